@@ -1,0 +1,151 @@
+"""The tree of domain errors, and the one way a sentence for a person is made.
+
+::
+
+    MailganerError
+    ├── SettingsError        the ini file, .env or environment is wrong: every problem at once
+    ├── InputError           fields of a form or of a JSON body are wrong: every field at once
+    ├── NotFound             there is no such thing, or it belongs to somebody else
+    ├── Conflict             the thing is there, but in a state that does not allow this
+    │   └── NotReady         a campaign that may not be sent yet, with its problems
+    ├── LimitReached         the plan allows no more; says which counter and when it frees
+    ├── Throttled            too many tries; says how long to wait
+    ├── LetterError          a template that cannot be used, with the line where it goes wrong
+    ├── FileRefused          an uploaded file that is not what it should be
+    ├── SecretUnreadable     a stored password cannot be decrypted with the keys of today
+    └── BackendError         what stands between us and the mail server
+        ├── HostForbidden    the operator does not allow this host or port
+        ├── Unreachable      no such host, refused, timed out, dropped
+        ├── TLSFailed        no TLS, or a certificate that cannot be trusted
+        ├── LoginRefused     the server does not accept this login or password
+        ├── SenderRefused    the login is fine, but this account may not send
+        ├── ProtocolBroken   the server talks nonsense
+        └── BackendMissing   no such backend, or its package is broken
+
+Every message is a translation string: English where it is logged or printed, the person's language on
+a page. A view or an API answer translates it; nothing else needs to know about languages.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from translationstring import TranslationString, TranslationStringFactory
+
+_ = TranslationStringFactory("mailganer")
+
+
+class MailganerError(Exception):
+    """An error whose message is a sentence for a person: what happened, what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        message = self.message
+        return message.interpolate() if isinstance(message, TranslationString) else message
+
+
+class SettingsError(MailganerError):
+    """Wrong or missing settings. ``problems`` lists every one of them, a sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class InputError(MailganerError):
+    """Wrong fields. ``fields`` maps a field's name to the sentence to show beside it."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__(" ".join(str(message) for message in fields.values()))
+        self.fields = dict(fields)
+
+
+class NotFound(MailganerError):
+    """There is no such thing in this account."""
+
+    def __init__(self, message: str = _("There is nothing here, or it is not yours.")) -> None:
+        super().__init__(message)
+
+
+class Conflict(MailganerError):
+    """The thing exists, but its state does not allow what was asked."""
+
+
+class NotReady(Conflict):
+    """A campaign that may not be sent yet. ``problems`` are the blocking ones of its check."""
+
+    def __init__(self, message: str, problems: Sequence[object]) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class LimitReached(MailganerError):
+    """The plan allows no more of ``counter`` before ``frees_at`` (None: not by waiting)."""
+
+    def __init__(self, message: str, counter: str, frees_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.counter = counter
+        self.frees_at = frees_at
+
+
+class Throttled(MailganerError):
+    """Too many tries. ``retry_after`` is in seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class LetterError(MailganerError):
+    """A template that cannot be used. ``field`` is its part (subject, html, ...), ``line`` counts from 1."""
+
+    def __init__(self, message: str, field: str = "html", line: int | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.line = line
+
+
+class FileRefused(MailganerError):
+    """An uploaded file that is not what it should be. Nothing of it was kept."""
+
+
+class SecretUnreadable(MailganerError):
+    """A stored password that none of today's keys can decrypt."""
+
+
+class BackendError(MailganerError):
+    """Something between us and the mail server. ``reply`` holds the server's own words, or nothing."""
+
+    def __init__(self, message: str, reply: str = "") -> None:
+        super().__init__(message)
+        self.reply = reply
+
+
+class HostForbidden(BackendError):
+    """The operator does not allow connections to this host or port."""
+
+
+class Unreachable(BackendError):
+    """No such host, connection refused, timed out or dropped before anything was said."""
+
+
+class TLSFailed(BackendError):
+    """The server offers no TLS, or shows a certificate that cannot be trusted."""
+
+
+class LoginRefused(BackendError):
+    """The server does not accept this login and password."""
+
+
+class SenderRefused(BackendError):
+    """The login is accepted, but the account may not send (blocked, over its limit, wrong address)."""
+
+
+class ProtocolBroken(BackendError):
+    """What answers there is not a mail server, or not a sane one."""
+
+
+class BackendMissing(BackendError):
+    """No backend of this name is enabled, or its package cannot be loaded."""

