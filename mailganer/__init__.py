@@ -1,0 +1,69 @@
+"""Mailganer: campaigns of letters through the mail account you already have.
+
+The way of a letter: form -> ``views.campaigns`` -> ``campaigns.schedule`` -> ``sending.tick`` ->
+``sending.plan`` -> ``sending.lane`` -> the reader -> ``/o /c /u`` -> ``tracking`` -> ``reports``.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyramid.config import Configurator
+from pyramid.router import Router
+
+from .settings import Settings, from_mapping
+
+
+def main(global_config: Mapping[str, str] | None = None, **ini: str) -> Router:
+    """The WSGI application of ``[app:main]``. Raises ``SettingsError`` with every wrong setting."""
+    path = (global_config or {}).get("__file__")
+    settings = from_mapping(ini, ini=Path(path).resolve() if path else None)
+    return configure(settings).make_wsgi_app()
+
+
+def configure(settings: Settings) -> Configurator:
+    """Composes the application from settings: web, worker, commands and tests all come through here."""
+    config = Configurator(settings=_pyramid_settings(settings))
+    config.registry["settings"] = settings
+
+    # A transaction per request, under a manager of the request's own, tried again when the database
+    # says two of them collided. Everything below may rely on request.tm.
+    config.include("pyramid_retry")
+    config.include("pyramid_tm")
+
+    # request.dbsession, joined to request.tm.
+    config.include(".db")
+
+    # What both pages and API are made of: the sender backends named by the settings, and the vault.
+    config.include(".accounts")
+
+    # Who asks: sessions, API tokens, CSRF, throttles, security headers.
+    config.include(".security")
+
+    # Every URL, before any view that answers one.
+    config.include(".routes")
+
+    # The person's language, numbers and dates; then the templates that use them.
+    config.include(".i18n")
+    config.include("pyramid_jinja2")
+    config.include(".views")
+
+    # The same verbs as JSON, checked against the OpenAPI document.
+    config.include(".api")
+    return config
+
+
+def _pyramid_settings(settings: Settings) -> dict[str, object]:
+    return {
+        "tm.manager_hook": "pyramid_tm.explicit_manager",
+        # An answered 4xx has changed nothing (verbs check first), a raised one is aborted anyway.
+        "tm.commit_veto": "pyramid_tm.default_commit_veto",
+        "retry.attempts": 3,
+        "pyramid.available_languages": "en ru",
+        "pyramid.default_locale_name": "en",
+        "pyramid.reload_templates": settings.development,
+        "jinja2.directories": "mailganer:templates",
+        "jinja2.undefined": "strict",
+        "jinja2.trim_blocks": True,
+        "jinja2.lstrip_blocks": True,
+        "jinja2.i18n.domain": "mailganer",
+    }

@@ -1,0 +1,79 @@
+"""What is stored: one module per subject, nothing but tables and their legal moves."""
+
+from .account import Account, ApiToken, Identity
+from .audience import (
+    Import,
+    ImportChange,
+    ImportReject,
+    ImportStatus,
+    Subscriber,
+    SubscriberList,
+    SubscriberStatus,
+    Suppression,
+    list_member,
+)
+from .billing import Voucher
+from .campaign import Campaign, CampaignStatus, LetterVersion, campaign_list, campaign_sender
+from .delivery import (
+    LARGEST_CAMPAIGN,
+    Batch,
+    BatchState,
+    Delivery,
+    DeliveryStatus,
+    Lane,
+    Reason,
+    Window,
+    first_delivery_id,
+    make_message_id,
+    token_bytes,
+    token_text,
+)
+from .meta import Base, metadata
+from .operations import Answer, Heartbeat
+from .sender import Sender, SenderStatus, Usage
+from .template import Template
+from .tracking import Event, EventKind, Source
+
+__all__ = [
+    "LARGEST_CAMPAIGN",
+    "Account",
+    "Answer",
+    "ApiToken",
+    "Base",
+    "Batch",
+    "BatchState",
+    "Campaign",
+    "CampaignStatus",
+    "Delivery",
+    "DeliveryStatus",
+    "Event",
+    "EventKind",
+    "Heartbeat",
+    "Identity",
+    "Import",
+    "ImportChange",
+    "ImportReject",
+    "ImportStatus",
+    "Lane",
+    "LetterVersion",
+    "Reason",
+    "Sender",
+    "SenderStatus",
+    "Source",
+    "Subscriber",
+    "SubscriberList",
+    "SubscriberStatus",
+    "Suppression",
+    "Template",
+    "Usage",
+    "Voucher",
+    "Window",
+    "campaign_list",
+    "campaign_sender",
+    "first_delivery_id",
+    "list_member",
+    "make_message_id",
+    "metadata",
+    "token_bytes",
+    "token_text",
+]

@@ -1,0 +1,77 @@
+"""Engine and sessions, and what SQLite and PostgreSQL each need.
+
+Two kinds of sessions exist. A request's session (``request.dbsession``) joins ``request.tm`` and ends with
+the request. The pipeline's, the tasks' and the commands' come from ``sessions`` and are committed by those
+who opened them, in short transactions.
+"""
+
+from datetime import UTC, datetime
+
+import zope.sqlalchemy
+from pyramid.config import Configurator
+from pyramid.request import Request
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.orm import Session, sessionmaker
+
+SQLITE_BUSY_MS = 30_000  # a planner's longest write is well under this; a waiter sees a pause, not an error
+READS = {"GET", "HEAD"}
+WRITING_GETS = {"open", "click"}  # what readers' mail programs fetch is counted
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+def make_engine(url: str) -> Engine:
+    """An engine for ``sqlite:///FILE`` or ``postgresql+psycopg://...``; connects lazily."""
+    if make_url(url).get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False})
+        _prepare_sqlite(engine)
+        return engine
+    return create_engine(url, pool_size=5, max_overflow=10, pool_pre_ping=True, pool_recycle=1800)
+
+
+def make_sessions(engine: Engine) -> sessionmaker[Session]:
+    """Sessions for everything that is not a web request. Objects stay readable after commit."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def configure(connection: object, _record: object) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]  # we say BEGIN ourselves, below
+        cursor = connection.cursor()  # type: ignore[attr-defined]
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # a settled letter must survive a power cut
+            f"busy_timeout={SQLITE_BUSY_MS}",
+            "foreign_keys=ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A reader that turns writer half way cannot wait for its turn (SQLITE_BUSY_SNAPSHOT): writers queue
+        # up at the start, and only what is known to read starts as a reader.
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def includeme(config: Configurator) -> None:
+    engine = make_engine(config.registry["settings"].database_url)
+    config.registry["engine"] = engine
+    config.registry["sessions"] = make_sessions(engine)
+    readers = sessionmaker(engine.execution_options(reading=True))
+    writers = sessionmaker(engine)
+
+    def dbsession(request: Request) -> Session:
+        route = request.matched_route.name if request.matched_route else ""
+        reading = request.method in READS and route not in WRITING_GETS
+        session = (readers if reading else writers)(info={"request": request})
+        # Core statements do not mark a session as changed and would be rolled back without a word.
+        zope.sqlalchemy.register(session, transaction_manager=request.tm, initial_state="changed")
+        return session
+
+    config.add_request_method(dbsession, reify=True)

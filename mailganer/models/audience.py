@@ -1,0 +1,151 @@
+"""People: lists, subscribers, imports, and who must never be written to again."""
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from .meta import Base, BigId, Json, UTCDateTime, Words, metadata
+
+
+class SubscriberStatus(StrEnum):
+    active = "active"  # gets letters
+    unconfirmed = "unconfirmed"  # asked to confirm, has not yet
+    unsubscribed = "unsubscribed"  # left; no file and no form brings them back, only they themselves
+    bounced = "bounced"  # the address does not work
+    complained = "complained"  # called a letter spam
+
+
+class SubscriberList(Base):
+    __tablename__ = "list"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    description: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime]
+
+
+class Subscriber(Base):
+    """One person of an account, once, however many lists they are on."""
+
+    __tablename__ = "subscriber"
+    __table_args__ = (
+        UniqueConstraint("account_id", "email_key"),
+        Index("ix_subscriber_account_id_id", "account_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
+    email: Mapped[str] = mapped_column(String(320))  # as it was written
+    email_key: Mapped[str] = mapped_column(String(320))  # lower case, NFC, A-label domain: one per person
+    first_name: Mapped[str] = mapped_column(String(200), default="")
+    last_name: Mapped[str] = mapped_column(String(200), default="")
+    birthday: Mapped[date | None] = mapped_column(Date)
+    fields: Mapped[dict[str, Any]] = mapped_column(default=dict)  # imported columns by slug, texts
+    status: Mapped[SubscriberStatus] = mapped_column(Words(SubscriberStatus), default=SubscriberStatus.active)
+    status_at: Mapped[datetime | None]  # when the status last changed
+    status_reason: Mapped[str] = mapped_column(String(200), default="")
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+    lists: Mapped[list[SubscriberList]] = relationship(
+        secondary="list_member", order_by="SubscriberList.name", viewonly=True
+    )
+
+
+list_member = Table(
+    "list_member",
+    metadata,
+    Column("list_id", ForeignKey("list.id", ondelete="CASCADE"), primary_key=True),
+    Column("subscriber_id", ForeignKey("subscriber.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("added_at", UTCDateTime(), nullable=False),
+)
+
+
+class Suppression(Base):
+    """An address nobody may import back. A keyed hash: it outlives the erasure of the person."""
+
+    __tablename__ = "suppression"
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)  # of (account, email_key)
+    status: Mapped[SubscriberStatus] = mapped_column(Words(SubscriberStatus))
+    reason: Mapped[str] = mapped_column(String(200), default="")
+    created_at: Mapped[datetime]
+
+
+class ImportStatus(StrEnum):
+    reading = "reading"  # rows are counted and checked
+    ready = "ready"  # waits for the person to say which column is what
+    applying = "applying"
+    done = "done"
+    failed = "failed"  # the file could not be used at all; nothing was kept
+    undone = "undone"
+
+
+class Import(Base):
+    """A file on its way into a list."""
+
+    __tablename__ = "import"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    list_id: Mapped[int] = mapped_column(ForeignKey("list.id", ondelete="CASCADE"), index=True)
+    filename: Mapped[str] = mapped_column(String(255))  # as the person's computer called it; for showing only
+    path: Mapped[str] = mapped_column(String(255))  # below the uploads folder; our own random name
+    size: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes
+    encoding: Mapped[str] = mapped_column(String(40), default="")
+    delimiter: Mapped[str] = mapped_column(String(1), default="")
+    columns: Mapped[list[str]] = mapped_column(default=list)  # header names in file order
+    mapping: Mapped[dict[str, Any]] = mapped_column(default=dict)  # column number (text) -> field, or "" to leave out
+    apply: Mapped[bool] = mapped_column(default=True)  # go on by itself when read
+    status: Mapped[ImportStatus] = mapped_column(Words(ImportStatus), default=ImportStatus.reading)
+    error: Mapped[str | None] = mapped_column(Text)
+    position: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes done, for progress and for going on
+    rows: Mapped[int] = mapped_column(default=0)
+    added: Mapped[int] = mapped_column(default=0)
+    updated: Mapped[int] = mapped_column(default=0)
+    unchanged: Mapped[int] = mapped_column(default=0)
+    rejected: Mapped[int] = mapped_column(default=0)
+    epoch: Mapped[int] = mapped_column(default=0)  # fencing: raised by whoever works on it
+    lease_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class ImportReject(Base):
+    """A row that did not go in, with its number in the file and the reason."""
+
+    __tablename__ = "import_reject"
+
+    import_id: Mapped[int] = mapped_column(ForeignKey("import.id", ondelete="CASCADE"), primary_key=True)
+    row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # 1 is the header
+    code: Mapped[str] = mapped_column(String(40))  # which reason; the sentence is made when shown
+    detail: Mapped[str] = mapped_column(String(200), default="")
+    cells: Mapped[list[str]] = mapped_column(Json, default=list)
+
+
+class ImportChange(Base):
+    """What an import did to one person, so that it can be undone."""
+
+    __tablename__ = "import_change"
+
+    import_id: Mapped[int] = mapped_column(ForeignKey("import.id", ondelete="CASCADE"), primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(ForeignKey("subscriber.id", ondelete="CASCADE"), primary_key=True, index=True)
+    created: Mapped[bool] = mapped_column(default=False)  # the person came with this file
+    joined: Mapped[bool] = mapped_column(default=False)  # was not on the list before
+    before: Mapped[dict[str, Any] | None] = mapped_column(Json)  # the values that were overwritten

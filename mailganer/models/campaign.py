@@ -1,0 +1,118 @@
+"""Campaigns and the letters they send."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from ..errors import Conflict, _
+from .account import Account
+from .audience import SubscriberList
+from .meta import Base, BigId, Words, metadata
+from .sender import Sender
+
+
+class CampaignStatus(StrEnum):
+    draft = "draft"
+    scheduled = "scheduled"  # starts at send_at
+    sending = "sending"  # being planned or sent; may wait for quota
+    paused = "paused"  # by the person, or by us with paused_reason
+    finished = "finished"  # nobody is pending any more
+    cancelled = "cancelled"
+
+
+MOVES: dict[CampaignStatus, frozenset[CampaignStatus]] = {
+    CampaignStatus.draft: frozenset({CampaignStatus.scheduled}),
+    CampaignStatus.scheduled: frozenset({CampaignStatus.draft, CampaignStatus.sending, CampaignStatus.cancelled}),
+    CampaignStatus.sending: frozenset({CampaignStatus.paused, CampaignStatus.finished, CampaignStatus.cancelled}),
+    CampaignStatus.paused: frozenset({CampaignStatus.sending, CampaignStatus.cancelled}),
+    CampaignStatus.finished: frozenset({CampaignStatus.sending}),  # a doubtful letter is sent again
+    CampaignStatus.cancelled: frozenset(),
+}
+
+
+class Campaign(Base):
+    """A letter to some lists, from some senders, now or later."""
+
+    __tablename__ = "campaign"
+    __table_args__ = (Index("ix_campaign_status_send_at", "status", "send_at"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(200), default="")
+    subject: Mapped[str] = mapped_column(Text, default="")
+    preheader: Mapped[str] = mapped_column(Text, default="")
+    html: Mapped[str] = mapped_column(Text, default="")
+    text: Mapped[str] = mapped_column(Text, default="")
+    template_id: Mapped[int | None] = mapped_column(ForeignKey("template.id", ondelete="SET NULL"))
+    # name -> {"value": text, "override": bool}; a plain text means {"value": text, "override": false}
+    variables: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    locale: Mapped[str] = mapped_column(String(8), default="en")  # of readers' pages and the footer
+    track_opens: Mapped[bool] = mapped_column(default=True)
+    track_clicks: Mapped[bool] = mapped_column(default=True)
+
+    status: Mapped[CampaignStatus] = mapped_column(Words(CampaignStatus), default=CampaignStatus.draft)
+    send_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    paused_reason: Mapped[str | None] = mapped_column(Text)  # None while paused: the person wanted it
+    revision: Mapped[int] = mapped_column(default=0)  # raised with every save: two tabs do not overwrite each other
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+    # Planning, resumable: subscribers up to planned_after are in the ledger; planned_at says all are.
+    planned: Mapped[int] = mapped_column(default=0)
+    planned_after: Mapped[int] = mapped_column(BigId, default=0)
+    planned_at: Mapped[datetime | None]
+    # Right side of this campaign's Message-IDs, fixed when planned: the public address may change later.
+    message_domain: Mapped[str] = mapped_column(String(255), default="")
+    # The version that goes out now. No foreign key: letters point back here, and one circle is enough to
+    # make every dump and restore awkward.
+    letter_id: Mapped[int | None] = mapped_column(BigId)
+
+    account: Mapped[Account] = relationship()
+    lists: Mapped[list[SubscriberList]] = relationship(secondary="campaign_list", order_by="SubscriberList.name")
+    senders: Mapped[list[Sender]] = relationship(secondary="campaign_sender", order_by="campaign_sender.c.position")
+
+    def move(self, to: CampaignStatus) -> None:
+        """The only way a campaign changes its status. Raises ``Conflict`` for an illegal move."""
+        if to not in MOVES[self.status]:
+            raise Conflict(
+                _(
+                    "The campaign is ${now} and cannot become ${then}.",
+                    mapping={"now": self.status.value, "then": to.value},
+                )
+            )
+        self.status = to
+
+
+campaign_list = Table(
+    "campaign_list",
+    metadata,
+    Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True),
+    Column("list_id", ForeignKey("list.id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
+campaign_sender = Table(
+    "campaign_sender",
+    metadata,
+    Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True),
+    Column("sender_id", ForeignKey("sender.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("position", Integer, nullable=False, default=0, server_default="0"),
+)
+
+
+class LetterVersion(Base):
+    """A letter as frozen at start, or after an edit for the people who remain. Never changed."""
+
+    __tablename__ = "letter"
+    __table_args__ = (UniqueConstraint("campaign_id", "version"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"))
+    version: Mapped[int]
+    compiled: Mapped[dict[str, Any]]  # letters.Letter.to_json(): prepared sources, links, variables
+    variables: Mapped[dict[str, Any]] = mapped_column(default=dict)  # the campaign's, as they were
+    created_at: Mapped[datetime]

@@ -1,0 +1,31 @@
+"""What the installation knows about itself."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, LargeBinary, SmallInteger, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .meta import Base, Json
+
+
+class Heartbeat(Base):
+    """When a part was last seen alive: "beat", or "worker host:pid"."""
+
+    __tablename__ = "heartbeat"
+
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    seen_at: Mapped[datetime]
+
+
+class Answer(Base):
+    """The answer to a POST with an Idempotency-Key, so that asking again does not do it again."""
+
+    __tablename__ = "answer"
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary(32))  # of method, path and body
+    status: Mapped[int] = mapped_column(SmallInteger)
+    body: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    created_at: Mapped[datetime]

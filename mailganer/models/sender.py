@@ -1,0 +1,63 @@
+"""Senders: the mail accounts letters leave through, and what they have used."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from .account import Account
+from .meta import Base, BigId, Words
+
+
+class SenderStatus(StrEnum):
+    ready = "ready"  # may send
+    sleeping = "sleeping"  # used up or slowed down; goes on by itself at sleeps_until
+    failing = "failing"  # login, TLS or server trouble: a person has to look; error says why
+
+
+class Sender(Base):
+    """A mail account of an account. ``settings`` are the backend's fields without the secret ones."""
+
+    __tablename__ = "sender"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    from_name: Mapped[str] = mapped_column(String(200), default="")
+    from_email: Mapped[str] = mapped_column(String(320))
+    backend: Mapped[str] = mapped_column(String(64))
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    secrets: Mapped[bytes | None] = mapped_column(LargeBinary)  # the vault's ciphertext of the secret fields
+
+    status: Mapped[SenderStatus] = mapped_column(Words(SenderStatus), default=SenderStatus.ready)
+    sleeps_until: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(Text)  # our sentence, then the server's words
+    failures: Mapped[int] = mapped_column(default=0)  # connection troubles in a row
+
+    # The person's own limits; None: the backend's default. The learnt one comes from the server's refusals.
+    per_day: Mapped[int | None]
+    per_second: Mapped[float | None]
+    max_connections: Mapped[int | None]
+    learned_per_day: Mapped[int | None]
+    # Pace as one moment (generic cell rate algorithm): the next letter may leave at paced_until.
+    paced_until: Mapped[datetime | None]
+
+    created_at: Mapped[datetime]
+    verified_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]  # kept as a row: past deliveries and used quota still name it
+
+    account: Mapped[Account] = relationship()
+
+
+class Usage(Base):
+    """Letters that left through a sender in one minute: the rolling 24 hours are sums over these rows."""
+
+    __tablename__ = "usage"
+    __table_args__ = (Index("ix_usage_account_id_minute", "account_id", "minute"),)
+
+    sender_id: Mapped[int] = mapped_column(ForeignKey("sender.id", ondelete="CASCADE"), primary_key=True)
+    minute: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  # minutes since 1970
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
+    letters: Mapped[int] = mapped_column(default=0)

@@ -1,0 +1,322 @@
+"""One frozen ``Settings`` out of an ini file, a ``.env`` beside it and the environment.
+
+The environment wins over ``.env``, and ``.env`` over the ini file. Everything wrong is collected and said
+at once: a person who installs this should need one look, not one restart per mistake.
+"""
+
+import difflib
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from plaster import get_settings
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from .errors import SettingsError
+
+ENVIRONMENT = MappingProxyType(
+    {
+        "DATABASE_URI": "sqlalchemy.url",
+        "CELERY_BROKER_URL": "celery.broker_url",
+        "SECRET_KEY": "mailganer.secret_key",
+        "PUBLIC_URL": "mailganer.public_url",
+        "MAILGANER_BACKENDS": "mailganer.backends",
+        "MAILGANER_DATA_DIR": "mailganer.data_dir",
+        "MAILGANER_DEMO": "mailganer.demo",
+        "MAILGANER_LISTEN": "mailganer.listen",
+        "MAILGANER_CATCHER": "mailganer.catcher",
+        "MAILGANER_SMTP_CA_FILE": "mailganer.smtp_ca_file",
+    }
+)
+"""Environment variable -> ini key."""
+
+KEYS = frozenset(ENVIRONMENT.values()) | {
+    "mailganer.allow_private_smtp_hosts",
+    "mailganer.smtp_ports",
+    "mailganer.plans",
+    "mailganer.payments",
+    "mailganer.development",
+    "mailganer.trusted_proxy",
+    "mailganer.admins",
+    "mailganer.broker_program",
+}
+PLAN_OPTIONS = ("title", "per_day", "max_subscribers", "price")
+SHORTEST_SECRET = 32  # characters; a key shorter than 128 bits of hex could be guessed offline from a cookie
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an account may do. ``None`` means no limit."""
+
+    name: str
+    title: str
+    per_day: int | None  # letters in any 24 hours
+    max_subscribers: int | None
+    price: str = ""  # as shown: "1 900 ₽ a month"; empty: free
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything an installation can be told. Built by :func:`load` or :func:`from_mapping`."""
+
+    database_url: str
+    public_url: str
+    secret_keys: tuple[str, ...]  # newest first
+    data_dir: Path
+    broker_url: str = ""  # empty: the embedded broker
+    broker_program: str = ""  # path of a Redis-compatible server; empty: looked for
+    backends: tuple[str, ...] = ("gmail", "smtp")
+    backend_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    allow_private_smtp_hosts: bool = False
+    smtp_ports: frozenset[int] = frozenset({25, 465, 587, 2525})
+    smtp_ca_file: str | None = None
+    plans: tuple[Plan, ...] = (Plan("free", "Free", 200, 1000),)
+    payments: tuple[str, ...] = ("voucher",)
+    development: bool = False
+    demo: bool = False
+    listen: str = "127.0.0.1:6543"
+    catcher: str = "127.0.0.1:2525"
+    trusted_proxy: str = ""
+    admins: frozenset[str] = frozenset()
+    ini: Path | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether we start the broker ourselves."""
+        return not self.broker_url
+
+    @property
+    def secure(self) -> bool:
+        return self.public_url.startswith("https://")
+
+    @property
+    def host(self) -> str:
+        """The public host name: the right side of Message-IDs and list ids."""
+        return urlsplit(self.public_url).hostname or "localhost"
+
+    @property
+    def uploads(self) -> Path:
+        return self.data_dir / "uploads"
+
+    @property
+    def journals(self) -> Path:
+        return self.data_dir / "journals"
+
+    @property
+    def outbox(self) -> Path:
+        return self.data_dir / "outbox"
+
+    def plan(self, name: str) -> Plan:
+        """The plan of this name; the first one when the name is no longer configured."""
+        return next((plan for plan in self.plans if plan.name == name), self.plans[0])
+
+
+def load(ini: str | Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings of ``[app:main]`` in ``ini``, overridden by ``.env`` beside it and by the environment.
+
+    Raises ``SettingsError`` with every problem found.
+    """
+    path = Path(ini).resolve()
+    if not path.is_file():
+        raise SettingsError([f"There is no settings file {path}. Name one: mailganer serve PATH.ini"])
+    try:
+        mapping = dict(get_settings(str(path), "app:main"))
+    except (LookupError, ValueError) as error:
+        raise SettingsError([f"{path} cannot be read as an ini file: {error}"]) from error
+    if not mapping:
+        raise SettingsError([f"{path} has no section [app:main]."])
+    return from_mapping(mapping, ini=path, environ=environ)
+
+
+def from_mapping(
+    mapping: Mapping[str, str], *, ini: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Settings out of ini keys. ``environ`` defaults to the process environment."""
+    values = {key: str(value).strip() for key, value in mapping.items()}
+    values |= _from_environment(dotenv_values(ini.parent / ".env") if ini else {})
+    values |= _from_environment(os.environ if environ is None else environ)
+    return _Reader(values, ini).settings()
+
+
+def _from_environment(environ: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: str(environ[name]).strip() for name, key in ENVIRONMENT.items() if environ.get(name)}
+
+
+class _Reader:
+    """Reads keys one by one and remembers what was wrong with each."""
+
+    def __init__(self, values: Mapping[str, str], ini: Path | None) -> None:
+        self.values = values
+        self.ini = ini
+        self.problems: list[str] = []
+        self.here = ini.parent if ini else Path.cwd()
+
+    def settings(self) -> Settings:
+        development = self.flag("mailganer.development")
+        data_dir = self.here / (self.values.get("mailganer.data_dir") or "var")
+        settings = Settings(
+            database_url=self.database_url(),
+            public_url=self.public_url(),
+            secret_keys=self.secret_keys(development, data_dir),
+            data_dir=data_dir,
+            broker_url=self.broker_url(),
+            broker_program=self.values.get("mailganer.broker_program", ""),
+            backends=self.words("mailganer.backends", ("gmail", "smtp")),
+            backend_options=self.backend_options(),
+            allow_private_smtp_hosts=self.flag("mailganer.allow_private_smtp_hosts"),
+            smtp_ports=self.ports(),
+            smtp_ca_file=self.file("mailganer.smtp_ca_file"),
+            plans=self.plans(),
+            payments=self.words("mailganer.payments", ("voucher",)),
+            development=development,
+            demo=self.flag("mailganer.demo"),
+            listen=self.address("mailganer.listen", "127.0.0.1:6543"),
+            catcher=self.address("mailganer.catcher", "127.0.0.1:2525"),
+            trusted_proxy=self.values.get("mailganer.trusted_proxy", ""),
+            admins=frozenset(self.words("mailganer.admins", ())),
+            ini=self.ini,
+        )
+        self.unknown_keys()
+        if self.problems:
+            raise SettingsError(self.problems)
+        return settings
+
+    def text(self, key: str, hint: str) -> str:
+        value = self.values.get(key, "")
+        if not value:
+            self.problems.append(f"{key} is missing. {hint}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        value = self.values.get(key, "false").lower()
+        if value in {"true", "yes", "on", "1"}:
+            return True
+        if value not in {"false", "no", "off", "0", ""}:
+            self.problems.append(f"{key} is {value!r}; it takes true or false.")
+        return False
+
+    def number(self, key: str) -> int | None:
+        value = self.values.get(key, "")
+        if value in {"", "unlimited"}:
+            return None
+        if not value.isdecimal():
+            self.problems.append(f"{key} is {value!r}; it takes a whole number, or nothing for no limit.")
+            return None
+        return int(value)
+
+    def words(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(re.split(r"[\s,]+", self.values[key])) if self.values.get(key) else default
+
+    def file(self, key: str) -> str | None:
+        value = self.values.get(key)
+        if value and not (self.here / value).is_file():
+            self.problems.append(f"{key} names {value}, and there is no such file.")
+        return str(self.here / value) if value else None
+
+    def address(self, key: str, default: str) -> str:
+        value = self.values.get(key) or default
+        if not re.fullmatch(r"[^\s:]+:\d{1,5}", value):
+            self.problems.append(f"{key} is {value!r}; it looks like 127.0.0.1:6543.")
+        return value
+
+    def database_url(self) -> str:
+        value = self.text("sqlalchemy.url", "Set it, or DATABASE_URI: postgresql+psycopg://user@host/name.")
+        try:
+            kind = make_url(value).get_backend_name() if value else "sqlite"
+        except ArgumentError:
+            kind = ""
+        if kind not in {"sqlite", "postgresql"}:
+            self.problems.append(
+                "sqlalchemy.url is no address of a database we know: "
+                "sqlite:///FILE or postgresql+psycopg://user:password@host/name."
+            )
+        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", value)
+
+    def broker_url(self) -> str:
+        value = self.values.get("celery.broker_url", "")
+        if value and not re.match(r"(rediss?|redis\+socket|amqps?)://", value):
+            self.problems.append(
+                "celery.broker_url takes redis:// or amqp://, or nothing for the embedded one."
+            )
+        return value
+
+    def public_url(self) -> str:
+        value = self.text(
+            "mailganer.public_url", "Set it, or PUBLIC_URL, to the address readers' links point at."
+        ).rstrip("/")
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
+            self.problems.append(f"mailganer.public_url is {value!r}; it looks like https://mail.example.com.")
+        return value
+
+    def secret_keys(self, development: bool, data_dir: Path) -> tuple[str, ...]:
+        keys = self.words("mailganer.secret_key", ())
+        if not keys and development:
+            return (_development_secret(data_dir / "secret_key"),)
+        if not keys:
+            self.problems.append(
+                "mailganer.secret_key is missing. Set it, or SECRET_KEY, to a random text: openssl rand -hex 32."
+            )
+        if any(len(key) < SHORTEST_SECRET for key in keys):
+            self.problems.append(
+                f"mailganer.secret_key is shorter than {SHORTEST_SECRET} characters: openssl rand -hex 32."
+            )
+        return keys
+
+    def ports(self) -> frozenset[int]:
+        words = self.words("mailganer.smtp_ports", ("25", "465", "587", "2525"))
+        if not all(word.isdecimal() and 0 < int(word) < 65536 for word in words):
+            self.problems.append("mailganer.smtp_ports takes port numbers: 25 465 587 2525.")
+            return frozenset()
+        return frozenset(map(int, words))
+
+    def backend_options(self) -> dict[str, dict[str, str]]:
+        options: dict[str, dict[str, str]] = {}
+        for key, value in self.values.items():
+            if match := re.fullmatch(r"mailganer\.backend\.([\w-]+)\.(\w+)", key):
+                options.setdefault(match[1], {})[match[2]] = value
+        return options
+
+    def plans(self) -> tuple[Plan, ...]:
+        names = self.words("mailganer.plans", ())
+        if not names:
+            return (Plan("free", "Free", 200, 1000),)
+        return tuple(self.plan(name) for name in names)
+
+    def plan(self, name: str) -> Plan:
+        prefix = f"mailganer.plan.{name}."
+        title = self.text(prefix + "title", "A plan needs a title.")
+        price = self.values.get(prefix + "price", "")
+        return Plan(name, title, self.number(prefix + "per_day"), self.number(prefix + "max_subscribers"), price)
+
+    def unknown_keys(self) -> None:
+        named_plans = self.words("mailganer.plans", ())
+        plans = {f"mailganer.plan.{name}.{option}" for name in named_plans for option in PLAN_OPTIONS}
+        for key in self.values:
+            ours = key.startswith(("mailganer.", "celery.", "sqlalchemy."))
+            if not ours or key in KEYS | plans or key.startswith("mailganer.backend."):
+                continue
+            near = difflib.get_close_matches(key, KEYS | plans, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            self.problems.append(f"{key} is not a setting we know.{hint}")
+
+
+def _development_secret(path: Path) -> str:
+    """A random key of this checkout's own, made once: a published default would open every demo's cookies."""
+    if path.is_file():
+        return path.read_text().strip()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    key = secrets.token_hex(32)
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(key)
+    except FileExistsError:  # another process of the same start was quicker
+        return path.read_text().strip()
+    return key

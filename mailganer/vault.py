@@ -1,0 +1,50 @@
+"""Stored mail passwords: encrypt, decrypt, rotate.
+
+Fernet under keys derived from ``mailganer.secret_key``, newest first. The account's id is inside the
+ciphertext, so that a secret copied into another account's row does not open there.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from .errors import SecretUnreadable, _
+
+
+class Vault:
+    """Encrypts small mappings of secrets for one account at a time."""
+
+    def __init__(self, secret_keys: tuple[str, ...]) -> None:
+        self._fernet = MultiFernet([Fernet(_derive(key)) for key in secret_keys])
+
+    def encrypt(self, account_id: int, secrets: Mapping[str, str]) -> bytes:
+        """Ciphertext of ``secrets`` that only opens for ``account_id``."""
+        return self._fernet.encrypt(json.dumps({"account": account_id, "secrets": dict(secrets)}).encode())
+
+    def decrypt(self, account_id: int, ciphertext: bytes) -> dict[str, str]:
+        """The mapping that was encrypted. Raises ``SecretUnreadable``."""
+        try:
+            content = json.loads(self._fernet.decrypt(ciphertext))
+        except InvalidToken as error:
+            raise SecretUnreadable(
+                _("The stored password cannot be read with today's secret key. Enter the password again.")
+            ) from error
+        if content["account"] != account_id:
+            raise SecretUnreadable(_("The stored password belongs to another account. Enter the password again."))
+        return content["secrets"]
+
+    def rotate(self, ciphertext: bytes) -> bytes:
+        """The same content under the newest key. Raises ``SecretUnreadable``."""
+        try:
+            return self._fernet.rotate(ciphertext)
+        except InvalidToken as error:
+            raise SecretUnreadable(_("A stored password cannot be read with any of the secret keys.")) from error
+
+
+def _derive(key: str) -> bytes:
+    derived = HKDF(hashes.SHA256(), length=32, salt=None, info=b"mailganer vault").derive(key.encode())
+    return base64.urlsafe_b64encode(derived)
