@@ -214,13 +214,6 @@ def upgrade() -> None:
             ["account_id"], ["account.id"], name=op.f("fk_campaign_account_id_account"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
-            ["letter_id"],
-            ["letter.id"],
-            name=op.f("fk_campaign_letter_id_letter"),
-            ondelete="SET NULL",
-            use_alter=True,
-        ),
-        sa.ForeignKeyConstraint(
             ["template_id"],
             ["template.id"],
             name=op.f("fk_campaign_template_id_template"),
