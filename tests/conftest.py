@@ -1,0 +1,313 @@
+"""Real parts for the tests: databases, brokers, a mail server, the web application, a browser.
+
+Servers start when the first test asks for them and end with the run (one of each per xdist worker). What a
+fixture gives is the test's own: a database without anything in it, an empty broker, a mail server with no
+letters. ``database_url`` and ``broker_url`` run a test on both kinds; to have only one, say
+
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from mailganer.db import make_engine, make_sessions
+from mailganer.models import Account, Campaign, Sender, Subscriber, SubscriberList
+from mailganer.settings import ENVIRONMENT, Settings, from_mapping
+from mailganer.vault import Vault
+
+from .support import outside
+from .support.databases import KINDS, Databases
+from .support.embedded_broker import EmbeddedBroker
+from .support.factories import Factory, Make
+from .support.installation import Installation
+from .support.redis import Redis
+from .support.smtp import SMTPServer
+
+SECRET = "0123456789abcdef" * 4
+BROKERS = ("redis", "embedded")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in (*ENVIRONMENT, "MAILGANER_INI"):
+        os.environ.pop(name, None)  # the settings of the machine are not the tests' settings
+
+
+@pytest.fixture(autouse=True)
+def _nothing_outside() -> None:
+    outside.close()  # before every test: plugins that guard sockets too take theirs back after each
+
+
+# Databases
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    databases = Databases()
+    yield databases
+    databases.stop()
+
+
+@pytest.fixture(params=KINDS)
+def database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """A migrated database with nothing in it, on SQLite and on PostgreSQL."""
+    url = databases.fresh(request.param)
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = make_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sessions(engine: Engine) -> sessionmaker[Session]:
+    return make_sessions(engine)
+
+
+@pytest.fixture
+def session(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """A session of the test's own. What it does not commit, nobody else sees."""
+    with sessions() as session:
+        yield session
+
+
+# Settings
+
+
+@pytest.fixture
+def ini_values(database_url: str, redis_server: Redis, tmp_path: Path) -> dict[str, str]:
+    """What stands under ``[app:main]``; a test may change it before asking for ``settings`` or ``app``."""
+    return {
+        "sqlalchemy.url": database_url,
+        "celery.broker_url": redis_server.url,
+        "mailganer.secret_key": SECRET,
+        "mailganer.public_url": "http://localhost",
+        "mailganer.backends": "gmail smtp maildir",
+        "mailganer.backend.maildir.folder": str(tmp_path / "maildir"),
+        "mailganer.allow_private_smtp_hosts": "true",
+        "mailganer.smtp_ports": "25 465 587 2525",
+        "mailganer.data_dir": str(tmp_path / "var"),
+        "mailganer.plans": "free pro",
+        "mailganer.plan.free.title": "Free",
+        "mailganer.plan.free.per_day": "200",
+        "mailganer.plan.free.max_subscribers": "1000",
+        "mailganer.plan.pro.title": "Pro",
+        "mailganer.plan.pro.per_day": "100000",
+        "mailganer.plan.pro.max_subscribers": "1000000",
+        "mailganer.plan.pro.price": "1 900 ₽",
+    }
+
+
+@pytest.fixture
+def settings(ini_values: dict[str, str]) -> Settings:
+    return from_mapping(ini_values, environ={})
+
+
+@pytest.fixture
+def vault(settings: Settings) -> Vault:
+    return Vault(settings.secret_keys)
+
+
+@pytest.fixture
+def now() -> datetime:
+    """A Monday morning in November."""
+    return datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+
+
+# Things. Each is flushed in ``session``; commit when another session or process has to see them.
+
+
+@pytest.fixture
+def make(session: Session, now: datetime) -> Factory:
+    """``make.account()``, ``make.sender(account)``, ``make.list(account)``, ``make.campaign(...)`` ..."""
+    return Factory(session, now, Vault((SECRET,)))
+
+
+@pytest.fixture
+def account(make: Factory) -> Account:
+    return make.account("anna@example.com")
+
+
+@pytest.fixture
+def make_account(make: Factory) -> Callable[..., Account]:
+    return make.account
+
+
+@pytest.fixture
+def make_sender(make: Factory) -> Callable[..., Sender]:
+    return make.sender
+
+
+@pytest.fixture
+def make_list(make: Factory) -> Callable[..., SubscriberList]:
+    return make.list
+
+
+@pytest.fixture
+def make_subscriber(make: Factory) -> Callable[..., Subscriber]:
+    return make.subscriber
+
+
+@pytest.fixture
+def make_subscribers(make: Factory) -> Callable[..., Sequence[int]]:
+    return make.subscribers
+
+
+@pytest.fixture
+def make_template(make: Factory) -> Make:
+    return make.template
+
+
+@pytest.fixture
+def make_campaign(make: Factory) -> Callable[..., Campaign]:
+    return make.campaign
+
+
+# Brokers
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[Redis]:
+    server = Redis()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(shared_redis: Redis) -> Redis:
+    """A Redis with nothing in it. To kill one, start your own: ``tests.support.redis.Redis``."""
+    shared_redis.wipe()
+    return shared_redis
+
+
+@pytest.fixture(scope="session")
+def shared_embedded_broker() -> Iterator[EmbeddedBroker]:
+    broker = EmbeddedBroker()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(params=BROKERS)
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """An empty broker: a Redis, and the embedded one as ``mailganer serve`` starts it."""
+    if request.param == "redis":
+        return request.getfixturevalue("redis_server").url
+    broker = request.getfixturevalue("shared_embedded_broker")
+    broker.wipe()
+    return broker.url
+
+
+# Mail
+
+
+@pytest.fixture
+def smtp_server() -> Iterator[SMTPServer]:
+    """A mail server with the login anna@example.com and the password "secret"."""
+    server = SMTPServer()
+    yield server
+    server.stop()
+
+
+# The web
+
+
+@pytest.fixture
+def wsgi_app(ini_values: dict[str, str]) -> Any:
+    """The whole application, as ``pserve`` would make it."""
+    from mailganer import main
+
+    app = main({}, **ini_values)
+    yield app
+    app.registry["engine"].dispose()
+
+
+@pytest.fixture
+def app(wsgi_app: Any) -> Any:
+    """A WebTest client with an empty cookie jar."""
+    from webtest import TestApp
+
+    return TestApp(wsgi_app, extra_environ={"HTTP_HOST": "localhost", "REMOTE_ADDR": "127.0.0.1"})
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from .support.browser import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """``new_page(locale="ru-RU", viewport=..., color_scheme=...)``: a page in a context of its own.
+
+    Fails the test for script errors and for whatever the content security policy had to forbid.
+    """
+    from .support.browser import watch
+
+    contexts, problems = [], []
+
+    def open_page(**options: Any) -> Any:
+        defaults = {"locale": "en-GB", "viewport": {"width": 1280, "height": 900}}
+        context = browser.new_context(**{**defaults, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        problems.append(watch(page))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [text for found in problems for text in found] == []
+
+
+@pytest.fixture
+def page(new_page: Callable[..., Any]) -> Any:
+    return new_page()
+
+
+# A whole installation
+
+
+@pytest.fixture
+def start_installation(tmp_path: Path) -> Iterator[Callable[..., Installation]]:
+    """``start_installation(database_url=..., broker_url=..., demo=False, ...)``: ``mailganer serve``."""
+    started: list[Installation] = []
+
+    def start(**options: Any) -> Installation:
+        installation = Installation(tmp_path / f"installation{len(started)}", **options)
+        started.append(installation)
+        installation.start()
+        return installation
+
+    yield start
+    for installation in started:
+        installation.stop()
+
+
+@pytest.fixture(params=["embedded", "production"])
+def live(
+    request: pytest.FixtureRequest, databases: Databases, start_installation: Callable[..., Installation]
+) -> Iterator[Installation]:
+    """A running installation on a free port, on the embedded parts and on PostgreSQL with Redis."""
+    if request.param == "embedded":
+        yield start_installation(database_url=databases.fresh("sqlite"))
+        return
+    url = databases.fresh("postgresql")
+    installation = start_installation(
+        database_url=url, broker_url=request.getfixturevalue("redis_server").url
+    )
+    yield installation
+    installation.stop()
+    databases.drop(url)

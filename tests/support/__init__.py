@@ -1,0 +1,1 @@
+"""Real servers for the tests, each a small class that starts, answers and stops."""

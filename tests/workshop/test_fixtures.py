@@ -1,0 +1,73 @@
+"""The fixtures keep their word: the other tests stand on them."""
+
+import smtplib
+import socket
+from datetime import UTC, datetime
+
+import pytest
+import redis
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from mailganer.migrations import current, newest
+from mailganer.models import Subscriber, list_member
+
+from ..support.outside import OutsideWorld
+
+
+def test_every_test_has_a_migrated_database_of_its_own(engine):
+    assert current(engine) == newest()
+
+
+@pytest.mark.parametrize("time", ["first", "second"])
+def test_what_one_test_commits_another_does_not_see(session, make, time):
+    assert session.scalars(select(Subscriber)).all() == []
+    account = make.account()
+    make.subscribers(account, 3, make.list(account))
+    make.commit()
+
+
+def test_a_campaign_can_be_made_with_everything_it_needs(session, make, smtp_server):
+    account = make.account()
+    readers = make.list(account)
+    make.subscriber(account, lists=(readers,))
+    campaign = make.campaign(account, (readers,), (make.sender(account, smtp_server),))
+    make.commit()
+    session.refresh(campaign)
+    assert [sender.settings["port"] for sender in campaign.senders] == [smtp_server.port]
+
+
+def test_both_brokers_answer_and_are_empty(broker_url):
+    with redis.Redis.from_url(broker_url.replace("redis+socket://", "unix://")) as client:
+        assert client.dbsize() == 0
+        client.set("left", "over")
+
+
+def test_the_mail_server_wants_a_login_and_counts_letters(smtp_server):
+    with smtplib.SMTP("127.0.0.1", smtp_server.port) as client:
+        with pytest.raises(smtplib.SMTPSenderRefused):
+            client.sendmail("anna@example.com", ["boris@example.org"], "Subject: one\n\nHello")
+        with pytest.raises(smtplib.SMTPAuthenticationError):
+            client.login("anna@example.com", "wrong")
+        client.login("anna@example.com", "secret")
+        client.sendmail("anna@example.com", ["boris@example.org"], "Subject: one\n\nHello")
+    assert smtp_server.counts == {"boris@example.org": 1}
+    assert smtp_server.letters[0].part("plain").strip() == "Hello"
+
+
+def test_nothing_reaches_another_machine():
+    with socket.socket() as outward, pytest.raises(OutsideWorld):
+        outward.connect(("192.0.2.1", 25))
+    with pytest.raises(socket.gaierror):
+        socket.getaddrinfo("example.com", 25)
+
+
+def test_foreign_keys_hold_on_both_databases(session):
+    row = {"list_id": 1, "subscriber_id": 1, "added_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    with pytest.raises(IntegrityError):
+        session.execute(insert(list_member), [row])
+
+
+def test_the_browser_opens_a_page(page):
+    page.set_content("<title>Hello</title>")
+    assert page.title() == "Hello"
