@@ -1,0 +1,145 @@
+"""Makes .venv and puts Mailganer into it: ``python tools/environment.py embedded`` (or ``test``).
+
+Needs nothing but a Python 3.11 or newer, not even pip. Does nothing when there is nothing to do, so that the
+second ``make demo`` starts at once.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+IMPLIED = {"embedded": ("embedded",), "test": ("test", "embedded")}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+NO_PIP = (
+    "This Python has neither ensurepip nor pip, so nothing can be installed into .venv.\n"
+    "Install them (Debian, Ubuntu: apt-get install python3-venv python3-pip) and run make again."
+)
+NO_BROWSER = (
+    "The browser tests need Chromium, and it is not here. Install it (Debian: apt-get install chromium)."
+)
+
+
+def main(extra: str) -> None:
+    if not _installed(extra):
+        began = time.monotonic()
+        _say(f"Installing Mailganer into {VENV.name}: once, about half a minute...")
+        if not _usable():
+            _make()
+        _install(extra)
+        for name in IMPLIED[extra]:
+            _stamp(name).write_text(_wanted())
+        _say(f"Installed in {time.monotonic() - began:.0f} s.")
+    if extra == "test":
+        _browser()
+
+
+def _installed(extra: str) -> bool:
+    stamp = _stamp(extra)
+    return stamp.is_file() and stamp.read_text() == _wanted() and PYTHON.exists()
+
+
+def _stamp(extra: str) -> Path:
+    return VENV / f"installed-{extra}"
+
+
+def _wanted() -> str:
+    """Changes when what has to be installed changes, or when the checkout has moved."""
+    return f"{hashlib.sha256((ROOT / 'setup.py').read_bytes()).hexdigest()} {ROOT}\n"
+
+
+def _usable() -> bool:
+    """Whether .venv is there, of a good version, and was made at this very place."""
+    if not PYTHON.exists():
+        return False
+    seen = _run([PYTHON, "-c", "import sys; print(sys.version_info >= (3, 11), sys.prefix)"])
+    return seen.stdout.strip() == f"True {VENV}"
+
+
+def _make() -> None:
+    """A virtual environment with pip, also where Debian has split both off."""
+    if _run([sys.executable, "-m", "venv", "--clear", VENV]).returncode == 0 and _has_pip(PYTHON):
+        return
+    if _run([sys.executable, "-m", "venv", "--clear", "--without-pip", VENV]).returncode:
+        raise SystemExit(NO_PIP)
+    if not any(map(_lend_pip, _pips())) and not _lend_pip_by_apt():
+        raise SystemExit(NO_PIP)
+
+
+def _pips() -> Iterator[Sequence[str | Path]]:
+    """Command lines of every pip on this machine that may be able to install into another environment."""
+    for name in (sys.executable, "python3", "python3.13", "python3.12", "python3.11"):
+        if found := shutil.which(name):
+            yield (found, "-m", "pip")
+    if found := shutil.which("pip3") or shutil.which("pip"):
+        yield (found,)
+
+
+def _lend_pip(pip: Sequence[str | Path]) -> bool:
+    return _run([*pip, "--python", PYTHON, "install", "-q", "pip"]).returncode == 0
+
+
+def _lend_pip_by_apt() -> bool:
+    return _apt("python3-pip") and _lend_pip(("/usr/bin/python3", "-m", "pip"))
+
+
+def _has_pip(python: Path) -> bool:
+    return _run([python, "-m", "pip", "--version"]).returncode == 0
+
+
+def _install(extra: str) -> None:
+    done = _run(
+        [PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-e", f"{ROOT}[{extra}]"]
+    )
+    if done.returncode:
+        raise SystemExit(
+            f"{done.stdout}{done.stderr}\nThe packages could not be installed; pip's words are above."
+        )
+
+
+def _browser() -> None:
+    if any(map(shutil.which, BROWSERS)):
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        _say("Installing Chromium for the browser tests, with apt-get...")
+    if not _apt("chromium"):
+        _say(NO_BROWSER)
+
+
+def _apt(package: str) -> bool:
+    """Installs a system package, when this is root on a Debian; answers whether it did."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return False
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package]
+    if _run(install, quiet).returncode == 0:
+        return True
+    return _run(["apt-get", "update", "-qq"], quiet).returncode == 0 and _run(install, quiet).returncode == 0
+
+
+def _run(
+    command: Sequence[str | Path], environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, env=environment, check=False
+    )
+
+
+def _say(sentence: str) -> None:
+    print(sentence, flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in IMPLIED:
+        raise SystemExit(f"usage: {sys.argv[0]} {'|'.join(IMPLIED)}")
+    try:
+        main(sys.argv[1])
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
