@@ -1,0 +1,357 @@
+"""A campaign before it is sent: make, save again and again, duplicate, delete."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from ..errors import Conflict, InputError, NotFound, _
+from ..models import (
+    Account,
+    Campaign,
+    CampaignStatus,
+    Sender,
+    SenderStatus,
+    SubscriberList,
+    Template,
+    campaign_sender,
+)
+from .values import BUILTIN, variables
+
+LONGEST_NAME = 200  # the column's width
+LONGEST_LINE = 2_000  # of subject and preheader as templates; what they render to is short
+LONGEST_LETTER = 1_000_000  # characters; more is refused by every mail program, and by the renderer
+LONGEST_VALUE = 10_000  # of one variable, like one field of a subscriber
+MOST_VARIABLES = 100
+FURTHEST = timedelta(days=731)  # a date beyond two years is a slip of the finger
+LATE = timedelta(minutes=1)  # "now" by the clock of who asks may be a little ago by ours
+LOCALES = ("en", "ru")
+
+# Jinja2's own: a variable of this name could never be read.
+WORDS_OF_TEMPLATES = frozenset(
+    (
+        "and",
+        "or",
+        "not",
+        "in",
+        "is",
+        "if",
+        "elif",
+        "else",
+        "for",
+        "set",
+        "true",
+        "false",
+        "none",
+        "loop",
+        "self",
+    )
+)
+
+LETTER_FIELDS = frozenset({"subject", "preheader", "html", "text", "template_id", "variables"})
+FIELDS = LETTER_FIELDS | {"name", "lists", "senders", "locale", "track_opens", "track_clicks", "send_at"}
+
+EDITABLE: Mapping[CampaignStatus, frozenset[str]] = {
+    CampaignStatus.draft: FIELDS,
+    CampaignStatus.scheduled: frozenset({"name"}),
+    CampaignStatus.sending: frozenset({"name"}),
+    # The people who remain may get a corrected letter: resuming makes a new version of it.
+    CampaignStatus.paused: LETTER_FIELDS | {"name"},
+    CampaignStatus.finished: frozenset({"name"}),
+    CampaignStatus.cancelled: frozenset({"name"}),
+}
+
+_WHY_NOT: Mapping[CampaignStatus, str] = {
+    CampaignStatus.scheduled: _("This campaign is scheduled. Take it back to a draft to change it."),
+    CampaignStatus.sending: _(
+        "This campaign is being sent. Pause it to change the letter for those who wait."
+    ),
+    CampaignStatus.paused: _(
+        "While it is paused only the letter can be changed: the people are already chosen."
+    ),
+    CampaignStatus.finished: _("This campaign has been sent. Duplicate it to write another one like it."),
+    CampaignStatus.cancelled: _("This campaign was cancelled. Duplicate it to write another one like it."),
+}
+
+
+def create_draft(session: Session, account: Account, now: datetime) -> Campaign:
+    """An empty draft from the sender that is ready, in the account's language."""
+    campaign = Campaign(
+        account_id=account.id,
+        locale=account.locale if account.locale in LOCALES else "en",
+        created_at=now,
+        updated_at=now,
+    )
+    sender = _first_sender(session, account.id)
+    if sender:
+        campaign.senders.append(sender)
+    session.add(campaign)
+    session.flush()
+    return campaign
+
+
+def update_draft(
+    session: Session,
+    campaign: Campaign,
+    changes: Mapping[str, Any],
+    now: datetime,
+    *,
+    revision: int | None = None,
+) -> Campaign:
+    """Saves ``changes`` (names of ``FIELDS``; lists and senders as ids) as far as the status allows.
+
+    ``revision`` is the one the person was looking at. Raises ``Conflict`` when somebody saved meanwhile or
+    the campaign is beyond changing, ``InputError`` with every wrong field; then nothing is changed.
+    """
+    lock(session, campaign)
+    _require_editable(campaign, changes)
+    if revision is not None and revision != campaign.revision:
+        raise Conflict(
+            _("This campaign was changed meanwhile, perhaps in another tab. Open it again to see the change.")
+        )
+    checked = _Changes(session, campaign, changes, now).checked()
+    changed = {name: value for name, value in checked.items() if getattr(campaign, name) != value}
+    if changed:
+        for name, value in changed.items():
+            setattr(campaign, name, value)
+        campaign.revision += 1
+        campaign.updated_at = now
+        session.flush()
+        if "senders" in changed:
+            _keep_order(session, campaign, changed["senders"])
+    return campaign
+
+
+def duplicate(session: Session, campaign: Campaign, now: datetime) -> Campaign:
+    """A new draft with the same people, letter and senders."""
+    copied = ("subject", "preheader", "html", "text", "template_id", "locale", "track_opens", "track_clicks")
+    copy = Campaign(
+        account_id=campaign.account_id,
+        name=copy_name(campaign.name),
+        variables=dict(campaign.variables),
+        created_at=now,
+        updated_at=now,
+        **{name: getattr(campaign, name) for name in copied},
+    )
+    copy.lists.extend(campaign.lists)
+    copy.senders.extend(sender for sender in campaign.senders if sender.deleted_at is None)
+    session.add(copy)
+    session.flush()
+    return copy
+
+
+def delete_draft(session: Session, campaign: Campaign) -> None:
+    """Removes a campaign that nothing was sent from. Raises ``Conflict`` for any other."""
+    lock(session, campaign)
+    never_started = campaign.status is CampaignStatus.cancelled and campaign.started_at is None
+    if campaign.status is not CampaignStatus.draft and not never_started:
+        raise Conflict(_("Only a draft can be deleted. What was sent stays, with its report."))
+    session.delete(campaign)
+    session.flush()
+
+
+def lock(session: Session, campaign: Campaign) -> None:
+    """Re-reads the campaign and keeps others from changing it until this transaction ends."""
+    session.flush()
+    session.refresh(campaign, with_for_update=True)
+
+
+def copy_name(name: str) -> str:
+    """ "News" -> "News (2)", "News (2)" -> "News (3)"; a nameless one stays so."""
+    if not name:
+        return ""
+    match = re.fullmatch(r"(.*) \((\d{1,4})\)", name)
+    stem, number = (match[1], int(match[2]) + 1) if match else (name, 2)
+    tail = f" ({number})"
+    return stem[: LONGEST_NAME - len(tail)] + tail
+
+
+def check_moment(send_at: datetime, now: datetime) -> datetime:
+    """A moment to send at, not before ``now``. Raises ``InputError``: asked again, never guessed."""
+    if send_at.tzinfo is None:
+        raise InputError({"send_at": _("The time needs a time zone, like 2026-12-04T10:00:00+03:00.")})
+    if send_at < now - LATE:
+        raise InputError({"send_at": _("This time has passed. Choose a later one, or send now.")})
+    if send_at > now + FURTHEST:
+        raise InputError({"send_at": _("This is more than two years away. Choose an earlier date.")})
+    return max(send_at, now)
+
+
+def clean_text(value: str) -> str:
+    """Text as it is kept: no NUL (PostgreSQL has no room for it), one kind of line break."""
+    return value.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def clean_line(value: str) -> str:
+    """One line out of whatever was pasted."""
+    return re.sub(r"\s*\n\s*", " ", clean_text(value)).strip()
+
+
+def _first_sender(session: Session, account_id: int) -> Sender | None:
+    senders = session.scalars(
+        select(Sender).where(Sender.account_id == account_id, Sender.deleted_at.is_(None)).order_by(Sender.id)
+    ).all()
+    ready = [sender for sender in senders if sender.status is not SenderStatus.failing]
+    return next(iter([*ready, *senders]), None)
+
+
+def _keep_order(session: Session, campaign: Campaign, senders: Iterable[Sender]) -> None:
+    for position, sender in enumerate(senders):
+        session.execute(
+            update(campaign_sender)
+            .where(campaign_sender.c.campaign_id == campaign.id, campaign_sender.c.sender_id == sender.id)
+            .values(position=position)
+        )
+
+
+def _require_editable(campaign: Campaign, changes: Mapping[str, Any]) -> None:
+    unknown = changes.keys() - FIELDS
+    if unknown:
+        raise InputError({name: _("A campaign has no such field.") for name in sorted(unknown)})
+    if changes.keys() - EDITABLE[campaign.status]:
+        raise Conflict(_WHY_NOT[campaign.status])
+
+
+class _Changes:
+    """Checks every changed field and collects what is wrong with each."""
+
+    def __init__(
+        self, session: Session, campaign: Campaign, changes: Mapping[str, Any], now: datetime
+    ) -> None:
+        self.session, self.campaign, self.changes, self.now = session, campaign, changes, now
+        self.problems: dict[str, str] = {}
+        self.result: dict[str, Any] = {}
+
+    def checked(self) -> dict[str, Any]:
+        readers: dict[str, Callable[[Any], Any]] = {
+            "name": lambda value: self.line(value, LONGEST_NAME),
+            "subject": lambda value: self.line(value, LONGEST_LINE),
+            "preheader": lambda value: self.line(value, LONGEST_LINE),
+            "html": lambda value: self.body(value),
+            "text": lambda value: self.body(value),
+            "variables": self.variables,
+            "lists": self.lists,
+            "senders": self.senders,
+            "locale": self.locale,
+            "track_opens": bool,
+            "track_clicks": bool,
+            "send_at": lambda value: check_moment(value, self.now) if value else None,
+            "template_id": self.template,
+        }
+        for name, read in readers.items():
+            if name in self.changes:
+                self.read(name, read)
+        if self.problems:
+            raise InputError(self.problems)
+        return self.result
+
+    def read(self, name: str, read: Callable[[Any], Any]) -> None:
+        try:
+            self.result[name] = read(self.changes[name])
+        except InputError as error:
+            self.problems[name] = next(iter(error.fields.values()))
+
+    def line(self, value: str, longest: int) -> str:
+        line = clean_line(value)
+        if len(line) > longest:
+            raise InputError(
+                {"": _("This is too long: ${longest} characters fit.", mapping={"longest": longest})}
+            )
+        return line
+
+    def body(self, value: str) -> str:
+        if len(value) > LONGEST_LETTER:
+            raise InputError({"": _("This letter is larger than a megabyte. No mail program would show it.")})
+        return clean_text(value)
+
+    def variables(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        return check_variables(value)
+
+    def lists(self, ids: Iterable[int]) -> list[SubscriberList]:
+        found = self.owned(SubscriberList, ids, _("There is no such list."))
+        return sorted(found, key=lambda each: each.name)  # as the campaign gives them back
+
+    def senders(self, ids: Iterable[int]) -> list[Sender]:
+        found = self.owned(Sender, ids, _("There is no such sender."))
+        if any(sender.deleted_at for sender in found):
+            raise InputError({"": _("There is no such sender.")})
+        return found
+
+    def owned(self, kind: type[Any], ids: Iterable[int], missing: str) -> list[Any]:
+        wanted = list(dict.fromkeys(ids))
+        rows = self.session.scalars(
+            select(kind).where(kind.account_id == self.campaign.account_id, kind.id.in_(wanted))
+        )
+        by_id = {row.id: row for row in rows}
+        if len(by_id) != len(wanted):
+            raise InputError({"": missing})
+        return [by_id[each] for each in wanted]
+
+    def locale(self, value: str) -> str:
+        if value not in LOCALES:
+            raise InputError({"": _("Letters can be in English (en) or Russian (ru).")})
+        return value
+
+    def template(self, template_id: int | None) -> int | None:
+        """Also copies the template's letter into every part that is not given."""
+        if template_id is None:
+            return None
+        template = self.session.get(Template, template_id)
+        if template is None or template.account_id != self.campaign.account_id:
+            raise InputError({"": _("There is no such template.")})
+        for part in ("subject", "preheader", "html", "text"):
+            if part not in self.changes:
+                self.result[part] = getattr(template, part)
+        return template_id
+
+
+def check_variables(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A campaign's variables in the form they are kept. Raises ``InputError`` under "variables"."""
+    if len(stored) > MOST_VARIABLES:
+        raise InputError(
+            {"variables": _("A campaign can have ${most} variables.", mapping={"most": MOST_VARIABLES})}
+        )
+    kept = {}
+    for name, value, override in variables(stored):
+        _require_variable(name, value)
+        kept[name] = {"value": clean_text(value), "override": override}
+    return kept
+
+
+def _require_variable(name: str, value: str) -> None:
+    if not re.fullmatch(r"[^\W\d_]\w{0,62}", name) or name.lower() in WORDS_OF_TEMPLATES:
+        raise InputError(
+            {
+                "variables": _(
+                    "“${name}” cannot name a variable. A name starts with a letter; letters, digits and _ follow.",
+                    mapping={"name": name[:40]},
+                )
+            }
+        )
+    if name in BUILTIN:
+        raise InputError(
+            {
+                "variables": _(
+                    "“${name}” is filled by Mailganer itself. Choose another name.", mapping={"name": name}
+                )
+            }
+        )
+    if len(value) > LONGEST_VALUE:
+        raise InputError(
+            {
+                "variables": _(
+                    "The value of “${name}” is too long: 10,000 characters fit.", mapping={"name": name}
+                )
+            }
+        )
+
+
+def owned_campaign(session: Session, account_id: int, campaign_id: int) -> Campaign:
+    """The campaign of this id in this account. Raises ``NotFound``."""
+    campaign = session.get(Campaign, campaign_id)
+    if campaign is None or campaign.account_id != account_id:
+        raise NotFound()
+    return campaign
