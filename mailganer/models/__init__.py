@@ -32,10 +32,11 @@ from .meta import Base, metadata
 from .operations import Answer, Heartbeat
 from .sender import Sender, SenderStatus, Usage
 from .template import Template
-from .tracking import Event, EventKind, Source
+from .tracking import TALLY_SHARDS, Event, EventKind, Source, Tally
 
 __all__ = [
     "LARGEST_CAMPAIGN",
+    "TALLY_SHARDS",
     "Account",
     "Answer",
     "ApiToken",
@@ -64,6 +65,7 @@ __all__ = [
     "SubscriberList",
     "SubscriberStatus",
     "Suppression",
+    "Tally",
     "Template",
     "Usage",
     "Voucher",

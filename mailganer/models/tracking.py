@@ -40,3 +40,24 @@ class Event(Base):
     letter_id: Mapped[int | None] = mapped_column(BigInteger)
     at: Mapped[datetime]
     agent: Mapped[str] = mapped_column(String(200), default="")  # the User-Agent, cut
+
+
+TALLY_SHARDS = 16
+
+
+class Tally(Base):
+    """What a campaign's letters brought, kept in the transaction that changes a delivery: the report of a
+    million deliveries is a sum over a few rows. Several rows, so that a thousand openers do not queue at one."""
+
+    __tablename__ = "tally"
+
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True)
+    shard: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)  # delivery id % 16
+    opened_certain: Mapped[int] = mapped_column(default=0)  # people
+    opened_possible: Mapped[int] = mapped_column(default=0)  # people
+    opens: Mapped[int] = mapped_column(default=0)
+    machine_opens: Mapped[int] = mapped_column(default=0)
+    clicked: Mapped[int] = mapped_column(default=0)  # people
+    clicks: Mapped[int] = mapped_column(default=0)
+    machine_clicks: Mapped[int] = mapped_column(default=0)
+    unsubscribed: Mapped[int] = mapped_column(default=0)  # people

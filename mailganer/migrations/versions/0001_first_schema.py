@@ -431,6 +431,23 @@ def upgrade() -> None:
         sa.UniqueConstraint("campaign_id", "version", name=op.f("uq_letter_campaign_id_version")),
     )
     op.create_table(
+        "tally",
+        sa.Column("campaign_id", meta.BigId, nullable=False),
+        sa.Column("shard", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("opened_certain", sa.Integer(), nullable=False),
+        sa.Column("opened_possible", sa.Integer(), nullable=False),
+        sa.Column("opens", sa.Integer(), nullable=False),
+        sa.Column("machine_opens", sa.Integer(), nullable=False),
+        sa.Column("clicked", sa.Integer(), nullable=False),
+        sa.Column("clicks", sa.Integer(), nullable=False),
+        sa.Column("machine_clicks", sa.Integer(), nullable=False),
+        sa.Column("unsubscribed", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["campaign_id"], ["campaign.id"], name=op.f("fk_tally_campaign_id_campaign"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("campaign_id", "shard", name=op.f("pk_tally")),
+    )
+    op.create_table(
         "delivery",
         sa.Column("id", meta.BigId, autoincrement=False, nullable=False),
         sa.Column("campaign_id", meta.BigId, nullable=False),
@@ -508,6 +525,7 @@ def downgrade() -> None:
     op.drop_table("window")
     op.drop_index(op.f("ix_delivery_subscriber_id"), table_name="delivery")
     op.drop_table("delivery")
+    op.drop_table("tally")
     op.drop_table("letter")
     op.drop_table("import_reject")
     op.drop_index(op.f("ix_import_change_subscriber_id"), table_name="import_change")
