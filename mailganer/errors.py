@@ -34,6 +34,11 @@ from translationstring import TranslationString, TranslationStringFactory
 _ = TranslationStringFactory("mailganer")
 
 
+def in_english(message: str) -> str:
+    """A sentence as it is logged or printed."""
+    return message.interpolate() if isinstance(message, TranslationString) else message
+
+
 class MailganerError(Exception):
     """An error whose message is a sentence for a person: what happened, what to do."""
 
@@ -42,8 +47,7 @@ class MailganerError(Exception):
         self.message = message
 
     def __str__(self) -> str:
-        message = self.message
-        return message.interpolate() if isinstance(message, TranslationString) else message
+        return in_english(self.message)
 
 
 class SettingsError(MailganerError):
@@ -58,7 +62,7 @@ class InputError(MailganerError):
     """Wrong fields. ``fields`` maps a field's name to the sentence to show beside it."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
-        super().__init__(" ".join(str(message) for message in fields.values()))
+        super().__init__(" ".join(in_english(message) for message in fields.values()))
         self.fields = dict(fields)
 
 

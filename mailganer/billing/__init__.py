@@ -1,0 +1,38 @@
+"""What it costs: the plan an account has, what it has used of it, and the ways to pay.
+
+``mailganer.billing`` is all that the author of a payment provider imports; the entry-point group is
+``mailganer.payments``, and ``billing/vouchers.py`` is the provider that comes along.
+"""
+
+from pyramid.config import Configurator
+
+from .limits import (
+    Usage,
+    plan_of,
+    plan_runs_until,
+    require_subscriber_room,
+    subscriber_room,
+    usage,
+)
+from .providers import Done, GoTo, PaymentField, PaymentProvider, load_providers
+from .vouchers import create_vouchers, redeem_voucher
+
+__all__ = [
+    "Done",
+    "GoTo",
+    "PaymentField",
+    "PaymentProvider",
+    "Usage",
+    "create_vouchers",
+    "load_providers",
+    "plan_of",
+    "plan_runs_until",
+    "redeem_voucher",
+    "require_subscriber_room",
+    "subscriber_room",
+    "usage",
+]
+
+
+def includeme(config: Configurator) -> None:
+    config.registry["payments"] = load_providers(config.registry["settings"].payments)

@@ -1,0 +1,106 @@
+"""Vouchers: a code that turns into days of a plan, once. The way to pay that needs no bank."""
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from ..errors import InputError, _
+from ..models import Account, Voucher
+from ..settings import Plan, Settings
+from .providers import Done, PaymentField, PaymentProvider, extended, grant
+
+# Crockford's: no I, L, O or U, so that nothing is misread from paper.
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+GROUPS, LENGTH = 4, 4  # 80 random bits: not to be guessed, and short enough to type
+MOST_DAYS = 3660
+MOST_AT_ONCE = 10_000
+
+_MISREAD = str.maketrans({"I": "1", "L": "1", "O": "0"})
+
+
+class VoucherProvider(PaymentProvider):
+    name = "voucher"
+    title = _("Voucher")
+    help = _("A code of sixteen letters and figures. Capitals and dashes don't matter.")
+    fields = (PaymentField("code", _("Code")),)
+    chooses_plan = False
+
+    def begin(
+        self,
+        session: Session,
+        account: Account,
+        answers: Mapping[str, str],
+        *,
+        plan: Plan | None,
+        settings: Settings,
+        now: datetime,
+    ) -> Done:
+        return redeem_voucher(session, account, answers.get("code", ""), now, settings=settings)
+
+
+def create_vouchers(session: Session, plan: str, days: int, count: int, now: datetime) -> list[Voucher]:
+    """``count`` new codes, each worth ``days`` of ``plan``. Raises ``InputError`` for senseless numbers."""
+    if not 1 <= days <= MOST_DAYS:
+        raise InputError({"days": _("A voucher lasts from 1 to ${most} days.", mapping={"most": MOST_DAYS})})
+    if not 1 <= count <= MOST_AT_ONCE:
+        raise InputError(
+            {"count": _("From 1 to ${most} vouchers are made at once.", mapping={"most": MOST_AT_ONCE})}
+        )
+    vouchers = [Voucher(code=new_code(), plan=plan, days=days, created_at=now) for _number in range(count)]
+    session.add_all(vouchers)
+    session.flush()
+    return vouchers
+
+
+def redeem_voucher(
+    session: Session, account: Account, code: str, now: datetime, *, settings: Settings
+) -> Done:
+    """Turns a code into days of its plan, for whoever comes first.
+
+    Raises ``InputError`` (field ``code``) for a code that is unknown or used, and ``Conflict`` where the
+    account would lose by it; the voucher then stays good.
+    """
+    voucher = session.scalar(select(Voucher).where(Voucher.code == normalised(code)))
+    if voucher is None:
+        raise InputError({"code": _("There is no such code. It looks like 7K3M-9Q2X-4TBD-W6HA.")})
+    if voucher.redeemed_at is not None:
+        raise InputError({"code": _used(voucher, account)})
+    plan = next((plan for plan in settings.plans if plan.name == voucher.plan), None)
+    if plan is None:
+        raise InputError(
+            {"code": _("The plan of this code is no longer offered. Whoever gave it to you can help.")}
+        )
+    until = extended(account, plan, voucher.days, settings, now)
+    _take(session, voucher, account, now)
+    return grant(account, plan, until)
+
+
+def _take(session: Session, voucher: Voucher, account: Account, now: datetime) -> None:
+    """Of two who come at the same moment, one gets it."""
+    taken = session.execute(
+        update(Voucher)
+        .where(Voucher.id == voucher.id, Voucher.redeemed_at.is_(None))
+        .values(redeemed_at=now, redeemed_by=account.id)
+    )
+    if taken.rowcount != 1:  # type: ignore[attr-defined]
+        raise InputError({"code": _used(voucher, account)})
+
+
+def _used(voucher: Voucher, account: Account) -> str:
+    if voucher.redeemed_by == account.id:
+        return _("You have used this code already: its days are in your plan.")
+    return _("This code has been used already.")
+
+
+def new_code() -> str:
+    letters = "".join(secrets.choice(ALPHABET) for _place in range(GROUPS * LENGTH))
+    return "-".join(letters[start : start + LENGTH] for start in range(0, len(letters), LENGTH))
+
+
+def normalised(text: str) -> str:
+    """A code as it is kept, however it was typed."""
+    letters = "".join(each for each in text.upper().translate(_MISREAD) if each in ALPHABET)
+    return "-".join(letters[start : start + LENGTH] for start in range(0, len(letters), LENGTH))
