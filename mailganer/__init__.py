@@ -36,6 +36,9 @@ def configure(settings: Settings) -> Configurator:
     # What both pages and API are made of: the sender backends named by the settings, and the vault.
     config.include(".accounts")
 
+    # The ways to pay that the settings name.
+    config.include(".billing")
+
     # Who asks: sessions, API tokens, CSRF, throttles, security headers.
     config.include(".security")
 
