@@ -1,5 +1,6 @@
 """Accounts, the mail logins that open them, their API tokens."""
 
+import secrets
 from datetime import datetime
 
 from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String, UniqueConstraint
@@ -22,6 +23,9 @@ class Account(Base):
     # Under every letter when set: some countries ask senders for a postal address.
     postal_address: Mapped[str] = mapped_column(String(500), default="")
     session_epoch: Mapped[int] = mapped_column(default=0)  # raised to log out everywhere
+    # Key of the hashes of suppressed addresses: random, the account's own, and never changed, so that who
+    # left stays known whatever happens to the secret keys of the installation.
+    suppression_key: Mapped[bytes] = mapped_column(LargeBinary(32), default=lambda: secrets.token_bytes(32))
     created_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
 

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("timezone", sa.String(length=64), nullable=False),
         sa.Column("postal_address", sa.String(length=500), nullable=False),
         sa.Column("session_epoch", sa.Integer(), nullable=False),
+        sa.Column("suppression_key", sa.LargeBinary(length=32), nullable=False),
         sa.Column("created_at", meta.UTCDateTime(), nullable=False),
         sa.Column("closed_at", meta.UTCDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
@@ -122,7 +123,12 @@ def upgrade() -> None:
         sa.Column("id", meta.BigId, nullable=False),
         sa.Column("account_id", meta.BigId, nullable=False),
         sa.Column("email", sa.String(length=320), nullable=False),
-        sa.Column("email_key", sa.String(length=320), nullable=False),
+        sa.Column(
+            "email_key",
+            sa.String(length=320).with_variant(sa.String(length=320, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column("search_key", sa.String(length=500), nullable=False),
         sa.Column("first_name", sa.String(length=200), nullable=False),
         sa.Column("last_name", sa.String(length=200), nullable=False),
         sa.Column("birthday", sa.Date(), nullable=True),
@@ -138,7 +144,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_subscriber")),
         sa.UniqueConstraint("account_id", "email_key", name=op.f("uq_subscriber_account_id_email_key")),
     )
-    op.create_index("ix_subscriber_account_id_id", "subscriber", ["account_id", "id"], unique=False)
+    op.create_index(
+        "ix_subscriber_account_id_id", "subscriber", ["account_id", "id", "search_key"], unique=False
+    )
+    op.create_index(
+        "ix_subscriber_account_id_status_id", "subscriber", ["account_id", "status", "id"], unique=False
+    )
     op.create_table(
         "suppression",
         sa.Column("account_id", meta.BigId, nullable=False),
@@ -233,12 +244,14 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("encoding", sa.String(length=40), nullable=False),
         sa.Column("delimiter", sa.String(length=1), nullable=False),
+        sa.Column("header", sa.Boolean(), nullable=False),
         sa.Column("columns", meta.Json, nullable=False),
         sa.Column("mapping", meta.Json, nullable=False),
         sa.Column("apply", sa.Boolean(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("record", sa.Integer(), nullable=False),
         sa.Column("rows", sa.Integer(), nullable=False),
         sa.Column("added", sa.Integer(), nullable=False),
         sa.Column("updated", sa.Integer(), nullable=False),
@@ -554,6 +567,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_template_account_id"), table_name="template")
     op.drop_table("template")
     op.drop_table("suppression")
+    op.drop_index("ix_subscriber_account_id_status_id", table_name="subscriber")
     op.drop_index("ix_subscriber_account_id_id", table_name="subscriber")
     op.drop_table("subscriber")
     op.drop_index(op.f("ix_sender_account_id"), table_name="sender")

@@ -1,0 +1,126 @@
+"""Mail addresses as people write them, and the one key that says two of them are the same person."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from email_validator import EmailNotValidError, ValidatedEmail, validate_email
+
+from ..errors import InputError, _
+
+LONGEST: Final = 320  # 64 + @ + 255 (RFC 5321, 4.5.3.1)
+
+# Around an address in a spreadsheet: spaces of all kinds, byte order marks, zero-width characters.
+_TRIMMED: Final = (
+    " \t\r\n\v\f\u00a0\u2000\u2001\u2002\u2003\u2009\u200a\u200b\u200c\u200d\u202f\u2060\u3000\ufeff"
+)
+_PLAIN_LOCAL: Final = re.compile(
+    r"[a-z0-9!#$%&'*+/=?^_`{|}~]+(?:[-.][a-z0-9!#$%&'*+/=?^_`{|}~-]+|-)*", re.IGNORECASE
+)
+
+ADDRESS_REASONS: Final = {
+    "address_missing": _("There is no address."),
+    "address_long": _("The address is longer than 320 characters."),
+    "address_control": _("There are invisible control characters in the address."),
+    "address_several": _("There is more than one address. Each person needs a row of their own."),
+    "address_spaces": _("There is a space in the address. An address looks like name@example.com."),
+    "address_domain": _(
+        "The part after @ is missing or is no domain. An address looks like name@example.com."
+    ),
+    "address_wrong": _("This does not look like an address. An address looks like name@example.com."),
+}
+
+
+class AddressError(InputError):
+    """What was written is no address. ``code`` says why; its sentence is ``ADDRESS_REASONS[code]``."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__({"email": ADDRESS_REASONS[code]})
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address as written, and its key: lower case, NFC, domain as A-labels. One key is one person."""
+
+    email: str
+    key: str
+
+
+def parse_address(text: str) -> Address:
+    """The one address in ``text``; spaces around it do not matter. Raises ``AddressError``.
+
+    Quoted local parts, comments and a leading "-" are refused although RFC 5321 allows some of them: nobody
+    reads mail there, and each is a way into somebody's command line or envelope.
+    """
+    email = text.strip(_TRIMMED)
+    if not email:
+        raise AddressError("address_missing")
+    if len(email) > LONGEST:
+        raise AddressError("address_long")
+    local, at, domain = email.rpartition("@")
+    if not at:
+        raise AddressError(_without_at(email))
+    if _PLAIN_LOCAL.fullmatch(local) and len(local) <= 64:
+        ascii_domain = _domain(domain)
+        if ascii_domain:
+            return Address(email, f"{local.lower()}@{ascii_domain}")
+    return _parse_slowly(email, local, domain)
+
+
+def _parse_slowly(email: str, local: str, domain: str) -> Address:
+    code = _obvious(email, local, domain)
+    if code:
+        raise AddressError(code)
+    ascii_domain = _domain(domain)
+    if not ascii_domain:
+        raise AddressError("address_domain")
+    try:
+        local = _validate(f"{local}@example.com").local_part
+    except EmailNotValidError as error:
+        raise AddressError("address_wrong") from error
+    return Address(f"{local}@{domain}", f"{_fold(local)}@{ascii_domain}")
+
+
+def _obvious(email: str, local: str, domain: str) -> str:
+    if any(unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"} for character in email):
+        return "address_control"
+    if email.count("@") > 1:
+        return "address_several"
+    if any(character.isspace() for character in email):
+        return "address_spaces"
+    if not domain or not local:
+        return "address_domain" if local else "address_wrong"
+    if local.startswith("-") or any(character in '"()<>,:;[]\\' for character in email):
+        return "address_wrong"
+    return ""
+
+
+def _without_at(email: str) -> str:
+    if any(unicodedata.category(character) == "Cc" for character in email):
+        return "address_control"
+    return "address_wrong" if any(map(str.isspace, email)) else "address_domain"
+
+
+@lru_cache(maxsize=10_000)  # a million people live at a few thousand domains
+def _domain(domain: str) -> str:
+    """The domain as lower-case A-labels; nothing when it is no domain."""
+    if "." not in domain or domain.startswith("["):
+        return ""
+    try:
+        # Names like mail.local are somebody's own network, and whether they can be reached is for the mail
+        # server to say. The validator refuses them, but not below a domain of the world.
+        ascii_domain = _validate(f"name@{domain}.com").ascii_domain.lower().removesuffix(".com")
+    except EmailNotValidError:
+        return ""
+    return "" if ascii_domain.rpartition(".")[2].isdecimal() else ascii_domain
+
+
+def _validate(email: str) -> ValidatedEmail:
+    return validate_email(email, check_deliverability=False, strict=True)
+
+
+def _fold(local: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).lower())
