@@ -326,7 +326,7 @@ def _require_variable(name: str, value: str) -> None:
         raise InputError(
             {
                 "variables": _(
-                    "“${name}” cannot name a variable. A name starts with a letter; letters, digits and _ follow.",
+                    "“${name}” cannot name a variable: take letters, digits and _, a letter first.",
                     mapping={"name": name[:40]},
                 )
             }

@@ -1,0 +1,106 @@
+"""What a person may tell a campaign to do: schedule, take back, pause, go on, stop.
+
+Each verb writes a row and nothing else. The pipeline reads it at its next tick (at once, when the view wakes
+it after the commit) and within one letter of a lane that is sending.
+"""
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from ..backends import Registry
+from ..errors import Conflict, NotReady, _
+from ..models import Campaign, CampaignStatus
+from ..settings import Settings
+from . import versions
+from .check import check
+from .drafts import check_moment, lock
+
+
+def schedule(
+    session: Session,
+    campaign: Campaign,
+    send_at: datetime | None,
+    now: datetime,
+    *,
+    settings: Settings,
+    registry: Registry,
+) -> Campaign:
+    """Starts a draft now (``send_at`` None) or at a moment.
+
+    Raises ``Conflict`` when it is no draft any more, ``InputError`` for a moment that has passed, and
+    ``NotReady`` with the blocking problems of its check.
+    """
+    lock(session, campaign)
+    if campaign.status is not CampaignStatus.draft:
+        raise Conflict(_("This campaign is already on its way."))
+    moment = check_moment(send_at, now) if send_at else now
+    found = check(session, campaign, settings=settings, registry=registry, now=now, send_at=moment)
+    if not found.ok:
+        raise NotReady(_("Something keeps this campaign from being sent."), found.blocking)
+    campaign.move(CampaignStatus.scheduled)
+    campaign.send_at = moment
+    campaign.updated_at = now
+    session.flush()
+    return campaign
+
+
+def unschedule(session: Session, campaign: Campaign, now: datetime) -> Campaign:
+    """Takes a scheduled campaign back to a draft. Raises ``Conflict`` when it has begun."""
+    lock(session, campaign)
+    if campaign.status is not CampaignStatus.scheduled:
+        raise Conflict(_("Only a campaign that has not begun can be taken back to a draft."))
+    campaign.move(CampaignStatus.draft)
+    if campaign.send_at and campaign.send_at <= now:
+        campaign.send_at = None  # "now" is over; the next attempt starts from the choice again
+    campaign.updated_at = now
+    session.flush()
+    return campaign
+
+
+def pause(session: Session, campaign: Campaign, now: datetime) -> Campaign:
+    """Holds everybody who still waits. Pausing a paused campaign changes nothing."""
+    lock(session, campaign)
+    if campaign.status is CampaignStatus.paused:
+        return campaign
+    if campaign.status is not CampaignStatus.sending:
+        raise Conflict(_("Only a campaign that is being sent can be paused."))
+    campaign.move(CampaignStatus.paused)
+    campaign.paused_reason = None
+    campaign.updated_at = now
+    session.flush()
+    return campaign
+
+
+def resume(session: Session, campaign: Campaign, now: datetime) -> Campaign:
+    """Goes on with those who wait, with today's letter: an edited one becomes a new version.
+
+    Resuming a campaign that is being sent changes nothing. Raises ``Conflict``, and ``LetterError`` when the
+    edited letter cannot be used.
+    """
+    lock(session, campaign)
+    if campaign.status is CampaignStatus.sending:
+        return campaign
+    if campaign.status is not CampaignStatus.paused:
+        raise Conflict(_("Only a paused campaign can go on."))
+    if campaign.letter_id is not None:
+        versions.freeze(session, campaign, now)
+    campaign.move(CampaignStatus.sending)
+    campaign.paused_reason = None
+    campaign.updated_at = now
+    session.flush()
+    return campaign
+
+
+def cancel(session: Session, campaign: Campaign, now: datetime) -> Campaign:
+    """Stops for good: nobody who still waits gets the letter. Cancelling twice changes nothing."""
+    lock(session, campaign)
+    if campaign.status is CampaignStatus.cancelled:
+        return campaign
+    if campaign.status in (CampaignStatus.draft, CampaignStatus.finished):
+        raise Conflict(_("There is nothing to stop: this campaign is not on its way."))
+    campaign.move(CampaignStatus.cancelled)
+    campaign.finished_at = now
+    campaign.updated_at = now
+    session.flush()
+    return campaign

@@ -1,0 +1,121 @@
+"""Templates: letters kept for using again."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from .. import letters
+from ..errors import InputError, NotFound, _
+from ..models import Account, Campaign, Template
+from .drafts import LONGEST_LETTER, LONGEST_LINE, LONGEST_NAME, clean_line, clean_text, copy_name
+
+PARTS = ("subject", "preheader", "html", "text")
+MOST_TEMPLATES = 1_000  # more than anybody looks through; a loop over the API should not fill the disk
+
+
+def list_templates(session: Session, account_id: int) -> list[Template]:
+    """An account's own templates, the last changed first."""
+    return list(
+        session.scalars(
+            select(Template)
+            .where(Template.account_id == account_id)
+            .order_by(Template.updated_at.desc(), Template.id.desc())
+        )
+    )
+
+
+def create_template(
+    session: Session,
+    account: Account,
+    *,
+    name: str,
+    subject: str = "",
+    preheader: str = "",
+    html: str = "",
+    text: str = "",
+    now: datetime,
+) -> Template:
+    """Keeps a letter. Raises ``InputError`` with every wrong field."""
+    values = _checked({"name": name, "subject": subject, "preheader": preheader, "html": html, "text": text})
+    if len(list_templates(session, account.id)) >= MOST_TEMPLATES:
+        raise InputError({"name": _("There are a thousand templates already. Delete some first.")})
+    template = Template(account_id=account.id, created_at=now, updated_at=now, **values)
+    session.add(template)
+    session.flush()
+    return template
+
+
+def update_template(
+    session: Session, template: Template, changes: Mapping[str, str], now: datetime
+) -> Template:
+    """Saves the given parts. Campaigns made from it before keep their letter. Raises ``InputError``."""
+    for name, value in _checked(changes).items():
+        setattr(template, name, value)
+    template.updated_at = now
+    session.flush()
+    return template
+
+
+def duplicate_template(session: Session, template: Template, now: datetime) -> Template:
+    parts = {part: getattr(template, part) for part in PARTS}
+    copy = Template(
+        account_id=template.account_id,
+        name=copy_name(template.name),
+        created_at=now,
+        updated_at=now,
+        **parts,
+    )
+    session.add(copy)
+    session.flush()
+    return copy
+
+
+def delete_template(session: Session, template: Template) -> None:
+    """Removes it. Campaigns made from it keep their letter."""
+    session.delete(template)
+    session.flush()
+
+
+def keep_as_template(session: Session, account: Account, campaign: Campaign, now: datetime) -> Template:
+    """A template out of a campaign's letter."""
+    parts = {part: getattr(campaign, part) for part in PARTS}
+    name = campaign.name or campaign.subject or "Letter"
+    return create_template(session, account, name=name[:LONGEST_NAME], now=now, **parts)
+
+
+def variables_of(template: Template) -> tuple[str, ...]:
+    """The names the template uses, sorted. Raises ``LetterError``."""
+    source = letters.Source(
+        subject=template.subject, preheader=template.preheader, html=template.html, text=template.text
+    )
+    return tuple(sorted(letters.variables_of(source)))
+
+
+def ready_letter(kind: str, locale: str) -> letters.Ready:
+    """A ready-made letter by its kind. Raises ``NotFound``."""
+    for ready in letters.ready_letters(locale):
+        if ready.kind == kind:
+            return ready
+    raise NotFound()
+
+
+def _checked(values: Mapping[str, str]) -> dict[str, str]:
+    problems: dict[str, str] = {}
+    kept: dict[str, str] = {}
+    for name, value in values.items():
+        if name not in ("name", *PARTS):
+            problems[name] = _("A template has no such field.")
+            continue
+        longest = {"name": LONGEST_NAME, "html": LONGEST_LETTER, "text": LONGEST_LETTER}.get(
+            name, LONGEST_LINE
+        )
+        kept[name] = clean_text(value) if name in ("html", "text") else clean_line(value)
+        if len(kept[name]) > longest:
+            problems[name] = _("This is too long: ${longest} characters fit.", mapping={"longest": longest})
+    if "name" in kept and not kept["name"]:
+        problems["name"] = _("Give the template a name.")
+    if problems:
+        raise InputError(problems)
+    return kept

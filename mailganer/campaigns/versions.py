@@ -1,0 +1,62 @@
+"""The letter as it goes out: frozen when a campaign starts, and again after an edit."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from .. import letters
+from ..models import Campaign, LetterVersion
+
+
+def source_of(campaign: Campaign) -> letters.Source:
+    """The four templates a person wrote."""
+    return letters.Source(
+        subject=campaign.subject, preheader=campaign.preheader, html=campaign.html, text=campaign.text
+    )
+
+
+def compile_of(campaign: Campaign) -> letters.Letter:
+    """The campaign's letter as it stands now. Raises ``LetterError`` with part and line."""
+    return letters.compile_letter(source_of(campaign), campaign_variables=campaign.variables)
+
+
+def freeze(session: Session, campaign: Campaign, now: datetime) -> LetterVersion:
+    """The version that goes out from now on: the newest one, or a new one when the letter has changed.
+
+    Raises ``LetterError``.
+    """
+    compiled = compile_of(campaign).to_json()
+    newest = newest_version(session, campaign.id)
+    if newest is None or newest.compiled != compiled:
+        newest = _add(session, campaign, compiled, now)
+    campaign.letter_id = newest.id
+    return newest
+
+
+def newest_version(session: Session, campaign_id: int) -> LetterVersion | None:
+    return session.scalars(
+        select(LetterVersion)
+        .where(LetterVersion.campaign_id == campaign_id)
+        .order_by(LetterVersion.version.desc())
+        .limit(1)
+    ).first()
+
+
+def _add(session: Session, campaign: Campaign, compiled: dict[str, Any], now: datetime) -> LetterVersion:
+    last = session.scalar(
+        select(func.coalesce(func.max(LetterVersion.version), 0)).where(
+            LetterVersion.campaign_id == campaign.id
+        )
+    )
+    version = LetterVersion(
+        campaign_id=campaign.id,
+        version=(last or 0) + 1,
+        compiled=compiled,
+        variables=dict(campaign.variables),
+        created_at=now,
+    )
+    session.add(version)
+    session.flush()
+    return version

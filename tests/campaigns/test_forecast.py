@@ -1,0 +1,82 @@
+from datetime import UTC, date, datetime, timedelta
+
+from mailganer.campaigns.forecast import WINDOW, Counter, Lane, Wait, play
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+MINUTE = int(NOW.timestamp()) // 60
+
+
+def lane(limit=None, used=(), per_minute=600, **values):
+    return Lane("Anna", Counter.of(limit, used), per_minute, **values)
+
+
+def no_plan():
+    return Counter.of(None, ())
+
+
+def test_without_limits_the_pace_says_when_it_is_done():
+    forecast = play(1_500, NOW, [lane(per_minute=600)], no_plan(), "UTC")
+    assert forecast.finishes_at == NOW + timedelta(minutes=2, seconds=30)
+    assert [(day.date, day.letters) for day in forecast.days] == [(date(2026, 11, 23), 1_500)]
+    assert forecast.pauses == ()
+
+
+def test_a_quota_of_500_takes_1200_people_three_days():
+    forecast = play(1_200, NOW, [lane(500)], no_plan(), "UTC")
+    assert [day.letters for day in forecast.days] == [500, 500, 200]
+    assert [day.date.day for day in forecast.days] == [23, 24, 25]
+    assert forecast.pauses[0].wait is Wait.sender
+    assert forecast.pauses[0].limit == 500
+
+
+def test_no_24_hours_ever_hold_more_than_the_limit():
+    counter = Counter.of(500, [(MINUTE - 100, 130), (MINUTE - 1, 70)])
+    play(2_000, NOW, [Lane("Anna", counter, 60)], no_plan(), "UTC")
+    rows = list(counter.used)
+    for start, _letters in rows:
+        assert sum(letters for minute, letters in rows if start <= minute <= start + WINDOW) <= 500
+
+
+def test_what_left_earlier_today_is_counted():
+    forecast = play(100, NOW, [lane(500, [(MINUTE - 60, 450)])], no_plan(), "UTC")
+    assert forecast.days[0].letters == 50
+    assert forecast.pauses[0].until == NOW - timedelta(hours=1) + timedelta(minutes=WINDOW + 1)
+
+
+def test_the_plan_holds_all_senders_together():
+    forecast = play(300, NOW, [lane(500), lane(500)], Counter.of(200, ()), "UTC")
+    assert [day.letters for day in forecast.days] == [200, 100]
+    assert forecast.pauses[0].wait is Wait.plan
+
+
+def test_two_senders_share_the_work():
+    forecast = play(1_200, NOW, [lane(per_minute=600), lane(per_minute=600)], no_plan(), "UTC")
+    assert forecast.finishes_at == NOW + timedelta(minutes=1)
+
+
+def test_a_sleeping_sender_starts_when_it_wakes():
+    forecast = play(10, NOW, [lane(awake_from=MINUTE + 30)], no_plan(), "UTC")
+    assert forecast.days[0].starts_at == NOW + timedelta(minutes=30)
+    assert forecast.pauses[0].wait is Wait.asleep
+
+
+def test_days_are_those_of_the_accounts_zone():
+    late = datetime(2026, 11, 23, 20, 58, tzinfo=UTC)
+    forecast = play(40, late, [lane(per_minute=10)], no_plan(), "Europe/Moscow")
+    assert [(day.date.day, day.letters) for day in forecast.days] == [(23, 20), (24, 20)]
+
+
+def test_a_limit_of_nothing_never_ends():
+    forecast = play(10, NOW, [lane(0)], no_plan(), "UTC")
+    assert forecast.finishes_at is None
+    assert forecast.unsent == 10
+
+
+def test_a_million_letters_at_500_a_day_is_said_quickly_to_be_more_than_a_year():
+    forecast = play(1_000_000, NOW, [lane(500)], no_plan(), "UTC")
+    assert forecast.finishes_at is None
+    assert len(forecast.days) >= 365
+
+
+def test_nobody_to_write_to_is_done_at_once():
+    assert play(0, NOW, [lane()], no_plan(), "UTC").finishes_at == NOW
