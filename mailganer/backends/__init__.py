@@ -1,0 +1,65 @@
+"""How letters leave: everything the author of a sender backend needs.
+
+Subclass :class:`Backend` and :class:`Connection`, register the class under the entry point group
+``mailganer.backends``, and let :class:`mailganer.backends.testing.BackendContract` test it. The guide is
+``docs/writing-a-backend.md``; an example to copy is ``plugins/mailganer-example-backend``.
+"""
+
+from ..errors import (
+    BackendError,
+    BackendMissing,
+    HostForbidden,
+    InputError,
+    LoginRefused,
+    ProtocolBroken,
+    SenderRefused,
+    SettingsError,
+    TLSFailed,
+    Unreachable,
+)
+from .base import (
+    Backend,
+    Connection,
+    Limits,
+    Message,
+    Network,
+    Outcome,
+    Receipt,
+    Scope,
+    Timeouts,
+    clean,
+    normalise_email,
+    normalise_host,
+    secret_fields,
+    split_settings,
+)
+from .registry import Registry, load_backends
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "BackendMissing",
+    "Connection",
+    "HostForbidden",
+    "InputError",
+    "Limits",
+    "LoginRefused",
+    "Message",
+    "Network",
+    "Outcome",
+    "ProtocolBroken",
+    "Receipt",
+    "Registry",
+    "Scope",
+    "SenderRefused",
+    "SettingsError",
+    "TLSFailed",
+    "Timeouts",
+    "Unreachable",
+    "clean",
+    "load_backends",
+    "normalise_email",
+    "normalise_host",
+    "secret_fields",
+    "split_settings",
+]

@@ -1,0 +1,297 @@
+"""The words and the two abstract classes that every way of sending is made of.
+
+A backend is one kind of mail account (any SMTP server, Gmail, a folder on disk). An instance of it is one
+account: an address, its settings and what the operator allows. It opens connections; a connection takes
+messages and gives back what became of each. Nothing here knows about campaigns, databases or pages.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType, TracebackType
+from typing import Any, ClassVar, Self
+
+import idna
+from pydantic import BaseModel, SecretStr
+
+from ..errors import InputError, _
+
+REPLY_LENGTH = 500
+
+# Control, format, surrogate-free: what a terminal, a page or a log could stumble over.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+class Outcome(StrEnum):
+    """What became of one message. A closed list: the pipeline knows nothing else."""
+
+    accepted = "accepted"  # the server took responsibility for it
+    refused = "refused"  # not to this recipient, and not by trying again
+    deferred = "deferred"  # not now; the recipient stays pending
+    exhausted = "exhausted"  # the account has sent all it may for now: it sleeps, the recipient stays pending
+    unauthorised = "unauthorised"  # the account may not send at all: it stops and says so
+    in_doubt = "in_doubt"  # the connection died when the server may have had the message
+
+
+class Scope(StrEnum):
+    """Whom an answer is about: it decides who waits and who is never asked again."""
+
+    recipient = "recipient"  # this address
+    message = "message"  # this letter: its size, its content; others would be refused it too
+    domain = "domain"  # the sender's domain and its DNS records (SPF, DKIM, DMARC)
+    account = "account"  # the mail account: its login, its limits, its pace
+    connection = "connection"  # the server or the way to it
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One letter to one address: ``content`` is the whole RFC 5322 message with CRLF line ends."""
+
+    id: int | str
+    sender: str
+    recipient: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The answer to one message.
+
+    ``reply`` holds the server's own words, cut and cleaned by :func:`clean`; ``retry_after`` is in seconds
+    and only present when the server, or its documentation, names a time.
+    """
+
+    message_id: int | str
+    outcome: Outcome
+    reply: str = ""
+    retry_after: int | None = None
+    scope: Scope = Scope.recipient
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the next message has a chance on the same connection, now."""
+        if self.outcome in (Outcome.exhausted, Outcome.unauthorised):
+            return False
+        return self.outcome is Outcome.accepted or self.scope not in (Scope.account, Scope.connection)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an account may do unless it is known better. None means: no limit is known.
+
+    ``per_day`` counts recipients in any 24 hours, ``per_second`` letters, ``max_connections`` those open at
+    the same time, ``per_connection`` letters before a connection is closed and opened anew.
+    """
+
+    per_day: int | None = None
+    per_second: float | None = None
+    max_connections: int = 1
+    per_connection: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. From the command on they are those of RFC 5321, section 4.5.3.2."""
+
+    connect: float = 20.0  # name, and all its addresses together
+    setup: float = 45.0  # everything until the login is accepted: a person may be waiting for it
+    command: float = 300.0
+    data: float = 120.0
+    block: float = 180.0
+    final: float = 600.0
+    close: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What the operator allows backends to reach. Given to every one of them.
+
+    ``ports`` holds for public hosts. With ``allow_private`` a user may name loopback and private hosts, on
+    any port and without TLS; that is for development. ``ca_file`` is trusted besides the system's authorities.
+    """
+
+    allow_private: bool = False
+    ports: frozenset[int] = frozenset({25, 465, 587, 2525})
+    ca_file: str | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+
+class Connection(ABC):
+    """An open way to the server, used by one thread at a time.
+
+    A subclass gives :meth:`send`, or :meth:`send_many` when it can keep several messages in flight. Neither
+    raises for what the server says or for a lost connection: that is a receipt.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.send is Connection.send and cls.send_many is Connection.send_many:
+            raise TypeError(f"{cls.__qualname__} must define send() or send_many()")
+
+    def send(self, message: Message) -> Receipt:
+        """Hand over one message and wait for the answer."""
+        return next(iter(self.send_many([message])))
+
+    def send_many(self, messages: Iterable[Message]) -> Iterator[Receipt]:
+        """One receipt per message pulled, in order.
+
+        Messages are pulled lazily. Once a receipt shows that the next one has no chance
+        (``not receipt.goes_on``) nothing more is pulled and the iterator ends: what was not pulled was not
+        touched. A message that was pulled and has no receipt, because the caller stopped iterating, may or
+        may not have been sent.
+        """
+        for message in messages:
+            receipt = self.send(message)
+            yield receipt
+            if not receipt.goes_on:
+                return
+
+    @abstractmethod
+    def close(self) -> None:
+        """Say goodbye. Never raises; a second call does nothing."""
+
+    def abort(self) -> None:
+        """Drop the connection at once. May be called from another thread, to end a wait."""
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Backend(ABC):
+    """One mail account, as a way to send.
+
+    ``settings`` is an instance of this class's :attr:`Settings`; ``options`` are the operator's, from
+    ``mailganer.backend.NAME.OPTION``. Creating an instance touches no network; it may raise ``InputError``.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    domains: ClassVar[frozenset[str]] = frozenset()
+    Settings: ClassVar[type[BaseModel]]
+    limits: ClassVar[Limits] = Limits()
+
+    # For the sign-in form: a sentence, and a page where the password for it is made.
+    help: ClassVar[str] = ""
+    help_url: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        email: str,
+        settings: BaseModel,
+        network: Network | None = None,
+        options: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.email = normalise_email(email)
+        self.settings = settings
+        self.network = network or Network()
+        self.options = MappingProxyType(dict(options))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.email}>"
+
+    @classmethod
+    def guess(cls, email: str) -> dict[str, object]:
+        """Values to begin the form with, from the address alone. Asks nobody."""
+        return {}
+
+    @classmethod
+    def password_page(cls, email: str) -> str:
+        """Where the owner of this address makes a password for programs, or nothing."""
+        return cls.help_url
+
+    def own_limits(self) -> Limits:
+        """The limits this account begins with; narrower or wider than the class's when more is known."""
+        return type(self).limits
+
+    @abstractmethod
+    def identity(self) -> tuple[str, str]:
+        """The normalised server and login whose password :meth:`verify` proves.
+
+        Together with the backend's name this is who the account is. An address alone never is: a server that
+        accepts any password must not open anybody else's account.
+        """
+
+    @abstractmethod
+    def verify(self) -> None:
+        """Prove that this account can send, or raise one of the errors of this package.
+
+        ``HostForbidden``, ``Unreachable``, ``TLSFailed``, ``LoginRefused``, ``SenderRefused``,
+        ``ProtocolBroken``; the server's words are in their ``reply``.
+        """
+
+    @abstractmethod
+    def connect(self) -> Connection:
+        """An open connection, logged in. Raises what :meth:`verify` raises."""
+
+    def was_accepted(self, message_id: str) -> bool | None:
+        """Whether the server has had the message with this Message-ID. None: this backend cannot tell.
+
+        True and False must be proof. Servers file what they accept some time later: ask minutes after.
+        """
+        return None
+
+
+def clean(reply: str | bytes) -> str:
+    """A server's words, fit to be stored and shown: one line, printable, at most 500 characters."""
+    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
+    if not text.isprintable():
+        text = _UNPRINTABLE.sub(" ", text)
+    return text.strip()[:REPLY_LENGTH]
+
+
+def normalise_email(email: str) -> str:
+    """The address with its domain in lower case and, where it is not ASCII, as RFC 5891 writes it.
+
+    Raises ``InputError`` for what cannot stand between the angle brackets of an envelope.
+    """
+    local, at, domain = email.strip().rpartition("@")
+    if not at or not local or not domain or _UNSAFE.search(local) or _UNSAFE.search(domain):
+        raise InputError({"email": _("An address looks like name@example.com.")})
+    return f"{local}@{normalise_host(domain, 'email')}"
+
+
+_UNSAFE = re.compile(r"[\s<>\x00-\x1f\x7f]")
+
+
+def normalise_host(host: str, field_name: str = "host") -> str:
+    """A host name in lower case, in ASCII, without its trailing dot. Raises ``InputError``."""
+    name = host.strip().rstrip(".").lower()
+    if not name.isascii():
+        try:
+            name = idna.encode(name, uts46=True).decode("ascii")
+        except idna.IDNAError:
+            name = ""
+    if not name or len(name) > 253 or not re.fullmatch(r"[a-z0-9_.:\-\[\]]+", name):
+        raise InputError({field_name: _("A host name looks like smtp.example.com.")})
+    return name
+
+
+def secret_fields(settings: type[BaseModel]) -> frozenset[str]:
+    """The fields that are stored encrypted and never shown: those with a ``SecretStr`` in their type."""
+    return frozenset(name for name, info in settings.model_fields.items() if _holds_secret(info.annotation))
+
+
+def _holds_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(_holds_secret(part) for part in typing.get_args(annotation))
+
+
+def split_settings(settings: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings as plain JSON values: what may be shown, and what must be encrypted."""
+    secrets = secret_fields(type(settings))
+    public = settings.model_dump(mode="json", exclude=set(secrets))
+    hidden = {name: getattr(settings, name) for name in secrets}
+    return public, {name: value.get_secret_value() for name, value in hidden.items() if value is not None}

@@ -1,0 +1,166 @@
+"""Which hosts may be reached, and a socket to exactly the address that was checked.
+
+A mail server's name comes from a stranger. It is resolved once, every address it has is judged, and the
+connection goes to a judged address: a second answer of the name server (DNS rebinding) is never asked for.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+from ..errors import BackendError, HostForbidden, Unreachable, _
+from .base import Network, normalise_host
+
+# Prefixes whose addresses carry an IPv4 address: it is the one that is reached (RFC 6052, RFC 8215, RFC 3056).
+_NAT64 = IPv6Network("64:ff9b::/96")
+_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
+_COMPATIBLE = IPv6Network("::/96")
+_SITE_LOCAL = IPv6Network("fec0::/10")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address of a host that may be reached."""
+
+    family: int
+    sockaddr: tuple[Any, ...]
+    private: bool
+
+
+def find_endpoints(host: str, port: int, network: Network, seconds: float) -> list[Endpoint]:
+    """Every address of a host, each of them allowed. Raises ``HostForbidden`` or ``Unreachable``."""
+    name = normalise_host(host).strip("[]")
+    found: dict[tuple[Any, ...], Endpoint] = {}
+    for family, _kind, _protocol, _canonical, sockaddr in _resolve(name, port, seconds):
+        private = _is_private(str(sockaddr[0]), name, network)
+        if not private and port not in network.ports:
+            raise _port_forbidden(port, network)
+        found[sockaddr] = Endpoint(family, sockaddr, private)
+    return list(found.values())
+
+
+def open_socket(host: str, port: int, network: Network) -> tuple[socket.socket, bool]:
+    """A connected socket and whether its other end is a private host.
+
+    All addresses together get ``network.timeouts.connect`` seconds.
+    """
+    until = time.monotonic() + network.timeouts.connect
+    endpoints = find_endpoints(host, port, network, network.timeouts.connect)
+    problem = ""
+    for place, endpoint in enumerate(endpoints):
+        left = (until - time.monotonic()) / (len(endpoints) - place)
+        if left <= 0:
+            break
+        try:
+            return _connect(endpoint, left), endpoint.private
+        except TimeoutError:
+            problem = "timed out"
+        except OSError as error:
+            problem = error.strerror or str(error)
+    raise _unreachable(host, port, problem or "timed out")
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an address belongs to the open internet, whatever it is wrapped in."""
+    inner = _carried(address)
+    if inner is not None:
+        return is_public(inner)
+    if isinstance(address, IPv6Address) and (address in _SITE_LOCAL or address in _NAT64_LOCAL):
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | None:
+    if isinstance(address, IPv4Address):
+        return None
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    if address.teredo:
+        return address.teredo[1]
+    return address.ipv4_mapped or address.sixtofour
+
+
+def _is_private(text: str, name: str, network: Network) -> bool:
+    """True for a private address that the operator allows, False for a public one; else raises."""
+    address = ip_address(text.partition("%")[0])
+    if is_public(address):
+        return False
+    inner = _carried(address) or address
+    reachable = not (inner.is_multicast or inner.is_link_local or inner.is_unspecified or inner.is_reserved)
+    if network.allow_private and reachable:
+        return True
+    raise HostForbidden(
+        _(
+            "Mailganer does not connect to ${host}: it is not a public mail server. Name the server your mail"
+            " provider gives for sending.",
+            mapping={"host": name},
+        )
+    )
+
+
+def _port_forbidden(port: int, network: Network) -> BackendError:
+    return HostForbidden(
+        _(
+            "Mailganer does not connect to port ${port}. Mail is handed over at one of: ${ports}.",
+            mapping={"port": port, "ports": ", ".join(map(str, sorted(network.ports)))},
+        )
+    )
+
+
+def _unreachable(host: str, port: int, problem: str) -> BackendError:
+    return Unreachable(
+        _(
+            "${host} cannot be reached at port ${port}: ${problem}. Check the name and the port, or try later.",
+            mapping={"host": host, "port": port, "problem": problem},
+        )
+    )
+
+
+def _connect(endpoint: Endpoint, seconds: float) -> socket.socket:
+    sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(seconds)
+        sock.connect(endpoint.sockaddr)
+        # Commands are written in whole groups; waiting to fill a segment would only cost a round trip.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _resolve(name: str, port: int, seconds: float) -> list[Any]:
+    """``getaddrinfo`` with a deadline: it has none of its own, so it runs in a thread that may be left behind."""
+    answers: queue.Queue[Any] = queue.Queue()
+
+    def ask() -> None:
+        try:
+            answers.put(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    try:
+        answer = answers.get(timeout=seconds)
+    except queue.Empty:
+        answer = TimeoutError()
+    if isinstance(answer, list):
+        return answer
+    raise _unresolved(name, answer)
+
+
+def _unresolved(name: str, error: BaseException) -> BackendError:
+    unknown = getattr(socket, "EAI_NODATA", socket.EAI_NONAME)
+    if isinstance(error, UnicodeError) or getattr(error, "errno", None) in (socket.EAI_NONAME, unknown):
+        return Unreachable(
+            _("There is no host called ${host}. Check how its name is written.", mapping={"host": name})
+        )
+    return Unreachable(
+        _("The name server does not say where ${host} is. Try later.", mapping={"host": name}),
+    )

@@ -1,0 +1,97 @@
+"""Where the well-known mail providers take letters, by the domain of an address. From their own help pages.
+
+Only a convenience for the form: nothing is trusted because it stands here, and every value may be changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A mailbox provider's server for sending."""
+
+    host: str
+    port: int = 465
+    security: str = "tls"
+    per_day: int | None = None  # recipients, where the provider publishes a number
+    password_page: str = ""  # where the owner makes a password for programs
+
+
+_YANDEX = "https://id.yandex.ru/security/app-passwords"
+_MAILRU = "https://account.mail.ru/user/2-step-auth/passwords"
+_YAHOO = "https://login.yahoo.com/account/security"
+
+_MAIL_RU = Provider("smtp.mail.ru", password_page=_MAILRU)
+_YANDEX_RU = Provider("smtp.yandex.ru", per_day=500, password_page=_YANDEX)
+_OUTLOOK = Provider("smtp-mail.outlook.com", 587, "starttls", 300)
+_ICLOUD = Provider("smtp.mail.me.com", 587, "starttls", 1000, "https://account.apple.com/account/manage")
+_YAHOO_COM = Provider("smtp.mail.yahoo.com", per_day=500, password_page=_YAHOO)
+_ZOHO = Provider("smtp.zoho.com", password_page="https://accounts.zoho.com/home#security/app_password")
+_FASTMAIL = Provider("smtp.fastmail.com", password_page="https://app.fastmail.com/settings/security/apps")
+_GMX_NET = Provider("mail.gmx.net", 587, "starttls")
+_GMX_COM = Provider("mail.gmx.com", 587, "starttls")
+_PROTON = Provider(
+    "smtp.protonmail.ch", 587, "starttls", password_page="https://account.proton.me/mail/imap-smtp"
+)
+
+PROVIDERS: dict[str, Provider] = {
+    **dict.fromkeys(("mail.ru", "bk.ru", "inbox.ru", "list.ru", "internet.ru", "xmail.ru"), _MAIL_RU),
+    **dict.fromkeys(("yandex.ru", "ya.ru", "yandex.by", "yandex.kz", "yandex.ua", "narod.ru"), _YANDEX_RU),
+    "yandex.com": Provider("smtp.yandex.com", per_day=500, password_page=_YANDEX),
+    **dict.fromkeys(
+        ("rambler.ru", "lenta.ru", "autorambler.ru", "myrambler.ru", "ro.ru", "rambler.ua"),
+        Provider("smtp.rambler.ru"),
+    ),
+    "ukr.net": Provider("smtp.ukr.net"),
+    **dict.fromkeys(
+        ("outlook.com", "hotmail.com", "live.com", "msn.com", "outlook.de", "hotmail.de"), _OUTLOOK
+    ),
+    **dict.fromkeys(("icloud.com", "me.com", "mac.com"), _ICLOUD),
+    **dict.fromkeys(
+        ("yahoo.com", "yahoo.de", "yahoo.fr", "yahoo.co.uk", "ymail.com", "rocketmail.com"), _YAHOO_COM
+    ),
+    "aol.com": Provider("smtp.aol.com", per_day=500, password_page="https://login.aol.com/account/security"),
+    **dict.fromkeys(("zoho.com", "zohomail.com"), _ZOHO),
+    "zoho.eu": Provider("smtp.zoho.eu"),
+    "zohomail.eu": Provider("smtp.zoho.eu"),
+    **dict.fromkeys(("fastmail.com", "fastmail.fm"), _FASTMAIL),
+    **dict.fromkeys(("gmx.net", "gmx.de", "gmx.at", "gmx.ch"), _GMX_NET),
+    **dict.fromkeys(("gmx.com", "mail.com"), _GMX_COM),
+    "web.de": Provider("smtp.web.de", 587, "starttls"),
+    "t-online.de": Provider("securesmtp.t-online.de"),
+    "posteo.de": Provider("posteo.de"),
+    "mailbox.org": Provider("smtp.mailbox.org"),
+    "runbox.com": Provider("mail.runbox.com"),
+    **dict.fromkeys(("proton.me", "protonmail.com", "pm.me"), _PROTON),
+    "seznam.cz": Provider("smtp.seznam.cz"),
+    "orange.fr": Provider("smtp.orange.fr"),
+    "free.fr": Provider("smtp.free.fr"),
+    "laposte.net": Provider("smtp.laposte.net"),
+    "libero.it": Provider("smtp.libero.it"),
+    "wp.pl": Provider("smtp.wp.pl"),
+    "o2.pl": Provider("poczta.o2.pl"),
+    "qq.com": Provider("smtp.qq.com"),
+    "163.com": Provider("smtp.163.com"),
+    "126.com": Provider("smtp.126.com"),
+    "naver.com": Provider("smtp.naver.com"),
+}
+
+# Companies' own domains at these providers are recognised by the server that was named.
+_HOSTS = {provider.host: provider for provider in PROVIDERS.values()} | {
+    "smtp.gmail.com": Provider(
+        "smtp.gmail.com", 587, "starttls", 500, "https://myaccount.google.com/apppasswords"
+    ),
+    "smtp.office365.com": Provider("smtp.office365.com", 587, "starttls", 10_000),
+}
+
+
+def provider_of_domain(domain: str) -> Provider | None:
+    """The provider that hands out addresses at this domain, if it is well known."""
+    return PROVIDERS.get(domain.lower())
+
+
+def provider_of_host(host: str) -> Provider | None:
+    """The mailbox provider behind a server's name, if it is well known."""
+    return _HOSTS.get(host.lower())

@@ -1,0 +1,200 @@
+"""Which backends this installation has: found by entry point, chosen and ordered by configuration."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ..errors import BackendMissing, InputError, SettingsError, _
+from .base import Backend, Network, normalise_email
+
+GROUP = "mailganer.backends"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The enabled backends, in menu order."""
+
+    types: tuple[type[Backend], ...]
+    options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    network: Network = field(default_factory=Network)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in menu order."""
+        return tuple(backend.name for backend in self.types)
+
+    @cached_property
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each installed plugin that is not enabled and could not be. For the doctor."""
+        others = [point for point in _installed() if point.name not in self.names]
+        found = (_load(point) for point in others)
+        return tuple(str(problem) for problem in found if not isinstance(problem, type))
+
+    def get(self, name: str) -> type[Backend]:
+        """The backend of this name. Raises ``BackendMissing``."""
+        for backend in self.types:
+            if backend.name == name:
+                return backend
+        raise BackendMissing(
+            _(
+                "There is no sender backend “${name}” here. Enabled are: ${names}.",
+                mapping={"name": name, "names": ", ".join(self.names)},
+            )
+        )
+
+    def for_email(self, email: str) -> type[Backend]:
+        """The backend that recognises the address's domain, else the first that recognises none."""
+        claiming = self._claiming(email)
+        if claiming is not None:
+            return claiming
+        for backend in self.types:
+            if not backend.domains:
+                return backend
+        raise BackendMissing(
+            _(
+                "Addresses at ${domain} cannot be used here. Enabled are: ${names}.",
+                mapping={"domain": _domain(email), "names": ", ".join(self.names)},
+            )
+        )
+
+    def open(self, name: str, email: str, settings: Mapping[str, Any]) -> Backend:
+        """The account behind an address. No network is touched.
+
+        Raises ``BackendMissing``, and ``InputError`` with every wrong field, ``email`` among them when another
+        enabled backend claims its domain: such addresses prove themselves to their own provider only.
+        """
+        backend = self.get(name)
+        address = normalise_email(email)
+        claiming = self._claiming(address)
+        if claiming is not None and claiming is not backend:
+            raise InputError(
+                {
+                    "email": _(
+                        "Addresses at ${domain} sign in through ${title}.",
+                        mapping={"domain": _domain(address), "title": claiming.title},
+                    )
+                }
+            )
+        return backend(address, _validated(backend, settings), self.network, self.options.get(name, {}))
+
+    def _claiming(self, email: str) -> type[Backend] | None:
+        domain = _domain(normalise_email(email))
+        return next((backend for backend in self.types if domain in backend.domains), None)
+
+
+def load_backends(
+    names: Sequence[str],
+    options: Mapping[str, Mapping[str, str]] | None = None,
+    network: Network | None = None,
+) -> Registry:
+    """Load the enabled backends. Raises ``SettingsError`` with a sentence for each one that is not usable."""
+    points = _installed()
+    types: list[type[Backend]] = []
+    problems: list[str] = []
+    for name in dict.fromkeys(names):
+        loaded = _find(name, points)
+        if isinstance(loaded, type):
+            types.append(loaded)
+        else:
+            problems.append(loaded)
+    if not names:
+        problems.append(
+            _("mailganer.backends names no sender backend. Name at least one, for example: smtp.")
+        )
+    if problems:
+        raise SettingsError(problems)
+    return Registry(tuple(types), dict(options or {}), network or Network())
+
+
+def _installed() -> list[EntryPoint]:
+    # The same distribution can be on the path twice (a checkout and its installation); that is no conflict.
+    return list({(point.name, point.value): point for point in entry_points(group=GROUP)}.values())
+
+
+def _find(name: str, points: Sequence[EntryPoint]) -> type[Backend] | str:
+    named = [point for point in points if point.name == name]
+    if not named:
+        return _(
+            "mailganer.backends names “${name}”, but no installed package provides it. Installed are: ${names}.",
+            mapping={"name": name, "names": ", ".join(sorted({point.name for point in points})) or "-"},
+        )
+    if len(named) > 1:
+        return _(
+            "Two packages provide the sender backend “${name}”: ${packages}. Uninstall one of them.",
+            mapping={"name": name, "packages": ", ".join(_package(point) for point in named)},
+        )
+    return _load(named[0])
+
+
+def _load(point: EntryPoint) -> type[Backend] | str:
+    try:
+        loaded = point.load()
+    except (Exception, SystemExit) as error:  # a stranger's module may fail in any way it likes
+        return _broken(point, f"{type(error).__name__}: {error}")
+    flaw = _flaw(point.name, loaded)
+    return _broken(point, flaw) if flaw else loaded
+
+
+def _flaw(name: str, loaded: object) -> str:
+    """What keeps an object from being a usable backend class, in a programmer's words."""
+    if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
+        return f"{loaded!r} is not a subclass of mailganer.backends.Backend"
+    if inspect.isabstract(loaded):
+        return "it does not define " + ", ".join(sorted(loaded.__abstractmethods__))
+    missing = [attribute for attribute in ("name", "title", "Settings") if not hasattr(loaded, attribute)]
+    if missing:
+        return "it does not define " + ", ".join(missing)
+    if loaded.name != name:
+        return f"its name is {loaded.name!r}, its entry point is called {name!r}"
+    if not (isinstance(loaded.Settings, type) and issubclass(loaded.Settings, BaseModel)):
+        return "its Settings is not a pydantic model"
+    return ""
+
+
+def _broken(point: EntryPoint, reason: str) -> str:
+    return _(
+        "The sender backend “${name}” of ${package} cannot be used: ${reason}.",
+        mapping={"name": point.name, "package": _package(point), "reason": reason.rstrip(".")},
+    )
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def _domain(email: str) -> str:
+    return email.strip().rpartition("@")[2].lower()
+
+
+def _validated(backend: type[Backend], settings: Mapping[str, Any]) -> BaseModel:
+    try:
+        return backend.Settings.model_validate(dict(settings))
+    except ValidationError as error:
+        wrong: dict[str, str] = {}
+        for detail in error.errors(include_url=False, include_input=False):
+            name = str(detail["loc"][0]) if detail["loc"] else "settings"
+            wrong.setdefault(name, _sentence(detail))
+        raise InputError(wrong) from None
+
+
+def _sentence(detail: Any) -> str:
+    """pydantic's finding as a sentence. A validator's own ``ValueError(_("..."))`` is taken as it is."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in ("missing", "string_too_short"):
+        return _("Fill this in.")
+    if kind == "value_error" and context["error"].args:
+        return context["error"].args[0]
+    if kind.startswith("int_"):
+        return _("A number is expected.")
+    if kind in ("greater_than_equal", "less_than_equal", "greater_than", "less_than"):
+        return _("This number is out of range.")
+    if kind in ("literal_error", "enum"):
+        return _("Choose one of: ${choices}.", mapping={"choices": context["expected"]})
+    return _("This is not understood: ${reason}.", mapping={"reason": detail["msg"]})

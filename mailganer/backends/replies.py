@@ -1,0 +1,213 @@
+"""What a mail server's answer means: for whom, and for how long.
+
+The enhanced status code (RFC 3463, RFC 5248, RFC 7372) decides first; then the words, because half of the servers
+say with 550 what is only a limit; then the three digits and the stage at which they came. A backend whose
+provider means something else by a code puts its own rules in front.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from .base import Outcome, Receipt, Scope, clean
+
+# "550 5.4.5 text", and Google's "550-5.4.5 text" after lines are joined.
+_ENHANCED = re.compile(rb"^\d{3}[ -]([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
+
+
+class Stage(StrEnum):
+    """Which command was answered."""
+
+    greeting = "greeting"
+    hello = "hello"
+    login = "login"
+    mail = "mail"
+    rcpt = "rcpt"
+    data = "data"  # DATA itself, before the content
+    content = "content"  # the final dot, or the last BDAT
+
+
+class Reply(NamedTuple):
+    """One complete answer. ``raw`` keeps the bytes of all its lines, without line ends, joined by blanks."""
+
+    code: int
+    raw: bytes
+
+    @property
+    def ok(self) -> bool:
+        """2yz: done."""
+        return 200 <= self.code < 300
+
+    @property
+    def text(self) -> str:
+        """The words, fit to be kept and shown."""
+        return clean(self.raw)
+
+    @property
+    def enhanced(self) -> tuple[int, int, int] | None:
+        """Class, subject and detail of the enhanced status code, if there is one."""
+        found = _ENHANCED.match(self.raw)
+        return (int(found[1]), int(found[2]), int(found[3])) if found else None
+
+
+class Verdict(NamedTuple):
+    """What an answer means."""
+
+    outcome: Outcome
+    scope: Scope
+    retry_after: int | None = None
+
+    def receipt(self, message_id: int | str, reply: str) -> Receipt:
+        """As the receipt of one message."""
+        return Receipt(message_id, self.outcome, reply, self.retry_after, self.scope)
+
+
+ACCEPTED = Verdict(Outcome.accepted, Scope.recipient)
+REFUSED_RECIPIENT = Verdict(Outcome.refused, Scope.recipient)
+REFUSED_MESSAGE = Verdict(Outcome.refused, Scope.message)
+REFUSED_DOMAIN = Verdict(Outcome.refused, Scope.domain)
+LATER_RECIPIENT = Verdict(Outcome.deferred, Scope.recipient)
+LATER_MESSAGE = Verdict(Outcome.deferred, Scope.message)
+LATER_DOMAIN = Verdict(Outcome.deferred, Scope.domain)
+LATER_ACCOUNT = Verdict(Outcome.deferred, Scope.account)
+LATER_CONNECTION = Verdict(Outcome.deferred, Scope.connection)
+EXHAUSTED = Verdict(Outcome.exhausted, Scope.account)
+UNAUTHORISED = Verdict(Outcome.unauthorised, Scope.account)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One line of the table: the first whose every condition holds gives the verdict."""
+
+    verdict: Verdict
+    code: str = ""  # the three digits, "5.." for any permanent one
+    enhanced: str = ""  # "5.4.5", or "x.1.1" for 4.1.1 and 5.1.1, or "5.7.*"
+    stages: frozenset[Stage] = frozenset()  # empty: any
+    words: str = ""  # a regular expression, searched without regard to case
+
+    def holds(self, reply: Reply, status: str, stage: Stage) -> bool:
+        """Whether this rule is about that answer."""
+        if self.stages and stage not in self.stages:
+            return False
+        if self.code and not re.fullmatch(self.code, str(reply.code)):
+            return False
+        if self.enhanced and not _matches(self.enhanced, status):
+            return False
+        return not self.words or re.search(self.words, reply.text, re.IGNORECASE) is not None
+
+
+def _matches(pattern: str, status: str) -> bool:
+    wanted, found = pattern.split("."), status.split(".")
+    return len(found) == 3 and all(
+        want in ("*", have) or (want == "x" and have in "45")
+        for want, have in zip(wanted, found, strict=True)
+    )
+
+
+_MAIL = frozenset({Stage.mail})
+_RCPT = frozenset({Stage.rcpt})
+_CONTENT = frozenset({Stage.data, Stage.content})
+
+# Words that say "you have sent enough" and not "his mailbox is full".
+_TOO_MUCH = (
+    r"(daily|hourly|per (day|hour)|24 hours|sending|outgoing|submission|smtp|user|account|sender).{0,40}"
+    r"(limit|quota).{0,20}(exceed|reach|hit)"
+    r"|(exceed|reach).{0,40}(daily|hourly|sending|outgoing|submission|rate).{0,20}(limit|quota)"
+    r"|too many (messages|mails|e-?mails|letters)"
+)
+_TOO_FAST = (
+    r"rate.{0,20}(limit|exceed)|too (fast|quickly|many (connections|concurrent|sessions))|throttl|slow down"
+)
+_NOT_OURS = (
+    r"relay(ing)? (access )?(denied|not permitted)|relaying denied|authentication (is )?required|must authenticate"
+    r"|not logged in|log ?in first|not authori[sz]ed to (send|relay)|"
+    r"sender (address )?(rejected|denied|not allowed|verify failed)|not owned by|send ?as ?denied|"
+    r"account.{0,30}(blocked|suspended|disabled for sending)|outgoing.{0,20}(blocked|disabled)"
+)
+_TOO_BIG = r"(message|mail|letter|content|size).{0,30}(too (big|large)|exceeds?.{0,30}(size|limit|maximum))|maximum.{0,20}size"
+_NO_SUCH_USER = r"(user|recipient|mailbox|address|account).{0,30}(unknown|not found|unavailable|does ?n.t exist|disabled)|no such"
+_FULL = r"(mailbox|inbox|user|recipient).{0,30}(full|over ?quota|quota)|over quota|insufficient.{0,10}space"
+_SPAM = r"spam|unsolicited|virus|malware|phish|black ?list|block ?list|content reject|dmarc|\bspf\b|dkim"
+
+RULES: tuple[Rule, ...] = (
+    # The account: its login, its rights, its limits.
+    Rule(UNAUTHORISED, code="53[045]|538"),
+    Rule(UNAUTHORISED, enhanced="5.7.8"),  # credentials are wrong
+    Rule(UNAUTHORISED, enhanced="5.7.9"),  # mechanism too weak, or "log in with a browser first"
+    Rule(UNAUTHORISED, enhanced="5.7.11"),
+    Rule(UNAUTHORISED, enhanced="5.7.13"),  # account disabled
+    Rule(UNAUTHORISED, enhanced="5.7.14"),
+    Rule(LATER_ACCOUNT, code="454", enhanced="4.7.*"),
+    Rule(EXHAUSTED, enhanced="5.4.5"),  # looks permanent, passes within a day
+    Rule(LATER_ACCOUNT, code="4..", enhanced="4.4.5"),
+    Rule(LATER_ACCOUNT, enhanced="x.7.28"),  # too much from this account or address lately
+    Rule(LATER_CONNECTION, code="503"),  # we and the server disagree about where we are
+    Rule(REFUSED_MESSAGE, code="5..", words=_TOO_BIG),
+    Rule(EXHAUSTED, code="5..", words=_TOO_MUCH),
+    Rule(LATER_ACCOUNT, code="4..", words=_TOO_MUCH),
+    # The server is about to hang up; whether it is us or it, only the code can tell.
+    Rule(LATER_ACCOUNT, code="421", enhanced="4.7.*"),
+    Rule(LATER_ACCOUNT, code="421", words=_TOO_FAST),
+    Rule(LATER_CONNECTION, code="421"),
+    Rule(LATER_ACCOUNT, code="4..", stages=_MAIL | _RCPT, words=_TOO_FAST),
+    # Whose mail this is. Some servers judge the sender only when they hear the recipient.
+    Rule(UNAUTHORISED, code="5..", stages=_MAIL | _RCPT, words=_NOT_OURS),
+    Rule(UNAUTHORISED, code="5..", enhanced="5.1.7"),
+    Rule(UNAUTHORISED, code="5..", enhanced="5.1.8"),
+    Rule(UNAUTHORISED, code="5..", enhanced="5.7.60"),  # send as denied
+    Rule(LATER_ACCOUNT, enhanced="4.1.7"),
+    Rule(LATER_ACCOUNT, enhanced="4.1.8"),
+    # The recipient.
+    Rule(REFUSED_MESSAGE, enhanced="5.2.3"),
+    Rule(REFUSED_RECIPIENT, enhanced="5.1.*"),
+    Rule(REFUSED_RECIPIENT, enhanced="5.2.*"),
+    Rule(LATER_RECIPIENT, enhanced="4.1.*"),
+    Rule(LATER_RECIPIENT, enhanced="4.2.*"),
+    Rule(LATER_CONNECTION, enhanced="4.5.3"),  # too many recipients for one connection
+    # The sender's domain: SPF, DKIM, DMARC, reverse DNS.
+    *(Rule(REFUSED_DOMAIN, enhanced=f"5.7.{detail}") for detail in (*range(20, 28), 29, 30, 509, 515)),
+    *(Rule(LATER_DOMAIN, enhanced=f"4.7.{detail}") for detail in (*range(20, 28), 29, 30)),
+    # The letter: its size and what is in it.
+    Rule(REFUSED_MESSAGE, enhanced="5.3.4"),
+    Rule(REFUSED_RECIPIENT, enhanced="5.6.7"),  # an address only SMTPUTF8 could carry
+    Rule(REFUSED_MESSAGE, enhanced="5.6.*"),
+    Rule(LATER_MESSAGE, enhanced="4.6.*"),
+    # The server or the network behind it.
+    Rule(LATER_CONNECTION, enhanced="4.3.*"),
+    Rule(LATER_ACCOUNT, stages=_MAIL, code="4.."),
+    Rule(LATER_RECIPIENT, enhanced="4.4.*"),
+    Rule(REFUSED_RECIPIENT, stages=_RCPT, enhanced="5.4.*"),
+    # Policy: about the recipient while only he was named, about the letter once it was read.
+    Rule(REFUSED_RECIPIENT, stages=_RCPT, enhanced="5.7.*"),
+    Rule(LATER_RECIPIENT, stages=_RCPT, enhanced="4.7.*"),  # greylisting
+    Rule(REFUSED_MESSAGE, stages=_CONTENT, enhanced="5.7.*"),
+    # No enhanced code, or one that says nothing: words, then digits.
+    Rule(REFUSED_RECIPIENT, stages=_CONTENT, code="5..", words=_NO_SUCH_USER),
+    Rule(REFUSED_RECIPIENT, stages=_CONTENT, code="5..", words=_FULL),
+    Rule(LATER_RECIPIENT, stages=_CONTENT, code="4..", words=_FULL),
+    Rule(REFUSED_MESSAGE, stages=_CONTENT, code="5..", words=_SPAM),
+    Rule(REFUSED_MESSAGE, stages=_MAIL, code="552"),
+    Rule(UNAUTHORISED, stages=_MAIL, code="5.."),
+    Rule(REFUSED_RECIPIENT, stages=_RCPT, code="5.."),
+    Rule(LATER_RECIPIENT, stages=_RCPT, code="4.."),
+    Rule(REFUSED_MESSAGE, stages=_CONTENT, code="5.."),
+    Rule(LATER_MESSAGE, stages=_CONTENT, code="4.."),
+)
+
+
+def classify(reply: Reply, stage: Stage, own_rules: Sequence[Rule] = ()) -> Verdict:
+    """The verdict on an answer that is not the one hoped for.
+
+    An answer that makes no sense at its stage (3yz, or 2yz where it cannot be) is the connection's trouble.
+    """
+    status = ".".join(map(str, reply.enhanced or ()))
+    if status and int(status[0]) != reply.code // 100:
+        status = ""  # "250 5.1.1" or "550 2.0.0": one of the two is wrong, so the digits count
+    for rule in (*own_rules, *RULES):
+        if rule.holds(reply, status, stage):
+            return rule.verdict
+    return LATER_CONNECTION

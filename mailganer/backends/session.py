@@ -1,0 +1,362 @@
+"""The beginning of a conversation with a mail server: greeting, EHLO, TLS, login.
+
+Each way in which it can go wrong is an error of its own, with the server's words. The password is never said
+before the line is encrypted and the certificate checked, except towards a private host that the operator allows.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+
+from ..errors import (
+    BackendError,
+    HostForbidden,
+    LoginRefused,
+    ProtocolBroken,
+    SenderRefused,
+    TLSFailed,
+    Unreachable,
+    _,
+)
+from .base import Network, Timeouts, normalise_host
+from .hosts import open_socket
+from .replies import Reply, Rule, Stage, Verdict, classify
+from .wire import Broken, Nonsense, Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who logs in. ``bearer`` gives an OAuth access token instead of the password (XOAUTH2)."""
+
+    username: str
+    password: SecretStr = SecretStr("")
+    bearer: Callable[[], SecretStr] | None = field(default=None, repr=False)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to log in with."""
+        return self.bearer is None and not self.password.get_secret_value()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where to, how secured, and how its answers are understood."""
+
+    host: str
+    port: int
+    security: str  # tls, starttls, none
+    network: Network
+    hello: str = ""  # our name in EHLO; empty: our address
+    rules: Sequence[Rule] = ()
+    # Towards a relay that knows us by our address, a server without AUTH is fine.
+    login_optional: bool = False
+
+
+class Session:
+    """A conversation that is ready for MAIL. Made by :func:`open_session`."""
+
+    def __init__(self, wire: Wire, server: Server) -> None:
+        self.wire = wire
+        self.server = server
+        self.understand({})
+        self.answered = 0  # letters that got their final answer here
+        self.begun = 0  # letters written here
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long each kind of answer may take."""
+        return self.server.network.timeouts
+
+    def understand(self, features: dict[str, str]) -> None:
+        """Take over what the server offers. Said once, used for every letter."""
+        self.features = features
+        self.pipelining = "PIPELINING" in features
+        self.chunking = self.pipelining and "CHUNKING" in features
+        self.eight_bit = "8BITMIME" in features
+        self.utf8 = "SMTPUTF8" in features
+        # None: the server does not say; 0: it says that it has no limit.
+        size = features.get("SIZE", "0") or "0"
+        self.size_limit = int(size) if "SIZE" in features and size.isdigit() else None
+
+    def command(self, line: str, stage: Stage, seconds: float | None = None) -> Reply:
+        """Say one line and hear the answer."""
+        self.wire.write(line.encode("ascii") + b"\r\n", seconds or self.timeouts.command)
+        return self.wire.reply(seconds or self.timeouts.command)
+
+    def judge(self, reply: Reply, stage: Stage) -> Verdict:
+        """What an answer means here."""
+        return classify(reply, stage, self.server.rules)
+
+    def check_sender(self, address: str) -> None:
+        """Prove that the server takes letters from this address. Sends none."""
+        try:
+            reply = self.command(f"MAIL FROM:<{_path(address)}>", Stage.mail)
+            if not reply.ok:
+                raise _sender_refused(self.server, address, reply)
+            self.command("RSET", Stage.mail)
+        except Broken as broken:
+            raise _lost(self.server, broken) from None
+
+    def quit(self) -> None:
+        """Say goodbye if the server still listens. What it says to that changes nothing."""
+        try:
+            self.command("QUIT", Stage.mail, self.server.network.timeouts.close)
+        except Broken:
+            return
+        finally:
+            self.wire.close()
+
+
+def open_session(server: Server, login: Login, seconds: float | None = None) -> Session:
+    """Connect, secure, log in. Raises an error of the ``BackendError`` family."""
+    if server.security not in ("tls", "starttls", "none"):
+        raise ValueError(f"unknown security {server.security!r}")
+    sock, private = open_socket(server.host, server.port, server.network)
+    wire = Wire(sock, time.monotonic() + (seconds or server.network.timeouts.setup))
+    try:
+        if server.security == "none" and not private:
+            raise _plain_forbidden(server)
+        session = _begin(Session(wire, server))
+        _log_in(session, login)
+    except Broken as broken:
+        wire.close()
+        raise _lost(server, broken) from None
+    except BaseException:
+        wire.close()
+        raise
+    wire.until = float("inf")
+    return session
+
+
+def _begin(session: Session) -> Session:
+    server, wire = session.server, session.wire
+    if server.security == "tls":
+        _secure(session)
+    greeting = wire.reply(server.network.timeouts.command)
+    if greeting.code != 220:
+        raise _not_now(server, greeting)
+    _hello(session)
+    if server.security == "starttls":
+        _start_tls(session)
+        _hello(session)
+    return session
+
+
+def _hello(session: Session) -> None:
+    name = session.server.hello or session.wire.address()
+    session.wire.write(f"EHLO {name}\r\n".encode("ascii"), session.server.network.timeouts.command)
+    reply, lines = session.wire.lines(session.server.network.timeouts.command)
+    if reply.code in (500, 502, 504):  # a server from before 1995
+        reply, lines = session.command(f"HELO {name}", Stage.hello), []
+    if not reply.ok:
+        raise _not_now(session.server, reply)
+    session.understand(_features(lines[1:]))
+
+
+def _features(lines: Sequence[bytes]) -> dict[str, str]:
+    """EHLO keywords in capitals with their parameters. ``AUTH=LOGIN`` is how old Exchange says ``AUTH LOGIN``."""
+    features: dict[str, str] = {}
+    for line in lines:
+        words = line.decode("ascii", "replace").upper().replace("AUTH=", "AUTH ").split()
+        if words:
+            already = features.get(words[0], "")
+            features[words[0]] = " ".join([already, *words[1:]]).strip()
+    return features
+
+
+def _start_tls(session: Session) -> None:
+    server = session.server
+    if "STARTTLS" not in session.features:
+        raise TLSFailed(
+            _(
+                "${host} does not offer encryption at port ${port}, so no password is sent to it. Try another port"
+                " (465 or 587), or ask your provider.",
+                mapping={"host": server.host, "port": server.port},
+            )
+        )
+    reply = session.command("STARTTLS", Stage.hello)
+    if reply.code != 220:
+        raise TLSFailed(
+            _(
+                "${host} refused to encrypt the connection. Its answer: ${reply}",
+                mapping={"host": server.host, "reply": reply.text},
+            ),
+            reply.text,
+        )
+    if session.wire.pending:
+        # Somebody on the way put words into the server's mouth, to be read as said under encryption.
+        raise TLSFailed(
+            _(
+                "${host} went on talking unencrypted after it had agreed to encrypt. Somebody may be listening in;"
+                " nothing was sent.",
+                mapping={"host": server.host},
+            )
+        )
+    _secure(session)
+
+
+def _secure(session: Session) -> None:
+    server = session.server
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if server.network.ca_file:
+        context.load_verify_locations(cafile=server.network.ca_file)
+    try:
+        session.wire.secure(context, normalise_host(server.host).strip("[]"))
+    except ssl.SSLCertVerificationError as error:
+        raise TLSFailed(
+            _(
+                "The certificate of ${host} cannot be trusted (${problem}), so no password is sent to it. Check the"
+                " host name, or tell whoever runs the server.",
+                mapping={"host": server.host, "problem": error.verify_message},
+            )
+        ) from None
+    except ssl.SSLError as error:
+        raise TLSFailed(
+            _(
+                "${host} and Mailganer do not agree on how to encrypt (${problem}). The port may be for the other kind"
+                " of security: 465 is TLS, 587 STARTTLS.",
+                mapping={"host": server.host, "problem": error.reason or "TLS"},
+            )
+        ) from None
+
+
+def _log_in(session: Session, login: Login) -> None:
+    if login.empty and session.server.login_optional:
+        return
+    mechanisms = session.features.get("AUTH", "").split()
+    if login.empty or not mechanisms:
+        if session.server.login_optional:
+            return
+        raise _no_login(session.server, login)
+    _judge_login(session, _authenticate(session, login, mechanisms))
+
+
+def _authenticate(session: Session, login: Login, mechanisms: Sequence[str]) -> Reply:
+    user, password = login.username, login.password.get_secret_value()
+    if login.bearer is not None:
+        token = login.bearer().get_secret_value()
+        return _said_at_once(session, "XOAUTH2", f"user={user}\x01auth=Bearer {token}\x01\x01")
+    if "PLAIN" in mechanisms:
+        return _said_at_once(session, "PLAIN", f"\0{user}\0{password}")
+    if "LOGIN" in mechanisms:
+        reply = session.command("AUTH LOGIN", Stage.login)
+        for answer in (user, password):
+            if reply.code != 334:
+                return reply
+            reply = session.command(_base64(answer), Stage.login)
+        return reply
+    raise ProtocolBroken(
+        _(
+            "${host} offers no way to log in that Mailganer knows (${names}).",
+            mapping={"host": session.server.host, "names": " ".join(mechanisms)},
+        )
+    )
+
+
+def _said_at_once(session: Session, mechanism: str, secret: str) -> Reply:
+    reply = session.command(f"AUTH {mechanism} {_base64(secret)}", Stage.login)
+    if reply.code == 334:  # XOAUTH2 explains a refusal first and wants an empty line before it says 535
+        reply = session.command("", Stage.login)
+    return reply
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode("utf-8")).decode("ascii")
+
+
+def _judge_login(session: Session, reply: Reply) -> None:
+    if reply.ok:
+        return
+    host = session.server.host
+    if 400 <= reply.code < 500:
+        raise Unreachable(
+            _(
+                "${host} cannot check the password now. Its answer: ${reply}",
+                mapping={"host": host, "reply": reply.text},
+            ),
+            reply.text,
+        )
+    raise LoginRefused(
+        _(
+            "${host} refused the login or the password. Its answer: ${reply}",
+            mapping={"host": host, "reply": reply.text},
+        ),
+        reply.text,
+    )
+
+
+def _no_login(server: Server, login: Login) -> BackendError:
+    if login.empty:
+        return LoginRefused(_("Without a password nothing proves that this account is yours. Fill it in."))
+    return LoginRefused(
+        _(
+            "${host} asks nobody for a password at port ${port}, so it cannot prove that this account is yours."
+            " Try another port (465 or 587).",
+            mapping={"host": server.host, "port": server.port},
+        )
+    )
+
+
+def _sender_refused(server: Server, address: str, reply: Reply) -> BackendError:
+    return SenderRefused(
+        _(
+            "The password is right, but ${host} takes no letters from ${address}. Its answer: ${reply}",
+            mapping={"host": server.host, "address": address, "reply": reply.text},
+        ),
+        reply.text,
+    )
+
+
+def _not_now(server: Server, reply: Reply) -> BackendError:
+    return Unreachable(
+        _(
+            "${host} takes no letters from here now. Its answer: ${reply}",
+            mapping={"host": server.host, "reply": reply.text},
+        ),
+        reply.text,
+    )
+
+
+def _plain_forbidden(server: Server) -> BackendError:
+    return HostForbidden(
+        _(
+            "Mailganer does not talk to ${host} without encryption. Choose TLS or STARTTLS.",
+            mapping={"host": server.host},
+        )
+    )
+
+
+def _lost(server: Server, broken: Broken) -> BackendError:
+    if isinstance(broken, Nonsense):
+        return ProtocolBroken(
+            _(
+                "What answers at ${host}, port ${port}, is not a mail server. Check the host and the port.",
+                mapping={"host": server.host, "port": server.port},
+            )
+        )
+    return Unreachable(
+        _(
+            "${host} broke off the conversation at port ${port}: no answer in time, or it hung up. Try later, or check"
+            " the port and the kind of security.",
+            mapping={"host": server.host, "port": server.port},
+        )
+    )
+
+
+def _path(address: str) -> str:
+    """An address for MAIL FROM. Its domain is ASCII already; a local part that is not needs SMTPUTF8."""
+    if not address.isascii():
+        raise SenderRefused(
+            _(
+                "${address} has letters that mail servers do not take before the @.",
+                mapping={"address": address},
+            )
+        )
+    return address

@@ -1,0 +1,178 @@
+"""Any SMTP server that knows its users by a password."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from ..errors import InputError, _
+from .base import Backend, Limits, Network, normalise_email, normalise_host
+from .providers import provider_of_domain, provider_of_host
+from .session import Login, Server, Session, open_session
+from .transfer import SMTPConnection
+
+# Letters that may be unanswered at once, towards a relay that offers PIPELINING. At 50 ms of distance eight
+# deep costs an eighth of a round trip a letter; more would only leave more in doubt when a line breaks.
+DEPTH = 8
+
+# Only the superuser of a host can listen there: a server's name says who it is.
+_PRIVILEGED = frozenset({25, 465, 587})
+
+
+class SMTPSettings(BaseModel):
+    """What the form of this backend asks for."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    host: str = Field(
+        min_length=1,
+        max_length=255,
+        title=_("Server"),
+        description=_("The server your mail provider gives for sending (SMTP)."),
+    )
+    port: int = Field(default=587, ge=1, le=65535, title=_("Port"))
+    security: Literal["tls", "starttls", "none"] = Field(
+        default="starttls",
+        title=_("Security"),
+        description=_("Port 465 goes with TLS, port 587 with STARTTLS."),
+    )
+    username: str = Field(
+        default="",
+        max_length=320,
+        title=_("Login"),
+        description=_("Leave it empty if it is your mail address."),
+    )
+    password: SecretStr = Field(default=SecretStr(""), max_length=1024, title=_("Password"))
+
+    @field_validator("host")
+    @classmethod
+    def _host_is_a_name(cls, host: str) -> str:
+        try:
+            return normalise_host(host)
+        except InputError as error:
+            raise ValueError(error.fields["host"]) from None
+
+    @field_validator("username")
+    @classmethod
+    def _username_is_one_line(cls, username: str) -> str:
+        if not username.isprintable():
+            raise ValueError(_("A login is one line of letters."))
+        return username.strip()
+
+
+class SMTPBackend(Backend):
+    """An account on any SMTP server.
+
+    Operator's options: ``depth`` (letters in flight towards relays, 1 to 64), ``hello_name`` (our name in EHLO),
+    ``open_relay`` (``true``: servers that ask nobody for a password are fine).
+    """
+
+    name = "smtp"
+    title = "SMTP"
+    domains = frozenset()
+    Settings = SMTPSettings
+    limits = Limits(per_day=None, per_second=None, max_connections=2, per_connection=1000)
+    help = _("The password of your mailbox. Some providers want one made for programs (an app password).")
+
+    def __init__(
+        self,
+        email: str,
+        settings: BaseModel,
+        network: Network | None = None,
+        options: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(email, settings, network, options)
+        self._provider = provider_of_host(self._settings.host)
+        self._check_reach()
+
+    @classmethod
+    def guess(cls, email: str) -> dict[str, object]:
+        """Host, port and security: known for the great providers, likely for the others."""
+        address = normalise_email(email)
+        domain = address.rpartition("@")[2]
+        provider = provider_of_domain(domain)
+        if provider is not None:
+            return {
+                "host": provider.host,
+                "port": provider.port,
+                "security": provider.security,
+                "username": address,
+            }
+        return {"host": f"smtp.{domain}", "port": 587, "security": "starttls", "username": address}
+
+    @classmethod
+    def password_page(cls, email: str) -> str:
+        """The provider's page for app passwords, where it has one."""
+        provider = provider_of_domain(normalise_email(email).rpartition("@")[2])
+        return provider.password_page if provider else ""
+
+    def own_limits(self) -> Limits:
+        """Mailbox providers want one connection and publish a number a day."""
+        if self._provider is None:
+            return type(self).limits
+        return Limits(per_day=self._provider.per_day, per_second=None, max_connections=1, per_connection=50)
+
+    def identity(self) -> tuple[str, str]:
+        """Host (with its port where any user of that host could listen) and login."""
+        host, port = self._settings.host, self._settings.port
+        server = host if port in _PRIVILEGED else f"{host}:{port}"
+        return server, unicodedata.normalize("NFKC", self._username()).casefold()
+
+    def verify(self) -> None:
+        """Log in, and ask whether letters from the address are taken. Sends nothing."""
+        session = self._open()
+        try:
+            session.check_sender(self.email)
+        finally:
+            session.quit()
+
+    def connect(self) -> SMTPConnection:
+        """A connection as deep as the server and the operator allow."""
+        return SMTPConnection(self._open, self._depth(), self.own_limits().per_connection)
+
+    @property
+    def _settings(self) -> SMTPSettings:
+        assert isinstance(self.settings, SMTPSettings)  # noqa: S101 - the registry validated it by Settings
+        return self.settings
+
+    def _username(self) -> str:
+        return self._settings.username or self.email
+
+    def _open(self) -> Session:
+        return open_session(self._server(), Login(self._username(), self._settings.password))
+
+    def _server(self) -> Server:
+        settings = self._settings
+        return Server(
+            host=settings.host,
+            port=settings.port,
+            security=settings.security,
+            network=self.network,
+            hello=self.options.get("hello_name", ""),
+            login_optional=self.options.get("open_relay", "").lower() == "true",
+        )
+
+    def _depth(self) -> int:
+        if self._provider is not None:
+            return 1
+        wanted = self.options.get("depth", "")
+        return min(max(int(wanted), 1), 64) if wanted.isdigit() else DEPTH
+
+    def _check_reach(self) -> None:
+        """What can be said without asking a name server is said beside the field."""
+        settings, network = self._settings, self.network
+        if network.allow_private:
+            return
+        if settings.security == "none":
+            raise InputError(
+                {"security": _("Letters and passwords travel encrypted only. Choose TLS or STARTTLS.")}
+            )
+        if settings.port not in network.ports:
+            ports = ", ".join(map(str, sorted(network.ports)))
+            raise InputError(
+                {"port": _("Mail is handed over at one of these ports: ${ports}.", mapping={"ports": ports})}
+            )

@@ -1,0 +1,226 @@
+"""Bytes to and from one server: every answer bounded in size, every wait bounded in time.
+
+The server at the other end was named by a stranger. It may answer for ever, one line a second, or in lines without
+end; a socket's own timeout starts anew with each byte and helps against none of that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+
+from ..errors import _
+from .replies import Reply
+
+MAX_LINE = 4096  # RFC 5321 says 512; real servers write more
+MAX_REPLY = 65536
+READ_SIZE = 65536
+TLS_RECORD = 16384  # one write, one record: what failed to leave is known to a record's length
+SLOWEST = 4096  # bytes a second; whoever reads slower than this is holding us up on purpose
+
+
+class Broken(Exception):
+    """The connection cannot go on. ``reason`` is a sentence without variables, or the server's last words."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Silent(Broken):
+    """Nothing (or nothing complete) came in time."""
+
+
+class Dropped(Broken):
+    """The other side hung up."""
+
+
+class Nonsense(Broken):
+    """What came is no SMTP, or too much of it."""
+
+
+class Wire:
+    """A socket with a line buffer that knows how many bytes may have left it.
+
+    ``sent`` counts bytes the kernel certainly took, ``maybe_sent`` those it may have taken: they differ only
+    after a failed write under TLS, where a record counts as gone once it was tried.
+    """
+
+    def __init__(self, sock: socket.socket, until: float) -> None:
+        self._sock = sock
+        self._buffer = bytearray()
+        self._timeout: float | None = -1.0
+        self.until = until  # monotonic; a bound over all stages, for the time until the login is accepted
+        self.sent = 0
+        self.maybe_sent = 0
+
+    def write(self, data: bytes, seconds: float) -> None:
+        """Give all of ``data`` to the kernel, or raise ``Broken``."""
+        deadline = self._deadline(seconds + len(data) / SLOWEST)
+        secure = isinstance(self._sock, ssl.SSLSocket)
+        view = memoryview(data)
+        try:
+            while view:
+                self._wait_at_most(deadline)
+                part = view[:TLS_RECORD] if secure else view
+                if secure:
+                    self.maybe_sent = self.sent + len(part)
+                count = self._sock.send(part)
+                self.sent += count
+                self.maybe_sent = self.sent
+                view = view[count:]
+        except TimeoutError:
+            raise Silent(SILENT) from None
+        except OSError:
+            raise Dropped(DROPPED) from None
+
+    def reply(self, seconds: float) -> Reply:
+        """The next complete answer."""
+        deadline = self._deadline(seconds)
+        line = self._line(deadline)
+        code = _code(line)
+        if line[3:4] != b"-":
+            return Reply(code, line)
+        lines, size = [line], len(line)
+        while line[3:4] == b"-":
+            line = self._line(deadline)
+            size += len(line) + 2
+            if size > MAX_REPLY or _code(line) != code:
+                raise Nonsense(NONSENSE)
+            lines.append(line)
+        return Reply(code, _joined(lines))
+
+    def lines(self, seconds: float) -> tuple[Reply, list[bytes]]:
+        """The next answer with its lines apart, as the greeting to EHLO needs it."""
+        deadline = self._deadline(seconds)
+        lines, size = [], 0
+        while True:
+            line = self._line(deadline)
+            size += len(line) + 2
+            if size > MAX_REPLY:
+                raise Nonsense(NONSENSE)
+            lines.append(line)
+            if line[3:4] != b"-":
+                return Reply(_code(line), _joined(lines)), [text[4:] for text in lines]
+
+    @property
+    def pending(self) -> bool:
+        """Whether bytes came that nobody asked for yet."""
+        return bool(self._buffer)
+
+    def ends(self, seconds: float) -> bool:
+        """Whether the other side hangs up without another word."""
+        if self._buffer:
+            return False
+        try:
+            self._fill(self._deadline(seconds))
+        except Dropped:
+            return True
+        except Broken:
+            return False
+        return False
+
+    def secure(self, context: ssl.SSLContext, host: str) -> None:
+        """Put TLS under the conversation. Raises ``ssl.SSLError``, ``Silent`` or ``Dropped``."""
+        self._wait_at_most(self.until)
+        self._timeout = -1.0
+        try:
+            self._sock = context.wrap_socket(self._sock, server_hostname=host)
+        except ssl.SSLError:
+            raise
+        except TimeoutError:
+            raise Silent(SILENT) from None
+        except (OSError, ValueError):
+            raise Dropped(DROPPED) from None
+
+    def address(self) -> str:
+        """Our own address as the server sees it, as RFC 5321 writes it in EHLO (section 4.1.3)."""
+        try:
+            own = str(self._sock.getsockname()[0]).partition("%")[0]
+        except OSError:
+            own = "127.0.0.1"
+        return f"[IPv6:{own}]" if ":" in own else f"[{own}]"
+
+    def abort(self) -> None:
+        """End every wait on this wire, from any thread. The socket stays to be closed."""
+        # Not the TLS socket's own method: that one forgets its TLS layer under the feet of a waiting thread.
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Free the socket."""
+        with contextlib.suppress(OSError):
+            self._sock.close()
+
+    def _line(self, deadline: float) -> bytes:
+        buffer = self._buffer
+        searched = 0
+        while (end := buffer.find(b"\n", searched)) < 0:
+            searched = len(buffer)
+            if searched > MAX_LINE:
+                raise Nonsense(NONSENSE)
+            self._fill(deadline)
+        if end > MAX_LINE:
+            raise Nonsense(NONSENSE)
+        line = bytes(buffer[:end])
+        del buffer[: end + 1]
+        return line.rstrip(b"\r")
+
+    def _fill(self, deadline: float) -> None:
+        self._wait_at_most(deadline)
+        try:
+            data = self._sock.recv(READ_SIZE)
+        except TimeoutError:
+            raise Silent(SILENT) from None
+        except OSError:
+            raise Dropped(DROPPED) from None
+        if not data:
+            raise Dropped(DROPPED)
+        self._buffer += data
+
+    def _deadline(self, seconds: float) -> float:
+        return min(time.monotonic() + seconds, self.until)
+
+    def _wait_at_most(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise Silent(SILENT)
+        # Telling the socket costs a system call: only when the wait has become noticeably different.
+        if not 0.9 * left <= (self._timeout or 0.0) <= left + 0.01:
+            self._timeout = left
+            try:
+                self._sock.settimeout(left)
+            except OSError:
+                raise Dropped(DROPPED) from None
+
+
+SILENT = str(_("The server did not answer in time."))
+DROPPED = str(_("The server closed the connection."))
+NONSENSE = str(_("The server answered something that is not SMTP."))
+
+
+def _code(line: bytes) -> int:
+    code = line[:3]
+    if (
+        len(code) != 3
+        or not code.isdigit()
+        or not b"200" <= code < b"600"
+        or line[3:4] not in (b"", b" ", b"-")
+    ):
+        raise Nonsense(NONSENSE)
+    return int(code)
+
+
+def _joined(lines: list[bytes]) -> bytes:
+    """All lines as one. The digits, and an enhanced code that repeats itself, are said once."""
+    first = lines[0][:3] + b" " + lines[0][4:]
+    repeated = lines[0][4:].partition(b" ")[0]
+    rest = []
+    for line in lines[1:]:
+        text = line[4:]
+        if repeated.count(b".") == 2 and text.startswith(repeated):
+            text = text[len(repeated) :]
+        rest.append(text.strip())
+    return b" ".join([first, *rest])
