@@ -1,0 +1,110 @@
+"""How many letters may still leave: rolling 24 hours, counted in minutes, never exceeded by one.
+
+A minute's letters count until the last of them can be 24 hours old: letters of minute ``m`` are free again
+when minute ``m + 1440`` is over. The pipeline takes by these numbers, the forecast plays them through
+(``forecast.Counter``), and pages show them.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from ..models import Usage
+
+MINUTES = 24 * 60
+DAY = timedelta(minutes=MINUTES)
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """A limit of letters in any 24 hours, and what is used of it. ``limit`` None: there is none."""
+
+    limit: int | None
+    used: int
+    oldest: int | None = None  # the first minute that still counts
+
+    @property
+    def remaining(self) -> int | None:
+        """Letters that may leave now; None: any number."""
+        return None if self.limit is None else max(0, self.limit - self.used)
+
+    @property
+    def frees_at(self) -> datetime | None:
+        """When there will be more room than now; None: not by waiting, or there is no limit."""
+        if self.limit is None or self.limit == 0 or self.oldest is None:
+            return None
+        return frees_at(self.oldest)
+
+    @property
+    def waits_until(self) -> datetime | None:
+        """When the next letter may leave, if not now."""
+        return self.frees_at if self.remaining == 0 else None
+
+
+def minute_of(moment: datetime) -> int:
+    """Minutes since 1970: the key of ``Usage``."""
+    return int(moment.timestamp()) // 60
+
+
+def frees_at(minute: int) -> datetime:
+    """When the letters of this minute no longer count."""
+    return datetime.fromtimestamp((minute + 1 + MINUTES) * 60, UTC)
+
+
+def oldest_counted(now: datetime) -> int:
+    """The first minute whose letters still count."""
+    return minute_of(now) - MINUTES
+
+
+def sender_usage(session: Session, sender_id: int, now: datetime) -> int:
+    """Letters that left through a sender in the last 24 hours."""
+    return _used(session, Usage.sender_id, sender_id, now)[0]
+
+
+def account_usage(session: Session, account_id: int, now: datetime) -> int:
+    """Letters that left through all senders of an account in the last 24 hours."""
+    return _used(session, Usage.account_id, account_id, now)[0]
+
+
+def sender_allowance(session: Session, sender_id: int, limit: int | None, now: datetime) -> Allowance:
+    """What a sender may send. ``limit`` is ``accounts.day_limit(sender, registry)``."""
+    return Allowance(limit, *_used(session, Usage.sender_id, sender_id, now))
+
+
+def account_allowance(session: Session, account_id: int, limit: int | None, now: datetime) -> Allowance:
+    """What an account may send. ``limit`` is its plan's ``per_day``."""
+    return Allowance(limit, *_used(session, Usage.account_id, account_id, now))
+
+
+def sender_minutes(session: Session, sender_id: int, now: datetime) -> list[tuple[int, int]]:
+    """(minute, letters) that still count, oldest first: what a forecast begins with."""
+    return _minutes(session, Usage.sender_id, sender_id, now)
+
+
+def account_minutes(session: Session, account_id: int, now: datetime) -> list[tuple[int, int]]:
+    return _minutes(session, Usage.account_id, account_id, now)
+
+
+def _used(
+    session: Session, owner: InstrumentedAttribute[int], owner_id: int, now: datetime
+) -> tuple[int, int | None]:
+    row = session.execute(
+        select(func.coalesce(func.sum(Usage.letters), 0), func.min(Usage.minute)).where(
+            owner == owner_id, Usage.minute >= oldest_counted(now), Usage.letters > 0
+        )
+    ).one()
+    return int(row[0]), row[1]
+
+
+def _minutes(
+    session: Session, owner: InstrumentedAttribute[int], owner_id: int, now: datetime
+) -> list[tuple[int, int]]:
+    rows = session.execute(
+        select(Usage.minute, func.sum(Usage.letters))
+        .where(owner == owner_id, Usage.minute >= oldest_counted(now), Usage.letters > 0)
+        .group_by(Usage.minute)
+        .order_by(Usage.minute)
+    )
+    return [(row[0], int(row[1])) for row in rows]
