@@ -1,0 +1,117 @@
+"""The ``mailganer`` command.
+
+Each command lives in a module of its own that is imported when it is called: ``mailganer --help`` answers at
+once, and a catcher does not load a database driver. Whatever goes wrong is one sentence on stderr and an exit
+code: 1 when the work failed, 2 when what was asked for, or a setting, is wrong.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from .. import errors
+from .common import sentence
+
+COMMANDS = {
+    "serve": (
+        "serve:serve",
+        "Run everything on this machine: web, worker, beat, and a broker if none is set.",
+    ),
+    "worker": ("parts:worker", "Run a worker alone; letters leave through workers."),
+    "beat": ("parts:beat", "Run the clock alone; one is enough."),
+    "web": ("parts:web", "Run the web part alone."),
+    "migrate": ("migrate:migrate", "Bring the database to the newest schema."),
+    "send": ("send:send", "Send one mailing from the command line."),
+    "catch": ("catch:catch", "Run a local mail server that keeps every letter and sends none on."),
+    "doctor": ("doctor:doctor", "Check this installation and say what to do."),
+    "account": ("account:account", "List, show and close accounts, and change their plans."),
+    "voucher": ("voucher:voucher", "Make vouchers for plans."),
+}
+"""Command -> module and object, and its line in ``mailganer --help``, which imports none of them."""
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        return getattr(import_module(f".{module}", __name__), attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mailganer")
+def cli() -> None:
+    """Mailganer sends campaigns through the mail account you already have.
+
+    Settings come from the INI file that is named, else from MAILGANER_INI, else from development.ini here or
+    beside the program; a .env file next to it and the environment win over it.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command and ends the process with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and answers its exit code; every error becomes a sentence on stderr."""
+    try:
+        answer = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+        return answer if isinstance(answer, int) else 0
+    except click.exceptions.Exit as asked:
+        return asked.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return _say("Stopped.", 130)
+    except errors.SettingsError as error:
+        return _say("\n".join(map(sentence, error.problems)), 2)
+    except errors.InputError as error:
+        return _say("\n".join(sentence(message) for message in error.fields.values()), 2)
+    except errors.MailganerError as error:
+        return _say(str(error), 1)
+    except Exception as error:
+        if os.environ.get("MAILGANER_TRACEBACK"):
+            raise
+        return _say(_unexpected(error), 1)
+
+
+def _unexpected(error: Exception) -> str:
+    """What to say about an error that nobody foresaw, without a page of program."""
+    if _is_database(error):
+        return f"The database does not do what it is asked: {_first_line(getattr(error, 'orig', error))}"
+    if isinstance(error, OSError):
+        return _first_line(error)
+    kind = type(error).__name__
+    return (
+        f"Something unexpected happened: {kind}: {_first_line(error)} "
+        "Run it again with MAILGANER_TRACEBACK=1 to see where, and report it."
+    )
+
+
+def _is_database(error: Exception) -> bool:
+    """Looked up by name, so that a command that needs no database does not import SQLAlchemy."""
+    module = sys.modules.get("sqlalchemy.exc")
+    return module is not None and isinstance(error, module.DBAPIError)
+
+
+def _first_line(error: object) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _say(sentence: str, code: int) -> int:
+    click.echo(sentence, err=True)
+    return code

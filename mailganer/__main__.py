@@ -1,0 +1,5 @@
+"""``python -m mailganer``: the same as the ``mailganer`` command."""
+
+from .cli import main
+
+main()

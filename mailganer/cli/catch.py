@@ -1,0 +1,23 @@
+"""``mailganer catch``"""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=2525, show_default=True)
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("outbox"),
+    show_default=True,
+    help="The Maildir that letters are kept in.",
+)
+def catch(host: str, port: int, folder: Path) -> None:
+    """Run a local mail server that keeps every letter and sends none on."""
+    from ..catch import serve_catcher
+
+    serve_catcher(host, port, folder)

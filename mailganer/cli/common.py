@@ -1,0 +1,79 @@
+"""What the commands share: which ini file, its settings, its database."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import SettingsError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
+
+    from ..settings import Settings
+
+DEFAULT = "development.ini"
+
+ini_argument = click.argument("ini", required=False, type=click.Path(dir_okay=False))
+
+
+def sentence(message: object) -> str:
+    """A message as it is printed: English, its values put in."""
+    interpolate = getattr(message, "interpolate", None)
+    return interpolate() if interpolate else str(message)
+
+
+def find_ini(given: str | None) -> Path:
+    """The named file, else ``MAILGANER_INI``, else ``development.ini`` here or beside the program."""
+    if named := given or os.environ.get("MAILGANER_INI"):
+        return Path(named).resolve()
+    checkout = Path(__file__).resolve().parents[2]
+    for folder in (Path.cwd(), checkout):
+        if (folder / DEFAULT).is_file():
+            return folder / DEFAULT
+    raise SettingsError(
+        [f"There is no {DEFAULT} here. Name a settings file after the command, or set MAILGANER_INI."]
+    )
+
+
+def read_settings(given: str | None) -> "Settings":
+    """The settings of this installation; every process started from here will read the same file."""
+    from ..settings import load
+
+    path = find_ini(given)
+    settings = load(path)
+    os.environ["MAILGANER_INI"] = str(path)
+    return settings
+
+
+def open_engine(settings: "Settings") -> "Engine":
+    """An engine; the folder of an SQLite file is made."""
+    from sqlalchemy.engine import make_url
+
+    from ..db import make_engine
+
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite" and url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    return make_engine(settings.database_url)
+
+
+@contextmanager
+def database(settings: "Settings") -> Iterator["Session"]:
+    """A session that is committed when the block ends well. Raises ``SettingsError`` for an old schema."""
+    from ..db import make_sessions
+    from ..migrations import current, newest
+
+    engine = open_engine(settings)
+    try:
+        if current(engine) != newest():
+            raise SettingsError(["The database has not the schema of this program. Run: mailganer migrate"])
+        with make_sessions(engine)() as session:
+            yield session
+            session.commit()
+    finally:
+        engine.dispose()

@@ -1,0 +1,193 @@
+"""``mailganer doctor``: looks at every part and says in one sentence each what is so and what to do."""
+
+import ipaddress
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import click
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from .. import broker
+from ..accounts import network_of
+from ..backends import load_backends
+from ..billing import load_providers
+from ..db import make_sessions, utcnow
+from ..errors import MailganerError, SettingsError
+from ..migrations import current, newest
+from ..models import Heartbeat
+from ..settings import Settings
+from .common import find_ini, ini_argument, open_engine, read_settings, sentence
+
+QUIET_AFTER = timedelta(minutes=2)  # a part that was not seen for so long is taken for dead
+LEAST_ROOM = 1024**3  # bytes on the data folder's disk: uploads, journals, an SQLite file
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's: a part, whether it is well, and the sentence."""
+
+    part: str
+    well: bool
+    sentence: str
+
+
+@click.command()
+@ini_argument
+def doctor(ini: str | None) -> int:
+    """Check settings, database, broker, workers, backends and the public address."""
+    findings = list(examine(ini))
+    for finding in findings:
+        mark = click.style("ok  ", fg="green") if finding.well else click.style("LOOK", fg="red", bold=True)
+        click.echo(f"{mark} {finding.part:<10} {finding.sentence}")
+    ill = sum(not finding.well for finding in findings)
+    if ill:
+        click.echo(f"{ill} of {len(findings)} checks want a look.", err=True)
+    return 1 if ill else 0
+
+
+def examine(ini: str | None) -> Iterator[Finding]:
+    """Every finding, the settings first; without readable settings there is nothing else to look at."""
+    try:
+        settings = read_settings(ini)
+    except SettingsError as error:
+        for problem in error.problems:
+            yield Finding("settings", False, sentence(problem))
+        return
+    yield Finding("settings", True, f"Read from {find_ini(ini)}.")
+    for part, look in CHECKS:
+        try:
+            yield from (Finding(part, well, sentence) for well, sentence in look(settings))
+        except SettingsError as error:
+            yield from (Finding(part, False, sentence(problem)) for problem in error.problems)
+        except MailganerError as error:
+            yield Finding(part, False, str(error))
+
+
+Findings = Iterator[tuple[bool, str]]
+
+
+def _database(settings: Settings) -> Findings:
+    engine = open_engine(settings)
+    kind = engine.dialect.name
+    try:
+        found = current(engine)
+    except SQLAlchemyError as error:
+        yield False, f"{kind} does not answer: {_reason(error)} Check sqlalchemy.url (DATABASE_URI)."
+        return
+    finally:
+        engine.dispose()
+    if found is None:
+        yield False, f"{kind} answers, and the database is empty. Run: mailganer migrate"
+    elif found != newest():
+        yield False, f"{kind} has schema {found}, the program wants {newest()}. Run: mailganer migrate"
+    else:
+        yield True, f"{kind} answers and has the newest schema ({found})."
+
+
+def _broker(settings: Settings) -> Findings:
+    trouble = broker.trouble(broker.broker_url(settings))
+    if settings.embedded:
+        program = broker.find_program(settings)
+        if trouble:
+            yield (
+                False,
+                f"The embedded broker is not running. Start it with the rest: mailganer serve ({trouble})",
+            )
+        else:
+            yield True, f"The embedded broker answers ({program})."
+    elif trouble:
+        yield False, f"It does not answer: {trouble}. Check celery.broker_url (CELERY_BROKER_URL)."
+    else:
+        yield True, f"It answers ({urlsplit(settings.broker_url).scheme})."
+
+
+def _workers(settings: Settings) -> Findings:
+    engine = open_engine(settings)
+    try:
+        with make_sessions(engine)() as session:
+            yield _seen(session, "worker", "No letter leaves without one. Start it: mailganer worker")
+            yield _seen(session, "beat", "Nothing starts by itself without it. Start it: mailganer beat")
+    except SQLAlchemyError:
+        yield False, "Who is alive stands in the database, and that does not answer."
+    finally:
+        engine.dispose()
+
+
+def _seen(session: Session, name: str, otherwise: str) -> tuple[bool, str]:
+    since = utcnow() - QUIET_AFTER
+    rows = session.scalars(select(Heartbeat).where(Heartbeat.name.startswith(name))).all()
+    alive = [row for row in rows if row.seen_at >= since]
+    if alive:
+        return True, f"{len(alive)} {name}{'s' if len(alive) > 1 else ''} alive."
+    last = max((row.seen_at for row in rows), default=None)
+    seen = f"last seen {last:%Y-%m-%d %H:%M} UTC" if last else "never seen"
+    return False, f"No {name} is alive ({seen}). {otherwise}"
+
+
+def _backends(settings: Settings) -> Findings:
+    registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
+    for problem in registry.problems:
+        yield False, sentence(problem)
+    yield True, f"Letters can leave through: {', '.join(registry.names)}."
+
+
+def _payments(settings: Settings) -> Findings:
+    yield True, f"Plans can be paid with: {', '.join(load_providers(settings.payments)) or 'nothing'}."
+
+
+def _address(settings: Settings) -> Findings:
+    url = settings.public_url
+    if settings.development:
+        yield True, f"Readers' links point at {url}; that is good for trying out on this machine only."
+    elif not settings.secure:
+        yield False, f"{url} is not https: one-click unsubscribe does not work without. Set PUBLIC_URL."
+    elif not _is_public(settings.host):
+        yield False, f"Readers cannot reach {url}. Set PUBLIC_URL to an address the world can open."
+    else:
+        yield True, f"Readers' links point at {url}."
+
+
+def _is_public(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith((".local", ".localhost", ".internal", ".test"))
+
+
+def _safety(settings: Settings) -> Findings:
+    if settings.allow_private_smtp_hosts and not settings.development:
+        yield False, "Users may name private mail servers. Remove mailganer.allow_private_smtp_hosts."
+    if settings.demo and not settings.development:
+        yield False, "The demo's account opens to everybody. Remove mailganer.demo (MAILGANER_DEMO)."
+
+
+def _disk(settings: Settings) -> Findings:
+    folder = settings.data_dir if settings.data_dir.exists() else settings.data_dir.parent
+    if not folder.exists():
+        yield False, f"There is no folder {settings.data_dir}. Make it, or set mailganer.data_dir."
+        return
+    free = shutil.disk_usage(folder).free
+    yield free >= LEAST_ROOM, f"{free / 1024**3:.1f} GB are free in {settings.data_dir}."
+
+
+CHECKS: tuple[tuple[str, Callable[[Settings], Findings]], ...] = (
+    ("database", _database),
+    ("broker", _broker),
+    ("workers", _workers),
+    ("backends", _backends),
+    ("payments", _payments),
+    ("address", _address),
+    ("safety", _safety),
+    ("disk", _disk),
+)
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    return (str(getattr(error, "orig", error)).strip().splitlines() or ["no reason given"])[0].rstrip(
+        "."
+    ) + "."

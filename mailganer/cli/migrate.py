@@ -1,0 +1,53 @@
+"""``mailganer migrate``"""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import SettingsError
+from .common import ini_argument, open_engine, read_settings
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+
+@click.command()
+@ini_argument
+@click.option(
+    "--check", is_flag=True, help="First check that all backends and payment providers can be loaded."
+)
+def migrate(ini: str | None, check: bool) -> None:
+    """Bring the database of INI to the newest schema. Running it again does nothing."""
+    from ..migrations import current, newest
+    from ..migrations import migrate as upgrade
+
+    settings = read_settings(ini)
+    if check:
+        _check_plugins(settings)
+    engine = open_engine(settings)
+    before = current(engine)
+    if before == newest():
+        click.echo(f"The database has the newest schema already ({before}).")
+    else:
+        upgrade(engine)
+        click.echo(f"The database has the newest schema now ({newest()}).")
+    engine.dispose()
+
+
+def _check_plugins(settings: "Settings") -> None:
+    """Raises ``SettingsError`` with everything that the parts would refuse to start for, at once."""
+    from ..accounts import network_of
+    from ..backends import load_backends
+    from ..billing import load_providers
+
+    problems: list[str] = []
+    for load in (
+        lambda: load_backends(settings.backends, settings.backend_options, network_of(settings)),
+        lambda: load_providers(settings.payments),
+    ):
+        try:
+            load()
+        except SettingsError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise SettingsError(problems)

@@ -1,0 +1,29 @@
+"""Children that end with their parent, also when it is killed."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+
+PR_SET_PDEATHSIG = 1
+LOOK_EVERY = 1.0  # seconds, where the kernel does not tell
+
+
+def die_with_parent(by: int = signal.SIGTERM) -> None:
+    """From now on this process gets the signal ``by`` when its parent ends.
+
+    Linux does it itself, and the wish survives ``exec``. Elsewhere a thread looks whether the parent is still
+    the same; that does not survive ``exec``.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
+    else:
+        threading.Thread(target=_watch, args=(os.getppid(), by), daemon=True).start()
+
+
+def _watch(parent: int, by: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY)
+    os.kill(os.getpid(), by)

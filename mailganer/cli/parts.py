@@ -1,0 +1,114 @@
+"""The parts alone, one process each: ``mailganer web``, ``mailganer worker``, ``mailganer beat``."""
+
+import os
+import signal
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from .common import ini_argument, read_settings
+from .parent import die_with_parent
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from ..settings import Settings
+
+WEB_THREADS = 8  # pages wait for the database and, at sign-in, for a mail server: more threads than cores
+LARGEST_REQUEST = 512 * 1024 * 1024  # bytes; a list of a million people is about a fifth of it
+IDLE_SECONDS = 60  # a client that says nothing for so long is hung up on
+CONNECTIONS = 500  # an idle browser keeps up to six of them open
+CELERY_OPTIONS = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+@click.command()
+@ini_argument
+def web(ini: str | None) -> None:
+    """Serve the pages, the API and the readers' addresses of INI."""
+    import waitress
+    from pyramid.paster import get_app, setup_logging
+
+    settings = read_settings(ini)
+    setup_logging(os.environ["MAILGANER_INI"])
+    signal.signal(signal.SIGTERM, _leave)
+    waitress.serve(get_app(os.environ["MAILGANER_INI"], "main"), _quiet=True, **web_options(settings))
+
+
+def web_options(settings: "Settings") -> dict[str, object]:
+    """How waitress serves. Nothing is left to its defaults: a gigabyte a request, any proxy, four threads."""
+    options: dict[str, object] = {
+        "listen": settings.listen,
+        "threads": WEB_THREADS,
+        "max_request_body_size": LARGEST_REQUEST,
+        "channel_timeout": IDLE_SECONDS,
+        "connection_limit": CONNECTIONS,
+        "ident": None,  # nobody needs to know which server this is
+        "url_scheme": "https" if settings.secure else "http",
+        "clear_untrusted_proxy_headers": True,
+    }
+    if settings.trusted_proxy:
+        options |= {
+            "trusted_proxy": settings.trusted_proxy,
+            "trusted_proxy_count": 1,
+            "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"},
+        }
+    return options
+
+
+@click.command(context_settings=CELERY_OPTIONS)
+@ini_argument
+@click.option("--concurrency", "-c", type=click.IntRange(1, 64), default=None, help="How many processes; 2.")
+@click.option("--loglevel", "-l", default="INFO", show_default=True)
+@click.pass_context
+def worker(context: click.Context, ini: str | None, concurrency: int | None, loglevel: str) -> None:
+    """Run a worker for INI. Further options go to Celery's own worker command."""
+    from celery.signals import worker_process_init
+
+    ini, rest = _split(ini, context.args)
+    read_settings(ini)
+    # The processes of the pool outlive a killed worker by nothing: what they held is the sweep's to settle.
+    worker_process_init.connect(_die_with_worker, weak=False)
+    _celery().worker_main(
+        [
+            "worker",
+            f"--concurrency={concurrency or 2}",
+            f"--loglevel={loglevel}",
+            # Workers need not know of one another: the database is what they share.
+            *("--without-gossip", "--without-mingle"),
+            *rest,
+        ]
+    )
+
+
+@click.command(context_settings=CELERY_OPTIONS)
+@ini_argument
+@click.option("--loglevel", "-l", default="INFO", show_default=True)
+@click.pass_context
+def beat(context: click.Context, ini: str | None, loglevel: str) -> None:
+    """Run the clock for INI: it wakes whatever is due."""
+    ini, rest = _split(ini, context.args)
+    read_settings(ini)
+    # It keeps no file: what is due stands in the database, and the first tick finds it.
+    _celery().start(
+        ["beat", "--scheduler=celery.beat:Scheduler", "--pidfile=", f"--loglevel={loglevel}", *rest]
+    )
+
+
+def _celery() -> "Celery":
+    from ..worker import app
+
+    return app
+
+
+def _split(ini: str | None, rest: list[str]) -> tuple[str | None, list[str]]:
+    """An option of Celery's that stands first is not the settings file."""
+    return (None, [ini, *rest]) if ini and ini.startswith("-") else (ini, rest)
+
+
+def _die_with_worker(**_: object) -> None:
+    die_with_parent(signal.SIGKILL)
+
+
+def _leave(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)

@@ -1,0 +1,191 @@
+"""A tree of processes that is started, watched and stopped as one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from .parent import die_with_parent
+
+LOOK_EVERY = 0.2  # seconds between two looks at the children
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a died part is started again; doubles each time
+STEADY = 60.0  # seconds of life after which a part's earlier deaths are forgotten
+PATIENCE = 4.0  # seconds a part has to end by itself, before it is told more sharply, and then is killed
+LARGEST_LOG = 10 * 1024 * 1024  # bytes; a bigger one is set aside at the next start
+NOTED = "MAILGANER_PART"  # environment variable that names a part to whoever looks at the process
+
+
+@dataclass(frozen=True)
+class Part:
+    """One child: its name, its command line, and the environment it has beyond ours."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    last: bool = False  # stopped only when all others are gone
+
+
+class _Child:
+    """A part's process, and what is remembered between its lives."""
+
+    def __init__(self, part: Part, log: Path | None) -> None:
+        self.part, self.log = part, log
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started = self.due = 0.0
+        self.pause = FIRST_PAUSE
+        self.gone = False  # its death is known and its restart is due
+
+    def start(self) -> None:
+        output = self._output()
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - our own command lines
+                list(self.part.command),
+                env={**os.environ, **self.part.environment, NOTED: self.part.name},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                # A terminal's Ctrl-C is for us; we tell the children, in order.
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        finally:
+            if output:
+                output.close()
+        self.started, self.gone = time.monotonic(), False
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def tell(self, signum: int) -> None:
+        if self.process is not None and self.running:
+            self.process.send_signal(signum)
+
+    def kill(self) -> None:
+        """Ends it with all that it started; its session is its own."""
+        if self.process is not None:
+            with suppress(ProcessLookupError):  # all gone by themselves
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def put_off(self, now: float) -> float:
+        """Notes a death and answers how long to wait."""
+        if now - self.started > STEADY:
+            self.pause = FIRST_PAUSE
+        pause, self.pause = self.pause, min(self.pause * 2, LONGEST_PAUSE)
+        self.due, self.gone = now + pause, True
+        return pause
+
+    def _output(self) -> IO[bytes] | None:
+        if self.log is None:
+            return None
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > LARGEST_LOG:
+            self.log.replace(self.log.with_suffix(".old.log"))
+        return self.log.open("ab")
+
+
+class Tree:
+    """Starts parts, starts again what dies, and stops all of it on Ctrl-C, SIGTERM or hang-up.
+
+    With ``logs`` each part writes to a file there; without, to where we write.
+    """
+
+    def __init__(self, say: Callable[[str], None], logs: Path | None = None) -> None:
+        self._say, self._logs = say, logs
+        self._children: list[_Child] = []
+        self._asked = 0  # how often somebody asked to stop
+        self.stopping = False
+
+    def listen(self) -> None:
+        """From now on a signal to stop is noted instead of ending us on the spot."""
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, self._note)
+
+    def start(self, part: Part) -> None:
+        child = _Child(part, self._logs / f"{part.name}.log" if self._logs else None)
+        self._children.append(child)
+        child.start()
+
+    def alive(self, name: str) -> bool:
+        return any(child.running for child in self._children if child.part.name == name)
+
+    def run(self, part: Part) -> int:
+        """Runs a part to its end and answers its exit code; stops it when asked to stop."""
+        child = _Child(part, None)
+        child.start()
+        self._children.append(child)
+        while child.running and not self.stopping:
+            time.sleep(LOOK_EVERY / 4)
+        self._children.remove(child)
+        if self.stopping:
+            child.kill()
+        return child.process.returncode if child.process else 1
+
+    def wait(self, ready: Callable[[], bool], timeout: float) -> bool:
+        """Looks after the children until ``ready``, or time is up, or somebody asks to stop."""
+        deadline = time.monotonic() + timeout
+        while not self.stopping and time.monotonic() < deadline:
+            if ready():
+                return True
+            self.look()
+            time.sleep(LOOK_EVERY)
+        return False
+
+    def look_after(self) -> None:
+        """Until somebody asks to stop."""
+        while not self.stopping:
+            self.look()
+            time.sleep(LOOK_EVERY)
+
+    def look(self) -> None:
+        """Starts again what has died, after a pause that grows while it keeps dying."""
+        now = time.monotonic()
+        for child in self._children:
+            if child.gone:
+                if now >= child.due:
+                    child.start()
+            elif not child.running:
+                self._tell_of_death(child, child.put_off(now))
+
+    def stop(self) -> None:
+        """All of them, within seconds, the broker last. Asked once more, at once."""
+        first = [child for child in self._children if not child.part.last]
+        last = [child for child in self._children if child.part.last]
+        for children in (first, last):
+            self._end(children)
+
+    def _end(self, children: Sequence[_Child]) -> None:
+        for signum in (signal.SIGTERM, signal.SIGQUIT):
+            for child in children:
+                child.tell(signum)
+            deadline = time.monotonic() + PATIENCE
+            asked = self._asked
+            while any(child.running for child in children) and time.monotonic() < deadline:
+                if self._asked > max(asked, 1):
+                    break
+                time.sleep(LOOK_EVERY / 4)
+        for child in children:
+            child.kill()
+
+    def _tell_of_death(self, child: _Child, pause: float) -> None:
+        code = child.process.returncode if child.process else None
+        how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        where = f" Its last words are in {child.log}." if child.log else ""
+        self._say(f"The {child.part.name} ended ({how}) and is started again in {pause:g} s.{where}")
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self._asked += 1
+        self.stopping = True
+
+
+def python(command: str, *arguments: str) -> Sequence[str]:
+    """The command line of another ``mailganer`` command, with the Python that runs this one."""
+    return (sys.executable, "-m", "mailganer", command, *arguments)

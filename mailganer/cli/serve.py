@@ -1,0 +1,162 @@
+"""``mailganer serve``: everything on one machine as one process tree."""
+
+import fcntl
+import http.client
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import MailganerError
+from .common import ini_argument, read_settings
+from .parent import die_with_parent
+from .processes import Part, Tree, python
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+FIRST_ANSWER = 60.0  # seconds the web part may take until it answers for the first time
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+EVERYWHERE = {"*", "0.0.0.0", ""}  # noqa: S104 - compared with, not bound to
+
+
+@click.command()
+@ini_argument
+@click.option(
+    "--demo", is_flag=True, help="Add a sample account and a local mail server that keeps every letter."
+)
+@click.option("--with-parent", is_flag=True, hidden=True, help="Stop when the calling process ends.")
+def serve(ini: str | None, demo: bool, with_parent: bool) -> int:
+    """Run everything that INI describes: migrations, a broker if none is set, web, worker, beat."""
+    if with_parent:
+        die_with_parent()
+    if demo:
+        os.environ["MAILGANER_DEMO"] = "true"
+    settings = read_settings(ini)
+    with _alone(settings):
+        return _Installation(settings).run()
+
+
+class _Installation:
+    """The parts of one installation, and the order they are started in."""
+
+    def __init__(self, settings: "Settings") -> None:
+        self.settings = settings
+        # A demo is looked at in the browser: its terminal shows the address, not the log.
+        self.tree = Tree(_say, settings.data_dir / "log" if settings.demo else None)
+
+    def run(self) -> int:
+        _check_free(self.settings.listen, "mailganer.listen")
+        if self.settings.demo:
+            _check_free(self.settings.catcher, "mailganer.catcher")
+        self.tree.listen()
+        try:
+            return self._run()
+        finally:
+            self.tree.stop()
+
+    def _run(self) -> int:
+        _say("Starting Mailganer...")
+        if self.settings.embedded:
+            self.tree.start(self._broker())
+        if code := self.tree.run(Part("migration", python("migrate", "--check"))):
+            return 0 if self.tree.stopping else code
+        for part in self._parts():
+            self.tree.start(part)
+        if self.tree.wait(self._answers, FIRST_ANSWER):
+            self._greet()
+        elif not self.tree.stopping:
+            raise MailganerError(f"The web part does not answer on {self.settings.listen}.{self._where()}")
+        self.tree.look_after()
+        _say("Stopping...")
+        return 0
+
+    def _broker(self) -> Part:
+        from ..broker import command
+
+        return Part("broker", command(self.settings), last=True)
+
+    def _parts(self) -> Iterator[Part]:
+        yield Part("web", python("web"))
+        if self.settings.demo:
+            yield self._catcher()
+        yield Part("worker", python("worker"))
+        yield Part("beat", python("beat"))
+
+    def _catcher(self) -> Part:
+        host, port = _split(self.settings.catcher)
+        where = ("--host", host, "--port", str(port), "--dir", str(self.settings.outbox))
+        return Part("catcher", python("catch", *where))
+
+    def _answers(self) -> bool:
+        host, port = _split(self.settings.listen)
+        connection = http.client.HTTPConnection("127.0.0.1" if host in EVERYWHERE else host, port, timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+        return True
+
+    def _greet(self) -> None:
+        _say(f"Mailganer is ready: {self._address()}")
+        if self.settings.demo:
+            _say(f"The demo's letters go nowhere: read them at {self._address()}/outbox")
+        _say(f"Ctrl-C stops it. Your data stays in {self.settings.data_dir}.")
+
+    def _address(self) -> str:
+        host, port = _split(self.settings.listen)
+        return f"http://localhost:{port}" if host in LOOPBACK else self.settings.public_url
+
+    def _where(self) -> str:
+        return f" See {self.settings.data_dir / 'log' / 'web.log'}." if self.settings.demo else ""
+
+
+@contextmanager
+def _alone(settings: "Settings") -> Iterator[None]:
+    """One installation per data folder. The lock ends with this process, however it ends."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    path = settings.data_dir / "serve.lock"
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MailganerError(_already(settings, path)) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _already(settings: "Settings", path: Path) -> str:
+    pid = path.read_text().strip()
+    return f"Mailganer is running already on {settings.data_dir} (process {pid}). Stop it first, or use it."
+
+
+def _check_free(address: str, key: str) -> None:
+    host, port = _split(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("" if host == "*" else host, port))
+        except OSError as error:
+            raise MailganerError(
+                f"{address} cannot be listened on ({error.strerror}). "
+                f"Stop the program that uses it, or choose another address: {key} in the ini file."
+            ) from error
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _say(sentence: str) -> None:
+    click.echo(sentence)
