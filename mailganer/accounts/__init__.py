@@ -1,0 +1,68 @@
+"""Who is let in, with which mail accounts, and which keys they hold: the verbs over accounts.
+
+Pages and API come through ``security.sign_in`` and ``security.prove``, which throttle and keep no transaction
+open while a mail server is asked; commands and tests may call the verbs directly.
+"""
+
+from pyramid.config import Configurator
+
+from ..backends import Network, load_backends
+from ..settings import Settings
+from ..vault import Vault
+from .admission import SignIn, admit, close_account, log_out_everywhere, sign_in, update_account
+from .senders import (
+    SenderUse,
+    account_senders,
+    changed_backend,
+    create_sender,
+    day_limit,
+    delete_sender,
+    mark_failing,
+    mark_ready,
+    sender_backend,
+    sender_use,
+    update_sender,
+)
+from .tokens import account_of_token, account_tokens, create_api_token, delete_api_token
+
+__all__ = [
+    "SenderUse",
+    "SignIn",
+    "account_of_token",
+    "account_senders",
+    "account_tokens",
+    "admit",
+    "changed_backend",
+    "close_account",
+    "create_api_token",
+    "create_sender",
+    "day_limit",
+    "delete_api_token",
+    "delete_sender",
+    "log_out_everywhere",
+    "mark_failing",
+    "mark_ready",
+    "network_of",
+    "sender_backend",
+    "sender_use",
+    "sign_in",
+    "update_account",
+    "update_sender",
+]
+
+
+def network_of(settings: Settings) -> Network:
+    """What the operator allows backends to reach."""
+    return Network(
+        allow_private=settings.allow_private_smtp_hosts,
+        ports=settings.smtp_ports,
+        ca_file=settings.smtp_ca_file,
+    )
+
+
+def includeme(config: Configurator) -> None:
+    settings: Settings = config.registry["settings"]
+    config.registry["backends"] = load_backends(
+        settings.backends, settings.backend_options, network_of(settings)
+    )
+    config.registry["vault"] = Vault(settings.secret_keys)

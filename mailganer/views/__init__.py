@@ -1,0 +1,42 @@
+"""Pages for people: one module per page family. A view reads the request, calls one verb, answers."""
+
+import hashlib
+from functools import lru_cache
+from importlib.resources import files
+
+from jinja2 import Environment
+from pyramid.config import Configurator
+from pyramid.threadlocal import get_current_request
+
+from mailganer import i18n
+
+from .charts import shares
+from .words import state_word
+
+DEVELOPMENT = ("design", "outbox")  # modules whose routes exist in development only
+
+
+def includeme(config: Configurator) -> None:
+    config.action(None, lambda: prepare_templates(config.get_jinja2_environment()), order=999)
+    # A page asks for its renderer by name: renderer="senders.jinja2" is templates/senders.jinja2.
+    development = config.registry["settings"].development
+    left_out = [] if development else [f"mailganer.views.{name}" for name in DEVELOPMENT]
+    config.scan("mailganer.views", ignore=left_out)
+
+
+def prepare_templates(environment: Environment) -> None:
+    """What every template may use besides the components: filters, words, addresses of files."""
+    environment.filters.update(i18n.FILTERS)
+    environment.globals.update(look=i18n.look, asset=asset, state_word=state_word, shares=shares)
+    environment.policies["ext.i18n.trimmed"] = True
+
+
+def asset(path: str) -> str:
+    """The address of a file of ours; it changes with the file, so that browsers may keep it for long."""
+    request = get_current_request()
+    return request.static_path(f"mailganer:static/{path}", _query={"v": _version(path)})
+
+
+@lru_cache(maxsize=64)
+def _version(path: str) -> str:
+    return hashlib.sha256(files("mailganer").joinpath("static", path).read_bytes()).hexdigest()[:10]

@@ -1,0 +1,160 @@
+"""Coming in and going: signing in by proving a mail account, logging out everywhere, closing an account."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from ..backends import Backend, Registry, split_settings
+from ..models import Account, ApiToken, Campaign, CampaignStatus, Identity, Sender
+from ..vault import Vault
+from .senders import account_senders, mark_ready, new_sender, same_mail_account
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """What a proven mail account opened: its account, the ready sender, and whether the account is new."""
+
+    account: Account
+    sender: Sender
+    created: bool
+
+
+def sign_in(
+    session: Session,
+    registry: Registry,
+    vault: Vault,
+    *,
+    backend: str,
+    email: str,
+    fields: dict[str, Any],
+    now: datetime,
+    plan: str = "free",
+    locale: str = "en",
+    timezone: str = "UTC",
+) -> SignIn:
+    """Prove that a mail account can send, and open the account it belongs to, making it if there is none.
+
+    Raises ``InputError`` for wrong fields and what ``Backend.verify`` raises. The mail server is asked before
+    the database is touched.
+    """
+    proven = registry.open(backend, email, fields)
+    proven.verify()
+    return admit(session, registry, vault, proven, now=now, plan=plan, locale=locale, timezone=timezone)
+
+
+def admit(
+    session: Session,
+    registry: Registry,
+    vault: Vault,
+    proven: Backend,
+    *,
+    now: datetime,
+    plan: str,
+    locale: str = "en",
+    timezone: str = "UTC",
+) -> SignIn:
+    """The account and the ready sender of a backend whose ``verify`` has just succeeded."""
+    identity = _identity(session, proven)
+    created = identity is None
+    if identity is None:
+        identity = _new_account(session, proven, now=now, plan=plan, locale=locale, timezone=timezone)
+    account = identity.account
+    sender = _sender(session, registry, vault, account, proven, now)
+    session.flush()
+    return SignIn(account, sender, created=created)
+
+
+def _identity(session: Session, proven: Backend) -> Identity | None:
+    """Found by who the server says it is: the backend, the server, the login; never by an address alone."""
+    server, login = proven.identity()
+    return session.scalar(
+        select(Identity).where(
+            Identity.backend == proven.name, Identity.server == server, Identity.login == login
+        )
+    )
+
+
+def _new_account(
+    session: Session, proven: Backend, *, now: datetime, plan: str, locale: str, timezone: str
+) -> Identity:
+    server, login = proven.identity()
+    try:
+        with session.begin_nested():
+            account = Account(email=proven.email, plan=plan, locale=locale, timezone=timezone, created_at=now)
+            identity = Identity(
+                account=account, backend=proven.name, server=server, login=login, created_at=now
+            )
+            session.add_all([account, identity])
+            session.flush()
+    except IntegrityError:  # the same person in two tabs: the other one was quicker
+        found = _identity(session, proven)
+        if found is None:
+            raise
+        return found
+    return identity
+
+
+def _sender(
+    session: Session, registry: Registry, vault: Vault, account: Account, proven: Backend, now: datetime
+) -> Sender:
+    for sender in account_senders(session, account.id):
+        if sender.from_email == proven.email and same_mail_account(registry, vault, sender, proven):
+            _remember(vault, account, sender, proven, now)
+            return sender
+    sender = new_sender(vault, account.id, proven, now=now)
+    session.add(sender)
+    return sender
+
+
+def _remember(vault: Vault, account: Account, sender: Sender, proven: Backend, now: datetime) -> None:
+    """Keeps the password that works today. A changed one ends all sessions: somebody else may hold the old."""
+    public, secrets = split_settings(proven.settings)
+    known = vault.decrypt(account.id, sender.secrets) if sender.secrets else {}
+    if known != secrets:
+        sender.secrets = vault.encrypt(account.id, secrets)
+        account.session_epoch += 1
+    sender.settings = public
+    mark_ready(sender, now=now)
+
+
+def update_account(
+    account: Account,
+    *,
+    locale: str | None = None,
+    timezone: str | None = None,
+    postal_address: str | None = None,
+) -> None:
+    """Change what a person may say about themselves."""
+    if locale is not None:
+        account.locale = locale
+    if timezone is not None:
+        account.timezone = timezone
+    if postal_address is not None:
+        account.postal_address = postal_address.strip()[:500]
+
+
+def log_out_everywhere(session: Session, account: Account) -> None:
+    """End every session and every API token of an account."""
+    account.session_epoch += 1
+    session.execute(delete(ApiToken).where(ApiToken.account_id == account.id))
+    session.flush()
+
+
+def close_account(session: Session, account: Account, *, now: datetime) -> None:
+    """Close an account for good: nothing more is sent, nobody comes in, stored passwords are gone."""
+    going_on = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
+    for campaign in session.scalars(
+        select(Campaign).where(Campaign.account_id == account.id, Campaign.status.in_(going_on))
+    ):
+        campaign.move(CampaignStatus.cancelled)
+    for sender in account_senders(session, account.id):
+        sender.deleted_at = now
+        sender.secrets = None
+    session.execute(delete(Identity).where(Identity.account_id == account.id))
+    log_out_everywhere(session, account)
+    account.closed_at = now
+    session.flush()

@@ -1,0 +1,68 @@
+"""API tokens: 256 random bits, shown once, of which only the SHA-256 is kept."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ..errors import InputError, NotFound, _
+from ..models import Account, ApiToken
+
+PREFIX = "mg_"  # so that people and scanners recognise a token that got lost
+USED_RECENTLY = timedelta(hours=1)  # "last used" is for people; not every request writes
+
+
+def create_api_token(session: Session, account: Account, *, name: str, now: datetime) -> tuple[str, ApiToken]:
+    """A new token and its row. The token cannot be read again."""
+    name = name.strip()
+    if not name or len(name) > 200:
+        raise InputError({"name": _("Say what the token is for, in at most 200 characters.")})
+    token = PREFIX + secrets.token_urlsafe(32)
+    row = ApiToken(
+        account_id=account.id,
+        name=name,
+        digest=_digest(token),
+        session_epoch=account.session_epoch,
+        created_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return token, row
+
+
+def account_of_token(
+    session: Session, token: str, *, now: datetime, remember_use: bool = True
+) -> Account | None:
+    """The account a token opens, or None. Logging out everywhere and a changed password end tokens too."""
+    row = session.scalar(select(ApiToken).where(ApiToken.digest == _digest(token)))
+    if row is None or row.account.closed_at or row.session_epoch != row.account.session_epoch:
+        return None
+    if remember_use and (row.last_used_at is None or now - row.last_used_at > USED_RECENTLY):
+        row.last_used_at = now
+    return row.account
+
+
+def account_tokens(session: Session, account_id: int) -> Sequence[ApiToken]:
+    """An account's tokens that still open it, newest first."""
+    return session.scalars(
+        select(ApiToken)
+        .join(Account)
+        .where(ApiToken.account_id == account_id, ApiToken.session_epoch == Account.session_epoch)
+        .order_by(ApiToken.id.desc())
+    ).all()
+
+
+def delete_api_token(session: Session, account_id: int, token_id: int) -> None:
+    """End a token. Raises ``NotFound``."""
+    row = session.get(ApiToken, token_id)
+    if row is None or row.account_id != account_id:
+        raise NotFound
+    session.delete(row)
+    session.flush()
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,266 @@
+"""The person's language, time zone, numbers and dates, and the Jinja filters that show them.
+
+Filters: ``date``, ``day``, ``time``, ``datetime``, ``relative``, ``number``, ``percent``, ``t``. Moments are shown
+in the person's time zone and wrapped in ``<time>`` with the exact moment in the tooltip.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from babel import Locale, dates, numbers
+from markupsafe import Markup
+from pyramid.config import Configurator
+from pyramid.request import Request
+from pyramid.threadlocal import get_current_request
+from translationstring import TranslationString
+
+from .db import utcnow
+from .errors import InputError, _
+
+LANGUAGES = (("en", "English"), ("ru", "Русский"))
+NAMES = frozenset(name for name, _title in LANGUAGES)
+COOKIE_SECONDS = 365 * 24 * 3600  # a language is chosen once, not every month
+RECENT = timedelta(days=6)  # further away a date says more than a number of days
+CONTINENTS = (
+    "Africa",
+    "America",
+    "Antarctica",
+    "Arctic",
+    "Asia",
+    "Atlantic",
+    "Australia",
+    "Europe",
+    "Indian",
+    "Pacific",
+)
+
+
+def includeme(config: Configurator) -> None:
+    config.add_translation_dirs("mailganer:locale")
+    config.set_locale_negotiator(negotiate)
+    config.add_request_method(timezone_of, name="timezone", reify=True)
+    config.add_request_method(translate, name="translate")
+
+
+def negotiate(request: Request) -> str:
+    """The language of a page: asked for in the address, the account's, this browser's choice, its wish."""
+    viewer = request.viewer
+    for wish in (request.GET.get("lang"), viewer and viewer.locale, request.cookies.get("locale")):
+        if wish in NAMES:
+            return str(wish)
+    return accepted_language(request)
+
+
+def accepted_language(request: Request) -> str:
+    """The language the browser asks for; English when it asks for none of ours."""
+    if not request.accept_language:
+        return "en"
+    return str(request.accept_language.lookup(sorted(NAMES), default="en"))
+
+
+def remember_choice(request: Request, name: str, value: str) -> None:
+    """Sets a cookie that keeps a preference; an empty value forgets it."""
+    secure = request.registry["settings"].secure
+    if value:
+        request.response.set_cookie(
+            name, value, max_age=COOKIE_SECONDS, httponly=True, samesite="Lax", secure=secure, path="/"
+        )
+    else:
+        request.response.delete_cookie(name, path="/")
+
+
+def timezone_of(request: Request) -> tzinfo:
+    viewer = request.viewer
+    return zone(viewer.timezone) if viewer else UTC
+
+
+def zone(name: str) -> tzinfo:
+    """The time zone of this name; UTC when there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
+
+
+def check_timezone(name: str) -> str:
+    """The name, if there is such a zone. Raises ``InputError``."""
+    if name != "UTC" and name not in available_timezones():
+        raise InputError({"timezone": _("Choose a time zone from the list, such as Europe/Moscow.")})
+    return name
+
+
+def translate(request: Request, message: str) -> str:
+    """A sentence in the language of the request; translation strings inside a sentence are translated too."""
+    if not isinstance(message, TranslationString):
+        return message
+    if message.mapping:
+        mapping = {name: _value(request, value) for name, value in message.mapping.items()}
+        message = TranslationString(message, domain=message.domain, default=message.default, mapping=mapping)
+    return request.localizer.translate(message)
+
+
+def _value(request: Request, value: Any) -> Any:
+    return translate(request, value) if isinstance(value, TranslationString) else value
+
+
+def finalize(value: Any) -> Any:
+    """What Jinja calls on everything it prints: translation strings become words, nothing becomes nothing."""
+    if isinstance(value, TranslationString):
+        request = get_current_request()
+        return translate(request, value) if request else value.interpolate()
+    return "" if value is None else value
+
+
+# --- filters ------------------------------------------------------------------------------------------------
+
+
+def number(value: float) -> str:
+    """1204 -> "1,204" or "1 204"."""
+    return numbers.format_decimal(value, locale=_locale())
+
+
+def percent(value: float) -> str:
+    """0.314 -> "31%" or "31 %"."""
+    return numbers.format_percent(value, locale=_locale())
+
+
+def show_date(moment: datetime | date, form: str = "medium") -> Markup:
+    """23 Nov 2026"""
+    return _time(moment, dates.format_date(_here(moment), form, locale=_locale()))
+
+
+def show_day(moment: datetime | date) -> Markup:
+    """Monday, 23 November 2026"""
+    return show_date(moment, "full")
+
+
+def show_time(moment: datetime) -> Markup:
+    """09:14"""
+    return _time(moment, dates.format_time(_here(moment), "short", locale=_locale()))
+
+
+def show_datetime(moment: datetime) -> Markup:
+    """23 Nov 2026, 09:14"""
+    return _time(moment, dates.format_datetime(_here(moment), _SHORT[_locale().language], locale=_locale()))
+
+
+def relative(moment: datetime, now: datetime | None = None) -> Markup:
+    """ "5 minutes ago", "in 2 hours"; a date when it is further away than a few days."""
+    distance = moment - (now or utcnow())
+    if abs(distance) > RECENT:
+        return show_date(moment)
+    return _time(moment, dates.format_timedelta(distance, add_direction=True, locale=_locale()))
+
+
+def exact(moment: datetime | date) -> str:
+    """The whole moment with its zone, as plain text for tooltips and sentences."""
+    if not isinstance(moment, datetime):
+        return dates.format_date(moment, "full", locale=_locale())
+    return dates.format_datetime(_here(moment), _EXACT[_locale().language], locale=_locale())
+
+
+_SHORT = {"en": "d MMM y, HH:mm", "ru": "d MMM y, HH:mm"}
+_EXACT = {"en": "EEEE, d MMMM y, HH:mm:ss (zzzz)", "ru": "EEEE, d MMMM y 'г'., HH:mm:ss (zzzz)"}
+
+
+def zone_name(name: str, locale: str = "") -> str:
+    """A zone in words: "Moscow"."""
+    return "UTC" if name == "UTC" else _city(name, locale or str(_locale()))
+
+
+def _city(name: str, locale: str) -> str:
+    data = Locale.parse(locale).time_zones.get(name, {})
+    return str(data.get("city") or name.rpartition("/")[2].replace("_", " "))
+
+
+def zone_choices(locale: str, now: datetime) -> list[tuple[str, str]]:
+    """Every zone with its distance from UTC today, west to east."""
+    return list(_zone_choices(locale, now.date()))
+
+
+@lru_cache(maxsize=8)
+def _zone_choices(locale: str, today: date) -> tuple[tuple[str, str], ...]:
+    noon = datetime(today.year, today.month, today.day, 12, tzinfo=UTC)
+    names = [name for name in available_timezones() if name.split("/")[0] in CONTINENTS]
+    places = sorted(
+        (noon.astimezone(ZoneInfo(name)).utcoffset(), _city(name, locale), name) for name in names
+    )
+    return (("UTC", "UTC"), *((name, f"{_offset(offset)} · {city}") for offset, city, name in places))
+
+
+def _offset(offset: timedelta | None) -> str:
+    minutes = int((offset or timedelta()).total_seconds() // 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+
+
+def _time(moment: datetime | date, text: str) -> Markup:
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.isoformat(), exact(moment), text)
+
+
+def _here(moment: Any) -> Any:
+    if not isinstance(moment, datetime):
+        return moment
+    request = get_current_request()
+    return moment.astimezone(request.timezone if request else UTC)
+
+
+def _locale() -> Locale:
+    request = get_current_request()
+    return _english() if request is None else _babel_locale(request.locale_name)
+
+
+@lru_cache(maxsize=8)
+def _babel_locale(name: str) -> Locale:
+    # English of the whole world, not of one country: day before month, 24 hours.
+    return Locale.parse("en_GB" if name == "en" else name)
+
+
+def _english() -> Locale:
+    return _babel_locale("en")
+
+
+# --- what templates may ask about language and look -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Look:
+    """Language switch and theme of a page."""
+
+    theme: str  # "light", "dark", or nothing: as the system is
+    languages: tuple[tuple[str, str], ...]
+    address: str
+    parameters: Mapping[str, str]
+
+    def language_url(self, name: str) -> str:
+        """This page in another language."""
+        return f"{self.address}?{urlencode(dict(self.parameters) | {'lang': name})}"
+
+
+def look() -> Look:
+    request = get_current_request()
+    theme = request.cookies.get("theme", "")
+    return Look(
+        theme=theme if theme in {"light", "dark"} else "",
+        languages=LANGUAGES,
+        address=request.path,
+        parameters={name: value for name, value in request.GET.items() if name != "lang"},
+    )
+
+
+FILTERS = {
+    "date": show_date,
+    "day": show_day,
+    "time": show_time,
+    "datetime": show_datetime,
+    "relative": relative,
+    "exact": exact,
+    "number": number,
+    "percent": percent,
+    "zone": zone_name,
+    "t": finalize,
+}

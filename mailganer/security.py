@@ -1,0 +1,406 @@
+"""Who asks, and what a browser may do with our pages: sessions, API tokens, CSRF, throttles, headers.
+
+Pages know a person by a signed cookie, the API by a bearer token, never the other way round: a foreign page
+can make a browser send our cookie, so a cookie opens nothing under ``/api``.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import limits
+import structlog
+from limits.storage import MemoryStorage, RedisStorage, Storage
+from limits.strategies import FixedWindowRateLimiter
+from pyramid.config import Configurator
+from pyramid.csrf import SessionCSRFStoragePolicy
+from pyramid.registry import Registry
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.security import NO_PERMISSION_REQUIRED
+from pyramid.session import BaseCookieSessionFactory, JSONSerializer, SignedSerializer
+
+from . import accounts
+from .accounts import SignIn
+from .backends import Backend
+from .db import READS, utcnow
+from .errors import Throttled, _
+from .models import Account
+from .settings import Settings
+
+log = structlog.get_logger(__name__)
+
+PUBLIC = NO_PERMISSION_REQUIRED
+"""The permission of a view that needs no sign-in: ``@view_config(..., permission=PUBLIC)``."""
+
+SIGNED_IN = "signed in"
+SESSION_SECONDS = 14 * 24 * 3600  # a fortnight without a visit ends a session
+REISSUE_SECONDS = 3600  # the cookie is renewed at most once an hour, not on every page
+
+PAGE_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "img-src 'self' data:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+# A letter is a stranger's HTML: it may show pictures and its own styles, run nothing, and belongs to no origin.
+LETTER_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "img-src data: http: https:",
+        "style-src 'unsafe-inline'",
+        "font-src data: https:",
+        "frame-ancestors 'self'",
+        "sandbox allow-popups allow-popups-to-escape-sandbox",
+    )
+)
+
+
+def includeme(config: Configurator) -> None:
+    settings: Settings = config.registry["settings"]
+    config.set_session_factory(session_factory(settings))
+    config.set_csrf_storage_policy(SessionCSRFStoragePolicy())
+    config.set_default_csrf_options(require_csrf=True, callback=needs_csrf)
+    config.set_security_policy(Policy())
+    config.set_default_permission(SIGNED_IN)
+    config.add_request_method(account_of, name="account", reify=True)
+    config.add_request_method(viewer_of, name="viewer", reify=True)
+    config.add_request_method(flash, name="flash")
+    config.add_request_method(flashes, name="flashes")
+    config.add_tween("mailganer.security.headers_tween")
+    config.registry["throttle"] = Throttle(settings.broker_url)
+
+
+# --- sessions ----------------------------------------------------------------------------------------------
+
+
+class RotatingSerializer:
+    """Signs with the newest secret key and reads what any of today's keys has signed."""
+
+    def __init__(self, secret_keys: tuple[str, ...]) -> None:
+        self._serializers = [
+            SignedSerializer(key, "mailganer.session", "sha512", serializer=JSONSerializer())
+            for key in secret_keys
+        ]
+
+    def dumps(self, value: Any) -> bytes:
+        return self._serializers[0].dumps(value)
+
+    def loads(self, text: bytes) -> Any:
+        for serializer in self._serializers[:-1]:
+            try:
+                return serializer.loads(text)
+            except ValueError:
+                continue
+        return self._serializers[-1].loads(text)
+
+
+def session_factory(settings: Settings) -> Callable[[Request], Any]:
+    return BaseCookieSessionFactory(
+        RotatingSerializer(settings.secret_keys),
+        # The prefix makes browsers insist on Secure, our own host and the whole path.
+        cookie_name="__Host-mailganer" if settings.secure else "mailganer",
+        max_age=SESSION_SECONDS,
+        timeout=SESSION_SECONDS,
+        reissue_time=REISSUE_SECONDS,
+        secure=settings.secure,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def enter(request: Request, account: Account) -> None:
+    """Opens a session for an account that has just proven itself: a new session, a new CSRF token."""
+    request.session.invalidate()
+    request.session["account"] = account.id
+    request.session["epoch"] = account.session_epoch
+    request.session.new_csrf_token()
+
+
+def leave(request: Request) -> None:
+    """Ends the session."""
+    request.session.invalidate()
+    request.session.new_csrf_token()
+
+
+# --- who asks ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What a page needs to know about the person who looks at it; outlives the database session."""
+
+    id: int
+    email: str
+    locale: str
+    timezone: str
+
+
+class Policy:
+    """Signed in or not: there is nothing in between. What belongs to whom is decided by loading."""
+
+    def identity(self, request: Request) -> Account | None:
+        return request.account
+
+    def authenticated_userid(self, request: Request) -> int | None:
+        return request.account.id if request.account else None
+
+    def permits(self, request: Request, _context: object, _permission: str) -> bool:
+        return request.account is not None
+
+    def remember(self, _request: Request, _userid: int, **_options: object) -> list[tuple[str, str]]:
+        return []  # sessions are opened by enter()
+
+    def forget(self, _request: Request, **_options: object) -> list[tuple[str, str]]:
+        return []  # and ended by leave()
+
+
+def is_api(request: Request) -> bool:
+    return request.path.startswith("/api/")
+
+
+def needs_csrf(request: Request) -> bool:
+    """Whether a foreign page could forge this request: not when it needs a bearer token."""
+    return not is_api(request)
+
+
+def account_of(request: Request) -> Account | None:
+    """The account that asks, or None. Cookies count on pages only, bearer tokens on the API only."""
+    if is_api(request):
+        return _account_by_token(request)
+    account_id = request.session.get("account") if _has_session(request) else None
+    if account_id is None:
+        return None
+    account = request.dbsession.get(Account, account_id)
+    if account is None or account.closed_at or account.session_epoch != request.session.get("epoch"):
+        return None
+    return account
+
+
+def _has_session(request: Request) -> bool:
+    """Looks before opening the session, so that readers' pages set no cookie."""
+    return any(name.endswith("mailganer") for name in request.cookies) or "session" in request.__dict__
+
+
+def _account_by_token(request: Request) -> Account | None:
+    kind, _space, token = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token:
+        return None
+    writing = request.method not in READS
+    return accounts.account_of_token(request.dbsession, token.strip(), now=utcnow(), remember_use=writing)
+
+
+def viewer_of(request: Request) -> Viewer | None:
+    account = request.account
+    return account and Viewer(account.id, account.email, account.locale, account.timezone)
+
+
+def release(request: Request) -> None:
+    """Ends the transaction before a talk with a mail server, which may take half a minute.
+
+    What was loaded is forgotten: load again afterwards what is still needed. On SQLite an open writer would
+    keep everybody else waiting for that long.
+    """
+    request.tm.commit()
+    request.tm.begin()
+    for name in ("account", "viewer"):
+        request.__dict__.pop(name, None)
+
+
+def prove(request: Request, backend: Backend) -> None:
+    """Asks the mail server whether this account can send, within the throttles and outside a transaction.
+
+    Raises ``Throttled`` and what ``Backend.verify`` raises.
+    """
+    throttle: Throttle = request.registry["throttle"]
+    server, login = backend.identity()
+    throttle.check_login(request.client_addr, login, server)
+    release(request)
+    backend.verify()
+    throttle.forgive(login, server)
+
+
+def sign_in(request: Request, name: str, email: str, fields: Mapping[str, Any], timezone: str = "") -> SignIn:
+    """Signing in, for pages and API alike: throttled, proven at the mail server, then the account is opened.
+
+    Raises ``InputError``, ``Throttled`` and what ``Backend.verify`` raises. Opens no session: see ``enter``.
+    """
+    registry = request.registry
+    backend = registry["backends"].open(name, email, fields)
+    prove(request, backend)
+    opened = accounts.admit(
+        request.dbsession,
+        registry["backends"],
+        registry["vault"],
+        backend,
+        now=utcnow(),
+        plan=registry["settings"].plans[0].name,
+        locale=request.locale_name,
+        timezone=timezone or "UTC",
+    )
+    log.info("account.signed_in", account=opened.account.id, created=opened.created, ip=request.client_addr)
+    return opened
+
+
+def local_path(path: str | None, default: str) -> str:
+    """``path`` if it leads nowhere but to ourselves, else ``default``."""
+    if not path or not path.startswith("/") or path.startswith(("//", "/\\")):
+        return default
+    parts = urlsplit(path)
+    unsafe = parts.scheme or parts.netloc or "\\" in path or any(ord(letter) < 33 for letter in path)
+    return default if unsafe else path
+
+
+# --- messages shown once -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Flash:
+    text: str
+    tone: str  # good, wait, bad, news
+
+
+def flash(request: Request, text: str, tone: str = "good") -> None:
+    """A sentence for the top of the next page, already in the person's language."""
+    request.session.flash([str(request.translate(text)), tone])
+
+
+def flashes(request: Request) -> list[Flash]:
+    if not _has_session(request) or not request.session.peek_flash():
+        return []
+    return [Flash(text, tone) for text, tone in request.session.pop_flash()]
+
+
+# --- throttles ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rule:
+    """So many tries in so many seconds."""
+
+    name: str
+    tries: int
+    seconds: int
+
+
+# Wide enough for a family behind one address and for typing mistakes, narrow enough that guessing passwords or
+# scanning ports through us is not worth it. Counted before the try, so that fifty at once count fifty.
+PER_LOGIN = Rule("login", 10, 15 * 60)
+PER_ADDRESS = Rule("address", 40, 10 * 60)
+PER_HOST = Rule("host", 300, 10 * 60)
+ALTOGETHER = Rule("all", 2000, 10 * 60)
+
+
+class Throttle:
+    """Counts tries in Redis when the installation has one, else in this process; never fails because of Redis."""
+
+    def __init__(self, broker_url: str, wait: float = 1.0) -> None:
+        self._memory = FixedWindowRateLimiter(MemoryStorage())
+        self._shared = FixedWindowRateLimiter(_redis(broker_url)) if _is_redis(broker_url) else None
+        self._rest_until = 0.0
+        self._wait = wait
+
+    def check_login(self, address: str | None, login: str, host: str) -> None:
+        """Counts one try to sign in. Raises ``Throttled``."""
+        self.hit(ALTOGETHER, "all")
+        self.hit(PER_ADDRESS, network(address))
+        self.hit(PER_HOST, host.lower())
+        self.hit(PER_LOGIN, f"{host.lower()} {login.lower()}")
+
+    def forgive(self, login: str, host: str) -> None:
+        """A try succeeded: the mistakes before it no longer count against this login."""
+        item, key = _item(PER_LOGIN), f"{host.lower()} {login.lower()}"
+        self._either(lambda limiter: limiter.clear(item, PER_LOGIN.name, key))
+
+    def hit(self, rule: Rule, key: str) -> None:
+        """Counts one try under ``key``. Raises ``Throttled`` when there were too many."""
+        item = _item(rule)
+        if self._either(lambda limiter: limiter.hit(item, rule.name, key)):
+            return
+        resets = self._either(lambda limiter: limiter.get_window_stats(item, rule.name, key).reset_time)
+        seconds = max(1, round(resets - time.time()))
+        raise Throttled(
+            _("That were many tries in a short time. Wait ${minutes} min, then try again.",
+              mapping={"minutes": -(-seconds // 60)}),
+            retry_after=seconds,
+        )  # fmt: skip
+
+    def _either(self, do: Callable[[FixedWindowRateLimiter], Any]) -> Any:
+        if self._shared and time.monotonic() >= self._rest_until:
+            try:
+                return do(self._shared)
+            except Exception as error:  # whatever its client raises: a lost Redis must not lock anybody out
+                self._rest_until = time.monotonic() + 10
+                log.warning("throttle.redis_lost", error=str(error))
+        return do(self._memory)
+
+
+def _item(rule: Rule) -> limits.RateLimitItem:
+    return limits.RateLimitItemPerSecond(rule.tries, rule.seconds)
+
+
+def _is_redis(url: str) -> bool:
+    return url.startswith(("redis://", "rediss://", "redis+socket://"))
+
+
+def _redis(url: str) -> Storage:
+    return RedisStorage(
+        url.replace("redis+socket://", "redis+unix://"), socket_timeout=1, socket_connect_timeout=1
+    )
+
+
+def network(address: str | None) -> str:
+    """What counts as one place: an IPv4 address, or the /64 that an IPv6 customer gets."""
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return address or "unknown"
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+
+
+# --- headers -----------------------------------------------------------------------------------------------
+
+
+def headers_tween(
+    handler: Callable[[Request], Response], registry: Registry
+) -> Callable[[Request], Response]:
+    """Security headers on every answer that does not bring its own."""
+    headers = {
+        "Content-Security-Policy": PAGE_POLICY,
+        "X-Frame-Options": "DENY",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    }
+    if registry["settings"].secure:
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+
+    def tween(request: Request) -> Response:
+        response = handler(request)
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
+        if response.content_type == "text/html" and "Cache-Control" not in response.headers:
+            response.headers["Cache-Control"] = "no-store"  # the next person at this computer
+        return response
+
+    return tween
+
+
+def letter_response(request: Request, html: str) -> Response:
+    """A letter as a page of its own, for an ``<iframe sandbox src=...>`` or for a reader's browser."""
+    response = Response(html, content_type="text/html", charset="utf-8")
+    response.headers["Content-Security-Policy"] = LETTER_POLICY
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Cache-Control"] = "no-store"
+    return response

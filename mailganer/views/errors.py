@@ -1,0 +1,202 @@
+"""What a page says when something is not as wished: what happened, what is safe, what to do.
+
+Verbs raise, pages answer: every domain error has its status here, so that a view need not know it. Raised
+errors have changed nothing, their transaction is aborted.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import structlog
+from pyramid.exceptions import BadCSRFOrigin, BadCSRFToken
+from pyramid.httpexceptions import (
+    HTTPException,
+    HTTPForbidden,
+    HTTPNotFound,
+    HTTPRequestEntityTooLarge,
+    HTTPSeeOther,
+)
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import exception_view_config, forbidden_view_config, notfound_view_config
+
+from mailganer.errors import (
+    BackendError,
+    Conflict,
+    FileRefused,
+    InputError,
+    LetterError,
+    LimitReached,
+    LoginRefused,
+    MailganerError,
+    NotFound,
+    SecretUnreadable,
+    Throttled,
+    _,
+)
+
+log = structlog.get_logger(__name__)
+
+# The first that fits, so the narrow ones come first.
+STATUSES: tuple[tuple[type[MailganerError], int], ...] = (
+    (LoginRefused, 401),
+    (NotFound, 404),
+    (Conflict, 409),
+    (LimitReached, 409),
+    (SecretUnreadable, 409),
+    (InputError, 422),
+    (LetterError, 422),
+    (FileRefused, 422),
+    (Throttled, 429),
+    (BackendError, 502),
+)
+
+
+def status_of(error: MailganerError) -> int:
+    """The HTTP status of a domain error, for pages and API alike."""
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), 400)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """An error page: a title, a sentence or two, the one thing to do."""
+
+    title: str
+    text: str
+    action: str
+    href: str
+    reply: str = ""
+    number: str = ""
+
+
+@forbidden_view_config(renderer="error.jinja2")
+def forbidden(request: Request) -> Any:
+    """Not signed in: go there, and come back to this page afterwards."""
+    if request.account is None:
+        return _to_sign_in(request)
+    return _page(
+        request,
+        403,
+        Trouble(
+            _("This is not open to you"),
+            _("You are signed in, but this page is not for this account."),
+            _("To your campaigns"),
+            request.route_path("campaigns"),
+        ),
+    )
+
+
+def _to_sign_in(request: Request) -> Response:
+    back = request.path_qs if request.method == "GET" else request.path
+    where = request.route_path("sign_in") + "?" + urlencode({"next": back})
+    if request.headers.get("HX-Request"):
+        return Response(status=204, headers={"HX-Redirect": request.route_path("sign_in")})
+    return HTTPSeeOther(where)
+
+
+@notfound_view_config(renderer="error.jinja2", append_slash=False)
+@exception_view_config(NotFound, renderer="error.jinja2")
+def not_found(request: Request) -> dict[str, Any]:
+    return _page(
+        request,
+        404,
+        Trouble(
+            _("There is nothing here"),
+            _(
+                "The address may be mistyped, the page may have been deleted, or it may belong to another account."
+            ),
+            _("To the start"),
+            request.route_path("home"),
+        ),
+    )
+
+
+@exception_view_config(BadCSRFToken, renderer="error.jinja2")
+@exception_view_config(BadCSRFOrigin, renderer="error.jinja2")
+def forged(request: Request) -> dict[str, Any]:
+    return _page(
+        request,
+        400,
+        Trouble(
+            _("This form is no longer valid"),
+            _("It was open for long, or you have signed in or out since. Nothing was changed. "
+              "Go back, reload the page and try again."),
+            _("To the start"),
+            request.route_path("home"),
+        ),
+    )  # fmt: skip
+
+
+@exception_view_config(HTTPRequestEntityTooLarge, renderer="error.jinja2")
+def too_large(request: Request) -> dict[str, Any]:
+    return _page(
+        request,
+        413,
+        Trouble(
+            _("This file is too large"),
+            _("Nothing of it was kept. Split it into smaller files and bring them one after the other."),
+            _("To your people"),
+            request.route_path("people"),
+        ),
+    )
+
+
+@exception_view_config(HTTPException)
+def plain_http(error: HTTPException, request: Request) -> Any:
+    """Redirects pass as they are; other HTTP errors become a page like ours."""
+    if error.status_int < 400:
+        return error
+    text = _("The server does not answer this request: ${reason}.", mapping={"reason": error.title})
+    trouble = Trouble(_("This did not work"), text, _("To the start"), request.route_path("home"))
+    return _rendered(request, error.status_int, trouble)
+
+
+@exception_view_config(MailganerError)
+def refused(error: MailganerError, request: Request) -> Response:
+    """A domain error that the view did not answer itself."""
+    title = _("This did not work")
+    back = request.referer if request.referer and request.referer.startswith(request.host_url) else None
+    trouble = Trouble(
+        title,
+        error.message,
+        _("Back"),
+        back or request.route_path("home"),
+        reply=getattr(error, "reply", ""),
+    )
+    response = _rendered(request, status_of(error), trouble)
+    if isinstance(error, Throttled):
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+@exception_view_config(Exception)
+def broken(error: Exception, request: Request) -> Response:
+    """Our own mistake: an apology and a number by which it is found in the log."""
+    number = secrets.token_hex(4)
+    log.error("page.broken", number=number, path=request.path, method=request.method, exc_info=error)
+    # The database may be what broke, so the page is made without it.
+    request.account = request.viewer = None
+    trouble = Trouble(
+        _("Something broke on our side"),
+        _("We are sorry. Nothing you have saved is lost, and letters that are being sent go on by themselves. "
+          "Try again in a minute; if it happens again, tell the operator this number."),
+        _("To the start"),
+        "/",
+        number=number,
+    )  # fmt: skip
+    return _rendered(request, 500, trouble)
+
+
+def _rendered(request: Request, status: int, trouble: Trouble) -> Response:
+    from pyramid.renderers import render_to_response
+
+    response = render_to_response("error.jinja2", {"trouble": trouble}, request=request)
+    response.status_int = status
+    return response
+
+
+def _page(request: Request, status: int, trouble: Trouble) -> dict[str, Any]:
+    request.response.status_int = status
+    return {"trouble": trouble}

@@ -1,0 +1,39 @@
+"""What every form shares: the person's language, values from the request, errors from the verbs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pyramid.request import Request
+from wtforms import Form as BaseForm
+
+from mailganer.errors import InputError
+
+
+class Form(BaseForm):
+    """A WTForms form that is filled from a posted request. CSRF is Pyramid's (see ``ui.form``)."""
+
+    @classmethod
+    def of(cls, request: Request, obj: object = None, **values: Any) -> "Form":
+        """The form as posted, or as ``obj`` and ``values`` say when nothing was posted."""
+        posted = request.POST if request.method == "POST" else None
+        return cls(posted, obj, meta={"locales": [request.locale_name]}, **values)
+
+    def take(self, error: InputError) -> None:
+        """Shows the errors of a verb beside their fields, and those without a field above the form."""
+        for name, message in error.fields.items():
+            if name in self._fields:
+                self._fields[name].errors = [*self._fields[name].errors, message]
+            else:
+                self.form_errors.append(message)
+
+    def attempt(self, verb: Callable[[], Any]) -> Any:
+        """What ``verb`` returns; None when it refuses the values, which then stand in the form."""
+        try:
+            return verb()
+        except InputError as error:
+            self.take(error)
+            return None
+
+    def texts(self, *names: str) -> Mapping[str, str]:
+        """The values of text fields, without surrounding space."""
+        return {name: (self._fields[name].data or "").strip() for name in names}
