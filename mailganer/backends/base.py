@@ -112,7 +112,8 @@ class Network:
     """What the operator allows backends to reach. Given to every one of them.
 
     ``ports`` holds for public hosts. With ``allow_private`` a user may name loopback and private hosts, on
-    any port and without TLS; that is for development. ``ca_file`` is trusted besides the system's authorities.
+    any port and without TLS; that is for development. ``ca_file`` is trusted besides the system's
+    authorities.
     """
 
     allow_private: bool = False

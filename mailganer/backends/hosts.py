@@ -17,7 +17,8 @@ from typing import Any
 from ..errors import BackendError, HostForbidden, Unreachable, _
 from .base import Network, normalise_host
 
-# Prefixes whose addresses carry an IPv4 address: it is the one that is reached (RFC 6052, RFC 8215, RFC 3056).
+# Prefixes whose addresses carry an IPv4 address: it is the one that is reached (RFC 6052,
+# RFC 8215, RFC 3056).
 _NAT64 = IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE = IPv6Network("::/96")
@@ -116,7 +117,8 @@ def _port_forbidden(port: int, network: Network) -> BackendError:
 def _unreachable(host: str, port: int, problem: str) -> BackendError:
     return Unreachable(
         _(
-            "${host} cannot be reached at port ${port}: ${problem}. Check the name and the port, or try later.",
+            "${host} cannot be reached at port ${port}: ${problem}. Check the name and the port, or try"
+            " later.",
             mapping={"host": host, "port": port, "problem": problem},
         )
     )
@@ -136,7 +138,7 @@ def _connect(endpoint: Endpoint, seconds: float) -> socket.socket:
 
 
 def _resolve(name: str, port: int, seconds: float) -> list[Any]:
-    """``getaddrinfo`` with a deadline: it has none of its own, so it runs in a thread that may be left behind."""
+    """``getaddrinfo`` with a deadline. It has none of its own: it runs in a thread that may be left behind."""
     answers: queue.Queue[Any] = queue.Queue()
 
     def ask() -> None:

@@ -16,30 +16,30 @@ class Provider:
     port: int = 465
     security: str = "tls"
     per_day: int | None = None  # recipients, where the provider publishes a number
-    password_page: str = ""  # where the owner makes a password for programs
+    passwords_at: str = ""  # where the owner makes a password for programs
 
 
 _YANDEX = "https://id.yandex.ru/security/app-passwords"
 _MAILRU = "https://account.mail.ru/user/2-step-auth/passwords"
 _YAHOO = "https://login.yahoo.com/account/security"
 
-_MAIL_RU = Provider("smtp.mail.ru", password_page=_MAILRU)
-_YANDEX_RU = Provider("smtp.yandex.ru", per_day=500, password_page=_YANDEX)
+_MAIL_RU = Provider("smtp.mail.ru", passwords_at=_MAILRU)
+_YANDEX_RU = Provider("smtp.yandex.ru", per_day=500, passwords_at=_YANDEX)
 _OUTLOOK = Provider("smtp-mail.outlook.com", 587, "starttls", 300)
 _ICLOUD = Provider("smtp.mail.me.com", 587, "starttls", 1000, "https://account.apple.com/account/manage")
-_YAHOO_COM = Provider("smtp.mail.yahoo.com", per_day=500, password_page=_YAHOO)
-_ZOHO = Provider("smtp.zoho.com", password_page="https://accounts.zoho.com/home#security/app_password")
-_FASTMAIL = Provider("smtp.fastmail.com", password_page="https://app.fastmail.com/settings/security/apps")
+_YAHOO_COM = Provider("smtp.mail.yahoo.com", per_day=500, passwords_at=_YAHOO)
+_ZOHO = Provider("smtp.zoho.com", passwords_at="https://accounts.zoho.com/home#security/app_password")
+_FASTMAIL = Provider("smtp.fastmail.com", passwords_at="https://app.fastmail.com/settings/security/apps")
 _GMX_NET = Provider("mail.gmx.net", 587, "starttls")
 _GMX_COM = Provider("mail.gmx.com", 587, "starttls")
 _PROTON = Provider(
-    "smtp.protonmail.ch", 587, "starttls", password_page="https://account.proton.me/mail/imap-smtp"
+    "smtp.protonmail.ch", 587, "starttls", passwords_at="https://account.proton.me/mail/imap-smtp"
 )
 
 PROVIDERS: dict[str, Provider] = {
     **dict.fromkeys(("mail.ru", "bk.ru", "inbox.ru", "list.ru", "internet.ru", "xmail.ru"), _MAIL_RU),
     **dict.fromkeys(("yandex.ru", "ya.ru", "yandex.by", "yandex.kz", "yandex.ua", "narod.ru"), _YANDEX_RU),
-    "yandex.com": Provider("smtp.yandex.com", per_day=500, password_page=_YANDEX),
+    "yandex.com": Provider("smtp.yandex.com", per_day=500, passwords_at=_YANDEX),
     **dict.fromkeys(
         ("rambler.ru", "lenta.ru", "autorambler.ru", "myrambler.ru", "ro.ru", "rambler.ua"),
         Provider("smtp.rambler.ru"),
@@ -52,7 +52,7 @@ PROVIDERS: dict[str, Provider] = {
     **dict.fromkeys(
         ("yahoo.com", "yahoo.de", "yahoo.fr", "yahoo.co.uk", "ymail.com", "rocketmail.com"), _YAHOO_COM
     ),
-    "aol.com": Provider("smtp.aol.com", per_day=500, password_page="https://login.aol.com/account/security"),
+    "aol.com": Provider("smtp.aol.com", per_day=500, passwords_at="https://login.aol.com/account/security"),
     **dict.fromkeys(("zoho.com", "zohomail.com"), _ZOHO),
     "zoho.eu": Provider("smtp.zoho.eu"),
     "zohomail.eu": Provider("smtp.zoho.eu"),

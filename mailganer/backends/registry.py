@@ -67,8 +67,8 @@ class Registry:
     def open(self, name: str, email: str, settings: Mapping[str, Any]) -> Backend:
         """The account behind an address. No network is touched.
 
-        Raises ``BackendMissing``, and ``InputError`` with every wrong field, ``email`` among them when another
-        enabled backend claims its domain: such addresses prove themselves to their own provider only.
+        Raises ``BackendMissing``, and ``InputError`` with every wrong field, ``email`` among them when
+        another enabled backend claims its domain: such addresses prove themselves to their own provider only.
         """
         backend = self.get(name)
         address = normalise_email(email)
@@ -122,7 +122,8 @@ def _find(name: str, points: Sequence[EntryPoint]) -> type[Backend] | str:
     named = [point for point in points if point.name == name]
     if not named:
         return _(
-            "mailganer.backends names “${name}”, but no installed package provides it. Installed are: ${names}.",
+            "mailganer.backends names “${name}”, but no installed package provides it. Installed are:"
+            " ${names}.",
             mapping={"name": name, "names": ", ".join(sorted({point.name for point in points})) or "-"},
         )
     if len(named) > 1:

@@ -1,8 +1,8 @@
 """What a mail server's answer means: for whom, and for how long.
 
-The enhanced status code (RFC 3463, RFC 5248, RFC 7372) decides first; then the words, because half of the servers
-say with 550 what is only a limit; then the three digits and the stage at which they came. A backend whose
-provider means something else by a code puts its own rules in front.
+The enhanced status code (RFC 3463, RFC 5248, RFC 7372) decides first; then the words, because half of the
+servers say with 550 what is only a limit; then the three digits and the stage at which they came. A backend
+whose provider means something else by a code puts its own rules in front.
 """
 
 from __future__ import annotations
@@ -123,13 +123,20 @@ _TOO_FAST = (
     r"rate.{0,20}(limit|exceed)|too (fast|quickly|many (connections|concurrent|sessions))|throttl|slow down"
 )
 _NOT_OURS = (
-    r"relay(ing)? (access )?(denied|not permitted)|relaying denied|authentication (is )?required|must authenticate"
-    r"|not logged in|log ?in first|not authori[sz]ed to (send|relay)|"
+    r"relay(ing)? (access )?(denied|not permitted)|relaying denied|authentication (is )?required"
+    r"|must authenticate|not logged in|log ?in first|not authori[sz]ed to (send|relay)|"
     r"sender (address )?(rejected|denied|not allowed|verify failed)|not owned by|send ?as ?denied|"
     r"account.{0,30}(blocked|suspended|disabled for sending)|outgoing.{0,20}(blocked|disabled)"
 )
-_TOO_BIG = r"(message|mail|letter|content|size).{0,30}(too (big|large)|exceeds?.{0,30}(size|limit|maximum))|maximum.{0,20}size"
-_NO_SUCH_USER = r"(user|recipient|mailbox|address|account).{0,30}(unknown|not found|unavailable|does ?n.t exist|disabled)|no such"
+_TOO_BIG = (
+    r"(message|mail|letter|content|size).{0,30}(too (big|large)|exceeds?.{0,30}(size|limit|maximum))"
+    r"|maximum.{0,20}size"
+)
+_NO_SUCH_USER = (
+    r"(user|recipient|mailbox|address|account).{0,30}"
+    r"(unknown|not found|unavailable|does ?n.t exist|disabled)"
+    r"|no such"
+)
 _FULL = r"(mailbox|inbox|user|recipient).{0,30}(full|over ?quota|quota)|over quota|insufficient.{0,10}space"
 _SPAM = r"spam|unsolicited|virus|malware|phish|black ?list|block ?list|content reject|dmarc|\bspf\b|dkim"
 

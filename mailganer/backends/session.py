@@ -1,7 +1,7 @@
 """The beginning of a conversation with a mail server: greeting, EHLO, TLS, login.
 
 Each way in which it can go wrong is an error of its own, with the server's words. The password is never said
-before the line is encrypted and the certificate checked, except towards a private host that the operator allows.
+before the line is encrypted and the certificate checked, except towards a private host the operator allows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Login:
     """Who logs in. ``bearer`` gives an OAuth access token instead of the password (XOAUTH2)."""
 
     username: str
-    password: SecretStr = SecretStr("")
+    password: SecretStr = field(default_factory=lambda: SecretStr(""))
     bearer: Callable[[], SecretStr] | None = field(default=None, repr=False)
 
     @property
@@ -160,7 +160,7 @@ def _hello(session: Session) -> None:
 
 
 def _features(lines: Sequence[bytes]) -> dict[str, str]:
-    """EHLO keywords in capitals with their parameters. ``AUTH=LOGIN`` is how old Exchange says ``AUTH LOGIN``."""
+    """EHLO keywords in capitals with their parameters. Old servers say ``AUTH=LOGIN``."""
     features: dict[str, str] = {}
     for line in lines:
         words = line.decode("ascii", "replace").upper().replace("AUTH=", "AUTH ").split()
@@ -175,8 +175,8 @@ def _start_tls(session: Session) -> None:
     if "STARTTLS" not in session.features:
         raise TLSFailed(
             _(
-                "${host} does not offer encryption at port ${port}, so no password is sent to it. Try another port"
-                " (465 or 587), or ask your provider.",
+                "${host} does not offer encryption at port ${port}, so no password is sent to it. Try"
+                " another port (465 or 587), or ask your provider.",
                 mapping={"host": server.host, "port": server.port},
             )
         )
@@ -193,8 +193,8 @@ def _start_tls(session: Session) -> None:
         # Somebody on the way put words into the server's mouth, to be read as said under encryption.
         raise TLSFailed(
             _(
-                "${host} went on talking unencrypted after it had agreed to encrypt. Somebody may be listening in;"
-                " nothing was sent.",
+                "${host} went on talking unencrypted after it had agreed to encrypt. Somebody may be"
+                " listening in; nothing was sent.",
                 mapping={"host": server.host},
             )
         )
@@ -212,16 +212,16 @@ def _secure(session: Session) -> None:
     except ssl.SSLCertVerificationError as error:
         raise TLSFailed(
             _(
-                "The certificate of ${host} cannot be trusted (${problem}), so no password is sent to it. Check the"
-                " host name, or tell whoever runs the server.",
+                "The certificate of ${host} cannot be trusted (${problem}), so no password is sent to it."
+                " Check the host name, or tell whoever runs the server.",
                 mapping={"host": server.host, "problem": error.verify_message},
             )
         ) from None
     except ssl.SSLError as error:
         raise TLSFailed(
             _(
-                "${host} and Mailganer do not agree on how to encrypt (${problem}). The port may be for the other kind"
-                " of security: 465 is TLS, 587 STARTTLS.",
+                "${host} and Mailganer do not agree on how to encrypt (${problem}). The port may be for the"
+                " other kind of security: 465 is TLS, 587 STARTTLS.",
                 mapping={"host": server.host, "problem": error.reason or "TLS"},
             )
         ) from None
@@ -297,8 +297,8 @@ def _no_login(server: Server, login: Login) -> BackendError:
         return LoginRefused(_("Without a password nothing proves that this account is yours. Fill it in."))
     return LoginRefused(
         _(
-            "${host} asks nobody for a password at port ${port}, so it cannot prove that this account is yours."
-            " Try another port (465 or 587).",
+            "${host} asks nobody for a password at port ${port}, so it cannot prove that this account is"
+            " yours. Try another port (465 or 587).",
             mapping={"host": server.host, "port": server.port},
         )
     )
@@ -343,8 +343,8 @@ def _lost(server: Server, broken: Broken) -> BackendError:
         )
     return Unreachable(
         _(
-            "${host} broke off the conversation at port ${port}: no answer in time, or it hung up. Try later, or check"
-            " the port and the kind of security.",
+            "${host} broke off the conversation at port ${port}: no answer in time, or it hung up. Try"
+            " later, or check the port and the kind of security.",
             mapping={"host": server.host, "port": server.port},
         )
     )

@@ -67,8 +67,8 @@ class SMTPSettings(BaseModel):
 class SMTPBackend(Backend):
     """An account on any SMTP server.
 
-    Operator's options: ``depth`` (letters in flight towards relays, 1 to 64), ``hello_name`` (our name in EHLO),
-    ``open_relay`` (``true``: servers that ask nobody for a password are fine).
+    Operator's options: ``depth`` (letters in flight towards relays, 1 to 64), ``hello_name`` (our name in
+    EHLO), ``open_relay`` (``true``: servers that ask nobody for a password are fine).
     """
 
     name = "smtp"
@@ -108,7 +108,7 @@ class SMTPBackend(Backend):
     def password_page(cls, email: str) -> str:
         """The provider's page for app passwords, where it has one."""
         provider = provider_of_domain(normalise_email(email).rpartition("@")[2])
-        return provider.password_page if provider else ""
+        return provider.passwords_at if provider else ""
 
     def own_limits(self) -> Limits:
         """Mailbox providers want one connection and publish a number a day."""

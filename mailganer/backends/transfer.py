@@ -1,12 +1,12 @@
 """Letters over an open SMTP session, with as many in flight as the server and the operator allow.
 
-Three ways, one picture. A *flight* is a letter on its way; it ends with a receipt. Flights end in the order in which
-they were pulled, and whatever happens each of them ends: what the server had in full without answering is in doubt,
-what it cannot have had in full is tried once more on a new connection, or deferred.
+Three ways, one picture. A *flight* is a letter on its way; it ends with a receipt. Flights end in the order
+in which they were pulled, and whatever happens each of them ends: what the server had in full without
+answering is in doubt, what it cannot have had in full is tried once more on a new connection, or deferred.
 
 - one at a time: envelope (in one group when PIPELINING is offered), content, answer. For mailbox providers.
-- overlapped: the content and the next letter's envelope in one write (RFC 2920, section 3.1): one round trip a
-  letter, never more than one letter unanswered.
+- overlapped: the content and the next letter's envelope in one write (RFC 2920, section 3.1): one round
+  trip a letter, never more than one letter unanswered.
 - chunked: envelope and content in one write by ``BDAT`` (RFC 3030), several letters deep: the distance to the
   server stops to matter.
 """
@@ -219,7 +219,7 @@ class _Run:
         self.flights: deque[Flight] = deque()
 
     def next_flight(self) -> Flight | None:
-        """The first letter that is not on the wire and has no receipt; one more is pulled if there is none."""
+        """The first letter not on the wire and without receipt; one more is pulled if there is none."""
         for flight in self.flights:
             if flight.receipt is None and not flight.begun:
                 return flight
@@ -242,8 +242,9 @@ class _Run:
     def settle_break(self, session: Session, broken: Broken) -> None:
         """A connection ended. What it may have carried in full is in doubt; the rest may be tried again.
 
-        Another connection is only worth a try when this one got something done and left no doubt: else nothing
-        says that the next would fare better, and whoever owns this connection decides when to come back.
+        Another connection is only worth a try when this one got something done and left no doubt: else
+        nothing says that the next would fare better, and whoever owns this connection decides when to
+        come back.
         """
         doubt = False
         for flight in self.flights:
@@ -278,7 +279,7 @@ class _Run:
 
 
 def prepare(flight: Flight, session: Session) -> bool:
-    """Write out a letter's envelope and content for this server; False when it cannot be sent to it at all."""
+    """Write out envelope and content for this server; False when the letter cannot be sent to it at all."""
     message = flight.message
     content = message.content if message.content.endswith(b"\r\n") else message.content + b"\r\n"
     if not (_ADDRESS.fullmatch(message.recipient) and _ADDRESS.fullmatch(message.sender)):
@@ -287,7 +288,7 @@ def prepare(flight: Flight, session: Session) -> bool:
     if session.size_limit and len(content) > session.size_limit:
         flight.judge(REFUSED_MESSAGE, TOO_BIG)
         return False
-    parameters = session.size_limit is not None and f" SIZE={len(content)}" or ""
+    parameters = "" if session.size_limit is None else f" SIZE={len(content)}"
     if session.eight_bit and not content.isascii():
         parameters += " BODY=8BITMIME"
     sender, recipient = _ascii_domain(message.sender), _ascii_domain(message.recipient)
@@ -303,7 +304,7 @@ def prepare(flight: Flight, session: Session) -> bool:
 
 
 def _stuff(flight: Flight) -> bool:
-    """Double the dots at line starts, as DATA wants it. False for a letter that could be cut short on the way.
+    """Double the dots at line starts, as DATA wants it. False for a letter that could be cut short.
 
     A dot behind a bare CR or LF ends the letter for some servers and not for others; what follows it would
     be taken as commands by one of them (CVE-2023-51764 and its family).
@@ -356,7 +357,7 @@ def _open_envelope(flight: Flight, session: Session) -> bool:
 
 
 def _hear_envelope(flight: Flight, session: Session) -> bool:
-    """The three answers to a group. The first bad one is the verdict, even if the server hangs up behind it."""
+    """The three answers to a group. The first bad one is the verdict, whatever follows it."""
     wire, timeouts = session.wire, session.timeouts
     for stage in (Stage.mail, Stage.rcpt):
         reply = wire.reply(timeouts.command)
@@ -401,8 +402,8 @@ def _write_chunk(flight: Flight, session: Session) -> None:
 
 
 def _hear_chunk(flight: Flight, session: Session, muddled: bool) -> bool:
-    """Whether the letter was accepted. Where an earlier failure left the server waiting for a RSET, the letter
-    goes back to the start: its MAIL was refused, so it was not taken.
+    """Whether the letter was accepted. Where an earlier failure left the server waiting for a RSET, the
+    letter goes back to the start: its MAIL was refused, so it was not taken.
     """
     wire, timeouts = session.wire, session.timeouts
     for stage in (Stage.mail, Stage.rcpt, Stage.content):

@@ -1,7 +1,7 @@
 """Bytes to and from one server: every answer bounded in size, every wait bounded in time.
 
-The server at the other end was named by a stranger. It may answer for ever, one line a second, or in lines without
-end; a socket's own timeout starts anew with each byte and helps against none of that.
+The server at the other end was named by a stranger. It may answer for ever, one line a second, or in lines
+without end; a socket's own timeout starts anew with each byte and helps against none of that.
 """
 
 from __future__ import annotations

@@ -1,0 +1,203 @@
+"""Gmail and Google Workspace: fixed host, app password or OAuth, Google's own limits and answers.
+
+Limits and codes: support.google.com/a/answer/166852 and support.google.com/a/answer/3726730.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+
+from ..errors import LoginRefused, ProtocolBroken, Unreachable, _
+from .base import Backend, Limits, Network, clean
+from .replies import (
+    EXHAUSTED,
+    LATER_ACCOUNT,
+    LATER_CONNECTION,
+    LATER_RECIPIENT,
+    REFUSED_MESSAGE,
+    REFUSED_RECIPIENT,
+    UNAUTHORISED,
+    Rule,
+    Stage,
+)
+from .sentmail import SentMail
+from .session import Login, Server, Session, open_session
+from .transfer import SMTPConnection
+
+RULES = (
+    Rule(EXHAUSTED, enhanced="5.4.5"),  # so many a day; passes within 24 hours
+    Rule(EXHAUSTED, code="5..", words=r"(daily|user).{0,20}sending (limit|quota)"),
+    Rule(UNAUTHORISED, code="530"),
+    Rule(UNAUTHORISED, code="53[45]"),
+    Rule(UNAUTHORISED, code="5..", enhanced="5.7.14"),  # log in by browser first
+    Rule(LATER_ACCOUNT, code="454"),  # too many logins
+    Rule(LATER_ACCOUNT, code="421", enhanced="4.7.*"),  # too fast, or an address with a bad name
+    Rule(LATER_ACCOUNT, enhanced="x.7.28"),
+    Rule(LATER_ACCOUNT, code="452", enhanced="4.5.3"),  # too many recipients in one go
+    Rule(LATER_ACCOUNT, code="4..", stages=frozenset({Stage.mail})),
+    Rule(LATER_CONNECTION, code="4..", enhanced="4.3.*"),
+    Rule(LATER_CONNECTION, code="421"),
+    Rule(LATER_RECIPIENT, code="450", enhanced="4.2.1"),  # this mailbox gets mail too fast
+    Rule(LATER_RECIPIENT, code="452", enhanced="4.2.2"),  # this mailbox is full
+    Rule(REFUSED_RECIPIENT, code="5..", enhanced="5.2.1"),
+    Rule(REFUSED_MESSAGE, code="552", enhanced="5.2.3"),
+    Rule(REFUSED_MESSAGE, code="552", enhanced="5.7.0"),  # an attachment it takes for dangerous
+    Rule(REFUSED_MESSAGE, code="550", enhanced="5.7.1", words=r"unsolicited|spam"),
+)
+
+
+class GmailSettings(BaseModel):
+    """An app password; or, where the operator has an OAuth client, a refresh token made with it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    refresh_token: SecretStr = Field(
+        default=SecretStr(""),
+        max_length=2048,
+        title=_("OAuth refresh token"),
+        json_schema_extra={"form": False},
+    )
+    password: SecretStr = Field(
+        default=SecretStr(""),
+        max_length=256,
+        validate_default=True,
+        title=_("App password"),
+        description=_("Sixteen letters; blanks do not matter."),
+    )
+
+    @field_validator("password")
+    @classmethod
+    def _without_blanks(cls, password: SecretStr, info: ValidationInfo) -> SecretStr:
+        # Google shows app passwords in groups of four, and takes no other passwords here.
+        bare = "".join(password.get_secret_value().split())
+        token = info.data.get("refresh_token")
+        if not bare and not (token and token.get_secret_value()):
+            raise ValueError(_("Fill in the app password."))
+        return SecretStr(bare)
+
+
+class GmailBackend(Backend):
+    """A Google account.
+
+    Operator's options: ``client_id`` and ``client_secret`` (OAuth), and where the servers are, for tests and
+    proxies: ``host``, ``port``, ``security``, ``imap_host``, ``imap_port``, ``token_url``.
+    """
+
+    name = "gmail"
+    title = "Gmail"
+    domains = frozenset({"gmail.com", "googlemail.com"})
+    Settings = GmailSettings
+    # 500 recipients in any 24 hours; about a hundred letters on one connection before it is closed.
+    limits = Limits(per_day=500, per_second=None, max_connections=1, per_connection=90)
+    help = _("You need an app password: Google makes one after two-step verification is turned on.")
+    help_url = "https://myaccount.google.com/apppasswords"
+
+    def own_limits(self) -> Limits:
+        """Google Workspace, recognised by a domain of its own, may send 2,000 a day."""
+        if self.email.rpartition("@")[2] in self.domains:
+            return type(self).limits
+        return Limits(per_day=2000, per_second=None, max_connections=1, per_connection=90)
+
+    def identity(self) -> tuple[str, str]:
+        """The address as it is written: dots and plus parts are not ours to merge."""
+        return "smtp.gmail.com", self.email.casefold()
+
+    def verify(self) -> None:
+        """Log in and ask whether letters are taken. Sends nothing."""
+        session = self._open()
+        try:
+            session.check_sender(self.email)
+        finally:
+            session.quit()
+
+    def connect(self) -> SMTPConnection:
+        """One letter at a time: a doubt costs more here than a round trip."""
+        return SMTPConnection(self._open, 1, self.limits.per_connection)
+
+    def was_accepted(self, message_id: str) -> bool | None:
+        """Look into Sent Mail. None when the account does not let us look."""
+        host = self.options.get("imap_host", "imap.gmail.com")
+        port = int(self.options.get("imap_port", "993"))
+        # 993 is no port for letters: it is open here because the operator's options, not a user, name the
+        # host.
+        network = Network(
+            self.network.allow_private,
+            self.network.ports | {port},
+            self.network.ca_file,
+            self.network.timeouts,
+        )
+        return SentMail(host, port, self._login(), network).holds(message_id)
+
+    def _open(self) -> Session:
+        try:
+            return open_session(self._server(), self._login())
+        except LoginRefused as error:
+            raise LoginRefused(
+                _(
+                    "Gmail refused the password. Its answer: ${reply} App passwords need two-step"
+                    " verification.",
+                    mapping={"reply": error.reply or str(error)},
+                ),
+                error.reply,
+            ) from None
+
+    def _server(self) -> Server:
+        return Server(
+            host=self.options.get("host", "smtp.gmail.com"),
+            port=int(self.options.get("port", "587")),
+            security=self.options.get("security", "starttls"),
+            network=self.network,
+            rules=RULES,
+        )
+
+    def _login(self) -> Login:
+        settings = self.settings
+        assert isinstance(settings, GmailSettings)  # noqa: S101 - the registry validated it by Settings
+        if settings.refresh_token.get_secret_value():
+            return Login(self.email, bearer=lambda: self._access_token(settings.refresh_token))
+        return Login(self.email, settings.password)
+
+    def _access_token(self, refresh_token: SecretStr) -> SecretStr:
+        """A token for the next hour, from Google's token endpoint (RFC 6749, section 6)."""
+        form = {
+            "client_id": self.options.get("client_id", ""),
+            "client_secret": self.options.get("client_secret", ""),
+            "refresh_token": refresh_token.get_secret_value(),
+            "grant_type": "refresh_token",
+        }
+        url = self.options.get("token_url", "https://oauth2.googleapis.com/token")
+        body = _post(url, form, self.network.timeouts.connect)
+        token = body.get("access_token")
+        if not isinstance(token, str) or not token:
+            raise ProtocolBroken(_("Google's answer holds no access token. Try later."))
+        return SecretStr(token)
+
+
+def _post(url: str, form: Mapping[str, str], seconds: float) -> Mapping[str, object]:
+    # The address is the operator's, not a user's.
+    request = urllib.request.Request(url, urllib.parse.urlencode(form).encode())  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
+            return _json(answer.read(65536))
+    except urllib.error.HTTPError as error:
+        with error:
+            reply = clean(error.read(4096))
+        raise LoginRefused(_("Google refused the permission to send. Grant it once more."), reply) from None
+    except OSError:
+        raise Unreachable(_("Google's token service cannot be reached. Try later.")) from None
+
+
+def _json(body: bytes) -> Mapping[str, object]:
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise ProtocolBroken(_("Google's answer holds no access token. Try later."))
+    return parsed
