@@ -1,0 +1,91 @@
+"""The picture of the house stays true: imports point down, never up (docs/developing.md)."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "mailganer"
+
+# From the ground up. A room may use what stands on its own floor or below.
+FLOORS = (
+    {"errors"},
+    {"letters", "backends", "catch"},
+    {"models", "db", "settings", "vault", "broker", "migrations"},
+    {"accounts", "audience", "campaigns", "tracking", "reports", "billing"},
+    {"sending"},
+    {"views", "api", "routes", "security", "i18n"},
+    {"__init__", "__main__", "cli", "worker"},
+)
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+PURE = {"letters", "backends"}
+
+
+def rooms() -> list[str]:
+    names = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py")}
+    return sorted(name.removesuffix(".py") for name in names)
+
+
+def modules(room: str) -> list[Path]:
+    folder = PACKAGE / room
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{room}.py"]
+
+
+def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and room of everything a module imports from us, inside functions too, but not for types only."""
+    package = ["mailganer", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in _importing(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+        else:
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = [*base, *(node.module or "").split(".")] if node.module else base
+            names = [[*module, alias.name] for alias in node.names]
+        for name in names:
+            if name[0] == "mailganer" and len(name) > 1 and name[1] in FLOOR:
+                yield node.lineno, name[1]
+
+
+def _importing(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            continue
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        yield from _importing(child)
+
+
+def test_every_room_has_its_floor():
+    assert set(rooms()) <= set(FLOOR), "say in FLOORS where the new room stands"
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_imports_point_down(room):
+    upward = [
+        f"{path.relative_to(PACKAGE)}:{line} imports {used}"
+        for path in modules(room)
+        for line, used in imported_rooms(path)
+        if FLOOR[used] > FLOOR[room]
+    ]
+    assert upward == []
+
+
+@pytest.mark.parametrize("room", sorted(PURE))
+def test_what_plugin_authors_and_designers_read_imports_nothing_of_ours_but_the_errors(room):
+    foreign = [
+        f"{path.relative_to(PACKAGE)}:{line} imports {used}"
+        for path in modules(room)
+        for line, used in imported_rooms(path)
+        if used not in {room, "errors"}
+    ]
+    assert foreign == []
+
+
+def test_rooms_of_one_floor_do_not_go_round_in_circles():
+    graph = {
+        room: {used for path in modules(room) for _, used in imported_rooms(path)} - {room}
+        for room in FLOORS[3] & set(rooms())
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
