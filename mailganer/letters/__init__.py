@@ -1,0 +1,76 @@
+"""What is written: text in, bytes out. No database, no request, no network.
+
+``compile_letter`` turns what a person wrote into a frozen ``Letter``; a ``Press`` prints it for one reader after
+another. Templates are strangers' work: they are compiled, and rendered for pages, in a limited process.
+"""
+
+from collections.abc import Collection, Mapping
+
+from . import child
+from .engine import render_link
+from .parts import Copy, Envelope, Letter, Rendered, Source, Urls
+from .press import Press
+from .ready import Ready, ready_letters
+
+# Names that every letter may use without anybody having such a column.
+GIVEN = frozenset(
+    ("unsubscribe_url", "browser_url", "today", "email", "campaign.name", "list.name", "sender.name")
+)
+
+
+def compile_letter(
+    source: Source, *, campaign_variables: Mapping[str, str] = {}, overriding: Collection[str] = ()
+) -> Letter:
+    """A letter ready for printing. Raises ``LetterError`` with field and line for what cannot be used.
+
+    ``campaign_variables`` are templates, too. They fill what a reader's values lack; those named in
+    ``overriding`` win over the reader's values.
+    """
+    answer = child.ask(
+        "compile", source=vars(source), variables=dict(campaign_variables), overriding=sorted(overriding)
+    )
+    return Letter.from_json(answer)
+
+
+def variables_of(source: Source) -> frozenset[str]:
+    """The variables a source names, dotted for ``campaign.name``. Raises ``LetterError`` as above."""
+    return frozenset(child.ask("variables", source=vars(source)))
+
+
+def safe_render(
+    letter: Letter,
+    values: Mapping[str, object],
+    *,
+    urls: Urls | None = None,
+    locale: str = "en",
+    postal_address: str = "",
+) -> Rendered:
+    """One reader's letter for a page. Without ``urls`` its links lead where they were written to lead, and
+    nothing is counted. Raises ``LetterError``."""
+    answer = child.ask(
+        "render",
+        letter=letter.to_json(),
+        values=dict(values),
+        urls=vars(urls) if urls else None,
+        locale=locale,
+        address=postal_address,
+    )
+    return Rendered(**answer)
+
+
+__all__ = [
+    "GIVEN",
+    "Copy",
+    "Envelope",
+    "Letter",
+    "Press",
+    "Ready",
+    "Rendered",
+    "Source",
+    "Urls",
+    "compile_letter",
+    "ready_letters",
+    "render_link",
+    "safe_render",
+    "variables_of",
+]

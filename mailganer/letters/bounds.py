@@ -1,0 +1,71 @@
+"""How much work one letter may be, and the account that is kept while it is rendered.
+
+Templates come from strangers and values from their files, so a template that is cheap for one reader can
+be a bomb for the next. Every operation that can grow something is bounded by itself, and what they add up
+to is charged to a ``Run``. The child process has harder limits of its own; these hold in the worker too.
+"""
+
+from time import monotonic
+
+from jinja2.runtime import Context
+
+from ..errors import LetterError, _
+
+# A subscriber's field; longer ones are refused at import, and here in case they came another way.
+FIELD = 10_000
+# A text that an expression builds: enough for any paragraph, too little to be a weapon.
+TEXT = 20_000
+# What filters and expressions build altogether in one rendering.
+WORKED = 4_000_000
+# What one rendering may print: mail programs cut letters off at a tenth of it.
+OUTPUT = 1_000_000
+# Turns of loops, calls of macros and items of lists.
+STEPS = 50_000
+# Wall clock of one rendering. Ordinary letters take less than a thousandth of it.
+SECONDS = 1.0
+# A source: several times the longest letter that mail programs show.
+SOURCE = 500_000
+
+
+class TooMuch(LetterError):
+    """The letter asks for more work than a letter may be."""
+
+
+def too_much(reason: str) -> TooMuch:
+    return TooMuch(_("This letter takes too much work to compute: ${reason}", mapping={"reason": reason}))
+
+
+class Run:
+    """The account of one rendering, and the language its dates are written in."""
+
+    __slots__ = ("deadline", "locale", "output", "steps", "worked")
+
+    def __init__(self, locale: str = "en") -> None:
+        self.locale = locale
+        self.steps = STEPS
+        self.worked = WORKED
+        self.output = OUTPUT
+        self.deadline = monotonic() + SECONDS
+
+    def step(self, count: int = 1) -> None:
+        self.steps -= count
+        if self.steps < 0:
+            raise too_much(_("its loops turn too often."))
+        if monotonic() > self.deadline:
+            raise too_much(_("it needs more than a second."))
+
+    def built(self, size: int) -> None:
+        self.worked -= size
+        if self.worked < 0 or size > TEXT * 5:
+            raise too_much(_("its texts grow too long."))
+
+    def printed(self, size: int) -> None:
+        self.output -= size
+        if self.output < 0:
+            raise too_much(_("it is longer than a megabyte."))
+
+
+def run_of(context: Context) -> Run:
+    # From the parent, where a template's own {% set %} does not reach.
+    run: Run = context.parent["_run"]
+    return run

@@ -1,0 +1,318 @@
+"""The process in which strangers' templates are compiled and rendered.
+
+One helper per calling process, started when first needed and kept: it has everything imported, an empty
+environment and nothing open but its pipes. For every letter it forks a process of its own, limited in memory,
+CPU time and files, and kills it when its time is up. So a bomb takes only itself with it, nothing stays behind
+for the next letter, and a preview costs a fork instead of a start of Python.
+
+This module is both sides. It does not use ``multiprocessing``: a Celery worker's processes may not have
+children of that kind.
+"""
+
+import atexit
+import json
+import os
+import resource
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any
+
+from translationstring import TranslationString
+
+from ..errors import LetterError, _
+from .bounds import too_much
+
+MEMORY = 256 * 1024 * 1024
+CPU_SECONDS = 2
+WALL_SECONDS = 3.0
+# A prepared letter as JSON: the source, its text part and its links. More is not read.
+ANSWER = 8_000_000
+
+_LENGTH = struct.Struct("!I")
+
+
+# --- the caller's side
+
+
+class _Helper:
+    """A running helper process and its pipes. One question at a time."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.process = subprocess.Popen(  # noqa: S603: our own interpreter and our own text
+            [sys.executable, "-I", "-c", _BOOT, str(Path(__file__).parents[1]), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+            close_fds=True,
+            start_new_session=True,  # Ctrl-C in a terminal is for the caller, who then closes the pipe
+        )
+
+    def ask(self, question: bytes) -> bytes:
+        """Raises ``OSError`` or ``EOFError`` when the helper is gone."""
+        assert self.process.stdin and self.process.stdout  # noqa: S101: both are pipes
+        self.process.stdin.write(_LENGTH.pack(len(question)) + question)
+        self.process.stdin.flush()
+        return _read_frame(self.process.stdout)
+
+    def close(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):
+                if pipe:
+                    pipe.close()
+        if self.owner == os.getpid():
+            # It ends by itself when its pipe is closed; a stuck one is not waited for.
+            try:
+                self.process.wait(timeout=WALL_SECONDS + 1)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        else:
+            # A process that was forked with the pipes open: the helper is its parent's.
+            self.process.returncode = 0
+
+
+# Skips mailganer/__init__.py, which would bring in the whole application.
+_BOOT = (
+    "import sys, types\n"
+    "house = types.ModuleType('mailganer')\n"
+    "house.__path__ = [sys.argv[1]]\n"
+    "sys.modules['mailganer'] = house\n"
+    "from mailganer.letters.child import serve\n"
+    "serve(int(sys.argv[2]))\n"
+)
+
+
+class _Helpers:
+    """The helpers of this process: one, or two when two threads ask at once."""
+
+    def __init__(self, most: int = 2) -> None:
+        self._room = threading.BoundedSemaphore(most)
+        self._idle: list[_Helper] = []
+        self._lock = threading.Lock()
+
+    def ask(self, question: bytes) -> bytes:
+        with self._room:
+            # A helper that was killed from outside is replaced once; a second failure is said.
+            for last in (False, True):
+                helper = self._take()
+                try:
+                    answer = helper.ask(question)
+                except (OSError, EOFError, struct.error):
+                    helper.close()
+                    if last:
+                        raise LetterError(
+                            _("The letter could not be computed just now. Try again.")
+                        ) from None
+                    continue
+                except BaseException:
+                    # Half an answer may wait in the pipe: it must not become the next one's.
+                    helper.process.kill()
+                    helper.close()
+                    raise
+                with self._lock:
+                    self._idle.append(helper)
+                return answer
+        raise AssertionError("unreachable")
+
+    def _take(self) -> _Helper:
+        with self._lock:
+            while self._idle:
+                helper = self._idle.pop()
+                if helper.owner == os.getpid() and helper.process.poll() is None:
+                    return helper
+                helper.close()
+        return _Helper()
+
+    def close(self) -> None:
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
+
+
+_helpers = _Helpers()
+
+
+def _forget() -> None:
+    """In a forked process: the parent's helpers, locks and half-read pipes are the parent's."""
+    global _helpers
+    inherited, _helpers = _helpers._idle, _Helpers()
+    for helper in inherited:
+        helper.close()
+
+
+os.register_at_fork(after_in_child=_forget)
+atexit.register(lambda: _helpers.close())
+
+
+def ask(task: str, **arguments: Any) -> Any:
+    """The answer of one of the ``tasks``, worked out under limits. Raises ``LetterError`` in words."""
+    question = json.dumps({"task": task, **arguments}, default=_plain_json).encode()
+    answer = json.loads(_helpers.ask(question))
+    if "error" in answer:
+        raise _error_from(answer["error"])
+    return answer["answer"]
+
+
+def _plain_json(value: object) -> Any:
+    if isinstance(value, datetime):
+        return {"$moment": value.isoformat()}
+    if isinstance(value, date):
+        return {"$day": value.isoformat()}
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    return str(value)
+
+
+def _from_json(value: dict[str, Any]) -> Any:
+    if len(value) == 1:
+        if "$moment" in value:
+            return datetime.fromisoformat(value["$moment"])
+        if "$day" in value:
+            return date.fromisoformat(value["$day"])
+    return value
+
+
+def _error_to(error: LetterError) -> dict[str, Any]:
+    return {"message": _message_to(error.message), "field": error.field, "line": error.line}
+
+
+def _error_from(kept: Mapping[str, Any]) -> LetterError:
+    return LetterError(_message_from(kept["message"]), str(kept["field"]), kept["line"])
+
+
+def _message_to(message: object) -> Any:
+    """A sentence with its blanks, so that it can still be said in any language."""
+    if not isinstance(message, TranslationString):
+        return str(message)
+    mapping = {name: _message_to(value) for name, value in (message.mapping or {}).items()}
+    return {"msgid": str(message), "mapping": mapping}
+
+
+def _message_from(kept: Any) -> str:
+    if not isinstance(kept, dict):
+        return str(kept)
+    mapping = {str(name): _message_from(value) for name, value in kept["mapping"].items()}
+    return TranslationString(kept["msgid"], domain="mailganer", mapping=mapping)
+
+
+# --- the helper's side
+
+
+def _read_frame(pipe: IO[bytes]) -> bytes:
+    head = pipe.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        raise EOFError
+    (length,) = _LENGTH.unpack(head)
+    body = pipe.read(length)
+    if len(body) < length:
+        raise EOFError
+    return body
+
+
+def serve(parent: int) -> None:
+    """Answers questions until the caller is gone, however it went."""
+    from . import tasks  # everything is imported before the first fork
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    while True:
+        # A forked sibling of the caller may hold the other end of the pipe open for ever.
+        while not select.select([questions], [], [], 5)[0]:
+            if os.getppid() != parent:
+                return
+        try:
+            question = _read_frame(questions)
+        except EOFError:
+            return
+        answer = _in_limits(lambda question=question: _answer(tasks.TASKS, question))  # type: ignore[misc]
+        answers.write(_LENGTH.pack(len(answer)) + answer)
+        answers.flush()
+
+
+def _in_limits(work: Callable[[], bytes]) -> bytes:
+    """What ``work`` returns in a process of its own, or an answer that says which limit it met."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        _work_and_exit(work, writing)
+    os.close(writing)
+    try:
+        answer = _read_until(reading, time.monotonic() + WALL_SECONDS)
+    finally:
+        os.close(reading)
+        # Also when it has answered: nothing of it is wanted any more.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    if answer is None or not answer.endswith(b"\n"):
+        return _refusal(
+            too_much(_("it was stopped when it had used all the time or memory that a letter may use."))
+        )
+    return answer
+
+
+def _read_until(pipe: int, deadline: float) -> bytes | None:
+    pieces, size = [], 0
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([pipe], [], [], left)[0]:
+            return None
+        piece = os.read(pipe, 1 << 16)
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)
+        size += len(piece)
+        if size > ANSWER:
+            return None
+
+
+def _work_and_exit(work: Callable[[], bytes], pipe: int) -> None:
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        answer = memoryview(work())
+        while answer:
+            answer = answer[os.write(pipe, answer) :]
+    finally:
+        os._exit(0)
+
+
+def _answer(tasks: Mapping[str, Callable[..., Any]], question: bytes) -> bytes:
+    try:
+        arguments = json.loads(question, object_hook=_from_json)
+        answer = tasks[arguments.pop("task")](**arguments)
+        return json.dumps({"answer": answer}, default=_plain_json).encode() + b"\n"
+    except LetterError as error:
+        return _refusal(error)
+    except MemoryError:
+        return _refusal(too_much(_("it needs too much memory.")))
+    except RecursionError:
+        return _refusal(too_much(_("it is nested too deeply.")))
+    except Exception as error:
+        # Ours or a library's mistake, said instead of being taken for a limit.
+        said = f"{type(error).__name__}: {error}"[:200]
+        return _refusal(LetterError(_("The letter could not be read: ${reason}", mapping={"reason": said})))
+
+
+def _refusal(error: LetterError) -> bytes:
+    return json.dumps({"error": _error_to(error)}).encode() + b"\n"

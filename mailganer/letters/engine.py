@@ -1,0 +1,214 @@
+"""A letter compiled: marks filled, campaign variables worked out, every part rendered for one reader."""
+
+import html
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import quote, urlsplit
+
+from ..errors import LetterError, _
+from . import bounds, masks, sandbox
+from .bounds import Run, too_much
+from .parts import Letter, Rendered, Urls
+from .sandbox import Program
+from .words import footer_words
+
+
+class Engine:
+    """Everything of one letter that does not depend on its reader."""
+
+    def __init__(
+        self,
+        letter: Letter,
+        *,
+        locale: str = "en",
+        tracked: bool = True,
+        opens: bool = True,
+        postal_address: str = "",
+        html: sandbox.Sandbox = sandbox.HTML,
+        text: sandbox.Sandbox = sandbox.TEXT,
+    ) -> None:
+        self.letter = letter
+        self.values = Values(letter)
+        expand = _Expand(letter, locale, tracked, opens, postal_address)
+        self.subject = Program(letter.subject, "subject", sandbox.TEXT)
+        self.preheader = Program(letter.preheader, "preheader", sandbox.TEXT)
+        self.html = Program(expand.html(letter.html), "html", html) if letter.html else None
+        self.text = Program(expand.text(letter.text), "text", text)
+
+    def render(self, values: Mapping[str, object], run: Run) -> Rendered:
+        """``values`` as ``Values.of`` gives them, with the reader's links."""
+        known = self.values.of(values, run)
+        return Rendered(
+            subject=one_line(self.subject.render(known, run)),
+            preheader=one_line(self.preheader.render(known, run)),
+            html=self.html.render(known, run) if self.html else "",
+            text=self.text.render(known, run),
+        )
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+class Values:
+    """What a reader's letter is rendered with: their own values and the campaign's, put together."""
+
+    def __init__(self, letter: Letter) -> None:
+        self._fills = [
+            (name, Program(value, "variables", sandbox.TEXT), wins) for name, value, wins in letter.fills
+        ]
+        self._names = sorted({name.split(".")[0] for name in letter.variables})
+
+    def of(self, given: Mapping[str, object], run: Run) -> Mapping[str, object]:
+        """The reader's values, gaps filled by the campaign's. Raises ``LetterError`` for a field too long."""
+        for name in self._names:
+            value = given.get(name)
+            if isinstance(value, str) and len(value) > bounds.FIELD:
+                raise LetterError(
+                    _(
+                        "The field “${name}” of this person is longer than ten thousand characters.",
+                        mapping={"name": name},
+                    )
+                )
+        if not self._fills:
+            return given
+        known = dict(given)
+        for name, program, wins in self._fills:
+            own = known.get(name)
+            if wins or own is None or (isinstance(own, str) and not own.strip()):
+                known[name] = program.render(known, run)
+        return known
+
+
+def reader_links(urls: Urls | None) -> dict[str, object]:
+    """The variables that we give. Without addresses (a preview) they lead nowhere."""
+    if urls is None:
+        return {"unsubscribe_url": "#", "browser_url": "#", "_open": "", "_click": ""}
+    return {
+        "unsubscribe_url": urls.unsubscribe,
+        "browser_url": urls.browser,
+        "_open": urls.open,
+        "_click": urls.click,
+    }
+
+
+class _Expand:
+    """Fills the marks of a prepared source for one way of sending it."""
+
+    def __init__(self, letter: Letter, locale: str, tracked: bool, opens: bool, postal_address: str) -> None:
+        self._links = letter.links
+        self._tracked = tracked
+        self._opens = opens
+        self._words = footer_words(locale)
+        self._address = " ".join(postal_address.split())
+        self._way_out = "unsubscribe_url" in letter.variables
+
+    def html(self, source: str) -> str:
+        return masks.MARK.sub(lambda mark: self._place(mark, in_html=True), source)
+
+    def text(self, source: str) -> str:
+        return masks.MARK.sub(lambda mark: self._place(mark, in_html=False), source)
+
+    def _place(self, mark: re.Match[str], in_html: bool) -> str:
+        if mark[1] == "link":
+            return self._link(int(mark[2]), in_html)
+        if mark[1] == "pixel":
+            return PIXEL if self._opens and in_html else ""
+        return self._html_footer() if in_html else self._text_footer()
+
+    def _link(self, number: int, in_html: bool) -> str:
+        if self._tracked:
+            return "{{ _click }}/" + str(number)
+        address = self._links[number - 1]
+        if not in_html:
+            return address
+        masked = masks.mask(address)
+        return masked.unmask(masked.text, html.escape)
+
+    def _html_footer(self) -> str:
+        lines = []
+        if not self._way_out:
+            link = '<a href="{{ %s }}" style="color:inherit;text-decoration:underline">%s</a>'
+            ways = " &nbsp;·&nbsp; ".join(
+                (
+                    link % ("unsubscribe_url", self._words["unsubscribe"]),
+                    link % ("browser_url", self._words["browser"]),
+                )
+            )
+            lines += [html.escape(self._words["why"]), ways]
+        if self._address:
+            lines.append(masks.escape_code(html.escape(self._address)))
+        if not lines:
+            return ""
+        return (
+            '<div style="clear:both;margin:32px auto 0;padding:16px 24px 24px;max-width:600px;text-align:center;'
+            "font-family:-apple-system,'Segoe UI',Roboto,Arial,sans-serif;font-size:12px;line-height:18px;"
+            f'color:#767676">{"<br>".join(lines)}</div>'
+        )
+
+    def _text_footer(self) -> str:
+        lines = []
+        if not self._way_out:
+            lines += [
+                self._words["why"],
+                self._words["unsubscribe"] + ": {{ unsubscribe_url }}",
+                self._words["browser"] + ": {{ browser_url }}",
+            ]
+        if self._address:
+            lines.append(masks.escape_code(self._address))
+        return "\n-- \n" + "\n".join(lines) + "\n" if lines else ""
+
+
+PIXEL = (
+    '<img src="{{ _open }}" width="1" height="1" alt="" style="display:block;width:1px;height:1px;border:0">'
+)
+
+
+# --- a click
+
+
+@lru_cache(maxsize=1024)
+def _compiled_link(address: str) -> Program:
+    return Program(address, "links", sandbox.TEXT)
+
+
+@lru_cache(maxsize=256)
+def _values_of(letter: Letter) -> Values:
+    return Values(letter)
+
+
+def render_link(letter: Letter, number: int, values: Mapping[str, object]) -> str:
+    """The reader's target of link ``number``: ASCII, http or https. Raises ``LetterError`` for any other."""
+    if not 1 <= number <= len(letter.links):
+        raise LetterError(_("This letter has no such link."), "links")
+    run = Run()
+    known = _values_of(letter).of(values, run)
+    return _web_address(_compiled_link(letter.links[number - 1]).render(known, run))
+
+
+_HOST = re.compile(r"[A-Za-z0-9._~%:@!$&'()*+,;=\[\]-]+")
+
+
+def _web_address(text: str) -> str:
+    """An address that is safe in a Location header and that no browser reads as another one."""
+    text = text.strip()
+    refused = LetterError(_("This link does not lead to a web page."), "links")
+    if len(text) > 4000:
+        raise too_much(_("its texts grow too long."))
+    if not re.match(r"https?://", text, re.IGNORECASE):
+        raise refused
+    try:
+        parts = urlsplit(re.sub(r"\s", " ", text))
+        host = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode()
+    except (ValueError, UnicodeError):
+        raise refused from None
+    if not _HOST.fullmatch(host):
+        raise refused
+    kept = "!#$%&'()*+,/:;=?@[]~"
+    address = f"{parts.scheme}://{host}{quote(parts.path, safe=kept)}"
+    if parts.query:
+        address += "?" + quote(parts.query, safe=kept)
+    if parts.fragment:
+        address += "#" + quote(parts.fragment, safe=kept)
+    return address

@@ -1,0 +1,472 @@
+"""What an expression in a letter may do with values: every operator and filter, bounded.
+
+A person's columns are texts, also where they hold numbers, and many of them are empty. So arithmetic and
+comparison read a text that looks like a number as one, and whatever is missing stays missing: it prints
+nothing and never fails a letter.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from jinja2 import filters as builtin
+from jinja2 import pass_context
+from jinja2.runtime import ChainableUndefined, Context, LoopContext, Macro
+from markupsafe import Markup
+
+from ..errors import LetterError, _
+from . import bounds, words
+from .bounds import run_of, too_much
+
+
+class Missing(ChainableUndefined):
+    """A value nobody has. Empty text, false, and the same again whatever is done with it."""
+
+    __slots__ = ()
+
+    def _again(self, *args: Any, **kwargs: Any) -> "Missing":
+        return self
+
+    __call__ = _again  # type: ignore[assignment]
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _again  # type: ignore[assignment]
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = _again  # type: ignore[assignment]
+    __mod__ = __rmod__ = __pow__ = __rpow__ = __neg__ = __pos__ = _again  # type: ignore[assignment]
+
+    def __int__(self) -> int:  # type: ignore[override]
+        return 0
+
+    def __float__(self) -> float:  # type: ignore[override]
+        return 0.0
+
+
+def is_missing(value: object) -> bool:
+    return value is None or isinstance(value, Missing)
+
+
+_NUMBER = re.compile(r"\s*([-+]?\d{1,30})(?:[.,](\d{1,30}))?\s*")
+
+
+def number(value: object) -> int | float | None:
+    """The number that a value is or, as a text, looks like. Russian decimals have a comma."""
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, str) and (match := _NUMBER.fullmatch(value)):
+        return float(f"{match[1]}.{match[2]}") if match[2] else int(match[1])
+    return None
+
+
+# --- operators
+
+
+def calculate(context: Context, sign: str, left: Any, right: Any) -> Any:
+    """One arithmetic operation. Anything that could grow without end is refused before it is done."""
+    if is_missing(left) or is_missing(right):
+        return left if is_missing(left) else right
+    if sign == "+" and isinstance(left, str) and isinstance(right, str):
+        return join_texts(context, [left, right])
+    if sign == "+" and isinstance(left, list) and isinstance(right, list):
+        run_of(context).step(len(left) + len(right))
+        return left + right
+    first, second = number(left), number(right)
+    if first is not None and second is not None:
+        return _small(_NUMERIC[sign](first, second))
+    if sign == "*" and isinstance(left, str) and isinstance(right, int):
+        return repeat(context, left, right)
+    if sign == "%" and isinstance(left, str):
+        return format_text(left, *(right if isinstance(right, tuple) else (right,)))
+    raise LetterError(
+        _(
+            "“${left}” ${sign} “${right}” cannot be computed: both must be numbers.",
+            mapping={"left": _short(left), "sign": sign, "right": _short(right)},
+        )
+    )
+
+
+def _power(base: int | float, exponent: int | float) -> Any:
+    if abs(exponent) > 64 or abs(base) > 10**9:
+        raise too_much(_("its numbers grow too long."))
+    return base**exponent
+
+
+_NUMERIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "**": _power,
+}
+
+
+def _small(result: Any) -> Any:
+    if isinstance(result, int) and result.bit_length() > 256:
+        raise too_much(_("its numbers grow too long."))
+    if isinstance(result, complex):
+        raise LetterError(_("There is no root of a negative number."))
+    return result
+
+
+def _short(value: object) -> str:
+    text = (
+        value
+        if isinstance(value, str)
+        else f"{value}"
+        if isinstance(value, int | float)
+        else type(value).__name__
+    )
+    return text if len(text) <= 40 else text[:40] + "…"
+
+
+def repeat(context: Context, text: str, times: int) -> str:
+    if len(text) * max(times, 0) > bounds.TEXT:
+        raise too_much(_("its texts grow too long."))
+    run_of(context).built(len(text) * max(times, 0))
+    return text * times
+
+
+def join_texts(context: Context, pieces: Iterable[Any], separator: str = "") -> str:
+    """Pieces as one text; as markup when one of them is, as Jinja2 itself does it."""
+    kept = [piece if isinstance(piece, str) else plain(piece) for piece in pieces]
+    size = sum(map(len, kept)) + len(separator) * len(kept)
+    if size > bounds.TEXT * 5:
+        raise too_much(_("its texts grow too long."))
+    run_of(context).built(size)
+    if any(hasattr(piece, "__html__") for piece in (separator, *kept)):
+        # A separator that is a plain text is escaped like the rest.
+        return Markup(Markup(separator) if hasattr(separator, "__html__") else Markup.escape(separator)).join(
+            kept
+        )
+    return separator.join(kept)
+
+
+_ORDER: dict[str, Callable[[Any, Any], Any]] = {
+    "gt": operator.gt,
+    "gteq": operator.ge,
+    "lt": operator.lt,
+    "lteq": operator.le,
+    "eq": operator.eq,
+    "ne": operator.ne,
+}
+
+
+def compare(left: Any, sign: str, right: Any) -> bool:
+    """A comparison in which "12" is 12, a date is its text, and what is missing is empty."""
+    if sign in ("eq", "ne"):
+        left, right = ("" if is_missing(side) else side for side in (left, right))
+    elif is_missing(left) or is_missing(right) or left == "" or right == "":
+        return False
+    if isinstance(left, str) != isinstance(right, str):
+        left, right = _alike(left, right)
+    try:
+        return bool(_ORDER[sign](left, right))
+    except TypeError:
+        raise LetterError(
+            _(
+                "“${left}” and “${right}” cannot be compared.",
+                mapping={"left": _short(left), "right": _short(right)},
+            )
+        ) from None
+
+
+def _alike(left: Any, right: Any) -> tuple[Any, Any]:
+    for side in (left, right):
+        if isinstance(side, bool):
+            return left, right
+        if isinstance(side, int | float):
+            numbers = number(left), number(right)
+            return numbers if None not in numbers else (left, right)
+        if isinstance(side, datetime):
+            return tuple(x.isoformat(" ") if isinstance(x, datetime) else x for x in (left, right))  # type: ignore[return-value]
+        if isinstance(side, date):
+            return tuple(x.isoformat() if isinstance(x, date) else x for x in (left, right))  # type: ignore[return-value]
+    return left, right
+
+
+# --- what is printed
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\U0010ff00-\U0010ffff]")
+
+
+def clean(text: str) -> str:
+    """Line ends as one newline; no control characters, no half characters, none of our own marks."""
+    if text.isprintable():
+        return text
+    kind = type(text)
+    if "\r" in text:
+        text = str(text).replace("\r\n", "\n").replace("\r", "\n")
+    return kind(_UNPRINTABLE.sub("", text))
+
+
+def plain(value: object) -> str:
+    """A value as text. Lists are enumerated; what is no value of a person (a macro, a loop) is refused."""
+    if isinstance(value, str):
+        return clean(value)
+    if is_missing(value):
+        return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, int | float | Decimal | date):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return _enumerate(value)
+    raise LetterError(_("A letter can print texts, numbers, dates and lists of them, nothing else."))
+
+
+def _enumerate(values: list[object] | tuple[object, ...]) -> str:
+    texts, size = [], 0
+    for value in values:
+        if isinstance(value, list | tuple):
+            raise LetterError(_("A letter can print texts, numbers, dates and lists of them, nothing else."))
+        texts.append(plain(value))
+        size += len(texts[-1]) + 2
+        if size > bounds.TEXT:
+            raise too_much(_("its texts grow too long."))
+    return ", ".join(texts)
+
+
+@pass_context
+def finalize(context: Context, value: object) -> str:
+    """Every value on its way into the letter."""
+    text = value if type(value) is str and value.isprintable() else plain(value)
+    run_of(context).printed(len(text))
+    return text
+
+
+# --- what may be called on a value
+
+_TEXT_METHODS = frozenset(
+    ["capitalize", "casefold", "count", "endswith", "find", "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "islower", "isnumeric", "isspace", "istitle", "isupper", "lower", "lstrip", "partition", "removeprefix", "removesuffix", "rfind", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title", "upper"]
+)
+_METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
+    (str, _TEXT_METHODS),
+    (datetime, frozenset(["year", "month", "day", "hour", "minute", "second", "weekday", "isoweekday", "isoformat", "date"])),
+    (date, frozenset(["year", "month", "day", "weekday", "isoweekday", "isoformat"])),
+    (dict, frozenset(("get", "items", "keys", "values"))),
+    ((list, tuple), frozenset(("count", "index"))),
+    (
+        LoopContext,
+        frozenset(
+            ["index", "index0", "revindex", "revindex0", "first", "last", "length", "depth", "depth0", "previtem", "nextitem", "cycle", "changed"]
+        ),
+    ),
+)
+
+
+def attribute(value: Any, name: str) -> Any:
+    """What ``value.name`` is in a letter: an entry, or one of the few harmless methods; else missing."""
+    if is_missing(value):
+        return Missing(name=name)
+    if isinstance(value, Mapping) and name in value:
+        return value[name]
+    for kind, allowed in _METHODS:
+        if isinstance(value, kind):
+            if name in allowed:
+                return getattr(value, name)
+            if name == "replace" and kind is str:
+                return Replace(value)
+            break
+    if hasattr(value, name):
+        raise LetterError(_("Letters may not use “.${name}” here.", mapping={"name": name[:40]}))
+    return Missing(obj=value, name=name)
+
+
+class Replace:
+    """``text.replace(old, new)``, as the filter does it."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __call__(self, old: str, new: str) -> str:
+        return _replaced(self.text, old, new)
+
+
+def callable_in_letters(value: Any) -> bool:
+    if isinstance(value, Macro | Missing | Replace):
+        return True
+    # Methods were let through one by one when they were looked up.
+    return isinstance(getattr(value, "__self__", None), str | dict | list | tuple | date | LoopContext)
+
+
+# --- filters
+
+
+def _counted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter of Jinja2's own, with its work charged: iterators become lists, results are measured."""
+    passed = getattr(getattr(function, "jinja_pass_arg", None), "name", None)
+
+    @pass_context
+    def counted(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
+        run = run_of(context)
+        if isinstance(value, str | list | tuple | dict):
+            run.built(len(value)) if isinstance(value, str) else run.step(len(value))
+        lead = {"context": context, "eval_context": context.eval_ctx, "environment": context.environment}
+        extra = (lead[passed],) if passed else ()
+        result = function(*extra, value, *args, **kwargs)
+        if isinstance(result, str):
+            run.built(len(result))
+        elif isinstance(result, Iterator):
+            result = list(islice(result, bounds.STEPS))
+        if isinstance(result, list):
+            run.step(len(result))
+        return result
+
+    return counted
+
+
+def default(value: Any, otherwise: Any = "", boolean: bool = True) -> Any:
+    """Fills in for what is missing, and for what is there but empty, as a column often is."""
+    empty = is_missing(value) or (isinstance(value, str) and not value.strip())
+    return otherwise if empty else value
+
+
+def _replaced(text: str, old: str, new: str, count: int = -1) -> str:
+    found = text.count(old) if old else len(text) + 1
+    if len(text) + found * len(new) > bounds.TEXT * 5:
+        raise too_much(_("its texts grow too long."))
+    return text.replace(old, new, count)
+
+
+@pass_context
+def replace(context: Context, value: Any, old: Any, new: Any, count: int | None = None) -> str:
+    old, new = plain(old), plain(new)
+    text = value if isinstance(value, str) else plain(value)
+    if context.eval_ctx.autoescape and hasattr(old, "__html__") | hasattr(new, "__html__"):
+        text = Markup.escape(text)
+    result = _replaced(text, old, new, -1 if count is None else int(count))
+    run_of(context).built(len(result))
+    return result
+
+
+@pass_context
+def join(context: Context, value: Any, separator: str = "", attribute: str | int | None = None) -> str:
+    items = list(islice(value, bounds.STEPS))
+    run_of(context).step(len(items))
+    if attribute is not None:
+        items = [context.environment.getitem(item, attribute) for item in items]
+    return join_texts(context, items, plain(separator))
+
+
+def _limited(value: Any, largest: int) -> int:
+    found = number(value)
+    if found is None or not 0 <= found <= largest:
+        raise too_much(_("its texts grow too long."))
+    return int(found)
+
+
+def center(value: Any, width: int = 80) -> str:
+    return plain(value).center(_limited(width, 1000))
+
+
+def indent(value: Any, width: int = 4, first: bool = False, blank: bool = False) -> str:
+    return builtin.do_indent(plain(value), _limited(width, 80), first, blank)
+
+
+def round_number(value: Any, precision: int = 0, method: str = "common") -> Any:
+    if is_missing(value):
+        return value
+    found = number(value)
+    if found is None:
+        raise LetterError(_("“${value}” is not a number.", mapping={"value": _short(value)}))
+    return builtin.do_round(found, _limited(precision, 15), method)  # type: ignore[arg-type]
+
+
+def total(value: Any, attribute: str | None = None, start: int = 0) -> Any:
+    items = list(islice(value, bounds.STEPS))
+    if attribute is not None:
+        items = [item.get(attribute) if isinstance(item, Mapping) else None for item in items]
+    numbers = [number(item) for item in items if not is_missing(item)]
+    if None in numbers:
+        raise LetterError(_("Only numbers can be summed up."))
+    return sum(found for found in numbers if found is not None) + (number(start) or 0)
+
+
+_SPECIFIER = re.compile(r"%(?:%|[-+ #0]*\d{0,2}(?:\.\d{0,2})?[sdifgeEGxX])")
+
+
+def format_text(pattern: Any, *values: Any) -> str:
+    """``"%.2f"|format(price)`` with widths of two digits at most; texts that look like numbers are numbers."""
+    pattern = plain(pattern)
+    specifiers = [match[0] for match in _SPECIFIER.finditer(pattern) if match[0] != "%%"]
+    if "%" in _SPECIFIER.sub("", pattern) or len(specifiers) != len(values) or len(specifiers) > 50:
+        raise LetterError(
+            _("The format “${format}” does not fit its values.", mapping={"format": _short(pattern)})
+        )
+    if any(is_missing(value) or value == "" for value in values):
+        return ""
+    given = tuple(
+        plain(value) if specifier[-1] == "s" else number(value)
+        for specifier, value in zip(specifiers, values, strict=True)
+    )
+    if None in given:
+        raise LetterError(
+            _("The format “${format}” does not fit its values.", mapping={"format": _short(pattern)})
+        )
+    result: str = pattern % given
+    if len(result) > bounds.TEXT * 5:
+        raise too_much(_("its texts grow too long."))
+    return result
+
+
+@pass_context
+def wordwrap(context: Context, value: Any, width: int = 79, break_long_words: bool = True) -> str:
+    wrapped = builtin.do_wordwrap(
+        context.environment, plain(value), max(_limited(width, 1000), 1), break_long_words, "\n"
+    )
+    run_of(context).built(len(wrapped))
+    return wrapped
+
+
+@pass_context
+def date_filter(context: Context, value: Any, pattern: str = "long", locale: str | None = None) -> Any:
+    """``{{ birthday|date("d MMMM") }}``, ``{{ today|date("%d.%m.%Y") }}``, ``{{ today|date("long", "ru") }}``.
+
+    What is no date is printed as it is: a column may hold "in spring".
+    """
+    if is_missing(value):
+        return value
+    day = words.as_day(value)
+    if day is None:
+        return value
+    return words.format_day(day, plain(pattern), plain(locale) if locale else run_of(context).locale)
+
+
+def plural_filter(value: Any, *forms: Any) -> str:
+    """``{{ n|plural("письмо", "письма", "писем") }}``, ``{{ n|plural("letter", "letters") }}``."""
+    if len(forms) not in (2, 3):
+        raise LetterError(_("“plural” needs two forms (letter, letters) or three (письмо, письма, писем)."))
+    found = number(value)
+    if isinstance(value, list | tuple | dict):
+        found = len(value)
+    return words.plural(found or 0, tuple(plain(form) for form in forms))
+
+
+_OF_JINJA = (
+    "abs batch capitalize dictsort e escape first float forceescape int items last length count list lower map max "
+    "min reject rejectattr reverse safe select selectattr slice sort string striptags title tojson trim truncate "
+    "unique upper urlencode wordcount"
+)
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    **{name: _counted(builtin.FILTERS[name]) for name in _OF_JINJA.split()},
+    "center": center,
+    "d": default,
+    "date": date_filter,
+    "default": default,
+    "format": format_text,
+    "indent": indent,
+    "join": join,
+    "plural": plural_filter,
+    "replace": replace,
+    "round": round_number,
+    "sum": _counted(total),
+    "wordwrap": wordwrap,
+}

@@ -1,0 +1,175 @@
+"""Header fields, made so that nothing a person or a column contains can become another one.
+
+Every value is literal text: control characters become spaces, and a text that looks like an encoded word
+(RFC 2047) is encoded itself, so that it is read as it was written. The standard library's ``EmailMessage`` is
+not used: it decodes encoded words in what it is given, and folds ``List-Unsubscribe``.
+"""
+
+import re
+from base64 import b64encode
+from datetime import datetime
+from email.utils import format_datetime
+from functools import lru_cache
+
+from ..errors import LetterError, _
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_PLAIN = re.compile(r"[\x20-\x7e]*")
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+# 45 bytes are 60 characters of base64; with =?utf-8?b? and ?= 72, under the 75 of RFC 2047.
+_CHUNK = 45
+_LONGEST = 1000
+_LINE = 76
+
+_ADDRESS = re.compile(r"""[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}""")
+_MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,120}@[A-Za-z0-9.\[\]:-]{1,253}>")
+_URL = re.compile(r"https?://[!#-;=?-~]{1,900}")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
+
+
+def literal(text: str) -> str:
+    """One line of text without control characters."""
+    return " ".join(_CONTROL.sub(" ", text).split())
+
+
+def text_value(text: str, column: int = 10) -> str:
+    """The body of a Subject or of any header of free text; ``column`` is where it starts."""
+    text = literal(text)
+    if len(text) > _LONGEST:
+        raise LetterError(_("The subject is longer than a thousand characters."), "subject")
+    if not _PLAIN.fullmatch(text) or "=?" in text:
+        return encoded_words(text)
+    if len(text) + column <= _LINE:
+        return text
+    return _folded(text, column)
+
+
+def encoded_words(text: str) -> str:
+    """``=?utf-8?b?...?=`` as often as needed, never in the middle of a character."""
+    words, piece = [], b""
+    for character in text:
+        code = character.encode()
+        if len(piece) + len(code) > _CHUNK:
+            words.append(piece)
+            piece = b""
+        piece += code
+    words.append(piece)
+    return "\r\n ".join(f"=?utf-8?b?{b64encode(word).decode()}?=" for word in words)
+
+
+def _folded(text: str, column: int) -> str:
+    lines, line = [], ""
+    room = _LINE - column
+    for word in text.split(" "):
+        if len(word) > _LINE - 2:
+            return encoded_words(text)
+        if line and len(line) + 1 + len(word) > room:
+            lines.append(line)
+            line, room = word, _LINE - 1
+        else:
+            line = f"{line} {word}" if line else word
+    return "\r\n ".join((*lines, line))
+
+
+@lru_cache(maxsize=4096)
+def phrase(name: str) -> str:
+    """A display name: atoms, a quoted string or encoded words."""
+    name = literal(name)[:200]
+    if not _PLAIN.fullmatch(name) or "=?" in name:
+        return encoded_words(name)
+    if _ATOMS.fullmatch(name):
+        return name
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def address(email: str) -> str:
+    """An address in ASCII, its domain as A-labels. Raises ``LetterError`` for what is none."""
+    if not email.isascii() and email.count("@") == 1:
+        local, domain = email.split("@")
+        try:
+            email = f"{local}@{domain.encode('idna').decode()}"
+        except UnicodeError:
+            pass
+    if not _ADDRESS.fullmatch(email):
+        raise LetterError(
+            _(
+                "“${email}” is no address that every mail server takes.",
+                mapping={"email": literal(email)[:100]},
+            ),
+            "email",
+        )
+    return email
+
+
+def mailbox(name: str, email: str) -> str:
+    """``Name <address>``, folded before the address when it is long; the bare address without a name."""
+    spoken = phrase(name)
+    if not spoken:
+        return email
+    last = spoken.rsplit("\n", 1)[-1]
+    space = " " if len(last) + len(email) + 12 <= _LINE else "\r\n "
+    return f"{spoken}{space}<{email}>"
+
+
+def message_id(value: str) -> str:
+    if not _MESSAGE_ID.fullmatch(value):
+        raise LetterError(_("This letter's Message-ID is not well formed."), "message_id")
+    return value
+
+
+def unsubscribe(url: str) -> str:
+    """``List-Unsubscribe`` of RFC 8058: one address, unfolded and unencoded, however long."""
+    if not _URL.fullmatch(url):
+        raise LetterError(_("The address for unsubscribing is not well formed."), "unsubscribe_url")
+    return f"<{url}>"
+
+
+def list_id(name: str, identifier: str) -> str:
+    """RFC 2919: a name for people and an identifier for programs."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,255}", identifier):
+        raise LetterError(_("The list's identifier is not well formed."), "list_id")
+    spoken = phrase(name)
+    return f"{spoken} <{identifier}>" if spoken else f"<{identifier}>"
+
+
+@lru_cache(maxsize=1024)
+def date_value(moment: datetime) -> str:
+    return format_datetime(moment)
+
+
+def extra(name: str, value: str) -> tuple[str, str]:
+    """A header the operator adds. Its name must be one that we do not write ourselves."""
+    if not _NAME.fullmatch(name) or name.lower() in OURS:
+        raise LetterError(
+            _("“${name}” is no header that may be added.", mapping={"name": literal(name)[:60]}), "headers"
+        )
+    return name, text_value(value, len(name) + 2)
+
+
+OURS = frozenset(
+    ["from", "to", "cc", "bcc", "subject", "date", "message-id", "reply-to", "sender", "return-path", "list-unsubscribe", "list-unsubscribe-post", "list-id", "precedence", "mime-version", "content-type", "content-transfer-encoding", "content-disposition", "auto-submitted"]
+)
+
+
+# --- the final gate
+
+
+def pass_gate(head: bytes, expected: list[str]) -> None:
+    """The last look at a head before it goes on the wire: exactly these headers, in this order, whole lines.
+
+    Everything above makes this true; here it is proven for each copy, whatever was overlooked.
+    """
+    names = []
+    for line in head.split(b"\r\n"):
+        if len(line) > 998 or b"\r" in line or b"\n" in line or b"\0" in line:
+            raise _refused()
+        if line[:1] not in (b" ", b"\t"):
+            names.append(line.partition(b":")[0].decode("ascii", "replace"))
+        elif not line.strip():
+            raise _refused()
+    if names != expected:
+        raise _refused()
+
+
+def _refused() -> LetterError:
+    return LetterError(_("This copy was stopped: its headers are not the ones that were meant."), "headers")

@@ -1,0 +1,126 @@
+"""Template code inside HTML: hidden while HTML tools work, and put back unharmed.
+
+An HTML parser moves ``{% for %}`` out of a table and ends an attribute at the quote of ``default("x")``. So
+every piece of template code is replaced by a mask of two private characters around a number, which any HTML
+or CSS tool takes for a letter like another.
+"""
+
+import html
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# In the last private plane: no text and no icon font uses it. Taken out of everything that comes in.
+OPEN, CLOSE = "\U0010ff00", "\U0010ff01"
+MARK_OPEN, MARK_CLOSE = "\U0010ff02", "\U0010ff03"
+OURS = re.compile("[\U0010ff00-\U0010ffff]")
+MASK = re.compile(f"{OPEN}([0-9]+){CLOSE}")
+
+_START = re.compile(r"\{\{|\{%|\{#")
+_RAW = re.compile(r"\{%[-+]?\s*raw\s*-?%\}.*?\{%[-+]?\s*endraw\s*[-+]?%\}", re.DOTALL)
+_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+_INSIDE = re.compile(r"""'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+"|[-+]?\}\}|[-+]?%\}|[{}()\[\]]""", re.DOTALL)
+
+
+def chunks(source: str) -> list[tuple[int, int]]:
+    """Where template code stands: (start, end) of every expression, statement, comment and raw block.
+
+    For sources that compile; what is never closed is taken for text.
+    """
+    found, at = [], 0
+    while start := _START.search(source, at):
+        end = _end(source, start)
+        if end is None:
+            at = start.end()
+            continue
+        found.append((start.start(), end))
+        at = end
+    return found
+
+
+def _end(source: str, start: re.Match[str]) -> int | None:
+    if start[0] == "{#":
+        comment = _COMMENT.match(source, start.start())
+        return comment.end() if comment else None
+    raw = _RAW.match(source, start.start())
+    if raw:
+        return raw.end()
+    closing, depth = ("}}", "%}")[start[0] == "{%"], 0
+    for token in _INSIDE.finditer(source, start.end()):
+        text = token[0]
+        if depth == 0 and text.endswith(closing):
+            return token.end()
+        if text in ("{", "(", "["):
+            depth += 1
+        elif text in ("}", ")", "]"):
+            depth -= 1
+        elif depth > 0 and text.endswith("}}"):
+            # Two closing braces inside an expression: {{ {"a": {}}["a"] }}. Read them one by one.
+            depth -= 2
+            if depth < 0:
+                return token.end()
+    return None
+
+
+_ENTITY = re.compile(r"&(?:quot|apos|lt|gt|amp|nbsp|#34|#39|#x27);|\u00a0")
+
+
+def decode_code(source: str) -> str:
+    """Undoes what visual editors do to template code: ``{{ x|default(&quot;a&quot;) }}``."""
+    if "&" not in source and "\u00a0" not in source:
+        return source
+    # Entities may hide the quotes that say where code ends, so the plainest reading of an end serves here.
+    return re.sub(
+        r"\{\{.*?\}\}|\{%.*?%\}",
+        lambda code: _ENTITY.sub(lambda entity: html.unescape(entity[0]).replace("\u00a0", " "), code[0]),
+        source,
+        flags=re.DOTALL,
+    )
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A source with its code masked. ``codes[n]`` is what mask n stands for."""
+
+    text: str
+    codes: tuple[str, ...]
+
+    def code(self, mask: re.Match[str]) -> str:
+        return self.codes[int(mask[1])]
+
+    def unmask(self, text: str, literal: Callable[[str], str] = str) -> str:
+        """Code back in its places; the text between goes through ``literal``."""
+        out, at = [], 0
+        for mask in MASK.finditer(text):
+            out += [literal(text[at : mask.start()]), self.code(mask)]
+            at = mask.end()
+        return "".join((*out, literal(text[at:])))
+
+    def is_statement(self, mask: re.Match[str]) -> bool:
+        return self.code(mask).startswith("{%")
+
+
+def mask(source: str) -> Masked:
+    pieces, codes, at = [], [], 0
+    for start, end in chunks(source):
+        pieces += [source[at:start], f"{OPEN}{len(codes)}{CLOSE}"]
+        codes.append(source[start:end])
+        at = end
+    return Masked("".join((*pieces, source[at:])), tuple(codes))
+
+
+def escape_code(text: str) -> str:
+    """Text that must stay text: braces of templates in it are printed, not read."""
+    return re.sub(r"\{(?=[{%#]|\Z)", "{{ '{' }}", text)
+
+
+# --- marks: places that are filled when a sender and a reader are known
+
+
+def link_mark(number: int) -> str:
+    return f"{MARK_OPEN}link {number}{MARK_CLOSE}"
+
+
+PIXEL = f"{MARK_OPEN}pixel{MARK_CLOSE}"
+FOOTER = f"{MARK_OPEN}footer{MARK_CLOSE}"
+MARK = re.compile(f"{MARK_OPEN}(link|pixel|footer)(?: ([0-9]+))?{MARK_CLOSE}")

@@ -1,0 +1,108 @@
+"""The small frozen values that letters are made of, and nothing that works on them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a person wrote. All four are templates; an empty ``text`` is made from the HTML."""
+
+    subject: str
+    preheader: str = ""
+    html: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """What passed the checks: prepared once, rendered for every reader.
+
+    ``subject``, ``html`` and ``text`` are prepared sources: styles are inlined, links are numbered, the
+    places of pixel and footer are marked. Only ``letters`` reads them; everybody else reads ``links``
+    and ``variables``.
+    """
+
+    subject: str
+    preheader: str
+    html: str
+    text: str
+    links: tuple[str, ...]  # link number n (from 1) -> its address, a template
+    variables: frozenset[str]  # what the letter names; dotted for campaign.name and its like
+    # The campaign's own variables: name, template, whether it wins over the reader's value. In an order
+    # in which each may use those before it.
+    fills: tuple[tuple[str, str, bool], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; ``from_json`` gives an equal letter back."""
+        return {
+            "subject": self.subject,
+            "preheader": self.preheader,
+            "html": self.html,
+            "text": self.text,
+            "links": list(self.links),
+            "variables": sorted(self.variables),
+            "fills": [list(fill) for fill in self.fills],
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "Letter":
+        return cls(
+            subject=kept["subject"],
+            preheader=kept["preheader"],
+            html=kept["html"],
+            text=kept["text"],
+            links=tuple(kept["links"]),
+            variables=frozenset(kept["variables"]),
+            fills=tuple((name, template, bool(wins)) for name, template, wins in kept.get("fills", ())),
+        )
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One reader's letter as text: what a preview and the page in the browser show."""
+
+    subject: str
+    preheader: str
+    html: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Where a letter's own links point for one reader. ``click`` is a prefix: link 3 is ``click/3``."""
+
+    unsubscribe: str
+    browser: str
+    open: str
+    click: str
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What is the same in every copy that one sender sends of one letter."""
+
+    from_name: str
+    from_email: str
+    reply_to: str | None = None
+    list_id: str = ""  # the right side of List-Id, stable per list: news.17.example.com
+    list_name: str = ""
+    locale: str = "en"
+    track_opens: bool = True
+    track_clicks: bool = True
+    postal_address: str = ""  # printed under the letter where a country asks for it
+    extra_headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What is one reader's own. ``message_id`` carries its angle brackets; ``date`` knows its zone."""
+
+    email: str
+    name: str
+    values: Mapping[str, object] = field(repr=False)
+    urls: Urls
+    message_id: str
+    date: datetime

@@ -1,0 +1,163 @@
+"""The text part of a letter that was written as HTML.
+
+The HTML is read from top to bottom and its template code stays where it is, so that loops and conditions
+work in the text as they do in the HTML. (A tool that lays out a parsed document cannot do that: parsing
+moves ``{% for %}`` out of its table.)
+"""
+
+import html
+import re
+
+from . import markup
+from .masks import MASK, Masked, escape_code
+
+_BLOCKS = frozenset(
+    ["address", "article", "aside", "blockquote", "body", "center", "dd", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "html", "li", "main", "nav", "ol", "p", "pre", "section", "table", "tbody", "tfoot", "thead", "tr", "ul"]
+)
+_APART = frozenset(["p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "blockquote", "pre", "table", "hr"])  # an empty line around
+_SILENT = frozenset(("head", *markup.RAW, "noscript", "template", "svg", "select", "object"))
+_HIDDEN = re.compile(r"display\s*:\s*none|mso-hide\s*:\s*all|visibility\s*:\s*hidden", re.IGNORECASE)
+_SPACE = re.compile(r"[ \t\r\n\f]+")
+_NOTHING = re.compile("[\u200b\u200c\u200d\u2060\u034f\u00ad\ufeff]")
+
+
+class _Writer:
+    """Collects words; line ends wait until there is something to put after them."""
+
+    def __init__(self) -> None:
+        self.out: list[str] = []
+        self.lines = 0  # line ends that wait
+        self.space = False
+        self.written = False
+
+    def breaks(self, lines: int) -> None:
+        self.lines = max(self.lines, lines)
+        self.space = False
+
+    def line(self) -> None:
+        self.lines = min(self.lines + 1, 2)
+        self.space = False
+
+    def word(self, text: str) -> None:
+        self._settle()
+        self.out.append(text)
+        self.written = True
+
+    def code(self, text: str) -> None:
+        """Template code that prints nothing: it goes before the line ends that wait."""
+        if self.space and not self.lines:
+            self._settle()
+        self.out.append(text)
+        # What follows may be the second turn of a loop: it needs its line end, also at the very beginning.
+        self.written = True
+
+    def text(self, text: str) -> None:
+        for index, piece in enumerate(_SPACE.split(text)):
+            if index:
+                self.space = True
+            if piece:
+                self.word(escape_code(piece))
+
+    def _settle(self) -> None:
+        if self.lines and self.written:
+            self.out.append("\n" * self.lines)
+        elif self.space and self.written:
+            self.out.append(" ")
+        self.lines, self.space = 0, False
+
+
+def text_of(masked: Masked, links: dict[int, str]) -> str:
+    """A template for the text part. ``links`` maps the place of an opening ``<a>`` to what follows its text."""
+    source, writer = masked.text, _Writer()
+    silent: list[str] = []  # the tags we are inside of whose content nobody reads
+    targets: list[tuple[str, int]] = []
+    for token in markup.tokens(source):
+        if token.kind == "text":
+            _write(masked, source[token.start : token.end], writer, bool(silent))
+            continue
+        # A condition may begin in a comment or decide on an attribute: none of its ends may get lost.
+        _write(masked, source[token.start : token.end], writer, silent=True)
+        if token.kind == "open":
+            if silent:
+                if token.name == silent[-1]:
+                    silent.append(token.name)
+            elif _unread(token):
+                silent.append(token.name)
+            else:
+                _open(masked, token, writer, targets, links)
+        elif token.kind == "close":
+            if silent:
+                if token.name == silent[-1]:
+                    silent.pop()
+            else:
+                _close(token, writer, targets)
+    return "".join(writer.out) + "\n"
+
+
+def _unread(token: markup.Token) -> bool:
+    if token.name in markup.VOID:
+        return False
+    return token.name in _SILENT or bool(_HIDDEN.search(token.value("style")))
+
+
+def _write(masked: Masked, text: str, writer: _Writer, silent: bool) -> None:
+    at = 0
+    for mask in MASK.finditer(text):
+        if not silent:
+            writer.text(_readable(text[at : mask.start()]))
+        code = masked.code(mask)
+        if masked.is_statement(mask):
+            # Also from hidden places: an {% endif %} must not get lost.
+            writer.code(code)
+        elif not silent and not code.startswith("{#"):
+            writer.word(code)
+        at = mask.end()
+    if not silent:
+        writer.text(_readable(text[at:]))
+
+
+def _readable(text: str) -> str:
+    return _NOTHING.sub("", html.unescape(text))
+
+
+def _open(
+    masked: Masked,
+    token: markup.Token,
+    writer: _Writer,
+    targets: list[tuple[str, int]],
+    links: dict[int, str],
+) -> None:
+    name = token.name
+    if name == "br":
+        writer.line()
+    elif name == "hr":
+        writer.breaks(2)
+        writer.word("-" * 20)
+        writer.breaks(2)
+    elif name == "img":
+        alt = token.value("alt").strip()
+        if alt:
+            _write(masked, html.escape(alt), writer, silent=False)
+    elif name in ("td", "th"):
+        writer.space = True
+    elif name == "li":
+        writer.breaks(1)
+        writer.word("-")
+        writer.space = True
+    elif name == "a":
+        targets.append((links.get(token.start, ""), len(writer.out)))
+    elif name in _BLOCKS:
+        writer.breaks(2 if name in _APART else 1)
+
+
+def _close(token: markup.Token, writer: _Writer, targets: list[tuple[str, int]]) -> None:
+    if token.name == "a" and targets:
+        target, since = targets.pop()
+        said = "".join(writer.out[since:]).strip()
+        if target and said:
+            writer.space, writer.lines = True, 0
+            writer.word(f"({target})")
+        elif target:
+            writer.word(target)
+    elif token.name in _BLOCKS:
+        writer.breaks(2 if token.name in _APART else 1)

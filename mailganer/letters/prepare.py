@@ -1,0 +1,347 @@
+"""From what a person wrote to a ``Letter``: everything that can be done once is done here.
+
+Runs in the child process (``child``): sources come from strangers. The person's own source keeps its lines,
+so that an error while rendering names the line they see.
+"""
+
+import html
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+import css_inline
+from jinja2 import meta, nodes
+
+from ..errors import LetterError, _
+from . import markup, plaintext, sandbox
+from .bounds import Run
+from .engine import Engine, reader_links
+from .markup import Edit, Token
+from .masks import FOOTER, MASK, OURS, PIXEL, Masked, decode_code, link_mark, mask
+from .parts import Letter, Source
+
+# Given by us for every reader; a letter that names one of these leads out of itself untracked.
+OWN_LINKS = frozenset(("unsubscribe_url", "browser_url"))
+
+
+def prepare(
+    source: Source, campaign_variables: Mapping[str, str], overriding: Collection[str] = ()
+) -> Letter:
+    """Raises ``LetterError`` with field and line for anything that cannot be used."""
+    source = _tidy(source)
+    trees = _checked(source)
+    fills = _fills(campaign_variables, overriding)
+    names = frozenset().union(*(names_in(tree) for tree in trees.values()))
+    if not (source.html.strip() or source.text.strip()):
+        raise LetterError(_("The letter is empty."), "html" if not source.text else "text")
+    prepared = _Prepared(source, trees)
+    letter = Letter(
+        subject=source.subject,
+        preheader=source.preheader,
+        html=prepared.html,
+        text=prepared.text,
+        links=tuple(prepared.links),
+        variables=names | _names_of_fills(fills, names),
+        fills=fills,
+    )
+    _try(letter)
+    return letter
+
+
+def names(source: Source) -> frozenset[str]:
+    """The variables a source names, dotted for ``campaign.name`` and its like."""
+    return frozenset().union(*(names_in(tree) for tree in _checked(_tidy(source)).values()))
+
+
+def _tidy(source: Source) -> Source:
+    def tidy(text: str) -> str:
+        return OURS.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")).removeprefix(
+            "\ufeff"
+        )
+
+    return Source(
+        subject=tidy(source.subject),
+        preheader=tidy(source.preheader),
+        html=decode_code(tidy(source.html)),
+        text=tidy(source.text),
+    )
+
+
+def _checked(source: Source) -> dict[str, nodes.Template]:
+    trees = {}
+    for name, text in vars(source).items():
+        environment = sandbox.HTML if name == "html" else sandbox.TEXT
+        trees[name] = sandbox.check(text, name, environment)
+        # Compiling finds what parsing does not.
+        sandbox.Program(text, name, environment)
+    return trees
+
+
+def names_in(tree: nodes.Template) -> frozenset[str]:
+    """Free names of a syntax tree; ``a.b`` for an attribute of one, then without ``a`` itself."""
+    free = meta.find_undeclared_variables(tree)
+    called = {id(call.node) for call in tree.find_all(nodes.Call)}
+    dotted, inner = set(), set()
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+        owner = node.node
+        key = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
+        # {{ first_name.upper() }} and {{ birthday.year }} name no more than their owner.
+        if id(node) in called or key in ("year", "month", "day") or not isinstance(key, str):
+            continue
+        if isinstance(owner, nodes.Name) and owner.name in free:
+            inner.add(id(owner))
+            dotted.add(f"{owner.name}.{key}")
+    plain = {name.name for name in tree.find_all(nodes.Name) if name.name in free and id(name) not in inner}
+    return frozenset(dotted | plain)
+
+
+# --- the campaign's own variables
+
+
+def _fills(given: Mapping[str, str], overriding: Collection[str]) -> tuple[tuple[str, str, bool], ...]:
+    sources = {name: OURS.sub("", str(value)) for name, value in given.items()}
+    uses = {}
+    for name, value in sources.items():
+        try:
+            tree = sandbox.check(value, "variables", sandbox.TEXT)
+            sandbox.Program(value, "variables", sandbox.TEXT)
+        except LetterError as error:
+            raise LetterError(
+                _("The variable “${name}”: ${reason}", mapping={"name": name, "reason": error.message}),
+                "variables",
+            ) from None
+        uses[name] = {used.split(".")[0] for used in names_in(tree)} & set(sources) - {name}
+    return tuple((name, sources[name], name in overriding) for name in _in_order(uses))
+
+
+def _in_order(uses: Mapping[str, set[str]]) -> list[str]:
+    """Each after those it uses. Raises when they go round in a circle."""
+    ordered: list[str] = []
+    waiting = dict(uses)
+    while waiting:
+        ready = [name for name, used in waiting.items() if used <= set(ordered)]
+        if not ready:
+            raise LetterError(
+                _(
+                    "These variables are made of each other, in a circle: ${names}.",
+                    mapping={"names": ", ".join(sorted(waiting))},
+                ),
+                "variables",
+            )
+        ordered += ready
+        for name in ready:
+            del waiting[name]
+    return ordered
+
+
+def _names_of_fills(fills: Iterable[tuple[str, str, bool]], wanted: frozenset[str]) -> frozenset[str]:
+    """What the variables that the letter uses name in their turn."""
+    found: set[str] = set()
+    needed = set(wanted)
+    for name, value, _wins in reversed(tuple(fills)):
+        if name in needed:
+            used = names_in(sandbox.TEXT.parse(value))
+            needed |= used
+            found |= used
+    return frozenset(found)
+
+
+# --- HTML and text
+
+
+@dataclass
+class _Prepared:
+    """The work on one letter: its links in the order of their numbers, its HTML and its text."""
+
+    source: Source
+    trees: Mapping[str, nodes.Template]
+    links: list[str] = field(default_factory=list)
+    html: str = ""
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        self._local = {
+            name.name
+            for tree in self.trees.values()
+            for name in tree.find_all(nodes.Name)
+            if name.ctx in ("store", "param")
+        } | {"loop", "caller"}
+        spoken = ""
+        if self.source.html.strip():
+            self.html, spoken = self._html()
+        self.text = self._own_text() if self.source.text.strip() else spoken
+        self.text = self.text.rstrip() + "\n" + FOOTER
+
+    def _html(self) -> tuple[str, str]:
+        masked = mask(_whole_document(self.source.html))
+        edits, spoken = [], {}
+        for token in _all_tags(masked.text):
+            href = token.attribute("href")
+            if href is None or token.name in ("link", "base"):
+                continue
+            address = masked.unmask(href.value.strip())
+            number = self._number(address)
+            if number:
+                edits.append(Edit(href.value_start, href.value_end, link_mark(number)))
+            if token.name == "a" and not address.startswith(("#", "javascript:")):
+                spoken[token.start] = link_mark(number) if number else address.removeprefix("mailto:")
+        text = plaintext.text_of(masked, spoken)
+        edits += _inlined(masked)
+        edits += _additions(masked, self.source.preheader)
+        return masked.unmask(markup.apply(masked.text, edits)), text
+
+    def _own_text(self) -> str:
+        masked = mask(self.source.text)
+
+        def track(match: re.Match[str]) -> str:
+            found = match[0].rstrip(".,;:!?)»”\"'")
+            number = self._number(masked.unmask(found))
+            return (link_mark(number) if number else found) + match[0][len(found) :]
+
+        return masked.unmask(re.sub(r"https?://[^\s<>\"]+", track, masked.text, flags=re.IGNORECASE))
+
+    def _number(self, address: str) -> int | None:
+        """The number of a link that is counted; None for one that stays as it is written."""
+        if not re.match(r"https?://|\{\{|\{%", address, re.IGNORECASE):
+            return None
+        used = {name.split(".")[0] for name in names_in(sandbox.TEXT.parse(address))}
+        # What a loop or a {% set %} made is not there any more when the reader clicks.
+        if used & (OWN_LINKS | self._local):
+            return None
+        if address not in self.links:
+            self.links.append(address)
+        return self.links.index(address) + 1
+
+
+def _all_tags(text: str) -> Iterable[Token]:
+    for token in markup.tokens(text):
+        if token.kind == "open":
+            yield token
+        elif token.kind == "comment":
+            yield from (tag for tag in markup.outlook_tags(text, token) if tag.kind == "open")
+
+
+def _whole_document(source: str) -> str:
+    """A fragment gets what every mail program needs around it. No new lines: they are counted."""
+    if re.search(r"<(?:html|body|!doctype)\b", source, re.IGNORECASE):
+        return source
+    return (
+        '<!DOCTYPE html><html><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"></head><body>'
+        + source
+        + "</body></html>"
+    )
+
+
+# --- styles
+
+
+def _inlined(masked: Masked) -> list[Edit]:
+    """Styles of ``<style>`` written into the tags they mean; Gmail's apps and others read no other.
+
+    Each tag gets a number, the library inlines a copy, and only the styles are taken over: the source
+    itself never goes through an HTML parser, which would move and close what templates leave open.
+    """
+    source = masked.text
+    if not re.search(r"<style\b", source, re.IGNORECASE):
+        return []
+    tags = [token for token in markup.tokens(source) if token.kind == "open" and token.name not in _UNSTYLED]
+    ends = [tag.start + 1 + len(tag.name) for tag in tags]
+    numbered = markup.apply(source, [Edit(end, end, f' data-tag="{n}"') for n, end in enumerate(ends)])
+    try:
+        inliner = css_inline.CSSInliner(keep_style_tags=True, load_remote_stylesheets=False)
+        styles = _Styles(inliner.inline(numbered)).found
+    except (css_inline.InlineError, ValueError) as error:
+        raise LetterError(
+            _("The styles are not understood: ${reason}", mapping={"reason": str(error)[:200]}), "html"
+        ) from None
+    edits = []
+    for number, tag in enumerate(tags):
+        style = styles.get(str(number), "")
+        if style and _keeps_code(masked, tag, style):
+            edits.append(_styled(tag, ends[number], style))
+    return edits
+
+
+_UNSTYLED = frozenset(("html", "head", "meta", "title", "style", "script", "link", "base"))
+
+
+def _styled(tag: Token, end_of_name: int, style: str) -> Edit:
+    written = f'style="{html.escape(style)}"'
+    own = tag.attribute("style")
+    return Edit(own.start, own.end, written) if own else Edit(end_of_name, end_of_name, " " + written)
+
+
+def _keeps_code(masked: Masked, tag: Token, style: str) -> bool:
+    """Whether template code of the tag's own style is still whole after inlining."""
+    own = list(MASK.finditer(tag.value("style")))
+    return not any(masked.is_statement(found) or found[0] not in style for found in own)
+
+
+class _Styles(HTMLParser):
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=False)
+        self.found: dict[str, str] = {}
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        number = given.get("data-tag")
+        if number and given.get("style"):
+            self.found.setdefault(number, given["style"] or "")
+
+    handle_startendtag = handle_starttag
+
+
+# --- what we add
+
+# Invisible signs after the preheader, so that the inbox does not go on with the first words of the letter.
+_FILLER = "&#847;&zwnj;&nbsp;" * 60
+
+
+def _additions(masked: Masked, preheader: str) -> list[Edit]:
+    start, end = _body(masked.text)
+    edits = [Edit(end, end, FOOTER + PIXEL)]
+    if preheader.strip():
+        hidden = mask(preheader)
+        words = hidden.unmask(hidden.text.replace("\n", " "), html.escape)
+        block = (
+            '<div style="display:none;font-size:1px;line-height:1px;max-height:0;max-width:0;opacity:0;'
+            f'overflow:hidden;mso-hide:all">{words}{_FILLER}</div>'
+        )
+        edits.append(Edit(start, start, block))
+    return edits
+
+
+def _body(source: str) -> tuple[int, int]:
+    """Where the body's content begins and ends. Tags in comments do not count."""
+    start, end, after_head, html_end = None, None, 0, None
+    for token in markup.tokens(source):
+        if token.kind == "open" and token.name == "body" and start is None:
+            start = token.end
+        elif token.kind == "close" and token.name == "body":
+            end = token.start
+        elif token.kind == "close" and token.name == "html":
+            html_end = token.start
+        elif (token.kind == "close" and token.name == "head") or (
+            token.kind == "open" and token.name == "html"
+        ):
+            after_head = max(after_head, token.end)
+    start = start if start is not None else after_head or _after_doctype(source)
+    end = end if end is not None else html_end if html_end is not None else len(source)
+    return start, max(start, end)
+
+
+def _after_doctype(source: str) -> int:
+    doctype = re.match(r"\s*<!doctype[^>]*>", source, re.IGNORECASE)
+    return doctype.end() if doctype else 0
+
+
+# --- the last look
+
+
+def _try(letter: Letter) -> None:
+    """Renders once for somebody of whom nothing is known: a bomb goes off here and not at the reader."""
+    Engine(letter).render(reader_links(None), Run())

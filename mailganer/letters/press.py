@@ -1,0 +1,174 @@
+"""The press: a letter compiled once per campaign version and sender, printed for one reader after another.
+
+The usual way costs a few dozen microseconds: constant text is quoted-printable already in the template's
+syntax tree, values are encoded as they are put in, and joining the pieces makes the message. A template that
+keeps or changes rendered text (macros, filter and set blocks) would see the encoded pieces, so such a part is
+rendered as text first and encoded as a whole. Both ways decode to the same letter.
+"""
+
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import nodes
+from jinja2.compiler import CodeGenerator, Frame
+from markupsafe import Markup, escape
+
+from ..errors import _
+from . import bounds, guards, headers, quoted
+from .bounds import Run, too_much
+from .engine import Engine, reader_links
+from .parts import Copy, Envelope, Letter
+from .sandbox import Program, Sandbox
+
+# "=_" cannot stand in quoted-printable or base64 text.
+_BOUNDARY = "=_mailganer"
+_CACHE = 4096
+
+
+class _PiecesCode(CodeGenerator):
+    """Generates a template whose constants are encoded and whose values go through ``environment.put``."""
+
+    def _output_const_repr(self, group: Any) -> str:
+        return repr(quoted.encode("".join(group)))
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
+        if not isinstance(node, nodes.TemplateData):
+            raise nodes.Impossible
+        return node.data
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        self.write("environment.put(")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        self.write(")")
+
+
+class Pieces(Sandbox):
+    """The environment of the fast way: renders pieces of quoted-printable text."""
+
+    code_generator_class = _PiecesCode
+
+    def __init__(self, *, html: bool) -> None:
+        super().__init__(html=html)
+        self._known: dict[tuple[type, object], str] = {}
+        self._escape = escape if html else str
+
+    def put(self, value: Any) -> str:
+        """A value as an encoded piece. Values come again and again: names, dates, the campaign's own."""
+        kind = type(value)
+        if kind not in _KEPT:
+            return quoted.encode(self._escape(guards.plain(value)))
+        key = (kind, value)
+        known = self._known
+        if key in known:
+            return known[key]
+        piece = quoted.encode(self._escape(guards.plain(value)))
+        if len(known) >= _CACHE:
+            known.clear()
+        if len(piece) <= 400:
+            known[key] = piece
+        return piece
+
+
+_KEPT = frozenset((str, Markup, int, bool))
+
+
+class _Part:
+    """One of the two bodies: its head lines, and the way it is printed."""
+
+    def __init__(self, subtype: str, field: str, engine: Engine, plain: Program) -> None:
+        self._fast = not plain.captures
+        self._program = (engine.html if field == "html" else engine.text) if self._fast else plain
+        encoding = "quoted-printable" if self._fast else "base64"
+        self.head = (
+            f'--{_BOUNDARY}\r\nContent-Type: text/{subtype}; charset="utf-8"\r\n'
+            f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
+        )
+
+    def body(self, values: Mapping[str, object], run: Run) -> str:
+        assert self._program is not None  # noqa: S101: parts are made for programs that are there
+        if self._fast:
+            pieces, size = [], 0
+            for piece in self._program.pieces(values, run):
+                pieces.append(piece)
+                size += len(piece)
+                if size > bounds.OUTPUT * 3:
+                    raise too_much(_("it is longer than a megabyte."))
+            return "".join(pieces)
+        return _base64(self._program.render(values, run))
+
+
+def _base64(text: str) -> str:
+    code = binascii.b2a_base64(text.replace("\n", "\r\n").encode(), newline=False).decode()
+    return "".join([code[at : at + 76] + "\r\n" for at in range(0, len(code), 76)])
+
+
+class Press:
+    """Prints copies of a letter. Not to be shared between threads."""
+
+    def __init__(self, letter: Letter, envelope: Envelope) -> None:
+        """Raises ``LetterError`` when letter or envelope cannot be printed for anybody."""
+        options: dict[str, Any] = {
+            "locale": envelope.locale,
+            "tracked": envelope.track_clicks,
+            "opens": envelope.track_opens,
+            "postal_address": envelope.postal_address,
+        }
+        plain = Engine(letter, **options)
+        fast = Engine(letter, **options, html=Pieces(html=True), text=Pieces(html=False))
+        self._locale = envelope.locale
+        self._values = plain.values
+        self._subject = plain.subject
+        self._parts = [_Part("plain", "text", fast, plain.text)]
+        if plain.html:
+            self._parts.append(_Part("html", "html", fast, plain.html))
+        self._before, self._after, self._names = _head(envelope)
+
+    def print(self, copy: Copy) -> bytes:
+        """A whole message (RFC 5322) with CRLF line ends. Raises ``LetterError`` for this copy only."""
+        run = Run(self._locale)
+        values = self._values.of({**copy.values, **reader_links(copy.urls)}, run)
+        head = self._head(copy, self._subject.render(values, run))
+        headers.pass_gate(head, self._names)
+        pieces = []
+        for part in self._parts:
+            pieces += [part.head, part.body(values, run), "\r\n"]
+        body = "".join(pieces).encode("ascii")
+        return b"".join((head, b"\r\n\r\n", body, b"--" + _BOUNDARY.encode() + b"--\r\n"))
+
+    def _head(self, copy: Copy, subject: str) -> bytes:
+        unsubscribe = headers.unsubscribe(copy.urls.unsubscribe)
+        return (
+            f"{self._before}"
+            f"To: {headers.mailbox(copy.name, headers.address(copy.email))}\r\n"
+            f"Subject: {headers.text_value(subject)}\r\n"
+            f"Date: {headers.date_value(copy.date)}\r\n"
+            f"Message-ID: {headers.message_id(copy.message_id)}\r\n"
+            f"List-Unsubscribe: {unsubscribe}\r\n"
+            f"{self._after}"
+        ).encode("ascii")
+
+
+def _head(envelope: Envelope) -> tuple[str, str, list[str]]:
+    """The constant headers before and after a reader's own, and all names in order."""
+    sender = headers.mailbox(envelope.from_name, headers.address(envelope.from_email))
+    before = [("From", sender)]
+    if envelope.reply_to:
+        before.append(("Reply-To", headers.address(envelope.reply_to)))
+    after = [("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")]
+    if envelope.list_id:
+        after.append(("List-Id", headers.list_id(envelope.list_name, envelope.list_id)))
+    after.append(("Precedence", "bulk"))
+    after += [headers.extra(name, value) for name, value in envelope.extra_headers]
+    after += [
+        ("MIME-Version", "1.0"),
+        ("Content-Type", f'multipart/alternative; boundary="{_BOUNDARY}"'),
+    ]
+    own = ["To", "Subject", "Date", "Message-ID", "List-Unsubscribe"]
+    names = [name for name, _value in before] + own + [name for name, _value in after]
+    return (
+        "".join(f"{name}: {value}\r\n" for name, value in before),
+        "\r\n".join(f"{name}: {value}" for name, value in after),
+        names,
+    )

@@ -1,0 +1,310 @@
+"""Templates as Mailganer reads them: Jinja2 with nothing that could reach out of a letter or run away.
+
+``check`` says in a person's words what is wrong with a source. ``Program`` is a compiled one. Both are safe
+with text from strangers, as far as the limits of ``bounds`` go; memory and time of compiling itself are
+bounded by the child process that everything passes first.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+from jinja2 import TemplateSyntaxError, nodes, pass_context
+from jinja2.environment import Template
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+from ..errors import LetterError, _
+from . import bounds, guards
+from .bounds import Run, run_of, too_much
+
+_Node = TypeVar("_Node", bound=nodes.Node)
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """The environment of letters. ``html`` says whether values are escaped."""
+
+    intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
+
+    def __init__(self, *, html: bool) -> None:
+        super().__init__(
+            autoescape=html,
+            undefined=guards.Missing,
+            finalize=self.printing(),
+            # Nothing is computed while compiling: a constant can be a bomb, too.
+            optimized=False,
+            cache_size=0,
+            keep_trailing_newline=True,
+        )
+        self.globals.clear()
+        self.filters.clear()
+        self.filters.update(guards.FILTERS)
+        self.filters.update(_INNER)
+
+    def printing(self) -> Any:
+        return guards.finalize
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return guards.attribute(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(argument, str):
+            return guards.attribute(obj, argument)
+        try:
+            return obj[argument]
+        except (TypeError, LookupError):
+            return guards.Missing(obj=obj, name=str(argument)[:40])
+
+    def is_safe_callable(self, obj: Any) -> bool:
+        return guards.callable_in_letters(obj)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        return guards.calculate(context, operator, left, right)
+
+
+# --- what the hardened tree calls
+
+
+@pass_context
+def _turn(context: Context, constant: int) -> str:
+    """At the head of a loop's or a macro's body: one more turn, and its constant text once more."""
+    run = run_of(context)
+    run.step()
+    run.printed(constant)
+    return ""
+
+
+@pass_context
+def _iterate(context: Context, value: Any) -> Any:
+    if guards.is_missing(value):
+        return ()
+    if isinstance(value, dict):
+        value = list(value)
+    if not isinstance(value, str | list | tuple | type({}.items()) | type({}.keys()) | type({}.values())):
+        raise LetterError(_("A loop needs a list to go through."))
+    run_of(context).step(len(value))
+    return value
+
+
+@pass_context
+def _concat(context: Context, first: Any, *others: Any) -> str:
+    return guards.join_texts(context, (first, *others))
+
+
+@pass_context
+def _captured(context: Context, text: Any) -> Any:
+    run_of(context).built(min(len(text), bounds.TEXT * 5))
+    return text
+
+
+def _compare(left: Any, sign: str, right: Any) -> bool:
+    return guards.compare(left, sign, right)
+
+
+_INNER = {
+    "_turn": _turn,
+    "_iterate": _iterate,
+    "_concat": _concat,
+    "_compare": _compare,
+}
+
+
+class _Harden(NodeTransformer):
+    """Puts the account of ``bounds`` into a syntax tree."""
+
+    def visit_For(self, node: nodes.For) -> nodes.For:
+        self.generic_visit(node)
+        node.iter = _filter(node.iter, "_iterate")
+        node.body.insert(0, _turn_of(node))
+        return node
+
+    def visit_Macro(self, node: nodes.Macro) -> nodes.Macro:
+        self.generic_visit(node)
+        node.body.insert(0, _turn_of(node))
+        return node
+
+    visit_CallBlock = visit_Macro  # type: ignore[assignment]
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+        self.generic_visit(node)
+        first, *others = node.nodes
+        return _filter(first, "_concat", *others)
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
+        self.generic_visit(node)
+        if len(node.ops) == 1 and node.ops[0].op in ("gt", "gteq", "lt", "lteq", "eq", "ne"):
+            return _filter(node.expr, "_compare", nodes.Const(node.ops[0].op), node.ops[0].expr)
+        return node
+
+
+def _filter(node: nodes.Expr, name: str, *args: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)
+
+
+def _turn_of(node: nodes.For | nodes.Macro) -> nodes.Output:
+    constant = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
+    return nodes.Output([_filter(nodes.Const(constant), "_turn")], lineno=node.lineno)
+
+
+# --- what a person may write
+
+_FORBIDDEN: tuple[type[nodes.Node], ...] = (
+    nodes.Include,
+    nodes.Import,
+    nodes.FromImport,
+    nodes.Extends,
+    nodes.Block,
+)
+
+
+def check(source: str, field: str, environment: Sandbox) -> nodes.Template:
+    """The syntax tree of a person's own source. Raises ``LetterError`` with the line."""
+    if len(source) > bounds.SOURCE:
+        raise LetterError(_("It is longer than half a megabyte: no mail program shows so much."), field)
+    try:
+        tree = environment.parse(source)
+    except TemplateSyntaxError as error:
+        raise _in_words(error, field) from None
+    for node in tree.find_all(nodes.Node):
+        problem = _problem(node, environment, tree)
+        if problem:
+            raise LetterError(problem, field, node.lineno)
+    return tree
+
+
+def _problem(node: nodes.Node, environment: Sandbox, tree: nodes.Template) -> str | None:
+    if isinstance(node, _FORBIDDEN):
+        return _("A letter stands alone: it cannot include or extend another.")
+    if isinstance(node, nodes.For) and node.recursive:
+        return _("A loop cannot be recursive in a letter.")
+    if isinstance(node, nodes.Filter) and (node.name not in guards.FILTERS):
+        return _("There is no filter “${name}” in letters.", mapping={"name": node.name})
+    if isinstance(node, nodes.Test) and node.name not in environment.tests:
+        return _("There is no test “${name}” in letters.", mapping={"name": node.name})
+    if isinstance(node, nodes.Name) and (node.name.startswith("_") or node.name == "self"):
+        return _("A name in a letter cannot be “${name}”.", mapping={"name": node.name})
+    if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
+        return _("A name in a letter cannot be “${name}”.", mapping={"name": node.attr})
+    if (
+        isinstance(node, nodes.Call)
+        and isinstance(node.node, nodes.Name)
+        and node.node.name not in _made(tree)
+    ):
+        return _("There is no function “${name}” in letters.", mapping={"name": node.node.name})
+    return None
+
+
+def _made(tree: nodes.Template) -> set[str]:
+    """Names that the source itself gives: set, loops, macros and their arguments."""
+    names = {name.name for name in tree.find_all(nodes.Name) if name.ctx in ("store", "param")}
+    names |= {macro.name for macro in tree.find_all(nodes.Macro)}
+    return names | {"caller", "loop"} if names else {"caller"}
+
+
+_SYNTAX: tuple[tuple[re.Pattern[str], Any], ...] = (
+    (re.compile(r"Encountered unknown tag '(?P<name>[^']*)'"), _("There is no tag “${name}” in letters.")),
+    (re.compile(r"No filter named '(?P<name>[^']*)'"), _("There is no filter “${name}” in letters.")),
+    (re.compile(r"No test named '(?P<name>[^']*)'"), _("There is no test “${name}” in letters.")),
+    (
+        re.compile(
+            r"unexpected end of template.*innermost block.*is '(?P<name>\w+)'|.*needs to be closed is '(?P<other>\w+)'",
+            re.S | re.I,
+        ),
+        _("“{% ${name} %}” is opened and never closed."),
+    ),
+    (re.compile(r"unexpected char (?P<name>.+) at \d+"), _("The sign ${name} cannot stand here.")),
+    (
+        re.compile(r"unexpected end of template|unexpected 'end of template'", re.I),
+        _("Something is opened and never closed: the letter ends too early."),
+    ),
+    (re.compile(r"unexpected '(?P<name>[^']*)'"), _("“${name}” cannot stand here.")),
+    (
+        re.compile(r"expected token '(?P<other>[^']*)', got '(?P<name>[^']*)'"),
+        _("“${name}” cannot stand here."),
+    ),
+    (
+        re.compile(r"Missing end of (?:comment|raw) "),
+        _("Something is opened and never closed: the letter ends too early."),
+    ),
+)
+
+
+def _in_words(error: TemplateSyntaxError, field: str) -> LetterError:
+    message = error.message or ""
+    for pattern, sentence in _SYNTAX:
+        if match := pattern.search(message):
+            groups = match.groupdict()
+            name = groups.get("name") or groups.get("other") or ""
+            said = sentence % {"name": name[:40]} if "${name}" in sentence else sentence
+            return LetterError(said, field, error.lineno)
+    return LetterError(
+        _("This is not understood: ${reason}", mapping={"reason": message[:200]}), field, error.lineno
+    )
+
+
+# --- compiled
+
+
+class Program:
+    """One compiled source. Rendering raises ``LetterError``, never anything else."""
+
+    def __init__(self, source: str, field: str, environment: Sandbox) -> None:
+        self.field = field
+        self.environment = environment
+        try:
+            tree = environment.parse(source)
+            self.captures = captures(tree)
+            tree = _Harden().visit(tree)
+            code = environment.compile(tree.set_environment(environment), field, f"<{field}>")
+        except TemplateSyntaxError as error:
+            raise _in_words(error, field) from None
+        except (RecursionError, MemoryError, SyntaxError):
+            raise too_much(_("it is nested too deeply.")) from None
+        self._template = Template.from_code(environment, code, {})
+
+    def render(self, values: Mapping[str, object], run: Run) -> str:
+        return "".join(self.pieces(values, run))
+
+    def pieces(self, values: Mapping[str, object], run: Run) -> Iterator[str]:
+        """The rendered text piece by piece. ``values`` are plain texts, numbers, dates, dicts and lists."""
+        context = self._template.new_context({**values, "_run": run})
+        try:
+            yield from self._template.root_render_func(context)
+        except LetterError as error:
+            error.field = self.field
+            error.line = error.line or self._line(error.__traceback__)
+            raise
+        except (RecursionError, MemoryError):
+            raise self._error(too_much(_("it is nested too deeply.")), None) from None
+        except ZeroDivisionError as error:
+            raise self._error(LetterError(_("Nothing can be divided by zero.")), error) from None
+        except Exception as error:
+            # Whatever Python says of an expression (wrong types, wrong arguments) is this letter's fault.
+            said = str(error)[:200] or type(error).__name__
+            raise self._error(
+                LetterError(_("This cannot be computed: ${reason}", mapping={"reason": said})), error
+            ) from None
+
+    def _error(self, said: LetterError, error: Exception | None) -> LetterError:
+        said.field = self.field
+        said.line = self._line(error.__traceback__) if error else None
+        return said
+
+    def _line(self, traceback: TracebackType | None) -> int | None:
+        line = None
+        while traceback is not None:
+            if traceback.tb_frame.f_code.co_filename == f"<{self.field}>":
+                line = self._template.get_corresponding_lineno(traceback.tb_lineno)
+            traceback = traceback.tb_next
+        return line
+
+
+def captures(tree: nodes.Template) -> bool:
+    """Whether rendered text is kept or changed inside the template, rather than only put out."""
+    return any(tree.find_all((nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock)))
+
+
+TEXT = Sandbox(html=False)
+HTML = Sandbox(html=True)

@@ -1,0 +1,44 @@
+"""What the limited process can be asked to do. Arguments and answers are JSON."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from . import prepare
+from .bounds import Run
+from .engine import Engine, reader_links
+from .parts import Letter, Source, Urls
+
+
+def compile_letter(
+    source: Mapping[str, str], variables: Mapping[str, str], overriding: list[str]
+) -> dict[str, Any]:
+    return prepare.prepare(Source(**source), variables, overriding).to_json()
+
+
+def variables_of(source: Mapping[str, str]) -> list[str]:
+    return sorted(prepare.names(Source(**source)))
+
+
+def render(
+    letter: Mapping[str, Any],
+    values: Mapping[str, object],
+    urls: Mapping[str, str] | None,
+    locale: str,
+    address: str,
+) -> dict[str, str]:
+    engine = Engine(
+        Letter.from_json(letter),
+        locale=locale,
+        tracked=urls is not None,
+        opens=urls is not None and bool(urls["open"]),
+        postal_address=address,
+    )
+    given = {**values, **reader_links(Urls(**urls) if urls else None)}
+    return vars(engine.render(given, Run(locale)))
+
+
+TASKS: dict[str, Callable[..., Any]] = {
+    "compile": compile_letter,
+    "variables": variables_of,
+    "render": render,
+}

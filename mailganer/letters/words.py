@@ -1,0 +1,123 @@
+"""Words in a letter that nobody wrote: the footer. And numbers and dates as people write them."""
+
+import re
+from datetime import date, datetime
+from functools import lru_cache
+
+import babel
+from babel.dates import format_date, format_datetime
+from babel.plural import PluralRule
+
+# In the letter's language, not in that of whoever looks at a page: these are not in the catalogue of the
+# pages. A language without words of its own gets the English ones.
+FOOTER: dict[str, dict[str, str]] = {
+    "en": {
+        "why": "You get this letter because you agreed to letters from this sender.",
+        "unsubscribe": "Unsubscribe",
+        "browser": "Open in the browser",
+    },
+    "ru": {
+        "why": "Вы получили это письмо, потому что согласились получать письма от этого отправителя.",
+        "unsubscribe": "Отписаться",
+        "browser": "Открыть в браузере",
+    },
+}
+
+
+def footer_words(locale: str) -> dict[str, str]:
+    return FOOTER.get(locale[:2].lower(), FOOTER["en"])
+
+
+@lru_cache(maxsize=64)
+def known_locale(name: str) -> babel.Locale:
+    try:
+        return babel.Locale.parse(name.replace("-", "_"))
+    except (ValueError, babel.UnknownLocaleError):
+        return babel.Locale.parse("en")
+
+
+# Letters of strftime, as Babel's patterns. No widths: %1000000d is one of the bombs.
+_STRFTIME = {
+    "d": "dd",
+    "e": "d",
+    "m": "MM",
+    "y": "yy",
+    "Y": "y",
+    "H": "HH",
+    "I": "hh",
+    "M": "mm",
+    "S": "ss",
+    "p": "a",
+    "A": "EEEE",
+    "a": "EEE",
+    "j": "D",
+    "%": "%",
+}
+_LONGEST_FORMAT = 60
+
+
+def format_day(value: date, pattern: str, locale: str) -> str:
+    """A date or a moment by a strftime format, a Babel pattern or short, medium, long or full."""
+    return _format_day(value, pattern[:_LONGEST_FORMAT], locale)
+
+
+@lru_cache(maxsize=4096)
+def _format_day(value: date, pattern: str, locale: str) -> str:
+    if "%" in pattern:
+        pattern = _from_strftime(pattern)
+    if isinstance(value, datetime):
+        if pattern in ("short", "medium", "long", "full"):
+            return format_date(value.date(), pattern, known_locale(locale))
+        return format_datetime(value, pattern, locale=known_locale(locale))
+    return format_date(value, pattern, known_locale(locale))
+
+
+def _from_strftime(pattern: str) -> str:
+    # A month beside a day stands in the genitive (1 мая), alone in the nominative (май 2026).
+    beside_day = "%d" in pattern or "%e" in pattern
+    months = {"B": "MMMM", "b": "MMM"} if beside_day else {"B": "LLLL", "b": "LLL"}
+
+    def piece(match: re.Match[str]) -> str:
+        if match[1]:
+            return {**_STRFTIME, **months}.get(match[1], "'%" + match[1] + "'")
+        return "'" + match[0].replace("'", "''") + "'"
+
+    # Only letters and quotes mean something in a Babel pattern; everything else stands for itself.
+    return re.sub(r"%-?(.)|[^%]+", piece, pattern, flags=re.DOTALL)
+
+
+_ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?.*)?")
+_DOTTED = re.compile(r"(\d\d?)\.(\d\d?)\.(\d{4})")
+
+
+def as_day(value: object) -> date | None:
+    """A date from a date, or from a text that looks like one: 2026-05-01, 2026-05-01T10:00, 01.05.2026."""
+    if isinstance(value, date):
+        return value
+    text = str(value).strip()
+    try:
+        if match := _ISO.fullmatch(text):
+            year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
+            return datetime(year, month, day, hour, minute, second) if match[4] else date(year, month, day)
+        if match := _DOTTED.fullmatch(text):
+            return date(int(match[3]), int(match[2]), int(match[1]))
+    except ValueError:
+        pass
+    return None
+
+
+_RUSSIAN = PluralRule(
+    {
+        "one": "v = 0 and i % 10 = 1 and i % 100 != 11",
+        "few": "v = 0 and i % 10 = 2..4 and i % 100 != 12..14",
+        "many": "v = 0",
+    }
+)
+
+
+def plural(count: int | float, forms: tuple[str, ...]) -> str:
+    """Two forms are English (letter, letters), three are Russian (письмо, письма, писем)."""
+    if len(forms) == 2:
+        return forms[0] if count == 1 else forms[1]
+    # A fraction takes the second form: 1,5 письма.
+    return forms[{"one": 0, "few": 1, "many": 2, "other": 1}[_RUSSIAN(abs(count))]]
