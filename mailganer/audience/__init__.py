@@ -1,0 +1,85 @@
+"""Who gets it: lists, people, imports, and who must never be written to again."""
+
+from .addresses import Address, AddressError, parse_address
+from .birthdays import YEARLESS, parse_birthday
+from .exports import birthday_text, csv_bytes, people_csv, rejects_csv, safe_cell
+from .fields import (
+    KnownField,
+    clean_fields,
+    filled_counts,
+    is_field_name,
+    known_fields,
+    slug,
+    subscriber_values,
+)
+from .lists import (
+    add_to_list,
+    create_list,
+    delete_list,
+    list_counts,
+    lists_of,
+    owned_list,
+    remove_from_list,
+    rename_list,
+    set_lists,
+)
+from .recipients import Excluded, excluded_counts, recipient_count, recipients
+from .status import resubscribe, suppress, suppressed, suppression_digest, unsubscribe
+from .subscribers import (
+    Added,
+    People,
+    add_subscriber,
+    erase_subscriber,
+    find_subscriber,
+    owned_subscriber,
+    search_subscribers,
+    status_counts,
+    update_subscriber,
+)
+
+__all__ = [
+    "YEARLESS",
+    "Added",
+    "Address",
+    "AddressError",
+    "Excluded",
+    "KnownField",
+    "People",
+    "add_subscriber",
+    "add_to_list",
+    "birthday_text",
+    "clean_fields",
+    "create_list",
+    "csv_bytes",
+    "delete_list",
+    "erase_subscriber",
+    "excluded_counts",
+    "filled_counts",
+    "find_subscriber",
+    "is_field_name",
+    "known_fields",
+    "list_counts",
+    "lists_of",
+    "owned_list",
+    "owned_subscriber",
+    "parse_address",
+    "parse_birthday",
+    "people_csv",
+    "recipient_count",
+    "recipients",
+    "rejects_csv",
+    "remove_from_list",
+    "rename_list",
+    "resubscribe",
+    "safe_cell",
+    "search_subscribers",
+    "set_lists",
+    "slug",
+    "status_counts",
+    "subscriber_values",
+    "suppress",
+    "suppressed",
+    "suppression_digest",
+    "unsubscribe",
+    "update_subscriber",
+]

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
+from translationstring import TranslationString
 
 from ..errors import InputError, _
 
@@ -20,7 +21,7 @@ _PLAIN_LOCAL: Final = re.compile(
     r"[a-z0-9!#$%&'*+/=?^_`{|}~]+(?:[-.][a-z0-9!#$%&'*+/=?^_`{|}~-]+|-)*", re.IGNORECASE
 )
 
-ADDRESS_REASONS: Final = {
+ADDRESS_REASONS: Final[dict[str, TranslationString]] = {
     "address_missing": _("There is no address."),
     "address_long": _("The address is longer than 320 characters."),
     "address_control": _("There are invisible control characters in the address."),

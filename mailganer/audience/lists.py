@@ -1,0 +1,154 @@
+"""Lists of people: make, rename, delete, join, leave, count."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import Session
+
+from ..errors import Conflict, InputError, NotFound, _
+from ..models import (
+    Campaign,
+    CampaignStatus,
+    Import,
+    ImportStatus,
+    Subscriber,
+    SubscriberList,
+    SubscriberStatus,
+    campaign_list,
+    list_member,
+)
+
+LONGEST_NAME = 200  # the column's width
+LONGEST_DESCRIPTION = 2_000
+_BUSY = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
+
+
+def create_list(
+    session: Session, account_id: int, *, name: str, description: str = "", now: datetime
+) -> SubscriberList:
+    """A new, empty list. Raises ``InputError``."""
+    name, description = _checked(name, description)
+    made = SubscriberList(account_id=account_id, name=name, description=description, created_at=now)
+    session.add(made)
+    session.flush()
+    return made
+
+
+def rename_list(
+    session: Session, lst: SubscriberList, *, name: str | None = None, description: str | None = None
+) -> SubscriberList:
+    """Changes what is given. Raises ``InputError``."""
+    lst.name, lst.description = _checked(
+        lst.name if name is None else name, lst.description if description is None else description
+    )
+    session.flush()
+    return lst
+
+
+def delete_list(session: Session, lst: SubscriberList) -> None:
+    """Removes the list; the people stay. Raises ``Conflict`` while a campaign or a file needs it."""
+    busy = session.scalars(
+        select(Campaign.name)
+        .join(campaign_list, campaign_list.c.campaign_id == Campaign.id)
+        .where(campaign_list.c.list_id == lst.id, Campaign.status.in_(_BUSY))
+    ).first()
+    if busy is not None:
+        raise Conflict(
+            _(
+                "The campaign “${name}” goes to this list. Cancel it or wait until it is finished.",
+                mapping={"name": busy},
+            )
+        )
+    reading = select(Import.id).where(
+        Import.list_id == lst.id, Import.status.in_((ImportStatus.reading, ImportStatus.applying))
+    )
+    if session.scalars(reading).first() is not None:
+        raise Conflict(_("A file is being brought into this list. Wait until it is done, or undo it."))
+    session.delete(lst)
+    session.flush()
+
+
+def lists_of(session: Session, account_id: int) -> Sequence[SubscriberList]:
+    """All lists of an account, by name."""
+    return session.scalars(
+        select(SubscriberList)
+        .where(SubscriberList.account_id == account_id)
+        .order_by(func.lower(SubscriberList.name), SubscriberList.id)
+    ).all()
+
+
+def owned_list(session: Session, account_id: int, list_id: int) -> SubscriberList:
+    """The list of this id in this account. Raises ``NotFound``."""
+    found = session.get(SubscriberList, list_id)
+    if found is None or found.account_id != account_id:
+        raise NotFound()
+    return found
+
+
+def list_counts(session: Session, list_ids: Collection[int]) -> dict[int, dict[SubscriberStatus, int]]:
+    """People of every status on each list, zeros included."""
+    counts = {list_id: dict.fromkeys(SubscriberStatus, 0) for list_id in list_ids}
+    rows = session.execute(
+        select(list_member.c.list_id, Subscriber.status, func.count())
+        .join(Subscriber, Subscriber.id == list_member.c.subscriber_id)
+        .where(list_member.c.list_id.in_(list(counts)))
+        .group_by(list_member.c.list_id, Subscriber.status)
+    )
+    for list_id, status, number in rows:
+        counts[list_id][status] = number
+    return counts
+
+
+def add_to_list(session: Session, lst: SubscriberList, subscriber: Subscriber, now: datetime) -> bool:
+    """Puts a person on a list of the same account. Answers whether that is new."""
+    if lst.account_id != subscriber.account_id:
+        raise NotFound()
+    place = {"list_id": lst.id, "subscriber_id": subscriber.id}
+    # Whoever locked the person first is alone with this place on the list.
+    session.execute(select(Subscriber.id).where(Subscriber.id == subscriber.id).with_for_update())
+    if session.execute(select(list_member.c.list_id).filter_by(**place)).first():
+        return False
+    session.execute(insert(list_member).values(**place, added_at=now))
+    session.expire(subscriber, ["lists"])
+    return True
+
+
+def remove_from_list(session: Session, lst: SubscriberList, subscriber: Subscriber) -> bool:
+    """Takes a person off a list. Answers whether they were on it."""
+    gone = session.execute(
+        delete(list_member)
+        .where(list_member.c.list_id == lst.id, list_member.c.subscriber_id == subscriber.id)
+        .returning(list_member.c.list_id)
+    ).first()
+    session.expire(subscriber, ["lists"])
+    return gone is not None
+
+
+def set_lists(
+    session: Session, subscriber: Subscriber, lists: Collection[SubscriberList], now: datetime
+) -> None:
+    """Puts a person on exactly these lists."""
+    wanted = {lst.id for lst in lists}
+    for lst in list(subscriber.lists):
+        if lst.id not in wanted:
+            remove_from_list(session, lst, subscriber)
+    for lst in lists:
+        add_to_list(session, lst, subscriber, now)
+
+
+def _checked(name: str, description: str) -> tuple[str, str]:
+    problems: dict[str, str] = {}
+    name = " ".join(name.split())
+    description = description.replace("\x00", "").strip()
+    if not name:
+        problems["name"] = _("Give the list a name.")
+    elif len(name) > LONGEST_NAME:
+        problems["name"] = _("The name is too long: 200 characters fit.")
+    elif not name.isprintable():
+        problems["name"] = _("There are invisible control characters in the name.")
+    if len(description) > LONGEST_DESCRIPTION:
+        problems["description"] = _("The description is too long: 2,000 characters fit.")
+    if problems:
+        raise InputError(problems)
+    return name, description

@@ -1,0 +1,128 @@
+"""Who may be written to, and the memory of who may not.
+
+A suppression is kept as a keyed hash from the moment somebody leaves, bounces or complains. It stays when the
+person is deleted, so that no file brings them back, and says nothing about who they were.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from itertools import islice
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ..errors import Conflict, _
+from ..models import Account, Subscriber, SubscriberStatus, Suppression
+
+# What somebody did weighs more than what their mailbox did; a complaint can only be withdrawn by its author.
+_WEIGHT: Mapping[SubscriberStatus, int] = {
+    SubscriberStatus.active: 0,
+    SubscriberStatus.unconfirmed: 0,
+    SubscriberStatus.bounced: 1,
+    SubscriberStatus.unsubscribed: 2,
+    SubscriberStatus.complained: 3,
+}
+SUPPRESSED = frozenset(status for status, weight in _WEIGHT.items() if weight)
+LONGEST_REASON = 200
+_AT_ONCE = 5_000  # parameters of one query; SQLite takes 32,766
+
+
+def unsubscribe(session: Session, subscriber: Subscriber, *, reason: str, now: datetime) -> bool:
+    """No more letters to this person. Answers whether that is new."""
+    return suppress(session, subscriber, SubscriberStatus.unsubscribed, reason=reason, now=now)
+
+
+def suppress(
+    session: Session, subscriber: Subscriber, status: SubscriberStatus, *, reason: str, now: datetime
+) -> bool:
+    """No more letters: ``status`` is unsubscribed, bounced or complained. Answers whether that is new.
+
+    A weightier status is never replaced by a lighter one: who complained does not become "bounced".
+    """
+    if status not in SUPPRESSED:
+        raise ValueError(f"{status} does not keep anybody from getting letters")
+    _lock(session, subscriber)
+    if _WEIGHT[subscriber.status] >= _WEIGHT[status]:
+        return False
+    subscriber.status = status
+    subscriber.status_at = now
+    subscriber.status_reason = reason[:LONGEST_REASON]
+    subscriber.updated_at = now
+    remember_suppression(session, subscriber, now)
+    session.flush()
+    return True
+
+
+def resubscribe(session: Session, subscriber: Subscriber, *, now: datetime) -> bool:
+    """The reader takes the unsubscription back; only their own click may call this. Answers whether it did."""
+    _lock(session, subscriber)
+    if subscriber.status is SubscriberStatus.active:
+        return False
+    if subscriber.status is not SubscriberStatus.unsubscribed:
+        raise Conflict(
+            _("Letters to this address are stopped for another reason, so this cannot be undone here.")
+        )
+    subscriber.status = SubscriberStatus.active
+    subscriber.status_at = now
+    subscriber.status_reason = ""
+    subscriber.updated_at = now
+    suppression = _suppression(session, subscriber)
+    if suppression:
+        session.delete(suppression)
+    session.flush()
+    return True
+
+
+def remember_suppression(session: Session, subscriber: Subscriber, now: datetime) -> None:
+    """Keeps the person's status under the hash of their address."""
+    suppression = _suppression(session, subscriber)
+    if suppression is None:
+        suppression = Suppression(
+            account_id=subscriber.account_id,
+            digest=suppression_digest(_key(session, subscriber.account_id), subscriber.email_key),
+        )
+        session.add(suppression)
+    suppression.status = subscriber.status
+    suppression.reason = subscriber.status_reason
+    suppression.created_at = now
+
+
+def suppressed(session: Session, account_id: int, email_keys: Iterable[str]) -> dict[str, SubscriberStatus]:
+    """Those of ``email_keys`` that may not come back, with the status that says why."""
+    anybody = session.scalar(
+        select(Suppression.account_id).where(Suppression.account_id == account_id).limit(1)
+    )
+    if anybody is None:
+        return {}
+    key = _key(session, account_id)
+    keys = {suppression_digest(key, email_key): email_key for email_key in email_keys}
+    found: dict[str, SubscriberStatus] = {}
+    waiting = iter(keys)
+    while digests := list(islice(waiting, _AT_ONCE)):
+        rows = session.execute(
+            select(Suppression.digest, Suppression.status).where(
+                Suppression.account_id == account_id, Suppression.digest.in_(digests)
+            )
+        )
+        found.update((keys[bytes(row.digest)], row.status) for row in rows)
+    return found
+
+
+def suppression_digest(key: bytes, email_key: str) -> bytes:
+    """The hash of an address under the account's own key (``Account.suppression_key``)."""
+    return hashlib.blake2b(email_key.encode(), key=key, digest_size=32, person=b"suppression").digest()
+
+
+def _suppression(session: Session, subscriber: Subscriber) -> Suppression | None:
+    digest = suppression_digest(_key(session, subscriber.account_id), subscriber.email_key)
+    return session.get(Suppression, (subscriber.account_id, digest))
+
+
+def _key(session: Session, account_id: int) -> bytes:
+    return bytes(session.scalars(select(Account.suppression_key).where(Account.id == account_id)).one())
+
+
+def _lock(session: Session, subscriber: Subscriber) -> None:
+    session.flush()
+    session.refresh(subscriber, with_for_update=True)

@@ -1,0 +1,378 @@
+"""People: add, change, erase, search."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Delete, String, cast, delete, exists, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from ..billing import require_subscriber_room
+from ..errors import Conflict, InputError, NotFound, _
+from ..models import (
+    Account,
+    Delivery,
+    Event,
+    Import,
+    ImportReject,
+    Subscriber,
+    SubscriberList,
+    SubscriberStatus,
+    list_member,
+)
+from ..models.audience import make_search_key
+from ..settings import Settings
+from .addresses import Address, AddressError, parse_address
+from .birthdays import YEARLESS, BirthdayError, parse_birthday
+from .fields import LONGEST_NAME, MOST_FIELDS, clean_fields, clean_value, has_control
+from .lists import add_to_list, set_lists
+from .status import SUPPRESSED, remember_suppression, suppressed
+
+MOST_AT_ONCE: Final = 200  # people on one page
+_CHANGEABLE: Final = frozenset({"email", "first_name", "last_name", "birthday", "fields", "lists"})
+
+_NOBODY: Final = Address("", "")  # stands where the problem is already written down
+
+STOPPED: Final[Mapping[SubscriberStatus, str]] = {
+    SubscriberStatus.unsubscribed: _("This person unsubscribed. They stay so: only they can come back."),
+    SubscriberStatus.bounced: _("Letters to this address came back. It stays on record and gets no more."),
+    SubscriberStatus.complained: _("This person called a letter spam. They get no more letters."),
+}
+_FORGOTTEN: Final = _(
+    "This address asked for no more letters, or could not be reached, and was then deleted. "
+    "It cannot be added again."
+)
+_BIRTHDAY: Final = {
+    "birthday": _("A birthday looks like 1990-05-14, 14.05.1990 or 14.05."),
+    "birthday_unclear": _("Day or month first? Write the birthday like 1990-05-14."),
+}
+
+
+@dataclass(frozen=True)
+class Added:
+    """What came of adding a person. ``note`` is a sentence when they were there and get no letters."""
+
+    subscriber: Subscriber
+    created: bool
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class People:
+    """A page of people, newest first; ``next`` is the cursor of the following one."""
+
+    items: tuple[Subscriber, ...]
+    next: int | None
+
+
+@dataclass(frozen=True)
+class _Values:
+    first_name: str
+    last_name: str
+    birthday: date | None
+    fields: dict[str, str]
+
+
+def add_subscriber(
+    session: Session,
+    account: Account,
+    *,
+    email: str,
+    first_name: str = "",
+    last_name: str = "",
+    birthday: date | str | None = None,
+    fields: Mapping[str, Any] | None = None,
+    lists: Collection[SubscriberList] = (),
+    now: datetime,
+    settings: Settings,
+) -> Added:
+    """Adds a person to the account and to ``lists``.
+
+    Somebody who is there already joins the lists and gets the values that are given; whoever unsubscribed
+    stays so. Raises ``InputError`` with every wrong field, ``LimitReached`` when the plan is full, and
+    ``Conflict`` for an address that left and was erased.
+    """
+    _require_own(account.id, lists)
+    problems = _Problems()
+    address = problems.address(email) or _NOBODY
+    values = problems.values(first_name, last_name, birthday, fields or {}, now)
+    problems.stop()
+    # Two that add the same address wait for each other here.
+    session.execute(select(Account.id).where(Account.id == account.id).with_for_update(key_share=True))
+    found = find_subscriber(session, account.id, address.key)
+    if found is None:
+        return _create(session, account, address, values, lists, now, settings)
+    _fill(found, values, now)
+    for lst in lists:
+        add_to_list(session, lst, found, now)
+    session.flush()
+    return Added(found, created=False, note=STOPPED.get(found.status))
+
+
+def update_subscriber(
+    session: Session, subscriber: Subscriber, changes: Mapping[str, Any], now: datetime
+) -> Subscriber:
+    """Changes ``email``, ``first_name``, ``last_name``, ``birthday``, ``fields`` (merged; None or "" takes a
+    field away) and ``lists`` (the whole set). Raises ``InputError`` with every wrong field."""
+    session.flush()
+    session.refresh(subscriber, with_for_update=True)
+    problems = _Problems()
+    problems.unknown(changes.keys() - _CHANGEABLE)
+    address = problems.address(changes["email"]) if "email" in changes else None
+    values = problems.values(
+        changes.get("first_name", subscriber.first_name),
+        changes.get("last_name", subscriber.last_name),
+        changes.get("birthday", subscriber.birthday),
+        {**subscriber.fields, **(changes.get("fields") or {})},
+        now,
+    )
+    if address and address.key != subscriber.email_key:
+        problems.taken(session, subscriber.account_id, address)
+    problems.stop()
+    if "lists" in changes:
+        _require_own(subscriber.account_id, changes["lists"])
+        set_lists(session, subscriber, changes["lists"], now)
+    if address:
+        _move(session, subscriber, address, now)
+    _assign(subscriber, values, now)
+    session.flush()
+    return subscriber
+
+
+def erase_subscriber(session: Session, subscriber: Subscriber) -> None:
+    """Deletes a person and every trace of who they were; numbers of past campaigns stay.
+
+    Who unsubscribed, bounced or complained stays suppressed, as a hash. A letter still waiting for them is
+    not sent: its delivery points at nobody any more, and the pipeline leaves it out.
+    """
+    letters = select(Delivery.id).where(Delivery.subscriber_id == subscriber.id)
+    session.execute(update(Event).where(Event.delivery_id.in_(letters)).values(agent=""))
+    session.execute(
+        update(Delivery)
+        .where(Delivery.subscriber_id == subscriber.id)
+        # A server's reply often repeats the address.
+        .values(email="", email_key="erased:" + cast(Delivery.id, String), reply=None, subscriber_id=None)
+    )
+    session.execute(_rejects_naming(subscriber))
+    session.delete(subscriber)
+    session.flush()
+
+
+def find_subscriber(session: Session, account_id: int, email_key: str) -> Subscriber | None:
+    query = select(Subscriber).where(Subscriber.account_id == account_id, Subscriber.email_key == email_key)
+    return session.scalars(query).one_or_none()
+
+
+def owned_subscriber(session: Session, account_id: int, subscriber_id: int) -> Subscriber:
+    """The person of this id in this account. Raises ``NotFound``."""
+    found = session.get(Subscriber, subscriber_id)
+    if found is None or found.account_id != account_id:
+        raise NotFound()
+    return found
+
+
+def search_subscribers(
+    session: Session,
+    account_id: int,
+    *,
+    query: str = "",
+    status: SubscriberStatus | None = None,
+    list_id: int | None = None,
+    after: int | None = None,
+    limit: int = 50,
+) -> People:
+    """People, newest first, whose name or address contains every word of ``query``."""
+    limit = max(1, min(limit, MOST_AT_ONCE))
+    found = session.scalars(
+        select(Subscriber)
+        .where(*conditions_for(account_id, query, status, list_id, after))
+        .order_by(Subscriber.id.desc())
+        .limit(limit + 1)
+    ).all()
+    return People(tuple(found[:limit]), found[limit - 1].id if len(found) > limit else None)
+
+
+def status_counts(session: Session, account_id: int) -> dict[SubscriberStatus, int]:
+    """All people of an account by status, zeros included."""
+    rows = session.execute(
+        select(Subscriber.status, func.count())
+        .where(Subscriber.account_id == account_id)
+        .group_by(Subscriber.status)
+    )
+    return dict.fromkeys(SubscriberStatus, 0) | {row[0]: row[1] for row in rows}
+
+
+def conditions_for(
+    account_id: int, query: str, status: SubscriberStatus | None, list_id: int | None, after: int | None
+) -> list[ColumnElement[bool]]:
+    conditions = [Subscriber.account_id == account_id, *_naming(query)]
+    if status is not None:
+        conditions.append(Subscriber.status == status)
+    if list_id is not None:
+        conditions.append(
+            exists().where(list_member.c.subscriber_id == Subscriber.id, list_member.c.list_id == list_id)
+        )
+    if after is not None:
+        conditions.append(Subscriber.id < after)
+    return conditions
+
+
+def _naming(query: str) -> list[ColumnElement[bool]]:
+    if "@" in query:
+        try:
+            return [Subscriber.email_key == parse_address(query).key]
+        except AddressError:
+            pass  # not the whole of an address: looked for as a part
+    words = query.replace("\x00", "").lower().replace("ё", "е").split()
+    return [Subscriber.search_key.contains(word, autoescape=True) for word in words[:10]]
+
+
+class _Problems:
+    """Checks what a form or a JSON body says of a person, and collects what is wrong with each field."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str] = {}
+
+    def stop(self) -> None:
+        if self.found:
+            raise InputError(self.found)
+
+    def unknown(self, names: Collection[str]) -> None:
+        self.found |= {name: _("A person has no such field.") for name in sorted(names)}
+
+    def address(self, email: str) -> Address | None:
+        try:
+            return parse_address(str(email or ""))
+        except AddressError as error:
+            self.found |= error.fields
+            return None
+
+    def taken(self, session: Session, account_id: int, address: Address) -> None:
+        if find_subscriber(session, account_id, address.key):
+            self.found["email"] = _("There is another person with this address already.")
+        elif suppressed(session, account_id, [address.key]):
+            self.found["email"] = _FORGOTTEN
+
+    def values(
+        self,
+        first_name: str | None,
+        last_name: str | None,
+        birthday: date | str | None,
+        fields: Mapping[str, Any],
+        now: datetime,
+    ) -> _Values:
+        return _Values(
+            self.name("first_name", first_name or ""),
+            self.name("last_name", last_name or ""),
+            self.birthday(birthday, now.date()),
+            self.fields(fields),
+        )
+
+    def name(self, field: str, value: str) -> str:
+        value = clean_value(value)
+        if has_control(value):
+            self.found[field] = _("A name is one line, without control characters.")
+        elif len(value) > LONGEST_NAME:
+            self.found[field] = _("The name is too long: 200 characters fit.")
+        return value
+
+    def birthday(self, value: date | str | None, today: date) -> date | None:
+        text = value.isoformat() if isinstance(value, date) else value or ""
+        if text.startswith((f"{YEARLESS}-", "--")):
+            return self.yearless(text)
+        try:
+            return parse_birthday(text, today)
+        except BirthdayError as error:
+            self.found["birthday"] = _BIRTHDAY[error.code]
+            return None
+
+    def yearless(self, text: str) -> date | None:
+        try:
+            return date.fromisoformat(f"{YEARLESS}-{text.lstrip('-').removeprefix(f'{YEARLESS}-')}")
+        except ValueError:
+            self.found["birthday"] = _BIRTHDAY["birthday"]
+            return None
+
+    def fields(self, fields: Mapping[str, Any]) -> dict[str, str]:
+        try:
+            return clean_fields(fields)
+        except InputError as error:
+            self.found |= error.fields
+            return {}
+
+
+def _create(
+    session: Session,
+    account: Account,
+    address: Address,
+    values: _Values,
+    lists: Collection[SubscriberList],
+    now: datetime,
+    settings: Settings,
+) -> Added:
+    if suppressed(session, account.id, [address.key]):
+        raise Conflict(_FORGOTTEN)
+    require_subscriber_room(session, account, settings, now)
+    subscriber = Subscriber(
+        account_id=account.id, email=address.email, email_key=address.key, created_at=now, updated_at=now
+    )
+    _assign(subscriber, values, now)
+    session.add(subscriber)
+    session.flush()
+    for lst in lists:
+        add_to_list(session, lst, subscriber, now)
+    return Added(subscriber, created=True)
+
+
+def _fill(subscriber: Subscriber, values: _Values, now: datetime) -> None:
+    """What is given replaces what was there; what is not given stays."""
+    fields = {**subscriber.fields, **values.fields}
+    if len(fields) > MOST_FIELDS:
+        raise InputError({"fields": _("There are too many fields: 100 fit.")})
+    filled = _Values(
+        values.first_name or subscriber.first_name,
+        values.last_name or subscriber.last_name,
+        values.birthday or subscriber.birthday,
+        fields,
+    )
+    _assign(subscriber, filled, now)
+
+
+def _assign(subscriber: Subscriber, values: _Values, now: datetime) -> None:
+    before = (subscriber.first_name, subscriber.last_name, subscriber.birthday, subscriber.fields)
+    after = (values.first_name, values.last_name, values.birthday, values.fields)
+    key = make_search_key(subscriber.email_key, values.first_name, values.last_name)
+    if before == after and subscriber.search_key == key:
+        return
+    subscriber.first_name, subscriber.last_name, subscriber.birthday, subscriber.fields = after
+    subscriber.search_key = key
+    subscriber.updated_at = now
+
+
+def _move(session: Session, subscriber: Subscriber, address: Address, now: datetime) -> None:
+    """Another address for the same person. Who gets no letters gets none there either."""
+    if subscriber.email != address.email:
+        subscriber.updated_at = now
+    subscriber.email, subscriber.email_key = address.email, address.key
+    session.flush()
+    if subscriber.status in SUPPRESSED:
+        remember_suppression(session, subscriber, now)
+
+
+def _require_own(account_id: int, lists: Collection[SubscriberList]) -> None:
+    if any(lst.account_id != account_id for lst in lists):
+        raise NotFound()
+
+
+def _rejects_naming(subscriber: Subscriber) -> Delete:
+    """Rows of files that did not go in and hold this address: they are kept for being downloaded."""
+    own = select(Import.id).where(Import.account_id == subscriber.account_id)
+    cells = func.lower(cast(ImportReject.cells, String))
+    written = {subscriber.email_key, subscriber.email.lower()}
+    forms = written | {json.dumps(each)[1:-1] for each in written}  # SQLite keeps JSON in ASCII
+    return delete(ImportReject).where(
+        ImportReject.import_id.in_(own),
+        or_(*(cells.contains(form, autoescape=True) for form in sorted(forms))),
+    )
