@@ -31,6 +31,7 @@ ENVIRONMENT = MappingProxyType(
         "MAILGANER_DATA_DIR": "mailganer.data_dir",
         "MAILGANER_DEMO": "mailganer.demo",
         "MAILGANER_LISTEN": "mailganer.listen",
+        "MAILGANER_TRUSTED_PROXY": "mailganer.trusted_proxy",
         "MAILGANER_CATCHER": "mailganer.catcher",
         "MAILGANER_SMTP_CA_FILE": "mailganer.smtp_ca_file",
     }

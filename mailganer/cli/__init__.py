@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": ("doctor:doctor", "Check this installation and say what to do."),
     "account": ("account:account", "List, show and close accounts, and change their plans."),
     "voucher": ("voucher:voucher", "Make vouchers for plans."),
+    "alive": ("alive:alive", "Answer whether web, worker or beat lives on this machine; for health checks."),
 }
 """Command -> module and object, and its line in ``mailganer --help``, which imports none of them."""
 

@@ -1,5 +1,6 @@
 """What the commands share: which ini file, its settings, its database."""
 
+import http.client
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 DEFAULT = "development.ini"
+EVERYWHERE = {"*", "0.0.0.0", ""}  # noqa: S104 - compared with, not bound to
 
 ini_argument = click.argument("ini", required=False, type=click.Path(dir_okay=False))
 
@@ -60,6 +62,29 @@ def open_engine(settings: "Settings") -> "Engine":
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     return make_engine(settings.database_url)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of ``127.0.0.1:6543`` or ``[::1]:6543``."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def web_status(settings: "Settings", timeout: float = 5) -> int | None:
+    """What the web part of this machine answers on ``/healthz``; None when it does not answer."""
+    host, port = split_address(settings.listen)
+    connection = http.client.HTTPConnection(
+        "127.0.0.1" if host in EVERYWHERE else host, port, timeout=timeout
+    )
+    try:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return answer.status
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """``mailganer serve``: everything on one machine as one process tree."""
 
 import fcntl
-import http.client
 import os
 import socket
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import MailganerError
-from .common import ini_argument, read_settings
+from .common import ini_argument, read_settings, split_address, web_status
 from .parent import die_with_parent
 from .processes import Part, Tree, python
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 FIRST_ANSWER = 60.0  # seconds the web part may take until it answers for the first time
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-EVERYWHERE = {"*", "0.0.0.0", ""}  # noqa: S104 - compared with, not bound to
 
 
 @click.command()
@@ -88,21 +86,12 @@ class _Installation:
         yield Part("beat", python("beat"))
 
     def _catcher(self) -> Part:
-        host, port = _split(self.settings.catcher)
+        host, port = split_address(self.settings.catcher)
         where = ("--host", host, "--port", str(port), "--dir", str(self.settings.outbox))
         return Part("catcher", python("catch", *where))
 
     def _answers(self) -> bool:
-        host, port = _split(self.settings.listen)
-        connection = http.client.HTTPConnection("127.0.0.1" if host in EVERYWHERE else host, port, timeout=5)
-        try:
-            connection.request("GET", "/healthz")
-            connection.getresponse().read()
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-        return True
+        return web_status(self.settings) is not None
 
     def _greet(self) -> None:
         _say(f"Mailganer is ready: {self._address()}")
@@ -111,7 +100,7 @@ class _Installation:
         _say(f"Ctrl-C stops it. Your data stays in {self.settings.data_dir}.")
 
     def _address(self) -> str:
-        host, port = _split(self.settings.listen)
+        host, port = split_address(self.settings.listen)
         return f"http://localhost:{port}" if host in LOOPBACK else self.settings.public_url
 
     def _where(self) -> str:
@@ -140,7 +129,7 @@ def _already(settings: "Settings", path: Path) -> str:
 
 
 def _check_free(address: str, key: str) -> None:
-    host, port = _split(address)
+    host, port = split_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -151,11 +140,6 @@ def _check_free(address: str, key: str) -> None:
                 f"{address} cannot be listened on ({error.strerror}). "
                 f"Stop the program that uses it, or choose another address: {key} in the ini file."
             ) from error
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def _say(sentence: str) -> None:

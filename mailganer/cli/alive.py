@@ -1,0 +1,40 @@
+"""``mailganer alive``: what a container's health check asks."""
+
+import socket
+from datetime import timedelta
+
+import click
+
+from .common import database, ini_argument, read_settings, web_status
+
+QUIET_AFTER = timedelta(minutes=2)
+
+
+@click.command()
+@click.argument("part", type=click.Choice(["web", "worker", "beat"]))
+@ini_argument
+def alive(part: str, ini: str | None) -> int:
+    """Exit 0 when PART lives on this machine and does its work, 1 when not."""
+    settings = read_settings(ini)
+    if part == "web":
+        status = web_status(settings)
+        return _answer(status == 200, f"/healthz answers {status or 'nothing'}.")
+    from sqlalchemy import select
+
+    from ..db import utcnow
+    from ..models import Heartbeat
+
+    # A worker's name says where it runs; of beats there is one.
+    prefix = f"worker {socket.gethostname()}:" if part == "worker" else "beat"
+    with database(settings) as session:
+        seen = session.scalars(select(Heartbeat.seen_at).where(Heartbeat.name.startswith(prefix))).all()
+    last = max(seen, default=None)
+    return _answer(
+        last is not None and utcnow() - last < QUIET_AFTER,
+        f"The {part} was last seen {last:%Y-%m-%d %H:%M:%S} UTC." if last else f"The {part} was never seen.",
+    )
+
+
+def _answer(well: bool, sentence: str) -> int:
+    click.echo(sentence, err=not well)
+    return 0 if well else 1
