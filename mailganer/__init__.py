@@ -69,4 +69,6 @@ def _pyramid_settings(settings: Settings) -> dict[str, object]:
         "jinja2.trim_blocks": True,
         "jinja2.lstrip_blocks": True,
         "jinja2.i18n.domain": "mailganer",
+        "jinja2.newstyle": True,  # {{ _("%(count)s people", count=n) }}; a lone percent sign is written %%
+        "jinja2.finalize": "mailganer.i18n.finalize",  # translation strings become words when printed
     }

@@ -1,7 +1,8 @@
 """The person's language, time zone, numbers and dates, and the Jinja filters that show them.
 
-Filters: ``date``, ``day``, ``time``, ``datetime``, ``relative``, ``number``, ``percent``, ``t``. Moments are shown
-in the person's time zone and wrapped in ``<time>`` with the exact moment in the tooltip.
+Filters: ``date``, ``day``, ``time``, ``datetime``, ``relative``, ``exact``, ``number``, ``percent``,
+``zone``, ``t``. Moments are shown in the person's time zone, inside a ``<time>`` with the exact moment in its
+tooltip.
 """
 
 from collections.abc import Mapping
@@ -224,7 +225,7 @@ def _english() -> Locale:
     return _babel_locale("en")
 
 
-# --- what templates may ask about language and look -----------------------------------------------------------
+# --- what templates may ask about language and look --------------------------------------------------------
 
 
 @dataclass(frozen=True)

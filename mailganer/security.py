@@ -50,7 +50,7 @@ PAGE_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-# A letter is a stranger's HTML: it may show pictures and its own styles, run nothing, and belongs to no origin.
+# A letter is a stranger's HTML: it may show pictures and styles, run nothing, and belongs to no origin.
 LETTER_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -205,9 +205,11 @@ def viewer_of(request: Request) -> Viewer | None:
 def release(request: Request) -> None:
     """Ends the transaction before a talk with a mail server, which may take half a minute.
 
-    What was loaded is forgotten: load again afterwards what is still needed. On SQLite an open writer would
-    keep everybody else waiting for that long.
+    What was loaded can still be read, but changes to it go nowhere: load again what is to be changed. On
+    SQLite an open writer would keep everybody else waiting for that long.
     """
+    request.dbsession.flush()
+    request.dbsession.expunge_all()
     request.tm.commit()
     request.tm.begin()
     for name in ("account", "viewer"):
@@ -290,8 +292,8 @@ class Rule:
     seconds: int
 
 
-# Wide enough for a family behind one address and for typing mistakes, narrow enough that guessing passwords or
-# scanning ports through us is not worth it. Counted before the try, so that fifty at once count fifty.
+# Wide enough for a family behind one address and for typing mistakes, narrow enough that guessing passwords
+# or scanning ports through us is not worth it. Counted before the try, so that fifty at once count fifty.
 PER_LOGIN = Rule("login", 10, 15 * 60)
 PER_ADDRESS = Rule("address", 40, 10 * 60)
 PER_HOST = Rule("host", 300, 10 * 60)
@@ -299,7 +301,7 @@ ALTOGETHER = Rule("all", 2000, 10 * 60)
 
 
 class Throttle:
-    """Counts tries in Redis when the installation has one, else in this process; never fails because of Redis."""
+    """Counts tries in Redis when there is one, else in this process; never fails because of Redis."""
 
     def __init__(self, broker_url: str, wait: float = 1.0) -> None:
         self._memory = FixedWindowRateLimiter(MemoryStorage())

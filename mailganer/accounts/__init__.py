@@ -11,22 +11,21 @@ from ..settings import Settings
 from ..vault import Vault
 from .admission import SignIn, admit, close_account, log_out_everywhere, sign_in, update_account
 from .senders import (
-    SenderUse,
     account_senders,
     changed_backend,
     create_sender,
     day_limit,
     delete_sender,
+    limit_sender,
     mark_failing,
     mark_ready,
     sender_backend,
-    sender_use,
+    sender_limits,
     update_sender,
 )
 from .tokens import account_of_token, account_tokens, create_api_token, delete_api_token
 
 __all__ = [
-    "SenderUse",
     "SignIn",
     "account_of_token",
     "account_senders",
@@ -39,12 +38,13 @@ __all__ = [
     "day_limit",
     "delete_api_token",
     "delete_sender",
+    "limit_sender",
     "log_out_everywhere",
     "mark_failing",
     "mark_ready",
     "network_of",
     "sender_backend",
-    "sender_use",
+    "sender_limits",
     "sign_in",
     "update_account",
     "update_sender",

@@ -111,7 +111,7 @@ def _sender(
 
 
 def _remember(vault: Vault, account: Account, sender: Sender, proven: Backend, now: datetime) -> None:
-    """Keeps the password that works today. A changed one ends all sessions: somebody else may hold the old."""
+    """Keeps the password that works today. A changed one ends all sessions: others may hold the old."""
     public, secrets = split_settings(proven.settings)
     known = vault.decrypt(account.id, sender.secrets) if sender.secrets else {}
     if known != secrets:

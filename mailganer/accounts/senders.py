@@ -1,19 +1,18 @@
-"""The mail accounts letters leave through: add, change, prove again, remove, and what each has used."""
+"""The mail accounts letters leave through: add, change, prove again, remove, and what each may send."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ..backends import Backend, Registry, secret_fields, split_settings
+from ..backends import Backend, Limits, Registry, secret_fields, split_settings
 from ..errors import BackendError, Conflict, InputError, SecretUnreadable, _
-from ..models import Campaign, CampaignStatus, Sender, SenderStatus, Usage, campaign_sender
+from ..models import Campaign, CampaignStatus, Sender, SenderStatus, campaign_sender
 from ..vault import Vault
 
-DAY = timedelta(hours=24)
+LARGEST_LIMIT = 10_000_000
 NAME_LENGTH = 200
 UNSEEN_IN_NAMES = frozenset(map(chr, (*range(32), 127, 0x85, 0x2028, 0x2029)))
 
@@ -28,7 +27,7 @@ def account_senders(session: Session, account_id: int) -> Sequence[Sender]:
 def sender_backend(sender: Sender, registry: Registry, vault: Vault) -> Backend:
     """The sender as a backend, ready to connect.
 
-    Raises ``SecretUnreadable`` and ``BackendMissing``; ``InputError`` when a newer backend wants other fields.
+    Raises ``SecretUnreadable``, ``BackendMissing``, and ``InputError`` when other fields are wanted now.
     """
     return registry.open(sender.backend, sender.from_email, _fields(sender, vault))
 
@@ -63,7 +62,7 @@ def create_sender(
     from_name: str = "",
     proven: Backend | None = None,
 ) -> Sender:
-    """A new ready sender. Asks the mail server, unless ``proven`` is a backend that has just been verified."""
+    """A new ready sender. Asks the mail server, unless ``proven`` has just been verified."""
     check_names(name=name, from_name=from_name)
     if proven is None:
         proven = registry.open(backend, email, fields)
@@ -103,22 +102,14 @@ def update_sender(
     now: datetime,
     name: str | None = None,
     from_name: str | None = None,
-    per_day: int | None = None,
-    keep_per_day: bool = True,
     proven: Backend | None = None,
 ) -> None:
     """Change a sender. New settings come as a ``proven`` backend (see ``changed_backend``)."""
     check_names(name=name or "", from_name=from_name or "")
-    if per_day is not None and per_day < 1:
-        raise InputError(
-            {"per_day": _("Write how many letters a day, 1 or more; leave it empty for the usual.")}
-        )
     if name is not None:
         sender.name = name.strip() or sender.from_email
     if from_name is not None:
         sender.from_name = from_name.strip()
-    if per_day is not None or not keep_per_day:
-        sender.per_day = per_day
     if proven is not None:
         public, secrets = split_settings(proven.settings)
         sender.from_email = proven.email
@@ -191,47 +182,56 @@ def _fields(sender: Sender, vault: Vault) -> dict[str, Any]:
     return dict(sender.settings) | secrets
 
 
-# --- what was used -----------------------------------------------------------------------------------------
+# --- limits ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class SenderUse:
-    """A sender's rolling 24 hours. ``limit`` None: no limit is known. ``frees_at``: when one more is free."""
+def limit_sender(
+    sender: Sender,
+    *,
+    per_day: int | None = None,
+    per_second: float | None = None,
+    max_connections: int | None = None,
+) -> None:
+    """The person's own limits; None: the backend's. Raises ``InputError`` for senseless ones."""
+    given = {"per_day": per_day, "per_second": per_second, "max_connections": max_connections}
+    wrong = {
+        name: _("A number above 0 is expected; nothing means the usual.")
+        for name, value in given.items()
+        if value is not None and not 0 < value <= LARGEST_LIMIT
+    }
+    if wrong:
+        raise InputError(wrong)
+    sender.per_day, sender.per_second, sender.max_connections = per_day, per_second, max_connections
 
-    used: int
-    limit: int | None
-    frees_at: datetime | None
 
-    @property
-    def free(self) -> int | None:
-        return None if self.limit is None else max(0, self.limit - self.used)
+def sender_limits(sender: Sender, registry: Registry) -> Limits:
+    """What holds for a sender: the person's own limits or the backend's, never above what was learnt.
 
-
-def sender_use(session: Session, sender: Sender, registry: Registry, *, now: datetime) -> SenderUse:
-    """What the sender has sent in the last 24 hours, and what is left."""
-    since = _minute(now - DAY)
-    used, oldest = session.execute(
-        select(func.coalesce(func.sum(Usage.letters), 0), func.min(Usage.minute)).where(
-            Usage.sender_id == sender.id, Usage.minute > since, Usage.letters > 0
-        )
-    ).one()
-    limit = day_limit(sender, registry)
-    exhausted = limit is not None and used >= limit and oldest is not None
-    return SenderUse(int(used), limit, _moment(oldest + 1) + DAY if exhausted else None)
+    ``per_day`` counts letters in any 24 hours. How many were used: ``campaigns.allowance``.
+    """
+    usual = _usual_limits(sender, registry)
+    own = usual.per_day if sender.per_day is None else sender.per_day
+    known = [limit for limit in (own, sender.learned_per_day) if limit is not None]
+    return Limits(
+        per_day=min(known, default=None),
+        per_second=sender.per_second or usual.per_second,
+        max_connections=sender.max_connections or usual.max_connections,
+        per_connection=usual.per_connection,
+    )
 
 
 def day_limit(sender: Sender, registry: Registry) -> int | None:
-    """Letters in 24 hours: the person's own limit or the backend's, never above what the server taught us."""
-    usual = sender.per_day
-    if usual is None and sender.backend in registry.names:
-        usual = registry.get(sender.backend).limits.per_day
-    known = [limit for limit in (usual, sender.learned_per_day) if limit is not None]
-    return min(known, default=None)
+    """Letters in any 24 hours; None: no limit is known."""
+    return sender_limits(sender, registry).per_day
 
 
-def _minute(moment: datetime) -> int:
-    return int(moment.timestamp()) // 60
-
-
-def _moment(minute: int) -> datetime:
-    return datetime.fromtimestamp(minute * 60, UTC)
+def _usual_limits(sender: Sender, registry: Registry) -> Limits:
+    if sender.backend not in registry.names:
+        return Limits()
+    kind = registry.get(sender.backend)
+    try:  # the password is not needed to know a provider's limits
+        settings = kind.Settings.model_construct(**sender.settings)
+        options = registry.options.get(kind.name, {})
+        return kind(sender.from_email, settings, registry.network, options).own_limits()
+    except InputError:  # the operator allows this server no longer
+        return kind.limits

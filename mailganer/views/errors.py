@@ -13,8 +13,6 @@ import structlog
 from pyramid.exceptions import BadCSRFOrigin, BadCSRFToken
 from pyramid.httpexceptions import (
     HTTPException,
-    HTTPForbidden,
-    HTTPNotFound,
     HTTPRequestEntityTooLarge,
     HTTPSeeOther,
 )
@@ -105,7 +103,7 @@ def not_found(request: Request) -> dict[str, Any]:
         Trouble(
             _("There is nothing here"),
             _(
-                "The address may be mistyped, the page may have been deleted, or it may belong to another account."
+                "The address may be mistyped, the page may be gone, or it may belong to another account."
             ),
             _("To the start"),
             request.route_path("home"),
@@ -180,7 +178,7 @@ def broken(error: Exception, request: Request) -> Response:
     request.account = request.viewer = None
     trouble = Trouble(
         _("Something broke on our side"),
-        _("We are sorry. Nothing you have saved is lost, and letters that are being sent go on by themselves. "
+        _("We are sorry. Nothing you have saved is lost, and letters on their way go on by themselves. "
           "Try again in a minute; if it happens again, tell the operator this number."),
         _("To the start"),
         "/",
