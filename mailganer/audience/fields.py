@@ -31,108 +31,6 @@ RESERVED: Final = frozenset(_RESERVED.split())
 _LETTERS: Final = "абвгдеёжзийклмнопрстуфхцчшщыэюяіїєґў"
 _IN_LATIN: Final = "a b v g d e e zh z i y k l m n o p r s t u f h ts ch sh sch y e yu ya i yi ye g u"
 _CYRILLIC: Final = dict(zip(_LETTERS, _IN_LATIN.split(), strict=True)) | {"ъ": "", "ь": ""}
-_FIELD: Final = 40  # of a field's name
-LONGEST_NAME: Final = 200  # of a first or last name: the columns' width
-
-# Names that mean something else in a letter: Mailganer's own values and Jinja2's words.
-RESERVED: Final = frozenset(
-    [
-        "campaign",
-        "list",
-        "sender",
-        "today",
-        "unsubscribe_url",
-        "browser_url",
-        "open_url",
-        "click_url",
-        "and",
-        "or",
-        "not",
-        "in",
-        "is",
-        "if",
-        "elif",
-        "else",
-        "endif",
-        "for",
-        "endfor",
-        "set",
-        "true",
-        "false",
-        "none",
-        "loop",
-        "self",
-        "super",
-        "caller",
-        "block",
-        "macro",
-        "call",
-        "filter",
-        "include",
-        "import",
-        "from",
-        "extends",
-        "with",
-        "without",
-        "raw",
-        "do",
-        "break",
-        "continue",
-        "recursive",
-        "as",
-        "full_name",
-        "full_name_last_first",
-        "birthday_day_first",
-        "birthday_month_first",
-    ]
-)
-
-_CYRILLIC: Final = dict(
-    zip(
-        "абвгдеёжзийклмнопрстуфхцчшщъыьэюяіїєґў",
-        [
-            "a",
-            "b",
-            "v",
-            "g",
-            "d",
-            "e",
-            "e",
-            "zh",
-            "z",
-            "i",
-            "y",
-            "k",
-            "l",
-            "m",
-            "n",
-            "o",
-            "p",
-            "r",
-            "s",
-            "t",
-            "u",
-            "f",
-            "h",
-            "ts",
-            "ch",
-            "sh",
-            "sch",
-            "_",
-            "y",
-            "_",
-            "e",
-            "yu",
-            "ya",
-            "i",
-            "yi",
-            "ye",
-            "g",
-            "u",
-        ],
-        strict=True,
-    )
-) | {"ъ": "", "ь": ""}
 _FIELD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _SAMPLE: Final = 5_000  # newest people looked at for names of fields; reading them takes some 30 ms
 
@@ -194,36 +92,25 @@ def is_field_name(name: str) -> bool:
 
 
 def clean_fields(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Fields as they are kept: texts without control characters, no empty ones. Raises ``InputError``."""
+    """Fields as they are kept: names that letters can use, texts without control characters; an empty text
+    says that there is nothing. Raises ``InputError``."""
     if len(fields) > MOST_FIELDS:
         raise InputError({"fields": _("There are too many fields: 100 fit.")})
-    return {name: text for name, value in fields.items() if (text := _clean_field(name, value))}
+    cleaned: dict[str, str] = {}
+    for name, value in fields.items():
+        cleaned[name if is_field_name(name) else slug(name, cleaned)] = _clean_field(name, value)
+    return cleaned
 
 
 def _clean_field(name: str, value: Any) -> str:
-    if not is_field_name(name):
-        raise InputError(
-            {
-                "fields": _(
-                    "A field cannot be called “${name}”. Use small Latin letters, digits and _, beginning "
-                    "with a letter, and no name that letters use already.",
-                    mapping={"name": name[:LONGEST_FIELD]},
-                )
-            }
-        )
     text = "" if value is None else clean_value(str(value))
+    shown = {"name": name[:LONGEST_FIELD]}
     if len(text) > LONGEST_VALUE:
         raise InputError(
-            {
-                "fields": _(
-                    "The value of “${name}” is too long: 10,000 characters fit.", mapping={"name": name}
-                )
-            }
+            {"fields": _("The value of “${name}” is too long: 10,000 characters fit.", mapping=shown)}
         )
     if has_control(text, but="\n\t"):
-        raise InputError(
-            {"fields": _("There are invisible control characters in “${name}”.", mapping={"name": name})}
-        )
+        raise InputError({"fields": _("There are invisible control characters in “${name}”.", mapping=shown)})
     return text
 
 

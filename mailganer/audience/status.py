@@ -55,7 +55,7 @@ def suppress(
 
 
 def resubscribe(session: Session, subscriber: Subscriber, *, now: datetime) -> bool:
-    """The reader takes the unsubscription back; only their own click may call this. Answers whether it did."""
+    """The reader takes it back; only their own click may call it. Answers whether that is new."""
     _lock(session, subscriber)
     if subscriber.status is SubscriberStatus.active:
         return False

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -125,7 +125,7 @@ def update_subscriber(
         changes.get("first_name", subscriber.first_name),
         changes.get("last_name", subscriber.last_name),
         changes.get("birthday", subscriber.birthday),
-        {**subscriber.fields, **(changes.get("fields") or {})},
+        changes.get("fields") or {},
         now,
     )
     if address and address.key != subscriber.email_key:
@@ -136,7 +136,7 @@ def update_subscriber(
         set_lists(session, subscriber, changes["lists"], now)
     if address:
         _move(session, subscriber, address, now)
-    _assign(subscriber, values, now)
+    _assign(subscriber, replace(values, fields=_merged(subscriber.fields, values.fields)), now)
     session.flush()
     return subscriber
 
@@ -318,7 +318,7 @@ def _create(
     subscriber = Subscriber(
         account_id=account.id, email=address.email, email_key=address.key, created_at=now, updated_at=now
     )
-    _assign(subscriber, values, now)
+    _assign(subscriber, replace(values, fields=_merged({}, values.fields)), now)
     session.add(subscriber)
     session.flush()
     for lst in lists:
@@ -328,16 +328,22 @@ def _create(
 
 def _fill(subscriber: Subscriber, values: _Values, now: datetime) -> None:
     """What is given replaces what was there; what is not given stays."""
-    fields = {**subscriber.fields, **values.fields}
-    if len(fields) > MOST_FIELDS:
-        raise InputError({"fields": _("There are too many fields: 100 fit.")})
+    given = {name: value for name, value in values.fields.items() if value}
     filled = _Values(
         values.first_name or subscriber.first_name,
         values.last_name or subscriber.last_name,
         values.birthday or subscriber.birthday,
-        fields,
+        _merged(subscriber.fields, given),
     )
     _assign(subscriber, filled, now)
+
+
+def _merged(fields: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+    """Both, without those that were emptied. Raises ``InputError`` when they are too many."""
+    merged = {name: value for name, value in {**fields, **changes}.items() if value}
+    if len(merged) > MOST_FIELDS:
+        raise InputError({"fields": _("There are too many fields: 100 fit.")})
+    return merged
 
 
 def _assign(subscriber: Subscriber, values: _Values, now: datetime) -> None:
