@@ -45,7 +45,11 @@ def usage(session: Session, account: Account, now: datetime) -> Usage:
 
 
 def letters_since(session: Session, account_id: int, since: datetime) -> int:
-    """Letters of all senders of an account, to the minute; the minute ``since`` lies in counts wholly."""
+    """Letters of all senders of an account, to the minute; the minute ``since`` lies in counts wholly.
+
+    The same number as ``campaigns.allowance.account_usage``, which people stand between: audience asks here
+    for room, and campaigns ask the audience.
+    """
     minutes = int(since.timestamp()) // 60
     query = select(func.coalesce(func.sum(models.Usage.letters), 0)).where(
         models.Usage.account_id == account_id, models.Usage.minute >= minutes

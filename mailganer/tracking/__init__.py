@@ -1,0 +1,26 @@
+"""What comes back: opens, clicks and unsubscribes, each told by the token in its letter."""
+
+from .leaving import Reader, describe, reader_of, resubscribe_by_token, unsubscribe_by_token
+from .letters import Found, find, letter_for, link_target, urls_for
+from .proof import prove_seen, prove_sent
+from .reading import record_click, record_open
+from .tally import Numbers, campaign_numbers
+
+__all__ = [
+    "Found",
+    "Numbers",
+    "Reader",
+    "campaign_numbers",
+    "describe",
+    "find",
+    "letter_for",
+    "link_target",
+    "prove_seen",
+    "prove_sent",
+    "reader_of",
+    "record_click",
+    "record_open",
+    "resubscribe_by_token",
+    "unsubscribe_by_token",
+    "urls_for",
+]

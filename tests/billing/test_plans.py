@@ -16,6 +16,7 @@ from mailganer.billing import (
     usage,
 )
 from mailganer.billing.vouchers import VoucherProvider, normalised
+from mailganer.campaigns.allowance import account_usage
 from mailganer.errors import Conflict, InputError, LimitReached, SettingsError
 from mailganer.models import Account, SubscriberStatus, Voucher
 from mailganer.models import Usage as UsageRow
@@ -56,7 +57,9 @@ def test_usage_counts_the_letters_of_all_senders_in_24_hours_and_nobody_elses(se
     left(session, first, now - timedelta(hours=23), 3)
     left(session, second, now, 4)
     left(session, stranger, now, 50)
-    assert usage(session, account, now).last_24h == 7
+    left(session, first, now - timedelta(hours=24), 5)
+    left(session, first, now - timedelta(hours=24, minutes=1), 6)
+    assert usage(session, account, now).last_24h == 12 == account_usage(session, account.id, now)
 
 
 def test_people_who_left_take_no_place(session, make, account, now):

@@ -1,0 +1,51 @@
+"""Who fetched it: a person's mail program, something that may stand for a person, or a machine.
+
+Told from the User-Agent alone, which anybody may write as they like. So the reports count in a range: what
+certainly was a person, and what possibly was.
+"""
+
+import re
+
+from ..models import Source
+
+LONGEST = 200  # characters kept of a User-Agent
+
+# Fetches every picture as soon as a letter arrives, for the owner of the mailbox who has not looked yet.
+_GMAIL_PREFETCHER = re.compile(r"Chrome/42\.0\.2311\.135 Safari/537\.36 Edge/12\.246 Mozilla/5\.0$")
+
+# Stand between a person and us, and fetch when the person looks.
+_PROXIES = re.compile(r"GoogleImageProxy|YahooMailProxy", re.IGNORECASE)
+
+# Scanners of mail gateways, previews of messengers, search engines. Each of these says its name.
+_MACHINES = re.compile(
+    r"bot\b|bot/|crawl|spider|slurp|scanner|preview|prefetch|facebookexternalhit|whatsapp/|feedfetcher"
+    r"|barracuda|mimecast|proofpoint|urldefense|ironport|symantec|messagelabs|fireeye|trellix|trendmicro"
+    r"|forcepoint|websense|sophos|bitdefender|kaspersky|drweb|\beset\b|zscaler|paloalto|safelinks"
+    r"|google-safety|google-pagerenderer|mediapartners|expanse|censys|nmap|zgrab|masscan",
+    re.IGNORECASE,
+)
+
+# Mail programs and browsers that a person looks at, and that do not hide behind a bare "Mozilla/5.0".
+_PEOPLE = re.compile(
+    r"^Mozilla/[45]\.0 \(|^Opera/|^Microsoft Office/|^Outlook|^Thunderbird/|^Mail/|CFNetwork/|^Dalvik/"
+    r"|^Evolution|^KMail|^Airmail|^The Bat!|^eM Client"
+)
+
+# Browsers without a window: a test, an archive, a scanner; sometimes on behalf of somebody.
+_UNATTENDED = re.compile(r"Headless|PhantomJS|Puppeteer|Playwright", re.IGNORECASE)
+
+
+def who(agent: str) -> Source:
+    """What kind of visitor says this User-Agent. Unknown programs are ``possible``: we cannot tell."""
+    if _GMAIL_PREFETCHER.search(agent) or _MACHINES.search(agent):
+        return Source.machine
+    if _PROXIES.search(agent):
+        return Source.person
+    if _UNATTENDED.search(agent) or not _PEOPLE.search(agent):
+        return Source.possible
+    return Source.person
+
+
+def kept(agent: str) -> str:
+    """The User-Agent as it is stored: short, and without characters that do something."""
+    return "".join(each for each in agent if each.isprintable())[:LONGEST]

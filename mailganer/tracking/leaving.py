@@ -1,0 +1,113 @@
+"""The way out: unsubscribing by the token in a letter, and taking it back."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from ..audience import status
+from ..errors import Conflict, _
+from ..models import Event, EventKind, Source, SubscriberStatus
+from .letters import Found, find
+from .reading import prove
+from .tally import counted
+
+REASON = "letter"  # the person's page says which: the delivery knows
+GETS_LETTERS = (SubscriberStatus.active, SubscriberStatus.unconfirmed)
+MOST_CHANGES = 20  # notes kept of one reader's going and coming back by one letter
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What a reader's page may say. Nothing in here that the letter itself did not tell."""
+
+    address: str  # "r•••@example.org": whoever got the letter forwarded learns no address
+    sender_name: str
+    sender_email: str
+    subscribed: bool
+    left_by_this: bool  # by this very letter: may be taken back
+    since: datetime | None  # when the address came to the sender
+    sent_at: datetime | None
+    locale: str
+    erased: bool = False
+
+
+def reader_of(session: Session, token: str) -> Reader:
+    """Who holds this token, for the page. Changes nothing. Raises ``NotFound``."""
+    return describe(find(session, token))
+
+
+def describe(found: Found) -> Reader:
+    subscriber, sender = found.subscriber, found.sender
+    return Reader(
+        address=masked(subscriber.email) if subscriber else "",
+        sender_name=sender.from_name if sender else "",
+        sender_email=sender.from_email if sender else "",
+        subscribed=subscriber is not None and subscriber.status in GETS_LETTERS,
+        left_by_this=_left_by_this(found),
+        since=subscriber.created_at if subscriber else None,
+        sent_at=found.delivery.settled_at,
+        locale=found.campaign.locale,
+        erased=subscriber is None,
+    )
+
+
+def unsubscribe_by_token(session: Session, token: str, *, now: datetime) -> Reader:
+    """The reader gets no more letters of this account. Again changes nothing. Raises ``NotFound``."""
+    found = find(session, token, lock=True)
+    subscriber, delivery = found.subscriber, found.delivery
+    prove(session, delivery, now)
+    if subscriber and status.unsubscribe(session, subscriber, reason=REASON, now=now):
+        with counted(session, delivery):
+            delivery.unsubscribed_at = now
+        _note(session, found, EventKind.unsubscribe, now)
+    return describe(found)
+
+
+def resubscribe_by_token(session: Session, token: str, *, now: datetime) -> Reader:
+    """Takes back what this very letter did. Raises ``NotFound``, and ``Conflict`` for any other leaving."""
+    found = find(session, token, lock=True)
+    subscriber, delivery = found.subscriber, found.delivery
+    if subscriber and subscriber.status == SubscriberStatus.active:
+        return describe(found)
+    if subscriber is None or not _left_by_this(found):
+        raise Conflict(_("This letter is not what you unsubscribed by, so it cannot take that back."))
+    if status.resubscribe(session, subscriber, now=now):
+        with counted(session, delivery):
+            delivery.unsubscribed_at = None
+        _note(session, found, EventKind.resubscribe, now)
+    return describe(found)
+
+
+def masked(email: str) -> str:
+    """An address its owner recognises, and nobody else."""
+    local, _at, domain = email.rpartition("@")
+    return f"{local[:1]}•••@{domain}"
+
+
+def _left_by_this(found: Found) -> bool:
+    left = found.subscriber is not None and found.subscriber.status == SubscriberStatus.unsubscribed
+    return left and found.delivery.unsubscribed_at is not None
+
+
+def _note(session: Session, found: Found, kind: EventKind, now: datetime) -> None:
+    delivery = found.delivery
+    noted = session.scalar(
+        select(func.count()).where(
+            Event.delivery_id == delivery.id,
+            Event.kind.in_([EventKind.unsubscribe, EventKind.resubscribe]),
+        )
+    )
+    if (noted or 0) < MOST_CHANGES:
+        session.add(
+            Event(
+                campaign_id=delivery.campaign_id,
+                delivery_id=delivery.id,
+                kind=kind,
+                source=Source.person,
+                letter_id=delivery.letter_id,
+                at=now,
+            )
+        )
+        session.flush()

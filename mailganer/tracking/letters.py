@@ -1,0 +1,115 @@
+"""A letter that was sent, found again by the token its reader holds."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from .. import letters
+from ..audience.fields import subscriber_values
+from ..campaigns.values import Shared, list_names_of, values_for
+from ..errors import LetterError, NotFound, _
+from ..models import Campaign, Delivery, LetterVersion, Sender, Subscriber, token_bytes, token_text
+
+UNKNOWN = _("This address is not complete, or it is not one of ours.")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A delivery with what is around it. ``subscriber`` is None when the person was erased."""
+
+    delivery: Delivery
+    campaign: Campaign
+    subscriber: Subscriber | None
+    sender: Sender | None
+
+
+def urls_for(public_url: str, token: bytes) -> letters.Urls:
+    """Where a letter's own links point, for the reader who has this token."""
+    base, text = public_url.rstrip("/"), token_text(token)
+    return letters.Urls(
+        unsubscribe=f"{base}/u/{text}",
+        browser=f"{base}/v/{text}",
+        open=f"{base}/o/{text}.gif",
+        click=f"{base}/c/{text}",
+    )
+
+
+def find(session: Session, token: str, *, lock: bool = False) -> Found:
+    """The delivery behind the 22 characters of an address. Raises ``NotFound``."""
+    raw = token_bytes(token)
+    query = (
+        select(Delivery, Campaign, Subscriber)
+        .join(Campaign, Campaign.id == Delivery.campaign_id)
+        .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
+        .where(Delivery.token == raw)
+    )
+    if lock:  # numbers are counted up from what stands there; the lane may be about to settle this very row
+        query = query.with_for_update(of=Delivery).execution_options(populate_existing=True)
+    row = session.execute(query).first() if raw else None
+    if row is None:
+        raise NotFound(UNKNOWN)
+    delivery, campaign, subscriber = row
+    return Found(delivery, campaign, subscriber, _sender(session, delivery, campaign))
+
+
+def letter_for(session: Session, found: Found, public_url: str) -> letters.Rendered:
+    """The letter as this reader got it. Raises ``NotFound`` where there is nothing to show."""
+    letter, values = _letter(session, found), reader_values(session, found)
+    try:
+        return letters.safe_render(
+            letter,
+            values,
+            urls=urls_for(public_url, found.delivery.token),
+            locale=found.campaign.locale,
+            postal_address=found.campaign.account.postal_address,
+        )
+    except LetterError as error:
+        raise NotFound(_("This letter cannot be shown here.")) from error
+
+
+def link_target(session: Session, found: Found, number: int) -> str:
+    """Where link ``number`` of this reader's letter leads: http or https, or else ``NotFound``."""
+    letter = _letter(session, found)
+    if not 1 <= number <= len(letter.links):
+        raise NotFound(UNKNOWN)
+    try:
+        return letters.render_link(letter, number, reader_values(session, found))
+    except LetterError as error:
+        raise NotFound(_("This link leads nowhere.")) from error
+
+
+def reader_values(session: Session, found: Found) -> dict[str, object]:
+    """The values of this reader, by the same function that made them when the letter was sent."""
+    delivery, campaign, sender = found.delivery, found.campaign, found.sender
+    person = delivery.subscriber_id
+    shared = Shared.of(
+        campaign_name=campaign.name,
+        sender_name=sender.from_name if sender else "",
+        sender_email=sender.from_email if sender else "",
+        list_names=[each.name for each in campaign.lists],
+        timezone=campaign.account.timezone,
+        now=delivery.settled_at or delivery.dated_at,
+    )
+    own = subscriber_values(found.subscriber) if found.subscriber else {}
+    names = list_names_of(session, [each.id for each in campaign.lists], [person]) if person else {}
+    return values_for(own, shared, names.get(person) if person else None)
+
+
+def _sender(session: Session, delivery: Delivery, campaign: Campaign) -> Sender | None:
+    if delivery.sender_id is not None:
+        return session.get(Sender, delivery.sender_id)
+    return campaign.senders[0] if campaign.senders else None
+
+
+def _version(session: Session, found: Found) -> LetterVersion:
+    """The version this reader got; before the lane wrote that down, the one that goes out."""
+    letter_id = found.delivery.letter_id or found.campaign.letter_id
+    version = session.get(LetterVersion, letter_id) if letter_id else None
+    if version is None:
+        raise NotFound(_("This letter cannot be shown here."))
+    return version
+
+
+def _letter(session: Session, found: Found) -> letters.Letter:
+    return letters.Letter.from_json(_version(session, found).compiled)

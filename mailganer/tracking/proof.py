@@ -1,0 +1,64 @@
+"""Whoever shows a letter's token has the letter: it was sent, whatever became of the connection.
+
+The ledger's counts live with its rows, so both change in one transaction here too.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from ..models import LARGEST_CAMPAIGN, Batch, Delivery, DeliveryStatus
+
+
+def prove_sent(session: Session, delivery_id: int, now: datetime) -> bool:
+    """``in_doubt`` becomes ``sent``. False when there was nothing to prove.
+
+    ``settled_at`` stays: the letter left when its connection died, not when it was read.
+    """
+    return _prove(session, [delivery_id], now) == 1
+
+
+def prove_seen(session: Session, first_id: int, last_id: int, now: datetime) -> int:
+    """Proves the doubtful letters of a range of the ledger that were opened, clicked or answered before
+    anybody knew that they were in doubt: a reader may be quicker than a sweep. Answers how many."""
+    seen = select(Delivery.id).where(
+        Delivery.id.between(first_id, last_id),
+        Delivery.status == DeliveryStatus.in_doubt,
+        or_(
+            Delivery.opens > 0,
+            Delivery.machine_opens > 0,
+            Delivery.clicks > 0,
+            Delivery.machine_clicks > 0,
+            Delivery.unsubscribed_at.is_not(None),
+        ),
+    )
+    return _prove(session, list(session.scalars(seen)), now)
+
+
+def _prove(session: Session, ids: list[int], now: datetime) -> int:
+    if not ids:
+        return 0
+    proven = session.scalars(
+        update(Delivery)
+        .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.in_doubt)
+        .values(status=DeliveryStatus.sent, reason=None, settled_at=func.coalesce(Delivery.settled_at, now))
+        .returning(Delivery.id),
+        execution_options={"synchronize_session": False},
+    ).all()
+    for delivery_id in proven:
+        _move_count(session, delivery_id)
+    return len(proven)
+
+
+def _move_count(session: Session, delivery_id: int) -> None:
+    session.execute(
+        update(Batch)
+        .where(
+            Batch.campaign_id == delivery_id // LARGEST_CAMPAIGN,
+            Batch.first_id <= delivery_id,
+            Batch.last_id >= delivery_id,
+        )
+        .values(in_doubt=Batch.in_doubt - 1, sent=Batch.sent + 1),
+        execution_options={"synchronize_session": False},
+    )

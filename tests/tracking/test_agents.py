@@ -1,0 +1,62 @@
+import pytest
+
+from mailganer.models import Source
+from mailganer.tracking.agents import kept, who
+
+PEOPLE = (
+    # Gmail fetches through its proxy when the person looks.
+    "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
+    "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html",
+    "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Thunderbird/128.0",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko) Mobile/15E148",
+    "Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 10.0; Microsoft Outlook 16.0.17328; ms-office)",
+    "Microsoft Office/16.0 (Windows NT 10.0; Microsoft Outlook 16.0.17328; Pro)",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/126.0.0.0 Safari/537.36",
+    # A real browser of that age, not the prefetcher.
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/42.0.2311.135 "
+    "Safari/537.36 Edge/12.246",
+)
+POSSIBLE = (
+    "Mozilla/5.0",  # Apple's privacy proxy
+    "",
+    "python-requests/2.32",
+    "curl/8.9",
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "HeadlessChrome/126.0.0.0 Safari/537.36",
+)
+MACHINES = (
+    # Gmail fetches this as soon as a letter arrives.
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/42.0.2311.135 "
+    "Safari/537.36 Edge/12.246 Mozilla/5.0",
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
+    "Mozilla/5.0 (Windows NT 6.1) BingPreview/1.0b",
+    "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
+    "TelegramBot (like TwitterBot)",
+    "WhatsApp/2.23.20.0",
+    "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+    "Mozilla/5.0 (compatible; Mail.RU_Bot/2.0)",
+    "BarracudaCentral/1.0",
+    "Mozilla/5.0 (compatible; Proofpoint URL Defense)",
+)
+
+
+@pytest.mark.parametrize("agent", PEOPLE)
+def test_a_mail_program_or_a_proxy_that_fetches_when_one_looks_is_a_person(agent):
+    assert who(agent) is Source.person
+
+
+@pytest.mark.parametrize("agent", POSSIBLE)
+def test_what_hides_who_it_stands_for_is_possibly_a_person(agent):
+    assert who(agent) is Source.possible
+
+
+@pytest.mark.parametrize("agent", MACHINES)
+def test_prefetchers_scanners_and_previews_are_machines(agent):
+    assert who(agent) is Source.machine
+
+
+def test_an_agent_is_kept_short_and_without_characters_that_do_something():
+    assert kept("a\r\nb\x00\x1b[31m" + "x" * 500) == ("ab[31m" + "x" * 500)[:200]
