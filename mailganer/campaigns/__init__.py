@@ -1,0 +1,41 @@
+"""What is planned: draft, check, preview, test, schedule, forecast. Everything before the first letter."""
+
+from .check import Check, Problem, Severity, check
+from .drafts import create_draft, delete_draft, duplicate, owned_campaign, update_draft
+from .moves import cancel, pause, resume, schedule, unschedule
+from .overview import count_by_status, list_campaigns
+from .preview import preview
+from .prospects import forecast
+from .trial import prepare_test, send_test
+from .values import Shared, Values, list_names_of, values_for
+from .variables import VariableUse
+from .versions import freeze
+
+__all__ = [
+    "Check",
+    "Problem",
+    "Severity",
+    "Shared",
+    "Values",
+    "VariableUse",
+    "cancel",
+    "check",
+    "count_by_status",
+    "create_draft",
+    "delete_draft",
+    "duplicate",
+    "forecast",
+    "freeze",
+    "list_campaigns",
+    "list_names_of",
+    "owned_campaign",
+    "pause",
+    "prepare_test",
+    "preview",
+    "resume",
+    "schedule",
+    "send_test",
+    "unschedule",
+    "update_draft",
+    "values_for",
+]

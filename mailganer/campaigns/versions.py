@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from .. import letters
 from ..models import Campaign, LetterVersion
+from .values import variables
 
 
 def source_of(campaign: Campaign) -> letters.Source:
@@ -19,7 +20,12 @@ def source_of(campaign: Campaign) -> letters.Source:
 
 def compile_of(campaign: Campaign) -> letters.Letter:
     """The campaign's letter as it stands now. Raises ``LetterError`` with part and line."""
-    return letters.compile_letter(source_of(campaign), campaign_variables=campaign.variables)
+    own = variables(campaign.variables)
+    return letters.compile_letter(
+        source_of(campaign),
+        campaign_variables={each.name: each.value for each in own},
+        overriding=[each.name for each in own if each.override],
+    )
 
 
 def freeze(session: Session, campaign: Campaign, now: datetime) -> LetterVersion:

@@ -1,0 +1,122 @@
+"""What a finished letter looks like to mail programs: size, links, pictures, words.
+
+Looks at a rendered letter, as one reader gets it; never at templates.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from urllib.parse import urlsplit
+
+CLIPPED = 102 * 1024  # bytes; Gmail shows no more of a letter's HTML and folds the rest away
+# Readers see about this much of a subject on a phone; nobody is harmed by more.
+LONG_SUBJECT = 78
+# Below this a letter with pictures says nothing to who does not load them, and little to spam filters.
+FEW_LETTERS = 80
+REMOVED = frozenset({"script", "iframe", "object", "embed", "form", "video", "audio"})
+LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 - looked for, not listened on
+EXAMPLES = ("example.com", "example.org", "example.net")
+SILENT = frozenset({"style", "script", "title", "head"})
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found in one rendered letter."""
+
+    size: int  # bytes of HTML
+    letters: int  # characters a reader can read without pictures
+    pictures: int
+    pictures_without_alt: int
+    embedded_pictures: int  # data: addresses, which Gmail and Outlook leave out
+    plain_links: tuple[str, ...]  # http:// without TLS
+    local_links: tuple[str, ...]
+    example_links: tuple[str, ...]  # left over from a ready-made letter
+    dead_links: int  # <a> that leads nowhere
+    links: int
+    removed: tuple[str, ...]  # elements mail programs take out
+    subject: int  # characters
+
+    @property
+    def clipped(self) -> bool:
+        return self.size > CLIPPED
+
+    @property
+    def only_pictures(self) -> bool:
+        return self.pictures > 0 and self.letters < FEW_LETTERS
+
+
+def look_at(html: str, subject: str, ours: str) -> Look:
+    """``ours`` is the installation's own address: links that lead there are not the writer's business."""
+    reader = _Reader()
+    reader.feed(html)
+    reader.close()
+    links = tuple(dict.fromkeys(link for link in reader.links if not link.startswith(ours)))
+    web = [link for link in links if link.lower().startswith(("http://", "https://"))]
+    return Look(
+        size=len(html.encode()),
+        letters=reader.letters,
+        pictures=len(reader.pictures),
+        pictures_without_alt=reader.without_alt,
+        embedded_pictures=sum(source.startswith("data:") for source in reader.pictures),
+        plain_links=tuple(
+            link for link in web if link.lower().startswith("http://") and not _at(link, LOCAL)
+        ),
+        local_links=tuple(link for link in web if _at(link, LOCAL)),
+        example_links=tuple(link for link in web if _at(link, EXAMPLES)),
+        dead_links=reader.dead,
+        links=len(web),
+        removed=tuple(sorted(reader.removed)),
+        subject=len(subject),
+    )
+
+
+def _at(link: str, hosts: Iterable[str]) -> bool:
+    try:
+        name = urlsplit(link).hostname or ""
+    except ValueError:  # an address nobody can follow; letters says so elsewhere
+        return False
+    return any(name == host or name.endswith("." + host) for host in hosts)
+
+
+@dataclass
+class _Reader(HTMLParser):
+    links: list[str] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    removed: set[str] = field(default_factory=set)
+    without_alt: int = 0
+    dead: int = 0
+    letters: int = 0
+    silent: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag in SILENT:
+            self.silent += 1
+        if tag in REMOVED:
+            self.removed.add(tag)
+        if tag == "a" and "href" in values:
+            self._link((values["href"] or "").strip())
+        if tag == "img" and not _pixel(values):
+            self.pictures.append((values.get("src") or "").strip())
+            self.without_alt += "alt" not in values
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in SILENT and self.silent:
+            self.silent -= 1
+
+    def handle_data(self, data: str) -> None:
+        if not self.silent:
+            self.letters += len("".join(data.split()))
+
+    def _link(self, href: str) -> None:
+        if href in ("", "#"):
+            self.dead += 1
+        else:
+            self.links.append(href)
+
+
+def _pixel(values: dict[str, str | None]) -> bool:
+    return values.get("width") in ("0", "1") and values.get("height") in ("0", "1")

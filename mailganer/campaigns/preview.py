@@ -1,0 +1,112 @@
+"""A letter as one of its readers would get it, before anybody does."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Select, case, func, literal
+from sqlalchemy.orm import Session
+
+from .. import letters
+from ..audience.fields import subscriber_values
+from ..audience.recipients import recipients
+from ..errors import LetterError
+from ..models import Campaign, Subscriber
+from .values import STANDARD, Shared, list_names_of, values_for
+from .variables import filled, is_field, text_of
+from .versions import compile_of, source_of
+
+
+def preview(
+    session: Session,
+    campaign: Campaign,
+    subscriber: Subscriber | None,
+    *,
+    now: datetime,
+    letter: letters.Letter | None = None,
+) -> letters.Rendered:
+    """The letter for ``subscriber``, or for somebody of whom nothing is known. Raises ``LetterError``.
+
+    Its own links (unsubscribe, browser, pixel) lead nowhere; the others lead where they will.
+    """
+    return letters.safe_render(
+        letter or compile_of(campaign),
+        reader_values(session, campaign, subscriber, now=now),
+        locale=campaign.locale,
+        postal_address=campaign.account.postal_address,
+    )
+
+
+def reader_values(
+    session: Session, campaign: Campaign, subscriber: Subscriber | None, *, now: datetime
+) -> dict[str, object]:
+    """What the letter may say about ``subscriber``: the same values its delivery will have."""
+    person = subscriber_values(subscriber) if subscriber else dict.fromkeys(STANDARD, "")
+    names = (
+        list_names_of(session, [each.id for each in campaign.lists], [subscriber.id]) if subscriber else {}
+    )
+    return values_for(person, shared_of(campaign, now), names.get(subscriber.id) if subscriber else None)
+
+
+def shared_of(campaign: Campaign, now: datetime) -> Shared:
+    """What a campaign's readers share, as far as its first sender goes."""
+    sender = next((each for each in campaign.senders if each.deleted_at is None), None)
+    return Shared.of(
+        campaign_name=campaign.name,
+        sender_name=(sender.from_name or sender.name) if sender else "",
+        sender_email=sender.from_email if sender else "",
+        list_names=[each.name for each in campaign.lists],
+        timezone=campaign.account.timezone,
+        now=now,
+    )
+
+
+def sample_reader(session: Session, campaign: Campaign, after: int = 0) -> Subscriber | None:
+    """The first recipient with an id above ``after``; the very first again behind the last."""
+    ids = _recipient_ids(campaign)
+    found = session.scalar(ids.where(Subscriber.id > after).limit(1))
+    if found is None and after:
+        found = session.scalar(ids.limit(1))
+    return session.get(Subscriber, found) if found is not None else None
+
+
+def previous_reader(session: Session, campaign: Campaign, before: int) -> Subscriber | None:
+    """The recipient before this id; the very last one before the first."""
+    ids = _recipient_ids(campaign).order_by(None).order_by(Subscriber.id.desc())
+    found = session.scalar(ids.where(Subscriber.id < before).limit(1)) or session.scalar(ids.limit(1))
+    return session.get(Subscriber, found) if found is not None else None
+
+
+def hardest_reader(session: Session, campaign: Campaign) -> Subscriber | None:
+    """The recipient who tries the letter most: most of its variables empty, then the longest values."""
+    names = _fields_used(campaign)
+    if not names:
+        return sample_reader(session, campaign)
+    gaps: ColumnElement[int] = literal(0)
+    lengths: ColumnElement[int] = literal(0)
+    for name in names:
+        gaps = gaps + case((filled(name), 0), else_=1)
+        if name != "birthday":
+            lengths = lengths + func.coalesce(func.length(text_of(name)), 0)
+    found = session.scalar(
+        _recipient_ids(campaign).order_by(None).order_by(gaps.desc(), lengths.desc(), Subscriber.id).limit(1)
+    )
+    return session.get(Subscriber, found) if found is not None else None
+
+
+def reader_of(session: Session, campaign: Campaign, subscriber_id: int) -> Subscriber | None:
+    """A person of the account, on the chosen lists or not: one may look at the letter as anybody."""
+    subscriber = session.get(Subscriber, subscriber_id)
+    return subscriber if subscriber and subscriber.account_id == campaign.account_id else None
+
+
+def _recipient_ids(campaign: Campaign) -> Select[tuple[int]]:
+    list_ids = [each.id for each in campaign.lists]
+    return recipients(campaign.account_id, list_ids).with_only_columns(Subscriber.id)
+
+
+def _fields_used(campaign: Campaign) -> Sequence[str]:
+    try:
+        names = letters.variables_of(source_of(campaign))
+    except LetterError:
+        return ()
+    return sorted(name for name in names if is_field(name))

@@ -1,0 +1,59 @@
+"""The forecast of a campaign of this database: what its senders and its account have used and may use."""
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from ..accounts import day_limit
+from ..backends import Registry
+from ..billing import plan_of
+from ..models import Account, Campaign, Sender, SenderStatus
+from ..settings import Settings
+from .allowance import account_minutes, sender_minutes
+from .forecast import MINUTE, Counter, Forecast, Lane, play
+
+# What one connection manages where nobody names a pace: a round trip or two to a mail provider and its
+# own work on a letter. Said as "about"; real sending may be faster.
+LETTERS_A_SECOND = 5.0
+
+
+def forecast(
+    session: Session,
+    campaign: Campaign,
+    letters: int,
+    *,
+    settings: Settings,
+    registry: Registry,
+    now: datetime,
+    send_at: datetime | None = None,
+) -> Forecast:
+    """When ``letters`` letters of this campaign will have left, if they may from ``send_at`` (or now) on."""
+    account: Account = campaign.account
+    usable = [sender for sender in campaign.senders if usable_sender(sender)]
+    lanes = [_lane(session, sender, registry, now) for sender in usable]
+    plan = Counter.of(plan_of(account, settings, now).per_day, account_minutes(session, account.id, now))
+    return play(letters, max(send_at or now, now), lanes, plan, account.timezone)
+
+
+def usable_sender(sender: Sender) -> bool:
+    """Whether letters will leave through it without anybody doing something first."""
+    return sender.deleted_at is None and sender.status is not SenderStatus.failing
+
+
+def pace(sender: Sender, registry: Registry) -> float:
+    """Letters a second this sender is expected to manage."""
+    limits = registry.get(sender.backend).limits if sender.backend in registry.names else None
+    known = sender.per_second or (limits.per_second if limits else None)
+    if known:
+        return known
+    return LETTERS_A_SECOND * (sender.max_connections or (limits.max_connections if limits else 1))
+
+
+def _lane(session: Session, sender: Sender, registry: Registry, now: datetime) -> Lane:
+    asleep = sender.sleeps_until if sender.status is SenderStatus.sleeping else None
+    return Lane(
+        name=sender.from_email,
+        counter=Counter.of(day_limit(sender, registry), sender_minutes(session, sender.id, now)),
+        per_minute=max(1, round(pace(sender, registry) * MINUTE)),
+        awake_from=-(-int(asleep.timestamp()) // MINUTE) if asleep and asleep > now else None,
+    )

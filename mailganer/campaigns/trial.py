@@ -1,0 +1,183 @@
+"""A test letter: one's own campaign in one's own inbox, through the real sender, before anybody gets it."""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import insert, update
+from sqlalchemy.orm import Session
+
+from .. import letters
+from ..accounts import day_limit, sender_backend
+from ..audience.addresses import AddressError, parse_address
+from ..backends import Backend, Message, Receipt, Registry
+from ..billing import plan_of
+from ..errors import Conflict, InputError, LimitReached, _
+from ..models import Campaign, Sender, SenderStatus, Subscriber, Usage
+from ..settings import Settings
+from ..vault import Vault
+from .allowance import Allowance, account_allowance, minute_of, sender_allowance
+from .preview import reader_values
+from .versions import compile_of
+
+MOST_ADDRESSES = 10  # a test goes to oneself and a few colleagues; more is a campaign
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Test letters, printed and counted, on their way. Needs no database any more."""
+
+    backend: Backend
+    messages: tuple[Message, ...]
+
+    def send(self) -> tuple[Receipt, ...]:
+        """One receipt per address reached by the conversation. Raises ``BackendError`` when there is none."""
+        with self.backend.connect() as connection:
+            return tuple(connection.send_many(self.messages))
+
+
+def prepare_test(
+    session: Session,
+    campaign: Campaign,
+    to: Iterable[str],
+    *,
+    settings: Settings,
+    registry: Registry,
+    vault: Vault,
+    now: datetime,
+    reader: Subscriber | None = None,
+) -> Trial:
+    """Prints the letter as ``reader`` would get it for each address of ``to``, and takes them from the quota.
+
+    Commit before ``Trial.send``: a mail server may take half a minute. Raises ``InputError``, ``Conflict``
+    without a sender, ``LetterError``, ``LimitReached``.
+    """
+    addresses = _addresses(to)
+    sender = _sender(campaign, now)
+    letter = compile_of(campaign)
+    _take(session, campaign, sender, len(addresses), settings, registry, now)
+    press = letters.Press(letter, _envelope(campaign, sender, settings))
+    values = reader_values(session, campaign, reader, now=now)
+    messages = tuple(
+        Message(
+            id=address,
+            sender=sender.from_email,
+            recipient=address,
+            content=press.print(_copy(address, values, settings, now)),
+        )
+        for address in addresses
+    )
+    return Trial(sender_backend(sender, registry, vault), messages)
+
+
+def send_test(
+    session: Session,
+    campaign: Campaign,
+    to: Iterable[str],
+    *,
+    settings: Settings,
+    registry: Registry,
+    vault: Vault,
+    now: datetime,
+    reader: Subscriber | None = None,
+) -> tuple[Receipt, ...]:
+    """``prepare_test`` and ``send`` in one go, for callers whose transaction may wait that long."""
+    trial = prepare_test(
+        session, campaign, to, settings=settings, registry=registry, vault=vault, now=now, reader=reader
+    )
+    return trial.send()
+
+
+def _addresses(to: Iterable[str]) -> Sequence[str]:
+    found = {}
+    for text in to:
+        try:
+            address = parse_address(text)
+        except AddressError as error:
+            raise InputError({"to": next(iter(error.fields.values()))}) from None
+        found[address.key] = address.email
+    if not found:
+        raise InputError({"to": _("Say where the test letter should go.")})
+    if len(found) > MOST_ADDRESSES:
+        raise InputError({"to": _("A test letter goes to ten addresses at most.")})
+    return tuple(found.values())
+
+
+def _sender(campaign: Campaign, now: datetime) -> Sender:
+    senders = [sender for sender in campaign.senders if sender.deleted_at is None]
+    if not senders:
+        raise Conflict(_("Choose a sender first: there is nowhere to send from."))
+    sender = next((each for each in senders if each.status is SenderStatus.ready), senders[0])
+    if sender.status is SenderStatus.sleeping and sender.sleeps_until and sender.sleeps_until > now:
+        raise LimitReached(
+            _("${address} is resting and goes on by itself.", mapping={"address": sender.from_email}),
+            counter="sender",
+            frees_at=sender.sleeps_until,
+        )
+    return sender
+
+
+def _take(
+    session: Session,
+    campaign: Campaign,
+    sender: Sender,
+    number: int,
+    settings: Settings,
+    registry: Registry,
+    now: datetime,
+) -> None:
+    """Counts the letters like any others: mail providers do."""
+    session.refresh(sender, with_for_update=True)
+    own = sender_allowance(session, sender.id, day_limit(sender, registry), now)
+    plan = account_allowance(
+        session, campaign.account_id, plan_of(campaign.account, settings, now).per_day, now
+    )
+    _require(
+        own,
+        number,
+        "sender",
+        _("${address} has sent all it may in 24 hours.", mapping={"address": sender.from_email}),
+    )
+    _require(plan, number, "per_day", _("Your plan lets no more letters leave in these 24 hours."))
+    minute = minute_of(now)
+    found = session.execute(
+        update(Usage)
+        .where(Usage.sender_id == sender.id, Usage.minute == minute)
+        .values(letters=Usage.letters + number)
+        .returning(Usage.letters)
+    ).first()
+    if found is None:
+        row = {"sender_id": sender.id, "minute": minute, "account_id": campaign.account_id, "letters": number}
+        session.execute(insert(Usage).values(row))
+
+
+def _require(allowance: Allowance, number: int, counter: str, message: str) -> None:
+    if allowance.remaining is not None and allowance.remaining < number:
+        raise LimitReached(message, counter=counter, frees_at=allowance.frees_at)
+
+
+def _envelope(campaign: Campaign, sender: Sender, settings: Settings) -> letters.Envelope:
+    return letters.Envelope(
+        from_name=sender.from_name,
+        from_email=sender.from_email,
+        list_id=f"test.{campaign.account_id}.{settings.host}",
+        list_name=campaign.lists[0].name if campaign.lists else "",
+        locale=campaign.locale,
+        # Nobody is counted in a test: its links lead straight to where they were written to lead.
+        track_opens=False,
+        track_clicks=False,
+        postal_address=campaign.account.postal_address,
+    )
+
+
+def _copy(address: str, values: dict[str, object], settings: Settings, now: datetime) -> letters.Copy:
+    nowhere = f"{settings.public_url}/u/test"  # a page that says this link belongs to nobody
+    return letters.Copy(
+        email=address,
+        name="",
+        values=values,
+        urls=letters.Urls(unsubscribe=nowhere, browser=nowhere, open="", click=""),
+        message_id=f"<test.{secrets.token_hex(12)}@{settings.host}>",
+        date=now,
+    )

@@ -1,0 +1,119 @@
+"""The variables a letter uses: where each comes from, and for how many readers it is empty."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, func
+from sqlalchemy.orm import Session
+
+from ..audience.fields import filled_counts, known_fields
+from ..models import Campaign, Subscriber
+from .values import BUILTIN, STANDARD, Variable, variables
+
+DOTTED = frozenset({"campaign.name", "list.name", "sender.name", "sender.email"})
+
+
+class Origin(StrEnum):
+    """Who fills a variable."""
+
+    reader = "reader"  # a field of the subscriber
+    campaign = "campaign"  # the campaign's own value, for everybody
+    gap = "gap"  # the subscriber's field, and the campaign's value where that is empty
+    mailganer = "mailganer"  # we
+    nobody = "nobody"  # no field and no value of this name exists
+
+
+@dataclass(frozen=True)
+class VariableUse:
+    """One variable of a letter, counted over the people it goes to."""
+
+    name: str
+    filled: int
+    empty: int
+    known: bool
+    origin: Origin = Origin.reader
+    guarded: bool = False  # the letter itself says what stands there when it is empty
+
+    @property
+    def bare(self) -> bool:
+        """Whether somebody would see a gap."""
+        return self.empty > 0 and not self.guarded
+
+
+def variable_uses(
+    session: Session,
+    campaign: Campaign,
+    names: Iterable[str],
+    audience: int,
+) -> tuple[VariableUse, ...]:
+    """How each of ``names`` is filled for the ``audience`` people of the campaign's lists, by name."""
+    own = {each.name: each for each in variables(campaign.variables)}
+    wanted = sorted(set(names))
+    fields = [name for name in wanted if is_field(name) and not (name in own and own[name].override)]
+    counted = filled_counts(session, campaign.account_id, [each.id for each in campaign.lists], fields)
+    guarded = guarded_names(campaign)
+    known = {each.name for each in known_fields(session, campaign.account_id)} | set(STANDARD)
+    return tuple(
+        _use(name, own.get(name), counted.get(name, 0), audience, name in known, name in guarded)
+        for name in wanted
+    )
+
+
+def is_field(name: str) -> bool:
+    """Whether a subscriber could have this name; not what Mailganer fills itself."""
+    return "." not in name and name not in BUILTIN
+
+
+def filled(name: str) -> ColumnElement[bool]:
+    """Whether a subscriber's field of this name has something in it."""
+    if name == "birthday":
+        return Subscriber.birthday.is_not(None)
+    column = text_of(name)
+    return column.is_not(None) & (func.trim(column) != "")
+
+
+def text_of(name: str) -> ColumnElement[str]:
+    """A subscriber's field of this name as text."""
+    if name in STANDARD:
+        return getattr(Subscriber, name)
+    return Subscriber.fields[name].as_string()
+
+
+def _use(
+    name: str, own: Variable | None, filled: int, audience: int, is_field: bool, guarded: bool
+) -> VariableUse:
+    if name.split(".")[0] in BUILTIN:
+        known = name in DOTTED if "." in name else name in BUILTIN
+        origin = Origin.mailganer if known else Origin.nobody
+        return VariableUse(name, audience if known else 0, 0 if known else audience, known, origin, guarded)
+    if own is not None and own.value.strip():
+        origin = Origin.campaign if own.override or not filled else Origin.gap
+        return VariableUse(name, audience, 0, True, origin, guarded)
+    if own is not None and own.override:
+        return VariableUse(name, 0, audience, True, Origin.campaign, guarded)
+    known = is_field or own is not None or filled > 0
+    origin = Origin.reader if known else Origin.nobody
+    return VariableUse(name, filled, audience - filled, known, origin, guarded)
+
+
+# What a person writes so that an empty variable leaves no gap. Text is looked at, nothing is run.
+_PRINTED = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
+_ASKED = re.compile(r"\{%-?\s*(?:el)?if\b(.*?)-?%\}", re.DOTALL)
+_DEFAULTED = re.compile(r"\b([^\W\d]\w*)\s*(?:\|\s*\w+\s*)*?(?:\|\s*(?:default|d)\b|\bor\b)")
+_ASKED_INLINE = re.compile(r"\bif\s+(?:not\s+)?([^\W\d]\w*)")
+_NAME = re.compile(r"(?<![\w.\"'])([^\W\d]\w*)")
+
+
+def guarded_names(campaign: Campaign) -> frozenset[str]:
+    """Variables that never leave a gap: each time they are printed with a default, or asked about before."""
+    texts = (campaign.subject, campaign.preheader, campaign.html, campaign.text)
+    asked, printed_bare, defaulted = set[str](), set[str](), set[str]()
+    for text in texts:
+        asked |= {name for condition in _ASKED.findall(text) for name in _NAME.findall(condition)}
+        for expression in _PRINTED.findall(text):
+            safe = set(_DEFAULTED.findall(expression)) | set(_ASKED_INLINE.findall(expression))
+            defaulted |= safe
+            printed_bare |= set(_NAME.findall(expression)) - safe
+    return frozenset(asked | (defaulted - printed_bare))
