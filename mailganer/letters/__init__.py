@@ -1,7 +1,7 @@
 """What is written: text in, bytes out. No database, no request, no network.
 
-``compile_letter`` turns what a person wrote into a frozen ``Letter``; a ``Press`` prints it for one reader after
-another. Templates are strangers' work: they are compiled, and rendered for pages, in a limited process.
+``compile_letter`` turns what a person wrote into a frozen ``Letter``; a ``Press`` prints it for one reader
+after another. Templates are strangers' work: they are compiled, and rendered for pages, in a limited process.
 """
 
 from collections.abc import Collection, Mapping

@@ -2,8 +2,8 @@
 
 One helper per calling process, started when first needed and kept: it has everything imported, an empty
 environment and nothing open but its pipes. For every letter it forks a process of its own, limited in memory,
-CPU time and files, and kills it when its time is up. So a bomb takes only itself with it, nothing stays behind
-for the next letter, and a preview costs a fork instead of a start of Python.
+CPU time and files, and kills it when its time is up. So a bomb takes only itself with it, nothing stays
+behind for the next letter, and a preview costs a fork instead of a start of Python.
 
 This module is both sides. It does not use ``multiprocessing``: a Celery worker's processes may not have
 children of that kind.
@@ -25,7 +25,7 @@ from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from translationstring import TranslationString
 
@@ -49,7 +49,7 @@ class _Helper:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        self.process = subprocess.Popen(  # noqa: S603: our own interpreter and our own text
+        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own text
             [sys.executable, "-I", "-c", _BOOT, str(Path(__file__).parents[1]), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -59,19 +59,19 @@ class _Helper:
             close_fds=True,
             start_new_session=True,  # Ctrl-C in a terminal is for the caller, who then closes the pipe
         )
+        self.questions = cast(IO[bytes], self.process.stdin)
+        self.answers = cast(IO[bytes], self.process.stdout)
 
     def ask(self, question: bytes) -> bytes:
         """Raises ``OSError`` or ``EOFError`` when the helper is gone."""
-        assert self.process.stdin and self.process.stdout  # noqa: S101: both are pipes
-        self.process.stdin.write(_LENGTH.pack(len(question)) + question)
-        self.process.stdin.flush()
-        return _read_frame(self.process.stdout)
+        self.questions.write(_LENGTH.pack(len(question)) + question)
+        self.questions.flush()
+        return _read_frame(self.answers)
 
     def close(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
+        for pipe in (self.questions, self.answers):
             with suppress(OSError):
-                if pipe:
-                    pipe.close()
+                pipe.close()
         if self.owner == os.getpid():
             # It ends by itself when its pipe is closed; a stuck one is not waited for.
             try:
@@ -270,7 +270,8 @@ def _in_limits(work: Callable[[], bytes]) -> bytes:
 
 
 def _read_until(pipe: int, deadline: float) -> bytes | None:
-    pieces, size = [], 0
+    pieces: list[bytes] = []
+    size = 0
     while True:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([pipe], [], [], left)[0]:

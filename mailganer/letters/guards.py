@@ -140,9 +140,7 @@ def join_texts(context: Context, pieces: Iterable[Any], separator: str = "") -> 
     run_of(context).built(size)
     if any(hasattr(piece, "__html__") for piece in (separator, *kept)):
         # A separator that is a plain text is escaped like the rest.
-        return Markup(Markup(separator) if hasattr(separator, "__html__") else Markup.escape(separator)).join(
-            kept
-        )
+        return Markup.escape(separator).join(kept)
     return separator.join(kept)
 
 
@@ -241,19 +239,31 @@ def finalize(context: Context, value: object) -> str:
 
 # --- what may be called on a value
 
+
+def _words(names: str) -> list[str]:
+    return names.split()
+
+
 _TEXT_METHODS = frozenset(
-    ["capitalize", "casefold", "count", "endswith", "find", "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "islower", "isnumeric", "isspace", "istitle", "isupper", "lower", "lstrip", "partition", "removeprefix", "removesuffix", "rfind", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title", "upper"]
+    _words(
+        "capitalize casefold count endswith find isalnum isalpha isascii isdecimal isdigit islower "
+        "isnumeric isspace istitle isupper lower lstrip partition removeprefix removesuffix rfind "
+        "rpartition rsplit rstrip split splitlines startswith strip swapcase title upper "
+    )
 )
 _METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
     (str, _TEXT_METHODS),
-    (datetime, frozenset(["year", "month", "day", "hour", "minute", "second", "weekday", "isoweekday", "isoformat", "date"])),
-    (date, frozenset(["year", "month", "day", "weekday", "isoweekday", "isoformat"])),
-    (dict, frozenset(("get", "items", "keys", "values"))),
-    ((list, tuple), frozenset(("count", "index"))),
+    (datetime, frozenset(_words("year month day hour minute second weekday isoweekday isoformat date"))),
+    (date, frozenset(_words("year month day weekday isoweekday isoformat"))),
+    (dict, frozenset(_words("get items keys values"))),
+    ((list, tuple), frozenset(_words("count index"))),
     (
         LoopContext,
         frozenset(
-            ["index", "index0", "revindex", "revindex0", "first", "last", "length", "depth", "depth0", "previtem", "nextitem", "cycle", "changed"]
+            _words(
+                "index index0 revindex revindex0 first last length depth depth0 previtem nextitem "
+                "cycle changed"
+            )
         ),
     ),
 )
@@ -269,7 +279,7 @@ def attribute(value: Any, name: str) -> Any:
         if isinstance(value, kind):
             if name in allowed:
                 return getattr(value, name)
-            if name == "replace" and kind is str:
+            if name == "replace" and isinstance(value, str):
                 return Replace(value)
             break
     if hasattr(value, name):
@@ -393,7 +403,7 @@ _SPECIFIER = re.compile(r"%(?:%|[-+ #0]*\d{0,2}(?:\.\d{0,2})?[sdifgeEGxX])")
 
 
 def format_text(pattern: Any, *values: Any) -> str:
-    """``"%.2f"|format(price)`` with widths of two digits at most; texts that look like numbers are numbers."""
+    """``"%.2f"|format(price)`` with widths of two digits at most; a text that looks like a number is one."""
     pattern = plain(pattern)
     specifiers = [match[0] for match in _SPECIFIER.finditer(pattern) if match[0] != "%%"]
     if "%" in _SPECIFIER.sub("", pattern) or len(specifiers) != len(values) or len(specifiers) > 50:
@@ -427,7 +437,7 @@ def wordwrap(context: Context, value: Any, width: int = 79, break_long_words: bo
 
 @pass_context
 def date_filter(context: Context, value: Any, pattern: str = "long", locale: str | None = None) -> Any:
-    """``{{ birthday|date("d MMMM") }}``, ``{{ today|date("%d.%m.%Y") }}``, ``{{ today|date("long", "ru") }}``.
+    """``{{ birthday|date("d MMMM") }}``, ``{{ today|date("%d.%m.%Y") }}``, ``{{ today|date("long", "ru") }}``
 
     What is no date is printed as it is: a column may hold "in spring".
     """
@@ -450,13 +460,13 @@ def plural_filter(value: Any, *forms: Any) -> str:
 
 
 _OF_JINJA = (
-    "abs batch capitalize dictsort e escape first float forceescape int items last length count list lower map max "
-    "min reject rejectattr reverse safe select selectattr slice sort string striptags title tojson trim truncate "
-    "unique upper urlencode wordcount"
+    "abs batch capitalize dictsort e escape first float forceescape int items last length count list lower "
+    "map max min reject rejectattr reverse safe select selectattr slice sort string striptags title tojson "
+    "trim truncate unique upper urlencode wordcount"
 )
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    **{name: _counted(builtin.FILTERS[name]) for name in _OF_JINJA.split()},
+    **{name: _counted(builtin.FILTERS[name]) for name in _words(_OF_JINJA)},
     "center": center,
     "d": default,
     "date": date_filter,

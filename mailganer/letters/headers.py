@@ -7,6 +7,7 @@ not used: it decodes encoded words in what it is given, and folds ``List-Unsubsc
 
 import re
 from base64 import b64encode
+from contextlib import suppress
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
@@ -86,10 +87,8 @@ def address(email: str) -> str:
     """An address in ASCII, its domain as A-labels. Raises ``LetterError`` for what is none."""
     if not email.isascii() and email.count("@") == 1:
         local, domain = email.split("@")
-        try:
+        with suppress(UnicodeError):
             email = f"{local}@{domain.encode('idna').decode()}"
-        except UnicodeError:
-            pass
     if not _ADDRESS.fullmatch(email):
         raise LetterError(
             _(
@@ -137,7 +136,7 @@ def date_value(moment: datetime) -> str:
     return format_datetime(moment)
 
 
-def extra(name: str, value: str) -> tuple[str, str]:
+def added(name: str, value: str) -> tuple[str, str]:
     """A header the operator adds. Its name must be one that we do not write ourselves."""
     if not _NAME.fullmatch(name) or name.lower() in OURS:
         raise LetterError(
@@ -147,7 +146,27 @@ def extra(name: str, value: str) -> tuple[str, str]:
 
 
 OURS = frozenset(
-    ["from", "to", "cc", "bcc", "subject", "date", "message-id", "reply-to", "sender", "return-path", "list-unsubscribe", "list-unsubscribe-post", "list-id", "precedence", "mime-version", "content-type", "content-transfer-encoding", "content-disposition", "auto-submitted"]
+    (
+        "from",
+        "to",
+        "cc",
+        "bcc",
+        "subject",
+        "date",
+        "message-id",
+        "reply-to",
+        "sender",
+        "return-path",
+        "list-unsubscribe",
+        "list-unsubscribe-post",
+        "list-id",
+        "precedence",
+        "mime-version",
+        "content-type",
+        "content-transfer-encoding",
+        "content-disposition",
+        "auto-submitted",
+    )
 )
 
 

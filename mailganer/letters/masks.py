@@ -101,7 +101,9 @@ class Masked:
 
 
 def mask(source: str) -> Masked:
-    pieces, codes, at = [], [], 0
+    pieces: list[str] = []
+    codes: list[str] = []
+    at = 0
     for start, end in chunks(source):
         pieces += [source[at:start], f"{OPEN}{len(codes)}{CLOSE}"]
         codes.append(source[start:end])

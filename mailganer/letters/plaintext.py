@@ -12,12 +12,66 @@ from . import markup
 from .masks import MASK, Masked, escape_code
 
 _BLOCKS = frozenset(
-    ["address", "article", "aside", "blockquote", "body", "center", "dd", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "html", "li", "main", "nav", "ol", "p", "pre", "section", "table", "tbody", "tfoot", "thead", "tr", "ul"]
+    (
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "center",
+        "dd",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hr",
+        "html",
+        "li",
+        "main",
+        "nav",
+        "ol",
+        "p",
+        "pre",
+        "section",
+        "table",
+        "tbody",
+        "tfoot",
+        "thead",
+        "tr",
+        "ul",
+    )
 )
-_APART = frozenset(["p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "blockquote", "pre", "table", "hr"])  # an empty line around
+_APART = frozenset(
+    (
+        "p",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "ul",
+        "ol",
+        "blockquote",
+        "pre",
+        "hr",
+    )
+)  # an empty line around
 _SILENT = frozenset(("head", *markup.RAW, "noscript", "template", "svg", "select", "object"))
 _HIDDEN = re.compile(r"display\s*:\s*none|mso-hide\s*:\s*all|visibility\s*:\s*hidden", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\r\n\f]+")
+_RAW = re.compile(r"\{%[-+]?\s*raw\b")
 _NOTHING = re.compile("[\u200b\u200c\u200d\u2060\u034f\u00ad\ufeff]")
 
 
@@ -29,6 +83,7 @@ class _Writer:
         self.lines = 0  # line ends that wait
         self.space = False
         self.written = False
+        self.cells: list[int] = []  # of the table rows we are inside of
 
     def breaks(self, lines: int) -> None:
         self.lines = max(self.lines, lines)
@@ -44,9 +99,7 @@ class _Writer:
         self.written = True
 
     def code(self, text: str) -> None:
-        """Template code that prints nothing: it goes before the line ends that wait."""
-        if self.space and not self.lines:
-            self._settle()
+        """Template code that prints nothing: it goes before the spaces and line ends that wait."""
         self.out.append(text)
         # What follows may be the second turn of a loop: it needs its line end, also at the very beginning.
         self.written = True
@@ -67,7 +120,7 @@ class _Writer:
 
 
 def text_of(masked: Masked, links: dict[int, str]) -> str:
-    """A template for the text part. ``links`` maps the place of an opening ``<a>`` to what follows its text."""
+    """A template for the text part. ``links``: place of an opening ``<a>`` -> what follows its text."""
     source, writer = masked.text, _Writer()
     silent: list[str] = []  # the tags we are inside of whose content nobody reads
     targets: list[tuple[str, int]] = []
@@ -97,7 +150,8 @@ def text_of(masked: Masked, links: dict[int, str]) -> str:
 def _unread(token: markup.Token) -> bool:
     if token.name in markup.VOID:
         return False
-    return token.name in _SILENT or bool(_HIDDEN.search(token.value("style")))
+    hidden = token.value("aria-hidden") == "true" or bool(_HIDDEN.search(token.value("style")))
+    return hidden or token.name in _SILENT
 
 
 def _write(masked: Masked, text: str, writer: _Writer, silent: bool) -> None:
@@ -106,7 +160,7 @@ def _write(masked: Masked, text: str, writer: _Writer, silent: bool) -> None:
         if not silent:
             writer.text(_readable(text[at : mask.start()]))
         code = masked.code(mask)
-        if masked.is_statement(mask):
+        if masked.is_statement(mask) and not _RAW.match(code):
             # Also from hidden places: an {% endif %} must not get lost.
             writer.code(code)
         elif not silent and not code.startswith("{#"):
@@ -117,7 +171,7 @@ def _write(masked: Masked, text: str, writer: _Writer, silent: bool) -> None:
 
 
 def _readable(text: str) -> str:
-    return _NOTHING.sub("", html.unescape(text))
+    return _NOTHING.sub("", html.unescape(text)).replace("\u00a0", " ")
 
 
 def _open(
@@ -140,6 +194,8 @@ def _open(
             _write(masked, html.escape(alt), writer, silent=False)
     elif name in ("td", "th"):
         writer.space = True
+        if writer.cells:
+            writer.cells[-1] += 1
     elif name == "li":
         writer.breaks(1)
         writer.word("-")
@@ -148,6 +204,8 @@ def _open(
         targets.append((links.get(token.start, ""), len(writer.out)))
     elif name in _BLOCKS:
         writer.breaks(2 if name in _APART else 1)
+        if name == "tr":
+            writer.cells.append(0)
 
 
 def _close(token: markup.Token, writer: _Writer, targets: list[tuple[str, int]]) -> None:
@@ -159,5 +217,9 @@ def _close(token: markup.Token, writer: _Writer, targets: list[tuple[str, int]])
             writer.word(f"({target})")
         elif target:
             writer.word(target)
+    elif token.name == "tr":
+        # Rows of several cells are lines of a table; a row of one cell is a paragraph of the layout.
+        cells = writer.cells.pop() if writer.cells else 0
+        writer.breaks(1 if cells > 1 else 2)
     elif token.name in _BLOCKS:
         writer.breaks(2 if token.name in _APART else 1)

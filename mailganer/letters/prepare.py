@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any
 
 import css_inline
 from jinja2 import meta, nodes
@@ -83,7 +84,8 @@ def names_in(tree: nodes.Template) -> frozenset[str]:
     free = meta.find_undeclared_variables(tree)
     called = {id(call.node) for call in tree.find_all(nodes.Call)}
     dotted, inner = set(), set()
-    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+    found: list[Any] = [*tree.find_all((nodes.Getattr, nodes.Getitem))]
+    for node in found:
         owner = node.node
         key = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
         # {{ first_name.upper() }} and {{ birthday.year }} name no more than their owner.

@@ -77,9 +77,9 @@ _KEPT = frozenset((str, Markup, int, bool))
 class _Part:
     """One of the two bodies: its head lines, and the way it is printed."""
 
-    def __init__(self, subtype: str, field: str, engine: Engine, plain: Program) -> None:
+    def __init__(self, subtype: str, plain: Program, pieces: Program) -> None:
         self._fast = not plain.captures
-        self._program = (engine.html if field == "html" else engine.text) if self._fast else plain
+        self._program = pieces if self._fast else plain
         encoding = "quoted-printable" if self._fast else "base64"
         self.head = (
             f'--{_BOUNDARY}\r\nContent-Type: text/{subtype}; charset="utf-8"\r\n'
@@ -87,7 +87,6 @@ class _Part:
         )
 
     def body(self, values: Mapping[str, object], run: Run) -> str:
-        assert self._program is not None  # noqa: S101: parts are made for programs that are there
         if self._fast:
             pieces, size = [], 0
             for piece in self._program.pieces(values, run):
@@ -120,9 +119,9 @@ class Press:
         self._locale = envelope.locale
         self._values = plain.values
         self._subject = plain.subject
-        self._parts = [_Part("plain", "text", fast, plain.text)]
-        if plain.html:
-            self._parts.append(_Part("html", "html", fast, plain.html))
+        self._parts = [_Part("plain", plain.text, fast.text)]
+        if plain.html and fast.html:
+            self._parts.append(_Part("html", plain.html, fast.html))
         self._before, self._after, self._names = _head(envelope)
 
     def print(self, copy: Copy) -> bytes:
@@ -160,7 +159,7 @@ def _head(envelope: Envelope) -> tuple[str, str, list[str]]:
     if envelope.list_id:
         after.append(("List-Id", headers.list_id(envelope.list_name, envelope.list_id)))
     after.append(("Precedence", "bulk"))
-    after += [headers.extra(name, value) for name, value in envelope.extra_headers]
+    after += [headers.added(name, value) for name, value in envelope.extra_headers]
     after += [
         ("MIME-Version", "1.0"),
         ("Content-Type", f'multipart/alternative; boundary="{_BOUNDARY}"'),

@@ -8,7 +8,7 @@ bounded by the child process that everything passes first.
 import re
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, cast
 
 from jinja2 import TemplateSyntaxError, nodes, pass_context
 from jinja2.environment import Template
@@ -19,8 +19,6 @@ from jinja2.visitor import NodeTransformer
 from ..errors import LetterError, _
 from . import bounds, guards
 from .bounds import Run, run_of, too_much
-
-_Node = TypeVar("_Node", bound=nodes.Node)
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -93,12 +91,6 @@ def _concat(context: Context, first: Any, *others: Any) -> str:
     return guards.join_texts(context, (first, *others))
 
 
-@pass_context
-def _captured(context: Context, text: Any) -> Any:
-    run_of(context).built(min(len(text), bounds.TEXT * 5))
-    return text
-
-
 def _compare(left: Any, sign: str, right: Any) -> bool:
     return guards.compare(left, sign, right)
 
@@ -116,7 +108,7 @@ class _Harden(NodeTransformer):
 
     def visit_For(self, node: nodes.For) -> nodes.For:
         self.generic_visit(node)
-        node.iter = _filter(node.iter, "_iterate")
+        node.iter = _filter(cast(nodes.Expr, node.iter), "_iterate")
         node.body.insert(0, _turn_of(node))
         return node
 
@@ -125,7 +117,7 @@ class _Harden(NodeTransformer):
         node.body.insert(0, _turn_of(node))
         return node
 
-    visit_CallBlock = visit_Macro  # type: ignore[assignment]
+    visit_CallBlock = visit_Macro
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
@@ -209,7 +201,7 @@ _SYNTAX: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(r"No test named '(?P<name>[^']*)'"), _("There is no test “${name}” in letters.")),
     (
         re.compile(
-            r"unexpected end of template.*innermost block.*is '(?P<name>\w+)'|.*needs to be closed is '(?P<other>\w+)'",
+            r"needs to be closed is '(?P<name>\w+)'",
             re.S | re.I,
         ),
         _("“{% ${name} %}” is opened and never closed."),
