@@ -64,7 +64,7 @@ def literal_text(source):
             translated = value == "trans" or (translated and value != "endtrans")
             kind = None
         elif token == "variable_end" and not translated:
-            in_a_tag = "".join(parts[-1:]).endswith(("<", "</"))
+            in_a_tag = re.search(r"</?\w*$", "".join(parts[-1:]))
             parts.append("span" if in_a_tag else "\0")
         elif token == "data" and not translated:
             parts.append(value)
