@@ -33,7 +33,12 @@ def freeze(session: Session, campaign: Campaign, now: datetime) -> LetterVersion
 
     Raises ``LetterError``.
     """
-    compiled = compile_of(campaign).to_json()
+    return keep(session, campaign, compile_of(campaign), now)
+
+
+def keep(session: Session, campaign: Campaign, letter: letters.Letter, now: datetime) -> LetterVersion:
+    """The same for a letter compiled already: a pipeline does that while no transaction is open."""
+    compiled = letter.to_json()
     newest = newest_version(session, campaign.id)
     if newest is None or newest.compiled != compiled:
         newest = _add(session, campaign, compiled, now)
