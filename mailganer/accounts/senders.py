@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import func, select
@@ -139,11 +140,14 @@ def mark_ready(sender: Sender, *, now: datetime) -> None:
     sender.verified_at = now
 
 
-def mark_failing(sender: Sender, error: BackendError) -> None:
-    """The mail server has just refused this sender: it sends nothing until somebody has looked."""
+def mark_failing(sender: Sender, error: BackendError, said: str = "") -> None:
+    """The mail server has just refused this sender: it sends nothing until somebody has looked.
+
+    ``said`` is the error's sentence in the person's language, where that is known.
+    """
     sender.status = SenderStatus.failing
     sender.sleeps_until = None
-    sender.error = f"{error} {error.reply}".strip()
+    sender.error = said or str(error)
 
 
 def delete_sender(session: Session, sender: Sender, *, now: datetime) -> None:
@@ -185,23 +189,31 @@ def _fields(sender: Sender, vault: Vault) -> dict[str, Any]:
 # --- limits ------------------------------------------------------------------------------------------------
 
 
+class Keep(Enum):
+    """What is not said stays as it is; None says: the usual."""
+
+    it = None
+
+
 def limit_sender(
     sender: Sender,
     *,
-    per_day: int | None = None,
-    per_second: float | None = None,
-    max_connections: int | None = None,
+    per_day: int | Keep | None = Keep.it,
+    per_second: float | Keep | None = Keep.it,
+    max_connections: int | Keep | None = Keep.it,
 ) -> None:
     """The person's own limits; None: the backend's. Raises ``InputError`` for senseless ones."""
     given = {"per_day": per_day, "per_second": per_second, "max_connections": max_connections}
+    said = {name: value for name, value in given.items() if value is not Keep.it}
     wrong = {
         name: _("A number above 0 is expected; nothing means the usual.")
-        for name, value in given.items()
-        if value is not None and not 0 < value <= LARGEST_LIMIT
+        for name, value in said.items()
+        if isinstance(value, int | float) and not 0 < value <= LARGEST_LIMIT
     }
     if wrong:
         raise InputError(wrong)
-    sender.per_day, sender.per_second, sender.max_connections = per_day, per_second, max_connections
+    for name, value in said.items():
+        setattr(sender, name, value)
 
 
 def sender_limits(sender: Sender, registry: Registry) -> Limits:

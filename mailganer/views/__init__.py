@@ -17,6 +17,7 @@ DEVELOPMENT = ("design", "outbox")  # modules whose routes exist in development 
 
 
 def includeme(config: Configurator) -> None:
+    config.add_tween("mailganer.views.operations.metrics_tween")
     config.action(None, lambda: prepare_templates(config.get_jinja2_environment()), order=999)
     # A page asks for its renderer by name: renderer="senders.jinja2" is templates/senders.jinja2.
     development = config.registry["settings"].development

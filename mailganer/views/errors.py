@@ -16,6 +16,7 @@ from pyramid.httpexceptions import (
     HTTPRequestEntityTooLarge,
     HTTPSeeOther,
 )
+from pyramid.renderers import render_to_response
 from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import exception_view_config, forbidden_view_config, notfound_view_config
@@ -102,9 +103,7 @@ def not_found(request: Request) -> dict[str, Any]:
         404,
         Trouble(
             _("There is nothing here"),
-            _(
-                "The address may be mistyped, the page may be gone, or it may belong to another account."
-            ),
+            _("The address may be mistyped, the page may be gone, or it may belong to another account."),
             _("To the start"),
             request.route_path("home"),
         ),
@@ -161,12 +160,18 @@ def refused(error: MailganerError, request: Request) -> Response:
         error.message,
         _("Back"),
         back or request.route_path("home"),
-        reply=getattr(error, "reply", ""),
+        reply=_unsaid(error),
     )
     response = _rendered(request, status_of(error), trouble)
     if isinstance(error, Throttled):
         response.headers["Retry-After"] = str(error.retry_after)
     return response
+
+
+def _unsaid(error: MailganerError) -> str:
+    """The server's words, unless our sentence quotes them already."""
+    reply = getattr(error, "reply", "")
+    return "" if reply in str(error) else reply
 
 
 @exception_view_config(Exception)
@@ -188,8 +193,6 @@ def broken(error: Exception, request: Request) -> Response:
 
 
 def _rendered(request: Request, status: int, trouble: Trouble) -> Response:
-    from pyramid.renderers import render_to_response
-
     response = render_to_response("error.jinja2", {"trouble": trouble}, request=request)
     response.status_int = status
     return response

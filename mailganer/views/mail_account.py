@@ -1,0 +1,114 @@
+"""The fields of a mail account as a form, made from its backend's own settings: for sign-in and senders."""
+
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pyramid.request import Request
+from wtforms import BooleanField, Field, IntegerField, PasswordField, SelectField, StringField
+from wtforms.validators import Optional
+
+from mailganer.backends import Backend, Registry, secret_fields
+from mailganer.errors import BackendError, HostForbidden, TLSFailed, Unreachable, _
+
+from .forms import Form
+
+CHOICES = {
+    "tls": _("TLS from the start"),
+    "starttls": _("STARTTLS"),
+    "none": _("None (only on this computer)"),
+}
+ABOUT_THE_SERVER = (HostForbidden, TLSFailed, Unreachable)
+
+
+class AccountForm(Form):
+    """The form of one backend. ``folded`` names the fields that rarely need a look."""
+
+    folded: frozenset[str] = frozenset()
+
+    def values(self) -> dict[str, Any]:
+        """What goes to ``Registry.open``."""
+        return {name: field.data for name, field in self._fields.items() if field.data not in (None, "")}
+
+    @property
+    def folded_wrong(self) -> bool:
+        return any(self._fields[name].errors for name in self.folded)
+
+
+def account_form(
+    kind: type[Backend], request: Request, values: dict[str, Any], *, keep: bool = False
+) -> AccountForm:
+    """The backend's fields, filled from the posted form or with ``values``. ``keep``: empty secrets stay."""
+    allow_private = request.registry["settings"].allow_private_smtp_hosts
+    secrets = secret_fields(kind.Settings)
+    fields: dict[str, Any] = {
+        name: _field(name, info, name in secrets, allow_private, keep)
+        for name, info in kind.Settings.model_fields.items()
+        if _is_shown(info)
+    }
+    fields["folded"] = frozenset(fields) - secrets
+    form = type("BackendForm", (AccountForm,), fields)
+    return form.of(request, **{name: value for name, value in values.items() if name not in secrets})
+
+
+def _is_shown(info: FieldInfo) -> bool:
+    extra = info.json_schema_extra
+    return not (isinstance(extra, dict) and extra.get("form") is False)
+
+
+def _field(name: str, info: FieldInfo, secret: bool, allow_private: bool, keep: bool) -> Field:
+    label, help_text = info.title or name, info.description or ""
+    kind = _bare(info.annotation)
+    if secret:
+        render = {"autocomplete": "current-password", "spellcheck": "false"}
+        help_text = _("Leave it empty to keep the one we have.") if keep else help_text
+        return PasswordField(label, [Optional()], description=help_text, render_kw=render)
+    if typing.get_origin(kind) is typing.Literal:
+        choices = [
+            (value, CHOICES.get(value, value))
+            for value in typing.get_args(kind)
+            if value != "none" or allow_private
+        ]
+        return SelectField(label, choices=choices, description=help_text)
+    if kind is bool:
+        return BooleanField(label, description=help_text)
+    if kind is int:
+        return IntegerField(label, [Optional()], description=help_text, render_kw={"inputmode": "numeric"})
+    render = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+    return StringField(label, [Optional()], description=help_text, render_kw=render)
+
+
+def _bare(annotation: Any) -> Any:
+    """``int`` for ``int | None``."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return next(part for part in typing.get_args(annotation) if part is not type(None))
+    return annotation
+
+
+@dataclass(frozen=True)
+class Way:
+    """One kind of mail account, as the page explains it."""
+
+    name: str
+    title: str
+    help: str
+    help_url: str
+
+
+def way_of(kind: type[Backend], email: str) -> Way:
+    return Way(kind.name, kind.title, kind.help, kind.password_page(email))
+
+
+def other_ways(registry: Registry, chosen: type[Backend], email: str) -> list[type[Backend]]:
+    """The other backends this address may use. A domain that one of them claims is its alone."""
+    domain = email.rpartition("@")[2].lower()
+    if domain in chosen.domains:
+        return []
+    return [kind for kind in registry.types if kind is not chosen]
+
+
+def is_about_server(error: BackendError) -> bool:
+    """Whether the fields to look at are those of the server, not the password."""
+    return isinstance(error, ABOUT_THE_SERVER)

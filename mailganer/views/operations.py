@@ -1,0 +1,158 @@
+"""What machines ask of an installation: is it well (``/healthz``), and how much of what (``/metrics``)."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import REGISTRY, GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from pyramid.registry import Registry
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from mailganer import migrations
+from mailganer.db import utcnow
+from mailganer.models import Batch, Campaign, CampaignStatus, Heartbeat, Sender
+from mailganer.security import PUBLIC
+
+SILENT_AFTER = timedelta(minutes=3)  # long enough for a restart, short enough to be told before readers ask
+PARTS = ("worker", "beat")
+COUNTED = ("pending", "sending", "sent", "failed", "in_doubt", "skipped", "bounced")
+
+REQUESTS = Counter("mailganer_requests", "Answered requests.", ["method", "route", "status"])
+SECONDS = Histogram(
+    "mailganer_request_seconds",
+    "Time to answer.",
+    ["route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+
+
+@view_config(route_name="healthz", renderer="json", permission=PUBLIC)
+def healthz(request: Request) -> dict[str, Any]:
+    """200 when everything works, 503 naming the part that does not.
+
+    ``?part=web`` asks about this process and its database alone: for load balancers, which should not take
+    the pages away because a worker is being restarted.
+    """
+    web_only = request.params.get("part") == "web"
+    found = _database(request.registry["engine"])
+    ask_parts = found == "ok" and not web_only
+    parts = _parts(request.dbsession, utcnow()) if ask_parts else {}
+    down = [name for name, state in {"database": found, **parts}.items() if state.startswith("down")]
+    request.response.status_int = 503 if down else 200
+    request.response.headers["Cache-Control"] = "no-store"
+    return {"status": "down" if down else "ok", "down": down, "database": found, **parts}
+
+
+def _database(engine: Engine) -> str:
+    try:
+        schema = migrations.current(engine)
+    except SQLAlchemyError:
+        return "down: it does not answer"
+    if schema != migrations.newest():
+        return "down: its schema is not of this version; run mailganer migrate"
+    return "ok"
+
+
+def _parts(session: Session, now: datetime) -> dict[str, str]:
+    """Whether workers and beat have been heard. One that was never started is not down."""
+    return {part: _state(_last_seen(session, part), now) for part in PARTS}
+
+
+def _last_seen(session: Session, part: str) -> datetime | None:
+    return session.scalar(select(func.max(Heartbeat.seen_at)).where(Heartbeat.name.startswith(part)))
+
+
+def _state(seen: datetime | None, now: datetime) -> str:
+    if seen is None:
+        return "not started"
+    if now - seen > SILENT_AFTER:
+        return f"down: last heard {seen.isoformat(timespec='seconds')}"
+    return "ok"
+
+
+# --- metrics -----------------------------------------------------------------------------------------------
+
+
+@view_config(route_name="metrics", permission=PUBLIC)
+def metrics(request: Request) -> Response:
+    """Prometheus text: this installation's rows, and what its processes have counted."""
+    rows = CollectorRegistry()
+    rows.register(Rows(request.dbsession, utcnow()))
+    text = generate_latest(_counted()) + generate_latest(rows)
+    return Response(text, headerlist=[("Content-Type", CONTENT_TYPE_LATEST), ("Cache-Control", "no-store")])
+
+
+def _counted() -> CollectorRegistry:
+    """All processes of this machine when they share a folder, else this process."""
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return registry
+
+
+class Rows(Collector):
+    """What the database says now. Letters are sums over the batches of unfinished campaigns."""
+
+    def __init__(self, session: Session, now: datetime) -> None:
+        self.session = session
+        self.now = now
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield self._by_status("mailganer_campaigns", "Campaigns by status.", Campaign)
+        yield self._by_status("mailganer_senders", "Senders by status.", Sender)
+        yield self._letters()
+        yield self._silence()
+
+    def _by_status(self, name: str, text: str, model: Any) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(name, text, labels=["status"])
+        query = select(model.status, func.count()).group_by(model.status)
+        if hasattr(model, "deleted_at"):
+            query = query.where(model.deleted_at.is_(None))
+        for status, number in self.session.execute(query):
+            family.add_metric([status.value], number)
+        return family
+
+    def _letters(self) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(
+            "mailganer_letters", "Letters of campaigns that are not finished.", labels=["status"]
+        )
+        sums = [func.coalesce(func.sum(getattr(Batch, name)), 0) for name in COUNTED]
+        going_on = (CampaignStatus.sending, CampaignStatus.paused)
+        row = self.session.execute(select(*sums).join(Campaign).where(Campaign.status.in_(going_on))).one()
+        for name, number in zip(COUNTED, row, strict=True):
+            family.add_metric([name], int(number))
+        return family
+
+    def _silence(self) -> GaugeMetricFamily:
+        family = GaugeMetricFamily("mailganer_silence_seconds", "Since a part was heard.", labels=["part"])
+        for part in PARTS:
+            if seen := _last_seen(self.session, part):
+                family.add_metric([part], (self.now - seen).total_seconds())
+        return family
+
+
+def metrics_tween(
+    handler: Callable[[Request], Response], _registry: Registry
+) -> Callable[[Request], Response]:
+    """Counts and times every answer by the name of its route: addresses have tokens in them."""
+
+    def tween(request: Request) -> Response:
+        start = time.perf_counter()
+        response = handler(request)
+        route = request.matched_route.name if getattr(request, "matched_route", None) else "none"
+        REQUESTS.labels(request.method, route, response.status_int).inc()
+        SECONDS.labels(route).observe(time.perf_counter() - start)
+        return response
+
+    return tween

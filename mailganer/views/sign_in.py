@@ -1,0 +1,129 @@
+"""The first three minutes: one address, the proof that it can send, and in. Also out, language and look."""
+
+from typing import Any
+
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+
+from mailganer import security
+from mailganer.accounts import SignIn, update_account
+from mailganer.backends import Backend, normalise_email
+from mailganer.errors import BackendError, InputError, MailganerError, NotFound, Throttled, _
+from mailganer.i18n import NAMES, remember_choice
+from mailganer.security import PUBLIC, local_path
+
+from .errors import status_of
+from .mail_account import AccountForm, account_form, is_about_server, other_ways, way_of
+
+DEMO_ADDRESS = "demo@example.com"
+THEMES = frozenset({"light", "dark", "auto"})
+
+
+@view_config(route_name="home", renderer="home.jinja2", permission=PUBLIC)
+def home(request: Request) -> Any:
+    """Signed out: what this is, and one field. Signed in: the campaigns."""
+    if request.account is not None:
+        return HTTPSeeOther(request.route_path("campaigns"))
+    return {"demo": request.registry["settings"].demo}
+
+
+@view_config(route_name="sign_in", request_method="GET", renderer="sign_in.jinja2", permission=PUBLIC)
+def ask(request: Request) -> Any:
+    """Without an address: asks for it. With one: the fields its mail account needs."""
+    if request.account is not None:
+        return HTTPSeeOther(_next(request))
+    return _page(request)
+
+
+@view_config(route_name="sign_in", request_method="POST", renderer="sign_in.jinja2", permission=PUBLIC)
+def prove(request: Request) -> Any:
+    page = _page(request)
+    form: AccountForm | None = page["form"]
+    if form is None:
+        return page
+    try:
+        timezone = request.POST.get("timezone", "")[:64]
+        opened = security.sign_in(request, page["way"].name, page["email"], form.values(), timezone)
+    except (InputError, Throttled, BackendError) as error:
+        return _refused(request, page, error)
+    return _enter(request, opened)
+
+
+@view_config(route_name="sign_in.demo", request_method="POST", permission=PUBLIC)
+def demo(request: Request) -> Response:
+    """The demo's account on the local catcher, which takes any password: where the operator says demo."""
+    settings = request.registry["settings"]
+    if not settings.demo:
+        raise NotFound
+    host, _colon, port = settings.catcher.rpartition(":")
+    fields = {"host": host, "port": int(port), "security": "none", "password": "demo"}
+    return _enter(request, security.sign_in(request, "smtp", DEMO_ADDRESS, fields))
+
+
+@view_config(route_name="sign_out", request_method="POST", permission=PUBLIC)
+def sign_out(request: Request) -> Response:
+    security.leave(request)
+    return HTTPSeeOther(request.route_path("home"))
+
+
+@view_config(route_name="look", request_method="POST", permission=PUBLIC)
+def look(request: Request) -> Response:
+    """Language and light or dark, from the menu under the person's address."""
+    locale, theme = request.POST.get("locale"), request.POST.get("theme")
+    if locale in NAMES:
+        remember_choice(request, "locale", locale)
+        if request.account is not None:
+            update_account(request.account, locale=locale)
+    if theme in THEMES:
+        remember_choice(request, "theme", "" if theme == "auto" else theme)
+    back = local_path(request.POST.get("back"), request.route_path("home"))
+    return HTTPSeeOther(back, headers=request.response.headers)
+
+
+def _page(request: Request) -> dict[str, Any]:
+    """What the page shows: an address that is wrong or missing is asked for again."""
+    registry = request.registry["backends"]
+    settings = request.registry["settings"]
+    page: dict[str, Any] = {
+        "email": request.params.get("email", "").strip(),
+        "next": local_path(request.params.get("next"), ""),
+        "form": None,
+        "wrong": None,
+        "refusal": None,
+        "open_server": False,
+        "demo": settings.demo,
+    }
+    if not page["email"]:
+        return page
+    try:
+        email = page["email"] = normalise_email(page["email"])
+        name = request.params.get("backend", "")
+        kind: type[Backend] = registry.get(name) if name else registry.for_email(email)
+    except InputError as error:
+        return page | {"wrong": error.fields["email"]}
+    except BackendError as error:
+        return page | {"wrong": error.message}
+    form = account_form(kind, request, kind.guess(email))
+    return page | {"form": form, "way": way_of(kind, email), "others": other_ways(registry, kind, email)}
+
+
+def _refused(request: Request, page: dict[str, Any], error: MailganerError) -> dict[str, Any]:
+    request.response.status_int = status_of(error)
+    if isinstance(error, InputError):
+        page["form"].take(error)
+        return page | {"wrong": error.fields.get("email")}
+    about_server = isinstance(error, BackendError) and is_about_server(error)
+    return page | {"refusal": error, "open_server": about_server}
+
+
+def _enter(request: Request, opened: SignIn) -> Response:
+    security.enter(request, opened.account)
+    if opened.created:
+        request.flash(_("Welcome. ${email} is ready to send.", mapping={"email": opened.sender.from_email}))
+    return HTTPSeeOther(_next(request))
+
+
+def _next(request: Request) -> str:
+    return local_path(request.params.get("next"), request.route_path("campaigns"))
