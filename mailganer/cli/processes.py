@@ -41,6 +41,7 @@ class _Child:
         self.started = self.due = 0.0
         self.pause = FIRST_PAUSE
         self.gone = False  # its death is known and its restart is due
+        self.deaths = 0
 
     def start(self) -> None:
         output = self._output()
@@ -80,7 +81,7 @@ class _Child:
         if now - self.started > STEADY:
             self.pause = FIRST_PAUSE
         pause, self.pause = self.pause, min(self.pause * 2, LONGEST_PAUSE)
-        self.due, self.gone = now + pause, True
+        self.due, self.gone, self.deaths = now + pause, True, self.deaths + 1
         return pause
 
     def _output(self) -> IO[bytes] | None:
@@ -114,8 +115,9 @@ class Tree:
         self._children.append(child)
         child.start()
 
-    def alive(self, name: str) -> bool:
-        return any(child.running for child in self._children if child.part.name == name)
+    def deaths(self, name: str) -> int:
+        """How often the part of this name has died."""
+        return sum(child.deaths for child in self._children if child.part.name == name)
 
     def run(self, part: Part) -> int:
         """Runs a part to its end and answers its exit code; stops it when asked to stop."""
@@ -129,10 +131,10 @@ class Tree:
             child.kill()
         return child.process.returncode if child.process else 1
 
-    def wait(self, ready: Callable[[], bool], timeout: float) -> bool:
-        """Looks after the children until ``ready``, or time is up, or somebody asks to stop."""
+    def wait(self, ready: Callable[[], bool], hopeless: Callable[[], bool], timeout: float) -> bool:
+        """Looks after the children until ``ready``; gives up when it is hopeless or time is up."""
         deadline = time.monotonic() + timeout
-        while not self.stopping and time.monotonic() < deadline:
+        while not self.stopping and not hopeless() and time.monotonic() < deadline:
             if ready():
                 return True
             self.look()
@@ -167,10 +169,9 @@ class Tree:
             for child in children:
                 child.tell(signum)
             deadline = time.monotonic() + PATIENCE
-            asked = self._asked
-            while any(child.running for child in children) and time.monotonic() < deadline:
-                if self._asked > max(asked, 1):
-                    break
+            while (
+                any(child.running for child in children) and time.monotonic() < deadline and self._asked < 2
+            ):
                 time.sleep(LOOK_EVERY / 4)
         for child in children:
             child.kill()

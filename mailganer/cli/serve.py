@@ -18,6 +18,7 @@ from .processes import Part, Tree, python
 if TYPE_CHECKING:
     from ..settings import Settings
 
+ENOUGH_DEATHS = 3  # a web part that dies so often before its first answer will not recover by itself
 FIRST_ANSWER = 60.0  # seconds the web part may take until it answers for the first time
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -65,10 +66,12 @@ class _Installation:
             return 0 if self.tree.stopping else code
         for part in self._parts():
             self.tree.start(part)
-        if self.tree.wait(self._answers, FIRST_ANSWER):
+        if self.tree.wait(self._answers, self._hopeless, FIRST_ANSWER):
             self._greet()
         elif not self.tree.stopping:
-            raise MailganerError(f"The web part does not answer on {self.settings.listen}.{self._where()}")
+            raise MailganerError(
+                f"The web part does not start on {self.settings.listen}.{self._last_words()}"
+            )
         self.tree.look_after()
         _say("Stopping...")
         return 0
@@ -93,6 +96,9 @@ class _Installation:
     def _answers(self) -> bool:
         return web_status(self.settings) is not None
 
+    def _hopeless(self) -> bool:
+        return self.tree.deaths("web") >= ENOUGH_DEATHS
+
     def _greet(self) -> None:
         _say(f"Mailganer is ready: {self._address()}")
         if self.settings.demo:
@@ -103,8 +109,13 @@ class _Installation:
         host, port = split_address(self.settings.listen)
         return f"http://localhost:{port}" if host in LOOPBACK else self.settings.public_url
 
-    def _where(self) -> str:
-        return f" See {self.settings.data_dir / 'log' / 'web.log'}." if self.settings.demo else ""
+    def _last_words(self) -> str:
+        """What the web part wrote last, where it did not write to the terminal itself."""
+        log = self.settings.data_dir / "log" / "web.log"
+        if not self.settings.demo or not log.is_file():
+            return ""
+        lines = log.read_text(errors="replace").strip().splitlines() or [""]
+        return f" It said: {lines[-1]} See {log}."
 
 
 @contextmanager
