@@ -1,8 +1,10 @@
 """What a finished letter looks like to mail programs: size, links, pictures, words.
 
-Looks at a rendered letter, as one reader gets it; never at templates.
+Looks at a rendered letter, as one reader gets it, and at what the person wrote where our own footer and the
+links of a preview, which lead nowhere, would blur the picture.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -45,16 +47,15 @@ class Look:
         return self.pictures > 0 and self.letters < FEW_LETTERS
 
 
-def look_at(html: str, subject: str, ours: str) -> Look:
-    """``ours`` is the installation's own address: links that lead there are not the writer's business."""
-    reader = _Reader()
-    reader.feed(html)
-    reader.close()
-    links = tuple(dict.fromkeys(link for link in reader.links if not link.startswith(ours)))
+def look_at(html: str, subject: str, *, source: str, ours: str) -> Look:
+    """``html`` is rendered from ``source``. ``ours`` is the installation's own address: links that lead there
+    are not the writer's business."""
+    reader, written = _read(html), _read(_CODE.sub("", source))
+    links = tuple(dict.fromkeys(link for link in reader.links if not link.startswith(ours + "/")))
     web = [link for link in links if link.lower().startswith(("http://", "https://"))]
     return Look(
         size=len(html.encode()),
-        letters=reader.letters,
+        letters=written.letters,
         pictures=len(reader.pictures),
         pictures_without_alt=reader.without_alt,
         embedded_pictures=sum(source.startswith("data:") for source in reader.pictures),
@@ -63,11 +64,21 @@ def look_at(html: str, subject: str, ours: str) -> Look:
         ),
         local_links=tuple(link for link in web if _at(link, LOCAL)),
         example_links=tuple(link for link in web if _at(link, EXAMPLES)),
-        dead_links=reader.dead,
+        dead_links=written.dead,
         links=len(web),
         removed=tuple(sorted(reader.removed)),
         subject=len(subject),
     )
+
+
+_CODE = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+
+
+def _read(html: str) -> "_Reader":
+    reader = _Reader()
+    reader.feed(html)
+    reader.close()
+    return reader
 
 
 def _at(link: str, hosts: Iterable[str]) -> bool:

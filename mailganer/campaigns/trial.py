@@ -128,6 +128,7 @@ def _take(
     now: datetime,
 ) -> None:
     """Counts the letters like any others: mail providers do."""
+    session.flush()
     session.refresh(sender, with_for_update=True)
     own = sender_allowance(session, sender.id, day_limit(sender, registry), now)
     plan = account_allowance(

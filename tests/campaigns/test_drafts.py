@@ -72,7 +72,9 @@ def test_a_variable_needs_a_name_that_letters_can_say(session, campaign, now, na
 
 
 def test_a_plain_text_is_a_variable_that_fills_gaps(session, campaign, now):
-    update_draft(session, campaign, {"variables": {"city": "Москва", "код": {"value": "1", "override": True}}}, now)
+    update_draft(
+        session, campaign, {"variables": {"city": "Москва", "код": {"value": "1", "override": True}}}, now
+    )
     assert campaign.variables == {
         "city": {"value": "Москва", "override": False},
         "код": {"value": "1", "override": True},
@@ -85,7 +87,9 @@ def test_a_time_that_has_passed_is_asked_again(session, campaign, now):
     assert "send_at" in caught.value.fields
 
 
-@pytest.mark.parametrize("status", [CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.finished])
+@pytest.mark.parametrize(
+    "status", [CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.finished]
+)
 def test_what_is_on_its_way_cannot_be_rewritten_but_can_be_renamed(session, campaign, now, status):
     campaign.status = status
     with pytest.raises(Conflict):
@@ -94,7 +98,9 @@ def test_what_is_on_its_way_cannot_be_rewritten_but_can_be_renamed(session, camp
     assert campaign.name == "Another name"
 
 
-def test_while_it_is_paused_the_letter_can_be_corrected_and_the_people_cannot(session, campaign, readers, now):
+def test_while_it_is_paused_the_letter_can_be_corrected_and_the_people_cannot(
+    session, campaign, readers, now
+):
     campaign.status = CampaignStatus.paused
     update_draft(session, campaign, {"subject": "Corrected"}, now)
     assert campaign.subject == "Corrected"

@@ -1,0 +1,185 @@
+from datetime import timedelta
+
+import pytest
+
+from mailganer.campaigns import Severity, update_draft
+from mailganer.campaigns.variables import Origin
+from mailganer.models import SenderStatus, SubscriberStatus, Usage
+
+
+def codes(check, severity=None):
+    return {problem.code for problem in check.problems if severity is None or problem.severity is severity}
+
+
+def use_of(check, name):
+    return next(use for use in check.variables if use.name == name)
+
+
+@pytest.fixture
+def write(session, campaign, now):
+    """``write(html="...")`` changes the campaign and answers it."""
+
+    def write(**changes):
+        return update_draft(session, campaign, changes, now)
+
+    return write
+
+
+def test_a_campaign_with_people_letter_and_sender_is_ready(checked, campaign):
+    check = checked(campaign)
+    assert check.ok
+    assert check.audience == 2
+    assert check.passed
+    assert check.forecast.finishes_at is not None
+
+
+def test_everything_that_is_missing_is_said_at_once(session, make, account, checked):
+    empty = make.campaign(account, subject="", html="")
+    assert codes(checked(empty), Severity.blocking) == {"no_list", "no_subject", "no_letter", "no_sender"}
+
+
+def test_lists_without_anybody_who_gets_letters_block(session, make, account, checked):
+    empty = make.list(account, "Empty")
+    make.subscriber(account, lists=(empty,), status=SubscriberStatus.unsubscribed)
+    check = checked(make.campaign(account, (empty,), (make.sender(account),)))
+    assert codes(check, Severity.blocking) == {"nobody"}
+
+
+def test_a_template_error_names_part_and_line(checked, write):
+    check = checked(write(html="<p>one</p>\n<p>{{ first_name</p>"))
+    problem = next(problem for problem in check.problems if problem.code == "letter_error")
+    assert problem.blocking
+    assert (problem.field, problem.line) == ("html", 2)
+
+
+def test_a_bomb_is_said_and_does_not_go_off(checked, write):
+    check = checked(write(html="{{ 'a' * 10 ** 9 }}"))
+    assert "letter_error" in codes(check, Severity.blocking)
+
+
+def test_an_unknown_filter_is_said(checked, write):
+    assert "letter_error" in codes(checked(write(html="<p>{{ first_name|shout }}</p>")), Severity.blocking)
+
+
+def test_a_variable_nobody_has_blocks(checked, write):
+    check = checked(write(html="<p>Dear {{ frist_name }}</p>"))
+    assert "unknown_variable" in codes(check, Severity.blocking)
+    use = use_of(check, "frist_name")
+    assert (use.known, use.filled, use.empty) == (False, 0, 2)
+
+
+def test_a_variable_nobody_has_only_warns_when_the_letter_has_a_default(checked, write):
+    check = checked(write(html="<p>Dear {{ nickname|default('friend') }}</p>"))
+    assert check.ok
+    assert "unknown_variable" in codes(check, Severity.warning)
+
+
+def test_the_campaigns_own_value_makes_a_variable_known(checked, write):
+    check = checked(write(html="<p>{{ place }}</p>", variables={"place": "Moscow"}))
+    assert check.ok
+    assert use_of(check, "place").origin is Origin.campaign
+    assert use_of(check, "place").empty == 0
+
+
+def test_a_gap_is_counted_and_told(checked, write):
+    check = checked(write(html="<p>Dear {{ first_name }} of {{ city }}</p>"))
+    assert check.ok
+    assert codes(check, Severity.warning) >= {"empty_variable"}
+    assert (use_of(check, "city").filled, use_of(check, "city").empty) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p>{{ first_name|default('friend') }}</p>",
+        "<p>{{ first_name or 'friend' }}</p>",
+        "<p>{% if first_name %}Dear {{ first_name }}{% endif %}</p>",
+        "<p>{{ first_name|upper|default('friend') }}</p>",
+        "<p>{{ first_name if first_name else 'friend' }}</p>",
+    ],
+)
+def test_a_gap_the_letter_fills_itself_is_none(checked, write, html):
+    check = checked(write(html=html, subject="News"))
+    assert "empty_variable" not in codes(check)
+
+
+def test_the_campaigns_value_fills_the_gap(checked, write):
+    check = checked(write(html="<p>{{ city }}</p>", subject="News", variables={"city": "Москва"}))
+    assert use_of(check, "city").origin is Origin.gap
+    assert "empty_variable" not in codes(check)
+
+
+def test_what_mailganer_fills_is_known(checked, write):
+    html = "<p>{{ campaign.name }} {{ sender.name }} {{ today }} <a href='{{ unsubscribe_url }}'>x</a></p>"
+    assert checked(write(html=html)).ok
+    assert "unknown_variable" in codes(checked(write(html="<p>{{ campaign.secret }}</p>")))
+
+
+def test_a_letter_without_a_way_out_gets_one_and_that_is_said(checked, campaign, write):
+    assert "footer" in codes(checked(campaign), Severity.note)
+    assert "footer" not in codes(checked(write(html="<a href='{{ unsubscribe_url }}'>leave</a> and more")))
+
+
+def test_a_failing_sender_blocks_and_a_second_one_helps(session, make, account, checked, campaign, now):
+    campaign.senders[0].status = SenderStatus.failing
+    campaign.senders[0].error = "Gmail refused the password."
+    assert "sender_failing" in codes(checked(campaign), Severity.blocking)
+    both = [campaign.senders[0].id, make.sender(account).id]
+    update_draft(session, campaign, {"senders": both}, now)
+    assert "sender_failing" in codes(checked(campaign), Severity.warning)
+
+
+def test_a_sleeping_sender_does_not_block(checked, campaign, now):
+    campaign.senders[0].status = SenderStatus.sleeping
+    campaign.senders[0].sleeps_until = now + timedelta(hours=3)
+    check = checked(campaign)
+    assert check.ok
+    assert check.forecast.days[0].starts_at >= now + timedelta(hours=3)
+
+
+def test_the_plans_limit_is_told_with_the_way_to_the_plans(session, account, checked, campaign, now):
+    used = Usage(
+        sender_id=campaign.senders[0].id,
+        minute=int(now.timestamp()) // 60 - 60,
+        account_id=account.id,
+        letters=199,
+    )
+    session.add(used)
+    session.flush()
+    check = checked(campaign)
+    problem = next(problem for problem in check.problems if problem.code == "plan_limit")
+    assert problem.step == "plan"
+    assert check.ok
+    assert [day.letters for day in check.forecast.days] == [1, 1]
+
+
+def test_a_free_address_through_a_strangers_server_is_warned_about(make, account, readers, checked):
+    sender = make.sender(account, from_email="anna@mail.ru", settings={"host": "smtp.example.net"})
+    assert "foreign_server" in codes(checked(make.campaign(account, (readers,), (sender,))))
+    own = make.sender(account, from_email="anna@mail.ru", settings={"host": "smtp.mail.ru"})
+    assert "foreign_server" not in codes(checked(make.campaign(account, (readers,), (own,))))
+
+
+@pytest.mark.parametrize(
+    ("html", "code"),
+    [
+        ("<p>" + "long " * 22_000 + "</p>", "clipped"),
+        ("<img src='https://a.test/x.png' alt=''>", "only_pictures"),
+        ("<img src='https://a.test/x.png'>" + "word " * 40, "no_alt"),
+        ("<img src='data:image/png;base64,AA' alt=''>", "embedded_pictures"),
+        ("<a href='http://a.test/'>x</a>", "plain_links"),
+        ("<a href='http://localhost:80/'>x</a>", "local_links"),
+        ("<a href='https://www.example.com/'>x</a>", "example_links"),
+        ("<a href='#'>x</a>", "dead_links"),
+        ("<form></form>", "removed"),
+    ],
+)
+def test_what_mail_programs_dislike_is_warned_about(checked, write, html, code):
+    check = checked(write(html=html))
+    assert check.ok
+    assert code in codes(check, Severity.warning)
+
+
+def test_a_time_that_has_passed_meanwhile_blocks(checked, campaign, now):
+    campaign.send_at = now - timedelta(hours=1)
+    assert "past" in codes(checked(campaign), Severity.blocking)

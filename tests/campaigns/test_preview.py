@@ -1,0 +1,56 @@
+from mailganer.campaigns import preview, update_draft
+from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
+
+
+def test_the_letter_is_shown_as_a_reader_gets_it(session, campaign, now):
+    html = "<p>{{ first_name|default('друг') }}, {{ city }}, {{ list.name }}, {{ campaign.name }}</p>"
+    update_draft(session, campaign, {"html": html, "variables": {"city": "Москва"}}, now)
+    olga = sample_reader(session, campaign)
+    pyotr = sample_reader(session, campaign, olga.id)
+    assert "Ольга, Казань, Readers, November" in preview(session, campaign, olga, now=now).html
+    assert "друг, Москва, Readers, November" in preview(session, campaign, pyotr, now=now).html
+
+
+def test_a_value_that_replaces_wins_over_the_readers_own(session, campaign, now):
+    variables = {"city": {"value": "Город {{ first_name }}", "override": True}}
+    update_draft(session, campaign, {"html": "<p>{{ city }}</p>", "variables": variables}, now)
+    assert "Город Ольга" in preview(session, campaign, sample_reader(session, campaign), now=now).html
+
+
+def test_a_letter_can_be_looked_at_before_there_are_people(session, make, account, now):
+    campaign = make.campaign(account)
+    assert "Dear friend" in preview(session, campaign, None, now=now).html
+
+
+def test_what_a_reader_is_called_is_text(session, make, account, readers, campaign, now):
+    make.subscriber(account, "bad@example.org", (readers,), first_name="{{ 7*7 }}<script>")
+    update_draft(session, campaign, {"html": "<p>{{ first_name }}</p>"}, now)
+    last = previous_reader(session, campaign, sample_reader(session, campaign).id)
+    shown = preview(session, campaign, last, now=now).html
+    assert "{{ 7*7 }}&lt;script&gt;" in shown
+
+
+def test_the_choice_of_readers_goes_round(session, campaign):
+    first = sample_reader(session, campaign)
+    second = sample_reader(session, campaign, first.id)
+    assert first != second
+    assert sample_reader(session, campaign, second.id) == first
+    assert previous_reader(session, campaign, first.id) == second
+
+
+def test_the_hardest_reader_has_the_most_gaps_then_the_longest_values(
+    session, make, account, readers, campaign, now
+):
+    update_draft(session, campaign, {"html": "<p>{{ first_name }} {{ city }}</p>", "subject": "News"}, now)
+    assert hardest_reader(session, campaign).email == "pyotr@example.org"
+    make.subscriber(account, "wordy@example.org", (readers,), fields={"street": "long"})
+    update_draft(session, campaign, {"html": "<p>{{ street }} {{ last_name }}</p>"}, now)
+    assert hardest_reader(session, campaign).email != "wordy@example.org"
+    make.subscriber(account, "full@example.org", (readers,), first_name="A" * 90, fields={"city": "B" * 90})
+    update_draft(session, campaign, {"html": "<p>{{ email }}</p>"}, now)
+    assert hardest_reader(session, campaign).email == "pyotr@example.org"  # the longest address
+
+
+def test_somebody_of_another_account_is_nobody(session, make, campaign):
+    stranger = make.subscriber(make.account())
+    assert reader_of(session, campaign, stranger.id) is None

@@ -1,0 +1,46 @@
+import pytest
+
+from mailganer.campaigns import templates
+from mailganer.errors import InputError, NotFound
+
+
+def test_a_letter_is_kept_and_found_again(session, account, now):
+    template = templates.create_template(session, account, name="Welcome", html="<p>{{ city }}</p>", now=now)
+    assert templates.list_templates(session, account.id) == [template]
+    assert templates.variables_of(template) == ("city",)
+
+
+def test_a_template_needs_a_name(session, account, now):
+    with pytest.raises(InputError) as caught:
+        templates.create_template(session, account, name=" ", now=now)
+    assert "name" in caught.value.fields
+
+
+def test_changing_a_template_keeps_what_is_not_given(session, make, account, now):
+    template = make.template(account, subject="Before")
+    templates.update_template(session, template, {"html": "<p>After</p>"}, now)
+    assert (template.subject, template.html) == ("Before", "<p>After</p>")
+
+
+def test_a_copy_lives_on_without_its_original(session, make, account, now):
+    template = make.template(account, "News")
+    copy = templates.duplicate_template(session, template, now)
+    templates.delete_template(session, template)
+    assert (
+        [each.name for each in templates.list_templates(session, account.id)] == [copy.name] == ["News (2)"]
+    )
+
+
+def test_a_campaigns_letter_can_become_a_template(session, account, campaign, now):
+    template = templates.keep_as_template(session, account, campaign, now)
+    assert (template.name, template.html) == (campaign.name, campaign.html)
+
+
+def test_somebody_elses_templates_are_not_listed(session, make, account):
+    make.template(make.account())
+    assert templates.list_templates(session, account.id) == []
+
+
+def test_a_ready_letter_nobody_made_is_not_found():
+    with pytest.raises(NotFound):
+        templates.ready_letter("nonsense", "en")

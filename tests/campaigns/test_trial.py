@@ -1,0 +1,77 @@
+from email import message_from_bytes, policy
+
+import pytest
+
+from mailganer.backends import Outcome
+from mailganer.campaigns import send_test, update_draft
+from mailganer.campaigns.allowance import account_usage, sender_usage
+from mailganer.campaigns.preview import sample_reader
+from mailganer.errors import BackendError, Conflict, InputError, LimitReached
+from tests.support.ports import free_port
+
+
+@pytest.fixture
+def trial(session, settings, registry, vault, now):
+    def trial(campaign, to, **more):
+        return send_test(
+            session, campaign, to, settings=settings, registry=registry, vault=vault, now=now, **more
+        )
+
+    return trial
+
+
+@pytest.fixture
+def server_campaign(make, account, readers, smtp_server, campaign):
+    campaign.senders = [make.sender(account, smtp_server)]
+    return campaign
+
+
+def test_the_letter_arrives_as_a_reader_would_get_it(session, trial, server_campaign, smtp_server, now):
+    update_draft(session, server_campaign, {"html": "<p>Привет, {{ first_name }}</p>"}, now)
+    reader = sample_reader(session, server_campaign)
+    receipts = trial(server_campaign, ["anna@example.com"], reader=reader)
+    assert [receipt.outcome for receipt in receipts] == [Outcome.accepted]
+    letter = message_from_bytes(smtp_server.letters[0].content, policy=policy.default)
+    assert letter["To"].addresses[0].addr_spec == "anna@example.com"
+    assert letter["Subject"] == "News for Ольга"
+    assert "Привет, Ольга" in letter.get_body(("html",)).get_content()
+
+
+def test_a_test_letter_counts_like_any_other(session, account, trial, server_campaign, now):
+    trial(server_campaign, ["anna@example.com", "boris@example.com"])
+    assert sender_usage(session, server_campaign.senders[0].id, now) == 2
+    trial(server_campaign, ["anna@example.com"])
+    assert account_usage(session, account.id, now) == 3
+
+
+def test_the_same_address_twice_gets_one(trial, server_campaign, smtp_server):
+    trial(server_campaign, ["anna@example.com", "Anna@Example.com"])
+    assert len(smtp_server.letters) == 1
+
+
+@pytest.mark.parametrize("to", [[], ["nobody"], [f"a{n}@example.com" for n in range(11)]])
+def test_wrong_addresses_are_said_and_nothing_leaves(trial, server_campaign, smtp_server, to):
+    with pytest.raises(InputError):
+        trial(server_campaign, to)
+    assert len(smtp_server.letters) == 0
+
+
+def test_a_used_up_sender_sends_no_test_either(trial, server_campaign, smtp_server):
+    server_campaign.senders[0].per_day = 1
+    trial(server_campaign, ["anna@example.com"])
+    with pytest.raises(LimitReached) as caught:
+        trial(server_campaign, ["anna@example.com"])
+    assert caught.value.frees_at is not None
+    assert len(smtp_server.letters) == 1
+
+
+def test_without_a_sender_there_is_nothing_to_test(trial, make, account):
+    with pytest.raises(Conflict):
+        trial(make.campaign(account), ["anna@example.com"])
+
+
+def test_a_server_that_is_not_there_says_so(trial, make, account):
+    fields = {"host": "127.0.0.1", "port": free_port(), "security": "none", "username": "anna@example.com"}
+    campaign = make.campaign(account, senders=(make.sender(account, settings=fields),))
+    with pytest.raises(BackendError):
+        trial(campaign, ["anna@example.com"])
