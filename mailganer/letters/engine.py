@@ -143,7 +143,8 @@ class _Expand:
             return ""
         return (
             '<div style="clear:both;margin:32px auto 0;padding:16px 24px 24px;max-width:600px;'
-            "text-align:center;font-family:-apple-system,'Segoe UI',Roboto,Arial,sans-serif;font-size:12px;line-height:18px;"
+            "text-align:center;font-family:-apple-system,'Segoe UI',Roboto,Arial,sans-serif;"
+            "font-size:12px;line-height:18px;"
             f'color:#767676">{"<br>".join(lines)}</div>'
         )
 
