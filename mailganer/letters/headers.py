@@ -17,8 +17,8 @@ from ..errors import LetterError, _
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _PLAIN = re.compile(r"[\x20-\x7e]*")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-# 45 bytes are 60 characters of base64; with =?utf-8?b? and ?= 72, under the 75 of RFC 2047.
-_CHUNK = 45
+# A line with an encoded word has at most 76 columns (RFC 2047, section 2); 12 of them are =?utf-8?b? and ?=.
+_WORD_COLUMNS = 76 - 12
 _LONGEST = 1000
 _LINE = 76
 
@@ -39,20 +39,21 @@ def text_value(text: str, column: int = 10) -> str:
     if len(text) > _LONGEST:
         raise LetterError(_("The subject is longer than a thousand characters."), "subject")
     if not _PLAIN.fullmatch(text) or "=?" in text:
-        return encoded_words(text)
+        return encoded_words(text, column)
     if len(text) + column <= _LINE:
         return text
     return _folded(text, column)
 
 
-def encoded_words(text: str) -> str:
+def encoded_words(text: str, column: int = 10) -> str:
     """``=?utf-8?b?...?=`` as often as needed, never in the middle of a character."""
     words, piece = [], b""
+    room = (_WORD_COLUMNS - column) // 4 * 3
     for character in text:
         code = character.encode()
-        if len(piece) + len(code) > _CHUNK:
+        if len(piece) + len(code) > room:
             words.append(piece)
-            piece = b""
+            piece, room = b"", (_WORD_COLUMNS - 1) // 4 * 3
         piece += code
     words.append(piece)
     return "\r\n ".join(f"=?utf-8?b?{b64encode(word).decode()}?=" for word in words)
@@ -63,7 +64,7 @@ def _folded(text: str, column: int) -> str:
     room = _LINE - column
     for word in text.split(" "):
         if len(word) > _LINE - 2:
-            return encoded_words(text)
+            return encoded_words(text, column)
         if line and len(line) + 1 + len(word) > room:
             lines.append(line)
             line, room = word, _LINE - 1
