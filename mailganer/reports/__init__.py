@@ -1,0 +1,23 @@
+"""What it amounts to: numbers, series and people, for pages and the API."""
+
+from .reasons import delivery_sentence
+from .recipients import Filters, Opened, Page, recipients_csv, recipients_page
+from .report import Clicks, Link, Opens, Report, Trouble, campaign_report
+from .timeline import Moment, timeline
+
+__all__ = [
+    "Clicks",
+    "Filters",
+    "Link",
+    "Moment",
+    "Opened",
+    "Opens",
+    "Page",
+    "Report",
+    "Trouble",
+    "campaign_report",
+    "delivery_sentence",
+    "recipients_csv",
+    "recipients_page",
+    "timeline",
+]

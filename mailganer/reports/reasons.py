@@ -1,0 +1,26 @@
+"""Why a letter did not arrive, as a sentence."""
+
+from collections.abc import Mapping
+
+from ..errors import _
+from ..models import Reason
+
+_SENTENCES: Mapping[Reason, str] = {
+    Reason.refused: _("The server does not take letters for this address."),
+    Reason.expired: _("The server put the letter off for a whole day."),
+    Reason.interrupted: _("Sending was interrupted before the server's answer came."),
+    Reason.disconnected: _("The connection broke before the server's answer came."),
+    Reason.unsubscribed: _("Unsubscribed before the letter's turn came."),
+    Reason.bounced: _("An earlier letter to this address came back."),
+    Reason.complained: _("Called an earlier letter spam."),
+    Reason.erased: _("Was deleted before the letter's turn came."),
+    Reason.unconfirmed: _("Has not confirmed the subscription."),
+    Reason.render_error: _("The letter could not be made with this person's data."),
+    Reason.address: _("The server cannot take such an address."),
+    Reason.cancelled: _("The campaign was cancelled."),
+}
+
+
+def delivery_sentence(reason: Reason | str | None) -> str:
+    """The sentence for a reason; nothing for none."""
+    return _SENTENCES[Reason(reason)] if reason else ""

@@ -1,0 +1,238 @@
+"""A campaign in numbers: what left, what was opened, clicked and left by, and what went wrong.
+
+Nothing is counted here that is not kept: letters are sums over batches, readers sums over tallies, links and
+times sums over events that no machine made.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from ..campaigns.counts import Counts, campaign_counts
+from ..models import (
+    Batch,
+    Campaign,
+    Delivery,
+    DeliveryStatus,
+    Event,
+    EventKind,
+    LetterVersion,
+    Reason,
+    Source,
+)
+from ..tracking import Numbers, campaign_numbers
+from .timeline import Moment, timeline
+
+EXAMPLES = 3  # of the server's words, per reason
+TROUBLES = (DeliveryStatus.failed, DeliveryStatus.in_doubt, DeliveryStatus.skipped, DeliveryStatus.bounced)
+
+
+@dataclass(frozen=True)
+class Opens:
+    """Between ``people_certain`` and ``people_certain + people_possible`` people opened the letter."""
+
+    people_certain: int
+    people_possible: int  # perhaps it was only their mail program
+    total: int
+    machine: int
+
+    @property
+    def people_at_most(self) -> int:
+        return self.people_certain + self.people_possible
+
+
+@dataclass(frozen=True)
+class Clicks:
+    people: int
+    total: int
+    machine: int
+
+
+@dataclass(frozen=True)
+class Link:
+    """One address of the letter, as it was written: a template. ``key`` finds the people behind it."""
+
+    key: str
+    url: str
+    people: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Letters that did not arrive for one reason, with some of the server's own words."""
+
+    status: DeliveryStatus
+    reason: Reason | None
+    number: int
+    replies: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    campaign_id: int
+    counts: Counts
+    opens: Opens
+    clicks: Clicks
+    links: tuple[Link, ...]
+    unsubscribed: int
+    timeline: tuple[Moment, ...]
+    troubles: tuple[Trouble, ...]
+
+    @property
+    def arrived(self) -> int:
+        """Letters that the servers took and that did not come back."""
+        return self.counts.sent
+
+    def share(self, people: int) -> float:
+        """People as a part of those whom the letter reached."""
+        return people / self.arrived if self.arrived else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of ``GET /api/v1/campaigns/{id}/report``."""
+        return {
+            "sent": self.counts.sent,
+            "opens": vars(self.opens),
+            "clicks": vars(self.clicks),
+            "links": [{"url": link.url, "people": link.people, "total": link.total} for link in self.links],
+            "unsubscribed": self.unsubscribed,
+            "bounced": self.counts.bounced,
+            "failed": self._by_reason(DeliveryStatus.failed),
+            "skipped": self._by_reason(DeliveryStatus.skipped),
+            "in_doubt": self.counts.in_doubt,
+            "timeline": [moment.as_json() for moment in self.timeline],
+        }
+
+    def _by_reason(self, status: DeliveryStatus) -> dict[str, int]:
+        found = [trouble for trouble in self.troubles if trouble.status == status]
+        return {trouble.reason.value if trouble.reason else "": trouble.number for trouble in found}
+
+
+def campaign_report(session: Session, campaign: Campaign, now: datetime | None = None) -> Report:
+    """The report of a campaign. With ``now`` its timeline goes on to this moment, else to the last event."""
+    counts = campaign_counts(session, [campaign.id])[campaign.id]
+    numbers = campaign_numbers(session, [campaign.id])[campaign.id]
+    return Report(
+        campaign_id=campaign.id,
+        counts=counts,
+        opens=_opens(numbers),
+        clicks=Clicks(numbers.clicked, numbers.clicks, numbers.machine_clicks),
+        links=links(session, campaign),
+        unsubscribed=numbers.unsubscribed,
+        timeline=timeline(session, campaign, now),
+        troubles=_troubles(session, campaign, counts),
+    )
+
+
+def links(session: Session, campaign: Campaign) -> tuple[Link, ...]:
+    """Every link of the versions that went out, in the letter's order, those nobody followed included."""
+    places = link_places(session, campaign)
+    rows = session.execute(
+        select(Event.letter_id, Event.link, func.count(Event.delivery_id.distinct()), func.count())
+        .where(*_clicked(campaign))
+        .group_by(Event.letter_id, Event.link)
+    )
+    found = {
+        (letter_id or campaign.letter_id or 0, number or 0): (people, total)
+        for letter_id, number, people, total in rows
+    }
+    return tuple(_link(session, campaign, url, each, found) for url, each in places.items())
+
+
+def link_places(session: Session, campaign: Campaign) -> dict[str, list[tuple[int, int]]]:
+    """By address, where it stands: (letter version, number of the link)."""
+    versions = session.execute(
+        select(LetterVersion.id, LetterVersion.compiled)
+        .where(LetterVersion.campaign_id == campaign.id)
+        .order_by(LetterVersion.version)
+    )
+    places: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for letter_id, compiled in versions:
+        for number, url in enumerate(compiled["links"], start=1):
+            places[url].append((letter_id, number))
+    return dict(places)
+
+
+def _link(
+    session: Session,
+    campaign: Campaign,
+    url: str,
+    places: list[tuple[int, int]],
+    found: Mapping[tuple[int, int], tuple[int, int]],
+) -> Link:
+    followed = [place for place in places if place in found]
+    people = sum(found[place][0] for place in followed)
+    if len(followed) > 1:  # who followed it at the top and at the bottom is one person
+        people = _people_behind(session, campaign, followed)
+    letter_id, number = places[0]
+    return Link(f"{letter_id}-{number}", url, people, sum(found[place][1] for place in followed))
+
+
+def _people_behind(session: Session, campaign: Campaign, places: list[tuple[int, int]]) -> int:
+    query = select(func.count(Event.delivery_id.distinct())).where(*_clicked(campaign), at_places(places))
+    return int(session.scalar(query) or 0)
+
+
+def at_places(places: list[tuple[int, int]]) -> Any:
+    """The condition that an event is a click on one of these links."""
+    return or_(*(and_(Event.letter_id == letter_id, Event.link == number) for letter_id, number in places))
+
+
+def _clicked(campaign: Campaign) -> tuple[Any, ...]:
+    return (
+        Event.campaign_id == campaign.id,
+        Event.kind == EventKind.click,
+        Event.source != Source.machine,
+    )
+
+
+def _opens(numbers: Numbers) -> Opens:
+    return Opens(numbers.opened_certain, numbers.opened_possible, numbers.opens, numbers.machine_opens)
+
+
+def _troubles(session: Session, campaign: Campaign, counts: Counts) -> tuple[Trouble, ...]:
+    """By reason, the most first. Reads only batches that have something to tell."""
+    if not any(getattr(counts, status.value) for status in TROUBLES):
+        return ()
+    rows = session.execute(
+        _troubled(campaign)
+        .with_only_columns(Delivery.status, Delivery.reason, func.count())
+        .group_by(Delivery.status, Delivery.reason)
+        .order_by(func.count().desc(), Delivery.status, Delivery.reason)
+    ).all()
+    return tuple(
+        Trouble(status, reason, number, _replies(session, campaign, status, reason))
+        for status, reason, number in rows
+    )
+
+
+def _replies(
+    session: Session, campaign: Campaign, status: DeliveryStatus, reason: Reason | None
+) -> tuple[str, ...]:
+    rows = session.scalars(
+        _troubled(campaign)
+        .with_only_columns(Delivery.reply)
+        .where(
+            Delivery.status == status,
+            Delivery.reason.is_(None) if reason is None else Delivery.reason == reason,
+        )
+        .where(Delivery.reply.is_not(None), Delivery.reply != "")
+        .group_by(Delivery.reply)
+        .order_by(func.count().desc(), Delivery.reply)
+        .limit(EXAMPLES)
+    )
+    return tuple(rows)
+
+
+def _troubled(campaign: Campaign) -> Any:
+    told = sum((getattr(Batch, status.value) for status in TROUBLES[1:]), Batch.failed)
+    return (
+        select(Delivery.id)
+        .join(Batch, and_(Delivery.id >= Batch.first_id, Delivery.id <= Batch.last_id))
+        .where(Batch.campaign_id == campaign.id, told > 0, Delivery.status.in_(TROUBLES))
+    )
