@@ -6,22 +6,28 @@ The way of a letter: form -> ``views.campaigns`` -> ``campaigns.schedule`` -> ``
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pyramid.config import Configurator
-from pyramid.router import Router
+if TYPE_CHECKING:  # imported where they are used: commands and plugins that need no web start without it
+    from pyramid.config import Configurator
+    from pyramid.router import Router
 
-from .settings import Settings, from_mapping
+    from .settings import Settings
 
 
-def main(global_config: Mapping[str, str] | None = None, **ini: str) -> Router:
+def main(global_config: Mapping[str, str] | None = None, **ini: str) -> "Router":
     """The WSGI application of ``[app:main]``. Raises ``SettingsError`` with every wrong setting."""
+    from .settings import from_mapping
+
     path = (global_config or {}).get("__file__")
     settings = from_mapping(ini, ini=Path(path).resolve() if path else None)
     return configure(settings).make_wsgi_app()
 
 
-def configure(settings: Settings) -> Configurator:
+def configure(settings: "Settings") -> "Configurator":
     """Composes the application from settings: web, worker, commands and tests all come through here."""
+    from pyramid.config import Configurator
+
     config = Configurator(settings=_pyramid_settings(settings))
     config.registry["settings"] = settings
 
@@ -55,7 +61,7 @@ def configure(settings: Settings) -> Configurator:
     return config
 
 
-def _pyramid_settings(settings: Settings) -> dict[str, object]:
+def _pyramid_settings(settings: "Settings") -> dict[str, object]:
     return {
         "tm.manager_hook": "pyramid_tm.explicit_manager",
         # An answered 4xx has changed nothing (verbs check first), a raised one is aborted anyway.

@@ -4,6 +4,7 @@ The environment wins over ``.env``, and ``.env`` over the ini file. Everything w
 at once: a person who installs this should need one look, not one restart per mistake.
 """
 
+import configparser
 import difflib
 import os
 import re
@@ -129,7 +130,7 @@ def load(ini: str | Path, environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError([f"There is no settings file {path}. Name one: mailganer serve PATH.ini"])
     try:
         mapping = dict(get_settings(str(path), "app:main"))
-    except (LookupError, ValueError) as error:
+    except (LookupError, ValueError, configparser.Error) as error:
         raise SettingsError([f"{path} cannot be read as an ini file: {error}"]) from error
     if not mapping:
         raise SettingsError([f"{path} has no section [app:main]."])
