@@ -165,6 +165,11 @@ def exact(moment: datetime | date) -> str:
     return dates.format_datetime(_here(moment), _EXACT[_locale().language], locale=_locale())
 
 
+def plain_date(moment: datetime | date) -> str:
+    """23 Nov 2026, as text for a sentence."""
+    return dates.format_date(_here(moment), "medium", locale=_locale())
+
+
 _SHORT = {"en": "d MMM y, HH:mm", "ru": "d MMM y, HH:mm"}
 _EXACT = {"en": "EEEE, d MMMM y, HH:mm:ss (zzzz)", "ru": "EEEE, d MMMM y 'г'., HH:mm:ss (zzzz)"}
 

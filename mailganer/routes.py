@@ -180,7 +180,7 @@ PAGES = (
     ("sender.verify", r"/senders/{id:\d+}/verify", SenderContext),
     ("sender.delete", r"/senders/{id:\d+}/delete", SenderContext),
     ("plan", "/plan", Place),
-    ("plan.voucher", "/plan/voucher", Place),
+    ("plan.pay", "/plan/pay/{provider:[a-z0-9_]+}", Place),
     ("settings", "/settings", Place),
     ("settings.tokens", "/settings/tokens", Place),
     ("settings.token_delete", r"/settings/tokens/{id:\d+}/delete", TokenContext),

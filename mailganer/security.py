@@ -298,6 +298,7 @@ PER_LOGIN = Rule("login", 10, 15 * 60)
 PER_ADDRESS = Rule("address", 40, 10 * 60)
 PER_HOST = Rule("host", 300, 10 * 60)
 ALTOGETHER = Rule("all", 2000, 10 * 60)
+PER_PAYER = Rule("payer", 30, 10 * 60)  # voucher codes are long, and nobody types thirty of them
 
 
 class Throttle:
@@ -315,6 +316,10 @@ class Throttle:
         self.hit(PER_ADDRESS, network(address))
         self.hit(PER_HOST, host.lower())
         self.hit(PER_LOGIN, f"{host.lower()} {login.lower()}")
+
+    def check_payment(self, account_id: int) -> None:
+        """Counts one try to pay. Raises ``Throttled``."""
+        self.hit(PER_PAYER, str(account_id))
 
     def forgive(self, login: str, host: str) -> None:
         """A try succeeded: the mistakes before it no longer count against this login."""

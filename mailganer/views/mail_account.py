@@ -11,7 +11,7 @@ from wtforms import BooleanField, Field, IntegerField, PasswordField, SelectFiel
 from wtforms.validators import Optional
 
 from mailganer.backends import Backend, Registry, secret_fields
-from mailganer.errors import BackendError, HostForbidden, TLSFailed, Unreachable, _
+from mailganer.errors import HostForbidden, MailganerError, TLSFailed, Unreachable, _
 
 from .forms import Form
 
@@ -38,9 +38,17 @@ class AccountForm(Form):
 
 
 def account_form(
-    kind: type[Backend], request: Request, values: dict[str, Any], *, keep: bool = False
+    kind: type[Backend],
+    request: Request,
+    values: dict[str, Any],
+    *,
+    keep: bool = False,
+    posted: bool | None = None,
 ) -> AccountForm:
-    """The backend's fields, filled from the posted form or with ``values``. ``keep``: empty secrets stay."""
+    """The backend's fields, filled from the posted form or with ``values``. ``keep``: empty secrets stay.
+
+    ``posted`` False: the posted form is another one of the page.
+    """
     allow_private = request.registry["settings"].allow_private_smtp_hosts
     secrets = secret_fields(kind.Settings)
     fields: dict[str, Any] = {
@@ -49,8 +57,13 @@ def account_form(
         if _is_shown(info)
     }
     fields["folded"] = frozenset(fields) - secrets
-    form = type("BackendForm", (AccountForm,), fields)
-    return form.of(request, **{name: value for name, value in values.items() if name not in secrets})
+    form: type[AccountForm] = type("BackendForm", (AccountForm,), fields)
+    use_post = request.method == "POST" if posted is None else posted
+    return form(
+        request.POST if use_post else None,
+        meta={"locales": [request.locale_name]},
+        **{name: value for name, value in values.items() if name not in secrets},
+    )
 
 
 def _is_shown(info: FieldInfo) -> bool:
@@ -64,7 +77,7 @@ def _field(name: str, info: FieldInfo, secret: bool, allow_private: bool, keep: 
     if secret:
         render = {"autocomplete": "current-password", "spellcheck": "false"}
         help_text = _("Leave it empty to keep the one we have.") if keep else help_text
-        return PasswordField(label, [Optional()], description=help_text, render_kw=render)
+        return PasswordField(label, [Optional()] if keep else [], description=help_text, render_kw=render)
     if typing.get_origin(kind) is typing.Literal:
         choices = [
             (value, CHOICES.get(value, value))
@@ -95,10 +108,12 @@ class Way:
     title: str
     help: str
     help_url: str
+    known: bool  # the address's domain says so, nobody had to choose
 
 
 def way_of(kind: type[Backend], email: str) -> Way:
-    return Way(kind.name, kind.title, kind.help, kind.password_page(email))
+    known = email.rpartition("@")[2] in kind.domains
+    return Way(kind.name, kind.title, kind.help, kind.password_page(email), known)
 
 
 def other_ways(registry: Registry, chosen: type[Backend], email: str) -> list[type[Backend]]:
@@ -109,6 +124,6 @@ def other_ways(registry: Registry, chosen: type[Backend], email: str) -> list[ty
     return [kind for kind in registry.types if kind is not chosen]
 
 
-def is_about_server(error: BackendError) -> bool:
+def is_about_server(error: MailganerError) -> bool:
     """Whether the fields to look at are those of the server, not the password."""
     return isinstance(error, ABOUT_THE_SERVER)

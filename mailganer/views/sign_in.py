@@ -114,8 +114,7 @@ def _refused(request: Request, page: dict[str, Any], error: MailganerError) -> d
     if isinstance(error, InputError):
         page["form"].take(error)
         return page | {"wrong": error.fields.get("email")}
-    about_server = isinstance(error, BackendError) and is_about_server(error)
-    return page | {"refusal": error, "open_server": about_server}
+    return page | {"refusal": error, "open_server": is_about_server(error)}
 
 
 def _enter(request: Request, opened: SignIn) -> Response:

@@ -1,0 +1,93 @@
+"""The plan: what is used of it, which others there are, and the ways to pay."""
+
+from datetime import datetime
+from typing import Any
+
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.view import view_config
+
+from mailganer import billing
+from mailganer.billing import Done, PaymentProvider
+from mailganer.campaigns.allowance import account_allowance
+from mailganer.db import utcnow
+from mailganer.errors import Conflict, InputError, NotFound, _
+from mailganer.i18n import plain_date
+from mailganer.security import Throttle
+from mailganer.settings import Plan
+
+from .errors import status_of
+
+
+@view_config(route_name="plan", request_method="GET", renderer="plan.jinja2")
+def plan(request: Request) -> dict[str, Any]:
+    return _page(request)
+
+
+@view_config(route_name="plan.pay", request_method="POST", renderer="plan.jinja2")
+def pay(request: Request) -> Any:
+    """A form of a payment provider: paid at once, as with a voucher, or to be paid at its own page."""
+    provider = _provider(request)
+    answers = {field.name: request.POST.get(field.name, "")[:500] for field in provider.fields}
+    throttle: Throttle = request.registry["throttle"]
+    throttle.check_payment(request.context.account.id)
+    try:
+        outcome = provider.begin(
+            request.dbsession,
+            request.context.account,
+            answers,
+            plan=_chosen(request) if provider.chooses_plan else None,
+            settings=request.registry["settings"],
+            now=utcnow(),
+        )
+    except (InputError, Conflict) as error:
+        request.response.status_int = status_of(error)
+        return _page(request, refused=provider.name, error=error, answers=answers)
+    if isinstance(outcome, Done):
+        request.flash(_thanks(outcome.plan, outcome.until))
+        return HTTPSeeOther(request.route_path("plan"))
+    return HTTPSeeOther(outcome.url)
+
+
+def _provider(request: Request) -> PaymentProvider:
+    provider = request.registry["payments"].get(request.matchdict["provider"])
+    if provider is None:
+        raise NotFound
+    return provider
+
+
+def _chosen(request: Request) -> Plan:
+    name = request.POST.get("plan")
+    found = next((plan for plan in request.registry["settings"].plans if plan.name == name), None)
+    if found is None:
+        raise InputError({"plan": _("Choose one of the plans on the page.")})
+    return found
+
+
+def _thanks(plan: Plan, until: datetime) -> str:
+    return _(
+        "You have the plan “${plan}” until ${day}.", mapping={"plan": plan.title, "day": plain_date(until)}
+    )
+
+
+def _page(
+    request: Request,
+    refused: str = "",
+    error: InputError | Conflict | None = None,
+    answers: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    account, session, now = request.context.account, request.dbsession, utcnow()
+    installed = request.registry["settings"]
+    current = billing.plan_of(account, installed, now)
+    return {
+        "current": current,
+        "until": billing.plan_runs_until(account, now),
+        "plans": installed.plans,
+        "letters": account_allowance(session, account.id, current.per_day, now),
+        "people": billing.usage(session, account, now).subscribers,
+        "providers": list(request.registry["payments"].values()),
+        "refused": refused,
+        "error": error,
+        "fields": error.fields if isinstance(error, InputError) else {},
+        "answers": answers or {},
+    }

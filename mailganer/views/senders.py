@@ -1,0 +1,216 @@
+"""Senders: the mail accounts letters leave through, their state in a word, their day in numbers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+from wtforms import IntegerField, StringField
+from wtforms.validators import Length, NumberRange, Optional
+
+from mailganer import accounts, security
+from mailganer.backends import Backend, normalise_email
+from mailganer.campaigns.allowance import Allowance, sender_allowance
+from mailganer.db import utcnow
+from mailganer.errors import BackendError, InputError, MailganerError, Throttled, _
+from mailganer.models import Sender
+
+from .errors import status_of
+from .forms import Form
+from .mail_account import account_form, is_about_server, other_ways, way_of
+
+
+class SenderForm(Form):
+    from_name = StringField(
+        _("Name in letters"),
+        [Optional(), Length(max=200)],
+        description=_("What readers see beside the address: your name or your company's."),
+        render_kw={"autocomplete": "organization"},
+    )
+    name = StringField(
+        _("Name for yourself"),
+        [Optional(), Length(max=200)],
+        description=_("Only you see it."),
+        render_kw={"autocomplete": "off"},
+    )
+    per_day = IntegerField(
+        _("Letters in 24 hours, at most"),
+        [Optional(), NumberRange(1, 10_000_000)],
+        description=_("Empty: as many as the provider is known to allow."),
+        render_kw={"inputmode": "numeric"},
+    )
+
+
+@dataclass(frozen=True)
+class Line:
+    """A sender with its day, for the list."""
+
+    sender: Sender
+    title: str
+    allowance: Allowance
+
+
+@view_config(route_name="senders", renderer="senders.jinja2")
+def senders(request: Request) -> dict[str, Any]:
+    rows = accounts.account_senders(request.dbsession, request.context.account.id)
+    return {"lines": [_line(request, row) for row in rows]}
+
+
+@view_config(route_name="senders.new", request_method="GET", renderer="sender_new.jinja2")
+def ask(request: Request) -> dict[str, Any]:
+    return _new_page(request)
+
+
+@view_config(route_name="senders.new", request_method="POST", renderer="sender_new.jinja2")
+def add(request: Request) -> Any:
+    page = _new_page(request)
+    form, names = page["form"], page["names"]
+    if form is None or not names.validate():
+        return page
+    registry, account_id = request.registry["backends"], request.context.account.id
+    try:
+        proven = registry.open(page["way"].name, page["email"], form.values())
+        security.prove(request, proven)
+        sender = accounts.create_sender(
+            request.dbsession,
+            registry,
+            request.registry["vault"],
+            account_id,
+            backend=proven.name,
+            email=proven.email,
+            fields={},
+            now=utcnow(),
+            proven=proven,
+            **names.texts("name", "from_name"),
+        )
+    except (InputError, Throttled, BackendError) as error:
+        return _refused(request, page, error)
+    request.flash(_("${email} is ready to send.", mapping={"email": sender.from_email}))
+    return HTTPSeeOther(request.route_path("senders"))
+
+
+@view_config(route_name="sender", request_method="GET", renderer="sender.jinja2")
+def sender(request: Request) -> dict[str, Any]:
+    return _page(request, request.context.sender)
+
+
+@view_config(route_name="sender", request_method="POST", renderer="sender.jinja2")
+def change(request: Request) -> Any:
+    """Names and the day's limit; nothing the mail server has to be asked about."""
+    row = request.context.sender
+    page = _page(request, row)
+    names = page["names"]
+    if not names.validate():
+        return page
+    session, vault = request.dbsession, request.registry["vault"]
+    try:
+        accounts.update_sender(session, vault, row, now=utcnow(), **names.texts("name", "from_name"))
+        accounts.limit_sender(row, per_day=names.per_day.data)
+    except InputError as error:
+        names.take(error)
+        return page
+    request.flash(_("Saved."))
+    return HTTPSeeOther(request.route_path("sender", id=row.id))
+
+
+@view_config(route_name="sender.verify", request_method="POST", renderer="sender.jinja2")
+def verify(request: Request) -> Any:
+    """Proves the sender again, with other settings where the form brought some."""
+    row = request.context.sender
+    page = _page(request, row)
+    vault = request.registry["vault"]
+    try:
+        proven = accounts.changed_backend(row, request.registry["backends"], vault, page["form"].values())
+        security.prove(request, proven)
+    except InputError as error:
+        page["form"].take(error)
+        return page
+    except Throttled as error:
+        return _refused(request, page, error)
+    except BackendError as error:
+        return _failing(request, page, error)
+    now_row = request.dbsession.get(Sender, row.id)
+    accounts.update_sender(request.dbsession, vault, now_row, now=utcnow(), proven=proven)
+    request.flash(_("${email} is ready to send.", mapping={"email": now_row.from_email}))
+    return HTTPSeeOther(request.route_path("sender", id=row.id))
+
+
+@view_config(route_name="sender.delete", request_method="POST")
+def delete(request: Request) -> Response:
+    row = request.context.sender
+    accounts.delete_sender(request.dbsession, row, now=utcnow())
+    request.flash(_("${email} sends no more; its password is gone.", mapping={"email": row.from_email}))
+    return HTTPSeeOther(request.route_path("senders"))
+
+
+def _line(request: Request, row: Sender) -> Line:
+    registry = request.registry["backends"]
+    limit = accounts.day_limit(row, registry)
+    allowance = sender_allowance(request.dbsession, row.id, limit, utcnow())
+    title = registry.get(row.backend).title if row.backend in registry.names else row.backend
+    return Line(row, title, allowance)
+
+
+def _page(request: Request, row: Sender) -> dict[str, Any]:
+    registry = request.registry["backends"]
+    kind: type[Backend] = registry.get(row.backend)
+    verifying = request.matched_route.name == "sender.verify"
+    given = "csrf_token" in request.POST and len(request.POST) > 1
+    return {
+        "line": _line(request, row),
+        "way": way_of(kind, row.from_email),
+        "names": SenderForm(
+            None if verifying or request.method != "POST" else request.POST,
+            obj=row,
+            meta={"locales": [request.locale_name]},
+        ),
+        "form": account_form(kind, request, row.settings, keep=True, posted=verifying and given),
+        "refusal": None,
+        "open_server": False,
+    }
+
+
+def _new_page(request: Request) -> dict[str, Any]:
+    """First the address, then what its mail account needs: as at sign-in."""
+    registry = request.registry["backends"]
+    page: dict[str, Any] = {
+        "email": request.params.get("email", "").strip(),
+        "form": None,
+        "names": SenderForm.of(request),
+        "wrong": None,
+        "refusal": None,
+        "open_server": False,
+    }
+    if not page["email"]:
+        return page
+    try:
+        email = page["email"] = normalise_email(page["email"])
+        name = request.params.get("backend", "")
+        kind = registry.get(name) if name else registry.for_email(email)
+    except InputError as error:
+        return page | {"wrong": error.fields["email"]}
+    except BackendError as error:
+        return page | {"wrong": error.message}
+    form = account_form(kind, request, kind.guess(email))
+    return page | {"form": form, "way": way_of(kind, email), "others": other_ways(registry, kind, email)}
+
+
+def _refused(request: Request, page: dict[str, Any], error: MailganerError) -> dict[str, Any]:
+    request.response.status_int = status_of(error)
+    if isinstance(error, InputError):
+        page["form"].take(error)
+        return page | {"wrong": error.fields.get("email")}
+    return page | {"refusal": error, "open_server": is_about_server(error)}
+
+
+def _failing(request: Request, page: dict[str, Any], error: BackendError) -> dict[str, Any]:
+    """Keeps why the sender fails, so this answer must not undo it: its status is 200."""
+    row = request.dbsession.get(Sender, page["line"].sender.id)
+    accounts.mark_failing(row, error, request.translate(error.message))
+    return page | {
+        "line": _line(request, row),
+        "refusal": error,
+        "open_server": is_about_server(error),
+    }
