@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from .meta import Base, BigId, ByteOrdered, Json, UTCDateTime, Words, metadata
+from .meta import Base, BigId, ByteOrdered, Json, JsonOrNull, UTCDateTime, Words, metadata
 
 
 class SubscriberStatus(StrEnum):
@@ -136,6 +136,8 @@ class Import(Base):
     apply: Mapped[bool] = mapped_column(default=True)  # go on by itself when read
     status: Mapped[ImportStatus] = mapped_column(Words(ImportStatus), default=ImportStatus.reading)
     error: Mapped[str | None] = mapped_column(Text)
+    start: Mapped[int] = mapped_column(BigInteger, default=0)  # byte where the first person's row begins
+    first_record: Mapped[int] = mapped_column(default=0)  # number of the row before it: 1 for the header
     position: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes done, for progress and for going on
     record: Mapped[int] = mapped_column(default=0)  # number of the last row done, blank ones counted
     rows: Mapped[int] = mapped_column(default=0)  # of people
@@ -172,4 +174,4 @@ class ImportChange(Base):
     )
     created: Mapped[bool] = mapped_column(default=False)  # the person came with this file
     joined: Mapped[bool] = mapped_column(default=False)  # was not on the list before
-    before: Mapped[dict[str, Any] | None] = mapped_column(Json)  # the values that were overwritten
+    before: Mapped[dict[str, Any] | None] = mapped_column(JsonOrNull)  # the values that were overwritten

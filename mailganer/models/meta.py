@@ -60,6 +60,9 @@ class Words(TypeDecorator[StrEnum]):
 BigId = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER PRIMARY KEY counts by itself on SQLite
 ByteOrdered = String(320).with_variant(String(320, collation="C"), "postgresql")  # as SQLite orders anyway
 Json = JSON().with_variant(JSONB(), "postgresql")
+JsonOrNull = JSON(none_as_null=True).with_variant(
+    JSONB(none_as_null=True), "postgresql"
+)  # None is NULL, not "null"
 Token = LargeBinary(16)  # 128 random bits; in addresses as 22 characters of URL-safe base64
 
 

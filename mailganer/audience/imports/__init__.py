@@ -1,1 +1,34 @@
-"""Files on their way into a list."""
+"""Files on their way into a list: read, understood, brought in, taken back."""
+
+from .reasons import FileProblem, failure_sentence, reject_sentence
+from .run import due_imports, run_import
+from .verbs import (
+    Column,
+    Preview,
+    apply_import,
+    discard_import,
+    import_preview,
+    latest_imports,
+    owned_import,
+    set_mapping,
+    start_import,
+    undo_import,
+)
+
+__all__ = [
+    "Column",
+    "FileProblem",
+    "Preview",
+    "apply_import",
+    "discard_import",
+    "due_imports",
+    "failure_sentence",
+    "import_preview",
+    "latest_imports",
+    "owned_import",
+    "reject_sentence",
+    "run_import",
+    "set_mapping",
+    "start_import",
+    "undo_import",
+]

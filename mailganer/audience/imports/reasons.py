@@ -1,10 +1,10 @@
-"""Why a row did not go in, as words kept in the database and sentences made when they are shown."""
+"""Why a row or a whole file did not go in: words kept in the database, sentences made when they are shown."""
 
 from typing import Final
 
 from translationstring import TranslationString
 
-from ...errors import _
+from ...errors import FileRefused, _
 from ..addresses import ADDRESS_REASONS
 
 REASONS: Final[dict[str, TranslationString]] = {
@@ -16,15 +16,48 @@ REASONS: Final[dict[str, TranslationString]] = {
     "value_control": _("There are invisible control characters in the column “${detail}”."),
     "value_long": _("There are more than 10,000 characters in the column “${detail}”."),
     "too_many_cells": _("The row has more cells than there are columns."),
+    "too_many_fields": _("This person would have more than 100 fields."),
     "encoding": _("Some letters of this row cannot be read: they are in another encoding than the file."),
     "suppressed": _("This address asked for no more letters, or could not be reached, and was then deleted."),
     "limit": _("The plan has no room for more people."),
 }
 
+FAILURES: Final[dict[str, TranslationString]] = {
+    "empty": _("The file is empty."),
+    "no_people": _("The file has a row of headings and no people below it."),
+    "workbook": _(
+        "This is a spreadsheet, not a CSV file. In the spreadsheet program choose “Save as” and CSV."
+    ),
+    "archive": _("This is an archive. Unpack it and choose the CSV file inside."),
+    "binary": _("This is no text file. A list of people is a CSV file with one person per row."),
+    "no_address": _(
+        "No column holds mail addresses. One column needs the heading “email” and an address in every row."
+    ),
+    "columns": _("The file has more than 100 columns. Leave out those that the letters do not need."),
+    "cell": _("Row ${detail} has a cell of more than 100,000 characters, or a quote that is never closed."),
+    "size": _("The file is larger than ${detail} MB. Divide it and bring in the parts one by one."),
+    "gone": _("The uploaded file is no longer there. Choose it once more."),
+}
+
 _UNKNOWN: Final = _("This row could not be read.")
 
 
-def reject_sentence(code: str, detail: str = "") -> str:
+class FileProblem(FileRefused):
+    """A file that cannot be used. ``word`` is what is kept: the code, and its detail after a colon."""
+
+    def __init__(self, code: str, detail: object = "") -> None:
+        self.word = f"{code}:{detail}" if detail != "" else code
+        super().__init__(failure_sentence(self.word))
+
+
+def reject_sentence(code: str, detail: str = "") -> TranslationString:
     """The sentence for a rejected row, to be translated."""
     sentence = REASONS.get(code, _UNKNOWN)
+    return sentence % {"detail": detail} if detail else sentence
+
+
+def failure_sentence(error: str) -> TranslationString:
+    """The sentence for ``Import.error``, to be translated."""
+    code, _colon, detail = error.partition(":")
+    sentence = FAILURES.get(code, FAILURES["binary"])
     return sentence % {"detail": detail} if detail else sentence

@@ -250,6 +250,8 @@ def upgrade() -> None:
         sa.Column("apply", sa.Boolean(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("start", sa.BigInteger(), nullable=False),
+        sa.Column("first_record", sa.Integer(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("record", sa.Integer(), nullable=False),
         sa.Column("rows", sa.Integer(), nullable=False),

@@ -1,0 +1,254 @@
+"""CSV files as spreadsheets and shops write them: where they are kept, what dialect they speak, their rows.
+
+A file is read line by line from any of its rows on: a million rows need no more memory than one, and an
+interrupted import goes on where it was.
+"""
+
+import codecs
+import csv
+import os
+import re
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from charset_normalizer import from_bytes
+
+from .reasons import FileProblem
+
+LARGEST: Final = 500_000_000  # bytes; some five million people with a dozen columns
+MOST_COLUMNS: Final = 100
+LONGEST_LINE: Final = 2_000_000  # bytes; the csv module stops at 131,072 characters a cell anyway
+HEAD: Final = 1_000_000  # bytes looked at before an upload is answered
+_PIECE: Final = 1_000_000
+_SAMPLE: Final = 200_000  # bytes around the first that is not UTF-8
+_DELIMITERS: Final = ";,\t|"
+_ONE_COLUMN: Final = "\x1f"  # a delimiter that does not occur
+
+_MAGIC: Final = (
+    (b"\xd0\xcf\x11\xe0", "workbook"),
+    (b"\x1f\x8b", "archive"),
+    (b"Rar!", "archive"),
+    (b"7z\xbc\xaf", "archive"),
+    (b"%PDF", "binary"),
+)
+_WIDE: Final = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SEPARATOR_LINE: Final = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)
+_MULTIBYTE: Final = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+_WORD: Final = re.compile(r"[^\W\d_]+")
+_CYRILLIC_WORD: Final = re.compile(r"[А-ЯЁІЇЄҐЎ]?[а-яёіїєґў]+|[А-ЯЁІЇЄҐЎ]+")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file in the uploads folder."""
+
+    path: Path
+    size: int
+    encoding: str
+
+
+@dataclass(frozen=True)
+class Dialect:
+    encoding: str
+    delimiter: str  # nothing: there is one column
+    start: int  # byte where the first row begins: after a byte order mark and a line "sep=;"
+    first_record: int  # rows before that: 1 for a line "sep=;"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A row: its number in the file from 1, the byte after it, its cells; and if letters were unreadable."""
+
+    number: int
+    end: int
+    cells: list[str]
+    broken: bool
+
+
+def store(stream: BinaryIO, uploads: Path, largest: int = LARGEST) -> Stored:
+    """Copies an upload to disk under a random name. Raises ``FileProblem``, and keeps nothing then."""
+    uploads.mkdir(parents=True, exist_ok=True)
+    path = uploads / f"{secrets.token_hex(16)}.csv"
+    try:
+        return _copy(stream, path, largest)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _copy(stream: BinaryIO, path: Path, largest: int) -> Stored:
+    head = stream.read(_PIECE)
+    _require_text(head)
+    wide = next((name for mark, name in _WIDE if head.startswith(mark)), "")
+    source = codecs.getincrementaldecoder(wide)("replace") if wide else None
+    utf8 = codecs.getincrementaldecoder("utf-8")()
+    first_wrong: int | None = None
+    size = 0
+    only_returns = not wide and b"\r" in head and b"\n" not in head  # as old Macs wrote
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        piece = head
+        while piece:
+            if source:
+                piece = source.decode(piece).encode()
+            elif only_returns:
+                piece = piece.replace(b"\r", b"\n")
+            if first_wrong is None:
+                try:
+                    utf8.decode(piece)
+                except UnicodeDecodeError as error:
+                    first_wrong = max(0, size + error.start - 4)
+            size += len(piece)
+            if size > largest:
+                raise FileProblem("size", largest // 1_000_000)
+            file.write(piece)
+            piece = stream.read(_PIECE)
+        file.flush()
+        os.fsync(file.fileno())
+    return Stored(path, size, "utf-8" if first_wrong is None else _encoding_at(path, first_wrong))
+
+
+def _require_text(head: bytes) -> None:
+    if not head.strip(b"\xef\xbb\xbf \t\r\n"):
+        raise FileProblem("empty")
+    for magic, code in _MAGIC:
+        if head.startswith(magic):
+            raise FileProblem(code)
+    if head.startswith(b"PK\x03\x04"):
+        packed = b"xl/" in head or b"[Content_Types].xml" in head or b"opendocument.spreadsheet" in head
+        raise FileProblem("workbook" if packed else "archive")
+    if b"\x00" in head and not head.startswith(tuple(mark for mark, _name in _WIDE)):
+        raise FileProblem("binary")
+
+
+def _encoding_at(path: Path, offset: int) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, offset - _SAMPLE // 2))
+        return guess_encoding(file.read(_SAMPLE))
+
+
+def guess_encoding(sample: bytes) -> str:
+    """The encoding of bytes that are not clean UTF-8: mostly UTF-8 after all, Cyrillic, or Western."""
+    broken = sample.decode("utf-8", "replace").count("\ufffd")
+    if len(_MULTIBYTE.findall(sample)) > 10 * broken:
+        return "utf-8"  # a few broken rows; the others are fine
+    shares = {name: _cyrillic(sample, name) for name in ("cp1251", "koi8_r", "cp866")}
+    likeliest = max(shares, key=lambda name: shares[name])
+    if shares[likeliest] > 0.5:
+        return likeliest
+    best = from_bytes(sample, cp_isolation=["cp1252", "cp1250", "cp1251", "cp1254", "cp1257"]).best()
+    return best.encoding if best else "cp1252"
+
+
+def _cyrillic(sample: bytes, encoding: str) -> float:
+    """The share of words with other than Latin letters that look like Cyrillic ones: Анна, not юМНЮ."""
+    words = [word for word in _WORD.findall(sample.decode(encoding, "replace")) if not word.isascii()]
+    return sum(1 for word in words if _CYRILLIC_WORD.fullmatch(word)) / len(words) if words else 0.0
+
+
+def find_dialect(stored: Stored) -> Dialect:
+    """Delimiter and beginning, from the first rows. Raises ``FileProblem``."""
+    with stored.path.open("rb") as file:
+        head = file.read(_SAMPLE)
+    start = 3 if head.startswith(codecs.BOM_UTF8) else 0
+    separator = _SEPARATOR_LINE.match(head, start)
+    if separator:
+        delimiter = separator[1].decode("latin-1")
+        if delimiter in _DELIMITERS:
+            return Dialect(stored.encoding, delimiter, separator.end(), 1)
+    if len(head) < stored.size:
+        head = head[: head.rfind(b"\n") + 1] or head
+    text = head[start:].decode(stored.encoding, "replace")
+    return Dialect(stored.encoding, guess_delimiter(text), start, 0)
+
+
+def guess_delimiter(text: str) -> str:
+    """Of ; , tab | the one that most rows have as often as the first row; nothing for a single column."""
+    found = []
+    for delimiter in _DELIMITERS:
+        counts = _widths(text, delimiter)
+        width = counts[0] if counts else 1
+        if width > 1:
+            found.append((Counter(counts)[width] / len(counts), width, delimiter))
+    share, _width, delimiter = max(found, default=(0.0, 1, ""))
+    return delimiter if share >= 0.5 else ""
+
+
+def _widths(text: str, delimiter: str) -> list[int]:
+    rows = csv.reader(map(_line, text.split("\n")), delimiter=delimiter)
+    try:
+        return [len(row) for row in islice(rows, 200) if any(cell.strip() for cell in row)]
+    except csv.Error:
+        return []
+
+
+class Records:
+    """The rows of a file from ``position`` on; ``record`` is the number of the row before it.
+
+    Iterating raises ``FileProblem`` where a cell is too large or a quote is never closed.
+    """
+
+    def __init__(
+        self, path: Path, dialect: Dialect, position: int | None = None, record: int | None = None
+    ) -> None:
+        self._dialect = dialect
+        self._offset = dialect.start if position is None else position
+        self._number = dialect.first_record if record is None else record
+        self._broken = False
+        try:
+            self._file = path.open("rb")
+        except FileNotFoundError as error:
+            raise FileProblem("gone") from error
+        self._file.seek(self._offset)
+
+    def __enter__(self) -> "Records":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[Record]:
+        rows = csv.reader(self._lines(), delimiter=self._dialect.delimiter or _ONE_COLUMN)
+        try:
+            for cells in rows:
+                self._number += 1
+                yield Record(self._number, self._offset, cells, self._broken)
+                self._broken = False
+        except csv.Error as error:
+            raise FileProblem("cell", self._number + 1) from error
+
+    def _lines(self) -> Iterator[str]:
+        encoding = self._dialect.encoding
+        while line := self._file.readline(LONGEST_LINE):
+            if len(line) == LONGEST_LINE:
+                raise FileProblem("cell", self._number + 1)
+            self._offset += len(line)
+            text = line.decode(encoding, "replace")
+            if "\ufffd" in text:
+                self._broken = True
+            yield _line(text)
+
+
+def _line(text: str) -> str:
+    """A line with one end. A return within it would make the csv module give up the whole file; as a vertical
+    tab it spoils its own row only."""
+    return text.rstrip("\r\n").replace("\r", "\v") + "\n"
+
+
+def first_records(path: Path, dialect: Dialect, number: int) -> list[Record]:
+    """The first rows that are not blank."""
+    with Records(path, dialect) as records:
+        return list(islice((record for record in records if not is_blank(record.cells)), number))
+
+
+def is_blank(cells: Sequence[str]) -> bool:
+    return not any(cell and not cell.isspace() for cell in cells)

@@ -1,0 +1,201 @@
+"""Which column is what: guessed from headings in two languages and from cells, or said by the person."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from ...errors import InputError, _
+from ..addresses import AddressError, parse_address
+from ..birthdays import Order, order_of
+from ..fields import is_field_name, slug
+
+EMAIL: Final = "email"
+PLAIN: Final = ("first_name", "last_name")
+FULL_NAME: Final = "full_name"  # Anna Ivanova
+LAST_NAME_FIRST: Final = "full_name_last_first"  # Иванова Анна Петровна
+PATRONYMIC: Final = "patronymic"  # the variable that the third word becomes
+BIRTHDAYS: Final[Mapping[str, Order]] = {
+    "birthday": Order.unknown,
+    "birthday_day_first": Order.day_first,
+    "birthday_month_first": Order.month_first,
+}
+TARGETS: Final = frozenset({EMAIL, *PLAIN, FULL_NAME, LAST_NAME_FIRST, *BIRTHDAYS})
+"""What a column can become besides a variable of its own name."""
+
+_HEADINGS: Final[Mapping[str, frozenset[str]]] = {
+    field: frozenset(re.split(r"\s*,\s*", words))
+    for field, words in {
+        EMAIL: "email, e mail, mail, email address, e mail address, mail address, почта, эл почта, "
+        "электронная почта, e mail адрес, email адрес, адрес электронной почты, адрес эл почты, "
+        "адрес почты, имейл, емейл, емайл, электронный адрес, эл адрес, subscriber email, user email",
+        "first_name": "имя, first name, firstname, given name, forename, fname, имя получателя, имя клиента",
+        "last_name": "фамилия, last name, lastname, surname, family name, lname, second name",
+        FULL_NAME: "name, full name, fullname, имя фамилия, имя и фамилия, contact name, customer name, "
+        "получатель, имя отчество фамилия, display name",
+        LAST_NAME_FIRST: "фио, ф и о, фамилия имя отчество, фамилия имя, фамилия и имя, "
+        "last name first name, клиент фио, фио клиента, фио получателя",
+        "birthday": "день рождения, дата рождения, др, д р, birthday, birth date, birthdate, date of birth, "
+        "dob, bday, b day, рождение, birth day",
+        PATRONYMIC: "отчество, patronymic, middle name",
+    }.items()
+}
+_PERHAPS_EMAIL: Final = re.compile(r"e ?mail|почт|^адрес$|^address$|^адреса$")
+_PATRONYMIC: Final = re.compile(r"(?i).*(вич|вна|ична|инична|оглы|кызы)")
+
+
+def guess_mapping(columns: Sequence[str], rows: Sequence[Sequence[str]], header: bool) -> list[str]:
+    """For every column the field it goes to. Empty where there is no column of addresses."""
+    headings = [heading_words(column) for column in columns]
+    email = _email_column(headings, rows, header)
+    if email is None:
+        return []
+    fields: list[str] = [""] * len(columns)
+    fields[email] = EMAIL
+    for number, words in enumerate(headings):
+        known = _known(words) if header else ""
+        if number != email and known and known not in fields:
+            fields[number] = known
+    _settle_name(fields)
+    _settle_birthday(fields, rows)
+    for number, column in enumerate(columns):
+        if not fields[number]:
+            fields[number] = slug(column, fields) if column.strip() else slug(f"column {number + 1}", fields)
+    return fields
+
+
+def heading_words(text: str) -> str:
+    """A heading without case, punctuation and "ё": "E-mail:" -> "e mail"."""
+    return re.sub(r"[\W_]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower().replace("ё", "е")).strip()
+
+
+def has_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row names the columns: nothing in it is an address or tries to be one."""
+    return not any(_is_address(cell) or "@" in cell.strip("@ ") for cell in rows[0])
+
+
+def mapping_from_words(words: Mapping[str, Any], columns: Sequence[str], guessed: Sequence[str]) -> list[str]:
+    """The mapping a person or a program gave, over the guessed one for columns not named.
+
+    Keys are headings, or numbers of columns from 0; values are fields, or nothing to leave a column out. A
+    field as key and a heading as value is understood as well. Raises ``InputError``.
+    """
+    fields = list(guessed) or [""] * len(columns)
+    said: dict[int, str] = {}
+    for key, value in words.items():
+        target = "" if value is None else str(value).strip()
+        number = column_number(key, columns)
+        if number is None and target:
+            number, target = column_number(target, columns), key.strip()
+        if number is None:
+            raise _wrong(_("The file has no column “${name}”.", mapping={"name": key[:100]}))
+        said[number] = target
+    for number, target in said.items():
+        for other, field in enumerate(fields):  # a guess gives way to what was said
+            if field == target and other not in said:
+                fields[other] = slug(columns[other], fields)
+        fields[number] = target
+    return check_mapping(fields)
+
+
+def column_number(key: str, columns: Sequence[str]) -> int | None:
+    if key in columns:
+        return columns.index(key)
+    words = [heading_words(column) for column in columns]
+    if heading_words(key) and heading_words(key) in words:
+        return words.index(heading_words(key))
+    return int(key) if key.isdecimal() and int(key) < len(columns) else None
+
+
+def check_mapping(fields: Sequence[str]) -> list[str]:
+    """The mapping with names that letters can use. Raises ``InputError`` when no file could be read by it."""
+    checked = [_target(field) for field in fields]
+    if EMAIL not in checked:
+        raise _wrong(_("Say which column holds the mail addresses."))
+    used = [field for field in checked if field]
+    twice = next((field for field in used if used.count(field) > 1), None)
+    birthdays = sum(1 for field in used if field in BIRTHDAYS)
+    if twice or birthdays > 1:
+        raise _wrong(
+            _("Two columns go to “${name}”. Choose one of them.", mapping={"name": twice or "birthday"})
+        )
+    return checked
+
+
+def _target(field: str) -> str:
+    if field in TARGETS or not field or is_field_name(field):
+        return field
+    known = _known(heading_words(field))
+    return known or slug(field)
+
+
+def _wrong(message: str) -> InputError:
+    return InputError({"mapping": message})
+
+
+def _known(words: str) -> str:
+    return next((field for field, known in _HEADINGS.items() if words in known), "")
+
+
+def _email_column(headings: Sequence[str], rows: Sequence[Sequence[str]], header: bool) -> int | None:
+    """The column of addresses: by its heading when the cells agree, else by the cells."""
+    best: tuple[float, int] = (0.0, 0)
+    for number, words in enumerate(headings):
+        share = _share_of_addresses(rows, number)
+        named = 0.0
+        if header:
+            named = 2.0 if words in _HEADINGS[EMAIL] else 0.5 if _PERHAPS_EMAIL.search(words) else 0.0
+        sure = named == 2.0 or share >= 0.5 or (named and share > 0.0)
+        if sure and named + share > best[0]:
+            best = (named + share, number)
+    return best[1] if best[0] > 0.0 else None
+
+
+def _share_of_addresses(rows: Sequence[Sequence[str]], number: int) -> float:
+    cells = [row[number] for row in rows if len(row) > number and row[number].strip()]
+    return sum(map(_is_address, cells)) / len(cells) if cells else 0.0
+
+
+def _is_address(cell: str) -> bool:
+    if "@" not in cell:
+        return False
+    try:
+        parse_address(cell)
+    except AddressError:
+        return False
+    return True
+
+
+def _settle_name(fields: list[str]) -> None:
+    """A column "name" beside one of last names holds first names."""
+    if FULL_NAME in fields and "last_name" in fields and "first_name" not in fields:
+        fields[fields.index(FULL_NAME)] = "first_name"
+
+
+def _settle_birthday(fields: list[str], rows: Sequence[Sequence[str]]) -> None:
+    if "birthday" in fields:
+        number = fields.index("birthday")
+        order = order_of(row[number] for row in rows if len(row) > number)
+        fields[number] = next(name for name, each in BIRTHDAYS.items() if each is order)
+
+
+def split_full_name(text: str, last_name_first: bool) -> tuple[str, str, str]:
+    """First name, last name, patronymic: as far as the words tell."""
+    words = text.split()
+    if len(words) == 1:
+        return words[0], "", ""
+    if len(words) == 3 and _PATRONYMIC.fullmatch(words[2]):
+        return words[1], words[0], words[2]
+    if len(words) == 3 and _PATRONYMIC.fullmatch(words[1]):
+        return words[0], words[2], words[1]
+    if last_name_first:
+        return words[1], words[0], " ".join(words[2:])
+    return words[0], " ".join(words[1:]), ""
+
+
+def stored_mapping(fields: Iterable[str]) -> dict[str, str]:
+    """As the column of ``Import`` keeps it."""
+    return {str(number): field for number, field in enumerate(fields)}
+
+
+def mapping_of(stored: Mapping[str, Any], columns: int) -> list[str]:
+    return [str(stored.get(str(number), "")) for number in range(columns)]

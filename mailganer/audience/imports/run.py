@@ -1,0 +1,339 @@
+"""The long work of an import, in pieces: first the whole file is read and nothing changed, then rows go in.
+
+Whoever works holds a lease on the row and raises its epoch; each piece is one short transaction that writes
+people, counts and the place in the file together. Killed anywhere, the next one goes on from that place.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import structlog
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from ...billing import subscriber_room
+from ...db import utcnow
+from ...models import Account, Import, ImportChange, ImportReject, ImportStatus
+from ...settings import Settings
+from .files import Dialect, Record, Records, is_blank
+from .mapping import mapping_of
+from .reasons import FileProblem
+from .rows import Person, Reject, RowReader
+from .undoing import undo_some
+from .writing import Outcome, admitted, change_of, existing, one_per_address, write_people, write_rejects
+
+AT_ONCE: Final = 2_000  # rows of one transaction: a tenth of a second, so that others get their turn
+READ_AT_ONCE: Final = 20_000  # rows between two signs of life while nothing is written
+LEASE: Final = timedelta(seconds=30)  # many pieces long; this is how long a killed one keeps others waiting
+REMEMBERED: Final = 200_000  # addresses of a file told apart while it is only read: 16 MB
+ORPHANED: Final = 24 * 3600  # seconds after which a file nobody knows is removed
+
+_log = structlog.get_logger()
+_WORKED_ON = (ImportStatus.reading, ImportStatus.applying)
+
+
+class _Fenced(Exception):
+    """Somebody else works on this import now, or a person stopped it."""
+
+
+def due_imports(session: Session, now: datetime, limit: int = 20) -> list[int]:
+    """Imports that wait for somebody to work on them."""
+    undoing = select(ImportChange.import_id).where(ImportChange.import_id == Import.id).exists()
+    return list(
+        session.scalars(
+            select(Import.id)
+            .where(
+                or_(Import.status.in_(_WORKED_ON), (Import.status == ImportStatus.undone) & undoing),
+                or_(Import.lease_until.is_(None), Import.lease_until < now),
+            )
+            .order_by(Import.id)
+            .limit(limit)
+        )
+    )
+
+
+def run_import(
+    sessions: sessionmaker[Session],
+    settings: Settings,
+    import_id: int,
+    *,
+    now: Callable[[], datetime] = utcnow,
+    seconds: float | None = None,
+) -> bool:
+    """Works on an import until it is done, or for about ``seconds``. Answers False when there is more to do.
+
+    Safe to call twice, late, or for an import that is gone.
+    """
+    epoch = _claim(sessions, import_id, now())
+    if epoch is None:
+        return True
+    work = _Work(sessions, settings, import_id, epoch, now, seconds)
+    try:
+        return work.go_on()
+    except _Fenced:
+        return True
+    except FileProblem as problem:
+        work.fail(problem)
+        return True
+
+
+def _claim(sessions: sessionmaker[Session], import_id: int, now: datetime) -> int | None:
+    with sessions.begin() as session:
+        return session.scalar(
+            update(Import)
+            .where(
+                Import.id == import_id,
+                Import.status.in_((*_WORKED_ON, ImportStatus.undone)),
+                or_(Import.lease_until.is_(None), Import.lease_until < now),
+            )
+            .values(epoch=Import.epoch + 1, lease_until=now + LEASE)
+            .returning(Import.epoch)
+        )
+
+
+class _Work:
+    def __init__(
+        self,
+        sessions: sessionmaker[Session],
+        settings: Settings,
+        import_id: int,
+        epoch: int,
+        now: Callable[[], datetime],
+        seconds: float | None,
+    ) -> None:
+        self.sessions, self.settings, self.now = sessions, settings, now
+        self.id, self.epoch = import_id, epoch
+        self.until = time.monotonic() + seconds if seconds is not None else float("inf")
+
+    def go_on(self) -> bool:
+        steps = {
+            ImportStatus.reading: self.read,
+            ImportStatus.applying: self.apply,
+            ImportStatus.undone: self.undo,
+        }
+        while step := steps.get((job := self.job()).status):
+            if not step(job):
+                self.release()
+                return False
+            if job.status is ImportStatus.undone:
+                break
+        self.release()
+        remove_orphans(self.sessions, self.settings.uploads)
+        return True
+
+    def job(self) -> Import:
+        """The row as it is now, detached: a plain record."""
+        with self.sessions() as session:
+            ours = select(Import).where(Import.id == self.id, Import.epoch == self.epoch)
+            job = session.scalars(ours).one_or_none()
+        if job is None:
+            raise _Fenced
+        return job
+
+    def out_of_time(self) -> bool:
+        return time.monotonic() >= self.until
+
+    # Reading: nothing changes but the counts
+
+    def read(self, job: Import) -> bool:
+        look = self.only_rows if job.apply else self.what_would_change
+        with self.records(job) as records:
+            if not look(job, iter(records)):
+                return False
+        with self.sessions.begin() as session:
+            held = self.hold(session, ImportStatus.reading)
+            if job.apply or held.apply:
+                restart(session, held, ImportStatus.applying)
+            else:
+                held.status = ImportStatus.ready
+                held.position = held.size
+        return True
+
+    def only_rows(self, job: Import, records: Iterator[Record]) -> bool:
+        """Reads to the end: a file that turns out to be none has then changed nothing."""
+        while piece := list(islice(records, READ_AT_ONCE)):
+            with self.sessions.begin() as session:
+                self.advance(self.hold(session, ImportStatus.reading), piece)
+            if self.out_of_time():
+                return False
+        return True
+
+    def what_would_change(self, job: Import, records: Iterator[Record]) -> bool:
+        reader = self.reader(job)
+        seen: set[int] = set()
+        while piece := list(islice(records, AT_ONCE)):
+            people, rejects = _read_rows(reader, piece)
+            fresh = _not_seen(people, seen)
+            with self.sessions.begin() as session:
+                held = self.hold(session, ImportStatus.reading)
+                outcome = self.foresee(session, held, fresh)
+                self.record(session, held, piece, outcome, rejects)
+            if self.out_of_time():
+                return False
+        return True
+
+    def foresee(self, session: Session, job: Import, people: dict[str, Person]) -> Outcome:
+        there, crowded = existing(session, job.account_id, people)
+        room = self.room(session, job)
+        room = None if room is None else max(0, room - job.added)
+        welcome, rejects = admitted(session, job.account_id, people, there, room)
+        changes = sum(1 for key, row in there.items() if change_of(people[key], row))
+        return Outcome(len(welcome), changes, len(there) - changes, [*crowded, *rejects])
+
+    # Applying
+
+    def apply(self, job: Import) -> bool:
+        reader = self.reader(job)
+        with self.records(job) as opened:
+            records = iter(opened)
+            while piece := list(islice(records, AT_ONCE)):
+                people, rejects = _read_rows(reader, piece)
+                with self.sessions.begin() as session:
+                    held = self.hold(session, ImportStatus.applying)
+                    outcome = self.write(session, held, one_per_address(people))
+                    self.record(session, held, piece, outcome, rejects)
+                if self.out_of_time():
+                    return False
+        with self.sessions.begin() as session:
+            held = self.hold(session, ImportStatus.applying)
+            held.status, held.finished_at, held.position = ImportStatus.done, self.now(), held.size
+        self.remove_file(job)
+        return True
+
+    def write(self, session: Session, job: Import, people: dict[str, Person]) -> Outcome:
+        # Two files of one account take turns: neither sees the other's people half there, nor the last place.
+        session.execute(
+            select(Account.id).where(Account.id == job.account_id).with_for_update(key_share=True)
+        )
+        return write_people(session, job, people, self.room(session, job), self.now())
+
+    # Undoing
+
+    def undo(self, job: Import) -> bool:
+        self.remove_file(job)
+        while True:
+            with self.sessions.begin() as session:
+                if not undo_some(session, self.hold(session, ImportStatus.undone), self.now(), AT_ONCE):
+                    return True
+            if self.out_of_time():
+                return False
+
+    # What all of them need
+
+    def hold(self, session: Session, status: ImportStatus) -> Import:
+        """Locks the row, makes sure that it is still ours, and prolongs the lease."""
+        job = session.scalars(
+            select(Import)
+            .where(Import.id == self.id, Import.epoch == self.epoch, Import.status == status)
+            .with_for_update()
+        ).one_or_none()
+        if job is None:
+            raise _Fenced
+        job.lease_until = self.now() + LEASE
+        return job
+
+    def advance(self, job: Import, piece: Sequence[Record]) -> None:
+        job.position, job.record = piece[-1].end, piece[-1].number
+        job.rows += sum(1 for record in piece if not is_blank(record.cells))
+
+    def record(
+        self,
+        session: Session,
+        job: Import,
+        piece: Sequence[Record],
+        outcome: Outcome,
+        rejects: Sequence[Reject],
+    ) -> None:
+        refused = sorted([*rejects, *outcome.rejects])
+        write_rejects(session, job.id, refused, job.rejected)
+        self.advance(job, piece)
+        job.added += outcome.added
+        job.updated += outcome.updated
+        job.unchanged += outcome.unchanged
+        job.rejected += len(refused)
+
+    def room(self, session: Session, job: Import) -> int | None:
+        account = session.get_one(Account, job.account_id)
+        return subscriber_room(session, account, self.settings, self.now())
+
+    def reader(self, job: Import) -> RowReader:
+        return RowReader(job.columns, mapping_of(job.mapping, len(job.columns)), self.now().date())
+
+    def records(self, job: Import) -> Records:
+        path = self.settings.uploads / job.path
+        return Records(path, Dialect(job.encoding, job.delimiter, 0, 0), job.position, job.record)
+
+    def release(self) -> None:
+        with self.sessions.begin() as session:
+            session.execute(
+                update(Import)
+                .where(Import.id == self.id, Import.epoch == self.epoch)
+                .values(lease_until=None)
+            )
+
+    def fail(self, problem: FileProblem) -> None:
+        with self.sessions.begin() as session:
+            job = session.scalars(
+                select(Import).where(Import.id == self.id, Import.epoch == self.epoch).with_for_update()
+            ).one_or_none()
+            if job is None or job.status not in _WORKED_ON:
+                return
+            _log.info("import failed", import_id=self.id, problem=problem.word)
+            session.execute(delete(ImportReject).where(ImportReject.import_id == self.id))
+            job.status, job.error, job.finished_at, job.lease_until = (
+                ImportStatus.failed,
+                problem.word,
+                self.now(),
+                None,
+            )
+        self.remove_file(job)
+
+    def remove_file(self, job: Import) -> None:
+        (self.settings.uploads / job.path).unlink(missing_ok=True)
+
+
+def restart(session: Session, job: Import, status: ImportStatus) -> None:
+    """Sends an import through its file from the first row on."""
+    session.execute(delete(ImportReject).where(ImportReject.import_id == job.id))
+    job.status = status
+    job.position, job.record = job.start, job.first_record
+    job.rows = job.added = job.updated = job.unchanged = job.rejected = 0
+
+
+def remove_orphans(sessions: sessionmaker[Session], uploads: Path) -> None:
+    """Removes files whose upload was never finished or whose import is gone."""
+    limit = time.time() - ORPHANED
+    old = [path for path in uploads.glob("*.csv") if path.stat().st_mtime < limit]
+    if not old:
+        return
+    with sessions() as session:
+        known = set(session.scalars(select(Import.path).where(Import.path.in_([path.name for path in old]))))
+    for path in old:
+        if path.name not in known:
+            path.unlink(missing_ok=True)
+
+
+def _read_rows(reader: RowReader, piece: Sequence[Record]) -> tuple[list[Person], list[Reject]]:
+    people: list[Person] = []
+    rejects: list[Reject] = []
+    for record in piece:
+        if is_blank(record.cells):
+            continue
+        read = reader.read(record)
+        if isinstance(read, Person):
+            people.append(read)
+        else:
+            rejects.append(read)
+    return people, rejects
+
+
+def _not_seen(people: Sequence[Person], seen: set[int]) -> dict[str, Person]:
+    """Without the addresses of earlier rows, as far as they are remembered."""
+    fresh = {key: person for key, person in one_per_address(people).items() if hash(key) not in seen}
+    if len(seen) < REMEMBERED:
+        seen.update(map(hash, fresh))
+    return fresh

@@ -1,0 +1,262 @@
+"""What a person or a program can do with a file: bring it, look at it, say what is what, apply, undo."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ...errors import Conflict, NotFound, _
+from ...models import Account, Import, ImportStatus, SubscriberList
+from .files import (
+    HEAD,
+    MOST_COLUMNS,
+    Dialect,
+    Record,
+    Records,
+    Stored,
+    find_dialect,
+    first_records,
+    store,
+)
+from .mapping import check_mapping, guess_mapping, has_header, mapping_from_words, mapping_of, stored_mapping
+from .reasons import FileProblem
+from .run import restart
+from .undoing import undo_some
+
+SAMPLE_ROWS: Final = 200  # looked at to tell addresses, dates and columns
+SHOWN_ROWS: Final = 5
+_UNDONE_AT_ONCE: Final = 2_000  # of a small file nothing is left when the page comes back
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a file: its heading, the field it goes to (nothing: left out), some of its cells."""
+
+    number: int
+    name: str
+    field: str
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Preview:
+    columns: tuple[Column, ...]
+    header: bool
+
+
+@dataclass(frozen=True)
+class _Sniffed:
+    dialect: Dialect
+    header: bool
+    columns: list[str]
+    mapping: list[str]
+    first: Record
+
+
+def start_import(
+    session: Session,
+    account: Account,
+    lst: SubscriberList,
+    *,
+    filename: str,
+    stream: BinaryIO,
+    mapping: Mapping[str, Any] | None = None,
+    apply: bool = True,
+    uploads: Path,
+    now: datetime,
+) -> Import:
+    """Keeps a file and everything about it that its beginning tells; ``run_import`` does the rest.
+
+    With ``apply=False`` it stops at ``ready`` and says what would change. Raises ``FileRefused`` for what is
+    no list of people, ``InputError`` for a wrong ``mapping``; nothing is kept then.
+    """
+    if lst.account_id != account.id:
+        raise NotFound()
+    stored = store(stream, uploads)
+    try:
+        sniffed = _sniff(stored, mapping or {})
+        made = _made(account, lst, filename, stored, sniffed, apply, now)
+        session.add(made)
+        session.flush()
+    except BaseException:
+        stored.path.unlink(missing_ok=True)
+        raise
+    return made
+
+
+def owned_import(session: Session, account_id: int, import_id: int) -> Import:
+    """The import of this id in this account. Raises ``NotFound``."""
+    found = session.get(Import, import_id)
+    if found is None or found.account_id != account_id:
+        raise NotFound()
+    return found
+
+
+def latest_imports(session: Session, account_id: int, limit: int = 10) -> Sequence[Import]:
+    """An account's imports, newest first."""
+    return session.scalars(
+        select(Import).where(Import.account_id == account_id).order_by(Import.id.desc()).limit(limit)
+    ).all()
+
+
+def import_preview(job: Import, uploads: Path) -> Preview:
+    """The columns with the field each goes to and their first cells; no cells once the file is gone."""
+    rows: list[list[str]] = []
+    path = uploads / job.path
+    if path.exists():
+        dialect = Dialect(job.encoding, job.delimiter, job.start, job.first_record)
+        rows = [record.cells for record in first_records(path, dialect, SHOWN_ROWS)]
+    fields = mapping_of(job.mapping, len(job.columns))
+    return Preview(
+        tuple(
+            Column(
+                number, name, fields[number], tuple(row[number] if number < len(row) else "" for row in rows)
+            )
+            for number, name in enumerate(job.columns)
+        ),
+        job.header,
+    )
+
+
+def set_mapping(session: Session, job: Import, mapping: Mapping[str, Any]) -> Import:
+    """Says what is what; the file is then read once more. Raises ``InputError``, or ``Conflict`` when it is
+    too late. Keys and values as in ``start_import``."""
+    _lock(session, job)
+    if job.status is not ImportStatus.ready:
+        raise Conflict(_("The columns can be changed only before the people are brought in."))
+    fields = mapping_from_words(mapping, job.columns, mapping_of(job.mapping, len(job.columns)))
+    if stored_mapping(fields) != job.mapping:
+        job.mapping = stored_mapping(fields)
+        restart(session, job, ImportStatus.reading)
+    session.flush()
+    return job
+
+
+def apply_import(session: Session, job: Import) -> Import:
+    """Lets the people in. Raises ``Conflict`` when that was done or cannot be."""
+    _lock(session, job)
+    if job.status is ImportStatus.ready:
+        restart(session, job, ImportStatus.applying)
+    elif job.status is not ImportStatus.reading:
+        raise Conflict(
+            _("This file has been brought in, or could not be read. Choose it once more to repeat it.")
+        )
+    job.apply = True
+    session.flush()
+    return job
+
+
+def undo_import(session: Session, job: Import, now: datetime) -> Import:
+    """Takes back what a file did, also while it is still coming in. A large one is taken back by and by.
+
+    Raises ``Conflict`` when there is nothing to take back."""
+    _lock(session, job)
+    if job.status is ImportStatus.undone:
+        return job
+    if job.status not in (ImportStatus.applying, ImportStatus.done):
+        raise Conflict(_("Nothing of this file has been brought in, so there is nothing to undo."))
+    if job.finished_at is None:
+        job.finished_at = now
+    job.status = ImportStatus.undone
+    job.epoch += 1  # whoever works on it stops at the next piece
+    job.lease_until = None
+    session.flush()
+    undo_some(session, job, now, _UNDONE_AT_ONCE)
+    return job
+
+
+def discard_import(session: Session, job: Import, uploads: Path) -> None:
+    """Forgets a file that was only looked at. Raises ``Conflict`` when people came with it."""
+    _lock(session, job)
+    if job.status in (ImportStatus.applying, ImportStatus.done):
+        raise Conflict(_("People have come in with this file. Undo it to take them back."))
+    session.delete(job)
+    session.flush()
+    (uploads / job.path).unlink(missing_ok=True)
+
+
+def _sniff(stored: Stored, words: Mapping[str, Any]) -> _Sniffed:
+    dialect = find_dialect(stored)
+    records = first_records(stored.path, dialect, SAMPLE_ROWS)
+    if not records:
+        raise FileProblem("empty")
+    rows = [record.cells for record in records]
+    header = has_header(rows)
+    columns = _columns(rows, header)
+    if len(columns) > MOST_COLUMNS:
+        raise FileProblem("columns")
+    people = rows[1:] if header else rows
+    guessed = guess_mapping(columns, people, header)
+    if not people:
+        raise FileProblem("no_people" if guessed else "no_address")
+    if not guessed and not words:
+        raise FileProblem("no_address")
+    mapping = mapping_from_words(words, columns, guessed) if words else check_mapping(guessed)
+    _read_head(stored, dialect)
+    return _Sniffed(dialect, header, columns, mapping, records[0])
+
+
+def _columns(rows: Sequence[Sequence[str]], header: bool) -> list[str]:
+    """Headings; spreadsheets like to add empty columns at the end, which do not count."""
+    first = rows[0]
+    width = max((number for row in rows for number, cell in enumerate(row, 1) if cell.strip()), default=0)
+    if header:
+        width = max((number for number, cell in enumerate(first, 1) if cell.strip()), default=0)
+    headings = [" ".join(cell.split())[:200] for cell in first[:width]] if header else []
+    return headings + [""] * (width - len(headings))
+
+
+def _read_head(stored: Stored, dialect: Dialect) -> None:
+    """Reads the first part to its end: what is wrong with it is said at once."""
+    with Records(stored.path, dialect) as records:
+        for record in records:
+            if record.end >= HEAD:
+                return
+
+
+def _made(
+    account: Account,
+    lst: SubscriberList,
+    filename: str,
+    stored: Stored,
+    sniffed: _Sniffed,
+    apply: bool,
+    now: datetime,
+) -> Import:
+    start, number = sniffed.dialect.start, sniffed.dialect.first_record
+    if sniffed.header:
+        start, number = sniffed.first.end, sniffed.first.number
+    return Import(
+        account_id=account.id,
+        list_id=lst.id,
+        filename=_shown_name(filename),
+        path=stored.path.name,
+        size=stored.size,
+        encoding=sniffed.dialect.encoding,
+        delimiter=sniffed.dialect.delimiter,
+        header=sniffed.header,
+        columns=sniffed.columns,
+        mapping=stored_mapping(sniffed.mapping),
+        apply=apply,
+        start=start,
+        first_record=number,
+        position=start,
+        record=number,
+        created_at=now,
+    )
+
+
+def _shown_name(filename: str) -> str:
+    """A file's name as the person knows it, for showing only: without folders and control characters."""
+    name = PurePosixPath(filename.replace("\\", "/")).name
+    return "".join(each for each in name if unicodedata.category(each)[0] != "C")[:255] or "people.csv"
+
+
+def _lock(session: Session, job: Import) -> None:
+    session.flush()
+    session.refresh(job, with_for_update=True)

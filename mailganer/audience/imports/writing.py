@@ -1,0 +1,278 @@
+"""A few thousand rows of a file go into the database in one transaction: bulk statements, no objects."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import Row, Table, bindparam, func, insert, literal, null, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from ...models import (
+    Import,
+    ImportChange,
+    ImportReject,
+    Subscriber,
+    SubscriberStatus,
+    list_member,
+)
+from ...models.audience import make_search_key
+from ..fields import MOST_FIELDS
+from ..status import suppressed
+from .rows import Person, Reject, shown
+
+MOST_REJECTS = 100_000  # kept with their cells; the rest is only counted
+
+_EXISTING = (
+    Subscriber.id,
+    Subscriber.email_key,
+    Subscriber.first_name,
+    Subscriber.last_name,
+    Subscriber.birthday,
+    Subscriber.fields,
+)
+
+
+@dataclass
+class Outcome:
+    """What became of some rows."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """New values of somebody who is there, and those they replace."""
+
+    id: int
+    values: Mapping[str, Any]
+    before: Mapping[str, Any]
+
+
+def one_per_address(people: Iterable[Person]) -> dict[str, Person]:
+    """By address key; a later row of the same address fills in and overrides the earlier."""
+    found: dict[str, Person] = {}
+    for person in people:
+        earlier = found.get(person.email_key)
+        found[person.email_key] = _joined(earlier, person) if earlier else person
+    return found
+
+
+def _joined(earlier: Person, later: Person) -> Person:
+    return later._replace(
+        first_name=later.first_name or earlier.first_name,
+        last_name=later.last_name or earlier.last_name,
+        birthday=later.birthday or earlier.birthday,
+        fields={**earlier.fields, **later.fields},
+    )
+
+
+def existing(
+    session: Session, account_id: int, people: dict[str, Person]
+) -> tuple[dict[str, Row[Any]], list[Reject]]:
+    """Those of ``people`` who are there already. Who would have too many fields is taken out and rejected."""
+    rows = session.execute(
+        select(*_EXISTING).where(Subscriber.account_id == account_id, Subscriber.email_key.in_(list(people)))
+    )
+    there = {row.email_key: row for row in rows}
+    crowded = [
+        key for key, row in there.items() if len(row.fields.keys() | people[key].fields.keys()) > MOST_FIELDS
+    ]
+    for key in crowded:
+        del there[key]
+    return there, [_rejected(people.pop(key), "too_many_fields") for key in crowded]
+
+
+def admitted(
+    session: Session, account_id: int, people: Mapping[str, Person], there: Collection[str], room: int | None
+) -> tuple[list[Person], list[Reject]]:
+    """Who may come in newly, in the order of the file: not the suppressed, and no more than there is room."""
+    new = [person for key, person in people.items() if key not in there]
+    forgotten = suppressed(session, account_id, [person.email_key for person in new])
+    welcome = [person for person in new if person.email_key not in forgotten]
+    rejects = [_rejected(person, "suppressed") for person in new if person.email_key in forgotten]
+    if room is not None and len(welcome) > room:
+        rejects += [_rejected(person, "limit") for person in welcome[room:]]
+        welcome = welcome[:room]
+    return welcome, rejects
+
+
+def _rejected(person: Person, code: str) -> Reject:
+    return Reject(person.row, code, "", shown_cells(person.cells))
+
+
+def change_of(person: Person, row: Row[Any]) -> _Change | None:
+    """What a row changes about somebody who is there: what it says, replaces; what it leaves out, stays.
+
+    None when nothing changes."""
+    before = {
+        "first_name": row.first_name,
+        "last_name": row.last_name,
+        "birthday": row.birthday,
+        "fields": row.fields,
+    }
+    after = {
+        "first_name": person.first_name or row.first_name,
+        "last_name": person.last_name or row.last_name,
+        "birthday": person.birthday or row.birthday,
+        "fields": {**row.fields, **person.fields},
+    }
+    if before == after:
+        return None
+    birthday = row.birthday.isoformat() if row.birthday else None
+    return _Change(row.id, after, {**before, "birthday": birthday})
+
+
+def write_people(
+    session: Session, job: Import, people: dict[str, Person], room: int | None, now: datetime
+) -> Outcome:
+    """Adds and updates people and puts them on the import's list."""
+    there, crowded = existing(session, job.account_id, people)
+    welcome, rejects = admitted(session, job.account_id, people, there, room)
+    new_ids = _insert(session, job.account_id, welcome, now)
+    changes = [change for key, row in there.items() if (change := change_of(people[key], row))]
+    _update(session, changes, {row.id: key for key, row in there.items()}, now)
+    before = _touched(session, job.id, [row.id for row in there.values()])
+    joined = _join(session, job.list_id, [row.id for row in there.values()], new_ids, now)
+    _note_changes(session, job.id, new_ids, changes, joined)
+    changed = {change.id for change in changes}
+    again = {row.id for row in there.values()} & before  # an earlier row of this very file: counted there
+    return Outcome(
+        added=len(new_ids),
+        updated=len((changed | joined) - again),
+        unchanged=len(there) - len(changed | joined | again),
+        rejects=[*crowded, *rejects],
+    )
+
+
+def write_rejects(session: Session, import_id: int, rejects: Sequence[Reject], already: int) -> None:
+    kept = rejects[: max(0, MOST_REJECTS - already)]
+    if kept:
+        rows = [{"import_id": import_id, **reject._asdict()} for reject in kept]
+        session.execute(_upsert(session, ImportReject).on_conflict_do_nothing(), rows)
+
+
+def _insert(session: Session, account_id: int, people: Sequence[Person], now: datetime) -> list[int]:
+    if not people:
+        return []
+    rows = [
+        {
+            "account_id": account_id,
+            "email": person.email,
+            "email_key": person.email_key,
+            "search_key": make_search_key(person.email_key, person.first_name, person.last_name),
+            "first_name": person.first_name,
+            "last_name": person.last_name,
+            "birthday": person.birthday,
+            "fields": person.fields,
+            "status": SubscriberStatus.active,
+            "status_reason": "",
+            "created_at": now,
+            "updated_at": now,
+        }
+        for person in people
+    ]
+    return list(session.scalars(insert(Subscriber).returning(Subscriber.id), rows))
+
+
+def _update(session: Session, changes: Sequence[_Change], keys: Mapping[int, str], now: datetime) -> None:
+    if not changes:
+        return
+    table = cast(Table, Subscriber.__table__)
+    rows = [
+        {
+            "its_id": change.id,
+            **change.values,
+            "search_key": make_search_key(
+                keys[change.id], change.values["first_name"], change.values["last_name"]
+            ),
+            "updated_at": now,
+        }
+        for change in changes
+    ]
+    names = [name for name in rows[0] if name != "its_id"]
+    session.connection().execute(
+        update(table)
+        .where(table.c.id == bindparam("its_id"))
+        .values({name: bindparam(name) for name in names}),
+        rows,
+    )
+
+
+def _touched(session: Session, import_id: int, ids: Sequence[int]) -> set[int]:
+    return set(
+        session.scalars(
+            select(ImportChange.subscriber_id).where(
+                ImportChange.import_id == import_id, ImportChange.subscriber_id.in_(ids)
+            )
+        )
+    )
+
+
+def _join(
+    session: Session, list_id: int, there: Sequence[int], new: Sequence[int], now: datetime
+) -> set[int]:
+    """Puts people on the list. Answers which of those who were ``there`` were not on it."""
+    on_it = set(
+        session.scalars(
+            select(list_member.c.subscriber_id).where(
+                list_member.c.list_id == list_id, list_member.c.subscriber_id.in_(there)
+            )
+        )
+    )
+    joined = set(there) - on_it
+    ids = [*joined, *new]
+    if ids:
+        session.execute(
+            _upsert(session, list_member)
+            .from_select(
+                ["list_id", "subscriber_id", "added_at"],
+                select(literal(list_id), Subscriber.id, literal(now, list_member.c.added_at.type)).where(
+                    Subscriber.id.in_(ids)
+                ),
+            )
+            .on_conflict_do_nothing()
+        )
+    return joined
+
+
+def _note_changes(
+    session: Session, import_id: int, new: Sequence[int], changes: Sequence[_Change], joined: Collection[int]
+) -> None:
+    """Keeps what undoing needs."""
+    if new:
+        created = select(literal(import_id), Subscriber.id, literal(True), literal(True), null()).where(
+            Subscriber.id.in_(new)
+        )
+        names = ["import_id", "subscriber_id", "created", "joined", "before"]
+        session.execute(insert(ImportChange).from_select(names, created))
+    overwritten = {change.id: dict(change.before) for change in changes}
+    rows = [
+        {
+            "import_id": import_id,
+            "subscriber_id": each,
+            "created": False,
+            "joined": each in joined,
+            "before": overwritten.get(each),
+        }
+        for each in {*overwritten, *joined}
+    ]
+    if rows:
+        noting = _upsert(session, ImportChange)
+        session.execute(
+            noting.on_conflict_do_update(
+                index_elements=["import_id", "subscriber_id"],
+                # The values from before the file, not those of an earlier row of it.
+                set_={"before": func.coalesce(ImportChange.before, noting.excluded.before)},
+            ),
+            rows,
+        )
+
+
+def _upsert(session: Session, table: Any) -> Any:
+    module = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    return module.insert(table)
