@@ -138,7 +138,7 @@ def _connect(endpoint: Endpoint, seconds: float) -> socket.socket:
 
 
 def _resolve(name: str, port: int, seconds: float) -> list[Any]:
-    """``getaddrinfo`` with a deadline. It has none of its own: it runs in a thread that may be left behind."""
+    """``getaddrinfo`` with a deadline. It has none, so it runs in a thread that may be left behind."""
     answers: queue.Queue[Any] = queue.Queue()
 
     def ask() -> None:

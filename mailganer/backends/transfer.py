@@ -30,7 +30,7 @@ from .replies import (
     Verdict,
 )
 from .session import Session
-from .wire import NONSENSE, Broken, Nonsense
+from .wire import NONSENSE, Broken, Dropped, Nonsense
 
 IN_DOUBT = Verdict(Outcome.in_doubt, Scope.connection)
 
@@ -190,23 +190,24 @@ class SMTPConnection(Connection):
 
     def _chunked(self, run: _Run, session: Session) -> Iterator[Receipt]:
         written: deque[Flight] = deque()
-        muddled = False  # after a failure servers differ in whether the next MAIL needs a RSET first
+        broken: Broken | None = None
         while True:
-            while not muddled and len(written) < self._depth:
+            while broken is None and len(written) < self._depth:
                 flight = self._next_prepared(run, session)
                 if flight is None:
                     break
+                try:
+                    _write_chunk(flight, session)
+                except Dropped as dropped:
+                    broken = dropped  # but it may have answered others before it went
                 written.append(flight)
-                _write_chunk(flight, session)
             if written:
-                accepted = _hear_chunk(written.popleft(), session, muddled)
-                muddled = muddled or not accepted
+                _hear_chunk(written.popleft(), session)
             yield from run.ended()
             if not written:
-                if not muddled:
-                    return
-                _reset(session)
-                muddled = False
+                break
+        if broken is not None:
+            raise broken
 
 
 class _Run:
@@ -379,12 +380,16 @@ def _hear_envelope(flight: Flight, session: Session) -> bool:
 
 def _write_content(flight: Flight, session: Session, behind: bytes = b"") -> None:
     flight.end = session.wire.sent + len(flight.content) + 3
-    session.wire.write(b"".join((flight.content, b".\r\n", behind)), session.timeouts.block)
+    try:
+        session.wire.write(b"".join((flight.content, b".\r\n", behind)), session.timeouts.block)
+    except Dropped:
+        _hear_content(flight, session)  # it may have said why before it went
+        raise
 
 
 def _hear_content(flight: Flight, session: Session) -> None:
     reply = session.wire.reply(session.timeouts.final)
-    if reply.ok:
+    if reply.ok and flight.end <= session.wire.maybe_sent:
         _accept(flight, session, reply)
         return
     verdict = _verdict(session, reply, Stage.content)
@@ -395,30 +400,30 @@ def _hear_content(flight: Flight, session: Session) -> None:
 
 
 def _write_chunk(flight: Flight, session: Session) -> None:
+    """Envelope and content at once, behind a RSET.
+
+    Without it a failed letter could leave its MAIL standing: the next letter's MAIL would be refused as
+    nested, its RCPT and content taken all the same, and no answer would say so.
+    """
     command = b"BDAT %d LAST\r\n" % len(flight.content)
-    data = b"".join((flight.mail, flight.rcpt, command, flight.content))
+    data = b"".join((b"RSET\r\n", flight.mail, flight.rcpt, command, flight.content))
     flight.end = session.wire.sent + len(data)
     session.wire.write(data, session.timeouts.block)
 
 
-def _hear_chunk(flight: Flight, session: Session, muddled: bool) -> bool:
-    """Whether the letter was accepted. Where an earlier failure left the server waiting for a RSET, the
-    letter goes back to the start: its MAIL was refused, so it was not taken.
-    """
+def _hear_chunk(flight: Flight, session: Session) -> None:
+    """The four answers to a chunk. The first bad one is the verdict."""
     wire, timeouts = session.wire, session.timeouts
-    for stage in (Stage.mail, Stage.rcpt, Stage.content):
-        reply = wire.reply(timeouts.final if stage is Stage.content else timeouts.command)
-        if reply.ok:
-            continue
-        if flight.receipt is None and flight.begun:
-            if muddled and stage is Stage.mail and reply.code == 503:
-                flight.back_to_start()
-            else:
-                _fail_chunk(flight, session, reply, stage)
-    if flight.receipt is None and flight.begun:
-        _accept(flight, session, reply)
-        return True
-    return False
+    for stage in (Stage.hello, Stage.mail, Stage.rcpt):
+        reply = wire.reply(timeouts.command)
+        if not reply.ok and flight.receipt is None:
+            _fail_chunk(flight, session, reply, stage)
+    reply = wire.reply(timeouts.final)
+    if flight.receipt is None:
+        if reply.ok and flight.end <= wire.maybe_sent:
+            _accept(flight, session, reply)
+        else:
+            _fail_chunk(flight, session, reply, Stage.content)
 
 
 def _fail_chunk(flight: Flight, session: Session, reply: Reply, stage: Stage) -> None:
