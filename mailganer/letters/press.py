@@ -7,12 +7,14 @@ rendered as text first and encoded as a whole. Both ways decode to the same lett
 """
 
 import binascii
+import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
-from markupsafe import Markup, escape
+from markupsafe import escape
 
 from ..errors import _
 from . import bounds, guards, headers, quoted
@@ -23,7 +25,6 @@ from .sandbox import Program, Sandbox
 
 # "=_" cannot stand in quoted-printable or base64 text.
 _BOUNDARY = "=_mailganer"
-_CACHE = 4096
 
 
 class _PiecesCode(CodeGenerator):
@@ -51,27 +52,34 @@ class Pieces(Sandbox):
 
     def __init__(self, *, html: bool) -> None:
         super().__init__(html=html)
-        self._known: dict[tuple[type, object], str] = {}
+        self._texts: dict[str, str] = {}
+        self._plain = _PLAIN_HTML if html else _PLAIN_TEXT
         self._escape = escape if html else str
 
     def put(self, value: Any) -> str:
-        """A value as an encoded piece. Values come again and again: names, dates, the campaign's own."""
-        kind = type(value)
-        if kind not in _KEPT:
-            return quoted.encode(self._escape(guards.plain(value)))
-        key = (kind, value)
-        known = self._known
-        if key in known:
-            return known[key]
-        piece = quoted.encode(self._escape(guards.plain(value)))
-        if len(known) >= _CACHE:
-            known.clear()
-        if len(piece) <= 400:
-            known[key] = piece
+        """A value as an encoded piece. Values come again and again: names, cities, the reader's links."""
+        if type(value) is not str:
+            return quoted.encode(str(self._escape(guards.plain(value))))
+        piece = self._texts.get(value)
+        return self._text(value) if piece is None else piece
+
+    def _text(self, value: str) -> str:
+        if self._plain.fullmatch(value):
+            piece = value + "=\r\n"
+        else:
+            piece = quoted.encode(str(self._escape(guards.clean(value))))
+        if len(self._texts) >= _KEPT:
+            self._texts.clear()
+        if len(piece) <= _KEPT_LENGTH:
+            self._texts[value] = piece
         return piece
 
 
-_KEPT = frozenset((str, Markup, int, bool))
+# Values that are their own encoding: one short line without "=" and without what HTML escapes.
+_PLAIN_TEXT = re.compile(r"[ !-<>-~]{1,75}")
+_PLAIN_HTML = re.compile(r"[ !#-%(-;?-~]{1,75}")
+_KEPT = 4096
+_KEPT_LENGTH = 400
 
 
 class _Part:
@@ -87,15 +95,20 @@ class _Part:
         )
 
     def body(self, values: Mapping[str, object], run: Run) -> str:
-        if self._fast:
-            pieces, size = [], 0
-            for piece in self._program.pieces(values, run):
-                pieces.append(piece)
-                size += len(piece)
+        if not self._fast:
+            return _base64(self._program.render(values, run))
+        chunks, size = [], 0
+        try:
+            pieces = self._program.pieces(values, run)
+            # By the handful: counting each piece would cost more than making it.
+            while chunk := "".join(islice(pieces, 64)):
+                chunks.append(chunk)
+                size += len(chunk)
                 if size > bounds.OUTPUT * 3:
                     raise too_much(_("it is longer than a megabyte."))
-            return "".join(pieces)
-        return _base64(self._program.render(values, run))
+        except Exception as error:
+            raise self._program.failed(error) from None
+        return "".join(chunks)
 
 
 def _base64(text: str) -> str:
@@ -122,14 +135,15 @@ class Press:
         self._parts = [_Part("plain", plain.text, fast.text)]
         if plain.html and fast.html:
             self._parts.append(_Part("html", plain.html, fast.html))
-        self._before, self._after, self._names = _head(envelope)
+        self._before, self._after, names = _head(envelope)
+        self._gate = headers.gate(names)
 
     def print(self, copy: Copy) -> bytes:
         """A whole message (RFC 5322) with CRLF line ends. Raises ``LetterError`` for this copy only."""
         run = Run(self._locale)
         values = self._values.of({**copy.values, **reader_links(copy.urls)}, run)
         head = self._head(copy, self._subject.render(values, run))
-        headers.pass_gate(head, self._names)
+        headers.pass_gate(head, self._gate)
         pieces = []
         for part in self._parts:
             pieces += [part.head, part.body(values, run), "\r\n"]

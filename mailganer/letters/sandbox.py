@@ -257,31 +257,29 @@ class Program:
         self._template = Template.from_code(environment, code, {})
 
     def render(self, values: Mapping[str, object], run: Run) -> str:
-        return "".join(self.pieces(values, run))
+        """``values`` are plain texts, numbers, dates, dicts and lists. Raises ``LetterError``."""
+        try:
+            return "".join(self.pieces(values, run))
+        except Exception as error:
+            raise self.failed(error) from None
 
     def pieces(self, values: Mapping[str, object], run: Run) -> Iterator[str]:
-        """The rendered text piece by piece. ``values`` are plain texts, numbers, dates, dicts and lists."""
-        context = self._template.new_context({**values, "_run": run})
-        try:
-            yield from self._template.root_render_func(context)
-        except LetterError as error:
-            error.field = self.field
-            error.line = error.line or self._line(error.__traceback__)
-            raise
-        except (RecursionError, MemoryError):
-            raise self._error(too_much(_("it is nested too deeply.")), None) from None
-        except ZeroDivisionError as error:
-            raise self._error(LetterError(_("Nothing can be divided by zero.")), error) from None
-        except Exception as error:
-            # Whatever Python says of an expression (wrong types, wrong arguments) is this letter's fault.
-            said = str(error)[:200] or type(error).__name__
-            raise self._error(
-                LetterError(_("This cannot be computed: ${reason}", mapping={"reason": said})), error
-            ) from None
+        """The rendered text piece by piece; whatever it raises becomes a sentence by ``failed``."""
+        return self._template.root_render_func(self._template.new_context({**values, "_run": run}))
 
-    def _error(self, said: LetterError, error: Exception | None) -> LetterError:
+    def failed(self, error: Exception) -> LetterError:
+        """What went wrong while rendering, with field and line. Every error here is the letter's own."""
+        if isinstance(error, LetterError):
+            said = error
+        elif isinstance(error, RecursionError | MemoryError):
+            said = too_much(_("it is nested too deeply."))
+        elif isinstance(error, ZeroDivisionError):
+            said = LetterError(_("Nothing can be divided by zero."))
+        else:
+            reason = str(error)[:200] or type(error).__name__
+            said = LetterError(_("This cannot be computed: ${reason}", mapping={"reason": reason}))
         said.field = self.field
-        said.line = self._line(error.__traceback__) if error else None
+        said.line = said.line or self._line(error.__traceback__)
         return said
 
     def _line(self, traceback: TracebackType | None) -> int | None:

@@ -36,7 +36,9 @@ COPY = Copy(
 )
 
 
-def letter_of(html: str = "<p>Hello</p>", subject: str = "Hello", preheader: str = "", text: str = "", **more: Any) -> Letter:
+def letter_of(
+    html: str = "<p>Hello</p>", subject: str = "Hello", preheader: str = "", text: str = "", **more: Any
+) -> Letter:
     """A letter prepared in this process: for tests of what it becomes, not of the limits."""
     return prepare(Source(subject, preheader, html, text), more.pop("variables", {}), **more)
 

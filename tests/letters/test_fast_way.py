@@ -42,7 +42,9 @@ def normal(text: str) -> str:
 @given(st.lists(ODD, max_size=6))
 def test_pieces_put_together_decode_to_their_texts(texts: list[str]) -> None:
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
-    assert decoded("".join(map(quoted.encode, texts)) + "\r\n").removesuffix("\n") == "".join(map(normal, texts))
+    assert decoded("".join(map(quoted.encode, texts)) + "\r\n").removesuffix("\n") == "".join(
+        map(normal, texts)
+    )
 
 
 def test_every_piece_ends_its_line() -> None:
@@ -86,7 +88,9 @@ def _blocks(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.one_of(
         st.lists(inner, min_size=1, max_size=4).map("".join),
         inner.map(lambda body: "{% if n > 3 %}" + body + "{% else %}-{% endif %}"),
-        inner.map(lambda body: "{% for x in [city, n, '=\n'] %}" + body + "{{ x }}{{ loop.index }}{% endfor %}"),
+        inner.map(
+            lambda body: "{% for x in [city, n, '=\n'] %}" + body + "{{ x }}{{ loop.index }}{% endfor %}"
+        ),
         inner.map(lambda body: "{% set z = city %}" + body + "{{ z }}"),
     )
 
@@ -97,7 +101,11 @@ TEMPLATES = st.recursive(
 # Rendered text that the template itself keeps or changes: these take the other way.
 CAPTURING = st.tuples(TEMPLATES, _CONSTANT).map(
     lambda both: (
-        "{% macro m(x) %}" + both[1] + "{{ x }}{% endmacro %}{{ m(city) }}{% set k %}{{ city }}" + both[1] + "{% endset %}"
+        "{% macro m(x) %}"
+        + both[1]
+        + "{{ x }}{% endmacro %}{{ m(city) }}{% set k %}{{ city }}"
+        + both[1]
+        + "{% endset %}"
         "{{ k|upper }}{% filter lower %}" + both[1] + "{{ first_name }}{% endfilter %}" + both[0]
     )
 )
@@ -124,7 +132,10 @@ def same_both_ways(template: str, values: dict[str, Any]) -> None:
     for kind, environment in (("html", HTML), ("plain", TEXT)):
         ordinary = Program(template, kind, environment).render(known, Run("ru"))
         # A part ends with the line end before its boundary.
-        assert part(message, kind).removesuffix("\n") in (normal(ordinary), normal(ordinary).removesuffix("\n"))
+        assert part(message, kind).removesuffix("\n") in (
+            normal(ordinary),
+            normal(ordinary).removesuffix("\n"),
+        )
     assert all(len(line) <= 998 for line in message.split(b"\r\n"))
     assert b"\r" not in message.replace(b"\r\n", b"")
     assert b"\n" not in message.replace(b"\r\n", b"")
@@ -175,7 +186,8 @@ def test_dates_are_in_the_letters_language() -> None:
 
 def test_the_engine_and_the_press_agree_on_a_real_letter() -> None:
     letter = letter_of(
-        '<style>p{color:red}</style><table>{% for x in ["=", "б", "c "] %}<tr><td>{{ x }}</td></tr>{% endfor %}</table>'
+        "<style>p{color:red}</style>"
+        '<table>{% for x in ["=", "б", "c "] %}<tr><td>{{ x }}</td></tr>{% endfor %}</table>'
         '<p>{{ first_name }} <a href="https://e.com/?q={{ first_name|urlencode }}">тут</a></p>',
         preheader="Для {{ first_name }} & всех",
     )

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailganer.errors import LetterError
-from mailganer.letters import Letter, Press
-from mailganer.letters import headers
+from mailganer.letters import Letter, Press, headers
 from mailganer.letters.guards import clean
 
 from .conftest import COPY, ENVELOPE, URLS, letter_of, part, read
@@ -152,7 +151,9 @@ def test_a_domain_in_another_script_is_written_in_ascii(printed) -> None:
     assert b"<bob@xn--mnchen-3ya.example>" in message
 
 
-@pytest.mark.parametrize("message_id", ["1.2@example.com", "<1 2@example.com>", "<a@b>\r\nX: y", "<@>", "<a>"])
+@pytest.mark.parametrize(
+    "message_id", ["1.2@example.com", "<1 2@example.com>", "<a@b>\r\nX: y", "<@>", "<a>"]
+)
 def test_a_message_id_that_is_not_well_formed_stops_the_copy(message_id: str) -> None:
     with pytest.raises(LetterError):
         Press(letter_of(), ENVELOPE).print(replace(COPY, message_id=message_id))
@@ -181,11 +182,11 @@ def test_an_added_header_may_not_be_one_of_ours_and_cannot_smuggle(printed) -> N
 )
 def test_the_gate_stops_a_head_that_is_not_the_one_that_was_meant(head: bytes) -> None:
     with pytest.raises(LetterError):
-        headers.pass_gate(head, ["From", "To"])
+        headers.pass_gate(head, headers.gate(["From", "To"]))
 
 
 def test_the_gate_lets_folded_lines_through() -> None:
-    headers.pass_gate(b"From: a\r\n <a@example.com>\r\nTo: b", ["From", "To"])
+    headers.pass_gate(b"From: a\r\n <a@example.com>\r\nTo: b", headers.gate(["From", "To"]))
 
 
 @given(st.text(max_size=300))
@@ -214,7 +215,9 @@ def test_dates_are_written_as_mail_programs_expect() -> None:
 def test_values_are_escaped_in_html_and_plain_in_text_and_subject(printed) -> None:
     evil = '<script>alert("x")</script>&'
     message = printed(
-        '<p title="{{ first_name }}">{{ first_name }}</p>', {"first_name": evil}, subject="To {{ first_name }}"
+        '<p title="{{ first_name }}">{{ first_name }}</p>',
+        {"first_name": evil},
+        subject="To {{ first_name }}",
     )
     assert "<script>" not in part(message, "html")
     assert part(message, "html").count("&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;&amp;") == 2
@@ -222,7 +225,9 @@ def test_values_are_escaped_in_html_and_plain_in_text_and_subject(printed) -> No
     assert read(message)["Subject"] == f"To {evil}"
 
 
-@pytest.mark.parametrize("value", ["{{ 7*7 }}", "{% for x in y %}", "{# #}", "${7*7}", "{{ unsubscribe_url }}"])
+@pytest.mark.parametrize(
+    "value", ["{{ 7*7 }}", "{% for x in y %}", "{# #}", "${7*7}", "{{ unsubscribe_url }}"]
+)
 def test_a_value_is_never_evaluated(value: str, printed) -> None:
     message = printed("<p>{{ first_name }}{{ promo }}</p>", {"first_name": value, "promo": value})
     assert part(message, "html").count(value) == 2
