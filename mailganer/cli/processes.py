@@ -48,7 +48,7 @@ class _Child:
         try:
             self.process = subprocess.Popen(  # noqa: S603 - our own command lines
                 list(self.part.command),
-                env={**os.environ, **self.part.environment, NOTED: self.part.name},
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
@@ -83,6 +83,11 @@ class _Child:
         pause, self.pause = self.pause, min(self.pause * 2, LONGEST_PAUSE)
         self.due, self.gone, self.deaths = now + pause, True, self.deaths + 1
         return pause
+
+    def _environment(self) -> dict[str, str]:
+        # A log is read by whoever looks for the cause; a terminal is not.
+        traceback = {"MAILGANER_TRACEBACK": "1"} if self.log else {}
+        return {**os.environ, **traceback, **self.part.environment, NOTED: self.part.name}
 
     def _output(self) -> IO[bytes] | None:
         if self.log is None:
