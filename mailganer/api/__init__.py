@@ -1,0 +1,32 @@
+"""The same verbs as JSON, under ``/api/v1``.
+
+``openapi.yaml`` is the contract: routes are registered from it, and requests and responses are checked
+against it. A view here is like a view there: it reads the request, calls one verb, answers.
+"""
+
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from importlib.resources import files
+
+from pyramid.config import Configurator
+from pyramid.renderers import JSON
+
+SPEC = str(files(__name__) / "openapi.yaml")
+PREFIX = "/api/v1"
+
+
+def includeme(config: Configurator) -> None:
+    config.add_renderer("api", _renderer())
+    config.include("pyramid_openapi3")
+    config.pyramid_openapi3_spec(SPEC, route=f"{PREFIX}/openapi.yaml")
+    config.pyramid_openapi3_register_routes(route_prefix=PREFIX)
+    config.add_route("api.openapi", f"{PREFIX}/openapi.json")
+    config.scan(__name__, ignore=[f"{__name__}.campaigns", f"{__name__}.imports"])
+
+
+def _renderer() -> JSON:
+    renderer = JSON(ensure_ascii=False)
+    renderer.add_adapter(datetime, lambda value, request: value.astimezone(UTC).isoformat())
+    renderer.add_adapter(date, lambda value, request: value.isoformat())
+    renderer.add_adapter(StrEnum, lambda value, request: value.value)
+    return renderer

@@ -23,8 +23,10 @@ from pyramid.view import exception_view_config, forbidden_view_config, notfound_
 
 from mailganer.errors import (
     BackendError,
+    BackendMissing,
     Conflict,
     FileRefused,
+    HostForbidden,
     InputError,
     LetterError,
     LimitReached,
@@ -32,6 +34,7 @@ from mailganer.errors import (
     MailganerError,
     NotFound,
     SecretUnreadable,
+    SenderRefused,
     Throttled,
     _,
 )
@@ -41,6 +44,9 @@ log = structlog.get_logger(__name__)
 # The first that fits, so the narrow ones come first.
 STATUSES: tuple[tuple[type[MailganerError], int], ...] = (
     (LoginRefused, 401),
+    (SenderRefused, 401),
+    (BackendMissing, 422),
+    (HostForbidden, 422),
     (NotFound, 404),
     (Conflict, 409),
     (LimitReached, 409),

@@ -1,0 +1,58 @@
+"""Signing in by proving a mail account, and what the account may do."""
+
+from typing import Any
+
+from pyramid.request import Request
+
+from .. import accounts, billing, security
+from ..db import utcnow
+from ..errors import InputError, _
+from ..models import Account
+from .senders import used
+from .shapes import Shape, sender_shape
+from .view import api_view
+
+TOKEN_NAME = "API sign-in"  # noqa: S105 - a label, as it stands in the person's settings
+
+
+@api_view("api.login", "POST", permission=security.PUBLIC)
+def login(request: Request) -> dict[str, Any]:
+    fields = dict(request.openapi_validated.body)
+    email = str(fields.pop("email"))
+    backend = str(fields.pop("backend", "") or request.registry["backends"].for_email(email).name)
+    opened = security.sign_in(request, backend, email, _texts(fields))
+    token, _row = accounts.create_api_token(request.dbsession, opened.account, name=TOKEN_NAME, now=utcnow())
+    return {
+        "token": token,
+        "account": account_shape(request, opened.account),
+        "sender": sender_shape(opened.sender, used(request, opened.sender)),
+    }
+
+
+@api_view("api.account", "GET")
+def account(request: Request) -> Shape:
+    return account_shape(request, request.context.account)
+
+
+def account_shape(request: Request, account: Account) -> Shape:
+    now = utcnow()
+    plan = billing.plan_of(account, request.registry["settings"], now)
+    usage = billing.usage(request.dbsession, account, now)
+    return {
+        "email": account.email,
+        "plan": plan.name,
+        "limits": {"per_day": plan.per_day, "max_subscribers": plan.max_subscribers},
+        "usage": {"last_24h": usage.last_24h, "subscribers": usage.subscribers},
+    }
+
+
+def _texts(fields: dict[str, Any]) -> dict[str, Any]:
+    """A backend's fields are plain values; anything nested was meant for somebody else."""
+    wrong = {
+        name: _("A plain value is expected.")
+        for name, value in fields.items()
+        if isinstance(value, dict | list)
+    }
+    if wrong:
+        raise InputError(wrong)
+    return fields

@@ -1,0 +1,199 @@
+"""Letters to lists: write, check, send, follow."""
+
+from typing import Any
+
+from pyramid.request import Request
+from pyramid.response import Response
+
+from .. import reports, security
+from ..audience.subscribers import owned_subscriber
+from ..campaigns import check as checks
+from ..campaigns import drafts, moves, overview, preview, trial
+from ..campaigns.counts import Counts, campaign_counts
+from ..campaigns.forecast import Forecast
+from ..db import utcnow
+from ..models import Campaign, CampaignStatus, DeliveryStatus, Subscriber
+from ..sending.tasks import wake
+from .paging import asked_after, asked_limit, page
+from .problems import check_problem
+from .shapes import Shape, campaign_shape, delivery_shape, moment
+from .view import api_view
+
+
+@api_view("api.campaigns", "GET")
+def campaigns(request: Request) -> dict[str, Any]:
+    asked = request.GET.get("status")
+    found = overview.list_campaigns(
+        request.dbsession,
+        request.context.account.id,
+        status=CampaignStatus(asked) if asked else None,
+        after=asked_after(request),
+        limit=asked_limit(request),
+    )
+    return page(found.items, found.next, lambda line: campaign_shape(line.campaign, _numbers(line.counts)))
+
+
+@api_view("api.campaigns", "POST")
+def create_campaign(request: Request) -> Shape:
+    now = utcnow()
+    campaign = drafts.create_draft(request.dbsession, request.context.account, now)
+    drafts.update_draft(request.dbsession, campaign, request.openapi_validated.body, now)
+    request.response.status = 201
+    return _campaign(request, campaign)
+
+
+@api_view("api.campaign", "GET")
+def campaign(request: Request) -> Shape:
+    return _campaign(request, request.context.campaign)
+
+
+@api_view("api.campaign", "PATCH")
+def change_campaign(request: Request) -> Shape:
+    body = request.openapi_validated.body
+    return _campaign(
+        request, drafts.update_draft(request.dbsession, request.context.campaign, body, utcnow())
+    )
+
+
+@api_view("api.campaign", "DELETE")
+def delete_campaign(request: Request) -> Response:
+    drafts.delete_draft(request.dbsession, request.context.campaign)
+    return Response(status=204)
+
+
+@api_view("api.campaign.check", "POST")
+def check_campaign(request: Request) -> Shape:
+    found = checks.check(
+        request.dbsession,
+        request.context.campaign,
+        settings=request.registry["settings"],
+        registry=request.registry["backends"],
+        now=utcnow(),
+    )
+    uses = [
+        {"name": use.name, "filled": use.filled, "empty": use.empty, "known": use.known}
+        for use in found.variables
+    ]
+    return {
+        "ok": found.ok,
+        "problems": [check_problem(request, problem) for problem in found.problems],
+        "audience": found.audience,
+        "variables": uses,
+        "forecast": _forecast(found.forecast),
+    }
+
+
+@api_view("api.campaign.preview", "POST")
+def preview_campaign(request: Request) -> Shape:
+    body = request.openapi_validated.body or {}
+    rendered = preview.preview(
+        request.dbsession,
+        request.context.campaign,
+        _reader(request, body.get("subscriber_id")),
+        now=utcnow(),
+        settings=request.registry["settings"],
+    )
+    return {part: getattr(rendered, part) for part in ("subject", "preheader", "html", "text")}
+
+
+@api_view("api.campaign.test", "POST")
+def test_campaign(request: Request) -> Shape:
+    letters = trial.prepare_test(
+        request.dbsession,
+        request.context.campaign,
+        request.openapi_validated.body["to"],
+        settings=request.registry["settings"],
+        registry=request.registry["backends"],
+        vault=request.registry["vault"],
+        now=utcnow(),
+        reader=preview.sample_reader(request.dbsession, request.context.campaign),
+    )
+    security.release(request)
+    receipts = letters.send()
+    return {
+        "receipts": [
+            {"to": str(each.message_id), "outcome": each.outcome.value, "reply": each.reply}
+            for each in receipts
+        ]
+    }
+
+
+@api_view("api.campaign.schedule", "POST")
+def schedule_campaign(request: Request) -> Shape:
+    body = request.openapi_validated.body or {}
+    campaign = moves.schedule(
+        request.dbsession,
+        request.context.campaign,
+        body.get("send_at"),
+        utcnow(),
+        settings=request.registry["settings"],
+        registry=request.registry["backends"],
+    )
+    return _nudged(request, campaign)
+
+
+@api_view("api.campaign.pause", "POST")
+def pause_campaign(request: Request) -> Shape:
+    return _campaign(request, moves.pause(request.dbsession, request.context.campaign, utcnow()))
+
+
+@api_view("api.campaign.resume", "POST")
+def resume_campaign(request: Request) -> Shape:
+    return _nudged(request, moves.resume(request.dbsession, request.context.campaign, utcnow()))
+
+
+@api_view("api.campaign.cancel", "POST")
+def cancel_campaign(request: Request) -> Shape:
+    return _nudged(request, moves.cancel(request.dbsession, request.context.campaign, utcnow()))
+
+
+@api_view("api.campaign.deliveries", "GET")
+def deliveries(request: Request) -> dict[str, Any]:
+    campaign, asked = request.context.campaign, request.GET.get("status")
+    found = reports.recipients_page(
+        request.dbsession,
+        campaign,
+        status=DeliveryStatus(asked) if asked else None,
+        query=request.GET.get("query", ""),
+        after=asked_after(request),
+        limit=asked_limit(request),
+    )
+    return page(found.items, found.next, lambda each: delivery_shape(each, campaign.message_domain))
+
+
+@api_view("api.campaign.report", "GET")
+def report(request: Request) -> Shape:
+    return reports.campaign_report(request.dbsession, request.context.campaign).as_json()
+
+
+def _reader(request: Request, subscriber_id: int | None) -> Subscriber | None:
+    """Whose letter to show: the person asked for, else the campaign's first."""
+    if subscriber_id is None:
+        return preview.sample_reader(request.dbsession, request.context.campaign)
+    return owned_subscriber(request.dbsession, request.context.account.id, subscriber_id)
+
+
+def _campaign(request: Request, campaign: Campaign) -> Shape:
+    counts = campaign_counts(request.dbsession, [campaign.id])[campaign.id]
+    return campaign_shape(campaign, _numbers(counts))
+
+
+def _nudged(request: Request, campaign: Campaign) -> Shape:
+    """The pipeline would see it at its next tick; people should not have to wait for that."""
+    wake(request, "mailganer.tick")
+    return _campaign(request, campaign)
+
+
+def _numbers(counts: Counts) -> Shape:
+    return {
+        "total": counts.total,
+        **{status.value: getattr(counts, status.value) for status in DeliveryStatus},
+    }
+
+
+def _forecast(forecast: Forecast) -> Shape:
+    return {
+        "starts_at": moment(forecast.starts_at),
+        "finishes_at": moment(forecast.finishes_at),
+        "days": [{"date": day.date.isoformat(), "letters": day.letters} for day in forecast.days],
+    }

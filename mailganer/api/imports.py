@@ -1,0 +1,79 @@
+"""CSV files on their way into a list."""
+
+import json
+from typing import Any
+
+from pyramid.request import Request
+from pyramid.response import Response
+
+from ..audience import imports as verbs
+from ..audience.exports import rejects_csv
+from ..db import utcnow
+from ..errors import InputError, _
+from ..sending.tasks import wake
+from .shapes import Shape, import_shape
+from .view import api_view
+
+
+# The body is not checked against the document: that would read a file of a million rows into memory.
+@api_view("api.imports", "POST", checked=False)
+def start_import(request: Request) -> Shape:
+    upload = request.POST.get("file")
+    if not hasattr(upload, "file"):
+        raise InputError({"file": _("Send the CSV file as the multipart field “file”.")})
+    import_ = verbs.start_import(
+        request.dbsession,
+        request.context.account,
+        request.context.list,
+        filename=upload.filename,
+        stream=upload.file,
+        mapping=_mapping(request.POST.get("mapping")),
+        apply=request.POST.get("apply", "true") != "false",
+        uploads=request.registry["settings"].uploads,
+        now=utcnow(),
+    )
+    request.response.status = 202
+    return _nudged(request, import_)
+
+
+@api_view("api.import", "GET")
+def one_import(request: Request) -> Shape:
+    return import_shape(request.context.import_)
+
+
+@api_view("api.import.rejects", "GET")
+def rejects(request: Request) -> Response:
+    import_ = request.context.import_
+    rows = rejects_csv(request.registry["sessions"], import_.id, import_.columns, request.translate)
+    return Response(app_iter=rows, content_type="text/csv", charset="utf-8")
+
+
+@api_view("api.import.apply", "POST")
+def apply_import(request: Request) -> Shape:
+    body = request.openapi_validated.body or {}
+    if "mapping" in body:
+        verbs.set_mapping(request.dbsession, request.context.import_, body["mapping"])
+    verbs.apply_import(request.dbsession, request.context.import_)
+    return _nudged(request, request.context.import_)
+
+
+@api_view("api.import.undo", "POST")
+def undo_import(request: Request) -> Shape:
+    return _nudged(request, verbs.undo_import(request.dbsession, request.context.import_, utcnow()))
+
+
+def _nudged(request: Request, import_: Any) -> Shape:
+    wake(request, "mailganer.import", import_.id)
+    return import_shape(import_)
+
+
+def _mapping(text: str | None) -> dict[str, str] | None:
+    if not text:
+        return None
+    try:
+        mapping = json.loads(text)
+    except ValueError:
+        mapping = None
+    if not isinstance(mapping, dict) or not all(isinstance(value, str) for value in mapping.values()):
+        raise InputError({"mapping": _("The mapping is a JSON object: header name to field.")})
+    return mapping

@@ -1,0 +1,47 @@
+"""Keyset pages: ``?after=CURSOR&limit=N`` in, ``{"items", "next"}`` out.
+
+A cursor is the id of the last item of the page before. It is opaque to callers, so that it may become
+something else.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from pyramid.request import Request
+from sqlalchemy import Select
+
+from ..errors import InputError, _
+
+LARGEST_PAGE = 500
+USUAL_PAGE = 50
+
+
+class HasId(Protocol):
+    id: Any
+
+
+def asked_limit(request: Request) -> int:
+    return min(int(request.GET.get("limit", USUAL_PAGE)), LARGEST_PAGE)
+
+
+def asked_after(request: Request) -> int | None:
+    """The id to go on after. Raises ``InputError`` for a cursor that is none of ours."""
+    text = request.GET.get("after")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise InputError({"after": _("This is no cursor of ours. Take the “next” of the page before.")})
+    return int(text)
+
+
+def newest_first(request: Request, query: Select[Any], key: Any) -> tuple[Sequence[Any], str | None]:
+    """One page of ``query``, newest first, and the cursor of the next."""
+    after, limit = asked_after(request), asked_limit(request)
+    if after is not None:
+        query = query.where(key < after)
+    found = request.dbsession.scalars(query.order_by(key.desc()).limit(limit + 1)).all()
+    return found[:limit], str(found[limit - 1].id) if len(found) > limit else None
+
+
+def page(items: Sequence[Any], following: object, shape: Callable[[Any], Any]) -> dict[str, Any]:
+    return {"items": [shape(item) for item in items], "next": None if following is None else str(following)}

@@ -1,0 +1,118 @@
+"""Errors as RFC 9457 problem documents. The status says whose turn it is; the detail says what to do."""
+
+import secrets
+from typing import Any
+
+import structlog
+from pyramid.httpexceptions import HTTPException
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import exception_view_config
+from pyramid_openapi3.exceptions import RequestValidationError
+
+from .. import errors
+from ..views.errors import status_of
+from .shapes import moment
+
+log = structlog.get_logger()
+API = r"^/api/"
+SIGN_IN_FIRST = errors._("Sign in first: send the token as Authorization: Bearer TOKEN.")
+
+TITLES = {
+    400: "Not possible",
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "No such method here",
+    409: "Not in this state",
+    413: "Too large",
+    415: "Not a body we can read",
+    422: "Some fields need another look",
+    429: "Too many tries",
+    500: "Our mistake",
+    502: "The mail server did not help",
+}
+
+
+def problem(request: Request, status: int, detail: str, **more: Any) -> Response:
+    """A problem document. ``detail`` and messages are translated here."""
+    body = {
+        "type": "about:blank",
+        "title": TITLES.get(status, "Not possible"),
+        "status": status,
+        "detail": words(request, detail),
+        **{key: value for key, value in more.items() if value is not None},
+    }
+    response = Response(
+        json_body=body, status=status, content_type="application/problem+json", charset="utf-8"
+    )
+    if "retry_after" in body:
+        response.headers["Retry-After"] = str(body["retry_after"])
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def words(request: Request, text: str) -> str:
+    """A sentence in the language the caller asked for."""
+    return str(request.translate(text))
+
+
+@exception_view_config(errors.MailganerError, path_info=API)
+def domain_error(error: errors.MailganerError, request: Request) -> Response:
+    return problem(request, status_of(error), error.message, **_evidence(request, error))
+
+
+def _evidence(request: Request, error: errors.MailganerError) -> dict[str, Any]:
+    match error:
+        case errors.InputError():
+            return {"errors": [_field(request, field, text) for field, text in error.fields.items()]}
+        case errors.LetterError():
+            return {"errors": [_field(request, error.field, error.message)]}
+        case errors.NotReady():
+            return {"problems": [check_problem(request, found) for found in error.problems]}
+        case errors.LimitReached():
+            return {"frees_at": moment(error.frees_at)}
+        case errors.Throttled():
+            return {"retry_after": error.retry_after}
+        case errors.BackendError():
+            return {"reply": error.reply or None}
+    return {}
+
+
+def check_problem(request: Request, found: Any) -> dict[str, Any]:
+    return {"code": found.code, "message": words(request, found.message), "blocking": found.blocking}
+
+
+def _field(request: Request, field: str, message: str) -> dict[str, str]:
+    return {"field": field, "message": words(request, message)}
+
+
+@exception_view_config(RequestValidationError, path_info=API)
+def wrong_request(error: RequestValidationError, request: Request) -> Response:
+    found = list(request.registry.settings["pyramid_openapi3_extract_errors"](request, error.errors))
+    if any("Security" in each["exception"] for each in found):
+        return problem(request, 401, SIGN_IN_FIRST)
+    fields = [{"field": each.get("field", "body"), "message": each["message"]} for each in found]
+    status = 415 if any("MediaType" in each["exception"] for each in found) else 422
+    return problem(request, status, errors._("Some fields need another look."), errors=fields)
+
+
+@exception_view_config(HTTPException, path_info=API)
+def http_error(error: HTTPException, request: Request) -> Response:
+    if error.status_int < 400:
+        return error
+    if error.status_int == 403 and request.account is None:
+        return problem(request, 401, SIGN_IN_FIRST)
+    return problem(request, error.status_int, error.explanation or error.title)
+
+
+@exception_view_config(Exception, path_info=API)
+def our_mistake(error: Exception, request: Request) -> Response:
+    number = secrets.token_hex(4)
+    log.error("api.broken", number=number, path=request.path, method=request.method, exc_info=error)
+    sentence = errors._(
+        "Something broke on our side; nothing was changed. Quote ${number} when you tell us.",
+        mapping={"number": number},
+    )
+    return problem(request, 500, sentence)

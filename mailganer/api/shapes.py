@@ -1,0 +1,137 @@
+"""What stored things look like as JSON. Each shape is one of ``openapi.yaml``'s schemas."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ..models import (
+    Campaign,
+    Delivery,
+    Import,
+    Sender,
+    Subscriber,
+    SubscriberList,
+    SubscriberStatus,
+    Template,
+    make_message_id,
+)
+
+Shape = dict[str, Any]
+
+
+def moment(value: datetime | None) -> str | None:
+    """ISO 8601 with an offset, always UTC."""
+    return value.astimezone(UTC).isoformat() if value else None
+
+
+def sender_shape(sender: Sender, sent_last_24h: int) -> Shape:
+    return {
+        "id": sender.id,
+        "name": sender.name,
+        "from_name": sender.from_name,
+        "from_email": sender.from_email,
+        "backend": sender.backend,
+        "settings": sender.settings,
+        "limits": {
+            "per_day": sender.per_day,
+            "per_second": sender.per_second,
+            "max_connections": sender.max_connections,
+        },
+        "status": sender.status.value,
+        "sleeps_until": moment(sender.sleeps_until),
+        "sent_last_24h": sent_last_24h,
+        "error": sender.error,
+    }
+
+
+def list_shape(lst: SubscriberList, counts: Mapping[SubscriberStatus, int]) -> Shape:
+    return {
+        "id": lst.id,
+        "name": lst.name,
+        "description": lst.description,
+        "counts": {status.value: counts.get(status, 0) for status in SubscriberStatus},
+        "created_at": moment(lst.created_at),
+    }
+
+
+def subscriber_shape(subscriber: Subscriber, list_ids: Sequence[int]) -> Shape:
+    return {
+        "id": subscriber.id,
+        "email": subscriber.email,
+        "first_name": subscriber.first_name,
+        "last_name": subscriber.last_name,
+        "birthday": subscriber.birthday.isoformat() if subscriber.birthday else None,
+        "fields": subscriber.fields,
+        "status": subscriber.status.value,
+        "lists": list(list_ids),
+    }
+
+
+def import_shape(import_: Import) -> Shape:
+    return {
+        "id": import_.id,
+        "list_id": import_.list_id,
+        "filename": import_.filename,
+        "status": import_.status.value,
+        "error": import_.error,
+        "columns": import_.columns,
+        "mapping": {str(column): field or "" for column, field in import_.mapping.items()},
+        "rows": import_.rows,
+        "added": import_.added,
+        "updated": import_.updated,
+        "unchanged": import_.unchanged,
+        "rejected": import_.rejected,
+    }
+
+
+def template_shape(template: Template, variables: Sequence[str]) -> Shape:
+    return {
+        "id": template.id,
+        "name": template.name,
+        "subject": template.subject,
+        "preheader": template.preheader,
+        "html": template.html,
+        "text": template.text,
+        "variables": sorted(variables),
+    }
+
+
+def campaign_shape(campaign: Campaign, counts: Shape) -> Shape:
+    return {
+        "id": campaign.id,
+        "name": campaign.name,
+        "status": campaign.status.value,
+        "paused_reason": campaign.paused_reason,
+        "subject": campaign.subject,
+        "preheader": campaign.preheader,
+        "html": campaign.html,
+        "text": campaign.text,
+        "template_id": campaign.template_id,
+        "lists": [lst.id for lst in campaign.lists],
+        "senders": [sender.id for sender in campaign.senders],
+        "variables": campaign.variables,
+        "locale": campaign.locale,
+        "track_opens": campaign.track_opens,
+        "track_clicks": campaign.track_clicks,
+        "send_at": moment(campaign.send_at),
+        "started_at": moment(campaign.started_at),
+        "finished_at": moment(campaign.finished_at),
+        "created_at": moment(campaign.created_at),
+        "counts": counts,
+    }
+
+
+def delivery_shape(delivery: Delivery, domain: str) -> Shape:
+    return {
+        "id": delivery.id,
+        "email": delivery.email,
+        "subscriber_id": delivery.subscriber_id,
+        "status": delivery.status.value,
+        "reason": delivery.reason.value if delivery.reason else None,
+        "reply": delivery.reply,
+        "message_id": f"<{make_message_id(delivery.id, delivery.token, domain)}>",
+        "sent_at": moment(delivery.settled_at) if delivery.status in {"sent", "bounced"} else None,
+        "first_opened_at": moment(delivery.first_opened_at),
+        "opens": delivery.opens,
+        "clicks": delivery.clicks,
+    }
