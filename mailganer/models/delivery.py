@@ -10,7 +10,7 @@ import hashlib
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .meta import Base, BigId, Token, Words
@@ -69,6 +69,8 @@ class Delivery(Base):
     letter_id: Mapped[int | None] = mapped_column(ForeignKey("letter.id", ondelete="SET NULL"))  # the version this person got
     dated_at: Mapped[datetime]  # the Date header, fixed with the row
     settled_at: Mapped[datetime | None]  # when sent, failed, skipped or in doubt
+    decided_by: Mapped[str | None] = mapped_column(String(320))  # who ended the doubt by their word
+    decided_at: Mapped[datetime | None]
     first_opened_at: Mapped[datetime | None]  # by a person, certainly or possibly
     certain_open: Mapped[bool] = mapped_column(default=False)
     opens: Mapped[int] = mapped_column(default=0)
@@ -120,6 +122,13 @@ class Batch(Base):
     __table_args__ = (
         UniqueConstraint("campaign_id", "number"),
         Index("ix_batch_campaign_id_state_not_before", "campaign_id", "state", "not_before"),
+        # Of a thousand batches few hold a doubt: what is to be looked up is found without reading the rest.
+        Index(
+            "ix_batch_in_doubt",
+            "first_id",
+            postgresql_where=text("in_doubt > 0"),
+            sqlite_where=text("in_doubt > 0"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -349,6 +349,14 @@ def upgrade() -> None:
     op.create_index(
         "ix_batch_campaign_id_state_not_before", "batch", ["campaign_id", "state", "not_before"], unique=False
     )
+    op.create_index(
+        "ix_batch_in_doubt",
+        "batch",
+        ["first_id"],
+        unique=False,
+        postgresql_where=sa.text("in_doubt > 0"),
+        sqlite_where=sa.text("in_doubt > 0"),
+    )
     op.create_table(
         "campaign_list",
         sa.Column("campaign_id", meta.BigId, nullable=False),
@@ -480,6 +488,8 @@ def upgrade() -> None:
         sa.Column("letter_id", meta.BigId, nullable=True),
         sa.Column("dated_at", meta.UTCDateTime(), nullable=False),
         sa.Column("settled_at", meta.UTCDateTime(), nullable=True),
+        sa.Column("decided_by", sa.String(length=320), nullable=True),
+        sa.Column("decided_at", meta.UTCDateTime(), nullable=True),
         sa.Column("first_opened_at", meta.UTCDateTime(), nullable=True),
         sa.Column("certain_open", sa.Boolean(), nullable=False),
         sa.Column("opens", sa.Integer(), nullable=False),
@@ -552,6 +562,12 @@ def downgrade() -> None:
     op.drop_table("campaign_sender")
     op.drop_index(op.f("ix_campaign_list_list_id"), table_name="campaign_list")
     op.drop_table("campaign_list")
+    op.drop_index(
+        "ix_batch_in_doubt",
+        table_name="batch",
+        postgresql_where=sa.text("in_doubt > 0"),
+        sqlite_where=sa.text("in_doubt > 0"),
+    )
     op.drop_index("ix_batch_campaign_id_state_not_before", table_name="batch")
     op.drop_table("batch")
     op.drop_index("ix_usage_account_id_minute", table_name="usage")
