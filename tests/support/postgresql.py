@@ -139,7 +139,9 @@ class PostgreSQL:
     def _must_copy(self, package: Path) -> bool:
         if os.geteuid() != 0:
             return False
-        seen = subprocess.run(
-            [str(package / "pginstall" / "bin" / "postgres"), "--version"], capture_output=True, **self._as
-        )  # type: ignore[call-overload]
+        program = str(package / "pginstall" / "bin" / "postgres")
+        try:
+            seen = subprocess.run([program, "--version"], capture_output=True, **self._as)  # type: ignore[call-overload]
+        except PermissionError:
+            return True
         return seen.returncode != 0
