@@ -48,7 +48,8 @@ def numbers(session, campaign):
 
 
 def statuses(session):
-    found = dict(session.execute(select(Subscriber.email, Subscriber.status)).tuples().all())
+    rows = session.execute(select(Subscriber.email, Subscriber.status)).all()
+    found = {row.email: row.status for row in rows}
     session.commit()
     return found
 
