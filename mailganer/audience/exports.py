@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from ..errors import _
-from ..models import ImportReject, Subscriber, SubscriberList, SubscriberStatus, list_member
+from ..models import Import, ImportReject, Subscriber, SubscriberList, SubscriberStatus, list_member
 from .birthdays import YEARLESS
 from .fields import STANDARD, known_fields
 from .imports.reasons import reject_sentence
@@ -78,13 +78,16 @@ def people_csv(
     return csv_bytes(rows())
 
 
-def rejects_csv(
-    sessions: sessionmaker[Session], import_id: int, columns: Sequence[str], translate: Translate
-) -> Iterator[bytes]:
+def rejects_csv(sessions: sessionmaker[Session], job: Import, translate: Translate) -> Iterator[bytes]:
     """The rows of a file that did not go in: number, reason, then the cells as they were."""
+    import_id, columns = job.id, list(job.columns)
 
     def rows() -> Iterator[Sequence[str]]:
-        yield [translate(_("Row")), translate(_("Why it did not go in")), *columns]
+        yield [
+            translate(_("Row")),
+            translate(_("Why it did not go in")),
+            *(column or str(number) for number, column in enumerate(columns, 1)),
+        ]
         after = 0
         while True:
             with sessions() as session:

@@ -29,6 +29,8 @@ _SAMPLE: Final = 200_000  # bytes around the first that is not UTF-8
 _DELIMITERS: Final = ";,\t|"
 _ONE_COLUMN: Final = "\x1f"  # a delimiter that does not occur
 
+_NULS: Final = 1_000  # in a text one byte in so many may be a slip; a program or a picture has more
+
 _MAGIC: Final = (
     (b"\xd0\xcf\x11\xe0", "workbook"),
     (b"\x1f\x8b", "archive"),
@@ -126,7 +128,7 @@ def _require_text(head: bytes) -> None:
     if head.startswith(b"PK\x03\x04"):
         packed = b"xl/" in head or b"[Content_Types].xml" in head or b"opendocument.spreadsheet" in head
         raise FileProblem("workbook" if packed else "archive")
-    if b"\x00" in head and not head.startswith(tuple(mark for mark, _name in _WIDE)):
+    if head.count(b"\x00") > len(head) / _NULS and not head.startswith(tuple(mark for mark, _name in _WIDE)):
         raise FileProblem("binary")
 
 
@@ -150,9 +152,10 @@ def guess_encoding(sample: bytes) -> str:
 
 
 def _cyrillic(sample: bytes, encoding: str) -> float:
-    """The share of words with other than Latin letters that look like Cyrillic ones: Анна, not юМНЮ."""
-    words = [word for word in _WORD.findall(sample.decode(encoding, "replace")) if not word.isascii()]
-    return sum(1 for word in words if _CYRILLIC_WORD.fullmatch(word)) / len(words) if words else 0.0
+    """The share of characters other than Latin ones that stand in words like Анна, and not in юМНЮ or ╨║Ё."""
+    text = sample.decode(encoding, "replace")
+    words = (word for word in _WORD.findall(text) if _CYRILLIC_WORD.fullmatch(word))
+    return sum(map(len, words)) / max(1, sum(1 for character in text if not character.isascii()))
 
 
 def find_dialect(stored: Stored) -> Dialect:
@@ -184,11 +187,14 @@ def guess_delimiter(text: str) -> str:
 
 
 def _widths(text: str, delimiter: str) -> list[int]:
-    rows = csv.reader(map(_line, text.split("\n")), delimiter=delimiter)
+    widths: list[int] = []
     try:
-        return [len(row) for row in islice(rows, 200) if any(cell.strip() for cell in row)]
+        for row in islice(csv.reader(map(_line, text.split("\n")), delimiter=delimiter), 200):
+            if not is_blank(row):
+                widths.append(len(row))
     except csv.Error:
-        return []
+        pass  # a cell too large: what stands before it tells the delimiter, and reading says the rest
+    return widths
 
 
 class Records:

@@ -20,7 +20,7 @@ from ...models import (
 from ...models.audience import make_search_key
 from ..fields import MOST_FIELDS
 from ..status import suppressed
-from .rows import Person, Reject, shown
+from .rows import Person, Reject, shown_cells
 
 MOST_REJECTS = 100_000  # kept with their cells; the rest is only counted
 
