@@ -4,6 +4,7 @@
 against it. A view here is like a view there: it reads the request, calls one verb, answers.
 """
 
+import json
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from importlib.resources import files
@@ -18,6 +19,7 @@ PREFIX = "/api/v1"
 def includeme(config: Configurator) -> None:
     config.add_renderer("api", _renderer())
     config.include("pyramid_openapi3")
+    config.pyramid_openapi3_add_deserializer("application/problem+json", json.loads)
     config.pyramid_openapi3_spec(SPEC, route=f"{PREFIX}/openapi.yaml")
     config.pyramid_openapi3_register_routes(route_prefix=PREFIX)
     config.add_route("api.openapi", f"{PREFIX}/openapi.json")

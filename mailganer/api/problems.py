@@ -4,11 +4,11 @@ import secrets
 from typing import Any
 
 import structlog
-from pyramid.httpexceptions import HTTPException
+from pyramid.httpexceptions import HTTPException, HTTPRequestEntityTooLarge
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import exception_view_config
-from pyramid_openapi3.exceptions import RequestValidationError
+from pyramid.view import exception_view_config, forbidden_view_config, notfound_view_config
+from pyramid_openapi3.exceptions import RequestValidationError, ResponseValidationError
 
 from .. import errors
 from ..views.errors import status_of
@@ -58,6 +58,8 @@ def words(request: Request, text: str) -> str:
     return str(request.translate(text))
 
 
+# Pages answer some errors by their exact kind, and the exact kind wins: each is named here once more.
+@exception_view_config(errors.NotFound, path_info=API)
 @exception_view_config(errors.MailganerError, path_info=API)
 def domain_error(error: errors.MailganerError, request: Request) -> Response:
     return problem(request, status_of(error), error.message, **_evidence(request, error))
@@ -98,8 +100,12 @@ def wrong_request(error: RequestValidationError, request: Request) -> Response:
     return problem(request, status, errors._("Some fields need another look."), errors=fields)
 
 
+@notfound_view_config(path_info=API)
+@forbidden_view_config(path_info=API)
+@exception_view_config(HTTPRequestEntityTooLarge, path_info=API)
 @exception_view_config(HTTPException, path_info=API)
-def http_error(error: HTTPException, request: Request) -> Response:
+def http_error(request: Request) -> Response:
+    error: HTTPException = request.exception
     if error.status_int < 400:
         return error
     if error.status_int == 403 and request.account is None:
@@ -107,6 +113,7 @@ def http_error(error: HTTPException, request: Request) -> Response:
     return problem(request, error.status_int, error.explanation or error.title)
 
 
+@exception_view_config(ResponseValidationError, path_info=API)
 @exception_view_config(Exception, path_info=API)
 def our_mistake(error: Exception, request: Request) -> Response:
     number = secrets.token_hex(4)

@@ -1,0 +1,94 @@
+"""Lists and people by API."""
+
+from .conftest import Client
+
+
+def test_a_list_is_made_renamed_counted_and_deleted(client: Client) -> None:
+    made = client.post("lists", {"name": "Friends"}, status=201).json
+    assert made["counts"] == dict.fromkeys(
+        ("active", "unconfirmed", "unsubscribed", "bounced", "complained"), 0
+    )
+    path = f"lists/{made['id']}"
+    assert client.patch(path, {"name": "Close friends"}).json["name"] == "Close friends"
+    client.post(f"{path}/subscribers", {"email": "a@example.org"}, status=201)
+    assert client.get(path).json["counts"]["active"] == 1
+    client.delete(path, status=204)
+    client.get(path, status=404)
+
+
+def test_a_person_keeps_what_a_program_says_of_them(client: Client) -> None:
+    lst = client.post("lists", {"name": "Friends"}).json["id"]
+    person = client.post(
+        f"lists/{lst}/subscribers",
+        {
+            "email": "Пётр@Пример.РФ".replace("Пётр", "petr"),
+            "first_name": "Пётр",
+            "last_name": "Ёлкин",
+            "birthday": "1990-05-14",
+            "fields": {"city": "Псков", "visits": 3},
+        },
+        status=201,
+    ).json
+    assert person["birthday"] == "1990-05-14"
+    assert person["fields"] == {"city": "Псков", "visits": "3"}
+    assert person["lists"] == [lst]
+    changed = client.patch(f"subscribers/{person['id']}", {"fields": {"city": None, "cat": "Мурка"}}).json
+    assert changed["fields"] == {"visits": "3", "cat": "Мурка"}
+    gone = client.patch(f"subscribers/{person['id']}", {"status": "unsubscribed"}).json
+    assert gone["status"] == "unsubscribed"
+    again = client.post(f"lists/{lst}/subscribers", {"email": person["email"]}).json
+    assert again["status"] == "unsubscribed", "only they themselves come back"
+
+
+def test_every_wrong_field_is_named_at_once(client: Client) -> None:
+    lst = client.post("lists", {"name": "Friends"}).json["id"]
+    answer = client.post(
+        f"lists/{lst}/subscribers",
+        {"email": "two@example.org, three@example.org", "first_name": "a\nb"},
+        status=422,
+    )
+    assert answer.content_type == "application/problem+json"
+    assert {error["field"] for error in answer.json["errors"]} == {"email", "first_name"}
+    unknown = client.post("lists", {"name": "x", "colour": "red"}, status=422)
+    assert "colour" in str(unknown.json["errors"])
+
+
+def test_pages_of_people_follow_one_another_without_gaps(client: Client) -> None:
+    lst = client.post("lists", {"name": "Friends"}).json["id"]
+    for number in range(5):
+        client.post(f"lists/{lst}/subscribers", {"email": f"r{number}@example.org"})
+    seen, after = [], ""
+    while after is not None:
+        page = client.get(f"lists/{lst}/subscribers?limit=2" + (f"&after={after}" if after else "")).json
+        assert len(page["items"]) <= 2
+        seen += [person["email"] for person in page["items"]]
+        after = page["next"]
+    assert seen == [f"r{number}@example.org" for number in reversed(range(5))]
+    client.get(f"lists/{lst}/subscribers?after=tomorrow", status=422)
+    client.get(f"lists/{lst}/subscribers?limit=0", status=422)
+
+
+def test_a_stranger_finds_nothing(client: Client, stranger: Client, nobody: Client) -> None:
+    lst = client.post("lists", {"name": "Friends"}).json["id"]
+    person = client.post(f"lists/{lst}/subscribers", {"email": "a@example.org"}).json["id"]
+    for path in (f"lists/{lst}", f"lists/{lst}/subscribers", f"subscribers/{person}", "lists/abc", "lists/0"):
+        stranger.get(path, status=404)
+    stranger.post(f"lists/{lst}/subscribers", {"email": "b@example.org"}, status=404)
+    stranger.patch(f"subscribers/{person}", {"first_name": "x"}, status=404)
+    stranger.delete(f"lists/{lst}", status=404)
+    assert stranger.get("lists").json == {"items": [], "next": None}
+    answer = nobody.get("lists", status=401)
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.content_type == "application/problem+json"
+
+
+def test_the_same_key_is_answered_once(client: Client) -> None:
+    first = client.post("lists", {"name": "Once"}, key="k", status=201)
+    assert client.post("lists", {"name": "Once"}, key="k", status=201).json == first.json
+    assert len(client.get("lists").json["items"]) == 1
+    client.post("lists", {"name": "Other"}, key="k", status=422)
+
+
+def test_a_refused_request_does_not_use_its_key_up(client: Client) -> None:
+    client.post("lists", {"name": " "}, key="k", status=422)
+    client.post("lists", {"name": "Now"}, key="k2", status=201)
