@@ -28,6 +28,10 @@ def configure(settings: "Settings") -> "Configurator":
     """Composes the application from settings: web, worker, commands and tests all come through here."""
     from pyramid.config import Configurator
 
+    from .logs import configure_logs
+
+    # First of all, how things are written down: without the values of variables.
+    configure_logs(settings.development)
     config = Configurator(settings=_pyramid_settings(settings))
     config.registry["settings"] = settings
 
@@ -47,6 +51,9 @@ def configure(settings: "Settings") -> "Configurator":
 
     # Who asks: sessions, API tokens, CSRF, throttles, security headers.
     config.include(".security")
+
+    # What tells the workers that something was committed.
+    config.include(".sending.bell")
 
     # Every URL, before any view that answers one.
     config.include(".routes")

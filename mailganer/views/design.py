@@ -9,10 +9,11 @@ from wtforms.validators import InputRequired, Optional
 
 from mailganer.db import utcnow
 from mailganer.errors import _
+from mailganer.i18n import LANGUAGES
 from mailganer.security import PUBLIC, Viewer
 
 from .charts import make_chart
-from .forms import Form
+from .forms import Form, choices
 
 STATES = (
     ("campaign", ("draft", "scheduled", "sending", "paused", "finished", "cancelled")),
@@ -26,10 +27,10 @@ STATES = (
 class Sample(Form):
     email = StringField(_("Mail address"), [InputRequired(_("An address looks like name@example.com."))])
     password = PasswordField(_("Password"), [Optional()])
-    language = SelectField(_("Language"), choices=[("en", "English"), ("ru", "Русский")])
+    language = SelectField(_("Language"), choices=choices(LANGUAGES))
     text = TextAreaField(_("Text"), [Optional()])
     agreed = BooleanField(_("Count who opens"))
-    moment = RadioField(_("When"), choices=[("now", _("Now")), ("later", _("At a time"))])
+    moment = RadioField(_("When"), choices=choices([("now", _("Now")), ("later", _("At a time"))]))
 
 
 @view_config(route_name="design", renderer="design.jinja2", permission=PUBLIC)

@@ -1,16 +1,30 @@
 """What every form shares: the person's language, values from the request, errors from the verbs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pyramid.request import Request
 from wtforms import Form as BaseForm
+from wtforms import SelectField
+from wtforms.fields import SelectChoice
 
 from mailganer.errors import InputError
+from mailganer.i18n import finalize
+
+
+def choices(pairs: Iterable[tuple[str, str]]) -> list[SelectChoice]:
+    """``(value, words)`` as WTForms wants them."""
+    return [SelectChoice(value, words) for value, words in pairs]
 
 
 class Form(BaseForm):
     """A WTForms form that is filled from a posted request. CSRF is Pyramid's (see ``ui.form``)."""
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        for field in self:  # what WTForms writes by itself does not pass through the templates' translation
+            if isinstance(field, SelectField) and field.choices:
+                field.choices = [SelectChoice(c.value, finalize(c.label)) for c in field.choices]
 
     @classmethod
     def of(cls, request: Request, obj: object = None, **values: Any) -> "Form":

@@ -13,7 +13,7 @@ from wtforms.validators import Optional
 from mailganer.backends import Backend, Registry, secret_fields
 from mailganer.errors import HostForbidden, MailganerError, TLSFailed, Unreachable, _
 
-from .forms import Form
+from .forms import Form, choices
 
 CHOICES = {
     "tls": _("TLS from the start"),
@@ -79,12 +79,9 @@ def _field(name: str, info: FieldInfo, secret: bool, allow_private: bool, keep: 
         help_text = _("Leave it empty to keep the one we have.") if keep else help_text
         return PasswordField(label, [Optional()] if keep else [], description=help_text, render_kw=render)
     if typing.get_origin(kind) is typing.Literal:
-        choices = [
-            (value, CHOICES.get(value, value))
-            for value in typing.get_args(kind)
-            if value != "none" or allow_private
-        ]
-        return SelectField(label, choices=choices, description=help_text)
+        values = [value for value in typing.get_args(kind) if value != "none" or allow_private]
+        options = choices((value, CHOICES.get(value, value)) for value in values)
+        return SelectField(label, choices=options, description=help_text)
     if kind is bool:
         return BooleanField(label, description=help_text)
     if kind is int:

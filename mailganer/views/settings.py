@@ -7,6 +7,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import view_config
 from wtforms import SelectField, StringField, TextAreaField
+from wtforms.fields import SelectChoice
 from wtforms.validators import Length, Optional
 
 from mailganer import accounts, security
@@ -14,11 +15,11 @@ from mailganer.db import utcnow
 from mailganer.errors import InputError, _
 from mailganer.i18n import LANGUAGES, check_timezone, remember_choice, zone_choices
 
-from .forms import Form
+from .forms import Form, choices
 
 
 class AccountSettings(Form):
-    locale = SelectField(_("Language"), choices=LANGUAGES)
+    locale = SelectField(_("Language"), choices=choices(LANGUAGES))
     timezone = SelectField(_("Time zone"), description=_("Times on every page, and when letters leave."))
     postal_address = TextAreaField(
         _("Your postal address"),
@@ -122,7 +123,8 @@ def _account_form(request: Request, *, posted: bool) -> AccountSettings:
     return form
 
 
-def _zones(request: Request, current: str) -> list[tuple[str, str]]:
+def _zones(request: Request, current: str) -> list[SelectChoice]:
     """Every zone; and the one that is set, should it be an old name that is not among them."""
     zones = zone_choices(request.locale_name, utcnow())
-    return zones if any(name == current for name, _title in zones) else [(current, current), *zones]
+    known = any(name == current for name, _title in zones)
+    return choices(zones if known else [(current, current), *zones])

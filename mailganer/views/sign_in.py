@@ -59,7 +59,8 @@ def demo(request: Request) -> Response:
         raise NotFound
     host, _colon, port = settings.catcher.rpartition(":")
     fields = {"host": host, "port": int(port), "security": "none", "password": "demo"}
-    return _enter(request, security.sign_in(request, "smtp", DEMO_ADDRESS, fields))
+    timezone = request.POST.get("timezone", "")[:64]
+    return _enter(request, security.sign_in(request, "smtp", DEMO_ADDRESS, fields, timezone))
 
 
 @view_config(route_name="sign_out", request_method="POST", permission=PUBLIC)

@@ -1,0 +1,172 @@
+"""The first three minutes, through forms."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mailganer.models import Account, Identity, Sender, SenderStatus
+
+from ..support.ports import free_port
+from ..support.smtp import SMTPServer
+
+SignIn = Callable[..., Any]
+
+
+def test_the_front_page_asks_for_one_thing(app: Any) -> None:
+    page = app.get("/")
+    assert [name for name in page.forms[0].fields if name] == ["email"]
+    assert page.forms[0].action == "/sign-in"
+
+
+def test_a_gmail_address_is_told_where_app_passwords_are_made(app: Any) -> None:
+    page = app.get("/sign-in", {"email": "anna@gmail.com"})
+    assert "https://myaccount.google.com/apppasswords" in page
+    assert "host" not in page.forms[0].fields
+
+
+def test_the_server_of_another_address_is_guessed_and_can_be_changed(app: Any) -> None:
+    form = app.get("/sign-in", {"email": "anna@yandex.ru"}).forms[0]
+    assert form["host"].value == "smtp.yandex.ru"
+    assert form["port"].value == "465"
+    assert app.get("/sign-in", {"email": "anna@firma.example"}).forms[0]["host"].value == "smtp.firma.example"
+
+
+@pytest.mark.parametrize("address", ["anna@", "anna", "a b@example.com", "@example.com", "a@b@"])
+def test_an_address_that_is_none_is_asked_for_again(app: Any, address: str) -> None:
+    page = app.get("/sign-in", {"email": address})
+    assert "An address looks like name@example.com." in page
+    assert page.forms[0]["email"].value == address
+
+
+def test_proving_a_mail_account_makes_an_account_and_a_ready_sender(
+    app: Any, sign_in: SignIn, session: Session
+) -> None:
+    answer = sign_in(app)
+    assert (answer.status_int, answer.headers["Location"]) == (303, "http://localhost/campaigns")
+    account = session.scalars(select(Account)).one()
+    sender = session.scalars(select(Sender)).one()
+    assert (account.email, account.plan) == ("anna@example.com", "free")
+    assert (sender.from_email, sender.status) == ("anna@example.com", SenderStatus.ready)
+    assert sender.secrets is not None
+    assert b"secret" not in sender.secrets
+    assert "password" not in sender.settings
+
+
+def test_coming_again_finds_the_same_account_and_sender(app: Any, sign_in: SignIn, session: Session) -> None:
+    sign_in(app)
+    app.reset()
+    sign_in(app)
+    assert len(session.scalars(select(Account)).all()) == 1
+    assert len(session.scalars(select(Sender)).all()) == 1
+
+
+def test_another_server_never_opens_the_account_of_an_address(
+    app: Any, sign_in: SignIn, session: Session
+) -> None:
+    """A server that takes any password must not open anybody else's account."""
+    sign_in(app)
+    liar = SMTPServer(passwords={"anna@example.com": "anything"})
+    try:
+        app.reset()
+        sign_in(app, password="anything", server=liar)
+    finally:
+        liar.stop()
+    assert len(session.scalars(select(Account)).all()) == 2
+    assert len({identity.server for identity in session.scalars(select(Identity))}) == 2
+
+
+def test_an_address_that_gmail_claims_is_not_proven_by_another_server(
+    app: Any, sign_in: SignIn, smtp_server: SMTPServer
+) -> None:
+    answer = sign_in(app, "victim@gmail.com", backend="smtp", status=422)
+    assert "sign in through Gmail" in answer
+    assert smtp_server.logins == []
+
+
+def test_a_wrong_password_is_answered_with_the_servers_words(app: Any, sign_in: SignIn) -> None:
+    answer = sign_in(app, password="wrong", status=401)
+    assert "535" in answer
+    assert "refused the login or the password" in answer
+    assert answer.forms[0]["password"].value == ""
+
+
+def test_a_server_that_does_not_answer_is_said_and_its_fields_are_open(app: Any) -> None:
+    form = app.get("/sign-in", {"email": "anna@example.com"}).forms[0]
+    form["host"], form["port"], form["security"] = "127.0.0.1", free_port(), "none"
+    form["password"] = "secret"
+    answer = form.submit(status=502)
+    assert answer.html.select_one("details.fold[open] input[name=host]") is not None
+    assert answer.html.select_one("[role=alert]").get_text(strip=True)
+
+
+def test_a_wrong_port_is_shown_beside_its_field(app: Any) -> None:
+    form = app.get("/sign-in", {"email": "anna@example.com"}).forms[0]
+    form["port"], form["password"] = "99999", "secret"
+    answer = form.submit(status=422)
+    assert answer.html.select_one("#port")["aria-invalid"] == "true"
+
+
+def test_after_signing_in_one_gets_where_one_wanted_to_go(app: Any, sign_in: SignIn) -> None:
+    asked = app.get("/senders?x=1")
+    assert asked.headers["Location"] == "http://localhost/sign-in?next=%2Fsenders%3Fx%3D1"
+    assert sign_in(app, next="/senders?x=1").headers["Location"] == "http://localhost/senders?x=1"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/\t/evil.example",
+        "x",
+    ],
+)
+def test_a_way_back_that_leads_elsewhere_is_forgotten(app: Any, sign_in: SignIn, target: str) -> None:
+    assert sign_in(app, next=target).headers["Location"] == "http://localhost/campaigns"
+
+
+def test_signing_in_starts_a_new_session_with_a_new_token(app: Any, sign_in: SignIn) -> None:
+    before = app.get("/sign-in", {"email": "anna@example.com"}).forms[0]["csrf_token"].value
+    sign_in(app)
+    after = app.get("/settings").forms[0]["csrf_token"].value
+    assert before != after
+
+
+def test_signing_out_ends_the_session(anna: Any) -> None:
+    page = anna.get("/settings")
+    next(form for form in page.forms.values() if form.action == "/sign-out").submit()
+    assert anna.get("/settings").status_int == 303
+
+
+def test_many_wrong_passwords_have_to_wait(app: Any, sign_in: SignIn, smtp_server: SMTPServer) -> None:
+    for _try in range(10):
+        sign_in(app, password="wrong", status=401)
+    tried = len(smtp_server.logins)
+    answer = sign_in(app, status=429)
+    assert "Wait 15 min" in answer
+    assert len(smtp_server.logins) == tried
+
+
+def test_a_new_password_ends_the_sessions_of_the_old_one(
+    wsgi_app: Any, app: Any, sign_in: SignIn, smtp_server: SMTPServer
+) -> None:
+    from webtest import TestApp
+
+    sign_in(app)
+    smtp_server.passwords["anna@example.com"] = "changed"
+    other = TestApp(wsgi_app, extra_environ={"HTTP_HOST": "localhost", "REMOTE_ADDR": "127.0.0.2"})
+    sign_in(other, password="changed")
+    assert other.get("/settings").status_int == 200
+    assert app.get("/settings").status_int == 303
+
+
+def test_there_is_no_demo_account_where_the_operator_does_not_say_demo(app: Any) -> None:
+    page = app.get("/sign-in")
+    assert "/sign-in/demo" not in page
+    token = app.get("/sign-in", {"email": "anna@example.com"}).forms[0]["csrf_token"].value
+    app.post("/sign-in/demo", {"csrf_token": token}, status=404)
