@@ -23,7 +23,7 @@ def includeme(config: Configurator) -> None:
     config.pyramid_openapi3_spec(SPEC, route=f"{PREFIX}/openapi.yaml")
     config.pyramid_openapi3_register_routes(route_prefix=PREFIX)
     config.add_route("api.openapi", f"{PREFIX}/openapi.json")
-    config.scan(__name__, ignore=[f"{__name__}.campaigns", f"{__name__}.imports"])
+    config.scan(__name__)
 
 
 def _renderer() -> JSON:

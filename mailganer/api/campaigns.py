@@ -13,7 +13,7 @@ from ..campaigns.counts import Counts, campaign_counts
 from ..campaigns.forecast import Forecast
 from ..db import utcnow
 from ..models import Campaign, CampaignStatus, DeliveryStatus, Subscriber
-from ..sending.tasks import wake
+from ..sending.bell import wake
 from .paging import asked_after, asked_limit, page
 from .problems import check_problem
 from .shapes import Shape, campaign_shape, delivery_shape, moment
@@ -180,7 +180,7 @@ def _campaign(request: Request, campaign: Campaign) -> Shape:
 
 def _nudged(request: Request, campaign: Campaign) -> Shape:
     """The pipeline would see it at its next tick; people should not have to wait for that."""
-    wake(request, "mailganer.tick")
+    wake(request, "tick")
     return _campaign(request, campaign)
 
 

@@ -10,7 +10,7 @@ from ..audience import imports as verbs
 from ..audience.exports import rejects_csv
 from ..db import utcnow
 from ..errors import InputError, _
-from ..sending.tasks import wake
+from ..sending.bell import wake
 from .shapes import Shape, import_shape
 from .view import api_view
 
@@ -63,7 +63,7 @@ def undo_import(request: Request) -> Shape:
 
 
 def _nudged(request: Request, import_: Any) -> Shape:
-    wake(request, "mailganer.import", import_.id)
+    wake(request, "import", import_.id)
     return import_shape(import_)
 
 
