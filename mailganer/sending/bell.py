@@ -1,0 +1,98 @@
+"""The broker is a bell: tasks carry a name and ids, and are rung for after the commit.
+
+When the bell is broken nobody notices but by a few seconds: the row is written, and the next tick reads it.
+"""
+
+import logging
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import KombuError, OperationalError
+from pyramid.config import Configurator
+from pyramid.request import Request
+
+from ..broker import broker_url
+from ..settings import Settings
+
+log = logging.getLogger(__name__)
+
+QUEUE = "mailganer"
+EXPIRES = {"tick": 6, "pump": 15, "look_up": 60}
+"""Seconds after which a ring that nobody heard is forgotten: the ticks since then have rung again."""
+
+BROKEN = (KombuError, OperationalError, OSError)
+
+
+def celery_config(settings: Settings) -> dict[str, Any]:
+    """How Celery is used, by whoever rings and by whoever hears."""
+    url = broker_url(settings)
+    return {
+        "broker_url": url,
+        "broker_transport_options": _transport(url),
+        "broker_connection_timeout": 2,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "task_default_queue": QUEUE,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_publish_retry": False,
+        # What a worker has not begun belongs to any other. A lost one's task comes back, late and harmless:
+        # long before, the tick has rung again.
+        "task_acks_late": True,
+        "task_acks_on_failure_or_timeout": True,
+        "task_reject_on_worker_lost": False,
+        "worker_prefetch_multiplier": 1,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_hijack_root_logger": False,
+        "worker_send_task_events": False,
+        "timezone": "UTC",
+        "enable_utc": True,
+        "beat_scheduler": "mailganer.worker:Ticker",
+        "imports": ("mailganer.sending.tasks",),
+    }
+
+
+def _transport(url: str) -> dict[str, Any]:
+    """A page does not wait for a broker that is down."""
+    if url.startswith("amqp"):
+        return {"max_retries": 1, "interval_start": 0, "interval_max": 0.2, "connect_timeout": 2}
+    return {
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_max": 0.2,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": not url.startswith("redis+socket"),
+    }
+
+
+def ring(app: Celery, task: str, *ids: int) -> bool:
+    """Queues a task by name; answers whether the broker took it."""
+    name = task.removeprefix("mailganer.")
+    try:
+        app.send_task(f"mailganer.{name}", args=ids, retry=False, expires=EXPIRES.get(name))
+    except BROKEN as error:
+        log.warning("%s could not be queued, the next tick will see to it: %s", name, error)
+        return False
+    return True
+
+
+def wake(request: Request, task: str, *ids: int) -> None:
+    """Queues a task after the request's transaction has been committed.
+
+    ``wake(request, "tick")`` after anything that makes a campaign go; ``wake(request, "import", import_id)``
+    after an upload. Never fails, and never runs for a transaction that is rolled back.
+    """
+    app: Celery = request.registry["celery"]
+
+    def after(committed: bool) -> None:
+        if committed:
+            ring(app, task, *ids)
+
+    request.tm.get().addAfterCommitHook(after)
+
+
+def includeme(config: Configurator) -> None:
+    app = Celery("mailganer", set_as_current=False)
+    app.config_from_object(celery_config(config.registry["settings"]))
+    config.registry["celery"] = app

@@ -1,0 +1,184 @@
+"""Letters in doubt: looked up where the backend can tell, and ended by a person where it cannot.
+
+Nothing here sends. A letter goes out again only when its server has certainly not had it, or when a person
+who knows the risk says so; and it is kept who that was.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from ..errors import Conflict, InputError, MailganerError, _
+from ..models import (
+    Batch,
+    Campaign,
+    CampaignStatus,
+    Delivery,
+    DeliveryStatus,
+    Sender,
+    make_message_id,
+)
+from . import ledger
+from .ledger import Change
+from .office import Office
+from .retry import LOOK_UP_FOR, LOOK_UP_LAST, LOOK_UP_PAUSE
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 50  # letters of one sender that are looked up before others have their turn
+MOST = 10_000  # doubtful letters of one campaign that one click decides; there is a next click
+
+
+def decide(
+    session: Session,
+    campaign: Campaign,
+    what: str,
+    *,
+    by: str,
+    now: datetime,
+    delivery_ids: Sequence[int] | None = None,
+) -> int:
+    """Ends doubts by a person's word: ``what`` is "sent" (treat as sent) or "again" (send again).
+
+    For ``delivery_ids`` of this campaign, or for all of its doubtful letters. ``by`` is who said so; it is
+    kept. Answers how many were in doubt. Raises ``InputError``, and ``Conflict`` for "again" in a cancelled
+    campaign.
+    """
+    if what not in ("sent", "again"):
+        raise InputError({"decision": _("Choose “treat as sent” or “send again”.")})
+    if what == "again" and campaign.status is CampaignStatus.cancelled:
+        raise Conflict(_("This campaign was stopped: nothing more is sent from it."))
+    ids = _doubtful(session, campaign.id, delivery_ids)
+    status = DeliveryStatus.sent if what == "sent" else DeliveryStatus.pending
+    decided = ledger.end_doubt(session, [Change(each, status) for each in ids], now)
+    kept: dict[str, Any] = {"decided_by": by[:320], "decided_at": now}
+    if what == "again":
+        kept |= {"first_tried_at": None, "reason": None}  # a new attempt has a new day to get through
+    session.execute(
+        update(Delivery).where(Delivery.id.in_(ids), Delivery.status == status).values(kept),
+        execution_options=ledger.UNTRACKED,
+    )
+    if decided and what == "again" and campaign.status is CampaignStatus.finished:
+        campaign.move(CampaignStatus.sending)
+        campaign.finished_at = None
+    session.flush()
+    return decided
+
+
+def _doubtful(session: Session, campaign_id: int, delivery_ids: Sequence[int] | None) -> Sequence[int]:
+    batches = select(Batch.first_id, Batch.last_id).where(
+        Batch.campaign_id == campaign_id, Batch.in_doubt > 0
+    )
+    if delivery_ids is not None:
+        query = select(Delivery.id).where(
+            Delivery.id.in_(list(delivery_ids)[:MOST]),
+            Delivery.campaign_id == campaign_id,
+            Delivery.status == DeliveryStatus.in_doubt,
+        )
+        return session.scalars(query.order_by(Delivery.id)).all()
+    found: list[int] = []
+    for first_id, last_id in session.execute(batches.order_by(Batch.number)):
+        found += session.scalars(
+            select(Delivery.id)
+            .where(Delivery.id.between(first_id, last_id), Delivery.status == DeliveryStatus.in_doubt)
+            .order_by(Delivery.id)
+        )
+        if len(found) >= MOST:
+            break
+    return found[:MOST]
+
+
+# --- asking the server
+
+
+def senders_in_doubt(session: Session, now: datetime) -> list[int]:
+    """Senders some of whose doubtful letters are due to be looked up."""
+    return list(session.scalars(select(Delivery.sender_id).distinct().where(*_due(now)).limit(100)))
+
+
+def look_up(office: Office, sender_id: int) -> int:
+    """Asks a sender's server what became of its doubtful letters; answers how many doubts that ended."""
+    with office.readers() as session:
+        sender = session.get(Sender, sender_id)
+        rows = session.execute(
+            select(
+                Delivery.id,
+                Delivery.token,
+                Delivery.settled_at,
+                Delivery.campaign_id,
+                Campaign.message_domain,
+            )
+            .join(Campaign, Campaign.id == Delivery.campaign_id)
+            .where(*_due(office.now()), Delivery.sender_id == sender_id)
+            .order_by(Delivery.id)
+            .limit(AT_ONCE)
+        ).all()
+    if sender is None or not rows:
+        return 0
+    ended = 0
+    try:
+        backend = office.open_backend(sender)
+        for row in rows:
+            message_id = f"<{make_message_id(row.id, row.token, row.message_domain)}>"
+            ended += _conclude(office, row, backend.was_accepted(message_id))
+    except MailganerError as error:
+        log.warning("sender %s: doubtful letters could not be looked up: %s", sender_id, error)
+        _ask_later(office, rows)
+    return ended
+
+
+def _conclude(office: Office, row: Any, accepted: bool | None) -> bool:
+    now = office.now()
+    age = now - row.settled_at
+    if accepted is None:
+        _ask_at(office, [row.id], None)
+        return False
+    if not accepted and age < LOOK_UP_LAST:
+        _ask_at(office, [row.id], row.settled_at + LOOK_UP_LAST)
+        return False
+    status = DeliveryStatus.sent if accepted else DeliveryStatus.pending
+    with office.sessions.begin() as session:
+        ended = ledger.end_doubt(session, [Change(row.id, status)], now)
+        if ended and not accepted:
+            reopen_campaign(session, row.campaign_id, now)
+    return bool(ended)
+
+
+def reopen_campaign(session: Session, campaign_id: int, now: datetime) -> None:
+    """A finished campaign has somebody to write to again."""
+    session.execute(
+        update(Campaign)
+        .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.finished)
+        .values(status=CampaignStatus.sending, finished_at=None, updated_at=now)
+    )
+
+
+def _ask_later(office: Office, rows: Sequence[Any]) -> None:
+    now = office.now()
+    for row in rows:
+        age = now - row.settled_at
+        _ask_at(office, [row.id], None if age > LOOK_UP_FOR else now + LOOK_UP_PAUSE)
+
+
+def _ask_at(office: Office, ids: Sequence[int], moment: datetime | None) -> None:
+    with office.sessions.begin() as session:
+        session.execute(
+            update(Delivery)
+            .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.in_doubt)
+            .values(not_before=moment),
+            execution_options=ledger.UNTRACKED,
+        )
+
+
+def _due(now: datetime) -> tuple[Any, ...]:
+    """Doubtful letters to be looked up: found through their batches, of which few hold any."""
+    return (
+        Delivery.id.between(Batch.first_id, Batch.last_id),
+        Batch.in_doubt > 0,
+        Delivery.status == DeliveryStatus.in_doubt,
+        Delivery.not_before <= now,
+    )

@@ -1,0 +1,136 @@
+"""One window on its way out: letters are pulled from here, and answers come back here.
+
+Connections pull, each in its own thread or the only one in ours. Before a letter is given away the journal
+knows of it, and only then the lease is looked at: whoever is stopped in between and comes back too late gives
+nothing away.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+from ..backends import Message, Outcome, Receipt, Scope
+from ..errors import LetterError
+from .clock import elapsed
+from .journal import Journal
+from .ledger import Opened
+from .printer import Printer
+
+LOOK_EVERY = 0.25  # seconds; in a slow window, how often somebody's "pause" is looked for
+
+
+@dataclass(frozen=True)
+class Unprinted:
+    """A letter that could not be made for this recipient."""
+
+    error: LetterError
+
+    @property
+    def about_address(self) -> bool:
+        return self.error.field == "email"
+
+
+Answer = Receipt | Unprinted
+"""What became of one recipient of a window. None stands for: not touched."""
+
+
+class Feed:
+    """The letters of one window. Safe for several threads."""
+
+    def __init__(
+        self,
+        window: Opened,
+        *,
+        printer: Printer,
+        sender: str,
+        journal: Journal,
+        list_names: Mapping[int, str],
+        in_time: Callable[[], bool],
+        halted: Callable[[], bool],
+        wanted: Callable[[], bool],
+        pace: float = 0.0,
+    ) -> None:
+        self.window = window
+        self.answers: list[Answer | None] = [None] * len(window.items)
+        self.error: Exception | None = None  # what kept a connection from being made, or ended one
+        self._printer, self._sender, self._journal = printer, sender, journal
+        self._list_names = list_names
+        self._in_time, self._halted, self._wanted = in_time, halted, wanted
+        self._pace = pace  # seconds between two letters
+        self._slots = {item.id: slot for slot, item in enumerate(window.items)}
+        self._handed: set[int] = set()  # given away and not answered yet
+        self._next, self._stopped = 0, False
+        self._lock = Lock()
+        self._begun = self._looked = elapsed()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there is nothing left to pull."""
+        return self._stopped or self._next >= len(self.window.items)
+
+    def stop(self, error: Exception | None = None) -> None:
+        """No more letters from this window; those on their way are still answered."""
+        self._stopped = True
+        self.error = self.error or error
+
+    def messages(self) -> Iterator[Message]:
+        """Letters, one by one, printed when they are asked for."""
+        while (message := self._pull()) is not None:
+            yield message
+
+    def answer(self, receipt: Receipt) -> None:
+        slot = self._slots[int(receipt.message_id)]
+        self._journal.answered(slot, receipt)
+        self.answers[slot] = receipt
+        self._handed.discard(slot)
+        if not receipt.goes_on:
+            self.stop()
+
+    def close(self) -> None:
+        """No connection works on it any more: what nobody answered for may have gone out."""
+        self.stop()
+        for slot in sorted(self._handed):
+            delivery = self.window.items[slot].id
+            self.answer(Receipt(delivery, Outcome.in_doubt, scope=Scope.connection))
+
+    def _pull(self) -> Message | None:
+        with self._lock:
+            while not self.exhausted and self._may_go_on():
+                slot = self._next
+                self._next += 1
+                item = self.window.items[slot]
+                try:
+                    content = self._printer.print(item, self._list_names.get(item.subscriber_id))
+                except LetterError as error:
+                    self.answers[slot] = Unprinted(error)
+                    continue
+                self._keep_pace(slot)
+                self._journal.handed(slot)
+                if not self._in_time():
+                    self._stopped = True
+                    return None
+                self._handed.add(slot)
+                return Message(item.id, self._sender, item.address, content)
+            return None
+
+    def _keep_pace(self, slot: int) -> None:
+        if self._pace and (wait := self._begun + slot * self._pace - elapsed()) > 0:
+            time.sleep(wait)
+
+    def _may_go_on(self) -> bool:
+        """Asked often, answered from what is known; the database is asked only where time passes."""
+        if self._halted():
+            self._stopped = True
+            return False
+        now = elapsed()
+        if now - self._looked >= LOOK_EVERY:
+            self._looked = now
+            if not self._wanted():
+                self._stopped = True
+                return False
+        return True

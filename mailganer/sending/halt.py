@@ -1,0 +1,77 @@
+"""Stopping what cannot go well: a campaign that its own letter hinders, a sender that its server hinders.
+
+Recipients wait meanwhile; none of them is used up by it.
+"""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from ..models import Campaign, CampaignStatus, Sender, SenderStatus
+from .retry import LOOK_AGAIN, SERVER_STEPS, server_pause
+
+
+def halt(session: Session, campaign_id: int, reason: str, now: datetime) -> None:
+    """Pauses a campaign that is being sent, and says why."""
+    session.execute(
+        update(Campaign)
+        .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.sending)
+        .values(status=CampaignStatus.paused, paused_reason=reason, updated_at=now)
+    )
+
+
+def rest(session: Session, sender_id: int, until: datetime) -> None:
+    """The sender has used up what it may send; it goes on by itself."""
+    session.execute(
+        update(Sender)
+        .where(Sender.id == sender_id, Sender.status == SenderStatus.ready)
+        .values(status=SenderStatus.sleeping, sleeps_until=until)
+    )
+
+
+def fail(session: Session, sender_id: int, error: str) -> None:
+    """The server does not let this account send: somebody has to look. Nothing is tried again by itself,
+    because providers lock accounts that keep knocking with a wrong password."""
+    session.execute(
+        update(Sender)
+        .where(Sender.id == sender_id)
+        .values(status=SenderStatus.failing, sleeps_until=None, error=error)
+    )
+
+
+def trouble(
+    session: Session,
+    sender_id: int,
+    error: str,
+    now: datetime,
+    *,
+    at_least: timedelta = timedelta(0),
+    may_fail: bool = True,
+) -> None:
+    """The server cannot be reached, leaves in the middle or asks to slow down: back off.
+
+    After several times in a row the sender is failing, unless it is only slowed down (``may_fail`` False).
+    """
+    failures = session.scalar(
+        select(Sender.failures).where(Sender.id == sender_id).with_for_update(key_share=True)
+    )
+    failures = (failures or 0) + 1
+    pause = server_pause(failures if may_fail else min(failures, len(SERVER_STEPS)))
+    session.execute(
+        update(Sender)
+        .where(Sender.id == sender_id)
+        .values(
+            failures=failures,
+            error=error,
+            status=SenderStatus.failing if pause is None else SenderStatus.sleeping,
+            sleeps_until=now + max(LOOK_AGAIN if pause is None else pause, at_least),
+        )
+    )
+
+
+def well(session: Session, sender_id: int) -> None:
+    """A letter got through: earlier troubles are over."""
+    session.execute(
+        update(Sender).where(Sender.id == sender_id, Sender.failures > 0).values(failures=0, error=None)
+    )

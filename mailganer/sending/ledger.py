@@ -1,0 +1,511 @@
+"""The ledger's moves: claim a batch, open a window of it, settle the window, let go.
+
+The only place that changes what a delivery is, and its batch's counts with it, in one transaction (what
+proves a doubtful letter sent lies lower, in ``tracking.proof``). Bulk statements over ranges of ids; whoever
+changes rows of a batch first takes the batch's row, and only the holder of its newest epoch may.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Row,
+    SmallInteger,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy import delete as sql_delete
+from sqlalchemy.orm import Session
+
+from ..models import (
+    LARGEST_CAMPAIGN,
+    Batch,
+    BatchState,
+    Delivery,
+    DeliveryStatus,
+    Reason,
+    Subscriber,
+    SubscriberStatus,
+    Window,
+)
+from ..models.meta import UTCDateTime, Words
+
+UNTRACKED: Any = {"synchronize_session": False}  # no objects of these rows are ever loaded here
+
+WHY_NOT = {
+    SubscriberStatus.unsubscribed: Reason.unsubscribed,
+    SubscriberStatus.bounced: Reason.bounced,
+    SubscriberStatus.complained: Reason.complained,
+    SubscriberStatus.unconfirmed: Reason.unconfirmed,
+}
+"""A subscriber's status -> why they get no letter after all."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A batch that is ours until its lease ends or somebody raises its epoch."""
+
+    batch_id: int
+    campaign_id: int
+    epoch: int
+    first_id: int
+    last_id: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Deliveries marked ``sending``: ``items`` are rows of :func:`_items`, in the order of their ids."""
+
+    id: int
+    claim: Claim
+    items: Sequence[Row[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of one delivery of a window."""
+
+    id: int
+    status: DeliveryStatus
+    reason: Reason | None = None
+    reply: str | None = None
+    tried: bool = False  # counts as an attempt
+    not_before: datetime | None = None
+
+
+# --- claiming
+
+
+def claim(session: Session, sender_id: int, campaign_id: int, now: datetime, until: datetime) -> Claim | None:
+    """The campaign's next batch in which somebody is due, for us; None when there is none that is free."""
+    found = session.execute(
+        select(Batch.id, Batch.campaign_id, Batch.epoch, Batch.first_id, Batch.last_id)
+        .where(Batch.campaign_id == campaign_id, Batch.state == BatchState.open, _due(Batch, now))
+        .order_by(Batch.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).first()
+    if found is None:
+        return None
+    epoch = found.epoch + 1
+    session.execute(
+        update(Batch)
+        .where(Batch.id == found.id)
+        .values(state=BatchState.claimed, sender_id=sender_id, epoch=epoch, lease_until=until),
+        execution_options=UNTRACKED,
+    )
+    return Claim(found.id, found.campaign_id, epoch, found.first_id, found.last_id)
+
+
+def hold(session: Session, claim: Claim, until: datetime) -> bool:
+    """Takes the batch's row for this transaction and renews the lease; False when it is no longer ours."""
+    return _changed(
+        session,
+        update(Batch).where(Batch.id == claim.batch_id, Batch.epoch == claim.epoch).values(lease_until=until),
+    )
+
+
+def let_go(session: Session, claim: Claim) -> None:
+    """Gives the batch back: open again, with the moment its next recipient is due, or done."""
+    _reopen(session, claim.batch_id, Batch.epoch == claim.epoch)
+
+
+def reopen_lost(session: Session, batch_id: int, late: datetime) -> None:
+    """Gives back a batch whose claim ended before ``late`` without anything under way."""
+    no_window = ~exists().where(Window.batch_id == Batch.id)
+    _reopen(session, batch_id, and_(Batch.state == BatchState.claimed, Batch.lease_until < late, no_window))
+
+
+def _reopen(session: Session, batch_id: int, condition: ColumnElement[bool]) -> None:
+    row = session.execute(
+        select(Batch.first_id, Batch.last_id, Batch.pending, Batch.sending)
+        .where(Batch.id == batch_id, condition)
+        .with_for_update()
+    ).first()
+    if row is None:
+        return
+    state, due = BatchState.done, None
+    if row.pending:
+        state, due = BatchState.open, _next_due(session, row.first_id, row.last_id)
+    elif row.sending:
+        state = BatchState.claimed
+    session.execute(
+        update(Batch)
+        .where(Batch.id == batch_id)
+        .values(state=state, not_before=due, epoch=Batch.epoch + 1, lease_until=None),
+        execution_options=UNTRACKED,
+    )
+
+
+def _next_due(session: Session, first_id: int, last_id: int) -> datetime | None:
+    """When the first of the range's pending recipients is due; None: at once."""
+    pending = (Delivery.id.between(first_id, last_id), Delivery.status == DeliveryStatus.pending)
+    at_once = session.scalar(select(Delivery.id).where(*pending, Delivery.not_before.is_(None)).limit(1))
+    return None if at_once else session.scalar(select(func.min(Delivery.not_before)).where(*pending))
+
+
+def _due(table: Any, now: datetime) -> ColumnElement[bool]:
+    return or_(table.not_before.is_(None), table.not_before <= now)
+
+
+# --- a window
+
+
+def open_window(
+    session: Session,
+    claim: Claim,
+    *,
+    sender_id: int,
+    letter_id: int,
+    size: int,
+    host: str,
+    process: str,
+    journal: str,
+    now: datetime,
+    until: datetime,
+) -> Opened | None:
+    """Marks the next ``size`` due recipients of a batch we :func:`hold`; None when nobody is due any more.
+
+    Whoever has left since the campaign was planned is skipped on the way.
+    """
+    items: list[Row[Any]] = []
+    while not items:
+        found = session.execute(_items(claim, size, now)).all()
+        if not found:
+            return None
+        items = _leave_out(session, claim, found, now)
+    first, last = items[0].id, items[-1].id
+    marked = session.execute(
+        update(Delivery)
+        .where(
+            Delivery.id.between(first, last),
+            Delivery.status == DeliveryStatus.pending,
+            _due(Delivery, now),
+        )
+        .values(
+            status=DeliveryStatus.sending,
+            sender_id=sender_id,
+            letter_id=letter_id,
+            first_tried_at=func.coalesce(Delivery.first_tried_at, now),
+            not_before=None,
+        ),
+        execution_options=UNTRACKED,
+    )
+    if _rows(marked) != len(items):
+        raise RuntimeError(f"batch {claim.batch_id}: {_rows(marked)} marked instead of {len(items)}")
+    window_id = session.scalar(
+        insert(Window)
+        .values(
+            batch_id=claim.batch_id,
+            campaign_id=claim.campaign_id,
+            sender_id=sender_id,
+            epoch=claim.epoch,
+            first_id=first,
+            last_id=last,
+            size=len(items),
+            host=host,
+            process=process,
+            journal=journal,
+            opened_at=now,
+            lease_until=until,
+        )
+        .returning(Window.id)
+    )
+    _count(session, claim.batch_id, Counter(pending=-len(items), sending=len(items)))
+    return Opened(int(window_id or 0), claim, items)
+
+
+def _items(claim: Claim, size: int, now: datetime) -> Any:
+    """What a lane needs of each recipient, in one row."""
+    return (
+        select(
+            Delivery.id,
+            Delivery.subscriber_id,
+            Delivery.email.label("address"),
+            Delivery.token,
+            Delivery.dated_at,
+            Delivery.attempts,
+            Delivery.first_tried_at,
+            Subscriber.status,
+            Subscriber.email,
+            Subscriber.first_name,
+            Subscriber.last_name,
+            Subscriber.birthday,
+            Subscriber.fields,
+        )
+        .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
+        .where(
+            Delivery.id.between(claim.first_id, claim.last_id),
+            Delivery.status == DeliveryStatus.pending,
+            _due(Delivery, now),
+        )
+        .order_by(Delivery.id)
+        .limit(size)
+    )
+
+
+def _leave_out(session: Session, claim: Claim, found: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
+    """Skips those who must not get the letter any more, and answers the others."""
+    stay = [row for row in found if row.status is SubscriberStatus.active]
+    if len(stay) == len(found):
+        return stay
+    skipped = [
+        Change(row.id, DeliveryStatus.skipped, WHY_NOT.get(row.status, Reason.erased))
+        for row in found
+        if row.status is not SubscriberStatus.active
+    ]
+    _apply(session, skipped, DeliveryStatus.pending, now)
+    _count(session, claim.batch_id, Counter(pending=-len(skipped), skipped=len(skipped)))
+    return stay
+
+
+def settle(session: Session, window: Opened, changes: Sequence[Change], now: datetime) -> bool:
+    """Writes down what became of a window, all of it.
+
+    False when the window was taken from us meanwhile: then only what the server has certainly had is kept,
+    over somebody's doubt.
+    """
+    claim = window.claim
+    gone = _changed(session, sql_delete(Window).where(Window.id == window.id))
+    if not gone:
+        _settle_late(session, claim.batch_id, changes, now)
+        return False
+    _close(session, claim.batch_id, changes, now)
+    return True
+
+
+def settle_left_over(
+    session: Session, batch_id: int, window_id: int, changes: Sequence[Change], now: datetime
+) -> bool:
+    """The same for a window whose lane is gone, by the sweep, which gives the batch back as well."""
+    session.execute(select(Batch.id).where(Batch.id == batch_id).with_for_update())
+    if not _changed(session, sql_delete(Window).where(Window.id == window_id)):
+        return False
+    _close(session, batch_id, changes, now)
+    _reopen(session, batch_id, Batch.id == batch_id)
+    return True
+
+
+def _close(session: Session, batch_id: int, changes: Sequence[Change], now: datetime) -> None:
+    moved = _apply(session, changes, DeliveryStatus.sending, now)
+    if moved != len(changes):
+        raise RuntimeError(f"batch {batch_id}: {moved} settled instead of {len(changes)}")
+    counts = Counter(change.status.value for change in changes)
+    counts[DeliveryStatus.sending.value] -= len(changes)
+    _count(session, batch_id, counts)
+
+
+def _settle_late(session: Session, batch_id: int, changes: Sequence[Change], now: datetime) -> None:
+    session.execute(select(Batch.id).where(Batch.id == batch_id).with_for_update())
+    accepted = [change for change in changes if change.status is DeliveryStatus.sent]
+    moved = _apply(session, accepted, DeliveryStatus.in_doubt, now)
+    if moved:
+        _count(session, batch_id, Counter(in_doubt=-moved, sent=moved))
+
+
+def of_journal(session: Session, journal: str) -> Sequence[Any]:
+    """The windows that were opened under this journal's name and are not settled."""
+    return session.execute(
+        select(
+            Window.id, Window.batch_id, Window.first_id, Window.last_id, Window.size, Window.opened_at
+        ).where(Window.journal == journal)
+    ).all()
+
+
+def untouched(session: Session, first_id: int, last_id: int) -> list[Change]:
+    """Changes that give a whole range back, as if nobody had asked for it."""
+    ids = session.scalars(
+        select(Delivery.id).where(
+            Delivery.id.between(first_id, last_id), Delivery.status == DeliveryStatus.sending
+        )
+    )
+    return [Change(each, DeliveryStatus.pending) for each in ids]
+
+
+# --- by a person's click, or by proof
+
+
+def take_back(session: Session, ids: Sequence[int], now: datetime) -> int:
+    """Failed deliveries that were not their recipients' fault are pending again."""
+    changes = [Change(each, DeliveryStatus.pending) for each in ids]
+    return _move(session, changes, DeliveryStatus.failed, now)
+
+
+def end_doubt(session: Session, changes: Sequence[Change], now: datetime) -> int:
+    """Doubtful deliveries become sent, or pending again. Answers how many really were in doubt."""
+    return _move(session, changes, DeliveryStatus.in_doubt, now)
+
+
+def cancel_batch(session: Session, batch_id: int, now: datetime) -> None:
+    """Nobody of an open batch gets the letter any more."""
+    row = session.execute(
+        select(Batch.first_id, Batch.last_id, Batch.state).where(Batch.id == batch_id).with_for_update()
+    ).one()
+    if row.state is not BatchState.open:
+        return
+    skipped = session.execute(
+        update(Delivery)
+        .where(Delivery.id.between(row.first_id, row.last_id), Delivery.status == DeliveryStatus.pending)
+        .values(status=DeliveryStatus.skipped, reason=Reason.cancelled, settled_at=now, not_before=None),
+        execution_options=UNTRACKED,
+    )
+    number = _rows(skipped)
+    _count(session, batch_id, Counter(pending=-number, skipped=number))
+    _reopen(session, batch_id, Batch.id == batch_id)
+
+
+def _move(session: Session, changes: Sequence[Change], source: DeliveryStatus, now: datetime) -> int:
+    """Moves settled deliveries, batch by batch; their batches are open again where somebody is pending."""
+    moved = 0
+    for batch_id, of_batch in _by_batch(session, changes):
+        still = _still(session, of_batch, source)
+        done = _apply(session, still, source, now)
+        counts = Counter(change.status.value for change in still)
+        counts[source.value] -= done
+        _count(session, batch_id, counts)
+        state = session.scalar(select(Batch.state).where(Batch.id == batch_id))
+        if state is not BatchState.claimed:
+            _reopen(session, batch_id, Batch.id == batch_id)
+        moved += done
+    return moved
+
+
+def _still(session: Session, changes: Sequence[Change], source: DeliveryStatus) -> list[Change]:
+    """Those whose delivery is in this state now, and stays so until we are done."""
+    ids = set(
+        session.scalars(
+            select(Delivery.id)
+            .where(Delivery.id.in_([change.id for change in changes]), Delivery.status == source)
+            .order_by(Delivery.id)
+            .with_for_update()
+        )
+    )
+    return [change for change in changes if change.id in ids]
+
+
+def _by_batch(session: Session, changes: Sequence[Change]) -> Iterable[tuple[int, list[Change]]]:
+    left = sorted(changes, key=lambda change: change.id)
+    while left:
+        row = session.execute(
+            select(Batch.id, Batch.last_id)
+            .where(
+                Batch.campaign_id == left[0].id // LARGEST_CAMPAIGN,
+                Batch.first_id <= left[0].id,
+                Batch.last_id >= left[0].id,
+            )
+            .with_for_update()
+        ).one()
+        own = [change for change in left if change.id <= row.last_id]
+        left = left[len(own) :]
+        yield row.id, own
+
+
+# --- the statements underneath
+
+_TABLE = cast(Table, Delivery.__table__)
+
+
+def _apply(session: Session, changes: Sequence[Change], source: DeliveryStatus, now: datetime) -> int:
+    """Writes changes to deliveries that are ``source`` now, and answers how many were."""
+    if not changes:
+        return 0
+    if session.get_bind().dialect.name == "postgresql":
+        return _rows(session.execute(_UPDATE_BY_ARRAYS, _arrays(changes, source, now)))
+    connection = session.connection()
+    return _rows(connection.execute(_UPDATE_BY_ROW, [_row(change, source, now) for change in changes]))
+
+
+def _row(change: Change, source: DeliveryStatus, now: datetime) -> dict[str, object]:
+    waits = change.status is DeliveryStatus.pending
+    return {
+        "b_id": change.id,
+        "b_source": source,
+        "b_status": change.status,
+        "b_reason": change.reason,
+        "b_reply": change.reply,
+        "b_tried": int(change.tried),
+        "b_not_before": change.not_before,
+        "b_settled_at": None if waits else now,
+    }
+
+
+_UPDATE_BY_ROW = (
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("b_id"), _TABLE.c.status == bindparam("b_source"))
+    .values(
+        status=bindparam("b_status"),
+        reason=bindparam("b_reason"),
+        reply=func.coalesce(bindparam("b_reply"), _TABLE.c.reply),
+        attempts=_TABLE.c.attempts + bindparam("b_tried"),
+        not_before=bindparam("b_not_before"),
+        settled_at=bindparam("b_settled_at"),
+    )
+)
+
+_VALUES = (
+    func.unnest(
+        bindparam("ids", type_=ARRAY(BigInteger)),
+        bindparam("statuses", type_=ARRAY(Text)),
+        bindparam("reasons", type_=ARRAY(Text)),
+        bindparam("replies", type_=ARRAY(Text)),
+        bindparam("tried", type_=ARRAY(SmallInteger)),
+        bindparam("not_befores", type_=ARRAY(UTCDateTime())),
+    )
+    .table_valued("id", "status", "reason", "reply", "tried", "not_before", name="changed")
+    .render_derived()
+)
+
+_UPDATE_BY_ARRAYS = (
+    update(_TABLE)
+    .where(_TABLE.c.id == _VALUES.c.id, _TABLE.c.status == bindparam("source", type_=Words(DeliveryStatus)))
+    .values(
+        status=_VALUES.c.status,
+        reason=_VALUES.c.reason,
+        reply=func.coalesce(_VALUES.c.reply, _TABLE.c.reply),
+        attempts=_TABLE.c.attempts + _VALUES.c.tried,
+        not_before=_VALUES.c.not_before,
+        settled_at=case((_VALUES.c.status != "pending", bindparam("moment", type_=UTCDateTime()))),
+    )
+)
+
+
+def _arrays(changes: Sequence[Change], source: DeliveryStatus, now: datetime) -> dict[str, object]:
+    return {
+        "ids": [change.id for change in changes],
+        "statuses": [change.status.value for change in changes],
+        "reasons": [change.reason and change.reason.value for change in changes],
+        "replies": [change.reply for change in changes],
+        "tried": [int(change.tried) for change in changes],
+        "not_befores": [change.not_before for change in changes],
+        "source": source,
+        "moment": now,
+    }
+
+
+def _count(session: Session, batch_id: int, counts: Counter[str]) -> None:
+    values = {word: getattr(Batch, word) + number for word, number in counts.items() if number}
+    if values:
+        session.execute(update(Batch).where(Batch.id == batch_id).values(values), execution_options=UNTRACKED)
+
+
+def _changed(session: Session, statement: Any) -> bool:
+    return _rows(session.execute(statement, execution_options=UNTRACKED)) == 1
+
+
+def _rows(result: Any) -> int:
+    return int(result.rowcount)

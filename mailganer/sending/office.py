@@ -1,0 +1,82 @@
+"""What a lane needs of its surroundings: the database, the mail accounts, the limits, a place for journals.
+
+The worker makes one from the settings; ``mailganer send`` makes its own over a state file.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from ..accounts import day_limit, network_of, sender_backend
+from ..backends import Backend, load_backends
+from ..billing import plan_of
+from ..db import make_engine, make_sessions
+from ..models import Account, Sender
+from ..settings import Settings
+from ..vault import Vault
+from .clock import DatabaseClock
+
+LEASE = (
+    60.0  # seconds a lane may be silent until it counts as lost; a keeper renews it several times in between
+)
+MARGIN = 30.0  # seconds more before anybody touches what it held: clocks of two machines differ
+
+
+@dataclass(frozen=True)
+class Office:
+    """Where letters are handed over. Used by one process; safe to share among its threads."""
+
+    engine: Engine
+    journals: Path
+    open_backend: Callable[[Sender], Backend]
+    sender_limit: Callable[[Sender], int | None]  # letters in 24 hours
+    plan_limit: Callable[[Account, datetime], int | None]
+    public_url: str = ""  # empty: there are no pages for readers, and nothing is tracked
+    now: Callable[[], datetime] = field(kw_only=True)
+    lease: float = LEASE
+    margin: float = MARGIN
+    sessions: sessionmaker[Session] = field(init=False)
+    readers: sessionmaker[Session] = field(init=False)  # for what only reads: nobody has to wait for it
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sessions", make_sessions(self.engine))
+        object.__setattr__(self, "readers", make_sessions(self.engine.execution_options(reading=True)))
+        self.journals.mkdir(parents=True, exist_ok=True)
+
+
+def open_office(settings: Settings, now: Callable[[], datetime] | None = None) -> Office:
+    """The office of an installation. Opens no connection yet; a process of a pool calls it after the fork."""
+    engine = make_engine(settings.database_url)
+    registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
+    vault = Vault(settings.secret_keys)
+    return Office(
+        engine=engine,
+        journals=settings.journals,
+        open_backend=lambda sender: sender_backend(sender, registry, vault),
+        sender_limit=lambda sender: day_limit(sender, registry),
+        plan_limit=lambda account, moment: plan_of(account, settings, moment).per_day,
+        public_url=settings.public_url,
+        now=now or DatabaseClock(engine),
+    )
+
+
+def message_domain(public_host: str, sender_email: str) -> str:
+    """The right side of Message-IDs: the installation's public name, or the sender's own domain.
+
+    A bare word or an address of numbers is no name that others could tell apart, and Gmail replaces
+    Message-IDs it finds malformed.
+    """
+    return public_host if _is_public_name(public_host) else sender_email.rpartition("@")[2].lower()
+
+
+def _is_public_name(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return "." in host.strip(".")
+    return False

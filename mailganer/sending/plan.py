@@ -1,0 +1,206 @@
+"""Starting a campaign: its letter is frozen, and everybody it goes to gets a row in the ledger.
+
+Resumable: every piece of people is one transaction that also notes how far it got. Two planners of the same
+campaign take turns; a killed one is followed by another.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from math import ceil
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import BigInteger, ColumnElement, func, insert, literal, select, text, type_coerce, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from ..audience.recipients import recipients
+from ..campaigns import versions
+from ..errors import LetterError, _
+from ..models import (
+    LARGEST_CAMPAIGN,
+    Account,
+    Batch,
+    Campaign,
+    CampaignStatus,
+    Delivery,
+    Subscriber,
+    campaign_list,
+    campaign_sender,
+    first_delivery_id,
+)
+from ..models.meta import Token
+from .halt import halt
+from .office import Office, message_domain
+from .words import say
+
+CHUNK = 20_000  # people of one transaction: a fraction of a second, for which SQLite's other writers wait
+LARGEST_BATCH = 500
+SMALLEST_BATCH = 20
+BATCHES_PER_SENDER = 8  # of a small campaign, so that several senders finish at about the same time
+
+
+def start_due(session: Session, now: datetime) -> list[int]:
+    """Starts the campaigns whose time has come, and answers which."""
+    due = session.scalars(
+        select(Campaign.id)
+        .where(Campaign.status == CampaignStatus.scheduled, Campaign.send_at <= now)
+        .order_by(Campaign.send_at)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for campaign_id in due:
+        session.execute(
+            update(Campaign)
+            .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.scheduled)
+            .values(
+                status=CampaignStatus.sending,
+                started_at=func.coalesce(Campaign.started_at, now),
+                finished_at=None,
+                updated_at=now,
+            )
+        )
+    return list(due)
+
+
+def plan(office: Office, campaign_id: int, stopped: Callable[[], bool] = lambda: False) -> bool:
+    """Plans a campaign that has been started, to its end; False when it is not to be planned (now)."""
+    if not _freeze(office, campaign_id):
+        return False
+    while not stopped():
+        with office.sessions.begin() as session:
+            done = _plan_some(session, campaign_id, office.now())
+        if done is not None:
+            return done
+    return False
+
+
+def _freeze(office: Office, campaign_id: int) -> bool:
+    """Fixes what goes out. The letter is compiled while nobody waits for the database."""
+    with office.readers() as session:
+        campaign = session.get(Campaign, campaign_id)
+        if campaign is None or campaign.status is not CampaignStatus.sending:
+            return False
+        if campaign.letter_id is not None:
+            return True
+        account = session.get_one(Account, campaign.account_id)
+        senders = [sender.from_email for sender in campaign.senders]
+    try:
+        letter = versions.compile_of(campaign)
+    except LetterError as error:
+        with office.sessions.begin() as session:
+            halt(session, campaign_id, _broken(error, account.locale), office.now())
+        return False
+    domain = message_domain(
+        urlsplit(office.public_url).hostname or "", senders[0] if senders else "localhost"
+    )
+    with office.sessions.begin() as session:
+        current = _lock(session, campaign_id)
+        if current is None or current.status is not CampaignStatus.sending:
+            return False
+        if current.letter_id is None and current.revision == campaign.revision:
+            versions.keep(session, current, letter, office.now())
+            current.message_domain = domain
+        return current.letter_id is not None
+
+
+def _broken(error: LetterError, locale: str) -> str:
+    sentence = _("The letter cannot be used: ${reason}", mapping={"reason": say(error.message, locale)})
+    return say(sentence, locale)
+
+
+def _lock(session: Session, campaign_id: int) -> Campaign | None:
+    return session.scalar(
+        select(Campaign)
+        .where(Campaign.id == campaign_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+
+
+def _plan_some(session: Session, campaign_id: int, now: datetime) -> bool | None:
+    """The next piece of people. True: that was all; False: nothing is to be planned; None: go on."""
+    campaign = _lock(session, campaign_id)
+    if campaign is None or campaign.status is not CampaignStatus.sending:
+        return False
+    if campaign.planned_at is not None:
+        return True
+    lists = session.scalars(
+        select(campaign_list.c.list_id).where(campaign_list.c.campaign_id == campaign_id)
+    ).all()
+    people = recipients(campaign.account_id, lists).where(Subscriber.id > campaign.planned_after)
+    piece = people.limit(min(CHUNK, LARGEST_CAMPAIGN - campaign.planned)).subquery()
+    upto, number = session.execute(select(func.max(piece.c.id), func.count()).select_from(piece)).one()
+    if upto is None:
+        campaign.planned_at = now
+        return True
+    first = campaign.planned == 0
+    _insert(session, campaign, people.where(Subscriber.id <= upto), now)
+    senders = session.scalar(
+        select(func.count()).select_from(campaign_sender).where(campaign_sender.c.campaign_id == campaign_id)
+    )
+    size = _batch_size(number if first else CHUNK, senders or 1)
+    campaign.planned += _add_batches(session, campaign, size)
+    campaign.planned_after = upto
+    if number < CHUNK:
+        campaign.planned_at = now
+        return True
+    return None
+
+
+def _batch_size(people: int, senders: int) -> int:
+    return max(SMALLEST_BATCH, min(LARGEST_BATCH, ceil(people / (BATCHES_PER_SENDER * senders))))
+
+
+def _insert(session: Session, campaign: Campaign, people: Any, now: datetime) -> None:
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    person = people.order_by(None).subquery()
+    first = literal(first_delivery_id(campaign.id) + campaign.planned - 1, BigInteger)
+    rows = select(
+        first + func.row_number().over(order_by=person.c.id),
+        literal(campaign.id, BigInteger),
+        person.c.id,
+        person.c.email,
+        person.c.email_key,
+        _token(session),
+        literal(now, Delivery.dated_at.type),
+    ).where(person.c.id > 0)  # SQLite takes ON CONFLICT after a SELECT only behind a WHERE
+    columns = ("id", "campaign_id", "subscriber_id", "email", "email_key", "token", "dated_at")
+    session.execute(
+        # Somebody may have taken over the address of a person planned a moment ago: once is enough.
+        dialect.insert(Delivery).from_select(columns, rows).on_conflict_do_nothing()
+    )
+
+
+def _token(session: Session) -> ColumnElement[bytes]:
+    """128 random bits, made where the row is made. PostgreSQL has 122 in an UUID: two of them, mixed."""
+    if session.get_bind().dialect.name == "sqlite":
+        return func.randomblob(16, type_=Token)
+    random = "uuid_send(gen_random_uuid())"
+    return type_coerce(text(f"substring(sha256({random} || {random}) from 1 for 16)"), Token)
+
+
+def _add_batches(session: Session, campaign: Campaign, size: int) -> int:
+    """Batches over the rows just inserted; answers how many numbers they take."""
+    first = first_delivery_id(campaign.id) + campaign.planned
+    group = ((Delivery.id - first) // size).label("number")
+    found = session.execute(
+        select(group, func.min(Delivery.id), func.max(Delivery.id), func.count())
+        .where(Delivery.id >= first, Delivery.id < first_delivery_id(campaign.id + 1))
+        .group_by(group)
+        .order_by(group)
+    ).all()
+    if not found:
+        return 0
+    before = session.scalar(select(func.max(Batch.number)).where(Batch.campaign_id == campaign.id)) or 0
+    rows = [
+        {
+            "campaign_id": campaign.id,
+            "number": before + 1 + number,
+            "first_id": lowest,
+            "last_id": highest,
+            "pending": people,
+        }
+        for number, lowest, highest, people in found
+    ]
+    session.execute(insert(Batch), rows)
+    return int(found[-1][2]) - first + 1

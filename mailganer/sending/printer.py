@@ -1,0 +1,118 @@
+"""From a ledger's row to the bytes for the wire: one printer per campaign, letter version and sender."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import Row, select
+from sqlalchemy.orm import Session
+
+from .. import letters
+from ..audience.fields import subscriber_values
+from ..campaigns.values import Shared, Values, list_names_of
+from ..models import (
+    Account,
+    Campaign,
+    LetterVersion,
+    Sender,
+    SubscriberList,
+    campaign_list,
+    make_message_id,
+    token_text,
+)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Which lists a campaign goes to, by name: what ``list.name`` and ``List-Id`` are made of."""
+
+    ids: tuple[int, ...]
+    names: tuple[str, ...]
+
+
+class Printer:
+    """Prints a campaign's letter for one recipient after another. Not to be shared between threads."""
+
+    def __init__(
+        self, session: Session, *, letter_id: int, sender: Sender, public_url: str, now: datetime
+    ) -> None:
+        version = session.get_one(LetterVersion, letter_id)
+        campaign = session.get_one(Campaign, version.campaign_id)
+        account = session.get_one(Account, campaign.account_id)
+        letter = letters.Letter.from_json(version.compiled)
+        self.lists = _lists(session, campaign.id)
+        self.names_lists = len(self.lists.ids) > 1 and "list.name" in letter.variables
+        self._press = letters.Press(letter, _envelope(campaign, account, sender, self.lists, public_url))
+        self._values = Values(
+            Shared.of(
+                campaign_name=campaign.name,
+                sender_name=sender.from_name,
+                sender_email=sender.from_email,
+                list_names=self.lists.names,
+                timezone=account.timezone,
+                now=now,
+            )
+        )
+        self._base = public_url.rstrip("/")
+        self._leave = f"mailto:{sender.from_email}?subject=unsubscribe"
+        self._domain = campaign.message_domain
+
+    def list_names(self, session: Session, items: Iterable[Row[Any]]) -> Mapping[int, str]:
+        """The list each of these recipients is written to for, where the letter names it."""
+        if not self.names_lists:
+            return {}
+        return list_names_of(session, self.lists.ids, [item.subscriber_id for item in items])
+
+    def print(self, item: Row[Any], list_name: str | None = None) -> bytes:
+        """The whole message for one recipient. Raises ``LetterError`` for this one only."""
+        message_id = make_message_id(item.id, item.token, self._domain)
+        return self._press.print(
+            letters.Copy(
+                email=item.address,
+                name=f"{item.first_name} {item.last_name}".strip(),
+                values=self._values.of(subscriber_values(item), list_name),
+                urls=self._urls(item.token),
+                message_id=f"<{message_id}>",
+                date=item.dated_at,
+            )
+        )
+
+    def _urls(self, token: bytes) -> letters.Urls:
+        if not self._base:
+            return letters.Urls(unsubscribe=self._leave, browser="", open="", click="")
+        base, text = self._base, token_text(token)
+        return letters.Urls(
+            unsubscribe=f"{base}/u/{text}",
+            browser=f"{base}/v/{text}",
+            open=f"{base}/o/{text}.gif",
+            click=f"{base}/c/{text}",
+        )
+
+
+def _lists(session: Session, campaign_id: int) -> Lists:
+    rows = session.execute(
+        select(SubscriberList.id, SubscriberList.name)
+        .join(campaign_list, campaign_list.c.list_id == SubscriberList.id)
+        .where(campaign_list.c.campaign_id == campaign_id)
+        .order_by(SubscriberList.name, SubscriberList.id)
+    ).all()
+    return Lists(tuple(row.id for row in rows), tuple(row.name for row in rows))
+
+
+def _envelope(
+    campaign: Campaign, account: Account, sender: Sender, lists: Lists, public_url: str
+) -> letters.Envelope:
+    host = urlsplit(public_url).hostname or sender.from_email.rpartition("@")[2]
+    return letters.Envelope(
+        from_name=sender.from_name,
+        from_email=sender.from_email,
+        # Numbers, not names: a renamed list is still filtered into the same folder.
+        list_id=f"list-{lists.ids[0]}.account-{account.id}.{host}" if lists.ids else "",
+        list_name=lists.names[0] if lists.names else "",
+        locale=campaign.locale,
+        track_opens=campaign.track_opens and bool(public_url),
+        track_clicks=campaign.track_clicks and bool(public_url),
+        postal_address=account.postal_address,
+    )

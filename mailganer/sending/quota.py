@@ -1,0 +1,118 @@
+"""Taking from the quota: in the commit that marks letters, and giving back in the one that settles them.
+
+The order of locks is the same everywhere: sender, account, batch, deliveries, usage.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from ..campaigns.allowance import account_allowance, frees_at, minute_of, sender_allowance
+from ..models import Account, Sender, Usage
+
+__all__ = ["FREE", "Counter", "Room", "frees_at", "lock", "move_used", "room", "settle", "use"]
+
+
+class Counter(StrEnum):
+    """Whose limit is used up."""
+
+    sender = "sender"
+    plan = "plan"
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many letters may leave now (None: any number); if none, whose limit it is, and until when."""
+
+    letters: int | None
+    counter: Counter | None = None
+    until: datetime | None = None
+
+
+FREE = Room(None)
+
+
+def lock(session: Session, sender_id: int, account_id: int, *, sender: bool, plan: bool) -> None:
+    """Makes the others wait until our transaction ends, where there is a limit to be kept among us."""
+    # "No key": rows that only point at these may be written meanwhile.
+    if sender:
+        session.execute(select(Sender.id).where(Sender.id == sender_id).with_for_update(key_share=True))
+    if plan:
+        session.execute(select(Account.id).where(Account.id == account_id).with_for_update(key_share=True))
+
+
+def room(
+    session: Session,
+    sender_id: int,
+    account_id: int,
+    *,
+    sender_limit: int | None,
+    plan_limit: int | None,
+    now: datetime,
+) -> Room:
+    """What may leave now. Exact only under :func:`lock`."""
+    letters: int | None = None
+    for counter, limit in ((Counter.sender, sender_limit), (Counter.plan, plan_limit)):
+        if limit is None:
+            continue
+        if counter is Counter.sender:
+            allowance = sender_allowance(session, sender_id, limit, now)
+        else:
+            allowance = account_allowance(session, account_id, limit, now)
+        remaining = allowance.remaining or 0
+        if remaining == 0:
+            return Room(0, counter, allowance.waits_until)
+        letters = remaining if letters is None else min(letters, remaining)
+    return Room(letters)
+
+
+def use(session: Session, sender_id: int, account_id: int, letters: int, now: datetime) -> int:
+    """Notes letters as leaving now, and answers the minute they are noted under."""
+    minute = minute_of(now)
+    if letters:
+        _add(session, sender_id, account_id, minute, letters)
+    return minute
+
+
+def settle(
+    session: Session, sender_id: int, account_id: int, *, minute: int, taken: int, used: int, now: datetime
+) -> None:
+    """Of ``taken`` letters noted under ``minute``, ``used`` have left, by now: the rest is given back.
+
+    They count from the minute of the answer: the server, which counts too, may have had them only then.
+    """
+    present = max(minute, minute_of(now))
+    if present == minute:
+        if used != taken:
+            _add(session, sender_id, account_id, minute, used - taken)
+        return
+    if taken:
+        _add(session, sender_id, account_id, minute, -taken)
+    if used:
+        _add(session, sender_id, account_id, present, used)
+
+
+def move_used(session: Session, sender_id: int, *, minute: int, letters: int) -> None:
+    """Takes letters out of a minute that turned out not to have left."""
+    session.execute(
+        update(Usage)
+        .where(Usage.sender_id == sender_id, Usage.minute == minute, Usage.letters >= letters)
+        .values(letters=Usage.letters - letters)
+    )
+
+
+def _add(session: Session, sender_id: int, account_id: int, minute: int, letters: int) -> None:
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    row = dialect.insert(Usage).values(
+        sender_id=sender_id, account_id=account_id, minute=minute, letters=letters
+    )
+    session.execute(
+        row.on_conflict_do_update(
+            index_elements=[Usage.sender_id, Usage.minute],
+            set_={"letters": Usage.letters + row.excluded.letters},
+        )
+    )

@@ -1,0 +1,41 @@
+"""When a letter that was put off is tried again, and when a server that cannot be reached is."""
+
+from datetime import datetime, timedelta
+
+from ..models import Reason
+
+STEPS = (timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1), timedelta(hours=3))
+GIVE_UP_AFTER = timedelta(hours=24)  # a newsletter of the day before yesterday is no news
+LONGEST_WAIT = timedelta(hours=6)  # however long a server asks us to stay away
+
+SERVER_STEPS = (timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
+"""Pauses after the first, second ... trouble with a server in a row; one more and the sender is failing."""
+
+LOOK_AGAIN = timedelta(minutes=30)
+"""A failing server (not a refused password) is tried by itself again: a night's outage needs nobody."""
+
+LOOK_UP_AFTER = timedelta(minutes=1)
+"""A doubtful letter is looked up (``was_accepted``) that long after; servers file letters with some delay."""
+
+LOOK_UP_LAST = timedelta(minutes=10)
+"""Not found so long after: the server has certainly not had it."""
+
+LOOK_UP_PAUSE = timedelta(minutes=15)
+LOOK_UP_FOR = timedelta(hours=24)
+"""A server that cannot be asked is asked again for so long; then the doubt stays until a person ends it."""
+
+
+def next_attempt(
+    attempts: int, first_tried_at: datetime, now: datetime, retry_after: int | None = None
+) -> datetime | Reason:
+    """When the recipient's next turn is after ``attempts`` tries; ``Reason.expired`` when there is none."""
+    wait = STEPS[min(attempts, len(STEPS)) - 1]
+    if retry_after is not None:
+        wait = min(max(wait, timedelta(seconds=retry_after)), LONGEST_WAIT)
+    moment = now + wait
+    return moment if moment - first_tried_at < GIVE_UP_AFTER else Reason.expired
+
+
+def server_pause(failures: int) -> timedelta | None:
+    """How long a sender rests after so many troubles in a row; None: it is failing, a person should look."""
+    return SERVER_STEPS[failures - 1] if failures <= len(SERVER_STEPS) else None

@@ -1,0 +1,213 @@
+"""Putting right what was left over: windows of lanes that died, claims and leases nobody holds any more.
+
+By the journal, where it can be trusted: what was not handed over goes back, what was answered is settled,
+and only what was on the wire is in doubt. Without one (the machine is gone, or was restarted) the whole
+window is.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row, exists, select, update
+from sqlalchemy.orm import Session
+
+from ..backends import Receipt
+from ..campaigns.allowance import minute_of
+from ..models import (
+    Batch,
+    BatchState,
+    Delivery,
+    DeliveryStatus,
+    Lane,
+    Reason,
+    Sender,
+    Window,
+)
+from ..tracking.proof import prove_seen
+from . import journal, ledger, quota
+from .journal import Note, Remains
+from .ledger import Change
+from .office import Office
+from .verdict import Verdict, change_for, doubt
+
+log = logging.getLogger(__name__)
+
+ELSEWHERE = timedelta(minutes=15)
+"""How long windows of a machine that is silent are left to it: when it comes back, its journals know more."""
+
+
+def sweep(office: Office) -> int:
+    """Settles and frees whatever was left over; answers how many windows that were."""
+    _free_lanes(office)
+    swept = 0
+    for row in _suspects(office):
+        swept += _sweep_window(office, row)
+    _free_batches(office)
+    _clear_journals(office)
+    return swept
+
+
+def _suspects(office: Office) -> Sequence[Any]:
+    """All open windows but those whose journal is here and whose process lives in time."""
+    now = office.now()
+    with office.readers() as session:
+        rows = session.execute(
+            select(Window.id, Window.journal, Window.host, Window.lease_until, Window.sender_id)
+        ).all()
+    return [row for row in rows if _may_be_swept(office, row, now)]
+
+
+def _may_be_swept(office: Office, row: Any, now: datetime) -> bool:
+    path = office.journals / row.journal
+    if journal.is_abandoned(path):
+        return True
+    late = now - row.lease_until - timedelta(seconds=office.margin)
+    # With the journal here, its process is alive and does not move; without, it is somewhere else.
+    return late > (timedelta(0) if path.exists() else ELSEWHERE)
+
+
+def _sweep_window(office: Office, row: Row[Any]) -> bool:
+    with office.sessions.begin() as session:
+        # In this order everywhere: sender, account, batch, deliveries, usage.
+        account_id = session.scalar(
+            select(Sender.account_id).where(Sender.id == row.sender_id).with_for_update(key_share=True)
+        )
+        batch_id = session.scalar(select(Window.batch_id).where(Window.id == row.id))
+        if batch_id is None:
+            return False  # settled by its lane meanwhile
+        session.execute(select(Batch.id).where(Batch.id == batch_id).with_for_update())
+        window = session.execute(_window(row.id)).first()
+        if window is None or not _may_be_swept(office, window, office.now()):
+            return False
+        remains = _trusted(office.journals / window.journal, window)
+        now = office.now()
+        verdict = _verdict(_items(session, window), remains, window, now)
+        settled = ledger.settle_left_over(session, batch_id, window.id, verdict.changes, now)
+        if settled and account_id is not None:
+            quota.settle(
+                session,
+                window.sender_id,
+                account_id,
+                minute=minute_of(window.opened_at),
+                taken=len(verdict.changes),
+                used=verdict.left,
+                now=now,
+            )
+            # A reader may have been quicker than we are.
+            prove_seen(session, window.first_id, window.last_id, now)
+    log.warning("window %s of sender %s was left over: %s", row.id, row.sender_id, _summary(verdict.changes))
+    return settled
+
+
+def _window(window_id: int) -> Any:
+    return select(
+        Window.id,
+        Window.sender_id,
+        Window.first_id,
+        Window.last_id,
+        Window.size,
+        Window.host,
+        Window.journal,
+        Window.opened_at,
+        Window.lease_until,
+    ).where(Window.id == window_id)
+
+
+def _items(session: Session, window: Row[Any]) -> Sequence[Any]:
+    """The window's deliveries in the order of its slots."""
+    return session.execute(
+        select(Delivery.id, Delivery.subscriber_id, Delivery.attempts, Delivery.first_tried_at)
+        .where(
+            Delivery.id.between(window.first_id, window.last_id),
+            Delivery.status == DeliveryStatus.sending,
+        )
+        .order_by(Delivery.id)
+    ).all()
+
+
+def _trusted(path: Path, window: Row[Any]) -> Remains | None:
+    """The journal, if what it says still holds."""
+    return journal.read(path) if journal.same_boot(window.host) else None
+
+
+def _verdict(items: Sequence[Row[Any]], remains: Remains | None, window: Row[Any], now: datetime) -> Verdict:
+    verdict = Verdict()
+    for slot, item in enumerate(items):
+        change = _change(item, _note(remains, window, slot, len(items)), now, verdict)
+        verdict.changes.append(change)
+    return verdict
+
+
+def _note(remains: Remains | None, window: Row[Any], slot: int, size: int) -> Note:
+    """What is known of one slot. An own journal that is not at this window yet: nothing was handed over."""
+    if remains is None:
+        return Note(journal.HANDED)
+    if remains.window_id != window.id:
+        return Note(journal.UNTOUCHED)
+    if len(remains.notes) != size:  # cannot be; and if it is, nothing is to be believed
+        return Note(journal.HANDED)
+    return remains.notes[slot]
+
+
+def _change(item: Row[Any], note: Note, now: datetime, verdict: Verdict) -> Change:
+    if note.state == journal.UNTOUCHED:
+        return Change(item.id, DeliveryStatus.pending)
+    if note.state == journal.ANSWERED and isinstance(note.receipt, Receipt):
+        return change_for(item, note.receipt, now, verdict)
+    verdict.left += 1
+    return doubt(item.id, Reason.interrupted, now)
+
+
+def _summary(changes: Sequence[Change]) -> str:
+    words = [change.status.value for change in changes]
+    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+
+
+# --- claims, leases and files without anybody
+
+
+def _free_lanes(office: Office) -> None:
+    """A lane whose process is gone is free at once: nobody has to wait for its lease to end."""
+    now = office.now()
+    with office.readers() as session:
+        held = session.execute(
+            select(Lane.sender_id, Lane.number, Lane.epoch, Lane.process).where(Lane.lease_until > now)
+        ).all()
+    for lane in held:
+        if lane.process and journal.is_abandoned(office.journals / f"{lane.process}.journal"):
+            with office.sessions.begin() as session:
+                session.execute(
+                    update(Lane)
+                    .where(
+                        Lane.sender_id == lane.sender_id,
+                        Lane.number == lane.number,
+                        Lane.epoch == lane.epoch,
+                    )
+                    .values(lease_until=now, host=None, process=None),
+                    execution_options=ledger.UNTRACKED,
+                )
+
+
+def _free_batches(office: Office) -> None:
+    """Claims without a window and without a living lane."""
+    late = office.now() - timedelta(seconds=office.margin)
+    no_window = ~exists().where(Window.batch_id == Batch.id)
+    with office.readers() as session:
+        lost = session.scalars(
+            select(Batch.id).where(Batch.state == BatchState.claimed, Batch.lease_until < late, no_window)
+        ).all()
+    for batch_id in lost:
+        with office.sessions.begin() as session:
+            ledger.reopen_lost(session, batch_id, late)
+
+
+def _clear_journals(office: Office) -> None:
+    """Removes the files of dead lanes whose windows are settled."""
+    with office.readers() as session:
+        needed = set(session.scalars(select(Window.journal)))
+    for path in office.journals.glob("*.journal"):
+        if path.name not in needed and journal.is_abandoned(path):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,157 @@
+"""The Celery tasks: thin, named, bounded. Each may run twice, late, never, or about something deleted."""
+
+import mmap
+import os
+import signal
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
+from types import FrameType
+
+from celery import current_app, shared_task
+from sqlalchemy import select
+
+from ..audience.imports import run_import as work_on_import
+from ..models import Heartbeat, campaign_sender
+from ..settings import Settings
+from . import doubt, plan, tick
+from .bell import ring, wake
+from .clock import elapsed
+from .lane import Lane
+from .office import Office, open_office
+
+__all__ = ["ask_to_stop", "look_up", "plan_campaign", "pump", "run_import", "run_tick", "wake"]
+
+TURN = 30.0  # seconds of a pump; then it queues behind the others
+SHORTEST_TURN = 5.0  # seconds a sender is left in peace: opening a connection costs time, too
+LOOK_EVERY = 1.0  # seconds between two looks at who else waits
+LATE_TICK = timedelta(seconds=3 * tick.EVERY)
+IMPORT_TURN = 30.0  # seconds
+
+
+# --- the office of this process
+
+
+def office() -> Office:
+    """This process's office: made after the fork, and kept."""
+    return _office(os.getpid())
+
+
+@cache
+def _office(pid: int) -> Office:
+    return open_office(settings())
+
+
+def settings() -> Settings:
+    return current_app.mailganer_settings
+
+
+# --- stopping
+
+_STOP = mmap.mmap(-1, 1)  # shared with the processes of the pool, which are forked later
+_RUNNING: list[Lane] = []
+
+
+def ask_to_stop() -> None:
+    """No new windows, in this process and in those it has forked."""
+    _STOP[0] = 1
+
+
+def stopping() -> bool:
+    return _STOP[0] != 0
+
+
+def listen_for_the_end() -> None:
+    """In a process of the pool: a SIGTERM to all of its group lets the letter on its way be settled."""
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(signum: int, frame: FrameType | None) -> None:
+    if _RUNNING:
+        ask_to_stop()
+        return
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+# --- the tasks
+
+
+@shared_task(name="mailganer.tick")
+def run_tick() -> None:
+    for call in tick.tick(office()):
+        ring(current_app, call.task, *call.ids)
+
+
+@shared_task(name="mailganer.plan")
+def plan_campaign(campaign_id: int) -> None:
+    here = office()
+    if plan.plan(here, campaign_id, stopping):
+        with here.readers() as session:
+            senders = session.scalars(
+                select(campaign_sender.c.sender_id).where(campaign_sender.c.campaign_id == campaign_id)
+            ).all()
+        for sender_id in senders:
+            ring(current_app, "pump", sender_id, 0)
+        if not senders:
+            return
+        ring(current_app, "tick")  # a campaign to nobody is finished at once
+
+
+@shared_task(name="mailganer.pump")
+def pump(sender_id: int, number: int = 0) -> None:
+    here = office()
+    if stopping():
+        return
+    lane = Lane(here, sender_id, number, stopped=stopping, yields=_yields(here, sender_id))
+    _RUNNING.append(lane)
+    try:
+        turn = lane.run(TURN)
+    finally:
+        _RUNNING.remove(lane)
+    if stopping():
+        return
+    if turn.more:
+        ring(current_app, "pump", sender_id, number)
+    elif turn.accepted or turn.settled:
+        ring(current_app, "tick")  # somebody's campaign may be finished
+
+
+def _yields(here: Office, sender_id: int) -> Callable[[], bool]:
+    """Whether this turn should end early because another sender has none. Keeps the clock going meanwhile:
+    when all processes pump, nobody is left who would hear a tick."""
+    begun = looked = elapsed()
+
+    def yields() -> bool:
+        nonlocal looked
+        now = elapsed()
+        if now - looked < LOOK_EVERY:
+            return False
+        looked = now
+        _tick_if_late(here)
+        if now - begun < SHORTEST_TURN:
+            return False
+        with here.readers() as session:
+            return tick.others_wait(session, sender_id, here.now())
+
+    return yields
+
+
+def _tick_if_late(here: Office) -> None:
+    with here.readers() as session:
+        seen = session.scalar(select(Heartbeat.seen_at).where(Heartbeat.name == "beat"))
+    if seen is None or here.now() - seen > LATE_TICK:
+        run_tick()
+
+
+@shared_task(name="mailganer.look_up")
+def look_up(sender_id: int) -> None:
+    doubt.look_up(office(), sender_id)
+
+
+@shared_task(name="mailganer.import")
+def run_import(import_id: int) -> None:
+    here = office()
+    done = work_on_import(here.sessions, settings(), import_id, now=here.now, seconds=IMPORT_TURN)
+    if not done and not stopping():
+        ring(current_app, "import", import_id)

@@ -1,0 +1,136 @@
+"""From answers to changes of the ledger: what each receipt means for its recipient, and for everybody else.
+
+Whose fault a refusal is decides: a recipient's ends that recipient, an account's or a connection's ends
+nobody (they stay pending), a letter's stops the campaign once it comes again and again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from re import compile as pattern
+from typing import Any
+
+from sqlalchemy import Row
+
+from ..backends import Outcome, Receipt, Scope, clean
+from ..models import DeliveryStatus, Reason
+from .feed import Answer, Unprinted
+from .ledger import Change
+from .retry import LOOK_UP_AFTER, next_attempt
+
+IN_A_ROW_RENDER = 20  # letters that cannot be made, one after the other: it is the letter
+IN_A_ROW_REFUSED = (
+    10  # letters refused for what they are, one after the other: it is the letter or the domain
+)
+
+_DEAD_ADDRESS = pattern(r"\b5\.1\.(1|2|3|6|10)\b")
+"""RFC 3463, section 3.2: no such mailbox, host or address; moved without saying where; null MX (RFC 7505)."""
+
+
+@dataclass
+class Streaks:
+    """What happened several times in a row to one campaign in one lane."""
+
+    unprinted: int = 0
+    refused: list[int] = field(default_factory=list)  # ids, to be given another chance
+    last_words: str = ""
+
+    def note(self, item_id: int, answer: Answer) -> None:
+        if isinstance(answer, Unprinted):
+            self.unprinted += not answer.about_address
+            return
+        self.unprinted = 0
+        if answer.outcome is Outcome.refused and answer.scope in (Scope.message, Scope.domain):
+            self.refused.append(item_id)
+            self.last_words = answer.reply
+        elif answer.outcome is not Outcome.deferred:
+            self.refused.clear()
+
+
+@dataclass
+class Verdict:
+    """What a window comes to."""
+
+    changes: list[Change] = field(default_factory=list)
+    left: int = 0  # letters that count against the quota
+    accepted: int = 0
+    dead: list[int] = field(default_factory=list)  # subscribers whose address does not exist
+    trouble: Receipt | None = None  # the connection's or the account's, that stops the sender
+    exhausted: Receipt | None = None
+    unauthorised: Receipt | None = None
+
+
+def judge(items: Sequence[Row[Any]], answers: Sequence[Answer | None], now: datetime) -> Verdict:
+    """The changes that a window's answers make. An item without an answer was not touched."""
+    verdict = Verdict()
+    for item, answer in zip(items, answers, strict=True):
+        verdict.changes.append(_change(item, answer, now, verdict))
+    return verdict
+
+
+def _change(item: Row[Any], answer: Answer | None, now: datetime, verdict: Verdict) -> Change:
+    if answer is None:
+        return Change(item.id, DeliveryStatus.pending)
+    if isinstance(answer, Unprinted):
+        reason = Reason.address if answer.about_address else Reason.render_error
+        return Change(item.id, DeliveryStatus.skipped, reason, clean(str(answer.error)))
+    return change_for(item, answer, now, verdict)
+
+
+def change_for(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+    """What one receipt means for its recipient; what it means for others is noted in ``verdict``."""
+    return _OF_OUTCOME[receipt.outcome](item, receipt, now, verdict)
+
+
+def _accepted(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+    verdict.left += 1
+    verdict.accepted += 1
+    return Change(item.id, DeliveryStatus.sent, None, clean(receipt.reply), tried=True)
+
+
+def _refused(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+    if item.subscriber_id and receipt.scope is Scope.recipient and _DEAD_ADDRESS.search(receipt.reply[:80]):
+        verdict.dead.append(item.subscriber_id)
+    return Change(item.id, DeliveryStatus.failed, Reason.refused, clean(receipt.reply), tried=True)
+
+
+def _deferred(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+    if receipt.scope in (Scope.connection, Scope.account):
+        verdict.trouble = receipt
+        return Change(item.id, DeliveryStatus.pending, None, clean(receipt.reply))
+    moment = next_attempt(item.attempts + 1, item.first_tried_at or now, now, receipt.retry_after)
+    if isinstance(moment, Reason):
+        return Change(item.id, DeliveryStatus.failed, Reason.expired, clean(receipt.reply), tried=True)
+    return Change(item.id, DeliveryStatus.pending, None, clean(receipt.reply), tried=True, not_before=moment)
+
+
+def _exhausted(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+    verdict.exhausted = receipt
+    return Change(item.id, DeliveryStatus.pending, None, clean(receipt.reply))
+
+
+def _unauthorised(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+    verdict.unauthorised = receipt
+    return Change(item.id, DeliveryStatus.pending, None, clean(receipt.reply))
+
+
+def _in_doubt(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+    verdict.left += 1
+    return doubt(item.id, Reason.disconnected, now, receipt.reply)
+
+
+def doubt(delivery_id: int, reason: Reason, now: datetime, reply: str = "") -> Change:
+    """In doubt from now on; ``not_before`` is when the backend is asked whether it had the letter."""
+    return Change(
+        delivery_id, DeliveryStatus.in_doubt, reason, clean(reply) or None, True, now + LOOK_UP_AFTER
+    )
+
+
+_OF_OUTCOME = {
+    Outcome.accepted: _accepted,
+    Outcome.refused: _refused,
+    Outcome.deferred: _deferred,
+    Outcome.exhausted: _exhausted,
+    Outcome.unauthorised: _unauthorised,
+    Outcome.in_doubt: _in_doubt,
+}

@@ -1,0 +1,83 @@
+"""The Celery application: ``celery -A mailganer.worker worker --ini production.ini``; or ``MAILGANER_INI``.
+
+Nothing is opened here: the pool's processes are forked from this one, and each opens its own database.
+"""
+
+import logging
+import os
+import sys
+from functools import cache
+from typing import Any
+
+from celery import Celery
+from celery.beat import Scheduler
+from celery.signals import user_preload_options, worker_process_init, worker_ready, worker_shutting_down
+from click import Option
+
+from .cli.common import find_ini
+from .errors import SettingsError
+from .sending.bell import celery_config, ring
+from .sending.clock import elapsed
+from .sending.tasks import ask_to_stop, listen_for_the_end
+from .sending.tick import EVERY
+from .settings import Settings, load
+
+log = logging.getLogger(__name__)
+
+
+class Worker(Celery):
+    """Celery with the settings of an installation, read when they are first needed."""
+
+    @property
+    def mailganer_settings(self) -> Settings:
+        return _settings()
+
+
+@cache
+def _settings() -> Settings:
+    try:
+        return load(find_ini(None))
+    except SettingsError as error:
+        sys.exit("\n".join(error.problems))
+
+
+app = Worker("mailganer")
+app.add_defaults(lambda: celery_config(_settings()))
+app.user_options["preload"].add(Option(["--ini"], help="The settings file; else MAILGANER_INI."))
+
+
+@user_preload_options.connect
+def _name_ini(options: dict[str, Any], **_: Any) -> None:
+    if ini := options.get("ini"):
+        os.environ["MAILGANER_INI"] = ini
+        _settings.cache_clear()
+
+
+@worker_process_init.connect
+def _begin_process(**_: Any) -> None:
+    listen_for_the_end()
+
+
+@worker_ready.connect
+def _heal_at_once(**_: Any) -> None:
+    """Whatever a worker before us left over is seen to now, not with the next tick."""
+    ring(app, "tick")
+
+
+@worker_shutting_down.connect
+def _stop_lanes(**_: Any) -> None:
+    ask_to_stop()
+
+
+class Ticker(Scheduler):
+    """Rings for a tick every two seconds, by a clock that nobody can set back. It keeps nothing."""
+
+    def setup_schedule(self) -> None:
+        self._due = elapsed()
+
+    def tick(self, *_: Any, **__: Any) -> float:
+        now = elapsed()
+        if now >= self._due:
+            ring(self.app, "tick")
+            self._due = now + EVERY
+        return max(0.0, self._due - elapsed())
