@@ -49,6 +49,9 @@ def configure(settings: "Settings") -> "Configurator":
     # The ways to pay that the settings name.
     config.include(".billing")
 
+    # The bell that wakes the pipeline after a commit.
+    config.include(".sending")
+
     # Who asks: sessions, API tokens, CSRF, throttles, security headers.
     config.include(".security")
 
@@ -71,6 +74,8 @@ def configure(settings: "Settings") -> "Configurator":
 def _pyramid_settings(settings: "Settings") -> dict[str, object]:
     return {
         "tm.manager_hook": "pyramid_tm.explicit_manager",
+        # Who asks is looked up after the route is known, and inside the error pages' reach.
+        "tm.annotate_user": False,
         # An answered 4xx has changed nothing (verbs check first), a raised one is aborted anyway.
         "tm.commit_veto": "pyramid_tm.default_commit_veto",
         "retry.attempts": 3,

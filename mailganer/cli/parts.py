@@ -89,10 +89,8 @@ def beat(context: click.Context, ini: str | None, loglevel: str) -> None:
     """Run the clock for INI: it wakes whatever is due."""
     ini, rest = _split(ini, context.args)
     read_settings(ini)
-    # It keeps no file: what is due stands in the database, and the first tick finds it.
-    _celery().start(
-        ["beat", "--scheduler=celery.beat:Scheduler", "--pidfile=", f"--loglevel={loglevel}", *rest]
-    )
+    # It keeps no file (mailganer.worker:Ticker): what is due stands in the database.
+    _celery().start(["beat", "--pidfile=", f"--loglevel={loglevel}", *rest])
 
 
 def _celery() -> "Celery":
