@@ -17,6 +17,8 @@ from mailganer.sending.office import Office, open_office
 from mailganer.sending.plan import plan
 from mailganer.sending.tick import tick
 
+from .processes import Parts
+
 
 class Clock:
     """A moment that goes on only when told to."""
@@ -108,3 +110,14 @@ def due(make: Any, smtp_server: Any) -> Callable[..., Campaign]:
         return campaign
 
     return make_due
+
+
+@pytest.fixture
+def parts(ini_values: dict[str, str], broker_url: str, tmp_path: Any) -> Iterator[Parts]:
+    """Worker and beat as processes, with both kinds of database and of broker."""
+    ini_values["celery.broker_url"] = broker_url
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    running = Parts(folder, ini_values)
+    yield running
+    running.stop()

@@ -1,0 +1,58 @@
+"""Worker and beat as real processes, to be killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from mailganer.settings import ENVIRONMENT
+from tests.support.ports import die_with_parent
+
+
+class Parts:
+    """``parts.start("worker")``, ``parts.kill("worker")``: each in a process group of its own."""
+
+    def __init__(self, folder: Path, values: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.ini = folder / "parts.ini"
+        lines = "\n".join(f"{key} = {value.replace('%', '%%')}" for key, value in values.items())
+        self.ini.write_text(f"[app:main]\nuse = egg:mailganer\n{lines}\n")
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            command = name.rstrip("0123456789")
+            environment = {key: value for key, value in os.environ.items() if key not in ENVIRONMENT}
+            with (self.folder / f"{name}.log").open("ab") as log:
+                self._running[name] = subprocess.Popen(
+                    [sys.executable, "-m", "mailganer", command, str(self.ini), "--loglevel", "INFO"],
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL,
+                    env=environment,
+                    start_new_session=True,
+                    preexec_fn=die_with_parent,
+                )
+
+    def kill(self, name: str, by: int = signal.SIGKILL) -> None:
+        """The whole group at once, as the machine's power would."""
+        process = self._running.pop(name)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, by)
+        process.wait()
+
+    def ask(self, name: str, by: int = signal.SIGTERM, timeout: float = 30) -> int:
+        """Asks one to stop, and answers its exit code."""
+        process = self._running.pop(name)
+        process.send_signal(by)
+        return process.wait(timeout)
+
+    def output(self) -> str:
+        return "\n".join(f"--- {log.name}\n{log.read_text()}" for log in sorted(self.folder.glob("*.log")))
+
+    def stop(self) -> None:
+        for name in list(self._running):
+            self.kill(name)
