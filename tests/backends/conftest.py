@@ -60,11 +60,11 @@ def account(network: Network) -> Callable[..., SMTPBackend]:
     return make
 
 
-def letter(number: int, size: int = 0, recipient: str = "") -> Message:
+def letter(number: int, size: int = 0, recipient: str | None = None) -> Message:
     content = (
         f"From: <{SENDER}>\r\nTo: <r{number}@example.org>\r\nSubject: {number}\r\n"
         f"Message-ID: <n{number}@example.com>\r\n\r\n.\r\n..\r\nLetter {number}\r\n.end\r\n"
     ).encode()
     content += b"x" * 70 + b"\r\n" if size else b""
     content += (b"y" * 70 + b"\r\n") * (size // 72)
-    return Message(number, SENDER, recipient or f"r{number}@example.org", content)
+    return Message(number, SENDER, f"r{number}@example.org" if recipient is None else recipient, content)

@@ -30,7 +30,7 @@ class Letter:
 
 @dataclass
 class Fault:
-    """From the ``skip``-th time that ``stage`` comes, ``times`` times: do ``action`` instead of what is right.
+    """After ``skip`` times that ``stage`` came, ``times`` times: do ``action`` instead of what is right.
 
     ``action`` is a reply to give (421 hangs up behind it), or a function of the conversation.
     """
