@@ -2,12 +2,14 @@
 
 from .reasons import delivery_sentence
 from .recipients import Filters, Opened, Page, recipients_csv, recipients_page
-from .report import Clicks, Link, Opens, Report, Trouble, campaign_report
+from .report import Clicks, Link, Opens, Report, Trouble, campaign_report, links
+from .story import Happening, delivery_story
 from .timeline import Moment, timeline
 
 __all__ = [
     "Clicks",
     "Filters",
+    "Happening",
     "Link",
     "Moment",
     "Opened",
@@ -17,6 +19,8 @@ __all__ = [
     "Trouble",
     "campaign_report",
     "delivery_sentence",
+    "delivery_story",
+    "links",
     "recipients_csv",
     "recipients_page",
     "timeline",

@@ -91,7 +91,7 @@ class Report:
 
     def share(self, people: int) -> float:
         """People as a part of those whom the letter reached."""
-        return people / self.arrived if self.arrived else 0.0
+        return min(1.0, people / self.arrived) if self.arrived else 0.0
 
     def as_json(self) -> dict[str, Any]:
         """The shape of ``GET /api/v1/campaigns/{id}/report``."""

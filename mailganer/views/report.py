@@ -1,0 +1,151 @@
+"""What came of a campaign: the report, the people behind each of its numbers, one letter's story."""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from babel import dates
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+from sqlalchemy.orm import sessionmaker
+
+from mailganer import reports
+from mailganer.campaigns.counts import campaign_counts
+from mailganer.db import utcnow
+from mailganer.errors import _
+from mailganer.models import Campaign, CampaignStatus, DeliveryStatus, Reason, make_message_id
+from mailganer.reports import Filters, Moment, Opened
+
+from .charts import Chart, make_chart
+from .rail import campaign_page, current_page
+
+PER_PAGE = 50
+UNDER_WAY = (CampaignStatus.sending, CampaignStatus.paused)
+
+
+@view_config(route_name="campaign.report", renderer="report/report.jinja2")
+def report(request: Request) -> Any:
+    campaign: Campaign = request.context.campaign
+    if campaign.started_at is None:
+        return HTTPSeeOther(current_page(request, campaign))
+    found = reports.campaign_report(request.dbsession, campaign, utcnow())
+    return campaign_page(
+        request,
+        "report",
+        report=found,
+        under_way=campaign.status in UNDER_WAY,
+        first_days=_chart(request, [moment for moment in found.timeline if moment.hours == 1]),
+        later=_chart(request, [moment for moment in found.timeline if moment.hours > 1]),
+        sentence=reports.delivery_sentence,
+    )
+
+
+@view_config(route_name="campaign.recipients", renderer="report/recipients.jinja2")
+def recipients(request: Request) -> Any:
+    """Everybody, or the people behind a number: see ``asked_filters`` for what the address may say."""
+    campaign: Campaign = request.context.campaign
+    if campaign.started_at is None:
+        return HTTPSeeOther(current_page(request, campaign))
+    session, filters = request.dbsession, asked_filters(request)
+    return campaign_page(
+        request,
+        "recipients",
+        page=reports.recipients_page(
+            session, campaign, filters=filters, after=_whole(request.GET.get("after")), limit=PER_PAGE
+        ),
+        filters=filters,
+        asked=_query(request),
+        link_url=_link_url(request, filters.link),
+        counts=campaign_counts(session, [campaign.id])[campaign.id],
+        statuses=tuple(DeliveryStatus),
+        paged="after" in request.GET,
+        sentence=reports.delivery_sentence,
+    )
+
+
+@view_config(route_name="campaign.recipients_csv")
+def recipients_file(request: Request) -> Response:
+    """The same people as a file. It is written while it is read, after this request's transaction."""
+    campaign: Campaign = request.context.campaign
+    readers = sessionmaker(request.registry["engine"].execution_options(reading=True))
+    rows = reports.recipients_csv(
+        readers, campaign.id, asked_filters(request), translate=_translator(request)
+    )
+    response = Response(app_iter=rows, content_type="text/csv", charset="utf-8")
+    name = quote(f"{campaign.name or campaign.subject or campaign.id}.csv".replace("/", "-")[:120])
+    response.headers["Content-Disposition"] = f"attachment; filename=\"people.csv\"; filename*=UTF-8''{name}"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@view_config(route_name="campaign.delivery", renderer="report/delivery.jinja2")
+def delivery(request: Request) -> dict[str, Any]:
+    """What happened to one person's letter."""
+    campaign, row = request.context.campaign, request.context.delivery
+    return campaign_page(
+        request,
+        "recipients",
+        delivery=row,
+        story=reports.delivery_story(request.dbsession, campaign, row),
+        message_id=f"<{make_message_id(row.id, row.token, campaign.message_domain)}>",
+        sentence=reports.delivery_sentence,
+    )
+
+
+def asked_filters(request: Request) -> Filters:
+    """Filters out of an address. What makes no sense filters nothing."""
+    asked = request.GET
+    return Filters(
+        status=_word(DeliveryStatus, asked.get("status")),
+        reason=_word(Reason, asked.get("reason")),
+        query=asked.get("q", "").strip(),
+        opened=_word(Opened, asked.get("opened")),
+        clicked={"yes": True, "no": False}.get(asked.get("clicked", "")),
+        link=asked.get("link", "")[:40],
+        left=asked.get("left") == "yes",
+    )
+
+
+def _query(request: Request) -> dict[str, str]:
+    """What was asked for, without the place in the pages."""
+    return {name: value for name, value in request.GET.items() if name not in ("after", "lang") and value}
+
+
+def _link_url(request: Request, key: str) -> str:
+    if not key:
+        return ""
+    links = reports.links(request.dbsession, request.context.campaign)
+    return next((link.url for link in links if link.key == key), "")
+
+
+def _chart(request: Request, moments: Sequence[Moment]) -> Chart | None:
+    """Opens and clicks, or nothing where there were none: a flat line says less than a sentence."""
+    if not any(moment.opens or moment.clicks for moment in moments):
+        return None
+    campaign: Campaign = request.context.campaign
+    series = [(request.translate(_("Clicks")), [moment.clicks for moment in moments])]
+    if campaign.track_opens:
+        series.insert(0, (request.translate(_("Opens")), [moment.opens for moment in moments]))
+    labels = [_label(request, moment) for moment in moments]
+    return make_chart(request.translate(_("Opens and clicks")), labels, series)
+
+
+def _label(request: Request, moment: Moment) -> str:
+    here, locale = moment.at.astimezone(request.timezone), request.locale_name
+    return dates.format_datetime(here, "EEE HH:mm" if moment.hours == 1 else "d MMM", locale=locale)
+
+
+def _translator(request: Request) -> Any:
+    """Translates after the request is over, too."""
+    localizer = request.localizer
+    return lambda message: localizer.translate(message) if message else ""
+
+
+def _word(words: Any, text: str | None) -> Any:
+    return words(text) if text in set(words) else None
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
