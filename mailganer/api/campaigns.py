@@ -5,15 +5,15 @@ from typing import Any
 from pyramid.request import Request
 from pyramid.response import Response
 
+from .. import campaigns as verbs
 from .. import reports, security
-from ..audience.subscribers import owned_subscriber
-from ..campaigns import check as checks
-from ..campaigns import drafts, moves, overview, preview, trial
+from ..audience import owned_subscriber
 from ..campaigns.counts import Counts, campaign_counts
 from ..campaigns.forecast import Forecast
+from ..campaigns.preview import sample_reader
 from ..db import utcnow
 from ..models import Campaign, CampaignStatus, DeliveryStatus, Subscriber
-from ..sending.bell import wake
+from ..sending import wake
 from .paging import asked_after, asked_limit, page
 from .problems import check_problem
 from .shapes import Shape, campaign_shape, delivery_shape, moment
@@ -23,7 +23,7 @@ from .view import api_view
 @api_view("api.campaigns", "GET")
 def campaigns(request: Request) -> dict[str, Any]:
     asked = request.GET.get("status")
-    found = overview.list_campaigns(
+    found = verbs.list_campaigns(
         request.dbsession,
         request.context.account.id,
         status=CampaignStatus(asked) if asked else None,
@@ -36,8 +36,8 @@ def campaigns(request: Request) -> dict[str, Any]:
 @api_view("api.campaigns", "POST")
 def create_campaign(request: Request) -> Shape:
     now = utcnow()
-    campaign = drafts.create_draft(request.dbsession, request.context.account, now)
-    drafts.update_draft(request.dbsession, campaign, request.openapi_validated.body, now)
+    campaign = verbs.create_draft(request.dbsession, request.context.account, now)
+    verbs.update_draft(request.dbsession, campaign, request.openapi_validated.body, now)
     request.response.status = 201
     return _campaign(request, campaign)
 
@@ -50,20 +50,18 @@ def campaign(request: Request) -> Shape:
 @api_view("api.campaign", "PATCH")
 def change_campaign(request: Request) -> Shape:
     body = request.openapi_validated.body
-    return _campaign(
-        request, drafts.update_draft(request.dbsession, request.context.campaign, body, utcnow())
-    )
+    return _campaign(request, verbs.update_draft(request.dbsession, request.context.campaign, body, utcnow()))
 
 
 @api_view("api.campaign", "DELETE")
 def delete_campaign(request: Request) -> Response:
-    drafts.delete_draft(request.dbsession, request.context.campaign)
+    verbs.delete_draft(request.dbsession, request.context.campaign)
     return Response(status=204)
 
 
 @api_view("api.campaign.check", "POST")
 def check_campaign(request: Request) -> Shape:
-    found = checks.check(
+    found = verbs.check(
         request.dbsession,
         request.context.campaign,
         settings=request.registry["settings"],
@@ -86,19 +84,18 @@ def check_campaign(request: Request) -> Shape:
 @api_view("api.campaign.preview", "POST")
 def preview_campaign(request: Request) -> Shape:
     body = request.openapi_validated.body or {}
-    rendered = preview.preview(
+    rendered = verbs.preview(
         request.dbsession,
         request.context.campaign,
         _reader(request, body.get("subscriber_id")),
         now=utcnow(),
-        settings=request.registry["settings"],
     )
     return {part: getattr(rendered, part) for part in ("subject", "preheader", "html", "text")}
 
 
 @api_view("api.campaign.test", "POST")
 def test_campaign(request: Request) -> Shape:
-    letters = trial.prepare_test(
+    letters = verbs.prepare_test(
         request.dbsession,
         request.context.campaign,
         request.openapi_validated.body["to"],
@@ -106,7 +103,7 @@ def test_campaign(request: Request) -> Shape:
         registry=request.registry["backends"],
         vault=request.registry["vault"],
         now=utcnow(),
-        reader=preview.sample_reader(request.dbsession, request.context.campaign),
+        reader=sample_reader(request.dbsession, request.context.campaign),
     )
     security.release(request)
     receipts = letters.send()
@@ -121,7 +118,7 @@ def test_campaign(request: Request) -> Shape:
 @api_view("api.campaign.schedule", "POST")
 def schedule_campaign(request: Request) -> Shape:
     body = request.openapi_validated.body or {}
-    campaign = moves.schedule(
+    campaign = verbs.schedule(
         request.dbsession,
         request.context.campaign,
         body.get("send_at"),
@@ -134,17 +131,17 @@ def schedule_campaign(request: Request) -> Shape:
 
 @api_view("api.campaign.pause", "POST")
 def pause_campaign(request: Request) -> Shape:
-    return _campaign(request, moves.pause(request.dbsession, request.context.campaign, utcnow()))
+    return _campaign(request, verbs.pause(request.dbsession, request.context.campaign, utcnow()))
 
 
 @api_view("api.campaign.resume", "POST")
 def resume_campaign(request: Request) -> Shape:
-    return _nudged(request, moves.resume(request.dbsession, request.context.campaign, utcnow()))
+    return _nudged(request, verbs.resume(request.dbsession, request.context.campaign, utcnow()))
 
 
 @api_view("api.campaign.cancel", "POST")
 def cancel_campaign(request: Request) -> Shape:
-    return _nudged(request, moves.cancel(request.dbsession, request.context.campaign, utcnow()))
+    return _nudged(request, verbs.cancel(request.dbsession, request.context.campaign, utcnow()))
 
 
 @api_view("api.campaign.deliveries", "GET")
@@ -169,7 +166,7 @@ def report(request: Request) -> Shape:
 def _reader(request: Request, subscriber_id: int | None) -> Subscriber | None:
     """Whose letter to show: the person asked for, else the campaign's first."""
     if subscriber_id is None:
-        return preview.sample_reader(request.dbsession, request.context.campaign)
+        return sample_reader(request.dbsession, request.context.campaign)
     return owned_subscriber(request.dbsession, request.context.account.id, subscriber_id)
 
 

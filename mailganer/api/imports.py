@@ -6,11 +6,10 @@ from typing import Any
 from pyramid.request import Request
 from pyramid.response import Response
 
-from ..audience import imports as verbs
-from ..audience.exports import rejects_csv
+from .. import audience as verbs
 from ..db import utcnow
 from ..errors import InputError, _
-from ..sending.bell import wake
+from ..sending import wake
 from .shapes import Shape, import_shape
 from .view import api_view
 
@@ -43,9 +42,7 @@ def one_import(request: Request) -> Shape:
 
 @api_view("api.import.rejects", "GET")
 def rejects(request: Request) -> Response:
-    import_ = request.context.import_
-    rows = rejects_csv(request.registry["sessions"], import_.id, import_.columns, request.translate)
-    return Response(app_iter=rows, content_type="text/csv", charset="utf-8")
+    rows = verbs.rejects_csv(request.registry["sessions"], request.context.import_, request.translate)
 
 
 @api_view("api.import.apply", "POST")

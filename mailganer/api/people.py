@@ -7,9 +7,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 from sqlalchemy import select
 
-from ..audience import lists as list_verbs
-from ..audience import status as status_verbs
-from ..audience import subscribers as verbs
+from .. import audience as verbs
 from ..db import utcnow
 from ..models import Subscriber, SubscriberList, SubscriberStatus, list_member
 from .paging import asked_after, asked_limit, newest_first, page
@@ -21,14 +19,14 @@ from .view import api_view
 def lists(request: Request) -> dict[str, Any]:
     own = select(SubscriberList).where(SubscriberList.account_id == request.context.account.id)
     found, following = newest_first(request, own, SubscriberList.id)
-    counts = list_verbs.list_counts(request.dbsession, [lst.id for lst in found])
+    counts = verbs.list_counts(request.dbsession, [lst.id for lst in found])
     return page(found, following, lambda lst: list_shape(lst, counts[lst.id]))
 
 
 @api_view("api.lists", "POST")
 def create_list(request: Request) -> Shape:
     body = request.openapi_validated.body
-    lst = list_verbs.create_list(request.dbsession, request.context.account.id, now=utcnow(), **body)
+    lst = verbs.create_list(request.dbsession, request.context.account.id, now=utcnow(), **body)
     request.response.status = 201
     return _list(request, lst)
 
@@ -41,12 +39,12 @@ def one_list(request: Request) -> Shape:
 @api_view("api.list", "PATCH")
 def change_list(request: Request) -> Shape:
     body = request.openapi_validated.body
-    return _list(request, list_verbs.rename_list(request.dbsession, request.context.list, **body))
+    return _list(request, verbs.rename_list(request.dbsession, request.context.list, **body))
 
 
 @api_view("api.list", "DELETE")
 def delete_list(request: Request) -> Response:
-    list_verbs.delete_list(request.dbsession, request.context.list)
+    verbs.delete_list(request.dbsession, request.context.list)
     return Response(status=204)
 
 
@@ -90,11 +88,11 @@ def change_subscriber(request: Request) -> Shape:
     changes = dict(request.openapi_validated.body)
     session, account, now = request.dbsession, request.context.account, utcnow()
     if "lists" in changes:
-        changes["lists"] = [list_verbs.owned_list(session, account.id, each) for each in changes["lists"]]
+        changes["lists"] = [verbs.owned_list(session, account.id, each) for each in changes["lists"]]
     leaves = changes.pop("status", None) == SubscriberStatus.unsubscribed
     person = verbs.update_subscriber(session, request.context.person, changes, now)
     if leaves:
-        status_verbs.unsubscribe(session, person, reason="api", now=now)
+        verbs.unsubscribe(session, person, reason="api", now=now)
     return _person(request, person)
 
 
@@ -105,7 +103,7 @@ def erase_subscriber(request: Request) -> Response:
 
 
 def _list(request: Request, lst: SubscriberList) -> Shape:
-    return list_shape(lst, list_verbs.list_counts(request.dbsession, [lst.id])[lst.id])
+    return list_shape(lst, verbs.list_counts(request.dbsession, [lst.id])[lst.id])
 
 
 def _person(request: Request, person: Subscriber) -> Shape:
