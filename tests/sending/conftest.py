@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from mailganer.db import utcnow
-from mailganer.models import Campaign, CampaignStatus, Delivery, Sender
+from mailganer.models import Batch, Campaign, CampaignStatus, Delivery, DeliveryStatus, Sender
 from mailganer.sending import doubt
 from mailganer.sending.lane import Lane
 from mailganer.sending.office import Office, open_office
@@ -18,6 +19,7 @@ from mailganer.sending.plan import plan
 from mailganer.sending.tick import tick
 
 from .processes import Parts
+from .scripted import Script
 
 
 class Clock:
@@ -55,17 +57,30 @@ class Works:
 
 @pytest.fixture
 def open_works(settings: Any) -> Iterator[Callable[..., Works]]:
-    """``open_works(now=clock)``: another office over the same database, as another process would have."""
+    """``open_works(now=clock, script=...)``: an office over the test's database, as another process has."""
     offices: list[Office] = []
 
-    def open_one(now: Callable[[], datetime] = utcnow) -> Works:
+    def open_one(now: Callable[[], datetime] = utcnow, script: Script | None = None) -> Works:
         office = open_office(settings, now)
+        if script is not None:
+            office = replace(
+                office,
+                open_backend=lambda sender: script.backend(sender.from_email),
+                sender_limit=lambda sender: _least(
+                    sender.per_day, script.limits.per_day, sender.learned_per_day
+                ),
+            )
         offices.append(office)
         return Works(office)
 
     yield open_one
     for office in offices:
         office.engine.dispose()
+
+
+def _least(own: int | None, usual: int | None, learned: int | None) -> int | None:
+    known = [limit for limit in (usual if own is None else own, learned) if limit is not None]
+    return min(known, default=None)
 
 
 @pytest.fixture
@@ -96,12 +111,54 @@ def statuses(sessions: sessionmaker[Session]) -> Callable[[int], Counter[str]]:
 
 
 @pytest.fixture
+def deliveries(sessions: sessionmaker[Session]) -> Callable[[int], list[Delivery]]:
+    """The rows of a campaign's ledger."""
+
+    def read(campaign_id: int) -> list[Delivery]:
+        with sessions() as session:
+            query = select(Delivery).where(Delivery.campaign_id == campaign_id).order_by(Delivery.id)
+            return list(session.scalars(query))
+
+    return read
+
+
+@pytest.fixture
+def reload(sessions: sessionmaker[Session]) -> Callable[[Any], Any]:
+    """The row as it stands in the database now."""
+
+    def read(thing: Any) -> Any:
+        with sessions() as session:
+            return session.get_one(type(thing), thing.id)
+
+    return read
+
+
+@pytest.fixture(autouse=True)
+def _counts_agree(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After every test: a batch's counts are those of its rows, and no letter is left under way."""
+    sessions = request.getfixturevalue("sessions") if "sessions" in request.fixturenames else None
+    yield
+    if sessions is None:
+        return
+    with sessions() as session:
+        for batch in session.scalars(select(Batch)):
+            rows = session.scalars(
+                select(Delivery.status).where(Delivery.id.between(batch.first_id, batch.last_id))
+            )
+            found = Counter(status.value for status in rows)
+            kept = {status.value: getattr(batch, status.value) for status in DeliveryStatus}
+            assert kept == {word: found[word] for word in kept}, f"batch {batch.number}"
+
+
+@pytest.fixture
 def due(make: Any, smtp_server: Any) -> Callable[..., Campaign]:
     """``due(20)``: a committed campaign to so many people, scheduled for this moment."""
 
-    def make_due(people: int, sender: Sender | None = None, account: Any = None, **values: Any) -> Campaign:
+    def make_due(
+        people: int, sender: Sender | None = None, account: Any = None, sender_values: Any = None, **values: Any
+    ) -> Campaign:
         account = account or make.account(plan="pro")
-        sender = sender or make.sender(account, smtp_server)
+        sender = sender or make.sender(account, smtp_server, **(sender_values or {}))
         lst = make.list(account)
         make.subscribers(account, people, lst)
         defaults = {"status": CampaignStatus.scheduled, "send_at": make.now}

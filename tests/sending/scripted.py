@@ -1,0 +1,94 @@
+"""A backend that answers as it is told, in the process: for what a server would have to be taught."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+from pydantic import BaseModel
+
+from mailganer.backends import Backend, Connection, Limits, Message, Outcome, Receipt, Scope
+
+
+class NoSettings(BaseModel):
+    """Nothing to be set."""
+
+
+def accept(message: Message) -> Receipt:
+    return Receipt(message.id, Outcome.accepted, "250 2.0.0 kept")
+
+
+@dataclass
+class Script:
+    """What the server does: ``answer`` per message, ``connecting`` before every connection."""
+
+    answer: Callable[[Message], Receipt] = accept
+    connecting: Callable[[], None] = lambda: None
+    accepted: Callable[[str], bool | None] = lambda message_id: None
+    limits: Limits = field(default_factory=Limits)
+    seen: list[Message] = field(default_factory=list)
+    got: Counter[str] = field(default_factory=Counter)  # letters a recipient has had
+    connections: int = 0
+    lock: Any = field(default_factory=Lock)
+
+    def receive(self, message: Message) -> Receipt:
+        receipt = self.answer(message)
+        with self.lock:
+            self.seen.append(message)
+            if receipt.outcome is Outcome.accepted:
+                self.got[message.recipient] += 1
+        return receipt
+
+    def backend(self, email: str = "anna@example.com") -> "ScriptedBackend":
+        return ScriptedBackend(email, NoSettings(), script=self)
+
+
+class ScriptedConnection(Connection):
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    def send_many(self, messages: Iterable[Message]) -> Iterator[Receipt]:
+        for message in messages:
+            receipt = self.script.receive(message)
+            yield receipt
+            if not receipt.goes_on:
+                return
+
+    def close(self) -> None:
+        pass
+
+
+class ScriptedBackend(Backend):
+    name = "scripted"
+    title = "Scripted"
+    Settings = NoSettings
+
+    def __init__(self, email: str, settings: BaseModel, *, script: Script) -> None:
+        super().__init__(email, settings)
+        self.script = script
+
+    def own_limits(self) -> Limits:
+        return self.script.limits
+
+    def identity(self) -> tuple[str, str]:
+        return ("scripted", self.email)
+
+    def verify(self) -> None:
+        pass
+
+    def connect(self) -> ScriptedConnection:
+        self.script.connections += 1
+        self.script.connecting()
+        return ScriptedConnection(self.script)
+
+    def was_accepted(self, message_id: str) -> bool | None:
+        return self.script.accepted(message_id)
+
+
+def receipt(outcome: Outcome, reply: str = "", **more: Any) -> Callable[[Message], Receipt]:
+    """An answer for everybody."""
+    return lambda message: Receipt(message.id, outcome, reply, **more)
+
+
+SCOPES = Scope

@@ -1,0 +1,249 @@
+"""What a server's answer does to its recipient, to the sender and to the campaign."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mailganer.backends import Message, Outcome, Receipt, Scope
+from mailganer.errors import LoginRefused, Unreachable
+from mailganer.models import Campaign, CampaignStatus, Reason, Sender, SenderStatus, Subscriber, SubscriberStatus
+from tests.sending.scripted import Script, accept, receipt
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def works(open_works: Callable[..., Any], clock: Any, script: Script) -> Any:
+    return open_works(clock, script)
+
+
+def sender_of(campaign: Campaign) -> Sender:
+    return campaign.senders[0]
+
+
+def only(recipient: str, answer: Callable[[Message], Receipt]) -> Callable[[Message], Receipt]:
+    return lambda message: answer(message) if message.recipient == recipient else accept(message)
+
+
+def test_a_refused_recipient_has_failed_and_the_others_get_their_letter(
+    due: Any, works: Any, script: Script, statuses: Any, deliveries: Any, reload: Any
+) -> None:
+    script.answer = only("reader000003@example.org", receipt(Outcome.refused, "550 5.1.1 no such user"))
+    campaign = due(10)
+    works.run()
+    assert statuses(campaign.id) == {"sent": 9, "failed": 1}
+    failed = next(row for row in deliveries(campaign.id) if row.email == "reader000003@example.org")
+    assert (failed.reason, failed.reply) == (Reason.refused, "550 5.1.1 no such user")
+    assert reload(campaign).status is CampaignStatus.finished
+
+
+def test_an_address_that_does_not_exist_is_not_written_to_again(
+    due: Any, works: Any, script: Script, deliveries: Any, sessions: Any
+) -> None:
+    script.answer = only("reader000003@example.org", receipt(Outcome.refused, "550 5.1.1 no such user"))
+    campaign = due(5)
+    works.run()
+    with sessions() as session:
+        gone = session.get_one(Subscriber, deliveries(campaign.id)[2].subscriber_id)
+        assert (gone.status, gone.status_reason) == (SubscriberStatus.bounced, "550 5.1.1 no such user")
+
+
+def test_a_full_mailbox_is_tried_again_later_and_given_up_after_a_day(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, deliveries: Any, reload: Any
+) -> None:
+    tries = []
+
+    def full(message: Message) -> Receipt:
+        tries.append(clock.now)
+        return Receipt(message.id, Outcome.deferred, "452 4.2.2 mailbox full")
+
+    script.answer = only("reader000002@example.org", full)
+    campaign = due(3)
+    for _minute in range(26 * 12):
+        works.tick()
+        clock.forward(minutes=5)
+    assert statuses(campaign.id) == {"sent": 2, "failed": 1}
+    assert deliveries(campaign.id)[1].reason is Reason.expired
+    waits = [second - first for first, second in zip(tries, tries[1:], strict=False)]
+    assert waits[:4] == [timedelta(minutes=each) for each in (5, 15, 60, 180)]
+    assert tries[-1] - tries[0] < timedelta(hours=24)
+    assert reload(campaign).status is CampaignStatus.finished
+
+
+def test_a_lost_connection_is_nobodys_failure_and_no_attempt(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, deliveries: Any, reload: Any
+) -> None:
+    script.answer = receipt(Outcome.deferred, "421 4.3.2 closing", scope=Scope.connection)
+    campaign = due(4)
+    works.run(2)
+    assert statuses(campaign.id) == {"pending": 4}
+    assert {row.attempts for row in deliveries(campaign.id)} == {0}
+    sender = reload(sender_of(campaign))
+    assert sender.status is SenderStatus.sleeping
+    assert "421 4.3.2 closing" in sender.error
+    script.answer = accept
+    clock.forward(minutes=1)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 4}
+    assert (reload(sender).failures, reload(sender).error) == (0, None)
+
+
+def test_a_server_out_of_reach_stops_its_sender_after_five_tries_and_costs_nobody_a_letter(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
+) -> None:
+    def unreachable() -> None:
+        raise Unreachable("The server does not answer.")
+
+    script.connecting = unreachable
+    campaign = due(4)
+    for _each in range(20):
+        works.run(2)
+        if reload(sender_of(campaign)).status is SenderStatus.failing:
+            break
+        clock.forward(minutes=1)
+    assert script.connections == 5
+    assert reload(sender_of(campaign)).error == "The server does not answer."
+    assert statuses(campaign.id) == {"pending": 4}
+    script.connecting = lambda: None
+    clock.forward(minutes=31)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 4}
+
+
+def test_a_refused_password_stops_its_sender_at_once_and_is_not_tried_again(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
+) -> None:
+    def refuse() -> None:
+        raise LoginRefused("The server refused the password.", "535 5.7.8 no")
+
+    script.connecting = refuse
+    campaign = due(4)
+    for _each in range(10):
+        works.run(2)
+        clock.forward(hours=1)
+    assert script.connections == 1
+    sender = reload(sender_of(campaign))
+    assert (sender.status, sender.error) == (
+        SenderStatus.failing,
+        "The server refused the password. 535 5.7.8 no",
+    )
+    assert statuses(campaign.id) == {"pending": 4}
+    assert reload(campaign).status is CampaignStatus.sending
+
+
+def test_a_login_that_fails_in_the_middle_keeps_the_rest_pending(
+    due: Any, works: Any, script: Script, statuses: Any, reload: Any
+) -> None:
+    def answer(message: Message) -> Receipt:
+        if len(script.seen) < 3:
+            return accept(message)
+        return Receipt(message.id, Outcome.unauthorised, "535 5.7.8 gone", None, Scope.account)
+
+    script.answer = answer
+    campaign = due(10)
+    works.run()
+    assert statuses(campaign.id) == {"sent": 3, "pending": 7}
+    assert "535 5.7.8 gone" in reload(sender_of(campaign)).error
+    assert len(script.seen) == 4
+
+
+def test_enough_for_today_puts_the_sender_to_sleep_until_its_oldest_letter_is_a_day_old(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
+) -> None:
+    begun = clock.now
+
+    def answer(message: Message) -> Receipt:
+        if sum(script.got.values()) < 5 or clock.now >= begun + timedelta(hours=24):
+            return accept(message)
+        return Receipt(message.id, Outcome.exhausted, "550 5.4.5 Daily user sending limit exceeded")
+
+    script.answer = answer
+    campaign = due(12)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 5, "pending": 7}
+    sender = reload(sender_of(campaign))
+    assert sender.status is SenderStatus.sleeping
+    assert sender.sleeps_until == begun + timedelta(hours=24, minutes=1)
+    assert sender.learned_per_day == 5
+    for _each in range(75):
+        clock.forward(hours=1)
+        works.run(2)
+    assert statuses(campaign.id)["failed"] == 0
+    assert statuses(campaign.id)["sent"] == 12
+    assert set(script.got.values()) == {1}
+
+
+def test_a_connection_that_dies_with_a_letter_leaves_it_in_doubt_for_ever(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, deliveries: Any
+) -> None:
+    script.answer = only("reader000002@example.org", receipt(Outcome.in_doubt, scope=Scope.connection))
+    campaign = due(3)
+    for _each in range(50):
+        works.tick()
+        clock.forward(hours=1)
+    assert statuses(campaign.id) == {"sent": 2, "in_doubt": 1}
+    assert deliveries(campaign.id)[1].reason is Reason.disconnected
+    assert len(script.seen) == 3
+
+
+@pytest.mark.parametrize(("found", "becomes"), [(True, "in_doubt sent"), (False, "in_doubt again")])
+def test_a_doubtful_letter_is_looked_up_where_the_server_can_tell(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, found: bool, becomes: str
+) -> None:
+    script.answer = only("reader000002@example.org", receipt(Outcome.in_doubt, scope=Scope.connection))
+    asked: list[str] = []
+
+    def accepted(message_id: str) -> bool:
+        asked.append(message_id)
+        return found
+
+    script.accepted = accepted
+    campaign = due(3)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 2, "in_doubt": 1}
+    script.answer = accept
+    for _each in range(15):
+        clock.forward(minutes=1)
+        works.tick()
+    assert statuses(campaign.id) == {"sent": 3}
+    assert len(script.seen) == (3 if found else 4)
+    message_ids = {line for line in script.seen[1].content.decode().splitlines() if line.startswith("Message-ID")}
+    assert message_ids == {f"Message-ID: {asked[0]}"}
+
+
+def test_a_letter_refused_for_what_it_is_pauses_the_campaign_and_fails_nobody(
+    due: Any, works: Any, script: Script, statuses: Any, reload: Any
+) -> None:
+    script.answer = receipt(Outcome.refused, "554 5.7.1 looks like spam", scope=Scope.message)
+    campaign = due(40)
+    works.run()
+    paused = reload(campaign)
+    assert paused.status is CampaignStatus.paused
+    assert "554 5.7.1 looks like spam" in paused.paused_reason
+    assert statuses(campaign.id)["failed"] < 10
+    assert len(script.seen) < 40
+
+
+def test_a_letter_that_breaks_for_everybody_pauses_the_campaign(
+    due: Any, works: Any, script: Script, statuses: Any, reload: Any
+) -> None:
+    campaign = due(60, html="<p>{{ 1 // (city|length - city|length) }}</p>")
+    works.run()
+    paused = reload(campaign)
+    assert paused.status is CampaignStatus.paused
+    assert paused.paused_reason
+    assert not script.seen
+
+
+def test_one_persons_broken_value_skips_only_them(
+    due: Any, works: Any, script: Script, statuses: Any, deliveries: Any
+) -> None:
+    campaign = due(10, html="<p>{{ 1 // (first_name|length - 5) }}</p>")  # Имя10 has five letters
+    works.run()
+    assert statuses(campaign.id) == {"sent": 9, "skipped": 1}
+    assert deliveries(campaign.id)[9].reason is Reason.render_error
