@@ -36,7 +36,7 @@ VARIABLES = (
 
 def source() -> Source:
     paragraph = (
-        '<tr><td class="text" style="padding:12px 48px;font-size:16px;line-height:26px"><p>Dear {{ %s }}, this '
+        '<tr><td class="text" style="padding:12px 48px;font-size:16px"><p>Dear {{ %s }}, this '
         "is a paragraph of an ordinary letter, with some words about nothing in particular and a few more to "
         'make it as long as such paragraphs are.</p><p><a href="https://shop.example.com/catalogue/%d?from='
         'letter">Read more about it</a></p></td></tr>\n'
@@ -46,7 +46,7 @@ def source() -> Source:
     while len(rows) < 25_800:
         rows += filler
     html = (
-        "<!DOCTYPE html><html><head><title>News</title><style>p { margin: 0 0 16px }</style>"
+        "<!DOCTYPE html><html><head><style>p { margin: 0 0 16px }</style>"
         f'</head><body><table width="600">{rows}</table>'
         '<p><a href="{{ unsubscribe_url }}">Unsubscribe</a></p></body></html>'
     )

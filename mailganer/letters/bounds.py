@@ -31,8 +31,14 @@ class TooMuch(LetterError):
     """The letter asks for more work than a letter may be."""
 
 
-def too_much(reason: str) -> TooMuch:
-    return TooMuch(_("This letter takes too much work to compute: ${reason}", mapping={"reason": reason}))
+TURNS = _("This letter takes too much work to compute: its loops turn too often.")
+SLOW = _("This letter takes too much work to compute: it needs more than a second.")
+LONG = _("This letter takes too much work to compute: it is longer than a megabyte.")
+LONG_TEXTS = _("This letter takes too much work to compute: its texts grow too long.")
+LONG_NUMBERS = _("This letter takes too much work to compute: its numbers grow too long.")
+DEEP = _("This letter takes too much work to compute: it is nested too deeply.")
+MEMORY = _("This letter takes too much work to compute: it needs too much memory.")
+STOPPED = _("This letter takes too much work to compute: it was stopped after a few seconds.")
 
 
 class Run:
@@ -50,19 +56,19 @@ class Run:
     def step(self, count: int = 1) -> None:
         self.steps -= count
         if self.steps < 0:
-            raise too_much(_("its loops turn too often."))
+            raise TooMuch(TURNS)
         if monotonic() > self.deadline:
-            raise too_much(_("it needs more than a second."))
+            raise TooMuch(SLOW)
 
     def built(self, size: int) -> None:
         self.worked -= size
         if self.worked < 0 or size > TEXT * 5:
-            raise too_much(_("its texts grow too long."))
+            raise TooMuch(LONG_TEXTS)
 
     def printed(self, size: int) -> None:
         self.output -= size
         if self.output < 0:
-            raise too_much(_("it is longer than a megabyte."))
+            raise TooMuch(LONG)
 
 
 def run_of(context: Context) -> Run:

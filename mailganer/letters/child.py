@@ -30,7 +30,8 @@ from typing import IO, Any, cast
 from translationstring import TranslationString
 
 from ..errors import LetterError, _
-from .bounds import too_much
+from . import bounds
+from .bounds import TooMuch
 
 MEMORY = 256 * 1024 * 1024
 CPU_SECONDS = 2
@@ -263,9 +264,7 @@ def _in_limits(work: Callable[[], bytes]) -> bytes:
             os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     if answer is None or not answer.endswith(b"\n"):
-        return _refusal(
-            too_much(_("it was stopped when it had used all the time or memory that a letter may use."))
-        )
+        return _refusal(TooMuch(bounds.STOPPED))
     return answer
 
 
@@ -306,9 +305,9 @@ def _answer(tasks: Mapping[str, Callable[..., Any]], question: bytes) -> bytes:
     except LetterError as error:
         return _refusal(error)
     except MemoryError:
-        return _refusal(too_much(_("it needs too much memory.")))
+        return _refusal(TooMuch(bounds.MEMORY))
     except RecursionError:
-        return _refusal(too_much(_("it is nested too deeply.")))
+        return _refusal(TooMuch(bounds.DEEP))
     except Exception as error:
         # Ours or a library's mistake, said instead of being taken for a limit.
         said = f"{type(error).__name__}: {error}"[:200]

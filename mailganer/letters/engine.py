@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 
 from ..errors import LetterError, _
 from . import bounds, masks, sandbox
-from .bounds import Run, too_much
+from .bounds import Run, TooMuch
 from .parts import Letter, Rendered, Urls
 from .sandbox import Program
 from .words import footer_words
@@ -71,12 +71,10 @@ class Values:
                         mapping={"name": name},
                     )
                 )
-        if not self._fills:
-            return given
-        known = dict(given)
+        known = {name: value for name, value in given.items() if value is not None}
         for name, program, wins in self._fills:
-            own = known.get(name)
-            if wins or own is None or (isinstance(own, str) and not own.strip()):
+            own = known.get(name, "")
+            if wins or (isinstance(own, str) and not own.strip()):
                 known[name] = program.render(known, run)
         return known
 
@@ -130,12 +128,9 @@ class _Expand:
         lines = []
         if not self._way_out:
             link = '<a href="{{ %s }}" style="color:inherit;text-decoration:underline">%s</a>'
-            ways = " &nbsp;·&nbsp; ".join(
-                (
-                    link % ("unsubscribe_url", self._words["unsubscribe"]),
-                    link % ("browser_url", self._words["browser"]),
-                )
-            )
+            browser = link % ("browser_url", self._words["browser"])
+            ways = link % ("unsubscribe_url", self._words["unsubscribe"])
+            ways += "{% if browser_url %} &nbsp;·&nbsp; " + browser + "{% endif %}"
             lines += [html.escape(self._words["why"]), ways]
         if self._address:
             lines.append(masks.escape_code(html.escape(self._address)))
@@ -154,7 +149,7 @@ class _Expand:
             lines += [
                 self._words["why"],
                 self._words["unsubscribe"] + ": {{ unsubscribe_url }}",
-                self._words["browser"] + ": {{ browser_url }}",
+                "{% if browser_url %}" + self._words["browser"] + ": {{ browser_url }}{% endif %}",
             ]
         if self._address:
             lines.append(masks.escape_code(self._address))
@@ -196,7 +191,7 @@ def _web_address(text: str) -> str:
     text = text.strip()
     refused = LetterError(_("This link does not lead to a web page."), "links")
     if len(text) > 4000:
-        raise too_much(_("its texts grow too long."))
+        raise TooMuch(bounds.LONG_TEXTS)
     if not re.match(r"https?://", text, re.IGNORECASE):
         raise refused
     try:

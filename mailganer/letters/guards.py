@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from ..errors import LetterError, _
 from . import bounds, words
-from .bounds import run_of, too_much
+from .bounds import TooMuch, run_of
 
 
 class Missing(ChainableUndefined):
@@ -90,7 +90,7 @@ def calculate(context: Context, sign: str, left: Any, right: Any) -> Any:
 
 def _power(base: int | float, exponent: int | float) -> Any:
     if abs(exponent) > 64 or abs(base) > 10**9:
-        raise too_much(_("its numbers grow too long."))
+        raise TooMuch(bounds.LONG_NUMBERS)
     return base**exponent
 
 
@@ -107,7 +107,7 @@ _NUMERIC: dict[str, Callable[[Any, Any], Any]] = {
 
 def _small(result: Any) -> Any:
     if isinstance(result, int) and result.bit_length() > 256:
-        raise too_much(_("its numbers grow too long."))
+        raise TooMuch(bounds.LONG_NUMBERS)
     if isinstance(result, complex):
         raise LetterError(_("There is no root of a negative number."))
     return result
@@ -126,7 +126,7 @@ def _short(value: object) -> str:
 
 def repeat(context: Context, text: str, times: int) -> str:
     if len(text) * max(times, 0) > bounds.TEXT:
-        raise too_much(_("its texts grow too long."))
+        raise TooMuch(bounds.LONG_TEXTS)
     run_of(context).built(len(text) * max(times, 0))
     return text * times
 
@@ -136,7 +136,7 @@ def join_texts(context: Context, pieces: Iterable[Any], separator: str = "") -> 
     kept = [piece if isinstance(piece, str) else plain(piece) for piece in pieces]
     size = sum(map(len, kept)) + len(separator) * len(kept)
     if size > bounds.TEXT * 5:
-        raise too_much(_("its texts grow too long."))
+        raise TooMuch(bounds.LONG_TEXTS)
     run_of(context).built(size)
     if any(hasattr(piece, "__html__") for piece in (separator, *kept)):
         # A separator that is a plain text is escaped like the rest.
@@ -225,7 +225,7 @@ def _enumerate(values: list[object] | tuple[object, ...]) -> str:
         texts.append(plain(value))
         size += len(texts[-1]) + 2
         if size > bounds.TEXT:
-            raise too_much(_("its texts grow too long."))
+            raise TooMuch(bounds.LONG_TEXTS)
     return ", ".join(texts)
 
 
@@ -274,7 +274,8 @@ def attribute(value: Any, name: str) -> Any:
     if is_missing(value):
         return Missing(name=name)
     if isinstance(value, Mapping) and name in value:
-        return value[name]
+        entry = value[name]
+        return Missing(name=name) if entry is None else entry
     for kind, allowed in _METHODS:
         if isinstance(value, kind):
             if name in allowed:
@@ -341,7 +342,7 @@ def default(value: Any, otherwise: Any = "", boolean: bool = True) -> Any:
 def _replaced(text: str, old: str, new: str, count: int = -1) -> str:
     found = text.count(old) if old else len(text) + 1
     if len(text) + found * len(new) > bounds.TEXT * 5:
-        raise too_much(_("its texts grow too long."))
+        raise TooMuch(bounds.LONG_TEXTS)
     return text.replace(old, new, count)
 
 
@@ -368,7 +369,7 @@ def join(context: Context, value: Any, separator: str = "", attribute: str | int
 def _limited(value: Any, largest: int) -> int:
     found = number(value)
     if found is None or not 0 <= found <= largest:
-        raise too_much(_("its texts grow too long."))
+        raise TooMuch(bounds.LONG_TEXTS)
     return int(found)
 
 
@@ -422,7 +423,7 @@ def format_text(pattern: Any, *values: Any) -> str:
         )
     result: str = pattern % given
     if len(result) > bounds.TEXT * 5:
-        raise too_much(_("its texts grow too long."))
+        raise TooMuch(bounds.LONG_TEXTS)
     return result
 
 

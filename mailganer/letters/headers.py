@@ -26,6 +26,7 @@ _LINE = 76
 _ADDRESS = re.compile(r"""[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}""")
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,120}@[A-Za-z0-9.\[\]:-]{1,253}>")
 _URL = re.compile(r"https?://[!#-;=?-~]{1,850}")
+_MAILTO = re.compile(r"mailto:[!#-;=?-~]{3,900}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
 
 
@@ -120,7 +121,7 @@ def message_id(value: str) -> str:
 
 def unsubscribe(url: str) -> str:
     """``List-Unsubscribe`` of RFC 8058: one address, unfolded and unencoded, however long."""
-    if not _URL.fullmatch(url):
+    if not _URL.fullmatch(url) and not _MAILTO.fullmatch(url):
         raise LetterError(_("The address for unsubscribing is not well formed."), "unsubscribe_url")
     return f"<{url}>"
 

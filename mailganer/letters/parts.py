@@ -92,6 +92,7 @@ class Envelope:
     locale: str = "en"
     track_opens: bool = True
     track_clicks: bool = True
+    one_click: bool = True  # leaving takes one click at an https address (RFC 8058), not a letter to somebody
     postal_address: str = ""  # printed under the letter where a country asks for it
     extra_headers: tuple[tuple[str, str], ...] = ()
 

@@ -72,6 +72,7 @@ _SILENT = frozenset(("head", *markup.RAW, "noscript", "template", "svg", "select
 _HIDDEN = re.compile(r"display\s*:\s*none|mso-hide\s*:\s*all|visibility\s*:\s*hidden", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _RAW = re.compile(r"\{%[-+]?\s*raw\b")
+_LOOP = re.compile(r"\{%[-+]?\s*for\b")
 _NOTHING = re.compile("[\u200b\u200c\u200d\u2060\u034f\u00ad\ufeff]")
 
 
@@ -100,9 +101,13 @@ class _Writer:
 
     def code(self, text: str) -> None:
         """Template code that prints nothing: it goes before the spaces and line ends that wait."""
+        if _LOOP.match(text):
+            # What waits is written at every turn: a line end between the turns, the empty line before them.
+            if self.written and self.lines == 2:
+                self.out.append("\n")
+            self.lines = min(self.lines, 1)
+            self.written = True
         self.out.append(text)
-        # What follows may be the second turn of a loop: it needs its line end, also at the very beginning.
-        self.written = True
 
     def text(self, text: str) -> None:
         for index, piece in enumerate(_SPACE.split(text)):

@@ -109,10 +109,8 @@ def _fills(given: Mapping[str, str], overriding: Collection[str]) -> tuple[tuple
             tree = sandbox.check(value, "variables", sandbox.TEXT)
             sandbox.Program(value, "variables", sandbox.TEXT)
         except LetterError as error:
-            raise LetterError(
-                _("The variable “${name}”: ${reason}", mapping={"name": name, "reason": error.message}),
-                "variables",
-            ) from None
+            error.field = f"variables.{name}"
+            raise
         uses[name] = {used.split(".")[0] for used in names_in(tree)} & set(sources) - {name}
     return tuple((name, sources[name], name in overriding) for name in _in_order(uses))
 

@@ -16,9 +16,8 @@ from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from markupsafe import escape
 
-from ..errors import _
 from . import bounds, guards, headers, quoted
-from .bounds import Run, too_much
+from .bounds import Run, TooMuch
 from .engine import Engine, reader_links
 from .parts import Copy, Envelope, Letter
 from .sandbox import Program, Sandbox
@@ -101,11 +100,11 @@ class _Part:
         try:
             pieces = self._program.pieces(values, run)
             # By the handful: counting each piece would cost more than making it.
-            while chunk := "".join(islice(pieces, 64)):
-                chunks.append(chunk)
-                size += len(chunk)
+            while some := list(islice(pieces, 64)):
+                chunks.append("".join(some))
+                size += len(chunks[-1])
                 if size > bounds.OUTPUT * 3:
-                    raise too_much(_("it is longer than a megabyte."))
+                    raise TooMuch(bounds.LONG)
         except Exception as error:
             raise self._program.failed(error) from None
         return "".join(chunks)
@@ -169,7 +168,7 @@ def _head(envelope: Envelope) -> tuple[str, str, list[str]]:
     before = [("From", sender)]
     if envelope.reply_to:
         before.append(("Reply-To", headers.address(envelope.reply_to)))
-    after = [("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")]
+    after = [("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")] if envelope.one_click else []
     if envelope.list_id:
         after.append(("List-Id", headers.list_id(envelope.list_name, envelope.list_id)))
     after.append(("Precedence", "bulk"))

@@ -18,13 +18,14 @@ from jinja2.visitor import NodeTransformer
 
 from ..errors import LetterError, _
 from . import bounds, guards
-from .bounds import Run, run_of, too_much
+from .bounds import Run, TooMuch, run_of
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
     """The environment of letters. ``html`` says whether values are escaped."""
 
     intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
+    intercepted_unops = frozenset(("+", "-"))
 
     def __init__(self, *, html: bool) -> None:
         super().__init__(
@@ -60,6 +61,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         return guards.calculate(context, operator, left, right)
+
+    def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
+        return guards.calculate(context, operator, 0, arg)
 
 
 # --- what the hardened tree calls
@@ -253,7 +257,7 @@ class Program:
         except TemplateSyntaxError as error:
             raise _in_words(error, field) from None
         except (RecursionError, MemoryError, SyntaxError):
-            raise too_much(_("it is nested too deeply.")) from None
+            raise TooMuch(bounds.DEEP) from None
         self._template = Template.from_code(environment, code, {})
 
     def render(self, values: Mapping[str, object], run: Run) -> str:
@@ -272,7 +276,7 @@ class Program:
         if isinstance(error, LetterError):
             said = error
         elif isinstance(error, RecursionError | MemoryError):
-            said = too_much(_("it is nested too deeply."))
+            said = TooMuch(bounds.DEEP)
         elif isinstance(error, ZeroDivisionError):
             said = LetterError(_("Nothing can be divided by zero."))
         else:

@@ -6,7 +6,6 @@ from functools import lru_cache
 
 import babel
 from babel.dates import format_date, format_datetime
-from babel.plural import PluralRule
 
 # In the letter's language, not in that of whoever looks at a page: these are not in the catalogue of the
 # pages. A language without words of its own gets the English ones.
@@ -74,11 +73,13 @@ def _format_day(value: date, pattern: str, locale: str) -> str:
 
 def _from_strftime(pattern: str) -> str:
     # A month beside a day stands in the genitive (1 мая), alone in the nominative (май 2026).
-    beside_day = "%d" in pattern or "%e" in pattern
+    beside_day = re.search("%-?[de]", pattern)
     months = {"B": "MMMM", "b": "MMM"} if beside_day else {"B": "LLLL", "b": "LLL"}
 
     def piece(match: re.Match[str]) -> str:
         if match[1]:
+            if match[0] == "%-d":
+                return "d"
             return {**_STRFTIME, **months}.get(match[1], "'%" + match[1] + "'")
         return "'" + match[0].replace("'", "''") + "'"
 
@@ -106,18 +107,13 @@ def as_day(value: object) -> date | None:
     return None
 
 
-_RUSSIAN = PluralRule(
-    {
-        "one": "v = 0 and i % 10 = 1 and i % 100 != 11",
-        "few": "v = 0 and i % 10 = 2..4 and i % 100 != 12..14",
-        "many": "v = 0",
-    }
-)
-
-
 def plural(count: int | float, forms: tuple[str, ...]) -> str:
     """Two forms are English (letter, letters), three are Russian (письмо, письма, писем)."""
     if len(forms) == 2:
         return forms[0] if count == 1 else forms[1]
-    # A fraction takes the second form: 1,5 письма.
-    return forms[{"one": 0, "few": 1, "many": 2, "other": 1}[_RUSSIAN(abs(count))]]
+    if count != int(count):
+        return forms[1]  # 1,5 письма
+    last, last_two = abs(int(count)) % 10, abs(int(count)) % 100
+    if last == 1 and last_two != 11:
+        return forms[0]
+    return forms[1] if 2 <= last <= 4 and not 12 <= last_two <= 14 else forms[2]

@@ -195,3 +195,7 @@ def test_the_engine_and_the_press_agree_on_a_real_letter() -> None:
     rendered = Engine(letter, locale="ru").render({**COPY.values, **reader_links(URLS)}, Run("ru"))
     assert part(message, "html").removesuffix("\n") == rendered.html
     assert part(message, "plain").rstrip("\n") == rendered.text.rstrip("\n")
+
+
+def test_many_empty_pieces_in_a_row_do_not_end_the_letter() -> None:
+    same_both_ways("{% for x in 'x' * 500 %}{{ nobody }}{% endfor %}the end", {})
