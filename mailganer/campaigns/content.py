@@ -71,6 +71,21 @@ def look_at(html: str, subject: str, *, source: str, ours: str) -> Look:
     )
 
 
+_DEFAULT = re.compile(r"""\|\s*(?:default|d)\(\s*(["'])(.*?)\1""")
+
+
+def plain_line(template: str) -> str:
+    """A subject as one reads it in a list: defaults instead of variables, nothing that depends on the reader."""
+
+    def word(match: re.Match[str]) -> str:
+        default = _DEFAULT.search(match[0])
+        return default[2] if default else "…"
+
+    text = re.sub(r"\{%-?\s*if\b.*?%\}.*?\{%-?\s*endif\s*-?%\}", "", template)
+    text = re.sub(r"\{%.*?%\}|\{#.*?#\}", "", text)
+    return " ".join(re.sub(r"\{\{.*?\}\}", word, text).split())
+
+
 _CODE = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
 

@@ -1,11 +1,12 @@
 """The list of an account's campaigns, with what became of each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ..models import Campaign, CampaignStatus
+from ..models import Campaign, CampaignStatus, Tally
 from .counts import Counts, campaign_counts
 
 
@@ -15,6 +16,16 @@ class Line:
 
     campaign: Campaign
     counts: Counts
+    opened_certainly: int = 0  # people
+    opened_possibly: int = 0  # people besides: a privacy proxy fetched the letter for them
+
+    @property
+    def opened(self) -> tuple[float, float] | None:
+        """The least and the greatest share of people who opened it; None while nobody has the letter."""
+        got = self.counts.sent
+        if not got:
+            return None
+        return self.opened_certainly / got, min(1.0, (self.opened_certainly + self.opened_possibly) / got)
 
 
 @dataclass(frozen=True)
@@ -41,11 +52,21 @@ def list_campaigns(
         query = query.where(Campaign.id < after)
     found = session.scalars(query.limit(limit + 1)).all()
     shown = found[:limit]
-    counts = campaign_counts(session, [campaign.id for campaign in shown])
+    ids = [campaign.id for campaign in shown]
+    counts, opened = campaign_counts(session, ids), _opened(session, ids)
     return Page(
-        items=tuple(Line(campaign, counts[campaign.id]) for campaign in shown),
+        items=tuple(Line(each, counts[each.id], *opened.get(each.id, (0, 0))) for each in shown),
         next=shown[-1].id if len(found) > limit else None,
     )
+
+
+def _opened(session: Session, campaign_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+    rows = session.execute(
+        select(Tally.campaign_id, func.sum(Tally.opened_certain), func.sum(Tally.opened_possible))
+        .where(Tally.campaign_id.in_(campaign_ids))
+        .group_by(Tally.campaign_id)
+    )
+    return {row[0]: (int(row[1]), int(row[2])) for row in rows}
 
 
 def count_by_status(session: Session, account_id: int) -> dict[CampaignStatus, int]:

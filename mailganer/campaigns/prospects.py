@@ -26,11 +26,16 @@ def forecast(
     registry: Registry,
     now: datetime,
     send_at: datetime | None = None,
+    per_minute: int = 0,
 ) -> Forecast:
-    """When ``letters`` letters of this campaign will have left, if they may from ``send_at`` (or now) on."""
+    """When ``letters`` letters of this campaign will have left, if they may from ``send_at`` (or now) on.
+
+    ``per_minute`` is what its senders are seen to manage together; 0: their usual pace is taken.
+    """
     account: Account = campaign.account
     usable = [sender for sender in campaign.senders if usable_sender(sender)]
-    lanes = [_lane(session, sender, registry, now) for sender in usable]
+    seen = per_minute // len(usable) if usable else 0
+    lanes = [_lane(session, sender, registry, now, seen) for sender in usable]
     plan = Counter.of(plan_of(account, settings, now).per_day, account_minutes(session, account.id, now))
     return play(letters, max(send_at or now, now), lanes, plan, account.timezone)
 
@@ -49,11 +54,11 @@ def pace(sender: Sender, registry: Registry) -> float:
     return LETTERS_A_SECOND * (sender.max_connections or (limits.max_connections if limits else 1))
 
 
-def _lane(session: Session, sender: Sender, registry: Registry, now: datetime) -> Lane:
+def _lane(session: Session, sender: Sender, registry: Registry, now: datetime, seen: int) -> Lane:
     asleep = sender.sleeps_until if sender.status is SenderStatus.sleeping else None
     return Lane(
         name=sender.from_email,
         counter=Counter.of(day_limit(sender, registry), sender_minutes(session, sender.id, now)),
-        per_minute=max(1, round(pace(sender, registry) * MINUTE)),
+        per_minute=seen or max(1, round(pace(sender, registry) * MINUTE)),
         awake_from=-(-int(asleep.timestamp()) // MINUTE) if asleep and asleep > now else None,
     )

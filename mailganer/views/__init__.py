@@ -9,6 +9,7 @@ from pyramid.config import Configurator
 from pyramid.threadlocal import get_current_request
 
 from mailganer import i18n
+from mailganer.campaigns.content import plain_line
 
 from .charts import shares
 from .words import state_word
@@ -28,7 +29,7 @@ def includeme(config: Configurator) -> None:
 def prepare_templates(environment: Environment) -> None:
     """What every template may use besides the components: filters, words, addresses of files."""
     environment.filters.update(i18n.FILTERS)
-    environment.globals.update(look=i18n.look, asset=asset, state_word=state_word, shares=shares)
+    environment.globals.update(look=i18n.look, asset=asset, state_word=state_word, shares=shares, plain=plain_line)
     environment.policies["ext.i18n.trimmed"] = True
 
 

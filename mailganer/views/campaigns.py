@@ -1,0 +1,127 @@
+"""Campaigns: the list, and the steps before a letter is written. See also letter_step and sending_step."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+
+from mailganer import campaigns
+from mailganer.accounts import account_senders
+from mailganer.audience.lists import list_counts, lists_of
+from mailganer.audience.recipients import excluded_counts
+from mailganer.db import utcnow
+from mailganer.errors import Conflict, InputError, _
+from mailganer.models import CampaignStatus, SubscriberStatus
+
+from .rail import campaign_page, current_page, next_step, step_url
+
+PER_PAGE = 50
+
+
+@view_config(route_name="campaigns", renderer="campaigns/list.jinja2")
+def show_list(request: Request) -> dict[str, Any]:
+    """Every campaign, the newest first; ``?status=`` filters, ``?after=`` goes on."""
+    account_id = request.account.id
+    status = _status(request.GET.get("status"))
+    page = campaigns.list_campaigns(
+        request.dbsession, account_id, status=status, after=_number(request.GET.get("after")), limit=PER_PAGE
+    )
+    return {
+        "page": page,
+        "status": status,
+        "by_status": campaigns.count_by_status(request.dbsession, account_id),
+        "statuses": tuple(CampaignStatus),
+        "paged": "after" in request.GET,
+    }
+
+
+@view_config(route_name="campaigns.new", request_method="GET")
+def no_form(request: Request) -> Response:
+    """There is no form for a new campaign: the button of the list makes a draft."""
+    return HTTPSeeOther(request.route_path("campaigns"))
+
+
+@view_config(route_name="campaigns.new", request_method="POST")
+def new(request: Request) -> Response:
+    draft = campaigns.create_draft(request.dbsession, request.account, utcnow())
+    return HTTPSeeOther(request.route_path("campaign.people", id=draft.id))
+
+
+@view_config(route_name="campaign")
+def open_campaign(request: Request) -> Response:
+    """The page that is next for this campaign."""
+    return HTTPSeeOther(current_page(request, request.context.campaign))
+
+
+@view_config(route_name="campaign.people", request_method="GET", renderer="campaigns/people.jinja2")
+def people(request: Request) -> dict[str, Any]:
+    return _people_page(request)
+
+
+@view_config(route_name="campaign.people", request_method="POST", renderer="campaigns/people.jinja2")
+def save_people(request: Request) -> Any:
+    """Name, lists, senders. ``go`` says the person wants on; htmx only wants to hear that it is saved."""
+    campaign = request.context.campaign
+    changes = {
+        "name": request.POST.get("name", ""),
+        "lists": _numbers(request.POST.getall("list")),
+        "senders": _numbers(request.POST.getall("sender")),
+    }
+    try:
+        campaigns.update_draft(request.dbsession, campaign, changes, utcnow())
+    except (InputError, Conflict) as error:
+        request.response.status_int = 422 if isinstance(error, InputError) else 409
+        return _people_page(request, error)
+    if request.headers.get("HX-Request"):
+        return _people_page(request)
+    if "go" not in request.POST:
+        return HTTPSeeOther(step_url(request, "people"))
+    return HTTPSeeOther(next_step(request, "people"))
+
+
+@view_config(route_name="campaign.duplicate", request_method="POST")
+def duplicate(request: Request) -> Response:
+    copy = campaigns.duplicate(request.dbsession, request.context.campaign, utcnow())
+    request.flash(_("Here is the copy: a draft with the same people and the same letter."))
+    return HTTPSeeOther(request.route_path("campaign", id=copy.id))
+
+
+@view_config(route_name="campaign.delete", request_method="POST")
+def delete(request: Request) -> Response:
+    campaigns.delete_draft(request.dbsession, request.context.campaign)
+    request.flash(_("The draft is deleted."))
+    return HTTPSeeOther(request.route_path("campaigns"))
+
+
+def _people_page(request: Request, error: InputError | Conflict | None = None) -> dict[str, Any]:
+    campaign = request.context.campaign
+    lists = lists_of(request.dbsession, request.account.id)
+    counts = list_counts(request.dbsession, [each.id for each in lists])
+    chosen = [each.id for each in campaign.lists]
+    return campaign_page(
+        request,
+        "people",
+        lists=[(each, counts[each.id].get(SubscriberStatus.active, 0)) for each in lists],
+        chosen=frozenset(chosen),
+        senders=account_senders(request.dbsession, request.account.id),
+        sending_from=frozenset(sender.id for sender in campaign.senders),
+        excluded=excluded_counts(request.dbsession, request.account.id, chosen),
+        error=error,
+        editable=campaign.status is CampaignStatus.draft,
+    )
+
+
+def _status(text: str | None) -> CampaignStatus | None:
+    return CampaignStatus(text) if text in set(CampaignStatus) else None
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
+def _numbers(texts: Iterable[str]) -> list[int]:
+    """Ids out of a form; what is no number names nothing, and is refused as such."""
+    return [number if (number := _number(text)) is not None else 0 for text in texts]

@@ -1,0 +1,357 @@
+"""The letter of a campaign: writing, starting from a template or a file, looking at it, sending a test."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import escape
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+
+from mailganer import campaigns, letters
+from mailganer.audience.fields import known_fields
+from mailganer.audience.recipients import recipient_count
+from mailganer.backends import Outcome, Receipt
+from mailganer.campaigns import VariableUse, templates
+from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
+from mailganer.campaigns.values import Variable, variables
+from mailganer.campaigns.variables import Origin, variable_uses
+from mailganer.campaigns.versions import compile_of
+from mailganer.db import utcnow
+from mailganer.errors import (
+    BackendError,
+    Conflict,
+    FileRefused,
+    InputError,
+    LetterError,
+    LimitReached,
+    SecretUnreadable,
+    _,
+)
+from mailganer.models import Campaign, CampaignStatus, Subscriber
+from mailganer.routes import CampaignContext
+from mailganer.security import letter_response, release
+
+from .rail import campaign_page, next_step, step_url
+
+LARGEST_FILE = 1_000_000  # bytes of an uploaded letter; like a written one
+WRITTEN = ("subject", "preheader", "html", "text")
+EDITABLE = (CampaignStatus.draft, CampaignStatus.paused)
+
+
+@view_config(route_name="campaign.letter", request_method="GET", renderer="campaigns/letter.jinja2")
+def letter(request: Request) -> dict[str, Any]:
+    return _page(request)
+
+
+@view_config(route_name="campaign.letter", request_method="POST", renderer="campaigns/letter.jinja2")
+def save(request: Request) -> Any:
+    """Keeps the letter and the campaign's variables. htmx saves while typing and takes parts of the page."""
+    campaign: Campaign = request.context.campaign
+    try:
+        changes = {name: request.POST.get(name, "") for name in WRITTEN} | {
+            "variables": _posted_variables(request)
+        }
+        campaigns.update_draft(
+            request.dbsession, campaign, changes, utcnow(), revision=whole(request.POST.get("revision"))
+        )
+    except InputError as error:
+        request.response.status_int = 422
+        return _page(request, problems=error.fields)
+    except Conflict as error:
+        request.response.status_int = 409
+        return _page(request, problems={"": error.message})
+    if request.headers.get("HX-Request"):
+        return _page(request)
+    if "go" in request.POST and campaign.status is CampaignStatus.draft:
+        return HTTPSeeOther(next_step(request, "letter"))
+    return HTTPSeeOther(request.route_path("campaign.letter", id=campaign.id, _query=_reader_query(request)))
+
+
+@view_config(route_name="campaign.frame", request_method="GET")
+def frame(request: Request) -> Response:
+    """The letter as one reader gets it, alone in its frame."""
+    campaign: Campaign = request.context.campaign
+    if not _is_written(campaign):
+        return letter_response(request, _note(request.translate(_("Nothing is written yet."))))
+    try:
+        shown = campaigns.preview(request.dbsession, campaign, _reader(request), now=utcnow())
+    except LetterError as error:
+        return letter_response(request, broken_letter(request, error))
+    return letter_response(request, shown.html or plain_letter(shown.text))
+
+
+@view_config(route_name="campaign.template", request_method="GET", renderer="campaigns/start.jinja2")
+def choose(request: Request) -> dict[str, Any]:
+    """The gallery, as the beginning of this letter."""
+    return campaign_page(
+        request,
+        "letter",
+        own=templates.list_templates(request.dbsession, request.account.id),
+        ready=letters.ready_letters(request.context.campaign.locale),
+        written=_is_written(request.context.campaign),
+    )
+
+
+@view_config(route_name="campaign.template", request_method="POST")
+def start_from(request: Request) -> Response:
+    """Takes over a ready-made letter (``ready=KIND``), an own template (``template=ID``), or nothing."""
+    campaign: Campaign = request.context.campaign
+    changes = _beginning(request, campaign)
+    campaigns.update_draft(request.dbsession, campaign, changes, utcnow())
+    return HTTPSeeOther(step_url(request, "letter"))
+
+
+@view_config(route_name="campaign.upload", request_method="POST")
+def upload(request: Request) -> Response:
+    """The HTML of a file becomes the letter."""
+    html = read_letter_file(request.POST.get("file"))
+    changes = {"html": html, "text": ""}
+    campaigns.update_draft(request.dbsession, request.context.campaign, changes, utcnow())
+    request.flash(_("The file is now the letter."))
+    return HTTPSeeOther(step_url(request, "letter"))
+
+
+@view_config(route_name="campaign.test", request_method="POST")
+def test_letter(request: Request) -> Response:
+    """A letter to oneself, through the real sender."""
+    campaign: Campaign = request.context.campaign
+    back = request.route_path(
+        "campaign.letter", id=campaign.id, _query=_reader_query(request), _anchor="test"
+    )
+    to = request.POST.get("to", "").replace(";", ",").split(",")
+    try:
+        trial = campaigns.prepare_test(
+            request.dbsession,
+            campaign,
+            [address for address in to if address.strip()],
+            settings=request.registry["settings"],
+            registry=request.registry["backends"],
+            vault=request.registry["vault"],
+            now=utcnow(),
+            reader=_reader(request),
+        )
+    except InputError as error:
+        request.flash(next(iter(error.fields.values())), "bad")
+        return HTTPSeeOther(back)
+    except (Conflict, LetterError, LimitReached, SecretUnreadable) as error:
+        request.flash(error.message, "bad")
+        return HTTPSeeOther(back)
+    release(request)
+    try:
+        receipts = trial.send()
+    except BackendError as error:
+        request.flash(_said(error.message, error.reply), "bad")
+        return HTTPSeeOther(back)
+    _tell(request, receipts, len(trial.messages))
+    return HTTPSeeOther(back)
+
+
+def read_letter_file(posted: Any) -> str:
+    """The text of an uploaded HTML file. Raises ``FileRefused``."""
+    if posted is None or not hasattr(posted, "file"):
+        raise FileRefused(_("Choose a file first: one letter as HTML."))
+    content = posted.file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise FileRefused(
+            _("This file is larger than a megabyte. A letter is smaller; pictures stay outside of it.")
+        )
+    if not content.strip():
+        raise FileRefused(_("This file is empty."))
+    if _is_no_text(content):
+        raise FileRefused(_("This is not a text file. Save the letter as HTML and choose that file."))
+    return _decoded(content)
+
+
+def _is_no_text(content: bytes) -> bool:
+    """Archives, PDF, old Word; or zeros where no UTF-16 explains them."""
+    if content.startswith((b"PK\x03\x04", b"%PDF", b"\xd0\xcf\x11\xe0")):
+        return True
+    return b"\x00" in content and not content.startswith((b"\xff\xfe", b"\xfe\xff"))
+
+
+def _decoded(content: bytes) -> str:
+    """UTF-8 with or without a mark, UTF-16 with one, else the old Russian encoding of Windows."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1251", "replace")
+
+
+# --- the page
+
+
+def _page(request: Request, problems: Mapping[str, str] | None = None) -> dict[str, Any]:
+    campaign: Campaign = request.context.campaign
+    session = request.dbsession
+    audience = recipient_count(session, campaign.account_id, [each.id for each in campaign.lists])
+    compiled, letter_error = _compiled(campaign)
+    uses = variable_uses(session, campaign, compiled.variables, audience) if compiled else ()
+    reader = _reader(request)
+    shown, letter_error = _shown(request, reader, letter_error)
+    return campaign_page(
+        request,
+        "letter",
+        editable=campaign.status in EDITABLE,
+        problems=problems or {},
+        # A refused save keeps the revision it was made from: the next one must not overwrite by accident.
+        revision=request.POST.get("revision", "") if problems else campaign.revision,
+        written={name: request.POST.get(name, getattr(campaign, name)) for name in WRITTEN},
+        is_written=_is_written(campaign),
+        letter_error=letter_error,
+        uses=[use for use in uses if use.origin is not Origin.mailganer],
+        audience=audience,
+        own_variables=_variable_rows(campaign, uses),
+        known=[each.name for each in known_fields(session, campaign.account_id)],
+        reader=reader,
+        shown=shown,
+        before=_neighbour(previous_reader(session, campaign, reader.id)) if reader else None,
+        after=_neighbour(sample_reader(session, campaign, reader.id)) if reader else None,
+        sender=next(iter(campaign.senders), None),
+    )
+
+
+def _compiled(campaign: Campaign) -> tuple[letters.Letter | None, LetterError | None]:
+    if not _is_written(campaign):
+        return None, None
+    try:
+        return compile_of(campaign), None
+    except LetterError as error:
+        return None, error
+
+
+def _shown(
+    request: Request, reader: Subscriber | None, letter_error: LetterError | None
+) -> tuple[letters.Rendered | None, LetterError | None]:
+    campaign: Campaign = request.context.campaign
+    if letter_error or not (campaign.subject or _is_written(campaign)):
+        return None, letter_error
+    try:
+        return campaigns.preview(request.dbsession, campaign, reader, now=utcnow()), None
+    except LetterError as error:
+        return None, error
+
+
+def _is_written(campaign: Campaign) -> bool:
+    return bool(campaign.html.strip() or campaign.text.strip())
+
+
+def _variable_rows(campaign: Campaign, uses: tuple[VariableUse, ...]) -> list[Variable]:
+    """The campaign's variables, then those of the letter that have gaps, to be filled here."""
+    rows = list(variables(campaign.variables))
+    named = {row.name for row in rows}
+    gaps = [
+        use for use in uses if (use.bare or not use.known) and use.name not in named and "." not in use.name
+    ]
+    return rows + [Variable(use.name, "", False) for use in gaps]
+
+
+def _reader(request: Request) -> Subscriber | None:
+    """Whom the preview is for: ``as=ID``, ``as=hardest``, else the first."""
+    context: CampaignContext = request.context
+    wish = request.params.get("as", "")
+    if wish == "hardest":
+        return hardest_reader(request.dbsession, context.campaign)
+    number = whole(wish)
+    named = reader_of(request.dbsession, context.campaign, number) if number else None
+    return named or sample_reader(request.dbsession, context.campaign)
+
+
+def _neighbour(reader: Subscriber | None) -> int | None:
+    return reader.id if reader else None
+
+
+def _reader_query(request: Request) -> dict[str, str]:
+    wish = request.params.get("as", "")
+    return {"as": wish} if whole(wish) is not None else {}
+
+
+def whole(text: str | None) -> int | None:
+    """The whole number a form or an address names; None for anything else."""
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
+def _posted_variables(request: Request) -> dict[str, Any]:
+    """Rows of the variables' table: a name, a value, and whether it wins. A row without a name is none."""
+    rows = zip(
+        request.POST.getall("variable"),
+        request.POST.getall("value"),
+        request.POST.getall("mode"),
+        strict=False,
+    )
+    kept: dict[str, Any] = {}
+    for name, value, mode in rows:
+        name = name.strip()
+        if name and (value.strip() or mode == "replace" or name in request.context.campaign.variables):
+            kept[name] = {"value": value.strip(), "override": mode == "replace"}
+    for name in request.POST.getall("forget"):
+        kept.pop(name, None)
+    return kept
+
+
+def _beginning(request: Request, campaign: Campaign) -> dict[str, Any]:
+    kind = request.POST.get("ready")
+    if kind:
+        ready = templates.ready_letter(kind, campaign.locale)
+        parts = {"subject": ready.subject, "preheader": ready.preheader, "html": ready.html, "text": ""}
+    elif template_id := whole(request.POST.get("template")):
+        return {"template_id": template_id}
+    else:
+        return {"html": BLANK, "text": ""}
+    if campaign.name or campaign.subject:
+        return parts
+    return parts | {"name": ready.name}
+
+
+BLANK = """\
+<!doctype html>
+<html>
+<body style="margin: 0; padding: 24px; font: 16px/1.5 sans-serif">
+<div style="max-width: 600px; margin: 0 auto">
+
+<p>{{ first_name|default("") }}</p>
+
+</div>
+</body>
+</html>
+"""
+
+
+# --- what is said
+
+
+def broken_letter(request: Request, error: LetterError) -> str:
+    """A page for the frame of a letter that cannot be shown."""
+    line = _("Line ${line}.", mapping={"line": error.line}) if error.line else ""
+    words = [
+        request.translate(_("This letter cannot be shown yet.")),
+        request.translate(line),
+        request.translate(error.message),
+    ]
+    return _note(" ".join(word for word in words if word))
+
+
+def _note(text: str) -> str:
+    return f'<body style="margin:32px;font:16px/1.5 sans-serif;color:#555">{escape(text)}'
+
+
+def plain_letter(text: str) -> str:
+    return f'<pre style="margin:24px;white-space:pre-wrap;font:15px/1.5 monospace">{escape(text)}</pre>'
+
+
+def _said(sentence: str, reply: str) -> str:
+    if not reply or reply in str(sentence):
+        return sentence
+    return _("${sentence} The server's words: ${reply}", mapping={"sentence": sentence, "reply": reply})
+
+
+def _tell(request: Request, receipts: tuple[Receipt, ...], asked: int) -> None:
+    refused = [receipt for receipt in receipts if receipt.outcome is not Outcome.accepted]
+    if not refused and len(receipts) == asked:
+        request.flash(_("The test letter is on its way. Look into the inbox, and into the spam folder."))
+        return
+    reply = next((receipt.reply for receipt in refused if receipt.reply), "")
+    request.flash(_said(_("The mail server did not take the test letter."), reply), "bad")

@@ -1,0 +1,134 @@
+"""The steps of a campaign at the side of its pages: what is done, what is missing, where one is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pyramid.request import Request
+
+from mailganer import i18n
+from mailganer.audience.recipients import recipient_count
+from mailganer.campaigns import Check
+from mailganer.campaigns.content import plain_line
+from mailganer.errors import _
+from mailganer.models import Campaign, CampaignStatus
+
+SENT = frozenset(
+    {CampaignStatus.sending, CampaignStatus.paused, CampaignStatus.finished, CampaignStatus.cancelled}
+)
+
+
+@dataclass(frozen=True)
+class RailStep:
+    """One step, as ``ui.stepper`` shows it."""
+
+    name: str
+    title: str
+    href: str
+    state: str  # done, missing, problem, todo
+    note: str = ""
+
+
+def campaign_page(request: Request, step: str, check: Check | None = None, **values: Any) -> dict[str, Any]:
+    """What every page of a campaign shows around its own part."""
+    campaign: Campaign = request.context.campaign
+    return {"campaign": campaign, "steps": rail(request, check), "step": step, "check": check, **values}
+
+
+def rail(request: Request, check: Check | None = None) -> tuple[RailStep, ...]:
+    """Five steps before sending; report, progress, people and letter afterwards."""
+    campaign: Campaign = request.context.campaign
+    if campaign.status in SENT:
+        return _afterwards(request, campaign)
+    audience = check.audience if check else _audience(request, campaign)
+    return (
+        _step(
+            request, "people", _("People"), _people_state(campaign, audience), _number_of(request, audience)
+        ),
+        _step(request, "letter", _("Letter"), _letter_state(campaign, check), plain_line(campaign.subject)),
+        _step(request, "check", _("Check"), _check_state(check), _check_note(request, check)),
+        _step(
+            request, "when", _("When"), "done" if campaign.send_at else "todo", _when_note(request, campaign)
+        ),
+        _step(request, "send", _("Send"), "todo"),
+    )
+
+
+def next_step(request: Request, step: str) -> str:
+    """The address of the step after this one."""
+    order = ("people", "letter", "check", "when", "send")
+    return step_url(request, order[order.index(step) + 1])
+
+
+def step_url(request: Request, step: str) -> str:
+    return request.route_path(f"campaign.{step}", id=request.context.campaign.id)
+
+
+def current_page(request: Request, campaign: Campaign) -> str:
+    """Where a campaign opens: at the first step that is not done, at its progress, or at its report."""
+    if campaign.status in (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused):
+        return step_url(request, "progress")
+    if campaign.status is not CampaignStatus.draft:
+        return step_url(request, "report" if campaign.started_at else "progress")
+    if not campaign.lists or not campaign.senders:
+        return step_url(request, "people")
+    if not campaign.subject.strip() or not (campaign.html.strip() or campaign.text.strip()):
+        return step_url(request, "letter")
+    return step_url(request, "check")
+
+
+def _afterwards(request: Request, campaign: Campaign) -> tuple[RailStep, ...]:
+    steps = [
+        _step(request, "report", _("Report"), "done"),
+        _step(request, "recipients", _("People"), "done"),
+        _step(request, "letter", _("Letter"), "done", plain_line(campaign.subject)),
+    ]
+    if campaign.status is not CampaignStatus.finished:
+        steps.insert(0, _step(request, "progress", _("Progress"), "done"))
+    return tuple(steps)
+
+
+def _step(request: Request, name: str, title: str, state: str, note: str = "") -> RailStep:
+    return RailStep(name, request.translate(title), step_url(request, name), state, note)
+
+
+def _audience(request: Request, campaign: Campaign) -> int:
+    return recipient_count(request.dbsession, campaign.account_id, [each.id for each in campaign.lists])
+
+
+def _people_state(campaign: Campaign, audience: int) -> str:
+    return "done" if audience and campaign.senders else "missing"
+
+
+def _number_of(request: Request, audience: int) -> str:
+    shown = i18n.number(audience)
+    return request.localizer.pluralize(
+        "${number} person", "${number} people", audience, domain="mailganer", mapping={"number": shown}
+    )
+
+
+def _letter_state(campaign: Campaign, check: Check | None) -> str:
+    if not campaign.subject.strip() or not (campaign.html.strip() or campaign.text.strip()):
+        return "missing"
+    broken = check and any(problem.step == "letter" for problem in check.blocking)
+    return "problem" if broken else "done"
+
+
+def _check_state(check: Check | None) -> str:
+    if check is None:
+        return "todo"
+    return "done" if check.ok else "problem"
+
+
+def _check_note(request: Request, check: Check | None) -> str:
+    if check is None or check.ok:
+        return ""
+    number = len(check.blocking)
+    return request.localizer.pluralize(
+        "${number} problem", "${number} problems", number, domain="mailganer", mapping={"number": number}
+    )
+
+
+def _when_note(request: Request, campaign: Campaign) -> str:
+    if campaign.send_at:
+        return str(i18n.show_datetime(campaign.send_at).striptags())
+    return request.translate(_("Now"))

@@ -1,0 +1,300 @@
+"""From the check to the last letter: check, when, send, progress, and what is in doubt."""
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+
+from mailganer import campaigns, i18n
+from mailganer.campaigns import Check
+from mailganer.campaigns.counts import Counts, campaign_counts
+from mailganer.campaigns.doubts import doubtful
+from mailganer.campaigns.forecast import Forecast
+from mailganer.campaigns.prospects import usable_sender
+from mailganer.campaigns.tempo import letters_a_minute
+from mailganer.db import utcnow
+from mailganer.errors import Conflict, InputError, LetterError, NotReady, _
+from mailganer.models import Campaign, CampaignStatus, Delivery, make_message_id
+from mailganer.reports import delivery_sentence
+from mailganer.sending import decide, wake
+
+from .rail import campaign_page, current_page, next_step, step_url
+
+MOST_DOUBTS = 100
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a campaign on its way is doing."""
+
+    counts: Counts
+    per_minute: int
+    forecast: Forecast | None  # None: nobody waits, or nothing moves
+    failing: tuple[Any, ...]  # senders that need a person
+    moving: bool  # ask again in a moment
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """One letter in doubt, and what is known of it."""
+
+    delivery: Delivery
+    sentence: str
+    message_id: str
+
+
+@view_config(route_name="campaign.check", request_method="GET", renderer="campaigns/check.jinja2")
+def check(request: Request) -> Any:
+    if request.context.campaign.status is not CampaignStatus.draft:
+        return HTTPSeeOther(current_page(request, request.context.campaign))
+    return campaign_page(request, "check", _check(request))
+
+
+@view_config(route_name="campaign.check", request_method="POST")
+def go_on(request: Request) -> Response:
+    return HTTPSeeOther(next_step(request, "check"))
+
+
+@view_config(route_name="campaign.when", request_method="GET", renderer="campaigns/when.jinja2")
+def when(request: Request) -> Any:
+    if request.context.campaign.status is not CampaignStatus.draft:
+        return HTTPSeeOther(current_page(request, request.context.campaign))
+    return _when_page(request)
+
+
+@view_config(route_name="campaign.when", request_method="POST", renderer="campaigns/when.jinja2")
+def save_when(request: Request) -> Any:
+    """Now, or a day and a time of the person's zone."""
+    campaign: Campaign = request.context.campaign
+    try:
+        send_at = _chosen_moment(request) if request.POST.get("when") == "later" else None
+        campaigns.update_draft(request.dbsession, campaign, {"send_at": send_at}, utcnow())
+    except InputError as error:
+        request.response.status_int = 422
+        return _when_page(request, error.fields["send_at"])
+    if request.headers.get("HX-Request"):
+        return _when_page(request)
+    return HTTPSeeOther(next_step(request, "when") if "go" in request.POST else step_url(request, "when"))
+
+
+@view_config(route_name="campaign.send", request_method="GET", renderer="campaigns/send.jinja2")
+def confirm(request: Request) -> Any:
+    if request.context.campaign.status is not CampaignStatus.draft:
+        return HTTPSeeOther(current_page(request, request.context.campaign))
+    return campaign_page(request, "send", _check(request))
+
+
+@view_config(route_name="campaign.send", request_method="POST")
+def send(request: Request) -> Response:
+    """The one button. The number on it was a promise: another number is shown first."""
+    campaign: Campaign = request.context.campaign
+    if campaign.status is not CampaignStatus.draft:  # a second click
+        return HTTPSeeOther(current_page(request, campaign))
+    found = _check(request)
+    if request.POST.get("audience") != str(found.audience):
+        request.flash(_("The number of people has changed since this page was opened. Look again."), "wait")
+        return HTTPSeeOther(step_url(request, "send"))
+    try:
+        campaigns.schedule(
+            request.dbsession,
+            campaign,
+            campaign.send_at,
+            utcnow(),
+            settings=request.registry["settings"],
+            registry=request.registry["backends"],
+        )
+    except NotReady as error:
+        request.flash(error.message, "bad")
+        return HTTPSeeOther(step_url(request, "check"))
+    except InputError as error:
+        request.flash(error.fields["send_at"], "wait")
+        return HTTPSeeOther(step_url(request, "when"))
+    wake(request, "tick")
+    return HTTPSeeOther(step_url(request, "progress"))
+
+
+@view_config(route_name="campaign.progress", renderer="campaigns/progress.jinja2")
+def progress(request: Request) -> Any:
+    campaign: Campaign = request.context.campaign
+    if campaign.status is CampaignStatus.draft:
+        return HTTPSeeOther(current_page(request, campaign))
+    return campaign_page(request, "progress", progress=progress_of(request))
+
+
+@view_config(route_name="campaign.unschedule", request_method="POST")
+def unschedule(request: Request) -> Response:
+    return _told(
+        request, campaigns.unschedule, "check", _("The campaign is a draft again. Nobody has got it.")
+    )
+
+
+@view_config(route_name="campaign.pause", request_method="POST")
+def pause(request: Request) -> Response:
+    return _told(request, campaigns.pause, "progress")
+
+
+@view_config(route_name="campaign.resume", request_method="POST")
+def resume(request: Request) -> Response:
+    try:
+        return _told(request, campaigns.resume, "progress")
+    except LetterError as error:
+        request.flash(error.message, "bad")
+        return HTTPSeeOther(step_url(request, "letter"))
+
+
+@view_config(route_name="campaign.cancel", request_method="POST")
+def cancel(request: Request) -> Response:
+    return _told(request, campaigns.cancel, "progress")
+
+
+@view_config(route_name="campaign.in_doubt", request_method="GET", renderer="campaigns/in_doubt.jinja2")
+def in_doubt(request: Request) -> dict[str, Any]:
+    """Letters of which nobody knows whether they arrived, and what to do about each."""
+    campaign: Campaign = request.context.campaign
+    counts = campaign_counts(request.dbsession, [campaign.id])[campaign.id]
+    return campaign_page(
+        request,
+        "report",
+        doubts=[_doubt(campaign, each) for each in doubtful(request.dbsession, campaign, MOST_DOUBTS)],
+        number=counts.in_doubt,
+    )
+
+
+@view_config(route_name="campaign.in_doubt", request_method="POST")
+def end_doubts(request: Request) -> Response:
+    """``as=sent`` or ``as=again``, for the letter ``delivery``, or for all of them."""
+    campaign: Campaign = request.context.campaign
+    verdict = "again" if request.POST.get("as") == "again" else "sent"
+    decided = decide(
+        request.dbsession,
+        campaign,
+        verdict,
+        by=request.account.email,
+        now=utcnow(),
+        delivery_ids=_named_delivery(request),
+    )
+    request.flash(_decided_words(request, verdict, decided))
+    wake(request, "tick")
+    return HTTPSeeOther(step_url(request, "in_doubt"))
+
+
+def progress_of(request: Request) -> Progress:
+    """Counts, speed and end of the context's campaign."""
+    campaign: Campaign = request.context.campaign
+    session, now = request.dbsession, utcnow()
+    counts = campaign_counts(session, [campaign.id])[campaign.id]
+    speed = letters_a_minute(session, campaign, counts, now)
+    forecast = None
+    if counts.waiting and campaign.status in (CampaignStatus.sending, CampaignStatus.paused):
+        forecast = campaigns.forecast(
+            session,
+            campaign,
+            counts.waiting,
+            settings=request.registry["settings"],
+            registry=request.registry["backends"],
+            now=now,
+            per_minute=speed,
+        )
+    return Progress(
+        counts=counts,
+        per_minute=speed,
+        forecast=forecast,
+        failing=tuple(sender for sender in campaign.senders if not usable_sender(sender)),
+        moving=campaign.status in (CampaignStatus.scheduled, CampaignStatus.sending)
+        or (campaign.status in (CampaignStatus.paused, CampaignStatus.cancelled) and counts.sending > 0),
+    )
+
+
+def _told(request: Request, verb: Any, step: str, said: str = "") -> Response:
+    """Says one verb to the campaign, wakes the pipeline, and shows where that leads."""
+    try:
+        verb(request.dbsession, request.context.campaign, utcnow())
+    except Conflict as error:
+        request.flash(error.message, "wait")
+        return HTTPSeeOther(current_page(request, request.context.campaign))
+    if said:
+        request.flash(said)
+    wake(request, "tick")
+    return HTTPSeeOther(step_url(request, step))
+
+
+def _check(request: Request) -> Check:
+    return campaigns.check(
+        request.dbsession,
+        request.context.campaign,
+        settings=request.registry["settings"],
+        registry=request.registry["backends"],
+        now=utcnow(),
+    )
+
+
+def _when_page(request: Request, wrong: str = "") -> dict[str, Any]:
+    campaign: Campaign = request.context.campaign
+    found = _check(request)
+    moment = (campaign.send_at or _next_morning(request)).astimezone(request.timezone)
+    later = request.POST.get("when", "later" if campaign.send_at else "now") == "later"
+    return campaign_page(
+        request,
+        "when",
+        found,
+        later=later,
+        day=request.POST.get("day", moment.date().isoformat()),
+        time=request.POST.get("time", moment.strftime("%H:%M")),
+        today=utcnow().astimezone(request.timezone).date(),
+        wrong=wrong,
+    )
+
+
+def _next_morning(request: Request) -> datetime:
+    """What the form proposes: tomorrow at ten."""
+    here = utcnow().astimezone(request.timezone)
+    return datetime.combine(here.date() + timedelta(days=1), time(10, 0), request.timezone)
+
+
+def _chosen_moment(request: Request) -> datetime:
+    try:
+        text = f"{request.POST.get('day', '')}T{request.POST.get('time', '')}"
+        local = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError({"send_at": _("Choose a day and a time.")}) from None
+    if local.tzinfo is not None:
+        raise InputError({"send_at": _("Choose a day and a time.")})
+    return local_moment(local, request.timezone)
+
+
+def local_moment(local: datetime, zone: Any) -> datetime:
+    """A wall clock's time as a moment. Raises ``InputError`` for one the clock jumps over."""
+    moment = local.replace(tzinfo=zone)
+    if moment.astimezone(ZoneInfo("UTC")).astimezone(zone).replace(tzinfo=None) != local:
+        raise InputError(
+            {"send_at": _("The clock is put forward just then: this time does not exist. Choose another.")}
+        )
+    return moment
+
+
+def _doubt(campaign: Campaign, delivery: Delivery) -> Doubt:
+    message_id = make_message_id(delivery.id, delivery.token, campaign.message_domain)
+    return Doubt(delivery, delivery_sentence(delivery.reason), f"<{message_id}>")
+
+
+def _named_delivery(request: Request) -> list[int] | None:
+    """The one letter the form names; None: all that are in doubt."""
+    named = request.POST.get("delivery")
+    if named is None:
+        return None
+    return [int(named)] if named.isascii() and named.isdecimal() and len(named) < 19 else []
+
+
+def _decided_words(request: Request, verdict: str, number: int) -> str:
+    sentences = {
+        "sent": ("${number} letter counts as sent.", "${number} letters count as sent."),
+        "again": ("${number} letter is sent again.", "${number} letters are sent again."),
+    }
+    one, many = sentences[verdict]
+    mapping = {"number": i18n.number(number)}
+    return request.localizer.pluralize(one, many, number, domain="mailganer", mapping=mapping)

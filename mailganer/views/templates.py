@@ -1,0 +1,198 @@
+"""Templates: a gallery of letters, own and ready-made."""
+
+from typing import Any
+
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+from wtforms import StringField, TextAreaField
+from wtforms.validators import InputRequired, Length, Optional
+
+from mailganer import campaigns, letters
+from mailganer.campaigns import templates
+from mailganer.campaigns.drafts import LONGEST_NAME
+from mailganer.db import utcnow
+from mailganer.errors import LetterError, _
+from mailganer.i18n import NAMES
+from mailganer.models import Account, Template
+from mailganer.security import letter_response
+
+from .forms import Form
+from .letter_step import BLANK, broken_letter, plain_letter, read_letter_file, whole
+
+# Somebody to show a letter as, where no person is at hand.
+SAMPLE = {
+    "en": {"first_name": "Anna", "last_name": "Smith", "email": "anna@example.com"},
+    "ru": {"first_name": "Анна", "last_name": "Иванова", "email": "anna@example.com"},
+}
+
+
+class TemplateForm(Form):
+    name = StringField(_("Name"), [InputRequired(_("Give the template a name.")), Length(max=LONGEST_NAME)])
+    subject = StringField(_("Subject"), [Optional()])
+    preheader = StringField(
+        _("Preheader"), [Optional()], description=_("The words inboxes show beside the subject.")
+    )
+    html = TextAreaField(_("Letter as HTML"), [Optional()])
+    text = TextAreaField(
+        _("Text part"), [Optional()], description=_("Left empty, it is made from the letter.")
+    )
+
+
+@view_config(route_name="templates", renderer="templates_gallery/list.jinja2")
+def gallery(request: Request) -> dict[str, Any]:
+    return {
+        "own": templates.list_templates(request.dbsession, request.account.id),
+        "ready": letters.ready_letters(request.locale_name),
+    }
+
+
+@view_config(route_name="templates.new", request_method="GET", renderer="templates_gallery/edit.jinja2")
+def new(request: Request) -> dict[str, Any]:
+    """An empty form, or one that begins with ``?ready=KIND``."""
+    kind = request.GET.get("ready")
+    if not kind:
+        return _form_page(request, TemplateForm.of(request, html=BLANK))
+    ready = templates.ready_letter(kind, request.locale_name)
+    begin = {name: getattr(ready, name) for name in ("name", "subject", "preheader", "html")}
+    return _form_page(request, TemplateForm.of(request, **begin))
+
+
+@view_config(route_name="templates.new", request_method="POST", renderer="templates_gallery/edit.jinja2")
+def create(request: Request) -> Any:
+    """Keeps the form's letter; or the letter of a campaign, named by ``campaign``."""
+    campaign_id = whole(request.POST.get("campaign"))
+    if campaign_id is not None:
+        campaign = campaigns.owned_campaign(request.dbsession, request.account.id, campaign_id)
+        kept = templates.keep_as_template(request.dbsession, request.account, campaign, utcnow())
+        request.flash(_("The letter is kept as a template."))
+        return HTTPSeeOther(request.route_path("template", id=kept.id))
+    form = _posted(request)
+    if not form.validate():
+        return _wrong(request, form)
+    made = form.attempt(
+        lambda: templates.create_template(request.dbsession, request.account, now=utcnow(), **_values(form))
+    )
+    return HTTPSeeOther(request.route_path("template", id=made.id)) if made else _wrong(request, form)
+
+
+@view_config(route_name="template", request_method="GET", renderer="templates_gallery/edit.jinja2")
+def edit(request: Request) -> dict[str, Any]:
+    template: Template = request.context.template
+    return _form_page(request, TemplateForm.of(request, template), template)
+
+
+@view_config(route_name="template", request_method="POST", renderer="templates_gallery/edit.jinja2")
+def save(request: Request) -> Any:
+    template: Template = request.context.template
+    form = _posted(request)
+    if not form.validate():
+        return _wrong(request, form, template)
+    saved = form.attempt(
+        lambda: templates.update_template(request.dbsession, template, _values(form), utcnow())
+    )
+    if saved is None:
+        return _wrong(request, form, template)
+    request.flash(_("The template is saved."))
+    return HTTPSeeOther(request.route_path("template", id=template.id))
+
+
+@view_config(route_name="template.duplicate", request_method="POST")
+def duplicate(request: Request) -> Response:
+    copy = templates.duplicate_template(request.dbsession, request.context.template, utcnow())
+    request.flash(_("Here is the copy."))
+    return HTTPSeeOther(request.route_path("template", id=copy.id))
+
+
+@view_config(route_name="template.delete", request_method="POST")
+def delete(request: Request) -> Response:
+    templates.delete_template(request.dbsession, request.context.template)
+    request.flash(_("The template is deleted. Campaigns made from it keep their letter."))
+    return HTTPSeeOther(request.route_path("templates"))
+
+
+@view_config(route_name="template.use", request_method="POST")
+def use(request: Request) -> Response:
+    """A new campaign with this letter."""
+    draft = campaigns.create_draft(request.dbsession, request.account, utcnow())
+    changes = {"template_id": request.context.template.id, "name": request.context.template.name}
+    campaigns.update_draft(request.dbsession, draft, changes, utcnow())
+    return HTTPSeeOther(request.route_path("campaign.people", id=draft.id))
+
+
+@view_config(route_name="templates.ready", request_method="GET", renderer="templates_gallery/ready.jinja2")
+def ready(request: Request) -> dict[str, Any]:
+    return {"letter": templates.ready_letter(request.matchdict["kind"], request.locale_name)}
+
+
+@view_config(route_name="templates.ready", request_method="POST")
+def use_ready(request: Request) -> Response:
+    """A new campaign with a ready-made letter, in the language of the page."""
+    letter = templates.ready_letter(request.matchdict["kind"], request.locale_name)
+    draft = campaigns.create_draft(request.dbsession, request.account, utcnow())
+    parts = {name: getattr(letter, name) for name in ("name", "subject", "preheader", "html")}
+    campaigns.update_draft(request.dbsession, draft, parts | {"locale": request.locale_name}, utcnow())
+    return HTTPSeeOther(request.route_path("campaign.people", id=draft.id))
+
+
+@view_config(route_name="template.frame", request_method="GET")
+def frame(request: Request) -> Response:
+    template: Template = request.context.template
+    source = letters.Source(
+        subject=template.subject, preheader=template.preheader, html=template.html, text=template.text
+    )
+    return letter_response(request, _shown(request, source, request.account.locale))
+
+
+@view_config(route_name="templates.ready_frame", request_method="GET")
+def ready_frame(request: Request) -> Response:
+    locale = request.GET.get("locale", request.locale_name)
+    letter = templates.ready_letter(request.matchdict["kind"], locale if locale in NAMES else "en")
+    source = letters.Source(subject=letter.subject, preheader=letter.preheader, html=letter.html)
+    return letter_response(request, _shown(request, source, locale if locale in NAMES else "en"))
+
+
+def _shown(request: Request, source: letters.Source, locale: str) -> str:
+    account: Account = request.account
+    values: dict[str, object] = {
+        **SAMPLE.get(locale, SAMPLE["en"]),
+        "campaign": {"name": ""},
+        "list": {"name": ""},
+        "sender": {"name": account.email, "email": account.email},
+        "today": utcnow().astimezone(request.timezone).date(),
+    }
+    try:
+        shown = letters.safe_render(letters.compile_letter(source), values, locale=locale)
+    except LetterError as error:
+        return broken_letter(request, error)
+    return shown.html or plain_letter(shown.text)
+
+
+def _posted(request: Request) -> Form:
+    """The form as posted; an uploaded file takes the place of its HTML."""
+    form = TemplateForm.of(request)
+    posted: Any = request.POST.get("file")
+    if posted is not None and getattr(posted, "filename", ""):
+        form["html"].data = read_letter_file(posted)
+    return form
+
+
+def _values(form: Form) -> dict[str, str]:
+    return {name: form[name].data or "" for name in ("name", "subject", "preheader", "html", "text")}
+
+
+def _wrong(request: Request, form: Form, template: Template | None = None) -> dict[str, Any]:
+    request.response.status_int = 422
+    return _form_page(request, form, template)
+
+
+def _form_page(request: Request, form: Form, template: Template | None = None) -> dict[str, Any]:
+    problem: LetterError | None = None
+    names: tuple[str, ...] = ()
+    if template is not None:
+        try:
+            names = templates.variables_of(template)
+        except LetterError as error:
+            problem = error
+    return {"form": form, "template": template, "letter_error": problem, "names": names}
