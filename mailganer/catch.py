@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import email.policy
+import logging
 import os
 import re
 import signal
@@ -77,8 +78,14 @@ def serve_catcher(host: str, port: int, folder: Path, ready: threading.Event | N
             _("The mail catcher needs the package aiosmtpd. Install it: pip install aiosmtpd.")
         ) from None
     make_folder(folder)
+    _quieten()
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(host, port, folder, ready))
+
+
+def _quieten() -> None:
+    # aiosmtpd tells every login and its own deprecations to the terminal, as long as nobody else logs.
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
 
 
 async def _serve(host: str, port: int, folder: Path, ready: threading.Event | None) -> None:

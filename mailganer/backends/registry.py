@@ -35,7 +35,7 @@ class Registry:
         """A sentence for each installed plugin that is not enabled and could not be. For the doctor."""
         others = [point for point in _installed() if point.name not in self.names]
         found = (_load(point) for point in others)
-        return tuple(str(problem) for problem in found if not isinstance(problem, type))
+        return tuple(problem for problem in found if isinstance(problem, str))
 
     def get(self, name: str) -> type[Backend]:
         """The backend of this name. Raises ``BackendMissing``."""
@@ -105,9 +105,7 @@ def load_backends(
         else:
             problems.append(loaded)
     if not names:
-        problems.append(
-            _("mailganer.backends names no sender backend. Name at least one, for example: smtp.")
-        )
+        problems.append("mailganer.backends names no sender backend. Name at least one, for example: smtp.")
     if problems:
         raise SettingsError(problems)
     return Registry(tuple(types), dict(options or {}), network or Network())
@@ -119,18 +117,14 @@ def _installed() -> list[EntryPoint]:
 
 
 def _find(name: str, points: Sequence[EntryPoint]) -> type[Backend] | str:
+    """The class, or the sentence that says why there is none. For the operator, so in plain English."""
     named = [point for point in points if point.name == name]
     if not named:
-        return _(
-            "mailganer.backends names “${name}”, but no installed package provides it. Installed are:"
-            " ${names}.",
-            mapping={"name": name, "names": ", ".join(sorted({point.name for point in points})) or "-"},
-        )
+        known = ", ".join(sorted({point.name for point in points})) or "none"
+        return f"mailganer.backends names “{name}”, which no installed package provides. There are: {known}."
     if len(named) > 1:
-        return _(
-            "Two packages provide the sender backend “${name}”: ${packages}. Uninstall one of them.",
-            mapping={"name": name, "packages": ", ".join(_package(point) for point in named)},
-        )
+        packages = ", ".join(_package(point) for point in named)
+        return f"Two packages provide the sender backend “{name}”: {packages}. Uninstall one of them."
     return _load(named[0])
 
 
@@ -160,10 +154,8 @@ def _flaw(name: str, loaded: object) -> str:
 
 
 def _broken(point: EntryPoint, reason: str) -> str:
-    return _(
-        "The sender backend “${name}” of ${package} cannot be used: ${reason}.",
-        mapping={"name": point.name, "package": _package(point), "reason": reason.rstrip(".")},
-    )
+    reason = " ".join(reason.split()).rstrip(".")
+    return f"The sender backend “{point.name}” of {_package(point)} cannot be used: {reason}."
 
 
 def _package(point: EntryPoint) -> str:

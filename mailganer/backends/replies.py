@@ -152,6 +152,7 @@ RULES: tuple[Rule, ...] = (
     Rule(EXHAUSTED, enhanced="5.4.5"),  # looks permanent, passes within a day
     Rule(LATER_ACCOUNT, code="4..", enhanced="4.4.5"),
     Rule(LATER_ACCOUNT, enhanced="x.7.28"),  # too much from this account or address lately
+    Rule(LATER_CONNECTION, code="50[0234]", stages=_MAIL),  # it does not know the most ordinary command
     Rule(LATER_CONNECTION, code="503"),  # we and the server disagree about where we are
     Rule(REFUSED_MESSAGE, code="5..", words=_TOO_BIG),
     Rule(EXHAUSTED, code="5..", words=_TOO_MUCH),

@@ -63,20 +63,21 @@ class _Client(imaplib.IMAP4):
         if account.network.ca_file:
             context.load_verify_locations(cafile=account.network.ca_file)
         sock.settimeout(account.seconds)
-        # The greeting is read inside the constructor: the watch must stand before it.
-        self.watch = threading.Timer(account.seconds, _hang_up, [sock])
-        self.watch.daemon = True
-        self.watch.start()
         try:
-            return context.wrap_socket(sock, server_hostname=account.host)
+            secure = context.wrap_socket(sock, server_hostname=account.host)
         except BaseException:
-            self.watch.cancel()
             sock.close()
             raise
+        # The greeting is read inside imaplib's constructor: the watch stands before it.
+        self.watch = threading.Timer(account.seconds, _hang_up, [secure])
+        self.watch.daemon = True
+        self.watch.start()
+        return secure
 
 
 def _hang_up(sock: socket.socket) -> None:
     """End a look-up that takes too long, whichever read it waits in."""
+    # Not the TLS socket's own method: that one forgets its TLS layer under the feet of a waiting thread.
     with suppress(OSError):
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
@@ -87,10 +88,12 @@ def _opened(account: SentMail) -> Iterator[imaplib.IMAP4]:
     try:
         _log_in(client, account.login)
         yield client
-    finally:
         with suppress(imaplib.IMAP4.error, OSError):
             client.logout()
+    finally:
         client.watch.cancel()
+        with suppress(OSError):
+            client.shutdown()
 
 
 def _log_in(client: imaplib.IMAP4, login: Login) -> None:

@@ -141,7 +141,10 @@ class SMTPConnection(Connection):
     def _way(self, session: Session) -> Callable[[_Run, Session], Iterator[Receipt]]:
         if self._depth < 2 or not session.pipelining:
             return self._one_by_one
-        return self._chunked if session.chunking else self._overlapped
+        return self._chunked if self._chunks(session) else self._overlapped
+
+    def _chunks(self, session: Session) -> bool:
+        return self._depth > 1 and session.chunking
 
     def _worn(self, session: Session) -> bool:
         return self._per_connection is not None and session.begun >= self._per_connection
@@ -157,7 +160,7 @@ class SMTPConnection(Connection):
             flight = run.next_flight()
             if flight is None:
                 return None
-            if prepare(flight, session):
+            if prepare(flight, session, self._chunks(session)):
                 flight.begun = True
                 session.begun += 1
                 return flight
@@ -279,8 +282,11 @@ class _Run:
         return flight
 
 
-def prepare(flight: Flight, session: Session) -> bool:
-    """Write out envelope and content for this server; False when the letter cannot be sent to it at all."""
+def prepare(flight: Flight, session: Session, chunked: bool) -> bool:
+    """Write out envelope and content for this server; False when the letter cannot be sent to it at all.
+
+    Content for ``BDAT`` stays as it is; for DATA its dots are stuffed.
+    """
     message = flight.message
     content = message.content if message.content.endswith(b"\r\n") else message.content + b"\r\n"
     if not (_ADDRESS.fullmatch(message.recipient) and _ADDRESS.fullmatch(message.sender)):
@@ -301,7 +307,7 @@ def prepare(flight: Flight, session: Session) -> bool:
     flight.mail = f"MAIL FROM:<{sender}>{parameters}\r\n".encode()
     flight.rcpt = f"RCPT TO:<{recipient}>\r\n".encode()
     flight.content = content
-    return session.chunking or _stuff(flight)
+    return chunked or _stuff(flight)
 
 
 def _stuff(flight: Flight) -> bool:
