@@ -71,13 +71,13 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def web_status(settings: "Settings", timeout: float = 5) -> int | None:
-    """What the web part of this machine answers on ``/healthz``; None when it does not answer."""
+    """What the web part of this machine says of itself and its database; None when it does not answer."""
     host, port = split_address(settings.listen)
     connection = http.client.HTTPConnection(
         "127.0.0.1" if host in EVERYWHERE else host, port, timeout=timeout
     )
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", "/healthz?part=web")
         answer = connection.getresponse()
         answer.read()
     except (OSError, http.client.HTTPException):

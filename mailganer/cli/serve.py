@@ -64,9 +64,11 @@ class _Installation:
             self.tree.start(self._broker())
         if code := self.tree.run(Part("migration", python("migrate", "--check"))):
             return 0 if self.tree.stopping else code
-        for part in self._parts():
-            self.tree.start(part)
+        # The pages first, with the whole machine to themselves: somebody is waiting for them.
+        self.tree.start(Part("web", python("web")))
         if self.tree.wait(self._answers, self._hopeless, FIRST_ANSWER):
+            for part in self._others():
+                self.tree.start(part)
             self._greet()
         elif not self.tree.stopping:
             raise MailganerError(
@@ -81,8 +83,7 @@ class _Installation:
 
         return Part("broker", command(self.settings), last=True)
 
-    def _parts(self) -> Iterator[Part]:
-        yield Part("web", python("web"))
+    def _others(self) -> Iterator[Part]:
         if self.settings.demo:
             yield self._catcher()
         yield Part("worker", python("worker"))

