@@ -1,0 +1,67 @@
+"""What the local catcher got, as an inbox. In development only: production has no such address."""
+
+import re
+from typing import Any
+
+from markupsafe import Markup
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+
+from mailganer import catch
+from mailganer.errors import _
+from mailganer.security import letter_response
+
+PER_PAGE = 50
+LONGEST_SOURCE = 200_000  # characters of a letter's source on its page
+_BASE = '<base target="_blank">'  # links open beside the letter, not within its frame
+
+
+@view_config(route_name="outbox", request_method="GET", renderer="outbox/list.jinja2")
+def inbox(request: Request) -> dict[str, Any]:
+    """The newest letters; ``?to=`` looks for a recipient, ``?before=`` goes on."""
+    to, before = request.GET.get("to", "").strip(), request.GET.get("before") or None
+    folder = request.registry["settings"].outbox
+    return {
+        "page": catch.read_outbox(folder, limit=PER_PAGE, before=before, to=to),
+        "to": to,
+        "paged": before,
+    }
+
+
+@view_config(route_name="outbox", request_method="POST")
+def clear(request: Request) -> Response:
+    number = catch.clear_outbox(request.registry["settings"].outbox)
+    request.flash(_("The outbox is empty. Thrown away: ${number}.", mapping={"number": number}))
+    return HTTPSeeOther(request.route_path("outbox"))
+
+
+@view_config(route_name="outbox.letter", renderer="outbox/letter.jinja2")
+def letter(request: Request) -> dict[str, Any]:
+    caught = _caught(request)
+    source = caught.content[:LONGEST_SOURCE].decode("utf-8", "replace")
+    return {"caught": caught, "source": source, "cut": len(caught.content) > LONGEST_SOURCE}
+
+
+@view_config(route_name="outbox.frame")
+def frame(request: Request) -> Response:
+    """The letter as a mail program shows it: pictures are fetched, so looking at it counts as an open."""
+    caught = _caught(request)
+    return letter_response(request, _with_base(caught.html) if caught.html else _as_text(caught.text))
+
+
+def _caught(request: Request) -> catch.Caught:
+    return catch.read_letter(request.registry["settings"].outbox, request.matchdict["key"])
+
+
+def _with_base(html: str) -> str:
+    place = re.search(r"<head(\s[^>]*)?>", html, re.IGNORECASE) or re.match(
+        r"\s*<!doctype[^>]*>", html, re.IGNORECASE
+    )
+    end = place.end() if place else 0
+    return html[:end] + _BASE + html[end:]
+
+
+def _as_text(text: str) -> str:
+    return Markup("<!doctype html><meta charset=utf-8><pre>{}</pre>").format(text)
