@@ -1,6 +1,8 @@
 """The main job by API alone: ten thousand people get their own letter once, and what they do is counted."""
 
 import csv
+import email
+import email.header
 import io
 import re
 import time
@@ -106,6 +108,14 @@ def unsubscribe_address(letter: Collected) -> str:
     return letter.message["List-Unsubscribe"].strip("<> ")
 
 
+def read_quickly(content: bytes) -> tuple[str, str]:
+    """Subject and HTML of a letter. The standard library's modern policy takes ten times as long."""
+    message = email.message_from_bytes(content)
+    subject = str(email.header.make_header(email.header.decode_header(message["Subject"])))
+    html = next(part for part in message.walk() if part.get_content_type() == "text/html")
+    return subject, html.get_payload(decode=True).decode()
+
+
 def assert_everybody_got_their_own(server: SMTPServer, count: int = PEOPLE) -> None:
     counts = server.counts
     assert len(counts) == count
@@ -113,10 +123,10 @@ def assert_everybody_got_their_own(server: SMTPServer, count: int = PEOPLE) -> N
     for letter in server.letters:
         number = int(re.findall(r"\d+", letter.recipient)[0])
         first, last = name(number)
-        text = letter.part("html")
+        subject, text = read_quickly(letter.content)
         assert f"Здравствуйте, {first} {last}!" in text
         assert f"Ваш номер {number}, город {'Псков' if number % 3 else 'неизвестен'}, скидка 7 %." in text
-        assert letter.message["Subject"] == f"{first}, письмо для вас"
+        assert subject == f"{first}, письмо для вас"
 
 
 @pytest.mark.timeout(600)
