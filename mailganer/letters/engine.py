@@ -100,13 +100,17 @@ class _Expand:
         self._opens = opens
         self._words = footer_words(locale)
         self._address = " ".join(postal_address.split())
-        self._way_out = "unsubscribe_url" in letter.variables
+        self._filled = " ".join(value for _name, value, _wins in letter.fills)
 
     def html(self, source: str) -> str:
-        return masks.MARK.sub(lambda mark: self._place(mark, in_html=True), source)
+        return self._expanded(source, in_html=True)
 
     def text(self, source: str) -> str:
-        return masks.MARK.sub(lambda mark: self._place(mark, in_html=False), source)
+        return self._expanded(source, in_html=False)
+
+    def _expanded(self, source: str, in_html: bool) -> str:
+        self._way_out = "unsubscribe_url" in source or "unsubscribe_url" in self._filled
+        return masks.MARK.sub(lambda mark: self._place(mark, in_html), source)
 
     def _place(self, mark: re.Match[str], in_html: bool) -> str:
         if mark[1] == "link":
@@ -128,9 +132,9 @@ class _Expand:
         lines = []
         if not self._way_out:
             link = '<a href="{{ %s }}" style="color:inherit;text-decoration:underline">%s</a>'
+            leave = link % ("unsubscribe_url", self._words["unsubscribe"])
             browser = link % ("browser_url", self._words["browser"])
-            ways = link % ("unsubscribe_url", self._words["unsubscribe"])
-            ways += "{% if browser_url %} &nbsp;·&nbsp; " + browser + "{% endif %}"
+            ways = leave + "{% if browser_url %} &nbsp;·&nbsp; " + browser + "{% endif %}"
             lines += [html.escape(self._words["why"]), ways]
         if self._address:
             lines.append(masks.escape_code(html.escape(self._address)))

@@ -25,7 +25,7 @@ _LINE = 76
 
 _ADDRESS = re.compile(r"""[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}""")
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,120}@[A-Za-z0-9.\[\]:-]{1,253}>")
-_URL = re.compile(r"https?://[!#-;=?-~]{1,850}")
+_URL = re.compile(r"(?:https?://|mailto:)[!#-;=?-~]{1,850}")
 _MAILTO = re.compile(r"mailto:[!#-;=?-~]{3,900}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
 
@@ -120,7 +120,7 @@ def message_id(value: str) -> str:
 
 
 def unsubscribe(url: str) -> str:
-    """``List-Unsubscribe`` of RFC 8058: one address, unfolded and unencoded, however long."""
+    """``List-Unsubscribe`` of RFC 2369: one address, unfolded and unencoded, however long."""
     if not _URL.fullmatch(url) and not _MAILTO.fullmatch(url):
         raise LetterError(_("The address for unsubscribing is not well formed."), "unsubscribe_url")
     return f"<{url}>"
@@ -128,8 +128,7 @@ def unsubscribe(url: str) -> str:
 
 def list_id(name: str, identifier: str) -> str:
     """RFC 2919: a name for people and an identifier for programs."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,255}", identifier):
-        raise LetterError(_("The list's identifier is not well formed."), "list_id")
+    identifier = re.sub(r"[^A-Za-z0-9._-]", "-", identifier)[:255]
     spoken = phrase(name)
     return f"{spoken} <{identifier}>" if spoken else f"<{identifier}>"
 

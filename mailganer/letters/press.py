@@ -134,53 +134,51 @@ class Press:
         self._parts = [_Part("plain", plain.text, fast.text)]
         if plain.html and fast.html:
             self._parts.append(_Part("html", plain.html, fast.html))
-        self._before, self._after, names = _head(envelope)
-        self._gate = headers.gate(names)
+        # One click needs a web address; a letter sent without a web server is left by answering it.
+        self._by_click = _Head(envelope, one_click=True)
+        self._by_mail = _Head(envelope, one_click=False)
 
     def print(self, copy: Copy) -> bytes:
         """A whole message (RFC 5322) with CRLF line ends. Raises ``LetterError`` for this copy only."""
         run = Run(self._locale)
         values = self._values.of({**copy.values, **reader_links(copy.urls)}, run)
-        head = self._head(copy, self._subject.render(values, run))
-        headers.pass_gate(head, self._gate)
+        head = self._by_mail if copy.urls.unsubscribe.startswith("mailto:") else self._by_click
+        top = head.print(copy, self._subject.render(values, run))
         pieces = []
         for part in self._parts:
             pieces += [part.head, part.body(values, run), "\r\n"]
         body = "".join(pieces).encode("ascii")
-        return b"".join((head, b"\r\n\r\n", body, b"--" + _BOUNDARY.encode() + b"--\r\n"))
+        return b"".join((top, b"\r\n\r\n", body, b"--" + _BOUNDARY.encode() + b"--\r\n"))
 
-    def _head(self, copy: Copy, subject: str) -> bytes:
-        unsubscribe = headers.unsubscribe(copy.urls.unsubscribe)
-        return (
+
+class _Head:
+    """The headers of a message: those that are the same for everybody written once, and the gate behind."""
+
+    def __init__(self, envelope: Envelope, *, one_click: bool) -> None:
+        before = [("From", headers.mailbox(envelope.from_name, headers.address(envelope.from_email)))]
+        if envelope.reply_to:
+            before.append(("Reply-To", headers.address(envelope.reply_to)))
+        after = [("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")] if one_click else []
+        if envelope.list_id:
+            after.append(("List-Id", headers.list_id(envelope.list_name, envelope.list_id)))
+        after.append(("Precedence", "bulk"))
+        after += [headers.added(name, value) for name, value in envelope.extra_headers]
+        after += [("MIME-Version", "1.0"), ("Content-Type", f'multipart/alternative; boundary="{_BOUNDARY}"')]
+        own = ["To", "Subject", "Date", "Message-ID", "List-Unsubscribe"]
+        self._before = "".join(f"{name}: {value}\r\n" for name, value in before)
+        self._after = "\r\n".join(f"{name}: {value}" for name, value in after)
+        self._gate = headers.gate([name for name, _value in before] + own + [name for name, _value in after])
+
+    def print(self, copy: Copy, subject: str) -> bytes:
+        """All lines without the last line end. Raises ``LetterError`` for what may not go on the wire."""
+        head = (
             f"{self._before}"
             f"To: {headers.mailbox(copy.name, headers.address(copy.email))}\r\n"
             f"Subject: {headers.text_value(subject)}\r\n"
             f"Date: {headers.date_value(copy.date)}\r\n"
             f"Message-ID: {headers.message_id(copy.message_id)}\r\n"
-            f"List-Unsubscribe: {unsubscribe}\r\n"
+            f"List-Unsubscribe: {headers.unsubscribe(copy.urls.unsubscribe)}\r\n"
             f"{self._after}"
         ).encode("ascii")
-
-
-def _head(envelope: Envelope) -> tuple[str, str, list[str]]:
-    """The constant headers before and after a reader's own, and all names in order."""
-    sender = headers.mailbox(envelope.from_name, headers.address(envelope.from_email))
-    before = [("From", sender)]
-    if envelope.reply_to:
-        before.append(("Reply-To", headers.address(envelope.reply_to)))
-    after = [("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")] if envelope.one_click else []
-    if envelope.list_id:
-        after.append(("List-Id", headers.list_id(envelope.list_name, envelope.list_id)))
-    after.append(("Precedence", "bulk"))
-    after += [headers.added(name, value) for name, value in envelope.extra_headers]
-    after += [
-        ("MIME-Version", "1.0"),
-        ("Content-Type", f'multipart/alternative; boundary="{_BOUNDARY}"'),
-    ]
-    own = ["To", "Subject", "Date", "Message-ID", "List-Unsubscribe"]
-    names = [name for name, _value in before] + own + [name for name, _value in after]
-    return (
-        "".join(f"{name}: {value}\r\n" for name, value in before),
-        "\r\n".join(f"{name}: {value}" for name, value in after),
-        names,
-    )
+        headers.pass_gate(head, self._gate)
+        return head

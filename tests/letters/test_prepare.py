@@ -203,6 +203,18 @@ def test_a_letter_with_its_own_way_out_gets_no_second_one() -> None:
     assert found.text.count(URLS.unsubscribe) == 1
 
 
+def test_each_part_has_its_own_way_out() -> None:
+    letter = letter_of('<a href="{{ unsubscribe_url }}">bye</a>', text="Only text")
+    found = Engine(letter).render(reader_links(URLS), Run())
+    assert found.html.count(URLS.unsubscribe) == 1
+    assert found.text.count(URLS.unsubscribe) == 1
+
+
+def test_a_way_out_in_a_campaign_variable_counts() -> None:
+    letter = letter_of("<p>{{ foot }}</p>", variables={"foot": "Leave: {{ unsubscribe_url }}"})
+    assert Engine(letter).render(reader_links(URLS), Run()).html.count(URLS.unsubscribe) == 1
+
+
 def test_signs_that_we_use_inside_are_taken_out_of_what_comes_in() -> None:
     letter = letter_of("<p>\U0010ff02pixel\U0010ff03\U0010ff000\U0010ff01{{ a }}</p>")
     assert "<p>pixel0x</p>" in rendered(letter, a="x\U0010ff02")

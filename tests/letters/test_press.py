@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailganer.errors import LetterError
-from mailganer.letters import Letter, Press, headers
+from mailganer.letters import Letter, Press, Urls, headers
 from mailganer.letters.guards import clean
 
 from .conftest import COPY, ENVELOPE, URLS, letter_of, part, read
@@ -90,6 +90,25 @@ def test_the_unsubscribe_header_is_one_unfolded_unencoded_line(printed) -> None:
     long = "https://mail.example.com/u/" + "T" * 300
     message = printed(copy={"urls": replace(URLS, unsubscribe=long)})
     assert f"\r\nList-Unsubscribe: <{long}>\r\n".encode() in message
+
+
+def test_a_letter_sent_without_a_web_server_is_left_by_answering_it(printed) -> None:
+    urls = Urls(unsubscribe="mailto:maria@example.com?subject=unsubscribe", browser="", open="", click="")
+    quiet = {"track_opens": False, "track_clicks": False}
+    message = printed('<a href="https://e.com/">x</a>', copy={"urls": urls}, envelope=quiet)
+    assert read(message).keys() == [name for name in HEADERS if name != "List-Unsubscribe-Post"]
+    assert b"\r\nList-Unsubscribe: <mailto:maria@example.com?subject=unsubscribe>\r\n" in message
+    assert 'href="mailto:maria@example.com?subject=unsubscribe"' in part(message, "html")
+    assert "в браузере" not in part(message, "html") + part(message, "plain")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["javascript:x", "/u/1", "", "https://e.com/u/1>\r\nBcc: v@e.com", "https://e.com/ u", "ftp://e.com/"],
+)
+def test_a_way_out_that_leads_nowhere_stops_the_copy(url: str) -> None:
+    with pytest.raises(LetterError):
+        Press(letter_of(), ENVELOPE).print(replace(COPY, urls=replace(URLS, unsubscribe=url)))
 
 
 def test_replies_go_where_the_sender_wants_them(printed) -> None:
