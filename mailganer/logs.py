@@ -18,7 +18,7 @@ def configure_logs(development: bool) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *_writer(development),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_names: structlog.PrintLogger(sys.stderr),  # stderr as it is then
     )
 
 

@@ -12,6 +12,12 @@ from mailganer.errors import InputError
 from mailganer.i18n import finalize
 
 
+def wrong(request: Request, page: dict[str, Any]) -> dict[str, Any]:
+    """The same page again, with what is wrong beside its fields: 422, so that nothing is kept."""
+    request.response.status_int = 422
+    return page
+
+
 def choices(pairs: Iterable[tuple[str, str]]) -> list[SelectChoice]:
     """``(value, words)`` as WTForms wants them."""
     return [SelectChoice(value, words) for value, words in pairs]

@@ -14,11 +14,11 @@ from mailganer import accounts, security
 from mailganer.backends import Backend, normalise_email
 from mailganer.campaigns.allowance import Allowance, sender_allowance
 from mailganer.db import utcnow
-from mailganer.errors import BackendError, InputError, MailganerError, Throttled, _
+from mailganer.errors import BackendError, Conflict, InputError, MailganerError, Throttled, _
 from mailganer.models import Sender
 
 from .errors import status_of
-from .forms import Form
+from .forms import Form, wrong
 from .mail_account import account_form, is_about_server, other_ways, way_of
 
 
@@ -68,7 +68,7 @@ def add(request: Request) -> Any:
     page = _new_page(request)
     form, names = page["form"], page["names"]
     if form is None or not names.validate():
-        return page
+        return wrong(request, page)
     registry, account_id = request.registry["backends"], request.context.account.id
     try:
         proven = registry.open(page["way"].name, page["email"], form.values())
@@ -85,7 +85,7 @@ def add(request: Request) -> Any:
             proven=proven,
             **names.texts("name", "from_name"),
         )
-    except (InputError, Throttled, BackendError) as error:
+    except (InputError, Conflict, Throttled, BackendError) as error:
         return _refused(request, page, error)
     request.flash(_("${email} is ready to send.", mapping={"email": sender.from_email}))
     return HTTPSeeOther(request.route_path("senders"))
@@ -103,14 +103,14 @@ def change(request: Request) -> Any:
     page = _page(request, row)
     names = page["names"]
     if not names.validate():
-        return page
+        return wrong(request, page)
     session, vault = request.dbsession, request.registry["vault"]
     try:
         accounts.update_sender(session, vault, row, now=utcnow(), **names.texts("name", "from_name"))
         accounts.limit_sender(row, per_day=names.per_day.data)
     except InputError as error:
         names.take(error)
-        return page
+        return wrong(request, page)
     request.flash(_("Saved."))
     return HTTPSeeOther(request.route_path("sender", id=row.id))
 
@@ -126,7 +126,7 @@ def verify(request: Request) -> Any:
         security.prove(request, proven)
     except InputError as error:
         page["form"].take(error)
-        return page
+        return wrong(request, page)
     except Throttled as error:
         return _refused(request, page, error)
     except BackendError as error:

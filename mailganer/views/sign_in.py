@@ -15,6 +15,7 @@ from mailganer.i18n import NAMES, remember_choice
 from mailganer.security import PUBLIC, local_path
 
 from .errors import status_of
+from .forms import wrong
 from .mail_account import AccountForm, account_form, is_about_server, other_ways, way_of
 
 DEMO_ADDRESS = "demo@example.com"
@@ -42,7 +43,7 @@ def prove(request: Request) -> Any:
     page = _page(request)
     form: AccountForm | None = page["form"]
     if form is None:
-        return page
+        return wrong(request, page)
     try:
         timezone = request.POST.get("timezone", "")[:64]
         opened = security.sign_in(request, page["way"].name, page["email"], form.values(), timezone)

@@ -1,0 +1,219 @@
+"""What a browser may do with our pages: cookies, forged forms, headers, other people's things."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pyramid.testing import DummyRequest
+
+from mailganer.errors import Throttled
+from mailganer.routes import PAGES
+from mailganer.security import PER_ADDRESS, RotatingSerializer, Rule, Throttle, local_path, network
+
+from ..support.factories import Factory
+from ..support.redis import Redis
+
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@one_database
+def test_the_session_cookie_is_closed_to_scripts_and_other_sites(
+    app: Any, sign_in: Callable[..., Any]
+) -> None:
+    cookies = sign_in(app).headers.getall("Set-Cookie")
+    assert cookies
+    for cookie in cookies:
+        assert "httponly" in cookie.lower()
+        assert "samesite=lax" in cookie.lower()
+
+
+@one_database
+def test_behind_https_the_cookie_is_secure_and_bound_to_its_host(
+    ini_values: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    ini_values["mailganer.public_url"] = "https://mail.example.com"
+    app = request.getfixturevalue("app")
+    answer = app.get("/sign-in", {"email": "anna@example.com"}, extra_environ={"wsgi.url_scheme": "https"})
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith("__Host-mailganer=")
+    assert "secure" in cookie.lower()
+    assert "domain=" not in cookie.lower()
+    assert answer.headers["Strict-Transport-Security"]
+
+
+@one_database
+def test_every_page_forbids_inline_script_style_and_frames(app: Any) -> None:
+    headers = app.get("/").headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store"
+
+
+@one_database
+def test_no_page_has_inline_script_or_style(anna: Any) -> None:
+    for path in ("/senders", "/senders/new", "/senders/new?email=a@b.example", "/settings", "/plan", "/none"):
+        page = anna.get(path, expect_errors=True)
+        assert not re.search(r"<script(?![^>]*\bsrc=)|\sstyle=|<style|\son\w+=", page.text), path
+
+
+@one_database
+@pytest.mark.parametrize(
+    "path",
+    ["/sign-in", "/sign-out", "/look", "/settings", "/settings/tokens", "/senders/new", "/senders/1/delete"],
+)
+def test_a_form_without_its_token_changes_nothing(anna: Any, path: str) -> None:
+    answer = anna.post(path, {"email": "anna@example.com"}, status=400)
+    assert "This form is no longer valid" in answer
+
+
+@one_database
+def test_every_page_of_an_account_asks_who_is_there(app: Any) -> None:
+    for name, pattern, _factory in PAGES:
+        path = re.sub(r"\{(id|delivery):[^}]*\}", "1", pattern)
+        path = re.sub(r"\{[^}]*\}", "welcome", path)
+        answer = app.get(path, expect_errors=True)
+        assert answer.status_int in (303, 404), name
+        if answer.status_int == 303:
+            assert "/sign-in?next=" in answer.headers["Location"], name
+
+
+def test_what_belongs_to_somebody_else_is_not_there(anna: Any, make: Factory) -> None:
+    other = make.account("boris@example.com")
+    sender = make.sender(other)
+    make.commit()
+    token = anna.get("/settings").forms[0]["csrf_token"].value
+    missing = anna.get("/senders/999999", status=404).text.replace("999999", str(sender.id))
+    assert anna.get(f"/senders/{sender.id}", status=404).text == missing
+    anna.post(f"/senders/{sender.id}/delete", {"csrf_token": token}, status=404)
+    anna.post(f"/senders/{sender.id}/verify", {"csrf_token": token}, status=404)
+    assert f"/senders/{sender.id}" not in anna.get("/senders")
+
+
+@one_database
+def test_a_number_too_large_for_a_database_is_not_there(anna: Any) -> None:
+    anna.get("/senders/99999999999999999999999", status=404)
+
+
+def test_a_session_of_a_closed_account_opens_nothing(anna: Any) -> None:
+    page = anna.get("/settings")
+    next(form for form in page.forms.values() if form.action.endswith("/settings/close")).submit()
+    assert anna.get("/settings").status_int == 303
+
+
+@one_database
+def test_a_cookie_signed_with_another_key_opens_nothing(app: Any) -> None:
+    forged = RotatingSerializer(("f" * 64,)).dumps([1, 1, {"account": 1, "epoch": 0}]).decode()
+    app.set_cookie("mailganer", forged)
+    assert app.get("/settings").status_int == 303
+
+
+def test_sessions_outlive_a_new_secret_key_until_the_old_one_goes() -> None:
+    old, new = "a" * 32, "b" * 32
+    cookie = RotatingSerializer((old,)).dumps({"account": 1})
+    assert RotatingSerializer((new, old)).loads(cookie) == {"account": 1}
+    assert RotatingSerializer((new,)).dumps({}) != RotatingSerializer((old,)).dumps({})
+    with pytest.raises(ValueError, match="signature"):
+        RotatingSerializer((new,)).loads(cookie)
+
+
+def test_sessions_are_json_and_nothing_that_could_run() -> None:
+    import base64
+
+    cookie = RotatingSerializer(("a" * 32,)).dumps({"account": 1})
+    signed = base64.urlsafe_b64decode(cookie + b"=" * (-len(cookie) % 4))
+    assert json.loads(signed[64:]) == {"account": 1}
+
+
+@pytest.mark.parametrize("path", ["/", "/senders", "/senders?x=1#y", "/a//b", "/%2F%2Fevil.example"])
+def test_a_path_of_our_own_is_a_way_back(path: str) -> None:
+    assert local_path(path, "/default") == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [None, "", "senders", "//evil", "///evil", "/\\evil", "http://evil", "/a\\b", "/a\nb", "/\x00", "\t//e"],
+)
+def test_any_other_path_is_not(path: str | None) -> None:
+    assert local_path(path, "/default") == "/default"
+
+
+def test_an_address_counts_once_however_it_is_written() -> None:
+    assert network("203.0.113.7") == network("::ffff:203.0.113.7")
+    assert network("2001:db8:1:2::1") == network("2001:db8:1:2:ffff::9")
+    assert network("2001:db8:1:2::1") != network("2001:db8:1:3::1")
+    assert network(None) == "unknown"
+
+
+def test_tries_are_counted_before_they_are_made() -> None:
+    throttle, rule = Throttle(""), Rule("login", 3, 60)
+    for _try in range(3):
+        throttle.hit(rule, "anna")
+    with pytest.raises(Throttled) as caught:
+        throttle.hit(rule, "anna")
+    assert 0 < caught.value.retry_after <= 60
+    throttle.hit(rule, "boris")
+
+
+def test_one_address_cannot_try_many_logins() -> None:
+    throttle = Throttle("")
+    for number in range(PER_ADDRESS.tries):
+        throttle.check_login("203.0.113.7", f"user{number}@example.com", f"smtp{number}.example.com")
+    with pytest.raises(Throttled):
+        throttle.check_login("203.0.113.7", "another@example.com", "smtp.example.com")
+
+
+def test_two_processes_count_together_in_redis(redis_server: Redis) -> None:
+    one, two = Throttle(redis_server.url), Throttle(redis_server.url)
+    rule = Rule("login", 2, 60)
+    one.hit(rule, "anna")
+    two.hit(rule, "anna")
+    with pytest.raises(Throttled):
+        one.hit(rule, "anna")
+
+
+def test_a_lost_redis_locks_nobody_out_and_still_counts() -> None:
+    server = Redis()
+    throttle, rule = Throttle(server.url), Rule("login", 2, 60)
+    server.stop()
+    throttle.hit(rule, "anna")
+    throttle.hit(rule, "anna")
+    with pytest.raises(Throttled):
+        throttle.hit(rule, "anna")
+
+
+@one_database
+def test_a_broken_page_says_sorry_and_a_number_that_is_in_the_log(
+    wsgi_app: Any, app: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sqlalchemy import text
+
+    with wsgi_app.registry["engine"].begin() as connection:
+        connection.execute(text("ALTER TABLE account RENAME TO elsewhere"))
+    app.set_cookie("mailganer", _session_of(wsgi_app, 1))
+    answer = app.get("/settings", status=500)
+    number = answer.html.select_one("code.reply").get_text()
+    assert "We are sorry" in answer
+    assert number in capsys.readouterr().err
+    assert "Traceback" not in answer
+
+
+def _session_of(wsgi_app: Any, account_id: int) -> str:
+    now = int(datetime.now(UTC).timestamp())
+    keys = wsgi_app.registry["settings"].secret_keys
+    value = [now, now, {"account": account_id, "epoch": 0}]
+    return RotatingSerializer(keys).dumps(value).decode()
+
+
+def test_a_letter_is_shown_under_a_policy_of_its_own() -> None:
+    from mailganer.security import letter_response
+
+    answer = letter_response(DummyRequest(), "<script>alert(1)</script>")
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert "allow-scripts" not in answer.headers["Content-Security-Policy"]

@@ -1,0 +1,63 @@
+"""The plan page: what is used, and a voucher that turns into days."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mailganer.billing import create_vouchers
+from mailganer.db import utcnow
+from mailganer.models import Account
+
+
+@pytest.fixture
+def code(session: Session) -> str:
+    """A voucher for thirty days of the plan "pro"."""
+    voucher = create_vouchers(session, "pro", 30, 1, utcnow())[0]
+    session.commit()
+    return voucher.code
+
+
+def pay(app: Any, code: str, status: int) -> Any:
+    form = next(form for form in app.get("/plan").forms.values() if "/plan/pay/voucher" in form.action)
+    form["code"] = code
+    return form.submit(status=status)
+
+
+def test_the_page_shows_what_is_used_and_every_plan(anna: Any) -> None:
+    page = anna.get("/plan")
+    assert "0 of 200 letters in 24 hours" in page
+    assert "0 of 1,000 people" in page
+    assert "1 900 ₽" in page
+
+
+def test_a_voucher_changes_the_plan_at_once(anna: Any, code: str, session: Session) -> None:
+    page = pay(anna, code.lower().replace("-", " "), status=303).follow()
+    assert "You have the plan “Pro” until" in page
+    assert "0 of 100,000 letters in 24 hours" in page
+    account = session.scalars(select(Account)).one()
+    assert account.plan == "pro"
+    assert account.plan_until is not None
+    assert timedelta(days=29) < account.plan_until - utcnow() <= timedelta(days=30)
+
+
+def test_a_code_nobody_made_is_said_beside_its_field(anna: Any) -> None:
+    page = pay(anna, "AAAA-BBBB-CCCC-DDDD", status=422)
+    field = page.html.select_one("input[name=code]")
+    assert field["aria-invalid"] == "true"
+    assert field["value"] == "AAAA-BBBB-CCCC-DDDD"
+
+
+def test_guessing_codes_has_to_wait(anna: Any) -> None:
+    token = anna.get("/settings").forms[0]["csrf_token"].value
+    for _try in range(30):
+        anna.post("/plan/pay/voucher", {"csrf_token": token, "code": "AAAA"}, status=422)
+    answer = anna.post("/plan/pay/voucher", {"csrf_token": token, "code": "AAAA"}, status=429)
+    assert answer.headers["Retry-After"]
+
+
+def test_a_way_to_pay_that_is_not_installed_is_not_there(anna: Any) -> None:
+    token = anna.get("/settings").forms[0]["csrf_token"].value
+    anna.post("/plan/pay/gold", {"csrf_token": token}, status=404)

@@ -1,0 +1,148 @@
+"""How things are shown: numbers, moments, states, charts; the vendored files behind the pages."""
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from pyramid import testing
+
+import mailganer
+from mailganer import i18n
+from mailganer.errors import InputError, _
+from mailganer.models import CampaignStatus, DeliveryStatus, ImportStatus, SenderStatus, SubscriberStatus
+from mailganer.views.charts import make_chart, nice_top, shares
+from mailganer.views.words import state_word
+
+VENDOR = Path(mailganer.__file__).parent / "static" / "vendor"
+MOMENT = datetime(2026, 12, 4, 7, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def speak() -> Any:
+    """``speak("ru", "Europe/Moscow")``: the language and zone of the page being made."""
+
+    def speak(locale: str, timezone: str = "UTC") -> None:
+        request = testing.DummyRequest(locale_name=locale, timezone=ZoneInfo(timezone))
+        testing.setUp(request=request)
+
+    yield speak
+    testing.tearDown()
+
+
+def test_moments_are_shown_in_the_persons_zone_with_the_whole_truth_in_the_tooltip(speak: Any) -> None:
+    speak("en", "Europe/Moscow")
+    shown = str(i18n.show_datetime(MOMENT))
+    assert ">4 Dec 2026, 10:05<" in shown
+    assert 'datetime="2026-12-04T07:05:00+00:00"' in shown
+    assert "Friday, 4 December 2026, 10:05:00 (Moscow Standard Time)" in shown
+    speak("ru", "Europe/Moscow")
+    assert ">4 дек. 2026, 10:05<" in str(i18n.show_datetime(MOMENT))
+    assert "пятница, 4 декабря 2026" in str(i18n.show_day(MOMENT))
+
+
+@pytest.mark.parametrize(
+    ("distance", "english", "russian"),
+    [
+        (timedelta(minutes=-5), "5 minutes ago", "5 минут назад"),
+        (timedelta(hours=2), "in 2 hours", "через 2 часа"),
+        (timedelta(days=-40), "25 Oct 2026", "25 окт. 2026"),
+    ],
+)
+def test_what_is_near_is_relative_and_what_is_far_has_a_date(
+    speak: Any, distance: timedelta, english: str, russian: str
+) -> None:
+    speak("en")
+    assert english in str(i18n.relative(MOMENT + distance, now=MOMENT))
+    speak("ru")
+    assert russian in str(i18n.relative(MOMENT + distance, now=MOMENT))
+
+
+def test_numbers_follow_the_language(speak: Any) -> None:
+    speak("en")
+    assert (i18n.number(1204), i18n.percent(0.31)) == ("1,204", "31%")
+    speak("ru")
+    assert (i18n.number(1204), i18n.percent(0.31)) == ("1\N{NO-BREAK SPACE}204", "31\N{NO-BREAK SPACE}%")
+
+
+def test_every_time_zone_can_be_chosen_by_its_city() -> None:
+    zones = dict(i18n.zone_choices("ru", MOMENT))
+    assert zones["Europe/Moscow"] == "UTC+03:00 · Москва"
+    assert zones["Asia/Kolkata"].startswith("UTC+05:30")
+    assert len(zones) > 300
+    for name in zones:
+        assert i18n.check_timezone(name) == name
+    with pytest.raises(InputError):
+        i18n.check_timezone("Mars/Olympus")
+
+
+def test_a_sentence_inside_a_sentence_is_translated_too() -> None:
+    words = {"State: ${state}": "Состояние: ${state}", "Ready": "Готов"}
+    localizer = SimpleNamespace(translate=lambda text: words[text.default or str(text)].replace(
+        "${state}", str((text.mapping or {}).get("state", ""))
+    ))  # fmt: skip
+    request: Any = SimpleNamespace(localizer=localizer)
+    sentence = _("State: ${state}", mapping={"state": _("Ready")})
+    assert i18n.translate(request, sentence) == "Состояние: Готов"
+
+
+@pytest.mark.parametrize(
+    ("subject", "states"),
+    [
+        ("campaign", CampaignStatus),
+        ("delivery", DeliveryStatus),
+        ("subscriber", SubscriberStatus),
+        ("sender", SenderStatus),
+        ("import", ImportStatus),
+    ],
+)
+def test_every_state_has_a_word_and_an_icon(subject: str, states: Any) -> None:
+    icons = (Path(mailganer.__file__).parent / "templates" / "icons.jinja2").read_text()
+    for state in states:
+        word = state_word(state, subject)
+        assert str(word.text) != state.value, f"{subject} {state} has no word of its own"
+        assert f'"{word.icon}":' in icons
+
+
+def test_a_chart_stays_inside_its_frame() -> None:
+    chart = make_chart("Opens", [f"{hour}:00" for hour in range(48)], [("Opened", [0] * 47 + [1234])])
+    for point in chart.rows[0].points:
+        assert chart.left <= point.x <= chart.right
+        assert 0 <= point.y <= chart.height
+    assert chart.grid[-1].value == 2000
+    assert len(chart.ticks) <= 7
+    assert chart.rows[0].total == 1234
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_a_chart_of_few_numbers_is_drawn_too(count: int) -> None:
+    for kind in ("line", "bar"):
+        chart = make_chart("x", [str(i) for i in range(count)], [("x", [0] * count)], kind=kind)
+        assert len(chart.rows[0].points) == len(chart.lines) == count
+
+
+def test_the_axis_ends_at_a_number_whose_quarters_are_whole() -> None:
+    assert [nice_top(n) for n in (0, 3, 5, 21, 99, 1000, 4001)] == [4, 4, 8, 40, 200, 2000, 8000]
+
+
+def test_the_pieces_of_a_bar_fill_it() -> None:
+    pieces = shares([("good", 820, "sent"), ("bad", 4, "not sent"), ("calm", 363, "waiting")])
+    assert sum(piece.width for piece in pieces) == pytest.approx(100, abs=0.01)
+    assert pieces[1].start == pieces[0].width
+    assert [piece.width for piece in shares([("good", 0, "sent")])] == [0]
+
+
+def test_vendored_files_are_listed_and_unchanged() -> None:
+    listed = json.loads((VENDOR / "manifest.json").read_text())
+    for entry in listed:
+        content = (VENDOR / entry["file"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == entry["sha256"], entry["file"]
+        assert (VENDOR / entry["licence_file"]).is_file()
+        assert entry["version"] in entry["file"]
+    known = {entry["file"] for entry in listed} | {entry["licence_file"] for entry in listed}
+    found = {path.name for path in VENDOR.iterdir()} - {"README.md", "manifest.json"}
+    assert found == known
