@@ -1,0 +1,172 @@
+"""The report and the people behind its numbers, through the whole application."""
+
+import csv
+import io
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from mailganer.models import Account, CampaignStatus, DeliveryStatus, Reason
+from mailganer.tracking import record_click, record_open, unsubscribe_by_token
+from tests.support.sent import sent_campaign, token
+
+PERSON = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
+APPLE = "Mozilla/5.0"
+S = DeliveryStatus
+LETTER = "<a href='https://example.com/{{ \"<b>\" }}/a'>a</a> <a href='https://example.com/b'>b</a>"
+
+
+@pytest.fixture
+def own(session, anna):
+    """The account that anna's browser is signed in to."""
+    return session.scalar(select(Account).where(Account.email == "anna@example.com"))
+
+
+@pytest.fixture
+def sent(session, make, own, now):
+    people = [make.subscriber(own, f"p{n}@example.org", first_name=f"Имя{n}<script>") for n in range(8)]
+    campaign = make.campaign(own, (), (make.sender(own),), html=LETTER)
+    deliveries = sent_campaign(session, campaign, people, now, [S.failed, S.in_doubt, S.skipped])
+    deliveries[0].reason, deliveries[0].reply = Reason.refused, "550 5.1.1 <script>alert(1)</script>"
+    deliveries[1].reason, deliveries[2].reason = Reason.disconnected, Reason.unsubscribed
+    campaign.status = CampaignStatus.finished
+    record_open(session, token(deliveries[3]), agent=PERSON, now=now)
+    record_open(session, token(deliveries[4]), agent=APPLE, now=now + timedelta(days=3))
+    record_click(session, token(deliveries[3]), 2, agent=PERSON + "<script>", now=now)
+    unsubscribe_by_token(session, token(deliveries[5]), now=now)
+    session.commit()
+    return campaign, deliveries
+
+
+def words(page):
+    return " ".join(page.html.main.get_text(" ").split())
+
+
+def test_the_report_begins_with_a_sentence(anna, sent):
+    campaign, _deliveries = sent
+    page = anna.get(f"/campaigns/{campaign.id}/report")
+    text = " ".join(page.html.find(class_="report-sentence").get_text("").split())
+    assert text == "5 of 8 got it; between 20% and 40% opened it; 1 clicked; 1 left."
+
+
+def test_every_number_of_the_report_leads_to_its_people(anna, sent):
+    campaign, deliveries = sent
+    page = anna.get(f"/campaigns/{campaign.id}/report")
+    links = [a["href"] for a in page.html.main.find_all("a") if "/recipients?" in a.get("href", "")]
+    found = {}
+    for href in set(links):
+        people = anna.get(href)
+        found[href.partition("?")[2]] = {each.email for each in deliveries if each.email in people.text}
+    assert found["status=sent"] == {f"p{n}@example.org" for n in range(3, 8)}
+    assert found["opened=certain"] == {"p3@example.org"}
+    assert found["opened=possible"] == {"p4@example.org"}
+    assert found["opened=any"] == {"p3@example.org", "p4@example.org"}
+    assert found["clicked=yes"] == {"p3@example.org"}
+    assert found["left=yes"] == {"p5@example.org"}
+    assert found["status=failed&reason=refused"] == {"p0@example.org"}
+    assert found["status=skipped&reason=unsubscribed"] == {"p2@example.org"}
+    assert [people for query, people in found.items() if query.startswith("link=")] == [{"p3@example.org"}]
+
+
+def test_the_report_shows_reasons_the_servers_words_and_the_doubtful(anna, sent):
+    campaign, _deliveries = sent
+    page = anna.get(f"/campaigns/{campaign.id}/report")
+    text = words(page)
+    assert "The server does not take letters for this address." in text
+    assert "550 5.1.1 <script>alert(1)</script>" in text
+    assert "<script>alert" not in page.text
+    assert f"/campaigns/{campaign.id}/in-doubt" in page.text
+    assert page.html.find("svg", attrs={"aria-label": "Opens and clicks by the hour"})
+    assert page.html.find("svg", attrs={"aria-label": "Opens and clicks by the day"})
+
+
+def test_a_campaign_without_tracking_says_so_and_shows_no_empty_numbers(session, anna, sent):
+    campaign, _deliveries = sent
+    campaign.track_opens = campaign.track_clicks = False
+    session.commit()
+    text = words(anna.get(f"/campaigns/{campaign.id}/report"))
+    assert "5 of 8 got it; 1 left." in text
+    assert "This campaign does not count opens." in text
+    assert "Certainly opened" not in text
+
+
+def test_the_report_of_a_campaign_under_way_says_so_far(session, anna, sent):
+    campaign, _deliveries = sent
+    campaign.status = CampaignStatus.sending
+    session.commit()
+    assert "5 of 8 have got it so far" in words(anna.get(f"/campaigns/{campaign.id}/report"))
+
+
+def test_a_draft_has_no_report_yet(session, anna, make, own):
+    campaign = make.campaign(own)
+    session.commit()
+    for page in ("report", "recipients"):
+        assert (
+            f"/campaigns/{campaign.id}/" in anna.get(f"/campaigns/{campaign.id}/{page}", status=303).location
+        )
+
+
+def test_people_are_searched_and_filters_taken_off_again(anna, sent):
+    campaign, _deliveries = sent
+    page = anna.get(f"/campaigns/{campaign.id}/recipients?left=yes")
+    assert "p5@example.org" in page.text
+    assert "p3@example.org" not in page.text
+    everybody = page.click("Unsubscribed by this letter")
+    assert "p3@example.org" in everybody.text
+    form = next(form for form in everybody.forms.values() if "q" in form.fields)
+    form["q"] = "имя4<script"
+    found = form.submit()
+    assert "p4@example.org" in found.text
+    assert "p3@example.org" not in found.text
+    assert "Имя4&lt;script&gt;" in found.text
+    assert "Nobody fits" in anna.get(f"/campaigns/{campaign.id}/recipients?q=nobody&opened=certain").text
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["status=nonsense&opened=x&clicked=maybe&after=abc", "after=" + "9" * 40, "link='--", "q=%25%27%00"],
+)
+def test_nonsense_in_the_address_is_no_error(anna, sent, query):
+    anna.get(f"/campaigns/{sent[0].id}/recipients?{query}", status=200)
+    anna.get(f"/campaigns/{sent[0].id}/recipients.csv?{query}", status=200)
+
+
+def test_the_file_holds_the_people_that_were_asked_for(anna, sent):
+    campaign, _deliveries = sent
+    answer = anna.get(f"/campaigns/{campaign.id}/recipients.csv?status=sent&lang=en")
+    assert answer.content_type == "text/csv"
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode("utf-8-sig"))))
+    assert [row["Address"] for row in rows] == [f"p{n}@example.org" for n in range(3, 8)]
+    everybody = anna.get(f"/campaigns/{campaign.id}/recipients.csv").body.decode("utf-8-sig")
+    assert "The server does not take letters for this address." in everybody
+
+
+def test_one_persons_page_tells_what_happened(anna, sent):
+    campaign, deliveries = sent
+    page = anna.get(f"/campaigns/{campaign.id}/recipients/{deliveries[3].id}")
+    text = words(page)
+    assert "Opened the letter" in text
+    assert "Clicked https://example.com/b" in text
+    assert "<script>" not in str(page.html.main)
+    text = words(anna.get(f"/campaigns/{campaign.id}/recipients/{deliveries[0].id}"))
+    assert "550 5.1.1 <script>alert(1)</script>" in text
+    assert token(deliveries[0]) not in text
+
+
+def test_somebody_elses_report_is_a_404(session, make, anna, now):
+    stranger = make.account()
+    person = make.subscriber(stranger)
+    campaign = make.campaign(stranger, (), (make.sender(stranger),))
+    delivery = sent_campaign(session, campaign, [person], now)[0]
+    session.commit()
+    for page in ("report", "recipients", "recipients.csv", f"recipients/{delivery.id}"):
+        anna.get(f"/campaigns/{campaign.id}/{page}", status=404)
+
+
+def test_a_delivery_of_another_campaign_is_a_404(session, make, own, anna, sent, now):
+    other = make.campaign(own, (), (make.sender(own),))
+    delivery = sent_campaign(session, other, [make.subscriber(own)], now)[0]
+    session.commit()
+    anna.get(f"/campaigns/{sent[0].id}/recipients/{delivery.id}", status=404)
