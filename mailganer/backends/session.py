@@ -29,6 +29,9 @@ from .hosts import open_socket
 from .replies import Reply, Rule, Stage, Verdict, classify
 from .wire import Broken, Nonsense, Wire
 
+# Seconds of silence after which a server is asked whether it is still there.
+PROBE_AFTER = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Login:
@@ -102,6 +105,20 @@ class Session:
             self.command("RSET", Stage.mail)
         except Broken as broken:
             raise _lost(self.server, broken) from None
+
+    def awake(self, idle: float) -> bool:
+        """Whether the server is still there after ``idle`` seconds in which nothing was said.
+
+        A letter written into a line that is long dead would be in doubt for nothing.
+        """
+        if not self.wire.quiet():
+            return False
+        if idle < PROBE_AFTER:
+            return True
+        try:
+            return self.command("RSET", Stage.hello, self.timeouts.connect).ok
+        except Broken:
+            return False
 
     def quit(self) -> None:
         """Say goodbye if the server still listens. What it says to that changes nothing."""

@@ -14,6 +14,7 @@ answering is in doubt, what it cannot have had in full is tried once more on a n
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
@@ -87,12 +88,15 @@ class SMTPConnection(Connection):
         self._depth = depth
         self._per_connection = per_connection
         self._session: Session | None = opener()
+        self._idle_since = time.monotonic()
         self._aborted = False
 
     def send_many(self, messages: Iterable[Message]) -> Iterator[Receipt]:
         """See :meth:`Connection.send_many`. Up to ``depth`` letters are pulled ahead of their receipts."""
         run = _Run(messages)
         try:
+            if run.next_flight():
+                self._check_awake()
             while run.next_flight():
                 session = self._ready(run)
                 if session is not None:
@@ -100,6 +104,7 @@ class SMTPConnection(Connection):
                 yield from run.ended()
             run.finish()
         finally:
+            self._idle_since = time.monotonic()
             if run.flights:  # the caller left in the middle: nobody will hear those answers
                 self._drop()
 
@@ -148,6 +153,12 @@ class SMTPConnection(Connection):
 
     def _worn(self, session: Session) -> bool:
         return self._per_connection is not None and session.begun >= self._per_connection
+
+    def _check_awake(self) -> None:
+        """Let go of a session whose server has left since the last letter."""
+        session = self._session
+        if session is not None and not session.awake(time.monotonic() - self._idle_since):
+            self._drop()
 
     def _drop(self) -> None:
         session, self._session = self._session, None

@@ -7,6 +7,7 @@ without end; a socket's own timeout starts anew with each byte and helps against
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import time
@@ -109,6 +110,17 @@ class Wire:
     def pending(self) -> bool:
         """Whether bytes came that nobody asked for yet."""
         return bool(self._buffer)
+
+    def quiet(self) -> bool:
+        """Whether nothing came while nothing was expected: neither an end nor a goodbye."""
+        if self._buffer:
+            return False
+        try:
+            poll = select.poll()  # select() takes no descriptor above 1023
+            poll.register(self._sock, select.POLLIN)
+            return not poll.poll(0)
+        except (OSError, ValueError):
+            return False
 
     def ends(self, seconds: float) -> bool:
         """Whether the other side hangs up without another word."""

@@ -130,14 +130,17 @@ class FaultyServer:
         with self.lock:
             return sum(line.upper().startswith(command) for line in self.commands)
 
-    def stop(self) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+    def hang_up_on_everybody(self) -> None:
         with self.lock:
             for sock in self._open:
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.hang_up_on_everybody()
         for thread in self._threads:
             thread.join(5)
 
@@ -274,7 +277,7 @@ class Conversation:
     def do_rset(self, rest: str) -> None:
         self.sender = self.recipient = None
         self.stuck = False
-        self.say("250 2.0.0 Reset")
+        self.answer("rset", "250 2.0.0 Reset")
 
     def do_quit(self, rest: str) -> None:
         self.answer("quit", "221 2.0.0 Bye")

@@ -226,6 +226,29 @@ def test_chunked_letters_handed_over_and_unanswered_are_in_doubt(
     check_truth(receipts, server)
 
 
+def test_a_server_that_left_while_nothing_was_said_leaves_no_doubt(
+    connection: Connection, server: FaultyServer
+) -> None:
+    assert outcomes(send(connection, 3)) == ["accepted"] * 3
+    server.hang_up_on_everybody()
+    time.sleep(0.1)
+    again = list(connection.send_many(letter(number) for number in range(10, 30)))
+    assert outcomes(again) == ["accepted"] * 20
+    assert server.connections == 2
+
+
+def test_a_line_that_died_in_silence_is_noticed_before_a_letter_is_written(
+    connection: Connection, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firewall that forgot the connection: nothing comes, and nothing arrives."""
+    assert outcomes(send(connection, 3)) == ["accepted"] * 3
+    monkeypatch.setattr("mailganer.backends.session.PROBE_AFTER", 0.0)
+    server.fail("rset", silence, times=1)
+    again = list(connection.send_many(letter(number) for number in range(10, 30)))
+    assert outcomes(again) == ["accepted"] * 20
+    assert server.connections == 2
+
+
 def test_a_connection_lost_between_letters_is_opened_again(
     mode: str, connection: Connection, server: FaultyServer
 ) -> None:

@@ -1,0 +1,17 @@
+"""A sender backend as a package of its own. Copy it, rename it, make it yours."""
+
+from setuptools import setup
+
+setup(
+    name="mailganer-example-backend",
+    version="0.1.0",
+    description="An example of a sender backend for Mailganer: letters by HTTP.",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=["mailganer_example_backend"],
+    install_requires=["mailganer>=0.1", "pydantic>=2.14"],
+    extras_require={"test": ["pytest>=8.4"]},
+    # The name on the left is what the operator writes into mailganer.backends; it is the class's `name` too.
+    entry_points={"mailganer.backends": ["example = mailganer_example_backend:ExampleBackend"]},
+    classifiers=["Private :: Do Not Upload", "License :: OSI Approved :: MIT License"],
+)

@@ -1,0 +1,42 @@
+"""The example plugin keeps the contract, as a distribution of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mailganer.backends import load_backends
+
+HOUSE = Path(__file__).parents[2]
+PLUGIN = HOUSE / "plugins" / "mailganer-example-backend"
+
+
+def test_its_own_tests_pass() -> None:
+    path = os.pathsep.join([str(PLUGIN), str(HOUSE)])
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"],
+        cwd=PLUGIN,
+        env=os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert " passed" in run.stdout
+
+
+def test_it_is_found_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(tmp_path)],
+        cwd=PLUGIN,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    monkeypatch.syspath_prepend(str(PLUGIN))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry = load_backends(["smtp", "example"])
+    assert registry.for_email("anna@mail.example").title == "Example"
