@@ -11,7 +11,6 @@ REQUIRES = [
     "cryptography>=50.0",
     "css-inline>=0.24",
     "email-validator>=2.4",
-    "inscriptis>=2.7",
     "itsdangerous>=2.2",
     "Jinja2>=3.1.6",
     "limits>=5.8",

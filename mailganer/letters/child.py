@@ -67,6 +67,8 @@ class _Helper:
         """Raises ``OSError`` or ``EOFError`` when the helper is gone."""
         self.questions.write(_LENGTH.pack(len(question)) + question)
         self.questions.flush()
+        if not select.select([self.answers], [], [], 2 * WALL_SECONDS)[0]:
+            raise TimeoutError("the helper does not answer")
         return _read_frame(self.answers)
 
     def close(self) -> None:
@@ -111,7 +113,8 @@ class _Helpers:
                 helper = self._take()
                 try:
                     answer = helper.ask(question)
-                except (OSError, EOFError, struct.error):
+                except (OSError, EOFError):
+                    helper.process.kill()
                     helper.close()
                     if last:
                         raise LetterError(

@@ -54,6 +54,14 @@ def test_a_helper_that_was_killed_is_replaced() -> None:
     assert compile_letter(LETTER).variables == {"name"}
 
 
+def test_a_helper_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "WALL_SECONDS", 0.3)
+    compile_letter(LETTER)
+    for pid in helpers():
+        os.kill(pid, signal.SIGSTOP)
+    assert compile_letter(LETTER).variables == {"name"}
+
+
 def test_threads_get_their_own_answers() -> None:
     wrong: list[object] = []
 

@@ -38,7 +38,7 @@ def normal(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(ODD, max_size=6))
 def test_pieces_put_together_decode_to_their_texts(texts: list[str]) -> None:
     texts = [text.encode("utf-8", "replace").decode() for text in texts]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.header import decode_header, make_header
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailganer.errors import LetterError
@@ -208,6 +208,7 @@ def test_the_gate_lets_folded_lines_through() -> None:
     headers.pass_gate(b"From: a\r\n <a@example.com>\r\nTo: b", headers.gate(["From", "To"]))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_subject_is_read_as_it_was_written(subject: str) -> None:
     value = headers.text_value(subject)
@@ -216,6 +217,7 @@ def test_any_subject_is_read_as_it_was_written(subject: str) -> None:
     assert spoken(value.replace("\r\n", "")) == headers.literal(subject)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_name_is_read_as_it_was_written(name: str) -> None:
     line = f"To: {headers.mailbox(name, 'anna@example.org')}\r\n\r\n"
