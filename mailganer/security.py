@@ -68,6 +68,8 @@ def includeme(config: Configurator) -> None:
     config.set_session_factory(session_factory(settings))
     config.set_csrf_storage_policy(SessionCSRFStoragePolicy())
     config.set_default_csrf_options(require_csrf=True, callback=needs_csrf)
+    # Behind a proxy that does not pass the host on, forms still come from our own address.
+    config.add_settings({"pyramid.csrf_trusted_origins": urlsplit(settings.public_url).netloc})
     config.set_security_policy(Policy())
     config.set_default_permission(SIGNED_IN)
     config.add_request_method(account_of, name="account", reify=True)
@@ -223,7 +225,7 @@ def prove(request: Request, backend: Backend) -> None:
     """
     throttle: Throttle = request.registry["throttle"]
     server, login = backend.identity()
-    throttle.check_login(request.client_addr, login, server)
+    throttle.check_login(request.remote_addr, login, server)
     release(request)
     backend.verify()
     throttle.forgive(login, server)
@@ -247,7 +249,7 @@ def sign_in(request: Request, name: str, email: str, fields: Mapping[str, Any], 
         locale=request.locale_name,
         timezone=timezone or "UTC",
     )
-    log.info("account.signed_in", account=opened.account.id, created=opened.created, ip=request.client_addr)
+    log.info("account.signed_in", account=opened.account.id, created=opened.created, ip=request.remote_addr)
     return opened
 
 

@@ -30,11 +30,16 @@ class AccountForm(Form):
 
     def values(self) -> dict[str, Any]:
         """What goes to ``Registry.open``."""
-        return {name: field.data for name, field in self._fields.items() if field.data not in (None, "")}
+        return {name: value for name, field in self._fields.items() if (value := _value(field)) is not None}
 
     @property
     def folded_wrong(self) -> bool:
         return any(self._fields[name].errors for name in self.folded)
+
+
+def _value(field: Field) -> Any:
+    """What was filled in, as it was typed where it is no number; None where the form did not ask."""
+    return field.raw_data[0] if field.process_errors and field.raw_data else field.data
 
 
 def account_form(
@@ -85,9 +90,11 @@ def _field(name: str, info: FieldInfo, secret: bool, allow_private: bool, keep: 
     if kind is bool:
         return BooleanField(label, description=help_text)
     if kind is int:
-        return IntegerField(label, [Optional()], description=help_text, render_kw={"inputmode": "numeric"})
+        return IntegerField(label, description=help_text, render_kw={"inputmode": "numeric"})
     render = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
-    return StringField(label, [Optional()], description=help_text, render_kw=render)
+    return StringField(
+        label, [Optional()] if info.default == "" else [], description=help_text, render_kw=render
+    )
 
 
 def _bare(annotation: Any) -> Any:

@@ -185,7 +185,7 @@ def _known(request: Request) -> Iterator[None]:
     try:
         yield
     except NotFound:
-        request.registry["throttle"].hit(MISSES, network(request.client_addr))
+        request.registry["throttle"].hit(MISSES, network(request.remote_addr))
         raise
 
 

@@ -61,7 +61,9 @@ def demo(request: Request) -> Response:
     host, _colon, port = settings.catcher.rpartition(":")
     fields = {"host": host, "port": int(port), "security": "none", "password": "demo"}
     timezone = request.POST.get("timezone", "")[:64]
-    return _enter(request, security.sign_in(request, "smtp", DEMO_ADDRESS, fields, timezone))
+    opened = security.sign_in(request, "smtp", DEMO_ADDRESS, fields, timezone)
+    update_account(opened.account, locale=request.locale_name)  # who tries it out wants to understand it
+    return _enter(request, opened)
 
 
 @view_config(route_name="sign_out", request_method="POST", permission=PUBLIC)

@@ -102,9 +102,10 @@ def test_a_server_that_does_not_answer_is_said_and_its_fields_are_open(app: Any)
     assert answer.html.select_one("[role=alert]").get_text(strip=True)
 
 
-def test_a_wrong_port_is_shown_beside_its_field(app: Any) -> None:
+@pytest.mark.parametrize("port", ["99999", "0", "-1", "smtp", ""])
+def test_a_wrong_port_is_shown_beside_its_field(app: Any, port: str) -> None:
     form = app.get("/sign-in", {"email": "anna@example.com"}).forms[0]
-    form["port"], form["password"] = "99999", "secret"
+    form["port"], form["password"] = port, "secret"
     answer = form.submit(status=422)
     assert answer.html.select_one("#port")["aria-invalid"] == "true"
 
@@ -170,3 +171,15 @@ def test_there_is_no_demo_account_where_the_operator_does_not_say_demo(app: Any)
     assert "/sign-in/demo" not in page
     token = app.get("/sign-in", {"email": "anna@example.com"}).forms[0]["csrf_token"].value
     app.post("/sign-in/demo", {"csrf_token": token}, status=404)
+
+
+def test_an_address_cannot_hide_behind_a_header_it_writes_itself(
+    app: Any, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mailganer import security
+
+    monkeypatch.setattr(security, "PER_ADDRESS", security.Rule("address", 1, 600))
+    app.extra_environ["HTTP_X_FORWARDED_FOR"] = "198.51.100.1"
+    sign_in(app, password="wrong", status=401)
+    app.extra_environ["HTTP_X_FORWARDED_FOR"] = "198.51.100.2"
+    sign_in(app, password="wrong", status=429)
