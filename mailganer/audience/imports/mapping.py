@@ -73,7 +73,7 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
     return not any(_is_address(cell) or "@" in cell.strip("@ ") for cell in rows[0])
 
 
-def mapping_from_words(words: Mapping[str, Any], columns: Sequence[str], guessed: Sequence[str]) -> list[str]:
+def mapping_from_words(words: Mapping[Any, Any], columns: Sequence[str], guessed: Sequence[str]) -> list[str]:
     """The mapping a person or a program gave, over the guessed one for columns not named.
 
     Keys are headings, or numbers of columns from 0; values are fields, or nothing to leave a column out. A
@@ -85,9 +85,9 @@ def mapping_from_words(words: Mapping[str, Any], columns: Sequence[str], guessed
         target = "" if value is None else str(value).strip()
         number = column_number(key, columns)
         if number is None and target:
-            number, target = column_number(target, columns), key.strip()
+            number, target = column_number(target, columns), str(key).strip()
         if number is None:
-            raise _wrong(_("The file has no column “${name}”.", mapping={"name": key[:100]}))
+            raise _wrong(_("The file has no column “${name}”.", mapping={"name": str(key)[:100]}))
         said[number] = target
     for number, target in said.items():
         for other, field in enumerate(fields):  # a guess gives way to what was said
@@ -97,7 +97,9 @@ def mapping_from_words(words: Mapping[str, Any], columns: Sequence[str], guessed
     return check_mapping(fields)
 
 
-def column_number(key: str, columns: Sequence[str]) -> int | None:
+def column_number(key: str | int, columns: Sequence[str]) -> int | None:
+    if isinstance(key, int):
+        return key if 0 <= key < len(columns) else None
     if key in columns:
         return columns.index(key)
     words = [heading_words(column) for column in columns]

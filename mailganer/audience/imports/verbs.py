@@ -123,7 +123,7 @@ def import_preview(job: Import, uploads: Path) -> Preview:
     )
 
 
-def set_mapping(session: Session, job: Import, mapping: Mapping[str, Any]) -> Import:
+def set_mapping(session: Session, job: Import, mapping: Mapping[Any, Any]) -> Import:
     """Says what is what; the file is then read once more. Raises ``InputError``, or ``Conflict`` when it is
     too late. Keys and values as in ``start_import``."""
     _lock(session, job)

@@ -1,0 +1,235 @@
+"""A file of people: choose it, see what it would do, let it in, take it back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+from sqlalchemy import func, select
+
+from mailganer import audience
+from mailganer.audience.imports.mapping import BIRTHDAYS, FULL_NAME, LAST_NAME_FIRST
+from mailganer.db import utcnow
+from mailganer.errors import FileRefused, InputError, MailganerError, _
+from mailganer.models import (
+    Import,
+    ImportChange,
+    ImportReject,
+    ImportStatus,
+    Subscriber,
+    SubscriberList,
+    SubscriberStatus,
+)
+from mailganer.sending.tasks import wake
+
+from .people import csv_response, number_of
+
+REJECTS_SHOWN = 50
+NEW_LIST = "new"
+MOVING = frozenset({ImportStatus.reading, ImportStatus.applying})
+
+FIELD_WORDS = {
+    "": _("Leave it out"),
+    "email": _("Mail address"),
+    "first_name": _("First name"),
+    "last_name": _("Last name"),
+    FULL_NAME: _("Name: first, then last"),
+    LAST_NAME_FIRST: _("Name: last, then first"),
+    "birthday": _("Birthday"),
+    "birthday_day_first": _("Birthday: day/month"),
+    "birthday_month_first": _("Birthday: month/day"),
+}
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that does not go in."""
+
+    row: int
+    reason: str
+    cells: Sequence[str]
+
+
+@view_config(route_name="people.import", request_method="GET", renderer="imports/new.jinja2")
+def ask(request: Request) -> dict[str, Any]:
+    return _ask_page(request)
+
+
+@view_config(route_name="people.import", request_method="POST", renderer="imports/new.jinja2")
+def upload(request: Request) -> Any:
+    file = request.POST.get("file")
+    if not hasattr(file, "file"):
+        return _ask_page(request, InputError({"file": _("Choose a file.")}))
+    session, account = request.dbsession, request.context.account
+    try:
+        with session.begin_nested():  # a list made for a file that is refused goes with it
+            job = audience.start_import(
+                session,
+                account,
+                _chosen_list(request),
+                filename=file.filename,
+                stream=file.file,
+                apply=False,
+                uploads=request.registry["settings"].uploads,
+                now=utcnow(),
+            )
+    except (FileRefused, InputError) as error:
+        return _ask_page(request, error)
+    wake(request, "import", job.id)
+    return HTTPSeeOther(request.route_path("import", id=job.id))
+
+
+@view_config(route_name="import", renderer="imports/one.jinja2")
+@view_config(route_name="import.progress", renderer="imports/one.jinja2")
+def show(request: Request) -> dict[str, Any]:
+    return _page(request)
+
+
+@view_config(route_name="import.columns", request_method="POST", renderer="imports/one.jinja2")
+def columns(request: Request) -> Any:
+    """Says what is what; the file is read once more by it."""
+    job = request.context.import_
+    try:
+        audience.set_mapping(request.dbsession, job, _mapping(request))
+    except InputError as error:
+        request.response.status_int = 422
+        return _page(request, error)
+    wake(request, "import", job.id)
+    return HTTPSeeOther(request.route_path("import", id=job.id))
+
+
+@view_config(route_name="import.apply", request_method="POST")
+def let_in(request: Request) -> Response:
+    job = request.context.import_
+    audience.apply_import(request.dbsession, job)
+    wake(request, "import", job.id)
+    return HTTPSeeOther(request.route_path("import", id=job.id))
+
+
+@view_config(route_name="import.undo", request_method="POST")
+def undo(request: Request) -> Response:
+    job = request.context.import_
+    audience.undo_import(request.dbsession, job, utcnow())
+    wake(request, "import", job.id)
+    return HTTPSeeOther(request.route_path("import", id=job.id))
+
+
+@view_config(route_name="import.discard", request_method="POST")
+def discard(request: Request) -> Response:
+    audience.discard_import(request.dbsession, request.context.import_, request.registry["settings"].uploads)
+    request.flash(_("The file is forgotten. Nobody was added or changed."))
+    return HTTPSeeOther(request.route_path("people"))
+
+
+@view_config(route_name="import.rejects")
+def rejects(request: Request) -> Response:
+    job = request.context.import_
+    # Sent when this request's session is closed: the language is asked for now.
+    content = audience.rejects_csv(request.registry["sessions"], job, request.localizer.translate)
+    return csv_response(content, f"rejected-{job.id}.csv")
+
+
+def _chosen_list(request: Request) -> SubscriberList:
+    session, account_id = request.dbsession, request.context.account.id
+    asked = request.POST.get("list", NEW_LIST)
+    if asked != NEW_LIST:
+        return audience.owned_list(session, account_id, number_of(asked) or 0)
+    name = request.POST.get("name", "")
+    try:
+        return audience.create_list(session, account_id, name=name, now=utcnow())
+    except InputError as error:
+        raise InputError({"name": error.fields["name"]}) from error
+
+
+def _ask_page(request: Request, error: MailganerError | None = None) -> dict[str, Any]:
+    if error:
+        request.response.status_int = 422
+    account = request.context.account
+    asked = request.params.get("list", "")
+    problems: dict[str, str] = {"file": "", "name": ""}
+    if error:
+        problems |= error.fields if isinstance(error, InputError) else {"file": error.message}
+    return {
+        "lists": audience.lists_of(request.dbsession, account.id),
+        "chosen": asked,
+        "name": request.POST.get("name", request.translate(_("Readers"))),
+        "problems": problems,
+        "recent": audience.latest_imports(request.dbsession, account.id, 5),
+    }
+
+
+def _mapping(request: Request) -> dict[int, str]:
+    """``column.3`` is the field of column 3."""
+    return {
+        int(key.removeprefix("column.")): value
+        for key, value in request.POST.items()
+        if key.startswith("column.") and key.removeprefix("column.").isdecimal()
+    }
+
+
+def _page(request: Request, error: InputError | None = None) -> dict[str, Any]:
+    session, job = request.dbsession, request.context.import_
+    preview = audience.import_preview(job, request.registry["settings"].uploads)
+    return {
+        "job": job,
+        "list": session.get(SubscriberList, job.list_id),
+        "preview": preview,
+        "options": [_options(column) for column in preview.columns],
+        "error": error,
+        "failure": audience.failure_sentence(job.error) if job.error else None,
+        "moving": job.status in MOVING,
+        "share": min(100, 100 * job.position // max(1, job.size)),
+        "rejects": _first_rejects(session, job),
+        "silent": _silent(session, job) if job.status is ImportStatus.done else 0,
+        "undoing": job.status is ImportStatus.undone and _undoing(session, job),
+    }
+
+
+def _options(column: audience.Column) -> list[tuple[str, str]]:
+    """What this column can become: a standard field, a variable, or nothing."""
+    words = {field: word for field, word in FIELD_WORDS.items() if field}
+    own = column.field if column.field and column.field not in words else _own_name(column)
+    shown = [
+        (field, word) for field, word in words.items() if field not in BIRTHDAYS or _dates(column, field)
+    ]
+    return [*shown, (own, _("variable ${name}", mapping={"name": own})), ("", FIELD_WORDS[""])]
+
+
+def _own_name(column: audience.Column) -> str:
+    return audience.slug(column.name or f"column {column.number + 1}")
+
+
+def _dates(column: audience.Column, field: str) -> bool:
+    """The two orders of day and month are offered where they make a difference."""
+    return field in ("birthday", column.field) or any("/" in cell for cell in column.cells)
+
+
+def _first_rejects(session: Any, job: Import) -> list[Reject]:
+    rows = session.scalars(
+        select(ImportReject)
+        .where(ImportReject.import_id == job.id)
+        .order_by(ImportReject.row)
+        .limit(REJECTS_SHOWN)
+    )
+    return [Reject(row.row, audience.reject_sentence(row.code, row.detail), row.cells) for row in rows]
+
+
+def _silent(session: Any, job: Import) -> int:
+    """People of this file who stay without letters, because they asked for that or cannot be reached."""
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(ImportChange)
+            .join(Subscriber, Subscriber.id == ImportChange.subscriber_id)
+            .where(ImportChange.import_id == job.id, Subscriber.status != SubscriberStatus.active)
+        )
+        or 0
+    )
+
+
+def _undoing(session: Any, job: Import) -> bool:
+    left = select(ImportChange.subscriber_id).where(ImportChange.import_id == job.id).limit(1)
+    return session.scalar(left) is not None

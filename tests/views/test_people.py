@@ -1,0 +1,289 @@
+"""People, lists and files, through the forms of a browser."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mailganer.audience import run_import, unsubscribe
+from mailganer.db import utcnow
+from mailganer.models import (
+    Account,
+    Import,
+    ImportStatus,
+    Subscriber,
+    SubscriberList,
+    SubscriberStatus,
+    list_member,
+)
+
+from ..support.factories import Factory
+
+PEOPLE = "E-mail;Имя;Город\nanna@example.org;Анна;Омск\nboris@example.org;Борис;\nnobody;Вера;\n"
+
+
+@pytest.fixture
+def account(anna: Any, session: Session) -> Account:
+    """The account of the client that is signed in."""
+    return session.scalars(select(Account).where(Account.email == "anna@example.com")).one()
+
+
+@pytest.fixture
+def work(wsgi_app: Any) -> Callable[[], Import]:
+    """Does what a worker would do for the newest import."""
+
+    def work() -> Import:
+        registry = wsgi_app.registry
+        with registry["sessions"]() as session:
+            newest = session.scalars(select(Import.id).order_by(Import.id.desc())).first()
+        run_import(registry["sessions"], registry["settings"], newest)
+        with registry["sessions"]() as session:
+            return session.get(Import, newest)
+
+    return work
+
+
+def upload(app: Any, content: str | bytes = PEOPLE, name: str = "Readers", **status: int) -> Any:
+    form = app.get("/people/import").forms["bring"]
+    form["file"] = ("people.csv", content.encode() if isinstance(content, str) else content)
+    form["list"], form["name"] = "new", name
+    return form.submit(**status)
+
+
+def form_to(page: Any, end: str) -> Any:
+    """The form of a page that posts to an address with this end."""
+    return next(form for form in page.forms.values() if form.action.endswith(end))
+
+
+def test_an_empty_page_says_what_to_do(anna: Any) -> None:
+    assert "Nobody here yet" in anna.get("/people")
+    assert "No lists yet" in anna.get("/lists")
+
+
+def test_a_file_is_looked_at_then_brought_in_then_undone(anna: Any, work: Callable[[], Import]) -> None:
+    page = upload(anna).follow()
+    assert "Nothing changes yet" in page
+    assert 'http-equiv="refresh"' in page  # goes on without scripts
+
+    work()
+    page = anna.get("/people/import").click("people.csv")
+    assert "Bring in 2 people" in page
+    assert "Row" in page
+    assert "The part after @ is missing" in page
+    assert "Nobody here yet" in anna.get("/people")
+
+    form_to(page, "/apply").submit().follow()
+    assert work().status is ImportStatus.done
+    page = anna.get("/people")
+    assert "Анна" in page
+    assert "boris@example.org" in page
+
+    imported = anna.get("/people/import").click("people.csv")
+    assert "2 people are in" in imported
+    page = form_to(imported, "/undo").submit().follow()
+    work()
+    assert "It is undone" in anna.get(page.request.path)
+    assert "Nobody here yet" in anna.get("/people")
+
+
+def test_the_columns_can_be_said_before_anybody_comes_in(
+    anna: Any, work: Callable[[], Import], session: Session
+) -> None:
+    page = upload(anna, "email;a\nanna@example.org;Анна\n").follow()
+    work()
+    form = form_to(anna.get(page.request.path), "/columns")
+    form["column.1"] = "first_name"
+    page = form.submit().follow()
+    work()
+    form_to(anna.get(page.request.path), "/apply").submit()
+    work()
+    assert session.scalars(select(Subscriber.first_name)).all() == ["Анна"]
+
+
+def test_columns_that_do_not_go_together_are_said(anna: Any, work: Callable[[], Import]) -> None:
+    page = upload(anna).follow()
+    work()
+    form = form_to(anna.get(page.request.path), "/columns")
+    form["column.0"] = ""
+    assert "Say which column holds the mail addresses" in form.submit(status=422)
+
+
+def test_a_file_that_is_none_is_refused_with_a_sentence_and_makes_no_list(
+    anna: Any, session: Session
+) -> None:
+    page = upload(anna, "name;city\nA;B\n", status=422)
+    assert "No column holds mail addresses" in page
+    form = anna.get("/people/import").forms["bring"]
+    form["list"], form["name"] = "new", "x"
+    assert "Choose a file." in form.submit(status=422)
+    assert session.scalars(select(SubscriberList)).all() == []
+
+
+def test_a_file_that_was_only_looked_at_can_be_forgotten(
+    anna: Any, work: Callable[[], Import], session: Session, wsgi_app: Any
+) -> None:
+    page = upload(anna).follow()
+    work()
+    form_to(anna.get(page.request.path), "/discard").submit().follow()
+    assert session.scalars(select(Import)).all() == []
+    assert list(wsgi_app.registry["settings"].uploads.iterdir()) == []
+
+
+def test_rejected_rows_can_be_downloaded(anna: Any, work: Callable[[], Import]) -> None:
+    page = upload(anna).follow()
+    work()
+    answer = anna.get(f"{page.request.path}/rejects.csv")
+    assert answer.content_type == "text/csv"
+    assert "attachment" in answer.headers["Content-Disposition"]
+    assert answer.body.decode("utf-8-sig").splitlines()[1].endswith(",nobody,Вера,")
+
+
+def test_a_person_is_added_changed_and_deleted_by_hand(anna: Any, session: Session) -> None:
+
+    form = next(f for f in anna.get("/people/new").forms.values() if "email" in f.fields)
+    form["email"], form["first_name"], form["birthday"] = "anna@example.org", "Анна", "14.05.1990"
+    form["new_field"], form["new_value"] = "Город", "Омск"
+    page = form.submit().follow()
+    assert "anna@example.org is added." in page
+    assert "14 May 1990" in page
+    assert "gorod" in page
+
+    form = next(f for f in page.click("Change").forms.values() if "email" in f.fields)
+    form["first_name"], form["field.gorod"] = "Аня", ""
+    page = form.submit().follow()
+    assert "Аня" in page
+    assert "gorod" not in page
+
+    form_to(page, "/delete").submit().follow()
+    assert session.scalars(select(Subscriber)).all() == []
+
+
+def test_wrong_fields_are_named_beside_them(anna: Any) -> None:
+    form = next(f for f in anna.get("/people/new").forms.values() if "email" in f.fields)
+    form["email"], form["birthday"] = "a b@example.org", "31.02.1990"
+    page = form.submit(status=422)
+    assert "There is a space in the address" in page
+    assert "A birthday looks like" in page
+
+
+def test_a_full_plan_says_so_and_keeps_what_was_written(
+    anna: Any, account: Account, make: Factory, session: Session
+) -> None:
+    make.subscribers(account, 1000)
+    session.commit()
+    form = next(f for f in anna.get("/people/new").forms.values() if "email" in f.fields)
+    form["email"] = "one@example.org"
+    page = form.submit(status=409)
+    assert "one@example.org" in page
+    assert "See the plans" in page
+
+
+def test_people_are_found_by_name_address_state_and_list(
+    anna: Any, account: Account, make: Factory, session: Session
+) -> None:
+    lst = make.list(account)
+    one = make.subscriber(account, "anna@example.org", (lst,), first_name="Алёна", last_name="Иванова")
+    make.subscriber(account, "boris@example.org", first_name="Борис")
+    unsubscribe(session, one, reason="x", now=utcnow())
+    session.commit()
+    searches = [{"query": "алена"}, {"query": "ИВАН алё"}, {"query": "anna@"}]
+    for query in (*searches, {"status": "unsubscribed"}, {"list": str(lst.id)}):
+        page = anna.get("/people", query)
+        assert "Алёна" in page, query
+        assert "Борис" not in page, query
+    assert "Nobody like that is here." in anna.get("/people?query=%25")
+    assert "Борис" in anna.get("/people?status=nonsense&list=x&after=y")
+
+
+def test_a_person_who_left_is_shown_with_the_reason_and_cannot_be_stopped_again(
+    anna: Any, account: Account, make: Factory, session: Session
+) -> None:
+    person = make.subscriber(account, "anna@example.org")
+    session.commit()
+    page = anna.get(f"/people/{person.id}")
+    page = form_to(page, "/unsubscribe").submit().follow()
+    assert "This person unsubscribed" in page
+    assert not any(form.action.endswith("/unsubscribe") for form in page.forms.values())
+    session.refresh(person)
+    assert person.status is SubscriberStatus.unsubscribed
+
+
+def test_lists_are_made_renamed_and_deleted(anna: Any, session: Session) -> None:
+    form = next(f for f in anna.get("/lists/new").forms.values() if "description" in f.fields)
+    form["name"] = "Guests"
+    page = form.submit().follow()
+    form = next(f for f in page.click("Change").forms.values() if "description" in f.fields)
+    form["name"], form["description"] = "Spring guests", "Who came"
+    page = form.submit().follow()
+    assert "Spring guests" in page
+    page = form_to(page.click("Change"), "/delete").submit().follow()
+    assert "No lists yet" in page
+    assert session.scalars(select(SubscriberList)).all() == []
+
+
+def test_a_list_shows_its_people_and_their_numbers(
+    anna: Any, account: Account, make: Factory, session: Session
+) -> None:
+    lst = make.list(account, "Guests")
+    make.subscribers(account, 60, lst)
+    session.commit()
+    page = anna.get(f"/lists/{lst.id}")
+    assert "reader000060@example.org" in page
+    assert "reader000001@example.org" not in page
+    page = page.click("More")
+    assert "reader000001@example.org" in page
+    assert "60" in anna.get("/lists")
+
+
+def test_people_are_downloaded_as_a_search_finds_them(
+    anna: Any, account: Account, make: Factory, session: Session
+) -> None:
+    make.subscribers(account, 3)
+    session.commit()
+    answer = anna.get("/people.csv", {"query": "Имя2"})
+    rows = answer.body.decode("utf-8-sig").splitlines()
+    assert [row.split(",")[0] for row in rows] == ["email", "reader000002@example.org"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/people/{person}",
+        "/people/{person}/edit",
+        "/lists/{list}",
+        "/lists/{list}/edit",
+        "/people/import/{job}",
+        "/people/import/{job}/rejects.csv",
+        "/people/import/{job}/progress",
+    ],
+)
+def test_what_is_somebody_elses_is_not_there(
+    anna: Any, make: Factory, session: Session, address: str, now: Any
+) -> None:
+    theirs = make.account("other@example.com")
+    lst = make.list(theirs)
+    person = make.subscriber(theirs)
+    job = Import(account_id=theirs.id, list_id=lst.id, filename="x", path="x.csv", created_at=now)
+    session.add(job)
+    session.commit()
+    anna.get(address.format(person=person.id, list=lst.id, job=job.id), status=404)
+
+
+def test_somebody_elses_list_takes_neither_people_nor_files(
+    anna: Any, make: Factory, session: Session
+) -> None:
+    lst = make.list(make.account("other@example.com"))
+    session.commit()
+    token = anna.get("/people/import").forms["bring"]["csrf_token"].value
+    files = [("file", "people.csv", PEOPLE.encode())]
+    anna.post("/people/import", {"csrf_token": token, "list": str(lst.id)}, upload_files=files, status=404)
+    data = {"csrf_token": token, "email": "a@example.org", "lists": str(lst.id)}
+    anna.post("/people/new", data, status=422)
+    assert session.execute(select(list_member)).all() == []
+
+
+def test_pages_of_people_need_a_sign_in(app: Any) -> None:
+    for address in ("/people", "/people.csv", "/people/new", "/people/import", "/lists"):
+        assert app.get(address, status=303).location.startswith("http://localhost/sign-in")
