@@ -14,6 +14,7 @@ REQUIRES = [
     "itsdangerous>=2.2",
     "Jinja2>=3.1.6",
     "limits>=5.8",
+    "mjml-python>=1.4.2",
     "nh3>=0.3.8",
     "plaster_pastedeploy>=1.0.1",
     "prometheus-client>=0.26",

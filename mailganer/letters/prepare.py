@@ -7,7 +7,7 @@ so that an error while rendering names the line they see.
 import html
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -20,6 +20,7 @@ from .bounds import Run
 from .engine import Engine, reader_links
 from .markup import Edit, Token
 from .masks import FOOTER, MASK, OURS, PIXEL, Masked, decode_code, link_mark, mask
+from .mjml import is_mjml, to_html
 from .parts import Letter, Source
 
 # Given by us for every reader; a letter that names one of these leads out of itself untracked.
@@ -36,6 +37,8 @@ def prepare(
     names = frozenset().union(*(names_in(tree) for tree in trees.values()))
     if not (source.html.strip() or source.text.strip()):
         raise LetterError(_("The letter is empty."), "html" if not source.text else "text")
+    if is_mjml(source.html):
+        source = replace(source, html=to_html(source.html))
     prepared = _Prepared(source, trees)
     letter = Letter(
         subject=source.subject,
@@ -64,9 +67,17 @@ def _tidy(source: Source) -> Source:
     return Source(
         subject=tidy(source.subject),
         preheader=tidy(source.preheader),
-        html=decode_code(tidy(source.html)),
+        html=_STYLE.sub(_spaced, decode_code(tidy(source.html))),
         text=tidy(source.text),
     )
+
+
+_STYLE = re.compile(r"<style\b[^>]*>.*?</style", re.IGNORECASE | re.DOTALL)
+
+
+def _spaced(style: re.Match[str]) -> str:
+    """``@media print{#menu{...}}`` without the sign that begins a template's comment."""
+    return style[0] if "#}" in style[0] else style[0].replace("{#", "{ #")
 
 
 def _checked(source: Source) -> dict[str, nodes.Template]:

@@ -94,6 +94,12 @@ def test_styles_reach_into_tables_with_loops() -> None:
     assert len(re.findall(r'<td style="color: ?red;?">', rendered(letter_of(html)))) == 2
 
 
+def test_short_styles_are_not_taken_for_comments_of_a_template() -> None:
+    letter = letter_of("<style>@media print{#menu{display:none}}</style><p>{# gone #}x</p>")
+    assert "<style>@media print{ #menu{display:none}}</style>" in letter.html
+    assert "gone" not in rendered(letter)
+
+
 def test_styles_may_hold_variables() -> None:
     html = "<style>p { color: {{ colour }} }</style><p>x</p>"
     assert len(re.findall(r"color: ?teal", rendered(letter_of(html), colour="teal"))) == 2
