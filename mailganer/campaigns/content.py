@@ -75,7 +75,7 @@ _DEFAULT = re.compile(r"""\|\s*(?:default|d)\(\s*(["'])(.*?)\1""")
 
 
 def plain_line(template: str) -> str:
-    """A subject as one reads it in a list: defaults instead of variables, nothing that depends on the reader."""
+    """A subject as one reads it in a list: defaults for variables, nothing that depends on the reader."""
 
     def word(match: re.Match[str]) -> str:
         default = _DEFAULT.search(match[0])

@@ -152,7 +152,8 @@ def read_letter_file(posted: Any) -> str:
     """The text of an uploaded HTML file. Raises ``FileRefused``."""
     if posted is None or not hasattr(posted, "file"):
         raise FileRefused(_("Choose a file first: one letter as HTML."))
-    content = posted.file.read(LARGEST_FILE + 1)
+    with posted.file:
+        content = posted.file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
         raise FileRefused(
             _("This file is larger than a megabyte. A letter is smaller; pictures stay outside of it.")

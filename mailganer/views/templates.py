@@ -173,7 +173,7 @@ def _posted(request: Request) -> Form:
     """The form as posted; an uploaded file takes the place of its HTML."""
     form = TemplateForm.of(request)
     posted: Any = request.POST.get("file")
-    if posted is not None and getattr(posted, "filename", ""):
+    if hasattr(posted, "filename") and posted.filename:
         form["html"].data = read_letter_file(posted)
     return form
 

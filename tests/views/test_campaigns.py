@@ -1,0 +1,409 @@
+"""A campaign through its pages, as somebody without scripts walks them."""
+
+from datetime import timedelta
+from email import message_from_bytes, policy
+
+import pytest
+from sqlalchemy import select
+
+from mailganer.db import utcnow
+from mailganer.models import (
+    Account,
+    Batch,
+    Campaign,
+    CampaignStatus,
+    Delivery,
+    DeliveryStatus,
+    Reason,
+    Sender,
+    first_delivery_id,
+)
+from mailganer.views import letter_step
+
+
+@pytest.fixture
+def read(session):
+    """``read(query)`` in a transaction of its own: on SQLite an open one keeps the pages waiting."""
+
+    def read(query):
+        session.commit()
+        found = session.scalars(query.execution_options(populate_existing=True)).all()
+        session.commit()
+        return found
+
+    return read
+
+
+@pytest.fixture
+def owner(anna, read):
+    return read(select(Account))[0]
+
+
+@pytest.fixture
+def readers(make, owner):
+    readers = make.list(owner, "Readers")
+    make.subscriber(owner, "olga@example.org", (readers,), first_name="Ольга")
+    make.subscriber(owner, "pyotr@example.org", (readers,))
+    make.commit()
+    return readers
+
+
+@pytest.fixture
+def draft(make, read, owner, readers):
+    draft = make.campaign(owner, (readers,), tuple(read(select(Sender))))
+    make.commit()
+    return draft
+
+
+@pytest.fixture
+def again(session):
+    """``again(campaign)``: the row as it is in the database now."""
+
+    def again(campaign):
+        session.commit()
+        session.refresh(campaign)
+        assert campaign.lists is not None  # loaded while the transaction is open
+        session.commit()
+        return campaign
+
+    return again
+
+
+def submit(page, path, status=None, **fields):
+    """The form of the page that posts to ``path``."""
+    form = next(form for form in page.forms.values() if form.action == path)
+    for name, value in fields.items():
+        form[name] = value
+    return form.submit(status=status)
+
+
+def test_an_empty_account_is_told_what_this_place_is_for(anna):
+    page = anna.get("/campaigns")
+    assert "Write your first letter to many" in page
+    assert submit(page, "/campaigns/new").location.endswith("/people")
+
+
+def test_a_campaign_walks_from_nothing_to_sending(anna, readers, read):
+    page = submit(anna.get("/campaigns"), "/campaigns/new").follow()
+    campaign = read(select(Campaign))[0]
+    here = f"/campaigns/{campaign.id}"
+
+    form = page.forms["people-form"]
+    form["name"] = "November"
+    form["list"] = [str(readers.id)]
+    page = form.submit("go").follow()
+    assert page.request.path == f"{here}/letter"
+
+    page = submit(anna.get(f"{here}/letter/template"), f"{here}/letter/template").follow()
+    form = page.forms["letter-form"]
+    form["subject"] = "News for {{ first_name|default('you') }}"
+    form["html"] = "<p>Dear {{ first_name|default('reader') }}</p>"
+    page = form.submit("go").follow()
+    assert page.request.path == f"{here}/check"
+    assert "keeps this campaign from being sent" not in page
+
+    page = anna.get(f"{here}/when")
+    page = submit(page, f"{here}/when", when="now").follow()
+    page = anna.get(f"{here}/send")
+    assert "Send to 2 people" in page
+    page = submit(page, f"{here}/send").follow()
+    assert page.request.path == f"{here}/progress"
+    assert read(select(Campaign))[0].status is CampaignStatus.scheduled
+
+
+def test_the_people_step_says_who_is_left_out(anna, make, owner, readers, draft):
+    make.subscriber(owner, "gone@example.org", (readers,), status="unsubscribed")
+    make.commit()
+    page = anna.get(f"/campaigns/{draft.id}/people")
+    assert "3 people" in page
+    assert "Unsubscribed" in page
+
+
+def test_lists_of_somebody_else_are_refused(anna, make, draft, again):
+    stranger = make.list(make.account())
+    make.commit()
+    page = anna.get(f"/campaigns/{draft.id}/people")
+    token = page.forms["people-form"]["csrf_token"].value
+    answer = anna.post(
+        f"/campaigns/{draft.id}/people", {"csrf_token": token, "list": stranger.id}, status=422
+    )
+    assert "There is no such list." in answer
+    assert [each.name for each in again(draft).lists] == ["Readers"]
+
+
+@pytest.mark.parametrize(
+    "step", ["", "/people", "/letter", "/check", "/when", "/send", "/progress", "/letter/frame"]
+)
+def test_somebody_elses_campaign_is_not_there(anna, make, step):
+    stranger = make.campaign(make.account())
+    make.commit()
+    anna.get(f"/campaigns/{stranger.id}{step}", status=404)
+
+
+def test_the_letter_is_shown_as_a_reader_gets_it(anna, draft):
+    frame = anna.get(f"/campaigns/{draft.id}/letter/frame")
+    assert "Dear Ольга" in frame
+    policy_header = frame.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy_header
+    assert "sandbox" in policy_header
+    page = anna.get(f"/campaigns/{draft.id}/letter", {"as": "hardest"})
+    assert "pyotr@example.org" in page
+    assert "News for you" in page
+
+
+def test_what_cannot_be_shown_is_said_with_its_line(anna, draft):
+    page = anna.get(f"/campaigns/{draft.id}/letter")
+    form = page.forms["letter-form"]
+    form["html"] = "<p>one</p>\n<p>{{ first_name</p>"
+    page = form.submit().follow()
+    assert "line 2" in page
+    assert "Line 2." in anna.get(f"/campaigns/{draft.id}/letter/frame")
+
+
+def test_a_second_tab_is_told_and_keeps_its_text(anna, draft, again):
+    first = anna.get(f"/campaigns/{draft.id}/letter").forms["letter-form"]
+    second = anna.get(f"/campaigns/{draft.id}/letter").forms["letter-form"]
+    first["subject"] = "From the first tab"
+    first.submit(status=303)
+    second["subject"] = "From the second tab"
+    page = second.submit(status=409)
+    assert "changed meanwhile" in page
+    assert page.forms["letter-form"]["subject"].value == "From the second tab"
+    page.forms["letter-form"].submit(status=409)
+    assert again(draft).subject == "From the first tab"
+
+
+def test_values_of_the_campaign_fill_gaps_and_replace(anna, draft, again):
+    form = anna.get(f"/campaigns/{draft.id}/letter").forms["letter-form"]
+    form["html"] = "<p>{{ first_name }} of {{ place }}</p>"
+    page = form.submit().follow()
+    form = page.forms["letter-form"]
+    names = [field.value for field in form.fields["variable"]]
+    assert names == ["first_name", "place", ""]
+    form.fields["value"][0].value = "reader"
+    form.fields["value"][1].value = "Moscow"
+    form.fields["mode"][1].value = "replace"
+    form.submit(status=303)
+    assert again(draft).variables == {
+        "first_name": {"value": "reader", "override": False},
+        "place": {"value": "Moscow", "override": True},
+    }
+    page = anna.get(f"/campaigns/{draft.id}/letter")
+    page.forms["letter-form"].submit("forget", value="place")
+    assert list(again(draft).variables) == ["first_name"]
+
+
+def test_a_file_becomes_the_letter(anna, draft, again):
+    page = anna.get(f"/campaigns/{draft.id}/letter")
+    form = next(form for form in page.forms.values() if form.action.endswith("/upload"))
+    form["file"] = ("letter.html", "<p>Привет</p>".encode("cp1251"), "text/html")
+    form.submit(status=303)
+    assert again(draft).html == "<p>Привет</p>"
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip", b"<p>\x00</p>", b"x" * 5_001])
+def test_a_file_that_is_no_letter_changes_nothing(anna, draft, again, content, monkeypatch):
+    monkeypatch.setattr(letter_step, "LARGEST_FILE", 5_000)
+    page = anna.get(f"/campaigns/{draft.id}/letter")
+    form = next(form for form in page.forms.values() if form.action.endswith("/upload"))
+    form["file"] = ("letter.html", content, "text/html")
+    form.submit(status=422)
+    assert again(draft).html == draft.html
+
+
+def test_a_ready_letter_is_where_one_begins(anna, draft, again):
+    page = anna.get(f"/campaigns/{draft.id}/letter/template")
+    form = next(
+        form for form in page.forms.values() if "ready" in form.fields and form["ready"].value == "digest"
+    )
+    form.submit(status=303)
+    assert "<table" in again(draft).html
+
+
+def test_a_test_letter_reaches_oneself(anna, draft, smtp_server):
+    page = anna.get(f"/campaigns/{draft.id}/letter")
+    page = submit(page, f"/campaigns/{draft.id}/letter/test").follow()
+    assert "The test letter is on its way" in page
+    letter = message_from_bytes(smtp_server.letters[-1].content, policy=policy.default)
+    assert letter["Subject"] == "News for Ольга"
+    assert smtp_server.letters[-1].recipient == "anna@example.com"
+
+
+def test_a_refused_test_letter_quotes_the_server(anna, draft, smtp_server):
+    smtp_server.refuse["anna@example.com"] = "550 5.7.1 Not today"
+    page = anna.get(f"/campaigns/{draft.id}/letter")
+    page = submit(page, f"/campaigns/{draft.id}/letter/test").follow()
+    assert "5.7.1 Not today" in page
+
+
+def test_the_check_names_what_blocks_and_where_it_is_solved(anna, make, owner):
+    empty = make.campaign(owner, subject="", html="")
+    make.commit()
+    page = anna.get(f"/campaigns/{empty.id}/check")
+    for sentence in (
+        "No list is chosen",
+        "The letter has no subject",
+        "The letter is empty",
+        "No sender is chosen",
+    ):
+        assert sentence in page
+    assert f"/campaigns/{empty.id}/people" in page
+
+
+def test_a_time_that_has_passed_is_asked_again(anna, draft, again):
+    page = anna.get(f"/campaigns/{draft.id}/when")
+    page = submit(
+        page, f"/campaigns/{draft.id}/when", when="later", day="2020-01-01", time="10:00", status=422
+    )
+    assert "This time has passed" in page
+    assert again(draft).send_at is None
+
+
+@pytest.mark.parametrize(("day", "time"), [("", "10:00"), ("tomorrow", "10:00"), ("2027-01-01", "")])
+def test_half_a_time_is_asked_again(anna, draft, day, time):
+    page = anna.get(f"/campaigns/{draft.id}/when")
+    answer = submit(page, f"/campaigns/{draft.id}/when", when="later", day=day, time=time, status=422)
+    assert "Choose a day and a time." in answer
+
+
+def test_the_clock_is_the_persons_own(anna, owner, session, draft, again):
+    owner.timezone = "Asia/Vladivostok"
+    session.commit()
+    page = anna.get(f"/campaigns/{draft.id}/when")
+    assert "Vladivostok" in page
+    day = (utcnow() + timedelta(days=3)).date().isoformat()
+    submit(page, f"/campaigns/{draft.id}/when", when="later", day=day, time="10:00")
+    assert again(draft).send_at.isoformat() == f"{day}T00:00:00+00:00"
+
+
+def test_another_number_of_people_than_promised_is_shown_first(anna, make, owner, readers, draft, again):
+    page = anna.get(f"/campaigns/{draft.id}/send")
+    make.subscriber(owner, "late@example.org", (readers,))
+    make.commit()
+    page = submit(page, f"/campaigns/{draft.id}/send").follow()
+    assert "number of people has changed" in page
+    assert "Send to 3 people" in page
+    assert again(draft).status is CampaignStatus.draft
+
+
+def test_a_second_click_on_send_leads_to_the_progress(anna, draft):
+    page = anna.get(f"/campaigns/{draft.id}/send")
+    submit(page, f"/campaigns/{draft.id}/send")
+    assert submit(page, f"/campaigns/{draft.id}/send").location.endswith("/progress")
+
+
+def test_what_is_not_ready_does_not_leave(anna, draft, session, again):
+    page = anna.get(f"/campaigns/{draft.id}/send")
+    draft.subject = ""
+    session.commit()
+    answer = submit(page, f"/campaigns/{draft.id}/send")
+    assert answer.location.endswith("/check")
+    assert again(draft).status is CampaignStatus.draft
+
+
+def test_a_scheduled_campaign_can_be_taken_back(anna, draft, session, again):
+    draft.status, draft.send_at = CampaignStatus.scheduled, utcnow() + timedelta(days=1)
+    session.commit()
+    page = anna.get(f"/campaigns/{draft.id}").follow()
+    assert "It leaves by itself" in page
+    submit(page, f"/campaigns/{draft.id}/unschedule")
+    assert again(draft).status is CampaignStatus.draft
+
+
+@pytest.fixture
+def under_way(make, session, draft):
+    """1,000 people, 600 of them have got it, two letters are in doubt."""
+    draft.status, draft.started_at, draft.message_domain = CampaignStatus.sending, utcnow(), "example.com"
+    first = first_delivery_id(draft.id)
+    counts = {"pending": 390, "sent": 600, "failed": 8, "in_doubt": 2}
+    session.add(Batch(campaign_id=draft.id, number=1, first_id=first, last_id=first + 999, **counts))
+    for n in range(2):
+        session.add(
+            Delivery(
+                id=first + n,
+                campaign_id=draft.id,
+                email=f"doubt{n}@example.org",
+                email_key=f"doubt{n}@example.org",
+                token=bytes([n] * 16),
+                status=DeliveryStatus.in_doubt,
+                reason=Reason.disconnected,
+                dated_at=utcnow(),
+                settled_at=utcnow(),
+            )
+        )
+    session.commit()
+    return draft
+
+
+def test_progress_is_told_in_numbers_and_asks_again_by_itself(anna, under_way):
+    page = anna.get(f"/campaigns/{under_way.id}").follow()
+    assert "600 of 1,000 sent" in page
+    assert 'hx-trigger="every 2s"' in page
+    assert 'http-equiv="refresh"' in page
+
+
+def test_pause_go_on_and_stop(anna, under_way, again):
+    page = anna.get(f"/campaigns/{under_way.id}/progress")
+    page = submit(page, f"/campaigns/{under_way.id}/pause").follow()
+    assert "Paused at 600 of 1,000" in page
+    page = submit(page, f"/campaigns/{under_way.id}/resume").follow()
+    page = submit(page, f"/campaigns/{under_way.id}/cancel").follow()
+    assert "Stopped: 600 of 1,000 were sent" in page
+    assert 'hx-trigger="every 2s"' not in page
+    assert again(under_way).status is CampaignStatus.cancelled
+
+
+def test_a_wait_for_the_plan_names_it_and_leads_to_the_plans(anna, under_way, session, make):
+    from mailganer.models import Usage
+
+    minute = int(utcnow().timestamp()) // 60 - 5
+    sender = under_way.senders[0]
+    session.add(Usage(sender_id=sender.id, minute=minute, account_id=under_way.account_id, letters=200))
+    session.commit()
+    page = anna.get(f"/campaigns/{under_way.id}/progress")
+    assert "It is waiting and goes on by itself" in page
+    assert "Your plan allows 200 letters in 24 hours" in page
+    assert 'href="/plan"' in page
+
+
+def test_doubts_are_ended_one_by_one_or_together(anna, under_way, read):
+    here = f"/campaigns/{under_way.id}/in-doubt"
+    page = anna.get(here)
+    assert "doubt0@example.org" in page
+    form = next(form for form in page.forms.values() if form.fields.get("delivery"))
+    assert form["as"].value == "sent"
+    page = form.submit().follow()
+    assert "doubt0@example.org" not in page
+    form = next(form for form in page.forms.values() if "as" in form.fields and form["as"].value == "again")
+    page = form.submit().follow()
+    assert "Nothing is in doubt" in page
+    statuses = read(select(Delivery.status).order_by(Delivery.id))
+    assert statuses == [DeliveryStatus.sent, DeliveryStatus.pending]
+
+
+def test_the_list_filters_by_state_and_goes_on(anna, make, owner):
+    for number in range(60):
+        make.campaign(owner, name=f"Draft {number}")
+    make.campaign(owner, name="Sent one", status=CampaignStatus.finished)
+    make.commit()
+    assert "Sent one" in anna.get("/campaigns")
+    page = anna.get("/campaigns", {"status": "draft"})
+    assert "Sent one" not in page
+    assert "Draft 59" in page
+    assert "Draft 0<" not in page
+    assert "Draft 0<" in page.click("More")
+    assert anna.get("/campaigns", {"status": "nonsense", "after": "x"}).status_int == 200
+
+
+def test_a_copy_and_a_deleted_draft(anna, draft, read):
+    page = anna.get(f"/campaigns/{draft.id}/people")
+    submit(page, f"/campaigns/{draft.id}/duplicate")
+    assert sorted(read(select(Campaign.name))) == ["November", "November (2)"]
+    submit(page, f"/campaigns/{draft.id}/delete")
+    assert read(select(Campaign.name)) == ["November (2)"]
+
+
+def test_a_letter_that_is_on_its_way_can_only_be_looked_at(anna, under_way):
+    page = anna.get(f"/campaigns/{under_way.id}/letter")
+    assert "letter-form" not in page.forms
+    assert "Pause it to change the letter" in page
