@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "mailganer"
 FLOORS = (
     {"errors"},
     {"letters", "backends", "catch"},
-    {"models", "db", "settings", "vault", "broker", "migrations"},
+    {"models", "db", "settings", "vault", "broker", "migrations", "logs"},
     {"accounts", "audience", "campaigns", "tracking", "reports", "billing"},
     {"sending"},
     {"views", "api", "routes", "security", "i18n"},
