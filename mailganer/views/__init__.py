@@ -29,7 +29,9 @@ def includeme(config: Configurator) -> None:
 def prepare_templates(environment: Environment) -> None:
     """What every template may use besides the components: filters, words, addresses of files."""
     environment.filters.update(i18n.FILTERS)
-    environment.globals.update(look=i18n.look, asset=asset, state_word=state_word, shares=shares, plain=plain_line)
+    environment.globals.update(
+        look=i18n.look, asset=asset, state_word=state_word, shares=shares, plain=plain_line
+    )
     environment.policies["ext.i18n.trimmed"] = True
 
 
