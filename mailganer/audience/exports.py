@@ -20,7 +20,7 @@ Translate = Callable[[str], str]
 BOM: Final = "\ufeff".encode()  # without it Excel reads Cyrillic as cp1251
 _AT_ONCE: Final = 1_000
 # What a spreadsheet takes for the beginning of a formula, also after a quote or a space that it drops.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
 
 
 def safe_cell(text: str) -> str:

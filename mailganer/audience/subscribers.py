@@ -376,8 +376,9 @@ def _rejects_naming(subscriber: Subscriber) -> Delete:
     """Rows of files that did not go in and hold this address: they are kept for being downloaded."""
     own = select(Import.id).where(Import.account_id == subscriber.account_id)
     cells = func.lower(cast(ImportReject.cells, String))
-    written = {subscriber.email_key, subscriber.email.lower()}
-    forms = written | {json.dumps(each)[1:-1] for each in written}  # SQLite keeps JSON in ASCII
+    # SQLite keeps JSON in ASCII and lowers only that, so that each case of other letters is another text.
+    written = {subscriber.email_key, subscriber.email, subscriber.email_key.upper(), subscriber.email.upper()}
+    forms = {each.lower() for each in written} | {json.dumps(each)[1:-1].lower() for each in written}
     return delete(ImportReject).where(
         ImportReject.import_id.in_(own),
         or_(*(cells.contains(form, autoescape=True) for form in sorted(forms))),

@@ -1,0 +1,66 @@
+"""Birthdays as people write them."""
+
+from datetime import date
+
+import pytest
+
+from mailganer.audience.birthdays import YEARLESS, BirthdayError, Order, order_of, parse_birthday
+
+TODAY = date(2026, 11, 23)
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("1990-05-14", date(1990, 5, 14)),
+        ("1990.5.4", date(1990, 5, 4)),
+        ("14.05.1990", date(1990, 5, 14)),
+        ("4.5.1990", date(1990, 5, 4)),
+        ("14.05.90", date(1990, 5, 14)),
+        ("14.05.25", date(2025, 5, 14)),
+        ("05/14/1990", date(1990, 5, 14)),
+        ("14/05/1990", date(1990, 5, 14)),
+        ("05/05/1990", date(1990, 5, 5)),
+        ("1990-05-14 00:00:00", date(1990, 5, 14)),
+        ("1990-05-14T00:00:00Z", date(1990, 5, 14)),
+        ("14.05", date(YEARLESS, 5, 14)),
+        ("29.02.", date(YEARLESS, 2, 29)),
+        ("29.02.2000", date(2000, 2, 29)),
+        ("", None),
+        (" - ", None),
+        ("0000-00-00", None),
+    ],
+)
+def test_a_birthday_is_understood(text, day):
+    assert parse_birthday(text, TODAY) == day
+
+
+@pytest.mark.parametrize(
+    "text", ["31.02.1990", "29.02.1999", "2030-01-01", "1890-01-01", "May", "14", "14.05.199"]
+)
+def test_no_birthday_is_refused(text):
+    with pytest.raises(BirthdayError) as refused:
+        parse_birthday(text, TODAY)
+    assert refused.value.code == "birthday"
+
+
+def test_a_date_with_two_readings_needs_somebody_to_say_which():
+    with pytest.raises(BirthdayError) as refused:
+        parse_birthday("05/06/1990", TODAY)
+    assert refused.value.code == "birthday_unclear"
+    assert parse_birthday("05/06/1990", TODAY, Order.day_first) == date(1990, 6, 5)
+    assert parse_birthday("05/06/1990", TODAY, Order.month_first) == date(1990, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("texts", "order"),
+    [
+        (["05/06/1990", "05/14/1990"], Order.month_first),
+        (["05/06/1990", "14/05/1990"], Order.day_first),
+        (["05/06/1990"], Order.unknown),
+        (["05/14/1990", "14/05/1990"], Order.unknown),
+        (["14.05.1990", ""], Order.unknown),
+    ],
+)
+def test_a_column_gives_its_order_away(texts, order):
+    assert order_of(texts) is order
