@@ -42,7 +42,10 @@ def one_import(request: Request) -> Shape:
 
 @api_view("api.import.rejects", "GET")
 def rejects(request: Request) -> Response:
-    rows = verbs.rejects_csv(request.registry["sessions"], request.context.import_, request.translate)
+    # Sent when this request's session is closed: the language is asked for now.
+    translate = request.localizer.translate
+    rows = verbs.rejects_csv(request.registry["sessions"], request.context.import_, translate)
+    return Response(app_iter=rows, content_type="text/csv", charset="utf-8")
 
 
 @api_view("api.import.apply", "POST")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from ..audience import failure_sentence
 from ..models import (
     Campaign,
     Delivery,
@@ -73,7 +74,7 @@ def import_shape(import_: Import) -> Shape:
         "list_id": import_.list_id,
         "filename": import_.filename,
         "status": import_.status.value,
-        "error": import_.error,
+        "error": failure_sentence(import_.error).interpolate() if import_.error else None,
         "columns": import_.columns,
         "mapping": {str(column): field or "" for column, field in import_.mapping.items()},
         "rows": import_.rows,
