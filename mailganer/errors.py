@@ -54,7 +54,7 @@ class SettingsError(MailganerError):
     """Wrong or missing settings. ``problems`` lists every one of them, a sentence each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
+        super().__init__("\n".join(in_english(problem) for problem in problems))
         self.problems = tuple(problems)
 
 

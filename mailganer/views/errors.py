@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import structlog
-from pyramid.exceptions import BadCSRFOrigin, BadCSRFToken
+from pyramid.exceptions import BadCSRFOrigin, BadCSRFToken, PredicateMismatch
 from pyramid.httpexceptions import (
     HTTPException,
     HTTPRequestEntityTooLarge,
@@ -104,12 +104,28 @@ def _to_sign_in(request: Request) -> Response:
 @notfound_view_config(renderer="error.jinja2", append_slash=False)
 @exception_view_config(NotFound, renderer="error.jinja2")
 def not_found(request: Request) -> dict[str, Any]:
+    if isinstance(request.exception, PredicateMismatch) and request.matched_route:
+        return _wrong_method(request)
     return _page(
         request,
         404,
         Trouble(
             _("There is nothing here"),
             _("The address may be mistyped, the page may be gone, or it may belong to another account."),
+            _("To the start"),
+            request.route_path("home"),
+        ),
+    )
+
+
+def _wrong_method(request: Request) -> dict[str, Any]:
+    """An address that only takes forms was opened like a page, or the other way round."""
+    return _page(
+        request,
+        405,
+        Trouble(
+            _("This address is no page"),
+            _("It belongs to a button. Nothing was changed: go back and use the button itself."),
             _("To the start"),
             request.route_path("home"),
         ),

@@ -4,7 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.renderers import render_to_response
 from pyramid.request import Request
+from pyramid.response import Response
 from pyramid.view import view_config
 
 from mailganer import billing
@@ -46,7 +48,14 @@ def pay(request: Request) -> Any:
     if isinstance(outcome, Done):
         request.flash(_thanks(outcome.plan, outcome.until))
         return HTTPSeeOther(request.route_path("plan"))
-    return HTTPSeeOther(outcome.url)
+    return _go_on_elsewhere(request, outcome.url)
+
+
+def _go_on_elsewhere(request: Request, url: str) -> Response:
+    """On to the provider's own page. Not by a redirect: our policy lets no form end at another place."""
+    response = render_to_response("pay_elsewhere.jinja2", {"url": url}, request=request)
+    response.headers["Refresh"] = f"0; url={url}"
+    return response
 
 
 def _provider(request: Request) -> PaymentProvider:

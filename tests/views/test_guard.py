@@ -217,3 +217,9 @@ def test_a_letter_is_shown_under_a_policy_of_its_own() -> None:
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "sandbox" in answer.headers["Content-Security-Policy"]
     assert "allow-scripts" not in answer.headers["Content-Security-Policy"]
+
+
+@one_database
+def test_an_address_of_a_button_is_no_page(anna: Any) -> None:
+    for path in ("/sign-out", "/look", "/settings/log-out-everywhere"):
+        assert "Nothing was changed" in anna.get(path, status=405)

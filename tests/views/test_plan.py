@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mailganer.billing import create_vouchers
+from mailganer.billing import GoTo, PaymentProvider, create_vouchers
 from mailganer.db import utcnow
 from mailganer.models import Account
 
@@ -56,6 +56,25 @@ def test_guessing_codes_has_to_wait(anna: Any) -> None:
         anna.post("/plan/pay/voucher", {"csrf_token": token, "code": "AAAA"}, status=422)
     answer = anna.post("/plan/pay/voucher", {"csrf_token": token, "code": "AAAA"}, status=429)
     assert answer.headers["Retry-After"]
+
+
+class Cashier(PaymentProvider):
+    """A provider with a page of its own."""
+
+    name, title = "cashier", "Cashier"
+
+    def begin(self, session: Any, account: Any, answers: Any, *, plan: Any, settings: Any, now: Any) -> GoTo:
+        return GoTo(f"https://pay.example/{plan.name}")
+
+
+def test_a_provider_with_its_own_page_is_reached_without_a_redirect(wsgi_app: Any, anna: Any) -> None:
+    """Browsers follow no redirect to another place after a form, under our policy."""
+    wsgi_app.registry["payments"] = {"cashier": Cashier()}
+    form = next(form for form in anna.get("/plan").forms.values() if "/plan/pay/cashier" in form.action)
+    form["plan"] = "pro"
+    page = form.submit(status=200)
+    assert page.headers["Refresh"] == "0; url=https://pay.example/pro"
+    assert 'href="https://pay.example/pro"' in page
 
 
 def test_a_way_to_pay_that_is_not_installed_is_not_there(anna: Any) -> None:
