@@ -12,6 +12,8 @@ from mailganer.campaigns.content import plain_line
 from mailganer.errors import _
 from mailganer.models import Campaign, CampaignStatus
 
+from .plurals import counted, ngettext
+
 SENT = frozenset(
     {CampaignStatus.sending, CampaignStatus.paused, CampaignStatus.finished, CampaignStatus.cancelled}
 )
@@ -100,10 +102,7 @@ def _people_state(campaign: Campaign, audience: int) -> str:
 
 
 def _number_of(request: Request, audience: int) -> str:
-    shown = i18n.number(audience)
-    return request.localizer.pluralize(
-        "${number} person", "${number} people", audience, domain="mailganer", mapping={"number": shown}
-    )
+    return counted(request, ngettext("${number} person", "${number} people"), audience)
 
 
 def _letter_state(campaign: Campaign, check: Check | None) -> str:
@@ -122,10 +121,7 @@ def _check_state(check: Check | None) -> str:
 def _check_note(request: Request, check: Check | None) -> str:
     if check is None or check.ok:
         return ""
-    number = len(check.blocking)
-    return request.localizer.pluralize(
-        "${number} problem", "${number} problems", number, domain="mailganer", mapping={"number": number}
-    )
+    return counted(request, ngettext("${number} problem", "${number} problems"), len(check.blocking))
 
 
 def _when_note(request: Request, campaign: Campaign) -> str:

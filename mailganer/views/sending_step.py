@@ -10,7 +10,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import view_config
 
-from mailganer import campaigns, i18n
+from mailganer import campaigns
 from mailganer.campaigns import Check
 from mailganer.campaigns.counts import Counts, campaign_counts
 from mailganer.campaigns.doubts import doubtful
@@ -23,6 +23,7 @@ from mailganer.models import Campaign, CampaignStatus, Delivery, make_message_id
 from mailganer.reports import delivery_sentence
 from mailganer.sending import decide, wake
 
+from .plurals import counted, ngettext
 from .rail import campaign_page, current_page, next_step, step_url
 
 MOST_DOUBTS = 100
@@ -291,10 +292,10 @@ def _named_delivery(request: Request) -> list[int] | None:
 
 
 def _decided_words(request: Request, verdict: str, number: int) -> str:
-    sentences = {
-        "sent": ("${number} letter counts as sent.", "${number} letters count as sent."),
-        "again": ("${number} letter is sent again.", "${number} letters are sent again."),
-    }
-    one, many = sentences[verdict]
-    mapping = {"number": i18n.number(number)}
-    return request.localizer.pluralize(one, many, number, domain="mailganer", mapping=mapping)
+    if verdict == "again":
+        return counted(
+            request, ngettext("${number} letter is sent again.", "${number} letters are sent again."), number
+        )
+    return counted(
+        request, ngettext("${number} letter counts as sent.", "${number} letters count as sent."), number
+    )
