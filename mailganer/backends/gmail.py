@@ -135,14 +135,17 @@ class GmailBackend(Backend):
         return SentMail(host, port, self._login(), network).holds(message_id)
 
     def _open(self) -> Session:
+        login = self._login()
         try:
-            return open_session(self._server(), self._login())
+            return open_session(self._server(), login)
         except LoginRefused as error:
+            if login.bearer is not None or not error.reply:
+                raise
             raise LoginRefused(
                 _(
-                    "Gmail refused the password. Its answer: ${reply} App passwords need two-step"
+                    "Gmail refused the password. Its answer: ${reply}. App passwords need two-step"
                     " verification.",
-                    mapping={"reply": error.reply or str(error)},
+                    mapping={"reply": error.reply.rstrip(".")},
                 ),
                 error.reply,
             ) from None
