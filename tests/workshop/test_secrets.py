@@ -1,0 +1,39 @@
+"""No secret leaves the house by a side door: not in a task, not in a log, not in a command's arguments."""
+
+import inspect
+
+import click
+import pytest
+
+from mailganer.cli import COMMANDS, cli
+from mailganer.sending import tasks
+
+SECRET_WORDS = ("password", "secret", "token", "key", "credential")
+
+
+def celery_tasks():
+    from celery import current_app
+
+    assert tasks.run_tick.name == "mailganer.tick"
+    return {name: task for name, task in current_app.tasks.items() if name.startswith("mailganer.")}
+
+
+def test_tasks_carry_numbers_and_nothing_else():
+    found = celery_tasks()
+    assert set(found) >= {"mailganer.tick", "mailganer.plan", "mailganer.pump", "mailganer.import"}
+    for name, task in found.items():
+        for parameter in inspect.signature(task.run).parameters.values():
+            assert parameter.annotation in {int, "int"}, f"{name} takes {parameter}"
+
+
+def options(command):
+    yield from command.params
+    for each in getattr(command, "commands", {}).values():
+        yield from options(each)
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_no_command_takes_a_secret_as_an_argument(name):
+    command = cli.get_command(click.Context(cli), name)
+    named = {part for option in options(command) for part in (option.name, *option.opts)}
+    assert not [part for part in named if any(word in part.lower() for word in SECRET_WORDS)]
