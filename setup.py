@@ -11,6 +11,7 @@ REQUIRES = [
     "cryptography>=50.0",
     "css-inline>=0.24",
     "email-validator>=2.4",
+    "idna>=3.20",
     "itsdangerous>=2.2",
     "Jinja2>=3.1.6",
     "limits>=5.8",
