@@ -1,14 +1,16 @@
 """The people behind the numbers: a campaign's deliveries, searched, filtered, by the page or as a file."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from ..audience.addresses import AddressError, parse_address
 from ..audience.exports import csv_bytes
 from ..errors import _
 from ..models import (
@@ -115,7 +117,7 @@ def _table(
 
 HEADING = (
     _("Address"),
-    _("Name"),
+    _("Person"),
     _("State"),
     _("Reason"),
     _("Server's answer"),
@@ -178,7 +180,7 @@ def _conditions(session: Session, campaign: Campaign, filters: Filters) -> list[
         conditions.append(_followed(session, campaign, filters.link))
     if filters.left:
         conditions.append(Delivery.unsubscribed_at.is_not(None))
-    return conditions + _naming(filters.query)
+    return conditions + _naming(campaign, filters.query)
 
 
 def _opened(opened: Opened) -> list[ColumnElement[bool]]:
@@ -196,11 +198,13 @@ def _opened(opened: Opened) -> list[ColumnElement[bool]]:
 def _followed(session: Session, campaign: Campaign, key: str) -> ColumnElement[bool]:
     """Who followed the link of this key, wherever the same address stands in the letter."""
     places = next((each for each in link_places(session, campaign).values() if key == _key(each)), [(0, 0)])
-    return exists().where(
-        Event.delivery_id == Delivery.id,
-        Event.kind == EventKind.click,
-        Event.source != Source.machine,
-        at_places(places),
+    return Delivery.id.in_(
+        select(Event.delivery_id).where(
+            Event.campaign_id == campaign.id,
+            Event.kind == EventKind.click,
+            Event.source != Source.machine,
+            at_places(places),
+        )
     )
 
 
@@ -208,15 +212,19 @@ def _key(places: list[tuple[int, int]]) -> str:
     return "{}-{}".format(*places[0])
 
 
-def _naming(query: str) -> list[ColumnElement[bool]]:
-    words = query.replace("\x00", "")[:LONGEST_QUERY].lower().replace("ё", "е").split()
-    return [
-        or_(
-            Delivery.email_key.contains(word, autoescape=True),
-            Subscriber.search_key.contains(word, autoescape=True),
-        )
-        for word in words[:10]
-    ]
+def _naming(campaign: Campaign, query: str) -> list[ColumnElement[bool]]:
+    """A whole address is looked up; parts of one, or of a name, are looked for among the account's people."""
+    query = query.replace("\x00", "")[:LONGEST_QUERY]
+    with suppress(AddressError):
+        return [Delivery.email_key == parse_address(query).key]
+    words = query.lower().replace("ё", "е").split()
+    if not words:
+        return []
+    named = select(Subscriber.id).where(
+        Subscriber.account_id == campaign.account_id,
+        *(Subscriber.search_key.contains(word, autoescape=True) for word in words[:10]),
+    )
+    return [Delivery.subscriber_id.in_(named)]
 
 
 def _name(row: Any) -> str:

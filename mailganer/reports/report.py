@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from ..campaigns.counts import Counts, campaign_counts
 from ..models import (
+    LARGEST_CAMPAIGN,
     Batch,
     Campaign,
     Delivery,
@@ -24,10 +25,12 @@ from ..models import (
     LetterVersion,
     Reason,
     Source,
+    first_delivery_id,
 )
 from ..tracking import Numbers, campaign_numbers
 from .timeline import Moment, timeline
 
+FEW = 200  # batches looked into one by one; beyond, the whole campaign is read
 EXAMPLES = 3  # of the server's words, per reason
 TROUBLES = (DeliveryStatus.failed, DeliveryStatus.in_doubt, DeliveryStatus.skipped, DeliveryStatus.bounced)
 
@@ -196,43 +199,44 @@ def _opens(numbers: Numbers) -> Opens:
 
 
 def _troubles(session: Session, campaign: Campaign, counts: Counts) -> tuple[Trouble, ...]:
-    """By reason, the most first. Reads only batches that have something to tell."""
+    """By reason, the most first."""
     if not any(getattr(counts, status.value) for status in TROUBLES):
         return ()
+    troubled = _troubled(session, campaign)
     rows = session.execute(
-        _troubled(campaign)
-        .with_only_columns(Delivery.status, Delivery.reason, func.count())
+        select(Delivery.status, Delivery.reason, func.count())
+        .where(troubled)
         .group_by(Delivery.status, Delivery.reason)
         .order_by(func.count().desc(), Delivery.status, Delivery.reason)
     ).all()
     return tuple(
-        Trouble(status, reason, number, _replies(session, campaign, status, reason))
+        Trouble(status, reason, number, _replies(session, troubled, status, reason))
         for status, reason, number in rows
     )
 
 
 def _replies(
-    session: Session, campaign: Campaign, status: DeliveryStatus, reason: Reason | None
+    session: Session, troubled: ColumnElement[bool], status: DeliveryStatus, reason: Reason | None
 ) -> tuple[str, ...]:
+    same_reason = Delivery.reason.is_(None) if reason is None else Delivery.reason == reason
     rows = session.scalars(
-        _troubled(campaign)
-        .with_only_columns(Delivery.reply)
-        .where(
-            Delivery.status == status,
-            Delivery.reason.is_(None) if reason is None else Delivery.reason == reason,
-        )
+        select(Delivery.reply)
+        .where(troubled, Delivery.status == status, same_reason)
         .where(Delivery.reply.is_not(None), Delivery.reply != "")
         .group_by(Delivery.reply)
         .order_by(func.count().desc(), Delivery.reply)
         .limit(EXAMPLES)
     )
-    return tuple(rows)
+    return tuple(reply for reply in rows if reply)
 
 
-def _troubled(campaign: Campaign) -> Any:
+def _troubled(session: Session, campaign: Campaign) -> ColumnElement[bool]:
+    """The condition for letters that met something: in the batches that say so, while these are few."""
     told = sum((getattr(Batch, status.value) for status in TROUBLES[1:]), Batch.failed)
-    return (
-        select(Delivery.id)
-        .join(Batch, and_(Delivery.id >= Batch.first_id, Delivery.id <= Batch.last_id))
-        .where(Batch.campaign_id == campaign.id, told > 0, Delivery.status.in_(TROUBLES))
-    )
+    ranges = session.execute(
+        select(Batch.first_id, Batch.last_id).where(Batch.campaign_id == campaign.id, told > 0).limit(FEW + 1)
+    ).all()
+    first = first_delivery_id(campaign.id)
+    whole = Delivery.id.between(first, first + LARGEST_CAMPAIGN - 1)
+    few = [Delivery.id.between(start, end) for start, end in ranges]
+    return and_(Delivery.status.in_(TROUBLES), whole if len(few) > FEW else or_(*few))

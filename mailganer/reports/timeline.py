@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, String, func, select
 from sqlalchemy.orm import Session
 
 from ..models import Campaign, Event, EventKind, Source
@@ -51,13 +51,18 @@ def _by_hour(session: Session, campaign: Campaign) -> Counter[tuple[datetime, Ev
         .where(Event.campaign_id == campaign.id, Event.kind.in_(KINDS), Event.source != Source.machine)
         .group_by(hour, Event.kind)
     )
-    return Counter({(at, kind): number for at, kind, number in rows})
+    return Counter({(_moment_of(at), kind): number for at, kind, number in rows})
 
 
-def _hour(session: Session) -> ColumnElement[datetime]:
+def _hour(session: Session) -> ColumnElement[Any]:
+    """The hour of an event in whatever form the database cuts quickest; see ``_moment_of``."""
     if session.get_bind().dialect.name == "postgresql":
         return func.date_trunc("hour", Event.at, "UTC", type_=UTCDateTime())
-    return func.strftime("%Y-%m-%d %H:00:00", Event.at, type_=UTCDateTime())
+    return func.substr(Event.at, 1, len("2026-11-23 09"), type_=String())
+
+
+def _moment_of(hour: datetime | str) -> datetime:
+    return hour if isinstance(hour, datetime) else datetime.fromisoformat(f"{hour}:00+00:00")
 
 
 def _hourly(hours: Counter[tuple[datetime, EventKind]], start: datetime, end: datetime) -> tuple[Moment, ...]:

@@ -148,7 +148,7 @@ def test_one_persons_page_tells_what_happened(anna, sent):
     page = anna.get(f"/campaigns/{campaign.id}/recipients/{deliveries[3].id}")
     text = words(page)
     assert "Opened the letter" in text
-    assert "Clicked https://example.com/b" in text
+    assert "Followed the link https://example.com/b" in text
     assert "<script>" not in str(page.html.main)
     text = words(anna.get(f"/campaigns/{campaign.id}/recipients/{deliveries[0].id}"))
     assert "550 5.1.1 <script>alert(1)</script>" in text

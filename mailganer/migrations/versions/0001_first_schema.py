@@ -406,7 +406,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
     )
-    op.create_index("ix_event_campaign_id_kind_at", "event", ["campaign_id", "kind", "at"], unique=False)
+    op.create_index(
+        "ix_event_campaign_id_kind_at", "event", ["campaign_id", "kind", "at", "source"], unique=False
+    )
     op.create_index("ix_event_delivery_id", "event", ["delivery_id"], unique=False)
     op.create_table(
         "import_change",
