@@ -1,0 +1,122 @@
+"""What only a browser can tell: pages without scripts, by keyboard, dark, narrow."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from waitress.server import create_server
+
+from ..support.ports import free_port
+from ..support.smtp import SMTPServer
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture
+def address(ini_values: dict[str, str], request: pytest.FixtureRequest) -> Iterator[str]:
+    """The application behind a real web server."""
+    port = free_port()
+    ini_values["mailganer.public_url"] = f"http://127.0.0.1:{port}"
+    server = create_server(request.getfixturevalue("wsgi_app"), host="127.0.0.1", port=port, threads=4)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{port}"
+    server.close()
+    thread.join(timeout=10)
+
+
+@pytest.fixture
+def enter(address: str, smtp_server: SMTPServer) -> Callable[[Any], None]:
+    """Signs a browser's page in by its form, as anna@example.com."""
+
+    def enter(page: Any) -> None:
+        page.goto(address)
+        page.get_by_role("textbox").fill("anna@example.com")
+        page.locator("form button").first.click()
+        page.locator("details.fold summary").click()
+        page.locator("#host").fill(smtp_server.host)
+        page.locator("#port").fill(str(smtp_server.port))
+        page.locator("#security").select_option("none")
+        page.locator("#password").fill("secret")
+        page.locator("button.button-primary").click()
+        page.wait_for_url("**/campaigns")
+
+    return enter
+
+
+def test_everything_works_without_scripts(
+    new_page: Callable[..., Any], enter: Callable[[Any], None], address: str
+) -> None:
+    page = new_page(java_script_enabled=False)
+    enter(page)
+    page.goto(f"{address}/senders")
+    page.get_by_role("link", name="anna@example.com").click()
+    page.get_by_role("button", name="Remove this sender").click()
+    dialog = page.get_by_role("dialog")
+    assert dialog.is_visible()
+    dialog.get_by_role("button", name="Remove this sender").click()
+    assert page.get_by_text("No mail account to send from").is_visible()
+
+
+def test_the_look_of_a_person_wins_over_the_systems(
+    new_page: Callable[..., Any], enter: Callable[[Any], None], address: str
+) -> None:
+    page = new_page(color_scheme="light")
+    enter(page)
+    light = _background(page)
+    page.locator(".who summary").click()
+    page.locator("button[name=theme][value=dark]").click()
+    page.wait_for_load_state()
+    assert _background(page) != light
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+
+
+def test_the_menu_is_reached_and_left_by_keyboard(
+    new_page: Callable[..., Any], enter: Callable[[Any], None], address: str
+) -> None:
+    page = new_page()
+    enter(page)
+    page.goto(f"{address}/settings")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.locator(".who summary").focus()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    assert page.locator(".who-menu").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator(".who-menu").is_visible()
+
+
+def test_the_computers_time_zone_is_taken_over(
+    new_page: Callable[..., Any], enter: Callable[[Any], None], address: str
+) -> None:
+    page = new_page(timezone_id="Asia/Yekaterinburg")
+    enter(page)
+    page.goto(f"{address}/settings")
+    assert page.locator("#timezone").input_value() == "Asia/Yekaterinburg"
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "ru-RU"])
+def test_nothing_is_wider_than_a_phone_and_every_button_fits_a_finger(
+    new_page: Callable[..., Any], enter: Callable[[Any], None], address: str, locale: str
+) -> None:
+    page = new_page(viewport=PHONE, locale=locale, has_touch=True)
+    enter(page)
+    for path in ("/senders", "/senders/1", "/senders/new?email=b@example.org", "/settings", "/plan"):
+        page.goto(address + path)
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{path} is {wide} pixels wider than a phone"
+        low = page.evaluate(
+            "[...document.querySelectorAll('button, .button, select, input:not([type=hidden])')]"
+            ".map(e => [e.outerHTML.slice(0, 80), e.getBoundingClientRect().height])"
+            ".filter(([_html, height]) => height > 0 && height < 44)"
+        )
+        assert low == [], path
+
+
+def _background(page: Any) -> str:
+    return str(page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
