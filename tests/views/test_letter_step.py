@@ -1,0 +1,100 @@
+"""The letter step in a real browser: what htmx and a small script add to the form."""
+
+import threading
+
+import pytest
+from playwright.sync_api import expect
+from sqlalchemy import select
+from waitress.server import create_server
+
+from mailganer.models import Account, Sender
+
+from ..support.ports import free_port
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def address(wsgi_app):
+    """The application on a port of its own."""
+    server = create_server(wsgi_app, host="127.0.0.1", port=free_port(), threads=4)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.effective_port}"
+    server.close()
+    thread.join(10)
+
+
+@pytest.fixture
+def letter_page(page, address, smtp_server, make, session):
+    """Somebody signed in, before the letter of a draft to two people."""
+    page.goto(f"{address}/sign-in?email=anna@example.com")
+    page.click("details:has([name=host]) > summary")
+    page.fill("[name=host]", smtp_server.host)
+    page.fill("[name=port]", str(smtp_server.port))
+    page.select_option("[name=security]", "none")
+    page.fill("[name=password]", "secret")
+    page.click("main button[type=submit]")
+    page.wait_for_url(f"{address}/campaigns")
+    account, sender = session.scalars(select(Account)).one(), session.scalars(select(Sender)).one()
+    readers = make.list(account)
+    make.subscriber(account, "olga@example.org", (readers,), first_name="Ольга")
+    make.subscriber(account, "pyotr@example.org", (readers,))
+    draft = make.campaign(account, (readers,), (sender,))
+    make.commit()
+    page.goto(f"{address}/campaigns/{draft.id}/letter")
+    return page
+
+
+def test_typing_is_saved_and_the_preview_follows(letter_page):
+    page = letter_page
+    letter = page.frame_locator("#letter-frame").locator("body")
+    expect(letter).to_contain_text("Dear Ольга")
+    page.fill("#subject", "Typed for {{ first_name }}")
+    expect(page.locator("#inbox-subject")).to_have_text("Typed for {{ first_name }}")
+    expect(page.locator("#inbox-subject")).to_have_text("Typed for Ольга")
+    page.fill("#html", "<p>Another letter, {{ first_name|default('you') }}</p>")
+    expect(letter).to_contain_text("Another letter, Ольга")
+    page.reload()
+    expect(page.locator("#subject")).to_have_value("Typed for {{ first_name }}")
+
+
+def test_a_mistake_is_said_while_typing_and_taken_back_when_mended(letter_page):
+    page = letter_page
+    page.fill("#html", "<p>one</p>\n<p>{{ first_name</p>")
+    expect(page.locator("#saved")).to_contain_text("line 2")
+    page.fill("#html", "<p>one</p>\n<p>{{ first_name }}</p>")
+    expect(page.locator("#saved")).to_contain_text("Saved at")
+
+
+def test_looking_as_somebody_else_keeps_what_is_written(letter_page):
+    page = letter_page
+    page.fill("#html", "<p>Hello {{ first_name|default('you') }}</p>")
+    expect(page.locator("#saved")).to_contain_text("Saved at")
+    page.get_by_role("link", name="Hardest").click()
+    expect(page.locator(".chooser-who")).to_contain_text("pyotr@example.org")
+    expect(page.frame_locator("#letter-frame").locator("body")).to_contain_text("Hello you")
+    expect(page.locator("#html")).to_have_value("<p>Hello {{ first_name|default('you') }}</p>")
+
+
+def test_variables_go_in_where_the_cursor_is_and_tab_indents(letter_page):
+    page = letter_page
+    page.fill("#html", "")
+    page.focus("#html")
+    page.keyboard.press("Tab")
+    page.get_by_text("Put in a variable").click()
+    page.get_by_role("button", name="{{ last_name }}").click()
+    expect(page.locator("#html")).to_have_value("  {{ last_name }}")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") != "html"
+
+
+def test_a_scripted_letter_runs_nothing(letter_page):
+    page = letter_page
+    said = []
+    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    page.fill("#html", "<p>quiet</p><img src=x onerror=alert(1)><svg onload=alert(2)></svg>")
+    expect(page.frame_locator("#letter-frame").locator("body")).to_contain_text("quiet")
+    page.wait_for_timeout(300)
+    assert said == []
