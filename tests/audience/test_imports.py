@@ -331,6 +331,14 @@ def test_rows_beyond_the_plan_are_rejected_and_those_before_go_in(bringer, ini_v
     assert (job.added, bringer.rejects(job)) == (3, [(5, "limit"), (6, "limit")])
 
 
+def test_the_plan_is_kept_to_the_last_place_when_it_is_not_counted_for_every_piece(bringer, monkeypatch):
+    monkeypatch.setattr(run, "AT_ONCE", 1)
+    monkeypatch.setattr(run, "NARROW", 0)
+    bringer.settings = _with_room_for(bringer.settings, 3)
+    job = bringer.bring("email\n" + "".join(f"r{n}@example.com\n" for n in range(5)))
+    assert (job.added, bringer.rejects(job)) == (3, [(5, "limit"), (6, "limit")])
+
+
 def test_with_a_full_plan_people_on_record_are_still_updated(bringer):
     bringer.settings = _with_room_for(bringer.settings, 1)
     bringer.bring("email;имя\nanna@example.com;Анна\n")
