@@ -20,7 +20,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from ..audience.status import suppress
-from ..backends import Backend, Limits, Receipt, Scope
+from ..backends import Limits, Receipt, Scope
 from ..campaigns.allowance import minute_of, sender_allowance
 from ..errors import (
     BackendError,
@@ -75,17 +75,6 @@ CONNECTIONS_PER_LANE = 4
 def lanes_of(limits: Limits) -> int:
     """How many lanes may work for a sender at once."""
     return max(1, min(LANES, limits.max_connections // CONNECTIONS_PER_LANE))
-
-
-def limits_of(sender: Sender, backend: Backend) -> Limits:
-    """What the person wants, else what the backend knows."""
-    usual = backend.own_limits()
-    return Limits(
-        per_day=usual.per_day if sender.per_day is None else sender.per_day,
-        per_second=usual.per_second if sender.per_second is None else sender.per_second,
-        max_connections=max(1, sender.max_connections or usual.max_connections),
-        per_connection=usual.per_connection,
-    )
 
 
 @dataclass(frozen=True)
@@ -172,8 +161,7 @@ class Lane:
         self._well = sender.failures == 0
         try:
             self._backend = self.office.open_backend(sender)
-            self._limits = limits_of(sender, self._backend)
-            self._day_limit = self.office.sender_limit(sender)
+            self._limits = self.office.limits(sender)
         except (BackendError, InputError, SecretUnreadable) as error:
             with self.office.sessions.begin() as session:
                 halt.fail(session, self.sender_id, self._sentence(error))
@@ -287,7 +275,7 @@ class Lane:
             session,
             self.sender_id,
             self._account.id,
-            sender=self._day_limit is not None or self._limits.per_second is not None,
+            sender=self._limits.per_day is not None or self._limits.per_second is not None,
             plan=self._plan_limit is not None,
         )
         sender = session.execute(
@@ -300,7 +288,7 @@ class Lane:
             session,
             self.sender_id,
             self._account.id,
-            sender_limit=self._day_limit,
+            sender_limit=self._limits.per_day,
             plan_limit=self._plan_limit,
             now=now,
         )
@@ -480,7 +468,7 @@ class Lane:
             session,
             self.sender_id,
             self._account.id,
-            sender=self._day_limit is not None or self._limits.per_second is not None,
+            sender=self._limits.per_day is not None or self._limits.per_second is not None,
             plan=self._plan_limit is not None,
         )
         if not ledger.settle(session, sent.window, verdict.changes, now):

@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from ..accounts import day_limit, network_of, sender_backend
-from ..backends import Backend, load_backends
+from ..accounts import network_of, sender_backend, sender_limits
+from ..backends import Backend, Limits, load_backends
 from ..billing import plan_of
 from ..db import make_engine, make_sessions
 from ..models import Account, Sender
@@ -34,8 +34,8 @@ class Office:
     engine: Engine
     journals: Path
     open_backend: Callable[[Sender], Backend]
-    sender_limit: Callable[[Sender], int | None]  # letters in 24 hours
-    plan_limit: Callable[[Account, datetime], int | None]
+    limits: Callable[[Sender], Limits]
+    plan_limit: Callable[[Account, datetime], int | None]  # letters in 24 hours
     public_url: str = ""  # empty: there are no pages for readers, and nothing is tracked
     now: Callable[[], datetime] = field(kw_only=True)
     lease: float = LEASE
@@ -58,7 +58,7 @@ def open_office(settings: Settings, now: Callable[[], datetime] | None = None) -
         engine=engine,
         journals=settings.journals,
         open_backend=lambda sender: sender_backend(sender, registry, vault),
-        sender_limit=lambda sender: day_limit(sender, registry),
+        limits=lambda sender: sender_limits(sender, registry),
         plan_limit=lambda account, moment: plan_of(account, settings, moment).per_day,
         public_url=settings.public_url,
         now=now or DatabaseClock(engine),

@@ -48,7 +48,7 @@ class Printer:
         self._values = Values(
             Shared.of(
                 campaign_name=campaign.name,
-                sender_name=sender.from_name,
+                sender_name=sender.from_name or sender.name,
                 sender_email=sender.from_email,
                 list_names=self.lists.names,
                 timezone=account.timezone,
@@ -114,5 +114,6 @@ def _envelope(
         locale=campaign.locale,
         track_opens=campaign.track_opens and bool(public_url),
         track_clicks=campaign.track_clicks and bool(public_url),
+        one_click=bool(public_url),
         postal_address=account.postal_address,
     )

@@ -30,7 +30,7 @@ from ..models import (
     campaign_sender,
 )
 from . import doubt, ledger
-from .lane import lanes_of, limits_of
+from .lane import lanes_of
 from .office import Office
 from .plan import start_due
 from .sweep import sweep
@@ -200,7 +200,7 @@ DAWN = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 def _lanes(office: Office, sender: Sender) -> int:
     try:
-        return lanes_of(limits_of(sender, office.open_backend(sender)))
+        return lanes_of(office.limits(sender))
     except MailganerError:
         return 1  # the lane will say what is wrong with it
 

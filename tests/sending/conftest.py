@@ -66,9 +66,7 @@ def open_works(settings: Any) -> Iterator[Callable[..., Works]]:
             office = replace(
                 office,
                 open_backend=lambda sender: script.backend(sender.from_email),
-                sender_limit=lambda sender: _least(
-                    sender.per_day, script.limits.per_day, sender.learned_per_day
-                ),
+                limits=script.limits_of,
             )
         offices.append(office)
         return Works(office)
@@ -76,11 +74,6 @@ def open_works(settings: Any) -> Iterator[Callable[..., Works]]:
     yield open_one
     for office in offices:
         office.engine.dispose()
-
-
-def _least(own: int | None, usual: int | None, learned: int | None) -> int | None:
-    known = [limit for limit in (usual if own is None else own, learned) if limit is not None]
-    return min(known, default=None)
 
 
 @pytest.fixture
@@ -155,7 +148,11 @@ def due(make: Any, smtp_server: Any) -> Callable[..., Campaign]:
     """``due(20)``: a committed campaign to so many people, scheduled for this moment."""
 
     def make_due(
-        people: int, sender: Sender | None = None, account: Any = None, sender_values: Any = None, **values: Any
+        people: int,
+        sender: Sender | None = None,
+        account: Any = None,
+        sender_values: Any = None,
+        **values: Any,
     ) -> Campaign:
         account = account or make.account(plan="pro")
         sender = sender or make.sender(account, smtp_server, **(sender_values or {}))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -39,6 +39,10 @@ class Script:
             if receipt.outcome is Outcome.accepted:
                 self.got[message.recipient] += 1
         return receipt
+
+    def limits_of(self, sender: Any) -> Limits:
+        known = [each for each in (sender.per_day, self.limits.per_day, sender.learned_per_day) if each]
+        return replace(self.limits, per_day=min(known, default=None))
 
     def backend(self, email: str = "anna@example.com") -> "ScriptedBackend":
         return ScriptedBackend(email, NoSettings(), script=self)

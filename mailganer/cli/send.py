@@ -1,0 +1,358 @@
+"""``mailganer send``: one mailing from the command line."""
+
+import hashlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parseaddr
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import click
+
+from ..errors import BackendError, InputError, LoginRefused, MailganerError, NotReady
+
+if TYPE_CHECKING:
+    from ..backends import Backend, Registry
+    from ..sending.mailing import Mailing, Order, Progress
+
+PASSWORD = "MAILGANER_SMTP_PASSWORD"  # noqa: S105 - the name of the variable
+SCHEMES = {"smtp": ("none", 25), "smtps": ("tls", 465), "smtp+starttls": ("starttls", 587)}
+LOOK_EVERY = 0.5  # seconds between two looks while there is nothing to do
+SETTLED, PARTLY, NOTHING = 0, 1, 2
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--from", "sender", required=True, metavar="ADDRESS", help='"Anna <anna@example.com>"')
+@click.option("--subject", required=True, help="A template, as the letter is.")
+@click.option("--html", type=_FILE, help="The letter as HTML.")
+@click.option("--text", type=_FILE, help="The letter as text; made from the HTML if left out.")
+@click.option("--to", "people", required=True, type=_FILE, metavar="CSV", help="One person a row.")
+@click.option(
+    "--smtp", "server", required=True, metavar="URL", help="smtp://, smtps:// or smtp+starttls://[USER@]HOST."
+)
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A variable of the letter.")
+@click.option(
+    "--at", "moment", metavar="ISO", help="Wait until then: 2026-12-04T10:00, local without offset."
+)
+@click.option("--dry-run", is_flag=True, help="Show who would get it and the first letter; send nothing.")
+@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Where progress is kept.")
+@click.option("--skip-bad-rows", is_flag=True, help="Leave out rows of the list that cannot be used.")
+def send(
+    sender: str,
+    subject: str,
+    html: Path | None,
+    text: Path | None,
+    people: Path,
+    server: str,
+    settings: tuple[str, ...],
+    moment: str | None,
+    dry_run: bool,
+    state: Path | None,
+    skip_bad_rows: bool,
+) -> int:
+    """Send one mailing. It needs no web and no settings file.
+
+    The password comes from MAILGANER_SMTP_PASSWORD, or is asked for. Progress is kept in a state file, beside
+    the list unless --state names one: run the same command again after a crash, and it goes on and repeats
+    nobody. To send the same letter to the same people once more, remove that file first.
+
+    Exit code 0: everybody is settled; 1: some letters failed or are in doubt, and are listed; 2: something is
+    wrong with what was given, and nothing was sent.
+    """
+    from ..sending.mailing import Order
+
+    name, email = _sender(sender)
+    order = Order(
+        from_name=name,
+        from_email=email,
+        subject=subject,
+        html=_read(html),
+        text=_read(text),
+        people=people,
+        variables=_variables(settings),
+        skip_bad_rows=skip_bad_rows,
+    )
+    if not order.html.strip() and not order.text.strip():
+        raise click.UsageError("The letter is empty: name a file with --html or --text.")
+    send_at = _moment(moment)
+    try:
+        return _dry_run(order, server) if dry_run else _send(order, server, send_at, state)
+    except (NotReady, MailganerError) as error:
+        return _refuse(error)
+
+
+# --- what was given
+
+
+def _sender(text: str) -> tuple[str, str]:
+    from ..audience.addresses import parse_address
+
+    name, email = parseaddr(text)
+    try:
+        return name, parse_address(email).email
+    except InputError as error:
+        raise click.BadParameter(
+            'an address looks like anna@example.com or "Anna <anna@example.com>".', param_hint="--from"
+        ) from error
+
+
+def _read(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{path} is not encoded as UTF-8. Save it as UTF-8.") from error
+
+
+def _variables(settings: tuple[str, ...]) -> dict[str, str]:
+    variables = {}
+    for setting in settings:
+        name, sign, value = setting.partition("=")
+        if not sign or not name.isidentifier():
+            raise click.BadParameter(f"{setting!r} does not look like name=value.", param_hint="--set")
+        variables[name] = value
+    return variables
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError as error:
+        raise click.BadParameter("a moment looks like 2026-12-04T10:00.", param_hint="--at") from error
+
+
+def _address(url: str) -> SplitResult:
+    parts = urlsplit(url)
+    try:
+        port_is_fine = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_fine = False
+    if parts.scheme not in SCHEMES or not parts.hostname or not port_is_fine:
+        raise click.BadParameter(
+            "an address looks like smtp+starttls://anna@mail.example.com:587.", param_hint="--smtp"
+        )
+    if parts.password is not None:
+        raise click.BadParameter(
+            f"everybody on this machine can read a password in a command line. Put it into {PASSWORD}.",
+            param_hint="--smtp",
+        )
+    return parts
+
+
+# --- the mail account
+
+
+def _registry() -> "Registry":
+    from ..backends import Network, load_backends
+
+    # Who sits at this terminal is the operator: any host and any port is theirs to choose.
+    network = Network(
+        allow_private=True,
+        ports=frozenset(range(1, 65536)),
+        ca_file=os.environ.get("MAILGANER_SMTP_CA_FILE") or None,
+    )
+    return load_backends(("smtp",), {"smtp": {"open_relay": "true"}}, network)
+
+
+def _backend(registry: "Registry", order: "Order", url: str, password: str) -> "Backend":
+    parts = _address(url)
+    security, port = SCHEMES[parts.scheme]
+    return registry.open(
+        "smtp",
+        order.from_email,
+        {
+            "host": parts.hostname,
+            "port": parts.port or port,
+            "security": security,
+            "username": unquote(parts.username or ""),
+            "password": password,
+        },
+    )
+
+
+def _proven(registry: "Registry", order: "Order", url: str) -> "Backend":
+    """The mail account, logged in once: nothing is begun with one that does not work."""
+    password = os.environ.get(PASSWORD, "")
+    parts = _address(url)
+    if not password and parts.username and sys.stdin.isatty():
+        password = click.prompt(f"Password of {unquote(parts.username)}", hide_input=True, err=True)
+    backend = _backend(registry, order, url, password)
+    try:
+        backend.verify()
+    except LoginRefused:
+        if password or not sys.stdin.isatty():
+            raise
+        password = click.prompt(f"Password of {order.from_email}", hide_input=True, err=True)
+        backend = _backend(registry, order, url, password)
+        backend.verify()
+    return backend
+
+
+# --- looking, sending
+
+
+def _dry_run(order: "Order", url: str) -> int:
+    from ..sending.mailing import open_mailing
+
+    registry = _registry()
+    backend = _backend(registry, order, url, "")
+    with (
+        tempfile.TemporaryDirectory(prefix="mailganer-") as folder,
+        open_mailing(Path(folder) / "state", order, backend, registry) as mailing,
+    ):
+        mailing.prepare(None)
+        number, first, letter = mailing.sample()
+    click.echo(f"From:    {order.from_name} <{order.from_email}>".replace("  <", " <"))
+    click.echo(f"To:      {number} people; the first is {first}")
+    click.echo(f"Subject: {letter.subject}")
+    click.echo(f"\n{letter.text.strip()}\n")
+    click.echo("Nothing was sent.")
+    return SETTLED
+
+
+def _send(order: "Order", url: str, send_at: datetime | None, state: Path | None) -> int:
+    from ..sending.mailing import open_mailing, remove_state
+
+    path = state or _default_state(order)
+    new = not path.exists()
+    registry = _registry()
+    backend = _proven(registry, order, url)
+    try:
+        with open_mailing(path, order, backend, registry) as mailing:
+            mailing.prepare(send_at)
+            new = False
+            return _run(mailing, path)
+    finally:
+        if new:  # nothing was begun
+            remove_state(path)
+
+
+def _default_state(order: "Order") -> Path:
+    """Beside the list, under a name of this letter's own: the same command finds it again."""
+    name = hashlib.sha256(order.digest.encode()).hexdigest()[:12]
+    return order.people.with_name(f"{order.people.name}.{name}.mailganer")
+
+
+def _run(mailing: "Mailing", state: Path) -> int:
+    with _stopping() as stopped, _bar(mailing) as show:
+        while True:
+            moved = mailing.step(stopped.is_set, lambda verdict: show(mailing.progress()))
+            now = mailing.progress()
+            show(now)
+            if now.finished or now.stopped or stopped.is_set():
+                break
+            if not moved:
+                time.sleep(LOOK_EVERY)
+    return _report(mailing, now, state)
+
+
+def _report(mailing: "Mailing", progress: "Progress", state: Path) -> int:
+    counts = progress.counts
+    for email, status, why in mailing.unsettled():
+        click.echo(f"{status.replace('_', ' ')}: {email}: {why}".rstrip(": "))
+    click.echo(
+        f"{counts.sent} sent, {counts.failed} failed, {counts.in_doubt} in doubt, "
+        f"{counts.skipped} skipped, {counts.waiting} waiting."
+    )
+    if not progress.finished:
+        if progress.stopped:
+            click.echo(progress.stopped, err=True)
+        click.echo(f"Run the same command again to go on; the state is in {state}.", err=True)
+        return PARTLY
+    return PARTLY if counts.failed or counts.in_doubt or counts.skipped else SETTLED
+
+
+def _refuse(error: MailganerError) -> int:
+    """Nothing was sent: says why."""
+    from ..sending.mailing import BadRows
+    from ..sending.words import say
+
+    if isinstance(error, BadRows):
+        for number, sentence in error.rows:
+            click.echo(f"row {number}: {sentence}", err=True)
+        if error.total > len(error.rows):
+            click.echo(f"... and {error.total - len(error.rows)} more", err=True)
+    if isinstance(error, InputError):
+        for sentence in error.fields.values():
+            click.echo(say(sentence), err=True)
+    elif isinstance(error, NotReady):
+        for problem in error.problems:
+            click.echo(say(getattr(problem, "message", str(problem))), err=True)
+    else:
+        click.echo(say(error.message), err=True)
+    if isinstance(error, BackendError) and error.reply:
+        click.echo(error.reply, err=True)
+    return NOTHING
+
+
+class _Flag:
+    """Whether somebody asked to stop."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self, *_: object) -> None:
+        self._set = True
+
+
+@contextmanager
+def _stopping() -> Iterator[_Flag]:
+    """Ctrl-C and SIGTERM let the letter on its way be settled."""
+    flag = _Flag()
+    before = {signum: signal.signal(signum, flag.set) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield flag
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@contextmanager
+def _bar(mailing: "Mailing") -> Iterator[Callable[["Progress"], None]]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("Sending", total=None)
+
+        def show(progress: "Progress") -> None:
+            bar.update(
+                task,
+                description=_doing(progress),
+                total=progress.counts.total or None,
+                completed=progress.counts.settled,
+            )
+
+        yield show
+
+
+def _doing(progress: "Progress") -> str:
+    if progress.waits_until is None:
+        return "Sending"
+    moment = progress.waits_until.astimezone().strftime("%d.%m. %H:%M:%S")
+    return f"Waiting until {moment}" + (f" ({progress.trouble[:80]})" if progress.trouble else "")

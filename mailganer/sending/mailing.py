@@ -1,0 +1,368 @@
+"""One mailing without an installation: the same plan, ledger and lane, over a state file.
+
+The state is an SQLite database with one account, one list, one sender and one campaign. Whoever runs the same
+mailing with the same state again goes on where it stopped, however it stopped.
+"""
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+
+from ..accounts import sender_limits
+from ..audience.imports import FileProblem, apply_import, reject_sentence, run_import, start_import
+from ..audience.recipients import recipient_count
+from ..backends import Backend, Registry, split_settings
+from ..campaigns import moves
+from ..campaigns.counts import Counts, campaign_counts
+from ..campaigns.preview import preview, sample_reader
+from ..db import make_engine, utcnow
+from ..errors import Conflict, MailganerError, _
+from ..letters import Rendered
+from ..migrations import current, migrate, newest
+from ..models import (
+    Account,
+    Batch,
+    Campaign,
+    CampaignStatus,
+    Delivery,
+    DeliveryStatus,
+    Import,
+    ImportReject,
+    ImportStatus,
+    Sender,
+    SenderStatus,
+    SubscriberList,
+)
+from ..reports.reasons import delivery_sentence
+from ..settings import Plan, Settings
+from . import doubt
+from .lane import Lane
+from .office import Office
+from .plan import plan
+from .tick import tick
+from .verdict import Verdict
+from .words import say
+
+SHOWN_REJECTS = 50
+SECRET = "a mailing keeps no secrets in its state"  # noqa: S105 - passwords stay in memory; nothing is signed
+
+
+class BadRows(MailganerError):
+    """Rows of the list that cannot be used: ``rows`` are (number, sentence), ``total`` counts all of them."""
+
+    def __init__(self, rows: list[tuple[int, str]], total: int) -> None:
+        super().__init__(
+            _(
+                "Rows of the list that cannot be used: ${number}. Correct them, or leave them out with "
+                "--skip-bad-rows.",
+                mapping={"number": total},
+            )
+        )
+        self.rows = rows
+        self.total = total
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be sent, to whom, and from where."""
+
+    from_name: str
+    from_email: str
+    subject: str
+    html: str
+    text: str
+    people: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+    skip_bad_rows: bool = False
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells this mailing from any other: whoever changes a letter of it makes another one."""
+        words = [
+            self.from_name,
+            self.from_email,
+            self.subject,
+            self.html,
+            self.text,
+            sorted(self.variables.items()),
+        ]
+        digest = hashlib.sha256(json.dumps(words).encode())
+        with self.people.open("rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a mailing is; ``waits_until`` and ``trouble`` say why nothing happens right now."""
+
+    status: CampaignStatus
+    counts: Counts
+    waits_until: datetime | None = None
+    trouble: str = ""
+    stopped: str = ""  # why it cannot go on at all
+
+    @property
+    def finished(self) -> bool:
+        return self.status is CampaignStatus.finished
+
+
+class Mailing:
+    """A mailing over its state file. Made by :func:`open_mailing`."""
+
+    def __init__(
+        self, engine: Engine, folder: Path, order: Order, backend: Backend, registry: Registry
+    ) -> None:
+        self._order, self._backend, self._registry = order, backend, registry
+        self._settings = Settings(
+            database_url=engine.url.render_as_string(hide_password=False),
+            public_url="",
+            secret_keys=(SECRET,),
+            data_dir=folder,
+            backends=registry.names,
+            allow_private_smtp_hosts=True,
+            plans=(Plan("free", "", None, None),),
+        )
+        self._office = Office(
+            engine=engine,
+            journals=folder / "journals",
+            open_backend=lambda sender: backend,
+            limits=lambda sender: sender_limits(sender, registry),
+            plan_limit=lambda account, now: None,
+            now=utcnow,
+        )
+
+    # --- before the first letter
+
+    def prepare(self, send_at: datetime | None) -> None:
+        """Reads the list and schedules the campaign, unless that is done already.
+
+        Raises what is wrong with list or letter; nothing has been sent then.
+        """
+        with self._office.sessions() as session:
+            known = session.scalar(select(SubscriberList.description))
+            campaign = session.scalar(select(Campaign))
+        if campaign is not None:
+            if known != self._order.digest:
+                raise Conflict(
+                    _(
+                        "The state file belongs to another mailing: its letter, its list or its sender "
+                        "differ. Choose another one with --state."
+                    )
+                )
+            if campaign.status is not CampaignStatus.draft:
+                self._look_again()
+                return
+        else:
+            self._gather()
+        self._schedule(send_at)
+
+    def _gather(self) -> None:
+        now = utcnow()
+        with self._office.sessions.begin() as session:
+            account, lst = self._people(session, now)
+            with self._order.people.open("rb") as stream:
+                job = start_import(
+                    session,
+                    account,
+                    lst,
+                    filename=self._order.people.name,
+                    stream=stream,
+                    apply=False,
+                    uploads=self._settings.uploads,
+                    now=now,
+                )
+        run_import(self._office.sessions, self._settings, job.id)
+        with self._office.sessions.begin() as session:
+            job = session.get_one(Import, job.id)
+            self._check_rows(session, job)
+            apply_import(session, job)
+        run_import(self._office.sessions, self._settings, job.id)
+        with self._office.sessions.begin() as session:
+            self._draft(session, session.get_one(Account, account.id), now)
+
+    def _people(self, session: Session, now: datetime) -> tuple[Account, SubscriberList]:
+        order = self._order
+        account = Account(email=order.from_email, plan="free", created_at=now)
+        session.add(account)
+        session.flush()
+        lst = SubscriberList(
+            account_id=account.id, name=order.people.stem[:200], description=order.digest, created_at=now
+        )
+        session.add(lst)
+        session.flush()
+        return account, lst
+
+    def _check_rows(self, session: Session, job: Import) -> None:
+        if job.status is ImportStatus.failed:
+            raise FileProblem(*(job.error or "binary").split(":", 1)) if job.error else FileProblem("binary")
+        if job.rejected and not self._order.skip_bad_rows:
+            rows = session.scalars(
+                select(ImportReject)
+                .where(ImportReject.import_id == job.id)
+                .order_by(ImportReject.row)
+                .limit(SHOWN_REJECTS)
+            )
+            raise BadRows(
+                [(each.row, say(reject_sentence(each.code, each.detail))) for each in rows],
+                job.rejected,
+            )
+
+    def _draft(self, session: Session, account: Account, now: datetime) -> None:
+        order = self._order
+        sender = Sender(
+            account_id=account.id,
+            name=order.from_name or order.from_email,
+            from_name=order.from_name,
+            from_email=order.from_email,
+            backend=self._backend.name,
+            settings=split_settings(self._backend.settings)[0],  # without the password: it stays in memory
+            created_at=now,
+            verified_at=now,
+        )
+        campaign = Campaign(
+            account_id=account.id,
+            name=order.people.stem[:200],
+            subject=order.subject,
+            html=order.html,
+            text=order.text,
+            variables={name: {"value": value, "override": False} for name, value in order.variables.items()},
+            created_at=now,
+            updated_at=now,
+        )
+        campaign.lists.append(session.scalars(select(SubscriberList)).one())
+        campaign.senders.append(sender)
+        session.add_all([sender, campaign])
+
+    def _schedule(self, send_at: datetime | None) -> None:
+        with self._office.sessions.begin() as session:
+            moves.schedule(
+                session,
+                session.scalars(select(Campaign)).one(),
+                send_at,
+                utcnow(),
+                settings=self._settings,
+                registry=self._registry,
+            )
+
+    def _look_again(self) -> None:
+        """Whoever starts it again has perhaps mended what stopped it."""
+        now = utcnow()
+        with self._office.sessions.begin() as session:
+            sender = session.scalars(select(Sender)).one()
+            sender.settings = split_settings(self._backend.settings)[0]
+            if sender.status is SenderStatus.failing or sender.failures:
+                sender.status, sender.failures, sender.error, sender.sleeps_until = (
+                    SenderStatus.ready,
+                    0,
+                    None,
+                    None,
+                )
+            campaign = session.scalars(select(Campaign)).one()
+            if campaign.status is CampaignStatus.paused:
+                moves.resume(session, campaign, now)
+
+    # --- sending
+
+    def sample(self) -> tuple[int, str, Rendered]:
+        """For a look before: how many people, the first of them and their letter."""
+        with self._office.readers() as session:
+            campaign = session.scalars(select(Campaign)).one()
+            reader = sample_reader(session, campaign)
+            people = recipient_count(session, campaign.account_id, [each.id for each in campaign.lists])
+            rendered = preview(session, campaign, reader, now=utcnow())
+            return people, reader.email if reader else "", rendered
+
+    def step(self, stopped: Callable[[], bool], progress: Callable[[Verdict], None]) -> bool:
+        """What beat and worker would do next; answers whether anything moved."""
+        moved = 0
+        for call in tick(self._office):
+            if stopped():
+                break
+            if call.task == "plan":
+                moved += plan(self._office, call.ids[0], stopped)
+            elif call.task == "pump" and call.ids[1] == 0:
+                lane = Lane(self._office, *call.ids, stopped=stopped, progress=progress)
+                moved += lane.run(30).settled
+            elif call.task == "look_up":
+                moved += doubt.look_up(self._office, *call.ids)
+        return bool(moved)
+
+    def progress(self) -> Progress:
+        with self._office.readers() as session:
+            campaign = session.scalars(select(Campaign)).one()
+            sender = session.scalars(select(Sender)).one()
+            counts = campaign_counts(session, [campaign.id])[campaign.id]
+            due = session.scalar(select(func.min(Batch.not_before)).where(Batch.pending > 0))
+        if campaign.status is CampaignStatus.paused:
+            return Progress(campaign.status, counts, stopped=campaign.paused_reason or "")
+        if sender.status is SenderStatus.failing:
+            return Progress(campaign.status, counts, stopped=sender.error or "")
+        waits = (
+            campaign.send_at if campaign.status is CampaignStatus.scheduled else sender.sleeps_until or due
+        )
+        return Progress(campaign.status, counts, waits, sender.error or "")
+
+    def unsettled(self) -> Iterator[tuple[str, str, str]]:
+        """Who did not get the letter, or perhaps not: address, state, the server's words."""
+        wanted = (DeliveryStatus.failed, DeliveryStatus.in_doubt, DeliveryStatus.skipped)
+        with self._office.readers() as session:
+            for row in session.scalars(
+                select(Delivery).where(Delivery.status.in_(wanted)).order_by(Delivery.status, Delivery.id)
+            ):
+                yield row.email, row.status.value, f"{say(delivery_sentence(row.reason))} {row.reply or ''}"
+
+
+@contextmanager
+def open_mailing(state: Path, order: Order, backend: Backend, registry: Registry) -> Iterator[Mailing]:
+    """The mailing of a state file, which is made if it is not there. Raises ``Conflict`` while somebody else
+    works with it."""
+    folder = companion(state)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict(
+                _("Another mailganer send works with ${state} right now.", mapping={"state": str(state)})
+            ) from error
+        engine = make_engine(f"sqlite:///{state}")
+        try:
+            if current(engine) != newest():
+                migrate(engine)
+            _forget_half_a_beginning(engine)
+            yield Mailing(engine, folder, order, backend, registry)
+        finally:
+            engine.dispose()
+
+
+def _forget_half_a_beginning(engine: Engine) -> None:
+    """Killed before there was a campaign: nothing was sent, so nothing has to be remembered."""
+    with Session(engine) as session:
+        if session.scalar(select(Campaign.id)) is None:
+            for account in session.scalars(select(Account)):
+                session.delete(account)
+            session.commit()
+
+
+def companion(state: Path) -> Path:
+    """The folder beside a state file for journals and the copied list."""
+    return state.with_name(state.name + ".d")
+
+
+def remove_state(state: Path) -> None:
+    """Forgets a mailing."""
+    for path in (state, *(state.with_name(state.name + end) for end in ("-wal", "-shm"))):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(companion(state), ignore_errors=True)

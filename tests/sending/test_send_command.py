@@ -1,0 +1,218 @@
+"""``mailganer send``: one command, one mailing, nobody twice."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.ports import die_with_parent, wait_until
+
+
+@pytest.fixture
+def mailing(tmp_path: Path, smtp_server: Any) -> Iterator["Mailing"]:
+    running = Mailing(tmp_path, smtp_server)
+    yield running
+    running.stop()
+
+
+class Mailing:
+    """A list, a letter, a server, and the command."""
+
+    def __init__(self, folder: Path, server: Any) -> None:
+        self.folder, self.server = folder, server
+        self.people, self.html = folder / "people.csv", folder / "letter.html"
+        self.html.write_text("<p>Здравствуйте, {{ first_name }} из города {{ city }}!</p>", encoding="utf-8")
+        self.write_list(3)
+        self.process: subprocess.Popen[str] | None = None
+
+    def write_list(self, number: int, *more: str) -> None:
+        rows = [f"reader{n}@example.org;Имя{n};Город{n}" for n in range(1, number + 1)]
+        self.people.write_text("\n".join(["email;имя;city", *rows, *more]) + "\n", encoding="utf-8")
+
+    def command(self, *more: str) -> list[str]:
+        return [
+            *(sys.executable, "-m", "mailganer", "send"),
+            *("--from", "Анна <anna@example.com>", "--subject", "Новости для {{ first_name }}"),
+            *("--html", str(self.html), "--to", str(self.people)),
+            *("--smtp", f"smtp://127.0.0.1:{self.server.port}"),
+            *more,
+        ]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"MAILGANER_SMTP_PASSWORD": "secret", "PYTHONUTF8": "1"}
+
+    def run(self, *more: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*more),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def start(self, *more: str) -> "subprocess.Popen[str]":
+        self.process = subprocess.Popen(
+            self.command(*more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env=self.environment,
+            preexec_fn=die_with_parent,
+        )
+        return self.process
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+
+    def left_files(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir() if path not in (self.people, self.html))
+
+
+def test_everybody_gets_their_own_letter(mailing: Mailing) -> None:
+    done = mailing.run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 sent" in done.stdout
+    assert mailing.server.counts == {f"reader{n}@example.org": 1 for n in (1, 2, 3)}
+    letter = mailing.server.to("reader2@example.org")[0]
+    assert letter.message["Subject"] == "Новости для Имя2"
+    assert "Здравствуйте, Имя2 из города Город2!" in letter.part()
+    assert letter.message["List-Unsubscribe"] == "<mailto:anna@example.com?subject=unsubscribe>"
+    assert letter.message["List-Unsubscribe-Post"] is None
+    assert "http" not in letter.part()
+
+
+def test_the_same_command_again_repeats_nobody(mailing: Mailing) -> None:
+    assert mailing.run().returncode == 0
+    assert mailing.run().returncode == 0
+    assert set(mailing.server.counts.values()) == {1}
+
+
+def test_killed_in_the_middle_of_a_thousand_and_run_again_it_repeats_nobody(mailing: Mailing) -> None:
+    mailing.write_list(1000)
+    state = ("--state", str(mailing.folder / "state"))
+    for enough in (100, 400):
+        process = mailing.start(*state)
+        wait_until(lambda: len(mailing.server.letters) > enough, timeout=60)  # noqa: B023
+        process.kill()
+        process.communicate()
+    done = mailing.run(*state)
+    assert set(mailing.server.counts.values()) == {1}
+    doubtful = done.stdout.count("in doubt: ")
+    missing = 1000 - len(mailing.server.counts)
+    assert missing <= doubtful
+    assert done.returncode == (1 if doubtful else 0), done.stdout + done.stderr
+
+
+def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_in_doubt(mailing: Mailing) -> None:
+    mailing.write_list(1000)
+    process = mailing.start("--state", str(mailing.folder / "state"))
+    wait_until(lambda: len(mailing.server.letters) > 50, timeout=60)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "0 in doubt" in output
+    assert f"the state is in {mailing.folder / 'state'}" in errors
+    assert "1000 sent" in mailing.run("--state", str(mailing.folder / "state")).stdout
+    assert set(mailing.server.counts.values()) == {1}
+
+
+def test_refused_recipients_are_listed_with_the_servers_words(mailing: Mailing) -> None:
+    mailing.server.refuse["reader2@example.org"] = "550 5.1.1 no such user"
+    done = mailing.run()
+    assert done.returncode == 1
+    assert "failed: reader2@example.org" in done.stdout
+    assert "550 5.1.1 no such user" in done.stdout
+    assert "2 sent, 1 failed" in done.stdout
+
+
+def test_a_dry_run_shows_people_and_letter_and_sends_nothing(mailing: Mailing) -> None:
+    done = mailing.run("--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "3 people; the first is reader1@example.org" in done.stdout
+    assert "Новости для Имя1" in done.stdout
+    assert "Здравствуйте, Имя1" in done.stdout
+    assert not mailing.server.letters
+    assert mailing.left_files() == []
+
+
+def test_variables_come_from_the_command_line_too(mailing: Mailing) -> None:
+    mailing.html.write_text("<p>{{ greeting }}, {{ first_name }}</p>")
+    assert mailing.run("--set", "greeting=Bonjour").returncode == 0
+    assert "Bonjour, Имя1" in mailing.server.to("reader1@example.org")[0].part()
+
+
+def test_it_waits_for_its_time(mailing: Mailing) -> None:
+    moment = datetime.now().astimezone() + timedelta(seconds=6)
+    process = mailing.start("--at", moment.isoformat())
+    time.sleep(max(0.0, (moment - datetime.now().astimezone()).total_seconds() - 0.5))
+    assert not mailing.server.letters
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert len(mailing.server.letters) == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--at", "yesterday"), "a moment looks like"),
+        (("--at", "2020-01-01T10:00:00+00:00"), "time has passed"),
+        (("--set", "nonsense"), "does not look like name=value"),
+        (("--smtp", "http://127.0.0.1"), "an address looks like smtp+starttls://"),
+        (("--smtp", "smtp://anna:secret@127.0.0.1"), "everybody on this machine can read"),
+        (("--from", "nobody"), "an address looks like"),
+        (("--subject", "{{ nobody_has_this }}"), "nobody_has_this"),
+        (("--subject", "{{ first_name"), "subject"),
+        (("--smtp", "smtp://127.0.0.1:1"), ""),
+    ],
+)
+def test_bad_input_is_said_in_a_sentence_and_nothing_is_sent(
+    mailing: Mailing, more: tuple[str, ...], sentence: str
+) -> None:
+    done = mailing.run(*more)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert sentence.lower() in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+    assert not mailing.server.letters
+    assert mailing.left_files() == []
+
+
+def test_a_wrong_password_is_said_with_the_servers_words_and_nothing_is_kept(mailing: Mailing) -> None:
+    mailing.server.passwords["anna@example.com"] = "another"
+    done = mailing.run()
+    assert done.returncode == 2
+    assert "535" in done.stderr
+    assert mailing.left_files() == []
+
+
+def test_bad_rows_are_listed_and_nothing_is_sent_unless_they_may_be_left_out(mailing: Mailing) -> None:
+    mailing.write_list(2, "no address here;Ольга;Тверь", "two@example.org three@example.org;Пётр;Омск")
+    done = mailing.run()
+    assert done.returncode == 2
+    assert "row 4:" in done.stderr
+    assert "row 5:" in done.stderr
+    assert not mailing.server.letters
+    assert mailing.left_files() == []
+    assert mailing.run("--skip-bad-rows").returncode == 0
+    assert len(mailing.server.letters) == 2
+
+
+def test_a_state_of_another_mailing_is_not_touched(mailing: Mailing) -> None:
+    state = ("--state", str(mailing.folder / "state"))
+    assert mailing.run(*state).returncode == 0
+    mailing.html.write_text("<p>Another letter</p>")
+    done = mailing.run(*state)
+    assert done.returncode == 2
+    assert "another mailing" in done.stderr
+    assert len(mailing.server.letters) == 3
