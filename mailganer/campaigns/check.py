@@ -208,7 +208,7 @@ class _Looking:
             return
         self.passed.append(_("The letter can be put together: its variables and tags are in order."))
         self.at_variables(letter)
-        self.at_sample()
+        self.at_sample(letter)
         if not campaign.preheader.strip():
             self.say(
                 Severity.note,
@@ -286,11 +286,11 @@ class _Looking:
                 field=use.name,
             )
 
-    def at_sample(self) -> None:
+    def at_sample(self, letter: letters.Letter) -> None:
         """The letter as one of its readers gets it."""
         reader = sample_reader(self.session, self.campaign)
         try:
-            shown = preview(self.session, self.campaign, reader, now=self.now)
+            shown = preview(self.session, self.campaign, reader, now=self.now, letter=letter)
         except LetterError as error:
             self.block_letter(error)
             return

@@ -192,7 +192,7 @@ def _page(request: Request, problems: Mapping[str, str] | None = None) -> dict[s
     compiled, letter_error = _compiled(campaign)
     uses = variable_uses(session, campaign, compiled.variables, audience) if compiled else ()
     reader = _reader(request)
-    shown, letter_error = _shown(request, reader, letter_error)
+    shown, letter_error = _shown(request, reader, compiled, letter_error)
     return campaign_page(
         request,
         "letter",
@@ -225,13 +225,16 @@ def _compiled(campaign: Campaign) -> tuple[letters.Letter | None, LetterError | 
 
 
 def _shown(
-    request: Request, reader: Subscriber | None, letter_error: LetterError | None
+    request: Request,
+    reader: Subscriber | None,
+    compiled: letters.Letter | None,
+    letter_error: LetterError | None,
 ) -> tuple[letters.Rendered | None, LetterError | None]:
-    campaign: Campaign = request.context.campaign
-    if letter_error or not (campaign.subject or _is_written(campaign)):
+    if compiled is None:
         return None, letter_error
     try:
-        return campaigns.preview(request.dbsession, campaign, reader, now=utcnow()), None
+        campaign, session = request.context.campaign, request.dbsession
+        return campaigns.preview(session, campaign, reader, now=utcnow(), letter=compiled), None
     except LetterError as error:
         return None, error
 
