@@ -19,6 +19,7 @@ WEB_THREADS = 8  # pages wait for the database and, at sign-in, for a mail serve
 LARGEST_REQUEST = 512 * 1024 * 1024  # bytes; a list of a million people is about a fifth of it
 IDLE_SECONDS = 60  # a client that says nothing for so long is hung up on
 CONNECTIONS = 500  # an idle browser keeps up to six of them open
+QUIET = "WARNING"  # a tick every two seconds is no news
 CELERY_OPTIONS = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
@@ -59,7 +60,7 @@ def web_options(settings: "Settings") -> dict[str, object]:
 @click.command(context_settings=CELERY_OPTIONS)
 @ini_argument
 @click.option("--concurrency", "-c", type=click.IntRange(1, 64), default=None, help="How many processes; 2.")
-@click.option("--loglevel", "-l", default="INFO", show_default=True)
+@click.option("--loglevel", "-l", default=QUIET, show_default=True)
 @click.pass_context
 def worker(context: click.Context, ini: str | None, concurrency: int | None, loglevel: str) -> None:
     """Run a worker for INI. Further options go to Celery's own worker command."""
@@ -83,7 +84,7 @@ def worker(context: click.Context, ini: str | None, concurrency: int | None, log
 
 @click.command(context_settings=CELERY_OPTIONS)
 @ini_argument
-@click.option("--loglevel", "-l", default="INFO", show_default=True)
+@click.option("--loglevel", "-l", default=QUIET, show_default=True)
 @click.pass_context
 def beat(context: click.Context, ini: str | None, loglevel: str) -> None:
     """Run the clock for INI: it wakes whatever is due."""
