@@ -302,9 +302,7 @@ class _Looking:
                 _("Write a subject"),
                 field="subject",
             )
-        self.look = look_at(
-            shown.html, shown.subject, source=self.campaign.html, ours=self.settings.public_url
-        )
+        self.look = look_at(shown.html, source=self.campaign.html, ours=self.settings.public_url)
         for code, found, message in _appearance(self.look):
             if found:
                 self.warn(code, message, Step.letter, _("Look at the letter"))

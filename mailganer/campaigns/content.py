@@ -11,8 +11,6 @@ from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
 CLIPPED = 102 * 1024  # bytes; Gmail shows no more of a letter's HTML and folds the rest away
-# Readers see about this much of a subject on a phone; nobody is harmed by more.
-LONG_SUBJECT = 78
 # Below this a letter with pictures says nothing to who does not load them, and little to spam filters.
 FEW_LETTERS = 80
 REMOVED = frozenset({"script", "iframe", "object", "embed", "form", "video", "audio"})
@@ -36,7 +34,6 @@ class Look:
     dead_links: int  # <a> that leads nowhere
     links: int
     removed: tuple[str, ...]  # elements mail programs take out
-    subject: int  # characters
 
     @property
     def clipped(self) -> bool:
@@ -47,7 +44,7 @@ class Look:
         return self.pictures > 0 and self.letters < FEW_LETTERS
 
 
-def look_at(html: str, subject: str, *, source: str, ours: str) -> Look:
+def look_at(html: str, *, source: str, ours: str) -> Look:
     """``html`` is rendered from ``source``. ``ours`` is the installation's own address: links that lead there
     are not the writer's business."""
     reader, written = _read(html), _read(_CODE.sub("", source))
@@ -67,7 +64,6 @@ def look_at(html: str, subject: str, *, source: str, ours: str) -> Look:
         dead_links=written.dead,
         links=len(web),
         removed=tuple(sorted(reader.removed)),
-        subject=len(subject),
     )
 
 
