@@ -62,7 +62,8 @@ class Feed:
         self._handed: set[int] = set()  # given away and not answered yet
         self._next, self._stopped = 0, False
         self._lock = Lock()
-        self._begun = self._looked = elapsed()
+        self.last_handed: float | None = None  # when, where a pace is to be kept
+        self._looked = elapsed()
 
     @property
     def stopped(self) -> bool:
@@ -109,7 +110,7 @@ class Feed:
                 except LetterError as error:
                     self.answers[slot] = Unprinted(error)
                     continue
-                self._keep_pace(slot)
+                self._keep_pace()
                 self._journal.handed(slot)
                 if not self._in_time():
                     self._stopped = True
@@ -118,9 +119,13 @@ class Feed:
                 return Message(item.id, self._sender, item.address, content)
             return None
 
-    def _keep_pace(self, slot: int) -> None:
-        if self._pace and (wait := self._begun + slot * self._pace - elapsed()) > 0:
+    def _keep_pace(self) -> None:
+        """Never sooner after the letter before than the pace allows, however late that one was."""
+        if not self._pace:
+            return
+        if self.last_handed is not None and (wait := self.last_handed + self._pace - elapsed()) > 0:
             time.sleep(wait)
+        self.last_handed = elapsed()
 
     def _may_go_on(self) -> bool:
         """Asked often, answered from what is known; the database is asked only where time passes."""

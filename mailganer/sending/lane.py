@@ -483,6 +483,7 @@ class Lane:
             used=verdict.left,
             now=now,
         )
+        self._mind_the_pace(session, sent, now)
         self._mind_the_sender(session, verdict, sent.feed.error, now)
         self._mind_the_campaign(session, sent, now)
         return verdict
@@ -546,7 +547,20 @@ class Lane:
                         session, subscriber, SubscriberStatus.bounced, reason=reply, now=self.office.now()
                     )
 
-    # --- who has to stop
+    # --- who has to slow down or stop
+
+    def _mind_the_pace(self, session: Session, sent: _Sent, now: datetime) -> None:
+        """Letters that left later than was foreseen put off the next one."""
+        if sent.feed.last_handed is None or not self._limits.per_second:
+            return
+        ago = elapsed() - sent.feed.last_handed
+        earliest = now + timedelta(seconds=1 / self._limits.per_second - ago)
+        session.execute(
+            update(Sender)
+            .where(Sender.id == self.sender_id, Sender.paced_until < earliest)
+            .values(paced_until=earliest),
+            execution_options=ledger.UNTRACKED,
+        )
 
     def _mind_the_sender(
         self, session: Session, verdict: Verdict, error: Exception | None, now: datetime

@@ -157,7 +157,8 @@ def due(make: Any, smtp_server: Any) -> Callable[..., Campaign]:
         account = account or make.account(plan="pro")
         sender = sender or make.sender(account, smtp_server, **(sender_values or {}))
         lst = make.list(account)
-        make.subscribers(account, people, lst)
+        if people:
+            make.subscribers(account, people, lst)
         defaults = {"status": CampaignStatus.scheduled, "send_at": make.now}
         campaign = make.campaign(account, (lst,), (sender,), **{**defaults, **values})
         make.commit()

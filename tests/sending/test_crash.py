@@ -1,0 +1,126 @@
+"""Killed, wiped, stopped: nobody gets a letter twice, nobody is lost, and every doubt is listed."""
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import select
+
+from mailganer.models import Batch, Campaign, CampaignStatus, Delivery, DeliveryStatus, Lane, Window
+from mailganer.sending.lane import Lane as Loop
+from mailganer.sending.office import open_office
+from mailganer.sending.plan import plan
+from mailganer.sending.sweep import sweep
+from mailganer.sending.tick import tick
+from tests.support.ports import wait_until
+
+PEOPLE = 3000
+
+
+def finished(reload: Callable[[Any], Any], campaign: Campaign) -> Callable[[], bool]:
+    return lambda: reload(campaign).status is CampaignStatus.finished
+
+
+def wait(parts: Any, answers: Callable[[], object], timeout: float = 90) -> None:
+    try:
+        wait_until(answers, timeout=timeout, every=0.02)
+    except AssertionError as error:
+        pytest.fail(f"{error}\n{parts.output()}")
+
+
+def check_the_pledge(server: Any, deliveries: list[Delivery], people: int) -> None:
+    counts: Counter[str] = server.counts
+    assert {email: number for email, number in counts.items() if number > 1} == {}
+    doubtful = {row.email for row in deliveries if row.status is DeliveryStatus.in_doubt}
+    assert {row.status.value for row in deliveries} <= {"sent", "in_doubt"}
+    assert {row.email for row in deliveries} - set(counts) <= doubtful
+    assert len(deliveries) == people
+    assert all(row.settled_at and row.reason for row in deliveries if row.email in doubtful)
+
+
+def test_a_worker_killed_again_and_again_sends_nobody_a_second_letter_and_loses_nobody(
+    due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any
+) -> None:
+    campaign = due(PEOPLE)
+    parts.start("beat", "worker")
+    for enough in (200, 700, 1300):
+        wait(parts, lambda: len(smtp_server.letters) >= enough)  # noqa: B023
+        parts.kill("worker")
+        parts.start("worker")
+    wait(parts, finished(reload, campaign), 120)
+    check_the_pledge(smtp_server, deliveries(campaign.id), PEOPLE)
+    doubtful = [row for row in deliveries(campaign.id) if row.status is DeliveryStatus.in_doubt]
+    assert len(doubtful) <= 3 * 2 * 8  # kills, connections, letters on the wire of each
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_broker_that_forgets_everything_does_not_stop_a_campaign(
+    due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any, broker_url: str
+) -> None:
+    campaign = due(1500)
+    parts.start("beat", "worker")
+    wait(parts, lambda: len(smtp_server.letters) > 100)
+    path = broker_url.removeprefix("redis+socket://")
+    client = redis.Redis(unix_socket_path=path) if path != broker_url else redis.from_url(broker_url)
+    with client:
+        client.flushall()
+        wait(parts, lambda: len(smtp_server.letters) > 600)
+        client.flushall()
+    wait(parts, finished(reload, campaign))
+    assert smtp_server.counts == Counter(row.email for row in deliveries(campaign.id))
+
+
+def test_a_worker_asked_to_stop_leaves_nothing_in_doubt_and_gives_back_what_it_held(
+    due: Any, parts: Any, smtp_server: Any, statuses: Any, sessions: Any
+) -> None:
+    campaign = due(PEOPLE)
+    parts.start("beat", "worker")
+    wait(parts, lambda: len(smtp_server.letters) > 200)
+    begun = time.monotonic()
+    parts.ask("worker")
+    assert time.monotonic() - begun < 15
+    found = statuses(campaign.id)
+    assert found["pending"] > 0
+    assert (found["in_doubt"], found["sending"]) == (0, 0)
+    assert found["sent"] == len(smtp_server.letters)
+    with sessions() as session:
+        assert session.scalars(select(Window.id)).all() == []
+        assert "claimed" not in session.scalars(select(Batch.state)).all()
+        assert all(lane.process is None for lane in session.scalars(select(Lane)))
+
+
+def test_a_worker_that_slept_past_its_lease_sends_nothing_that_another_one_took_over(
+    due: Any, works: Any, office: Any, smtp_server: Any, deliveries: Any, sessions: Any, settings: Any
+) -> None:
+    """SIGSTOP in the middle, a sweep with the lease over, SIGCONT: exactly once all the same."""
+    campaign = due(PEOPLE)
+    tick(office)
+    plan(office, campaign.id)
+    sender_id = campaign.senders[0].id
+    child = os.fork()
+    if child == 0:
+        try:
+            own = replace(open_office(settings), lease=2.0, margin=0.5)
+            Loop(own, sender_id, 0).run(60)
+        finally:
+            os._exit(0)
+    try:
+        wait_until(lambda: len(smtp_server.letters) > 100, timeout=60, every=0.005)
+        os.kill(child, signal.SIGSTOP)
+        time.sleep(3.5)
+        impatient = replace(office, lease=2.0, margin=0.5)
+        sweep(impatient)
+        with sessions() as session:
+            assert session.scalars(select(Window.id)).all() == []
+        Loop(impatient, sender_id, 0).run(60)
+    finally:
+        os.kill(child, signal.SIGCONT)
+        os.waitpid(child, 0)
+    works.run(3)
+    check_the_pledge(smtp_server, deliveries(campaign.id), PEOPLE)
