@@ -69,9 +69,8 @@ def main(people: int, url: str, folder: Path) -> None:
     took = time.perf_counter() - planned
     each = (cpu() - before) / people * 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"sent      {people:>9,} in {took:6.2f} s: {people / took:,.0f}/s, {each:.0f} us CPU each, {peak:.0f} MB"
-    )
+    print(f"sent      {people:>9,} in {took:6.2f} s: {people / took:,.0f}/s")
+    print(f"          {each:.0f} us of our CPU each; {peak:.0f} MB at most, making the people included")
 
 
 def prepare(office: Office, people: int) -> tuple[int, int]:

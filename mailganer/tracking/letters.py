@@ -85,7 +85,7 @@ def reader_values(session: Session, found: Found) -> dict[str, object]:
     person = delivery.subscriber_id
     shared = Shared.of(
         campaign_name=campaign.name,
-        sender_name=sender.from_name if sender else "",
+        sender_name=(sender.from_name or sender.name) if sender else "",
         sender_email=sender.from_email if sender else "",
         list_names=[each.name for each in campaign.lists],
         timezone=campaign.account.timezone,
