@@ -1,0 +1,41 @@
+"""axe-core on a page: what somebody with a screen reader, a keyboard or weak eyes would stumble over."""
+
+from pathlib import Path
+from typing import Any
+
+AXE = (Path(__file__).parents[1] / "support/vendor/axe-core-4.14.1.min.js").read_text()
+SERIOUS = {"serious", "critical"}
+
+
+def serious_findings(page: Any) -> list[str]:
+    """Serious and critical findings of axe-core, a line each, with the element they are about.
+
+    It runs in a world of its own beside the page's scripts, so that the page's policy need not be weakened.
+    """
+    session = page.context.new_cdp_session(page)
+    frame = session.send("Page.getFrameTree")["frameTree"]["frame"]["id"]
+    world = session.send("Page.createIsolatedWorld", {"frameId": frame, "worldName": "axe"})
+
+    def evaluate(expression: str) -> Any:
+        answer = session.send(
+            "Runtime.evaluate",
+            {
+                "expression": expression,
+                "contextId": world["executionContextId"],
+                "awaitPromise": True,
+                "returnByValue": True,
+            },
+        )
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    evaluate(AXE + "; true")
+    # A letter in a frame is the writer's, not ours.
+    violations = evaluate("axe.run(document, {iframes: false}).then(found => found.violations)")
+    session.detach()
+    return [
+        f"{page.url}: {each['id']}: {each['help']}: {node['html'][:200]}"
+        for each in violations
+        if each["impact"] in SERIOUS
+        for node in each["nodes"]
+    ]

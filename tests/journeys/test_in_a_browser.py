@@ -1,0 +1,170 @@
+"""The whole journey as a person walks it: sign in, bring people, write, send, read, see what came back.
+
+Pictures of every page stay in the folder that MAILGANER_PICTURES names, or in the test's own.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.installation import Installation
+
+from .accessibility import serious_findings
+
+PEOPLE = """Почта;Имя;Фамилия;День рождения;Город
+anna@example.org;Анна;Иванова;14.05.1990;Псков
+petr@example.org;Пётр;Ёлкин;;Тверь
+bad address;Без;Адреса;;
+"""
+LETTER = """<h1>{{ first_name }}, hello</h1>
+<p>How is {{ gorod }}? <a href="https://example.com/news">The news</a></p>
+<p><a href="{{ unsubscribe_url }}">Unsubscribe</a></p>"""
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+LOOKS = [("en", WIDE, "light"), ("ru", PHONE, "dark")]
+
+
+class Walk:
+    """A page that takes a picture and asks axe-core at every stop."""
+
+    def __init__(self, page: Any, home: str, pictures: Path) -> None:
+        self.page, self.home, self.pictures = page, home, pictures
+        self.findings: list[str] = []
+
+    def go(self, path: str, name: str = "") -> None:
+        self.page.goto(f"{self.home}{path}")
+        self.stop(name or path.strip("/").replace("/", "-") or "home")
+
+    def press(self, selector: str) -> None:
+        with self.page.expect_navigation():
+            self.page.locator(selector).first.click()
+
+    def stop(self, name: str) -> None:
+        self.page.wait_for_load_state("networkidle")
+        self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
+        self.findings += serious_findings(self.page)
+        self.assert_nothing_is_cut_off()
+
+    def assert_nothing_is_cut_off(self) -> None:
+        wide = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 1, f"{self.page.url} scrolls sideways by {wide} px"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """What ``make demo`` starts."""
+    installation = Installation(
+        tmp_path_factory.mktemp("demo"), demo=True, mailganer__development="true"
+    )
+    installation.start()
+    yield installation
+    installation.stop()
+
+
+@pytest.fixture(params=LOOKS, ids=lambda look: "-".join((look[0], str(look[1]["width"]), look[2])))
+def walk(
+    request: pytest.FixtureRequest, demo: Installation, new_page: Callable[..., Any], tmp_path: Path
+) -> Walk:
+    language, viewport, scheme = request.param
+    pictures = Path(os.environ.get("MAILGANER_PICTURES") or tmp_path) / request.node.callspec.id
+    pictures.mkdir(parents=True, exist_ok=True)
+    page = new_page(
+        locale={"en": "en-GB", "ru": "ru-RU"}[language],
+        viewport=viewport,
+        color_scheme=scheme,
+        timezone_id="Europe/Moscow",
+    )
+    return Walk(page, demo.url, pictures)
+
+
+@pytest.mark.timeout(240)
+def test_from_the_first_page_to_an_open_on_the_report(walk: Walk, tmp_path: Path) -> None:
+    page = walk.page
+    walk.go("/")
+    walk.press("form[action$='/sign-in/demo'] button")
+    walk.stop("welcome")
+
+    bring_people(walk, tmp_path)
+    campaign = write_a_letter(walk)
+    send(walk, campaign)
+
+    walk.go("/outbox")
+    page.locator("main a[href*='/outbox/']").first.click()
+    # The letter stands in a frame, and its pixel comes from us: opening it counts.
+    page.wait_for_load_state("networkidle")
+    walk.stop("outbox-letter")
+    follow_its_link(page)
+
+    walk.go(f"{campaign}/report", "report")
+    numbers = page.locator("main").inner_text()
+    assert re.search(r"\b1\b", numbers)
+    page.reload()
+    opened = page.request.get(f"{walk.home}{campaign}/recipients?opened=yes")
+    assert opened.ok
+    for path in ("/people", "/lists", "/templates", "/senders", "/plan", "/settings", "/campaigns", "/design"):
+        walk.go(path)
+    assert walk.findings == []
+
+
+def bring_people(walk: Walk, folder: Path) -> None:
+    page = walk.page
+    walk.go("/people/import")
+    file = folder / "people.csv"
+    file.write_text(PEOPLE, "utf-8-sig")
+    page.locator("input[type=file]").set_input_files(file)
+    walk.press("main form button.button-primary")
+    page.locator("form[action$='/apply'] button").wait_for()
+    assert page.locator("#rejected").inner_text().count("bad address") == 1
+    walk.stop("import-columns")
+    page.locator("form[action$='/apply'] button").click()
+    page.locator("a[href='/campaigns'].button-primary").wait_for()
+    walk.stop("import-done")
+
+
+def write_a_letter(walk: Walk) -> str:
+    """Makes a campaign with a letter to the newest list; its path."""
+    page = walk.page
+    walk.go("/campaigns")
+    walk.press("main form[action$='/new'] button, main a[href$='/campaigns/new']")
+    campaign = re.search(r"(/campaigns/\d+)", page.url)
+    assert campaign
+    page.locator("input[name=name]").fill("Autumn")
+    page.locator("input[name=list]").last.check()
+    walk.stop("campaign-people")
+    walk.press("main button[name=go]")
+    page.locator("input[name=subject]").fill("{{ first_name }}, news for you")
+    page.locator("input[name=preheader]").fill("Two minutes of reading")
+    page.locator("textarea[name=html]").fill(LETTER)
+    page.wait_for_timeout(1500)  # the draft is kept while typing
+    walk.stop("campaign-letter")
+    walk.press("main button[name=go]")
+    return campaign[1]
+
+
+def send(walk: Walk, campaign: str) -> None:
+    page = walk.page
+    walk.stop("campaign-check")
+    walk.go(f"{campaign}/when", "campaign-when")
+    walk.press("main button[name=go]")
+    walk.stop("campaign-send")
+    assert "2" in page.locator("main button.button-primary").inner_text()
+    walk.press("main button.button-primary")
+    walk.stop("campaign-progress")
+    page.goto(f"{walk.home}{campaign}/report")
+    for _ in range(60):
+        if page.request.get(f"{walk.home}/outbox").text().count("/outbox/") >= 2:
+            return
+        page.wait_for_timeout(500)
+    raise AssertionError("the letters did not come")
+
+
+def follow_its_link(page: Any) -> None:
+    letter = page.frame_locator("iframe").locator("a", has_text="The news")
+    address = letter.get_attribute("href")
+    assert "/c/" in address
+    answer = page.request.get(address, max_redirects=0)
+    assert answer.status == 302
+    assert answer.headers["location"] == "https://example.com/news"
