@@ -32,7 +32,7 @@ def write_file(path: Path, rows: int, city: str) -> None:
         file.write("Почта;Имя;Фамилия;День рождения;Город;Заказ\n")
         for n in range(rows):
             file.write(
-                f"reader{n:07}@example{n % 500}.org;Имя{n % 997};Фамилия{n};14.05.1990;{city} {n % 90};№ {n}\n"
+                f"reader{n:07}@example{n % 500}.org;Имя{n % 997};Фамилия{n};14.05.1990;{city} {n % 90};{n}\n"
             )
 
 
@@ -71,7 +71,7 @@ def bring(url: str, folder: Path, file: Path) -> None:
     print(
         f"{url.split(':')[0]:22} {job.rows:9,} rows  {job.added:9,} added {job.updated:9,} updated  "
         f"upload {kept:4.1f} s  import {seconds:6.1f} s  {job.rows / seconds:9,.0f} rows/s  "
-        f"{1e6 * cpu / max(job.rows, 1):5.1f} us CPU a row  peak {peak / 1024:5.0f} MB (before {before / 1024:.0f})"
+        f"{1e6 * cpu / max(job.rows, 1):5.1f} us a row  peak {peak / 1024:5.0f} MB (before {before / 1024:.0f})"
     )
     engine.dispose()
 

@@ -26,7 +26,9 @@ def utcnow() -> datetime:
 def make_engine(url: str) -> Engine:
     """An engine for ``sqlite:///FILE`` or ``postgresql+psycopg://...``; connects lazily."""
     if make_url(url).get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False})
+        engine = create_engine(
+            url, connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False}
+        )
         _prepare_sqlite(engine)
         return engine
     return create_engine(url, pool_size=5, max_overflow=10, pool_pre_ping=True, pool_recycle=1800)

@@ -255,7 +255,9 @@ class _Reader:
         ).rstrip("/")
         parts = urlsplit(value)
         if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
-            self.problems.append(f"mailganer.public_url is {value!r}; it looks like https://mail.example.com.")
+            self.problems.append(
+                f"mailganer.public_url is {value!r}; it looks like https://mail.example.com."
+            )
         return value
 
     def secret_keys(self, development: bool, data_dir: Path) -> tuple[str, ...]:
@@ -264,7 +266,8 @@ class _Reader:
             return (_development_secret(data_dir / "secret_key"),)
         if not keys:
             self.problems.append(
-                "mailganer.secret_key is missing. Set it, or SECRET_KEY, to a random text: openssl rand -hex 32."
+                "mailganer.secret_key is missing. Set it, or SECRET_KEY, to a random text: "
+                "openssl rand -hex 32."
             )
         if any(len(key) < SHORTEST_SECRET for key in keys):
             self.problems.append(
@@ -296,7 +299,9 @@ class _Reader:
         prefix = f"mailganer.plan.{name}."
         title = self.text(prefix + "title", "A plan needs a title.")
         price = self.values.get(prefix + "price", "")
-        return Plan(name, title, self.number(prefix + "per_day"), self.number(prefix + "max_subscribers"), price)
+        return Plan(
+            name, title, self.number(prefix + "per_day"), self.number(prefix + "max_subscribers"), price
+        )
 
     def unknown_keys(self) -> None:
         named_plans = self.words("mailganer.plans", ())

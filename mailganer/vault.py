@@ -34,7 +34,9 @@ class Vault:
                 _("The stored password cannot be read with today's secret key. Enter the password again.")
             ) from error
         if content["account"] != account_id:
-            raise SecretUnreadable(_("The stored password belongs to another account. Enter the password again."))
+            raise SecretUnreadable(
+                _("The stored password belongs to another account. Enter the password again.")
+            )
         return content["secrets"]
 
     def rotate(self, ciphertext: bytes) -> bytes:
@@ -42,7 +44,9 @@ class Vault:
         try:
             return self._fernet.rotate(ciphertext)
         except InvalidToken as error:
-            raise SecretUnreadable(_("A stored password cannot be read with any of the secret keys.")) from error
+            raise SecretUnreadable(
+                _("A stored password cannot be read with any of the secret keys.")
+            ) from error
 
 
 def _derive(key: str) -> bytes:

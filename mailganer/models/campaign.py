@@ -25,8 +25,12 @@ class CampaignStatus(StrEnum):
 
 MOVES: dict[CampaignStatus, frozenset[CampaignStatus]] = {
     CampaignStatus.draft: frozenset({CampaignStatus.scheduled}),
-    CampaignStatus.scheduled: frozenset({CampaignStatus.draft, CampaignStatus.sending, CampaignStatus.cancelled}),
-    CampaignStatus.sending: frozenset({CampaignStatus.paused, CampaignStatus.finished, CampaignStatus.cancelled}),
+    CampaignStatus.scheduled: frozenset(
+        {CampaignStatus.draft, CampaignStatus.sending, CampaignStatus.cancelled}
+    ),
+    CampaignStatus.sending: frozenset(
+        {CampaignStatus.paused, CampaignStatus.finished, CampaignStatus.cancelled}
+    ),
     CampaignStatus.paused: frozenset({CampaignStatus.sending, CampaignStatus.cancelled}),
     CampaignStatus.finished: frozenset({CampaignStatus.sending}),  # a doubtful letter is sent again
     CampaignStatus.cancelled: frozenset(),
@@ -58,7 +62,9 @@ class Campaign(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     paused_reason: Mapped[str | None] = mapped_column(Text)  # None while paused: the person wanted it
-    revision: Mapped[int] = mapped_column(default=0)  # raised with every save: two tabs do not overwrite each other
+    revision: Mapped[int] = mapped_column(
+        default=0
+    )  # raised with every save: two tabs do not overwrite each other
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -73,8 +79,12 @@ class Campaign(Base):
     letter_id: Mapped[int | None] = mapped_column(BigId)
 
     account: Mapped[Account] = relationship()
-    lists: Mapped[list[SubscriberList]] = relationship(secondary="campaign_list", order_by="SubscriberList.name")
-    senders: Mapped[list[Sender]] = relationship(secondary="campaign_sender", order_by="campaign_sender.c.position")
+    lists: Mapped[list[SubscriberList]] = relationship(
+        secondary="campaign_list", order_by="SubscriberList.name"
+    )
+    senders: Mapped[list[Sender]] = relationship(
+        secondary="campaign_sender", order_by="campaign_sender.c.position"
+    )
 
     def move(self, to: CampaignStatus) -> None:
         """The only way a campaign changes its status. Raises ``Conflict`` for an illegal move."""

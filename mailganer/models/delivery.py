@@ -55,7 +55,9 @@ class Delivery(Base):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
     campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"))
-    subscriber_id: Mapped[int | None] = mapped_column(ForeignKey("subscriber.id", ondelete="SET NULL"), index=True)
+    subscriber_id: Mapped[int | None] = mapped_column(
+        ForeignKey("subscriber.id", ondelete="SET NULL"), index=True
+    )
     email: Mapped[str] = mapped_column(String(320))
     email_key: Mapped[str] = mapped_column(String(320))
     token: Mapped[bytes] = mapped_column(Token, unique=True)
@@ -66,7 +68,9 @@ class Delivery(Base):
     first_tried_at: Mapped[datetime | None]  # a letter put off for a day since then has expired
     not_before: Mapped[datetime | None]
     sender_id: Mapped[int | None] = mapped_column(ForeignKey("sender.id", ondelete="SET NULL"))
-    letter_id: Mapped[int | None] = mapped_column(ForeignKey("letter.id", ondelete="SET NULL"))  # the version this person got
+    letter_id: Mapped[int | None] = mapped_column(
+        ForeignKey("letter.id", ondelete="SET NULL")
+    )  # the version this person got
     dated_at: Mapped[datetime]  # the Date header, fixed with the row
     settled_at: Mapped[datetime | None]  # when sent, failed, skipped or in doubt
     decided_by: Mapped[str | None] = mapped_column(String(320))  # who ended the doubt by their word
@@ -138,7 +142,9 @@ class Batch(Base):
     last_id: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[BatchState] = mapped_column(Words(BatchState), default=BatchState.open)
     not_before: Mapped[datetime | None]  # the earliest moment one of its pending rows may go
-    sender_id: Mapped[int | None] = mapped_column(ForeignKey("sender.id", ondelete="SET NULL"))  # who claimed it
+    sender_id: Mapped[int | None] = mapped_column(
+        ForeignKey("sender.id", ondelete="SET NULL")
+    )  # who claimed it
     epoch: Mapped[int] = mapped_column(default=0)  # fencing: raised with every claim
     lease_until: Mapped[datetime | None]
     pending: Mapped[int] = mapped_column(default=0)

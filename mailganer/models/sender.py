@@ -58,6 +58,8 @@ class Usage(Base):
     __table_args__ = (Index("ix_usage_account_id_minute", "account_id", "minute"),)
 
     sender_id: Mapped[int] = mapped_column(ForeignKey("sender.id", ondelete="CASCADE"), primary_key=True)
-    minute: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  # minutes since 1970
+    minute: Mapped[int] = mapped_column(
+        BigInteger, primary_key=True, autoincrement=False
+    )  # minutes since 1970
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
     letters: Mapped[int] = mapped_column(default=0)

@@ -49,16 +49,16 @@ class Walk:
         self.assert_nothing_is_cut_off()
 
     def assert_nothing_is_cut_off(self) -> None:
-        wide = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        wide = self.page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
         assert wide <= 1, f"{self.page.url} scrolls sideways by {wide} px"
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """What ``make demo`` starts."""
-    installation = Installation(
-        tmp_path_factory.mktemp("demo"), demo=True, mailganer__development="true"
-    )
+    installation = Installation(tmp_path_factory.mktemp("demo"), demo=True, mailganer__development="true")
     installation.start()
     yield installation
     installation.stop()
@@ -104,7 +104,16 @@ def test_from_the_first_page_to_an_open_on_the_report(walk: Walk, tmp_path: Path
     page.reload()
     opened = page.request.get(f"{walk.home}{campaign}/recipients?opened=yes")
     assert opened.ok
-    for path in ("/people", "/lists", "/templates", "/senders", "/plan", "/settings", "/campaigns", "/design"):
+    for path in (
+        "/people",
+        "/lists",
+        "/templates",
+        "/senders",
+        "/plan",
+        "/settings",
+        "/campaigns",
+        "/design",
+    ):
         walk.go(path)
     assert walk.findings == []
 
