@@ -71,7 +71,8 @@ def bring(url: str, folder: Path, file: Path) -> None:
     print(
         f"{url.split(':')[0]:22} {job.rows:9,} rows  {job.added:9,} added {job.updated:9,} updated  "
         f"upload {kept:4.1f} s  import {seconds:6.1f} s  {job.rows / seconds:9,.0f} rows/s  "
-        f"{1e6 * cpu / max(job.rows, 1):5.1f} us a row  peak {peak / 1024:5.0f} MB (before {before / 1024:.0f})"
+        f"{1e6 * cpu / max(job.rows, 1):5.1f} us a row  "
+        f"peak {peak / 1024:.0f} MB (before {before / 1024:.0f})"
     )
     engine.dispose()
 
