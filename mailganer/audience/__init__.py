@@ -41,6 +41,7 @@ from .lists import (
     set_lists,
 )
 from .recipients import Excluded, excluded_counts, recipient_count, recipients
+from .samples import bring_samples
 from .status import resubscribe, suppress, suppressed, suppression_digest, unsubscribe
 from .subscribers import (
     Added,
@@ -69,6 +70,7 @@ __all__ = [
     "add_to_list",
     "apply_import",
     "birthday_text",
+    "bring_samples",
     "clean_fields",
     "create_list",
     "csv_bytes",

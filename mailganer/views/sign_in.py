@@ -9,7 +9,9 @@ from pyramid.view import view_config
 
 from mailganer import security
 from mailganer.accounts import SignIn, update_account
+from mailganer.audience import bring_samples
 from mailganer.backends import Backend, normalise_email
+from mailganer.db import utcnow
 from mailganer.errors import BackendError, InputError, MailganerError, NotFound, Throttled, _
 from mailganer.i18n import NAMES, remember_choice
 from mailganer.security import PUBLIC, local_path
@@ -62,7 +64,10 @@ def demo(request: Request) -> Response:
     fields = {"host": host, "port": int(port), "security": "none", "password": "demo"}
     timezone = request.POST.get("timezone", "")[:64]
     opened = security.sign_in(request, "smtp", DEMO_ADDRESS, fields, timezone)
-    update_account(opened.account, locale=request.locale_name)  # who tries it out wants to understand it
+    locale = request.locale_name
+    update_account(opened.account, locale=locale)  # who tries it out wants to understand it
+    if opened.created:
+        bring_samples(request.dbsession, opened.account, locale=locale, now=utcnow(), settings=settings)
     return _enter(request, opened)
 
 
