@@ -214,6 +214,9 @@ def limit_sender(
         raise InputError(wrong)
     for name, value in said.items():
         setattr(sender, name, value)
+    if "per_day" in said and sender.status is SenderStatus.sleeping and not sender.failures:
+        # It rests because its day was full; the lane looks again, and lays it to rest if it still is.
+        sender.status, sender.sleeps_until = SenderStatus.ready, None
 
 
 def sender_limits(sender: Sender, registry: Registry) -> Limits:
