@@ -15,6 +15,7 @@ from mailganer.settings import ENVIRONMENT
 from .ports import die_with_parent, free_port, wait_until
 
 SECRET = "0123456789abcdef" * 4
+PARTS = {"web", "worker", "beat"}
 
 
 class Installation:
@@ -47,6 +48,7 @@ class Installation:
         assert self.process
         try:
             wait_until(self.answers, timeout, what=f"{self.url}/healthz", every=0.1)
+            wait_until(lambda: set(self.parts()) >= PARTS, timeout, what="every part", every=0.1)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.output()}") from None
 
