@@ -1,14 +1,13 @@
 """What only a browser can tell: pages without scripts, by keyboard, dark, narrow."""
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from waitress.server import create_server
 
 from ..support.ports import free_port
 from ..support.smtp import SMTPServer
+from ..support.web import served
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 PHONE = {"width": 390, "height": 844}
@@ -19,12 +18,8 @@ def address(ini_values: dict[str, str], request: pytest.FixtureRequest) -> Itera
     """The application behind a real web server."""
     port = free_port()
     ini_values["mailganer.public_url"] = f"http://127.0.0.1:{port}"
-    server = create_server(request.getfixturevalue("wsgi_app"), host="127.0.0.1", port=port, threads=4)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{port}"
-    server.close()
-    thread.join(timeout=10)
+    with served(request.getfixturevalue("wsgi_app"), port) as address:
+        yield address
 
 
 @pytest.fixture

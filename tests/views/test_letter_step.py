@@ -1,15 +1,13 @@
 """The letter step in a real browser: what htmx and a small script add to the form."""
 
-import threading
-
 import pytest
 from playwright.sync_api import expect
 from sqlalchemy import select
-from waitress.server import create_server
 
 from mailganer.models import Account, Sender
 
 from ..support.ports import free_port
+from ..support.web import served
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -17,12 +15,8 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.fixture
 def address(wsgi_app):
     """The application on a port of its own."""
-    server = create_server(wsgi_app, host="127.0.0.1", port=free_port(), threads=4)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.effective_port}"
-    server.close()
-    thread.join(10)
+    with served(wsgi_app, free_port()) as address:
+        yield address
 
 
 @pytest.fixture
