@@ -537,15 +537,12 @@ class Lane:
 
     def _suppress(self, verdict: Verdict) -> None:
         """Addresses that do not exist are not written to again."""
-        words = {change.id: change.reply for change in verdict.changes}
+        now = self.office.now()
         with self.office.sessions.begin() as session:
-            for subscriber_id in verdict.dead:
+            for subscriber_id, reply in verdict.dead.items():
                 subscriber = session.get(Subscriber, subscriber_id)
                 if subscriber is not None:
-                    reply = next((words[each] or "" for each in words if words[each]), "")
-                    suppress(
-                        session, subscriber, SubscriberStatus.bounced, reason=reply, now=self.office.now()
-                    )
+                    suppress(session, subscriber, SubscriberStatus.bounced, reason=reply, now=now)
 
     # --- who has to slow down or stop
 

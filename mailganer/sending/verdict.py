@@ -54,7 +54,7 @@ class Verdict:
     changes: list[Change] = field(default_factory=list)
     left: int = 0  # letters that count against the quota
     accepted: int = 0
-    dead: list[int] = field(default_factory=list)  # subscribers whose address does not exist
+    dead: dict[int, str] = field(default_factory=dict)  # subscribers without a mailbox -> the server's words
     trouble: Receipt | None = None  # the connection's or the account's, that stops the sender
     exhausted: Receipt | None = None
     unauthorised: Receipt | None = None
@@ -90,7 +90,7 @@ def _accepted(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict)
 
 def _refused(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
     if item.subscriber_id and receipt.scope is Scope.recipient and _DEAD_ADDRESS.search(receipt.reply[:80]):
-        verdict.dead.append(item.subscriber_id)
+        verdict.dead[item.subscriber_id] = clean(receipt.reply)
     return Change(item.id, DeliveryStatus.failed, Reason.refused, clean(receipt.reply), tried=True)
 
 

@@ -62,6 +62,17 @@ def test_an_address_that_does_not_exist_is_not_written_to_again(
         assert (gone.status, gone.status_reason) == (SubscriberStatus.bounced, "550 5.1.1 no such user")
 
 
+def test_everybody_who_has_no_mailbox_is_remembered_with_the_servers_words_about_them(
+    due: Any, works: Any, script: Script, sessions: Any
+) -> None:
+    script.answer = lambda message: receipt(Outcome.refused, f"550 5.1.1 no {message.recipient}")(message)
+    due(9)
+    works.run()
+    with sessions() as session:
+        for person in session.query(Subscriber):
+            assert person.status_reason == f"550 5.1.1 no {person.email}"
+
+
 def test_a_full_mailbox_is_tried_again_later_and_given_up_after_a_day(
     due: Any, works: Any, script: Script, clock: Any, statuses: Any, deliveries: Any, reload: Any
 ) -> None:
