@@ -10,7 +10,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?= -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench translations clean embedded tools
+.PHONY: help demo test lint bench drill translations clean embedded tools
 
 help: ## say what there is
 	@echo "Mailganer. make WHAT, where WHAT is one of:"
@@ -30,6 +30,9 @@ lint: tools ## check style, formatting and types
 
 bench: tools ## measure speed and print the tables
 	@for each in benchmarks/[a-z]*.py; do $(BIN)/python $$each || exit 1; done
+
+drill: tools ## kill and break everything on purpose, on SQLite and on PostgreSQL, and count who got what
+	@$(BIN)/python -m tools.drill $(DRILL_ARGS)
 
 translations: tools ## collect the texts of the program and compile their translations
 	@$(BIN)/python tools/translations.py

@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -48,6 +49,7 @@ KEYS = frozenset(ENVIRONMENT.values()) | {
     "mailganer.trusted_proxy",
     "mailganer.admins",
     "mailganer.broker_program",
+    "mailganer.fast_clock",
 }
 PLAN_OPTIONS = ("title", "per_day", "max_subscribers", "price")
 SHORTEST_SECRET = 32  # characters; a key shorter than 128 bits of hex could be guessed offline from a cookie
@@ -87,6 +89,7 @@ class Settings:
     catcher: str = "127.0.0.1:2525"
     trusted_proxy: str = ""
     admins: frozenset[str] = frozenset()
+    fast_clock: tuple[datetime, float] | None = None  # since when, how many times as fast; for drills only
     ini: Path | None = None
 
     @property
@@ -183,6 +186,7 @@ class _Reader:
             catcher=self.address("mailganer.catcher", "127.0.0.1:2525"),
             trusted_proxy=self.values.get("mailganer.trusted_proxy", ""),
             admins=frozenset(self.words("mailganer.admins", ())),
+            fast_clock=self.clock("mailganer.fast_clock"),
             ini=self.ini,
         )
         self.unknown_keys()
@@ -227,6 +231,17 @@ class _Reader:
         if not re.fullmatch(r"[^\s:]+:\d{1,5}", value):
             self.problems.append(f"{key} is {value!r}; it looks like 127.0.0.1:6543.")
         return value
+
+    def clock(self, key: str) -> tuple[datetime, float] | None:
+        value = self.values.get(key)
+        if not value:
+            return None
+        since, _blank, speed = value.partition(" ")
+        try:
+            return datetime.fromisoformat(since).astimezone(UTC), max(1.0, float(speed))
+        except ValueError:
+            self.problems.append(f"{key} is {value!r}; it looks like 2026-12-04T10:00:00+00:00 60.")
+            return None
 
     def database_url(self) -> str:
         value = self.text("sqlalchemy.url", "Set it, or DATABASE_URI: postgresql+psycopg://user@host/name.")

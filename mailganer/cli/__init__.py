@@ -26,6 +26,7 @@ COMMANDS = {
     "migrate": ("migrate:migrate", "Bring the database to the newest schema."),
     "send": ("send:send", "Send one mailing from the command line."),
     "catch": ("catch:catch", "Run a local mail server that keeps every letter and sends none on."),
+    "drill": ("drill:drill", "Kill workers and break connections on purpose, and count who got what."),
     "doctor": ("doctor:doctor", "Check this installation and say what to do."),
     "account": ("account:account", "List, show and close accounts, and change their plans."),
     "voucher": ("voucher:voucher", "Make vouchers for plans."),

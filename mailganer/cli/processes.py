@@ -124,6 +124,22 @@ class Tree:
         """How often the part of this name has died."""
         return sum(child.deaths for child in self._children if child.part.name == name)
 
+    def kill(self, name: str) -> None:
+        """``kill -9`` of a part with all that it started. It is started again, or comes back by itself."""
+        self._named(name).kill()
+
+    def start_again(self, name: str) -> None:
+        """Starts a killed part without the pause that one gets which dies by itself."""
+        self._named(name).start()
+
+    def pid(self, name: str) -> int:
+        """The process of a part, and the number of its process group."""
+        process = self._named(name).process
+        return process.pid if process else 0
+
+    def _named(self, name: str) -> _Child:
+        return next(child for child in self._children if child.part.name == name)
+
     def run(self, part: Part) -> int:
         """Runs a part to its end and answers its exit code; stops it when asked to stop."""
         child = _Child(part, None)

@@ -1,7 +1,6 @@
 """Keeps a lane's leases alive while its process lives, however long a server takes to answer."""
 
 import logging
-from datetime import timedelta
 from threading import Event, Thread
 
 from sqlalchemy import ColumnElement, or_, select, update
@@ -55,7 +54,7 @@ class Keeper:
 
     def _renew(self) -> None:
         asked_at = elapsed()
-        until = self._office.now() + timedelta(seconds=self._office.lease)
+        until = self._office.now() + self._office.span(self._office.lease)
         try:
             with self._office.sessions.begin() as session:
                 lane = session.execute(

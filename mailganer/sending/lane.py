@@ -207,7 +207,7 @@ class Lane:
         )
 
     def _lease(self, now: datetime) -> datetime:
-        return now + timedelta(seconds=self.office.lease)
+        return now + self.office.span(self.office.lease)
 
     # --- the loop
 

@@ -5,7 +5,7 @@ The worker makes one from the settings; ``mailganer send`` makes its own over a 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ..db import make_engine, make_sessions
 from ..models import Account, Sender
 from ..settings import Settings
 from ..vault import Vault
-from .clock import DatabaseClock
+from .clock import DatabaseClock, FastClock
 
 LEASE = (
     60.0  # seconds a lane may be silent until it counts as lost; a keeper renews it several times in between
@@ -40,6 +40,7 @@ class Office:
     now: Callable[[], datetime] = field(kw_only=True)
     lease: float = LEASE
     margin: float = MARGIN
+    speed: float = 1.0  # how fast the moments of ``now`` go by; see FastClock
     sessions: sessionmaker[Session] = field(init=False)
     readers: sessionmaker[Session] = field(init=False)  # for what only reads: nobody has to wait for it
 
@@ -48,12 +49,21 @@ class Office:
         object.__setattr__(self, "readers", make_sessions(self.engine.execution_options(reading=True)))
         self.journals.mkdir(parents=True, exist_ok=True)
 
+    def span(self, seconds: float) -> timedelta:
+        """What ``now`` moves on by while so many seconds really pass: a lease is a promise about processes,
+        and those are not any faster."""
+        return timedelta(seconds=seconds * self.speed)
+
 
 def open_office(settings: Settings, now: Callable[[], datetime] | None = None) -> Office:
     """The office of an installation. Opens no connection yet; a process of a pool calls it after the fork."""
     engine = make_engine(settings.database_url)
     registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
     vault = Vault(settings.secret_keys)
+    clock, speed = now or DatabaseClock(engine), 1.0
+    if settings.fast_clock is not None:
+        since, speed = settings.fast_clock
+        clock = FastClock(clock, since, speed)
     return Office(
         engine=engine,
         journals=settings.journals,
@@ -61,7 +71,8 @@ def open_office(settings: Settings, now: Callable[[], datetime] | None = None) -
         limits=lambda sender: sender_limits(sender, registry),
         plan_limit=lambda account, moment: plan_of(account, settings, moment).per_day,
         public_url=settings.public_url,
-        now=now or DatabaseClock(engine),
+        now=clock,
+        speed=speed,
     )
 
 

@@ -64,9 +64,9 @@ def _may_be_swept(office: Office, row: Any, now: datetime) -> bool:
     path = office.journals / row.journal
     if journal.is_abandoned(path):
         return True
-    late = now - row.lease_until - timedelta(seconds=office.margin)
+    late = now - row.lease_until - office.span(office.margin)
     # With the journal here, its process is alive and does not move; without, it is somewhere else.
-    return late > (timedelta(0) if path.exists() else ELSEWHERE)
+    return late > (timedelta(0) if path.exists() else ELSEWHERE * office.speed)
 
 
 def _sweep_window(office: Office, row: Row[Any]) -> bool:
@@ -193,7 +193,7 @@ def _free_lanes(office: Office) -> None:
 
 def _free_batches(office: Office) -> None:
     """Claims without a window and without a living lane."""
-    late = office.now() - timedelta(seconds=office.margin)
+    late = office.now() - office.span(office.margin)
     no_window = ~exists().where(Window.batch_id == Batch.id)
     with office.readers() as session:
         lost = session.scalars(

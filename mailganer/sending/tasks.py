@@ -140,7 +140,7 @@ def _yields(here: Office, sender_id: int) -> Callable[[], bool]:
 def _tick_if_late(here: Office) -> None:
     with here.readers() as session:
         seen = session.scalar(select(Heartbeat.seen_at).where(Heartbeat.name == "beat"))
-    if seen is None or here.now() - seen > LATE_TICK:
+    if seen is None or here.now() - seen > LATE_TICK * here.speed:
         run_tick()
 
 

@@ -1,0 +1,117 @@
+"""``mailganer drill``: breaks everything on purpose, and counts who got what."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..drill.run import Look, Outcome, Wish
+
+SHOWN = 10  # addresses that are named of those who were lost, or got it twice
+
+
+@click.command()
+@click.option("--recipients", type=click.IntRange(1, 1_000_000), default=2000, show_default=True)
+@click.option("--kills", type=click.IntRange(0, 1000), default=10, show_default=True)
+@click.option("--seed", default=None, help="Of an earlier drill, to repeat its misfortunes.")
+@click.option(
+    "--database",
+    "database_url",
+    default="",
+    metavar="URL",
+    help="An empty database; else SQLite in a folder.",
+)
+def drill(recipients: int, kills: int, seed: str | None, database_url: str) -> int:
+    """Send to a local server that drops connections and refuses letters, while workers, broker and beat are
+    killed; then count who was lost and who got it twice.
+
+    It starts an installation of its own and touches no other. Exit code 0: the pledge held; 1: it did not.
+    """
+    import secrets
+
+    from ..drill.run import Wish, room_for
+    from ..drill.run import drill as run
+
+    wish = Wish(recipients, kills, seed or secrets.token_hex(4), database_url)
+    click.echo(f"Drill: {recipients} recipients, {kills} kills, seed {wish.seed}.")
+    held = True
+    with room_for(lambda: not held) as folder:
+        with _bar(wish) as watch:
+            outcome = run(wish, folder, watch, lambda sentence: click.echo(sentence, err=True))
+        held = outcome.findings.held
+        _report(outcome, wish)
+        if not held:
+            click.echo(f"Database, logs and the server's record are kept in {folder}.", err=True)
+    return 0 if held else 1
+
+
+def _report(outcome: "Outcome", wish: "Wish") -> None:
+    found = outcome.findings
+    for name, value in (
+        ("recipients", str(found.recipients)),
+        ("sent", f"{found.sent}{_in_brackets(found.late, 'late, not at the first attempt')}"),
+        ("failed", f"{sum(found.failed.values())}{_list(found.failed)}"),
+        ("skipped", str(found.skipped)),
+        ("lost", f"{len(found.lost)}{_names(found.lost)}"),
+        ("twice", f"{len(found.twice)}{_names(found.twice)}"),
+        ("denied", f"{len(found.denied)}{_names(found.denied)}"),
+        ("in doubt", _doubts(outcome)),
+        ("killed", f"{_sum_of_kills(outcome)}{_list(outcome.kills)}"),
+        ("dropped", f"{outcome.drops} connections"),
+        ("refusals", f"{outcome.said.total()}{_list(outcome.said)}"),
+        ("took", f"{outcome.seconds:.0f} s"),
+        ("seed", wish.seed),
+    ):
+        click.echo(f"{name:<11} {value}")
+    click.echo("The pledge held." if found.held else "The pledge did NOT hold.")
+
+
+def _doubts(outcome: "Outcome") -> str:
+    found = outcome.findings
+    allowed = found.allowed
+    return (
+        f"{found.in_doubt}; the server had {found.in_doubt_had} of them "
+        f"({found.interrupted} by kills, {allowed.at_kills} letters were on the wire then; "
+        f"{found.in_doubt - found.interrupted} by drops, at most {allowed.at_drops} were)"
+    )
+
+
+def _sum_of_kills(outcome: "Outcome") -> int:
+    return sum(number for part, number in outcome.kills.items() if "," not in part)
+
+
+def _in_brackets(number: int, words: str) -> str:
+    return f" ({number} {words})" if number else ""
+
+
+def _list(counts: Mapping[str, int]) -> str:
+    items = ", ".join(f"{number} {word}" for word, number in counts.items())
+    return f" ({items})" if items else ""
+
+
+def _names(people: tuple[str, ...]) -> str:
+    more = ", ..." if len(people) > SHOWN else ""
+    return f" ({', '.join(people[:SHOWN])}{more})" if people else ""
+
+
+@contextmanager
+def _bar(wish: "Wish") -> Iterator[Callable[["Look"], None]]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda look: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("Starting", total=wish.recipients)
+
+        def show(look: "Look") -> None:
+            doing = f"{look.kills} of {wish.kills} kills, the sender is {look.doing}"
+            bar.update(task, description=doing, completed=look.settled)
+
+        yield show

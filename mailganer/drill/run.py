@@ -1,0 +1,392 @@
+"""Proves that nobody is lost and nobody gets a letter twice, whatever dies: runs a whole installation of its
+own against a server that goes wrong, and kills its processes with SIGKILL at random moments.
+
+The parts are those of ``mailganer serve``, without its pages. Only its clock differs: it goes faster
+(``mailganer.fast_clock``), so that the day a sender rests after "daily limit exceeded" passes in seconds.
+"""
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+from sqlalchemy import insert, inspect, select
+from sqlalchemy.orm import Session
+
+from .. import broker
+from ..accounts import network_of
+from ..backends import load_backends
+from ..campaigns import moves
+from ..campaigns.counts import campaign_counts
+from ..cli.processes import Part, Tree, python
+from ..db import make_engine
+from ..errors import Conflict, MailganerError
+from ..migrations import migrate
+from ..models import (
+    Account,
+    Campaign,
+    CampaignStatus,
+    Delivery,
+    Sender,
+    Subscriber,
+    SubscriberList,
+    SubscriberStatus,
+    list_member,
+)
+from ..sending import journal
+from ..sending.office import Office, open_office
+from ..settings import ENVIRONMENT, Settings, load
+from . import server
+from .verdict import Allowed, Findings, Row, judge
+
+SPEED = 7200  # two hours a second: a day's rest is twelve seconds, and a lease is as long as ever
+DEPTH = 8  # letters that may be unanswered on one connection
+CONNECTIONS = 8
+ROWS_AT_ONCE = 5000
+LOOK_EVERY = 0.02  # seconds
+COUNT_EVERY = 0.5  # seconds between two looks into the database
+STUCK_AFTER = 180.0  # seconds in which nothing moves at all: then the drill ends, and says who is missing
+PARTS = ("worker", "child", "broker", "beat")
+WEIGHTS = (5, 3, 2, 1)
+LETTER = """<p>Dear {{ first_name }}, this is letter {{ number }}.</p>
+<p><a href="https://example.com/news">Read on</a>.</p>"""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What kind of drill."""
+
+    recipients: int
+    kills: int
+    seed: str
+    database_url: str = ""  # empty: SQLite in the drill's folder
+
+
+@dataclass(frozen=True)
+class Look:
+    """How far it is, for whoever watches."""
+
+    total: int
+    settled: int
+    kills: int
+    doing: str
+
+
+@dataclass
+class Damage:
+    """What has been broken on purpose."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    handed: int = 0  # letters that were handed over and unanswered at the kills
+    journals: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a drill came to."""
+
+    findings: Findings
+    kills: Counter[str]
+    drops: int
+    said: Counter[str]
+    seconds: float
+
+
+def drill(wish: Wish, folder: Path, watch: Callable[[Look], None], say: Callable[[str], None]) -> Outcome:
+    """Runs a drill in an empty folder. Raises ``Conflict`` for a database that holds anything."""
+    for name in ENVIRONMENT:  # they would win over the drill's own settings
+        os.environ.pop(name, None)
+    begun = time.monotonic()
+    tree = Tree(say, folder / "log")
+    tree.listen()
+    try:
+        post = folder / "server"
+        post.mkdir()
+        server_module = (sys.executable, "-m", server.__name__)
+        tree.start(Part("server", (*server_module, str(post), wish.seed, str(wish.recipients)), last=True))
+        settings = _settings(folder, wish, _port(tree, post))
+        _make_database(settings)
+        return _Drill(wish, settings, tree, post, watch).run(begun)
+    finally:
+        tree.stop()
+
+
+def _port(tree: Tree, post: Path) -> int:
+    path = post / server.PORT
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        if time.monotonic() > deadline or tree.stopping:
+            raise MailganerError("The drill's mail server does not start.")
+        time.sleep(LOOK_EVERY)
+    return int(path.read_text())
+
+
+def _settings(folder: Path, wish: Wish, port: int) -> Settings:
+    """An installation of the drill's own, out of an ini file that its parts read as well."""
+    values = {
+        "use": "egg:mailganer",
+        "sqlalchemy.url": wish.database_url or f"sqlite:///{folder / 'drill.sqlite'}",
+        "mailganer.secret_key": secrets.token_hex(32),
+        "mailganer.public_url": "https://drill.example.com",
+        "mailganer.data_dir": str(folder / "data"),
+        "mailganer.backends": "smtp",
+        "mailganer.backend.smtp.open_relay": "true",
+        "mailganer.backend.smtp.depth": str(DEPTH),
+        "mailganer.allow_private_smtp_hosts": "true",
+        "mailganer.smtp_ports": str(port),
+        "mailganer.plans": "drill",
+        "mailganer.plan.drill.title": "Drill",
+        "mailganer.fast_clock": f"{datetime.now(UTC).isoformat()} {SPEED}",
+    }
+    ini = folder / "drill.ini"
+    lines = (f"{key} = {value.replace('%', '%%')}\n" for key, value in values.items())
+    ini.touch(mode=0o600)
+    ini.write_text("[app:main]\n" + "".join(lines))
+    os.environ["MAILGANER_INI"] = str(ini)
+    return load(ini)
+
+
+def _make_database(settings: Settings) -> None:
+    engine = make_engine(settings.database_url)
+    try:
+        if inspect(engine).get_table_names():
+            raise Conflict("This database holds something. A drill wants an empty one of its own.")
+        migrate(engine)
+    finally:
+        engine.dispose()
+
+
+class _Drill:
+    """One drill over running parts."""
+
+    def __init__(
+        self, wish: Wish, settings: Settings, tree: Tree, post: Path, watch: Callable[[Look], None]
+    ) -> None:
+        self._wish, self._settings, self._tree, self._post, self._watch = wish, settings, tree, post, watch
+        self._chance = Random(f"{wish.seed}/kills")  # noqa: S311 - to be repeated, not to be secret
+        self._moments = sorted(
+            int(wish.recipients * self._chance.uniform(0.01, 0.9)) for _each in range(wish.kills)
+        )
+        self._damage = Damage()
+        self._office: Office = open_office(settings)
+        self._record = _Tail(post / server.RECORD)
+
+    def run(self, begun: float) -> Outcome:
+        try:
+            port = int((self._post / server.PORT).read_text())
+            people = _invent(self._office, self._settings, self._wish.recipients, port)
+            self._tree.start(Part("broker", broker.command(self._settings), last=True))
+            self._tree.start(Part("worker", python("worker")))
+            self._tree.start(Part("beat", python("beat")))
+            self._until_settled()
+            rows = list(_rows(self._office))
+        finally:
+            self._office.engine.dispose()
+        record = server.read_record(self._post)
+        allowed = Allowed(self._damage.handed, record.dropped * DEPTH)
+        return Outcome(
+            findings=judge(people, rows, record.taken, allowed),
+            kills=self._damage.kills,
+            drops=record.dropped,
+            said=record.said or Counter(),
+            seconds=time.monotonic() - begun,
+        )
+
+    def _until_settled(self) -> None:
+        moved, counted, settled = time.monotonic(), 0.0, 0
+        while True:
+            now = time.monotonic()
+            if self._tree.stopping:
+                raise KeyboardInterrupt
+            if self._record.read():
+                moved = now
+            if self._moments and self._record.letters >= self._moments[0]:
+                self._kill_one()
+                moved = now
+            if now - counted >= COUNT_EVERY:
+                counted = now
+                self._tree.look()
+                finished, found, doing = self._count()
+                moved, settled = (now if found != settled else moved), found
+                self._watch(Look(self._wish.recipients, settled, sum(self._damage.kills.values()), doing))
+                if finished or now - moved > STUCK_AFTER:
+                    return
+            time.sleep(LOOK_EVERY)
+
+    def _count(self) -> tuple[bool, int, str]:
+        with self._office.readers() as session:
+            campaign = session.scalars(select(Campaign)).one()
+            sender = session.scalars(select(Sender)).one()
+            counts = campaign_counts(session, [campaign.id])[campaign.id]
+        if campaign.status is CampaignStatus.paused:
+            raise MailganerError(f"The campaign was paused: {campaign.paused_reason}")
+        return campaign.status is CampaignStatus.finished, counts.settled, sender.status.value
+
+    # --- breaking things
+
+    def _kill_one(self) -> None:
+        self._moments.pop(0)
+        time.sleep(self._chance.uniform(0, 0.2))
+        # However few the kills are, the first is the one that matters most.
+        part = self._chance.choices(PARTS, WEIGHTS)[0] if self._damage.kills else "worker"
+        self._damage.kills[part] += 1
+        if part == "child":
+            self._kill_child()
+            return
+        self._tree.kill(part)
+        if part == "worker":
+            self._count_handed()
+        if part == "broker" and self._chance.random() < 0.5:
+            self._damage.kills["broker, and what it knew"] += 1
+            shutil.rmtree(broker.folder(self._settings), ignore_errors=True)
+            broker.folder(self._settings).mkdir(parents=True)
+        time.sleep(self._chance.uniform(0, 1))
+        self._tree.start_again(part)
+
+    def _kill_child(self) -> None:
+        """One process of the worker's pool. The others stand still while its journal is read: they would
+        settle by it at once."""
+        pid = self._tree.pid("worker")
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGSTOP)
+            try:
+                children = _children(pid)
+                if children:
+                    os.kill(self._chance.choice(children), signal.SIGKILL)
+                    time.sleep(0.1)
+                    self._count_handed()
+            finally:
+                os.killpg(pid, signal.SIGCONT)
+
+    def _count_handed(self) -> None:
+        """Letters without an answer in the journals of those who died just now."""
+        for path in self._settings.journals.glob("*.journal"):
+            remains = journal.read(path)
+            if remains is None or not remains.abandoned or path.name in self._damage.journals:
+                continue
+            self._damage.journals.add(path.name)
+            self._damage.handed += sum(note.state == journal.HANDED for note in remains.notes)
+
+
+class _Tail:
+    """Counts the letters in a record that grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._place = path, 0
+        self.letters = 0
+
+    def read(self) -> bool:
+        """Whether there was anything new."""
+        if not self._path.exists():
+            return False
+        with self._path.open("rb") as file:
+            file.seek(self._place)
+            new = file.read()
+        self._place += len(new)
+        self.letters += len(re.findall(rb"^taken\t", new, re.MULTILINE))
+        return bool(new)
+
+
+def _children(pid: int) -> Sequence[int]:
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid="],  # noqa: S607 - wherever this system has it
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    pairs = (line.split() for line in listed.stdout.splitlines())
+    return sorted(int(child) for child, parent in pairs if int(parent) == pid)
+
+
+# --- what is sent, and what became of it
+
+
+def _invent(office: Office, settings: Settings, number: int, port: int) -> Sequence[str]:
+    """An account with a list, a sender and a campaign that starts now; answers the addresses."""
+    now = office.now()
+    people = [f"reader{each:07}@example.org" for each in range(1, number + 1)]
+    with office.sessions.begin() as session:
+        account = Account(email="drill@example.com", plan="drill", created_at=now)
+        session.add(account)
+        session.flush()
+        lst = SubscriberList(account_id=account.id, name="Drill", created_at=now)
+        sender = Sender(
+            account_id=account.id,
+            name="Drill",
+            from_name="Drill",
+            from_email="drill@example.com",
+            backend="smtp",
+            settings={"host": "127.0.0.1", "port": port, "security": "none", "username": ""},
+            max_connections=CONNECTIONS,
+            created_at=now,
+            verified_at=now,
+        )
+        session.add_all([lst, sender])
+        session.flush()
+        _fill(session, account.id, lst.id, people, now)
+        campaign = Campaign(
+            account_id=account.id,
+            name="Drill",
+            subject="Letter {{ number }}",
+            html=LETTER,
+            created_at=now,
+            updated_at=now,
+        )
+        campaign.lists.append(lst)
+        campaign.senders.append(sender)
+        session.add(campaign)
+        session.flush()
+        registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
+        moves.schedule(session, campaign, None, now, settings=settings, registry=registry)
+    return people
+
+
+def _fill(session: Session, account_id: int, list_id: int, people: Sequence[str], now: datetime) -> None:
+    for begin in range(0, len(people), ROWS_AT_ONCE):
+        rows = [
+            {
+                "account_id": account_id,
+                "email": email,
+                "email_key": email,
+                "first_name": "Reader",
+                "fields": {"number": email[6:13]},
+                "status": SubscriberStatus.active,
+                "created_at": now,
+                "updated_at": now,
+            }
+            for email in people[begin : begin + ROWS_AT_ONCE]
+        ]
+        ids = session.scalars(insert(Subscriber).returning(Subscriber.id), rows)
+        members = [{"list_id": list_id, "subscriber_id": each, "added_at": now} for each in ids]
+        session.execute(insert(list_member), members)
+
+
+def _rows(office: Office) -> Iterator[Row]:
+    columns = (Delivery.email, Delivery.status, Delivery.reason, Delivery.reply, Delivery.attempts)
+    with office.readers() as session:
+        for email, status, reason, reply, attempts in session.execute(select(*columns)):
+            yield Row(email, status.value, reason.value if reason else "", reply or "", attempts)
+
+
+@contextmanager
+def room_for(keep: Callable[[], bool]) -> Iterator[Path]:
+    """A temporary folder with a short path; removed afterwards unless ``keep`` says otherwise."""
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix="mailganer-drill-"))
+    try:
+        yield folder
+    finally:
+        if not keep():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,99 @@
+"""Proves the pledge, or finds where it broke: what the installation says of every person is held against
+what the server really has.
+
+Plain data in, findings out; the drill's own tests plant a double and a loss here.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+SETTLED = frozenset({"sent", "failed", "in_doubt", "skipped", "bounced"})
+INTERRUPTED = "interrupted"  # the doubts of killed processes; all others come from broken connections
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the installation says of one person."""
+
+    email: str
+    status: str
+    reason: str = ""
+    reply: str = ""
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """How many letters may be in doubt: those that were handed over and unanswered."""
+
+    at_kills: int = 0
+    at_drops: int = 0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What became of everybody."""
+
+    recipients: int
+    sent: int
+    failed: Mapping[str, int]  # reason with the server's code -> people
+    skipped: int
+    lost: tuple[str, ...]  # nobody knows of them, or they count as sent and the server has nothing
+    twice: tuple[str, ...]
+    denied: tuple[str, ...]  # count as not sent, and the server has their letter
+    in_doubt: int
+    in_doubt_had: int  # of these the server has the letter
+    interrupted: int  # of these a killed process left
+    late: int  # sent, but not at the first attempt
+    allowed: Allowed = field(default_factory=Allowed)
+
+    @property
+    def doubts_explained(self) -> bool:
+        """Whether nothing is in doubt but what was on the wire when something broke."""
+        dropped = self.in_doubt - self.interrupted
+        return self.interrupted <= self.allowed.at_kills and dropped <= self.allowed.at_drops
+
+    @property
+    def held(self) -> bool:
+        """Whether the pledge held."""
+        return not self.lost and not self.twice and not self.denied and self.doubts_explained
+
+
+def judge(people: Collection[str], rows: Iterable[Row], taken: Iterable[str], allowed: Allowed) -> Findings:
+    """Compares: ``people`` were to get a letter, ``taken`` are the recipients of every letter the server
+    accepted, one entry a letter."""
+    had = Counter(taken)
+    known = {row.email: row for row in rows}
+    doubtful = [row for row in known.values() if row.status == "in_doubt"]
+    sent = [row for row in known.values() if row.status in ("sent", "bounced")]
+    failed = Counter(_why(row) for row in known.values() if row.status == "failed")
+    return Findings(
+        recipients=len(people),
+        sent=len(sent),
+        failed=dict(failed.most_common()),
+        skipped=sum(row.status == "skipped" for row in known.values()),
+        lost=tuple(sorted(email for email in people if _is_lost(known.get(email), had[email]))),
+        twice=tuple(sorted(email for email, letters in had.items() if letters > 1)),
+        denied=tuple(
+            sorted(
+                row.email for row in known.values() if row.status in ("failed", "skipped") and had[row.email]
+            )
+        ),
+        in_doubt=len(doubtful),
+        in_doubt_had=sum(had[row.email] > 0 for row in doubtful),
+        interrupted=sum(row.reason == INTERRUPTED for row in doubtful),
+        late=sum(row.attempts > 1 for row in sent),
+        allowed=allowed,
+    )
+
+
+def _is_lost(row: Row | None, letters: int) -> bool:
+    if row is None or row.status not in SETTLED:
+        return True
+    return row.status == "sent" and not letters
+
+
+def _why(row: Row) -> str:
+    code = " ".join(row.reply.split()[:2])
+    return f"{row.reason} {code}".strip()
