@@ -4,12 +4,13 @@ Pages know a person by a signed cookie, the API by a bearer token, never the oth
 can make a browser send our cookie, so a cookie opens nothing under ``/api``.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote_to_bytes, urlencode, urlsplit
 
 import limits
 import structlog
@@ -395,6 +396,7 @@ def headers_tween(
         headers["Strict-Transport-Security"] = "max-age=31536000"
 
     def tween(request: Request) -> Response:
+        make_readable(request)
         response = handler(request)
         for name, value in headers.items():
             response.headers.setdefault(name, value)
@@ -403,6 +405,21 @@ def headers_tween(
         return response
 
     return tween
+
+
+def make_readable(request: Request) -> None:
+    """An address that is no UTF-8 names nothing of ours, and a form without its boundary holds nothing."""
+    environ = request.environ
+    path = environ.get("PATH_INFO", "").encode("latin-1")
+    environ["PATH_INFO"] = path.decode(errors="replace").encode().decode("latin-1")
+    asked = environ.get("QUERY_STRING", "")
+    try:
+        unquote_to_bytes(asked).decode()
+    except UnicodeDecodeError:
+        environ["QUERY_STRING"] = urlencode(parse_qsl(asked, keep_blank_values=True, errors="replace"))
+    kind = environ.get("CONTENT_TYPE", "")
+    if kind.lower().startswith("multipart/") and not re.search(r"boundary=\"?[\x21-\x7e]", kind):
+        environ["CONTENT_TYPE"] = "application/octet-stream"
 
 
 def letter_response(request: Request, html: str) -> Response:

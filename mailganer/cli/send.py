@@ -97,6 +97,8 @@ def _sender(text: str) -> tuple[str, str]:
 
     name, email = parseaddr(text)
     try:
+        if not text.isprintable():  # parseaddr drops what follows a line break
+            raise InputError({"from": text})
         return name, parse_address(email).email
     except InputError as error:
         raise click.BadParameter(
@@ -225,6 +227,7 @@ def _send(order: "Order", url: str, send_at: datetime | None, state: Path | None
     from ..sending.mailing import open_mailing, remove_state
 
     path = state or _default_state(order)
+    _usable(path)
     new = not path.exists()
     registry = _registry()
     backend = _proven(registry, order, url)
@@ -236,6 +239,16 @@ def _send(order: "Order", url: str, send_at: datetime | None, state: Path | None
     finally:
         if new:  # nothing was begun
             remove_state(path)
+
+
+def _usable(state: Path) -> None:
+    """Says so before anything is sent when progress cannot be kept there."""
+    if not state.parent.is_dir() or not os.access(state.parent, os.W_OK):
+        raise click.BadParameter(f"there is no folder {state.parent} to write to.", param_hint="--state")
+    if state.exists() and state.stat().st_size:
+        with state.open("rb") as file:
+            if not file.read(16).startswith(b"SQLite format 3"):
+                raise click.BadParameter(f"{state} is a file of something else.", param_hint="--state")
 
 
 def _default_state(order: "Order") -> Path:

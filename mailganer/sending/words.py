@@ -2,13 +2,24 @@
 
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from pyramid.i18n import Localizer, make_localizer
+from translationstring import TranslationString
 
 
 def say(sentence: str, locale: str = "en") -> str:
-    """A translation string as text."""
+    """A translation string as text; those inside it are translated too."""
+    if isinstance(sentence, TranslationString) and sentence.mapping:
+        mapping = {name: _value(value, locale) for name, value in sentence.mapping.items()}
+        sentence = TranslationString(
+            sentence, domain=sentence.domain, default=sentence.default, mapping=mapping
+        )
     return _localizer(locale).translate(sentence)
+
+
+def _value(value: Any, locale: str) -> Any:
+    return say(value, locale) if isinstance(value, TranslationString) else value
 
 
 @cache
