@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mailganer.accounts import create_api_token
-from mailganer.models import Import
+from mailganer.models import Account, Import
 
 from ..support.factories import Factory
 from ..views.conftest import anna, sign_in  # noqa: F401 - fixtures
@@ -16,25 +17,34 @@ from ..views.conftest import anna, sign_in  # noqa: F401 - fixtures
 @pytest.fixture
 def of_boris(make: Factory, session: Session, now: datetime) -> dict[str, int]:
     """The id of one thing of each kind that belongs to boris, by the class that loads it."""
-    boris = make.account("boris@example.com")
-    lst, sender = make.list(boris, "Boris's own"), make.sender(boris)
-    person = make.subscriber(boris, "secret.reader@example.org", (lst,))
-    campaign = make.campaign(boris, (lst,), (sender,))
-    imported = Import(account_id=boris.id, list_id=lst.id, **_import_values(now))
+    return things_of(make.account("boris@example.com"), make, session, now)
+
+
+@pytest.fixture
+def of_anna(anna: Any, make: Factory, session: Session, now: datetime) -> dict[str, int]:  # noqa: F811
+    """The same of anna, who is signed in."""
+    return things_of(session.scalars(select(Account)).one(), make, session, now)
+
+
+def things_of(owner: Account, make: Factory, session: Session, now: datetime) -> dict[str, int]:
+    lst, sender = make.list(owner, "Somebody's own"), make.sender(owner)
+    person = make.subscriber(owner, "secret.reader@example.org", (lst,))
+    campaign = make.campaign(owner, (lst,), (sender,))
+    imported = Import(account_id=owner.id, list_id=lst.id, **_import_values(now))
     session.add(imported)
     session.flush()
-    _token, token = create_api_token(session, boris, name="his", now=now)
-    template = make.template(boris)
+    _token, token = create_api_token(session, owner, name="own", now=now)
+    template = make.template(owner)
     make.commit()
     return {
         "CampaignContext": campaign.id,
-        "DeliveryContext": campaign.id,
         "ListContext": lst.id,
         "PersonContext": person.id,
         "ImportContext": imported.id,
         "TemplateContext": template.id,
         "SenderContext": sender.id,
         "TokenContext": token.id,
+        "DeliveryContext": campaign.id,
     }
 
 
