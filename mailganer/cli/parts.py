@@ -68,7 +68,8 @@ def worker(context: click.Context, ini: str | None, concurrency: int | None, log
 
     ini, rest = _split(ini, context.args)
     read_settings(ini)
-    # The processes of the pool outlive a killed worker by nothing: what they held is the sweep's to settle.
+    # The processes of the pool outlive a lost worker by the letters on their way, which they settle: it may
+    # be lost for as little as a broker that went away in the wrong moment.
     worker_process_init.connect(_die_with_worker, weak=False)
     _celery().worker_main(
         [
@@ -106,7 +107,7 @@ def _split(ini: str | None, rest: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _die_with_worker(**_: object) -> None:
-    die_with_parent(signal.SIGKILL)
+    die_with_parent(signal.SIGTERM)
 
 
 def _leave(signum: int, frame: FrameType | None) -> NoReturn:

@@ -3,10 +3,10 @@
 import mmap
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from types import FrameType
 
 from celery import current_app, shared_task
 from sqlalchemy import select
@@ -49,7 +49,7 @@ def settings() -> Settings:
 # --- stopping
 
 _STOP = mmap.mmap(-1, 1)  # shared with the processes of the pool, which are forked later
-_RUNNING: list[Lane] = []
+_parent = 0  # the worker whose pool this process belongs to
 
 
 def ask_to_stop() -> None:
@@ -62,16 +62,32 @@ def stopping() -> bool:
 
 
 def listen_for_the_end() -> None:
-    """In a process of the pool: a SIGTERM to all of its group lets the letter on its way be settled."""
-    signal.signal(signal.SIGTERM, _end)
+    """In a process of the pool: from now on it ends its turn well when the worker above it is lost."""
+    global _parent
+    _parent = os.getppid()
 
 
-def _end(signum: int, frame: FrameType | None) -> None:
-    if _RUNNING:
-        ask_to_stop()
+@contextmanager
+def _listening() -> Iterator[None]:
+    """A SIGTERM, to all of the group or because the worker is gone, lets the letters on their way be settled.
+
+    Only while there are any, and not from the start: the pool sets its own handler after its processes are
+    begun, and that one leaves in the middle of a letter.
+    """
+    if not _parent:  # no process of a pool
+        yield
         return
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGTERM)
+    before = signal.signal(signal.SIGTERM, lambda *_: ask_to_stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave_with_parent() -> None:
+    """Nobody will give an orphan of the pool anything to do any more."""
+    if _parent and os.getppid() != _parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 # --- the tasks
@@ -104,11 +120,9 @@ def pump(sender_id: int, number: int = 0) -> None:
     if stopping():
         return
     lane = Lane(here, sender_id, number, stopped=stopping, yields=_yields(here, sender_id))
-    _RUNNING.append(lane)
-    try:
+    with _listening():
         turn = lane.run(TURN)
-    finally:
-        _RUNNING.remove(lane)
+        _leave_with_parent()
     if stopping():
         return
     if turn.more:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from mailganer.settings import ENVIRONMENT
 from tests.support.ports import die_with_parent
 
@@ -43,6 +45,14 @@ class Parts:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, by)
         process.wait()
+
+    def lose(self, name: str) -> list[int]:
+        """``kill -9`` of the main process alone; answers which processes it had started."""
+        process = self._running.pop(name)
+        pool = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+        process.kill()
+        process.wait()
+        return pool
 
     def ask(self, name: str, by: int = signal.SIGTERM, timeout: float = 30) -> int:
         """Asks one to stop, and answers its exit code."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import psutil
 import pytest
 import redis
 from sqlalchemy import select
@@ -93,6 +94,23 @@ def test_a_worker_asked_to_stop_leaves_nothing_in_doubt_and_gives_back_what_it_h
         assert session.scalars(select(Window.id)).all() == []
         assert "claimed" not in session.scalars(select(Batch.state)).all()
         assert all(lane.process is None for lane in session.scalars(select(Lane)))
+
+
+def test_a_worker_that_is_lost_without_its_pool_leaves_nothing_in_doubt(
+    due: Any, parts: Any, smtp_server: Any, statuses: Any, reload: Any, sessions: Any
+) -> None:
+    """As when the broker goes away in the wrong moment: the main process ends, its pool was sending."""
+    campaign = due(PEOPLE)
+    parts.start("beat", "worker")
+    wait(parts, lambda: len(smtp_server.letters) > 200)
+    pool = parts.lose("worker")
+    wait(parts, lambda: not any(map(psutil.pid_exists, pool)), 20)
+    assert statuses(campaign.id)["in_doubt"] == 0
+    assert statuses(campaign.id)["pending"] > 0
+    parts.start("worker")
+    wait(parts, finished(reload, campaign), 120)
+    assert statuses(campaign.id) == {"sent": PEOPLE}, parts.output()
+    assert set(smtp_server.counts.values()) == {1}
 
 
 def test_a_worker_that_slept_past_its_lease_sends_nothing_that_another_one_took_over(
