@@ -55,9 +55,6 @@ def configure(settings: "Settings") -> "Configurator":
     # Who asks: sessions, API tokens, CSRF, throttles, security headers.
     config.include(".security")
 
-    # What tells the workers that something was committed.
-    config.include(".sending.bell")
-
     # Every URL, before any view that answers one.
     config.include(".routes")
 

@@ -221,8 +221,26 @@ def smtp_server() -> Iterator[SMTPServer]:
 # The web
 
 
+@pytest.fixture(scope="session")
+def _document_is_validated_once() -> Iterator[None]:
+    """Validating the API's document is three quarters of making an application, and it is always the same."""
+    import pyramid_openapi3
+
+    validate, seen = pyramid_openapi3.validate, set()
+
+    def once(document: Any) -> None:
+        text = repr(document)
+        if text not in seen:
+            validate(document)
+            seen.add(text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyramid_openapi3, "validate", once)
+        yield
+
+
 @pytest.fixture
-def wsgi_app(ini_values: dict[str, str]) -> Any:
+def wsgi_app(_document_is_validated_once: None, ini_values: dict[str, str]) -> Any:
     """The whole application, as ``pserve`` would make it."""
     from mailganer import main
 

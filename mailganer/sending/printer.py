@@ -20,8 +20,8 @@ from ..models import (
     SubscriberList,
     campaign_list,
     make_message_id,
-    token_text,
 )
+from ..tracking import urls_for
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,7 @@ class Printer:
     def _urls(self, token: bytes) -> letters.Urls:
         if not self._base:
             return letters.Urls(unsubscribe=self._leave, browser="", open="", click="")
-        base, text = self._base, token_text(token)
-        return letters.Urls(
-            unsubscribe=f"{base}/u/{text}",
-            browser=f"{base}/v/{text}",
-            open=f"{base}/o/{text}.gif",
-            click=f"{base}/c/{text}",
-        )
+        return urls_for(self._base, token)
 
 
 def _lists(session: Session, campaign_id: int) -> Lists:

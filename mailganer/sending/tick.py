@@ -19,6 +19,7 @@ from ..campaigns.allowance import account_allowance
 from ..errors import MailganerError
 from ..models import (
     Account,
+    Answer,
     Batch,
     BatchState,
     Campaign,
@@ -40,6 +41,7 @@ MOST_BELLS = 50  # pumps rung for in one tick; the senders that have waited long
 CANCEL_AT_ONCE = 100  # batches of cancelled campaigns that one tick ends
 SILENT_FOR = timedelta(days=1)  # after which a part that is never seen is forgotten
 LOOK_UP_EVERY = timedelta(seconds=20)
+ANSWERED_FOR = timedelta(days=1)  # how long the API remembers what it answered to an Idempotency-Key
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ def tick(office: Office) -> list[Call]:
         _finish(session, now)
         _cancel(session, now)
         looking = _beat(session, now)
+        if looking:
+            _forget_answers(session, now)
     sweep(office)
     with office.readers() as session:
         calls = [*_plans(session), *_pumps(office, session, now)]
@@ -232,3 +236,12 @@ def _beat(session: Session, now: datetime) -> bool:
         delete(Heartbeat).where(Heartbeat.seen_at < now - SILENT_FOR), execution_options=ledger.UNTRACKED
     )
     return looking
+
+
+# --- the API
+
+
+def _forget_answers(session: Session, now: datetime) -> None:
+    session.execute(
+        delete(Answer).where(Answer.created_at < now - ANSWERED_FOR), execution_options=ledger.UNTRACKED
+    )

@@ -1,12 +1,14 @@
 """From a scheduled campaign to letters in readers' mailboxes."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from mailganer.campaigns.counts import campaign_counts
-from mailganer.models import Campaign, CampaignStatus
+from mailganer.models import Answer, Campaign, CampaignStatus
 
 
 def test_everybody_on_the_list_gets_one_letter_with_their_own_name(
@@ -24,3 +26,23 @@ def test_everybody_on_the_list_gets_one_letter_with_their_own_name(
         assert session.get_one(Campaign, campaign.id).status is CampaignStatus.finished
         counts = campaign_counts(session, [campaign.id])[campaign.id]
         assert (counts.sent, counts.total) == (120, 120)
+
+
+def test_an_answer_of_the_api_is_kept_for_a_day(
+    open_works: Callable[..., Any], clock: Any, make: Any, sessions: sessionmaker[Session]
+) -> None:
+    works = open_works(clock)
+    kept = {"fingerprint": bytes(32), "status": 201, "body": {}}
+    with sessions.begin() as session:
+        account_id = make.account().id
+        make.commit()
+        for key, age in (("yesterday", 25), ("today", 23)):
+            at = clock() - timedelta(hours=age)
+            session.add(Answer(account_id=account_id, key=key, created_at=at, **kept))
+    works.tick()
+    with sessions() as session:
+        assert session.scalars(select(Answer.key)).all() == ["today"]
+    clock.forward(hours=2)
+    works.tick()
+    with sessions() as session:
+        assert session.scalars(select(Answer.key)).all() == []
