@@ -7,12 +7,13 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Delete, String, cast, delete, exists, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ..billing import require_subscriber_room
 from ..errors import Conflict, InputError, NotFound, _
 from ..models import (
     Account,
+    Answer,
     Delivery,
     Event,
     Import,
@@ -156,6 +157,7 @@ def erase_subscriber(session: Session, subscriber: Subscriber) -> None:
         .values(email="", email_key="erased:" + cast(Delivery.id, String), reply=None, subscriber_id=None)
     )
     session.execute(_rejects_naming(subscriber))
+    session.execute(_answers_naming(subscriber))
     session.delete(subscriber)
     session.flush()
 
@@ -375,11 +377,21 @@ def _require_own(account_id: int, lists: Collection[SubscriberList]) -> None:
 def _rejects_naming(subscriber: Subscriber) -> Delete:
     """Rows of files that did not go in and hold this address: they are kept for being downloaded."""
     own = select(Import.id).where(Import.account_id == subscriber.account_id)
-    cells = func.lower(cast(ImportReject.cells, String))
+    return delete(ImportReject).where(
+        ImportReject.import_id.in_(own), _holds_address(ImportReject.cells, subscriber)
+    )
+
+
+def _answers_naming(subscriber: Subscriber) -> Delete:
+    """Answers of the API about this person: they are kept for a day, for a program that asks again."""
+    return delete(Answer).where(
+        Answer.account_id == subscriber.account_id, _holds_address(Answer.body, subscriber)
+    )
+
+
+def _holds_address(column: InstrumentedAttribute[Any], subscriber: Subscriber) -> ColumnElement[bool]:
+    text = func.lower(cast(column, String))
     # SQLite keeps JSON in ASCII and lowers only that, so that each case of other letters is another text.
     written = {subscriber.email_key, subscriber.email, subscriber.email_key.upper(), subscriber.email.upper()}
     forms = {each.lower() for each in written} | {json.dumps(each)[1:-1].lower() for each in written}
-    return delete(ImportReject).where(
-        ImportReject.import_id.in_(own),
-        or_(*(cells.contains(form, autoescape=True) for form in sorted(forms))),
-    )
+    return or_(*(text.contains(form, autoescape=True) for form in sorted(forms)))

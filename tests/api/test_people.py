@@ -1,5 +1,11 @@
 """Lists and people by API."""
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mailganer.audience import erase_subscriber
+from mailganer.models import Answer, Subscriber
+
 from .conftest import Client
 
 
@@ -92,3 +98,12 @@ def test_the_same_key_is_answered_once(client: Client) -> None:
 def test_a_refused_request_does_not_use_its_key_up(client: Client) -> None:
     client.post("lists", {"name": " "}, key="k", status=422)
     client.post("lists", {"name": "Now"}, key="k2", status=201)
+
+
+def test_a_kept_answer_goes_with_the_person_it_names(client: Client, session: Session) -> None:
+    path = f"lists/{client.post('lists', {'name': 'Friends'}).json['id']}/subscribers"
+    made = {name: client.post(path, {"email": f"{name}@example.org"}, key=name).json for name in "ab"}
+    erase_subscriber(session, session.get_one(Subscriber, made["a"]["id"]))
+    assert session.scalars(select(Answer.key)).all() == ["b"]
+    session.commit()
+    assert client.post(path, {"email": "b@example.org"}, key="b").json == made["b"]
