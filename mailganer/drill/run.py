@@ -57,6 +57,7 @@ ROWS_AT_ONCE = 5000
 LOOK_EVERY = 0.02  # seconds
 COUNT_EVERY = 0.5  # seconds between two looks into the database
 STUCK_AFTER = 180.0  # seconds in which nothing moves at all: then the drill ends, and says who is missing
+DYING = 5.0  # seconds a killed process may take to be gone
 PARTS = ("worker", "child", "broker", "beat")
 WEIGHTS = (5, 3, 2, 1)
 LETTER = """<p>Dear {{ first_name }}, this is letter {{ number }}.</p>
@@ -246,6 +247,8 @@ class _Drill:
             return
         self._tree.kill(part)
         if part == "worker":
+            # Only the main process was waited for: the others hold their journals until they are gone, too.
+            _wait(lambda: all(map(journal.is_abandoned, self._settings.journals.glob("*.journal"))))
             self._count_handed()
         if part == "broker" and self._chance.random() < 0.5:
             self._damage.kills["broker, and what it knew"] += 1
@@ -263,8 +266,9 @@ class _Drill:
             try:
                 children = _children(pid)
                 if children:
-                    os.kill(self._chance.choice(children), signal.SIGKILL)
-                    time.sleep(0.1)
+                    child = self._chance.choice(children)
+                    os.kill(child, signal.SIGKILL)
+                    _wait(lambda: _is_dead(child))
                     self._count_handed()
             finally:
                 os.killpg(pid, signal.SIGCONT)
@@ -307,6 +311,23 @@ def _children(pid: int) -> Sequence[int]:
     )
     pairs = (line.split() for line in listed.stdout.splitlines())
     return sorted(int(child) for child, parent in pairs if int(parent) == pid)
+
+
+def _is_dead(pid: int) -> bool:
+    """Whether a process has ended; its parent stands still and has not noticed yet."""
+    seen = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)],  # noqa: S607 - wherever this system has it
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return seen.stdout.strip()[:1] in ("", "Z")
+
+
+def _wait(until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DYING
+    while not until() and time.monotonic() < deadline:
+        time.sleep(LOOK_EVERY)
 
 
 # --- what is sent, and what became of it
