@@ -6,8 +6,9 @@ PYTHON := $(shell for name in python3.13 python3.12 python3.11 python3 python; d
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 endif
 BIN := .venv/bin
-# Tests of one file stay together: they share a browser.
-PYTEST_ARGS ?= -n auto --dist loadfile
+# Tests of one file stay together: they share a browser. Files come in their own order: sorted by their number
+# of tests, the few that take long would all come last, and one core would wait for the other.
+PYTEST_ARGS ?= -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench drill translations clean embedded tools

@@ -1,37 +1,28 @@
-"""Whole installations, as a person would run them, and a mail server for them to send through."""
+"""An installation of the test's own, and a program that is signed in there."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.databases import Databases
 from tests.support.installation import Installation
+from tests.support.redis import Redis
 from tests.support.smtp import SMTPServer
 
 from .api import API
+from .installations import KINDS, running
 
 
 @pytest.fixture
 def installation(
-    live_kind: str,
-    request: pytest.FixtureRequest,
-    databases: Databases,
-    start_installation: Callable[..., Installation],
-    smtp_server: SMTPServer,
+    live_kind: str, tmp_path: Path, databases: Databases, shared_redis: Redis, smtp_server: SMTPServer
 ) -> Iterator[Installation]:
-    """``mailganer serve`` that may send to ``smtp_server``: embedded, or on PostgreSQL with Redis."""
-    options: dict[str, Any] = {"mailganer__smtp_ports": str(smtp_server.port)}
-    if live_kind == "production":
-        options["broker_url"] = request.getfixturevalue("redis_server").url
-    url = databases.fresh("postgresql" if live_kind == "production" else "sqlite")
-    installation = start_installation(database_url=url, **options)
-    yield installation
-    installation.stop()
-    databases.drop(url)
+    with running(live_kind, tmp_path, databases, shared_redis, smtp_server) as found:
+        yield found
 
 
-@pytest.fixture(params=["embedded", "production"])
+@pytest.fixture(params=KINDS)
 def live_kind(request: pytest.FixtureRequest) -> str:
     return request.param
 

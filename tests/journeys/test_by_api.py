@@ -1,11 +1,8 @@
 """The main job by API alone: ten thousand people get their own letter once, and what they do is counted."""
 
-import csv
 import email
 import email.header
-import io
 import re
-import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -17,62 +14,8 @@ from tests.support.installation import Installation
 from tests.support.ports import wait_until
 from tests.support.smtp import Collected, SMTPServer
 
-from .api import API, APIError
-
-PEOPLE = 10_000
-FIRST = ("Анна", "Пётр", "Мария", "Фёдор", "Ольга", "Юрий", "Зоя", "Илья", "Жанна", "Щукарь")
-LAST = ("Иванова", "Ёлкин", "Цой", "Щедрин", "Объедкова", "Эйхенбаум", "Юшкевич")
-HTML = """<html><body><p>Здравствуйте, {{ first_name }} {{ last_name }}!</p>
-<p>Ваш номер {{ nomer }}, город {{ gorod|default("неизвестен") }}, скидка {{ discount }}.</p>
-<p><a href="https://shop.example/catalogue?who={{ nomer }}">Каталог</a>
-<a href="https://shop.example/help">Помощь</a></p>
-<p><a href="{{ unsubscribe_url }}">Отписаться</a></p></body></html>"""
-
-
-def name(number: int) -> tuple[str, str]:
-    return FIRST[number % len(FIRST)], f"{LAST[number % len(LAST)]}-{number}"
-
-
-def address(number: int) -> str:
-    return f"reader{number}@example.org"
-
-
-FIRST_FORTY = {address(number) for number in range(40)}
-
-
-def people_csv(count: int = PEOPLE) -> bytes:
-    text = io.StringIO()
-    rows = csv.writer(text, delimiter=";")
-    rows.writerow(["Почта", "Имя", "Фамилия", "Номер", "Город"])
-    for number in range(count):
-        rows.writerow([address(number), *name(number), number, "Псков" if number % 3 else ""])
-    return text.getvalue().encode("utf-8-sig")
-
-
-def bring(api: API, count: int = PEOPLE) -> int:
-    """A list with that many people; its id."""
-    list_id = api.post("lists", {"name": "Читатели"})["id"]
-    started = api.upload(f"lists/{list_id}/imports", "люди.csv", people_csv(count))
-    done = api.wait(f"imports/{started['id']}", lambda found: found["status"] in {"done", "failed"}, 120)
-    assert (done["status"], done["rows"], done["rejected"]) == ("done", count, 0)
-    return list_id
-
-
-def write(api: API, list_id: int, subject: str = "{{ first_name }}, письмо для вас") -> int:
-    """A campaign ready to be sent; its id."""
-    body = {
-        "name": "Осень",
-        "subject": subject,
-        "html": HTML,
-        "lists": [list_id],
-        "variables": {"discount": "7 %"},
-        "locale": "ru",
-    }
-    return api.post("campaigns", body)["id"]
-
-
-def finished(campaign: dict[str, Any]) -> bool:
-    return campaign["status"] == "finished"
+from .api import API
+from .autumn import FIRST_FORTY, PEOPLE, address, bring, finished, name, write
 
 
 def fetch(url: str, body: bytes | None = None) -> int:
@@ -229,92 +172,3 @@ def test_a_wiped_broker_heals_by_itself(
     done = api.wait(f"campaigns/{campaign}", finished, 300)
     assert done["counts"]["sent"] == PEOPLE
     assert_everybody_got_their_own(smtp_server)
-
-
-def test_the_same_key_does_a_thing_once(api: API) -> None:
-    first = api.post("lists", {"name": "Once"}, key="k1")
-    assert api.post("lists", {"name": "Once"}, key="k1") == first
-    assert len(list(api.items("lists"))) == 1
-    with pytest.raises(APIError) as refused:
-        api.post("lists", {"name": "Another"}, key="k1")
-    assert refused.value.status == 422
-
-
-def test_somebody_elses_things_are_not_there(
-    api: API, installation: Installation, smtp_server: SMTPServer
-) -> None:
-    list_id = bring(api, 3)
-    campaign = write(api, list_id)
-    smtp_server.passwords["boris@example.com"] = "secret"
-    stranger = API(installation.url)
-    stranger.login("boris@example.com", backend="smtp", **smtp_server.settings)
-    person = api.get(f"lists/{list_id}/subscribers")["items"][0]["id"]
-    sender = api.get("senders")["items"][0]["id"]
-    for path in (
-        f"lists/{list_id}",
-        f"lists/{list_id}/subscribers",
-        f"subscribers/{person}",
-        f"senders/{sender}",
-        f"campaigns/{campaign}",
-        f"campaigns/{campaign}/report",
-        f"campaigns/{campaign}/deliveries",
-        "campaigns/999999",
-    ):
-        with pytest.raises(APIError) as refused:
-            stranger.get(path)
-        assert refused.value.status == 404, path
-
-
-def test_a_wrong_password_is_said_in_the_servers_words(
-    installation: Installation, smtp_server: SMTPServer
-) -> None:
-    with pytest.raises(APIError) as refused:
-        API(installation.url).login(
-            "anna@example.com", backend="smtp", **{**smtp_server.settings, "password": "wrong"}
-        )
-    assert refused.value.status == 401
-    assert refused.value.body["reply"].startswith("535")
-
-
-def test_an_unreachable_server_is_not_the_callers_fault(installation: Installation) -> None:
-    with pytest.raises(APIError) as refused:
-        API(installation.url).login(
-            "anna@example.com", backend="smtp", host="127.0.0.1", port=1, security="none", password="x"
-        )
-    assert refused.value.status in {422, 502}
-
-
-def test_without_a_token_nothing_is_answered(installation: Installation) -> None:
-    for path in ("account", "lists", "campaigns", "campaigns/1"):
-        with pytest.raises(APIError) as refused:
-            API(installation.url).get(path)
-        assert refused.value.status == 401, path
-
-
-def test_a_campaign_that_is_not_ready_says_what_is_missing(api: API) -> None:
-    campaign = api.post("campaigns", {"name": "Empty"})["id"]
-    with pytest.raises(APIError) as refused:
-        api.post(f"campaigns/{campaign}/schedule")
-    assert refused.value.status == 409
-    assert {each["code"] for each in refused.value.body["problems"] if each["blocking"]}
-    past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
-    list_id = bring(api, 2)
-    ready = write(api, list_id)
-    with pytest.raises(APIError) as asked:
-        api.post(f"campaigns/{ready}/schedule", {"send_at": past})
-    assert asked.value.status == 422
-    assert asked.value.body["errors"][0]["field"] == "send_at"
-
-
-def test_the_document_is_served(installation: Installation) -> None:
-    document = API(installation.url).get("openapi.json")
-    assert document["openapi"].startswith("3.1")
-    assert "/campaigns/{id}/schedule" in document["paths"]
-
-
-def test_a_letter_goes_out_within_seconds_of_the_word(api: API, smtp_server: SMTPServer) -> None:
-    campaign = write(api, bring(api, 5))
-    asked = time.monotonic()
-    api.post(f"campaigns/{campaign}/schedule")
-    wait_until(lambda: len(smtp_server.letters) == 5, 20, what="five letters")
-    assert time.monotonic() - asked < 10
