@@ -13,6 +13,7 @@ from celery import Celery
 from celery.beat import Scheduler
 from celery.signals import user_preload_options, worker_process_init, worker_ready, worker_shutting_down
 from click import Option
+from kombu.transport.virtual import Channel
 
 from .cli.common import find_ini
 from .errors import SettingsError
@@ -40,6 +41,11 @@ def _settings() -> Settings:
     except SettingsError as error:
         sys.exit("\n".join(error.problems))
 
+
+# What a worker has not finished goes back into the queue when its connection is closed; also when it is closed
+# because the broker is gone, and there (Redis) the attempt itself ends the worker in the middle of its letters.
+# Nobody needs it: a task is a bell, and the next tick rings again.
+Channel.do_restore = False
 
 app = Worker("mailganer")
 app.add_defaults(lambda: celery_config(_settings()))

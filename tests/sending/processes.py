@@ -39,6 +39,10 @@ class Parts:
                     preexec_fn=die_with_parent,
                 )
 
+    def runs(self, name: str) -> bool:
+        """Whether it has not ended since it was started."""
+        return self._running[name].poll() is None
+
     def kill(self, name: str, by: int = signal.SIGKILL) -> None:
         """The whole group at once, as the machine's power would."""
         process = self._running.pop(name)

@@ -1,0 +1,42 @@
+"""A broker that is gone for a while: nobody waits for it longer than it takes to come back."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mailganer.models import CampaignStatus
+from tests.support.ports import wait_until
+from tests.support.redis import Redis
+
+
+@pytest.fixture
+def broker() -> Iterator[Redis]:
+    server = Redis()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def broker_url(broker: Redis) -> str:
+    """Of a broker of the test's own, which may be killed."""
+    return broker.url
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_broker_that_dies_and_comes_back_neither_ends_the_worker_nor_costs_a_letter(
+    due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any, broker: Redis
+) -> None:
+    campaign = due(1500)
+    parts.start("beat", "worker")
+    try:
+        for enough in (100, 500):
+            wait_until(lambda: len(smtp_server.letters) > enough, timeout=60, every=0.02)  # noqa: B023
+            broker.kill()
+            broker.start()
+        wait_until(lambda: reload(campaign).status is CampaignStatus.finished, timeout=90)
+    except AssertionError as error:
+        pytest.fail(f"{error}\n{parts.output()}")
+    assert smtp_server.counts == Counter(row.email for row in deliveries(campaign.id))
+    assert parts.runs("worker"), parts.output()
