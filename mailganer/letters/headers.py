@@ -49,15 +49,15 @@ def text_value(text: str, column: int = 10) -> str:
 
 def encoded_words(text: str, column: int = 10) -> str:
     """``=?utf-8?b?...?=`` as often as needed, never in the middle of a character."""
-    words, piece = [], b""
+    code, words, at = text.encode(), [], 0
     room = (_WORD_COLUMNS - column) // 4 * 3
-    for character in text:
-        code = character.encode()
-        if len(piece) + len(code) > room:
-            words.append(piece)
-            piece, room = b"", (_WORD_COLUMNS - 1) // 4 * 3
-        piece += code
-    words.append(piece)
+    while len(code) - at > room:
+        end = at + room
+        while code[end] & 0xC0 == 0x80:
+            end -= 1
+        words.append(code[at:end])
+        at, room = end, (_WORD_COLUMNS - 1) // 4 * 3
+    words.append(code[at:])
     return "\r\n ".join(f"=?utf-8?b?{b64encode(word).decode()}?=" for word in words)
 
 
