@@ -1,137 +1,184 @@
-"""Letters a second and CPU a letter, the whole way: plan, ledger, printing, a backend that takes everything.
+"""Letters a second and processor time a letter, the whole way: ledger, printing, tracking links, SMTP.
 
-``python benchmarks/sending.py [PEOPLE] [DATABASE_URL]``; SQLite in a temporary folder unless told otherwise.
+    python benchmarks/sending.py [--letters 100000] [--largest 1000000] [--only NAME ...]
+
+On a PostgreSQL that keeps what it is told (fsync on), against a mail server in C that takes everything. The
+letter has 23 KB of HTML, ten tracked links, a pixel, five variables, a templated subject and the headers for
+unsubscribing; every reader has other values. Beside it, in the same run: Postfix's load generator with one
+constant letter of that size, the plain loop of smtplib, Jinja2 and EmailMessage, and a Celery task a letter.
 """
 
-import resource
+import argparse
+import csv
+import smtplib
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy import insert
-
-from mailganer.backends import Limits
-from mailganer.db import make_engine, utcnow
-from mailganer.migrations import migrate
-from mailganer.models import (
-    Account,
-    Campaign,
-    CampaignStatus,
-    Sender,
-    Subscriber,
-    SubscriberList,
-    list_member,
-)
-from mailganer.models.audience import make_search_key
-from mailganer.sending.lane import Lane
-from mailganer.sending.office import Office
-from mailganer.sending.plan import plan, start_due
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.sending.scripted import NoSettings, Script, ScriptedBackend
 
-PARAGRAPH = "<p>{{ first_name }}, the news of this week: <a href='https://example.com/%d'>read on</a>. %s</p>"
-HTML = "".join(PARAGRAPH % (n, "Words that fill a letter as they do. " * 60) for n in range(10))
+from benchmarks.support import installation, sinks, usual
+from benchmarks.support.measure import Spent, children_cpu
+from mailganer.sending.office import Office
+from tests.support.embedded_broker import EmbeddedBroker
+from tests.support.postgresql import PostgreSQL
+
+SAFE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "on"}
+SIZE = 36_000  # of a whole letter, both parts encoded
+CONNECTIONS = 10
+DELAYS = (0.0, 0.020, 0.050)
 
 
-class Sink(Script):
-    """Takes everything and keeps nothing."""
+class Table:
+    def __init__(self) -> None:
+        print(f"{'':<46}{'letters/s':>10}{'CPU each':>11}{'memory':>9}")
 
-    def receive(self, message):
-        return self.answer(message)
+    def row(self, what: str, spent: Spent | float, remark: str = "") -> None:
+        if isinstance(spent, Spent):
+            memory = f"{spent.memory:>6.0f} MB" if spent.memory else ""
+            figures = f"{spent.speed:>10,.0f}{spent.each:>8.0f} us{memory:>9}"
+        else:
+            figures = f"{spent:>10,.0f}{'':>20}"
+        print(f"{what:<46}{figures}  {remark}", flush=True)
 
 
-def main(people: int, url: str, folder: Path) -> None:
-    engine = make_engine(url)
-    migrate(engine)
-    backend = ScriptedBackend("anna@example.com", NoSettings(), script=Sink())
-    office = Office(
-        engine=engine,
-        journals=folder / "journals",
-        open_backend=lambda sender: backend,
-        limits=lambda sender: Limits(),
-        plan_limit=lambda account, now: None,
-        public_url="https://mail.example.com",
-        now=utcnow,
+@contextmanager
+def people(number: int) -> Iterator[tuple[Office, Path]]:
+    """An installation on PostgreSQL with so many people on its list."""
+    server = PostgreSQL(SAFE)
+    try:
+        server.create("bench")
+        with tempfile.TemporaryDirectory() as folder:
+            yield installation.make(server.url("bench"), Path(folder), number), Path(folder)
+    finally:
+        server.stop()
+
+
+def speed(table: Table, letters: int) -> None:
+    with people(letters) as (office, folder):
+        with sinks.Sink() as sink:
+            best = source(table, "smtp-source, one constant letter", sink.port, letters)
+            for processes in (1, 2):
+                spent = installation.send(office, folder, sink.port, processes=processes)
+                table.row(f"worker processes: {processes}", spent, share(spent, best))
+            table.row("mailganer send, SQLite", by_command(sink.port, letters))
+            usual_ways(table, sink)
+        if sinks.postfix():
+            with sinks.smtp_sink() as port:
+                best = source(table, "smtp-source to smtp-sink", port, letters)
+                for processes in (1, 2):
+                    spent = installation.send(office, folder, port, processes=processes)
+                    table.row(f"to smtp-sink, worker processes: {processes}", spent, share(spent, best))
+
+
+def source(table: Table, what: str, port: int, letters: int) -> float | None:
+    if not sinks.postfix():
+        print(f"{what:<46}  (neither on PATH nor to be had as Debian's package postfix)")
+        return None
+    found = sinks.smtp_source(port, letters, SIZE, 8)
+    table.row(what, found)
+    return found
+
+
+def share(spent: Spent, best: float | None) -> str:
+    return f"{spent.speed / best:.2f} of smtp-source" if best else ""
+
+
+def by_command(port: int, letters: int) -> Spent:
+    """The command, its start and its list included."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "letter.html").write_text(installation.html())
+        with (folder / "people.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["email", "first_name", "last_name", "city", "company", "points"])
+            for number in range(letters):
+                known = usual.values(number)
+                rows.writerow([f"reader{number}@example.org", *list(known.values())[:5]])
+        used, begun = children_cpu(), time.perf_counter()
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "mailganer", "send", "--from", "anna@example.com"),
+                *("--subject", installation.SUBJECT, "--html", folder / "letter.html"),
+                *("--to", folder / "people.csv", "--smtp", f"smtp://127.0.0.1:{port}"),
+                *("--state", folder / "news.state"),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        return Spent(letters, time.perf_counter() - begun, children_cpu() - used, 0)
+
+
+def usual_ways(table: Table, sink: sinks.Sink) -> None:
+    loop = usual.by_loop(sink.port, 3000)
+    table.row("smtplib + Jinja2 + EmailMessage, a loop", replace(loop, memory=0))
+    broker = EmbeddedBroker()
+    try:
+        table.row("the same, a Celery task a letter", usual.by_tasks(sink.port, 3000, broker.url, sink.taken))
+    finally:
+        broker.stop()
+
+
+def sizes(table: Table, largest: int) -> None:
+    for number in (size for size in (10_000, 100_000, 1_000_000) if size <= largest):
+        with people(number) as (office, folder), sinks.Sink() as sink:
+            *_ids, planning = installation.begin(office, sink.port, 8)
+            spent = installation.send(office, folder, sink.port, processes=1)
+            table.row(f"recipients: {number:,}", spent, f"planned in {planning:.1f} s")
+
+
+def distance(table: Table, letters: int) -> None:
+    with people(letters) as (office, folder):
+        for delay in DELAYS:
+            far = f"{delay * 1000:.0f} ms away, {CONNECTIONS} connections: "
+            with sinks.Sink(delay=delay) as sink:
+                plain = by_smtplib(sink.port, 300 if delay else 10_000)
+                table.row(far + "smtplib", plain)
+            for name, chunking in (("pipelined", False), ("BDAT", True)):
+                with sinks.Sink(delay=delay, chunking=chunking) as sink:
+                    spent = installation.send(office, folder, sink.port, processes=2, connections=CONNECTIONS)
+                    table.row(far + name, spent, f"{spent.speed / plain:.1f} times smtplib")
+
+
+def by_smtplib(port: int, letters: int) -> float:
+    """Letters a second of the standard client, one constant letter over connections that stay open."""
+    content = b"Subject: News\r\n\r\n" + b"A line of a letter as it looks when it is encoded.\r\n" * (
+        SIZE // 52
     )
-    campaign_id, sender_id = prepare(office, people)
+
+    def some(_hand: int) -> None:
+        with smtplib.SMTP("127.0.0.1", port) as client:
+            for _each in range(letters // CONNECTIONS):
+                client.sendmail("anna@example.com", ["reader@example.org"], content)
+
     begun = time.perf_counter()
-    with office.sessions.begin() as session:
-        start_due(session, utcnow())
-    plan(office, campaign_id)
-    planned = time.perf_counter()
-    print(f"planned   {people:>9,} in {planned - begun:6.2f} s")
-    before = cpu()
-    settled = 0
-    while settled < people:
-        settled += Lane(office, sender_id).run(30).settled
-    took = time.perf_counter() - planned
-    each = (cpu() - before) / people * 1e6
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"sent      {people:>9,} in {took:6.2f} s: {people / took:,.0f}/s")
-    print(f"          {each:.0f} us of our CPU each; {peak:.0f} MB at most, making the people included")
+    with ThreadPoolExecutor(CONNECTIONS) as hands:
+        list(hands.map(some, range(CONNECTIONS)))
+    return letters / (time.perf_counter() - begun)
 
 
-def prepare(office: Office, people: int) -> tuple[int, int]:
-    now = utcnow()
-    with office.sessions.begin() as session:
-        account = Account(email="anna@example.com", plan="free", created_at=now)
-        session.add(account)
-        session.flush()
-        lst = SubscriberList(account_id=account.id, name="Readers", created_at=now)
-        sender = Sender(
-            account_id=account.id,
-            name="Anna",
-            from_email="anna@example.com",
-            backend="scripted",
-            created_at=now,
-        )
-        session.add_all([lst, sender])
-        session.flush()
-        for start in range(0, people, 10_000):
-            rows = [person(account.id, n, now) for n in range(start, min(people, start + 10_000))]
-            ids = session.scalars(insert(Subscriber).returning(Subscriber.id), rows)
-            members = [{"list_id": lst.id, "subscriber_id": each, "added_at": now} for each in ids]
-            session.execute(insert(list_member), members)
-        campaign = Campaign(
-            account_id=account.id,
-            name="News",
-            subject="News for {{ first_name }}",
-            html=HTML,
-            status=CampaignStatus.scheduled,
-            send_at=now,
-            created_at=now,
-            updated_at=now,
-        )
-        campaign.lists.append(lst)
-        campaign.senders.append(sender)
-        session.add(campaign)
-        session.flush()
-        return campaign.id, sender.id
-
-
-def person(account_id: int, n: int, now: object) -> dict:
-    email = f"reader{n}@example.org"
-    return {
-        "account_id": account_id,
-        "email": email,
-        "email_key": email,
-        "search_key": make_search_key(email, f"Name{n}", "Reader"),
-        "first_name": f"Name{n}",
-        "last_name": "Reader",
-        "fields": {"city": f"Town {n % 100}"},
-        "created_at": now,
-        "updated_at": now,
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--letters", type=int, default=100_000)
+    parser.add_argument("--largest", type=int, default=1_000_000)
+    parser.add_argument("--only", nargs="*", choices=("speed", "sizes", "distance"), default=())
+    how = parser.parse_args()
+    table = Table()
+    parts = {
+        "speed": lambda: speed(table, how.letters),
+        "sizes": lambda: sizes(table, how.largest),
+        "distance": lambda: distance(table, min(how.letters, 20_000)),
     }
-
-
-def cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    for name, part in parts.items():
+        if not how.only or name in how.only:
+            part()
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as temporary:
-        where = sys.argv[2] if len(sys.argv) > 2 else f"sqlite:///{temporary}/bench.sqlite"
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000, where, Path(temporary))
+    main()

@@ -11,8 +11,10 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 
@@ -34,7 +36,8 @@ _FAST = {
 class PostgreSQL:
     """One cluster in a temporary folder, on a Unix socket only (nobody can take its port)."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._options = _FAST | dict(options)
         self.folder = Path(tempfile.mkdtemp(prefix="mg-pg-", dir="/tmp"))
         self._as: dict[str, object] = {"cwd": "/", "preexec_fn": die_with_parent}
         if os.geteuid() == 0:
@@ -61,7 +64,7 @@ class PostgreSQL:
         self.run(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
 
     def start(self) -> None:
-        options = [part for name, value in _FAST.items() for part in ("-c", f"{name}={value}")]
+        options = [part for name, value in self._options.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
