@@ -42,9 +42,9 @@ def _settings() -> Settings:
         sys.exit("\n".join(error.problems))
 
 
-# What a worker has not finished goes back into the queue when its connection is closed; also when it is closed
-# because the broker is gone, and there (Redis) the attempt itself ends the worker in the middle of its letters.
-# Nobody needs it: a task is a bell, and the next tick rings again.
+# What a worker has not finished goes back into the queue when its connection is closed; also when it is
+# closed because the broker is gone, and there (Redis) the attempt ends the worker amid its letters. Nobody
+# needs it: a task is a bell, and the next tick rings again.
 Channel.do_restore = False
 
 app = Worker("mailganer")
