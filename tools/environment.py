@@ -17,13 +17,15 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 IMPLIED = {"embedded": ("embedded",), "test": ("test", "embedded")}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PROGRAMS = (
+    ("chromium", ("chromium", "chromium-browser", "google-chrome"), "The browser tests need Chromium"),
+    ("dovecot-imapd", ("dovecot",), "The tests of what Gmail keeps need Dovecot"),
+)
+"""Debian's package, what it may be called on PATH, and who needs it."""
+
 NO_PIP = (
     "This Python has neither ensurepip nor pip, so nothing can be installed into .venv.\n"
     "Install them (Debian, Ubuntu: apt-get install python3-venv python3-pip) and run make again."
-)
-NO_BROWSER = (
-    "The browser tests need Chromium, and it is not here. Install it (Debian: apt-get install chromium)."
 )
 
 
@@ -38,7 +40,8 @@ def main(extra: str) -> None:
             _stamp(name).write_text(_wanted())
         _say(f"Installed in {time.monotonic() - began:.0f} s.")
     if extra == "test":
-        _browser()
+        for program in PROGRAMS:
+            _provide(*program)
 
 
 def _installed(extra: str) -> bool:
@@ -104,20 +107,23 @@ def _install(extra: str) -> None:
         )
 
 
-def _browser() -> None:
-    if any(map(shutil.which, BROWSERS)):
+def _provide(package: str, names: Sequence[str], need: str) -> None:
+    """A program that pip does not carry: from the system's packages, or a sentence that says what to do."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin"  # where servers are, and who is not root does not look
+    if any(shutil.which(name, path=path) for name in names):
         return
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        _say("Installing Chromium for the browser tests, with apt-get...")
-    if not _apt("chromium"):
-        _say(NO_BROWSER)
+        _say(f"Installing {package} for the tests, with apt-get...")
+    if not _apt(package):
+        _say(f"{need}, and it is not here. Install it (Debian: apt-get install {package}).")
 
 
 def _apt(package: str) -> bool:
     """Installs a system package, when this is root on a Debian; answers whether it did."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return False
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # In run level 1 Debian starts no service that it installs: the tests start their own.
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package]
     if _run(install, quiet).returncode == 0:
         return True

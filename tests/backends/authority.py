@@ -30,6 +30,18 @@ class Authority:
         newest: ssl.TLSVersion | None = None,
     ) -> ssl.SSLContext:
         """What a server needs to prove that it is ``name``, or not to."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate(name, expired=expired, self_signed=self_signed))
+        if newest is not None:
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+            context.maximum_version = newest
+        return context
+
+    def certificate(
+        self, name: str = "localhost", *, expired: bool = False, self_signed: bool = False
+    ) -> Path:
+        """The same as a PEM file: the certificate, then its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = self._sign(subject, key, expired=expired, own_key=key if self_signed else None)
@@ -43,13 +55,7 @@ class Authority:
                 serialization.NoEncryption(),
             )
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        if newest is not None:
-            context.set_ciphers("ALL:@SECLEVEL=0")
-            context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-            context.maximum_version = newest
-        return context
+        return file
 
     def _sign(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import imaplib
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from pydantic import ValidationError
 from mailganer.backends import LoginRefused, Network, Outcome, Scope, Unreachable
 from mailganer.backends.gmail import GmailBackend, GmailSettings
 from mailganer.backends.sentmail import SentMail
+from tests.support.dovecot import Dovecot
 
 from .authority import Authority
 from .conftest import letter
@@ -26,6 +29,7 @@ ADDRESS = "anna@gmail.com"
 APP_PASSWORD = "abcd efgh ijkl mnop"
 BARE = "abcdefghijklmnop"
 SENT = {'"[Gmail]/&BB4EQgQ,BEAEMAQyBDsENQQ9BD0ESwQ1-"': (r"\HasNoChildren \Sent", {"<n1@example.com>"})}
+OUTGOING = "&BB4EQgQ,BEAEMAQyBDsENQQ9BD0ESwQ1-"  # what Dovecot's configuration calls «Отправленные»
 FOLDERS = {"INBOX": (r"\HasNoChildren", {"<other@example.com>"}), **SENT}
 
 
@@ -127,6 +131,29 @@ def test_a_letter_in_sent_mail_was_accepted(gmail: Callable[..., GmailBackend], 
     assert backend.was_accepted("<n2@example.com>") is False
     assert backend.was_accepted("<other@example.com>") is False, "that one lies in the inbox"
     assert "SELECT" not in " ".join(imap.commands), "looking changes nothing"
+
+
+def test_a_real_mail_server_tells_what_it_has(
+    gmail: Callable[..., GmailBackend], authority: Authority
+) -> None:
+    server = Dovecot(authority.certificate(), BARE)
+    try:
+        mailbox = imaplib.IMAP4_SSL(
+            "localhost", server.port, ssl_context=ssl.create_default_context(cafile=authority.file)
+        )
+        mailbox.login(ADDRESS, BARE)
+        for folder, name in ((OUTGOING, "sent"), ("INBOX", "came")):
+            letter = f"Message-ID: <{name}.1f@example.com>\r\nSubject: News\r\n\r\nText\r\n"
+            assert mailbox.append(folder, None, None, letter.encode())[0] == "OK"
+        mailbox.logout()
+        backend = gmail(options={"imap_port": str(server.port)})
+        assert backend.was_accepted("<sent.1f@example.com>") is True, server.log()
+        assert backend.was_accepted("<sent.1@example.com>") is False
+        assert backend.was_accepted("<came.1f@example.com>") is False, "that one lies in the inbox"
+        wrong = gmail(password="x" * 16, options={"imap_port": str(server.port)})
+        assert wrong.was_accepted("<sent.1f@example.com>") is None
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize(
