@@ -29,3 +29,23 @@ def test_a_worker_and_a_clock_send_a_campaign(
         pytest.fail(f"{error}\n{statuses(campaign.id)}\n{parts.output()}")
     assert statuses(campaign.id) == {"sent": 300}
     assert set(smtp_server.counts.values()) == {1}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+def test_a_hundred_small_senders_are_not_kept_waiting_by_a_large_one(
+    due: Callable[..., Campaign], parts: Any, smtp_server: Any, statuses: Any, make: Any
+) -> None:
+    due(8_000, sender_values={"max_connections": 16})
+    small = []
+    for number in range(100):
+        account = make.account(f"small{number}@example.com", plan="pro")
+        small.append(due(2, make.sender(account, smtp_server), account))
+    parts.start("worker", "beat")
+    try:
+        wait_until(lambda: sum(statuses(small[0].id).values()) == 2, timeout=60, what="the first plan")
+        wait_until(
+            lambda: all(statuses(each.id) == {"sent": 2} for each in small), timeout=60, every=0.5, what="all"
+        )
+    except AssertionError as error:
+        pytest.fail(f"{error}\n{parts.output()}")
