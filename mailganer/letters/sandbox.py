@@ -269,7 +269,9 @@ class Program:
 
     def pieces(self, values: Mapping[str, object], run: Run) -> Iterator[str]:
         """The rendered text piece by piece; whatever it raises becomes a sentence by ``failed``."""
-        return self._template.root_render_func(self._template.new_context({**values, "_run": run}))
+        # Shared: there are no globals to be copied together with the values, which are a copy already.
+        context = self._template.new_context({**values, "_run": run}, shared=True)
+        return self._template.root_render_func(context)
 
     def failed(self, error: Exception) -> LetterError:
         """What went wrong while rendering, with field and line. Every error here is the letter's own."""
