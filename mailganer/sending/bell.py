@@ -37,11 +37,12 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_publish_retry": False,
-        # What a worker has not begun belongs to any other. A lost one's task comes back, late and harmless:
-        # long before, the tick has rung again.
-        "task_acks_late": True,
-        "task_acks_on_failure_or_timeout": True,
-        "task_reject_on_worker_lost": False,
+        # A bell that was heard is no longer needed: whatever comes of it, the next tick reads the rows again.
+        # Answering for it later would end the worker when the broker is gone by then (Redis: the answer's
+        # channel has no connection any more), in the middle of its letters.
+        "task_acks_late": False,
+        # Nobody keeps a bell for later: one that is heard by a busy worker could be heard by a free one.
+        "worker_disable_prefetch": url.startswith("redis"),
         "worker_prefetch_multiplier": 1,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_hijack_root_logger": False,

@@ -7,31 +7,32 @@ from typing import Any
 import pytest
 
 from mailganer.models import CampaignStatus
+from tests.support.embedded_broker import EmbeddedBroker
 from tests.support.ports import wait_until
 from tests.support.redis import Redis
 
 
-@pytest.fixture
-def broker() -> Iterator[Redis]:
-    server = Redis()
+@pytest.fixture(params=[Redis, EmbeddedBroker], ids=["redis", "embedded"])
+def broker(request: pytest.FixtureRequest) -> Iterator[Redis | EmbeddedBroker]:
+    server = request.param()
     yield server
     server.stop()
 
 
 @pytest.fixture
-def broker_url(broker: Redis) -> str:
+def broker_url(broker: Redis | EmbeddedBroker) -> str:
     """Of a broker of the test's own, which may be killed."""
     return broker.url
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_broker_that_dies_and_comes_back_neither_ends_the_worker_nor_costs_a_letter(
-    due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any, broker: Redis
+    due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any, broker: Any
 ) -> None:
     campaign = due(1500)
     parts.start("beat", "worker")
     try:
-        for enough in (100, 500):
+        for enough in (100, 400, 700, 1000):
             wait_until(lambda: len(smtp_server.letters) > enough, timeout=60, every=0.02)  # noqa: B023
             broker.kill()
             broker.start()

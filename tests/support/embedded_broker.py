@@ -16,11 +16,14 @@ from .ports import die_with_parent, wait_until
 class EmbeddedBroker:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mg-broker-", dir="/tmp"))
-        settings = Settings("sqlite://", "http://localhost", ("",), self.folder)
-        self.url = broker.broker_url(settings)
-        self._socket = broker.socket_path(settings)
+        self._settings = Settings("sqlite://", "http://localhost", ("",), self.folder)
+        self.url = broker.broker_url(self._settings)
+        self._socket = broker.socket_path(self._settings)
+        self.start()
+
+    def start(self) -> None:
         self._process = subprocess.Popen(
-            broker.command(settings),
+            broker.command(self._settings),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
@@ -32,9 +35,12 @@ class EmbeddedBroker:
         with redis.Redis(unix_socket_path=str(self._socket)) as client:
             client.flushall()
 
-    def stop(self) -> None:
+    def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    def stop(self) -> None:
+        self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _answers(self) -> bool:
