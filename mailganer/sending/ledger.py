@@ -5,6 +5,7 @@ proves a doubtful letter sent lies lower, in ``tracking.proof``). Bulk statement
 changes rows of a batch first takes the batch's row, and only the holder of its newest epoch may.
 """
 
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -208,9 +209,12 @@ def open_window(
     )
     if _rows(marked) != len(items):
         raise RuntimeError(f"batch {claim.batch_id}: {_rows(marked)} marked instead of {len(items)}")
-    window_id = session.scalar(
-        insert(Window)
-        .values(
+    # Not the database's own number: SQLite gives that of a settled window to the next one, and what a journal
+    # or a lane still says of the old one would be taken for the new one's.
+    window_id = secrets.randbits(62)
+    session.execute(
+        insert(Window).values(
+            id=window_id,
             batch_id=claim.batch_id,
             campaign_id=claim.campaign_id,
             sender_id=sender_id,
@@ -224,10 +228,9 @@ def open_window(
             opened_at=now,
             lease_until=until,
         )
-        .returning(Window.id)
     )
     _count(session, claim.batch_id, Counter(pending=-len(items), sending=len(items)))
-    return Opened(int(window_id or 0), claim, items)
+    return Opened(window_id, claim, items)
 
 
 def _items(claim: Claim, size: int, now: datetime) -> Any:
