@@ -122,6 +122,11 @@ class FaultyServer:
         return due[0] if due else None
 
     @property
+    def settings(self) -> dict[str, object]:
+        """The fields of the ``smtp`` backend for this server."""
+        return {"host": "127.0.0.1", "port": self.port, "security": "none", "password": "secret"}
+
+    @property
     def counts(self) -> Counter[str]:
         with self.lock:
             return Counter(letter.recipient for letter in self.letters)

@@ -1,0 +1,73 @@
+"""What goes wrong is done for real: to a process of our own, to a server, to a database, to a clock.
+
+Each test names the rows of ``docs/faults.md`` it stands for by being named there.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mailganer.models import Delivery, DeliveryStatus
+from mailganer.sending.office import Office
+from tests.backends.faulty import FaultyServer
+from tests.sending.conftest import (  # noqa: F401 - fixtures
+    _counts_agree,
+    clock,
+    deliveries,
+    due,
+    open_works,
+    parts,
+    reload,
+    statuses,
+    works,
+)
+from tests.sending.scripted import Script
+
+PLAIN = ("8BITMIME", "ENHANCEDSTATUSCODES")  # nothing that lets letters overlap: one on the wire at a time
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def server() -> Iterator[FaultyServer]:
+    """A mail server with a login, to be told where it goes wrong."""
+    server = FaultyServer(features=PLAIN, passwords={"anna@example.com": "secret"})
+    yield server
+    server.stop()
+
+
+def with_one_connection(office: Office) -> Office:
+    """So that at most one letter is on the wire."""
+    return replace(office, limits=lambda sender: replace(office.limits(sender), max_connections=1))
+
+
+@pytest.fixture
+def pledge() -> Callable[..., list[Delivery]]:
+    """``pledge(server.counts, rows)``: nobody twice, nobody lost, every doubt explained."""
+
+    def check(got: Counter[str], rows: list[Delivery]) -> list[Delivery]:
+        assert {email: number for email, number in got.items() if number > 1} == {}
+        assert {row.status.value for row in rows} <= {"sent", "in_doubt"}
+        doubtful = [row for row in rows if row.status is DeliveryStatus.in_doubt]
+        assert {row.email for row in rows} - set(got) <= {row.email for row in doubtful}
+        assert all(row.settled_at and row.reason and row.dated_at for row in doubtful)
+        return doubtful
+
+    return check
+
+
+@pytest.fixture
+def campaign_to(due: Any, server: FaultyServer, make: Any) -> Callable[..., Any]:  # noqa: F811
+    """``campaign_to(20)``: a committed campaign that goes out through ``server``."""
+
+    def make_one(people: int, **values: Any) -> Any:
+        account = make.account(plan="pro")
+        return due(people, make.sender(account, server), account, **values)
+
+    return make_one
