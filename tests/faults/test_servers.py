@@ -1,0 +1,78 @@
+"""A mail server that goes wrong, through the whole pipeline: from its answer to the recipient's row."""
+
+from typing import Any
+
+import pytest
+
+from mailganer.models import CampaignStatus, Reason, SenderStatus
+from tests.backends.faulty import FaultyServer, reset, take_and_reset
+
+
+@pytest.fixture
+def works(open_works: Any, clock: Any) -> Any:
+    return open_works(clock)
+
+
+@pytest.mark.parametrize("action", ["421 4.3.2 closing", reset], ids=["421", "reset"])
+@pytest.mark.parametrize("stage", ["connect", "ehlo", "auth", "mail", "rcpt", "data", "content"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_server_that_leaves_before_it_has_the_letter_uses_nobody_up(
+    campaign_to: Any,
+    works: Any,
+    clock: Any,
+    server: FaultyServer,
+    statuses: Any,
+    deliveries: Any,
+    reload: Any,
+    stage: str,
+    action: Any,
+) -> None:
+    if (stage, action) == ("content", "421 4.3.2 closing"):
+        stage = "dot"  # the answer to a whole letter: it was not taken
+    server.fail(stage, action)
+    campaign = campaign_to(3)
+    works.run(2)
+    assert statuses(campaign.id) == {"pending": 3}
+    assert {row.attempts for row in deliveries(campaign.id)} == {0}
+    assert reload(campaign.senders[0]).status is SenderStatus.sleeping
+    server.faults.clear()
+    clock.forward(minutes=1)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 3}
+    assert set(server.counts.values()) == {1}
+
+
+def test_a_letter_whose_answer_never_came_is_in_doubt_and_never_sent_again(
+    campaign_to: Any, works: Any, clock: Any, server: FaultyServer, deliveries: Any, pledge: Any
+) -> None:
+    server.fail("dot", take_and_reset, skip=1, times=1)
+    campaign = campaign_to(4)
+    for _each in range(30):
+        works.run(2)
+        clock.forward(hours=1)
+    (doubtful,) = pledge(server.counts, deliveries(campaign.id))
+    assert doubtful.reason is Reason.disconnected
+    assert server.counts[doubtful.email] == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_server_that_goes_wrong_at_quit_changes_nothing(
+    campaign_to: Any, works: Any, server: FaultyServer, statuses: Any
+) -> None:
+    server.fail("quit", reset)
+    campaign = campaign_to(4)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 4}
+
+
+@pytest.mark.parametrize("reply", ["550 5.1.1 no", "552 5.2.2 full", "553 5.1.3 bad", "554 5.7.1 no"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_refused_recipient_has_failed_alone(
+    campaign_to: Any, works: Any, server: FaultyServer, statuses: Any, reload: Any, reply: str
+) -> None:
+    server.fail("rcpt", reply, skip=1, times=1)
+    campaign = campaign_to(4)
+    works.run(4)
+    assert statuses(campaign.id) == {"sent": 3, "failed": 1}
+    assert reload(campaign).status is CampaignStatus.finished
+    assert server.count("RCPT") == server.count("MAIL")
