@@ -30,6 +30,17 @@ def test_no_link_between_our_pages_is_broken(root):
     assert broken == []
 
 
+def test_every_test_that_the_table_of_faults_names_is_there(root):
+    named = re.findall(r"`(tests/\S+\.py)::(\w+)`", (root / "docs" / "faults.md").read_text())
+    assert len(named) > 20
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if not (root / path).exists() or f"def {name}(" not in (root / path).read_text()
+    ]
+    assert missing == []
+
+
 def test_every_setting_is_explained(root):
     text = (root / "docs" / "operating.md").read_text()
     assert [key for key in KEYS if f"`{key}`" not in text] == []
