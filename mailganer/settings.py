@@ -50,6 +50,7 @@ KEYS = frozenset(ENVIRONMENT.values()) | {
     "mailganer.admins",
     "mailganer.broker_program",
     "mailganer.fast_clock",
+    "mailganer.grace_seconds",
 }
 PLAN_OPTIONS = ("title", "per_day", "max_subscribers", "price")
 SHORTEST_SECRET = 32  # characters; a key shorter than 128 bits of hex could be guessed offline from a cookie
@@ -89,6 +90,7 @@ class Settings:
     catcher: str = "127.0.0.1:2525"
     trusted_proxy: str = ""
     admins: frozenset[str] = frozenset()
+    grace_seconds: int = 10  # between "Send now" on a page and the first letter: time enough to see a slip
     fast_clock: tuple[datetime, float] | None = None  # since when, how many times as fast; for drills only
     ini: Path | None = None
 
@@ -186,6 +188,7 @@ class _Reader:
             catcher=self.address("mailganer.catcher", "127.0.0.1:2525"),
             trusted_proxy=self.values.get("mailganer.trusted_proxy", ""),
             admins=frozenset(self.words("mailganer.admins", ())),
+            grace_seconds=self.whole("mailganer.grace_seconds", 10),
             fast_clock=self.clock("mailganer.fast_clock"),
             ini=self.ini,
         )
@@ -215,6 +218,13 @@ class _Reader:
         if not value.isdecimal():
             self.problems.append(f"{key} is {value!r}; it takes a whole number, or nothing for no limit.")
             return None
+        return int(value)
+
+    def whole(self, key: str, default: int) -> int:
+        value = self.values.get(key) or str(default)
+        if not value.isdecimal():
+            self.problems.append(f"{key} is {value!r}; it takes a whole number, such as {default}.")
+            return default
         return int(value)
 
     def words(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:

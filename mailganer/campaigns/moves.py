@@ -4,7 +4,7 @@ Each verb writes a row and nothing else. The pipeline reads it at its next tick 
 it after the commit) and within one letter of a lane that is sending.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -25,21 +25,24 @@ def schedule(
     *,
     settings: Settings,
     registry: Registry,
+    grace: timedelta = timedelta(0),
 ) -> Campaign:
     """Starts a draft now (``send_at`` None) or at a moment.
 
+    "Now" on a page is after ``grace``: until then it can be taken back, and nobody has got anything.
     Raises ``Conflict`` when it is no draft any more, ``InputError`` for a moment that has passed, and
     ``NotReady`` with the blocking problems of its check.
     """
     lock(session, campaign)
     if campaign.status is not CampaignStatus.draft:
         raise Conflict(_("This campaign is already on its way."))
-    moment = check_moment(send_at, now) if send_at else now
+    moment = check_moment(send_at, now) if send_at else now + grace
     found = check(session, campaign, settings=settings, registry=registry, now=now, send_at=moment)
     if not found.ok:
         raise NotReady(_("Something keeps this campaign from being sent."), found.blocking)
     campaign.move(CampaignStatus.scheduled)
     campaign.send_at = moment
+    campaign.pressed_at = None if send_at else now
     campaign.updated_at = now
     session.flush()
     return campaign
@@ -51,8 +54,9 @@ def unschedule(session: Session, campaign: Campaign, now: datetime) -> Campaign:
     if campaign.status is not CampaignStatus.scheduled:
         raise Conflict(_("Only a campaign that has not begun can be taken back to a draft."))
     campaign.move(CampaignStatus.draft)
-    if campaign.send_at and campaign.send_at <= now:
+    if campaign.pressed_at or (campaign.send_at and campaign.send_at <= now):
         campaign.send_at = None  # "now" is over; the next attempt starts from the choice again
+    campaign.pressed_at = None
     campaign.updated_at = now
     session.flush()
     return campaign

@@ -59,6 +59,8 @@ class Campaign(Base):
 
     status: Mapped[CampaignStatus] = mapped_column(Words(CampaignStatus), default=CampaignStatus.draft)
     send_at: Mapped[datetime | None]
+    # When "now" was said, while it is scheduled and ever after: from then to send_at it can be undone.
+    pressed_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     paused_reason: Mapped[str | None] = mapped_column(Text)  # None while paused: the person wanted it

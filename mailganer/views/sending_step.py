@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from math import ceil
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -30,6 +31,14 @@ MOST_DOUBTS = 100
 
 
 @dataclass(frozen=True)
+class Grace:
+    """What is left of the time in which "now" can be undone."""
+
+    seconds: int
+    part: float  # of it that is over
+
+
+@dataclass(frozen=True)
 class Progress:
     """What a campaign on its way is doing."""
 
@@ -38,6 +47,7 @@ class Progress:
     forecast: Forecast | None  # None: nobody waits, or nothing moves
     failing: tuple[Any, ...]  # senders that need a person
     moving: bool  # ask again in a moment
+    grace: Grace | None  # None: it has begun, or waits for a day and a time
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,7 @@ def send(request: Request) -> Response:
             utcnow(),
             settings=request.registry["settings"],
             registry=request.registry["backends"],
+            grace=timedelta(seconds=request.registry["settings"].grace_seconds),
         )
     except NotReady as error:
         request.flash(error.message, "bad")
@@ -124,7 +135,10 @@ def progress(request: Request) -> Any:
     campaign: Campaign = request.context.campaign
     if campaign.status is CampaignStatus.draft:
         return HTTPSeeOther(current_page(request, campaign))
-    return campaign_page(request, "progress", progress=progress_of(request))
+    found = progress_of(request)
+    if found.grace is None and request.headers.get("HX-Target") == "countdown":
+        request.response.headers["HX-Refresh"] = "true"  # it has begun: there is no countdown to replace
+    return campaign_page(request, "progress", progress=found)
 
 
 @view_config(route_name="campaign.unschedule", request_method="POST")
@@ -208,7 +222,17 @@ def progress_of(request: Request) -> Progress:
         failing=tuple(sender for sender in campaign.senders if not usable_sender(sender)),
         moving=campaign.status in (CampaignStatus.scheduled, CampaignStatus.sending)
         or (campaign.status in (CampaignStatus.paused, CampaignStatus.cancelled) and counts.sending > 0),
+        grace=grace_of(campaign, now),
     )
+
+
+def grace_of(campaign: Campaign, now: datetime) -> Grace | None:
+    """How long "Undo" is offered; at the end of it a tick or two more, until the campaign has begun."""
+    if campaign.status is not CampaignStatus.scheduled or not campaign.pressed_at or not campaign.send_at:
+        return None
+    left = max(timedelta(0), campaign.send_at - now)
+    whole = max(timedelta(seconds=1), campaign.send_at - campaign.pressed_at)
+    return Grace(ceil(left.total_seconds()), 1 - left / whole)
 
 
 def _told(request: Request, verb: Any, step: str, said: str = "") -> Response:

@@ -25,6 +25,20 @@ def test_a_campaign_can_wait_for_its_time(plan, campaign, now):
     assert campaign.send_at == now + timedelta(days=3)
 
 
+def test_now_with_a_grace_begins_when_it_is_over(session, settings, registry, campaign, now):
+    values = {"settings": settings, "registry": registry, "grace": timedelta(seconds=10)}
+    schedule(session, campaign, None, now, **values)
+    assert campaign.send_at == now + timedelta(seconds=10)
+    unschedule(session, campaign, now + timedelta(seconds=9))
+    assert (campaign.status, campaign.send_at) == (CampaignStatus.draft, None)
+
+
+def test_a_chosen_time_needs_no_grace(session, settings, registry, campaign, now):
+    values = {"settings": settings, "registry": registry, "grace": timedelta(seconds=10)}
+    schedule(session, campaign, now + timedelta(hours=1), now, **values)
+    assert (campaign.send_at, campaign.pressed_at) == (now + timedelta(hours=1), None)
+
+
 def test_a_time_in_the_past_is_asked_again(plan, campaign, now):
     with pytest.raises(InputError):
         plan(campaign, now - timedelta(minutes=5))

@@ -145,6 +145,7 @@ class Installation:
             "mailganer.backend.maildir.folder": str(self.folder / "maildir"),
             "mailganer.allow_private_smtp_hosts": "true",
             "mailganer.data_dir": str(self.folder / "var"),
+            "mailganer.grace_seconds": "1",
             "mailganer.plans": "free",
             "mailganer.plan.free.title": "Free",
             "mailganer.plan.free.per_day": "100000",

@@ -310,6 +310,29 @@ def test_a_scheduled_campaign_can_be_taken_back(anna, draft, session, again):
     assert again(draft).status is CampaignStatus.draft
 
 
+def test_send_now_can_be_undone_before_the_first_letter(anna, draft, again):
+    page = anna.get(f"/campaigns/{draft.id}/send")
+    page = submit(page, f"/campaigns/{draft.id}/send").follow()
+    assert "It begins in 10 seconds" in page or "It begins in 9 seconds" in page
+    sent = again(draft)
+    assert sent.send_at - sent.pressed_at == timedelta(seconds=10)
+    page = submit(page, f"/campaigns/{draft.id}/unschedule").follow()
+    assert "Nobody has got it" in page
+    assert (again(draft).status, again(draft).send_at) == (CampaignStatus.draft, None)
+
+
+def test_a_countdown_asks_for_the_whole_page_when_the_campaign_has_begun(anna, draft, session):
+    draft.status, draft.send_at = CampaignStatus.scheduled, utcnow()
+    draft.pressed_at = draft.send_at - timedelta(seconds=10)
+    session.commit()
+    countdown = {"HX-Request": "true", "HX-Target": "countdown"}
+    assert "HX-Refresh" not in anna.get(f"/campaigns/{draft.id}/progress", headers=countdown).headers
+    draft.status = CampaignStatus.sending
+    session.commit()
+    answer = anna.get(f"/campaigns/{draft.id}/progress", headers=countdown)
+    assert answer.headers["HX-Refresh"] == "true"
+
+
 @pytest.fixture
 def under_way(make, session, draft):
     """1,000 people, 600 of them have got it, two letters are in doubt."""
