@@ -51,6 +51,7 @@ KEYS = frozenset(ENVIRONMENT.values()) | {
     "mailganer.broker_program",
     "mailganer.fast_clock",
     "mailganer.grace_seconds",
+    "mailganer.latest_start_hours",
 }
 PLAN_OPTIONS = ("title", "per_day", "max_subscribers", "price")
 SHORTEST_SECRET = 32  # characters; a key shorter than 128 bits of hex could be guessed offline from a cookie
@@ -91,6 +92,7 @@ class Settings:
     trusted_proxy: str = ""
     admins: frozenset[str] = frozenset()
     grace_seconds: int = 10  # between "Send now" on a page and the first letter: time enough to see a slip
+    latest_start_hours: int = 24  # a campaign that is further behind its time asks: yesterday's news is none
     fast_clock: tuple[datetime, float] | None = None  # since when, how many times as fast; for drills only
     ini: Path | None = None
 
@@ -189,6 +191,7 @@ class _Reader:
             trusted_proxy=self.values.get("mailganer.trusted_proxy", ""),
             admins=frozenset(self.words("mailganer.admins", ())),
             grace_seconds=self.whole("mailganer.grace_seconds", 10),
+            latest_start_hours=self.whole("mailganer.latest_start_hours", 24),
             fast_clock=self.clock("mailganer.fast_clock"),
             ini=self.ini,
         )

@@ -97,6 +97,8 @@ def ini_values(database_url: str, redis_server: Redis, tmp_path: Path) -> dict[s
         "mailganer.allow_private_smtp_hosts": "true",
         "mailganer.smtp_ports": "25 465 587 2525",
         "mailganer.data_dir": str(tmp_path / "var"),
+        # Campaigns of these tests are due on a Monday in November, and many run by today's clock.
+        "mailganer.latest_start_hours": "876000",
         "mailganer.plans": "free pro",
         "mailganer.plan.free.title": "Free",
         "mailganer.plan.free.per_day": "200",

@@ -6,7 +6,7 @@ and left to the person.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -388,6 +388,7 @@ class _Looking:
             self.block(
                 "past", _("The time to send has passed. Choose another."), Step.when, _("Choose a time")
             )
+        self.at_latest_start()
         self.at_waits()
         if not self.settings.secure or _local(self.settings.public_url):
             self.say(
@@ -399,6 +400,18 @@ class _Looking:
                 ),
                 Step.letter,
                 _("See the letter"),
+            )
+
+    def at_latest_start(self) -> None:
+        latest = self.campaign.not_after
+        first = self.forecast.days[0].starts_at if self.forecast.days else None
+        if latest and first and first >= latest + timedelta(minutes=1) and self.campaign.status == "draft":
+            self.block(
+                "too_late",
+                _("The first letter would leave later than your latest start. Move one of them."),
+                Step.when,
+                _("Choose a time"),
+                field="not_after",
             )
 
     def at_waits(self) -> None:

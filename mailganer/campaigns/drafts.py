@@ -52,7 +52,16 @@ WORDS_OF_TEMPLATES = frozenset(
 )
 
 LETTER_FIELDS = frozenset({"subject", "preheader", "html", "text", "template_id", "variables"})
-FIELDS = LETTER_FIELDS | {"name", "lists", "senders", "locale", "track_opens", "track_clicks", "send_at"}
+FIELDS = LETTER_FIELDS | {
+    "name",
+    "lists",
+    "senders",
+    "locale",
+    "track_opens",
+    "track_clicks",
+    "send_at",
+    "not_after",
+}
 
 EDITABLE: Mapping[CampaignStatus, frozenset[str]] = {
     CampaignStatus.draft: FIELDS,
@@ -171,13 +180,19 @@ def copy_name(name: str) -> str:
 
 def check_moment(send_at: datetime, now: datetime) -> datetime:
     """A moment to send at, not before ``now``. Raises ``InputError``: asked again, never guessed."""
-    if send_at.tzinfo is None:
-        raise InputError({"send_at": _("The time needs a time zone, like 2026-12-04T10:00:00+03:00.")})
+    check_latest(send_at, now, "send_at")
     if send_at < now - LATE:
         raise InputError({"send_at": _("This time has passed. Choose a later one, or send now.")})
-    if send_at > now + FURTHEST:
-        raise InputError({"send_at": _("This is more than two years away. Choose an earlier date.")})
     return max(send_at, now)
+
+
+def check_latest(moment: datetime, now: datetime, field: str = "not_after") -> datetime:
+    """A moment within the calendar of campaigns. Whether it can still be kept is the check's to say."""
+    if moment.tzinfo is None:
+        raise InputError({field: _("The time needs a time zone, like 2026-12-04T10:00:00+03:00.")})
+    if moment > now + FURTHEST:
+        raise InputError({field: _("This is more than two years away. Choose an earlier date.")})
+    return moment
 
 
 def clean_text(value: str) -> str:
@@ -239,6 +254,7 @@ class _Changes:
             "track_opens": bool,
             "track_clicks": bool,
             "send_at": lambda value: check_moment(value, self.now) if value else None,
+            "not_after": lambda value: check_latest(value, self.now) if value else None,
             "template_id": self.template,
         }
         for name, read in readers.items():

@@ -90,6 +90,7 @@ def resume(session: Session, campaign: Campaign, now: datetime) -> Campaign:
     if campaign.letter_id is not None:
         versions.freeze(session, campaign, now)
     campaign.move(CampaignStatus.sending)
+    campaign.started_at = campaign.started_at or now  # one that asked because it was late starts now
     campaign.paused_reason = None
     campaign.updated_at = now
     session.flush()

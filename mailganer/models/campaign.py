@@ -26,7 +26,12 @@ class CampaignStatus(StrEnum):
 MOVES: dict[CampaignStatus, frozenset[CampaignStatus]] = {
     CampaignStatus.draft: frozenset({CampaignStatus.scheduled}),
     CampaignStatus.scheduled: frozenset(
-        {CampaignStatus.draft, CampaignStatus.sending, CampaignStatus.cancelled}
+        {
+            CampaignStatus.draft,
+            CampaignStatus.sending,
+            CampaignStatus.paused,  # too late to start without asking
+            CampaignStatus.cancelled,
+        }
     ),
     CampaignStatus.sending: frozenset(
         {CampaignStatus.paused, CampaignStatus.finished, CampaignStatus.cancelled}
@@ -61,6 +66,7 @@ class Campaign(Base):
     send_at: Mapped[datetime | None]
     # When "now" was said, while it is scheduled and ever after: from then to send_at it can be undone.
     pressed_at: Mapped[datetime | None]
+    not_after: Mapped[datetime | None]  # the latest start: whoever comes later asks instead of sending
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     paused_reason: Mapped[str | None] = mapped_column(Text)  # None while paused: the person wanted it

@@ -40,6 +40,7 @@ class Office:
     now: Callable[[], datetime] = field(kw_only=True)
     lease: float = LEASE
     margin: float = MARGIN
+    latest_start: timedelta = timedelta(hours=24)  # after which a campaign that missed its time asks
     speed: float = 1.0  # how fast the moments of ``now`` go by; see FastClock
     sessions: sessionmaker[Session] = field(init=False)
     readers: sessionmaker[Session] = field(init=False)  # for what only reads: nobody has to wait for it
@@ -73,6 +74,7 @@ def open_office(settings: Settings, now: Callable[[], datetime] | None = None) -
         public_url=settings.public_url,
         now=clock,
         speed=speed,
+        latest_start=timedelta(hours=settings.latest_start_hours),
     )
 
 

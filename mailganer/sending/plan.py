@@ -5,7 +5,7 @@ campaign take turns; a killed one is followed by another.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,34 +32,69 @@ from ..models import (
 from ..models.meta import Token
 from .halt import halt
 from .office import Office, message_domain
-from .words import say
+from .words import say, say_moment
 
 CHUNK = 20_000  # people of one transaction: a fraction of a second, for which SQLite's other writers wait
 LARGEST_BATCH = 500
 SMALLEST_BATCH = 20
+TO_THE_MINUTE = timedelta(minutes=1)  # "not after 10:00" is kept by who starts at 10:00:02
 BATCHES_PER_SENDER = 8  # of a small campaign, so that several senders finish at about the same time
 
 
-def start_due(session: Session, now: datetime) -> list[int]:
-    """Starts the campaigns whose time has come, and answers which."""
-    due = session.scalars(
-        select(Campaign.id)
+def start_due(session: Session, now: datetime, latest_start: timedelta) -> list[int]:
+    """Starts the campaigns whose time has come, and answers which.
+
+    One that comes later than it may is paused before its first letter, and its person is asked: the machine
+    was off, or a backup has been put back, and an invitation to yesterday is worse than none.
+    """
+    due = session.execute(
+        select(Campaign.id, Campaign.send_at, Campaign.not_after, Account.locale, Account.timezone)
+        .join(Account, Account.id == Campaign.account_id)
         .where(Campaign.status == CampaignStatus.scheduled, Campaign.send_at <= now)
         .order_by(Campaign.send_at)
-        .with_for_update(skip_locked=True)
+        .with_for_update(of=Campaign, skip_locked=True)
     ).all()
-    for campaign_id in due:
-        session.execute(
-            update(Campaign)
-            .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.scheduled)
-            .values(
+    started = []
+    for each in due:
+        latest = each.not_after or each.send_at + latest_start
+        if now >= latest + TO_THE_MINUTE:
+            sentence = _too_late(each.send_at, each.not_after, each.timezone, each.locale)
+            _begin(session, each.id, status=CampaignStatus.paused, paused_reason=sentence, updated_at=now)
+        else:
+            started.append(each.id)
+            _begin(
+                session,
+                each.id,
                 status=CampaignStatus.sending,
                 started_at=func.coalesce(Campaign.started_at, now),
                 finished_at=None,
                 updated_at=now,
             )
+    return started
+
+
+def _begin(session: Session, campaign_id: int, **values: Any) -> None:
+    session.execute(
+        update(Campaign)
+        .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.scheduled)
+        .values(**values)
+    )
+
+
+def _too_late(send_at: datetime, not_after: datetime | None, timezone: str, locale: str) -> str:
+    moment = say_moment(send_at, timezone, locale)
+    if not_after is None:
+        asked = _(
+            "It should have started on ${moment} and could not. Nothing was sent. Go on sending or stop it.",
+            mapping={"moment": moment},
         )
-    return list(due)
+    else:
+        asked = _(
+            "It should have started on ${moment}, by ${latest} at the latest, and could not. "
+            "Nothing was sent. Go on sending or stop it.",
+            mapping={"moment": moment, "latest": say_moment(not_after, timezone, locale)},
+        )
+    return say(asked, locale)
 
 
 def plan(office: Office, campaign_id: int, stopped: Callable[[], bool] = lambda: False) -> bool:

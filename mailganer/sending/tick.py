@@ -56,7 +56,7 @@ def tick(office: Office) -> list[Call]:
     """Does what is quick itself, and answers what is to be queued."""
     now = office.now()
     with office.sessions.begin() as session:
-        start_due(session, now)
+        start_due(session, now, office.latest_start)
         _wake_sleepers(session, now)
         _finish(session, now)
         _cancel(session, now)

@@ -79,11 +79,10 @@ def current_page(request: Request, campaign: Campaign) -> str:
 
 
 def _afterwards(request: Request, campaign: Campaign) -> tuple[RailStep, ...]:
-    steps = [
-        _step(request, "report", _("Report"), "done"),
-        _step(request, "recipients", _("People"), "done"),
-        _step(request, "letter", _("Letter"), "done", plain_line(campaign.subject)),
-    ]
+    steps = [_step(request, "letter", _("Letter"), "done", plain_line(campaign.subject))]
+    if campaign.started_at is not None:
+        steps.insert(0, _step(request, "report", _("Report"), "done"))
+        steps.insert(1, _step(request, "recipients", _("People"), "done"))
     if campaign.status is not CampaignStatus.finished:
         steps.insert(0, _step(request, "progress", _("Progress"), "done"))
     return tuple(steps)

@@ -1,8 +1,10 @@
 """From the check to the last letter: check, when, send, progress, and what is in doubt."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from math import ceil
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -84,10 +86,11 @@ def save_when(request: Request) -> Any:
     campaign: Campaign = request.context.campaign
     try:
         send_at = _chosen_moment(request) if request.POST.get("when") == "later" else None
-        campaigns.update_draft(request.dbsession, campaign, {"send_at": send_at}, utcnow())
+        changes = {"send_at": send_at, "not_after": _latest_moment(request)}
+        campaigns.update_draft(request.dbsession, campaign, changes, utcnow())
     except InputError as error:
         request.response.status_int = 422
-        return _when_page(request, error.fields["send_at"])
+        return _when_page(request, error.fields)
     if request.headers.get("HX-Request"):
         return _when_page(request)
     return HTTPSeeOther(next_step(request, "when") if "go" in request.POST else step_url(request, "when"))
@@ -258,11 +261,12 @@ def _check(request: Request) -> Check:
     )
 
 
-def _when_page(request: Request, wrong: str = "") -> dict[str, Any]:
+def _when_page(request: Request, wrong: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     campaign: Campaign = request.context.campaign
     found = _check(request)
     moment = (campaign.send_at or _next_morning(request)).astimezone(request.timezone)
     later = request.POST.get("when", "later" if campaign.send_at else "now") == "later"
+    latest = campaign.not_after.astimezone(request.timezone) if campaign.not_after else None
     return campaign_page(
         request,
         "when",
@@ -270,6 +274,9 @@ def _when_page(request: Request, wrong: str = "") -> dict[str, Any]:
         later=later,
         day=request.POST.get("day", moment.date().isoformat()),
         time=request.POST.get("time", moment.strftime("%H:%M")),
+        limited=bool(latest or wrong.get("not_after")),
+        latest_day=request.POST.get("latest_day", latest.date().isoformat() if latest else ""),
+        latest_time=request.POST.get("latest_time", latest.strftime("%H:%M") if latest else ""),
         today=utcnow().astimezone(request.timezone).date(),
         wrong=wrong,
     )
@@ -282,22 +289,33 @@ def _next_morning(request: Request) -> datetime:
 
 
 def _chosen_moment(request: Request) -> datetime:
+    return _moment_of("send_at", request.POST.get("day", ""), request.POST.get("time", ""), request.timezone)
+
+
+def _latest_moment(request: Request) -> datetime | None:
+    """The latest start, if there is to be one; a day alone lasts until its end."""
+    day, clock = request.POST.get("latest_day", ""), request.POST.get("latest_time", "")
+    if not day and not clock:
+        return None
+    return _moment_of("not_after", day, clock or "23:59", request.timezone)
+
+
+def _moment_of(field: str, day: str, clock: str, zone: Any) -> datetime:
     try:
-        text = f"{request.POST.get('day', '')}T{request.POST.get('time', '')}"
-        local = datetime.fromisoformat(text)
+        local = datetime.fromisoformat(f"{day}T{clock}")
     except ValueError:
-        raise InputError({"send_at": _("Choose a day and a time.")}) from None
+        raise InputError({field: _("Choose a day and a time.")}) from None
     if local.tzinfo is not None:
-        raise InputError({"send_at": _("Choose a day and a time.")})
-    return local_moment(local, request.timezone)
+        raise InputError({field: _("Choose a day and a time.")})
+    return local_moment(local, zone, field)
 
 
-def local_moment(local: datetime, zone: Any) -> datetime:
+def local_moment(local: datetime, zone: Any, field: str = "send_at") -> datetime:
     """A wall clock's time as a moment. Raises ``InputError`` for one the clock jumps over."""
     moment = local.replace(tzinfo=zone)
     if moment.astimezone(ZoneInfo("UTC")).astimezone(zone).replace(tzinfo=None) != local:
         raise InputError(
-            {"send_at": _("The clock is put forward just then: this time does not exist. Choose another.")}
+            {field: _("The clock is put forward just then: this time does not exist. Choose another.")}
         )
     return moment
 

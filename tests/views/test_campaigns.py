@@ -333,6 +333,29 @@ def test_a_countdown_asks_for_the_whole_page_when_the_campaign_has_begun(anna, d
     assert answer.headers["HX-Refresh"] == "true"
 
 
+def test_a_latest_start_is_kept_and_checked_against_the_forecast(anna, draft, again):
+    here = f"/campaigns/{draft.id}/when"
+    soon = (utcnow() + timedelta(days=5)).date().isoformat()
+    submit(anna.get(here), here, latest_day=soon, latest_time="")
+    assert again(draft).not_after.isoformat() == f"{soon}T23:59:00+00:00"
+    later = (utcnow() + timedelta(days=6)).date().isoformat()
+    page = submit(anna.get(here), here, when="later", day=later, time="10:00").follow()
+    assert "later than your latest start" in page
+    submit(page, here, when="later", day=later, time="10:00", latest_day="", latest_time="")
+    assert again(draft).not_after is None
+
+
+def test_a_campaign_that_came_too_late_waits_for_a_word(anna, draft, session, again):
+    draft.status, draft.paused_reason = CampaignStatus.paused, "It should have started yesterday."
+    session.commit()
+    page = anna.get(f"/campaigns/{draft.id}").follow()
+    assert "It waits for your word" in page
+    assert "It should have started yesterday." in page
+    assert "/report" not in page
+    submit(page, f"/campaigns/{draft.id}/resume")
+    assert again(draft).status is CampaignStatus.sending
+
+
 @pytest.fixture
 def under_way(make, session, draft):
     """1,000 people, 600 of them have got it, two letters are in doubt."""

@@ -1,4 +1,4 @@
-"""Plans of sending: time to undo."""
+"""Plans of sending: time to undo, the latest start."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,3 +14,4 @@ depends_on = None
 def upgrade() -> None:
     # Only what may be empty: the version before goes on working while this one is rolled out.
     op.add_column("campaign", sa.Column("pressed_at", meta.UTCDateTime(), nullable=True))
+    op.add_column("campaign", sa.Column("not_after", meta.UTCDateTime(), nullable=True))
