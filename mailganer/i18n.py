@@ -5,7 +5,7 @@ Filters: ``date``, ``day``, ``time``, ``datetime``, ``relative``, ``exact``, ``n
 tooltip.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -150,6 +150,20 @@ def show_datetime(moment: datetime) -> Markup:
     return _time(moment, dates.format_datetime(_here(moment), _SHORT[_locale().language], locale=_locale()))
 
 
+def weekday(number: int) -> str:
+    """1 -> "Mon" or "пн": short, as it stands alone."""
+    names = dates.get_day_names("abbreviated", context="stand-alone", locale=_locale())
+    return str(names[number - 1])
+
+
+def weekdays(numbers: Sequence[int]) -> str:
+    """[1, 2, 3, 4, 5] -> "Mon–Fri"; [1, 3] -> "Mon, Wed"."""
+    first, last = numbers[0], numbers[-1]
+    if len(numbers) > 2 and list(numbers) == list(range(first, last + 1)):
+        return f"{weekday(first)}–{weekday(last)}"
+    return ", ".join(map(weekday, numbers))
+
+
 def relative(moment: datetime, now: datetime | None = None) -> Markup:
     """ "5 minutes ago", "in 2 hours"; a date when it is further away than a few days."""
     distance = moment - (now or utcnow())
@@ -263,6 +277,8 @@ FILTERS = {
     "day": show_day,
     "time": show_time,
     "datetime": show_datetime,
+    "weekday": weekday,
+    "weekdays": weekdays,
     "relative": relative,
     "exact": exact,
     "number": number,

@@ -116,6 +116,7 @@ def campaign_shape(campaign: Campaign, counts: Shape) -> Shape:
         "track_clicks": campaign.track_clicks,
         "send_at": moment(campaign.send_at),
         "not_after": moment(campaign.not_after),
+        "hours": campaign.hours,
         "started_at": moment(campaign.started_at),
         "finished_at": moment(campaign.finished_at),
         "created_at": moment(campaign.created_at),

@@ -19,6 +19,7 @@ from ..models import (
     Template,
     campaign_sender,
 )
+from .hours import Hours
 from .values import BUILTIN, variables
 
 LONGEST_NAME = 200  # the column's width
@@ -61,6 +62,7 @@ FIELDS = LETTER_FIELDS | {
     "track_clicks",
     "send_at",
     "not_after",
+    "hours",
 }
 
 EDITABLE: Mapping[CampaignStatus, frozenset[str]] = {
@@ -136,7 +138,10 @@ def update_draft(
 
 def duplicate(session: Session, campaign: Campaign, now: datetime) -> Campaign:
     """A new draft with the same people, letter and senders."""
-    copied = ("subject", "preheader", "html", "text", "template_id", "locale", "track_opens", "track_clicks")
+    copied = (
+        *("subject", "preheader", "html", "text", "template_id"),
+        *("locale", "track_opens", "track_clicks", "hours"),
+    )
     copy = Campaign(
         account_id=campaign.account_id,
         name=copy_name(campaign.name),
@@ -255,6 +260,7 @@ class _Changes:
             "track_clicks": bool,
             "send_at": lambda value: check_moment(value, self.now) if value else None,
             "not_after": lambda value: check_latest(value, self.now) if value else None,
+            "hours": self.hours,
             "template_id": self.template,
         }
         for name, read in readers.items():
@@ -285,6 +291,12 @@ class _Changes:
 
     def variables(self, value: Mapping[str, Any]) -> dict[str, Any]:
         return check_variables(value)
+
+    def hours(self, value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Without a zone they are meant by the clock of the account."""
+        if not value:
+            return None
+        return Hours.from_json({"timezone": self.campaign.account.timezone, **value}).as_json()
 
     def lists(self, ids: Iterable[int]) -> list[SubscriberList]:
         found = self.owned(SubscriberList, ids, _("There is no such list."))

@@ -12,6 +12,8 @@ from enum import StrEnum
 from math import ceil
 from zoneinfo import ZoneInfo
 
+from .hours import Hours
+
 MINUTE = 60
 WINDOW = 24 * 60  # minutes; a letter of minute m counts until minute m + WINDOW is over
 # A year of full days of minutes. Who asks for more gets "later than".
@@ -24,6 +26,7 @@ class Wait(StrEnum):
 
     sender = "sender"  # the mail account has sent what it may in 24 hours
     plan = "plan"  # the account's plan has
+    hours = "hours"  # it is outside the campaign's sending hours
     asleep = "asleep"  # the mail account rests until a known moment
 
 
@@ -104,15 +107,29 @@ class Forecast:
         return self.pauses[0] if self.pauses else None
 
 
-def play(letters: int, starts_at: datetime, lanes: Sequence[Lane], plan: Counter, timezone: str) -> Forecast:
+def play(
+    letters: int,
+    starts_at: datetime,
+    lanes: Sequence[Lane],
+    plan: Counter,
+    timezone: str,
+    hours: Hours | None = None,
+) -> Forecast:
     """Plays the sending of ``letters`` through. Uses the counters up: make new ones for another question."""
-    return _Play(letters, starts_at, lanes, plan, ZoneInfo(timezone)).played()
+    return _Play(letters, starts_at, lanes, plan, ZoneInfo(timezone), hours).played()
 
 
 class _Play:
     def __init__(
-        self, letters: int, starts_at: datetime, lanes: Sequence[Lane], plan: Counter, zone: ZoneInfo
+        self,
+        letters: int,
+        starts_at: datetime,
+        lanes: Sequence[Lane],
+        plan: Counter,
+        zone: ZoneInfo,
+        hours: Hours | None,
     ) -> None:
+        self.hours, self.open_until = hours, 0  # the minute in which the hours found open are over
         self.letters, self.left = letters, letters
         self.starts_at = starts_at
         self.lanes, self.plan, self.zone = lanes, plan, zone
@@ -126,6 +143,8 @@ class _Play:
         for _step in range(MOST_STEPS):
             if not self.left or not self.lanes or self.minute > self.last_minute:
                 break
+            if self.minute >= self.open_until:
+                self.wait_for_hours()
             if not self.send_for_a_minute() and not self.jump():
                 break
         return Forecast(
@@ -136,6 +155,22 @@ class _Play:
             pauses=tuple(self.pauses),
             unsent=self.left,
         )
+
+    def wait_for_hours(self) -> None:
+        """On to the first minute within the sending hours, and how long they last."""
+        until = self.opens(self.minute)
+        if until > self.minute:
+            since = max(self.starts_at, self.moment(self.minute))
+            self.pauses.append(Pause(Wait.hours, since, self.moment(until)))
+            self.minute = until
+        closes = self.hours.closes(self.moment(self.minute)) if self.hours else None
+        self.open_until = int(closes.timestamp()) // MINUTE if closes else self.last_minute + 1
+
+    def opens(self, minute: int) -> int:
+        """The first minute from this one on that lies within the sending hours."""
+        if self.hours is None:
+            return minute
+        return -(-int(self.hours.next_open(self.moment(minute)).timestamp()) // MINUTE)
 
     def send_for_a_minute(self) -> bool:
         sent, longest = 0, 0.0
@@ -176,6 +211,7 @@ class _Play:
         if not candidates:
             return False
         until, wait, lane_name, limit = min(candidates, key=lambda found: found[0])
+        until = self.opens(until)  # who is free at night still waits for the morning
         since = max(self.starts_at, self.moment(self.minute))
         self.pauses.append(Pause(wait, since, self.moment(until), lane_name, limit))
         self.minute = until

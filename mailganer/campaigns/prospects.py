@@ -11,6 +11,7 @@ from ..models import Account, Campaign, Sender, SenderStatus
 from ..settings import Settings
 from .allowance import account_minutes, sender_minutes
 from .forecast import MINUTE, Counter, Forecast, Lane, play
+from .hours import Hours
 
 # What one connection manages where nobody names a pace: a round trip or two to a mail provider and its
 # own work on a letter. Said as "about"; real sending may be faster.
@@ -37,7 +38,8 @@ def forecast(
     seen = per_minute // len(usable) if usable else 0
     lanes = [_lane(session, sender, registry, now, seen) for sender in usable]
     plan = Counter.of(plan_of(account, settings, now).per_day, account_minutes(session, account.id, now))
-    return play(letters, max(send_at or now, now), lanes, plan, account.timezone)
+    hours = Hours.of(campaign.hours)
+    return play(letters, max(send_at or now, now), lanes, plan, account.timezone, hours)
 
 
 def usable_sender(sender: Sender) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from ..errors import Conflict, _
 from .account import Account
 from .audience import SubscriberList
-from .meta import Base, BigId, Words, metadata
+from .meta import Base, BigId, JsonOrNull, Words, metadata
 from .sender import Sender
 
 
@@ -66,6 +66,10 @@ class Campaign(Base):
     send_at: Mapped[datetime | None]
     # When "now" was said, while it is scheduled and ever after: from then to send_at it can be undone.
     pressed_at: Mapped[datetime | None]
+    # Sending hours: campaigns.hours.Hours.as_json(), None for any time. Who finds them over writes down until
+    # when, so that nobody asks in vain meanwhile.
+    hours: Mapped[dict[str, Any] | None] = mapped_column(JsonOrNull)
+    resting_until: Mapped[datetime | None]
     not_after: Mapped[datetime | None]  # the latest start: whoever comes later asks instead of sending
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

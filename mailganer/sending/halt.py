@@ -21,6 +21,11 @@ def halt(session: Session, campaign_id: int, reason: str, now: datetime) -> None
     )
 
 
+def keep_hours(session: Session, campaign_id: int, until: datetime) -> None:
+    """The campaign's sending hours are over: nobody has to look at it before they begin again."""
+    session.execute(update(Campaign).where(Campaign.id == campaign_id).values(resting_until=until))
+
+
 def rest(session: Session, sender_id: int, until: datetime) -> None:
     """The sender has used up what it may send; it goes on by itself."""
     session.execute(

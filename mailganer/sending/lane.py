@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from ..audience.status import suppress
 from ..backends import Limits, Receipt, Scope
 from ..campaigns.allowance import minute_of, sender_allowance
+from ..campaigns.hours import Hours
 from ..errors import (
     BackendError,
     InputError,
@@ -106,6 +107,7 @@ class _Next:
     list_names: Any
     starts_in: float = 0.0  # seconds until its first letter may leave
     pace: float = 0.0
+    closes_at: datetime | None = None  # when the campaign's sending hours end
 
 
 class Lane:
@@ -328,11 +330,19 @@ class Lane:
                 self._claim = None
                 continue
             campaign = session.execute(
-                select(Campaign.status, Campaign.letter_id).where(Campaign.id == self._claim.campaign_id)
+                select(Campaign.status, Campaign.letter_id, Campaign.hours).where(
+                    Campaign.id == self._claim.campaign_id
+                )
             ).first()
             following = None
             if campaign and campaign.status is CampaignStatus.sending and campaign.letter_id:
-                following = self._open_here(session, self._claim, campaign.letter_id, size, starts_in, now)
+                hours = Hours.of(campaign.hours)
+                if hours and not hours.is_open(now):
+                    halt.keep_hours(session, self._claim.campaign_id, hours.next_open(now))
+                else:
+                    following = self._open_here(
+                        session, self._claim, campaign.letter_id, size, starts_in, now, hours
+                    )
             if following is not None:
                 return following
             self._give_up(session)
@@ -345,6 +355,7 @@ class Lane:
         size: int,
         starts_in: float,
         now: datetime,
+        hours: Hours | None,
     ) -> _Next | None:
         try:
             printer = self._printer(session, letter_id, now)
@@ -376,7 +387,9 @@ class Lane:
                 .values(paced_until=now + timedelta(seconds=starts_in + letters * pace)),
                 execution_options=ledger.UNTRACKED,
             )
-        return _Next(window, minute, letter_id, printer.list_names(session, window.items), starts_in, pace)
+        closes_at = hours.closes(now) if hours else None
+        list_names = printer.list_names(session, window.items)
+        return _Next(window, minute, letter_id, list_names, starts_in, pace, closes_at)
 
     def _claim_next(self, session: Session, now: datetime) -> Claim | None:
         waiting = self._waiting(session, now)
@@ -403,6 +416,7 @@ class Lane:
                     campaign_sender.c.sender_id == self.sender_id,
                     Campaign.status == CampaignStatus.sending,
                     Campaign.letter_id.is_not(None),
+                    or_(Campaign.resting_until.is_(None), Campaign.resting_until <= now),
                     due,
                 )
             )
@@ -436,7 +450,7 @@ class Lane:
             journal=self._journal,
             list_names=following.list_names,
             in_time=self._keeper.in_time,
-            halted=self._stopped,
+            halted=lambda: self._stopped() or self._is_over(following.closes_at),
             wanted=lambda: self._wanted(campaign_id),
             pace=following.pace,
         )
@@ -448,6 +462,9 @@ class Lane:
         finally:
             feed.close()
         return _Sent(window, feed, following.minute, elapsed() - begun)
+
+    def _is_over(self, closes_at: datetime | None) -> bool:
+        return closes_at is not None and self.office.now() >= closes_at
 
     def _wanted(self, campaign_id: int) -> bool:
         """Whether nobody has paused or stopped anything since the window was opened."""

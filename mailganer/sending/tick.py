@@ -168,6 +168,7 @@ def _hungry(now: datetime) -> Any:
             Campaign.id == campaign_sender.c.campaign_id,
             Campaign.status == CampaignStatus.sending,
             Campaign.letter_id.is_not(None),
+            or_(Campaign.resting_until.is_(None), Campaign.resting_until <= now),
             Batch.campaign_id == Campaign.id,
             Batch.state == BatchState.open,
             or_(Batch.not_before.is_(None), Batch.not_before <= now),

@@ -86,7 +86,11 @@ def save_when(request: Request) -> Any:
     campaign: Campaign = request.context.campaign
     try:
         send_at = _chosen_moment(request) if request.POST.get("when") == "later" else None
-        changes = {"send_at": send_at, "not_after": _latest_moment(request)}
+        changes = {
+            "send_at": send_at,
+            "not_after": _latest_moment(request),
+            "hours": _chosen_hours(request),
+        }
         campaigns.update_draft(request.dbsession, campaign, changes, utcnow())
     except InputError as error:
         request.response.status_int = 422
@@ -274,7 +278,10 @@ def _when_page(request: Request, wrong: Mapping[str, str] = MappingProxyType({})
         later=later,
         day=request.POST.get("day", moment.date().isoformat()),
         time=request.POST.get("time", moment.strftime("%H:%M")),
-        limited=bool(latest or wrong.get("not_after")),
+        limited=bool(latest or campaign.hours or wrong.keys() & {"not_after", "hours"}),
+        weekdays=_chosen_days(request) if request.POST else (campaign.hours or {}).get("days", ()),
+        hours_from=request.POST.get("from", campaign.hours["from"] if campaign.hours else "09:00"),
+        hours_to=request.POST.get("to", campaign.hours["to"] if campaign.hours else "18:00"),
         latest_day=request.POST.get("latest_day", latest.date().isoformat() if latest else ""),
         latest_time=request.POST.get("latest_time", latest.strftime("%H:%M") if latest else ""),
         today=utcnow().astimezone(request.timezone).date(),
@@ -298,6 +305,19 @@ def _latest_moment(request: Request) -> datetime | None:
     if not day and not clock:
         return None
     return _moment_of("not_after", day, clock or "23:59", request.timezone)
+
+
+def _chosen_hours(request: Request) -> dict[str, Any] | None:
+    """The sending hours, by the person's clock; without a day of the week there are none."""
+    days = _chosen_days(request)
+    if not days:
+        return None
+    clock = {"from": request.POST.get("from", ""), "to": request.POST.get("to", "")}
+    return {"days": days, **clock, "timezone": request.viewer.timezone}
+
+
+def _chosen_days(request: Request) -> list[int]:
+    return [number for number in range(1, 8) if str(number) in request.POST.getall("weekday")]
 
 
 def _moment_of(field: str, day: str, clock: str, zone: Any) -> datetime:

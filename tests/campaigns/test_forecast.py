@@ -1,6 +1,7 @@
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from mailganer.campaigns.forecast import WINDOW, Counter, Lane, Wait, play
+from mailganer.campaigns.hours import Hours
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 MINUTE = int(NOW.timestamp()) // 60
@@ -80,3 +81,28 @@ def test_a_million_letters_at_500_a_day_is_said_quickly_to_be_more_than_a_year()
 
 def test_nobody_to_write_to_is_done_at_once():
     assert play(0, NOW, [lane()], no_plan(), "UTC").finishes_at == NOW
+
+
+def office(begins="09:00", ends="18:00"):
+    return Hours(frozenset({1, 2, 3, 4, 5}), time.fromisoformat(begins), time.fromisoformat(ends), "UTC")
+
+
+def test_before_the_sending_hours_everybody_waits_for_them():
+    forecast = play(10, NOW, [lane()], no_plan(), "UTC", office("10:00"))
+    assert forecast.days[0].starts_at == NOW + timedelta(hours=1)
+    assert (forecast.pauses[0].wait, forecast.pauses[0].until) == (Wait.hours, NOW + timedelta(hours=1))
+
+
+def test_when_the_sending_hours_end_the_rest_waits_for_the_next():
+    friday = datetime(2026, 11, 27, 17, 50, tzinfo=UTC)
+    forecast = play(150, friday, [lane(per_minute=10)], no_plan(), "UTC", office())
+    assert [(day.date.day, day.letters) for day in forecast.days] == [(27, 100), (30, 50)]
+    assert forecast.days[0].finishes_at == friday + timedelta(minutes=10)
+    assert forecast.finishes_at == datetime(2026, 11, 30, 9, 5, tzinfo=UTC)
+
+
+def test_a_quota_that_is_free_at_night_waits_for_the_morning():
+    evening = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+    used = [(MINUTE - 13 * 60, 500)]
+    forecast = play(10, evening, [lane(500, used)], no_plan(), "UTC", office("10:00"))
+    assert forecast.pauses[-1].until == datetime(2026, 11, 24, 10, 0, tzinfo=UTC)

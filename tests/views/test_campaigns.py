@@ -345,6 +345,25 @@ def test_a_latest_start_is_kept_and_checked_against_the_forecast(anna, draft, ag
     assert again(draft).not_after is None
 
 
+def test_sending_hours_are_chosen_and_taken_back(anna, draft, again):
+    here = f"/campaigns/{draft.id}/when"
+    page = anna.get(here)
+    form = next(form for form in page.forms.values() if form.action == here)
+    for place in range(5):
+        form.set("weekday", True, place)
+    form["to"] = "17:30"
+    page = form.submit().follow()
+    assert again(draft).hours["days"] == [1, 2, 3, 4, 5]
+    assert "Only Mon–Fri, 09:00–17:30" in page
+    form = next(form for form in page.forms.values() if form.action == here)
+    form["from"] = ""
+    assert "The hours look like 09:00 and 18:00." in form.submit(status=422)
+    for place in range(5):
+        form.set("weekday", False, place)
+    form.submit()
+    assert again(draft).hours is None
+
+
 def test_a_campaign_that_came_too_late_waits_for_a_word(anna, draft, session, again):
     draft.status, draft.paused_reason = CampaignStatus.paused, "It should have started yesterday."
     session.commit()

@@ -1,4 +1,4 @@
-"""Plans of sending: time to undo, the latest start."""
+"""Plans of sending: time to undo, the latest start, sending hours."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,4 +14,6 @@ depends_on = None
 def upgrade() -> None:
     # Only what may be empty: the version before goes on working while this one is rolled out.
     op.add_column("campaign", sa.Column("pressed_at", meta.UTCDateTime(), nullable=True))
+    op.add_column("campaign", sa.Column("hours", meta.JsonOrNull, nullable=True))
+    op.add_column("campaign", sa.Column("resting_until", meta.UTCDateTime(), nullable=True))
     op.add_column("campaign", sa.Column("not_after", meta.UTCDateTime(), nullable=True))
