@@ -9,14 +9,13 @@ from .. import campaigns as verbs
 from .. import reports, security
 from ..audience import owned_subscriber
 from ..campaigns.counts import Counts, campaign_counts
-from ..campaigns.forecast import Forecast
 from ..campaigns.preview import sample_reader
 from ..db import utcnow
 from ..models import Campaign, CampaignStatus, DeliveryStatus, Subscriber
 from ..sending import wake
 from .paging import asked_after, asked_limit, page
 from .problems import check_problem
-from .shapes import Shape, campaign_shape, delivery_shape, moment
+from .shapes import Shape, campaign_shape, delivery_shape
 from .view import api_view
 
 
@@ -77,7 +76,7 @@ def check_campaign(request: Request) -> Shape:
         "problems": [check_problem(request, problem) for problem in found.problems],
         "audience": found.audience,
         "variables": uses,
-        "forecast": _forecast(found.forecast),
+        "forecast": verbs.forecast_json(found.forecast),
     }
 
 
@@ -185,12 +184,4 @@ def _numbers(counts: Counts) -> Shape:
     return {
         "total": counts.total,
         **{status.value: getattr(counts, status.value) for status in DeliveryStatus},
-    }
-
-
-def _forecast(forecast: Forecast) -> Shape:
-    return {
-        "starts_at": moment(forecast.starts_at),
-        "finishes_at": moment(forecast.finishes_at),
-        "days": [{"date": day.date.isoformat(), "letters": day.letters} for day in forecast.days],
     }

@@ -2,6 +2,7 @@
 
 from .check import Check, Problem, Severity, check
 from .drafts import create_draft, delete_draft, duplicate, owned_campaign, update_draft
+from .fact import compared, fact, forecast_json, planned
 from .moves import cancel, pause, resume, schedule, unschedule
 from .overview import count_by_status, list_campaigns
 from .preview import preview
@@ -20,16 +21,20 @@ __all__ = [
     "VariableUse",
     "cancel",
     "check",
+    "compared",
     "count_by_status",
     "create_draft",
     "delete_draft",
     "duplicate",
+    "fact",
     "forecast",
+    "forecast_json",
     "freeze",
     "list_campaigns",
     "list_names_of",
     "owned_campaign",
     "pause",
+    "planned",
     "prepare_test",
     "preview",
     "resume",

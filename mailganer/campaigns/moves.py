@@ -15,6 +15,7 @@ from ..settings import Settings
 from . import versions
 from .check import check
 from .drafts import check_moment, lock
+from .fact import kept_forecast
 
 
 def schedule(
@@ -43,6 +44,7 @@ def schedule(
     campaign.move(CampaignStatus.scheduled)
     campaign.send_at = moment
     campaign.pressed_at = None if send_at else now
+    campaign.forecast = kept_forecast(found.forecast)
     campaign.updated_at = now
     session.flush()
     return campaign

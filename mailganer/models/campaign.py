@@ -71,6 +71,7 @@ class Campaign(Base):
     hours: Mapped[dict[str, Any] | None] = mapped_column(JsonOrNull)
     resting_until: Mapped[datetime | None]
     not_after: Mapped[datetime | None]  # the latest start: whoever comes later asks instead of sending
+    forecast: Mapped[dict[str, Any] | None] = mapped_column(JsonOrNull)  # as it was when it was started
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     paused_reason: Mapped[str | None] = mapped_column(Text)  # None while paused: the person wanted it

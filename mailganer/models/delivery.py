@@ -156,6 +156,23 @@ class Batch(Base):
     bounced: Mapped[int] = mapped_column(default=0)
 
 
+class Departure(Base):
+    """Letters of a campaign that a server took from a sender in one minute: what "fact" is counted from."""
+
+    __tablename__ = "departure"
+
+    campaign_id: Mapped[int] = mapped_column(
+        ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    sender_id: Mapped[int] = mapped_column(
+        ForeignKey("sender.id", ondelete="CASCADE"), primary_key=True, autoincrement=False, index=True
+    )
+    minute: Mapped[int] = mapped_column(
+        BigInteger, primary_key=True, autoincrement=False
+    )  # minutes since 1970
+    letters: Mapped[int] = mapped_column(default=0)
+
+
 class Lane(Base):
     """A place for one claim loop of a sender. Holding its lease means being that loop."""
 

@@ -500,6 +500,8 @@ class Lane:
             used=verdict.left,
             now=now,
         )
+        campaign_id = sent.window.claim.campaign_id
+        quota.note_left(session, campaign_id, self.sender_id, verdict.accepted, now)
         self._mind_the_pace(session, sent, now)
         self._mind_the_sender(session, verdict, sent.feed.error, now)
         self._mind_the_campaign(session, sent, now)

@@ -12,9 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ..campaigns.allowance import account_allowance, frees_at, minute_of, sender_allowance
-from ..models import Account, Sender, Usage
+from ..models import Account, Departure, Sender, Usage
 
-__all__ = ["FREE", "Counter", "Room", "frees_at", "lock", "move_used", "room", "settle", "use"]
+__all__ = ["FREE", "Counter", "Room", "frees_at", "lock", "move_used", "note_left", "room", "settle", "use"]
 
 
 class Counter(StrEnum):
@@ -102,6 +102,25 @@ def move_used(session: Session, sender_id: int, *, minute: int, letters: int) ->
         update(Usage)
         .where(Usage.sender_id == sender_id, Usage.minute == minute, Usage.letters >= letters)
         .values(letters=Usage.letters - letters)
+    )
+
+
+def note_left(session: Session, campaign_id: int, sender_id: int, letters: int, now: datetime) -> None:
+    """Notes letters that a server took: for the campaign's report, beside what counts for the quota.
+
+    A doubtful letter is not among them, whatever it turns out to be: no letter is ever counted twice.
+    """
+    if not letters:
+        return
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    row = dialect.insert(Departure).values(
+        campaign_id=campaign_id, sender_id=sender_id, minute=minute_of(now), letters=letters
+    )
+    session.execute(
+        row.on_conflict_do_update(
+            index_elements=[Departure.campaign_id, Departure.sender_id, Departure.minute],
+            set_={"letters": Departure.letters + row.excluded.letters},
+        )
     )
 
 

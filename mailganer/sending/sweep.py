@@ -96,6 +96,7 @@ def _sweep_window(office: Office, row: Row[Any]) -> bool:
                 used=verdict.left,
                 now=now,
             )
+            quota.note_left(session, window.campaign_id, window.sender_id, verdict.accepted, now)
             # A reader may have been quicker than we are.
             prove_seen(session, window.first_id, window.last_id, now)
     log.warning("window %s of sender %s was left over: %s", row.id, row.sender_id, _summary(verdict.changes))
@@ -105,6 +106,7 @@ def _sweep_window(office: Office, row: Row[Any]) -> bool:
 def _window(window_id: int) -> Any:
     return select(
         Window.id,
+        Window.campaign_id,
         Window.sender_id,
         Window.first_id,
         Window.last_id,

@@ -11,7 +11,7 @@ from pyramid.response import Response
 from pyramid.view import view_config
 from sqlalchemy.orm import sessionmaker
 
-from mailganer import reports
+from mailganer import campaigns, reports
 from mailganer.campaigns.counts import campaign_counts
 from mailganer.db import utcnow
 from mailganer.errors import _
@@ -35,6 +35,7 @@ def report(request: Request) -> Any:
         request,
         "report",
         report=found,
+        days=campaigns.compared(campaigns.planned(campaign), campaigns.fact(request.dbsession, campaign)),
         under_way=campaign.status in UNDER_WAY,
         first_days=_chart(request, [moment for moment in found.timeline if moment.hours == 1]),
         later=_chart(request, [moment for moment in found.timeline if moment.hours > 1]),

@@ -55,6 +55,18 @@ def test_two_senders_share_the_work():
     assert forecast.finishes_at == NOW + timedelta(minutes=1)
 
 
+def test_two_senders_share_the_last_letters_by_their_pace():
+    lanes = [Lane("anna", Counter.of(None, ()), 600), Lane("boris", Counter.of(None, ()), 300)]
+    day = play(30, NOW, lanes, no_plan(), "UTC").days[0]
+    assert [(share.sender, share.letters) for share in day.shares] == [("anna", 20), ("boris", 10)]
+    assert day.letters == 30
+
+
+def test_started_in_the_middle_of_a_minute_only_its_rest_is_left():
+    forecast = play(60, NOW + timedelta(seconds=30), [lane(per_minute=60)], no_plan(), "UTC")
+    assert forecast.finishes_at == NOW + timedelta(seconds=90)
+
+
 def test_a_sleeping_sender_starts_when_it_wakes():
     forecast = play(10, NOW, [lane(awake_from=MINUTE + 30)], no_plan(), "UTC")
     assert forecast.days[0].starts_at == NOW + timedelta(minutes=30)

@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from mailganer.models import Account, CampaignStatus, DeliveryStatus, Reason
+from mailganer.campaigns.fact import kept_forecast
+from mailganer.campaigns.forecast import Counter, Lane, play
+from mailganer.models import Account, CampaignStatus, DeliveryStatus, Departure, Reason
 from mailganer.tracking import record_click, record_open, unsubscribe_by_token
 from tests.support.sent import sent_campaign, token
 
@@ -48,6 +50,19 @@ def test_the_report_begins_with_a_sentence(anna, sent):
     page = anna.get(f"/campaigns/{campaign.id}/report")
     text = " ".join(page.html.find(class_="report-sentence").get_text("").split())
     assert text == "5 of 8 got it; between 20% and 40% opened it; 1 clicked; 1 left."
+
+
+def test_the_report_shows_plan_and_fact_beside_each_other(anna, session, sent, now):
+    campaign, _deliveries = sent
+    sender = campaign.senders[0]
+    lane = Lane(sender.from_email, Counter.of(None, ()), per_minute=60)
+    foreseen = play(500, now, [lane], Counter.of(None, ()), "UTC")
+    campaign.forecast = kept_forecast(foreseen)
+    minute = int(now.timestamp()) // 60 + 5
+    session.add(Departure(campaign_id=campaign.id, sender_id=sender.id, minute=minute, letters=8))
+    session.commit()
+    text = words(anna.get(f"/campaigns/{campaign.id}/report"))
+    assert f"{sender.from_email} 500 09:00 – 09:08 8 09:05" in text
 
 
 def test_every_number_of_the_report_leads_to_its_people(anna, sent):
