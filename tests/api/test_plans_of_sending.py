@@ -1,0 +1,29 @@
+"""When a campaign may be sent, by API."""
+
+from datetime import timedelta
+from typing import Any
+
+from mailganer.db import utcnow
+from tests.support.factories import Factory
+
+from .conftest import client_of
+
+HOURS = {"days": [1, 2, 3, 4, 5], "from": "09:00", "to": "18:00"}
+LATEST = (utcnow() + timedelta(days=60)).isoformat()
+
+
+def test_hours_and_a_latest_start_are_kept_and_foreseen(app: Any, session: Any, make: Factory) -> None:
+    account = make.account(timezone="Europe/Moscow")
+    readers = make.list(account)
+    make.subscribers(account, 30, readers)
+    campaign = make.campaign(account, (readers,), (make.sender(account),))
+    make.commit()
+    anna, path = client_of(app, session, account, make), f"campaigns/{campaign.id}"
+    found = anna.patch(path, {"hours": HOURS, "not_after": LATEST}).json
+    assert found["hours"] == {**HOURS, "timezone": "Europe/Moscow"}
+    assert found["not_after"] == LATEST
+    (day,) = anna.post(f"{path}/check").json["forecast"]["days"]
+    assert (day["letters"], day["senders"][0]["letters"]) == (30, 30)
+    assert day["senders"][0]["starts_at"] == day["starts_at"]
+    anna.patch(path, {"hours": {**HOURS, "days": []}}, status=422)
+    assert anna.patch(path, {"hours": None, "not_after": None}).json["hours"] is None
