@@ -3,6 +3,7 @@
 Tracebacks come without the values of variables: passwords pass through them.
 """
 
+import logging
 import sys
 
 import structlog
@@ -20,6 +21,8 @@ def configure_logs(development: bool) -> None:
         ],
         logger_factory=lambda *_names: structlog.PrintLogger(sys.stderr),  # stderr as it is then
     )
+    # The web server warns of every request that waits for a thread: under load a line for each of them.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 
 def _writer(development: bool) -> tuple[Processor, ...]:

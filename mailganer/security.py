@@ -384,16 +384,7 @@ def headers_tween(
     handler: Callable[[Request], Response], registry: Registry
 ) -> Callable[[Request], Response]:
     """Security headers on every answer that does not bring its own."""
-    headers = {
-        "Content-Security-Policy": PAGE_POLICY,
-        "X-Frame-Options": "DENY",
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "same-origin",
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
-    }
-    if registry["settings"].secure:
-        headers["Strict-Transport-Security"] = "max-age=31536000"
+    headers = security_headers(registry["settings"])
 
     def tween(request: Request) -> Response:
         make_readable(request)
@@ -405,6 +396,20 @@ def headers_tween(
         return response
 
     return tween
+
+
+def security_headers(settings: Settings) -> dict[str, str]:
+    headers = {
+        "Content-Security-Policy": PAGE_POLICY,
+        "X-Frame-Options": "DENY",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    }
+    if settings.secure:
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+    return headers
 
 
 def make_readable(request: Request) -> None:

@@ -248,6 +248,7 @@ def wsgi_app(_document_is_validated_once: None, ini_values: dict[str, str]) -> A
 
     app = main({}, **ini_values)
     yield app
+    app.registry["opens"].close()
     app.registry["engine"].dispose()
 
 

@@ -1,14 +1,17 @@
 """What comes back: opens, clicks and unsubscribes, each told by the token in its letter."""
 
+from .buffer import OpenBuffer
 from .leaving import Reader, describe, reader_of, resubscribe_by_token, unsubscribe_by_token
 from .letters import Found, find, letter_for, link_target, urls_for
 from .proof import prove_seen, prove_sent
-from .reading import record_click, record_open
+from .reading import Opening, record_click, record_open, record_opens
 from .tally import Numbers, campaign_numbers
 
 __all__ = [
     "Found",
     "Numbers",
+    "OpenBuffer",
+    "Opening",
     "Reader",
     "campaign_numbers",
     "describe",
@@ -20,6 +23,7 @@ __all__ = [
     "reader_of",
     "record_click",
     "record_open",
+    "record_opens",
     "resubscribe_by_token",
     "unsubscribe_by_token",
     "urls_for",

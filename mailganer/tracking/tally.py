@@ -1,6 +1,7 @@
 """The numbers of a delivery and of its campaign's tally, changed together."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
@@ -54,18 +55,33 @@ def numbers_of(delivery: Delivery) -> Numbers:
 @contextmanager
 def counted(session: Session, delivery: Delivery) -> Iterator[None]:
     """Whatever happens to the delivery's numbers within is added to the tally. The row must be locked."""
-    before = asdict(numbers_of(delivery))
+    with counted_together(session, [delivery]):
+        yield
+
+
+@contextmanager
+def counted_together(session: Session, deliveries: Collection[Delivery]) -> Iterator[None]:
+    """The same for many at once: a tally of many of them is written once. All rows must be locked."""
+    before = {delivery.id: numbers_of(delivery) for delivery in deliveries}
     yield
-    after = asdict(numbers_of(delivery))
-    changes = {name: after[name] - before[name] for name in after if after[name] != before[name]}
-    if changes:
-        session.flush()  # deliveries before tallies, always: who comes meanwhile queues up
-        _add(session, delivery, changes)
+    changes: dict[tuple[int, int], Counter[str]] = {}
+    for delivery in deliveries:
+        shard = changes.setdefault((delivery.campaign_id, delivery.id % TALLY_SHARDS), Counter())
+        shard.update(_difference(before[delivery.id], numbers_of(delivery)))
+    session.flush()  # deliveries before tallies, always: who comes meanwhile queues up
+    for (campaign_id, shard_number), change in sorted(changes.items(), key=lambda each: each[0]):
+        _add(session, campaign_id, shard_number, {name: n for name, n in change.items() if n})
 
 
-def _add(session: Session, delivery: Delivery, changes: dict[str, int]) -> None:
+def _difference(before: Numbers, after: Numbers) -> dict[str, int]:
+    return {name: number - getattr(before, name) for name, number in vars(after).items()}
+
+
+def _add(session: Session, campaign_id: int, shard: int, changes: dict[str, int]) -> None:
+    if not changes:
+        return
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    key = {"campaign_id": delivery.campaign_id, "shard": delivery.id % TALLY_SHARDS}
+    key = {"campaign_id": campaign_id, "shard": shard}
     row = insert(Tally).values(**key, **asdict(Numbers()) | changes)
     session.execute(
         row.on_conflict_do_update(

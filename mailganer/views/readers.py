@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import structlog
 from markupsafe import Markup
 from pyramid.httpexceptions import HTTPFound
 from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import exception_view_config, view_config
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from mailganer import i18n, tracking
 from mailganer.db import utcnow
@@ -21,41 +20,17 @@ from mailganer.errors import Conflict, NotFound, _
 from mailganer.security import PUBLIC, Rule, letter_response, network
 from mailganer.tracking import Reader
 
-log = structlog.get_logger(__name__)
-
-PIXEL = (
-    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00"
-    b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
-)
 SEEN = ("GET", "HEAD")
 # A cut-off address is tried a few times; sixty in a minute are guesses.
 MISSES = Rule("unknown tokens", 60, 60)
 PAGES = ("click", "unsubscribe", "unsubscribe_undo", "letter_in_browser")
 
 
-@view_config(route_name="open", request_method=SEEN, permission=PUBLIC)
-def open_letter(request: Request) -> Response:
-    """The picture comes in any case, and does not wait for a request's transaction to end well."""
-    if request.method == "GET":
-        _count_open(request)
-    response = Response(PIXEL, content_type="image/gif")
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"  # shown in other people's mail programs
-    response.headers["Referrer-Policy"] = "no-referrer"
-    return response
-
-
-def _count_open(request: Request) -> None:
-    try:
-        with request.registry["sessions"].begin() as session:
-            tracking.record_open(session, request.matchdict["token"], agent=_agent(request), now=utcnow())
-    except SQLAlchemyError as error:
-        log.warning("open.not_counted", error=str(error))
-
-
 @view_config(route_name="click", request_method=SEEN, permission=PUBLIC)
 def click(request: Request) -> Response:
     """On to where the letter says. A HEAD is somebody who looks where it leads: answered, not counted."""
+    # What was opened a moment ago comes first: whether a click was a person's is told from their order.
+    request.registry["opens"].flush()
     session, token, number = request.dbsession, request.matchdict["token"], _number(request)
     with _known(request):
         if request.method == "HEAD":

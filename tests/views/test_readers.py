@@ -33,9 +33,15 @@ def sent(session, make, account, now):
 
 @pytest.fixture
 def reader(wsgi_app):
-    """A reader's browser: no cookies, another address."""
+    """A reader's browser: no cookies, another address. Opens are written before it looks."""
+
+    def written(environ, start_response):
+        answer = wsgi_app(environ, start_response)
+        wsgi_app.registry["opens"].flush()
+        return answer
+
     return TestApp(
-        wsgi_app,
+        written,
         extra_environ={"HTTP_HOST": "localhost", "REMOTE_ADDR": "203.0.113.9", "HTTP_USER_AGENT": BROWSER},
     )
 

@@ -1,0 +1,109 @@
+"""Opens on their way into the database: kept in memory for a moment, written many at a time.
+
+A picture is fetched far more often than anything else, and its answer says nothing. So it does not wait for a
+transaction: what is kept here when the process is killed, half a second's opens or the backlog of a rush, is
+lost. Clicks and unsubscribes never come this way.
+"""
+
+import atexit
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from threading import Event, Lock, Thread
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from .reading import Opening, record_opens
+
+log = structlog.get_logger(__name__)
+
+LONGEST_WAIT = 0.25  # seconds; while writes keep up, no more than half a second is at risk
+AT_ONCE = 500  # opens of one transaction: their rows are locked for some tens of milliseconds
+MOST_WAITING = 50_000  # a dozen megabytes: twenty seconds of a very busy server without its database
+PATIENCE = timedelta(minutes=1)  # so long an open waits for the database to come back
+
+
+class OpenBuffer:
+    """The opens of one web process. ``sessions`` is asked for each write, so that it may be exchanged.
+
+    Its thread starts with the first open, hence after a server has forked, and ends with the process.
+    """
+
+    def __init__(self, sessions: Callable[[], sessionmaker[Session]]) -> None:
+        self._sessions = sessions
+        self._waiting: deque[Opening] = deque()
+        self._lost = 0
+        self._enough, self._ended = Event(), Event()
+        self._starting, self._writing = Lock(), Lock()
+        self._thread: Thread | None = None
+
+    def add(self, opening: Opening) -> None:
+        """Keeps an open for the next write. Never waits; a full buffer loses it, and the log says so."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._lost += 1
+            return
+        self._waiting.append(opening)
+        if len(self._waiting) >= AT_ONCE:
+            self._enough.set()
+        if self._thread is None:
+            self._start()
+
+    def flush(self) -> bool:
+        """Writes what is waiting. False when the database does not take it: it is tried again later."""
+        with self._writing:
+            for _piece in range(-(-len(self._waiting) // AT_ONCE)):
+                if not self._write(self._some()):
+                    return False
+            self._own_up()
+            return True
+
+    def close(self) -> None:
+        """Ends the thread and writes the rest: there is no later any more."""
+        self._ended.set()
+        self._enough.set()
+        if self._thread is not None:
+            self._thread.join()
+            atexit.unregister(self.close)
+        if not self.flush():
+            log.error("opens.lost", number=len(self._waiting))
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None and not self._ended.is_set():
+                self._thread = Thread(target=self._run, name="opens", daemon=True)
+                self._thread.start()
+                atexit.register(self.close)
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self._enough.wait(LONGEST_WAIT)
+            self._enough.clear()
+            if not self.flush():
+                self._ended.wait(LONGEST_WAIT)  # a database that is away is not asked by every open
+
+    def _some(self) -> list[Opening]:
+        return [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+
+    def _write(self, openings: Sequence[Opening]) -> bool:
+        try:
+            with self._sessions().begin() as session:
+                record_opens(session, openings)
+        except SQLAlchemyError as error:
+            log.warning("opens.not_written", number=len(openings), error=str(error))
+            self._keep(openings, datetime.now(UTC) - PATIENCE)
+            return False
+        return True
+
+    def _keep(self, openings: Sequence[Opening], since: datetime) -> None:
+        """Back to the front, in their order; those from before ``since`` have waited long enough."""
+        kept = [each for each in openings if each.at >= since]
+        self._waiting.extendleft(reversed(kept))
+        self._lost += len(openings) - len(kept)
+        self._own_up()
+
+    def _own_up(self) -> None:
+        if self._lost:
+            log.error("opens.lost", number=self._lost)
+            self._lost = 0
