@@ -126,10 +126,10 @@ def let_go(session: Session, claim: Claim) -> None:
     _reopen(session, claim.batch_id, Batch.epoch == claim.epoch)
 
 
-def reopen_lost(session: Session, batch_id: int, late: datetime) -> None:
-    """Gives back a batch whose claim ended before ``late`` without anything under way."""
+def reopen_lost(session: Session, batch_id: int, over: ColumnElement[bool]) -> None:
+    """Gives back a batch whose claim is ``over`` without anything under way."""
     no_window = ~exists().where(Window.batch_id == Batch.id)
-    _reopen(session, batch_id, and_(Batch.state == BatchState.claimed, Batch.lease_until < late, no_window))
+    _reopen(session, batch_id, and_(Batch.state == BatchState.claimed, over, no_window))
 
 
 def _reopen(session: Session, batch_id: int, condition: ColumnElement[bool]) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, exists, select, update
+from sqlalchemy import Row, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from ..backends import Receipt
@@ -194,16 +194,23 @@ def _free_lanes(office: Office) -> None:
 
 
 def _free_batches(office: Office) -> None:
-    """Claims without a window and without a living lane."""
-    late = office.now() - office.span(office.margin)
+    """Claims without a window and without a living lane.
+
+    A lease longer than any was given before the clock was set back: its lane, if it lives, renews it.
+    """
+    now = office.now()
+    over = or_(
+        Batch.lease_until < now - office.span(office.margin),
+        Batch.lease_until > now + office.span(office.lease + office.margin),
+    )
     no_window = ~exists().where(Window.batch_id == Batch.id)
     with office.readers() as session:
         lost = session.scalars(
-            select(Batch.id).where(Batch.state == BatchState.claimed, Batch.lease_until < late, no_window)
+            select(Batch.id).where(Batch.state == BatchState.claimed, over, no_window)
         ).all()
     for batch_id in lost:
         with office.sessions.begin() as session:
-            ledger.reopen_lost(session, batch_id, late)
+            ledger.reopen_lost(session, batch_id, over)
 
 
 def _clear_journals(office: Office) -> None:

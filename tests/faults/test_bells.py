@@ -1,0 +1,66 @@
+"""Bells that ring twice, late, or for what is gone: the rows decide, and nothing happens twice."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import delete
+
+from mailganer.models import Campaign, CampaignStatus, Sender
+from mailganer.sending import doubt
+from mailganer.sending.lane import Lane
+from mailganer.sending.plan import plan
+from mailganer.sending.tick import tick
+from tests.sending.scripted import Script
+
+
+def test_two_clocks_start_a_campaign_once(due: Any, open_works: Any, script: Script, statuses: Any) -> None:
+    campaign = due(30)
+    first, second = open_works(script=script), open_works(script=script)
+    for _each in range(4):
+        first.tick()
+        second.tick()
+    assert statuses(campaign.id) == {"sent": 30}
+    assert set(script.got.values()) == {1}
+
+
+def test_a_clock_that_stood_still_for_an_hour_makes_good_all_of_it_at_once(
+    due: Any, open_works: Any, clock: Any, script: Script, statuses: Any, make: Any
+) -> None:
+    accounts = [make.account(f"owner{number}@example.com", plan="pro") for number in range(3)]
+    campaigns = [due(5, make.sender(account), account, send_at=clock.now) for account in accounts]
+    clock.forward(hours=1)
+    open_works(now=clock, script=script).run(5)
+    assert [statuses(each.id) for each in campaigns] == [{"sent": 5}] * 3
+
+
+def test_every_task_may_come_again_after_all_is_done(
+    due: Any, open_works: Any, script: Script, statuses: Any, reload: Any
+) -> None:
+    campaign = due(10)
+    works = open_works(script=script)
+    works.run(4)
+    assert reload(campaign).status is CampaignStatus.finished
+    for _again in range(2):
+        assert not plan(works.office, campaign.id)
+        assert Lane(works.office, campaign.senders[0].id).run(5).settled == 0
+        assert doubt.look_up(works.office, campaign.senders[0].id) == 0
+    assert statuses(campaign.id) == {"sent": 10}
+    assert set(script.got.values()) == {1}
+
+
+@pytest.mark.parametrize("gone", [Campaign, Sender])
+def test_tasks_about_what_was_deleted_do_nothing(
+    due: Any, open_works: Any, script: Script, sessions: Any, gone: Any
+) -> None:
+    campaign = due(10)
+    works = open_works(script=script)
+    calls = tick(works.office)  # started; whatever rings now rings for something that is gone soon
+    sender_id = campaign.senders[0].id
+    with sessions.begin() as session:
+        session.execute(delete(gone).where(gone.id == (campaign.id if gone is Campaign else sender_id)))
+    assert [call.task for call in calls] == ["plan"]
+    plan(works.office, campaign.id)
+    assert Lane(works.office, sender_id).run(5).settled == 0
+    assert doubt.look_up(works.office, sender_id) == 0
+    works.run(2)
+    assert script.got == {}
