@@ -30,6 +30,7 @@ from mailganer.models import (
     Import,
     ImportStatus,
     Subscriber,
+    SubscriberList,
     SubscriberStatus,
 )
 
@@ -354,6 +355,21 @@ def _with_room_for(settings, number):
 
 
 # Looking first
+
+
+def test_known_people_who_come_onto_another_list_are_foreseen_as_changed(bringer):
+    people = "email;имя\nanna@example.com;Анна\nboris@example.com;Борис\n"
+    bringer.bring(people)
+    with bringer.sessions.begin() as session:
+        account, now = bringer.account.id, bringer.list.created_at
+        other = SubscriberList(account_id=account, name="Others", created_at=now)
+        session.add(other)
+    job = bringer.bring(people, lst=other, apply=False)
+    assert (job.added, job.updated, job.unchanged) == (0, 2, 0)
+    with bringer.sessions.begin() as session:
+        apply_import(session, session.get(Import, job.id))
+    job = bringer.run(job.id)
+    assert (job.added, job.updated, job.unchanged) == (0, 2, 0)
 
 
 def test_a_file_that_waits_says_what_would_change_and_changes_nothing(bringer):

@@ -25,7 +25,16 @@ from .mapping import mapping_of
 from .reasons import FileProblem
 from .rows import Person, Reject, RowReader
 from .undoing import undo_some
-from .writing import Outcome, admitted, change_of, existing, one_per_address, write_people, write_rejects
+from .writing import (
+    Outcome,
+    admitted,
+    change_of,
+    existing,
+    not_on,
+    one_per_address,
+    write_people,
+    write_rejects,
+)
 
 AT_ONCE: Final = 2_000  # rows of one transaction: a tenth of a second, so that others get their turn
 READ_AT_ONCE: Final = 20_000  # rows between two signs of life while nothing is written
@@ -188,8 +197,9 @@ class _Work:
         room = self.room(session, job)
         room = None if room is None else max(0, room - job.added)
         welcome, rejects = admitted(session, job.account_id, people, there, room)
-        changes = sum(1 for key, row in there.items() if change_of(people[key], row))
-        return Outcome(len(welcome), changes, len(there) - changes, [*crowded, *rejects])
+        changed = {row.id for key, row in there.items() if change_of(people[key], row)}
+        changed |= not_on(session, job.list_id, [row.id for row in there.values()])
+        return Outcome(len(welcome), len(changed), len(there) - len(changed), [*crowded, *rejects])
 
     # Applying
 

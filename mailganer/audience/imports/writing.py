@@ -252,18 +252,21 @@ def _touched(session: Session, import_id: int, ids: Sequence[int]) -> set[int]:
     )
 
 
+def not_on(session: Session, list_id: int, people: Sequence[int]) -> set[int]:
+    """Which of these people are not on the list."""
+    on_it = session.scalars(
+        select(list_member.c.subscriber_id).where(
+            list_member.c.list_id == list_id, list_member.c.subscriber_id.in_(people)
+        )
+    )
+    return set(people) - set(on_it)
+
+
 def _join(
     session: Session, list_id: int, there: Sequence[int], new: Sequence[int], now: datetime
 ) -> set[int]:
     """Puts people on the list. Answers which of those who were ``there`` were not on it."""
-    on_it = set(
-        session.scalars(
-            select(list_member.c.subscriber_id).where(
-                list_member.c.list_id == list_id, list_member.c.subscriber_id.in_(there)
-            )
-        )
-    )
-    joined = set(there) - on_it
+    joined = not_on(session, list_id, there)
     # Who is new cannot be on it; who was there may be put on it by hand this very moment.
     if can_copy(session):
         copy_rows(session, "list_member", _PLACE, ((list_id, each, now) for each in new))
