@@ -187,6 +187,9 @@ def send(walk: Walk, campaign: str) -> None:
     others = letters_in_the_outbox(walk)  # of the journey before
     walk.press("main button.button-primary")
     walk.stop("campaign-progress")
+    # The seconds for undoing: with the last one the page is loaded anew.
+    page.locator("#countdown").wait_for(state="detached")
+    page.wait_for_load_state("load")
     page.goto(f"{walk.home}{campaign}/report")
     for _ in range(60):
         if letters_in_the_outbox(walk) >= others + 2:
