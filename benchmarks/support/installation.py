@@ -130,7 +130,7 @@ def begin(office: Office, port: int, connections: int) -> tuple[int, int, float]
         ids = campaign.id, sender.id
     begun = time.perf_counter()
     with office.sessions.begin() as session:
-        start_due(session, utcnow())
+        start_due(session, utcnow(), office.latest_start)
     plan(office, ids[0])
     return *ids, time.perf_counter() - begun
 

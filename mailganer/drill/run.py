@@ -316,14 +316,16 @@ def _children(pid: int) -> Sequence[int]:
 
 
 def _is_dead(pid: int) -> bool:
-    """Whether a process has ended; its parent stands still and has not noticed yet."""
+    """Whether a process has ended with all its threads: only then the kernel has let go of its journals. Its
+    parent stands still and has not noticed yet."""
     seen = subprocess.run(  # noqa: S603 - a number of our own
         ["ps", "-o", "stat=", "-p", str(pid)],  # noqa: S607 - wherever this system has it
         capture_output=True,
         text=True,
         check=False,
     )
-    return seen.stdout.strip()[:1] in ("", "Z")
+    state = seen.stdout.strip()
+    return not state or (state.startswith("Z") and "l" not in state)  # "l": some of its threads are left
 
 
 def _wait(until: Callable[[], bool]) -> None:
