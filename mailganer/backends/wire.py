@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import time
+from collections import deque
 
 from ..errors import _
 from .replies import Reply
@@ -19,6 +20,7 @@ MAX_LINE = 4096  # RFC 5321 says 512; real servers write more
 MAX_REPLY = 65536
 READ_SIZE = 65536
 TLS_RECORD = 16384  # one write, one record: what failed to leave is known to a record's length
+LOOK_AT_CLOCK = 60.0  # seconds; telling a socket how long to wait costs a system call, looking again does not
 SLOWEST = 4096  # bytes a second; whoever reads slower than this is holding us up on purpose
 
 
@@ -51,7 +53,8 @@ class Wire:
 
     def __init__(self, sock: socket.socket, until: float) -> None:
         self._sock = sock
-        self._buffer = bytearray()
+        self._lines: deque[bytes] = deque()  # complete ones that nobody has read yet
+        self._rest = b""  # and the beginning of another
         self._timeout: float | None = -1.0
         self.until = until  # monotonic; a bound over all stages, for the time until the login is accepted
         self.sent = 0
@@ -62,25 +65,28 @@ class Wire:
         deadline = self._deadline(seconds + len(data) / SLOWEST)
         secure = isinstance(self._sock, ssl.SSLSocket)
         view = memoryview(data)
-        try:
-            while view:
-                self._wait_at_most(deadline)
-                part = view[:TLS_RECORD] if secure else view
-                if secure:
-                    self.maybe_sent = self.sent + len(part)
+        while view:
+            self._wait_at_most(deadline)
+            part = view[:TLS_RECORD] if secure else view
+            if secure:
+                self.maybe_sent = self.sent + len(part)
+            try:
                 count = self._sock.send(part)
-                self.sent += count
-                self.maybe_sent = self.sent
-                view = view[count:]
-        except TimeoutError:
-            raise Silent(SILENT) from None
-        except OSError:
-            raise Dropped(DROPPED) from None
+            except TimeoutError:
+                continue  # until the deadline
+            except OSError:
+                raise Dropped(DROPPED) from None
+            self.sent += count
+            self.maybe_sent = self.sent
+            view = view[count:]
 
     def reply(self, seconds: float) -> Reply:
         """The next complete answer."""
         deadline = self._deadline(seconds)
         line = self._line(deadline)
+        code = _ONE_LINE.get(line[:4])
+        if code is not None:
+            return Reply(code, line)
         code = _code(line)
         if line[3:4] != b"-":
             return Reply(code, line)
@@ -109,11 +115,11 @@ class Wire:
     @property
     def pending(self) -> bool:
         """Whether bytes came that nobody asked for yet."""
-        return bool(self._buffer)
+        return bool(self._lines or self._rest)
 
     def quiet(self) -> bool:
         """Whether nothing came while nothing was expected: neither an end nor a goodbye."""
-        if self._buffer:
+        if self.pending:
             return False
         try:
             poll = select.poll()  # select() takes no descriptor above 1023
@@ -124,7 +130,7 @@ class Wire:
 
     def ends(self, seconds: float) -> bool:
         """Whether the other side hangs up without another word."""
-        if self._buffer:
+        if self.pending:
             return False
         try:
             self._fill(self._deadline(seconds))
@@ -167,30 +173,29 @@ class Wire:
             self._sock.close()
 
     def _line(self, deadline: float) -> bytes:
-        buffer = self._buffer
-        searched = 0
-        while (end := buffer.find(b"\n", searched)) < 0:
-            searched = len(buffer)
-            if searched > MAX_LINE:
+        while not self._lines:
+            if len(self._rest) > MAX_LINE:
                 raise Nonsense(NONSENSE)
             self._fill(deadline)
-        if end > MAX_LINE:
+        line = self._lines.popleft()
+        if len(line) > MAX_LINE:
             raise Nonsense(NONSENSE)
-        line = bytes(buffer[:end])
-        del buffer[: end + 1]
         return line.rstrip(b"\r")
 
     def _fill(self, deadline: float) -> None:
-        self._wait_at_most(deadline)
-        try:
-            data = self._sock.recv(READ_SIZE)
-        except TimeoutError:
-            raise Silent(SILENT) from None
-        except OSError:
-            raise Dropped(DROPPED) from None
+        data = None
+        while data is None:
+            self._wait_at_most(deadline)
+            try:
+                data = self._sock.recv(READ_SIZE)
+            except TimeoutError:
+                continue  # until the deadline
+            except OSError:
+                raise Dropped(DROPPED) from None
         if not data:
             raise Dropped(DROPPED)
-        self._buffer += data
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._lines.extend(lines)
 
     def _deadline(self, seconds: float) -> float:
         return min(time.monotonic() + seconds, self.until)
@@ -199,7 +204,8 @@ class Wire:
         left = deadline - time.monotonic()
         if left <= 0:
             raise Silent(SILENT)
-        # Telling the socket costs a system call: only when the wait has become noticeably different.
+        left = min(left, LOOK_AT_CLOCK)
+        # Only when the wait has become noticeably different.
         if not 0.9 * left <= (self._timeout or 0.0) <= left + 0.01:
             self._timeout = left
             try:
@@ -211,6 +217,9 @@ class Wire:
 SILENT = str(_("The server did not answer in time."))
 DROPPED = str(_("The server closed the connection."))
 NONSENSE = str(_("The server answered something that is not SMTP."))
+
+
+_ONE_LINE = {b"%d " % code: code for code in range(200, 600)}
 
 
 def _code(line: bytes) -> int:

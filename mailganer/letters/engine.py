@@ -25,16 +25,14 @@ class Engine:
         tracked: bool = True,
         opens: bool = True,
         postal_address: str = "",
-        html: sandbox.Sandbox = sandbox.HTML,
-        text: sandbox.Sandbox = sandbox.TEXT,
     ) -> None:
         self.letter = letter
         self.values = Values(letter)
         expand = _Expand(letter, locale, tracked, opens, postal_address)
         self.subject = Program(letter.subject, "subject", sandbox.TEXT)
         self.preheader = Program(letter.preheader, "preheader", sandbox.TEXT)
-        self.html = Program(expand.html(letter.html), "html", html) if letter.html else None
-        self.text = Program(expand.text(letter.text), "text", text)
+        self.html = Program(expand.html(letter.html), "html", sandbox.HTML) if letter.html else None
+        self.text = Program(expand.text(letter.text), "text", sandbox.TEXT)
 
     def render(self, values: Mapping[str, object], run: Run) -> Rendered:
         """``values`` as ``Values.of`` gives them, with the reader's links."""

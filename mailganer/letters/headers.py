@@ -32,7 +32,9 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
 
 def literal(text: str) -> str:
     """One line of text without control characters."""
-    return " ".join(_CONTROL.sub(" ", text).split())
+    if not text.isprintable():
+        text = _CONTROL.sub(" ", text)
+    return " ".join(text.split())
 
 
 def text_value(text: str, column: int = 10) -> str:
@@ -179,7 +181,7 @@ def gate(names: Sequence[str]) -> re.Pattern[bytes]:
     """A head with exactly these headers: in this order, in whole lines of at most 998 bytes."""
     line = rb"[^\r\n\0]{0,900}+"
     field = rb": " + line + rb"(?:\r\n[ \t][^\r\n\0]{0,900}[^ \t\r\n\0])*+"
-    return re.compile(rb"\r\n".join(name.encode("ascii") + field for name in names))
+    return re.compile(b"".join(name.encode("ascii") + field + rb"\r\n" for name in names))
 
 
 def pass_gate(head: bytes, gate: re.Pattern[bytes]) -> None:

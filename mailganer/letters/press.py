@@ -1,36 +1,37 @@
 """The press: a letter compiled once per campaign version and sender, printed for one reader after another.
 
-The usual way costs a few dozen microseconds: constant text is quoted-printable already in the template's
-syntax tree, values are encoded as they are put in, and joining the pieces makes the message. A template that
+The usual way costs a few dozen microseconds: a part is a ``Row`` whose constant text is quoted-printable
+already, values are encoded as they are put in, and joining the pieces makes the message. A template that
 keeps or changes rendered text (macros, filter and set blocks) would see the encoded pieces, so such a part is
 rendered as text first and encoded as a whole. Both ways decode to the same letter.
 """
 
 import binascii
 import re
-from collections.abc import Mapping
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from markupsafe import escape
 
-from . import bounds, guards, headers, quoted
-from .bounds import Run, TooMuch
+from . import guards, headers, quoted, sandbox
+from .bounds import Run
 from .engine import Engine, reader_links
 from .parts import Copy, Envelope, Letter
+from .row import Row
 from .sandbox import Program, Sandbox
 
 # "=_" cannot stand in quoted-printable or base64 text.
 _BOUNDARY = "=_mailganer"
+_END = f"--{_BOUNDARY}--\r\n".encode("ascii")
 
 
 class _PiecesCode(CodeGenerator):
     """Generates a template whose constants are encoded and whose values go through ``environment.put``."""
 
     def _output_const_repr(self, group: Any) -> str:
-        return repr(quoted.encode("".join(group)))
+        return repr(_constant("".join(group)))
 
     def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
         if not isinstance(node, nodes.TemplateData):
@@ -44,6 +45,10 @@ class _PiecesCode(CodeGenerator):
         self.write(")")
 
 
+def _constant(text: str) -> bytes:
+    return quoted.encode(text).encode("ascii")
+
+
 class Pieces(Sandbox):
     """The environment of the fast way: renders pieces of quoted-printable text."""
 
@@ -51,22 +56,22 @@ class Pieces(Sandbox):
 
     def __init__(self, *, html: bool) -> None:
         super().__init__(html=html)
-        self._texts: dict[str, str] = {}
+        self._texts: dict[str, bytes] = {}
         self._plain = _PLAIN_HTML if html else _PLAIN_TEXT
         self._escape = escape if html else str
 
-    def put(self, value: Any) -> str:
+    def put(self, value: Any) -> bytes:
         """A value as an encoded piece. Values come again and again: names, cities, the reader's links."""
         if type(value) is not str:
-            return quoted.encode(str(self._escape(guards.plain(value))))
+            return _constant(str(self._escape(guards.plain(value))))
         piece = self._texts.get(value)
         return self._text(value) if piece is None else piece
 
-    def _text(self, value: str) -> str:
+    def _text(self, value: str) -> bytes:
         if self._plain.fullmatch(value):
-            piece = value + "=\r\n"
+            piece = value.encode("ascii") + b"=\r\n"
         else:
-            piece = quoted.encode(str(self._escape(guards.clean(value))))
+            piece = _constant(str(self._escape(guards.clean(value))))
         if len(self._texts) >= _KEPT:
             self._texts.clear()
         if len(piece) <= _KEPT_LENGTH:
@@ -84,35 +89,28 @@ _KEPT_LENGTH = 400
 class _Part:
     """One of the two bodies: its head lines, and the way it is printed."""
 
-    def __init__(self, subtype: str, plain: Program, pieces: Program) -> None:
-        self._fast = not plain.captures
-        self._program = pieces if self._fast else plain
-        encoding = "quoted-printable" if self._fast else "base64"
-        self.head = (
+    def __init__(self, subtype: str, plain: Program, environment: Pieces) -> None:
+        self._plain = plain
+        self._row = None if plain.captures else _row(plain, environment)
+        encoding = "quoted-printable" if self._row else "base64"
+        self._head = (
             f'--{_BOUNDARY}\r\nContent-Type: text/{subtype}; charset="utf-8"\r\n'
             f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
-        )
+        ).encode("ascii")
 
-    def body(self, values: Mapping[str, object], run: Run) -> str:
-        if not self._fast:
-            return _base64(self._program.render(values, run))
-        chunks, size = [], 0
-        try:
-            pieces = self._program.pieces(values, run)
-            # By the handful: counting each piece would cost more than making it.
-            while some := list(islice(pieces, 64)):
-                chunks.append("".join(some))
-                size += len(chunks[-1])
-                if size > bounds.OUTPUT * 3:
-                    raise TooMuch(bounds.LONG)
-        except Exception as error:
-            raise self._program.failed(error) from None
-        return "".join(chunks)
+    def pieces(self, values: Mapping[str, object], run: Run) -> Iterable[bytes]:
+        if self._row is None:
+            return (self._head, _base64(self._plain.render(values, run)), b"\r\n")
+        return (self._head, *self._row.pieces(values, run), b"\r\n")
 
 
-def _base64(text: str) -> str:
-    code = binascii.b2a_base64(text.replace("\n", "\r\n").encode(), newline=False).decode()
-    return "".join([code[at : at + 76] + "\r\n" for at in range(0, len(code), 76)])
+def _row(plain: Program, environment: Pieces) -> Row[bytes]:
+    return Row(plain.source, plain.field, environment, constant=_constant, put=environment.put)
+
+
+def _base64(text: str) -> bytes:
+    code = binascii.b2a_base64(text.replace("\n", "\r\n").encode(), newline=False)
+    return b"".join([code[at : at + 76] + b"\r\n" for at in range(0, len(code), 76)])
 
 
 class Press:
@@ -120,20 +118,19 @@ class Press:
 
     def __init__(self, letter: Letter, envelope: Envelope) -> None:
         """Raises ``LetterError`` when letter or envelope cannot be printed for anybody."""
-        options: dict[str, Any] = {
-            "locale": envelope.locale,
-            "tracked": envelope.track_clicks,
-            "opens": envelope.track_opens,
-            "postal_address": envelope.postal_address,
-        }
-        plain = Engine(letter, **options)
-        fast = Engine(letter, **options, html=Pieces(html=True), text=Pieces(html=False))
+        engine = Engine(
+            letter,
+            locale=envelope.locale,
+            tracked=envelope.track_clicks,
+            opens=envelope.track_opens,
+            postal_address=envelope.postal_address,
+        )
         self._locale = envelope.locale
-        self._values = plain.values
-        self._subject = plain.subject
-        self._parts = [_Part("plain", plain.text, fast.text)]
-        if plain.html and fast.html:
-            self._parts.append(_Part("html", plain.html, fast.html))
+        self._values = engine.values
+        self._subject = Row(letter.subject, "subject", sandbox.TEXT, constant=str, put=guards.plain)
+        self._parts = [_Part("plain", engine.text, Pieces(html=False))]
+        if engine.html:
+            self._parts.append(_Part("html", engine.html, Pieces(html=True)))
         # One click needs a web address; a letter sent without a web server is left by answering it.
         self._by_click = _Head(envelope, one_click=True)
         self._by_mail = _Head(envelope, one_click=False)
@@ -143,12 +140,11 @@ class Press:
         run = Run(self._locale)
         values = self._values.of({**copy.values, **reader_links(copy.urls)}, run)
         head = self._by_mail if copy.urls.unsubscribe.startswith("mailto:") else self._by_click
-        top = head.print(copy, self._subject.render(values, run))
-        pieces = []
+        pieces = [*head.print(copy, "".join(self._subject.pieces(values, run))), b"\r\n"]
         for part in self._parts:
-            pieces += [part.head, part.body(values, run), "\r\n"]
-        body = "".join(pieces).encode("ascii")
-        return b"".join((top, b"\r\n\r\n", body, b"--" + _BOUNDARY.encode() + b"--\r\n"))
+            pieces += part.pieces(values, run)
+        pieces.append(_END)
+        return b"".join(pieces)
 
 
 class _Head:
@@ -164,21 +160,25 @@ class _Head:
         after.append(("Precedence", "bulk"))
         after += [headers.added(name, value) for name, value in envelope.extra_headers]
         after += [("MIME-Version", "1.0"), ("Content-Type", f'multipart/alternative; boundary="{_BOUNDARY}"')]
-        own = ["To", "Subject", "Date", "Message-ID", "List-Unsubscribe"]
-        self._before = "".join(f"{name}: {value}\r\n" for name, value in before)
-        self._after = "\r\n".join(f"{name}: {value}" for name, value in after)
-        self._gate = headers.gate([name for name, _value in before] + own + [name for name, _value in after])
+        own = ("To", "Subject", "Date", "Message-ID", "List-Unsubscribe")
+        self._before, self._after = _lines(before), _lines(after)
+        self._gate = headers.gate(own)
 
-    def print(self, copy: Copy, subject: str) -> bytes:
-        """All lines without the last line end. Raises ``LetterError`` for what may not go on the wire."""
-        head = (
-            f"{self._before}"
+    def print(self, copy: Copy, subject: str) -> tuple[bytes, bytes, bytes]:
+        """All lines. Raises ``LetterError`` for what may not go on the wire."""
+        own = (
             f"To: {headers.mailbox(copy.name, headers.address(copy.email))}\r\n"
             f"Subject: {headers.text_value(subject)}\r\n"
             f"Date: {headers.date_value(copy.date)}\r\n"
             f"Message-ID: {headers.message_id(copy.message_id)}\r\n"
             f"List-Unsubscribe: {headers.unsubscribe(copy.urls.unsubscribe)}\r\n"
-            f"{self._after}"
         ).encode("ascii")
-        headers.pass_gate(head, self._gate)
-        return head
+        headers.pass_gate(own, self._gate)
+        return self._before, own, self._after
+
+
+def _lines(fields: Sequence[tuple[str, str]]) -> bytes:
+    """Header lines, through the same gate as those that are every reader's own."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii")
+    headers.pass_gate(lines, headers.gate([name for name, _value in fields]))
+    return lines

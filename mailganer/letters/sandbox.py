@@ -246,11 +246,11 @@ def _in_words(error: TemplateSyntaxError, field: str) -> LetterError:
 class Program:
     """One compiled source. Rendering raises ``LetterError``, never anything else."""
 
-    def __init__(self, source: str, field: str, environment: Sandbox) -> None:
+    def __init__(self, source: str | nodes.Template, field: str, environment: Sandbox) -> None:
         self.field = field
-        self.environment = environment
+        self.source = source
         try:
-            tree = environment.parse(source)
+            tree = environment.parse(source) if isinstance(source, str) else source
             self.captures = captures(tree)
             tree = _Harden().visit(tree)
             code = environment.compile(tree.set_environment(environment), field, f"<{field}>")

@@ -2,34 +2,52 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from time import perf_counter, thread_time
 
 from ..backends import Backend, Connection, Message, Outcome, Receipt, Scope, clean
 from ..errors import BackendError
 from .feed import Feed
 
+ENOUGH = 8  # letters a connection before what they took says something
+BUSY = 0.7  # of the time: threads that compute so much of it only stand in each other's way
+IDLE = 0.4  # so little, and there is time for another connection's letters in between
+
 
 class Crew:
-    """Up to ``size`` connections of one sender. Only the first is used for windows of one letter."""
+    """Up to ``size`` connections of one sender. Only the first is used for windows of one letter.
+
+    More connections help against distance and slow servers, not against our own slowness: the threads that
+    work on them share one interpreter. So as many are used as find something to wait for.
+    """
 
     def __init__(self, backend: Backend, size: int) -> None:
         self.size = max(1, size)
+        self._hands = self.size  # of them in use
         self._backend = backend
         self._connections: list[Connection | None] = [None] * self.size
         self._threads: ThreadPoolExecutor | None = None
 
     def send(self, feed: Feed, letters: int) -> None:
         """Hands a window over; returns when whatever was pulled is answered."""
-        hands = min(self.size, letters)
+        hands = min(self._hands, self.size, letters)
+        begun = perf_counter()
         if hands == 1:
-            self._work(0, feed)
-            return
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self.size - 1, thread_name_prefix="connection")
-        others = [self._threads.submit(self._work, hand, feed) for hand in range(1, hands)]
-        self._work(0, feed)
-        wait(others)
-        for other in others:
-            other.result()
+            computed = self._work(0, feed)
+        else:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self.size - 1, thread_name_prefix="connection")
+            others = [self._threads.submit(self._work, hand, feed) for hand in range(1, hands)]
+            computed = self._work(0, feed)
+            wait(others)
+            computed += sum(other.result() for other in others)
+        if letters >= hands * ENOUGH:
+            self._learn(hands, computed / (perf_counter() - begun))
+
+    def _learn(self, hands: int, busy: float) -> None:
+        if busy > BUSY:
+            self._hands = max(1, hands // 2)
+        elif busy < IDLE:
+            self._hands = min(self.size, hands * 2)
 
     def close(self) -> None:
         for hand, connection in enumerate(self._connections):
@@ -40,7 +58,13 @@ class Crew:
             self._threads.shutdown()
             self._threads = None
 
-    def _work(self, hand: int, feed: Feed) -> None:
+    def _work(self, hand: int, feed: Feed) -> float:
+        """Answers the seconds of processor time that it took."""
+        begun = thread_time()
+        self._send_over(hand, feed)
+        return thread_time() - begun
+
+    def _send_over(self, hand: int, feed: Feed) -> None:
         if feed.exhausted:
             return
         connection = self._connections[hand]

@@ -12,9 +12,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import exists, or_, select, update
+from sqlalchemy import Table, bindparam, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
@@ -260,10 +260,10 @@ class Lane:
         try:
             with self.office.sessions.begin() as session:
                 left = ledger.of_journal(session, self._journal.path.name)
+                self._release(session)  # before the batch: the keeper takes them in this order, too
                 if self._claim is not None:
                     ledger.let_go(session, self._claim)
                     self._claim = None
-                self._release(session)
         except OUT_OF_REACH as error:
             log.warning("sender %s: a lane could not be given back: %s", self.sender_id, error)
             return False
@@ -280,9 +280,7 @@ class Lane:
             sender=self._limits.per_day is not None or self._limits.per_second is not None,
             plan=self._plan_limit is not None,
         )
-        sender = session.execute(
-            select(Sender.status, Sender.deleted_at, Sender.paced_until).where(Sender.id == self.sender_id)
-        ).one()
+        sender = session.execute(_SENDER, {"id": self.sender_id}).one()
         if sender.deleted_at is not None or sender.status is not SenderStatus.ready:
             self._give_up(session)
             return None
@@ -329,11 +327,7 @@ class Lane:
             elif not ledger.hold(session, self._claim, self._lease(now)):
                 self._claim = None
                 continue
-            campaign = session.execute(
-                select(Campaign.status, Campaign.letter_id, Campaign.hours).where(
-                    Campaign.id == self._claim.campaign_id
-                )
-            ).first()
+            campaign = session.execute(_CAMPAIGN, {"id": self._claim.campaign_id}).first()
             following = None
             if campaign and campaign.status is CampaignStatus.sending and campaign.letter_id:
                 hours = Hours.of(campaign.hours)
@@ -662,6 +656,15 @@ class Lane:
             return say(error.message, self._locale)
         return say(_UNEXPECTED, self._locale)
 
+
+_SENDERS, _CAMPAIGNS = cast(Table, Sender.__table__), cast(Table, Campaign.__table__)
+_SENDER = select(_SENDERS.c.status, _SENDERS.c.deleted_at, _SENDERS.c.paced_until).where(
+    _SENDERS.c.id == bindparam("id")
+)
+_CAMPAIGN = select(_CAMPAIGNS.c.status, _CAMPAIGNS.c.letter_id, _CAMPAIGNS.c.hours).where(
+    _CAMPAIGNS.c.id == bindparam("id")
+)
+"""What is looked at before each window. Built once: building a statement costs more than running it."""
 
 _REFUSES = _("The mail server no longer lets this account send. Its answer: ${reply}")
 _BREAKS_OFF = _("The mail server put us off. Its answer: ${reply}")

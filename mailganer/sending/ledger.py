@@ -70,7 +70,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Opened:
-    """Deliveries marked ``sending``: ``items`` are rows of :func:`_items`, in the order of their ids."""
+    """Deliveries marked ``sending``: ``items`` are rows of ``_ITEMS``, in the order of their ids."""
 
     id: int
     claim: Claim
@@ -115,10 +115,8 @@ def claim(session: Session, sender_id: int, campaign_id: int, now: datetime, unt
 
 def hold(session: Session, claim: Claim, until: datetime) -> bool:
     """Takes the batch's row for this transaction and renews the lease; False when it is no longer ours."""
-    return _changed(
-        session,
-        update(Batch).where(Batch.id == claim.batch_id, Batch.epoch == claim.epoch).values(lease_until=until),
-    )
+    held = {"batch": claim.batch_id, "our_epoch": claim.epoch, "until": until}
+    return _rows(session.execute(_HOLD, held)) == 1
 
 
 def let_go(session: Session, claim: Claim) -> None:
@@ -186,80 +184,39 @@ def open_window(
     """
     items: list[Row[Any]] = []
     while not items:
-        found = session.execute(_items(claim, size, now)).all()
+        range_ = {"first": claim.first_id, "last": claim.last_id, "now": now}
+        found = session.execute(_ITEMS, {**range_, "size": size}).all()
         if not found:
             return None
         items = _leave_out(session, claim, found, now)
     first, last = items[0].id, items[-1].id
-    marked = session.execute(
-        update(Delivery)
-        .where(
-            Delivery.id.between(first, last),
-            Delivery.status == DeliveryStatus.pending,
-            _due(Delivery, now),
-        )
-        .values(
-            status=DeliveryStatus.sending,
-            sender_id=sender_id,
-            letter_id=letter_id,
-            first_tried_at=func.coalesce(Delivery.first_tried_at, now),
-            not_before=None,
-        ),
-        execution_options=UNTRACKED,
-    )
-    if _rows(marked) != len(items):
-        raise RuntimeError(f"batch {claim.batch_id}: {_rows(marked)} marked instead of {len(items)}")
+    ours = {"first": first, "last": last, "now": now, "sender": sender_id, "letter": letter_id}
+    marked = _rows(session.execute(_MARK, ours))
+    if marked != len(items):
+        raise RuntimeError(f"batch {claim.batch_id}: {marked} marked instead of {len(items)}")
     # Not the database's own number: SQLite gives that of a settled window to the next one, and what a journal
     # or a lane still says of the old one would be taken for the new one's.
     window_id = secrets.randbits(62)
     session.execute(
-        insert(Window).values(
-            id=window_id,
-            batch_id=claim.batch_id,
-            campaign_id=claim.campaign_id,
-            sender_id=sender_id,
-            epoch=claim.epoch,
-            first_id=first,
-            last_id=last,
-            size=len(items),
-            host=host,
-            process=process,
-            journal=journal,
-            opened_at=now,
-            lease_until=until,
-        )
+        _NEW_WINDOW,
+        {
+            "id": window_id,
+            "batch_id": claim.batch_id,
+            "campaign_id": claim.campaign_id,
+            "sender_id": sender_id,
+            "epoch": claim.epoch,
+            "first_id": first,
+            "last_id": last,
+            "size": len(items),
+            "host": host,
+            "process": process,
+            "journal": journal,
+            "opened_at": now,
+            "lease_until": until,
+        },
     )
     _count(session, claim.batch_id, Counter(pending=-len(items), sending=len(items)))
     return Opened(window_id, claim, items)
-
-
-def _items(claim: Claim, size: int, now: datetime) -> Any:
-    """What a lane needs of each recipient, in one row."""
-    return (
-        select(
-            Delivery.id,
-            Delivery.subscriber_id,
-            Delivery.email.label("address"),
-            Delivery.token,
-            Delivery.dated_at,
-            Delivery.attempts,
-            Delivery.first_tried_at,
-            Subscriber.status,
-            Subscriber.email,
-            Subscriber.first_name,
-            Subscriber.last_name,
-            Subscriber.birthday,
-            Subscriber.fields,
-        )
-        .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
-        .where(
-            Delivery.id.between(claim.first_id, claim.last_id),
-            Delivery.status == DeliveryStatus.pending,
-            _due(Delivery, now),
-        )
-        .order_by(Delivery.id)
-        .limit(size)
-    )
 
 
 def _leave_out(session: Session, claim: Claim, found: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
@@ -284,8 +241,7 @@ def settle(session: Session, window: Opened, changes: Sequence[Change], now: dat
     over somebody's doubt.
     """
     claim = window.claim
-    gone = _changed(session, sql_delete(Window).where(Window.id == window.id))
-    if not gone:
+    if not _forget(session, window.id):
         _settle_late(session, claim.batch_id, changes, now)
         return False
     _close(session, claim.batch_id, changes, now)
@@ -297,7 +253,7 @@ def settle_left_over(
 ) -> bool:
     """The same for a window whose lane is gone, by the sweep, which gives the batch back as well."""
     session.execute(select(Batch.id).where(Batch.id == batch_id).with_for_update())
-    if not _changed(session, sql_delete(Window).where(Window.id == window_id)):
+    if not _forget(session, window_id):
         return False
     _close(session, batch_id, changes, now)
     _reopen(session, batch_id, Batch.id == batch_id)
@@ -418,9 +374,77 @@ def _by_batch(session: Session, changes: Sequence[Change]) -> Iterable[tuple[int
         yield row.id, own
 
 
-# --- the statements underneath
+# --- the statements underneath: built once, for building one costs several times as much as running it
 
 _TABLE = cast(Table, Delivery.__table__)
+_PEOPLE = cast(Table, Subscriber.__table__)
+_BATCHES = cast(Table, Batch.__table__)
+_WINDOWS = cast(Table, Window.__table__)
+
+_NOW = bindparam("now", type_=UTCDateTime())
+_WAITING = (
+    _TABLE.c.id.between(bindparam("first"), bindparam("last")),
+    _TABLE.c.status == DeliveryStatus.pending,
+    or_(_TABLE.c.not_before.is_(None), _TABLE.c.not_before <= _NOW),
+)
+
+_ITEMS = (
+    select(
+        _TABLE.c.id,
+        _TABLE.c.subscriber_id,
+        _TABLE.c.email.label("address"),
+        _TABLE.c.token,
+        _TABLE.c.dated_at,
+        _TABLE.c.attempts,
+        _TABLE.c.first_tried_at,
+        _PEOPLE.c.status,
+        _PEOPLE.c.email,
+        _PEOPLE.c.first_name,
+        _PEOPLE.c.last_name,
+        _PEOPLE.c.birthday,
+        _PEOPLE.c.fields,
+    )
+    .select_from(_TABLE.outerjoin(_PEOPLE, _PEOPLE.c.id == _TABLE.c.subscriber_id))
+    .where(*_WAITING)
+    .order_by(_TABLE.c.id)
+    .limit(bindparam("size"))
+)
+"""What a lane needs of each recipient, in one row."""
+
+_MARK = (
+    update(_TABLE)
+    .where(*_WAITING)
+    .values(
+        status=DeliveryStatus.sending,
+        sender_id=bindparam("sender"),
+        letter_id=bindparam("letter"),
+        first_tried_at=func.coalesce(_TABLE.c.first_tried_at, _NOW),
+        not_before=None,
+    )
+)
+
+_HOLD = (
+    update(_BATCHES)
+    .where(_BATCHES.c.id == bindparam("batch"), _BATCHES.c.epoch == bindparam("our_epoch"))
+    .values(lease_until=bindparam("until"))
+)
+
+_NEW_WINDOW = insert(_WINDOWS)
+
+_FORGET_WINDOW = sql_delete(_WINDOWS).where(_WINDOWS.c.id == bindparam("window"))
+
+_ADD_TO_COUNTS = (
+    update(_BATCHES)
+    .where(_BATCHES.c.id == bindparam("batch"))
+    .values(
+        {state.value: _BATCHES.c[state.value] + bindparam(f"more_{state.value}") for state in DeliveryStatus}
+    )
+)
+
+
+def _forget(session: Session, window_id: int) -> bool:
+    """Whether the window was there, and is not any more."""
+    return _rows(session.execute(_FORGET_WINDOW, {"window": window_id})) == 1
 
 
 def _apply(session: Session, changes: Sequence[Change], source: DeliveryStatus, now: datetime) -> int:
@@ -501,13 +525,9 @@ def _arrays(changes: Sequence[Change], source: DeliveryStatus, now: datetime) ->
 
 
 def _count(session: Session, batch_id: int, counts: Counter[str]) -> None:
-    values = {word: getattr(Batch, word) + number for word, number in counts.items() if number}
-    if values:
-        session.execute(update(Batch).where(Batch.id == batch_id).values(values), execution_options=UNTRACKED)
-
-
-def _changed(session: Session, statement: Any) -> bool:
-    return _rows(session.execute(statement, execution_options=UNTRACKED)) == 1
+    if any(counts.values()):
+        more = {f"more_{state.value}": counts[state.value] for state in DeliveryStatus}
+        session.execute(_ADD_TO_COUNTS, {"batch": batch_id, **more})
 
 
 def _rows(result: Any) -> int:

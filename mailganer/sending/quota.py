@@ -6,13 +6,14 @@ The order of locks is the same everywhere: sender, account, batch, deliveries, u
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ..campaigns.allowance import account_allowance, frees_at, minute_of, sender_allowance
-from ..models import Account, Departure, Sender, Usage
+from ..models import Account, Base, Departure, Sender, Usage
 
 __all__ = ["FREE", "Counter", "Room", "frees_at", "lock", "move_used", "note_left", "room", "settle", "use"]
 
@@ -38,11 +39,10 @@ FREE = Room(None)
 
 def lock(session: Session, sender_id: int, account_id: int, *, sender: bool, plan: bool) -> None:
     """Makes the others wait until our transaction ends, where there is a limit to be kept among us."""
-    # "No key": rows that only point at these may be written meanwhile.
     if sender:
-        session.execute(select(Sender.id).where(Sender.id == sender_id).with_for_update(key_share=True))
+        session.execute(_LOCK_SENDER, {"id": sender_id})
     if plan:
-        session.execute(select(Account.id).where(Account.id == account_id).with_for_update(key_share=True))
+        session.execute(_LOCK_ACCOUNT, {"id": account_id})
 
 
 def room(
@@ -110,28 +110,45 @@ def note_left(session: Session, campaign_id: int, sender_id: int, letters: int, 
 
     A doubtful letter is not among them, whatever it turns out to be: no letter is ever counted twice.
     """
-    if not letters:
-        return
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    row = dialect.insert(Departure).values(
-        campaign_id=campaign_id, sender_id=sender_id, minute=minute_of(now), letters=letters
-    )
-    session.execute(
-        row.on_conflict_do_update(
-            index_elements=[Departure.campaign_id, Departure.sender_id, Departure.minute],
-            set_={"letters": Departure.letters + row.excluded.letters},
-        )
-    )
+    if letters:
+        noted = {
+            "campaign_id": campaign_id,
+            "sender_id": sender_id,
+            "minute": minute_of(now),
+            "letters": letters,
+        }
+        session.execute(_NOTE_LEFT[session.get_bind().dialect.name], noted)
 
 
 def _add(session: Session, sender_id: int, account_id: int, minute: int, letters: int) -> None:
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    row = dialect.insert(Usage).values(
-        sender_id=sender_id, account_id=account_id, minute=minute, letters=letters
-    )
-    session.execute(
-        row.on_conflict_do_update(
-            index_elements=[Usage.sender_id, Usage.minute],
-            set_={"letters": Usage.letters + row.excluded.letters},
+    used = {"sender_id": sender_id, "account_id": account_id, "minute": minute, "letters": letters}
+    session.execute(_ADD_USAGE[session.get_bind().dialect.name], used)
+
+
+# Built once: these are part of every window.
+
+
+def _added(model: type[Base], *key: str) -> dict[str, Any]:
+    """By dialect: a row with ``letters``, added to those of the row with the same key."""
+    table = cast(Table, model.__table__)
+    found = {}
+    for dialect in (postgresql, sqlite):
+        row = dialect.insert(table)
+        found[dialect.__name__.rpartition(".")[2]] = row.on_conflict_do_update(
+            index_elements=[table.c[name] for name in key],
+            set_={"letters": table.c.letters + row.excluded.letters},
         )
-    )
+    return found
+
+
+_NOTE_LEFT = _added(Departure, "campaign_id", "sender_id", "minute")
+_ADD_USAGE = _added(Usage, "sender_id", "minute")
+
+
+def _locked(model: type[Base]) -> Any:
+    # "No key": rows that only point at these may be written meanwhile.
+    table = cast(Table, model.__table__)
+    return select(table.c.id).where(table.c.id == bindparam("id")).with_for_update(key_share=True)
+
+
+_LOCK_SENDER, _LOCK_ACCOUNT = _locked(Sender), _locked(Account)

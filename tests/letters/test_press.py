@@ -197,15 +197,16 @@ def test_an_added_header_may_not_be_one_of_ours_and_cannot_smuggle(printed) -> N
         b"From: a\r\nTo: " + b"x" * 1000,
         b"From: a\r\n \r\nTo: b",
         b"To: b\r\nFrom: a",
+        b"From: a\r\nTo: b\r\n",
     ],
 )
 def test_the_gate_stops_a_head_that_is_not_the_one_that_was_meant(head: bytes) -> None:
     with pytest.raises(LetterError):
-        headers.pass_gate(head, headers.gate(["From", "To"]))
+        headers.pass_gate(head + b"\r\n", headers.gate(["From", "To"]))
 
 
 def test_the_gate_lets_folded_lines_through() -> None:
-    headers.pass_gate(b"From: a\r\n <a@example.com>\r\nTo: b", headers.gate(["From", "To"]))
+    headers.pass_gate(b"From: a\r\n <a@example.com>\r\nTo: b\r\n", headers.gate(["From", "To"]))
 
 
 @settings(deadline=None)
