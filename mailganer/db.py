@@ -5,6 +5,7 @@ the request. The pipeline's, the tasks' and the commands' come from ``sessions``
 who opened them, in short transactions.
 """
 
+import json
 from datetime import UTC, datetime
 
 import zope.sqlalchemy
@@ -31,7 +32,19 @@ def make_engine(url: str) -> Engine:
         )
         _prepare_sqlite(engine)
         return engine
-    return create_engine(url, pool_size=5, max_overflow=10, pool_pre_ping=True, pool_recycle=1800)
+    return create_engine(
+        url,
+        pool_size=5,
+        max_overflow=10,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        json_deserializer=_from_json,
+    )
+
+
+def _from_json(value: bytes | str) -> object:
+    # It is UTF-8: left to itself, the json module would find that out for each value.
+    return json.loads(value if isinstance(value, str) else str(value, "utf-8"))
 
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:

@@ -36,13 +36,18 @@ _SAMPLE: Final = 5_000  # newest people looked at for names of fields; reading t
 
 
 class Person(Protocol):
-    """A ``Subscriber``, or a row with the same columns."""
+    """A ``Subscriber``, or whatever else has the same values."""
 
-    email: Any
-    first_name: Any
-    last_name: Any
-    birthday: Any
-    fields: Any
+    @property
+    def email(self) -> Any: ...
+    @property
+    def first_name(self) -> Any: ...
+    @property
+    def last_name(self) -> Any: ...
+    @property
+    def birthday(self) -> Any: ...
+    @property
+    def fields(self) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -435,6 +435,9 @@ def _write_chunk(flight: Flight, session: Session) -> None:
 def _hear_chunk(flight: Flight, session: Session) -> None:
     """The four answers to a chunk. The first bad one is the verdict."""
     wire, timeouts = session.wire, session.timeouts
+    if flight.end <= wire.maybe_sent and (reply := wire.good(4)):
+        _accept(flight, session, reply)
+        return
     for stage in (Stage.hello, Stage.mail, Stage.rcpt):
         reply = wire.reply(timeouts.command)
         if not reply.ok and flight.receipt is None:

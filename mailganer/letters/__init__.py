@@ -51,7 +51,7 @@ def safe_render(
         "render",
         letter=letter.to_json(),
         values=dict(values),
-        urls=vars(urls) if urls else None,
+        urls=urls._asdict() if urls else None,
         locale=locale,
         address=postal_address,
     )

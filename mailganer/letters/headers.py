@@ -6,7 +6,7 @@ not used: it decodes encoded words in what it is given, and folds ``List-Unsubsc
 """
 
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -51,8 +51,11 @@ def text_value(text: str, column: int = 10) -> str:
 
 def encoded_words(text: str, column: int = 10) -> str:
     """``=?utf-8?b?...?=`` as often as needed, never in the middle of a character."""
-    code, words, at = text.encode(), [], 0
+    code = text.encode()
     room = (_WORD_COLUMNS - column) // 4 * 3
+    if len(code) <= room:
+        return _word(code)
+    words, at = [], 0
     while len(code) - at > room:
         end = at + room
         while code[end] & 0xC0 == 0x80:
@@ -60,7 +63,11 @@ def encoded_words(text: str, column: int = 10) -> str:
         words.append(code[at:end])
         at, room = end, (_WORD_COLUMNS - 1) // 4 * 3
     words.append(code[at:])
-    return "\r\n ".join(f"=?utf-8?b?{b64encode(word).decode()}?=" for word in words)
+    return "\r\n ".join(map(_word, words))
+
+
+def _word(code: bytes) -> str:
+    return f"=?utf-8?b?{b2a_base64(code, newline=False).decode('ascii')}?="
 
 
 def _folded(text: str, column: int) -> str:

@@ -1,9 +1,9 @@
 """The small frozen values that letters are made of, and nothing that works on them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ class Rendered:
     text: str
 
 
-@dataclass(frozen=True)
-class Urls:
+class Urls(NamedTuple):
     """Where a letter's own links point for one reader. ``click`` is a prefix: link 3 is ``click/3``."""
 
     unsubscribe: str
@@ -97,13 +96,12 @@ class Envelope:
     extra_headers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True)
-class Copy:
+class Copy(NamedTuple):
     """What is one reader's own. ``message_id`` carries its angle brackets; ``date`` knows its zone."""
 
     email: str
     name: str
-    values: Mapping[str, object] = field(repr=False)
+    values: Mapping[str, object]
     urls: Urls
     message_id: str
     date: datetime

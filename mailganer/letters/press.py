@@ -54,36 +54,37 @@ class Pieces(Sandbox):
 
     code_generator_class = _PiecesCode
 
-    def __init__(self, *, html: bool) -> None:
+    def __init__(self, *, html: bool, known: dict[str, bytes]) -> None:
+        """``known`` keeps pieces of values that are the same in HTML and in text: both bodies share it."""
         super().__init__(html=html)
-        self._texts: dict[str, bytes] = {}
-        self._plain = _PLAIN_HTML if html else _PLAIN_TEXT
+        self._known = known
         self._escape = escape if html else str
 
     def put(self, value: Any) -> bytes:
-        """A value as an encoded piece. Values come again and again: names, cities, the reader's links."""
+        """A value as an encoded piece. Names and cities come again and again, links once in each body."""
         if type(value) is not str:
             return _constant(str(self._escape(guards.plain(value))))
-        piece = self._texts.get(value)
+        piece = self._known.get(value)
         return self._text(value) if piece is None else piece
 
     def _text(self, value: str) -> bytes:
-        if self._plain.fullmatch(value):
+        if _PLAIN.fullmatch(value):
             piece = value.encode("ascii") + b"=\r\n"
         else:
             piece = _constant(str(self._escape(guards.clean(value))))
-        if len(self._texts) >= _KEPT:
-            self._texts.clear()
-        if len(piece) <= _KEPT_LENGTH:
-            self._texts[value] = piece
+            if len(value) > _LONGEST_KNOWN or _ESCAPED.search(value):
+                return piece
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[value] = piece
         return piece
 
 
 # Values that are their own encoding: one short line without "=" and without what HTML escapes.
-_PLAIN_TEXT = re.compile(r"[ !-<>-~]{1,75}")
-_PLAIN_HTML = re.compile(r"[ !#-%(-;?-~]{1,75}")
-_KEPT = 4096
-_KEPT_LENGTH = 400
+_PLAIN = re.compile(r"[ !#-%(-;?-~]{1,75}")
+_ESCAPED = re.compile("[&<>\"']")
+_MOST_KNOWN = 4096
+_LONGEST_KNOWN = 100
 
 
 class _Part:
@@ -128,9 +129,10 @@ class Press:
         self._locale = envelope.locale
         self._values = engine.values
         self._subject = Row(letter.subject, "subject", sandbox.TEXT, constant=str, put=guards.plain)
-        self._parts = [_Part("plain", engine.text, Pieces(html=False))]
+        known: dict[str, bytes] = {}
+        self._parts = [_Part("plain", engine.text, Pieces(html=False, known=known))]
         if engine.html:
-            self._parts.append(_Part("html", engine.html, Pieces(html=True)))
+            self._parts.append(_Part("html", engine.html, Pieces(html=True, known=known)))
         # One click needs a web address; a letter sent without a web server is left by answering it.
         self._by_click = _Head(envelope, one_click=True)
         self._by_mail = _Head(envelope, one_click=False)

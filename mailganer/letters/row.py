@@ -31,8 +31,9 @@ class Row(Generic[Piece]):
         constant: Callable[[str], Piece],
         put: Callable[[Any], Piece],
     ) -> None:
-        self._field, self._put = field, put
-        self._empty = constant("")
+        self._field = field
+        self._put: Callable[[Any], Piece] = put
+        self._empty: Piece = constant("")
         self._row: list[Piece] = []
         self._programs: list[tuple[int, Program]] = []
         self._lines: dict[str, int] = {}
@@ -45,7 +46,7 @@ class Row(Generic[Piece]):
                 places.setdefault(part.name, []).append(len(self._row))
                 self._lines.setdefault(part.name, part.lineno)
             else:
-                self._programs.append((len(self._row), Program(part, field, environment)))
+                self._programs.append((len(self._row), Program(source, field, environment, part)))
             self._row.append(self._empty)
         self._names = [(name, tuple(found), len(found)) for name, found in places.items()]
 

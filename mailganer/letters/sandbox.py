@@ -244,13 +244,15 @@ def _in_words(error: TemplateSyntaxError, field: str) -> LetterError:
 
 
 class Program:
-    """One compiled source. Rendering raises ``LetterError``, never anything else."""
+    """One compiled source, or a ``part`` of it. Rendering raises ``LetterError``, never anything else."""
 
-    def __init__(self, source: str | nodes.Template, field: str, environment: Sandbox) -> None:
+    def __init__(
+        self, source: str, field: str, environment: Sandbox, part: nodes.Template | None = None
+    ) -> None:
         self.field = field
         self.source = source
         try:
-            tree = environment.parse(source) if isinstance(source, str) else source
+            tree = part or environment.parse(source)
             self.captures = captures(tree)
             tree = _Harden().visit(tree)
             code = environment.compile(tree.set_environment(environment), field, f"<{field}>")

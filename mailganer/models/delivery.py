@@ -92,7 +92,10 @@ def first_delivery_id(campaign_id: int) -> int:
 
 def token_text(token: bytes) -> str:
     """A token as it stands in addresses: 22 characters."""
-    return base64.urlsafe_b64encode(token).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(token, newline=False).translate(_FOR_ADDRESSES).rstrip(b"=").decode("ascii")
+
+
+_FOR_ADDRESSES = bytes.maketrans(b"+/", b"-_")
 
 
 def token_bytes(text: str) -> bytes | None:

@@ -106,7 +106,7 @@ class Feed:
                 self._next += 1
                 item = self.window.items[slot]
                 try:
-                    content = self._printer.print(item, self._list_names.get(item.subscriber_id))
+                    content = self._printer.print(item, self._list_names.get(item.subscriber_id or 0))
                 except LetterError as error:
                     self.answers[slot] = Unprinted(error)
                     continue

@@ -7,16 +7,15 @@ changes rows of a batch first takes the batch's row, and only the holder of its 
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, cast
+from datetime import date, datetime
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
     ColumnElement,
-    Row,
     SmallInteger,
     Table,
     Text,
@@ -68,17 +67,38 @@ class Claim:
     last_id: int
 
 
+class Recipient(NamedTuple):
+    """What a lane needs of one delivery and its subscriber, in the order of ``_RECIPIENTS``.
+
+    ``address`` is where the letter goes, ``email`` the subscriber's address by now; whoever was erased has
+    None for everything from ``status`` on.
+    """
+
+    id: int
+    subscriber_id: int | None
+    address: str
+    token: bytes
+    dated_at: datetime
+    attempts: int
+    first_tried_at: datetime | None
+    status: SubscriberStatus
+    email: str
+    first_name: str
+    last_name: str
+    birthday: date | None
+    fields: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Opened:
-    """Deliveries marked ``sending``: ``items`` are rows of ``_ITEMS``, in the order of their ids."""
+    """Deliveries marked ``sending``, in the order of their ids."""
 
     id: int
     claim: Claim
-    items: Sequence[Row[Any]]
+    items: Sequence[Recipient]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What becomes of one delivery of a window."""
 
     id: int
@@ -182,10 +202,11 @@ def open_window(
 
     Whoever has left since the campaign was planned is skipped on the way.
     """
-    items: list[Row[Any]] = []
+    items: list[Recipient] = []
     while not items:
         range_ = {"first": claim.first_id, "last": claim.last_id, "now": now}
-        found = session.execute(_ITEMS, {**range_, "size": size}).all()
+        # A row of SQLAlchemy's finds its values by name, several times slower than a tuple of our own.
+        found = [Recipient._make(row) for row in session.execute(_RECIPIENTS, {**range_, "size": size})]
         if not found:
             return None
         items = _leave_out(session, claim, found, now)
@@ -219,7 +240,7 @@ def open_window(
     return Opened(window_id, claim, items)
 
 
-def _leave_out(session: Session, claim: Claim, found: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
+def _leave_out(session: Session, claim: Claim, found: Sequence[Recipient], now: datetime) -> list[Recipient]:
     """Skips those who must not get the letter any more, and answers the others."""
     stay = [row for row in found if row.status is SubscriberStatus.active]
     if len(stay) == len(found):
@@ -388,7 +409,7 @@ _WAITING = (
     or_(_TABLE.c.not_before.is_(None), _TABLE.c.not_before <= _NOW),
 )
 
-_ITEMS = (
+_RECIPIENTS = (
     select(
         _TABLE.c.id,
         _TABLE.c.subscriber_id,
@@ -409,8 +430,6 @@ _ITEMS = (
     .order_by(_TABLE.c.id)
     .limit(bindparam("size"))
 )
-"""What a lane needs of each recipient, in one row."""
-
 _MARK = (
     update(_TABLE)
     .where(*_WAITING)
@@ -452,6 +471,8 @@ def _apply(session: Session, changes: Sequence[Change], source: DeliveryStatus, 
     if not changes:
         return 0
     if session.get_bind().dialect.name == "postgresql":
+        if len({change[1:3] + change[4:] for change in changes}) == 1:
+            return _rows(session.execute(_UPDATE_ALIKE, _alike(changes, source, now)))
         return _rows(session.execute(_UPDATE_BY_ARRAYS, _arrays(changes, source, now)))
     connection = session.connection()
     return _rows(connection.execute(_UPDATE_BY_ROW, [_row(change, source, now) for change in changes]))
@@ -509,6 +530,37 @@ _UPDATE_BY_ARRAYS = (
         settled_at=case((_VALUES.c.status != "pending", bindparam("moment", type_=UTCDateTime()))),
     )
 )
+
+
+# Mostly the letters of a window have all been taken, and only the server's words differ.
+_WORDS = (
+    func.unnest(bindparam("ids", type_=ARRAY(BigInteger)), bindparam("replies", type_=ARRAY(Text)))
+    .table_valued("id", "reply", name="changed")
+    .render_derived()
+)
+
+_UPDATE_ALIKE = (
+    update(_TABLE)
+    .where(_TABLE.c.id == _WORDS.c.id, _TABLE.c.status == bindparam("b_source"))
+    .values(
+        status=bindparam("b_status"),
+        reason=bindparam("b_reason"),
+        reply=func.coalesce(_WORDS.c.reply, _TABLE.c.reply),
+        attempts=_TABLE.c.attempts + bindparam("b_tried"),
+        not_before=bindparam("b_not_before"),
+        settled_at=bindparam("b_settled_at"),
+    )
+)
+
+
+def _alike(changes: Sequence[Change], source: DeliveryStatus, now: datetime) -> dict[str, object]:
+    same = _row(changes[0], source, now)
+    del same["b_id"], same["b_reply"]
+    return {
+        **same,
+        "ids": [change.id for change in changes],
+        "replies": [change.reply for change in changes],
+    }
 
 
 def _arrays(changes: Sequence[Change], source: DeliveryStatus, now: datetime) -> dict[str, object]:

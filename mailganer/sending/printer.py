@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from .. import letters
@@ -22,6 +21,7 @@ from ..models import (
     make_message_id,
 )
 from ..tracking import urls_for
+from .ledger import Recipient
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,14 @@ class Printer:
         self._leave = f"mailto:{sender.from_email}?subject=unsubscribe"
         self._domain = campaign.message_domain
 
-    def list_names(self, session: Session, items: Iterable[Row[Any]]) -> Mapping[int, str]:
+    def list_names(self, session: Session, items: Iterable[Recipient]) -> Mapping[int, str]:
         """The list each of these recipients is written to for, where the letter names it."""
         if not self.names_lists:
             return {}
-        return list_names_of(session, self.lists.ids, [item.subscriber_id for item in items])
+        people = [item.subscriber_id for item in items if item.subscriber_id]
+        return list_names_of(session, self.lists.ids, people)
 
-    def print(self, item: Row[Any], list_name: str | None = None) -> bytes:
+    def print(self, item: Recipient, list_name: str | None = None) -> bytes:
         """The whole message for one recipient. Raises ``LetterError`` for this one only."""
         message_id = make_message_id(item.id, item.token, self._domain)
         return self._press.print(

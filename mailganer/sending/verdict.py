@@ -15,7 +15,7 @@ from sqlalchemy import Row
 from ..backends import Outcome, Receipt, Scope, clean
 from ..models import DeliveryStatus, Reason
 from .feed import Answer, Unprinted
-from .ledger import Change
+from .ledger import Change, Recipient
 from .retry import LOOK_UP_AFTER, next_attempt
 
 IN_A_ROW_RENDER = 20  # letters that cannot be made, one after the other: it is the letter
@@ -60,7 +60,7 @@ class Verdict:
     unauthorised: Receipt | None = None
 
 
-def judge(items: Sequence[Row[Any]], answers: Sequence[Answer | None], now: datetime) -> Verdict:
+def judge(items: Sequence[Recipient], answers: Sequence[Answer | None], now: datetime) -> Verdict:
     """The changes that a window's answers make. An item without an answer was not touched."""
     verdict = Verdict()
     for item, answer in zip(items, answers, strict=True):
@@ -68,7 +68,7 @@ def judge(items: Sequence[Row[Any]], answers: Sequence[Answer | None], now: date
     return verdict
 
 
-def _change(item: Row[Any], answer: Answer | None, now: datetime, verdict: Verdict) -> Change:
+def _change(item: Recipient, answer: Answer | None, now: datetime, verdict: Verdict) -> Change:
     if answer is None:
         return Change(item.id, DeliveryStatus.pending)
     if isinstance(answer, Unprinted):
@@ -77,24 +77,24 @@ def _change(item: Row[Any], answer: Answer | None, now: datetime, verdict: Verdi
     return change_for(item, answer, now, verdict)
 
 
-def change_for(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+def change_for(item: Recipient | Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
     """What one receipt means for its recipient; what it means for others is noted in ``verdict``."""
     return _OF_OUTCOME[receipt.outcome](item, receipt, now, verdict)
 
 
-def _accepted(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+def _accepted(item: Recipient | Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
     verdict.left += 1
     verdict.accepted += 1
     return Change(item.id, DeliveryStatus.sent, None, clean(receipt.reply), tried=True)
 
 
-def _refused(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+def _refused(item: Recipient | Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
     if item.subscriber_id and receipt.scope is Scope.recipient and _DEAD_ADDRESS.search(receipt.reply[:80]):
         verdict.dead[item.subscriber_id] = clean(receipt.reply)
     return Change(item.id, DeliveryStatus.failed, Reason.refused, clean(receipt.reply), tried=True)
 
 
-def _deferred(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+def _deferred(item: Recipient | Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
     if receipt.scope in (Scope.connection, Scope.account):
         verdict.trouble = receipt
         return Change(item.id, DeliveryStatus.pending, None, clean(receipt.reply))
@@ -104,17 +104,17 @@ def _deferred(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict)
     return Change(item.id, DeliveryStatus.pending, None, clean(receipt.reply), tried=True, not_before=moment)
 
 
-def _exhausted(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+def _exhausted(item: Recipient | Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
     verdict.exhausted = receipt
     return Change(item.id, DeliveryStatus.pending, None, clean(receipt.reply))
 
 
-def _unauthorised(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+def _unauthorised(item: Recipient | Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
     verdict.unauthorised = receipt
     return Change(item.id, DeliveryStatus.pending, None, clean(receipt.reply))
 
 
-def _in_doubt(item: Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+def _in_doubt(item: Recipient | Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
     verdict.left += 1
     return doubt(item.id, Reason.disconnected, now, receipt.reply)
 

@@ -67,7 +67,7 @@ def printed() -> Callable[..., bytes]:
 
     def printed(html: str = "<p>Hello</p>", values: dict[str, object] | None = None, **more: Any) -> bytes:
         envelope = replace(ENVELOPE, **more.pop("envelope", {}))
-        copy = replace(COPY, values=COPY.values if values is None else values, **more.pop("copy", {}))
+        copy = COPY._replace(values=COPY.values if values is None else values, **more.pop("copy", {}))
         return Press(letter_of(html, **more), envelope).print(copy)
 
     return printed

@@ -1,7 +1,6 @@
 """Templates that ask for gigabytes, for ever, or for what is none of their business."""
 
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -130,9 +129,9 @@ def test_a_value_that_sets_off_a_bomb_stops_only_this_copy(template: str) -> Non
     loaded = {"first_name": "boom", "n": "1000000000", "big": "x" * 10_000}
     began = time.monotonic()
     with pytest.raises(LetterError):
-        press.print(replace(COPY, values=loaded))
+        press.print(COPY._replace(values=loaded))
     assert time.monotonic() - began < 2.5
-    assert press.print(replace(COPY, values={"first_name": "Anna", "n": "1", "big": "x"}))
+    assert press.print(COPY._replace(values={"first_name": "Anna", "n": "1", "big": "x"}))
 
 
 def test_limits_say_what_was_too_much() -> None:

@@ -88,7 +88,7 @@ def test_a_letter_carries_exactly_the_headers_of_the_contract(printed) -> None:
 
 def test_the_unsubscribe_header_is_one_unfolded_unencoded_line(printed) -> None:
     long = "https://mail.example.com/u/" + "T" * 300
-    message = printed(copy={"urls": replace(URLS, unsubscribe=long)})
+    message = printed(copy={"urls": URLS._replace(unsubscribe=long)})
     assert f"\r\nList-Unsubscribe: <{long}>\r\n".encode() in message
 
 
@@ -108,7 +108,7 @@ def test_a_letter_sent_without_a_web_server_is_left_by_answering_it(printed) -> 
 )
 def test_a_way_out_that_leads_nowhere_stops_the_copy(url: str) -> None:
     with pytest.raises(LetterError):
-        Press(letter_of(), ENVELOPE).print(replace(COPY, urls=replace(URLS, unsubscribe=url)))
+        Press(letter_of(), ENVELOPE).print(COPY._replace(urls=URLS._replace(unsubscribe=url)))
 
 
 def test_replies_go_where_the_sender_wants_them(printed) -> None:
@@ -161,7 +161,7 @@ def test_a_naughty_name_is_only_ever_a_name(naughty: str, printed) -> None:
 def test_an_address_that_is_none_stops_only_this_copy(email: str) -> None:
     press = Press(letter_of(), ENVELOPE)
     with pytest.raises(LetterError):
-        press.print(replace(COPY, email=email))
+        press.print(COPY._replace(email=email))
     assert read(press.print(COPY))["To"]
 
 
@@ -175,7 +175,7 @@ def test_a_domain_in_another_script_is_written_in_ascii(printed) -> None:
 )
 def test_a_message_id_that_is_not_well_formed_stops_the_copy(message_id: str) -> None:
     with pytest.raises(LetterError):
-        Press(letter_of(), ENVELOPE).print(replace(COPY, message_id=message_id))
+        Press(letter_of(), ENVELOPE).print(COPY._replace(message_id=message_id))
 
 
 def test_an_added_header_may_not_be_one_of_ours_and_cannot_smuggle(printed) -> None:
@@ -258,8 +258,8 @@ def test_a_value_is_never_evaluated(value: str, printed) -> None:
 def test_a_field_that_is_too_long_stops_only_this_copy() -> None:
     press = Press(letter_of("<p>{{ first_name }}</p>"), ENVELOPE)
     with pytest.raises(LetterError, match="first_name"):
-        press.print(replace(COPY, values={"first_name": "x" * 10_001}))
-    assert press.print(replace(COPY, values={"first_name": "x" * 10_000, "unused": "x" * 10**6}))
+        press.print(COPY._replace(values={"first_name": "x" * 10_001}))
+    assert press.print(COPY._replace(values={"first_name": "x" * 10_000, "unused": "x" * 10**6}))
 
 
 def test_lines_with_dots_and_odd_line_ends_arrive_as_they_were(printed) -> None:
