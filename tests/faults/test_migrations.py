@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, event, inspect, text
 
 from mailganer.db import make_engine
 from mailganer.migrations import current, migrate, newest
-from mailganer.models import CampaignStatus
+from mailganer.models import CampaignStatus, metadata
 from mailganer.sending import tasks
 from mailganer.sending.tick import tick
 from tests.support.ports import wait_until
@@ -99,6 +101,12 @@ def test_several_who_migrate_at_once_do_it_once(empty_url: str, engine: Engine) 
     migrated = make_engine(empty_url)
     assert schema_of(migrated) == schema_of(engine)
     migrated.dispose()
+
+
+def test_models_and_migrations_say_the_same(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
 
 
 def stamp(engine: Engine, version: str) -> None:
