@@ -92,6 +92,8 @@ def _heal_at_once(**_: Any) -> None:
 
 @worker_ready.connect
 def _watch(sender: Any, **_: Any) -> None:
+    if not type(sender.pool).__module__.endswith(("prefork", "solo")):
+        return  # of threads nobody knows which of them are busy
     watchdog = Watchdog(lambda: tasks_wait(app), sender.pool.num_processes, ask_to_stop)
     task_received.connect(lambda **_: watchdog.heard(), weak=False)
     worker_shutting_down.connect(lambda **_: watchdog.stop(), weak=False)
@@ -112,6 +114,6 @@ class Ticker(Scheduler):
     def tick(self, *_: Any, **__: Any) -> float:
         now = elapsed()
         if now >= self._due:
-            ring(self.app, "tick")
+            ring(self.app, "tick", 1)
             self._due = now + EVERY
         return max(0.0, self._due - elapsed())

@@ -30,6 +30,7 @@ TURN = 30.0  # seconds of a pump; then it queues behind the others
 SHORTEST_TURN = 5.0  # seconds a sender is left in peace: opening a connection costs time, too
 LOOK_EVERY = 1.0  # seconds between two looks at who else waits
 LATE_TICK = timedelta(seconds=3 * tick.EVERY)
+JUST_NOW = timedelta(seconds=tick.EVERY / 2)
 IMPORT_TURN = 30.0  # seconds
 
 
@@ -131,9 +132,10 @@ def _leave_with_parent() -> None:
 
 
 @shared_task(name="mailganer.tick")
-def run_tick() -> None:
+def run_tick(regular: int = 0) -> None:
+    """``regular``: rung by the clock. Of those that waited for a free process together one is enough."""
     here = office()
-    if not fits(here):
+    if not fits(here) or (regular and _has_just_ticked(here)):
         return
     for call in tick.tick(here):
         ring(current_app, call.task, *call.ids)
@@ -194,10 +196,20 @@ def _yields(here: Office, sender_id: int) -> Callable[[], bool]:
 
 
 def _tick_if_late(here: Office) -> None:
+    since = _since_tick(here)
+    if since is None or since > LATE_TICK * here.speed:
+        run_tick()
+
+
+def _has_just_ticked(here: Office) -> bool:
+    since = _since_tick(here)
+    return since is not None and timedelta(0) <= since < JUST_NOW * here.speed
+
+
+def _since_tick(here: Office) -> timedelta | None:
     with here.readers() as session:
         seen = session.scalar(select(Heartbeat.seen_at).where(Heartbeat.name == "beat"))
-    if seen is None or here.now() - seen > LATE_TICK * here.speed:
-        run_tick()
+    return None if seen is None else here.now() - seen
 
 
 @shared_task(name="mailganer.look_up")
