@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import zope.sqlalchemy
 from pyramid.config import Configurator
 from pyramid.request import Request
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -22,6 +22,14 @@ WRITING_GETS = {"open", "click"}  # what readers' mail programs fetch is counted
 
 def utcnow() -> datetime:
     return datetime.now(UTC)
+
+
+def database_now(session: Session) -> datetime:
+    """The moment all machines of an installation share. An SQLite file has no clock but ours."""
+    if session.get_bind().dialect.name == "sqlite":
+        return utcnow()
+    moment: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return moment.astimezone(UTC)
 
 
 def make_engine(url: str) -> Engine:

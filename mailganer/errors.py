@@ -16,6 +16,7 @@
     └── BackendError         what stands between us and the mail server
         ├── HostForbidden    the operator does not allow this host or port
         ├── Unreachable      no such host, refused, timed out, dropped
+        │   └── TooFast      there, and asks to be left alone for a while
         ├── TLSFailed        no TLS, or a certificate that cannot be trusted
         ├── LoginRefused     the server does not accept this login or password
         ├── SenderRefused    the login is fine, but this account may not send
@@ -133,6 +134,10 @@ class HostForbidden(BackendError):
 
 class Unreachable(BackendError):
     """No such host, connection refused, timed out or dropped before anything was said."""
+
+
+class TooFast(Unreachable):
+    """The server lets us in no further because this account has been too quick for it. It passes."""
 
 
 class TLSFailed(BackendError):

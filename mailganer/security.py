@@ -23,11 +23,12 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid.session import BaseCookieSessionFactory, JSONSerializer, SignedSerializer
+from sqlalchemy import Engine
 
 from . import accounts
 from .accounts import SignIn
 from .backends import Backend
-from .db import READS, utcnow
+from .db import READS, make_sessions, utcnow
 from .errors import Throttled, _
 from .models import Account
 from .settings import Settings
@@ -78,7 +79,7 @@ def includeme(config: Configurator) -> None:
     config.add_request_method(flash, name="flash")
     config.add_request_method(flashes, name="flashes")
     config.add_tween("mailganer.security.headers_tween")
-    config.registry["throttle"] = Throttle(settings.broker_url)
+    config.registry["throttle"] = Throttle(settings.broker_url, _tries(config.registry["engine"]))
 
 
 # --- sessions ----------------------------------------------------------------------------------------------
@@ -305,13 +306,16 @@ PER_PAYER = Rule("payer", 30, 10 * 60)  # voucher codes are long, and nobody typ
 
 
 class Throttle:
-    """Counts tries in Redis when there is one, else in this process; never fails because of Redis."""
+    """Counts tries in Redis when there is one, else in the database where machines may be several, else here.
 
-    def __init__(self, broker_url: str, wait: float = 1.0) -> None:
+    Never fails because one of these is gone.
+    """
+
+    def __init__(self, broker_url: str, database: Storage | None = None, wait: float = 1.0) -> None:
+        stores = [_redis(broker_url)] if _is_redis(broker_url) else []
+        stores += [database] if database else []
+        self._shared = [_Shared(FixedWindowRateLimiter(store)) for store in stores]
         self._memory = FixedWindowRateLimiter(MemoryStorage())
-        self._shared = FixedWindowRateLimiter(_redis(broker_url)) if _is_redis(broker_url) else None
-        self._rest_until = 0.0
-        self._wait = wait
 
     def check_login(self, address: str | None, login: str, host: str) -> None:
         """Counts one try to sign in. Raises ``Throttled``."""
@@ -343,13 +347,30 @@ class Throttle:
         )  # fmt: skip
 
     def _either(self, do: Callable[[FixedWindowRateLimiter], Any]) -> Any:
-        if self._shared and time.monotonic() >= self._rest_until:
+        for store in self._shared:
+            if time.monotonic() < store.rests_until:
+                continue
             try:
-                return do(self._shared)
+                return do(store.limiter)
             except Exception as error:  # whatever its client raises: a lost Redis must not lock anybody out
-                self._rest_until = time.monotonic() + 10
-                log.warning("throttle.redis_lost", error=str(error))
+                store.rests_until = time.monotonic() + STORE_RESTS
+                log.warning("throttle.store_lost", error=str(error))
         return do(self._memory)
+
+
+STORE_RESTS = 10  # seconds in which one that did not answer is not asked again
+
+
+@dataclass
+class _Shared:
+    """A place where several processes count together."""
+
+    limiter: FixedWindowRateLimiter
+    rests_until: float = 0.0
+
+
+def _tries(engine: Engine) -> Storage | None:
+    return accounts.DatabaseTries(make_sessions(engine)) if engine.dialect.name == "postgresql" else None
 
 
 def _item(rule: Rule) -> limits.RateLimitItem:

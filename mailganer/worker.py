@@ -11,7 +11,15 @@ from typing import Any
 
 from celery import Celery
 from celery.beat import Scheduler
-from celery.signals import user_preload_options, worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import (
+    task_postrun,
+    task_prerun,
+    task_received,
+    user_preload_options,
+    worker_process_init,
+    worker_ready,
+    worker_shutting_down,
+)
 from click import Option
 from kombu.transport.virtual import Channel
 
@@ -21,6 +29,7 @@ from .sending.bell import celery_config, ring
 from .sending.clock import elapsed
 from .sending.tasks import ask_to_stop, listen_for_the_end
 from .sending.tick import EVERY
+from .sending.watchdog import Watchdog, begin_task, end_task, tasks_wait
 from .settings import Settings, load
 
 log = logging.getLogger(__name__)
@@ -62,12 +71,33 @@ def _name_ini(options: dict[str, Any], **_: Any) -> None:
 @worker_process_init.connect
 def _begin_process(**_: Any) -> None:
     listen_for_the_end()
+    end_task()  # whoever had this place before may have died over one
+
+
+@task_prerun.connect
+def _begin_task(**_: Any) -> None:
+    begin_task()
+
+
+@task_postrun.connect
+def _end_task(**_: Any) -> None:
+    end_task()
 
 
 @worker_ready.connect
 def _heal_at_once(**_: Any) -> None:
     """Whatever a worker before us left over is seen to now, not with the next tick."""
     ring(app, "tick")
+
+
+@worker_ready.connect
+def _watch(sender: Any, **_: Any) -> None:
+    if not type(sender.pool).__module__.endswith(("prefork", "solo")):
+        return  # of threads nobody knows which of them are busy
+    watchdog = Watchdog(lambda: tasks_wait(app), sender.pool.num_processes, ask_to_stop)
+    task_received.connect(lambda **_: watchdog.heard(), weak=False)
+    worker_shutting_down.connect(lambda **_: watchdog.stop(), weak=False)
+    watchdog.start()
 
 
 @worker_shutting_down.connect
@@ -84,6 +114,6 @@ class Ticker(Scheduler):
     def tick(self, *_: Any, **__: Any) -> float:
         now = elapsed()
         if now >= self._due:
-            ring(self.app, "tick")
+            ring(self.app, "tick", 1)
             self._due = now + EVERY
         return max(0.0, self._due - elapsed())

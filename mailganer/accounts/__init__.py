@@ -24,8 +24,10 @@ from .senders import (
     update_sender,
 )
 from .tokens import account_of_token, account_tokens, create_api_token, delete_api_token
+from .tries import DatabaseTries
 
 __all__ = [
+    "DatabaseTries",
     "SignIn",
     "account_of_token",
     "account_senders",

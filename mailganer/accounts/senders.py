@@ -220,16 +220,17 @@ def limit_sender(
 
 
 def sender_limits(sender: Sender, registry: Registry) -> Limits:
-    """What holds for a sender: the person's own limits or the backend's, never above what was learnt.
+    """What holds for a sender: the person's own limits or the backend's, never above what its server bears.
 
     ``per_day`` counts letters in any 24 hours. How many were used: ``campaigns.allowance``.
     """
     usual = _usual_limits(sender, registry)
     own = usual.per_day if sender.per_day is None else sender.per_day
     known = [limit for limit in (own, sender.learned_per_day) if limit is not None]
+    paces = [pace for pace in (sender.per_second or usual.per_second, sender.slowed_to) if pace]
     return Limits(
         per_day=min(known, default=None),
-        per_second=sender.per_second or usual.per_second,
+        per_second=min(paces, default=None),
         max_connections=sender.max_connections or usual.max_connections,
         per_connection=usual.per_connection,
     )

@@ -40,6 +40,7 @@ def sender_shape(sender: Sender, sent_last_24h: int) -> Shape:
         },
         "status": sender.status.value,
         "sleeps_until": moment(sender.sleeps_until),
+        "slowed_to": sender.slowed_to,
         "sent_last_24h": sent_last_24h,
         "error": sender.error,
     }

@@ -15,6 +15,7 @@ from ..errors import (
     SenderRefused,
     SettingsError,
     TLSFailed,
+    TooFast,
     Unreachable,
 )
 from .base import (
@@ -55,6 +56,7 @@ __all__ = [
     "SettingsError",
     "TLSFailed",
     "Timeouts",
+    "TooFast",
     "Unreachable",
     "clean",
     "load_backends",

@@ -230,7 +230,7 @@ class Backend(ABC):
     def verify(self) -> None:
         """Prove that this account can send, or raise one of the errors of this package.
 
-        ``HostForbidden``, ``Unreachable``, ``TLSFailed``, ``LoginRefused``, ``SenderRefused``,
+        ``HostForbidden``, ``Unreachable``, ``TooFast``, ``TLSFailed``, ``LoginRefused``, ``SenderRefused``,
         ``ProtocolBroken``; the server's words are in their ``reply``.
         """
 

@@ -148,6 +148,8 @@ RULES: tuple[Rule, ...] = (
     Rule(UNAUTHORISED, enhanced="5.7.11"),
     Rule(UNAUTHORISED, enhanced="5.7.13"),  # account disabled
     Rule(UNAUTHORISED, enhanced="5.7.14"),
+    # RFC 4954, section 4.7: the server's own list of passwords is out of its reach.
+    Rule(LATER_CONNECTION, code="454", stages=frozenset({Stage.login}), words="temporary auth"),
     Rule(LATER_ACCOUNT, code="454", enhanced="4.7.*"),
     Rule(EXHAUSTED, enhanced="5.4.5"),  # looks permanent, passes within a day
     Rule(LATER_ACCOUNT, code="4..", enhanced="4.4.5"),

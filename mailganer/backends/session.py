@@ -21,10 +21,11 @@ from ..errors import (
     ProtocolBroken,
     SenderRefused,
     TLSFailed,
+    TooFast,
     Unreachable,
     _,
 )
-from .base import Network, Timeouts, normalise_host
+from .base import Network, Outcome, Scope, Timeouts, normalise_host
 from .hosts import open_socket
 from .replies import Reply, Rule, Stage, Verdict, classify
 from .wire import Broken, Nonsense, Wire
@@ -157,7 +158,7 @@ def _begin(session: Session) -> Session:
         _secure(session)
     greeting = wire.reply(server.network.timeouts.command)
     if greeting.code != 220:
-        raise _not_now(server, greeting)
+        raise _not_now(session, greeting, Stage.greeting)
     _hello(session)
     if server.security == "starttls":
         _start_tls(session)
@@ -172,7 +173,7 @@ def _hello(session: Session) -> None:
     if reply.code in (500, 502, 504):  # a server from before 1995
         reply, lines = session.command(f"HELO {name}", Stage.hello), []
     if not reply.ok:
-        raise _not_now(session.server, reply)
+        raise _not_now(session, reply, Stage.hello)
     session.understand(_features(lines[1:]))
 
 
@@ -293,7 +294,7 @@ def _judge_login(session: Session, reply: Reply) -> None:
         return
     host = session.server.host
     if 400 <= reply.code < 500:
-        raise Unreachable(
+        raise _passing(session, reply, Stage.login)(
             _(
                 "${host} cannot check the password now. Its answer: ${reply}",
                 mapping={"host": host, "reply": reply.text},
@@ -331,14 +332,21 @@ def _sender_refused(server: Server, address: str, reply: Reply) -> BackendError:
     )
 
 
-def _not_now(server: Server, reply: Reply) -> BackendError:
-    return Unreachable(
+def _not_now(session: Session, reply: Reply, stage: Stage) -> BackendError:
+    return _passing(session, reply, stage)(
         _(
             "${host} takes no letters from here now. Its answer: ${reply}",
-            mapping={"host": server.host, "reply": reply.text},
+            mapping={"host": session.server.host, "reply": reply.text},
         ),
         reply.text,
     )
+
+
+def _passing(session: Session, reply: Reply, stage: Stage) -> type[Unreachable]:
+    """Whether a server that wants nothing now has had enough of this account, or would say so to anybody."""
+    verdict = session.judge(reply, stage)
+    asked = verdict.outcome is Outcome.deferred and verdict.scope is Scope.account
+    return TooFast if asked else Unreachable
 
 
 def _plain_forbidden(server: Server) -> BackendError:

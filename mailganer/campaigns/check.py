@@ -339,6 +339,7 @@ class _Looking:
                     Step.senders,
                     _("See the sender"),
                 )
+            self.at_pace(sender)
             self.at_domain(sender)
         if not failing:
             self.passed.append(_("The sender is ready."))
@@ -354,6 +355,20 @@ class _Looking:
             Step.senders,
             _("Look at the sender"),
         )
+
+    def at_pace(self, sender: Sender) -> None:
+        if sender.slowed_to:
+            self.say(
+                Severity.note,
+                "sender_slowed",
+                _(
+                    "${address} sends slower because its mail server asked for it. It wins its pace back by"
+                    " itself.",
+                    mapping={"address": sender.from_email},
+                ),
+                Step.senders,
+                _("See the sender"),
+            )
 
     def at_domain(self, sender: Sender) -> None:
         """A free mail provider's address sent through somebody else's server: DMARC has it refused."""

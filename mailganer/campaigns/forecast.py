@@ -18,6 +18,7 @@ MINUTE = 60
 WINDOW = 24 * 60  # minutes; a letter of minute m counts until minute m + WINDOW is over
 # A year of full days of minutes. Who asks for more gets "later than".
 LONGEST_MINUTES = 366 * WINDOW
+GROWS_BACK = 30  # minutes of sending that win a whole pace back: the half that was taken, in 15
 MOST_STEPS = 50_000  # a slow sender sends in every minute of a year: enough is known long before
 
 
@@ -68,6 +69,16 @@ class Lane:
     counter: Counter
     per_minute: int  # its pace
     awake_from: int | None = None  # the minute its rest ends
+    grows_to: float = 0  # asked to slow down by its server, it wins this pace back while letters leave
+
+    def __post_init__(self) -> None:
+        self._exactly = float(self.per_minute)
+
+    def grow(self) -> None:
+        """A minute of letters was taken."""
+        if self._exactly < self.grows_to:
+            self._exactly = min(self.grows_to, self._exactly + self.grows_to / GROWS_BACK)
+            self.per_minute = max(1, round(self._exactly))
 
 
 @dataclass(frozen=True)
@@ -220,6 +231,7 @@ class _Play:
                 self.plan.take(self.minute, number)
                 self.left -= number
                 self.note(lane, number)
+                lane.grow()
         if any(shares):
             self.minute += 1
         return any(shares)

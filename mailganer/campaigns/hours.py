@@ -78,7 +78,7 @@ class Hours:
     def _around(self, moment: datetime) -> Iterator[tuple[datetime, datetime]]:
         zone = ZoneInfo(self.timezone)
         today = moment.astimezone(zone).date()
-        for number in range(-1, LOOKED_AHEAD):
+        for number in range(-2, LOOKED_AHEAD):  # two: in 2011 Samoa had no 30 December
             day = today + number * DAY
             if day.isoweekday() in self.days:
                 last = day if self.begins < self.ends else day + DAY

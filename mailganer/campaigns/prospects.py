@@ -51,6 +51,8 @@ def pace(sender: Sender, registry: Registry) -> float:
     """Letters a second this sender is expected to manage."""
     limits = registry.get(sender.backend).limits if sender.backend in registry.names else None
     known = sender.per_second or (limits.per_second if limits else None)
+    if sender.slowed_to:
+        return min(sender.slowed_to, known or sender.slowed_to)
     if known:
         return known
     return LETTERS_A_SECOND * (sender.max_connections or (limits.max_connections if limits else 1))
@@ -58,9 +60,12 @@ def pace(sender: Sender, registry: Registry) -> float:
 
 def _lane(session: Session, sender: Sender, registry: Registry, now: datetime, seen: int) -> Lane:
     asleep = sender.sleeps_until if sender.status is SenderStatus.sleeping else None
+    if sender.slowed_to:
+        seen = 0  # what it is asked to keep to says more than what it managed before
     return Lane(
         name=sender.from_email,
         counter=Counter.of(day_limit(sender, registry), sender_minutes(session, sender.id, now)),
         per_minute=seen or max(1, round(pace(sender, registry) * MINUTE)),
         awake_from=-(-int(asleep.timestamp()) // MINUTE) if asleep and asleep > now else None,
+        grows_to=(sender.slowed_from or 0) * MINUTE,
     )

@@ -21,16 +21,17 @@ def alive(part: str, ini: str | None) -> int:
         return _answer(status == 200, f"/healthz?part=web answers {status or 'nothing'}.")
     from sqlalchemy import select
 
-    from ..db import utcnow
+    from ..db import database_now
     from ..models import Heartbeat
 
     # A worker's name says where it runs; of beats there is one.
     prefix = f"worker {socket.gethostname()}:" if part == "worker" else "beat"
     with database(settings) as session:
         seen = session.scalars(select(Heartbeat.seen_at).where(Heartbeat.name.startswith(prefix))).all()
+        now = database_now(session)
     last = max(seen, default=None)
     return _answer(
-        last is not None and utcnow() - last < QUIET_AFTER,
+        last is not None and now - last < QUIET_AFTER,
         f"The {part} was last seen {last:%Y-%m-%d %H:%M:%S} UTC." if last else f"The {part} was never seen.",
     )
 

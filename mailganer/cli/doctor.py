@@ -16,7 +16,7 @@ from .. import broker
 from ..accounts import network_of
 from ..backends import load_backends
 from ..billing import load_providers
-from ..db import make_sessions, utcnow
+from ..db import database_now, make_sessions, utcnow
 from ..errors import MailganerError, SettingsError
 from ..migrations import current, newest
 from ..models import Heartbeat
@@ -24,6 +24,7 @@ from ..settings import Settings
 from .common import find_ini, ini_argument, open_engine, read_settings, sentence
 
 QUIET_AFTER = timedelta(minutes=2)  # a part that was not seen for so long is taken for dead
+CLOCKS_DIFFER = timedelta(seconds=10)  # leases and quotas go by the database's clock, log and pages by ours
 LEAST_ROOM = 1024**3  # bytes on the data folder's disk: uploads, journals, an SQLite file
 
 
@@ -118,8 +119,25 @@ def _workers(settings: Settings) -> Findings:
         engine.dispose()
 
 
+def _clock(settings: Settings) -> Findings:
+    engine = open_engine(settings)
+    try:
+        with make_sessions(engine)() as session:
+            ahead = utcnow() - database_now(session)
+    except SQLAlchemyError:
+        return  # said of the database already
+    finally:
+        engine.dispose()
+    if abs(ahead) > CLOCKS_DIFFER:
+        which = "ahead of" if ahead > timedelta(0) else "behind"
+        seconds = abs(ahead).total_seconds()
+        yield False, f"This machine's clock is {seconds:.0f} s {which} the database's. Keep both by NTP."
+    else:
+        yield True, "This machine's clock and the database's agree."
+
+
 def _seen(session: Session, name: str, otherwise: str) -> tuple[bool, str]:
-    since = utcnow() - QUIET_AFTER
+    since = database_now(session) - QUIET_AFTER
     rows = session.scalars(select(Heartbeat).where(Heartbeat.name.startswith(name))).all()
     alive = [row for row in rows if row.seen_at >= since]
     if alive:
@@ -179,6 +197,7 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Findings]], ...] = (
     ("database", _database),
     ("broker", _broker),
     ("workers", _workers),
+    ("clock", _clock),
     ("backends", _backends),
     ("payments", _payments),
     ("address", _address),

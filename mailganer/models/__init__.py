@@ -30,7 +30,7 @@ from .delivery import (
     token_text,
 )
 from .meta import Base, metadata
-from .operations import Answer, Heartbeat
+from .operations import Answer, Heartbeat, Tries
 from .sender import Sender, SenderStatus, Usage
 from .template import Template
 from .tracking import TALLY_SHARDS, Event, EventKind, Source, Tally
@@ -69,6 +69,7 @@ __all__ = [
     "Suppression",
     "Tally",
     "Template",
+    "Tries",
     "Usage",
     "Voucher",
     "Window",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, LargeBinary, SmallInteger, String
+from sqlalchemy import Double, ForeignKey, LargeBinary, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .meta import Base, Json
@@ -29,3 +29,15 @@ class Answer(Base):
     status: Mapped[int] = mapped_column(SmallInteger)
     body: Mapped[dict[str, Any] | None] = mapped_column(Json)
     created_at: Mapped[datetime]
+
+
+class Tries(Base):
+    """How often somebody tried something that is counted, while no Redis counts it."""
+
+    __tablename__ = "tries"
+
+    key: Mapped[bytes] = mapped_column(
+        LargeBinary(16), primary_key=True
+    )  # a hash of what, who and from where
+    number: Mapped[int]
+    ends_at: Mapped[float] = mapped_column(Double)  # seconds since 1970; then counting begins anew

@@ -41,6 +41,9 @@ class Sender(Base):
     per_second: Mapped[float | None]
     max_connections: Mapped[int | None]
     learned_per_day: Mapped[int | None]
+    # Letters a second since its server asked it to slow down, and before; None again once they are equal.
+    slowed_to: Mapped[float | None]
+    slowed_from: Mapped[float | None]
     # Pace as one moment (generic cell rate algorithm): the next letter may leave at paced_until.
     paced_until: Mapped[datetime | None]
 

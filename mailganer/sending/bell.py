@@ -17,8 +17,12 @@ from ..settings import Settings
 log = logging.getLogger(__name__)
 
 QUEUE = "mailganer"
-EXPIRES = {"tick": 6, "pump": 15, "look_up": 60}
-"""Seconds after which a ring that nobody heard is forgotten: the ticks since then have rung again."""
+EXPIRES = {"tick": 360, "pump": 15, "look_up": 60}
+"""Seconds after which a ring that nobody heard is forgotten: the ticks since then have rung again.
+
+Whoever hears one compares by its own clock. A tick is rung by another machine, whose clock may be minutes
+behind, and comes all the same; the others are mostly rung and heard on one.
+"""
 
 BROKEN = (KombuError, OperationalError, OSError)
 

@@ -32,6 +32,7 @@ from ..errors import (
     MailganerError,
     ProtocolBroken,
     SecretUnreadable,
+    TooFast,
     Unreachable,
     _,
 )
@@ -50,7 +51,7 @@ from ..models import (
 from ..models import (
     Lane as LaneRow,
 )
-from . import halt, ledger, quota
+from . import halt, ledger, pace, quota
 from .clock import elapsed
 from .crew import Crew
 from .feed import Feed
@@ -143,11 +144,13 @@ class Lane:
         self._halting: dict[int, str] = {}  # campaigns to be paused with the next settlement
         self._settled, self._accepted, self._more = 0, 0, False
         self._well = True  # nothing to forgive: the sender has no troubles on record
+        self._slowed = False  # its server asked it to slow down, and its old pace is to be won back
 
     def run(self, seconds: float) -> Turn:
         """Sends for about so long, or until nobody is due, or there is a reason to stop."""
         self._name = f"{uuid.uuid4().hex}"
         self._journal = Journal(self.office.journals, f"{self._name}.journal")
+        self._begun = elapsed()
         settled = False
         try:
             settled = self._work(elapsed() + seconds) if self._enter() else True
@@ -171,6 +174,7 @@ class Lane:
         self._locale = account.locale
         self._epoch = epoch
         self._well = sender.failures == 0
+        self._slowed = sender.slowed_to is not None
         try:
             self._backend = self.office.open_backend(sender)
             self._limits = self.office.limits(sender)
@@ -384,17 +388,17 @@ class Lane:
             return None
         letters = len(window.items)
         minute = quota.use(session, self.sender_id, self._account.id, letters, now)
-        pace = 1 / self._limits.per_second if self._limits.per_second else 0.0
-        if pace:
+        gap = 1 / self._limits.per_second if self._limits.per_second else 0.0
+        if gap:
             session.execute(
                 update(Sender)
                 .where(Sender.id == self.sender_id)
-                .values(paced_until=now + timedelta(seconds=starts_in + letters * pace)),
+                .values(paced_until=now + timedelta(seconds=starts_in + letters * gap)),
                 execution_options=ledger.UNTRACKED,
             )
         closes_at = hours.closes(now) if hours else None
         list_names = printer.list_names(session, window.items)
-        return _Next(window, minute, letter_id, list_names, starts_in, pace, closes_at)
+        return _Next(window, minute, letter_id, list_names, starts_in, gap, closes_at)
 
     def _claim_next(self, session: Session, now: datetime) -> Claim | None:
         waiting = self._waiting(session, now)
@@ -591,6 +595,8 @@ class Lane:
         elif verdict.exhausted is not None:
             self._rest(session, now)
         elif verdict.trouble is not None:
+            if verdict.trouble.scope is Scope.account:
+                self._slow_down(session, now)
             halt.trouble(
                 session,
                 self.sender_id,
@@ -602,19 +608,29 @@ class Lane:
             self._well = False
         elif error is not None:
             self._mind_the_error(session, error, now)
-        elif verdict.accepted and not self._well:
-            halt.well(session, self.sender_id)
-            self._well = True
+        elif verdict.accepted:
+            if self._slowed:
+                pace.quicken(session, self.sender_id, verdict.accepted)
+            if not self._well:
+                halt.well(session, self.sender_id)
+                self._well = True
 
     def _mind_the_error(self, session: Session, error: Exception, now: datetime) -> None:
         passing = not isinstance(error, MailganerError) or isinstance(error, Unreachable | ProtocolBroken)
         if not isinstance(error, MailganerError):
             log.error("backend %s: %r", self._sender.backend, error, exc_info=error)
+        if isinstance(error, TooFast):
+            self._slow_down(session, now)
         if passing:
-            halt.trouble(session, self.sender_id, self._sentence(error), now)
+            may_fail = not isinstance(error, TooFast)
+            halt.trouble(session, self.sender_id, self._sentence(error), now, may_fail=may_fail)
         else:
             halt.fail(session, self.sender_id, self._sentence(error))
         self._well = False
+
+    def _slow_down(self, session: Session, now: datetime) -> None:
+        seconds = elapsed() - self._begun
+        pace.slow_down(session, self.sender_id, self._limits, self._accepted, seconds, now)
 
     def _rest(self, session: Session, now: datetime) -> None:
         """The server says it was enough: it knows its limit better than we do."""

@@ -16,6 +16,7 @@ from ..accounts import network_of, sender_backend, sender_limits
 from ..backends import Backend, Limits, load_backends
 from ..billing import plan_of
 from ..db import make_engine, make_sessions
+from ..migrations import current
 from ..models import Account, Sender
 from ..settings import Settings
 from ..vault import Vault
@@ -49,6 +50,10 @@ class Office:
         object.__setattr__(self, "sessions", make_sessions(self.engine))
         object.__setattr__(self, "readers", make_sessions(self.engine.execution_options(reading=True)))
         self.journals.mkdir(parents=True, exist_ok=True)
+
+    def schema(self) -> str | None:
+        """The database's schema; None: it has none yet."""
+        return current(self.engine.execution_options(reading=True))
 
     def span(self, seconds: float) -> timedelta:
         """What ``now`` moves on by while so many seconds really pass: a lease is a promise about processes,

@@ -1,5 +1,6 @@
 """The Celery tasks: thin, named, bounded. Each may run twice, late, never, or about something deleted."""
 
+import logging
 import mmap
 import os
 import signal
@@ -12,6 +13,7 @@ from celery import current_app, shared_task
 from sqlalchemy import select
 
 from ..audience.imports import run_import as work_on_import
+from ..migrations import newest
 from ..models import Heartbeat, campaign_sender
 from ..settings import Settings
 from . import doubt, plan, tick
@@ -22,10 +24,13 @@ from .office import Office, open_office
 
 __all__ = ["ask_to_stop", "look_up", "plan_campaign", "pump", "run_import", "run_tick", "wake"]
 
+log = logging.getLogger(__name__)
+
 TURN = 30.0  # seconds of a pump; then it queues behind the others
 SHORTEST_TURN = 5.0  # seconds a sender is left in peace: opening a connection costs time, too
 LOOK_EVERY = 1.0  # seconds between two looks at who else waits
 LATE_TICK = timedelta(seconds=3 * tick.EVERY)
+JUST_NOW = timedelta(seconds=tick.EVERY / 2)
 IMPORT_TURN = 30.0  # seconds
 
 
@@ -44,6 +49,39 @@ def _office(pid: int) -> Office:
 
 def settings() -> Settings:
     return current_app.mailganer_settings
+
+
+# --- the schema
+
+_misfit: str | None = ""  # the schema that this process has complained about last; empty: none
+
+
+def fits(here: Office) -> bool:
+    """Whether the database has the schema this program was made for.
+
+    Nobody knows what a later one means, nor whether what an earlier one lacks is needed: under any other this
+    process claims nothing and changes nothing, says so once, and goes on by itself when it fits.
+    """
+    global _misfit
+    found = here.schema()
+    if found == _newest():
+        if _misfit != "":
+            log.warning(
+                "The database has schema %s again, which this program was made for: it goes on.", found
+            )
+            _misfit = ""
+        return True
+    if found != _misfit:
+        log.error(_MISFIT, found or "none", _newest())
+        _misfit = found
+    return False
+
+
+_MISFIT = (
+    "The database has schema %s, this program was made for %s. It sends nothing until they fit: run "
+    "mailganer migrate with the newer version, and start the workers of that version."
+)
+_newest = cache(newest)
 
 
 # --- stopping
@@ -94,15 +132,19 @@ def _leave_with_parent() -> None:
 
 
 @shared_task(name="mailganer.tick")
-def run_tick() -> None:
-    for call in tick.tick(office()):
+def run_tick(regular: int = 0) -> None:
+    """``regular``: rung by the clock. Of those that waited for a free process together one is enough."""
+    here = office()
+    if not fits(here) or (regular and _has_just_ticked(here)):
+        return
+    for call in tick.tick(here):
         ring(current_app, call.task, *call.ids)
 
 
 @shared_task(name="mailganer.plan")
 def plan_campaign(campaign_id: int) -> None:
     here = office()
-    if plan.plan(here, campaign_id, stopping):
+    if fits(here) and plan.plan(here, campaign_id, stopping):
         with here.readers() as session:
             senders = session.scalars(
                 select(campaign_sender.c.sender_id).where(campaign_sender.c.campaign_id == campaign_id)
@@ -117,7 +159,7 @@ def plan_campaign(campaign_id: int) -> None:
 @shared_task(name="mailganer.pump")
 def pump(sender_id: int, number: int = 0) -> None:
     here = office()
-    if stopping():
+    if stopping() or not fits(here):
         return
     lane = Lane(here, sender_id, number, stopped=stopping, yields=_yields(here, sender_id))
     with _listening():
@@ -142,6 +184,8 @@ def _yields(here: Office, sender_id: int) -> Callable[[], bool]:
         if now - looked < LOOK_EVERY:
             return False
         looked = now
+        if not fits(here):
+            return True
         _tick_if_late(here)
         if now - begun < SHORTEST_TURN:
             return False
@@ -152,20 +196,34 @@ def _yields(here: Office, sender_id: int) -> Callable[[], bool]:
 
 
 def _tick_if_late(here: Office) -> None:
+    since = _since_tick(here)
+    if since is None or since > LATE_TICK * here.speed:
+        run_tick()
+
+
+def _has_just_ticked(here: Office) -> bool:
+    since = _since_tick(here)
+    return since is not None and timedelta(0) <= since < JUST_NOW * here.speed
+
+
+def _since_tick(here: Office) -> timedelta | None:
     with here.readers() as session:
         seen = session.scalar(select(Heartbeat.seen_at).where(Heartbeat.name == "beat"))
-    if seen is None or here.now() - seen > LATE_TICK * here.speed:
-        run_tick()
+    return None if seen is None else here.now() - seen
 
 
 @shared_task(name="mailganer.look_up")
 def look_up(sender_id: int) -> None:
-    doubt.look_up(office(), sender_id)
+    here = office()
+    if fits(here):
+        doubt.look_up(here, sender_id)
 
 
 @shared_task(name="mailganer.import")
 def run_import(import_id: int) -> None:
     here = office()
+    if not fits(here):
+        return
     done = work_on_import(here.sessions, settings(), import_id, now=here.now, seconds=IMPORT_TURN)
     if not done and not stopping():
         ring(current_app, "import", import_id)

@@ -28,6 +28,7 @@ from ..models import (
     Lane,
     Sender,
     SenderStatus,
+    Tries,
     campaign_sender,
 )
 from . import doubt, ledger
@@ -62,7 +63,7 @@ def tick(office: Office) -> list[Call]:
         _cancel(session, now)
         looking = _beat(session, now)
         if looking:
-            _forget_answers(session, now)
+            _forget(session, now)
     sweep(office)
     with office.readers() as session:
         calls = [*_plans(session), *_pumps(office, session, now)]
@@ -239,10 +240,13 @@ def _beat(session: Session, now: datetime) -> bool:
     return looking
 
 
-# --- the API
+# --- what nobody asks for any more
 
 
-def _forget_answers(session: Session, now: datetime) -> None:
-    session.execute(
-        delete(Answer).where(Answer.created_at < now - ANSWERED_FOR), execution_options=ledger.UNTRACKED
-    )
+def _forget(session: Session, now: datetime) -> None:
+    """Answers of the API, and tries whose time is over."""
+    for old in (
+        delete(Answer).where(Answer.created_at < now - ANSWERED_FOR),
+        delete(Tries).where(Tries.ends_at < now.timestamp()),
+    ):
+        session.execute(old, execution_options=ledger.UNTRACKED)

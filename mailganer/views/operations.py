@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from mailganer import migrations
-from mailganer.db import utcnow
+from mailganer.db import database_now
 from mailganer.models import Batch, Campaign, CampaignStatus, Heartbeat, Sender
 from mailganer.security import PUBLIC
 
@@ -46,11 +46,13 @@ def healthz(request: Request) -> dict[str, Any]:
     web_only = request.params.get("part") == "web"
     found = _database(request.registry["engine"])
     ask_parts = found == "ok" and not web_only
-    parts = _parts(request.dbsession, utcnow()) if ask_parts else {}
+    now = database_now(request.dbsession) if ask_parts else None
+    parts = _parts(request.dbsession, now) if now else {}
     down = [name for name, state in {"database": found, **parts}.items() if state.startswith("down")]
     request.response.status_int = 503 if down else 200
     request.response.headers["Cache-Control"] = "no-store"
-    return {"status": "down" if down else "ok", "down": down, "database": found, **parts}
+    answer = {"status": "down" if down else "ok", "down": down, "database": found, **parts}
+    return answer | ({"tick_age": _age(_last_seen(request.dbsession, "beat"), now)} if now else {})
 
 
 def _database(engine: Engine) -> str:
@@ -68,6 +70,11 @@ def _parts(session: Session, now: datetime) -> dict[str, str]:
     return {part: _state(_last_seen(session, part), now) for part in PARTS}
 
 
+def _age(seen: datetime | None, now: datetime) -> int | None:
+    """Whole seconds since then."""
+    return None if seen is None else round((now - seen).total_seconds())
+
+
 def _last_seen(session: Session, part: str) -> datetime | None:
     return session.scalar(select(func.max(Heartbeat.seen_at)).where(Heartbeat.name.startswith(part)))
 
@@ -75,7 +82,7 @@ def _last_seen(session: Session, part: str) -> datetime | None:
 def _state(seen: datetime | None, now: datetime) -> str:
     if seen is None:
         return "not started"
-    if now - seen > SILENT_AFTER:
+    if abs(now - seen) > SILENT_AFTER:  # one that was heard tomorrow was heard before the clock was set back
         return f"down: last heard {seen.isoformat(timespec='seconds')}"
     return "ok"
 
@@ -87,7 +94,7 @@ def _state(seen: datetime | None, now: datetime) -> str:
 def metrics(request: Request) -> Response:
     """Prometheus text: this installation's rows, and what its processes have counted."""
     rows = CollectorRegistry()
-    rows.register(Rows(request.dbsession, utcnow()))
+    rows.register(Rows(request.dbsession, database_now(request.dbsession)))
     text = generate_latest(_counted()) + generate_latest(rows)
     return Response(text, headerlist=[("Content-Type", CONTENT_TYPE_LATEST), ("Cache-Control", "no-store")])
 

@@ -20,6 +20,7 @@ from mailganer.backends import (
     ProtocolBroken,
     SenderRefused,
     TLSFailed,
+    TooFast,
     Unreachable,
 )
 from mailganer.backends.smtp import SMTPBackend, SMTPSettings
@@ -109,8 +110,20 @@ def test_a_wrong_password(make_server: Servers, account: Accounts) -> None:
 
 def test_a_server_that_cannot_check_passwords_now(make_server: Servers, account: Accounts) -> None:
     server = make_server(passwords=KNOWN)
-    server.fail("auth", "454 4.7.0 Too many login attempts")
-    assert problem(account(server), Unreachable).reply == "454 4.7.0 Too many login attempts"
+    server.fail("auth", "454 4.7.0 Temporary authentication failure")
+    assert problem(account(server), Unreachable).reply == "454 4.7.0 Temporary authentication failure"
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply"),
+    [("auth", "454 4.7.0 Too many login attempts"), ("connect", "421 4.7.0 Too many connections, slow down")],
+)
+def test_a_server_that_we_are_too_fast_for(
+    make_server: Servers, account: Accounts, stage: str, reply: str
+) -> None:
+    server = make_server(passwords=KNOWN)
+    server.fail(stage, reply)
+    assert problem(account(server), TooFast).reply == reply
 
 
 def test_an_account_that_may_not_send_from_its_address(make_server: Servers, account: Accounts) -> None:

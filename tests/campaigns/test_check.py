@@ -137,6 +137,23 @@ def test_a_sleeping_sender_does_not_block(checked, campaign, now):
     assert check.forecast.days[0].starts_at >= now + timedelta(hours=3)
 
 
+def test_a_slowed_sender_is_told_and_foreseen_slow_until_it_has_its_pace_again(
+    make, account, readers, checked, campaign
+):
+    account.plan = "pro"
+    make.subscribers(account, 900, readers)
+    (sender,) = campaign.senders
+    sender.per_second = 1.0
+    usual = checked(campaign).forecast
+    assert "sender_slowed" not in codes(checked(campaign), Severity.note)
+    sender.slowed_to, sender.slowed_from = 0.5, 1.0
+    found = checked(campaign)
+    assert "sender_slowed" in codes(found, Severity.note)
+    # 902 letters at 60 a minute take a quarter of an hour; from 30 a minute on, growing, not twice as long.
+    late = found.forecast.finishes_at - usual.finishes_at
+    assert timedelta(minutes=3) < late < timedelta(minutes=15)
+
+
 def test_the_plans_limit_is_told_with_the_way_to_the_plans(session, account, checked, campaign, now):
     used = Usage(
         sender_id=campaign.senders[0].id,

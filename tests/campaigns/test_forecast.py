@@ -118,3 +118,12 @@ def test_a_quota_that_is_free_at_night_waits_for_the_morning():
     used = [(MINUTE - 13 * 60, 500)]
     forecast = play(10, evening, [lane(500, used)], no_plan(), "UTC", office("10:00"))
     assert forecast.pauses[-1].until == datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+
+
+def test_a_slowed_sender_is_foreseen_slow_at_first_and_then_as_it_was():
+    slowed = Lane("Anna", Counter.of(None, ()), 30, grows_to=60)
+    assert slowed.per_minute == 30
+    forecast = play(600, NOW, [slowed], no_plan(), "UTC")
+    # 30, 32, 34 ... 60 a minute: the old pace is won back in a quarter of an hour.
+    assert slowed.per_minute == 58
+    assert NOW + timedelta(minutes=13) < forecast.finishes_at < NOW + timedelta(minutes=15)

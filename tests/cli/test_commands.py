@@ -2,11 +2,11 @@
 
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mailganer.cli import COMMANDS, cli
+from mailganer.cli import COMMANDS, cli, doctor
 from mailganer.models import Account, Heartbeat, Voucher
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -193,7 +193,16 @@ def test_the_doctor_finds_a_running_installation_well(run, ini, make, session, n
     seen = run("doctor", ini)
     assert seen.returncode == 0, seen.stdout
     parts = [line.split()[1] for line in seen.stdout.splitlines()]
-    assert set(parts) >= {"settings", "database", "broker", "workers", "backends", "payments", "address"}
+    assert set(parts) >= {
+        "settings",
+        "database",
+        "broker",
+        "workers",
+        "clock",
+        "backends",
+        "payments",
+        "address",
+    }
 
 
 @on_sqlite
@@ -207,6 +216,14 @@ def test_the_doctor_says_of_each_ill_part_what_to_do(run, ini, ini_values):
     assert "mailganer beat" in ill["workers"]
     assert "PUBLIC_URL" in ill["address"]
     assert "allow_private_smtp_hosts" in ill["safety"]
+
+
+@on_sqlite
+def test_the_doctor_notices_a_machine_whose_clock_is_wrong(ini, settings, monkeypatch):
+    monkeypatch.setattr(doctor, "utcnow", lambda: datetime.now(UTC) - timedelta(minutes=5))
+    ((well, sentence),) = dict(doctor.CHECKS)["clock"](settings)
+    assert not well
+    assert sentence == "This machine's clock is 300 s behind the database's. Keep both by NTP."
 
 
 @on_sqlite

@@ -1,12 +1,13 @@
 """Bells that ring twice, late, or for what is gone: the rows decide, and nothing happens twice."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import delete
 
 from mailganer.models import Campaign, CampaignStatus, Sender
-from mailganer.sending import doubt
+from mailganer.sending import doubt, tasks
 from mailganer.sending.lane import Lane
 from mailganer.sending.plan import plan
 from mailganer.sending.tick import tick
@@ -64,3 +65,28 @@ def test_tasks_about_what_was_deleted_do_nothing(
     assert doubt.look_up(works.office, sender_id) == 0
     works.run(2)
     assert script.got == {}
+
+
+def test_of_ticks_that_waited_together_one_is_enough_and_a_nudge_is_always_heard(
+    due: Any,
+    open_works: Any,
+    clock: Any,
+    script: Script,
+    reload: Any,
+    make: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    works = open_works(now=clock, script=script)
+    monkeypatch.setattr(tasks, "office", lambda: works.office)
+    monkeypatch.setattr(tasks, "ring", lambda *what: True)
+    tasks.run_tick(1)
+    first, second = due(1), due(1, account=make.account(plan="pro"), send_at=clock.now + timedelta(days=1))
+    tasks.run_tick(1)
+    assert reload(first).status is CampaignStatus.scheduled
+    tasks.run_tick()
+    assert reload(first).status is CampaignStatus.sending
+    clock.forward(hours=-8)  # a tick "in eight hours" is none that was just now
+    second.send_at = clock.now
+    make.commit()
+    tasks.run_tick(1)
+    assert reload(second).status is CampaignStatus.sending

@@ -1,13 +1,20 @@
 """Clocks that are set: no letter waits for the hours that a clock went back, none goes out twice."""
 
+import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery import Celery
 
+from mailganer import worker
 from mailganer.models import CampaignStatus
+from mailganer.sending.bell import celery_config, ring
 from mailganer.sending.lane import Lane
 from mailganer.sending.office import open_office
+from mailganer.settings import from_mapping
 from tests.sending.scripted import Script
+from tests.support.ports import wait_until
 
 from .child import dies, end_of, fork
 
@@ -46,3 +53,44 @@ def test_a_batch_that_a_dead_worker_held_is_free_soon_though_the_clock_was_set_b
     works.run(4)
     assert statuses(campaign.id) == {"sent": 30}, "the batch is held by nobody"
     assert reload(campaign).status is CampaignStatus.finished
+
+
+def test_the_ticks_do_not_mind_a_clock_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    rung: list[float] = []
+    monkeypatch.setattr(worker, "ring", lambda *what: rung.append(time.monotonic()))
+    monkeypatch.setattr(worker, "EVERY", 0.05)
+    ticker = worker.Ticker(Celery("test", set_as_current=False))
+    real = time.time
+    for ahead in (0, 8 * 3600, -8 * 3600):
+        monkeypatch.setattr(time, "time", lambda: real() + ahead)  # noqa: B023
+        before = len(rung)
+        for _each in range(4):
+            wait = ticker.tick()
+            assert 0 <= wait <= 0.05
+            time.sleep(wait)
+        assert len(rung) - before >= 3
+
+
+@pytest.mark.parametrize("minutes", [5, -5])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+def test_a_worker_hears_ticks_of_a_machine_whose_clock_is_minutes_away(
+    due: Any, parts: Any, ini_values: Any, smtp_server: Any, reload: Any, minutes: int
+) -> None:
+    parts.start("worker")
+    wait_until(lambda: "succeeded" in parts.output(), timeout=60, what="the tick of its own")
+    campaign = due(20)
+    app = Celery("elsewhere", set_as_current=False)
+    app.config_from_object(celery_config(from_mapping(ini_values, environ={})))
+    there = app.now
+    app.now = lambda: there() + timedelta(minutes=minutes)
+
+    def finished() -> bool:
+        ring(app, "tick")
+        return reload(campaign).status is CampaignStatus.finished
+
+    try:
+        wait_until(finished, timeout=60, every=1, what="the campaign")
+    except AssertionError as error:
+        pytest.fail(f"{error}\n{parts.output()}")
+    assert set(smtp_server.counts.values()) == {1}

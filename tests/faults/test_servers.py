@@ -1,11 +1,16 @@
 """A mail server that goes wrong, through the whole pipeline: from its answer to the recipient's row."""
 
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mailganer.models import CampaignStatus, Reason, SenderStatus
-from tests.backends.faulty import FaultyServer, reset, take_and_reset
+from mailganer.sending.office import Office
+from tests.backends.faulty import Conversation, FaultyServer, reset, take_and_reset
+
+from .conftest import with_one_connection
 
 
 @pytest.fixture
@@ -76,3 +81,51 @@ def test_a_refused_recipient_has_failed_alone(
     assert statuses(campaign.id) == {"sent": 3, "failed": 1}
     assert reload(campaign).status is CampaignStatus.finished
     assert server.count("RCPT") == server.count("MAIL")
+
+
+def late(conversation: Conversation) -> None:
+    """The letter is ours, and we say so when nobody listens any more."""
+    conversation.keep()
+    time.sleep(1.5)
+    conversation.say("250 2.0.0 Queued at last")
+
+
+@pytest.mark.parametrize("features", [("8BITMIME",), ("8BITMIME", "PIPELINING", "CHUNKING")])
+def test_an_answer_to_the_whole_letter_that_comes_too_late_leaves_it_in_doubt_for_ever(
+    campaign_to: Any,
+    works: Any,
+    clock: Any,
+    server: FaultyServer,
+    deliveries: Any,
+    pledge: Any,
+    reload: Any,
+    features: tuple[str, ...],
+) -> None:
+    server.features = features
+    server.fail("dot", late, skip=1, times=1)
+    campaign = campaign_to(3)
+    works.office = with_one_connection(impatient(works.office))
+    works.run(2)
+    doubtful = [row for row in deliveries(campaign.id) if row.status == "in_doubt"]
+    assert {row.reason for row in doubtful} == {Reason.disconnected}
+    waited_for = list(server.counts)[1]
+    assert waited_for in {row.email for row in doubtful}
+    for _each in range(30):
+        clock.forward(hours=1)
+        works.run(2)
+    # As many as may be on their way at once, and each of them for good.
+    assert {row.id for row in pledge(server.counts, deliveries(campaign.id))} == {row.id for row in doubtful}
+    assert len(doubtful) == (1 if features == ("8BITMIME",) else len(doubtful)) <= 2
+    assert reload(campaign).status is CampaignStatus.finished
+
+
+def impatient(office: Office) -> Office:
+    """Waits half a second, not ten minutes, for the answer to a letter."""
+
+    def open_backend(sender: Any) -> Any:
+        backend = office.open_backend(sender)
+        timeouts = replace(backend.network.timeouts, final=0.5)
+        backend.network = replace(backend.network, timeouts=timeouts)
+        return backend
+
+    return replace(office, open_backend=open_backend)

@@ -41,3 +41,23 @@ def test_a_broker_that_dies_and_comes_back_neither_ends_the_worker_nor_costs_a_l
         pytest.fail(f"{error}\n{parts.output()}")
     assert smtp_server.counts == Counter(row.email for row in deliveries(campaign.id))
     assert parts.runs("worker"), parts.output()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_worker_goes_on_listening_after_the_broker_was_started_again_twenty_times(
+    due: Any, parts: Any, smtp_server: Any, statuses: Any, reload: Any, broker: Any
+) -> None:
+    first = due(400)
+    parts.start("beat", "worker")
+    try:
+        wait_until(lambda: smtp_server.letters, timeout=60)
+        for _each in range(20):
+            broker.kill()
+            broker.start()
+        wait_until(lambda: reload(first).status is CampaignStatus.finished, timeout=90)
+        second = due(50)
+        wait_until(lambda: reload(second).status is CampaignStatus.finished, timeout=60)
+    except AssertionError as error:
+        pytest.fail(f"{error}\n{parts.output()}")
+    assert parts.runs("worker"), parts.output()
+    assert (statuses(first.id), statuses(second.id)) == ({"sent": 400}, {"sent": 50})

@@ -407,6 +407,13 @@ def test_progress_is_told_in_numbers_and_asks_again_by_itself(anna, under_way):
     assert 'http-equiv="refresh"' in page
 
 
+def test_progress_says_which_sender_was_asked_to_slow_down(anna, under_way, session):
+    under_way.senders[0].slowed_to, under_way.senders[0].slowed_from = 0.5, 2.0
+    session.commit()
+    page = anna.get(f"/campaigns/{under_way.id}/progress")
+    assert "sends slower because its mail server asked for it: about 30 letters a minute now" in page
+
+
 def test_pause_go_on_and_stop(anna, under_way, again):
     page = anna.get(f"/campaigns/{under_way.id}/progress")
     page = submit(page, f"/campaigns/{under_way.id}/pause").follow()

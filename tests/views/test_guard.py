@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from pyramid.testing import DummyRequest
 
+from mailganer.accounts import DatabaseTries
 from mailganer.errors import Throttled
 from mailganer.routes import PAGES
 from mailganer.security import PER_ADDRESS, RotatingSerializer, Rule, Throttle, local_path, network
@@ -185,6 +187,31 @@ def test_a_lost_redis_locks_nobody_out_and_still_counts() -> None:
     throttle.hit(rule, "anna")
     with pytest.raises(Throttled):
         throttle.hit(rule, "anna")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_two_processes_count_together_in_the_database_while_redis_is_gone(sessions: Any) -> None:
+    server, rule = Redis(), Rule("login", 2, 60)
+    one, two = (Throttle(server.url, DatabaseTries(sessions)) for _process in range(2))
+    server.stop()
+    one.hit(rule, "anna")
+    two.hit(rule, "anna")
+    for throttle in (one, two):
+        with pytest.raises(Throttled) as caught:
+            throttle.hit(rule, "anna")
+        assert 0 < caught.value.retry_after <= 60
+    one.hit(rule, "boris")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_tries_in_the_database_begin_anew_when_their_time_is_over(sessions: Any) -> None:
+    throttle, short, long = Throttle("", DatabaseTries(sessions)), Rule("login", 1, 1), Rule("host", 1, 60)
+    for rule in (short, long):
+        throttle.hit(rule, "anna")
+    time.sleep(1.1)
+    throttle.hit(short, "anna")
+    with pytest.raises(Throttled):
+        throttle.hit(long, "anna")
 
 
 @one_database

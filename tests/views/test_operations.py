@@ -18,11 +18,21 @@ def test_a_healthy_installation_says_ok(app: Any, session: Session) -> None:
     session.add(Heartbeat(name="worker here:2", seen_at=utcnow()))
     session.commit()
     answer = app.get("/healthz", status=200).json
+    assert 0 <= answer.pop("tick_age") <= 60
     assert answer == {"status": "ok", "down": [], "database": "ok", "worker": "ok", "beat": "ok"}
 
 
 def test_what_was_never_started_is_not_down(app: Any) -> None:
-    assert app.get("/healthz", status=200).json["worker"] == "not started"
+    answer = app.get("/healthz", status=200).json
+    assert (answer["worker"], answer["tick_age"]) == ("not started", None)
+
+
+def test_a_part_that_was_heard_before_the_clock_was_set_back_is_not_taken_for_well(
+    app: Any, session: Session
+) -> None:
+    session.add(Heartbeat(name="beat", seen_at=utcnow() + timedelta(hours=8)))
+    session.commit()
+    assert app.get("/healthz", status=503).json["down"] == ["beat"]
 
 
 def test_a_part_that_fell_silent_is_named(app: Any, session: Session) -> None:

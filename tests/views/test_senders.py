@@ -202,3 +202,16 @@ def test_a_page_speaks_the_language_the_browser_asks_for(app: Any) -> None:
     assert asked.html.html["lang"] == "ru"
     assert app.get("/sign-in", headers={"Accept-Language": "de"}).html.html["lang"] == "en"
     assert app.get("/sign-in?lang=ru").html.html["lang"] == "ru"
+
+
+@one_database
+@pytest.mark.parametrize(
+    ("locale", "words"), [("en", "about 90 letters a minute"), ("ru", "примерно 90 писем в минуту")]
+)
+def test_a_slowed_sender_says_that_its_server_asked_for_it(
+    anna: Any, sender: Sender, session: Session, locale: str, words: str
+) -> None:
+    sender.slowed_to, sender.slowed_from = 1.5, 3.0
+    sender.account.locale = locale
+    session.commit()
+    assert words in anna.get(f"/senders/{sender.id}")

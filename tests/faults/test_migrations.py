@@ -1,0 +1,194 @@
+"""A database that is migrated while somebody works on it, or by somebody who is killed over it."""
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, event, inspect, text
+
+from mailganer.db import make_engine
+from mailganer.migrations import current, migrate, newest
+from mailganer.models import CampaignStatus, metadata
+from mailganer.sending import tasks
+from mailganer.sending.tick import tick
+from tests.support.ports import wait_until
+
+from .child import die, end_of, fork
+
+SOME_LATER_VERSION = "9999"
+
+
+@pytest.fixture
+def empty_url(request: pytest.FixtureRequest, databases: Any, database_url: str) -> Iterator[str]:
+    """A database without a table, of the same kind."""
+    url = databases.fresh("sqlite" if database_url.startswith("sqlite") else "postgresql", empty=True)
+    yield url
+    databases.drop(url)
+
+
+def schema_of(engine: Engine) -> dict[str, Any]:
+    """Everything that a migration could have left out, as plain values."""
+    found = inspect(engine)
+    return {
+        table: (
+            [(each["name"], str(each["type"]), each["nullable"]) for each in found.get_columns(table)],
+            sorted((each["name"], each["column_names"]) for each in found.get_indexes(table)),
+            sorted(
+                (each["name"] or "", each["constrained_columns"]) for each in found.get_foreign_keys(table)
+            ),
+        )
+        for table in sorted(found.get_table_names())
+    }
+
+
+def changes(engine: Engine) -> list[str]:
+    """From now on: the statements that change something."""
+    seen: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.lstrip().upper().startswith(("SELECT", "PRAGMA", "BEGIN")):
+            seen.append(statement)
+
+    return seen
+
+
+def migrate_and_die(url: str, nth: int | None) -> None:
+    """Dies before the ``nth`` change; None: when all is done and nothing committed."""
+    engine = make_engine(url)
+    seen = changes(engine)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def look(*_: Any) -> None:
+        if nth is not None and len(seen) > nth:
+            die()
+
+    @event.listens_for(engine, "commit")
+    def last(*_: Any) -> None:
+        die()
+
+    migrate(engine)
+
+
+@pytest.mark.parametrize("since", [None, "0001"], ids=["empty", "first"])
+def test_a_migration_killed_anywhere_has_done_nothing_and_is_done_by_the_next(
+    empty_url: str, engine: Engine, databases: Any, since: str | None
+) -> None:
+    half_done = make_engine(empty_url)
+    if since:
+        migrate(half_done, since)
+    before = schema_of(half_done)
+    half_done.dispose()
+    for nth in (0, 1, 3, None):
+        assert end_of(fork(lambda: migrate_and_die(empty_url, nth))) == -signal.SIGKILL  # noqa: B023
+        assert current(half_done) == since
+        assert schema_of(half_done) == before
+    migrate(half_done)
+    assert current(half_done) == newest()
+    assert schema_of(half_done) == schema_of(engine)
+    migrate(half_done)
+    assert schema_of(half_done) == schema_of(engine)
+    half_done.dispose()
+
+
+def test_several_who_migrate_at_once_do_it_once(empty_url: str, engine: Engine) -> None:
+    children = [fork(lambda: migrate(make_engine(empty_url))) for _each in range(3)]
+    assert [end_of(child) for child in children] == [0, 0, 0]
+    migrated = make_engine(empty_url)
+    assert schema_of(migrated) == schema_of(engine)
+    migrated.dispose()
+
+
+def test_models_and_migrations_say_the_same(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def stamp(engine: Engine, version: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :version"), {"version": version})
+
+
+@pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+def test_a_worker_of_an_older_version_stops_in_the_middle_and_goes_on_when_it_fits_again(
+    due: Any, parts: Any, engine: Engine, smtp_server: Any, statuses: Any, deliveries: Any, reload: Any
+) -> None:
+    campaign = due(400, sender_values={"per_second": 40.0})
+    parts.start("worker", "beat")
+    try:
+        wait_until(lambda: len(smtp_server.letters) > 10, timeout=90)
+        stamp(engine, SOME_LATER_VERSION)  # as the newer version's migration leaves it
+        wait_until(lambda: "The database has schema 9999" in parts.output(), timeout=60, what="its word")
+        wait_until(lambda: not statuses(campaign.id)["sending"], timeout=60, what="the letters on their way")
+        left = len(smtp_server.letters)
+        assert left < 400
+        assert "in_doubt" not in statuses(campaign.id)
+        # Several ticks later nobody has been claimed.
+        wait_until(lambda: parts.output().count("mailganer.tick") > 3, timeout=60)
+        assert len(smtp_server.letters) == left
+        stamp(engine, newest())
+        wait_until(lambda: reload(campaign).status is CampaignStatus.finished, timeout=120)
+    except AssertionError as error:
+        pytest.fail(f"{error}\n{statuses(campaign.id)}\n{parts.output()}")
+    assert smtp_server.counts == Counter(row.email for row in deliveries(campaign.id))
+
+
+SINCE_0002 = (
+    "ALTER TABLE sender DROP COLUMN slowed_to",
+    "ALTER TABLE sender DROP COLUMN slowed_from",
+    "DROP TABLE IF EXISTS tries",
+)
+
+
+def back_to_0002(engine: Engine) -> None:
+    """What later migrations added is taken away again, by hand."""
+    with engine.begin() as connection:
+        for statement in SINCE_0002:
+            connection.execute(text(statement))
+    stamp(engine, "0002")
+
+
+@pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+def test_a_worker_of_a_newer_version_waits_for_the_migration(
+    due: Any, parts: Any, engine: Engine, smtp_server: Any, deliveries: Any, reload: Any
+) -> None:
+    campaign = due(20)
+    back_to_0002(engine)
+    parts.start("worker", "beat")
+    try:
+        wait_until(lambda: "The database has schema 0002" in parts.output(), timeout=90, what="its word")
+        wait_until(lambda: parts.output().count("mailganer.tick") > 3, timeout=60)
+        assert not smtp_server.letters
+        assert "Traceback" not in parts.output()
+        migrate(engine)
+        wait_until(lambda: reload(campaign).status is CampaignStatus.finished, timeout=90)
+    except AssertionError as error:
+        pytest.fail(f"{error}\n{parts.output()}")
+    assert smtp_server.counts == Counter(row.email for row in deliveries(campaign.id))
+    assert "it goes on" in parts.output()
+
+
+@pytest.mark.parametrize("name", ["tick", "plan", "pump", "look_up", "import"])
+def test_no_task_touches_a_database_of_another_version(
+    name: str, due: Any, works: Any, engine: Engine, statuses: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = due(3)
+    tick(works.office)
+    stamp(engine, SOME_LATER_VERSION)
+    monkeypatch.setattr(tasks, "office", lambda: works.office)
+    task = {
+        "tick": tasks.run_tick,
+        "plan": lambda: tasks.plan_campaign(campaign.id),
+        "pump": lambda: tasks.pump(campaign.senders[0].id),
+        "look_up": lambda: tasks.look_up(campaign.senders[0].id),
+        "import": lambda: tasks.run_import(1),
+    }[name]
+    seen = changes(works.office.engine)
+    task()
+    assert seen == []
+    assert statuses(campaign.id) == {}
