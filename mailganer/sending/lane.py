@@ -16,13 +16,13 @@ from typing import Any
 
 from sqlalchemy import exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from ..audience.status import suppress
 from ..backends import Limits, Receipt, Scope
 from ..campaigns.allowance import minute_of, sender_allowance
 from ..campaigns.hours import Hours
+from ..db import OUT_OF_REACH, trouble_of
 from ..errors import (
     BackendError,
     InputError,
@@ -61,9 +61,6 @@ from .verdict import IN_A_ROW_REFUSED, IN_A_ROW_RENDER, Streaks, Verdict, judge
 from .words import say
 
 log = logging.getLogger(__name__)
-
-OUT_OF_REACH = (OperationalError, InterfaceError)
-"""The database is gone, locked for too long, or chose us as the victim of a deadlock: all of them pass."""
 
 QUICK = 0.25  # seconds a window should take: how long a "pause" may take, and what is lost with a machine
 SETTLE_FOR = 600.0  # seconds in which an unreachable database is tried again before the sweep has to settle
@@ -141,6 +138,10 @@ class Lane:
         settled = False
         try:
             settled = self._work(elapsed() + seconds) if self._enter() else True
+        except OUT_OF_REACH as error:
+            log.warning(
+                "sender %s: the database does not let it begin: %s", self.sender_id, trouble_of(error)
+            )
         finally:
             self._journal.close(keep=not settled)
         return Turn(self._settled, self._accepted, self._more)
@@ -233,15 +234,16 @@ class Lane:
 
     def _turn(self, sent: _Sent | None, going_on: bool) -> _Next | None:
         """One commit: settles a window and opens the next."""
-        asked_at = elapsed()
+        asked_at, claim = elapsed(), self._claim
         try:
             with self.office.sessions.begin() as session:
                 verdict = self._settle(session, sent) if sent else None
                 following = self._open(session) if going_on and not self._ends(verdict) else None
         except OUT_OF_REACH as error:
-            log.warning("sender %s: the database is in trouble: %s", self.sender_id, error)
+            log.warning("sender %s: the database is in trouble: %s", self.sender_id, trouble_of(error))
+            self._claim = claim  # what was claimed or given back in that transaction was not
             verdict, following = self._settle_stubbornly(sent), None
-            self._more = True
+            self._more = False  # not at once: the tick rings again when there is a database
         if following:
             self._keeper.renewed(asked_at)
         self._keeper.claim = self._claim
@@ -265,7 +267,7 @@ class Lane:
                     self._claim = None
                 self._release(session)
         except OUT_OF_REACH as error:
-            log.warning("sender %s: a lane could not be given back: %s", self.sender_id, error)
+            log.warning("sender %s: a lane could not be given back: %s", self.sender_id, trouble_of(error))
             return False
         return not left
 
@@ -489,7 +491,6 @@ class Lane:
             plan=self._plan_limit is not None,
         )
         if not ledger.settle(session, sent.window, verdict.changes, now):
-            self._claim = None
             return verdict
         quota.settle(
             session,
@@ -504,7 +505,7 @@ class Lane:
         quota.note_left(session, campaign_id, self.sender_id, verdict.accepted, now)
         self._mind_the_pace(session, sent, now)
         self._mind_the_sender(session, verdict, sent.feed.error, now)
-        self._mind_the_campaign(session, sent, now)
+        self._mind_the_campaign(session, sent, verdict, now)
         return verdict
 
     def _settle_stubbornly(self, sent: _Sent | None) -> Verdict | None:
@@ -520,7 +521,9 @@ class Lane:
                     return self._settle(session, sent) if sent else None
             except OUT_OF_REACH as error:
                 if elapsed() > until:
-                    log.error("sender %s: a window could not be settled: %s", self.sender_id, error)
+                    log.error(
+                        "sender %s: a window could not be settled: %s", self.sender_id, trouble_of(error)
+                    )
                     return None
             time.sleep(pause)
             pause = min(5.0, pause * 2)
@@ -539,6 +542,7 @@ class Lane:
 
     def _learn(self, sent: _Sent, verdict: Verdict) -> None:
         """What the next window is made of: how quick this one was, and who has no mailbox."""
+        self._streaks[sent.window.claim.campaign_id] = verdict.streaks
         self._settled += len(verdict.changes)
         self._accepted += verdict.accepted
         self._progress(verdict)
@@ -557,11 +561,14 @@ class Lane:
     def _suppress(self, verdict: Verdict) -> None:
         """Addresses that do not exist are not written to again."""
         now = self.office.now()
-        with self.office.sessions.begin() as session:
-            for subscriber_id, reply in verdict.dead.items():
-                subscriber = session.get(Subscriber, subscriber_id)
-                if subscriber is not None:
-                    suppress(session, subscriber, SubscriberStatus.bounced, reason=reply, now=now)
+        try:
+            with self.office.sessions.begin() as session:
+                for subscriber_id, reply in verdict.dead.items():
+                    subscriber = session.get(Subscriber, subscriber_id)
+                    if subscriber is not None:
+                        suppress(session, subscriber, SubscriberStatus.bounced, reason=reply, now=now)
+        except OUT_OF_REACH as error:  # its server will say so again to the next campaign
+            log.warning("sender %s: dead addresses stay: %s", self.sender_id, trouble_of(error))
 
     # --- who has to slow down or stop
 
@@ -622,10 +629,11 @@ class Lane:
         until = quota.frees_at(used.oldest) if used.oldest is not None else now + UNKNOWN_USAGE
         halt.rest(session, self.sender_id, until)
 
-    def _mind_the_campaign(self, session: Session, sent: _Sent, now: datetime) -> None:
+    def _mind_the_campaign(self, session: Session, sent: _Sent, verdict: Verdict, now: datetime) -> None:
         """A letter that nobody can be sent is not tried on everybody."""
         campaign_id = sent.window.claim.campaign_id
-        streaks = self._streaks.setdefault(campaign_id, Streaks())
+        # Remembered when it is committed: a settlement that is tried again counts nothing twice.
+        streaks = verdict.streaks = self._streaks.get(campaign_id, Streaks()).copy()
         for item, answer in zip(sent.window.items, sent.feed.answers, strict=True):
             if answer is not None:
                 streaks.note(item.id, answer)
@@ -643,7 +651,7 @@ class Lane:
         else:
             return
         halt.halt(session, campaign_id, say(sentence, self._locale), now)
-        del self._streaks[campaign_id]
+        verdict.streaks = Streaks()
 
     # --- words
 

@@ -1,17 +1,20 @@
 """The Celery tasks: thin, named, bounded. Each may run twice, late, never, or about something deleted."""
 
+import logging
 import mmap
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache
+from functools import cache, wraps
+from typing import ParamSpec
 
 from celery import current_app, shared_task
 from sqlalchemy import select
 
 from ..audience.imports import run_import as work_on_import
+from ..db import OUT_OF_REACH, trouble_of
 from ..models import Heartbeat, campaign_sender
 from ..settings import Settings
 from . import doubt, plan, tick
@@ -21,6 +24,9 @@ from .lane import Lane
 from .office import Office, open_office
 
 __all__ = ["ask_to_stop", "look_up", "plan_campaign", "pump", "run_import", "run_tick", "wake"]
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
 
 TURN = 30.0  # seconds of a pump; then it queues behind the others
 SHORTEST_TURN = 5.0  # seconds a sender is left in peace: opening a connection costs time, too
@@ -93,13 +99,28 @@ def _leave_with_parent() -> None:
 # --- the tasks
 
 
+def _comes_again(task: Callable[P, None]) -> Callable[P, None]:
+    """A database out of reach is a line in the log: when it is back, the next tick rings for what is due."""
+
+    @wraps(task)
+    def run(*arguments: P.args, **options: P.kwargs) -> None:
+        try:
+            task(*arguments, **options)
+        except OUT_OF_REACH as error:
+            log.warning("%s: the database is in trouble: %s", task.__name__, trouble_of(error))
+
+    return run
+
+
 @shared_task(name="mailganer.tick")
+@_comes_again
 def run_tick() -> None:
     for call in tick.tick(office()):
         ring(current_app, call.task, *call.ids)
 
 
 @shared_task(name="mailganer.plan")
+@_comes_again
 def plan_campaign(campaign_id: int) -> None:
     here = office()
     if plan.plan(here, campaign_id, stopping):
@@ -115,6 +136,7 @@ def plan_campaign(campaign_id: int) -> None:
 
 
 @shared_task(name="mailganer.pump")
+@_comes_again
 def pump(sender_id: int, number: int = 0) -> None:
     here = office()
     if stopping():
@@ -142,11 +164,14 @@ def _yields(here: Office, sender_id: int) -> Callable[[], bool]:
         if now - looked < LOOK_EVERY:
             return False
         looked = now
-        _tick_if_late(here)
-        if now - begun < SHORTEST_TURN:
+        try:
+            _tick_if_late(here)
+            if now - begun < SHORTEST_TURN:
+                return False
+            with here.readers() as session:
+                return tick.others_wait(session, sender_id, here.now())
+        except OUT_OF_REACH:  # the lane has letters to settle, and finds out by itself
             return False
-        with here.readers() as session:
-            return tick.others_wait(session, sender_id, here.now())
 
     return yields
 
@@ -159,11 +184,13 @@ def _tick_if_late(here: Office) -> None:
 
 
 @shared_task(name="mailganer.look_up")
+@_comes_again
 def look_up(sender_id: int) -> None:
     doubt.look_up(office(), sender_id)
 
 
 @shared_task(name="mailganer.import")
+@_comes_again
 def run_import(import_id: int) -> None:
     here = office()
     done = work_on_import(here.sessions, settings(), import_id, now=here.now, seconds=IMPORT_TURN)

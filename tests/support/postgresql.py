@@ -87,6 +87,25 @@ class PostgreSQL:
         self._process.send_signal(3)  # immediate shutdown: all of its children too
         self._process.wait(30)
 
+    def hold_commits(self) -> None:
+        """From now on whoever commits is kept before he hears of it, until the server is killed: it waits for
+        a copy of it that does not exist."""
+        self.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        self.run("SELECT pg_reload_conf()")
+        time.sleep(0.3)  # until all of its processes have heard; whether they did, ``held`` tells
+
+    def held(self) -> int:
+        """How many commits are written and kept from those who asked for them."""
+        with self._connect() as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            ).fetchone()
+            return row[0] if row else 0
+
+    def release_commits(self) -> None:
+        """While it is down: the next start holds nobody."""
+        (self.folder / "data" / "postgresql.auto.conf").write_text("")
+
     def stop(self) -> None:
         if self._process and self._process.poll() is None:
             self._process.send_signal(2)  # fast shutdown
