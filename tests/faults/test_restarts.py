@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from mailganer.backends import transfer
 from mailganer.models import CampaignStatus
@@ -17,6 +18,7 @@ from mailganer.sending.plan import plan as plan_campaign
 from mailganer.sending.tick import tick
 from tests.support.databases import Databases
 from tests.support.ports import wait_until
+from tests.views.conftest import anna, sign_in  # noqa: F401 - fixtures
 
 from .child import Place, end_of, fork, kill, stops
 from .conftest import with_one_connection
@@ -163,6 +165,23 @@ def test_worker_and_beat_go_on_by_themselves_whenever_the_database_comes_back(
     assert {row.status.value for row in deliveries(campaign.id)} == {"sent"}
     assert parts.runs("worker"), parts.output()
     assert "Traceback" not in parts.output()
+
+
+def test_pages_say_so_while_the_database_is_away_and_are_there_when_it_is_back(
+    anna: Any,  # noqa: F811
+    own_databases: Databases,
+) -> None:
+    own_databases.postgresql.kill()
+    try:
+        with capture_logs() as logs:
+            refused = anna.get("/campaigns", status=503)
+            assert anna.get("/healthz", status=503).json["down"] == ["database"]
+        assert "Mailganer cannot get at its data right now" in refused
+        assert not any(each.get("exc_info") for each in logs)
+    finally:
+        own_databases.postgresql.start()
+    anna.get("/campaigns", status=200)
+    assert anna.get("/healthz", status=200).json["database"] == "ok"
 
 
 @pytest.fixture
