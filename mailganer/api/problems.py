@@ -33,6 +33,7 @@ TITLES = {
     500: "Our mistake",
     502: "The mail server did not help",
     503: "Not at the moment",
+    507: "No room",
 }
 
 
@@ -128,6 +129,14 @@ def out_of_reach(error: Exception, request: Request) -> Response:
 
 for _kind in OUT_OF_REACH:
     exception_view_config(_kind, path_info=API)(out_of_reach)
+
+
+@exception_view_config(OSError, path_info=API)
+def unwritable(error: OSError, request: Request) -> Response:
+    if not errors.is_full(error):
+        return our_mistake(error, request)
+    log.warning("api.no_room", path=request.path, method=request.method, trouble=str(error))
+    return domain_error(errors.NoRoom(), request)
 
 
 @exception_view_config(ResponseValidationError, path_info=API)

@@ -134,7 +134,11 @@ class Lane:
     def run(self, seconds: float) -> Turn:
         """Sends for about so long, or until nobody is due, or there is a reason to stop."""
         self._name = f"{uuid.uuid4().hex}"
-        self._journal = Journal(self.office.journals, f"{self._name}.journal")
+        try:
+            self._journal = Journal(self.office.journals, f"{self._name}.journal")
+        except OSError as error:
+            self._rest_without_journal(error)
+            return Turn()
         settled = False
         try:
             settled = self._work(elapsed() + seconds) if self._enter() else True
@@ -147,6 +151,19 @@ class Lane:
         return Turn(self._settled, self._accepted, self._more)
 
     # --- coming and going
+
+    def _rest_without_journal(self, error: OSError) -> None:
+        """Nothing is sent that could not be noted. Its person reads why; whoever has the disk, too."""
+        log.error("sender %s: there is no room for a journal, so nothing is sent: %s", self.sender_id, error)
+        try:
+            with self.office.sessions.begin() as session:
+                sender = session.get(Sender, self.sender_id)
+                if sender and sender.deleted_at is None and sender.status is SenderStatus.ready:
+                    locale = session.get_one(Account, sender.account_id).locale
+                    now = self.office.now()
+                    halt.trouble(session, self.sender_id, say(_NO_JOURNAL, locale), now, may_fail=False)
+        except OUT_OF_REACH as trouble:  # perhaps on the same disk
+            log.warning("sender %s: nobody could be told: %s", self.sender_id, trouble_of(trouble))
 
     def _enter(self) -> bool:
         """Takes the lane's lease and everything that holds for this turn."""
@@ -673,6 +690,10 @@ class Lane:
 
 _REFUSES = _("The mail server no longer lets this account send. Its answer: ${reply}")
 _BREAKS_OFF = _("The mail server put us off. Its answer: ${reply}")
+_NO_JOURNAL = _(
+    "Mailganer cannot keep a record of what it sends: most likely the disk of this installation is full. "
+    "Nothing is sent until there is room again; then it goes on by itself. Tell whoever runs it."
+)
 _UNEXPECTED = _(
     "The way to this mail server is broken. Whoever runs this installation finds more in its log."
 )

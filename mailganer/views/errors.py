@@ -34,11 +34,13 @@ from mailganer.errors import (
     LimitReached,
     LoginRefused,
     MailganerError,
+    NoRoom,
     NotFound,
     SecretUnreadable,
     SenderRefused,
     Throttled,
     _,
+    is_full,
 )
 
 log = structlog.get_logger(__name__)
@@ -58,6 +60,7 @@ STATUSES: tuple[tuple[type[MailganerError], int], ...] = (
     (InputError, 422),
     (LetterError, 422),
     (FileRefused, 422),
+    (NoRoom, 507),
     (Throttled, 429),
     (BackendError, 502),
 )
@@ -226,6 +229,15 @@ def out_of_reach(error: Exception, request: Request) -> Response:
 
 for _kind in OUT_OF_REACH:
     exception_view_config(_kind)(out_of_reach)
+
+
+@exception_view_config(OSError)
+def unwritable(error: OSError, request: Request) -> Response:
+    """A file that cannot be written for want of room is a domain error, any other is our own mistake."""
+    if not is_full(error):
+        return broken(error, request)
+    log.warning("page.no_room", path=request.path, method=request.method, trouble=str(error))
+    return refused(NoRoom(), request)
 
 
 @exception_view_config(Exception)

@@ -23,6 +23,8 @@ from tests.sending.scripted import Script
 from tests.support.sent import sent_campaign, token
 from tests.views.conftest import anna, sign_in  # noqa: F401 - fixtures
 
+from .conftest import at
+
 PEOPLE = 40
 BUSY = 0.8  # seconds; four times as long as anybody waits in these tests
 
@@ -99,18 +101,6 @@ def other(url: str, **options: Any) -> Iterator[Any]:
     with engine.connect() as connection:
         yield connection
     engine.dispose()
-
-
-def at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, nth: int, do: Callable[..., None]) -> None:
-    """Does something before the ``nth`` call of ``owner.name``, with its arguments."""
-    original, calls = getattr(owner, name), count(1)
-
-    def watched(*arguments: Any, **options: Any) -> Any:
-        if next(calls) == nth:
-            do(*arguments)
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(owner, name, watched)
 
 
 def setting(url: str, name: str, value: str) -> None:

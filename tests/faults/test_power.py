@@ -1,4 +1,4 @@
-"""The power goes: worker, beat, web, broker and PostgreSQL at once, by ``kill -9``, and come back together."""
+"""The power goes: worker, beat, web, broker and PostgreSQL die at once, and come back together."""
 
 import json
 import urllib.request
