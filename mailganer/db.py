@@ -13,7 +13,14 @@ from pyramid.config import Configurator
 from pyramid.request import Request
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import Session, sessionmaker
+
+OUT_OF_REACH = (OperationalError, InterfaceError, InternalError, NoConnectionFree)
+"""What passes by itself: the database is gone, starting, full, busy for too long or only to be read just now,
+all connections are taken, or it chose us as the one who has to try again. Nothing of the transaction is kept,
+unless it broke at its COMMIT: then nobody knows."""
 
 SQLITE_BUSY_MS = 30_000  # a planner's longest write is well under this; a waiter sees a pause, not an error
 READS = {"GET", "HEAD"}
@@ -53,6 +60,16 @@ def make_engine(url: str) -> Engine:
 def _from_json(value: bytes | str) -> object:
     # It is UTF-8: left to itself, the json module would find that out for each value.
     return json.loads(value if isinstance(value, str) else str(value, "utf-8"))
+
+
+def trouble_of(error: Exception) -> str:
+    """The database's own words, without our statement and its values."""
+    return (str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def gave_way(error: Exception) -> bool:
+    """Whether it was given up for another's sake (deadlock, serialisation): done again, it may work."""
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "").startswith("40")
 
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:

@@ -12,6 +12,7 @@
     ├── Throttled            too many tries; says how long to wait
     ├── LetterError          a template that cannot be used, with the line where it goes wrong
     ├── FileRefused          an uploaded file that is not what it should be
+    ├── NoRoom               the installation's disk is full
     ├── SecretUnreadable     a stored password cannot be decrypted with the keys of today
     └── BackendError         what stands between us and the mail server
         ├── HostForbidden    the operator does not allow this host or port
@@ -27,6 +28,7 @@ Every message is a translation string: English where it is logged or printed, th
 a page. A view or an API answer translates it; nothing else needs to know about languages.
 """
 
+import errno
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -38,6 +40,11 @@ _ = TranslationStringFactory("mailganer")
 def in_english(message: str) -> str:
     """A sentence as it is logged or printed."""
     return message.interpolate() if isinstance(message, TranslationString) else message
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it is for want of room: on the disk, in a quota, or for a file as large as files may be."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class MailganerError(Exception):
@@ -114,6 +121,18 @@ class LetterError(MailganerError):
 
 class FileRefused(MailganerError):
     """An uploaded file that is not what it should be. Nothing of it was kept."""
+
+
+class NoRoom(MailganerError):
+    """The installation's disk is full. Nothing was kept."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _(
+                "There is no room left on the disk of this installation. Nothing of it was kept. "
+                "Tell whoever runs it, and try again later."
+            )
+        )
 
 
 class SecretUnreadable(MailganerError):

@@ -11,7 +11,8 @@ from pyramid.view import exception_view_config, forbidden_view_config, notfound_
 from pyramid_openapi3.exceptions import RequestValidationError, ResponseValidationError
 
 from .. import errors
-from ..views.errors import status_of
+from ..db import OUT_OF_REACH, trouble_of
+from ..views.errors import COMES_BACK, status_of, without_database
 from .shapes import moment
 
 log = structlog.get_logger()
@@ -31,6 +32,8 @@ TITLES = {
     429: "Too many tries",
     500: "Our mistake",
     502: "The mail server did not help",
+    503: "Not at the moment",
+    507: "No room",
 }
 
 
@@ -113,11 +116,35 @@ def http_error(request: Request) -> Response:
     return problem(request, error.status_int, error.explanation or error.title)
 
 
+def out_of_reach(error: Exception, request: Request) -> Response:
+    """As for pages: the database is away, full or too busy, and it passes."""
+    log.warning("api.database", path=request.path, method=request.method, trouble=trouble_of(error))
+    without_database(request, error)
+    sentence = errors._(
+        "Mailganer cannot get at its data right now. Try again soon; with an Idempotency-Key nothing is done "
+        "twice."
+    )
+    return problem(request, 503, sentence, retry_after=COMES_BACK)
+
+
+for _kind in OUT_OF_REACH:
+    exception_view_config(_kind, path_info=API)(out_of_reach)
+
+
+@exception_view_config(OSError, path_info=API)
+def unwritable(error: OSError, request: Request) -> Response:
+    if not errors.is_full(error):
+        return our_mistake(error, request)
+    log.warning("api.no_room", path=request.path, method=request.method, trouble=str(error))
+    return domain_error(errors.NoRoom(), request)
+
+
 @exception_view_config(ResponseValidationError, path_info=API)
 @exception_view_config(Exception, path_info=API)
 def our_mistake(error: Exception, request: Request) -> Response:
     number = secrets.token_hex(4)
     log.error("api.broken", number=number, path=request.path, method=request.method, exc_info=error)
+    without_database(request, error)
     sentence = errors._(
         "Something broke on our side; nothing was changed. Quote ${number} when you tell us.",
         mapping={"number": number},

@@ -5,10 +5,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 from sqlalchemy import select
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -25,6 +27,7 @@ from .common import find_ini, ini_argument, open_engine, read_settings, sentence
 
 QUIET_AFTER = timedelta(minutes=2)  # a part that was not seen for so long is taken for dead
 CLOCKS_DIFFER = timedelta(seconds=10)  # leases and quotas go by the database's clock, log and pages by ours
+NO_ROOM = 4 * 1024**2  # bytes: the journals of a dozen lanes; with less, nothing is begun
 LEAST_ROOM = 1024**3  # bytes on the data folder's disk: uploads, journals, an SQLite file
 
 
@@ -189,8 +192,23 @@ def _disk(settings: Settings) -> Findings:
     if not folder.exists():
         yield False, f"There is no folder {settings.data_dir}. Make it, or set mailganer.data_dir."
         return
-    free = shutil.disk_usage(folder).free
-    yield free >= LEAST_ROOM, f"{free / 1024**3:.1f} GB are free in {settings.data_dir}."
+    for place in _disks(folder, settings):
+        free = shutil.disk_usage(place).free
+        if free < NO_ROOM:
+            yield False, f"{place} is full: no letter leaves and no file comes in. Make room there."
+        else:
+            yield free >= LEAST_ROOM, f"{free / 1024**3:.1f} GB are free in {place}."
+
+
+def _disks(folder: Path, settings: Settings) -> Iterator[Path]:
+    """A folder of each disk that we write to."""
+    url = make_url(settings.database_url)
+    file = Path(url.database).parent if url.get_backend_name() == "sqlite" and url.database else folder
+    seen = set()
+    for place in (folder, settings.journals, settings.uploads, file):
+        if place.exists() and (disk := place.stat().st_dev) not in seen:
+            seen.add(disk)
+            yield place
 
 
 CHECKS: tuple[tuple[str, Callable[[Settings], Findings]], ...] = (

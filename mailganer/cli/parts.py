@@ -30,7 +30,10 @@ def web(ini: str | None) -> None:
     import waitress
     from pyramid.paster import get_app, setup_logging
 
+    from ..logs import survive_full_disk
+
     settings = read_settings(ini)
+    survive_full_disk()
     setup_logging(os.environ["MAILGANER_INI"])
     signal.signal(signal.SIGTERM, _leave)
     waitress.serve(get_app(os.environ["MAILGANER_INI"], "main"), _quiet=True, **web_options(settings))
@@ -96,7 +99,10 @@ def beat(context: click.Context, ini: str | None, loglevel: str) -> None:
 
 
 def _celery() -> "Celery":
+    from ..logs import survive_full_disk
     from ..worker import app
+
+    survive_full_disk()
 
     return app
 

@@ -258,16 +258,34 @@ def _default_state(order: "Order") -> Path:
 
 
 def _run(mailing: "Mailing", state: Path) -> int:
+    from ..db import OUT_OF_REACH, trouble_of
+
+    told = ""
     with _stopping() as stopped, _bar(mailing) as show:
         while True:
-            moved = mailing.step(stopped.is_set, lambda verdict: show(mailing.progress()))
-            now = mailing.progress()
+            try:
+                moved = mailing.step(stopped.is_set, lambda verdict: show(mailing.progress()))
+                now = mailing.progress()
+            except OUT_OF_REACH as error:  # somebody has locked it, or its disk is full
+                if stopped.is_set():
+                    raise
+                told = _tell_once(told, f"{state} cannot be written: {trouble_of(error)}. Trying again.")
+                time.sleep(LOOK_EVERY)
+                continue
             show(now)
             if now.finished or now.stopped or stopped.is_set():
                 break
             if not moved:
+                told = _tell_once(told, now.trouble)
                 time.sleep(LOOK_EVERY)
     return _report(mailing, now, state)
+
+
+def _tell_once(told: str, trouble: str) -> str:
+    """What keeps it waiting is said when it begins, not at every look."""
+    if trouble and trouble != told:
+        click.echo(trouble, err=True)
+    return trouble or told
 
 
 def _report(mailing: "Mailing", progress: "Progress", state: Path) -> int:

@@ -51,18 +51,28 @@ def same_boot(host: str) -> bool:
 
 
 class Journal:
-    """A lane's own journal, for one window at a time."""
+    """A lane's own journal, for one window at a time. Raises ``OSError`` when it cannot be made, and leaves
+    nothing then."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / name
         self._file = self.path.open("x+b")
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Room on the disk is taken now: a full disk would otherwise kill us in the middle of a letter.
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take_room()
+            self._map = mmap.mmap(self._file.fileno(), _SIZE)
+        except OSError:
+            self.path.unlink(missing_ok=True)
+            self._file.close()
+            raise
+
+    def _take_room(self) -> None:
+        """On the disk, now: a full one would otherwise kill us in the middle of a letter."""
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._file.fileno(), 0, _SIZE)
         else:
-            os.truncate(self._file.fileno(), _SIZE)
-        self._map = mmap.mmap(self._file.fileno(), _SIZE)
+            self._file.write(bytes(_SIZE))
+            self._file.flush()
 
     def begin(self, window_id: int, size: int) -> None:
         """A new window. Until this returns, whoever reads finds that nothing of it was handed over."""

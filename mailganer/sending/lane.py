@@ -18,13 +18,13 @@ from typing import Any, cast
 
 from sqlalchemy import Table, bindparam, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from ..audience.status import suppress
 from ..backends import Limits, Receipt, Scope
 from ..campaigns.allowance import minute_of, sender_allowance
 from ..campaigns.hours import Hours
+from ..db import OUT_OF_REACH, trouble_of
 from ..errors import (
     BackendError,
     InputError,
@@ -64,9 +64,6 @@ from .verdict import IN_A_ROW_REFUSED, IN_A_ROW_RENDER, Streaks, Verdict, judge
 from .words import say
 
 log = logging.getLogger(__name__)
-
-OUT_OF_REACH = (OperationalError, InterfaceError)
-"""The database is gone, locked for too long, or chose us as the victim of a deadlock: all of them pass."""
 
 QUICK = 0.25  # seconds a window should take: how long a "pause" may take, and what is lost with a machine
 SETTLE_FOR = 600.0  # seconds in which an unreachable database is tried again before the sweep has to settle
@@ -149,16 +146,37 @@ class Lane:
     def run(self, seconds: float) -> Turn:
         """Sends for about so long, or until nobody is due, or there is a reason to stop."""
         self._name = f"{uuid.uuid4().hex}"
-        self._journal = Journal(self.office.journals, f"{self._name}.journal")
+        try:
+            self._journal = Journal(self.office.journals, f"{self._name}.journal")
+        except OSError as error:
+            self._rest_without_journal(error)
+            return Turn()
         self._begun = elapsed()
         settled = False
         try:
             settled = self._work(elapsed() + seconds) if self._enter() else True
+        except OUT_OF_REACH as error:
+            log.warning(
+                "sender %s: the database does not let it begin: %s", self.sender_id, trouble_of(error)
+            )
         finally:
             self._journal.close(keep=not settled)
         return Turn(self._settled, self._accepted, self._more)
 
     # --- coming and going
+
+    def _rest_without_journal(self, error: OSError) -> None:
+        """Nothing is sent that could not be noted. Its person reads why; whoever has the disk, too."""
+        log.error("sender %s: there is no room for a journal, so nothing is sent: %s", self.sender_id, error)
+        try:
+            with self.office.sessions.begin() as session:
+                sender = session.get(Sender, self.sender_id)
+                if sender and sender.deleted_at is None and sender.status is SenderStatus.ready:
+                    locale = session.get_one(Account, sender.account_id).locale
+                    now = self.office.now()
+                    halt.trouble(session, self.sender_id, say(_NO_JOURNAL, locale), now, may_fail=False)
+        except OUT_OF_REACH as trouble:  # perhaps on the same disk
+            log.warning("sender %s: nobody could be told: %s", self.sender_id, trouble_of(trouble))
 
     def _enter(self) -> bool:
         """Takes the lane's lease and everything that holds for this turn."""
@@ -248,15 +266,16 @@ class Lane:
 
     def _turn(self, sent: _Sent | None, going_on: bool) -> _Next | None:
         """One commit: settles a window and opens the next."""
-        asked_at = elapsed()
+        asked_at, claim = elapsed(), self._claim
         try:
             with self.office.sessions.begin() as session:
                 verdict = self._settle(session, sent) if sent else None
                 following = self._open(session) if going_on and not self._ends(verdict) else None
         except OUT_OF_REACH as error:
-            log.warning("sender %s: the database is in trouble: %s", self.sender_id, error)
+            log.warning("sender %s: the database is in trouble: %s", self.sender_id, trouble_of(error))
+            self._claim = claim  # what was claimed or given back in that transaction was not
             verdict, following = self._settle_stubbornly(sent), None
-            self._more = True
+            self._more = False  # not at once: the tick rings again when there is a database
         if following:
             self._keeper.renewed(asked_at)
         self._keeper.claim = self._claim
@@ -280,7 +299,7 @@ class Lane:
                     ledger.let_go(session, self._claim)
                     self._claim = None
         except OUT_OF_REACH as error:
-            log.warning("sender %s: a lane could not be given back: %s", self.sender_id, error)
+            log.warning("sender %s: a lane could not be given back: %s", self.sender_id, trouble_of(error))
             return False
         return not left
 
@@ -498,7 +517,6 @@ class Lane:
             plan=self._plan_limit is not None,
         )
         if not ledger.settle(session, sent.window, verdict.changes, now):
-            self._claim = None
             return verdict
         quota.settle(
             session,
@@ -513,7 +531,7 @@ class Lane:
         quota.note_left(session, campaign_id, self.sender_id, verdict.accepted, now)
         self._mind_the_pace(session, sent, now)
         self._mind_the_sender(session, verdict, sent.feed.error, now)
-        self._mind_the_campaign(session, sent, now)
+        self._mind_the_campaign(session, sent, verdict, now)
         return verdict
 
     def _settle_stubbornly(self, sent: _Sent | None) -> Verdict | None:
@@ -529,7 +547,9 @@ class Lane:
                     return self._settle(session, sent) if sent else None
             except OUT_OF_REACH as error:
                 if elapsed() > until:
-                    log.error("sender %s: a window could not be settled: %s", self.sender_id, error)
+                    log.error(
+                        "sender %s: a window could not be settled: %s", self.sender_id, trouble_of(error)
+                    )
                     return None
             time.sleep(pause)
             pause = min(5.0, pause * 2)
@@ -548,6 +568,7 @@ class Lane:
 
     def _learn(self, sent: _Sent, verdict: Verdict) -> None:
         """What the next window is made of: how quick this one was, and who has no mailbox."""
+        self._streaks[sent.window.claim.campaign_id] = verdict.streaks
         self._settled += len(verdict.changes)
         self._accepted += verdict.accepted
         self._progress(verdict)
@@ -566,11 +587,14 @@ class Lane:
     def _suppress(self, verdict: Verdict) -> None:
         """Addresses that do not exist are not written to again."""
         now = self.office.now()
-        with self.office.sessions.begin() as session:
-            for subscriber_id, reply in verdict.dead.items():
-                subscriber = session.get(Subscriber, subscriber_id)
-                if subscriber is not None:
-                    suppress(session, subscriber, SubscriberStatus.bounced, reason=reply, now=now)
+        try:
+            with self.office.sessions.begin() as session:
+                for subscriber_id, reply in verdict.dead.items():
+                    subscriber = session.get(Subscriber, subscriber_id)
+                    if subscriber is not None:
+                        suppress(session, subscriber, SubscriberStatus.bounced, reason=reply, now=now)
+        except OUT_OF_REACH as error:  # its server will say so again to the next campaign
+            log.warning("sender %s: dead addresses stay: %s", self.sender_id, trouble_of(error))
 
     # --- who has to slow down or stop
 
@@ -643,10 +667,11 @@ class Lane:
         until = quota.frees_at(used.oldest) if used.oldest is not None else now + UNKNOWN_USAGE
         halt.rest(session, self.sender_id, until)
 
-    def _mind_the_campaign(self, session: Session, sent: _Sent, now: datetime) -> None:
+    def _mind_the_campaign(self, session: Session, sent: _Sent, verdict: Verdict, now: datetime) -> None:
         """A letter that nobody can be sent is not tried on everybody."""
         campaign_id = sent.window.claim.campaign_id
-        streaks = self._streaks.setdefault(campaign_id, Streaks())
+        # Remembered when it is committed: a settlement that is tried again counts nothing twice.
+        streaks = verdict.streaks = self._streaks.get(campaign_id, Streaks()).copy()
         for item, answer in zip(sent.window.items, sent.feed.answers, strict=True):
             if answer is not None:
                 streaks.note(item.id, answer)
@@ -664,7 +689,7 @@ class Lane:
         else:
             return
         halt.halt(session, campaign_id, say(sentence, self._locale), now)
-        del self._streaks[campaign_id]
+        verdict.streaks = Streaks()
 
     # --- words
 
@@ -695,6 +720,10 @@ _CAMPAIGN = select(_CAMPAIGNS.c.status, _CAMPAIGNS.c.letter_id, _CAMPAIGNS.c.hou
 
 _REFUSES = _("The mail server no longer lets this account send. Its answer: ${reply}")
 _BREAKS_OFF = _("The mail server put us off. Its answer: ${reply}")
+_NO_JOURNAL = _(
+    "Mailganer cannot keep a record of what it sends: most likely the disk of this installation is full. "
+    "Nothing is sent until there is room again; then it goes on by itself. Tell whoever runs it."
+)
 _UNEXPECTED = _(
     "The way to this mail server is broken. Whoever runs this installation finds more in its log."
 )

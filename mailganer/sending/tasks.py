@@ -7,12 +7,14 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache
+from functools import cache, wraps
+from typing import ParamSpec
 
 from celery import current_app, shared_task
 from sqlalchemy import select
 
 from ..audience.imports import run_import as work_on_import
+from ..db import OUT_OF_REACH, trouble_of
 from ..migrations import newest
 from ..models import Heartbeat, campaign_sender
 from ..settings import Settings
@@ -25,6 +27,7 @@ from .office import Office, open_office
 __all__ = ["ask_to_stop", "look_up", "plan_campaign", "pump", "run_import", "run_tick", "wake"]
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
 
 TURN = 30.0  # seconds of a pump; then it queues behind the others
 SHORTEST_TURN = 5.0  # seconds a sender is left in peace: opening a connection costs time, too
@@ -131,7 +134,21 @@ def _leave_with_parent() -> None:
 # --- the tasks
 
 
+def _comes_again(task: Callable[P, None]) -> Callable[P, None]:
+    """A database out of reach is a line in the log: when it is back, the next tick rings for what is due."""
+
+    @wraps(task)
+    def run(*arguments: P.args, **options: P.kwargs) -> None:
+        try:
+            task(*arguments, **options)
+        except OUT_OF_REACH as error:
+            log.warning("%s: the database is in trouble: %s", task.__name__, trouble_of(error))
+
+    return run
+
+
 @shared_task(name="mailganer.tick")
+@_comes_again
 def run_tick(regular: int = 0) -> None:
     """``regular``: rung by the clock. Of those that waited for a free process together one is enough."""
     here = office()
@@ -142,6 +159,7 @@ def run_tick(regular: int = 0) -> None:
 
 
 @shared_task(name="mailganer.plan")
+@_comes_again
 def plan_campaign(campaign_id: int) -> None:
     here = office()
     if fits(here) and plan.plan(here, campaign_id, stopping):
@@ -157,6 +175,7 @@ def plan_campaign(campaign_id: int) -> None:
 
 
 @shared_task(name="mailganer.pump")
+@_comes_again
 def pump(sender_id: int, number: int = 0) -> None:
     here = office()
     if stopping() or not fits(here):
@@ -184,13 +203,16 @@ def _yields(here: Office, sender_id: int) -> Callable[[], bool]:
         if now - looked < LOOK_EVERY:
             return False
         looked = now
-        if not fits(here):
-            return True
-        _tick_if_late(here)
-        if now - begun < SHORTEST_TURN:
+        try:
+            if not fits(here):
+                return True
+            _tick_if_late(here)
+            if now - begun < SHORTEST_TURN:
+                return False
+            with here.readers() as session:
+                return tick.others_wait(session, sender_id, here.now())
+        except OUT_OF_REACH:  # the lane has letters to settle, and finds out by itself
             return False
-        with here.readers() as session:
-            return tick.others_wait(session, sender_id, here.now())
 
     return yields
 
@@ -213,6 +235,7 @@ def _since_tick(here: Office) -> timedelta | None:
 
 
 @shared_task(name="mailganer.look_up")
+@_comes_again
 def look_up(sender_id: int) -> None:
     here = office()
     if fits(here):
@@ -220,6 +243,7 @@ def look_up(sender_id: int) -> None:
 
 
 @shared_task(name="mailganer.import")
+@_comes_again
 def run_import(import_id: int) -> None:
     here = office()
     if not fits(here):

@@ -5,7 +5,7 @@ nobody (they stay pending), a letter's stops the campaign once it comes again an
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from re import compile as pattern
 from typing import Any
@@ -35,6 +35,9 @@ class Streaks:
     refused: list[int] = field(default_factory=list)  # ids, to be given another chance
     last_words: str = ""
 
+    def copy(self) -> "Streaks":
+        return replace(self, refused=list(self.refused))
+
     def note(self, item_id: int, answer: Answer) -> None:
         if isinstance(answer, Unprinted):
             self.unprinted += not answer.about_address
@@ -58,6 +61,7 @@ class Verdict:
     trouble: Receipt | None = None  # the connection's or the account's, that stops the sender
     exhausted: Receipt | None = None
     unauthorised: Receipt | None = None
+    streaks: Streaks = field(default_factory=Streaks)  # of its campaign, with this window
 
 
 def judge(items: Sequence[Recipient], answers: Sequence[Answer | None], now: datetime) -> Verdict:

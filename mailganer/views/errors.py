@@ -20,7 +20,9 @@ from pyramid.renderers import render_to_response
 from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import exception_view_config, forbidden_view_config, notfound_view_config
+from pyramid_retry import mark_error_retryable
 
+from mailganer.db import OUT_OF_REACH, gave_way, trouble_of
 from mailganer.errors import (
     BackendError,
     BackendMissing,
@@ -32,14 +34,18 @@ from mailganer.errors import (
     LimitReached,
     LoginRefused,
     MailganerError,
+    NoRoom,
     NotFound,
     SecretUnreadable,
     SenderRefused,
     Throttled,
     _,
+    is_full,
 )
 
 log = structlog.get_logger(__name__)
+
+COMES_BACK = 30  # seconds after which asking again is worth it: a database that was restarted is back by then
 
 # The first that fits, so the narrow ones come first.
 STATUSES: tuple[tuple[type[MailganerError], int], ...] = (
@@ -54,6 +60,7 @@ STATUSES: tuple[tuple[type[MailganerError], int], ...] = (
     (InputError, 422),
     (LetterError, 422),
     (FileRefused, 422),
+    (NoRoom, 507),
     (Throttled, 429),
     (BackendError, 502),
 )
@@ -196,13 +203,50 @@ def _unsaid(error: MailganerError) -> str:
     return "" if reply in str(error) else reply
 
 
+def without_database(request: Request, error: Exception) -> None:
+    """Whatever answers now asks the database for nothing. Who had to give way to others is heard once more
+    before anybody sees the answer: at a COMMIT nobody else takes care of that."""
+    request.account = request.viewer = None
+    if gave_way(error):
+        mark_error_retryable(error)
+
+
+def out_of_reach(error: Exception, request: Request) -> Response:
+    """The database is away, full or too busy: a state that passes, and no mistake of anybody's."""
+    log.warning("page.database", path=request.path, method=request.method, trouble=trouble_of(error))
+    without_database(request, error)
+    trouble = Trouble(
+        _("Mailganer cannot get at its data right now"),
+        _("Letters on their way wait, and go on by themselves. Go back in a minute and look whether your "
+          "last change was kept. If it lasts, tell the operator."),
+        _("To the start"),
+        "/",
+    )  # fmt: skip
+    response = _rendered(request, 503, trouble)
+    response.headers["Retry-After"] = str(COMES_BACK)
+    return response
+
+
+for _kind in OUT_OF_REACH:
+    exception_view_config(_kind)(out_of_reach)
+
+
+@exception_view_config(OSError)
+def unwritable(error: OSError, request: Request) -> Response:
+    """A file that cannot be written for want of room is a domain error, any other is our own mistake."""
+    if not is_full(error):
+        return broken(error, request)
+    log.warning("page.no_room", path=request.path, method=request.method, trouble=str(error))
+    return refused(NoRoom(), request)
+
+
 @exception_view_config(Exception)
 def broken(error: Exception, request: Request) -> Response:
     """Our own mistake: an apology and a number by which it is found in the log."""
     number = secrets.token_hex(4)
     log.error("page.broken", number=number, path=request.path, method=request.method, exc_info=error)
     # The database may be what broke, so the page is made without it.
-    request.account = request.viewer = None
+    without_database(request, error)
     trouble = Trouble(
         _("Something broke on our side"),
         _("We are sorry. Nothing you have saved is lost, and letters on their way go on by themselves. "

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from mailganer import audience
 from mailganer.audience.imports.mapping import BIRTHDAYS, FULL_NAME, LAST_NAME_FIRST
 from mailganer.db import utcnow
-from mailganer.errors import FileRefused, InputError, MailganerError, _
+from mailganer.errors import FileRefused, InputError, MailganerError, NoRoom, _
 from mailganer.models import (
     Import,
     ImportChange,
@@ -25,6 +25,7 @@ from mailganer.models import (
 )
 from mailganer.sending.tasks import wake
 
+from .errors import status_of
 from .people import csv_response, number_of
 
 REJECTS_SHOWN = 50
@@ -76,7 +77,7 @@ def upload(request: Request) -> Any:
                 uploads=request.registry["settings"].uploads,
                 now=utcnow(),
             )
-    except (FileRefused, InputError) as error:
+    except (FileRefused, InputError, NoRoom) as error:
         return _ask_page(request, error)
     wake(request, "import", job.id)
     return HTTPSeeOther(request.route_path("import", id=job.id))
@@ -146,7 +147,7 @@ def _chosen_list(request: Request) -> SubscriberList:
 
 def _ask_page(request: Request, error: MailganerError | None = None) -> dict[str, Any]:
     if error:
-        request.response.status_int = 422
+        request.response.status_int = status_of(error)
     account = request.context.account
     asked = request.params.get("list", "")
     problems: dict[str, str] = {"file": "", "name": ""}

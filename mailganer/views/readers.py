@@ -15,10 +15,12 @@ from pyramid.view import exception_view_config, view_config
 from sqlalchemy.exc import DBAPIError
 
 from mailganer import i18n, tracking
-from mailganer.db import utcnow
+from mailganer.db import OUT_OF_REACH, utcnow
 from mailganer.errors import Conflict, NotFound, _
 from mailganer.security import PUBLIC, Rule, letter_response, network
 from mailganer.tracking import Reader
+
+from .errors import COMES_BACK, without_database
 
 SEEN = ("GET", "HEAD")
 # A cut-off address is tried a few times; sixty in a minute are guesses.
@@ -112,16 +114,17 @@ def _gone(request: Request) -> dict[str, Any]:
 
 def _later(request: Request) -> dict[str, Any]:
     """Without the database nobody is sent anywhere: an address is never followed unchecked."""
+    without_database(request, request.exception)
     request.response.status_int = 503
-    request.response.headers["Retry-After"] = "30"
-    request.account = request.viewer = None
+    request.response.headers["Retry-After"] = str(COMES_BACK)
     speak(request, "")
     return {}
 
 
 for _route in PAGES:
     exception_view_config(NotFound, route_name=_route, renderer="readers/gone.jinja2")(_gone)
-    exception_view_config(DBAPIError, route_name=_route, renderer="readers/later.jinja2")(_later)
+    for _kind in (DBAPIError, *OUT_OF_REACH):
+        exception_view_config(_kind, route_name=_route, renderer="readers/later.jinja2")(_later)
 
 
 def speak(request: Request, locale: str) -> None:

@@ -1,6 +1,7 @@
 """A process forked from the test, to be killed or to go wrong in."""
 
 import os
+import select
 import signal
 import sys
 import traceback
@@ -28,6 +29,47 @@ def dies(owner: Any, name: str, nth: int = 1, *, after: bool = False) -> None:
         return answer
 
     setattr(owner, name, mortal)
+
+
+class Place:
+    """Where a forked process stops until the test has done something to its world."""
+
+    def __init__(self) -> None:
+        self._here, self._arrive = os.pipe()
+        self._start, self._go = os.pipe()
+
+    def stop(self) -> None:
+        """In the child: says that it is there, and waits."""
+        os.write(self._arrive, b".")
+        os.read(self._start, 1)
+
+    def await_child(self, timeout: float = 30) -> None:
+        arrived, _, _ = select.select([self._here], [], [], timeout)
+        assert arrived, "the child never came that far"
+        os.read(self._here, 1)
+
+    def go_on(self) -> None:
+        os.write(self._go, b".")
+
+    def close(self) -> None:
+        for end in (self._here, self._arrive, self._start, self._go):
+            os.close(end)
+
+
+def stops(place: Place, owner: Any, name: str, nth: int = 1, *, after: bool = False) -> None:
+    """From now on this process stops at ``place`` for the ``nth`` call of ``owner.name``, before or after."""
+    original, calls = getattr(owner, name), count(1)
+
+    def stopping(*arguments: Any, **options: Any) -> Any:
+        now = next(calls) == nth
+        if now and not after:
+            place.stop()
+        answer = original(*arguments, **options)
+        if now and after:
+            place.stop()
+        return answer
+
+    setattr(owner, name, stopping)
 
 
 def fork(work: Callable[[], object]) -> int:

@@ -6,6 +6,8 @@ Each test names the rows of ``docs/faults.md`` it stands for by being named ther
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from tests.sending.conftest import (  # noqa: F401 - fixtures
     works,
 )
 from tests.sending.scripted import Script
+from tests.support.disks import LimitedFiles, SmallDisk, small_disk
 
 PLAIN = ("8BITMIME", "ENHANCEDSTATUSCODES")  # nothing that lets letters overlap: one on the wire at a time
 
@@ -40,6 +43,28 @@ def server() -> Iterator[FaultyServer]:
     server = FaultyServer(features=PLAIN, passwords={"anna@example.com": "secret"})
     yield server
     server.stop()
+
+
+@pytest.fixture
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallDisk | LimitedFiles]:
+    """A small disk where all data is (``mailganer.data_dir``); to have the other kind too, say
+
+    @pytest.mark.parametrize("disk", ["mounted", "limited"], indirect=True)
+    """
+    with small_disk(tmp_path / "var", getattr(request, "param", "mounted") == "mounted") as disk:
+        yield disk
+
+
+def at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, nth: int, do: Callable[..., None]) -> None:
+    """Does something before the ``nth`` call of ``owner.name``, with its arguments."""
+    original, calls = getattr(owner, name), count(1)
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == nth:
+            do(*arguments)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, watched)
 
 
 def with_one_connection(office: Office) -> Office:

@@ -29,8 +29,9 @@ class Parts:
             command = name.rstrip("0123456789")
             environment = {key: value for key, value in os.environ.items() if key not in ENVIRONMENT}
             with (self.folder / f"{name}.log").open("ab") as log:
+                loud = [] if command == "web" else ["--loglevel", "INFO"]
                 self._running[name] = subprocess.Popen(
-                    [sys.executable, "-m", "mailganer", command, str(self.ini), "--loglevel", "INFO"],
+                    [sys.executable, "-m", "mailganer", command, str(self.ini), *loud],
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     stdin=subprocess.DEVNULL,
@@ -42,6 +43,14 @@ class Parts:
     def runs(self, name: str) -> bool:
         """Whether it has not ended since it was started."""
         return self._running[name].poll() is None
+
+    def cut(self) -> None:
+        """Every part at once, as the machine's power would: none of them sees another one go."""
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        while self._running:
+            self._running.popitem()[1].wait()
 
     def kill(self, name: str, by: int = signal.SIGKILL) -> None:
         """The whole group at once, as the machine's power would."""

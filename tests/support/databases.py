@@ -15,9 +15,10 @@ _TEMPLATE = "mailganer_template"
 
 
 class Databases:
-    """Starts PostgreSQL and migrates only when a test asks for that kind."""
+    """Starts PostgreSQL and migrates only when a test asks for that kind. ``options`` are its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: str) -> None:
+        self._options = options
         self._folder = Path(tempfile.mkdtemp(prefix="mg-sqlite-", dir="/tmp"))
         self._numbers = count(1)
         self._postgresql: PostgreSQL | None = None
@@ -26,7 +27,7 @@ class Databases:
     @property
     def postgresql(self) -> PostgreSQL:
         if self._postgresql is None:
-            self._postgresql = PostgreSQL()
+            self._postgresql = PostgreSQL(self._options)
             self._postgresql.create(_TEMPLATE)
             _upgrade(self._postgresql.url(_TEMPLATE))
         return self._postgresql

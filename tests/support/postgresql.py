@@ -12,10 +12,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
+import psutil
 import psycopg
 
 from .ports import die_with_parent
@@ -86,6 +88,36 @@ class PostgreSQL:
         assert self._process
         self._process.send_signal(3)  # immediate shutdown: all of its children too
         self._process.wait(30)
+
+    def cut(self) -> None:
+        """``kill -9`` of all its processes at once, as a machine's power would."""
+        assert self._process
+        server = psutil.Process(self._process.pid)
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait(30)
+        psutil.wait_procs(processes[1:], 30)
+
+    def hold_commits(self) -> None:
+        """From now on whoever commits is kept before he hears of it, until the server is killed: it waits for
+        a copy of it that does not exist."""
+        self.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        self.run("SELECT pg_reload_conf()")
+        time.sleep(0.3)  # until all of its processes have heard; whether they did, ``held`` tells
+
+    def held(self) -> int:
+        """How many commits are written and kept from those who asked for them."""
+        with self._connect() as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            ).fetchone()
+            return row[0] if row else 0
+
+    def release_commits(self) -> None:
+        """While it is down: the next start holds nobody."""
+        (self.folder / "data" / "postgresql.auto.conf").write_text("")
 
     def stop(self) -> None:
         if self._process and self._process.poll() is None:

@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 
 from charset_normalizer import from_bytes
 
+from ...errors import NoRoom, is_full
 from .reasons import FileProblem
 
 LARGEST: Final = 500_000_000  # bytes; some five million people with a dozen columns
@@ -78,13 +79,16 @@ class Record:
 
 
 def store(stream: BinaryIO, uploads: Path, largest: int = LARGEST) -> Stored:
-    """Copies an upload to disk under a random name. Raises ``FileProblem``, and keeps nothing then."""
-    uploads.mkdir(parents=True, exist_ok=True)
+    """Copies an upload to disk under a random name. Raises ``FileProblem`` or ``NoRoom``, and keeps nothing
+    then."""
     path = uploads / f"{secrets.token_hex(16)}.csv"
     try:
+        uploads.mkdir(parents=True, exist_ok=True)
         return _copy(stream, path, largest)
-    except BaseException:
+    except BaseException as error:
         path.unlink(missing_ok=True)
+        if isinstance(error, OSError) and is_full(error):
+            raise NoRoom from error
         raise
 
 

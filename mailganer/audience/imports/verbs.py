@@ -73,7 +73,7 @@ def start_import(
     """Keeps a file and everything about it that its beginning tells; ``run_import`` does the rest.
 
     With ``apply=False`` it stops at ``ready`` and says what would change. Raises ``FileRefused`` for what is
-    no list of people, ``InputError`` for a wrong ``mapping``; nothing is kept then.
+    no list of people, ``InputError`` for a wrong ``mapping``, ``NoRoom``; nothing is kept then.
     """
     if lst.account_id != account.id:
         raise NotFound()

@@ -1,0 +1,119 @@
+"""The disk of an SQLite file is full: what cannot be written down is not sent, and not brought in."""
+
+import sqlite3
+import time
+from contextlib import suppress
+from datetime import timedelta
+from threading import Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from mailganer.audience import run_import
+from mailganer.audience.imports import run
+from mailganer.db import OUT_OF_REACH
+from mailganer.models import CampaignStatus, ImportStatus, Subscriber
+from mailganer.sending.lane import Lane
+from tests.audience.conftest import Bringer
+from tests.sending.scripted import Script
+from tests.support.databases import Databases
+from tests.support.ports import wait_until
+
+PEOPLE = 40
+FULL = 0.8  # seconds
+
+pytestmark = pytest.mark.parametrize("disk", ["mounted", "limited"], indirect=True)
+
+
+@pytest.fixture
+def database_url(disk: Any, databases: Databases) -> str:
+    path = disk.folder / "mailganer.sqlite"
+    path.write_bytes(databases.sqlite.read_bytes())
+    return f"sqlite:///{path}"
+
+
+def fill(disk: Any, url: str) -> None:
+    """To the last byte, and the write-ahead log has no page to spare either."""
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=5)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    disk.fill()
+
+
+@pytest.mark.parametrize("nth", [1, 2, 4])
+def test_nothing_leaves_while_it_is_full_and_nobody_is_lost_or_gets_two(
+    due: Any,
+    open_works: Any,
+    statuses: Any,
+    reload: Any,
+    disk: Any,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    nth: int,
+) -> None:
+    script = Script()
+    campaign = due(PEOPLE)
+    works = open_works(script=script)
+    works.tick()
+    turn, turns, left = Lane._turn, iter(range(1, 1000)), []
+
+    def soon_empty() -> None:
+        time.sleep(FULL)
+        left.append(len(script.seen))
+        disk.empty()
+
+    def on_a_full_disk(self: Lane, *arguments: Any) -> Any:
+        if next(turns) == nth:
+            left.append(len(script.seen))
+            fill(disk, database_url)
+            Thread(target=soon_empty).start()
+        return turn(self, *arguments)
+
+    monkeypatch.setattr(Lane, "_turn", on_a_full_disk)
+    for _each in range(2):
+        with suppress(*OUT_OF_REACH):  # the tick itself: it comes again
+            works.tick()
+    wait_until(lambda: len(left) == 2, what="room on the disk")
+    assert left[0] == left[1], "a letter left that could not be noted"
+    assert "the database is in trouble" in caplog.text
+    works.run(4)
+    assert statuses(campaign.id) == {"sent": PEOPLE}
+    assert sorted(script.got.values()) == [1] * PEOPLE
+    assert reload(campaign).status is CampaignStatus.finished
+
+
+def test_an_import_stops_between_two_pieces_and_goes_on_when_there_is_room(
+    sessions: Any,
+    settings: Any,
+    make: Any,
+    account: Any,
+    now: Any,
+    disk: Any,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lst = make.list(account)
+    make.commit()
+    bringer = Bringer(sessions, settings, account, lst, now)
+    rows = 500
+    import_id = bringer.start("email\n" + "".join(f"r{n}@example.com\n" for n in range(rows)))
+    monkeypatch.setattr(run, "AT_ONCE", 50)
+    read, pieces = run._read_rows, iter(range(1, 1000))
+
+    def on_a_full_disk(*arguments: Any) -> Any:
+        if next(pieces) == 3:
+            fill(disk, database_url)
+        return read(*arguments)
+
+    monkeypatch.setattr(run, "_read_rows", on_a_full_disk)
+    with pytest.raises(OUT_OF_REACH):
+        run_import(sessions, settings, import_id, now=lambda: now)
+    disk.empty()
+    job = bringer.job(import_id)
+    with sessions() as session:
+        assert session.scalar(select(func.count()).select_from(Subscriber)) == job.added == 100
+    bringer.now += timedelta(minutes=1)
+    assert bringer.run(import_id).status is ImportStatus.done
+    assert len(bringer.people()) == rows

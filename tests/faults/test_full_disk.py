@@ -1,0 +1,198 @@
+"""A disk that is full: nothing is sent that could not be noted, and all of it goes on when there is room."""
+
+import resource
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from mailganer.audience.imports import verbs
+from mailganer.backends import Outcome, Receipt
+from mailganer.cli import doctor
+from mailganer.logs import Lines
+from mailganer.models import CampaignStatus, Import, SenderStatus, SubscriberList
+from mailganer.sending.journal import Journal
+from tests.api.conftest import client, client_of  # noqa: F401 - a fixture
+from tests.sending.scripted import Script
+from tests.sending.test_send_command import mailing  # noqa: F401 - a fixture
+from tests.support.ports import wait_until
+from tests.views.conftest import anna, sign_in  # noqa: F401 - fixtures
+
+from .child import end_of, fork
+from .conftest import at
+
+PEOPLE = 40
+
+the_other = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+both_kinds = pytest.mark.parametrize("disk", ["mounted", "limited"], indirect=True)
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+# --- journals
+
+
+@both_kinds
+@the_other
+def test_without_room_for_a_journal_nothing_is_sent_and_its_person_reads_why(
+    due: Any,
+    open_works: Any,
+    clock: Any,
+    script: Script,
+    statuses: Any,
+    reload: Any,
+    disk: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    campaign = due(PEOPLE)
+    works = open_works(clock, script)
+    works.tick()
+    disk.fill()
+    works.run(3)
+    disk.empty()
+    sender = reload(campaign.senders[0])
+    assert not script.seen
+    assert statuses(campaign.id) == {"pending": PEOPLE}
+    assert sender.status is SenderStatus.sleeping
+    assert "Mailganer cannot keep a record of what it sends" in sender.error
+    assert "there is no room for a journal, so nothing is sent" in caplog.text
+    assert list(works.office.journals.glob("*.journal")) == []
+    clock.forward(minutes=1)
+    works.run(4)
+    assert statuses(campaign.id) == {"sent": PEOPLE}
+    assert reload(campaign.senders[0]).error is None
+    assert reload(campaign).status is CampaignStatus.finished
+
+
+@both_kinds
+def test_a_journal_that_was_begun_has_its_room_whatever_comes(disk: Any) -> None:
+    """Else the first letter noted on a full disk would kill the process (SIGBUS)."""
+
+    def work() -> None:
+        journal = Journal(disk.folder, "one.journal")
+        disk.fill()
+        journal.begin(1, 1000)
+        for slot in range(1000):
+            journal.handed(slot)
+            journal.answered(slot, Receipt(str(slot), Outcome.accepted, "250 kept" * 30))
+        journal.close()
+        disk.empty()
+
+    assert end_of(fork(work)) == 0
+
+
+# --- uploads
+
+
+def people_file() -> bytes:
+    return b"email\n" + b"".join(b"reader%06d@example.com\n" % n for n in range(200))
+
+
+@both_kinds
+@the_other
+def test_a_file_for_which_there_is_no_room_is_refused_in_a_sentence_and_nothing_of_it_stays(
+    anna: Any,  # noqa: F811
+    session: Any,
+    disk: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    form = next(each for each in anna.get("/people/import").forms.values() if "file" in each.fields)
+    form["file"] = ("people.csv", people_file())
+    at(monkeypatch, verbs, "store", 1, lambda *_: disk.fill())  # what was sent has arrived
+    refused = form.submit(status=507)
+    disk.empty()
+    assert "There is no room left on the disk of this installation" in refused
+    assert list((disk.folder / "uploads").glob("*")) == []
+    assert session.scalar(select(func.count()).select_from(Import)) == 0
+    assert session.scalar(select(func.count()).select_from(SubscriberList)) == 0
+    session.rollback()
+    form.submit(status=303)
+    assert session.scalar(select(func.count()).select_from(Import)) == 1
+
+
+@the_other
+def test_the_api_says_that_there_is_no_room(
+    client: Any,  # noqa: F811
+    session: Any,
+    make: Any,
+    account: Any,
+    disk: Any,
+) -> None:
+    lst = make.list(account)
+    make.commit()
+    disk.fill()
+    refused = client.app.post(
+        f"/api/v1/lists/{lst.id}/imports",
+        upload_files=[("file", "people.csv", people_file())],
+        headers=client.headers,
+        status=507,
+    )
+    disk.empty()
+    assert refused.content_type == "application/problem+json"
+    assert "There is no room left" in refused.json["detail"]
+    assert session.scalar(select(func.count()).select_from(Import)) == 0
+
+
+# --- logs
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+def test_a_log_on_a_full_disk_ends_no_part_and_keeps_no_letter(
+    due: Any, parts: Any, smtp_server: Any, reload: Any, deliveries: Any
+) -> None:
+    campaign = due(PEOPLE)
+    for name in ("beat", "worker"):
+        (parts.folder / f"{name}.log").symlink_to("/dev/full")  # a disk that never has room
+    parts.start("beat", "worker")
+    wait_until(lambda: reload(campaign).status is CampaignStatus.finished, timeout=90)
+    assert parts.runs("worker")
+    assert parts.runs("beat")
+    assert sorted(smtp_server.counts.values()) == [1] * PEOPLE
+
+
+def test_a_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
+    with suppress(OSError), Path("/dev/full").open("w") as full:
+        Lines(full).warning("nobody will ever read this")
+
+
+# --- one command
+
+
+def test_the_command_says_that_its_state_cannot_be_written_and_goes_on_when_it_can(
+    mailing: Any,  # noqa: F811
+) -> None:
+    mailing.write_list(PEOPLE)
+    sending = mailing.start()
+    before = resource.prlimit(sending.pid, resource.RLIMIT_FSIZE)
+    wait_until(lambda: mailing.server.letters, timeout=60, every=0.001)
+    resource.prlimit(sending.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+    time.sleep(2)
+    left = len(mailing.server.letters)
+    time.sleep(1)
+    assert len(mailing.server.letters) == left < PEOPLE, "a letter left that could not be noted"
+    resource.prlimit(sending.pid, resource.RLIMIT_FSIZE, before)
+    _said, trouble = sending.communicate(timeout=60)
+    assert sending.returncode == 0, trouble
+    assert sorted(mailing.server.counts.values()) == [1] * PEOPLE
+
+
+# --- the doctor
+
+
+def test_the_doctor_says_which_disk_is_full(
+    disk: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not disk.folder.is_mount():  # the whole machine's: it need not be filled to be too full
+        monkeypatch.setattr(doctor, "NO_ROOM", 2**63)
+    disk.fill()
+    assert (False, f"{disk.folder} is full: no letter leaves and no file comes in. Make room there.") in list(
+        doctor._disk(settings)
+    )
+    disk.empty()

@@ -1,0 +1,190 @@
+"""PostgreSQL that stops in the middle of everything and comes back: a real server, real letters."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from mailganer.backends import transfer
+from mailganer.models import CampaignStatus
+from mailganer.sending import ledger
+from mailganer.sending.journal import Journal
+from mailganer.sending.lane import Lane
+from mailganer.sending.office import open_office
+from mailganer.sending.plan import plan as plan_campaign
+from mailganer.sending.tick import tick
+from tests.support.databases import Databases
+from tests.support.ports import wait_until
+from tests.views.conftest import anna, sign_in  # noqa: F401 - fixtures
+
+from .child import Place, end_of, fork, kill, stops
+from .conftest import with_one_connection
+
+PEOPLE = 60
+AWAY = 0.3  # seconds until it is started again: those who try meanwhile try in vain
+
+Arm = Callable[[Place], None]
+
+
+@pytest.fixture(scope="module")
+def own_databases() -> Iterator[Databases]:
+    """On a server of these tests' own, which forgets no COMMIT it has answered."""
+    databases = Databases(synchronous_commit="on")
+    yield databases
+    databases.stop()
+
+
+@pytest.fixture
+def database_url(own_databases: Databases) -> Iterator[str]:
+    url = own_databases.fresh("postgresql")
+    yield url
+    own_databases.drop(url)
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    place = Place()
+    yield place
+    place.close()
+
+
+# Where the lane is when the database goes away.
+STAGES: dict[str, Arm] = {
+    "before the lane is taken": lambda place: stops(place, Lane, "_take"),
+    "before the claim": lambda place: stops(place, ledger, "claim"),
+    "between the claim and the mark": lambda place: stops(place, ledger, "claim", after=True),
+    "a window marked": lambda place: stops(place, ledger, "open_window", 3, after=True),
+    "the mark committed": lambda place: stops(place, Lane, "_send", 3),
+    "the final dot written": lambda place: stops(place, transfer, "_hear_content", 5),
+    "the answer noted": lambda place: stops(place, Journal, "answered", 5, after=True),
+    "between the answers and the settling": lambda place: stops(place, Lane, "_settle", 3),
+    "the window settled": lambda place: stops(place, ledger, "settle", 3, after=True),
+    "the settlement committed": lambda place: stops(place, Lane, "_learn", 3),
+    "giving all back": lambda place: stops(place, Lane, "_finish"),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_database_that_is_started_again_at_any_step_costs_nobody_a_letter_and_gives_nobody_two(
+    campaign_to: Any,
+    works: Any,
+    server: Any,
+    settings: Any,
+    statuses: Any,
+    reload: Any,
+    own_databases: Databases,
+    place: Place,
+    stage: str,
+) -> None:
+    campaign = campaign_to(PEOPLE)
+    tick(works.office)
+    plan_campaign(works.office, campaign.id)
+
+    def work() -> None:
+        STAGES[stage](place)
+        Lane(with_one_connection(open_office(settings)), campaign.senders[0].id).run(30)
+
+    child = fork(work)
+    try:
+        place.await_child()
+        own_databases.postgresql.kill()
+        place.go_on()
+        time.sleep(AWAY)
+        own_databases.postgresql.start()
+        assert end_of(child) == 0, "the lane broke"
+    except BaseException:
+        kill(child)
+        raise
+    works.run(4)
+    assert statuses(campaign.id) == {"sent": PEOPLE}
+    assert server.counts == Counter({f"reader{n:06}@example.org": 1 for n in range(1, PEOPLE + 1)})
+    assert reload(campaign).status is CampaignStatus.finished
+
+
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_a_commit_that_is_written_and_never_answered_is_neither_done_twice_nor_taken_for_lost(
+    campaign_to: Any,
+    works: Any,
+    server: Any,
+    settings: Any,
+    statuses: Any,
+    reload: Any,
+    own_databases: Databases,
+    place: Place,
+    nth: int,
+) -> None:
+    campaign = campaign_to(PEOPLE)
+    tick(works.office)
+    plan_campaign(works.office, campaign.id)
+
+    def work() -> None:
+        office = with_one_connection(open_office(settings))
+        stops(place, office.engine.dialect, "do_commit", nth)
+        Lane(office, campaign.senders[0].id).run(30)
+
+    postgresql = own_databases.postgresql
+    child = fork(work)
+    try:
+        place.await_child()
+        postgresql.hold_commits()
+        place.go_on()
+        wait_until(postgresql.held, what="the commit")
+        postgresql.kill()
+        postgresql.release_commits()
+        time.sleep(AWAY)
+        postgresql.start()
+        assert end_of(child) == 0, "the lane broke"
+    except BaseException:
+        kill(child)
+        raise
+    works.run(4)
+    assert statuses(campaign.id) == {"sent": PEOPLE}
+    assert set(server.counts.values()) == {1}
+    assert reload(campaign).status is CampaignStatus.finished
+
+
+def test_worker_and_beat_go_on_by_themselves_whenever_the_database_comes_back(
+    due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any, own_databases: Databases
+) -> None:
+    campaign = due(200)
+    parts.start("beat", "worker")
+    postgresql = own_databases.postgresql
+    try:
+        for enough in (10, 50, 100):
+            wait_until(lambda: len(smtp_server.letters) > enough, timeout=60, every=0.01)  # noqa: B023
+            postgresql.kill()
+            time.sleep(1.0)
+            postgresql.start()
+        wait_until(lambda: reload(campaign).status is CampaignStatus.finished, timeout=90)
+    except AssertionError as error:
+        pytest.fail(f"{error}\n{parts.output()}")
+    assert smtp_server.counts == Counter(row.email for row in deliveries(campaign.id))
+    assert {row.status.value for row in deliveries(campaign.id)} == {"sent"}
+    assert parts.runs("worker"), parts.output()
+    assert "Traceback" not in parts.output()
+
+
+def test_pages_say_so_while_the_database_is_away_and_are_there_when_it_is_back(
+    anna: Any,  # noqa: F811
+    own_databases: Databases,
+) -> None:
+    own_databases.postgresql.kill()
+    try:
+        with capture_logs() as logs:
+            refused = anna.get("/campaigns", status=503)
+            assert anna.get("/healthz", status=503).json["down"] == ["database"]
+        assert "Mailganer cannot get at its data right now" in refused
+        assert not any(each.get("exc_info") for each in logs)
+    finally:
+        own_databases.postgresql.start()
+    anna.get("/campaigns", status=200)
+    assert anna.get("/healthz", status=200).json["database"] == "ok"
+
+
+@pytest.fixture
+def broker_url(redis_server: Any) -> str:
+    """One kind is enough: the broker has no part in this."""
+    return redis_server.url
