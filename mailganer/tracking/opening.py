@@ -91,9 +91,8 @@ def record_opens(session: Session, openings: Sequence[Opening]) -> int:
     notes: list[dict[str, Any]] = []
     with counted_together(session, counting.values()):
         for opening in openings:
-            if letter := counting.get(opening.token):
-                source = _source(session, letter, opening)
-                notes += opened(letter, source, opening.agent, opening.at)
+            if own := counting.get(opening.token):
+                notes += opened(own, _source(session, own, opening), opening.agent, opening.at)
         _write(session, counting.values(), notes)
     session.expire_all()  # whoever holds one of these rows as an object looks again
     return len(letters)

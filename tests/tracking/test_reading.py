@@ -254,7 +254,7 @@ def test_many_at_once_are_all_counted(sessions, session, sent, now):
 
 
 def test_the_tally_is_the_sum_of_the_rows_whatever_happens(session, sent, now):
-    chance = random.Random(7)
+    chance = random.Random(3)
     arrived = sent.deliveries[0].settled_at
     for _step in range(300):
         token = chance.choice(sent.tokens)
