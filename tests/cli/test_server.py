@@ -1,4 +1,4 @@
-"""The web server's short way, over real sockets: who answers, in which order, and that nothing else changes."""
+"""The web server's short way, over real sockets: who answers, and in which order."""
 
 import socket
 import threading
