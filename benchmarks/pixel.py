@@ -1,39 +1,47 @@
-"""How many open pixels the web part answers in a second, and whether it counts them all.
+"""How many open pixels the web part answers in a second, what each takes, and how long an open is at risk.
 
-    python benchmarks/pixel.py [--requests 30000] [--clients 2] [--connections 32] [--letters 5000]
+    python benchmarks/pixel.py [--requests 60000] [--connections 64] [--letters 5000]
 
-Starts the web part by its own command, on a PostgreSQL of its own, and fetches the pixels of many letters
-over connections that stay open, from processes of their own. Everything shares the machine's cores.
+Starts the web part by its own command, on a PostgreSQL that keeps what it is told (fsync on), and fetches the
+pixels of many letters over connections that stay open, by a program in C. Everything shares the machine's
+cores. An open is at risk from its answer until it stands in the database: that is looked up during the run.
 """
 
 import argparse
-import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event as Signal
+from threading import Thread
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mailganer.db import make_engine
-from mailganer.models import SubscriberList
+from benchmarks.support.measure import children_cpu, cpu_of, cpu_of_family
+from benchmarks.support.sinks import compiled
+from mailganer.db import make_engine, utcnow
+from mailganer.migrations import migrate
+from mailganer.models import Event, EventKind, SubscriberList
 from mailganer.tracking import campaign_numbers
 from mailganer.vault import Vault
-from tests.support.databases import Databases
 from tests.support.factories import Factory
 from tests.support.ports import die_with_parent, free_port, wait_until
+from tests.support.postgresql import PostgreSQL
 from tests.support.sent import sent_campaign, token
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+SAFE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "on"}
 SECRET = "0123456789abcdef" * 4
-AGENT = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
+LOOKS = 0.02  # seconds between two looks at what stands in the database
 WRITTEN_WITHIN = 30  # seconds after the last answer; half a second is promised
 INI = """[app:main]
 use = egg:mailganer
@@ -52,6 +60,7 @@ mailganer.plan.free.title = Free
 def prepare(url: str, letters: int) -> tuple[int, list[str]]:
     """A campaign whose letters have left, and their tokens."""
     engine = make_engine(url)
+    migrate(engine)
     with Session(engine) as session:
         make = Factory(session, NOW, Vault((SECRET,)))
         account = make.account()
@@ -62,47 +71,29 @@ def prepare(url: str, letters: int) -> tuple[int, list[str]]:
         session.commit()
         tokens = [token(each) for each in deliveries]
         campaign_id = campaign.id
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE")
     engine.dispose()
     return campaign_id, tokens
 
 
-def fetch(port: int, tokens: list[str], requests: int, connections: int) -> None:
-    """One client: asks on each of its connections in turn, so that several requests are on their way."""
-    lines = [socket.create_connection(("127.0.0.1", port)) for _ in range(connections)]
-    for start in range(0, requests, connections):
-        asked = lines[: min(connections, requests - start)]
-        for place, line in enumerate(asked, start):
-            path = f"/o/{tokens[place % len(tokens)]}.gif"
-            line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {AGENT}\r\n\r\n".encode())
-        for line in asked:
-            read_answer(line)
-
-
-def read_answer(line: socket.socket) -> None:
-    answer = b""
-    while b"GIF89a" not in answer or not answer.endswith(b"\x00;"):
-        piece = line.recv(4096)
-        assert piece, "the server hung up"
-        answer += piece
-    assert answer.startswith(b"HTTP/1.1 200 ")
-
-
-def hammer(port: int, tokens: list[str], requests: int, clients: int, connections: int) -> float:
-    """Requests a second over all clients."""
-    share, part = requests // clients, len(tokens) // clients
-    context = multiprocessing.get_context("fork")
-    processes = [
-        context.Process(target=fetch, args=(port, tokens[n * part : (n + 1) * part], share, connections))
-        for n in range(clients)
-    ]
-    started = time.perf_counter()
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    taken = time.perf_counter() - started
-    assert all(process.exitcode == 0 for process in processes)
-    return share * clients / taken
+@contextmanager
+def web_part(url: str, port: int) -> Iterator[int]:
+    """The number of its process."""
+    with tempfile.TemporaryDirectory(prefix="mg-bench-") as folder:
+        ini = Path(folder) / "mailganer.ini"
+        ini.write_text(INI.format(url=url.replace("%", "%%"), secret=SECRET, port=port, folder=folder))
+        web = subprocess.Popen(
+            [sys.executable, "-m", "mailganer", "web", str(ini)],
+            env={name: value for name, value in os.environ.items() if name != "DATABASE_URI"},
+            preexec_fn=die_with_parent,
+        )
+        try:
+            wait_until(lambda: answers(port), 60, what="the web part")
+            yield web.pid
+        finally:
+            web.terminate()
+            web.wait(20)
 
 
 def answers(port: int) -> bool:
@@ -111,6 +102,38 @@ def answers(port: int) -> bool:
             return answer.status == 200
     except OSError:
         return False
+
+
+def fetch(port: int, tokens: list[str], requests: int, connections: int) -> list[float]:
+    """Seconds, and the milliseconds within which half, 99 in a hundred and all of the answers came."""
+    command = [compiled("readers"), str(port), str(requests), str(connections)]
+    paths = "".join(f"/o/{each}.gif\n" for each in tokens)
+    done = subprocess.run(command, input=paths, capture_output=True, text=True, check=True)
+    return [float(each) for each in done.stdout.split()]
+
+
+class Watch(Thread):
+    """Looks again and again how old the newest written open is: nothing that is answered can wait longer."""
+
+    def __init__(self, url: str, campaign_id: int) -> None:
+        super().__init__(daemon=True)
+        self._engine, self._ended = make_engine(url), Signal()
+        self._newest = select(func.max(Event.at)).where(
+            Event.campaign_id == campaign_id, Event.kind == EventKind.open
+        )
+        self._begun = utcnow()
+        self.seen: list[float] = []
+
+    def run(self) -> None:
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            while not self._ended.wait(LOOKS):
+                at = connection.scalar(self._newest) or self._begun
+                self.seen.append((utcnow() - max(at, self._begun)).total_seconds())
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+        self._engine.dispose()
 
 
 def count(url: str, campaign_id: int) -> int:
@@ -123,37 +146,45 @@ def count(url: str, campaign_id: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--requests", type=int, default=30_000)
-    parser.add_argument("--clients", type=int, default=2)
-    parser.add_argument("--connections", type=int, default=32, help="of each client")
+    parser.add_argument("--requests", type=int, default=60_000)
+    parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--letters", type=int, default=5_000)
     options = parser.parse_args()
-    databases = Databases()
-    url, port = databases.fresh("postgresql"), free_port()
+    server = PostgreSQL(SAFE)
+    try:
+        server.create("bench")
+        return measure(server, options)
+    finally:
+        server.stop()
+
+
+def measure(server: PostgreSQL, options: argparse.Namespace) -> int:
+    url, port = server.url("bench"), free_port()
     campaign_id, tokens = prepare(url, options.letters)
-    with tempfile.TemporaryDirectory(prefix="mg-bench-") as folder:
-        ini = Path(folder) / "mailganer.ini"
-        ini.write_text(INI.format(url=url.replace("%", "%%"), secret=SECRET, port=port, folder=folder))
-        web = subprocess.Popen(
-            [sys.executable, "-m", "mailganer", "web", str(ini)],
-            env={name: value for name, value in os.environ.items() if name != "DATABASE_URI"},
-            preexec_fn=die_with_parent,
-        )
-        try:
-            wait_until(lambda: answers(port), 60, what="the web part")
-            rate = hammer(port, tokens, options.requests, options.clients, options.connections)
-            asked = options.requests // options.clients * options.clients
-            started = time.perf_counter()
-            while count(url, campaign_id) < asked and time.perf_counter() - started < WRITTEN_WITHIN:
-                time.sleep(0.02)
-            settled = time.perf_counter() - started
-            counted = count(url, campaign_id)
-        finally:
-            web.terminate()
-            web.wait(20)
-            databases.stop()
-    print(f"{rate:,.0f} pixels a second; {counted:,} of {asked:,} counted, the last {settled:.2f} s later")
-    return 0 if counted == asked else 1
+    compiled("readers")  # not a part of what is measured
+    with web_part(url, port) as web:
+        fetch(port, tokens[:100], 100, 10)  # connections to the database, plans of statements
+        wait_until(lambda: count(url, campaign_id) == 100, WRITTEN_WITHIN, what="the first opens")
+        before = cpu_of(web), cpu_of_family(server.pid), children_cpu()
+        watch = Watch(url, campaign_id)
+        watch.start()
+        seconds, half, most, longest = fetch(port, tokens, options.requests, options.connections)
+        watch.end()
+        wanted, started = options.requests + 100, time.perf_counter()
+        while count(url, campaign_id) < wanted and time.perf_counter() - started < WRITTEN_WITHIN:
+            time.sleep(0.02)
+        settled = time.perf_counter() - started
+        after = cpu_of(web), cpu_of_family(server.pid), children_cpu()
+        counted = count(url, campaign_id)
+    of_web, of_database, of_readers = (
+        (b - a) / options.requests * 1e6 for a, b in zip(before, after, strict=True)
+    )
+    print(f"{options.requests / seconds:,.0f} pixels a second over {options.connections} connections")
+    print(f"answered within {half:.0f} ms (half of them), {most:.0f} ms (99 %), {longest:.0f} ms (all)")
+    print(f"CPU each: web part {of_web:.0f} us, PostgreSQL {of_database:.0f} us, readers {of_readers:.0f} us")
+    print(f"longest at risk: {max(watch.seen):.2f} s; the last was written {settled:.2f} s after its answer")
+    print(f"{counted:,} of {wanted:,} counted")
+    return 0 if counted == wanted else 1
 
 
 if __name__ == "__main__":

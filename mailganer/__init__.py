@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # imported where they are used: commands and plugins that need no web start without it
     from pyramid.config import Configurator
-    from pyramid.router import Router
 
     from .settings import Settings
+    from .views.pixel import PixelFirst
 
 
-def main(global_config: Mapping[str, str] | None = None, **ini: str) -> "Router":
+def main(global_config: Mapping[str, str] | None = None, **ini: str) -> "PixelFirst":
     """The WSGI application of ``[app:main]``. Raises ``SettingsError`` with every wrong setting."""
     from .settings import from_mapping
+    from .views.pixel import PixelFirst
 
     path = (global_config or {}).get("__file__")
     settings = from_mapping(ini, ini=Path(path).resolve() if path else None)
-    return configure(settings).make_wsgi_app()
+    # Most of what a server of letters is asked for is one picture: it is answered before everything else.
+    return PixelFirst(configure(settings).make_wsgi_app())
 
 
 def configure(settings: "Settings") -> "Configurator":

@@ -1,7 +1,9 @@
 """What a piece of work took."""
 
+import os
 import re
 import resource
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,3 +45,23 @@ def peak(process: int | str = "self") -> float:
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     assert found
     return int(found[1]) / 1024
+
+
+def cpu_of(process: int) -> float:
+    """Processor seconds of a running process, its threads among them."""
+    return sum(_times(process)[:2])
+
+
+def cpu_of_family(process: int) -> float:
+    """The same with its children, those that have ended too."""
+    spent = sum(_times(process))
+    for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+        with suppress(FileNotFoundError):  # it has just ended
+            spent += cpu_of(int(child))
+    return spent
+
+
+def _times(process: int) -> list[float]:
+    """User and system, own and of ended children."""
+    after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return [int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in after_name[11:15]]

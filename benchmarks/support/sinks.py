@@ -16,14 +16,15 @@ from pathlib import Path
 
 from tests.support.ports import free_port
 
-SOURCE = Path(__file__).with_name("sink.c")
 SENDER, RECIPIENT = "anna@example.com", "reader@example.org"
 
 
 @cache
-def _sink() -> Path:
-    program = Path(tempfile.mkdtemp(prefix="mailganer-sink-")) / "sink"
-    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-o", program, SOURCE], check=True)
+def compiled(name: str) -> Path:
+    """A program of this folder, from its C source."""
+    program = Path(tempfile.mkdtemp(prefix=f"mailganer-{name}-")) / name
+    source = Path(__file__).with_name(f"{name}.c")
+    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-o", program, source], check=True)
     return program
 
 
@@ -31,7 +32,7 @@ class Sink:
     """One running sink. ``delay`` in seconds is what a round trip to it takes."""
 
     def __init__(self, *, delay: float = 0.0, chunking: bool = False) -> None:
-        command = [_sink(), "-d", str(delay * 1000), *(["-c"] if chunking else [])]
+        command = [compiled("sink"), "-d", str(delay * 1000), *(["-c"] if chunking else [])]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.port = int(self._process.stdout.readline())
 

@@ -27,16 +27,17 @@ CELERY_OPTIONS = {"ignore_unknown_options": True, "allow_extra_args": True}
 @ini_argument
 def web(ini: str | None) -> None:
     """Serve the pages, the API and the readers' addresses of INI."""
-    import waitress
     from pyramid.paster import get_app, setup_logging
 
     from ..logs import survive_full_disk
+    from .server import make_server
 
     settings = read_settings(ini)
     survive_full_disk()
     setup_logging(os.environ["MAILGANER_INI"])
     signal.signal(signal.SIGTERM, _leave)
-    waitress.serve(get_app(os.environ["MAILGANER_INI"], "main"), _quiet=True, **web_options(settings))
+    application = get_app(os.environ["MAILGANER_INI"], "main")
+    make_server(application, application.is_prompt, {}, **web_options(settings)).run()
 
 
 def web_options(settings: "Settings") -> dict[str, object]:

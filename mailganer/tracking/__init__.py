@@ -3,8 +3,9 @@
 from .buffer import OpenBuffer
 from .leaving import Reader, describe, reader_of, resubscribe_by_token, unsubscribe_by_token
 from .letters import Found, find, letter_for, link_target, urls_for
+from .opening import Opening, record_open, record_opens
 from .proof import prove_seen, prove_sent
-from .reading import Opening, record_click, record_open, record_opens
+from .reading import record_click
 from .tally import Numbers, campaign_numbers
 
 __all__ = [

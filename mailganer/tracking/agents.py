@@ -5,10 +5,12 @@ certainly was a person, and what possibly was.
 """
 
 import re
+from functools import lru_cache
 
 from ..models import Source
 
 LONGEST = 200  # characters kept of a User-Agent
+LONGEST_READ = 1000  # and looked at; anybody may send a quarter of a megabyte
 
 # Fetches every picture as soon as a letter arrives, for the owner of the mailbox who has not looked yet.
 _GMAIL_PREFETCHER = re.compile(r"Chrome/42\.0\.2311\.135 Safari/537\.36 Edge/12\.246 Mozilla/5\.0$")
@@ -37,6 +39,11 @@ _UNATTENDED = re.compile(r"Headless|PhantomJS|Puppeteer|Playwright", re.IGNORECA
 
 def who(agent: str) -> Source:
     """What kind of visitor says this User-Agent. Unknown programs are ``possible``: we cannot tell."""
+    return _who(agent[:LONGEST_READ])
+
+
+@lru_cache(maxsize=2000)  # in a rush most of them say the same; two megabytes at worst
+def _who(agent: str) -> Source:
     if _GMAIL_PREFETCHER.search(agent) or _MACHINES.search(agent):
         return Source.machine
     if _PROXIES.search(agent):
@@ -48,4 +55,6 @@ def who(agent: str) -> Source:
 
 def kept(agent: str) -> str:
     """The User-Agent as it is stored: short, and without characters that do something."""
+    if agent.isprintable():
+        return agent[:LONGEST]
     return "".join(each for each in agent if each.isprintable())[:LONGEST]

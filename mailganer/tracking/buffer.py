@@ -1,25 +1,28 @@
 """Opens on their way into the database: kept in memory for a moment, written many at a time.
 
 A picture is fetched far more often than anything else, and its answer says nothing. So it does not wait for a
-transaction: what is kept here when the process is killed, half a second's opens or the backlog of a rush, is
-lost. Clicks and unsubscribes never come this way.
+transaction: what is kept here when the process is killed is lost, about half a second's opens. In a rush that
+the database cannot follow, pictures become slower, not the risk greater. Only while the database takes
+nothing at all is more kept, rather than no picture answered. Clicks and unsubscribes never come this way.
 """
 
 import atexit
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from threading import Event, Lock, Thread
+from threading import Condition, Event, Lock, Thread
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from .reading import Opening, record_opens
+from .opening import Opening, record_opens
 
 log = structlog.get_logger(__name__)
 
-LONGEST_WAIT = 0.25  # seconds; while writes keep up, no more than half a second is at risk
+LONGEST_WAIT = 0.25  # seconds; a write takes some hundredths
+LATE = timedelta(seconds=0.4)  # an open not written by then holds up the next pictures
+LONGEST_HOLD = 0.5  # seconds; a write that takes longer is a database in trouble, and holds up nobody
 AT_ONCE = 500  # opens of one transaction: their rows are locked for some tens of milliseconds
 MOST_WAITING = 50_000  # a dozen megabytes: twenty seconds of a very busy server without its database
 PATIENCE = timedelta(minutes=1)  # so long an open waits for the database to come back
@@ -37,18 +40,27 @@ class OpenBuffer:
         self._lost = 0
         self._enough, self._ended = Event(), Event()
         self._starting, self._writing = Lock(), Lock()
+        self._in_hand: Opening | None = None  # the first of those that are being written
+        self._written = Condition()
+        self._holding = True
         self._thread: Thread | None = None
 
     def add(self, opening: Opening) -> None:
-        """Keeps an open for the next write. Never waits; a full buffer loses it, and the log says so."""
+        """Keeps an open for the next write. Waits while it :meth:`holds`; a full buffer loses it."""
         if len(self._waiting) >= MOST_WAITING:
             self._lost += 1
             return
         self._waiting.append(opening)
-        if len(self._waiting) >= AT_ONCE:
+        if len(self._waiting) >= AT_ONCE and not self._enough.is_set():
             self._enough.set()
         if self._thread is None:
             self._start()
+        if self.holds():
+            self._hold()
+
+    def holds(self) -> bool:
+        """Whether who comes now has to wait for a moment, because writes are late."""
+        return self._holding and self._late()
 
     def flush(self) -> bool:
         """Writes what is waiting. False when the database does not take it: it is tried again later."""
@@ -83,10 +95,31 @@ class OpenBuffer:
             if not self.flush():
                 self._ended.wait(LONGEST_WAIT)  # a database that is away is not asked by every open
 
+    def _late(self) -> bool:
+        try:
+            oldest = self._in_hand or self._waiting[0]
+        except IndexError:
+            return False
+        return datetime.now(UTC) - oldest.at > LATE
+
+    def _hold(self) -> None:
+        """Until writes have caught up. Where none comes at all, nobody is held again before one does."""
+        with self._written:
+            if not self._written.wait_for(lambda: not self.holds(), LONGEST_HOLD):
+                self._holding = False
+
     def _some(self) -> list[Opening]:
+        self._in_hand = self._waiting[0]
         return [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
 
     def _write(self, openings: Sequence[Opening]) -> bool:
+        done = self._try(openings)
+        with self._written:
+            self._in_hand, self._holding = None, done
+            self._written.notify_all()
+        return done
+
+    def _try(self, openings: Sequence[Opening]) -> bool:
         try:
             with self._sessions().begin() as session:
                 record_opens(session, openings)

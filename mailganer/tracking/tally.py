@@ -1,15 +1,15 @@
 """The numbers of a delivery and of its campaign's tally, changed together."""
 
-from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any, Protocol, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from ..models import TALLY_SHARDS, Delivery, Tally
+from ..models import TALLY_SHARDS, Tally
 
 
 @dataclass(frozen=True)
@@ -38,54 +38,74 @@ def campaign_numbers(session: Session, campaign_ids: list[int]) -> dict[int, Num
     return {campaign_id: found.get(campaign_id, Numbers()) for campaign_id in campaign_ids}
 
 
-def numbers_of(delivery: Delivery) -> Numbers:
+class Countable(Protocol):
+    """A delivery, or as much of it as is counted."""
+
+    id: Any
+    campaign_id: Any
+    first_opened_at: Any
+    certain_open: Any
+    opens: Any
+    machine_opens: Any
+    first_clicked_at: Any
+    clicks: Any
+    machine_clicks: Any
+    unsubscribed_at: Any
+
+
+def numbers_of(delivery: Countable) -> Numbers:
+    return Numbers(*_values(delivery))
+
+
+def _values(delivery: Countable) -> tuple[int, ...]:
+    """In the order of :class:`Numbers`."""
     opened = delivery.first_opened_at is not None
-    return Numbers(
-        opened_certain=int(opened and delivery.certain_open),
-        opened_possible=int(opened and not delivery.certain_open),
-        opens=delivery.opens,
-        machine_opens=delivery.machine_opens,
-        clicked=int(delivery.first_clicked_at is not None),
-        clicks=delivery.clicks,
-        machine_clicks=delivery.machine_clicks,
-        unsubscribed=int(delivery.unsubscribed_at is not None),
+    return (
+        int(opened and delivery.certain_open),
+        int(opened and not delivery.certain_open),
+        delivery.opens,
+        delivery.machine_opens,
+        int(delivery.first_clicked_at is not None),
+        delivery.clicks,
+        delivery.machine_clicks,
+        int(delivery.unsubscribed_at is not None),
     )
 
 
 @contextmanager
-def counted(session: Session, delivery: Delivery) -> Iterator[None]:
+def counted(session: Session, delivery: Countable) -> Iterator[None]:
     """Whatever happens to the delivery's numbers within is added to the tally. The row must be locked."""
     with counted_together(session, [delivery]):
         yield
 
 
 @contextmanager
-def counted_together(session: Session, deliveries: Collection[Delivery]) -> Iterator[None]:
+def counted_together(session: Session, deliveries: Collection[Countable]) -> Iterator[None]:
     """The same for many at once: a tally of many of them is written once. All rows must be locked."""
-    before = {delivery.id: numbers_of(delivery) for delivery in deliveries}
+    before = [_values(delivery) for delivery in deliveries]
     yield
-    changes: dict[tuple[int, int], Counter[str]] = {}
-    for delivery in deliveries:
-        shard = changes.setdefault((delivery.campaign_id, delivery.id % TALLY_SHARDS), Counter())
-        shard.update(_difference(before[delivery.id], numbers_of(delivery)))
+    changes: dict[tuple[int, int], list[int]] = {}
+    for delivery, old in zip(deliveries, before, strict=True):
+        shard = changes.setdefault((delivery.campaign_id, delivery.id % TALLY_SHARDS), [0] * len(old))
+        for place, (was, number) in enumerate(zip(old, _values(delivery), strict=True)):
+            shard[place] += number - was
     session.flush()  # deliveries before tallies, always: who comes meanwhile queues up
-    for (campaign_id, shard_number), change in sorted(changes.items(), key=lambda each: each[0]):
-        _add(session, campaign_id, shard_number, {name: n for name, n in change.items() if n})
+    _add(session, [(*key, *change) for key, change in sorted(changes.items()) if any(change)])
 
 
-def _difference(before: Numbers, after: Numbers) -> dict[str, int]:
-    return {name: number - getattr(before, name) for name, number in vars(after).items()}
-
-
-def _add(session: Session, campaign_id: int, shard: int, changes: dict[str, int]) -> None:
-    if not changes:
+def _add(session: Session, rows: Sequence[tuple[int, ...]]) -> None:
+    if not rows:
         return
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    key = {"campaign_id": campaign_id, "shard": shard}
-    row = insert(Tally).values(**key, **asdict(Numbers()) | changes)
-    session.execute(
+    row = insert(_TALLY)
+    session.connection().execute(
         row.on_conflict_do_update(
             index_elements=["campaign_id", "shard"],
-            set_={name: getattr(Tally, name) + change for name, change in changes.items()},
-        )
+            set_={name: _TALLY.c[name] + row.excluded[name] for name in asdict(Numbers())},
+        ),
+        [dict(zip(_COLUMNS, each, strict=True)) for each in rows],
     )
+
+
+_TALLY = cast(Table, Tally.__table__)
+_COLUMNS = ("campaign_id", "shard", *asdict(Numbers()))

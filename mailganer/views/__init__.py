@@ -21,8 +21,6 @@ DEVELOPMENT = ("design", "outbox")  # modules whose routes exist in development 
 def includeme(config: Configurator) -> None:
     registry = config.registry
     registry["opens"] = OpenBuffer(lambda: registry["sessions"])
-    # Of these two the later one is the outer: pictures are timed too, and otherwise come first.
-    config.add_tween("mailganer.views.pixel.pixel_tween")
     config.add_tween("mailganer.views.operations.metrics_tween")
     config.action(None, lambda: prepare_templates(config.get_jinja2_environment()), order=999)
     # A page asks for its renderer by name: renderer="senders.jinja2" is templates/senders.jinja2.

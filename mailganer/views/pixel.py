@@ -1,19 +1,24 @@
-"""The picture that counts an open: answered before anything else of a request is made.
+"""The picture that counts an open: answered before Pyramid sees the request.
 
-Nothing is asked of the database here, so it needs no transaction, no session and no view; see
+Nothing is asked of the database here, so it needs no transaction, no session, no route and no view; see
 docs/decisions/opens-are-written-together.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
+from time import perf_counter
+from typing import TYPE_CHECKING
 
-from pyramid.interfaces import IRoutesMapper
 from pyramid.registry import Registry
-from pyramid.request import Request
-from pyramid.response import Response
 
 from mailganer.db import utcnow
 from mailganer.security import security_headers
 from mailganer.tracking import OpenBuffer, Opening
+
+from .operations import REQUESTS, SECONDS
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from pyramid.router import Router
 
 PIXEL = (
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00"
@@ -22,31 +27,44 @@ PIXEL = (
 BEFORE, BEHIND = "/o/", ".gif"
 
 
-def pixel_tween(handler: Callable[[Request], Response], registry: Registry) -> Callable[[Request], Response]:
-    """Answers GET and HEAD of ``/o/TOKEN.gif``; a HEAD is not counted. Everything else goes on."""
-    opens: OpenBuffer = registry["opens"]
-    headers = _headers(registry)
+class PixelFirst:
+    """The application, and before it GET and HEAD of ``/o/TOKEN.gif``; a HEAD is not counted.
 
-    def tween(request: Request) -> Response:
-        path, method = request.environ.get("PATH_INFO", ""), request.method
-        if method not in ("GET", "HEAD") or not _is_picture(path):
-            return handler(request)
-        request.matched_route = registry.getUtility(IRoutesMapper).get_route("open")  # for the metrics
+    Has the ``registry`` of the application: Pyramid's own tools look for it.
+    """
+
+    def __init__(self, application: "Router") -> None:
+        self.registry: Registry = application.registry
+        self._application = application
+        self._opens: OpenBuffer = self.registry["opens"]
+        self._headers = _headers(self.registry)
+        self._answered = {method: REQUESTS.labels(method, "open", 200) for method in ("GET", "HEAD")}
+        self._seconds = SECONDS.labels("open")
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
+        if method not in self._answered or not _is_picture(path):
+            return self._application(environ, start_response)
+        start = perf_counter()
         if method == "GET":
-            _count(opens, path, request.environ.get("HTTP_USER_AGENT", ""))
-        return Response(PIXEL, headerlist=[*headers])
+            self._count(path, environ.get("HTTP_USER_AGENT", ""))
+        start_response("200 OK", [*self._headers])
+        self._answered[method].inc()
+        self._seconds.observe(perf_counter() - start)
+        return [PIXEL] if method == "GET" else []
 
-    return tween
+    def is_prompt(self, method: str, path: str) -> bool:
+        """Whether a request is answered without waiting for anybody."""
+        return method in self._answered and _is_picture(path) and not self._opens.holds()
+
+    def _count(self, path: str, agent: str) -> None:
+        token = path.removeprefix(BEFORE).removesuffix(BEHIND)
+        if opening := Opening.of(token, agent=agent, at=utcnow()):
+            self._opens.add(opening)
 
 
 def _is_picture(path: str) -> bool:
     return path.startswith(BEFORE) and path.endswith(BEHIND) and "/" not in path[len(BEFORE) :]
-
-
-def _count(opens: OpenBuffer, path: str, agent: str) -> None:
-    token = path.removeprefix(BEFORE).removesuffix(BEHIND)
-    if opening := Opening.of(token, agent=agent, at=utcnow()):
-        opens.add(opening)
 
 
 def _headers(registry: Registry) -> list[tuple[str, str]]:

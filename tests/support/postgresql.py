@@ -53,6 +53,11 @@ class PostgreSQL:
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
 
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
     def run(self, statement: str) -> None:
         """One statement outside a transaction, in the maintenance database."""
         with self._connect() as connection:

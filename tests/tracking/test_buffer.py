@@ -1,13 +1,15 @@
 """Opens that are kept for a moment and written together."""
 
 from datetime import timedelta
+from threading import Thread
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from mailganer.models import Campaign, Delivery, DeliveryStatus, Event
+from mailganer.db import utcnow
+from mailganer.models import Campaign, Delivery, DeliveryStatus, Event, token_text
 from mailganer.tracking import Numbers, OpenBuffer, Opening, buffer, campaign_numbers
 from tests.support.sent import batches_are_true, sent_campaign
 
@@ -86,8 +88,6 @@ def test_more_than_fit_into_one_transaction_are_all_written(sessions, sent, open
 
 
 def test_opens_wait_in_their_order_for_a_database_that_is_away(sessions, sent, opens, monkeypatch):
-    from mailganer.db import utcnow
-
     campaign_id, letters = sent
     early = utcnow()
     opens.add(Opening(letters[1][1], PERSON, early))
@@ -126,6 +126,69 @@ def test_a_full_buffer_makes_nobody_wait_and_the_log_says_what_was_lost(
     assert numbers(sessions, campaign_id).opens == 2
 
 
+@pytest.fixture
+def be_late(opens, sent, monkeypatch):
+    """Leaves an open in the buffer that should have been written a second ago."""
+
+    def be_late():
+        with monkeypatch.context() as patch:
+            patch.setattr(buffer, "LATE", timedelta(days=1))
+            opens.add(Opening(sent[1][1][1], PERSON, utcnow() - timedelta(seconds=1)))
+
+    return be_late
+
+
+@pytest.fixture
+def late(opens, be_late, monkeypatch):
+    monkeypatch.setattr(buffer, "LONGEST_HOLD", 60)
+    be_late()
+    return opens
+
+
+def another(opens, token):
+    thread = Thread(target=opens.add, args=(Opening(token, PERSON, utcnow()),), daemon=True)
+    thread.start()
+    return thread
+
+
+def test_who_comes_while_writes_are_late_is_held_until_they_have_caught_up(sessions, sent, late):
+    campaign_id, letters = sent
+    held = another(late, letters[1][1])
+    held.join(0.3)
+    assert held.is_alive()
+    assert late.flush()
+    held.join(10)
+    assert not held.is_alive()
+    late.flush()
+    assert numbers(sessions, campaign_id).opens == 2
+
+
+def test_nobody_is_held_by_a_database_that_is_away(sent, late, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(late, "_sessions", away)
+        assert not late.flush()
+    free = another(late, sent[1][1][1])
+    free.join(10)
+    assert not free.is_alive()
+
+
+def test_a_database_that_does_not_answer_holds_somebody_once_for_a_moment(sent, late, be_late, monkeypatch):
+    token = sent[1][1][1]
+    monkeypatch.setattr(buffer, "LONGEST_HOLD", 0.01)
+    late.add(Opening(token, PERSON, utcnow()))
+    monkeypatch.setattr(buffer, "LONGEST_HOLD", 60)
+    free = another(late, token)
+    free.join(10)
+    assert not free.is_alive()
+    assert late.flush()  # it answers again
+    be_late()
+    held = another(late, token)
+    held.join(0.3)
+    assert held.is_alive()
+    late.flush()
+    held.join(10)
+
+
 def test_the_thread_writes_by_itself_and_closing_writes_the_rest(sessions, sent, now):
     from tests.support.ports import wait_until
 
@@ -141,3 +204,8 @@ def test_the_thread_writes_by_itself_and_closing_writes_the_rest(sessions, sent,
 @pytest.mark.parametrize("odd", ["", "x", "я" * 22, "a" * 3000, "=" * 22])
 def test_what_cannot_be_a_token_is_no_open(odd, now):
     assert Opening.of(odd, agent=PERSON, at=now) is None
+
+
+def test_of_a_user_agent_without_end_no_more_is_kept_in_memory_than_is_looked_at(now):
+    opening = Opening.of(token_text(bytes(16)), agent="Mozilla/5.0 (" + "x" * 200_000, at=now)
+    assert len(opening.agent) == 1000

@@ -1,0 +1,90 @@
+"""The web server: waitress, and a short way for what is answered without waiting for anything.
+
+waitress reads in one thread and answers in others. For a page that is right: it waits for the database. For a
+picture of forty-three bytes the way to another thread and back costs more than everything else together.
+"""
+
+from collections.abc import Callable
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer, create_server
+from waitress.task import ThreadedTaskDispatcher
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+IsPrompt = Callable[[str, str], bool]
+
+
+def make_server(
+    application: "WSGIApplication", is_prompt: IsPrompt, sockets: dict[int, Any], **options: Any
+) -> Any:
+    """A server whose ``run`` serves until the process is told to end, in the thread that made it.
+
+    ``is_prompt`` says by method and path what the application answers without waiting: the thread that has
+    read such a request answers it too. ``sockets`` and ``options`` are waitress's map and settings.
+    """
+    dispatcher = _Dispatcher(is_prompt)
+    server = create_server(application, map=sockets, _dispatcher=dispatcher, **options)
+    dispatcher.set_thread_count(server.adj.threads)
+    for each in sockets.values():
+        if isinstance(each, BaseWSGIServer):
+            each.channel_class = _Channel
+            each.pull_trigger = _waking(each.pull_trigger, dispatcher.reader)
+    return server
+
+
+def _waking(pull: Callable[[], None], reader: int) -> Callable[[], None]:
+    """Wakes the reading thread, unless it is the one that asks: its own pipe costs as much as an answer."""
+
+    def wake() -> None:
+        if get_ident() != reader:
+            pull()
+
+    return wake
+
+
+class _Dispatcher(ThreadedTaskDispatcher):
+    """Leaves prompt requests to the thread that reads, which is the one that makes this."""
+
+    def __init__(self, is_prompt: IsPrompt) -> None:
+        super().__init__()
+        self.reader = get_ident()
+        self._is_prompt = is_prompt
+
+    def add_task(self, channel: "_Channel") -> None:
+        request = channel.requests[0]
+        reading = get_ident() == self.reader
+        if reading and not request.error and self._is_prompt(request.command, request.path):
+            channel.prompt = True  # when it has let go of the lock that it holds here
+        else:
+            super().add_task(channel)
+
+
+class _Channel(HTTPChannel):
+    """A connection. What the reading thread answers is sent in one piece, and wakes nobody."""
+
+    prompt = False  # whether the next request is to be answered at once
+
+    def received(self, data: bytes) -> bool:
+        taken: bool = super().received(data)
+        if self.prompt:
+            while self.prompt:
+                self.prompt = False
+                self.service()
+            self.handle_write()
+        return taken
+
+    def write_soon(self, data: bytes) -> int:
+        if not self._is_reading():
+            return super().write_soon(data)
+        with self.outbuf_lock:
+            self.outbufs[-1].append(data)
+            self.current_outbuf_count += len(data)
+            self.total_outbufs_len += len(data)
+        return len(data)
+
+    def _is_reading(self) -> bool:
+        return get_ident() == self.server.task_dispatcher.reader

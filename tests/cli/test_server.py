@@ -1,0 +1,101 @@
+"""The web server's short way, over real sockets: who answers, and in which order."""
+
+import socket
+import threading
+from threading import current_thread
+
+import pytest
+from waitress import wasyncore
+
+from mailganer.cli.server import make_server
+from tests.support.ports import free_port
+
+
+@pytest.fixture
+def port():
+    """A server that answers with the name of the thread it answers in; all but /page is prompt."""
+    number, ready, ended = free_port(), threading.Event(), threading.Event()
+
+    def serve():
+        sockets = {}
+        server = make_server(
+            application,
+            lambda _method, path: path != "/page",
+            sockets,
+            listen=f"127.0.0.1:{number}",
+            threads=2,
+        )
+        ready.set()
+        while not ended.is_set():
+            wasyncore.loop(timeout=0.1, map=sockets, count=1)
+        server.task_dispatcher.shutdown()
+        wasyncore.close_all(sockets)
+
+    thread = threading.Thread(target=serve, name="reader")
+    thread.start()
+    assert ready.wait(10)
+    yield number
+    ended.set()
+    thread.join(10)
+
+
+def application(environ, start_response):
+    if environ["PATH_INFO"].endswith("broken"):
+        raise RuntimeError("broken")
+    body = f"[{environ['PATH_INFO']} by {current_thread().name.partition('-')[0]}]".encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body] if environ["REQUEST_METHOD"] != "HEAD" else []
+
+
+def asked(line, *requests, last="]"):
+    """What comes back until ``last`` has come as often as something was asked for."""
+    line.sendall("".join(f"{each} HTTP/1.1\r\nHost: x\r\n\r\n" for each in requests).encode())
+    answer = ""
+    while answer.count(last) < len(requests):
+        piece = line.recv(65536)
+        assert piece, answer
+        answer += piece.decode()
+    return answer
+
+
+@pytest.fixture
+def line(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
+        yield line
+
+
+def test_what_is_prompt_is_answered_by_who_has_read_it_and_all_else_by_others(line):
+    assert "[/p1 by reader]" in asked(line, "GET /p1")
+    assert "[/page by waitress]" in asked(line, "GET /page")
+    assert "[/p2 by reader]" in asked(line, "GET /p2")
+
+
+def test_what_comes_in_one_piece_is_answered_in_its_order(line):
+    paths = ["/p1", "/p2", "/page", "/p3", "/page", "/page", "/p4"]
+    answer = asked(line, *(f"GET {path}" for path in paths))
+    assert [part.split(" by ")[0] for part in answer.split("[")[1:]] == paths
+    assert "[/p5 by reader]" in asked(line, "GET /p5")
+
+
+def test_hundreds_of_prompt_requests_that_nobody_waits_for_are_all_answered(line):
+    paths = [f"/p{number}" for number in range(500)]
+    answer = asked(line, *(f"GET {path}" for path in paths))
+    assert [part.split(" by ")[0] for part in answer.split("[")[1:]] == paths
+
+
+def test_a_head_is_answered_without_a_body(line):
+    answer = asked(line, "HEAD /p1", last="\r\n\r\n")
+    assert answer.startswith("HTTP/1.1 200 OK")
+    assert "[" not in answer
+
+
+def test_a_prompt_answer_that_fails_is_a_500_and_the_server_goes_on(port, line):
+    assert "HTTP/1.1 500" in asked(line, "GET /p/broken", last="500 Internal")
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as other:
+        assert "[/p1 by reader]" in asked(other, "GET /p1")
+
+
+def test_who_asks_to_close_is_hung_up_on_after_the_answer(line):
+    line.sendall(b"GET /p1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = b"".join(iter(lambda: line.recv(65536), b""))
+    assert answer.endswith(b"[/p1 by reader]")
