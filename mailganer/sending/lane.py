@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from ..audience.status import suppress
 from ..backends import Limits, Receipt, Scope
+from ..campaigns import holds
 from ..campaigns.allowance import minute_of, sender_allowance
 from ..campaigns.hours import Hours
 from ..errors import (
@@ -166,7 +167,7 @@ class Lane:
             self._limits = self.office.limits(sender)
         except (BackendError, InputError, SecretUnreadable) as error:
             with self.office.sessions.begin() as session:
-                halt.fail(session, self.sender_id, self._sentence(error))
+                halt.fail(session, self.sender_id, self._sentence(error), self.office.now())
                 self._release(session)
             return False
         self._plan_limit = self.office.plan_limit(account, self.office.now())
@@ -296,8 +297,11 @@ class Lane:
         )
         if room.letters == 0:
             # The plan may grow at any moment: then nobody should wait for a sender to wake up.
-            if room.counter is quota.Counter.sender and self._some_campaign(session, now):
-                halt.rest(session, self.sender_id, room.until or now + UNKNOWN_USAGE)
+            if self._some_campaign(session, now):
+                if room.counter is quota.Counter.sender:
+                    halt.rest(session, self.sender_id, room.until or now + UNKNOWN_USAGE, now)
+                elif room.until is not None:
+                    holds.note_plan(session, self._account.id, now, room.until)
             self._give_up(session)
             return None
         starts_in = max(0.0, (sender.paced_until - now).total_seconds()) if sender.paced_until else 0.0
@@ -582,7 +586,7 @@ class Lane:
         self, session: Session, verdict: Verdict, error: Exception | None, now: datetime
     ) -> None:
         if verdict.unauthorised is not None:
-            halt.fail(session, self.sender_id, self._quote(_REFUSES, verdict.unauthorised))
+            halt.fail(session, self.sender_id, self._quote(_REFUSES, verdict.unauthorised), now)
         elif verdict.exhausted is not None:
             self._rest(session, now)
         elif verdict.trouble is not None:
@@ -608,7 +612,7 @@ class Lane:
         if passing:
             halt.trouble(session, self.sender_id, self._sentence(error), now)
         else:
-            halt.fail(session, self.sender_id, self._sentence(error))
+            halt.fail(session, self.sender_id, self._sentence(error), now)
         self._well = False
 
     def _rest(self, session: Session, now: datetime) -> None:
@@ -620,7 +624,7 @@ class Lane:
                 execution_options=ledger.UNTRACKED,
             )
         until = quota.frees_at(used.oldest) if used.oldest is not None else now + UNKNOWN_USAGE
-        halt.rest(session, self.sender_id, until)
+        halt.rest(session, self.sender_id, until, now)
 
     def _mind_the_campaign(self, session: Session, sent: _Sent, now: datetime) -> None:
         """A letter that nobody can be sent is not tried on everybody."""
