@@ -147,7 +147,7 @@ def show_time(moment: datetime) -> Markup:
 
 def show_datetime(moment: datetime) -> Markup:
     """23 Nov 2026, 09:14"""
-    return _time(moment, dates.format_datetime(_here(moment), _SHORT[_locale().language], locale=_locale()))
+    return _time(moment, plain_datetime(moment))
 
 
 def weekday(number: int) -> str:
@@ -182,6 +182,11 @@ def exact(moment: datetime | date) -> str:
 def plain_date(moment: datetime | date) -> str:
     """23 Nov 2026, as text for a sentence."""
     return dates.format_date(_here(moment), "medium", locale=_locale())
+
+
+def plain_datetime(moment: datetime) -> str:
+    """23 Nov 2026, 09:14, as text for a sentence."""
+    return dates.format_datetime(_here(moment), _SHORT[_locale().language], locale=_locale())
 
 
 _SHORT = {"en": "d MMM y, HH:mm", "ru": "d MMM y, HH:mm"}

@@ -5,12 +5,12 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session, object_session
 
 from ..backends import Backend, Limits, Registry, secret_fields, split_settings
 from ..errors import BackendError, Conflict, InputError, SecretUnreadable, _
-from ..models import Campaign, CampaignStatus, Sender, SenderStatus, campaign_sender
+from ..models import Campaign, CampaignStatus, Hold, Sender, SenderStatus, campaign_sender
 from ..vault import Vault
 
 LARGEST_LIMIT = 10_000_000
@@ -134,6 +134,7 @@ def check_names(**names: str) -> None:
 def mark_ready(sender: Sender, *, now: datetime) -> None:
     """The mail server has just accepted this sender. One that rests because of its quota goes on resting."""
     if sender.status is not SenderStatus.sleeping:
+        _forget_its_end(sender)
         sender.status = SenderStatus.ready
     sender.error = None
     sender.failures = 0
@@ -216,6 +217,7 @@ def limit_sender(
         setattr(sender, name, value)
     if "per_day" in said and sender.status is SenderStatus.sleeping and not sender.failures:
         # It rests because its day was full; the lane looks again, and lays it to rest if it still is.
+        _forget_its_end(sender)
         sender.status, sender.sleeps_until = SenderStatus.ready, None
 
 
@@ -251,3 +253,11 @@ def _usual_limits(sender: Sender, registry: Registry) -> Limits:
         return kind(sender.from_email, settings, registry.network, options).own_limits()
     except InputError:  # the operator allows this server no longer
         return kind.limits
+
+
+def _forget_its_end(sender: Sender) -> None:
+    """The rest on record ends sooner than was noted, and when is not known."""
+    session = object_session(sender)
+    if session is not None and sender.sleeps_until is not None:
+        cut = update(Hold).where(Hold.sender_id == sender.id, Hold.until == sender.sleeps_until)
+        session.execute(cut.values(until=None), execution_options={"synchronize_session": False})

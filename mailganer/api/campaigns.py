@@ -13,9 +13,10 @@ from ..campaigns.preview import sample_reader
 from ..db import utcnow
 from ..models import Campaign, CampaignStatus, DeliveryStatus, Subscriber
 from ..sending import wake
+from ..views.why import asking, said
 from .paging import asked_after, asked_limit, page
 from .problems import check_problem
-from .shapes import Shape, campaign_shape, delivery_shape
+from .shapes import Shape, campaign_shape, delivery_shape, why_shape
 from .view import api_view
 
 
@@ -160,6 +161,22 @@ def deliveries(request: Request) -> dict[str, Any]:
 @api_view("api.campaign.report", "GET")
 def report(request: Request) -> Shape:
     return reports.campaign_report(request.dbsession, request.context.campaign).as_json()
+
+
+@api_view("api.campaign.why", "GET")
+def why(request: Request) -> Shape:
+    found = _why(request, asking(request, request.context.campaign))
+    return why_shape(found, [(step, said(request, step)) for step in found.steps])
+
+
+def _why(request: Request, asked: reports.Asked) -> reports.Why:
+    """Whoever is asked about: somebody by their id, else whoever has the address."""
+    person_id = request.openapi_validated.parameters.query.get("subscriber_id")
+    if person_id is None:
+        return reports.why_address(asked, request.GET.get("email", ""))
+    return reports.why_person(
+        asked, owned_subscriber(request.dbsession, request.context.account.id, person_id)
+    )
 
 
 def _reader(request: Request, subscriber_id: int | None) -> Subscriber | None:

@@ -16,6 +16,7 @@ from ..models import (
     Template,
     make_message_id,
 )
+from ..reports import Step, Why
 
 Shape = dict[str, Any]
 
@@ -139,3 +140,26 @@ def delivery_shape(delivery: Delivery, domain: str) -> Shape:
         "opens": delivery.opens,
         "clicks": delivery.clicks,
     }
+
+
+def why_shape(why: Why, told: Sequence[tuple[Step, str]]) -> Shape:
+    """``told`` are the steps with their sentences."""
+    return {
+        "email": why.address,
+        "subscriber_id": why.subscriber.id if why.subscriber else None,
+        "delivery_id": why.delivery.id if why.delivery else None,
+        "status": why.delivery.status.value if why.delivery else None,
+        "steps": [
+            {
+                "at": moment(step.at),
+                "code": step.code.value,
+                "sentence": sentence,
+                "details": {name: _plain(value) for name, value in step.details().items()},
+            }
+            for step, sentence in told
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    return moment(value) if isinstance(value, datetime) else value

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from ..backends import Registry
 from ..errors import Conflict, NotReady, _
-from ..models import Campaign, CampaignStatus
+from ..models import Campaign, CampaignStatus, HeldBy
 from ..settings import Settings
-from . import versions
+from . import holds, versions
 from .check import check
 from .drafts import check_moment, lock
 from .fact import kept_forecast
@@ -72,6 +72,7 @@ def pause(session: Session, campaign: Campaign, now: datetime) -> Campaign:
     if campaign.status is not CampaignStatus.sending:
         raise Conflict(_("Only a campaign that is being sent can be paused."))
     campaign.move(CampaignStatus.paused)
+    holds.note_pause(session, campaign.id, HeldBy.paused, now)
     campaign.paused_reason = None
     campaign.updated_at = now
     session.flush()
@@ -92,6 +93,7 @@ def resume(session: Session, campaign: Campaign, now: datetime) -> Campaign:
     if campaign.letter_id is not None:
         versions.freeze(session, campaign, now)
     campaign.move(CampaignStatus.sending)
+    holds.end_pause(session, campaign.id, now)
     campaign.started_at = campaign.started_at or now  # one that asked because it was late starts now
     campaign.paused_reason = None
     campaign.updated_at = now
@@ -107,6 +109,7 @@ def cancel(session: Session, campaign: Campaign, now: datetime) -> Campaign:
     if campaign.status in (CampaignStatus.draft, CampaignStatus.finished):
         raise Conflict(_("There is nothing to stop: this campaign is not on its way."))
     campaign.move(CampaignStatus.cancelled)
+    holds.end_pause(session, campaign.id, now)
     campaign.finished_at = now
     campaign.updated_at = now
     session.flush()

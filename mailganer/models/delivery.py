@@ -73,7 +73,8 @@ class Delivery(Base):
     )  # the version this person got
     dated_at: Mapped[datetime]  # the Date header, fixed with the row
     settled_at: Mapped[datetime | None]  # when sent, failed, skipped or in doubt
-    decided_by: Mapped[str | None] = mapped_column(String(320))  # who ended the doubt by their word
+    # Who ended the doubt by their word, and when; a moment without anybody: the server was asked and knew.
+    decided_by: Mapped[str | None] = mapped_column(String(320))
     decided_at: Mapped[datetime | None]
     first_opened_at: Mapped[datetime | None]  # by a person, certainly or possibly
     certain_open: Mapped[bool] = mapped_column(default=False)
@@ -174,6 +175,32 @@ class Departure(Base):
         BigInteger, primary_key=True, autoincrement=False
     )  # minutes since 1970
     letters: Mapped[int] = mapped_column(default=0)
+
+
+class HeldBy(StrEnum):
+    """What kept letters waiting."""
+
+    quota = "quota"  # a mail account had sent what it may in 24 hours
+    trouble = "trouble"  # its server could not be reached, broke off, or asked to wait
+    failing = "failing"  # its server did not let it send: somebody had to look
+    plan = "plan"  # the account's plan had no more letters in 24 hours
+    paused = "paused"  # the campaign was, by somebody
+    halted = "halted"  # the campaign was, by us: something was wrong, or it was too late to start unasked
+
+
+class Hold(Base):
+    """A time in which nothing left through a sender, by a campaign or under a plan (one of the three is
+    named). Nobody decides by these rows: they are kept to say afterwards what somebody waited for."""
+
+    __tablename__ = "hold"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    sender_id: Mapped[int | None] = mapped_column(ForeignKey("sender.id", ondelete="CASCADE"), index=True)
+    campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"), index=True)
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    cause: Mapped[HeldBy] = mapped_column(Words(HeldBy))
+    since: Mapped[datetime]
+    until: Mapped[datetime | None]  # None: not over, or nobody noted when it was
 
 
 class Lane(Base):

@@ -3,11 +3,16 @@
 from .reasons import delivery_sentence
 from .recipients import Filters, Opened, Page, recipients_csv, recipients_page
 from .report import Clicks, Link, Opens, Report, Trouble, campaign_report, links
+from .steps import Cause, Code, Step
 from .story import Happening, delivery_story
 from .timeline import Moment, timeline
+from .why import Asked, Why, why_address, why_letter, why_person
 
 __all__ = [
+    "Asked",
+    "Cause",
     "Clicks",
+    "Code",
     "Filters",
     "Happening",
     "Link",
@@ -16,7 +21,9 @@ __all__ = [
     "Opens",
     "Page",
     "Report",
+    "Step",
     "Trouble",
+    "Why",
     "campaign_report",
     "delivery_sentence",
     "delivery_story",
@@ -24,4 +31,7 @@ __all__ = [
     "recipients_csv",
     "recipients_page",
     "timeline",
+    "why_address",
+    "why_letter",
+    "why_person",
 ]

@@ -143,6 +143,11 @@ def _conclude(office: Office, row: Any, accepted: bool | None) -> bool:
     status = DeliveryStatus.sent if accepted else DeliveryStatus.pending
     with office.sessions.begin() as session:
         ended = ledger.end_doubt(session, [Change(row.id, status)], now)
+        if ended:
+            session.execute(
+                update(Delivery).where(Delivery.id == row.id).values(decided_by=None, decided_at=now),
+                execution_options=ledger.UNTRACKED,
+            )
         if ended and not accepted:
             reopen_campaign(session, row.campaign_id, now)
     return bool(ended)

@@ -4,21 +4,25 @@ Recipients wait meanwhile; none of them is used up by it.
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from ..models import Campaign, CampaignStatus, Sender, SenderStatus
+from ..campaigns import holds
+from ..models import Campaign, CampaignStatus, HeldBy, Sender, SenderStatus
 from .retry import LOOK_AGAIN, SERVER_STEPS, server_pause
 
 
 def halt(session: Session, campaign_id: int, reason: str, now: datetime) -> None:
     """Pauses a campaign that is being sent, and says why."""
-    session.execute(
+    if _changed(
+        session,
         update(Campaign)
         .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.sending)
-        .values(status=CampaignStatus.paused, paused_reason=reason, updated_at=now)
-    )
+        .values(status=CampaignStatus.paused, paused_reason=reason, updated_at=now),
+    ):
+        holds.note_pause(session, campaign_id, HeldBy.halted, now)
 
 
 def keep_hours(session: Session, campaign_id: int, until: datetime) -> None:
@@ -26,18 +30,23 @@ def keep_hours(session: Session, campaign_id: int, until: datetime) -> None:
     session.execute(update(Campaign).where(Campaign.id == campaign_id).values(resting_until=until))
 
 
-def rest(session: Session, sender_id: int, until: datetime) -> None:
+def rest(session: Session, sender_id: int, until: datetime, now: datetime) -> None:
     """The sender has used up what it may send; it goes on by itself."""
-    session.execute(
+    if _changed(
+        session,
         update(Sender)
         .where(Sender.id == sender_id, Sender.status == SenderStatus.ready)
-        .values(status=SenderStatus.sleeping, sleeps_until=until)
-    )
+        .values(status=SenderStatus.sleeping, sleeps_until=until),
+    ):
+        holds.note_sender(session, sender_id, HeldBy.quota, now, until)
 
 
-def fail(session: Session, sender_id: int, error: str) -> None:
+def fail(session: Session, sender_id: int, error: str, now: datetime) -> None:
     """The server does not let this account send: somebody has to look. Nothing is tried again by itself,
     because providers lock accounts that keep knocking with a wrong password."""
+    status = session.scalar(select(Sender.status).where(Sender.id == sender_id))
+    if status is not SenderStatus.failing:
+        holds.note_sender(session, sender_id, HeldBy.failing, now, None)
     session.execute(
         update(Sender)
         .where(Sender.id == sender_id)
@@ -63,6 +72,7 @@ def trouble(
     )
     failures = (failures or 0) + 1
     pause = server_pause(failures if may_fail else min(failures, len(SERVER_STEPS)))
+    until = now + max(LOOK_AGAIN if pause is None else pause, at_least)
     session.execute(
         update(Sender)
         .where(Sender.id == sender_id)
@@ -70,9 +80,13 @@ def trouble(
             failures=failures,
             error=error,
             status=SenderStatus.failing if pause is None else SenderStatus.sleeping,
-            sleeps_until=now + max(LOOK_AGAIN if pause is None else pause, at_least),
+            sleeps_until=until,
         )
     )
+    if failures == 1:
+        holds.note_sender(session, sender_id, HeldBy.trouble, now, until)
+    else:
+        holds.prolong_trouble(session, sender_id, now, until)
 
 
 def well(session: Session, sender_id: int) -> None:
@@ -80,3 +94,7 @@ def well(session: Session, sender_id: int) -> None:
     session.execute(
         update(Sender).where(Sender.id == sender_id, Sender.failures > 0).values(failures=0, error=None)
     )
+
+
+def _changed(session: Session, statement: Any) -> bool:
+    return int(session.execute(statement).rowcount) == 1  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from ..audience.status import suppress
 from ..backends import Limits, Receipt, Scope
+from ..campaigns import holds
 from ..campaigns.allowance import minute_of, sender_allowance
 from ..campaigns.hours import Hours
 from ..db import OUT_OF_REACH, trouble_of
@@ -198,7 +199,7 @@ class Lane:
             self._limits = self.office.limits(sender)
         except (BackendError, InputError, SecretUnreadable) as error:
             with self.office.sessions.begin() as session:
-                halt.fail(session, self.sender_id, self._sentence(error))
+                halt.fail(session, self.sender_id, self._sentence(error), self.office.now())
                 self._release(session)
             return False
         self._plan_limit = self.office.plan_limit(account, self.office.now())
@@ -328,8 +329,11 @@ class Lane:
         )
         if room.letters == 0:
             # The plan may grow at any moment: then nobody should wait for a sender to wake up.
-            if room.counter is quota.Counter.sender and self._some_campaign(session, now):
-                halt.rest(session, self.sender_id, room.until or now + UNKNOWN_USAGE)
+            if self._some_campaign(session, now):
+                if room.counter is quota.Counter.sender:
+                    halt.rest(session, self.sender_id, room.until or now + UNKNOWN_USAGE, now)
+                elif room.until is not None:
+                    holds.note_plan(session, self._account.id, now, room.until)
             self._give_up(session)
             return None
         starts_in = max(0.0, (sender.paced_until - now).total_seconds()) if sender.paced_until else 0.0
@@ -615,7 +619,7 @@ class Lane:
         self, session: Session, verdict: Verdict, error: Exception | None, now: datetime
     ) -> None:
         if verdict.unauthorised is not None:
-            halt.fail(session, self.sender_id, self._quote(_REFUSES, verdict.unauthorised))
+            halt.fail(session, self.sender_id, self._quote(_REFUSES, verdict.unauthorised), now)
         elif verdict.exhausted is not None:
             self._rest(session, now)
         elif verdict.trouble is not None:
@@ -649,7 +653,7 @@ class Lane:
             may_fail = not isinstance(error, TooFast)
             halt.trouble(session, self.sender_id, self._sentence(error), now, may_fail=may_fail)
         else:
-            halt.fail(session, self.sender_id, self._sentence(error))
+            halt.fail(session, self.sender_id, self._sentence(error), now)
         self._well = False
 
     def _slow_down(self, session: Session, now: datetime) -> None:
@@ -665,7 +669,7 @@ class Lane:
                 execution_options=ledger.UNTRACKED,
             )
         until = quota.frees_at(used.oldest) if used.oldest is not None else now + UNKNOWN_USAGE
-        halt.rest(session, self.sender_id, until)
+        halt.rest(session, self.sender_id, until, now)
 
     def _mind_the_campaign(self, session: Session, sent: _Sent, verdict: Verdict, now: datetime) -> None:
         """A letter that nobody can be sent is not tried on everybody."""

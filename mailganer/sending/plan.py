@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ..audience.recipients import recipients
-from ..campaigns import versions
+from ..campaigns import holds, versions
 from ..errors import LetterError, _
 from ..models import (
     LARGEST_CAMPAIGN,
@@ -24,6 +24,7 @@ from ..models import (
     Campaign,
     CampaignStatus,
     Delivery,
+    HeldBy,
     Subscriber,
     campaign_list,
     campaign_sender,
@@ -60,6 +61,7 @@ def start_due(session: Session, now: datetime, latest_start: timedelta) -> list[
         if now >= latest + TO_THE_MINUTE:
             sentence = _too_late(each.send_at, each.not_after, each.timezone, each.locale)
             _begin(session, each.id, status=CampaignStatus.paused, paused_reason=sentence, updated_at=now)
+            holds.note_pause(session, each.id, HeldBy.halted, now)
         else:
             started.append(each.id)
             _begin(

@@ -1,6 +1,6 @@
 """People: everybody, one person, adding and changing them by hand."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,6 +27,7 @@ from .forms import Form, choices
 
 PER_PAGE = 50
 LETTERS_SHOWN = 50
+CAMPAIGNS_SHOWN = 200  # an older one is asked on its own report, by the address
 
 
 _NOBODYS = {"autocomplete": "off"}  # somebody else's name: not the one the browser knows
@@ -127,6 +128,7 @@ def person(request: Request) -> dict[str, Any]:
         "birthday": _birthday_words(request, row),
         "note": STOPPED.get(row.status),
         "letters": _letters(request, row),
+        "campaigns": _campaigns(request),
         "delivery_sentence": delivery_sentence,
     }
 
@@ -295,6 +297,16 @@ def _field_values(
     own = row.fields if row else {}
     together = {**dict.fromkeys(names, ""), **own}
     return [(name, posted.get(f"field.{name}", value)) for name, value in together.items()]
+
+
+def _campaigns(request: Request) -> Sequence[Any]:
+    """To ask about, whether this person was among their people or not; newest first, without letters."""
+    return request.dbsession.execute(
+        select(Campaign.id, Campaign.name, Campaign.subject, Campaign.status)
+        .where(Campaign.account_id == request.context.account.id)
+        .order_by(Campaign.id.desc())
+        .limit(CAMPAIGNS_SHOWN)
+    ).all()
 
 
 @dataclass(frozen=True)

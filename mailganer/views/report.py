@@ -20,6 +20,7 @@ from mailganer.reports import Filters, Moment, Opened
 
 from .charts import Chart, make_chart
 from .rail import campaign_page, current_page
+from .why import asking, tell
 
 PER_PAGE = 50
 UNDER_WAY = (CampaignStatus.sending, CampaignStatus.paused)
@@ -89,9 +90,9 @@ def delivery(request: Request) -> dict[str, Any]:
         request,
         "recipients",
         delivery=row,
+        told=tell(request, reports.why_letter(asking(request, campaign), row)),
         story=reports.delivery_story(request.dbsession, campaign, row),
         message_id=f"<{make_message_id(row.id, row.token, campaign.message_domain)}>",
-        sentence=reports.delivery_sentence,
     )
 
 

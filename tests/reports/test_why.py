@@ -1,0 +1,659 @@
+"""Why somebody got a letter, or did not: only what the rows prove."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from mailganer.accounts import limit_sender, mark_ready
+from mailganer.audience import AddressError, add_to_list, erase_subscriber, remove_from_list
+from mailganer.audience.status import resubscribe, suppress, unsubscribe
+from mailganer.backends import load_backends
+from mailganer.campaigns.versions import freeze
+from mailganer.errors import NotFound
+from mailganer.models import (
+    Batch,
+    BatchState,
+    CampaignStatus,
+    Delivery,
+    DeliveryStatus,
+    HeldBy,
+    Hold,
+    Reason,
+    SenderStatus,
+    SubscriberStatus,
+    Usage,
+    make_message_id,
+)
+from mailganer.reports import Asked, Code, why_address, why_letter, why_person
+from mailganer.reports.steps import _CAUSES, _SENTENCES
+from mailganer.sending.words import say
+from mailganer.tracking import record_click, record_open, unsubscribe_by_token
+from tests.support.sent import sent_campaign, token
+
+S = DeliveryStatus
+PERSON = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
+OK = "250 2.0.0 kept as 4711"
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def registry(settings):
+    return load_backends(settings.backends, settings.backend_options)
+
+
+@pytest.fixture
+def readers(make, account):
+    return make.list(account, "Readers")
+
+
+@pytest.fixture
+def anna(make, account, readers, now):
+    make.now = now - DAY  # on the list since yesterday
+    person = make.subscriber(account, "anna@example.org", (readers,))
+    make.now = now
+    return person
+
+
+@pytest.fixture
+def campaign(make, account, readers):
+    return make.campaign(account, (readers,), (make.sender(account),))
+
+
+@pytest.fixture
+def asked(session, campaign, settings, registry, now):
+    return Asked(session, campaign, now, settings, registry)
+
+
+@pytest.fixture
+def letter(session, campaign, anna, now):
+    """Anna's letter, an hour ago: ``letter(S.failed, reply="550")``."""
+
+    def make_letter(status=S.sent, **values):
+        delivery = sent_campaign(session, campaign, [anna], now, [status], **values)[0]
+        if status in (S.pending, S.sending):
+            delivery.letter_id = delivery.sender_id = None
+        session.flush()
+        return delivery
+
+    return make_letter
+
+
+def at(moment):
+    return f"{moment:%d %H:%M}"
+
+
+def said(why):
+    """Code and sentence of every step."""
+    return {step.code.value: say(step.sentence(at)) for step in why.steps}
+
+
+def codes(why):
+    return [step.code.value for step in why.steps]
+
+
+def step(why, code):
+    return next(each for each in why.steps if each.code == code)
+
+
+def test_every_code_and_every_cause_has_its_sentence():
+    assert set(_SENTENCES) == set(Code)
+    assert set(_CAUSES) == set(Reason) - {
+        Reason.refused,
+        Reason.expired,
+        Reason.interrupted,
+        Reason.disconnected,
+        Reason.cancelled,
+    }
+
+
+# --- the letter left
+
+
+def test_an_accepted_letter_from_the_list_to_the_servers_own_words(asked, anna, letter):
+    letter(reply=OK, attempts=1)
+    why = why_person(asked, anna)
+    assert codes(why) == ["on_list", "planned", "accepted", "not_opened"]
+    assert said(why) == {
+        "on_list": "On the list “Readers” since 22 09:00.",
+        "planned": "A letter to anna@example.org was planned on 23 08:00.",
+        "accepted": "The server of anna@example.com took the letter on 23 08:00.",
+        "not_opened": "No opening has been counted so far.",
+    }
+    assert step(why, Code.accepted).details() == {
+        "since": asked.now - HOUR,
+        "sender": "anna@example.com",
+        "reply": OK,
+    }
+
+
+def test_the_same_answer_by_person_by_letter_and_by_address(asked, anna, letter):
+    delivery = letter(reply=OK)
+    assert why_person(asked, anna) == why_letter(asked, delivery) == why_address(asked, " ANNA@example.org ")
+
+
+def test_several_lists_make_one_letter(asked, make, account, campaign, anna, letter, session, now):
+    friends = make.list(account, "Friends")
+    campaign.lists.append(friends)
+    add_to_list(session, friends, anna, now - 2 * DAY)
+    letter(reply=OK)
+    why = why_person(asked, anna)
+    assert codes(why)[:3] == ["on_list", "on_list", "one_letter"]
+    assert [each.lists for each in why.steps[:2]] == [("Friends",), ("Readers",)]
+
+
+def test_several_tries_and_the_version_among_several_are_told(session, asked, campaign, anna, letter, now):
+    letter(reply=OK, attempts=3, first_tried_at=now - 2 * HOUR)
+    campaign.html += "<p>PS</p>"
+    freeze(session, campaign, now)
+    why = why_person(asked, anna)
+    assert said(why)["tries"] == "Tries: 3, the first on 23 07:00."
+    assert said(why)["version"] == "It was version 1 of the letter."
+
+
+def test_what_came_back_is_told_in_order(session, asked, anna, letter, now):
+    delivery = letter(reply=OK)
+    record_open(session, token(delivery), agent=PERSON, now=now)
+    record_click(session, token(delivery), 1, agent=PERSON, now=now + HOUR)
+    unsubscribe_by_token(session, token(delivery), now=now + 2 * HOUR)
+    session.flush()
+    why = why_person(asked, anna)
+    assert codes(why)[-4:] == ["accepted", "opened", "clicked", "unsubscribed"]
+    assert said(why)["clicked"] == "Followed a link, first on 23 10:00. Clicks: 1."
+    assert said(why)["unsubscribed"] == "Unsubscribed by this letter on 23 11:00."
+
+
+def test_a_machine_is_not_called_a_reader_and_an_uncounted_open_is_not_called_none(
+    session, asked, campaign, anna, letter, now
+):
+    delivery = letter(reply=OK)
+    record_open(session, token(delivery), agent="BarracudaCentral/1.0", now=now)
+    assert "opened_by_machine" in codes(why_person(asked, anna))
+    delivery.machine_opens, campaign.track_opens = 0, False
+    assert "opens_not_counted" in codes(why_person(asked, anna))
+
+
+def test_a_letter_that_came_back_was_accepted_first(asked, anna, letter):
+    letter(S.bounced, reply=OK)
+    assert codes(why_person(asked, anna))[-2:] == ["accepted", "bounced"]
+
+
+def test_a_refused_letter_has_failed_in_the_servers_words(asked, anna, letter):
+    letter(S.failed, reason=Reason.refused, reply="550 5.1.1 no such user", attempts=1)
+    why = why_person(asked, anna)
+    assert codes(why) == ["on_list", "planned", "refused"]
+    assert step(why, Code.refused).reply == "550 5.1.1 no such user"
+
+
+def test_a_letter_put_off_for_a_day_was_given_up(asked, anna, letter, now):
+    letter(S.failed, reason=Reason.expired, reply="452 full", attempts=9, first_tried_at=now - DAY)
+    why = why_person(asked, anna)
+    assert codes(why)[-2:] == ["tries", "expired"]
+    assert said(why)["tries"] == "Tries: 9, the first on 22 09:00."
+
+
+# --- doubt
+
+
+def test_a_doubtful_letter_has_its_reason_and_message_id(asked, campaign, anna, letter, now):
+    delivery = letter(S.in_doubt, reason=Reason.disconnected, not_before=now + HOUR)
+    why = why_person(asked, anna)
+    assert codes(why) == ["on_list", "planned", "disconnected", "in_doubt", "to_be_looked_up"]
+    message_id = make_message_id(delivery.id, delivery.token, campaign.message_domain)
+    assert step(why, Code.in_doubt).message_id == f"<{message_id}>"
+    assert "is asked about it on 23 10:00." in said(why)["to_be_looked_up"]
+    delivery.not_before = None  # the server cannot tell, or was asked in vain
+    assert codes(why_person(asked, anna))[-1] == "your_word"
+
+
+def test_a_doubt_ended_by_a_word_says_whose(asked, anna, letter, now):
+    delivery = letter(attempts=1, decided_by="boss@example.com", decided_at=now - HOUR)
+    assert said(why_person(asked, anna))["counts_as_sent"].endswith(
+        "since 23 08:00: boss@example.com said so."
+    )
+    delivery.decided_at, delivery.reply = now - 2 * HOUR, OK  # said "again" before, and it was taken
+    why = why_person(asked, anna)
+    assert codes(why)[2:4] == ["said_again", "accepted"]
+    assert "counts_as_sent" not in codes(why)
+
+
+def test_a_doubt_that_the_server_ended_says_so(asked, anna, letter, now):
+    delivery = letter(attempts=1, decided_at=now - HOUR)
+    assert "looked_up" in codes(why_person(asked, anna))
+    delivery.decided_at, delivery.reply = now - 2 * HOUR, OK
+    assert codes(why_person(asked, anna))[2:4] == ["not_there", "accepted"]
+
+
+def test_an_earlier_answer_is_not_taken_for_the_last_one(session, asked, anna, letter, now):
+    """A doubt that a reader ended keeps the words of the try before."""
+    delivery = letter(attempts=2, reply="451 4.2.0 later", first_tried_at=now - 2 * HOUR)
+    assert "unanswered" in codes(why_person(asked, anna))
+    record_open(session, token(delivery), agent=PERSON, now=now)
+    why = why_person(asked, anna)
+    assert "in_hand" in codes(why)
+    assert "451" not in str(said(why))
+
+
+# --- left out of the pipeline
+
+
+def test_who_unsubscribed_after_planning_was_left_out_because_of_that(session, asked, anna, letter, now):
+    unsubscribe(session, anna, reason="by hand", now=now - 90 * timedelta(minutes=1))
+    letter(S.skipped, reason=Reason.unsubscribed)
+    assert said(why_person(asked, anna))["left_out"] == (
+        "Left out on 23 08:00, when the letter's turn came: letters to this person were stopped by hand on "
+        "23 07:30."
+    )
+
+
+def test_a_day_that_is_no_longer_known_is_not_made_up(session, asked, anna, letter, now):
+    letter(S.skipped, reason=Reason.unsubscribed)  # and has come back since
+    assert said(why_person(asked, anna))["left_out"].endswith("came: unsubscribed.")
+    unsubscribe(session, anna, reason="api", now=now)  # and left once more, later than that
+    assert said(why_person(asked, anna))["left_out"].endswith("came: unsubscribed.")
+
+
+def test_a_letter_that_could_not_be_made_says_what_was_wrong(asked, anna, letter):
+    letter(S.skipped, reason=Reason.render_error, reply="division by zero")
+    why = why_person(asked, anna)
+    assert "could not be made with this person's data" in said(why)["left_out"]
+    assert step(why, Code.left_out).words == "division by zero"
+    assert step(why, Code.left_out).reply == ""
+
+
+def test_a_stopped_campaign_left_the_waiting_out(asked, campaign, anna, letter, now):
+    delivery = letter(S.pending)
+    campaign.status, campaign.finished_at = CampaignStatus.cancelled, now
+    assert codes(why_person(asked, anna))[-1] == "stopping"
+    delivery.status, delivery.reason, delivery.settled_at = S.skipped, Reason.cancelled, now
+    assert said(why_person(asked, anna))["stopped"] == "Left out on 23 09:00: the campaign had been stopped."
+
+
+def test_an_erased_persons_letter_keeps_its_story_and_not_its_person(session, asked, anna, letter, now):
+    delivery = letter(reply=OK)
+    suppress(session, anna, SubscriberStatus.complained, reason="", now=now)
+    erase_subscriber(session, anna)
+    session.refresh(delivery)
+    why = why_letter(asked, delivery)
+    assert codes(why)[:2] == ["erased", "planned"]
+    assert said(why)["planned"] == "A letter was planned on 23 08:00."
+    assert "anna@example.org" not in str(said(why))
+    assert why.address == ""
+    by_address = why_address(asked, "anna@example.org")
+    assert codes(by_address) == ["unknown", "forgotten"]
+    assert "called a letter spam on 23 09:00" in said(by_address)["forgotten"]
+
+
+def test_an_erased_person_who_waits_will_be_left_out(session, asked, anna, letter):
+    delivery = letter(S.pending)
+    erase_subscriber(session, anna)
+    session.refresh(delivery)
+    assert said(why_letter(asked, delivery))["to_be_left_out"].endswith("the person was deleted.")
+
+
+def test_another_address_since_then_is_told(session, asked, anna, letter):
+    letter(reply=OK)
+    anna.email = anna.email_key = "anna@new.example"
+    session.flush()
+    why = why_address(asked, "anna@example.org")
+    assert why == why_address(asked, "anna@new.example")
+    assert said(why)["moved"] == "This person's address is anna@new.example now."
+    assert "to anna@example.org was planned" in said(why)["planned"]
+
+
+def test_a_list_left_since_then_is_not_claimed(session, asked, anna, readers, letter):
+    letter(reply=OK)
+    remove_from_list(session, readers, anna)
+    assert codes(why_person(asked, anna))[0] == "left_lists"
+    asked.campaign.lists.clear()
+    session.flush()
+    assert codes(why_person(asked, anna))[0] == "lists_deleted"
+
+
+# --- waiting
+
+
+@pytest.fixture
+def waiting(session, campaign, letter):
+    delivery = letter(S.pending)
+    session.flush()
+    return delivery
+
+
+def test_a_free_way_has_only_a_turn(session, make, account, asked, campaign, readers, now):
+    people = [make.subscriber(account, f"p{n}@example.org", (readers,)) for n in range(7)]
+    sent_campaign(session, campaign, people, now, [S.sent] + [S.pending] * 6)
+    first, second = session.scalars(select(Batch).order_by(Batch.number))
+    first.state = second.state = BatchState.open
+    session.flush()
+    assert codes(why_person(asked, people[1]))[-1] == "next"
+    assert said(why_person(asked, people[6]))["turn"] == (
+        "Its turn has not come. Letters that may leave before it: 5."
+    )
+    first.not_before = now + HOUR  # nobody waits for those who were put off
+    session.flush()
+    assert step(why_person(asked, people[6]), Code.turn).number == 2
+
+
+def test_a_used_up_sender_is_waited_for(session, asked, campaign, anna, waiting, now):
+    sender = campaign.senders[0]
+    limit_sender(sender, per_day=10)
+    minute = int((now - 20 * HOUR).timestamp()) // 60
+    session.add(Usage(sender_id=sender.id, account_id=sender.account_id, minute=minute, letters=10))
+    session.flush()
+    wanted = "Waits for anna@example.com, which has sent all it may in 24 hours, until 23 13:01."
+    assert said(why_person(asked, anna))["quota"] == wanted
+    sender.status, sender.sleeps_until = SenderStatus.sleeping, now + 4 * HOUR + timedelta(minutes=1)
+    session.flush()
+    assert said(why_person(asked, anna))["quota"] == wanted
+
+
+def test_nobody_waits_for_a_sender_while_another_one_is_free(session, make, account, asked, campaign, anna):
+    full = campaign.senders[0]
+    campaign.senders.append(make.sender(account, from_email="second@example.com"))
+    sent_campaign(session, campaign, [anna], asked.now, [S.pending])
+    full.status, full.sleeps_until = SenderStatus.sleeping, asked.now + HOUR
+    session.flush()
+    assert not {"quota", "resting"} & {*codes(why_person(asked, anna))}
+    campaign.senders[1].status, campaign.senders[1].error = SenderStatus.failing, "Refused. 535 no"
+    session.flush()
+    why = said(why_person(asked, anna))
+    assert why["resting"] == "Waits for anna@example.com, which rests until 23 10:00."
+    assert why["failing"] == "second@example.com can send nothing until somebody looks at it. Refused. 535 no"
+
+
+def test_a_server_in_trouble_is_tried_again(session, asked, campaign, anna, waiting, now):
+    sender = campaign.senders[0]
+    sender.status, sender.sleeps_until, sender.failures = SenderStatus.sleeping, now + HOUR, 2
+    sender.error = "No answer."
+    session.flush()
+    assert said(why_person(asked, anna))["trouble"] == (
+        "Waits for the server of anna@example.com, which is tried again on 23 10:00. No answer."
+    )
+
+
+def test_a_server_that_somebody_has_looked_at_meanwhile_is_not_called_used_up(
+    session, asked, campaign, anna, waiting, now
+):
+    sender = campaign.senders[0]
+    sender.status, sender.sleeps_until = SenderStatus.sleeping, now + HOUR  # failures are forgiven
+    hold(session, HeldBy.trouble, now - HOUR, now + HOUR, sender_id=sender.id)
+    assert "trouble" in codes(why_person(asked, anna))
+
+
+def test_a_used_up_plan_is_waited_for(session, make, asked, account, anna, waiting, now):
+    other = make.sender(account, from_email="other@example.com")
+    minute = int((now - 2 * HOUR).timestamp()) // 60
+    session.add(Usage(sender_id=other.id, account_id=account.id, minute=minute, letters=200))
+    session.flush()
+    assert said(why_person(asked, anna))["plan"] == (
+        "Waits for your plan, which allows 200 letters in 24 hours, until 24 07:01."
+    )
+
+
+def test_sending_hours_are_waited_for(asked, campaign, anna, waiting):
+    campaign.hours = {"days": [1, 2, 3, 4, 5], "from": "12:00", "to": "18:00", "timezone": "UTC"}
+    assert said(why_person(asked, anna))["hours"] == ("Waits for the sending hours, which begin on 23 12:00.")
+
+
+def test_a_deferred_letter_is_tried_again_at_its_moment(session, asked, anna, waiting, now):
+    waiting.not_before, waiting.reply, waiting.attempts = now + HOUR, "452 4.2.2 mailbox full", 1
+    why = why_person(asked, anna)
+    assert codes(why) == ["on_list", "planned", "put_off"]
+    assert said(why)["put_off"] == "The server put the letter off; it is not tried again before 23 10:00."
+    assert step(why, Code.put_off).reply == "452 4.2.2 mailbox full"
+    waiting.not_before = now - HOUR
+    assert codes(why_person(asked, anna))[-1] == "due_again"
+
+
+@pytest.mark.parametrize(("reason", "code"), [(None, "paused"), ("The letter is broken.", "halted")])
+def test_a_paused_campaign_is_waited_for(asked, campaign, anna, waiting, reason, code):
+    campaign.status, campaign.paused_reason = CampaignStatus.paused, reason
+    why = said(why_person(asked, anna))
+    assert code in why
+    assert (reason or "") in why[code]
+
+
+def test_who_has_left_meanwhile_will_be_left_out(session, asked, anna, waiting, now):
+    unsubscribe(session, anna, reason="by hand", now=now)
+    assert codes(why_person(asked, anna))[-1] == "to_be_left_out"
+
+
+def test_a_letter_on_its_way_says_through_whom(asked, campaign, anna, letter):
+    delivery = letter(S.sending)
+    delivery.sender_id = campaign.senders[0].id
+    assert said(why_person(asked, anna))["sending"] == "Is on its way right now, through anna@example.com."
+
+
+# --- what it waited for
+
+
+def hold(session, cause, since, until, **owner):
+    session.add(Hold(cause=cause, since=since, until=until, **owner))
+    session.flush()
+
+
+def test_waits_that_are_over_stand_in_the_order_of_time(session, asked, campaign, anna, letter, now):
+    delivery = letter(reply=OK, dated_at=now - 20 * HOUR)
+    sender = campaign.senders[0].id
+    hold(session, HeldBy.quota, now - 19 * HOUR, now - 4 * HOUR, sender_id=sender)
+    hold(session, HeldBy.paused, now - 3 * HOUR, now - 2 * HOUR, campaign_id=campaign.id)
+    hold(session, HeldBy.plan, now - 22 * HOUR, now - 19 * HOUR, account_id=campaign.account_id)
+    # None of these held this letter back: before it was planned, after it left, not over.
+    hold(session, HeldBy.trouble, now - 22 * HOUR, now - 21 * HOUR, sender_id=sender)
+    hold(session, HeldBy.quota, now - HOUR, now, sender_id=sender)
+    hold(session, HeldBy.halted, now - 2 * HOUR, None, campaign_id=campaign.id)
+    why = why_letter(asked, delivery)
+    assert codes(why)[2:-1] == ["waited_plan", "waited_quota", "waited_paused", "accepted"]
+    assert said(why)["waited_quota"] == (
+        "Waited until 23 05:00 for anna@example.com, which had sent all it may in 24 hours."
+    )
+
+
+def test_the_same_wait_several_times_is_one_step(session, asked, campaign, anna, letter, now):
+    delivery = letter(reply=OK, dated_at=now - 20 * HOUR)
+    for ago in (15, 10, 5):
+        hold(session, HeldBy.paused, now - ago * HOUR, now - (ago - 1) * HOUR, campaign_id=campaign.id)
+    assert said(why_letter(asked, delivery))["waited_paused"].endswith(
+        "Such waits: 3, the last until 23 05:00."
+    )
+
+
+def test_of_two_senders_the_one_that_goes_on_first_was_waited_for(
+    session, make, account, asked, campaign, anna, now
+):
+    first, second = campaign.senders[0], make.sender(account, from_email="second@example.com")
+    campaign.senders.append(second)
+    delivery = sent_campaign(session, campaign, [anna], now, reply=OK, dated_at=now - 20 * HOUR)[0]
+    hold(session, HeldBy.quota, now - 19 * HOUR, now - 5 * HOUR, sender_id=first.id)
+    assert "waited_quota" not in codes(why_letter(asked, delivery))
+    hold(session, HeldBy.trouble, now - 10 * HOUR, now - 9 * HOUR, sender_id=second.id)
+    why = said(why_letter(asked, delivery))
+    assert why["waited_trouble"].startswith("Waited until 23 00:00 for the server of second@example.com")
+    assert "waited_quota" not in why
+
+
+def test_nights_outside_the_sending_hours_are_counted(asked, campaign, anna, letter, now):
+    campaign.hours = {"days": [1, 2, 3, 4, 5], "from": "10:00", "to": "18:00", "timezone": "UTC"}
+    delivery = letter(reply=OK, dated_at=now, settled_at=now + 2 * DAY + 2 * HOUR)
+    assert said(why_letter(asked, delivery))["waited_hours"].endswith(
+        "Such waits: 3, the last until 25 10:00."
+    )
+    delivery.dated_at, delivery.settled_at = now + 2 * HOUR, now + 3 * HOUR
+    assert "waited_hours" not in codes(why_letter(asked, delivery))
+
+
+@pytest.mark.parametrize("cause", [HeldBy.quota, HeldBy.trouble])
+def test_a_rest_that_a_person_cut_short_is_not_given_an_end(
+    session, asked, campaign, anna, letter, now, cause
+):
+    delivery, sender = letter(reply=OK, dated_at=now - 20 * HOUR), campaign.senders[0]
+    sender.sleeps_until = now - 2 * HOUR
+    hold(session, cause, now - 19 * HOUR, sender.sleeps_until, sender_id=sender.id)
+    assert f"waited_{cause}" in codes(why_letter(asked, delivery))
+    if cause is HeldBy.quota:
+        sender.status = SenderStatus.sleeping
+        limit_sender(sender, per_day=5000)
+    else:
+        sender.status = SenderStatus.failing
+        mark_ready(sender, now=now - 3 * HOUR)
+    session.expire_all()
+    assert f"waited_{cause}" not in codes(why_letter(asked, delivery))
+
+
+# --- no letter
+
+
+@pytest.fixture
+def others(session, make, account, readers, campaign, now):
+    """The campaign has gone to somebody else, an hour ago."""
+    return sent_campaign(session, campaign, [make.subscriber(account, "first@example.org", (readers,))], now)
+
+
+def test_who_had_unsubscribed_before_has_no_letter_because_of_that(
+    session, make, account, asked, anna, others, now
+):
+    unsubscribe(session, anna, reason="api", now=now - 2 * HOUR)
+    why = why_person(asked, anna)
+    assert codes(why) == ["on_list", "gathered", "excluded"]
+    assert said(why)["excluded"] == (
+        "No letter was planned: letters to this person were stopped by a program on 23 07:00."
+    )
+    assert step(why, Code.excluded).details()["reason"] == Reason.unsubscribed
+
+
+def test_it_is_said_by_whose_letter_somebody_unsubscribed(session, make, account, asked, anna, others, now):
+    october = make.campaign(account, (), tuple(asked.campaign.senders), name="October")
+    earlier = sent_campaign(session, october, [anna], now - DAY)[0]
+    unsubscribe_by_token(session, token(earlier), now=now - 20 * HOUR)
+    session.flush()
+    assert said(why_person(asked, anna))["excluded"].endswith(
+        "unsubscribed on 22 13:00 by a letter of “October”."
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (SubscriberStatus.bounced, "the address could not be reached on 23 07:00"),
+        (SubscriberStatus.complained, "called a letter spam on 23 07:00"),
+    ],
+)
+def test_who_was_suppressed_before_has_no_letter(session, asked, anna, others, now, status, words):
+    suppress(session, anna, status, reason="550 5.1.1 gone", now=now - 2 * HOUR)
+    why = why_person(asked, anna)
+    assert said(why)["excluded"] == f"No letter was planned: {words}."
+    assert step(why, Code.excluded).details().get("reply", "550 5.1.1 gone") == "550 5.1.1 gone"
+
+
+def test_who_has_never_confirmed_has_no_letter(session, asked, anna, others):
+    anna.status = SubscriberStatus.unconfirmed
+    anna.created_at = asked.now - DAY
+    assert said(why_person(asked, anna))["excluded"].endswith("the subscription is not confirmed.")
+
+
+def test_who_came_later_has_no_letter(session, make, account, asked, readers, others):
+    late = make.subscriber(account, "late@example.org", (readers,))
+    why = why_person(asked, late)
+    assert codes(why) == ["on_list", "gathered", "joined_later"]
+    assert said(why)["joined_later"] == (
+        "No letter was planned: came onto the list “Readers” on 23 09:00, after the people had been gathered."
+    )
+
+
+def test_who_came_back_later_has_no_letter(session, asked, anna, others, now):
+    unsubscribe(session, anna, reason="letter", now=now - 2 * HOUR)
+    resubscribe(session, anna, now=now)
+    assert codes(why_person(asked, anna))[-1] == "back_later"
+
+
+def test_a_state_that_has_changed_since_proves_nothing(session, asked, anna, others, now):
+    suppress(session, anna, SubscriberStatus.bounced, reason="550", now=now - 2 * HOUR)
+    unsubscribe(session, anna, reason="by hand", now=now)
+    assert codes(why_person(asked, anna))[-1] == "state_changed"
+
+
+def test_who_is_on_none_of_the_lists_has_no_letter(session, make, account, asked, others):
+    alone = make.subscriber(account, "alone@example.org", (make.list(account, "Elsewhere"),))
+    why = why_person(asked, alone)
+    assert codes(why) == ["off_lists", "gathered", "not_planned"]
+    assert said(why)["off_lists"] == "On none of the lists of this campaign: Readers."
+
+
+def test_an_address_taken_over_is_written_to_once(session, asked, anna, others, now):
+    others[0].email = others[0].email_key = anna.email_key
+    session.flush()
+    assert codes(why_person(asked, anna))[-1] == "same_address"
+
+
+def test_several_lists_without_a_letter_are_only_named(session, make, account, asked, anna, others, now):
+    friends = make.list(account, "Friends")
+    asked.campaign.lists.append(friends)
+    add_to_list(session, friends, anna, now - 2 * DAY)
+    assert codes(why_person(asked, anna)) == ["on_list", "on_list", "gathered", "not_planned"]
+
+
+def test_what_nobody_knows_is_not_explained(asked, anna, others):
+    assert codes(why_person(asked, anna)) == ["on_list", "gathered", "not_planned"]
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({}, "draft"),
+        ({"status": CampaignStatus.scheduled, "send_at": DAY}, "scheduled"),
+        ({"status": CampaignStatus.scheduled, "send_at": HOUR, "pressed_at": HOUR}, "undoable"),
+        ({"status": CampaignStatus.scheduled, "send_at": -HOUR}, "starting"),
+        ({"status": CampaignStatus.paused, "paused_reason": "Too late."}, "late"),
+        ({"status": CampaignStatus.sending, "started_at": -HOUR}, "gathering"),
+    ],
+)
+def test_before_its_people_are_gathered_a_campaign_has_prospects(session, asked, anna, now, values, code):
+    for name, value in values.items():
+        setattr(asked.campaign, name, now + value if isinstance(value, timedelta) else value)
+    assert codes(why_person(asked, anna)) == ["on_list", code, "would_get"]
+    unsubscribe(session, anna, reason="by hand", now=now)
+    assert codes(why_person(asked, anna)) == ["on_list", code, "would_not_get"]
+
+
+def test_a_campaign_stopped_before_has_no_letter(asked, anna, now):
+    asked.campaign.status, asked.campaign.finished_at = CampaignStatus.cancelled, now
+    assert codes(why_person(asked, anna)) == ["on_list", "stopped_before"]
+
+
+def test_a_campaign_that_has_got_halfway_knows_whom_it_has_passed(make, account, asked, readers, now):
+    make.now = now - DAY
+    early = make.subscriber(account, "early@example.org", (readers,))
+    anna = make.subscriber(account, "anna2@example.org", (readers,))
+    asked.campaign.status, asked.campaign.started_at = CampaignStatus.sending, now - HOUR
+    asked.campaign.planned_after = early.id
+    assert codes(why_person(asked, early))[-1] == "not_planned"
+    assert codes(why_person(asked, anna))[-2:] == ["gathering", "would_get"]
+
+
+# --- nobody
+
+
+def test_an_unknown_address_is_said_to_be_one(make, asked):
+    stranger = make.account()
+    make.subscriber(stranger, "theirs@example.org")
+    for address in ("nobody@example.org", "theirs@example.org"):
+        why = why_address(asked, address)
+        assert codes(why) == ["unknown"]
+        assert (why.subscriber, why.delivery) == (None, None)
+
+
+def test_what_is_no_address_is_asked_again(asked):
+    with pytest.raises(AddressError):
+        why_address(asked, "anna")
+
+
+def test_somebody_elses_person_and_letter_are_not_there(session, make, asked, now):
+    stranger = make.account()
+    person = make.subscriber(stranger)
+    campaign = make.campaign(stranger, (), (make.sender(stranger),))
+    delivery = sent_campaign(session, campaign, [person], now)[0]
+    with pytest.raises(NotFound):
+        why_person(asked, person)
+    with pytest.raises(NotFound):
+        why_letter(asked, session.get(Delivery, delivery.id))

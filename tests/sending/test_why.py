@@ -1,0 +1,201 @@
+"""What the pipeline leaves on record, told afterwards: what somebody waited for, and how it ended."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mailganer.backends import Message, Outcome, Receipt, Scope, load_backends
+from mailganer.campaigns import moves
+from mailganer.models import Campaign, Hold, Sender, Subscriber
+from mailganer.reports import Asked, Step, why_person
+from mailganer.sending.words import say
+from tests.sending.scripted import Script, accept, receipt
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def works(open_works: Callable[..., Any], clock: Any, script: Script) -> Any:
+    return open_works(clock, script)
+
+
+@pytest.fixture
+def why(sessions: Any, settings: Any, clock: Any) -> Callable[..., list[str]]:
+    """``why(campaign, "reader000002@example.org")``: the sentences, as they stand at the clock's moment."""
+
+    def at(moment: datetime) -> str:
+        return f"{moment:%d %H:%M}"
+
+    def told(step: Step) -> str:
+        return " ".join(filter(None, (say(step.sentence(at)).strip(), step.reply)))
+
+    def ask(campaign: Campaign, email: str) -> list[str]:
+        registry = load_backends(settings.backends, settings.backend_options)
+        with sessions() as session:
+            person = session.scalar(select(Subscriber).where(Subscriber.email == email))
+            asked = Asked(session, session.get_one(Campaign, campaign.id), clock.now, settings, registry)
+            return [told(step) for step in why_person(asked, person).steps]
+
+    return ask
+
+
+def person(number: int) -> str:
+    return f"reader{number:06}@example.org"
+
+
+def test_who_waited_for_a_quota_is_told_until_when_and_what_the_server_said(
+    due: Any, works: Any, clock: Any, why: Any
+) -> None:
+    campaign = due(8, sender_values={"per_day": 5})
+    works.run(3)
+    assert why(campaign, person(7))[2:] == [
+        "Waits for anna@example.com, which has sent all it may in 24 hours, until 24 09:01.",
+        "Its turn has not come. Letters that may leave before it: 1.",
+    ]
+    clock.forward(hours=24, minutes=1)
+    works.run(3)
+    assert why(campaign, person(7)) == [
+        "On the list “Readers” since 23 09:00.",
+        f"A letter to {person(7)} was planned on 23 09:00.",
+        "Waited until 24 09:01 for anna@example.com, which had sent all it may in 24 hours.",
+        "The server of anna@example.com took the letter on 24 09:01. 250 2.0.0 kept",
+        "No opening has been counted so far.",
+    ]
+    assert not [each for each in why(campaign, person(1)) if each.startswith("Waited")]
+
+
+def test_who_waited_for_the_plan_is_told_so(due: Any, works: Any, clock: Any, why: Any, make: Any) -> None:
+    campaign = due(205, account=make.account(plan="free"))
+    works.run(8)
+    assert why(campaign, person(205))[2].startswith("Waits for your plan, which allows 200 letters")
+    clock.forward(hours=24, minutes=1)
+    works.run(3)
+    assert why(campaign, person(205))[2] == (
+        "Waited until 24 09:01 for your plan, whose letters of 24 hours were used up."
+    )
+
+
+def test_who_was_put_off_is_told_by_whom_and_how_often(
+    due: Any, works: Any, clock: Any, script: Script, why: Any
+) -> None:
+    full = receipt(Outcome.deferred, "452 4.2.2 mailbox full")
+    script.answer = lambda message: (full if message.recipient == person(2) else accept)(message)
+    campaign = due(3)
+    works.run(3)
+    assert why(campaign, person(2))[2:] == [
+        "The server put the letter off; it is not tried again before 23 09:05. 452 4.2.2 mailbox full"
+    ]
+    script.answer = accept
+    clock.forward(minutes=5)
+    works.run(3)
+    assert why(campaign, person(2))[2:4] == [
+        "Tries: 2, the first on 23 09:00.",
+        "The server of anna@example.com took the letter on 23 09:05. 250 2.0.0 kept",
+    ]
+
+
+def test_a_servers_trouble_is_one_wait_however_often_it_was_tried(
+    due: Any, works: Any, clock: Any, script: Script, why: Any, sessions: Any
+) -> None:
+    script.answer = receipt(Outcome.deferred, "421 4.3.2 closing", scope=Scope.connection)
+    campaign = due(2)
+    works.run(2)
+    assert (
+        "Waits for the server of anna@example.com, which is tried again on 23 09:00."
+        in why(campaign, person(1))[3]
+    )
+    clock.forward(minutes=1)
+    works.run(2)
+    script.answer = accept
+    clock.forward(minutes=1)
+    works.run(3)
+    assert why(campaign, person(1))[2].startswith(
+        "Waited until 23 09:01 for the server of anna@example.com, which could not be reached"
+    )
+    with sessions() as session:
+        assert len(session.scalars(select(Hold)).all()) == 1
+
+
+def test_a_refused_login_and_a_pause_are_told_afterwards(
+    due: Any, works: Any, clock: Any, script: Script, why: Any, sessions: Any
+) -> None:
+    def refused(message: Message) -> Receipt:
+        return Receipt(message.id, Outcome.unauthorised, "535 5.7.8 gone", None, Scope.account)
+
+    script.answer = refused
+    campaign = due(2)
+    works.run(2)
+    assert why(campaign, person(2))[2].startswith("anna@example.com can send nothing until somebody looks")
+    clock.forward(hours=1)
+    with sessions.begin() as session:
+        look_at(session, campaign.senders[0].id)
+        moves.pause(session, session.get_one(Campaign, campaign.id), clock.now)
+    script.answer = accept
+    assert "The campaign is paused: nothing leaves until somebody lets it go on." in why(campaign, person(2))
+    clock.forward(hours=1)
+    with sessions.begin() as session:
+        moves.resume(session, session.get_one(Campaign, campaign.id), clock.now)
+    works.run(3)
+    assert why(campaign, person(2))[2:5] == [
+        "From 23 09:00 on anna@example.com could send nothing until somebody had looked at it.",
+        "Waited until 23 11:00: the campaign was paused by somebody.",
+        "The server of anna@example.com took the letter on 23 11:00. 250 2.0.0 kept",
+    ]
+
+
+def look_at(session: Session, sender_id: int) -> None:
+    from mailganer.accounts import mark_ready
+
+    mark_ready(session.get_one(Sender, sender_id), now=datetime.now().astimezone())
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (True, "Was in doubt. Asked on 23 09:01, the server of anna@example.com had the letter."),
+        (
+            False,
+            "Was in doubt. Asked on 23 09:10, the server of anna@example.com had no such letter, "
+            "so it is sent again.",
+        ),
+    ],
+)
+def test_a_doubt_that_the_server_ended_is_told_so(
+    due: Any, works: Any, clock: Any, script: Script, why: Any, found: bool, sentence: str
+) -> None:
+    doubtful = receipt(Outcome.in_doubt, scope=Scope.connection)
+    script.answer = lambda message: (doubtful if message.recipient == person(2) else accept)(message)
+    script.accepted = lambda message_id: found
+    campaign = due(3)
+    works.run(3)
+    assert [each for each in why(campaign, person(2)) if each.startswith("Nobody knows whether it arrived")]
+    script.answer = accept
+    for _each in range(15):
+        clock.forward(minutes=1)
+        works.tick()
+    assert sentence in why(campaign, person(2))
+
+
+def test_a_letter_refused_for_what_it_is_holds_its_people_back(
+    due: Any, works: Any, clock: Any, script: Script, why: Any, sessions: Any
+) -> None:
+    script.answer = receipt(Outcome.refused, "554 5.7.1 looks like spam", scope=Scope.message)
+    campaign = due(40)
+    works.run()
+    told = why(campaign, person(40))
+    assert [each for each in told if each.startswith("The campaign is paused because something is wrong.")]
+    script.answer = accept
+    clock.forward(hours=2)
+    with sessions.begin() as session:
+        moves.resume(session, session.get_one(Campaign, campaign.id), clock.now)
+    works.run(3)
+    assert "Waited until 23 11:00: the campaign had been paused because something was wrong." in why(
+        campaign, person(40)
+    )
