@@ -6,6 +6,7 @@ from typing import Any
 
 from ..audience import failure_sentence
 from ..models import (
+    Account,
     Campaign,
     Delivery,
     Import,
@@ -16,6 +17,7 @@ from ..models import (
     Template,
     make_message_id,
 )
+from ..sending.words import say
 
 Shape = dict[str, Any]
 
@@ -23,6 +25,11 @@ Shape = dict[str, Any]
 def moment(value: datetime | None) -> str | None:
     """ISO 8601 with an offset, always UTC."""
     return value.astimezone(UTC).isoformat() if value else None
+
+
+def _said(sentence: str | None, account: Account) -> str | None:
+    """What is kept for a person, in the language of the account."""
+    return say(sentence, account.locale, account.timezone) if sentence else None
 
 
 def sender_shape(sender: Sender, sent_last_24h: int) -> Shape:
@@ -41,7 +48,7 @@ def sender_shape(sender: Sender, sent_last_24h: int) -> Shape:
         "status": sender.status.value,
         "sleeps_until": moment(sender.sleeps_until),
         "sent_last_24h": sent_last_24h,
-        "error": sender.error,
+        "error": _said(sender.error, sender.account),
     }
 
 
@@ -102,7 +109,7 @@ def campaign_shape(campaign: Campaign, counts: Shape) -> Shape:
         "id": campaign.id,
         "name": campaign.name,
         "status": campaign.status.value,
-        "paused_reason": campaign.paused_reason,
+        "paused_reason": _said(campaign.paused_reason, campaign.account),
         "subject": campaign.subject,
         "preheader": campaign.preheader,
         "html": campaign.html,

@@ -58,7 +58,7 @@ from .ledger import Claim, Opened
 from .office import Office
 from .printer import Printer
 from .verdict import IN_A_ROW_REFUSED, IN_A_ROW_RENDER, Streaks, Verdict, judge
-from .words import say
+from .words import together
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,6 @@ class Lane:
         if epoch is None:
             return False
         self._sender, self._account = sender, account
-        self._locale = account.locale
         self._epoch = epoch
         self._well = sender.failures == 0
         try:
@@ -361,7 +360,7 @@ class Lane:
             printer = self._printer(session, letter_id, now)
         except LetterError as error:
             sentence = _("The letter cannot be printed: ${reason}", mapping={"reason": self._text(error)})
-            halt.halt(session, claim.campaign_id, say(sentence, self._locale), now)
+            halt.halt(session, claim.campaign_id, sentence, now)
             return None
         window = ledger.open_window(
             session,
@@ -642,25 +641,23 @@ class Lane:
             )
         else:
             return
-        halt.halt(session, campaign_id, say(sentence, self._locale), now)
+        halt.halt(session, campaign_id, sentence, now)
         del self._streaks[campaign_id]
 
     # --- words
 
     def _quote(self, sentence: Any, receipt: Receipt) -> str:
-        return say(sentence % {"reply": receipt.reply}, self._locale)
+        return sentence % {"reply": receipt.reply}
 
     def _sentence(self, error: Exception) -> str:
         """Our sentence, then the server's words."""
         reply = error.reply if isinstance(error, BackendError) else ""
-        return f"{self._text(error)} {reply}".strip()
+        return together([self._text(error), reply]) if reply else self._text(error)
 
     def _text(self, error: Exception) -> str:
         if isinstance(error, InputError):
-            return " ".join(say(message, self._locale) for message in error.fields.values())
-        if isinstance(error, MailganerError):
-            return say(error.message, self._locale)
-        return say(_UNEXPECTED, self._locale)
+            return together(error.fields.values())
+        return error.message if isinstance(error, MailganerError) else _UNEXPECTED
 
 
 _REFUSES = _("The mail server no longer lets this account send. Its answer: ${reply}")

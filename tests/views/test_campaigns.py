@@ -1,12 +1,14 @@
 """A campaign through its pages, as somebody without scripts walks them."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 
 import pytest
 from sqlalchemy import select
 
 from mailganer.db import utcnow
+from mailganer.errors import _
+from mailganer.letters.bounds import LONG_TEXTS
 from mailganer.models import (
     Account,
     Batch,
@@ -373,6 +375,31 @@ def test_a_campaign_that_came_too_late_waits_for_a_word(anna, draft, session, ag
     assert "/report" not in page
     submit(page, f"/campaigns/{draft.id}/resume")
     assert again(draft).status is CampaignStatus.sending
+
+
+def test_why_it_was_paused_is_read_in_the_language_of_the_page(anna, draft, session):
+    draft.status, draft.started_at = CampaignStatus.paused, utcnow()
+    draft.paused_reason = _(
+        "The letter cannot be used: ${reason}",
+        mapping={"reason": LONG_TEXTS},
+    )
+    session.commit()
+    here = f"/campaigns/{draft.id}/progress"
+    assert "The letter cannot be used: This letter takes too much work" in anna.get(here)
+    assert "Письмо не годится для отправки: Это письмо слишком трудно" in anna.get(here, {"lang": "ru"})
+
+
+def test_the_moment_in_a_kept_sentence_is_by_the_clock_of_who_reads_it(anna, draft, session):
+    draft.status = CampaignStatus.paused
+    draft.paused_reason = _(
+        "It should have started on ${moment} and could not. Nothing was sent. Go on sending or stop it.",
+        mapping={"moment": datetime(2026, 11, 23, 22, 30, tzinfo=UTC)},
+    )
+    draft.account.timezone = "Europe/Moscow"
+    session.commit()
+    here = f"/campaigns/{draft.id}/progress"
+    assert "started on 24 November 2026, 01:30 and" in anna.get(here)
+    assert "24 ноября 2026, 01:30" in anna.get(here, {"lang": "ru"})
 
 
 @pytest.fixture
