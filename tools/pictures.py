@@ -58,7 +58,7 @@ def _look_at(room: Showroom, page: Any, stop: Stop, folder: Path, *, quick: bool
         page.goto(room.home + stop.path)
         if stop.act:
             stop.act(page)
-        _look_down(page)
+        _wait_for_letters(page)
         page.screenshot(path=folder / f"{stop.name}.png", full_page=True)
     except Exception as error:
         yield f"{stop.name}: {error}"
@@ -69,13 +69,10 @@ def _look_at(room: Showroom, page: Any, stop: Stop, folder: Path, *, quick: bool
         yield f"{stop.name}: {fault}"
 
 
-def _look_down(page: Any) -> None:
-    """To the end of the page and back: frames of letters are fetched when they come near, and drawn later."""
+def _wait_for_letters(page: Any) -> None:
+    """Their frames are fetched when somebody comes near, and drawn a little later than the page around them."""
     if page.locator("iframe").count():
-        for y in range(0, page.evaluate("document.documentElement.scrollHeight"), 600):
-            page.evaluate(f"scrollTo(0, {y})")
-            page.wait_for_timeout(50)
-        page.evaluate("scrollTo(0, 0)")
+        page.evaluate("document.querySelectorAll('iframe').forEach(frame => frame.loading = 'eager')")
         page.wait_for_load_state("networkidle")
         page.wait_for_timeout(200)
 
