@@ -70,7 +70,7 @@ def _look_at(room: Showroom, page: Any, stop: Stop, folder: Path, *, quick: bool
 
 
 def _wait_for_letters(page: Any) -> None:
-    """Their frames are fetched when somebody comes near, and drawn a little later than the page around them."""
+    """Their frames are fetched when somebody comes near, and drawn a little later than the page."""
     if page.locator("iframe").count():
         page.evaluate("document.querySelectorAll('iframe').forEach(frame => frame.loading = 'eager')")
         page.wait_for_load_state("networkidle")
