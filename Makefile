@@ -11,7 +11,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?= -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench drill translations clean embedded tools
+.PHONY: help demo test lint bench drill pictures translations clean embedded tools
 
 help: ## say what there is
 	@echo "Mailganer. make WHAT, where WHAT is one of:"
@@ -34,6 +34,9 @@ bench: tools ## measure speed and print the tables
 
 drill: tools ## kill and break everything on purpose, on SQLite and on PostgreSQL, and count who got what
 	@$(BIN)/python -m tools.drill $(DRILL_ARGS)
+
+pictures: tools ## take a picture of every page in every look, into var/pictures
+	@$(BIN)/python -m tools.pictures var/pictures $(PICTURES_ARGS)
 
 translations: tools ## collect the texts of the program and compile their translations
 	@$(BIN)/python tools/translations.py

@@ -96,7 +96,7 @@ def check_timezone(name: str) -> str:
 
 
 def translate(request: Request, message: str) -> str:
-    """A sentence in the language of the request; translation strings inside a sentence are translated too."""
+    """A sentence in the language of the request; sentences and moments inside it are put into words too."""
     if not isinstance(message, TranslationString):
         return message
     if message.mapping:
@@ -106,6 +106,8 @@ def translate(request: Request, message: str) -> str:
 
 
 def _value(request: Request, value: Any) -> Any:
+    if isinstance(value, datetime):
+        return dates.format_datetime(_here(value), _IN_A_SENTENCE, locale=_locale())
     return translate(request, value) if isinstance(value, TranslationString) else value
 
 
@@ -189,6 +191,7 @@ def plain_datetime(moment: datetime) -> str:
     return dates.format_datetime(_here(moment), _SHORT[_locale().language], locale=_locale())
 
 
+_IN_A_SENTENCE = "d MMMM y, HH:mm"
 _SHORT = {"en": "d MMM y, HH:mm", "ru": "d MMM y, HH:mm"}
 _EXACT = {"en": "EEEE, d MMMM y, HH:mm:ss (zzzz)", "ru": "EEEE, d MMMM y 'г'., HH:mm:ss (zzzz)"}
 

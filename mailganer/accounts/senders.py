@@ -141,14 +141,11 @@ def mark_ready(sender: Sender, *, now: datetime) -> None:
     sender.verified_at = now
 
 
-def mark_failing(sender: Sender, error: BackendError, said: str = "") -> None:
-    """The mail server has just refused this sender: it sends nothing until somebody has looked.
-
-    ``said`` is the error's sentence in the person's language, where that is known.
-    """
+def mark_failing(sender: Sender, error: BackendError) -> None:
+    """The mail server has just refused this sender: it sends nothing until somebody has looked."""
     sender.status = SenderStatus.failing
     sender.sleeps_until = None
-    sender.error = said or str(error)
+    sender.error = error.message
 
 
 def delete_sender(session: Session, sender: Sender, *, now: datetime) -> None:

@@ -166,7 +166,8 @@ def report(request: Request) -> Shape:
 @api_view("api.campaign.why", "GET")
 def why(request: Request) -> Shape:
     found = _why(request, asking(request, request.context.campaign))
-    return why_shape(found, [(step, said(request, step)) for step in found.steps])
+    told = [(step, said(request, step)) for step in found.steps]
+    return why_shape(found, told, request.context.account)
 
 
 def _why(request: Request, asked: reports.Asked) -> reports.Why:

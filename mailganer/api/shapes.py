@@ -6,6 +6,7 @@ from typing import Any
 
 from ..audience import failure_sentence
 from ..models import (
+    Account,
     Campaign,
     Delivery,
     Import,
@@ -17,6 +18,7 @@ from ..models import (
     make_message_id,
 )
 from ..reports import Step, Why
+from ..sending.words import say
 
 Shape = dict[str, Any]
 
@@ -24,6 +26,11 @@ Shape = dict[str, Any]
 def moment(value: datetime | None) -> str | None:
     """ISO 8601 with an offset, always UTC."""
     return value.astimezone(UTC).isoformat() if value else None
+
+
+def _said(sentence: str | None, account: Account) -> str | None:
+    """What is kept for a person, in the language of the account."""
+    return say(sentence, account.locale, account.timezone) if sentence else None
 
 
 def sender_shape(sender: Sender, sent_last_24h: int) -> Shape:
@@ -43,7 +50,7 @@ def sender_shape(sender: Sender, sent_last_24h: int) -> Shape:
         "sleeps_until": moment(sender.sleeps_until),
         "slowed_to": sender.slowed_to,
         "sent_last_24h": sent_last_24h,
-        "error": sender.error,
+        "error": _said(sender.error, sender.account),
     }
 
 
@@ -104,7 +111,7 @@ def campaign_shape(campaign: Campaign, counts: Shape) -> Shape:
         "id": campaign.id,
         "name": campaign.name,
         "status": campaign.status.value,
-        "paused_reason": campaign.paused_reason,
+        "paused_reason": _said(campaign.paused_reason, campaign.account),
         "subject": campaign.subject,
         "preheader": campaign.preheader,
         "html": campaign.html,
@@ -142,7 +149,7 @@ def delivery_shape(delivery: Delivery, domain: str) -> Shape:
     }
 
 
-def why_shape(why: Why, told: Sequence[tuple[Step, str]]) -> Shape:
+def why_shape(why: Why, told: Sequence[tuple[Step, str]], account: Account) -> Shape:
     """``told`` are the steps with their sentences."""
     return {
         "email": why.address,
@@ -154,12 +161,14 @@ def why_shape(why: Why, told: Sequence[tuple[Step, str]]) -> Shape:
                 "at": moment(step.at),
                 "code": step.code.value,
                 "sentence": sentence,
-                "details": {name: _plain(value) for name, value in step.details().items()},
+                "details": {name: _plain(value, account) for name, value in step.details().items()},
             }
             for step, sentence in told
         ],
     }
 
 
-def _plain(value: Any) -> Any:
-    return moment(value) if isinstance(value, datetime) else value
+def _plain(value: Any, account: Account) -> Any:
+    if isinstance(value, datetime):
+        return moment(value)
+    return _said(value, account) if isinstance(value, str) else value

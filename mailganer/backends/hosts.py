@@ -53,18 +53,16 @@ def open_socket(host: str, port: int, network: Network) -> tuple[socket.socket, 
     """
     until = time.monotonic() + network.timeouts.connect
     endpoints = find_endpoints(host, port, network, network.timeouts.connect)
-    problem = ""
+    problem: OSError = TimeoutError()
     for place, endpoint in enumerate(endpoints):
         left = (until - time.monotonic()) / (len(endpoints) - place)
         if left <= 0:
             break
         try:
             return _connect(endpoint, left), endpoint.private
-        except TimeoutError:
-            problem = "timed out"
         except OSError as error:
-            problem = error.strerror or str(error)
-    raise _unreachable(host, port, problem or "timed out")
+            problem = error
+    raise _unreachable(host, port, problem)
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
@@ -114,14 +112,18 @@ def _port_forbidden(port: int, network: Network) -> BackendError:
     )
 
 
-def _unreachable(host: str, port: int, problem: str) -> BackendError:
-    return Unreachable(
-        _(
+def _unreachable(host: str, port: int, problem: OSError) -> BackendError:
+    if isinstance(problem, TimeoutError):
+        sentence = _("${host} does not answer at port ${port}. Check the name and the port, or try later.")
+    elif isinstance(problem, ConnectionRefusedError):
+        sentence = _("${host} takes no connections at port ${port}. Check the name and the port.")
+    else:
+        sentence = _(
             "${host} cannot be reached at port ${port}: ${problem}. Check the name and the port, or try"
-            " later.",
-            mapping={"host": host, "port": port, "problem": problem},
+            " later."
         )
-    )
+    words = problem.strerror or str(problem)
+    return Unreachable(sentence % {"host": host, "port": port, "problem": words})
 
 
 def _connect(endpoint: Endpoint, seconds: float) -> socket.socket:

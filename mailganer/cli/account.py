@@ -118,6 +118,7 @@ def _facts(session: "Session", settings: "Settings", found: "Account") -> Iterab
     from ..accounts import account_senders
     from ..billing import plan_of, usage
     from ..db import utcnow
+    from ..sending.words import say
 
     now = utcnow()
     used, held = usage(session, found, now), plan_of(found, settings, now)
@@ -135,7 +136,7 @@ def _facts(session: "Session", settings: "Settings", found: "Account") -> Iterab
     for identity in found.identities:
         yield "signs in with", f"{identity.login} at {identity.server} ({identity.backend})"
     for sender in account_senders(session, found.id):
-        trouble = f": {sender.error}" if sender.error else ""
+        trouble = f": {say(sender.error)}" if sender.error else ""
         yield "sends from", f"{sender.from_email} ({sender.backend}), {sender.status}{trouble}"
 
 

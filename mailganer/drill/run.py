@@ -46,6 +46,7 @@ from ..models import (
 )
 from ..sending import journal
 from ..sending.office import Office, open_office
+from ..sending.words import say
 from ..settings import ENVIRONMENT, Settings, load
 from . import server
 from .verdict import Allowed, Findings, Row, judge
@@ -233,7 +234,7 @@ class _Drill:
             sender = session.scalars(select(Sender)).one()
             counts = campaign_counts(session, [campaign.id])[campaign.id]
         if campaign.status is CampaignStatus.paused:
-            raise MailganerError(f"The campaign was paused: {campaign.paused_reason}")
+            raise MailganerError(f"The campaign was paused: {say(campaign.paused_reason or '')}")
         return campaign.status is CampaignStatus.finished, counts.settled, sender.status.value
 
     # --- breaking things

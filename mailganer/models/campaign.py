@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from ..errors import Conflict, _
 from .account import Account
 from .audience import SubscriberList
-from .meta import Base, BigId, JsonOrNull, Words, metadata
+from .meta import Base, BigId, JsonOrNull, Sentence, Words, metadata
 from .sender import Sender
 
 
@@ -74,7 +74,7 @@ class Campaign(Base):
     forecast: Mapped[dict[str, Any] | None] = mapped_column(JsonOrNull)  # as it was when it was started
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    paused_reason: Mapped[str | None] = mapped_column(Text)  # None while paused: the person wanted it
+    paused_reason: Mapped[str | None] = mapped_column(Sentence)  # None while paused: the person wanted it
     revision: Mapped[int] = mapped_column(
         default=0
     )  # raised with every save: two tabs do not overwrite each other

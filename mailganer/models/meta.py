@@ -1,13 +1,15 @@
 """What every table shares: naming convention, column types, the declarative base."""
 
+import json
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, LargeBinary, MetaData, String
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, LargeBinary, MetaData, String, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
+from translationstring import TranslationString
 
 metadata = MetaData(
     naming_convention={
@@ -55,6 +57,39 @@ class Words(TypeDecorator[StrEnum]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
         return None if value is None else self.words(value)
+
+
+class Sentence(TypeDecorator[str]):
+    """A sentence for a person, kept as what it says and not as it reads: whoever looks at it, and they may be
+    several, reads it in their own language and time zone. Moments and sentences inside it stay what they are.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return json.dumps(_kept(value), ensure_ascii=False) if isinstance(value, TranslationString) else value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None or not value.startswith('{"says": '):
+            return value  # plain words
+        return _meant(json.loads(value))
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, TranslationString):
+        parts = {name: _kept(part) for name, part in (value.mapping or {}).items()}
+        return {"says": str(value), "domain": value.domain, "parts": parts}
+    return {"moment": value.isoformat()} if isinstance(value, datetime) else value
+
+
+def _meant(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "moment" in value:
+        return datetime.fromisoformat(value["moment"])
+    parts = {name: _meant(part) for name, part in value["parts"].items()}
+    return TranslationString(value["says"], domain=value["domain"], mapping=parts)
 
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER PRIMARY KEY counts by itself on SQLite

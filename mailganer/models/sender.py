@@ -4,11 +4,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from .account import Account
-from .meta import Base, BigId, Words
+from .meta import Base, BigId, Sentence, Words
 
 
 class SenderStatus(StrEnum):
@@ -33,7 +33,7 @@ class Sender(Base):
 
     status: Mapped[SenderStatus] = mapped_column(Words(SenderStatus), default=SenderStatus.ready)
     sleeps_until: Mapped[datetime | None]
-    error: Mapped[str | None] = mapped_column(Text)  # our sentence, then the server's words
+    error: Mapped[str | None] = mapped_column(Sentence)  # our sentence, then the server's words
     failures: Mapped[int] = mapped_column(default=0)  # connection troubles in a row
 
     # The person's own limits; None: the backend's default. The learnt one comes from the server's refusals.

@@ -317,7 +317,7 @@ class Step:
     cause: Cause | None = None
     by: str = ""  # who said so
     number: int | None = None
-    words: str = ""  # ours, kept in the account's language
+    words: str = ""  # ours, still to be translated
     reply: str = ""  # the server's own
     message_id: str = ""
 

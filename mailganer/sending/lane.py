@@ -62,7 +62,7 @@ from .ledger import Claim, Opened
 from .office import Office
 from .printer import Printer
 from .verdict import IN_A_ROW_REFUSED, IN_A_ROW_RENDER, Streaks, Verdict, judge
-from .words import say
+from .words import together
 
 log = logging.getLogger(__name__)
 
@@ -173,9 +173,7 @@ class Lane:
             with self.office.sessions.begin() as session:
                 sender = session.get(Sender, self.sender_id)
                 if sender and sender.deleted_at is None and sender.status is SenderStatus.ready:
-                    locale = session.get_one(Account, sender.account_id).locale
-                    now = self.office.now()
-                    halt.trouble(session, self.sender_id, say(_NO_JOURNAL, locale), now, may_fail=False)
+                    halt.trouble(session, self.sender_id, _NO_JOURNAL, self.office.now(), may_fail=False)
         except OUT_OF_REACH as trouble:  # perhaps on the same disk
             log.warning("sender %s: nobody could be told: %s", self.sender_id, trouble_of(trouble))
 
@@ -190,7 +188,6 @@ class Lane:
         if epoch is None:
             return False
         self._sender, self._account = sender, account
-        self._locale = account.locale
         self._epoch = epoch
         self._well = sender.failures == 0
         self._slowed = sender.slowed_to is not None
@@ -393,7 +390,7 @@ class Lane:
             printer = self._printer(session, letter_id, now)
         except LetterError as error:
             sentence = _("The letter cannot be printed: ${reason}", mapping={"reason": self._text(error)})
-            halt.halt(session, claim.campaign_id, say(sentence, self._locale), now)
+            halt.halt(session, claim.campaign_id, sentence, now)
             return None
         window = ledger.open_window(
             session,
@@ -692,25 +689,23 @@ class Lane:
             )
         else:
             return
-        halt.halt(session, campaign_id, say(sentence, self._locale), now)
+        halt.halt(session, campaign_id, sentence, now)
         verdict.streaks = Streaks()
 
     # --- words
 
     def _quote(self, sentence: Any, receipt: Receipt) -> str:
-        return say(sentence % {"reply": receipt.reply}, self._locale)
+        return sentence % {"reply": receipt.reply}
 
     def _sentence(self, error: Exception) -> str:
         """Our sentence, then the server's words."""
         reply = error.reply if isinstance(error, BackendError) else ""
-        return f"{self._text(error)} {reply}".strip()
+        return together([self._text(error), reply]) if reply else self._text(error)
 
     def _text(self, error: Exception) -> str:
         if isinstance(error, InputError):
-            return " ".join(say(message, self._locale) for message in error.fields.values())
-        if isinstance(error, MailganerError):
-            return say(error.message, self._locale)
-        return say(_UNEXPECTED, self._locale)
+            return together(error.fields.values())
+        return error.message if isinstance(error, MailganerError) else _UNEXPECTED
 
 
 _SENDERS, _CAMPAIGNS = cast(Table, Sender.__table__), cast(Table, Campaign.__table__)

@@ -306,13 +306,13 @@ class Mailing:
             counts = campaign_counts(session, [campaign.id])[campaign.id]
             due = session.scalar(select(func.min(Batch.not_before)).where(Batch.pending > 0))
         if campaign.status is CampaignStatus.paused:
-            return Progress(campaign.status, counts, stopped=campaign.paused_reason or "")
+            return Progress(campaign.status, counts, stopped=say(campaign.paused_reason or ""))
         if sender.status is SenderStatus.failing:
-            return Progress(campaign.status, counts, stopped=sender.error or "")
+            return Progress(campaign.status, counts, stopped=say(sender.error or ""))
         waits = (
             campaign.send_at if campaign.status is CampaignStatus.scheduled else sender.sleeps_until or due
         )
-        return Progress(campaign.status, counts, waits, sender.error or "")
+        return Progress(campaign.status, counts, waits, say(sender.error or ""))
 
     def unsettled(self) -> Iterator[tuple[str, str, str]]:
         """Who did not get the letter, or perhaps not: address, state, the server's words."""

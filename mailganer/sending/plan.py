@@ -19,7 +19,6 @@ from ..campaigns import holds, versions
 from ..errors import LetterError, _
 from ..models import (
     LARGEST_CAMPAIGN,
-    Account,
     Batch,
     Campaign,
     CampaignStatus,
@@ -33,7 +32,6 @@ from ..models import (
 from ..models.meta import Token
 from .halt import halt
 from .office import Office, message_domain
-from .words import say, say_moment
 
 CHUNK = 20_000  # people of one transaction: a fraction of a second, for which SQLite's other writers wait
 LARGEST_BATCH = 500
@@ -49,17 +47,16 @@ def start_due(session: Session, now: datetime, latest_start: timedelta) -> list[
     was off, or a backup has been put back, and an invitation to yesterday is worse than none.
     """
     due = session.execute(
-        select(Campaign.id, Campaign.send_at, Campaign.not_after, Account.locale, Account.timezone)
-        .join(Account, Account.id == Campaign.account_id)
+        select(Campaign.id, Campaign.send_at, Campaign.not_after)
         .where(Campaign.status == CampaignStatus.scheduled, Campaign.send_at <= now)
         .order_by(Campaign.send_at)
-        .with_for_update(of=Campaign, skip_locked=True)
+        .with_for_update(skip_locked=True)
     ).all()
     started = []
     for each in due:
         latest = each.not_after or each.send_at + latest_start
         if now >= latest + TO_THE_MINUTE:
-            sentence = _too_late(each.send_at, each.not_after, each.timezone, each.locale)
+            sentence = _too_late(each.send_at, each.not_after)
             _begin(session, each.id, status=CampaignStatus.paused, paused_reason=sentence, updated_at=now)
             holds.note_pause(session, each.id, HeldBy.halted, now)
         else:
@@ -83,20 +80,17 @@ def _begin(session: Session, campaign_id: int, **values: Any) -> None:
     )
 
 
-def _too_late(send_at: datetime, not_after: datetime | None, timezone: str, locale: str) -> str:
-    moment = say_moment(send_at, timezone, locale)
+def _too_late(send_at: datetime, not_after: datetime | None) -> str:
     if not_after is None:
-        asked = _(
+        return _(
             "It should have started on ${moment} and could not. Nothing was sent. Go on sending or stop it.",
-            mapping={"moment": moment},
+            mapping={"moment": send_at},
         )
-    else:
-        asked = _(
-            "It should have started on ${moment}, by ${latest} at the latest, and could not. "
-            "Nothing was sent. Go on sending or stop it.",
-            mapping={"moment": moment, "latest": say_moment(not_after, timezone, locale)},
-        )
-    return say(asked, locale)
+    return _(
+        "It should have started on ${moment}, by ${latest} at the latest, and could not. "
+        "Nothing was sent. Go on sending or stop it.",
+        mapping={"moment": send_at, "latest": not_after},
+    )
 
 
 def plan(office: Office, campaign_id: int, stopped: Callable[[], bool] = lambda: False) -> bool:
@@ -119,13 +113,12 @@ def _freeze(office: Office, campaign_id: int) -> bool:
             return False
         if campaign.letter_id is not None:
             return True
-        account = session.get_one(Account, campaign.account_id)
         senders = [sender.from_email for sender in campaign.senders]
     try:
         letter = versions.compile_of(campaign)
     except LetterError as error:
         with office.sessions.begin() as session:
-            halt(session, campaign_id, _broken(error, account.locale), office.now())
+            halt(session, campaign_id, _broken(error), office.now())
         return False
     domain = message_domain(
         urlsplit(office.public_url).hostname or "", senders[0] if senders else "localhost"
@@ -140,9 +133,8 @@ def _freeze(office: Office, campaign_id: int) -> bool:
         return current.letter_id is not None
 
 
-def _broken(error: LetterError, locale: str) -> str:
-    sentence = _("The letter cannot be used: ${reason}", mapping={"reason": say(error.message, locale)})
-    return say(sentence, locale)
+def _broken(error: LetterError) -> str:
+    return _("The letter cannot be used: ${reason}", mapping={"reason": error.message})
 
 
 def _lock(session: Session, campaign_id: int) -> Campaign | None:

@@ -1,5 +1,6 @@
-"""Sentences that are kept with a row: in the language of the account they are for."""
+"""Sentences that are kept with a row, put into words where there is no page: letters, API, commands."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -11,10 +12,10 @@ from pyramid.i18n import Localizer, make_localizer
 from translationstring import TranslationString
 
 
-def say(sentence: str, locale: str = "en") -> str:
-    """A translation string as text; those inside it are translated too."""
+def say(sentence: str, locale: str = "en", timezone: str = "UTC") -> str:
+    """A translation string as text; sentences and moments inside it are put into words too."""
     if isinstance(sentence, TranslationString) and sentence.mapping:
-        mapping = {name: _value(value, locale) for name, value in sentence.mapping.items()}
+        mapping = {name: _value(value, locale, timezone) for name, value in sentence.mapping.items()}
         sentence = TranslationString(
             sentence, domain=sentence.domain, default=sentence.default, mapping=mapping
         )
@@ -26,8 +27,16 @@ def say_moment(moment: datetime, timezone: str, locale: str = "en") -> str:
     return dates.format_datetime(moment.astimezone(ZoneInfo(timezone)), "d MMMM y, HH:mm", locale=locale)
 
 
-def _value(value: Any, locale: str) -> Any:
-    return say(value, locale) if isinstance(value, TranslationString) else value
+def together(sentences: Iterable[str]) -> str:
+    """Several sentences as one, each still to be translated."""
+    parts = {f"part{number}": sentence for number, sentence in enumerate(sentences)}
+    return TranslationString(" ".join(f"${{{name}}}" for name in parts), domain="mailganer", mapping=parts)
+
+
+def _value(value: Any, locale: str, timezone: str) -> Any:
+    if isinstance(value, datetime):
+        return say_moment(value, timezone, locale)
+    return say(value, locale, timezone) if isinstance(value, TranslationString) else value
 
 
 @cache

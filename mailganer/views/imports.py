@@ -66,13 +66,14 @@ def upload(request: Request) -> Any:
         return _ask_page(request, InputError({"file": _("Choose a file.")}))
     session, account = request.dbsession, request.context.account
     try:
-        with session.begin_nested():  # a list made for a file that is refused goes with it
+        # A list made for a file that is refused goes with it.
+        with file.file as stream, session.begin_nested():
             job = audience.start_import(
                 session,
                 account,
                 _chosen_list(request),
                 filename=file.filename,
-                stream=file.file,
+                stream=stream,
                 apply=False,
                 uploads=request.registry["settings"].uploads,
                 now=utcnow(),

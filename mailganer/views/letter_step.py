@@ -36,6 +36,7 @@ from mailganer.security import letter_response, release
 from .rail import campaign_page, next_step, step_url
 
 LARGEST_FILE = 1_000_000  # bytes of an uploaded letter; like a written one
+LONGEST_TO = 500  # characters of addresses for a test letter that an address bar is asked to keep
 WRITTEN = ("subject", "preheader", "html", "text")
 EDITABLE = (CampaignStatus.draft, CampaignStatus.paused)
 
@@ -117,8 +118,9 @@ def upload(request: Request) -> Response:
 def test_letter(request: Request) -> Response:
     """A letter to oneself, through the real sender."""
     campaign: Campaign = request.context.campaign
+    # Back to the top of the page, where it is said what came of it.
     back = request.route_path(
-        "campaign.letter", id=campaign.id, _query=_reader_query(request), _anchor="test"
+        "campaign.letter", id=campaign.id, _query=_reader_query(request) | _typed(request)
     )
     to = request.POST.get("to", "").replace(";", ",").split(",")
     try:
@@ -196,6 +198,7 @@ def _page(request: Request, problems: Mapping[str, str] | None = None) -> dict[s
     return campaign_page(
         request,
         "letter",
+        broken=letter_error is not None,
         editable=campaign.status in EDITABLE,
         problems=problems or {},
         # A refused save keeps the revision it was made from: the next one must not overwrite by accident.
@@ -271,6 +274,12 @@ def _neighbour(reader: Subscriber | None) -> int | None:
 def _reader_query(request: Request) -> dict[str, str]:
     wish = request.params.get("as", "")
     return {"as": wish} if whole(wish) is not None else {}
+
+
+def _typed(request: Request) -> dict[str, str]:
+    """Where a test letter was to go, if not to oneself, for the next look at the page."""
+    to = request.POST.get("to", "").strip()[:LONGEST_TO]
+    return {"to": to} if to and to != request.viewer.email else {}
 
 
 def whole(text: str | None) -> int | None:

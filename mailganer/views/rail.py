@@ -14,10 +14,6 @@ from mailganer.models import Campaign, CampaignStatus
 
 from .plurals import counted, ngettext
 
-SENT = frozenset(
-    {CampaignStatus.sending, CampaignStatus.paused, CampaignStatus.finished, CampaignStatus.cancelled}
-)
-
 
 @dataclass(frozen=True)
 class RailStep:
@@ -30,23 +26,37 @@ class RailStep:
     note: str = ""
 
 
-def campaign_page(request: Request, step: str, check: Check | None = None, **values: Any) -> dict[str, Any]:
-    """What every page of a campaign shows around its own part."""
+def campaign_page(
+    request: Request, step: str, check: Check | None = None, *, broken: bool = False, **values: Any
+) -> dict[str, Any]:
+    """What every page of a campaign shows around its own part. ``broken``: its letter is known to be."""
     campaign: Campaign = request.context.campaign
-    return {"campaign": campaign, "steps": rail(request, check), "step": step, "check": check, **values}
+    return {
+        "campaign": campaign,
+        "steps": rail(request, check, broken),
+        "step": step,
+        "check": check,
+        **values,
+    }
 
 
-def rail(request: Request, check: Check | None = None) -> tuple[RailStep, ...]:
-    """Five steps before sending; report, progress, people and letter afterwards."""
+def rail(request: Request, check: Check | None = None, broken: bool = False) -> tuple[RailStep, ...]:
+    """Five steps of a draft; progress, report, people and letter afterwards."""
     campaign: Campaign = request.context.campaign
-    if campaign.status in SENT:
+    if campaign.status is not CampaignStatus.draft:
         return _afterwards(request, campaign)
     audience = check.audience if check else _audience(request, campaign)
     return (
         _step(
             request, "people", _("People"), _people_state(campaign, audience), _number_of(request, audience)
         ),
-        _step(request, "letter", _("Letter"), _letter_state(campaign, check), plain_line(campaign.subject)),
+        _step(
+            request,
+            "letter",
+            _("Letter"),
+            _letter_state(campaign, check, broken),
+            plain_line(campaign.subject),
+        ),
         _step(request, "check", _("Check"), _check_state(check), _check_note(request, check)),
         _step(
             request, "when", _("When"), "done" if campaign.send_at else "todo", _when_note(request, campaign)
@@ -83,6 +93,8 @@ def _afterwards(request: Request, campaign: Campaign) -> tuple[RailStep, ...]:
     if campaign.started_at is not None:
         steps.insert(0, _step(request, "report", _("Report"), "done"))
         steps.insert(1, _step(request, "recipients", _("People"), "done"))
+    elif campaign.status is CampaignStatus.scheduled:
+        steps.insert(0, _step(request, "people", _("People"), "done"))
     if campaign.status is not CampaignStatus.finished:
         steps.insert(0, _step(request, "progress", _("Progress"), "done"))
     return tuple(steps)
@@ -104,11 +116,11 @@ def _number_of(request: Request, audience: int) -> str:
     return counted(request, ngettext("${number} person", "${number} people"), audience)
 
 
-def _letter_state(campaign: Campaign, check: Check | None) -> str:
+def _letter_state(campaign: Campaign, check: Check | None, broken: bool) -> str:
     if not campaign.subject.strip() or not (campaign.html.strip() or campaign.text.strip()):
         return "missing"
-    broken = check and any(problem.step == "letter" for problem in check.blocking)
-    return "problem" if broken else "done"
+    found = check and any(problem.step == "letter" for problem in check.blocking)
+    return "problem" if broken or found else "done"
 
 
 def _check_state(check: Check | None) -> str:

@@ -208,7 +208,7 @@ def _refused(request: Request, page: dict[str, Any], error: MailganerError) -> d
 def _failing(request: Request, page: dict[str, Any], error: BackendError) -> dict[str, Any]:
     """Keeps why the sender fails, so this answer must not undo it: its status is 200."""
     row = request.dbsession.get(Sender, page["line"].sender.id)
-    accounts.mark_failing(row, error, request.translate(error.message))
+    accounts.mark_failing(row, error)
     return page | {
         "line": _line(request, row),
         "refusal": error,

@@ -50,6 +50,7 @@ class Progress:
     failing: tuple[Any, ...]  # senders that need a person
     moving: bool  # ask again in a moment
     grace: Grace | None  # None: it has begun, or waits for a day and a time
+    due: bool  # its day and time have come, and in a moment it begins
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,7 @@ def progress_of(request: Request) -> Progress:
         moving=campaign.status in (CampaignStatus.scheduled, CampaignStatus.sending)
         or (campaign.status in (CampaignStatus.paused, CampaignStatus.cancelled) and counts.sending > 0),
         grace=grace_of(campaign, now),
+        due=campaign.send_at is not None and campaign.send_at <= now,
     )
 
 

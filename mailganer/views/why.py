@@ -15,7 +15,7 @@ from mailganer.models import Campaign
 from mailganer.reports import Asked, Step, Why
 
 from .people import number_of
-from .rail import SENT, campaign_page
+from .rail import campaign_page
 
 LONGEST_ASKED = 400  # an address fits, and what is none is shown again
 
@@ -42,7 +42,7 @@ def why(request: Request) -> dict[str, Any]:
         wrong = error.fields["email"]
     return campaign_page(
         request,
-        "recipients" if campaign.status in SENT else "people",
+        "recipients" if campaign.started_at else "people",
         found=found,
         told=tell(request, found) if found else (),
         email=text or (found.address if found else ""),
@@ -79,7 +79,7 @@ def said(request: Request, step: Step) -> str:
 
 def _told(request: Request, step: Step) -> Told:
     known = step.details()
-    reply = known.get("reply") or (step.words if step.cause else "")
+    reply = known.get("reply") or (request.translate(step.words) if step.cause else "")
     return Told(step, said(request, step), reply, step.until is not None and step.until > utcnow())
 
 

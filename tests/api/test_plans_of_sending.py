@@ -1,9 +1,10 @@
 """When a campaign may be sent, by API."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mailganer.db import utcnow
+from mailganer.errors import _
 from tests.support.factories import Factory
 
 from .conftest import client_of
@@ -27,3 +28,21 @@ def test_hours_and_a_latest_start_are_kept_and_foreseen(app: Any, session: Any, 
     assert day["senders"][0]["starts_at"] == day["starts_at"]
     anna.patch(path, {"hours": {**HOURS, "days": []}}, status=422)
     assert anna.patch(path, {"hours": None, "not_after": None}).json["hours"] is None
+
+
+def test_why_it_was_paused_and_why_a_sender_fails_is_said_in_the_accounts_language(
+    app: Any, session: Any, make: Factory
+) -> None:
+    account = make.account(locale="ru", timezone="Europe/Moscow")
+    sentence = _(
+        "It should have started on ${moment} and could not. Nothing was sent. Go on sending or stop it.",
+        mapping={"moment": datetime(2026, 11, 23, 9, tzinfo=UTC)},
+    )
+    sender = make.sender(
+        account, status="failing", error=_("The server is full: ${reply}") % {"reply": "452 4.3.1"}
+    )
+    campaign = make.campaign(account, (), (sender,), status="paused", paused_reason=sentence)
+    make.commit()
+    anna = client_of(app, session, account, make)
+    assert "23 ноября 2026, 12:00" in anna.get(f"campaigns/{campaign.id}").json["paused_reason"]
+    assert anna.get(f"senders/{sender.id}").json["error"] == "The server is full: 452 4.3.1"

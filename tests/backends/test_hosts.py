@@ -12,6 +12,8 @@ import pytest
 from mailganer.backends import HostForbidden, InputError, Network, Timeouts, Unreachable, normalise_host
 from mailganer.backends.hosts import find_endpoints, is_public, open_socket
 
+from ..support.ports import free_port
+
 PRIVATE = """\
     127.0.0.1 127.8.9.1 0.0.0.0 10.0.0.1 172.16.0.1 172.31.255.255 192.168.1.1 100.64.0.1 100.127.255.255
     169.254.169.254 192.0.0.1 192.0.2.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255
@@ -129,6 +131,16 @@ def test_all_addresses_together_get_the_time_to_connect(monkeypatch: pytest.Monk
     assert time.monotonic() - began < 1.5
     for sock in (*fillers, listener):
         sock.close()
+
+
+def test_a_closed_port_is_said_in_words_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, "127.0.0.1")
+    port = free_port()
+    with pytest.raises(Unreachable) as caught:
+        open_socket("mail.example.com", port, Network(allow_private=True))
+    assert str(caught.value) == (
+        f"mail.example.com takes no connections at port {port}. Check the name and the port."
+    )
 
 
 def test_the_next_address_is_tried_when_one_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:

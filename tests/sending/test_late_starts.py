@@ -8,6 +8,7 @@ import pytest
 
 from mailganer.campaigns import resume
 from mailganer.models import CampaignStatus
+from mailganer.sending.words import say
 from tests.sending.scripted import Script
 
 
@@ -29,7 +30,7 @@ def test_a_campaign_later_than_its_latest_start_sends_nothing_and_asks(
     open_works(clock, script).run(3)
     late = reload(campaign)
     assert (late.status, late.started_at) == (CampaignStatus.paused, None)
-    assert "23 November 2026, 09:00, by 23 November 2026, 10:00 at the latest" in late.paused_reason
+    assert "23 November 2026, 09:00, by 23 November 2026, 10:00 at the latest" in say(late.paused_reason)
     assert not script.got
 
 
@@ -42,15 +43,16 @@ def test_who_starts_in_the_very_minute_is_in_time(
     assert len(script.got) == 3
 
 
-def test_without_a_latest_start_a_day_is_the_limit(
-    due: Any, make: Any, open_works: Any, clock: Any, script: Script, reload: Any
+def test_without_a_latest_start_a_day_is_the_limit_and_everybody_reads_so_by_their_own_clock(
+    due: Any, open_works: Any, clock: Any, script: Script, reload: Any
 ) -> None:
-    account = make.account(plan="pro", locale="ru", timezone="Europe/Moscow")
-    campaign = due(3, account=account)
+    campaign = due(3)
     clock.forward(hours=25)
     open_works(clock, script).run(3)
     assert reload(campaign).status is CampaignStatus.paused
-    assert "23 ноября 2026, 12:00" in reload(campaign).paused_reason
+    reason = reload(campaign).paused_reason
+    assert "23 ноября 2026, 12:00" in say(reason, "ru", "Europe/Moscow")
+    assert "23 November 2026, 09:00" in say(reason, "en", "UTC")
 
 
 def test_an_operator_may_set_another_limit_than_a_day(

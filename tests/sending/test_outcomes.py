@@ -18,6 +18,7 @@ from mailganer.models import (
     Subscriber,
     SubscriberStatus,
 )
+from mailganer.sending.words import say
 from tests.sending.scripted import Script, accept, receipt
 
 
@@ -105,7 +106,7 @@ def test_a_lost_connection_is_nobodys_failure_and_no_attempt(
     assert {row.attempts for row in deliveries(campaign.id)} == {0}
     sender = reload(sender_of(campaign))
     assert sender.status is SenderStatus.sleeping
-    assert "421 4.3.2 closing" in sender.error
+    assert "421 4.3.2 closing" in say(sender.error)
     script.answer = accept
     clock.forward(minutes=1)
     works.run(3)
@@ -148,7 +149,7 @@ def test_a_refused_password_stops_its_sender_at_once_and_is_not_tried_again(
         clock.forward(hours=1)
     assert script.connections == 1
     sender = reload(sender_of(campaign))
-    assert (sender.status, sender.error) == (
+    assert (sender.status, say(sender.error)) == (
         SenderStatus.failing,
         "The server refused the password. 535 5.7.8 no",
     )
@@ -168,7 +169,7 @@ def test_a_login_that_fails_in_the_middle_keeps_the_rest_pending(
     campaign = due(10)
     works.run()
     assert statuses(campaign.id) == {"sent": 3, "pending": 7}
-    assert "535 5.7.8 gone" in reload(sender_of(campaign)).error
+    assert "535 5.7.8 gone" in say(reload(sender_of(campaign)).error)
     assert len(script.seen) == 4
 
 
@@ -243,7 +244,7 @@ def test_a_letter_refused_for_what_it_is_pauses_the_campaign_and_fails_nobody(
     works.run()
     paused = reload(campaign)
     assert paused.status is CampaignStatus.paused
-    assert "554 5.7.1 looks like spam" in paused.paused_reason
+    assert "554 5.7.1 looks like spam" in say(paused.paused_reason)
     assert statuses(campaign.id)["failed"] < 10
     assert len(script.seen) < 40
 

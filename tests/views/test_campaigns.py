@@ -1,12 +1,14 @@
 """A campaign through its pages, as somebody without scripts walks them."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 
 import pytest
 from sqlalchemy import select
 
 from mailganer.db import utcnow
+from mailganer.errors import _
+from mailganer.letters.bounds import LONG_TEXTS
 from mailganer.models import (
     Account,
     Batch,
@@ -229,6 +231,22 @@ def test_a_test_letter_reaches_oneself(anna, draft, smtp_server):
     assert smtp_server.letters[-1].recipient == "anna@example.com"
 
 
+def test_a_wrong_address_for_a_test_letter_is_said_at_the_top_and_stays_to_be_mended(anna, draft):
+    page = anna.get(f"/campaigns/{draft.id}/letter")
+    answer = submit(page, f"/campaigns/{draft.id}/letter/test", to="olga at example.org")
+    assert "#" not in answer.location
+    page = answer.follow()
+    assert "An address looks like name@example.com" in page.html.find(class_="flash").text
+    assert page.html.find(id="to")["value"] == "olga at example.org"
+
+
+def test_a_letter_that_cannot_be_used_is_no_step_that_is_done(anna, draft, session):
+    draft.html = "<p>{{ first_name|shout }}</p>"
+    session.commit()
+    page = anna.get(f"/campaigns/{draft.id}/letter")
+    assert "step-problem" in page.html.find(class_="step-here")["class"]
+
+
 def test_a_refused_test_letter_quotes_the_server(anna, draft, smtp_server):
     smtp_server.refuse["anna@example.com"] = "550 5.7.1 Not today"
     page = anna.get(f"/campaigns/{draft.id}/letter")
@@ -310,6 +328,31 @@ def test_a_scheduled_campaign_can_be_taken_back(anna, draft, session, again):
     assert again(draft).status is CampaignStatus.draft
 
 
+def test_a_scheduled_campaign_has_its_place_among_the_steps_and_never_began_a_moment_ago(
+    anna, draft, session
+):
+    draft.status, draft.send_at = CampaignStatus.scheduled, utcnow() - timedelta(seconds=1)
+    session.commit()
+    page = anna.get(f"/campaigns/{draft.id}/progress")
+    assert page.html.find(attrs={"aria-current": "step"}).find(class_="step-title").text == "Progress"
+    assert "It begins" in page
+    assert "ago" not in page.html.find(id="progress").text
+    steps = [link["href"].rpartition("/")[2] for link in page.html.find(class_="stepper").find_all("a")]
+    assert steps == ["progress", "people", "letter"]
+
+
+def test_what_was_called_off_before_it_began_offers_to_begin_anew(anna, draft, session, read):
+    draft.status = CampaignStatus.cancelled
+    session.commit()
+    page = anna.get(f"/campaigns/{draft.id}/progress")
+    assert "It was called off before it began" in page
+    submit(page, f"/campaigns/{draft.id}/duplicate")
+    assert [each.status.value for each in read(select(Campaign).order_by(Campaign.id))] == [
+        "cancelled",
+        "draft",
+    ]
+
+
 def test_send_now_can_be_undone_before_the_first_letter(anna, draft, again):
     page = anna.get(f"/campaigns/{draft.id}/send")
     page = submit(page, f"/campaigns/{draft.id}/send").follow()
@@ -373,6 +416,31 @@ def test_a_campaign_that_came_too_late_waits_for_a_word(anna, draft, session, ag
     assert "/report" not in page
     submit(page, f"/campaigns/{draft.id}/resume")
     assert again(draft).status is CampaignStatus.sending
+
+
+def test_why_it_was_paused_is_read_in_the_language_of_the_page(anna, draft, session):
+    draft.status, draft.started_at = CampaignStatus.paused, utcnow()
+    draft.paused_reason = _(
+        "The letter cannot be used: ${reason}",
+        mapping={"reason": LONG_TEXTS},
+    )
+    session.commit()
+    here = f"/campaigns/{draft.id}/progress"
+    assert "The letter cannot be used: This letter takes too much work" in anna.get(here)
+    assert "Письмо не годится для отправки: Это письмо слишком трудно" in anna.get(here, {"lang": "ru"})
+
+
+def test_the_moment_in_a_kept_sentence_is_by_the_clock_of_who_reads_it(anna, draft, session):
+    draft.status = CampaignStatus.paused
+    draft.paused_reason = _(
+        "It should have started on ${moment} and could not. Nothing was sent. Go on sending or stop it.",
+        mapping={"moment": datetime(2026, 11, 23, 22, 30, tzinfo=UTC)},
+    )
+    draft.account.timezone = "Europe/Moscow"
+    session.commit()
+    here = f"/campaigns/{draft.id}/progress"
+    assert "started on 24 November 2026, 01:30 and" in anna.get(here)
+    assert "24 ноября 2026, 01:30" in anna.get(here, {"lang": "ru"})
 
 
 @pytest.fixture

@@ -186,6 +186,19 @@ def test_the_button_of_the_page_unsubscribes_and_undo_takes_it_back(session, sen
     assert "You are unsubscribed" in page.forms[0].submit().text
 
 
+def test_why_the_letter_came_is_said_in_whole_sentences(sent, reader):
+    _campaign, deliveries = sent
+    why = {
+        name: " ".join(
+            reader.get(f"/u/{token(deliveries[0])}?lang={name}").html.find(class_="fold-body").text.split()
+        )
+        for name in ("en", "ru")
+    }
+    assert "since 23 Nov 2026. The letter was sent on 23 Nov 2026. To ask" in why["en"]
+    assert "С 23 нояб. 2026" in why["ru"]
+    assert ".." not in why["ru"]
+
+
 def test_undo_by_a_letter_that_did_not_do_it_changes_nothing(session, sent, reader):
     _campaign, deliveries = sent
     session.get(Subscriber, deliveries[0].subscriber_id).status = SubscriberStatus.complained

@@ -1,0 +1,343 @@
+"""What there is in the showroom: three accounts of one language, with something in every state."""
+
+import io
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mailganer import audience, catch, tracking
+from mailganer.audience import bring_samples
+from mailganer.campaigns.allowance import minute_of
+from mailganer.campaigns.fact import kept_forecast
+from mailganer.campaigns.forecast import Counter, Lane, play
+from mailganer.db import utcnow
+from mailganer.errors import _
+from mailganer.letters import ready_letters
+from mailganer.letters.bounds import LONG_TEXTS
+from mailganer.models import (
+    Account,
+    Campaign,
+    CampaignStatus,
+    Delivery,
+    DeliveryStatus,
+    Departure,
+    Import,
+    Reason,
+    Sender,
+    SenderStatus,
+    Subscriber,
+    SubscriberStatus,
+    Usage,
+)
+from mailganer.sending.halt import halt
+from mailganer.sending.plan import start_due
+
+from ..factories import Factory
+from ..sent import sent_campaign, token
+from .words import WORDS
+
+EVERYTHING, NOTHING, FULL = "anna", "boris", "olga"  # who has what
+HOUSEHOLD = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
+BEHIND_A_PROXY = "Mozilla/5.0"
+MANY = 240  # people of the large list: more than a page of them
+FREE_A_DAY, FREE_PEOPLE = 500, 300
+S = DeliveryStatus
+
+WHY = {
+    S.failed: (Reason.refused, "550 5.1.1 <reader@example.org>: Recipient address rejected: User unknown"),
+    S.in_doubt: (Reason.disconnected, None),
+    S.skipped: (Reason.unsubscribed, None),
+    S.bounced: (None, "5.2.2 (over quota)"),
+}
+UNKNOWN_FILTER = "<p>{{ first_name|default('') }}</p>\n<p>{{ town|shout }}</p>\n"
+BOMB = "<p>{{ 'a' * 10**9 }}</p>\n"
+UNKNOWN_VARIABLE = "<p>{{ first_name|default('') }}, {{ favourite_colour }}</p>\n"
+UNCLOSED = "<p>{{ first_name|default('') }}\n\n{% if town %}<p>{{ town }}</p>\n"
+
+
+class Furniture:
+    """Fills the accounts. Afterwards every thing has a name: ``furniture.paused`` is a campaign."""
+
+    def __init__(self, room: Any, language: str) -> None:
+        self.room, self.language, self.words = room, language, WORDS[language]
+        self.now = utcnow()
+        self.session: Session = room.registry["sessions"]()
+        self.make = Factory(self.session, self.now, room.registry["vault"])
+
+    def furnish(self) -> None:
+        emails = {who: self.room.enter(who, self.language) for who in (EVERYTHING, NOTHING, FULL)}
+        self.session.expire_all()
+        self.account = self._account(emails[EVERYTHING])
+        self.sender = self._sender_of(self.account)
+        self.sender.name = self.sender.from_name = self.words.team
+        self._furnish_people()
+        self._furnish_senders()
+        self._furnish_campaigns()
+        self.template = self.make.template(
+            self.account, self.words.template, subject=self.digest.subject, html=self.digest.html
+        )
+        self._keep_a_letter()
+        self._fill_up(self._account(emails[FULL]))
+
+    def _account(self, email: str) -> Account:
+        return self.session.scalars(select(Account).where(Account.email == email)).one()
+
+    def _sender_of(self, account: Account) -> Sender:
+        return self.session.scalars(select(Sender).where(Sender.account_id == account.id)).first()
+
+    def _furnish_people(self) -> None:
+        words = self.words
+        self.friends = bring_samples(
+            self.session, self.account, locale=self.language, now=self.now, settings=self.room.settings
+        )
+        self.into = str(self.friends.id)
+        self.customers = self.make.list(self.account, words.customers, description=words.about_customers)
+        self.many: list[Subscriber] = []
+        for n in range(MANY):
+            first, last = words.firsts[n % 8], words.lasts[n // 8 % 8]
+            self.many.append(
+                self.make.subscriber(
+                    self.account,
+                    f"reader{n:03}.with-a-rather-long-address@mail.example.org"
+                    if n == 3
+                    else f"reader{n:03}@example.org",
+                    (self.customers,),
+                    first_name=first,
+                    last_name=last,
+                    fields={"town": words.towns[n % 4]} if n % 5 else {},
+                    created_at=self.now - timedelta(days=n % 40, minutes=n),
+                )
+            )
+        kinds = (SubscriberStatus.unsubscribed, SubscriberStatus.bounced, SubscriberStatus.complained)
+        for person, status in zip(self.many[-9:], kinds * 3, strict=True):
+            person.status, person.status_at = status, self.now - timedelta(days=3)
+
+    def _furnish_senders(self) -> None:
+        shop = f"shop@{self.language}.example.com"
+        self.small = self.make.sender(
+            self.account, name="shop", from_name=self.words.team, from_email=shop, per_day=50
+        )
+        self.resting = self.make.sender(
+            self.account,
+            from_name=self.words.name,
+            from_email=f"resting@{self.language}.example.com",
+            status=SenderStatus.sleeping,
+            sleeps_until=self.now + timedelta(hours=7),
+        )
+        self.failing = self.make.sender(
+            self.account,
+            from_name=self.words.name,
+            from_email=f"an.address.that.is.long.enough.to.break@{self.language}.example.com",
+            status=SenderStatus.failing,
+            error=_refused(self.language),
+        )
+        self._used(self.sender, [(3, 20), (2, 20), (1, 20)])
+        self._used(self.small, [(12 * 60, 50)])
+
+    def _used(self, sender: Sender, minutes: Sequence[tuple[int, int]]) -> None:
+        this = minute_of(self.now)
+        for ago, letters in minutes:
+            self.session.add(
+                Usage(sender_id=sender.id, account_id=sender.account_id, minute=this - ago, letters=letters)
+            )
+
+    def _letter(self, kind: str) -> dict[str, str]:
+        ready = next(each for each in ready_letters(self.language) if each.kind == kind)
+        return {"subject": ready.subject, "preheader": ready.preheader, "html": ready.html}
+
+    def _campaign(self, name: str, status: CampaignStatus = CampaignStatus.draft, **values: Any) -> Campaign:
+        values = {
+            "name": name,
+            "locale": self.language,
+            **self._letter("digest"),
+            "created_at": self.now - timedelta(days=2),
+            "updated_at": self.now - timedelta(hours=2),
+            **values,
+        }
+        lists = values.pop("lists", (self.customers,))
+        senders = values.pop("senders", (self.sender,))
+        return self.make.campaign(self.account, lists, senders, status=status, **values)
+
+    def _sent(
+        self, campaign: Campaign, status: CampaignStatus, words: Sequence[DeliveryStatus], ago: timedelta
+    ) -> list[Delivery]:
+        """Deliveries of it to the first of the many, an hour before ``ago``; ``words`` their states."""
+        people = self.many[: len(words)]
+        found = sent_campaign(self.session, campaign, people, self.now - ago, words)
+        for delivery in found:
+            delivery.reason, delivery.reply = WHY.get(delivery.status, (None, None))
+        campaign.status = status
+        return found
+
+    def _furnish_campaigns(self) -> None:
+        words, now = self.words, self.now
+        self.blank = self._campaign("", lists=(), senders=(), subject="", preheader="", html="")
+        self.ready = self._campaign(
+            words.ready, lists=(self.customers, self.friends), preheader=words.preheader
+        )
+        self.letters = {
+            "unknown-filter": self._campaign(words.faulty, html=UNKNOWN_FILTER, senders=(self.failing,)),
+            "bomb": self._campaign(words.faulty, html=BOMB),
+            "unknown-variable": self._campaign(words.faulty, html=UNKNOWN_VARIABLE),
+            "unclosed": self._campaign(words.faulty, html=UNCLOSED),
+        }
+        self.scheduled = self._campaign(
+            words.scheduled, CampaignStatus.scheduled, send_at=(now + timedelta(days=1)).replace(minute=0)
+        )
+        self.overdue = self._campaign(
+            words.scheduled, CampaignStatus.scheduled, send_at=now - timedelta(seconds=1)
+        )
+        self.grace = self._campaign(
+            words.grace,
+            CampaignStatus.scheduled,
+            pressed_at=now - timedelta(minutes=4),
+            send_at=now + timedelta(minutes=6),
+        )
+        self.digest = self._campaign(words.sending)
+        self._sent(self.digest, CampaignStatus.sending, _mixed(120, 4, 1, 0) + [S.pending] * 80, timedelta())
+        self.waiting = self._campaign(words.waiting, senders=(self.small,))
+        self._sent(
+            self.waiting, CampaignStatus.sending, [S.sent] * 50 + [S.pending] * 90, timedelta(hours=12)
+        )
+        self.stuck = self._campaign(words.failing, senders=(self.failing,))
+        self._sent(self.stuck, CampaignStatus.sending, [S.sent] * 12 + [S.pending] * 40, timedelta(hours=1))
+        self.paused = self._campaign(words.paused)
+        self._sent(self.paused, CampaignStatus.paused, [S.sent] * 40 + [S.pending] * 60, timedelta(hours=3))
+        self.late = self._campaign(words.late, CampaignStatus.scheduled, send_at=now - timedelta(days=2))
+        self.hindered = self._campaign(words.hindered)
+        self._sent(self.hindered, CampaignStatus.sending, [S.sent] * 5 + [S.pending] * 60, timedelta(hours=5))
+        self._furnish_finished()
+        self.stopped = self._campaign(words.stopped)
+        self._sent(
+            self.stopped, CampaignStatus.cancelled, [S.sent] * 30 + [S.pending] * 60, timedelta(days=4)
+        )
+        self.taken_back = self._campaign(
+            words.taken_back, CampaignStatus.cancelled, send_at=now - timedelta(days=1)
+        )
+        self.long = self._campaign(words.long)
+        self._hold()
+
+    def _hold(self) -> None:
+        """Lets the pipeline itself pause what is too late, and what its letter hinders."""
+        self.session.flush()
+        overdue, self.overdue.status = self.overdue.status, CampaignStatus.draft
+        grace, self.grace.status = self.grace.status, CampaignStatus.draft
+        start_due(self.session, self.now, timedelta(hours=24))
+        self.overdue.status, self.grace.status = overdue, grace
+        reason = _("The letter cannot be used: ${reason}", mapping={"reason": LONG_TEXTS})
+        halt(self.session, self.hindered.id, reason, self.now)
+        self.session.flush()
+        self.session.expire_all()
+
+    def _furnish_finished(self) -> None:
+        self.finished = self._campaign(self.words.finished)
+        self.deliveries = self._sent(
+            self.finished,
+            CampaignStatus.finished,
+            _mixed(210, 6, 3, 4) + [S.bounced] * 2,
+            timedelta(hours=60),
+        )
+        start = self.now - timedelta(hours=61)
+        self.finished.finished_at = start + timedelta(minutes=12)
+        for number, delivery in enumerate(each for each in self.deliveries if each.status == S.sent):
+            at = start + timedelta(minutes=3 + number**2 / 16)
+            if at > self.now or number % 3 == 2:
+                continue
+            agent = BEHIND_A_PROXY if number % 4 == 1 else HOUSEHOLD
+            tracking.record_open(self.session, token(delivery), agent=agent, now=at)
+            if number % 6 == 0:
+                tracking.record_click(
+                    self.session,
+                    token(delivery),
+                    1 + number % 3,
+                    agent=HOUSEHOLD,
+                    now=at + timedelta(minutes=2),
+                )
+            if number in (9, 30, 63):
+                tracking.unsubscribe_by_token(self.session, token(delivery), now=at + timedelta(minutes=3))
+        lane = Lane(self.sender.from_email, Counter.of(None, ()), per_minute=20)
+        foreseen = play(225, start, [lane], Counter.of(None, ()), self.account.timezone)
+        self.finished.forecast = kept_forecast(foreseen)
+        for minute in range(12):
+            self.session.add(
+                Departure(
+                    campaign_id=self.finished.id,
+                    sender_id=self.sender.id,
+                    minute=minute_of(start) + minute,
+                    letters=18,
+                )
+            )
+
+    def _keep_a_letter(self) -> None:
+        html = f"<h1>{self.words.ready}</h1><p>{self.words.preheader}</p>"
+        letter = (
+            f"From: {self.words.team} <{self.sender.from_email}>\r\nTo: {self.many[0].email}\r\n"
+            f"Subject: {self.words.ready}\r\nMIME-Version: 1.0\r\n"
+            f"Content-Type: text/html; charset=utf-8\r\n\r\n{html}\r\n"
+        )
+        catch.make_folder(self.room.settings.outbox)
+        for person in self.many[:3]:
+            catch.keep(self.room.settings.outbox, self.sender.from_email, person.email, letter.encode())
+
+    def _fill_up(self, account: Account) -> None:
+        """As many people as the plan has room for, and as many letters."""
+        readers = self.make.list(account, self.words.customers)
+        self.make.subscribers(account, FREE_PEOPLE, readers)
+        sender = self._sender_of(account)
+        people = self.session.scalars(select(Subscriber).where(Subscriber.account_id == account.id)).all()
+        self.limited = self.make.campaign(
+            account,
+            (readers,),
+            (sender,),
+            name=self.words.sending,
+            locale=self.language,
+            **self._letter("digest"),
+        )
+        states = [S.sent] * 120 + [S.pending] * (FREE_PEOPLE - 120)
+        sent_campaign(self.session, self.limited, people, self.now, states)
+        self._used(sender, [(9 * 60, 380), (30, 120)])
+
+    def bring(self, content: str, state: str) -> int:
+        sessions, settings = self.room.registry["sessions"], self.room.settings
+        self.session.commit()  # SQLite has one writer at a time
+        with sessions.begin() as session:
+            job = audience.start_import(
+                session,
+                session.get_one(Account, self.account.id),
+                session.merge(self.friends),
+                filename=f"{self.words.customers}.csv",
+                stream=io.BytesIO(content.encode()),
+                apply=False,
+                uploads=settings.uploads,
+                now=self.now,
+            )
+            number = job.id
+        if state == "reading":
+            return number
+        audience.run_import(sessions, settings, number)
+        if state == "ready":
+            return number
+        with sessions.begin() as session:
+            audience.apply_import(session, session.get_one(Import, number))
+        if state == "applying":
+            return number
+        audience.run_import(sessions, settings, number)
+        if state == "undone":
+            with sessions.begin() as session:
+                audience.undo_import(session, session.get_one(Import, number), self.now)
+        return number
+
+
+def _mixed(sent: int, failed: int, in_doubt: int, skipped: int) -> list[DeliveryStatus]:
+    return [S.sent] * sent + [S.failed] * failed + [S.in_doubt] * in_doubt + [S.skipped] * skipped
+
+
+def _refused(language: str) -> str:
+    sentence = {
+        "en": "The server does not accept this login and password.",
+        "ru": "Сервер не принимает этот логин и пароль.",
+    }[language]
+    return f"{sentence} 535 5.7.8 Error: authentication failed: UGFzc3dvcmQ6"

@@ -1,0 +1,104 @@
+"""What the people of the showroom write themselves, in both languages."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a person writes herself, in her language."""
+
+    name: str
+    team: str
+    customers: str
+    about_customers: str
+    firsts: tuple[str, ...]
+    lasts: tuple[str, ...]
+    towns: tuple[str, ...]
+    ready: str
+    faulty: str
+    scheduled: str
+    grace: str
+    sending: str
+    waiting: str
+    failing: str
+    paused: str
+    late: str
+    hindered: str
+    finished: str
+    stopped: str
+    taken_back: str
+    long: str
+    preheader: str
+    template: str
+    token: str
+    heads: str
+    row: str
+
+
+WORDS = {
+    "en": Words(
+        name="Anna Weaver",
+        team="Weaver's Workshop",
+        customers="Customers",
+        about_customers="Everybody who has bought something since the spring of 2024.",
+        firsts=("Alice", "Ben", "Chloe", "Daniel", "Emma", "Finn", "Grace", "Hugh"),
+        lasts=("Weaver", "Carter", "Martin", "Fox", "Hughes", "O'Neill", "Kim", "Featherstonehaugh"),
+        towns=("Leeds", "Dublin", "Oslo", "Cork"),
+        ready="Autumn news",
+        faulty="Spring sale, first try",
+        scheduled="Invitation to the open day",
+        grace="A short note",
+        sending="October digest",
+        waiting="Price list for 2027",
+        failing="Thank you for your order",
+        paused="Winter opening hours",
+        late="Good morning",
+        hindered="Letter with a broken link",
+        finished="September digest",
+        stopped="Wrong attachment",
+        taken_back="Planned and called off",
+        long="An announcement whose name is so long that no column of any table was ever made for it",
+        preheader="Five minutes of reading, and a recipe at the end.",
+        template="Letter of the house",
+        token="Web shop",
+        heads="Email,First name,Last name,Birthday,Town",
+        row="{address},{first},{last},1990-05-14,{town}",
+    ),
+    "ru": Words(
+        name="Анна Ткачёва",
+        team="Мастерская Ткачёвой",
+        customers="Покупатели",
+        about_customers="Все, кто купил что-нибудь с весны 2024 года.",
+        firsts=("Анна", "Пётр", "Мария", "Фёдор", "Ольга", "Юрий", "Зоя", "Игнат"),
+        lasts=(
+            "Иванова",
+            "Ёлкин",
+            "Цой",
+            "Щедрин",
+            "Эйхенбаум",
+            "Дальний-Восточный",
+            "Ким",
+            "Святополк-Мирский",
+        ),
+        towns=("Псков", "Тверь", "Казань", "Пермь"),
+        ready="Осенние новости",
+        faulty="Весенняя распродажа, первая попытка",
+        scheduled="Приглашение на день открытых дверей",
+        grace="Короткая записка",
+        sending="Октябрьский дайджест",
+        waiting="Цены на 2027 год",
+        failing="Спасибо за заказ",
+        paused="Зимние часы работы",
+        late="Доброе утро",
+        hindered="Письмо со сломанной ссылкой",
+        finished="Сентябрьский дайджест",
+        stopped="Не то вложение",
+        taken_back="Задумано и отменено",
+        long="Объявление с таким длинным названием, что ни один столбец таблицы на него не рассчитан",
+        preheader="Пять минут чтения и рецепт в конце.",
+        template="Письмо мастерской",
+        token="Интернет-магазин",
+        heads="Почта;Имя;Фамилия;День рождения;Город",
+        row="{address};{first};{last};14.05.1990;{town}",
+    ),
+}

@@ -1,0 +1,93 @@
+"""Pictures of every page in every look: ``python -m tools.pictures FOLDER [--only NAME] [--look LOOK]``.
+
+A look is language, width and scheme: ``ru-390-dark``. The pictures of a look lie in a folder of its name, and
+what a program can find fault with is printed: pages that scroll sideways, words that are cut off, findings of
+axe-core. Whether a page is clear, calm and honest, somebody has to see.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from tests.journeys.accessibility import serious_findings
+from tests.support.browser import chromium
+from tests.support.looking import cut_off, sideways
+from tests.support.showroom import LANGUAGES, Showroom, Stop, open_showroom
+
+HEIGHTS = {"1280": 900, "390": 844}
+SCHEMES = ("light", "dark")
+LOOKS = tuple("-".join(look) for look in product(LANGUAGES, HEIGHTS, SCHEMES))
+
+
+def main(arguments: list[str]) -> int:
+    """1 when there is something to find fault with."""
+    options = _options().parse_args(arguments)
+    faults = 0
+    with tempfile.TemporaryDirectory() as folder, open_showroom(Path(folder)) as room, chromium() as browser:
+        for look in options.look or LOOKS:
+            for fault in pictures(room, browser, look, options):
+                faults += 1
+                print(f"{look} {fault}", flush=True)
+    return 1 if faults else 0
+
+
+def pictures(room: Showroom, browser: Any, look: str, options: argparse.Namespace) -> Iterator[str]:
+    """Takes the pictures of one look; yields what is wrong."""
+    language, width, scheme = look.split("-")
+    folder = options.folder / look
+    folder.mkdir(parents=True, exist_ok=True)
+    room.forget_tries()
+    pages: dict[str, Any] = {}
+    for stop in room.stops(language):
+        if options.only and not any(part in stop.name for part in options.only):
+            continue
+        if stop.who not in pages:
+            viewport = {"width": int(width), "height": HEIGHTS[width]}
+            pages[stop.who] = room.visit(browser, stop.who, language, viewport=viewport, color_scheme=scheme)
+        yield from _look_at(room, pages[stop.who], stop, folder, quick=options.quick)
+    for page in pages.values():
+        page.context.close()
+
+
+def _look_at(room: Showroom, page: Any, stop: Stop, folder: Path, *, quick: bool) -> Iterator[str]:
+    try:
+        page.goto(room.home + stop.path)
+        if stop.act:
+            stop.act(page)
+        _wait_for_letters(page)
+        page.screenshot(path=folder / f"{stop.name}.png", full_page=True)
+    except Exception as error:
+        yield f"{stop.name}: {error}"
+        return
+    if stop.foreign:
+        return
+    for fault in (*sideways(page), *cut_off(page), *([] if quick else serious_findings(page))):
+        yield f"{stop.name}: {fault}"
+
+
+def _wait_for_letters(page: Any) -> None:
+    """Their frames are fetched when somebody comes near, and drawn a little later than the page."""
+    if page.locator("iframe").count():
+        page.evaluate("document.querySelectorAll('iframe').forEach(frame => frame.loading = 'eager')")
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(200)
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tools.pictures", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--quick", action="store_true", help="without axe-core")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="pages with this in their name")
+    parser.add_argument("--look", nargs="+", default=[], choices=LOOKS, metavar="LOOK", help=", ".join(LOOKS))
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
