@@ -55,7 +55,7 @@ def test_a_helper_that_was_killed_is_replaced() -> None:
 
 
 def test_a_helper_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "WALL_SECONDS", 0.3)
+    monkeypatch.setattr(child, "WALL_SECONDS", 1.0)
     compile_letter(LETTER)
     for pid in helpers():
         os.kill(pid, signal.SIGSTOP)
