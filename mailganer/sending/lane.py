@@ -58,7 +58,9 @@ from .crew import Crew
 from .feed import Feed
 from .journal import SLOTS, Journal, host_name
 from .keeper import Keeper
-from .ledger import Claim, Opened
+from .ledger import Claim, Opened, Settled
+from .mark import is_forgotten, put_back
+from .mark import read as read_mark
 from .office import Office
 from .printer import Printer
 from .verdict import IN_A_ROW_REFUSED, IN_A_ROW_RENDER, Streaks, Verdict, judge
@@ -179,10 +181,13 @@ class Lane:
 
     def _enter(self) -> bool:
         """Takes the lane's lease and everything that holds for this turn."""
+        mark = read_mark(self.office.journals)
         with self.office.sessions.begin() as session:
             sender = session.get(Sender, self.sender_id)
             if sender is None or sender.deleted_at or sender.status is not SenderStatus.ready:
                 return False
+            if is_forgotten(session, mark):
+                return False  # the tick asks what is to become of its campaigns
             account = session.get_one(Account, sender.account_id)
             epoch = self._take(session)
         if epoch is None:
@@ -284,8 +289,10 @@ class Lane:
 
     @staticmethod
     def _ends(verdict: Verdict | None) -> bool:
-        """Whether the sender had to stop."""
-        return verdict is not None and any((verdict.trouble, verdict.exhausted, verdict.unauthorised))
+        """Whether the sender had to stop, or the lane is not what it believed to be."""
+        return verdict is not None and any(
+            (verdict.trouble, verdict.exhausted, verdict.unauthorised, verdict.late)
+        )
 
     def _finish(self) -> bool:
         """Gives the batch and the lane back."""
@@ -517,7 +524,11 @@ class Lane:
             sender=self._limits.per_day is not None or self._limits.per_second is not None,
             plan=self._plan_limit is not None,
         )
-        if not ledger.settle(session, sent.window, verdict.changes, now):
+        settled = ledger.settle(session, sent.window, verdict.changes, now)
+        if settled is not Settled.whole:
+            verdict.late = True
+            if settled is Settled.forgotten:
+                halt.halt(session, sent.window.claim.campaign_id, put_back(None, now), now)
             return verdict
         quota.settle(
             session,

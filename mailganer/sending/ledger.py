@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import Enum
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
@@ -255,18 +256,21 @@ def _leave_out(session: Session, claim: Claim, found: Sequence[Recipient], now: 
     return stay
 
 
-def settle(session: Session, window: Opened, changes: Sequence[Change], now: datetime) -> bool:
-    """Writes down what became of a window, all of it.
+class Settled(Enum):
+    """How a window was settled."""
 
-    False when the window was taken from us meanwhile: then only what the server has certainly had is kept,
-    over somebody's doubt.
-    """
+    whole = "whole"
+    late = "late"  # it was taken from us meanwhile: only what the server has had is kept, over a doubt
+    forgotten = "forgotten"  # so did the database, which was put back: it is kept over "pending"
+
+
+def settle(session: Session, window: Opened, changes: Sequence[Change], now: datetime) -> Settled:
+    """Writes down what became of a window, all of it, unless it is ours no longer."""
     claim = window.claim
     if not _forget(session, window.id):
-        _settle_late(session, claim.batch_id, changes, now)
-        return False
+        return _settle_late(session, claim.batch_id, changes, now)
     _close(session, claim.batch_id, changes, now)
-    return True
+    return Settled.whole
 
 
 def settle_left_over(
@@ -290,12 +294,17 @@ def _close(session: Session, batch_id: int, changes: Sequence[Change], now: date
     _count(session, batch_id, counts)
 
 
-def _settle_late(session: Session, batch_id: int, changes: Sequence[Change], now: datetime) -> None:
+def _settle_late(session: Session, batch_id: int, changes: Sequence[Change], now: datetime) -> Settled:
     session.execute(select(Batch.id).where(Batch.id == batch_id).with_for_update())
     accepted = [change for change in changes if change.status is DeliveryStatus.sent]
-    moved = _apply(session, accepted, DeliveryStatus.in_doubt, now)
-    if moved:
-        _count(session, batch_id, Counter(in_doubt=-moved, sent=moved))
+    doubtful = [change for change in changes if change.status is DeliveryStatus.in_doubt]
+    proven = _apply(session, accepted, DeliveryStatus.in_doubt, now)
+    sent = _apply(session, accepted, DeliveryStatus.pending, now)
+    doubts = _apply(session, doubtful, DeliveryStatus.pending, now)
+    counts = Counter(in_doubt=doubts - proven, sent=proven + sent, pending=-sent - doubts)
+    _count(session, batch_id, counts)
+    # Whoever takes a window from us gives nobody back who was handed over: only a copy can say "pending".
+    return Settled.forgotten if sent or doubts else Settled.late
 
 
 def of_journal(session: Session, journal: str) -> Sequence[Any]:

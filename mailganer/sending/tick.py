@@ -33,6 +33,7 @@ from ..models import (
 )
 from . import doubt, ledger
 from .lane import lanes_of
+from .mark import PREFIX, marking
 from .office import Office
 from .plan import start_due
 from .sweep import sweep
@@ -56,14 +57,19 @@ class Call:
 def tick(office: Office) -> list[Call]:
     """Does what is quick itself, and answers what is to be queued."""
     now = office.now()
-    with office.sessions.begin() as session:
-        start_due(session, now, office.latest_start)
-        _wake_sleepers(session, now)
-        _finish(session, now)
-        _cancel(session, now)
-        looking = _beat(session, now)
-        if looking:
-            _forget(session, now)
+    with marking(office.journals) as mark:
+        with office.sessions.begin() as session:
+            if mark:
+                mark.leave(session, now)
+            start_due(session, now, office.latest_start)
+            _wake_sleepers(session, now)
+            _finish(session, now)
+            _cancel(session, now)
+            looking = _beat(session, now)
+            if looking:
+                _forget(session, now)
+        if mark:
+            mark.keep()
     sweep(office)
     with office.readers() as session:
         calls = [*_plans(session), *_pumps(office, session, now)]
@@ -235,7 +241,10 @@ def _beat(session: Session, now: datetime) -> bool:
         row = dialect.insert(Heartbeat).values(name=name[:255], seen_at=now)
         session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_={"seen_at": now}))
     session.execute(
-        delete(Heartbeat).where(Heartbeat.seen_at < now - SILENT_FOR), execution_options=ledger.UNTRACKED
+        delete(Heartbeat).where(
+            Heartbeat.seen_at < now - SILENT_FOR, ~Heartbeat.name.startswith(PREFIX, autoescape=True)
+        ),
+        execution_options=ledger.UNTRACKED,
     )
     return looking
 

@@ -61,6 +61,7 @@ class Verdict:
     trouble: Receipt | None = None  # the connection's or the account's, that stops the sender
     exhausted: Receipt | None = None
     unauthorised: Receipt | None = None
+    late: bool = False  # somebody else has settled it, or the database has forgotten it
     streaks: Streaks = field(default_factory=Streaks)  # of its campaign, with this window
 
 

@@ -1,6 +1,7 @@
 """Fresh, migrated databases, quickly: one is migrated per run and kind, every test gets a copy."""
 
 import shutil
+import sqlite3
 import tempfile
 from itertools import count
 from pathlib import Path
@@ -52,17 +53,52 @@ class Databases:
             shutil.copy(self.sqlite, path)
         return f"sqlite:///{path}"
 
+    def copy(self, url: str) -> str:
+        """A copy of a database as it is now, for ``put_back``."""
+        name = f"copy_{next(self._numbers)}"
+        if not url.startswith("sqlite"):
+            self.postgresql.run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                f"WHERE datname = '{_name(url)}' AND pid <> pg_backend_pid()"
+            )
+            self.postgresql.create(name, _name(url))
+            return name
+        with sqlite3.connect(_path(url)) as now, sqlite3.connect(self._folder / name) as then:
+            now.backup(then)
+        now.close()
+        then.close()
+        return name
+
+    def put_back(self, url: str, copy: str) -> None:
+        """The database is what it was when the copy was made. Whoever is connected is connected no more;
+        those who use SQLite have to let go of the file themselves."""
+        if not url.startswith("sqlite"):
+            self.postgresql.drop(_name(url))
+            self.postgresql.run(f'ALTER DATABASE "{copy}" RENAME TO "{_name(url)}"')
+            return
+        for end in ("-wal", "-shm"):
+            _path(url).with_name(_path(url).name + end).unlink(missing_ok=True)
+        shutil.copy(self._folder / copy, _path(url))
+
     def drop(self, url: str) -> None:
         if url.startswith("sqlite"):
-            for path in self._folder.glob(Path(url.removeprefix("sqlite:///")).name + "*"):
+            for path in self._folder.glob(_path(url).name + "*"):
                 path.unlink()
         else:
-            self.postgresql.drop(url.split("@/")[1].split("?")[0])
+            self.postgresql.drop(_name(url))
 
     def stop(self) -> None:
         if self._postgresql is not None:
             self._postgresql.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _path(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def _name(url: str) -> str:
+    return url.split("@/")[1].split("?")[0]
 
 
 def _upgrade(url: str) -> None:

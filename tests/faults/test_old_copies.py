@@ -1,0 +1,169 @@
+"""A database that is put back to an older copy of itself: what it has forgotten is not sent again unasked."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mailganer.campaigns import resume
+from mailganer.models import Campaign, CampaignStatus, SubscriberList
+from mailganer.sending.lane import Lane
+from mailganer.sending.mark import marking
+from tests.sending.scripted import Script
+from tests.support.databases import Databases
+
+from .conftest import at
+
+PEOPLE = 40
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def works(open_works: Any, clock: Any, script: Script) -> Any:
+    return open_works(clock, script)
+
+
+@pytest.fixture
+def copy(databases: Databases, database_url: str) -> Callable[[], str]:
+    return lambda: databases.copy(database_url)
+
+
+@pytest.fixture
+def put_back(databases: Databases, database_url: str, works: Any, engine: Any) -> Callable[[str], None]:
+    def put_back(copy: str) -> None:
+        works.office.engine.dispose()
+        engine.dispose()
+        databases.put_back(database_url, copy)
+
+    return put_back
+
+
+def send_some(works: Any, campaign: Campaign) -> None:
+    """A dozen or two, and gives the rest back."""
+    lane = Lane(works.office, campaign.senders[0].id, stopped=lambda: lane._settled >= 10)
+    lane.run(30)
+
+
+def test_what_was_sent_since_the_copy_is_not_sent_again_before_somebody_says_so(
+    due: Any,
+    works: Any,
+    clock: Any,
+    script: Script,
+    statuses: Any,
+    reload: Any,
+    session: Any,
+    copy: Any,
+    put_back: Any,
+) -> None:
+    campaign = due(PEOPLE)
+    works.tick()
+    send_some(works, campaign)
+    kept = copy()
+    known = statuses(campaign.id)["sent"]
+    assert 0 < known < PEOPLE
+    clock.forward(minutes=20)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": PEOPLE}
+
+    put_back(kept)
+    clock.forward(minutes=10)
+    assert Lane(works.office, campaign.senders[0].id).run(5).settled == 0, "a bell was quicker than the tick"
+    works.run(3)
+    held = reload(campaign)
+    assert held.status is CampaignStatus.paused
+    assert "put back to a copy of 23 November 2026, 09:00" in held.paused_reason
+    assert "between then and 23 November 2026, 09:20" in held.paused_reason
+    assert set(script.got.values()) == {1}
+
+    session.expire_all()
+    resume(session, session.get_one(Campaign, campaign.id), clock.now)
+    session.commit()
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": PEOPLE}
+    assert sorted(script.got.values()) == [1] * known + [2] * (PEOPLE - known), "it was said so"
+
+
+def test_a_campaign_that_began_and_ended_since_the_copy_asks_and_a_later_one_waits_for_its_day(
+    due: Any, works: Any, clock: Any, script: Script, make: Any, reload: Any, copy: Any, put_back: Any
+) -> None:
+    campaign = due(PEOPLE, send_at=clock.now + timedelta(minutes=5))
+    later = make.campaign(
+        campaign.account,
+        (make.session.get_one(SubscriberList, campaign.lists[0].id),),
+        tuple(campaign.senders),
+        status=CampaignStatus.scheduled,
+        send_at=clock.now + timedelta(days=1),
+    )
+    make.commit()
+    works.tick()
+    kept = copy()
+    clock.forward(minutes=6)
+    works.run(4)
+    assert reload(campaign).status is CampaignStatus.finished
+    put_back(kept)
+    works.run(4)
+    assert reload(campaign).status is CampaignStatus.paused
+    assert reload(later).status is CampaignStatus.scheduled
+    assert set(script.got.values()) == {1}
+
+
+def test_a_lane_that_outlives_its_database_keeps_what_has_left_and_asks(
+    due: Any,
+    works: Any,
+    script: Script,
+    statuses: Any,
+    reload: Any,
+    copy: Any,
+    put_back: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A replica takes over that has not heard of the last windows; no tick has seen it yet."""
+    campaign = due(PEOPLE)
+    works.tick()
+    kept = copy()
+    at(monkeypatch, Lane, "_settle", 3, lambda *_: put_back(kept))
+    Lane(works.office, campaign.senders[0].id).run(30)
+    assert set(script.got.values()) == {1}
+    left = len(script.got)
+    assert 0 < statuses(campaign.id)["sent"] < left < PEOPLE
+    assert reload(campaign).status is CampaignStatus.paused
+    assert "put back to an older copy" in reload(campaign).paused_reason
+    works.run(3)
+    assert set(script.got.values()) == {1}
+
+
+def test_a_copy_that_knows_everything_changes_nothing(
+    due: Any, works: Any, script: Script, statuses: Any, copy: Any, put_back: Any
+) -> None:
+    campaign = due(PEOPLE)
+    works.tick()
+    send_some(works, campaign)
+    put_back(copy())
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": PEOPLE}
+    assert set(script.got.values()) == {1}
+
+
+def test_nobody_waits_for_somebody_who_was_stopped_while_he_kept_the_mark(
+    due: Any, works: Any, script: Script
+) -> None:
+    due(PEOPLE)
+    with marking(works.office.journals) as mine:
+        works.run(3)
+    assert mine
+    assert sorted(script.got.values()) == [1] * PEOPLE
+
+
+def test_a_clock_that_is_set_back_is_no_older_copy(due: Any, works: Any, clock: Any, statuses: Any) -> None:
+    campaign = due(PEOPLE)
+    works.tick()
+    clock.forward(hours=-8)
+    works.run(2)
+    clock.forward(hours=9)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": PEOPLE}
