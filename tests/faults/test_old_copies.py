@@ -10,6 +10,7 @@ from mailganer.campaigns import resume
 from mailganer.models import Campaign, CampaignStatus, SubscriberList
 from mailganer.sending.lane import Lane
 from mailganer.sending.mark import marking
+from mailganer.sending.words import say
 from tests.sending.scripted import Script
 from tests.support.databases import Databases
 
@@ -76,8 +77,8 @@ def test_what_was_sent_since_the_copy_is_not_sent_again_before_somebody_says_so(
     works.run(3)
     held = reload(campaign)
     assert held.status is CampaignStatus.paused
-    assert "put back to a copy of 23 November 2026, 09:00" in held.paused_reason
-    assert "between then and 23 November 2026, 09:20" in held.paused_reason
+    assert "put back to a copy of 23 November 2026, 09:00" in say(held.paused_reason)
+    assert "between then and 23 November 2026, 09:20" in say(held.paused_reason)
     assert set(script.got.values()) == {1}
 
     session.expire_all()
@@ -132,7 +133,7 @@ def test_a_lane_that_outlives_its_database_keeps_what_has_left_and_asks(
     left = len(script.got)
     assert 0 < statuses(campaign.id)["sent"] < left < PEOPLE
     assert reload(campaign).status is CampaignStatus.paused
-    assert "put back to an older copy" in reload(campaign).paused_reason
+    assert "put back to an older copy" in say(reload(campaign).paused_reason)
     works.run(3)
     assert set(script.got.values()) == {1}
 

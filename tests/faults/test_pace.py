@@ -12,6 +12,7 @@ from mailganer.models import CampaignStatus, SenderStatus
 from mailganer.sending.lane import Lane
 from mailganer.sending.plan import plan
 from mailganer.sending.tick import tick
+from mailganer.sending.words import say
 from tests.backends.faulty import FaultyServer
 from tests.sending.scripted import Script, accept
 
@@ -87,7 +88,7 @@ def test_googles_words_for_too_fast_halve_the_pace_and_use_nobody_up(
     sender = reload(campaign.senders[0])
     assert (sender.slowed_to, sender.slowed_from) == (30, 60), sender.error
     assert (sender.status, sender.sleeps_until) == (SenderStatus.sleeping, clock.now + timedelta(seconds=10))
-    assert reply in sender.error
+    assert reply in say(sender.error)
     assert statuses(campaign.id) == {"pending": 4}
     assert {row.attempts for row in deliveries(campaign.id)} == {0}
     until_finished(works, clock, campaign, reload)
