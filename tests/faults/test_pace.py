@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailganer.backends import Message, Outcome, Receipt, Scope
+from mailganer.backends import Limits, Message, Outcome, Receipt, Scope
 from mailganer.models import CampaignStatus, SenderStatus
 from mailganer.sending.lane import Lane
 from mailganer.sending.plan import plan
@@ -125,7 +125,8 @@ def test_whoever_is_told_again_slows_down_again_and_never_fails(
 ) -> None:
     script.answer = too_fast
     works = open_works(clock, script)
-    campaign = due(3, sender_values={"per_second": 2.0})
+    script.limits = Limits(per_second=2.0)
+    campaign = due(3)
     paces = []
     for _each in range(8):
         works.run(3)
@@ -198,7 +199,8 @@ def test_what_is_said_to_several_lanes_at_once_is_said_once(
         return too_fast(message)
 
     script.answer = answer
-    campaign = due(600, sender_values={"per_second": 40.0})
+    script.limits = Limits(per_second=40.0)
+    campaign = due(600)
     works = open_works(clock, script)
     tick(works.office)
     plan(works.office, campaign.id)

@@ -42,7 +42,7 @@ class Script:
 
     def limits_of(self, sender: Any) -> Limits:
         known = [each for each in (sender.per_day, self.limits.per_day, sender.learned_per_day) if each]
-        paces = [each for each in (sender.per_second, self.limits.per_second, sender.slowed_to) if each]
+        paces = [each for each in (self.limits.per_second, sender.slowed_to) if each]
         return replace(self.limits, per_day=min(known, default=None), per_second=min(paces, default=None))
 
     def backend(self, email: str = "anna@example.com") -> "ScriptedBackend":
