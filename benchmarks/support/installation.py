@@ -1,7 +1,7 @@
 """An installation to send from: people, a campaign, and worker processes that run its lanes.
 
-``python -m benchmarks.support.installation URL FOLDER SENDER NUMBER`` is such a process: it does what the
-``pump`` task does, turn after turn, until nobody is due any more, and prints what that took as JSON.
+``python -m benchmarks.support.installation URL FOLDER SENDER NUMBER DEPTH`` is such a process: it does what
+the ``pump`` task does, turn after turn, until nobody is due any more, and prints what that took as JSON.
 """
 
 import json
@@ -47,6 +47,7 @@ VALUES = (
     "{{ company }}, ",
     "{{ points }} points, ",
 )
+DEPTH = 8  # letters in flight on a connection
 SUBJECT = "{{ first_name }}, news of the week"
 
 
@@ -59,14 +60,14 @@ def html(size: int = 23_000) -> str:
     return f'<html><body><table width="600">{rows}</table>{leave}</body></html>'
 
 
-def settings(url: str, folder: Path) -> Settings:
+def settings(url: str, folder: Path, depth: int = DEPTH) -> Settings:
     return Settings(
         database_url=url,
         public_url="https://mail.example.com",
         secret_keys=("x" * 32,),
         data_dir=folder,
         backends=("smtp",),
-        backend_options={"smtp": {"open_relay": "true", "depth": "8"}},
+        backend_options={"smtp": {"open_relay": "true", "depth": str(depth)}},
         allow_private_smtp_hosts=True,
         plans=(Plan("free", "Free", None, None),),
     )
@@ -135,15 +136,17 @@ def begin(office: Office, port: int, connections: int) -> tuple[int, int, float]
     return *ids, time.perf_counter() - begun
 
 
-def send(office: Office, folder: Path, port: int, *, processes: int, connections: int = 8) -> Spent:
+def send(
+    office: Office, folder: Path, port: int, *, processes: int, connections: int = 8, depth: int = DEPTH
+) -> Spent:
     """Sends a campaign to everybody with so many worker processes."""
-    campaign_id, sender_id, _planning = begin(office, port, connections)
+    campaign_id, sender_id, planning = begin(office, port, connections)
     url = office.engine.url.render_as_string(hide_password=False)
     office.engine.dispose()
     module = (sys.executable, "-m", "benchmarks.support.installation")
     workers = [
         subprocess.Popen(
-            [*module, url, folder, str(sender_id), str(number)],
+            [*module, url, folder, str(sender_id), str(number), str(depth)],
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
@@ -155,7 +158,11 @@ def send(office: Office, folder: Path, port: int, *, processes: int, connections
     letters = _sent(office, campaign_id)
     first, last = min(each["begun"] for each in found), max(each["ended"] for each in found)
     return Spent(
-        letters, last - first, sum(each["cpu"] for each in found), max(each["memory"] for each in found)
+        letters,
+        last - first,
+        sum(each["cpu"] for each in found),
+        max(each["memory"] for each in found),
+        planning,
     )
 
 
@@ -164,9 +171,9 @@ def _sent(office: Office, campaign_id: int) -> int:
         return session.scalar(select(func.sum(Batch.sent)).where(Batch.campaign_id == campaign_id)) or 0
 
 
-def work(url: str, folder: Path, sender_id: int, number: int) -> None:
+def work(url: str, folder: Path, sender_id: int, number: int, depth: int) -> None:
     """The process of :func:`send`."""
-    office = open_office(settings(url, folder))
+    office = open_office(settings(url, folder, depth))
     used, begun = cpu(), time.time()
     while Lane(office, sender_id, number).run(30).more:
         pass
@@ -189,4 +196,4 @@ def _person(account_id: int, n: int, now: datetime) -> dict:
 
 
 if __name__ == "__main__":
-    work(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    work(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:]))

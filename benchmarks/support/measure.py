@@ -10,12 +10,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds by the clock, processor seconds, and the largest process in MB."""
+    """Seconds by the clock, processor seconds, and the largest process in MB; seconds of planning before."""
 
     letters: int
     seconds: float
     cpu: float
     memory: float
+    planning: float = 0.0
 
     @property
     def speed(self) -> float:
