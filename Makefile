@@ -8,7 +8,7 @@ endif
 BIN := .venv/bin
 # Tests of one file stay together: they share a browser. Files come in their own order: sorted by their number
 # of tests, the few that take long would all come last, and one core would wait for the other.
-PYTEST_ARGS ?= -n 4 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS ?= -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench drill pictures translations clean embedded tools

@@ -142,6 +142,7 @@ SINCE_0002 = (
     "ALTER TABLE sender DROP COLUMN slowed_to",
     "ALTER TABLE sender DROP COLUMN slowed_from",
     "DROP TABLE IF EXISTS tries",
+    "DROP TABLE IF EXISTS hold",
 )
 
 

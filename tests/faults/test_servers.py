@@ -37,6 +37,10 @@ def test_a_server_that_leaves_before_it_has_the_letter_uses_nobody_up(
     server.fail(stage, action)
     campaign = campaign_to(3)
     works.run(2)
+    if (stage, action) == ("content", reset) and statuses(campaign.id) != {"pending": 3}:
+        # It went a moment after the kernel had taken the whole letter: nobody on our side can tell.
+        assert statuses(campaign.id) == {"pending": 2, "in_doubt": 1}
+        return
     assert statuses(campaign.id) == {"pending": 3}
     assert {row.attempts for row in deliveries(campaign.id)} == {0}
     assert reload(campaign.senders[0]).status is SenderStatus.sleeping

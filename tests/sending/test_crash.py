@@ -35,6 +35,15 @@ def wait(parts: Any, answers: Callable[[], object], timeout: float = 90) -> None
         pytest.fail(f"{error}\n{parts.output()}")
 
 
+two_shapes = pytest.mark.parametrize(
+    ("database_url", "broker_url"),
+    [("sqlite", "embedded"), ("postgresql", "redis")],
+    ids=["on a laptop", "in production"],
+    indirect=True,
+)
+"""Both databases and both brokers, each with the one it is used with: what takes long is not done four times."""
+
+
 def check_the_pledge(server: Any, deliveries: list[Delivery], people: int) -> None:
     counts: Counter[str] = server.counts
     assert {email: number for email, number in counts.items() if number > 1} == {}
@@ -45,6 +54,7 @@ def check_the_pledge(server: Any, deliveries: list[Delivery], people: int) -> No
     assert all(row.settled_at and row.reason for row in deliveries if row.email in doubtful)
 
 
+@two_shapes
 def test_a_worker_killed_again_and_again_sends_nobody_a_second_letter_and_loses_nobody(
     due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any
 ) -> None:
@@ -77,6 +87,7 @@ def test_a_broker_that_forgets_everything_does_not_stop_a_campaign(
     assert smtp_server.counts == Counter(row.email for row in deliveries(campaign.id))
 
 
+@two_shapes
 def test_a_worker_asked_to_stop_leaves_nothing_in_doubt_and_gives_back_what_it_held(
     due: Any, parts: Any, smtp_server: Any, statuses: Any, sessions: Any
 ) -> None:
@@ -96,6 +107,7 @@ def test_a_worker_asked_to_stop_leaves_nothing_in_doubt_and_gives_back_what_it_h
         assert all(lane.process is None for lane in session.scalars(select(Lane)))
 
 
+@two_shapes
 def test_a_worker_that_is_lost_without_its_pool_leaves_nothing_in_doubt(
     due: Any, parts: Any, smtp_server: Any, statuses: Any, reload: Any, sessions: Any
 ) -> None:
