@@ -41,7 +41,7 @@ two_shapes = pytest.mark.parametrize(
     ids=["on a laptop", "in production"],
     indirect=True,
 )
-"""Both databases and both brokers, each with the one it is used with: what takes long is not done four times."""
+"""Both databases and brokers, each with the one it is used with: what takes long is not done four times."""
 
 
 def check_the_pledge(server: Any, deliveries: list[Delivery], people: int) -> None:
