@@ -39,7 +39,8 @@ NEVER = {
     "rcpt": ("550 5.1.1 No such user", "550 5.2.1 Mailbox disabled"),
     "dot": ("550 5.7.1 Looks unwanted", "550 5.6.0 Not understood"),
 }
-BUSY = "421 4.7.0 Try again later, closing connection"
+# Not a word about pace: whoever is asked to slow down does so, and by chance it would soon be made to crawl.
+BUSY = "421 4.3.2 Service shutting down, closing connection"
 
 
 class Gone(Exception):
