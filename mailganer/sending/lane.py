@@ -141,7 +141,6 @@ class Lane:
         self._last_campaign = random.getrandbits(31)
         self._streaks: dict[int, Streaks] = {}
         self._printers: dict[int, Printer] = {}
-        self._halting: dict[int, str] = {}  # campaigns to be paused with the next settlement
         self._settled, self._accepted, self._more = 0, 0, False
         self._well = True  # nothing to forgive: the sender has no troubles on record
         self._slowed = False  # its server asked it to slow down, and its old pace is to be won back
