@@ -157,6 +157,9 @@ RULES: tuple[Rule, ...] = (
     Rule(LATER_CONNECTION, code="50[0234]", stages=_MAIL),  # it does not know the most ordinary command
     Rule(LATER_CONNECTION, code="503"),  # we and the server disagree about where we are
     Rule(REFUSED_MESSAGE, code="5..", words=_TOO_BIG),
+    # RFC 3463, section 3.3: the recipient's mailbox, also when it is "over quota" or "receiving too quickly".
+    *(Rule(REFUSED_RECIPIENT, stages=_RCPT, code="55.", enhanced=f"5.2.{detail}") for detail in (1, 2)),
+    *(Rule(LATER_RECIPIENT, stages=_RCPT, code="45.", enhanced=f"4.2.{detail}") for detail in (1, 2)),
     Rule(EXHAUSTED, code="5..", words=_TOO_MUCH),
     Rule(LATER_ACCOUNT, code="4..", words=_TOO_MUCH),
     # The server is about to hang up; whether it is us or it, only the code can tell.
