@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from babel import Locale, dates, numbers
+from babel.core import get_global
 from markupsafe import Markup
 from pyramid.config import Configurator
 from pyramid.request import Request
@@ -196,25 +197,28 @@ _SHORT = {"en": "d MMM y, HH:mm", "ru": "d MMM y, HH:mm"}
 _EXACT = {"en": "EEEE, d MMMM y, HH:mm:ss (zzzz)", "ru": "EEEE, d MMMM y 'г'., HH:mm:ss (zzzz)"}
 
 
+_OLD_ZONES: Mapping[str, str] = get_global("zone_aliases")  # Asia/Calcutta: Asia/Kolkata
+
+
 def zone_name(name: str, locale: str = "") -> str:
     """A zone in words: "Moscow"."""
     return "UTC" if name == "UTC" else _city(name, locale or str(_locale()))
 
 
 def _city(name: str, locale: str) -> str:
-    data = Locale.parse(locale).time_zones.get(name, {})
+    data = Locale.parse(locale).time_zones.get(_OLD_ZONES.get(name, name), {})
     return str(data.get("city") or name.rpartition("/")[2].replace("_", " "))
 
 
 def zone_choices(locale: str, now: datetime) -> list[tuple[str, str]]:
-    """Every zone with its distance from UTC today, west to east."""
+    """Every zone with its distance from UTC today, west to east; none under its old name as well."""
     return list(_zone_choices(locale, now.date()))
 
 
 @lru_cache(maxsize=8)
 def _zone_choices(locale: str, today: date) -> tuple[tuple[str, str], ...]:
     noon = datetime(today.year, today.month, today.day, 12, tzinfo=UTC)
-    names = [name for name in available_timezones() if name.split("/")[0] in CONTINENTS]
+    names = (each for each in available_timezones() - _OLD_ZONES.keys() if each.split("/")[0] in CONTINENTS)
     places = sorted(
         (noon.astimezone(ZoneInfo(name)).utcoffset(), _city(name, locale), name) for name in names
     )

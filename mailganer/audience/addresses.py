@@ -25,7 +25,7 @@ ADDRESS_REASONS: Final[dict[str, TranslationString]] = {
     "address_missing": _("There is no address."),
     "address_long": _("The address is longer than 320 characters."),
     "address_control": _("There are invisible control characters in the address."),
-    "address_several": _("There is more than one address. Each person needs a row of their own."),
+    "address_several": _("There is more than one address. Write each person's address separately."),
     "address_spaces": _("There is a space in the address. An address looks like name@example.com."),
     "address_domain": _(
         "The part after @ is missing or is no domain. An address looks like name@example.com."

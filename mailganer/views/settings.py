@@ -13,7 +13,7 @@ from wtforms.validators import Length, Optional
 from mailganer import accounts, security
 from mailganer.db import utcnow
 from mailganer.errors import InputError, _
-from mailganer.i18n import LANGUAGES, check_timezone, remember_choice, zone_choices
+from mailganer.i18n import LANGUAGES, check_timezone, remember_choice, zone_choices, zone_name
 
 from .forms import Form, choices
 
@@ -127,4 +127,4 @@ def _zones(request: Request, current: str) -> list[SelectChoice]:
     """Every zone; and the one that is set, should it be an old name that is not among them."""
     zones = zone_choices(request.locale_name, utcnow())
     known = any(name == current for name, _title in zones)
-    return choices(zones if known else [(current, current), *zones])
+    return choices(zones if known else [(current, zone_name(current, request.locale_name)), *zones])

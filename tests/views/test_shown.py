@@ -73,6 +73,8 @@ def test_every_time_zone_can_be_chosen_by_its_city() -> None:
     zones = dict(i18n.zone_choices("ru", MOMENT))
     assert zones["Europe/Moscow"] == "UTC+03:00 · Москва"
     assert zones["Asia/Kolkata"].startswith("UTC+05:30")
+    assert "Asia/Calcutta" not in zones  # the same under its old name, which a browser may still know it by
+    assert i18n.zone_name("Asia/Calcutta", "ru") == i18n.zone_name("Asia/Kolkata", "ru") == "Калькутта"
     assert len(zones) > 300
     for name in zones:
         assert i18n.check_timezone(name) == name
