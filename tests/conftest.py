@@ -30,6 +30,8 @@ from .support.installation import Installation
 from .support.redis import Redis
 from .support.smtp import SMTPServer
 
+pytest_plugins = tuple(f"tests.fixtures.{each}" for each in ("api", "command", "pages", "sending"))
+
 SECRET = "0123456789abcdef" * 4
 BROKERS = ("redis", "embedded")
 

@@ -54,7 +54,7 @@ class Keeper:
 
     def _renew(self) -> None:
         asked_at = elapsed()
-        until = self._office.now() + self._office.span(self._office.lease)
+        until = self._office.leased_until(self._office.now())
         try:
             with self._office.sessions.begin() as session:
                 lane = session.execute(

@@ -60,6 +60,10 @@ class Office:
         and those are not any faster."""
         return timedelta(seconds=seconds * self.speed)
 
+    def leased_until(self, now: datetime) -> datetime:
+        """The end of a lease that is taken or renewed at ``now``."""
+        return now + self.span(self.lease)
+
 
 def open_office(settings: Settings, now: Callable[[], datetime] | None = None) -> Office:
     """The office of an installation. Opens no connection yet; a process of a pool calls it after the fork."""

@@ -4,7 +4,7 @@ The order of locks is the same everywhere: sender, account, batch, deliveries, u
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, cast
 
@@ -15,7 +15,21 @@ from sqlalchemy.orm import Session
 from ..campaigns.allowance import account_allowance, frees_at, minute_of, sender_allowance
 from ..models import Account, Base, Departure, Sender, Usage
 
-__all__ = ["FREE", "Counter", "Room", "frees_at", "lock", "move_used", "note_left", "room", "settle", "use"]
+__all__ = [
+    "FREE",
+    "UNKNOWN_USAGE",
+    "Counter",
+    "Room",
+    "frees_at",
+    "lock",
+    "move_used",
+    "note_left",
+    "room",
+    "settle",
+    "use",
+]
+
+UNKNOWN_USAGE = timedelta(hours=1)  # after "enough for today" from a server that we have sent nothing to
 
 
 class Counter(StrEnum):

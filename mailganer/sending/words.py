@@ -11,6 +11,8 @@ from babel import dates
 from pyramid.i18n import Localizer, make_localizer
 from translationstring import TranslationString
 
+from ..errors import BackendError, InputError, MailganerError, _
+
 
 def say(sentence: str, locale: str = "en", timezone: str = "UTC") -> str:
     """A translation string as text; sentences and moments inside it are put into words too."""
@@ -31,6 +33,24 @@ def together(sentences: Iterable[str]) -> str:
     """Several sentences as one, each still to be translated."""
     parts = {f"part{number}": sentence for number, sentence in enumerate(sentences)}
     return TranslationString(" ".join(f"${{{name}}}" for name in parts), domain="mailganer", mapping=parts)
+
+
+def sentence_of(error: Exception) -> str:
+    """What to tell about an error, in our own words."""
+    if isinstance(error, InputError):
+        return together(error.fields.values())
+    return error.message if isinstance(error, MailganerError) else _UNEXPECTED
+
+
+def with_reply(error: Exception) -> str:
+    """Our sentence, then the server's words."""
+    reply = error.reply if isinstance(error, BackendError) else ""
+    return together([sentence_of(error), reply]) if reply else sentence_of(error)
+
+
+_UNEXPECTED = _(
+    "The way to this mail server is broken. Whoever runs this installation finds more in its log."
+)
 
 
 def _value(value: Any, locale: str, timezone: str) -> Any:

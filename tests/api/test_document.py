@@ -4,7 +4,7 @@ from typing import Any
 
 from openapi_spec_validator import validate
 
-from .conftest import Client
+from ..fixtures.api import Client
 
 
 def test_the_document_is_valid_and_served(nobody: Client) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from mailganer.audience import erase_subscriber
 from mailganer.models import Answer, Subscriber
 
-from .conftest import Client
+from ..fixtures.api import Client
 
 
 def test_a_list_is_made_renamed_counted_and_deleted(client: Client) -> None:

@@ -7,7 +7,7 @@ from mailganer.db import utcnow
 from mailganer.errors import _
 from tests.support.factories import Factory
 
-from .conftest import client_of
+from ..fixtures.api import client_of
 
 HOURS = {"days": [1, 2, 3, 4, 5], "from": "09:00", "to": "18:00"}
 LATEST = (utcnow() + timedelta(days=60)).isoformat()

@@ -4,7 +4,7 @@ import json
 
 from tests.support.smtp import SMTPServer
 
-from .conftest import Client
+from ..fixtures.api import Client
 
 
 def login(server: SMTPServer, **changes: object) -> dict[str, object]:

@@ -13,7 +13,7 @@ from mailganer.reports import Code
 from tests.support.factories import Factory
 from tests.support.sent import sent_campaign
 
-from .conftest import Client
+from ..fixtures.api import Client
 
 S = DeliveryStatus
 

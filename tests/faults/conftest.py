@@ -15,26 +15,16 @@ import pytest
 from mailganer.models import Delivery, DeliveryStatus
 from mailganer.sending.office import Office
 from tests.backends.faulty import FaultyServer
-from tests.sending.conftest import (  # noqa: F401 - fixtures
-    _counts_agree,
-    clock,
-    deliveries,
-    due,
-    open_works,
-    parts,
-    reload,
-    statuses,
-    works,
-)
-from tests.sending.scripted import Script
+from tests.support.databases import Databases
 from tests.support.disks import LimitedFiles, SmallDisk, small_disk
+from tests.support.redis import Redis
 
 PLAIN = ("8BITMIME", "ENHANCEDSTATUSCODES")  # nothing that lets letters overlap: one on the wire at a time
 
 
-@pytest.fixture
-def script() -> Script:
-    return Script()
+@pytest.fixture(autouse=True)
+def _counts_agree(counts_agree: None) -> None:
+    """Whatever went wrong, the ledger's counts are those of its rows."""
 
 
 @pytest.fixture
@@ -43,6 +33,29 @@ def server() -> Iterator[FaultyServer]:
     server = FaultyServer(features=PLAIN, passwords={"anna@example.com": "secret"})
     yield server
     server.stop()
+
+
+@pytest.fixture
+def broker() -> Iterator[Redis]:
+    """A Redis of the test's own, to be killed."""
+    server = Redis()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def safe_databases() -> Iterator[Databases]:
+    """On a PostgreSQL set up as one in production: what it has answered is on the disk."""
+    databases = Databases(fsync="on", synchronous_commit="on", full_page_writes="on")
+    yield databases
+    databases.stop()
+
+
+@pytest.fixture
+def safe_database_url(safe_databases: Databases) -> Iterator[str]:
+    url = safe_databases.fresh("postgresql")
+    yield url
+    safe_databases.drop(url)
 
 
 @pytest.fixture
@@ -88,7 +101,7 @@ def pledge() -> Callable[..., list[Delivery]]:
 
 
 @pytest.fixture
-def campaign_to(due: Any, server: FaultyServer, make: Any) -> Callable[..., Any]:  # noqa: F811
+def campaign_to(due: Any, server: FaultyServer, make: Any) -> Callable[..., Any]:
     """``campaign_to(20)``: a committed campaign that goes out through ``server``."""
 
     def make_one(people: int, **values: Any) -> Any:

@@ -1,7 +1,6 @@
 """A broker that is gone: pages, sign-in and "Send" go on without it, letters as soon as it is back."""
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,14 +13,6 @@ from mailganer.models import Account, Campaign, CampaignStatus, Sender
 from mailganer.security import PER_LOGIN
 from tests.support.ports import wait_until
 from tests.support.redis import Redis
-from tests.views.conftest import anna, sign_in  # noqa: F401 - fixtures
-
-
-@pytest.fixture
-def broker() -> Iterator[Redis]:
-    server = Redis()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
@@ -36,7 +27,7 @@ def ini_values(ini_values: dict[str, str], broker_url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def draft(make: Any, anna: Any, session: Any) -> Any:  # noqa: F811
+def draft(make: Any, anna: Any, session: Any) -> Any:
     account = session.scalars(select(Account)).one()
     readers = make.list(account)
     make.subscribers(account, 20, readers)
@@ -56,7 +47,7 @@ def end_the_grace(session: Any, draft: Any) -> None:
 
 
 def test_a_campaign_started_while_the_broker_is_gone_is_sent_when_it_is_back(
-    anna: Any,  # noqa: F811
+    anna: Any,
     draft: Any,
     broker: Redis,
     parts: Any,
@@ -89,7 +80,7 @@ def test_a_campaign_started_while_the_broker_is_gone_is_sent_when_it_is_back(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_campaign_under_way_is_paused_and_goes_on_without_a_broker(
-    anna: Any,  # noqa: F811
+    anna: Any,
     draft: Any,
     broker: Redis,
     session: Any,
@@ -119,7 +110,7 @@ def test_signing_in_works_without_a_broker_and_its_tries_are_counted_by_all_proc
     ini_values: dict[str, str],
     app: Any,
     broker: Redis,
-    sign_in: Any,  # noqa: F811
+    sign_in: Any,
 ) -> None:
     from webtest import TestApp
 

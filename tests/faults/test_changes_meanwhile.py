@@ -10,7 +10,7 @@ from mailganer.accounts import close_account
 from mailganer.backends import Limits
 from mailganer.db import utcnow
 from mailganer.models import Account, Campaign, CampaignStatus, Reason, Sender
-from tests.api.conftest import Client, client_of
+from tests.fixtures.api import Client, client_of
 from tests.sending.scripted import Script
 
 DAYS = 4

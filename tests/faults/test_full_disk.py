@@ -15,11 +15,8 @@ from mailganer.cli import doctor
 from mailganer.logs import Lines
 from mailganer.models import CampaignStatus, Import, SenderStatus, SubscriberList
 from mailganer.sending.journal import Journal
-from tests.api.conftest import client, client_of  # noqa: F401 - a fixture
 from tests.sending.scripted import Script
-from tests.sending.test_send_command import mailing  # noqa: F401 - a fixture
 from tests.support.ports import wait_until
-from tests.views.conftest import anna, sign_in  # noqa: F401 - fixtures
 
 from .child import end_of, fork
 from .conftest import at
@@ -28,11 +25,6 @@ PEOPLE = 40
 
 the_other = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 both_kinds = pytest.mark.parametrize("disk", ["mounted", "limited"], indirect=True)
-
-
-@pytest.fixture
-def script() -> Script:
-    return Script()
 
 
 # --- journals
@@ -97,7 +89,7 @@ def people_file() -> bytes:
 @both_kinds
 @the_other
 def test_a_file_for_which_there_is_no_room_is_refused_in_a_sentence_and_nothing_of_it_stays(
-    anna: Any,  # noqa: F811
+    anna: Any,
     session: Any,
     disk: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -118,7 +110,7 @@ def test_a_file_for_which_there_is_no_room_is_refused_in_a_sentence_and_nothing_
 
 @the_other
 def test_the_api_says_that_there_is_no_room(
-    client: Any,  # noqa: F811
+    client: Any,
     session: Any,
     make: Any,
     account: Any,
@@ -166,7 +158,7 @@ def test_a_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
 
 
 def test_the_command_says_that_its_state_cannot_be_written_and_goes_on_when_it_can(
-    mailing: Any,  # noqa: F811
+    mailing: Any,
 ) -> None:
     mailing.write_list(PEOPLE)
     sending = mailing.start()

@@ -12,8 +12,7 @@ from mailganer import accounts, campaigns
 from mailganer.db import utcnow
 from mailganer.models import Account, CampaignStatus, Sender
 from mailganer.sending import bell
-from tests.api.conftest import Client
-from tests.views.conftest import anna, sign_in  # noqa: F401 - fixtures
+from tests.fixtures.api import Client
 
 from .child import die, dies, end_of, fork
 
@@ -30,7 +29,7 @@ POINTS: dict[str, tuple[Arm, bool]] = {
 
 
 @pytest.fixture
-def draft(make: Any, anna: Any, session: Any) -> Any:  # noqa: F811
+def draft(make: Any, anna: Any, session: Any) -> Any:
     account = session.scalars(select(Account)).one()
     readers = make.list(account)
     make.subscribers(account, 5, readers)
@@ -60,7 +59,7 @@ def sent_once(draft: Any, open_works: Any, clock: Any, smtp_server: Any, reload:
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_press_that_the_web_did_not_survive_is_done_whole_or_not_at_all(
-    anna: Any,  # noqa: F811
+    anna: Any,
     draft: Any,
     open_works: Any,
     clock: Any,
@@ -88,7 +87,7 @@ def test_a_press_that_the_web_did_not_survive_is_done_whole_or_not_at_all(
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_program_that_asks_again_with_the_same_key_starts_the_campaign_once(
-    anna: Any,  # noqa: F811
+    anna: Any,
     draft: Any,
     session: Any,
     open_works: Any,

@@ -18,10 +18,9 @@ from mailganer.db import make_engine
 from mailganer.models import CampaignStatus, SubscriberStatus
 from mailganer.sending import ledger, tasks
 from mailganer.sending.lane import Lane
-from tests.api.conftest import client, client_of  # noqa: F401 - a fixture
+from mailganer.sending.opening import Opener
 from tests.sending.scripted import Script
 from tests.support.sent import sent_campaign, token
-from tests.views.conftest import anna, sign_in  # noqa: F401 - fixtures
 
 from .conftest import at
 
@@ -108,11 +107,6 @@ def setting(url: str, name: str, value: str) -> None:
     with other(url, isolation_level="AUTOCOMMIT") as connection:
         database = connection.execute(text("SELECT current_database()")).scalar_one()
         connection.execute(text(f"ALTER DATABASE \"{database}\" SET {name} = '{value}'"))
-
-
-@pytest.fixture
-def script() -> Script:
-    return Script()
 
 
 @pytest.fixture
@@ -306,7 +300,7 @@ def test_refusals_are_counted_once_however_often_their_settlement_is_tried(
             raise error("database is locked")
         right(connection)
 
-    monkeypatch.setattr(Lane, "_largest", lambda self, room: 4)
+    monkeypatch.setattr(Opener, "_largest", lambda self, size, room: 4)
     engine.dialect.do_commit = do_commit
     works.run(3)
     assert next(tries) > 5
@@ -346,14 +340,14 @@ def test_a_task_that_meets_a_locked_database_says_so_in_one_line_and_ends(
 # --- pages
 
 
-def settings_form(anna: Any) -> Any:  # noqa: F811
+def settings_form(anna: Any) -> Any:
     """The one with language and time zone."""
     return next(form for form in anna.get("/settings").forms.values() if "timezone" in form.fields)
 
 
 @one_database
 def test_a_page_that_cannot_write_answers_with_a_sentence_and_later_as_always(
-    anna: Any,  # noqa: F811
+    anna: Any,
     wsgi_app: Any,
     database_url: str,
     rival: Rival,
@@ -376,7 +370,7 @@ def test_a_page_that_cannot_write_answers_with_a_sentence_and_later_as_always(
 
 @one_database
 def test_the_api_that_cannot_write_answers_503_and_later_as_always(
-    client: Any,  # noqa: F811
+    client: Any,
     wsgi_app: Any,
     database_url: str,
     rival: Rival,
@@ -425,7 +419,7 @@ def test_somebody_who_leaves_while_nothing_can_be_written_is_told_so_and_can_lea
 
 
 @the_other
-def test_a_page_for_which_no_connection_is_free_answers_with_a_sentence(anna: Any, wsgi_app: Any) -> None:  # noqa: F811
+def test_a_page_for_which_no_connection_is_free_answers_with_a_sentence(anna: Any, wsgi_app: Any) -> None:
     engine: Engine = wsgi_app.registry["engine"]
     engine.pool._timeout = 0.1  # type: ignore[attr-defined]
     taken = [engine.connect() for _each in range(15)]
@@ -438,7 +432,7 @@ def test_a_page_for_which_no_connection_is_free_answers_with_a_sentence(anna: An
 
 @the_other
 def test_a_page_whose_transaction_cannot_be_serialised_is_answered_all_the_same(
-    anna: Any,  # noqa: F811
+    anna: Any,
     wsgi_app: Any,
     database_url: str,
 ) -> None:

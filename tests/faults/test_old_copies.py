@@ -20,11 +20,6 @@ PEOPLE = 40
 
 
 @pytest.fixture
-def script() -> Script:
-    return Script()
-
-
-@pytest.fixture
 def works(open_works: Any, clock: Any, script: Script) -> Any:
     return open_works(clock, script)
 

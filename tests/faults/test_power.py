@@ -2,7 +2,6 @@
 
 import json
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,26 +16,9 @@ PEOPLE = 150
 ON_THE_WIRE = 2 * 8  # connections, letters on each
 
 
-@pytest.fixture(scope="module")
-def safe_databases() -> Iterator[Databases]:
-    """On a server that is set up as one in production: what it has answered is on the disk."""
-    databases = Databases(fsync="on", synchronous_commit="on", full_page_writes="on")
-    yield databases
-    databases.stop()
-
-
 @pytest.fixture
-def database_url(safe_databases: Databases) -> Iterator[str]:
-    url = safe_databases.fresh("postgresql")
-    yield url
-    safe_databases.drop(url)
-
-
-@pytest.fixture
-def broker() -> Iterator[Redis]:
-    broker = Redis()
-    yield broker
-    broker.stop()
+def database_url(safe_database_url: str) -> str:
+    return safe_database_url
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from mailganer.sending.plan import plan as plan_campaign
 from mailganer.sending.tick import tick
 from tests.support.databases import Databases
 from tests.support.ports import wait_until
-from tests.views.conftest import anna, sign_in  # noqa: F401 - fixtures
 
 from .child import Place, end_of, fork, kill, stops
 from .conftest import with_one_connection
@@ -29,19 +28,9 @@ AWAY = 0.3  # seconds until it is started again: those who try meanwhile try in 
 Arm = Callable[[Place], None]
 
 
-@pytest.fixture(scope="module")
-def own_databases() -> Iterator[Databases]:
-    """On a server of these tests' own, which forgets no COMMIT it has answered."""
-    databases = Databases(synchronous_commit="on")
-    yield databases
-    databases.stop()
-
-
 @pytest.fixture
-def database_url(own_databases: Databases) -> Iterator[str]:
-    url = own_databases.fresh("postgresql")
-    yield url
-    own_databases.drop(url)
+def database_url(safe_database_url: str) -> str:
+    return safe_database_url
 
 
 @pytest.fixture
@@ -75,7 +64,7 @@ def test_a_database_that_is_started_again_at_any_step_costs_nobody_a_letter_and_
     settings: Any,
     statuses: Any,
     reload: Any,
-    own_databases: Databases,
+    safe_databases: Databases,
     place: Place,
     stage: str,
 ) -> None:
@@ -90,10 +79,10 @@ def test_a_database_that_is_started_again_at_any_step_costs_nobody_a_letter_and_
     child = fork(work)
     try:
         place.await_child()
-        own_databases.postgresql.kill()
+        safe_databases.postgresql.kill()
         place.go_on()
         time.sleep(AWAY)
-        own_databases.postgresql.start()
+        safe_databases.postgresql.start()
         assert end_of(child) == 0, "the lane broke"
     except BaseException:
         kill(child)
@@ -112,7 +101,7 @@ def test_a_commit_that_is_written_and_never_answered_is_neither_done_twice_nor_t
     settings: Any,
     statuses: Any,
     reload: Any,
-    own_databases: Databases,
+    safe_databases: Databases,
     place: Place,
     nth: int,
 ) -> None:
@@ -125,7 +114,7 @@ def test_a_commit_that_is_written_and_never_answered_is_neither_done_twice_nor_t
         stops(place, office.engine.dialect, "do_commit", nth)
         Lane(office, campaign.senders[0].id).run(30)
 
-    postgresql = own_databases.postgresql
+    postgresql = safe_databases.postgresql
     child = fork(work)
     try:
         place.await_child()
@@ -147,11 +136,11 @@ def test_a_commit_that_is_written_and_never_answered_is_neither_done_twice_nor_t
 
 
 def test_worker_and_beat_go_on_by_themselves_whenever_the_database_comes_back(
-    due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any, own_databases: Databases
+    due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any, safe_databases: Databases
 ) -> None:
     campaign = due(200)
     parts.start("beat", "worker")
-    postgresql = own_databases.postgresql
+    postgresql = safe_databases.postgresql
     try:
         for enough in (10, 50, 100):
             wait_until(lambda: len(smtp_server.letters) > enough, timeout=60, every=0.01)  # noqa: B023
@@ -168,10 +157,10 @@ def test_worker_and_beat_go_on_by_themselves_whenever_the_database_comes_back(
 
 
 def test_pages_say_so_while_the_database_is_away_and_are_there_when_it_is_back(
-    anna: Any,  # noqa: F811
-    own_databases: Databases,
+    anna: Any,
+    safe_databases: Databases,
 ) -> None:
-    own_databases.postgresql.kill()
+    safe_databases.postgresql.kill()
     try:
         with capture_logs() as logs:
             refused = anna.get("/campaigns", status=503)
@@ -179,7 +168,7 @@ def test_pages_say_so_while_the_database_is_away_and_are_there_when_it_is_back(
         assert "Mailganer cannot get at its data right now" in refused
         assert not any(each.get("exc_info") for each in logs)
     finally:
-        own_databases.postgresql.start()
+        safe_databases.postgresql.start()
     anna.get("/campaigns", status=200)
     assert anna.get("/healthz", status=200).json["database"] == "ok"
 

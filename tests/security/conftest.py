@@ -11,7 +11,6 @@ from mailganer.accounts import create_api_token
 from mailganer.models import Account, Import
 
 from ..support.factories import Factory
-from ..views.conftest import anna, sign_in  # noqa: F401 - fixtures
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def of_boris(make: Factory, session: Session, now: datetime) -> dict[str, int]:
 
 
 @pytest.fixture
-def of_anna(anna: Any, make: Factory, session: Session, now: datetime) -> dict[str, int]:  # noqa: F811
+def of_anna(anna: Any, make: Factory, session: Session, now: datetime) -> dict[str, int]:
     """The same of anna, who is signed in."""
     return things_of(session.scalars(select(Account)).one(), make, session, now)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ..api.conftest import client_of
+from ..fixtures.api import client_of
 from ..support.factories import Factory
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

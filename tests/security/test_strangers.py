@@ -9,7 +9,7 @@ from pyramid.interfaces import IRoutesMapper
 from mailganer.api import PREFIX
 from mailganer.routes import FIRST_PAGES, PAGES
 
-from ..api.conftest import client_of
+from ..fixtures.api import client_of
 from ..support.factories import Factory
 
 METHODS = ("GET", "POST", "PATCH", "DELETE")

@@ -17,11 +17,6 @@ from tests.sending.scripted import Script, accept, receipt
 
 
 @pytest.fixture
-def script() -> Script:
-    return Script()
-
-
-@pytest.fixture
 def works(open_works: Any, clock: Any, script: Script) -> Any:
     return open_works(clock, script)
 

@@ -13,11 +13,6 @@ from tests.sending.scripted import Script
 
 
 @pytest.fixture
-def script() -> Script:
-    return Script()
-
-
-@pytest.fixture
 def ini_values(ini_values: dict[str, str]) -> dict[str, str]:
     return {**ini_values, "mailganer.latest_start_hours": "24"}
 

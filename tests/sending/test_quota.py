@@ -6,7 +6,6 @@ from threading import Barrier, Thread
 from time import monotonic
 from typing import Any
 
-import pytest
 from sqlalchemy import func, select
 
 from mailganer.backends import Limits, Message, Outcome, Receipt
@@ -16,11 +15,6 @@ from mailganer.sending.lane import Lane
 from mailganer.sending.plan import plan
 from mailganer.sending.tick import tick
 from tests.sending.scripted import Script, accept, receipt
-
-
-@pytest.fixture
-def script() -> Script:
-    return Script()
 
 
 def all_at_once(open_works: Callable[..., Any], clock: Any, script: Script, sender_ids: list[int]) -> None:

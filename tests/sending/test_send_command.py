@@ -1,83 +1,13 @@
 """``mailganer send``: one command, one mailing, nobody twice."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.ports import die_with_parent, wait_until
-
-
-@pytest.fixture
-def mailing(tmp_path: Path, smtp_server: Any) -> Iterator["Mailing"]:
-    running = Mailing(tmp_path, smtp_server)
-    yield running
-    running.stop()
-
-
-class Mailing:
-    """A list, a letter, a server, and the command."""
-
-    def __init__(self, folder: Path, server: Any) -> None:
-        self.folder, self.server = folder, server
-        self.people, self.html = folder / "people.csv", folder / "letter.html"
-        self.html.write_text("<p>Здравствуйте, {{ first_name }} из города {{ city }}!</p>", encoding="utf-8")
-        self.write_list(3)
-        self.process: subprocess.Popen[str] | None = None
-
-    def write_list(self, number: int, *more: str) -> None:
-        rows = [f"reader{n}@example.org;Имя{n};Город{n}" for n in range(1, number + 1)]
-        self.people.write_text("\n".join(["email;имя;city", *rows, *more]) + "\n", encoding="utf-8")
-
-    def command(self, *more: str) -> list[str]:
-        return [
-            *(sys.executable, "-m", "mailganer", "send"),
-            *("--from", "Анна <anna@example.com>", "--subject", "Новости для {{ first_name }}"),
-            *("--html", str(self.html), "--to", str(self.people)),
-            *("--smtp", f"smtp://127.0.0.1:{self.server.port}"),
-            *more,
-        ]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return os.environ | {"MAILGANER_SMTP_PASSWORD": "secret", "PYTHONUTF8": "1"}
-
-    def run(self, *more: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*more),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-        )
-
-    def start(self, *more: str) -> "subprocess.Popen[str]":
-        self.process = subprocess.Popen(
-            self.command(*more),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            env=self.environment,
-            preexec_fn=die_with_parent,
-        )
-        return self.process
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.communicate()
-
-    def left_files(self) -> list[str]:
-        return sorted(path.name for path in self.folder.iterdir() if path not in (self.people, self.html))
+from tests.fixtures.command import Mailing
+from tests.support.ports import wait_until
 
 
 def test_everybody_gets_their_own_letter(mailing: Mailing) -> None:

@@ -3,19 +3,12 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-import pytest
-
 from mailganer.backends import Message, Receipt
 from mailganer.models import CampaignStatus, SenderStatus
 from mailganer.sending.tick import tick
 from tests.sending.scripted import Script, accept
 
 OFFICE = {"days": [1, 2, 3, 4, 5], "from": "12:30", "to": "18:00", "timezone": "Europe/Moscow"}
-
-
-@pytest.fixture
-def script() -> Script:
-    return Script()
 
 
 def test_before_the_hours_nothing_leaves_and_nobody_is_woken(

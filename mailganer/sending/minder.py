@@ -1,0 +1,144 @@
+"""What the answers to a window mean for its sender and its campaign: who slows down, rests, or stops."""
+
+import logging
+from datetime import datetime, timedelta
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from ..backends import Limits, Receipt, Scope
+from ..campaigns.allowance import sender_allowance
+from ..errors import MailganerError, ProtocolBroken, TooFast, Unreachable, _
+from ..models import Sender
+from . import halt, ledger, pace, quota
+from .clock import elapsed
+from .feed import Feed
+from .ledger import Opened
+from .verdict import IN_A_ROW_REFUSED, IN_A_ROW_RENDER, Streaks, Verdict
+from .words import with_reply
+
+log = logging.getLogger(__name__)
+
+
+class Minder:
+    """Minds one sender for one lane's turn. Writes within the transaction that settles a window."""
+
+    def __init__(self, sender: Sender, limits: Limits) -> None:
+        self._sender, self._limits = sender, limits
+        self._begun, self._accepted = elapsed(), 0
+        self._well = sender.failures == 0  # nothing to forgive: the sender has no troubles on record
+        self._slowed = sender.slowed_to is not None  # its old pace is to be won back
+        self._streaks: dict[int, Streaks] = {}
+
+    def mind(self, session: Session, window: Opened, feed: Feed, verdict: Verdict, now: datetime) -> None:
+        """Draws the consequences of a window that is being settled."""
+        self._mind_pace(session, feed, now)
+        self._mind_sender(session, verdict, feed.error, now)
+        self._mind_campaign(session, window, feed, verdict, now)
+
+    def remember(self, window: Opened, verdict: Verdict) -> None:
+        """Once it is committed: a settlement that is tried again counts nothing twice."""
+        self._streaks[window.claim.campaign_id] = verdict.streaks
+        self._accepted += verdict.accepted
+
+    def _mind_pace(self, session: Session, feed: Feed, now: datetime) -> None:
+        """Letters that left later than was foreseen put off the next one."""
+        if feed.last_handed is None or not self._limits.per_second:
+            return
+        ago = elapsed() - feed.last_handed
+        earliest = now + timedelta(seconds=1 / self._limits.per_second - ago)
+        session.execute(
+            update(Sender)
+            .where(Sender.id == self._sender.id, Sender.paced_until < earliest)
+            .values(paced_until=earliest),
+            execution_options=ledger.UNTRACKED,
+        )
+
+    def _mind_sender(
+        self, session: Session, verdict: Verdict, error: Exception | None, now: datetime
+    ) -> None:
+        if verdict.unauthorised is not None:
+            halt.fail(session, self._sender.id, _quote(_REFUSES, verdict.unauthorised), now)
+        elif verdict.exhausted is not None:
+            self._rest(session, now)
+        elif verdict.trouble is not None:
+            if verdict.trouble.scope is Scope.account:
+                self._slow_down(session, now)
+            halt.trouble(
+                session,
+                self._sender.id,
+                _quote(_BREAKS_OFF, verdict.trouble),
+                now,
+                at_least=timedelta(seconds=verdict.trouble.retry_after or 0),
+                may_fail=verdict.trouble.scope is Scope.connection,
+            )
+            self._well = False
+        elif error is not None:
+            self._mind_error(session, error, now)
+        elif verdict.accepted:
+            if self._slowed:
+                pace.quicken(session, self._sender.id, verdict.accepted)
+            if not self._well:
+                halt.well(session, self._sender.id)
+                self._well = True
+
+    def _mind_error(self, session: Session, error: Exception, now: datetime) -> None:
+        passing = not isinstance(error, MailganerError) or isinstance(error, Unreachable | ProtocolBroken)
+        if not isinstance(error, MailganerError):
+            log.error("backend %s: %r", self._sender.backend, error, exc_info=error)
+        if isinstance(error, TooFast):
+            self._slow_down(session, now)
+        if passing:
+            may_fail = not isinstance(error, TooFast)
+            halt.trouble(session, self._sender.id, with_reply(error), now, may_fail=may_fail)
+        else:
+            halt.fail(session, self._sender.id, with_reply(error), now)
+        self._well = False
+
+    def _slow_down(self, session: Session, now: datetime) -> None:
+        seconds = elapsed() - self._begun
+        pace.slow_down(session, self._sender.id, self._limits, self._accepted, seconds, now)
+
+    def _rest(self, session: Session, now: datetime) -> None:
+        """The server says it was enough: it knows its limit better than we do."""
+        used = sender_allowance(session, self._sender.id, 0, now)
+        if used.used:
+            session.execute(
+                update(Sender).where(Sender.id == self._sender.id).values(learned_per_day=used.used),
+                execution_options=ledger.UNTRACKED,
+            )
+        until = quota.frees_at(used.oldest) if used.oldest is not None else now + quota.UNKNOWN_USAGE
+        halt.rest(session, self._sender.id, until, now)
+
+    def _mind_campaign(
+        self, session: Session, window: Opened, feed: Feed, verdict: Verdict, now: datetime
+    ) -> None:
+        """A letter that nobody can be sent is not tried on everybody."""
+        campaign_id = window.claim.campaign_id
+        streaks = verdict.streaks = self._streaks.get(campaign_id, Streaks()).copy()
+        for item, answer in zip(window.items, feed.answers, strict=True):
+            if answer is not None:
+                streaks.note(item.id, answer)
+        if streaks.unprinted >= IN_A_ROW_RENDER:
+            sentence = _(
+                "The letter could not be made for ${number} people in a row. Check it, then go on.",
+                mapping={"number": streaks.unprinted},
+            )
+        elif len(streaks.refused) >= IN_A_ROW_REFUSED:
+            ledger.take_back(session, streaks.refused, now)
+            sentence = _(
+                "The mail server refuses this letter, whoever it is for. Its answer: ${reply}",
+                mapping={"reply": streaks.last_words},
+            )
+        else:
+            return
+        halt.halt(session, campaign_id, sentence, now)
+        verdict.streaks = Streaks()
+
+
+def _quote(sentence: str, receipt: Receipt) -> str:
+    return sentence % {"reply": receipt.reply}
+
+
+_REFUSES = _("The mail server no longer lets this account send. Its answer: ${reply}")
+_BREAKS_OFF = _("The mail server put us off. Its answer: ${reply}")
