@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, case, distinct, exists, false, func, select
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, case, distinct, exists, false, func, select
 from sqlalchemy.orm import Session
 
 from ..models import Subscriber, SubscriberStatus, list_member
@@ -26,17 +26,20 @@ class Excluded:
         return self.places - self.people
 
 
-def recipients(account_id: int, list_ids: Sequence[int]) -> Select[int, str, str]:
+def recipients(
+    account_id: int, list_ids: Sequence[int], after: int = 0, upto: int | None = None
+) -> Select[int, str, str]:
     """``id``, ``email``, ``email_key`` of everybody who gets a letter to these lists, each once, by id.
 
-    Add ``.where(Subscriber.id > after).limit(n)`` to take them in pieces.
+    ``after`` and ``upto`` are ids between which a piece lies; add ``.limit(n)`` to find where it ends.
     """
     return (
         select(Subscriber.id, Subscriber.email, Subscriber.email_key)
         .where(
             Subscriber.account_id == account_id,
             Subscriber.status == SubscriberStatus.active,
-            _on_one_of(list_ids),
+            *_between(Subscriber.id, after, upto),
+            _on_one_of(list_ids, after, upto),
         )
         .order_by(Subscriber.id)
     )
@@ -73,8 +76,16 @@ def excluded_counts(session: Session, account_id: int, list_ids: Sequence[int]) 
     return Excluded(recipients=counts.pop(SubscriberStatus.active.value), **counts)
 
 
-def _on_one_of(list_ids: Sequence[int]) -> ColumnElement[bool]:
+def _between(column: SQLColumnExpression[int], after: int, upto: int | None) -> list[ColumnElement[bool]]:
+    return [column > after, *([column <= upto] if upto is not None else [])]
+
+
+def _on_one_of(list_ids: Sequence[int], after: int, upto: int | None) -> ColumnElement[bool]:
     if not list_ids:
         return false()
-    # A look per person at the members' own key, and no set of a million ids made for every piece taken.
-    return exists().where(list_member.c.subscriber_id == Subscriber.id, list_member.c.list_id.in_(list_ids))
+    # The piece is said of the members, too: else a database that joins reads the whole list for every piece.
+    return exists().where(
+        list_member.c.subscriber_id == Subscriber.id,
+        list_member.c.list_id.in_(list_ids),
+        *_between(list_member.c.subscriber_id, after, upto),
+    )

@@ -1,0 +1,60 @@
+"""Everybody who is to get a campaign has one row in its ledger, however the planning went."""
+
+from typing import Any
+
+import pytest
+
+from mailganer.models import Subscriber
+from mailganer.sending import plan as planning
+from mailganer.sending.tick import tick
+
+PEOPLE = 25
+
+
+@pytest.fixture
+def campaign(due: Any, works: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Started, and to be planned in pieces of ten."""
+    monkeypatch.setattr(planning, "CHUNK", 10)
+    campaign = due(PEOPLE)
+    tick(works.office)
+    return campaign
+
+
+def test_pieces_make_one_row_for_each_with_a_token_of_its_own(
+    campaign: Any, works: Any, deliveries: Any
+) -> None:
+    assert planning.plan(works.office, campaign.id)
+    rows = deliveries(campaign.id)
+    assert [row.email for row in rows] == [f"reader{n:06}@example.org" for n in range(1, PEOPLE + 1)]
+    assert [row.id for row in rows] == list(range(rows[0].id, rows[0].id + PEOPLE))
+    assert {len(row.token) for row in rows} == {16}
+    assert len({row.token for row in rows}) == PEOPLE
+
+
+def test_two_campaigns_give_the_same_people_other_tokens(
+    campaign: Any, due: Any, works: Any, deliveries: Any, session: Any, make: Any
+) -> None:
+    again = make.campaign(campaign.account, tuple(campaign.lists), tuple(campaign.senders))
+    again.status, again.send_at = campaign.status, campaign.send_at
+    session.commit()
+    tick(works.office)
+    for each in (campaign, again):
+        assert planning.plan(works.office, each.id)
+    tokens = {row.token for each in (campaign, again) for row in deliveries(each.id)}
+    assert len(tokens) == 2 * PEOPLE
+
+
+def test_an_address_taken_over_between_two_pieces_is_written_to_once_and_nobody_else_is_left_out(
+    campaign: Any, works: Any, deliveries: Any, session: Any
+) -> None:
+    pieces = iter((False, True))
+    assert not planning.plan(works.office, campaign.id, stopped=lambda: next(pieces))
+    first, *_others, last = session.query(Subscriber).order_by(Subscriber.id)
+    taken, first.email, first.email_key = first.email, "elsewhere@example.org", "elsewhere@example.org"
+    session.flush()
+    last.email = last.email_key = taken
+    session.commit()
+    assert planning.plan(works.office, campaign.id)
+    assert sorted(row.email for row in deliveries(campaign.id)) == [
+        f"reader{n:06}@example.org" for n in range(1, PEOPLE)
+    ]
