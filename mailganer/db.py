@@ -24,7 +24,7 @@ unless it broke at its COMMIT: then nobody knows."""
 
 SQLITE_BUSY_MS = 30_000  # a planner's longest write is well under this; a waiter sees a pause, not an error
 READS = {"GET", "HEAD"}
-WRITING_GETS = {"open", "click"}  # what readers' mail programs fetch is counted
+WRITING_GETS = {"click"}  # is counted before it is answered; opens are written by a buffer of their own
 
 
 def utcnow() -> datetime:
