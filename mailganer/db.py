@@ -7,15 +7,17 @@ who opened them, in short transactions.
 
 import json
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-import zope.sqlalchemy
-from pyramid.config import Configurator
-from pyramid.request import Request
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import Session, sessionmaker
+
+if TYPE_CHECKING:  # processes that send have no use for Pyramid
+    from pyramid.config import Configurator
+    from pyramid.request import Request
 
 OUT_OF_REACH = (OperationalError, InterfaceError, InternalError, NoConnectionFree)
 """What passes by itself: the database is gone, starting, full, busy for too long or only to be read just now,
@@ -99,14 +101,16 @@ def _prepare_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
-def includeme(config: Configurator) -> None:
+def includeme(config: "Configurator") -> None:
+    import zope.sqlalchemy  # like Pyramid, for pages only: a worker would carry ten megabytes for nothing
+
     engine = make_engine(config.registry["settings"].database_url)
     config.registry["engine"] = engine
     config.registry["sessions"] = make_sessions(engine)
     readers = sessionmaker(engine.execution_options(reading=True))
     writers = sessionmaker(engine)
 
-    def dbsession(request: Request) -> Session:
+    def dbsession(request: "Request") -> Session:
         route = request.matched_route.name if request.matched_route else ""
         reading = request.method in READS and route not in WRITING_GETS
         session = (readers if reading else writers)(info={"request": request})

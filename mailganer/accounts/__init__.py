@@ -4,7 +4,7 @@ Pages and API come through ``security.sign_in`` and ``security.prove``, which th
 open while a mail server is asked; commands and tests may call the verbs directly.
 """
 
-from pyramid.config import Configurator
+from typing import TYPE_CHECKING
 
 from ..backends import Network, load_backends
 from ..settings import Settings
@@ -25,6 +25,9 @@ from .senders import (
 )
 from .tokens import account_of_token, account_tokens, create_api_token, delete_api_token
 from .tries import DatabaseTries
+
+if TYPE_CHECKING:  # processes that send have no use for Pyramid
+    from pyramid.config import Configurator
 
 __all__ = [
     "DatabaseTries",
@@ -62,7 +65,7 @@ def network_of(settings: Settings) -> Network:
     )
 
 
-def includeme(config: Configurator) -> None:
+def includeme(config: "Configurator") -> None:
     settings: Settings = config.registry["settings"]
     config.registry["backends"] = load_backends(
         settings.backends, settings.backend_options, network_of(settings)

@@ -4,7 +4,7 @@
 ``mailganer.payments``, and ``billing/vouchers.py`` is the provider that comes along.
 """
 
-from pyramid.config import Configurator
+from typing import TYPE_CHECKING
 
 from .limits import (
     Usage,
@@ -16,6 +16,9 @@ from .limits import (
 )
 from .providers import Done, GoTo, PaymentField, PaymentProvider, load_providers
 from .vouchers import create_vouchers, redeem_voucher
+
+if TYPE_CHECKING:  # processes that send have no use for Pyramid
+    from pyramid.config import Configurator
 
 __all__ = [
     "Done",
@@ -34,5 +37,5 @@ __all__ = [
 ]
 
 
-def includeme(config: Configurator) -> None:
+def includeme(config: "Configurator") -> None:
     config.registry["payments"] = load_providers(config.registry["settings"].payments)

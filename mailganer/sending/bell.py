@@ -4,15 +4,17 @@ When the bell is broken nobody notices but by a few seconds: the row is written,
 """
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
-from pyramid.config import Configurator
-from pyramid.request import Request
 
 from ..broker import broker_url
 from ..settings import Settings
+
+if TYPE_CHECKING:  # processes that send have no use for Pyramid
+    from pyramid.config import Configurator
+    from pyramid.request import Request
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ def ring(app: Celery, task: str, *ids: int) -> bool:
     return True
 
 
-def wake(request: Request, task: str, *ids: int) -> None:
+def wake(request: "Request", task: str, *ids: int) -> None:
     """Queues a task after the request's transaction has been committed.
 
     ``wake(request, "tick")`` after anything that makes a campaign go; ``wake(request, "import", import_id)``
@@ -97,7 +99,7 @@ def wake(request: Request, task: str, *ids: int) -> None:
     request.tm.get().addAfterCommitHook(after)
 
 
-def includeme(config: Configurator) -> None:
+def includeme(config: "Configurator") -> None:
     app = Celery("mailganer", set_as_current=False)
     app.config_from_object(celery_config(config.registry["settings"]))
     config.registry["celery"] = app

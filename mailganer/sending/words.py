@@ -1,6 +1,6 @@
 """Sentences that are kept with a row, put into words where there is no page: letters, API, commands."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -8,8 +8,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import dates
-from pyramid.i18n import Localizer, make_localizer
-from translationstring import TranslationString
+from babel.support import Translations
+from translationstring import TranslationString, Translator
 
 from ..errors import BackendError, InputError, MailganerError, _
 
@@ -21,7 +21,7 @@ def say(sentence: str, locale: str = "en", timezone: str = "UTC") -> str:
         sentence = TranslationString(
             sentence, domain=sentence.domain, default=sentence.default, mapping=mapping
         )
-    return _localizer(locale).translate(sentence)
+    return str(_translator(locale)(sentence))
 
 
 def say_moment(moment: datetime, timezone: str, locale: str = "en") -> str:
@@ -60,5 +60,9 @@ def _value(value: Any, locale: str, timezone: str) -> Any:
 
 
 @cache
-def _localizer(locale: str) -> Localizer:
-    return make_localizer(locale, [str(files("mailganer") / "locale")])
+def _translator(locale: str) -> Callable[[str], str]:
+    """What Pyramid gives a page, for processes that have no use for Pyramid."""
+    translator: Callable[[str], str] = Translator(
+        Translations.load(str(files("mailganer") / "locale"), [locale], "mailganer")
+    )
+    return translator
