@@ -1,0 +1,88 @@
+"""What a letter waits for that is due: what is in the way of its campaign, and who comes before it."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import func, or_, select
+
+from ...accounts import day_limit
+from ...billing import plan_of
+from ...campaigns.allowance import account_allowance, sender_allowance
+from ...campaigns.hours import Hours
+from ...models import (
+    Account,
+    Batch,
+    BatchState,
+    Delivery,
+    DeliveryStatus,
+    HeldBy,
+    Hold,
+    Sender,
+    SenderStatus,
+)
+from ..steps import Code, Step
+from .asked import Asked
+
+
+def in_the_way(asked: Asked) -> Iterator[Step]:
+    """What keeps all letters of the campaign from leaving right now."""
+    now = asked.now
+    hours = Hours.of(asked.campaign.hours)
+    if hours is not None and not hours.is_open(now):
+        yield Step(Code.hours, until=hours.next_open(now))
+    account: Account = asked.campaign.account
+    plan = account_allowance(asked.session, account.id, plan_of(account, asked.settings, now).per_day, now)
+    if plan.waits_until is not None:
+        yield Step(Code.plan, until=plan.waits_until, number=plan.limit)
+    rests = [_rest(asked, each) for each in asked.campaign.senders if each.deleted_at is None]
+    if all(rests):  # as long as one of them is free, nobody waits for the others
+        yield from (each for each in rests if each)
+
+
+def _rest(asked: Asked, sender: Sender) -> Step | None:
+    """Why nothing leaves through a sender right now; None when something may."""
+    now, name, words = asked.now, sender.from_email, sender.error or ""
+    limit = day_limit(sender, asked.registry)
+    full_until = sender_allowance(asked.session, sender.id, limit, now).waits_until
+    until = sender.sleeps_until
+    if sender.status is not SenderStatus.ready and until is not None and until > now:
+        noted = _noted(asked, sender)
+        if sender.failures or noted is HeldBy.trouble:
+            return Step(Code.trouble, until=until, sender=name, words=words)
+        full = full_until is not None or noted is HeldBy.quota
+        return Step(Code.quota if full else Code.resting, until=until, sender=name)
+    if sender.status is SenderStatus.failing:
+        return Step(Code.failing, sender=name, words=words)
+    return Step(Code.quota, until=full_until, sender=name) if full_until else None
+
+
+def _noted(asked: Asked, sender: Sender) -> HeldBy | None:
+    """What laid a sender to rest: its own row forgets that when a person has a look at it."""
+    rest = select(Hold.cause).where(Hold.sender_id == sender.id, Hold.until == sender.sleeps_until)
+    return asked.session.scalars(rest.order_by(Hold.id.desc())).first()
+
+
+def turn(asked: Asked, letter: Delivery) -> Iterator[Step]:
+    """How many may leave before this one: batches are taken in order, and letters within them."""
+    now = asked.now
+    if letter.not_before is not None:
+        return
+    of_campaign = Batch.campaign_id == asked.campaign.id
+    own = select(Batch.number, Batch.first_id).where(
+        of_campaign, Batch.first_id <= letter.id, Batch.last_id >= letter.id
+    )
+    found = asked.session.execute(own).first()
+    if found is None:
+        return
+    batches = select(func.coalesce(func.sum(Batch.pending), 0)).where(
+        of_campaign,
+        Batch.number < found.number,
+        Batch.state != BatchState.done,
+        or_(Batch.not_before.is_(None), Batch.not_before <= now),
+    )
+    beside = select(func.count()).where(
+        Delivery.id.between(found.first_id, letter.id - 1),
+        Delivery.status == DeliveryStatus.pending,
+        or_(Delivery.not_before.is_(None), Delivery.not_before <= now),
+    )
+    number = int(asked.session.scalar(batches) or 0) + int(asked.session.scalar(beside) or 0)
+    yield Step(Code.turn, number=number) if number else Step(Code.next)
