@@ -118,7 +118,7 @@ def test_the_people_step_says_who_is_left_out(anna, make, owner, readers, draft)
     make.commit()
     page = anna.get(f"/campaigns/{draft.id}/people")
     assert "3 people" in page
-    assert "Unsubscribed" in page
+    assert "Have unsubscribed" in page
 
 
 def test_lists_of_somebody_else_are_refused(anna, make, draft, again):

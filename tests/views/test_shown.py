@@ -16,7 +16,7 @@ from mailganer import i18n
 from mailganer.errors import InputError, _
 from mailganer.models import CampaignStatus, DeliveryStatus, ImportStatus, SenderStatus, SubscriberStatus
 from mailganer.views.charts import make_chart, nice_top, shares
-from mailganer.views.words import state_word
+from mailganer.views.words import group_word, state_word
 
 VENDOR = Path(mailganer.__file__).parent / "static" / "vendor"
 MOMENT = datetime(2026, 12, 4, 7, 5, tzinfo=UTC)
@@ -90,6 +90,23 @@ def test_a_sentence_inside_a_sentence_is_translated_too() -> None:
     request: Any = SimpleNamespace(localizer=localizer)
     sentence = _("State: ${state}", mapping={"state": _("Ready")})
     assert i18n.translate(request, sentence) == "Состояние: Готов"
+
+
+def test_a_servers_words_are_set_apart_and_taken_for_nothing_but_words(speak: Any) -> None:
+    speak("en")
+    reply = _("${host} says <no>. Its answer: ${reply}", mapping={"host": "<b>", "reply": "535 <i>"})
+    assert i18n.said(reply) == (
+        '&lt;b&gt; says &lt;no&gt;. Its answer: <code class="reply">535 &lt;i&gt;</code>'
+    )
+    assert i18n.said("535 <i>") == "535 <i>"  # the template escapes it
+
+
+def test_a_long_address_breaks_where_it_has_joints() -> None:
+    assert i18n.breakable("<a.b@c.d 14.05.1990") == "&lt;a.<wbr>b@<wbr>c.<wbr>d 14.05.1990"
+
+
+def test_people_in_one_state_have_a_word_together() -> None:
+    assert all(str(group_word(status)) for status in SubscriberStatus)
 
 
 @pytest.mark.parametrize(
