@@ -110,7 +110,7 @@ def translate(request: Request, message: str) -> str:
 
 def _value(request: Request, value: Any) -> Any:
     if isinstance(value, datetime):
-        return dates.format_datetime(_here(value), _IN_A_SENTENCE, locale=_locale())
+        return _whole(dates.format_datetime(_here(value), _IN_A_SENTENCE, locale=_locale()))
     return translate(request, value) if isinstance(value, TranslationString) else value
 
 
@@ -205,12 +205,17 @@ def exact(moment: datetime | date) -> str:
 
 def plain_date(moment: datetime | date) -> str:
     """23 Nov 2026, as text for a sentence."""
-    return dates.format_date(_here(moment), "medium", locale=_locale())
+    return _whole(dates.format_date(_here(moment), "medium", locale=_locale()))
 
 
 def plain_datetime(moment: datetime) -> str:
     """23 Nov 2026, 09:14, as text for a sentence."""
-    return dates.format_datetime(_here(moment), _SHORT[_locale().language], locale=_locale())
+    return _whole(dates.format_datetime(_here(moment), _SHORT[_locale().language], locale=_locale()))
+
+
+def _whole(text: str) -> str:
+    """A day stays with its month at the end of a line; its time may go on in the next one."""
+    return re.sub(r"(?<!,) ", "\N{NO-BREAK SPACE}", text)
 
 
 _IN_A_SENTENCE = "d MMMM y, HH:mm"

@@ -153,7 +153,8 @@ def test_a_server_that_asks_nobody_for_a_password_proves_nothing(
 
 def test_without_a_password_no_server_is_asked(make_server: Servers, account: Accounts) -> None:
     server = make_server(passwords=KNOWN)
-    problem = pytest.raises(InputError, account(server, password="").verify)
+    with pytest.raises(InputError) as problem:
+        account(server, password="").verify()
     assert set(problem.value.fields) == {"password"}
     assert server.commands == []
 

@@ -50,6 +50,7 @@ FREE_A_DAY, FREE_PEOPLE = 500, 300
 S = DeliveryStatus
 
 WHY = {
+    S.sent: (None, "250 2.0.0 Ok: queued as 4F1Qx83GZ"),
     S.failed: (Reason.refused, "550 5.1.1 <{email}>: Recipient address rejected: User unknown"),
     S.in_doubt: (Reason.disconnected, None),
     S.skipped: (Reason.unsubscribed, None),
