@@ -1,10 +1,11 @@
 """The person's language, time zone, numbers and dates, and the Jinja filters that show them.
 
 Filters: ``date``, ``day``, ``time``, ``datetime``, ``relative``, ``exact``, ``number``, ``percent``,
-``zone``, ``t``. Moments are shown in the person's time zone, inside a ``<time>`` with the exact moment in its
-tooltip.
+``zone``, ``said``, ``breakable``, ``t``. Moments are shown in the person's time zone, inside a ``<time>``
+with the exact moment in its tooltip.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -15,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from babel import Locale, dates, numbers
 from babel.core import get_global
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from pyramid.config import Configurator
 from pyramid.request import Request
 from pyramid.threadlocal import get_current_request
@@ -26,6 +27,7 @@ from .errors import InputError, _
 
 LANGUAGES = (("en", "English"), ("ru", "Русский"))
 NAMES = frozenset(name for name, _title in LANGUAGES)
+_ADDRESS = re.compile(r"\S+@\S+")
 COOKIE_SECONDS = 365 * 24 * 3600  # a language is chosen once, not every month
 RECENT = timedelta(days=6)  # further away a date says more than a number of days
 CONTINENTS = (
@@ -108,8 +110,27 @@ def translate(request: Request, message: str) -> str:
 
 def _value(request: Request, value: Any) -> Any:
     if isinstance(value, datetime):
-        return dates.format_datetime(_here(value), _IN_A_SENTENCE, locale=_locale())
+        return _whole(dates.format_datetime(_here(value), _IN_A_SENTENCE, locale=_locale()))
     return translate(request, value) if isinstance(value, TranslationString) else value
+
+
+def said(message: str) -> str:
+    """A sentence on a page, with the words of a mail server in it set apart from ours."""
+    mapping = getattr(message, "mapping", None) or {}
+    if not isinstance(message, TranslationString) or not mapping.get("reply"):
+        return finalize(message)
+    request = get_current_request()
+    bare = TranslationString(str(message), domain=message.domain, default=message.default)
+    parts = {name: escape(_value(request, value)) for name, value in mapping.items()}
+    parts["reply"] = Markup('<code class="reply">{}</code>').format(mapping["reply"])
+    sentence = TranslationString(str(escape(request.localizer.translate(bare))), mapping=parts)
+    return Markup(sentence.interpolate())  # noqa: S704 - every part of it is escaped above
+
+
+def breakable(text: str) -> Markup:
+    """A text with addresses in it: one that is too long for a line breaks after @ and dots."""
+    escaped = _ADDRESS.sub(lambda found: re.sub(r"([@.])", r"\1<wbr>", found[0]), str(escape(text)))
+    return Markup(escaped)  # noqa: S704 - escaped above
 
 
 def finalize(value: Any) -> Any:
@@ -184,12 +205,17 @@ def exact(moment: datetime | date) -> str:
 
 def plain_date(moment: datetime | date) -> str:
     """23 Nov 2026, as text for a sentence."""
-    return dates.format_date(_here(moment), "medium", locale=_locale())
+    return _whole(dates.format_date(_here(moment), "medium", locale=_locale()))
 
 
 def plain_datetime(moment: datetime) -> str:
     """23 Nov 2026, 09:14, as text for a sentence."""
-    return dates.format_datetime(_here(moment), _SHORT[_locale().language], locale=_locale())
+    return _whole(dates.format_datetime(_here(moment), _SHORT[_locale().language], locale=_locale()))
+
+
+def _whole(text: str) -> str:
+    """A day stays with its month at the end of a line; its time may go on in the next one."""
+    return re.sub(r"(?<!,) ", "\N{NO-BREAK SPACE}", text)
 
 
 _IN_A_SENTENCE = "d MMMM y, HH:mm"
@@ -295,6 +321,8 @@ FILTERS = {
     "exact": exact,
     "number": number,
     "percent": percent,
+    "said": said,
+    "breakable": breakable,
     "zone": zone_name,
     "t": finalize,
 }

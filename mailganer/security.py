@@ -341,7 +341,7 @@ class Throttle:
         resets = self._either(lambda limiter: limiter.get_window_stats(item, rule.name, key).reset_time)
         seconds = max(1, round(resets - time.time()))
         raise Throttled(
-            _("That were many tries in a short time. Wait ${minutes} min, then try again.",
+            _("Too many tries in a short time. Wait ${minutes} min, then try again.",
               mapping={"minutes": -(-seconds // 60)}),
             retry_after=seconds,
         )  # fmt: skip

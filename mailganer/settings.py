@@ -53,7 +53,7 @@ KEYS = frozenset(ENVIRONMENT.values()) | {
     "mailganer.grace_seconds",
     "mailganer.latest_start_hours",
 }
-PLAN_OPTIONS = ("title", "per_day", "max_subscribers", "price")
+PLAN_OPTIONS = ("title", "per_day", "max_subscribers", "price", "price_ru")
 SHORTEST_SECRET = 32  # characters; a key shorter than 128 bits of hex could be guessed offline from a cookie
 
 
@@ -65,7 +65,12 @@ class Plan:
     title: str
     per_day: int | None  # letters in any 24 hours
     max_subscribers: int | None
-    price: str = ""  # as shown: "1 900 ₽ a month"; empty: free
+    price: str = ""  # as shown: "1,900 ₽ a month"; empty: free
+    price_ru: str = ""  # the same on Russian pages; empty: as ``price`` says it
+
+    def price_in(self, locale: str) -> str:
+        """What it costs, in the words of the operator for this language."""
+        return (self.price_ru if locale == "ru" else "") or self.price
 
 
 @dataclass(frozen=True)
@@ -326,9 +331,13 @@ class _Reader:
     def plan(self, name: str) -> Plan:
         prefix = f"mailganer.plan.{name}."
         title = self.text(prefix + "title", "A plan needs a title.")
-        price = self.values.get(prefix + "price", "")
         return Plan(
-            name, title, self.number(prefix + "per_day"), self.number(prefix + "max_subscribers"), price
+            name,
+            title,
+            self.number(prefix + "per_day"),
+            self.number(prefix + "max_subscribers"),
+            self.values.get(prefix + "price", ""),
+            self.values.get(prefix + "price_ru", ""),
         )
 
     def unknown_keys(self) -> None:

@@ -196,11 +196,13 @@ def search_subscribers(
     return People(tuple(found[:limit]), found[limit - 1].id if len(found) > limit else None)
 
 
-def status_counts(session: Session, account_id: int) -> dict[SubscriberStatus, int]:
-    """All people of an account by status, zeros included."""
+def status_counts(
+    session: Session, account_id: int, query: str = "", list_id: int | None = None
+) -> dict[SubscriberStatus, int]:
+    """People of an account, or those a search finds, by status; zeros included."""
     rows = session.execute(
         select(Subscriber.status, func.count())
-        .where(Subscriber.account_id == account_id)
+        .where(*conditions_for(account_id, query, None, list_id, None))
         .group_by(Subscriber.status)
     )
     return dict.fromkeys(SubscriberStatus, 0) | {row[0]: row[1] for row in rows}

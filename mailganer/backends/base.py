@@ -231,7 +231,8 @@ class Backend(ABC):
         """Prove that this account can send, or raise one of the errors of this package.
 
         ``HostForbidden``, ``Unreachable``, ``TooFast``, ``TLSFailed``, ``LoginRefused``, ``SenderRefused``,
-        ``ProtocolBroken``; the server's words are in their ``reply``.
+        ``ProtocolBroken``; the server's words are in their ``reply``. ``InputError`` where nothing needs to
+        be asked to know that a field is missing.
         """
 
     @abstractmethod

@@ -68,7 +68,7 @@ class GmailSettings(BaseModel):
         max_length=256,
         validate_default=True,
         title=_("App password"),
-        description=_("Sixteen letters; blanks do not matter."),
+        description=_("Sixteen letters; spaces do not matter."),
     )
 
     @field_validator("password")

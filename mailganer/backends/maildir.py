@@ -39,7 +39,7 @@ class MaildirBackend(Backend):
     """
 
     name = "maildir"
-    title = "Maildir"
+    title = _("Folder on this computer (Maildir)")
     domains = frozenset()
     Settings = MaildirSettings
     limits = Limits(max_connections=4)

@@ -236,13 +236,21 @@ def _secure(session: Session) -> None:
             )
         ) from None
     except ssl.SSLError as error:
-        raise TLSFailed(
-            _(
-                "${host} and Mailganer do not agree on how to encrypt (${problem}). The port may be for the"
-                " other kind of security: 465 is TLS, 587 STARTTLS.",
-                mapping={"host": server.host, "problem": error.reason or "TLS"},
-            )
-        ) from None
+        raise TLSFailed(_no_tls(server, error.reason or "TLS")) from None
+
+
+def _no_tls(server: Server, problem: str) -> str:
+    if problem == "WRONG_VERSION_NUMBER":  # what came back was no TLS at all, but plain words
+        return _(
+            "${host} does not speak TLS at port ${port}. The port may be for the other kind of security: 465"
+            " is TLS, 587 STARTTLS.",
+            mapping={"host": server.host, "port": server.port},
+        )
+    return _(
+        "${host} and Mailganer do not agree on how to encrypt (${problem}). The port may be for the"
+        " other kind of security: 465 is TLS, 587 STARTTLS.",
+        mapping={"host": server.host, "problem": problem},
+    )
 
 
 def _log_in(session: Session, login: Login) -> None:

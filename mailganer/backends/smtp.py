@@ -123,7 +123,12 @@ class SMTPBackend(Backend):
         return server, unicodedata.normalize("NFKC", self._username()).casefold()
 
     def verify(self) -> None:
-        """Log in, and ask whether letters from the address are taken. Sends nothing."""
+        """Log in, and ask whether letters from the address are taken. Sends nothing.
+
+        Without a password nobody is asked, unless the operator lets servers be that ask for none.
+        """
+        if not self._settings.password.get_secret_value() and not self._server().login_optional:
+            raise InputError({"password": _("Fill in the password of this mail account.")})
         session = self._open()
         try:
             session.check_sender(self.email)

@@ -80,12 +80,19 @@ def require_subscriber_room(
     room = subscriber_room(session, account, settings, now)
     if room is None or wanted <= room:
         return
-    plan = plan_of(account, settings, now)
-    raise LimitReached(
-        _(
-            "The plan “${plan}” holds ${limit} people, and there is room for ${room} more. "
+    raise LimitReached(_no_room(plan_of(account, settings, now), room), counter="max_subscribers")
+
+
+def _no_room(plan: Plan, room: int) -> str:
+    mapping = {"plan": plan.title, "limit": plan.max_subscribers, "room": room}
+    if not room:
+        return _(
+            "The plan “${plan}” holds ${limit} people, and there is no room left. "
             "A bigger plan holds more; people who unsubscribed take no place.",
-            mapping={"plan": plan.title, "limit": plan.max_subscribers, "room": room},
-        ),
-        counter="max_subscribers",
+            mapping=mapping,
+        )
+    return _(
+        "The plan “${plan}” holds ${limit} people, and there is room for ${room} more. "
+        "A bigger plan holds more; people who unsubscribed take no place.",
+        mapping=mapping,
     )

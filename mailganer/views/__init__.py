@@ -13,7 +13,7 @@ from mailganer.campaigns.content import plain_line
 from mailganer.tracking import OpenBuffer
 
 from .charts import shares
-from .words import state_word
+from .words import group_word, state_word
 
 DEVELOPMENT = ("design", "outbox")  # modules whose routes exist in development only
 
@@ -33,7 +33,12 @@ def prepare_templates(environment: Environment) -> None:
     """What every template may use besides the components: filters, words, addresses of files."""
     environment.filters.update(i18n.FILTERS)
     environment.globals.update(
-        look=i18n.look, asset=asset, state_word=state_word, shares=shares, plain=plain_line
+        look=i18n.look,
+        asset=asset,
+        state_word=state_word,
+        group_word=group_word,
+        shares=shares,
+        plain=plain_line,
     )
     environment.policies["ext.i18n.trimmed"] = True
 

@@ -17,6 +17,7 @@ from mailganer.errors import Conflict, InputError, _
 from mailganer.models import CampaignStatus, SubscriberStatus
 
 from .rail import campaign_page, current_page, next_step, step_url
+from .senders import allowance_of
 
 PER_PAGE = 50
 
@@ -106,7 +107,10 @@ def _people_page(request: Request, error: InputError | Conflict | None = None) -
         "people",
         lists=[(each, counts[each.id].get(SubscriberStatus.active, 0)) for each in lists],
         chosen=frozenset(chosen),
-        senders=account_senders(request.dbsession, request.account.id),
+        senders=[
+            (each, allowance_of(request, each))
+            for each in account_senders(request.dbsession, request.account.id)
+        ],
         sending_from=frozenset(sender.id for sender in campaign.senders),
         excluded=excluded_counts(request.dbsession, request.account.id, chosen),
         error=error,

@@ -131,8 +131,8 @@ def _wrong_method(request: Request) -> dict[str, Any]:
         request,
         405,
         Trouble(
-            _("This address is no page"),
-            _("It belongs to a button. Nothing was changed: go back and use the button itself."),
+            _("There is nothing to see at this address"),
+            _("It only answers to a button on another page. Nothing was changed."),
             _("To the start"),
             request.route_path("home"),
         ),
@@ -142,15 +142,17 @@ def _wrong_method(request: Request) -> dict[str, Any]:
 @exception_view_config(BadCSRFToken, renderer="error.jinja2")
 @exception_view_config(BadCSRFOrigin, renderer="error.jinja2")
 def forged(request: Request) -> dict[str, Any]:
+    back = _back(request)
+    known = back != request.route_path("home")
     return _page(
         request,
         400,
         Trouble(
             _("This form is no longer valid"),
-            _("It was open for long, or you have signed in or out since. Nothing was changed. "
-              "Go back, reload the page and try again."),
-            _("To the start"),
-            request.route_path("home"),
+            _("The page was open too long, or you have signed in or out since. Nothing was changed. "
+              "Open the page again and repeat what you did."),
+            _("Open the page again") if known else _("To the start"),
+            back,
         ),
     )  # fmt: skip
 
@@ -183,18 +185,18 @@ def plain_http(error: HTTPException, request: Request) -> Any:
 def refused(error: MailganerError, request: Request) -> Response:
     """A domain error that the view did not answer itself."""
     title = _("This did not work")
-    back = request.referer if request.referer and request.referer.startswith(request.host_url) else None
-    trouble = Trouble(
-        title,
-        error.message,
-        _("Back"),
-        back or request.route_path("home"),
-        reply=_unsaid(error),
-    )
+    trouble = Trouble(title, error.message, _("Back"), _back(request), reply=_unsaid(error))
     response = _rendered(request, status_of(error), trouble)
     if isinstance(error, Throttled):
         response.headers["Retry-After"] = str(error.retry_after)
     return response
+
+
+def _back(request: Request) -> str:
+    """The page of ours somebody came from; the start where that is not known."""
+    came_from = request.referer or ""
+    ours = came_from.startswith(request.host_url + "/")
+    return came_from if ours else str(request.route_path("home"))
 
 
 def _unsaid(error: MailganerError) -> str:

@@ -154,6 +154,8 @@ def _ask_page(request: Request, error: MailganerError | None = None) -> dict[str
     problems: dict[str, str] = {"file": "", "name": ""}
     if error:
         problems |= error.fields if isinstance(error, InputError) else {"file": error.message}
+    if problems["name"]:  # a browser keeps no file for the next try
+        problems["file"] = problems["file"] or _("Choose the file once more.")
     return {
         "lists": audience.lists_of(request.dbsession, account.id),
         "chosen": asked,

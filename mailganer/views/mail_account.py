@@ -11,7 +11,15 @@ from wtforms import BooleanField, Field, IntegerField, PasswordField, SelectFiel
 from wtforms.validators import Optional
 
 from mailganer.backends import Backend, Registry, secret_fields
-from mailganer.errors import HostForbidden, MailganerError, TLSFailed, Unreachable, _
+from mailganer.errors import (
+    HostForbidden,
+    InputError,
+    LoginRefused,
+    MailganerError,
+    TLSFailed,
+    Unreachable,
+    _,
+)
 
 from .forms import Form, choices
 
@@ -31,6 +39,11 @@ class AccountForm(Form):
     def values(self) -> dict[str, Any]:
         """What goes to ``Registry.open``."""
         return {name: value for name, field in self._fields.items() if (value := _value(field)) is not None}
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether there is something to be kept from others: a password."""
+        return any(isinstance(field, PasswordField) for field in self)
 
     @property
     def folded_wrong(self) -> bool:
@@ -126,6 +139,11 @@ def other_ways(registry: Registry, chosen: type[Backend], email: str) -> list[ty
     if domain in chosen.domains:
         return []
     return [kind for kind in registry.types if kind is not chosen]
+
+
+def is_about_password(error: MailganerError) -> bool:
+    """Whether it helps to say once more which password is meant."""
+    return isinstance(error, InputError | LoginRefused)
 
 
 def is_about_server(error: MailganerError) -> bool:

@@ -87,6 +87,7 @@ def people(request: Request) -> dict[str, Any]:
         "looking": looking,
         "page": found(request, looking),
         "by_status": audience.status_counts(session, account_id),
+        "found_by_status": audience.status_counts(session, account_id, looking.query, looking.list_id),
         "lists": audience.lists_of(session, account_id),
     }
 
@@ -281,6 +282,7 @@ def _edit_page(
         request.response.status_int = 422
     return {
         "person": row,
+        "name": name_of(row) if row else "",
         "form": form,
         "error": error,
         "fields": _field_values(row, (field.name for field in known if field.name not in STANDARD), posted),

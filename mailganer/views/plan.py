@@ -88,13 +88,17 @@ def _page(
     account, session, now = request.context.account, request.dbsession, utcnow()
     installed = request.registry["settings"]
     current = billing.plan_of(account, installed, now)
+    providers = list(request.registry["payments"].values())
     return {
         "current": current,
         "until": billing.plan_runs_until(account, now),
         "plans": installed.plans,
         "letters": account_allowance(session, account.id, current.per_day, now),
         "people": billing.usage(session, account, now).subscribers,
-        "providers": list(request.registry["payments"].values()),
+        "providers": providers,
+        # Where a plan can be chosen and paid for; none: it comes with a voucher, or from the operator.
+        "payable": next((each for each in providers if each.chooses_plan), None),
+        "wanted": request.params.get("plan", ""),
         "refused": refused,
         "error": error,
         "fields": error.fields if isinstance(error, InputError) else {},

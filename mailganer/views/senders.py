@@ -145,12 +145,16 @@ def delete(request: Request) -> Response:
     return HTTPSeeOther(request.route_path("senders"))
 
 
+def allowance_of(request: Request, row: Sender) -> Allowance:
+    """What a sender may still send today."""
+    limit = accounts.day_limit(row, request.registry["backends"])
+    return sender_allowance(request.dbsession, row.id, limit, utcnow())
+
+
 def _line(request: Request, row: Sender) -> Line:
     registry = request.registry["backends"]
-    limit = accounts.day_limit(row, registry)
-    allowance = sender_allowance(request.dbsession, row.id, limit, utcnow())
     title = registry.get(row.backend).title if row.backend in registry.names else row.backend
-    return Line(row, title, allowance)
+    return Line(row, title, allowance_of(request, row))
 
 
 def _page(request: Request, row: Sender) -> dict[str, Any]:

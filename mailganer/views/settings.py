@@ -24,14 +24,14 @@ class AccountSettings(Form):
     postal_address = TextAreaField(
         _("Your postal address"),
         [Optional(), Length(max=500)],
-        description=_("Stands under every letter when filled in; some countries ask senders for it."),
+        description=_("Appears under every letter when filled in; some countries ask senders for it."),
         render_kw={"rows": "3", "autocomplete": "street-address"},
     )
 
 
 class TokenForm(Form):
     name = StringField(
-        _("What is it for?"),
+        _("What is the token for?"),
         [Length(min=1, max=200, message=_("Say what the token is for, in at most 200 characters."))],
         render_kw={"autocomplete": "off", "placeholder": "CRM"},
     )

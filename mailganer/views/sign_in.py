@@ -18,7 +18,14 @@ from mailganer.security import PUBLIC, local_path
 
 from .errors import status_of
 from .forms import wrong
-from .mail_account import AccountForm, account_form, is_about_server, other_ways, way_of
+from .mail_account import (
+    AccountForm,
+    account_form,
+    is_about_password,
+    is_about_server,
+    other_ways,
+    way_of,
+)
 
 DEMO_ADDRESS = "demo@example.com"
 THEMES = frozenset({"light", "dark", "auto"})
@@ -102,6 +109,7 @@ def _page(request: Request) -> dict[str, Any]:
         "wrong": None,
         "refusal": None,
         "open_server": False,
+        "hint": True,
         "demo": settings.demo,
     }
     if not page["email"]:
@@ -120,6 +128,7 @@ def _page(request: Request) -> dict[str, Any]:
 
 def _refused(request: Request, page: dict[str, Any], error: MailganerError) -> dict[str, Any]:
     request.response.status_int = status_of(error)
+    page["hint"] = is_about_password(error)
     if isinstance(error, InputError):
         page["form"].take(error)
         return page | {"wrong": error.fields.get("email")}

@@ -52,6 +52,21 @@ _ELSEWHERE = {
 }
 
 
+# The same of several people, beside their number.
+_GROUPS = {
+    "active": _("Get letters"),
+    "unconfirmed": _("Have not confirmed yet"),
+    "unsubscribed": _("Have unsubscribed"),
+    "bounced": _("Are out of reach"),
+    "complained": _("Called a letter spam"),
+}
+
+
+def group_word(status: str) -> str:
+    """What is so of all the people in one state."""
+    return _GROUPS[str(status)]
+
+
 def state_word(state: str, subject: str = "") -> Word:
     """The word for a state; ``subject`` tells words apart that mean two things."""
     return _ELSEWHERE.get((subject, str(state))) or _WORDS.get(str(state)) or Word(str(state), "calm", "info")

@@ -62,7 +62,8 @@ class Factory:
         return self._kept(Sender(account_id=account.id, **{**defaults, **values}))
 
     def list(self, account: Account, name: str = "Readers", **values: Any) -> SubscriberList:
-        return self._kept(SubscriberList(account_id=account.id, name=name, created_at=self.now, **values))
+        values = {"created_at": self.now, **values}
+        return self._kept(SubscriberList(account_id=account.id, name=name, **values))
 
     def subscriber(
         self, account: Account, email: str = "", lists: tuple[SubscriberList, ...] = (), **values: Any
@@ -71,7 +72,7 @@ class Factory:
         defaults = {"email_key": email.lower(), "created_at": self.now, "updated_at": self.now}
         subscriber = self._kept(Subscriber(account_id=account.id, email=email, **{**defaults, **values}))
         for each in lists:
-            self._join(each.id, [subscriber.id])
+            self._join(each.id, [subscriber.id], subscriber.created_at)
         return subscriber
 
     def subscribers(self, account: Account, number: int, *lists: SubscriberList) -> Sequence[int]:
@@ -92,7 +93,7 @@ class Factory:
         ]
         ids = list(self.session.scalars(insert(Subscriber).returning(Subscriber.id), rows))
         for each in lists:
-            self._join(each.id, ids)
+            self._join(each.id, ids, self.now)
         return ids
 
     def template(self, account: Account, name: str = "News", **values: Any) -> Template:
@@ -121,8 +122,8 @@ class Factory:
         campaign.senders.extend(senders)
         return self._kept(campaign)
 
-    def _join(self, list_id: int, subscribers: Sequence[int]) -> None:
-        rows = [{"list_id": list_id, "subscriber_id": each, "added_at": self.now} for each in subscribers]
+    def _join(self, list_id: int, subscribers: Sequence[int], at: datetime) -> None:
+        rows = [{"list_id": list_id, "subscriber_id": each, "added_at": at} for each in subscribers]
         if rows:
             self.session.execute(insert(list_member), rows)
 

@@ -75,6 +75,15 @@ def test_a_form_without_its_token_changes_nothing(anna: Any, path: str) -> None:
 
 
 @one_database
+def test_a_form_that_was_open_too_long_leads_back_to_its_page(anna: Any) -> None:
+    for came_from, leads_to in (("http://localhost/settings", "http://localhost/settings"), ("", "/")):
+        answer = anna.post("/settings", {}, headers={"Referer": came_from}, status=400)
+        assert answer.html.select_one("main .button")["href"] == leads_to
+    answer = anna.post("/settings", {}, headers={"Referer": "http://localhost.evil.example/"}, status=400)
+    assert answer.html.select_one("main .button")["href"] == "/"
+
+
+@one_database
 def test_every_page_of_an_account_asks_who_is_there(app: Any) -> None:
     for name, pattern, _factory in PAGES:
         path = re.sub(r"\{(id|delivery):[^}]*\}", "1", pattern)

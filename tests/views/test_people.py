@@ -11,6 +11,7 @@ from mailganer.audience import run_import, unsubscribe
 from mailganer.db import utcnow
 from mailganer.models import (
     Account,
+    DeliveryStatus,
     Import,
     ImportStatus,
     Subscriber,
@@ -20,6 +21,7 @@ from mailganer.models import (
 )
 
 from ..support.factories import Factory
+from ..support.sent import sent_campaign
 
 PEOPLE = "E-mail;Имя;Город\nanna@example.org;Анна;Омск\nboris@example.org;Борис;\nnobody;Вера;\n"
 
@@ -118,6 +120,9 @@ def test_a_file_that_is_none_is_refused_with_a_sentence_and_makes_no_list(
     form = anna.get("/people/import").forms["bring"]
     form["list"], form["name"] = "new", "x"
     assert "Choose a file." in form.submit(status=422)
+    page = upload(anna, name="", status=422)
+    assert "Give the list a name." in page
+    assert "Choose the file once more." in page
     assert session.scalars(select(SubscriberList)).all() == []
 
 
@@ -177,6 +182,7 @@ def test_a_full_plan_says_so_and_keeps_what_was_written(
     form["email"] = "one@example.org"
     page = form.submit(status=409)
     assert "one@example.org" in page
+    assert "there is no room left" in page
     assert "See the plans" in page
 
 
@@ -193,6 +199,10 @@ def test_people_are_found_by_name_address_state_and_list(
         page = anna.get("/people", query)
         assert "Алёна" in page, query
         assert "Борис" not in page, query
+    chips = [
+        chip.get_text(" ", strip=True) for chip in anna.get("/people?query=ann").html.select(".filter a")
+    ]
+    assert chips == ["All 1", "Have unsubscribed 1"]
     assert "Nobody like that is here." in anna.get("/people?query=%25")
     assert "Борис" in anna.get("/people?status=nonsense&list=x&after=y")
 
@@ -208,6 +218,28 @@ def test_a_person_who_left_is_shown_with_the_reason_and_cannot_be_stopped_again(
     assert not any(form.action.endswith("/unsubscribe") for form in page.forms.values())
     session.refresh(person)
     assert person.status is SubscriberStatus.unsubscribed
+
+
+def test_a_letter_that_waits_for_somebody_who_left_is_said_to_be_left_out(
+    anna: Any, account: Account, make: Factory, session: Session
+) -> None:
+    person = make.subscriber(account, "anna@example.org")
+    sent_campaign(session, make.campaign(account), [person], utcnow(), [DeliveryStatus.pending])
+    session.commit()
+    assert "it is left out" not in anna.get(f"/people/{person.id}")
+    unsubscribe(session, person, reason="x", now=utcnow())
+    session.commit()
+    assert "When its turn comes it is left out." in anna.get(f"/people/{person.id}")
+
+
+def test_what_asks_once_more_can_be_called_off(anna: Any, account: Account, make: Factory) -> None:
+    person = make.subscriber(account, "anna@example.org")
+    make.commit()
+    dialogs = anna.get(f"/people/{person.id}").html.select("[popover]")
+    assert dialogs
+    for dialog in dialogs:
+        cancel = dialog.select_one(".dialog-actions button[popovertargetaction=hide]")
+        assert (cancel["popovertarget"], cancel["type"]) == (dialog["id"], "button")
 
 
 def test_lists_are_made_renamed_and_deleted(anna: Any, session: Session) -> None:

@@ -33,6 +33,24 @@ def test_the_page_shows_what_is_used_and_every_plan(anna: Any) -> None:
     assert "1 900 ₽" in page
 
 
+def test_a_bigger_plan_says_how_one_gets_it(wsgi_app: Any, anna: Any) -> None:
+    assert "A bigger plan comes with a voucher." in anna.get("/plan")
+    wsgi_app.registry["payments"] = {}
+    assert "To get a bigger plan, ask whoever runs this installation." in anna.get("/plan")
+    wsgi_app.registry["payments"] = {"cashier": Cashier()}
+    page = anna.get("/plan").click("Choose this plan")
+    assert page.html.select_one("option[selected]")["value"] == "pro"
+    assert "ask whoever runs" not in page
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_price_may_have_words_of_its_own_in_russian(ini_values: dict[str, str], request: Any) -> None:
+    ini_values["mailganer.plan.pro.price_ru"] = "1 900 ₽ в месяц"
+    anna = request.getfixturevalue("anna")
+    assert "1 900 ₽ в месяц" not in anna.get("/plan")
+    assert "1 900 ₽ в месяц" in anna.get("/plan?lang=ru")
+
+
 def test_a_voucher_changes_the_plan_at_once(anna: Any, code: str, session: Session) -> None:
     page = pay(anna, code.lower().replace("-", " "), status=303).follow()
     assert "You have the plan “Pro” until" in page

@@ -1,6 +1,6 @@
 """Senders and settings, through forms."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mailganer.campaigns.allowance import minute_of
+from mailganer.errors import _
 from mailganer.models import Account, CampaignStatus, Sender, SenderStatus, Usage
 
 from ..support.factories import Factory
@@ -92,6 +93,8 @@ def test_the_day_is_shown_with_what_is_free_and_when(anna: Any, sender: Sender, 
     assert "500 of 500 letters in 24 hours" in page
     assert page.html.select_one("span time")["datetime"].startswith("20")
     assert "free again" in page
+    badge = page.html.select_one(".badge").get_text(strip=True)
+    assert badge.startswith("At its limit until")
 
 
 def test_a_sender_whose_password_no_longer_works_says_so_and_can_be_proven_again(
@@ -100,7 +103,8 @@ def test_a_sender_whose_password_no_longer_works_says_so_and_can_be_proven_again
     smtp_server.passwords["anna@example.com"] = "changed"
     form = form_to(anna.get(f"/senders/{sender.id}"), "/verify")
     page = form.submit()
-    assert "535" in page
+    assert page.html.select_one("[role=alert] code.reply").get_text().startswith("535")
+    assert [button.get_text() for button in page.html.select(".button-primary")] == ["Save and check again"]
     reread(session, sender)
     assert sender.status is SenderStatus.failing
     again = form_to(anna.get("/senders"), "/verify")
@@ -111,6 +115,19 @@ def test_a_sender_whose_password_no_longer_works_says_so_and_can_be_proven_again
     assert "is ready to send" in forms[0].submit(status=303).follow()
     reread(session, sender)
     assert (sender.status, sender.error) == (SenderStatus.ready, None)
+
+
+def test_a_sender_that_rests_says_why_and_until_when(anna: Any, sender: Sender, session: Session) -> None:
+    sender.status, sender.sleeps_until = SenderStatus.sleeping, datetime.now(UTC) + timedelta(hours=2)
+    session.commit()
+    page = anna.get(f"/senders/{sender.id}")
+    assert "It has sent as much as its provider allows in 24 hours." in page
+    assert page.html.select_one(".badge").get_text(strip=True).startswith("Resting until")
+    reply = "421 4.7.0 <later>"
+    sender.failures = 1
+    sender.error = _("The mail server put us off. Its answer: ${reply}", mapping={"reply": reply})
+    session.commit()
+    assert anna.get(f"/senders/{sender.id}").html.select_one("code.reply").get_text() == reply
 
 
 def test_a_sender_is_removed_with_its_password(anna: Any, sender: Sender, session: Session) -> None:

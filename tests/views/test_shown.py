@@ -16,7 +16,7 @@ from mailganer import i18n
 from mailganer.errors import InputError, _
 from mailganer.models import CampaignStatus, DeliveryStatus, ImportStatus, SenderStatus, SubscriberStatus
 from mailganer.views.charts import make_chart, nice_top, shares
-from mailganer.views.words import state_word
+from mailganer.views.words import group_word, state_word
 
 VENDOR = Path(mailganer.__file__).parent / "static" / "vendor"
 MOMENT = datetime(2026, 12, 4, 7, 5, tzinfo=UTC)
@@ -37,11 +37,11 @@ def speak() -> Any:
 def test_moments_are_shown_in_the_persons_zone_with_the_whole_truth_in_the_tooltip(speak: Any) -> None:
     speak("en", "Europe/Moscow")
     shown = str(i18n.show_datetime(MOMENT))
-    assert ">4 Dec 2026, 10:05<" in shown
+    assert ">4\xa0Dec\xa02026, 10:05<" in shown
     assert 'datetime="2026-12-04T07:05:00+00:00"' in shown
     assert "Friday, 4 December 2026, 10:05:00 (Moscow Standard Time)" in shown
     speak("ru", "Europe/Moscow")
-    assert ">4 дек. 2026, 10:05<" in str(i18n.show_datetime(MOMENT))
+    assert ">4\xa0дек.\xa02026, 10:05<" in str(i18n.show_datetime(MOMENT))
     assert "пятница, 4 декабря 2026" in str(i18n.show_day(MOMENT))
 
 
@@ -90,6 +90,23 @@ def test_a_sentence_inside_a_sentence_is_translated_too() -> None:
     request: Any = SimpleNamespace(localizer=localizer)
     sentence = _("State: ${state}", mapping={"state": _("Ready")})
     assert i18n.translate(request, sentence) == "Состояние: Готов"
+
+
+def test_a_servers_words_are_set_apart_and_taken_for_nothing_but_words(speak: Any) -> None:
+    speak("en")
+    reply = _("${host} says <no>. Its answer: ${reply}", mapping={"host": "<b>", "reply": "535 <i>"})
+    assert i18n.said(reply) == (
+        '&lt;b&gt; says &lt;no&gt;. Its answer: <code class="reply">535 &lt;i&gt;</code>'
+    )
+    assert i18n.said("535 <i>") == "535 <i>"  # the template escapes it
+
+
+def test_a_long_address_breaks_where_it_has_joints() -> None:
+    assert i18n.breakable("<a.b@c.d 14.05.1990") == "&lt;a.<wbr>b@<wbr>c.<wbr>d 14.05.1990"
+
+
+def test_people_in_one_state_have_a_word_together() -> None:
+    assert all(str(group_word(status)) for status in SubscriberStatus)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,35 @@ def test_a_wrong_password_is_answered_with_the_servers_words(app: Any, sign_in: 
     answer = sign_in(app, password="wrong", status=401)
     assert "535" in answer
     assert "refused the login or the password" in answer
+    assert answer.html.select_one("[role=alert] code.reply").get_text().startswith("535")
     assert answer.forms[0]["password"].value == ""
+
+
+def test_an_empty_password_is_said_beside_its_field_and_no_server_is_asked(
+    app: Any, sign_in: SignIn, smtp_server: SMTPServer
+) -> None:
+    answer = sign_in(app, password="", status=422)
+    assert answer.html.select_one("#password")["aria-invalid"] == "true"
+    assert "Fill in the password of this mail account." in answer
+    assert smtp_server.logins == []
+
+
+def test_what_kind_of_password_is_meant_is_not_said_beside_other_troubles(app: Any, sign_in: SignIn) -> None:
+    hint = "The password of your mailbox."
+    assert hint in app.get("/sign-in", {"email": "anna@example.com"})
+    assert hint in sign_in(app, password="wrong", status=401)
+    form = app.get("/sign-in", {"email": "anna@example.com"}).forms[0]
+    form["host"], form["port"], form["security"] = "127.0.0.1", free_port(), "none"
+    form["password"] = "secret"
+    assert hint not in form.submit(status=502)
+
+
+def test_where_there_is_no_password_none_is_promised_to_be_kept(app: Any) -> None:
+    promise = "The password is stored encrypted"
+    assert promise in app.get("/sign-in", {"email": "anna@example.com"})
+    page = app.get("/sign-in", {"email": "anna@example.com", "backend": "maildir"})
+    assert "Letters are kept in a folder" in page
+    assert promise not in page
 
 
 def test_a_server_that_does_not_answer_is_said_and_its_fields_are_open(app: Any) -> None:

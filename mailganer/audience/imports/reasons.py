@@ -29,7 +29,7 @@ FAILURES: Final[dict[str, TranslationString]] = {
         "This is a spreadsheet, not a CSV file. In the spreadsheet program choose “Save as” and CSV."
     ),
     "archive": _("This is an archive. Unpack it and choose the CSV file inside."),
-    "binary": _("This is no text file. A list of people is a CSV file with one person per row."),
+    "binary": _("This is not a text file. A list of people is a CSV file with one person per row."),
     "no_address": _(
         "No column holds mail addresses. One column needs the heading “email” and an address in every row."
     ),

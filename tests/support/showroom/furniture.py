@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from mailganer import audience, catch, tracking
 from mailganer.audience import bring_samples
+from mailganer.audience.status import suppress
 from mailganer.campaigns.allowance import minute_of
 from mailganer.campaigns.fact import kept_forecast
 from mailganer.campaigns.forecast import Counter, Lane, play
@@ -43,11 +44,14 @@ EVERYTHING, NOTHING, FULL = "anna", "boris", "olga"  # who has what
 HOUSEHOLD = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
 BEHIND_A_PROXY = "Mozilla/5.0"
 MANY = 240  # people of the large list: more than a page of them
+HAD_LEFT = range(219, 223)  # of the many: by hand, before the September digest
+LEFT_BY_IT, COMPLAINED = (205, 207, 208), (206, 209)  # and so they got nothing later
 FREE_A_DAY, FREE_PEOPLE = 500, 300
 S = DeliveryStatus
 
 WHY = {
-    S.failed: (Reason.refused, "550 5.1.1 <reader@example.org>: Recipient address rejected: User unknown"),
+    S.sent: (None, "250 2.0.0 Ok: queued as 4F1Qx83GZ"),
+    S.failed: (Reason.refused, "550 5.1.1 <{email}>: Recipient address rejected: User unknown"),
     S.in_doubt: (Reason.disconnected, None),
     S.skipped: (Reason.unsubscribed, None),
     S.bounced: (None, "5.2.2 (over quota)"),
@@ -94,10 +98,15 @@ class Furniture:
             self.session, self.account, locale=self.language, now=self.now, settings=self.room.settings
         )
         self.into = str(self.friends.id)
-        self.customers = self.make.list(self.account, words.customers, description=words.about_customers)
+        self.customers = self.make.list(
+            self.account,
+            words.customers,
+            description=words.about_customers,
+            created_at=self.now - timedelta(days=120),
+        )
         self.many: list[Subscriber] = []
         for n in range(MANY):
-            first, last = words.firsts[n % 8], words.lasts[n // 8 % 8]
+            first, last = words.name_of(n % 8, n // 8 % 8)
             self.many.append(
                 self.make.subscriber(
                     self.account,
@@ -108,34 +117,55 @@ class Furniture:
                     first_name=first,
                     last_name=last,
                     fields={"town": words.towns[n % 4]} if n % 5 else {},
-                    created_at=self.now - timedelta(days=n % 40, minutes=n),
+                    created_at=self.now - timedelta(days=70 + (MANY - n) // 6),
                 )
             )
-        kinds = (SubscriberStatus.unsubscribed, SubscriberStatus.bounced, SubscriberStatus.complained)
-        for person, status in zip(self.many[-9:], kinds * 3, strict=True):
-            person.status, person.status_at = status, self.now - timedelta(days=3)
+        for n in HAD_LEFT:
+            audience.unsubscribe(
+                self.session, self.many[n], reason="by hand", now=self.now - timedelta(days=6)
+            )
 
     def _furnish_senders(self) -> None:
         shop = f"shop@{self.language}.example.com"
         self.small = self.make.sender(
-            self.account, name="shop", from_name=self.words.team, from_email=shop, per_day=50
+            self.account,
+            name="shop",
+            from_name=self.words.team,
+            from_email=shop,
+            per_day=50,
+            verified_at=self.now - timedelta(days=9),
         )
         self.resting = self.make.sender(
             self.account,
             from_name=self.words.name,
             from_email=f"resting@{self.language}.example.com",
             status=SenderStatus.sleeping,
-            sleeps_until=self.now + timedelta(hours=7),
+            failures=2,
+            error=_(
+                "The mail server put us off. Its answer: ${reply}",
+                mapping={"reply": "421 4.7.0 Temporary system problem, try again later"},
+            ),
+            sleeps_until=self.now + timedelta(minutes=40),
+            verified_at=self.now - timedelta(days=5),
         )
         self.failing = self.make.sender(
             self.account,
             from_name=self.words.name,
             from_email=f"an.address.that.is.long.enough.to.break@{self.language}.example.com",
             status=SenderStatus.failing,
-            error=_refused(self.language),
+            error=_(
+                "${host} refused the login or the password. Its answer: ${reply}",
+                mapping={
+                    "host": f"smtp.{self.language}.example.com",
+                    "reply": "535 5.7.8 Error: authentication failed: UGFzc3dvcmQ6",
+                },
+            ),
+            verified_at=self.now - timedelta(days=3),
         )
-        self._used(self.sender, [(3, 20), (2, 20), (1, 20)])
+        # What the campaigns below have sent in the last 24 hours.
+        self._used(self.sender, [(6 * 60, 5), (4 * 60, 40), *((ago, 20) for ago in range(6, 0, -1))])
         self._used(self.small, [(12 * 60, 50)])
+        self._used(self.failing, [(2 * 60, 12)])
 
     def _used(self, sender: Sender, minutes: Sequence[tuple[int, int]]) -> None:
         this = minute_of(self.now)
@@ -167,8 +197,17 @@ class Furniture:
         """Deliveries of it to the first of the many, an hour before ``ago``; ``words`` their states."""
         people = self.many[: len(words)]
         found = sent_campaign(self.session, campaign, people, self.now - ago, words)
-        for delivery in found:
-            delivery.reason, delivery.reply = WHY.get(delivery.status, (None, None))
+        for person, delivery in zip(people, found, strict=True):
+            delivery.reason, reply = WHY.get(delivery.status, (None, None))
+            delivery.reply = reply.format(email=delivery.email) if reply else None
+            if delivery.status in (S.failed, S.bounced):
+                suppress(
+                    self.session,
+                    person,
+                    SubscriberStatus.bounced,
+                    reason=delivery.reply,
+                    now=delivery.settled_at,
+                )
         campaign.status = status
         return found
 
@@ -197,10 +236,17 @@ class Furniture:
             send_at=now + timedelta(minutes=6),
         )
         self.digest = self._campaign(words.sending)
-        self._sent(self.digest, CampaignStatus.sending, _mixed(120, 4, 1, 0) + [S.pending] * 80, timedelta())
+        on_its_way = self._sent(
+            self.digest,
+            CampaignStatus.sending,
+            _mixed(120, 4, 1, 0) + [S.pending] * 80,
+            timedelta(minutes=7) - timedelta(hours=1),
+        )
+        for number, delivery in enumerate(each for each in on_its_way if each.settled_at):
+            delivery.settled_at = now - timedelta(minutes=6) + number * timedelta(seconds=2.8)
         self.waiting = self._campaign(words.waiting, senders=(self.small,))
         self._sent(
-            self.waiting, CampaignStatus.sending, [S.sent] * 50 + [S.pending] * 90, timedelta(hours=12)
+            self.waiting, CampaignStatus.sending, [S.sent] * 50 + [S.pending] * 70, timedelta(hours=11)
         )
         self.stuck = self._campaign(words.failing, senders=(self.failing,))
         self._sent(self.stuck, CampaignStatus.sending, [S.sent] * 12 + [S.pending] * 40, timedelta(hours=1))
@@ -256,8 +302,11 @@ class Furniture:
                     agent=HOUSEHOLD,
                     now=at + timedelta(minutes=2),
                 )
-            if number in (9, 30, 63):
+            if number in LEFT_BY_IT:
                 tracking.unsubscribe_by_token(self.session, token(delivery), now=at + timedelta(minutes=3))
+        for number in COMPLAINED:
+            person, at = self.many[number], start + timedelta(hours=5)
+            suppress(self.session, person, SubscriberStatus.complained, reason="", now=at)
         lane = Lane(self.sender.from_email, Counter.of(None, ()), per_minute=20)
         foreseen = play(225, start, [lane], Counter.of(None, ()), self.account.timezone)
         self.finished.forecast = kept_forecast(foreseen)
@@ -273,32 +322,30 @@ class Furniture:
 
     def _keep_a_letter(self) -> None:
         html = f"<h1>{self.words.ready}</h1><p>{self.words.preheader}</p>"
-        letter = (
-            f"From: {self.words.team} <{self.sender.from_email}>\r\nTo: {self.many[0].email}\r\n"
-            f"Subject: {self.words.ready}\r\nMIME-Version: 1.0\r\n"
-            f"Content-Type: text/html; charset=utf-8\r\n\r\n{html}\r\n"
-        )
         catch.make_folder(self.room.settings.outbox)
         for person in self.many[:3]:
+            letter = (
+                f"From: {self.words.team} <{self.sender.from_email}>\r\nTo: {person.email}\r\n"
+                f"Subject: {self.words.ready}\r\nMIME-Version: 1.0\r\n"
+                f"Content-Type: text/html; charset=utf-8\r\n\r\n{html}\r\n"
+            )
             catch.keep(self.room.settings.outbox, self.sender.from_email, person.email, letter.encode())
 
     def _fill_up(self, account: Account) -> None:
-        """As many people as the plan has room for, and as many letters."""
+        """As many people as the plan has room for; as many letters: one campaign's, and some of another's."""
         readers = self.make.list(account, self.words.customers)
         self.make.subscribers(account, FREE_PEOPLE, readers)
         sender = self._sender_of(account)
         people = self.session.scalars(select(Subscriber).where(Subscriber.account_id == account.id)).all()
-        self.limited = self.make.campaign(
-            account,
-            (readers,),
-            (sender,),
-            name=self.words.sending,
-            locale=self.language,
-            **self._letter("digest"),
-        )
-        states = [S.sent] * 120 + [S.pending] * (FREE_PEOPLE - 120)
+        letter = {"locale": self.language, **self._letter("digest")}
+        before = self.make.campaign(account, (readers,), (sender,), name=self.words.finished, **letter)
+        sent_campaign(self.session, before, people, self.now - timedelta(hours=8))
+        before.status, before.finished_at = CampaignStatus.finished, self.now - timedelta(hours=9)
+        self.limited = self.make.campaign(account, (readers,), (sender,), name=self.words.sending, **letter)
+        some = FREE_A_DAY - FREE_PEOPLE
+        states = [S.sent] * some + [S.pending] * (FREE_PEOPLE - some)
         sent_campaign(self.session, self.limited, people, self.now, states)
-        self._used(sender, [(9 * 60, 380), (30, 120)])
+        self._used(sender, [(9 * 60, FREE_PEOPLE), (60, some)])
 
     def bring(self, content: str, state: str) -> int:
         sessions, settings = self.room.registry["sessions"], self.room.settings
@@ -333,11 +380,3 @@ class Furniture:
 
 def _mixed(sent: int, failed: int, in_doubt: int, skipped: int) -> list[DeliveryStatus]:
     return [S.sent] * sent + [S.failed] * failed + [S.in_doubt] * in_doubt + [S.skipped] * skipped
-
-
-def _refused(language: str) -> str:
-    sentence = {
-        "en": "The server does not accept this login and password.",
-        "ru": "Сервер не принимает этот логин и пароль.",
-    }[language]
-    return f"{sentence} 535 5.7.8 Error: authentication failed: UGFzc3dvcmQ6"

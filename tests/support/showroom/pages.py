@@ -244,9 +244,7 @@ class Pages(Furniture):
     def _files(self) -> Iterator[Stop]:
         words = self.words
         rows = [
-            words.row.format(
-                address=address, first=words.firsts[n % 8], last=words.lasts[n % 8], town=words.towns[n % 4]
-            )
+            self._row(n, address)
             for n, address in enumerate(
                 [
                     *(f"newcomer{n}@example.org" for n in range(30)),
@@ -264,17 +262,22 @@ class Pages(Furniture):
         yield Stop("import", "/people/import")
         yield Stop("import-no-file", "/people/import", act=fill(within="#bring"))
         yield Stop(
-            "import-no-name", "/people/import", act=partial(self._bring, b"email\na@example.org\n", "")
+            "import-no-name", "/people/import", act=partial(self._bring, b"email\na@example.org\n", "new")
         )
         for name, content in BAD_FILES.items():
-            yield Stop(f"import-{name}", "/people/import", act=partial(self._bring, content, "?"))
+            yield Stop(f"import-{name}", "/people/import", act=partial(self._bring, content, self.into))
 
-    def _bring(self, content: bytes, name: str, page: Any) -> None:
+    def _row(self, n: int, address: str) -> str:
+        first, last = self.words.name_of(n % 8, n % 8)
+        return self.words.row.format(address=address, first=first, last=last, town=self.words.towns[n % 4])
+
+    def _bring(self, content: bytes, list_: str, page: Any) -> None:
         page.locator("input[type=file]").set_input_files(
             {"name": f"{self.words.customers}.csv", "mimeType": "text/csv", "buffer": content}
         )
-        page.locator("select[name=list]").select_option("new" if not name else self.into)
-        page.locator("input[name=name]").fill(name)
+        page.locator("select[name=list]").select_option(list_)
+        if list_ == "new":
+            page.locator("input[name=name]").fill("")
         submit(page, "#bring button")
         if "/people/import/" in page.url:
             self.room.work_on_files()
@@ -348,10 +351,15 @@ class Pages(Furniture):
         sent = [token(each) for each in self.deliveries if each.status == S.sent]
         yield reader("unsubscribe", f"/u/{sent[100]}")
         yield reader("unsubscribe-why", f"/u/{sent[100]}", act=click("details summary"))
-        yield reader("unsubscribed", f"/u/{sent[101]}", act=lambda page: submit(page, "button"))
+        yield reader("unsubscribed", f"/u/{sent[101]}", act=self._leave)
         yield reader("unsubscribe-undone", f"/u/{sent[102]}", act=self._there_and_back)
         yield reader("reader-nothing-here", "/u/AAAAAAAAAAAAAAAAAAAAAA")
         yield reader("letter-in-browser", f"/v/{sent[100]}", foreign=True)
+
+    def _leave(self, page: Any) -> None:
+        """In a second look the reader has left already: the page is as after the press."""
+        if not page.locator("form[action*='/undo']").count():
+            submit(page, "button")
 
     def _there_and_back(self, page: Any) -> None:
         submit(page, "button")

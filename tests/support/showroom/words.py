@@ -12,7 +12,7 @@ class Words:
     customers: str
     about_customers: str
     firsts: tuple[str, ...]
-    lasts: tuple[str, ...]
+    lasts: tuple[tuple[str, str], ...]  # a woman's and a man's, as the first names come by turns
     towns: tuple[str, ...]
     ready: str
     faulty: str
@@ -34,6 +34,10 @@ class Words:
     heads: str
     row: str
 
+    def name_of(self, first: int, last: int) -> tuple[str, str]:
+        """The first and the last name of somebody."""
+        return self.firsts[first], self.lasts[last][first % 2]
+
 
 WORDS = {
     "en": Words(
@@ -42,7 +46,10 @@ WORDS = {
         customers="Customers",
         about_customers="Everybody who has bought something since the spring of 2024.",
         firsts=("Alice", "Ben", "Chloe", "Daniel", "Emma", "Finn", "Grace", "Hugh"),
-        lasts=("Weaver", "Carter", "Martin", "Fox", "Hughes", "O'Neill", "Kim", "Featherstonehaugh"),
+        lasts=tuple(
+            (last, last)
+            for last in ("Weaver", "Carter", "Martin", "Fox", "Hughes", "O'Neill", "Kim", "Featherstonehaugh")
+        ),
         towns=("Leeds", "Dublin", "Oslo", "Cork"),
         ready="Autumn news",
         faulty="Spring sale, first try",
@@ -71,14 +78,14 @@ WORDS = {
         about_customers="Все, кто купил что-нибудь с весны 2024 года.",
         firsts=("Анна", "Пётр", "Мария", "Фёдор", "Ольга", "Юрий", "Зоя", "Игнат"),
         lasts=(
-            "Иванова",
-            "Ёлкин",
-            "Цой",
-            "Щедрин",
-            "Эйхенбаум",
-            "Дальний-Восточный",
-            "Ким",
-            "Святополк-Мирский",
+            ("Иванова", "Иванов"),
+            ("Ёлкина", "Ёлкин"),
+            ("Цой", "Цой"),
+            ("Щедрина", "Щедрин"),
+            ("Эйхенбаум", "Эйхенбаум"),
+            ("Дальняя-Восточная", "Дальний-Восточный"),
+            ("Ким", "Ким"),
+            ("Святополк-Мирская", "Святополк-Мирский"),
         ),
         towns=("Псков", "Тверь", "Казань", "Пермь"),
         ready="Осенние новости",
