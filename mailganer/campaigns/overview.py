@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, case, func, literal, or_, select
 from sqlalchemy.orm import Session
 
-from ..models import Campaign, CampaignStatus, Tally
+from ..models import Campaign, CampaignStatus, SenderStatus, Tally
 from .counts import Counts, campaign_counts
+
+UNDER_WAY = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,16 @@ class Line:
             return None
         return self.opened_certainly / got, min(1.0, (self.opened_certainly + self.opened_possibly) / got)
 
+    @property
+    def under_way(self) -> bool:
+        return self.campaign.status in UNDER_WAY
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing leaves although it is being sent: each of its senders rests or needs a person."""
+        ready = any(sender.status is SenderStatus.ready for sender in self.campaign.senders)
+        return self.campaign.status is CampaignStatus.sending and not ready
+
 
 @dataclass(frozen=True)
 class Page:
@@ -43,13 +55,20 @@ def list_campaigns(
     status: CampaignStatus | None = None,
     after: int | None = None,
     limit: int = 50,
+    under_way_first: bool = False,
 ) -> Page:
-    """Campaigns of an account, the newest first; ``after`` is the ``next`` of the page before."""
-    query = select(Campaign).where(Campaign.account_id == account_id).order_by(Campaign.id.desc())
+    """Campaigns of an account, the newest first; ``after`` is the ``next`` of the page before.
+
+    ``under_way_first``: before them those that are planned, being sent or paused, the newest of them first.
+    """
+    query = select(Campaign).where(Campaign.account_id == account_id)
+    rest = case((Campaign.status.in_(UNDER_WAY), 0), else_=1) if under_way_first else literal(0)
+    query = query.order_by(rest, Campaign.id.desc())
     if status is not None:
         query = query.where(Campaign.status == status)
     if after is not None:
-        query = query.where(Campaign.id < after)
+        last = session.scalar(select(rest).where(Campaign.id == after, Campaign.account_id == account_id))
+        query = query.where(or_(rest > (last or 0), and_(rest == (last or 0), Campaign.id < after)))
     found = session.scalars(query.limit(limit + 1)).all()
     shown = found[:limit]
     ids = [campaign.id for campaign in shown]

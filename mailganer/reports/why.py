@@ -20,6 +20,7 @@ from ..audience.status import suppression_digest
 from ..backends import Registry
 from ..billing import plan_of
 from ..campaigns.allowance import account_allowance, sender_allowance
+from ..campaigns.content import plain_line
 from ..campaigns.hours import Hours
 from ..errors import NotFound
 from ..models import (
@@ -227,7 +228,7 @@ def _left_by(asked: Asked, subscriber: Subscriber) -> str:
         .where(Delivery.subscriber_id == subscriber.id, Delivery.unsubscribed_at == subscriber.status_at)
         .limit(1)
     ).first() or ("", "")
-    return name or subject
+    return name or plain_line(subject)
 
 
 # --- somebody the campaign has no letter for

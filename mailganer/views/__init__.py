@@ -9,11 +9,10 @@ from pyramid.config import Configurator
 from pyramid.threadlocal import get_current_request
 
 from mailganer import i18n
-from mailganer.campaigns.content import plain_line
 from mailganer.tracking import OpenBuffer
 
 from .charts import shares
-from .words import state_word
+from .words import answer_apart, breakable, plain, state_word, subject_of
 
 DEVELOPMENT = ("design", "outbox")  # modules whose routes exist in development only
 
@@ -31,9 +30,15 @@ def includeme(config: Configurator) -> None:
 
 def prepare_templates(environment: Environment) -> None:
     """What every template may use besides the components: filters, words, addresses of files."""
-    environment.filters.update(i18n.FILTERS)
+    environment.filters.update(i18n.FILTERS, breakable=breakable)
     environment.globals.update(
-        look=i18n.look, asset=asset, state_word=state_word, shares=shares, plain=plain_line
+        look=i18n.look,
+        asset=asset,
+        state_word=state_word,
+        shares=shares,
+        plain=plain,
+        answer_apart=answer_apart,
+        subject_of=subject_of,
     )
     environment.policies["ext.i18n.trimmed"] = True
 

@@ -1,8 +1,20 @@
-"""The words for states, with their tone and icon: one list for every badge of every page."""
+"""Words that many pages need: for states, with their tone and icon, and for a letter's subject."""
 
+import re
 from dataclasses import dataclass
+from datetime import datetime
 
+from markupsafe import Markup, escape
+from pyramid.threadlocal import get_current_request
+
+from mailganer.campaigns.content import plain_line
+from mailganer.db import utcnow
 from mailganer.errors import _
+from mailganer.models import Campaign
+
+from .plurals import pgettext
+
+FITS = 30  # characters of an address that every column has room for
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ _WORDS = {
     "sending": Word(_("Sending"), "news", "campaigns"),
     "paused": Word(_("Paused"), "wait", "pause"),
     "finished": Word(_("Finished"), "good", "done"),
-    "cancelled": Word(_("Cancelled"), "calm", "stop"),
+    "cancelled": Word(_("Stopped"), "calm", "stop"),
     # deliveries
     "pending": Word(_("Waiting"), "calm", "clock"),
     "sent": Word(_("Sent"), "good", "check"),
@@ -46,6 +58,14 @@ _WORDS = {
 }
 
 _ELSEWHERE = {
+    ("campaign", "waiting"): Word(_("Waits"), "wait", "clock"),
+    # several of them, for filters
+    ("campaigns", "draft"): Word(_("Drafts"), "calm", "draft"),
+    ("campaigns", "scheduled"): Word(pgettext("several", "Scheduled"), "news", "calendar"),
+    ("campaigns", "sending"): Word(pgettext("several", "Sending"), "news", "campaigns"),
+    ("campaigns", "paused"): Word(pgettext("several", "Paused"), "wait", "pause"),
+    ("campaigns", "finished"): Word(pgettext("several", "Finished"), "good", "done"),
+    ("campaigns", "cancelled"): Word(pgettext("several", "Stopped"), "calm", "stop"),
     ("subscriber", "bounced"): Word(_("Cannot be reached"), "bad", "problem"),
     ("import", "ready"): Word(_("Ready to bring in"), "news", "eye"),
     ("import", "failed"): Word(_("Could not be read"), "bad", "problem"),
@@ -55,3 +75,32 @@ _ELSEWHERE = {
 def state_word(state: str, subject: str = "") -> Word:
     """The word for a state; ``subject`` tells words apart that mean two things."""
     return _ELSEWHERE.get((subject, str(state))) or _WORDS.get(str(state)) or Word(str(state), "calm", "info")
+
+
+# A server's answer at the end of our own sentence: a code of three digits, and words that are not ours.
+_ANSWER = re.compile(r"(?P<ours>.*?[.!?»”])\s+(?P<answer>[45]\d\d[ -](?:[45]\.\d|[A-Z<]).*)", re.DOTALL)
+
+
+def answer_apart(text: str) -> tuple[str, str]:
+    """Our sentence and the server's own words behind it, which are shown as such; "" where there are none."""
+    found = _ANSWER.fullmatch(text)
+    return (found["ours"], found["answer"]) if found else (text, "")
+
+
+def breakable(address: str) -> Markup:
+    """A long mail address or an id, which breaks behind its signs rather than anywhere."""
+    if len(address) <= FITS:
+        return escape(address)
+    return Markup("<wbr>").join(re.split(r"(?<=[@._])", address))
+
+
+def plain(template: str, moment: datetime | None = None) -> str:
+    """A subject in words, as it is read on the day of ``moment`` (or today) where the person lives."""
+    request = get_current_request()
+    day = (moment or utcnow()).astimezone(request.timezone).date()
+    return plain_line(template, day, request.locale_name)
+
+
+def subject_of(campaign: Campaign) -> str:
+    """The subject of a campaign in words, as of the day it is for."""
+    return plain(campaign.subject, campaign.started_at or campaign.send_at)
