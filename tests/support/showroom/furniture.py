@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from mailganer import audience, catch, tracking
 from mailganer.audience import bring_samples
-from mailganer.campaigns.allowance import minute_of
+from mailganer.campaigns.allowance import frees_at, minute_of
 from mailganer.campaigns.fact import kept_forecast
 from mailganer.campaigns.forecast import Counter, Lane, play
 from mailganer.db import utcnow
@@ -131,7 +131,7 @@ class Furniture:
             from_email=shop,
             per_day=50,
             status=SenderStatus.sleeping,
-            sleeps_until=self.now + timedelta(hours=12),
+            sleeps_until=frees_at(minute_of(self.now) - 12 * 60),
         )
         self.resting = self.make.sender(
             self.account,
