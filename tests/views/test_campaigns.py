@@ -514,6 +514,16 @@ def test_a_planned_campaign_is_taken_back_where_it_is_said_to_be_needed(anna, dr
     assert again(draft).status is CampaignStatus.draft
 
 
+def test_a_campaign_whose_sender_fails_quotes_the_server_and_leads_to_the_sender(anna, under_way, session):
+    sender = under_way.senders[0]
+    sender.status, sender.error = SenderStatus.failing, "It does not let us in. 535 5.7.8 Bad credentials"
+    session.commit()
+    page = anna.get(f"/campaigns/{under_way.id}/progress")
+    assert page.html.find(id="progress").find("code", class_="reply").text == "535 5.7.8 Bad credentials"
+    assert page.html.find(class_="button-primary")["href"] == f"/senders/{sender.id}"
+    assert "Waits" in page.html.find(id="campaign-state").text
+
+
 def test_campaigns_under_way_come_first_on_each_page(anna, make, owner, monkeypatch):
     monkeypatch.setattr(campaigns, "PER_PAGE", 2)
     for number, status in enumerate(("sending", "draft", "paused", "finished")):
