@@ -115,21 +115,25 @@ def _value(request: Request, value: Any) -> Any:
 
 
 def said(message: str) -> str:
-    """A sentence on a page, with the words of a mail server in it set apart from ours."""
-    mapping = getattr(message, "mapping", None) or {}
-    if not isinstance(message, TranslationString) or not mapping.get("reply"):
+    """A sentence on a page, with the words of a mail server in it (``reply``) set apart from ours."""
+    if not isinstance(message, TranslationString) or not message.mapping:
         return finalize(message)
     request = get_current_request()
     bare = TranslationString(str(message), domain=message.domain, default=message.default)
-    parts = {name: escape(_value(request, value)) for name, value in mapping.items()}
-    parts["reply"] = Markup('<code class="reply">{}</code>').format(mapping["reply"])
+    parts = {name: _part(request, name, value) for name, value in message.mapping.items()}
     sentence = TranslationString(str(escape(request.localizer.translate(bare))), mapping=parts)
     return Markup(sentence.interpolate())  # noqa: S704 - every part of it is escaped above
 
 
+def _part(request: Request, name: str, value: Any) -> Markup:
+    if name == "reply" and value:
+        return Markup('<code class="reply">{}</code>').format(value)
+    return escape(said(value) if isinstance(value, TranslationString) else _value(request, value))
+
+
 def breakable(text: str) -> Markup:
-    """A text with addresses in it: one that is too long for a line breaks after @ and dots."""
-    escaped = _ADDRESS.sub(lambda found: re.sub(r"([@.])", r"\1<wbr>", found[0]), str(escape(text)))
+    """A text with addresses in it: one that is too long for a line breaks after its signs."""
+    escaped = _ADDRESS.sub(lambda found: re.sub(r"([@._])", r"\1<wbr>", found[0]), str(escape(text)))
     return Markup(escaped)  # noqa: S704 - escaped above
 
 

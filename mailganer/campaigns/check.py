@@ -85,6 +85,7 @@ class Check:
     forecast: Forecast
     passed: tuple[str, ...]  # what was looked at and is fine, a sentence each
     look: Look | None = None
+    shown: letters.Rendered | None = None  # as its first reader gets it
 
     @property
     def ok(self) -> bool:
@@ -127,6 +128,7 @@ def check(
         forecast=looking.forecast,
         passed=tuple(looking.passed),
         look=looking.look,
+        shown=looking.shown,
     )
 
 
@@ -149,6 +151,7 @@ class _Looking:
         self.audience = 0
         self.variables: tuple[VariableUse, ...] = ()
         self.look: Look | None = None
+        self.shown: letters.Rendered | None = None
         self.list_ids = [each.id for each in campaign.lists]
 
     def say(self, severity: Severity, code: str, message: str, step: Step, action: str, **more: Any) -> None:
@@ -230,9 +233,9 @@ class _Looking:
         place = PARTS.get(error.field, error.field)
         mapping = {"part": place, "reason": error.message, "line": error.line}
         message = (
-            _("${part}, line ${line}: ${reason}", mapping=mapping)
+            _("${reason} ${part}, line ${line}.", mapping=mapping)
             if error.line
-            else _("${part}: ${reason}", mapping=mapping)
+            else _("${reason} ${part}.", mapping=mapping)
         )
         self.block(
             "letter_error", message, Step.letter, _("Mend the letter"), field=error.field, line=error.line
@@ -294,6 +297,7 @@ class _Looking:
         except LetterError as error:
             self.block_letter(error)
             return
+        self.shown = shown
         if not shown.subject.strip() and self.campaign.subject.strip():
             self.block(
                 "no_subject",
@@ -349,8 +353,8 @@ class _Looking:
             Severity.blocking if everybody else Severity.warning,
             "sender_failing",
             _(
-                "${address} cannot send: ${error}",
-                mapping={"address": sender.from_email, "error": sender.error or _("it needs a look.")},
+                "${address} cannot send. ${error}",
+                mapping={"address": sender.from_email, "error": sender.error or _("It needs a look.")},
             ),
             Step.senders,
             _("Look at the sender"),

@@ -7,8 +7,11 @@ links of a preview, which lead nowhere, would blur the picture.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
+
+from ..letters.words import format_day
 
 CLIPPED = 102 * 1024  # bytes; Gmail shows no more of a letter's HTML and folds the rest away
 # Below this a letter with pictures says nothing to who does not load them, and little to spam filters.
@@ -67,22 +70,53 @@ def look_at(html: str, *, source: str, ours: str) -> Look:
     )
 
 
-_DEFAULT = re.compile(r"""\|\s*(?:default|d)\(\s*(["'])(.*?)\1""")
-
-
-def plain_line(template: str) -> str:
-    """A subject as one reads it in a list: defaults for variables, nothing that depends on the reader."""
-
-    def word(match: re.Match[str]) -> str:
-        default = _DEFAULT.search(match[0])
-        return default[2] if default else "…"
-
-    text = re.sub(r"\{%-?\s*if\b.*?%\}.*?\{%-?\s*endif\s*-?%\}", "", template)
-    text = re.sub(r"\{%.*?%\}|\{#.*?#\}", "", text)
-    return " ".join(re.sub(r"\{\{.*?\}\}", word, text).split())
-
-
 _CODE = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_PRINTED = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
+_NAME = re.compile(r"\s*([^\W\d][\w.]*)")
+_DEFAULT = re.compile(r"""\|\s*(?:default|d)\(\s*(["'])(.*?)\1""")
+_TODAY = re.compile(
+    r"""\s*today\s*(?:\|\s*date(?:\(\s*(["'])(?P<pattern>.*?)\1(?:\s*,\s*(["'])(?P<locale>.*?)\3)?\s*\))?)?"""
+    r"""\s*(?:\|\s*(?P<case>capitalize|upper|lower|title)\s*)?"""
+)
+# The innermost condition, and what it says otherwise.
+_CONDITION = re.compile(
+    r"\{%-?\s*if\b(?:(?!\{%-?\s*(?:if|else|endif)\b).)*"
+    r"(?:\{%-?\s*else\s*-?%\}(?P<otherwise>(?:(?!\{%-?\s*(?:if|endif)\b).)*))?"
+    r"\{%-?\s*endif\s*-?%\}",
+    re.DOTALL,
+)
+
+
+def plain_line(template: str, day: date | None = None, locale: str = "en") -> str:
+    """A subject as one reads it in a list, where there is no reader and no child process for each line.
+
+    It says what it says to somebody of whom nothing is known, with ``day`` for today and the name of what
+    has no default: "[first_name], news".
+    """
+    text, found = template, 1
+    while found:
+        text, found = _CONDITION.subn(lambda match: match["otherwise"] or "", text)
+    text = _PRINTED.sub(lambda match: _word(match[1], day, locale), _CODE.sub("", text))
+    return " ".join(text.split())
+
+
+def _word(printed: str, day: date | None, locale: str) -> str:
+    today, default, name = _TODAY.fullmatch(printed), _DEFAULT.search(printed), _NAME.match(printed)
+    if today and day:
+        return _day_word(today, day, locale)
+    if default:
+        return default[2]
+    return f"[{name[1]}]" if name else "…"
+
+
+def _day_word(today: re.Match[str], day: date, locale: str) -> str:
+    if "|" not in today[0]:
+        return str(day)
+    try:
+        text = format_day(day, today["pattern"] or "long", today["locale"] or locale)
+    except (AttributeError, LookupError, ValueError):  # a pattern for something else than a day
+        return "[today]"
+    return str(getattr(text, today["case"])()) if today["case"] else text
 
 
 def _read(html: str) -> "_Reader":

@@ -84,7 +84,7 @@ _WHY_NOT: Mapping[CampaignStatus, str] = {
         "While it is paused only the letter can be changed: the people are already chosen."
     ),
     CampaignStatus.finished: _("This campaign has been sent. Duplicate it to write another one like it."),
-    CampaignStatus.cancelled: _("This campaign was cancelled. Duplicate it to write another one like it."),
+    CampaignStatus.cancelled: _("This campaign was stopped. Duplicate it to write another one like it."),
 }
 
 

@@ -272,14 +272,15 @@ class _Play:
     def wakes(self, lane: Lane) -> tuple[int, Wait, str, int | None] | None:
         """When this lane may send again, and what it waits for longest."""
         waits: list[tuple[int, Wait, str, int | None]] = []
-        if lane.awake_from is not None and self.minute < lane.awake_from:
-            waits.append((lane.awake_from, Wait.asleep, lane.name, None))
         for counter, wait, name in ((lane.counter, Wait.sender, lane.name), (self.plan, Wait.plan, "")):
             if counter.room(self.minute) == 0:
                 frees = counter.frees()
                 if frees is None:
                     return None
                 waits.append((frees, wait, name, counter.limit))
+        # Behind the counters: who rests until its letters count no more waits for that, and it says more.
+        if lane.awake_from is not None and self.minute < lane.awake_from:
+            waits.append((lane.awake_from, Wait.asleep, lane.name, None))
         return max(waits, key=lambda found: found[0], default=None)
 
     @staticmethod

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from ..models import Campaign, CampaignStatus, Tally
+from ..models import Campaign, CampaignStatus, SenderStatus, Tally
 from .counts import Counts, campaign_counts
+
+UNDER_WAY = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,17 @@ class Line:
             return None
         return self.opened_certainly / got, min(1.0, (self.opened_certainly + self.opened_possibly) / got)
 
+    @property
+    def under_way(self) -> bool:
+        return self.campaign.status in UNDER_WAY
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing leaves although it is being sent: each of its senders rests or needs a person."""
+        if self.campaign.status is not CampaignStatus.sending:
+            return False
+        return not any(sender.status is SenderStatus.ready for sender in self.campaign.senders)
+
 
 @dataclass(frozen=True)
 class Page:
@@ -43,14 +56,20 @@ def list_campaigns(
     status: CampaignStatus | None = None,
     after: int | None = None,
     limit: int = 50,
+    under_way_first: bool = False,
 ) -> Page:
-    """Campaigns of an account, the newest first; ``after`` is the ``next`` of the page before."""
-    query = select(Campaign).where(Campaign.account_id == account_id).order_by(Campaign.id.desc())
+    """Campaigns of an account, the newest first; ``after`` is the ``next`` of the page before.
+
+    ``under_way_first``: before them those that are planned, being sent or paused, the newest of them first.
+    """
+    query = select(Campaign).where(Campaign.account_id == account_id)
     if status is not None:
         query = query.where(Campaign.status == status)
+    if under_way_first:
+        query = query.order_by(_rest)
     if after is not None:
-        query = query.where(Campaign.id < after)
-    found = session.scalars(query.limit(limit + 1)).all()
+        query = query.where(_behind(session, account_id, after) if under_way_first else Campaign.id < after)
+    found = session.scalars(query.order_by(Campaign.id.desc()).limit(limit + 1)).all()
     shown = found[:limit]
     ids = [campaign.id for campaign in shown]
     counts, opened = campaign_counts(session, ids), _opened(session, ids)
@@ -58,6 +77,17 @@ def list_campaigns(
         items=tuple(Line(each, counts[each.id], *opened.get(each.id, (0, 0))) for each in shown),
         next=shown[-1].id if len(found) > limit else None,
     )
+
+
+_rest = case((Campaign.status.in_(UNDER_WAY), 0), else_=1)
+
+
+def _behind(session: Session, account_id: int, last: int) -> ColumnElement[bool]:
+    """What follows the campaign ``last`` where those under way come first."""
+    place = session.scalar(select(_rest).where(Campaign.id == last, Campaign.account_id == account_id))
+    if place is None:  # deleted meanwhile: nothing that is under way can be
+        place = 1
+    return or_(_rest > place, and_(_rest == place, Campaign.id < last))
 
 
 def _opened(session: Session, campaign_ids: Sequence[int]) -> dict[int, tuple[int, int]]:

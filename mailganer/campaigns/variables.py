@@ -41,6 +41,11 @@ class VariableUse:
         """Whether somebody would see a gap."""
         return self.empty > 0 and not self.guarded
 
+    @property
+    def unusable(self) -> bool:
+        """Whether nobody has it and the letter says nothing instead: then nothing is sent."""
+        return self.origin is Origin.nobody and not self.guarded
+
 
 def variable_uses(
     session: Session,

@@ -31,14 +31,14 @@ class TooMuch(LetterError):
     """The letter asks for more work than a letter may be."""
 
 
-TURNS = _("This letter takes too much work to compute: its loops turn too often.")
-SLOW = _("This letter takes too much work to compute: it needs more than a second.")
-LONG = _("This letter takes too much work to compute: it is longer than a megabyte.")
-LONG_TEXTS = _("This letter takes too much work to compute: its texts grow too long.")
-LONG_NUMBERS = _("This letter takes too much work to compute: its numbers grow too long.")
-DEEP = _("This letter takes too much work to compute: it is nested too deeply.")
-MEMORY = _("This letter takes too much work to compute: it needs too much memory.")
-STOPPED = _("This letter takes too much work to compute: it was stopped after a few seconds.")
+TURNS = _("This letter cannot be put together: its loops turn too often.")
+SLOW = _("This letter cannot be put together: it needs more than a second.")
+LONG = _("This letter cannot be put together: it is longer than a megabyte.")
+LONG_TEXTS = _("This letter cannot be put together: its texts grow too long.")
+LONG_NUMBERS = _("This letter cannot be put together: its numbers grow too long.")
+DEEP = _("This letter cannot be put together: it is nested too deeply.")
+MEMORY = _("This letter cannot be put together: it needs too much memory.")
+STOPPED = _("This letter cannot be put together: it was stopped after a few seconds.")
 
 
 class Run:

@@ -17,7 +17,7 @@ _SENTENCES: Mapping[Reason, str] = {
     Reason.unconfirmed: _("Has not confirmed the subscription."),
     Reason.render_error: _("The letter could not be made with this person's data."),
     Reason.address: _("The server cannot take such an address."),
-    Reason.cancelled: _("The campaign was cancelled."),
+    Reason.cancelled: _("The campaign was stopped before the letter's turn came."),
 }
 
 

@@ -92,6 +92,11 @@ class Report:
         """Letters that the servers took and that did not come back."""
         return self.counts.sent
 
+    @property
+    def stopped_before(self) -> int:
+        """People who would have got it, had the campaign not been stopped."""
+        return self._by_reason(DeliveryStatus.skipped).get(Reason.cancelled.value, 0)
+
     def share(self, people: int) -> float:
         """People as a part of those whom the letter reached."""
         return min(1.0, people / self.arrived) if self.arrived else 0.0

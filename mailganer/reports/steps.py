@@ -189,10 +189,9 @@ _SENTENCES: Mapping[Code, str] = {
         "Was in doubt. Asked on ${since}, the server of ${sender} had no such letter, so it is sent again."
     ),
     Code.in_hand: _(
-        "The server's answer is not on record, but somebody has had the letter in hand: it was sent, through "
-        "${sender}."
+        "The letter left through ${sender} and has arrived; the server's own answer was not kept."
     ),
-    Code.unanswered: _("Was sent through ${sender}; the server's own answer is not on record."),
+    Code.unanswered: _("The letter left through ${sender}; the server's own answer was not kept."),
     Code.refused: _("The server of ${sender} refused the letter for good on ${since}."),
     Code.expired: _("The server put the letter off for a whole day; it was given up on ${since}."),
     Code.not_sent: _("The letter was not taken."),

@@ -135,7 +135,7 @@ def _freeze(office: Office, campaign_id: int) -> bool:
 
 
 def _broken(error: LetterError) -> str:
-    return _("The letter cannot be used: ${reason}", mapping={"reason": error.message})
+    return _("The letter cannot be used. ${reason}", mapping={"reason": error.message})
 
 
 def _lock(session: Session, campaign_id: int) -> Campaign | None:

@@ -44,8 +44,10 @@ def sentence_of(error: Exception) -> str:
 
 def with_reply(error: Exception) -> str:
     """Our sentence, then the server's words."""
-    reply = error.reply if isinstance(error, BackendError) else ""
-    return together([sentence_of(error), reply]) if reply else sentence_of(error)
+    if not isinstance(error, BackendError) or not error.reply:
+        return sentence_of(error)
+    parts = {"sentence": sentence_of(error), "reply": error.reply}
+    return TranslationString("${sentence} ${reply}", domain="mailganer", mapping=parts)
 
 
 _UNEXPECTED = _(

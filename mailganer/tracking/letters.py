@@ -54,13 +54,16 @@ def find(session: Session, token: str, *, lock: bool = False) -> Found:
 
 
 def letter_for(session: Session, found: Found, public_url: str) -> letters.Rendered:
-    """The letter as this reader got it. Raises ``NotFound`` where there is nothing to show."""
+    """The letter as this reader got it, for the browser: it does not offer what one looks at already.
+
+    Raises ``NotFound`` where there is nothing to show.
+    """
     letter, values = _letter(session, found), reader_values(session, found)
     try:
         return letters.safe_render(
             letter,
             values,
-            urls=urls_for(public_url, found.delivery.token),
+            urls=urls_for(public_url, found.delivery.token)._replace(browser=""),
             locale=found.campaign.locale,
             postal_address=found.campaign.account.postal_address,
         )

@@ -9,11 +9,10 @@ from pyramid.config import Configurator
 from pyramid.threadlocal import get_current_request
 
 from mailganer import i18n
-from mailganer.campaigns.content import plain_line
 from mailganer.tracking import OpenBuffer
 
 from .charts import shares
-from .words import group_word, state_word
+from .words import plain, state_word, subject_of
 
 DEVELOPMENT = ("design", "outbox")  # modules whose routes exist in development only
 
@@ -36,9 +35,9 @@ def prepare_templates(environment: Environment) -> None:
         look=i18n.look,
         asset=asset,
         state_word=state_word,
-        group_word=group_word,
         shares=shares,
-        plain=plain_line,
+        plain=plain,
+        subject_of=subject_of,
     )
     environment.policies["ext.i18n.trimmed"] = True
 

@@ -24,11 +24,16 @@ PER_PAGE = 50
 
 @view_config(route_name="campaigns", renderer="campaigns/list.jinja2")
 def show_list(request: Request) -> dict[str, Any]:
-    """Every campaign, the newest first; ``?status=`` filters, ``?after=`` goes on."""
+    """Those under way, then the others, the newest first; ``?status=`` filters, ``?after=`` goes on."""
     account_id = request.account.id
     status = _status(request.GET.get("status"))
     page = campaigns.list_campaigns(
-        request.dbsession, account_id, status=status, after=_number(request.GET.get("after")), limit=PER_PAGE
+        request.dbsession,
+        account_id,
+        status=status,
+        after=_number(request.GET.get("after")),
+        limit=PER_PAGE,
+        under_way_first=status is None,
     )
     return {
         "page": page,
@@ -105,7 +110,10 @@ def _people_page(request: Request, error: InputError | Conflict | None = None) -
     return campaign_page(
         request,
         "people",
-        lists=[(each, counts[each.id].get(SubscriberStatus.active, 0)) for each in lists],
+        lists=[
+            (each, counts[each.id].get(SubscriberStatus.active, 0), sum(counts[each.id].values()))
+            for each in lists
+        ],
         chosen=frozenset(chosen),
         senders=[
             (each, allowance_of(request, each))

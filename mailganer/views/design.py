@@ -16,7 +16,7 @@ from .charts import make_chart
 from .forms import Form, choices
 
 STATES = (
-    ("campaign", ("draft", "scheduled", "sending", "paused", "finished", "cancelled")),
+    ("campaign", ("draft", "scheduled", "sending", "waiting", "paused", "finished", "cancelled")),
     ("delivery", ("pending", "sending", "sent", "failed", "in_doubt", "skipped", "bounced")),
     ("subscriber", ("active", "unconfirmed", "unsubscribed", "bounced", "complained")),
     ("sender", ("ready", "sleeping", "failing")),

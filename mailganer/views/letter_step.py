@@ -14,6 +14,7 @@ from mailganer.audience.fields import known_fields
 from mailganer.audience.recipients import recipient_count
 from mailganer.backends import Outcome, Receipt
 from mailganer.campaigns import VariableUse, templates
+from mailganer.campaigns.counts import campaign_counts
 from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
 from mailganer.campaigns.values import Variable, variables
 from mailganer.campaigns.variables import Origin, variable_uses
@@ -114,9 +115,9 @@ def upload(request: Request) -> Response:
     return HTTPSeeOther(step_url(request, "letter"))
 
 
-@view_config(route_name="campaign.test", request_method="POST")
-def test_letter(request: Request) -> Response:
-    """A letter to oneself, through the real sender."""
+@view_config(route_name="campaign.test", request_method="POST", renderer="campaigns/letter.jinja2")
+def test_letter(request: Request) -> Any:
+    """A letter to oneself, through the real sender. A wrong address is said at its field."""
     campaign: Campaign = request.context.campaign
     # Back to the top of the page, where it is said what came of it.
     back = request.route_path(
@@ -135,8 +136,8 @@ def test_letter(request: Request) -> Response:
             reader=_reader(request),
         )
     except InputError as error:
-        request.flash(next(iter(error.fields.values())), "bad")
-        return HTTPSeeOther(back)
+        request.response.status_int = 422
+        return _page(request, test_wrong=error.fields["to"])
     except (Conflict, LetterError, LimitReached, SecretUnreadable) as error:
         request.flash(error.message, "bad")
         return HTTPSeeOther(back)
@@ -187,7 +188,9 @@ def _decoded(content: bytes) -> str:
 # --- the page
 
 
-def _page(request: Request, problems: Mapping[str, str] | None = None) -> dict[str, Any]:
+def _page(
+    request: Request, problems: Mapping[str, str] | None = None, test_wrong: str = ""
+) -> dict[str, Any]:
     campaign: Campaign = request.context.campaign
     session = request.dbsession
     audience = recipient_count(session, campaign.account_id, [each.id for each in campaign.lists])
@@ -198,9 +201,12 @@ def _page(request: Request, problems: Mapping[str, str] | None = None) -> dict[s
     return campaign_page(
         request,
         "letter",
-        broken=letter_error is not None,
+        broken=("letter",) if letter_error or any(use.unusable for use in uses) else (),
         editable=campaign.status in EDITABLE,
         problems=problems or {},
+        test_wrong=test_wrong,
+        waiting=campaign_counts(session, [campaign.id])[campaign.id].waiting,
+        arrives_at=campaign.send_at or utcnow(),
         # A refused save keeps the revision it was made from: the next one must not overwrite by accident.
         revision=request.POST.get("revision", "") if problems else campaign.revision,
         written={name: request.POST.get(name, getattr(campaign, name)) for name in WRITTEN},
@@ -348,7 +354,10 @@ def broken_letter(request: Request, error: LetterError) -> str:
 
 
 def _note(text: str) -> str:
-    return f'<body style="margin:32px;font:16px/1.5 sans-serif;color:#555">{escape(text)}'
+    return (
+        '<meta name="color-scheme" content="light dark">'
+        f'<body style="margin:32px;font:24px/1.5 sans-serif;color:GrayText">{escape(text)}'
+    )
 
 
 def plain_letter(text: str) -> str:

@@ -328,7 +328,8 @@ def _letters(request: Request, row: Subscriber) -> list[LetterLine]:
         .order_by(Delivery.id.desc())
         .limit(LETTERS_SHOWN)
     )
-    return [
+    lines = [
         LetterLine(campaign, delivery, delivery.settled_at or delivery.dated_at)
         for campaign, delivery in rows
     ]
+    return sorted(lines, key=lambda line: line.day, reverse=True)

@@ -1,6 +1,7 @@
-"""Sentences with a number, outside of templates."""
+"""Sentences with a number, outside of templates, and words for one thing and for several."""
 
 from pyramid.request import Request
+from translationstring import TranslationString
 
 from mailganer import i18n
 
@@ -10,6 +11,11 @@ Forms = tuple[str, str]
 def ngettext(one: str, many: str) -> Forms:
     """Marks two forms of a sentence for translation; ``${number}`` is where the number stands."""
     return one, many
+
+
+def pgettext(context: str, text: str) -> TranslationString:
+    """Marks a text that one language says alike and another does not: "Paused", of one and of several."""
+    return TranslationString(text, domain="mailganer", context=context)
 
 
 def counted(request: Request, forms: Forms, number: int) -> str:

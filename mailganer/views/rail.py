@@ -1,5 +1,6 @@
 """The steps of a campaign at the side of its pages: what is done, what is missing, where one is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +9,11 @@ from pyramid.request import Request
 from mailganer import i18n
 from mailganer.audience.recipients import recipient_count
 from mailganer.campaigns import Check
-from mailganer.campaigns.content import plain_line
 from mailganer.errors import _
 from mailganer.models import Campaign, CampaignStatus
 
 from .plurals import counted, ngettext
+from .words import subject_of
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class RailStep:
 
 
 def campaign_page(
-    request: Request, step: str, check: Check | None = None, *, broken: bool = False, **values: Any
+    request: Request, step: str, check: Check | None = None, *, broken: Sequence[str] = (), **values: Any
 ) -> dict[str, Any]:
-    """What every page of a campaign shows around its own part. ``broken``: its letter is known to be."""
+    """What every page of a campaign shows around its own part. ``broken``: steps known to be wrong."""
     campaign: Campaign = request.context.campaign
     return {
         "campaign": campaign,
@@ -40,7 +41,7 @@ def campaign_page(
     }
 
 
-def rail(request: Request, check: Check | None = None, broken: bool = False) -> tuple[RailStep, ...]:
+def rail(request: Request, check: Check | None = None, broken: Sequence[str] = ()) -> tuple[RailStep, ...]:
     """Five steps of a draft; progress, report, people and letter afterwards."""
     campaign: Campaign = request.context.campaign
     if campaign.status is not CampaignStatus.draft:
@@ -54,13 +55,11 @@ def rail(request: Request, check: Check | None = None, broken: bool = False) -> 
             request,
             "letter",
             _("Letter"),
-            _letter_state(campaign, check, broken),
-            plain_line(campaign.subject),
+            _letter_state(campaign, check, "letter" in broken),
+            subject_of(campaign),
         ),
         _step(request, "check", _("Check"), _check_state(check), _check_note(request, check)),
-        _step(
-            request, "when", _("When"), "done" if campaign.send_at else "todo", _when_note(request, campaign)
-        ),
+        _when_step(request, campaign, "when" in broken),
         _step(request, "send", _("Send"), "todo"),
     )
 
@@ -89,7 +88,7 @@ def current_page(request: Request, campaign: Campaign) -> str:
 
 
 def _afterwards(request: Request, campaign: Campaign) -> tuple[RailStep, ...]:
-    steps = [_step(request, "letter", _("Letter"), "done", plain_line(campaign.subject))]
+    steps = [_step(request, "letter", _("Letter"), "done", subject_of(campaign))]
     if campaign.started_at is not None:
         steps.insert(0, _step(request, "report", _("Report"), "done"))
         steps.insert(1, _step(request, "recipients", _("People"), "done"))
@@ -135,7 +134,9 @@ def _check_note(request: Request, check: Check | None) -> str:
     return counted(request, ngettext("${number} problem", "${number} problems"), len(check.blocking))
 
 
-def _when_note(request: Request, campaign: Campaign) -> str:
-    if campaign.send_at:
-        return str(i18n.show_datetime(campaign.send_at).striptags())
-    return request.translate(_("Now"))
+def _when_step(request: Request, campaign: Campaign, broken: bool) -> RailStep:
+    if broken:  # what was chosen is no time, and what is saved was not chosen
+        return _step(request, "when", _("When"), "problem")
+    if campaign.send_at is None:
+        return _step(request, "when", _("When"), "todo", request.translate(_("Now")))
+    return _step(request, "when", _("When"), "done", i18n.plain_datetime(campaign.send_at))

@@ -18,9 +18,11 @@ from mailganer.errors import _
 from mailganer.models import Campaign, CampaignStatus, DeliveryStatus, Reason, make_message_id
 from mailganer.reports import Filters, Moment, Opened
 
+from .agents import agent_words
 from .charts import Chart, make_chart
 from .rail import campaign_page, current_page
 from .why import asking, tell
+from .words import subject_of
 
 PER_PAGE = 50
 UNDER_WAY = (CampaignStatus.sending, CampaignStatus.paused)
@@ -76,7 +78,7 @@ def recipients_file(request: Request) -> Response:
         readers, campaign.id, asked_filters(request), translate=_translator(request)
     )
     response = Response(app_iter=rows, content_type="text/csv", charset="utf-8")
-    name = quote(f"{campaign.name or campaign.subject or campaign.id}.csv".replace("/", "-")[:120])
+    name = quote(f"{campaign.name or subject_of(campaign) or campaign.id}.csv".replace("/", "-")[:120])
     response.headers["Content-Disposition"] = f"attachment; filename=\"people.csv\"; filename*=UTF-8''{name}"
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -92,6 +94,7 @@ def delivery(request: Request) -> dict[str, Any]:
         delivery=row,
         told=tell(request, reports.why_letter(asking(request, campaign), row)),
         story=reports.delivery_story(request.dbsession, campaign, row),
+        agent_words=agent_words,
         message_id=f"<{make_message_id(row.id, row.token, campaign.message_domain)}>",
     )
 

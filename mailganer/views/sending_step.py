@@ -30,6 +30,7 @@ from .plurals import counted, ngettext
 from .rail import campaign_page, current_page, next_step, step_url
 
 MOST_DOUBTS = 100
+SECONDS_SAY_MORE = 90
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Grace:
 
     seconds: int
     part: float  # of it that is over
+
+    @property
+    def minutes(self) -> int:
+        """While seconds would say little; 0 when they say more."""
+        return ceil(self.seconds / 60) if self.seconds > SECONDS_SAY_MORE else 0
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,21 @@ class Progress:
     moving: bool  # ask again in a moment
     grace: Grace | None  # None: it has begun, or waits for a day and a time
     due: bool  # its day and time have come, and in a moment it begins
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing can leave at the moment."""
+        if self.forecast is None:
+            return False
+        pause = self.forecast.first_pause
+        return not self.forecast.days or (pause is not None and pause.since <= self.forecast.starts_at)
+
+    @property
+    def at_once(self) -> bool:
+        """Whether everything leaves in the minute in which it goes on."""
+        pause = self.forecast.first_pause if self.forecast else None
+        end = self.forecast.finishes_at if self.forecast else None
+        return pause is not None and end is not None and end - pause.until <= timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -146,7 +167,7 @@ def progress(request: Request) -> Any:
     found = progress_of(request)
     if found.grace is None and request.headers.get("HX-Target") == "countdown":
         request.response.headers["HX-Refresh"] = "true"  # it has begun: there is no countdown to replace
-    return campaign_page(request, "progress", progress=found)
+    return campaign_page(request, "progress", progress=found, held=found.held)
 
 
 @view_config(route_name="campaign.unschedule", request_method="POST")
@@ -277,6 +298,7 @@ def _when_page(request: Request, wrong: Mapping[str, str] = MappingProxyType({})
         request,
         "when",
         found,
+        broken=("when",) if "send_at" in wrong else (),
         later=later,
         day=request.POST.get("day", moment.date().isoformat()),
         time=request.POST.get("time", moment.strftime("%H:%M")),

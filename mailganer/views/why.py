@@ -12,7 +12,7 @@ from mailganer import audience, campaigns, i18n, reports
 from mailganer.audience import AddressError
 from mailganer.db import utcnow
 from mailganer.models import Campaign
-from mailganer.reports import Asked, Step, Why
+from mailganer.reports import Asked, Code, Step, Why
 
 from .people import number_of
 from .rail import campaign_page
@@ -28,6 +28,7 @@ class Told:
     sentence: str
     reply: str  # the server's words, or what was wrong with the letter
     ahead: bool  # waited for, and not there yet
+    tone: str = ""  # bad or wait, where it is no good news
 
 
 @view_config(route_name="campaign.why", request_method="GET", renderer="report/why.jinja2")
@@ -80,7 +81,12 @@ def said(request: Request, step: Step) -> str:
 def _told(request: Request, step: Step) -> Told:
     known = step.details()
     reply = known.get("reply") or (request.translate(step.words) if step.cause else "")
-    return Told(step, said(request, step), reply, step.until is not None and step.until > utcnow())
+    ahead = step.until is not None and step.until > utcnow()
+    return Told(step, said(request, step), reply, ahead, _TONES.get(step.code, ""))
+
+
+_TONES = dict.fromkeys((Code.refused, Code.expired, Code.not_sent, Code.bounced, Code.complained), "bad")
+_TONES |= dict.fromkeys((Code.interrupted, Code.disconnected, Code.in_doubt), "wait")
 
 
 def _asked_for(request: Request, email: str) -> Why | None:

@@ -1,8 +1,16 @@
-"""The words for states, with their tone and icon: one list for every badge of every page."""
+"""Words that many pages need: for states, with their tone and icon, and for a letter's subject."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
+from pyramid.threadlocal import get_current_request
+
+from mailganer.campaigns.content import plain_line
+from mailganer.db import utcnow
 from mailganer.errors import _
+from mailganer.models import Campaign
+
+from .plurals import pgettext
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,7 @@ _WORDS = {
     "sending": Word(_("Sending"), "news", "campaigns"),
     "paused": Word(_("Paused"), "wait", "pause"),
     "finished": Word(_("Finished"), "good", "done"),
-    "cancelled": Word(_("Cancelled"), "calm", "stop"),
+    "cancelled": Word(_("Stopped"), "calm", "stop"),
     # deliveries
     "pending": Word(_("Waiting"), "calm", "clock"),
     "sent": Word(_("Sent"), "good", "check"),
@@ -46,27 +54,37 @@ _WORDS = {
 }
 
 _ELSEWHERE = {
+    ("campaign", "waiting"): Word(_("Waits"), "wait", "clock"),
+    # several of them, for filters
+    ("campaigns", "draft"): Word(_("Drafts"), "calm", "draft"),
+    ("campaigns", "scheduled"): Word(pgettext("several", "Scheduled"), "news", "calendar"),
+    ("campaigns", "sending"): Word(pgettext("several", "Sending"), "news", "campaigns"),
+    ("campaigns", "paused"): Word(pgettext("several", "Paused"), "wait", "pause"),
+    ("campaigns", "finished"): Word(pgettext("several", "Finished"), "good", "done"),
+    ("campaigns", "cancelled"): Word(pgettext("several", "Stopped"), "calm", "stop"),
+    ("people", "active"): Word(_("Get letters"), "good", "check"),
+    ("people", "unconfirmed"): Word(_("Have not confirmed yet"), "wait", "clock"),
+    ("people", "unsubscribed"): Word(_("Have unsubscribed"), "calm", "leave"),
+    ("people", "bounced"): Word(_("Are out of reach"), "bad", "problem"),
+    ("people", "complained"): Word(_("Called a letter spam"), "bad", "warning"),
     ("subscriber", "bounced"): Word(_("Cannot be reached"), "bad", "problem"),
     ("import", "ready"): Word(_("Ready to bring in"), "news", "eye"),
     ("import", "failed"): Word(_("Could not be read"), "bad", "problem"),
 }
 
 
-# The same of several people, beside their number.
-_GROUPS = {
-    "active": _("Get letters"),
-    "unconfirmed": _("Have not confirmed yet"),
-    "unsubscribed": _("Have unsubscribed"),
-    "bounced": _("Are out of reach"),
-    "complained": _("Called a letter spam"),
-}
-
-
-def group_word(status: str) -> str:
-    """What is so of all the people in one state."""
-    return _GROUPS[str(status)]
-
-
 def state_word(state: str, subject: str = "") -> Word:
     """The word for a state; ``subject`` tells words apart that mean two things."""
     return _ELSEWHERE.get((subject, str(state))) or _WORDS.get(str(state)) or Word(str(state), "calm", "info")
+
+
+def plain(template: str, moment: datetime | None = None) -> str:
+    """A subject in words, as it is read on the day of ``moment`` (or today) where the person lives."""
+    request = get_current_request()
+    day = (moment or utcnow()).astimezone(request.timezone).date()
+    return plain_line(template, day, request.locale_name)
+
+
+def subject_of(campaign: Campaign) -> str:
+    """The subject of a campaign in words, as of the day it is for."""
+    return plain(campaign.subject, campaign.started_at or campaign.send_at)

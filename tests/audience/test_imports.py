@@ -491,7 +491,7 @@ def test_undo_keeps_whoever_was_written_to_or_joined_another_list(bringer, make,
     people = bringer.people()
     campaign = make.campaign(bringer.account)
     other = make_list(bringer.account, "Other")
-    make._join(other.id, [people["elsewhere@example.com"].id])
+    make._join(other.id, [people["elsewhere@example.com"].id], now)
     session.add(
         Delivery(
             id=campaign.id * 10_000_000,

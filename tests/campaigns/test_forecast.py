@@ -73,6 +73,12 @@ def test_a_sleeping_sender_starts_when_it_wakes():
     assert forecast.pauses[0].wait is Wait.asleep
 
 
+def test_a_sender_that_rests_because_of_its_quota_waits_for_the_quota():
+    used = [(MINUTE - 60, 50)]
+    forecast = play(10, NOW, [lane(50, used, awake_from=MINUTE - 60 + WINDOW + 1)], no_plan(), "UTC")
+    assert (forecast.pauses[0].wait, forecast.pauses[0].limit) == (Wait.sender, 50)
+
+
 def test_days_are_those_of_the_accounts_zone():
     late = datetime(2026, 11, 23, 20, 58, tzinfo=UTC)
     forecast = play(40, late, [lane(per_minute=10)], no_plan(), "Europe/Moscow")

@@ -3,7 +3,10 @@
 from typing import Any
 
 # Shortened on purpose: the whole of it stands elsewhere on the page, or one press away.
-SHORTENED = ".who-address, .campaign-subject, .gallery-subject, .gallery-picture, .inbox-row *"
+SHORTENED = (
+    ".who-address, .campaign-subject, .gallery-subject, .gallery-picture, .letter-paper, .inbox-row *,"
+    " .chooser-who *"
+)
 
 _SIDEWAYS = """() => {
   const root = document.documentElement;

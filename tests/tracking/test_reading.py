@@ -285,6 +285,7 @@ def test_the_letter_in_the_browser_is_the_readers_own(session, sent):
     assert "Dear Анна" in rendered.html
     assert f"https://mail.example/c/{sent.tokens[0]}/1" in rendered.html
     assert f"https://mail.example/u/{sent.tokens[0]}" in rendered.html
+    assert "/v/" not in rendered.html  # it is open there already
 
 
 def test_an_erased_person_leaves_a_letter_that_can_still_be_read(session, sent):

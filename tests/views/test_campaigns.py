@@ -18,9 +18,10 @@ from mailganer.models import (
     DeliveryStatus,
     Reason,
     Sender,
+    SenderStatus,
     first_delivery_id,
 )
-from mailganer.views import letter_step
+from mailganer.views import campaigns, letter_step
 
 
 @pytest.fixture
@@ -224,20 +225,53 @@ def test_a_ready_letter_is_where_one_begins(anna, draft, again):
 
 def test_a_test_letter_reaches_oneself(anna, draft, smtp_server):
     page = anna.get(f"/campaigns/{draft.id}/letter")
-    page = submit(page, f"/campaigns/{draft.id}/letter/test").follow()
+    page = submit(page, f"/campaigns/{draft.id}/letter/test#test").follow()
     assert "The test letter is on its way" in page
     letter = message_from_bytes(smtp_server.letters[-1].content, policy=policy.default)
     assert letter["Subject"] == "News for Ольга"
     assert smtp_server.letters[-1].recipient == "anna@example.com"
 
 
-def test_a_wrong_address_for_a_test_letter_is_said_at_the_top_and_stays_to_be_mended(anna, draft):
+def test_a_wrong_address_for_a_test_letter_is_said_at_its_field_and_stays_to_be_mended(anna, draft):
     page = anna.get(f"/campaigns/{draft.id}/letter")
-    answer = submit(page, f"/campaigns/{draft.id}/letter/test", to="olga at example.org")
-    assert "#" not in answer.location
-    page = answer.follow()
-    assert "An address looks like name@example.com" in page.html.find(class_="flash").text
-    assert page.html.find(id="to")["value"] == "olga at example.org"
+    page = submit(page, f"/campaigns/{draft.id}/letter/test#test", 422, to="olga at example.org")
+    field = page.html.find(id="to")
+    assert "An address looks like name@example.com" in field.parent.text
+    assert (field["value"], field["aria-invalid"]) == ("olga at example.org", "true")
+    assert field.has_attr("autofocus")
+    assert page.html.find(class_="flash") is None
+
+
+def test_a_variable_nobody_has_is_no_step_that_is_done(anna, draft, session):
+    draft.html = "<p>{{ favourite_colour }}</p>"
+    session.commit()
+    for step in ("letter", "check"):
+        page = anna.get(f"/campaigns/{draft.id}/{step}")
+        letter = page.html.find("a", href=f"/campaigns/{draft.id}/letter").parent
+        assert "step-problem" in letter["class"]
+
+
+@pytest.mark.parametrize(
+    ("html", "why"),
+    [("", "Write the letter first."), ("<p>{{ first_name|shout }}</p>", "Mend the letter first.")],
+)
+def test_a_test_letter_that_cannot_leave_says_why(anna, draft, session, html, why):
+    draft.html = html
+    session.commit()
+    page = anna.get(f"/campaigns/{draft.id}/letter")
+    form = page.html.find(id="test")
+    assert form.find("button").has_attr("disabled")
+    assert why in form.text
+    assert page.html.find(id="letter-note").text
+
+
+def test_before_sending_the_subject_is_read_as_readers_will_read_it(anna, draft, session):
+    draft.subject = "{{ today|date('y') }} for {{ first_name }}"
+    draft.name = ""
+    session.commit()
+    year = utcnow().year
+    assert f"{year} for Ольга" in anna.get(f"/campaigns/{draft.id}/send")
+    assert f"{year} for [first_name]" in anna.get("/campaigns")
 
 
 def test_a_letter_that_cannot_be_used_is_no_step_that_is_done(anna, draft, session):
@@ -250,7 +284,7 @@ def test_a_letter_that_cannot_be_used_is_no_step_that_is_done(anna, draft, sessi
 def test_a_refused_test_letter_quotes_the_server(anna, draft, smtp_server):
     smtp_server.refuse["anna@example.com"] = "550 5.7.1 Not today"
     page = anna.get(f"/campaigns/{draft.id}/letter")
-    page = submit(page, f"/campaigns/{draft.id}/letter/test").follow()
+    page = submit(page, f"/campaigns/{draft.id}/letter/test#test").follow()
     assert "5.7.1 Not today" in page
 
 
@@ -335,7 +369,7 @@ def test_a_scheduled_campaign_has_its_place_among_the_steps_and_never_began_a_mo
     session.commit()
     page = anna.get(f"/campaigns/{draft.id}/progress")
     assert page.html.find(attrs={"aria-current": "step"}).find(class_="step-title").text == "Progress"
-    assert "It begins" in page
+    assert "Its time has come: it begins in a moment." in page
     assert "ago" not in page.html.find(id="progress").text
     steps = [link["href"].rpartition("/")[2] for link in page.html.find(class_="stepper").find_all("a")]
     assert steps == ["progress", "people", "letter"]
@@ -345,7 +379,7 @@ def test_what_was_called_off_before_it_began_offers_to_begin_anew(anna, draft, s
     draft.status = CampaignStatus.cancelled
     session.commit()
     page = anna.get(f"/campaigns/{draft.id}/progress")
-    assert "It was called off before it began" in page
+    assert "It was stopped before it began" in page
     submit(page, f"/campaigns/{draft.id}/duplicate")
     assert [each.status.value for each in read(select(Campaign).order_by(Campaign.id))] == [
         "cancelled",
@@ -374,6 +408,23 @@ def test_a_countdown_asks_for_the_whole_page_when_the_campaign_has_begun(anna, d
     session.commit()
     answer = anna.get(f"/campaigns/{draft.id}/progress", headers=countdown)
     assert answer.headers["HX-Refresh"] == "true"
+
+
+def test_a_long_countdown_counts_minutes(anna, draft, session):
+    draft.status, draft.pressed_at = CampaignStatus.scheduled, utcnow()
+    draft.send_at = draft.pressed_at + timedelta(seconds=275)
+    session.commit()
+    assert "It begins in 5 minutes" in anna.get(f"/campaigns/{draft.id}/progress")
+
+
+def test_a_time_that_has_passed_is_said_at_its_field_and_nothing_is_foreseen(anna, draft):
+    here = f"/campaigns/{draft.id}/when"
+    page = submit(anna.get(here), here, 422, when="later", day="2020-01-01", time="10:00")
+    field = page.html.find(id="day").find_parent(class_="moment")
+    assert "field-wrong" in field["class"]
+    assert field.find(class_="wrong").text.strip()
+    assert "once a time is chosen" in page.html.find(id="forecast").text
+    assert "Now" not in page.html.find(class_="step-here").text
 
 
 def test_a_latest_start_is_kept_and_checked_against_the_forecast(anna, draft, again):
@@ -412,6 +463,7 @@ def test_a_campaign_that_came_too_late_waits_for_a_word(anna, draft, session, ag
     session.commit()
     page = anna.get(f"/campaigns/{draft.id}").follow()
     assert "It waits for your word" in page
+    assert "Start sending" in page
     assert "It should have started yesterday." in page
     assert "/report" not in page
     submit(page, f"/campaigns/{draft.id}/resume")
@@ -421,13 +473,13 @@ def test_a_campaign_that_came_too_late_waits_for_a_word(anna, draft, session, ag
 def test_why_it_was_paused_is_read_in_the_language_of_the_page(anna, draft, session):
     draft.status, draft.started_at = CampaignStatus.paused, utcnow()
     draft.paused_reason = _(
-        "The letter cannot be used: ${reason}",
+        "The letter cannot be used. ${reason}",
         mapping={"reason": LONG_TEXTS},
     )
     session.commit()
     here = f"/campaigns/{draft.id}/progress"
-    assert "The letter cannot be used: This letter takes too much work" in anna.get(here)
-    assert "Письмо не годится для отправки: Это письмо слишком трудно" in anna.get(here, {"lang": "ru"})
+    assert "The letter cannot be used. This letter cannot be put together" in anna.get(here)
+    assert "Письмо не годится для отправки. Это письмо не удаётся собрать" in anna.get(here, {"lang": "ru"})
 
 
 def test_the_moment_in_a_kept_sentence_is_by_the_clock_of_who_reads_it(anna, draft, session):
@@ -441,6 +493,59 @@ def test_the_moment_in_a_kept_sentence_is_by_the_clock_of_who_reads_it(anna, dra
     here = f"/campaigns/{draft.id}/progress"
     assert "started on 24\xa0November\xa02026, 01:30 and" in anna.get(here)
     assert "24\xa0ноября\xa02026, 01:30" in anna.get(here, {"lang": "ru"})
+
+
+def test_a_campaign_that_its_letter_hinders_leads_to_the_letter_first(anna, draft, session):
+    draft.status, draft.started_at = CampaignStatus.paused, utcnow()
+    draft.paused_reason = "Something is wrong with it."
+    session.commit()
+    page = anna.get(f"/campaigns/{draft.id}/progress")
+    first = page.html.find(id="progress").find(class_="button-primary")
+    assert first["href"] == f"/campaigns/{draft.id}/letter"
+    assert "Go on sending" in page
+
+
+def test_a_planned_campaign_is_taken_back_where_it_is_said_to_be_needed(anna, draft, session, again):
+    draft.status, draft.send_at = CampaignStatus.scheduled, utcnow() + timedelta(days=1)
+    session.commit()
+    page = anna.get(f"/campaigns/{draft.id}/people")
+    assert "2 people in 1 list" in page
+    submit(anna.get(f"/campaigns/{draft.id}/letter"), f"/campaigns/{draft.id}/unschedule")
+    assert again(draft).status is CampaignStatus.draft
+
+
+def test_a_campaign_whose_sender_fails_quotes_the_server_and_leads_to_the_sender(anna, under_way, session):
+    sender = under_way.senders[0]
+    sender.status, sender.error = SenderStatus.failing, "It does not let us in. 535 5.7.8 Bad credentials"
+    session.commit()
+    page = anna.get(f"/campaigns/{under_way.id}/progress")
+    assert page.html.find(id="progress").find("code", class_="reply").text == "535 5.7.8 Bad credentials"
+    assert page.html.find(class_="button-primary")["href"] == f"/senders/{sender.id}"
+    assert "Waits" in page.html.find(id="campaign-state").text
+
+
+def test_campaigns_under_way_come_first_on_each_page(anna, make, owner, monkeypatch):
+    monkeypatch.setattr(campaigns, "PER_PAGE", 2)
+    for number, status in enumerate(("sending", "draft", "paused", "finished")):
+        make.campaign(owner, name=f"{number}-{status}", status=status)
+    make.commit()
+    first = anna.get("/campaigns")
+    names = [each.text for each in first.html.find_all(class_="campaign-link")]
+    rest = first.click("More")
+    names += [each.text for each in rest.html.find_all(class_="campaign-link")]
+    assert names == ["2-paused", "0-sending", "3-finished", "1-draft"]
+
+
+def test_a_campaign_whose_senders_all_rest_is_said_to_wait(anna, draft, session):
+    draft.status = CampaignStatus.sending
+    assert not draft_waits(anna, session)
+    draft.senders[0].status = SenderStatus.failing
+    assert draft_waits(anna, session)
+
+
+def draft_waits(anna, session):
+    session.commit()
+    return "Waits" in anna.get("/campaigns")
 
 
 @pytest.fixture

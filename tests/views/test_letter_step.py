@@ -71,6 +71,32 @@ def test_looking_as_somebody_else_keeps_what_is_written(letter_page):
     expect(page.locator("#html")).to_have_value("<p>Hello {{ first_name|default('you') }}</p>")
 
 
+def test_wide_is_as_wide_as_letters_are_and_a_phone_shows_the_phone_first(letter_page):
+    page = letter_page
+    frame = page.locator("#letter-frame")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert frame.evaluate("frame => frame.clientWidth") >= 640
+    assert frame.bounding_box()["width"] < 640  # made small, as its column is narrower
+    page.locator("label:has(#view-phone)").click()
+    assert frame.evaluate("frame => frame.clientWidth") <= 390
+    page.reload()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert frame.evaluate("frame => frame.clientWidth") <= 390
+    page.locator("label:has(#view-wide)").click()
+    assert frame.evaluate("frame => frame.clientWidth") >= 640
+
+
+def test_what_stands_in_place_of_a_letter_goes_when_there_is_one(letter_page):
+    page = letter_page
+    note = page.locator("#letter-note")
+    page.fill("#html", "<p>{{ first_name</p>")
+    expect(note).to_contain_text("cannot be shown yet")
+    expect(page.locator("#letter-frame")).to_be_hidden()
+    page.fill("#html", "<p>{{ first_name }}</p>")
+    expect(note).to_be_hidden()
+    expect(page.locator("#letter-frame")).to_be_visible()
+
+
 def test_variables_go_in_where_the_cursor_is_and_tab_indents(letter_page):
     page = letter_page
     with page.expect_response(

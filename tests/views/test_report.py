@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from mailganer.campaigns.fact import kept_forecast
 from mailganer.campaigns.forecast import Counter, Lane, play
-from mailganer.models import Account, CampaignStatus, DeliveryStatus, Departure, Reason
+from mailganer.models import Account, Batch, CampaignStatus, DeliveryStatus, Departure, Reason
 from mailganer.tracking import record_click, record_open, unsubscribe_by_token
 from tests.support.sent import sent_campaign, token
 
@@ -49,7 +49,7 @@ def test_the_report_begins_with_a_sentence(anna, sent):
     campaign, _deliveries = sent
     page = anna.get(f"/campaigns/{campaign.id}/report")
     text = " ".join(page.html.find(class_="report-sentence").get_text("").split())
-    assert text == "5 of 8 got it; between 20% and 40% opened it; 1 clicked; 1 left."
+    assert text == "5 of 8 got it; between 20% and 40% opened it; 1 clicked; 1 unsubscribed."
 
 
 def test_the_report_shows_plan_and_fact_beside_each_other(anna, session, sent, now):
@@ -96,12 +96,31 @@ def test_the_report_shows_reasons_the_servers_words_and_the_doubtful(anna, sent)
     assert page.html.find("svg", attrs={"aria-label": "Opens and clicks by the day"})
 
 
+def test_the_report_of_a_stopped_campaign_says_how_many_it_did_not_reach(session, anna, sent):
+    campaign, deliveries = sent
+    campaign.status = CampaignStatus.cancelled
+    deliveries[2].reason = Reason.cancelled
+    session.commit()
+    page = anna.get(f"/campaigns/{campaign.id}/report")
+    assert "The campaign was stopped before 1 person had it." in words(page)
+
+
+def test_the_list_of_campaigns_counts_as_the_report_does(session, anna, sent):
+    campaign, deliveries = sent
+    deliveries[7].status = S.bounced
+    session.scalars(select(Batch).where(Batch.last_id == deliveries[7].id)).one().bounced += 1
+    session.scalars(select(Batch).where(Batch.last_id == deliveries[7].id)).one().sent -= 1
+    session.commit()
+    assert "4 of 8 got it" in words(anna.get(f"/campaigns/{campaign.id}/report"))
+    assert "4 of 8" in words(anna.get("/campaigns"))
+
+
 def test_a_campaign_without_tracking_says_so_and_shows_no_empty_numbers(session, anna, sent):
     campaign, _deliveries = sent
     campaign.track_opens = campaign.track_clicks = False
     session.commit()
     text = words(anna.get(f"/campaigns/{campaign.id}/report"))
-    assert "5 of 8 got it; 1 left." in text
+    assert "5 of 8 got it; 1 unsubscribed." in text
     assert "This campaign does not count opens." in text
     assert "Certainly opened" not in text
 

@@ -87,7 +87,8 @@ def test_what_cannot_be_used_is_said_with_its_line(anna, template, session):
     template.html = "<p>one</p>\n{% if %}"
     session.commit()
     page = anna.get(f"/templates/{template.id}")
-    assert "Line 2:" in page
+    assert "Line 2." in page
+    assert "Use in a campaign" not in page
     assert "cannot be shown yet" in anna.get(f"/templates/{template.id}/frame")
 
 

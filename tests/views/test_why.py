@@ -1,4 +1,4 @@
-"""Why did somebody get it or not? Asked on the pages, through the whole application."""
+"""What happened to one person's letter? Asked on the pages, through the whole application."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from mailganer.models import Account, CampaignStatus, DeliveryStatus, Reason
 from tests.support.sent import sent_campaign
 
 S = DeliveryStatus
-QUESTION = "Why did somebody get it or not?"
+QUESTION = "What happened to one person's letter?"
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_every_row_of_the_people_leads_to_its_why(anna, session, campaign, peopl
 
 def test_an_address_that_is_not_among_the_people_can_be_asked_about(anna, campaign):
     page = anna.get(f"/campaigns/{campaign.id}/recipients?q=p3@example.org")
-    assert "No letter to this person was planned." in words(page.click("Ask why"))
+    assert "No letter to this person was planned." in words(page.click("Look it up"))
 
 
 def test_a_persons_page_leads_to_every_campaign(anna, session, make, own, campaign, people, readers):

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ...backends import Registry
+from ...campaigns.content import plain_line
 from ...models import (
     Campaign,
     CampaignStatus,
@@ -115,7 +116,7 @@ def _left_by(asked: Asked, subscriber: Subscriber) -> str:
         .where(Delivery.subscriber_id == subscriber.id, Delivery.unsubscribed_at == subscriber.status_at)
         .limit(1)
     ).first() or ("", "")
-    return name or subject
+    return name or plain_line(subject)
 
 
 def paused(campaign: Campaign) -> Step:

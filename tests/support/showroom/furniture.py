@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from mailganer import audience, catch, tracking
 from mailganer.audience import bring_samples
 from mailganer.audience.status import suppress
-from mailganer.campaigns.allowance import minute_of
+from mailganer.campaigns.allowance import frees_at, minute_of
 from mailganer.campaigns.fact import kept_forecast
 from mailganer.campaigns.forecast import Counter, Lane, play
 from mailganer.db import utcnow
@@ -19,6 +19,7 @@ from mailganer.errors import _
 from mailganer.letters import ready_letters
 from mailganer.letters.bounds import LONG_TEXTS
 from mailganer.models import (
+    LARGEST_CAMPAIGN,
     Account,
     Campaign,
     CampaignStatus,
@@ -32,6 +33,7 @@ from mailganer.models import (
     Subscriber,
     SubscriberStatus,
     Usage,
+    first_delivery_id,
 )
 from mailganer.sending.halt import halt
 from mailganer.sending.plan import start_due
@@ -43,6 +45,7 @@ from .words import WORDS
 EVERYTHING, NOTHING, FULL = "anna", "boris", "olga"  # who has what
 HOUSEHOLD = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
 BEHIND_A_PROXY = "Mozilla/5.0"
+BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/130.0.0.0 Safari/537.36"
 MANY = 240  # people of the large list: more than a page of them
 HAD_LEFT = range(219, 223)  # of the many: by hand, before the September digest
 LEFT_BY_IT, COMPLAINED = (205, 207, 208), (206, 209)  # and so they got nothing later
@@ -55,6 +58,7 @@ WHY = {
     S.in_doubt: (Reason.disconnected, None),
     S.skipped: (Reason.unsubscribed, None),
     S.bounced: (None, "5.2.2 (over quota)"),
+    S.sent: (None, "250 2.0.0 Ok: queued as 4XkT2v1Zz9"),
 }
 UNKNOWN_FILTER = "<p>{{ first_name|default('') }}</p>\n<p>{{ town|shout }}</p>\n"
 BOMB = "<p>{{ 'a' * 10**9 }}</p>\n"
@@ -134,6 +138,8 @@ class Furniture:
             from_email=shop,
             per_day=50,
             verified_at=self.now - timedelta(days=9),
+            status=SenderStatus.sleeping,
+            sleeps_until=frees_at(minute_of(self.now) - 12 * 60),
         )
         self.resting = self.make.sender(
             self.account,
@@ -258,8 +264,9 @@ class Furniture:
         self._furnish_finished()
         self.stopped = self._campaign(words.stopped)
         self._sent(
-            self.stopped, CampaignStatus.cancelled, [S.sent] * 30 + [S.pending] * 60, timedelta(days=4)
+            self.stopped, CampaignStatus.cancelled, [S.sent] * 30 + [S.skipped] * 60, timedelta(days=4)
         )
+        self._never_left(self.stopped)
         self.taken_back = self._campaign(
             words.taken_back, CampaignStatus.cancelled, send_at=now - timedelta(days=1)
         )
@@ -273,7 +280,7 @@ class Furniture:
         grace, self.grace.status = self.grace.status, CampaignStatus.draft
         start_due(self.session, self.now, timedelta(hours=24))
         self.overdue.status, self.grace.status = overdue, grace
-        reason = _("The letter cannot be used: ${reason}", mapping={"reason": LONG_TEXTS})
+        reason = _("The letter cannot be used. ${reason}", mapping={"reason": LONG_TEXTS})
         halt(self.session, self.hindered.id, reason, self.now)
         self.session.flush()
         self.session.expire_all()
@@ -299,7 +306,7 @@ class Furniture:
                     self.session,
                     token(delivery),
                     1 + number % 3,
-                    agent=HOUSEHOLD,
+                    agent=BROWSER,
                     now=at + timedelta(minutes=2),
                 )
             if number in LEFT_BY_IT:
@@ -316,9 +323,18 @@ class Furniture:
                     campaign_id=self.finished.id,
                     sender_id=self.sender.id,
                     minute=minute_of(start) + minute,
-                    letters=18,
+                    letters=18 if minute < 10 else 16,  # 212: those that came back have left, too
                 )
             )
+
+    def _never_left(self, campaign: Campaign) -> None:
+        """Who had not got it when it was stopped."""
+        first = first_delivery_id(campaign.id)
+        self.session.execute(
+            update(Delivery)
+            .where(Delivery.id >= first, Delivery.id < first + LARGEST_CAMPAIGN, Delivery.status == S.skipped)
+            .values(reason=Reason.cancelled)
+        )
 
     def _keep_a_letter(self) -> None:
         html = f"<h1>{self.words.ready}</h1><p>{self.words.preheader}</p>"
