@@ -27,7 +27,7 @@ from .errors import InputError, _
 
 LANGUAGES = (("en", "English"), ("ru", "Русский"))
 NAMES = frozenset(name for name, _title in LANGUAGES)
-_ADDRESS = re.compile(r"\S+@\S+")
+_LONG_ADDRESS = re.compile(r"(?=\S{31})\S+@\S+")  # shorter ones find room in every column
 COOKIE_SECONDS = 365 * 24 * 3600  # a language is chosen once, not every month
 RECENT = timedelta(days=6)  # further away a date says more than a number of days
 CONTINENTS = (
@@ -133,7 +133,7 @@ def _part(request: Request, name: str, value: Any) -> Markup:
 
 def breakable(text: str) -> Markup:
     """A text with addresses in it: one that is too long for a line breaks after its signs."""
-    escaped = _ADDRESS.sub(lambda found: re.sub(r"([@._])", r"\1<wbr>", found[0]), str(escape(text)))
+    escaped = _LONG_ADDRESS.sub(lambda found: re.sub(r"([@._])", r"\1<wbr>", found[0]), str(escape(text)))
     return Markup(escaped)  # noqa: S704 - escaped above
 
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from mailganer.db import utcnow
-from mailganer.errors import _
+from mailganer.errors import LoginRefused, _
 from mailganer.letters.bounds import LONG_TEXTS
 from mailganer.models import (
     Account,
@@ -21,6 +21,7 @@ from mailganer.models import (
     SenderStatus,
     first_delivery_id,
 )
+from mailganer.sending.words import with_reply
 from mailganer.views import campaigns, letter_step
 
 
@@ -516,7 +517,8 @@ def test_a_planned_campaign_is_taken_back_where_it_is_said_to_be_needed(anna, dr
 
 def test_a_campaign_whose_sender_fails_quotes_the_server_and_leads_to_the_sender(anna, under_way, session):
     sender = under_way.senders[0]
-    sender.status, sender.error = SenderStatus.failing, "It does not let us in. 535 5.7.8 Bad credentials"
+    refused = LoginRefused(_("It does not let us in."), "535 5.7.8 Bad credentials")
+    sender.status, sender.error = SenderStatus.failing, with_reply(refused)
     session.commit()
     page = anna.get(f"/campaigns/{under_way.id}/progress")
     assert page.html.find(id="progress").find("code", class_="reply").text == "535 5.7.8 Bad credentials"

@@ -107,7 +107,10 @@ def test_a_servers_words_are_set_apart_and_taken_for_nothing_but_words(speak: An
 
 
 def test_a_long_address_breaks_where_it_has_joints() -> None:
-    assert i18n.breakable("<a.b_c@d.e 14.05.1990") == "&lt;a.<wbr>b_<wbr>c@<wbr>d.<wbr>e 14.05.1990"
+    long = "<a.name_that-is-long@mail.example.org"
+    broken = "&lt;a.<wbr>name_<wbr>that-is-long@<wbr>mail.<wbr>example.<wbr>org"
+    assert i18n.breakable(f"{long} 14.05.1990") == f"{broken} 14.05.1990"
+    assert i18n.breakable("anna@example.org") == "anna@example.org"  # and can be found on the page
 
 
 @pytest.mark.parametrize(
