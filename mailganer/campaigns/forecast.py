@@ -137,6 +137,11 @@ class Forecast:
     unsent: int = 0
 
     @property
+    def at_once(self) -> bool:
+        """Whether the last letter leaves within a minute of the first."""
+        return self.finishes_at is not None and self.finishes_at - self.starts_at <= timedelta(minutes=1)
+
+    @property
     def first_pause(self) -> Pause | None:
         return self.pauses[0] if self.pauses else None
 
