@@ -84,12 +84,12 @@ def _begin(session: Session, campaign_id: int, **values: Any) -> None:
 def _too_late(send_at: datetime, not_after: datetime | None) -> str:
     if not_after is None:
         return _(
-            "It should have started on ${moment} and could not. Nothing was sent. Go on sending or stop it.",
+            "It should have started on ${moment} and could not. Nothing was sent. Start sending or stop it.",
             mapping={"moment": send_at},
         )
     return _(
         "It should have started on ${moment}, by ${latest} at the latest, and could not. "
-        "Nothing was sent. Go on sending or stop it.",
+        "Nothing was sent. Start sending or stop it.",
         mapping={"moment": send_at, "latest": not_after},
     )
 

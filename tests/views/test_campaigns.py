@@ -486,7 +486,7 @@ def test_why_it_was_paused_is_read_in_the_language_of_the_page(anna, draft, sess
 def test_the_moment_in_a_kept_sentence_is_by_the_clock_of_who_reads_it(anna, draft, session):
     draft.status = CampaignStatus.paused
     draft.paused_reason = _(
-        "It should have started on ${moment} and could not. Nothing was sent. Go on sending or stop it.",
+        "It should have started on ${moment} and could not. Nothing was sent. Start sending or stop it.",
         mapping={"moment": datetime(2026, 11, 23, 22, 30, tzinfo=UTC)},
     )
     draft.account.timezone = "Europe/Moscow"

@@ -121,7 +121,7 @@ def test_a_sender_that_rests_says_why_and_until_when(anna: Any, sender: Sender, 
     sender.status, sender.sleeps_until = SenderStatus.sleeping, datetime.now(UTC) + timedelta(hours=2)
     session.commit()
     page = anna.get(f"/senders/{sender.id}")
-    assert "It has sent as much as its provider allows in 24 hours." in page
+    assert "It has sent as many letters as it may in 24 hours." in page
     assert page.html.select_one(".badge").get_text(strip=True).startswith("Resting until")
     reply = "421 4.7.0 <later>"
     sender.failures = 1
