@@ -66,8 +66,8 @@ _ELSEWHERE = {
     ("people", "unconfirmed"): Word(_("Have not confirmed yet"), "wait", "clock"),
     ("people", "unsubscribed"): Word(_("Have unsubscribed"), "calm", "leave"),
     ("people", "bounced"): Word(_("Are out of reach"), "bad", "problem"),
-    ("people", "complained"): Word(_("Called a letter spam"), "bad", "warning"),
-    ("subscriber", "bounced"): Word(_("Cannot be reached"), "bad", "problem"),
+    ("people", "complained"): Word(_("Have complained"), "bad", "warning"),
+    ("subscriber", "bounced"): Word(_("Out of reach"), "bad", "problem"),
     ("import", "ready"): Word(_("Ready to bring in"), "news", "eye"),
     ("import", "failed"): Word(_("Could not be read"), "bad", "problem"),
 }

@@ -6,6 +6,7 @@ from email import message_from_bytes, policy
 import pytest
 from sqlalchemy import select
 
+from mailganer.campaigns.allowance import minute_of
 from mailganer.db import utcnow
 from mailganer.errors import LoginRefused, _
 from mailganer.letters.bounds import LONG_TEXTS
@@ -19,6 +20,7 @@ from mailganer.models import (
     Reason,
     Sender,
     SenderStatus,
+    Usage,
     first_delivery_id,
 )
 from mailganer.sending.words import with_reply
@@ -545,6 +547,15 @@ def test_a_campaign_whose_senders_all_rest_is_said_to_wait(anna, draft, session)
     assert draft_waits(anna, session)
 
 
+def test_a_campaign_whose_plan_has_no_letters_left_is_said_to_wait(anna, draft, session, owner):
+    draft.status = CampaignStatus.sending
+    assert not draft_waits(anna, session)
+    session.add(
+        Usage(account_id=owner.id, sender_id=draft.senders[0].id, minute=minute_of(utcnow()), letters=200)
+    )
+    assert draft_waits(anna, session)
+
+
 def draft_waits(anna, session):
     session.commit()
     return "Waits" in anna.get("/campaigns")
@@ -601,9 +612,7 @@ def test_pause_go_on_and_stop(anna, under_way, again):
 
 
 def test_a_wait_for_the_plan_names_it_and_leads_to_the_plans(anna, under_way, session, make):
-    from mailganer.models import Usage
-
-    minute = int(utcnow().timestamp()) // 60 - 5
+    minute = minute_of(utcnow()) - 5
     sender = under_way.senders[0]
     session.add(Usage(sender_id=sender.id, minute=minute, account_id=under_way.account_id, letters=200))
     session.commit()
