@@ -93,8 +93,7 @@ def test_the_day_is_shown_with_what_is_free_and_when(anna: Any, sender: Sender, 
     assert "500 of 500 letters in 24 hours" in page
     assert page.html.select_one("span time")["datetime"].startswith("20")
     assert "free again" in page
-    badge = page.html.select_one(".badge").get_text(strip=True)
-    assert badge.startswith("At its limit, free again in")
+    assert page.html.select_one(".badge").get_text().strip().startswith("At its limit, free again in")
 
 
 def test_a_sender_whose_password_no_longer_works_says_so_and_can_be_proven_again(
@@ -122,7 +121,7 @@ def test_a_sender_that_rests_says_why_and_until_when(anna: Any, sender: Sender, 
     session.commit()
     page = anna.get(f"/senders/{sender.id}")
     assert "It has sent as many letters as it may in 24 hours." in page
-    assert page.html.select_one(".badge").get_text(strip=True).startswith("Resting, goes on in")
+    assert page.html.select_one(".badge").get_text().strip().startswith("Resting, goes on in")
     reply = "421 4.7.0 <later>"
     sender.failures = 1
     sender.error = _("The mail server put us off. Its answer: ${reply}", mapping={"reply": reply})
