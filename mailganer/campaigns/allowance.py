@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from ..models import Usage
+from ..billing import plan_of
+from ..models import Account, Usage
+from ..settings import Settings
 
 MINUTES = 24 * 60
 DAY = timedelta(minutes=MINUTES)
@@ -76,6 +78,11 @@ def sender_allowance(session: Session, sender_id: int, limit: int | None, now: d
 def account_allowance(session: Session, account_id: int, limit: int | None, now: datetime) -> Allowance:
     """What an account may send. ``limit`` is its plan's ``per_day``."""
     return Allowance(limit, *_used(session, Usage.account_id, account_id, now))
+
+
+def plan_allowance(session: Session, account: Account, settings: Settings, now: datetime) -> Allowance:
+    """What an account may send by the plan that it has today."""
+    return account_allowance(session, account.id, plan_of(account, settings, now).per_day, now)
 
 
 def sender_minutes(session: Session, sender_id: int, now: datetime) -> list[tuple[int, int]]:

@@ -12,12 +12,11 @@ from .. import letters
 from ..accounts import day_limit, sender_backend
 from ..audience.addresses import AddressError, parse_address
 from ..backends import Backend, Message, Receipt, Registry
-from ..billing import plan_of
 from ..errors import Conflict, InputError, LimitReached, _
 from ..models import Campaign, Sender, SenderStatus, Subscriber, Usage
 from ..settings import Settings
 from ..vault import Vault
-from .allowance import Allowance, account_allowance, minute_of, sender_allowance
+from .allowance import Allowance, minute_of, plan_allowance, sender_allowance
 from .preview import reader_values
 from .versions import compile_of
 
@@ -131,9 +130,7 @@ def _take(
     session.flush()
     session.refresh(sender, with_for_update=True)
     own = sender_allowance(session, sender.id, day_limit(sender, registry), now)
-    plan = account_allowance(
-        session, campaign.account_id, plan_of(campaign.account, settings, now).per_day, now
-    )
+    plan = plan_allowance(session, campaign.account, settings, now)
     _require(
         own,
         number,

@@ -8,11 +8,11 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import view_config
 
-from mailganer import billing, campaigns
+from mailganer import campaigns
 from mailganer.accounts import account_senders
 from mailganer.audience.lists import list_counts, lists_of
 from mailganer.audience.recipients import excluded_counts
-from mailganer.campaigns.allowance import account_allowance
+from mailganer.campaigns.allowance import plan_allowance
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, _
 from mailganer.models import CampaignStatus, SubscriberStatus
@@ -48,9 +48,8 @@ def show_list(request: Request) -> dict[str, Any]:
 
 def _plan_is_full(request: Request) -> bool:
     """Whether all that is being sent waits until the plan has letters again."""
-    account, now = request.account, utcnow()
-    per_day = billing.plan_of(account, request.registry["settings"], now).per_day
-    return account_allowance(request.dbsession, account.id, per_day, now).waits_until is not None
+    allowance = plan_allowance(request.dbsession, request.account, request.registry["settings"], utcnow())
+    return allowance.waits_until is not None
 
 
 @view_config(route_name="campaigns.new", request_method="GET")

@@ -11,7 +11,7 @@ from pyramid.view import view_config
 
 from mailganer import billing
 from mailganer.billing import Done, PaymentProvider
-from mailganer.campaigns.allowance import account_allowance
+from mailganer.campaigns.allowance import plan_allowance
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, NotFound, _
 from mailganer.i18n import plain_date
@@ -93,7 +93,7 @@ def _page(
         "current": current,
         "until": billing.plan_runs_until(account, now),
         "plans": installed.plans,
-        "letters": account_allowance(session, account.id, current.per_day, now),
+        "letters": plan_allowance(session, account, installed, now),
         "people": billing.usage(session, account, now).subscribers,
         "providers": providers,
         # Where a plan can be chosen and paid for; none: it comes with a voucher, or from the operator.

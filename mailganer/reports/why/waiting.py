@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from sqlalchemy import func, or_, select
 
 from ...accounts import day_limit
-from ...billing import plan_of
-from ...campaigns.allowance import account_allowance, sender_allowance
+from ...campaigns.allowance import plan_allowance, sender_allowance
 from ...campaigns.hours import Hours
 from ...models import (
-    Account,
     Batch,
     BatchState,
     Delivery,
@@ -29,8 +27,7 @@ def in_the_way(asked: Asked) -> Iterator[Step]:
     hours = Hours.of(asked.campaign.hours)
     if hours is not None and not hours.is_open(now):
         yield Step(Code.hours, until=hours.next_open(now))
-    account: Account = asked.campaign.account
-    plan = account_allowance(asked.session, account.id, plan_of(account, asked.settings, now).per_day, now)
+    plan = plan_allowance(asked.session, asked.campaign.account, asked.settings, now)
     if plan.waits_until is not None:
         yield Step(Code.plan, until=plan.waits_until, number=plan.limit)
     rests = [_rest(asked, each) for each in asked.campaign.senders if each.deleted_at is None]
