@@ -7,6 +7,7 @@ letters. ``database_url`` and ``broker_url`` run a test on both kinds; to have o
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -40,6 +41,12 @@ BROKERS = ("redis", "embedded")
 def pytest_configure(config: pytest.Config) -> None:
     for name in (*ENVIRONMENT, "MAILGANER_INI"):
         os.environ.pop(name, None)  # the settings of the machine are not the tests' settings
+
+
+def pytest_collection_finish() -> None:
+    # What is loaded by now stays to the end. Each application a test makes sets off a search for garbage, and
+    # without this it would look through all of it again.
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import tempfile
 from itertools import count
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from mailganer.db import make_engine
 from mailganer.migrations import migrate
 
 from .postgresql import PostgreSQL
+from .scratch import scratch
 
 KINDS = ("sqlite", "postgresql")
 _TEMPLATE = "mailganer_template"
@@ -20,7 +20,7 @@ class Databases:
 
     def __init__(self, **options: str) -> None:
         self._options = options
-        self._folder = Path(tempfile.mkdtemp(prefix="mg-sqlite-", dir="/tmp"))
+        self._folder = scratch("mg-sqlite-")
         self._numbers = count(1)
         self._postgresql: PostgreSQL | None = None
         self._sqlite: Path | None = None

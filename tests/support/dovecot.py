@@ -7,10 +7,10 @@ import pwd
 import shutil
 import socket
 import subprocess
-import tempfile
 from pathlib import Path
 
 from .ports import die_with_parent, free_port, wait_until
+from .scratch import scratch
 
 _MISSING = "a test needs Dovecot: apt-get install dovecot-imapd (make test does it for root)"
 _CONFIGURATION = """\
@@ -64,7 +64,7 @@ class Dovecot:
         program = shutil.which("dovecot", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             raise RuntimeError(_MISSING)
-        self.folder = Path(tempfile.mkdtemp(prefix="mg-imap-", dir="/tmp"))
+        self.folder = scratch("mg-imap-")
         self.port = free_port()
         me, root = getpass.getuser(), os.geteuid() == 0
         user = pwd.getpwnam("nobody") if root else pwd.getpwuid(os.geteuid())

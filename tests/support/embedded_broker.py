@@ -2,8 +2,6 @@
 
 import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 
 import redis
 
@@ -11,11 +9,12 @@ from mailganer import broker
 from mailganer.settings import Settings
 
 from .ports import die_with_parent, wait_until
+from .scratch import scratch
 
 
 class EmbeddedBroker:
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="mg-broker-", dir="/tmp"))
+        self.folder = scratch("mg-broker-")
         self._settings = Settings("sqlite://", "http://localhost", ("",), self.folder)
         self.url = broker.broker_url(self._settings)
         self._socket = broker.socket_path(self._settings)

@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ import psutil
 import psycopg
 
 from .ports import die_with_parent
+from .scratch import scratch
 
 # Nothing here has to survive a power cut.
 _FAST = {
@@ -30,7 +30,7 @@ _FAST = {
     "autovacuum": "off",
     "max_connections": "200",
     "shared_buffers": "64MB",
-    "max_wal_size": "4GB",
+    "max_wal_size": "512MB",
     "unix_socket_permissions": "0777",
 }
 
@@ -40,7 +40,7 @@ class PostgreSQL:
 
     def __init__(self, options: Mapping[str, str] = MappingProxyType({})) -> None:
         self._options = _FAST | dict(options)
-        self.folder = Path(tempfile.mkdtemp(prefix="mg-pg-", dir="/tmp"))
+        self.folder = scratch("mg-pg-")
         self._as: dict[str, object] = {"cwd": "/", "preexec_fn": die_with_parent}
         if os.geteuid() == 0:
             self._as |= {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}

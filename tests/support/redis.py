@@ -2,13 +2,13 @@
 
 import shutil
 import subprocess
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import redis
 
 from .ports import die_with_parent, free_port, wait_until
+from .scratch import scratch
 
 
 def redis_binary() -> str:
@@ -27,7 +27,7 @@ class Redis:
     """One server on a free port, with nothing on disk."""
 
     def __init__(self, binary: str | None = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="mg-redis-", dir="/tmp"))
+        self.folder = scratch("mg-redis-")
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._binary = binary or redis_binary()
