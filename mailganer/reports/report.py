@@ -4,6 +4,7 @@ Nothing is counted here that is not kept: letters are sums over batches, readers
 times sums over events that no machine made.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from .timeline import Moment, timeline
 
 FEW = 200  # batches looked into one by one; beyond, the whole campaign is read
 EXAMPLES = 3  # of the server's words, per reason
+READ = 100  # of its commonest answers, to find as many that differ in more than the address they name
+_ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+")
 TROUBLES = (DeliveryStatus.failed, DeliveryStatus.in_doubt, DeliveryStatus.skipped, DeliveryStatus.bounced)
 
 
@@ -230,9 +233,12 @@ def _replies(
         .where(Delivery.reply.is_not(None), Delivery.reply != "")
         .group_by(Delivery.reply)
         .order_by(func.count().desc(), Delivery.reply)
-        .limit(EXAMPLES)
+        .limit(READ)
     )
-    return tuple(reply for reply in rows if reply)
+    unlike: dict[str, str] = {}
+    for reply in rows:
+        unlike.setdefault(_ADDRESS.sub("", reply or ""), reply or "")
+    return tuple(unlike.values())[:EXAMPLES]
 
 
 def _troubled(session: Session, campaign: Campaign) -> ColumnElement[bool]:

@@ -6,9 +6,23 @@ No script and no style attribute is needed, so it prints, works under the strict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 720, 240
-LEFT, RIGHT, TOP, BOTTOM = 48, 712, 12, 208  # the plot within; room for numbers at the left, words below
-MOST_TICKS = 6  # labels below the axis; more collide on a phone
+
+@dataclass(frozen=True)
+class Frame:
+    """A drawing's size and the plot within it: room for numbers at the left, for words below."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+    most_ticks: int  # words below the axis; more run into each other
+
+
+WIDE = Frame(width=720, height=240, left=48, right=712, top=12, bottom=208, most_ticks=6)
+# A phone: the wide one would be as small there as a stamp.
+NARROW = Frame(width=360, height=220, left=40, right=356, top=12, bottom=188, most_ticks=3)
 
 
 @dataclass(frozen=True)
@@ -67,17 +81,22 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Chart:
-    title: str
-    kind: str
+class Drawing:
+    frame: Frame
     rows: tuple[Row, ...]
     grid: tuple[Grid, ...]
     ticks: tuple[Tick, ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The same numbers drawn twice, of which a page shows the one that fits, and as a table."""
+
+    title: str
+    kind: str
+    wide: Drawing
+    narrow: Drawing
     lines: tuple[Line, ...]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = RIGHT
 
 
 def make_chart(
@@ -87,14 +106,11 @@ def make_chart(
 
     ``kind`` is "line" for what flows, "bar" for what is counted by the day.
     """
-    top = nice_top(max((value for _name, values in series for value in values), default=0))
-    tones = ("one", "two", "three")
     return Chart(
         title=title,
         kind=kind,
-        rows=tuple(_row(name, tones[i % 3], labels, values, top) for i, (name, values) in enumerate(series)),
-        grid=tuple(Grid(_round(BOTTOM - (BOTTOM - TOP) * step / 4), top * step / 4) for step in range(5)),
-        ticks=_ticks(labels, kind),
+        wide=_draw(WIDE, labels, series, kind),
+        narrow=_draw(NARROW, labels, series, kind),
         lines=tuple(
             Line(text, tuple(values[i] for _name, values in series)) for i, text in enumerate(labels)
         ),
@@ -120,23 +136,43 @@ def nice_top(highest: float) -> int:
     return next(top * tens for top in (4, 8, 20, 40, 80) if top * tens >= highest)
 
 
-def _row(name: str, tone: str, labels: Sequence[str], values: Sequence[float], top: float) -> Row:
-    points = tuple(_point(i, len(values), value, top, labels[i]) for i, value in enumerate(values))
+def _draw(
+    frame: Frame, labels: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], kind: str
+) -> Drawing:
+    highest = nice_top(max((value for _name, values in series for value in values), default=0))
+    tones = ("one", "two", "three")
+    step = (frame.bottom - frame.top) / 4
+    return Drawing(
+        frame=frame,
+        rows=tuple(
+            _row(frame, name, tones[i % 3], labels, values, highest)
+            for i, (name, values) in enumerate(series)
+        ),
+        grid=tuple(Grid(_round(frame.bottom - step * i), highest * i / 4) for i in range(5)),
+        ticks=_ticks(frame, labels, kind),
+    )
+
+
+def _row(
+    frame: Frame, name: str, tone: str, labels: Sequence[str], values: Sequence[float], highest: float
+) -> Row:
+    points = tuple(
+        _point(frame, i, len(values), value / highest, labels[i], value) for i, value in enumerate(values)
+    )
     path = "M" + "L".join(f"{point.x} {point.y}" for point in points) if points else ""
     closed = len(points) > 1
-    area = f"{path}L{points[-1].x} {BOTTOM}L{points[0].x} {BOTTOM}Z" if closed else ""
+    area = f"{path}L{points[-1].x} {frame.bottom}L{points[0].x} {frame.bottom}Z" if closed else ""
     return Row(name, tone, points, path, area, sum(values))
 
 
-def _point(index: int, count: int, value: float, top: float, text: str) -> Point:
-    slot = (RIGHT - LEFT) / max(count, 1)
-    x = LEFT + (RIGHT - LEFT) * (index / (count - 1) if count > 1 else 0.5)
-    height = (BOTTOM - TOP) * value / top
+def _point(frame: Frame, index: int, count: int, share: float, text: str, value: float) -> Point:
+    slot = (frame.right - frame.left) / max(count, 1)
+    height = (frame.bottom - frame.top) * share
     bar = min(slot * 0.7, 48)
     return Point(
-        x=_round(x),
-        y=_round(BOTTOM - height),
-        bar_x=_round(LEFT + slot * (index + 0.5) - bar / 2),
+        x=_along(frame, index, count),
+        y=_round(frame.bottom - height),
+        bar_x=_round(frame.left + slot * (index + 0.5) - bar / 2),
         bar_width=_round(bar),
         bar_height=_round(height),
         value=value,
@@ -144,26 +180,23 @@ def _point(index: int, count: int, value: float, top: float, text: str) -> Point
     )
 
 
-def _ticks(labels: Sequence[str], kind: str) -> tuple[Tick, ...]:
-    if not labels:
-        return ()
+def _ticks(frame: Frame, labels: Sequence[str], kind: str) -> tuple[Tick, ...]:
+    count = len(labels)
+    step = max(1, -(-count // frame.most_ticks))
     if kind == "bar":
-        step = max(1, -(-len(labels) // MOST_TICKS))
-        slot = (RIGHT - LEFT) / len(labels)
+        slot = (frame.right - frame.left) / max(count, 1)
         return tuple(
-            Tick(_round(LEFT + slot * (i + 0.5)), labels[i], "") for i in range(0, len(labels), step)
+            Tick(_round(frame.left + slot * (i + 0.5)), labels[i], "") for i in range(0, count, step)
         )
-    last = len(labels) - 1
-    step = max(1, -(-len(labels) // MOST_TICKS))
-    chosen = [i for i in range(0, len(labels), step) if i == 0 or last - i >= step or i == last]
-    return tuple(
-        Tick(
-            _round(LEFT + (RIGHT - LEFT) * (i / last if last else 0.5)),
-            labels[i],
-            "" if not last else "first" if i == 0 else "last" if i == last else "",
-        )
-        for i in chosen
-    )
+    last = count - 1
+    # The end is always named, and what would run into its word is not.
+    chosen = [i for i in range(0, last, step) if i == 0 or last - i >= 0.8 * step] + [last] * (last >= 0)
+    edges = {0: "first", last: "last"} if last > 0 else {}
+    return tuple(Tick(_along(frame, i, count), labels[i], edges.get(i, "")) for i in chosen)
+
+
+def _along(frame: Frame, index: int, count: int) -> float:
+    return _round(frame.left + (frame.right - frame.left) * (index / (count - 1) if count > 1 else 0.5))
 
 
 def _round(value: float) -> float:

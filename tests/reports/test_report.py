@@ -103,6 +103,19 @@ def test_troubles_come_with_the_servers_own_words(session, sent):
     assert {each.status for each in troubles} == {S.failed, S.in_doubt, S.skipped, S.bounced}
 
 
+def test_words_that_differ_only_in_the_address_they_name_are_quoted_once(session, sent):
+    campaign, deliveries = sent
+    refused = [each for each in deliveries if each.reason == Reason.refused]
+    for each in refused:
+        each.reply = f"550 5.1.1 <{each.email}>: no such user"
+    session.flush()
+    trouble = next(
+        each for each in campaign_report(session, campaign).troubles if each.reason == Reason.refused
+    )
+    assert trouble.number == len(refused) == 2
+    assert trouble.replies in [(each.reply,) for each in refused]
+
+
 def test_the_timeline_is_hourly_for_two_days_and_then_daily(session, sent, now):
     campaign, deliveries = sent
     read(session, deliveries, now)

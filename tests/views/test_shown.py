@@ -132,21 +132,32 @@ def test_every_state_has_a_word_and_an_icon(subject: str, states: Any) -> None:
         assert f'"{word.icon}":' in icons
 
 
-def test_a_chart_stays_inside_its_frame() -> None:
+@pytest.mark.parametrize("fits", ["wide", "narrow"])
+def test_a_chart_stays_inside_its_frame(fits: str) -> None:
     chart = make_chart("Opens", [f"{hour}:00" for hour in range(48)], [("Opened", [0] * 47 + [1234])])
-    for point in chart.rows[0].points:
-        assert chart.left <= point.x <= chart.right
-        assert 0 <= point.y <= chart.height
-    assert chart.grid[-1].value == 2000
-    assert len(chart.ticks) <= 7
-    assert chart.rows[0].total == 1234
+    drawing = getattr(chart, fits)
+    for point in drawing.rows[0].points:
+        assert drawing.frame.left <= point.x <= drawing.frame.right
+        assert 0 <= point.y <= drawing.frame.height
+    assert drawing.grid[-1].value == 2000
+    assert len(drawing.ticks) <= drawing.frame.most_ticks + 1
+    assert drawing.rows[0].total == 1234
+
+
+def test_a_charts_axis_names_its_start_and_its_end() -> None:
+    for count in range(2, 100):
+        chart = make_chart("Opens", [str(i) for i in range(count)], [("Opened", [0] * count)])
+        for drawing in (chart.wide, chart.narrow):
+            assert [drawing.ticks[0].text, drawing.ticks[-1].text] == ["0", str(count - 1)]
+            assert [drawing.ticks[0].edge, drawing.ticks[-1].edge] == ["first", "last"]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
 def test_a_chart_of_few_numbers_is_drawn_too(count: int) -> None:
     for kind in ("line", "bar"):
         chart = make_chart("x", [str(i) for i in range(count)], [("x", [0] * count)], kind=kind)
-        assert len(chart.rows[0].points) == len(chart.lines) == count
+        assert len(chart.wide.rows[0].points) == len(chart.narrow.rows[0].points) == count
+        assert len(chart.lines) == count
 
 
 def test_the_axis_ends_at_a_number_whose_quarters_are_whole() -> None:

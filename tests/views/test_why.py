@@ -52,8 +52,9 @@ def ask(page, email):
     return form.submit()
 
 
-def test_the_report_asks_by_address_and_is_answered_step_by_step(anna, campaign):
-    page = ask(anna.get(f"/campaigns/{campaign.id}/report"), "P0@example.org")
+def test_the_report_leads_to_asking_by_address_and_is_answered_step_by_step(anna, campaign):
+    report = anna.get(f"/campaigns/{campaign.id}/report")
+    page = ask(report.click("Look up what happened to their letter"), "P0@example.org")
     steps = [" ".join(each.get_text(" ").split()) for each in page.html.find(class_="story").find_all("li")]
     assert steps[0] == "On the list “Readers <b>” since 22 Nov 2026, 09:00."
     assert steps[2] == (
