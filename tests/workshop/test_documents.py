@@ -106,7 +106,22 @@ def test_compose_has_every_part_and_each_says_whether_it_is_well(compose):
 def test_compose_names_only_services_and_volumes_that_are_there(compose):
     for service in compose["services"].values():
         assert set(service.get("depends_on", {})) <= set(compose["services"])
-        assert {volume.split(":")[0] for volume in service.get("volumes", [])} <= set(compose["volumes"])
+        assert {volume.split(":")[0] for volume in service.get("volumes", [])} <= {
+            *compose["volumes"],
+            "./production.ini",
+        }
+
+
+def test_compose_waits_for_a_database_that_others_can_reach(compose):
+    # At its first start the image runs a server on a socket alone, and stops it again.
+    asked = compose["services"]["db"]["healthcheck"]["test"]
+    assert asked[asked.index("-h") + 1] == "127.0.0.1"
+
+
+def test_the_containers_read_the_settings_of_the_checkout_where_the_image_looks_for_them(compose, root):
+    looked_for = re.search(r"MAILGANER_INI=(\S+)", (root / "Dockerfile").read_text())[1]
+    for name in ("migrate", "web", "worker", "beat"):
+        assert f"./production.ini:{looked_for}:ro" in compose["services"][name]["volumes"]
 
 
 def test_the_settings_compose_gives_are_settings_we_know(compose, root):
