@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 
+from mailganer import backends
 from mailganer.errors import SettingsError
 from mailganer.settings import ENVIRONMENT, KEYS, load
 
@@ -45,6 +46,15 @@ def test_every_setting_is_explained(root):
     text = (root / "docs" / "operating.md").read_text()
     assert [key for key in KEYS if f"`{key}`" not in text] == []
     assert [name for name in ENVIRONMENT if f"`{name}`" not in text] == []
+
+
+def test_every_name_the_guide_for_backends_gives_can_be_imported(root):
+    text = (root / "docs" / "writing-a-backend.md").read_text()
+    table = text.partition("| name | what it is |")[2].partition("\n\n")[0]
+    named = {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
+    imported = re.findall(r"^from mailganer\.backends import (.+)$", text, re.MULTILINE)
+    named |= {name for line in imported for name in line.split(", ")}
+    assert {"Backend", "InputError", "open_socket"} <= named <= set(backends.__all__)
 
 
 def test_the_readme_begins_with_what_it_is_a_picture_and_two_commands(root):
