@@ -4,6 +4,7 @@ import re
 
 import pytest
 import yaml
+from babel.messages.pofile import read_po
 
 from mailganer import backends
 from mailganer.errors import SettingsError
@@ -63,6 +64,19 @@ def test_the_readme_begins_with_what_it_is_a_picture_and_two_commands(root):
     assert [line for line in screen if line.startswith("make demo")]
     assert [line for line in screen if line.startswith("make test")]
     assert "pip install mailganer" in "\n".join(screen)
+
+
+def test_the_first_three_minutes_press_buttons_that_are_there(root):
+    catalogue = root / "mailganer" / "locale" / "ru" / "LC_MESSAGES" / "mailganer.po"
+    with catalogue.open("rb") as file:
+        ids = [message.id for message in read_po(file)]
+    shown = {text for each in ids for text in ((each,) if isinstance(each, str) else each)}
+    section = (
+        (root / "README.md").read_text().partition("## The first three minutes")[2].partition("\n## ")[0]
+    )
+    pressed = {re.sub(r"\b\d+\b", "%(shown)s", name) for name in re.findall(r"\*\*(.+?)\*\*", section)}
+    assert len(pressed) > 10
+    assert pressed - shown == set()
 
 
 def test_development_needs_no_setting(root, monkeypatch, tmp_path):
