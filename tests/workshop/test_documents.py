@@ -43,10 +43,37 @@ def test_every_test_that_the_table_of_faults_names_is_there(root):
     assert missing == []
 
 
+def test_every_fault_has_its_row(root):
+    rows = re.findall(r"^\| (F\d[^:]*):", (root / "docs" / "faults.md").read_text(), re.MULTILINE)
+    told = [
+        number
+        for row in rows
+        for first, last in re.findall(r"F(\d+)(?:-F(\d+))?", row)
+        for number in range(int(first), int(last or first) + 1)
+    ]
+    assert sorted(told) == list(range(1, 49))
+
+
 def test_every_setting_is_explained(root):
     text = (root / "docs" / "operating.md").read_text()
     assert [key for key in KEYS if f"`{key}`" not in text] == []
     assert [name for name in ENVIRONMENT if f"`{name}`" not in text] == []
+
+
+def test_every_option_of_our_backends_is_explained(root):
+    text = (root / "docs" / "operating.md").read_text()
+    table = text.partition("### Options of the backends")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`mailganer\.backend\..+?) \|", table, re.MULTILINE)
+    told = set()
+    for row in rows:
+        backend = row.split(".")[2]
+        told |= {(backend, name) for name in re.findall(r"\.(\w+)`", row)}
+    read = {
+        (path.stem, name)
+        for path in (root / "mailganer" / "backends").glob("*.py")
+        for name in re.findall(r"self\.options\.get\(\"(\w+)\"", path.read_text())
+    }
+    assert read == told
 
 
 def test_every_name_the_guide_for_backends_gives_can_be_imported(root):
