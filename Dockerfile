@@ -3,9 +3,11 @@
 FROM python:3.12-slim AS build
 RUN python -m venv /venv
 WORKDIR /src
-# The dependencies first: they change seldom, and this layer is kept while they do not.
+# The dependencies first: they change seldom, and this layer is kept while they do not. The empty package that they
+# are installed for goes at once: pip would take what it has built of it, being newer, for the real one.
 COPY setup.py pyproject.toml ./
-RUN mkdir mailganer && touch mailganer/__init__.py && /venv/bin/pip install --no-cache-dir .
+RUN mkdir mailganer && touch mailganer/__init__.py && /venv/bin/pip install --no-cache-dir . \
+    && rm -rf mailganer build *.egg-info
 COPY MANIFEST.in README.md LICENSE ./
 COPY mailganer mailganer
 RUN /venv/bin/pip install --no-cache-dir --no-deps --force-reinstall .

@@ -34,6 +34,7 @@ from .base import (
     secret_fields,
     split_settings,
 )
+from .hosts import open_socket
 from .registry import Registry, load_backends
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "load_backends",
     "normalise_email",
     "normalise_host",
+    "open_socket",
     "secret_fields",
     "split_settings",
 ]

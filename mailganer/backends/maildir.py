@@ -33,7 +33,7 @@ class MaildirSettings(BaseModel):
 
 
 class MaildirBackend(Backend):
-    """A Maildir per address under the operator's option ``root`` (``var/maildir``).
+    """A Maildir per address under the operator's option ``folder`` (``var/maildir``).
 
     A file's name carries a digest of its Message-ID, so that a doubtful letter is found without opening any.
     """
@@ -49,7 +49,7 @@ class MaildirBackend(Backend):
     def folder(self) -> Path:
         """Where this account's letters go."""
         safe = re.sub(r"[^a-z0-9@._+-]", "_", self.email.lower()).lstrip(".")
-        return Path(self.options.get("root") or "var/maildir") / safe
+        return Path(self.options.get("folder") or "var/maildir") / safe
 
     def identity(self) -> tuple[str, str]:
         """The folder is the server, the address the login."""

@@ -86,8 +86,10 @@ def _folded(text: str, column: int) -> str:
 
 @lru_cache(maxsize=4096)
 def phrase(name: str) -> str:
-    """A display name: atoms, a quoted string or encoded words."""
+    """A display name: atoms, a quoted string or encoded words; nothing for no name."""
     name = literal(name)[:200]
+    if not name:
+        return ""
     if not _PLAIN.fullmatch(name) or "=?" in name:
         return encoded_words(name)
     if _ATOMS.fullmatch(name):

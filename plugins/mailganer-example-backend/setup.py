@@ -9,7 +9,8 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=["mailganer_example_backend"],
-    install_requires=["mailganer>=0.1", "pydantic>=2.14"],
+    # Mailganer is installed from its checkout: its name on the public index belongs to another project.
+    install_requires=["pydantic>=2.14"],
     extras_require={"test": ["pytest>=8.4"]},
     # The name on the left is what the operator writes into mailganer.backends; it is the class's `name` too.
     entry_points={"mailganer.backends": ["example = mailganer_example_backend:ExampleBackend"]},

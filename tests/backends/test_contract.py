@@ -120,7 +120,7 @@ class TestMaildir(BackendContract):
 
     @pytest.fixture
     def backend(self, tmp_path: Path) -> MaildirBackend:
-        return MaildirBackend(SENDER, MaildirSettings(), Network(), {"root": str(tmp_path)})
+        return MaildirBackend(SENDER, MaildirSettings(), Network(), {"folder": str(tmp_path)})
 
     @pytest.fixture
     def accepted_id(self, backend: MaildirBackend) -> str:

@@ -204,7 +204,7 @@ def test_every_wrong_field_is_named(registry: Registry, settings: dict[str, Any]
 
 
 def test_options_of_the_operator_reach_the_backend(tmp_path: Path) -> None:
-    registry = Registry((MaildirBackend,), {"maildir": {"root": str(tmp_path)}})
+    registry = Registry((MaildirBackend,), {"maildir": {"folder": str(tmp_path)}})
     backend = registry.open("maildir", "anna@example.com", {"csrf_token": "ignored"})
     backend.verify()
     assert (tmp_path / "anna@example.com" / "new").is_dir()

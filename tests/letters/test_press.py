@@ -230,6 +230,10 @@ def test_any_name_is_read_as_it_was_written(name: str) -> None:
     assert spoken(phrase.replace("\r\n", "")) == headers.literal(name)
 
 
+def test_an_address_without_a_name_stands_alone() -> None:
+    assert headers.mailbox("", "anna@example.org") == "anna@example.org"
+
+
 def test_dates_are_written_as_mail_programs_expect() -> None:
     assert headers.date_value(datetime(2026, 3, 1, 9, 5, 7, tzinfo=UTC)) == "Sun, 01 Mar 2026 09:05:07 +0000"
 

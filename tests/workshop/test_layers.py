@@ -1,6 +1,7 @@
 """The picture of the house stays true: imports point down, never up (docs/developing.md)."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -59,6 +60,15 @@ def _importing(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
 
 def test_every_room_has_its_floor():
     assert set(rooms()) <= set(FLOOR), "say in FLOORS where the new room stands"
+
+
+def test_the_house_is_described_with_every_room_and_the_floors_it_has():
+    page = (PACKAGE.parent / "docs" / "developing.md").read_text()
+    house = page.partition("```\nmailganer/\n")[2].partition("```")[0]
+    assert {room for room in rooms() if not re.search(rf"\b{room}(\.py|/)", house)} <= {"__main__"}
+    drawn = page.partition("keeps them true:\n\n")[2].partition(".\n")[0]
+    floors = [set(re.findall(r"\w+", floor)) for floor in drawn.split(">")]
+    assert floors == [floor - {"__main__"} for floor in reversed(FLOORS)]
 
 
 @pytest.mark.parametrize("room", rooms())

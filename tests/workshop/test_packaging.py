@@ -1,9 +1,11 @@
 """What is installed is whole: templates, styles, translations, migrations, ready letters."""
 
+import ast
+import re
 import subprocess
 import sys
 import tarfile
-from importlib.metadata import distribution
+from importlib.metadata import distribution, packages_distributions
 
 
 def belongs(path):
@@ -38,3 +40,71 @@ def test_a_source_archive_has_what_an_installation_is_made_of(root, tmp_path):
 
 def test_the_package_cannot_be_uploaded_under_a_name_that_belongs_to_others():
     assert "Private :: Do Not Upload" in distribution("mailganer").metadata.get_all("Classifier")
+
+
+# setup.py
+
+
+NOT_IMPORTED = {
+    "plaster-pastedeploy": "reads ini files for plaster",
+    "psycopg": "the address of the database names it",
+    "setuptools": "pyramid imports its pkg_resources",
+    "mypy": "a program",
+    "ruff": "a program",
+    "pytest-timeout": "a plugin of pytest",
+    "pytest-xdist": "a plugin of pytest",
+}
+OURS = {"mailganer", "tests", "tools", "benchmarks", "_typeshed"}
+FOR_AUTHORS = {"pytest"}  # mailganer.backends.testing is for whoever writes a backend, and tests it
+
+
+def declared(root, *lists):
+    """The distributions that these lists of setup.py name."""
+    found = set()
+    for node in ast.parse((root / "setup.py").read_text()).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id in lists:
+            found |= {canonical(re.match(r"[\w.-]+", each)[0]) for each in ast.literal_eval(node.value)}
+    return found
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def imported(root, *folders):
+    """What the modules below import, by its first name; with what Pyramid includes and ``import_module``s."""
+    paths = [path for folder in folders for path in (root / folder).rglob("*.py")]
+    names = {name for path in paths for node in ast.walk(ast.parse(path.read_text())) for name in named(node)}
+    return {name.split(".")[0] for name in names} - OURS - sys.stdlib_module_names - {""}
+
+
+def named(node):
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [] if node.level else [node.module]
+    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        function = ast.unparse(node.func).split(".")[-1]
+        return [node.args[0].value] if function in {"include", "import_module", "find_spec"} else []
+    return []
+
+
+def owners(name):
+    """Who may be meant: ``zope`` belongs to several."""
+    return {canonical(each) for each in packages_distributions().get(name, [name])}
+
+
+def test_everything_imported_is_declared(root):
+    shipped = declared(root, "REQUIRES", "EMBEDDED") | FOR_AUTHORS
+    assert [name for name in imported(root, "mailganer") if not owners(name) & shipped] == []
+    all_of_it = declared(root, "REQUIRES", "EMBEDDED", "TEST")
+    assert [
+        name for name in imported(root, "tests", "tools", "benchmarks") if not owners(name) & all_of_it
+    ] == []
+
+
+def test_everything_declared_is_imported(root):
+    shipped = {owner for name in imported(root, "mailganer") for owner in owners(name)}
+    assert declared(root, "REQUIRES", "EMBEDDED") - shipped - set(NOT_IMPORTED) == set()
+    in_tests = {owner for name in imported(root, "tests", "tools", "benchmarks") for owner in owners(name)}
+    assert declared(root, "TEST") - in_tests - set(NOT_IMPORTED) == set()
