@@ -34,6 +34,7 @@ REQUIRES = [
     "setuptools>=65.5,<82",
     "SQLAlchemy>=2.1.9",
     "structlog>=26.1",
+    "transaction>=5.1",
     "translationstring>=1.4",
     "waitress>=3.0.2",
     "WTForms>=3.3.2",

@@ -48,6 +48,7 @@ def test_the_package_cannot_be_uploaded_under_a_name_that_belongs_to_others():
 NOT_IMPORTED = {
     "plaster-pastedeploy": "reads ini files for plaster",
     "psycopg": "the address of the database names it",
+    "transaction": "what pyramid_tm begins and zope.sqlalchemy joins",
     "setuptools": "pyramid imports its pkg_resources",
     "mypy": "a program",
     "ruff": "a program",
