@@ -33,7 +33,7 @@ class MaildirSettings(BaseModel):
 
 
 class MaildirBackend(Backend):
-    """A Maildir per address under the operator's option ``root`` (``var/maildir``).
+    """A Maildir per address under the operator's option ``folder`` (``var/maildir``).
 
     A file's name carries a digest of its Message-ID, so that a doubtful letter is found without opening any.
     """
@@ -43,13 +43,14 @@ class MaildirBackend(Backend):
     domains = frozenset()
     Settings = MaildirSettings
     limits = Limits(max_connections=4)
+    option_names = frozenset({"folder"})
     help = _("Letters are kept in a folder on the server and reach nobody.")
 
     @property
     def folder(self) -> Path:
         """Where this account's letters go."""
         safe = re.sub(r"[^a-z0-9@._+-]", "_", self.email.lower()).lstrip(".")
-        return Path(self.options.get("root") or "var/maildir") / safe
+        return Path(self.options.get("folder") or "var/maildir") / safe
 
     def identity(self) -> tuple[str, str]:
         """The folder is the server, the address the login."""
@@ -119,9 +120,6 @@ class MaildirConnection(Connection):
             waiting.unlink(missing_ok=True)
             return LATER_CONNECTION.receipt(message.id, clean(error.strerror or ""))
         return Receipt(message.id, Outcome.accepted, name, None, Scope.recipient)
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def _digest(message_id: bytes) -> str:

@@ -12,7 +12,9 @@ from mailganer.backends.maildir import MaildirBackend, MaildirSettings
 
 @pytest.fixture
 def backend(tmp_path: Path) -> MaildirBackend:
-    return MaildirBackend("anna@example.com", MaildirSettings(), Network(), {"root": str(tmp_path / "mail")})
+    return MaildirBackend(
+        "anna@example.com", MaildirSettings(), Network(), {"folder": str(tmp_path / "mail")}
+    )
 
 
 def message(number: int, head: str = "") -> Message:
@@ -44,7 +46,7 @@ def test_a_letter_is_found_by_its_message_id_even_after_it_was_read(backend: Mai
 
 def test_an_address_never_leaves_the_root(tmp_path: Path) -> None:
     for address in ("../../etc/passwd@x", "/abs@x", "..@x", ".hidden@x", "a\\b@x"):
-        backend = MaildirBackend(address, MaildirSettings(), Network(), {"root": str(tmp_path)})
+        backend = MaildirBackend(address, MaildirSettings(), Network(), {"folder": str(tmp_path)})
         assert backend.folder.parent == tmp_path
         assert not backend.folder.name.startswith(".")
 
@@ -61,7 +63,7 @@ def test_a_disk_that_is_full_or_gone_defers(backend: MaildirBackend) -> None:
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    backend = MaildirBackend("a@x", MaildirSettings(), Network(), {"root": str(tmp_path / "file")})
+    backend = MaildirBackend("a@x", MaildirSettings(), Network(), {"folder": str(tmp_path / "file")})
     for attempt in (backend.verify, backend.connect):
         with pytest.raises(SenderRefused):
             attempt()
