@@ -6,8 +6,9 @@ can make a browser send our cookie, so a cookie opens nothing under ``/api``.
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes, urlencode, urlsplit
@@ -230,7 +231,7 @@ def prove(request: Request, backend: Backend) -> None:
     throttle.check_login(request.remote_addr, login, server)
     release(request)
     backend.verify()
-    throttle.forgive(login, server)
+    throttle.forgive(request.remote_addr, login, server)
 
 
 def sign_in(request: Request, name: str, email: str, fields: Mapping[str, Any], timezone: str = "") -> SignIn:
@@ -297,11 +298,14 @@ class Rule:
 
 
 # Wide enough for a family behind one address and for typing mistakes, narrow enough that guessing passwords
-# or scanning ports through us is not worth it. Counted before the try, so that fifty at once count fifty.
+# or scanning ports through us is not worth it. Counted before the try, so that fifty at once count fifty, and
+# taken back when it succeeds.
 PER_LOGIN = Rule("login", 10, 15 * 60)
 PER_ADDRESS = Rule("address", 40, 10 * 60)
 PER_HOST = Rule("host", 300, 10 * 60)
 ALTOGETHER = Rule("all", 2000, 10 * 60)
+# Successes as well: a server of one's own that takes any password makes an account with every try.
+FROM_ONE_PLACE = Rule("place", 400, 10 * 60)
 PER_PAYER = Rule("payer", 30, 10 * 60)  # voucher codes are long, and nobody types thirty of them
 
 
@@ -311,27 +315,30 @@ class Throttle:
     Never fails because one of these is gone.
     """
 
-    def __init__(self, broker_url: str, database: Storage | None = None, wait: float = 1.0) -> None:
+    def __init__(self, broker_url: str, database: Storage | None = None) -> None:
         stores = [_redis(broker_url)] if _is_redis(broker_url) else []
         stores += [database] if database else []
         self._shared = [_Shared(FixedWindowRateLimiter(store)) for store in stores]
         self._memory = FixedWindowRateLimiter(MemoryStorage())
 
     def check_login(self, address: str | None, login: str, host: str) -> None:
-        """Counts one try to sign in. Raises ``Throttled``."""
-        self.hit(ALTOGETHER, "all")
-        self.hit(PER_ADDRESS, network(address))
-        self.hit(PER_HOST, host.lower())
-        self.hit(PER_LOGIN, f"{host.lower()} {login.lower()}")
+        """Counts one try to sign in. Raises ``Throttled``.
+
+        What is refused for a narrow rule does not count for a wider one: nobody uses up everybody's tries.
+        """
+        self.hit(FROM_ONE_PLACE, network(address))
+        for rule, key in _login_keys(address, login, host):
+            self.hit(rule, key)
 
     def check_payment(self, account_id: int) -> None:
         """Counts one try to pay. Raises ``Throttled``."""
         self.hit(PER_PAYER, str(account_id))
 
-    def forgive(self, login: str, host: str) -> None:
-        """A try succeeded: the mistakes before it no longer count against this login."""
-        item, key = _item(PER_LOGIN), f"{host.lower()} {login.lower()}"
-        self._either(lambda limiter: limiter.clear(item, PER_LOGIN.name, key))
+    def forgive(self, address: str | None, login: str, host: str) -> None:
+        """A try succeeded: it does not count, nor do the mistakes before it count against this login."""
+        for rule, key in _login_keys(address, login, host):
+            take_back = _forget if rule is PER_LOGIN else _take_back
+            self._either(partial(take_back, rule=rule, key=key))
 
     def hit(self, rule: Rule, key: str) -> None:
         """Counts one try under ``key``. Raises ``Throttled`` when there were too many."""
@@ -371,6 +378,28 @@ class _Shared:
 
 def _tries(engine: Engine) -> Storage | None:
     return accounts.DatabaseTries(make_sessions(engine)) if engine.dialect.name == "postgresql" else None
+
+
+def _login_keys(address: str | None, login: str, host: str) -> Sequence[tuple[Rule, str]]:
+    """What a try to sign in counts under, the narrowest first."""
+    server = host.lower()
+    return (
+        (PER_ADDRESS, network(address)),
+        (PER_LOGIN, f"{server} {login.lower()}"),
+        (PER_HOST, server),
+        (ALTOGETHER, "all"),
+    )
+
+
+def _take_back(limiter: FixedWindowRateLimiter, rule: Rule, key: str) -> None:
+    """One try less, unless its window has ended meanwhile."""
+    kept = _item(rule).key_for(rule.name, key)
+    if limiter.storage.get(kept) > 0:
+        limiter.storage.incr(kept, rule.seconds, -1)
+
+
+def _forget(limiter: FixedWindowRateLimiter, rule: Rule, key: str) -> None:
+    limiter.clear(_item(rule), rule.name, key)
 
 
 def _item(rule: Rule) -> limits.RateLimitItem:

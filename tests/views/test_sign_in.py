@@ -211,3 +211,11 @@ def test_an_address_cannot_hide_behind_a_header_it_writes_itself(
     sign_in(app, password="wrong", status=401)
     app.extra_environ["HTTP_X_FORWARDED_FOR"] = "198.51.100.2"
     sign_in(app, password="wrong", status=429)
+
+
+def test_a_program_that_signs_in_again_and_again_is_not_taken_for_one_that_guesses(
+    app: Any, smtp_server: SMTPServer
+) -> None:
+    body = {"backend": "smtp", "email": "anna@example.com"} | smtp_server.settings
+    for _time in range(41):
+        app.post_json("/api/v1/login", body, status=200)
