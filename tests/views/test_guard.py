@@ -14,17 +14,8 @@ from pyramid.testing import DummyRequest
 from mailganer.accounts import DatabaseTries
 from mailganer.errors import Throttled
 from mailganer.routes import PAGES
-from mailganer.security import (
-    ALTOGETHER,
-    FROM_ONE_PLACE,
-    PER_ADDRESS,
-    PER_HOST,
-    RotatingSerializer,
-    Rule,
-    Throttle,
-    local_path,
-    network,
-)
+from mailganer.security import RotatingSerializer, Rule, Throttle, local_path, network
+from mailganer.security.throttles import ALTOGETHER, FROM_ONE_PLACE, PER_ADDRESS, PER_HOST
 
 from ..support.factories import Factory
 from ..support.redis import Redis

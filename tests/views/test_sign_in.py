@@ -204,9 +204,9 @@ def test_there_is_no_demo_account_where_the_operator_does_not_say_demo(app: Any)
 def test_an_address_cannot_hide_behind_a_header_it_writes_itself(
     app: Any, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mailganer import security
+    from mailganer.security import throttles
 
-    monkeypatch.setattr(security, "PER_ADDRESS", security.Rule("address", 1, 600))
+    monkeypatch.setattr(throttles, "PER_ADDRESS", throttles.Rule("address", 1, 600))
     app.extra_environ["HTTP_X_FORWARDED_FOR"] = "198.51.100.1"
     sign_in(app, password="wrong", status=401)
     app.extra_environ["HTTP_X_FORWARDED_FOR"] = "198.51.100.2"
