@@ -200,6 +200,8 @@ OPERATORS_PAGES = (
     ("healthz", "/healthz", None),
     ("metrics", "/metrics", None),
 )
+PAYMENTS = (("payment", "/payments/{name}", None),)
+"""Asked by the servers of payment providers."""
 DEVELOPMENT_PAGES = (
     ("design", "/design", None),
     ("outbox", "/outbox", None),
@@ -210,7 +212,7 @@ DEVELOPMENT_PAGES = (
 
 def includeme(config: Configurator) -> None:
     config.add_static_view("static", "mailganer:static", cache_max_age=3600)
-    groups = [FIRST_PAGES, PAGES, READERS_PAGES, OPERATORS_PAGES]
+    groups = [FIRST_PAGES, PAGES, READERS_PAGES, OPERATORS_PAGES, PAYMENTS]
     if config.registry["settings"].development:
         groups.append(DEVELOPMENT_PAGES)
     for group in groups:

@@ -9,9 +9,10 @@ import difflib
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -40,19 +41,22 @@ ENVIRONMENT = MappingProxyType(
 )
 """Environment variable -> ini key."""
 
+SAYS_SO_WHEN_EMPTY = frozenset({"CELERY_BROKER_URL"})
+"""Variables whose emptiness is an answer (the embedded broker). Of the others an empty one is an unset one: a
+line of ``.env.example`` that nobody filled in."""
+
 KEYS = frozenset(ENVIRONMENT.values()) | {
     "mailganer.allow_private_smtp_hosts",
     "mailganer.smtp_ports",
     "mailganer.plans",
     "mailganer.payments",
     "mailganer.development",
-    "mailganer.trusted_proxy",
-    "mailganer.admins",
     "mailganer.broker_program",
     "mailganer.fast_clock",
     "mailganer.grace_seconds",
     "mailganer.latest_start_hours",
 }
+BACKEND_OPTION = re.compile(r"mailganer\.backend\.([\w-]+)\.(\w+)")  # what a backend reads is its own affair
 PLAN_OPTIONS = ("title", "per_day", "max_subscribers", "price", "price_ru")
 SHORTEST_SECRET = 32  # characters; a key shorter than 128 bits of hex could be guessed offline from a cookie
 
@@ -95,7 +99,6 @@ class Settings:
     listen: str = "127.0.0.1:6543"
     catcher: str = "127.0.0.1:2525"
     trusted_proxy: str = ""
-    admins: frozenset[str] = frozenset()
     grace_seconds: int = 10  # between "Send now" on a page and the first letter: time enough to see a slip
     latest_start_hours: int = 24  # a campaign that is further behind its time asks: yesterday's news is none
     fast_clock: tuple[datetime, float] | None = None  # since when, how many times as fast; for drills only
@@ -160,7 +163,8 @@ def from_mapping(
 
 
 def _from_environment(environ: Mapping[str, str | None]) -> dict[str, str]:
-    return {key: str(environ[name]).strip() for name, key in ENVIRONMENT.items() if environ.get(name)}
+    given = {name: value.strip() for name in ENVIRONMENT if (value := environ.get(name)) is not None}
+    return {ENVIRONMENT[name]: value for name, value in given.items() if value or name in SAYS_SO_WHEN_EMPTY}
 
 
 class _Reader:
@@ -182,19 +186,18 @@ class _Reader:
             data_dir=data_dir,
             broker_url=self.broker_url(),
             broker_program=self.values.get("mailganer.broker_program", ""),
-            backends=self.words("mailganer.backends", ("gmail", "smtp")),
+            backends=self.installed("mailganer.backends", ("gmail", "smtp")),
             backend_options=self.backend_options(),
             allow_private_smtp_hosts=self.flag("mailganer.allow_private_smtp_hosts"),
             smtp_ports=self.ports(),
             smtp_ca_file=self.file("mailganer.smtp_ca_file"),
             plans=self.plans(),
-            payments=self.words("mailganer.payments", ("voucher",)),
+            payments=self.installed("mailganer.payments", ("voucher",)),
             development=development,
             demo=self.flag("mailganer.demo"),
             listen=self.address("mailganer.listen", "127.0.0.1:6543"),
             catcher=self.address("mailganer.catcher", "127.0.0.1:2525"),
             trusted_proxy=self.values.get("mailganer.trusted_proxy", ""),
-            admins=frozenset(self.words("mailganer.admins", ())),
             grace_seconds=self.whole("mailganer.grace_seconds", 10),
             latest_start_hours=self.whole("mailganer.latest_start_hours", 24),
             fast_clock=self.clock("mailganer.fast_clock"),
@@ -237,6 +240,15 @@ class _Reader:
 
     def words(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(re.split(r"[\s,]+", self.values[key])) if self.values.get(key) else default
+
+    def installed(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        """Names of plugins, whose entry-point group is the key. Looked for by name; nothing is loaded."""
+        names, known = self.words(key, default), entry_points(group=key).names
+        for name in dict.fromkeys(names):
+            if name not in known:
+                hint = _meant(name, known) or f" There are: {', '.join(sorted(known)) or 'none'}."
+                self.problems.append(f"{key} names “{name}”, which no installed package provides.{hint}")
+        return names
 
     def file(self, key: str) -> str | None:
         value = self.values.get(key)
@@ -286,8 +298,7 @@ class _Reader:
         value = self.text(
             "mailganer.public_url", "Set it, or PUBLIC_URL, to the address readers' links point at."
         ).rstrip("/")
-        parts = urlsplit(value)
-        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
+        if value and not _is_web_address(value):
             self.problems.append(
                 f"mailganer.public_url is {value!r}; it looks like https://mail.example.com."
             )
@@ -318,7 +329,7 @@ class _Reader:
     def backend_options(self) -> dict[str, dict[str, str]]:
         options: dict[str, dict[str, str]] = {}
         for key, value in self.values.items():
-            if match := re.fullmatch(r"mailganer\.backend\.([\w-]+)\.(\w+)", key):
+            if match := BACKEND_OPTION.fullmatch(key):
                 options.setdefault(match[1], {})[match[2]] = value
         return options
 
@@ -342,14 +353,33 @@ class _Reader:
 
     def unknown_keys(self) -> None:
         named_plans = self.words("mailganer.plans", ())
-        plans = {f"mailganer.plan.{name}.{option}" for name in named_plans for option in PLAN_OPTIONS}
+        known = KEYS | {f"mailganer.plan.{name}.{option}" for name in named_plans for option in PLAN_OPTIONS}
         for key in self.values:
-            ours = key.startswith(("mailganer.", "celery.", "sqlalchemy."))
-            if not ours or key in KEYS | plans or key.startswith("mailganer.backend."):
-                continue
-            near = difflib.get_close_matches(key, KEYS | plans, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            self.problems.append(f"{key} is not a setting we know.{hint}")
+            if option := BACKEND_OPTION.fullmatch(key):
+                self.unknown_backend(key, *option.groups())
+            elif key.startswith(("mailganer.", "celery.", "sqlalchemy.")) and key not in known:
+                self.problems.append(f"{key} is not a setting we know.{_meant(key, known)}")
+
+    def unknown_backend(self, key: str, name: str, option: str) -> None:
+        """A misspelt name. Any other may be of a plugin that is not there now, and waits for it."""
+        known = entry_points(group="mailganer.backends").names
+        if name not in known and (near := difflib.get_close_matches(name, known, n=1)):
+            meant = f"mailganer.backend.{near[0]}.{option}"
+            self.problems.append(f"{key} is not a setting we know. Did you mean {meant}?")
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def _is_web_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        _port = parts.port  # read, because only then it is looked at
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query
 
 
 def _development_secret(path: Path) -> str:

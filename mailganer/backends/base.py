@@ -7,6 +7,8 @@ messages and gives back what became of each. Nothing here knows about campaigns,
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import typing
 from abc import ABC, abstractmethod
@@ -22,6 +24,7 @@ from pydantic import BaseModel, SecretStr
 from ..errors import InputError, _
 
 REPLY_LENGTH = 500
+SERVER_LENGTH = 255  # characters, of the server in an identity
 
 # Control, format, surrogate-free: what a terminal, a page or a log could stumble over.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -122,11 +125,12 @@ class Network:
     timeouts: Timeouts = field(default_factory=Timeouts)
 
 
-class Connection(ABC):
+class Connection(ABC):  # noqa: B024 - it needs one of two, and __init_subclass__ sees to that
     """An open way to the server, used by one thread at a time.
 
-    A subclass gives :meth:`send`, or :meth:`send_many` when it can keep several messages in flight. Neither
-    raises for what the server says or for a lost connection: that is a receipt.
+    A subclass gives :meth:`send`, or :meth:`send_many` when it can keep several messages in flight, and
+    :meth:`close` when it holds something open. Neither of the first two raises for what the server says or
+    for a lost connection: that is a receipt.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -152,8 +156,7 @@ class Connection(ABC):
             if not receipt.goes_on:
                 return
 
-    @abstractmethod
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - many ways of sending hold nothing open
         """Say goodbye. Never raises; a second call does nothing."""
 
     def abort(self) -> None:
@@ -184,6 +187,10 @@ class Backend(ABC):
     domains: ClassVar[frozenset[str]] = frozenset()
     Settings: ClassVar[type[BaseModel]]
     limits: ClassVar[Limits] = Limits()
+
+    # What may stand after "mailganer.backend.NAME." in the ini file; None: anything. A misspelt option that
+    # is passed on does nothing, so whoever names them here spares the operator a search.
+    option_names: ClassVar[frozenset[str] | None] = None
 
     # For the sign-in form: a sentence, and a page where the password for it is made.
     help: ClassVar[str] = ""
@@ -218,13 +225,17 @@ class Backend(ABC):
         """The limits this account begins with; narrower or wider than the class's when more is known."""
         return type(self).limits
 
-    @abstractmethod
     def identity(self) -> tuple[str, str]:
         """The normalised server and login whose password :meth:`verify` proves.
 
         Together with the backend's name this is who the account is. An address alone never is: a server that
-        accepts any password must not open anybody else's account.
+        accepts any password must not open anybody else's account. So, unless a subclass knows better, every
+        setting that is no secret counts as a part of the server: who names another host is somebody else.
         """
+        hidden = set(secret_fields(type(self.settings)))
+        # Without defaults: a field that a later version adds makes nobody a stranger.
+        shown = self.settings.model_dump(mode="json", exclude=hidden, exclude_defaults=True)
+        return _server_of(self.name, shown), self.email.casefold()
 
     @abstractmethod
     def verify(self) -> None:
@@ -245,6 +256,14 @@ class Backend(ABC):
         True and False must be proof. Servers file what they accept some time later: ask minutes after.
         """
         return None
+
+
+def _server_of(name: str, settings: Mapping[str, Any]) -> str:
+    """Settings as one word: no two different ones give the same, and it fits where identities are kept."""
+    if not settings:
+        return name
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    return text if len(text) <= SERVER_LENGTH else hashlib.sha256(text.encode()).hexdigest()
 
 
 def clean(reply: str | bytes) -> str:

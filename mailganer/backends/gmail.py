@@ -95,6 +95,12 @@ class GmailBackend(Backend):
     Settings = GmailSettings
     # 500 recipients in any 24 hours; about a hundred letters on one connection before it is closed.
     limits = Limits(per_day=500, per_second=None, max_connections=1, per_connection=90)
+    option_names = frozenset(
+        {
+            *("client_id", "client_secret"),
+            *("host", "port", "security", "imap_host", "imap_port", "token_url"),
+        }
+    )
     help = _("You need an app password: Google makes one after two-step verification is turned on.")
     help_url = "https://myaccount.google.com/apppasswords"
 

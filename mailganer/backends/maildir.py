@@ -43,6 +43,7 @@ class MaildirBackend(Backend):
     domains = frozenset()
     Settings = MaildirSettings
     limits = Limits(max_connections=4)
+    option_names = frozenset({"folder"})
     help = _("Letters are kept in a folder on the server and reach nobody.")
 
     @property
@@ -119,9 +120,6 @@ class MaildirConnection(Connection):
             waiting.unlink(missing_ok=True)
             return LATER_CONNECTION.receipt(message.id, clean(error.strerror or ""))
         return Receipt(message.id, Outcome.accepted, name, None, Scope.recipient)
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def _digest(message_id: bytes) -> str:

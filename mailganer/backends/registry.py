@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,7 +95,10 @@ def load_backends(
     options: Mapping[str, Mapping[str, str]] | None = None,
     network: Network | None = None,
 ) -> Registry:
-    """Load the enabled backends. Raises ``SettingsError`` with a sentence for each one that is not usable."""
+    """Load the enabled backends.
+
+    Raises ``SettingsError`` with a sentence for each one that is not usable, and for each option it has not.
+    """
     points = _installed()
     types: list[type[Backend]] = []
     problems: list[str] = []
@@ -102,6 +106,7 @@ def load_backends(
         loaded = _find(name, points)
         if isinstance(loaded, type):
             types.append(loaded)
+            problems += _unknown_options(loaded, (options or {}).get(name, {}))
         else:
             problems.append(loaded)
     if not names:
@@ -151,6 +156,23 @@ def _flaw(name: str, loaded: object) -> str:
     if not (isinstance(loaded.Settings, type) and issubclass(loaded.Settings, BaseModel)):
         return "its Settings is not a pydantic model"
     return ""
+
+
+def _unknown_options(backend: type[Backend], options: Mapping[str, str]) -> list[str]:
+    """A sentence for each option that the backend does not read."""
+    known = backend.option_names
+    if known is None:
+        return []
+    return [_unknown(backend.name, option, known) for option in options if option not in known]
+
+
+def _unknown(name: str, option: str, known: frozenset[str]) -> str:
+    key = f"mailganer.backend.{name}.{option}"
+    near = difflib.get_close_matches(option, known, n=1)
+    if near:
+        return f"{key} is not a setting we know. Did you mean mailganer.backend.{name}.{near[0]}?"
+    there_are = ", ".join(sorted(known)) or "none"
+    return f"{key} is not a setting we know. Options of the sender backend “{name}”: {there_are}."
 
 
 def _broken(point: EntryPoint, reason: str) -> str:

@@ -76,6 +76,7 @@ class SMTPBackend(Backend):
     domains = frozenset()
     Settings = SMTPSettings
     limits = Limits(per_day=None, per_second=None, max_connections=2, per_connection=1000)
+    option_names = frozenset({"depth", "hello_name", "open_relay"})
     help = _("The password of your mailbox. Some providers want one made for programs (an app password).")
 
     def __init__(

@@ -14,7 +14,8 @@ from .limits import (
     subscriber_room,
     usage,
 )
-from .providers import Done, GoTo, PaymentField, PaymentProvider, load_providers
+from .payments import take_payment
+from .providers import Done, GoTo, NotGenuine, Paid, PaymentField, PaymentProvider, load_providers
 from .vouchers import create_vouchers, redeem_voucher
 
 if TYPE_CHECKING:  # processes that send have no use for Pyramid
@@ -23,6 +24,8 @@ if TYPE_CHECKING:  # processes that send have no use for Pyramid
 __all__ = [
     "Done",
     "GoTo",
+    "NotGenuine",
+    "Paid",
     "PaymentField",
     "PaymentProvider",
     "Usage",
@@ -33,6 +36,7 @@ __all__ = [
     "redeem_voucher",
     "require_subscriber_room",
     "subscriber_room",
+    "take_payment",
     "usage",
 ]
 

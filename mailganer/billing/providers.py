@@ -2,7 +2,7 @@
 
 A provider is a class with an entry point in the group ``mailganer.payments``; the operator names it in
 ``mailganer.payments``. It never grants anything by itself: it answers with what was paid for, and
-``grant`` in this room changes the account, in the same transaction.
+``payments`` in this room changes the account, once for each payment.
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from sqlalchemy.orm import Session
 
-from ..errors import Conflict, SettingsError, _
+from ..errors import Conflict, MailganerError, SettingsError, _
 from ..models import Account
 from ..settings import Plan, Settings
 from .limits import plan_of, plan_runs_until
@@ -42,9 +42,29 @@ class Done:
 
 @dataclass(frozen=True)
 class GoTo:
-    """Not paid yet: the person goes on at this address, and the provider's server tells us the end."""
+    """Not paid yet: the person goes on at this address, and the provider's server tells us the end.
+
+    The address, or what the provider's server remembers of it, has to name the account (``account.id``).
+    """
 
     url: str
+
+
+@dataclass(frozen=True)
+class Paid:
+    """A payment that the provider's server has told of, and that is complete."""
+
+    payment: str  # its number at the provider: told twice, it is granted once
+    account_id: int
+    plan: str  # its name in the settings
+    days: int
+
+
+class NotGenuine(MailganerError):
+    """What came in a provider's name is not from it: no signature, a wrong one, one that is too old."""
+
+    def __init__(self, message: str = _("This is not signed by the payment provider.")) -> None:
+        super().__init__(message)
 
 
 class PaymentProvider(ABC):
@@ -72,11 +92,14 @@ class PaymentProvider(ABC):
         """The person pressed the button. Raises ``InputError`` by field, or ``Conflict``."""
 
     def notified(
-        self, session: Session, headers: Mapping[str, str], body: bytes, *, settings: Settings, now: datetime
-    ) -> Done | None:
-        """The provider's server says something. ``body`` is as it came: signatures are over bytes.
+        self, headers: Mapping[str, str], body: bytes, *, settings: Settings, now: datetime
+    ) -> Paid | None:
+        """The provider's server says something: ``POST /payments/NAME`` of this installation.
 
-        The same news may come twice, late and out of order. None: nothing that changes an account.
+        ``body`` is as it came: signatures are over bytes. Whether the news is genuine, fresh, and of the
+        amount that the plan costs is found out here, before anything is believed; raises ``NotGenuine``.
+        The same news may come twice, late and out of order. No transaction is open: the provider may be
+        asked for more. None: nothing that was paid.
         """
         return None
 
@@ -97,14 +120,16 @@ def load_providers(names: Sequence[str]) -> Mapping[str, PaymentProvider]:
             )
             continue
         try:
-            provider = found[name].load()
-        except Exception as error:  # a plugin may fail in any way while it is imported
+            kind = found[name].load()
+            usable = isinstance(kind, type) and issubclass(kind, PaymentProvider)
+            provider = kind() if usable else None
+        except Exception as error:  # a plugin may fail in any way while it is imported and built
             problems.append(f"The payment provider {name!r} cannot be loaded: {error}")
             continue
-        if isinstance(provider, type) and issubclass(provider, PaymentProvider):
-            providers[name] = provider()
-        else:
+        if provider is None:
             problems.append(f"The payment provider {name!r} is no subclass of PaymentProvider.")
+        else:
+            providers[name] = provider
     if problems:
         raise SettingsError(problems)
     return MappingProxyType(providers)

@@ -74,9 +74,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return answer if isinstance(answer, int) else 0
     except click.exceptions.Exit as asked:
         return asked.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:  # a group alone: its help is the answer
         error.show()
-        return 2
+        return error.exit_code
+    except click.ClickException as error:
+        return _say(" ".join(error.format_message().split()), 2)
     except (click.Abort, KeyboardInterrupt):
         return _say("Stopped.", 130)
     except errors.SettingsError as error:

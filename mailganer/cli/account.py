@@ -1,5 +1,6 @@
 """``mailganer account``: list, show, plan, close."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -93,9 +94,16 @@ def close(ini: str | None, account: str, yes: bool) -> None:
         if found.closed_at is not None:
             raise Conflict(f"{found.email} was closed on {_day(found.closed_at)}.")
         if not yes:
-            click.confirm(f"Close the account {found.id}, {found.email}, for good?", abort=True)
+            _confirm(f"Close the account {found.id}, {found.email}, for good?")
         close_account(session, found, now=utcnow())
         click.echo(f"{found.email} is closed. Its people and reports are kept; its passwords are gone.")
+
+
+def _confirm(question: str) -> None:
+    """Asks who sits at a terminal; whoever does not has to say so beforehand."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} There is no terminal to ask at: say --yes.")
+    click.confirm(question, abort=True)
 
 
 def _find(session: "Session", name: str) -> "Account":

@@ -9,7 +9,7 @@ from .meta import Base, BigId
 
 
 class Voucher(Base):
-    """A code that turns into days of a plan, once."""
+    """A code that turns into days of a plan, once. A payment is one as well, used when it was made."""
 
     __tablename__ = "voucher"
 

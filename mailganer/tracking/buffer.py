@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 LONGEST_WAIT = 0.25  # seconds; a write takes some hundredths
 LATE = timedelta(seconds=0.4)  # an open not written by then holds up the next pictures
 LONGEST_HOLD = 0.5  # seconds; a write that takes longer is a database in trouble, and holds up nobody
+LONGEST_LOOK = 1.0  # seconds a report waits for opens; without them it is right to within a moment
 AT_ONCE = 500  # opens of one transaction: their rows are locked for some tens of milliseconds
 MOST_WAITING = 50_000  # a dozen megabytes: twenty seconds of a very busy server without its database
 PATIENCE = timedelta(minutes=1)  # so long an open waits for the database to come back
@@ -71,6 +72,17 @@ class OpenBuffer:
             self._own_up()
             return True
 
+    def catch_up(self) -> None:
+        """Waits until what is here now is written; not for long, in case that the database takes nothing."""
+        if self._oldest() is None:
+            return
+        now = datetime.now(UTC)
+        with self._written:
+            self._enough.set()
+            self._written.wait_for(
+                lambda: (oldest := self._oldest()) is None or oldest.at > now, LONGEST_LOOK
+            )
+
     def close(self) -> None:
         """Ends the thread and writes the rest: there is no later any more."""
         self._ended.set()
@@ -96,11 +108,14 @@ class OpenBuffer:
                 self._ended.wait(LONGEST_WAIT)  # a database that is away is not asked by every open
 
     def _late(self) -> bool:
+        oldest = self._oldest()
+        return oldest is not None and datetime.now(UTC) - oldest.at > LATE
+
+    def _oldest(self) -> Opening | None:
         try:
-            oldest = self._in_hand or self._waiting[0]
+            return self._in_hand or self._waiting[0]
         except IndexError:
-            return False
-        return datetime.now(UTC) - oldest.at > LATE
+            return None
 
     def _hold(self) -> None:
         """Until writes have caught up. Where none comes at all, nobody is held again before one does."""

@@ -9,9 +9,11 @@ from pyramid.config import Configurator
 from pyramid.threadlocal import get_current_request
 
 from mailganer import i18n
+from mailganer.broker import broker_url
 from mailganer.tracking import OpenBuffer
 
 from .charts import shares
+from .operations import BrokerWatch
 from .words import plain, state_word, subject_of
 
 DEVELOPMENT = ("design", "outbox")  # modules whose routes exist in development only
@@ -20,6 +22,7 @@ DEVELOPMENT = ("design", "outbox")  # modules whose routes exist in development 
 def includeme(config: Configurator) -> None:
     registry = config.registry
     registry["opens"] = OpenBuffer(lambda: registry["sessions"])
+    registry["broker"] = BrokerWatch(broker_url(registry["settings"]))
     config.add_tween("mailganer.views.operations.metrics_tween")
     config.action(None, lambda: prepare_templates(config.get_jinja2_environment()), order=999)
     # A page asks for its renderer by name: renderer="senders.jinja2" is templates/senders.jinja2.

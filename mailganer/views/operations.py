@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -18,13 +19,18 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from mailganer import migrations
+from mailganer import broker, migrations
 from mailganer.db import database_now
 from mailganer.models import Batch, Campaign, CampaignStatus, Heartbeat, Sender
 from mailganer.security import PUBLIC
 
-SILENT_AFTER = timedelta(minutes=3)  # long enough for a restart, short enough to be told before readers ask
+# Twice the longest task, for which ticks may have to wait; long enough for a restart as well.
+SILENT_AFTER = timedelta(minutes=1)
+BROKER_ANSWERS = 1.0  # seconds: it is next door, and who asks /healthz waits as well
+BROKER_IS_KNOWN = 5.0  # seconds; /healthz is open to everybody, and each look at a broker is a connection
 PARTS = ("worker", "beat")
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Those with a series of their own: what a stranger makes up must not grow what is kept."""
 COUNTED = ("pending", "sending", "sent", "failed", "in_doubt", "skipped", "bounced")
 
 REQUESTS = Counter("mailganer_requests", "Answered requests.", ["method", "route", "status"])
@@ -44,15 +50,36 @@ def healthz(request: Request) -> dict[str, Any]:
     the pages away because a worker is being restarted.
     """
     web_only = request.params.get("part") == "web"
-    found = _database(request.registry["engine"])
-    ask_parts = found == "ok" and not web_only
+    parts = {"database": _database(request.registry["engine"])}
+    ask_parts = parts["database"] == "ok" and not web_only
     now = database_now(request.dbsession) if ask_parts else None
-    parts = _parts(request.dbsession, now) if now else {}
-    down = [name for name, state in {"database": found, **parts}.items() if state.startswith("down")]
+    if not web_only:
+        parts["broker"] = request.registry["broker"].state()
+    if now:
+        parts |= _parts(request.dbsession, now)
+    down = [name for name, state in parts.items() if state.startswith("down")]
     request.response.status_int = 503 if down else 200
     request.response.headers["Cache-Control"] = "no-store"
-    answer = {"status": "down" if down else "ok", "down": down, "database": found, **parts}
+    answer = {"status": "down" if down else "ok", "down": down, **parts}
     return answer | ({"tick_age": _age(_last_seen(request.dbsession, "beat"), now)} if now else {})
+
+
+class BrokerWatch:
+    """Whether the broker answers, asked every few seconds at most."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._asking = Lock()
+        self._known, self._until = "", 0.0
+
+    def state(self) -> str:
+        with self._asking:
+            if time.monotonic() >= self._until:
+                self._known = (
+                    "down: it does not answer" if broker.trouble(self._url, BROKER_ANSWERS) else "ok"
+                )
+                self._until = time.monotonic() + BROKER_IS_KNOWN
+            return self._known
 
 
 def _database(engine: Engine) -> str:
@@ -66,8 +93,17 @@ def _database(engine: Engine) -> str:
 
 
 def _parts(session: Session, now: datetime) -> dict[str, str]:
-    """Whether workers and beat have been heard. One that was never started is not down."""
-    return {part: _state(_last_seen(session, part), now) for part in PARTS}
+    """Whether workers and beat have been heard. One that was never started is down when somebody needs it."""
+    missed = _is_overdue(session, now)
+    return {part: _state(_last_seen(session, part), now, missed=missed) for part in PARTS}
+
+
+def _is_overdue(session: Session, now: datetime) -> bool:
+    """Whether a campaign should have begun: then it is no installation that only shows pages."""
+    due = select(Campaign.id).where(
+        Campaign.status == CampaignStatus.scheduled, Campaign.send_at < now - SILENT_AFTER
+    )
+    return session.scalar(due.limit(1)) is not None
 
 
 def _age(seen: datetime | None, now: datetime) -> int | None:
@@ -79,9 +115,9 @@ def _last_seen(session: Session, part: str) -> datetime | None:
     return session.scalar(select(func.max(Heartbeat.seen_at)).where(Heartbeat.name.startswith(part)))
 
 
-def _state(seen: datetime | None, now: datetime) -> str:
+def _state(seen: datetime | None, now: datetime, *, missed: bool) -> str:
     if seen is None:
-        return "not started"
+        return "down: never started, and a campaign is due" if missed else "not started"
     if abs(now - seen) > SILENT_AFTER:  # one that was heard tomorrow was heard before the clock was set back
         return f"down: last heard {seen.isoformat(timespec='seconds')}"
     return "ok"
@@ -158,7 +194,8 @@ def metrics_tween(
         start = time.perf_counter()
         response = handler(request)
         route = request.matched_route.name if getattr(request, "matched_route", None) else "none"
-        REQUESTS.labels(request.method, route, response.status_int).inc()
+        method = request.method if request.method in METHODS else "other"
+        REQUESTS.labels(method, route, response.status_int).inc()
         SECONDS.labels(route).observe(time.perf_counter() - start)
         return response
 

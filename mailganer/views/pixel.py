@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from pyramid.events import BeforeTraversal, subscriber
 from pyramid.registry import Registry
 
 from mailganer.db import utcnow
@@ -25,6 +26,14 @@ PIXEL = (
     b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
 )
 BEFORE, BEHIND = "/o/", ".gif"
+TELL_OF_OPENS = frozenset(
+    {
+        *("campaigns", "campaign", "campaign.report", "campaign.recipients", "campaign.recipients_csv"),
+        *("campaign.delivery", "campaign.why", "person", "person.why"),
+        *("api.campaign.report", "api.campaign.deliveries", "api.campaign.why"),
+    }
+)
+"""Routes whose answers say who has opened what."""
 
 
 class PixelFirst:
@@ -61,6 +70,17 @@ class PixelFirst:
         token = path.removeprefix(BEFORE).removesuffix(BEHIND)
         if opening := Opening.of(token, agent=agent, at=utcnow()):
             self._opens.add(opening)
+
+
+@subscriber(BeforeTraversal)
+def write_opens_first(event: BeforeTraversal) -> None:
+    """Who has fetched a picture here and then asks for the report finds it there.
+
+    Before the account is loaded: a transaction of SQLite that begins then sees nothing newer.
+    """
+    route = event.request.matched_route
+    if route is not None and route.name in TELL_OF_OPENS:
+        event.request.registry["opens"].catch_up()
 
 
 def _is_picture(path: str) -> bool:

@@ -15,6 +15,7 @@ from mailganer.settings import Plan, Settings
 from mailganer.vault import Vault
 
 from ..support.factories import Factory
+from ..support.pigeon import KEY, PigeonBackend
 from ..support.smtp import SMTPServer
 
 
@@ -45,6 +46,24 @@ def test_the_same_login_comes_into_the_same_account(come: Any) -> None:
     first, second = come(), come("ANNA@Example.com", fields={"username": "anna@example.com"})
     assert not second.created
     assert second.account is first.account
+
+
+def test_a_plugin_that_says_nothing_of_identities_opens_one_account_a_person(
+    session: Session, vault: Vault, now: datetime
+) -> None:
+    registry = Registry((PigeonBackend,))
+
+    def come(email: str, **fields: str) -> Account:
+        given = {"key": KEY} | fields
+        signed_in = accounts.sign_in(
+            session, registry, vault, backend="pigeon", email=email, fields=given, now=now
+        )
+        return signed_in.account
+
+    anna = come("anna@pigeon.example")
+    assert come("Anna@Pigeon.example") is anna
+    assert come("boris@pigeon.example") is not anna
+    assert come("anna@pigeon.example", loft="of somebody else") is not anna
 
 
 def test_a_refused_password_leaves_nothing_behind(come: Any, session: Session) -> None:

@@ -4,14 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mailganer.audience import erase_subscriber
 from mailganer.db import utcnow
-from mailganer.models import Account, Campaign, DeliveryStatus, Reason, Subscriber
+from mailganer.models import Account, Campaign, Delivery, DeliveryStatus, Reason, Subscriber
 from mailganer.reports import Code
+from mailganer.tracking import buffer
 from tests.support.factories import Factory
-from tests.support.sent import sent_campaign
+from tests.support.sent import sent_campaign, token
 
 from ..fixtures.api import Client
 
@@ -100,3 +102,16 @@ def test_what_asks_for_nobody_is_a_wrong_field(client: Client, campaign: Campaig
 def test_the_document_names_every_code(nobody: Client) -> None:
     document = nobody.get("openapi.json").json
     assert document["components"]["schemas"]["Step"]["properties"]["code"]["enum"] == [*Code]
+
+
+@pytest.mark.parametrize("path", ["report", "deliveries", "why?email=p0@example.org"])
+def test_an_open_of_this_moment_is_in_what_is_asked_for_next(
+    client: Client, app: Any, campaign: Campaign, session: Session, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(buffer, "LONGEST_WAIT", 60)
+    letter = session.scalars(select(Delivery).where(Delivery.status == S.sent)).one()
+    picture, asked = f"/o/{token(letter)}.gif", f"campaigns/{campaign.id}/{path}"
+    session.rollback()
+    before = client.get(asked).json
+    app.get(picture, headers={"User-Agent": "Mozilla/5.0 (via ggpht.com GoogleImageProxy)"})
+    assert client.get(asked).json != before

@@ -12,6 +12,7 @@ from mailganer.backends.gmail import GmailBackend, GmailSettings
 from mailganer.backends.maildir import MaildirBackend, MaildirSettings
 from mailganer.backends.smtp import SMTPBackend, SMTPSettings
 from mailganer.backends.testing import BackendContract
+from tests.support.pigeon import KEY, LOFTS, PigeonBackend, PigeonSettings
 from tests.support.smtp import SMTPServer
 
 from .authority import Authority
@@ -135,6 +136,28 @@ class TestMaildir(BackendContract):
             return [file.read_bytes() for file in sorted(new.iterdir())] if new.is_dir() else []
 
         return read
+
+
+class TestPigeon(BackendContract):
+    """A plugin that has the members the contract names, and no other."""
+
+    pulls_ahead = 1
+
+    def account(self, key: str) -> PigeonBackend:
+        LOFTS.clear()
+        return PigeonBackend("anna@pigeon.example", PigeonSettings.model_validate({"key": key}))
+
+    @pytest.fixture
+    def backend(self) -> PigeonBackend:
+        return self.account(KEY)
+
+    @pytest.fixture
+    def refusing_backend(self) -> PigeonBackend:
+        return self.account("Another-Canary-77")
+
+    @pytest.fixture
+    def delivered(self) -> Callable[[], list[bytes]]:
+        return lambda: [letter.content for loft in LOFTS.values() for letter in loft]
 
 
 def test_a_connection_that_cannot_send_is_no_connection() -> None:

@@ -12,7 +12,9 @@ from pydantic import SecretStr
 from mailganer.backends import (
     BackendMissing,
     InputError,
+    Message,
     Network,
+    Outcome,
     Registry,
     SettingsError,
     load_backends,
@@ -25,6 +27,8 @@ from mailganer.backends.maildir import MaildirBackend
 from mailganer.backends.providers import PROVIDERS, provider_of_host
 from mailganer.backends.smtp import SMTPBackend, SMTPSettings
 
+from ..support.pigeon import KEY, PigeonBackend, PigeonSettings
+
 GOOD = """
 from pydantic import BaseModel
 from mailganer.backends import Backend, Connection, Receipt, Outcome
@@ -34,7 +38,6 @@ class Good(Backend):
     title = "Good"
     domains = frozenset({"good.example"})
     Settings = type("Settings", (BaseModel,), {})
-    def identity(self): return "good", self.email
     def verify(self): pass
     def connect(self): raise NotImplementedError
 
@@ -100,7 +103,7 @@ def test_a_plugin_is_found_by_its_entry_point(install: Callable[..., None]) -> N
         ("absent", "no_such_module:X", "ModuleNotFoundError"),
         ("absent", "good_backend:Nothing", "AttributeError"),
         ("number", "good_backend:something", "not a subclass"),
-        ("unfinished", "good_backend:Unfinished", "connect, identity, verify"),
+        ("unfinished", "good_backend:Unfinished", "connect, verify"),
         ("misnamed", "good_backend:Misnamed", "its name is 'other'"),
         ("formless", "good_backend:Formless", "not a pydantic model"),
     ],
@@ -135,6 +138,33 @@ def test_two_packages_of_one_name_are_not_chosen_between(install: Callable[..., 
     (sentence,) = problems("good")
     assert "first-plugin 1.0" in sentence
     assert "second-plugin 1.0" in sentence
+
+
+def test_a_plugin_with_the_members_of_the_contract_and_no_other_can_be_enabled(
+    install: Callable[..., None],
+) -> None:
+    install("pigeon", "tests.support.pigeon:PigeonBackend")
+    registry = load_backends(["smtp", "pigeon"])
+    backend = registry.open("pigeon", "anna@pigeon.example", {"key": KEY})
+    backend.verify()
+    with backend.connect() as connection:
+        receipts = connection.send_many([Message(1, backend.email, "reader@example.com", b"Hello\r\n")])
+        assert [receipt.outcome for receipt in receipts] == [Outcome.accepted]
+
+
+def test_options_that_a_backend_does_not_read_are_listed_with_the_word_that_was_meant() -> None:
+    options = {"maildir": {"foldr": "x", "folder": "y"}, "smtp": {"pigeons": "2"}, "pigeon": {"any": "z"}}
+    with pytest.raises(SettingsError) as caught:
+        load_backends(["smtp", "maildir"], options)
+    misspelt = {problem.split(" ", 1)[0]: problem for problem in caught.value.problems}
+    assert set(misspelt) == {"mailganer.backend.maildir.foldr", "mailganer.backend.smtp.pigeons"}
+    assert "Did you mean mailganer.backend.maildir.folder?" in misspelt["mailganer.backend.maildir.foldr"]
+    assert "depth, hello_name, open_relay" in misspelt["mailganer.backend.smtp.pigeons"]
+
+
+def test_a_plugin_that_names_no_options_takes_any(install: Callable[..., None]) -> None:
+    install("good", "good_backend:Good")
+    assert load_backends(["good"], {"good": {"any": "thing"}}).options["good"] == {"any": "thing"}
 
 
 # Addresses and their backends.
@@ -256,6 +286,23 @@ def test_a_great_provider_is_treated_with_care() -> None:
     assert known.own_limits().max_connections == 1
     other = SMTPBackend("a@company.example", SMTPSettings(host="smtp.company.example"))
     assert other.own_limits() == SMTPBackend.limits
+
+
+def test_a_plugin_that_does_not_say_who_an_account_is_takes_no_stranger_for_its_owner() -> None:
+    def identity(email: str, **settings: str) -> tuple[str, str]:
+        return PigeonBackend(email, PigeonSettings.model_validate(settings)).identity()
+
+    mine = identity("anna@pigeon.example", key="old")
+    assert mine == ("pigeon", "anna@pigeon.example")
+    assert identity("Anna@Pigeon.example", key="new", loft="home") == mine, (
+        "a new password is the same person"
+    )
+    assert identity("boris@pigeon.example") != mine
+    elsewhere = identity("anna@pigeon.example", key="old", loft="loft.evil.example")
+    assert elsewhere != mine
+    assert "old" not in elsewhere[0]
+    assert len(identity("anna@pigeon.example", loft="x" * 999)[0]) <= 255
+    assert identity("anna@pigeon.example", loft="x" * 999) != identity("anna@pigeon.example", loft="x" * 998)
 
 
 def test_who_an_account_is() -> None:

@@ -27,12 +27,13 @@ def ini(tmp_path, ini_values):
 
 @pytest.fixture
 def run(tmp_path):
-    """``run("doctor", ini)``: a finished ``mailganer`` command."""
+    """``run("doctor", ini)``: a finished ``mailganer`` command, without a terminal."""
     environment = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
 
-    def run(*arguments, **variables):
+    def run(*arguments, stdin=subprocess.DEVNULL, **variables):
         return subprocess.run(
             [sys.executable, "-m", "mailganer", *map(str, arguments)],
+            stdin=stdin,
             capture_output=True,
             text=True,
             cwd=tmp_path,

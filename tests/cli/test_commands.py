@@ -1,5 +1,7 @@
 """Commands answer in sentences and exit codes; no traceback reaches anybody."""
 
+import os
+import pty
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -27,11 +29,27 @@ def test_every_command_explains_itself(name):
     assert command.help
 
 
-def test_an_unknown_command_is_said_in_a_sentence(run):
-    seen = run("snd")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["snd"], "No such command 'snd'."),
+        (["alive"], "Choose from: web, worker, beat"),
+        (["alive", "ghost"], "'ghost' is not one of"),
+        (["doctor", "--nonsense"], "No such option"),
+        (["voucher", "create", "--plan", "pro", "--days", "many"], "'many' is not a valid integer."),
+    ],
+)
+def test_what_cannot_be_asked_for_is_one_sentence(run, arguments, words):
+    seen = run(*arguments)
+    assert (seen.returncode, seen.stdout) == (2, "")
+    (line,) = seen.stderr.splitlines()
+    assert words in line
+
+
+def test_a_group_of_commands_alone_lists_them(run):
+    seen = run("account")
     assert seen.returncode == 2
-    assert "No such command" in seen.stderr
-    assert "Traceback" not in seen.stderr
+    assert "close" in seen.stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "worker", "beat", "web", "migrate"])
@@ -144,7 +162,9 @@ def test_an_account_is_closed_only_when_confirmed(run, ini, make, account, sessi
     make.sender(account)
     make.commit()
     number = account.id
-    assert run("account", "--ini", ini, "close", number).returncode == 130
+    refused = run("account", "--ini", ini, "close", number)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert "--yes" in refused.stderr
     session.rollback()
     session.expire_all()
     assert session.get(Account, number).closed_at is None
@@ -157,6 +177,24 @@ def test_an_account_is_closed_only_when_confirmed(run, ini, make, account, sessi
     again = run("account", "--ini", ini, "close", number, "--yes")
     assert again.returncode == 1
     assert "was closed on" in again.stderr
+
+
+@on_sqlite
+@pytest.mark.parametrize(("said", "closed", "code"), [(b"n\n", False, 130), (b"y\n", True, 0)])
+def test_on_a_terminal_it_asks_before_an_account_is_closed(
+    run, ini, make, account, session, said, closed, code
+):
+    make.commit()
+    number = account.id
+    session.rollback()
+    ours, theirs = pty.openpty()
+    os.write(ours, said)
+    seen = run("account", "--ini", ini, "close", number, stdin=theirs)
+    os.close(ours)
+    os.close(theirs)
+    assert seen.returncode == code, seen.stderr
+    session.expire_all()
+    assert (session.get(Account, number).closed_at is not None) is closed
 
 
 @on_sqlite

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from mailganer import main
 from mailganer.db import utcnow
 from mailganer.models import Account, Campaign, CampaignStatus, Sender
-from mailganer.security import PER_LOGIN
+from mailganer.security.throttles import PER_LOGIN
 from tests.support.ports import wait_until
 from tests.support.redis import Redis
 

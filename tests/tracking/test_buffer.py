@@ -1,5 +1,6 @@
 """Opens that are kept for a moment and written together."""
 
+import time
 from datetime import timedelta
 from threading import Thread
 
@@ -100,6 +101,15 @@ def test_opens_wait_in_their_order_for_a_database_that_is_away(sessions, sent, o
     assert numbers(sessions, campaign_id).opens == 2
     with sessions() as session:
         assert session.get(Delivery, letters[1][0]).first_opened_at == early
+
+
+def test_who_asks_at_once_is_not_held_by_a_database_that_is_away(sent, opens, now, monkeypatch):
+    monkeypatch.setattr(buffer, "LONGEST_LOOK", 0.2)
+    monkeypatch.setattr(opens, "_sessions", away)
+    opens.add(Opening(sent[1][1][1], PERSON, now))
+    begun = time.monotonic()
+    opens.catch_up()
+    assert time.monotonic() - begun < 5
 
 
 def test_an_open_that_waited_too_long_is_lost_and_the_log_says_so(sessions, sent, opens, now, monkeypatch):

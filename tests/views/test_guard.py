@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,8 @@ from pyramid.testing import DummyRequest
 from mailganer.accounts import DatabaseTries
 from mailganer.errors import Throttled
 from mailganer.routes import PAGES
-from mailganer.security import PER_ADDRESS, RotatingSerializer, Rule, Throttle, local_path, network
+from mailganer.security import RotatingSerializer, Rule, Throttle, local_path, network
+from mailganer.security.throttles import ALTOGETHER, FROM_ONE_PLACE, PER_ADDRESS, PER_HOST
 
 from ..support.factories import Factory
 from ..support.redis import Redis
@@ -177,6 +179,72 @@ def test_one_address_cannot_try_many_logins() -> None:
         throttle.check_login("203.0.113.7", f"user{number}@example.com", f"smtp{number}.example.com")
     with pytest.raises(Throttled):
         throttle.check_login("203.0.113.7", "another@example.com", "smtp.example.com")
+
+
+@pytest.fixture(params=["here", "redis", "postgresql"])
+def anywhere(request: pytest.FixtureRequest, sessions: Any) -> Throttle:
+    """A throttle for each place where tries are counted."""
+    if request.param == "redis":
+        return Throttle(request.getfixturevalue("redis_server").url)
+    if request.param == "postgresql":
+        return Throttle("", DatabaseTries(sessions))
+    return Throttle("")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_only_tries_that_failed_count(anywhere: Throttle) -> None:
+    def come(number: int) -> tuple[str, str, str]:
+        who = ("203.0.113.7", f"user{number}@example.com", "smtp.example.com")
+        anywhere.check_login(*who)
+        return who
+
+    for number in range(PER_ADDRESS.tries * 2):
+        anywhere.forgive(*come(number))
+    for number in range(PER_ADDRESS.tries):
+        come(number)
+    with pytest.raises(Throttled):
+        come(99)
+
+
+def test_many_tries_at_once_count_before_any_of_them_has_succeeded() -> None:
+    throttle = Throttle("")
+    who = [("203.0.113.7", f"user{number}@example.com", "smtp.example.com") for number in range(99)]
+    for each in who[: PER_ADDRESS.tries]:
+        throttle.check_login(*each)
+    with pytest.raises(Throttled):
+        throttle.check_login(*who[-1])
+    for each in who[: PER_ADDRESS.tries]:
+        throttle.forgive(*each)
+    throttle.check_login(*who[-1])
+
+
+def test_a_success_gives_back_no_more_than_it_took() -> None:
+    throttle = Throttle("")
+    who = ("203.0.113.7", "anna@example.com", "smtp.example.com")
+    for _time in range(3):
+        throttle.forgive(*who)
+    for number in range(PER_ADDRESS.tries):
+        throttle.check_login("203.0.113.7", f"user{number}@example.com", "smtp.example.com")
+    with pytest.raises(Throttled):
+        throttle.check_login(*who)
+
+
+def test_who_signs_in_without_end_at_a_server_that_takes_anything_is_stopped_as_well() -> None:
+    throttle = Throttle("")
+    for number in range(FROM_ONE_PLACE.tries):
+        who = ("203.0.113.7", f"user{number}@example.com", "smtp.evil.example")
+        throttle.check_login(*who)
+        throttle.forgive(*who)
+    with pytest.raises(Throttled):
+        throttle.check_login(*who)
+
+
+def test_an_address_that_is_refused_shuts_nobody_else_out() -> None:
+    throttle = Throttle("")
+    for number in range(ALTOGETHER.tries + PER_HOST.tries):
+        with suppress(Throttled):
+            throttle.check_login("203.0.113.7", f"user{number}@example.com", "smtp.example.com")
+    throttle.check_login("198.51.100.1", "anna@example.com", "smtp.example.com")
 
 
 def test_two_processes_count_together_in_redis(redis_server: Redis) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from mailganer.campaigns.fact import kept_forecast
 from mailganer.campaigns.forecast import Counter, Lane, play
 from mailganer.models import Account, Batch, CampaignStatus, DeliveryStatus, Departure, Reason
-from mailganer.tracking import record_click, record_open, unsubscribe_by_token
+from mailganer.tracking import buffer, record_click, record_open, unsubscribe_by_token
 from tests.support.sent import sent_campaign, token
 
 PERSON = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
@@ -50,6 +50,18 @@ def test_the_report_begins_with_a_sentence(anna, sent):
     page = anna.get(f"/campaigns/{campaign.id}/report")
     text = " ".join(page.html.find(class_="report-sentence").get_text("").split())
     assert text == "5 of 8 got it; between 20% and 40% opened it; 1 clicked; 1 unsubscribed."
+
+
+@pytest.mark.parametrize("page", ["report", "recipients?opened=yes", "why?email=p6@example.org"])
+def test_an_open_of_this_moment_is_on_the_page_that_is_asked_for_next(anna, session, sent, monkeypatch, page):
+    monkeypatch.setattr(buffer, "LONGEST_WAIT", 60)
+    campaign, deliveries = sent
+    picture, asked = f"/o/{token(deliveries[6])}.gif", f"/campaigns/{campaign.id}/{page}"
+    session.rollback()  # on SQLite even a reader of ours keeps the application from writing
+    anna.get("/campaigns")  # greets
+    before = words(anna.get(asked))
+    anna.get(picture, headers={"User-Agent": PERSON})
+    assert words(anna.get(asked)) != before
 
 
 def test_the_report_shows_plan_and_fact_beside_each_other(anna, session, sent, now):

@@ -204,10 +204,18 @@ def test_there_is_no_demo_account_where_the_operator_does_not_say_demo(app: Any)
 def test_an_address_cannot_hide_behind_a_header_it_writes_itself(
     app: Any, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mailganer import security
+    from mailganer.security import throttles
 
-    monkeypatch.setattr(security, "PER_ADDRESS", security.Rule("address", 1, 600))
+    monkeypatch.setattr(throttles, "PER_ADDRESS", throttles.Rule("address", 1, 600))
     app.extra_environ["HTTP_X_FORWARDED_FOR"] = "198.51.100.1"
     sign_in(app, password="wrong", status=401)
     app.extra_environ["HTTP_X_FORWARDED_FOR"] = "198.51.100.2"
     sign_in(app, password="wrong", status=429)
+
+
+def test_a_program_that_signs_in_again_and_again_is_not_taken_for_one_that_guesses(
+    app: Any, smtp_server: SMTPServer
+) -> None:
+    body = {"backend": "smtp", "email": "anna@example.com"} | smtp_server.settings
+    for _time in range(41):
+        app.post_json("/api/v1/login", body, status=200)

@@ -53,6 +53,7 @@ class ExampleBackend(Backend):
     domains = frozenset({"mail.example"})
     Settings = ExampleSettings
     limits = Limits(per_day=1000, max_connections=2)
+    option_names = frozenset({"url"})
     help = "The key stands on the settings page of your account."
 
     def identity(self) -> tuple[str, str]:

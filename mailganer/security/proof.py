@@ -1,0 +1,74 @@
+"""Signing in: a mail server is asked whether somebody can send, within the throttles."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from pyramid.request import Request
+
+from .. import accounts
+from ..accounts import SignIn
+from ..backends import Backend
+from ..db import utcnow
+from .throttles import Throttle
+
+log = structlog.get_logger(__name__)
+
+
+def release(request: Request) -> None:
+    """Ends the transaction before a talk with a mail server, which may take half a minute.
+
+    What was loaded can still be read, but changes to it go nowhere: load again what is to be changed. On
+    SQLite an open writer would keep everybody else waiting for that long.
+    """
+    request.dbsession.flush()
+    request.dbsession.expunge_all()
+    request.tm.commit()
+    request.tm.begin()
+    for name in ("account", "viewer"):
+        request.__dict__.pop(name, None)
+
+
+def prove(request: Request, backend: Backend) -> None:
+    """Asks the mail server whether this account can send, within the throttles and outside a transaction.
+
+    Raises ``Throttled`` and what ``Backend.verify`` raises.
+    """
+    throttle: Throttle = request.registry["throttle"]
+    server, login = backend.identity()
+    throttle.check_login(request.remote_addr, login, server)
+    release(request)
+    backend.verify()
+    throttle.forgive(request.remote_addr, login, server)
+
+
+def sign_in(request: Request, name: str, email: str, fields: Mapping[str, Any], timezone: str = "") -> SignIn:
+    """Signing in, for pages and API alike: throttled, proven at the mail server, then the account is opened.
+
+    Raises ``InputError``, ``Throttled`` and what ``Backend.verify`` raises. Opens no session: see ``enter``.
+    """
+    registry = request.registry
+    backend = registry["backends"].open(name, email, fields)
+    prove(request, backend)
+    opened = accounts.admit(
+        request.dbsession,
+        registry["backends"],
+        registry["vault"],
+        backend,
+        now=utcnow(),
+        plan=registry["settings"].plans[0].name,
+        locale=request.locale_name,
+        timezone=timezone or "UTC",
+    )
+    log.info("account.signed_in", account=opened.account.id, created=opened.created, ip=request.remote_addr)
+    return opened
+
+
+def local_path(path: str | None, default: str) -> str:
+    """``path`` if it leads nowhere but to ourselves, else ``default``."""
+    if not path or not path.startswith("/") or path.startswith(("//", "/\\")):
+        return default
+    parts = urlsplit(path)
+    unsafe = parts.scheme or parts.netloc or "\\" in path or any(ord(letter) < 33 for letter in path)
+    return default if unsafe else path

@@ -1,0 +1,85 @@
+"""A browser that has proven itself once stays known by a signed cookie; and sentences for its next page."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pyramid.request import Request
+from pyramid.session import BaseCookieSessionFactory, JSONSerializer, SignedSerializer
+
+from ..models import Account
+from ..settings import Settings
+
+SESSION_SECONDS = 14 * 24 * 3600  # a fortnight without a visit ends a session
+REISSUE_SECONDS = 3600  # the cookie is renewed at most once an hour, not on every page
+
+
+class RotatingSerializer:
+    """Signs with the newest secret key and reads what any of today's keys has signed."""
+
+    def __init__(self, secret_keys: tuple[str, ...]) -> None:
+        self._serializers = [
+            SignedSerializer(key, "mailganer.session", "sha512", serializer=JSONSerializer())
+            for key in secret_keys
+        ]
+
+    def dumps(self, value: Any) -> bytes:
+        return self._serializers[0].dumps(value)
+
+    def loads(self, text: bytes) -> Any:
+        for serializer in self._serializers[:-1]:
+            try:
+                return serializer.loads(text)
+            except ValueError:
+                continue
+        return self._serializers[-1].loads(text)
+
+
+def session_factory(settings: Settings) -> Callable[[Request], Any]:
+    return BaseCookieSessionFactory(
+        RotatingSerializer(settings.secret_keys),
+        # The prefix makes browsers insist on Secure, our own host and the whole path.
+        cookie_name="__Host-mailganer" if settings.secure else "mailganer",
+        max_age=SESSION_SECONDS,
+        timeout=SESSION_SECONDS,
+        reissue_time=REISSUE_SECONDS,
+        secure=settings.secure,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def enter(request: Request, account: Account) -> None:
+    """Opens a session for an account that has just proven itself: a new session, a new CSRF token."""
+    request.session.invalidate()
+    request.session["account"] = account.id
+    request.session["epoch"] = account.session_epoch
+    request.session.new_csrf_token()
+
+
+def leave(request: Request) -> None:
+    """Ends the session."""
+    request.session.invalidate()
+    request.session.new_csrf_token()
+
+
+def has_session(request: Request) -> bool:
+    """Looks before opening the session, so that readers' pages set no cookie."""
+    return any(name.endswith("mailganer") for name in request.cookies) or "session" in request.__dict__
+
+
+@dataclass(frozen=True)
+class Flash:
+    text: str
+    tone: str  # good, wait, bad, news
+
+
+def flash(request: Request, text: str, tone: str = "good") -> None:
+    """A sentence for the top of the next page, already in the person's language."""
+    request.session.flash([str(request.translate(text)), tone])
+
+
+def flashes(request: Request) -> list[Flash]:
+    if not has_session(request) or not request.session.peek_flash():
+        return []
+    return [Flash(text, tone) for text, tone in request.session.pop_flash()]

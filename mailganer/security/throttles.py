@@ -1,0 +1,159 @@
+"""So many tries and no more: at passwords, at vouchers, at tokens of letters."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+import limits
+import structlog
+from limits.storage import MemoryStorage, RedisStorage, Storage
+from limits.strategies import FixedWindowRateLimiter
+from sqlalchemy import Engine
+
+from .. import accounts
+from ..db import make_sessions
+from ..errors import Throttled, _
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """So many tries in so many seconds."""
+
+    name: str
+    tries: int
+    seconds: int
+
+
+# Wide enough for a family behind one address and for typing mistakes, narrow enough that guessing passwords
+# or scanning ports through us is not worth it. Counted before the try, so that fifty at once count fifty, and
+# taken back when it succeeds.
+PER_LOGIN = Rule("login", 10, 15 * 60)
+PER_ADDRESS = Rule("address", 40, 10 * 60)
+PER_HOST = Rule("host", 300, 10 * 60)
+ALTOGETHER = Rule("all", 2000, 10 * 60)
+# Successes as well: a server of one's own that takes any password makes an account with every try.
+FROM_ONE_PLACE = Rule("place", 400, 10 * 60)
+PER_PAYER = Rule("payer", 30, 10 * 60)  # voucher codes are long, and nobody types thirty of them
+
+STORE_RESTS = 10  # seconds in which one that did not answer is not asked again
+
+
+class Throttle:
+    """Counts tries in Redis when there is one, else in the database where machines may be several, else here.
+
+    Never fails because one of these is gone.
+    """
+
+    def __init__(self, broker_url: str, database: Storage | None = None) -> None:
+        stores = [_redis(broker_url)] if _is_redis(broker_url) else []
+        stores += [database] if database else []
+        self._shared = [_Shared(FixedWindowRateLimiter(store)) for store in stores]
+        self._memory = FixedWindowRateLimiter(MemoryStorage())
+
+    def check_login(self, address: str | None, login: str, host: str) -> None:
+        """Counts one try to sign in. Raises ``Throttled``.
+
+        What is refused for a narrow rule does not count for a wider one: nobody uses up everybody's tries.
+        """
+        self.hit(FROM_ONE_PLACE, network(address))
+        for rule, key in _login_keys(address, login, host):
+            self.hit(rule, key)
+
+    def check_payment(self, account_id: int) -> None:
+        """Counts one try to pay. Raises ``Throttled``."""
+        self.hit(PER_PAYER, str(account_id))
+
+    def forgive(self, address: str | None, login: str, host: str) -> None:
+        """A try succeeded: it does not count, nor do the mistakes before it count against this login."""
+        for rule, key in _login_keys(address, login, host):
+            take_back = _forget if rule is PER_LOGIN else _take_back
+            self._either(partial(take_back, rule=rule, key=key))
+
+    def hit(self, rule: Rule, key: str) -> None:
+        """Counts one try under ``key``. Raises ``Throttled`` when there were too many."""
+        item = _item(rule)
+        if self._either(lambda limiter: limiter.hit(item, rule.name, key)):
+            return
+        resets = self._either(lambda limiter: limiter.get_window_stats(item, rule.name, key).reset_time)
+        seconds = max(1, round(resets - time.time()))
+        raise Throttled(
+            _("Too many tries in a short time. Wait ${minutes} min, then try again.",
+              mapping={"minutes": -(-seconds // 60)}),
+            retry_after=seconds,
+        )  # fmt: skip
+
+    def _either(self, do: Callable[[FixedWindowRateLimiter], Any]) -> Any:
+        for store in self._shared:
+            if time.monotonic() < store.rests_until:
+                continue
+            try:
+                return do(store.limiter)
+            except Exception as error:  # whatever its client raises: a lost Redis must not lock anybody out
+                store.rests_until = time.monotonic() + STORE_RESTS
+                log.warning("throttle.store_lost", error=str(error))
+        return do(self._memory)
+
+
+@dataclass
+class _Shared:
+    """A place where several processes count together."""
+
+    limiter: FixedWindowRateLimiter
+    rests_until: float = 0.0
+
+
+def shared_tries(engine: Engine) -> Storage | None:
+    """Where several machines count together while there is no Redis."""
+    return accounts.DatabaseTries(make_sessions(engine)) if engine.dialect.name == "postgresql" else None
+
+
+def _login_keys(address: str | None, login: str, host: str) -> Sequence[tuple[Rule, str]]:
+    """What a try to sign in counts under, the narrowest first."""
+    server = host.lower()
+    return (
+        (PER_ADDRESS, network(address)),
+        (PER_LOGIN, f"{server} {login.lower()}"),
+        (PER_HOST, server),
+        (ALTOGETHER, "all"),
+    )
+
+
+def _take_back(limiter: FixedWindowRateLimiter, rule: Rule, key: str) -> None:
+    """One try less, unless its window has ended meanwhile."""
+    kept = _item(rule).key_for(rule.name, key)
+    if limiter.storage.get(kept) > 0:
+        limiter.storage.incr(kept, rule.seconds, -1)
+
+
+def _forget(limiter: FixedWindowRateLimiter, rule: Rule, key: str) -> None:
+    limiter.clear(_item(rule), rule.name, key)
+
+
+def _item(rule: Rule) -> limits.RateLimitItem:
+    return limits.RateLimitItemPerSecond(rule.tries, rule.seconds)
+
+
+def _is_redis(url: str) -> bool:
+    return url.startswith(("redis://", "rediss://", "redis+socket://"))
+
+
+def _redis(url: str) -> Storage:
+    return RedisStorage(
+        url.replace("redis+socket://", "redis+unix://"), socket_timeout=1, socket_connect_timeout=1
+    )
+
+
+def network(address: str | None) -> str:
+    """What counts as one place: an IPv4 address, or the /64 that an IPv6 customer gets."""
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return address or "unknown"
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)

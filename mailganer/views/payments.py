@@ -1,0 +1,36 @@
+"""Where the servers of payment providers tell what was paid. No person comes here."""
+
+import structlog
+from pyramid.httpexceptions import HTTPRequestEntityTooLarge
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+
+from mailganer.billing import take_payment
+from mailganer.db import utcnow
+from mailganer.errors import MailganerError, NotFound
+from mailganer.security import PUBLIC
+
+log = structlog.get_logger(__name__)
+
+LARGEST_NEWS = 1024 * 1024  # bytes; providers send a few thousand
+
+
+@view_config(route_name="payment", request_method="POST", permission=PUBLIC, require_csrf=False)
+def payment(request: Request) -> Response:
+    """Heard, and granted if it was a payment. Any other answer than 200 lets the provider tell it again."""
+    provider = request.registry["payments"].get(request.matchdict["name"])
+    if provider is None:
+        raise NotFound
+    if (request.content_length or 0) > LARGEST_NEWS:
+        raise HTTPRequestEntityTooLarge
+    settings, now = request.registry["settings"], utcnow()
+    try:
+        paid = provider.notified(request.headers, request.body, settings=settings, now=now)
+        done = paid and take_payment(request.dbsession, provider.name, paid, settings=settings, now=now)
+    except MailganerError as error:
+        log.warning("payment.not_granted", provider=provider.name, trouble=str(error))
+        raise
+    if done:
+        log.info("payment.granted", provider=provider.name, account=paid.account_id, plan=done.plan.name)
+    return Response("ok", content_type="text/plain", charset="utf-8")

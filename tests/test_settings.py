@@ -1,0 +1,79 @@
+"""Settings: who wins, and everything that is wrong said at once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailganer.errors import SettingsError
+from mailganer.settings import from_mapping, load
+
+GOOD = {
+    "sqlalchemy.url": "sqlite://",
+    "celery.broker_url": "redis://redis:6379/0",
+    "mailganer.secret_key": "s" * 64,
+    "mailganer.public_url": "https://mail.example.com",
+}
+
+
+def problems(environ: dict[str, str] | None = None, **changed: str) -> tuple[str, ...]:
+    """What is said of good settings with these changes; ``public_url=...`` is ``mailganer.public_url``."""
+    values = GOOD | {f"mailganer.{name}": value for name, value in changed.items()}
+    with pytest.raises(SettingsError) as caught:
+        from_mapping(values, environ=environ or {})
+    return caught.value.problems
+
+
+def test_backends_and_payments_that_are_not_installed_are_listed_with_everything_else() -> None:
+    said = problems(secret_key="", backends="smtp pigeon", payments="vouche gold")
+    assert [problem.split(" ", 1)[0] for problem in said] == [
+        "mailganer.secret_key",
+        "mailganer.backends",
+        "mailganer.payments",
+        "mailganer.payments",
+    ]
+    assert "There are: gmail, maildir, smtp." in said[1]
+    assert "Did you mean voucher?" in said[2]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[x", "https://example.com:many", "https://example.com:99999", "ftp://x"]
+)
+def test_an_address_that_is_none_is_a_sentence_beside_the_others(url: str) -> None:
+    said = problems(public_url=url, demo="perhaps")
+    assert [problem.split(" ", 1)[0] for problem in said] == ["mailganer.public_url", "mailganer.demo"]
+
+
+def test_an_empty_broker_in_the_environment_is_the_embedded_one() -> None:
+    assert not from_mapping(GOOD, environ={}).embedded
+    assert from_mapping(GOOD, environ={"CELERY_BROKER_URL": ""}).embedded
+
+
+def test_an_empty_broker_in_the_env_file_is_the_embedded_one_until_the_environment_names_another(
+    tmp_path: Path,
+) -> None:
+    ini = tmp_path / "test.ini"
+    ini.write_text("[app:main]\n" + "".join(f"{key} = {value}\n" for key, value in GOOD.items()))
+    (tmp_path / ".env").write_text("CELERY_BROKER_URL=\nPUBLIC_URL=\n")
+    assert load(ini, environ={}).embedded
+    assert load(ini, environ={"CELERY_BROKER_URL": "amqp://rabbit"}).broker_url == "amqp://rabbit"
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URI", "SECRET_KEY", "PUBLIC_URL", "MAILGANER_BACKENDS"])
+def test_any_other_empty_variable_is_an_unset_one(name: str) -> None:
+    assert from_mapping(GOOD, environ={name: ""}) == from_mapping(GOOD, environ={})
+
+
+def test_a_backend_whose_name_is_misspelt_in_an_option_is_said() -> None:
+    (said,) = problems(**{"backend.malidir.folder": "x"})
+    assert "Did you mean mailganer.backend.maildir.folder?" in said
+
+
+def test_an_option_of_a_plugin_that_is_not_there_waits_for_it() -> None:
+    values: dict[str, Any] = GOOD | {"mailganer.backend.pigeon.loft": "home"}
+    assert from_mapping(values, environ={}).backend_options == {"pigeon": {"loft": "home"}}
+
+
+def test_a_backend_without_an_option_is_no_setting() -> None:
+    (said,) = problems(**{"backend.maildir": "x"})
+    assert said.startswith("mailganer.backend.maildir is not a setting we know.")
