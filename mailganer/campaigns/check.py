@@ -6,7 +6,7 @@ and left to the person.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..models import Campaign, Sender, SenderStatus
 from ..settings import Settings
 from .content import Look, look_at
 from .forecast import Forecast, Wait
+from .hours import begins_too_late
 from .preview import preview, sample_reader
 from .prospects import forecast, usable_sender
 from .variables import Origin, VariableUse, variable_uses
@@ -424,7 +425,7 @@ class _Looking:
     def at_latest_start(self) -> None:
         latest = self.campaign.not_after
         first = self.forecast.days[0].starts_at if self.forecast.days else None
-        if latest and first and first >= latest + timedelta(minutes=1) and self.campaign.status == "draft":
+        if latest and first and begins_too_late(first, latest) and self.campaign.status == "draft":
             self.block(
                 "too_late",
                 _("The first letter would leave later than your latest start. Move one of them."),

@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from ..backends import Registry
 from ..errors import Conflict, NotReady, _
-from ..models import Campaign, CampaignStatus, HeldBy
+from ..models import Campaign, CampaignStatus, HeldBy, holds
+from ..models import moves as states
 from ..settings import Settings
-from . import holds, versions
+from . import versions
 from .check import check
 from .drafts import check_moment, lock
 from .fact import kept_forecast
@@ -108,9 +109,6 @@ def cancel(session: Session, campaign: Campaign, now: datetime) -> Campaign:
         return campaign
     if campaign.status in (CampaignStatus.draft, CampaignStatus.finished):
         raise Conflict(_("There is nothing to stop: this campaign is not on its way."))
-    campaign.move(CampaignStatus.cancelled)
-    holds.end_pause(session, campaign.id, now)
-    campaign.finished_at = now
-    campaign.updated_at = now
+    states.cancel(session, campaign, now)
     session.flush()
     return campaign

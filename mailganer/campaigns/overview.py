@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from ..models import Campaign, CampaignStatus, SenderStatus, Tally
+from ..models import UNDER_WAY, Campaign, CampaignStatus, SenderStatus, Tally
 from .counts import Counts, campaign_counts
-
-UNDER_WAY = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
 
 
 @dataclass(frozen=True)

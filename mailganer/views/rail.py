@@ -10,7 +10,7 @@ from mailganer import i18n
 from mailganer.audience.recipients import recipient_count
 from mailganer.campaigns import Check
 from mailganer.errors import _
-from mailganer.models import Campaign, CampaignStatus
+from mailganer.models import UNDER_WAY, Campaign, CampaignStatus
 
 from .plurals import counted, ngettext
 from .words import subject_of
@@ -76,7 +76,7 @@ def step_url(request: Request, step: str) -> str:
 
 def current_page(request: Request, campaign: Campaign) -> str:
     """Where a campaign opens: at the first step that is not done, at its progress, or at its report."""
-    if campaign.status in (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused):
+    if campaign.status in UNDER_WAY:
         return step_url(request, "progress")
     if campaign.status is not CampaignStatus.draft:
         return step_url(request, "report" if campaign.started_at else "progress")

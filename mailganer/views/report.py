@@ -25,7 +25,7 @@ from .why import asking, tell
 from .words import subject_of
 
 PER_PAGE = 50
-UNDER_WAY = (CampaignStatus.sending, CampaignStatus.paused)
+UNFINISHED = (CampaignStatus.sending, CampaignStatus.paused)  # of campaigns that have a report
 
 
 @view_config(route_name="campaign.report", renderer="report/report.jinja2")
@@ -39,7 +39,7 @@ def report(request: Request) -> Any:
         "report",
         report=found,
         days=campaigns.compared(campaigns.planned(campaign), campaigns.fact(request.dbsession, campaign)),
-        under_way=campaign.status in UNDER_WAY,
+        unfinished=campaign.status in UNFINISHED,
         first_days=_chart(request, [moment for moment in found.timeline if moment.hours == 1]),
         later=_chart(request, [moment for moment in found.timeline if moment.hours > 1]),
         sentence=reports.delivery_sentence,

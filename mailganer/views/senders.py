@@ -213,7 +213,7 @@ def _failing(request: Request, page: dict[str, Any], error: BackendError) -> dic
     """Keeps why the sender fails, so this answer must not undo it: its status is 200."""
     row = page["line"].sender
     row = accounts.owned_sender(request.dbsession, row.account_id, row.id)
-    accounts.mark_failing(row, error)
+    accounts.mark_failing(request.dbsession, row, error, now=utcnow())
     return page | {
         "line": _line(request, row),
         "refusal": error,
