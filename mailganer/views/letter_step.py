@@ -15,10 +15,11 @@ from mailganer.audience.recipients import recipient_count
 from mailganer.backends import Outcome, Receipt
 from mailganer.campaigns import VariableUse, templates
 from mailganer.campaigns.counts import campaign_counts
+from mailganer.campaigns.drafts import EDITABLE
 from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
 from mailganer.campaigns.values import Variable, variables
 from mailganer.campaigns.variables import Origin, variable_uses
-from mailganer.campaigns.versions import compile_of
+from mailganer.campaigns.versions import compile_of, parts_of
 from mailganer.db import utcnow
 from mailganer.errors import (
     BackendError,
@@ -34,12 +35,11 @@ from mailganer.models import Campaign, CampaignStatus, Subscriber
 from mailganer.routes import CampaignContext
 from mailganer.security import letter_response, release
 
+from .forms import number_of
 from .rail import campaign_page, next_step, step_url
 
 LARGEST_FILE = 1_000_000  # bytes of an uploaded letter; like a written one
 LONGEST_TO = 500  # characters of addresses for a test letter that an address bar is asked to keep
-WRITTEN = ("subject", "preheader", "html", "text")
-EDITABLE = (CampaignStatus.draft, CampaignStatus.paused)
 
 
 @view_config(route_name="campaign.letter", request_method="GET", renderer="campaigns/letter.jinja2")
@@ -52,11 +52,11 @@ def save(request: Request) -> Any:
     """Keeps the letter and the campaign's variables. htmx saves while typing and takes parts of the page."""
     campaign: Campaign = request.context.campaign
     try:
-        changes = {name: request.POST.get(name, "") for name in WRITTEN} | {
+        changes = {name: request.POST.get(name, "") for name in letters.PARTS} | {
             "variables": _posted_variables(request)
         }
         campaigns.update_draft(
-            request.dbsession, campaign, changes, utcnow(), revision=whole(request.POST.get("revision"))
+            request.dbsession, campaign, changes, utcnow(), revision=number_of(request.POST.get("revision"))
         )
     except InputError as error:
         request.response.status_int = 422
@@ -202,14 +202,14 @@ def _page(
         request,
         "letter",
         broken=("letter",) if letter_error or any(use.unusable for use in uses) else (),
-        editable=campaign.status in EDITABLE,
+        editable="html" in EDITABLE[campaign.status],
         problems=problems or {},
         test_wrong=test_wrong,
         waiting=campaign_counts(session, [campaign.id])[campaign.id].waiting,
         arrives_at=campaign.send_at or utcnow(),
         # A refused save keeps the revision it was made from: the next one must not overwrite by accident.
         revision=request.POST.get("revision", "") if problems else campaign.revision,
-        written={name: request.POST.get(name, getattr(campaign, name)) for name in WRITTEN},
+        written={name: request.POST.get(name, getattr(campaign, name)) for name in letters.PARTS},
         is_written=_is_written(campaign),
         letter_error=letter_error,
         uses=[use for use in uses if use.origin is not Origin.mailganer],
@@ -268,7 +268,7 @@ def _reader(request: Request) -> Subscriber | None:
     wish = request.params.get("as", "")
     if wish == "hardest":
         return hardest_reader(request.dbsession, context.campaign)
-    number = whole(wish)
+    number = number_of(wish)
     named = reader_of(request.dbsession, context.campaign, number) if number else None
     return named or sample_reader(request.dbsession, context.campaign)
 
@@ -279,18 +279,13 @@ def _neighbour(reader: Subscriber | None) -> int | None:
 
 def _reader_query(request: Request) -> dict[str, str]:
     wish = request.params.get("as", "")
-    return {"as": wish} if whole(wish) is not None else {}
+    return {"as": wish} if number_of(wish) is not None else {}
 
 
 def _typed(request: Request) -> dict[str, str]:
     """Where a test letter was to go, if not to oneself, for the next look at the page."""
     to = request.POST.get("to", "").strip()[:LONGEST_TO]
     return {"to": to} if to and to != request.viewer.email else {}
-
-
-def whole(text: str | None) -> int | None:
-    """The whole number a form or an address names; None for anything else."""
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def _posted_variables(request: Request) -> dict[str, Any]:
@@ -316,9 +311,9 @@ def _beginning(request: Request, campaign: Campaign) -> dict[str, Any]:
     if kind:
         ready = templates.ready_letter(kind, campaign.locale)
         parts = {"subject": ready.subject, "preheader": ready.preheader, "html": ready.html, "text": ""}
-    elif template_id := whole(request.POST.get("template")):
+    elif template_id := number_of(request.POST.get("template")):
         template = templates.owned_template(request.dbsession, campaign.account_id, template_id)
-        return {"template_id": template_id, **templates.parts_of(template)}  # the same one again, too
+        return {"template_id": template_id, **parts_of(template)}  # the same one again, too
     else:
         return {"html": BLANK, "text": ""}
     if campaign.name or campaign.subject:

@@ -20,6 +20,7 @@ from mailganer.reports import Filters, Moment, Opened
 
 from .agents import agent_words
 from .charts import Chart, make_chart
+from .forms import number_of
 from .rail import campaign_page, current_page
 from .why import asking, tell
 from .words import subject_of
@@ -57,7 +58,7 @@ def recipients(request: Request) -> Any:
         request,
         "recipients",
         page=reports.recipients_page(
-            session, campaign, filters=filters, after=_whole(request.GET.get("after")), limit=PER_PAGE
+            session, campaign, filters=filters, after=number_of(request.GET.get("after")), limit=PER_PAGE
         ),
         filters=filters,
         asked=_query(request),
@@ -150,7 +151,3 @@ def _translator(request: Request) -> Any:
 
 def _word(words: Any, text: str | None) -> Any:
     return words(text) if text in set(words) else None
-
-
-def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None

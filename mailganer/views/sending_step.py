@@ -26,6 +26,7 @@ from mailganer.models import Campaign, CampaignStatus, Delivery, make_message_id
 from mailganer.reports import delivery_sentence
 from mailganer.sending import decide, wake
 
+from .forms import number_of
 from .plurals import counted, ngettext
 from .rail import campaign_page, current_page, next_step, step_url
 
@@ -374,7 +375,8 @@ def _named_delivery(request: Request) -> list[int] | None:
     named = request.POST.get("delivery")
     if named is None:
         return None
-    return [int(named)] if named.isascii() and named.isdecimal() and len(named) < 19 else []
+    number = number_of(named)
+    return [] if number is None else [number]
 
 
 def _decided_words(request: Request, verdict: str, number: int) -> str:
