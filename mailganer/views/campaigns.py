@@ -117,6 +117,7 @@ def _people_page(request: Request, error: InputError | Conflict | None = None) -
     lists = lists_of(request.dbsession, request.account.id)
     counts = list_counts(request.dbsession, [each.id for each in lists])
     chosen = [each.id for each in campaign.lists]
+    excluded = excluded_counts(request.dbsession, request.account.id, chosen)
     return campaign_page(
         request,
         "people",
@@ -130,7 +131,8 @@ def _people_page(request: Request, error: InputError | Conflict | None = None) -
             for each in account_senders(request.dbsession, request.account.id)
         ],
         sending_from=frozenset(sender.id for sender in campaign.senders),
-        excluded=excluded_counts(request.dbsession, request.account.id, chosen),
+        excluded=excluded,
+        audience=excluded.recipients,
         error=error,
         editable=campaign.status is CampaignStatus.draft,
     )

@@ -28,25 +28,36 @@ class RailStep:
 
 
 def campaign_page(
-    request: Request, step: str, check: Check | None = None, *, broken: Sequence[str] = (), **values: Any
+    request: Request,
+    step: str,
+    check: Check | None = None,
+    *,
+    broken: Sequence[str] = (),
+    audience: int | None = None,
+    **values: Any,
 ) -> dict[str, Any]:
-    """What every page of a campaign shows around its own part. ``broken``: steps known to be wrong."""
+    """What every page of a campaign shows around its own part. ``broken``: steps known to be wrong;
+    ``audience``: how many people get it, where that is counted already."""
     campaign: Campaign = request.context.campaign
     return {
         "campaign": campaign,
-        "steps": rail(request, check, broken),
+        "steps": rail(request, check, broken, check.audience if check else audience),
         "step": step,
         "check": check,
+        "audience": audience,
         **values,
     }
 
 
-def rail(request: Request, check: Check | None = None, broken: Sequence[str] = ()) -> tuple[RailStep, ...]:
+def rail(
+    request: Request, check: Check | None, broken: Sequence[str], audience: int | None
+) -> tuple[RailStep, ...]:
     """Five steps of a draft; progress, report, people and letter afterwards."""
     campaign: Campaign = request.context.campaign
     if campaign.status is not CampaignStatus.draft:
         return _afterwards(request, campaign)
-    audience = check.audience if check else _audience(request, campaign)
+    if audience is None:
+        audience = _audience(request, campaign)
     return (
         _step(
             request, "people", _("People"), _people_state(campaign, audience), _number_of(request, audience)

@@ -136,10 +136,6 @@ def send(request: Request) -> Response:
     campaign: Campaign = request.context.campaign
     if campaign.status is not CampaignStatus.draft:  # a second click
         return HTTPSeeOther(current_page(request, campaign))
-    found = _check(request)
-    if request.POST.get("audience") != str(found.audience):
-        request.flash(_("The number of people has changed since this page was opened. Look again."), "wait")
-        return HTTPSeeOther(step_url(request, "send"))
     try:
         campaigns.schedule(
             request.dbsession,
@@ -149,10 +145,14 @@ def send(request: Request) -> Response:
             settings=request.registry["settings"],
             registry=request.registry["backends"],
             grace=timedelta(seconds=request.registry["settings"].grace_seconds),
+            audience=number_of(request.POST.get("audience")) or 0,
         )
     except NotReady as error:
         request.flash(error.message, "bad")
         return HTTPSeeOther(step_url(request, "check"))
+    except Conflict as error:  # the number is another one, or another tab was quicker
+        request.flash(error.message, "wait")
+        return HTTPSeeOther(step_url(request, "send"))
     except InputError as error:
         request.flash(error.fields["send_at"], "wait")
         return HTTPSeeOther(step_url(request, "when"))
