@@ -144,9 +144,16 @@ def log_out_everywhere(session: Session, account: Account) -> None:
     session.flush()
 
 
+def _lock(session: Session, account: Account) -> None:
+    """No window is opened and no sender is added until this transaction ends. Senders first, as lanes do."""
+    senders = select(Sender.id).where(Sender.account_id == account.id).order_by(Sender.id)
+    session.execute(senders.with_for_update(key_share=True))
+    session.refresh(account, with_for_update={"key_share": True})
+
+
 def close_account(session: Session, account: Account, *, now: datetime) -> None:
     """Close an account for good: nothing more is sent, nobody comes in, stored passwords are gone."""
-    session.refresh(account, with_for_update={"key_share": True})  # no sender is added to it meanwhile
+    _lock(session, account)
     under_way = select(Campaign).where(Campaign.account_id == account.id, Campaign.status.in_(UNDER_WAY))
     locked = under_way.order_by(Campaign.id).with_for_update(key_share=True)
     for campaign in session.scalars(locked.execution_options(populate_existing=True)):

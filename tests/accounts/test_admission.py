@@ -1,17 +1,19 @@
 """Accounts and their mail logins: who comes in where, and what closing leaves."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from mailganer import accounts
 from mailganer.backends import Network, Registry, load_backends
 from mailganer.campaigns import pause
 from mailganer.errors import InputError, LoginRefused, NotFound
 from mailganer.models import Account, CampaignStatus, HeldBy, Hold, Identity, Sender, SenderStatus
+from mailganer.sending import quota
 from mailganer.settings import Plan, Settings
 from mailganer.vault import Vault
 
@@ -183,6 +185,29 @@ def test_a_campaign_stopped_by_closing_the_account_is_stopped_as_by_its_person(
         later,
     )
     assert [hold.until for hold in session.scalars(select(Hold))] == [later]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_account_is_closed_while_a_lane_sends_and_neither_has_to_give_way(
+    session: Session, sessions: sessionmaker[Session], make: Factory, account: Account, now: datetime
+) -> None:
+    sender = make.sender(account)
+    make.campaign(account, senders=(sender,), status=CampaignStatus.sending)
+    session.commit()
+
+    def close() -> None:
+        with sessions.begin() as other:
+            accounts.close_account(other, other.get_one(Account, account.id), now=now)
+
+    with ThreadPoolExecutor(1) as pool, sessions() as lane:
+        quota.lock(lane, sender.id, account.id, sender=True, plan=False)
+        closing = pool.submit(close)
+        assert not wait([closing], timeout=0.5).done, "it waits for the window that is being opened"
+        quota.lock(lane, sender.id, account.id, sender=True, plan=True)
+        lane.commit()
+        closing.result(timeout=20)
+    session.expire_all()
+    assert account.closed_at == now
 
 
 def test_a_sender_that_is_refused_on_a_page_is_noted_once_as_one_that_is_refused_while_sending(
