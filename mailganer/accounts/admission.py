@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..backends import Backend, Registry, split_settings
-from ..models import Account, ApiToken, Campaign, CampaignStatus, Identity, Sender
+from ..models import UNDER_WAY, Account, ApiToken, Campaign, Identity, Sender, moves
 from ..vault import Vault
 from .senders import account_senders, mark_ready, new_sender, same_mail_account
 
@@ -144,13 +144,20 @@ def log_out_everywhere(session: Session, account: Account) -> None:
     session.flush()
 
 
+def _lock(session: Session, account: Account) -> None:
+    """No window is opened and no sender is added until this transaction ends. Senders first, as lanes do."""
+    senders = select(Sender.id).where(Sender.account_id == account.id).order_by(Sender.id)
+    session.execute(senders.with_for_update(key_share=True))
+    session.refresh(account, with_for_update={"key_share": True})
+
+
 def close_account(session: Session, account: Account, *, now: datetime) -> None:
     """Close an account for good: nothing more is sent, nobody comes in, stored passwords are gone."""
-    going_on = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
-    for campaign in session.scalars(
-        select(Campaign).where(Campaign.account_id == account.id, Campaign.status.in_(going_on))
-    ):
-        campaign.move(CampaignStatus.cancelled)
+    _lock(session, account)
+    under_way = select(Campaign).where(Campaign.account_id == account.id, Campaign.status.in_(UNDER_WAY))
+    locked = under_way.order_by(Campaign.id).with_for_update(key_share=True)
+    for campaign in session.scalars(locked.execution_options(populate_existing=True)):
+        moves.cancel(session, campaign, now)
     for sender in account_senders(session, account.id):
         sender.deleted_at = now
         sender.secrets = None

@@ -212,9 +212,14 @@ class Backend(ABC):
         return f"<{type(self).__name__} {self.email}>"
 
     @classmethod
+    def known(cls, email: str) -> dict[str, object]:
+        """Settings that the address alone makes certain: for what a program leaves out. Asks nobody."""
+        return {}
+
+    @classmethod
     def guess(cls, email: str) -> dict[str, object]:
         """Values to begin the form with, from the address alone. Asks nobody."""
-        return {}
+        return cls.known(email)
 
     @classmethod
     def password_page(cls, email: str) -> str:

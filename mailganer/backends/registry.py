@@ -85,6 +85,19 @@ class Registry:
             )
         return backend(address, _validated(backend, settings), self.network, self.options.get(name, {}))
 
+    def completed(self, name: str, email: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What was given, and what the address alone makes certain of the rest.
+
+        Whoever names another server than the known one means nothing of it. A likely one is not taken: a
+        password goes nowhere that nobody named.
+        """
+        backend = self.get(name)
+        known = backend.known(email)
+        required = {name for name, field in backend.Settings.model_fields.items() if field.is_required()}
+        if any(given.get(name, known[name]) != known[name] for name in required & known.keys()):
+            return dict(given)
+        return {**known, **given}
+
     def _claiming(self, email: str) -> type[Backend] | None:
         domain = _domain(normalise_email(email))
         return next((backend for backend in self.types if domain in backend.domains), None)

@@ -91,19 +91,30 @@ class SMTPBackend(Backend):
         self._check_reach()
 
     @classmethod
-    def guess(cls, email: str) -> dict[str, object]:
-        """Host, port and security: known for the great providers, likely for the others."""
+    def known(cls, email: str) -> dict[str, object]:
+        """Host, port and security of the great providers."""
         address = normalise_email(email)
-        domain = address.rpartition("@")[2]
-        provider = provider_of_domain(domain)
-        if provider is not None:
-            return {
-                "host": provider.host,
-                "port": provider.port,
-                "security": provider.security,
-                "username": address,
-            }
-        return {"host": f"smtp.{domain}", "port": 587, "security": "starttls", "username": address}
+        provider = provider_of_domain(address.rpartition("@")[2])
+        if provider is None:
+            return {}
+        return {
+            "host": provider.host,
+            "port": provider.port,
+            "security": provider.security,
+            "username": address,
+        }
+
+    @classmethod
+    def guess(cls, email: str) -> dict[str, object]:
+        """What is likely for the others: a person sees it and can correct it."""
+        address = normalise_email(email)
+        likely = {
+            "host": f"smtp.{address.rpartition('@')[2]}",
+            "port": 587,
+            "security": "starttls",
+            "username": address,
+        }
+        return cls.known(email) or likely
 
     @classmethod
     def password_page(cls, email: str) -> str:

@@ -42,6 +42,10 @@ MOVES: dict[CampaignStatus, frozenset[CampaignStatus]] = {
 }
 
 
+UNDER_WAY = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
+"""Wanted by its person and not over: its lists and senders are needed."""
+
+
 class Campaign(Base):
     """A letter to some lists, from some senders, now or later."""
 
@@ -56,7 +60,7 @@ class Campaign(Base):
     html: Mapped[str] = mapped_column(Text, default="")
     text: Mapped[str] = mapped_column(Text, default="")
     template_id: Mapped[int | None] = mapped_column(ForeignKey("template.id", ondelete="SET NULL"))
-    # name -> {"value": text, "override": bool}; a plain text means {"value": text, "override": false}
+    # name -> {"value": text or number, "override": bool}; plainly a value means that it does not override
     variables: Mapped[dict[str, Any]] = mapped_column(default=dict)
     locale: Mapped[str] = mapped_column(String(8), default="en")  # of readers' pages and the footer
     track_opens: Mapped[bool] = mapped_column(default=True)
@@ -100,7 +104,10 @@ class Campaign(Base):
     )
 
     def move(self, to: CampaignStatus) -> None:
-        """The only way a campaign changes its status. Raises ``Conflict`` for an illegal move."""
+        """Changes the status of a campaign at hand. Raises ``Conflict`` for an illegal move.
+
+        The pipeline makes its moves by ``UPDATE ... WHERE status = ...``: another may have been quicker.
+        """
         if to not in MOVES[self.status]:
             raise Conflict(
                 _(

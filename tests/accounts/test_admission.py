@@ -1,16 +1,19 @@
 """Accounts and their mail logins: who comes in where, and what closing leaves."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from mailganer import accounts
 from mailganer.backends import Network, Registry, load_backends
+from mailganer.campaigns import pause
 from mailganer.errors import InputError, LoginRefused, NotFound
-from mailganer.models import Account, CampaignStatus, Identity, Sender, SenderStatus
+from mailganer.models import Account, CampaignStatus, HeldBy, Hold, Identity, Sender, SenderStatus
+from mailganer.sending import quota
 from mailganer.settings import Plan, Settings
 from mailganer.vault import Vault
 
@@ -82,9 +85,11 @@ def test_two_addresses_behind_one_login_are_two_senders_of_one_account(come: Any
     ]
 
 
-def test_a_failing_sender_is_ready_again_after_signing_in(come: Any, smtp_server: SMTPServer) -> None:
+def test_a_failing_sender_is_ready_again_after_signing_in(
+    come: Any, smtp_server: SMTPServer, session: Session, now: datetime
+) -> None:
     sender = come().sender
-    accounts.mark_failing(sender, LoginRefused("no", "535 5.7.8 no"))
+    accounts.mark_failing(session, sender, LoginRefused("no", "535 5.7.8 no"), now=now)
     smtp_server.passwords["anna@example.com"] = "changed"
     opened = come(fields={"password": "changed"})
     assert opened.sender is sender
@@ -183,6 +188,57 @@ def test_closing_an_account_stops_everything_and_forgets_passwords(
     again = come()
     assert again.created
     assert again.account is not opened.account
+
+
+def test_a_campaign_stopped_by_closing_the_account_is_stopped_as_by_its_person(
+    session: Session, make: Factory, account: Account, now: datetime
+) -> None:
+    campaign = make.campaign(account, senders=(make.sender(account),), status=CampaignStatus.sending)
+    pause(session, campaign, now)
+    later = now + timedelta(hours=1)
+    accounts.close_account(session, account, now=later)
+    session.expire_all()
+    assert (campaign.status, campaign.finished_at, campaign.updated_at) == (
+        CampaignStatus.cancelled,
+        later,
+        later,
+    )
+    assert [hold.until for hold in session.scalars(select(Hold))] == [later]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_account_is_closed_while_a_lane_sends_and_neither_has_to_give_way(
+    session: Session, sessions: sessionmaker[Session], make: Factory, account: Account, now: datetime
+) -> None:
+    sender = make.sender(account)
+    make.campaign(account, senders=(sender,), status=CampaignStatus.sending)
+    session.commit()
+
+    def close() -> None:
+        with sessions.begin() as other:
+            accounts.close_account(other, other.get_one(Account, account.id), now=now)
+
+    with ThreadPoolExecutor(1) as pool, sessions() as lane:
+        quota.lock(lane, sender.id, account.id, sender=True, plan=False)
+        closing = pool.submit(close)
+        assert not wait([closing], timeout=0.5).done, "it waits for the window that is being opened"
+        quota.lock(lane, sender.id, account.id, sender=True, plan=True)
+        lane.commit()
+        closing.result(timeout=20)
+    session.expire_all()
+    assert account.closed_at == now
+
+
+def test_a_sender_that_is_refused_on_a_page_is_noted_once_as_one_that_is_refused_while_sending(
+    come: Any, session: Session, now: datetime
+) -> None:
+    sender = come().sender
+    for minutes in (0, 1):
+        error = LoginRefused("no", "535 5.7.8 no")
+        accounts.mark_failing(session, sender, error, now=now + timedelta(minutes=minutes))
+        assert (sender.status, sender.error) == (SenderStatus.failing, "no")
+    held = session.scalars(select(Hold)).one()
+    assert (held.sender_id, held.cause, held.since) == (sender.id, HeldBy.failing, now)
 
 
 def test_new_accounts_get_the_plan_they_are_given(come: Any, settings: Settings) -> None:
