@@ -1,6 +1,5 @@
 """CSV files on their way into a list."""
 
-import json
 from typing import Any
 
 from pyramid.request import Request
@@ -10,6 +9,7 @@ from .. import audience as verbs
 from ..db import utcnow
 from ..errors import InputError, _
 from ..sending import wake
+from .bodies import form_of, is_yes, read_json, text_of
 from .shapes import Shape, import_shape
 from .view import api_view
 
@@ -17,7 +17,8 @@ from .view import api_view
 # The body is not checked against the document: that would read a file of a million rows into memory.
 @api_view("api.imports", "POST", checked=False)
 def start_import(request: Request) -> Shape:
-    upload = request.POST.get("file")
+    form = form_of(request)
+    upload = form.get("file")
     if not hasattr(upload, "file"):
         raise InputError({"file": _("Send the CSV file as the multipart field “file”.")})
     import_ = verbs.start_import(
@@ -26,8 +27,8 @@ def start_import(request: Request) -> Shape:
         request.context.list,
         filename=upload.filename,
         stream=upload.file,
-        mapping=_mapping(request.POST.get("mapping")),
-        apply=request.POST.get("apply", "true") != "false",
+        mapping=_mapping(form.get("mapping", "")),
+        apply=is_yes(form.get("apply", "true"), "apply"),
         uploads=request.registry["settings"].uploads,
         now=utcnow(),
     )
@@ -45,7 +46,7 @@ def one_import(request: Request) -> Shape:
 def rejects(request: Request) -> Response:
     # Sent when this request's session is closed: the language is asked for now.
     translate = request.localizer.translate
-    rows = verbs.rejects_csv(request.registry["sessions"], request.context.import_, translate)
+    rows = verbs.rejects_csv(request.registry["readers"], request.context.import_, translate)
     return Response(app_iter=rows, content_type="text/csv", charset="utf-8")
 
 
@@ -68,13 +69,11 @@ def _nudged(request: Request, import_: Any) -> Shape:
     return import_shape(import_)
 
 
-def _mapping(text: str | None) -> dict[str, str] | None:
-    if not text:
+def _mapping(part: Any) -> dict[str, str] | None:
+    text = text_of(part)
+    if not text.strip():
         return None
-    try:
-        mapping = json.loads(text)
-    except ValueError:
-        mapping = None
+    mapping = read_json(text, "mapping")
     if not isinstance(mapping, dict) or not all(isinstance(value, str) for value in mapping.values()):
         raise InputError({"mapping": _("The mapping is a JSON object: header name to field.")})
     return mapping

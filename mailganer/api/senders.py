@@ -67,7 +67,7 @@ def sender(request: Request) -> Shape:
 def change_sender(request: Request) -> Shape:
     body = request.openapi_validated.body
     sender, proven = request.context.sender, None
-    if "settings" in body:
+    if body.get("settings", sender.settings) != sender.settings:
         proven = accounts.changed_backend(
             sender, request.registry["backends"], request.registry["vault"], dict(body["settings"])
         )
