@@ -146,6 +146,7 @@ def log_out_everywhere(session: Session, account: Account) -> None:
 
 def close_account(session: Session, account: Account, *, now: datetime) -> None:
     """Close an account for good: nothing more is sent, nobody comes in, stored passwords are gone."""
+    session.refresh(account, with_for_update={"key_share": True})  # no sender is added to it meanwhile
     going_on = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
     for campaign in session.scalars(
         select(Campaign).where(Campaign.account_id == account.id, Campaign.status.in_(going_on))

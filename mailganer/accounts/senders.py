@@ -5,12 +5,12 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, object_session
 
 from ..backends import Backend, Limits, Registry, secret_fields, split_settings
-from ..errors import BackendError, Conflict, InputError, SecretUnreadable, _
-from ..models import Campaign, CampaignStatus, Hold, Sender, SenderStatus, campaign_sender
+from ..errors import BackendError, Conflict, InputError, NotFound, SecretUnreadable, _
+from ..models import Account, Campaign, CampaignStatus, Hold, Sender, SenderStatus, campaign_sender
 from ..vault import Vault
 
 LARGEST_LIMIT = 10_000_000
@@ -23,6 +23,18 @@ def account_senders(session: Session, account_id: int) -> Sequence[Sender]:
     return session.scalars(
         select(Sender).where(Sender.account_id == account_id, Sender.deleted_at.is_(None)).order_by(Sender.id)
     ).all()
+
+
+def owned_sender(session: Session, account_id: int, sender_id: int) -> Sender:
+    """The sender of this id in this account, as it is now, kept from changing until the transaction ends.
+
+    For who has let it go meanwhile: proving a sender may take half a minute. Raises ``NotFound`` for one that
+    is deleted; closing an account deletes them all.
+    """
+    sender = session.get(Sender, sender_id, with_for_update={"key_share": True}, populate_existing=True)
+    if sender is None or sender.account_id != account_id or sender.deleted_at is not None:
+        raise NotFound()
+    return sender
 
 
 def sender_backend(sender: Sender, registry: Registry, vault: Vault) -> Backend:
@@ -63,11 +75,15 @@ def create_sender(
     from_name: str = "",
     proven: Backend | None = None,
 ) -> Sender:
-    """A new ready sender. Asks the mail server, unless ``proven`` has just been verified."""
+    """A new ready sender. Asks the mail server, unless ``proven`` has just been verified.
+
+    Raises ``NotFound`` when the account was closed meanwhile, ``Conflict`` for a sender that is there.
+    """
     check_names(name=name, from_name=from_name)
     if proven is None:
         proven = registry.open(backend, email, fields)
         proven.verify()
+    _require_open(session, account_id)
     for other in account_senders(session, account_id):
         if other.from_email == proven.email and same_mail_account(registry, vault, other, proven):
             raise Conflict(_("${email} is already one of your senders.", mapping={"email": proven.email}))
@@ -75,6 +91,13 @@ def create_sender(
     session.add(sender)
     session.flush()
     return sender
+
+
+def _require_open(session: Session, account_id: int) -> None:
+    """Nor is it closed before this transaction ends: a closed account keeps no password."""
+    account = session.get(Account, account_id, with_for_update={"read": True}, populate_existing=True)
+    if account is None or account.closed_at is not None:
+        raise NotFound()
 
 
 def new_sender(
@@ -149,7 +172,7 @@ def mark_failing(sender: Sender, error: BackendError) -> None:
 
 
 def delete_sender(session: Session, sender: Sender, *, now: datetime) -> None:
-    """Remove a sender and its password. Raises ``Conflict`` while a campaign needs it."""
+    """Remove a sender and its password, from drafts too. Raises ``Conflict`` while a campaign needs it."""
     needing = session.scalar(
         select(func.count())
         .select_from(Campaign)
@@ -163,6 +186,14 @@ def delete_sender(session: Session, sender: Sender, *, now: datetime) -> None:
         raise Conflict(
             _("A campaign that is not finished sends from here. Cancel it or let it finish first.")
         )
+    drafts = select(Campaign.id).where(
+        Campaign.account_id == sender.account_id, Campaign.status == CampaignStatus.draft
+    )
+    session.execute(
+        delete(campaign_sender).where(
+            campaign_sender.c.sender_id == sender.id, campaign_sender.c.campaign_id.in_(drafts)
+        )
+    )
     sender.deleted_at = now
     sender.secrets = None
     session.flush()

@@ -18,10 +18,10 @@ TOKEN_NAME = "API sign-in"  # noqa: S105 - a label, as it stands in the person's
 # A token is shown once and kept nowhere: whoever asks again gets another one.
 @api_view("api.login", "POST", permission=security.PUBLIC, once=False)
 def login(request: Request) -> dict[str, Any]:
-    fields = dict(request.openapi_validated.body)
+    fields, registry = dict(request.openapi_validated.body), request.registry["backends"]
     email = str(fields.pop("email"))
-    backend = str(fields.pop("backend", "") or request.registry["backends"].for_email(email).name)
-    opened = security.sign_in(request, backend, email, _texts(fields))
+    backend = str(fields.pop("backend", "") or registry.for_email(email).name)
+    opened = security.sign_in(request, backend, email, registry.completed(backend, email, _texts(fields)))
     token, _row = accounts.create_api_token(request.dbsession, opened.account, name=TOKEN_NAME, now=utcnow())
     return {
         "token": token,

@@ -11,6 +11,7 @@ from ..audience import owned_subscriber
 from ..campaigns.counts import Counts, campaign_counts
 from ..campaigns.preview import sample_reader
 from ..db import utcnow
+from ..errors import Conflict, _
 from ..models import Campaign, CampaignStatus, DeliveryStatus, Subscriber
 from ..sending import wake
 from ..views.why import asking, said
@@ -49,8 +50,20 @@ def campaign(request: Request) -> Shape:
 
 @api_view("api.campaign", "PATCH")
 def change_campaign(request: Request) -> Shape:
-    body = request.openapi_validated.body
-    return _campaign(request, verbs.update_draft(request.dbsession, request.context.campaign, body, utcnow()))
+    campaign, body = request.context.campaign, request.openapi_validated.body
+    try:
+        verbs.update_draft(request.dbsession, campaign, body, utcnow())
+    except Conflict as error:
+        if campaign.status is not CampaignStatus.scheduled:
+            raise
+        path = request.route_path("api.campaign.unschedule", id=campaign.id)
+        raise Conflict(
+            _(
+                "This campaign is scheduled. POST ${path} takes it back to a draft, which can be changed.",
+                mapping={"path": path},
+            )
+        ) from error
+    return _campaign(request, campaign)
 
 
 @api_view("api.campaign", "DELETE")
@@ -127,6 +140,11 @@ def schedule_campaign(request: Request) -> Shape:
         registry=request.registry["backends"],
     )
     return _nudged(request, campaign)
+
+
+@api_view("api.campaign.unschedule", "POST")
+def unschedule_campaign(request: Request) -> Shape:
+    return _campaign(request, verbs.unschedule(request.dbsession, request.context.campaign, utcnow()))
 
 
 @api_view("api.campaign.pause", "POST")

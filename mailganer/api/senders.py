@@ -1,5 +1,6 @@
 """Mail accounts letters leave through. Secrets go in and never come out."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pyramid.request import Request
@@ -7,12 +8,17 @@ from pyramid.response import Response
 from sqlalchemy import select
 
 from .. import accounts, security
+from ..backends import Backend, Registry, normalise_email
 from ..campaigns.allowance import sender_usage
 from ..db import utcnow
+from ..errors import InputError, _
 from ..models import Sender
 from .paging import newest_first, page
 from .shapes import Shape, sender_shape
 from .view import api_view
+
+# Of a sender itself; every other name is a field of its backend, as at sign-in.
+OURS = frozenset({"backend", "email", "from_email", "name", "from_name", "settings", "limits"})
 
 
 def used(request: Request, sender: Sender) -> int:
@@ -34,19 +40,16 @@ def senders(request: Request) -> dict[str, Any]:
 @api_view("api.senders", "POST")
 def add_sender(request: Request) -> Shape:
     body = request.openapi_validated.body
-    registry, email = request.registry["backends"], body["email"]
-    backend = registry.open(
-        body.get("backend") or registry.for_email(email).name, email, dict(body.get("settings", {}))
-    )
+    backend = _opened(request.registry["backends"], body)
     account_id = request.context.account.id
     security.prove(request, backend)
     sender = accounts.create_sender(
         request.dbsession,
-        registry,
+        request.registry["backends"],
         request.registry["vault"],
         account_id,
         backend=backend.name,
-        email=email,
+        email=backend.email,
         fields={},
         name=body.get("name", ""),
         from_name=body.get("from_name", ""),
@@ -67,15 +70,16 @@ def sender(request: Request) -> Shape:
 def change_sender(request: Request) -> Shape:
     body = request.openapi_validated.body
     sender, proven = request.context.sender, None
-    if body.get("settings", sender.settings) != sender.settings:
-        proven = accounts.changed_backend(
-            sender, request.registry["backends"], request.registry["vault"], dict(body["settings"])
-        )
+    registry, vault = request.registry["backends"], request.registry["vault"]
+    _require_its_address(sender, body)
+    if body.keys() - OURS or body.get("settings", sender.settings) != sender.settings:
+        fields = _fields(registry.get(sender.backend), body)
+        proven = accounts.changed_backend(sender, registry, vault, fields)
         security.prove(request, proven)
-        sender = request.dbsession.get(Sender, sender.id)
+        sender = accounts.owned_sender(request.dbsession, sender.account_id, sender.id)
     accounts.update_sender(
         request.dbsession,
-        request.registry["vault"],
+        vault,
         sender,
         name=body.get("name"),
         from_name=body.get("from_name"),
@@ -90,3 +94,36 @@ def change_sender(request: Request) -> Shape:
 def delete_sender(request: Request) -> Response:
     accounts.delete_sender(request.dbsession, request.context.sender, now=utcnow())
     return Response(status=204)
+
+
+def _opened(registry: Registry, body: Mapping[str, Any]) -> Backend:
+    """The mail account that is to be added. Raises ``InputError``."""
+    email = _address(body)
+    kind = registry.get(body["backend"]) if body.get("backend") else registry.for_email(email)
+    return registry.open(kind.name, email, registry.completed(kind.name, email, _fields(kind, body)))
+
+
+def _address(body: Mapping[str, Any]) -> str:
+    """``email``, as sign-in says, or ``from_email``, as a sender's own answer says."""
+    named = [str(body[name]) for name in ("email", "from_email") if body.get(name)]
+    if not named:
+        raise InputError({"email": _("Fill this in.")})
+    if len({normalise_email(each) for each in named}) > 1:
+        raise InputError({"from_email": _("This is another address than “email”. Give one of them.")})
+    return named[0]
+
+
+def _fields(kind: type[Backend], body: Mapping[str, Any]) -> dict[str, Any]:
+    """The backend's fields, under ``settings`` or beside it. What it does not know is a slip of the pen."""
+    beside = {name: value for name, value in body.items() if name not in OURS}
+    unknown = beside.keys() - kind.Settings.model_fields.keys()
+    if unknown:
+        raise InputError({name: _("A sender has no such field.") for name in sorted(unknown)})
+    return {**body.get("settings", {}), **beside}
+
+
+def _require_its_address(sender: Sender, body: Mapping[str, Any]) -> None:
+    if "from_email" in body and normalise_email(body["from_email"]) != sender.from_email:
+        raise InputError(
+            {"from_email": _("A sender keeps its address. Add another sender for another address.")}
+        )

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..audience import failure_sentence
+from ..campaigns.values import given_variables
 from ..models import (
     Account,
     Campaign,
@@ -119,7 +120,7 @@ def campaign_shape(campaign: Campaign, counts: Shape) -> Shape:
         "template_id": campaign.template_id,
         "lists": [lst.id for lst in campaign.lists],
         "senders": [sender.id for sender in campaign.senders],
-        "variables": campaign.variables,
+        "variables": given_variables(campaign.variables),
         "locale": campaign.locale,
         "track_opens": campaign.track_opens,
         "track_clicks": campaign.track_clicks,

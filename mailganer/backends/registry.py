@@ -84,6 +84,18 @@ class Registry:
             )
         return backend(address, _validated(backend, settings), self.network, self.options.get(name, {}))
 
+    def completed(self, name: str, email: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What was given, and what the address alone says of the rest: as the form begins.
+
+        Whoever names another server than the guessed one means nothing of the guess.
+        """
+        backend = self.get(name)
+        guess = backend.guess(email)
+        wanted = (name for name, field in backend.Settings.model_fields.items() if field.is_required())
+        if any(name in given and given[name] != guess.get(name) for name in wanted):
+            return dict(given)
+        return {**guess, **given}
+
     def _claiming(self, email: str) -> type[Backend] | None:
         domain = _domain(normalise_email(email))
         return next((backend for backend in self.types if domain in backend.domains), None)

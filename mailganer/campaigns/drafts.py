@@ -20,7 +20,7 @@ from ..models import (
     campaign_sender,
 )
 from .hours import Hours
-from .values import BUILTIN, variables
+from .values import BUILTIN, kept_value, value_of, variables
 
 LONGEST_NAME = 200  # the column's width
 LONGEST_LINE = 2_000  # of subject and preheader as templates; what they render to is short
@@ -324,14 +324,16 @@ class _Changes:
         return value
 
     def template(self, template_id: int | None) -> int | None:
-        """Also copies the template's letter into every part that is not given."""
+        """Also copies the template's letter into every part that is not given; what was edited since the same
+        template was taken stays."""
         if template_id is None:
             return None
         template = self.session.get(Template, template_id)
         if template is None or template.account_id != self.campaign.account_id:
             raise InputError({"": _("There is no such template.")})
+        anew = template_id != self.campaign.template_id
         for part in ("subject", "preheader", "html", "text"):
-            if part not in self.changes:
+            if part not in self.changes and (anew or not getattr(self.campaign, part).strip()):
                 self.result[part] = getattr(template, part)
         return template_id
 
@@ -343,9 +345,10 @@ def check_variables(stored: Mapping[str, Any]) -> dict[str, Any]:
             {"variables": _("A campaign can have ${most} variables.", mapping={"most": MOST_VARIABLES})}
         )
     kept = {}
-    for name, value, override in variables(stored):
-        _require_variable(name, value)
-        kept[name] = {"value": clean_text(value), "override": override}
+    for name, text, override in variables(stored):
+        _require_variable(name, text)
+        value = kept_value(value_of(stored[name]))
+        kept[name] = {"value": clean_text(value) if isinstance(value, str) else value, "override": override}
     return kept
 
 

@@ -29,6 +29,19 @@ def list_templates(session: Session, account_id: int) -> list[Template]:
     )
 
 
+def owned_template(session: Session, account_id: int, template_id: int) -> Template:
+    """The template of this id in this account. Raises ``NotFound``."""
+    template = session.get(Template, template_id)
+    if template is None or template.account_id != account_id:
+        raise NotFound()
+    return template
+
+
+def parts_of(written: Template | Campaign) -> dict[str, str]:
+    """The letter of a template or of a campaign, by its parts."""
+    return {part: getattr(written, part) for part in PARTS}
+
+
 def create_template(
     session: Session,
     account: Account,
@@ -62,13 +75,12 @@ def update_template(
 
 
 def duplicate_template(session: Session, template: Template, now: datetime) -> Template:
-    parts = {part: getattr(template, part) for part in PARTS}
     copy = Template(
         account_id=template.account_id,
         name=copy_name(template.name),
         created_at=now,
         updated_at=now,
-        **parts,
+        **parts_of(template),
     )
     session.add(copy)
     session.flush()
@@ -83,9 +95,8 @@ def delete_template(session: Session, template: Template) -> None:
 
 def keep_as_template(session: Session, account: Account, campaign: Campaign, now: datetime) -> Template:
     """A template out of a campaign's letter."""
-    parts = {part: getattr(campaign, part) for part in PARTS}
     name = campaign.name or campaign.subject or "Letter"
-    return create_template(session, account, name=name[:LONGEST_NAME], now=now, **parts)
+    return create_template(session, account, name=name[:LONGEST_NAME], now=now, **parts_of(campaign))
 
 
 def variables_of(template: Template) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ delivery, and ``letters`` adds them from its ``Urls``.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from math import isfinite
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -40,10 +41,29 @@ def variables(stored: Mapping[str, Any]) -> tuple[Variable, ...]:
     return tuple(_variable(name, each) for name, each in stored.items())
 
 
+def given_variables(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A campaign's variables as they are given to us: a plain value, unless it is for everybody."""
+    return {name: each if _overrides(each) else value_of(each) for name, each in stored.items()}
+
+
+def kept_value(value: Any) -> str | int | float:
+    """What JSON can say of a number stays a number; everything else is a text."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return str(value)
+    return value
+
+
+def _overrides(stored: Any) -> bool:
+    return isinstance(stored, Mapping) and bool(stored.get("override", False))
+
+
+def value_of(stored: Any) -> Any:
+    """The value of one variable out of the column, or out of what is given."""
+    return stored.get("value", "") if isinstance(stored, Mapping) else stored
+
+
 def _variable(name: str, stored: Any) -> Variable:
-    if isinstance(stored, Mapping):
-        return Variable(name, str(stored.get("value", "")), bool(stored.get("override", False)))
-    return Variable(name, str(stored), False)
+    return Variable(name, str(value_of(stored)), _overrides(stored))
 
 
 @dataclass(frozen=True)

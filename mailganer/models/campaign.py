@@ -56,7 +56,7 @@ class Campaign(Base):
     html: Mapped[str] = mapped_column(Text, default="")
     text: Mapped[str] = mapped_column(Text, default="")
     template_id: Mapped[int | None] = mapped_column(ForeignKey("template.id", ondelete="SET NULL"))
-    # name -> {"value": text, "override": bool}; a plain text means {"value": text, "override": false}
+    # name -> {"value": text or number, "override": bool}; plainly a value means that it does not override
     variables: Mapped[dict[str, Any]] = mapped_column(default=dict)
     locale: Mapped[str] = mapped_column(String(8), default="en")  # of readers' pages and the footer
     track_opens: Mapped[bool] = mapped_column(default=True)

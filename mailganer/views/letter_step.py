@@ -317,7 +317,8 @@ def _beginning(request: Request, campaign: Campaign) -> dict[str, Any]:
         ready = templates.ready_letter(kind, campaign.locale)
         parts = {"subject": ready.subject, "preheader": ready.preheader, "html": ready.html, "text": ""}
     elif template_id := whole(request.POST.get("template")):
-        return {"template_id": template_id}
+        template = templates.owned_template(request.dbsession, campaign.account_id, template_id)
+        return {"template_id": template_id, **templates.parts_of(template)}  # the same one again, too
     else:
         return {"html": BLANK, "text": ""}
     if campaign.name or campaign.subject:

@@ -131,9 +131,9 @@ def verify(request: Request) -> Any:
         return _refused(request, page, error)
     except BackendError as error:
         return _failing(request, page, error)
-    now_row = request.dbsession.get(Sender, row.id)
-    accounts.update_sender(request.dbsession, vault, now_row, now=utcnow(), proven=proven)
-    request.flash(_("${email} is ready to send.", mapping={"email": now_row.from_email}))
+    row = accounts.owned_sender(request.dbsession, row.account_id, row.id)
+    accounts.update_sender(request.dbsession, vault, row, now=utcnow(), proven=proven)
+    request.flash(_("${email} is ready to send.", mapping={"email": row.from_email}))
     return HTTPSeeOther(request.route_path("sender", id=row.id))
 
 
@@ -211,7 +211,8 @@ def _refused(request: Request, page: dict[str, Any], error: MailganerError) -> d
 
 def _failing(request: Request, page: dict[str, Any], error: BackendError) -> dict[str, Any]:
     """Keeps why the sender fails, so this answer must not undo it: its status is 200."""
-    row = request.dbsession.get(Sender, page["line"].sender.id)
+    row = page["line"].sender
+    row = accounts.owned_sender(request.dbsession, row.account_id, row.id)
     accounts.mark_failing(row, error)
     return page | {
         "line": _line(request, row),

@@ -663,3 +663,16 @@ def test_a_letter_that_is_on_its_way_can_only_be_looked_at(anna, under_way):
     page = anna.get(f"/campaigns/{under_way.id}/letter")
     assert "letter-form" not in page.forms
     assert "Pause it to change the letter" in page
+
+
+def test_the_same_template_chosen_once_more_is_a_new_beginning(anna, make, owner, draft, again):
+    template = make.template(owner, subject="From the template")
+    make.commit()
+    for subject in ("From the template", "My own"):
+        page = anna.get(f"/campaigns/{draft.id}/letter/template")
+        form = next(form for form in page.forms.values() if "template" in form.fields)
+        form.submit(status=303)
+        assert again(draft).subject == "From the template"
+        assert again(draft).template_id == template.id
+        draft.subject = subject
+        make.commit()

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mailganer.accounts import delete_sender
 from mailganer.campaigns.allowance import minute_of
 from mailganer.errors import _
 from mailganer.models import Account, CampaignStatus, Sender, SenderStatus, Usage
@@ -231,3 +232,29 @@ def test_a_slowed_sender_says_that_its_server_asked_for_it(
     sender.account.locale = locale
     session.commit()
     assert words in anna.get(f"/senders/{sender.id}")
+
+
+@one_database
+def test_a_sender_removed_in_another_tab_is_not_brought_back_by_proving_it(
+    anna: Any, sender: Sender, smtp_server: SMTPServer, session: Session
+) -> None:
+    known = smtp_server.passwords
+
+    class Thinking(dict[str, str]):
+        def get(self, login: str, default: Any = None) -> Any:
+            delete_sender(session, sender, now=datetime.now(UTC))
+            session.commit()
+            return known.get(login, default)
+
+    for password in ("secret", "wrong"):
+        forms = anna.get(f"/senders/{sender.id}").forms.values()
+        form = next(form for form in forms if "password" in form.fields)
+        form["password"] = "secret"
+        smtp_server.passwords = Thinking(known)
+        known["anna@example.com"] = password
+        form.submit(status=404)
+        reread(session, sender)
+        assert sender.secrets is None
+        assert sender.status is SenderStatus.ready
+        sender.deleted_at = None
+        session.commit()
