@@ -137,6 +137,12 @@ def test_what_is_wrong_with_a_field_is_said_in_the_callers_language(nobody: Clie
         assert len(error["message"]) < 200, "what was sent is not sent back"
 
 
+def test_a_moment_before_all_calendars_is_a_wrong_field(client: Client) -> None:
+    for field in ("send_at", "not_after"):
+        for moment in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+            assert fields(client.post("campaigns", {field: moment}, status=422)) == [field]
+
+
 def test_numbers_that_json_does_not_have_are_not_read(client: Client) -> None:
     headers = client.headers | {"Content-Type": "application/json"}
     for number in (b"NaN", b"Infinity", b"-Infinity"):
