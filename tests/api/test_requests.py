@@ -190,6 +190,24 @@ def test_what_get_answers_patch_takes(
     assert anna.patch(f"lists/{lst.id}", {"counts": {"active": 7}, "id": 3}).json["id"] == lst.id
 
 
+def test_a_campaign_on_its_way_is_renamed_by_a_program_that_sends_all_of_it(
+    app: Any, session: Session, make: Factory
+) -> None:
+    account = make.account()
+    lst, sender = make.list(account), make.sender(account)
+    values = {"send_at": make.now, "hours": None, "variables": {"city": {"value": "x", "override": True}}}
+    campaigns = {
+        status: make.campaign(account, (lst,), (sender,), status=status, **values)
+        for status in ("scheduled", "sending", "paused", "finished")
+    }
+    make.commit()
+    anna = client_of(app, session, account, make)
+    for status, campaign in campaigns.items():
+        path = f"campaigns/{campaign.id}"
+        assert whole(anna, path, name=status)["name"] == status
+        assert anna.patch(path, anna.get(path).json | {"lists": []}, status=409).json["detail"]
+
+
 def test_only_a_person_themselves_comes_back(client: Client) -> None:
     lst = client.post("lists", {"name": "x"}).json["id"]
     person = client.post(f"lists/{lst}/subscribers", {"email": "a@example.org"}).json["id"]
