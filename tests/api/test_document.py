@@ -42,3 +42,11 @@ def test_the_account_says_its_limits(client: Client) -> None:
     assert account["email"] == "anna@example.com"
     assert account["limits"] == {"per_day": 200, "max_subscribers": 1000}
     assert account["usage"] == {"last_24h": 0, "subscribers": 0}
+
+
+def test_every_operation_has_a_name_and_says_what_it_does(nobody: Client) -> None:
+    paths = nobody.get("openapi.json").json["paths"].values()
+    methods = ("get", "post", "patch", "delete")
+    operations = [item[method] for item in paths for method in methods if method in item]
+    assert all(each["summary"] for each in operations)
+    assert len({each["operationId"] for each in operations}) == len(operations)
