@@ -4,10 +4,12 @@ from typing import Any
 
 from pyramid.request import Request
 from pyramid.response import Response
+from sqlalchemy.exc import IntegrityError
 
 from .. import audience as verbs
+from .. import security
 from ..db import utcnow
-from ..errors import InputError, _
+from ..errors import InputError, NotFound, _
 from ..sending import wake
 from .bodies import form_of, is_yes, read_json, text_of
 from .shapes import Shape, import_shape
@@ -17,21 +19,25 @@ from .view import api_view
 # The body is not checked against the document: that would read a file of a million rows into memory.
 @api_view("api.imports", "POST", checked=False)
 def start_import(request: Request) -> Shape:
+    security.release(request)  # storing a file takes its time, too
     form = form_of(request)
     upload = form.get("file")
     if not hasattr(upload, "file"):
         raise InputError({"file": _("Send the CSV file as the multipart field “file”.")})
-    import_ = verbs.start_import(
-        request.dbsession,
-        request.context.account,
-        request.context.list,
-        filename=upload.filename,
-        stream=upload.file,
-        mapping=_mapping(form.get("mapping", "")),
-        apply=is_yes(form.get("apply", "true"), "apply"),
-        uploads=request.registry["settings"].uploads,
-        now=utcnow(),
-    )
+    try:
+        import_ = verbs.start_import(
+            request.dbsession,
+            request.context.account,
+            request.context.list,
+            filename=upload.filename,
+            stream=upload.file,
+            mapping=_mapping(form.get("mapping", "")),
+            apply=is_yes(form.get("apply", "true"), "apply"),
+            uploads=request.registry["settings"].uploads,
+            now=utcnow(),
+        )
+    except IntegrityError as error:
+        raise NotFound from error  # the list was deleted meanwhile
     request.response.status = 202
     return _nudged(request, import_)
 

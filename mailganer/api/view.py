@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from .. import security
 from ..db import utcnow
 from ..errors import Conflict, InputError, _
 from ..models import Answer
@@ -31,7 +32,7 @@ def api_view(
 ) -> view_config:
     """``view_config`` for the API. ``checked=False`` only where the body must not go through memory,
     ``once=False`` only where the answer must not be kept."""
-    decorators = [only_json] if checked else []
+    decorators = [only_json] if checked else [in_its_own_time]
     if method == "POST" and once:
         decorators.append(answer_once)
     # A bearer token is never sent by a browser on its own: there is nothing to forge.
@@ -46,6 +47,18 @@ def api_view(
     )
 
 
+def in_its_own_time(view: View) -> View:
+    """A body of any size is read while no transaction is open: on SQLite everybody who writes would wait."""
+
+    def answer(context: Any, request: Request) -> Response:
+        if request.method == "POST":
+            security.release(request)
+            form_of(request)
+        return view(context, request)
+
+    return answer
+
+
 def answer_once(view: View) -> View:
     """The same Idempotency-Key with the same request gives the same answer and is done once."""
 
@@ -55,7 +68,7 @@ def answer_once(view: View) -> View:
             return view(context, request)
         if not 0 < len(key) <= LONGEST_KEY:
             raise InputError({"Idempotency-Key": _("A key has 1 to 200 characters.")})
-        claim = _Claim(request, key, _fingerprint(request))
+        claim = _Claim(request, context.account.id, key, _fingerprint(request))
         known = claim.known()
         return _again(known, claim.fingerprint) if known else claim.answered(view, context)
 
@@ -70,11 +83,10 @@ class _Claim:
     be taken back should nothing come of it.
     """
 
-    def __init__(self, request: Request, key: str, fingerprint: bytes) -> None:
-        self.request, self.key, self.fingerprint = request, key, fingerprint
-        self.account_id = request.account.id
+    def __init__(self, request: Request, account_id: int, key: str, fingerprint: bytes) -> None:
+        self.request, self.account_id, self.key, self.fingerprint = request, account_id, key, fingerprint
         self.transaction = request.tm.get()
-        self.here = (Answer.account_id == self.account_id, Answer.key == key)
+        self.here = (Answer.account_id == account_id, Answer.key == key)
 
     def known(self) -> Answer | None:
         """What somebody else has, or is about to have, answered; None when the place is ours now."""
@@ -89,7 +101,10 @@ class _Claim:
             created_at=utcnow(),
         )
         taken = session.execute(row.on_conflict_do_nothing().returning(Answer.status)).first()
-        return None if taken else session.get_one(Answer, (self.account_id, self.key))
+        if taken:
+            return None
+        # Whoever had it may have withdrawn it since.
+        return session.get(Answer, (self.account_id, self.key)) or self.known()
 
     def answered(self, view: View, context: Any) -> Response:
         try:

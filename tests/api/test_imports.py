@@ -3,8 +3,11 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.orm import Session
+from webob.request import BaseRequest
+
+from mailganer.audience.imports import verbs
 
 from ..fixtures.api import Client
 
@@ -90,6 +93,60 @@ def test_what_is_no_form_with_a_file_is_refused(bring: Any, client: Client) -> N
             assert (answer.status_int, answer.content_type) == (415, "application/problem+json"), kind
     headers = client.headers | {"Content-Type": "multipart/form-data; boundary=x"}
     assert wrong(client.app.post(path, b"nonsense", headers=headers, status=422).json) == ["file"]
+
+
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "k"}])
+def test_a_file_that_is_brought_keeps_nobody_from_writing(
+    client: Client, monkeypatch: pytest.MonkeyPatch, session: Session, key: dict[str, str]
+) -> None:
+    """It may take a minute to be read and stored, and letters are being sent meanwhile."""
+    made = client.post("lists", {"name": "Readers"}).json["id"]
+    store, read = verbs.store, BaseRequest.POST.fget
+    written: list[str] = []
+
+    def write(where: str) -> None:
+        session.execute(text("PRAGMA busy_timeout = 100"))
+        session.execute(text("UPDATE account SET locale = locale"))
+        session.commit()
+        written.append(where)
+
+    def reading(request: Any) -> Any:
+        if request.path.endswith("/imports"):
+            write("reading")
+        return read(request)
+
+    def storing(*arguments: Any) -> Any:
+        write("storing")
+        return store(*arguments)
+
+    monkeypatch.setattr(BaseRequest, "POST", property(reading))
+    monkeypatch.setattr(verbs, "store", storing)
+    client.app.post(
+        f"/api/v1/lists/{made}/imports",
+        headers=client.headers | key,
+        upload_files=[("file", "people.csv", CSV)],
+        status=202,
+    )
+    assert {"reading", "storing"} <= set(written)
+
+
+def test_a_list_that_is_deleted_while_a_file_comes_is_not_there(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = client.post("lists", {"name": "Readers"}).json["id"]
+    store = verbs.store
+
+    def storing(*arguments: Any) -> Any:
+        client.delete(f"lists/{made}", status=204)
+        return store(*arguments)
+
+    monkeypatch.setattr(verbs, "store", storing)
+    client.app.post(
+        f"/api/v1/lists/{made}/imports",
+        headers=client.headers | {"Idempotency-Key": "k"},
+        upload_files=[("file", "people.csv", CSV)],
+        status=404,
+    )
 
 
 def test_a_file_that_is_read_by_somebody_keeps_nobody_from_writing(bring: Any, client: Client) -> None:

@@ -1,11 +1,13 @@
 """What a program may send, and what it is told when it may not."""
 
 import json
+from datetime import date
 from typing import Any
 
 import pytest
 from sqlalchemy.orm import Session
 
+from mailganer.audience.birthdays import YEARLESS
 from mailganer.models import Account
 from tests.support.factories import Factory
 from tests.support.smtp import SMTPServer
@@ -171,7 +173,9 @@ def test_what_get_answers_patch_takes(
     lst, sender, template = make.list(account), make.sender(account, smtp_server), make.template(account)
     campaign = make.campaign(account, (lst,), (sender,), variables={"city": {"value": "x", "override": True}})
     person = make.subscriber(account, "a@example.org", (lst,), fields={"city": "Omsk"})
-    gone = make.subscriber(account, "gone@example.org", (lst,), status="unsubscribed")
+    gone = make.subscriber(
+        account, "gone@example.org", (lst,), status="unsubscribed", birthday=date(YEARLESS, 5, 14)
+    )
     make.commit()
     smtp_server.stop()  # nothing about the mail account changes, so nobody asks its server
     anna = client_of(app, session, account, make)
