@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..backends import Backend, Registry, split_settings
-from ..models import Account, ApiToken, Campaign, CampaignStatus, Identity, Sender
+from ..models import UNDER_WAY, Account, ApiToken, Campaign, Identity, Sender, moves
 from ..vault import Vault
 from .senders import account_senders, mark_ready, new_sender, same_mail_account
 
@@ -147,11 +147,10 @@ def log_out_everywhere(session: Session, account: Account) -> None:
 def close_account(session: Session, account: Account, *, now: datetime) -> None:
     """Close an account for good: nothing more is sent, nobody comes in, stored passwords are gone."""
     session.refresh(account, with_for_update={"key_share": True})  # no sender is added to it meanwhile
-    going_on = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
-    for campaign in session.scalars(
-        select(Campaign).where(Campaign.account_id == account.id, Campaign.status.in_(going_on))
-    ):
-        campaign.move(CampaignStatus.cancelled)
+    under_way = select(Campaign).where(Campaign.account_id == account.id, Campaign.status.in_(UNDER_WAY))
+    locked = under_way.order_by(Campaign.id).with_for_update(key_share=True)
+    for campaign in session.scalars(locked.execution_options(populate_existing=True)):
+        moves.cancel(session, campaign, now)
     for sender in account_senders(session, account.id):
         sender.deleted_at = now
         sender.secrets = None

@@ -10,7 +10,17 @@ from sqlalchemy.orm import Session, object_session
 
 from ..backends import Backend, Limits, Registry, secret_fields, split_settings
 from ..errors import BackendError, Conflict, InputError, NotFound, SecretUnreadable, _
-from ..models import Account, Campaign, CampaignStatus, Hold, Sender, SenderStatus, campaign_sender
+from ..models import (
+    UNDER_WAY,
+    Account,
+    Campaign,
+    CampaignStatus,
+    Hold,
+    Sender,
+    SenderStatus,
+    campaign_sender,
+    moves,
+)
 from ..vault import Vault
 
 LARGEST_LIMIT = 10_000_000
@@ -164,11 +174,10 @@ def mark_ready(sender: Sender, *, now: datetime) -> None:
     sender.verified_at = now
 
 
-def mark_failing(sender: Sender, error: BackendError) -> None:
+def mark_failing(session: Session, sender: Sender, error: BackendError, *, now: datetime) -> None:
     """The mail server has just refused this sender: it sends nothing until somebody has looked."""
-    sender.status = SenderStatus.failing
-    sender.sleeps_until = None
-    sender.error = error.message
+    moves.fail(session, sender.id, error.message, now)
+    session.refresh(sender)
 
 
 def delete_sender(session: Session, sender: Sender, *, now: datetime) -> None:
@@ -179,7 +188,7 @@ def delete_sender(session: Session, sender: Sender, *, now: datetime) -> None:
         .join(campaign_sender, campaign_sender.c.campaign_id == Campaign.id)
         .where(
             campaign_sender.c.sender_id == sender.id,
-            Campaign.status.in_((CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)),
+            Campaign.status.in_(UNDER_WAY),
         )
     )
     if needing:

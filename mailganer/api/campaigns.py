@@ -13,6 +13,7 @@ from ..campaigns.drafts import EDITABLE
 from ..campaigns.preview import sample_reader
 from ..db import utcnow
 from ..errors import Conflict, _
+from ..letters import PARTS
 from ..models import Campaign, CampaignStatus, DeliveryStatus, Subscriber
 from ..sending import wake
 from ..views.why import asking, said
@@ -104,7 +105,7 @@ def preview_campaign(request: Request) -> Shape:
         _reader(request, body.get("subscriber_id")),
         now=utcnow(),
     )
-    return {part: getattr(rendered, part) for part in ("subject", "preheader", "html", "text")}
+    return {part: getattr(rendered, part) for part in PARTS}
 
 
 @api_view("api.campaign.test", "POST")

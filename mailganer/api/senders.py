@@ -71,7 +71,7 @@ def change_sender(request: Request) -> Shape:
     body = request.openapi_validated.body
     sender, proven = request.context.sender, None
     registry, vault = request.registry["backends"], request.registry["vault"]
-    _require_its_address(sender, body)
+    _require_the_same_account(sender, body)
     if body.keys() - OURS or body.get("settings", sender.settings) != sender.settings:
         fields = _fields(registry.get(sender.backend), body)
         proven = accounts.changed_backend(sender, registry, vault, fields)
@@ -122,8 +122,11 @@ def _fields(kind: type[Backend], body: Mapping[str, Any]) -> dict[str, Any]:
     return {**body.get("settings", {}), **beside}
 
 
-def _require_its_address(sender: Sender, body: Mapping[str, Any]) -> None:
-    if "from_email" in body and normalise_email(body["from_email"]) != sender.from_email:
-        raise InputError(
-            {"from_email": _("A sender keeps its address. Add another sender for another address.")}
-        )
+def _require_the_same_account(sender: Sender, body: Mapping[str, Any]) -> None:
+    """Who sends back what they were given changes nothing by it."""
+    said = {name: normalise_email(body[name]) for name in ("email", "from_email") if name in body}
+    changed = [name for name, email in said.items() if email != sender.from_email]
+    changed += ["backend"] if body.get("backend", sender.backend) != sender.backend else []
+    if changed:
+        sentence = _("A sender keeps its mail account. Add another sender for another one.")
+        raise InputError(dict.fromkeys(changed, sentence))

@@ -11,22 +11,22 @@ from sqlalchemy import ColumnElement, case, exists, func, select
 from sqlalchemy.orm import Session
 
 from ..errors import InputError, _
+from ..letters import NEVER_READ, TAGS
 from ..models import Import, ImportStatus, Subscriber, SubscriberStatus, list_member
 
-STANDARD: Final = ("email", "first_name", "last_name", "birthday")
+STANDARD: Final = ("email", "first_name", "last_name", "birthday")  # everybody has them, imported or not
 MOST_FIELDS: Final = 100
 LONGEST_VALUE: Final = 10_000  # characters; a letter's whole output is bounded too
 LONGEST_FIELD: Final = 40  # of a field's name
 LONGEST_NAME: Final = 200  # of a first or last name: the columns' width
 
-# Names that mean something else in a letter: Mailganer's own values, then Jinja2's words; and in an import.
+# Names that mean something else: Mailganer's own values in a letter, what an import makes of a column, and
+# the words of templates.
 _RESERVED: Final = """
     campaign list sender today unsubscribe_url browser_url open_url click_url
-    and or not in is if elif else endif for endfor set true false none loop self super caller block macro call
-    filter include import from extends with without raw do break continue recursive as
     full_name full_name_last_first birthday_day_first birthday_month_first
 """
-RESERVED: Final = frozenset(_RESERVED.split())
+RESERVED: Final = frozenset(_RESERVED.split()) | NEVER_READ | TAGS
 
 _LETTERS: Final = "абвгдеёжзийклмнопрстуфхцчшщыэюяіїєґў"
 _IN_LATIN: Final = "a b v g d e e zh z i y k l m n o p r s t u f h ts ch sh sch y e yu ya i yi ye g u"
@@ -150,10 +150,8 @@ def known_fields(
     seen = 0
     for first_name, last_name, birthday, fields in session.execute(query):
         seen += 1
-        filled.update(("first_name",) if first_name else ())
-        filled.update(("last_name",) if last_name else ())
-        filled.update(("birthday",) if birthday else ())
-        filled.update(name for name, value in fields.items() if value)
+        values = {**fields, "first_name": first_name, "last_name": last_name, "birthday": birthday or ""}
+        filled.update(name for name, value in values.items() if str(value).strip())
     own = sorted(name for name in filled if name not in STANDARD)
     return [KnownField("email", seen, seen)] + [
         KnownField(name, filled[name], seen) for name in ("first_name", "last_name", "birthday", *own)
@@ -168,7 +166,7 @@ def filled_counts(
         return dict.fromkeys(names, 0)
     ordered = list(names)
     counts = session.execute(
-        select(*(func.count(case((_is_filled(name), 1))) for name in ordered)).where(
+        select(*(func.count(case((is_filled(name), 1))) for name in ordered)).where(
             Subscriber.account_id == account_id,
             Subscriber.status == SubscriberStatus.active,
             _on_one_of(list_ids),
@@ -177,12 +175,19 @@ def filled_counts(
     return dict(zip(ordered, counts, strict=True))
 
 
-def _is_filled(name: str) -> ColumnElement[bool]:
+def is_filled(name: str) -> ColumnElement[bool]:
+    """Whether a subscriber's field of this name has something in it; a blank is nothing, as in the letter."""
     if name == "birthday":
         return Subscriber.birthday.is_not(None)
+    column = text_of(name)
+    return column.is_not(None) & (func.trim(column) != "")
+
+
+def text_of(name: str) -> ColumnElement[str]:
+    """A subscriber's field of this name as text."""
     if name in STANDARD:
-        return getattr(Subscriber, name) != ""
-    return Subscriber.fields[name].as_string() != ""
+        return getattr(Subscriber, name)
+    return Subscriber.fields[name].as_string()
 
 
 def _on_one_of(list_ids: Sequence[int]) -> ColumnElement[bool]:

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from ..errors import Conflict, InputError, NotFound, _
 from ..models import (
+    UNDER_WAY,
     Campaign,
-    CampaignStatus,
     Import,
     ImportStatus,
     Subscriber,
@@ -21,7 +21,6 @@ from ..models import (
 
 LONGEST_NAME = 200  # the column's width
 LONGEST_DESCRIPTION = 2_000
-_BUSY = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
 
 
 def create_list(
@@ -51,7 +50,7 @@ def delete_list(session: Session, lst: SubscriberList) -> None:
     busy = session.scalars(
         select(Campaign.name)
         .join(campaign_list, campaign_list.c.campaign_id == Campaign.id)
-        .where(campaign_list.c.list_id == lst.id, Campaign.status.in_(_BUSY))
+        .where(campaign_list.c.list_id == lst.id, Campaign.status.in_(UNDER_WAY))
     ).first()
     if busy is not None:
         raise Conflict(

@@ -206,7 +206,8 @@ class Backend(ABC):
 
     @classmethod
     def guess(cls, email: str) -> dict[str, object]:
-        """Values to begin the form with, from the address alone. Asks nobody."""
+        """Values to begin the form with, and for what a program leaves out, from the address alone. Asks
+        nobody."""
         return {}
 
     @classmethod

@@ -1,6 +1,7 @@
 """Where the well-known mail providers take letters, by the domain of an address. From their own help pages.
 
-Only a convenience for the form: nothing is trusted because it stands here, and every value may be changed.
+Only a convenience for the form and for warnings: nothing is trusted because it stands here, and every value
+may be changed.
 """
 
 from __future__ import annotations
@@ -77,11 +78,11 @@ PROVIDERS: dict[str, Provider] = {
     "naver.com": Provider("smtp.naver.com"),
 }
 
+_GMAIL = Provider("smtp.gmail.com", 587, "starttls", 500, "https://myaccount.google.com/apppasswords")
+
 # Companies' own domains at these providers are recognised by the server that was named.
 _HOSTS = {provider.host: provider for provider in PROVIDERS.values()} | {
-    "smtp.gmail.com": Provider(
-        "smtp.gmail.com", 587, "starttls", 500, "https://myaccount.google.com/apppasswords"
-    ),
+    "smtp.gmail.com": _GMAIL,
     "smtp.office365.com": Provider("smtp.office365.com", 587, "starttls", 10_000),
 }
 
@@ -94,3 +95,23 @@ def provider_of_domain(domain: str) -> Provider | None:
 def provider_of_host(host: str) -> Provider | None:
     """The mailbox provider behind a server's name, if it is well known."""
     return _HOSTS.get(host.lower())
+
+
+# Domains of one house whose servers also go by the names of the others.
+_HOUSES = (
+    {"gmail.com", "googlemail.com", "google.com"},
+    {"yandex.ru", "ya.ru", "yandex.com", "yandex.net"},
+    {"outlook.com", "hotmail.com", "live.com", "office365.com"},
+)
+
+
+def is_strange(domain: str, host: str) -> bool:
+    """Whether a server is none of the provider's who hands out addresses at this domain: a stranger sends its
+    letters, and DMARC has them refused. Of domains that are not well known nothing is said."""
+    name, server = domain.lower(), host.lower()
+    provider = _GMAIL if name in _HOUSES[0] else provider_of_domain(name)
+    if provider is None:
+        return False
+    names = {name, ".".join(provider.host.split(".")[-2:])}
+    names |= {other for house in _HOUSES if house & names for other in house}
+    return not any(server == each or server.endswith(f".{each}") for each in names)

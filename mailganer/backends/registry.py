@@ -91,8 +91,8 @@ class Registry:
         """
         backend = self.get(name)
         guess = backend.guess(email)
-        wanted = (name for name, field in backend.Settings.model_fields.items() if field.is_required())
-        if any(name in given and given[name] != guess.get(name) for name in wanted):
+        required = {name for name, field in backend.Settings.model_fields.items() if field.is_required()}
+        if any(given.get(name, guess[name]) != guess[name] for name in required & guess.keys()):
             return dict(given)
         return {**guess, **given}
 

@@ -8,7 +8,9 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from ..accounts import account_senders
 from ..errors import Conflict, InputError, NotFound, _
+from ..letters import NEVER_READ, PARTS
 from ..models import (
     Account,
     Campaign,
@@ -31,28 +33,7 @@ FURTHEST = timedelta(days=731)  # a date beyond two years is a slip of the finge
 LATE = timedelta(minutes=1)  # "now" by the clock of who asks may be a little ago by ours
 LOCALES = ("en", "ru")
 
-# Jinja2's own: a variable of this name could never be read.
-WORDS_OF_TEMPLATES = frozenset(
-    (
-        "and",
-        "or",
-        "not",
-        "in",
-        "is",
-        "if",
-        "elif",
-        "else",
-        "for",
-        "set",
-        "true",
-        "false",
-        "none",
-        "loop",
-        "self",
-    )
-)
-
-LETTER_FIELDS = frozenset({"subject", "preheader", "html", "text", "template_id", "variables"})
+LETTER_FIELDS = frozenset({*PARTS, "template_id", "variables"})
 FIELDS = LETTER_FIELDS | {
     "name",
     "lists",
@@ -96,9 +77,9 @@ def create_draft(session: Session, account: Account, now: datetime) -> Campaign:
         created_at=now,
         updated_at=now,
     )
-    sender = _first_sender(session, account.id)
-    if sender:
-        campaign.senders.append(sender)
+    senders = account_senders(session, account.id)
+    ready = [sender for sender in senders if sender.status is not SenderStatus.failing]
+    campaign.senders.extend((ready or senders)[:1])
     session.add(campaign)
     session.flush()
     return campaign
@@ -139,7 +120,7 @@ def update_draft(
 def duplicate(session: Session, campaign: Campaign, now: datetime) -> Campaign:
     """A new draft with the same people, letter and senders."""
     copied = (
-        *("subject", "preheader", "html", "text", "template_id"),
+        *(*PARTS, "template_id"),
         *("locale", "track_opens", "track_clicks", "hours"),
     )
     copy = Campaign(
@@ -210,14 +191,6 @@ def clean_text(value: str) -> str:
 def clean_line(value: str) -> str:
     """One line out of whatever was pasted."""
     return re.sub(r"\s*\n\s*", " ", clean_text(value)).strip()
-
-
-def _first_sender(session: Session, account_id: int) -> Sender | None:
-    senders = session.scalars(
-        select(Sender).where(Sender.account_id == account_id, Sender.deleted_at.is_(None)).order_by(Sender.id)
-    ).all()
-    ready = [sender for sender in senders if sender.status is not SenderStatus.failing]
-    return next(iter([*ready, *senders]), None)
 
 
 def _keep_order(session: Session, campaign: Campaign, senders: Iterable[Sender]) -> None:
@@ -334,7 +307,7 @@ class _Changes:
         if template is None or template.account_id != self.campaign.account_id:
             raise InputError({"": _("There is no such template.")})
         anew = template_id != self.campaign.template_id
-        for part in ("subject", "preheader", "html", "text"):
+        for part in PARTS:
             if part not in self.changes and (anew or not getattr(self.campaign, part).strip()):
                 self.result[part] = getattr(template, part)
         return template_id
@@ -355,7 +328,7 @@ def check_variables(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _require_variable(name: str, value: str) -> None:
-    if not re.fullmatch(r"[^\W\d_]\w{0,62}", name) or name.lower() in WORDS_OF_TEMPLATES:
+    if not re.fullmatch(r"[^\W\d_]\w{0,62}", name) or name.lower() in NEVER_READ:
         raise InputError(
             {
                 "variables": _(

@@ -13,7 +13,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ..errors import InputError, _
 
 DAY = timedelta(days=1)
+TO_THE_MINUTE = timedelta(minutes=1)  # "not after 10:00" is kept by who starts at 10:00:02
 LOOKED_AHEAD = 15  # days: the one Sunday of a week may lose its hours to the change of clocks
+
+
+def begins_too_late(start: datetime, latest: datetime) -> bool:
+    """Whether a campaign that starts then misses its latest start."""
+    return start >= latest + TO_THE_MINUTE
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from ..backends import Registry
 from ..errors import Conflict, NotReady, _
-from ..models import Campaign, CampaignStatus, HeldBy
+from ..models import Campaign, CampaignStatus, HeldBy, holds
+from ..models import moves as states
 from ..settings import Settings
-from . import holds, versions
+from . import versions
 from .check import check
 from .drafts import check_moment, lock
 from .fact import kept_forecast
@@ -27,18 +28,22 @@ def schedule(
     settings: Settings,
     registry: Registry,
     grace: timedelta = timedelta(0),
+    audience: int | None = None,
 ) -> Campaign:
     """Starts a draft now (``send_at`` None) or at a moment.
 
     "Now" on a page is after ``grace``: until then it can be taken back, and nobody has got anything.
-    Raises ``Conflict`` when it is no draft any more, ``InputError`` for a moment that has passed, and
-    ``NotReady`` with the blocking problems of its check.
+    ``audience`` is how many people somebody was told would get it. Raises ``Conflict`` when that is not so or
+    it is no draft any more, ``InputError`` for a moment that has passed, and ``NotReady`` with the blocking
+    problems of its check.
     """
     lock(session, campaign)
     if campaign.status is not CampaignStatus.draft:
         raise Conflict(_("This campaign is already on its way."))
     moment = check_moment(send_at, now) if send_at else now + grace
     found = check(session, campaign, settings=settings, registry=registry, now=now, send_at=moment)
+    if audience is not None and audience != found.audience:
+        raise Conflict(_("The number of people has changed since this page was opened. Look again."))
     if not found.ok:
         raise NotReady(_("Something keeps this campaign from being sent."), found.blocking)
     campaign.move(CampaignStatus.scheduled)
@@ -108,9 +113,6 @@ def cancel(session: Session, campaign: Campaign, now: datetime) -> Campaign:
         return campaign
     if campaign.status in (CampaignStatus.draft, CampaignStatus.finished):
         raise Conflict(_("There is nothing to stop: this campaign is not on its way."))
-    campaign.move(CampaignStatus.cancelled)
-    holds.end_pause(session, campaign.id, now)
-    campaign.finished_at = now
-    campaign.updated_at = now
+    states.cancel(session, campaign, now)
     session.flush()
     return campaign

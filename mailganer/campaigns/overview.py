@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer, selectinload
 
-from ..models import Campaign, CampaignStatus, SenderStatus, Tally
+from ..models import UNDER_WAY, Campaign, CampaignStatus, SenderStatus, Tally
 from .counts import Counts, campaign_counts
-
-UNDER_WAY = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
 
 
 @dataclass(frozen=True)
@@ -57,12 +55,17 @@ def list_campaigns(
     after: int | None = None,
     limit: int = 50,
     under_way_first: bool = False,
+    letters: bool = True,
 ) -> Page:
     """Campaigns of an account, the newest first; ``after`` is the ``next`` of the page before.
 
     ``under_way_first``: before them those that are planned, being sent or paused, the newest of them first.
+    Without ``letters`` a letter is read only when somebody looks at it.
     """
     query = select(Campaign).where(Campaign.account_id == account_id)
+    query = query.options(selectinload(Campaign.lists), selectinload(Campaign.senders))
+    if not letters:
+        query = query.options(defer(Campaign.html), defer(Campaign.text), defer(Campaign.forecast))
     if status is not None:
         query = query.where(Campaign.status == status)
     if under_way_first:

@@ -7,12 +7,12 @@ from sqlalchemy import ColumnElement, Select, case, func, literal
 from sqlalchemy.orm import Session
 
 from .. import letters
-from ..audience.fields import subscriber_values
+from ..audience.fields import STANDARD, is_filled, subscriber_values, text_of
 from ..audience.recipients import recipients
 from ..errors import LetterError
 from ..models import Campaign, Subscriber
-from .values import STANDARD, Shared, list_names_of, values_for
-from .variables import filled, is_field, text_of
+from .values import Shared, list_names_of, values_for
+from .variables import is_field
 from .versions import compile_of, source_of
 
 
@@ -84,7 +84,7 @@ def hardest_reader(session: Session, campaign: Campaign) -> Subscriber | None:
     gaps: ColumnElement[int] = literal(0)
     lengths: ColumnElement[int] = literal(0)
     for name in names:
-        gaps = gaps + case((filled(name), 0), else_=1)
+        gaps = gaps + case((is_filled(name), 0), else_=1)
         if name != "birthday":
             lengths = lengths + func.coalesce(func.length(text_of(name)), 0)
     found = session.scalar(

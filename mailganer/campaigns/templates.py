@@ -6,23 +6,24 @@ import threading
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, defer
 
 from .. import letters
 from ..errors import InputError, LetterError, NotFound, _
 from ..models import Account, Campaign, Template
 from .drafts import LONGEST_LETTER, LONGEST_LINE, LONGEST_NAME, clean_line, clean_text, copy_name
+from .versions import parts_of, source_of
 
-PARTS = ("subject", "preheader", "html", "text")
 MOST_TEMPLATES = 1_000  # more than anybody looks through; a loop over the API should not fill the disk
 
 
 def list_templates(session: Session, account_id: int) -> list[Template]:
-    """An account's own templates, the last changed first."""
+    """An account's own templates, the last changed first. Their letters are read when somebody looks."""
     return list(
         session.scalars(
             select(Template)
+            .options(defer(Template.html), defer(Template.text))
             .where(Template.account_id == account_id)
             .order_by(Template.updated_at.desc(), Template.id.desc())
         )
@@ -35,11 +36,6 @@ def owned_template(session: Session, account_id: int, template_id: int) -> Templ
     if template is None or template.account_id != account_id:
         raise NotFound()
     return template
-
-
-def parts_of(written: Template | Campaign) -> dict[str, str]:
-    """The letter of a template or of a campaign, by its parts."""
-    return {part: getattr(written, part) for part in PARTS}
 
 
 def create_template(
@@ -55,8 +51,7 @@ def create_template(
 ) -> Template:
     """Keeps a letter. Raises ``InputError`` with every wrong field."""
     values = _checked({"name": name, "subject": subject, "preheader": preheader, "html": html, "text": text})
-    if len(list_templates(session, account.id)) >= MOST_TEMPLATES:
-        raise InputError({"name": _("There are a thousand templates already. Delete some first.")})
+    _require_room(session, account.id)
     template = Template(account_id=account.id, created_at=now, updated_at=now, **values)
     session.add(template)
     session.flush()
@@ -75,6 +70,8 @@ def update_template(
 
 
 def duplicate_template(session: Session, template: Template, now: datetime) -> Template:
+    """A copy of its own. Raises ``InputError``."""
+    _require_room(session, template.account_id)
     copy = Template(
         account_id=template.account_id,
         name=copy_name(template.name),
@@ -101,10 +98,7 @@ def keep_as_template(session: Session, account: Account, campaign: Campaign, now
 
 def variables_of(template: Template) -> tuple[str, ...]:
     """The names the template uses, sorted. Raises ``LetterError``."""
-    source = letters.Source(
-        subject=template.subject, preheader=template.preheader, html=template.html, text=template.text
-    )
-    return _known_names.of(source)
+    return _known_names.of(source_of(template))
 
 
 class _KnownNames:
@@ -149,11 +143,17 @@ def ready_letter(kind: str, locale: str) -> letters.Ready:
     raise NotFound()
 
 
+def _require_room(session: Session, account_id: int) -> None:
+    number = session.scalar(select(func.count()).where(Template.account_id == account_id)) or 0
+    if number >= MOST_TEMPLATES:
+        raise InputError({"name": _("There are a thousand templates already. Delete some first.")})
+
+
 def _checked(values: Mapping[str, str]) -> dict[str, str]:
     problems: dict[str, str] = {}
     kept: dict[str, str] = {}
     for name, value in values.items():
-        if name not in ("name", *PARTS):
+        if name not in ("name", *letters.PARTS):
             problems[name] = _("A template has no such field.")
             continue
         longest = {"name": LONGEST_NAME, "html": LONGEST_LETTER, "text": LONGEST_LETTER}.get(

@@ -21,9 +21,6 @@ from sqlalchemy.orm import Session
 
 from ..models import SubscriberList, list_member
 
-STANDARD = ("email", "first_name", "last_name", "birthday")
-"""Fields every subscriber has, imported or not."""
-
 BUILTIN = frozenset({"campaign", "list", "sender", "today", "unsubscribe_url", "browser_url"})
 """Names that Mailganer fills itself. No field and no variable of a campaign can take them."""
 

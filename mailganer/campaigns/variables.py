@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, func
 from sqlalchemy.orm import Session
 
-from ..audience.fields import filled_counts, known_fields
-from ..models import Campaign, Subscriber
-from .values import BUILTIN, STANDARD, Variable, variables
+from ..audience.fields import STANDARD, filled_counts, known_fields
+from ..models import Campaign
+from .values import BUILTIN, Variable, variables
 
 DOTTED = frozenset({"campaign.name", "list.name", "sender.name", "sender.email"})
 
@@ -69,21 +68,6 @@ def variable_uses(
 def is_field(name: str) -> bool:
     """Whether a subscriber could have this name; not what Mailganer fills itself."""
     return "." not in name and name not in BUILTIN
-
-
-def filled(name: str) -> ColumnElement[bool]:
-    """Whether a subscriber's field of this name has something in it."""
-    if name == "birthday":
-        return Subscriber.birthday.is_not(None)
-    column = text_of(name)
-    return column.is_not(None) & (func.trim(column) != "")
-
-
-def text_of(name: str) -> ColumnElement[str]:
-    """A subscriber's field of this name as text."""
-    if name in STANDARD:
-        return getattr(Subscriber, name)
-    return Subscriber.fields[name].as_string()
 
 
 def _use(

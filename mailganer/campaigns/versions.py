@@ -7,15 +7,18 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from .. import letters
-from ..models import Campaign, LetterVersion
+from ..models import Campaign, LetterVersion, Template
 from .values import variables
 
 
-def source_of(campaign: Campaign) -> letters.Source:
+def parts_of(written: Campaign | Template) -> dict[str, str]:
+    """What a person wrote, by its parts."""
+    return {part: getattr(written, part) for part in letters.PARTS}
+
+
+def source_of(written: Campaign | Template) -> letters.Source:
     """The four templates a person wrote."""
-    return letters.Source(
-        subject=campaign.subject, preheader=campaign.preheader, html=campaign.html, text=campaign.text
-    )
+    return letters.Source(**parts_of(written))
 
 
 def compile_of(campaign: Campaign) -> letters.Letter:

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 
 from . import child
 from .engine import render_link
-from .parts import Copy, Envelope, Letter, Rendered, Source, Urls
+from .names import NEVER_READ, TAGS
+from .parts import PARTS, Copy, Envelope, Letter, Rendered, Source, Urls
 from .press import Press
 from .ready import Ready, ready_letters
 
@@ -60,6 +61,9 @@ def safe_render(
 
 __all__ = [
     "GIVEN",
+    "NEVER_READ",
+    "PARTS",
+    "TAGS",
     "Copy",
     "Envelope",
     "Letter",

@@ -16,6 +16,10 @@ class Source:
     text: str = ""
 
 
+PARTS = ("subject", "preheader", "html", "text")
+"""The parts of a letter as a person writes it: a ``Source``, a campaign and a template have them."""
+
+
 @dataclass(frozen=True)
 class Letter:
     """What passed the checks: prepared once, rendered for every reader.

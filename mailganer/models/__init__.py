@@ -1,5 +1,6 @@
 """What is stored: one module per subject, nothing but tables and their legal moves."""
 
+from . import holds, moves
 from .account import Account, ApiToken, Identity
 from .audience import (
     Import,
@@ -13,7 +14,7 @@ from .audience import (
     list_member,
 )
 from .billing import Voucher
-from .campaign import Campaign, CampaignStatus, LetterVersion, campaign_list, campaign_sender
+from .campaign import UNDER_WAY, Campaign, CampaignStatus, LetterVersion, campaign_list, campaign_sender
 from .delivery import (
     LARGEST_CAMPAIGN,
     Batch,
@@ -40,6 +41,7 @@ from .tracking import TALLY_SHARDS, Event, EventKind, Source, Tally
 __all__ = [
     "LARGEST_CAMPAIGN",
     "TALLY_SHARDS",
+    "UNDER_WAY",
     "Account",
     "Answer",
     "ApiToken",
@@ -80,9 +82,11 @@ __all__ = [
     "campaign_list",
     "campaign_sender",
     "first_delivery_id",
+    "holds",
     "list_member",
     "make_message_id",
     "metadata",
+    "moves",
     "token_bytes",
     "token_text",
 ]

@@ -42,6 +42,10 @@ MOVES: dict[CampaignStatus, frozenset[CampaignStatus]] = {
 }
 
 
+UNDER_WAY = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
+"""Wanted by its person and not over: its lists and senders are needed."""
+
+
 class Campaign(Base):
     """A letter to some lists, from some senders, now or later."""
 
@@ -100,7 +104,10 @@ class Campaign(Base):
     )
 
     def move(self, to: CampaignStatus) -> None:
-        """The only way a campaign changes its status. Raises ``Conflict`` for an illegal move."""
+        """Changes the status of a campaign at hand. Raises ``Conflict`` for an illegal move.
+
+        The pipeline makes its moves by ``UPDATE ... WHERE status = ...``: another may have been quicker.
+        """
         if to not in MOVES[self.status]:
             raise Conflict(
                 _(

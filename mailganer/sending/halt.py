@@ -9,8 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from ..campaigns import holds
-from ..models import Campaign, CampaignStatus, HeldBy, Sender, SenderStatus
+from ..models import Campaign, CampaignStatus, HeldBy, Sender, SenderStatus, holds, moves
 from .retry import LOOK_AGAIN, SERVER_STEPS, server_pause
 
 
@@ -44,14 +43,7 @@ def rest(session: Session, sender_id: int, until: datetime, now: datetime) -> No
 def fail(session: Session, sender_id: int, error: str, now: datetime) -> None:
     """The server does not let this account send: somebody has to look. Nothing is tried again by itself,
     because providers lock accounts that keep knocking with a wrong password."""
-    status = session.scalar(select(Sender.status).where(Sender.id == sender_id))
-    if status is not SenderStatus.failing:
-        holds.note_sender(session, sender_id, HeldBy.failing, now, None)
-    session.execute(
-        update(Sender)
-        .where(Sender.id == sender_id)
-        .values(status=SenderStatus.failing, sleeps_until=None, error=error)
-    )
+    moves.fail(session, sender_id, error, now)
 
 
 def trouble(

@@ -9,7 +9,6 @@ from sqlalchemy import Table, bindparam, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from ..backends import Limits
-from ..campaigns import holds
 from ..campaigns.hours import Hours
 from ..errors import LetterError, _
 from ..models import (
@@ -21,6 +20,7 @@ from ..models import (
     Sender,
     SenderStatus,
     campaign_sender,
+    holds,
 )
 from . import halt, ledger, quota
 from .journal import SLOTS, host_name

@@ -17,7 +17,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..audience.recipients import recipients
-from ..campaigns import holds, versions
+from ..campaigns import versions
+from ..campaigns.hours import begins_too_late
 from ..errors import LetterError, _
 from ..models import (
     LARGEST_CAMPAIGN,
@@ -29,6 +30,7 @@ from ..models import (
     campaign_list,
     campaign_sender,
     first_delivery_id,
+    holds,
 )
 from ..models.meta import Token
 from .halt import halt
@@ -37,7 +39,6 @@ from .office import Office, message_domain
 CHUNK = 20_000  # people of one transaction: a fraction of a second, for which SQLite's other writers wait
 LARGEST_BATCH = 500
 SMALLEST_BATCH = 20
-TO_THE_MINUTE = timedelta(minutes=1)  # "not after 10:00" is kept by who starts at 10:00:02
 BATCHES_PER_SENDER = 8  # of a small campaign, so that several senders finish at about the same time
 
 
@@ -56,7 +57,7 @@ def start_due(session: Session, now: datetime, latest_start: timedelta) -> list[
     started = []
     for each in due:
         latest = each.not_after or each.send_at + latest_start
-        if now >= latest + TO_THE_MINUTE:
+        if begins_too_late(now, latest):
             sentence = _too_late(each.send_at, each.not_after)
             _begin(session, each.id, status=CampaignStatus.paused, paused_reason=sentence, updated_at=now)
             holds.note_pause(session, each.id, HeldBy.halted, now)

@@ -17,6 +17,7 @@ from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, _
 from mailganer.models import CampaignStatus, SubscriberStatus
 
+from .forms import number_of
 from .rail import campaign_page, current_page, next_step, step_url
 from .senders import allowance_of
 
@@ -32,9 +33,10 @@ def show_list(request: Request) -> dict[str, Any]:
         request.dbsession,
         account_id,
         status=status,
-        after=_number(request.GET.get("after")),
+        after=number_of(request.GET.get("after")),
         limit=PER_PAGE,
         under_way_first=status is None,
+        letters=False,
     )
     return {
         "page": page,
@@ -115,6 +117,7 @@ def _people_page(request: Request, error: InputError | Conflict | None = None) -
     lists = lists_of(request.dbsession, request.account.id)
     counts = list_counts(request.dbsession, [each.id for each in lists])
     chosen = [each.id for each in campaign.lists]
+    excluded = excluded_counts(request.dbsession, request.account.id, chosen)
     return campaign_page(
         request,
         "people",
@@ -128,7 +131,8 @@ def _people_page(request: Request, error: InputError | Conflict | None = None) -
             for each in account_senders(request.dbsession, request.account.id)
         ],
         sending_from=frozenset(sender.id for sender in campaign.senders),
-        excluded=excluded_counts(request.dbsession, request.account.id, chosen),
+        excluded=excluded,
+        audience=excluded.recipients,
         error=error,
         editable=campaign.status is CampaignStatus.draft,
     )
@@ -138,10 +142,6 @@ def _status(text: str | None) -> CampaignStatus | None:
     return CampaignStatus(text) if text in set(CampaignStatus) else None
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
-
-
 def _numbers(texts: Iterable[str]) -> list[int]:
     """Ids out of a form; what is no number names nothing, and is refused as such."""
-    return [number if (number := _number(text)) is not None else 0 for text in texts]
+    return [number if (number := number_of(text)) is not None else 0 for text in texts]

@@ -18,6 +18,11 @@ def wrong(request: Request, page: dict[str, Any]) -> dict[str, Any]:
     return page
 
 
+def number_of(text: str | None) -> int | None:
+    """An id out of an address or a form; None for anything else."""
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
 def choices(pairs: Iterable[tuple[str, str]]) -> list[SelectChoice]:
     """``(value, words)`` as WTForms wants them."""
     return [SelectChoice(value, words) for value, words in pairs]

@@ -26,7 +26,8 @@ from mailganer.models import (
 from mailganer.sending.tasks import wake
 
 from .errors import status_of
-from .people import csv_response, number_of
+from .forms import number_of
+from .people import csv_response
 
 REJECTS_SHOWN = 50
 NEW_LIST = "new"

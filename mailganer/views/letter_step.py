@@ -1,6 +1,7 @@
 """The letter of a campaign: writing, starting from a template or a file, looking at it, sending a test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from markupsafe import escape
@@ -15,10 +16,11 @@ from mailganer.audience.recipients import recipient_count
 from mailganer.backends import Outcome, Receipt
 from mailganer.campaigns import VariableUse, templates
 from mailganer.campaigns.counts import campaign_counts
+from mailganer.campaigns.drafts import EDITABLE
 from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
 from mailganer.campaigns.values import Variable, variables
-from mailganer.campaigns.variables import Origin, variable_uses
-from mailganer.campaigns.versions import compile_of
+from mailganer.campaigns.variables import Origin, guarded_names, variable_uses
+from mailganer.campaigns.versions import compile_of, parts_of
 from mailganer.db import utcnow
 from mailganer.errors import (
     BackendError,
@@ -34,12 +36,11 @@ from mailganer.models import Campaign, CampaignStatus, Subscriber
 from mailganer.routes import CampaignContext
 from mailganer.security import letter_response, release
 
+from .forms import number_of
 from .rail import campaign_page, next_step, step_url
 
 LARGEST_FILE = 1_000_000  # bytes of an uploaded letter; like a written one
 LONGEST_TO = 500  # characters of addresses for a test letter that an address bar is asked to keep
-WRITTEN = ("subject", "preheader", "html", "text")
-EDITABLE = (CampaignStatus.draft, CampaignStatus.paused)
 
 
 @view_config(route_name="campaign.letter", request_method="GET", renderer="campaigns/letter.jinja2")
@@ -52,20 +53,20 @@ def save(request: Request) -> Any:
     """Keeps the letter and the campaign's variables. htmx saves while typing and takes parts of the page."""
     campaign: Campaign = request.context.campaign
     try:
-        changes = {name: request.POST.get(name, "") for name in WRITTEN} | {
+        changes = {name: request.POST.get(name, "") for name in letters.PARTS} | {
             "variables": _posted_variables(request)
         }
         campaigns.update_draft(
-            request.dbsession, campaign, changes, utcnow(), revision=whole(request.POST.get("revision"))
+            request.dbsession, campaign, changes, utcnow(), revision=number_of(request.POST.get("revision"))
         )
     except InputError as error:
         request.response.status_int = 422
-        return _page(request, problems=error.fields)
+        return _answer(request, problems=error.fields)
     except Conflict as error:
         request.response.status_int = 409
-        return _page(request, problems={"": error.message})
+        return _answer(request, problems={"": error.message})
     if request.headers.get("HX-Request"):
-        return _page(request)
+        return _answer(request)
     if "go" in request.POST and campaign.status is CampaignStatus.draft:
         return HTTPSeeOther(next_step(request, "letter"))
     return HTTPSeeOther(request.route_path("campaign.letter", id=campaign.id, _query=_reader_query(request)))
@@ -188,40 +189,88 @@ def _decoded(content: bytes) -> str:
 # --- the page
 
 
+def _answer(request: Request, problems: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """To who types, what the save changes; else the page."""
+    if not request.headers.get("HX-Request"):
+        return _page(request, problems)
+    request.override_renderer = "campaigns/letter_saved.jinja2"
+    letter = _letter(request, problems)
+    if _is_counted(request, letter["compiled"], letter["letter_error"]):
+        return letter
+    return letter | _counts(request, letter["compiled"])
+
+
 def _page(
     request: Request, problems: Mapping[str, str] | None = None, test_wrong: str = ""
 ) -> dict[str, Any]:
     campaign: Campaign = request.context.campaign
     session = request.dbsession
-    audience = recipient_count(session, campaign.account_id, [each.id for each in campaign.lists])
-    compiled, letter_error = _compiled(campaign)
-    uses = variable_uses(session, campaign, compiled.variables, audience) if compiled else ()
-    reader = _reader(request)
-    shown, letter_error = _shown(request, reader, compiled, letter_error)
+    letter = _letter(request, problems)
+    counts = _counts(request, letter["compiled"])
+    reader, uses = letter["reader"], counts["uses"]
     return campaign_page(
         request,
         "letter",
-        broken=("letter",) if letter_error or any(use.unusable for use in uses) else (),
-        editable=campaign.status in EDITABLE,
-        problems=problems or {},
+        broken=("letter",) if letter["letter_error"] or any(use.unusable for use in uses) else (),
+        editable="html" in EDITABLE[campaign.status],
         test_wrong=test_wrong,
         waiting=campaign_counts(session, [campaign.id])[campaign.id].waiting,
-        arrives_at=campaign.send_at or utcnow(),
-        # A refused save keeps the revision it was made from: the next one must not overwrite by accident.
-        revision=request.POST.get("revision", "") if problems else campaign.revision,
-        written={name: request.POST.get(name, getattr(campaign, name)) for name in WRITTEN},
-        is_written=_is_written(campaign),
-        letter_error=letter_error,
-        uses=[use for use in uses if use.origin is not Origin.mailganer],
-        audience=audience,
         own_variables=_variable_rows(campaign, uses),
-        known=[each.name for each in known_fields(session, campaign.account_id)],
-        reader=reader,
-        shown=shown,
         before=_neighbour(previous_reader(session, campaign, reader.id)) if reader else None,
         after=_neighbour(sample_reader(session, campaign, reader.id)) if reader else None,
-        sender=next(iter(campaign.senders), None),
+        **letter,
+        **counts,
     )
+
+
+def _letter(request: Request, problems: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The letter as it is saved, and as one reader gets it."""
+    campaign: Campaign = request.context.campaign
+    compiled, letter_error = _compiled(campaign)
+    reader = _reader(request)
+    shown, letter_error = _shown(request, reader, compiled, letter_error)
+    return {
+        "campaign": campaign,
+        "problems": problems or {},
+        # A refused save keeps the revision it was made from: the next one must not overwrite by accident.
+        "revision": request.POST.get("revision", "") if problems else campaign.revision,
+        "written": {name: request.POST.get(name, getattr(campaign, name)) for name in letters.PARTS},
+        "is_written": _is_written(campaign),
+        "compiled": compiled,
+        "letter_error": letter_error,
+        "reader": reader,
+        "shown": shown,
+        "sender": next(iter(campaign.senders), None),
+        "arrives_at": campaign.send_at or utcnow(),
+    }
+
+
+def _counts(request: Request, compiled: letters.Letter | None) -> dict[str, Any]:
+    """The letter's variables, counted over everybody who gets it: that may be a million people."""
+    campaign, session = request.context.campaign, request.dbsession
+    audience = recipient_count(session, campaign.account_id, [each.id for each in campaign.lists])
+    uses = variable_uses(session, campaign, compiled.variables, audience) if compiled else ()
+    return {
+        "audience": audience,
+        "uses": [use for use in uses if use.origin is not Origin.mailganer],
+        "known": [each.name for each in known_fields(session, campaign.account_id)],
+        "counted": _fingerprint(campaign, compiled),
+    }
+
+
+def _is_counted(request: Request, compiled: letters.Letter | None, error: LetterError | None) -> bool:
+    """Whether the page shows the counts already. Those of a letter that is broken while one types wait."""
+    unfinished = compiled is None and error is not None
+    return unfinished or request.POST.get("counted") == _fingerprint(request.context.campaign, compiled)
+
+
+def _fingerprint(campaign: Campaign, compiled: letters.Letter | None) -> str:
+    """Of all that the counts depend on but the people."""
+    own = [(each.name, bool(each.value.strip()), each.override) for each in variables(campaign.variables)]
+    lists = sorted(each.id for each in campaign.lists)
+    named = sorted(compiled.variables) if compiled else []
+    seen = repr((named, sorted(guarded_names(campaign)), sorted(own), lists))
+    return sha256(seen.encode()).hexdigest()[:16]
 
 
 def _compiled(campaign: Campaign) -> tuple[letters.Letter | None, LetterError | None]:
@@ -252,7 +301,7 @@ def _is_written(campaign: Campaign) -> bool:
     return bool(campaign.html.strip() or campaign.text.strip())
 
 
-def _variable_rows(campaign: Campaign, uses: tuple[VariableUse, ...]) -> list[Variable]:
+def _variable_rows(campaign: Campaign, uses: Sequence[VariableUse]) -> list[Variable]:
     """The campaign's variables, then those of the letter that have gaps, to be filled here."""
     rows = list(variables(campaign.variables))
     named = {row.name for row in rows}
@@ -268,7 +317,7 @@ def _reader(request: Request) -> Subscriber | None:
     wish = request.params.get("as", "")
     if wish == "hardest":
         return hardest_reader(request.dbsession, context.campaign)
-    number = whole(wish)
+    number = number_of(wish)
     named = reader_of(request.dbsession, context.campaign, number) if number else None
     return named or sample_reader(request.dbsession, context.campaign)
 
@@ -279,18 +328,13 @@ def _neighbour(reader: Subscriber | None) -> int | None:
 
 def _reader_query(request: Request) -> dict[str, str]:
     wish = request.params.get("as", "")
-    return {"as": wish} if whole(wish) is not None else {}
+    return {"as": wish} if number_of(wish) is not None else {}
 
 
 def _typed(request: Request) -> dict[str, str]:
     """Where a test letter was to go, if not to oneself, for the next look at the page."""
     to = request.POST.get("to", "").strip()[:LONGEST_TO]
     return {"to": to} if to and to != request.viewer.email else {}
-
-
-def whole(text: str | None) -> int | None:
-    """The whole number a form or an address names; None for anything else."""
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def _posted_variables(request: Request) -> dict[str, Any]:
@@ -316,9 +360,9 @@ def _beginning(request: Request, campaign: Campaign) -> dict[str, Any]:
     if kind:
         ready = templates.ready_letter(kind, campaign.locale)
         parts = {"subject": ready.subject, "preheader": ready.preheader, "html": ready.html, "text": ""}
-    elif template_id := whole(request.POST.get("template")):
+    elif template_id := number_of(request.POST.get("template")):
         template = templates.owned_template(request.dbsession, campaign.account_id, template_id)
-        return {"template_id": template_id, **templates.parts_of(template)}  # the same one again, too
+        return {"template_id": template_id, **parts_of(template)}  # the same one again, too
     else:
         return {"html": BLANK, "text": ""}
     if campaign.name or campaign.subject:

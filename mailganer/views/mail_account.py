@@ -10,8 +10,9 @@ from pyramid.request import Request
 from wtforms import BooleanField, Field, IntegerField, PasswordField, SelectField, StringField
 from wtforms.validators import Optional
 
-from mailganer.backends import Backend, Registry, secret_fields
+from mailganer.backends import Backend, Registry, normalise_email, secret_fields
 from mailganer.errors import (
+    BackendError,
     HostForbidden,
     InputError,
     LoginRefused,
@@ -21,6 +22,7 @@ from mailganer.errors import (
     _,
 )
 
+from .errors import status_of
 from .forms import Form, choices
 
 CHOICES = {
@@ -139,6 +141,40 @@ def other_ways(registry: Registry, chosen: type[Backend], email: str) -> list[ty
     if domain in chosen.domains:
         return []
     return [kind for kind in registry.types if kind is not chosen]
+
+
+def account_page(request: Request) -> dict[str, Any]:
+    """What sign-in and a new sender begin with: the address, then the fields that its mail account needs. An
+    address that is wrong or missing is asked for again."""
+    registry: Registry = request.registry["backends"]
+    page: dict[str, Any] = {
+        "email": request.params.get("email", "").strip(),
+        "form": None,
+        "wrong": None,
+        "refusal": None,
+        "open_server": False,
+    }
+    if not page["email"]:
+        return page
+    try:
+        email = page["email"] = normalise_email(page["email"])
+        name = request.params.get("backend", "")
+        kind = registry.get(name) if name else registry.for_email(email)
+    except InputError as error:
+        return page | {"wrong": error.fields["email"]}
+    except BackendError as error:
+        return page | {"wrong": error.message}
+    form = account_form(kind, request, kind.guess(email))
+    return page | {"form": form, "way": way_of(kind, email), "others": other_ways(registry, kind, email)}
+
+
+def refused(request: Request, page: dict[str, Any], error: MailganerError) -> dict[str, Any]:
+    """The same page with what was refused: beside its field, or in the server's words."""
+    request.response.status_int = status_of(error)
+    if isinstance(error, InputError):
+        page["form"].take(error)
+        return page | {"wrong": error.fields.get("email")}
+    return page | {"refusal": error, "open_server": is_about_server(error)}
 
 
 def is_about_password(error: MailganerError) -> bool:

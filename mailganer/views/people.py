@@ -23,7 +23,7 @@ from mailganer.errors import Conflict, InputError, LimitReached, _
 from mailganer.models import Campaign, Delivery, Subscriber, SubscriberStatus
 from mailganer.reports import delivery_sentence
 
-from .forms import Form, choices
+from .forms import Form, choices, number_of
 
 PER_PAGE = 50
 LETTERS_SHOWN = 50
@@ -203,11 +203,6 @@ def _birthday_words(request: Request, row: Subscriber) -> str:
 
 def status_of_word(text: str | None) -> SubscriberStatus | None:
     return SubscriberStatus(text) if text in set(SubscriberStatus) else None
-
-
-def number_of(text: str | None) -> int | None:
-    """An id out of an address or a form; None for anything else."""
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def csv_response(content: Iterable[bytes], filename: str) -> Response:

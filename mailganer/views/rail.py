@@ -10,7 +10,7 @@ from mailganer import i18n
 from mailganer.audience.recipients import recipient_count
 from mailganer.campaigns import Check
 from mailganer.errors import _
-from mailganer.models import Campaign, CampaignStatus
+from mailganer.models import UNDER_WAY, Campaign, CampaignStatus
 
 from .plurals import counted, ngettext
 from .words import subject_of
@@ -28,25 +28,36 @@ class RailStep:
 
 
 def campaign_page(
-    request: Request, step: str, check: Check | None = None, *, broken: Sequence[str] = (), **values: Any
+    request: Request,
+    step: str,
+    check: Check | None = None,
+    *,
+    broken: Sequence[str] = (),
+    audience: int | None = None,
+    **values: Any,
 ) -> dict[str, Any]:
-    """What every page of a campaign shows around its own part. ``broken``: steps known to be wrong."""
+    """What every page of a campaign shows around its own part. ``broken``: steps known to be wrong;
+    ``audience``: how many people get it, where that is counted already."""
     campaign: Campaign = request.context.campaign
     return {
         "campaign": campaign,
-        "steps": rail(request, check, broken),
+        "steps": rail(request, check, broken, check.audience if check else audience),
         "step": step,
         "check": check,
+        "audience": audience,
         **values,
     }
 
 
-def rail(request: Request, check: Check | None = None, broken: Sequence[str] = ()) -> tuple[RailStep, ...]:
+def rail(
+    request: Request, check: Check | None, broken: Sequence[str], audience: int | None
+) -> tuple[RailStep, ...]:
     """Five steps of a draft; progress, report, people and letter afterwards."""
     campaign: Campaign = request.context.campaign
     if campaign.status is not CampaignStatus.draft:
         return _afterwards(request, campaign)
-    audience = check.audience if check else _audience(request, campaign)
+    if audience is None:
+        audience = _audience(request, campaign)
     return (
         _step(
             request, "people", _("People"), _people_state(campaign, audience), _number_of(request, audience)
@@ -76,7 +87,7 @@ def step_url(request: Request, step: str) -> str:
 
 def current_page(request: Request, campaign: Campaign) -> str:
     """Where a campaign opens: at the first step that is not done, at its progress, or at its report."""
-    if campaign.status in (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused):
+    if campaign.status in UNDER_WAY:
         return step_url(request, "progress")
     if campaign.status is not CampaignStatus.draft:
         return step_url(request, "report" if campaign.started_at else "progress")

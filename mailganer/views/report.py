@@ -19,12 +19,13 @@ from mailganer.reports import Filters, Moment, Opened
 
 from .agents import agent_words
 from .charts import Chart, make_chart
+from .forms import number_of
 from .rail import campaign_page, current_page
 from .why import asking, tell
 from .words import subject_of
 
 PER_PAGE = 50
-UNDER_WAY = (CampaignStatus.sending, CampaignStatus.paused)
+UNFINISHED = (CampaignStatus.sending, CampaignStatus.paused)  # of campaigns that have a report
 
 
 @view_config(route_name="campaign.report", renderer="report/report.jinja2")
@@ -38,7 +39,7 @@ def report(request: Request) -> Any:
         "report",
         report=found,
         days=campaigns.compared(campaigns.planned(campaign), campaigns.fact(request.dbsession, campaign)),
-        under_way=campaign.status in UNDER_WAY,
+        unfinished=campaign.status in UNFINISHED,
         first_days=_chart(request, [moment for moment in found.timeline if moment.hours == 1]),
         later=_chart(request, [moment for moment in found.timeline if moment.hours > 1]),
         sentence=reports.delivery_sentence,
@@ -56,7 +57,7 @@ def recipients(request: Request) -> Any:
         request,
         "recipients",
         page=reports.recipients_page(
-            session, campaign, filters=filters, after=_whole(request.GET.get("after")), limit=PER_PAGE
+            session, campaign, filters=filters, after=number_of(request.GET.get("after")), limit=PER_PAGE
         ),
         filters=filters,
         asked=_query(request),
@@ -148,7 +149,3 @@ def _translator(request: Request) -> Any:
 
 def _word(words: Any, text: str | None) -> Any:
     return words(text) if text in set(words) else None
-
-
-def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None

@@ -11,15 +11,14 @@ from wtforms import IntegerField, StringField
 from wtforms.validators import Length, NumberRange, Optional
 
 from mailganer import accounts, security
-from mailganer.backends import Backend, normalise_email
+from mailganer.backends import Backend
 from mailganer.campaigns.allowance import Allowance, sender_allowance
 from mailganer.db import utcnow
-from mailganer.errors import BackendError, Conflict, InputError, MailganerError, Throttled, _
+from mailganer.errors import BackendError, Conflict, InputError, Throttled, _
 from mailganer.models import Sender
 
-from .errors import status_of
 from .forms import Form, wrong
-from .mail_account import account_form, is_about_server, other_ways, way_of
+from .mail_account import account_form, account_page, is_about_server, refused, way_of
 
 
 class SenderForm(Form):
@@ -86,7 +85,7 @@ def add(request: Request) -> Any:
             **names.texts("name", "from_name"),
         )
     except (InputError, Conflict, Throttled, BackendError) as error:
-        return _refused(request, page, error)
+        return refused(request, page, error)
     request.flash(_("${email} is ready to send.", mapping={"email": sender.from_email}))
     return HTTPSeeOther(request.route_path("senders"))
 
@@ -128,7 +127,7 @@ def verify(request: Request) -> Any:
         page["form"].take(error)
         return wrong(request, page)
     except Throttled as error:
-        return _refused(request, page, error)
+        return refused(request, page, error)
     except BackendError as error:
         return _failing(request, page, error)
     row = accounts.owned_sender(request.dbsession, row.account_id, row.id)
@@ -177,43 +176,14 @@ def _page(request: Request, row: Sender) -> dict[str, Any]:
 
 
 def _new_page(request: Request) -> dict[str, Any]:
-    """First the address, then what its mail account needs: as at sign-in."""
-    registry = request.registry["backends"]
-    page: dict[str, Any] = {
-        "email": request.params.get("email", "").strip(),
-        "form": None,
-        "names": SenderForm.of(request),
-        "wrong": None,
-        "refusal": None,
-        "open_server": False,
-    }
-    if not page["email"]:
-        return page
-    try:
-        email = page["email"] = normalise_email(page["email"])
-        name = request.params.get("backend", "")
-        kind = registry.get(name) if name else registry.for_email(email)
-    except InputError as error:
-        return page | {"wrong": error.fields["email"]}
-    except BackendError as error:
-        return page | {"wrong": error.message}
-    form = account_form(kind, request, kind.guess(email))
-    return page | {"form": form, "way": way_of(kind, email), "others": other_ways(registry, kind, email)}
-
-
-def _refused(request: Request, page: dict[str, Any], error: MailganerError) -> dict[str, Any]:
-    request.response.status_int = status_of(error)
-    if isinstance(error, InputError):
-        page["form"].take(error)
-        return page | {"wrong": error.fields.get("email")}
-    return page | {"refusal": error, "open_server": is_about_server(error)}
+    return account_page(request) | {"names": SenderForm.of(request)}
 
 
 def _failing(request: Request, page: dict[str, Any], error: BackendError) -> dict[str, Any]:
     """Keeps why the sender fails, so this answer must not undo it: its status is 200."""
     row = page["line"].sender
     row = accounts.owned_sender(request.dbsession, row.account_id, row.id)
-    accounts.mark_failing(row, error)
+    accounts.mark_failing(request.dbsession, row, error, now=utcnow())
     return page | {
         "line": _line(request, row),
         "refusal": error,

@@ -26,6 +26,7 @@ from mailganer.models import Campaign, CampaignStatus, Delivery, make_message_id
 from mailganer.reports import delivery_sentence
 from mailganer.sending import decide, wake
 
+from .forms import number_of
 from .plurals import counted, ngettext
 from .rail import campaign_page, current_page, next_step, step_url
 
@@ -135,10 +136,6 @@ def send(request: Request) -> Response:
     campaign: Campaign = request.context.campaign
     if campaign.status is not CampaignStatus.draft:  # a second click
         return HTTPSeeOther(current_page(request, campaign))
-    found = _check(request)
-    if request.POST.get("audience") != str(found.audience):
-        request.flash(_("The number of people has changed since this page was opened. Look again."), "wait")
-        return HTTPSeeOther(step_url(request, "send"))
     try:
         campaigns.schedule(
             request.dbsession,
@@ -148,10 +145,14 @@ def send(request: Request) -> Response:
             settings=request.registry["settings"],
             registry=request.registry["backends"],
             grace=timedelta(seconds=request.registry["settings"].grace_seconds),
+            audience=number_of(request.POST.get("audience")) or 0,
         )
     except NotReady as error:
         request.flash(error.message, "bad")
         return HTTPSeeOther(step_url(request, "check"))
+    except Conflict as error:  # the number is another one, or another tab was quicker
+        request.flash(error.message, "wait")
+        return HTTPSeeOther(step_url(request, "send"))
     except InputError as error:
         request.flash(error.fields["send_at"], "wait")
         return HTTPSeeOther(step_url(request, "when"))
@@ -374,7 +375,8 @@ def _named_delivery(request: Request) -> list[int] | None:
     named = request.POST.get("delivery")
     if named is None:
         return None
-    return [int(named)] if named.isascii() and named.isdecimal() and len(named) < 19 else []
+    number = number_of(named)
+    return [] if number is None else [number]
 
 
 def _decided_words(request: Request, verdict: str, number: int) -> str:

@@ -10,22 +10,13 @@ from pyramid.view import view_config
 from mailganer import security
 from mailganer.accounts import SignIn, update_account
 from mailganer.audience import bring_samples
-from mailganer.backends import Backend, normalise_email
 from mailganer.db import utcnow
 from mailganer.errors import BackendError, InputError, MailganerError, NotFound, Throttled, _
 from mailganer.i18n import NAMES, remember_choice
 from mailganer.security import PUBLIC, local_path
 
-from .errors import status_of
 from .forms import wrong
-from .mail_account import (
-    AccountForm,
-    account_form,
-    is_about_password,
-    is_about_server,
-    other_ways,
-    way_of,
-)
+from .mail_account import AccountForm, account_page, is_about_password, refused
 
 DEMO_ADDRESS = "demo@example.com"
 THEMES = frozenset({"light", "dark", "auto"})
@@ -100,39 +91,15 @@ def look(request: Request) -> Response:
 
 def _page(request: Request) -> dict[str, Any]:
     """What the page shows: an address that is wrong or missing is asked for again."""
-    registry = request.registry["backends"]
-    settings = request.registry["settings"]
-    page: dict[str, Any] = {
-        "email": request.params.get("email", "").strip(),
+    return account_page(request) | {
         "next": local_path(request.params.get("next"), ""),
-        "form": None,
-        "wrong": None,
-        "refusal": None,
-        "open_server": False,
         "hint": True,
-        "demo": settings.demo,
+        "demo": request.registry["settings"].demo,
     }
-    if not page["email"]:
-        return page
-    try:
-        email = page["email"] = normalise_email(page["email"])
-        name = request.params.get("backend", "")
-        kind: type[Backend] = registry.get(name) if name else registry.for_email(email)
-    except InputError as error:
-        return page | {"wrong": error.fields["email"]}
-    except BackendError as error:
-        return page | {"wrong": error.message}
-    form = account_form(kind, request, kind.guess(email))
-    return page | {"form": form, "way": way_of(kind, email), "others": other_ways(registry, kind, email)}
 
 
 def _refused(request: Request, page: dict[str, Any], error: MailganerError) -> dict[str, Any]:
-    request.response.status_int = status_of(error)
-    page["hint"] = is_about_password(error)
-    if isinstance(error, InputError):
-        page["form"].take(error)
-        return page | {"wrong": error.fields.get("email")}
-    return page | {"refusal": error, "open_server": is_about_server(error)}
+    return refused(request, page, error) | {"hint": is_about_password(error)}
 
 
 def _enter(request: Request, opened: SignIn) -> Response:

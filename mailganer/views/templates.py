@@ -12,14 +12,15 @@ from wtforms.validators import InputRequired, Length, Optional
 from mailganer import campaigns, letters
 from mailganer.campaigns import templates
 from mailganer.campaigns.drafts import LONGEST_NAME
+from mailganer.campaigns.versions import source_of
 from mailganer.db import utcnow
 from mailganer.errors import LetterError, _
 from mailganer.i18n import NAMES
 from mailganer.models import Account, Template
 from mailganer.security import letter_response
 
-from .forms import Form
-from .letter_step import BLANK, broken_letter, plain_letter, read_letter_file, whole
+from .forms import Form, number_of
+from .letter_step import BLANK, broken_letter, plain_letter, read_letter_file
 
 # Somebody to show a letter as, where no person is at hand.
 SAMPLE = {
@@ -62,7 +63,7 @@ def new(request: Request) -> dict[str, Any]:
 @view_config(route_name="templates.new", request_method="POST", renderer="templates_gallery/edit.jinja2")
 def create(request: Request) -> Any:
     """Keeps the form's letter; or the letter of a campaign, named by ``campaign``."""
-    campaign_id = whole(request.POST.get("campaign"))
+    campaign_id = number_of(request.POST.get("campaign"))
     if campaign_id is not None:
         campaign = campaigns.owned_campaign(request.dbsession, request.account.id, campaign_id)
         kept = templates.keep_as_template(request.dbsession, request.account, campaign, utcnow())
@@ -139,10 +140,7 @@ def use_ready(request: Request) -> Response:
 @view_config(route_name="template.frame", request_method="GET")
 def frame(request: Request) -> Response:
     template: Template = request.context.template
-    source = letters.Source(
-        subject=template.subject, preheader=template.preheader, html=template.html, text=template.text
-    )
-    return letter_response(request, _shown(request, source, request.account.locale))
+    return letter_response(request, _shown(request, source_of(template), request.account.locale))
 
 
 @view_config(route_name="templates.ready_frame", request_method="GET")
@@ -179,7 +177,7 @@ def _posted(request: Request) -> Form:
 
 
 def _values(form: Form) -> dict[str, str]:
-    return {name: form[name].data or "" for name in ("name", "subject", "preheader", "html", "text")}
+    return {name: form[name].data or "" for name in ("name", *letters.PARTS)}
 
 
 def _wrong(request: Request, form: Form, template: Template | None = None) -> dict[str, Any]:

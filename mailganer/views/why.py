@@ -14,7 +14,7 @@ from mailganer.db import utcnow
 from mailganer.models import Campaign
 from mailganer.reports import Asked, Code, Step, Why
 
-from .people import number_of
+from .forms import number_of
 from .rail import campaign_page
 
 LONGEST_ASKED = 400  # an address fits, and what is none is shown again

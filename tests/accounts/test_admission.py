@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from mailganer import accounts
 from mailganer.backends import Network, Registry, load_backends
+from mailganer.campaigns import pause
 from mailganer.errors import InputError, LoginRefused, NotFound
-from mailganer.models import Account, CampaignStatus, Identity, Sender, SenderStatus
+from mailganer.models import Account, CampaignStatus, HeldBy, Hold, Identity, Sender, SenderStatus
 from mailganer.settings import Plan, Settings
 from mailganer.vault import Vault
 
@@ -63,9 +64,11 @@ def test_two_addresses_behind_one_login_are_two_senders_of_one_account(come: Any
     ]
 
 
-def test_a_failing_sender_is_ready_again_after_signing_in(come: Any, smtp_server: SMTPServer) -> None:
+def test_a_failing_sender_is_ready_again_after_signing_in(
+    come: Any, smtp_server: SMTPServer, session: Session, now: datetime
+) -> None:
     sender = come().sender
-    accounts.mark_failing(sender, LoginRefused("no", "535 5.7.8 no"))
+    accounts.mark_failing(session, sender, LoginRefused("no", "535 5.7.8 no"), now=now)
     smtp_server.passwords["anna@example.com"] = "changed"
     opened = come(fields={"password": "changed"})
     assert opened.sender is sender
@@ -164,6 +167,34 @@ def test_closing_an_account_stops_everything_and_forgets_passwords(
     again = come()
     assert again.created
     assert again.account is not opened.account
+
+
+def test_a_campaign_stopped_by_closing_the_account_is_stopped_as_by_its_person(
+    session: Session, make: Factory, account: Account, now: datetime
+) -> None:
+    campaign = make.campaign(account, senders=(make.sender(account),), status=CampaignStatus.sending)
+    pause(session, campaign, now)
+    later = now + timedelta(hours=1)
+    accounts.close_account(session, account, now=later)
+    session.expire_all()
+    assert (campaign.status, campaign.finished_at, campaign.updated_at) == (
+        CampaignStatus.cancelled,
+        later,
+        later,
+    )
+    assert [hold.until for hold in session.scalars(select(Hold))] == [later]
+
+
+def test_a_sender_that_is_refused_on_a_page_is_noted_once_as_one_that_is_refused_while_sending(
+    come: Any, session: Session, now: datetime
+) -> None:
+    sender = come().sender
+    for minutes in (0, 1):
+        error = LoginRefused("no", "535 5.7.8 no")
+        accounts.mark_failing(session, sender, error, now=now + timedelta(minutes=minutes))
+        assert (sender.status, sender.error) == (SenderStatus.failing, "no")
+    held = session.scalars(select(Hold)).one()
+    assert (held.sender_id, held.cause, held.since) == (sender.id, HeldBy.failing, now)
 
 
 def test_new_accounts_get_the_plan_they_are_given(come: Any, settings: Settings) -> None:

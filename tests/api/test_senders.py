@@ -125,8 +125,10 @@ def test_a_password_is_changed_flat_or_among_the_settings(client: Client, smtp_s
     smtp_server.passwords["anna@example.com"] = "changed"
     client.patch(path, {"password": "secret"}, status=401)
     client.patch(path, {"password": "changed", "from_email": "anna@EXAMPLE.com"})
-    refused = client.patch(path, {"from_email": "boris@example.com"}, status=422).json
-    assert [error["field"] for error in refused["errors"]] == ["from_email"]
+    changes = {"from_email": "boris@example.com", "email": "boris@example.com", "backend": "gmail"}
+    for field, value in changes.items():
+        refused = client.patch(path, {field: value}, status=422).json
+        assert [error["field"] for error in refused["errors"]] == [field]
     client.patch(path, {"hots": "127.0.0.1"}, status=422)
 
 

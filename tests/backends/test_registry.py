@@ -22,7 +22,7 @@ from mailganer.backends import (
 )
 from mailganer.backends.gmail import GmailBackend, GmailSettings
 from mailganer.backends.maildir import MaildirBackend
-from mailganer.backends.providers import PROVIDERS, provider_of_host
+from mailganer.backends.providers import PROVIDERS, is_strange, provider_of_host
 from mailganer.backends.smtp import SMTPBackend, SMTPSettings
 
 GOOD = """
@@ -269,3 +269,21 @@ def test_who_an_account_is() -> None:
     assert identity("boss@example.com", username="anna@example.com") == mine, "the login is who it is"
     assert identity("anna@example.com", host="evil.example.com") != mine
     assert identity("anna@example.com", port=2525) != mine, "any user of a host can listen there"
+
+
+def test_no_provider_is_a_stranger_to_its_own_addresses() -> None:
+    for domain, provider in PROVIDERS.items():
+        assert not is_strange(domain, provider.host)
+    for domain, host in (
+        ("gmail.com", "smtp-relay.gmail.com"),
+        ("ya.ru", "smtp.yandex.com"),
+        ("hotmail.com", "smtp.office365.com"),
+        ("firma.example", "mail.firma.example"),
+    ):
+        assert not is_strange(domain, host)
+
+
+def test_whoever_sends_a_great_providers_addresses_is_a_stranger_to_them() -> None:
+    for domain in ("mail.ru", "gmail.com", "proton.me", "posteo.de"):
+        for host in ("smtp.example.net", f"not{domain}", f"{domain}.example.net"):
+            assert is_strange(domain, host)

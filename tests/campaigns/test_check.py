@@ -200,3 +200,12 @@ def test_what_mail_programs_dislike_is_warned_about(checked, write, html, code):
 def test_a_time_that_has_passed_meanwhile_blocks(checked, campaign, now):
     campaign.send_at = now - timedelta(hours=1)
     assert "past" in codes(checked(campaign), Severity.blocking)
+
+
+def test_a_blank_is_a_gap_for_the_count_as_it_is_for_the_letter(
+    session, make, account, readers, campaign, checked, now
+):
+    make.subscriber(account, "blank@example.org", (readers,), first_name="  ", fields={"city": " "})
+    update_draft(session, campaign, {"html": "<p>{{ first_name }}, {{ city }}</p>", "subject": "News"}, now)
+    uses = {use.name: (use.filled, use.empty) for use in checked(campaign).variables}
+    assert uses == {"first_name": (1, 2), "city": (1, 2)}

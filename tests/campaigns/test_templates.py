@@ -2,6 +2,7 @@ import pytest
 
 from mailganer.campaigns import templates
 from mailganer.errors import InputError, NotFound
+from tests.support.statements import statements
 
 
 def test_a_letter_is_kept_and_found_again(session, account, now):
@@ -44,3 +45,22 @@ def test_somebody_elses_templates_are_not_listed(session, make, account):
 def test_a_ready_letter_nobody_made_is_not_found():
     with pytest.raises(NotFound):
         templates.ready_letter("nonsense", "en")
+
+
+def test_neither_a_gallery_nor_a_new_template_reads_the_letters_of_the_others(
+    engine, session, make, account, now
+):
+    make.template(account)
+    session.expire_all()
+    with statements(engine) as seen:
+        templates.create_template(session, account, name="Second", now=now)
+        assert {each.name for each in templates.list_templates(session, account.id)} == {"News", "Second"}
+    assert not any("template.html" in statement for statement in seen if "SELECT" in statement)
+
+
+def test_a_loop_over_copies_does_not_fill_the_disk(session, make, account, now, monkeypatch):
+    monkeypatch.setattr(templates, "MOST_TEMPLATES", 2)
+    template = make.template(account)
+    templates.duplicate_template(session, template, now)
+    with pytest.raises(InputError):
+        templates.duplicate_template(session, template, now)

@@ -25,6 +25,7 @@ from mailganer.models import (
 )
 from mailganer.sending.words import with_reply
 from mailganer.views import campaigns, letter_step
+from tests.support.statements import statements
 
 
 @pytest.fixture
@@ -676,3 +677,65 @@ def test_the_same_template_chosen_once_more_is_a_new_beginning(anna, make, owner
         assert again(draft).template_id == template.id
         draft.subject = subject
         make.commit()
+
+
+def counting(seen):
+    """Of these statements those that go through the people of a campaign."""
+    return [each for each in seen if "count(" in each.lower() and "subscriber" in each.lower()]
+
+
+def test_a_page_of_the_letter_counts_its_people_once(anna, draft):
+    with statements(anna.app.registry["engine"]) as seen:
+        anna.get(f"/campaigns/{draft.id}/letter")
+    assert len(counting(seen)) == 2  # how many there are, and how many have the letter's variables
+    with statements(anna.app.registry["engine"]) as seen:
+        anna.get(f"/campaigns/{draft.id}/people")
+    assert len([each for each in counting(seen) if "list_member.list_id, " not in each]) == 1
+
+
+def test_typing_counts_people_only_when_the_variables_are_others(anna, draft, again):
+    path = f"/campaigns/{draft.id}/letter"
+    form = anna.get(path).forms["letter-form"]
+
+    def type_in(html):
+        form["html"] = html
+        with statements(anna.app.registry["engine"]) as seen:
+            answer = anna.post(path, form.submit_fields(), headers={"HX-Request": "true"})
+        assert again(draft).html == html
+        form["revision"] = answer.html.find(id="revision")["value"]
+        if chips := answer.html.find(id="letter-chips"):
+            form["counted"] = chips.find("input")["value"]
+        return len(counting(seen)), chips
+
+    assert type_in(draft.html + "<p>More words</p>") == (0, None)
+    assert type_in("<p>{{ first_name</p>") == (0, None)
+    number, chips = type_in("<p>{{ first_name }} of {{ city }}</p>")
+    assert number == 2
+    assert "filled 1 of 2" in chips.text
+    assert type_in("<p>Dear {{ first_name }} of {{ city }}</p>") == (0, None)
+    assert type_in("<p>Dear {{ first_name }} of {{ city|default('us') }}</p>")[0] == 2
+    form.fields["variable"][-1].value, form.fields["value"][-1].value = "city", "Omsk"
+    number, chips = type_in("<p>{{ first_name }} of {{ city }}</p>")
+    assert number == 2
+    assert "from this campaign" in chips.text
+    assert type_in("")[1].find("ul", class_="chips", attrs={"aria-label": "Variables of this letter"}) is None
+
+
+def test_what_is_typed_is_answered_with_what_it_changes_and_no_more(anna, draft):
+    path = f"/campaigns/{draft.id}/letter"
+    form = anna.get(path).forms["letter-form"]
+    form["subject"] = "Typed for {{ first_name }}"
+    answer = anna.post(path, form.submit_fields(), headers={"HX-Request": "true"})
+    assert answer.html.find(id="inbox-subject").text == "Typed for Ольга"
+    assert "Saved at" in answer.html.find(id="saved").text
+    assert answer.html.find(id="letter-form") is None
+    stale = anna.post(path, form.submit_fields(), headers={"HX-Request": "true"}, status=409)
+    assert "changed meanwhile" in stale.html.find(id="saved").text
+
+
+def test_pressing_send_checks_the_campaign_once(anna, draft, again):
+    page = anna.get(f"/campaigns/{draft.id}/send")
+    with statements(anna.app.registry["engine"]) as seen:
+        submit(page, f"/campaigns/{draft.id}/send")
+    assert len(counting(seen)) == 2
+    assert again(draft).status is CampaignStatus.scheduled

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
-from ..models import HeldBy, Hold
+from .delivery import HeldBy, Hold
 
 UNTRACKED = {"synchronize_session": False}  # nobody holds objects of these rows while they are written
 

@@ -1,0 +1,56 @@
+"""What would go wrong if a campaign were sent: everything, at once, each with its one next step.
+
+Nothing is changed by looking. ``blocking`` problems keep a campaign from being scheduled; warnings are told
+and left to the person. Each module looks at one thing and yields what it finds, the good and the bad.
+"""
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from ...backends import Registry
+from ...models import Campaign
+from ...settings import Settings
+from ..prospects import forecast
+from .findings import Check, Fine, Problem, Severity, Step
+from .letter import at_letter, read
+from .people import at_people, count
+from .senders import at_senders
+from .time import at_time
+
+__all__ = ["Check", "Problem", "Severity", "Step", "check"]
+
+
+def check(
+    session: Session,
+    campaign: Campaign,
+    *,
+    settings: Settings,
+    registry: Registry,
+    now: datetime,
+    send_at: datetime | None = None,
+) -> Check:
+    """Looks at people, letter, senders, variables and limits. Raises nothing: what is wrong is a problem."""
+    send_at = send_at or campaign.send_at
+    audience = count(session, campaign)
+    letter = read(session, campaign, audience, ours=settings.public_url, now=now)
+    expected = forecast(
+        session, campaign, audience, settings=settings, registry=registry, now=now, send_at=send_at
+    )
+    found = (
+        *at_people(campaign, audience),
+        *at_letter(campaign, letter, audience),
+        *at_senders(campaign, now),
+        *at_time(campaign, expected, audience, settings=settings, now=now, send_at=send_at),
+    )
+    order = list(Severity)
+    problems = [each for each in found if isinstance(each, Problem)]
+    return Check(
+        problems=tuple(sorted(problems, key=lambda problem: order.index(problem.severity))),
+        audience=audience,
+        variables=letter.variables,
+        forecast=expected,
+        passed=tuple(each.message for each in found if isinstance(each, Fine)),
+        look=letter.look,
+        shown=letter.shown,
+    )

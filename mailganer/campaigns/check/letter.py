@@ -1,0 +1,238 @@
+"""Whether the letter can be put together, for whom it has gaps, and what mail programs will make of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from ... import letters
+from ...errors import LetterError, _
+from ...models import Campaign
+from ..content import Look, look_at
+from ..preview import preview, sample_reader
+from ..variables import Origin, VariableUse, variable_uses
+from ..versions import compile_of
+from .findings import Finding, Fine, Problem, Severity, Step
+
+PARTS = {
+    "subject": _("Subject"),
+    "preheader": _("Preheader"),
+    "html": _("Letter"),
+    "text": _("Text part"),
+    "variables": _("Variables"),
+    "links": _("Links"),
+}
+
+
+@dataclass(frozen=True)
+class Read:
+    """A letter that was read once: what it is made of, and how its first reader gets it."""
+
+    compiled: letters.Letter | None = None
+    error: LetterError | None = None  # of compiling, or of showing it
+    variables: tuple[VariableUse, ...] = ()
+    shown: letters.Rendered | None = None
+    look: Look | None = None
+
+
+def read(session: Session, campaign: Campaign, audience: int, *, ours: str, now: datetime) -> Read:
+    """``ours`` is the address that our own links lead to."""
+    if not _is_written(campaign):
+        return Read()
+    try:
+        compiled = compile_of(campaign)
+    except LetterError as error:
+        return Read(error=error)
+    uses = variable_uses(session, campaign, compiled.variables, audience)
+    try:
+        shown = preview(session, campaign, sample_reader(session, campaign), now=now, letter=compiled)
+    except LetterError as error:
+        return Read(compiled, error, uses)
+    return Read(compiled, None, uses, shown, look_at(shown.html, source=campaign.html, ours=ours))
+
+
+def at_letter(campaign: Campaign, letter: Read, audience: int) -> Iterator[Finding]:
+    if not campaign.subject.strip():
+        yield _no_subject(_("The letter has no subject."))
+    if not _is_written(campaign):
+        yield Problem(
+            "no_letter",
+            _("The letter is empty."),
+            Severity.blocking,
+            Step.letter,
+            _("Write the letter"),
+            field="html",
+        )
+    if letter.compiled is not None:
+        yield Fine(_("The letter can be put together: its variables and tags are in order."))
+        yield from _at_variables(letter.variables, audience)
+    if letter.error is not None:
+        yield _broken(letter.error)
+    if letter.shown is not None and letter.look is not None:
+        yield from _at_sample(campaign, letter.shown, letter.look)
+    if letter.compiled is not None:
+        yield from _at_frame(campaign, letter.compiled)
+
+
+def _is_written(campaign: Campaign) -> bool:
+    return bool(campaign.html.strip() or campaign.text.strip())
+
+
+def _no_subject(message: str) -> Problem:
+    return Problem(
+        "no_subject", message, Severity.blocking, Step.letter, _("Write a subject"), field="subject"
+    )
+
+
+def _broken(error: LetterError) -> Problem:
+    place = PARTS.get(error.field, error.field)
+    mapping = {"part": place, "reason": error.message, "line": error.line}
+    message = (
+        _("${reason} ${part}, line ${line}.", mapping=mapping)
+        if error.line
+        else _("${reason} ${part}.", mapping=mapping)
+    )
+    return Problem(
+        "letter_error",
+        message,
+        Severity.blocking,
+        Step.letter,
+        _("Mend the letter"),
+        field=error.field,
+        line=error.line,
+    )
+
+
+def _at_variables(uses: tuple[VariableUse, ...], audience: int) -> Iterator[Finding]:
+    problems = [problem for use in uses for problem in _at_variable(use, audience)]
+    yield from problems
+    if uses and not problems:
+        yield Fine(_("Every variable is known, and filled wherever it stands."))
+
+
+def _at_variable(use: VariableUse, audience: int) -> Iterator[Problem]:
+    if use.origin is Origin.nobody:
+        yield _unknown(use)
+    elif use.bare and audience:
+        yield Problem(
+            "empty_variable",
+            _(
+                "“${name}” is empty for ${empty} of ${audience} people: they see a gap there.",
+                mapping={"name": use.name, "empty": use.empty, "audience": audience},
+            ),
+            Severity.warning,
+            Step.letter,
+            _("Fill the gap"),
+            field=use.name,
+        )
+
+
+def _unknown(use: VariableUse) -> Problem:
+    mapping = {"name": use.name}
+    message = (
+        _("Nobody has “${name}”: everybody gets what the letter says instead.", mapping=mapping)
+        if use.guarded
+        else _(
+            "The letter uses “${name}”, which nobody has. Correct the name, or give it a value.",
+            mapping=mapping,
+        )
+    )
+    return Problem(
+        "unknown_variable",
+        message,
+        Severity.warning if use.guarded else Severity.blocking,
+        Step.letter,
+        _("Look at the variables"),
+        field=use.name,
+    )
+
+
+def _at_sample(campaign: Campaign, shown: letters.Rendered, look: Look) -> Iterator[Finding]:
+    """The letter as one of its readers gets it."""
+    if not shown.subject.strip() and campaign.subject.strip():
+        yield _no_subject(_("The subject comes out empty."))
+    for code, found, message in _appearance(look):
+        if found:
+            yield Problem(code, message, Severity.warning, Step.letter, _("Look at the letter"))
+    if look.links and not look.example_links and not look.local_links:
+        yield Fine(_("Every link leads somewhere."))
+    if not look.clipped:
+        yield Fine(_("The letter is small enough for Gmail to show it whole."))
+
+
+def _at_frame(campaign: Campaign, compiled: letters.Letter) -> Iterator[Problem]:
+    """What stands around a letter in an inbox and under it."""
+    if not campaign.preheader.strip():
+        yield Problem(
+            "no_preheader",
+            _("There is no preheader: inboxes show the first words of the letter beside the subject."),
+            Severity.note,
+            Step.letter,
+            _("Write a preheader"),
+        )
+    if "unsubscribe_url" not in compiled.variables:
+        yield Problem(
+            "footer",
+            _("The letter has no unsubscribe link of its own: one is added under it."),
+            Severity.note,
+            Step.letter,
+            _("See the letter"),
+        )
+
+
+def _appearance(look: Look) -> Iterator[tuple[str, bool, str]]:
+    """(code, found, sentence) of everything that mail programs or readers may dislike."""
+    yield (
+        "clipped",
+        look.clipped,
+        _(
+            "The letter has ${size} KB. Gmail shows the first 102 KB and folds the rest away.",
+            mapping={"size": look.size // 1024},
+        ),
+    )
+    yield (
+        "only_pictures",
+        look.only_pictures,
+        _("The letter is almost only pictures: who does not load them reads nothing."),
+    )
+    yield (
+        "no_alt",
+        look.pictures_without_alt > 0,
+        _("Pictures without a description: ${number}.", mapping={"number": look.pictures_without_alt}),
+    )
+    yield (
+        "embedded_pictures",
+        look.embedded_pictures > 0,
+        _("Pictures inside the letter (data:) are not shown by Gmail and Outlook."),
+    )
+    yield (
+        "plain_links",
+        bool(look.plain_links),
+        _("Links without TLS (http://): ${link}", mapping={"link": _few(look.plain_links)}),
+    )
+    yield (
+        "local_links",
+        bool(look.local_links),
+        _("Links that only work on your own computer: ${link}", mapping={"link": _few(look.local_links)}),
+    )
+    yield (
+        "example_links",
+        bool(look.example_links),
+        _("Links left over from the example: ${link}", mapping={"link": _few(look.example_links)}),
+    )
+    yield (
+        "dead_links",
+        look.dead_links > 0,
+        _("Links that lead nowhere: ${number}.", mapping={"number": look.dead_links}),
+    )
+    yield (
+        "removed",
+        bool(look.removed),
+        _("Mail programs take these out of letters: ${tags}", mapping={"tags": ", ".join(look.removed)}),
+    )
+
+
+def _few(links: tuple[str, ...]) -> str:
+    shown = ", ".join(link[:60] for link in links[:3])
+    return shown + (", …" if len(links) > 3 else "")

@@ -1,0 +1,36 @@
+"""Whether there is anybody to write to."""
+
+from collections.abc import Iterator
+
+from sqlalchemy.orm import Session
+
+from ...audience.recipients import recipient_count
+from ...errors import _
+from ...models import Campaign
+from .findings import Finding, Fine, Problem, Severity, Step
+
+
+def count(session: Session, campaign: Campaign) -> int:
+    """How many people get it."""
+    return recipient_count(session, campaign.account_id, [each.id for each in campaign.lists])
+
+
+def at_people(campaign: Campaign, audience: int) -> Iterator[Finding]:
+    if not campaign.lists:
+        yield Problem(
+            "no_list",
+            _("No list is chosen: nobody would get this letter."),
+            Severity.blocking,
+            Step.people,
+            _("Choose lists"),
+        )
+    elif not audience:
+        yield Problem(
+            "nobody",
+            _("There is nobody in the chosen lists who gets letters."),
+            Severity.blocking,
+            Step.lists,
+            _("Add people"),
+        )
+    else:
+        yield Fine(_("Everybody is written to once, without those who unsubscribed or cannot be reached."))

@@ -1,0 +1,89 @@
+"""Whether the senders of a campaign can send, and how well."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from ...backends.providers import is_strange
+from ...errors import _
+from ...models import Campaign, Sender, SenderStatus
+from ..prospects import usable_sender
+from .findings import Finding, Fine, Problem, Severity, Step
+
+
+def at_senders(campaign: Campaign, now: datetime) -> Iterator[Finding]:
+    senders = [sender for sender in campaign.senders if sender.deleted_at is None]
+    if not senders:
+        yield Problem(
+            "no_sender",
+            _("No sender is chosen: there is nowhere to send from."),
+            Severity.blocking,
+            Step.people,
+            _("Choose a sender"),
+        )
+        return
+    failing = [sender for sender in senders if not usable_sender(sender)]
+    for sender in failing:
+        yield _failing(sender, everybody=len(failing) == len(senders))
+    for sender in senders:
+        yield from _at_rest(sender, now)
+        yield from _at_pace(sender)
+        yield from _at_domain(sender)
+    if not failing:
+        yield Fine(_("The sender is ready."))
+
+
+def _failing(sender: Sender, *, everybody: bool) -> Problem:
+    return Problem(
+        "sender_failing",
+        _(
+            "${address} cannot send. ${error}",
+            mapping={"address": sender.from_email, "error": sender.error or _("It needs a look.")},
+        ),
+        Severity.blocking if everybody else Severity.warning,
+        Step.senders,
+        _("Look at the sender"),
+    )
+
+
+def _at_rest(sender: Sender, now: datetime) -> Iterator[Problem]:
+    if sender.status is SenderStatus.sleeping and sender.sleeps_until and sender.sleeps_until > now:
+        yield Problem(
+            "sender_sleeping",
+            _("${address} is resting and goes on by itself.", mapping={"address": sender.from_email}),
+            Severity.note,
+            Step.senders,
+            _("See the sender"),
+        )
+
+
+def _at_pace(sender: Sender) -> Iterator[Problem]:
+    if sender.slowed_to:
+        yield Problem(
+            "sender_slowed",
+            _(
+                "${address} sends slower because its mail server asked for it. It wins its pace back by"
+                " itself.",
+                mapping={"address": sender.from_email},
+            ),
+            Severity.note,
+            Step.senders,
+            _("See the sender"),
+        )
+
+
+def _at_domain(sender: Sender) -> Iterator[Problem]:
+    """A mail provider's address sent through somebody else's server: DMARC has it refused."""
+    domain = sender.from_email.rpartition("@")[2].lower()
+    host = str(sender.settings.get("host", ""))
+    ours = host in ("", "localhost") or host.startswith("127.")
+    if sender.backend == "smtp" and not ours and is_strange(domain, host):
+        yield Problem(
+            "foreign_server",
+            _(
+                "${address} is sent through ${host}, a stranger to ${domain}: many servers refuse that.",
+                mapping={"address": sender.from_email, "host": host, "domain": domain},
+            ),
+            Severity.warning,
+            Step.senders,
+            _("Look at the sender"),
+        )
