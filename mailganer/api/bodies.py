@@ -13,6 +13,8 @@ from ..errors import InputError, _
 from .document import read_only
 
 LARGEST_JSON = 5_000_000  # bytes: a letter of a megabyte as HTML and as text, in Cyrillic
+MOST_VALUES = 10_000  # in one JSON body; a campaign with all its variables has some hundreds
+LEAST_BYTES = 2 * MOST_VALUES  # of a body that holds more
 LARGEST_PART = 1_000_000  # bytes of a form's part that is no file of people
 YES = frozenset({"true", "1", "yes", "on"})
 NO = frozenset({"false", "0", "no", "off"})
@@ -29,9 +31,23 @@ def only_json(view: View) -> View:
             raise HTTPRequestEntityTooLarge
         if request.content_type.startswith("multipart/"):
             raise HTTPUnsupportedMediaType
+        if request.content_type == "application/json" and (request.content_length or 0) > LEAST_BYTES:
+            _require_few(read_json(request.body))
         return view(context, request)
 
     return answer
+
+
+def _require_few(value: Any) -> None:
+    """Refuses more values than anybody has a use for: to say what is wrong with each takes a kilobyte."""
+    waiting, number = [value], 0
+    while waiting:
+        each = waiting.pop()
+        inside = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        number += len(inside)
+        if number > MOST_VALUES:
+            raise InputError({"body": _("There are too many: ${most} fit.", mapping={"most": MOST_VALUES})})
+        waiting.extend(inside)
 
 
 def read_json(text: bytes | str, field: str = "body") -> Any:

@@ -10,6 +10,8 @@ from openapi_core.validation.request.exceptions import MissingRequestBodyError, 
 from ..errors import _
 
 BODY = "body"
+MOST = 100  # nobody reads more of them
+LONGEST_FIELD = 200  # characters; what somebody made up can be of any length
 MISSING = _("This field is missing.")
 KINDS = {
     "string": _("Text is expected."),
@@ -40,7 +42,9 @@ def findings(errors: Iterable[Exception]) -> dict[str, str]:
     found: dict[str, str] = {}
     for error in errors:
         for field, sentence in _of(error):
-            found.setdefault(field, sentence)
+            if len(found) == MOST:
+                return found
+            found.setdefault(field[:LONGEST_FIELD], sentence)
     return found
 
 
