@@ -11,7 +11,7 @@ from .. import security
 from ..db import utcnow
 from ..errors import InputError, NotFound, _
 from ..sending import wake
-from .bodies import form_of, is_yes, read_json, text_of
+from .incoming import form_of, is_yes, read_json, text_of
 from .shapes import Shape, import_shape
 from .view import api_view
 

@@ -14,8 +14,8 @@ from pyramid_openapi3.exceptions import RequestValidationError, ResponseValidati
 from .. import errors
 from ..db import OUT_OF_REACH, trouble_of
 from ..views.errors import COMES_BACK, status_of, without_database
-from .bodies import LARGEST_JSON
 from .findings import findings, is_of_another_kind, is_unsigned
+from .incoming import LARGEST_JSON
 from .methods import allowed
 from .shapes import moment
 

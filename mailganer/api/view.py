@@ -18,7 +18,7 @@ from .. import security
 from ..db import utcnow
 from ..errors import Conflict, InputError, _
 from ..models import Answer
-from .bodies import View, form_of, only_json
+from .incoming import View, form_of, only_json, without_blanks
 
 CHUNK = 1 << 16
 LONGEST_KEY = 200  # the column's width
@@ -32,7 +32,7 @@ def api_view(
 ) -> view_config:
     """``view_config`` for the API. ``checked=False`` only where the body must not go through memory,
     ``once=False`` only where the answer must not be kept."""
-    decorators = [only_json] if checked else [in_its_own_time]
+    decorators = [without_blanks, only_json] if checked else [in_its_own_time]
     if method == "POST" and once:
         decorators.append(answer_once)
     # A bearer token is never sent by a browser on its own: there is nothing to forge.

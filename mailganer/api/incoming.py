@@ -1,8 +1,9 @@
-"""What comes in: JSON, within bounds, and forms with a file."""
+"""What comes in: parameters, JSON within bounds, and forms with a file."""
 
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from pyramid.config.views import ViewDeriverInfo
 from pyramid.httpexceptions import HTTPRequestEntityTooLarge, HTTPUnsupportedMediaType
@@ -20,6 +21,16 @@ YES = frozenset({"true", "1", "yes", "on"})
 NO = frozenset({"false", "0", "no", "off"})
 
 View = Callable[[Any, Request], Response]
+
+
+def without_blanks(view: View) -> View:
+    """A parameter with nothing in it is one that was left out: ``?after=`` asks for the first page."""
+
+    def answer(context: Any, request: Request) -> Response:
+        request.environ["QUERY_STRING"] = urlencode(parse_qsl(request.query_string))
+        return view(context, request)
+
+    return answer
 
 
 def only_json(view: View) -> View:
