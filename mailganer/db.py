@@ -107,6 +107,8 @@ def includeme(config: "Configurator") -> None:
     engine = make_engine(config.registry["settings"].database_url)
     config.registry["engine"] = engine
     config.registry["sessions"] = make_sessions(engine)
+    # For what only reads, and takes its time: on SQLite it keeps nobody from writing.
+    config.registry["readers"] = make_sessions(engine.execution_options(reading=True))
     readers = sessionmaker(engine.execution_options(reading=True))
     writers = sessionmaker(engine)
 

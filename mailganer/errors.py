@@ -148,7 +148,12 @@ class BackendError(MailganerError):
 
 
 class HostForbidden(BackendError):
-    """The operator does not allow connections to this host or port."""
+    """The operator does not allow connections to this host or port, or without encryption: ``field`` is
+    ``host``, ``port`` or ``security``."""
+
+    def __init__(self, message: str, reply: str = "", field: str = "host") -> None:
+        super().__init__(message, reply)
+        self.field = field
 
 
 class Unreachable(BackendError):

@@ -15,7 +15,8 @@ from .view import api_view
 TOKEN_NAME = "API sign-in"  # noqa: S105 - a label, as it stands in the person's settings
 
 
-@api_view("api.login", "POST", permission=security.PUBLIC)
+# A token is shown once and kept nowhere: whoever asks again gets another one.
+@api_view("api.login", "POST", permission=security.PUBLIC, once=False)
 def login(request: Request) -> dict[str, Any]:
     fields, registry = dict(request.openapi_validated.body), request.registry["backends"]
     email = str(fields.pop("email"))

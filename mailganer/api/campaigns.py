@@ -9,6 +9,7 @@ from .. import campaigns as verbs
 from .. import reports, security
 from ..audience import owned_subscriber
 from ..campaigns.counts import Counts, campaign_counts
+from ..campaigns.drafts import EDITABLE
 from ..campaigns.preview import sample_reader
 from ..db import utcnow
 from ..errors import Conflict, _
@@ -51,9 +52,9 @@ def campaign(request: Request) -> Shape:
 
 @api_view("api.campaign", "PATCH")
 def change_campaign(request: Request) -> Shape:
-    campaign, body = request.context.campaign, request.openapi_validated.body
+    campaign = request.context.campaign
     try:
-        verbs.update_draft(request.dbsession, campaign, body, utcnow())
+        verbs.update_draft(request.dbsession, campaign, _changes(request, campaign), utcnow())
     except Conflict as error:
         if campaign.status is not CampaignStatus.scheduled:
             raise
@@ -187,6 +188,17 @@ def why(request: Request) -> Shape:
     found = _why(request, asking(request, request.context.campaign))
     told = [(step, said(request, step)) for step in found.steps]
     return why_shape(found, told, request.context.account)
+
+
+def _changes(request: Request, campaign: Campaign) -> dict[str, Any]:
+    """What is said of the campaign, without what could not be changed now and is as it was: whoever sends all
+    of it back means the rest."""
+    said, known, free = request.json_body, campaign_shape(campaign, {}), EDITABLE[campaign.status]
+    return {
+        name: value
+        for name, value in request.openapi_validated.body.items()
+        if name in free or said[name] != known[name]
+    }
 
 
 def _why(request: Request, asked: reports.Asked) -> reports.Why:

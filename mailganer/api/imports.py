@@ -1,15 +1,17 @@
 """CSV files on their way into a list."""
 
-import json
 from typing import Any
 
 from pyramid.request import Request
 from pyramid.response import Response
+from sqlalchemy.exc import IntegrityError
 
 from .. import audience as verbs
+from .. import security
 from ..db import utcnow
-from ..errors import InputError, _
+from ..errors import InputError, NotFound, _
 from ..sending import wake
+from .incoming import form_of, is_yes, read_json, text_of
 from .shapes import Shape, import_shape
 from .view import api_view
 
@@ -17,20 +19,25 @@ from .view import api_view
 # The body is not checked against the document: that would read a file of a million rows into memory.
 @api_view("api.imports", "POST", checked=False)
 def start_import(request: Request) -> Shape:
-    upload = request.POST.get("file")
+    security.release(request)  # storing a file takes its time, too
+    form = form_of(request)
+    upload = form.get("file")
     if not hasattr(upload, "file"):
         raise InputError({"file": _("Send the CSV file as the multipart field “file”.")})
-    import_ = verbs.start_import(
-        request.dbsession,
-        request.context.account,
-        request.context.list,
-        filename=upload.filename,
-        stream=upload.file,
-        mapping=_mapping(request.POST.get("mapping")),
-        apply=request.POST.get("apply", "true") != "false",
-        uploads=request.registry["settings"].uploads,
-        now=utcnow(),
-    )
+    try:
+        import_ = verbs.start_import(
+            request.dbsession,
+            request.context.account,
+            request.context.list,
+            filename=upload.filename,
+            stream=upload.file,
+            mapping=_mapping(form.get("mapping", "")),
+            apply=is_yes(form.get("apply", "true"), "apply"),
+            uploads=request.registry["settings"].uploads,
+            now=utcnow(),
+        )
+    except IntegrityError as error:
+        raise NotFound from error  # the list was deleted meanwhile
     request.response.status = 202
     return _nudged(request, import_)
 
@@ -45,7 +52,7 @@ def one_import(request: Request) -> Shape:
 def rejects(request: Request) -> Response:
     # Sent when this request's session is closed: the language is asked for now.
     translate = request.localizer.translate
-    rows = verbs.rejects_csv(request.registry["sessions"], request.context.import_, translate)
+    rows = verbs.rejects_csv(request.registry["readers"], request.context.import_, translate)
     return Response(app_iter=rows, content_type="text/csv", charset="utf-8")
 
 
@@ -68,13 +75,11 @@ def _nudged(request: Request, import_: Any) -> Shape:
     return import_shape(import_)
 
 
-def _mapping(text: str | None) -> dict[str, str] | None:
-    if not text:
+def _mapping(part: Any) -> dict[str, str] | None:
+    text = text_of(part)
+    if not text.strip():
         return None
-    try:
-        mapping = json.loads(text)
-    except ValueError:
-        mapping = None
+    mapping = read_json(text, "mapping")
     if not isinstance(mapping, dict) or not all(isinstance(value, str) for value in mapping.values()):
         raise InputError({"mapping": _("The mapping is a JSON object: header name to field.")})
     return mapping

@@ -5,7 +5,7 @@ something else.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from pyramid.request import Request
 from sqlalchemy import Select
@@ -13,15 +13,11 @@ from sqlalchemy import Select
 from ..errors import InputError, _
 
 LARGEST_PAGE = 500
-USUAL_PAGE = 50
-
-
-class HasId(Protocol):
-    id: Any
 
 
 def asked_limit(request: Request) -> int:
-    return min(int(request.GET.get("limit", USUAL_PAGE)), LARGEST_PAGE)
+    """How many fit on a page: whoever asks for more gets the largest, and a ``next``."""
+    return min(request.openapi_validated.parameters.query["limit"], LARGEST_PAGE)
 
 
 def asked_after(request: Request) -> int | None:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from .. import audience as verbs
 from ..db import utcnow
+from ..errors import InputError, _
 from ..models import Subscriber, SubscriberList, SubscriberStatus, list_member
 from .paging import asked_after, asked_limit, newest_first, page
 from .shapes import Shape, list_shape, subscriber_shape
@@ -89,7 +90,7 @@ def change_subscriber(request: Request) -> Shape:
     session, account, now = request.dbsession, request.context.account, utcnow()
     if "lists" in changes:
         changes["lists"] = [verbs.owned_list(session, account.id, each) for each in changes["lists"]]
-    leaves = changes.pop("status", None) == SubscriberStatus.unsubscribed
+    leaves = _leaves(request.context.person, changes.pop("status", None))
     person = verbs.update_subscriber(session, request.context.person, changes, now)
     if leaves:
         verbs.unsubscribe(session, person, reason="api", now=now)
@@ -100,6 +101,13 @@ def change_subscriber(request: Request) -> Shape:
 def erase_subscriber(request: Request) -> Response:
     verbs.erase_subscriber(request.dbsession, request.context.person)
     return Response(status=204)
+
+
+def _leaves(person: Subscriber, status: str | None) -> bool:
+    """Whether the person is to be unsubscribed. The status they have is none to be changed."""
+    if status in (None, person.status, SubscriberStatus.unsubscribed):
+        return status == SubscriberStatus.unsubscribed
+    raise InputError({"status": _("Somebody can be unsubscribed here; back they come only by themselves.")})
 
 
 def _list(request: Request, lst: SubscriberList) -> Shape:

@@ -4,6 +4,7 @@ import secrets
 from typing import Any
 
 import structlog
+from pyramid.exceptions import PredicateMismatch
 from pyramid.httpexceptions import HTTPException, HTTPRequestEntityTooLarge
 from pyramid.request import Request
 from pyramid.response import Response
@@ -13,11 +14,15 @@ from pyramid_openapi3.exceptions import RequestValidationError, ResponseValidati
 from .. import errors
 from ..db import OUT_OF_REACH, trouble_of
 from ..views.errors import COMES_BACK, status_of, without_database
+from .findings import findings, is_of_another_kind, is_unsigned
+from .incoming import LARGEST_JSON
+from .methods import allowed
 from .shapes import moment
 
 log = structlog.get_logger()
 API = r"^/api/"
 SIGN_IN_FIRST = errors._("Sign in first: send the token as Authorization: Bearer TOKEN.")
+LOOK_AGAIN = errors._("Some fields need another look.")
 
 TITLES = {
     400: "Not possible",
@@ -34,6 +39,13 @@ TITLES = {
     502: "The mail server did not help",
     503: "Not at the moment",
     507: "No room",
+}
+
+SENTENCES = {
+    404: errors.NotFound().message,
+    405: errors._("This address does not answer to this method; the header Allow says to which it does."),
+    413: errors._("A JSON body may have ${most} MB.", mapping={"most": LARGEST_JSON // 1_000_000}),
+    415: errors._("A body of this Content-Type is not read here; the OpenAPI document says which is."),
 }
 
 
@@ -65,7 +77,11 @@ def words(request: Request, text: str) -> str:
 @exception_view_config(errors.NotFound, path_info=API)
 @exception_view_config(errors.MailganerError, path_info=API)
 def domain_error(error: errors.MailganerError, request: Request) -> Response:
-    return problem(request, status_of(error), error.message, **_evidence(request, error))
+    evidence = _evidence(request, error)
+    detail = error.message
+    if isinstance(error, errors.InputError):
+        detail = " ".join(each["message"] for each in evidence["errors"])
+    return problem(request, status_of(error), detail, **evidence)
 
 
 def _evidence(request: Request, error: errors.MailganerError) -> dict[str, Any]:
@@ -80,6 +96,12 @@ def _evidence(request: Request, error: errors.MailganerError) -> dict[str, Any]:
             return {"frees_at": moment(error.frees_at)}
         case errors.Throttled():
             return {"retry_after": error.retry_after}
+        case errors.FileRefused():
+            return {"errors": [_field(request, "file", error.message)]}
+        case errors.BackendMissing():
+            return {"errors": [_field(request, "backend", error.message)]}
+        case errors.HostForbidden():
+            return {"errors": [_field(request, error.field, error.message)], "reply": error.reply or None}
         case errors.BackendError():
             return {"reply": error.reply or None}
     return {}
@@ -95,12 +117,12 @@ def _field(request: Request, field: str, message: str) -> dict[str, str]:
 
 @exception_view_config(RequestValidationError, path_info=API)
 def wrong_request(error: RequestValidationError, request: Request) -> Response:
-    found = list(request.registry.settings["pyramid_openapi3_extract_errors"](request, error.errors))
-    if any("Security" in each["exception"] for each in found):
+    if is_unsigned(error.errors):
         return problem(request, 401, SIGN_IN_FIRST)
-    fields = [{"field": each.get("field", "body"), "message": each["message"]} for each in found]
-    status = 415 if any("MediaType" in each["exception"] for each in found) else 422
-    return problem(request, status, errors._("Some fields need another look."), errors=fields)
+    if is_of_another_kind(error.errors):
+        return problem(request, 415, SENTENCES[415])
+    fields = [_field(request, *found) for found in findings(error.errors).items()]
+    return problem(request, 422, LOOK_AGAIN, errors=fields)
 
 
 @notfound_view_config(path_info=API)
@@ -113,7 +135,16 @@ def http_error(request: Request) -> Response:
         return error
     if error.status_int == 403 and request.account is None:
         return problem(request, 401, SIGN_IN_FIRST)
-    return problem(request, error.status_int, error.explanation or error.title)
+    if isinstance(error, PredicateMismatch) and request.matched_route:
+        return _wrong_method(request)
+    sentence = SENTENCES.get(error.status_int) or error.explanation or error.title
+    return problem(request, error.status_int, sentence)
+
+
+def _wrong_method(request: Request) -> Response:
+    response = problem(request, 405, SENTENCES[405])
+    response.headers["Allow"] = allowed(request)
+    return response
 
 
 def out_of_reach(error: Exception, request: Request) -> Response:

@@ -72,7 +72,7 @@ def change_sender(request: Request) -> Shape:
     sender, proven = request.context.sender, None
     registry, vault = request.registry["backends"], request.registry["vault"]
     _require_the_same_account(sender, body)
-    if "settings" in body or body.keys() - OURS:
+    if body.keys() - OURS or body.get("settings", sender.settings) != sender.settings:
         fields = _fields(registry.get(sender.backend), body)
         proven = accounts.changed_backend(sender, registry, vault, fields)
         security.prove(request, proven)

@@ -1,27 +1,40 @@
 """How a view of the API is declared: checked against the document, answered once per Idempotency-Key."""
 
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Iterator
 from typing import Any
 
+import structlog
 from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import view_config
-from pyramid_retry import RetryableException
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
+from .. import security
 from ..db import utcnow
-from ..errors import InputError, _
+from ..errors import Conflict, InputError, _
 from ..models import Answer
+from .incoming import View, form_of, only_json, without_blanks
 
-View = Callable[[Any, Request], Response]
 CHUNK = 1 << 16
+LONGEST_KEY = 200  # the column's width
+UNANSWERED = 0  # the status of an answer that is not there yet
+
+log = structlog.get_logger()
 
 
-def api_view(route: str, method: str, *, checked: bool = True, **options: Any) -> view_config:
-    """``view_config`` for the API. ``checked=False`` only where the body must not go through memory."""
-    if method == "POST":
-        options["decorator"] = answer_once
+def api_view(
+    route: str, method: str, *, checked: bool = True, once: bool = True, **options: Any
+) -> view_config:
+    """``view_config`` for the API. ``checked=False`` only where the body must not go through memory,
+    ``once=False`` only where the answer must not be kept."""
+    decorators = [without_blanks, only_json] if checked else [in_its_own_time]
+    if method == "POST" and once:
+        decorators.append(answer_once)
     # A bearer token is never sent by a browser on its own: there is nothing to forge.
     return view_config(
         route_name=route,
@@ -29,8 +42,21 @@ def api_view(route: str, method: str, *, checked: bool = True, **options: Any) -
         renderer="api",
         openapi=checked,
         require_csrf=False,
+        decorator=tuple(decorators),
         **options,
     )
+
+
+def in_its_own_time(view: View) -> View:
+    """A body of any size is read while no transaction is open: on SQLite everybody who writes would wait."""
+
+    def answer(context: Any, request: Request) -> Response:
+        if request.method == "POST":
+            security.release(request)
+            form_of(request)
+        return view(context, request)
+
+    return answer
 
 
 def answer_once(view: View) -> View:
@@ -38,51 +64,116 @@ def answer_once(view: View) -> View:
 
     def answer(context: Any, request: Request) -> Response:
         key = request.headers.get("Idempotency-Key")
-        if not key or request.account is None:
+        if key is None:
             return view(context, request)
-        fingerprint = _fingerprint(request)
-        known = request.dbsession.get(Answer, (request.account.id, key))
-        if known is not None:
-            return _again(known, fingerprint)
-        response = view(context, request)
-        if response.status_int < 300:
-            _remember(request, key, fingerprint, response)
-        return response
+        if not 0 < len(key) <= LONGEST_KEY:
+            raise InputError({"Idempotency-Key": _("A key has 1 to 200 characters.")})
+        claim = _Claim(request, context.account.id, key, _fingerprint(request))
+        known = claim.known()
+        return _again(known, claim.fingerprint) if known else claim.answered(view, context)
 
     return answer
+
+
+class _Claim:
+    """The place of an answer, taken before the request is looked at: who asks the same meanwhile finds it.
+
+    Mostly both stand in one transaction, and the second waits for the first. A view that talks with a mail
+    server ends the transaction before it does (``security.release``): then the claim can be seen, and has to
+    be taken back should nothing come of it.
+    """
+
+    def __init__(self, request: Request, account_id: int, key: str, fingerprint: bytes) -> None:
+        self.request, self.account_id, self.key, self.fingerprint = request, account_id, key, fingerprint
+        self.transaction = request.tm.get()
+        self.here = (Answer.account_id == account_id, Answer.key == key)
+
+    def known(self) -> Answer | None:
+        """What somebody else has, or is about to have, answered; None when the place is ours now."""
+        session: Session = self.request.dbsession
+        dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+        row = dialect.insert(Answer).values(
+            account_id=self.account_id,
+            key=self.key,
+            fingerprint=self.fingerprint,
+            status=UNANSWERED,
+            body=None,
+            created_at=utcnow(),
+        )
+        taken = session.execute(row.on_conflict_do_nothing().returning(Answer.status)).first()
+        if taken:
+            return None
+        # Whoever had it may have withdrawn it since.
+        return session.get(Answer, (self.account_id, self.key)) or self.known()
+
+    def answered(self, view: View, context: Any) -> Response:
+        try:
+            response = view(context, self.request)
+        except BaseException:
+            self._withdraw()
+            raise
+        if response.status_int < 300:
+            body = response.json_body if response.body else None
+            kept = update(Answer).where(*self.here).values(status=response.status_int, body=body)
+            self.request.dbsession.execute(kept, execution_options={"synchronize_session": False})
+        else:
+            self._withdraw()
+        return response
+
+    def _withdraw(self) -> None:
+        tm = self.request.tm
+        if tm.get() is self.transaction:
+            return  # it goes with everything else
+        try:
+            tm.abort()
+            tm.begin()
+            self.request.dbsession.execute(delete(Answer).where(*self.here))
+            tm.commit()
+        except SQLAlchemyError as error:  # then the key says that it broke off
+            log.warning("api.claim_stays", account=self.account_id, trouble=type(error).__name__)
+            tm.abort()
+        tm.begin()
 
 
 def _again(known: Answer, fingerprint: bytes) -> Response:
     if known.fingerprint != fingerprint:
         raise InputError({"Idempotency-Key": _("This key was used for another request. Take a new one.")})
+    if known.status == UNANSWERED:
+        raise Conflict(
+            _(
+                "The first request with this key is still being answered, or broke off. Ask again in a "
+                "minute; if this stays, look what became of it, and take a new key."
+            )
+        )
     if known.body is None:
         return Response(status=known.status)
     return Response(json_body=known.body, status=known.status)
 
 
-def _remember(request: Request, key: str, fingerprint: bytes, response: Response) -> None:
-    body = response.json_body if response.body else None
-    answer = Answer(
-        account_id=request.account.id,
-        key=key,
-        fingerprint=fingerprint,
-        status=response.status_int,
-        body=body,
-        created_at=utcnow(),
-    )
-    try:
-        request.dbsession.add(answer)
-        request.dbsession.flush()
-    except IntegrityError as error:
-        # The same request, at the same moment, won: try again and give its answer.
-        raise RetryableException from error
-
-
 def _fingerprint(request: Request) -> bytes:
     digest = hashlib.sha256(f"{request.method} {request.path}\n".encode())
-    request.make_body_seekable()
-    body = request.body_file_raw
-    while chunk := body.read(CHUNK):
-        digest.update(chunk)
-    body.seek(0)
+    form = request.content_type == "multipart/form-data"
+    for piece in _parts(request) if form else _pieces(request.body_file_seekable):
+        digest.update(piece)
     return digest.digest()
+
+
+def _parts(request: Request) -> Iterator[bytes]:
+    """A form as what it says: the boundary is another one each time it is sent."""
+    for name, part in form_of(request).items():
+        filename, content = None, hashlib.sha256()
+        if hasattr(part, "file"):
+            filename = part.filename
+            for piece in _pieces(part.file):
+                content.update(piece)
+        else:
+            content.update(part.encode(errors="surrogatepass"))
+        yield json.dumps([name, filename, content.hexdigest()]).encode()
+
+
+def _pieces(file: Any) -> Iterator[bytes]:
+    """A file from its beginning, which it is left at."""
+    file.seek(0)
+    while piece := file.read(CHUNK):
+        yield piece
+    file.seek(0)

@@ -31,7 +31,7 @@ from .fields import LONGEST_NAME, MOST_FIELDS, clean_fields, clean_value, has_co
 from .lists import add_to_list, set_lists
 from .status import SUPPRESSED, remember_suppression, suppressed
 
-MOST_AT_ONCE: Final = 200  # people on one page
+MOST_AT_ONCE: Final = 500  # people on one page
 _CHANGEABLE: Final = frozenset({"email", "first_name", "last_name", "birthday", "fields", "lists"})
 
 _NOBODY: Final = Address("", "")  # stands where the problem is already written down

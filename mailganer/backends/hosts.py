@@ -108,7 +108,8 @@ def _port_forbidden(port: int, network: Network) -> BackendError:
         _(
             "Mailganer does not connect to port ${port}. Mail is handed over at one of: ${ports}.",
             mapping={"port": port, "ports": ", ".join(map(str, sorted(network.ports)))},
-        )
+        ),
+        field="port",
     )
 
 

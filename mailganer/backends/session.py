@@ -362,7 +362,8 @@ def _plain_forbidden(server: Server) -> BackendError:
         _(
             "Mailganer does not talk to ${host} without encryption. Choose TLS or STARTTLS.",
             mapping={"host": server.host},
-        )
+        ),
+        field="security",
     )
 
 

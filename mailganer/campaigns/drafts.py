@@ -178,6 +178,8 @@ def check_latest(moment: datetime, now: datetime, field: str = "not_after") -> d
         raise InputError({field: _("The time needs a time zone, like 2026-12-04T10:00:00+03:00.")})
     if moment > now + FURTHEST:
         raise InputError({field: _("This is more than two years away. Choose an earlier date.")})
+    if moment < now - FURTHEST:
+        raise InputError({field: _("This time has passed. Choose a later one, or send now.")})
     return moment
 
 

@@ -1,5 +1,8 @@
 """Templates: letters kept for using again."""
 
+import hashlib
+import json
+import threading
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -7,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, defer
 
 from .. import letters
-from ..errors import InputError, NotFound, _
+from ..errors import InputError, LetterError, NotFound, _
 from ..models import Account, Campaign, Template
 from .drafts import LONGEST_LETTER, LONGEST_LINE, LONGEST_NAME, clean_line, clean_text, copy_name
 from .versions import parts_of, source_of
@@ -95,7 +98,41 @@ def keep_as_template(session: Session, account: Account, campaign: Campaign, now
 
 def variables_of(template: Template) -> tuple[str, ...]:
     """The names the template uses, sorted. Raises ``LetterError``."""
-    return tuple(sorted(letters.variables_of(source_of(template))))
+    return _known_names.of(source_of(template))
+
+
+class _KnownNames:
+    """What was found in templates before: previews wait for the limited process, and a list of hundreds of
+    templates must not keep it busy each time."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: dict[bytes, tuple[str, ...] | LetterError] = {}
+        self._lock = threading.Lock()
+
+    def of(self, source: letters.Source) -> tuple[str, ...]:
+        key = hashlib.sha256(json.dumps(vars(source)).encode()).digest()
+        found = self._found.get(key)
+        if found is None:
+            found = self._look(source)
+            with self._lock:
+                if len(self._found) >= self._most:
+                    del self._found[next(iter(self._found))]
+                self._found[key] = found
+        if isinstance(found, LetterError):
+            raise LetterError(found.message, found.field, found.line)
+        return found
+
+    def _look(self, source: letters.Source) -> tuple[str, ...] | LetterError:
+        try:
+            return tuple(sorted(letters.variables_of(source)))
+        except LetterError as error:
+            if error.line is None:
+                raise  # a limit was met, or the helper lost: another time it may be otherwise
+            return error
+
+
+_known_names = _KnownNames(2 * MOST_TEMPLATES)
 
 
 def ready_letter(kind: str, locale: str) -> letters.Ready:

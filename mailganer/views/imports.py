@@ -131,7 +131,7 @@ def discard(request: Request) -> Response:
 def rejects(request: Request) -> Response:
     job = request.context.import_
     # Sent when this request's session is closed: the language is asked for now.
-    content = audience.rejects_csv(request.registry["sessions"], job, request.localizer.translate)
+    content = audience.rejects_csv(request.registry["readers"], job, request.localizer.translate)
     return csv_response(content, f"rejected-{job.id}.csv")
 
 

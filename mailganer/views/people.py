@@ -96,7 +96,7 @@ def people(request: Request) -> dict[str, Any]:
 def download(request: Request) -> Response:
     looking = Looking.of(request)
     content = audience.people_csv(
-        request.registry["sessions"],
+        request.registry["readers"],
         request.context.account.id,
         query=looking.query,
         status=looking.status,

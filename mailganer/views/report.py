@@ -9,7 +9,6 @@ from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import view_config
-from sqlalchemy.orm import sessionmaker
 
 from mailganer import campaigns, reports
 from mailganer.campaigns.counts import campaign_counts
@@ -74,9 +73,8 @@ def recipients(request: Request) -> Any:
 def recipients_file(request: Request) -> Response:
     """The same people as a file. It is written while it is read, after this request's transaction."""
     campaign: Campaign = request.context.campaign
-    readers = sessionmaker(request.registry["engine"].execution_options(reading=True))
     rows = reports.recipients_csv(
-        readers, campaign.id, asked_filters(request), translate=_translator(request)
+        request.registry["readers"], campaign.id, asked_filters(request), translate=_translator(request)
     )
     response = Response(app_iter=rows, content_type="text/csv", charset="utf-8")
     name = quote(f"{campaign.name or subject_of(campaign) or campaign.id}.csv".replace("/", "-")[:120])

@@ -48,15 +48,14 @@ def test_a_variable_that_does_not_override_is_a_plain_value(client: Client) -> N
 
 
 @one_database
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
-def test_a_number_that_no_json_can_say_is_kept_as_a_text(client: Client, number: str) -> None:
+def test_a_number_that_nothing_can_hold_is_kept_as_a_text(client: Client) -> None:
     made = client.app.post(
         "/api/v1/campaigns",
-        '{"variables": {"much": NUMBER}}'.replace("NUMBER", number),
+        '{"variables": {"much": 1e999}}',
         headers=client.headers | {"Content-Type": "application/json"},
         status=201,
     )
-    assert made.json["variables"]["much"] in ("nan", "inf")
+    assert made.json["variables"]["much"] == "inf"
 
 
 @one_database

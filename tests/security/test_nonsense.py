@@ -19,8 +19,7 @@ def test_an_address_that_is_no_utf8_names_nothing(app: Any, path: str) -> None:
 
 def test_a_form_without_its_boundary_is_no_form(app: Any) -> None:
     for path, status in (("/sign-in", 400), ("/api/v1/login", 415)):
-        answer = app.post(path, b"x", headers={"Content-Type": "multipart/form-data"}, expect_errors=True)
-        assert answer.status_int in (status, 422), path
+        app.post(path, b"x", headers={"Content-Type": "multipart/form-data"}, status=status)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,8 @@ def column_number(key: str | int, columns: Sequence[str]) -> int | None:
     words = [heading_words(column) for column in columns]
     if heading_words(key) and heading_words(key) in words:
         return words.index(heading_words(key))
-    return int(key) if key.isdecimal() and int(key) < len(columns) else None
+    # Python reads no number of thousands of digits, and no file has so many columns.
+    return int(key) if key.isdecimal() and len(key) < 9 and int(key) < len(columns) else None
 
 
 def check_mapping(fields: Sequence[str]) -> list[str]:

@@ -1,0 +1,99 @@
+"""What does not fit the document, as fields and sentences for whoever wrote the program."""
+
+from collections.abc import Iterable, Iterator
+
+from jsonschema import ValidationError
+from openapi_core.exceptions import OpenAPIError
+from openapi_core.templating.media_types.exceptions import MediaTypeNotFound
+from openapi_core.validation.request.exceptions import MissingRequestBodyError, SecurityValidationError
+
+from ..errors import _
+
+BODY = "body"
+MOST = 100  # nobody reads more of them
+LONGEST_FIELD = 200  # characters; what somebody made up can be of any length
+MISSING = _("This field is missing.")
+KINDS = {
+    "string": _("Text is expected."),
+    "integer": _("A whole number is expected."),
+    "number": _("A number is expected."),
+    "boolean": _("True or false is expected."),
+    "array": _("A list is expected."),
+    "object": _("An object is expected."),
+}
+FORMATS = {
+    "date": _("A date like 1990-05-14 is expected."),
+    "date-time": _("A time with its offset is expected, like 2026-12-04T10:00:00+03:00."),
+}
+
+
+def is_unsigned(errors: Iterable[Exception]) -> bool:
+    """Whether the request came without a token."""
+    return any(isinstance(error, SecurityValidationError) for error in errors)
+
+
+def is_of_another_kind(errors: Iterable[Exception]) -> bool:
+    """Whether its body is of a kind that is not read here."""
+    return any(isinstance(error.__cause__, MediaTypeNotFound) for error in errors)
+
+
+def findings(errors: Iterable[Exception]) -> dict[str, str]:
+    """Field to sentence. A field inside another is written ``hours/from``; the whole body is ``body``."""
+    found: dict[str, str] = {}
+    for error in errors:
+        for field, sentence in _of(error):
+            if len(found) == MOST:
+                return found
+            found.setdefault(field[:LONGEST_FIELD], sentence)
+    return found
+
+
+def _of(error: Exception) -> Iterator[tuple[str, str]]:
+    name = getattr(error, "name", "")  # of the parameter, if it is one
+    flaws = getattr(error.__cause__, "schema_errors", None)
+    if flaws is not None:
+        for flaw in flaws:
+            yield from _in_schema(flaw, name)
+    elif isinstance(error, MissingRequestBodyError):
+        yield BODY, _("A JSON body is expected.")
+    elif isinstance(error, OpenAPIError) and name:
+        yield name, _("This value is not understood.")
+    else:
+        yield BODY, _("This is not understood: ${reason}.", mapping={"reason": str(error)[:200]})
+
+
+def _in_schema(flaw: ValidationError, name: str) -> Iterator[tuple[str, str]]:
+    path = [name] if name else []
+    path += [str(part) for part in flaw.absolute_path]
+    if flaw.validator == "required":
+        for each in flaw.validator_value:
+            if each not in flaw.instance:
+                yield "/".join([*path, each]), MISSING
+    elif flaw.validator == "additionalProperties":
+        for each in flaw.instance:
+            if each not in flaw.schema.get("properties", {}):
+                yield "/".join([*path, each]), _("There is no such field.")
+    else:
+        yield "/".join(path) or BODY, _sentence(flaw)
+
+
+def _sentence(flaw: ValidationError) -> str:
+    wanted = flaw.validator_value
+    match flaw.validator:
+        case "type":
+            return KINDS[wanted if isinstance(wanted, str) else wanted[0]]
+        case "enum":
+            return _("Choose one of: ${choices}.", mapping={"choices": ", ".join(map(str, wanted))})
+        case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
+            return _("This number is out of range.")
+        case "maxLength":
+            return _("This is too long: ${longest} characters fit.", mapping={"longest": wanted})
+        case "maxItems":
+            return _("There are too many: ${most} fit.", mapping={"most": wanted})
+        case "minLength" | "minItems":
+            return _("Fill this in.")
+        case "uniqueItems":
+            return _("Something stands here twice.")
+        case "format":
+            return FORMATS.get(wanted, _("This value is not understood."))
+    return _("This value is not understood.")

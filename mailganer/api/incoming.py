@@ -1,0 +1,116 @@
+"""What comes in: parameters, JSON within bounds, and forms with a file."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from pyramid.config.views import ViewDeriverInfo
+from pyramid.httpexceptions import HTTPRequestEntityTooLarge, HTTPUnsupportedMediaType
+from pyramid.request import Request
+from pyramid.response import Response
+
+from ..errors import InputError, _
+from .document import read_only
+
+LARGEST_JSON = 5_000_000  # bytes: a letter of a megabyte as HTML and as text, in Cyrillic
+MOST_VALUES = 10_000  # in one JSON body; a campaign with all its variables has some hundreds
+LEAST_BYTES = 2 * MOST_VALUES  # of a body that holds more
+LARGEST_PART = 1_000_000  # bytes of a form's part that is no file of people
+YES = frozenset({"true", "1", "yes", "on"})
+NO = frozenset({"false", "0", "no", "off"})
+
+View = Callable[[Any, Request], Response]
+
+
+def without_blanks(view: View) -> View:
+    """A parameter with nothing in it is one that was left out: ``?after=`` asks for the first page."""
+
+    def answer(context: Any, request: Request) -> Response:
+        request.environ["QUERY_STRING"] = urlencode(parse_qsl(request.query_string))
+        return view(context, request)
+
+    return answer
+
+
+def only_json(view: View) -> View:
+    """Refuses what is larger than any JSON has reason to be, before it is read into memory; and forms, whose
+    Content-Type the validator trips over when its boundary is a strange one."""
+
+    def answer(context: Any, request: Request) -> Response:
+        if (request.content_length or 0) > LARGEST_JSON:
+            raise HTTPRequestEntityTooLarge
+        if request.content_type.startswith("multipart/"):
+            raise HTTPUnsupportedMediaType
+        if request.content_type == "application/json" and (request.content_length or 0) > LEAST_BYTES:
+            _require_few(read_json(request.body))
+        return view(context, request)
+
+    return answer
+
+
+def _require_few(value: Any) -> None:
+    """Refuses more values than anybody has a use for: to say what is wrong with each takes a kilobyte."""
+    waiting, number = [value], 0
+    while waiting:
+        each = waiting.pop()
+        inside = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        number += len(inside)
+        if number > MOST_VALUES:
+            raise InputError({"body": _("There are too many: ${most} fit.", mapping={"most": MOST_VALUES})})
+        waiting.extend(inside)
+
+
+def read_json(text: bytes | str, field: str = "body") -> Any:
+    """JSON that can be kept. Raises ``InputError`` under ``field``.
+
+    Our own error, because the validator's cannot print bytes that are no UTF-8.
+    """
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+        json.dumps(value, ensure_ascii=False).encode()  # half a character (\ud800) cannot be stored
+    except (ValueError, RecursionError) as error:
+        raise InputError({field: _("This is no JSON that we can read.")}) from error
+    return value
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
+def without_read_only(view: View, info: ViewDeriverInfo) -> View:
+    """What is answered and cannot be changed may be sent back, and is not looked at: whoever gets a thing,
+    changes a field of it and sends all of it back means that field."""
+    if not info.options.get("openapi"):
+        return view
+
+    def answer(context: Any, request: Request) -> Response:
+        body = request.openapi_validated.body
+        for name in read_only(request) if isinstance(body, dict) else ():
+            body.pop(name, None)
+        return view(context, request)
+
+    return answer
+
+
+without_read_only.options = ("openapi",)  # type: ignore[attr-defined]
+
+
+def form_of(request: Request) -> Any:
+    """The parts of a multipart body. Raises ``HTTPUnsupportedMediaType`` for any other."""
+    if request.content_type != "multipart/form-data" or request.charset.lower() != "utf-8":
+        raise HTTPUnsupportedMediaType
+    return request.POST
+
+
+def text_of(part: Any) -> bytes | str:
+    """A part that was sent as a value, or as a file."""
+    return part.file.read(LARGEST_PART) if hasattr(part, "file") else part
+
+
+def is_yes(part: Any, field: str) -> bool:
+    """Yes or no in any usual word. Raises ``InputError`` under ``field``."""
+    word = part.strip().lower() if isinstance(part, str) else ""
+    if word not in YES | NO:
+        raise InputError({field: _("Say true or false.")})
+    return word in YES
