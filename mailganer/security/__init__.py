@@ -10,7 +10,7 @@ from pyramid.config import Configurator
 from pyramid.csrf import SessionCSRFStoragePolicy
 
 from ..settings import Settings
-from .asking import PUBLIC, SIGNED_IN, Policy, Viewer, account_of, needs_csrf, viewer_of
+from .asking import PUBLIC, SIGNED_IN, Policy, Viewer, account_of, is_api, needs_csrf, viewer_of
 from .headers import letter_response, security_headers
 from .proof import local_path, prove, release, sign_in
 from .sessions import RotatingSerializer, enter, flash, flashes, leave, session_factory
@@ -23,6 +23,7 @@ __all__ = [
     "Throttle",
     "Viewer",
     "enter",
+    "is_api",
     "leave",
     "letter_response",
     "local_path",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
+from mailganer.api.incoming import LARGEST_JSON
 from mailganer.audience.birthdays import YEARLESS
 from mailganer.models import Account
 from tests.support.factories import Factory
@@ -107,7 +108,7 @@ def test_json_may_say_its_charset(client: Client) -> None:
 @of_large_bodies
 @pytest.mark.usefixtures("collected")
 def test_a_body_larger_than_any_letter_is_not_read(client: Client) -> None:
-    body = json.dumps({"name": "x", "html": "x" * 5_000_001})
+    body = json.dumps({"name": "x", "html": "x" * LARGEST_JSON})
     headers = client.headers | {"Content-Type": "application/json"}
     for method in ("POST", "PATCH"):
         path = "/api/v1/templates" if method == "POST" else "/api/v1/templates/1"

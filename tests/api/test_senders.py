@@ -146,7 +146,15 @@ def test_an_address_and_a_password_are_enough_where_the_server_is_known(
 
 
 @one_database
-def test_another_server_than_the_guessed_one_keeps_its_own_port(nobody: Client) -> None:
+def test_a_program_names_the_server_of_an_address_whose_provider_nobody_knows(nobody: Client) -> None:
+    refused = nobody.post(
+        "login", {"backend": "smtp", "email": "anna@firma.example", "password": "x"}, status=422
+    ).json
+    assert [error["field"] for error in refused["errors"]] == ["host"]
+
+
+@one_database
+def test_another_server_than_the_known_one_keeps_its_own_port(nobody: Client) -> None:
     registry = nobody.app.app.registry["backends"]
     filled = registry.completed("smtp", "anna@mail.ru", {"password": "x"})
     assert (filled["host"], filled["port"], filled["security"]) == ("smtp.mail.ru", 465, "tls")
