@@ -19,7 +19,7 @@ from mailganer.models import Account, Template
 from mailganer.security import letter_response
 
 from .forms import Form
-from .letter_step import BLANK, broken_letter, plain_letter, read_letter_file, whole
+from .letter_step import BLANK, broken_letter, read_letter_file, whole
 
 # Somebody to show a letter as, where no person is at hand.
 SAMPLE = {
@@ -166,7 +166,7 @@ def _shown(request: Request, source: letters.Source, locale: str) -> str:
         shown = letters.safe_render(letters.compile_letter(source), values, locale=locale)
     except LetterError as error:
         return broken_letter(request, error)
-    return shown.html or plain_letter(shown.text)
+    return shown.html
 
 
 def _posted(request: Request) -> Form:

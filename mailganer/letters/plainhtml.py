@@ -1,0 +1,103 @@
+"""The HTML part of a letter that was written as text.
+
+Without one, no opening could be counted and no link would be one. It looks like the text: constant text is
+escaped, template code stays where it is, and so do all line ends, so that an error names the line people see.
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from jinja2 import TemplateSyntaxError
+
+from . import sandbox
+from .masks import CLOSE, MASK, OPEN, RAW, Masked, mask
+
+_ADDRESS = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
+_OWN_ADDRESS = re.compile(r"\{\{[-+]?\s*(?:unsubscribe_url|browser_url)\s*[-+]?\}\}")
+_BEHIND = ".,;:!?)»”\"'"  # signs behind an address that belong to the sentence
+# A line end that a minus in the code beside it takes away ({%- if a %}): it is no break in the HTML either.
+_TAKEN = "\U0010ff04"
+
+_LINE = 24  # pixels
+_LOOK = (
+    "max-width:600px;margin:0 auto;padding:24px;white-space:pre-wrap;overflow-wrap:break-word;"
+    f"font-family:-apple-system,'Segoe UI',Roboto,Arial,sans-serif;font-size:16px;line-height:{_LINE}px"
+)
+
+
+def html_of(text: str) -> str:
+    """A template for the HTML part out of the one for the text part."""
+    masked = mask(text.rstrip())
+    shown = _without_taken(masked)
+    out, at = [], 0
+    for start, end in _links(masked):
+        address = html.escape(masked.text[start:end])
+        out += [_words(shown[at:start]), f'<a href="{address}">{address}</a>']
+        at = end
+    body = "".join((*out, _words(shown[at:]))).replace(_TAKEN, "\n")
+    spoken = replace(masked, codes=tuple(map(_escaped_raw, masked.codes)))
+    return spoken.unmask(f'<div style="{_LOOK}"><p style="margin:0">{body}</p></div>')
+
+
+def web_addresses(masked: Masked) -> Iterator[tuple[int, int]]:
+    """Where web addresses stand in a text: (start, end) each, with the values they are made of."""
+    for match in _ADDRESS.finditer(masked.text):
+        found = match[0] if _is_whole(masked, match[0]) else _before_statement(masked, match[0])
+        if _ADDRESS.match(found := found.rstrip(_BEHIND)):
+            yield match.start(), match.start() + len(found)
+
+
+def _is_whole(masked: Masked, address: str) -> bool:
+    """Not in ``{% if a %}https://example.com{% endif %}``: the end belongs to what is around the address."""
+    try:
+        sandbox.TEXT.parse(masked.unmask(address))
+    except TemplateSyntaxError:
+        return False
+    return True
+
+
+def _before_statement(masked: Masked, address: str) -> str:
+    ends = (found.start() for found in MASK.finditer(address) if masked.is_statement(found))
+    return address[: next(ends, 0)]
+
+
+def _links(masked: Masked) -> list[tuple[int, int]]:
+    """Web addresses, and our own ones where they stand alone."""
+    web = list(web_addresses(masked))
+    own = [found.span() for found in MASK.finditer(masked.text) if _OWN_ADDRESS.fullmatch(masked.code(found))]
+    return sorted([*web, *(each for each in own if not any(a <= each[0] < b for a, b in web))])
+
+
+def _without_taken(masked: Masked) -> str:
+    def take(ends: re.Match[str]) -> str:
+        return ends[0].replace("\n", _TAKEN)
+
+    text = masked.text
+    for number, code in enumerate(masked.codes):
+        place = f"{OPEN}{number}{CLOSE}"
+        if code[2:3] == "-":
+            text = re.sub(rf"\s+(?={place})", take, text)
+        if code[-3:-2] == "-":
+            text = re.sub(rf"(?<={place})\s+", take, text)
+    return text
+
+
+def _words(text: str) -> str:
+    return re.sub(r"\n+", _break, html.escape(text, quote=False))
+
+
+def _break(ends: re.Match[str]) -> str:
+    """One line end is a new line, more are a new paragraph.
+
+    They stand inside the tag: "pre-wrap", there for the sake of values, would show them a second time.
+    Outlook does not know it, hence the tags.
+    """
+    more = len(ends[0]) - 1
+    return f'</p{ends[0]}><p style="margin:{more * _LINE}px 0 0">' if more else "<br\n>"
+
+
+def _escaped_raw(code: str) -> str:
+    raw = RAW.fullmatch(code)
+    return f"{raw[1]}{_words(raw[2])}{raw[3]}" if raw else code
