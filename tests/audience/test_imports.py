@@ -295,7 +295,7 @@ def test_one_address_written_three_ways_is_one_person_and_the_last_row_counts(br
     for rows in (2_000, 1):  # in one piece, and each row in its own
         monkeypatch.setattr(run, "AT_ONCE", rows)
         job = bringer.bring(content)
-        assert (job.added + job.unchanged, job.updated, job.rejected) == (1, 0, 0) or rows == 1
+        assert (job.rows, job.added + job.updated + job.unchanged, job.rejected) == (3, 3, 0)
         (bob,) = bringer.people().values()
         assert (bob.first_name, bob.fields) == ("Роб", {"gorod": "Томск"})
 
@@ -303,7 +303,33 @@ def test_one_address_written_three_ways_is_one_person_and_the_last_row_counts(br
 def test_a_person_whose_rows_lie_in_two_pieces_is_counted_once(bringer, monkeypatch):
     monkeypatch.setattr(run, "AT_ONCE", 1)
     job = bringer.bring("email;имя\nanna@example.com;Анна\nanna@example.com;Аня\n")
-    assert (job.rows, job.added, job.updated) == (2, 1, 0)
+    assert (job.rows, job.added, job.updated, job.unchanged) == (2, 1, 0, 1)
+
+
+@pytest.mark.parametrize("rows_at_once", [2_000, 1])
+def test_every_row_is_counted_once_also_when_it_repeats_an_address(bringer, monkeypatch, now, rows_at_once):
+    monkeypatch.setattr(run, "AT_ONCE", rows_at_once)
+    bringer.bring("email,city\nboris@example.com,Oslo\nclara@example.com,Rome\ngone@example.com,Bonn\n")
+    with bringer.sessions.begin() as session:
+        gone = session.scalars(select(Subscriber).where(Subscriber.email_key == "gone@example.com")).one()
+        unsubscribe(session, gone, reason="by hand", now=now)
+        erase_subscriber(session, gone)
+    job = bringer.start(
+        "email,city\nanna@example.com,Rome\nANNA@example.com,Oslo\nanna@example.com,\nboris@example.com,Bern\n"
+        "boris@example.com,Bern\nclara@example.com,Rome\nclara@example.com,\nno address,\n"
+        "gone@example.com,Bonn\ngone@example.com,Kiel\n",
+        apply=False,
+    )
+    for look in (lambda: bringer.run(job), lambda: _applied(bringer, job)):
+        seen = look()
+        assert (seen.rows, seen.added, seen.updated, seen.unchanged, seen.rejected) == (10, 1, 1, 5, 3)
+        assert bringer.rejects(seen) == [(9, "address_wrong"), (10, "suppressed"), (11, "suppressed")]
+
+
+def _applied(bringer, import_id: int) -> Import:
+    with bringer.sessions.begin() as session:
+        apply_import(session, session.get(Import, import_id))
+    return bringer.run(import_id)
 
 
 def test_who_unsubscribed_is_not_subscribed_again_by_a_file(bringer, now):
@@ -379,7 +405,7 @@ def test_a_file_that_waits_says_what_would_change_and_changes_nothing(bringer):
         apply=False,
     )
     assert job.status is ImportStatus.ready
-    assert (job.rows, job.added, job.updated, job.unchanged, job.rejected) == (5, 1, 1, 1, 1)
+    assert (job.rows, job.added, job.updated, job.unchanged, job.rejected) == (5, 1, 1, 2, 1)
     assert bringer.people().keys() == {"anna@example.com", "boris@example.com"}
     assert bringer.people()["anna@example.com"].first_name == "Анна"
 
@@ -390,7 +416,7 @@ def test_a_file_that_waits_says_what_would_change_and_changes_nothing(bringer):
         ImportStatus.done,
         1,
         1,
-        1,
+        2,
         1,
     )
     assert bringer.people()["anna@example.com"].first_name == "Аня"
