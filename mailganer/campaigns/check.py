@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from .. import letters
+from ..audience.fields import likely_field
 from ..audience.recipients import recipient_count
 from ..backends import Registry
 from ..errors import LetterError, _
@@ -269,10 +270,7 @@ class _Looking:
             else:
                 self.block(
                     "unknown_variable",
-                    _(
-                        "The letter uses “${name}”, which nobody has. Correct the name, or give it a value.",
-                        mapping=mapping,
-                    ),
+                    self.unknown(use.name),
                     Step.letter,
                     _("Look at the variables"),
                     field=use.name,
@@ -288,6 +286,18 @@ class _Looking:
                 _("Fill the gap"),
                 field=use.name,
             )
+
+    def unknown(self, name: str) -> str:
+        likely = likely_field(self.session, self.campaign.account_id, name)
+        if likely:
+            return _(
+                "The letter uses “${name}”, which nobody has. Did you mean “${likely}”?",
+                mapping={"name": name, "likely": likely},
+            )
+        return _(
+            "The letter uses “${name}”, which nobody has. Correct the name, or give it a value.",
+            mapping={"name": name},
+        )
 
     def at_sample(self, letter: letters.Letter) -> None:
         """The letter as one of its readers gets it."""

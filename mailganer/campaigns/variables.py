@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, func
 from sqlalchemy.orm import Session
 
 from ..audience.fields import filled_counts, known_fields
-from ..models import Campaign, Subscriber
+from ..audience.headings import OTHER_NAMES
+from ..models import Campaign
 from .values import BUILTIN, STANDARD, Variable, variables
 
 DOTTED = frozenset({"campaign.name", "list.name", "sender.name", "sender.email"})
@@ -59,7 +59,11 @@ def variable_uses(
     fields = [name for name in wanted if is_field(name) and not (name in own and own[name].override)]
     counted = filled_counts(session, campaign.account_id, [each.id for each in campaign.lists], fields)
     guarded = guarded_names(campaign)
-    known = {each.name for each in known_fields(session, campaign.account_id)} | set(STANDARD)
+    known = (
+        {each.name for each in known_fields(session, campaign.account_id)}
+        | OTHER_NAMES.keys()
+        | set(STANDARD)
+    )
     return tuple(
         _use(name, own.get(name), counted.get(name, 0), audience, name in known, name in guarded)
         for name in wanted
@@ -69,21 +73,6 @@ def variable_uses(
 def is_field(name: str) -> bool:
     """Whether a subscriber could have this name; not what Mailganer fills itself."""
     return "." not in name and name not in BUILTIN
-
-
-def filled(name: str) -> ColumnElement[bool]:
-    """Whether a subscriber's field of this name has something in it."""
-    if name == "birthday":
-        return Subscriber.birthday.is_not(None)
-    column = text_of(name)
-    return column.is_not(None) & (func.trim(column) != "")
-
-
-def text_of(name: str) -> ColumnElement[str]:
-    """A subscriber's field of this name as text."""
-    if name in STANDARD:
-        return getattr(Subscriber, name)
-    return Subscriber.fields[name].as_string()
 
 
 def _use(

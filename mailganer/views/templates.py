@@ -10,6 +10,7 @@ from wtforms import StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional
 
 from mailganer import campaigns, letters
+from mailganer.audience.headings import other_values
 from mailganer.campaigns import templates
 from mailganer.campaigns.drafts import LONGEST_NAME
 from mailganer.db import utcnow
@@ -155,15 +156,18 @@ def ready_frame(request: Request) -> Response:
 
 def _shown(request: Request, source: letters.Source, locale: str) -> str:
     account: Account = request.account
+    sample = SAMPLE.get(locale, SAMPLE["en"])
     values: dict[str, object] = {
-        **SAMPLE.get(locale, SAMPLE["en"]),
+        **sample,
         "campaign": {"name": ""},
         "list": {"name": ""},
         "sender": {"name": account.email, "email": account.email},
         "today": utcnow().astimezone(request.timezone).date(),
     }
     try:
-        shown = letters.safe_render(letters.compile_letter(source), values, locale=locale)
+        letter = letters.compile_letter(source)
+        values |= other_values(sample, letter.variables)
+        shown = letters.safe_render(letter, values, locale=locale)
     except LetterError as error:
         return broken_letter(request, error)
     return shown.html

@@ -384,7 +384,7 @@ def test_no_field_takes_a_name_that_letters_use_already():
 
 def test_values_of_letters_cannot_be_covered_by_fields(account, make):
     person = make.subscriber(account, "a@example.com", first_name="A", fields={"email": "evil", "city": "x"})
-    assert audience.subscriber_values(person) == {
+    assert audience.subscriber_values(person, ()) == {
         "email": "a@example.com",
         "first_name": "A",
         "last_name": "",

@@ -8,12 +8,9 @@ from ...errors import InputError, _
 from ..addresses import AddressError, parse_address
 from ..birthdays import Order, order_of
 from ..fields import is_field_name, slug
+from ..headings import EMAIL, FULL_NAME, HEADINGS, LAST_NAME_FIRST, heading_words, known_heading
 
-EMAIL: Final = "email"
 PLAIN: Final = ("first_name", "last_name")
-FULL_NAME: Final = "full_name"  # Anna Ivanova
-LAST_NAME_FIRST: Final = "full_name_last_first"  # Иванова Анна Петровна
-PATRONYMIC: Final = "patronymic"  # the variable that the third word becomes
 BIRTHDAYS: Final[Mapping[str, Order]] = {
     "birthday": Order.unknown,
     "birthday_day_first": Order.day_first,
@@ -22,23 +19,6 @@ BIRTHDAYS: Final[Mapping[str, Order]] = {
 TARGETS: Final = frozenset({EMAIL, *PLAIN, FULL_NAME, LAST_NAME_FIRST, *BIRTHDAYS})
 """What a column can become besides a variable of its own name."""
 
-_HEADINGS: Final[Mapping[str, frozenset[str]]] = {
-    field: frozenset(re.split(r"\s*,\s*", words))
-    for field, words in {
-        EMAIL: "email, e mail, mail, email address, e mail address, mail address, почта, эл почта, "
-        "электронная почта, e mail адрес, email адрес, адрес электронной почты, адрес эл почты, "
-        "адрес почты, имейл, емейл, емайл, электронный адрес, эл адрес, subscriber email, user email",
-        "first_name": "имя, first name, firstname, given name, forename, fname, имя получателя, имя клиента",
-        "last_name": "фамилия, last name, lastname, surname, family name, lname, second name",
-        FULL_NAME: "name, full name, fullname, имя фамилия, имя и фамилия, contact name, customer name, "
-        "получатель, имя отчество фамилия, display name",
-        LAST_NAME_FIRST: "фио, ф и о, фамилия имя отчество, фамилия имя, фамилия и имя, "
-        "last name first name, клиент фио, фио клиента, фио получателя",
-        "birthday": "день рождения, дата рождения, др, д р, birthday, birth date, birthdate, date of birth, "
-        "dob, bday, b day, рождение, birth day",
-        PATRONYMIC: "отчество, patronymic, middle name",
-    }.items()
-}
 _PERHAPS_EMAIL: Final = re.compile(r"e ?mail|почт|^адрес$|^address$|^адреса$")
 _PATRONYMIC: Final = re.compile(r"(?i).*(вич|вна|ична|инична|оглы|кызы)")
 
@@ -52,7 +32,7 @@ def guess_mapping(columns: Sequence[str], rows: Sequence[Sequence[str]], header:
     fields: list[str] = [""] * len(columns)
     fields[email] = EMAIL
     for number, words in enumerate(headings):
-        known = _known(words) if header else ""
+        known = known_heading(words) if header else ""
         if number != email and known and known not in fields:
             fields[number] = known
     _settle_name(fields)
@@ -61,11 +41,6 @@ def guess_mapping(columns: Sequence[str], rows: Sequence[Sequence[str]], header:
         if not fields[number]:
             fields[number] = slug(column, fields) if column.strip() else slug(f"column {number + 1}", fields)
     return fields
-
-
-def heading_words(text: str) -> str:
-    """A heading without case, punctuation and "ё": "E-mail:" -> "e mail"."""
-    return re.sub(r"[\W_]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower().replace("ё", "е")).strip()
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:
@@ -126,16 +101,12 @@ def check_mapping(fields: Sequence[str]) -> list[str]:
 def _target(field: str) -> str:
     if field in TARGETS or not field or is_field_name(field):
         return field
-    known = _known(heading_words(field))
+    known = known_heading(heading_words(field))
     return known or slug(field)
 
 
 def _wrong(message: str) -> InputError:
     return InputError({"mapping": message})
-
-
-def _known(words: str) -> str:
-    return next((field for field, known in _HEADINGS.items() if words in known), "")
 
 
 def _email_column(headings: Sequence[str], rows: Sequence[Sequence[str]], header: bool) -> int | None:
@@ -145,7 +116,7 @@ def _email_column(headings: Sequence[str], rows: Sequence[Sequence[str]], header
         share = _share_of_addresses(rows, number)
         named = 0.0
         if header:
-            named = 2.0 if words in _HEADINGS[EMAIL] else 0.5 if _PERHAPS_EMAIL.search(words) else 0.0
+            named = 2.0 if words in HEADINGS[EMAIL] else 0.5 if _PERHAPS_EMAIL.search(words) else 0.0
         sure = named == 2.0 or share >= 0.5 or (named and share > 0.0)
         if sure and named + share > best[0]:
             best = (named + share, number)
@@ -178,6 +149,15 @@ def _settle_birthday(fields: list[str], rows: Sequence[Sequence[str]]) -> None:
         number = fields.index("birthday")
         order = order_of(row[number] for row in rows if len(row) > number)
         fields[number] = next(name for name, each in BIRTHDAYS.items() if each is order)
+
+
+def kept_beside(columns: Sequence[str], fields: Sequence[str]) -> list[tuple[int, str]]:
+    """Columns "name" that hold first names: ``{{ name }}`` means no more than these then."""
+    return [
+        (number, slug(columns[number], fields))
+        for number, field in enumerate(fields)
+        if field == "first_name" and known_heading(heading_words(columns[number])) == FULL_NAME
+    ]
 
 
 def split_full_name(text: str, last_name_first: bool) -> tuple[str, str, str]:

@@ -7,8 +7,9 @@ from typing import Final, NamedTuple
 from ..addresses import AddressError, parse_address
 from ..birthdays import BirthdayError, parse_birthday
 from ..fields import LONGEST_NAME, LONGEST_VALUE, clean_value, has_control
+from ..headings import EMAIL, FULL_NAME, LAST_NAME_FIRST, PATRONYMIC
 from .files import Record, is_blank
-from .mapping import BIRTHDAYS, EMAIL, FULL_NAME, LAST_NAME_FIRST, PATRONYMIC, PLAIN, split_full_name
+from .mapping import BIRTHDAYS, PLAIN, kept_beside, split_full_name
 
 _MOST_CELLS: Final = 110  # a row may have more of them than there can be columns
 _SHOWN: Final = 200  # characters of a cell kept for showing why its row did not go in
@@ -59,7 +60,7 @@ class RowReader:
             (number, field)
             for number, field in enumerate(mapping)
             if field and number != self._email and number not in named
-        ]
+        ] + kept_beside(columns, mapping)
 
     def read(self, record: Record) -> Person | Reject:
         try:

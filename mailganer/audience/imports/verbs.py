@@ -89,14 +89,6 @@ def start_import(
     return made
 
 
-def owned_import(session: Session, account_id: int, import_id: int) -> Import:
-    """The import of this id in this account. Raises ``NotFound``."""
-    found = session.get(Import, import_id)
-    if found is None or found.account_id != account_id:
-        raise NotFound()
-    return found
-
-
 def latest_imports(session: Session, account_id: int, limit: int = 10) -> Sequence[Import]:
     """An account's imports, newest first."""
     return session.scalars(
