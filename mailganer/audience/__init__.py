@@ -2,7 +2,7 @@
 
 from .addresses import Address, AddressError, parse_address
 from .birthdays import YEARLESS, parse_birthday
-from .exports import birthday_text, csv_bytes, people_csv, rejects_csv, safe_cell
+from .exports import birthday_text, csv_bytes, people_csv, rejects_csv
 from .fields import (
     KnownField,
     clean_fields,
@@ -41,6 +41,7 @@ from .lists import (
 )
 from .recipients import Excluded, excluded_counts, recipient_count, recipients
 from .samples import bring_samples
+from .spreadsheets import safe_cell
 from .status import resubscribe, suppress, suppressed, suppression_digest, unsubscribe
 from .subscribers import (
     Added,

@@ -7,7 +7,7 @@ from typing import Any, Final
 from ...errors import InputError, _
 from ..addresses import AddressError, parse_address
 from ..birthdays import Order, order_of
-from ..fields import is_field_name, slug
+from ..fields import STANDARD, is_field_name, slug
 from ..headings import EMAIL, FULL_NAME, HEADINGS, LAST_NAME_FIRST, heading_words, known_heading
 
 PLAIN: Final = ("first_name", "last_name")
@@ -19,6 +19,9 @@ BIRTHDAYS: Final[Mapping[str, Order]] = {
 TARGETS: Final = frozenset({EMAIL, *PLAIN, FULL_NAME, LAST_NAME_FIRST, *BIRTHDAYS})
 """What a column can become besides a variable of its own name."""
 
+# What our own files say besides the person's own: rejected rows in both languages, and exported people.
+_REJECTED: Final = (["row", "why it did not go in"], ["строка", "почему не добавлена"])
+_EXPORTED: Final = [*map(heading_words, STANDARD), "status", "lists"]
 _PERHAPS_EMAIL: Final = re.compile(r"e ?mail|почт|^адрес$|^address$|^адреса$")
 _PATRONYMIC: Final = re.compile(r"(?i).*(вич|вна|ична|инична|оглы|кызы)")
 
@@ -37,10 +40,23 @@ def guess_mapping(columns: Sequence[str], rows: Sequence[Sequence[str]], header:
             fields[number] = known
     _settle_name(fields)
     _settle_birthday(fields, rows)
+    about_the_file = _about_the_file(headings)
     for number, column in enumerate(columns):
-        if not fields[number]:
+        if not fields[number] and number not in about_the_file:
             fields[number] = slug(column, fields) if column.strip() else slug(f"column {number + 1}", fields)
     return fields
+
+
+def _about_the_file(headings: Sequence[str]) -> range:
+    """Columns of a file that came from us and comes back: where a row stood and why it was refused."""
+    if list(headings[:2]) in _REJECTED:
+        return range(2)
+    return range(len(STANDARD), len(_EXPORTED)) if list(headings[: len(_EXPORTED)]) == _EXPORTED else range(0)
+
+
+def is_row_of_addresses(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a file is one row with nothing but addresses."""
+    return len(rows) == 1 and len(rows[0]) > 1 and all(_is_address(cell) for cell in rows[0] if cell.strip())
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:

@@ -23,7 +23,15 @@ from .files import (
     first_records,
     store,
 )
-from .mapping import check_mapping, guess_mapping, has_header, mapping_from_words, mapping_of, stored_mapping
+from .mapping import (
+    check_mapping,
+    guess_mapping,
+    has_header,
+    is_row_of_addresses,
+    mapping_from_words,
+    mapping_of,
+    stored_mapping,
+)
 from .reasons import FileProblem
 from .run import restart
 from .undoing import undo_some
@@ -178,6 +186,8 @@ def _sniff(stored: Stored, words: Mapping[str, Any]) -> _Sniffed:
     if not records:
         raise FileProblem("empty")
     rows = [record.cells for record in records]
+    if is_row_of_addresses(rows):
+        raise FileProblem("row_of_addresses")
     header = has_header(rows)
     columns = _columns(rows, header)
     if len(columns) > MOST_COLUMNS:
@@ -194,11 +204,12 @@ def _sniff(stored: Stored, words: Mapping[str, Any]) -> _Sniffed:
 
 
 def _columns(rows: Sequence[Sequence[str]], header: bool) -> list[str]:
-    """Headings; spreadsheets like to add empty columns at the end, which do not count."""
+    """Headings; spreadsheets like to add empty columns at the end, which do not count.
+
+    A column may have an empty heading, but not none: a row with more cells than headings has one too many."""
     first = rows[0]
-    width = max((number for row in rows for number, cell in enumerate(row, 1) if cell.strip()), default=0)
-    if header:
-        width = max((number for number, cell in enumerate(first, 1) if cell.strip()), default=0)
+    seen = [row[: len(first)] for row in rows] if header else rows
+    width = max((number for row in seen for number, cell in enumerate(row, 1) if cell.strip()), default=0)
     headings = [" ".join(cell.split())[:200] for cell in first[:width]] if header else []
     return headings + [""] * (width - len(headings))
 
