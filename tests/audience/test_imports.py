@@ -168,6 +168,13 @@ def test_a_column_with_an_empty_heading_is_a_column_where_it_has_cells(bringer):
     assert bringer.people()["anna@example.com"].fields == {"column_2": "x", "city": "Oslo", "column_4": "y"}
 
 
+def test_a_title_above_the_headings_is_passed_over(bringer):
+    job = bringer.bring("Customers 2026;;\n;;\nemail;name;city\nanna@example.com;Anna;Oslo\nbad;;\n")
+    assert (job.rows, job.added, bringer.rejects(job)) == (2, 1, [(5, "address_domain")])
+    anna = bringer.people()["anna@example.com"]
+    assert (anna.first_name, anna.fields) == ("Anna", {"city": "Oslo"})
+
+
 def test_the_delimiter_of_a_ragged_file_is_found(bringer):
     job = bringer.bring(
         "email,name,city\na@example.com\nb@example.com,Ben\nc@example.com,C,Oslo,x\nd@example.com,,,,\n"

@@ -54,6 +54,11 @@ def _about_the_file(headings: Sequence[str]) -> range:
     return range(len(STANDARD), len(_EXPORTED)) if list(headings[: len(_EXPORTED)]) == _EXPORTED else range(0)
 
 
+def names_addresses(cells: Sequence[str]) -> bool:
+    """Whether a row is one of headings, with one for the addresses."""
+    return any(heading_words(cell) in HEADINGS[EMAIL] for cell in cells)
+
+
 def is_row_of_addresses(rows: Sequence[Sequence[str]]) -> bool:
     """Whether a file is one row with nothing but addresses."""
     return len(rows) == 1 and len(rows[0]) > 1 and all(_is_address(cell) for cell in rows[0] if cell.strip())

@@ -30,6 +30,7 @@ from .mapping import (
     is_row_of_addresses,
     mapping_from_words,
     mapping_of,
+    names_addresses,
     stored_mapping,
 )
 from .reasons import FileProblem
@@ -182,7 +183,7 @@ def discard_import(session: Session, job: Import, uploads: Path) -> None:
 
 def _sniff(stored: Stored, words: Mapping[str, Any]) -> _Sniffed:
     dialect = find_dialect(stored)
-    records = first_records(stored.path, dialect, SAMPLE_ROWS)
+    records = _without_title(first_records(stored.path, dialect, SAMPLE_ROWS))
     if not records:
         raise FileProblem("empty")
     rows = [record.cells for record in records]
@@ -201,6 +202,16 @@ def _sniff(stored: Stored, words: Mapping[str, Any]) -> _Sniffed:
     mapping = mapping_from_words(words, columns, guessed) if words else check_mapping(guessed)
     _read_head(stored, dialect)
     return _Sniffed(dialect, header, columns, mapping, records[0])
+
+
+def _without_title(records: list[Record]) -> list[Record]:
+    """Spreadsheets are printed with a title: a row with one cell filled, above that of the headings."""
+    titled = (
+        len(records) > 1
+        and sum(1 for cell in records[0].cells if cell.strip()) == 1
+        and names_addresses(records[1].cells)
+    )
+    return records[1:] if titled else records
 
 
 def _columns(rows: Sequence[Sequence[str]], header: bool) -> list[str]:
