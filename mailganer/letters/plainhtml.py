@@ -20,6 +20,9 @@ _BEHIND = ".,;:!?)»”\"'"  # signs behind an address that belong to the senten
 # A line end that a minus in the code beside it takes away ({%- if a %}): it is no break in the HTML either.
 _TAKEN = "\U0010ff04"
 
+_SPACE_CODE = re.compile(rf"(?<!\s)\s++(?={OPEN}([0-9]+){CLOSE})")
+_CODE_SPACE = re.compile(rf"{OPEN}([0-9]+){CLOSE}\s+")
+
 _LINE = 24  # pixels
 _LOOK = (
     "max-width:600px;margin:0 auto;padding:24px;white-space:pre-wrap;overflow-wrap:break-word;"
@@ -71,17 +74,13 @@ def _links(masked: Masked) -> list[tuple[int, int]]:
 
 
 def _without_taken(masked: Masked) -> str:
-    def take(ends: re.Match[str]) -> str:
-        return ends[0].replace("\n", _TAKEN)
+    def before(space: re.Match[str]) -> str:
+        return space[0].replace("\n", _TAKEN) if masked.codes[int(space[1])][2:3] == "-" else space[0]
 
-    text = masked.text
-    for number, code in enumerate(masked.codes):
-        place = f"{OPEN}{number}{CLOSE}"
-        if code[2:3] == "-":
-            text = re.sub(rf"\s+(?={place})", take, text)
-        if code[-3:-2] == "-":
-            text = re.sub(rf"(?<={place})\s+", take, text)
-    return text
+    def behind(code: re.Match[str]) -> str:
+        return code[0].replace("\n", _TAKEN) if masked.codes[int(code[1])][-3:-2] == "-" else code[0]
+
+    return _CODE_SPACE.sub(behind, _SPACE_CODE.sub(before, masked.text))
 
 
 def _words(text: str) -> str:
