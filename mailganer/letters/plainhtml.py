@@ -47,23 +47,21 @@ def html_of(text: str) -> str:
 def web_addresses(masked: Masked) -> Iterator[tuple[int, int]]:
     """Where web addresses stand in a text: (start, end) each, with the values they are made of."""
     for match in _ADDRESS.finditer(masked.text):
-        found = match[0] if _is_whole(masked, match[0]) else _before_statement(masked, match[0])
-        if _ADDRESS.match(found := found.rstrip(_BEHIND)):
+        found = _whole(masked, match[0]).rstrip(_BEHIND)
+        if _ADDRESS.match(found):
             yield match.start(), match.start() + len(found)
 
 
-def _is_whole(masked: Masked, address: str) -> bool:
-    """Not in ``{% if a %}https://example.com{% endif %}``: the end belongs to what is around the address."""
+def _whole(masked: Masked, address: str) -> str:
+    """Up to the end of a condition that was not begun in it: ``{% if a %}https://example.com{% endif %}``."""
+    statements = [found for found in MASK.finditer(address) if masked.is_statement(found)]
+    if not statements:
+        return address
     try:
         sandbox.TEXT.parse(masked.unmask(address))
     except TemplateSyntaxError:
-        return False
-    return True
-
-
-def _before_statement(masked: Masked, address: str) -> str:
-    ends = (found.start() for found in MASK.finditer(address) if masked.is_statement(found))
-    return address[: next(ends, 0)]
+        return address[: statements[0].start()]
+    return address
 
 
 def _links(masked: Masked) -> list[tuple[int, int]]:
