@@ -2,7 +2,7 @@
 
 from .addresses import Address, AddressError, parse_address
 from .birthdays import YEARLESS, parse_birthday
-from .exports import birthday_text, csv_bytes, people_csv, rejects_csv, safe_cell
+from .exports import birthday_text, csv_bytes, people_csv, rejects_csv
 from .fields import (
     KnownField,
     clean_fields,
@@ -22,7 +22,6 @@ from .imports import (
     failure_sentence,
     import_preview,
     latest_imports,
-    owned_import,
     reject_sentence,
     run_import,
     set_mapping,
@@ -42,6 +41,7 @@ from .lists import (
 )
 from .recipients import Excluded, excluded_counts, recipient_count, recipients
 from .samples import bring_samples
+from .spreadsheets import safe_cell
 from .status import resubscribe, suppress, suppressed, suppression_digest, unsubscribe
 from .subscribers import (
     Added,
@@ -88,7 +88,6 @@ __all__ = [
     "latest_imports",
     "list_counts",
     "lists_of",
-    "owned_import",
     "owned_list",
     "owned_subscriber",
     "parse_address",

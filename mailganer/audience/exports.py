@@ -13,23 +13,13 @@ from ..models import Import, ImportReject, Subscriber, SubscriberList, Subscribe
 from .birthdays import YEARLESS
 from .fields import STANDARD, known_fields
 from .imports.reasons import reject_sentence
+from .spreadsheets import safe_cell
 from .subscribers import conditions_for
 
 Translate = Callable[[str], str]
 
 BOM: Final = "\ufeff".encode()  # without it Excel reads Cyrillic as cp1251
 _AT_ONCE: Final = 1_000
-# What a spreadsheet takes for the beginning of a formula, also after a quote or a space that it drops.
-_FORMULA: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
-
-
-def safe_cell(text: str) -> str:
-    """The text with a ' before it when a spreadsheet would compute it (OWASP: CSV injection)."""
-    return (
-        f"'{text}"
-        if text.lstrip(" \u00a0\"'").startswith(_FORMULA) or text.startswith(("\t", "\r", "\n"))
-        else text
-    )
 
 
 def csv_bytes(rows: Iterable[Sequence[str]]) -> Iterator[bytes]:
@@ -86,7 +76,8 @@ def rejects_csv(sessions: sessionmaker[Session], job: Import, translate: Transla
         yield [
             translate(_("Row")),
             translate(_("Why it did not go in")),
-            *(column or str(number) for number, column in enumerate(columns, 1)),
+            # As a file without headings has its columns called: corrected, it comes in again as before.
+            *(column or f"column {number}" for number, column in enumerate(columns, 1)),
         ]
         after = 0
         while True:

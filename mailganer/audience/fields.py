@@ -3,16 +3,21 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import reduce
+from operator import add
 from typing import Any, Final, Protocol
 
-from sqlalchemy import ColumnElement, case, exists, func, select
+from sqlalchemy import ColumnElement, Row, String, case, cast, func, select
 from sqlalchemy.orm import Session
 
 from ..errors import InputError, _
 from ..letters import NEVER_READ, TAGS
-from ..models import Import, ImportStatus, Subscriber, SubscriberStatus, list_member
+from ..models import Import, ImportStatus, Subscriber, SubscriberStatus
+from .headings import OTHER_NAMES, latin, other_values
+from .recipients import on_one_of
 
 STANDARD: Final = ("email", "first_name", "last_name", "birthday")  # everybody has them, imported or not
 MOST_FIELDS: Final = 100
@@ -28,9 +33,6 @@ _RESERVED: Final = """
 """
 RESERVED: Final = frozenset(_RESERVED.split()) | NEVER_READ | TAGS
 
-_LETTERS: Final = "абвгдеёжзийклмнопрстуфхцчшщыэюяіїєґў"
-_IN_LATIN: Final = "a b v g d e e zh z i y k l m n o p r s t u f h ts ch sh sch y e yu ya i yi ye g u"
-_CYRILLIC: Final = dict(zip(_LETTERS, _IN_LATIN.split(), strict=True)) | {"ъ": "", "ь": ""}
 _FIELD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _SAMPLE: Final = 5_000  # newest people looked at for names of fields; reading them takes some 30 ms
 
@@ -59,22 +61,22 @@ class KnownField:
     seen: int
 
 
-def subscriber_values(subscriber: Person) -> dict[str, object]:
-    """What a letter sees of a person: the standard fields, then each imported one by its name."""
-    return {
+def subscriber_values(subscriber: Person, names: Collection[str]) -> dict[str, object]:
+    """What a letter that uses these names sees of a person: the standard fields, each imported one by its
+    name, and the other names of the standard ones."""
+    values: dict[str, object] = {
         **subscriber.fields,
         "email": subscriber.email,
         "first_name": subscriber.first_name,
         "last_name": subscriber.last_name,
         "birthday": subscriber.birthday,
     }
+    return values | other_values(values, names)
 
 
 def slug(text: str, taken: Collection[str] = ()) -> str:
     """A name that letters can use, out of a column's heading: "Город доставки" -> "gorod_dostavki"."""
-    latin = "".join(_CYRILLIC.get(letter, letter) for letter in text.lower())
-    plain = unicodedata.normalize("NFKD", latin).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:LONGEST_FIELD].rstrip("_") or "field"
+    name = latin(text)[:LONGEST_FIELD].rstrip("_") or "field"
     if not name[0].isalpha():
         name = f"field_{name}"[:LONGEST_FIELD]
     if name in RESERVED or name in STANDARD:
@@ -144,7 +146,7 @@ def known_fields(
     query = select(Subscriber.first_name, Subscriber.last_name, Subscriber.birthday, Subscriber.fields)
     query = query.where(Subscriber.account_id == account_id).order_by(Subscriber.id.desc()).limit(_SAMPLE)
     if list_ids is not None:
-        query = query.where(_on_one_of(list_ids))
+        query = query.where(on_one_of(list_ids))
     filled: Counter[str] = Counter({"first_name": 0, "last_name": 0, "birthday": 0})
     filled.update(dict.fromkeys(_imported_names(session, account_id), 0))
     seen = 0
@@ -158,6 +160,18 @@ def known_fields(
     ]
 
 
+def likely_field(session: Session, account_id: int, name: str) -> str:
+    """The variable that somebody means by a name that nobody has: the field to which a column of this heading
+    went, or a name that looks like it. Nothing when there is none."""
+    for columns, mapping in _latest_mappings(session, account_id):
+        for number, column in enumerate(columns):
+            field = mapping.get(str(number))
+            if field and latin(column) == name:
+                return _AS_VARIABLE.get(field, field)
+    known = [each.name for each in known_fields(session, account_id)]
+    return next(iter(get_close_matches(name, known, 1)), "")
+
+
 def filled_counts(
     session: Session, account_id: int, list_ids: Sequence[int], names: Collection[str]
 ) -> dict[str, int]:
@@ -169,36 +183,47 @@ def filled_counts(
         select(*(func.count(case((is_filled(name), 1))) for name in ordered)).where(
             Subscriber.account_id == account_id,
             Subscriber.status == SubscriberStatus.active,
-            _on_one_of(list_ids),
+            on_one_of(list_ids),
         )
     ).one()
     return dict(zip(ordered, counts, strict=True))
 
 
 def is_filled(name: str) -> ColumnElement[bool]:
-    """Whether a subscriber's field of this name has something in it; a blank is nothing, as in the letter."""
+    """Whether a person has something under this name; a blank is nothing, as in the letter."""
     if name == "birthday":
         return Subscriber.birthday.is_not(None)
-    column = text_of(name)
-    return column.is_not(None) & (func.trim(column) != "")
+    return func.trim(text_of(name)) != ""
 
 
 def text_of(name: str) -> ColumnElement[str]:
-    """A subscriber's field of this name as text."""
+    """What a person has under this name, as text: to be measured, not to be shown."""
+    if name == "birthday":
+        return func.coalesce(cast(Subscriber.birthday, String), "")
     if name in STANDARD:
         return getattr(Subscriber, name)
-    return Subscriber.fields[name].as_string()
-
-
-def _on_one_of(list_ids: Sequence[int]) -> ColumnElement[bool]:
-    return exists().where(list_member.c.subscriber_id == Subscriber.id, list_member.c.list_id.in_(list_ids))
+    own = func.coalesce(Subscriber.fields[name].as_string(), "")
+    return reduce(add, map(text_of, OTHER_NAMES.get(name, ())), own)
 
 
 def _imported_names(session: Session, account_id: int) -> set[str]:
-    mappings = session.scalars(
-        select(Import.mapping)
+    latest = _latest_mappings(session, account_id)
+    return {name for _columns, mapping in latest for name in mapping.values() if is_field_name(name)}
+
+
+def _latest_mappings(session: Session, account_id: int) -> Iterable[Row[list[str], dict[str, Any]]]:
+    return session.execute(
+        select(Import.columns, Import.mapping)
         .where(Import.account_id == account_id, Import.status == ImportStatus.done)
         .order_by(Import.id.desc())
         .limit(MOST_FIELDS)
     )
-    return {name for mapping in mappings for name in mapping.values() if is_field_name(name)}
+
+
+# What a file's column can go to without being the name of a variable.
+_AS_VARIABLE: Final = {
+    "full_name": "name",
+    "full_name_last_first": "fio",
+    "birthday_day_first": "birthday",
+    "birthday_month_first": "birthday",
+}

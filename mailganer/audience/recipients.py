@@ -39,7 +39,7 @@ def recipients(
             Subscriber.account_id == account_id,
             Subscriber.status == SubscriberStatus.active,
             *_between(Subscriber.id, after, upto),
-            _on_one_of(list_ids, after, upto),
+            on_one_of(list_ids, after, upto),
         )
         .order_by(Subscriber.id)
     )
@@ -80,7 +80,8 @@ def _between(column: SQLColumnExpression[int], after: int, upto: int | None) -> 
     return [column > after, *([column <= upto] if upto is not None else [])]
 
 
-def _on_one_of(list_ids: Sequence[int], after: int, upto: int | None) -> ColumnElement[bool]:
+def on_one_of(list_ids: Sequence[int], after: int = 0, upto: int | None = None) -> ColumnElement[bool]:
+    """Whether a person is on one of these lists; between these ids."""
     if not list_ids:
         return false()
     # The piece is said of the members, too: else a database that joins reads the whole list for every piece.

@@ -229,6 +229,11 @@ def _naming(query: str) -> list[ColumnElement[bool]]:
             return [Subscriber.email_key == parse_address(query).key]
         except AddressError:
             pass  # not the whole of an address: looked for as a part
+    return called(query)
+
+
+def called(query: str) -> list[ColumnElement[bool]]:
+    """People whose name or address contains every word of ``query``."""
     words = query.replace("\x00", "").lower().replace("ё", "е").split()
     return [Subscriber.search_key.contains(word, autoescape=True) for word in words[:10]]
 

@@ -28,19 +28,25 @@ def preview(
 
     Its own links (unsubscribe, browser, pixel) lead nowhere; the others lead where they will.
     """
+    letter = letter or compile_of(campaign)
     return letters.safe_render(
-        letter or compile_of(campaign),
-        reader_values(session, campaign, subscriber, now=now),
+        letter,
+        reader_values(session, campaign, letter, subscriber, now=now),
         locale=campaign.locale,
         postal_address=campaign.account.postal_address,
     )
 
 
 def reader_values(
-    session: Session, campaign: Campaign, subscriber: Subscriber | None, *, now: datetime
+    session: Session,
+    campaign: Campaign,
+    letter: letters.Letter,
+    subscriber: Subscriber | None,
+    *,
+    now: datetime,
 ) -> dict[str, object]:
     """What the letter may say about ``subscriber``: the same values its delivery will have."""
-    person = subscriber_values(subscriber) if subscriber else dict.fromkeys(STANDARD, "")
+    person = subscriber_values(subscriber, letter.variables) if subscriber else dict.fromkeys(STANDARD, "")
     names = (
         list_names_of(session, [each.id for each in campaign.lists], [subscriber.id]) if subscriber else {}
     )
@@ -86,7 +92,7 @@ def hardest_reader(session: Session, campaign: Campaign) -> Subscriber | None:
     for name in names:
         gaps = gaps + case((is_filled(name), 0), else_=1)
         if name != "birthday":
-            lengths = lengths + func.coalesce(func.length(text_of(name)), 0)
+            lengths = lengths + func.length(text_of(name))
     found = session.scalar(
         _recipient_ids(campaign).order_by(None).order_by(gaps.desc(), lengths.desc(), Subscriber.id).limit(1)
     )

@@ -57,7 +57,7 @@ def prepare_test(
     letter = compile_of(campaign)
     _take(session, campaign, sender, len(addresses), settings, registry, now)
     press = letters.Press(letter, _envelope(campaign, sender, settings))
-    values = reader_values(session, campaign, reader, now=now)
+    values = reader_values(session, campaign, letter, reader, now=now)
     messages = tuple(
         Message(
             id=address,

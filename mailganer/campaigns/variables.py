@@ -8,6 +8,7 @@ from enum import StrEnum
 from sqlalchemy.orm import Session
 
 from ..audience.fields import STANDARD, filled_counts, known_fields
+from ..audience.headings import OTHER_NAMES
 from ..models import Campaign
 from .values import BUILTIN, Variable, variables
 
@@ -58,7 +59,11 @@ def variable_uses(
     fields = [name for name in wanted if is_field(name) and not (name in own and own[name].override)]
     counted = filled_counts(session, campaign.account_id, [each.id for each in campaign.lists], fields)
     guarded = guarded_names(campaign)
-    known = {each.name for each in known_fields(session, campaign.account_id)} | set(STANDARD)
+    known = (
+        {each.name for each in known_fields(session, campaign.account_id)}
+        | OTHER_NAMES.keys()
+        | set(STANDARD)
+    )
     return tuple(
         _use(name, own.get(name), counted.get(name, 0), audience, name in known, name in guarded)
         for name in wanted

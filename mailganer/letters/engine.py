@@ -31,7 +31,8 @@ class Engine:
         expand = _Expand(letter, locale, tracked, opens, postal_address)
         self.subject = Program(letter.subject, "subject", sandbox.TEXT)
         self.preheader = Program(letter.preheader, "preheader", sandbox.TEXT)
-        self.html = Program(expand.html(letter.html), "html", sandbox.HTML) if letter.html else None
+        written = "text" if letter.typed else "html"
+        self.html = Program(expand.html(letter.html), written, sandbox.HTML) if letter.html else None
         self.text = Program(expand.text(letter.text), "text", sandbox.TEXT)
 
     def render(self, values: Mapping[str, object], run: Run) -> Rendered:

@@ -17,7 +17,7 @@ OURS = re.compile("[\U0010ff00-\U0010ffff]")
 MASK = re.compile(f"{OPEN}([0-9]+){CLOSE}")
 
 _START = re.compile(r"\{\{|\{%|\{#")
-_RAW = re.compile(r"\{%[-+]?\s*raw\s*-?%\}.*?\{%[-+]?\s*endraw\s*[-+]?%\}", re.DOTALL)
+RAW = re.compile(r"(\{%[-+]?\s*raw\s*-?%\})(.*?)(\{%[-+]?\s*endraw\s*[-+]?%\})", re.DOTALL)
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _INSIDE = re.compile(r"""'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+"|[-+]?\}\}|[-+]?%\}|[{}()\[\]]""", re.DOTALL)
 
@@ -42,7 +42,7 @@ def _end(source: str, start: re.Match[str]) -> int | None:
     if start[0] == "{#":
         comment = _COMMENT.match(source, start.start())
         return comment.end() if comment else None
-    raw = _RAW.match(source, start.start())
+    raw = RAW.match(source, start.start())
     if raw:
         return raw.end()
     closing, depth = ("}}", "%}")[start[0] == "{%"], 0

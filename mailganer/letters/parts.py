@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True)
 class Source:
-    """What a person wrote. All four are templates; an empty ``text`` is made from the HTML."""
+    """What a person wrote. All four are templates; an empty ``html`` or ``text`` is made from the other."""
 
     subject: str
     preheader: str = ""
@@ -38,6 +38,7 @@ class Letter:
     # The campaign's own variables: name, template, whether it wins over the reader's value. In an order
     # in which each may use those before it.
     fills: tuple[tuple[str, str, bool], ...] = ()
+    typed: bool = False  # written as text only: the HTML is made from it, and errors in it are the text's
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; ``from_json`` gives an equal letter back."""
@@ -49,6 +50,7 @@ class Letter:
             "links": list(self.links),
             "variables": sorted(self.variables),
             "fills": [list(fill) for fill in self.fills],
+            "typed": self.typed,
         }
 
     @classmethod
@@ -61,6 +63,7 @@ class Letter:
             links=tuple(kept["links"]),
             variables=frozenset(kept["variables"]),
             fills=tuple((name, template, bool(wins)) for name, template, wins in kept.get("fills", ())),
+            typed=bool(kept.get("typed", False)),
         )
 
 

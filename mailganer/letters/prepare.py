@@ -15,7 +15,7 @@ import css_inline
 from jinja2 import meta, nodes
 
 from ..errors import LetterError, _
-from . import markup, plaintext, sandbox
+from . import markup, plainhtml, plaintext, sandbox
 from .bounds import Run
 from .engine import Engine, reader_links
 from .markup import Edit, Token
@@ -37,8 +37,11 @@ def prepare(
     names = frozenset().union(*(names_in(tree) for tree in trees.values()))
     if not (source.html.strip() or source.text.strip()):
         raise LetterError(_("The letter is empty."), "html" if not source.text else "text")
+    typed = not source.html.strip()
     if is_mjml(source.html):
         source = replace(source, html=to_html(source.html))
+    elif typed:
+        source = replace(source, html=plainhtml.html_of(source.text))
     prepared = _Prepared(source, trees)
     letter = Letter(
         subject=source.subject,
@@ -48,6 +51,7 @@ def prepare(
         links=tuple(prepared.links),
         variables=names | _names_of_fills(fills, names),
         fills=fills,
+        typed=typed,
     )
     _try(letter)
     return letter
@@ -178,9 +182,7 @@ class _Prepared:
             for name in tree.find_all(nodes.Name)
             if name.ctx in ("store", "param")
         } | {"loop", "caller"}
-        spoken = ""
-        if self.source.html.strip():
-            self.html, spoken = self._html()
+        self.html, spoken = self._html()
         self.text = self._own_text() if self.source.text.strip() else spoken
         self.text = self.text.rstrip() + "\n" + FOOTER
 
@@ -204,13 +206,12 @@ class _Prepared:
 
     def _own_text(self) -> str:
         masked = mask(self.source.text)
-
-        def track(match: re.Match[str]) -> str:
-            found = match[0].rstrip(".,;:!?)»”\"'")
-            number = self._number(masked.unmask(found))
-            return (link_mark(number) if number else found) + match[0][len(found) :]
-
-        return masked.unmask(re.sub(r"https?://[^\s<>\"]+", track, masked.text, flags=re.IGNORECASE))
+        edits = []
+        for start, end in plainhtml.web_addresses(masked):
+            number = self._number(masked.unmask(masked.text[start:end]))
+            if number:
+                edits.append(Edit(start, end, link_mark(number)))
+        return masked.unmask(markup.apply(masked.text, edits))
 
     def _number(self, address: str) -> int | None:
         """The number of a link that is counted; None for one that stays as it is written."""

@@ -25,7 +25,7 @@ class DeliveryStatus(StrEnum):
     failed = "failed"  # refused for good, or too old; reason and reply say why
     in_doubt = "in_doubt"  # on the wire when something died; never sent again by itself
     skipped = "skipped"  # not sent on purpose; reason says why
-    bounced = "bounced"  # was sent, came back
+    bounced = "bounced"  # was sent, came back; nothing sets it yet: answers of mail servers are not read
 
 
 class Reason(StrEnum):
@@ -36,10 +36,10 @@ class Reason(StrEnum):
     interrupted = "interrupted"  # we died with the letter handed over and not answered
     disconnected = "disconnected"  # the connection died after the letter was handed over
     unsubscribed = "unsubscribed"
-    bounced = "bounced"
-    complained = "complained"
+    bounced = "bounced"  # an earlier letter was refused for good
+    complained = "complained"  # as long as nothing makes anybody "complained", nothing sets it
     erased = "erased"  # the person was deleted meanwhile
-    unconfirmed = "unconfirmed"
+    unconfirmed = "unconfirmed"  # as long as nothing makes anybody "unconfirmed", nothing sets it
     render_error = "render_error"  # this person's values break the letter
     address = "address"  # the server cannot take such an address (SMTPUTF8)
     cancelled = "cancelled"  # the campaign was

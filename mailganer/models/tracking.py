@@ -14,6 +14,7 @@ class EventKind(StrEnum):
     click = "click"
     unsubscribe = "unsubscribe"
     resubscribe = "resubscribe"  # the reader took it back
+    # Read everywhere, and written by nothing yet: what comes back by mail is not looked at.
     bounce = "bounce"
     complaint = "complaint"
 

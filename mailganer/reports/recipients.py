@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from ..audience.addresses import AddressError, parse_address
 from ..audience.exports import csv_bytes
+from ..audience.subscribers import called
 from ..errors import _
 from ..models import (
     LARGEST_CAMPAIGN,
@@ -217,13 +218,10 @@ def _naming(campaign: Campaign, query: str) -> list[ColumnElement[bool]]:
     query = query.replace("\x00", "")[:LONGEST_QUERY]
     with suppress(AddressError):
         return [Delivery.email_key == parse_address(query).key]
-    words = query.lower().replace("ё", "е").split()
+    words = called(query)
     if not words:
         return []
-    named = select(Subscriber.id).where(
-        Subscriber.account_id == campaign.account_id,
-        *(Subscriber.search_key.contains(word, autoescape=True) for word in words[:10]),
-    )
+    named = select(Subscriber.id).where(Subscriber.account_id == campaign.account_id, *words)
     return [Delivery.subscriber_id.in_(named)]
 
 

@@ -42,6 +42,7 @@ class Printer:
         campaign = session.get_one(Campaign, version.campaign_id)
         account = session.get_one(Account, campaign.account_id)
         letter = letters.Letter.from_json(version.compiled)
+        self._names = letter.variables
         self.lists = _lists(session, campaign.id)
         self.names_lists = len(self.lists.ids) > 1 and "list.name" in letter.variables
         self._press = letters.Press(letter, _envelope(campaign, account, sender, self.lists, public_url))
@@ -73,7 +74,7 @@ class Printer:
             letters.Copy(
                 email=item.address,
                 name=f"{item.first_name} {item.last_name}".strip(),
-                values=self._values.of(subscriber_values(item), list_name),
+                values=self._values.of(subscriber_values(item, self._names), list_name),
                 urls=self._urls(item.token),
                 message_id=f"<{message_id}>",
                 date=item.dated_at,

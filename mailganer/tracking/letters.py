@@ -58,7 +58,8 @@ def letter_for(session: Session, found: Found, public_url: str) -> letters.Rende
 
     Raises ``NotFound`` where there is nothing to show.
     """
-    letter, values = _letter(session, found), reader_values(session, found)
+    letter = _letter(session, found)
+    values = reader_values(session, found, letter)
     try:
         return letters.safe_render(
             letter,
@@ -77,12 +78,12 @@ def link_target(session: Session, found: Found, number: int) -> str:
     if not 1 <= number <= len(letter.links):
         raise NotFound(UNKNOWN)
     try:
-        return letters.render_link(letter, number, reader_values(session, found))
+        return letters.render_link(letter, number, reader_values(session, found, letter))
     except LetterError as error:
         raise NotFound(_("This link leads nowhere.")) from error
 
 
-def reader_values(session: Session, found: Found) -> dict[str, object]:
+def reader_values(session: Session, found: Found, letter: letters.Letter) -> dict[str, object]:
     """The values of this reader, by the same function that made them when the letter was sent."""
     delivery, campaign, sender = found.delivery, found.campaign, found.sender
     person = delivery.subscriber_id
@@ -94,7 +95,7 @@ def reader_values(session: Session, found: Found) -> dict[str, object]:
         timezone=campaign.account.timezone,
         now=delivery.settled_at or delivery.dated_at,
     )
-    own = subscriber_values(found.subscriber) if found.subscriber else {}
+    own = subscriber_values(found.subscriber, letter.variables) if found.subscriber else {}
     names = list_names_of(session, [each.id for each in campaign.lists], [person]) if person else {}
     return values_for(own, shared, names.get(person) if person else None)
 

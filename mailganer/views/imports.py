@@ -11,7 +11,8 @@ from pyramid.view import view_config
 from sqlalchemy import func, select
 
 from mailganer import audience
-from mailganer.audience.imports.mapping import BIRTHDAYS, FULL_NAME, LAST_NAME_FIRST
+from mailganer.audience.headings import FULL_NAME, LAST_NAME_FIRST
+from mailganer.audience.imports.mapping import BIRTHDAYS
 from mailganer.db import utcnow
 from mailganer.errors import FileRefused, InputError, MailganerError, NoRoom, _
 from mailganer.models import (
@@ -23,7 +24,7 @@ from mailganer.models import (
     SubscriberList,
     SubscriberStatus,
 )
-from mailganer.sending.tasks import wake
+from mailganer.sending import wake
 
 from .errors import status_of
 from .forms import number_of

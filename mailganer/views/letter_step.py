@@ -82,7 +82,7 @@ def frame(request: Request) -> Response:
         shown = campaigns.preview(request.dbsession, campaign, _reader(request), now=utcnow())
     except LetterError as error:
         return letter_response(request, broken_letter(request, error))
-    return letter_response(request, shown.html or plain_letter(shown.text))
+    return letter_response(request, shown.html)
 
 
 @view_config(route_name="campaign.template", request_method="GET", renderer="campaigns/start.jinja2")
@@ -403,10 +403,6 @@ def _note(text: str) -> str:
         '<meta name="color-scheme" content="light dark">'
         f'<body style="margin:32px;font:24px/1.5 sans-serif;color:GrayText">{escape(text)}'
     )
-
-
-def plain_letter(text: str) -> str:
-    return f'<pre style="margin:24px;white-space:pre-wrap;font:15px/1.5 monospace">{escape(text)}</pre>'
 
 
 def _said(sentence: str, reply: str) -> str:

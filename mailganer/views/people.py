@@ -30,24 +30,23 @@ LETTERS_SHOWN = 50
 CAMPAIGNS_SHOWN = 200  # an older one is asked on its own report, by the address
 
 
-_NOBODYS = {"autocomplete": "off"}  # somebody else's name: not the one the browser knows
+# Somebody else's name and address, not those the browser knows.
+_NOT_ONES_OWN = {"autocomplete": "off"}
 
 
 class PersonForm(Form):
     email = StringField(
         _("Mail address"),
         [InputRequired(_("An address looks like name@example.com."))],
-        render_kw={"autocomplete": "off", "inputmode": "email", "spellcheck": "false"},
+        render_kw={**_NOT_ONES_OWN, "inputmode": "email", "spellcheck": "false"},
     )
-    first_name = StringField(
-        _("First name"), [Optional(), Length(max=200)], render_kw={"autocomplete": "off"}
-    )
-    last_name = StringField(_("Last name"), [Optional(), Length(max=200)], render_kw={"autocomplete": "off"})
+    first_name = StringField(_("First name"), [Optional(), Length(max=200)], render_kw=_NOT_ONES_OWN)
+    last_name = StringField(_("Last name"), [Optional(), Length(max=200)], render_kw=_NOT_ONES_OWN)
     birthday = StringField(
         _("Birthday"),
         [Optional()],
         description=_("Like 1990-05-14 or 14.05.1990; without a year 14.05."),
-        render_kw={"autocomplete": "off"},
+        render_kw=_NOT_ONES_OWN,
     )
     lists = SelectMultipleField(
         _("Lists"), coerce=int, widget=ListWidget(prefix_label=False), option_widget=CheckboxInput()
@@ -107,7 +106,7 @@ def download(request: Request) -> Response:
 
 @view_config(route_name="people.new", renderer="people/edit.jinja2")
 def add(request: Request) -> Any:
-    form = _form(request, None, lists=_asked_lists(request))
+    form = _form(request, lists=_asked_lists(request))
     if request.method == "POST" and form.validate():
         try:
             added = form.attempt(lambda: _add(request, form))
@@ -139,7 +138,6 @@ def change(request: Request) -> Any:
     row = request.context.person
     form = _form(
         request,
-        row,
         email=row.email,
         first_name=row.first_name,
         last_name=row.last_name,
@@ -224,7 +222,7 @@ def _what_came(added: audience.Added) -> tuple[str, str]:
     return _("${email} was here already. What you wrote is saved.", mapping=mapping), "good"
 
 
-def _form(request: Request, row: Subscriber | None, **values: Any) -> PersonForm:
+def _form(request: Request, **values: Any) -> PersonForm:
     own = audience.lists_of(request.dbsession, request.context.account.id)
     form: Any = PersonForm.of(request, **values)
     form.lists.choices = choices((lst.id, lst.name) for lst in own)  # type: ignore[misc]

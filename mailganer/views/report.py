@@ -104,7 +104,7 @@ def asked_filters(request: Request) -> Filters:
     return Filters(
         status=_word(DeliveryStatus, asked.get("status")),
         reason=_word(Reason, asked.get("reason")),
-        query=asked.get("q", "").strip(),
+        query=asked.get("query", "").strip(),
         opened=_word(Opened, asked.get("opened")),
         clicked={"yes": True, "no": False}.get(asked.get("clicked", "")),
         link=asked.get("link", "")[:40],

@@ -10,6 +10,7 @@ from wtforms import StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional
 
 from mailganer import campaigns, letters
+from mailganer.audience.headings import other_values
 from mailganer.campaigns import templates
 from mailganer.campaigns.drafts import LONGEST_NAME
 from mailganer.campaigns.versions import source_of
@@ -20,7 +21,7 @@ from mailganer.models import Account, Template
 from mailganer.security import letter_response
 
 from .forms import Form, number_of
-from .letter_step import BLANK, broken_letter, plain_letter, read_letter_file
+from .letter_step import BLANK, broken_letter, read_letter_file
 
 # Somebody to show a letter as, where no person is at hand.
 SAMPLE = {
@@ -153,18 +154,21 @@ def ready_frame(request: Request) -> Response:
 
 def _shown(request: Request, source: letters.Source, locale: str) -> str:
     account: Account = request.account
+    sample = SAMPLE.get(locale, SAMPLE["en"])
     values: dict[str, object] = {
-        **SAMPLE.get(locale, SAMPLE["en"]),
+        **sample,
         "campaign": {"name": ""},
         "list": {"name": ""},
         "sender": {"name": account.email, "email": account.email},
         "today": utcnow().astimezone(request.timezone).date(),
     }
     try:
-        shown = letters.safe_render(letters.compile_letter(source), values, locale=locale)
+        letter = letters.compile_letter(source)
+        values |= other_values(sample, letter.variables)
+        shown = letters.safe_render(letter, values, locale=locale)
     except LetterError as error:
         return broken_letter(request, error)
-    return shown.html or plain_letter(shown.text)
+    return shown.html
 
 
 def _posted(request: Request) -> Form:

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from mailganer import audience
 from mailganer.audience.fields import RESERVED
+from mailganer.audience.spreadsheets import original_cell
 from mailganer.campaigns.values import BUILTIN
 from mailganer.errors import Conflict, InputError, LimitReached, NotFound
 from mailganer.models import (
@@ -384,7 +385,7 @@ def test_no_field_takes_a_name_that_letters_use_already():
 
 def test_values_of_letters_cannot_be_covered_by_fields(account, make):
     person = make.subscriber(account, "a@example.com", first_name="A", fields={"email": "evil", "city": "x"})
-    assert audience.subscriber_values(person) == {
+    assert audience.subscriber_values(person, ()) == {
         "email": "a@example.com",
         "first_name": "A",
         "last_name": "",
@@ -410,6 +411,7 @@ def test_values_of_letters_cannot_be_covered_by_fields(account, make):
 )
 def test_no_spreadsheet_computes_an_exported_cell(cell, safe):
     assert audience.safe_cell(cell) == safe
+    assert original_cell(safe) == cell
 
 
 def test_an_account_that_is_new_has_a_key_of_its_own(session, make):

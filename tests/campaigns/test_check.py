@@ -1,10 +1,10 @@
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
 from mailganer.campaigns import Severity, update_draft
 from mailganer.campaigns.variables import Origin
-from mailganer.models import SenderStatus, SubscriberStatus, Usage
+from mailganer.models import Import, ImportStatus, SenderStatus, SubscriberStatus, Usage
 
 
 def codes(check, severity=None):
@@ -72,6 +72,38 @@ def test_a_variable_nobody_has_only_warns_when_the_letter_has_a_default(checked,
     check = checked(write(html="<p>Dear {{ nickname|default('friend') }}</p>"))
     assert check.ok
     assert "unknown_variable" in codes(check, Severity.warning)
+
+
+def test_other_names_of_a_persons_fields_are_known_and_counted(checked, write, make, account, readers):
+    make.subscriber(
+        account, lists=(readers,), first_name="Анна", last_name="Иванова", birthday=date(1990, 5, 14)
+    )
+    check = checked(write(html="<p>{{ name }}, {{ surname }}, {{ dob|date('d MMMM', 'ru') }}</p>"))
+    assert check.ok
+    uses = (use for use in check.variables if use.name != "first_name")  # the subject's
+    found = {use.name: (use.known, use.filled, use.empty) for use in uses}
+    assert found == {"name": (True, 2, 1), "surname": (True, 1, 2), "dob": (True, 1, 2)}
+
+
+def test_it_is_said_which_variable_is_meant(checked, write, make, account, readers, session, now):
+    session.add(
+        Import(
+            account_id=account.id,
+            list_id=readers.id,
+            filename="people.csv",
+            path="gone.csv",
+            columns=["Kontakt", "Nachname"],
+            mapping={"0": "email", "1": "last_name"},
+            status=ImportStatus.done,
+            created_at=now,
+        )
+    )
+    said = checked(write(html="{{ nachname }} {{ frist_name }} {{ shoe_size }}")).blocking
+    assert [str(problem.message.mapping.get("likely")) for problem in said] == [
+        "first_name",
+        "last_name",
+        "None",
+    ]
 
 
 def test_the_campaigns_own_value_makes_a_variable_known(checked, write):

@@ -22,6 +22,13 @@ def test_a_letter_can_be_looked_at_before_there_are_people(session, make, accoun
     assert "Dear friend" in preview(session, campaign, None, now=now).html
 
 
+def test_a_reader_is_shown_under_other_names_of_their_fields(session, make, account, readers, now):
+    anna = make.subscriber(account, lists=(readers,), first_name="Анна", last_name="Иванова")
+    campaign = make.campaign(account, (readers,), html="<p>{{ name }}; {{ fio }}; {{ imya }}</p>")
+    assert "Анна Иванова; Иванова Анна; Анна" in preview(session, campaign, anna, now=now).html
+    assert hardest_reader(session, campaign) == anna
+
+
 def test_what_a_reader_is_called_is_text(session, make, account, readers, campaign, now):
     make.subscriber(account, "bad@example.org", (readers,), first_name="{{ 7*7 }}<script>")
     update_draft(session, campaign, {"html": "<p>{{ first_name }}</p>"}, now)

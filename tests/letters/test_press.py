@@ -117,12 +117,6 @@ def test_replies_go_where_the_sender_wants_them(printed) -> None:
     assert read(message).keys() == ["From", "Reply-To", *HEADERS[1:]]
 
 
-def test_a_letter_written_as_text_only_has_no_html_part() -> None:
-    message = Press(letter_of(html="", text="Hello {{ first_name }}"), ENVELOPE).print(COPY)
-    assert [piece.get_content_type() for piece in read(message).iter_parts()] == ["text/plain"]
-    assert part(message, "plain").startswith("Hello Анна\n")
-
-
 @pytest.mark.parametrize("naughty", NAUGHTY)
 def test_a_naughty_name_is_only_ever_a_name(naughty: str, printed) -> None:
     message = printed(

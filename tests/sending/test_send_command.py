@@ -23,6 +23,14 @@ def test_everybody_gets_their_own_letter(mailing: Mailing) -> None:
     assert "http" not in letter.part()
 
 
+def test_the_commonest_list_needs_no_explaining(mailing: Mailing) -> None:
+    mailing.people.write_text("email,name\nanna@example.org,Anna Smith\n")
+    mailing.html.write_text("<p>Hello {{ name }}!</p>")
+    done = mailing.run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Hello Anna Smith!" in mailing.server.to("anna@example.org")[0].part()
+
+
 def test_the_same_command_again_repeats_nobody(mailing: Mailing) -> None:
     assert mailing.run().returncode == 0
     assert mailing.run().returncode == 0

@@ -71,7 +71,7 @@ def test_a_file_is_looked_at_then_brought_in_then_undone(anna: Any, work: Callab
 
     work()
     page = anna.get("/people/import").click("people.csv")
-    assert "Bring in 2 people" in page
+    assert "Bring in 2 rows" in page
     assert "Row" in page
     assert "The part after @ is missing" in page
     assert "Nobody here yet" in anna.get("/people")
@@ -83,7 +83,7 @@ def test_a_file_is_looked_at_then_brought_in_then_undone(anna: Any, work: Callab
     assert "boris@example.org" in page
 
     imported = anna.get("/people/import").click("people.csv")
-    assert "2 people are in" in imported
+    assert "2 rows are in" in imported
     page = form_to(imported, "/undo").submit().follow()
     work()
     assert "It is undone" in anna.get(page.request.path)

@@ -160,18 +160,18 @@ def test_people_are_searched_and_filters_taken_off_again(anna, sent):
     assert "p3@example.org" not in page.text
     everybody = page.click("Unsubscribed by this letter")
     assert "p3@example.org" in everybody.text
-    form = next(form for form in everybody.forms.values() if "q" in form.fields)
-    form["q"] = "имя4<script"
+    form = next(form for form in everybody.forms.values() if "query" in form.fields)
+    form["query"] = "имя4<script"
     found = form.submit()
     assert "p4@example.org" in found.text
     assert "p3@example.org" not in found.text
     assert "Имя4&lt;script&gt;" in found.text
-    assert "Nobody fits" in anna.get(f"/campaigns/{campaign.id}/recipients?q=nobody&opened=certain").text
+    assert "Nobody fits" in anna.get(f"/campaigns/{campaign.id}/recipients?query=nobody&opened=certain").text
 
 
 @pytest.mark.parametrize(
     "query",
-    ["status=nonsense&opened=x&clicked=maybe&after=abc", "after=" + "9" * 40, "link='--", "q=%25%27%00"],
+    ["status=nonsense&opened=x&clicked=maybe&after=abc", "after=" + "9" * 40, "link='--", "query=%25%27%00"],
 )
 def test_nonsense_in_the_address_is_no_error(anna, sent, query):
     anna.get(f"/campaigns/{sent[0].id}/recipients?{query}", status=200)

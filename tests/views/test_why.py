@@ -100,7 +100,7 @@ def test_every_row_of_the_people_leads_to_its_why(anna, session, campaign, peopl
 
 
 def test_an_address_that_is_not_among_the_people_can_be_asked_about(anna, campaign):
-    page = anna.get(f"/campaigns/{campaign.id}/recipients?q=p3@example.org")
+    page = anna.get(f"/campaigns/{campaign.id}/recipients?query=p3@example.org")
     assert "No letter to this person was planned." in words(page.click("Look it up"))
 
 

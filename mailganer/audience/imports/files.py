@@ -9,7 +9,6 @@ import csv
 import os
 import re
 import secrets
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -31,6 +30,7 @@ _DELIMITERS: Final = ";,\t|"
 _ONE_COLUMN: Final = "\x1f"  # a delimiter that does not occur
 
 _NULS: Final = 1_000  # in a text one byte in so many may be a slip; a program or a picture has more
+_FEW_NULS: Final = 3  # and so many of them in a short one
 
 _MAGIC: Final = (
     (b"\xd0\xcf\x11\xe0", "workbook"),
@@ -38,6 +38,8 @@ _MAGIC: Final = (
     (b"Rar!", "archive"),
     (b"7z\xbc\xaf", "archive"),
     (b"%PDF", "binary"),
+    (b"\x89PNG", "binary"),
+    (b"\xff\xd8\xff", "binary"),  # JPEG
 )
 _WIDE: Final = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -132,7 +134,9 @@ def _require_text(head: bytes) -> None:
     if head.startswith(b"PK\x03\x04"):
         packed = b"xl/" in head or b"[Content_Types].xml" in head or b"opendocument.spreadsheet" in head
         raise FileProblem("workbook" if packed else "archive")
-    if head.count(b"\x00") > len(head) / _NULS and not head.startswith(tuple(mark for mark, _name in _WIDE)):
+    if head.count(b"\x00") > max(_FEW_NULS, len(head) / _NULS) and not head.startswith(
+        tuple(mark for mark, _name in _WIDE)
+    ):
         raise FileProblem("binary")
 
 
@@ -179,15 +183,20 @@ def find_dialect(stored: Stored) -> Dialect:
 
 
 def guess_delimiter(text: str) -> str:
-    """Of ; , tab | the one that most rows have as often as the first row; nothing for a single column."""
-    found = []
+    """Of ; , tab | the one that most rows have as often as the first row, or, in a ragged file, have at all;
+    nothing for a single column."""
+    even, ragged = [], []
     for delimiter in _DELIMITERS:
         counts = _widths(text, delimiter)
         width = counts[0] if counts else 1
         if width > 1:
-            found.append((Counter(counts)[width] / len(counts), width, delimiter))
-    share, _width, delimiter = max(found, default=(0.0, 1, ""))
-    return delimiter if share >= 0.5 else ""
+            even.append((counts.count(width) / len(counts), width, delimiter))
+            ragged.append((sum(count > 1 for count in counts) / len(counts), width, delimiter))
+    for found in (even, ragged):
+        share, _width, delimiter = max(found, default=(0.0, 1, ""))
+        if share >= 0.5:
+            return delimiter
+    return ""
 
 
 def _widths(text: str, delimiter: str) -> list[int]:
@@ -214,6 +223,7 @@ class Records:
         self._offset = dialect.start if position is None else position
         self._number = dialect.first_record if record is None else record
         self._broken = False
+        self._ended = False
         try:
             self._file = path.open("rb")
         except FileNotFoundError as error:
@@ -231,6 +241,8 @@ class Records:
         try:
             for cells in rows:
                 self._number += 1
+                if self._ended:  # a row that is whole is given before another line is asked for
+                    raise FileProblem("quote", self._number)
                 yield Record(self._number, self._offset, cells, self._broken)
                 self._broken = False
         except csv.Error as error:
@@ -246,6 +258,7 @@ class Records:
             if "\ufffd" in text:
                 self._broken = True
             yield _line(text)
+        self._ended = True
 
 
 def _line(text: str) -> str:

@@ -7,13 +7,10 @@ from typing import Any, Final
 from ...errors import InputError, _
 from ..addresses import AddressError, parse_address
 from ..birthdays import Order, order_of
-from ..fields import is_field_name, slug
+from ..fields import STANDARD, is_field_name, slug
+from ..headings import EMAIL, FULL_NAME, HEADINGS, LAST_NAME_FIRST, heading_words, known_heading
 
-EMAIL: Final = "email"
 PLAIN: Final = ("first_name", "last_name")
-FULL_NAME: Final = "full_name"  # Anna Ivanova
-LAST_NAME_FIRST: Final = "full_name_last_first"  # Иванова Анна Петровна
-PATRONYMIC: Final = "patronymic"  # the variable that the third word becomes
 BIRTHDAYS: Final[Mapping[str, Order]] = {
     "birthday": Order.unknown,
     "birthday_day_first": Order.day_first,
@@ -22,23 +19,9 @@ BIRTHDAYS: Final[Mapping[str, Order]] = {
 TARGETS: Final = frozenset({EMAIL, *PLAIN, FULL_NAME, LAST_NAME_FIRST, *BIRTHDAYS})
 """What a column can become besides a variable of its own name."""
 
-_HEADINGS: Final[Mapping[str, frozenset[str]]] = {
-    field: frozenset(re.split(r"\s*,\s*", words))
-    for field, words in {
-        EMAIL: "email, e mail, mail, email address, e mail address, mail address, почта, эл почта, "
-        "электронная почта, e mail адрес, email адрес, адрес электронной почты, адрес эл почты, "
-        "адрес почты, имейл, емейл, емайл, электронный адрес, эл адрес, subscriber email, user email",
-        "first_name": "имя, first name, firstname, given name, forename, fname, имя получателя, имя клиента",
-        "last_name": "фамилия, last name, lastname, surname, family name, lname, second name",
-        FULL_NAME: "name, full name, fullname, имя фамилия, имя и фамилия, contact name, customer name, "
-        "получатель, имя отчество фамилия, display name",
-        LAST_NAME_FIRST: "фио, ф и о, фамилия имя отчество, фамилия имя, фамилия и имя, "
-        "last name first name, клиент фио, фио клиента, фио получателя",
-        "birthday": "день рождения, дата рождения, др, д р, birthday, birth date, birthdate, date of birth, "
-        "dob, bday, b day, рождение, birth day",
-        PATRONYMIC: "отчество, patronymic, middle name",
-    }.items()
-}
+# What our own files say besides the person's own: rejected rows in both languages, and exported people.
+_REJECTED: Final = (["row", "why it did not go in"], ["строка", "почему не добавлена"])
+_EXPORTED: Final = [*map(heading_words, STANDARD), "status", "lists"]
 _PERHAPS_EMAIL: Final = re.compile(r"e ?mail|почт|^адрес$|^address$|^адреса$")
 _PATRONYMIC: Final = re.compile(r"(?i).*(вич|вна|ична|инична|оглы|кызы)")
 
@@ -52,20 +35,33 @@ def guess_mapping(columns: Sequence[str], rows: Sequence[Sequence[str]], header:
     fields: list[str] = [""] * len(columns)
     fields[email] = EMAIL
     for number, words in enumerate(headings):
-        known = _known(words) if header else ""
+        known = known_heading(words) if header else ""
         if number != email and known and known not in fields:
             fields[number] = known
     _settle_name(fields)
     _settle_birthday(fields, rows)
+    about_the_file = _about_the_file(headings)
     for number, column in enumerate(columns):
-        if not fields[number]:
+        if not fields[number] and number not in about_the_file:
             fields[number] = slug(column, fields) if column.strip() else slug(f"column {number + 1}", fields)
     return fields
 
 
-def heading_words(text: str) -> str:
-    """A heading without case, punctuation and "ё": "E-mail:" -> "e mail"."""
-    return re.sub(r"[\W_]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower().replace("ё", "е")).strip()
+def _about_the_file(headings: Sequence[str]) -> range:
+    """Columns of a file that came from us and comes back: where a row stood and why it was refused."""
+    if list(headings[:2]) in _REJECTED:
+        return range(2)
+    return range(len(STANDARD), len(_EXPORTED)) if list(headings[: len(_EXPORTED)]) == _EXPORTED else range(0)
+
+
+def names_addresses(cells: Sequence[str]) -> bool:
+    """Whether a row is one of headings, with one for the addresses."""
+    return any(heading_words(cell) in HEADINGS[EMAIL] for cell in cells)
+
+
+def is_row_of_addresses(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a file is one row with nothing but addresses."""
+    return len(rows) == 1 and len(rows[0]) > 1 and all(_is_address(cell) for cell in rows[0] if cell.strip())
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:
@@ -127,16 +123,12 @@ def check_mapping(fields: Sequence[str]) -> list[str]:
 def _target(field: str) -> str:
     if field in TARGETS or not field or is_field_name(field):
         return field
-    known = _known(heading_words(field))
+    known = known_heading(heading_words(field))
     return known or slug(field)
 
 
 def _wrong(message: str) -> InputError:
     return InputError({"mapping": message})
-
-
-def _known(words: str) -> str:
-    return next((field for field, known in _HEADINGS.items() if words in known), "")
 
 
 def _email_column(headings: Sequence[str], rows: Sequence[Sequence[str]], header: bool) -> int | None:
@@ -146,7 +138,7 @@ def _email_column(headings: Sequence[str], rows: Sequence[Sequence[str]], header
         share = _share_of_addresses(rows, number)
         named = 0.0
         if header:
-            named = 2.0 if words in _HEADINGS[EMAIL] else 0.5 if _PERHAPS_EMAIL.search(words) else 0.0
+            named = 2.0 if words in HEADINGS[EMAIL] else 0.5 if _PERHAPS_EMAIL.search(words) else 0.0
         sure = named == 2.0 or share >= 0.5 or (named and share > 0.0)
         if sure and named + share > best[0]:
             best = (named + share, number)
@@ -179,6 +171,15 @@ def _settle_birthday(fields: list[str], rows: Sequence[Sequence[str]]) -> None:
         number = fields.index("birthday")
         order = order_of(row[number] for row in rows if len(row) > number)
         fields[number] = next(name for name, each in BIRTHDAYS.items() if each is order)
+
+
+def kept_beside(columns: Sequence[str], fields: Sequence[str]) -> list[tuple[int, str]]:
+    """Columns "name" that hold first names: ``{{ name }}`` means no more than these then."""
+    return [
+        (number, slug(columns[number], fields))
+        for number, field in enumerate(fields)
+        if field == "first_name" and known_heading(heading_words(columns[number])) == FULL_NAME
+    ]
 
 
 def split_full_name(text: str, last_name_first: bool) -> tuple[str, str, str]:

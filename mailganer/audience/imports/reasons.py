@@ -35,6 +35,8 @@ FAILURES: Final[dict[str, TranslationString]] = {
     ),
     "columns": _("The file has more than 100 columns. Leave out those that the letters do not need."),
     "cell": _("Row ${detail} has a cell of more than 100,000 characters, or a quote that is never closed."),
+    "quote": _("Row ${detail} has a quote that is never closed: everything below it would be one cell."),
+    "row_of_addresses": _("All the addresses stand in one row. Write each in a row of its own."),
     "size": _("The file is larger than ${detail} MB. Divide it and bring in the parts one by one."),
     "gone": _("The uploaded file is no longer there. Choose it once more."),
 }

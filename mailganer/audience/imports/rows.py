@@ -7,11 +7,13 @@ from typing import Final, NamedTuple
 from ..addresses import AddressError, parse_address
 from ..birthdays import BirthdayError, parse_birthday
 from ..fields import LONGEST_NAME, LONGEST_VALUE, clean_value, has_control
+from ..headings import EMAIL, FULL_NAME, LAST_NAME_FIRST, PATRONYMIC
+from ..spreadsheets import original_cell
 from .files import Record, is_blank
-from .mapping import BIRTHDAYS, EMAIL, FULL_NAME, LAST_NAME_FIRST, PATRONYMIC, PLAIN, split_full_name
+from .mapping import BIRTHDAYS, PLAIN, kept_beside, split_full_name
 
 _MOST_CELLS: Final = 110  # a row may have more of them than there can be columns
-_SHOWN: Final = 200  # characters of a cell kept for showing why its row did not go in
+_SHOWN: Final = 200  # characters of a cell kept to say why its row did not go in
 
 
 class Person(NamedTuple):
@@ -59,7 +61,7 @@ class RowReader:
             (number, field)
             for number, field in enumerate(mapping)
             if field and number != self._email and number not in named
-        ]
+        ] + kept_beside(columns, mapping)
 
     def read(self, record: Record) -> Person | Reject:
         try:
@@ -73,7 +75,7 @@ class RowReader:
             return self._reject(record, wrong.code, wrong.detail)
 
     def _read(self, record: Record) -> Person:
-        cells = record.cells
+        cells = [original_cell(cell) if cell[:1] == "'" else cell for cell in record.cells]
         if record.broken:
             raise _Wrong("encoding")
         if len(cells) > self._width and not is_blank(cells[self._width :]):
@@ -135,9 +137,14 @@ class RowReader:
 
 
 def shown(text: str) -> str:
-    """Text as it can be kept and shown: short, and without the NUL that PostgreSQL has no room for."""
-    return text[:_SHOWN].replace("\x00", "\ufffd")
+    """Text as it can be kept and shown, short."""
+    return _without_nul(text[:_SHOWN])
+
+
+def _without_nul(text: str) -> str:
+    return text.replace("\x00", "\ufffd")  # PostgreSQL has no room for it
 
 
 def shown_cells(cells: Sequence[str]) -> list[str]:
-    return [shown(cell) for cell in cells[:_MOST_CELLS]]
+    """Whole, so that a row that is corrected comes in whole; what is longer could not."""
+    return [_without_nul(cell[:LONGEST_VALUE]) for cell in cells[:_MOST_CELLS]]

@@ -183,23 +183,26 @@ class _Work:
         seen: set[int] = set()
         while piece := list(islice(records, AT_ONCE)):
             people, rejects = _read_rows(reader, piece)
-            fresh = _not_seen(people, seen)
             with self.sessions.begin() as session:
                 held = self.hold(session, ImportStatus.reading)
-                outcome = self.foresee(session, held, fresh)
+                outcome = self.foresee(session, held, people, seen)
                 self.record(session, held, piece, outcome, rejects)
             if self.out_of_time():
                 return False
         return True
 
-    def foresee(self, session: Session, job: Import, people: dict[str, Person]) -> Outcome:
+    def foresee(self, session: Session, job: Import, rows: Sequence[Person], seen: set[int]) -> Outcome:
+        """``seen`` are the addresses of earlier rows, as far as they are remembered."""
+        people = {key: each for key, each in one_per_address(rows).items() if hash(key) not in seen}
         there, crowded = existing(session, job.account_id, people)
         room = self.room(session, job)
         room = None if room is None else max(0, room - job.added)
-        welcome, rejects = admitted(session, job.account_id, people, there, room)
+        welcome, refused = admitted(session, job.account_id, people, there, room)
         changed = {row.id for key, row in there.items() if change_of(people[key], row)}
         changed |= not_on(session, job.list_id, [row.id for row in there.values()])
-        return Outcome(len(welcome), len(changed), len(there) - len(changed), [*crowded, *rejects])
+        if len(seen) < REMEMBERED:
+            seen.update(map(hash, people.keys() - refused.keys()))
+        return Outcome.of(rows, len(welcome), len(changed), crowded | refused)
 
     # Applying
 
@@ -211,7 +214,7 @@ class _Work:
                 people, rejects = _read_rows(reader, piece)
                 with self.sessions.begin() as session:
                     held = self.hold(session, ImportStatus.applying)
-                    outcome = self.write(session, held, one_per_address(people))
+                    outcome = self.write(session, held, people)
                     self.record(session, held, piece, outcome, rejects)
                 if self.out_of_time():
                     return False
@@ -221,12 +224,12 @@ class _Work:
         self.remove_file(job)
         return True
 
-    def write(self, session: Session, job: Import, people: dict[str, Person]) -> Outcome:
+    def write(self, session: Session, job: Import, rows: Sequence[Person]) -> Outcome:
         # Two files of one account take turns: neither sees the other's people half there, nor the last place.
         session.execute(
             select(Account.id).where(Account.id == job.account_id).with_for_update(key_share=True)
         )
-        outcome = write_people(session, job, people, self.room(session, job), self.now())
+        outcome = write_people(session, job, rows, self.room(session, job), self.now())
         self.known_room -= outcome.added
         return outcome
 
@@ -354,11 +357,3 @@ def _read_rows(reader: RowReader, piece: Sequence[Record]) -> tuple[list[Person]
         else:
             rejects.append(read)
     return people, rejects
-
-
-def _not_seen(people: Sequence[Person], seen: set[int]) -> dict[str, Person]:
-    """Without the addresses of earlier rows, as far as they are remembered."""
-    fresh = {key: person for key, person in one_per_address(people).items() if hash(key) not in seen}
-    if len(seen) < REMEMBERED:
-        seen.update(map(hash, fresh))
-    return fresh

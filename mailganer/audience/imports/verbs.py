@@ -23,7 +23,16 @@ from .files import (
     first_records,
     store,
 )
-from .mapping import check_mapping, guess_mapping, has_header, mapping_from_words, mapping_of, stored_mapping
+from .mapping import (
+    check_mapping,
+    guess_mapping,
+    has_header,
+    is_row_of_addresses,
+    mapping_from_words,
+    mapping_of,
+    names_addresses,
+    stored_mapping,
+)
 from .reasons import FileProblem
 from .run import restart
 from .undoing import undo_some
@@ -87,14 +96,6 @@ def start_import(
         stored.path.unlink(missing_ok=True)
         raise
     return made
-
-
-def owned_import(session: Session, account_id: int, import_id: int) -> Import:
-    """The import of this id in this account. Raises ``NotFound``."""
-    found = session.get(Import, import_id)
-    if found is None or found.account_id != account_id:
-        raise NotFound()
-    return found
 
 
 def latest_imports(session: Session, account_id: int, limit: int = 10) -> Sequence[Import]:
@@ -182,10 +183,12 @@ def discard_import(session: Session, job: Import, uploads: Path) -> None:
 
 def _sniff(stored: Stored, words: Mapping[str, Any]) -> _Sniffed:
     dialect = find_dialect(stored)
-    records = first_records(stored.path, dialect, SAMPLE_ROWS)
+    records = _without_title(first_records(stored.path, dialect, SAMPLE_ROWS))
     if not records:
         raise FileProblem("empty")
     rows = [record.cells for record in records]
+    if is_row_of_addresses(rows):
+        raise FileProblem("row_of_addresses")
     header = has_header(rows)
     columns = _columns(rows, header)
     if len(columns) > MOST_COLUMNS:
@@ -201,12 +204,23 @@ def _sniff(stored: Stored, words: Mapping[str, Any]) -> _Sniffed:
     return _Sniffed(dialect, header, columns, mapping, records[0])
 
 
+def _without_title(records: list[Record]) -> list[Record]:
+    """Spreadsheets are printed with a title: a row with one cell filled, above that of the headings."""
+    titled = (
+        len(records) > 1
+        and sum(1 for cell in records[0].cells if cell.strip()) == 1
+        and names_addresses(records[1].cells)
+    )
+    return records[1:] if titled else records
+
+
 def _columns(rows: Sequence[Sequence[str]], header: bool) -> list[str]:
-    """Headings; spreadsheets like to add empty columns at the end, which do not count."""
+    """Headings; spreadsheets like to add empty columns at the end, which do not count.
+
+    A column may have an empty heading, but not none: a row with more cells than headings has one too many."""
     first = rows[0]
-    width = max((number for row in rows for number, cell in enumerate(row, 1) if cell.strip()), default=0)
-    if header:
-        width = max((number for number, cell in enumerate(first, 1) if cell.strip()), default=0)
+    seen = [row[: len(first)] for row in rows] if header else rows
+    width = max((number for row in seen for number, cell in enumerate(row, 1) if cell.strip()), default=0)
     headings = [" ".join(cell.split())[:200] for cell in first[:width]] if header else []
     return headings + [""] * (width - len(headings))
 

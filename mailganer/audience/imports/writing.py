@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
@@ -53,14 +53,24 @@ _PLACE = ["list_id", "subscriber_id", "added_at"]
 _CHANGE = ["import_id", "subscriber_id", "created", "joined", "before"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outcome:
-    """What became of some rows."""
+    """What became of some rows, each counted once."""
 
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    rejects: list[Reject] = field(default_factory=list)
+    added: int
+    updated: int
+    unchanged: int  # they change nothing, or repeat an address of the same file
+    rejects: list[Reject]
+
+    @classmethod
+    def of(cls, rows: Sequence[Person], added: int, updated: int, refused: Mapping[str, str]) -> "Outcome":
+        """Of rows that could be read; ``refused`` says by address key why somebody does not go in."""
+        rejects = [
+            Reject(row.row, refused[row.email_key], "", shown_cells(row.cells))
+            for row in rows
+            if row.email_key in refused
+        ]
+        return cls(added, updated, len(rows) - added - updated - len(rejects), rejects)
 
 
 @dataclass(frozen=True)
@@ -92,16 +102,16 @@ def _joined(earlier: Person, later: Person) -> Person:
 
 def existing(
     session: Session, account_id: int, people: dict[str, Person]
-) -> tuple[dict[str, Row[Any]], list[Reject]]:
-    """Those of ``people`` who are there already. Who would have too many fields is taken out and rejected."""
+) -> tuple[dict[str, Row[Any]], dict[str, str]]:
+    """Those of ``people`` who are there already. Who would have too many fields is taken out and refused."""
     rows = session.execute(_with_keys(session, account_id, list(people)))
     there = {row.email_key: row for row in rows}
     crowded = [
         key for key, row in there.items() if len(row.fields.keys() | people[key].fields.keys()) > MOST_FIELDS
     ]
     for key in crowded:
-        del there[key]
-    return there, [_rejected(people.pop(key), "too_many_fields") for key in crowded]
+        del there[key], people[key]
+    return there, dict.fromkeys(crowded, "too_many_fields")
 
 
 def _with_keys(session: Session, account_id: int, keys: list[str]) -> Select[Any]:
@@ -117,20 +127,18 @@ def _with_keys(session: Session, account_id: int, keys: list[str]) -> Select[Any
 
 def admitted(
     session: Session, account_id: int, people: Mapping[str, Person], there: Collection[str], room: int | None
-) -> tuple[list[Person], list[Reject]]:
-    """Who may come in newly, in the order of the file: not the suppressed, and no more than there is room."""
+) -> tuple[list[Person], dict[str, str]]:
+    """Who may come in newly, in the order of the file: not the suppressed, and no more than there is room.
+
+    Then who may not, by address key, and why."""
     new = [person for key, person in people.items() if key not in there]
     forgotten = suppressed(session, account_id, [person.email_key for person in new])
     welcome = [person for person in new if person.email_key not in forgotten]
-    rejects = [_rejected(person, "suppressed") for person in new if person.email_key in forgotten]
+    refused = dict.fromkeys(forgotten, "suppressed")
     if room is not None and len(welcome) > room:
-        rejects += [_rejected(person, "limit") for person in welcome[room:]]
+        refused |= dict.fromkeys((person.email_key for person in welcome[room:]), "limit")
         welcome = welcome[:room]
-    return welcome, rejects
-
-
-def _rejected(person: Person, code: str) -> Reject:
-    return Reject(person.row, code, "", shown_cells(person.cells))
+    return welcome, refused
 
 
 def change_of(person: Person, row: Row[Any]) -> _Change | None:
@@ -156,25 +164,21 @@ def change_of(person: Person, row: Row[Any]) -> _Change | None:
 
 
 def write_people(
-    session: Session, job: Import, people: dict[str, Person], room: int | None, now: datetime
+    session: Session, job: Import, rows: Sequence[Person], room: int | None, now: datetime
 ) -> Outcome:
     """Adds and updates people and puts them on the import's list."""
+    people = one_per_address(rows)
     there, crowded = existing(session, job.account_id, people)
-    welcome, rejects = admitted(session, job.account_id, people, there, room)
+    welcome, refused = admitted(session, job.account_id, people, there, room)
     new_ids = _insert(session, job.account_id, welcome, now)
     changes = [change for key, row in there.items() if (change := change_of(people[key], row))]
     _update(session, changes, {row.id: key for key, row in there.items()}, now)
     before = _touched(session, job.id, [row.id for row in there.values()])
     joined = _join(session, job.list_id, [row.id for row in there.values()], new_ids, now)
     _note_changes(session, job.id, new_ids, changes, joined)
-    changed = {change.id for change in changes}
-    again = {row.id for row in there.values()} & before  # an earlier row of this very file: counted there
-    return Outcome(
-        added=len(new_ids),
-        updated=len((changed | joined) - again),
-        unchanged=len(there) - len(changed | joined | again),
-        rejects=[*crowded, *rejects],
-    )
+    # Whom an earlier row of this very file added or changed was counted there.
+    updated = ({change.id for change in changes} | joined) - before
+    return Outcome.of(rows, len(new_ids), len(updated), crowded | refused)
 
 
 def write_rejects(session: Session, import_id: int, rejects: Sequence[Reject], already: int) -> None:

@@ -1,12 +1,13 @@
 """Whether the letter can be put together, for whom it has gaps, and what mail programs will make of it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from ... import letters
+from ...audience.fields import likely_field
 from ...errors import LetterError, _
 from ...models import Campaign
 from ..content import Look, look_at
@@ -34,6 +35,7 @@ class Read:
     variables: tuple[VariableUse, ...] = ()
     shown: letters.Rendered | None = None
     look: Look | None = None
+    likely: Mapping[str, str] = field(default_factory=dict)  # what is meant by variables that nobody has
 
 
 def read(session: Session, campaign: Campaign, audience: int, *, ours: str, now: datetime) -> Read:
@@ -45,11 +47,13 @@ def read(session: Session, campaign: Campaign, audience: int, *, ours: str, now:
     except LetterError as error:
         return Read(error=error)
     uses = variable_uses(session, campaign, compiled.variables, audience)
+    likely = {use.name: likely_field(session, campaign.account_id, use.name) for use in uses if use.unusable}
     try:
         shown = preview(session, campaign, sample_reader(session, campaign), now=now, letter=compiled)
     except LetterError as error:
-        return Read(compiled, error, uses)
-    return Read(compiled, None, uses, shown, look_at(shown.html, source=campaign.html, ours=ours))
+        return Read(compiled, error, uses, likely=likely)
+    look = look_at(shown.html, source=campaign.html, ours=ours)
+    return Read(compiled, None, uses, shown, look, likely)
 
 
 def at_letter(campaign: Campaign, letter: Read, audience: int) -> Iterator[Finding]:
@@ -66,7 +70,7 @@ def at_letter(campaign: Campaign, letter: Read, audience: int) -> Iterator[Findi
         )
     if letter.compiled is not None:
         yield Fine(_("The letter can be put together: its variables and tags are in order."))
-        yield from _at_variables(letter.variables, audience)
+        yield from _at_variables(letter, audience)
     if letter.error is not None:
         yield _broken(letter.error)
     if letter.shown is not None and letter.look is not None:
@@ -104,16 +108,16 @@ def _broken(error: LetterError) -> Problem:
     )
 
 
-def _at_variables(uses: tuple[VariableUse, ...], audience: int) -> Iterator[Finding]:
-    problems = [problem for use in uses for problem in _at_variable(use, audience)]
+def _at_variables(letter: Read, audience: int) -> Iterator[Finding]:
+    problems = [problem for use in letter.variables for problem in _at_variable(use, audience, letter.likely)]
     yield from problems
-    if uses and not problems:
+    if letter.variables and not problems:
         yield Fine(_("Every variable is known, and filled wherever it stands."))
 
 
-def _at_variable(use: VariableUse, audience: int) -> Iterator[Problem]:
+def _at_variable(use: VariableUse, audience: int, likely: Mapping[str, str]) -> Iterator[Problem]:
     if use.origin is Origin.nobody:
-        yield _unknown(use)
+        yield _unknown(use, likely.get(use.name, ""))
     elif use.bare and audience:
         yield Problem(
             "empty_variable",
@@ -128,16 +132,17 @@ def _at_variable(use: VariableUse, audience: int) -> Iterator[Problem]:
         )
 
 
-def _unknown(use: VariableUse) -> Problem:
-    mapping = {"name": use.name}
-    message = (
-        _("Nobody has “${name}”: everybody gets what the letter says instead.", mapping=mapping)
-        if use.guarded
-        else _(
+def _unknown(use: VariableUse, likely: str) -> Problem:
+    mapping = {"name": use.name, "likely": likely}
+    if use.guarded:
+        message = _("Nobody has “${name}”: everybody gets what the letter says instead.", mapping=mapping)
+    elif likely:
+        message = _("The letter uses “${name}”, which nobody has. Did you mean “${likely}”?", mapping=mapping)
+    else:
+        message = _(
             "The letter uses “${name}”, which nobody has. Correct the name, or give it a value.",
             mapping=mapping,
         )
-    )
     return Problem(
         "unknown_variable",
         message,

@@ -192,7 +192,7 @@ class Pages(Furniture):
         yield Stop("report-stopped", f"/campaigns/{self.stopped.id}/report")
         yield Stop("recipients", f"/campaigns/{self.finished.id}/recipients")
         yield Stop("recipients-failed", f"/campaigns/{self.finished.id}/recipients?status=failed")
-        yield Stop("recipients-nobody", f"/campaigns/{self.finished.id}/recipients?q=zebra")
+        yield Stop("recipients-nobody", f"/campaigns/{self.finished.id}/recipients?query=zebra")
         sent = next(each for each in self.deliveries if each.status == S.sent)
         for name, delivery in (
             ("sent", sent),

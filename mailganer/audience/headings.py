@@ -1,0 +1,93 @@
+"""What people call the columns of their files, in two languages: understood when a file comes in, and later.
+
+A column "Surname" goes to ``last_name``. Whoever has that heading before their eyes writes ``{{ surname }}``,
+so each heading that is understood is, written as a variable, another name of its field. A person's own
+variable of this name comes first.
+"""
+
+import re
+import unicodedata
+from collections.abc import Collection, Mapping
+from typing import Final
+
+EMAIL: Final = "email"
+FULL_NAME: Final = "full_name"  # Anna Ivanova
+LAST_NAME_FIRST: Final = "full_name_last_first"  # Иванова Анна Петровна
+PATRONYMIC: Final = "patronymic"  # the variable that the third word becomes
+
+HEADINGS: Final[Mapping[str, frozenset[str]]] = {
+    field: frozenset(re.split(r"\s*,\s*", words))
+    for field, words in {
+        EMAIL: "email, e mail, mail, email address, e mail address, mail address, почта, эл почта, "
+        "электронная почта, e mail адрес, email адрес, адрес электронной почты, адрес эл почты, "
+        "адрес почты, имейл, емейл, емайл, электронный адрес, эл адрес, subscriber email, user email",
+        "first_name": "имя, first name, firstname, given name, forename, fname, имя получателя, имя клиента",
+        "last_name": "фамилия, last name, lastname, surname, family name, lname, second name",
+        FULL_NAME: "name, full name, fullname, имя фамилия, имя и фамилия, contact name, customer name, "
+        "получатель, имя отчество фамилия, display name",
+        LAST_NAME_FIRST: "фио, ф и о, фамилия имя отчество, фамилия имя, фамилия и имя, "
+        "last name first name, клиент фио, фио клиента, фио получателя",
+        "birthday": "день рождения, дата рождения, др, д р, birthday, birth date, birthdate, date of birth, "
+        "dob, bday, b day, рождение, birth day",
+        PATRONYMIC: "отчество, patronymic, middle name",
+    }.items()
+}
+
+
+_LETTERS: Final = "абвгдеёжзийклмнопрстуфхцчшщыэюяіїєґў"
+_IN_LATIN: Final = "a b v g d e e zh z i y k l m n o p r s t u f h ts ch sh sch y e yu ya i yi ye g u"
+_CYRILLIC: Final = dict(zip(_LETTERS, _IN_LATIN.split(), strict=True)) | {"ъ": "", "ь": ""}
+
+
+def latin(text: str) -> str:
+    """A text as part of a name: "Город доставки" -> "gorod_dostavki"."""
+    letters = "".join(_CYRILLIC.get(letter, letter) for letter in text.lower())
+    plain = unicodedata.normalize("NFKD", letters).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
+
+
+_PARTS: Final[Mapping[str, tuple[str, ...]]] = {
+    FULL_NAME: ("first_name", PATRONYMIC, "last_name"),
+    LAST_NAME_FIRST: ("last_name", "first_name", PATRONYMIC),
+}
+_UNCLEAR: Final = frozenset({"dr", "d_r"})  # a birthday to us; to others a doctor or a discount
+
+
+def _other_names() -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for field, headings in HEADINGS.items():
+        written = {latin(heading) for heading in headings}
+        names = written | {name.replace("_", "") for name in written}  # firstName
+        found |= dict.fromkeys(names - HEADINGS.keys() - _UNCLEAR, _PARTS.get(field, (field,)))
+        if field in _PARTS:
+            found[field] = _PARTS[field]
+    return found
+
+
+OTHER_NAMES: Final[Mapping[str, tuple[str, ...]]] = _other_names()
+"""Another name -> the fields that it is put together from."""
+
+
+def heading_words(text: str) -> str:
+    """A heading without case, punctuation and "ё": "E-mail:" -> "e mail"."""
+    return re.sub(r"[\W_]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower().replace("ё", "е")).strip()
+
+
+def known_heading(words: str) -> str:
+    """The field that a heading, as ``heading_words`` gives it, speaks of; nothing for any other."""
+    return next((field for field, known in HEADINGS.items() if words in known), "")
+
+
+def other_values(person: Mapping[str, object], names: Collection[str]) -> dict[str, object]:
+    """What a person has under those of ``names`` that are other names of their fields."""
+    return {
+        name: _together(person, OTHER_NAMES[name])
+        for name in names
+        if name in OTHER_NAMES and not person.get(name)
+    }
+
+
+def _together(person: Mapping[str, object], parts: tuple[str, ...]) -> object:
+    if len(parts) == 1:
+        return person.get(parts[0])  # a birthday stays a day
+    return " ".join(str(value) for part in parts if (value := person.get(part)))

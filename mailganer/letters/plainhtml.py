@@ -1,0 +1,100 @@
+"""The HTML part of a letter that was written as text.
+
+Without one, no opening could be counted and no link would be one. It looks like the text: constant text is
+escaped, template code stays where it is, and so do all line ends, so that an error names the line people see.
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from jinja2 import TemplateSyntaxError
+
+from . import sandbox
+from .masks import CLOSE, MASK, OPEN, RAW, Masked, mask
+
+_ADDRESS = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
+_OWN_ADDRESS = re.compile(r"\{\{[-+]?\s*(?:unsubscribe_url|browser_url)\s*[-+]?\}\}")
+_BEHIND = ".,;:!?)»”\"'"  # signs behind an address that belong to the sentence
+# A line end that a minus in the code beside it takes away ({%- if a %}): it is no break in the HTML either.
+_TAKEN = "\U0010ff04"
+
+_SPACE_CODE = re.compile(rf"(?<!\s)\s++(?={OPEN}([0-9]+){CLOSE})")
+_CODE_SPACE = re.compile(rf"{OPEN}([0-9]+){CLOSE}\s+")
+
+_LINE = 24  # pixels
+_LOOK = (
+    "max-width:600px;margin:0 auto;padding:24px;white-space:pre-wrap;overflow-wrap:break-word;"
+    f"font-family:-apple-system,'Segoe UI',Roboto,Arial,sans-serif;font-size:16px;line-height:{_LINE}px"
+)
+
+
+def html_of(text: str) -> str:
+    """A template for the HTML part out of the one for the text part."""
+    masked = mask(text.rstrip())
+    shown = _without_taken(masked)
+    out, at = [], 0
+    for start, end in _links(masked):
+        address = html.escape(masked.text[start:end])
+        out += [_words(shown[at:start]), f'<a href="{address}">{address}</a>']
+        at = end
+    body = "".join((*out, _words(shown[at:]))).replace(_TAKEN, "\n")
+    spoken = replace(masked, codes=tuple(map(_escaped_raw, masked.codes)))
+    return spoken.unmask(f'<div style="{_LOOK}"><p style="margin:0">{body}</p></div>')
+
+
+def web_addresses(masked: Masked) -> Iterator[tuple[int, int]]:
+    """Where web addresses stand in a text: (start, end) each, with the values they are made of."""
+    for match in _ADDRESS.finditer(masked.text):
+        found = _whole(masked, match[0]).rstrip(_BEHIND)
+        if _ADDRESS.match(found):
+            yield match.start(), match.start() + len(found)
+
+
+def _whole(masked: Masked, address: str) -> str:
+    """Up to the end of a condition that was not begun in it: ``{% if a %}https://example.com{% endif %}``."""
+    statements = [found for found in MASK.finditer(address) if masked.is_statement(found)]
+    if not statements:
+        return address
+    try:
+        sandbox.TEXT.parse(masked.unmask(address))
+    except TemplateSyntaxError:
+        return address[: statements[0].start()]
+    return address
+
+
+def _links(masked: Masked) -> list[tuple[int, int]]:
+    """Web addresses, and our own ones where they stand alone."""
+    web = list(web_addresses(masked))
+    own = [found.span() for found in MASK.finditer(masked.text) if _OWN_ADDRESS.fullmatch(masked.code(found))]
+    return sorted([*web, *(each for each in own if not any(a <= each[0] < b for a, b in web))])
+
+
+def _without_taken(masked: Masked) -> str:
+    def before(space: re.Match[str]) -> str:
+        return space[0].replace("\n", _TAKEN) if masked.codes[int(space[1])][2:3] == "-" else space[0]
+
+    def behind(code: re.Match[str]) -> str:
+        return code[0].replace("\n", _TAKEN) if masked.codes[int(code[1])][-3:-2] == "-" else code[0]
+
+    return _CODE_SPACE.sub(behind, _SPACE_CODE.sub(before, masked.text))
+
+
+def _words(text: str) -> str:
+    return re.sub(r"\n+", _break, html.escape(text, quote=False))
+
+
+def _break(ends: re.Match[str]) -> str:
+    """One line end is a new line, more are a new paragraph.
+
+    They stand inside the tag: "pre-wrap", there for the sake of values, would show them a second time.
+    Outlook does not know it, hence the tags.
+    """
+    more = len(ends[0]) - 1
+    return f'</p{ends[0]}><p style="margin:{more * _LINE}px 0 0">' if more else "<br\n>"
+
+
+def _escaped_raw(code: str) -> str:
+    raw = RAW.fullmatch(code)
+    return f"{raw[1]}{_words(raw[2])}{raw[3]}" if raw else code
