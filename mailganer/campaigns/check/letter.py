@@ -133,11 +133,14 @@ def _at_variable(use: VariableUse, audience: int, likely: Mapping[str, str]) -> 
 
 
 def _unknown(use: VariableUse, likely: str) -> Problem:
-    mapping = {"name": use.name, "likely": likely}
+    mapping = {"name": use.name}
     if use.guarded:
         message = _("Nobody has “${name}”: everybody gets what the letter says instead.", mapping=mapping)
     elif likely:
-        message = _("The letter uses “${name}”, which nobody has. Did you mean “${likely}”?", mapping=mapping)
+        message = _(
+            "The letter uses “${name}”, which nobody has. Did you mean “${likely}”?",
+            mapping=mapping | {"likely": likely},
+        )
     else:
         message = _(
             "The letter uses “${name}”, which nobody has. Correct the name, or give it a value.",
