@@ -67,6 +67,7 @@ def tick(office: Office) -> list[Call]:
             _cancel(session, now)
             looking = _beat(session, now)
             if looking:
+                _go_on(session, now)
                 _forget(session, now)
         if mark:
             mark.keep()
@@ -106,16 +107,37 @@ def _plans(session: Session) -> Iterator[Call]:
 
 
 def _finish(session: Session, now: datetime) -> None:
-    """Campaigns in which nobody is pending or under way any more."""
-    unfinished = exists().where(Batch.campaign_id == Campaign.id, Batch.state != BatchState.done)
+    """Campaigns in which nobody is pending or under way any more.
+
+    Asked twice: whoever gives somebody another letter holds the campaign's row, and is seen only afterwards.
+    """
+    over = (
+        Campaign.status == CampaignStatus.sending,
+        Campaign.planned_at.is_not(None),
+        ~exists().where(Batch.campaign_id == Campaign.id, Batch.state != BatchState.done),
+    )
+    found = session.scalars(
+        select(Campaign.id)
+        .where(*over)
+        .order_by(Campaign.id)
+        .with_for_update(skip_locked=True, key_share=True)
+    ).all()
+    if found:
+        session.execute(
+            update(Campaign)
+            .where(Campaign.id.in_(found), *over)
+            .values(status=CampaignStatus.finished, finished_at=now, updated_at=now),
+            execution_options=ledger.UNTRACKED,
+        )
+
+
+def _go_on(session: Session, now: datetime) -> None:
+    """Finished campaigns in which somebody waits: however that came about, they get their letter."""
+    waiting = exists().where(Batch.campaign_id == Campaign.id, Batch.state == BatchState.open)
     session.execute(
         update(Campaign)
-        .where(
-            Campaign.status == CampaignStatus.sending,
-            Campaign.planned_at.is_not(None),
-            ~unfinished,
-        )
-        .values(status=CampaignStatus.finished, finished_at=now, updated_at=now),
+        .where(Campaign.status == CampaignStatus.finished, waiting)
+        .values(status=CampaignStatus.sending, finished_at=None, updated_at=now),
         execution_options=ledger.UNTRACKED,
     )
 
