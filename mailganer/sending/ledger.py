@@ -330,9 +330,16 @@ def untouched(session: Session, first_id: int, last_id: int) -> list[Change]:
 
 
 def take_back(session: Session, ids: Sequence[int], now: datetime) -> int:
-    """Failed deliveries that were not their recipients' fault are pending again."""
+    """Failed deliveries that were not their recipients' fault are pending again, with a new day to get through."""
     changes = [Change(each, DeliveryStatus.pending) for each in ids]
-    return _move(session, changes, DeliveryStatus.failed, now)
+    moved = _move(session, changes, DeliveryStatus.failed, now)
+    session.execute(
+        update(Delivery)
+        .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.pending)
+        .values(first_tried_at=None),
+        execution_options=UNTRACKED,
+    )
+    return moved
 
 
 def end_doubt(session: Session, changes: Sequence[Change], now: datetime) -> int:
