@@ -330,7 +330,7 @@ def untouched(session: Session, first_id: int, last_id: int) -> list[Change]:
 
 
 def take_back(session: Session, ids: Sequence[int], now: datetime) -> int:
-    """Failed deliveries that were not their recipients' fault are pending again, with a new day to get through."""
+    """Failed deliveries that were not their recipients' fault are pending again, and have a new day."""
     changes = [Change(each, DeliveryStatus.pending) for each in ids]
     moved = _move(session, changes, DeliveryStatus.failed, now)
     session.execute(
