@@ -5,18 +5,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
 
 from .. import letters
 from ..accounts import day_limit, sender_backend
 from ..audience.addresses import AddressError, parse_address
 from ..backends import Backend, Message, Receipt, Registry
+from ..billing import plan_of
 from ..errors import Conflict, InputError, LimitReached, _
-from ..models import Campaign, Sender, SenderStatus, Subscriber, Usage
+from ..models import Campaign, Sender, SenderStatus, Subscriber
 from ..settings import Settings
 from ..vault import Vault
-from .allowance import Allowance, minute_of, plan_allowance, sender_allowance
+from .allowance import Allowance, account_allowance, lock, sender_allowance, use
 from .preview import reader_values
 from .versions import compile_of
 
@@ -126,11 +126,13 @@ def _take(
     registry: Registry,
     now: datetime,
 ) -> None:
-    """Counts the letters like any others: mail providers do."""
+    """Counts the letters like any others: mail providers do, and a plan that lanes share is kept by all."""
     session.flush()
-    session.refresh(sender, with_for_update=True)
+    plan_limit = plan_of(campaign.account, settings, now).per_day
+    lock(session, sender.id, campaign.account_id, sender=True, plan=plan_limit is not None)
+    session.refresh(sender)
     own = sender_allowance(session, sender.id, day_limit(sender, registry), now)
-    plan = plan_allowance(session, campaign.account, settings, now)
+    plan = account_allowance(session, campaign.account_id, plan_limit, now)
     _require(
         own,
         number,
@@ -138,16 +140,7 @@ def _take(
         _("${address} has sent all it may in 24 hours.", mapping={"address": sender.from_email}),
     )
     _require(plan, number, "per_day", _("Your plan lets no more letters leave in these 24 hours."))
-    minute = minute_of(now)
-    found = session.execute(
-        update(Usage)
-        .where(Usage.sender_id == sender.id, Usage.minute == minute)
-        .values(letters=Usage.letters + number)
-        .returning(Usage.letters)
-    ).first()
-    if found is None:
-        row = {"sender_id": sender.id, "minute": minute, "account_id": campaign.account_id, "letters": number}
-        session.execute(insert(Usage).values(row))
+    use(session, sender.id, campaign.account_id, number, now)
 
 
 def _require(allowance: Allowance, number: int, counter: str, message: str) -> None:
