@@ -222,8 +222,10 @@ class Lane:
                     return self._finish()
                 sent = self._send(following)
         finally:
-            self._crew.close()
-            self._keeper.stop()
+            try:
+                self._crew.close()
+            finally:  # a keeper that goes on would keep a lane that nobody works in
+                self._keeper.stop()
 
     def _turn(self, sent: Sent | None, going_on: bool) -> Next | None:
         """One commit: settles a window and opens the next."""

@@ -1,5 +1,6 @@
 """What a server's answer does to its recipient, to the sender and to the campaign."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
@@ -166,6 +167,39 @@ def test_a_server_out_of_reach_stops_its_sender_after_five_tries_and_costs_nobod
     clock.forward(minutes=31)
     works.run(3)
     assert statuses(campaign.id) == {"sent": 4}
+
+
+def test_a_backend_that_breaks_while_it_connects_lets_its_sender_rest_and_says_so(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
+) -> None:
+    def broken() -> None:
+        raise KeyError("somebody else's mistake")
+
+    script.connecting = broken
+    campaign = due(4)
+    works.run(5)
+    assert script.connections == 1, "it is not tried at every tick"
+    sender = reload(sender_of(campaign))
+    assert sender.status is SenderStatus.sleeping
+    assert "broken" in say(sender.error)
+    script.connecting = lambda: None
+    clock.forward(minutes=1)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 4}
+
+
+def test_a_backend_that_breaks_while_it_closes_holds_up_nobody(
+    due: Any, works: Any, script: Script, statuses: Any, reload: Any
+) -> None:
+    def broken() -> None:
+        raise KeyError("somebody else's mistake")
+
+    script.closing = broken
+    campaign = due(4)
+    works.run(4)
+    assert "keeper" not in {thread.name for thread in threading.enumerate()}
+    assert statuses(campaign.id) == {"sent": 4}
+    assert reload(campaign).status is CampaignStatus.finished
 
 
 def test_a_refused_password_stops_its_sender_at_once_and_is_not_tried_again(
