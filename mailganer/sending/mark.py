@@ -20,8 +20,9 @@ from sqlalchemy import and_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from ..campaigns import holds
 from ..errors import _
-from ..models import Campaign, CampaignStatus, Heartbeat
+from ..models import Campaign, CampaignStatus, Heartbeat, HeldBy
 from . import ledger
 
 log = logging.getLogger(__name__)
@@ -135,12 +136,21 @@ def _hold(session: Session, mark: Mark, now: datetime) -> None:
     log.error("the database was put back: it knows nothing after %s, it had come to %s", known, until)
     due = and_(Campaign.status == CampaignStatus.scheduled, Campaign.send_at <= until)
     on_its_way = Campaign.status.in_((CampaignStatus.sending, CampaignStatus.paused))
+    found = session.execute(
+        select(Campaign.id, Campaign.status)
+        .where(or_(on_its_way, due))
+        .order_by(Campaign.id)
+        .with_for_update(key_share=True)
+    ).all()
     session.execute(
         update(Campaign)
-        .where(or_(on_its_way, due))
+        .where(Campaign.id.in_([each.id for each in found]))
         .values(status=CampaignStatus.paused, paused_reason=put_back(known, until), updated_at=now),
         execution_options=ledger.UNTRACKED,
     )
+    for each in found:
+        if each.status is not CampaignStatus.paused:  # what is paused is noted already
+            holds.note_pause(session, each.id, HeldBy.halted, now)
 
 
 def put_back(known: datetime | None, until: datetime) -> str:
