@@ -2,12 +2,14 @@ import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from time import sleep
 
 import pytest
 from sqlalchemy import func, select
 
 from mailganer.errors import NotFound
-from mailganer.models import Delivery, DeliveryStatus, Event, EventKind, Source, token_text
+from mailganer.models import Batch, Delivery, DeliveryStatus, Event, EventKind, Source, token_text
+from mailganer.sending.ledger import Change, end_doubt
 from mailganer.tracking import (
     Numbers,
     campaign_numbers,
@@ -240,6 +242,32 @@ def test_a_reader_who_was_quicker_than_the_sweep_still_proves_the_letter(session
     assert prove_seen(session, sent.deliveries[0].id, sent.deliveries[-1].id, now) == 1
     session.expire_all()
     assert [each.status for each in sent.deliveries[:2]] == [DeliveryStatus.sent, DeliveryStatus.in_doubt]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("proof", ["open", "click", "unsubscribe"])
+def test_a_reader_and_a_person_who_end_the_same_doubt_do_not_wait_for_each_other(sessions, send, now, proof):
+    sent = send([DeliveryStatus.in_doubt])
+    read = {
+        "open": lambda own: record_open(own, sent.tokens[0], agent=PERSON, now=now),
+        "click": lambda own: record_click(own, sent.tokens[0], 1, agent=BROWSER, now=now),
+        "unsubscribe": lambda own: unsubscribe_by_token(own, sent.tokens[0], now=now),
+    }
+
+    def reads():
+        with sessions.begin() as own:
+            read[proof](own)
+
+    with ThreadPoolExecutor(1) as reader:
+        with sessions.begin() as own:
+            own.execute(select(Batch).with_for_update())
+            reading = reader.submit(reads)
+            sleep(0.3)
+            end_doubt(own, [Change(sent.deliveries[0].id, DeliveryStatus.sent)], now)
+        reading.result(10)
+    with sessions() as own:
+        assert own.get_one(Delivery, sent.deliveries[0].id).status is DeliveryStatus.sent
+        assert batches_are_true(own, sent.campaign.id)
 
 
 def test_many_at_once_are_all_counted(sessions, session, sent, now):
