@@ -36,7 +36,7 @@ from .mark import is_forgotten, put_back
 from .mark import read as read_mark
 from .minder import Minder
 from .office import Office
-from .opening import QUICK, Next, Opener
+from .opener import QUICK, Next, Opener
 from .verdict import Verdict, judge
 from .words import with_reply
 
