@@ -17,6 +17,7 @@ from ..models import Campaign, Sender, SenderStatus, Subscriber
 from ..settings import Settings
 from ..vault import Vault
 from .allowance import Allowance, account_allowance, lock, sender_allowance, use
+from .names import host_of_ids
 from .preview import reader_values
 from .versions import compile_of
 
@@ -63,29 +64,11 @@ def prepare_test(
             id=address,
             sender=sender.from_email,
             recipient=address,
-            content=press.print(_copy(address, values, settings, now)),
+            content=press.print(_copy(address, values, sender, settings, now)),
         )
         for address in addresses
     )
     return Trial(sender_backend(sender, registry, vault), messages)
-
-
-def send_test(
-    session: Session,
-    campaign: Campaign,
-    to: Iterable[str],
-    *,
-    settings: Settings,
-    registry: Registry,
-    vault: Vault,
-    now: datetime,
-    reader: Subscriber | None = None,
-) -> tuple[Receipt, ...]:
-    """``prepare_test`` and ``send`` in one go, for callers whose transaction may wait that long."""
-    trial = prepare_test(
-        session, campaign, to, settings=settings, registry=registry, vault=vault, now=now, reader=reader
-    )
-    return trial.send()
 
 
 def _addresses(to: Iterable[str]) -> Sequence[str]:
@@ -152,7 +135,7 @@ def _envelope(campaign: Campaign, sender: Sender, settings: Settings) -> letters
     return letters.Envelope(
         from_name=sender.from_name,
         from_email=sender.from_email,
-        list_id=f"test.{campaign.account_id}.{settings.host}",
+        list_id=f"test.{campaign.account_id}.{host_of_ids(settings.public_url, sender.from_email)}",
         list_name=campaign.lists[0].name if campaign.lists else "",
         locale=campaign.locale,
         # Nobody is counted in a test: its links lead straight to where they were written to lead.
@@ -162,13 +145,15 @@ def _envelope(campaign: Campaign, sender: Sender, settings: Settings) -> letters
     )
 
 
-def _copy(address: str, values: dict[str, object], settings: Settings, now: datetime) -> letters.Copy:
+def _copy(
+    address: str, values: dict[str, object], sender: Sender, settings: Settings, now: datetime
+) -> letters.Copy:
     nowhere = f"{settings.public_url}/u/test"  # a page that says this link belongs to nobody
     return letters.Copy(
         email=address,
         name="",
         values=values,
         urls=letters.Urls(unsubscribe=nowhere, browser=nowhere, open="", click=""),
-        message_id=f"<test.{secrets.token_hex(12)}@{settings.host}>",
+        message_id=f"<test.{secrets.token_hex(12)}@{host_of_ids(settings.public_url, sender.from_email)}>",
         date=now,
     )

@@ -16,6 +16,7 @@ from .billing import Voucher
 from .campaign import Campaign, CampaignStatus, LetterVersion, campaign_list, campaign_sender
 from .delivery import (
     LARGEST_CAMPAIGN,
+    WHY_NO_LETTER,
     Batch,
     BatchState,
     Delivery,
@@ -40,6 +41,7 @@ from .tracking import TALLY_SHARDS, Event, EventKind, Source, Tally
 __all__ = [
     "LARGEST_CAMPAIGN",
     "TALLY_SHARDS",
+    "WHY_NO_LETTER",
     "Account",
     "Answer",
     "ApiToken",

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from ..campaigns.drafts import lock
-from ..db import OUT_OF_REACH
+from ..db import OUT_OF_REACH, UNTRACKED
 from ..errors import Conflict, InputError, _
 from ..models import (
     Batch,
@@ -64,7 +64,7 @@ def decide(
         kept |= {"first_tried_at": None, "reason": None}  # a new attempt has a new day to get through
     session.execute(
         update(Delivery).where(Delivery.id.in_(ids), Delivery.status == status).values(kept),
-        execution_options=ledger.UNTRACKED,
+        execution_options=UNTRACKED,
     )
     if decided and what == "again":
         _go_on(session, campaign)
@@ -189,7 +189,7 @@ def _conclude(office: Office, row: Any, accepted: bool | None) -> bool:
         if ended:
             session.execute(
                 update(Delivery).where(Delivery.id == row.id).values(decided_by=None, decided_at=now),
-                execution_options=ledger.UNTRACKED,
+                execution_options=UNTRACKED,
             )
         if ended and not accepted:
             reopen_campaign(session, row.campaign_id, now)
@@ -217,7 +217,7 @@ def _set_moment(session: Session, ids: Sequence[int], moment: datetime | None) -
             update(Delivery)
             .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.in_doubt)
             .values(not_before=moment),
-            execution_options=ledger.UNTRACKED,
+            execution_options=UNTRACKED,
         )
 
 

@@ -33,8 +33,10 @@ from sqlalchemy import (
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 
+from ..db import UNTRACKED
 from ..models import (
     LARGEST_CAMPAIGN,
+    WHY_NO_LETTER,
     Batch,
     BatchState,
     Delivery,
@@ -45,16 +47,6 @@ from ..models import (
     Window,
 )
 from ..models.meta import UTCDateTime, Words
-
-UNTRACKED: Any = {"synchronize_session": False}  # no objects of these rows are ever loaded here
-
-WHY_NOT = {
-    SubscriberStatus.unsubscribed: Reason.unsubscribed,
-    SubscriberStatus.bounced: Reason.bounced,
-    SubscriberStatus.complained: Reason.complained,
-    SubscriberStatus.unconfirmed: Reason.unconfirmed,
-}
-"""A subscriber's status -> why they get no letter after all."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +239,7 @@ def _leave_out(session: Session, claim: Claim, found: Sequence[Recipient], now: 
     if len(stay) == len(found):
         return stay
     skipped = [
-        Change(row.id, DeliveryStatus.skipped, WHY_NOT.get(row.status, Reason.erased))
+        Change(row.id, DeliveryStatus.skipped, WHY_NO_LETTER.get(row.status, Reason.erased))
         for row in found
         if row.status is not SubscriberStatus.active
     ]

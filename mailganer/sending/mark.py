@@ -17,13 +17,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import and_, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ..campaigns import holds
+from ..db import UNTRACKED, upsert
 from ..errors import _
 from ..models import Campaign, CampaignStatus, Heartbeat, HeldBy
-from . import ledger
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +75,7 @@ class MarkFile:
         if is_forgotten(session, self.mark):
             _hold(session, self.mark, now)
         moment = now if self.mark.moment is None else max(now, self.mark.moment + _STEP)
-        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-        row = dialect.insert(Heartbeat).values(name=PREFIX + self.mark.name, seen_at=moment)
+        row = upsert(session, Heartbeat).values(name=PREFIX + self.mark.name, seen_at=moment)
         session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_={"seen_at": moment}))
         self._next = replace(self.mark, moment=moment)
 
@@ -146,7 +144,7 @@ def _hold(session: Session, mark: Mark, now: datetime) -> None:
         update(Campaign)
         .where(Campaign.id.in_([each.id for each in found]))
         .values(status=CampaignStatus.paused, paused_reason=put_back(known, until), updated_at=now),
-        execution_options=ledger.UNTRACKED,
+        execution_options=UNTRACKED,
     )
     for each in found:
         if each.status is not CampaignStatus.paused:  # what is paused is noted already

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, exists, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ..audience.imports import due_imports
 from ..campaigns.allowance import account_allowance
+from ..db import UNTRACKED, upsert
 from ..errors import MailganerError
 from ..models import (
     Account,
@@ -80,11 +80,6 @@ def tick(office: Office) -> list[Call]:
     return calls
 
 
-def has_work(session: Session, sender_id: int, now: datetime) -> bool:
-    """Whether a sender could send something right now."""
-    return bool(session.scalar(_hungry(now).where(Sender.id == sender_id).limit(1)))
-
-
 def others_wait(session: Session, sender_id: int, now: datetime) -> bool:
     """Whether some other sender has work and nobody who does it."""
     held = exists().where(Lane.sender_id == Sender.id, Lane.lease_until > now)
@@ -127,7 +122,7 @@ def _finish(session: Session, now: datetime) -> None:
             update(Campaign)
             .where(Campaign.id.in_(found), *over)
             .values(status=CampaignStatus.finished, finished_at=now, updated_at=now),
-            execution_options=ledger.UNTRACKED,
+            execution_options=UNTRACKED,
         )
 
 
@@ -138,7 +133,7 @@ def _go_on(session: Session, now: datetime) -> None:
         update(Campaign)
         .where(Campaign.status == CampaignStatus.finished, waiting)
         .values(status=CampaignStatus.sending, finished_at=None, updated_at=now),
-        execution_options=ledger.UNTRACKED,
+        execution_options=UNTRACKED,
     )
 
 
@@ -166,7 +161,7 @@ def _wake_sleepers(session: Session, now: datetime) -> None:
         update(Sender)
         .where(*over, Sender.status.in_((SenderStatus.sleeping, SenderStatus.failing)))
         .values(status=SenderStatus.ready, sleeps_until=None),
-        execution_options=ledger.UNTRACKED,
+        execution_options=UNTRACKED,
     )
 
 
@@ -184,7 +179,7 @@ def _raise_learned(session: Session, over: tuple[ColumnElement[bool], ...]) -> N
             Sender.learned_per_day.is_not(None),
         )
         .values(learned_per_day=Sender.learned_per_day + 1 + Sender.learned_per_day // 10),
-        execution_options=ledger.UNTRACKED,
+        execution_options=UNTRACKED,
     )
 
 
@@ -258,15 +253,14 @@ def _beat(session: Session, now: datetime) -> bool:
     looked = session.scalar(select(Heartbeat.seen_at).where(Heartbeat.name == "look_up"))
     looking = looked is None or now - looked >= LOOK_UP_EVERY or looked > now
     names = ["beat", f"worker {socket.gethostname()}:{os.getppid()}"] + ["look_up"] * looking
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     for name in sorted(names):
-        row = dialect.insert(Heartbeat).values(name=name[:255], seen_at=now)
+        row = upsert(session, Heartbeat).values(name=name[:255], seen_at=now)
         session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_={"seen_at": now}))
     session.execute(
         delete(Heartbeat).where(
             Heartbeat.seen_at < now - SILENT_FOR, ~Heartbeat.name.startswith(PREFIX, autoescape=True)
         ),
-        execution_options=ledger.UNTRACKED,
+        execution_options=UNTRACKED,
     )
     return looking
 
@@ -280,4 +274,4 @@ def _forget(session: Session, now: datetime) -> None:
         delete(Answer).where(Answer.created_at < now - ANSWERED_FOR),
         delete(Tries).where(Tries.ends_at < now.timestamp()),
     ):
-        session.execute(old, execution_options=ledger.UNTRACKED)
+        session.execute(old, execution_options=UNTRACKED)

@@ -75,12 +75,6 @@ class Opening:
         return cls(raw, agent[:LONGEST_READ], at) if raw else None
 
 
-def record_open(session: Session, token: str, *, agent: str, now: datetime) -> bool:
-    """Counts an open. False when there is no such letter: whoever asks gets the same picture."""
-    opening = Opening.of(token, agent=agent, at=now)
-    return opening is not None and record_opens(session, [opening]) == 1
-
-
 def record_opens(session: Session, openings: Sequence[Opening]) -> int:
     """Counts opens in the order they came, and answers of how many letters they were."""
     tokens = {opening.token for opening in openings}

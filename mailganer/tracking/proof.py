@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
+from ..db import UNTRACKED
 from ..models import LARGEST_CAMPAIGN, Batch, Delivery, DeliveryStatus
 
 
@@ -21,8 +22,8 @@ def prove_sent(session: Session, delivery_id: int, now: datetime) -> bool:
 
 
 def prove_seen(session: Session, first_id: int, last_id: int, now: datetime) -> int:
-    """Proves the doubtful letters of a range of the ledger that were opened, clicked or left by before anybody
-    knew that they were in doubt: a reader may be quicker than a sweep. Answers how many."""
+    """Proves the doubtful letters of a range of the ledger that were opened, clicked or left by before
+    anybody knew that they were in doubt: a reader may be quicker than a sweep. Answers how many."""
     seen = select(Delivery.id).where(
         Delivery.id.between(first_id, last_id),
         Delivery.status == DeliveryStatus.in_doubt,
@@ -67,7 +68,7 @@ def _prove(session: Session, ids: list[int], now: datetime) -> int:
         .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.in_doubt)
         .values(status=DeliveryStatus.sent, reason=None, settled_at=func.coalesce(Delivery.settled_at, now))
         .returning(Delivery.id),
-        execution_options={"synchronize_session": False},
+        execution_options=UNTRACKED,
     ).all()
     for delivery_id in proven:
         _move_count(session, delivery_id)
@@ -83,5 +84,5 @@ def _move_count(session: Session, delivery_id: int) -> None:
             Batch.last_id >= delivery_id,
         )
         .values(in_doubt=Batch.in_doubt - 1, sent=Batch.sent + 1),
-        execution_options={"synchronize_session": False},
+        execution_options=UNTRACKED,
     )

@@ -6,7 +6,7 @@ from time import sleep
 import pytest
 
 from mailganer.backends import Outcome
-from mailganer.campaigns import prepare_test, send_test, update_draft
+from mailganer.campaigns import prepare_test, update_draft
 from mailganer.campaigns import trial as trial_letters
 from mailganer.campaigns.allowance import account_usage, lock, sender_usage, use
 from mailganer.campaigns.preview import sample_reader
@@ -19,9 +19,9 @@ from tests.support.ports import free_port
 @pytest.fixture
 def trial(session, settings, registry, vault, now):
     def trial(campaign, to, **more):
-        return send_test(
+        return prepare_test(
             session, campaign, to, settings=settings, registry=registry, vault=vault, now=now, **more
-        )
+        ).send()
 
     return trial
 
@@ -40,6 +40,8 @@ def test_the_letter_arrives_as_a_reader_would_get_it(session, trial, server_camp
     letter = message_from_bytes(smtp_server.letters[0].content, policy=policy.default)
     assert letter["To"].addresses[0].addr_spec == "anna@example.com"
     assert letter["Subject"] == "News for Ольга"
+    assert letter["Message-ID"].endswith("@example.com>"), "localhost is no name, and Gmail would replace it"
+    assert letter["List-Id"].endswith(".example.com>")
     assert "Привет, Ольга" in letter.get_body(("html",)).get_content()
 
 

@@ -18,12 +18,10 @@ from mailganer.tracking import (
     prove_seen,
     prove_sent,
     record_click,
-    record_open,
     resubscribe_by_token,
     unsubscribe_by_token,
 )
-from mailganer.tracking.tally import numbers_of
-from tests.support.sent import batches_are_true
+from tests.support.sent import batches_are_true, record_open
 
 PERSON = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -32,6 +30,20 @@ PREFETCHER = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/42.0.2311.135 "
     "Safari/537.36 Edge/12.246 Mozilla/5.0"
 )
+
+
+def numbers_of(delivery):
+    opened = delivery.first_opened_at is not None
+    return Numbers(
+        opened_certain=opened and delivery.certain_open,
+        opened_possible=opened and not delivery.certain_open,
+        opens=delivery.opens,
+        machine_opens=delivery.machine_opens,
+        clicked=delivery.first_clicked_at is not None,
+        clicks=delivery.clicks,
+        machine_clicks=delivery.machine_clicks,
+        unsubscribed=delivery.unsubscribed_at is not None,
+    )
 
 
 def numbers(session, sent):
