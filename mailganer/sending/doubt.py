@@ -169,9 +169,13 @@ def _put_off(office: Office, sender_id: int, rows: Sequence[Any]) -> None:
     """A server that cannot be asked about one letter is not asked about the others either; and one day not at
     all any more."""
     now = office.now()
+
+    def too_old(rows: Sequence[Any]) -> list[int]:
+        return [row.id for row in rows if now - row.settled_at > LOOK_UP_FOR]
+
+    _ask_at(office, too_old(rows), None)
     with office.sessions.begin() as session:
-        rows = [*rows, *_take(session, sender_id, now, MOST)]
-        _set_moment(session, [row.id for row in rows if now - row.settled_at > LOOK_UP_FOR], None)
+        _set_moment(session, too_old(_take(session, sender_id, now, MOST)), None)
 
 
 def _conclude(office: Office, row: Any, accepted: bool | None) -> bool:
@@ -185,6 +189,8 @@ def _conclude(office: Office, row: Any, accepted: bool | None) -> bool:
         return False
     status = DeliveryStatus.sent if accepted else DeliveryStatus.pending
     with office.sessions.begin() as session:
+        if not accepted and _is_another_doubt(session, row):
+            return False
         ended = ledger.end_doubt(session, [Change(row.id, status)], now)
         if ended:
             session.execute(
@@ -194,6 +200,12 @@ def _conclude(office: Office, row: Any, accepted: bool | None) -> bool:
         if ended and not accepted:
             reopen_campaign(session, row.campaign_id, now)
     return bool(ended)
+
+
+def _is_another_doubt(session: Session, row: Any) -> bool:
+    """Whether the letter was sent again while the server was asked: its "no" says nothing about that."""
+    since = session.scalar(select(Delivery.settled_at).where(Delivery.id == row.id))
+    return bool(since != row.settled_at)
 
 
 def reopen_campaign(session: Session, campaign_id: int, now: datetime) -> None:
@@ -212,13 +224,19 @@ def _ask_at(office: Office, ids: Sequence[int], moment: datetime | None) -> None
 
 
 def _set_moment(session: Session, ids: Sequence[int], moment: datetime | None) -> None:
-    if ids:
-        session.execute(
-            update(Delivery)
-            .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.in_doubt)
-            .values(not_before=moment),
-            execution_options=UNTRACKED,
-        )
+    if not ids:
+        return
+    # In their order, as the ledger takes them: who ends the same doubts meanwhile waits, or is waited for.
+    held = session.scalars(
+        select(Delivery.id)
+        .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.in_doubt)
+        .order_by(Delivery.id)
+        .with_for_update()
+    ).all()
+    session.execute(
+        update(Delivery).where(Delivery.id.in_(held)).values(not_before=moment),
+        execution_options=UNTRACKED,
+    )
 
 
 def _due(now: datetime) -> tuple[Any, ...]:

@@ -241,3 +241,23 @@ def test_a_mailbox_that_is_away_is_knocked_at_once_for_all_its_letters(
     assert len(asked) == 1
     assert {row.not_before for row in deliveries(many_doubts.id)} == {clock.now + LOOK_UP_PAUSE}
     assert {row.status for row in deliveries(many_doubts.id)} == {DeliveryStatus.in_doubt}
+
+
+def test_a_no_from_before_a_letter_was_sent_again_says_nothing_about_the_new_doubt(
+    doubtful: Any, works: Any, clock: Any, script: Script, sessions: Any, statuses: Any
+) -> None:
+    def somebody_is_quicker(message_id: str) -> bool:
+        script.answer = DOUBTFUL
+        with sessions.begin() as session:
+            read = session.get_one(Campaign, doubtful.id)
+            decide(session, read, "again", by="anna@example.com", now=clock.now)
+        works.run(2)
+        script.answer = accept
+        return False
+
+    script.accepted = somebody_is_quicker
+    clock.forward(seconds=LOOK_UP_LAST.total_seconds())
+    assert doubt.look_up(works.office, doubtful.senders[0].id) == 0
+    works.run(3)
+    assert statuses(doubtful.id) == {"sent": 2, "in_doubt": 1}
+    assert len(script.seen) == 4
