@@ -7,9 +7,10 @@ who opened them, in short transactions.
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -62,6 +63,18 @@ def make_engine(url: str) -> Engine:
 def _from_json(value: bytes | str) -> object:
     # It is UTF-8: left to itself, the json module would find that out for each value.
     return json.loads(value if isinstance(value, str) else str(value, "utf-8"))
+
+
+UNTRACKED: Any = {"synchronize_session": False}
+"""For statements that change many rows: no session holds objects of them that would have to follow."""
+
+
+def upsert(session: Session, table: Any) -> Any:
+    """An INSERT into a model or its table that may say ``on_conflict_do_...`` in this database's language."""
+    return _INSERTS[session.get_bind().dialect.name](table)
+
+
+_INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 def trouble_of(error: Exception) -> str:

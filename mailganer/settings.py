@@ -115,7 +115,7 @@ class Settings:
 
     @property
     def host(self) -> str:
-        """The public host name: the right side of Message-IDs and list ids."""
+        """The public host name."""
         return urlsplit(self.public_url).hostname or "localhost"
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..backends import Network, load_backends
 from ..settings import Settings
 from ..vault import Vault
-from .admission import SignIn, admit, close_account, log_out_everywhere, sign_in, update_account
+from .admission import SignIn, admit, close_account, log_out_everywhere, update_account
 from .senders import (
     account_senders,
     changed_backend,
@@ -52,7 +52,6 @@ __all__ = [
     "owned_sender",
     "sender_backend",
     "sender_limits",
-    "sign_in",
     "update_account",
     "update_sender",
 ]

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
@@ -21,29 +20,6 @@ class SignIn:
     account: Account
     sender: Sender
     created: bool
-
-
-def sign_in(
-    session: Session,
-    registry: Registry,
-    vault: Vault,
-    *,
-    backend: str,
-    email: str,
-    fields: dict[str, Any],
-    now: datetime,
-    plan: str = "free",
-    locale: str = "en",
-    timezone: str = "UTC",
-) -> SignIn:
-    """Prove that a mail account can send, and open the account it belongs to, making it if there is none.
-
-    Raises ``InputError`` for wrong fields and what ``Backend.verify`` raises. The mail server is asked before
-    the database is touched.
-    """
-    proven = registry.open(backend, email, fields)
-    proven.verify()
-    return admit(session, registry, vault, proven, now=now, plan=plan, locale=locale, timezone=timezone)
 
 
 def admit(

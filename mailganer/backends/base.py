@@ -259,6 +259,7 @@ class Backend(ABC):
         """Whether the server has had the message with this Message-ID. None: this backend cannot tell.
 
         True and False must be proof. Servers file what they accept some time later: ask minutes after.
+        Raises ``BackendError`` (``Unreachable``) when it cannot tell just now: it is asked again for a day.
         """
         return None
 

@@ -127,7 +127,7 @@ class GmailBackend(Backend):
         return SMTPConnection(self._open, 1, self.limits.per_connection)
 
     def was_accepted(self, message_id: str) -> bool | None:
-        """Look into Sent Mail. None when the account does not let us look."""
+        """Look into Sent Mail. None when the account does not let us look; raises for what may pass."""
         host = self.options.get("imap_host", "imap.gmail.com")
         port = int(self.options.get("imap_port", "993"))
         # 993 is no port for letters: it is open here because the operator's options, not a user, name the

@@ -1,8 +1,8 @@
 """Looking for a letter in the account's Sent Mail, over IMAP: the proof that a doubtful letter was taken.
 
 Gmail files what it takes by SMTP under its Message-ID. The look-up only reads, takes a bounded time whatever
-the server does, and answers "cannot tell" for every trouble on the way: a wrong "no" would send a letter
-twice.
+the server does, and never answers "no" for any trouble on the way: that would send a letter twice. Trouble
+that passes is raised, so that it is asked again; what will be the same tomorrow is "cannot tell".
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import BackendError
-from .base import Network
+from ..errors import LoginRefused, Unreachable, _
+from .base import Network, clean
 from .hosts import open_socket
 from .session import Login
 
 # What a Message-ID may hold and still stand in a quoted string without being read as anything else.
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]+@[A-Za-z0-9.\-_\[\]:]+")
+# A login that is refused for now: RFC 5530, and Google's words for too many at once.
+_BUSY = re.compile(r"\[(UNAVAILABLE|INUSE|LIMIT|SERVERBUG|OVERQUOTA)\]|too many|temporar", re.IGNORECASE)
 _LISTED = re.compile(rb'\((?P<flags>[^)]*)\) (?:"(?:[^"\\]|\\.)*"|NIL) (?P<name>.+)', re.IGNORECASE)
 
 
@@ -38,15 +40,27 @@ class SentMail:
     seconds: float = 30.0
 
     def holds(self, message_id: str) -> bool | None:
-        """Whether Sent Mail has this Message-ID; None when that cannot be said."""
+        """Whether Sent Mail has this Message-ID; None when that can never be said: no way in, no such folder.
+
+        Raises ``BackendError`` for trouble that may pass: it is worth asking again.
+        """
         bare = message_id.strip().removeprefix("<").removesuffix(">")
         if not _MESSAGE_ID.fullmatch(bare):
             return None
         try:
             with _opened(self) as client:
                 return _search(client, bare)
-        except (imaplib.IMAP4.error, BackendError, OSError, ValueError):
+        except LoginRefused:
             return None
+        except (imaplib.IMAP4.error, OSError, ValueError) as error:
+            raise _out_of_reach(self.host, str(error)) from None
+
+
+def _out_of_reach(host: str, words: str) -> Unreachable:
+    return Unreachable(
+        _("The sent letters of this account cannot be looked up at ${host} now.", mapping={"host": host}),
+        clean(words),
+    )
 
 
 class _Client(imaplib.IMAP4):
@@ -97,35 +111,48 @@ def _opened(account: SentMail) -> Iterator[imaplib.IMAP4]:
 
 
 def _log_in(client: imaplib.IMAP4, login: Login) -> None:
-    if login.bearer is None:
-        client.login(login.username, login.password.get_secret_value())
-        return
-    token = login.bearer().get_secret_value()
-    client.authenticate(
-        "XOAUTH2", lambda _challenge: f"user={login.username}\x01auth=Bearer {token}\x01\x01".encode()
-    )
+    """Raises ``LoginRefused`` for a refusal that is meant: a mailbox is not knocked at for a whole day."""
+    bearer = login.bearer() if login.bearer is not None else None
+    try:
+        if bearer is None:
+            client.login(login.username, login.password.get_secret_value())
+        else:
+            token = bearer.get_secret_value()
+            client.authenticate(
+                "XOAUTH2", lambda _challenge: f"user={login.username}\x01auth=Bearer {token}\x01\x01".encode()
+            )
+    except imaplib.IMAP4.abort:
+        raise  # the line broke
+    except imaplib.IMAP4.error as error:
+        if _BUSY.search(str(error)):
+            raise
+        raise LoginRefused(clean(str(error))) from None  # nobody reads it
 
 
 def _search(client: imaplib.IMAP4, bare: str) -> bool | None:
-    folder = _sent_folder(client.list()[1])
+    folder = _sent_folder(_done(client.list()))
     if folder is None:
         return None
-    status, _count = client.select(folder, readonly=True)
-    if status != "OK":
-        return None
-    status, found = client.search(None, "HEADER", "Message-ID", f'"<{bare}>"')
-    if status != "OK":
-        return None
+    _done(client.select(folder, readonly=True))
+    found = _done(client.search(None, "HEADER", "Message-ID", f'"<{bare}>"'))
     return bool(found and found[0] and found[0].strip())
 
 
+def _done(answer: tuple[str, list[Any]]) -> list[Any]:
+    status, lines = answer
+    if status != "OK":
+        raise imaplib.IMAP4.error(clean(str(lines)))
+    return lines
+
+
 def _sent_folder(listed: list[Any]) -> str | None:
-    r"""The folder marked ``\Sent`` (RFC 6154), quoted as the server named it."""
+    r"""The folder marked ``\Sent`` (RFC 6154) that can be opened, quoted as the server named it."""
     for line in listed:
         literal = line[1] if isinstance(line, tuple) else None
         text = line[0] if isinstance(line, tuple) else line
         match = _LISTED.match(text or b"")
-        if match and b"\\sent" in match["flags"].lower().split():
+        flags = match["flags"].lower().split() if match else []
+        if match and b"\\sent" in flags and b"\\noselect" not in flags:
             name = literal if literal is not None else match["name"].strip()
             quoted = (
                 name

@@ -88,7 +88,7 @@ class Session:
         size = features.get("SIZE", "0") or "0"
         self.size_limit = int(size) if "SIZE" in features and size.isdigit() else None
 
-    def command(self, line: str, stage: Stage, seconds: float | None = None) -> Reply:
+    def command(self, line: str, seconds: float | None = None) -> Reply:
         """Say one line and hear the answer."""
         self.wire.write(line.encode("ascii") + b"\r\n", seconds or self.timeouts.command)
         return self.wire.reply(seconds or self.timeouts.command)
@@ -100,10 +100,10 @@ class Session:
     def check_sender(self, address: str) -> None:
         """Prove that the server takes letters from this address. Sends none."""
         try:
-            reply = self.command(f"MAIL FROM:<{_path(address)}>", Stage.mail)
+            reply = self.command(f"MAIL FROM:<{_path(address)}>")
             if not reply.ok:
                 raise _sender_refused(self.server, address, reply)
-            self.command("RSET", Stage.mail)
+            self.command("RSET")
         except Broken as broken:
             raise _lost(self.server, broken) from None
 
@@ -117,14 +117,14 @@ class Session:
         if idle < PROBE_AFTER:
             return True
         try:
-            return self.command("RSET", Stage.hello, self.timeouts.connect).ok
+            return self.command("RSET", self.timeouts.connect).ok
         except Broken:
             return False
 
     def quit(self) -> None:
         """Say goodbye if the server still listens. What it says to that changes nothing."""
         try:
-            self.command("QUIT", Stage.mail, self.server.network.timeouts.close)
+            self.command("QUIT", self.server.network.timeouts.close)
         except Broken:
             return
         finally:
@@ -171,7 +171,7 @@ def _hello(session: Session) -> None:
     session.wire.write(f"EHLO {name}\r\n".encode("ascii"), session.server.network.timeouts.command)
     reply, lines = session.wire.lines(session.server.network.timeouts.command)
     if reply.code in (500, 502, 504):  # a server from before 1995
-        reply, lines = session.command(f"HELO {name}", Stage.hello), []
+        reply, lines = session.command(f"HELO {name}"), []
     if not reply.ok:
         raise _not_now(session, reply, Stage.hello)
     session.understand(_features(lines[1:]))
@@ -198,7 +198,7 @@ def _start_tls(session: Session) -> None:
                 mapping={"host": server.host, "port": server.port},
             )
         )
-    reply = session.command("STARTTLS", Stage.hello)
+    reply = session.command("STARTTLS")
     if reply.code != 220:
         raise TLSFailed(
             _(
@@ -272,11 +272,11 @@ def _authenticate(session: Session, login: Login, mechanisms: Sequence[str]) -> 
     if "PLAIN" in mechanisms:
         return _said_at_once(session, "PLAIN", f"\0{user}\0{password}")
     if "LOGIN" in mechanisms:
-        reply = session.command("AUTH LOGIN", Stage.login)
+        reply = session.command("AUTH LOGIN")
         for answer in (user, password):
             if reply.code != 334:
                 return reply
-            reply = session.command(_base64(answer), Stage.login)
+            reply = session.command(_base64(answer))
         return reply
     raise ProtocolBroken(
         _(
@@ -287,9 +287,9 @@ def _authenticate(session: Session, login: Login, mechanisms: Sequence[str]) -> 
 
 
 def _said_at_once(session: Session, mechanism: str, secret: str) -> Reply:
-    reply = session.command(f"AUTH {mechanism} {_base64(secret)}", Stage.login)
+    reply = session.command(f"AUTH {mechanism} {_base64(secret)}")
     if reply.code == 334:  # XOAUTH2 explains a refusal first and wants an empty line before it says 535
-        reply = session.command("", Stage.login)
+        reply = session.command("")
     return reply
 
 

@@ -7,7 +7,7 @@ from .moves import cancel, pause, resume, schedule, unschedule
 from .overview import count_by_status, list_campaigns
 from .preview import preview
 from .prospects import forecast
-from .trial import prepare_test, send_test
+from .trial import prepare_test
 from .values import Shared, Values, list_names_of, values_for
 from .variables import VariableUse
 from .versions import freeze
@@ -39,7 +39,6 @@ __all__ = [
     "preview",
     "resume",
     "schedule",
-    "send_test",
     "unschedule",
     "update_draft",
     "values_for",

@@ -7,12 +7,14 @@ when minute ``m + 1440`` is over. The pipeline takes by these numbers, the forec
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import Table, bindparam, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ..billing import plan_of
-from ..models import Account, Usage
+from ..models import Account, Base, Sender, Usage
 from ..settings import Settings
 
 MINUTES = 24 * 60
@@ -115,3 +117,56 @@ def _minutes(
         .order_by(Usage.minute)
     )
     return [(row[0], int(row[1])) for row in rows]
+
+
+# --- taking, for whoever sends: campaigns and test letters alike
+
+
+def lock(session: Session, sender_id: int, account_id: int, *, sender: bool, plan: bool) -> None:
+    """Makes the others wait until our transaction ends, where there is a limit to be kept among us."""
+    if sender:
+        session.execute(_LOCK_SENDER, {"id": sender_id})
+    if plan:
+        session.execute(_LOCK_ACCOUNT, {"id": account_id})
+
+
+def use(session: Session, sender_id: int, account_id: int, letters: int, now: datetime) -> int:
+    """Notes letters as leaving now, and answers the minute they are noted under."""
+    minute = minute_of(now)
+    if letters:
+        add_usage(session, sender_id, account_id, minute, letters)
+    return minute
+
+
+def add_usage(session: Session, sender_id: int, account_id: int, minute: int, letters: int) -> None:
+    """Adds to the letters of a minute, or gives some back (``letters`` below 0)."""
+    used = {"sender_id": sender_id, "account_id": account_id, "minute": minute, "letters": letters}
+    session.execute(_ADD_USAGE[session.get_bind().dialect.name], used)
+
+
+# Built once: these are part of every window.
+
+
+def letters_added(model: type[Base], *key: str) -> dict[str, Any]:
+    """By dialect: a row with ``letters``, added to those of the row with the same key."""
+    table = cast(Table, model.__table__)
+    found = {}
+    for dialect in (postgresql, sqlite):
+        row = dialect.insert(table)
+        found[dialect.__name__.rpartition(".")[2]] = row.on_conflict_do_update(
+            index_elements=[table.c[name] for name in key],
+            set_={"letters": table.c.letters + row.excluded.letters},
+        )
+    return found
+
+
+_ADD_USAGE = letters_added(Usage, "sender_id", "minute")
+
+
+def _locked(model: type[Base]) -> Any:
+    # "No key": rows that only point at these may be written meanwhile.
+    table = cast(Table, model.__table__)
+    return select(table.c.id).where(table.c.id == bindparam("id")).with_for_update(key_share=True)
+
+
+_LOCK_SENDER, _LOCK_ACCOUNT = _locked(Sender), _locked(Account)

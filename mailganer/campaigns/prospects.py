@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from ..accounts import day_limit
+from ..accounts import day_limit, sender_limits
 from ..backends import Registry
 from ..billing import plan_of
 from ..models import Account, Campaign, Sender, SenderStatus
@@ -49,13 +49,8 @@ def usable_sender(sender: Sender) -> bool:
 
 def pace(sender: Sender, registry: Registry) -> float:
     """Letters a second this sender is expected to manage."""
-    limits = registry.get(sender.backend).limits if sender.backend in registry.names else None
-    known = sender.per_second or (limits.per_second if limits else None)
-    if sender.slowed_to:
-        return min(sender.slowed_to, known or sender.slowed_to)
-    if known:
-        return known
-    return LETTERS_A_SECOND * (sender.max_connections or (limits.max_connections if limits else 1))
+    limits = sender_limits(sender, registry)
+    return limits.per_second or LETTERS_A_SECOND * limits.max_connections
 
 
 def _lane(session: Session, sender: Sender, registry: Registry, now: datetime, seen: int) -> Lane:

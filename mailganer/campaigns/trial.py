@@ -5,18 +5,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
 
 from .. import letters
 from ..accounts import day_limit, sender_backend
 from ..audience.addresses import AddressError, parse_address
 from ..backends import Backend, Message, Receipt, Registry
+from ..billing import plan_of
 from ..errors import Conflict, InputError, LimitReached, _
-from ..models import Campaign, Sender, SenderStatus, Subscriber, Usage
+from ..models import Campaign, Sender, SenderStatus, Subscriber
 from ..settings import Settings
 from ..vault import Vault
-from .allowance import Allowance, minute_of, plan_allowance, sender_allowance
+from .allowance import Allowance, account_allowance, lock, sender_allowance, use
+from .names import host_of_ids
 from .preview import reader_values
 from .versions import compile_of
 
@@ -63,29 +64,11 @@ def prepare_test(
             id=address,
             sender=sender.from_email,
             recipient=address,
-            content=press.print(_copy(address, values, settings, now)),
+            content=press.print(_copy(address, values, sender, settings, now)),
         )
         for address in addresses
     )
     return Trial(sender_backend(sender, registry, vault), messages)
-
-
-def send_test(
-    session: Session,
-    campaign: Campaign,
-    to: Iterable[str],
-    *,
-    settings: Settings,
-    registry: Registry,
-    vault: Vault,
-    now: datetime,
-    reader: Subscriber | None = None,
-) -> tuple[Receipt, ...]:
-    """``prepare_test`` and ``send`` in one go, for callers whose transaction may wait that long."""
-    trial = prepare_test(
-        session, campaign, to, settings=settings, registry=registry, vault=vault, now=now, reader=reader
-    )
-    return trial.send()
 
 
 def _addresses(to: Iterable[str]) -> Sequence[str]:
@@ -126,11 +109,13 @@ def _take(
     registry: Registry,
     now: datetime,
 ) -> None:
-    """Counts the letters like any others: mail providers do."""
+    """Counts the letters like any others: mail providers do, and a plan that lanes share is kept by all."""
     session.flush()
-    session.refresh(sender, with_for_update=True)
+    plan_limit = plan_of(campaign.account, settings, now).per_day
+    lock(session, sender.id, campaign.account_id, sender=True, plan=plan_limit is not None)
+    session.refresh(sender)
     own = sender_allowance(session, sender.id, day_limit(sender, registry), now)
-    plan = plan_allowance(session, campaign.account, settings, now)
+    plan = account_allowance(session, campaign.account_id, plan_limit, now)
     _require(
         own,
         number,
@@ -138,16 +123,7 @@ def _take(
         _("${address} has sent all it may in 24 hours.", mapping={"address": sender.from_email}),
     )
     _require(plan, number, "per_day", _("Your plan lets no more letters leave in these 24 hours."))
-    minute = minute_of(now)
-    found = session.execute(
-        update(Usage)
-        .where(Usage.sender_id == sender.id, Usage.minute == minute)
-        .values(letters=Usage.letters + number)
-        .returning(Usage.letters)
-    ).first()
-    if found is None:
-        row = {"sender_id": sender.id, "minute": minute, "account_id": campaign.account_id, "letters": number}
-        session.execute(insert(Usage).values(row))
+    use(session, sender.id, campaign.account_id, number, now)
 
 
 def _require(allowance: Allowance, number: int, counter: str, message: str) -> None:
@@ -159,7 +135,7 @@ def _envelope(campaign: Campaign, sender: Sender, settings: Settings) -> letters
     return letters.Envelope(
         from_name=sender.from_name,
         from_email=sender.from_email,
-        list_id=f"test.{campaign.account_id}.{settings.host}",
+        list_id=f"test.{campaign.account_id}.{host_of_ids(settings.public_url, sender.from_email)}",
         list_name=campaign.lists[0].name if campaign.lists else "",
         locale=campaign.locale,
         # Nobody is counted in a test: its links lead straight to where they were written to lead.
@@ -169,13 +145,15 @@ def _envelope(campaign: Campaign, sender: Sender, settings: Settings) -> letters
     )
 
 
-def _copy(address: str, values: dict[str, object], settings: Settings, now: datetime) -> letters.Copy:
+def _copy(
+    address: str, values: dict[str, object], sender: Sender, settings: Settings, now: datetime
+) -> letters.Copy:
     nowhere = f"{settings.public_url}/u/test"  # a page that says this link belongs to nobody
     return letters.Copy(
         email=address,
         name="",
         values=values,
         urls=letters.Urls(unsubscribe=nowhere, browser=nowhere, open="", click=""),
-        message_id=f"<test.{secrets.token_hex(12)}@{settings.host}>",
+        message_id=f"<test.{secrets.token_hex(12)}@{host_of_ids(settings.public_url, sender.from_email)}>",
         date=now,
     )

@@ -17,6 +17,7 @@ from .billing import Voucher
 from .campaign import UNDER_WAY, Campaign, CampaignStatus, LetterVersion, campaign_list, campaign_sender
 from .delivery import (
     LARGEST_CAMPAIGN,
+    WHY_NO_LETTER,
     Batch,
     BatchState,
     Delivery,
@@ -42,6 +43,7 @@ __all__ = [
     "LARGEST_CAMPAIGN",
     "TALLY_SHARDS",
     "UNDER_WAY",
+    "WHY_NO_LETTER",
     "Account",
     "Answer",
     "ApiToken",

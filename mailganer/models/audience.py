@@ -100,7 +100,9 @@ class Suppression(Base):
     __tablename__ = "suppression"
 
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), primary_key=True)
-    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)  # of (account, email_key)
+    digest: Mapped[bytes] = mapped_column(
+        LargeBinary(32), primary_key=True
+    )  # of email_key, under the account's key
     status: Mapped[SubscriberStatus] = mapped_column(Words(SubscriberStatus))
     reason: Mapped[str] = mapped_column(String(200), default="")
     created_at: Mapped[datetime]

@@ -13,6 +13,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from .audience import SubscriberStatus
 from .meta import Base, BigId, Token, Words
 
 LARGEST_CAMPAIGN = 10_000_000
@@ -43,6 +44,15 @@ class Reason(StrEnum):
     render_error = "render_error"  # this person's values break the letter
     address = "address"  # the server cannot take such an address (SMTPUTF8)
     cancelled = "cancelled"  # the campaign was
+
+
+WHY_NO_LETTER = {
+    SubscriberStatus.unsubscribed: Reason.unsubscribed,
+    SubscriberStatus.bounced: Reason.bounced,
+    SubscriberStatus.complained: Reason.complained,
+    SubscriberStatus.unconfirmed: Reason.unconfirmed,
+}
+"""A subscriber's status -> why they get no letter."""
 
 
 class Delivery(Base):

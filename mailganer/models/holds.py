@@ -8,9 +8,8 @@ from datetime import datetime
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
+from ..db import UNTRACKED
 from .delivery import HeldBy, Hold
-
-UNTRACKED = {"synchronize_session": False}  # nobody holds objects of these rows while they are written
 
 
 def note_sender(

@@ -10,7 +10,11 @@ from .meta import Base, Json
 
 
 class Heartbeat(Base):
-    """When a part was last seen alive: "beat", or "worker host:pid"."""
+    """When a part was last seen alive: "beat", or "worker host:pid".
+
+    And two moments of other kinds: "look_up", when doubtful letters were last looked up, and "mark NAME",
+    which the file of this name beside the journals is held against.
+    """
 
     __tablename__ = "heartbeat"
 

@@ -78,7 +78,8 @@ def recipients_page(
 ) -> Page:
     """Recipients in the order of the ledger. ``filters`` says more than status and query can."""
     filters = filters or Filters(status=status, query=query)
-    rows = session.execute(_rows(session, campaign, filters, after).limit(limit + 1)).all()
+    conditions = _conditions(session, campaign, filters)
+    rows = session.execute(_rows(campaign.id, conditions, after).limit(limit + 1)).all()
     shown = rows[:limit]
     return Page(
         items=tuple(row.Delivery for row in shown),
@@ -102,13 +103,16 @@ def _table(
     sessions: sessionmaker[Session], campaign_id: int, filters: Filters, translate: Callable[[str], str]
 ) -> Iterator[Sequence[str]]:
     yield [translate(word) for word in HEADING]
+    with sessions() as session:
+        campaign = session.get(Campaign, campaign_id)
+        if campaign is None:
+            return
+        # Once: which places a link has is read from every version of the letter.
+        conditions = _conditions(session, campaign, filters)
     after: int | None = None
     while True:
         with sessions() as session:
-            campaign = session.get(Campaign, campaign_id)
-            if campaign is None:
-                return
-            rows = session.execute(_rows(session, campaign, filters, after).limit(_AT_ONCE)).all()
+            rows = session.execute(_rows(campaign_id, conditions, after).limit(_AT_ONCE)).all()
             lines = [_line(row, campaign.message_domain, translate) for row in rows]
             after = rows[-1].Delivery.id if rows else None
         yield from lines
@@ -153,14 +157,14 @@ def _line(row: Any, domain: str, translate: Callable[[str], str]) -> Sequence[st
     )
 
 
-def _rows(session: Session, campaign: Campaign, filters: Filters, after: int | None) -> Any:
-    first = first_delivery_id(campaign.id)
+def _rows(campaign_id: int, conditions: Sequence[ColumnElement[bool]], after: int | None) -> Any:
+    first = first_delivery_id(campaign_id)
     start = first - 1 if after is None else max(after, first - 1)
     return (
         select(Delivery, Subscriber.first_name, Subscriber.last_name)
         .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
         .where(Delivery.id > start, Delivery.id < first + LARGEST_CAMPAIGN)
-        .where(*_conditions(session, campaign, filters))
+        .where(*conditions)
         .order_by(Delivery.id)
     )
 

@@ -1,12 +1,14 @@
 """The open connections of a lane: opened when first needed, kept from window to window, closed at its end."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from time import perf_counter, thread_time
 
 from ..backends import Backend, Connection, Message, Outcome, Receipt, Scope, clean
-from ..errors import BackendError
 from .feed import Feed
+
+log = logging.getLogger(__name__)
 
 ENOUGH = 8  # letters a connection before what they took says something
 BUSY = 0.7  # of the time: threads that compute so much of it only stand in each other's way
@@ -50,10 +52,11 @@ class Crew:
             self._hands = min(self.size, hands * 2)
 
     def close(self) -> None:
+        """Never raises: whatever a backend does at its end, all of it is over."""
         for hand, connection in enumerate(self._connections):
+            self._connections[hand] = None
             if connection is not None:
-                connection.close()
-                self._connections[hand] = None
+                _end(connection.close)
         if self._threads is not None:
             self._threads.shutdown()
             self._threads = None
@@ -71,11 +74,12 @@ class Crew:
         if connection is None:
             try:
                 connection = self._connections[hand] = self._backend.connect()
-            except BackendError as error:
+            except Exception as error:  # a backend may be somebody else's: it breaks as it likes
                 if hand == 0:
                     feed.stop(error)
                 else:  # so many at once the server does not want: those that are open go on
                     self.size = min(self.size, hand)
+                    log.info("%s connections are enough: %r", hand, error)
                 return
         self._carry(hand, connection, feed)
 
@@ -95,12 +99,19 @@ class Crew:
         except Exception as error:  # a backend of somebody else's: what it had pulled may have gone out
             feed.stop(error)
             self._connections[hand] = None
-            connection.abort()
+            _end(connection.abort)
         else:
             if answered < len(pulled):
                 feed.stop(RuntimeError("the backend gave fewer receipts than it took messages"))
                 self._connections[hand] = None
-                connection.abort()
+                _end(connection.abort)
         for message_id in pulled[answered:]:
             reply = clean(str(feed.error or ""))
             feed.answer(Receipt(message_id, Outcome.in_doubt, reply, None, Scope.connection))
+
+
+def _end(connection: Callable[[], None]) -> None:
+    try:
+        connection()
+    except Exception:
+        log.exception("a connection could not be ended")

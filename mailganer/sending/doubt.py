@@ -12,7 +12,9 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from ..errors import Conflict, InputError, MailganerError, _
+from ..campaigns.drafts import lock
+from ..db import OUT_OF_REACH, UNTRACKED
+from ..errors import Conflict, InputError, _
 from ..models import (
     Batch,
     Campaign,
@@ -23,6 +25,7 @@ from ..models import (
     make_message_id,
 )
 from . import ledger
+from .clock import elapsed
 from .ledger import Change
 from .office import Office
 from .retry import LOOK_UP_FOR, LOOK_UP_LAST, LOOK_UP_PAUSE
@@ -30,6 +33,7 @@ from .retry import LOOK_UP_FOR, LOOK_UP_LAST, LOOK_UP_PAUSE
 log = logging.getLogger(__name__)
 
 AT_ONCE = 50  # letters of one sender that are looked up before others have their turn
+TURN = 15.0  # seconds of it: shorter than the time from one look-up to the next (``tick.LOOK_UP_EVERY``)
 MOST = 10_000  # doubtful letters of one campaign that one click decides; there is a next click
 
 
@@ -50,8 +54,8 @@ def decide(
     """
     if what not in ("sent", "again"):
         raise InputError({"decision": _("Choose “treat as sent” or “send again”.")})
-    if what == "again" and campaign.status is CampaignStatus.cancelled:
-        raise Conflict(_("This campaign was stopped: nothing more is sent from it."))
+    if what == "again":
+        _refuse_cancelled(campaign)
     ids = _doubtful(session, campaign.id, delivery_ids)
     status = DeliveryStatus.sent if what == "sent" else DeliveryStatus.pending
     decided = ledger.end_doubt(session, [Change(each, status) for each in ids], now)
@@ -60,13 +64,26 @@ def decide(
         kept |= {"first_tried_at": None, "reason": None}  # a new attempt has a new day to get through
     session.execute(
         update(Delivery).where(Delivery.id.in_(ids), Delivery.status == status).values(kept),
-        execution_options=ledger.UNTRACKED,
+        execution_options=UNTRACKED,
     )
-    if decided and what == "again" and campaign.status is CampaignStatus.finished:
+    if decided and what == "again":
+        _go_on(session, campaign)
+    return decided
+
+
+def _go_on(session: Session, campaign: Campaign) -> None:
+    """What was read of the campaign may be old, so it is read again: after the batches, as lanes lock too."""
+    lock(session, campaign)
+    _refuse_cancelled(campaign)
+    if campaign.status is CampaignStatus.finished:
         campaign.move(CampaignStatus.sending)
         campaign.finished_at = None
     session.flush()
-    return decided
+
+
+def _refuse_cancelled(campaign: Campaign) -> None:
+    if campaign.status is CampaignStatus.cancelled:
+        raise Conflict(_("This campaign was stopped: nothing more is sent from it."))
 
 
 def _doubtful(session: Session, campaign_id: int, delivery_ids: Sequence[int] | None) -> Sequence[int]:
@@ -101,34 +118,64 @@ def senders_in_doubt(session: Session, now: datetime) -> list[int]:
 
 
 def look_up(office: Office, sender_id: int) -> int:
-    """Asks a sender's server what became of its doubtful letters; answers how many doubts that ended."""
-    with office.readers() as session:
+    """Asks a sender's server what became of its doubtful letters; answers how many doubts that ended.
+
+    For some seconds: a server that is slow or away keeps no worker, and no second one asks it meanwhile.
+    """
+    with office.sessions.begin() as session:
         sender = session.get(Sender, sender_id)
-        rows = session.execute(
-            select(
-                Delivery.id,
-                Delivery.token,
-                Delivery.settled_at,
-                Delivery.campaign_id,
-                Campaign.message_domain,
-            )
-            .join(Campaign, Campaign.id == Delivery.campaign_id)
-            .where(*_due(office.now()), Delivery.sender_id == sender_id)
-            .order_by(Delivery.id)
-            .limit(AT_ONCE)
-        ).all()
+        rows = _take(session, sender_id, office.now(), AT_ONCE) if sender else []
     if sender is None or not rows:
         return 0
-    ended = 0
+    ended, until, left = 0, elapsed() + TURN, list(rows)
     try:
         backend = office.open_backend(sender)
-        for row in rows:
+        while left and elapsed() < until:
+            row = left[0]
             message_id = f"<{make_message_id(row.id, row.token, row.message_domain)}>"
             ended += _conclude(office, row, backend.was_accepted(message_id))
-    except MailganerError as error:
+            del left[0]
+    except OUT_OF_REACH:
+        raise  # our own trouble: the letters are taken, and come again
+    except Exception as error:  # a backend may be somebody else's
         log.warning("sender %s: doubtful letters could not be looked up: %s", sender_id, error)
-        _ask_later(office, rows)
+        _put_off(office, sender_id, left)
+    else:
+        _ask_at(office, [row.id for row in left], office.now())
     return ended
+
+
+def _take(session: Session, sender_id: int, now: datetime, most: int) -> Sequence[Any]:
+    """The next letters to ask about: for whoever else looks they are not due before a pause is over."""
+    rows = session.execute(
+        select(
+            Delivery.id,
+            Delivery.token,
+            Delivery.settled_at,
+            Delivery.campaign_id,
+            Campaign.message_domain,
+        )
+        .join(Campaign, Campaign.id == Delivery.campaign_id)
+        .where(*_due(now), Delivery.sender_id == sender_id)
+        .order_by(Delivery.id)
+        .limit(most)
+        .with_for_update(of=Delivery, skip_locked=True)
+    ).all()
+    _set_moment(session, [row.id for row in rows], now + LOOK_UP_PAUSE)
+    return rows
+
+
+def _put_off(office: Office, sender_id: int, rows: Sequence[Any]) -> None:
+    """A server that cannot be asked about one letter is not asked about the others either; and one day not at
+    all any more."""
+    now = office.now()
+
+    def too_old(rows: Sequence[Any]) -> list[int]:
+        return [row.id for row in rows if now - row.settled_at > LOOK_UP_FOR]
+
+    _ask_at(office, too_old(rows), None)
+    with office.sessions.begin() as session:
+        _set_moment(session, too_old(_take(session, sender_id, now, MOST)), None)
 
 
 def _conclude(office: Office, row: Any, accepted: bool | None) -> bool:
@@ -142,19 +189,28 @@ def _conclude(office: Office, row: Any, accepted: bool | None) -> bool:
         return False
     status = DeliveryStatus.sent if accepted else DeliveryStatus.pending
     with office.sessions.begin() as session:
+        if not accepted and _is_another_doubt(session, row):
+            return False
         ended = ledger.end_doubt(session, [Change(row.id, status)], now)
         if ended:
             session.execute(
                 update(Delivery).where(Delivery.id == row.id).values(decided_by=None, decided_at=now),
-                execution_options=ledger.UNTRACKED,
+                execution_options=UNTRACKED,
             )
         if ended and not accepted:
             reopen_campaign(session, row.campaign_id, now)
     return bool(ended)
 
 
+def _is_another_doubt(session: Session, row: Any) -> bool:
+    """Whether the letter was sent again while the server was asked: its "no" says nothing about that."""
+    since = session.scalar(select(Delivery.settled_at).where(Delivery.id == row.id))
+    return bool(since != row.settled_at)
+
+
 def reopen_campaign(session: Session, campaign_id: int, now: datetime) -> None:
-    """A finished campaign has somebody to write to again."""
+    """A finished campaign has somebody to write to again. Whoever is just finishing it is waited for."""
+    session.execute(select(Campaign.id).where(Campaign.id == campaign_id).with_for_update(key_share=True))
     session.execute(
         update(Campaign)
         .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.finished)
@@ -162,21 +218,25 @@ def reopen_campaign(session: Session, campaign_id: int, now: datetime) -> None:
     )
 
 
-def _ask_later(office: Office, rows: Sequence[Any]) -> None:
-    now = office.now()
-    for row in rows:
-        age = now - row.settled_at
-        _ask_at(office, [row.id], None if age > LOOK_UP_FOR else now + LOOK_UP_PAUSE)
-
-
 def _ask_at(office: Office, ids: Sequence[int], moment: datetime | None) -> None:
     with office.sessions.begin() as session:
-        session.execute(
-            update(Delivery)
-            .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.in_doubt)
-            .values(not_before=moment),
-            execution_options=ledger.UNTRACKED,
-        )
+        _set_moment(session, ids, moment)
+
+
+def _set_moment(session: Session, ids: Sequence[int], moment: datetime | None) -> None:
+    if not ids:
+        return
+    # In their order, as the ledger takes them: who ends the same doubts meanwhile waits, or is waited for.
+    held = session.scalars(
+        select(Delivery.id)
+        .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.in_doubt)
+        .order_by(Delivery.id)
+        .with_for_update()
+    ).all()
+    session.execute(
+        update(Delivery).where(Delivery.id.in_(held)).values(not_before=moment),
+        execution_options=UNTRACKED,
+    )
 
 
 def _due(now: datetime) -> tuple[Any, ...]:

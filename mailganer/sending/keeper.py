@@ -6,9 +6,10 @@ from threading import Event, Thread
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..db import UNTRACKED
 from ..models import Batch, Lane, Window
 from .clock import elapsed
-from .ledger import UNTRACKED, Claim
+from .ledger import Claim
 from .office import Office
 
 log = logging.getLogger(__name__)

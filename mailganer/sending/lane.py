@@ -15,13 +15,12 @@ from datetime import datetime
 from functools import cache
 
 from sqlalchemy import or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ..audience.status import suppress
 from ..backends import Limits
 from ..campaigns.allowance import minute_of
-from ..db import OUT_OF_REACH, trouble_of
+from ..db import OUT_OF_REACH, UNTRACKED, trouble_of, upsert
 from ..errors import BackendError, InputError, SecretUnreadable, _
 from ..models import Account, Campaign, CampaignStatus, Sender, SenderStatus, Subscriber, SubscriberStatus
 from ..models import Lane as LaneRow
@@ -36,7 +35,7 @@ from .mark import is_forgotten, put_back
 from .mark import read as read_mark
 from .minder import Minder
 from .office import Office
-from .opening import QUICK, Next, Opener
+from .opener import QUICK, Next, Opener
 from .verdict import Verdict, judge
 from .words import with_reply
 
@@ -180,9 +179,8 @@ class Lane:
 
     def _take(self, session: Session) -> int | None:
         now = self.office.now()
-        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
         mine = {"lease_until": self.office.leased_until(now), "host": host_name(), "process": self._name}
-        row = dialect.insert(LaneRow).values(sender_id=self.sender_id, number=self.number, epoch=1, **mine)
+        row = upsert(session, LaneRow).values(sender_id=self.sender_id, number=self.number, epoch=1, **mine)
         return session.scalar(
             row.on_conflict_do_update(
                 index_elements=[LaneRow.sender_id, LaneRow.number],
@@ -201,7 +199,7 @@ class Lane:
                 LaneRow.epoch == self._epoch,
             )
             .values(lease_until=self.office.now(), host=None, process=None),
-            execution_options=ledger.UNTRACKED,
+            execution_options=UNTRACKED,
         )
 
     # --- the loop
@@ -222,8 +220,10 @@ class Lane:
                     return self._finish()
                 sent = self._send(following)
         finally:
-            self._crew.close()
-            self._keeper.stop()
+            try:
+                self._crew.close()
+            finally:  # a keeper that goes on would keep a lane that nobody works in
+                self._keeper.stop()
 
     def _turn(self, sent: Sent | None, going_on: bool) -> Next | None:
         """One commit: settles a window and opens the next."""

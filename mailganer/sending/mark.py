@@ -17,12 +17,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import and_, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from ..db import UNTRACKED, upsert
 from ..errors import _
-from ..models import Campaign, CampaignStatus, Heartbeat
-from . import ledger
+from ..models import Campaign, CampaignStatus, Heartbeat, HeldBy, holds
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +74,7 @@ class MarkFile:
         if is_forgotten(session, self.mark):
             _hold(session, self.mark, now)
         moment = now if self.mark.moment is None else max(now, self.mark.moment + _STEP)
-        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-        row = dialect.insert(Heartbeat).values(name=PREFIX + self.mark.name, seen_at=moment)
+        row = upsert(session, Heartbeat).values(name=PREFIX + self.mark.name, seen_at=moment)
         session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_={"seen_at": moment}))
         self._next = replace(self.mark, moment=moment)
 
@@ -135,12 +133,21 @@ def _hold(session: Session, mark: Mark, now: datetime) -> None:
     log.error("the database was put back: it knows nothing after %s, it had come to %s", known, until)
     due = and_(Campaign.status == CampaignStatus.scheduled, Campaign.send_at <= until)
     on_its_way = Campaign.status.in_((CampaignStatus.sending, CampaignStatus.paused))
+    found = session.execute(
+        select(Campaign.id, Campaign.status)
+        .where(or_(on_its_way, due))
+        .order_by(Campaign.id)
+        .with_for_update(key_share=True)
+    ).all()
     session.execute(
         update(Campaign)
-        .where(or_(on_its_way, due))
+        .where(Campaign.id.in_([each.id for each in found]))
         .values(status=CampaignStatus.paused, paused_reason=put_back(known, until), updated_at=now),
-        execution_options=ledger.UNTRACKED,
+        execution_options=UNTRACKED,
     )
+    for each in found:
+        if each.status is not CampaignStatus.paused:  # what is paused is noted already
+            holds.note_pause(session, each.id, HeldBy.halted, now)
 
 
 def put_back(known: datetime | None, until: datetime) -> str:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from ..backends import Limits, Receipt, Scope
 from ..campaigns.allowance import sender_allowance
+from ..db import UNTRACKED
 from ..errors import MailganerError, ProtocolBroken, TooFast, Unreachable, _
 from ..models import Sender
 from . import halt, ledger, pace, quota
@@ -51,7 +52,7 @@ class Minder:
             update(Sender)
             .where(Sender.id == self._sender.id, Sender.paced_until < earliest)
             .values(paced_until=earliest),
-            execution_options=ledger.UNTRACKED,
+            execution_options=UNTRACKED,
         )
 
     def _mind_sender(
@@ -105,7 +106,7 @@ class Minder:
         if used.used:
             session.execute(
                 update(Sender).where(Sender.id == self._sender.id).values(learned_per_day=used.used),
-                execution_options=ledger.UNTRACKED,
+                execution_options=UNTRACKED,
             )
         until = quota.frees_at(used.oldest) if used.oldest is not None else now + quota.UNKNOWN_USAGE
         halt.rest(session, self._sender.id, until, now)

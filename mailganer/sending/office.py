@@ -6,7 +6,6 @@ The worker makes one from the settings; ``mailganer send`` makes its own over a 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -85,20 +84,3 @@ def open_office(settings: Settings, now: Callable[[], datetime] | None = None) -
         speed=speed,
         latest_start=timedelta(hours=settings.latest_start_hours),
     )
-
-
-def message_domain(public_host: str, sender_email: str) -> str:
-    """The right side of Message-IDs: the installation's public name, or the sender's own domain.
-
-    A bare word or an address of numbers is no name that others could tell apart, and Gmail replaces
-    Message-IDs it finds malformed.
-    """
-    return public_host if _is_public_name(public_host) else sender_email.rpartition("@")[2].lower()
-
-
-def _is_public_name(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return "." in host.strip(".")
-    return False

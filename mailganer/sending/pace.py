@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from ..backends import Limits
 from ..campaigns.forecast import GROWS_BACK
 from ..campaigns.prospects import LETTERS_A_SECOND
+from ..db import UNTRACKED
 from ..models import Lane, Sender, SenderStatus
-from . import ledger
 
 SLOWEST = 0.1  # letters a second: whoever is asked again and again still finds out when it is over
 A_WHILE = 1.0  # seconds; from less nobody can tell a pace
@@ -65,5 +65,5 @@ def _seen(
 def _note(session: Session, sender_id: int, pace: float | None, before: float | None) -> None:
     session.execute(
         update(Sender).where(Sender.id == sender_id).values(slowed_to=pace, slowed_from=before),
-        execution_options=ledger.UNTRACKED,
+        execution_options=UNTRACKED,
     )

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import BigInteger, ColumnElement, LargeBinary, func, insert, literal, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..audience.recipients import recipients
 from ..campaigns import versions
 from ..campaigns.hours import begins_too_late
+from ..campaigns.names import host_of_ids
+from ..db import upsert
 from ..errors import LetterError, _
 from ..models import (
     LARGEST_CAMPAIGN,
@@ -34,7 +34,7 @@ from ..models import (
 )
 from ..models.meta import Token
 from .halt import halt
-from .office import Office, message_domain
+from .office import Office
 
 CHUNK = 20_000  # people of one transaction: a fraction of a second, for which SQLite's other writers wait
 LARGEST_BATCH = 500
@@ -122,9 +122,7 @@ def _freeze(office: Office, campaign_id: int) -> bool:
         with office.sessions.begin() as session:
             halt(session, campaign_id, _broken(error), office.now())
         return False
-    domain = message_domain(
-        urlsplit(office.public_url).hostname or "", senders[0] if senders else "localhost"
-    )
+    domain = host_of_ids(office.public_url, senders[0] if senders else "localhost")
     with office.sessions.begin() as session:
         current = _lock(session, campaign_id)
         if current is None or current.status is not CampaignStatus.sending:
@@ -201,8 +199,7 @@ def _insert(session: Session, campaign: Campaign, people: Any, now: datetime) ->
     except IntegrityError:
         # Somebody has taken over the address of a person planned a moment ago: once is enough. It is rare,
         # and looking out for it would cost every row a sixth more.
-        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-        session.execute(dialect.insert(Delivery).from_select(columns, rows).on_conflict_do_nothing())
+        session.execute(upsert(session, Delivery).from_select(columns, rows).on_conflict_do_nothing())
 
 
 def _token(session: Session, person_id: ColumnElement[int]) -> ColumnElement[bytes]:

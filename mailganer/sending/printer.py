@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from .. import letters
 from ..audience.fields import subscriber_values
+from ..campaigns.names import host_of_ids
 from ..campaigns.values import Shared, Values, list_names_of
 from ..models import (
     Account,
@@ -100,7 +100,7 @@ def _lists(session: Session, campaign_id: int) -> Lists:
 def _envelope(
     campaign: Campaign, account: Account, sender: Sender, lists: Lists, public_url: str
 ) -> letters.Envelope:
-    host = urlsplit(public_url).hostname or sender.from_email.rpartition("@")[2]
+    host = host_of_ids(public_url, sender.from_email)
     return letters.Envelope(
         from_name=sender.from_name,
         from_email=sender.from_email,

@@ -1,19 +1,27 @@
 """Taking from the quota: in the commit that marks letters, and giving back in the one that settles them.
 
-The order of locks is the same everywhere: sender, account, batch, deliveries, usage.
+The order of locks, where there is a limit to be kept: sender, account, batch, deliveries, usage. A sender
+without one is taken only when it has to rest, after its batch.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, cast
 
-from sqlalchemy import Table, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from ..campaigns.allowance import account_allowance, frees_at, minute_of, sender_allowance
-from ..models import Account, Base, Departure, Sender, Usage
+from ..campaigns.allowance import (
+    account_allowance,
+    add_usage,
+    frees_at,
+    letters_added,
+    lock,
+    minute_of,
+    sender_allowance,
+    use,
+)
+from ..models import Departure, Usage
 
 __all__ = [
     "FREE",
@@ -51,14 +59,6 @@ class Room:
 FREE = Room(None)
 
 
-def lock(session: Session, sender_id: int, account_id: int, *, sender: bool, plan: bool) -> None:
-    """Makes the others wait until our transaction ends, where there is a limit to be kept among us."""
-    if sender:
-        session.execute(_LOCK_SENDER, {"id": sender_id})
-    if plan:
-        session.execute(_LOCK_ACCOUNT, {"id": account_id})
-
-
 def room(
     session: Session,
     sender_id: int,
@@ -84,14 +84,6 @@ def room(
     return Room(letters)
 
 
-def use(session: Session, sender_id: int, account_id: int, letters: int, now: datetime) -> int:
-    """Notes letters as leaving now, and answers the minute they are noted under."""
-    minute = minute_of(now)
-    if letters:
-        _add(session, sender_id, account_id, minute, letters)
-    return minute
-
-
 def settle(
     session: Session, sender_id: int, account_id: int, *, minute: int, taken: int, used: int, now: datetime
 ) -> None:
@@ -102,12 +94,12 @@ def settle(
     present = max(minute, minute_of(now))
     if present == minute:
         if used != taken:
-            _add(session, sender_id, account_id, minute, used - taken)
+            add_usage(session, sender_id, account_id, minute, used - taken)
         return
     if taken:
-        _add(session, sender_id, account_id, minute, -taken)
+        add_usage(session, sender_id, account_id, minute, -taken)
     if used:
-        _add(session, sender_id, account_id, present, used)
+        add_usage(session, sender_id, account_id, present, used)
 
 
 def move_used(session: Session, sender_id: int, *, minute: int, letters: int) -> None:
@@ -134,35 +126,4 @@ def note_left(session: Session, campaign_id: int, sender_id: int, letters: int, 
         session.execute(_NOTE_LEFT[session.get_bind().dialect.name], noted)
 
 
-def _add(session: Session, sender_id: int, account_id: int, minute: int, letters: int) -> None:
-    used = {"sender_id": sender_id, "account_id": account_id, "minute": minute, "letters": letters}
-    session.execute(_ADD_USAGE[session.get_bind().dialect.name], used)
-
-
-# Built once: these are part of every window.
-
-
-def _added(model: type[Base], *key: str) -> dict[str, Any]:
-    """By dialect: a row with ``letters``, added to those of the row with the same key."""
-    table = cast(Table, model.__table__)
-    found = {}
-    for dialect in (postgresql, sqlite):
-        row = dialect.insert(table)
-        found[dialect.__name__.rpartition(".")[2]] = row.on_conflict_do_update(
-            index_elements=[table.c[name] for name in key],
-            set_={"letters": table.c.letters + row.excluded.letters},
-        )
-    return found
-
-
-_NOTE_LEFT = _added(Departure, "campaign_id", "sender_id", "minute")
-_ADD_USAGE = _added(Usage, "sender_id", "minute")
-
-
-def _locked(model: type[Base]) -> Any:
-    # "No key": rows that only point at these may be written meanwhile.
-    table = cast(Table, model.__table__)
-    return select(table.c.id).where(table.c.id == bindparam("id")).with_for_update(key_share=True)
-
-
-_LOCK_SENDER, _LOCK_ACCOUNT = _locked(Sender), _locked(Account)
+_NOTE_LEFT = letters_added(Departure, "campaign_id", "sender_id", "minute")

@@ -6,6 +6,9 @@ from ..models import Reason
 
 STEPS = (timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1), timedelta(hours=3))
 GIVE_UP_AFTER = timedelta(hours=24)  # a newsletter of the day before yesterday is no news
+LEAST_ATTEMPTS = (
+    len(STEPS) + 1
+)  # a day that its account slept or its campaign was paused is not held against it
 LONGEST_WAIT = timedelta(hours=6)  # however long a server asks us to stay away
 
 SERVER_STEPS = (timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
@@ -28,12 +31,17 @@ LOOK_UP_FOR = timedelta(hours=24)
 def next_attempt(
     attempts: int, first_tried_at: datetime, now: datetime, retry_after: int | None = None
 ) -> datetime | Reason:
-    """When the recipient's next turn is after ``attempts`` tries; ``Reason.expired`` when there is none."""
+    """When the recipient's next turn is after ``attempts`` tries; ``Reason.expired`` when there is none.
+
+    Nobody expires before every step of the ladder was taken: that alone says that their server was asked over
+    hours, whatever kept us from asking.
+    """
     wait = STEPS[min(attempts, len(STEPS)) - 1]
     if retry_after is not None:
         wait = min(max(wait, timedelta(seconds=retry_after)), LONGEST_WAIT)
     moment = now + wait
-    return moment if moment - first_tried_at < GIVE_UP_AFTER else Reason.expired
+    in_time = moment - first_tried_at < GIVE_UP_AFTER
+    return moment if in_time or attempts < LEAST_ATTEMPTS else Reason.expired
 
 
 def server_pause(failures: int) -> timedelta | None:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from ..backends import Receipt
 from ..campaigns.allowance import minute_of
+from ..db import UNTRACKED
 from ..models import (
     Batch,
     BatchState,
@@ -189,7 +190,7 @@ def _free_lanes(office: Office) -> None:
                         Lane.epoch == lane.epoch,
                     )
                     .values(lease_until=now, host=None, process=None),
-                    execution_options=ledger.UNTRACKED,
+                    execution_options=UNTRACKED,
                 )
 
 

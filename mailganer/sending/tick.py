@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, exists, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ..audience.imports import due_imports
 from ..campaigns.allowance import account_allowance
+from ..db import UNTRACKED, upsert
 from ..errors import MailganerError
 from ..models import (
     Account,
@@ -67,6 +67,7 @@ def tick(office: Office) -> list[Call]:
             _cancel(session, now)
             looking = _beat(session, now)
             if looking:
+                _go_on(session, now)
                 _forget(session, now)
         if mark:
             mark.keep()
@@ -77,11 +78,6 @@ def tick(office: Office) -> list[Call]:
         if looking:
             calls += [Call("look_up", (sender,)) for sender in doubt.senders_in_doubt(session, now)]
     return calls
-
-
-def has_work(session: Session, sender_id: int, now: datetime) -> bool:
-    """Whether a sender could send something right now."""
-    return bool(session.scalar(_hungry(now).where(Sender.id == sender_id).limit(1)))
 
 
 def others_wait(session: Session, sender_id: int, now: datetime) -> bool:
@@ -106,17 +102,38 @@ def _plans(session: Session) -> Iterator[Call]:
 
 
 def _finish(session: Session, now: datetime) -> None:
-    """Campaigns in which nobody is pending or under way any more."""
-    unfinished = exists().where(Batch.campaign_id == Campaign.id, Batch.state != BatchState.done)
+    """Campaigns in which nobody is pending or under way any more.
+
+    Asked twice: whoever gives somebody another letter holds the campaign's row, and is seen only afterwards.
+    """
+    over = (
+        Campaign.status == CampaignStatus.sending,
+        Campaign.planned_at.is_not(None),
+        ~exists().where(Batch.campaign_id == Campaign.id, Batch.state != BatchState.done),
+    )
+    found = session.scalars(
+        select(Campaign.id)
+        .where(*over)
+        .order_by(Campaign.id)
+        .with_for_update(skip_locked=True, key_share=True)
+    ).all()
+    if found:
+        session.execute(
+            update(Campaign)
+            .where(Campaign.id.in_(found), *over)
+            .values(status=CampaignStatus.finished, finished_at=now, updated_at=now),
+            execution_options=UNTRACKED,
+        )
+
+
+def _go_on(session: Session, now: datetime) -> None:
+    """Finished campaigns in which somebody waits: however that came about, they get their letter."""
+    waiting = exists().where(Batch.campaign_id == Campaign.id, Batch.state == BatchState.open)
     session.execute(
         update(Campaign)
-        .where(
-            Campaign.status == CampaignStatus.sending,
-            Campaign.planned_at.is_not(None),
-            ~unfinished,
-        )
-        .values(status=CampaignStatus.finished, finished_at=now, updated_at=now),
-        execution_options=ledger.UNTRACKED,
+        .where(Campaign.status == CampaignStatus.finished, waiting)
+        .values(status=CampaignStatus.sending, finished_at=None, updated_at=now),
+        execution_options=UNTRACKED,
     )
 
 
@@ -144,7 +161,7 @@ def _wake_sleepers(session: Session, now: datetime) -> None:
         update(Sender)
         .where(*over, Sender.status.in_((SenderStatus.sleeping, SenderStatus.failing)))
         .values(status=SenderStatus.ready, sleeps_until=None),
-        execution_options=ledger.UNTRACKED,
+        execution_options=UNTRACKED,
     )
 
 
@@ -162,7 +179,7 @@ def _raise_learned(session: Session, over: tuple[ColumnElement[bool], ...]) -> N
             Sender.learned_per_day.is_not(None),
         )
         .values(learned_per_day=Sender.learned_per_day + 1 + Sender.learned_per_day // 10),
-        execution_options=ledger.UNTRACKED,
+        execution_options=UNTRACKED,
     )
 
 
@@ -236,15 +253,14 @@ def _beat(session: Session, now: datetime) -> bool:
     looked = session.scalar(select(Heartbeat.seen_at).where(Heartbeat.name == "look_up"))
     looking = looked is None or now - looked >= LOOK_UP_EVERY or looked > now
     names = ["beat", f"worker {socket.gethostname()}:{os.getppid()}"] + ["look_up"] * looking
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     for name in sorted(names):
-        row = dialect.insert(Heartbeat).values(name=name[:255], seen_at=now)
+        row = upsert(session, Heartbeat).values(name=name[:255], seen_at=now)
         session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_={"seen_at": now}))
     session.execute(
         delete(Heartbeat).where(
             Heartbeat.seen_at < now - SILENT_FOR, ~Heartbeat.name.startswith(PREFIX, autoescape=True)
         ),
-        execution_options=ledger.UNTRACKED,
+        execution_options=UNTRACKED,
     )
     return looking
 
@@ -258,4 +274,4 @@ def _forget(session: Session, now: datetime) -> None:
         delete(Answer).where(Answer.created_at < now - ANSWERED_FOR),
         delete(Tries).where(Tries.ends_at < now.timestamp()),
     ):
-        session.execute(old, execution_options=ledger.UNTRACKED)
+        session.execute(old, execution_options=UNTRACKED)

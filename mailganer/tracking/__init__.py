@@ -3,7 +3,7 @@
 from .buffer import OpenBuffer
 from .leaving import Reader, describe, reader_of, resubscribe_by_token, unsubscribe_by_token
 from .letters import Found, find, letter_for, link_target, urls_for
-from .opening import Opening, record_open, record_opens
+from .opens import Opening, record_opens
 from .proof import prove_seen, prove_sent
 from .reading import record_click
 from .tally import Numbers, campaign_numbers
@@ -23,7 +23,6 @@ __all__ = [
     "prove_sent",
     "reader_of",
     "record_click",
-    "record_open",
     "record_opens",
     "resubscribe_by_token",
     "unsubscribe_by_token",

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from .opening import Opening, record_opens
+from .opens import Opening, record_opens
 
 log = structlog.get_logger(__name__)
 

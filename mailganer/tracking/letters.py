@@ -10,6 +10,7 @@ from ..audience.fields import subscriber_values
 from ..campaigns.values import Shared, list_names_of, values_for
 from ..errors import LetterError, NotFound, _
 from ..models import Campaign, Delivery, LetterVersion, Sender, Subscriber, token_bytes, token_text
+from .proof import hold_batches
 
 UNKNOWN = _("This address is not complete, or it is not one of ours.")
 
@@ -44,7 +45,10 @@ def find(session: Session, token: str, *, lock: bool = False) -> Found:
         .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
         .where(Delivery.token == raw)
     )
-    if lock:  # numbers are counted up from what stands there; the lane may be about to settle this very row
+    if (
+        lock and raw
+    ):  # numbers are counted up from what stands there; the lane may be about to settle this very row
+        hold_batches(session, [raw])
         query = query.with_for_update(of=Delivery).execution_options(populate_existing=True)
     row = session.execute(query).first() if raw else None
     if row is None:

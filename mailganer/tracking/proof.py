@@ -3,11 +3,13 @@
 The ledger's counts live with its rows, so both change in one transaction here too.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
+from ..db import UNTRACKED
 from ..models import LARGEST_CAMPAIGN, Batch, Delivery, DeliveryStatus
 
 
@@ -20,7 +22,7 @@ def prove_sent(session: Session, delivery_id: int, now: datetime) -> bool:
 
 
 def prove_seen(session: Session, first_id: int, last_id: int, now: datetime) -> int:
-    """Proves the doubtful letters of a range of the ledger that were opened, clicked or answered before
+    """Proves the doubtful letters of a range of the ledger that were opened, clicked or left by before
     anybody knew that they were in doubt: a reader may be quicker than a sweep. Answers how many."""
     seen = select(Delivery.id).where(
         Delivery.id.between(first_id, last_id),
@@ -36,6 +38,28 @@ def prove_seen(session: Session, first_id: int, last_id: int, now: datetime) -> 
     return _prove(session, list(session.scalars(seen)), now)
 
 
+def hold_batches(session: Session, tokens: Collection[bytes]) -> None:
+    """Takes the batches of the doubtful letters among these, for this transaction.
+
+    To be asked before the letters themselves are locked: a batch comes before its deliveries, as in the
+    ledger, or a reader and whoever ends the doubt wait for each other.
+    """
+    if session.get_bind().dialect.name == "sqlite":  # has one writer at a time
+        return
+    if session.scalar(_ANY_DOUBT):
+        session.execute(
+            select(Batch.id)
+            .join(Delivery, Delivery.id.between(Batch.first_id, Batch.last_id))
+            .where(Batch.in_doubt > 0, Delivery.token.in_(tokens), Delivery.status == DeliveryStatus.in_doubt)
+            .order_by(Batch.id)
+            .with_for_update(of=Batch)
+        ).all()
+
+
+_ANY_DOUBT = select(select(Batch.id).where(Batch.in_doubt > 0).exists())
+"""Mostly there is none, and an index of those that hold one says so at once."""
+
+
 def _prove(session: Session, ids: list[int], now: datetime) -> int:
     if not ids:
         return 0
@@ -44,7 +68,7 @@ def _prove(session: Session, ids: list[int], now: datetime) -> int:
         .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.in_doubt)
         .values(status=DeliveryStatus.sent, reason=None, settled_at=func.coalesce(Delivery.settled_at, now))
         .returning(Delivery.id),
-        execution_options={"synchronize_session": False},
+        execution_options=UNTRACKED,
     ).all()
     for delivery_id in proven:
         _move_count(session, delivery_id)
@@ -60,5 +84,5 @@ def _move_count(session: Session, delivery_id: int) -> None:
             Batch.last_id >= delivery_id,
         )
         .values(in_doubt=Batch.in_doubt - 1, sent=Batch.sent + 1),
-        execution_options={"synchronize_session": False},
+        execution_options=UNTRACKED,
     )

@@ -15,7 +15,7 @@ from ..models import Delivery, DeliveryStatus, Event, EventKind, Source
 from .agents import who
 from .haste import hasty
 from .letters import Found, find, link_target
-from .opening import note, opened
+from .opens import note, opened
 from .proof import prove_sent
 from .tally import counted
 

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
 
 from sqlalchemy import Table, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from ..db import upsert
 from ..models import TALLY_SHARDS, Tally
 
 
@@ -53,10 +53,6 @@ class Countable(Protocol):
     unsubscribed_at: Any
 
 
-def numbers_of(delivery: Countable) -> Numbers:
-    return Numbers(*_values(delivery))
-
-
 def _values(delivery: Countable) -> tuple[int, ...]:
     """In the order of :class:`Numbers`."""
     opened = delivery.first_opened_at is not None
@@ -96,8 +92,7 @@ def counted_together(session: Session, deliveries: Collection[Countable]) -> Ite
 def _add(session: Session, rows: Sequence[tuple[int, ...]]) -> None:
     if not rows:
         return
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    row = insert(_TALLY)
+    row = upsert(session, _TALLY)
     session.connection().execute(
         row.on_conflict_do_update(
             index_elements=["campaign_id", "shard"],

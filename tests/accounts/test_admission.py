@@ -31,9 +31,9 @@ def registry() -> Registry:
 def come(session: Session, registry: Registry, vault: Vault, smtp_server: SMTPServer, now: datetime) -> Any:
     def come(email: str = "anna@example.com", **values: Any) -> accounts.SignIn:
         fields = dict(smtp_server.settings) | values.pop("fields", {})
-        return accounts.sign_in(
-            session, registry, vault, backend="smtp", email=email, fields=fields, now=now, **values
-        )
+        proven = registry.open("smtp", email, fields)
+        proven.verify()
+        return accounts.admit(session, registry, vault, proven, now=now, **{"plan": "free", **values})
 
     return come
 

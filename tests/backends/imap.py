@@ -21,6 +21,7 @@ class IMAPServer:
     go_silent_at: str = ""  # a command that is never answered
     drip_at: str = ""  # a command that is answered a byte at a time, for ever
     refuse: str = ""  # a command that gets NO
+    refusal: str = "not now"  # and the words for it
 
     def __post_init__(self) -> None:
         self.commands: list[str] = []
@@ -62,7 +63,7 @@ class IMAPServer:
             if self._trouble(command, sock):
                 continue
             if command == self.refuse:
-                sock.sendall(f"{tag} NO not now\r\n".encode())
+                sock.sendall(f"{tag} NO {self.refusal}\r\n".encode())
                 continue
             untagged, result = "", "OK done"
             if command == "CAPABILITY":

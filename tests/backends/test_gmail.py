@@ -160,9 +160,6 @@ def test_a_real_mail_server_tells_what_it_has(
     ("how", "why"),
     [
         ({"refuse": "LOGIN"}, "no way in"),
-        ({"refuse": "LIST"}, "no list of folders"),
-        ({"refuse": "EXAMINE"}, "no way into the folder"),
-        ({"refuse": "SEARCH"}, "no search"),
         (
             {"folders": {"INBOX": ("", {"<n1@example.com>"}), "Sent": ("", {"<n1@example.com>"})}},
             "no folder marked",
@@ -170,7 +167,7 @@ def test_a_real_mail_server_tells_what_it_has(
         ({"folders": {"Sent": (r"\Sent \Noselect", set())}, "refuse": "EXAMINE"}, "a folder that is none"),
     ],
 )
-def test_what_cannot_be_looked_up_is_not_claimed(
+def test_what_can_never_be_looked_up_is_not_claimed(
     gmail: Callable[..., GmailBackend], imap: IMAPServer, how: dict[str, Any], why: str
 ) -> None:
     for name, value in how.items():
@@ -178,10 +175,33 @@ def test_what_cannot_be_looked_up_is_not_claimed(
     assert gmail().was_accepted("<n1@example.com>") is None, why
 
 
-def test_an_unreachable_mailbox_tells_nothing(gmail: Callable[..., GmailBackend], imap: IMAPServer) -> None:
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ({"refuse": "LIST"}, "no list of folders"),
+        ({"refuse": "EXAMINE"}, "no way into the folder"),
+        ({"refuse": "SEARCH"}, "no search"),
+        ({"refuse": "LOGIN", "refusal": "[UNAVAILABLE] Temporary System Error"}, "no way in for now"),
+        ({"refuse": "LOGIN", "refusal": "[ALERT] Too many simultaneous connections."}, "others are in"),
+    ],
+)
+def test_a_mailbox_that_is_in_trouble_is_worth_asking_again(
+    gmail: Callable[..., GmailBackend], imap: IMAPServer, how: dict[str, Any], why: str
+) -> None:
+    for name, value in how.items():
+        setattr(imap, name, value)
+    with pytest.raises(Unreachable) as caught:
+        gmail().was_accepted("<n1@example.com>")
+    assert imap.refusal in caught.value.reply, why
+
+
+def test_an_unreachable_mailbox_is_worth_asking_again(
+    gmail: Callable[..., GmailBackend], imap: IMAPServer
+) -> None:
     backend = gmail()
     imap.stop()
-    assert backend.was_accepted("<n1@example.com>") is None
+    with pytest.raises(Unreachable):
+        backend.was_accepted("<n1@example.com>")
 
 
 def test_a_mailbox_that_proves_nothing_gets_no_password(
@@ -189,7 +209,8 @@ def test_a_mailbox_that_proves_nothing_gets_no_password(
 ) -> None:
     impostor = IMAPServer(authority.server("other.example.com"), {ADDRESS: BARE}, dict(FOLDERS))
     backend = gmail(password=BARE, options={"imap_port": str(impostor.port)})
-    assert backend.was_accepted("<n1@example.com>") is None
+    with pytest.raises(Unreachable):
+        backend.was_accepted("<n1@example.com>")
     assert impostor.commands == []
     impostor.stop()
 
@@ -201,7 +222,8 @@ def test_a_look_takes_a_bounded_time(imap: IMAPServer, network: Network, command
     login = GmailBackend(ADDRESS, GmailSettings.model_validate({"password": BARE}))._login()
     look = SentMail("localhost", imap.port, login, replace(network), seconds=0.5)
     began = time.monotonic()
-    assert look.holds("<n1@example.com>") is None
+    with pytest.raises(Unreachable):
+        look.holds("<n1@example.com>")
     assert time.monotonic() - began < 2
 
 

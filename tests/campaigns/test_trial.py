@@ -1,21 +1,27 @@
+from concurrent.futures import ThreadPoolExecutor
 from email import message_from_bytes, policy
+from threading import Event
+from time import sleep
 
 import pytest
 
 from mailganer.backends import Outcome
-from mailganer.campaigns import send_test, update_draft
-from mailganer.campaigns.allowance import account_usage, sender_usage
+from mailganer.campaigns import prepare_test, update_draft
+from mailganer.campaigns import trial as trial_letters
+from mailganer.campaigns.allowance import account_usage, lock, sender_usage, use
 from mailganer.campaigns.preview import sample_reader
 from mailganer.errors import BackendError, Conflict, InputError, LimitReached
+from mailganer.models import Campaign
+from tests.faults.conftest import at
 from tests.support.ports import free_port
 
 
 @pytest.fixture
 def trial(session, settings, registry, vault, now):
     def trial(campaign, to, **more):
-        return send_test(
+        return prepare_test(
             session, campaign, to, settings=settings, registry=registry, vault=vault, now=now, **more
-        )
+        ).send()
 
     return trial
 
@@ -34,6 +40,8 @@ def test_the_letter_arrives_as_a_reader_would_get_it(session, trial, server_camp
     letter = message_from_bytes(smtp_server.letters[0].content, policy=policy.default)
     assert letter["To"].addresses[0].addr_spec == "anna@example.com"
     assert letter["Subject"] == "News for Ольга"
+    assert letter["Message-ID"].endswith("@example.com>"), "localhost is no name, and Gmail would replace it"
+    assert letter["List-Id"].endswith(".example.com>")
     assert "Привет, Ольга" in letter.get_body(("html",)).get_content()
 
 
@@ -75,3 +83,61 @@ def test_a_server_that_is_not_there_says_so(trial, make, account):
     campaign = make.campaign(account, senders=(make.sender(account, settings=fields),))
     with pytest.raises(BackendError):
         trial(campaign, ["anna@example.com"])
+
+
+two_writers = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+@pytest.fixture
+def beside(sessions, server_campaign, make, settings, registry, vault, now, monkeypatch):
+    """``beside(work)``: a test letter that is counted while ``work`` has not been committed yet."""
+    make.commit()
+    counting = Event()
+    at(monkeypatch, trial_letters, "_take", 1, lambda *_: counting.set())
+
+    def prepare():
+        with sessions.begin() as session:
+            campaign = session.get_one(Campaign, server_campaign.id)
+            to = ["anna@example.com"]
+            return prepare_test(
+                session, campaign, to, settings=settings, registry=registry, vault=vault, now=now
+            )
+
+    def beside(work):
+        with ThreadPoolExecutor(1) as other, sessions.begin() as session:
+            work(session)
+            session.flush()
+            trial = other.submit(prepare)
+            assert counting.wait(10)
+            sleep(0.5)
+            session.commit()
+            return trial.result(10)
+
+    return beside
+
+
+@two_writers
+def test_a_test_letter_and_another_senders_letters_share_what_the_plan_allows(
+    make, account, beside, settings, now
+):
+    other = make.sender(account, from_email="boris@example.com")
+    make.commit()
+    allowed = settings.plans[0].per_day
+
+    def last_letters_leave(session):
+        lock(session, other.id, account.id, sender=False, plan=True)
+        use(session, other.id, account.id, allowed, now)
+
+    with pytest.raises(LimitReached) as caught:
+        beside(last_letters_leave)
+    assert caught.value.counter == "per_day"
+
+
+@two_writers
+def test_a_test_letter_and_a_campaigns_letter_of_the_same_minute_are_both_counted(
+    session, account, server_campaign, beside, now
+):
+    sender_id = server_campaign.senders[0].id
+    beside(lambda session: use(session, sender_id, account.id, 1, now))
+    session.rollback()
+    assert sender_usage(session, sender_id, now) == 2

@@ -18,7 +18,7 @@ from mailganer.db import make_engine
 from mailganer.models import CampaignStatus, SubscriberStatus
 from mailganer.sending import ledger, tasks
 from mailganer.sending.lane import Lane
-from mailganer.sending.opening import Opener
+from mailganer.sending.opener import Opener
 from tests.sending.scripted import Script
 from tests.support.sent import sent_campaign, token
 

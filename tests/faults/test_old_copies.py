@@ -5,9 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from mailganer.campaigns import resume
-from mailganer.models import Campaign, CampaignStatus, SubscriberList
+from mailganer.models import Campaign, CampaignStatus, HeldBy, Hold, SubscriberList
 from mailganer.sending.lane import Lane
 from mailganer.sending.mark import marking
 from mailganer.sending.words import say
@@ -75,6 +76,8 @@ def test_what_was_sent_since_the_copy_is_not_sent_again_before_somebody_says_so(
     assert "put back to a copy of 23 November 2026, 09:00" in say(held.paused_reason)
     assert "between then and 23 November 2026, 09:20" in say(held.paused_reason)
     assert set(script.got.values()) == {1}
+    noted = session.scalars(select(Hold).where(Hold.campaign_id == campaign.id)).one()
+    assert (noted.cause, noted.since, noted.until) == (HeldBy.halted, clock.now, None)
 
     session.expire_all()
     resume(session, session.get_one(Campaign, campaign.id), clock.now)

@@ -13,8 +13,9 @@ from mailganer.reports import (
     recipients_csv,
     recipients_page,
 )
-from mailganer.tracking import record_click, record_open, unsubscribe_by_token
-from tests.support.sent import sent_campaign, token
+from mailganer.reports.report import link_places
+from mailganer.tracking import record_click, unsubscribe_by_token
+from tests.support.sent import record_open, sent_campaign, token
 
 PERSON = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
 APPLE = "Mozilla/5.0"
@@ -246,6 +247,26 @@ def test_the_file_of_a_filter_holds_only_its_people(sessions, session, sent):
     session.commit()
     text = b"".join(recipients_csv(sessions, campaign.id, Filters(status=S.in_doubt))).decode("utf-8-sig")
     assert [row["Address"] for row in csv.DictReader(io.StringIO(text))] == ["p3@example.org"]
+
+
+def test_the_letter_is_read_once_for_the_file_of_who_followed_a_link(
+    sessions, session, sent, now, monkeypatch
+):
+    campaign, deliveries = sent
+    read(session, deliveries, now)
+    key = next(each.key for each in campaign_report(session, campaign).links if each.people)
+    session.commit()
+    looked = []
+
+    def counted(*arguments):
+        looked.append(arguments)
+        return link_places(*arguments)
+
+    monkeypatch.setattr("mailganer.reports.recipients._AT_ONCE", 1)
+    monkeypatch.setattr("mailganer.reports.recipients.link_places", counted)
+    text = b"".join(recipients_csv(sessions, campaign.id, Filters(link=key))).decode("utf-8-sig")
+    assert [row["Address"] for row in csv.DictReader(io.StringIO(text))] == ["p8@example.org"]
+    assert len(looked) == 1
 
 
 @pytest.mark.parametrize("reason", list(Reason))

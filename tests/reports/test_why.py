@@ -28,8 +28,8 @@ from mailganer.models import (
 from mailganer.reports import Asked, Code, why_address, why_letter, why_person
 from mailganer.reports.steps import _CAUSES, _SENTENCES
 from mailganer.sending.words import say
-from mailganer.tracking import record_click, record_open, unsubscribe_by_token
-from tests.support.sent import sent_campaign, token
+from mailganer.tracking import record_click, unsubscribe_by_token
+from tests.support.sent import record_open, sent_campaign, token
 
 S = DeliveryStatus
 PERSON = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"

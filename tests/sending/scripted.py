@@ -21,10 +21,12 @@ def accept(message: Message) -> Receipt:
 
 @dataclass
 class Script:
-    """What the server does: ``answer`` per message, ``connecting`` before every connection."""
+    """What the server does: ``answer`` per message, ``connecting`` before every connection, ``closing``
+    at its end."""
 
     answer: Callable[[Message], Receipt] = accept
     connecting: Callable[[], None] = lambda: None
+    closing: Callable[[], None] = lambda: None
     accepted: Callable[[str], bool | None] = lambda message_id: None
     limits: Limits = field(default_factory=Limits)
     seen: list[Message] = field(default_factory=list)
@@ -61,7 +63,7 @@ class ScriptedConnection(Connection):
                 return
 
     def close(self) -> None:
-        pass
+        self.script.closing()
 
 
 class ScriptedBackend(Backend):

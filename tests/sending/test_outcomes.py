@@ -1,5 +1,6 @@
 """What a server's answer does to its recipient, to the sender and to the campaign."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
@@ -8,10 +9,12 @@ from typing import Any
 import pytest
 
 from mailganer.backends import Message, Outcome, Receipt, Scope
+from mailganer.campaigns import moves
 from mailganer.errors import LoginRefused, Unreachable
 from mailganer.models import (
     Campaign,
     CampaignStatus,
+    DeliveryStatus,
     Reason,
     Sender,
     SenderStatus,
@@ -91,6 +94,41 @@ def test_a_full_mailbox_is_tried_again_later_and_given_up_after_a_day(
     assert reload(campaign).status is CampaignStatus.finished
 
 
+@pytest.mark.parametrize("why", ["the account rests", "the campaign is paused"])
+def test_a_day_on_which_nobody_could_be_asked_is_not_held_against_a_full_mailbox(
+    due: Any,
+    works: Any,
+    script: Script,
+    clock: Any,
+    sessions: Any,
+    statuses: Any,
+    deliveries: Any,
+    reload: Any,
+    why: str,
+) -> None:
+    script.answer = only("reader000002@example.org", receipt(Outcome.deferred, "452 4.2.2 mailbox full"))
+    campaign = due(3)
+    works.run(3)
+    with sessions.begin() as session:
+        if why == "the account rests":
+            sender = session.get_one(Sender, sender_of(campaign).id)
+            sender.status, sender.sleeps_until = SenderStatus.sleeping, clock.now + timedelta(hours=25)
+        else:
+            moves.pause(session, session.get_one(Campaign, campaign.id), clock.now)
+    clock.forward(hours=26)
+    with sessions.begin() as session:
+        moves.resume(session, session.get_one(Campaign, campaign.id), clock.now)
+    works.run(3)
+    assert deliveries(campaign.id)[1].attempts == 2
+    assert statuses(campaign.id) == {"sent": 2, "pending": 1}
+    for _hour in range(5):
+        clock.forward(hours=1)
+        works.run(2)
+    assert deliveries(campaign.id)[1].attempts == 5
+    assert statuses(campaign.id) == {"sent": 2, "failed": 1}
+    assert reload(campaign).status is CampaignStatus.finished
+
+
 def test_a_lost_connection_is_nobodys_failure_and_no_attempt(
     due: Any, works: Any, script: Script, clock: Any, statuses: Any, deliveries: Any, reload: Any
 ) -> None:
@@ -129,6 +167,39 @@ def test_a_server_out_of_reach_stops_its_sender_after_five_tries_and_costs_nobod
     clock.forward(minutes=31)
     works.run(3)
     assert statuses(campaign.id) == {"sent": 4}
+
+
+def test_a_backend_that_breaks_while_it_connects_lets_its_sender_rest_and_says_so(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
+) -> None:
+    def broken() -> None:
+        raise KeyError("somebody else's mistake")
+
+    script.connecting = broken
+    campaign = due(4)
+    works.run(5)
+    assert script.connections == 1, "it is not tried at every tick"
+    sender = reload(sender_of(campaign))
+    assert sender.status is SenderStatus.sleeping
+    assert "broken" in say(sender.error)
+    script.connecting = lambda: None
+    clock.forward(minutes=1)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 4}
+
+
+def test_a_backend_that_breaks_while_it_closes_holds_up_nobody(
+    due: Any, works: Any, script: Script, statuses: Any, reload: Any
+) -> None:
+    def broken() -> None:
+        raise KeyError("somebody else's mistake")
+
+    script.closing = broken
+    campaign = due(4)
+    works.run(4)
+    assert "keeper" not in {thread.name for thread in threading.enumerate()}
+    assert statuses(campaign.id) == {"sent": 4}
+    assert reload(campaign).status is CampaignStatus.finished
 
 
 def test_a_refused_password_stops_its_sender_at_once_and_is_not_tried_again(
@@ -232,7 +303,7 @@ def test_a_doubtful_letter_is_looked_up_where_the_server_can_tell(
 
 
 def test_a_letter_refused_for_what_it_is_pauses_the_campaign_and_fails_nobody(
-    due: Any, works: Any, script: Script, statuses: Any, reload: Any
+    due: Any, works: Any, script: Script, statuses: Any, deliveries: Any, reload: Any
 ) -> None:
     script.answer = receipt(Outcome.refused, "554 5.7.1 looks like spam", scope=Scope.message)
     campaign = due(40)
@@ -242,6 +313,8 @@ def test_a_letter_refused_for_what_it_is_pauses_the_campaign_and_fails_nobody(
     assert "554 5.7.1 looks like spam" in say(paused.paused_reason)
     assert statuses(campaign.id)["failed"] < 10
     assert len(script.seen) < 40
+    waiting = [row for row in deliveries(campaign.id) if row.status is DeliveryStatus.pending]
+    assert {row.first_tried_at for row in waiting} == {None}, "their day begins when it goes on"
 
 
 def test_a_letter_that_breaks_for_everybody_pauses_the_campaign(

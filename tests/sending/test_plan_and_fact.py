@@ -13,7 +13,7 @@ from mailganer.campaigns import check, fact, schedule
 from mailganer.campaigns.fact import compared, planned
 from mailganer.campaigns.forecast import Day, Forecast
 from mailganer.models import Campaign, CampaignStatus, Departure, Sender
-from mailganer.sending import opening
+from mailganer.sending import opener
 from mailganer.sending.lane import Lane
 from mailganer.sending.plan import plan
 from mailganer.sending.tick import tick
@@ -98,7 +98,7 @@ def told(days: Sequence[Day], last: timedelta) -> list[tuple[Any, str, int, date
 
 @pytest.fixture
 def run(clock: Any, open_works: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(opening, "SLOTS", 1)  # a slow mailbox: a window a letter
+    monkeypatch.setattr(opener, "SLOTS", 1)  # a slow mailbox: a window a letter
     script = Script()
     found = Run(clock, open_works(clock, script))
     script.answer = found.answer
@@ -146,7 +146,7 @@ def agrees(run: Run, campaign: Campaign, forecast: Forecast, session: Any) -> No
 def test_twelve_hundred_people_at_five_hundred_a_day_are_foreseen_to_the_minute(
     run: Run, ready: Any, session: Any, statuses: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "SLOTS", 8)
+    monkeypatch.setattr(opener, "SLOTS", 8)
     begun, run.step = clock.now, SECOND / 2
     campaign, forecast = ready(1200, [500], a_second=2.0)
     agrees(run, campaign, forecast, session)

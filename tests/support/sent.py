@@ -20,6 +20,7 @@ from mailganer.models import (
     first_delivery_id,
     token_text,
 )
+from mailganer.tracking import Opening, record_opens
 
 BATCH = 4  # small, so that a handful of letters already lies in several
 
@@ -77,6 +78,12 @@ def sent_campaign(
 
 def token(delivery: Delivery) -> str:
     return token_text(delivery.token)
+
+
+def record_open(session: Session, token: str, *, agent: str, now: datetime) -> bool:
+    """Counts an open at once. False when there is no such letter."""
+    opening = Opening.of(token, agent=agent, at=now)
+    return opening is not None and record_opens(session, [opening]) == 1
 
 
 def batches_are_true(session: Session, campaign_id: int) -> bool:

@@ -2,12 +2,14 @@ import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from time import sleep
 
 import pytest
 from sqlalchemy import func, select
 
 from mailganer.errors import NotFound
-from mailganer.models import Delivery, DeliveryStatus, Event, EventKind, Source, token_text
+from mailganer.models import Batch, Delivery, DeliveryStatus, Event, EventKind, Source, token_text
+from mailganer.sending.ledger import Change, end_doubt
 from mailganer.tracking import (
     Numbers,
     campaign_numbers,
@@ -16,12 +18,10 @@ from mailganer.tracking import (
     prove_seen,
     prove_sent,
     record_click,
-    record_open,
     resubscribe_by_token,
     unsubscribe_by_token,
 )
-from mailganer.tracking.tally import numbers_of
-from tests.support.sent import batches_are_true
+from tests.support.sent import batches_are_true, record_open
 
 PERSON = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -30,6 +30,20 @@ PREFETCHER = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/42.0.2311.135 "
     "Safari/537.36 Edge/12.246 Mozilla/5.0"
 )
+
+
+def numbers_of(delivery):
+    opened = delivery.first_opened_at is not None
+    return Numbers(
+        opened_certain=opened and delivery.certain_open,
+        opened_possible=opened and not delivery.certain_open,
+        opens=delivery.opens,
+        machine_opens=delivery.machine_opens,
+        clicked=delivery.first_clicked_at is not None,
+        clicks=delivery.clicks,
+        machine_clicks=delivery.machine_clicks,
+        unsubscribed=delivery.unsubscribed_at is not None,
+    )
 
 
 def numbers(session, sent):
@@ -240,6 +254,32 @@ def test_a_reader_who_was_quicker_than_the_sweep_still_proves_the_letter(session
     assert prove_seen(session, sent.deliveries[0].id, sent.deliveries[-1].id, now) == 1
     session.expire_all()
     assert [each.status for each in sent.deliveries[:2]] == [DeliveryStatus.sent, DeliveryStatus.in_doubt]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("proof", ["open", "click", "unsubscribe"])
+def test_a_reader_and_a_person_who_end_the_same_doubt_do_not_wait_for_each_other(sessions, send, now, proof):
+    sent = send([DeliveryStatus.in_doubt])
+    read = {
+        "open": lambda own: record_open(own, sent.tokens[0], agent=PERSON, now=now),
+        "click": lambda own: record_click(own, sent.tokens[0], 1, agent=BROWSER, now=now),
+        "unsubscribe": lambda own: unsubscribe_by_token(own, sent.tokens[0], now=now),
+    }
+
+    def reads():
+        with sessions.begin() as own:
+            read[proof](own)
+
+    with ThreadPoolExecutor(1) as reader:
+        with sessions.begin() as own:
+            own.execute(select(Batch).with_for_update())
+            reading = reader.submit(reads)
+            sleep(0.3)
+            end_doubt(own, [Change(sent.deliveries[0].id, DeliveryStatus.sent)], now)
+        reading.result(10)
+    with sessions() as own:
+        assert own.get_one(Delivery, sent.deliveries[0].id).status is DeliveryStatus.sent
+        assert batches_are_true(own, sent.campaign.id)
 
 
 def test_many_at_once_are_all_counted(sessions, session, sent, now):

@@ -10,8 +10,8 @@ from sqlalchemy import select
 from mailganer.campaigns.fact import kept_forecast
 from mailganer.campaigns.forecast import Counter, Lane, play
 from mailganer.models import Account, Batch, CampaignStatus, DeliveryStatus, Departure, Reason
-from mailganer.tracking import buffer, record_click, record_open, unsubscribe_by_token
-from tests.support.sent import sent_campaign, token
+from mailganer.tracking import buffer, record_click, unsubscribe_by_token
+from tests.support.sent import record_open, sent_campaign, token
 
 PERSON = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
 APPLE = "Mozilla/5.0"

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from ...audience import find_subscriber, parse_address
 from ...audience.status import suppression_digest
 from ...errors import NotFound
-from ...models import Delivery, Subscriber, Suppression
+from ...models import WHY_NO_LETTER, Delivery, Subscriber, Suppression
 from ..steps import Cause, Code, Step
-from .asked import REASONS, Asked, Why, letter_to
+from .asked import Asked, Why, letter_to
 from .letter import Letter
 from .unplanned import Unplanned
 
@@ -55,4 +55,4 @@ def _forgotten(asked: Asked, email_key: str) -> Iterator[Step]:
     digest = suppression_digest(bytes(account.suppression_key), email_key)
     kept = asked.session.get(Suppression, (account.id, digest))
     if kept is not None:
-        yield Step(Code.forgotten, cause=Cause(REASONS[kept.status], kept.created_at))
+        yield Step(Code.forgotten, cause=Cause(WHY_NO_LETTER[kept.status], kept.created_at))

@@ -11,24 +11,18 @@ from sqlalchemy.orm import Session
 from ...backends import Registry
 from ...campaigns.content import plain_line
 from ...models import (
+    WHY_NO_LETTER,
     Campaign,
     CampaignStatus,
     Delivery,
     Reason,
     Subscriber,
     SubscriberList,
-    SubscriberStatus,
     list_member,
 )
 from ...settings import Settings
 from ..steps import Cause, Code, How, Step
 
-REASONS = {
-    SubscriberStatus.unsubscribed: Reason.unsubscribed,
-    SubscriberStatus.bounced: Reason.bounced,
-    SubscriberStatus.complained: Reason.complained,
-    SubscriberStatus.unconfirmed: Reason.unconfirmed,
-}
 _HOW = {"letter": How.letter, "by hand": How.hand, "api": How.program}
 
 
@@ -97,7 +91,7 @@ def off_lists(campaign: Campaign) -> Step:
 
 def cause_of(asked: Asked, subscriber: Subscriber) -> Cause | None:
     """Why this person gets no letters today; None for somebody who does."""
-    reason = REASONS.get(subscriber.status)
+    reason = WHY_NO_LETTER.get(subscriber.status)
     if reason is None:
         return None
     since, said = subscriber.status_at, subscriber.status_reason

@@ -39,7 +39,7 @@ from mailganer.sending.halt import halt
 from mailganer.sending.plan import start_due
 
 from ..factories import Factory
-from ..sent import sent_campaign, token
+from ..sent import record_open, sent_campaign, token
 from .words import WORDS
 
 EVERYTHING, NOTHING, FULL = "anna", "boris", "olga"  # who has what
@@ -300,7 +300,7 @@ class Furniture:
             if at > self.now or number % 3 == 2:
                 continue
             agent = BEHIND_A_PROXY if number % 4 == 1 else HOUSEHOLD
-            tracking.record_open(self.session, token(delivery), agent=agent, now=at)
+            record_open(self.session, token(delivery), agent=agent, now=at)
             if number % 6 == 0:
                 tracking.record_click(
                     self.session,

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from ..backends import Limits
 from ..campaigns.hours import Hours
+from ..db import UNTRACKED
 from ..errors import LetterError, _
 from ..models import (
     Account,
@@ -184,7 +185,7 @@ class Opener:
                 update(Sender)
                 .where(Sender.id == self._sender.id)
                 .values(paced_until=now + timedelta(seconds=starts_in + letters * gap)),
-                execution_options=ledger.UNTRACKED,
+                execution_options=UNTRACKED,
             )
         closes_at = hours.closes(now) if hours else None
         list_names = printer.list_names(session, window.items)

@@ -48,7 +48,7 @@ from ..models import (
 from ..models.meta import Token
 from .agents import LONGEST_READ, kept, who
 from .haste import HASTY_LINKS, hasty
-from .proof import prove_sent
+from .proof import hold_batches, prove_sent
 from .tally import counted_together
 
 # Rows kept of one delivery; its numbers go on. A page that reloads a picture must not fill the database.
@@ -75,15 +75,11 @@ class Opening:
         return cls(raw, agent[:LONGEST_READ], at) if raw else None
 
 
-def record_open(session: Session, token: str, *, agent: str, now: datetime) -> bool:
-    """Counts an open. False when there is no such letter: whoever asks gets the same picture."""
-    opening = Opening.of(token, agent=agent, at=now)
-    return opening is not None and record_opens(session, [opening]) == 1
-
-
 def record_opens(session: Session, openings: Sequence[Opening]) -> int:
     """Counts opens in the order they came, and answers of how many letters they were."""
-    letters = _letters(session, {opening.token for opening in openings})
+    tokens = {opening.token for opening in openings}
+    hold_batches(session, tokens)
+    letters = _letters(session, tokens)
     for letter in letters.values():
         if letter.in_doubt:  # who has it in hand has got it
             prove_sent(session, letter.id, openings[-1].at)

@@ -1,0 +1,22 @@
+"""Whose name letters carry in what tells them apart: the right side of Message-IDs and list ids."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+
+def host_of_ids(public_url: str, sender_email: str) -> str:
+    """The installation's public name, or the sender's own domain where it has none.
+
+    A bare word or an address of numbers is no name that others could tell apart, and Gmail replaces
+    Message-IDs it finds malformed.
+    """
+    host = urlsplit(public_url).hostname or ""
+    return host if _is_public_name(host) else sender_email.rpartition("@")[2].lower()
+
+
+def _is_public_name(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return "." in host.strip(".")
+    return False

@@ -1,0 +1,40 @@
+"""The ledger's moves: claim a batch, open a window of it, settle the window, let go.
+
+The only place that changes what a delivery is, and its batch's counts with it, in one transaction (what
+proves a doubtful letter sent lies lower, in ``tracking.proof``). Bulk statements over ranges of ids; whoever
+changes rows of a batch first takes the batch's row, and only the holder of its newest epoch may.
+"""
+
+from .claims import Claim, claim, hold, let_go, reopen_lost
+from .decisions import cancel_batch, end_doubt, take_back
+from .statements import Change
+from .windows import (
+    Opened,
+    Recipient,
+    Settled,
+    of_journal,
+    open_window,
+    settle,
+    settle_left_over,
+    untouched,
+)
+
+__all__ = [
+    "Change",
+    "Claim",
+    "Opened",
+    "Recipient",
+    "Settled",
+    "cancel_batch",
+    "claim",
+    "end_doubt",
+    "hold",
+    "let_go",
+    "of_journal",
+    "open_window",
+    "reopen_lost",
+    "settle",
+    "settle_left_over",
+    "take_back",
+    "untouched",
+]
