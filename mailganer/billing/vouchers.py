@@ -73,6 +73,8 @@ def redeem_voucher(
         raise InputError(
             {"code": _("The plan of this code is no longer offered. Whoever gave it to you can help.")}
         )
+    # Until the transaction ends: of two codes at the same moment the second adds to the first.
+    session.refresh(account, with_for_update={"key_share": True})
     until = extended(account, plan, voucher.days, settings, now)
     _take(session, voucher, account, now)
     return grant(account, plan, until)

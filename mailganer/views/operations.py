@@ -24,7 +24,7 @@ from mailganer.db import database_now
 from mailganer.models import Batch, Campaign, CampaignStatus, Heartbeat, Sender
 from mailganer.security import PUBLIC
 
-# Twice the longest task, for which ticks may have to wait; long enough for a restart as well.
+# Twice a turn of the pipeline, for which a tick may have to wait; long enough for a restart as well.
 SILENT_AFTER = timedelta(minutes=1)
 BROKER_ANSWERS = 1.0  # seconds: it is next door, and who asks /healthz waits as well
 BROKER_IS_KNOWN = 5.0  # seconds; /healthz is open to everybody, and each look at a broker is a connection

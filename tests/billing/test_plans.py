@@ -159,6 +159,28 @@ def test_of_two_who_redeem_at_the_same_moment_one_gets_it(sessions, session, mak
     assert sorted(account.plan for account in accounts) == ["free", "free", "free", "pro"]
 
 
+def test_two_vouchers_redeemed_at_the_same_moment_both_count(sessions, session, account, settings, now):
+    codes = [voucher.code for voucher in create_vouchers(session, "pro", 10, 3, now)]
+    session.commit()
+    number, barrier = account.id, Barrier(len(codes))
+
+    def come(code):
+        with sessions() as own:
+            person = own.get(Account, number)
+            own.commit()
+            barrier.wait()
+            redeem_voucher(own, person, code, now, settings=settings)
+            own.commit()
+
+    threads = [Thread(target=come, args=(code,)) for code in codes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    session.expire_all()
+    assert session.get(Account, number).plan_until == now + timedelta(days=30)
+
+
 def test_of_two_who_want_the_last_place_one_gets_it(sessions, session, make, account, settings, now):
     make.subscribers(account, 999)
     session.commit()
