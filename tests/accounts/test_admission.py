@@ -57,11 +57,9 @@ def test_a_plugin_that_says_nothing_of_identities_opens_one_account_a_person(
     registry = Registry((PigeonBackend,))
 
     def come(email: str, **fields: str) -> Account:
-        given = {"key": KEY} | fields
-        signed_in = accounts.sign_in(
-            session, registry, vault, backend="pigeon", email=email, fields=given, now=now
-        )
-        return signed_in.account
+        proven = registry.open("pigeon", email, {"key": KEY} | fields)
+        proven.verify()
+        return accounts.admit(session, registry, vault, proven, now=now, plan="free").account
 
     anna = come("anna@pigeon.example")
     assert come("Anna@Pigeon.example") is anna
