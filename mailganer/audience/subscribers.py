@@ -37,8 +37,10 @@ _CHANGEABLE: Final = frozenset({"email", "first_name", "last_name", "birthday", 
 _NOBODY: Final = Address("", "")  # stands where the problem is already written down
 
 STOPPED: Final[Mapping[SubscriberStatus, str]] = {
-    SubscriberStatus.unsubscribed: _("This person unsubscribed. They stay so: only they can come back."),
-    SubscriberStatus.bounced: _("Letters to this address came back. It stays on record and gets no more."),
+    SubscriberStatus.unsubscribed: _("This person unsubscribed. Only they can subscribe again."),
+    SubscriberStatus.bounced: _(
+        "The mail server takes no letters for this address. It stays on record and gets no more."
+    ),
     SubscriberStatus.complained: _("This person called a letter spam. They get no more letters."),
 }
 _FORGOTTEN: Final = _(
@@ -46,7 +48,7 @@ _FORGOTTEN: Final = _(
     "It cannot be added again."
 )
 _BIRTHDAY: Final = {
-    "birthday": _("A birthday looks like 1990-05-14, 14.05.1990 or 14.05."),
+    "birthday": _("This is no day of the calendar. A birthday looks like 1990-05-14, 14.05.1990 or 14.05."),
     "birthday_unclear": _("Day or month first? Write the birthday like 1990-05-14."),
 }
 

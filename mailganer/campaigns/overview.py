@@ -32,11 +32,13 @@ class Line:
         return self.campaign.status in UNDER_WAY
 
     @property
-    def held(self) -> bool:
-        """Whether nothing leaves although it is being sent: each of its senders rests or needs a person."""
-        if self.campaign.status is not CampaignStatus.sending:
-            return False
-        return not any(sender.status is SenderStatus.ready for sender in self.campaign.senders)
+    def held(self) -> str:
+        """Why nothing leaves although it is being sent: "waiting" for senders that rest, "stuck" where each
+        of them needs a person, or nothing."""
+        states = {sender.status for sender in self.campaign.senders}
+        if self.campaign.status is not CampaignStatus.sending or SenderStatus.ready in states:
+            return ""
+        return "waiting" if SenderStatus.sleeping in states else "stuck"
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,10 @@ def no_form(request: Request) -> Response:
 
 @view_config(route_name="campaigns.new", request_method="POST")
 def new(request: Request) -> Response:
+    """An empty draft; ``list`` says to whom, where somebody comes from a list of theirs."""
     draft = campaigns.create_draft(request.dbsession, request.account, utcnow())
+    if lists := _numbers(request.POST.getall("list")):
+        campaigns.update_draft(request.dbsession, draft, {"lists": lists}, utcnow())
     return HTTPSeeOther(request.route_path("campaign.people", id=draft.id))
 
 

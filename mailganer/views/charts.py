@@ -189,8 +189,8 @@ def _ticks(frame: Frame, labels: Sequence[str], kind: str) -> tuple[Tick, ...]:
             Tick(_round(frame.left + slot * (i + 0.5)), labels[i], "") for i in range(0, count, step)
         )
     last = count - 1
-    # The end is always named, and what would run into its word is not.
-    chosen = [i for i in range(0, last, step) if i == 0 or last - i >= 0.8 * step] + [last] * (last >= 0)
+    # The end is always named, by a word that reaches inwards: what would run into it is not.
+    chosen = [i for i in range(0, last, step) if i == 0 or last - i >= 1.2 * step] + [last] * (last >= 0)
     edges = {0: "first", last: "last"} if last > 0 else {}
     return tuple(Tick(_along(frame, i, count), labels[i], edges.get(i, "")) for i in chosen)
 

@@ -119,7 +119,7 @@ def not_found(request: Request) -> dict[str, Any]:
         Trouble(
             _("There is nothing here"),
             _("The address may be mistyped, the page may be gone, or it may belong to another account."),
-            _("To the start"),
+            _("Go to the start"),
             request.route_path("home"),
         ),
     )
@@ -133,7 +133,7 @@ def _wrong_method(request: Request) -> dict[str, Any]:
         Trouble(
             _("There is nothing to see at this address"),
             _("It only answers to a button on another page. Nothing was changed."),
-            _("To the start"),
+            _("Go to the start"),
             request.route_path("home"),
         ),
     )
@@ -151,7 +151,7 @@ def forged(request: Request) -> dict[str, Any]:
             _("This form is no longer valid"),
             _("The page was open too long, or you have signed in or out since. Nothing was changed. "
               "Open the page again and repeat what you did."),
-            _("Open the page again") if known else _("To the start"),
+            _("Open the page again") if known else _("Go to the start"),
             back,
         ),
     )  # fmt: skip
@@ -177,7 +177,7 @@ def plain_http(error: HTTPException, request: Request) -> Any:
     if error.status_int < 400:
         return error
     text = _("The server does not answer this request: ${reason}.", mapping={"reason": error.title})
-    trouble = Trouble(_("This did not work"), text, _("To the start"), request.route_path("home"))
+    trouble = Trouble(_("This did not work"), text, _("Go to the start"), request.route_path("home"))
     return _rendered(request, error.status_int, trouble)
 
 
@@ -221,7 +221,7 @@ def out_of_reach(error: Exception, request: Request) -> Response:
         _("Mailganer cannot get at its data right now"),
         _("Letters on their way wait, and go on by themselves. Go back in a minute and look whether your "
           "last change was kept. If it lasts, tell the operator."),
-        _("To the start"),
+        _("Go to the start"),
         "/",
     )  # fmt: skip
     response = _rendered(request, 503, trouble)
@@ -253,7 +253,7 @@ def broken(error: Exception, request: Request) -> Response:
         _("Something broke on our side"),
         _("We are sorry. Nothing you have saved is lost, and letters on their way go on by themselves. "
           "Try again in a minute; if it happens again, tell the operator this number."),
-        _("To the start"),
+        _("Go to the start"),
         "/",
         number=number,
     )  # fmt: skip

@@ -392,8 +392,8 @@ def broken_letter(request: Request, error: LetterError) -> str:
     line = _("Line ${line}.", mapping={"line": error.line}) if error.line else ""
     words = [
         request.translate(_("This letter cannot be shown yet.")),
-        request.translate(line),
         request.translate(error.message),
+        request.translate(line),
     ]
     return _note(" ".join(word for word in words if word))
 
@@ -401,7 +401,7 @@ def broken_letter(request: Request, error: LetterError) -> str:
 def _note(text: str) -> str:
     return (
         '<meta name="color-scheme" content="light dark">'
-        f'<body style="margin:32px;font:24px/1.5 sans-serif;color:GrayText">{escape(text)}'
+        f'<body style="margin:32px;font:24px/1.5 sans-serif;opacity:.8">{escape(text)}'
     )
 
 

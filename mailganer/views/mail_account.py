@@ -171,6 +171,8 @@ def account_page(request: Request) -> dict[str, Any]:
 def refused(request: Request, page: dict[str, Any], error: MailganerError) -> dict[str, Any]:
     """The same page with what was refused: beside its field, or in the server's words."""
     request.response.status_int = status_of(error)
+    if isinstance(error, HostForbidden):  # no server said this: it belongs beside its field
+        error = InputError({error.field: error.message})
     if isinstance(error, InputError):
         page["form"].take(error)
         return page | {"wrong": error.fields.get("email")}

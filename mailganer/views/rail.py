@@ -60,7 +60,11 @@ def rail(
         audience = _audience(request, campaign)
     return (
         _step(
-            request, "people", _("People"), _people_state(campaign, audience), _number_of(request, audience)
+            request,
+            "people",
+            _("People"),
+            _people_state(campaign, audience, check),
+            _number_of(request, audience),
         ),
         _step(
             request,
@@ -118,8 +122,10 @@ def _audience(request: Request, campaign: Campaign) -> int:
     return recipient_count(request.dbsession, campaign.account_id, [each.id for each in campaign.lists])
 
 
-def _people_state(campaign: Campaign, audience: int) -> str:
-    return "done" if audience and campaign.senders else "missing"
+def _people_state(campaign: Campaign, audience: int, check: Check | None) -> str:
+    if not (audience and campaign.senders):
+        return "missing"
+    return "problem" if check and any(each.step == "people" for each in check.blocking) else "done"
 
 
 def _number_of(request: Request, audience: int) -> str:
@@ -140,8 +146,14 @@ def _check_state(check: Check | None) -> str:
 
 
 def _check_note(request: Request, check: Check | None) -> str:
-    if check is None or check.ok:
+    if check is None or not check.problems:
         return ""
+    if check.ok:
+        return counted(
+            request,
+            ngettext("${number} thing to look at", "${number} things to look at"),
+            len(check.problems),
+        )
     return counted(request, ngettext("${number} problem", "${number} problems"), len(check.blocking))
 
 

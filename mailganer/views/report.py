@@ -1,6 +1,7 @@
 """What came of a campaign: the report, the people behind each of its numbers, one letter's story."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from .why import asking, tell
 from .words import subject_of
 
 PER_PAGE = 50
+FIRST_DAYS = timedelta(days=2)  # drawn by the hour
 UNFINISHED = (CampaignStatus.sending, CampaignStatus.paused)  # of campaigns that have a report
 
 
@@ -33,13 +35,15 @@ def report(request: Request) -> Any:
     campaign: Campaign = request.context.campaign
     if campaign.started_at is None:
         return HTTPSeeOther(current_page(request, campaign))
-    found = reports.campaign_report(request.dbsession, campaign, utcnow())
+    now = utcnow()
+    found = reports.campaign_report(request.dbsession, campaign, now)
     return campaign_page(
         request,
         "report",
         report=found,
         days=campaigns.compared(campaigns.planned(campaign), campaigns.fact(request.dbsession, campaign)),
         unfinished=campaign.status in UNFINISHED,
+        first_days_over=now - campaign.started_at > FIRST_DAYS,
         first_days=_chart(request, [moment for moment in found.timeline if moment.hours == 1]),
         later=_chart(request, [moment for moment in found.timeline if moment.hours > 1]),
         sentence=reports.delivery_sentence,

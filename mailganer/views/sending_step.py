@@ -60,12 +60,19 @@ class Progress:
     due: bool  # its day and time have come, and in a moment it begins
 
     @property
-    def held(self) -> bool:
+    def waits(self) -> bool:
         """Whether nothing can leave at the moment."""
         if self.forecast is None:
             return False
         pause = self.forecast.first_pause
         return not self.forecast.days or (pause is not None and pause.since <= self.forecast.starts_at)
+
+    @property
+    def held(self) -> str:
+        """As in the list of campaigns: "waiting", "stuck" or nothing."""
+        if not self.waits:
+            return ""
+        return "waiting" if self.forecast and self.forecast.first_pause else "stuck"
 
     @property
     def at_once(self) -> bool:

@@ -20,7 +20,9 @@ from .forms import Form, choices
 
 class AccountSettings(Form):
     locale = SelectField(_("Language"), choices=choices(LANGUAGES))
-    timezone = SelectField(_("Time zone"), description=_("Times on every page, and when letters leave."))
+    timezone = SelectField(
+        _("Time zone"), description=_("For the times on every page, and for when letters leave.")
+    )
     postal_address = TextAreaField(
         _("Your postal address"),
         [Optional(), Length(max=500)],

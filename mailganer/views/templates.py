@@ -10,6 +10,7 @@ from wtforms import StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional
 
 from mailganer import campaigns, letters
+from mailganer.accounts import account_senders
 from mailganer.audience.headings import other_values
 from mailganer.campaigns import templates
 from mailganer.campaigns.drafts import LONGEST_NAME
@@ -159,7 +160,7 @@ def _shown(request: Request, source: letters.Source, locale: str) -> str:
         **sample,
         "campaign": {"name": ""},
         "list": {"name": ""},
-        "sender": {"name": account.email, "email": account.email},
+        "sender": {"name": _sender_name(request), "email": account.email},
         "today": utcnow().astimezone(request.timezone).date(),
     }
     try:
@@ -169,6 +170,12 @@ def _shown(request: Request, source: letters.Source, locale: str) -> str:
     except LetterError as error:
         return broken_letter(request, error)
     return shown.html
+
+
+def _sender_name(request: Request) -> str:
+    """As a campaign would be signed: by the first sender's name, or by the address."""
+    names = [sender.from_name for sender in account_senders(request.dbsession, request.account.id)]
+    return next(filter(None, names), request.account.email)
 
 
 def _posted(request: Request) -> Form:

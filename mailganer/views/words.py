@@ -55,10 +55,11 @@ _WORDS = {
 
 _ELSEWHERE = {
     ("campaign", "waiting"): Word(_("Waits"), "wait", "clock"),
+    ("campaign", "stuck"): Word(_("Needs a look"), "bad", "warning"),
     # several of them, for filters
     ("campaigns", "draft"): Word(_("Drafts"), "calm", "draft"),
     ("campaigns", "scheduled"): Word(pgettext("several", "Scheduled"), "news", "calendar"),
-    ("campaigns", "sending"): Word(pgettext("several", "Sending"), "news", "campaigns"),
+    ("campaigns", "sending"): Word(pgettext("several", "On the way"), "news", "campaigns"),
     ("campaigns", "paused"): Word(pgettext("several", "Paused"), "wait", "pause"),
     ("campaigns", "finished"): Word(pgettext("several", "Finished"), "good", "done"),
     ("campaigns", "cancelled"): Word(pgettext("several", "Stopped"), "calm", "stop"),
