@@ -14,6 +14,7 @@ from pyramid.response import Response
 from pyramid.view import view_config
 
 from mailganer import campaigns
+from mailganer.audience.recipients import recipient_count
 from mailganer.campaigns import Check
 from mailganer.campaigns.counts import Counts, campaign_counts
 from mailganer.campaigns.doubts import doubtful
@@ -58,6 +59,7 @@ class Progress:
     moving: bool  # ask again in a moment
     grace: Grace | None  # None: it has begun, or waits for a day and a time
     due: bool  # its day and time have come, and in a moment it begins
+    people: int  # whom it goes to, while it waits for somebody's word to begin
 
     @property
     def waits(self) -> bool:
@@ -261,7 +263,15 @@ def progress_of(request: Request) -> Progress:
         or (campaign.status in (CampaignStatus.paused, CampaignStatus.cancelled) and counts.sending > 0),
         grace=grace_of(campaign, now),
         due=campaign.send_at is not None and campaign.send_at <= now,
+        people=_people(request)
+        if campaign.status is CampaignStatus.paused and not campaign.started_at
+        else 0,
     )
+
+
+def _people(request: Request) -> int:
+    campaign: Campaign = request.context.campaign
+    return recipient_count(request.dbsession, campaign.account_id, [each.id for each in campaign.lists])
 
 
 def grace_of(campaign: Campaign, now: datetime) -> Grace | None:

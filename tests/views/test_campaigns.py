@@ -467,7 +467,7 @@ def test_a_campaign_that_came_too_late_waits_for_a_word(anna, draft, session, ag
     session.commit()
     page = anna.get(f"/campaigns/{draft.id}").follow()
     assert "It waits for your word" in page
-    assert "Start sending" in page
+    assert "Send to " in page
     assert "It should have started yesterday." in page
     assert "/report" not in page
     submit(page, f"/campaigns/{draft.id}/resume")
