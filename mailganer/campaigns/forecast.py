@@ -153,9 +153,13 @@ def play(
     plan: Counter,
     timezone: str,
     hours: Hours | None = None,
+    beside: int = 0,
 ) -> Forecast:
-    """Plays the sending of ``letters`` through. Uses the counters up: make new ones for another question."""
-    return _Play(letters, starts_at, lanes, plan, ZoneInfo(timezone), hours).played()
+    """Plays the sending of ``letters`` through. Uses the counters up: make new ones for another question.
+
+    ``beside`` are letters of other campaigns that leave in turn with these.
+    """
+    return _Play(letters, starts_at, lanes, plan, ZoneInfo(timezone), hours, beside).played()
 
 
 def shared(allowed: int, wanted: Sequence[int], lanes: Sequence[Lane]) -> list[int]:
@@ -182,9 +186,10 @@ class _Play:
         plan: Counter,
         zone: ZoneInfo,
         hours: Hours | None,
+        beside: int,
     ) -> None:
         self.hours, self.open_until = hours, 0  # the minute in which the hours found open are over
-        self.letters, self.left = letters, letters
+        self.letters, self.left, self.beside = letters, letters, beside
         self.starts_at = starts_at
         self.lanes, self.plan, self.zone = lanes, plan, zone
         self.minute = int(starts_at.timestamp()) // MINUTE
@@ -227,19 +232,25 @@ class _Play:
         return -(-int(self.hours.next_open(self.moment(minute)).timestamp()) // MINUTE)
 
     def send_for_a_minute(self) -> bool:
-        room = self.plan.room(self.minute)
-        allowed = self.left if room is None else min(self.left, room)
+        room, wanted = self.plan.room(self.minute), self.left + self.beside
+        allowed = wanted if room is None else min(wanted, room)
         shares = shared(allowed, [self.can_send(lane) for lane in self.lanes], self.lanes)
         for lane, number in zip(self.lanes, shares, strict=True):
             if number:
                 lane.counter.take(self.minute, number)
                 self.plan.take(self.minute, number)
-                self.left -= number
-                self.note(lane, number)
+                self.note(lane, self.take_turns(number), number)
                 lane.grow()
         if any(shares):
             self.minute += 1
         return any(shares)
+
+    def take_turns(self, number: int) -> int:
+        """How many of these letters are ours."""
+        ours = -(-number * self.left // (self.left + self.beside))
+        self.left -= ours
+        self.beside -= number - ours
+        return ours
 
     def can_send(self, lane: Lane) -> int:
         if lane.awake_from is not None and self.minute < lane.awake_from:
@@ -252,9 +263,12 @@ class _Play:
         gone = (self.starts_at - self.moment(self.minute)).total_seconds()
         return lane.per_minute if gone <= 0 else max(1, int(lane.per_minute * (1 - gone / MINUTE)))
 
-    def note(self, lane: Lane, letters: int) -> None:
+    def note(self, lane: Lane, letters: int, together: int) -> None:
+        """``letters`` of ours left, with ``together`` of all who share the lane."""
+        if not letters:
+            return
         begins = max(self.starts_at, self.moment(self.minute))
-        ends = begins + timedelta(seconds=ceil(MINUTE * letters / lane.per_minute))
+        ends = begins + timedelta(seconds=ceil(MINUTE * together / lane.per_minute))
         shares = self.days.setdefault(begins.astimezone(self.zone).date(), {})
         known = shares.get(lane.name)
         shares[lane.name] = (

@@ -1,13 +1,15 @@
 """The forecast of a campaign of this database: what its senders and its account have used and may use."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ..accounts import day_limit, sender_limits
 from ..backends import Registry
 from ..billing import plan_of
-from ..models import Account, Campaign, Sender, SenderStatus
+from ..models import Account, Batch, Campaign, CampaignStatus, Sender, SenderStatus
 from ..settings import Settings
 from .allowance import account_minutes, sender_minutes
 from .forecast import MINUTE, Counter, Forecast, Lane, play
@@ -39,7 +41,27 @@ def forecast(
     lanes = [_lane(session, sender, registry, now, seen) for sender in usable]
     plan = Counter.of(plan_of(account, settings, now).per_day, account_minutes(session, account.id, now))
     hours = Hours.of(campaign.hours)
-    return play(letters, max(send_at or now, now), lanes, plan, account.timezone, hours)
+    # A pace that was seen is what the others have left of it.
+    beside = 0 if seen else _letters_beside(session, campaign, usable, letters)
+    return play(letters, max(send_at or now, now), lanes, plan, account.timezone, hours, beside)
+
+
+def _letters_beside(session: Session, campaign: Campaign, senders: Sequence[Sender], letters: int) -> int:
+    """Letters of other campaigns that leave through these senders while ``letters`` of this one do: campaigns
+    of one sender take turns, so that each has sent as many as this one when this one is done."""
+    waiting = func.sum(Batch.pending + Batch.sending)
+    rows = session.scalars(
+        select(waiting)
+        .join(Campaign, Campaign.id == Batch.campaign_id)
+        .where(
+            Campaign.account_id == campaign.account_id,
+            Campaign.status == CampaignStatus.sending,
+            Campaign.id != campaign.id,
+            Campaign.senders.any(Sender.id.in_([sender.id for sender in senders])),
+        )
+        .group_by(Batch.campaign_id)
+    )
+    return sum(min(letters, int(waits)) for waits in rows)
 
 
 def usable_sender(sender: Sender) -> bool:

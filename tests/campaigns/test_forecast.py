@@ -133,3 +133,15 @@ def test_a_slowed_sender_is_foreseen_slow_at_first_and_then_as_it_was():
     # 30, 32, 34 ... 60 a minute: the old pace is won back in a quarter of an hour.
     assert slowed.per_minute == 58
     assert NOW + timedelta(minutes=13) < forecast.finishes_at < NOW + timedelta(minutes=15)
+
+
+def test_letters_of_another_campaign_take_turns_with_these():
+    forecast = play(100, NOW, [lane(per_minute=10)], no_plan(), "UTC", beside=100)
+    assert forecast.finishes_at == NOW + timedelta(minutes=20)
+    assert sum(day.letters for day in forecast.days) == 100
+
+
+def test_letters_of_another_campaign_use_the_day_up_too():
+    forecast = play(400, NOW, [lane(500)], no_plan(), "UTC", beside=400)
+    assert [day.letters for day in forecast.days] == [250, 150]
+    assert forecast.pauses[0].wait is Wait.sender

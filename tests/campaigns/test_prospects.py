@@ -1,5 +1,7 @@
 from mailganer.accounts import sender_limits
-from mailganer.campaigns.prospects import LETTERS_A_SECOND, pace
+from mailganer.campaigns.prospects import LETTERS_A_SECOND, forecast, pace
+from mailganer.models import DeliveryStatus
+from tests.support.sent import sent_campaign
 
 
 def smtp(make, account, host, **values):
@@ -18,3 +20,23 @@ def test_a_known_pace_says_more_than_connections(make, account, registry):
     assert pace(smtp(make, account, "smtp.example.com", per_second=3.0), registry) == 3.0
     assert pace(smtp(make, account, "smtp.example.com", per_second=3.0, slowed_to=0.5), registry) == 0.5
     assert pace(smtp(make, account, "smtp.example.com", slowed_to=0.5), registry) == 0.5
+
+
+def test_a_campaign_that_is_being_sent_through_the_same_account_is_reckoned_with(
+    session, make, account, settings, registry, now
+):
+    sender = make.sender(account, per_second=1.0)
+    readers = make.list(account)
+    people = [make.subscriber(account, f"p{n}@example.org", (readers,)) for n in range(60)]
+    draft = make.campaign(account, (readers,), (sender,))
+    others = make.campaign(account, (readers,), (make.sender(account, from_email="boris@example.com"),))
+    sent_campaign(session, others, people, now, [DeliveryStatus.pending] * 60)
+
+    def minutes():
+        found = forecast(session, draft, 60, settings=settings, registry=registry, now=now)
+        return (found.finishes_at - now).total_seconds() / 60
+
+    assert minutes() == 1  # what leaves through another account takes nothing from this one
+    beside = make.campaign(account, (readers,), (sender,))
+    sent_campaign(session, beside, people, now, [DeliveryStatus.pending] * 60)
+    assert minutes() == 2
