@@ -44,5 +44,5 @@ def test_why_it_was_paused_and_why_a_sender_fails_is_said_in_the_accounts_langua
     campaign = make.campaign(account, (), (sender,), status="paused", paused_reason=sentence)
     make.commit()
     anna = client_of(app, session, account, make)
-    assert "23 ноября 2026, 12:00" in anna.get(f"campaigns/{campaign.id}").json["paused_reason"]
+    assert "23 ноября 2026 г., 12:00" in anna.get(f"campaigns/{campaign.id}").json["paused_reason"]
     assert anna.get(f"senders/{sender.id}").json["error"] == "The server is full: 452 4.3.1"

@@ -140,6 +140,9 @@ def opened(page: Any, campaign: str) -> int:
     return max((int(text) for text in links if text.strip().isdecimal()), default=0)
 
 
+WRITE_TO_THEM = "main form[action$='/campaigns/new'] button"
+
+
 def bring_people(walk: Walk, folder: Path) -> None:
     page = walk.page
     walk.go("/people/import")
@@ -153,19 +156,18 @@ def bring_people(walk: Walk, folder: Path) -> None:
     assert page.locator("#rejected").inner_text().count("bad address") == 1
     walk.stop("import-columns")
     page.locator("form[action$='/apply'] button").click()
-    page.locator("a[href='/campaigns'].button-primary").wait_for()
+    page.locator(WRITE_TO_THEM).wait_for()
     walk.stop("import-done")
 
 
 def write_a_letter(walk: Walk) -> str:
-    """Makes a campaign with a letter to the newest list; its path."""
+    """Makes a campaign with a letter to those who have just been brought in; its path."""
     page = walk.page
-    walk.go("/campaigns")
-    walk.press("main form[action$='/new'] button, main a[href$='/campaigns/new']")
+    walk.press(WRITE_TO_THEM)
     campaign = re.search(r"(/campaigns/\d+)", page.url)
     assert campaign
     page.locator("input[name=name]").fill("Autumn")
-    page.locator("main label", has_text=READERS).first.click()
+    page.locator("main label", has_text=READERS).locator("input:checked").wait_for(state="attached")
     walk.stop("campaign-people")
     walk.press("main button[name=go]")
     page.locator("input[name=subject]").fill("{{ first_name }}, news for you")

@@ -46,7 +46,7 @@ def test_without_a_latest_start_a_day_is_the_limit_and_everybody_reads_so_by_the
     open_works(clock, script).run(3)
     assert reload(campaign).status is CampaignStatus.paused
     reason = reload(campaign).paused_reason
-    assert "23 ноября 2026, 12:00" in say(reason, "ru", "Europe/Moscow")
+    assert "23 ноября 2026 г., 12:00" in say(reason, "ru", "Europe/Moscow")
     assert "23 November 2026, 09:00" in say(reason, "en", "UTC")
 
 

@@ -496,7 +496,7 @@ def test_the_moment_in_a_kept_sentence_is_by_the_clock_of_who_reads_it(anna, dra
     session.commit()
     here = f"/campaigns/{draft.id}/progress"
     assert "started on 24\xa0November\xa02026, 01:30 and" in anna.get(here)
-    assert "24\xa0ноября\xa02026, 01:30" in anna.get(here, {"lang": "ru"})
+    assert "24\xa0ноября\xa02026\xa0г., 01:30" in anna.get(here, {"lang": "ru"})
 
 
 def test_a_campaign_that_its_letter_hinders_leads_to_the_letter_first(anna, draft, session):
@@ -526,7 +526,7 @@ def test_a_campaign_whose_sender_fails_quotes_the_server_and_leads_to_the_sender
     page = anna.get(f"/campaigns/{under_way.id}/progress")
     assert page.html.find(id="progress").find("code", class_="reply").text == "535 5.7.8 Bad credentials"
     assert page.html.find(class_="button-primary")["href"] == f"/senders/{sender.id}"
-    assert "Waits" in page.html.find(id="campaign-state").text
+    assert "Needs a look" in page.html.find(id="campaign-state").text
 
 
 def test_campaigns_under_way_come_first_on_each_page(anna, make, owner, monkeypatch):
@@ -544,8 +544,14 @@ def test_campaigns_under_way_come_first_on_each_page(anna, make, owner, monkeypa
 def test_a_campaign_whose_senders_all_rest_is_said_to_wait(anna, draft, session):
     draft.status = CampaignStatus.sending
     assert not draft_waits(anna, session)
-    draft.senders[0].status = SenderStatus.failing
+    draft.senders[0].status = SenderStatus.sleeping
     assert draft_waits(anna, session)
+
+
+def test_a_campaign_whose_senders_all_need_somebody_is_said_to_need_a_look(anna, draft, session):
+    draft.status, draft.senders[0].status = CampaignStatus.sending, SenderStatus.failing
+    assert not draft_waits(anna, session)
+    assert "Needs a look" in anna.get("/campaigns")
 
 
 def test_a_campaign_whose_plan_has_no_letters_left_is_said_to_wait(anna, draft, session, owner):

@@ -42,7 +42,7 @@ def test_moments_are_shown_in_the_persons_zone_with_the_whole_truth_in_the_toolt
     assert 'datetime="2026-12-04T07:05:00+00:00"' in shown
     assert "Friday, 4 December 2026, 10:05:00 (Moscow Standard Time)" in shown
     speak("ru", "Europe/Moscow")
-    assert ">4\xa0дек.\xa02026, 10:05<" in str(i18n.show_datetime(MOMENT))
+    assert ">4\xa0дек.\xa02026\xa0г., 10:05<" in str(i18n.show_datetime(MOMENT))
     assert "пятница, 4 декабря 2026" in str(i18n.show_day(MOMENT))
 
 

@@ -126,7 +126,7 @@ def test_the_answer_is_in_the_persons_language_zone_and_numbers(anna, session, o
     own.locale, own.timezone = "ru", "Europe/Moscow"
     session.commit()
     text = words(anna.get(f"/campaigns/{campaign.id}/why?email=p0@example.org"))
-    assert "В списке «Readers <b>» с 22 нояб. 2026, 12:00." in text
+    assert "В списке «Readers <b>» с 22 нояб. 2026 г., 12:00." in text
     assert "Why" not in text
 
 
