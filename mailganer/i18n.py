@@ -24,6 +24,7 @@ from translationstring import TranslationString
 
 from .db import utcnow
 from .errors import InputError, _
+from .sending.words import IN_A_SENTENCE
 
 LANGUAGES = (("en", "English"), ("ru", "Русский"))
 NAMES = frozenset(name for name, _title in LANGUAGES)
@@ -111,7 +112,7 @@ def translate(request: Request, message: str) -> str:
 def _value(request: Request, value: Any) -> Any:
     if isinstance(value, datetime):
         return _whole(
-            dates.format_datetime(_here(value), _IN_A_SENTENCE[_locale().language], locale=_locale())
+            dates.format_datetime(_here(value), IN_A_SENTENCE[_locale().language], locale=_locale())
         )
     return translate(request, value) if isinstance(value, TranslationString) else value
 
@@ -224,7 +225,6 @@ def _whole(text: str) -> str:
     return re.sub(r"(?<!,) ", "\N{NO-BREAK SPACE}", text)
 
 
-_IN_A_SENTENCE = {"en": "d MMMM y, HH:mm", "ru": "d MMMM y 'г.', HH:mm"}
 _SHORT = {"en": "d MMM y, HH:mm", "ru": "d MMM y 'г.', HH:mm"}
 _EXACT = {"en": "EEEE, d MMMM y, HH:mm:ss (zzzz)", "ru": "EEEE, d MMMM y 'г'., HH:mm:ss (zzzz)"}
 

@@ -10,12 +10,11 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import view_config
 from sqlalchemy import delete, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from .. import security
-from ..db import utcnow
+from ..db import upsert, utcnow
 from ..errors import Conflict, InputError, _
 from ..models import Answer
 from .incoming import View, form_of, only_json, without_blanks
@@ -91,8 +90,7 @@ class _Claim:
     def known(self) -> Answer | None:
         """What somebody else has, or is about to have, answered; None when the place is ours now."""
         session: Session = self.request.dbsession
-        dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-        row = dialect.insert(Answer).values(
+        row = upsert(session, Answer).values(
             account_id=self.account_id,
             key=self.key,
             fingerprint=self.fingerprint,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, case, distinct, exists, false, func, select
 from sqlalchemy.orm import Session
 
-from ..models import Subscriber, SubscriberStatus, list_member
+from ..models import Campaign, Subscriber, SubscriberStatus, list_member
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ def recipients(
         )
         .order_by(Subscriber.id)
     )
+
+
+def audience_of(session: Session, campaign: Campaign) -> int:
+    """How many people a campaign goes to."""
+    return recipient_count(session, campaign.account_id, [each.id for each in campaign.lists])
 
 
 def recipient_count(session: Session, account_id: int, list_ids: Sequence[int]) -> int:

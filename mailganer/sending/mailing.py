@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from ..accounts import sender_limits
 from ..audience.imports import FileProblem, apply_import, reject_sentence, run_import, start_import
-from ..audience.recipients import recipient_count
+from ..audience.recipients import audience_of
 from ..backends import Backend, Registry, split_settings
 from ..campaigns import moves
 from ..campaigns.counts import Counts, campaign_counts
@@ -280,7 +280,7 @@ class Mailing:
         with self._office.readers() as session:
             campaign = session.scalars(select(Campaign)).one()
             reader = sample_reader(session, campaign)
-            people = recipient_count(session, campaign.account_id, [each.id for each in campaign.lists])
+            people = audience_of(session, campaign)
             rendered = preview(session, campaign, reader, now=utcnow())
             return people, reader.email if reader else "", rendered
 

@@ -24,12 +24,15 @@ def say(sentence: str, locale: str = "en", timezone: str = "UTC") -> str:
     return str(_translator(locale)(sentence))
 
 
-_MOMENT = {"en": "d MMMM y, HH:mm", "ru": "d MMMM y 'г.', HH:mm"}
+# A moment amid words, by language.
+IN_A_SENTENCE = {"en": "d MMMM y, HH:mm", "ru": "d MMMM y 'г.', HH:mm"}
 
 
 def say_moment(moment: datetime, timezone: str, locale: str = "en") -> str:
     """23 November 2026, 09:14"""
-    return dates.format_datetime(moment.astimezone(ZoneInfo(timezone)), _MOMENT[locale[:2]], locale=locale)
+    return dates.format_datetime(
+        moment.astimezone(ZoneInfo(timezone)), IN_A_SENTENCE[locale[:2]], locale=locale
+    )
 
 
 def together(sentences: Iterable[str]) -> str:

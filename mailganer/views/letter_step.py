@@ -12,7 +12,7 @@ from pyramid.view import view_config
 
 from mailganer import campaigns, letters
 from mailganer.audience.fields import known_fields
-from mailganer.audience.recipients import recipient_count
+from mailganer.audience.recipients import audience_of
 from mailganer.backends import Outcome, Receipt
 from mailganer.campaigns import VariableUse, templates
 from mailganer.campaigns.counts import campaign_counts
@@ -248,7 +248,7 @@ def _letter(request: Request, problems: Mapping[str, str] | None = None) -> dict
 def _counts(request: Request, compiled: letters.Letter | None) -> dict[str, Any]:
     """The letter's variables, counted over everybody who gets it: that may be a million people."""
     campaign, session = request.context.campaign, request.dbsession
-    audience = recipient_count(session, campaign.account_id, [each.id for each in campaign.lists])
+    audience = audience_of(session, campaign)
     uses = variable_uses(session, campaign, compiled.variables, audience) if compiled else ()
     return {
         "audience": audience,

@@ -7,7 +7,7 @@ from typing import Any
 from pyramid.request import Request
 
 from mailganer import i18n
-from mailganer.audience.recipients import recipient_count
+from mailganer.audience.recipients import audience_of
 from mailganer.campaigns import Check
 from mailganer.errors import _
 from mailganer.models import UNDER_WAY, Campaign, CampaignStatus
@@ -57,7 +57,7 @@ def rail(
     if campaign.status is not CampaignStatus.draft:
         return _afterwards(request, campaign)
     if audience is None:
-        audience = _audience(request, campaign)
+        audience = audience_of(request.dbsession, campaign)
     return (
         _step(
             request,
@@ -116,10 +116,6 @@ def _afterwards(request: Request, campaign: Campaign) -> tuple[RailStep, ...]:
 
 def _step(request: Request, name: str, title: str, state: str, note: str = "") -> RailStep:
     return RailStep(name, request.translate(title), step_url(request, name), state, note)
-
-
-def _audience(request: Request, campaign: Campaign) -> int:
-    return recipient_count(request.dbsession, campaign.account_id, [each.id for each in campaign.lists])
 
 
 def _people_state(campaign: Campaign, audience: int, check: Check | None) -> str:

@@ -14,7 +14,7 @@ from pyramid.response import Response
 from pyramid.view import view_config
 
 from mailganer import campaigns
-from mailganer.audience.recipients import recipient_count
+from mailganer.audience.recipients import audience_of
 from mailganer.campaigns import Check
 from mailganer.campaigns.counts import Counts, campaign_counts
 from mailganer.campaigns.doubts import doubtful
@@ -263,15 +263,10 @@ def progress_of(request: Request) -> Progress:
         or (campaign.status in (CampaignStatus.paused, CampaignStatus.cancelled) and counts.sending > 0),
         grace=grace_of(campaign, now),
         due=campaign.send_at is not None and campaign.send_at <= now,
-        people=_people(request)
+        people=audience_of(session, campaign)
         if campaign.status is CampaignStatus.paused and not campaign.started_at
         else 0,
     )
-
-
-def _people(request: Request) -> int:
-    campaign: Campaign = request.context.campaign
-    return recipient_count(request.dbsession, campaign.account_id, [each.id for each in campaign.lists])
 
 
 def grace_of(campaign: Campaign, now: datetime) -> Grace | None:

@@ -8,13 +8,14 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from ...audience.recipients import audience_of
 from ...backends import Registry
 from ...models import Campaign
 from ...settings import Settings
 from ..prospects import forecast
 from .findings import Check, Fine, Problem, Severity, Step
 from .letter import at_letter, read
-from .people import at_people, count
+from .people import at_people
 from .senders import at_senders
 from .time import at_time
 
@@ -32,7 +33,7 @@ def check(
 ) -> Check:
     """Looks at people, letter, senders, variables and limits. Raises nothing: what is wrong is a problem."""
     send_at = send_at or campaign.send_at
-    audience = count(session, campaign)
+    audience = audience_of(session, campaign)
     letter = read(session, campaign, audience, ours=settings.public_url, now=now)
     expected = forecast(
         session, campaign, audience, settings=settings, registry=registry, now=now, send_at=send_at

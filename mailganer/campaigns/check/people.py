@@ -2,17 +2,9 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy.orm import Session
-
-from ...audience.recipients import recipient_count
 from ...errors import _
 from ...models import Campaign
 from .findings import Finding, Fine, Problem, Severity, Step
-
-
-def count(session: Session, campaign: Campaign) -> int:
-    """How many people get it."""
-    return recipient_count(session, campaign.account_id, [each.id for each in campaign.lists])
 
 
 def at_people(campaign: Campaign, audience: int) -> Iterator[Finding]:
