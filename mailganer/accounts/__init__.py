@@ -26,14 +26,22 @@ from .senders import (
 )
 from .tokens import account_of_token, account_tokens, create_api_token, delete_api_token
 from .tries import DatabaseTries
+from .web_sessions import (
+    LONGEST_SESSION,
+    account_of_web_session,
+    end_web_session,
+    open_web_session,
+)
 
 if TYPE_CHECKING:  # processes that send have no use for Pyramid
     from pyramid.config import Configurator
 
 __all__ = [
+    "LONGEST_SESSION",
     "DatabaseTries",
     "SignIn",
     "account_of_token",
+    "account_of_web_session",
     "account_senders",
     "account_tokens",
     "admit",
@@ -44,11 +52,13 @@ __all__ = [
     "day_limit",
     "delete_api_token",
     "delete_sender",
+    "end_web_session",
     "limit_sender",
     "log_out_everywhere",
     "mark_failing",
     "mark_ready",
     "network_of",
+    "open_web_session",
     "owned_sender",
     "sender_backend",
     "sender_limits",

@@ -11,6 +11,7 @@ from ..backends import Backend, Registry, split_settings
 from ..models import UNDER_WAY, Account, ApiToken, Campaign, Identity, Sender, moves
 from ..vault import Vault
 from .senders import account_senders, mark_ready, new_sender, same_mail_account
+from .web_sessions import end_web_sessions
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def log_out_everywhere(session: Session, account: Account) -> None:
     """End every session and every API token of an account."""
     account.session_epoch += 1
     session.execute(delete(ApiToken).where(ApiToken.account_id == account.id))
+    end_web_sessions(session, account.id)
     session.flush()
 
 

@@ -56,7 +56,7 @@ def web_options(settings: "Settings") -> dict[str, object]:
         options |= {
             "trusted_proxy": settings.trusted_proxy,
             "trusted_proxy_count": 1,
-            "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"},
+            "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"},
         }
     return options
 

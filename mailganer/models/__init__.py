@@ -1,7 +1,7 @@
 """What is stored: one module per subject, nothing but tables and their legal moves."""
 
 from . import holds, moves
-from .account import Account, ApiToken, Identity
+from .account import Account, ApiToken, Identity, WebSession
 from .audience import (
     Import,
     ImportChange,
@@ -80,6 +80,7 @@ __all__ = [
     "Tries",
     "Usage",
     "Voucher",
+    "WebSession",
     "Window",
     "campaign_list",
     "campaign_sender",

@@ -48,6 +48,16 @@ class Identity(Base):
     account: Mapped[Account] = relationship(back_populates="identities")
 
 
+class WebSession(Base):
+    """One signed-in browser. Its cookie opens the account only while this row exists."""
+
+    __tablename__ = "web_session"
+
+    key: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)  # SHA-256 of the id in the cookie
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class ApiToken(Base):
     """A key to the JSON API. Only its SHA-256 is kept; the token itself is shown once."""
 

@@ -9,6 +9,7 @@ from .. import accounts
 from ..db import READS, utcnow
 from ..models import Account
 from .sessions import has_session
+from .throttles import Throttle
 
 PUBLIC = NO_PERMISSION_REQUIRED
 """The permission of a view that needs no sign-in: ``@view_config(..., permission=PUBLIC)``."""
@@ -58,11 +59,11 @@ def account_of(request: Request) -> Account | None:
     """The account that asks, or None. Cookies count on pages only, bearer tokens on the API only."""
     if is_api(request):
         return _account_by_token(request)
-    account_id = request.session.get("account") if has_session(request) else None
-    if account_id is None:
+    known = request.session if has_session(request) else {}
+    if known.get("account") is None:
         return None
-    account = request.dbsession.get(Account, account_id)
-    if account is None or account.closed_at or account.session_epoch != request.session.get("epoch"):
+    account = accounts.account_of_web_session(request.dbsession, known["account"], str(known.get("id", "")))
+    if account is None or account.session_epoch != known.get("epoch"):
         return None
     return account
 
@@ -72,7 +73,12 @@ def _account_by_token(request: Request) -> Account | None:
     if kind.lower() != "bearer" or not token:
         return None
     writing = request.method not in READS
-    return accounts.account_of_token(request.dbsession, token.strip(), now=utcnow(), remember_use=writing)
+    account = accounts.account_of_token(request.dbsession, token.strip(), now=utcnow(), remember_use=writing)
+    if account is None:
+        request.account = None  # the error page that follows must not count the same token once more
+        throttle: Throttle = request.registry["throttle"]
+        throttle.check_token(request.remote_addr)
+    return account
 
 
 def viewer_of(request: Request) -> Viewer | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
+from urllib.parse import parse_qsl, unquote_to_bytes, urlencode, urlsplit
 
 from pyramid.registry import Registry
 from pyramid.request import Request
@@ -38,9 +38,12 @@ def headers_tween(
 ) -> Callable[[Request], Response]:
     """Security headers on every answer that does not bring its own."""
     headers = security_headers(registry["settings"])
+    public = urlsplit(registry["settings"].public_url)
 
     def tween(request: Request) -> Response:
         make_readable(request)
+        # Redirects are made absolute with these; whoever sends the request chooses its Host header.
+        request.environ |= {"HTTP_HOST": public.netloc, "wsgi.url_scheme": public.scheme}
         response = handler(request)
         for name, value in headers.items():
             response.headers.setdefault(name, value)

@@ -1,4 +1,7 @@
-"""A browser that has proven itself once stays known by a signed cookie; and sentences for its next page."""
+"""A browser that has proven itself once stays known by a signed cookie, until its session ends on the server.
+
+And sentences for its next page.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +10,8 @@ from typing import Any
 from pyramid.request import Request
 from pyramid.session import BaseCookieSessionFactory, JSONSerializer, SignedSerializer
 
+from .. import accounts
+from ..db import utcnow
 from ..models import Account
 from ..settings import Settings
 
@@ -50,17 +55,24 @@ def session_factory(settings: Settings) -> Callable[[Request], Any]:
 
 
 def enter(request: Request, account: Account) -> None:
-    """Opens a session for an account that has just proven itself: a new session, a new CSRF token."""
-    request.session.invalidate()
+    """Open a session for an account that has just proven itself: a new session, a new CSRF token."""
+    _end(request)
     request.session["account"] = account.id
+    request.session["id"] = accounts.open_web_session(request.dbsession, account, now=utcnow())
     request.session["epoch"] = account.session_epoch
     request.session.new_csrf_token()
 
 
 def leave(request: Request) -> None:
-    """Ends the session."""
-    request.session.invalidate()
+    """End the session on the server too, so that a copy of its cookie opens nothing."""
+    _end(request)
     request.session.new_csrf_token()
+
+
+def _end(request: Request) -> None:
+    if session_id := request.session.get("id"):
+        accounts.end_web_session(request.dbsession, session_id)
+    request.session.invalidate()
 
 
 def has_session(request: Request) -> bool:

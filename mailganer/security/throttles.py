@@ -38,6 +38,7 @@ PER_HOST = Rule("host", 300, 10 * 60)
 ALTOGETHER = Rule("all", 2000, 10 * 60)
 # Successes as well: a server of one's own that takes any password makes an account with every try.
 FROM_ONE_PLACE = Rule("place", 400, 10 * 60)
+WRONG_TOKENS = Rule("token", 30, 10 * 60)
 PER_PAYER = Rule("payer", 30, 10 * 60)  # voucher codes are long, and nobody types thirty of them
 
 STORE_RESTS = 10  # seconds in which one that did not answer is not asked again
@@ -63,6 +64,10 @@ class Throttle:
         self.hit(FROM_ONE_PLACE, network(address))
         for rule, key in _login_keys(address, login, host):
             self.hit(rule, key)
+
+    def check_token(self, address: str | None) -> None:
+        """Count one wrong API token. Raises ``Throttled``; right tokens from the same network still work."""
+        self.hit(WRONG_TOKENS, network(address))
 
     def check_payment(self, account_id: int) -> None:
         """Counts one try to pay. Raises ``Throttled``."""

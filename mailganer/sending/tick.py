@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
+from ..accounts import LONGEST_SESSION
 from ..audience.imports import due_imports
 from ..campaigns.allowance import account_allowance
 from ..db import UNTRACKED, upsert
@@ -29,6 +30,7 @@ from ..models import (
     Sender,
     SenderStatus,
     Tries,
+    WebSession,
     campaign_sender,
 )
 from . import doubt, ledger
@@ -269,9 +271,10 @@ def _beat(session: Session, now: datetime) -> bool:
 
 
 def _forget(session: Session, now: datetime) -> None:
-    """Answers of the API, and tries whose time is over."""
+    """Delete answers of the API, tries and sessions whose time is over."""
     for old in (
         delete(Answer).where(Answer.created_at < now - ANSWERED_FOR),
         delete(Tries).where(Tries.ends_at < now.timestamp()),
+        delete(WebSession).where(WebSession.created_at < now - LONGEST_SESSION),
     ):
         session.execute(old, execution_options=UNTRACKED)

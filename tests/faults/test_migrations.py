@@ -143,6 +143,7 @@ SINCE_0002 = (
     "ALTER TABLE sender DROP COLUMN slowed_from",
     "DROP TABLE IF EXISTS tries",
     "DROP TABLE IF EXISTS hold",
+    "DROP TABLE IF EXISTS web_session",
 )
 
 
