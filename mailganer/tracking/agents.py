@@ -27,6 +27,22 @@ _MACHINES = re.compile(
     re.IGNORECASE,
 )
 
+# HTTP libraries and command-line clients, under the names they send unless told otherwise. A person's browser
+# or mail program never does: what follows a link this way is a script or a gateway.
+_LIBRARIES = re.compile(
+    r"^(?:curl|libcurl|wget|wget2|aria2|httpie|xh|lynx|axel)\b"
+    r"|python-requests|python-urllib|python-httpx|python/3|aiohttp|urllib3|pycurl|scrapy|^httpx/|^treq"
+    r"|go-http-client|fasthttp|go-resty|^colly|^req/"
+    r"|^java/|apache-httpclient|apache-httpasyncclient|^okhttp|^jersey/|^ahc/|^unirest|^vert\.x|reactornetty"
+    r"|^axios|node-fetch|^node(?:\.js)?(?:$|[/ ])|^undici|^got(?:$|[/ ])"
+    r"|^superagent|node-superagent|^deno/|^bun/"
+    r"|libwww-perl|^lwp|www-mechanize|^mechanize|^ruby|^faraday|^rest-client|^httparty|^http\.rb|^typhoeus"
+    r"|^php|^guzzle|^symfony httpclient|^zend|^http_request2|^wordpress/"
+    r"|^reqwest|^hyper/|^ureq|^dart/|^restsharp|^winhttp|windowspowershell|powershell/|^\.net"
+    r"|postmanruntime|^insomnia|^apachebench|^hey/|^k6/|^lua-resty|^cpp-httplib|^libsoup|^hackney|^mint/",
+    re.IGNORECASE,
+)
+
 # Mail programs and browsers that a person looks at, and that do not hide behind a bare "Mozilla/5.0".
 _PEOPLE = re.compile(
     r"^Mozilla/[45]\.0 \(|^Opera/|^Microsoft Office/|^Outlook|^Thunderbird/|^Mail/|CFNetwork/|^Dalvik/"
@@ -44,7 +60,7 @@ def who(agent: str) -> Source:
 
 @lru_cache(maxsize=2000)  # in a rush most of them say the same; two megabytes at worst
 def _who(agent: str) -> Source:
-    if _GMAIL_PREFETCHER.search(agent) or _MACHINES.search(agent):
+    if any(known.search(agent) for known in (_GMAIL_PREFETCHER, _MACHINES, _LIBRARIES)):
         return Source.machine
     if _PROXIES.search(agent):
         return Source.person

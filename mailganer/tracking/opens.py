@@ -47,7 +47,7 @@ from ..models import (
 )
 from ..models.meta import Token
 from .agents import LONGEST_READ, kept, who
-from .haste import HASTY_LINKS, hasty
+from .haste import HASTY_LINKS, burst_at
 from .proof import hold_batches, prove_sent
 from .tally import counted_together
 
@@ -56,7 +56,7 @@ MOST_ROWS = {
     (EventKind.open, False): 15,
     (EventKind.open, True): 5,
     (EventKind.click, False): 25,
-    (EventKind.click, True): 5,
+    (EventKind.click, True): 25,  # as many as a scanner's burst is recognised by
 }
 
 
@@ -168,7 +168,7 @@ def _source(session: Session, letter: Letter, opening: Opening) -> Source:
     source = who(opening.agent)
     if source is Source.machine or letter.machine_clicks < HASTY_LINKS:
         return source
-    return Source.machine if hasty(session, letter.id, letter.settled_at, opening.at) else source
+    return Source.machine if burst_at(session, letter.id, letter.settled_at, opening.at) else source
 
 
 # --- the statements: a letter's place in a batch costs a few microseconds, a statement of its own fifty

@@ -1,19 +1,19 @@
 """Clicks: links that were followed.
 
-A click by a person means that the letter was open, pictures or not. A scanner follows every link within a
-moment of the letter's arrival: what looks like that is a machine's after all, the first clicks included.
+A click by a person means that the letter was open, pictures or not. A scanner follows many links in one
+burst: what looks like that is a machine's after all, the first clicks of the burst included.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from ..models import Delivery, DeliveryStatus, Event, EventKind, Source
 from .agents import who
-from .haste import hasty
+from .haste import Burst, burst_at
 from .letters import Found, find, link_target
 from .opens import note, opened
 from .proof import prove_sent
@@ -39,6 +39,11 @@ def prove(session: Session, delivery: Delivery, now: datetime) -> None:
 
 def _click(session: Session, found: Found, number: int, source: Source, agent: str, now: datetime) -> None:
     delivery = found.delivery
+    if source is not Source.machine and (
+        burst := burst_at(session, delivery.id, delivery.settled_at, now, number)
+    ):
+        _by_machine(session, delivery, burst)
+        source = Source.machine
     if source is Source.machine:
         delivery.machine_clicks += 1
         _add(session, note(delivery, EventKind.click, source, delivery.machine_clicks, agent, now, number))
@@ -46,9 +51,7 @@ def _click(session: Session, found: Found, number: int, source: Source, agent: s
     delivery.clicks += 1
     delivery.first_clicked_at = delivery.first_clicked_at or now
     _add(session, note(delivery, EventKind.click, source, delivery.clicks, agent, now, number))
-    if hasty(session, delivery.id, delivery.settled_at, now):
-        _all_by_machine(session, delivery)
-    elif found.campaign.track_opens:
+    if found.campaign.track_opens:
         _opened_by_click(session, delivery, number, source, agent, now)
 
 
@@ -60,24 +63,42 @@ def _opened_by_click(
     delivery.certain_open = delivery.certain_open or source is Source.person
 
 
-def _all_by_machine(session: Session, delivery: Delivery) -> None:
-    """Everything so far happened within moments, by the same visitor: none of it was a person."""
+def _by_machine(session: Session, delivery: Delivery, burst: Burst) -> None:
+    """Count what happened in ``burst`` as a machine's; what a person did before it stays theirs."""
     session.flush()
+    own = (Event.delivery_id == delivery.id, Event.source != Source.machine)
+    within = (*own, Event.at >= burst.since)
     implied = session.execute(
-        delete(Event).where(
-            Event.delivery_id == delivery.id, Event.kind == EventKind.open, Event.link.is_not(None)
+        delete(Event).where(*within, Event.kind == EventKind.open, Event.link.is_not(None))
+    )
+    taken = {
+        kind: session.execute(
+            update(Event).where(*within, Event.kind == kind).values(source=Source.machine)
+        ).rowcount  # type: ignore[attr-defined]
+        for kind in (EventKind.open, EventKind.click)
+    }
+    delivery.machine_opens += taken[EventKind.open]
+    delivery.opens -= taken[EventKind.open] + implied.rowcount  # type: ignore[attr-defined]
+    delivery.machine_clicks += taken[EventKind.click]
+    delivery.clicks -= taken[EventKind.click]
+    _first_times(session, delivery)
+
+
+def _first_times(session: Session, delivery: Delivery) -> None:
+    """Take the first open and click, and whether a person opened, from the events that are left."""
+    rows = session.execute(
+        select(Event.kind, func.min(Event.at), func.max(case((Event.source == Source.person, 1), else_=0)))
+        .where(
+            Event.delivery_id == delivery.id,
+            Event.source != Source.machine,
+            Event.kind.in_([EventKind.open, EventKind.click]),
         )
+        .group_by(Event.kind)
     )
-    session.execute(
-        update(Event)
-        .where(Event.delivery_id == delivery.id, Event.kind.in_([EventKind.open, EventKind.click]))
-        .values(source=Source.machine)
-    )
-    delivery.machine_opens += delivery.opens - implied.rowcount  # type: ignore[attr-defined]
-    delivery.machine_clicks += delivery.clicks
-    delivery.opens = delivery.clicks = 0
-    delivery.certain_open = False
-    delivery.first_opened_at = delivery.first_clicked_at = None
+    left = {kind: (first, certain) for kind, first, certain in rows}
+    delivery.first_clicked_at = left[EventKind.click][0] if EventKind.click in left else None
+    delivery.first_opened_at = left[EventKind.open][0] if EventKind.open in left else None
+    delivery.certain_open = any(certain for _first, certain in left.values())
 
 
 def _add(session: Session, notes: Sequence[dict[str, Any]]) -> None:

@@ -21,8 +21,6 @@ PEOPLE = (
 POSSIBLE = (
     "Mozilla/5.0",  # Apple's privacy proxy
     "",
-    "python-requests/2.32",
-    "curl/8.9",
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "HeadlessChrome/126.0.0.0 Safari/537.36",
 )
@@ -41,6 +39,31 @@ MACHINES = (
     "BarracudaCentral/1.0",
     "Mozilla/5.0 (compatible; Proofpoint URL Defense)",
 )
+LIBRARIES = (
+    "python-requests/2.32",
+    "curl/8.9",
+    "Wget/1.24.5",
+    "Python-urllib/3.12",
+    "Python/3.11 aiohttp/3.9.5",
+    "python-httpx/0.27.0",
+    "Go-http-client/1.1",
+    "Java/17.0.9",
+    "Apache-HttpClient/4.5.14 (Java/17.0.9)",
+    "okhttp/4.12.0",
+    "axios/1.7.2",
+    "node-fetch/1.0 (+https://github.com/bitinn/node-fetch)",
+    "node",
+    "undici",
+    "got (https://github.com/sindresorhus/got)",
+    "libwww-perl/6.67",
+    "Ruby",
+    "Faraday v2.9.0",
+    "PHP/8.2.1",
+    "GuzzleHttp/7",
+    "Dart/3.4 (dart:io)",
+    "PostmanRuntime/7.39.0",
+    "Mozilla/5.0 (Windows NT; Windows NT 10.0; en-US) WindowsPowerShell/5.1.19041.4522",
+)
 
 
 @pytest.mark.parametrize("agent", PEOPLE)
@@ -55,6 +78,11 @@ def test_what_hides_who_it_stands_for_is_possibly_a_person(agent):
 
 @pytest.mark.parametrize("agent", MACHINES)
 def test_prefetchers_scanners_and_previews_are_machines(agent):
+    assert who(agent) is Source.machine
+
+
+@pytest.mark.parametrize("agent", LIBRARIES)
+def test_http_libraries_are_machines(agent):
     assert who(agent) is Source.machine
 
 

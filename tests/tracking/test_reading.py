@@ -190,6 +190,65 @@ def test_three_links_later_on_are_a_persons(session, sent, now):
     assert numbers(session, sent).clicks == 3
 
 
+@pytest.mark.parametrize("seconds", [3, 6, 90])
+def test_links_followed_in_one_burst_are_a_scanners_measured_from_the_first_hit(session, sent, seconds):
+    """As by a gateway that held the email for a while: its picture first, then every link."""
+    first = sent.deliveries[0].settled_at + timedelta(seconds=seconds)
+    record_open(session, sent.tokens[0], agent=BROWSER, now=first)
+    for number in (1, 2, 3, 4):
+        record_click(
+            session, sent.tokens[0], number, agent=BROWSER, now=first + timedelta(seconds=0.3 * number)
+        )
+    assert numbers(session, sent) == Numbers(machine_opens=1, machine_clicks=4)
+    assert {each.source for each in events(session, sent)} == {Source.machine}
+
+
+def test_a_burst_that_goes_on_for_long_is_a_scanners_to_its_end(session, send):
+    sent = send(html="".join(f"<a href='https://example.com/{number}'>{number}</a>" for number in range(20)))
+    first = sent.deliveries[0].settled_at + timedelta(seconds=6)
+    for number in range(1, 21):
+        record_click(
+            session, sent.tokens[0], number, agent=BROWSER, now=first + timedelta(seconds=0.4 * number)
+        )
+    assert numbers(session, sent) == Numbers(machine_clicks=20)
+
+
+def test_a_burst_takes_nothing_from_the_person_who_was_there_before(session, sent, now):
+    """As when the email is forwarded to somebody behind a gateway."""
+    record_open(session, sent.tokens[0], agent=PERSON, now=now - timedelta(minutes=30))
+    record_click(session, sent.tokens[0], 1, agent=BROWSER, now=now - timedelta(minutes=29))
+    record_open(session, sent.tokens[0], agent=BROWSER, now=now)
+    for number in (1, 2, 3, 4):
+        record_click(session, sent.tokens[0], number, agent=BROWSER, now=now + timedelta(seconds=1))
+    assert numbers(session, sent) == Numbers(
+        opened_certain=1, opens=1, machine_opens=1, clicked=1, clicks=1, machine_clicks=4
+    )
+    assert sent.deliveries[0].first_opened_at == now - timedelta(minutes=30)
+    assert sent.deliveries[0].first_clicked_at == now - timedelta(minutes=29)
+
+
+def test_a_person_who_follows_links_one_after_the_other_is_no_scanner(session, sent, now):
+    soon = sent.deliveries[0].settled_at + timedelta(seconds=20)
+    for token, start in ((sent.tokens[0], soon), (sent.tokens[1], now)):
+        for number in (1, 2, 4):
+            record_click(session, token, number, agent=BROWSER, now=start + timedelta(seconds=3 * number))
+    assert numbers(session, sent) == Numbers(opened_certain=2, opens=2, clicked=2, clicks=6)
+
+
+def test_a_picture_written_after_a_late_burst_belongs_to_it(session, sent, now):
+    for number in (1, 2, 3, 4):
+        record_click(session, sent.tokens[0], number, agent=BROWSER, now=now)
+    record_open(session, sent.tokens[0], agent=BROWSER, now=now - timedelta(seconds=1))
+    assert numbers(session, sent) == Numbers(machine_opens=1, machine_clicks=4)
+
+
+@pytest.mark.parametrize("agent", ["python-requests/2.32.3", "Go-http-client/2.0", "Java/17.0.9"])
+def test_what_an_http_library_fetches_is_a_machines(session, sent, now, agent):
+    record_open(session, sent.tokens[0], agent=agent, now=now)
+    record_click(session, sent.tokens[0], 1, agent=agent, now=now)
+    assert numbers(session, sent) == Numbers(machine_opens=1, machine_clicks=1)
+
+
 def test_what_a_campaign_does_not_track_is_not_counted(session, send, now):
     sent = send(track_opens=False, track_clicks=False)
     record_open(session, sent.tokens[0], agent=PERSON, now=now)
