@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ..audience import failure_sentence
+from ..audience import birthday_value, failure_sentence
 from ..campaigns.values import given_variables
 from ..models import (
     Account,
@@ -66,12 +66,13 @@ def list_shape(lst: SubscriberList, counts: Mapping[SubscriberStatus, int]) -> S
 
 
 def subscriber_shape(subscriber: Subscriber, list_ids: Sequence[int]) -> Shape:
+    birthday = birthday_value(subscriber.birthday)
     return {
         "id": subscriber.id,
         "email": subscriber.email,
         "first_name": subscriber.first_name,
         "last_name": subscriber.last_name,
-        "birthday": subscriber.birthday.isoformat() if subscriber.birthday else None,
+        "birthday": birthday.isoformat() if birthday else None,
         "fields": subscriber.fields,
         "status": subscriber.status.value,
         "lists": list(list_ids),

@@ -1,7 +1,7 @@
 """Who gets it: lists, people, imports, and who must never be written to again."""
 
 from .addresses import Address, AddressError, parse_address
-from .birthdays import YEARLESS, parse_birthday
+from .birthdays import YEARLESS, birthday_value, parse_birthday
 from .exports import birthday_text, csv_bytes, people_csv, rejects_csv
 from .fields import (
     KnownField,
@@ -70,6 +70,7 @@ __all__ = [
     "add_to_list",
     "apply_import",
     "birthday_text",
+    "birthday_value",
     "bring_samples",
     "clean_fields",
     "create_list",

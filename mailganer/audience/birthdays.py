@@ -6,8 +6,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Final
 
-YEARLESS: Final = 1604
-"""The year of a birthday without a year: a leap year in which nobody alive was born."""
+from ..letters.words import YEARLESS, DayAndMonth
 
 OLDEST: Final = 1900
 
@@ -16,6 +15,14 @@ _TIME: Final = re.compile(r"[T ]\d\d?:\d\d(:\d\d(\.\d+)?)?Z?$")
 _ISO: Final = re.compile(r"(\d{4})[-./](\d\d?)[-./](\d\d?)")
 _DAY_FIRST: Final = re.compile(r"(\d\d?)\.(\d\d?)(?:\.(\d{4}|\d\d))?\.?")
 _UNCLEAR: Final = re.compile(r"(\d\d?)[/-](\d\d?)(?:[/-](\d{4}|\d\d))?")
+
+
+__all__ = ["YEARLESS", "BirthdayError", "Order", "birthday_value", "order_of", "parse_birthday"]
+
+
+def birthday_value(birthday: date | None) -> date | None:
+    """Return a birthday as templates and the API see it: a :class:`DayAndMonth` when it has no year."""
+    return DayAndMonth.of(birthday) if birthday is not None and birthday.year == YEARLESS else birthday
 
 
 class Order(StrEnum):

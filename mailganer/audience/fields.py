@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from ..errors import InputError, _
 from ..letters import NEVER_READ, TAGS
 from ..models import Import, ImportStatus, Subscriber, SubscriberStatus
+from .birthdays import birthday_value
 from .headings import OTHER_NAMES, latin, other_values
 from .recipients import on_one_of
 
@@ -69,7 +70,7 @@ def subscriber_values(subscriber: Person, names: Collection[str]) -> dict[str, o
         "email": subscriber.email,
         "first_name": subscriber.first_name,
         "last_name": subscriber.last_name,
-        "birthday": subscriber.birthday,
+        "birthday": birthday_value(subscriber.birthday),
     }
     return values | other_values(values, names)
 

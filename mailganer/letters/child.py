@@ -30,7 +30,7 @@ from typing import IO, Any, cast
 from translationstring import TranslationString
 
 from ..errors import LetterError, _
-from . import bounds
+from . import bounds, words
 from .bounds import TooMuch
 
 MEMORY = 256 * 1024 * 1024
@@ -189,7 +189,8 @@ def _from_json(value: dict[str, Any]) -> Any:
         if "$moment" in value:
             return datetime.fromisoformat(value["$moment"])
         if "$day" in value:
-            return date.fromisoformat(value["$day"])
+            kind = words.DayAndMonth if value["$day"].startswith("--") else date
+            return kind.fromisoformat(value["$day"])
     return value
 
 

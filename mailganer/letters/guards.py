@@ -160,6 +160,8 @@ def compare(left: Any, sign: str, right: Any) -> bool:
         left, right = ("" if is_missing(side) else side for side in (left, right))
     elif is_missing(left) or is_missing(right) or left == "" or right == "":
         return False
+    elif isinstance(left, words.DayAndMonth) or isinstance(right, words.DayAndMonth):
+        return False  # without a year a birthday is neither earlier nor later than anything
     if isinstance(left, str) != isinstance(right, str):
         left, right = _alike(left, right)
     try:
@@ -251,10 +253,12 @@ _TEXT_METHODS = frozenset(
         "rpartition rsplit rstrip split splitlines startswith strip swapcase title upper "
     )
 )
+_DATE_PARTS = frozenset(_words("year month day weekday isoweekday isoformat"))
+_NEED_A_YEAR = frozenset(_words("year weekday isoweekday"))
 _METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
     (str, _TEXT_METHODS),
     (datetime, frozenset(_words("year month day hour minute second weekday isoweekday isoformat date"))),
-    (date, frozenset(_words("year month day weekday isoweekday isoformat"))),
+    (date, _DATE_PARTS),
     (dict, frozenset(_words("get items keys values"))),
     ((list, tuple), frozenset(_words("count index"))),
     (
@@ -279,6 +283,8 @@ def attribute(value: Any, name: str) -> Any:
     for kind, allowed in _METHODS:
         if isinstance(value, kind):
             if name in allowed:
+                if name in _NEED_A_YEAR and isinstance(value, words.DayAndMonth):
+                    return Missing(name=name)
                 return getattr(value, name)
             if name == "replace" and isinstance(value, str):
                 return Replace(value)

@@ -3,9 +3,38 @@
 import re
 from datetime import date, datetime
 from functools import lru_cache
+from typing import Final
 
 import babel
 from babel.dates import format_date, format_datetime
+
+YEARLESS: Final = 1604
+"""The year stored for a birthday without a year: a leap year in which nobody alive was born."""
+
+
+class DayAndMonth(date):
+    """A birthday without a year, as a template sees it: the stored year is never printed or compared."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, day: date) -> "DayAndMonth":
+        return cls(YEARLESS, day.month, day.day)
+
+    @classmethod
+    def fromisoformat(cls, text: str) -> "DayAndMonth":
+        """Read "--05-14" (ISO 8601:2000). Raises ``ValueError``."""
+        return cls.of(date.fromisoformat(f"{YEARLESS}-{text.removeprefix('--')}"))
+
+    def isoformat(self) -> str:
+        return f"--{self.month:02}-{self.day:02}"
+
+    def __str__(self) -> str:
+        return f"{self.day:02}.{self.month:02}"
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
 
 # In the letter's language, not in that of whoever looks at a page: these are not in the catalogue of the
 # pages. A language without words of its own gets the English ones.
@@ -56,8 +85,15 @@ _LONGEST_FORMAT = 60
 
 
 def format_day(value: date, pattern: str, locale: str) -> str:
-    """A date or a moment by a strftime format, a Babel pattern or short, medium, long or full."""
-    return _format_day(value, pattern[:_LONGEST_FORMAT], locale)
+    """A date or a moment by a strftime format, a Babel pattern or short, medium, long or full.
+
+    Of a :class:`DayAndMonth` only the day and the month; nothing when the pattern names neither.
+    """
+    pattern = pattern[:_LONGEST_FORMAT]
+    if isinstance(value, DayAndMonth):
+        pattern = _without_year(pattern, locale)
+        return _format_day(value, pattern, locale) if pattern else ""
+    return _format_day(value, pattern, locale)
 
 
 @lru_cache(maxsize=4096)
@@ -69,6 +105,39 @@ def _format_day(value: date, pattern: str, locale: str) -> str:
             return format_date(value.date(), pattern, known_locale(locale))
         return format_datetime(value, pattern, locale=known_locale(locale))
     return format_date(value, pattern, known_locale(locale))
+
+
+# Named formats without the year, by the skeletons of CLDR.
+_YEARLESS_FORMS: Final = {"short": "Md", "medium": "MMMd", "long": "MMMMd", "full": "MMMMd"}
+_PATTERN_PART: Final = re.compile(r"(?P<field>([A-Za-z])\2*)|'(?:[^']|'')*'|[^A-Za-z']+|'")
+_KNOWN_WITHOUT_YEAR: Final = frozenset("dMLQq")
+
+
+@lru_cache(maxsize=256)
+def _without_year(pattern: str, locale: str) -> str:
+    """A Babel pattern of what is known without a year. Text beside a field that is left out goes with it:
+    "d MMMM y 'г'." becomes "d MMMM"."""
+    if pattern in _YEARLESS_FORMS:
+        skeletons = known_locale(locale).datetime_skeletons
+        return str(getattr(skeletons.get(_YEARLESS_FORMS[pattern]), "pattern", "dd.MM"))
+    if "%" in pattern:
+        pattern = _from_strftime(pattern)
+    kept = ""
+    between: list[str] = []  # texts since the last field that stays
+    left_out = False
+    for part in _PATTERN_PART.finditer(pattern):
+        if not part["field"]:
+            between.append(part[0])
+        elif part["field"][0] not in _KNOWN_WITHOUT_YEAR:
+            left_out = True
+        else:
+            # Between two fields one text is needed, before the first one none.
+            texts = between[: 1 if kept else 0] if left_out else between
+            kept += "".join(texts) + part[0]
+            between, left_out = [], False
+    if not kept:
+        return ""
+    return kept if left_out else kept + "".join(between)
 
 
 def _from_strftime(pattern: str) -> str:
@@ -92,7 +161,17 @@ _DOTTED = re.compile(r"(\d\d?)\.(\d\d?)\.(\d{4})")
 
 
 def as_day(value: object) -> date | None:
-    """A date from a date, or from a text that looks like one: 2026-05-01, 2026-05-01T10:00, 01.05.2026."""
+    """A date from a date, or from a text that looks like one: 2026-05-01, 2026-05-01T10:00, 01.05.2026.
+
+    A date in :data:`YEARLESS`, which address books write as well, is a :class:`DayAndMonth`.
+    """
+    day = _as_day(value)
+    if day is not None and day.year == YEARLESS and not isinstance(day, datetime | DayAndMonth):
+        return DayAndMonth.of(day)
+    return day
+
+
+def _as_day(value: object) -> date | None:
     if isinstance(value, date):
         return value
     text = str(value).strip()

@@ -46,6 +46,17 @@ def test_a_person_keeps_what_a_program_says_of_them(client: Client) -> None:
     assert again["status"] == "unsubscribed", "only they themselves come back"
 
 
+def test_a_birthday_without_a_year_has_none_in_json_either(client: Client) -> None:
+    path = f"lists/{client.post('lists', {'name': 'Friends'}).json['id']}/subscribers"
+    person = client.post(path, {"email": "a@example.org", "birthday": "--02-29"}, status=201).json
+    assert person["birthday"] == "--02-29"
+    person = client.patch(f"subscribers/{person['id']}", person | {"first_name": "Anna"}).json
+    assert (person["birthday"], person["first_name"]) == ("--02-29", "Anna")
+    assert client.patch(f"subscribers/{person['id']}", {"birthday": None}).json["birthday"] is None
+    for wrong in ("--02-30", "02-29", "14.05.1990", "1990-02-30"):
+        client.patch(f"subscribers/{person['id']}", {"birthday": wrong}, status=422)
+
+
 def test_every_wrong_field_is_named_at_once(client: Client) -> None:
     lst = client.post("lists", {"name": "Friends"}).json["id"]
     answer = client.post(

@@ -1,5 +1,12 @@
+from datetime import date
+from pathlib import Path
+
+from mailganer.audience import subscriber_values
 from mailganer.campaigns import preview, update_draft
 from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
+from mailganer.letters import Press
+
+from ..letters.conftest import COPY, ENVELOPE, letter_of, part
 
 
 def test_the_letter_is_shown_as_a_reader_gets_it(session, campaign, now):
@@ -61,3 +68,17 @@ def test_the_hardest_reader_has_the_most_gaps_then_the_longest_values(
 def test_somebody_of_another_account_is_nobody(session, make, campaign):
     stranger = make.subscriber(make.account())
     assert reader_of(session, campaign, stranger.id) is None
+
+
+def test_a_birthday_without_a_year_prints_day_and_month_in_the_preview_and_on_the_wire(
+    session, make, account, readers, now
+):
+    html = (Path(__file__).parents[1] / "letters/cases/yearless_birthday.html").read_text()
+    anna = make.subscriber(account, lists=(readers,), birthday=date(1604, 5, 14))
+    campaign = make.campaign(account, (readers,), html=html, locale="ru")
+    expected = "bd=14.05; 14 мая; y=; long=14 мая;"
+    assert expected in preview(session, campaign, anna, now=now).html
+    copy = COPY._replace(values=subscriber_values(anna, ()) | {"today": now.date()})
+    message = Press(letter_of(html), ENVELOPE).print(copy)
+    assert expected in part(message, "html")
+    assert "1604" not in part(message, "html")

@@ -8,6 +8,7 @@ import pytest
 from mailganer.errors import LetterError
 from mailganer.letters.bounds import Run
 from mailganer.letters.sandbox import HTML, TEXT, Program
+from mailganer.letters.words import DayAndMonth
 
 
 def said(template: str, locale: str = "en", **values: object) -> str:
@@ -196,3 +197,53 @@ def test_markup_is_kept_apart_from_text_in_html() -> None:
 
 def test_control_characters_and_odd_line_ends_do_not_get_into_a_letter() -> None:
     assert said("{{ a }}", a="x\r\ny\rz\x00\x0b\x1b\x85\ud800\u2028!") == "x\ny\nz\u2028!"
+
+
+YEARLESS = DayAndMonth.of(date(1604, 5, 14))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "ru", "en"),
+    [
+        ("d MMMM", "14 мая", "14 May"),
+        ("d MMMM y", "14 мая", "14 May"),
+        ("d MMMM y 'г'.", "14 мая", "14 May"),
+        ("EEEE, d MMMM y", "14 мая", "14 May"),
+        ("dd.MM.yyyy", "14.05", "14.05"),
+        ("yyyy-MM-dd", "05-14", "05-14"),
+        ("%d.%m.%Y", "14.05", "14.05"),
+        ("%B %d, %Y", "мая 14", "May 14"),
+        ("short", "14.05", "5/14"),
+        ("medium", "14 мая", "May 14"),
+        ("long", "14 мая", "May 14"),
+        ("full", "14 мая", "May 14"),
+        ("y", "", ""),
+        ("%Y", "", ""),
+        ("EEEE", "", ""),
+    ],
+)
+def test_a_date_without_a_year_is_formatted_without_it(pattern: str, ru: str, en: str) -> None:
+    for locale, expected in (("ru", ru), ("en", en)):
+        for value in (YEARLESS, "1604-05-14"):
+            assert said("{{ day|date(pattern) }}", locale, day=value, pattern=pattern) == expected
+
+
+@pytest.mark.parametrize("spelled", ["d", "d|string", "d|upper", "d ~ ''", "[d]|join", "d|urlencode", "d|e"])
+def test_a_date_without_a_year_prints_day_and_month(spelled: str) -> None:
+    assert said("{{ " + spelled + " }}", d=YEARLESS) == "14.05"
+
+
+def test_the_age_of_a_birthday_without_a_year_is_unknown() -> None:
+    values: dict[str, object] = {"birthday": YEARLESS, "today": date(2026, 5, 14)}
+    assert said("{{ today.year - birthday.year }}", **values) == ""
+    assert said("{{ birthday.year|default('?') }}, {{ birthday.weekday() }}", **values) == "?, "
+    for condition in (
+        "today.year - birthday.year >= 18",
+        "today.year - birthday.year < 18",
+        "birthday < '2008-05-14'",
+        "birthday > today",
+        "birthday <= today",
+    ):
+        assert said("{% if " + condition + " %}yes{% else %}no{% endif %}", **values) == "no", condition
+    same_day = "birthday.month == today.month and birthday.day == today.day"
+    assert said("{% if " + same_day + " %}yes{% endif %}", **values) == "yes"
