@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from mailganer.models import Subscriber
 from mailganer.sending import plan as planning
@@ -58,3 +59,26 @@ def test_an_address_taken_over_between_two_pieces_is_written_to_once_and_nobody_
     assert sorted(row.email for row in deliveries(campaign.id)) == [
         f"reader{n:06}@example.org" for n in range(1, PEOPLE)
     ]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_planning_reads_each_member_of_a_list_once_right_after_an_import(
+    due: Any, works: Any, deliveries: Any, session: Any
+) -> None:
+    """The test server gathers no statistics, as PostgreSQL has none in the first minute after an import."""
+    campaign = due(2_000)
+    tick(works.office)
+    before = _members_read(session)
+    assert planning.plan(works.office, campaign.id)
+    assert len(deliveries(campaign.id)) == 2_000
+    assert _members_read(session) - before < 10 * 2_000
+
+
+def _members_read(session: Any) -> int:
+    """Return how many index entries of list members PostgreSQL has read so far."""
+    session.rollback()
+    session.execute(text("SELECT pg_stat_force_next_flush()"))
+    session.commit()
+    return session.scalar(
+        text("SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'list_member'")
+    )
