@@ -20,6 +20,7 @@ from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from mailganer.backends import extensions
 from mailganer.db import make_engine, make_sessions
 from mailganer.models import Account, Campaign, Sender, Subscriber, SubscriberList
 from mailganer.settings import ENVIRONMENT, Settings, from_mapping
@@ -37,6 +38,12 @@ pytest_plugins = tuple(f"tests.fixtures.{each}" for each in ("api", "command", "
 
 SECRET = "0123456789abcdef" * 4
 BROKERS = ("redis", "embedded")
+
+
+@pytest.fixture(autouse=True)
+def _no_extensions_avoided() -> None:
+    """A port that an earlier test's server had may be another's now."""
+    extensions.forget()
 
 
 def pytest_configure(config: pytest.Config) -> None:

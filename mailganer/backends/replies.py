@@ -128,6 +128,10 @@ _NOT_OURS = (
     r"sender (address )?(rejected|denied|not allowed|verify failed)|not owned by|send ?as ?denied|"
     r"account.{0,30}(blocked|suspended|disabled for sending)|outgoing.{0,20}(blocked|disabled)"
 )
+_NOT_IMPLEMENTED = (
+    r"(command|verb).{0,20}(not (implemented|recogni[sz]ed|supported)|un(known|recogni[sz]ed|implemented))"
+    r"|un(known|recogni[sz]ed|implemented) (command|verb)"
+)
 _TOO_BIG = (
     r"(message|mail|letter|content|size).{0,30}(too (big|large)|exceeds?.{0,30}(size|limit|maximum))"
     r"|maximum.{0,20}size"
@@ -154,8 +158,13 @@ RULES: tuple[Rule, ...] = (
     Rule(EXHAUSTED, enhanced="5.4.5"),  # looks permanent, passes within a day
     Rule(LATER_ACCOUNT, code="4..", enhanced="4.4.5"),
     Rule(LATER_ACCOUNT, enhanced="x.7.28"),  # too much from this account or address lately
-    Rule(LATER_CONNECTION, code="50[0234]", stages=_MAIL),  # it does not know the most ordinary command
-    Rule(LATER_CONNECTION, code="503"),  # we and the server disagree about where we are
+    # A command that the server does not know, or not now, is never about a recipient. Postfix alone gives a
+    # recipient without a full domain 504; a bad recipient's address is 501, as RFC 5321 wants it.
+    Rule(REFUSED_RECIPIENT, code="504", stages=_RCPT, words=r"recipient"),
+    Rule(LATER_CONNECTION, code="50[0234]"),
+    Rule(LATER_CONNECTION, code="501", stages=frozenset({Stage.data})),
+    Rule(LATER_CONNECTION, code="555", stages=_MAIL),  # parameters of MAIL
+    Rule(LATER_CONNECTION, code="5..", words=_NOT_IMPLEMENTED),
     Rule(REFUSED_MESSAGE, code="5..", words=_TOO_BIG),
     # RFC 3463, section 3.3: the recipient's mailbox, also when it is "over quota" or "receiving too quickly".
     *(Rule(REFUSED_RECIPIENT, stages=_RCPT, code="55.", enhanced=f"5.2.{detail}") for detail in (1, 2)),

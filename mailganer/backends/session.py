@@ -26,6 +26,7 @@ from ..errors import (
     _,
 )
 from .base import Network, Outcome, Scope, Timeouts, normalise_host
+from .extensions import CHUNKING, PIPELINING, REFUSED_FOR, avoid, is_avoided
 from .hosts import open_socket
 from .replies import Reply, Rule, Stage, Verdict, classify
 from .wire import Broken, Nonsense, Wire
@@ -80,13 +81,23 @@ class Session:
     def understand(self, features: dict[str, str]) -> None:
         """Take over what the server offers. Said once, used for every letter."""
         self.features = features
-        self.pipelining = "PIPELINING" in features
-        self.chunking = self.pipelining and "CHUNKING" in features
+        self.pipelining = self._usable(PIPELINING)
+        self.chunking = self.pipelining and self._usable(CHUNKING)
         self.eight_bit = "8BITMIME" in features
         self.utf8 = "SMTPUTF8" in features
         # None: the server does not say; 0: it says that it has no limit.
         size = features.get("SIZE", "0") or "0"
         self.size_limit = int(size) if "SIZE" in features and size.isdigit() else None
+
+    def avoid(self, extension: str, seconds: float = REFUSED_FOR) -> None:
+        """Do without an extension that was offered, here and on later connections to this server."""
+        avoid(self.server.host, self.server.port, extension, seconds)
+        if extension == PIPELINING:
+            self.pipelining = False
+        self.chunking = False
+
+    def _usable(self, extension: str) -> bool:
+        return extension in self.features and not is_avoided(self.server.host, self.server.port, extension)
 
     def command(self, line: str, seconds: float | None = None) -> Reply:
         """Say one line and hear the answer."""

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..errors import BackendError, InputError, LoginRefused, _
 from .base import Connection, Message, Outcome, Receipt, Scope, normalise_host
+from .extensions import CHUNKING, PIPELINING, SUSPECTED_FOR, avoid
 from .replies import (
     ACCEPTED,
     LATER_CONNECTION,
@@ -46,6 +47,10 @@ BAD_ADDRESS = str(_("This address cannot be written into an envelope."))
 NEEDS_UTF8 = str(_("The server does not take addresses with such letters before the @."))
 TOO_BIG = str(_("The letter is larger than the server takes."))
 BARE_LINE_END = str(_("The letter has a broken line end next to a dot, which some servers take for its end."))
+
+
+_NO_BDAT = frozenset({500, 501, 502, 504})
+_BAD_SEQUENCE = 503
 
 
 class Flight:
@@ -77,6 +82,14 @@ class ServerLeaves(Broken):
     def __init__(self, reply: str, verdict: Verdict) -> None:
         super().__init__(reply)
         self.verdict = verdict
+
+
+class NotSupported(Broken):
+    """The server refused an extension that it had offered: what has no receipt goes without it."""
+
+    def __init__(self, reply: str, extension: str) -> None:
+        super().__init__(reply)
+        self.extension = extension
 
 
 class SMTPConnection(Connection):
@@ -145,7 +158,15 @@ class SMTPConnection(Connection):
             yield from self._way(session)(run, session)
         except Broken as broken:
             self._drop()
-            run.settle_break(session, broken)
+            run.settle_break(session, broken, self._suspect(session, broken))
+
+    def _suspect(self, session: Session, broken: Broken) -> str:
+        """The extension that may have broken a connection on which nothing was answered yet; or nothing."""
+        if session.answered or self._aborted or isinstance(broken, ServerLeaves):
+            return ""
+        if self._chunks(session):
+            return CHUNKING
+        return PIPELINING if session.pipelining else ""
 
     def _way(self, session: Session) -> Callable[[_Run, Session], Iterator[Receipt]]:
         if self._depth < 2 or not session.pipelining:
@@ -210,7 +231,7 @@ class SMTPConnection(Connection):
         written: deque[Flight] = deque()
         broken: Broken | None = None
         while True:
-            while broken is None and len(written) < self._depth:
+            while broken is None and session.chunking and len(written) < self._depth:
                 flight = self._next_prepared(run, session)
                 if flight is None:
                     break
@@ -224,6 +245,8 @@ class SMTPConnection(Connection):
             yield from run.ended()
             if not written:
                 break
+        if not session.chunking:
+            raise NotSupported("", CHUNKING)
         if broken is not None:
             raise broken
 
@@ -258,19 +281,28 @@ class _Run:
             if flight.receipt is None:
                 flight.judge(verdict, reply)
 
-    def settle_break(self, session: Session, broken: Broken) -> None:
+    def settle_break(self, session: Session, broken: Broken, suspect: str = "") -> None:
         """A connection ended. What it may have carried in full is in doubt; the rest may be tried again.
 
-        Another connection is only worth a try when this one got something done and left no doubt: else
-        nothing says that the next would fare better, and whoever owns this connection decides when to
-        come back.
+        Another connection is only worth a try when this one got something done and left no doubt, or when
+        there is an extension to do without: else nothing says that the next would fare better, and whoever
+        owns this connection decides when to come back.
         """
+        if isinstance(broken, NotSupported):
+            session.avoid(broken.extension)
+            for flight in self.flights:
+                flight.back_to_start()
+            return
         doubt = False
         for flight in self.flights:
             if flight.receipt is None and 0 < flight.end <= session.wire.maybe_sent:
                 flight.judge(IN_DOUBT, broken.reason)
                 doubt = True
             flight.back_to_start()
+        if suspect:
+            session.avoid(suspect, SUSPECTED_FOR)
+            if not doubt:
+                return
         verdict = broken.verdict if isinstance(broken, ServerLeaves) else LATER_CONNECTION
         again = session.answered and not doubt and verdict == LATER_CONNECTION
         if not again or isinstance(broken, Nonsense):
@@ -384,7 +416,7 @@ def _hear_envelope(flight: Flight, session: Session) -> bool:
     for stage in (Stage.mail, Stage.rcpt):
         reply = wire.reply(timeouts.command)
         if not reply.ok:
-            _fail(flight, session, reply, stage)
+            _fail_group(flight, session, reply, stage)
             if stage is Stage.mail:
                 wire.reply(timeouts.command)
             break
@@ -392,7 +424,7 @@ def _hear_envelope(flight: Flight, session: Session) -> bool:
     if flight.receipt is None:
         if reply.code == 354:
             return True
-        _fail(flight, session, reply, Stage.data)
+        _fail_group(flight, session, reply, Stage.data)
     elif reply.code == 354:  # it takes content for nobody: give it none (RFC 2920, section 3.1)
         wire.write(b".\r\n", timeouts.block)
         wire.reply(timeouts.final)
@@ -433,24 +465,51 @@ def _write_chunk(flight: Flight, session: Session) -> None:
 
 
 def _hear_chunk(flight: Flight, session: Session) -> None:
-    """The four answers to a chunk. The first bad one is the verdict."""
+    """The four answers to a chunk. The first bad one is the verdict.
+
+    A server that does not know BDAT took none of the content. It may have skipped it, and answers the chunks
+    behind it in order; or it reads it as commands, and nothing more that it says is an answer to us.
+    """
     wire, timeouts = session.wire, session.timeouts
     if flight.end <= wire.maybe_sent and (reply := wire.good(4)):
         _accept(flight, session, reply)
         return
-    for stage in (Stage.hello, Stage.mail, Stage.rcpt):
+    if not session.chunking:
+        _check_in_step(session)
+    for stage in (Stage.hello, Stage.mail, Stage.rcpt)[not session.chunking :]:
         reply = wire.reply(timeouts.command)
         if not reply.ok and flight.receipt is None:
             _fail_chunk(flight, session, reply, stage)
     reply = wire.reply(timeouts.final)
-    if flight.receipt is None:
+    if reply.code in _NO_BDAT or (reply.code == _BAD_SEQUENCE and flight.receipt is None):
+        session.chunking = False
+        flight.back_to_start()
+    elif flight.receipt is None:
         if reply.ok and flight.end <= wire.maybe_sent:
             _accept(flight, session, reply)
         else:
             _fail_chunk(flight, session, reply, Stage.content)
 
 
+def _check_in_step(session: Session) -> None:
+    """Hear the answer to the RSET behind a chunk that was not understood."""
+    try:
+        reply = session.wire.reply(session.timeouts.command)
+    except Dropped:
+        raise NotSupported("", CHUNKING) from None
+    if not reply.ok:
+        raise NotSupported(reply.text, CHUNKING)
+
+
+def _fail_group(flight: Flight, session: Session, reply: Reply, stage: Stage) -> None:
+    if _is_confused(session, reply, stage):
+        raise NotSupported(reply.text, PIPELINING)
+    _fail(flight, session, reply, stage)
+
+
 def _fail_chunk(flight: Flight, session: Session, reply: Reply, stage: Stage) -> None:
+    if _is_confused(session, reply, stage):
+        avoid(session.server.host, session.server.port, CHUNKING)  # from the next connection on
     try:
         _fail(flight, session, reply, stage)
     except ServerLeaves:
@@ -474,6 +533,13 @@ def _fail(flight: Flight, session: Session, reply: Reply, stage: Stage) -> None:
         raise ServerLeaves(reply.text, verdict)
     session.answered += 1
     flight.judge(verdict, reply.text)
+
+
+def _is_confused(session: Session, reply: Reply, stage: Stage) -> bool:
+    """Whether a server that offered PIPELINING cannot take several commands at once."""
+    if b"pipelining" in reply.raw.lower():
+        return True
+    return reply.code // 10 == 50 and _verdict(session, reply, stage) == LATER_CONNECTION
 
 
 def _verdict(session: Session, reply: Reply, stage: Stage) -> Verdict:

@@ -87,6 +87,27 @@ ANY_SERVER = [
     (MAIL, "503 5.5.1 Nested MAIL command", DEFERRED, Scope.connection),
     (MAIL, "500 5.5.2 Unknown command", DEFERRED, Scope.connection),
     (RCPT, "452 4.5.3 Too many recipients", DEFERRED, Scope.connection),
+    # A command that is not known is about nobody; a syntax error in an address is about that address.
+    (RCPT, "502 5.5.1 Command not implemented", DEFERRED, Scope.connection),
+    (DATA, "502 5.5.1 Command not implemented", DEFERRED, Scope.connection),
+    (DOT, "502 5.5.1 Command not implemented", DEFERRED, Scope.connection),
+    (RCPT, "500 5.5.2 Error: bad syntax", DEFERRED, Scope.connection),
+    (DOT, "550 Unrecognized command", DEFERRED, Scope.connection),
+    (RCPT, "503 5.5.1 Improper use of SMTP command pipelining", DEFERRED, Scope.connection),
+    (MAIL, "555 5.5.4 Unsupported option: SIZE=1200", DEFERRED, Scope.connection),
+    (RCPT, "501 5.1.3 Bad recipient address syntax", REFUSED, Scope.recipient),
+    (
+        RCPT,
+        "504 5.5.2 <x>: Recipient address rejected: need fully-qualified address",
+        REFUSED,
+        Scope.recipient,
+    ),
+    (
+        RCPT,
+        "504 5.5.2 <localhost>: Helo command rejected: need fully-qualified hostname",
+        DEFERRED,
+        Scope.connection,
+    ),
 ]
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mailganer.backends import Connection, Message, Outcome, Receipt, Scope
+from mailganer.backends import Connection, Message, Outcome, Receipt, Scope, extensions
 from mailganer.backends.smtp import SMTPBackend
 
 from .conftest import letter
-from .faulty import ALL, FaultyServer, hang_up, reset, silence, take_and_reset
+from .faulty import ALL, Conversation, FaultyServer, hang_up, reset, silence, take_and_reset
 
 MODES = {
     "command by command": ((), 1),
@@ -532,3 +532,183 @@ def test_whatever_goes_wrong_the_receipts_tell_the_truth(
         arrived = counts[f"r{number}@example.org"]
         expected = {Outcome.accepted: {1}, Outcome.refused: {0}, Outcome.in_doubt: {0, 1}}[receipt.outcome]
         assert arrived in expected, receipt
+
+
+class NoBdat:
+    """Refuse BDAT without reading what follows: the content is taken for commands."""
+
+    def __init__(self, reply: str, skip: int = 0) -> None:
+        self.reply, self.left = reply, skip
+
+    def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = Conversation.do_bdat
+
+        def do_bdat(conversation: Conversation, rest: str) -> None:
+            if self.left:
+                self.left -= 1
+                real(conversation, rest)
+            else:
+                conversation.say(self.reply)
+
+        monkeypatch.setattr(Conversation, "do_bdat", do_bdat)
+
+
+@pytest.mark.parametrize("reads", ["the content", "commands"])
+@pytest.mark.parametrize("skip", [0, 5])
+@pytest.mark.parametrize(
+    "reply", ["502 5.5.1 Command not implemented", "500 5.5.2 Syntax error, command unrecognized", "503 What"]
+)
+def test_a_server_that_refuses_bdat_gets_data_and_every_email(
+    make_server: Callable[..., FaultyServer],
+    account: Callable[..., SMTPBackend],
+    monkeypatch: pytest.MonkeyPatch,
+    reply: str,
+    skip: int,
+    reads: str,
+) -> None:
+    server = make_server()
+    if reads == "commands":
+        NoBdat(reply, skip).patch(monkeypatch)
+    else:
+        monkeypatch.setattr(Conversation, "do_data", with_real_dot)
+        server.fail("dot", reply, skip=skip)
+    backend = account(server)
+    with backend.connect() as connection:
+        receipts = send(connection, 20)
+    assert outcomes(receipts) == ["accepted"] * 20
+    check_truth(receipts, server)
+    asked = server.count("BDAT")
+    with backend.connect() as connection:
+        assert (
+            outcomes(list(connection.send_many(letter(number) for number in range(20, 40))))
+            == ["accepted"] * 20
+        )
+    assert server.count("BDAT") == asked, "remembered for this server"
+
+
+def with_real_dot(conversation: Conversation, rest: str) -> None:
+    """DATA works where BDAT does not."""
+    conversation.say("354 Go ahead")
+    lines = []
+    while (line := conversation._line(keep=True)) != b".\r\n":
+        lines.append(line[1:] if line.startswith(b".") else line)
+    conversation.content = b"".join(lines)
+    conversation.keep()
+    conversation.sender = conversation.recipient = None
+    conversation.say("250 2.0.0 Queued")
+
+
+def test_a_server_that_hangs_up_after_refusing_bdat_leaves_nobody_in_doubt(
+    make_server: Callable[..., FaultyServer],
+    account: Callable[..., SMTPBackend],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse_and_go(conversation: Conversation) -> None:
+        conversation.say("502 5.5.1 Not here")
+        hang_up(conversation)
+
+    server = make_server()
+    monkeypatch.setattr(Conversation, "do_data", with_real_dot)
+    server.fail("dot", refuse_and_go)
+    with account(server).connect() as connection:
+        receipts = send(connection, 20)
+    assert outcomes(receipts) == ["accepted"] * 20
+    check_truth(receipts, server)
+
+
+def test_a_chunk_that_is_taken_behind_one_that_was_refused_is_not_sent_again(
+    make_server: Callable[..., FaultyServer], account: Callable[..., SMTPBackend]
+) -> None:
+    server = make_server()
+    server.fail("dot", "502 5.5.1 Not now", skip=3, times=1)
+    with account(server).connect() as connection:
+        receipts = send(connection, 20)
+    assert outcomes(receipts) == ["accepted"] * 20
+    check_truth(receipts, server)
+
+
+def test_a_recipient_refused_where_bdat_is_unknown_has_failed_alone(
+    make_server: Callable[..., FaultyServer],
+    account: Callable[..., SMTPBackend],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    NoBdat("502 5.5.1 Not here").patch(monkeypatch)
+    server = make_server()
+    server.fail("rcpt", "550 5.1.1 No such user", times=1)
+    with account(server).connect() as connection:
+        receipts = send(connection, 10)
+    assert outcomes(receipts) == ["refused"] + ["accepted"] * 9
+    check_truth(receipts, server)
+
+
+def improper(conversation: Conversation) -> None:
+    """Whoever sends RCPT before MAIL was answered is refused, as a proxy does that takes line by line."""
+    if conversation.buffer:
+        conversation.say("503 5.5.0 Improper use of SMTP command pipelining")
+    else:
+        conversation.say("250 2.1.0 Ok")
+        conversation.sender = "anna@example.com"
+
+
+def deaf(conversation: Conversation) -> None:
+    """Whatever came with the command is thrown away."""
+    again = not conversation.buffer
+    conversation.buffer = b""
+    conversation.say("250 2.1.0 Ok")
+    conversation.sender = "anna@example.com"
+    if not again:
+        silence(conversation)
+
+
+def leaving(conversation: Conversation) -> None:
+    """Whoever sends more than one command at once is hung up on."""
+    if conversation.buffer:
+        hang_up(conversation)
+    conversation.say("250 2.1.0 Ok")
+    conversation.sender = "anna@example.com"
+
+
+@pytest.mark.parametrize("broken", [improper, deaf, leaving])
+@pytest.mark.parametrize("depth", [1, 8])
+def test_a_server_with_broken_pipelining_gets_command_by_command(
+    make_server: Callable[..., FaultyServer],
+    account: Callable[..., SMTPBackend],
+    broken: Callable[..., None],
+    depth: int,
+) -> None:
+    server = make_server(features=("PIPELINING", "8BITMIME"))
+    server.fail("mail", broken)
+    backend = account(server, {"depth": str(depth)})
+    with backend.connect() as connection:
+        receipts = send(connection, 6)
+    assert outcomes(receipts) == ["accepted"] * 6
+    assert server.connections == 2
+    check_truth(receipts, server)
+    with backend.connect() as connection:
+        assert connection.send(letter(7)).outcome is Outcome.accepted
+    assert server.connections == 3, "remembered for this server"
+
+
+@pytest.mark.parametrize("stage", ["mail", "rcpt", "data"])
+@pytest.mark.parametrize("reply", ["500 What?", "502 5.5.1 Not implemented", "503 Not now", "504 5.5.4 No"])
+def test_a_command_that_the_server_does_not_know_uses_nobody_up(
+    connection: Connection, server: FaultyServer, mode: str, stage: str, reply: str
+) -> None:
+    server.fail(stage, reply)
+    receipts = send(connection, 4)
+    if mode == "chunked" and stage == "data":
+        assert outcomes(receipts) == ["accepted"] * 4
+        return
+    assert set(outcomes(receipts)) == {"deferred"}
+    assert {receipt.scope for receipt in receipts} == {Scope.connection}
+    check_truth(receipts, server)
+
+
+def test_what_is_known_about_servers_is_bounded_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(extensions.MOST_SERVERS + 5):
+        extensions.avoid(f"host{number}.example", 25, extensions.CHUNKING)
+    assert not extensions.is_avoided("host0.example", 25, extensions.CHUNKING)
+    assert extensions.is_avoided("host9.example", 25, extensions.CHUNKING)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + extensions.REFUSED_FOR + 1)
+    assert not extensions.is_avoided("host9.example", 25, extensions.CHUNKING)

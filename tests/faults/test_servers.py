@@ -87,6 +87,19 @@ def test_a_refused_recipient_has_failed_alone(
     assert server.count("RCPT") == server.count("MAIL")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_server_that_offers_bdat_and_refuses_it_gets_every_email_by_data(
+    campaign_to: Any, works: Any, server: FaultyServer, statuses: Any, reload: Any, monkeypatch: Any
+) -> None:
+    server.features = ("8BITMIME", "PIPELINING", "CHUNKING")
+    monkeypatch.setattr(Conversation, "do_bdat", lambda conversation, rest: conversation.say("502 5.5.1 No"))
+    campaign = campaign_to(20)
+    works.run(4)
+    assert statuses(campaign.id) == {"sent": 20}
+    assert set(server.counts.values()) == {1}
+    assert reload(campaign.senders[0]).status is SenderStatus.ready
+
+
 def late(conversation: Conversation) -> None:
     """The letter is ours, and we say so when nobody listens any more."""
     conversation.keep()
