@@ -11,6 +11,8 @@ from datetime import date
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
+from ..letters.addresses import as_read
+from ..letters.markup import attributes_of
 from ..letters.words import format_day
 
 CLIPPED = 102 * 1024  # bytes; Gmail shows no more of a letter's HTML and folds the rest away
@@ -148,15 +150,15 @@ class _Reader(HTMLParser):
         super().__init__(convert_charrefs=True)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
+        values = attributes_of(self.get_starttag_text() or "")
         if tag in SILENT:
             self.silent += 1
         if tag in REMOVED:
             self.removed.add(tag)
         if tag == "a" and "href" in values:
-            self._link((values["href"] or "").strip())
+            self._link(as_read(values["href"]))
         if tag == "img" and not _pixel(values):
-            self.pictures.append((values.get("src") or "").strip())
+            self.pictures.append(as_read(values.get("src", "")))
             self.without_alt += "alt" not in values
 
     def handle_endtag(self, tag: str) -> None:
@@ -174,5 +176,5 @@ class _Reader(HTMLParser):
             self.links.append(href)
 
 
-def _pixel(values: dict[str, str | None]) -> bool:
+def _pixel(values: dict[str, str]) -> bool:
     return values.get("width") in ("0", "1") and values.get("height") in ("0", "1")

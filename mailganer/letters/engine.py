@@ -4,10 +4,9 @@ import html
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from urllib.parse import quote, urlsplit
 
 from ..errors import LetterError, _
-from . import bounds, masks, sandbox
+from . import addresses, bounds, masks, sandbox
 from .bounds import Run, TooMuch
 from .parts import Letter, Rendered, Urls
 from .sandbox import Program
@@ -113,14 +112,16 @@ class _Expand:
 
     def _place(self, mark: re.Match[str], in_html: bool) -> str:
         if mark[1] == "link":
-            return self._link(int(mark[2]), in_html)
+            return self._link(int(mark[2]), mark[3], in_html)
         if mark[1] == "pixel":
             return PIXEL if self._opens and in_html else ""
         return self._html_footer() if in_html else self._text_footer()
 
-    def _link(self, number: int, in_html: bool) -> str:
+    def _link(self, number: int, written: str | None, in_html: bool) -> str:
         if self._tracked:
             return "{{ _click }}/" + str(number)
+        if written is not None:
+            return written
         address = self._links[number - 1]
         if not in_html:
             return address
@@ -183,31 +184,10 @@ def render_link(letter: Letter, number: int, values: Mapping[str, object]) -> st
         raise LetterError(_("This letter has no such link."), "links")
     run = Run()
     known = _values_of(letter).of(values, run)
-    return _web_address(_compiled_link(letter.links[number - 1]).render(known, run))
-
-
-_HOST = re.compile(r"[A-Za-z0-9._~%:@!$&'()*+,;=\[\]-]+")
-
-
-def _web_address(text: str) -> str:
-    """An address that is safe in a Location header and that no browser reads as another one."""
-    text = text.strip()
-    refused = LetterError(_("This link does not lead to a web page."), "links")
-    if len(text) > 4000:
+    rendered = _compiled_link(letter.links[number - 1]).render(known, run)
+    if len(rendered.strip()) > addresses.MOST_CHARACTERS:
         raise TooMuch(bounds.LONG_TEXTS)
-    if not re.match(r"https?://", text, re.IGNORECASE):
-        raise refused
-    try:
-        parts = urlsplit(re.sub(r"\s", " ", text))
-        host = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode()
-    except (ValueError, UnicodeError):
-        raise refused from None
-    if not _HOST.fullmatch(host):
-        raise refused
-    kept = "!#$%&'()*+,/:;=?@[]~"
-    address = f"{parts.scheme}://{host}{quote(parts.path, safe=kept)}"
-    if parts.query:
-        address += "?" + quote(parts.query, safe=kept)
-    if parts.fragment:
-        address += "#" + quote(parts.fragment, safe=kept)
+    address = addresses.web_address(rendered)
+    if address is None:
+        raise LetterError(_("This link does not lead to a web page."), "links")
     return address

@@ -111,6 +111,11 @@ def mask(source: str) -> Masked:
     return Masked("".join((*pieces, source[at:])), tuple(codes))
 
 
+# The brace of "{#" in a style: template code would begin there.
+BRACE = "{\U0010ff05"
+PLAIN_BRACE = "{% raw %}{{% endraw %}"
+
+
 def escape_code(text: str) -> str:
     """Text that must stay text: braces of templates in it are printed, not read."""
     return re.sub(r"\{(?=[{%#]|\Z)", "{{ '{' }}", text)
@@ -119,10 +124,12 @@ def escape_code(text: str) -> str:
 # --- marks: places that are filled when a sender and a reader are known
 
 
-def link_mark(number: int) -> str:
-    return f"{MARK_OPEN}link {number}{MARK_CLOSE}"
+def link_mark(number: int, written: str = "") -> str:
+    """Return the mark of a link. ``written`` is its address as it stands in the source."""
+    return f"{MARK_OPEN}link {number}{'=' * bool(written)}{written}{MARK_CLOSE}"
 
 
 PIXEL = f"{MARK_OPEN}pixel{MARK_CLOSE}"
 FOOTER = f"{MARK_OPEN}footer{MARK_CLOSE}"
-MARK = re.compile(f"{MARK_OPEN}(link|pixel|footer)(?: ([0-9]+))?{MARK_CLOSE}")
+# Emails that were prepared by earlier versions have no address in their marks.
+MARK = re.compile(f"{MARK_OPEN}(link|pixel|footer)(?: ([0-9]+)(?:=([^{MARK_CLOSE}]*+))?)?{MARK_CLOSE}")

@@ -7,6 +7,7 @@ moves ``{% for %}`` out of its table.)
 
 import html
 import re
+from collections.abc import Iterable, Mapping
 
 from . import markup
 from .masks import MASK, Masked, escape_code
@@ -124,12 +125,12 @@ class _Writer:
         self.lines, self.space = 0, False
 
 
-def text_of(masked: Masked, links: dict[int, str]) -> str:
+def text_of(masked: Masked, tokens: Iterable[markup.Token], links: Mapping[int, str]) -> str:
     """A template for the text part. ``links``: place of an opening ``<a>`` -> what follows its text."""
     source, writer = masked.text, _Writer()
     silent: list[str] = []  # the tags we are inside of whose content nobody reads
     targets: list[tuple[str, int]] = []
-    for token in markup.tokens(source):
+    for token in tokens:
         if token.kind == "text":
             _write(masked, source[token.start : token.end], writer, bool(silent))
             continue
@@ -184,7 +185,7 @@ def _open(
     token: markup.Token,
     writer: _Writer,
     targets: list[tuple[str, int]],
-    links: dict[int, str],
+    links: Mapping[int, str],
 ) -> None:
     name = token.name
     if name == "br":

@@ -8,18 +8,17 @@ import html
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from html.parser import HTMLParser
 from typing import Any
 
 import css_inline
 from jinja2 import meta, nodes
 
 from ..errors import LetterError, _
-from . import markup, plainhtml, plaintext, sandbox
+from . import addresses, markup, plainhtml, plaintext, sandbox
 from .bounds import Run
 from .engine import Engine, reader_links
 from .markup import Edit, Token
-from .masks import FOOTER, MASK, OURS, PIXEL, Masked, decode_code, link_mark, mask
+from .masks import BRACE, FOOTER, MASK, OURS, PIXEL, PLAIN_BRACE, Masked, decode_code, link_mark, mask
 from .mjml import is_mjml, to_html
 from .parts import Letter, Source
 
@@ -71,7 +70,7 @@ def _tidy(source: Source) -> Source:
     return Source(
         subject=tidy(source.subject),
         preheader=tidy(source.preheader),
-        html=_STYLE.sub(_spaced, decode_code(tidy(source.html))),
+        html=_STYLE.sub(_without_comments, decode_code(tidy(source.html))),
         text=tidy(source.text),
     )
 
@@ -79,9 +78,9 @@ def _tidy(source: Source) -> Source:
 _STYLE = re.compile(r"<style\b[^>]*>.*?</style", re.IGNORECASE | re.DOTALL)
 
 
-def _spaced(style: re.Match[str]) -> str:
-    """``@media print{#menu{...}}`` without the sign that begins a template's comment."""
-    return style[0] if "#}" in style[0] else style[0].replace("{#", "{ #")
+def _without_comments(style: re.Match[str]) -> str:
+    """``@media print{#menu{...}}`` without the beginning of a template's comment in it."""
+    return style[0] if "#}" in style[0] else style[0].replace("{#", f"{BRACE}#")
 
 
 def _checked(source: Source) -> dict[str, nodes.Template]:
@@ -188,21 +187,23 @@ class _Prepared:
 
     def _html(self) -> tuple[str, str]:
         masked = mask(_whole_document(self.source.html))
+        tokens = tuple(markup.tokens(masked.text))
         edits, spoken = [], {}
-        for token in _all_tags(masked.text):
+        for token in _all_tags(masked.text, tokens):
             href = token.attribute("href")
             if href is None or token.name in ("link", "base"):
                 continue
-            address = masked.unmask(href.value.strip())
+            address = masked.unmask(addresses.as_read(href.value))
             number = self._number(address)
             if number:
-                edits.append(Edit(href.value_start, href.value_end, link_mark(number)))
+                written = masked.text[href.value_start : href.value_end]
+                edits.append(Edit(href.value_start, href.value_end, link_mark(number, written)))
             if token.name == "a" and not address.startswith(("#", "javascript:")):
                 spoken[token.start] = link_mark(number) if number else address.removeprefix("mailto:")
-        text = plaintext.text_of(masked, spoken)
-        edits += _inlined(masked)
-        edits += _additions(masked, self.source.preheader)
-        return masked.unmask(markup.apply(masked.text, edits)), text
+        text = plaintext.text_of(masked, tokens, spoken)
+        edits += _inlined(masked, tokens)
+        edits += _additions(masked, tokens, self.source.preheader)
+        return masked.unmask(markup.apply(masked.text, edits)).replace(BRACE, PLAIN_BRACE), text
 
     def _own_text(self) -> str:
         masked = mask(self.source.text)
@@ -215,7 +216,7 @@ class _Prepared:
 
     def _number(self, address: str) -> int | None:
         """The number of a link that is counted; None for one that stays as it is written."""
-        if not re.match(r"https?://|\{\{|\{%", address, re.IGNORECASE):
+        if not (addresses.is_web(address) or address.startswith(("{{", "{%"))):
             return None
         used = {name.split(".")[0] for name in names_in(sandbox.TEXT.parse(address))}
         # What a loop or a {% set %} made is not there any more when the reader clicks.
@@ -226,8 +227,8 @@ class _Prepared:
         return self.links.index(address) + 1
 
 
-def _all_tags(text: str) -> Iterable[Token]:
-    for token in markup.tokens(text):
+def _all_tags(text: str, tokens: Iterable[Token]) -> Iterable[Token]:
+    for token in tokens:
         if token.kind == "open":
             yield token
         elif token.kind == "comment":
@@ -249,7 +250,7 @@ def _whole_document(source: str) -> str:
 # --- styles
 
 
-def _inlined(masked: Masked) -> list[Edit]:
+def _inlined(masked: Masked, tokens: Iterable[Token]) -> list[Edit]:
     """Styles of ``<style>`` written into the tags they mean; Gmail's apps and others read no other.
 
     Each tag gets a number, the library inlines a copy, and only the styles are taken over: the source
@@ -258,12 +259,12 @@ def _inlined(masked: Masked) -> list[Edit]:
     source = masked.text
     if not re.search(r"<style\b", source, re.IGNORECASE):
         return []
-    tags = [token for token in markup.tokens(source) if token.kind == "open" and token.name not in _UNSTYLED]
+    tags = [token for token in tokens if token.kind == "open" and token.name not in _UNSTYLED]
     ends = [tag.start + 1 + len(tag.name) for tag in tags]
     numbered = markup.apply(source, [Edit(end, end, f' data-tag="{n}"') for n, end in enumerate(ends)])
     try:
         inliner = css_inline.CSSInliner(keep_style_tags=True, load_remote_stylesheets=False)
-        styles = _Styles(inliner.inline(numbered)).found
+        styles = _styles(inliner.inline(numbered))
     except (css_inline.InlineError, ValueError) as error:
         raise LetterError(
             _("The styles are not understood: ${reason}", mapping={"reason": str(error)[:200]}), "html"
@@ -271,7 +272,8 @@ def _inlined(masked: Masked) -> list[Edit]:
     edits = []
     for number, tag in enumerate(tags):
         style = styles.get(str(number), "")
-        if style and _keeps_code(masked, tag, style):
+        # A style that no rule adds to stays as it was written.
+        if style and style != tag.value("style") and _keeps_code(masked, tag, style):
             edits.append(_styled(tag, ends[number], style))
     return edits
 
@@ -291,20 +293,13 @@ def _keeps_code(masked: Masked, tag: Token, style: str) -> bool:
     return not any(masked.is_statement(found) or found[0] not in style for found in own)
 
 
-class _Styles(HTMLParser):
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=False)
-        self.found: dict[str, str] = {}
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        number = given.get("data-tag")
-        if number and given.get("style"):
-            self.found.setdefault(number, given["style"] or "")
-
-    handle_startendtag = handle_starttag
+def _styles(inlined: str) -> dict[str, str]:
+    """Number of a tag -> its style. A parser makes several tags of some that are left open."""
+    found: dict[str, str] = {}
+    for token in markup.tokens(inlined):
+        if token.kind == "open" and (number := token.value("data-tag")) and (style := token.value("style")):
+            found.setdefault(number, style)
+    return found
 
 
 # --- what we add
@@ -313,8 +308,8 @@ class _Styles(HTMLParser):
 _FILLER = "&#847;&zwnj;&nbsp;" * 60
 
 
-def _additions(masked: Masked, preheader: str) -> list[Edit]:
-    start, end = _body(masked.text)
+def _additions(masked: Masked, tokens: Iterable[Token], preheader: str) -> list[Edit]:
+    start, end = _body(masked.text, tokens)
     edits = [Edit(end, end, FOOTER + PIXEL)]
     if preheader.strip():
         hidden = mask(preheader)
@@ -327,15 +322,15 @@ def _additions(masked: Masked, preheader: str) -> list[Edit]:
     return edits
 
 
-def _body(source: str) -> tuple[int, int]:
+def _body(source: str, tokens: Iterable[Token]) -> tuple[int, int]:
     """Where the body's content begins and ends. Tags in comments do not count."""
     start, end, after_head, html_end = None, None, 0, None
-    for token in markup.tokens(source):
+    for token in tokens:
         if token.kind == "open" and token.name == "body" and start is None:
             start = token.end
         elif token.kind == "close" and token.name == "body":
             end = token.start
-        elif token.kind == "close" and token.name == "html":
+        elif (token.kind == "close" and token.name == "html") or (token.kind == "lost" and html_end is None):
             html_end = token.start
         elif (token.kind == "close" and token.name == "head") or (
             token.kind == "open" and token.name == "html"

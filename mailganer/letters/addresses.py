@@ -1,0 +1,50 @@
+"""Web addresses as browsers read them. Source: https://url.spec.whatwg.org/#url-parsing"""
+
+import re
+from urllib.parse import quote, urlsplit
+
+MOST_CHARACTERS = 4000
+_AROUND = "".join(map(chr, range(0x21)))  # control characters and the space
+_INSIDE = re.compile(r"[\t\n\r]")
+_WEB = re.compile(r"https?://", re.IGNORECASE)
+_AUTHORITY = re.compile(r"[A-Za-z0-9._~%:@!$&'()*+,;=\[\]-]+")
+_KEPT = "!#$%&'()*+,/:;=?@[]~"
+
+
+def as_read(address: str) -> str:
+    """The address without the spaces around it and without the line breaks and tabs inside of it."""
+    return _INSIDE.sub("", address.strip(_AROUND))
+
+
+def is_web(address: str) -> bool:
+    return bool(_WEB.match(address))
+
+
+def web_address(address: str) -> str | None:
+    """The address in ASCII, safe in a Location header; None for one that does not lead to a web page.
+
+    Refuses what browsers read in different ways, such as a backslash before the path.
+    """
+    address = as_read(address)
+    if not is_web(address):
+        return None
+    try:
+        parts = urlsplit(re.sub(r"\s", " ", address))
+        authority = _ascii(parts.netloc)
+        path, query, fragment = (
+            quote(part, safe=_KEPT) for part in (parts.path.replace("\\", "/"), parts.query, parts.fragment)
+        )
+    except (ValueError, UnicodeError):
+        return None
+    if not _AUTHORITY.fullmatch(authority):
+        return None
+    return f"{parts.scheme}://{authority}{path}{query and '?' + query}{fragment and '#' + fragment}"
+
+
+def _ascii(authority: str) -> str:
+    """``user@пример.рф:8080`` with the host in ASCII. Raises ``UnicodeError``."""
+    if authority.isascii():
+        return authority
+    user, at, rest = authority.rpartition("@")
+    host, colon, port = rest.partition(":")
+    return f"{quote(user, safe=_KEPT)}{at}{host.encode('idna').decode()}{colon}{port}"
