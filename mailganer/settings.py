@@ -33,6 +33,7 @@ ENVIRONMENT = MappingProxyType(
         "MAILGANER_BACKENDS": "mailganer.backends",
         "MAILGANER_DATA_DIR": "mailganer.data_dir",
         "MAILGANER_DEMO": "mailganer.demo",
+        "MAILGANER_OPERATORS": "mailganer.operators",
         "MAILGANER_LISTEN": "mailganer.listen",
         "MAILGANER_TRUSTED_PROXY": "mailganer.trusted_proxy",
         "MAILGANER_CATCHER": "mailganer.catcher",
@@ -77,6 +78,12 @@ class Plan:
         return (self.price_ru if locale == "ru" else "") or self.price
 
 
+NO_LIMITS = Plan("unlimited", "No limits", None, None)
+"""The only plan of an installation without ``mailganer.plans``, and the one of its operators."""
+
+DEMO_ADDRESS = "demo@example.com"
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything an installation can be told. Built by :func:`load` or :func:`from_mapping`."""
@@ -92,7 +99,8 @@ class Settings:
     allow_private_smtp_hosts: bool = False
     smtp_ports: frozenset[int] = frozenset({25, 465, 587, 2525})
     smtp_ca_file: str | None = None
-    plans: tuple[Plan, ...] = (Plan("free", "Free", 200, 1000),)
+    plans: tuple[Plan, ...] = (NO_LIMITS,)
+    operators: frozenset[str] = frozenset()  # addresses in lower case
     payments: tuple[str, ...] = ("voucher",)
     development: bool = False
     demo: bool = False
@@ -117,6 +125,11 @@ class Settings:
     def host(self) -> str:
         """The public host name."""
         return urlsplit(self.public_url).hostname or "localhost"
+
+    @property
+    def has_plans(self) -> bool:
+        """Whether accounts can be limited: ``mailganer.plans`` names a plan."""
+        return self.plans != (NO_LIMITS,)
 
     @property
     def uploads(self) -> Path:
@@ -194,7 +207,8 @@ class _Reader:
             plans=self.plans(),
             payments=self.installed("mailganer.payments", ("voucher",)),
             development=development,
-            demo=self.flag("mailganer.demo"),
+            demo=(demo := self.flag("mailganer.demo")),
+            operators=self.operators(demo),
             listen=self.address("mailganer.listen", "127.0.0.1:6543"),
             catcher=self.address("mailganer.catcher", "127.0.0.1:2525"),
             trusted_proxy=self.values.get("mailganer.trusted_proxy", ""),
@@ -336,8 +350,15 @@ class _Reader:
     def plans(self) -> tuple[Plan, ...]:
         names = self.words("mailganer.plans", ())
         if not names:
-            return (Plan("free", "Free", 200, 1000),)
+            return (NO_LIMITS,)
         return tuple(self.plan(name) for name in names)
+
+    def operators(self, demo: bool) -> frozenset[str]:
+        addresses = self.words("mailganer.operators", ())
+        for address in addresses:
+            if not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
+                self.problems.append(f"mailganer.operators names {address!r}; it takes addresses.")
+        return frozenset(address.lower() for address in addresses) | ({DEMO_ADDRESS} if demo else set())
 
     def plan(self, name: str) -> Plan:
         prefix = f"mailganer.plan.{name}."

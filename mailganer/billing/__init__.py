@@ -14,6 +14,7 @@ from .limits import (
     subscriber_room,
     usage,
 )
+from .operators import is_operator
 from .payments import take_payment
 from .providers import Done, GoTo, NotGenuine, Paid, PaymentField, PaymentProvider, load_providers
 from .vouchers import create_vouchers, redeem_voucher
@@ -30,6 +31,7 @@ __all__ = [
     "PaymentProvider",
     "Usage",
     "create_vouchers",
+    "is_operator",
     "load_providers",
     "plan_of",
     "plan_runs_until",

@@ -138,6 +138,7 @@ class Lane:
             if is_forgotten(session, mark):
                 return False  # the tick asks what is to become of its campaigns
             account = session.get_one(Account, sender.account_id)
+            plan_limit = self.office.plan_limit(account, self.office.now())
             epoch = self._take(session)
         if epoch is None:
             return False
@@ -151,7 +152,7 @@ class Lane:
                 halt.fail(session, self.sender_id, with_reply(error), self.office.now())
                 self._release(session)
             return False
-        self._equip(self.office.plan_limit(account, self.office.now()))
+        self._equip(plan_limit)
         return True
 
     def _equip(self, plan_limit: int | None) -> None:

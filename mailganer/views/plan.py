@@ -23,12 +23,14 @@ from .errors import status_of
 
 @view_config(route_name="plan", request_method="GET", renderer="plan.jinja2")
 def plan(request: Request) -> dict[str, Any]:
+    _require_plans(request)
     return _page(request)
 
 
 @view_config(route_name="plan.pay", request_method="POST", renderer="plan.jinja2")
 def pay(request: Request) -> Any:
     """A form of a payment provider: paid at once, as with a voucher, or to be paid at its own page."""
+    _require_plans(request)
     provider = _provider(request)
     answers = {field.name: request.POST.get(field.name, "")[:500] for field in provider.fields}
     throttle: Throttle = request.registry["throttle"]
@@ -56,6 +58,12 @@ def _go_on_elsewhere(request: Request, url: str) -> Response:
     response = render_to_response("pay_elsewhere.jinja2", {"url": url}, request=request)
     response.headers["Refresh"] = f"0; url={url}"
     return response
+
+
+def _require_plans(request: Request) -> None:
+    """Raise ``NotFound`` where nothing is limited: there is no plan to show and none to buy."""
+    if not request.registry["settings"].has_plans:
+        raise NotFound
 
 
 def _provider(request: Request) -> PaymentProvider:
@@ -91,6 +99,8 @@ def _page(
     providers = list(request.registry["payments"].values())
     return {
         "current": current,
+        "operator": billing.is_operator(account, installed),
+        "ini": installed.ini.name if installed.ini else "production.ini",
         "until": billing.plan_runs_until(account, now),
         "plans": installed.plans,
         "letters": plan_allowance(session, account, installed, now),

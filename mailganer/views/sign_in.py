@@ -14,11 +14,11 @@ from mailganer.db import utcnow
 from mailganer.errors import BackendError, InputError, MailganerError, NotFound, Throttled, _
 from mailganer.i18n import NAMES, remember_choice
 from mailganer.security import PUBLIC, local_path
+from mailganer.settings import DEMO_ADDRESS
 
 from .forms import wrong
 from .mail_account import AccountForm, account_page, is_about_password, refused
 
-DEMO_ADDRESS = "demo@example.com"
 THEMES = frozenset({"light", "dark", "auto"})
 
 
