@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from ..errors import _
 from ..models import Import, ImportReject, Subscriber, SubscriberList, SubscriberStatus, list_member
 from .birthdays import YEARLESS
-from .fields import STANDARD, known_fields
+from .fields import STANDARD, field_text, known_fields
 from .imports.reasons import reject_sentence
 from .spreadsheets import safe_cell
 from .subscribers import conditions_for
@@ -108,7 +108,7 @@ def birthday_text(person: Subscriber) -> str:
 
 def _person_row(person: Subscriber, lists: str, own: Sequence[str]) -> Sequence[str]:
     standard = [person.email, person.first_name, person.last_name, birthday_text(person)]
-    return [*standard, person.status.value, lists, *(str(person.fields.get(name, "")) for name in own)]
+    return [*standard, person.status.value, lists, *(field_text(person.fields.get(name)) for name in own)]
 
 
 def _list_names(session: Session, subscriber_ids: Sequence[int]) -> dict[int, str]:

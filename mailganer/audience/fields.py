@@ -34,6 +34,11 @@ _RESERVED: Final = """
 """
 RESERVED: Final = frozenset(_RESERVED.split()) | NEVER_READ | TAGS
 
+FieldValue = str | bool | int | float
+LARGEST_NUMBER: Final = 2**256  # the largest that a template computes with
+
+_INTEGER: Final = re.compile(r"-?(?:0|[1-9]\d{0,14})")
+_DECIMAL: Final = re.compile(r"-?(?:0|[1-9]\d{0,14})\.\d{1,15}")
 _FIELD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _SAMPLE: Final = 5_000  # newest people looked at for names of fields; reading them takes some 30 ms
 
@@ -99,20 +104,24 @@ def is_field_name(name: str) -> bool:
     return bool(_FIELD.fullmatch(name)) and name not in RESERVED and name not in STANDARD
 
 
-def clean_fields(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Fields as they are kept: names that letters can use, texts without control characters; an empty text
-    says that there is nothing. Raises ``InputError``."""
+def clean_fields(fields: Mapping[str, Any]) -> dict[str, FieldValue]:
+    """Return fields as they are kept: names that emails can use, texts without control characters, and
+    numbers and booleans as they are. An empty text takes a field away. Raises ``InputError``."""
     if len(fields) > MOST_FIELDS:
         raise InputError({"fields": _("There are too many fields: 100 fit.")})
-    cleaned: dict[str, str] = {}
+    cleaned: dict[str, FieldValue] = {}
     for name, value in fields.items():
         cleaned[name if is_field_name(name) else slug(name, cleaned)] = _clean_field(name, value)
     return cleaned
 
 
-def _clean_field(name: str, value: Any) -> str:
-    text = "" if value is None else clean_value(str(value))
+def _clean_field(name: str, value: Any) -> FieldValue:
     shown = {"name": name[:LONGEST_FIELD]}
+    if isinstance(value, bool | int | float):
+        if abs(value) < LARGEST_NUMBER:  # false for what is no number, too
+            return value
+        raise InputError({"fields": _("The number in “${name}” is too large.", mapping=shown)})
+    text = "" if value is None else clean_value(str(value))
     if len(text) > LONGEST_VALUE:
         raise InputError(
             {"fields": _("The value of “${name}” is too long: 10,000 characters fit.", mapping=shown)}
@@ -120,6 +129,37 @@ def _clean_field(name: str, value: Any) -> str:
     if has_control(text, but="\n\t"):
         raise InputError({"fields": _("There are invisible control characters in “${name}”.", mapping=shown)})
     return text
+
+
+def field_text(value: object) -> str:
+    """Return a field's value as text for pages, files and forms; `typed_as` reads it back."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return "" if value is None else str(value)
+
+
+def typed_as(before: object, text: str) -> FieldValue:
+    """Return a text from a form or a file as the type of the value that it replaces, if it reads as one.
+
+    A number from the API that is exported and imported again stays a number; a text stays a text.
+    """
+    if isinstance(before, bool):
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if isinstance(before, int | float):
+        if text == field_text(before):
+            return before
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if _DECIMAL.fullmatch(text):
+            return float(text)
+    return text
+
+
+def is_same(fields: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Return whether values and types are equal: 1, 1.0 and True are equal to Python and different values."""
+    return fields == others and all(type(value) is type(others[name]) for name, value in fields.items())
 
 
 def clean_value(text: str) -> str:

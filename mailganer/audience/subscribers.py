@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Delete, String, cast, delete, exists, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm.attributes import flag_modified
 
 from ..billing import require_subscriber_room
 from ..errors import Conflict, InputError, NotFound, _
@@ -27,7 +28,7 @@ from ..models.audience import make_search_key
 from ..settings import Settings
 from .addresses import Address, AddressError, parse_address
 from .birthdays import YEARLESS, BirthdayError, parse_birthday
-from .fields import LONGEST_NAME, MOST_FIELDS, clean_fields, clean_value, has_control
+from .fields import LONGEST_NAME, MOST_FIELDS, FieldValue, clean_fields, clean_value, has_control, is_same
 from .lists import add_to_list, set_lists
 from .status import SUPPRESSED, remember_suppression, suppressed
 
@@ -75,7 +76,7 @@ class _Values:
     first_name: str
     last_name: str
     birthday: date | None
-    fields: dict[str, str]
+    fields: dict[str, FieldValue]
 
 
 def add_subscriber(
@@ -306,7 +307,7 @@ class _Problems:
             self.found["birthday"] = _BIRTHDAY["birthday"]
             return None
 
-    def fields(self, fields: Mapping[str, Any]) -> dict[str, str]:
+    def fields(self, fields: Mapping[str, Any]) -> dict[str, FieldValue]:
         try:
             return clean_fields(fields)
         except InputError as error:
@@ -339,7 +340,7 @@ def _create(
 
 def _fill(subscriber: Subscriber, values: _Values, now: datetime) -> None:
     """What is given replaces what was there; what is not given stays."""
-    given = {name: value for name, value in values.fields.items() if value}
+    given = {name: value for name, value in values.fields.items() if value != ""}
     filled = _Values(
         values.first_name or subscriber.first_name,
         values.last_name or subscriber.last_name,
@@ -349,9 +350,9 @@ def _fill(subscriber: Subscriber, values: _Values, now: datetime) -> None:
     _assign(subscriber, filled, now)
 
 
-def _merged(fields: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+def _merged(fields: Mapping[str, FieldValue], changes: Mapping[str, FieldValue]) -> dict[str, FieldValue]:
     """Both, without those that were emptied. Raises ``InputError`` when they are too many."""
-    merged = {name: value for name, value in {**fields, **changes}.items() if value}
+    merged = {name: value for name, value in {**fields, **changes}.items() if value != ""}
     if len(merged) > MOST_FIELDS:
         raise InputError({"fields": _("There are too many fields: 100 fit.")})
     return merged
@@ -361,9 +362,12 @@ def _assign(subscriber: Subscriber, values: _Values, now: datetime) -> None:
     before = (subscriber.first_name, subscriber.last_name, subscriber.birthday, subscriber.fields)
     after = (values.first_name, values.last_name, values.birthday, values.fields)
     key = make_search_key(subscriber.email_key, values.first_name, values.last_name)
-    if before == after and subscriber.search_key == key:
+    same_fields = is_same(subscriber.fields or {}, values.fields)
+    if before == after and same_fields and subscriber.search_key == key:
         return
     subscriber.first_name, subscriber.last_name, subscriber.birthday, subscriber.fields = after
+    if not same_fields:
+        flag_modified(subscriber, "fields")  # the mapper takes 1 for True
     subscriber.search_key = key
     subscriber.updated_at = now
 

@@ -178,7 +178,7 @@ def compare(left: Any, sign: str, right: Any) -> bool:
 def _alike(left: Any, right: Any) -> tuple[Any, Any]:
     for side in (left, right):
         if isinstance(side, bool):
-            return left, right
+            return tuple(str(x).lower() for x in (left, right))  # type: ignore[return-value]
         if isinstance(side, int | float):
             numbers = number(left), number(right)
             return numbers if None not in numbers else (left, right)
@@ -280,6 +280,8 @@ def attribute(value: Any, name: str) -> Any:
     if isinstance(value, Mapping) and name in value:
         entry = value[name]
         return Missing(name=name) if entry is None else entry
+    if isinstance(value, int | float) and name in _TEXT_METHODS:
+        value = plain(value)
     for kind, allowed in _METHODS:
         if isinstance(value, kind):
             if name in allowed:
@@ -316,6 +318,10 @@ def callable_in_letters(value: Any) -> bool:
 # --- filters
 
 
+# A field may hold a number for one subscriber and a text for another.
+_OF_TEXTS = frozenset(builtin.FILTERS[name] for name in _words("count first last length truncate"))
+
+
 def _counted(function: Callable[..., Any]) -> Callable[..., Any]:
     """A filter of Jinja2's own, with its work charged: iterators become lists, results are measured."""
     passed = getattr(getattr(function, "jinja_pass_arg", None), "name", None)
@@ -323,6 +329,8 @@ def _counted(function: Callable[..., Any]) -> Callable[..., Any]:
     @pass_context
     def counted(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
         run = run_of(context)
+        if isinstance(value, int | float) and function in _OF_TEXTS:
+            value = plain(value)
         if isinstance(value, str | list | tuple | dict):
             run.built(len(value)) if isinstance(value, str) else run.step(len(value))
         lead = {"context": context, "eval_context": context.eval_ctx, "environment": context.environment}

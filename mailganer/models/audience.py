@@ -73,7 +73,7 @@ class Subscriber(Base):
     first_name: Mapped[str] = mapped_column(String(200), default="")
     last_name: Mapped[str] = mapped_column(String(200), default="")
     birthday: Mapped[date | None] = mapped_column(Date)  # in the year 1604 when only day and month are known
-    fields: Mapped[dict[str, Any]] = mapped_column(default=dict)  # imported columns by slug, texts
+    fields: Mapped[dict[str, Any]] = mapped_column(default=dict)  # by slug; texts, but for the API's
     status: Mapped[SubscriberStatus] = mapped_column(Words(SubscriberStatus), default=SubscriberStatus.active)
     status_at: Mapped[datetime | None]  # when the status last changed
     status_reason: Mapped[str] = mapped_column(String(200), default="")

@@ -16,7 +16,7 @@ from wtforms.validators import InputRequired, Length, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from mailganer import audience
-from mailganer.audience.fields import STANDARD
+from mailganer.audience.fields import STANDARD, field_text, typed_as
 from mailganer.audience.subscribers import STOPPED
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, LimitReached, _
@@ -126,6 +126,7 @@ def person(request: Request) -> dict[str, Any]:
         "person": row,
         "name": name_of(row),
         "birthday": _birthday_words(request, row),
+        "fields": [(name, field_text(value)) for name, value in row.fields.items()],
         "note": STOPPED.get(row.status),
         "letters": _letters(request, row),
         "campaigns": _campaigns(request),
@@ -149,8 +150,11 @@ def change(request: Request) -> Any:
             lambda: audience.update_subscriber(
                 request.dbsession,
                 row,
-                {**form.texts("email", "first_name", "last_name", "birthday"), "fields": _fields(request)}
-                | {"lists": _lists(request, form)},
+                {
+                    **form.texts("email", "first_name", "last_name", "birthday"),
+                    "fields": _typed_fields(request, row),
+                    "lists": _lists(request, form),
+                },
                 utcnow(),
             )
         )
@@ -254,6 +258,11 @@ def _fields(request: Request) -> dict[str, str]:
     return fields
 
 
+def _typed_fields(request: Request, row: Subscriber) -> dict[str, Any]:
+    """The fields of the form; a number or boolean that was only shown, or replaced by another, stays one."""
+    return {name: typed_as(row.fields.get(name, ""), text) for name, text in _fields(request).items()}
+
+
 def _add(request: Request, form: PersonForm) -> audience.Added:
     return audience.add_subscriber(
         request.dbsession,
@@ -291,7 +300,7 @@ def _field_values(
     """Every field somebody of this account has, with this person's value."""
     own = row.fields if row else {}
     together = {**dict.fromkeys(names, ""), **own}
-    return [(name, posted.get(f"field.{name}", value)) for name, value in together.items()]
+    return [(name, posted.get(f"field.{name}", field_text(value))) for name, value in together.items()]
 
 
 def _campaigns(request: Request) -> Sequence[Any]:

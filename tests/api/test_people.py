@@ -1,9 +1,13 @@
 """Lists and people by API."""
 
+import json
+
+import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mailganer.audience import erase_subscriber
+from mailganer.audience import erase_subscriber, subscriber_values
+from mailganer.letters import Source, compile_letter, safe_render
 from mailganer.models import Answer, Subscriber
 
 from ..fixtures.api import Client
@@ -36,14 +40,46 @@ def test_a_person_keeps_what_a_program_says_of_them(client: Client) -> None:
         status=201,
     ).json
     assert person["birthday"] == "1990-05-14"
-    assert person["fields"] == {"city": "Псков", "visits": "3"}
+    assert person["fields"] == {"city": "Псков", "visits": 3}
     assert person["lists"] == [lst]
     changed = client.patch(f"subscribers/{person['id']}", {"fields": {"city": None, "cat": "Мурка"}}).json
-    assert changed["fields"] == {"visits": "3", "cat": "Мурка"}
+    assert changed["fields"] == {"visits": 3, "cat": "Мурка"}
     gone = client.patch(f"subscribers/{person['id']}", {"status": "unsubscribed"}).json
     assert gone["status"] == "unsubscribed"
     again = client.post(f"lists/{lst}/subscribers", {"email": person["email"]}).json
     assert again["status"] == "unsubscribed", "only they themselves come back"
+
+
+def test_fields_keep_their_types_through_json_and_email(client: Client, session: Session) -> None:
+    lst = client.post("lists", {"name": "Friends"}).json["id"]
+    fields = {"vip": False, "visits": 0, "share": 0.5, "code": "007", "year": 2026.0, "gone": None}
+    body = {"email": "a@example.org", "fields": fields}
+    person = client.post(f"lists/{lst}/subscribers", body, status=201).json
+    del fields["gone"]
+    assert json.dumps(person["fields"], sort_keys=True) == json.dumps(fields, sort_keys=True)
+    again = client.patch(f"subscribers/{person['id']}", person).json
+    assert json.dumps(again["fields"], sort_keys=True) == json.dumps(fields, sort_keys=True)
+    # 0, 0.0 and false are equal to Python, and not to JSON.
+    changed = client.patch(f"subscribers/{person['id']}", {"fields": {"visits": False}}).json
+    session.expire_all()
+    assert session.get_one(Subscriber, person["id"]).fields["visits"] is False is changed["fields"]["visits"]
+    row = session.get_one(Subscriber, person["id"])
+    values = subscriber_values(row, ())
+    html = "<p>{% if vip %}VIP{% endif %}{{ vip == 'false' }}, {{ share * 2 }}, {{ code }}, {{ year }}</p>"
+    letter = compile_letter(Source("Hi", "", html, ""))
+    assert "<p>True, 1, 007, 2026</p>" in safe_render(letter, values).html
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", str(2**256), "1" + "0" * 5000])
+def test_a_number_that_no_email_can_hold_is_refused(client: Client, number: str) -> None:
+    lst = client.post("lists", {"name": "Friends"}).json["id"]
+    body = f'{{"email": "a@example.org", "fields": {{"points": {number}}}}}'
+    client.app.post(
+        f"/api/v1/lists/{lst}/subscribers",
+        body,
+        headers=client.headers | {"Content-Type": "application/json"},
+        status=422,
+    )
 
 
 def test_a_birthday_without_a_year_has_none_in_json_either(client: Client) -> None:

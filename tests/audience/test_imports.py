@@ -724,6 +724,21 @@ def test_an_exported_list_can_be_brought_back(bringer, session):
     assert bringer.people()["b@example.com"].first_name == "=1+1"
 
 
+def test_numbers_and_booleans_of_the_api_survive_an_export_and_an_import(bringer, now, settings):
+    fields = {"vip": False, "visits": 0, "share": 0.5, "code": "007"}
+    with bringer.sessions.begin() as session:
+        account = session.get(Account, bringer.account.id)
+        add_subscriber(session, account, email="a@example.org", fields=fields, now=now, settings=settings)
+    exported = b"".join(people_csv(bringer.sessions, bringer.account.id)).decode("utf-8-sig")
+    assert "false" in exported
+    assert bringer.bring(exported).updated == 1  # joins the list
+    kept = bringer.people()["a@example.org"].fields
+    assert {name: repr(value) for name, value in kept.items()} == {n: repr(v) for n, v in fields.items()}
+    bringer.bring("email,vip,visits,share,code\na@example.org,TRUE,12,often,7\n")
+    changed = {"vip": True, "visits": 12, "share": "often", "code": "7"}
+    assert bringer.people()["a@example.org"].fields == changed
+
+
 def test_an_api_and_a_file_do_not_make_one_person_twice(bringer, now, settings):
     bringer.bring("email\nanna@example.com\n")
     with bringer.sessions.begin() as session:

@@ -165,6 +165,22 @@ def test_a_person_is_added_changed_and_deleted_by_hand(anna: Any, session: Sessi
     assert session.scalars(select(Subscriber)).all() == []
 
 
+def test_numbers_and_booleans_stay_so_when_a_person_is_changed_by_hand(
+    anna: Any, session: Session, account: Account, make: Factory
+) -> None:
+    person = make.subscriber(account, "a@example.org", fields={"vip": False, "visits": 0, "code": "007"})
+    make.commit()
+    page = anna.get(f"/people/{person.id}")
+    assert "<dd>false</dd>" in page
+    assert "<dd>0</dd>" in page
+    form = next(f for f in page.click("Change").forms.values() if "email" in f.fields)
+    form["first_name"], form["field.visits"] = "Anna", "3"
+    form.submit().follow()
+    session.expire_all()
+    fields = session.get_one(Subscriber, person.id).fields
+    assert (fields["vip"], fields["visits"], fields["code"]) == (False, 3, "007")
+
+
 def test_wrong_fields_are_named_beside_them(anna: Any) -> None:
     form = next(f for f in anna.get("/people/new").forms.values() if "email" in f.fields)
     form["email"], form["birthday"] = "a b@example.org", "31.02.1990"

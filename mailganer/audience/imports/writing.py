@@ -33,7 +33,7 @@ from ...models import (
     list_member,
 )
 from ...models.audience import make_search_key
-from ..fields import MOST_FIELDS
+from ..fields import MOST_FIELDS, FieldValue, typed_as
 from ..status import suppressed
 from .copying import can_copy, copy_rows, new_ids
 from .rows import Person, Reject, shown_cells
@@ -155,12 +155,17 @@ def change_of(person: Person, row: Row[Any]) -> _Change | None:
         "first_name": person.first_name or row.first_name,
         "last_name": person.last_name or row.last_name,
         "birthday": person.birthday or row.birthday,
-        "fields": {**row.fields, **person.fields},
+        "fields": row.fields | {name: _typed(row.fields, name, text) for name, text in person.fields.items()},
     }
     if before == after:
         return None
     birthday = row.birthday.isoformat() if row.birthday else None
     return _Change(row.id, after, {**before, "birthday": birthday})
+
+
+def _typed(fields: Mapping[str, Any], name: str, text: str) -> FieldValue:
+    before = fields.get(name)
+    return text if before is None or type(before) is str else typed_as(before, text)
 
 
 def write_people(
