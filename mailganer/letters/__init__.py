@@ -5,9 +5,9 @@ after another. Templates are strangers' work: they are compiled, and rendered fo
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
-from . import child
-from .engine import render_link
+from . import child, engine
 from .names import NEVER_READ, TAGS
 from .parts import PARTS, Copy, Envelope, Letter, Rendered, Source, Urls
 from .press import Press
@@ -57,6 +57,17 @@ def safe_render(
         address=postal_address,
     )
     return Rendered(**answer)
+
+
+def render_link(letter: Letter, number: int, values: Mapping[str, object]) -> str:
+    """The reader's target of link ``number``: ASCII, http or https. Raises ``LetterError`` for any other."""
+    address = engine.link_of(letter, number)
+    if "{" not in address or engine.is_quick(letter, address):
+        return engine.render_link(letter, address, values)
+    # Only what a link needs goes to the limited process.
+    slim = replace(letter, subject="", preheader="", html="", text="", links=())
+    answer: str = child.ask("link", letter=slim.to_json(), address=address, values=dict(values))
+    return answer
 
 
 __all__ = [

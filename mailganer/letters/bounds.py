@@ -15,7 +15,7 @@ from ..errors import LetterError, _
 FIELD = 10_000
 # A text that an expression builds: enough for any paragraph, too little to be a weapon.
 TEXT = 20_000
-# What filters and expressions build altogether in one rendering.
+# What operations read and build altogether in one rendering, in characters; see ``charges``.
 WORKED = 4_000_000
 # What one rendering may print: mail programs cut letters off at a tenth of it.
 OUTPUT = 1_000_000
@@ -37,6 +37,7 @@ LONG = _("This letter cannot be put together: it is longer than a megabyte.")
 LONG_TEXTS = _("This letter cannot be put together: its texts grow too long.")
 LONG_NUMBERS = _("This letter cannot be put together: its numbers grow too long.")
 DEEP = _("This letter cannot be put together: it is nested too deeply.")
+WORK = _("This letter cannot be put together: it searches and compares too much.")
 MEMORY = _("This letter cannot be put together: it needs too much memory.")
 STOPPED = _("This letter cannot be put together: it was stopped after a few seconds.")
 
@@ -54,21 +55,37 @@ class Run:
         self.deadline = monotonic() + SECONDS
 
     def step(self, count: int = 1) -> None:
+        """Charge for turns of a loop, or items of a list that was made."""
         self.steps -= count
         if self.steps < 0:
             raise TooMuch(TURNS)
         if monotonic() > self.deadline:
             raise TooMuch(SLOW)
 
+    def charge(self, size: int) -> int:
+        """Charge for what an operation is about to go through, in characters, and return it."""
+        self.worked -= size
+        if self.worked < 0:
+            raise TooMuch(WORK)
+        if monotonic() > self.deadline:
+            raise TooMuch(SLOW)
+        return size
+
     def built(self, size: int) -> None:
+        """Charge for a text that an operation makes."""
         self.worked -= size
         if self.worked < 0 or size > TEXT * 5:
             raise TooMuch(LONG_TEXTS)
+        if monotonic() > self.deadline:
+            raise TooMuch(SLOW)
 
     def printed(self, size: int) -> None:
+        """Charge for text that goes into the email."""
         self.output -= size
         if self.output < 0:
             raise TooMuch(LONG)
+        if monotonic() > self.deadline:
+            raise TooMuch(SLOW)
 
 
 def run_of(context: Context) -> Run:

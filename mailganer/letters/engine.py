@@ -178,16 +178,31 @@ def _values_of(letter: Letter) -> Values:
     return Values(letter)
 
 
-def render_link(letter: Letter, number: int, values: Mapping[str, object]) -> str:
-    """The reader's target of link ``number``: ASCII, http or https. Raises ``LetterError`` for any other."""
+# Compiling holds the whole process up. Longer templates are for the limited one.
+_QUICK = 2000
+
+
+def link_of(letter: Letter, number: int) -> str:
+    """The template of link ``number``. Raises ``LetterError`` when there is none."""
     if not 1 <= number <= len(letter.links):
         raise LetterError(_("This letter has no such link."), "links")
-    run = Run()
-    known = _values_of(letter).of(values, run)
-    rendered = _compiled_link(letter.links[number - 1]).render(known, run)
+    return letter.links[number - 1]
+
+
+def is_quick(letter: Letter, address: str) -> bool:
+    """Whether a link can be rendered amid other work: with all that it may use, it is a few lines."""
+    return len(address) + sum(len(value) for _name, value, _wins in letter.fills) <= _QUICK
+
+
+def render_link(letter: Letter, address: str, values: Mapping[str, object]) -> str:
+    """The reader's target of a link: ASCII, http or https. Raises ``LetterError`` for any other."""
+    rendered = address
+    if "{" in address:
+        run = Run()
+        rendered = _compiled_link(address).render(_values_of(letter).of(values, run), run)
     if len(rendered.strip()) > addresses.MOST_CHARACTERS:
         raise TooMuch(bounds.LONG_TEXTS)
-    address = addresses.web_address(rendered)
-    if address is None:
+    target = addresses.web_address(rendered)
+    if target is None:
         raise LetterError(_("This link does not lead to a web page."), "links")
-    return address
+    return target

@@ -7,20 +7,24 @@ nothing and never fails a letter.
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import islice
+from types import BuiltinMethodType, MethodType
 from typing import Any
 
 from jinja2 import filters as builtin
-from jinja2 import pass_context
+from jinja2 import pass_context, pass_eval_context
+from jinja2.nodes import EvalContext
 from jinja2.runtime import ChainableUndefined, Context, LoopContext, Macro
+from jinja2.tests import TESTS as BUILTIN_TESTS
 from markupsafe import Markup
 
 from ..errors import LetterError, _
-from . import bounds, words
-from .bounds import TooMuch, run_of
+from . import bounds, charges, words
+from .bounds import Run, TooMuch, run_of
+from .charges import Method, charged, limited, looked, weigh
 
 
 class Missing(ChainableUndefined):
@@ -66,6 +70,7 @@ def number(value: object) -> int | float | None:
 
 def calculate(context: Context, sign: str, left: Any, right: Any) -> Any:
     """One arithmetic operation. Anything that could grow without end is refused before it is done."""
+    weigh(run_of(context), left, right)
     if is_missing(left) or is_missing(right):
         return left if is_missing(left) else right
     if sign == "+" and isinstance(left, str) and isinstance(right, str):
@@ -75,11 +80,13 @@ def calculate(context: Context, sign: str, left: Any, right: Any) -> Any:
         return left + right
     first, second = number(left), number(right)
     if first is not None and second is not None:
-        return _small(_NUMERIC[sign](first, second))
+        return small(_NUMERIC[sign](small(first), small(second)))
     if sign == "*" and isinstance(left, str) and isinstance(right, int):
         return repeat(context, left, right)
     if sign == "%" and isinstance(left, str):
-        return format_text(left, *(right if isinstance(right, tuple) else (right,)))
+        text = format_text(left, *(right if isinstance(right, tuple) else (right,)))
+        run_of(context).built(len(text))
+        return text
     raise LetterError(
         _(
             "“${left}” ${sign} “${right}” cannot be computed: both must be numbers.",
@@ -105,7 +112,8 @@ _NUMERIC: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def _small(result: Any) -> Any:
+def small(result: Any) -> Any:
+    """A number with which one may go on computing. Raises ``TooMuch``."""
     if isinstance(result, int) and result.bit_length() > 256:
         raise TooMuch(bounds.LONG_NUMBERS)
     if isinstance(result, complex):
@@ -133,6 +141,8 @@ def repeat(context: Context, text: str, times: int) -> str:
 
 def join_texts(context: Context, pieces: Iterable[Any], separator: str = "") -> str:
     """Pieces as one text; as markup when one of them is, as Jinja2 itself does it."""
+    pieces = list(pieces)
+    weigh(run_of(context), separator, pieces)
     kept = [piece if isinstance(piece, str) else plain(piece) for piece in pieces]
     size = sum(map(len, kept)) + len(separator) * len(kept)
     if size > bounds.TEXT * 5:
@@ -154,8 +164,11 @@ _ORDER: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def compare(left: Any, sign: str, right: Any) -> bool:
+def compare(run: Run, left: Any, sign: str, right: Any) -> bool:
     """A comparison in which "12" is 12, a date is its text, and what is missing is empty."""
+    if sign in ("in", "notin"):
+        return contains(run, left, right) == (sign == "in")
+    weigh(run, left, right)
     if sign in ("eq", "ne"):
         left, right = ("" if is_missing(side) else side for side in (left, right))
     elif is_missing(left) or is_missing(right) or left == "" or right == "":
@@ -173,6 +186,16 @@ def compare(left: Any, sign: str, right: Any) -> bool:
                 mapping={"left": _short(left), "right": _short(right)},
             )
         ) from None
+
+
+def contains(run: Run, sought: Any, values: Any) -> bool:
+    """``sought in values``. What is missing is in no text."""
+    wanted, weight = weigh(run, sought), weigh(run, values)
+    if isinstance(values, str):
+        charges.search(run, weight, wanted)
+        if is_missing(sought):
+            return False
+    return sought in values
 
 
 def _alike(left: Any, right: Any) -> tuple[Any, Any]:
@@ -234,8 +257,11 @@ def _enumerate(values: list[object] | tuple[object, ...]) -> str:
 @pass_context
 def finalize(context: Context, value: object) -> str:
     """Every value on its way into the letter."""
+    run = run_of(context)
+    if not isinstance(value, str):
+        weigh(run, value)
     text = value if type(value) is str and value.isprintable() else plain(value)
-    run_of(context).printed(len(text))
+    run.printed(len(text))
     return text
 
 
@@ -249,12 +275,13 @@ def _words(names: str) -> list[str]:
 _TEXT_METHODS = frozenset(
     _words(
         "capitalize casefold count endswith find isalnum isalpha isascii isdecimal isdigit islower "
-        "isnumeric isspace istitle isupper lower lstrip partition removeprefix removesuffix rfind "
+        "isnumeric isspace istitle isupper lower lstrip partition removeprefix removesuffix replace rfind "
         "rpartition rsplit rstrip split splitlines startswith strip swapcase title upper "
     )
 )
 _DATE_PARTS = frozenset(_words("year month day weekday isoweekday isoformat"))
 _NEED_A_YEAR = frozenset(_words("year weekday isoweekday"))
+_METHOD = (MethodType, BuiltinMethodType)
 _METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
     (str, _TEXT_METHODS),
     (datetime, frozenset(_words("year month day hour minute second weekday isoweekday isoformat date"))),
@@ -287,68 +314,49 @@ def attribute(value: Any, name: str) -> Any:
             if name in allowed:
                 if name in _NEED_A_YEAR and isinstance(value, words.DayAndMonth):
                     return Missing(name=name)
-                return getattr(value, name)
-            if name == "replace" and isinstance(value, str):
-                return Replace(value)
+                found = getattr(value, name)
+                return Method(value, name) if isinstance(found, _METHOD) else found
             break
     if hasattr(value, name):
         raise LetterError(_("Letters may not use “.${name}” here.", mapping={"name": name[:40]}))
     return Missing(obj=value, name=name)
 
 
-class Replace:
-    """``text.replace(old, new)``, as the filter does it."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __call__(self, old: str, new: str) -> str:
-        return _replaced(self.text, old, new)
+def call(context: Context, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a template calls with parentheses, apart from its own macros."""
+    if method.name == "replace":
+        return FILTERS["replace"](context, method.value, *args, **kwargs)
+    return charges.call_method(context, method, args, kwargs)
 
 
 def callable_in_letters(value: Any) -> bool:
-    if isinstance(value, Macro | Missing | Replace):
-        return True
     # Methods were let through one by one when they were looked up.
-    return isinstance(getattr(value, "__self__", None), str | dict | list | tuple | date | LoopContext)
+    return isinstance(value, Macro | Missing | Method)
 
 
 # --- filters
 
 
-# A field may hold a number for one subscriber and a text for another.
-_OF_TEXTS = frozenset(builtin.FILTERS[name] for name in _words("count first last length truncate"))
+def _as_text(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter for texts and lists: a field may hold a number for one subscriber and a text for another."""
+    passed = getattr(function, "jinja_pass_arg", None)
+
+    def converted(*args: Any, **kwargs: Any) -> Any:
+        at = 1 if passed else 0
+        given = [
+            plain(each) if n == at and isinstance(each, int | float) else each for n, each in enumerate(args)
+        ]
+        return function(*given, **kwargs)
+
+    if passed:
+        converted.jinja_pass_arg = passed  # type: ignore[attr-defined]
+    return converted
 
 
-def _counted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter of Jinja2's own, with its work charged: iterators become lists, results are measured."""
-    passed = getattr(getattr(function, "jinja_pass_arg", None), "name", None)
-
-    @pass_context
-    def counted(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
-        run = run_of(context)
-        if isinstance(value, int | float) and function in _OF_TEXTS:
-            value = plain(value)
-        if isinstance(value, str | list | tuple | dict):
-            run.built(len(value)) if isinstance(value, str) else run.step(len(value))
-        lead = {"context": context, "eval_context": context.eval_ctx, "environment": context.environment}
-        extra = (lead[passed],) if passed else ()
-        result = function(*extra, value, *args, **kwargs)
-        if isinstance(result, str):
-            run.built(len(result))
-        elif isinstance(result, Iterator):
-            result = list(islice(result, bounds.STEPS))
-        if isinstance(result, list):
-            run.step(len(result))
-        return result
-
-    return counted
-
-
-def default(value: Any, otherwise: Any = "", boolean: bool = True) -> Any:
+@pass_context
+def default(context: Context, value: Any, otherwise: Any = "", boolean: bool = True) -> Any:
     """Fills in for what is missing, and for what is there but empty, as a column often is."""
+    run_of(context).charge(len(value) if isinstance(value, str) else charges.ITEM)
     empty = is_missing(value) or (isinstance(value, str) and not value.strip())
     return otherwise if empty else value
 
@@ -366,33 +374,40 @@ def replace(context: Context, value: Any, old: Any, new: Any, count: int | None 
     text = value if isinstance(value, str) else plain(value)
     if context.eval_ctx.autoescape and hasattr(old, "__html__") | hasattr(new, "__html__"):
         text = Markup.escape(text)
-    result = _replaced(text, old, new, -1 if count is None else int(count))
-    run_of(context).built(len(result))
-    return result
+    return _replaced(text, old, new, -1 if count is None else int(count))
 
 
 @pass_context
 def join(context: Context, value: Any, separator: str = "", attribute: str | int | None = None) -> str:
     items = list(islice(value, bounds.STEPS))
-    run_of(context).step(len(items))
     if attribute is not None:
         items = [context.environment.getitem(item, attribute) for item in items]
     return join_texts(context, items, plain(separator))
 
 
-def _limited(value: Any, largest: int) -> int:
-    found = number(value)
-    if found is None or not 0 <= found <= largest:
-        raise TooMuch(bounds.LONG_TEXTS)
-    return int(found)
-
-
 def center(value: Any, width: int = 80) -> str:
-    return plain(value).center(_limited(width, 1000))
+    return plain(value).center(limited(width, 1000))
 
 
 def indent(value: Any, width: int = 4, first: bool = False, blank: bool = False) -> str:
-    return builtin.do_indent(plain(value), _limited(width, 80), first, blank)
+    return builtin.do_indent(plain(value), limited(width, 80), first, blank)
+
+
+@pass_eval_context
+def tojson(context: EvalContext, value: Any, indent: int | None = None) -> Markup:
+    return builtin.do_tojson(context, value, None if indent is None else limited(indent, 8))
+
+
+def batch(value: Any, linecount: int, fill_with: Any = None) -> Iterable[Any]:
+    return builtin.do_batch(value, max(limited(linecount, 1000), 1), fill_with)
+
+
+def slices(value: Any, slices: int, fill_with: Any = None) -> Any:
+    return builtin.sync_do_slice(value, max(limited(slices, 1000), 1), fill_with)
+
+
+def whole(value: Any, default: int = 0, base: int = 10) -> Any:
+    return small(builtin.do_int(value, default, base))
 
 
 def round_number(value: Any, precision: int = 0, method: str = "common") -> Any:
@@ -401,7 +416,7 @@ def round_number(value: Any, precision: int = 0, method: str = "common") -> Any:
     found = number(value)
     if found is None:
         raise LetterError(_("“${value}” is not a number.", mapping={"value": _short(value)}))
-    return builtin.do_round(found, _limited(precision, 15), method)  # type: ignore[arg-type]
+    return builtin.do_round(found, limited(precision, 15), method)  # type: ignore[arg-type]
 
 
 def total(value: Any, attribute: str | None = None, start: int = 0) -> Any:
@@ -443,11 +458,10 @@ def format_text(pattern: Any, *values: Any) -> str:
 
 @pass_context
 def wordwrap(context: Context, value: Any, width: int = 79, break_long_words: bool = True) -> str:
-    wrapped = builtin.do_wordwrap(
-        context.environment, plain(value), max(_limited(width, 1000), 1), break_long_words, "\n"
-    )
-    run_of(context).built(len(wrapped))
-    return wrapped
+    text, width = plain(value), max(limited(width, 1000), 1)
+    # A long word is cut off line by line, and what is left of it copied each time.
+    charges.search(run_of(context), len(text), len(text) // width)
+    return builtin.do_wordwrap(context.environment, text, width, break_long_words, "\n")
 
 
 @pass_context
@@ -475,23 +489,79 @@ def plural_filter(value: Any, *forms: Any) -> str:
 
 
 _OF_JINJA = (
-    "abs batch capitalize dictsort e escape first float forceescape int items last length count list lower "
-    "map max min reject rejectattr reverse safe select selectattr slice sort string striptags title tojson "
-    "trim truncate unique upper urlencode wordcount"
+    "abs capitalize e escape float forceescape items list lower reverse safe string title upper urlencode "
+    "wordcount"
 )
+_OF_TEXTS = "count first last length truncate"
+_BY_PATH = "map max min reject rejectattr select selectattr"
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    **{name: _counted(builtin.FILTERS[name]) for name in _words(_OF_JINJA)},
-    "center": center,
+    **{name: charged(builtin.FILTERS[name]) for name in _words(_OF_JINJA)},
+    **{name: charged(_as_text(builtin.FILTERS[name])) for name in _words(_OF_TEXTS)},
+    **{name: charged(builtin.FILTERS[name], charges.by_path) for name in _words(_BY_PATH)},
+    "batch": charged(batch),
+    "center": charged(center),
     "d": default,
-    "date": date_filter,
+    "date": charged(date_filter),
     "default": default,
-    "format": format_text,
-    "indent": indent,
-    "join": join,
-    "plural": plural_filter,
-    "replace": replace,
-    "round": round_number,
-    "sum": _counted(total),
-    "wordwrap": wordwrap,
+    "dictsort": charged(builtin.FILTERS["dictsort"], charges.by_order),
+    "format": charged(format_text),
+    "indent": charged(indent, charges.by_lines),
+    "int": charged(whole),
+    "join": charged(join, charges.by_path),
+    "plural": charged(plural_filter),
+    "replace": charged(replace, charges.by_search),
+    "round": charged(round_number),
+    "slice": charged(slices),
+    "sort": charged(builtin.FILTERS["sort"], charges.by_order),
+    "striptags": charged(builtin.FILTERS["striptags"], charges.by_tags),
+    "sum": charged(total, charges.by_path),
+    "tojson": charged(tojson),
+    "trim": charged(builtin.FILTERS["trim"], charges.by_search),
+    "unique": charged(builtin.FILTERS["unique"], charges.by_keys),
+    "wordwrap": charged(wordwrap),
+}
+
+
+# --- tests
+
+
+def _divisible(value: Any, by: Any) -> bool:
+    if is_missing(value):
+        return False
+    found, divisor = number(value), number(by)
+    if found is None or divisor is None:
+        raise LetterError(_("“${value}” is not a number.", mapping={"value": _short(value)}))
+    return small(found) % small(divisor) == 0
+
+
+def _even(value: Any) -> bool:
+    return _divisible(value, 2)
+
+
+def _odd(value: Any) -> bool:
+    return not is_missing(value) and not _even(value)
+
+
+@pass_context
+def _within(context: Context, value: Any, values: Any) -> bool:
+    return contains(run_of(context), value, values)
+
+
+_OF_KIND = (
+    "boolean callable defined escaped false float integer iterable mapping none number sameas sequence "
+    "string true undefined"
+)
+_OF_ORDER = "!= < <= == > >= eq equalto ge greaterthan gt le lessthan lt ne"
+
+_BUILTIN_TESTS: dict[str, Any] = dict(BUILTIN_TESTS)
+
+TESTS: dict[str, Callable[..., Any]] = {
+    **{name: looked(_BUILTIN_TESTS[name]) for name in _words(_OF_KIND)},
+    **{name: charged(_BUILTIN_TESTS[name]) for name in _words(_OF_ORDER)},
+    **{name: charged(_BUILTIN_TESTS[name]) for name in ("filter", "lower", "test", "upper")},
+    "divisibleby": charged(_divisible),
+    "even": charged(_even),
+    "in": _within,
+    "odd": charged(_odd),
 }

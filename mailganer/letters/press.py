@@ -13,10 +13,11 @@ from typing import Any
 
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
+from jinja2.runtime import Context
 from markupsafe import escape
 
 from . import guards, headers, quoted, sandbox
-from .bounds import Run
+from .bounds import Run, run_of
 from .engine import Engine, reader_links
 from .parts import Copy, Envelope, Letter
 from .row import Row
@@ -39,7 +40,7 @@ class _PiecesCode(CodeGenerator):
         return node.data
 
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        self.write("environment.put(")
+        self.write("environment.put_computed(context, ")
 
     def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
         self.write(")")
@@ -66,6 +67,14 @@ class Pieces(Sandbox):
             return _constant(str(self._escape(guards.plain(value))))
         piece = self._known.get(value)
         return self._text(value) if piece is None else piece
+
+    def put_computed(self, context: Context, value: Any) -> bytes:
+        """The same for what a template worked out: charged as ``finalize`` charges it."""
+        if type(value) is not str:
+            value = guards.finalize(context, value)
+            return _constant(str(self._escape(value)))
+        run_of(context).printed(len(value))
+        return self.put(value)
 
     def _text(self, value: str) -> bytes:
         if _PLAIN.fullmatch(value):

@@ -60,6 +60,8 @@ class Row(Generic[Piece]):
                 if value is not None:
                     piece = put(value)
                     printed += times * (len(value) if type(value) is str else len(piece))
+                    if printed > bounds.OUTPUT:
+                        raise TooMuch(bounds.LONG)
                     for place in places:
                         row[place] = piece
             run.printed(printed)

@@ -17,8 +17,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from ..errors import LetterError, _
-from . import bounds, guards
+from . import bounds, charges, guards
 from .bounds import Run, TooMuch, run_of
+from .charges import ITEM, Method
+
+_OF_COMPILER = frozenset(("_loop_vars", "_block_vars"))
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -41,6 +44,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters.clear()
         self.filters.update(guards.FILTERS)
         self.filters.update(_INNER)
+        self.tests.clear()
+        self.tests.update(guards.TESTS)
 
     def printing(self) -> Any:
         return guards.finalize
@@ -54,7 +59,21 @@ class Sandbox(ImmutableSandboxedEnvironment):
         try:
             return obj[argument]
         except (TypeError, LookupError):
-            return guards.Missing(obj=obj, name=str(argument)[:40])
+            return guards.Missing(obj=obj, name="")
+
+    def call_filter(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        # By ``map("...")``. Not those of the hardened tree: they believe what they are told.
+        if name in _INNER:
+            raise LetterError(_("There is no filter “${name}” in letters.", mapping={"name": name}))
+        return super().call_filter(name, *args, **kwargs)
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(obj, Method):
+            # The compiler's own, which a macro would get.
+            given = {name: value for name, value in kwargs.items() if name not in _OF_COMPILER}
+            return guards.call(context, obj, args, given)
+        run_of(context).charge(ITEM * (len(args) + len(kwargs)))
+        return super().call(context, obj, *args, **kwargs)
 
     def is_safe_callable(self, obj: Any) -> bool:
         return guards.callable_in_letters(obj)
@@ -95,8 +114,53 @@ def _concat(context: Context, first: Any, *others: Any) -> str:
     return guards.join_texts(context, (first, *others))
 
 
-def _compare(left: Any, sign: str, right: Any) -> bool:
-    return guards.compare(left, sign, right)
+@pass_context
+def _compare(context: Context, first: Any, *signs_and_others: Any) -> bool:
+    """``first < second <= third``: every pair of neighbours is compared."""
+    run, left = run_of(context), first
+    for sign, right in zip(signs_and_others[::2], signs_and_others[1::2], strict=True):
+        if not guards.compare(run, left, sign, right):
+            return False
+        left = right
+    return True
+
+
+@pass_context
+def _looked(context: Context, value: Any) -> Any:
+    """A value that was worked out for one item of a loop: whether the loop goes on is asked each time."""
+    run_of(context).charge(ITEM)
+    return value
+
+
+@pass_context
+def _item(context: Context, value: Any, argument: Any) -> Any:
+    run = run_of(context)
+    run.charge(ITEM) if isinstance(argument, str | int) else charges.weigh(run, argument)
+    return context.environment.getitem(value, argument)
+
+
+@pass_context
+def _part(context: Context, value: Any, start: Any, stop: Any, step: Any) -> Any:
+    run = run_of(context)
+    run.charge(len(value) if isinstance(value, str) else charges.weigh(run, value))
+    return charges.paid(run, value[start:stop:step])
+
+
+@pass_context
+def _dict(context: Context, keys: list[Any], values: list[Any]) -> dict[Any, Any]:
+    charges.hashed(run_of(context), keys)
+    return dict(zip(keys, values, strict=True))
+
+
+@pass_context
+def _unpacked(context: Context, values: Any) -> Any:
+    """Arguments behind ``*`` or ``**``."""
+    run = run_of(context)
+    if guards.is_missing(values):
+        return ()
+    charges.weigh(run, values)
+    run.step(len(values) if isinstance(values, str | list | tuple | dict) else 0)
+    return values
 
 
 _INNER = {
@@ -104,6 +168,11 @@ _INNER = {
     "_iterate": _iterate,
     "_concat": _concat,
     "_compare": _compare,
+    "_looked": _looked,
+    "_item": _item,
+    "_part": _part,
+    "_dict": _dict,
+    "_unpacked": _unpacked,
 }
 
 
@@ -113,6 +182,7 @@ class _Harden(NodeTransformer):
     def visit_For(self, node: nodes.For) -> nodes.For:
         self.generic_visit(node)
         node.iter = _filter(cast(nodes.Expr, node.iter), "_iterate")
+        node.test = _filter(cast(nodes.Expr, node.test), "_looked") if node.test else None
         node.body.insert(0, _turn_of(node))
         return node
 
@@ -130,9 +200,30 @@ class _Harden(NodeTransformer):
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
         self.generic_visit(node)
-        if len(node.ops) == 1 and node.ops[0].op in ("gt", "gteq", "lt", "lteq", "eq", "ne"):
-            return _filter(node.expr, "_compare", nodes.Const(node.ops[0].op), node.ops[0].expr)
-        return node
+        others = [part for each in node.ops for part in (nodes.Const(each.op), each.expr)]
+        return _filter(node.expr, "_compare", *others)
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
+        self.generic_visit(node)
+        if not isinstance(node.arg, nodes.Slice):
+            return _filter(node.node, "_item", node.arg)
+        edges = (node.arg.start, node.arg.stop, node.arg.step)
+        return _filter(node.node, "_part", *(edge or nodes.Const(None) for edge in edges))
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:
+        self.generic_visit(node)
+        keys, values = [pair.key for pair in node.items], [pair.value for pair in node.items]
+        return _filter(nodes.List(keys, lineno=node.lineno), "_dict", nodes.List(values, lineno=node.lineno))
+
+    def visit_Call(self, node: Any) -> nodes.Node:
+        self.generic_visit(node)
+        for name in ("dyn_args", "dyn_kwargs"):
+            given = getattr(node, name)
+            setattr(node, name, _filter(given, "_unpacked") if given else None)
+        return cast(nodes.Node, node)
+
+    visit_Filter = visit_Call
+    visit_Test = visit_Call
 
 
 def _filter(node: nodes.Expr, name: str, *args: nodes.Expr) -> nodes.Filter:

@@ -5,7 +5,7 @@ from typing import Any
 
 from . import prepare
 from .bounds import Run
-from .engine import Engine, reader_links
+from .engine import Engine, reader_links, render_link
 from .parts import Letter, Source, Urls
 
 
@@ -37,8 +37,13 @@ def render(
     return vars(engine.render(given, Run(locale)))
 
 
+def link(letter: Mapping[str, Any], address: str, values: Mapping[str, object]) -> str:
+    return render_link(Letter.from_json(letter), address, values)
+
+
 TASKS: dict[str, Callable[..., Any]] = {
     "compile": compile_letter,
     "variables": variables_of,
     "render": render,
+    "link": link,
 }

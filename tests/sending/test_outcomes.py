@@ -335,3 +335,20 @@ def test_one_persons_broken_value_skips_only_them(
     works.run()
     assert statuses(campaign.id) == {"sent": 9, "skipped": 1}
     assert deliveries(campaign.id)[9].reason is Reason.render_error
+
+
+def test_one_persons_value_that_sets_off_a_bomb_skips_only_them(
+    due: Any, works: Any, script: Script, statuses: Any, deliveries: Any
+) -> None:
+    # Harmless for a value of one character, and so it is when the campaign is checked and compiled.
+    campaign = due(
+        10,
+        html="<p>x</p>{% set x = first_name|replace('И', 'a') %}"
+        "{% if x.endswith('10') %}{% set x = 'a' * 9900 %}{% set y = x.replace('a', 'a' * 9) %}"
+        + "{% if y.rfind('ab' ~ x ~ x ~ x ~ x) %}{% endif %}" * 20
+        + "{% endif %}",
+    )
+    works.run()
+    assert statuses(campaign.id) == {"sent": 9, "skipped": 1}
+    assert deliveries(campaign.id)[9].reason is Reason.render_error
+    assert "too much" in deliveries(campaign.id)[9].reply
