@@ -42,6 +42,11 @@ ENVIRONMENT = MappingProxyType(
 )
 """Environment variable -> ini key."""
 
+OTHER_VARIABLES = frozenset(
+    {"MAILGANER_INI", "MAILGANER_PART", "MAILGANER_SMTP_PASSWORD", "MAILGANER_TRACEBACK"}
+)
+"""Variables of ours that are no settings: of commands, of docker-compose.yml, of tests."""
+
 SAYS_SO_WHEN_EMPTY = frozenset({"CELERY_BROKER_URL"})
 """Variables whose emptiness is an answer (the embedded broker). Of the others an empty one is an unset one: a
 line of ``.env.example`` that nobody filled in."""
@@ -170,9 +175,15 @@ def from_mapping(
 ) -> Settings:
     """Settings out of ini keys. ``environ`` defaults to the process environment."""
     values = {key: str(value).strip() for key, value in mapping.items()}
-    values |= _from_environment(dotenv_values(ini.parent / ".env") if ini else {})
-    values |= _from_environment(os.environ if environ is None else environ)
-    return _Reader(values, ini).settings()
+    environments = [
+        dotenv_values(ini.parent / ".env") if ini else {},
+        os.environ if environ is None else environ,
+    ]
+    for each in environments:
+        values |= _from_environment(each)
+    reader = _Reader(values, ini)
+    reader.unknown_variables(name for each in environments for name in each)
+    return reader.settings()
 
 
 def _from_environment(environ: Mapping[str, str | None]) -> dict[str, str]:
@@ -316,6 +327,11 @@ class _Reader:
             self.problems.append(
                 f"mailganer.public_url is {value!r}; it looks like https://mail.example.com."
             )
+        elif urlsplit(value).path:
+            self.problems.append(
+                f"mailganer.public_url (PUBLIC_URL) is {value!r}. A path is not supported: give "
+                "Mailganer a host name of its own, such as https://mail.example.com."
+            )
         return value
 
     def secret_keys(self, development: bool, data_dir: Path) -> tuple[str, ...]:
@@ -380,6 +396,14 @@ class _Reader:
                 self.unknown_backend(key, *option.groups())
             elif key.startswith(("mailganer.", "celery.", "sqlalchemy.")) and key not in known:
                 self.problems.append(f"{key} is not a setting we know.{_meant(key, known)}")
+
+    def unknown_variables(self, names: Iterable[str]) -> None:
+        """Add a problem for each misspelt ``MAILGANER_...`` variable: it would be ignored silently."""
+        known = ENVIRONMENT.keys() | OTHER_VARIABLES
+        for name in sorted({name for name in names if name.startswith("MAILGANER_")} - known):
+            self.problems.append(
+                f"{name} is not an environment variable we know.{_meant(name, known)} Correct or remove it."
+            )
 
     def unknown_backend(self, key: str, name: str, option: str) -> None:
         """A misspelt name. Any other may be of a plugin that is not there now, and waits for it."""

@@ -49,6 +49,14 @@ class Vault:
             ) from error
 
 
+def key_id(secret_key: str) -> str:
+    """Return 16 hex digits that name a secret key and say nothing about it."""
+    return _bytes_of(secret_key, b"mailganer key id", 8).hex()
+
+
 def _derive(key: str) -> bytes:
-    derived = HKDF(hashes.SHA256(), length=32, salt=None, info=b"mailganer vault").derive(key.encode())
-    return base64.urlsafe_b64encode(derived)
+    return base64.urlsafe_b64encode(_bytes_of(key, b"mailganer vault", 32))
+
+
+def _bytes_of(key: str, purpose: bytes, length: int) -> bytes:
+    return HKDF(hashes.SHA256(), length=length, salt=None, info=purpose).derive(key.encode())

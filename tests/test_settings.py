@@ -77,3 +77,26 @@ def test_an_option_of_a_plugin_that_is_not_there_waits_for_it() -> None:
 def test_a_backend_without_an_option_is_no_setting() -> None:
     (said,) = problems(**{"backend.maildir": "x"})
     assert said.startswith("mailganer.backend.maildir is not a setting we know.")
+
+
+@pytest.mark.parametrize("name", ["MAILGANER_BACKEND", "MAILGANER_LISTENN", "MAILGANER_WHATEVER"])
+def test_an_environment_variable_that_is_misspelt_stops_the_start(name: str, tmp_path: Path) -> None:
+    (said,) = problems(environ={name: "smtp"})
+    assert said.startswith(f"{name} is not an environment variable we know.")
+    if name != "MAILGANER_WHATEVER":
+        assert "Did you mean" in said
+    ini = tmp_path / "test.ini"
+    ini.write_text("[app:main]\n" + "".join(f"{key} = {value}\n" for key, value in GOOD.items()))
+    (tmp_path / ".env").write_text(f"{name}=smtp\n")
+    with pytest.raises(SettingsError):
+        load(ini, environ={})
+
+
+def test_variables_of_commands_are_no_mistake() -> None:
+    from_mapping(GOOD, environ={"MAILGANER_INI": "x.ini", "MAILGANER_SMTP_PASSWORD": "secret"})
+
+
+@pytest.mark.parametrize("url", ["https://example.com/mail", "https://example.com/mail/"])
+def test_a_public_address_with_a_path_stops_the_start(url: str) -> None:
+    (said,) = problems(public_url=url)
+    assert "A path is not supported" in said

@@ -5,12 +5,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 from sqlalchemy import select
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -18,16 +16,17 @@ from .. import broker
 from ..accounts import network_of
 from ..backends import load_backends
 from ..billing import load_providers
+from ..data_folder import NO_ROOM, disks, folder_id
 from ..db import database_now, make_sessions, utcnow
-from ..errors import MailganerError, SettingsError
+from ..errors import MailganerError, SecretUnreadable, SettingsError
 from ..migrations import current, newest
-from ..models import Heartbeat
+from ..models import Heartbeat, Sender
 from ..settings import Settings
+from ..vault import Vault, key_id
 from .common import find_ini, ini_argument, open_engine, read_settings, sentence
 
 QUIET_AFTER = timedelta(minutes=2)  # a part that was not seen for so long is taken for dead
 CLOCKS_DIFFER = timedelta(seconds=10)  # leases and quotas go by the database's clock, log and pages by ours
-NO_ROOM = 4 * 1024**2  # bytes: the journals of a dozen lanes; with less, nothing is begun
 LEAST_ROOM = 1024**3  # bytes on the data folder's disk: uploads, journals, an SQLite file
 
 
@@ -116,6 +115,7 @@ def _workers(settings: Settings) -> Findings:
         with make_sessions(engine)() as session:
             yield _seen(session, "worker", "No letter leaves without one. Start it: mailganer worker")
             yield _seen(session, "beat", "Nothing starts by itself without it. Start it: mailganer beat")
+            yield from _set_up_otherwise(session, settings)
     except SQLAlchemyError:
         yield False, "Who is alive stands in the database, and that does not answer."
     finally:
@@ -148,6 +148,56 @@ def _seen(session: Session, name: str, otherwise: str) -> tuple[bool, str]:
     last = max((row.seen_at for row in rows), default=None)
     seen = f"last seen {last:%Y-%m-%d %H:%M} UTC" if last else "never seen"
     return False, f"No {name} is alive ({seen}). {otherwise}"
+
+
+def _set_up_otherwise(session: Session, settings: Settings) -> Findings:
+    """Workers that are alive and do not share our data folder or our secret keys."""
+    since = database_now(session) - QUIET_AFTER
+    alive = Heartbeat.name.startswith("worker") & (Heartbeat.seen_at >= since)
+    ours, keys = folder_id(settings), {key_id(key) for key in settings.secret_keys}
+    for row in session.scalars(select(Heartbeat).where(alive).order_by(Heartbeat.name)):
+        if row.folder_id and row.folder_id != ours:
+            yield (
+                False,
+                f"{row.name} uses another data folder than {settings.data_dir}: files uploaded here "
+                "cannot be imported there. Share one folder (mailganer.data_dir) among all machines.",
+            )
+        if row.key_id and row.key_id not in keys:
+            yield (
+                False,
+                f"{row.name} uses another secret key. Set the same mailganer.secret_key (SECRET_KEY) "
+                "on all machines.",
+            )
+
+
+def _passwords(settings: Settings) -> Findings:
+    """Whether stored mail passwords can be read with the secret keys of today."""
+    engine, vault = open_engine(settings), Vault(settings.secret_keys)
+    try:
+        with make_sessions(engine)() as session:
+            stored = select(Sender.account_id, Sender.secrets).where(Sender.secrets.is_not(None))
+            readable = [_opens(vault, *row) for row in session.execute(stored)]
+    except SQLAlchemyError:
+        return  # reported for the database already
+    finally:
+        engine.dispose()
+    if unreadable := readable.count(False):
+        yield (
+            False,
+            f"{unreadable} of {len(readable)} stored mail passwords cannot be read with this secret key, "
+            "and their senders cannot send. Add the earlier key behind the new one in "
+            "mailganer.secret_key (SECRET_KEY).",
+        )
+    else:
+        yield True, f"All {len(readable)} stored mail passwords can be read."
+
+
+def _opens(vault: Vault, account_id: int, ciphertext: bytes | None) -> bool:
+    try:
+        vault.decrypt(account_id, ciphertext or b"")
+    except SecretUnreadable:
+        return False
+    return True
 
 
 def _backends(settings: Settings) -> Findings:
@@ -192,7 +242,7 @@ def _disk(settings: Settings) -> Findings:
     if not folder.exists():
         yield False, f"There is no folder {settings.data_dir}. Make it, or set mailganer.data_dir."
         return
-    for place in _disks(folder, settings):
+    for place in disks(settings):
         free = shutil.disk_usage(place).free
         if free < NO_ROOM:
             yield False, f"{place} is full: no letter leaves and no file comes in. Make room there."
@@ -200,22 +250,12 @@ def _disk(settings: Settings) -> Findings:
             yield free >= LEAST_ROOM, f"{free / 1024**3:.1f} GB are free in {place}."
 
 
-def _disks(folder: Path, settings: Settings) -> Iterator[Path]:
-    """A folder of each disk that we write to."""
-    url = make_url(settings.database_url)
-    file = Path(url.database).parent if url.get_backend_name() == "sqlite" and url.database else folder
-    seen = set()
-    for place in (folder, settings.journals, settings.uploads, file):
-        if place.exists() and (disk := place.stat().st_dev) not in seen:
-            seen.add(disk)
-            yield place
-
-
 CHECKS: tuple[tuple[str, Callable[[Settings], Findings]], ...] = (
     ("database", _database),
     ("broker", _broker),
     ("workers", _workers),
     ("clock", _clock),
+    ("passwords", _passwords),
     ("backends", _backends),
     ("payments", _payments),
     ("address", _address),

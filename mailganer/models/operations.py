@@ -20,6 +20,9 @@ class Heartbeat(Base):
 
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
     seen_at: Mapped[datetime]
+    # Of workers: what they were started with. Empty: an earlier version, or it could not be read.
+    folder_id: Mapped[str] = mapped_column(String(32), default="", server_default="")
+    key_id: Mapped[str] = mapped_column(String(32), default="", server_default="")
 
 
 class Answer(Base):

@@ -14,11 +14,12 @@ from sqlalchemy.orm import Session, sessionmaker
 from ..accounts import network_of, sender_backend, sender_limits
 from ..backends import Backend, Limits, load_backends
 from ..billing import plan_of
+from ..data_folder import folder_id
 from ..db import make_engine, make_sessions
 from ..migrations import current
 from ..models import Account, Sender
 from ..settings import Settings
-from ..vault import Vault
+from ..vault import Vault, key_id
 from .clock import DatabaseClock, FastClock
 
 LEASE = (
@@ -41,6 +42,8 @@ class Office:
     lease: float = LEASE
     margin: float = MARGIN
     latest_start: timedelta = timedelta(hours=24)  # after which a campaign that missed its time asks
+    folder_id: str = ""  # of the data folder; see data_folder
+    key_id: str = ""  # of the newest secret key; see vault
     speed: float = 1.0  # how fast the moments of ``now`` go by; see FastClock
     sessions: sessionmaker[Session] = field(init=False)
     readers: sessionmaker[Session] = field(init=False)  # for what only reads: nobody has to wait for it
@@ -82,5 +85,7 @@ def open_office(settings: Settings, now: Callable[[], datetime] | None = None) -
         public_url=settings.public_url,
         now=clock,
         speed=speed,
+        folder_id=folder_id(settings),
+        key_id=key_id(settings.secret_keys[0]),
         latest_start=timedelta(hours=settings.latest_start_hours),
     )

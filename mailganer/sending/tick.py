@@ -67,7 +67,7 @@ def tick(office: Office) -> list[Call]:
             _wake_sleepers(session, now)
             _finish(session, now)
             _cancel(session, now)
-            looking = _beat(session, now)
+            looking = _beat(office, session, now)
             if looking:
                 _go_on(session, now)
                 _forget(session, now)
@@ -250,14 +250,17 @@ def _open_plans(office: Office, session: Session, account_ids: set[int], now: da
 # --- heartbeats
 
 
-def _beat(session: Session, now: datetime) -> bool:
+def _beat(office: Office, session: Session, now: datetime) -> bool:
     """Notes that clock, broker and this worker are alive; answers whether doubts are to be looked up."""
     looked = session.scalar(select(Heartbeat.seen_at).where(Heartbeat.name == "look_up"))
     looking = looked is None or now - looked >= LOOK_UP_EVERY or looked > now
-    names = ["beat", f"worker {socket.gethostname()}:{os.getppid()}"] + ["look_up"] * looking
-    for name in sorted(names):
-        row = upsert(session, Heartbeat).values(name=name[:255], seen_at=now)
-        session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_={"seen_at": now}))
+    worker = f"worker {socket.gethostname()}:{os.getppid()}"
+    for name in sorted(["beat", worker] + ["look_up"] * looking):
+        values: dict[str, Any] = {"seen_at": now}
+        if name == worker:
+            values |= {"folder_id": office.folder_id, "key_id": office.key_id}
+        row = upsert(session, Heartbeat).values(name=name[:255], **values)
+        session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_=values))
     session.execute(
         delete(Heartbeat).where(
             Heartbeat.seen_at < now - SILENT_FOR, ~Heartbeat.name.startswith(PREFIX, autoescape=True)

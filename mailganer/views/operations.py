@@ -20,9 +20,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from mailganer import broker, migrations
+from mailganer.data_folder import folder_id, full_disks
 from mailganer.db import database_now
 from mailganer.models import Batch, Campaign, CampaignStatus, Heartbeat, Sender
 from mailganer.security import PUBLIC
+from mailganer.settings import Settings
+from mailganer.vault import key_id
 
 # Twice a turn of the pipeline, for which a tick may have to wait; long enough for a restart as well.
 SILENT_AFTER = timedelta(minutes=1)
@@ -50,13 +53,14 @@ def healthz(request: Request) -> dict[str, Any]:
     the pages away because a worker is being restarted.
     """
     web_only = request.params.get("part") == "web"
+    settings: Settings = request.registry["settings"]
     parts = {"database": _database(request.registry["engine"])}
     ask_parts = parts["database"] == "ok" and not web_only
     now = database_now(request.dbsession) if ask_parts else None
     if not web_only:
-        parts["broker"] = request.registry["broker"].state()
+        parts |= {"disk": _disk(settings), "broker": request.registry["broker"].state()}
     if now:
-        parts |= _parts(request.dbsession, now)
+        parts |= _parts(request.dbsession, settings, now)
     down = [name for name, state in parts.items() if state.startswith("down")]
     request.response.status_int = 503 if down else 200
     request.response.headers["Cache-Control"] = "no-store"
@@ -92,10 +96,31 @@ def _database(engine: Engine) -> str:
     return "ok"
 
 
-def _parts(session: Session, now: datetime) -> dict[str, str]:
+def _disk(settings: Settings) -> str:
+    return "down: no room left; no email leaves and no file comes in" if full_disks(settings) else "ok"
+
+
+def _parts(session: Session, settings: Settings, now: datetime) -> dict[str, str]:
     """Whether workers and beat have been heard. One that was never started is down when somebody needs it."""
     missed = _is_overdue(session, now)
-    return {part: _state(_last_seen(session, part), now, missed=missed) for part in PARTS}
+    parts = {part: _state(_last_seen(session, part), now, missed=missed) for part in PARTS}
+    if parts["worker"] == "ok" and (otherwise := _set_up_otherwise(session, settings, now)):
+        parts["worker"] = otherwise
+    return parts
+
+
+def _set_up_otherwise(session: Session, settings: Settings, now: datetime) -> str:
+    """Return what a worker that is alive has otherwise than this process; empty: nothing."""
+    alive = select(Heartbeat).where(
+        Heartbeat.name.startswith("worker"), Heartbeat.seen_at >= now - SILENT_AFTER
+    )
+    workers = session.scalars(alive).all()
+    keys = {key_id(key) for key in settings.secret_keys}
+    if {each.key_id for each in workers} - keys - {""}:
+        return "down: one uses another secret key; run mailganer doctor"
+    if {each.folder_id for each in workers} - {folder_id(settings), ""}:
+        return "down: one uses another data folder; run mailganer doctor"
+    return ""
 
 
 def _is_overdue(session: Session, now: datetime) -> bool:

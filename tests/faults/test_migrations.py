@@ -144,6 +144,8 @@ SINCE_0002 = (
     "DROP TABLE IF EXISTS tries",
     "DROP TABLE IF EXISTS hold",
     "DROP TABLE IF EXISTS web_session",
+    "ALTER TABLE heartbeat DROP COLUMN folder_id",
+    "ALTER TABLE heartbeat DROP COLUMN key_id",
 )
 
 

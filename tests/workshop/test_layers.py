@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "mailganer"
 FLOORS = (
     {"errors"},
     {"letters", "backends", "catch"},
-    {"models", "db", "settings", "vault", "broker", "migrations", "logs"},
+    {"models", "db", "settings", "vault", "broker", "migrations", "logs", "data_folder"},
     {"accounts", "audience", "campaigns", "tracking", "reports", "billing"},
     {"sending"},
     {"views", "api", "routes", "security", "i18n"},

@@ -1,0 +1,58 @@
+"""The data folder: whether two processes share it, and whether there is room where we write."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from .settings import Settings
+
+NO_ROOM = 4 * 1024**2  # bytes: the journals of a dozen lanes; with less, nothing is begun
+ID_FILE = "folder_id"
+
+
+def folder_id(settings: Settings) -> str:
+    """Return 16 hex digits that all processes with this data folder share; "" if it cannot be written.
+
+    Made by the first process. Two machines with different ids do not see each other's uploads.
+    """
+    path = settings.data_dir / ID_FILE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _make(path)
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _make(path: Path) -> None:
+    """Write the file whole under another name first, so that nobody reads an empty one."""
+    new = path.with_name(f"{ID_FILE}.{secrets.token_hex(4)}")
+    new.write_text(secrets.token_hex(8))
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        pass  # another process was first
+    finally:
+        new.unlink()
+
+
+def full_disks(settings: Settings) -> list[Path]:
+    """Return a folder of each disk that we write to and that is full."""
+    return [place for place in disks(settings) if shutil.disk_usage(place).free < NO_ROOM]
+
+
+def disks(settings: Settings) -> Iterator[Path]:
+    """Yield a folder of each disk that we write to."""
+    folder = settings.data_dir if settings.data_dir.exists() else settings.data_dir.parent
+    url = make_url(settings.database_url)
+    file = Path(url.database).parent if url.get_backend_name() == "sqlite" and url.database else folder
+    seen = set()
+    for place in (folder, settings.journals, settings.uploads, file):
+        if place.exists() and (disk := place.stat().st_dev) not in seen:
+            seen.add(disk)
+            yield place

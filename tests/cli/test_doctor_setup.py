@@ -1,0 +1,88 @@
+"""Parts of one installation that were set up differently: the doctor and /healthz notice."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from mailganer import data_folder
+from mailganer.cli import doctor
+from mailganer.db import utcnow
+from mailganer.models import Heartbeat
+from mailganer.sending.office import open_office
+from mailganer.sending.tick import tick
+from mailganer.vault import Vault
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+OTHER_KEY = "f" * 64
+
+
+def look(settings: Any, part: str) -> list[str]:
+    """Return what the doctor does not find well in one part."""
+    return [sentence for well, sentence in dict(doctor.CHECKS)[part](settings) if not well]
+
+
+def run_worker(settings: Any) -> None:
+    """Let a worker with these settings tick once."""
+    office = open_office(settings)
+    tick(office)
+    office.engine.dispose()
+
+
+def test_workers_with_the_same_folder_and_key_are_well(settings: Any, session: Session, app: Any) -> None:
+    run_worker(settings)
+    assert look(settings, "workers") == []
+    assert app.get("/healthz", status=200).json["worker"] == "ok"
+
+
+def test_a_worker_with_another_data_folder_is_noticed(
+    settings: Any, session: Session, app: Any, tmp_path: Path
+) -> None:
+    run_worker(replace(settings, data_dir=tmp_path / "elsewhere"))
+    (sentence,) = look(settings, "workers")
+    assert "another data folder" in sentence
+    assert "data folder" in app.get("/healthz", status=503).json["worker"]
+
+
+def test_a_worker_with_another_secret_key_is_noticed(settings: Any, session: Session, app: Any) -> None:
+    run_worker(replace(settings, secret_keys=(OTHER_KEY,)))
+    (sentence,) = look(settings, "workers")
+    assert "another secret key" in sentence
+    assert "secret key" in app.get("/healthz", status=503).json["worker"]
+    assert OTHER_KEY not in sentence
+
+
+def test_a_key_that_is_being_replaced_is_no_other_key(settings: Any, session: Session) -> None:
+    run_worker(settings)
+    assert look(replace(settings, secret_keys=(OTHER_KEY, *settings.secret_keys)), "workers") == []
+
+
+def test_stored_passwords_of_another_secret_key_are_counted(
+    settings: Any, session: Session, make: Any, account: Any
+) -> None:
+    readable, lost = make.sender(account), make.sender(account)
+    readable.secrets = Vault(settings.secret_keys).encrypt(account.id, {"password": "one"})
+    lost.secrets = Vault((OTHER_KEY,)).encrypt(account.id, {"password": "two"})
+    session.commit()
+    (sentence,) = look(settings, "passwords")
+    assert sentence.startswith("1 of 2 stored mail passwords")
+    assert look(replace(settings, secret_keys=(*settings.secret_keys, OTHER_KEY)), "passwords") == []
+
+
+def test_a_full_disk_is_in_healthz(app: Any, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    session.add_all([Heartbeat(name=name, seen_at=utcnow()) for name in ("beat", "worker here:1")])
+    session.commit()
+    assert app.get("/healthz", status=200).json["disk"] == "ok"
+    monkeypatch.setattr(data_folder, "NO_ROOM", 2**63)
+    answer = app.get("/healthz", status=503).json
+    assert answer["down"] == ["disk"]
+    assert "no room" in answer["disk"]
+
+
+def test_the_id_of_a_folder_stays_and_differs_from_others(settings: Any, tmp_path: Path) -> None:
+    first = data_folder.folder_id(settings)
+    assert first == data_folder.folder_id(settings)
+    assert first != data_folder.folder_id(replace(settings, data_dir=tmp_path / "elsewhere"))
+    assert data_folder.folder_id(replace(settings, data_dir=Path("/dev/null/none"))) == ""
