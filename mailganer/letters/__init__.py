@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from . import child, engine
 from .names import NEVER_READ, TAGS
-from .parts import PARTS, Copy, Envelope, Letter, Rendered, Source, Urls
+from .parts import PARAGRAPHS, PARTS, Copy, Envelope, Letter, Rendered, Source, Urls
 from .press import Press
 from .ready import Ready, ready_letters
 
@@ -73,6 +73,7 @@ def render_link(letter: Letter, number: int, values: Mapping[str, object]) -> st
 __all__ = [
     "GIVEN",
     "NEVER_READ",
+    "PARAGRAPHS",
     "PARTS",
     "TAGS",
     "Copy",

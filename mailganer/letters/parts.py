@@ -20,6 +20,10 @@ PARTS = ("subject", "preheader", "html", "text")
 """The parts of a letter as a person writes it: a ``Source``, a campaign and a template have them."""
 
 
+PARAGRAPHS = "paragraphs"
+"""Words typed into the HTML field became paragraphs, line breaks and links."""
+
+
 @dataclass(frozen=True)
 class Letter:
     """What passed the checks: prepared once, rendered for every reader.
@@ -39,6 +43,7 @@ class Letter:
     # in which each may use those before it.
     fills: tuple[tuple[str, str, bool], ...] = ()
     typed: bool = False  # written as text only: the HTML is made from it, and errors in it are the text's
+    adjusted: tuple[str, ...] = ()  # what was done to the source beyond the usual: PARAGRAPHS
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; ``from_json`` gives an equal letter back."""
@@ -51,6 +56,7 @@ class Letter:
             "variables": sorted(self.variables),
             "fills": [list(fill) for fill in self.fills],
             "typed": self.typed,
+            "adjusted": list(self.adjusted),
         }
 
     @classmethod
@@ -64,6 +70,7 @@ class Letter:
             variables=frozenset(kept["variables"]),
             fills=tuple((name, template, bool(wins)) for name, template, wins in kept.get("fills", ())),
             typed=bool(kept.get("typed", False)),
+            adjusted=tuple(kept.get("adjusted", ())),
         )
 
 

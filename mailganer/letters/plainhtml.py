@@ -6,6 +6,7 @@ escaped, template code stays where it is, and so do all line ends, so that an er
 
 import html
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ _ADDRESS = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
 _OWN_ADDRESS = re.compile(r"\{\{[-+]?\s*(?:unsubscribe_url|browser_url)\s*[-+]?\}\}")
 _BEHIND = ".,;:!?)»”\"'"  # signs behind an address that belong to the sentence
 # A line end that a minus in the code beside it takes away ({%- if a %}): it is no break in the HTML either.
-_TAKEN = "\U0010ff04"
+TAKEN = "\U0010ff04"
 
 _SPACE_CODE = re.compile(rf"(?<!\s)\s++(?={OPEN}([0-9]+){CLOSE})")
 _CODE_SPACE = re.compile(rf"{OPEN}([0-9]+){CLOSE}\s+")
@@ -33,20 +34,25 @@ _LOOK = (
 def html_of(text: str) -> str:
     """A template for the HTML part out of the one for the text part."""
     masked = mask(text.rstrip())
-    shown = _without_taken(masked)
+    shown = without_taken(masked)
     out, at = [], 0
-    for start, end in _links(masked):
+    for start, end in links(masked):
         address = html.escape(masked.text[start:end])
         out += [_words(shown[at:start]), f'<a href="{address}">{address}</a>']
         at = end
-    body = "".join((*out, _words(shown[at:]))).replace(_TAKEN, "\n")
+    body = "".join((*out, _words(shown[at:]))).replace(TAKEN, "\n")
     spoken = replace(masked, codes=tuple(map(_escaped_raw, masked.codes)))
-    return spoken.unmask(f'<div style="{_LOOK}"><p style="margin:0">{body}</p></div>')
+    return spoken.unmask(framed(body))
 
 
-def web_addresses(masked: Masked) -> Iterator[tuple[int, int]]:
+def framed(body: str) -> str:
+    """The paragraphs of a body in the frame that emails written as text have."""
+    return f'<div style="{_LOOK}"><p style="margin:0">{body}</p></div>'
+
+
+def web_addresses(masked: Masked, start: int = 0, end: int = sys.maxsize) -> Iterator[tuple[int, int]]:
     """Where web addresses stand in a text: (start, end) each, with the values they are made of."""
-    for match in _ADDRESS.finditer(masked.text):
+    for match in _ADDRESS.finditer(masked.text, start, end):
         found = _whole(masked, match[0]).rstrip(_BEHIND)
         if _ADDRESS.match(found):
             yield match.start(), match.start() + len(found)
@@ -64,34 +70,40 @@ def _whole(masked: Masked, address: str) -> str:
     return address
 
 
-def _links(masked: Masked) -> list[tuple[int, int]]:
-    """Web addresses, and our own ones where they stand alone."""
-    web = list(web_addresses(masked))
-    own = [found.span() for found in MASK.finditer(masked.text) if _OWN_ADDRESS.fullmatch(masked.code(found))]
-    return sorted([*web, *(each for each in own if not any(a <= each[0] < b for a, b in web))])
+def links(masked: Masked, start: int = 0, end: int = sys.maxsize) -> Iterator[tuple[int, int]]:
+    """Web addresses, and our own ones where they stand alone, in order."""
+    web = list(web_addresses(masked, start, end))
+    own = [
+        found.span()
+        for found in MASK.finditer(masked.text, start, end)
+        if _OWN_ADDRESS.fullmatch(masked.code(found))
+    ]
+    yield from sorted([*web, *(each for each in own if not any(a <= each[0] < b for a, b in web))])
 
 
-def _without_taken(masked: Masked) -> str:
+def without_taken(masked: Masked) -> str:
+    """The text, with ``TAKEN`` for line ends that a minus takes away."""
+
     def before(space: re.Match[str]) -> str:
-        return space[0].replace("\n", _TAKEN) if masked.codes[int(space[1])][2:3] == "-" else space[0]
+        return space[0].replace("\n", TAKEN) if masked.codes[int(space[1])][2:3] == "-" else space[0]
 
     def behind(code: re.Match[str]) -> str:
-        return code[0].replace("\n", _TAKEN) if masked.codes[int(code[1])][-3:-2] == "-" else code[0]
+        return code[0].replace("\n", TAKEN) if masked.codes[int(code[1])][-3:-2] == "-" else code[0]
 
     return _CODE_SPACE.sub(behind, _SPACE_CODE.sub(before, masked.text))
 
 
 def _words(text: str) -> str:
-    return re.sub(r"\n+", _break, html.escape(text, quote=False))
+    return re.sub(r"\n+", line_break, html.escape(text, quote=False))
 
 
-def _break(ends: re.Match[str]) -> str:
+def line_break(ends: re.Match[str]) -> str:
     """One line end is a new line, more are a new paragraph.
 
     They stand inside the tag: "pre-wrap", there for the sake of values, would show them a second time.
     Outlook does not know it, hence the tags.
     """
-    more = len(ends[0]) - 1
+    more = ends[0].count("\n") - 1
     return f'</p{ends[0]}><p style="margin:{more * _LINE}px 0 0">' if more else "<br\n>"
 
 

@@ -8,6 +8,7 @@ moves ``{% for %}`` out of its table.)
 import html
 import re
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from . import markup
 from .masks import MASK, Masked, escape_code
@@ -77,6 +78,13 @@ _LOOP = re.compile(r"\{%[-+]?\s*for\b")
 _NOTHING = re.compile("[\u200b\u200c\u200d\u2060\u034f\u00ad\ufeff]")
 
 
+class Target(NamedTuple):
+    """What is put behind the text of a link, and the address itself: it is not written twice."""
+
+    shown: str = ""
+    address: str = ""
+
+
 class _Writer:
     """Collects words; line ends wait until there is something to put after them."""
 
@@ -125,11 +133,11 @@ class _Writer:
         self.lines, self.space = 0, False
 
 
-def text_of(masked: Masked, tokens: Iterable[markup.Token], links: Mapping[int, str]) -> str:
+def text_of(masked: Masked, tokens: Iterable[markup.Token], links: Mapping[int, Target]) -> str:
     """A template for the text part. ``links``: place of an opening ``<a>`` -> what follows its text."""
     source, writer = masked.text, _Writer()
     silent: list[str] = []  # the tags we are inside of whose content nobody reads
-    targets: list[tuple[str, int]] = []
+    targets: list[tuple[Target, int]] = []
     for token in tokens:
         if token.kind == "text":
             _write(masked, source[token.start : token.end], writer, bool(silent))
@@ -184,8 +192,8 @@ def _open(
     masked: Masked,
     token: markup.Token,
     writer: _Writer,
-    targets: list[tuple[str, int]],
-    links: Mapping[int, str],
+    targets: list[tuple[Target, int]],
+    links: Mapping[int, Target],
 ) -> None:
     name = token.name
     if name == "br":
@@ -207,25 +215,32 @@ def _open(
         writer.word("-")
         writer.space = True
     elif name == "a":
-        targets.append((links.get(token.start, ""), len(writer.out)))
+        targets.append((links.get(token.start, Target()), len(writer.out)))
     elif name in _BLOCKS:
         writer.breaks(2 if name in _APART else 1)
         if name == "tr":
             writer.cells.append(0)
 
 
-def _close(token: markup.Token, writer: _Writer, targets: list[tuple[str, int]]) -> None:
+def _close(token: markup.Token, writer: _Writer, targets: list[tuple[Target, int]]) -> None:
     if token.name == "a" and targets:
-        target, since = targets.pop()
-        said = "".join(writer.out[since:]).strip()
-        if target and said:
-            writer.space, writer.lines = True, 0
-            writer.word(f"({target})")
-        elif target:
-            writer.word(target)
+        _end_link(writer, *targets.pop())
     elif token.name == "tr":
         # Rows of several cells are lines of a table; a row of one cell is a paragraph of the layout.
         cells = writer.cells.pop() if writer.cells else 0
         writer.breaks(1 if cells > 1 else 2)
     elif token.name in _BLOCKS:
         writer.breaks(2 if token.name in _APART else 1)
+
+
+def _end_link(writer: _Writer, target: Target, since: int) -> None:
+    said = "".join(writer.out[since:])
+    words = said.strip()
+    if words and words in (target.address, escape_code(target.address)):
+        # The text of the link is its address: the one that is shown takes its place.
+        writer.out[since:] = [said.replace(words, target.shown)]
+    elif target.shown and words:
+        writer.space, writer.lines = True, 0
+        writer.word(f"({target.shown})")
+    elif target.shown:
+        writer.word(target.shown)

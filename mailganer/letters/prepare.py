@@ -14,13 +14,13 @@ import css_inline
 from jinja2 import meta, nodes
 
 from ..errors import LetterError, _
-from . import addresses, markup, plainhtml, plaintext, sandbox
+from . import addresses, markup, plainhtml, plaintext, plainwords, sandbox
 from .bounds import Run
 from .engine import Engine, reader_links
 from .markup import Edit, Token
 from .masks import BRACE, FOOTER, MASK, OURS, PIXEL, PLAIN_BRACE, Masked, decode_code, link_mark, mask
 from .mjml import is_mjml, to_html
-from .parts import Letter, Source
+from .parts import PARAGRAPHS, Letter, Source
 
 # Given by us for every reader; a letter that names one of these leads out of itself untracked.
 OWN_LINKS = frozenset(("unsubscribe_url", "browser_url"))
@@ -41,6 +41,9 @@ def prepare(
         source = replace(source, html=to_html(source.html))
     elif typed:
         source = replace(source, html=plainhtml.html_of(source.text))
+    plain = not typed and plainwords.is_plain(source.html)
+    if plain:
+        source = replace(source, html=plainwords.html_of(source.html))
     prepared = _Prepared(source, trees)
     letter = Letter(
         subject=source.subject,
@@ -51,6 +54,7 @@ def prepare(
         variables=names | _names_of_fills(fills, names),
         fills=fills,
         typed=typed,
+        adjusted=(PARAGRAPHS,) if plain else (),
     )
     _try(letter)
     return letter
@@ -188,7 +192,8 @@ class _Prepared:
     def _html(self) -> tuple[str, str]:
         masked = mask(_whole_document(self.source.html))
         tokens = tuple(markup.tokens(masked.text))
-        edits, spoken = [], {}
+        edits: list[Edit] = []
+        spoken: dict[int, plaintext.Target] = {}
         for token in _all_tags(masked.text, tokens):
             href = token.attribute("href")
             if href is None or token.name in ("link", "base"):
@@ -199,7 +204,8 @@ class _Prepared:
                 written = masked.text[href.value_start : href.value_end]
                 edits.append(Edit(href.value_start, href.value_end, link_mark(number, written)))
             if token.name == "a" and not address.startswith(("#", "javascript:")):
-                spoken[token.start] = link_mark(number) if number else address.removeprefix("mailto:")
+                target = link_mark(number) if number else address.removeprefix("mailto:")
+                spoken[token.start] = plaintext.Target(target, address)
         text = plaintext.text_of(masked, tokens, spoken)
         edits += _inlined(masked, tokens)
         edits += _additions(masked, tokens, self.source.preheader)

@@ -152,6 +152,14 @@ def test_a_letter_without_a_way_out_gets_one_and_that_is_said(checked, campaign,
     assert "footer" not in codes(checked(write(html="<a href='{{ unsubscribe_url }}'>leave</a> and more")))
 
 
+def test_words_typed_into_the_html_field_are_shown_as_paragraphs_and_that_is_said(checked, write):
+    check = checked(write(html="Hello {{ first_name }}!\n\nhttps://shop.test/sale\n\nBye"))
+    assert "plain_words" in codes(check, Severity.note)
+    assert check.shown.html.count("<p") == 3
+    assert '<a href="https://shop.test/sale">' in check.shown.html
+    assert "plain_words" not in codes(checked(write(html="<p>Hello</p>\n\n<p>Bye</p>")))
+
+
 def test_a_failing_sender_blocks_and_a_second_one_helps(session, make, account, checked, campaign, now):
     campaign.senders[0].status = SenderStatus.failing
     campaign.senders[0].error = "Gmail refused the password."

@@ -71,6 +71,7 @@ def at_letter(campaign: Campaign, letter: Read, audience: int) -> Iterator[Findi
     if letter.compiled is not None:
         yield Fine(_("The letter can be put together: its variables and tags are in order."))
         yield from _at_variables(letter, audience)
+        yield from _at_adjustments(letter.compiled)
     if letter.error is not None:
         yield _broken(letter.error)
     if letter.shown is not None and letter.look is not None:
@@ -106,6 +107,22 @@ def _broken(error: LetterError) -> Problem:
         field=error.field,
         line=error.line,
     )
+
+
+def _at_adjustments(compiled: letters.Letter) -> Iterator[Finding]:
+    """What was done to the email beyond the usual."""
+    if letters.PARAGRAPHS in compiled.adjusted:
+        yield Problem(
+            "plain_words",
+            _(
+                "The email has no HTML paragraphs: the lines of its text became paragraphs and line breaks, "
+                "its web addresses became links."
+            ),
+            Severity.note,
+            Step.letter,
+            _("See the email"),
+            field="html",
+        )
 
 
 def _at_variables(letter: Read, audience: int) -> Iterator[Finding]:

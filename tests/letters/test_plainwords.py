@@ -1,0 +1,125 @@
+"""Words typed into the HTML field keep their paragraphs and their links."""
+
+import re
+from typing import Any
+
+import pytest
+
+from mailganer.errors import LetterError
+from mailganer.letters import PARAGRAPHS, Letter
+from mailganer.letters.bounds import Run
+from mailganer.letters.engine import Engine, reader_links
+
+from .conftest import URLS, letter_of
+
+THREE = (
+    "Hello {{ first_name }}!\n\nThe sale begins on Friday: https://shop.test/?a=1&copy=2.\n\n"
+    "See you,\n<b>Anna</b>\n"
+)
+
+
+def shown(letter: Letter, **values: object) -> str:
+    """The body above the footer, with the links as they were written."""
+    whole = Engine(letter, tracked=False).render({**values, **reader_links(URLS)}, Run()).html
+    return re.sub(r'.*?<div style="max-width[^>]*>(.*?)</div>.*', r"\1", whole, flags=re.DOTALL)
+
+
+def text(letter: Letter, **values: object) -> str:
+    rendered = Engine(letter).render({**values, **reader_links(URLS)}, Run()).text
+    return rendered.split("\n-- \n")[0].strip("\n")
+
+
+def test_three_paragraphs_stay_three_and_the_address_is_a_link() -> None:
+    letter = letter_of(THREE)
+    assert letter.adjusted == (PARAGRAPHS,)
+    assert letter.links == ("https://shop.test/?a=1&copy=2",)
+    assert re.sub(r" style=\"[^\"]*\"|\n", "", shown(letter, first_name="Ира")) == (
+        "<p>Hello Ира!</p><p>The sale begins on Friday: "
+        '<a href="https://shop.test/?a=1&amp;copy=2">https://shop.test/?a=1&amp;copy=2</a>.</p>'
+        "<p>See you,<br><b>Anna</b></p>"
+    )
+    assert text(letter, first_name="Ира") == (
+        f"Hello Ира!\n\nThe sale begins on Friday: {URLS.click}/1.\n\nSee you,\nAnna"
+    )
+
+
+def test_a_browser_shows_the_lines_and_the_link(browser: Any) -> None:
+    page = browser.new_page()
+    whole = Engine(letter_of(THREE), tracked=False, opens=False).render(reader_links(URLS), Run()).html
+    page.set_content(whole)
+    lines = page.inner_text("body").splitlines()
+    link = page.get_attribute("a", "href")
+    heights = page.eval_on_selector_all("p", "all => all.map(each => each.offsetHeight)")
+    page.close()
+    said = [line for line in lines if line.strip()]
+    assert said[:4] == [
+        "Hello !",
+        "The sale begins on Friday: https://shop.test/?a=1&copy=2.",
+        "See you,",
+        "Anna",
+    ]
+    assert link == "https://shop.test/?a=1&copy=2"
+    assert heights == [24, 24, 48], "a line is shown once"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "<p>one</p>\n\nhttps://e.com",
+        "one<br>\ntwo",
+        "<table><tr><td>one\ntwo</td></tr></table>",
+        "<DIV>one\n\ntwo</DIV>",
+        "<style>p { color: red }</style>one\ntwo",
+        "<span style='display:block'>one\ntwo</span>",
+        "<!-- note -->one\ntwo",
+        "<o:p>one\ntwo</o:p>",
+        "one line <b>of</b> words",
+        "{{ first_name }}",
+        '<a href="https://e.com">https://e.com</a>\n',
+        '<a href="https://e.com"><img src="a.png"></a>\n<a href="https://e.com"><img src="b.png"></a>',
+        "{{ offer|safe }}\n{{ more }}",
+    ],
+)
+def test_markup_that_lays_itself_out_is_left_alone(source: str) -> None:
+    letter = letter_of(source)
+    assert letter.adjusted == ()
+    rendered = Engine(letter, tracked=False, opens=False).render(reader_links(URLS), Run()).html
+    assert re.sub(r"\{\{.*?\}\}", "", source) in rendered
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("https://e.com", '<a href="https://e.com">https://e.com</a>'),
+        ("one\ntwo", "one<br>two"),
+        ("\n\none\n \ntwo\n\n", "one</p ><p>two"),
+        ("Write to <ivan@e.com>\nor <https://e.com>", None),
+        ("a < b & c &amp; d <3\nif a <b", "a < b & c &amp; d <3<br>if a &lt;b"),
+        ("<b>a\n\nb</b>", "<b>a<br><br>b</b>"),
+        ('<a href="https://e.com">one\ntwo</a>', '<a href="https://e.com">one<br>two</a>'),
+        ("&quot;https://e.com/a&quot;", '&quot;<a href="https://e.com/a">https://e.com/a</a>&quot;'),
+        ("Hi\n{% if 1 %}\nThanks\n{% endif %}\nBye", "Hi<br>Thanks<br>Bye"),
+        ("Hi{% if 1 -%}\n  you{% endif %}\nBye", "Hiyou<br>Bye"),
+        ("Out: {{ unsubscribe_url }}", f'Out: <a href="{URLS.unsubscribe}">{URLS.unsubscribe}</a>'),
+        ("{% for x in [1, 2] %}\n- {{ x }}\n{% endfor %}", "- 1<br>- 2<br>"),
+    ],
+)
+def test_lines_and_addresses(source: str, expected: str | None) -> None:
+    found = re.sub(r" style=\"[^\"]*\"|\n", "", shown(letter_of(source)))
+    expected = expected or ('Write to &lt;ivan@e.com><br>or &lt;<a href="https://e.com">https://e.com</a>>')
+    assert found == f"<p>{expected}</p>"
+
+
+def test_an_error_names_the_line_that_was_typed() -> None:
+    with pytest.raises(LetterError) as caught:
+        letter_of("\none\n{% if 1 %}\n\nthree {{ 'a' * 'b' }}\n{% endif %}")
+    assert (caught.value.field, caught.value.line) == ("html", 5)
+
+
+def test_the_text_of_a_link_that_is_its_address_is_not_written_twice() -> None:
+    assert text(letter_of('<p><a href="https://e.com/?a=1&amp;b=2">https://e.com/?a=1&amp;b=2</a></p>')) == (
+        f"{URLS.click}/1"
+    )
+    assert text(letter_of('<p><a href="{{ unsubscribe_url }}">{{ unsubscribe_url }}</a></p>')) == (
+        URLS.unsubscribe
+    )
