@@ -1,7 +1,7 @@
 """Web addresses as browsers read them. Source: https://url.spec.whatwg.org/#url-parsing"""
 
 import re
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 MOST_CHARACTERS = 4000
 _AROUND = "".join(map(chr, range(0x21)))  # control characters and the space
@@ -14,6 +14,14 @@ _KEPT = "!#$%&'()*+,/:;=?@[]~"
 def as_read(address: str) -> str:
     """The address without the spaces around it and without the line breaks and tabs inside of it."""
     return _INSIDE.sub("", address.strip(_AROUND))
+
+
+def without_mailto(address: str) -> str:
+    """The bare mail address of ``mailto:info%40example.com?subject=Hello``; any other address as it is."""
+    scheme, colon, rest = address.partition(":")
+    if not colon or scheme.lower() != "mailto":
+        return address
+    return unquote(rest.partition("?")[0])
 
 
 def is_web(address: str) -> bool:

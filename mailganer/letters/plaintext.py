@@ -7,10 +7,11 @@ moves ``{% for %}`` out of its table.)
 
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from . import markup
+from .list_items import DASH, signs_of_items
 from .masks import MASK, Masked, escape_code
 
 _BLOCKS = frozenset(
@@ -75,6 +76,7 @@ _HIDDEN = re.compile(r"display\s*:\s*none|mso-hide\s*:\s*all|visibility\s*:\s*hi
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _RAW = re.compile(r"\{%[-+]?\s*raw\b")
 _LOOP = re.compile(r"\{%[-+]?\s*for\b")
+_LOOP_END = re.compile(r"\{%[-+]?\s*endfor\b")
 _NOTHING = re.compile("[\u200b\u200c\u200d\u2060\u034f\u00ad\ufeff]")
 
 
@@ -93,20 +95,28 @@ class _Writer:
         self.lines = 0  # line ends that wait
         self.space = False
         self.written = False
+        self.apart = False  # a picture or the address of a link was written last: no word may touch it
+        self.begun = False  # a list item has its sign and no words yet: they stay on its line
+        self.preformatted = 0  # how many <pre> we are inside of
+        self.begins_preformatted = False
         self.cells: list[int] = []  # of the table rows we are inside of
+        self.lists: list[bool] = []  # the lists we are inside of, and whether in an item of it
 
     def breaks(self, lines: int) -> None:
-        self.lines = max(self.lines, lines)
-        self.space = False
+        if not self.begun:
+            self.lines = max(self.lines, lines)
+            self.space = False
 
     def line(self) -> None:
         self.lines = min(self.lines + 1, 2)
         self.space = False
 
     def word(self, text: str) -> None:
+        self.space = self.space or self.apart
         self._settle()
         self.out.append(text)
         self.written = True
+        self.apart = self.begun = False
 
     def code(self, text: str) -> None:
         """Template code that prints nothing: it goes before the spaces and line ends that wait."""
@@ -116,6 +126,8 @@ class _Writer:
                 self.out.append("\n")
             self.lines = min(self.lines, 1)
             self.written = True
+        elif self.apart and not self.lines and _LOOP_END.match(text):
+            self.out.append(" ")  # the next turn begins with a picture or a link, too
         self.out.append(text)
 
     def text(self, text: str) -> None:
@@ -123,21 +135,71 @@ class _Writer:
             if index:
                 self.space = True
             if piece:
-                self.word(escape_code(piece))
+                self._piece(piece)
+
+    def lined(self, text: str) -> None:
+        """Text whose spaces and line ends are kept. The line end right behind ``<pre>`` is none of it."""
+        if self.begins_preformatted:
+            text, self.begins_preformatted = text.removeprefix("\n"), False
+        for index, line in enumerate(text.split("\n")):
+            if index:
+                self.lines, self.space = self.lines + 1, False
+            if line.strip():
+                self._piece(line)
+
+    def _piece(self, text: str) -> None:
+        # Signs such as commas follow at once.
+        self.apart = self.apart and text[0].isalnum()
+        self.word(escape_code(text))
+
+    def apart_from_link(self) -> None:
+        """Begin a link: it does not touch the one before it."""
+        self.space = self.space or self.apart
+
+    def begin_list(self) -> None:
+        self.breaks(1 if self.lists else 2)
+        self.lists.append(False)
+
+    def end_list(self) -> None:
+        self.end_item()
+        if self.lists:
+            self.lists.pop()
+        self.breaks(1 if self.lists else 2)
+
+    def item(self, sign: str) -> None:
+        """Begin an item of a list with its sign."""
+        self.end_item()
+        self.breaks(1)
+        self.word(sign)
+        self.begun = self.space = True
+        if self.lists:
+            self.lists[-1] = True
+
+    def end_item(self) -> None:
+        """End an item: the next one follows on the next line, however its paragraphs stand apart."""
+        self.begun = False
+        if self.lists and self.lists[-1]:
+            self.lines, self.space = 1, False
+            self.lists[-1] = False
 
     def _settle(self) -> None:
         if self.lines and self.written:
-            self.out.append("\n" * self.lines)
+            self.out.append("\n" * self.lines + "  " * self._indent())
         elif self.space and self.written:
             self.out.append(" ")
         self.lines, self.space = 0, False
 
+    def _indent(self) -> int:
+        """How far a line is moved in: what belongs to an item stands under its words."""
+        return len(self.lists) - 1 + self.lists[-1] if self.lists else 0
 
-def text_of(masked: Masked, tokens: Iterable[markup.Token], links: Mapping[int, Target]) -> str:
+
+def text_of(masked: Masked, tokens: Sequence[markup.Token], links: Mapping[int, Target]) -> str:
     """A template for the text part. ``links``: place of an opening ``<a>`` -> what follows its text."""
     source, writer = masked.text, _Writer()
     silent: list[str] = []  # the tags we are inside of whose content nobody reads
     targets: list[tuple[Target, int]] = []
+    signs = signs_of_items(masked, tokens)
     for token in tokens:
         if token.kind == "text":
             _write(masked, source[token.start : token.end], writer, bool(silent))
@@ -150,14 +212,21 @@ def text_of(masked: Masked, tokens: Iterable[markup.Token], links: Mapping[int, 
                     silent.append(token.name)
             elif _unread(token):
                 silent.append(token.name)
+            elif token.name == "a":
+                writer.apart_from_link()
+                targets.append((links.get(token.start, Target()), len(writer.out)))
+            elif token.name == "li":
+                writer.item(signs.get(token.start, DASH))
             else:
-                _open(masked, token, writer, targets, links)
+                _open(masked, token, writer)
         elif token.kind == "close":
             if silent:
                 if token.name == silent[-1]:
                     silent.pop()
+            elif token.name == "a" and targets:
+                _end_link(writer, *targets.pop())
             else:
-                _close(token, writer, targets)
+                _close(token, writer)
     return "".join(writer.out) + "\n"
 
 
@@ -170,9 +239,10 @@ def _unread(token: markup.Token) -> bool:
 
 def _write(masked: Masked, text: str, writer: _Writer, silent: bool) -> None:
     at = 0
+    put = writer.lined if writer.preformatted else writer.text
     for mask in MASK.finditer(text):
         if not silent:
-            writer.text(_readable(text[at : mask.start()]))
+            put(_readable(text[at : mask.start()]))
         code = masked.code(mask)
         if masked.is_statement(mask) and not _RAW.match(code):
             # Also from hidden places: an {% endif %} must not get lost.
@@ -181,20 +251,14 @@ def _write(masked: Masked, text: str, writer: _Writer, silent: bool) -> None:
             writer.word(code)
         at = mask.end()
     if not silent:
-        writer.text(_readable(text[at:]))
+        put(_readable(text[at:]))
 
 
 def _readable(text: str) -> str:
     return _NOTHING.sub("", html.unescape(text)).replace("\u00a0", " ")
 
 
-def _open(
-    masked: Masked,
-    token: markup.Token,
-    writer: _Writer,
-    targets: list[tuple[Target, int]],
-    links: Mapping[int, Target],
-) -> None:
+def _open(masked: Masked, token: markup.Token, writer: _Writer) -> None:
     name = token.name
     if name == "br":
         writer.line()
@@ -205,32 +269,39 @@ def _open(
     elif name == "img":
         alt = token.value("alt").strip()
         if alt:
+            writer.space = True
             _write(masked, html.escape(alt), writer, silent=False)
+            writer.apart = True
     elif name in ("td", "th"):
         writer.space = True
         if writer.cells:
             writer.cells[-1] += 1
-    elif name == "li":
-        writer.breaks(1)
-        writer.word("-")
-        writer.space = True
-    elif name == "a":
-        targets.append((links.get(token.start, Target()), len(writer.out)))
+    elif name in ("ul", "ol"):
+        writer.begin_list()
     elif name in _BLOCKS:
         writer.breaks(2 if name in _APART else 1)
         if name == "tr":
             writer.cells.append(0)
+        elif name == "pre":
+            writer.preformatted += 1
+            writer.begins_preformatted = True
 
 
-def _close(token: markup.Token, writer: _Writer, targets: list[tuple[Target, int]]) -> None:
-    if token.name == "a" and targets:
-        _end_link(writer, *targets.pop())
-    elif token.name == "tr":
+def _close(token: markup.Token, writer: _Writer) -> None:
+    name = token.name
+    if name == "tr":
         # Rows of several cells are lines of a table; a row of one cell is a paragraph of the layout.
         cells = writer.cells.pop() if writer.cells else 0
         writer.breaks(1 if cells > 1 else 2)
-    elif token.name in _BLOCKS:
-        writer.breaks(2 if token.name in _APART else 1)
+    elif name == "li":
+        writer.end_item()
+        writer.breaks(1)
+    elif name in ("ul", "ol"):
+        writer.end_list()
+    elif name in _BLOCKS:
+        writer.breaks(2 if name in _APART else 1)
+        if name == "pre" and writer.preformatted:
+            writer.preformatted -= 1
 
 
 def _end_link(writer: _Writer, target: Target, since: int) -> None:
@@ -244,3 +315,4 @@ def _end_link(writer: _Writer, target: Target, since: int) -> None:
         writer.word(f"({target.shown})")
     elif target.shown:
         writer.word(target.shown)
+    writer.apart = bool(target.shown) or writer.apart

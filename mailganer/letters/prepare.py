@@ -204,8 +204,8 @@ class _Prepared:
                 written = masked.text[href.value_start : href.value_end]
                 edits.append(Edit(href.value_start, href.value_end, link_mark(number, written)))
             if token.name == "a" and not address.startswith(("#", "javascript:")):
-                target = link_mark(number) if number else address.removeprefix("mailto:")
-                spoken[token.start] = plaintext.Target(target, address)
+                shown = masked.unmask(addresses.without_mailto(addresses.as_read(href.value)))
+                spoken[token.start] = plaintext.Target(link_mark(number) if number else shown, shown)
         text = plaintext.text_of(masked, tokens, spoken)
         edits += _inlined(masked, tokens)
         edits += _additions(masked, tokens, self.source.preheader)

@@ -1,5 +1,7 @@
 """The text part that is made from the HTML."""
 
+from pathlib import Path
+
 import pytest
 
 from mailganer.letters.bounds import Run
@@ -74,3 +76,67 @@ def test_conditions_that_begin_in_comments_or_hidden_places_keep_their_ends() ->
 
 def test_values_are_plain_in_the_text() -> None:
     assert text_of("<p>{{ name }} &amp; co</p>", name="<Ann>") == "<Ann> & co"
+
+
+# --- lists, pictures, preformatted text
+
+
+def test_lists_keep_their_numbers_and_an_item_is_one_line() -> None:
+    html = (Path(__file__).parent / "cases" / "lists.html").read_text()
+    assert text_of(html) == "3. One\n  - sub a\n  - sub b\n4. Two\n\n- para item"
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<ul><li><p>a</p></li><li><div>b</div></li></ul>", "- a\n- b"),
+        ("<ul><li><p>a</p><p>b</p></li><li>c<br>d</li></ul>", "- a\n\n  b\n- c\n  d"),
+        ("<ul><li></li><li>a</li></ul><p>b</p>", "-\n- a\n\nb"),
+        ("<ol start=5><li>a<li value=9>b<li>c</ol>", "5. a\n9. b\n10. c"),
+        ("<ol reversed><li>a</li><li>b</li></ol>", "2. a\n1. b"),
+        ("<ol start=x><li>a</li></ol><ol><li>b</li></ol>", "1. a\n\n1. b"),
+        ("<ol><li>a<ol><li>b</li></ol></li><li>c</li></ol>", "1. a\n  1. b\n2. c"),
+        ("<ol><li>z</li>{% for x in 'ab' %}<li><p>{{ x }}</p></li>{% endfor %}</ol>", "1. z\n2. a\n3. b"),
+        ("<ol>{% for x in '' %}<li>a</li>{% else %}<li>none</li>{% endfor %}</ol>", "- none"),
+        ("<ol>{% if n %}<li>a</li>{% endif %}<li>b{% if n %}c{% endif %}</li></ol>", "- b"),
+        ("<ol><li>a{% if n %}b{% endif %}</li><li>c</li></ol>", "1. a\n2. c"),
+        ("<pre>\na\n  b\n\n\n<b>c</b> {{ n }}\n</pre>d", "a\n  b\n\n\nc\n\nd"),
+    ],
+)
+def test_items_and_lines_stay_what_they_are(html: str, text: str) -> None:
+    assert "\n".join(line.rstrip() for line in text_of(html).splitlines()) == text
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        (
+            '<a href="https://a.test"><img src=x></a><a href="https://b.test"><img src=y></a>',
+            "{0}/1 {0}/2",
+        ),
+        (
+            '<a href="https://a.test"><img alt="A"></a><a href="https://b.test"><img alt="B"></a>, c',
+            "A ({0}/1) B ({0}/2), c",
+        ),
+        ('<img alt="A"><img alt="B">c', "A B c"),
+        ('<a href="https://a.test">a</a>b', "a ({0}/1) b"),
+        ('{% for x in "12" %}<a href="https://a.test"><img alt="A"></a>{% endfor %}', "A ({0}/1) A ({0}/1)"),
+    ],
+)
+def test_neighbouring_pictures_and_links_stay_apart(html: str, text: str) -> None:
+    found = text_of(html).replace("\n", " ").split()
+    assert " ".join(found) == text.format(URLS.click)
+
+
+@pytest.mark.parametrize(
+    ("href", "text"),
+    [
+        ("mailto:a@e.com?subject=Hi%20there&amp;body=x", "write (a@e.com)"),
+        ("MAILTO:a%2Bb@e.com", "write (a+b@e.com)"),
+        ("mailto:?subject=x", "write"),
+        ("mailto:{{ m }}?subject={{ s }}", "write (b@e.com)"),
+    ],
+)
+def test_an_address_to_write_to_stands_without_its_query(href: str, text: str) -> None:
+    assert text_of(f'<a href="{href}">write</a>', m="b@e.com", s="?") == text
+    assert text_of('<a href="mailto:a@e.com?subject=x">a@e.com</a>') == "a@e.com"

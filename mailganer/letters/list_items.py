@@ -1,0 +1,89 @@
+"""The signs of list items in the text part: "-", or the number a browser shows."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from . import markup
+from .masks import MASK, Masked
+
+DASH = "-"
+_STATEMENT = re.compile(r"\{%[-+]?\s*(\w+)")
+_WHOLE = re.compile(r"\s*([+-]?[0-9]{1,6})")
+_OPENING = frozenset(("for", "if", "macro", "call", "filter", "autoescape", "with"))
+
+
+@dataclass
+class _List:
+    """A list that is open: how its items are counted so far."""
+
+    numbered: bool
+    first: int | None  # None: a reversed list begins with the number of its items
+    step: int
+    depth: int  # of the template code around it
+    items: list[tuple[int, int | None, bool]] = field(default_factory=list)  # place, own number, in a loop
+    exact: bool = True
+
+    def add(self, place: int, own: int | None, around: list[str]) -> None:
+        inside = around[self.depth :]
+        looped = inside == ["for"]
+        # A condition, or two items of one turn: nobody knows the numbers before the email is rendered.
+        if (inside and not looped) or any(in_loop for _place, _own, in_loop in self.items):
+            self.exact = False
+        self.items.append((place, own, looped))
+
+    def signs(self) -> dict[int, str]:
+        places = [place for place, _own, _looped in self.items]
+        looped = any(in_loop for _place, _own, in_loop in self.items)
+        if not self.numbered or not self.exact or (looped and self.step < 0):
+            return dict.fromkeys(places, DASH)
+        number, found = self.first if self.first is not None else len(self.items), {}
+        for place, own, in_loop in self.items:
+            number = own if own is not None and not in_loop else number
+            found[place] = f"{{{{ loop.index + {number - 1} }}}}." if in_loop else f"{number}."
+            number += self.step
+        return found
+
+
+def signs_of_items(masked: Masked, tokens: Iterable[markup.Token]) -> dict[int, str]:
+    """Place of an opening ``<li>`` -> its sign, template code where a loop makes the items."""
+    found: dict[int, str] = {}
+    around: list[str] = []
+    lists: list[_List] = []
+    for token in tokens:
+        _follow(masked, masked.text[token.start : token.end], around)
+        if token.kind == "open" and token.name in ("ol", "ul"):
+            lists.append(_list(token, len(around)))
+        elif token.kind == "open" and token.name == "li" and lists:
+            lists[-1].add(token.start, _number(token.value("value")), around)
+        elif token.kind == "close" and token.name in ("ol", "ul") and lists:
+            found |= lists.pop().signs()
+    for left_open in lists:
+        found |= left_open.signs()
+    return found
+
+
+def _follow(masked: Masked, text: str, around: list[str]) -> None:
+    """Keep the statements we are inside of, innermost last."""
+    for mask in MASK.finditer(text):
+        statement = _STATEMENT.match(masked.code(mask))
+        name = statement[1] if statement else ""
+        if name in _OPENING:
+            around.append(name)
+        elif name.startswith("end") and name[3:] in _OPENING and around:
+            around.pop()
+        elif name in ("else", "elif") and around:
+            around[-1] = name
+
+
+def _list(token: markup.Token, depth: int) -> _List:
+    backwards = token.attribute("reversed") is not None
+    start = _number(token.value("start"))
+    if start is None and not backwards:
+        start = 1
+    return _List(token.name == "ol", start, -1 if backwards else 1, depth)
+
+
+def _number(text: str) -> int | None:
+    written = _WHOLE.match(text)
+    return int(written[1]) if written else None
