@@ -16,7 +16,8 @@ PAGE_POLICY = "; ".join(
         "img-src 'self' data:",
         "object-src 'none'",
         "base-uri 'none'",
-        "form-action 'self'",
+        # A form sent at another name of this installation ends by a redirect at the public address.
+        "form-action 'self' {public}",
         "frame-ancestors 'none'",
     )
 )
@@ -55,8 +56,9 @@ def headers_tween(
 
 
 def security_headers(settings: Settings) -> dict[str, str]:
+    public = urlsplit(settings.public_url)
     headers = {
-        "Content-Security-Policy": PAGE_POLICY,
+        "Content-Security-Policy": PAGE_POLICY.format(public=f"{public.scheme}://{public.netloc}"),
         "X-Frame-Options": "DENY",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",

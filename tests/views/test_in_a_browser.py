@@ -41,6 +41,21 @@ def enter(address: str, smtp_server: SMTPServer) -> Callable[[Any], None]:
     return enter
 
 
+def test_a_form_sent_at_another_name_ends_at_the_public_address(
+    new_page: Callable[..., Any], address: str, smtp_server: SMTPServer
+) -> None:
+    page = new_page()
+    elsewhere = address.replace("127.0.0.1", "localhost")
+    page.goto(f"{elsewhere}/sign-in?email=anna@example.com")
+    page.locator("details.fold summary").click()
+    page.locator("#host").fill(smtp_server.host)
+    page.locator("#port").fill(str(smtp_server.port))
+    page.locator("#security").select_option("none")
+    page.locator("#password").fill("secret")
+    page.locator("button.button-primary").click()
+    page.wait_for_url(f"{address}/sign-in?next=%2Fcampaigns")
+
+
 def test_everything_works_without_scripts(
     new_page: Callable[..., Any], enter: Callable[[Any], None], address: str
 ) -> None:

@@ -13,9 +13,11 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def address(wsgi_app):
+def address(ini_values, request):
     """The application on a port of its own."""
-    with served(wsgi_app, free_port()) as address:
+    port = free_port()
+    ini_values["mailganer.public_url"] = f"http://127.0.0.1:{port}"
+    with served(request.getfixturevalue("wsgi_app"), port) as address:
         yield address
 
 
