@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from typing import Any, Final, Protocol
 
@@ -201,16 +201,41 @@ def known_fields(
     ]
 
 
+@dataclass
+class KnownNames:
+    """The names an account's people have, read once, to be compared with what is written in an email."""
+
+    session: Session
+    account_id: int
+
+    def likely(self, name: str) -> str:
+        """Return the field to which a column of this heading went, or one that looks like ``name``."""
+        return self.exact(name) or next(iter(get_close_matches(name, self.fields, 1)), "")
+
+    def exact(self, name: str) -> str:
+        """Return the field that ``name`` is, as a heading, in capitals or in another alphabet."""
+        word = latin(name)
+        return self._headings.get(word) or (word if word in self.fields else "")
+
+    @cached_property
+    def fields(self) -> list[str]:
+        return [each.name for each in known_fields(self.session, self.account_id)]
+
+    @cached_property
+    def _headings(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for columns, mapping in _latest_mappings(self.session, self.account_id):
+            for number, column in enumerate(columns):
+                field = mapping.get(str(number))
+                if field:
+                    found.setdefault(latin(column), _AS_VARIABLE.get(field, field))
+        return found
+
+
 def likely_field(session: Session, account_id: int, name: str) -> str:
     """The variable that somebody means by a name that nobody has: the field to which a column of this heading
     went, or a name that looks like it. Nothing when there is none."""
-    for columns, mapping in _latest_mappings(session, account_id):
-        for number, column in enumerate(columns):
-            field = mapping.get(str(number))
-            if field and latin(column) == name:
-                return _AS_VARIABLE.get(field, field)
-    known = [each.name for each in known_fields(session, account_id)]
-    return next(iter(get_close_matches(name, known, 1)), "")
+    return KnownNames(session, account_id).likely(name)
 
 
 def filled_counts(

@@ -142,13 +142,13 @@ def _check_state(check: Check | None) -> str:
 
 
 def _check_note(request: Request, check: Check | None) -> str:
-    if check is None or not check.problems:
+    if check is None or not check.open:
         return ""
     if check.ok:
         return counted(
             request,
             ngettext("${number} thing to look at", "${number} things to look at"),
-            len(check.problems),
+            len(check.open),
         )
     return counted(request, ngettext("${number} problem", "${number} problems"), len(check.blocking))
 

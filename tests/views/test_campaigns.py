@@ -357,6 +357,23 @@ def test_what_is_not_ready_does_not_leave(anna, draft, session, again):
     assert again(draft).status is CampaignStatus.draft
 
 
+def test_the_number_of_findings_is_the_same_on_every_page(anna, draft, session):
+    """Notes are no findings: this email has no preheader, which is one."""
+    draft.html = "<a href='www.shop.test'>x</a> <a href='{{ unsubscribe_url }}'>leave</a>"
+    draft.preheader, draft.subject = "", "*|FNAME|*, news"
+    draft.senders[0].from_name = "Anna"
+    session.commit()
+    check = anna.get(f"/campaigns/{draft.id}/check")
+    number = len(check.html.select(".findings:not(.findings-notes, .findings-passed) .finding"))
+    assert number >= 2
+    assert check.html.select(".findings-notes .finding")
+    assert f"{number} things are worth a look" in check.text
+    assert f"{number} things to look at" in check.text
+    send = anna.get(f"/campaigns/{draft.id}/send").text
+    assert f"{number} things are worth a look" in send
+    assert f"{number} things to look at" in send
+
+
 def test_a_scheduled_campaign_can_be_taken_back(anna, draft, session, again):
     draft.status, draft.send_at = CampaignStatus.scheduled, utcnow() + timedelta(days=1)
     session.commit()

@@ -4,18 +4,22 @@ Nothing is changed by looking. ``blocking`` problems keep a campaign from being 
 and left to the person. Each module looks at one thing and yields what it finds, the good and the bad.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from ...audience.fields import KnownNames
 from ...audience.recipients import audience_of
 from ...backends import Registry
 from ...models import Campaign
 from ...settings import Settings
 from ..prospects import forecast
-from .findings import Check, Fine, Problem, Severity, Step
-from .letter import at_letter, read
+from .findings import Check, Finding, Fine, Problem, Severity, Step
+from .letter import Read, at_letter, read
+from .links import at_links
 from .people import at_people
+from .placeholders import at_placeholders
 from .senders import at_senders
 from .time import at_time
 
@@ -41,6 +45,7 @@ def check(
     found = (
         *at_people(campaign, audience),
         *at_letter(campaign, letter, audience),
+        *_at_places(session, campaign, letter),
         *at_senders(campaign, now),
         *at_time(campaign, expected, audience, settings=settings, now=now, send_at=send_at),
     )
@@ -55,3 +60,11 @@ def check(
         look=letter.look,
         shown=letter.shown,
     )
+
+
+def _at_places(session: Session, campaign: Campaign, letter: Read) -> Iterator[Finding]:
+    """What stands in links, and in braces that are none of ours."""
+    names = KnownNames(session, campaign.account_id)
+    yield from at_placeholders(campaign, names, broken=letter.error is not None)
+    if letter.compiled is not None and letter.shown is not None and letter.look is not None:
+        yield from at_links(session, campaign, letter.shown, letter.look, letter.compiled.links)

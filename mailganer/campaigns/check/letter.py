@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from ... import letters
-from ...audience.fields import likely_field
+from ...audience.fields import KnownNames
 from ...errors import LetterError, _
 from ...models import Campaign
 from ..content import Look, look_at
@@ -15,6 +15,7 @@ from ..preview import preview, sample_reader
 from ..variables import Origin, VariableUse, variable_uses
 from ..versions import compile_of
 from .findings import Finding, Fine, Problem, Severity, Step
+from .placeholders import likely_variable
 
 PARTS = {
     "subject": _("Subject"),
@@ -47,7 +48,9 @@ def read(session: Session, campaign: Campaign, audience: int, *, ours: str, now:
     except LetterError as error:
         return Read(error=error)
     uses = variable_uses(session, campaign, compiled.variables, audience)
-    likely = {use.name: likely_field(session, campaign.account_id, use.name) for use in uses if use.unusable}
+    names = KnownNames(session, campaign.account_id)
+    unknown = (use.name for use in uses if use.origin is Origin.nobody)
+    likely = {name: likely_variable(name, names) for name in unknown}
     try:
         shown = preview(session, campaign, sample_reader(session, campaign), now=now, letter=compiled)
     except LetterError as error:
@@ -151,7 +154,12 @@ def _at_variable(use: VariableUse, audience: int, likely: Mapping[str, str]) -> 
 
 def _unknown(use: VariableUse, likely: str) -> Problem:
     mapping = {"name": use.name}
-    if use.guarded:
+    if use.guarded and likely:
+        message = _(
+            "Nobody has “${name}”: everybody gets what the letter says instead. Did you mean “${likely}”?",
+            mapping=mapping | {"likely": likely},
+        )
+    elif use.guarded:
         message = _("Nobody has “${name}”: everybody gets what the letter says instead.", mapping=mapping)
     elif likely:
         message = _(
@@ -180,8 +188,6 @@ def _at_sample(campaign: Campaign, shown: letters.Rendered, look: Look) -> Itera
     for code, found, message in _appearance(look):
         if found:
             yield Problem(code, message, Severity.warning, Step.letter, _("Look at the letter"))
-    if look.links and not look.example_links and not look.local_links:
-        yield Fine(_("Every link leads somewhere."))
     if not look.clipped:
         yield Fine(_("The letter is small enough for Gmail to show it whole."))
 
@@ -240,16 +246,6 @@ def _appearance(look: Look) -> Iterator[tuple[str, bool, str]]:
         "local_links",
         bool(look.local_links),
         _("Links that only work on your own computer: ${link}", mapping={"link": _few(look.local_links)}),
-    )
-    yield (
-        "example_links",
-        bool(look.example_links),
-        _("Links left over from the example: ${link}", mapping={"link": _few(look.example_links)}),
-    )
-    yield (
-        "dead_links",
-        look.dead_links > 0,
-        _("Links that lead nowhere: ${number}.", mapping={"number": look.dead_links}),
     )
     yield (
         "removed",

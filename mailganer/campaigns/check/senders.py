@@ -28,6 +28,7 @@ def at_senders(campaign: Campaign, now: datetime) -> Iterator[Finding]:
         yield from _at_rest(sender, now)
         yield from _at_pace(sender)
         yield from _at_domain(sender)
+        yield from _at_name(sender)
     if not failing:
         yield Fine(_("The sender is ready."))
 
@@ -86,4 +87,18 @@ def _at_domain(sender: Sender) -> Iterator[Problem]:
             Severity.warning,
             Step.senders,
             _("Look at the sender"),
+        )
+
+
+def _at_name(sender: Sender) -> Iterator[Problem]:
+    if not sender.from_name.strip():
+        yield Problem(
+            "no_from_name",
+            _(
+                "Emails from ${address} carry no name: inboxes show the address alone.",
+                mapping={"address": sender.from_email},
+            ),
+            Severity.warning,
+            Step.senders,
+            _("Give it a name"),
         )

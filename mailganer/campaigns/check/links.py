@@ -1,0 +1,240 @@
+"""Whether every link and picture of an email leads somewhere, for every recipient.
+
+The email is read as its first recipient gets it. Links that begin with a field of the subscribers are counted
+over all recipients: a value without ``https://`` makes a link that leads nowhere for its owner alone.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from html.parser import HTMLParser
+
+from sqlalchemy import ColumnElement, func, not_, or_
+from sqlalchemy.orm import Session
+
+from ... import letters
+from ...audience.fields import is_filled, text_of
+from ...audience.recipients import recipients
+from ...errors import _
+from ...models import Campaign, Subscriber
+from ..content import Look
+from ..values import variables
+from ..variables import is_field
+from .addresses import Fault, browser_reading, fault_of, mended
+from .findings import Finding, Fine, Problem, Severity, Step
+from .placeholders import has_foreign_tag
+
+LINK = "broken_link"
+PICTURE = "broken_picture"
+VALUES = "link_values"
+
+
+def at_links(
+    session: Session, campaign: Campaign, shown: letters.Rendered, look: Look, links: Sequence[str]
+) -> Iterator[Finding]:
+    """``links`` are the counted links of the email as they were written."""
+    seen = _read(shown.html)
+    problems = [*_at_values(session, campaign, links)]
+    made = {VALUES} & {each.code for each in problems}
+    problems += _at_addresses(seen, campaign.html if made else "")
+    problems += _at_anchors(seen, look)
+    problems += _at_examples(look)
+    problems += _at_pictures(seen)
+    yield from problems
+    dead = any(each.code != PICTURE for each in problems)
+    if look.links and not dead and not look.local_links and not _tagged(seen):
+        yield Fine(_("Every link leads somewhere."))
+
+
+# --- links as the first recipient gets them
+
+_SENTENCES: Mapping[Fault, str] = {
+    Fault.no_scheme: _("Links without https:// lead nowhere in an email: ${link}"),
+    Fault.relative: _("Links to a page without its site lead nowhere in an email: ${link}"),
+    Fault.no_protocol: _("Links that begin with // lead nowhere in many mail programs: ${link}"),
+    Fault.file: _("Links to files on your own computer lead nowhere: ${link}"),
+    Fault.inside: _("Links to a part inside the email lead nowhere, as there is no such part: ${link}"),
+    Fault.code: _("Links with encoded braces are not filled for the recipient: ${link}"),
+    Fault.mistyped: _("Misspelt links lead nowhere: ${link}"),
+    Fault.script: _("Links that run a script do nothing in an email: ${link}"),
+    Fault.mail: _("Links to a mail address need “mailto:” and the address: ${link}"),
+}
+_MEANT = _("${sentence} Did you mean ${likely}?")
+
+
+def _at_addresses(seen: "_Seen", source: str) -> Iterator[Problem]:
+    """One finding for each kind. With ``source``, only what is written there without a variable."""
+    for fault, sentence in _SENTENCES.items():
+        found = [
+            address
+            for address in dict.fromkeys(seen.links)
+            if fault_of(address) is fault
+            and not has_foreign_tag(address)
+            and (not source or browser_reading(address) in source)
+        ]
+        if found:
+            yield _problem(LINK, sentence, found, mended(found[0]))
+
+
+def _problem(code: str, sentence: str, found: Sequence[str], likely: str = "") -> Problem:
+    message = _(sentence, mapping={"link": _few(found)})
+    if likely:
+        message = _(_MEANT, mapping={"sentence": message, "likely": likely[:120]})
+    return Problem(code, message, Severity.warning, Step.letter, _("Correct the links"), field="html")
+
+
+def _few(found: Sequence[str]) -> str:
+    shown = ", ".join(f"“{address[:60]}”" for address in found[:3])
+    return shown + (", …" if len(found) > 3 else ".")
+
+
+def _at_anchors(seen: "_Seen", look: Look) -> Iterator[Problem]:
+    """Empty links, "#", and jumps to a place that the email does not have."""
+    names = [link[1:] for link in map(browser_reading, seen.links) if link.startswith("#") and link != "#"]
+    lost = [name for name in names if name not in seen.places and name.lower() != "top"]
+    empty = sum(fault_of(link) is Fault.empty for link in seen.links)
+    number = max(look.dead_links, empty) + len(lost)
+    if number:
+        yield Problem(
+            "dead_links",
+            _("Links that lead nowhere: ${number}.", mapping={"number": number}),
+            Severity.warning,
+            Step.letter,
+            _("Look at the letter"),
+        )
+
+
+def _at_examples(look: Look) -> Iterator[Problem]:
+    """Links to example.com: a note while they are those of a ready template that is still to be filled in."""
+    if look.example_links:
+        ready = set(look.example_links) <= _ready_links()
+        yield Problem(
+            "example_links",
+            _("Links left over from the example: ${link}", mapping={"link": _few(look.example_links)}),
+            Severity.note if ready else Severity.warning,
+            Step.letter,
+            _("Look at the letter"),
+        )
+
+
+@cache
+def _ready_links() -> frozenset[str]:
+    sources = [ready.html for locale in ("en", "ru") for ready in letters.ready_letters(locale)]
+    return frozenset(link for source in sources for link in re.findall(r'href="(https?://[^"{]+)"', source))
+
+
+def _tagged(seen: "_Seen") -> bool:
+    return any(has_foreign_tag(link) for link in seen.links)
+
+
+# --- pictures
+
+_NO_PICTURE = frozenset(
+    {Fault.relative, Fault.file, Fault.no_scheme, Fault.code, Fault.mistyped, Fault.empty}
+)
+
+
+def _at_pictures(seen: "_Seen") -> Iterator[Problem]:
+    """Pictures come from the web: an email brings none along. Those of ``data:`` are found elsewhere."""
+    found = [source for source in dict.fromkeys(seen.pictures) if _is_lost(source)]
+    if found:
+        yield Problem(
+            PICTURE,
+            _("Pictures without a whole web address are not shown: ${link}", mapping={"link": _few(found)}),
+            Severity.warning,
+            Step.letter,
+            _("Look at the letter"),
+            field="html",
+        )
+
+
+def _is_lost(source: str) -> bool:
+    fault = fault_of(source)
+    return fault in _NO_PICTURE or source.lower().startswith(("cid:", "blob:", "#"))
+
+
+# --- links made of a recipient's own value
+
+_BEGINS = re.compile(
+    r"\s*(?P<scheme>https?://)?\{\{-?\s*(?P<name>[^\W\d]\w*)\s*(?P<more>[^}]*)", re.IGNORECASE
+)
+_WEB = ("http://%", "https://%")
+_OTHERS = ("mailto:%", "tel:%", "sms:%")
+
+
+def _at_values(session: Session, campaign: Campaign, links: Sequence[str]) -> Iterator[Problem]:
+    own = {each.name for each in variables(campaign.variables) if each.override}
+    begun = [begins for link in links if (begins := _BEGINS.match(link))]
+    for name, has_scheme in dict.fromkeys((each["name"], bool(each["scheme"])) for each in begun):
+        if is_field(name) and name not in own:
+            yield from _at_value(session, campaign, name, has_scheme)
+
+
+def _at_value(session: Session, campaign: Campaign, name: str, has_scheme: bool) -> Iterator[Problem]:
+    value = func.lower(func.trim(text_of(name)))
+    allowed = _WEB if campaign.track_clicks else _WEB + _OTHERS
+    is_web: ColumnElement[bool] = or_(*(value.like(each) for each in (_WEB if has_scheme else allowed)))
+    wrong = is_web if has_scheme else not_(is_web)
+    list_ids = [each.id for each in campaign.lists]
+    number, example = session.execute(
+        recipients(campaign.account_id, list_ids)
+        .with_only_columns(func.count(Subscriber.id), func.min(text_of(name)))
+        .order_by(None)
+        .where(is_filled(name), wrong)
+    ).one()
+    if not number:
+        return
+    mapping = {"name": name, "number": number, "value": str(example)[:60]}
+    sentence = (
+        _(
+            "The link “https://{{ ${name} }}” leads nowhere where “${name}” has https:// already"
+            " (${number}, for example “${value}”).",
+            mapping=mapping,
+        )
+        if has_scheme
+        else _(
+            "The link “{{ ${name} }}” leads nowhere where “${name}” has no https://"
+            " (${number}, for example “${value}”).",
+            mapping=mapping,
+        )
+    )
+    yield Problem(VALUES, sentence, Severity.warning, Step.letter, _("Correct the links"), field=name)
+
+
+# --- reading
+
+
+@dataclass
+class _Seen(HTMLParser):
+    """What an email links to and shows; what only Outlook reads (``<!--[if mso]>``) included."""
+
+    links: list[str] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    places: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.places |= {str(values[name]) for name in ("id", "name") if values.get(name)}
+        if "href" in values and tag not in ("link", "base"):
+            self.links.append(values["href"] or "")
+        if tag in ("img", "v:imagedata", "v:fill") and "src" in values:
+            self.pictures.append(values["src"] or "")
+        if values.get("background"):
+            self.pictures.append(values["background"] or "")
+
+    def handle_comment(self, data: str) -> None:
+        if data.startswith("[if"):
+            inner = _read(data.partition(">")[2])
+            self.links += inner.links
+            self.pictures += inner.pictures
+
+
+def _read(html: str) -> _Seen:
+    seen = _Seen()
+    seen.feed(html)
+    seen.close()
+    return seen

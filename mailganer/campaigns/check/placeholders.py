@@ -1,0 +1,300 @@
+"""Variables in the spelling of other programs, which would reach the recipients as they stand.
+
+Newsletters are moved from one product to another with their tags in them: ``*|FNAME|*`` of Mailchimp,
+``{$name}`` of MailerLite, ``%%emailaddr%%`` of Salesforce, ``<%= name %>``, «Имя» of Word's mail merge.
+Signs of ordinary text (``[x]``, ``{x}``, ``%x%``, «x») count only around what is known as a variable or looks
+like one. Formatting inside ``{{ }}`` divides a variable of our own in the same way.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from itertools import islice
+
+from ...audience.fields import STANDARD, KnownNames
+from ...audience.headings import OTHER_NAMES, latin
+from ...errors import _
+from ...models import Campaign
+from ..values import variables
+from .findings import Problem, Severity, Step
+
+CODE = "merge_tag"
+MOST = 8  # different tags named one by one
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One placeholder as it is written, and the name inside it."""
+
+    written: str
+    name: str
+    sure: bool = True  # no ordinary text looks like that
+    divided: bool = False  # our own braces, with formatting inside
+    quoted: bool = False  # in signs that quote in Russian: only a name counts
+
+
+# --- what tags look like
+
+_NAME = r"[^\W\d_][\w .:-]{0,60}?"
+_SURE = re.compile(
+    r"\*\|\s*(?P<mailchimp>[^|*\n]{1,80}?)\s*\|\*"
+    r"|<%[=-]?\s*(?P<erb>[^%>]{1,80}?)\s*-?%>"
+    r"|%%\s*=?\s*(?P<percent>[\w.:()@ -]{1,60}?)\s*=?\s*%%"
+    r"|\{\$\s*(?P<mailerlite>[^\W\d][\w.]{0,60})[^{}\n]{0,60}\}"
+    r"|\$\{\s*(?P<shell>[^\W\d][\w.]{0,60})\s*\}"
+    rf"|\[\[\s*(?P<brackets>{_NAME})\s*\]\]"
+)
+_UNSURE = re.compile(
+    rf"\[%?\s*(?P<bracket>{_NAME})\s*(?:[,|][^\[\]\n]{{0,60}})?%?\](?!\()"
+    rf"|(?<![{{$%])\{{%?\s*(?P<brace>{_NAME})\s*(?:[|,][^{{}}\n]{{0,60}})?%?\}}(?!\}})"
+    r"|(?<![\w%])%(?P<single>[^\W\d_][\w.:-]{0,60})%(?![\w%])"
+    rf"|<<\s*(?P<word>{_NAME})\s*>>"
+    rf"|«\s*(?P<quoted>{_NAME})\s*»"
+    r"|(?<![\w#&])##?(?P<hash>[^\W\d_]\w{0,60})##?(?![\w#])"
+)
+_LIKE_A_TAG = re.compile(
+    r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[a-z][a-z0-9]*(?:_[a-z0-9]+)+|[A-Za-z]+[.:][A-Za-z_]+"
+)
+_CODE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_WHOLE = re.compile(  # without formatting inside
+    r"\{\{(?:(?!\}\}|</?[a-zA-Z]).)*\}\}|\{%(?:(?!%\}|</?[a-zA-Z]).)*%\}|\{#.*?#\}", re.DOTALL
+)
+_BRACES = re.compile(r"\{\{\{?\s*(?P<inner>[^{}]*?)\s*\}?\}\}", re.DOTALL)
+_EXPRESSION = re.compile(r"-?\s*[^\W\d][\w.]*\s*(?:$|[|~+*\[(=!<>?-]|(?:if|or|and|in|is|not)\b)|['\"(\d\[-]")
+_KEPT = "\ue000"  # stands for code of our own
+
+
+def has_foreign_tag(text: str) -> bool:
+    """Return whether there is a tag in ``text`` that no ordinary text looks like."""
+    return bool(_SURE.search(text))
+
+
+def foreign_tags(text: str, *, html: bool = False, broken: bool = False) -> Iterator[Tag]:
+    """Yield the tags in ``text``, each once. In HTML only what a recipient reads or follows is looked at.
+
+    ``broken`` says that the template cannot be used: then our own braces are looked at, too.
+    """
+    source = (_WHOLE if broken else _CODE).sub(_KEPT, text)
+    found = [tag for piece in (_read(source) if html else [source]) for tag in _tags_in(piece)]
+    yield from dict.fromkeys([*(_broken_code(text) if broken else ()), *found])
+
+
+def _tags_in(text: str) -> Iterator[Tag]:
+    for match in _BRACES.finditer(text):
+        yield Tag(match[0], match["inner"], divided=True)
+    rest = _BRACES.sub(_KEPT, text)
+    for match in _SURE.finditer(rest):
+        yield Tag(match[0], match[match.lastgroup or 0])
+    for match in _UNSURE.finditer(_SURE.sub(_KEPT, rest)):
+        yield Tag(match[0], match[match.lastgroup or 0], sure=False, quoted=match.lastgroup == "quoted")
+
+
+def _broken_code(text: str) -> Iterator[Tag]:
+    """Braces of our own around what is no expression of ours: ``{{ First Name }}``, ``{{{name}}}``."""
+    for code in _WHOLE.finditer(text):
+        inner = code[0][2:-2].strip()
+        if code[0].startswith("{{") and inner and not _EXPRESSION.match(inner) and latin(inner):
+            yield Tag(code[0], inner)
+
+
+# --- what they mean
+
+_MEANT = {
+    name: variable
+    for variable, names in {
+        "unsubscribe_url": "unsub unsubscribe unsubscribe_url unsubscribe_link unsubscribeurl unsubscribelink"
+        " unsubscriber unsubscribe_href optout opt_out opt_out_url global_unsubscribe update_profile"
+        " preferences otpisatsya otpiska ssylka_otpiski subscription_unsubscribe_url unsubscription_url"
+        " link_unsubscribe unsub_center_url",
+        "browser_url": "archive archive_url archive_page view webversion web_version weblink view_online"
+        " view_in_browser browser mirror mirror_url permalink online_version webview view_url"
+        " link_browser_view_default view_email_url veb_versiya",
+        "today": "date today current_date current_day datetoday",
+        'today|date("y")': "year current_year currentyear date_y",
+        "list.name": "list list_name listname",
+        "campaign.name": "campaign campaign_name mc_subject subject",
+        "sender.name": "company list_company from_name sender_name sendername from company_name",
+        "sender.email": "from_email sender_email from_address sender_address_email",
+        "email": "emailaddr email_address emailaddress recipient_email e_mail",
+        "first_name": "f_name name_first firstname1 given imya_podpischika subscriber_firstname",
+        "last_name": "l_name name_last sname",
+        "name": "subscriber_name recipient_name recipient to_name fullname contact",
+        "phone": "phone_number mobile telefon",
+        "city": "gorod town",
+        "country": "strana",
+        "company": "kompaniya organization organisation",
+    }.items()
+    for name in names.split()
+}
+_MAY_BE_MISSING = frozenset({"phone", "city", "country", "company"})  # fields that not everybody has
+_OF_PEOPLE = frozenset(STANDARD) | {"patronymic"}
+_OWNERS = re.compile(
+    r"^(?:subscriber|contact|recipient|user|person|customer|lead|member|client|profile|merge|data|attribs?"
+    r"|custom|field|mc|var|event|message|system|list|current)[ _.:]+(?=.)",
+    re.IGNORECASE,
+)
+_POSTAL = re.compile(
+    r"(?:html_)?(?:list|physical|sender|business|postal|company|account)_?(?:html_)?address(?:_html)?"
+)
+_IFS = re.compile(r"^(?:if|elseif)\s*:?\s*(?P<name>[\w.]+)$", re.IGNORECASE)
+_ENDS = {"end_if": "{% endif %}", "endif": "{% endif %}", "else": "{% else %}", "end": "{% endif %}"}
+
+
+def likely_code(name: str, names: KnownNames) -> str:
+    """Return what the tag ``name`` of another program is here: ``{{ first_name }}``; nothing if unknown."""
+    bare = _bare(name)
+    word = latin(_spaced(bare))
+    if word in _ENDS:
+        return _ENDS[word]
+    if asked := _IFS.match(bare):
+        variable = likely_variable(asked["name"], names)
+        return f"{{% if {variable} %}}" if variable else ""
+    variable = likely_variable(name, names)
+    return f"{{{{ {variable} }}}}" if variable else ""
+
+
+def likely_variable(name: str, names: KnownNames) -> str:
+    """Return the variable that is meant by a name that nobody has."""
+    found = names.exact(name) or known_variable(name)
+    if found in _MAY_BE_MISSING and found not in names.fields:
+        found = ""
+    return found or names.likely(latin(_OWNERS.sub("", _bare(name))))
+
+
+def known_variable(name: str) -> str:
+    """Return the variable that ``name`` is for everybody, without a look at the account's own fields."""
+    bare = _bare(name)
+    last = re.split(r"[.:]", bare)[-1] if " " not in bare else bare
+    for each in dict.fromkeys((bare, _OWNERS.sub("", bare), last)):
+        for word in (latin(_spaced(each)), latin(each), latin(_spaced(each)).replace("_", "")):
+            if word in STANDARD:
+                return word
+            if word in OTHER_NAMES:
+                parts = OTHER_NAMES[word]
+                return parts[0] if len(parts) == 1 else word
+            if word in _MEANT:
+                return _MEANT[word]
+    return ""
+
+
+def _bare(name: str) -> str:
+    return name.strip(" =#/&^.{}@$")
+
+
+def _spaced(name: str) -> str:
+    """``firstName`` -> ``first_Name``."""
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name)
+
+
+# --- the findings
+
+
+def at_placeholders(campaign: Campaign, names: KnownNames, *, broken: bool) -> Iterator[Problem]:
+    """One finding for each tag, with the variable it stands for. ``broken``: the email cannot be compiled."""
+    unique: dict[str, tuple[str, Tag]] = {}
+    for part, text in _parts(campaign):
+        for tag in foreign_tags(text, html=part == "html", broken=broken):
+            if tag.sure or _means_something(tag, names):
+                unique.setdefault(tag.written, (part, tag))
+    for part, tag in islice(unique.values(), MOST):
+        yield Problem(
+            CODE,
+            _sentence(tag, likely_code(tag.name, names)),
+            Severity.warning,
+            Step.letter,
+            _("Correct the variable"),
+            field=part,
+        )
+
+
+def _parts(campaign: Campaign) -> Iterator[tuple[str, str]]:
+    yield from ((part, getattr(campaign, part)) for part in ("subject", "preheader", "html", "text"))
+    yield from ((f"variables.{each.name}", each.value) for each in variables(campaign.variables))
+
+
+def _means_something(tag: Tag, names: KnownNames) -> bool:
+    """Whether a name in ordinary signs is a variable: known here, or in the shape of one."""
+    if _LIKE_A_TAG.fullmatch(tag.name):
+        return True
+    known = known_variable(tag.name)
+    if known and not (tag.quoted and known == "birthday"):  # «День рождения» is the name of many a thing
+        return known in _OF_PEOPLE or known in OTHER_NAMES or tag.name.isupper()
+    return bool(names.exact(tag.name))
+
+
+def _sentence(tag: Tag, likely: str) -> str:
+    mapping = {"tag": " ".join(tag.written.split())[:80], "likely": likely}
+    if _POSTAL.fullmatch(latin(tag.name)):
+        return _(
+            "“${tag}” is a tag of another program and is not filled. Delete it: your postal address is added"
+            " below the email.",
+            mapping=mapping,
+        )
+    if tag.divided:
+        if likely:
+            return _(
+                "Formatting divides the variable “${tag}”, so that it is not filled. Write it anew:"
+                " “${likely}”.",
+                mapping=mapping,
+            )
+        return _(
+            "Formatting divides the variable “${tag}”, so that it is not filled. Write it anew without"
+            " formatting inside the braces.",
+            mapping=mapping,
+        )
+    if likely:
+        return _(
+            "“${tag}” is a tag of another program and is not filled. Did you mean “${likely}”?",
+            mapping=mapping,
+        )
+    return _(
+        "“${tag}” looks like a tag of another program: recipients read it as it stands. Use a variable in"
+        " double braces instead.",
+        mapping=mapping,
+    )
+
+
+# --- reading HTML
+
+_SILENT = frozenset({"style", "script", "title"})
+_LINES = re.compile(r"p|div|t[dhr]|table|li|[uo]l|h[1-6r]|br|blockquote|center|section|article")  # end a text
+_UNREAD = frozenset({"style", "class", "id", "xmlns", "content", "lang", "fillcolor", "arcsize", "bgcolor"})
+
+
+class _Words(HTMLParser):
+    """The text of an HTML source, divided by blocks and not by formatting, and its attributes."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.text: list[str] = []
+        self.attributes: list[str] = []
+        self._silent = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._silent += tag in _SILENT
+        if _LINES.fullmatch(tag):
+            self.text.append("\n")
+        self.attributes += [value for name, value in attrs if value and name not in _UNREAD]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self._silent -= tag in _SILENT
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _SILENT and self._silent:
+            self._silent -= 1
+        if _LINES.fullmatch(tag):
+            self.text.append("\n")
+
+    def handle_data(self, data: str) -> None:
+        if not self._silent:
+            self.text.append(data)
+
+
+def _read(source: str) -> list[str]:
+    """Visible text, then attributes. ``<<First Name>>`` would be a tag to the parser, so it is kept aside."""
+    words = _Words()
+    words.feed(re.sub(r"<<(\s*[\w .:-]+\s*)>>", r"&lt;&lt;\1&gt;&gt;", source))
+    words.close()
+    return ["".join(words.text), *words.attributes]

@@ -1,0 +1,67 @@
+import pytest
+
+from mailganer.campaigns.check.addresses import Fault, fault_of, mended
+
+SOUND = [
+    "https://shop.test/?a=1&b=2",
+    "HTTPS://SHOP.TEST/UP",
+    "https://пример.рф/путь?q=тест",
+    "https://shop.test/a b/c?x=y z",
+    "https://shop.test/p?u=50%25",
+    "https://192.168.0.1:8080/x",
+    "https://[2001:db8::1]/x",
+    "https://intranet/",
+    "mailto:sales@shop.test?subject=Hi%20there",
+    "tel:+78001234567",
+    "sms:+78001234567?body=x",
+    "viber://chat?number=1",
+    "tg://resolve?domain=x",
+    "ftp://shop.test/f",
+    "market://details?id=1",
+    "#top",
+]
+
+FAULTS = [
+    ("", Fault.empty, ""),
+    ("www.shop.test", Fault.no_scheme, "https://www.shop.test"),
+    ("shop.test/x", Fault.no_scheme, "https://shop.test/x"),
+    ("shop.test:8080/x", Fault.no_scheme, "https://shop.test:8080/x"),
+    ("пример.рф", Fault.no_scheme, "https://пример.рф"),
+    ("httpbin.test/get", Fault.no_scheme, "https://httpbin.test/get"),
+    ("/news", Fault.relative, ""),
+    ("page.html", Fault.relative, ""),
+    ("?utm=1", Fault.relative, ""),
+    ("//shop.test/x", Fault.no_protocol, "https://shop.test/x"),
+    ("file:///C:/news.html", Fault.file, ""),
+    ("C:\\Users\\anna\\news.html", Fault.file, ""),
+    ("\\\\server\\news.html", Fault.file, ""),
+    ("cid:part1", Fault.inside, ""),
+    ("data:text/html,x", Fault.inside, ""),
+    ("%7B%7Bpage%7D%7D", Fault.code, "{{ page }}"),
+    ("https://shop.test/%7b%7b%20slug%20%7d%7d", Fault.code, "https://shop.test/{{ slug }}"),
+    ("http:/shop.test", Fault.mistyped, "http://shop.test"),
+    ("https//shop.test", Fault.mistyped, "https://shop.test"),
+    ("https:///shop.test", Fault.mistyped, "https://shop.test"),
+    ("htp://shop.test", Fault.mistyped, "http://shop.test"),
+    ("https://https://shop.test", Fault.mistyped, "https://shop.test"),
+    ("https://", Fault.mistyped, ""),
+    ("javascript:void(0)", Fault.script, ""),
+    ("sales@shop.test", Fault.mail, "mailto:sales@shop.test"),
+    ("mailto:", Fault.mail, ""),
+]
+
+
+@pytest.mark.parametrize("address", SOUND)
+def test_an_address_that_can_be_followed_has_no_fault(address):
+    assert fault_of(address) is None
+
+
+@pytest.mark.parametrize(("address", "fault", "likely"), FAULTS)
+def test_an_address_that_leads_nowhere_names_its_fault_and_what_is_meant(address, fault, likely):
+    assert (fault_of(address), mended(address)) == (fault, likely)
+    assert not likely or fault_of(likely) in (None, Fault.code)
+
+
+def test_line_breaks_inside_an_address_are_read_as_browsers_do():
+    assert fault_of(" https://shop.test/\n new\t") is None
+    assert mended("www.\nshop.test") == "https://www.shop.test"

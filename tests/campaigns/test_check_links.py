@@ -1,0 +1,172 @@
+"""Links that lead nowhere, and tags of other programs, found before anything is sent."""
+
+from pathlib import Path
+
+import pytest
+from translationstring import TranslationString
+
+from mailganer.campaigns import Severity, update_draft
+from mailganer.letters import ready_letters
+
+CASES = Path(__file__).parent / "cases"
+SOUND = "Every link leads somewhere."
+
+
+@pytest.fixture
+def look(session, campaign, checked, now):
+    """``look(html, **changes)`` checks the campaign with this email; findings by code, then what is fine."""
+
+    def look(html, **changes):
+        update_draft(session, campaign, {"html": html, "subject": "News", **changes}, now)
+        check = checked(campaign)
+        found = {}
+        for problem in check.problems:
+            found.setdefault(problem.code, []).append(words(problem.message))
+        return found, [str(message) for message in check.passed]
+
+    return look
+
+
+def words(message):
+    """A message in English, with the sentences inside it."""
+    parts = {name: words(value) for name, value in (getattr(message, "mapping", None) or {}).items()}
+    return TranslationString(message, mapping=parts).interpolate() if parts else str(message)
+
+
+def case(name):
+    return (CASES / f"{name}.html").read_text("utf-8")
+
+
+def test_every_dead_link_of_a_page_full_of_links_is_named(look, session, campaign, now):
+    values = dict.fromkeys(("page", "slug", "tok"), "")
+    found, passed = look(case("links"), variables=values | {"page": "https://shop.test/p"})
+    said = " ".join(found["broken_link"])
+    for dead in ("www.shop.test", "shop.test/x", "//shop.test/proto", "%7B%7Bpage%7D%7D", "/%7B%7B%20slug"):
+        assert dead in said, dead
+    for sound in ("tel:", "sms:", "viber:", "tg:", "ftp:", "пример.рф", "/lead", "#sec-2", "SHOP.TEST"):
+        assert sound not in said, sound
+    assert "Did you mean https://www.shop.test?" in said
+    assert "Links that lead nowhere: 2." in found["dead_links"]  # an empty one, and one that comes out empty
+    assert "/rel.png" in found["broken_picture"][0]
+    assert SOUND not in passed
+
+
+@pytest.mark.parametrize(
+    "href",
+    ["www.a.test", "cid:1", "%7B%7Bpage%7D%7D", "", "#gone"],
+)
+def test_one_dead_link_is_enough_not_to_say_that_every_link_leads_somewhere(look, href):
+    found, passed = look(f"<a href='https://a.test/'>x</a> <a href='{href}'>y</a>")
+    assert found.keys() & {"broken_link", "dead_links"}
+    assert SOUND not in passed
+
+
+@pytest.mark.parametrize(
+    "href", ["mailto:a@b.test", "tel:+7", "#here", "https://b.test/{{ email|urlencode }}"]
+)
+def test_links_that_lead_somewhere_are_said_to(look, href):
+    html = f"<a href='https://a.test/'>x</a> <a href='{href}'>y</a>"
+    html += "<a id='here' href='{{ unsubscribe_url }}'>z</a>"
+    found, passed = look(html)
+    assert not found.keys() & {"broken_link", "dead_links", "broken_picture", "link_values", "merge_tag"}
+    assert SOUND in passed
+
+
+def test_a_link_only_outlook_reads_is_looked_at_too(look):
+    found, _passed = look('<!--[if mso]><v:rect href="www.a.test"></v:rect><![endif]--><p>x</p>')
+    assert "www.a.test" in found["broken_link"][0]
+
+
+def test_a_value_without_a_scheme_is_found_wherever_it_stands_in_the_list(
+    look, make, account, readers, session, now
+):
+    for number, site in enumerate(("https://a.test", "shop.test", "www.b.test", "", "HTTP://c.test")):
+        make.subscriber(account, f"s{number}@example.org", (readers,), fields={"site": site})
+    found, passed = look(case("h2_site"))
+    plain, double = found["link_values"]
+    assert "“{{ site }}” leads nowhere" in plain
+    assert "(2, for example “shop.test”)" in plain
+    assert "“https://{{ site }}” leads nowhere" in double
+    assert "(2, for example" in double
+    assert SOUND not in passed
+
+
+def test_values_with_a_scheme_raise_nothing(look, make, account, readers):
+    make.subscriber(account, "s@example.org", (readers,), fields={"site": "https://a.test"})
+    found, _passed = look("<a href='{{ site|default(\"https://b.test\") }}'>go</a>")
+    assert "link_values" not in found
+    assert "broken_link" not in found
+
+
+def test_a_campaigns_own_value_without_a_scheme_is_found(look):
+    found, _passed = look("<a href='{{ page }}'>go</a>", variables={"page": "shop.test/sale"})
+    assert "Did you mean https://shop.test/sale?" in found["broken_link"][0]
+
+
+# --- tags of other programs
+
+
+def tags(found):
+    return " ".join(found.get("merge_tag", []))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("merge_mailchimp", "{{ first_name }}"),
+        ("merge_mailchimp", "{{ unsubscribe_url }}"),
+        ("merge_mailchimp", "{{ browser_url }}"),
+        ("merge_mailchimp", "{% if first_name %}"),
+        ("merge_mailchimp", "{% endif %}"),
+        ("merge_mailchimp", "postal address is added"),
+        ("merge_single", "{{ first_name }}"),
+        ("merge_word", "{{ first_name }}"),
+        ("merge_split", "{{ first_name }}"),
+    ],
+)
+def test_tags_of_other_programs_are_named_with_the_variable_they_stand_for(look, name, meant):
+    found, passed = look(case(name))
+    assert meant in tags(found)
+    assert SOUND not in passed
+
+
+def test_tags_are_found_in_every_part_of_an_email(look):
+    found, _passed = look(
+        "<p>{{ greeting }}</p><a href='*|UNSUB|*'>leave</a>",
+        subject="*|FNAME|*, news",
+        preheader="for {last_name}",
+        text="Dear %EMAIL%",
+        variables={"greeting": "Hi [FNAME]"},
+    )
+    for tag in ("*|FNAME|*", "{last_name}", "%EMAIL%", "*|UNSUB|*", "[FNAME]"):
+        assert tag in tags(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "likely"), [("Город", "city"), ("FNAME", "first_name"), ("contact.FIRSTNAME", "first_name")]
+)
+def test_a_variable_in_capitals_or_in_russian_gets_its_did_you_mean(look, name, likely):
+    found, _passed = look(f"<p>{{{{ {name} }}}}</p>")
+    assert f"Did you mean “{likely}”?" in found["unknown_variable"][0]
+    found, _passed = look(f"<p>{{{{ {name}|default('x') }}}}</p>")
+    assert f"Did you mean “{likely}”?" in found["unknown_variable"][0]
+
+
+# --- the rest
+
+
+def test_a_sender_without_a_name_is_told(session, campaign, checked):
+    campaign.senders[0].from_name = " "
+    check = checked(campaign)
+    assert check.ok
+    assert "no_from_name" in {each.code for each in check.problems if each.severity is Severity.warning}
+
+
+@pytest.mark.parametrize("locale", ["en", "ru"])
+def test_the_ready_templates_raise_nothing(session, campaign, checked, now, locale):
+    """But a note that their example links are to be replaced."""
+    for ready in ready_letters(locale):
+        parts = {name: getattr(ready, name) for name in ("subject", "preheader", "html")}
+        update_draft(session, campaign, {**parts, "locale": locale}, now)
+        found = {each.code: each.severity for each in checked(campaign).problems if each.code != "public_url"}
+        assert found == {"example_links": Severity.note}, ready.kind
