@@ -1,18 +1,15 @@
 """Pages for people: one module per page family. A view reads the request, calls one verb, answers."""
 
-import hashlib
-from functools import lru_cache
-from importlib.resources import files
-
 from jinja2 import Environment
 from pyramid.config import Configurator
-from pyramid.threadlocal import get_current_request
+from pyramid.tweens import INGRESS
 
 from mailganer import i18n
 from mailganer.broker import broker_url
 from mailganer.tracking import OpenBuffer
 
 from .charts import shares
+from .compression import asset
 from .operations import BrokerWatch
 from .words import plain, state_word, subject_of
 
@@ -24,6 +21,7 @@ def includeme(config: Configurator) -> None:
     registry["opens"] = OpenBuffer(lambda: registry["sessions"])
     registry["broker"] = BrokerWatch(broker_url(registry["settings"]))
     config.add_tween("mailganer.views.operations.metrics_tween")
+    config.add_tween("mailganer.views.compression.compression_tween", under=INGRESS)
     config.action(None, lambda: prepare_templates(config.get_jinja2_environment()), order=999)
     # A page asks for its renderer by name: renderer="senders.jinja2" is templates/senders.jinja2.
     development = config.registry["settings"].development
@@ -43,14 +41,3 @@ def prepare_templates(environment: Environment) -> None:
         subject_of=subject_of,
     )
     environment.policies["ext.i18n.trimmed"] = True
-
-
-def asset(path: str) -> str:
-    """The address of a file of ours; it changes with the file, so that browsers may keep it for long."""
-    request = get_current_request()
-    return request.static_path(f"mailganer:static/{path}", _query={"v": _version(path)})
-
-
-@lru_cache(maxsize=64)
-def _version(path: str) -> str:
-    return hashlib.sha256(files("mailganer").joinpath("static", path).read_bytes()).hexdigest()[:10]
