@@ -110,6 +110,10 @@ class Throttled(MailganerError):
         self.retry_after = retry_after
 
 
+class Busy(Throttled):
+    """The installation does as much at once as it can. ``retry_after`` is in seconds."""
+
+
 class LetterError(MailganerError):
     """A template that cannot be used. ``field`` is its part (subject, html, ...), ``line`` counts from 1."""
 

@@ -119,6 +119,7 @@ FIRST_PAGES = (
     ("sign_in.demo", "/sign-in/demo", None),
     ("sign_out", "/sign-out", None),
     ("look", "/look", None),
+    ("waiting", "/waiting/{key}", None),
 )
 PAGES = (
     ("campaigns", "/campaigns", Place),

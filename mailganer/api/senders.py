@@ -42,7 +42,7 @@ def add_sender(request: Request) -> Shape:
     body = request.openapi_validated.body
     backend = _opened(request.registry["backends"], body)
     account_id = request.context.account.id
-    security.prove(request, backend)
+    backend = security.prove(request, backend)
     sender = accounts.create_sender(
         request.dbsession,
         request.registry["backends"],
@@ -75,7 +75,7 @@ def change_sender(request: Request) -> Shape:
     if body.keys() - OURS or body.get("settings", sender.settings) != sender.settings:
         fields = _fields(registry.get(sender.backend), body)
         proven = accounts.changed_backend(sender, registry, vault, fields)
-        security.prove(request, proven)
+        proven = security.prove(request, proven)
         sender = accounts.owned_sender(request.dbsession, sender.account_id, sender.id)
     accounts.update_sender(
         request.dbsession,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import typing
 from abc import ABC, abstractmethod
@@ -123,6 +124,7 @@ class Network:
     ports: frozenset[int] = frozenset({25, 465, 587, 2525})
     ca_file: str | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
+    until: float = math.inf  # time.monotonic() at which every connection ends, whatever the timeouts are
 
 
 class Connection(ABC):  # noqa: B024 - it needs one of two, and __init_subclass__ sees to that

@@ -51,8 +51,8 @@ def open_socket(host: str, port: int, network: Network) -> tuple[socket.socket, 
 
     All addresses together get ``network.timeouts.connect`` seconds.
     """
-    until = time.monotonic() + network.timeouts.connect
-    endpoints = find_endpoints(host, port, network, network.timeouts.connect)
+    until = min(time.monotonic() + network.timeouts.connect, network.until)
+    endpoints = find_endpoints(host, port, network, max(0.0, until - time.monotonic()))
     problem: OSError = TimeoutError()
     for place, endpoint in enumerate(endpoints):
         left = (until - time.monotonic()) / (len(endpoints) - place)

@@ -147,7 +147,8 @@ def open_session(server: Server, login: Login, seconds: float | None = None) -> 
     if server.security not in ("tls", "starttls", "none"):
         raise ValueError(f"unknown security {server.security!r}")
     sock, private = open_socket(server.host, server.port, server.network)
-    wire = Wire(sock, time.monotonic() + (seconds or server.network.timeouts.setup))
+    setup = time.monotonic() + (seconds or server.network.timeouts.setup)
+    wire = Wire(sock, min(setup, server.network.until))
     try:
         if server.security == "none" and not private:
             raise _plain_forbidden(server)
@@ -159,7 +160,7 @@ def open_session(server: Server, login: Login, seconds: float | None = None) -> 
     except BaseException:
         wire.close()
         raise
-    wire.until = float("inf")
+    wire.until = server.network.until
     return session
 
 

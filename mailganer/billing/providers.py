@@ -89,7 +89,12 @@ class PaymentProvider(ABC):
         settings: Settings,
         now: datetime,
     ) -> Done | GoTo:
-        """The person pressed the button. Raises ``InputError`` by field, or ``Conflict``."""
+        """Begin a payment when the person has pressed the button. Raises ``InputError`` by field, or
+        ``Conflict``.
+
+        No transaction is open yet: a provider that asks its own server does so before it uses ``session``. It
+        has 15 seconds in all; a page that waits shows that it does.
+        """
 
     def notified(
         self, headers: Mapping[str, str], body: bytes, *, settings: Settings, now: datetime

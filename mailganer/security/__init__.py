@@ -12,17 +12,23 @@ from pyramid.csrf import SessionCSRFStoragePolicy
 from ..settings import Settings
 from .asking import PUBLIC, SIGNED_IN, Policy, Viewer, account_of, is_api, needs_csrf, viewer_of
 from .headers import letter_response, security_headers
-from .proof import local_path, prove, release, sign_in
+from .outside import OutsideCalls
+from .pending import PendingForms, has_waited
+from .proof import ask_outside, in_time, local_path, prove, release, sign_in
 from .sessions import RotatingSerializer, enter, flash, flashes, leave, session_factory
 from .throttles import Rule, Throttle, network, shared_tries
 
 __all__ = [
     "PUBLIC",
+    "OutsideCalls",
     "RotatingSerializer",
     "Rule",
     "Throttle",
     "Viewer",
+    "ask_outside",
     "enter",
+    "has_waited",
+    "in_time",
     "is_api",
     "leave",
     "letter_response",
@@ -48,5 +54,8 @@ def includeme(config: Configurator) -> None:
     config.add_request_method(viewer_of, name="viewer", reify=True)
     config.add_request_method(flash, name="flash")
     config.add_request_method(flashes, name="flashes")
+    config.registry["outside"] = OutsideCalls()
+    config.registry["pending"] = PendingForms()
+    config.add_tween("mailganer.security.pending.pending_tween")
     config.add_tween("mailganer.security.headers.headers_tween")
     config.registry["throttle"] = Throttle(settings.broker_url, shared_tries(config.registry["engine"]))

@@ -1,7 +1,9 @@
 """Signing in: a mail server is asked whether somebody can send, within the throttles."""
 
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -11,9 +13,12 @@ from .. import accounts
 from ..accounts import SignIn
 from ..backends import Backend
 from ..db import utcnow
+from .outside import ENDS_BEFORE, OutsideCalls, ask
 from .throttles import Throttle
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 def release(request: Request) -> None:
@@ -30,17 +35,41 @@ def release(request: Request) -> None:
         request.__dict__.pop(name, None)
 
 
-def prove(request: Request, backend: Backend) -> None:
-    """Asks the mail server whether this account can send, within the throttles and outside a transaction.
+def prove(request: Request, backend: Backend) -> Backend:
+    """Ask the mail server whether this account can send, within the throttles and outside a transaction.
 
+    Return the backend that was verified: take this one, since a page that had to wait comes here twice.
     Raises ``Throttled`` and what ``Backend.verify`` raises.
     """
     throttle: Throttle = request.registry["throttle"]
     server, login = backend.identity()
-    throttle.check_login(request.remote_addr, login, server)
-    release(request)
-    backend.verify()
-    throttle.forgive(request.remote_addr, login, server)
+    address = request.remote_addr
+
+    def verify() -> Backend:
+        backend.verify()
+        throttle.forgive(address, login, server)
+        return backend
+
+    return ask_outside(
+        request, in_time(request, backend, verify), count=lambda: throttle.check_login(address, login, server)
+    )
+
+
+def in_time(request: Request, backend: Backend, work: Callable[[], T]) -> Callable[[], T]:
+    """Return ``work`` with the connections of ``backend`` ending before a call has to be over."""
+    calls: OutsideCalls = request.registry["outside"]
+    seconds = calls.seconds
+
+    def bounded() -> T:
+        backend.network = replace(backend.network, until=time.monotonic() + seconds - ENDS_BEFORE)
+        return work()
+
+    return bounded
+
+
+def ask_outside(request: Request, work: Callable[[], T], count: Callable[[], None] = lambda: None) -> T:
+    """Run ``work`` in the pool of outside calls; see ``outside.ask``."""
+    return ask(request, work, release=release, count=count)
 
 
 def sign_in(request: Request, name: str, email: str, fields: Mapping[str, Any], timezone: str = "") -> SignIn:
@@ -50,7 +79,7 @@ def sign_in(request: Request, name: str, email: str, fields: Mapping[str, Any], 
     """
     registry = request.registry
     backend = registry["backends"].open(name, email, fields)
-    prove(request, backend)
+    backend = prove(request, backend)
     opened = accounts.admit(
         request.dbsession,
         registry["backends"],

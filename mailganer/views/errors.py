@@ -26,6 +26,7 @@ from mailganer.db import OUT_OF_REACH, gave_way, trouble_of
 from mailganer.errors import (
     BackendError,
     BackendMissing,
+    Busy,
     Conflict,
     FileRefused,
     HostForbidden,
@@ -61,6 +62,7 @@ STATUSES: tuple[tuple[type[MailganerError], int], ...] = (
     (LetterError, 422),
     (FileRefused, 422),
     (NoRoom, 507),
+    (Busy, 503),
     (Throttled, 429),
     (BackendError, 502),
 )

@@ -1,6 +1,6 @@
 """The letter of a campaign: writing, starting from a template or a file, looking at it, sending a test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -18,6 +18,7 @@ from mailganer.campaigns import VariableUse, templates
 from mailganer.campaigns.counts import campaign_counts
 from mailganer.campaigns.drafts import EDITABLE
 from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
+from mailganer.campaigns.trial import Trial
 from mailganer.campaigns.values import Variable, variables
 from mailganer.campaigns.variables import Origin, guarded_names, variable_uses
 from mailganer.campaigns.versions import compile_of, parts_of
@@ -34,7 +35,7 @@ from mailganer.errors import (
 )
 from mailganer.models import Campaign, CampaignStatus, Subscriber
 from mailganer.routes import CampaignContext
-from mailganer.security import letter_response, release
+from mailganer.security import ask_outside, has_waited, in_time, letter_response
 
 from .forms import number_of
 from .rail import campaign_page, next_step, step_url
@@ -124,32 +125,43 @@ def test_letter(request: Request) -> Any:
     back = request.route_path(
         "campaign.letter", id=campaign.id, _query=_reader_query(request) | _typed(request)
     )
-    to = request.POST.get("to", "").replace(";", ",").split(",")
     try:
-        trial = campaigns.prepare_test(
-            request.dbsession,
-            campaign,
-            [address for address in to if address.strip()],
-            settings=request.registry["settings"],
-            registry=request.registry["backends"],
-            vault=request.registry["vault"],
-            now=utcnow(),
-            reader=_reader(request),
-        )
+        # The quota is taken and the emails are made once, before the mail server is asked.
+        trial = None if has_waited(request) else _trial(request)
     except InputError as error:
         request.response.status_int = 422
         return _page(request, test_wrong=error.fields["to"])
     except (Conflict, LetterError, LimitReached, SecretUnreadable) as error:
         request.flash(error.message, "bad")
         return HTTPSeeOther(back)
-    release(request)
     try:
-        receipts = trial.send()
+        receipts, asked = ask_outside(request, _sending(request, trial))
     except BackendError as error:
         request.flash(_said(error.message, error.reply), "bad")
         return HTTPSeeOther(back)
-    _tell(request, receipts, len(trial.messages))
+    _tell(request, receipts, asked)
     return HTTPSeeOther(back)
+
+
+def _trial(request: Request) -> Trial:
+    to = request.POST.get("to", "").replace(";", ",").split(",")
+    return campaigns.prepare_test(
+        request.dbsession,
+        request.context.campaign,
+        [address for address in to if address.strip()],
+        settings=request.registry["settings"],
+        registry=request.registry["backends"],
+        vault=request.registry["vault"],
+        now=utcnow(),
+        reader=_reader(request),
+    )
+
+
+def _sending(request: Request, trial: Trial | None) -> Callable[[], tuple[tuple[Receipt, ...], int]]:
+    """Return the call that sends the test emails; the one that was waited for is not made again."""
+    if trial is None:
+        return lambda: ((), 0)
+    return in_time(request, trial.backend, lambda: (trial.send(), len(trial.messages)))
 
 
 def read_letter_file(posted: Any) -> str:

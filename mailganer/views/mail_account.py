@@ -17,6 +17,7 @@ from mailganer.errors import (
     InputError,
     LoginRefused,
     MailganerError,
+    Throttled,
     TLSFailed,
     Unreachable,
     _,
@@ -171,6 +172,8 @@ def account_page(request: Request) -> dict[str, Any]:
 def refused(request: Request, page: dict[str, Any], error: MailganerError) -> dict[str, Any]:
     """The same page with what was refused: beside its field, or in the server's words."""
     request.response.status_int = status_of(error)
+    if isinstance(error, Throttled):
+        request.response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, HostForbidden):  # no server said this: it belongs beside its field
         error = InputError({error.field: error.message})
     if isinstance(error, InputError):

@@ -9,7 +9,7 @@ from pyramid.view import view_config
 from mailganer.billing import take_payment
 from mailganer.db import utcnow
 from mailganer.errors import MailganerError, NotFound
-from mailganer.security import PUBLIC
+from mailganer.security import PUBLIC, ask_outside
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,8 @@ def payment(request: Request) -> Response:
         raise HTTPRequestEntityTooLarge
     settings, now = request.registry["settings"], utcnow()
     try:
-        paid = provider.notified(request.headers, request.body, settings=settings, now=now)
+        body, headers = request.body, request.headers
+        paid = ask_outside(request, lambda: provider.notified(headers, body, settings=settings, now=now))
         done = paid and take_payment(request.dbsession, provider.name, paid, settings=settings, now=now)
     except MailganerError as error:
         log.warning("payment.not_granted", provider=provider.name, trouble=str(error))

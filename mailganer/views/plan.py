@@ -1,21 +1,25 @@
 """The plan: what is used of it, which others there are, and the ways to pay."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.registry import Registry
 from pyramid.renderers import render_to_response
 from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import view_config
 
 from mailganer import billing
-from mailganer.billing import Done, PaymentProvider
+from mailganer.billing import Done, GoTo, PaymentProvider
 from mailganer.campaigns.allowance import plan_allowance
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, NotFound, _
 from mailganer.i18n import plain_date
-from mailganer.security import Throttle
+from mailganer.models import Account
+from mailganer.security import Throttle, ask_outside
 from mailganer.settings import Plan
 
 from .errors import status_of
@@ -34,16 +38,11 @@ def pay(request: Request) -> Any:
     provider = _provider(request)
     answers = {field.name: request.POST.get(field.name, "")[:500] for field in provider.fields}
     throttle: Throttle = request.registry["throttle"]
-    throttle.check_payment(request.context.account.id)
+    account_id = request.context.account.id
     try:
-        outcome = provider.begin(
-            request.dbsession,
-            request.context.account,
-            answers,
-            plan=_chosen(request) if provider.chooses_plan else None,
-            settings=request.registry["settings"],
-            now=utcnow(),
-        )
+        chosen = _chosen(request) if provider.chooses_plan else None
+        begin = partial(_begin, request.registry, provider, account_id, answers, chosen)
+        outcome = ask_outside(request, begin, count=lambda: throttle.check_payment(account_id))
     except (InputError, Conflict) as error:
         request.response.status_int = status_of(error)
         return _page(request, refused=provider.name, error=error, answers=answers)
@@ -51,6 +50,24 @@ def pay(request: Request) -> Any:
         request.flash(_thanks(outcome.plan, outcome.until))
         return HTTPSeeOther(request.route_path("plan"))
     return _go_on_elsewhere(request, outcome.url)
+
+
+def _begin(
+    registry: Registry,
+    provider: PaymentProvider,
+    account_id: int,
+    answers: Mapping[str, str],
+    plan: Plan | None,
+) -> Done | GoTo:
+    """Begin a payment in a transaction of its own, which is not open before the provider needs it."""
+    with registry["sessions"]() as session:
+        account = session.get_one(Account, account_id)
+        session.commit()  # the provider may ask its own server first
+        outcome = provider.begin(
+            session, account, answers, plan=plan, settings=registry["settings"], now=utcnow()
+        )
+        session.commit()
+    return outcome
 
 
 def _go_on_elsewhere(request: Request, url: str) -> Response:

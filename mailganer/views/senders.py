@@ -71,7 +71,7 @@ def add(request: Request) -> Any:
     registry, account_id = request.registry["backends"], request.context.account.id
     try:
         proven = registry.open(page["way"].name, page["email"], form.values())
-        security.prove(request, proven)
+        proven = security.prove(request, proven)
         sender = accounts.create_sender(
             request.dbsession,
             registry,
@@ -122,7 +122,7 @@ def verify(request: Request) -> Any:
     vault = request.registry["vault"]
     try:
         proven = accounts.changed_backend(row, request.registry["backends"], vault, page["form"].values())
-        security.prove(request, proven)
+        proven = security.prove(request, proven)
     except InputError as error:
         page["form"].take(error)
         return wrong(request, page)

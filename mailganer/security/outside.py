@@ -1,0 +1,183 @@
+"""Calls to other people's servers that a request waits for, in a small pool of their own.
+
+A server that takes the connection and says nothing costs 15 seconds. Were request threads to wait for it, a
+dozen sign-ins would take the web away from everybody.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Generic, TypeVar
+
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+
+from ..errors import Busy, Throttled, Unreachable, _
+from .asking import is_api
+from .pending import WAITED_FOR
+from .throttles import network
+
+T = TypeVar("T")
+
+SECONDS = 15.0  # what one call may take in all
+ENDS_BEFORE = 0.5  # seconds by which a connection of ours ends earlier, so that its own words are the answer
+MOST_CALLS = 12
+PER_NETWORK = 2
+MOST_WAITING = 4  # request threads that wait for a call at once: half of the web part's threads
+PATIENCE = 2.0  # seconds after which a page shows that it is waiting
+
+
+class Call(Generic[T]):
+    """One call: reserved, then started, then over. Its result stays readable."""
+
+    def __init__(self, calls: "OutsideCalls", place: str) -> None:
+        self.place = place
+        self.started_at = time.monotonic()
+        self._calls = calls
+        self._done = threading.Event()
+        self._value: T | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is a result, or its time is over."""
+        return self._done.is_set() or self.left() <= 0
+
+    def left(self) -> float:
+        """Return the seconds until the deadline."""
+        return self.started_at + self._calls.seconds - time.monotonic()
+
+    def start(self, work: Callable[[], T]) -> None:
+        """Run ``work`` in a thread of its own, which holds its place in the pool until it has ended."""
+        threading.Thread(target=self._run, args=(work,), name="outside", daemon=True).start()
+
+    def cancel(self) -> None:
+        """Give the place back without a call."""
+        self._calls.leave(self)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the result, but no longer than ``seconds`` and the deadline."""
+        self._done.wait(max(0.0, min(seconds, self.left())))
+
+    def result(self) -> T:
+        """Return what the call returned. Raises what it raised, and ``Unreachable`` when it took too long."""
+        if not self._done.is_set():
+            raise Unreachable(
+                _("There was no final answer within ${seconds} seconds. Check the settings, or try later.",
+                  mapping={"seconds": round(self._calls.seconds)})
+            )  # fmt: skip
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]
+
+    def _run(self, work: Callable[[], T]) -> None:
+        try:
+            self._value = work()
+        except BaseException as error:  # whoever waits for it raises it again
+            self._error = error
+        finally:
+            self._calls.leave(self)
+            self._done.set()
+
+
+class OutsideCalls:
+    """The pool: bounded in all and by network. Whoever finds no place is refused at once, never queued."""
+
+    def __init__(
+        self,
+        *,
+        most: int = MOST_CALLS,
+        per_network: int = PER_NETWORK,
+        waiting: int = MOST_WAITING,
+        seconds: float = SECONDS,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.most, self.per_network = most, per_network
+        self.seconds, self.patience = seconds, patience
+        self._seats = threading.BoundedSemaphore(waiting)
+        self._lock = threading.Lock()
+        self._running: list[Call[Any]] = []
+
+    def reserve(self, address: str | None) -> Call[Any]:
+        """Return a call that has its place. Raises ``Throttled`` for this network, ``Busy`` for everybody."""
+        place = network(address)
+        with self._lock:
+            own = [call for call in self._running if call.place == place]
+            if len(own) >= self.per_network:
+                raise Throttled(
+                    _("Mailganer already asks ${most} servers for you. Try again when they have answered.",
+                      mapping={"most": self.per_network}),
+                    retry_after=self._frees(own),
+                )  # fmt: skip
+            if len(self._running) >= self.most:
+                raise busy(self._frees(self._running))
+            call: Call[Any] = Call(self, place)
+            self._running.append(call)
+        return call
+
+    def leave(self, call: Call[Any]) -> None:
+        """Free the place of a call that has ended."""
+        with self._lock, suppress(ValueError):
+            self._running.remove(call)
+
+    @contextmanager
+    def seat(self) -> Iterator[bool]:
+        """Yield whether this thread may wait for a call: so many may at once, the others go on."""
+        seated = self._seats.acquire(blocking=False)
+        try:
+            yield seated
+        finally:
+            if seated:
+                self._seats.release()
+
+    def _frees(self, calls: list[Call[Any]]) -> int:
+        """Return the seconds until the first of them has to be over."""
+        left = min(call.left() for call in calls)
+        return math.ceil(left if left > 0 else self.seconds)
+
+
+def busy(retry_after: int) -> Busy:
+    """Return the error that says that no place is free."""
+    return Busy(
+        _("Mailganer is waiting for too many other servers just now. Try again in a moment."), retry_after
+    )
+
+
+def ask(
+    request: Request,
+    work: Callable[[], T],
+    *,
+    release: Callable[[Request], None],
+    count: Callable[[], None] = lambda: None,
+) -> T:
+    """Run ``work``, which asks another server, while the request holds no transaction.
+
+    ``count`` is called once the call has its place; ``release`` ends the transaction. The API waits up to the
+    deadline. A page waits ``PATIENCE``, then goes to the waiting page, which sends the same form once more
+    when the call is over: its result is the answer then, and ``work`` does not run again. Raises what
+    ``work`` raises, ``Throttled``, ``Busy`` and ``Unreachable``.
+    """
+    known: Call[T] | None = request.environ.get(WAITED_FOR)
+    if known is not None:
+        release(request)
+        return known.result()
+    calls: OutsideCalls = request.registry["outside"]
+    with calls.seat() as seated:
+        if is_api(request) and not seated:
+            raise busy(math.ceil(calls.seconds))
+        call: Call[T] = calls.reserve(request.remote_addr)
+        try:
+            count()
+            release(request)
+            call.start(work)
+        except BaseException:
+            call.cancel()
+            raise
+        if seated:
+            call.wait(calls.seconds if is_api(request) else calls.patience)
+    if not call.is_over and not is_api(request):
+        key = request.registry["pending"].keep(request, call)
+        raise HTTPSeeOther(request.route_path("waiting", key=key))
+    return call.result()

@@ -1,0 +1,47 @@
+"""The page that is shown while another server is asked. It looks again by itself, without JavaScript too."""
+
+from typing import Any
+
+from pyramid.request import Request
+from pyramid.view import view_config
+
+from mailganer.errors import _
+from mailganer.security import PUBLIC, OutsideCalls, PendingForms
+
+from .errors import Trouble
+
+LOOK_AGAIN = 1  # seconds
+
+
+@view_config(route_name="waiting", request_method="GET", renderer="waiting.jinja2", permission=PUBLIC)
+def waiting(request: Request) -> dict[str, Any]:
+    """Show how long the other server has been asked; once it has answered, its answer comes here."""
+    pending: PendingForms = request.registry["pending"]
+    form = pending.of(request, request.matchdict["key"])
+    if form is None:
+        return _gone(request)
+    request.response.headers["Refresh"] = str(LOOK_AGAIN)
+    calls: OutsideCalls = request.registry["outside"]
+    left = max(0.0, form.call.left())
+    return {
+        "most": round(calls.seconds),
+        "past": round(calls.seconds - left),
+        "back": _page_of(request, form.path),
+    }
+
+
+def _page_of(request: Request, path: str) -> str:
+    """Return the page whose form waits."""
+    return path if path.startswith("/sign-in") else request.route_path("home")
+
+
+def _gone(request: Request) -> dict[str, Any]:
+    request.response.status_int = 404
+    request.override_renderer = "error.jinja2"
+    text = _(
+        "It was shown before, it waited too long, or another browser asked. Open the form and send it again."
+    )
+    trouble = Trouble(
+        _("This answer is no longer here"), text, _("Go to the start"), request.route_path("home")
+    )
+    return {"trouble": trouble}
