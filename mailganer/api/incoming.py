@@ -1,7 +1,8 @@
 """What comes in: parameters, JSON within bounds, and forms with a file."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -11,7 +12,8 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from ..errors import InputError, _
-from .document import read_only
+from .document import query_parameters, read_only
+from .findings import LONGEST_FIELD, MOST
 
 LARGEST_JSON = (
     16_000_000  # bytes: a letter of a megabyte as HTML and as text, in Cyrillic written as \u escapes
@@ -23,6 +25,31 @@ YES = frozenset({"true", "1", "yes", "on"})
 NO = frozenset({"false", "0", "no", "off"})
 
 View = Callable[[Any, Request], Response]
+
+ALWAYS = frozenset({"lang"})  # the language of sentences, at every address
+
+
+def only_known_parameters(view: View) -> View:
+    """Refuse query parameters that the document does not name: a misspelt filter would answer everything."""
+
+    def answer(context: Any, request: Request) -> Response:
+        known = query_parameters(request) | ALWAYS
+        asked = dict.fromkeys(
+            name for name, _value in parse_qsl(request.query_string, keep_blank_values=True)
+        )
+        unknown = [name for name in asked if name not in known]
+        if unknown:
+            raise InputError({name[:LONGEST_FIELD]: _no_parameter(name, known) for name in unknown[:MOST]})
+        return view(context, request)
+
+    return answer
+
+
+def _no_parameter(name: str, known: Collection[str]) -> str:
+    likely = get_close_matches(name, sorted(known), 1)
+    if likely:
+        return _("There is no such parameter. Did you mean “${likely}”?", mapping={"likely": likely[0]})
+    return _("There is no such parameter.")
 
 
 def without_blanks(view: View) -> View:

@@ -51,13 +51,27 @@ def delete_list(request: Request) -> Response:
 
 @api_view("api.subscribers", "GET")
 def subscribers(request: Request) -> dict[str, Any]:
-    asked = request.GET.get("status")
+    query = f"{request.GET.get('query', '')} {request.GET.get('q', '')}".strip()
+    return _found(request, query, request.context.list.id)
+
+
+@api_view("api.all_subscribers", "GET")
+def all_subscribers(request: Request) -> dict[str, Any]:
+    """Those of the account, on a list or on none."""
+    asked = request.GET.get("list")
+    lst = verbs.owned_list(request.dbsession, request.context.account.id, int(asked)) if asked else None
+    return _found(request, request.GET.get("q", ""), lst.id if lst else None)
+
+
+def _found(request: Request, query: str, list_id: int | None) -> dict[str, Any]:
+    asked, email = request.GET.get("status"), request.GET.get("email")
     found = verbs.search_subscribers(
         request.dbsession,
         request.context.account.id,
-        query=request.GET.get("query", ""),
+        query=query,
+        email_key=verbs.parse_address(email).key if email else "",
         status=SubscriberStatus(asked) if asked else None,
-        list_id=request.context.list.id,
+        list_id=list_id,
         after=asked_after(request),
         limit=asked_limit(request),
     )

@@ -17,7 +17,7 @@ from .. import security
 from ..db import upsert, utcnow
 from ..errors import Conflict, InputError, _
 from ..models import Answer
-from .incoming import View, form_of, only_json, without_blanks
+from .incoming import View, form_of, only_json, only_known_parameters, without_blanks
 
 CHUNK = 1 << 16
 LONGEST_KEY = 200  # the column's width
@@ -31,7 +31,8 @@ def api_view(
 ) -> view_config:
     """``view_config`` for the API. ``checked=False`` only where the body must not go through memory,
     ``once=False`` only where the answer must not be kept."""
-    decorators = [without_blanks, only_json] if checked else [in_its_own_time]
+    first = [only_known_parameters]
+    decorators = [*first, without_blanks, only_json] if checked else [*first, in_its_own_time]
     if method == "POST" and once:
         decorators.append(answer_once)
     # A bearer token is never sent by a browser on its own: there is nothing to forge.

@@ -183,16 +183,23 @@ def search_subscribers(
     account_id: int,
     *,
     query: str = "",
+    email_key: str = "",
     status: SubscriberStatus | None = None,
     list_id: int | None = None,
     after: int | None = None,
     limit: int = 50,
 ) -> People:
-    """People, newest first, whose name or address contains every word of ``query``."""
+    """People, newest first, whose name or address contains every word of ``query``.
+
+    With ``email_key`` only the one who has this address (``Address.key``).
+    """
     limit = max(1, min(limit, MOST_AT_ONCE))
     found = session.scalars(
         select(Subscriber)
-        .where(*conditions_for(account_id, query, status, list_id, after))
+        .where(
+            *conditions_for(account_id, query, status, list_id, after),
+            *([Subscriber.email_key == email_key] if email_key else []),
+        )
         .order_by(Subscriber.id.desc())
         .limit(limit + 1)
     ).all()

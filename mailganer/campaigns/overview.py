@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session, defer, selectinload
 
 from ..models import UNDER_WAY, Campaign, CampaignStatus, SenderStatus, Tally
 from .counts import Counts, campaign_counts
+from .hours import Hours
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Line:
     counts: Counts
     opened_certainly: int = 0  # people
     opened_possibly: int = 0  # people besides: a privacy proxy fetched the letter for them
+    opens_at: datetime | None = None  # when the sending hours begin that it waits for
 
     @property
     def opened(self) -> tuple[float, float] | None:
@@ -33,11 +36,13 @@ class Line:
 
     @property
     def held(self) -> str:
-        """Why nothing leaves although it is being sent: "waiting" for senders that rest, "stuck" where each
-        of them needs a person, or nothing."""
+        """Why nothing leaves although it is being sent: "waiting" for senders that rest or for the sending
+        hours, "stuck" where each sender needs a person, or nothing."""
         states = {sender.status for sender in self.campaign.senders}
-        if self.campaign.status is not CampaignStatus.sending or SenderStatus.ready in states:
+        if self.campaign.status is not CampaignStatus.sending:
             return ""
+        if SenderStatus.ready in states:
+            return "waiting" if self.opens_at else ""
         return "waiting" if SenderStatus.sleeping in states else "stuck"
 
 
@@ -58,11 +63,13 @@ def list_campaigns(
     limit: int = 50,
     under_way_first: bool = False,
     letters: bool = True,
+    now: datetime | None = None,
 ) -> Page:
     """Campaigns of an account, the newest first; ``after`` is the ``next`` of the page before.
 
     ``under_way_first``: before them those that are planned, being sent or paused, the newest of them first.
-    Without ``letters`` a letter is read only when somebody looks at it.
+    Without ``letters`` a letter is read only when somebody looks at it. With ``now``, lines say whether a
+    campaign waits for its sending hours.
     """
     query = select(Campaign).where(Campaign.account_id == account_id)
     query = query.options(selectinload(Campaign.lists), selectinload(Campaign.senders))
@@ -79,9 +86,20 @@ def list_campaigns(
     ids = [campaign.id for campaign in shown]
     counts, opened = campaign_counts(session, ids), _opened(session, ids)
     return Page(
-        items=tuple(Line(each, counts[each.id], *opened.get(each.id, (0, 0))) for each in shown),
+        items=tuple(
+            Line(each, counts[each.id], *opened.get(each.id, (0, 0)), _opens_at(each, counts[each.id], now))
+            for each in shown
+        ),
         next=shown[-1].id if len(found) > limit else None,
     )
+
+
+def _opens_at(campaign: Campaign, counts: Counts, now: datetime | None) -> datetime | None:
+    """When the sending hours begin that keep a campaign's recipients waiting; None: nothing does."""
+    hours = Hours.of(campaign.hours)
+    if now is None or hours is None or not counts.waiting or campaign.status is not CampaignStatus.sending:
+        return None
+    return None if hours.is_open(now) else hours.next_open(now)
 
 
 _rest = case((Campaign.status.in_(UNDER_WAY), 0), else_=1)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from email import message_from_bytes, policy
 from email.utils import parseaddr
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--at", "moment", metavar="ISO", help="Wait until then: 2026-12-04T10:00, local without offset."
 )
-@click.option("--dry-run", is_flag=True, help="Show who would get it and the first letter; send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show how many would get it and the first email; send nothing.")
 @click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Where progress is kept.")
 @click.option("--skip-bad-rows", is_flag=True, help="Leave out rows of the list that cannot be used.")
 def send(
@@ -214,13 +215,23 @@ def _dry_run(order: "Order", url: str) -> int:
         open_mailing(Path(folder) / "state", order, backend, registry) as mailing,
     ):
         mailing.prepare(None)
-        number, first, letter = mailing.sample()
-    click.echo(f"From:    {order.from_name} <{order.from_email}>".replace("  <", " <"))
-    click.echo(f"To:      {number} people; the first is {first}")
-    click.echo(f"Subject: {letter.subject}")
-    click.echo(f"\n{letter.text.strip()}\n")
+        number, first, content = mailing.sample()
+    click.echo(f"To {number} people; the first is {first}. This is the email they would get:\n")
+    _show(content)
     click.echo("Nothing was sent.")
     return SETTLED
+
+
+def _show(content: bytes) -> None:
+    """Print a message as it would be sent: every header, then each part, decoded."""
+    message = message_from_bytes(content, policy=policy.default)
+    for name, value in message.items():
+        click.echo(f"{name}: {value}")
+    for part in message.walk():
+        if not part.is_multipart():
+            click.echo(f"\n--- {part.get_content_type()}\n")
+            click.echo(str(part.get_content()).strip())
+    click.echo("")
 
 
 def _send(order: "Order", url: str, send_at: datetime | None, state: Path | None) -> int:

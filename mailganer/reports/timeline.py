@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, func, select
 from sqlalchemy.orm import Session
 
-from ..models import Campaign, Event, EventKind, Source
+from ..models import Campaign, Delivery, Event, EventKind, Source
 from ..models.meta import UTCDateTime
 
 HOUR = timedelta(hours=1)
@@ -46,11 +46,14 @@ def timeline(session: Session, campaign: Campaign, now: datetime | None = None) 
 
 def _by_hour(session: Session, campaign: Campaign) -> Counter[tuple[datetime, EventKind]]:
     hour = _hour(session)
-    rows = session.execute(
-        select(hour, Event.kind, func.count())
-        .where(Event.campaign_id == campaign.id, Event.kind.in_(KINDS), Event.source != Source.machine)
-        .group_by(hour, Event.kind)
+    counted = select(hour, Event.kind, func.count()).group_by(hour, Event.kind)
+    counted = counted.where(Event.campaign_id == campaign.id, Event.source != Source.machine)
+    seen = counted.where(Event.kind.in_([EventKind.open, EventKind.click]))
+    # Who took it back has not left, as in the report's number; who left twice has left the last time.
+    left = counted.join(Delivery, Delivery.id == Event.delivery_id).where(
+        Event.kind == EventKind.unsubscribe, Event.at == Delivery.unsubscribed_at
     )
+    rows = [*session.execute(seen), *session.execute(left)]
     return Counter({(_moment_of(at), kind): number for at, kind, number in rows})
 
 

@@ -7,6 +7,7 @@ mailing with the same state again goes on where it stopped, however it stopped.
 import fcntl
 import hashlib
 import json
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,10 +25,11 @@ from ..audience.recipients import audience_of
 from ..backends import Backend, Registry, split_settings
 from ..campaigns import moves
 from ..campaigns.counts import Counts, campaign_counts
-from ..campaigns.preview import preview, sample_reader
+from ..campaigns.names import host_of_ids
+from ..campaigns.preview import sample_reader
+from ..campaigns.versions import freeze
 from ..db import make_engine, utcnow
 from ..errors import Conflict, MailganerError, _
-from ..letters import Rendered
 from ..migrations import current, migrate, newest
 from ..models import (
     Account,
@@ -42,13 +44,16 @@ from ..models import (
     Sender,
     SenderStatus,
     SubscriberList,
+    first_delivery_id,
 )
 from ..reports.reasons import delivery_sentence
 from ..settings import Plan, Settings
 from . import doubt
 from .lane import Lane
+from .ledger import Recipient
 from .office import Office
 from .plan import plan
+from .printer import Printer
 from .tick import tick
 from .verdict import Verdict
 from .words import say
@@ -275,14 +280,43 @@ class Mailing:
 
     # --- sending
 
-    def sample(self) -> tuple[int, str, Rendered]:
-        """For a look before: how many people, the first of them and their letter."""
-        with self._office.readers() as session:
+    def sample(self) -> tuple[int, str, bytes]:
+        """Return how many recipients there are, the first one's address, and the very message they would get.
+
+        It is made as a lane makes it, in a transaction that is rolled back. Only ``Message-ID`` and ``Date``
+        are others when it is sent, as both are fixed when a delivery is planned.
+        """
+        now = utcnow()
+        with self._office.sessions() as session:
             campaign = session.scalars(select(Campaign)).one()
+            sender = session.scalars(select(Sender)).one()
             reader = sample_reader(session, campaign)
-            people = audience_of(session, campaign)
-            rendered = preview(session, campaign, reader, now=utcnow())
-            return people, reader.email if reader else "", rendered
+            if reader is None:
+                raise Conflict(_("There is nobody in the chosen lists who gets letters."))
+            campaign.message_domain = host_of_ids(self._office.public_url, sender.from_email)
+            version = freeze(session, campaign, now)
+            session.flush()
+            printer = Printer(
+                session, letter_id=version.id, sender=sender, public_url=self._office.public_url, now=now
+            )
+            recipient = Recipient(
+                id=first_delivery_id(campaign.id),
+                subscriber_id=reader.id,
+                address=reader.email,
+                token=secrets.token_bytes(16),
+                dated_at=now,
+                attempts=0,
+                first_tried_at=None,
+                status=reader.status,
+                email=reader.email,
+                first_name=reader.first_name,
+                last_name=reader.last_name,
+                birthday=reader.birthday,
+                fields=reader.fields,
+            )
+            names = printer.list_names(session, [recipient])
+            message = printer.print(recipient, names.get(reader.id))
+            return audience_of(session, campaign), reader.email, message
 
     def step(self, stopped: Callable[[], bool], progress: Callable[[Verdict], None]) -> bool:
         """What beat and worker would do next; answers whether anything moved."""

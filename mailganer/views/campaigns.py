@@ -37,6 +37,7 @@ def show_list(request: Request) -> dict[str, Any]:
         limit=PER_PAGE,
         under_way_first=status is None,
         letters=False,
+        now=utcnow(),
     )
     return {
         "page": page,

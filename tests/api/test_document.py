@@ -1,5 +1,6 @@
 """The document, and what does not fit it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from openapi_spec_validator import validate
@@ -50,3 +51,51 @@ def test_every_operation_has_a_name_and_says_what_it_does(nobody: Client) -> Non
     operations = [item[method] for item in paths for method in methods if method in item]
     assert all(each["summary"] for each in operations)
     assert len({each["operationId"] for each in operations}) == len(operations)
+
+
+def test_a_query_parameter_that_no_address_takes_is_refused_by_name(client: Client, nobody: Client) -> None:
+    """A misspelt filter would be answered with everything."""
+    for path in ("lists?colour=red", "campaigns?limits=5", "account?x=", "subscribers?emial=a@example.org"):
+        answer = client.get(path, status=422)
+        name = path.partition("?")[2].partition("=")[0]
+        assert [each["field"] for each in answer.json["errors"]] == [name]
+    assert "Did you mean “email”?" in client.get("subscribers?emial=x", status=422).json["detail"]
+    client.post("lists?dry_run=true", {"name": "Friends"}, status=422)
+    assert client.get("lists?lang=ru&limit=&after=").json["items"] == []
+    nobody.get("lists?colour=red", status=401)
+
+
+def test_an_upload_refuses_unknown_parameters_too(client: Client) -> None:
+    lst = client.post("lists", {"name": "Friends"}).json["id"]
+    client.app.post(
+        f"/api/v1/lists/{lst}/imports?aply=false",
+        headers=client.headers,
+        upload_files=[("file", "people.csv", b"email\na@example.org\n")],
+        status=422,
+    )
+
+
+def test_every_parameter_of_the_document_is_taken(client: Client) -> None:
+    document = client.get("openapi.json").json
+    shared = document["components"]["parameters"]
+    for path, item in document["paths"].items():
+        for given in item.get("get", {}).get("parameters", ()):
+            each = shared[given["$ref"].rpartition("/")[2]] if "$ref" in given else given
+            answer = client.get(f"{path.strip('/').replace('{id}', '999')}?{each['name']}=", status="*")
+            assert "no such parameter" not in answer.text, (path, each["name"])
+
+
+def test_files_are_binary_and_descriptions_are_whole(nobody: Client) -> None:
+    """A comma in a description written without quotes would begin another key, with nothing in it."""
+    document = nobody.get("openapi.json").json
+    form = document["paths"]["/lists/{id}/imports"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    assert form["schema"]["properties"]["file"]["format"] == "binary"
+    assert list(empty_keys(document)) == []
+
+
+def empty_keys(value: Any) -> Iterator[str]:
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        if inner is None:
+            yield str(key)
+        elif isinstance(inner, dict | list):
+            yield from empty_keys(inner)

@@ -154,3 +154,34 @@ def test_a_kept_answer_goes_with_the_person_it_names(client: Client, session: Se
     assert session.scalars(select(Answer.key)).all() == ["b"]
     session.commit()
     assert client.post(path, {"email": "b@example.org"}, key="b").json == made["b"]
+
+
+def test_people_are_found_by_address_by_words_by_list_and_by_status(client: Client, stranger: Client) -> None:
+    first, second = (client.post("lists", {"name": name}).json["id"] for name in ("One", "Two"))
+    for lst, email, name in (
+        (first, "Anna@Example.org", "Анна"),
+        (first, "boris@example.org", "Boris"),
+        (second, "annabel@example.com", "Bel"),
+    ):
+        client.post(f"lists/{lst}/subscribers", {"email": email, "first_name": name}, status=201)
+
+    def found(query: str) -> list[str]:
+        return [person["email"].lower() for person in client.get(f"subscribers{query}").json["items"]]
+
+    everybody = ["annabel@example.com", "boris@example.org", "anna@example.org"]
+    assert found("") == everybody
+    assert found("?email=ANNA@example.org") == ["anna@example.org"]
+    assert found("?email=nobody@example.org") == []
+    assert found("?q=anna") == ["annabel@example.com", "anna@example.org"]
+    assert found(f"?q=example&list={first}") == ["boris@example.org", "anna@example.org"]
+    assert found("?email=anna@example.org&q=boris") == []
+    assert found("?status=unsubscribed") == []
+    page = client.get("subscribers?limit=2").json
+    rest = client.get(f"subscribers?limit=2&after={page['next']}").json
+    assert [each["email"].lower() for each in page["items"] + rest["items"]] == everybody
+    assert rest["next"] is None
+    on_list = client.get(f"lists/{first}/subscribers?q=anna").json["items"]
+    assert [each["email"].lower() for each in on_list] == ["anna@example.org"]
+    client.get("subscribers?email=anna", status=422)
+    assert stranger.get("subscribers?q=anna").json["items"] == []
+    stranger.get(f"subscribers?list={first}", status=404)

@@ -1,6 +1,11 @@
+from datetime import UTC, datetime, timedelta
+
 from sqlalchemy import inspect
 
 from mailganer.campaigns import list_campaigns
+from mailganer.models import CampaignStatus
+from mailganer.models import DeliveryStatus as S
+from tests.support.sent import sent_campaign
 from tests.support.statements import statements
 
 
@@ -22,6 +27,24 @@ def test_a_long_list_asks_no_more_of_the_database_than_a_short_one(engine, sessi
     for _number in range(9):
         make.campaign(account, (session.merge(readers),), (session.merge(sender),))
     assert len(asked(engine, session, account)) == len(few)
+
+
+def test_a_campaign_outside_its_sending_hours_waits_and_says_until_when(session, make, account):
+    monday = datetime(2026, 11, 23, 20, 0, tzinfo=UTC)
+    hours = {"days": [1, 2], "from": "09:00", "to": "18:00", "timezone": "UTC"}
+    readers = make.list(account)
+    campaign = make.campaign(account, (readers,), (make.sender(account),), hours=hours)
+    sent_campaign(session, campaign, [make.subscriber(account, lists=(readers,))], monday, [S.pending])
+    session.commit()
+
+    def line(now):
+        return list_campaigns(session, account.id, now=now).items[0]
+
+    assert (line(monday).held, line(monday).opens_at) == ("waiting", monday + timedelta(hours=13))
+    within = monday + timedelta(hours=14)
+    assert (line(within).held, line(within).opens_at) == ("", None)
+    campaign.status = CampaignStatus.paused
+    assert (line(monday).held, line(monday).opens_at) == ("", None)
 
 
 def test_a_list_without_letters_leaves_them_where_they_are(engine, session, make, account):

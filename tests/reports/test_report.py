@@ -14,7 +14,7 @@ from mailganer.reports import (
     recipients_page,
 )
 from mailganer.reports.report import link_places
-from mailganer.tracking import record_click, unsubscribe_by_token
+from mailganer.tracking import record_click, resubscribe_by_token, unsubscribe_by_token
 from tests.support.sent import record_open, sent_campaign, token
 
 PERSON = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
@@ -90,6 +90,20 @@ def test_the_report_says_what_is_so(session, sent, now):
     }
     assert report.counts.total == 12
     assert report.share(report.opens.people_at_most) == 0.4
+
+
+def test_who_took_unsubscribing_back_is_in_no_number_and_in_no_hour(session, sent, now):
+    campaign, deliveries = sent
+    stays, returns, leaves_twice = (token(each) for each in deliveries[:3])
+    for who in (stays, returns, leaves_twice):
+        unsubscribe_by_token(session, who, now=now)
+    for who in (returns, leaves_twice):
+        resubscribe_by_token(session, who, now=now + timedelta(minutes=1))
+    unsubscribe_by_token(session, leaves_twice, now=now + timedelta(hours=2))
+    session.commit()
+    report = campaign_report(session, campaign)
+    assert report.unsubscribed == 2
+    assert [each.unsubscribes for each in report.timeline if each.unsubscribes] == [1, 1]
 
 
 def test_troubles_come_with_the_servers_own_words(session, sent):

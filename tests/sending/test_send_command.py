@@ -85,6 +85,23 @@ def test_a_dry_run_shows_people_and_letter_and_sends_nothing(mailing: Mailing) -
     assert mailing.left_files() == []
 
 
+def test_a_dry_run_shows_the_very_email_that_is_sent_then(mailing: Mailing) -> None:
+    mailing.html.write_text(
+        "<p>{{ sender.name }} {{ list.name }} {{ campaign.name }} <a href='https://a.test/{{ city }}'>x</a>",
+        "utf-8",
+    )
+    shown = mailing.run("--dry-run").stdout
+    assert mailing.run().returncode == 0
+    (sent,) = mailing.server.to("reader1@example.org")
+    for name, value in sent.message.items():
+        if name not in ("Date", "Message-ID"):  # made when a delivery is planned
+            assert f"\n{name}: {value}\n" in shown
+    assert "Message-ID: <" in shown
+    for kind in ("plain", "html"):
+        assert sent.part(kind).replace("\r\n", "\n").strip() in shown
+    assert "mailto:anna@example.com?subject=unsubscribe" in shown
+
+
 def test_variables_come_from_the_command_line_too(mailing: Mailing) -> None:
     mailing.html.write_text("<p>{{ greeting }}, {{ first_name }}</p>")
     assert mailing.run("--set", "greeting=Bonjour").returncode == 0

@@ -585,6 +585,15 @@ def draft_waits(anna, session):
     return "Waits" in anna.get("/campaigns")
 
 
+def test_a_campaign_that_waits_for_its_hours_says_so_in_the_list(anna, session, under_way):
+    day = (utcnow() + timedelta(days=2)).isoweekday()
+    under_way.hours = {"days": [day], "from": "09:00", "to": "10:00", "timezone": "UTC"}
+    session.commit()
+    page = anna.get("/campaigns")
+    assert "for its sending hours, until" in page
+    assert "Waits" in page
+
+
 @pytest.fixture
 def under_way(make, session, draft):
     """1,000 people, 600 of them have got it, two letters are in doubt."""
