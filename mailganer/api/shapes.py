@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ..audience import birthday_value, failure_sentence
+from ..audience import birthday_value, failure_sentence, note_sentence
 from ..campaigns.values import given_variables
 from ..models import (
     Account,
@@ -93,6 +93,12 @@ def import_shape(import_: Import) -> Shape:
         "updated": import_.updated,
         "unchanged": import_.unchanged,
         "rejected": import_.rejected,
+        "left": import_.notes.get("left", 0),
+        "noted": sum(import_.notes.get("counts", {}).values()),
+        "notes": [
+            {"row": row, "code": code, "sentence": note_sentence(code, detail).interpolate()}
+            for row, code, detail in import_.notes.get("rows", [])
+        ],
     }
 
 

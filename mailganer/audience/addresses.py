@@ -21,11 +21,23 @@ _PLAIN_LOCAL: Final = re.compile(
     r"[a-z0-9!#$%&'*+/=?^_`{|}~]+(?:[-.][a-z0-9!#$%&'*+/=?^_`{|}~-]+|-)*", re.IGNORECASE
 )
 
+_DOUBLE_AT: Final = re.compile(r"@\s*@")
+
+# What people and programs put around an address. `repair_address` takes it off.
+_ANGLES: Final = re.compile(
+    r"(?P<name>[^<>]*)<\s*(?:mailto:)?(?P<email>[^<>\s]+@[^<>\s]+)\s*>", re.IGNORECASE
+)
+_SCHEME: Final = re.compile(r"mailto:\s*", re.IGNORECASE)
+_SEVERAL: Final = re.compile(r"\s*:::\s*")  # how Google separates the addresses of one contact
+_BEFORE: Final = "\"'<([{,;:"
+_BEHIND: Final = "\"'>)]},;:."
+
 ADDRESS_REASONS: Final[dict[str, TranslationString]] = {
     "address_missing": _("There is no address."),
     "address_long": _("The address is longer than 320 characters."),
     "address_control": _("There are invisible control characters in the address."),
     "address_several": _("There is more than one address. Write each person's address separately."),
+    "address_ats": _("There is more than one @ in the address. An address looks like name@example.com."),
     "address_spaces": _("There is a space in the address. An address looks like name@example.com."),
     "address_domain": _(
         "The part after @ is missing or is no domain. An address looks like name@example.com."
@@ -71,6 +83,43 @@ def parse_address(text: str) -> Address:
     return _parse_slowly(email, local, domain)
 
 
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """An address that was found in a text, and what was done to find it.
+
+    ``code`` is "address_repaired", or "address_first" when it is the first of several of one contact.
+    """
+
+    address: Address
+    name: str
+    code: str
+
+
+def repair_address(text: str) -> Repaired | None:
+    """Return the address in ``Anna <a@b.org>``, ``mailto:a@b.org``, ``<a@b.org>``, ``a@b.org;`` or
+    ``a@b.org ::: c@d.org``.
+
+    None when ``text`` holds no address, or several that are not known to be one contact's.
+    """
+    if len(text) > 2 * LONGEST:
+        return None
+    first, *others = _SEVERAL.split(text.strip(_TRIMMED))
+    name = ""
+    if match := _ANGLES.fullmatch(first.strip(" ,;.")):
+        first, name = match["email"], match["name"].strip(" \t\"'")
+    elif match := _SCHEME.match(first):
+        first = first[match.end() :].partition("?")[0]
+    if name.lower() == first.lower():  # a@b.org <a@b.org>
+        name = ""
+    try:
+        address = parse_address(first.strip(_TRIMMED).lstrip(_BEFORE).rstrip(_BEHIND))
+    except AddressError:
+        return None
+    if "@" in name:
+        return None
+    return Repaired(address, name, "address_first" if others else "address_repaired")
+
+
 def _parse_slowly(email: str, local: str, domain: str) -> Address:
     code = _obvious(email, local, domain)
     if code:
@@ -89,7 +138,7 @@ def _obvious(email: str, local: str, domain: str) -> str:
     if any(unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"} for character in email):
         return "address_control"
     if email.count("@") > 1:
-        return "address_several"
+        return "address_ats" if _DOUBLE_AT.search(email) else "address_several"
     if any(character.isspace() for character in email):
         return "address_spaces"
     if not domain or not local:

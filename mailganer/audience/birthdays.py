@@ -2,22 +2,49 @@
 
 import re
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
+
+from babel import Locale
 
 from ..letters.words import YEARLESS, DayAndMonth
 
 OLDEST: Final = 1900
 
-_EMPTY: Final = frozenset({"", "-", "—", "n/a", "null", "none", "0000-00-00", "00.00.0000"})
-_TIME: Final = re.compile(r"[T ]\d\d?:\d\d(:\d\d(\.\d+)?)?Z?$")
+_EMPTY: Final = frozenset({"", "n/a", "null", "none", "nan", "nat", "nil", "#n/a"})
+_NOTHING: Final = re.compile(r"[\s0./\\:T—–-]*")  # 0/0/00, 0000-00-00, "/  /": a field that was left empty
+_TIME: Final = re.compile(
+    r"(?:T|,? +)\d\d?:\d\d(?::\d\d(?:[.,]\d+)?)?(?: *[AaPp]\.?[Mm]\.?)?"
+    r" *(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?$"
+)
+_SIMPLE: Final = re.compile(r"[1-9]\d*[./-]\d+[./-]\d+")  # most of them; nothing has to be taken off
 _ISO: Final = re.compile(r"(\d{4})[-./](\d\d?)[-./](\d\d?)")
-_DAY_FIRST: Final = re.compile(r"(\d\d?)\.(\d\d?)(?:\.(\d{4}|\d\d))?\.?")
+_COMPACT: Final = re.compile(r"((?:1[6-9]|20)\d\d)([01]\d)([0-3]\d)")
+_ISO_YEARLESS: Final = re.compile(r"(?:--|0000-)(\d\d)-?(\d\d)")
+_SERIAL: Final = re.compile(r"(\d{5})(?:[.,]\d+)?")  # days since 1899-12-30, as spreadsheets count them
+_DAY_FIRST: Final = re.compile(r"(\d\d?)\.(\d\d?)(?:\.(\d{4}|\d\d))?\.?(?: *г(?:ода?|\.)?)?")
 _UNCLEAR: Final = re.compile(r"(\d\d?)[/-](\d\d?)(?:[/-](\d{4}|\d\d))?")
+_DAY_WORD: Final = re.compile(
+    r"(\d\d?)(?:st|nd|rd|th|-го|-е)?[\s.,/-]+(?:de |of )?([^\W\d_]+)\.?"
+    r"(?:[\s.,/-]+(?:de )?(\d{4}|'?\d\d))?(?: *г(?:ода?|\.)?)?"
+)
+_WORD_DAY: Final = re.compile(r"([^\W\d_]+)\.?[\s-]+(\d\d?)(?:st|nd|rd|th)?(?:[\s,.-]+(\d{4}|'?\d\d))?")
+_SERIAL_BEGIN: Final = date(1899, 12, 30)
 
+_MONTH_LOCALES: Final = ("en", "ru", "uk", "de", "fr", "es", "it", "pt", "pl", "nl")
 
-__all__ = ["YEARLESS", "BirthdayError", "Order", "birthday_value", "order_of", "parse_birthday"]
+__all__ = [
+    "YEARLESS",
+    "BirthdayError",
+    "Order",
+    "birthday_value",
+    "join_birthday",
+    "month_number",
+    "order_of",
+    "parse_birthday",
+]
 
 
 def birthday_value(birthday: date | None) -> date | None:
@@ -42,26 +69,86 @@ class BirthdayError(ValueError):
 
 
 def parse_birthday(text: str, today: date, order: Order = Order.unknown) -> date | None:
-    """1990-05-14, 14.05.1990, 14.05.90, 14.05; 05/14/1990 where it has one meaning or ``order`` says which.
+    """Read a birthday as people and programs write it: 1990-05-14, 14.05.1990, 14 May 1990, 14.05.
 
-    None for nothing. Without a year the date is in :data:`YEARLESS`. Raises ``BirthdayError``.
+    05/14/1990 is read where it has one meaning or ``order`` says which. A time of day is left out, a number
+    such as 33007 is a spreadsheet's date. None for nothing. Without a year the date is in :data:`YEARLESS`.
+    Raises ``BirthdayError``.
     """
-    text = _TIME.sub("", text.strip())
-    if text.lower() in _EMPTY:
+    if not text:
         return None
-    if match := _ISO.fullmatch(text):
-        return _date(match[1], match[2], match[3], today)
+    if not _SIMPLE.fullmatch(text):
+        text = _bare(text)
+        if _NOTHING.fullmatch(text) or text.lower() in _EMPTY:
+            return None
     if match := _DAY_FIRST.fullmatch(text):
         return _date(match[3], match[2], match[1], today)
+    if match := _ISO_YEARLESS.fullmatch(text):
+        return _date(None, match[1], match[2], today)
+    if match := _ISO.fullmatch(text) or _COMPACT.fullmatch(text):
+        return _date(match[1], match[2], match[3], today)
     if match := _UNCLEAR.fullmatch(text):
         day, month = _day_and_month(match[1], match[2], order)
         return _date(match[3], month, day, today)
+    return _in_words(text, today) or _serial(text, today)
+
+
+def join_birthday(year: str, month: str, day: str, today: date) -> date | None:
+    """Read a birthday that stands in three columns; the month may be a word, the year missing. Raises
+    ``BirthdayError``."""
+    year, month, day = (_bare(each) for each in (year, month, day))
+    if all(_NOTHING.fullmatch(each) or each.lower() in _EMPTY for each in (month, day)):
+        return None
+    number = month if month.isdecimal() else str(month_number(month))
+    known = year if not _NOTHING.fullmatch(year) and year.lower() not in _EMPTY else None
+    return _date(known, number, day, today)
+
+
+def month_number(word: str) -> int:
+    """Return the number of the month that a word in one of ten languages names; 0 for any other word."""
+    return _months().get(word.lower().rstrip("."), 0)
+
+
+@lru_cache(maxsize=1)
+def _months() -> dict[str, int]:
+    found: dict[str, set[int]] = {}
+    for locale in map(Locale.parse, _MONTH_LOCALES):
+        for context in ("format", "stand-alone"):
+            for width in ("wide", "abbreviated"):
+                for number, name in locale.months[context][width].items():
+                    found.setdefault(name.lower().rstrip("."), set()).add(number)
+    english = {name: number for number, name in Locale.parse("en").months["format"]["abbreviated"].items()}
+    clear = {name: numbers.pop() for name, numbers in found.items() if len(numbers) == 1}
+    return clear | {name.lower(): number for name, number in english.items()} | {"мая": 5, "sept": 9}
+
+
+def _bare(text: str) -> str:
+    return _TIME.sub("", " ".join(text.split()))
+
+
+def _in_words(text: str, today: date) -> date | None:
+    if match := _DAY_WORD.fullmatch(text):
+        day, word, year = match[1], match[2], match[3]
+    elif match := _WORD_DAY.fullmatch(text):
+        word, day, year = match[1], match[2], match[3]
+    else:
+        return None
+    number = month_number(word)
+    return _date(year.lstrip("'") if year else None, str(number), day, today) if number else None
+
+
+def _serial(text: str, today: date) -> date:
+    match = _SERIAL.fullmatch(text)
+    if match:
+        found = _SERIAL_BEGIN + timedelta(days=int(match[1]))
+        if found <= today:
+            return found
     raise BirthdayError("birthday")
 
 
 def order_of(texts: Iterable[str]) -> Order:
     """The order that a column's own dates give away: a number above twelve is a day."""
-    found = {_order(match) for text in texts if (match := _UNCLEAR.fullmatch(_TIME.sub("", text.strip())))}
+    found = {_order(match) for text in texts if (match := _UNCLEAR.fullmatch(_bare(text)))}
     found.discard(Order.unknown)
     return found.pop() if len(found) == 1 else Order.unknown
 

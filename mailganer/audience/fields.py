@@ -31,6 +31,7 @@ LONGEST_NAME: Final = 200  # of a first or last name: the columns' width
 _RESERVED: Final = """
     campaign list sender today unsubscribe_url browser_url open_url click_url
     full_name full_name_last_first birthday_day_first birthday_month_first
+    birthday_year birthday_month birthday_day subscription_status
 """
 RESERVED: Final = frozenset(_RESERVED.split()) | NEVER_READ | TAGS
 
@@ -292,4 +293,5 @@ _AS_VARIABLE: Final = {
     "full_name_last_first": "fio",
     "birthday_day_first": "birthday",
     "birthday_month_first": "birthday",
+    **dict.fromkeys(("birthday_year", "birthday_month", "birthday_day"), "birthday"),
 }

@@ -5,11 +5,12 @@ person is deleted, so that no file brings them back, and says nothing about who 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ..errors import Conflict, _
@@ -72,6 +73,60 @@ def resubscribe(session: Session, subscriber: Subscriber, *, now: datetime) -> b
         session.delete(suppression)
     session.flush()
     return True
+
+
+def suppress_many(
+    session: Session,
+    account_id: int,
+    left: Mapping[int, tuple[str, SubscriberStatus]],
+    *,
+    reason: str,
+    now: datetime,
+) -> None:
+    """Set the status of subscribers who left elsewhere: ``left`` is address key and status by subscriber id.
+
+    As :func:`suppress`, for many at once; who has the same or a weightier status meanwhile keeps it.
+    """
+    key = _key(session, account_id)
+    for status in sorted(
+        {status for _email_key, status in left.values()} & SUPPRESSED, key=_WEIGHT.__getitem__
+    ):
+        lighter = [each for each, weight in _WEIGHT.items() if weight < _WEIGHT[status]]
+        ids = [subscriber_id for subscriber_id, (_email_key, each) in left.items() if each is status]
+        session.execute(
+            update(Subscriber)
+            .where(Subscriber.id.in_(ids), Subscriber.status.in_(lighter))
+            .values(status=status, status_at=now, status_reason=reason, updated_at=now)
+            .execution_options(synchronize_session=False)
+        )
+        rows = [
+            {
+                "account_id": account_id,
+                "digest": suppression_digest(key, left[subscriber_id][0]),
+                "status": status,
+                "reason": reason,
+                "created_at": now,
+            }
+            for subscriber_id in ids
+        ]
+        module = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+        session.execute(module.insert(Suppression).on_conflict_do_nothing(), rows)
+
+
+def forget_suppressions(session: Session, account_id: int, email_keys: Collection[str], reason: str) -> None:
+    """Remove the memory of suppressions that were made for ``reason``, when what made them is undone."""
+    key = _key(session, account_id)
+    session.execute(
+        delete(Suppression).where(
+            Suppression.account_id == account_id,
+            Suppression.digest.in_([suppression_digest(key, each) for each in email_keys]),
+            Suppression.reason == reason,
+        )
+    )
+
+
+def is_weightier(status: SubscriberStatus, than: SubscriberStatus) -> bool:
+    return _WEIGHT[status] > _WEIGHT[than]
 
 
 def remember_suppression(session: Session, subscriber: Subscriber, now: datetime) -> None:

@@ -147,6 +147,9 @@ class Import(Base):
     updated: Mapped[int] = mapped_column(default=0)
     unchanged: Mapped[int] = mapped_column(default=0)
     rejected: Mapped[int] = mapped_column(default=0)
+    # What was repaired or left out in rows that go in: {"counts": {code: n}, "rows": [[row, code, detail]],
+    # "left": n of who left elsewhere}.
+    notes: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     epoch: Mapped[int] = mapped_column(default=0)  # fencing: raised by whoever works on it
     lease_until: Mapped[datetime | None]
     created_at: Mapped[datetime]

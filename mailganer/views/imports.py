@@ -12,7 +12,8 @@ from sqlalchemy import func, select
 
 from mailganer import audience
 from mailganer.audience.headings import FULL_NAME, LAST_NAME_FIRST
-from mailganer.audience.imports.mapping import BIRTHDAYS
+from mailganer.audience.imports.mapping import BIRTHDAY_PARTS, BIRTHDAYS
+from mailganer.audience.imports.statuses import STATUS
 from mailganer.db import utcnow
 from mailganer.errors import FileRefused, InputError, MailganerError, NoRoom, _
 from mailganer.models import (
@@ -31,6 +32,7 @@ from .forms import number_of
 from .people import csv_response
 
 REJECTS_SHOWN = 50
+NOTES_SHOWN = 50
 NEW_LIST = "new"
 MOVING = frozenset({ImportStatus.reading, ImportStatus.applying})
 
@@ -44,6 +46,10 @@ FIELD_WORDS = {
     "birthday": _("Birthday"),
     "birthday_day_first": _("Birthday: day/month"),
     "birthday_month_first": _("Birthday: month/day"),
+    "birthday_year": _("Birthday: the year"),
+    "birthday_month": _("Birthday: the month"),
+    "birthday_day": _("Birthday: the day"),
+    STATUS: _("Subscription status"),
 }
 
 
@@ -54,6 +60,14 @@ class Reject:
     row: int
     reason: str
     cells: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A row that goes in, though not exactly as it stands."""
+
+    row: int
+    sentence: str
 
 
 @view_config(route_name="people.import", request_method="GET", renderer="imports/new.jinja2")
@@ -189,7 +203,13 @@ def _page(request: Request, error: InputError | None = None) -> dict[str, Any]:
         "moving": job.status in MOVING,
         "share": min(100, 100 * job.position // max(1, job.size)),
         "rejects": _first_rejects(session, job),
-        "silent": _silent(session, job) if job.status is ImportStatus.done else 0,
+        "notes": _first_notes(job),
+        "noted_count": sum(job.notes.get("counts", {}).values()),
+        "left": job.notes.get("left", 0),
+        "unclear": "birthday_unclear" in job.notes.get("counts", {}),
+        "silent": max(0, _silent(session, job) - job.notes.get("left", 0))
+        if job.status is ImportStatus.done
+        else 0,
         "undoing": job.status is ImportStatus.undone and _undoing(session, job),
     }
 
@@ -199,7 +219,9 @@ def _options(column: audience.Column) -> list[tuple[str, str]]:
     words = {field: word for field, word in FIELD_WORDS.items() if field}
     own = column.field if column.field and column.field not in words else _own_name(column)
     shown = [
-        (field, word) for field, word in words.items() if field not in BIRTHDAYS or _dates(column, field)
+        (field, word)
+        for field, word in words.items()
+        if field not in (*BIRTHDAYS, *BIRTHDAY_PARTS) or _dates(column, field)
     ]
     return [*shown, (own, _("variable ${name}", mapping={"name": own})), ("", FIELD_WORDS[""])]
 
@@ -209,8 +231,10 @@ def _own_name(column: audience.Column) -> str:
 
 
 def _dates(column: audience.Column, field: str) -> bool:
-    """The two orders of day and month are offered where they make a difference."""
-    return field in ("birthday", column.field) or any("/" in cell for cell in column.cells)
+    """The orders of day and month are offered where they make a difference, parts where they were found."""
+    if field in BIRTHDAY_PARTS:
+        return column.field in BIRTHDAY_PARTS
+    return field in ("birthday", column.field) or any("/" in cell or "-" in cell for cell in column.cells)
 
 
 def _first_rejects(session: Any, job: Import) -> list[Reject]:
@@ -221,6 +245,11 @@ def _first_rejects(session: Any, job: Import) -> list[Reject]:
         .limit(REJECTS_SHOWN)
     )
     return [Reject(row.row, audience.reject_sentence(row.code, row.detail), row.cells) for row in rows]
+
+
+def _first_notes(job: Import) -> list[Note]:
+    rows = job.notes.get("rows", [])[:NOTES_SHOWN]
+    return [Note(row, audience.note_sentence(code, detail)) for row, code, detail in rows]
 
 
 def _silent(session: Any, job: Import) -> int:

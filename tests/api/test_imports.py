@@ -7,6 +7,7 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 from webob.request import BaseRequest
 
+from mailganer.audience import run_import
 from mailganer.audience.imports import verbs
 
 from ..fixtures.api import Client
@@ -163,3 +164,17 @@ def test_a_file_that_is_read_by_somebody_keeps_nobody_from_writing(bring: Any, c
     client.get(f"imports/{made['id']}/rejects.csv")
     assert begun
     assert "BEGIN IMMEDIATE" not in begun
+
+
+def test_notes_and_who_left_are_in_the_answer(bring: Any, client: Client) -> None:
+    registry = client.app.app.registry
+    content = b"email,birthday,status\n<a@example.org>,soon,active\nb@example.org,,unsubscribed\n"
+    started = bring(content)["id"]
+    run_import(registry["sessions"], registry["settings"], started)
+    answer = client.get(f"imports/{started}").json
+    assert (answer["added"], answer["left"], answer["noted"]) == (2, 1, 2)
+    assert [(note["row"], note["code"]) for note in answer["notes"]] == [
+        (2, "address_repaired"),
+        (2, "birthday"),
+    ]
+    assert "soon" in answer["notes"][1]["sentence"]

@@ -221,15 +221,15 @@ def test_bad_rows_are_rejected_with_number_and_reason_and_the_good_ones_go_in(br
         (6, "address_missing"),
         (7, "name_long"),
         (8, "value_long"),
-        (9, "birthday"),
-        (10, "birthday_unclear"),
         (11, "name_control"),
         (12, "value_control"),
         (13, "too_many_cells"),
         (14, "name_control"),
     ]
-    assert (job.rows, job.added, job.rejected) == (14, 2, 12)
-    assert sorted(bringer.people()) == ["good@example.com", "last@example.com"]
+    assert (job.rows, job.added, job.rejected) == (14, 4, 10)
+    assert job.notes["rows"] == [[9, "birthday", "31.02.1990"], [10, "birthday_unclear", "05/06/1990"]]
+    names = ["date@example.com", "good@example.com", "last@example.com", "unclear@example.com"]
+    assert sorted(bringer.people()) == names
 
 
 def test_rejected_rows_can_be_downloaded_and_no_cell_is_computed(bringer):

@@ -139,6 +139,7 @@ def test_a_worker_of_an_older_version_stops_in_the_middle_and_goes_on_when_it_fi
 
 
 SINCE_0002 = (
+    "ALTER TABLE import DROP COLUMN notes",
     "ALTER TABLE sender DROP COLUMN slowed_to",
     "ALTER TABLE sender DROP COLUMN slowed_from",
     "DROP TABLE IF EXISTS tries",

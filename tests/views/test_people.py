@@ -71,7 +71,7 @@ def test_a_file_is_looked_at_then_brought_in_then_undone(anna: Any, work: Callab
 
     work()
     page = anna.get("/people/import").click("people.csv")
-    assert "Bring in 2 rows" in page
+    assert "Import 2 subscribers" in page
     assert "Row" in page
     assert "The part after @ is missing" in page
     assert "Nobody here yet" in anna.get("/people")
@@ -83,7 +83,7 @@ def test_a_file_is_looked_at_then_brought_in_then_undone(anna: Any, work: Callab
     assert "boris@example.org" in page
 
     imported = anna.get("/people/import").click("people.csv")
-    assert "2 rows are in" in imported
+    assert "2 subscribers are imported" in imported
     page = form_to(imported, "/undo").submit().follow()
     work()
     assert "It is undone" in anna.get(page.request.path)
@@ -335,3 +335,30 @@ def test_somebody_elses_list_takes_neither_people_nor_files(
 def test_pages_of_people_need_a_sign_in(app: Any) -> None:
     for address in ("/people", "/people.csv", "/people/new", "/people/import", "/lists"):
         assert app.get(address, status=303).location.startswith("http://localhost/sign-in")
+
+
+def test_an_import_says_how_many_are_new_updated_and_skipped(
+    anna: Any, work: Callable[[], Import], account: Account, make: Factory
+) -> None:
+    lst = make.list(account, "Readers")
+    make.subscriber(account, "old@example.org", (lst,), first_name="Old")
+    make.commit()
+    content = (
+        "email;имя;birthday;status\nold@example.org;Olga;05/06;active\nnew@example.org;Anna;;active\n"
+        "new@example.org;Anna;;active\nnobody;;;active\ngone@example.org;;;unsubscribed\n"
+    )
+    page = upload(anna, content).follow()
+    work()
+    page = anna.get(page.request.path)
+    assert "Import 2 new subscribers, update 1" in page
+    assert "1 subscriber of this file left elsewhere" in page
+    assert "Day or month first?" in page
+    form_to(page, "/apply").submit().follow()
+    work()
+    page = anna.get(page.request.path)
+    assert "2 subscribers are imported" in page
+    assert "New: 2. Updated: 1. Unchanged: 1. Skipped: 1." in page
+    assert "as before" not in page
+    again = upload(anna, "email\nold@example.org\n").follow()
+    work()
+    assert "Update 1 subscriber" in anna.get(again.request.path)

@@ -1,6 +1,6 @@
 """Files on their way into a list: read, understood, brought in, taken back."""
 
-from .reasons import FileProblem, failure_sentence, reject_sentence
+from .reasons import FileProblem, failure_sentence, note_sentence, reject_sentence
 from .run import due_imports, run_import
 from .verbs import (
     Column,
@@ -24,6 +24,7 @@ __all__ = [
     "failure_sentence",
     "import_preview",
     "latest_imports",
+    "note_sentence",
     "reject_sentence",
     "run_import",
     "set_mapping",

@@ -9,6 +9,7 @@ import csv
 import os
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +19,7 @@ from typing import BinaryIO, Final
 from charset_normalizer import from_bytes
 
 from ...errors import NoRoom, is_full
+from ..headings import EMAIL, heading_words, known_heading
 from .reasons import FileProblem
 
 LARGEST: Final = 500_000_000  # bytes; some five million people with a dozen columns
@@ -147,7 +149,13 @@ def _encoding_at(path: Path, offset: int) -> str:
 
 
 def guess_encoding(sample: bytes) -> str:
-    """The encoding of bytes that are not clean UTF-8: mostly UTF-8 after all, Cyrillic, or Western."""
+    """Return the encoding of bytes that are not clean UTF-8: mostly UTF-8 after all, Cyrillic, or Western.
+
+    A file put together from several has lines of both kinds; the other kind is marked line by line when read.
+    """
+    lines = [line for line in sample.splitlines() if not line.isascii()]
+    if 2 * sum(map(is_utf8, lines)) >= len(lines):
+        return "utf-8"
     broken = sample.decode("utf-8", "replace").count("\ufffd")
     if len(_MULTIBYTE.findall(sample)) > 10 * broken:
         return "utf-8"  # a few broken rows; the others are fine
@@ -157,6 +165,14 @@ def guess_encoding(sample: bytes) -> str:
         return likeliest
     best = from_bytes(sample, cp_isolation=["cp1252", "cp1250", "cp1251", "cp1254", "cp1257"]).best()
     return best.encoding if best else "cp1252"
+
+
+def is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _cyrillic(sample: bytes, encoding: str) -> float:
@@ -183,12 +199,15 @@ def find_dialect(stored: Stored) -> Dialect:
 
 
 def guess_delimiter(text: str) -> str:
-    """Of ; , tab | the one that most rows have as often as the first row, or, in a ragged file, have at all;
-    nothing for a single column."""
+    """Return which of ; , tab | most rows have equally often, or, in a ragged file, have at all.
+
+    Nothing for a single column. Notes and titles above the table do not count.
+    """
     even, ragged = [], []
     for delimiter in _DELIMITERS:
         counts = _widths(text, delimiter)
-        width = counts[0] if counts else 1
+        # Of equally frequent widths the first is taken: that of the headings.
+        width = Counter(counts).most_common(1)[0][0] if counts else 1
         if width > 1:
             even.append((counts.count(width) / len(counts), width, delimiter))
             ragged.append((sum(count > 1 for count in counts) / len(counts), width, delimiter))
@@ -201,9 +220,18 @@ def guess_delimiter(text: str) -> str:
 
 def _widths(text: str, delimiter: str) -> list[int]:
     widths: list[int] = []
+    above = True  # in notes and titles, which have one cell and are no column of addresses
     try:
         for row in islice(csv.reader(map(_line, text.split("\n")), delimiter=delimiter), 200):
+            if (
+                above
+                and len(row) == 1
+                and "@" not in row[0]
+                and known_heading(heading_words(row[0])) != EMAIL
+            ):
+                continue
             if not is_blank(row):
+                above = False
                 widths.append(len(row))
     except csv.Error:
         pass  # a cell too large: what stands before it tells the delimiter, and reading says the rest
@@ -250,11 +278,15 @@ class Records:
 
     def _lines(self) -> Iterator[str]:
         encoding = self._dialect.encoding
+        legacy = encoding != "utf-8"
         while line := self._file.readline(LONGEST_LINE):
             if len(line) == LONGEST_LINE:
                 raise FileProblem("cell", self._number + 1)
             self._offset += len(line)
-            text = line.decode(encoding, "replace")
+            if legacy and not line.isascii() and is_utf8(line):
+                text, self._broken = line.decode("utf-8"), True
+            else:
+                text = line.decode(encoding, "replace")
             if "\ufffd" in text:
                 self._broken = True
             yield _line(text)

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ...errors import InputError, _
-from ..addresses import AddressError, parse_address
+from ..addresses import AddressError, parse_address, repair_address
 from ..birthdays import Order, order_of
 from ..fields import STANDARD, is_field_name, slug
 from ..headings import EMAIL, FULL_NAME, HEADINGS, LAST_NAME_FIRST, heading_words, known_heading
+from .statuses import STATUS, guess_statuses
 
 PLAIN: Final = ("first_name", "last_name")
 BIRTHDAYS: Final[Mapping[str, Order]] = {
@@ -16,13 +17,28 @@ BIRTHDAYS: Final[Mapping[str, Order]] = {
     "birthday_day_first": Order.day_first,
     "birthday_month_first": Order.month_first,
 }
-TARGETS: Final = frozenset({EMAIL, *PLAIN, FULL_NAME, LAST_NAME_FIRST, *BIRTHDAYS})
+BIRTHDAY_PARTS: Final = ("birthday_year", "birthday_month", "birthday_day")
+"""Three columns of one birthday, as Thunderbird writes them."""
+
+TARGETS: Final = frozenset({EMAIL, *PLAIN, FULL_NAME, LAST_NAME_FIRST, *BIRTHDAYS, *BIRTHDAY_PARTS, STATUS})
 """What a column can become besides a variable of its own name."""
 
 # What our own files say besides the person's own: rejected rows in both languages, and exported people.
 _REJECTED: Final = (["row", "why it did not go in"], ["строка", "почему не добавлена"])
 _EXPORTED: Final = [*map(heading_words, STANDARD), "status", "lists"]
 _PERHAPS_EMAIL: Final = re.compile(r"e ?mail|почт|^адрес$|^address$|^адреса$")
+_SOMEBODY_ELSES: Final = re.compile(
+    r"manager|assistant|owner|referr|parent|spouse|agent|менедж|руковод|ассистент|помощник|куратор|супруг|родител"
+)
+_BIRTHDAY_PARTS: Final = (
+    frozenset({"birth year", "year of birth", "birthday year", "год рождения"}),
+    frozenset({"birth month", "month of birth", "birthday month", "месяц рождения"}),
+    frozenset({"birth day", "day of birth", "birthday day", "день рождения", "число рождения"}),
+)
+_AFTER_COMMA: Final = re.compile(r"[^\W\d_]+(?:[-'’. ]+[^\W\d_]+){0,2}\.?")
+_TITLE: Final = re.compile(r"(ph ?d|m\.?d|mba|jr|sr|esq|cpa|dds|i{2,3}|iv)\b", re.IGNORECASE)
+_LATIN_PAIR: Final = re.compile(r"[A-Za-zÀ-ɏ.'’-]+ [A-Za-zÀ-ɏ.'’-]+")
+_ROWS_ABOVE: Final = 100  # notes and titles above the headings that are passed over
 _PATRONYMIC: Final = re.compile(r"(?i).*(вич|вна|ична|инична|оглы|кызы)")
 
 
@@ -34,9 +50,13 @@ def guess_mapping(columns: Sequence[str], rows: Sequence[Sequence[str]], header:
         return []
     fields: list[str] = [""] * len(columns)
     fields[email] = EMAIL
+    if header:
+        for number in guess_statuses(headings, rows):
+            fields[number] = fields[number] or STATUS
+        _set_birthday_parts(fields, headings)
     for number, words in enumerate(headings):
         known = known_heading(words) if header else ""
-        if number != email and known and known not in fields:
+        if not fields[number] and known and known not in fields and not _is_apart(known, fields):
             fields[number] = known
     _settle_name(fields)
     _settle_birthday(fields, rows)
@@ -51,12 +71,53 @@ def _about_the_file(headings: Sequence[str]) -> range:
     """Columns of a file that came from us and comes back: where a row stood and why it was refused."""
     if list(headings[:2]) in _REJECTED:
         return range(2)
-    return range(len(STANDARD), len(_EXPORTED)) if list(headings[: len(_EXPORTED)]) == _EXPORTED else range(0)
+    exported = list(headings[: len(_EXPORTED)]) == _EXPORTED
+    return range(len(_EXPORTED) - 1, len(_EXPORTED)) if exported else range(0)
 
 
-def names_addresses(cells: Sequence[str]) -> bool:
-    """Whether a row is one of headings, with one for the addresses."""
-    return any(heading_words(cell) in HEADINGS[EMAIL] for cell in cells)
+def _set_birthday_parts(fields: list[str], headings: Sequence[str]) -> None:
+    """Map the columns of year, month and day, when month and day stand in columns of their own."""
+    places = [
+        next((number for number, words in enumerate(headings) if words in known and not fields[number]), None)
+        for known in _BIRTHDAY_PARTS
+    ]
+    if places[1] is not None and places[2] is not None:
+        for place, field in zip(places, BIRTHDAY_PARTS, strict=True):
+            if place is not None:
+                fields[place] = field
+
+
+def _is_apart(known: str, fields: Sequence[str]) -> bool:
+    return known == "birthday" and BIRTHDAY_PARTS[1] in fields
+
+
+def rows_above(rows: Sequence[Sequence[str]], words: Mapping[Any, Any]) -> int:
+    """Return how many of the first rows are notes and titles above the headings or the first subscriber.
+
+    ``words`` is the mapping that was given, if any: the row that has its heading of addresses is the one.
+    """
+    given = {heading_words(name) for name in _said_headings(words)}
+    for number, cells in enumerate(rows[:_ROWS_ABOVE]):
+        headings = {heading_words(cell) for cell in cells}
+        if given & headings or headings & HEADINGS[EMAIL]:
+            return number
+        if any(map(_is_address, cells)):
+            return _titles(rows[: number + 1])
+    return 0
+
+
+def _said_headings(words: Mapping[Any, Any]) -> list[str]:
+    pairs = [(str(key), str(value)) for key, value in words.items()]
+    found = [key for key, value in pairs if _target(value) == EMAIL]
+    found += [value for key, value in pairs if _target(key) == EMAIL]
+    return [name for name in found if not name.isdecimal()]
+
+
+def _titles(rows: Sequence[Sequence[str]]) -> int:
+    """Return how many rows of a single cell stand above the first wider row; the last of ``rows`` is a
+    subscriber's."""
+    filled = [sum(1 for cell in row if cell.strip()) for row in rows]
+    return next((number for number, cells in enumerate(filled) if cells > 1), 0)
 
 
 def is_row_of_addresses(rows: Sequence[Sequence[str]]) -> bool:
@@ -110,9 +171,9 @@ def check_mapping(fields: Sequence[str]) -> list[str]:
     checked = [_target(field) for field in fields]
     if EMAIL not in checked:
         raise _wrong(_("Say which column holds the mail addresses."))
-    used = [field for field in checked if field]
+    used = [field for field in checked if field and field != STATUS]
     twice = next((field for field in used if used.count(field) > 1), None)
-    birthdays = sum(1 for field in used if field in BIRTHDAYS)
+    birthdays = sum(1 for field in used if field in BIRTHDAYS) + (BIRTHDAY_PARTS[1] in used)
     if twice or birthdays > 1:
         raise _wrong(
             _("Two columns go to “${name}”. Choose one of them.", mapping={"name": twice or "birthday"})
@@ -132,22 +193,38 @@ def _wrong(message: str) -> InputError:
 
 
 def _email_column(headings: Sequence[str], rows: Sequence[Sequence[str]], header: bool) -> int | None:
-    """The column of addresses: by its heading when the cells agree, else by the cells."""
-    best: tuple[float, int] = (0.0, 0)
-    for number, words in enumerate(headings):
-        share = _share_of_addresses(rows, number)
-        named = 0.0
-        if header:
-            named = 2.0 if words in HEADINGS[EMAIL] else 0.5 if _PERHAPS_EMAIL.search(words) else 0.0
-        sure = named == 2.0 or share >= 0.5 or (named and share > 0.0)
-        if sure and named + share > best[0]:
-            best = (named + share, number)
-    return best[1] if best[0] > 0.0 else None
+    """Return the column by which most people get an address of their own.
+
+    One whose heading says so plainly gives way only to a column with more than twice as many.
+    """
+    ranks = [_rank(words) if header else 0 for words in headings]
+    counts = [_count_addresses(rows, number, rank) for number, rank in enumerate(ranks)]
+    most = max(counts, default=0)
+    if not most:
+        return ranks.index(3) if 3 in ranks else None
+    worth = [
+        (rank == 3 and 2 * count >= most, rank > 0 or not header, count, rank)
+        if count
+        else (False, False, 0, 0)
+        for rank, count in zip(ranks, counts, strict=True)
+    ]
+    return worth.index(max(worth))
 
 
-def _share_of_addresses(rows: Sequence[Sequence[str]], number: int) -> float:
-    cells = [row[number] for row in rows if len(row) > number and row[number].strip()]
-    return sum(map(_is_address, cells)) / len(cells) if cells else 0.0
+def _rank(words: str) -> int:
+    """Return how plainly a heading names a subscriber's address: 3 plainly, 2 perhaps, 1 not, 0 another's."""
+    if words in HEADINGS[EMAIL]:
+        return 3
+    if _SOMEBODY_ELSES.search(words):
+        return 0
+    return 2 if _PERHAPS_EMAIL.search(words) else 1
+
+
+def _count_addresses(rows: Sequence[Sequence[str]], number: int, rank: int) -> int:
+    """Return how many different addresses a column holds; nothing for a column of other things."""
+    cells = [row[number].strip() for row in rows if len(row) > number and row[number].strip()]
+    found = [cell.lower() for cell in cells if _is_address(cell)]
+    return len(set(found)) if rank > 1 or 2 * len(found) >= len(cells) else 0
 
 
 def _is_address(cell: str) -> bool:
@@ -156,7 +233,7 @@ def _is_address(cell: str) -> bool:
     try:
         parse_address(cell)
     except AddressError:
-        return False
+        return repair_address(cell) is not None
     return True
 
 
@@ -169,8 +246,14 @@ def _settle_name(fields: list[str]) -> None:
 def _settle_birthday(fields: list[str], rows: Sequence[Sequence[str]]) -> None:
     if "birthday" in fields:
         number = fields.index("birthday")
-        order = order_of(row[number] for row in rows if len(row) > number)
-        fields[number] = next(name for name, each in BIRTHDAYS.items() if each is order)
+        fields[:] = with_order(fields, (row[number] for row in rows if len(row) > number))
+
+
+def with_order(fields: Sequence[str], texts: Iterable[str]) -> list[str]:
+    """The mapping with the order of day and month that more of the column's birthdays give away."""
+    order = order_of(texts)
+    named = next(name for name, each in BIRTHDAYS.items() if each is order)
+    return [named if field == "birthday" else field for field in fields]
 
 
 def kept_beside(columns: Sequence[str], fields: Sequence[str]) -> list[tuple[int, str]]:
@@ -183,7 +266,10 @@ def kept_beside(columns: Sequence[str], fields: Sequence[str]) -> list[tuple[int
 
 
 def split_full_name(text: str, last_name_first: bool) -> tuple[str, str, str]:
-    """First name, last name, patronymic: as far as the words tell."""
+    """First name, last name, patronymic: as far as the words tell. "Gray, Anna" is the last name first."""
+    last, _comma, first = (part.strip() for part in text.partition(","))
+    if " " not in last and _AFTER_COMMA.fullmatch(first) and not _TITLE.match(first):
+        text, last_name_first = f"{last} {first}", True
     words = text.split()
     if len(words) == 1:
         return words[0], "", ""
@@ -194,6 +280,17 @@ def split_full_name(text: str, last_name_first: bool) -> tuple[str, str, str]:
     if last_name_first:
         return words[1], words[0], " ".join(words[2:])
     return words[0], " ".join(words[1:]), ""
+
+
+def is_cyrillic_full_name(column: str) -> bool:
+    """Return whether a column is called "ФИО" or the like: last name first where names are Cyrillic."""
+    words = heading_words(column)
+    return words in HEADINGS[LAST_NAME_FIRST] and not words.isascii()
+
+
+def is_latin_pair(name: str) -> bool:
+    """Return whether a full name is two words in Latin script: first and last name, even under "ФИО"."""
+    return bool(_LATIN_PAIR.fullmatch(" ".join(name.split())))
 
 
 def stored_mapping(fields: Iterable[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ REASONS: Final[dict[str, TranslationString]] = {
     **ADDRESS_REASONS,
     "name_control": _("There is a line break or a control character in the name."),
     "name_long": _("The name is longer than 200 characters."),
+    # Of files imported when these rejected the row; now they are notes.
     "birthday": _("“${detail}” is no birthday. It looks like 1990-05-14, 14.05.1990 or 14.05."),
     "birthday_unclear": _("“${detail}”: is this day or month first? Write 1990-05-14."),
     "value_control": _("There are invisible control characters in the column “${detail}”."),
@@ -41,6 +42,14 @@ FAILURES: Final[dict[str, TranslationString]] = {
     "gone": _("The uploaded file is no longer there. Choose it once more."),
 }
 
+NOTES: Final[dict[str, TranslationString]] = {
+    "address_repaired": _("The address was taken out of the text around it."),
+    "address_first": _("There are several addresses. The first one is used."),
+    "birthday": _("“${detail}” is not understood as a birthday and is left out."),
+    "birthday_unclear": _("“${detail}”: day or month first? The birthday is left out until you choose."),
+    "status": _("“${detail}” is not understood as a subscription status and is left out."),
+}
+
 _UNKNOWN: Final = _("This row could not be read.")
 
 
@@ -56,6 +65,12 @@ def reject_sentence(code: str, detail: str = "") -> TranslationString:
     """The sentence for a rejected row, to be translated."""
     sentence = REASONS.get(code, _UNKNOWN)
     return sentence % {"detail": detail} if detail else sentence
+
+
+def note_sentence(code: str, detail: str = "") -> TranslationString:
+    """The sentence for something that was repaired or left out in a row that goes in, to be translated."""
+    sentence = NOTES.get(code, _UNKNOWN)
+    return sentence % {"detail": detail} if detail else sentence % {"detail": "…"}
 
 
 def failure_sentence(error: str) -> TranslationString:

@@ -4,15 +4,26 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Final, NamedTuple
 
-from ..addresses import AddressError, parse_address
-from ..birthdays import BirthdayError, parse_birthday
+from ...models import SubscriberStatus
+from ..addresses import AddressError, parse_address, repair_address
+from ..birthdays import BirthdayError, join_birthday, parse_birthday
 from ..fields import LONGEST_NAME, LONGEST_VALUE, clean_value, has_control
-from ..headings import EMAIL, FULL_NAME, LAST_NAME_FIRST, PATRONYMIC
+from ..headings import EMAIL, FULL_NAME, LAST_NAME_FIRST, PATRONYMIC, heading_words
 from ..spreadsheets import original_cell
 from .files import Record, is_blank
-from .mapping import BIRTHDAYS, PLAIN, kept_beside, split_full_name
+from .mapping import (
+    BIRTHDAY_PARTS,
+    BIRTHDAYS,
+    PLAIN,
+    is_cyrillic_full_name,
+    is_latin_pair,
+    kept_beside,
+    split_full_name,
+)
+from .statuses import STATUS, heaviest, status_reader
 
 _MOST_CELLS: Final = 110  # a row may have more of them than there can be columns
+_NOTED: Final = 40  # characters of a value that was left out
 _SHOWN: Final = 200  # characters of a cell kept to say why its row did not go in
 
 
@@ -27,6 +38,7 @@ class Person(NamedTuple):
     birthday: date | None
     fields: dict[str, str]
     cells: list[str]  # as they were, in case that the row is rejected later
+    status: SubscriberStatus | None = None  # of who left elsewhere; None for who may be written to
 
 
 class Reject(NamedTuple):
@@ -36,27 +48,43 @@ class Reject(NamedTuple):
     cells: list[str]
 
 
+class Note(NamedTuple):
+    """What was left out or repaired in a row that goes in. ``detail`` is never an address."""
+
+    row: int
+    code: str
+    detail: str
+
+
 class _Wrong(Exception):
     def __init__(self, code: str, detail: str = "") -> None:
         self.code, self.detail = code, detail
 
 
 class RowReader:
-    """Reads rows by one mapping."""
+    """Reads rows by one mapping. ``notes`` grows with each row that was not taken exactly as it stands."""
 
     def __init__(self, columns: Sequence[str], mapping: Sequence[str], today: date) -> None:
         self._columns, self._today, self._width = columns, today, len(columns)
+        self.notes: list[Note] = []
         self._email = mapping.index(EMAIL)
         self._names = [(number, field) for number, field in enumerate(mapping) if field in PLAIN]
         self._full = [
-            (number, field == LAST_NAME_FIRST)
+            (number, field == LAST_NAME_FIRST, is_cyrillic_full_name(columns[number]))
             for number, field in enumerate(mapping)
             if field in (FULL_NAME, LAST_NAME_FIRST)
         ]
         self._birthday = [
             (number, BIRTHDAYS[field]) for number, field in enumerate(mapping) if field in BIRTHDAYS
         ]
-        named = {number for number, *_rest in (*self._names, *self._full, *self._birthday)}
+        self._parts = [mapping.index(field) if field in mapping else None for field in BIRTHDAY_PARTS]
+        self._statuses = [
+            (number, status_reader(heading_words(columns[number])))
+            for number, field in enumerate(mapping)
+            if field == STATUS
+        ]
+        named = {number for number, *_rest in (*self._names, *self._full, *self._birthday, *self._statuses)}
+        named |= {number for number in self._parts if number is not None}
         self._fields = [
             (number, field)
             for number, field in enumerate(mapping)
@@ -64,15 +92,15 @@ class RowReader:
         ] + kept_beside(columns, mapping)
 
     def read(self, record: Record) -> Person | Reject:
+        noted = len(self.notes)
         try:
             return self._read(record)
         except AddressError as error:
-            return self._reject(record, error.code)
-        except BirthdayError as error:
-            number = self._birthday[0][0]
-            return self._reject(record, error.code, record.cells[number].strip())
+            rejected = self._reject(record, error.code)
         except _Wrong as wrong:
-            return self._reject(record, wrong.code, wrong.detail)
+            rejected = self._reject(record, wrong.code, wrong.detail)
+        del self.notes[noted:]
+        return rejected
 
     def _read(self, record: Record) -> Person:
         cells = [original_cell(cell) if cell[:1] == "'" else cell for cell in record.cells]
@@ -82,18 +110,65 @@ class RowReader:
             raise _Wrong("too_many_cells")
         if len(cells) < self._width:
             cells = cells + [""] * (self._width - len(cells))
-        address = parse_address(cells[self._email])
+        written = cells[self._email]
+        name = ""
+        try:
+            address = parse_address(written)
+        except AddressError:
+            repaired = repair_address(written)
+            if repaired is None:
+                raise
+            address, name = repaired.address, repaired.name
+            self.notes.append(Note(record.number, repaired.code, ""))
         fields = {field: text for number, field in self._fields if (text := self._value(cells, number))}
         names = {field: self._name(cells[number]) for number, field in self._names}
-        for number, last_name_first in self._full:
-            self._add_full_name(names, fields, self._name(cells[number], parts=3), last_name_first)
-        birthday = None
-        for number, order in self._birthday:
-            birthday = parse_birthday(cells[number], self._today, order)
+        for number, last_name_first, cyrillic in self._full:
+            full = self._name(cells[number], parts=3)
+            self._add_full_name(
+                names, fields, full, last_name_first and not (cyrillic and is_latin_pair(full))
+            )
         first_name, last_name = names.get("first_name", ""), names.get("last_name", "")
+        if name and not first_name and not last_name:
+            first_name, last_name, _patronymic = split_full_name(self._name(name), False)
         return Person(
-            record.number, address.email, address.key, first_name, last_name, birthday, fields, cells
+            record.number,
+            address.email,
+            address.key,
+            first_name,
+            last_name,
+            self._read_birthday(record.number, cells),
+            fields,
+            cells,
+            self._read_status(record.number, cells) if self._statuses else None,
         )
+
+    def _read_birthday(self, row: int, cells: Sequence[str]) -> date | None:
+        """A birthday that is not understood is left out, and its subscriber stays."""
+        text = ""
+        try:
+            for number, order in self._birthday:
+                text = cells[number]
+                return parse_birthday(text, self._today, order)
+            if self._parts[1] is not None and self._parts[2] is not None:
+                parts = ["" if number is None else cells[number].strip() for number in self._parts]
+                text = "-".join(parts)
+                return join_birthday(parts[0], parts[1], parts[2], self._today)
+        except BirthdayError as error:
+            self._note(row, error.code, text)
+        return None
+
+    def _read_status(self, row: int, cells: Sequence[str]) -> SubscriberStatus | None:
+        found: list[SubscriberStatus | None] = []
+        for number, read in self._statuses:
+            try:
+                found.append(read(cells[number]))
+            except ValueError:
+                self._note(row, "status", cells[number])
+        status = heaviest(found)
+        return None if status is SubscriberStatus.active else status
+
+    def _note(self, row: int, code: str, detail: str) -> None:
+        self.notes.append(Note(row, code, "" if "@" in detail else shown(detail.strip())[:_NOTED]))
 
     def _add_full_name(
         self, names: dict[str, str], fields: dict[str, str], text: str, last_first: bool

@@ -6,6 +6,7 @@ people, counts and the place in the file together. Killed anywhere, the next one
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -23,7 +24,7 @@ from ...settings import Settings
 from .files import Dialect, Record, Records, is_blank
 from .mapping import mapping_of
 from .reasons import FileProblem
-from .rows import Person, Reject, RowReader
+from .rows import Note, Person, Reject, RowReader
 from .undoing import undo_some
 from .writing import (
     Outcome,
@@ -43,6 +44,7 @@ LEASE: Final = timedelta(seconds=30)  # many pieces long; this is how long a kil
 # same time cannot reach it between two counts.
 COUNT_EVERY: Final = 20  # pieces
 NARROW: Final = 4 * COUNT_EVERY * AT_ONCE
+MOST_NOTES: Final = 200  # kept with their words; the rest is counted
 REMEMBERED: Final = 200_000  # addresses of a file told apart while it is only read: 16 MB
 ORPHANED: Final = 24 * 3600  # seconds after which a file nobody knows is removed
 
@@ -187,6 +189,7 @@ class _Work:
                 held = self.hold(session, ImportStatus.reading)
                 outcome = self.foresee(session, held, people, seen)
                 self.record(session, held, piece, outcome, rejects)
+                add_notes(held, reader.notes, outcome.left)
             if self.out_of_time():
                 return False
         return True
@@ -198,11 +201,13 @@ class _Work:
         room = self.room(session, job)
         room = None if room is None else max(0, room - job.added)
         welcome, refused = admitted(session, job.account_id, people, there, room)
-        changed = {row.id for key, row in there.items() if change_of(people[key], row)}
+        changes = [change for key, row in there.items() if (change := change_of(people[key], row))]
+        changed = {change.id for change in changes}
         changed |= not_on(session, job.list_id, [row.id for row in there.values()])
         if len(seen) < REMEMBERED:
             seen.update(map(hash, people.keys() - refused.keys()))
-        return Outcome.of(rows, len(welcome), len(changed), crowded | refused)
+        left = sum(1 for person in welcome if person.status) + sum(1 for change in changes if change.status)
+        return Outcome.of(rows, len(welcome), len(changed), crowded | refused, left)
 
     # Applying
 
@@ -216,6 +221,7 @@ class _Work:
                     held = self.hold(session, ImportStatus.applying)
                     outcome = self.write(session, held, people)
                     self.record(session, held, piece, outcome, rejects)
+                    add_notes(held, reader.notes, outcome.left)
                 if self.out_of_time():
                     return False
         with self.sessions.begin() as session:
@@ -330,6 +336,18 @@ def restart(session: Session, job: Import, status: ImportStatus) -> None:
     job.status = status
     job.position, job.record = job.start, job.first_record
     job.rows = job.added = job.updated = job.unchanged = job.rejected = 0
+    job.notes = {}
+
+
+def add_notes(job: Import, notes: Sequence[Note], left: int) -> None:
+    """Keep how many rows were repaired or lost a value, by code, and the first of them."""
+    if not notes and not left:
+        return
+    counts = Counter(job.notes.get("counts", {}))
+    counts.update(note.code for note in notes)
+    kept = job.notes.get("rows", [])
+    kept = [*kept, *map(list, notes[: max(0, MOST_NOTES - len(kept))])]
+    job.notes = {"counts": dict(counts), "rows": kept, "left": job.notes.get("left", 0) + left}
 
 
 def remove_orphans(sessions: sessionmaker[Session], uploads: Path) -> None:
@@ -348,6 +366,7 @@ def remove_orphans(sessions: sessionmaker[Session], uploads: Path) -> None:
 def _read_rows(reader: RowReader, piece: Sequence[Record]) -> tuple[list[Person], list[Reject]]:
     people: list[Person] = []
     rejects: list[Reject] = []
+    reader.notes = []
     for record in piece:
         if is_blank(record.cells):
             continue

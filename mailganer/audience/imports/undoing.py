@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from ...models import Delivery, Import, ImportChange, Subscriber, list_member
+from ...models import Delivery, Import, ImportChange, Subscriber, SubscriberStatus, list_member
 from ...models.audience import make_search_key
+from ..status import SUPPRESSED, forget_suppressions, remember_suppression
+from .writing import LEFT_REASON
 
 
 def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:
@@ -28,6 +30,7 @@ def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:
     came = [change.subscriber_id for change in changes if change.created]
     staying = _known_elsewhere(session, job.list_id, came)
     leaving = [each for each in came if each not in staying]
+    _forget_left(session, job, leaving)
     _leave_list(session, job.list_id, [change.subscriber_id for change in changes if change.joined])
     _restore(session, job, {change.subscriber_id: change.before for change in changes if change.before}, now)
     # The rows of this table go with the people they speak of; those who stay need theirs removed.
@@ -51,6 +54,19 @@ def _known_elsewhere(session: Session, list_id: int, ids: Sequence[int]) -> set[
     return {*session.scalars(written_to).all(), *session.scalars(on_others).all()}
 
 
+def _forget_left(session: Session, job: Import, leaving: Sequence[int]) -> None:
+    """Who came as somebody who left elsewhere goes without a trace: the next file may say otherwise."""
+    keys = session.scalars(
+        select(Subscriber.email_key).where(
+            Subscriber.id.in_(leaving),
+            Subscriber.status.in_(SUPPRESSED),
+            Subscriber.status_reason == LEFT_REASON,
+        )
+    ).all()
+    if keys:
+        forget_suppressions(session, job.account_id, keys, LEFT_REASON)
+
+
 def _leave_list(session: Session, list_id: int, ids: Collection[int]) -> None:
     session.execute(
         delete(list_member).where(list_member.c.list_id == list_id, list_member.c.subscriber_id.in_(ids))
@@ -69,5 +85,11 @@ def _restore(session: Session, job: Import, before: dict[int, dict[str, Any]], n
         person.birthday = date.fromisoformat(values["birthday"]) if values["birthday"] else None
         person.fields = values["fields"]
         person.search_key = make_search_key(person.email_key, person.first_name, person.last_name)
+        if person.status_reason == LEFT_REASON and person.status.value == values.get("left"):
+            person.status, person.status_reason = SubscriberStatus(values["status"]), ""
+            person.status_at = now
+            forget_suppressions(session, job.account_id, [person.email_key], LEFT_REASON)
+            if person.status in SUPPRESSED:
+                remember_suppression(session, person, now)
         person.updated_at = now
     session.flush()

@@ -30,8 +30,9 @@ from .mapping import (
     is_row_of_addresses,
     mapping_from_words,
     mapping_of,
-    names_addresses,
+    rows_above,
     stored_mapping,
+    with_order,
 )
 from .reasons import FileProblem
 from .run import restart
@@ -64,7 +65,7 @@ class _Sniffed:
     header: bool
     columns: list[str]
     mapping: list[str]
-    first: Record
+    above: Record | None  # the row before the first subscriber's: headings or a title
 
 
 def start_import(
@@ -183,9 +184,11 @@ def discard_import(session: Session, job: Import, uploads: Path) -> None:
 
 def _sniff(stored: Stored, words: Mapping[str, Any]) -> _Sniffed:
     dialect = find_dialect(stored)
-    records = _without_title(first_records(stored.path, dialect, SAMPLE_ROWS))
+    records = first_records(stored.path, dialect, SAMPLE_ROWS)
     if not records:
         raise FileProblem("empty")
+    above = rows_above([record.cells for record in records], words)
+    before, records = records[:above], records[above:]
     rows = [record.cells for record in records]
     if is_row_of_addresses(rows):
         raise FileProblem("row_of_addresses")
@@ -199,19 +202,11 @@ def _sniff(stored: Stored, words: Mapping[str, Any]) -> _Sniffed:
         raise FileProblem("no_people" if guessed else "no_address")
     if not guessed and not words:
         raise FileProblem("no_address")
+    texts = _read_head(stored, dialect, guessed)
+    guessed = with_order(guessed, texts)
     mapping = mapping_from_words(words, columns, guessed) if words else check_mapping(guessed)
-    _read_head(stored, dialect)
-    return _Sniffed(dialect, header, columns, mapping, records[0])
-
-
-def _without_title(records: list[Record]) -> list[Record]:
-    """Spreadsheets are printed with a title: a row with one cell filled, above that of the headings."""
-    titled = (
-        len(records) > 1
-        and sum(1 for cell in records[0].cells if cell.strip()) == 1
-        and names_addresses(records[1].cells)
-    )
-    return records[1:] if titled else records
+    last_above = records[0] if header else before[-1] if before else None
+    return _Sniffed(dialect, header, columns, mapping, last_above)
 
 
 def _columns(rows: Sequence[Sequence[str]], header: bool) -> list[str]:
@@ -225,12 +220,20 @@ def _columns(rows: Sequence[Sequence[str]], header: bool) -> list[str]:
     return headings + [""] * (width - len(headings))
 
 
-def _read_head(stored: Stored, dialect: Dialect) -> None:
-    """Reads the first part to its end: what is wrong with it is said at once."""
+def _read_head(stored: Stored, dialect: Dialect, guessed: Sequence[str]) -> set[str]:
+    """Read the first part to its end, so that what is wrong with it is said at once.
+
+    Return the birthdays written there, if it is unknown whether day or month comes first in them.
+    """
+    number = guessed.index("birthday") if "birthday" in guessed else None
+    texts: set[str] = set()
     with Records(stored.path, dialect) as records:
         for record in records:
+            if number is not None and len(record.cells) > number:
+                texts.add(record.cells[number])
             if record.end >= HEAD:
-                return
+                break
+    return texts
 
 
 def _made(
@@ -243,8 +246,8 @@ def _made(
     now: datetime,
 ) -> Import:
     start, number = sniffed.dialect.start, sniffed.dialect.first_record
-    if sniffed.header:
-        start, number = sniffed.first.end, sniffed.first.number
+    if sniffed.above:
+        start, number = sniffed.above.end, sniffed.above.number
     return Import(
         account_id=account.id,
         list_id=lst.id,

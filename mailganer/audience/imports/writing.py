@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import (
     ARRAY,
@@ -34,9 +34,16 @@ from ...models import (
 )
 from ...models.audience import make_search_key
 from ..fields import MOST_FIELDS, FieldValue, typed_as
-from ..status import suppressed
+from ..status import is_weightier, suppress_many, suppressed
 from .copying import can_copy, copy_rows, new_ids
 from .rows import Person, Reject, shown_cells
+from .statuses import heaviest
+
+LEFT_REASON: Final = "import"
+"""The reason kept with the status of who left elsewhere, as the file says."""
+
+_ACTIVE: Final = SubscriberStatus.active
+_UNCONFIRMED: Final = SubscriberStatus.unconfirmed
 
 MOST_REJECTS = 100_000  # kept with their cells; the rest is only counted
 
@@ -47,6 +54,7 @@ _EXISTING = (
     Subscriber.last_name,
     Subscriber.birthday,
     Subscriber.fields,
+    Subscriber.status,
 )
 
 _PLACE = ["list_id", "subscriber_id", "added_at"]
@@ -61,16 +69,19 @@ class Outcome:
     updated: int
     unchanged: int  # they change nothing, or repeat an address of the same file
     rejects: list[Reject]
+    left: int = 0  # of those added or updated: they left elsewhere and get no emails
 
     @classmethod
-    def of(cls, rows: Sequence[Person], added: int, updated: int, refused: Mapping[str, str]) -> "Outcome":
+    def of(
+        cls, rows: Sequence[Person], added: int, updated: int, refused: Mapping[str, str], left: int = 0
+    ) -> "Outcome":
         """Of rows that could be read; ``refused`` says by address key why somebody does not go in."""
         rejects = [
             Reject(row.row, refused[row.email_key], "", shown_cells(row.cells))
             for row in rows
             if row.email_key in refused
         ]
-        return cls(added, updated, len(rows) - added - updated - len(rejects), rejects)
+        return cls(added, updated, len(rows) - added - updated - len(rejects), rejects, left)
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,7 @@ class _Change:
     id: int
     values: Mapping[str, Any]
     before: Mapping[str, Any]
+    status: SubscriberStatus | None = None  # the new one of who left elsewhere
 
 
 def one_per_address(people: Iterable[Person]) -> dict[str, Person]:
@@ -97,6 +109,7 @@ def _joined(earlier: Person, later: Person) -> Person:
         last_name=later.last_name or earlier.last_name,
         birthday=later.birthday or earlier.birthday,
         fields={**earlier.fields, **later.fields},
+        status=heaviest((earlier.status, later.status)),
     )
 
 
@@ -157,10 +170,14 @@ def change_of(person: Person, row: Row[Any]) -> _Change | None:
         "birthday": person.birthday or row.birthday,
         "fields": row.fields | {name: _typed(row.fields, name, text) for name, text in person.fields.items()},
     }
-    if before == after:
+    left = person.status if person.status and is_weightier(person.status, row.status) else None
+    if before == after and left is None:
         return None
     birthday = row.birthday.isoformat() if row.birthday else None
-    return _Change(row.id, after, {**before, "birthday": birthday})
+    kept = {**before, "birthday": birthday}
+    if left:
+        kept |= {"status": row.status.value, "left": left.value}
+    return _Change(row.id, after, kept, left)
 
 
 def _typed(fields: Mapping[str, Any], name: str, text: str) -> FieldValue:
@@ -177,13 +194,22 @@ def write_people(
     welcome, refused = admitted(session, job.account_id, people, there, room)
     new_ids = _insert(session, job.account_id, welcome, now)
     changes = [change for key, row in there.items() if (change := change_of(people[key], row))]
-    _update(session, changes, {row.id: key for key, row in there.items()}, now)
+    keys = {row.id: key for key, row in there.items()}
+    _update(session, changes, keys, now)
+    left = {change.id: (keys[change.id], change.status) for change in changes if change.status}
+    left |= {
+        new_id: (person.email_key, person.status)
+        for new_id, person in zip(new_ids, welcome, strict=True)
+        if person.status
+    }
+    if left:
+        suppress_many(session, job.account_id, left, reason=LEFT_REASON, now=now)
     before = _touched(session, job.id, [row.id for row in there.values()])
     joined = _join(session, job.list_id, [row.id for row in there.values()], new_ids, now)
     _note_changes(session, job.id, new_ids, changes, joined)
     # Whom an earlier row of this very file added or changed was counted there.
     updated = ({change.id for change in changes} | joined) - before
-    return Outcome.of(rows, len(new_ids), len(updated), crowded | refused)
+    return Outcome.of(rows, len(new_ids), len(updated), crowded | refused, len(left))
 
 
 def write_rejects(session: Session, import_id: int, rejects: Sequence[Reject], already: int) -> None:
@@ -204,7 +230,7 @@ def _insert(session: Session, account_id: int, people: Sequence[Person], now: da
             "last_name": person.last_name,
             "birthday": person.birthday,
             "fields": person.fields,
-            "status": SubscriberStatus.active,
+            "status": person.status if person.status is _UNCONFIRMED else _ACTIVE,
             "status_reason": "",
             "created_at": now,
             "updated_at": now,
@@ -213,8 +239,13 @@ def _insert(session: Session, account_id: int, people: Sequence[Person], now: da
     ]
     if not rows:
         return []
+    any_left = any(person.status for person in people)  # their ids are needed one by one
     if not can_copy(session):
-        return list(session.scalars(insert(Subscriber).returning(Subscriber.id), rows))
+        return list(
+            session.scalars(
+                insert(Subscriber).returning(Subscriber.id, sort_by_parameter_order=any_left), rows
+            )
+        )
     ids = new_ids(session, "subscriber", len(rows))
     for row in rows:
         row["fields"] = json.dumps(row["fields"])

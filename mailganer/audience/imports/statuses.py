@@ -1,0 +1,174 @@
+"""What a file says of people who left elsewhere: its columns of subscription states, and the words in them.
+
+Understood are the exports of Mailganer, Mailchimp, listmonk, Shopify, Klaviyo, Kit and MailerLite,
+and columns of yes and no such as "Accepts Email Marketing" or "Unsubscribed".
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from ...models import SubscriberStatus
+
+STATUS: Final = "subscription_status"
+"""The field to which a column of states goes."""
+
+ReadStatus = Callable[[str], SubscriberStatus | None]
+"""Return what a cell says; None for nothing. Raises ``ValueError`` for a word that is not known."""
+
+_STATES: Final = re.compile(
+    r"(subscription|subscriber|email|e mail|mailing|newsletter|marketing|email marketing|member|contact|list"
+    r"|email subscription|email subscriber|email permission) (state|consent)|status|(email )?subscription"
+    r"|(subscription|subscriber|email|e mail|mailing|newsletter|marketing|email marketing|member|contact|list"
+    r"|email subscription|email subscriber|email permission) status"
+    r"|статус( (подписки|подписчика|контакта|email|e mail|рассылки))?|состояние( подписки)?|подписка"
+)
+_AGREED: Final = re.compile(
+    r"(is )?(email )?(subscribed|opted in|opt in)( to (emails?|newsletters?))?|accepts (email )?marketing"
+    r"|(email )?opt in status|(email |newsletter )?(subscription|consent|opt in)"
+    r"|marketing (consent|opt in)"
+    r"|newsletter|подписан|подписана|согласие( на рассылку| на получение рассылки)?|получает рассылку"
+)
+_LEFT: Final[Sequence[tuple[re.Pattern[str], SubscriberStatus]]] = (
+    (
+        re.compile(
+            r"(is |has )?(email )?(unsubscribed?|opted out|opt out|optout)"
+            r"( (of|from) (all )?(emails?|newsletters?))?( (at|on|date|time))?|(date|time) unsubscribed"
+            r"|unsub (time|date)|(optout|opt out) (time|date)|do not (e ?mail|contact|send)|dnc"
+            r"|(is )?(email )?(black|block) ?listed|suppressed|отписан[ао]?|отписал(ся|ась)|отписка"
+            r"|(дата|время) отписки|не (писать|беспокоить|отправлять)"
+        ),
+        SubscriberStatus.unsubscribed,
+    ),
+    (
+        re.compile(
+            r"(is |has )?(hard )?(bounced?|undeliverable)( (at|on|date|time))?|cleaned( (at|on|date|time))?"
+            r"|недоставляем(ый|ая|о)"
+        ),
+        SubscriberStatus.bounced,
+    ),
+    (
+        re.compile(
+            r"(is |has )?(complained?|marked as spam|spam complaint|abuse)( (at|on|date|time))?"
+            r"|жалоба( на спам)?"
+        ),
+        SubscriberStatus.complained,
+    ),
+)
+# Columns of files that hold nobody else: Mailchimp's exports of who unsubscribed and who was cleaned.
+_ALL_LEFT: Final = {"unsub time": SubscriberStatus.unsubscribed, "clean time": SubscriberStatus.bounced}
+
+_NO_WORDS: Final = "no n false 0 f off none null nil never n/a na нет н ложь не 0000-00-00"
+_NO: Final = frozenset(_NO_WORDS.split())
+_YES_WORDS: Final = "yes y true 1 t on x да д истина +"
+_YES: Final = frozenset(_YES_WORDS.split())
+
+# The first that is found decides; "unsubscribed" holds "subscribed".
+_WORDS: Final[Sequence[tuple[re.Pattern[str], SubscriberStatus]]] = (
+    (re.compile(r"complain|\bspam|abuse|\bjunk|жалоб|спам"), SubscriberStatus.complained),
+    (
+        re.compile(r"bounce|\bcleaned?\b|\binvalid|undeliver|недостав|не существует|несуществ|возврат"),
+        SubscriberStatus.bounced,
+    ),
+    (
+        re.compile(
+            r"unsub|\bopt(ed)? ?out|отпис|\bremoved\b|(block|black) ?list|\bblocked|suppress|\bcancell?ed"
+            r"|(not|never|non) ?subscribed|do not|disabled|archived|\bdeleted\b|\bleft\b|заблок|удал[её]н"
+            r"|не подписан|отказ"
+        ),
+        SubscriberStatus.unsubscribed,
+    ),
+    (
+        re.compile(
+            r"un ?confirm|pending|not (yet )?confirmed|\binactive|await|не ?подтвер|ожида|неактив|не актив"
+        ),
+        SubscriberStatus.unconfirmed,
+    ),
+    (
+        re.compile(
+            r"active|subscribed|confirmed|enabled|opted in|valid|verified|delivered|sent"
+            r"|актив(ен|н\w*)|подписан\w*|подтвержд[её]н\w*|действующ\w*"
+        ),
+        SubscriberStatus.active,
+    ),
+)
+
+
+def guess_statuses(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the numbers of columns that say who may be written to.
+
+    The heading must name a state, and every cell looked at be understood: "status" with "gold" is a field.
+    """
+    found = []
+    for number, words in enumerate(headings):
+        reader = _by_heading(words)
+        cells = [row[number] for row in rows if len(row) > number and row[number].strip()]
+        if reader and (words in _ALL_LEFT or (cells and all(_is_read(reader, cell) for cell in cells))):
+            found.append(number)
+    return found
+
+
+def status_reader(heading: str) -> ReadStatus:
+    """Return how to read the cells of a column with this heading, given as ``heading_words`` writes it."""
+    return _by_heading(heading) or _state
+
+
+def heaviest(statuses: Iterable[SubscriberStatus | None]) -> SubscriberStatus | None:
+    """Return the status that keeps back most; None when none of them says anything."""
+    return max(filter(None, statuses), key=_ORDER.index, default=None)
+
+
+_ORDER: Final = (
+    SubscriberStatus.active,
+    SubscriberStatus.unconfirmed,
+    SubscriberStatus.bounced,
+    SubscriberStatus.unsubscribed,
+    SubscriberStatus.complained,
+)
+
+
+def _by_heading(words: str) -> ReadStatus | None:
+    if words in _ALL_LEFT:
+        status = _ALL_LEFT[words]
+        return lambda _cell: status
+    for pattern, left in _LEFT:
+        if pattern.fullmatch(words):
+            return _left_reader(left)
+    return _state if _STATES.fullmatch(words) or _AGREED.fullmatch(words) else None
+
+
+def _left_reader(left: SubscriberStatus) -> ReadStatus:
+    """A column that says that somebody left: by yes, or by a date."""
+
+    def read(cell: str) -> SubscriberStatus | None:
+        word = cell.strip().lower()
+        if not word or word in _NO or not word.strip("-–—"):
+            return None
+        if word in _YES or any(map(str.isdigit, word)):
+            return left
+        return _state(cell)
+
+    return read
+
+
+def _state(cell: str) -> SubscriberStatus | None:
+    word = " ".join(re.sub(r"[\W_]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", cell).lower()).split())
+    plain = cell.strip().lower()
+    if not plain.strip("-–—"):
+        return None
+    if word in _NO or plain in _NO:
+        return SubscriberStatus.unsubscribed
+    if word in _YES or plain in _YES:
+        return SubscriberStatus.active
+    for pattern, status in _WORDS:
+        if pattern.fullmatch(word) if status is SubscriberStatus.active else pattern.search(word):
+            return status
+    raise ValueError(cell)
+
+
+def _is_read(reader: ReadStatus, cell: str) -> bool:
+    try:
+        reader(cell)
+    except ValueError:
+        return False
+    return True

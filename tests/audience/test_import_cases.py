@@ -1,0 +1,351 @@
+"""Files as other programs write them, with what must become of each: cases from public reports."""
+
+import json
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import inspect, select
+
+from mailganer.audience import (
+    erase_subscriber,
+    import_preview,
+    note_sentence,
+    people_csv,
+    set_mapping,
+    undo_import,
+    unsubscribe,
+)
+from mailganer.audience.imports import files
+from mailganer.migrations import _config, migrate
+from mailganer.models import Import, ImportStatus, Subscriber, Suppression
+
+CASES = Path(__file__).parent / "cases"
+
+
+@pytest.fixture
+def bring(bringer):
+    """``bring("name.csv")`` imports one of the cases."""
+
+    def bring(name: str, **options):
+        return bringer.bring((CASES / name).read_bytes(), filename=name, **options)
+
+    return bring
+
+
+def statuses(bringer) -> dict[str, str]:
+    return {key.partition("@")[0]: person.status.value for key, person in bringer.people().items()}
+
+
+def noted(job: Import) -> list[tuple[int, str]]:
+    return [(row, code) for row, code, _detail in job.notes.get("rows", [])]
+
+
+# Which column holds the addresses
+
+
+def test_the_column_with_most_addresses_is_taken(bringer, bring):
+    job = bring("google_real.csv")
+    assert job.mapping["6"] == "email"
+    assert (job.added, job.rejected) == (42, 0)
+    assert noted(job) == [(42, "address_first")]
+    assert "gga@example.org" in bringer.people()
+    assert bringer.people()["gg0@example.org"].first_name == "P0"
+
+
+@pytest.mark.parametrize(
+    ("content", "column"),
+    [
+        ("Email,Manager email\n,b@example.org\na@example.org,b@example.org\n", "0"),
+        ("Manager email,Contact\nb@example.org,a@example.org\nb@example.org,c@example.org\n", "1"),
+        ("Mail,Work\nyes,a@example.org\nno,b@example.org\n", "1"),
+        ("E-mail Address,E-mail 2 Address\na@example.org,\nb@example.org,c@example.org\n", "0"),
+        ("email,email 2\n,a@example.org\n,b@example.org\nd@example.org,c@example.org\n", "1"),
+    ],
+)
+def test_a_column_of_addresses_is_one_by_its_cells(bringer, content, column):
+    assert bringer.bring(content).mapping[column] == "email"
+
+
+# Notes and titles above the headings
+
+
+def test_notes_above_the_headings_are_passed_over(bringer, bring):
+    job = bring("linkedin.csv")
+    assert (job.added, bringer.rejects(job)) == (2, [(6, "address_missing")])
+    eva = bringer.people()["li3@example.org"]
+    assert (eva.first_name, eva.last_name) == ("Éva", "Kovács, PhD")
+    assert eva.fields["company"] == "Foo, Inc."
+
+
+def test_a_title_in_one_cell_is_passed_over(bringer, bring):
+    assert bring("title_one_line.csv").added == 2
+    assert {person.first_name for person in bringer.people().values()} == {"Анна", "Пётр"}
+
+
+@pytest.mark.parametrize("rows", [1, 2, 15, 60])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_any_number_of_notes_is_passed_over(bringer, rows, delimiter):
+    notes = "".join(f"Note {number}\n" for number in range(rows))
+    content = f"{notes}\nname{delimiter}email\nAnna{delimiter}a@example.org\n"
+    job = bringer.bring(content)
+    assert (job.rows, job.added, job.columns) == (1, 1, ["name", "email"])
+
+
+@pytest.mark.parametrize("mapping", [{"Куда писать": "email"}, {"email": "Куда писать"}])
+def test_notes_are_passed_over_with_a_mapping_that_names_the_heading(bringer, mapping):
+    content = "Отчёт; май\nОтдел; продажи\n\nКто;Куда писать\nАнна;a@example.org\n"
+    job = bringer.bring(content, mapping=mapping)
+    assert (job.added, job.columns) == (1, ["Кто", "Куда писать"])
+    assert bringer.people()["a@example.org"].fields == {"kto": "Анна"}
+
+
+def test_a_title_above_people_without_headings_is_passed_over(bringer):
+    job = bringer.bring("Клиенты магазина\nАнна;a@example.org\nПётр;b@example.org\n")
+    assert (job.header, job.added, job.rows) == (False, 2, 2)
+
+
+# Birthdays
+
+
+def test_birthdays_are_read_where_they_can_be_and_cost_nobody_their_place(bringer, bring):
+    job = bring("bday_dash.csv")
+    people = bringer.people()
+    assert (job.added, job.rejected) == (14, 0)
+    yearless = date(1604, 5, 14)
+    assert {key.partition("@")[0]: person.birthday for key, person in people.items()} == {
+        **dict.fromkeys(("bd1", "bd2", "bd3", "bd4"), yearless),
+        **dict.fromkeys(("bd5", "bd6", "bd7", "bd8", "bd9", "bdc"), date(1990, 5, 14)),
+        "bda": date(1604, 2, 29),
+        "bdb": date(1900, 1, 1),
+        "bdd": None,
+        "bde": None,
+    }
+    assert job.notes["rows"] == [[15, "birthday", "не указан"]]
+    assert "не указан" in note_sentence("birthday", "не указан").interpolate()
+
+
+def test_the_none_of_outlook_is_no_birthday(bringer, bring):
+    job = bring("outlook_bday.csv")
+    assert (job.added, job.rejected, job.notes) == (5, 0, {})
+    assert {person.birthday for person in bringer.people().values()} == {None}
+
+
+def test_an_order_that_the_column_does_not_give_away_is_asked_for(bringer, bring, session):
+    job = bring("yearless_us.csv", apply=False)
+    assert (job.status, job.added, job.rejected) == (ImportStatus.ready, 2, 0)
+    assert noted(job) == [(2, "birthday_unclear"), (3, "birthday_unclear")]
+    with bringer.sessions.begin() as fresh:
+        set_mapping(fresh, fresh.get(Import, job.id), {"birthday": "birthday_month_first"})
+    job = bringer.run(job.id)
+    assert (job.added, job.notes) == (2, {})
+
+
+def test_the_order_is_decided_by_rows_far_down_as_well(bringer):
+    rows = "".join(f"r{number}@example.org,05/06\n" for number in range(300))
+    job = bringer.bring(f"email,birthday\n{rows}last@example.org,05/14\n")
+    assert job.mapping["1"] == "birthday_month_first"
+    assert bringer.people()["r0@example.org"].birthday == date(1604, 5, 6)
+
+
+def test_a_birthday_in_three_columns_is_put_together(bringer):
+    job = bringer.bring(
+        "First Name,Primary Email,Birth Year,Birth Month,Birth Day\n"
+        "Anna,a@example.org,1990,5,14\nBob,b@example.org,,May,14\nCy,c@example.org,,,\nDi,d@example.org,1990,2,31\n"
+    )
+    found = {key[0]: person.birthday for key, person in bringer.people().items()}
+    assert found == {"a": date(1990, 5, 14), "b": date(1604, 5, 14), "c": None, "d": None}
+    assert noted(job) == [(5, "birthday")]
+    assert bringer.people()["a@example.org"].fields == {}
+
+
+# Addresses
+
+
+def test_addresses_are_taken_out_of_what_stands_around_them(bringer, bring):
+    job = bring("angle.csv")
+    assert (job.added, job.rejected) == (5, 0)
+    assert sorted(bringer.people()) == [f"ang{number}@example.org" for number in range(1, 6)]
+    assert job.notes["counts"] == {"address_repaired": 5}
+    assert bringer.people()["ang1@example.org"].first_name == "Anna"
+
+
+def test_a_name_beside_an_address_is_the_name_of_who_has_no_other(bringer):
+    bringer.bring(
+        'email\n"Gray, Anna <a@example.org>"\n<b@example.org>\nИванова Анна <mailto:c@example.org>\n'
+    )
+    names = {key[0]: (person.first_name, person.last_name) for key, person in bringer.people().items()}
+    assert names == {"a": ("Anna", "Gray"), "b": ("", ""), "c": ("Иванова", "Анна")}
+
+
+@pytest.mark.parametrize(
+    ("cell", "code"),
+    [
+        ("client@@example.org", "address_ats"),
+        ("client@ @example.org", "address_ats"),
+        ("a@example.org / b@example.org", "address_several"),
+        ("<a@example.org>, <b@example.org>", "address_several"),
+    ],
+)
+def test_the_reason_of_a_rejected_address_is_true(bringer, cell, code):
+    job = bringer.bring(f'email;x\ngood@example.org;\n"{cell}";\n')
+    assert bringer.rejects(job) == [(3, code)]
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("heading", "cell", "first_name", "last_name"),
+    [
+        ("ФИО", "John Smith", "John", "Smith"),
+        ("ФИО", "Иванова Анна", "Анна", "Иванова"),
+        ("Last name first name", "Smith John", "John", "Smith"),
+        ("Name", "Smith, John", "John", "Smith"),
+        ("Name", "John Smith, PhD", "John", "Smith, PhD"),
+        ("Name", "Smith, PhD", "Smith,", "PhD"),
+    ],
+)
+def test_full_names_are_split(bringer, heading, cell, first_name, last_name):
+    bringer.bring(f"email;{heading}\na@example.org;{cell}\n")
+    anna = bringer.people()["a@example.org"]
+    assert (anna.first_name, anna.last_name) == (first_name, last_name)
+
+
+# Encodings
+
+
+def test_a_row_in_another_encoding_is_rejected_in_a_small_file_too(bringer, bring):
+    job = bring("mixed_encodings.csv")
+    assert bringer.rejects(job) == [(3, "encoding")]
+    assert {person.first_name for person in bringer.people().values()} == {"Иван", "Анна"}
+
+
+def test_a_utf_8_row_in_a_file_of_another_encoding_is_rejected(bringer):
+    rows = "".join(f"r{number}@example.org;Борис\n" for number in range(5)).encode("cp1251")
+    job = bringer.bring("email;имя\n".encode("cp1251") + rows + "x@example.org;Анна\n".encode())
+    assert job.encoding == "cp1251"
+    assert bringer.rejects(job) == [(7, "encoding")]
+    assert {person.first_name for person in bringer.people().values()} == {"Борис"}
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "koi8_r", "cp866"])
+def test_every_russian_name_is_read_in_its_encoding(encoding):
+    names = ["Пётр", "Ёлка", "Яёва", "Пё", "Юрий", "Рада", "Вёрстка", "Эльёр"]
+    sample = "\n".join(f"{name};{name}" for name in names).encode(encoding)
+    assert files.guess_encoding(sample) == encoding
+
+
+# Who left elsewhere
+
+
+def test_an_export_of_another_installation_keeps_who_left(bringer, bring, session):
+    job = bring("own_export_elsewhere.csv")
+    assert (job.added, job.notes["left"]) == (3, 2)
+    assert statuses(bringer) == {"own1": "active", "own2": "unsubscribed", "own3": "bounced"}
+    assert bringer.people()["own2@example.org"].fields == {}
+    with bringer.sessions.begin() as fresh:
+        for person in fresh.scalars(select(Subscriber)):
+            erase_subscriber(fresh, person)
+    again = bring("own_export_elsewhere.csv")
+    assert (again.added, bringer.rejects(again)) == (1, [(3, "suppressed"), (4, "suppressed")])
+
+
+def test_a_file_of_people_who_left_makes_nobody_active(bringer, bring):
+    assert bring("mailchimp_unsub.csv").added == 1
+    assert statuses(bringer) == {"un1": "unsubscribed"}
+
+
+@pytest.mark.parametrize(
+    ("heading", "cells", "expected"),
+    [
+        ("status", "enabled blocklisted disabled", "active unsubscribed unsubscribed"),
+        ("Accepts Email Marketing", "yes no -", "active unsubscribed active"),
+        (
+            "Email Marketing Consent",
+            "SUBSCRIBED UNSUBSCRIBED NEVER_SUBSCRIBED",
+            "active unsubscribed unsubscribed",
+        ),
+        ("Status", "Subscribed Cleaned Unconfirmed", "active bounced unconfirmed"),
+        ("Unsubscribed", "true false 2024-05-01", "unsubscribed active unsubscribed"),
+        ("CLEAN_TIME", "2024-05-01 2024-05-01 2024-05-01", "bounced bounced bounced"),
+        ("Статус подписки", "активен отписан жалоба", "active unsubscribed complained"),
+        ("Unsubscribe date", "- 2024-01-01 0000-00-00", "active unsubscribed active"),
+    ],
+)
+def test_the_words_of_other_programs_are_understood(bringer, heading, cells, expected):
+    rows = "".join(f"{key}@example.org;{cell}\n" for key, cell in zip("abc", cells.split(), strict=True))
+    job = bringer.bring(f"email;{heading}\n{rows}")
+    assert list(statuses(bringer).values()) == expected.split(), job.mapping
+
+
+@pytest.mark.parametrize("heading", ["Status", "State", "Order status", "Accepts SMS Marketing"])
+def test_a_column_of_something_else_is_a_field(bringer, heading):
+    bringer.bring(f"email;{heading}\na@example.org;gold\nb@example.org;no\n")
+    assert statuses(bringer) == {"a": "active", "b": "active"}
+    assert list(bringer.people()["a@example.org"].fields.values()) == ["gold"]
+
+
+def test_an_unknown_word_far_down_is_noted(bringer):
+    rows = "".join(f"r{number}@example.org;subscribed\n" for number in range(250))
+    job = bringer.bring(f"email;status\n{rows}x@example.org;golden\n")
+    assert job.notes["rows"] == [[252, "status", "golden"]]
+    assert set(statuses(bringer).values()) == {"active"}
+
+
+def test_who_is_active_here_and_left_elsewhere_leaves_here_and_undoing_brings_them_back(bringer, now):
+    bringer.bring("email\na@example.org\nb@example.org\nc@example.org\n")
+    with bringer.sessions.begin() as session:
+        gone = session.scalars(select(Subscriber).where(Subscriber.email == "c@example.org")).one()
+        unsubscribe(session, gone, reason="link", now=now)
+    content = "email;status\na@example.org;unsubscribed\nb@example.org;active\nc@example.org;bounced\n"
+    content += "d@example.org;complained\nc@example.org;active\n"
+    job = bringer.bring(content)
+    assert (job.added, job.updated, job.notes["left"]) == (1, 1, 2)
+    assert statuses(bringer) == {"a": "unsubscribed", "b": "active", "c": "unsubscribed", "d": "complained"}
+    with bringer.sessions.begin() as session:
+        undo_import(session, session.get(Import, job.id), now)
+    assert statuses(bringer) == {"a": "active", "b": "active", "c": "unsubscribed"}
+    with bringer.sessions() as session:
+        assert len(session.scalars(select(Suppression)).all()) == 1
+    assert bringer.bring("email\nd@example.org\n").added == 1
+
+
+def test_our_own_export_comes_back_as_it_was(bringer, now):
+    bringer.bring("email\na@example.org\nb@example.org\n")
+    with bringer.sessions.begin() as session:
+        gone = session.scalars(select(Subscriber).where(Subscriber.email == "b@example.org")).one()
+        unsubscribe(session, gone, reason="link", now=now)
+    exported = b"".join(people_csv(bringer.sessions, bringer.account.id))
+    job = bringer.bring(exported)
+    assert (job.added, job.updated, job.unchanged) == (0, 0, 2)
+    assert Counter(statuses(bringer).values()) == {"active": 1, "unsubscribed": 1}
+
+
+# All of them
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CASES.glob("*.csv")))
+def test_what_is_foreseen_is_what_happens(bringer, bring, name):
+    foreseen = bring(name, apply=False)
+    assert foreseen.status is ImportStatus.ready
+    counts = (foreseen.rows, foreseen.added, foreseen.updated, foreseen.unchanged, foreseen.rejected)
+    assert bringer.people() == {}
+    done = bring(name)
+    assert (done.rows, done.added, done.updated, done.unchanged, done.rejected) == counts
+    assert done.notes == foreseen.notes
+    with bringer.sessions() as session:
+        assert import_preview(session.get(Import, foreseen.id), bringer.settings.uploads).columns[0].cells
+    json.dumps(done.notes)
+
+
+def test_notes_can_be_taken_back_to_the_schema_before_them(engine):
+    config = _config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0007")
+    assert "notes" not in {column["name"] for column in inspect(engine).get_columns("import")}
+    migrate(engine)
+    assert "notes" in {column["name"] for column in inspect(engine).get_columns("import")}
