@@ -18,7 +18,7 @@ FLOORS = (
     {"accounts", "audience", "campaigns", "tracking", "reports", "billing"},
     {"sending"},
     {"views", "api", "routes", "security", "i18n"},
-    {"__init__", "__main__", "cli", "drill", "worker"},
+    {"__init__", "__main__", "cli", "drill", "worker", "wsgi"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 PURE = {"letters", "backends"}

@@ -1,0 +1,30 @@
+"""The web part for any WSGI server: ``waitress-serve --call mailganer.wsgi:create_app``."""
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .views.pixel import PixelFirst
+
+
+def create_app() -> "PixelFirst":
+    """Return the WSGI application of the settings file named in ``MAILGANER_INI``.
+
+    Without the variable it is ``development.ini`` in the current folder, or beside the program. Wrong
+    settings end the process with a sentence each.
+    """
+    from pyramid.paster import get_app, setup_logging
+
+    from .cli.common import find_ini
+    from .errors import SettingsError
+    from .logs import survive_full_disk
+
+    try:
+        ini = str(find_ini(None))
+        survive_full_disk()
+        setup_logging(ini)
+        os.environ["MAILGANER_INI"] = ini
+        return get_app(ini, "main")
+    except SettingsError as error:
+        sys.exit("\n".join(error.problems))
