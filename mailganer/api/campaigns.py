@@ -104,6 +104,7 @@ def preview_campaign(request: Request) -> Shape:
         request.context.campaign,
         _reader(request, body.get("subscriber_id")),
         now=utcnow(),
+        ours=request.registry["settings"].public_url,
     )
     return {part: getattr(rendered, part) for part in PARTS}
 
@@ -155,7 +156,8 @@ def pause_campaign(request: Request) -> Shape:
 
 @api_view("api.campaign.resume", "POST")
 def resume_campaign(request: Request) -> Shape:
-    return _nudged(request, verbs.resume(request.dbsession, request.context.campaign, utcnow()))
+    ours = request.registry["settings"].public_url
+    return _nudged(request, verbs.resume(request.dbsession, request.context.campaign, utcnow(), ours))
 
 
 @api_view("api.campaign.cancel", "POST")

@@ -84,11 +84,11 @@ def pause(session: Session, campaign: Campaign, now: datetime) -> Campaign:
     return campaign
 
 
-def resume(session: Session, campaign: Campaign, now: datetime) -> Campaign:
+def resume(session: Session, campaign: Campaign, now: datetime, ours: str = "") -> Campaign:
     """Goes on with those who wait, with today's letter: an edited one becomes a new version.
 
-    Resuming a campaign that is being sent changes nothing. Raises ``Conflict``, and ``LetterError`` when the
-    edited letter cannot be used.
+    Resuming a campaign that is being sent changes nothing. ``ours`` is the public address of the
+    installation. Raises ``Conflict``, and ``LetterError`` when the edited letter cannot be used.
     """
     lock(session, campaign)
     if campaign.status is CampaignStatus.sending:
@@ -96,7 +96,7 @@ def resume(session: Session, campaign: Campaign, now: datetime) -> Campaign:
     if campaign.status is not CampaignStatus.paused:
         raise Conflict(_("Only a paused campaign can go on."))
     if campaign.letter_id is not None:
-        versions.freeze(session, campaign, now)
+        versions.freeze(session, campaign, now, ours)
     campaign.move(CampaignStatus.sending)
     holds.end_pause(session, campaign.id, now)
     campaign.started_at = campaign.started_at or now  # one that asked because it was late starts now

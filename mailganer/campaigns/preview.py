@@ -23,12 +23,14 @@ def preview(
     *,
     now: datetime,
     letter: letters.Letter | None = None,
+    ours: str = "",
 ) -> letters.Rendered:
     """The letter for ``subscriber``, or for somebody of whom nothing is known. Raises ``LetterError``.
 
     Its own links (unsubscribe, browser, pixel) lead nowhere; the others lead where they will.
+    ``ours`` is the public address of the installation, for a letter that has to be compiled.
     """
-    letter = letter or compile_of(campaign)
+    letter = letter or compile_of(campaign, ours)
     return letters.safe_render(
         letter,
         reader_values(session, campaign, letter, subscriber, now=now),

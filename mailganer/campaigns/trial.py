@@ -55,7 +55,7 @@ def prepare_test(
     """
     addresses = _addresses(to)
     sender = _sender(campaign, now)
-    letter = compile_of(campaign)
+    letter = compile_of(campaign, settings.public_url)
     _take(session, campaign, sender, len(addresses), settings, registry, now)
     press = letters.Press(letter, _envelope(campaign, sender, settings))
     values = reader_values(session, campaign, letter, reader, now=now)

@@ -1,13 +1,16 @@
 """The letter as it goes out: frozen when a campaign starts, and again after an edit."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from .. import letters
+from ..letters.copied import clicks_in, key_of
 from ..models import Campaign, LetterVersion, Template
+from .copied import targets_of
 from .values import variables
 
 
@@ -21,22 +24,45 @@ def source_of(written: Campaign | Template) -> letters.Source:
     return letters.Source(**parts_of(written))
 
 
-def compile_of(campaign: Campaign) -> letters.Letter:
-    """The campaign's letter as it stands now. Raises ``LetterError`` with part and line."""
+def copied_targets(session: Session, campaign: Campaign, ours: str) -> Mapping[str, str]:
+    """The addresses behind links that were copied from emails sent before (``copied.targets_of``)."""
+    return targets_of(session, campaign.account_id, _written(campaign), ours)
+
+
+def unknown_clicks(campaign: Campaign, ours: str, targets: Mapping[str, str]) -> tuple[str, ...]:
+    """The addresses of such links that have no target."""
+    keys = sorted(key_of(click) for click in clicks_in(_written(campaign), ours))
+    return tuple(f"{ours}/c/{key}" for key in keys if key not in targets)
+
+
+def _written(campaign: Campaign) -> tuple[str, ...]:
+    return (campaign.html, campaign.text, *(each.value for each in variables(campaign.variables)))
+
+
+def compile_of(campaign: Campaign, ours: str, targets: Mapping[str, str] | None = None) -> letters.Letter:
+    """The campaign's letter as it stands now. Raises ``LetterError`` with part and line.
+
+    ``ours`` is the public address of the installation; ``targets`` are looked up where they are not given.
+    """
     own = variables(campaign.variables)
+    session = object_session(campaign)
+    if targets is None:
+        targets = copied_targets(session, campaign, ours) if session else {}
     return letters.compile_letter(
         source_of(campaign),
+        ours=ours,
+        targets=targets,
         campaign_variables={each.name: each.value for each in own},
         overriding=[each.name for each in own if each.override],
     )
 
 
-def freeze(session: Session, campaign: Campaign, now: datetime) -> LetterVersion:
+def freeze(session: Session, campaign: Campaign, now: datetime, ours: str = "") -> LetterVersion:
     """The version that goes out from now on: the newest one, or a new one when the letter has changed.
 
     Raises ``LetterError``.
     """
-    return keep(session, campaign, compile_of(campaign), now)
+    return keep(session, campaign, compile_of(campaign, ours), now)
 
 
 def keep(session: Session, campaign: Campaign, letter: letters.Letter, now: datetime) -> LetterVersion:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from . import child, engine
 from .names import NEVER_READ, TAGS
-from .parts import PARAGRAPHS, PARTS, Copy, Envelope, Letter, Rendered, Source, Urls
+from .parts import OWN_ADDRESSES, PARAGRAPHS, PARTS, Copy, Envelope, Letter, Rendered, Source, Urls
 from .press import Press
 from .ready import Ready, ready_letters
 
@@ -20,15 +20,27 @@ GIVEN = frozenset(
 
 
 def compile_letter(
-    source: Source, *, campaign_variables: Mapping[str, str] = {}, overriding: Collection[str] = ()
+    source: Source,
+    *,
+    campaign_variables: Mapping[str, str] = {},
+    overriding: Collection[str] = (),
+    ours: str = "",
+    targets: Mapping[str, str] = {},
 ) -> Letter:
     """A letter ready for printing. Raises ``LetterError`` with field and line for what cannot be used.
 
     ``campaign_variables`` are templates, too. They fill what a reader's values lack; those named in
-    ``overriding`` win over the reader's values.
+    ``overriding`` win over the reader's values. Addresses of another recipient at ``ours``, the public
+    address of the installation, become this recipient's own; ``targets`` are the addresses behind its counted
+    links (``copied``).
     """
     answer = child.ask(
-        "compile", source=vars(source), variables=dict(campaign_variables), overriding=sorted(overriding)
+        "compile",
+        source=vars(source),
+        variables=dict(campaign_variables),
+        overriding=sorted(overriding),
+        ours=ours,
+        targets=dict(targets),
     )
     return Letter.from_json(answer)
 
@@ -73,6 +85,7 @@ def render_link(letter: Letter, number: int, values: Mapping[str, object]) -> st
 __all__ = [
     "GIVEN",
     "NEVER_READ",
+    "OWN_ADDRESSES",
     "PARAGRAPHS",
     "PARTS",
     "TAGS",

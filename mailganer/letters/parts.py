@@ -23,6 +23,9 @@ PARTS = ("subject", "preheader", "html", "text")
 PARAGRAPHS = "paragraphs"
 """Words typed into the HTML field became paragraphs, line breaks and links."""
 
+OWN_ADDRESSES = "own_addresses"
+"""Addresses of another recipient, copied with an email that was sent, became this recipient's own."""
+
 
 @dataclass(frozen=True)
 class Letter:
@@ -43,7 +46,7 @@ class Letter:
     # in which each may use those before it.
     fills: tuple[tuple[str, str, bool], ...] = ()
     typed: bool = False  # written as text only: the HTML is made from it, and errors in it are the text's
-    adjusted: tuple[str, ...] = ()  # what was done to the source beyond the usual: PARAGRAPHS
+    adjusted: tuple[str, ...] = ()  # what was done to the source beyond the usual: PARAGRAPHS, OWN_ADDRESSES
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; ``from_json`` gives an equal letter back."""

@@ -16,23 +16,33 @@ from jinja2 import meta, nodes
 from ..errors import LetterError, _
 from . import addresses, markup, plainhtml, plaintext, plainwords, sandbox
 from .bounds import Run
+from .copied import Copied
 from .engine import Engine, reader_links
 from .markup import Edit, Token
 from .masks import BRACE, FOOTER, MASK, OURS, PIXEL, PLAIN_BRACE, Masked, decode_code, link_mark, mask
 from .mjml import is_mjml, to_html
-from .parts import PARAGRAPHS, Letter, Source
+from .parts import OWN_ADDRESSES, PARAGRAPHS, Letter, Source
 
 # Given by us for every reader; a letter that names one of these leads out of itself untracked.
 OWN_LINKS = frozenset(("unsubscribe_url", "browser_url"))
 
 
 def prepare(
-    source: Source, campaign_variables: Mapping[str, str], overriding: Collection[str] = ()
+    source: Source,
+    campaign_variables: Mapping[str, str],
+    overriding: Collection[str] = (),
+    *,
+    ours: str = "",
+    targets: Mapping[str, str] = {},
 ) -> Letter:
-    """Raises ``LetterError`` with field and line for anything that cannot be used."""
-    source = _tidy(source)
+    """Raises ``LetterError`` with field and line for anything that cannot be used.
+
+    ``ours`` and ``targets`` as ``Copied`` takes them.
+    """
+    copied = Copied(ours, targets)
+    source = copied.in_source(_tidy(source))
     trees = _checked(source)
-    fills = _fills(campaign_variables, overriding)
+    fills = _fills(copied.in_values(campaign_variables), overriding)
     names = frozenset().union(*(names_in(tree) for tree in trees.values()))
     if not (source.html.strip() or source.text.strip()):
         raise LetterError(_("The letter is empty."), "html" if not source.text else "text")
@@ -54,7 +64,7 @@ def prepare(
         variables=names | _names_of_fills(fills, names),
         fills=fills,
         typed=typed,
-        adjusted=(PARAGRAPHS,) if plain else (),
+        adjusted=tuple(code for code, done in ((PARAGRAPHS, plain), (OWN_ADDRESSES, copied.found)) if done),
     )
     _try(letter)
     return letter

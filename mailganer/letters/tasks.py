@@ -10,9 +10,13 @@ from .parts import Letter, Source, Urls
 
 
 def compile_letter(
-    source: Mapping[str, str], variables: Mapping[str, str], overriding: list[str]
+    source: Mapping[str, str],
+    variables: Mapping[str, str],
+    overriding: list[str],
+    ours: str,
+    targets: Mapping[str, str],
 ) -> dict[str, Any]:
-    return prepare.prepare(Source(**source), variables, overriding).to_json()
+    return prepare.prepare(Source(**source), variables, overriding, ours=ours, targets=targets).to_json()
 
 
 def variables_of(source: Mapping[str, str]) -> list[str]:

@@ -129,8 +129,9 @@ def _freeze(office: Office, campaign_id: int) -> bool:
         if campaign.letter_id is not None:
             return True
         senders = [sender.from_email for sender in campaign.senders]
+        targets = versions.copied_targets(session, campaign, office.public_url)
     try:
-        letter = versions.compile_of(campaign)
+        letter = versions.compile_of(campaign, office.public_url, targets)
     except LetterError as error:
         with office.sessions.begin() as session:
             halt(session, campaign_id, _broken(error), office.now())

@@ -80,7 +80,8 @@ def frame(request: Request) -> Response:
     if not _is_written(campaign):
         return letter_response(request, _note(request.translate(_("Nothing is written yet."))))
     try:
-        shown = campaigns.preview(request.dbsession, campaign, _reader(request), now=utcnow())
+        ours = request.registry["settings"].public_url
+        shown = campaigns.preview(request.dbsession, campaign, _reader(request), now=utcnow(), ours=ours)
     except LetterError as error:
         return letter_response(request, broken_letter(request, error))
     return letter_response(request, shown.html)
@@ -238,7 +239,7 @@ def _page(
 def _letter(request: Request, problems: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The letter as it is saved, and as one reader gets it."""
     campaign: Campaign = request.context.campaign
-    compiled, letter_error = _compiled(campaign)
+    compiled, letter_error = _compiled(campaign, request.registry["settings"].public_url)
     reader = _reader(request)
     shown, letter_error = _shown(request, reader, compiled, letter_error)
     return {
@@ -285,11 +286,11 @@ def _fingerprint(campaign: Campaign, compiled: letters.Letter | None) -> str:
     return sha256(seen.encode()).hexdigest()[:16]
 
 
-def _compiled(campaign: Campaign) -> tuple[letters.Letter | None, LetterError | None]:
+def _compiled(campaign: Campaign, ours: str) -> tuple[letters.Letter | None, LetterError | None]:
     if not _is_written(campaign):
         return None, None
     try:
-        return compile_of(campaign), None
+        return compile_of(campaign, ours), None
     except LetterError as error:
         return None, error
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from functools import partial
 from math import ceil
 from types import MappingProxyType
 from typing import Any
@@ -195,7 +196,8 @@ def pause(request: Request) -> Response:
 @view_config(route_name="campaign.resume", request_method="POST")
 def resume(request: Request) -> Response:
     try:
-        return _told(request, campaigns.resume, "progress")
+        ours = request.registry["settings"].public_url
+        return _told(request, partial(campaigns.resume, ours=ours), "progress")
     except LetterError as error:
         request.flash(error.message, "bad")
         return HTTPSeeOther(step_url(request, "letter"))

@@ -67,4 +67,6 @@ def _at_places(session: Session, campaign: Campaign, letter: Read) -> Iterator[F
     names = KnownNames(session, campaign.account_id)
     yield from at_placeholders(campaign, names, broken=letter.error is not None)
     if letter.compiled is not None and letter.shown is not None and letter.look is not None:
-        yield from at_links(session, campaign, letter.shown, letter.look, letter.compiled.links)
+        yield from at_links(
+            session, campaign, letter.shown, letter.look, letter.compiled.links, letter.unknown_clicks
+        )

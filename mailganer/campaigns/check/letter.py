@@ -13,7 +13,7 @@ from ...models import Campaign
 from ..content import Look, look_at
 from ..preview import preview, sample_reader
 from ..variables import Origin, VariableUse, variable_uses
-from ..versions import compile_of
+from ..versions import compile_of, copied_targets, unknown_clicks
 from .findings import Finding, Fine, Problem, Severity, Step
 from .placeholders import likely_variable
 
@@ -36,6 +36,7 @@ class Read:
     variables: tuple[VariableUse, ...] = ()
     shown: letters.Rendered | None = None
     look: Look | None = None
+    unknown_clicks: tuple[str, ...] = ()  # addresses of counted links, copied, whose targets are not known
     likely: Mapping[str, str] = field(default_factory=dict)  # what is meant by variables that nobody has
 
 
@@ -44,9 +45,11 @@ def read(session: Session, campaign: Campaign, audience: int, *, ours: str, now:
     if not _is_written(campaign):
         return Read()
     try:
-        compiled = compile_of(campaign)
+        targets = copied_targets(session, campaign, ours)
+        compiled = compile_of(campaign, ours, targets)
     except LetterError as error:
         return Read(error=error)
+    lost = unknown_clicks(campaign, ours, targets)
     uses = variable_uses(session, campaign, compiled.variables, audience)
     names = KnownNames(session, campaign.account_id)
     unknown = (use.name for use in uses if use.origin is Origin.nobody)
@@ -54,9 +57,9 @@ def read(session: Session, campaign: Campaign, audience: int, *, ours: str, now:
     try:
         shown = preview(session, campaign, sample_reader(session, campaign), now=now, letter=compiled)
     except LetterError as error:
-        return Read(compiled, error, uses, likely=likely)
+        return Read(compiled, error, uses, unknown_clicks=lost, likely=likely)
     look = look_at(shown.html, source=campaign.html, ours=ours)
-    return Read(compiled, None, uses, shown, look, likely)
+    return Read(compiled, None, uses, shown, look, lost, likely)
 
 
 def at_letter(campaign: Campaign, letter: Read, audience: int) -> Iterator[Finding]:
@@ -74,7 +77,7 @@ def at_letter(campaign: Campaign, letter: Read, audience: int) -> Iterator[Findi
     if letter.compiled is not None:
         yield Fine(_("The letter can be put together: its variables and tags are in order."))
         yield from _at_variables(letter, audience)
-        yield from _at_adjustments(letter.compiled)
+        yield from _at_adjustments(letter.compiled, letter.unknown_clicks)
     if letter.error is not None:
         yield _broken(letter.error)
     if letter.shown is not None and letter.look is not None:
@@ -112,7 +115,7 @@ def _broken(error: LetterError) -> Problem:
     )
 
 
-def _at_adjustments(compiled: letters.Letter) -> Iterator[Finding]:
+def _at_adjustments(compiled: letters.Letter, unknown_clicks: tuple[str, ...]) -> Iterator[Finding]:
     """What was done to the email beyond the usual."""
     if letters.PARAGRAPHS in compiled.adjusted:
         yield Problem(
@@ -122,6 +125,31 @@ def _at_adjustments(compiled: letters.Letter) -> Iterator[Finding]:
                 "its web addresses became links."
             ),
             Severity.note,
+            Step.letter,
+            _("See the email"),
+            field="html",
+        )
+
+    if letters.OWN_ADDRESSES in compiled.adjusted:
+        yield Problem(
+            "own_addresses",
+            _(
+                "The email was copied from one that was sent. Its unsubscribe links and its pixel become "
+                "each recipient's own, and its counted links lead straight to their targets."
+            ),
+            Severity.note,
+            Step.letter,
+            _("See the email"),
+            field="html",
+        )
+    if unknown_clicks:
+        yield Problem(
+            "unknown_clicks",
+            _(
+                "Links copied from an email that is not known any more lead nowhere: ${link}",
+                mapping={"link": _few(unknown_clicks)},
+            ),
+            Severity.warning,
             Step.letter,
             _("See the email"),
             field="html",

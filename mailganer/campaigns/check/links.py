@@ -31,9 +31,15 @@ VALUES = "link_values"
 
 
 def at_links(
-    session: Session, campaign: Campaign, shown: letters.Rendered, look: Look, links: Sequence[str]
+    session: Session,
+    campaign: Campaign,
+    shown: letters.Rendered,
+    look: Look,
+    links: Sequence[str],
+    unknown: Sequence[str] = (),
 ) -> Iterator[Finding]:
-    """``links`` are the counted links of the email as they were written."""
+    """``links`` are the counted links of the email as they were written, ``unknown`` those that were copied
+    from another email and lead nowhere."""
     seen = _read(shown.html)
     problems = [*_at_values(session, campaign, links)]
     made = {VALUES} & {each.code for each in problems}
@@ -43,7 +49,7 @@ def at_links(
     problems += _at_pictures(seen)
     yield from problems
     dead = any(each.code != PICTURE for each in problems)
-    if look.links and not dead and not look.local_links and not _tagged(seen):
+    if look.links and not dead and not unknown and not look.local_links and not _tagged(seen):
         yield Fine(_("Every link leads somewhere."))
 
 

@@ -1,0 +1,91 @@
+"""A campaign made from the source of an email that somebody got from an earlier one."""
+
+import re
+from email import message_from_bytes
+from email.policy import default
+from typing import Any
+
+import pytest
+
+from mailganer import accounts
+from mailganer.backends import Message, load_backends
+from mailganer.campaigns import Severity, check
+from mailganer.campaigns.copied import targets_of
+from mailganer.models import CampaignStatus, LetterVersion
+from tests.sending.scripted import Script
+
+LETTER = (
+    "<p>Hello {{ first_name }}, <a href='https://shop.test/?a=1&amp;b=2'>one</a> "
+    "<a href='https://shop.test/{{ email|urlencode }}'>two</a> <a href='{{ shop }}/sale'>three</a> "
+    "<a href='{{ unsubscribe_url }}'>leave</a> <a href='{{ browser_url }}'>browser</a></p>"
+)
+
+
+@pytest.fixture
+def works(open_works: Any, clock: Any, script: Script) -> Any:
+    return open_works(clock, script)
+
+
+def html_of(message: Message) -> str:
+    parsed = message_from_bytes(message.content, policy=default)
+    (part,) = [each for each in parsed.walk() if each.get_content_type() == "text/html"]
+    return str(part.get_content())
+
+
+def tokens_in(html: str) -> set[str]:
+    return set(re.findall(r"/[uvco]/([\w-]{22})", html))
+
+
+def test_recipients_of_a_copied_email_leave_and_click_for_themselves(
+    due: Any, works: Any, make: Any, script: Script, session: Any, clock: Any, settings: Any, reload: Any
+) -> None:
+    first = due(1, html=LETTER, variables={"shop": {"value": "https://shop.test", "override": False}})
+    works.run(4)
+    copied = html_of(script.seen.pop())
+    (old,) = tokens_in(copied)
+
+    account = first.account
+    readers = make.list(account, "Others")
+    for name in ("olga", "pyotr"):
+        make.subscriber(account, f"{name}@example.org", (readers,))
+    second = make.campaign(account, (readers,), tuple(first.senders), html=copied)
+    make.commit()
+    registry = load_backends(settings.backends, settings.backend_options, accounts.network_of(settings))
+    seen = check(session, second, settings=settings, registry=registry, now=clock.now)
+    found = {problem.code: problem for problem in seen.problems}
+    assert "Every link leads somewhere." not in seen.passed
+    assert found["own_addresses"].severity is Severity.note
+    assert found["unknown_clicks"].message.mapping["link"] == f"{settings.public_url}/c/{old}/3"
+
+    second.status, second.send_at = CampaignStatus.scheduled, clock.now
+    session.commit()
+    works.run(4)
+    assert len(script.seen) == 2
+    for message in script.seen:
+        html = html_of(message)
+        (own,) = tokens_in(html)
+        assert own != old
+        assert html.count(f"/u/{own}") == html.count(f"/v/{own}") == html.count(f"/o/{own}.gif") == 1
+    version = session.get_one(LetterVersion, reload(second).letter_id)
+    assert version.compiled["links"] == [
+        "https://shop.test/?a=1&b=2",
+        "https://shop.test/{{ email|urlencode }}",
+        f"{settings.public_url}/c/{old}/3",
+    ]
+
+
+def test_another_account_learns_no_more_than_a_click_shows(
+    due: Any, works: Any, make: Any, script: Script, session: Any, settings: Any
+) -> None:
+    first = due(1, html=LETTER, variables={"shop": {"value": "https://shop.test", "override": False}})
+    works.run(4)
+    copied = html_of(script.seen.pop())
+    (old,) = tokens_in(copied)
+    other = make.account("other@example.com")
+    make.commit()
+    ours = settings.public_url
+    assert targets_of(session, other.id, [copied], ours) == {f"{old}/1": "https://shop.test/?a=1&b=2"}
+    assert targets_of(session, first.account_id, [copied], ours) == {
+        f"{old}/1": "https://shop.test/?a=1&b=2",
+        f"{old}/2": "https://shop.test/{{ email|urlencode }}",
+    }
