@@ -60,7 +60,12 @@ def forecast_json(forecast: Forecast) -> dict[str, Any]:
 def kept_forecast(forecast: Forecast) -> dict[str, Any]:
     """What ``Campaign.forecast`` keeps when it is started."""
     whole = forecast_json(forecast)
-    return whole | {"days": whole["days"][:KEPT_DAYS]}
+    return whole | {"days": whole["days"][:KEPT_DAYS], "letters": forecast.letters}
+
+
+def planned_letters(kept: Mapping[str, Any] | None) -> int | None:
+    """How many letters a kept forecast is of; None where that was not kept."""
+    return kept.get("letters") if kept else None
 
 
 def planned(campaign: Campaign) -> tuple[Day, ...]:

@@ -1,18 +1,30 @@
 """The forecast of a campaign of this database: what its senders and its account have used and may use."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ..accounts import day_limit, sender_limits
+from ..audience.recipients import recipient_count
 from ..backends import Registry
 from ..billing import plan_of
-from ..models import Account, Batch, Campaign, CampaignStatus, Sender, SenderStatus
+from ..models import (
+    Account,
+    Batch,
+    Campaign,
+    CampaignStatus,
+    Sender,
+    SenderStatus,
+    campaign_list,
+    campaign_sender,
+)
 from ..settings import Settings
 from .allowance import account_minutes, sender_minutes
-from .forecast import MINUTE, Counter, Forecast, Lane, play
+from .fact import planned_letters
+from .forecast import MINUTE, Counter, Forecast, Lane, Sending, play
 from .hours import Hours
 
 # What one connection manages where nobody names a pace: a round trip or two to a mail provider and its
@@ -37,31 +49,95 @@ def forecast(
     """
     account: Account = campaign.account
     usable = [sender for sender in campaign.senders if usable_sender(sender)]
+    starts_at = max(send_at or now, now)
+    had = _had(session, campaign, usable)
+    rivals = _rivals(session, campaign, usable, now)
+    if rivals and campaign.started_at and now - campaign.started_at < timedelta(minutes=1):
+        per_minute = 0  # what was seen so far are letters of this campaign alone
     seen = per_minute // len(usable) if usable else 0
     lanes = [_lane(session, sender, registry, now, seen) for sender in usable]
     plan = Counter.of(plan_of(account, settings, now).per_day, account_minutes(session, account.id, now))
     hours = Hours.of(campaign.hours)
-    # A pace that was seen is what the others have left of it.
-    beside = 0 if seen else _letters_beside(session, campaign, usable, letters)
-    return play(letters, max(send_at or now, now), lanes, plan, account.timezone, hours, beside)
+    return play(
+        letters,
+        starts_at,
+        lanes,
+        plan,
+        account.timezone,
+        hours,
+        campaign_id=campaign.id,
+        had=[had.get(sender.id, 0) for sender in usable],
+        rivals=rivals,
+    )
 
 
-def _letters_beside(session: Session, campaign: Campaign, senders: Sequence[Sender], letters: int) -> int:
-    """Letters of other campaigns that leave through these senders while ``letters`` of this one do: campaigns
-    of one sender take turns, so that each has sent as many as this one when this one is done."""
-    waiting = func.sum(Batch.pending + Batch.sending)
-    rows = session.scalars(
-        select(waiting)
-        .join(Campaign, Campaign.id == Batch.campaign_id)
-        .where(
-            Campaign.account_id == campaign.account_id,
-            Campaign.status == CampaignStatus.sending,
-            Campaign.id != campaign.id,
-            Campaign.senders.any(Sender.id.in_([sender.id for sender in senders])),
+def _had(session: Session, campaign: Campaign, senders: Sequence[Sender]) -> dict[int, int]:
+    """What a campaign has had of each sender so far."""
+    rows = session.execute(
+        select(campaign_sender.c.sender_id, campaign_sender.c.had).where(
+            campaign_sender.c.campaign_id == campaign.id,
+            campaign_sender.c.sender_id.in_([sender.id for sender in senders]),
         )
+    )
+    return {row.sender_id: row.had for row in rows}
+
+
+def _rivals(session: Session, campaign: Campaign, senders: Sequence[Sender], now: datetime) -> list[Sending]:
+    """Other campaigns that are sent through these senders, or will be."""
+    rows = session.execute(
+        select(
+            Campaign.id,
+            Campaign.account_id,
+            Campaign.status,
+            Campaign.send_at,
+            Campaign.hours,
+            Campaign.resting_until,
+            Campaign.planned,
+            Campaign.planned_at,
+            campaign_sender.c.sender_id,
+            campaign_sender.c.had,
+        )
+        .join(campaign_sender, campaign_sender.c.campaign_id == Campaign.id)
+        .where(
+            Campaign.status.in_((CampaignStatus.sending, CampaignStatus.scheduled)),
+            Campaign.id != campaign.id,
+            campaign_sender.c.sender_id.in_([sender.id for sender in senders]),
+        )
+        .order_by(Campaign.id)
+    ).all()
+    numbers = {sender.id: number for number, sender in enumerate(senders)}
+    left = _waiting(session, rows)
+    found: dict[int, Sending] = {}
+    for row in rows:
+        if row.id not in found:
+            starts = row.send_at if row.status is CampaignStatus.scheduled else row.resting_until
+            starts_at = max(starts or now, now)
+            found[row.id] = Sending(row.id, left[row.id], starts_at, Hours.of(row.hours))
+        found[row.id].had[numbers[row.sender_id]] = row.had
+    return [each for each in found.values() if each.left]
+
+
+def _waiting(session: Session, rows: Sequence[Any]) -> dict[int, int]:
+    """By campaign: recipients who wait, also those who have no delivery yet."""
+    sums = session.execute(
+        select(Batch.campaign_id, func.sum(Batch.pending + Batch.sending))
+        .where(Batch.campaign_id.in_([row.id for row in rows if row.status is CampaignStatus.sending]))
         .group_by(Batch.campaign_id)
     )
-    return sum(min(letters, int(waits)) for waits in rows)
+    left = {campaign_id: int(waits) for campaign_id, waits in sums}
+    unplanned = {row.id: row for row in rows if row.planned_at is None}
+    kept = session.execute(select(Campaign.id, Campaign.forecast).where(Campaign.id.in_(unplanned)))
+    for campaign_id, forecast in kept:
+        letters = planned_letters(forecast)
+        if letters is None:
+            letters = _audience(session, unplanned[campaign_id])
+        left[campaign_id] = left.get(campaign_id, 0) + max(0, letters - unplanned[campaign_id].planned)
+    return {row.id: left.get(row.id, 0) for row in rows}
+
+
+def _audience(session: Session, row: Any) -> int:
+    lists = session.scalars(select(campaign_list.c.list_id).where(campaign_list.c.campaign_id == row.id))
+    return recipient_count(session, row.account_id, lists.all())
 
 
 def usable_sender(sender: Sender) -> bool:
@@ -85,4 +161,5 @@ def _lane(session: Session, sender: Sender, registry: Registry, now: datetime, s
         per_minute=seen or max(1, round(pace(sender, registry) * MINUTE)),
         awake_from=-(-int(asleep.timestamp()) // MINUTE) if asleep and asleep > now else None,
         grows_to=(sender.slowed_from or 0) * MINUTE,
+        floor=sender.floor,
     )

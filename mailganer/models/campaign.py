@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ..errors import Conflict, _
@@ -131,6 +131,8 @@ campaign_sender = Table(
     Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True),
     Column("sender_id", ForeignKey("sender.id", ondelete="CASCADE"), primary_key=True, index=True),
     Column("position", Integer, nullable=False, default=0, server_default="0"),
+    # Emails it has had of this sender beside other campaigns (campaigns.turns.Turn.had).
+    Column("had", BigInteger, nullable=False, default=0, server_default="0"),
 )
 
 

@@ -46,6 +46,8 @@ class Sender(Base):
     slowed_from: Mapped[float | None]
     # Pace as one moment (generic cell rate algorithm): the next letter may leave at paced_until.
     paced_until: Mapped[datetime | None]
+    # Where a campaign that starts begins to take turns with the others (campaigns.turns).
+    floor: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
     created_at: Mapped[datetime]
     verified_at: Mapped[datetime | None]

@@ -24,7 +24,7 @@ from ..db import OUT_OF_REACH, UNTRACKED, trouble_of, upsert
 from ..errors import BackendError, InputError, SecretUnreadable, _
 from ..models import Account, Campaign, CampaignStatus, Sender, SenderStatus, Subscriber, SubscriberStatus
 from ..models import Lane as LaneRow
-from . import halt, ledger, quota
+from . import halt, ledger, queues, quota
 from .clock import elapsed
 from .crew import Crew
 from .feed import Feed
@@ -76,6 +76,7 @@ class Sent:
     feed: Feed
     minute: int  # under which its letters were taken from the quota
     took: float = 0.0
+    counted: bool = False
 
 
 class Lane:
@@ -293,7 +294,7 @@ class Lane:
             self._crew.send(feed, len(window.items))
         finally:
             feed.close()
-        return Sent(window, feed, following.minute, elapsed() - begun)
+        return Sent(window, feed, following.minute, elapsed() - begun, following.counted)
 
     def _is_over(self, closes_at: datetime | None) -> bool:
         return closes_at is not None and self.office.now() >= closes_at
@@ -330,6 +331,8 @@ class Lane:
             now=now,
         )
         campaign_id = sent.window.claim.campaign_id
+        if sent.counted:
+            queues.give_back(session, self.sender_id, campaign_id, sent.feed.answers.count(None))
         quota.note_left(session, campaign_id, self.sender_id, verdict.accepted, now)
         self._minder.mind(session, sent.window, sent.feed, verdict, now)
         return verdict

@@ -1,29 +1,19 @@
 """Opening a window: for which campaign the next letters of a sender are, how many, and from when."""
 
-import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Table, bindparam, exists, or_, select, update
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from ..backends import Limits
 from ..campaigns.hours import Hours
+from ..campaigns.turns import line_up
 from ..db import UNTRACKED
 from ..errors import LetterError, _
-from ..models import (
-    Account,
-    Batch,
-    BatchState,
-    Campaign,
-    CampaignStatus,
-    Sender,
-    SenderStatus,
-    campaign_sender,
-    holds,
-)
-from . import halt, ledger, quota
+from ..models import Account, Campaign, CampaignStatus, Sender, SenderStatus, holds
+from . import halt, ledger, queues, quota
 from .journal import SLOTS, host_name
 from .ledger import Claim, Opened
 from .office import Office
@@ -45,6 +35,7 @@ class Next:
     starts_in: float = 0.0  # seconds until its first letter may leave
     pace: float = 0.0
     closes_at: datetime | None = None  # when the campaign's sending hours end
+    counted: bool = False  # whether other campaigns waited beside, so that the window counts as had
 
 
 class Opener:
@@ -65,7 +56,6 @@ class Opener:
         self._plan_limit = plan_limit
         self._process, self._journal = process, journal
         self.claim: Claim | None = None
-        self._last_campaign = random.getrandbits(31)
         self._printers: dict[int, Printer] = {}
 
     def lock(self, session: Session) -> None:
@@ -107,7 +97,7 @@ class Opener:
         if starts_in > SHORT_WAIT:
             self.give_up(session)
             return None
-        return self._open_somewhere(session, self._largest(size, room.letters), starts_in, now)
+        return self._open_somewhere(session, self._largest(size, room.letters), room.letters, starts_in, now)
 
     def give_up(self, session: Session) -> None:
         """Gives the batch back."""
@@ -123,16 +113,15 @@ class Opener:
             size = min(size, max(1, int(self._limits.per_second * QUICK)))
         return size
 
-    def _open_somewhere(self, session: Session, size: int, starts_in: float, now: datetime) -> Next | None:
-        """The next window: of our batch, else of the next campaign that has somebody waiting."""
+    def _open_somewhere(
+        self, session: Session, size: int, room: int | None, starts_in: float, now: datetime
+    ) -> Next | None:
+        """Return a window of the campaign whose turn it is; None when there is nothing to send now."""
         while True:
+            queue = self._queue(session, now)
+            largest = self._claim_next(session, queue, room, size, now)
             if self.claim is None:
-                self.claim = self._claim_next(session, now)
-                if self.claim is None:
-                    return None
-            elif not ledger.hold(session, self.claim, self._office.leased_until(now)):
-                self.claim = None
-                continue
+                return None
             campaign = session.execute(_CAMPAIGN, {"id": self.claim.campaign_id}).first()
             following = None
             if campaign and campaign.status is CampaignStatus.sending and campaign.letter_id:
@@ -141,7 +130,7 @@ class Opener:
                     halt.keep_hours(session, self.claim.campaign_id, hours.next_open(now))
                 else:
                     following = self._open_here(
-                        session, self.claim, campaign.letter_id, size, starts_in, now, hours
+                        session, self.claim, campaign.letter_id, largest, starts_in, now, hours, queue
                     )
             if following is not None:
                 return following
@@ -156,6 +145,7 @@ class Opener:
         starts_in: float,
         now: datetime,
         hours: Hours | None,
+        queue: queues.Queue,
     ) -> Next | None:
         try:
             printer = self._printer(session, letter_id, now)
@@ -179,6 +169,7 @@ class Opener:
             return None
         letters = len(window.items)
         minute = quota.use(session, self._sender.id, self._account.id, letters, now)
+        counted = queues.take(session, self._sender.id, queue, claim.campaign_id, letters)
         gap = 1 / self._limits.per_second if self._limits.per_second else 0.0
         if gap:
             session.execute(
@@ -189,41 +180,31 @@ class Opener:
             )
         closes_at = hours.closes(now) if hours else None
         list_names = printer.list_names(session, window.items)
-        return Next(window, minute, letter_id, list_names, starts_in, gap, closes_at)
+        return Next(window, minute, letter_id, list_names, starts_in, gap, closes_at, counted)
 
-    def _claim_next(self, session: Session, now: datetime) -> Claim | None:
-        waiting = self._waiting(session, now)
-        # Batch after batch from another campaign, so that a small one need not wait for a big one's end.
-        for campaign_id in sorted(waiting, key=lambda each: (each <= self._last_campaign, each)):
-            claim = ledger.claim(session, self._sender.id, campaign_id, now, self._office.leased_until(now))
-            if claim is not None:
-                self._last_campaign = campaign_id
-                return claim
-        return None
+    def _claim_next(
+        self, session: Session, queue: queues.Queue, room: int | None, size: int, now: datetime
+    ) -> int:
+        """Hold a batch of the first campaign in line that has one; return how large a window of it may be."""
+        until = self._office.leased_until(now)
+        for following in line_up(queue.turns, room, size):
+            if self.claim is not None and self.claim.campaign_id == following.campaign_id:
+                if ledger.hold(session, self.claim, until):
+                    return following.size
+                self.claim = None
+            self.give_up(session)
+            self.claim = ledger.claim(session, self._sender.id, following.campaign_id, now, until)
+            if self.claim is not None:
+                return following.size
+        self.give_up(session)
+        return 0
 
-    def _waiting(self, session: Session, now: datetime) -> list[int]:
-        """The sender's campaigns in which somebody is due."""
-        due = exists().where(
-            Batch.campaign_id == Campaign.id,
-            Batch.state == BatchState.open,
-            or_(Batch.not_before.is_(None), Batch.not_before <= now),
-        )
-        return list(
-            session.scalars(
-                select(Campaign.id)
-                .join(campaign_sender, campaign_sender.c.campaign_id == Campaign.id)
-                .where(
-                    campaign_sender.c.sender_id == self._sender.id,
-                    Campaign.status == CampaignStatus.sending,
-                    Campaign.letter_id.is_not(None),
-                    or_(Campaign.resting_until.is_(None), Campaign.resting_until <= now),
-                    due,
-                )
-            )
-        )
+    def _queue(self, session: Session, now: datetime) -> queues.Queue:
+        ours = self.claim.campaign_id if self.claim else None
+        return queues.queue(session, self._sender.id, now, ours)
 
     def _some_campaign(self, session: Session, now: datetime) -> bool:
-        return self.claim is not None or bool(self._waiting(session, now))
+        return self.claim is not None or bool(self._queue(session, now).turns)
 
     def printer(self, letter_id: int) -> Printer:
         """That of a window that was opened here."""

@@ -147,6 +147,8 @@ SINCE_0002 = (
     "DROP TABLE IF EXISTS web_session",
     "ALTER TABLE heartbeat DROP COLUMN folder_id",
     "ALTER TABLE heartbeat DROP COLUMN key_id",
+    "ALTER TABLE sender DROP COLUMN floor",
+    "ALTER TABLE campaign_sender DROP COLUMN had",
 )
 
 

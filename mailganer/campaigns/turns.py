@@ -1,0 +1,98 @@
+"""Whose turn it is: how campaigns of one sender share what it may send.
+
+A sender serves the campaign that has had least. ``had`` counts emails on a scale common to the campaigns of
+one sender. A campaign that starts, or comes back after a rest, begins at the sender's ``floor``: a time in
+which it could not send gives it no claim. Emails sent while a campaign is alone are not counted.
+
+The result for a day's quota does not depend on ids, sizes of windows and batches, or the number of lanes: a
+window never takes more than its campaign's share of the rest (:func:`shares`). The worker asks before each
+window (:func:`line_up`), the forecast for a whole stretch of time. No database here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+PLENTY = 1 << 60  # recipients of a campaign whose number does not matter
+
+
+class Turn(NamedTuple):
+    """A campaign that can send now."""
+
+    campaign_id: int
+    had: int
+    left: int = PLENTY  # recipients who wait
+    free: bool = True  # False: all of them are in batches that other lanes hold
+
+
+@dataclass(frozen=True)
+class Next:
+    """The campaign to serve, and the size of its window at most."""
+
+    campaign_id: int
+    size: int
+
+
+def shares(emails: int, turns: Sequence[Turn]) -> list[int]:
+    """Divide ``emails`` as if each went to the campaign that has had least, the lowest id among equals."""
+    left = sum(turn.left for turn in turns)
+    if len(turns) == 1 or emails >= left:
+        return [min(emails, turn.left) for turn in turns]
+    level, extra = _level(emails, turns)
+    found = [max(0, min(turn.left, level - turn.had)) for turn in turns]
+    if extra:
+        at_level = [n for n, turn in enumerate(turns) if turn.left > found[n] == level - turn.had]
+        at_level.sort(key=lambda n: turns[n].campaign_id)
+        for n in at_level[:extra]:
+            found[n] += 1
+    return found
+
+
+def _level(emails: int, turns: Sequence[Turn]) -> tuple[int, int]:
+    """What everybody has had afterwards who is neither ahead nor done, and how many of them have one more."""
+    level, extra = divmod(sum(turn.had for turn in turns) + emails, len(turns))
+    if all(turn.had <= level < turn.had + turn.left for turn in turns):
+        return level, extra
+    changes: dict[int, int] = {}  # where somebody joins those who are served, or is done
+    for turn in turns:
+        if turn.left:
+            changes[turn.had] = changes.get(turn.had, 0) + 1
+            changes[turn.had + turn.left] = changes.get(turn.had + turn.left, 0) - 1
+    served, level = 0, min(changes)
+    for height in sorted(changes):
+        if served and emails < (height - level) * served:
+            break
+        emails -= (height - level) * served
+        served, level = served + changes[height], height
+    return (level + emails // served, emails % served) if served else (level, 0)
+
+
+def until_done(turn: Turn, others: Sequence[Turn]) -> int:
+    """How many emails leave, of all these campaigns together, until the last one of ``turn`` has."""
+    last = turn.had + turn.left - 1  # what it has had when its last one leaves
+    before = (
+        min(each.left, max(0, last - each.had + (each.campaign_id < turn.campaign_id))) for each in others
+    )
+    return turn.left + sum(before)
+
+
+def line_up(turns: Sequence[Turn], room: int | None, size: int) -> list[Next]:
+    """The campaigns a lane may serve, the first choice first, each with the largest window it may open.
+
+    ``room`` is what the day's quota still allows (None: any number). A campaign that is not ``free`` is left
+    out, but keeps its share.
+    """
+    order = sorted((turn for turn in turns if turn.left), key=lambda turn: (turn.had, turn.campaign_id))
+    if room is None or len(order) == 1:
+        sizes = [size if room is None else min(size, room)] * len(order)
+    else:
+        # How many recipients the others have may be unknown. If fewer wait than assumed, this campaign gets
+        # its share in several windows instead of one.
+        sizes = [min(size, share) for share in shares(room, order)]
+    pairs = zip(order, sizes, strict=True)
+    return [Next(turn.campaign_id, allowed) for turn, allowed in pairs if turn.free and allowed]
+
+
+def floor_after(turns: Sequence[Turn], campaign_id: int, emails: int) -> int:
+    """Return the sender's floor after ``campaign_id`` got ``emails``: what the last in line has had."""
+    return min(turn.had + emails * (turn.campaign_id == campaign_id) for turn in turns)
