@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -149,6 +149,20 @@ def finalize(value: Any) -> Any:
 
 
 # --- filters ------------------------------------------------------------------------------------------------
+
+
+def duration(length: timedelta) -> str:
+    """How long something takes: "24 hours"; in days only from three on, as a day and a minute are not two."""
+    hours = length / timedelta(hours=1)
+    if hours < 1:
+        return _timedelta(max(length, timedelta(minutes=1)), "minute")
+    return _timedelta(length, "hour" if hours < 72 else "day")
+
+
+def _timedelta(length: timedelta, unit: Literal["minute", "hour", "day"]) -> str:
+    step = {"minute": 60, "hour": 3600, "day": 86400}[unit]
+    whole = timedelta(seconds=step * round(length.total_seconds() / step))
+    return _whole(dates.format_timedelta(whole, granularity=unit, threshold=1000, locale=_locale()))
 
 
 def number(value: float) -> str:
@@ -325,6 +339,7 @@ FILTERS = {
     "weekdays": weekdays,
     "relative": relative,
     "exact": exact,
+    "duration": duration,
     "number": number,
     "percent": percent,
     "said": said,

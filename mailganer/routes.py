@@ -129,6 +129,7 @@ PAGES = (
     ("campaign.letter", r"/campaigns/{id:\d+}/letter", CampaignContext),
     ("campaign.upload", r"/campaigns/{id:\d+}/letter/upload", CampaignContext),
     ("campaign.template", r"/campaigns/{id:\d+}/letter/template", CampaignContext),
+    ("campaign.earlier", r"/campaigns/{id:\d+}/letter/earlier", CampaignContext),
     ("campaign.frame", r"/campaigns/{id:\d+}/letter/frame", CampaignContext),
     ("campaign.test", r"/campaigns/{id:\d+}/letter/test", CampaignContext),
     ("campaign.check", r"/campaigns/{id:\d+}/check", CampaignContext),

@@ -14,7 +14,15 @@ from .audience import (
     list_member,
 )
 from .billing import Voucher
-from .campaign import UNDER_WAY, Campaign, CampaignStatus, LetterVersion, campaign_list, campaign_sender
+from .campaign import (
+    UNDER_WAY,
+    Campaign,
+    CampaignStatus,
+    EarlierEmail,
+    LetterVersion,
+    campaign_list,
+    campaign_sender,
+)
 from .delivery import (
     LARGEST_CAMPAIGN,
     WHY_NO_LETTER,
@@ -55,6 +63,7 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "Departure",
+    "EarlierEmail",
     "Event",
     "EventKind",
     "Heartbeat",

@@ -136,6 +136,16 @@ campaign_sender = Table(
 )
 
 
+class EarlierEmail(Base):
+    """What stood in a campaign's email before a template or a file took its place, to be brought back."""
+
+    __tablename__ = "earlier_email"
+
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True)
+    parts: Mapped[dict[str, Any]]  # subject, preheader, html, text, template_id
+    replaced_at: Mapped[datetime]
+
+
 class LetterVersion(Base):
     """A letter as frozen at start, or after an edit for the people who remain. Never changed."""
 

@@ -11,7 +11,7 @@ from pyramid.view import view_config
 from mailganer import campaigns
 from mailganer.accounts import account_senders
 from mailganer.audience.lists import list_counts, lists_of
-from mailganer.audience.recipients import excluded_counts
+from mailganer.audience.recipients import audience_of, excluded_counts
 from mailganer.campaigns.allowance import plan_allowance
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, _
@@ -97,7 +97,7 @@ def save_people(request: Request) -> Any:
         return _people_page(request, error)
     if request.headers.get("HX-Request"):
         return _people_page(request)
-    if "go" not in request.POST:
+    if "go" not in request.POST or not audience_of(request.dbsession, campaign):
         return HTTPSeeOther(step_url(request, "people"))
     return HTTPSeeOther(next_step(request, "people"))
 

@@ -1,5 +1,6 @@
 """A file of people: choose it, see what it would do, let it in, take it back."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -172,8 +173,10 @@ def _ask_page(request: Request, error: MailganerError | None = None) -> dict[str
         problems |= error.fields if isinstance(error, InputError) else {"file": error.message}
     if problems["name"]:  # a browser keeps no file for the next try
         problems["file"] = problems["file"] or _("Choose the file once more.")
+    lists = audience.lists_of(request.dbsession, account.id)
     return {
-        "lists": audience.lists_of(request.dbsession, account.id),
+        "lists": lists,
+        "list_names": defaultdict(str, {each.id: each.name for each in lists}),
         "chosen": asked,
         "name": request.POST.get("name", request.translate(_("Readers"))),
         "problems": problems,

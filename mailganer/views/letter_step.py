@@ -14,7 +14,7 @@ from mailganer import campaigns, letters
 from mailganer.audience.fields import known_fields
 from mailganer.audience.recipients import audience_of
 from mailganer.backends import Outcome, Receipt
-from mailganer.campaigns import VariableUse, templates
+from mailganer.campaigns import VariableUse, replacing, templates
 from mailganer.campaigns.counts import campaign_counts
 from mailganer.campaigns.drafts import EDITABLE
 from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
@@ -38,7 +38,8 @@ from mailganer.routes import CampaignContext
 from mailganer.security import ask_outside, has_waited, in_time, letter_response
 
 from .forms import number_of
-from .rail import campaign_page, next_step, step_url
+from .preview_size import preview_size
+from .rail import campaign_page, letter_step, next_step, step_url
 
 LARGEST_FILE = 1_000_000  # bytes of an uploaded letter; like a written one
 LONGEST_TO = 500  # characters of addresses for a test letter that an address bar is asked to keep
@@ -103,8 +104,22 @@ def choose(request: Request) -> dict[str, Any]:
 def start_from(request: Request) -> Response:
     """Takes over a ready-made letter (``ready=KIND``), an own template (``template=ID``), or nothing."""
     campaign: Campaign = request.context.campaign
-    changes = _beginning(request, campaign)
-    campaigns.update_draft(request.dbsession, campaign, changes, utcnow())
+    written = _is_written(campaign)
+    replacing.replace_email(request.dbsession, campaign, _beginning(request, campaign), utcnow())
+    if written:
+        request.flash(_("The email was replaced. The earlier one can be brought back."))
+    return HTTPSeeOther(step_url(request, "letter"))
+
+
+@view_config(route_name="campaign.earlier", request_method="POST")
+def bring_back(request: Request) -> Response:
+    """The email that a template or a file took the place of."""
+    try:
+        replacing.bring_back(request.dbsession, request.context.campaign, utcnow())
+    except Conflict as error:
+        request.flash(error.message, "wait")
+    else:
+        request.flash(_("The earlier email is back."))
     return HTTPSeeOther(step_url(request, "letter"))
 
 
@@ -113,8 +128,12 @@ def upload(request: Request) -> Response:
     """The HTML of a file becomes the letter."""
     html = read_letter_file(request.POST.get("file"))
     changes = {"html": html, "text": ""}
-    campaigns.update_draft(request.dbsession, request.context.campaign, changes, utcnow())
-    request.flash(_("The file is now the letter."))
+    written = _is_written(request.context.campaign)
+    replacing.replace_email(request.dbsession, request.context.campaign, changes, utcnow())
+    if written:
+        request.flash(_("The file is now the letter. The earlier one can be brought back."))
+    else:
+        request.flash(_("The file is now the letter."))
     return HTTPSeeOther(step_url(request, "letter"))
 
 
@@ -209,8 +228,12 @@ def _answer(request: Request, problems: Mapping[str, str] | None = None) -> dict
     request.override_renderer = "campaigns/letter_saved.jinja2"
     letter = _letter(request, problems)
     if _is_counted(request, letter["compiled"], letter["letter_error"]):
-        return letter
-    return letter | _counts(request, letter["compiled"])
+        unusable = request.POST.get("unusable") == "yes"
+    else:
+        letter |= (counts := _counts(request, letter["compiled"]))
+        unusable = counts["unusable"]
+    broken = letter["letter_error"] is not None or unusable
+    return letter | {"letter_step": letter_step(request, broken=broken)}
 
 
 def _page(
@@ -224,11 +247,12 @@ def _page(
     return campaign_page(
         request,
         "letter",
-        broken=("letter",) if letter["letter_error"] or any(use.unusable for use in uses) else (),
+        broken=("letter",) if letter["letter_error"] or counts["unusable"] else (),
         editable="html" in EDITABLE[campaign.status],
         test_wrong=test_wrong,
         waiting=campaign_counts(session, [campaign.id])[campaign.id].waiting,
         own_variables=_variable_rows(campaign, uses),
+        has_earlier=replacing.has_earlier(session, campaign),
         before=_neighbour(previous_reader(session, campaign, reader.id)) if reader else None,
         after=_neighbour(sample_reader(session, campaign, reader.id)) if reader else None,
         **letter,
@@ -253,6 +277,7 @@ def _letter(request: Request, problems: Mapping[str, str] | None = None) -> dict
         "letter_error": letter_error,
         "reader": reader,
         "shown": shown,
+        "preview_size": preview_size(shown.html if shown else ""),
         "sender": next(iter(campaign.senders), None),
         "arrives_at": campaign.send_at or utcnow(),
     }
@@ -266,6 +291,7 @@ def _counts(request: Request, compiled: letters.Letter | None) -> dict[str, Any]
     return {
         "audience": audience,
         "uses": [use for use in uses if use.origin is not Origin.mailganer],
+        "unusable": any(use.unusable for use in uses),
         "known": [each.name for each in known_fields(session, campaign.account_id)],
         "counted": _fingerprint(campaign, compiled),
     }

@@ -41,8 +41,9 @@ def campaign_page(
     campaign: Campaign = request.context.campaign
     return {
         "campaign": campaign,
-        "steps": rail(request, check, broken, check.audience if check else audience),
-        "step": step,
+        "steps": rail(request, check, broken, check.audience if check else audience, step),
+        # Whom a campaign went to is shown in one place once it has started.
+        "step": "recipients" if step == "people" and campaign.started_at else step,
         "check": check,
         "audience": audience,
         **values,
@@ -50,12 +51,16 @@ def campaign_page(
 
 
 def rail(
-    request: Request, check: Check | None, broken: Sequence[str], audience: int | None
+    request: Request,
+    check: Check | None,
+    broken: Sequence[str],
+    audience: int | None,
+    here: str = "",
 ) -> tuple[RailStep, ...]:
-    """Five steps of a draft; progress, report, people and letter afterwards."""
+    """Five steps of a draft; progress, report, people and letter afterwards, the page ``here`` among them."""
     campaign: Campaign = request.context.campaign
     if campaign.status is not CampaignStatus.draft:
-        return _afterwards(request, campaign)
+        return _afterwards(request, campaign, here)
     if audience is None:
         audience = audience_of(request.dbsession, campaign)
     return (
@@ -102,14 +107,20 @@ def current_page(request: Request, campaign: Campaign) -> str:
     return step_url(request, "check")
 
 
-def _afterwards(request: Request, campaign: Campaign) -> tuple[RailStep, ...]:
+def letter_step(request: Request, *, broken: bool) -> tuple[int, RailStep]:
+    """Return the step of the email, with its place from 1, without counting anybody."""
+    steps = rail(request, None, ("letter",) if broken else (), 0, "letter")
+    return next((place, step) for place, step in enumerate(steps, 1) if step.name == "letter")
+
+
+def _afterwards(request: Request, campaign: Campaign, here: str) -> tuple[RailStep, ...]:
     steps = [_step(request, "letter", _("Letter"), "done", subject_of(campaign))]
     if campaign.started_at is not None:
         steps.insert(0, _step(request, "report", _("Report"), "done"))
         steps.insert(1, _step(request, "recipients", _("People"), "done"))
-    elif campaign.status is CampaignStatus.scheduled:
+    elif campaign.status is CampaignStatus.scheduled or here == "people":
         steps.insert(0, _step(request, "people", _("People"), "done"))
-    if campaign.status is not CampaignStatus.finished:
+    if campaign.status is not CampaignStatus.finished or here == "progress":
         steps.insert(0, _step(request, "progress", _("Progress"), "done"))
     return tuple(steps)
 

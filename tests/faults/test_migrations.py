@@ -145,6 +145,7 @@ SINCE_0002 = (
     "DROP TABLE IF EXISTS tries",
     "DROP TABLE IF EXISTS hold",
     "DROP TABLE IF EXISTS web_session",
+    "DROP TABLE IF EXISTS earlier_email",
     "ALTER TABLE heartbeat DROP COLUMN folder_id",
     "ALTER TABLE heartbeat DROP COLUMN key_id",
     "ALTER TABLE sender DROP COLUMN floor",

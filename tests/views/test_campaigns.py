@@ -374,6 +374,58 @@ def test_the_number_of_findings_is_the_same_on_every_page(anna, draft, session):
     assert f"{number} things to look at" in send
 
 
+def test_a_finished_campaign_lights_a_tab_on_each_page_and_offers_no_test(anna, draft, session):
+    draft.status, draft.started_at, draft.finished_at = CampaignStatus.finished, utcnow(), utcnow()
+    session.commit()
+    for path in ("report", "recipients", "letter", "progress", "people", "in-doubt"):
+        page = anna.get(f"/campaigns/{draft.id}/{path}")
+        assert len(page.html.select(".stepper [aria-current=step]")) == 1, path
+    letter = anna.get(f"/campaigns/{draft.id}/letter")
+    assert "Send a test letter" not in letter
+    assert letter.html.find(id="letter-frame")
+
+
+def test_going_on_without_recipients_is_not_offered(anna, draft, session, make, owner):
+    on = "#go-on:not([disabled])"
+    assert anna.get(f"/campaigns/{draft.id}/people").html.select(on)
+    empty = make.list(owner, "Empty")
+    draft.lists = [empty]
+    session.commit()
+    page = anna.get(f"/campaigns/{draft.id}/people")
+    assert not page.html.select(on)
+    assert "Choose a list with recipients first." in page
+    assert "Go on to the time" not in anna.get(f"/campaigns/{draft.id}/check")
+    when = anna.get(f"/campaigns/{draft.id}/when").html
+    assert when.select("main form button[name=go]")[0].has_attr("disabled")
+    # Who saves without a script is told, and stays.
+    form = page.forms["people-form"]
+    form["list"] = [str(empty.id)]
+    assert form.submit("go", status=303).location.endswith("/people")
+
+
+def test_an_email_replaced_by_a_template_or_a_file_can_be_brought_back(anna, draft, session, again):
+    draft.subject, draft.html = "Mine", "<p>My own words</p>"
+    session.commit()
+    here = f"/campaigns/{draft.id}/letter"
+    assert "Bring back the earlier email" not in anna.get(here)
+    page = anna.get(f"{here}/template")
+    form = next(
+        form for form in page.forms.values() if "ready" in form.fields and form["ready"].value == "digest"
+    )
+    page = form.submit(status=303).follow()
+    assert "The earlier one can be brought back." in page
+    assert again(draft).html != "<p>My own words</p>"
+    page = submit(page, f"{here}/earlier", status=303).follow()
+    assert "The earlier email is back." in page
+    assert (again(draft).subject, draft.html) == ("Mine", "<p>My own words</p>")
+    form = next(form for form in page.forms.values() if form.action == f"{here}/upload")
+    form["file"] = ("email.html", b"<p>From a file</p>")
+    page = form.submit(status=303).follow()
+    assert again(draft).html == "<p>From a file</p>"
+    submit(page, f"{here}/earlier", status=303)
+    assert again(draft).html == "<p>My own words</p>"
+
+
 def test_a_scheduled_campaign_can_be_taken_back(anna, draft, session, again):
     draft.status, draft.send_at = CampaignStatus.scheduled, utcnow() + timedelta(days=1)
     session.commit()

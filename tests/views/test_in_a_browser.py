@@ -1,10 +1,17 @@
 """What only a browser can tell: pages without scripts, by keyboard, dark, narrow."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from mailganer.db import utcnow
+from mailganer.models import Account, Sender
+
+from ..support.factories import Factory
 from ..support.ports import free_port
 from ..support.smtp import SMTPServer
 from ..support.web import served
@@ -130,3 +137,62 @@ def test_nothing_is_wider_than_a_phone_and_every_button_fits_a_finger(
 
 def _background(page: Any) -> str:
     return str(page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_undo_has_the_focus_and_keeps_it(
+    new_page: Callable[..., Any],
+    enter: Callable[[Any], None],
+    address: str,
+    make: Factory,
+    session: Session,
+    scripts: bool,
+) -> None:
+    page = new_page(java_script_enabled=scripts)
+    enter(page)
+    account, sender = session.scalars(select(Account)).one(), session.scalars(select(Sender)).one()
+    readers = make.list(account)
+    make.subscriber(account, lists=(readers,))
+    draft = make.campaign(account, (readers,), (sender,))
+    make.commit()
+    page.goto(f"{address}/campaigns/{draft.id}/send")
+    page.locator("main form[action$='/send'] button").click()
+    page.wait_for_url("**/progress")
+    if not scripts:  # the next page by itself comes when there is nothing to undo any more
+        assert int(page.locator("noscript meta").get_attribute("content") or 0) >= 9
+    else:
+        page.wait_for_timeout(1500)  # the countdown has been replaced
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/check")
+    assert page.get_by_text("Nobody has got it").is_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_days_of_a_forecast_fit_beside_their_bars_in_russian(
+    new_page: Callable[..., Any],
+    enter: Callable[[Any], None],
+    address: str,
+    make: Factory,
+    session: Session,
+    width: int,
+) -> None:
+    page = new_page(locale="ru-RU", viewport={"width": width, "height": 844})
+    enter(page)
+    account, sender = session.scalars(select(Account)).one(), session.scalars(select(Sender)).one()
+    sender.per_day, readers = 5, make.list(account)
+    make.subscribers(account, 30, readers)
+    september = utcnow().replace(year=utcnow().year + 1, month=9, day=22, hour=9)
+    draft = make.campaign(account, (readers,), (sender,), send_at=september)
+    make.commit()
+    page.goto(f"{address}/campaigns/{draft.id}/when")
+    boxes = page.locator(".day-line").evaluate_all(
+        "lines => lines.map(line => [...line.children].filter(e => e.getBoundingClientRect().width)"
+        ".map(e => [e, e.getBoundingClientRect()])"
+        ".map(([e, box]) => [box.left, box.right, e.scrollWidth > e.clientWidth, box.height]))"
+    )
+    assert len(boxes) > 2
+    for parts in boxes:
+        name = parts[0]
+        assert not name[2], "the date is cut off or runs into the bar"
+        assert name[3] < 32, "the date takes two lines"
+        assert all(left[1] <= right[0] for left, right in pairwise(parts))

@@ -1,10 +1,12 @@
 """The letter step in a real browser: what htmx and a small script add to the form."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 from sqlalchemy import select
 
-from mailganer.models import Account, Sender
+from mailganer.models import Account, Campaign, Sender
 
 from ..support.ports import free_port
 from ..support.web import served
@@ -123,3 +125,50 @@ def test_a_scripted_letter_runs_nothing(letter_page):
     expect(page.frame_locator("#letter-frame").locator("body")).to_contain_text("quiet")
     page.wait_for_timeout(300)
     assert said == []
+
+
+def test_everything_around_the_letter_follows_a_save_without_a_reload(letter_page, session):
+    page = letter_page
+    draft = session.scalars(select(Campaign)).one()
+    draft.name = draft.html = ""
+    session.commit()
+    page.reload()
+    step, test, on = page.locator("#step-letter"), page.locator("#test-button"), page.locator("#go-on")
+    expect(test).to_be_disabled()
+    expect(page.locator("#letter-begin")).to_contain_text("How do you want to begin?")
+    expect(step).to_have_class(re.compile("step-missing"))
+    expect(on).not_to_have_class(re.compile("button-primary"))
+
+    page.fill("#subject", "A subject for all")
+    page.fill("#html", "<p>Hello {{ first_name|default('you') }}</p>")
+    expect(test).to_be_enabled()
+    expect(page.locator("#letter-begin")).to_be_empty()
+    expect(step).to_have_class(re.compile("step-done"))
+    expect(on).to_have_class(re.compile("button-primary"))
+    expect(page.locator("h1")).to_have_text("A subject for all")
+    expect(page.locator("#looking-subject")).to_have_text("A subject for all")
+    expect(page).to_have_title("A subject for all · Mailganer")
+    expect(page.get_by_role("link", name="Start from a template")).to_be_visible()
+
+    page.fill("#html", "<p>Hello {{ frist_name }}</p>")
+    expect(step).to_have_class(re.compile("step-problem"))
+    page.fill("#html", "<p>Hello {{ frist_name }}!</p>")
+    expect(page.frame_locator("#letter-frame").locator("body")).to_contain_text("!")
+    expect(step).to_have_class(re.compile("step-problem"))
+    page.fill("#html", "<p>Hello {{ first_name</p>")
+    expect(test).to_be_disabled()
+    expect(page.locator("#test-help")).to_contain_text("Mend the letter first")
+    page.locator("#go-on").focus()
+    page.fill("#html", "<p>Hello</p>")
+    expect(step).to_have_class(re.compile("step-done"))
+
+
+def test_the_preview_of_a_short_email_is_as_tall_as_the_email(letter_page):
+    page = letter_page
+    paper = page.locator(".letter-paper")
+    page.fill("#html", "<p>Short.</p>")
+    expect(page.locator("#letter-note")).to_have_attribute("data-size", "small")
+    assert paper.bounding_box()["height"] < 300
+    page.fill("#html", "<p>Long enough to fill a page.</p>" * 40)
+    expect(page.locator("#letter-note")).to_have_attribute("data-size", "")
+    assert paper.bounding_box()["height"] > 600

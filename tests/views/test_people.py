@@ -1,5 +1,6 @@
 """People, lists and files, through the forms of a browser."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -362,3 +363,20 @@ def test_an_import_says_how_many_are_new_updated_and_skipped(
     again = upload(anna, "email\nold@example.org\n").follow()
     work()
     assert "Update 1 subscriber" in anna.get(again.request.path)
+
+
+def test_files_of_one_name_are_told_apart_by_list_rows_and_time(
+    anna: Any, work: Callable[[], Import]
+) -> None:
+    upload(anna, name="First list")
+    work()
+    upload(anna, "email\nclara@example.org\n", name="Second list")
+    work()
+    rows = anna.get("/people/import").html.select("tbody tr")
+    shown = [" ".join(row.get_text(" ").split()) for row in rows]
+    assert "people.csv Second list" in shown[0]
+    assert "people.csv First list" in shown[1]
+    numbers = [row.select_one("td.number").text for row in rows]
+    assert numbers == ["1", "3"]
+    assert all(row.find("time")["datetime"] for row in rows)
+    assert all(re.search(r"\d\d:\d\d", row.find("time").text) for row in rows)

@@ -181,3 +181,21 @@ def test_vendored_files_are_listed_and_unchanged() -> None:
     known = {entry["file"] for entry in listed} | {entry["licence_file"] for entry in listed}
     found = {path.name for path in VENDOR.iterdir()} - {"README.md", "manifest.json"}
     assert found == known
+
+
+@pytest.mark.parametrize(
+    ("length", "english", "russian"),
+    [
+        (timedelta(seconds=5), "1 minute", "1 минута"),
+        (timedelta(minutes=59), "59 minutes", "59 минут"),
+        (timedelta(hours=24, minutes=1), "24 hours", "24 часа"),
+        (timedelta(hours=47, minutes=59), "48 hours", "48 часов"),
+        (timedelta(days=3, minutes=1), "3 days", "3 дня"),
+    ],
+)
+def test_a_day_and_a_minute_are_not_two_days(
+    speak: Any, length: timedelta, english: str, russian: str
+) -> None:
+    for locale, words in (("en", english), ("ru", russian)):
+        speak(locale)
+        assert i18n.duration(length).replace("\N{NO-BREAK SPACE}", " ") == words

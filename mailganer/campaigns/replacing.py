@@ -1,0 +1,43 @@
+"""A template or a file in the place of a campaign's email, and the email from before brought back."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from ..errors import Conflict, _
+from ..letters import PARTS
+from ..models import Campaign, EarlierEmail, Template
+from .drafts import update_draft
+
+KEPT = (*PARTS, "template_id")
+
+
+def replace_email(session: Session, campaign: Campaign, changes: Mapping[str, Any], now: datetime) -> None:
+    """Save ``changes`` as ``update_draft`` does, and keep the email they take the place of.
+
+    Nothing is kept of an empty one. Raises what ``update_draft`` raises; then nothing is changed.
+    """
+    before = {name: getattr(campaign, name) for name in KEPT}
+    update_draft(session, campaign, changes, now)
+    after = {name: getattr(campaign, name) for name in KEPT}
+    if after != before and (before["html"].strip() or before["text"].strip()):
+        session.merge(EarlierEmail(campaign_id=campaign.id, parts=before, replaced_at=now))
+        session.flush()
+
+
+def bring_back(session: Session, campaign: Campaign, now: datetime) -> None:
+    """Exchange the email for the one from before, so that doing it twice changes nothing. Raises ``Conflict``
+    when there is none."""
+    earlier = session.get(EarlierEmail, campaign.id)
+    if earlier is None:
+        raise Conflict(_("There is no earlier email to bring back."))
+    parts = dict(earlier.parts)
+    if parts["template_id"] and session.get(Template, parts["template_id"]) is None:
+        parts["template_id"] = None  # the template was deleted meanwhile
+    replace_email(session, campaign, parts, now)
+
+
+def has_earlier(session: Session, campaign: Campaign) -> bool:
+    return session.get(EarlierEmail, campaign.id) is not None
