@@ -45,7 +45,8 @@ class Walk:
 
     def stop(self, name: str) -> None:
         self.page.wait_for_load_state("load")
-        self.page.wait_for_function("!document.querySelector('.htmx-request')")
+        # Not by a function in the page: its policy lets none be evaluated again and again.
+        self.page.locator(".htmx-request").first.wait_for(state="detached")
         self.page.wait_for_timeout(
             400
         )  # frames of letters are drawn a little later than the page around them
