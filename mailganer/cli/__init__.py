@@ -24,6 +24,8 @@ COMMANDS = {
     "beat": ("parts:beat", "Run the clock alone; one is enough."),
     "web": ("parts:web", "Run the web part alone."),
     "migrate": ("migrate:migrate", "Bring the database to the newest schema."),
+    "backup": ("backup:backup", "Copy database and uploaded files into a new folder."),
+    "restore": ("backup:restore", "Put such a copy back; campaigns on their way ask before they send."),
     "send": ("send:send", "Send one mailing from the command line."),
     "catch": ("catch:catch", "Run a local mail server that keeps every letter and sends none on."),
     "drill": ("drill:drill", "Kill workers and break connections on purpose, and count who got what."),

@@ -72,7 +72,9 @@ class MarkFile:
     def leave(self, session: Session, now: datetime) -> None:
         """Puts the next moment into the database, after a look at what it still knows."""
         if is_forgotten(session, self.mark):
-            _hold(session, self.mark, now)
+            known, until = _known(session, self.mark), self.mark.moment or now
+            log.error("the database was put back: it knows nothing after %s, it had come to %s", known, until)
+            hold(session, known, until, now)
         moment = now if self.mark.moment is None else max(now, self.mark.moment + _STEP)
         row = upsert(session, Heartbeat).values(name=PREFIX + self.mark.name, seen_at=moment)
         session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_={"seen_at": moment}))
@@ -127,10 +129,11 @@ def _known(session: Session, mark: Mark) -> datetime | None:
     return session.scalar(select(Heartbeat.seen_at).where(Heartbeat.name == PREFIX + mark.name))
 
 
-def _hold(session: Session, mark: Mark, now: datetime) -> None:
-    """Asks about every campaign that may have sent letters in the time that was forgotten."""
-    known, until = _known(session, mark), mark.moment or now
-    log.error("the database was put back: it knows nothing after %s, it had come to %s", known, until)
+def hold(session: Session, known: datetime | None, until: datetime, now: datetime) -> int:
+    """Pause every campaign that may have sent letters in the time that was forgotten; return how many.
+
+    ``known`` is the moment of the copy, ``until`` the latest moment at which something may have been sent.
+    """
     due = and_(Campaign.status == CampaignStatus.scheduled, Campaign.send_at <= until)
     on_its_way = Campaign.status.in_((CampaignStatus.sending, CampaignStatus.paused))
     found = session.execute(
@@ -148,6 +151,7 @@ def _hold(session: Session, mark: Mark, now: datetime) -> None:
     for each in found:
         if each.status is not CampaignStatus.paused:  # what is paused is noted already
             holds.note_pause(session, each.id, HeldBy.halted, now)
+    return len(found)
 
 
 def put_back(known: datetime | None, until: datetime) -> str:

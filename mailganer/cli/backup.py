@@ -1,0 +1,189 @@
+"""``mailganer backup`` and ``mailganer restore``"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .common import ini_argument, open_engine, read_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
+
+    from ..settings import Settings
+    from .copies import Manifest
+
+ALIVE = timedelta(seconds=15)  # since the last sign of a part: it runs
+
+folder_argument = click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+
+
+@click.command()
+@folder_argument
+@ini_argument
+def backup(folder: Path, ini: str | None) -> None:
+    """Copy the database and the uploaded files of INI into the new folder DIR, while everything runs.
+
+    The secret key is not copied: keep it at another place.
+    """
+    from . import copies
+
+    settings = read_settings(ini)
+    engine = open_engine(settings)
+    try:
+        made = copies.make(engine, settings.secret_keys, settings.uploads, folder, datetime.now(UTC))
+    finally:
+        engine.dispose()
+    click.echo(f"{folder} holds the database ({made.accounts} accounts) and {_uploads(made)} uploaded files.")
+    lost = made.keys.get(copies.LOST, 0)
+    if lost:
+        click.echo(f"{lost} stored passwords cannot be read with any of the secret keys.")
+    click.echo("The secret key is not in it: keep it at another place.")
+
+
+@click.command()
+@folder_argument
+@ini_argument
+@click.option("--replace", is_flag=True, help="Replace a database that holds accounts.")
+def restore(folder: Path, ini: str | None, replace: bool) -> None:
+    """Put the backup DIR back into the database and data folder of INI. Stop web, workers and beat first.
+
+    Campaigns that were on their way are paused and ask before anything is sent.
+    """
+    from . import copies
+
+    settings = read_settings(ini)
+    made = copies.read(folder)
+    copies.check_keys(made, settings.secret_keys)
+    engine = open_engine(settings)
+    try:
+        if engine.dialect.name != made.database:
+            raise copies.BackupError(
+                f"This is a backup of {made.database}, and this installation has {engine.dialect.name}."
+            )
+        with _alone(settings):
+            if copies.is_in_use(engine):
+                _require_silence(engine)
+                if not replace:
+                    raise copies.BackupError(
+                        "The database holds accounts. To replace it, say: mailganer restore --replace"
+                    )
+            held = (_put_sqlite if made.database == "sqlite" else _put_postgresql)(engine, folder, made)
+            copies.put_uploads(folder, settings.uploads)
+    finally:
+        engine.dispose()
+    click.echo(f"The database is that of {made.moment:%Y-%m-%d %H:%M} UTC, with {made.accounts} accounts.")
+    if held:
+        click.echo(f"{held} campaigns are paused and ask on their pages before anything is sent again.")
+
+
+def _uploads(made: "Manifest") -> int:
+    from .copies import UPLOADS
+
+    return sum(name.startswith(f"{UPLOADS}/") for name in made.files)
+
+
+@contextmanager
+def _alone(settings: "Settings") -> Iterator[None]:
+    """Nobody serves from this data folder, and nobody begins to. Raises ``BackupError``."""
+    from .copies import BackupError
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.data_dir / "serve.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BackupError(f"Mailganer is running on {settings.data_dir}. Stop it first.") from None
+        yield
+
+
+def _require_silence(engine: "Engine") -> None:
+    """Raises ``BackupError`` while a part of the installation was heard a moment ago."""
+    from sqlalchemy import inspect, select
+
+    from ..db import make_sessions, utcnow
+    from ..models import Heartbeat
+    from .copies import BackupError
+
+    if not inspect(engine).has_table(Heartbeat.__tablename__):
+        return
+    with make_sessions(engine)() as session:
+        heard = session.scalars(select(Heartbeat.name).where(Heartbeat.seen_at > utcnow() - ALIVE)).first()
+    if heard:
+        raise BackupError("Web, workers or beat of this database are running. Stop them first.")
+
+
+def _put_postgresql(engine: "Engine", folder: Path, made: "Manifest") -> int:
+    """Fill the tables in one transaction: a kill leaves them empty, or with campaigns that are paused."""
+    from ..db import make_sessions
+    from ..migrations import migrate, newest
+    from . import copies
+
+    copies.empty(engine)
+    migrate(engine, made.schema)
+    with make_sessions(engine).begin() as session:
+        copies.put_tables(session.connection(), folder, made.columns)
+        if made.schema == newest():
+            return _hold(session, made)
+        copies.pause_all(session.connection())
+    migrate(engine)
+    with make_sessions(engine).begin() as session:
+        return _hold(session, made)
+
+
+def _put_sqlite(engine: "Engine", folder: Path, made: "Manifest") -> int:
+    """The copy is made ready under another name: whoever is killed leaves the database as it was."""
+    from sqlalchemy.engine import make_url
+
+    from ..db import make_engine, make_sessions
+    from ..migrations import migrate
+    from .copies import SQLITE
+
+    target = Path(str(engine.url.database))
+    ready = target.with_name(f"{target.name}.restoring")
+    _remove(ready)
+    shutil.copyfile(folder / SQLITE, ready)
+    ready.chmod(0o600)
+    copy = make_engine(make_url(engine.url).set(database=str(ready)).render_as_string(hide_password=False))
+    migrate(copy)
+    with make_sessions(copy).begin() as session:
+        held = _hold(session, made)
+    with copy.connect() as connection:
+        connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    copy.dispose()
+    engine.dispose()
+    if target.exists():
+        _keep_old(target)
+    os.replace(ready, target)
+    _remove(ready)
+    return held
+
+
+def _keep_old(target: Path) -> None:
+    """The database that is replaced stays beside the new one, with what its log still holds."""
+    name = f"{target.name}.replaced-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    for end in ("", "-wal", "-shm"):
+        old = target.with_name(target.name + end)
+        if old.exists():
+            os.replace(old, target.with_name(name + end))
+
+
+def _remove(path: Path) -> None:
+    for end in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+
+
+def _hold(session: "Session", made: "Manifest") -> int:
+    """As the first tick would: what may have been sent since the copy is asked about."""
+    from ..db import utcnow
+    from ..sending.mark import hold
+
+    now = utcnow()
+    return hold(session, made.moment, now, now)

@@ -1,0 +1,189 @@
+"""A backup put back gives every row, and nothing that may have been sent since is sent again unasked."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from mailganer import cli
+from mailganer.cli.copies import MANIFEST, fingerprint
+from mailganer.db import make_engine
+from mailganer.migrations import current, migrate, newest
+from mailganer.models import Account, Campaign, CampaignStatus, Heartbeat, Hold, Sender, Subscriber, metadata
+from mailganer.sending.words import say
+from tests.support.sent import sent_campaign
+
+NASTY = "tab\there, line\nbreak, back\\slash, \\N and «ёлочки» 🎄"
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def command(
+    ini: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], session: Any
+) -> Callable[..., tuple[int, str]]:
+    """``command("backup", folder)``: exit code and words."""
+    monkeypatch.setenv("MAILGANER_INI", str(ini))
+
+    def run(*arguments: object) -> tuple[int, str]:
+        session.commit()
+        session.close()
+        code = cli.run([str(each) for each in (*arguments, ini)])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+@pytest.fixture
+def full(make: Any, session: Any, vault: Any, settings: Any) -> dict[str, int]:
+    """An installation in the middle of its day."""
+    account = make.account()
+    sender = make.sender(account)
+    sender.secrets = vault.encrypt(account.id, {"password": "secret"})
+    people = [make.subscriber(account, f"r{n}@example.org", first_name=NASTY) for n in range(5)]
+    on_its_way, due, later, draft = (make.campaign(account, (), (sender,), name=str(n)) for n in range(4))
+    sent_campaign(session, on_its_way, people, make.now)
+    due.status, due.send_at = CampaignStatus.scheduled, make.now - timedelta(minutes=1)
+    later.status, later.send_at = CampaignStatus.scheduled, make.now + timedelta(days=3)
+    session.commit()
+    settings.uploads.mkdir(parents=True)
+    (settings.uploads / "a.csv").write_bytes(b"email\nanna@example.com\n")
+    return {"on_its_way": on_its_way.id, "due": due.id, "later": later.id, "draft": draft.id}
+
+
+def rows_of(engine: Engine) -> dict[str, list[Any]]:
+    with engine.connect() as connection:
+        return {
+            table.name: sorted(map(repr, connection.execute(select(table)).all()))
+            for table in metadata.sorted_tables
+        }
+
+
+def test_every_row_and_file_comes_back_and_what_may_have_been_sent_asks(
+    command: Any, full: dict[str, int], engine: Engine, session: Any, settings: Any, tmp_path: Path, make: Any
+) -> None:
+    before = rows_of(engine)
+    assert command("backup", tmp_path / "copy")[0] == 0
+    for row in session.scalars(select(Subscriber)):
+        row.email = row.email_key = f"other{row.id}@example.org"
+    make.account("later@example.com")
+    session.commit()
+    (settings.uploads / "a.csv").unlink()
+    engine.dispose()
+
+    code, said = command("restore", tmp_path / "copy", "--replace")
+    assert (code, "2 campaigns are paused" in said) == (0, True), said
+    after = rows_of(engine)
+    assert {name for name in before if before[name] != after[name]} == {"campaign", "hold"}
+    assert (settings.uploads / "a.csv").read_bytes().startswith(b"email")
+    status = {name: session.get_one(Campaign, number).status.value for name, number in full.items()}
+    assert status == {"on_its_way": "paused", "due": "paused", "later": "scheduled", "draft": "draft"}
+    reason = session.get_one(Campaign, full["on_its_way"]).paused_reason
+    assert "was put back to a copy of" in say(reason)
+    assert len(session.scalars(select(Hold)).all()) == 2
+    made = make.account("new@example.com")  # numbers go on behind those that came back
+    assert made.id > max(session.scalars(select(Account.id).where(Account.id != made.id)))
+
+
+def test_it_is_put_into_an_empty_database_without_asking(
+    command: Any,
+    full: dict[str, int],
+    databases: Any,
+    database_url: str,
+    ini: Path,
+    tmp_path: Path,
+    vault: Any,
+) -> None:
+    assert command("backup", tmp_path / "copy")[0] == 0
+    url = databases.fresh("sqlite" if database_url.startswith("sqlite") else "postgresql", empty=True)
+    ini.write_text(ini.read_text().replace(database_url, url))
+    code, said = command("restore", tmp_path / "copy")
+    assert code == 0, said
+    there = make_engine(url)
+    assert current(there) == newest()
+    with there.connect() as connection:
+        account_id, secrets = connection.execute(select(Sender.account_id, Sender.secrets)).one()
+    there.dispose()
+    assert vault.decrypt(account_id, secrets) == {"password": "secret"}
+    databases.drop(url)
+
+
+def test_a_database_that_is_in_use_is_not_replaced_by_mistake(
+    command: Any, full: dict[str, int], session: Any, engine: Engine, tmp_path: Path
+) -> None:
+    assert command("backup", tmp_path / "copy")[0] == 0
+    before = rows_of(engine)
+    engine.dispose()
+    code, said = command("restore", tmp_path / "copy")
+    assert (code, "--replace" in said) == (1, True)
+    session.add(Heartbeat(name="beat", seen_at=datetime.now(UTC)))
+    code, said = command("restore", tmp_path / "copy", "--replace")
+    assert (code, "are running. Stop them first." in said) == (1, True)
+    after = rows_of(engine)
+    assert {name for name in before if before[name] != after[name]} == {"heartbeat"}
+
+
+def test_without_the_key_of_its_passwords_nothing_is_put_back(
+    command: Any, full: dict[str, int], engine: Engine, ini: Path, settings: Any, tmp_path: Path
+) -> None:
+    assert command("backup", tmp_path / "copy")[0] == 0
+    kept = json.loads((tmp_path / "copy" / MANIFEST).read_text())
+    (old,) = settings.secret_keys
+    assert kept["keys"] == {fingerprint(old): 1}
+    assert old not in (tmp_path / "copy" / MANIFEST).read_text()
+    other = "another secret key of this installation".replace(" ", "-")
+    ini.write_text(ini.read_text().replace(old, other))
+    code, said = command("restore", tmp_path / "copy", "--replace")
+    assert code == 1
+    assert "1 stored passwords of this backup were written with a secret key that is not among those" in said
+    ini.write_text(ini.read_text().replace(other, f"{other} {old}"))
+    engine.dispose()
+    assert command("restore", tmp_path / "copy", "--replace")[0] == 0
+
+
+@one_database
+def test_a_backup_that_is_not_whole_is_refused(
+    command: Any, full: dict[str, int], session: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    assert command("backup", folder)[0] == 0
+    assert oct(folder.stat().st_mode)[-3:] == "700"
+    assert "not empty" in command("backup", folder)[1]
+    with (folder / "uploads" / "a.csv").open("ab") as file:
+        file.write(b"!")
+    assert "a.csv is missing or damaged." in command("restore", folder, "--replace")[1]
+    kept = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(kept.replace('"sqlite"', '"postgresql"'))
+    (folder / "uploads" / "a.csv").write_bytes(b"email\nanna@example.com\n")
+    assert "this installation has sqlite" in command("restore", folder, "--replace")[1]
+    (folder / MANIFEST).write_text(kept.replace(f'"{newest()}"', '"9999"'))
+    assert "newer than this program" in command("restore", folder, "--replace")[1]
+    (folder / MANIFEST).unlink()
+    assert "was not finished" in command("restore", folder, "--replace")[1]
+    assert session.scalar(select(Account.id)) is not None
+
+
+@one_database
+def test_a_backup_of_an_older_schema_is_migrated(
+    command: Any, full: dict[str, int], engine: Engine, databases: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    assert command("backup", folder)[0] == 0
+    url = databases.fresh("sqlite", empty=True)
+    older = make_engine(url)
+    migrate(older, "0005")
+    older.dispose()
+    (folder / "database.sqlite").write_bytes(Path(url.removeprefix("sqlite:///")).read_bytes())
+    kept = json.loads((folder / MANIFEST).read_text())
+    from mailganer.cli.copies import _digest
+
+    kept["schema"], kept["files"]["database.sqlite"] = "0005", _digest(folder / "database.sqlite")
+    (folder / MANIFEST).write_text(json.dumps(kept))
+    engine.dispose()
+    code, said = command("restore", folder, "--replace")
+    assert code == 0, said
+    assert current(engine) == newest()
