@@ -16,12 +16,20 @@ if TYPE_CHECKING:
 @click.option(
     "--check", is_flag=True, help="First check that all backends and payment providers can be loaded."
 )
-def migrate(ini: str | None, check: bool) -> None:
+@click.option(
+    "--down-to",
+    metavar="REVISION",
+    help="Take the schema back, for an earlier version of the program. What later revisions keep is lost.",
+)
+def migrate(ini: str | None, check: bool, down_to: str | None) -> None:
     """Bring the database of INI to the newest schema. Running it again does nothing."""
     from ..migrations import current, newest
     from ..migrations import migrate as upgrade
 
     settings = read_settings(ini)
+    if down_to is not None:
+        _take_back(settings, down_to)
+        return
     if check:
         _check_plugins(settings)
     engine = open_engine(settings)
@@ -32,6 +40,22 @@ def migrate(ini: str | None, check: bool) -> None:
         upgrade(engine)
         click.echo(f"The database has the newest schema now ({newest()}).")
     engine.dispose()
+
+
+def _take_back(settings: "Settings", to: str) -> None:
+    """Raises ``SettingsError`` for a revision that the database has not passed."""
+    from ..migrations import current, downgrade, revisions
+
+    engine = open_engine(settings)
+    try:
+        before = current(engine)
+        if before is None or to not in revisions() or to > before:
+            there_are = ", ".join(each for each in revisions() if before and each <= before) or "none"
+            raise SettingsError([f"The schema cannot be taken back to {to}. There are: {there_are}."])
+        downgrade(engine, to)
+    finally:
+        engine.dispose()
+    click.echo(f"The database has the schema of revision {to} again (it was {before}).")
 
 
 def _check_plugins(settings: "Settings") -> None:

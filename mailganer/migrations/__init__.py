@@ -4,6 +4,8 @@ Alembic, from day one: tests build their databases through these revisions too. 
 workers only compare two numbers, and a tenth of their memory would be its.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -23,20 +25,39 @@ def migrate(engine: Engine, to: str = "head") -> None:
     """
     from alembic import command
 
+    with _alone(engine) as config:
+        command.upgrade(config, to)
+
+
+def downgrade(engine: Engine, to: str) -> None:
+    """Take the database back to an earlier revision, in one transaction. What later ones brought is lost."""
+    from alembic import command
+
+    with _alone(engine) as config:
+        command.downgrade(config, to)
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator["Config"]:
     config = _config()
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             # Of several machines that start at once one migrates. (SQLite: whoever writes is alone.)
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
         config.attributes["connection"] = connection
-        command.upgrade(config, to)
+        yield config
 
 
 @cache
-def newest() -> str:
-    """The revision this code was written for: the files of revisions begin with their numbers."""
+def revisions() -> tuple[str, ...]:
+    """All revisions, oldest first: their files begin with their numbers."""
     names = [file.name for file in files("mailganer.migrations").joinpath("versions").iterdir()]
-    return max(name[:4] for name in names if name[:4].isdigit())
+    return tuple(sorted(name[:4] for name in names if name[:4].isdigit()))
+
+
+def newest() -> str:
+    """The revision this code was written for."""
+    return revisions()[-1]
 
 
 def current(engine: Engine) -> str | None:

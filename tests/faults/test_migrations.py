@@ -11,7 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, event, inspect, text
 
 from mailganer.db import make_engine
-from mailganer.migrations import current, migrate, newest
+from mailganer.migrations import current, downgrade, migrate, newest, revisions
 from mailganer.models import CampaignStatus, metadata
 from mailganer.sending import tasks
 from mailganer.sending.tick import tick
@@ -200,3 +200,30 @@ def test_no_task_touches_a_database_of_another_version(
     task()
     assert seen == []
     assert statuses(campaign.id) == {}
+
+
+@pytest.mark.parametrize("revision", revisions()[1:])
+def test_every_migration_can_be_taken_back_and_done_again(empty_url: str, revision: str) -> None:
+    database = make_engine(empty_url)
+    before = revisions()[revisions().index(revision) - 1]
+    migrate(database, before)
+    older = schema_of(database)
+    migrate(database, revision)
+    newer = schema_of(database)
+    downgrade(database, before)
+    assert (current(database), schema_of(database)) == (before, older)
+    migrate(database, revision)
+    assert schema_of(database) == newer
+    database.dispose()
+
+
+def test_what_was_there_before_survives_going_back_and_forth(
+    due: Any, engine: Engine, session: Any, statuses: Any, works: Any
+) -> None:
+    campaign = due(3)
+    works.run(3)
+    session.commit()
+    downgrade(engine, "0001")
+    assert current(engine) == "0001"
+    migrate(engine)
+    assert statuses(campaign.id) == {"sent": 3}

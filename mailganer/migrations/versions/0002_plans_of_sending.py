@@ -36,3 +36,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("campaign_id", "sender_id", "minute", name=op.f("pk_departure")),
     )
     op.create_index(op.f("ix_departure_sender_id"), "departure", ["sender_id"], unique=False)
+
+
+def downgrade() -> None:
+    op.drop_table("departure")
+    for name in ("not_after", "resting_until", "hours", "forecast", "pressed_at"):
+        op.drop_column("campaign", name)

@@ -13,3 +13,8 @@ def upgrade() -> None:
     # Only what may be empty: the version before goes on working while this one is rolled out.
     op.add_column("sender", sa.Column("slowed_to", sa.Double(), nullable=True))
     op.add_column("sender", sa.Column("slowed_from", sa.Double(), nullable=True))
+
+
+def downgrade() -> None:
+    for name in ("slowed_from", "slowed_to"):
+        op.drop_column("sender", name)

@@ -17,3 +17,7 @@ def upgrade() -> None:
         sa.Column("ends_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_tries")),
     )
+
+
+def downgrade() -> None:
+    op.drop_table("tries")

@@ -34,3 +34,7 @@ def upgrade() -> None:
     )
     for owner in ("sender_id", "campaign_id", "account_id"):
         op.create_index(op.f(f"ix_hold_{owner}"), "hold", [owner], unique=False)
+
+
+def downgrade() -> None:
+    op.drop_table("hold")
