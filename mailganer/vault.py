@@ -39,6 +39,14 @@ class Vault:
             )
         return content["secrets"]
 
+    def opens(self, account_id: int, ciphertext: bytes) -> bool:
+        """Whether one of the keys opens it for this account."""
+        try:
+            self.decrypt(account_id, ciphertext)
+        except SecretUnreadable:
+            return False
+        return True
+
     def rotate(self, ciphertext: bytes) -> bytes:
         """The same content under the newest key. Raises ``SecretUnreadable``."""
         try:

@@ -26,6 +26,7 @@ COMMANDS = {
     "migrate": ("migrate:migrate", "Bring the database to the newest schema."),
     "backup": ("backup:backup", "Copy database and uploaded files into a new folder."),
     "restore": ("backup:restore", "Put such a copy back; campaigns on their way ask before they send."),
+    "rotate-key": ("keys:rotate_key", "Encrypt stored passwords with the first secret key."),
     "send": ("send:send", "Send one mailing from the command line."),
     "catch": ("catch:catch", "Run a local mail server that keeps every letter and sends none on."),
     "drill": ("drill:drill", "Kill workers and break connections on purpose, and count who got what."),

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import Connection, Engine, inspect, text
 
 from ..db import OUT_OF_REACH
-from ..errors import MailganerError, SecretUnreadable
+from ..errors import MailganerError
 from ..migrations import current, newest
 from ..models import metadata
 from ..vault import Vault
@@ -164,17 +164,11 @@ def _keys(rows: Iterable[Any], secret_keys: tuple[str, ...]) -> dict[str, int]:
     found = dict.fromkeys(vaults, 0)
     for account_id, secrets in rows:
         if secrets is not None:
-            name = next((name for name, vault in vaults.items() if _opens(vault, account_id, secrets)), LOST)
+            name = next(
+                (name for name, vault in vaults.items() if vault.opens(account_id, bytes(secrets))), LOST
+            )
             found[name] = found.get(name, 0) + 1
     return found
-
-
-def _opens(vault: Vault, account_id: int, secrets: bytes) -> bool:
-    try:
-        vault.decrypt(account_id, bytes(secrets))
-    except SecretUnreadable:
-        return False
-    return True
 
 
 # --- reading one

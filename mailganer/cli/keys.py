@@ -1,0 +1,48 @@
+"""``mailganer rotate-key``"""
+
+import click
+
+from .common import database, ini_argument, read_settings
+
+
+@click.command(name="rotate-key")
+@ini_argument
+def rotate_key(ini: str | None) -> None:
+    """Encrypt stored passwords with the first secret key of INI, and say whether the others are needed still.
+
+    Web and workers may go on meanwhile. Running it again does nothing.
+    """
+    from sqlalchemy import select, update
+
+    from ..errors import SecretUnreadable, SettingsError
+    from ..models import Sender
+    from ..vault import Vault
+
+    settings = read_settings(ini)
+    if len(settings.secret_keys) < 2:
+        raise SettingsError(
+            ['Name the new secret key first and the old one behind it: SECRET_KEY="NEW OLD".']
+        )
+    newest, every = Vault(settings.secret_keys[:1]), Vault(settings.secret_keys)
+    written, lost = 0, []
+    with database(settings) as session:
+        found = select(Sender.id, Sender.account_id, Sender.from_email, Sender.secrets)
+        for row in session.execute(found.where(Sender.secrets.is_not(None)).order_by(Sender.id)).all():
+            if newest.opens(row.account_id, row.secrets):
+                continue
+            try:
+                secrets = every.rotate(row.secrets)
+            except SecretUnreadable:
+                lost.append(row.from_email)
+                continue
+            # Unless a person has given another one meanwhile.
+            unchanged = (Sender.id == row.id, Sender.secrets == row.secrets)
+            session.execute(update(Sender).where(*unchanged).values(secrets=secrets))
+            session.commit()
+            written += 1
+    click.echo(f"{written} stored passwords are encrypted with the first secret key now.")
+    for email in lost:
+        click.echo(
+            f"The password of {email} cannot be read with any of the keys: it has to be entered again."
+        )
+    click.echo("No stored password needs another key. Browsers' sessions may, for 14 days.")
