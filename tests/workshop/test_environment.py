@@ -1,0 +1,46 @@
+"""How the environment is made: wheels only, compiled by all cores, and not a second time."""
+
+import importlib.util
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def environment(root: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("environment", root / "tools" / "environment.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_packages_are_installed_from_wheels_and_compiled_by_all_cores(
+    environment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def note(command: Any, *_: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(list(map(str, command)))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(environment, "_run", note)
+    environment._install("embedded")
+    pip, compiling = commands
+    assert pip[pip.index("--only-binary") + 1] == ":all:"
+    assert "--no-compile" in pip
+    assert compiling[compiling.index("-j") + 1] == "0"
+
+
+def test_what_is_installed_is_not_installed_again(
+    environment: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(environment, "VENV", tmp_path)
+    monkeypatch.setattr(environment, "PYTHON", tmp_path / "python")
+    (tmp_path / "python").touch()
+    (tmp_path / "installed-embedded").write_text(environment._wanted())
+    environment.main("embedded")
+    assert capsys.readouterr().out == ""
