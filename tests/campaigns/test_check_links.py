@@ -170,3 +170,8 @@ def test_the_ready_templates_raise_nothing(session, campaign, checked, now, loca
         update_draft(session, campaign, {**parts, "locale": locale}, now)
         found = {each.code: each.severity for each in checked(campaign).problems if each.code != "public_url"}
         assert found == {"example_links": Severity.note}, ready.kind
+
+
+def test_an_address_is_named_as_a_browser_reads_it(look):
+    found, _passed = look("<p><a href='shop.test/?a=1&timestamp=2'>x</a></p>")
+    assert "shop.test/?a=1&timestamp=2" in found["broken_link"][0]

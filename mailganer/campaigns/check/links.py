@@ -17,6 +17,7 @@ from ... import letters
 from ...audience.fields import is_filled, text_of
 from ...audience.recipients import recipients
 from ...errors import _
+from ...letters.markup import attributes_of
 from ...models import Campaign, Subscriber
 from ..content import Look
 from ..values import variables
@@ -223,14 +224,15 @@ class _Seen(HTMLParser):
         super().__init__(convert_charrefs=True)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.places |= {str(values[name]) for name in ("id", "name") if values.get(name)}
+        # The parser of the standard library reads "?a=1&copy=2" by the rules for text.
+        values = attributes_of(self.get_starttag_text() or "")
+        self.places |= {values[name] for name in ("id", "name") if values.get(name)}
         if "href" in values and tag not in ("link", "base"):
-            self.links.append(values["href"] or "")
+            self.links.append(values["href"])
         if tag in ("img", "v:imagedata", "v:fill") and "src" in values:
-            self.pictures.append(values["src"] or "")
+            self.pictures.append(values["src"])
         if values.get("background"):
-            self.pictures.append(values["background"] or "")
+            self.pictures.append(values["background"])
 
     def handle_comment(self, data: str) -> None:
         if data.startswith("[if"):
