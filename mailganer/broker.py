@@ -6,12 +6,16 @@ installation works out the same address from the same settings; only ``mailganer
 """
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from kombu import Connection
 from kombu.exceptions import KombuError, OperationalError
@@ -19,6 +23,10 @@ from kombu.exceptions import KombuError, OperationalError
 from .errors import SettingsError
 from .settings import Settings
 
+QUEUE = "mailganer"
+QUEUED_AT = "queued_at"  # header of a message: seconds since 1970, by the clock of a Redis
+LONG_QUEUE = 200  # messages; the program itself never has more than about a hundred waiting
+OLD_MESSAGE = 120.0  # seconds; a worker process that is busy looks at the queue every half minute
 LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes; some of it is left for the server's temporary names
 PROGRAMS = ("valkey-server", "redis-server")
 _NO_PROGRAM = (
@@ -80,17 +88,88 @@ def command(settings: Settings) -> Sequence[str]:
 
 def trouble(url: str, timeout: float = 2) -> str:
     """Why the broker at ``url`` does not answer within ``timeout`` seconds; empty when it does."""
-    options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "max_retries": 0}
-    amqp = url.startswith("amqp")
     try:
-        with Connection(
-            url, connect_timeout=timeout, transport_options={} if amqp else options
-        ) as connection:
+        with _connection(url, timeout) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=timeout)
             connection.default_channel.close()
     except (OperationalError, KombuError, OSError, *Connection(url).connection_errors) as error:
         return str(error) or type(error).__name__
     return ""
+
+
+def _connection(url: str, timeout: float) -> Connection:
+    options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "max_retries": 0}
+    amqp = url.startswith("amqp")
+    return Connection(url, connect_timeout=timeout, transport_options={} if amqp else options)
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Messages that wait in the queue."""
+
+    messages: int
+    oldest: float | None = None  # seconds since the oldest of them was queued; None: none waits, or unknown
+
+    def __str__(self) -> str:
+        waits = f"{self.messages} message{'' if self.messages == 1 else 's'} wait{'s' * (self.messages == 1)}"
+        return waits if self.oldest is None else f"{waits}, the oldest for {self.oldest:.0f} s"
+
+    @property
+    def grows(self) -> bool:
+        """Whether messages come faster than workers take them."""
+        return self.messages > LONG_QUEUE or (self.oldest or 0.0) > OLD_MESSAGE
+
+
+def backlog(url: str, timeout: float = 2) -> Backlog | None:
+    """What waits in the queue of the broker at ``url``; None when it does not answer."""
+    try:
+        with _connection(url, timeout) as connection:
+            messages = count_messages(connection)
+            return Backlog(messages, _oldest(connection) if messages else None)
+    except (OperationalError, KombuError, OSError, *Connection(url).connection_errors):
+        return None
+
+
+def redis_client(connection: Any) -> Any:
+    """The Redis client behind a kombu connection; None when the broker is no Redis."""
+    if connection.transport.driver_type != "redis":
+        return None
+    return connection.default_channel.client
+
+
+def now(connection: Any) -> float:
+    """Seconds since 1970 by the broker's clock, which all machines share; by ours where it shows none."""
+    client = redis_client(connection)
+    if client is None:
+        return time.time()
+    seconds, microseconds = client.time()
+    return float(seconds) + float(microseconds) / 1e6
+
+
+def count_messages(connection: Any) -> int:
+    """How many messages wait in the queue. Raises the errors of ``connection``."""
+    if client := redis_client(connection):
+        return int(client.llen(QUEUE))
+    connection.default_channel  # noqa: B018 - connects as its options say, also after it was closed
+    channel = connection.channel()  # of its own: RabbitMQ closes one that asks for a missing queue
+    try:
+        return int(channel.queue_declare(QUEUE, passive=True).message_count)
+    except connection.channel_errors:
+        return 0
+    finally:
+        channel.close()
+
+
+def _oldest(connection: Any) -> float | None:
+    """RabbitMQ shows no message without taking it out of the queue."""
+    client = redis_client(connection)
+    message = client.lindex(QUEUE, -1) if client else None
+    try:
+        return (
+            max(0.0, now(connection) - float(json.loads(message)["headers"][QUEUED_AT])) if message else None
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _program_of_the_wheel() -> str | None:

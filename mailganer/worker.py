@@ -15,6 +15,7 @@ from celery.signals import (
     task_postrun,
     task_prerun,
     task_received,
+    task_revoked,
     user_preload_options,
     worker_process_init,
     worker_ready,
@@ -25,7 +26,7 @@ from kombu.transport.virtual import Channel
 
 from .cli.common import find_ini
 from .errors import SettingsError
-from .sending.bell import celery_config, ring
+from .sending.bell import celery_config, heard, ring
 from .sending.clock import elapsed
 from .sending.tasks import ask_to_stop, listen_for_the_end
 from .sending.tick import EVERY
@@ -75,8 +76,14 @@ def _begin_process(**_: Any) -> None:
 
 
 @task_prerun.connect
-def _begin_task(**_: Any) -> None:
+def _begin_task(task: Any, args: Any, task_id: str, **_: Any) -> None:
     begin_task()
+    heard(app, task.name, args, task_id)
+
+
+@task_revoked.connect
+def _drop_expired(sender: Any, request: Any, **_: Any) -> None:
+    heard(app, sender.name, request.args, request.id)
 
 
 @task_postrun.connect
@@ -114,6 +121,6 @@ class Ticker(Scheduler):
     def tick(self, *_: Any, **__: Any) -> float:
         now = elapsed()
         if now >= self._due:
-            ring(self.app, "tick", 1)
+            ring(self.app, "tick")
             self._due = now + EVERY
         return max(0.0, self._due - elapsed())

@@ -147,6 +147,14 @@ class Batch(Base):
             postgresql_where=text("in_doubt > 0"),
             sqlite_where=text("in_doubt > 0"),
         ),
+        # Batches to be sent or being sent, among many that are done.
+        Index(
+            "ix_batch_unfinished",
+            "state",
+            "campaign_id",
+            postgresql_where=text("state <> 'done'"),
+            sqlite_where=text("state <> 'done'"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

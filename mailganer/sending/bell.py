@@ -1,15 +1,23 @@
 """The broker is a bell: tasks carry a name and ids, and are rung for after the commit.
 
 When the bell is broken nobody notices but by a few seconds: the row is written, and the next tick reads it.
+
+A message only wakes a worker, which then chooses its work from the database. So one message per task and
+subject is enough: in Redis a key says that one is waiting, in another broker the length of the queue does.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
+from celery.utils import uuid
+from kombu import Producer
 from kombu.exceptions import KombuError, OperationalError
 
-from ..broker import broker_url
+from .. import broker
+from ..broker import QUEUE, QUEUED_AT, broker_url, count_messages, redis_client
 from ..settings import Settings
 
 if TYPE_CHECKING:  # processes that send have no use for Pyramid
@@ -18,8 +26,7 @@ if TYPE_CHECKING:  # processes that send have no use for Pyramid
 
 log = logging.getLogger(__name__)
 
-QUEUE = "mailganer"
-EXPIRES = {"tick": 360, "pump": 15, "look_up": 60}
+EXPIRES = {"tick": 360, "plan": 15, "pump": 15, "look_up": 60, "import": 360}
 """Seconds after which a ring that nobody heard is forgotten: the ticks since then have rung again.
 
 Whoever hears one compares by its own clock. A tick is rung by another machine, whose clock may be minutes
@@ -27,6 +34,10 @@ behind, and comes all the same; the others are mostly rung and heard on one.
 """
 
 BROKEN = (KombuError, OperationalError, OSError)
+
+REMEMBERED = 360.0  # seconds a key says that a message waits, when no worker takes it out of the queue
+ON_ITS_WAY = 2.0  # seconds between a key and its message; without one after that, the message was lost
+MOST_WAITING = 100  # messages in the queue of a broker without keys, beyond which nothing is queued
 
 
 def celery_config(settings: Settings) -> dict[str, Any]:
@@ -74,14 +85,81 @@ def _transport(url: str) -> dict[str, Any]:
 
 
 def ring(app: Celery, task: str, *ids: int) -> bool:
-    """Queues a task by name; answers whether the broker took it."""
+    """Queue a task by name, unless one for the same ids waits. Return False when the broker is gone."""
     name = task.removeprefix("mailganer.")
     try:
-        app.send_task(f"mailganer.{name}", args=ids, retry=False, expires=EXPIRES.get(name))
+        with _producer(app) as producer:
+            message_id = uuid()
+            if not _is_waiting(producer.connection, name, ids, message_id):
+                app.send_task(
+                    f"mailganer.{name}",
+                    args=ids,
+                    task_id=message_id,
+                    retry=False,
+                    expires=EXPIRES.get(name),
+                    headers={QUEUED_AT: broker.now(producer.connection)},
+                    producer=producer,
+                )
     except BROKEN as error:
         log.warning("%s could not be queued, the next tick will see to it: %s", name, error)
         return False
     return True
+
+
+def heard(app: Celery, task: str, ids: Any, message_id: str) -> None:
+    """Note that a worker took a message out of the queue: the next one for these ids is queued again.
+
+    A copy that comes later says nothing about the message that waits by then.
+    """
+    try:
+        with _producer(app) as producer:
+            client = redis_client(producer.connection)
+            key = _key(task.removeprefix("mailganer."), tuple(ids))
+            if client and client.get(key) == message_id.encode():
+                client.delete(key)
+    except BROKEN as error:
+        log.warning("%s: the broker could not be told that it was heard: %s", task, error)
+
+
+def is_quiet(app: Celery) -> bool:
+    """Whether no message waits. While one does, no worker process is free, and waking one is no use."""
+    try:
+        with _producer(app) as producer:
+            return count_messages(producer.connection) == 0
+    except BROKEN:
+        return True  # who rings next writes the warning
+
+
+@contextmanager
+def _producer(app: Celery) -> Iterator[Producer]:
+    with app.producer_pool.acquire(block=True) as producer:
+        connection = producer.connection
+        try:
+            yield producer
+        except (*connection.connection_errors, *connection.channel_errors) as error:
+            raise OperationalError(str(error)) from error
+
+
+def _key(name: str, ids: tuple[int, ...]) -> str:
+    subject = () if name == "tick" else ids  # a beat of an older version rings for a tick with a number
+    return ".".join(map(str, (QUEUE, "waiting", name, *subject)))
+
+
+def _is_waiting(connection: Any, name: str, ids: tuple[int, ...], message_id: str) -> bool:
+    """Whether a message of this name and ids is in the queue already, as far as the broker can tell.
+
+    A key without a message (a worker was killed with it) holds nothing up: in an empty queue it is void.
+    """
+    client = redis_client(connection)
+    if client is None:
+        return count_messages(connection) >= (1 if name == "tick" else MOST_WAITING)
+    key, kept = _key(name, ids), int(REMEMBERED * 1000)
+    if client.set(key, message_id, nx=True, px=kept):
+        return False
+    if client.pttl(key) > kept - ON_ITS_WAY * 1000 or client.llen(QUEUE):
+        return True
+    client.set(key, message_id, px=kept)
+    return False
 
 
 def wake(request: "Request", task: str, *ids: int) -> None:

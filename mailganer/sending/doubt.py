@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from ..campaigns.drafts import lock
@@ -243,7 +243,7 @@ def _due(now: datetime) -> tuple[Any, ...]:
     """Doubtful letters to be looked up: found through their batches, of which few hold any."""
     return (
         Delivery.id.between(Batch.first_id, Batch.last_id),
-        Batch.in_doubt > 0,
+        Batch.in_doubt > text("0"),  # written out: SQLite uses the index of doubts only then
         Delivery.status == DeliveryStatus.in_doubt,
         Delivery.not_before <= now,
     )

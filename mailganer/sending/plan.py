@@ -46,6 +46,7 @@ from ..models import (
     holds,
 )
 from ..models.meta import Token
+from .due_work import note_planning
 from .halt import halt
 from .office import Office
 
@@ -127,7 +128,7 @@ def _freeze(office: Office, campaign_id: int) -> bool:
         if campaign is None or campaign.status is not CampaignStatus.sending:
             return False
         if campaign.letter_id is not None:
-            return True
+            return campaign.planned_at is None  # a message that came twice: all is done
         senders = [sender.from_email for sender in campaign.senders]
         targets = versions.copied_targets(session, campaign, office.public_url)
     try:
@@ -144,6 +145,7 @@ def _freeze(office: Office, campaign_id: int) -> bool:
         if current.letter_id is None and current.revision == campaign.revision:
             versions.keep(session, current, letter, office.now())
             current.message_domain = domain
+            note_planning(session, campaign_id, office.now())
         return current.letter_id is not None
 
 
@@ -174,6 +176,7 @@ def _plan_some(session: Session, campaign_id: int, now: datetime) -> bool | None
     everybody = recipients(campaign.account_id, lists, after)
     piece = session.scalars(everybody.with_only_columns(Subscriber.id).limit(min(CHUNK, room))).all()
     number = len(piece)
+    note_planning(session, campaign_id, now, done=number < CHUNK)
     if not piece:
         campaign.planned_at = now
         return True

@@ -1,4 +1,8 @@
-"""The Celery tasks: thin, named, bounded. Each may run twice, late, never, or about something deleted."""
+"""The Celery tasks: thin, named, bounded. Each may run twice, late, never, or about something deleted.
+
+A message wakes a worker process. After what the message is about, the process chooses further work from the
+database until there is none, so that no work waits for a message of its own.
+"""
 
 import logging
 import mmap
@@ -16,11 +20,12 @@ from sqlalchemy import select
 from ..audience.imports import run_import as work_on_import
 from ..db import OUT_OF_REACH, trouble_of
 from ..migrations import newest
-from ..models import Heartbeat, campaign_sender
+from ..models import Heartbeat
 from ..settings import Settings
 from . import doubt, plan, tick
-from .bell import ring, wake
+from .bell import is_quiet, ring, wake
 from .clock import elapsed
+from .due_work import Call, DueWork, others_wait
 from .lane import Lane
 from .office import Office, open_office
 
@@ -29,11 +34,12 @@ __all__ = ["ask_to_stop", "look_up", "plan_campaign", "pump", "run_import", "run
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
-TURN = 30.0  # seconds of a pump; then it queues behind the others
+TURN = 30.0  # seconds of a process's turn; then what is left queues behind the other messages
 SHORTEST_TURN = 5.0  # seconds a sender is left in peace: opening a connection costs time, too
 LOOK_EVERY = 1.0  # seconds between two looks at who else waits
-LATE_TICK = timedelta(seconds=3 * tick.EVERY)
-JUST_NOW = timedelta(seconds=tick.EVERY / 2)
+LATE_TICK = timedelta(seconds=1.5 * tick.EVERY)
+JUST_NOW = timedelta(seconds=tick.SOON)
+WAKE_UPS = tick.MOST_BELLS  # messages about plans and lanes that one tick queues: more than free processes
 IMPORT_TURN = 30.0  # seconds
 
 
@@ -150,51 +156,76 @@ def _comes_again(task: Callable[P, None]) -> Callable[P, None]:
 @shared_task(name="mailganer.tick")
 @_comes_again
 def run_tick(regular: int = 0) -> None:
-    """``regular``: rung by the clock. Of those that waited for a free process together one is enough."""
+    """Run a tick, then work. ``regular`` comes from a beat of an older version and means nothing any more."""
     here = office()
-    if not fits(here) or (regular and _has_just_ticked(here)):
-        return
-    for call in tick.tick(here):
-        ring(current_app, call.task, *call.ids)
+    if fits(here):
+        _tick(here)
+        _work(here)
 
 
 @shared_task(name="mailganer.plan")
 @_comes_again
 def plan_campaign(campaign_id: int) -> None:
     here = office()
-    if fits(here) and plan.plan(here, campaign_id, stopping):
-        with here.readers() as session:
-            senders = session.scalars(
-                select(campaign_sender.c.sender_id).where(campaign_sender.c.campaign_id == campaign_id)
-            ).all()
-        for sender_id in senders:
-            ring(current_app, "pump", sender_id, 0)
-        if not senders:
-            return
-        ring(current_app, "tick")  # a campaign to nobody is finished at once
+    if fits(here):
+        _work(here, Call("plan", (campaign_id,)))
 
 
 @shared_task(name="mailganer.pump")
 @_comes_again
 def pump(sender_id: int, number: int = 0) -> None:
     here = office()
-    if stopping() or not fits(here):
-        return
-    lane = Lane(here, sender_id, number, stopped=stopping, yields=_yields(here, sender_id))
+    if fits(here):
+        _work(here, Call("pump", (sender_id, number)))
+
+
+def _work(here: Office, first: Call | None = None) -> None:
+    """Do what is due, ``first`` before the rest, until nothing is or the turn is over."""
+    work, until = DueWork(here), elapsed() + TURN
+    call = first if first and work.is_due(first) else work.choose()
+    has_done = False
+    while call and not stopping() and fits(here):
+        if _do(here, work, call, max(SHORTEST_TURN, until - elapsed())):
+            has_done = True
+        else:
+            work.leave_alone(call)
+        _tick_if_late(here)
+        call = work.choose()
+        if call and elapsed() >= until and _is_handed_over(call):
+            break
+    if has_done and not stopping():
+        _tick(here)  # somebody's campaign may be finished
+
+
+def _is_handed_over(call: Call) -> bool:
+    """Whether a message waits that makes some process go on with what is left."""
+    return not is_quiet(current_app) or ring(current_app, call.task, *call.ids)
+
+
+def _do(here: Office, work: DueWork, call: Call, seconds: float) -> bool:
+    """Plan a campaign or run a lane; return whether that changed anything. An error ends nothing else."""
+    try:
+        if call.task == "plan":
+            return plan.plan(here, call.ids[0], stopping)
+        return _run_lane(here, work, *call.ids, seconds=seconds)
+    except OUT_OF_REACH:
+        raise
+    except Exception:
+        log.exception("%s %s broke", call.task, call.ids)
+        return False
+
+
+def _run_lane(here: Office, work: DueWork, sender_id: int, number: int, *, seconds: float) -> bool:
+    lane = Lane(here, sender_id, number, stopped=stopping, yields=_yields(here, work, sender_id))
     with _listening():
-        turn = lane.run(TURN)
+        turn = lane.run(seconds)
         _leave_with_parent()
-    if stopping():
-        return
-    if turn.more:
-        ring(current_app, "pump", sender_id, number)
-    elif turn.accepted or turn.settled:
-        ring(current_app, "tick")  # somebody's campaign may be finished
+    return turn.settled > 0
 
 
-def _yields(here: Office, sender_id: int) -> Callable[[], bool]:
-    """Whether this turn should end early because another sender has none. Keeps the clock going meanwhile:
-    when all processes pump, nobody is left who would hear a tick."""
+def _yields(here: Office, work: DueWork, sender_id: int) -> Callable[[], bool]:
+    """Whether this turn should end early because a campaign or another sender has none. Keeps the clock going
+    meanwhile: when all processes send, nobody is left who would hear a tick."""
     begun = looked = elapsed()
 
     def yields() -> bool:
@@ -207,20 +238,36 @@ def _yields(here: Office, sender_id: int) -> Callable[[], bool]:
             if not fits(here):
                 return True
             _tick_if_late(here)
+            if work.plans_wait():
+                return True
             if now - begun < SHORTEST_TURN:
                 return False
             with here.readers() as session:
-                return tick.others_wait(session, sender_id, here.now())
+                return others_wait(session, sender_id, here.now())
         except OUT_OF_REACH:  # the lane has letters to settle, and finds out by itself
             return False
 
     return yields
 
 
+def _tick(here: Office) -> None:
+    """Run a tick unless one ran just now, and wake other processes when some are free."""
+    if _has_just_ticked(here):
+        return
+    calls = tick.tick(here, JUST_NOW * here.speed)
+    wake_ups = [call for call in calls if call.task in ("plan", "pump")]
+    others = [call for call in calls if call not in wake_ups]
+    if wake_ups and is_quiet(current_app):
+        others += wake_ups[:WAKE_UPS]
+    for call in others:
+        if not ring(current_app, call.task, *call.ids):
+            return
+
+
 def _tick_if_late(here: Office) -> None:
     since = _since_tick(here)
     if since is None or since > LATE_TICK * here.speed:
-        run_tick()
+        _tick(here)
 
 
 def _has_just_ticked(here: Office) -> bool:

@@ -5,42 +5,37 @@ It reads the rows and never remembers: losing every message of the broker costs 
 
 import os
 import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, delete, exists, select, text, update
 from sqlalchemy.orm import Session
 
 from ..accounts import LONGEST_SESSION
 from ..audience.imports import due_imports
-from ..campaigns.allowance import account_allowance
 from ..db import UNTRACKED, upsert
-from ..errors import MailganerError
 from ..models import (
-    Account,
     Answer,
     Batch,
     BatchState,
     Campaign,
     CampaignStatus,
     Heartbeat,
-    Lane,
     Sender,
     SenderStatus,
     Tries,
     WebSession,
-    campaign_sender,
 )
 from . import doubt, ledger
-from .lane import lanes_of
+from .due_work import Call, due_lanes, unplanned
 from .mark import PREFIX, marking
 from .office import Office
 from .plan import start_due
 from .sweep import sweep
 
 EVERY = 2.0  # seconds between two ticks
+SOON = 1.0  # seconds; a tick that follows another one within them does nothing
 MOST_BELLS = 50  # pumps rung for in one tick; the senders that have waited longest come first
 CANCEL_AT_ONCE = 100  # batches of cancelled campaigns that one tick ends
 SILENT_FOR = timedelta(days=1)  # after which a part that is never seen is forgotten
@@ -48,19 +43,13 @@ LOOK_UP_EVERY = timedelta(seconds=20)
 ANSWERED_FOR = timedelta(days=1)  # how long the API remembers what it answered to an Idempotency-Key
 
 
-@dataclass(frozen=True)
-class Call:
-    """A task to be queued: its name without ``mailganer.``, and the ids it is about."""
-
-    task: str
-    ids: tuple[int, ...] = ()
-
-
-def tick(office: Office) -> list[Call]:
-    """Does what is quick itself, and answers what is to be queued."""
+def tick(office: Office, apart: timedelta = timedelta(0)) -> list[Call]:
+    """Do what is quick here, and return what is to be queued: nothing within ``apart`` of another tick."""
     now = office.now()
     with marking(office.journals) as mark:
         with office.sessions.begin() as session:
+            if apart and not _is_time(session, now, apart):
+                return []
             if mark:
                 mark.leave(session, now)
             start_due(session, now, office.latest_start)
@@ -75,32 +64,15 @@ def tick(office: Office) -> list[Call]:
             mark.keep()
     sweep(office)
     with office.readers() as session:
-        calls = [*_plans(session), *_pumps(office, session, now)]
+        calls = [Call("plan", (campaign_id,)) for campaign_id in unplanned(session)]
+        calls += islice(due_lanes(office, session, now), MOST_BELLS)
         calls += [Call("import", (import_id,)) for import_id in due_imports(session, now)]
         if looking:
             calls += [Call("look_up", (sender,)) for sender in doubt.senders_in_doubt(session, now)]
     return calls
 
 
-def others_wait(session: Session, sender_id: int, now: datetime) -> bool:
-    """Whether some other sender has work and nobody who does it."""
-    held = exists().where(Lane.sender_id == Sender.id, Lane.lease_until > now)
-    return bool(session.scalar(_hungry(now).where(Sender.id != sender_id, ~held).limit(1)))
-
-
 # --- campaigns
-
-
-def _plans(session: Session) -> Iterator[Call]:
-    unplanned = session.scalars(
-        select(Campaign.id)
-        .where(
-            Campaign.status == CampaignStatus.sending,
-            or_(Campaign.planned_at.is_(None), Campaign.letter_id.is_(None)),
-        )
-        .order_by(Campaign.started_at)
-    )
-    return (Call("plan", (campaign_id,)) for campaign_id in unplanned.all())
 
 
 def _finish(session: Session, now: datetime) -> None:
@@ -111,7 +83,9 @@ def _finish(session: Session, now: datetime) -> None:
     over = (
         Campaign.status == CampaignStatus.sending,
         Campaign.planned_at.is_not(None),
-        ~exists().where(Batch.campaign_id == Campaign.id, Batch.state != BatchState.done),
+        ~exists().where(
+            Batch.campaign_id == Campaign.id, Batch.state.in_((BatchState.open, BatchState.claimed))
+        ),
     )
     found = session.scalars(
         select(Campaign.id)
@@ -130,10 +104,9 @@ def _finish(session: Session, now: datetime) -> None:
 
 def _go_on(session: Session, now: datetime) -> None:
     """Finished campaigns in which somebody waits: however that came about, they get their letter."""
-    waiting = exists().where(Batch.campaign_id == Campaign.id, Batch.state == BatchState.open)
     session.execute(
         update(Campaign)
-        .where(Campaign.status == CampaignStatus.finished, waiting)
+        .where(Campaign.id.in_(_waiting_campaigns(session)), Campaign.status == CampaignStatus.finished)
         .values(status=CampaignStatus.sending, finished_at=None, updated_at=now),
         execution_options=UNTRACKED,
     )
@@ -144,12 +117,36 @@ def _cancel(session: Session, now: datetime) -> None:
     left = session.scalars(
         select(Batch.id)
         .join(Campaign, Campaign.id == Batch.campaign_id)
-        .where(Campaign.status == CampaignStatus.cancelled, Batch.state == BatchState.open)
+        .where(
+            Campaign.id.in_(_waiting_campaigns(session)),
+            Campaign.status == CampaignStatus.cancelled,
+            Batch.state == BatchState.open,
+        )
         .order_by(Batch.id)
         .limit(CANCEL_AT_ONCE)
     ).all()
     for batch_id in left:
         ledger.cancel_batch(session, batch_id, now)
+
+
+def _waiting_campaigns(session: Session) -> list[int]:
+    """Campaigns with an open batch, by one look into the index of batches for each: there may be thousands
+    of campaigns that are over, and thousands of batches of one that is not."""
+    return list(session.scalars(_WAITING_CAMPAIGNS))
+
+
+_WAITING_CAMPAIGNS = text(
+    """
+    WITH RECURSIVE waiting (id) AS (
+        SELECT min(campaign_id) FROM batch WHERE state = 'open' AND state <> 'done'
+        UNION ALL
+        SELECT (SELECT min(campaign_id) FROM batch
+                WHERE state = 'open' AND state <> 'done' AND campaign_id > waiting.id)
+        FROM waiting WHERE waiting.id IS NOT NULL
+    )
+    SELECT id FROM waiting WHERE id IS NOT NULL
+    """
+)
 
 
 # --- senders
@@ -185,69 +182,19 @@ def _raise_learned(session: Session, over: tuple[ColumnElement[bool], ...]) -> N
     )
 
 
-def _hungry(now: datetime) -> Any:
-    """Ready senders with somebody due in a campaign that is being sent."""
-    due = (
-        exists()
-        .where(
-            campaign_sender.c.sender_id == Sender.id,
-            Campaign.id == campaign_sender.c.campaign_id,
-            Campaign.status == CampaignStatus.sending,
-            Campaign.letter_id.is_not(None),
-            or_(Campaign.resting_until.is_(None), Campaign.resting_until <= now),
-            Batch.campaign_id == Campaign.id,
-            Batch.state == BatchState.open,
-            or_(Batch.not_before.is_(None), Batch.not_before <= now),
-        )
-        .correlate(Sender)
-    )
-    return select(Sender.id).where(Sender.status == SenderStatus.ready, Sender.deleted_at.is_(None), due)
-
-
-def _pumps(office: Office, session: Session, now: datetime) -> Iterator[Call]:
-    """A bell for every sender with work and a free lane: first lanes first, the longest waiting first."""
-    hungry = session.scalars(select(Sender).where(Sender.id.in_(_hungry(now))).order_by(Sender.id)).all()
-    open_plans = _open_plans(office, session, {sender.account_id for sender in hungry}, now)
-    hungry = [sender for sender in hungry if sender.account_id in open_plans]
-    last: dict[tuple[int, int], datetime] = {
-        (lane.sender_id, lane.number): lane.lease_until or DAWN
-        for lane in session.scalars(select(Lane).where(Lane.sender_id.in_([each.id for each in hungry])))
-    }
-    waiting = [sender for sender in hungry if last.get((sender.id, 0), DAWN) <= now]
-    if waiting:
-        waiting.sort(key=lambda sender: last.get((sender.id, 0), DAWN))
-        return (Call("pump", (sender.id, 0)) for sender in waiting[:MOST_BELLS])
-    # Everybody has a lane: those who can use more get more.
-    return (
-        Call("pump", (sender.id, number))
-        for sender in hungry
-        for number in range(1, _lanes(office, sender))
-        if last.get((sender.id, number), DAWN) <= now
-    )
-
-
-DAWN = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-
-
-def _lanes(office: Office, sender: Sender) -> int:
-    try:
-        return lanes_of(office.limits(sender))
-    except MailganerError:
-        return 1  # the lane will say what is wrong with it
-
-
-def _open_plans(office: Office, session: Session, account_ids: set[int], now: datetime) -> set[int]:
-    """Accounts whose plan lets something leave now."""
-    found = set()
-    for account_id in account_ids:
-        account = session.get_one(Account, account_id)
-        limit = office.plan_limit(account, now)
-        if limit is None or account_allowance(session, account_id, limit, now).remaining:
-            found.add(account_id)
-    return found
-
-
 # --- heartbeats
+
+
+def _is_time(session: Session, now: datetime, apart: timedelta) -> bool:
+    """Whether no other tick runs, or ran just now; then this one is held by its heartbeat until the commit.
+
+    A tick "in eight hours" ran before the clock was set back.
+    """
+    last = select(Heartbeat.seen_at).where(Heartbeat.name == "beat")
+    if session.scalar(last) is None:
+        return True
+    seen = session.scalar(last.with_for_update(skip_locked=True))
+    return seen is not None and not timedelta(0) <= now - seen < apart
 
 
 def _beat(office: Office, session: Session, now: datetime) -> bool:

@@ -16,7 +16,8 @@ from billiard import current_process
 from celery import Celery
 from kombu import Connection
 
-from .bell import BROKEN, QUEUE
+from ..broker import count_messages
+from .bell import BROKEN
 from .clock import elapsed
 
 log = logging.getLogger(__name__)
@@ -98,10 +99,6 @@ def tasks_wait(app: Celery) -> bool | None:
     options = {} if url.startswith("amqp") else {"socket_timeout": 5, "socket_connect_timeout": 2}
     try:
         with Connection(url, connect_timeout=2, transport_options=options) as connection:
-            try:
-                found = connection.default_channel.queue_declare(QUEUE, passive=True)
-            except connection.channel_errors:
-                return False  # there is no such queue as long as nothing is in it
-            return bool(found.message_count)
+            return count_messages(connection) > 0
     except (*BROKEN, *Connection(url).connection_errors):
         return None

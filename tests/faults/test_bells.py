@@ -67,7 +67,7 @@ def test_tasks_about_what_was_deleted_do_nothing(
     assert script.got == {}
 
 
-def test_of_ticks_that_waited_together_one_is_enough_and_a_nudge_is_always_heard(
+def test_a_tick_that_follows_another_one_within_a_second_does_nothing_and_a_later_one_does(
     due: Any,
     open_works: Any,
     clock: Any,
@@ -79,14 +79,28 @@ def test_of_ticks_that_waited_together_one_is_enough_and_a_nudge_is_always_heard
     works = open_works(now=clock, script=script)
     monkeypatch.setattr(tasks, "office", lambda: works.office)
     monkeypatch.setattr(tasks, "ring", lambda *what: True)
-    tasks.run_tick(1)
+    monkeypatch.setattr(tasks, "is_quiet", lambda app: True)
+    tasks.run_tick()
     first, second = due(1), due(1, account=make.account(plan="pro"), send_at=clock.now + timedelta(days=1))
-    tasks.run_tick(1)
+    clock.forward(seconds=0.9)
+    tasks.run_tick()
     assert reload(first).status is CampaignStatus.scheduled
+    clock.forward(seconds=0.1)
     tasks.run_tick()
     assert reload(first).status is CampaignStatus.sending
     clock.forward(hours=-8)  # a tick "in eight hours" is none that was just now
     second.send_at = clock.now
     make.commit()
-    tasks.run_tick(1)
+    tasks.run_tick()
     assert reload(second).status is CampaignStatus.sending
+
+
+def test_of_two_ticks_at_once_one_does_the_work(due: Any, open_works: Any, clock: Any, reload: Any) -> None:
+    works = open_works(now=clock)
+    second = timedelta(seconds=1)
+    tick(works.office, second)
+    campaign = due(1)
+    assert tick(works.office, second) == []
+    assert reload(campaign).status is CampaignStatus.scheduled
+    clock.forward(seconds=1)
+    assert [call.task for call in tick(works.office, second)] == ["plan"]

@@ -150,6 +150,7 @@ SINCE_0002 = (
     "ALTER TABLE heartbeat DROP COLUMN key_id",
     "ALTER TABLE sender DROP COLUMN floor",
     "ALTER TABLE campaign_sender DROP COLUMN had",
+    "DROP INDEX IF EXISTS ix_batch_unfinished",
 )
 
 

@@ -1,0 +1,225 @@
+"""Many campaigns due at once: the longest queue, and the time until all of them are sent.
+
+    python benchmarks/storm.py [--campaigns 500] [--accounts 200] [--recipients 1] [--busy 4]
+                               [--database sqlite postgresql] [--by schedule api] [--limit 120]
+
+Starts whole installations by ``mailganer serve``: on SQLite with the embedded broker, and on PostgreSQL with
+Redis. ``--busy`` processes that only use processor time run beside it. The mail server is in C and takes
+everything. ``--by api`` starts the campaigns by programs, eight at a time.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+
+from benchmarks.support.sinks import Sink
+from mailganer import broker
+from mailganer.accounts import create_api_token
+from mailganer.db import make_engine, utcnow
+from mailganer.models import Batch, Campaign, CampaignStatus, Heartbeat
+from mailganer.settings import load
+from mailganer.vault import Vault
+from tests.support.factories import Factory
+from tests.support.installation import SECRET, Installation
+from tests.support.ports import die_with_parent, wait_until
+from tests.support.postgresql import PostgreSQL
+from tests.support.redis import Redis
+
+CLIENTS = 8
+LOOKS = 0.25  # seconds between two looks at the queue
+SAFE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "on"}
+
+
+@dataclass
+class Storm:
+    """What was seen of one storm: seconds since the campaigns were due."""
+
+    emails: int
+    first: float | None = None
+    sent: float | None = None
+    finished: float | None = None
+    longest: int = 0
+    left: int = 0  # emails that were not sent within the limit
+
+
+def prepare(
+    engine: Engine, port: int, campaigns: int, accounts: int, recipients: int
+) -> list[tuple[int, str]]:
+    """Drafts, turn by turn of one account after another: their ids, with a token of the account."""
+    made = []
+    with Session(engine) as session:
+        make = Factory(session, utcnow(), Vault((SECRET,)))
+        owners = []
+        for number in range(accounts):
+            account = make.account(f"owner{number}@example.com", postal_address="1 Long Road, Oslo")
+            readers = make.list(account)
+            make.subscribers(account, recipients, readers)
+            settings = {"host": "127.0.0.1", "port": port, "security": "none", "username": ""}
+            sender = make.sender(account, settings=settings, secrets=None)
+            token, _row = create_api_token(session, account, name="storm", now=make.now)
+            owners.append((account, readers, sender, token))
+        for number in range(campaigns):
+            account, readers, sender, token = owners[number % accounts]
+            made.append((make.campaign(account, (readers,), (sender,)).id, token))
+        session.commit()
+    return made
+
+
+def by_schedule(engine: Engine, _url: str, made: list[tuple[int, str]]) -> float:
+    """All are due at the same moment."""
+    due = utcnow() + timedelta(seconds=1)
+    with Session(engine) as session:
+        for campaign in session.scalars(select(Campaign)):
+            campaign.status, campaign.send_at = CampaignStatus.scheduled, due
+        session.commit()
+    time.sleep(max(0.0, (due - utcnow()).total_seconds()))
+    return time.monotonic()
+
+
+def by_api(_engine: Engine, url: str, made: list[tuple[int, str]]) -> float:
+    begun = time.monotonic()
+
+    def start(each: tuple[int, str]) -> None:
+        request = urllib.request.Request(
+            f"{url}/api/v1/campaigns/{each[0]}/schedule",
+            data=json.dumps({}).encode(),
+            headers={"Authorization": f"Bearer {each[1]}", "Content-Type": "application/json"},
+            method="POST",
+        )
+        urllib.request.urlopen(request, timeout=60).close()
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        list(clients.map(start, made))
+    print(f"  started by {CLIENTS} clients in {time.monotonic() - begun:.1f} s", flush=True)
+    return begun
+
+
+WAYS = {"schedule": by_schedule, "api": by_api}
+
+
+def watch(engine: Engine, queue: str, storm: Storm, begun: float, limit: float) -> Storm:
+    """Looks at queue and database until all is sent and finished."""
+    while time.monotonic() - begun < limit:
+        if waits := broker.backlog(queue):
+            storm.longest = max(storm.longest, waits.messages)
+        with Session(engine.execution_options(reading=True)) as session:
+            sent = session.scalar(select(func.sum(Batch.sent))) or 0
+            over = session.scalar(
+                select(func.count()).select_from(Campaign).where(Campaign.status == CampaignStatus.finished)
+            )
+            campaigns = session.scalar(select(func.count()).select_from(Campaign))
+        passed = time.monotonic() - begun
+        storm.left = storm.emails - sent
+        storm.first = passed if sent and storm.first is None else storm.first
+        storm.sent = passed if not storm.left and storm.sent is None else storm.sent
+        if over == campaigns:
+            storm.finished = passed
+            break
+        time.sleep(LOOKS)
+    return storm
+
+
+def is_awake(engine: Engine) -> bool:
+    """Whether a worker has been heard."""
+    with Session(engine.execution_options(reading=True)) as session:
+        heard = select(Heartbeat.name).where(Heartbeat.name.startswith("worker"))
+        return session.scalar(heard.limit(1)) is not None
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """So many processes that want a processor all the time."""
+    running = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=die_with_parent)
+        for _each in range(processes)
+    ]
+    try:
+        yield
+    finally:
+        for each in running:
+            each.kill()
+            each.wait()
+
+
+@contextmanager
+def installation(database: str, folder: Path) -> Iterator[Installation]:
+    """A running one, on either kind of database with its kind of broker."""
+    options = {"mailganer__backend__smtp__open_relay": "true"}
+    if database == "sqlite":
+        here = Installation(folder, **options)
+        here.start()
+        try:
+            yield here
+        finally:
+            here.stop()
+        return
+    server, redis = PostgreSQL(SAFE), Redis()
+    server.create("storm")
+    here = Installation(folder, server.url("storm"), redis.url, **options)
+    try:
+        here.start()
+        yield here
+    finally:
+        here.stop()
+        redis.stop()
+        server.stop()
+
+
+def run(database: str, way: str, how: argparse.Namespace) -> None:
+    print(
+        f"{database}, by {way}: {how.campaigns} campaigns of {how.accounts} accounts, {how.busy} busy beside"
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="mg-storm-") as folder,
+        Sink() as sink,
+        installation(database, Path(folder) / "here") as here,
+    ):
+        engine = make_engine(here.database_url)
+        wait_until(lambda: is_awake(engine), 60, what="the worker")
+        made = prepare(engine, sink.port, how.campaigns, how.accounts, how.recipients)
+        with busy(how.busy):
+            begun = WAYS[way](engine, here.url, made)
+            storm = Storm(how.campaigns * how.recipients)
+            watch(engine, broker.broker_url(load(here.ini)), storm, begun, how.limit)
+        taken = sink.taken()
+        engine.dispose()
+    print(f"  longest queue          {storm.longest:>8} messages")
+    told = (("first email", storm.first), ("all sent", storm.sent), ("all finished", storm.finished))
+    for what, seconds in told:
+        print(f"  {what:<22} {seconds:>8.1f} s" if seconds else f"  {what:<22} not within {how.limit:g} s")
+    print(f"  the server has         {taken:>8} of {storm.emails} emails", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--campaigns", type=int, default=500)
+    parser.add_argument("--accounts", type=int, default=200)
+    parser.add_argument("--recipients", type=int, default=1, help="of each campaign")
+    parser.add_argument("--busy", type=int, default=4, help="processes that use the processors meanwhile")
+    kinds = ("sqlite", "postgresql")
+    parser.add_argument("--database", nargs="*", choices=kinds, default=kinds)
+    parser.add_argument("--by", nargs="*", choices=tuple(WAYS), default=tuple(WAYS))
+    parser.add_argument("--limit", type=float, default=120, help="seconds after which a storm is given up")
+    how = parser.parse_args()
+    for database in how.database:
+        for way in how.by:
+            run(database, way, how)
+
+
+if __name__ == "__main__":
+    main()

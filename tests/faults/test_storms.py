@@ -1,0 +1,376 @@
+"""Many campaigns due at once: the queue stays short and all is sent, whatever becomes of the messages.
+
+Messages are counted here, and the time is the test's own: how busy the machine is makes no difference.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+import pytest
+from celery import Celery
+from redis import Redis as Client
+from sqlalchemy import event, insert, update
+
+from mailganer.broker import QUEUE, count_messages
+from mailganer.models import Batch, BatchState, Campaign, CampaignStatus, campaign_sender
+from mailganer.sending import bell, tasks
+from mailganer.sending.bell import EXPIRES, celery_config, heard, ring
+from mailganer.sending.due_work import Call, DueWork, note_planning
+from mailganer.sending.plan import plan
+from mailganer.settings import from_mapping
+from tests.sending.scripted import Script
+from tests.support.ports import wait_until
+
+CAMPAIGNS, ACCOUNTS, PEOPLE = 8, 3, 2
+OTHERS = 3  # messages beside one for each campaign and sender: a tick, and what is just being taken
+LATE = 60.0  # seconds
+EACH_STEP = 2.0
+
+Message = tuple[str, tuple[int, ...], str]  # task, ids, and the message's own id
+
+
+class Queue:
+    """The real queue, and a worker process that takes one message at a time."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+        self.waiting: Counter[tuple[str, tuple[int, ...]]] = Counter()
+        self.most = 0
+        send = app.send_task
+
+        def send_task(name: str, args: Any, **options: Any) -> None:
+            send(name, args=args, **options)
+            self.waiting[name, tuple(args)] += 1
+            self.most = max(self.most, self.length())
+
+        app.send_task = send_task
+
+    def length(self) -> int:
+        with self.app.producer_pool.acquire() as producer:
+            return count_messages(producer.connection)
+
+    def take(self) -> Message | None:
+        with self.app.producer_pool.acquire() as producer:
+            message = producer.connection.default_channel.basic_get(QUEUE, no_ack=True)
+        if message is None:
+            return None
+        task, ids = message.headers["task"], tuple(message.decode()[0])
+        self.waiting[task, ids] -= 1
+        return task, ids, message.headers["id"]
+
+    def run(self, message: Message) -> None:
+        heard(self.app, *message)
+        self.app.tasks[message[0]].run(*message[1])
+
+
+def usual(_queue: Queue, message: Message, _step: int) -> list[Message]:
+    return [message]
+
+
+def ten_times(_queue: Queue, message: Message, _step: int) -> list[Message]:
+    return [message] * 10
+
+
+class HalfLost:
+    """Without a word to the broker, as with a worker that is killed the moment it has a message."""
+
+    def __init__(self) -> None:
+        self._chance = Random(5)
+
+    def __call__(self, _queue: Queue, message: Message, _step: int) -> list[Message]:
+        return [message] * (self._chance.random() < 0.5)
+
+
+class MinuteLate:
+    """Those that have expired by then are dropped, as Celery does."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[int, Message]] = []
+
+    def __call__(self, queue: Queue, message: Message, step: int) -> list[Message]:
+        self._kept.append((step, message))
+        come = [each for since, each in self._kept if (step - since) * EACH_STEP >= LATE]
+        self._kept = [(since, each) for since, each in self._kept if (step - since) * EACH_STEP < LATE]
+        for each in come:
+            if EXPIRES[each[0].removeprefix("mailganer.")] <= LATE:
+                heard(queue.app, *each)
+        return [each for each in come if EXPIRES[each[0].removeprefix("mailganer.")] > LATE]
+
+
+FATES: dict[str, Callable[[], Callable[[Queue, Message, int], list[Message]]]] = {
+    "usual": lambda: usual,
+    "ten times": lambda: ten_times,
+    "half lost": HalfLost,
+    "a minute late": MinuteLate,
+}
+
+
+@pytest.fixture
+def queue(
+    request: pytest.FixtureRequest, ini_values: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Queue]:
+    """In Redis; or in a broker without keys, as RabbitMQ is one."""
+    app = Celery("storm", set_as_current=False)
+    app.config_from_object(celery_config(from_mapping(ini_values, environ={})))
+    if getattr(request, "param", "redis") == "memory":
+        app.conf.update(broker_url="memory://", broker_transport_options={})
+    with app.producer_pool.acquire() as producer:
+        channel = producer.connection.default_channel
+        channel.queue_declare(QUEUE)
+        channel.queue_purge(QUEUE)
+    monkeypatch.setattr(bell, "ON_ITS_WAY", 0.0)
+    monkeypatch.setattr(tasks, "current_app", app)
+    yield Queue(app)
+    app.close()
+
+
+@pytest.fixture
+def works(open_works: Any, clock: Any, script: Script, monkeypatch: pytest.MonkeyPatch) -> Any:
+    works = open_works(now=clock, script=script)
+    monkeypatch.setattr(tasks, "office", lambda: works.office)
+    return works
+
+
+@pytest.fixture
+def storm(due: Any, make: Any) -> list[Any]:
+    """Campaigns of several accounts, all due now."""
+    owners = []
+    for number in range(ACCOUNTS):
+        account = make.account(f"owner{number}@example.com", plan="pro")
+        readers = make.list(account)
+        make.subscribers(account, PEOPLE, readers)
+        owners.append((account, readers, make.sender(account)))
+    campaigns = []
+    for number in range(CAMPAIGNS):
+        account, readers, sender = owners[number % ACCOUNTS]
+        campaigns.append(due(0, sender, account))
+        campaigns[-1].lists = [readers]
+    make.commit()
+    return campaigns
+
+
+def outlast(fate: str, queue: Queue, storm: list[Any], clock: Any, script: Script, reload: Any) -> None:
+    """Run beat, impatient programs and a worker step by step until all is sent; look at the queue in each."""
+    becomes = FATES[fate]()
+    for step in range(400):
+        clock.forward(seconds=EACH_STEP)
+        for _each in range(5):  # beat, and programs that start campaigns by the API
+            ring(queue.app, "tick")
+        assert queue.length() <= CAMPAIGNS + ACCOUNTS + OTHERS
+        if queue.app.conf.broker_url.startswith("redis"):
+            assert max(queue.waiting.values()) <= 1
+        for _each in range(2):
+            if message := queue.take():
+                for each in becomes(queue, message, step):
+                    queue.run(each)
+        if all(reload(each).status is CampaignStatus.finished for each in storm):
+            break
+    assert {reload(each).status for each in storm} == {CampaignStatus.finished}
+    assert Counter(message.id for message in script.seen).most_common(1)[0][1] == 1
+    assert len(script.seen) == CAMPAIGNS * PEOPLE
+    assert queue.most <= CAMPAIGNS + ACCOUNTS + OTHERS
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process so slow that its turn is over after one piece of work."""
+    monkeypatch.setattr(tasks, "TURN", 0.0)
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_the_queue_stays_short_and_everything_is_sent_once_whatever_becomes_of_messages(
+    slow: None, fate: str, queue: Queue, works: Any, storm: list[Any], clock: Any, script: Script, reload: Any
+) -> None:
+    outlast(fate, queue, storm, clock, script, reload)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("queue", ["memory"], indirect=True)
+@pytest.mark.parametrize("fate", FATES)
+def test_in_a_broker_without_keys_the_queue_stays_as_short(
+    slow: None, fate: str, queue: Queue, works: Any, storm: list[Any], clock: Any, script: Script, reload: Any
+) -> None:
+    outlast(fate, queue, storm, clock, script, reload)
+
+
+def test_one_message_is_enough_for_all_campaigns(
+    queue: Queue, works: Any, storm: list[Any], clock: Any, script: Script, reload: Any
+) -> None:
+    ring(queue.app, "tick")
+    message = queue.take()
+    assert message
+    queue.run(message)
+    assert len(script.seen) == CAMPAIGNS * PEOPLE
+    clock.forward(seconds=1)
+    queue.run(message)
+    assert {reload(each).status for each in storm} == {CampaignStatus.finished}
+
+
+def test_a_message_about_a_plan_that_is_done_does_nothing(queue: Queue, works: Any, due: Any) -> None:
+    campaign = due(2)
+    works.tick()
+    assert plan(works.office, campaign.id) is False
+    assert not DueWork(works.office).is_due(Call("plan", (campaign.id,)))
+    works.run(3)
+    queue.run(("mailganer.plan", (campaign.id,), "some id"))
+    assert queue.most == 0
+
+
+def test_a_campaign_that_another_process_plans_is_left_to_it_while_it_lives(
+    due: Any, works: Any, clock: Any, session: Any, make: Any
+) -> None:
+    campaign = due(2, status=CampaignStatus.sending, started_at=make.now)
+    note_planning(session, campaign.id, clock.now)
+    session.commit()
+    assert DueWork(works.office).choose() is None
+    clock.forward(seconds=11)
+    assert DueWork(works.office).choose() == Call("plan", (campaign.id,))
+
+
+def test_a_campaign_whose_planning_breaks_holds_up_no_other(
+    queue: Queue, works: Any, storm: list[Any], script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = storm[0].id
+
+    def breaks(office: Any, campaign_id: int, *more: Any) -> bool:
+        if campaign_id == broken:
+            raise ValueError("no such luck")
+        return plan(office, campaign_id, *more)
+
+    monkeypatch.setattr(tasks.plan, "plan", breaks)
+    queue.run(("mailganer.tick", (), "some id"))
+    assert len(script.seen) == (CAMPAIGNS - 1) * PEOPLE
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_campaigns_that_come_without_end_keep_no_email_waiting(works: Any, storm: list[Any]) -> None:
+    works.tick()
+    waiting = storm[0]
+    assert plan(works.office, waiting.id) is False  # planned by the tick above, and not sent yet
+    with works.office.sessions.begin() as session:
+        session.execute(
+            update(Campaign).where(Campaign.id != waiting.id).values(planned_at=None, planned_after=0)
+        )
+    work = DueWork(works.office)
+    chosen = []
+    for _each in range(5):
+        call = work.choose()
+        assert call
+        chosen.append(call.task)
+        work.leave_alone(call)
+    assert chosen == ["plan", "plan", "plan", "plan", "pump"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_message_that_was_lost_with_its_worker_is_queued_again(queue: Queue) -> None:
+    for _each in range(3):
+        ring(queue.app, "tick")
+        ring(queue.app, "pump", 7, 0)
+    assert queue.length() == 2
+    while queue.take():
+        pass  # and no worker says that it was heard
+    assert ring(queue.app, "tick")
+    assert queue.length() == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_after_a_message_was_heard_the_next_one_is_queued_at_once(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bell, "ON_ITS_WAY", 2.0)
+    ring(queue.app, "pump", 7, 0)
+    message = queue.take()
+    assert message
+    heard(queue.app, *message)
+    ring(queue.app, "pump", 7, 0)
+    assert queue.length() == 1
+    heard(queue.app, *message)  # a copy of the first one
+    ring(queue.app, "pump", 7, 0)
+    assert queue.length() == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+def test_a_worker_takes_the_keys_away_of_what_it_hears_and_of_what_has_expired(
+    queue: Queue, parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EXPIRES, "pump", 0)
+    ring(queue.app, "pump", 7, 0)
+    ring(queue.app, "plan", 8)
+    with Client.from_url(queue.app.conf.broker_url) as redis:
+        assert len(redis.keys(f"{QUEUE}.waiting.*")) == 2
+        parts.start("worker")
+        wait_until(lambda: not redis.keys(f"{QUEUE}.waiting.*"), timeout=60, what=f"both\n{parts.output()}")
+    assert "Discarding revoked task: mailganer.pump" in parts.output()
+
+
+# --- an installation that has run for long
+
+FINISHED = 1000
+WHOLE_TABLE = re.compile(
+    r"SCAN (campaign|batch|delivery|campaign_sender)\b(?!.* INDEX ix_batch_(in_doubt|unfinished))"
+)
+"""In SQLite's words. The two indexes hold few of the batches, and are read whole."""
+
+
+@pytest.fixture
+def long_history(make: Any, session: Any, now: Any) -> None:
+    """A thousand campaigns that are finished, a tenth as many that were stopped, with their batches."""
+    account = make.account(plan="pro")
+    sender = make.sender(account)
+    rows = [
+        {
+            "account_id": account.id,
+            "status": CampaignStatus.cancelled if number % 10 == 0 else CampaignStatus.finished,
+            "planned_at": now,
+            "letter_id": 1,
+            "created_at": now,
+            "updated_at": now,
+        }
+        for number in range(FINISHED)
+    ]
+    ids = session.scalars(insert(Campaign).returning(Campaign.id), rows).all()
+    session.execute(insert(campaign_sender), [{"campaign_id": each, "sender_id": sender.id} for each in ids])
+    batches = [
+        {"campaign_id": each, "number": number, "first_id": 1, "last_id": 2, "state": BatchState.done}
+        for each in ids
+        for number in range(5)
+    ]
+    session.execute(insert(Batch), batches)
+    session.commit()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_tick_reads_nothing_of_campaigns_that_are_over(
+    long_history: None, works: Any, due: Any, script: Script
+) -> None:
+    campaign = due(2)
+    asked: dict[str, Any] = {}
+
+    @event.listens_for(works.office.engine, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
+            asked[statement] = values
+
+    works.tick()
+    assert DueWork(works.office).choose() == Call("pump", (campaign.senders[0].id, 0))
+    works.run(2)
+    event.remove(works.office.engine, "before_cursor_execute", note)
+    assert len(script.got) == 2
+    with works.office.engine.connect() as connection:
+        plans = {
+            statement: [
+                row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+            ]
+            for statement, values in asked.items()
+            if isinstance(values, tuple)
+        }
+    read = {
+        statement: lines
+        for statement, lines in plans.items()
+        if any(WHOLE_TABLE.match(line) for line in lines)
+    }
+    assert read == {}
