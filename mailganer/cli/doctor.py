@@ -109,6 +109,16 @@ def _broker(settings: Settings) -> Findings:
         yield True, f"It answers ({urlsplit(settings.broker_url).scheme})."
 
 
+def _queue(settings: Settings) -> Findings:
+    backlog = broker.backlog(broker.broker_url(settings))
+    if backlog is None:
+        return  # said of the broker already
+    if backlog.grows:
+        yield False, f"{backlog}. Workers do not keep up: start more of them, or restart those that hang."
+    else:
+        yield True, f"{backlog}."
+
+
 def _workers(settings: Settings) -> Findings:
     engine = open_engine(settings)
     try:
@@ -253,6 +263,7 @@ def _disk(settings: Settings) -> Findings:
 CHECKS: tuple[tuple[str, Callable[[Settings], Findings]], ...] = (
     ("database", _database),
     ("broker", _broker),
+    ("queue", _queue),
     ("workers", _workers),
     ("clock", _clock),
     ("passwords", _passwords),

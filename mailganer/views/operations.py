@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from mailganer import broker, migrations
+from mailganer.broker import Backlog
 from mailganer.data_folder import folder_id, full_disks
 from mailganer.db import database_now
 from mailganer.models import Batch, Campaign, CampaignStatus, Heartbeat, Sender
@@ -58,7 +59,10 @@ def healthz(request: Request) -> dict[str, Any]:
     ask_parts = parts["database"] == "ok" and not web_only
     now = database_now(request.dbsession) if ask_parts else None
     if not web_only:
-        parts |= {"disk": _disk(settings), "broker": request.registry["broker"].state()}
+        watch: BrokerWatch = request.registry["broker"]
+        parts |= {"disk": _disk(settings), "broker": watch.state()}
+        if backlog := watch.backlog():
+            parts["queue"] = _queue(backlog)
     if now:
         parts |= _parts(request.dbsession, settings, now)
     down = [name for name, state in parts.items() if state.startswith("down")]
@@ -69,21 +73,37 @@ def healthz(request: Request) -> dict[str, Any]:
 
 
 class BrokerWatch:
-    """Whether the broker answers, asked every few seconds at most."""
+    """Whether the broker answers, and what waits in its queue, asked every few seconds at most."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._asking = Lock()
-        self._known, self._until = "", 0.0
+        self._state, self._backlog, self._until = "", Backlog(0), 0.0
 
     def state(self) -> str:
         with self._asking:
-            if time.monotonic() >= self._until:
-                self._known = (
-                    "down: it does not answer" if broker.trouble(self._url, BROKER_ANSWERS) else "ok"
-                )
-                self._until = time.monotonic() + BROKER_IS_KNOWN
-            return self._known
+            self._ask()
+            return self._state
+
+    def backlog(self) -> Backlog | None:
+        """None: the broker does not answer."""
+        with self._asking:
+            self._ask()
+            return self._backlog if self._state == "ok" else None
+
+    def _ask(self) -> None:
+        if time.monotonic() < self._until:
+            return
+        found = (
+            None if broker.trouble(self._url, BROKER_ANSWERS) else broker.backlog(self._url, BROKER_ANSWERS)
+        )
+        self._state = "ok" if found else "down: it does not answer"
+        self._backlog = found or Backlog(0)
+        self._until = time.monotonic() + BROKER_IS_KNOWN
+
+
+def _queue(backlog: Backlog) -> str:
+    return f"down: {backlog}; workers do not keep up" if backlog.grows else "ok"
 
 
 def _database(engine: Engine) -> str:
@@ -155,7 +175,8 @@ def _state(seen: datetime | None, now: datetime, *, missed: bool) -> str:
 def metrics(request: Request) -> Response:
     """Prometheus text: this installation's rows, and what its processes have counted."""
     rows = CollectorRegistry()
-    rows.register(Rows(request.dbsession, database_now(request.dbsession)))
+    backlog = request.registry["broker"].backlog()
+    rows.register(Rows(request.dbsession, database_now(request.dbsession), backlog))
     text = generate_latest(_counted()) + generate_latest(rows)
     return Response(text, headerlist=[("Content-Type", CONTENT_TYPE_LATEST), ("Cache-Control", "no-store")])
 
@@ -172,15 +193,18 @@ def _counted() -> CollectorRegistry:
 class Rows(Collector):
     """What the database says now. Letters are sums over the batches of unfinished campaigns."""
 
-    def __init__(self, session: Session, now: datetime) -> None:
+    def __init__(self, session: Session, now: datetime, backlog: Backlog | None) -> None:
         self.session = session
         self.now = now
+        self.backlog = backlog
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield self._by_status("mailganer_campaigns", "Campaigns by status.", Campaign)
         yield self._by_status("mailganer_senders", "Senders by status.", Sender)
         yield self._letters()
         yield self._silence()
+        yield from self._tick()
+        yield from self._queue()
 
     def _by_status(self, name: str, text: str, model: Any) -> GaugeMetricFamily:
         family = GaugeMetricFamily(name, text, labels=["status"])
@@ -201,6 +225,21 @@ class Rows(Collector):
         for name, number in zip(COUNTED, row, strict=True):
             family.add_metric([name], int(number))
         return family
+
+    def _tick(self) -> Iterator[GaugeMetricFamily]:
+        if seen := _last_seen(self.session, "beat"):
+            age = max(0.0, (self.now - seen).total_seconds())
+            yield GaugeMetricFamily("mailganer_tick_age_seconds", "Since the last tick.", value=age)
+
+    def _queue(self) -> Iterator[GaugeMetricFamily]:
+        if self.backlog is None:
+            return
+        yield GaugeMetricFamily(
+            "mailganer_queue_messages", "Messages that wait for a worker.", value=self.backlog.messages
+        )
+        if self.backlog.oldest is not None or not self.backlog.messages:
+            age = self.backlog.oldest or 0.0
+            yield GaugeMetricFamily("mailganer_queue_age_seconds", "Age of the oldest of them.", value=age)
 
     def _silence(self) -> GaugeMetricFamily:
         family = GaugeMetricFamily("mailganer_silence_seconds", "Since a part was heard.", labels=["part"])
