@@ -23,10 +23,10 @@ _AT_ONCE: Final = 1_000
 
 
 def csv_bytes(rows: Iterable[Sequence[str]]) -> Iterator[bytes]:
-    """UTF-8 with a byte order mark, in pieces; every cell is made safe."""
+    """UTF-8 with a byte order mark, in pieces; every cell is quoted and made safe."""
     yield BOM
     buffer = io.StringIO()
-    writer = csv.writer(buffer)
+    writer = csv.writer(buffer, quoting=csv.QUOTE_ALL)
     for number, row in enumerate(rows, start=1):
         writer.writerow([safe_cell(cell) for cell in row])
         if number % 200 == 0:

@@ -16,13 +16,12 @@ from typing import Any
 
 from ..errors import BackendError, HostForbidden, Unreachable, _
 from .base import Network, normalise_host
+from .special_networks import is_special
 
 # Prefixes whose addresses carry an IPv4 address: it is the one that is reached (RFC 6052,
-# RFC 8215, RFC 3056).
+# RFC 3056).
 _NAT64 = IPv6Network("64:ff9b::/96")
-_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE = IPv6Network("::/96")
-_SITE_LOCAL = IPv6Network("fec0::/10")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +69,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     inner = _carried(address)
     if inner is not None:
         return is_public(inner)
-    if isinstance(address, IPv6Address) and (address in _SITE_LOCAL or address in _NAT64_LOCAL):
-        return False
-    return address.is_global and not address.is_multicast and not address.is_reserved
+    return not is_special(address)
 
 
 def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | None:

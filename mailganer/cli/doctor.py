@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from .. import broker
 from ..accounts import network_of
 from ..backends import load_backends
+from ..backends.hosts import is_public
 from ..billing import load_providers
 from ..data_folder import NO_ROOM, disks, folder_id
 from ..db import database_now, make_sessions, utcnow
@@ -235,7 +236,7 @@ def _address(settings: Settings) -> Findings:
 
 def _is_public(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_global
+        return is_public(ipaddress.ip_address(host))
     except ValueError:
         return "." in host and not host.endswith((".local", ".localhost", ".internal", ".test"))
 

@@ -739,6 +739,18 @@ def test_numbers_and_booleans_of_the_api_survive_an_export_and_an_import(bringer
     assert bringer.people()["a@example.org"].fields == changed
 
 
+def test_a_guarded_export_comes_back_as_it_was(bringer):
+    note = "one;=1+1\n-2;'=3"
+    bringer.bring(f'email;имя;note\na@example.com;=Анна;"{note}"\n')
+    exported = b"".join(people_csv(bringer.sessions, bringer.account.id)).decode("utf-8-sig")
+    assert "one;'=1+1\n'-2;''=3" in exported
+    assert bringer.bring(exported).unchanged == 1
+    person = bringer.people()["a@example.com"]
+    assert (person.first_name, person.fields) == ("=Анна", {"note": note})
+    bringer.bring(f'email;note\nb@example.com;"{note}"\n')
+    assert bringer.people()["b@example.com"].fields == {"note": note}  # of another program's file
+
+
 def test_an_api_and_a_file_do_not_make_one_person_twice(bringer, now, settings):
     bringer.bring("email\nanna@example.com\n")
     with bringer.sessions.begin() as session:

@@ -1,9 +1,12 @@
 """People, lists, and who may be written to: the verbs, on both databases."""
 
+import re
 from dataclasses import replace
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from mailganer import audience
@@ -401,7 +404,14 @@ def test_values_of_letters_cannot_be_covered_by_fields(account, make):
         ("+7 999", "'+7 999"),
         ("-5", "'-5"),
         ("@SUM(A1)", "'@SUM(A1)"),
-        ("\t=1", "'\t=1"),
+        ("\t=1", "'\t'=1"),
+        ("a;=1+1", "a;'=1+1"),
+        ('a; "=1', "a;' \"=1"),
+        ("one\n-2+3", "one\n'-2+3"),
+        ("x\t@SUM(A1);+1", "x\t'@SUM(A1);'+1"),
+        ("a;'=1", "a;''=1"),
+        ("a-b; c", "a-b; c"),
+        ("a, =b", "a, =b"),
         (' "=1', "' \"=1"),
         ("＝1", "'＝1"),
         ("Анна", "Анна"),
@@ -419,3 +429,11 @@ def test_an_account_that_is_new_has_a_key_of_its_own(session, make):
     assert len(keys) == 3
     assert all(len(key) == 32 for key in keys)
     assert session.scalar(select(func.count()).select_from(Account)) == 3
+
+
+@given(st.text(alphabet="a=+-@;\t\r\n'\" ,＝", max_size=12))
+def test_a_guarded_cell_is_nowhere_computed_and_comes_back_as_it_was(text):
+    safe = audience.safe_cell(text)
+    assert original_cell(safe) == text
+    for cell in re.split("[;\t\r\n]", safe):
+        assert not cell.lstrip(' \u00a0"').startswith(("=", "+", "-", "@", "＝"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import time
 from ipaddress import ip_address
@@ -11,6 +12,7 @@ import pytest
 
 from mailganer.backends import HostForbidden, InputError, Network, Timeouts, Unreachable, normalise_host
 from mailganer.backends.hosts import find_endpoints, is_public, open_socket
+from mailganer.backends.special_networks import IPV4, IPV6
 
 from ..support.ports import free_port
 
@@ -21,8 +23,17 @@ PRIVATE = """\
     :: ::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254 ::127.0.0.1 64:ff9b::7f00:1 64:ff9b::a00:1
     64:ff9b:1::7f00:1 fe80::1 fc00::1 fd00::1 fec0::1 ff02::1 2002:7f00:1:: 2002:a00:1:: 2001:db8::1 100::1
     2001:0:4136:e378:8000:63bf:80ff:fffe
+    192.0.0.8 192.0.0.9 192.0.0.170 192.0.0.255 192.31.196.1 192.52.193.1 192.88.99.1 192.88.99.2 192.175.48.1
+    198.19.255.255 100::1:0:0:1 100:0:0:1::1 2001:1::1 2001:2::1 2001:3::1 2001:4:112::1 2001:10::1 2001:20::1
+    2001:30::1 2001:1ff:ffff::1 2620:4f:8000::1 3fff::1 3fff:fff:ffff::1 5f00::1 200::1 4000::1 fe00::1
+    ff0e::1 ::ffff:192.88.99.1 64:ff9b::c058:6301 2002:c058:6301::1
 """
-PUBLIC = "8.8.8.8 1.1.1.1 93.184.216.34 2606:4700::1111 ::ffff:8.8.8.8 64:ff9b::808:808 2002:808:808::1"
+PUBLIC = """\
+    8.8.8.8 1.1.1.1 93.184.216.34 2606:4700::1111 ::ffff:8.8.8.8 64:ff9b::808:808 2002:808:808::1
+    1.0.0.0 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 172.32.0.0 192.0.1.1 192.0.3.1 192.88.98.1
+    192.88.100.1 198.17.255.255 198.20.0.0 223.255.255.255 2001:200::1 2001:db7::1 2003::1 2620:4f:8001::1
+    3ffe::1 2a00:1450::1
+"""
 
 
 @pytest.mark.parametrize("address", PRIVATE.split())
@@ -33,6 +44,13 @@ def test_an_address_of_somebodys_own_network_is_not_public(address: str) -> None
 @pytest.mark.parametrize("address", PUBLIC.split())
 def test_an_address_of_the_internet_is_public(address: str) -> None:
     assert is_public(ip_address(address))
+
+
+def test_the_table_has_every_network_that_python_calls_private() -> None:
+    """Of any version: a newer Python may know an entry that the table lacks."""
+    for constants, known in ((ipaddress._IPv4Constants, IPV4), (ipaddress._IPv6Constants, IPV6)):
+        for network in constants._private_networks:
+            assert any(network.subnet_of(each) for each in known), network
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:

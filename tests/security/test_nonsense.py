@@ -40,4 +40,4 @@ def test_rows_that_did_not_go_in_come_as_a_file(app: Any, session: Any, make: Fa
     client = client_of(app, session, boris, make)
     answer = client.get(f"imports/{of_boris['ImportContext']}/rejects.csv")
     assert answer.content_type == "text/csv"
-    assert "Row,Why" in answer
+    assert '"Row","Why' in answer

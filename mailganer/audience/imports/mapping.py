@@ -67,6 +67,12 @@ def guess_mapping(columns: Sequence[str], rows: Sequence[Sequence[str]], header:
     return fields
 
 
+def is_from_us(columns: Sequence[str]) -> bool:
+    """Return whether Mailganer wrote a file with these columns: exported people or rejected rows."""
+    headings = [heading_words(column) for column in columns[: len(_EXPORTED)]]
+    return headings == _EXPORTED or headings[:2] in _REJECTED
+
+
 def _about_the_file(headings: Sequence[str]) -> range:
     """Columns of a file that came from us and comes back: where a row stood and why it was refused."""
     if list(headings[:2]) in _REJECTED:

@@ -9,13 +9,14 @@ from ..addresses import AddressError, parse_address, repair_address
 from ..birthdays import BirthdayError, join_birthday, parse_birthday
 from ..fields import LONGEST_NAME, LONGEST_VALUE, clean_value, has_control
 from ..headings import EMAIL, FULL_NAME, LAST_NAME_FIRST, PATRONYMIC, heading_words
-from ..spreadsheets import original_cell
+from ..spreadsheets import original_cell, unguarded
 from .files import Record, is_blank
 from .mapping import (
     BIRTHDAY_PARTS,
     BIRTHDAYS,
     PLAIN,
     is_cyrillic_full_name,
+    is_from_us,
     is_latin_pair,
     kept_beside,
     split_full_name,
@@ -66,6 +67,7 @@ class RowReader:
 
     def __init__(self, columns: Sequence[str], mapping: Sequence[str], today: date) -> None:
         self._columns, self._today, self._width = columns, today, len(columns)
+        self._from_us = is_from_us(columns)
         self.notes: list[Note] = []
         self._email = mapping.index(EMAIL)
         self._names = [(number, field) for number, field in enumerate(mapping) if field in PLAIN]
@@ -103,7 +105,10 @@ class RowReader:
         return rejected
 
     def _read(self, record: Record) -> Person:
-        cells = [original_cell(cell) if cell[:1] == "'" else cell for cell in record.cells]
+        if self._from_us:
+            cells = [original_cell(cell) if "'" in cell else cell for cell in record.cells]
+        else:
+            cells = [unguarded(cell) if cell[:1] == "'" else cell for cell in record.cells]
         if record.broken:
             raise _Wrong("encoding")
         if len(cells) > self._width and not is_blank(cells[self._width :]):
