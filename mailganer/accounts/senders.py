@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, object_session
 
-from ..backends import Backend, Limits, Registry, secret_fields, split_settings
+from ..backends import Backend, Limits, Registry, secret_fields, split_settings, stored_settings
 from ..errors import BackendError, Conflict, InputError, NotFound, SecretUnreadable, _
 from ..models import (
     UNDER_WAY,
@@ -285,7 +285,7 @@ def _usual_limits(sender: Sender, registry: Registry) -> Limits:
         return Limits()
     kind = registry.get(sender.backend)
     try:  # the password is not needed to know a provider's limits
-        settings = kind.Settings.model_construct(**sender.settings)
+        settings = stored_settings(kind.Settings, sender.settings)
         options = registry.options.get(kind.name, {})
         return kind(sender.from_email, settings, registry.network, options).own_limits()
     except InputError:  # the operator allows this server no longer

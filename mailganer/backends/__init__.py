@@ -33,6 +33,7 @@ from .base import (
     normalise_host,
     secret_fields,
     split_settings,
+    stored_settings,
 )
 from .hosts import open_socket
 from .registry import Registry, load_backends
@@ -66,4 +67,5 @@ __all__ = [
     "open_socket",
     "secret_fields",
     "split_settings",
+    "stored_settings",
 ]

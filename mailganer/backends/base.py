@@ -20,7 +20,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Self
 
 import idna
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, PydanticUserError, SecretStr, TypeAdapter, ValidationError
 
 from ..errors import InputError, _
 
@@ -316,6 +316,20 @@ def secret_fields(settings: type[BaseModel]) -> frozenset[str]:
 
 def _holds_secret(annotation: object) -> bool:
     return annotation is SecretStr or any(_holds_secret(part) for part in typing.get_args(annotation))
+
+
+def stored_settings(model: type[BaseModel], stored: Mapping[str, Any]) -> BaseModel:
+    """Return settings from the part that is no secret, for what needs no login."""
+    values = {}
+    for name, value in stored.items():
+        info = model.model_fields.get(name)
+        if info is None or info.annotation is None:
+            continue
+        try:  # an Enum is kept as its value
+            values[name] = TypeAdapter(info.annotation).validate_python(value)
+        except (ValidationError, PydanticUserError):
+            values[name] = value
+    return model.model_construct(**values)
 
 
 def split_settings(settings: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:

@@ -456,4 +456,4 @@ def _tell(request: Request, receipts: tuple[Receipt, ...], asked: int) -> None:
         request.flash(_("The test letter is on its way. Look into the inbox, and into the spam folder."))
         return
     reply = next((receipt.reply for receipt in refused if receipt.reply), "")
-    request.flash(_said(_("The mail server did not take the test letter."), reply), "bad")
+    request.flash(_said(_("The test email was not accepted."), reply), "bad")

@@ -1,16 +1,12 @@
 """The fields of a mail account as a form, made from its backend's own settings: for sign-in and senders."""
 
-import types
-import typing
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic.fields import FieldInfo
 from pyramid.request import Request
-from wtforms import BooleanField, Field, IntegerField, PasswordField, SelectField, StringField
-from wtforms.validators import Optional
+from wtforms import PasswordField
 
-from mailganer.backends import Backend, Registry, normalise_email, secret_fields
+from mailganer.backends import Backend, Registry, normalise_email
 from mailganer.errors import (
     BackendError,
     HostForbidden,
@@ -20,17 +16,12 @@ from mailganer.errors import (
     Throttled,
     TLSFailed,
     Unreachable,
-    _,
 )
 
 from .errors import status_of
-from .forms import Form, choices
+from .forms import Form
+from .setting_fields import Setting, settings_of
 
-CHOICES = {
-    "tls": _("TLS from the start"),
-    "starttls": _("STARTTLS"),
-    "none": _("None (only on this computer)"),
-}
 ABOUT_THE_SERVER = (HostForbidden, TLSFailed, Unreachable)
 
 
@@ -38,10 +29,12 @@ class AccountForm(Form):
     """The form of one backend. ``folded`` names the fields that rarely need a look."""
 
     folded: frozenset[str] = frozenset()
+    settings: tuple[Setting, ...] = ()
 
     def values(self) -> dict[str, Any]:
         """What goes to ``Registry.open``."""
-        return {name: value for name, field in self._fields.items() if (value := _value(field)) is not None}
+        given = {setting.name: setting.given(self._fields[setting.name]) for setting in self.settings}
+        return {name: value for name, value in given.items() if value is not Setting.KEPT}
 
     @property
     def has_secret(self) -> bool:
@@ -51,11 +44,6 @@ class AccountForm(Form):
     @property
     def folded_wrong(self) -> bool:
         return any(self._fields[name].errors for name in self.folded)
-
-
-def _value(field: Field) -> Any:
-    """What was filled in, as it was typed where it is no number; None where the form did not ask."""
-    return field.raw_data[0] if field.process_errors and field.raw_data else field.data
 
 
 def account_form(
@@ -71,53 +59,19 @@ def account_form(
     ``posted`` False: the posted form is another one of the page.
     """
     allow_private = request.registry["settings"].allow_private_smtp_hosts
-    secrets = secret_fields(kind.Settings)
-    fields: dict[str, Any] = {
-        name: _field(name, info, name in secrets, allow_private, keep)
-        for name, info in kind.Settings.model_fields.items()
-        if _is_shown(info)
-    }
-    fields["folded"] = frozenset(fields) - secrets
+    settings = settings_of(kind.Settings, allow_private=allow_private, keep=keep)
+    known = {setting.name: setting.shown(values) for setting in settings}
+    fields: dict[str, Any] = {setting.name: setting.field() for setting in settings}
+    # What has to be filled in is in sight; what is known, or may stay empty, is folded away.
+    fields["folded"] = frozenset(
+        setting.name
+        for setting in settings
+        if not setting.secret and not (setting.required and known[setting.name] in (None, ""))
+    )
+    fields["settings"] = settings
     form: type[AccountForm] = type("BackendForm", (AccountForm,), fields)
     use_post = request.method == "POST" if posted is None else posted
-    return form(
-        request.POST if use_post else None,
-        meta={"locales": [request.locale_name]},
-        **{name: value for name, value in values.items() if name not in secrets},
-    )
-
-
-def _is_shown(info: FieldInfo) -> bool:
-    extra = info.json_schema_extra
-    return not (isinstance(extra, dict) and extra.get("form") is False)
-
-
-def _field(name: str, info: FieldInfo, secret: bool, allow_private: bool, keep: bool) -> Field:
-    label, help_text = info.title or name, info.description or ""
-    kind = _bare(info.annotation)
-    if secret:
-        render = {"autocomplete": "current-password", "spellcheck": "false"}
-        help_text = _("Leave it empty to keep the one we have.") if keep else help_text
-        return PasswordField(label, [Optional()] if keep else [], description=help_text, render_kw=render)
-    if typing.get_origin(kind) is typing.Literal:
-        values = [value for value in typing.get_args(kind) if value != "none" or allow_private]
-        options = choices((value, CHOICES.get(value, value)) for value in values)
-        return SelectField(label, choices=options, description=help_text)
-    if kind is bool:
-        return BooleanField(label, description=help_text)
-    if kind is int:
-        return IntegerField(label, description=help_text, render_kw={"inputmode": "numeric"})
-    render = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
-    return StringField(
-        label, [Optional()] if info.default == "" else [], description=help_text, render_kw=render
-    )
-
-
-def _bare(annotation: Any) -> Any:
-    """``int`` for ``int | None``."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return next(part for part in typing.get_args(annotation) if part is not type(None))
-    return annotation
+    return form(request.POST if use_post else None, meta={"locales": [request.locale_name]}, **known)
 
 
 @dataclass(frozen=True)
@@ -177,7 +131,8 @@ def refused(request: Request, page: dict[str, Any], error: MailganerError) -> di
     if isinstance(error, HostForbidden):  # no server said this: it belongs beside its field
         error = InputError({error.field: error.message})
     if isinstance(error, InputError):
-        page["form"].take(error)
+        others = {name: sentence for name, sentence in error.fields.items() if name != "email"}
+        page["form"].take(InputError(others))
         return page | {"wrong": error.fields.get("email")}
     return page | {"refusal": error, "open_server": is_about_server(error)}
 

@@ -1,0 +1,217 @@
+"""One setting of a backend as a form field: its type, default, bounds and choices are those of the model."""
+
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from wtforms import BooleanField, Field, PasswordField, SelectField, StringField, TextAreaField
+from wtforms.validators import Optional
+from wtforms.widgets import NumberInput
+
+from mailganer.backends import secret_fields
+from mailganer.errors import _
+
+from .forms import choices
+
+CHOICES = {
+    "tls": _("TLS from the start"),
+    "starttls": _("STARTTLS"),
+    "none": _("None (only on this computer)"),
+}
+PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+SEVERAL = (list, tuple, set, frozenset)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A field of a backend's ``Settings``, as a person fills it in."""
+
+    KEPT: ClassVar[object] = object()  # what was not filled in and is not to be passed on
+
+    name: str
+    info: FieldInfo
+    kind: Any  # without ``| None``
+    nullable: bool
+    secret: bool
+    choices: Mapping[str, Any]  # what the form says, and what it stands for; empty where anything may be said
+    keep: bool = False  # an empty secret stays as it is
+
+    @property
+    def required(self) -> bool:
+        return self.info.is_required()
+
+    @property
+    def default(self) -> Any:
+        return None if self.required else self.info.get_default(call_default_factory=True)
+
+    # --- to the form
+
+    def shown(self, values: Mapping[str, Any]) -> Any:
+        """Return what the field begins with: what is known, else the default. Never a secret."""
+        if self.secret:
+            return None
+        value = values.get(self.name, self.default)
+        if self.choices:
+            return self._word_of(value)
+        if _is_one_of_several(self.kind) and isinstance(value, SEVERAL):
+            return "\n".join(map(str, value))
+        return value.value if isinstance(value, Enum) else value
+
+    def field(self) -> Field:
+        """Return the field, unbound."""
+        label, words = self.info.title or self.name, self.info.description or ""
+        if self.secret:
+            return self._secret(label, words)
+        if self.choices:
+            return SelectField(label, choices=choices(self._options()), description=words)
+        if self.kind is bool:
+            return BooleanField(label, description=words)
+        if self.kind in (int, float, Decimal):
+            return StringField(
+                label, self._optional(), description=words, widget=NumberInput(), render_kw=self._bounds()
+            )
+        if _is_one_of_several(self.kind):
+            words = words or _("One in a line.")
+            return TextAreaField(label, self._optional(), description=words, render_kw={**PLAIN, "rows": "3"})
+        return StringField(label, self._optional(), description=words, render_kw=dict(PLAIN))
+
+    def _secret(self, label: str, words: str) -> Field:
+        render = {"autocomplete": "current-password", "spellcheck": "false"}
+        words = _("Leave it empty to keep the one we have.") if self.keep else words
+        validators = [Optional()] if self.keep or self.nullable else []
+        return PasswordField(label, validators, description=words, render_kw=render)
+
+    def _optional(self) -> list[Optional]:
+        return [Optional()] if self.nullable or (not self.required and self.default == "") else []
+
+    def _options(self) -> Iterable[tuple[str, str]]:
+        if self.nullable or self.required:  # nobody is taken to have chosen the first one
+            yield "", "—"
+        yield from ((word, CHOICES.get(word, _label(word, value))) for word, value in self.choices.items())
+
+    def _bounds(self) -> dict[str, str]:
+        whole = self.kind is int
+        render = {"inputmode": "numeric" if whole else "decimal", "step": "1" if whole else "any"}
+        bounds = {name: self._bound(name) for name in ("ge", "gt", "le", "lt")}
+        if bounds["ge"] is not None:
+            render["min"] = str(bounds["ge"])
+        elif bounds["gt"] is not None:
+            render["min"] = str(math.floor(bounds["gt"]) + 1 if whole else bounds["gt"])
+        if bounds["le"] is not None:
+            render["max"] = str(bounds["le"])
+        elif bounds["lt"] is not None:
+            render["max"] = str(math.ceil(bounds["lt"]) - 1 if whole else bounds["lt"])
+        return render
+
+    def _bound(self, name: str) -> Any:
+        return next(
+            (bound for each in self.info.metadata if (bound := getattr(each, name, None)) is not None), None
+        )
+
+    def _word_of(self, value: Any) -> str:
+        """The choice that stands for a value, which may be a stored one."""
+        return next((word for word, each in self.choices.items() if _word(each) == _word(value)), "")
+
+    # --- from the form
+
+    def given(self, field: Field) -> Any:
+        """Return what was filled in, as the model wants it; what it cannot be stays as it was typed."""
+        said = field.data
+        if self.kind is bool and not self.choices:
+            return bool(said)
+        if said in (None, ""):
+            return self._empty(sent=bool(field.raw_data))
+        if self.choices:
+            return self.choices.get(said, said)
+        if not isinstance(said, str):
+            return said  # as it is stored: the form was not posted
+        if self.kind in (int, float, Decimal):
+            return _number(said, self.kind)
+        if _is_one_of_several(self.kind):
+            return [line.strip() for line in said.splitlines() if line.strip()]
+        return said
+
+    def _empty(self, *, sent: bool) -> Any:
+        """What an empty field means. Nothing at all was said where the form had no such field."""
+        if self.secret:
+            return "" if self.keep else None if self.required else self.KEPT
+        if self.required or self.nullable:
+            return None
+        if not sent:
+            return self.KEPT
+        if _is_one_of_several(self.kind):
+            return []
+        return "" if self.kind is str else None
+
+
+def settings_of(model: type[BaseModel], *, allow_private: bool, keep: bool) -> tuple[Setting, ...]:
+    """Return the settings that the form asks for, in their order."""
+    secrets = secret_fields(model)
+    return tuple(
+        _setting(name, info, name in secrets, allow_private, keep)
+        for name, info in model.model_fields.items()
+        if _is_shown(info)
+    )
+
+
+def _setting(name: str, info: FieldInfo, secret: bool, allow_private: bool, keep: bool) -> Setting:
+    kind, nullable = _bare(info.annotation)
+    words = {} if secret else _choices(kind, nullable, allow_private)
+    return Setting(name, info, kind, nullable, secret, words, keep)
+
+
+def _choices(kind: Any, nullable: bool, allow_private: bool) -> dict[str, Any]:
+    if typing.get_origin(kind) is typing.Literal:
+        values = typing.get_args(kind)
+        return {_word(value): value for value in values if value != "none" or allow_private}
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return {_word(member): member for member in kind}
+    if kind is bool and nullable:
+        return {"yes": True, "no": False}
+    return {}
+
+
+def _word(value: Any) -> str:
+    return str(value.value if isinstance(value, Enum) else value)
+
+
+def _label(word: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return _("Yes") if value else _("No")
+    label = getattr(value, "label", None) if isinstance(value, Enum) else None
+    return label if isinstance(label, str) else word
+
+
+def _is_shown(info: FieldInfo) -> bool:
+    extra = info.json_schema_extra
+    return not (isinstance(extra, dict) and extra.get("form") is False)
+
+
+def _bare(annotation: Any) -> tuple[Any, bool]:
+    """``int`` for ``int | None``, and whether None is allowed."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _bare(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        parts = [part for part in typing.get_args(annotation) if part is not type(None)]
+        return _bare(parts[0])[0], len(parts) < len(typing.get_args(annotation))
+    return annotation, False
+
+
+def _is_one_of_several(kind: Any) -> bool:
+    return (typing.get_origin(kind) or kind) in SEVERAL
+
+
+def _number(said: str, kind: Any) -> Any:
+    """A number as people write it, "0,5" and "1 000" too."""
+    text = "".join(said.split()).replace(",", ".")
+    try:
+        return Decimal(text) if kind is Decimal else kind(text)
+    except (ValueError, ArithmeticError):
+        return said
