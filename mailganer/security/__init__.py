@@ -11,6 +11,7 @@ from pyramid.csrf import SessionCSRFStoragePolicy
 
 from ..settings import Settings
 from .asking import PUBLIC, SIGNED_IN, Policy, Viewer, account_of, is_api, needs_csrf, viewer_of
+from .bodies import largest_body
 from .headers import letter_response, security_headers
 from .outside import OutsideCalls
 from .pending import PendingForms, has_waited
@@ -30,6 +31,7 @@ __all__ = [
     "has_waited",
     "in_time",
     "is_api",
+    "largest_body",
     "leave",
     "letter_response",
     "local_path",
@@ -56,6 +58,7 @@ def includeme(config: Configurator) -> None:
     config.add_request_method(flashes, name="flashes")
     config.registry["outside"] = OutsideCalls()
     config.registry["pending"] = PendingForms()
+    config.scan("mailganer.security.bodies")
     config.add_tween("mailganer.security.pending.pending_tween")
     config.add_tween("mailganer.security.headers.headers_tween")
     config.registry["throttle"] = Throttle(settings.broker_url, shared_tries(config.registry["engine"]))

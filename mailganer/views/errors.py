@@ -161,6 +161,21 @@ def forged(request: Request) -> dict[str, Any]:
 
 @exception_view_config(HTTPRequestEntityTooLarge, renderer="error.jinja2")
 def too_large(request: Request) -> dict[str, Any]:
+    if request.matched_route and request.matched_route.name == "people.import":
+        return _too_large_file(request)
+    return _page(
+        request,
+        413,
+        Trouble(
+            _("This form is too large"),
+            _("It has more fields or more text than this page takes. Nothing of it was saved."),
+            _("Go to the start"),
+            request.route_path("home"),
+        ),
+    )
+
+
+def _too_large_file(request: Request) -> dict[str, Any]:
     return _page(
         request,
         413,

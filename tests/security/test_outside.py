@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from waitress.server import create_server
 from webtest import TestApp
 
 from mailganer.billing import GoTo, PaymentProvider
@@ -24,6 +23,7 @@ from mailganer.security.outside import MOST_CALLS, MOST_WAITING, PER_NETWORK
 from tests.support.factories import Factory
 from tests.support.ports import free_port, wait_until
 from tests.support.smtp import SMTPServer
+from tests.support.web import served
 
 from ..fixtures.api import Client, client_of
 
@@ -366,8 +366,6 @@ def test_twelve_silent_sign_ins_keep_no_reader_waiting(
     account = make.account()
     anna = client_of(TestApp(wsgi_app), session, account, make)
     port = free_port()
-    server = create_server(wsgi_app, listen=f"127.0.0.1:{port}", threads=8, map={})
-    threading.Thread(target=server.run, daemon=True).start()
 
     def ask(method: str, path: str, body: bytes | None = None) -> int:
         there = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -381,15 +379,15 @@ def test_twelve_silent_sign_ins_keep_no_reader_waiting(
         threading.Thread(target=lambda: statuses.append(ask("POST", "/api/v1/login", body)))
         for _each in range(MOST_CALLS)
     ]
-    try:
-        for each in signing_in:
-            each.start()
-        wait_until(lambda: len(gate.taken) == PER_NETWORK and len(statuses) == MOST_CALLS - PER_NETWORK)
-        assert set(statuses) == {429}
-        assert [ask("GET", "/u/unknown") for _reader in range(20)] == [404] * 20
-        assert len(statuses) == MOST_CALLS - PER_NETWORK  # the two still wait
-    finally:
-        gate.opened.set()
-        for each in signing_in:
-            each.join(60)
-        server.close()
+    with served(wsgi_app, port, threads=8):
+        try:
+            for each in signing_in:
+                each.start()
+            wait_until(lambda: len(gate.taken) == PER_NETWORK and len(statuses) == MOST_CALLS - PER_NETWORK)
+            assert set(statuses) == {429}
+            assert [ask("GET", "/u/unknown") for _reader in range(20)] == [404] * 20
+            assert len(statuses) == MOST_CALLS - PER_NETWORK  # the two still wait
+        finally:
+            gate.opened.set()
+            for each in signing_in:
+                each.join(60)

@@ -10,10 +10,10 @@ from waitress.server import create_server
 
 
 @contextmanager
-def served(app: Any, port: int) -> Iterator[str]:
+def served(app: Any, port: int, threads: int = 4) -> Iterator[str]:
     """Answers at the address it yields until the block ends; open browser connections do not hold it up."""
     sockets: dict[int, Any] = {}
-    server = create_server(app, host="127.0.0.1", port=port, threads=4, map=sockets)
+    server = create_server(app, host="127.0.0.1", port=port, threads=threads, map=sockets)
     ended = threading.Event()
     thread = threading.Thread(target=_serve, args=(sockets, ended.is_set), daemon=True)
     thread.start()
