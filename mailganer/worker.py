@@ -5,6 +5,7 @@ Nothing is opened here: the pool's processes are forked from this one, and each 
 
 import logging
 import os
+import secrets
 import sys
 from functools import cache
 from typing import Any
@@ -117,10 +118,11 @@ class Ticker(Scheduler):
 
     def setup_schedule(self) -> None:
         self._due = elapsed()
+        self._id = 2 + secrets.randbelow(2**31 - 2)  # earlier versions sent 1
 
     def tick(self, *_: Any, **__: Any) -> float:
         now = elapsed()
         if now >= self._due:
-            ring(self.app, "tick")
+            ring(self.app, "tick", self._id)
             self._due = now + EVERY
         return max(0.0, self._due - elapsed())

@@ -8,7 +8,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import click
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -21,12 +21,13 @@ from ..data_folder import NO_ROOM, disks, folder_id
 from ..db import database_now, make_sessions, utcnow
 from ..errors import MailganerError, SecretUnreadable, SettingsError
 from ..migrations import current, newest
-from ..models import Heartbeat, Sender
+from ..models import BEAT_ID, Heartbeat, Sender
 from ..settings import Settings
 from ..vault import Vault, key_id
 from .common import find_ini, ini_argument, open_engine, read_settings, sentence
 
 QUIET_AFTER = timedelta(minutes=2)  # a part that was not seen for so long is taken for dead
+HEARD_LATELY = timedelta(seconds=20)  # ten ticks; a beat that was stopped is forgotten soon
 CLOCKS_DIFFER = timedelta(seconds=10)  # leases and quotas go by the database's clock, log and pages by ours
 LEAST_ROOM = 1024**3  # bytes on the data folder's disk: uploads, journals, an SQLite file
 
@@ -126,6 +127,7 @@ def _workers(settings: Settings) -> Findings:
         with make_sessions(engine)() as session:
             yield _seen(session, "worker", "No letter leaves without one. Start it: mailganer worker")
             yield _seen(session, "beat", "Nothing starts by itself without it. Start it: mailganer beat")
+            yield from _beats(session)
             yield from _set_up_otherwise(session, settings)
     except SQLAlchemyError:
         yield False, "Who is alive stands in the database, and that does not answer."
@@ -159,6 +161,17 @@ def _seen(session: Session, name: str, otherwise: str) -> tuple[bool, str]:
     last = max((row.seen_at for row in rows), default=None)
     seen = f"last seen {last:%Y-%m-%d %H:%M} UTC" if last else "never seen"
     return False, f"No {name} is alive ({seen}). {otherwise}"
+
+
+def _beats(session: Session) -> Findings:
+    since = database_now(session) - HEARD_LATELY
+    lately = Heartbeat.name.startswith(BEAT_ID) & (Heartbeat.seen_at >= since)
+    number = session.scalar(select(func.count()).select_from(Heartbeat).where(lately)) or 0
+    if number > 1:
+        yield (
+            False,
+            f"{number} processes of beat run. One is enough: stop the others.",
+        )
 
 
 def _set_up_otherwise(session: Session, settings: Settings) -> Findings:

@@ -42,12 +42,13 @@ from .delivery import (
     token_text,
 )
 from .meta import Base, metadata
-from .operations import Answer, Heartbeat, Tries
+from .operations import BEAT_ID, Answer, Heartbeat, Tries
 from .sender import Sender, SenderStatus, Usage
 from .template import Template
 from .tracking import TALLY_SHARDS, Event, EventKind, Source, Tally
 
 __all__ = [
+    "BEAT_ID",
     "LARGEST_CAMPAIGN",
     "TALLY_SHARDS",
     "UNDER_WAY",

@@ -8,9 +8,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .meta import Base, Json
 
+BEAT_ID = "clock "
+
 
 class Heartbeat(Base):
     """When a part was last seen alive: "beat", or "worker host:pid".
+
+    "clock ID" is one process of beat.
 
     And two moments of other kinds: "look_up", when doubtful letters were last looked up, and "mark NAME",
     which the file of this name beside the journals is held against.

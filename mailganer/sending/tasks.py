@@ -155,10 +155,12 @@ def _comes_again(task: Callable[P, None]) -> Callable[P, None]:
 
 @shared_task(name="mailganer.tick")
 @_comes_again
-def run_tick(regular: int = 0) -> None:
-    """Run a tick, then work. ``regular`` comes from a beat of an older version and means nothing any more."""
+def run_tick(beat_id: int = 0) -> None:
+    """Run a tick, then work. ``beat_id`` names the beat that asked for it; 0 and 1 name none."""
     here = office()
     if fits(here):
+        if beat_id > 1:
+            tick.note_beat(here, beat_id)
         _tick(here)
         _work(here)
 

@@ -16,6 +16,7 @@ from ..accounts import LONGEST_SESSION
 from ..audience.imports import due_imports
 from ..db import UNTRACKED, upsert
 from ..models import (
+    BEAT_ID,
     Answer,
     Batch,
     BatchState,
@@ -195,6 +196,14 @@ def _is_time(session: Session, now: datetime, apart: timedelta) -> bool:
         return True
     seen = session.scalar(last.with_for_update(skip_locked=True))
     return seen is not None and not timedelta(0) <= now - seen < apart
+
+
+def note_beat(office: Office, beat_id: int) -> None:
+    """Note that this beat was heard: the doctor counts them, and one is enough."""
+    now = office.now()
+    with office.sessions.begin() as session:
+        row = upsert(session, Heartbeat).values(name=f"{BEAT_ID}{beat_id}", seen_at=now)
+        session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_={"seen_at": now}))
 
 
 def _beat(office: Office, session: Session, now: datetime) -> bool:

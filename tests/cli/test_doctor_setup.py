@@ -1,10 +1,12 @@
 """Parts of one installation that were set up differently: the doctor and /healthz notice."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from mailganer import data_folder
@@ -12,7 +14,7 @@ from mailganer.cli import doctor
 from mailganer.db import utcnow
 from mailganer.models import Heartbeat
 from mailganer.sending.office import open_office
-from mailganer.sending.tick import tick
+from mailganer.sending.tick import note_beat, tick
 from mailganer.vault import Vault
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -57,6 +59,18 @@ def test_a_worker_with_another_secret_key_is_noticed(settings: Any, session: Ses
 def test_a_key_that_is_being_replaced_is_no_other_key(settings: Any, session: Session) -> None:
     run_worker(settings)
     assert look(replace(settings, secret_keys=(OTHER_KEY, *settings.secret_keys)), "workers") == []
+
+
+def test_a_second_beat_is_noticed(settings: Any, session: Session) -> None:
+    office = open_office(settings)
+    tick(office)
+    for beat_id, problems in ((2, 0), (3, 1)):
+        note_beat(office, beat_id)
+        assert len(look(settings, "workers")) == problems
+    office.engine.dispose()
+    session.execute(update(Heartbeat).values(seen_at=utcnow() - timedelta(seconds=60)))
+    session.commit()
+    assert look(settings, "workers") == []
 
 
 def test_stored_passwords_of_another_secret_key_are_counted(
