@@ -55,6 +55,26 @@ def suppress(
     return True
 
 
+def reinstate(session: Session, subscriber: Subscriber, *, reason: str, now: datetime) -> bool:
+    """Take back that an address bounced: the server's words (``reason``) were not about it.
+
+    Return whether that is new. Whoever bounced for another reason, or left, stays out.
+    """
+    _lock(session, subscriber)
+    said = subscriber.status_reason == reason[:LONGEST_REASON]
+    if subscriber.status is not SubscriberStatus.bounced or not said:
+        return False
+    subscriber.status = SubscriberStatus.active
+    subscriber.status_at = now
+    subscriber.status_reason = ""
+    subscriber.updated_at = now
+    suppression = _suppression(session, subscriber)
+    if suppression is not None and suppression.status is SubscriberStatus.bounced:
+        session.delete(suppression)
+    session.flush()
+    return True
+
+
 def resubscribe(session: Session, subscriber: Subscriber, *, now: datetime) -> bool:
     """The reader takes it back; only their own click may call it. Answers whether that is new."""
     _lock(session, subscriber)

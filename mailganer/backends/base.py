@@ -67,7 +67,9 @@ class Receipt:
     """The answer to one message.
 
     ``reply`` holds the server's own words, cut and cleaned by :func:`clean`; ``retry_after`` is in seconds
-    and only present when the server, or its documentation, names a time.
+    and only present when the server, or its documentation, names a time. ``sure`` is false when the recipient
+    had been named, so that an answer that sounds like the account or the server may be about them: then it is
+    compared with what others get before the sender rests or stops.
     """
 
     message_id: int | str
@@ -75,6 +77,7 @@ class Receipt:
     reply: str = ""
     retry_after: int | None = None
     scope: Scope = Scope.recipient
+    sure: bool = True
 
     @property
     def goes_on(self) -> bool:

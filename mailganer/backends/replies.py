@@ -3,6 +3,9 @@
 The enhanced status code (RFC 3463, RFC 5248, RFC 7372) decides first; then the words, because half of the
 servers say with 550 what is only a limit; then the three digits and the stage at which they came. A backend
 whose provider means something else by a code puts its own rules in front.
+
+Before a recipient is named no answer can be about one. Behind that, an answer that sounds like the account or
+the server is mostly not ``sure``: servers quote what the recipient's own server said.
 """
 
 from __future__ import annotations
@@ -60,10 +63,11 @@ class Verdict(NamedTuple):
     outcome: Outcome
     scope: Scope
     retry_after: int | None = None
+    sure: bool = True  # false: it may be about the recipient all the same
 
     def receipt(self, message_id: int | str, reply: str) -> Receipt:
         """As the receipt of one message."""
-        return Receipt(message_id, self.outcome, reply, self.retry_after, self.scope)
+        return Receipt(message_id, self.outcome, reply, self.retry_after, self.scope, self.sure)
 
 
 ACCEPTED = Verdict(Outcome.accepted, Scope.recipient)
@@ -120,14 +124,21 @@ _TOO_MUCH = (
     r"|too many (messages|mails|e-?mails|letters)"
 )
 _TOO_FAST = (
-    r"rate.{0,20}(limit|exceed)|too (fast|quickly|many (connections|concurrent|sessions))|throttl|slow down"
+    r"\brate\b.{0,60}(limit|exceed)|too (fast|quickly|many (connections|concurrent|sessions))"
+    r"|throttl|slow down"
 )
 _NOT_OURS = (
     r"relay(ing)? (access )?(denied|not permitted)|relaying denied|authentication (is )?required"
     r"|must authenticate|not logged in|log ?in first|not authori[sz]ed to (send|relay)|"
-    r"sender (address )?(rejected|denied|not allowed|verify failed)|not owned by|send ?as ?denied|"
-    r"account.{0,30}(blocked|suspended|disabled for sending)|outgoing.{0,20}(blocked|disabled)"
+    r"sender (address )?(rejected|denied|not allowed|verify failed)|not owned by|"
+    r"from.{0,20}(address|header).{0,30}(not|n't|rejected|denied|mismatch)|"
+    r"(sending|outgoing|submission).{0,40}(blocked|disabled|suspended|not allowed|not permitted)"
 )
+# At RCPT it may be said of the recipient's account.
+_ACCOUNT = r"account.{0,30}(blocked|suspended|locked)"
+# Exchange: STOREDRV.Submission.Exception:SendAsDeniedException, :OutboundSpamException.
+_SUBMISSION = r"send ?as ?denied|outbound ?spam|storedrv\.submission|submission\.exception"
+_OWN_LIMIT = r"daily|hourly|per (day|hour)|24 hours|sending|outgoing|submission"
 _NOT_IMPLEMENTED = (
     r"(command|verb).{0,20}(not (implemented|recogni[sz]ed|supported)|un(known|recogni[sz]ed|implemented))"
     r"|un(known|recogni[sz]ed|implemented) (command|verb)"
@@ -165,6 +176,7 @@ RULES: tuple[Rule, ...] = (
     Rule(LATER_CONNECTION, code="501", stages=frozenset({Stage.data})),
     Rule(LATER_CONNECTION, code="555", stages=_MAIL),  # parameters of MAIL
     Rule(LATER_CONNECTION, code="5..", words=_NOT_IMPLEMENTED),
+    Rule(UNAUTHORISED, code="5..", words=_SUBMISSION),
     Rule(REFUSED_MESSAGE, code="5..", words=_TOO_BIG),
     # RFC 3463, section 3.3: the recipient's mailbox, also when it is "over quota" or "receiving too quickly".
     *(Rule(REFUSED_RECIPIENT, stages=_RCPT, code="55.", enhanced=f"5.2.{detail}") for detail in (1, 2)),
@@ -183,6 +195,13 @@ RULES: tuple[Rule, ...] = (
     Rule(UNAUTHORISED, code="5..", enhanced="5.7.60"),  # send as denied
     Rule(LATER_ACCOUNT, enhanced="4.1.7"),
     Rule(LATER_ACCOUNT, enhanced="4.1.8"),
+    # MAIL names nobody yet: the email's size or form, or else the account.
+    Rule(REFUSED_MESSAGE, stages=_MAIL, code="552"),
+    Rule(REFUSED_MESSAGE, stages=_MAIL, enhanced="5.3.4"),
+    Rule(REFUSED_MESSAGE, stages=_MAIL, enhanced="5.6.*"),
+    Rule(LATER_CONNECTION, stages=_MAIL, enhanced="4.3.*"),
+    Rule(LATER_ACCOUNT, stages=_MAIL, code="4.."),
+    Rule(UNAUTHORISED, stages=_MAIL, code="5.."),
     # The recipient.
     Rule(REFUSED_MESSAGE, enhanced="5.2.3"),
     Rule(REFUSED_RECIPIENT, enhanced="5.1.*"),
@@ -193,6 +212,7 @@ RULES: tuple[Rule, ...] = (
     # The sender's domain: SPF, DKIM, DMARC, reverse DNS.
     *(Rule(REFUSED_DOMAIN, enhanced=f"5.7.{detail}") for detail in (*range(20, 28), 29, 30, 509, 515)),
     *(Rule(LATER_DOMAIN, enhanced=f"4.7.{detail}") for detail in (*range(20, 28), 29, 30)),
+    Rule(UNAUTHORISED, code="5..", stages=_CONTENT, words=f"{_NOT_OURS}|{_ACCOUNT}"),
     # The letter: its size and what is in it.
     Rule(REFUSED_MESSAGE, enhanced="5.3.4"),
     Rule(REFUSED_RECIPIENT, enhanced="5.6.7"),  # an address only SMTPUTF8 could carry
@@ -200,7 +220,6 @@ RULES: tuple[Rule, ...] = (
     Rule(LATER_MESSAGE, enhanced="4.6.*"),
     # The server or the network behind it.
     Rule(LATER_CONNECTION, enhanced="4.3.*"),
-    Rule(LATER_ACCOUNT, stages=_MAIL, code="4.."),
     Rule(LATER_RECIPIENT, enhanced="4.4.*"),
     Rule(REFUSED_RECIPIENT, stages=_RCPT, enhanced="5.4.*"),
     # Policy: about the recipient while only he was named, about the letter once it was read.
@@ -212,8 +231,6 @@ RULES: tuple[Rule, ...] = (
     Rule(REFUSED_RECIPIENT, stages=_CONTENT, code="5..", words=_FULL),
     Rule(LATER_RECIPIENT, stages=_CONTENT, code="4..", words=_FULL),
     Rule(REFUSED_MESSAGE, stages=_CONTENT, code="5..", words=_SPAM),
-    Rule(REFUSED_MESSAGE, stages=_MAIL, code="552"),
-    Rule(UNAUTHORISED, stages=_MAIL, code="5.."),
     Rule(REFUSED_RECIPIENT, stages=_RCPT, code="5.."),
     Rule(LATER_RECIPIENT, stages=_RCPT, code="4.."),
     Rule(REFUSED_MESSAGE, stages=_CONTENT, code="5.."),
@@ -229,7 +246,34 @@ def classify(reply: Reply, stage: Stage, own_rules: Sequence[Rule] = ()) -> Verd
     status = ".".join(map(str, reply.enhanced or ()))
     if status and int(status[0]) != reply.code // 100:
         status = ""  # "250 5.1.1" or "550 2.0.0": one of the two is wrong, so the digits count
-    for rule in (*own_rules, *RULES):
+    for rule in own_rules:
         if rule.holds(reply, status, stage):
-            return rule.verdict
+            return _of_nobody(rule.verdict) if stage not in _NAMED else rule.verdict
+    for rule in RULES:
+        if rule.holds(reply, status, stage):
+            if stage not in _NAMED:
+                return _of_nobody(rule.verdict)
+            return rule.verdict._replace(sure=_is_sure(rule.verdict, reply, status))
     return LATER_CONNECTION
+
+
+_NAMED = _RCPT | _CONTENT  # stages at which there is a recipient
+_SURE = re.compile(r"5\.7\.(8|9|11|13|14|60)|[45]\.7\.28")
+
+
+def _of_nobody(verdict: Verdict) -> Verdict:
+    """A verdict on what was said before a recipient was named."""
+    if verdict.scope not in (Scope.recipient, Scope.domain):
+        return verdict
+    return UNAUTHORISED if verdict.outcome is Outcome.refused else LATER_ACCOUNT
+
+
+def _is_sure(verdict: Verdict, reply: Reply, status: str) -> bool:
+    """Whether an answer is about the account or the server although a recipient was named."""
+    if verdict.scope not in (Scope.account, Scope.connection):
+        return True
+    if reply.code in (421, 530, 534, 535, 538) or reply.code // 10 == 50 or _SURE.fullmatch(status):
+        return True
+    if verdict.outcome is Outcome.exhausted:
+        return re.search(_OWN_LIMIT, reply.text, re.IGNORECASE) is not None
+    return re.search(f"{_SUBMISSION}|{_NOT_IMPLEMENTED}", reply.text, re.IGNORECASE) is not None

@@ -77,6 +77,7 @@ class Delivery(Base):
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
     first_tried_at: Mapped[datetime | None]  # a letter put off for a day since then has expired
     not_before: Mapped[datetime | None]
+    returned_at: Mapped[datetime | None]  # given back, for the server refused everybody so; once at most
     sender_id: Mapped[int | None] = mapped_column(ForeignKey("sender.id", ondelete="SET NULL"))
     letter_id: Mapped[int | None] = mapped_column(
         ForeignKey("letter.id", ondelete="SET NULL")

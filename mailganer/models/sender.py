@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from .account import Account
-from .meta import Base, BigId, Sentence, Words
+from .meta import Base, BigId, JsonOrNull, Sentence, Words
 
 
 class SenderStatus(StrEnum):
@@ -35,6 +35,8 @@ class Sender(Base):
     sleeps_until: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Sentence)  # our sentence, then the server's words
     failures: Mapped[int] = mapped_column(default=0)  # connection troubles in a row
+    # What its recipients were refused since one was accepted; see sending.alike.
+    refusals: Mapped[dict[str, Any] | None] = mapped_column(JsonOrNull)
 
     # The person's own limits; None: the backend's default. The learnt one comes from the server's refusals.
     per_day: Mapped[int | None]

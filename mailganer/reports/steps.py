@@ -76,6 +76,7 @@ class Code(StrEnum):
     next = "next"
     sending = "sending"
     # what became of it
+    returned = "returned"  # to the queue: what the server had said was about nobody in particular
     tries = "tries"
     version = "version"
     accepted = "accepted"
@@ -179,6 +180,10 @@ _SENTENCES: Mapping[Code, str] = {
     Code.turn: _("Its turn has not come. Letters that may leave before it: ${number}."),
     Code.next: _("No other letter of this campaign waits before it."),
     Code.sending: _("Is on its way right now, through ${sender}."),
+    Code.returned: _(
+        "Put back in the queue on ${since}: the server had refused one recipient after another in the same"
+        " way, so it was not about this one."
+    ),
     Code.tries: _("Tries: ${number}, the first on ${since}."),
     Code.version: _("It was version ${number} of the letter."),
     Code.accepted: _("The server of ${sender} took the letter on ${since}."),

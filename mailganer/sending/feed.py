@@ -12,6 +12,7 @@ from threading import Lock
 
 from ..backends import Message, Outcome, Receipt, Scope
 from ..errors import LetterError
+from .alike import EMAIL, Alike, enough, is_about_email, is_compared, kind_of
 from .clock import elapsed
 from .journal import Journal
 from .ledger import Opened
@@ -62,6 +63,7 @@ class Feed:
         self._handed: set[int] = set()  # given away and not answered yet
         self._next, self._stopped = 0, False
         self._lock = Lock()
+        self._alike = Alike()
         self.last_handed: float | None = None  # when, where a pace is to be kept
         self._looked = elapsed()
 
@@ -89,7 +91,7 @@ class Feed:
         self._journal.answered(slot, receipt)
         self.answers[slot] = receipt
         self._handed.discard(slot)
-        if not receipt.goes_on:
+        if not receipt.goes_on or self._is_enough(slot, receipt):
             self.stop()
 
     def close(self) -> None:
@@ -98,6 +100,18 @@ class Feed:
         for slot in sorted(self._handed):
             delivery = self.window.items[slot].id
             self.answer(Receipt(delivery, Outcome.in_doubt, scope=Scope.connection))
+
+    def _is_enough(self, slot: int, receipt: Receipt) -> bool:
+        """Whether so many in a row were refused in the same way that nobody else should be tried now."""
+        if receipt.outcome is Outcome.accepted:
+            self._alike.seen.clear()
+            return False
+        if not is_compared(receipt):
+            return False
+        item = self.window.items[slot]
+        kind = kind_of(receipt, item.address, self.window.claim.campaign_id)
+        limit = EMAIL if is_about_email(receipt) else enough(receipt, item.address)
+        return self._alike.add(item.id, kind) >= limit
 
     def _pull(self) -> Message | None:
         with self._lock:

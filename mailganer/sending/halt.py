@@ -59,10 +59,16 @@ def trouble(
 
     After several times in a row the sender is failing, unless it is only slowed down (``may_fail`` False).
     """
-    failures = session.scalar(
-        select(Sender.failures).where(Sender.id == sender_id).with_for_update(key_share=True)
-    )
-    failures = (failures or 0) + 1
+    row = session.execute(
+        select(Sender.failures, Sender.status, Sender.sleeps_until)
+        .where(Sender.id == sender_id)
+        .with_for_update(key_share=True)
+    ).one()
+    if row.status is SenderStatus.sleeping and row.sleeps_until and row.sleeps_until > now:
+        # Several lanes meet one outage: it is one trouble, and the first of them has laid the sender to rest.
+        _sleep_longer(session, sender_id, row.sleeps_until, now + at_least, now)
+        return
+    failures = row.failures + 1
     pause = server_pause(failures if may_fail else min(failures, len(SERVER_STEPS)))
     until = now + max(LOOK_AGAIN if pause is None else pause, at_least)
     session.execute(
@@ -79,6 +85,15 @@ def trouble(
         holds.note_sender(session, sender_id, HeldBy.trouble, now, until)
     else:
         holds.prolong_trouble(session, sender_id, now, until)
+
+
+def _sleep_longer(
+    session: Session, sender_id: int, until: datetime, at_least: datetime, now: datetime
+) -> None:
+    if at_least <= until:
+        return
+    session.execute(update(Sender).where(Sender.id == sender_id).values(sleeps_until=at_least))
+    holds.prolong_trouble(session, sender_id, now, at_least)
 
 
 def well(session: Session, sender_id: int) -> None:

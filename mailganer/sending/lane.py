@@ -253,7 +253,7 @@ class Lane:
     def _ends(verdict: Verdict | None) -> bool:
         """Whether the sender had to stop, or the lane is not what it believed to be."""
         return verdict is not None and any(
-            (verdict.trouble, verdict.exhausted, verdict.unauthorised, verdict.late)
+            (verdict.trouble, verdict.everybody, verdict.exhausted, verdict.unauthorised, verdict.late)
         )
 
     def _finish(self) -> bool:
@@ -315,6 +315,7 @@ class Lane:
         now = self.office.now()
         verdict = judge(sent.window.items, sent.feed.answers, now)
         self._opener.lock(session)
+        self._minder.compare(session, sent.window, sent.feed.answers, verdict, now)
         settled = ledger.settle(session, sent.window, verdict.changes, now)
         if settled is not Settled.whole:
             verdict.late = True

@@ -1,21 +1,34 @@
 """What the answers to a window mean for its sender and its campaign: who slows down, rests, or stops."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import update
+from sqlalchemy import exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from ..backends import Limits, Receipt, Scope
-from ..campaigns.allowance import sender_allowance
+from ..audience.status import reinstate
+from ..backends import Limits, Outcome, Receipt, Scope
+from ..campaigns.allowance import minute_of, sender_allowance
 from ..db import UNTRACKED
 from ..errors import MailganerError, ProtocolBroken, TooFast, Unreachable, _
-from ..models import Sender
+from ..models import (
+    Batch,
+    BatchState,
+    Delivery,
+    DeliveryStatus,
+    Departure,
+    Sender,
+    Subscriber,
+    SubscriberStatus,
+)
 from . import halt, ledger, pace, quota
+from .alike import Alike, is_compared
 from .clock import elapsed
-from .feed import Feed
-from .ledger import Opened
-from .verdict import IN_A_ROW_REFUSED, IN_A_ROW_RENDER, Streaks, Verdict
+from .comparison import Comparison, Surroundings
+from .feed import Answer, Feed
+from .ledger import Claim, Opened, Recipient
+from .verdict import IN_A_ROW_RENDER, Streaks, Verdict
 from .words import with_reply
 
 log = logging.getLogger(__name__)
@@ -31,8 +44,42 @@ class Minder:
         self._slowed = sender.slowed_to is not None  # its old pace is to be won back
         self._streaks: dict[int, Streaks] = {}
 
+    def compare(
+        self,
+        session: Session,
+        window: Opened,
+        answers: Sequence[Answer | None],
+        verdict: Verdict,
+        now: datetime,
+    ) -> None:
+        """Find out by comparison who the refusals of a window are about, before it is settled."""
+        mine = Sender.id == self._sender.id
+        if not any(_asks_for_comparison(answer) for answer in answers):
+            if verdict.accepted:
+                session.execute(
+                    update(Sender).where(mine, Sender.refusals.is_not(None)).values(refusals=None),
+                    execution_options=UNTRACKED,
+                )
+            return
+        kept = session.scalar(select(Sender.refusals).where(mine).with_for_update(key_share=True))
+        alike = Alike.of(kept)
+        Comparison(
+            window.items,
+            answers,
+            verdict,
+            alike,
+            _around(session, self._sender.id, window.claim, window.items, now),
+            campaign_id=window.claim.campaign_id,
+            now=now,
+        ).run()
+        if alike.kept() != kept:
+            session.execute(
+                update(Sender).where(mine).values(refusals=alike.kept()), execution_options=UNTRACKED
+            )
+
     def mind(self, session: Session, window: Opened, feed: Feed, verdict: Verdict, now: datetime) -> None:
         """Draws the consequences of a window that is being settled."""
+        self._give_back(session, verdict, now)
         self._mind_pace(session, feed, now)
         self._mind_sender(session, verdict, feed.error, now)
         self._mind_campaign(session, window, feed, verdict, now)
@@ -41,6 +88,21 @@ class Minder:
         """Once it is committed: a settlement that is tried again counts nothing twice."""
         self._streaks[window.claim.campaign_id] = verdict.streaks
         self._accepted += verdict.accepted
+
+    def _give_back(self, session: Session, verdict: Verdict, now: datetime) -> None:
+        """Those who failed, or would have, by an answer that was not about them."""
+        if verdict.returned:
+            ledger.note_returned(session, verdict.returned, now)
+        if not verdict.give_back:
+            return
+        given = ledger.give_back(session, verdict.give_back, now, verdict.behind)
+        rows = session.execute(
+            select(Subscriber, Delivery.reply)
+            .join(Delivery, Delivery.subscriber_id == Subscriber.id)
+            .where(Delivery.id.in_(given), Subscriber.status == SubscriberStatus.bounced)
+        )
+        for subscriber, reply in rows.all():
+            reinstate(session, subscriber, reason=reply or "", now=now)
 
     def _mind_pace(self, session: Session, feed: Feed, now: datetime) -> None:
         """Letters that left later than was foreseen put off the next one."""
@@ -73,6 +135,9 @@ class Minder:
                 at_least=timedelta(seconds=verdict.trouble.retry_after or 0),
                 may_fail=verdict.trouble.scope is Scope.connection,
             )
+            self._well = False
+        elif verdict.everybody is not None:
+            halt.trouble(session, self._sender.id, _quote(_REFUSES_EVERYBODY, verdict.everybody), now)
             self._well = False
         elif error is not None:
             self._mind_error(session, error, now)
@@ -117,19 +182,18 @@ class Minder:
         """A letter that nobody can be sent is not tried on everybody."""
         campaign_id = window.claim.campaign_id
         streaks = verdict.streaks = self._streaks.get(campaign_id, Streaks()).copy()
-        for item, answer in zip(window.items, feed.answers, strict=True):
+        for answer in feed.answers:
             if answer is not None:
-                streaks.note(item.id, answer)
+                streaks.note(answer)
         if streaks.unprinted >= IN_A_ROW_RENDER:
             sentence = _(
                 "The letter could not be made for ${number} people in a row. Check it, then go on.",
                 mapping={"number": streaks.unprinted},
             )
-        elif len(streaks.refused) >= IN_A_ROW_REFUSED:
-            ledger.take_back(session, streaks.refused, now)
+        elif verdict.refused_email is not None:
             sentence = _(
                 "The mail server refuses this letter, whoever it is for. Its answer: ${reply}",
-                mapping={"reply": streaks.last_words},
+                mapping={"reply": verdict.refused_email.reply},
             )
         else:
             return
@@ -137,9 +201,56 @@ class Minder:
         verdict.streaks = Streaks()
 
 
+def _asks_for_comparison(answer: Answer | None) -> bool:
+    if not isinstance(answer, Receipt) or answer.outcome is Outcome.accepted:
+        return False
+    return answer.outcome in (Outcome.in_doubt, Outcome.deferred) or is_compared(answer)
+
+
+def _around(
+    session: Session, sender_id: int, claim: Claim, items: Sequence[Recipient], now: datetime
+) -> Surroundings:
+    """What the database knows of the campaign's other recipients."""
+    own = Delivery.id.between(claim.first_id, claim.last_id)
+    left = (Departure.campaign_id == claim.campaign_id, Departure.sender_id == sender_id)
+
+    def others_wait() -> bool:
+        here = exists().where(
+            own,
+            Delivery.status == DeliveryStatus.pending,
+            or_(Delivery.not_before.is_(None), Delivery.not_before <= now),
+            Delivery.id.not_in([item.id for item in items]),
+        )
+        elsewhere = exists().where(
+            Batch.campaign_id == claim.campaign_id,
+            Batch.state == BatchState.open,
+            or_(Batch.not_before.is_(None), Batch.not_before <= now),
+        )
+        return bool(session.scalar(select(or_(here, elsewhere))))
+
+    def accepted_before() -> bool:
+        return bool(session.scalar(select(exists().where(*left))))
+
+    def accepted_since(moment: datetime) -> bool:
+        later = exists().where(*left, Departure.minute > minute_of(moment))
+        here = exists().where(
+            own,
+            Delivery.status == DeliveryStatus.sent,
+            Delivery.sender_id == sender_id,
+            Delivery.settled_at > moment,
+        )
+        return bool(session.scalar(select(or_(later, here))))
+
+    return Surroundings(others_wait, accepted_before, accepted_since)
+
+
 def _quote(sentence: str, receipt: Receipt) -> str:
     return sentence % {"reply": receipt.reply}
 
 
 _REFUSES = _("The mail server no longer lets this account send. Its answer: ${reply}")
+_REFUSES_EVERYBODY = _(
+    "The mail server refuses one recipient after another in the same way, so it is not about them."
+    " Its answer: ${reply}"
+)
 _BREAKS_OFF = _("The mail server put us off. Its answer: ${reply}")

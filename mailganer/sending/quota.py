@@ -1,7 +1,7 @@
 """Taking from the quota: in the commit that marks letters, and giving back in the one that settles them.
 
 The order of locks, where there is a limit to be kept: sender, account, batch, deliveries, usage. A sender
-without one is taken only when it has to rest, after its batch.
+without one is taken only when somebody was refused, or when it has to rest, after its batch.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """From answers to changes of the ledger: what each receipt means for its recipient, and for everybody else.
 
 Whose fault a refusal is decides: a recipient's ends that recipient, an account's or a connection's ends
-nobody (they stay pending), a letter's stops the campaign once it comes again and again.
+nobody (they stay pending), a letter's stops the campaign once it comes again and again. What is said here of
+one answer is a first guess, which :mod:`.comparison` may change.
 """
 
 from collections.abc import Sequence
@@ -19,9 +20,6 @@ from .ledger import Change, Recipient
 from .retry import LOOK_UP_AFTER, next_attempt
 
 IN_A_ROW_RENDER = 20  # letters that cannot be made, one after the other: it is the letter
-IN_A_ROW_REFUSED = (
-    10  # letters refused for what they are, one after the other: it is the letter or the domain
-)
 
 _DEAD_ADDRESS = pattern(r"\b5\.1\.(1|2|3|6|10)\b")
 """RFC 3463, section 3.2: no such mailbox, host or address; moved without saying where; null MX (RFC 7505)."""
@@ -32,22 +30,15 @@ class Streaks:
     """What happened several times in a row to one campaign in one lane."""
 
     unprinted: int = 0
-    refused: list[int] = field(default_factory=list)  # ids, to be given another chance
-    last_words: str = ""
 
     def copy(self) -> "Streaks":
-        return replace(self, refused=list(self.refused))
+        return replace(self)
 
-    def note(self, item_id: int, answer: Answer) -> None:
+    def note(self, answer: Answer) -> None:
         if isinstance(answer, Unprinted):
             self.unprinted += not answer.about_address
-            return
-        self.unprinted = 0
-        if answer.outcome is Outcome.refused and answer.scope in (Scope.message, Scope.domain):
-            self.refused.append(item_id)
-            self.last_words = answer.reply
-        elif answer.outcome is not Outcome.deferred:
-            self.refused.clear()
+        else:
+            self.unprinted = 0
 
 
 @dataclass
@@ -59,6 +50,11 @@ class Verdict:
     accepted: int = 0
     dead: dict[int, str] = field(default_factory=dict)  # subscribers without a mailbox -> the server's words
     trouble: Receipt | None = None  # the connection's or the account's, that stops the sender
+    everybody: Receipt | None = None  # what recipients in a row are told, and is about none of them
+    refused_email: Receipt | None = None  # the campaign's email is refused, whoever it is for
+    give_back: list[int] = field(default_factory=list)  # of earlier windows, settled by such an answer
+    returned: list[int] = field(default_factory=list)  # of this window, who would have been
+    behind: datetime | None = None  # when they have their turn again
     exhausted: Receipt | None = None
     unauthorised: Receipt | None = None
     late: bool = False  # somebody else has settled it, or the database has forgotten it
@@ -100,9 +96,13 @@ def _refused(item: Recipient | Row[Any], receipt: Receipt, now: datetime, verdic
 
 
 def _deferred(item: Recipient | Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
-    if receipt.scope in (Scope.connection, Scope.account):
-        verdict.trouble = receipt
+    if receipt.scope in (Scope.connection, Scope.account) and receipt.sure:
         return Change(item.id, DeliveryStatus.pending, None, clean(receipt.reply))
+    return put_off(item, receipt, now)
+
+
+def put_off(item: Recipient | Row[Any], receipt: Receipt, now: datetime) -> Change:
+    """Try this recipient again later, behind the others, or give up after a day."""
     moment = next_attempt(item.attempts + 1, item.first_tried_at or now, now, receipt.retry_after)
     if isinstance(moment, Reason):
         return Change(item.id, DeliveryStatus.failed, Reason.expired, clean(receipt.reply), tried=True)
@@ -110,11 +110,15 @@ def _deferred(item: Recipient | Row[Any], receipt: Receipt, now: datetime, verdi
 
 
 def _exhausted(item: Recipient | Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+    if not receipt.sure:
+        return put_off(item, receipt, now)
     verdict.exhausted = receipt
     return Change(item.id, DeliveryStatus.pending, None, clean(receipt.reply))
 
 
 def _unauthorised(item: Recipient | Row[Any], receipt: Receipt, now: datetime, verdict: Verdict) -> Change:
+    if not receipt.sure:
+        return put_off(item, receipt, now)
     verdict.unauthorised = receipt
     return Change(item.id, DeliveryStatus.pending, None, clean(receipt.reply))
 

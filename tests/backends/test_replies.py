@@ -4,7 +4,7 @@ import pytest
 
 from mailganer.backends import Outcome, Scope
 from mailganer.backends.gmail import RULES as GMAIL
-from mailganer.backends.replies import Reply, Stage, classify
+from mailganer.backends.replies import Reply, Rule, Stage, classify
 
 MAIL, RCPT, DATA, DOT = Stage.mail, Stage.rcpt, Stage.data, Stage.content
 REFUSED, DEFERRED, EXHAUSTED, UNAUTHORISED = (
@@ -179,3 +179,33 @@ def test_every_bad_answer_has_a_meaning_and_temporary_ones_refuse_nobody(stage: 
 def test_a_code_that_contradicts_the_digits_does_not_count() -> None:
     assert classify(Reply(450, b"450 5.1.1 odd"), RCPT).outcome is Outcome.deferred
     assert classify(Reply(550, b"550 2.1.5 odd"), RCPT).outcome is Outcome.refused
+
+
+@pytest.mark.parametrize("stage", [Stage.greeting, Stage.hello, Stage.login, Stage.mail])
+@pytest.mark.parametrize("rules", [(), GMAIL], ids=["any", "google"])
+def test_before_a_recipient_is_named_no_answer_is_about_one(stage: Stage, rules: tuple[Rule, ...]) -> None:
+    for code in (*range(400, 460), *range(500, 560)):
+        for status in ("", "{}.1.1 ", "{}.2.1 ", "{}.2.2 ", "{}.7.1 ", "{}.7.26 ", "{}.4.1 ", "{}.6.7 "):
+            text = f"{code} {status.format(code // 100)}mailbox unavailable"
+            verdict = classify(Reply(code, text.encode()), stage, rules)
+            assert verdict.scope not in (Scope.recipient, Scope.domain), text
+            assert verdict.sure, text
+
+
+@pytest.mark.parametrize(
+    ("text", "sure"),
+    [
+        ("550 5.4.5 Daily user sending limit exceeded", True),
+        ("421 4.7.0 Try later", True),
+        ("535 5.7.8 Log in first", True),
+        ("502 5.5.1 Command not implemented", True),
+        ("451 4.3.0 Temporary lookup failure", False),
+        ("554 5.7.1 Relay access denied", False),
+        ("450 4.7.1 Rate limit exceeded", False),
+        ("550 Too many messages for this user", False),
+    ],
+)
+def test_at_rcpt_only_what_cannot_be_about_the_recipient_is_sure(text: str, sure: bool) -> None:
+    verdict = classify(Reply(int(text[:3]), text.encode()), RCPT)
+    assert verdict.scope in (Scope.account, Scope.connection)
+    assert verdict.sure is sure

@@ -151,6 +151,8 @@ SINCE_0002 = (
     "ALTER TABLE sender DROP COLUMN floor",
     "ALTER TABLE campaign_sender DROP COLUMN had",
     "DROP INDEX IF EXISTS ix_batch_unfinished",
+    "ALTER TABLE sender DROP COLUMN refusals",
+    "ALTER TABLE delivery DROP COLUMN returned_at",
 )
 
 

@@ -38,6 +38,8 @@ class Letter:
         yield Step(Code.planned, since=self.letter.dated_at, address=self.letter.email)
         yield from Waited(self.asked, self.letter).steps()
         yield from self._doubt_before()
+        if self.letter.returned_at is not None:
+            yield Step(Code.returned, since=self.letter.returned_at)
         yield from self._state()
         yield from came_back(self.asked, self.letter)
 

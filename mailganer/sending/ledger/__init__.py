@@ -6,7 +6,7 @@ changes rows of a batch first takes the batch's row, and only the holder of its 
 """
 
 from .claims import Claim, claim, hold, let_go, reopen_lost
-from .decisions import cancel_batch, end_doubt, take_back
+from .decisions import cancel_batch, end_doubt, give_back, note_returned
 from .statements import Change
 from .windows import (
     Opened,
@@ -28,13 +28,14 @@ __all__ = [
     "cancel_batch",
     "claim",
     "end_doubt",
+    "give_back",
     "hold",
     "let_go",
+    "note_returned",
     "of_journal",
     "open_window",
     "reopen_lost",
     "settle",
     "settle_left_over",
-    "take_back",
     "untouched",
 ]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
 from ...db import UNTRACKED
@@ -13,17 +13,46 @@ from .claims import reopen
 from .statements import Change, affected, apply, count
 
 
-def take_back(session: Session, ids: Sequence[int], now: datetime) -> int:
-    """Failed deliveries that were not their recipients' fault are pending again, and have a new day."""
-    changes = [Change(each, DeliveryStatus.pending) for each in ids]
-    moved = _move(session, changes, DeliveryStatus.failed, now)
+def give_back(session: Session, ids: Sequence[int], now: datetime, not_before: datetime | None) -> list[int]:
+    """Make deliveries pending that failed or were put off for an answer that was not about them.
+
+    Each of them once: their day and the try do not count. Return the ids of those that were given back.
+    """
+    there = session.scalars(
+        select(Delivery.id).where(Delivery.id.in_(ids), Delivery.returned_at.is_(None))
+    ).all()
+    given: list[int] = []
+    wanted = [Change(each, DeliveryStatus.pending, not_before=not_before) for each in there]
+    for batch_id, changes in _by_batch(session, wanted):
+        failed = _still(session, changes, DeliveryStatus.failed)
+        waiting = _still(session, changes, DeliveryStatus.pending)
+        chosen = [change.id for change in (*failed, *waiting)]
+        session.execute(
+            update(Delivery)
+            .where(Delivery.id.in_(chosen))
+            .values(
+                attempts=case((Delivery.attempts > 0, Delivery.attempts - 1), else_=0),
+                not_before=not_before,
+                returned_at=now,
+                first_tried_at=None,
+            ),
+            execution_options=UNTRACKED,
+        )
+        done = apply(session, failed, DeliveryStatus.failed, now)
+        count(session, batch_id, Counter(pending=done, failed=-done))
+        _reopen_free(session, batch_id)
+        given += chosen
+    return given
+
+
+def note_returned(session: Session, ids: Sequence[int], now: datetime) -> None:
+    """The same for deliveries that are pending because their window was settled so."""
     session.execute(
         update(Delivery)
         .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.pending)
-        .values(first_tried_at=None),
+        .values(returned_at=func.coalesce(Delivery.returned_at, now), first_tried_at=None),
         execution_options=UNTRACKED,
     )
-    return moved
 
 
 def end_doubt(session: Session, changes: Sequence[Change], now: datetime) -> int:
@@ -58,11 +87,15 @@ def _move(session: Session, changes: Sequence[Change], source: DeliveryStatus, n
         counts = Counter(change.status.value for change in still)
         counts[source.value] -= done
         count(session, batch_id, counts)
-        state = session.scalar(select(Batch.state).where(Batch.id == batch_id))
-        if state is not BatchState.claimed:
-            reopen(session, batch_id, Batch.id == batch_id)
+        _reopen_free(session, batch_id)
         moved += done
     return moved
+
+
+def _reopen_free(session: Session, batch_id: int) -> None:
+    state = session.scalar(select(Batch.state).where(Batch.id == batch_id))
+    if state is not BatchState.claimed:
+        reopen(session, batch_id, Batch.id == batch_id)
 
 
 def _still(session: Session, changes: Sequence[Change], source: DeliveryStatus) -> list[Change]:

@@ -64,6 +64,7 @@ RECIPIENTS = (
         _PEOPLE.c.last_name,
         _PEOPLE.c.birthday,
         _PEOPLE.c.fields,
+        _TABLE.c.returned_at,
     )
     .select_from(_TABLE.outerjoin(_PEOPLE, _PEOPLE.c.id == _TABLE.c.subscriber_id))
     .where(*_WAITING)

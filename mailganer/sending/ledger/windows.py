@@ -20,7 +20,7 @@ class Recipient(NamedTuple):
     """What a lane needs of one delivery and its subscriber, in the order of ``RECIPIENTS``.
 
     ``address`` is where the letter goes, ``email`` the subscriber's address by now; whoever was erased has
-    None for everything from ``status`` on.
+    None for everything from ``status`` to ``fields``.
     """
 
     id: int
@@ -36,6 +36,7 @@ class Recipient(NamedTuple):
     last_name: str
     birthday: date | None
     fields: Mapping[str, Any]
+    returned_at: datetime | None = None
 
 
 @dataclass(frozen=True)

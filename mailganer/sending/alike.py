@@ -1,0 +1,108 @@
+"""What recipients of one sender have in common who are refused one after the other.
+
+Kept in the sender's row, because a lane's turn may be over before the third of them was tried.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..backends import Outcome, Receipt, Scope
+
+OF_US = 2  # recipients in a row that get what sounds like the account or the server
+ALIKE = 3  # that get the same words
+NAMED = 10  # that are told about a mailbox of theirs: an old list may well begin with so many dead addresses
+EMAIL = 10  # that are refused the email itself, where the campaign has others
+MOST_KEPT = 40
+
+_ADDRESS = re.compile(r"[^\s<>,;:\"'()\[\]]+@[^\s<>,;:\"'()\[\]]+")
+_NUMBERED = re.compile(r"\S*\d\S*")
+_MAILBOX = re.compile(
+    r"^\d{3}[ -][45]\.(1\.(1|2|3|6|10)|2\.[12])\b"
+    r"|unknown|no such|does ?n.t exist|not found|full\b|over ?quota|quota exceeded",
+    re.IGNORECASE,
+)
+_GREYLISTED = re.compile(r"gr[ae]y.?list", re.IGNORECASE)
+
+
+@dataclass
+class Alike:
+    """What a sender's recipients were refused since somebody was accepted."""
+
+    seen: list[tuple[int, str]] = field(default_factory=list)  # delivery and kind of answer
+    held: list[str] = field(default_factory=list)  # kinds of answer that were found to be about us
+
+    @classmethod
+    def of(cls, kept: Any) -> "Alike":
+        """Read the value of ``Sender.refusals``."""
+        kept = kept or {}
+        return cls(
+            [(int(each), str(kind)) for each, kind in kept.get("seen", ())], list(kept.get("held", ()))
+        )
+
+    def kept(self) -> dict[str, Any] | None:
+        """Return the value for ``Sender.refusals``."""
+        if not self.seen and not self.held:
+            return None
+        return {"seen": [list(each) for each in self.seen[-MOST_KEPT:]], "held": self.held[-MOST_KEPT:]}
+
+    def add(self, delivery_id: int, kind: str) -> int:
+        """Note one more refusal; return how many different recipients were refused so by now."""
+        if (delivery_id, kind) not in self.seen:
+            self.seen.append((delivery_id, kind))
+        return sum(each == kind for _id, each in self.seen)
+
+    def hold(self, kind: str) -> list[int]:
+        """Take this kind of answer for one about us from now on; return whom it was given to."""
+        ids = [each for each, found in self.seen if found == kind]
+        self.seen = [each for each in self.seen if each[1] != kind]
+        if kind not in self.held:
+            self.held.append(kind)
+        return ids
+
+
+def kind_of(receipt: Receipt, address: str, campaign_id: int) -> str:
+    """Return what answers to different recipients have in common when they say the same."""
+    if is_about_email(receipt):
+        return f"email {campaign_id}"
+    return f"{receipt.outcome} {_common(receipt.reply, address)}"
+
+
+def enough(receipt: Receipt, address: str) -> int:
+    """Return how many recipients in a row have to get this answer until it is taken for one about us."""
+    if is_about_email(receipt):
+        return ALIKE
+    if sounds_like_us(receipt):
+        return OF_US
+    named = address.lower() in receipt.reply.lower()
+    return NAMED if named and _MAILBOX.search(receipt.reply) else ALIKE
+
+
+def is_compared(answer: Receipt) -> bool:
+    """Whether an answer is one to be compared with what others get."""
+    if answer.outcome in (Outcome.accepted, Outcome.in_doubt) or (sounds_like_us(answer) and answer.sure):
+        return False
+    return not _GREYLISTED.search(answer.reply)  # each recipient has to come again, and is accepted then
+
+
+def is_about_email(receipt: Receipt) -> bool:
+    """Whether the email, or the domain it is from, was refused."""
+    return receipt.outcome is Outcome.refused and receipt.scope in (Scope.message, Scope.domain)
+
+
+def sounds_like_us(receipt: Receipt) -> bool:
+    """Whether the words are about the account, the server or the line."""
+    return receipt.scope in (Scope.account, Scope.connection)
+
+
+def _common(reply: str, address: str) -> str:
+    """The words of a reply without what differs from recipient to recipient: addresses, names, numbers."""
+    local, _at, domain = address.lower().rpartition("@")
+    text = _ADDRESS.sub("@", reply.lower())
+    for part in (local, domain):
+        if len(part) > 1:
+            text = re.sub(rf"(?<![\w.]){re.escape(part)}(?![\w])", "@", text)
+    code, _blank, rest = text.partition(" ")
+    status = re.match(r"[45]\.\d+\.\d+\b", rest)
+    start = status.group() if status else ""
+    return " ".join([code, start, *_NUMBERED.sub("#", rest[len(start) :]).split()])[:120]

@@ -1,0 +1,146 @@
+"""Who a refusal is about, found by comparison.
+
+A server's words are only a guess. What one recipient gets while others are accepted is about that recipient;
+what several recipients in a row get, with nobody accepted in between, is about the account, the server or
+the email, whatever the words say.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ..backends import Outcome, Receipt
+from ..models import DeliveryStatus
+from .alike import EMAIL, Alike, enough, is_about_email, is_compared, kind_of, sounds_like_us
+from .feed import Answer, Unprinted
+from .ledger import Change, Recipient
+from .verdict import Verdict, put_off
+
+BEHIND = timedelta(seconds=20)
+"""How long a recipient whose answer was not about them lets the others go first. Longer than a sender's first
+rest."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the database knows of the others; asked only when somebody was refused."""
+
+    others_wait: Callable[[], bool]  # whether anybody else of the campaign is due
+    accepted_before: Callable[[], bool]  # whether the sender has sent this campaign's email to anybody
+    accepted_since: Callable[[datetime], bool]  # and whether since then
+
+
+class Comparison:
+    """The answers to one window, compared with each other and with those before."""
+
+    def __init__(
+        self,
+        items: Sequence[Recipient],
+        answers: Sequence[Answer | None],
+        verdict: Verdict,
+        alike: Alike,
+        around: Surroundings,
+        *,
+        campaign_id: int,
+        now: datetime,
+    ) -> None:
+        self._items, self._answers, self._verdict = items, answers, verdict
+        self._alike, self._around = alike, around
+        self._campaign_id, self._now = campaign_id, now
+        self._slots = {item.id: slot for slot, item in enumerate(items)}
+
+    def run(self) -> None:
+        """Change the verdict to what the comparison comes to."""
+        accepted = [slot for slot, answer in enumerate(self._answers) if _is_accepted(answer)]
+        if accepted:
+            self._alike.seen, self._alike.held = [], []
+        # Who was refused before somebody was accepted stays refused: it was about them.
+        tail = accepted[-1] + 1 if accepted else 0
+        alone: list[tuple[int, Receipt]] = []
+        for slot, answer in enumerate(self._answers):
+            if isinstance(answer, Unprinted) or answer is None:
+                continue
+            if answer.outcome is Outcome.deferred and sounds_like_us(answer) and answer.sure:
+                self._note_trouble(slot, answer)
+            elif answer.outcome is Outcome.in_doubt and answer.reply[:1] in ("4", "5"):
+                self._verdict.trouble = answer  # a server that says so is left alone for a while
+            elif slot >= tail and is_compared(answer):
+                self._note(slot, answer)
+                if sounds_like_us(answer):
+                    alone.append((slot, answer))
+        self._judge_lone(alone)
+
+    def _note(self, slot: int, receipt: Receipt) -> None:
+        item = self._items[slot]
+        kind = kind_of(receipt, item.address, self._campaign_id)
+        if kind in self._alike.held:
+            self._alike.add(item.id, kind)
+            self._hold(kind, receipt)
+        elif item.returned_at is None:  # the second time it stays with the recipient
+            limit = enough(receipt, item.address)
+            if self._alike.add(item.id, kind) >= limit and self._is_email_to_blame(receipt, kind):
+                self._hold(kind, receipt)
+
+    def _is_email_to_blame(self, receipt: Receipt, kind: str) -> bool:
+        """Whether a refused email stops its campaign: after ten in a row, or fewer that were all there is."""
+        if not is_about_email(receipt) or sum(each == kind for _id, each in self._alike.seen) >= EMAIL:
+            return True
+        if self._verdict.accepted or None in self._answers:
+            return False
+        return not (self._around.accepted_before() or self._around.others_wait())
+
+    def _hold(self, kind: str, receipt: Receipt) -> None:
+        """Take this answer for one about us: nobody is used up by it, and the sender rests or stops."""
+        ids = self._alike.hold(kind)
+        behind = None if is_about_email(receipt) else self._now + BEHIND
+        for delivery_id in ids:
+            slot = self._slots.get(delivery_id)
+            if slot is None:
+                self._verdict.give_back.append(delivery_id)
+                continue
+            item = self._items[slot]
+            reply = self._verdict.changes[slot].reply
+            self._verdict.changes[slot] = Change(item.id, DeliveryStatus.pending, None, reply, False, behind)
+            self._verdict.returned.append(item.id)
+            if item.subscriber_id:
+                self._verdict.dead.pop(item.subscriber_id, None)
+        self._verdict.behind = behind
+        self._stop(receipt)
+
+    def _stop(self, receipt: Receipt) -> None:
+        verdict = self._verdict
+        if receipt.outcome is Outcome.unauthorised:
+            verdict.unauthorised = receipt
+        elif receipt.outcome is Outcome.exhausted:
+            verdict.exhausted = receipt
+        elif sounds_like_us(receipt):
+            verdict.trouble = receipt
+        elif is_about_email(receipt):
+            verdict.refused_email = receipt
+        else:
+            verdict.everybody = receipt
+
+    def _note_trouble(self, slot: int, receipt: Receipt) -> None:
+        """Keep nobody responsible, unless this recipient meets the trouble again and others were accepted."""
+        item, verdict = self._items[slot], self._verdict
+        if item.first_tried_at is not None and self._around.accepted_since(item.first_tried_at):
+            verdict.changes[slot] = put_off(item, receipt, self._now)
+            return
+        verdict.trouble = receipt
+        verdict.changes[slot] = verdict.changes[slot]._replace(not_before=self._now + BEHIND)
+
+    def _judge_lone(self, alone: Iterable[tuple[int, Receipt]]) -> None:
+        """Where there is nobody to compare with, what sounds like the account or the server is about them."""
+        left = [(slot, each) for slot, each in alone if self._items[slot].id not in self._verdict.returned]
+        if not left or None in self._answers:
+            return
+        if self._verdict.accepted or self._around.accepted_before() or self._around.others_wait():
+            return
+        for slot, receipt in left:
+            kind = kind_of(receipt, self._items[slot].address, self._campaign_id)
+            self._alike.add(self._items[slot].id, kind)
+            self._hold(kind, receipt)
+
+
+def _is_accepted(answer: Answer | None) -> bool:
+    return isinstance(answer, Receipt) and answer.outcome is Outcome.accepted

@@ -1,0 +1,444 @@
+"""Who a refusal is about: one recipient, or the account and its server, by what the others get."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import chain, repeat
+from typing import Any
+
+import pytest
+
+from mailganer.backends import Message, Outcome, Receipt, Scope, load_backends
+from mailganer.backends.replies import Reply, Stage, classify
+from mailganer.models import (
+    Campaign,
+    CampaignStatus,
+    Delivery,
+    Reason,
+    Sender,
+    SenderStatus,
+    Subscriber,
+    SubscriberStatus,
+)
+from mailganer.reports.steps import Code
+from mailganer.reports.why import why_letter
+from mailganer.reports.why.asked import Asked
+from mailganer.sending import halt
+from mailganer.sending.lane import Lane
+from mailganer.sending.plan import plan
+from mailganer.sending.tick import tick
+from mailganer.sending.words import say
+from tests.backends.faulty import Conversation, FaultyServer
+from tests.sending.scripted import Script, accept
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+RCPT, DOT = Stage.rcpt, Stage.content
+LADDER = (6, 16, 61, 181, 1441)  # minutes after which somebody who was put off has their turn again
+FEATURES = {"one at a time": ("8BITMIME",), "chunked": ("8BITMIME", "PIPELINING", "CHUNKING")}
+
+
+@pytest.fixture
+def works(open_works: Callable[..., Any], clock: Any, script: Script) -> Any:
+    return open_works(clock, script)
+
+
+@pytest.fixture
+def smtp_works(open_works: Callable[..., Any], clock: Any) -> Any:
+    return open_works(clock)
+
+
+@pytest.fixture
+def server() -> Iterator[FaultyServer]:
+    server = FaultyServer(features=FEATURES["one at a time"], passwords={"anna@example.com": "secret"})
+    yield server
+    server.stop()
+
+
+def says(stage: Stage, reply: str) -> Callable[[Message], Receipt]:
+    """What the SMTP backend makes of this answer to a recipient; ``{}`` stands for the address."""
+
+    def answer(message: Message) -> Receipt:
+        text = reply.format(message.recipient)
+        return classify(Reply(int(text[:3]), text.encode()), stage).receipt(message.id, text)
+
+    return answer
+
+
+def only(numbers: set[int], answer: Callable[[Message], Receipt]) -> Callable[[Message], Receipt]:
+    addresses = {f"reader{number:06}@example.org" for number in numbers}
+    return lambda message: (answer if message.recipient in addresses else accept)(message)
+
+
+def at_rcpt(monkeypatch: pytest.MonkeyPatch, replies: Callable[[str], str]) -> None:
+    """A server that answers RCPT by the address; an empty reply takes it."""
+    real = Conversation.do_rcpt
+
+    def do_rcpt(conversation: Conversation, rest: str) -> None:
+        address = rest.partition("<")[2].partition(">")[0]
+        if conversation.sender is not None and (reply := replies(address)):
+            conversation.say(reply)
+        else:
+            real(conversation, rest)
+
+    monkeypatch.setattr(Conversation, "do_rcpt", do_rcpt)
+
+
+ONE = [
+    (RCPT, "451 4.3.0 <{}>: Temporary lookup failure"),
+    (RCPT, "554 5.7.1 <{}>: Relay access denied"),
+    (RCPT, "450 4.7.1 <{}>: rate limit for this recipient exceeded, slow down"),
+    (RCPT, "452 4.3.1 Insufficient system storage"),
+    (RCPT, "550 Too many messages for this user"),
+    (RCPT, "550 5.1.8 <{}>: Sender address rejected: Domain not found"),
+    (RCPT, "550 account suspended"),
+    (DOT, "451 4.3.0 <{}>: queue file write error"),
+    (DOT, "550 message sending for this account is disabled"),
+]
+
+
+@pytest.mark.parametrize(("stage", "reply"), ONE)
+@pytest.mark.parametrize("who", [1, 4])
+def test_what_one_of_four_gets_is_about_that_one(
+    due: Any,
+    works: Any,
+    script: Script,
+    clock: Any,
+    statuses: Any,
+    deliveries: Any,
+    reload: Any,
+    stage: Stage,
+    reply: str,
+    who: int,
+) -> None:
+    script.answer = only({who}, says(stage, reply))
+    campaign = due(4)
+    works.run(3)
+    sender = reload(campaign.senders[0])
+    assert (sender.status, sender.slowed_to, sender.error) == (SenderStatus.ready, None, None)
+    assert statuses(campaign.id)["sent"] == 3
+    for minutes in LADDER:
+        clock.forward(minutes=minutes)
+        works.run(2)
+    assert reload(campaign.senders[0]).status is SenderStatus.ready
+    assert statuses(campaign.id) == {"sent": 3, "failed": 1}
+    assert reload(campaign).status is CampaignStatus.finished
+    assert deliveries(campaign.id)[who - 1].reply == reply.format(f"reader{who:06}@example.org")
+
+
+def test_a_lookup_failure_of_one_of_four_stops_nobody_over_smtp(
+    due: Any,
+    make: Any,
+    smtp_works: Any,
+    server: FaultyServer,
+    statuses: Any,
+    deliveries: Any,
+    clock: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_rcpt(
+        monkeypatch,
+        lambda address: f"451 4.3.0 <{address}>: Temporary lookup failure" if "0001@" in address else "",
+    )
+    account = make.account(plan="pro")
+    campaign = due(4, make.sender(account, server), account)
+    smtp_works.run(3)
+    assert statuses(campaign.id) == {"sent": 3, "pending": 1}
+    waiting = deliveries(campaign.id)[0]
+    assert (waiting.attempts, waiting.not_before) == (1, clock.now + timedelta(minutes=5))
+    monkeypatch.undo()
+    clock.forward(minutes=6)
+    smtp_works.run(2)
+    assert statuses(campaign.id) == {"sent": 4}
+    assert set(server.counts.values()) == {1}
+
+
+EVERYBODY = [
+    ("mail", "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException"),
+    ("mail", "550 5.7.0 From address is not one of your addresses"),
+    ("mail", "550 message sending for this account is disabled"),
+    ("mail", "550-mailbox unavailable\r\n550 Failure sending mail. Try again later"),
+    ("mail", "550 5.1.0 <anna@example.com>: policy violation"),
+    ("mail", "550 5.2.1 disabled"),
+    ("rcpt", "550 account disabled"),
+    ("rcpt", "550 message sending for this account is disabled"),
+    ("rcpt", "550-mailbox unavailable\r\n550 Failure sending mail. Try again later"),
+    ("rcpt", "550 5.1.1 User unknown"),
+    ("rcpt", "451 4.3.0 Temporary lookup failure"),
+    ("rcpt", "450 4.2.0 Not now"),
+    ("dot", "554 5.2.0 STOREDRV.Submission.Exception:OutboundSpamException; ABC123"),
+    ("dot", "554 5.2.252 SendAsDenied; anna@example.com not allowed to send as"),
+    ("dot", "550-mailbox unavailable\r\n550 Failure sending mail. Try again later"),
+    ("dot", "550 5.7.0 From address is not one of your addresses"),
+    ("dot", "550 5.2.0 Rejected"),
+]
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply", "people", "features"),
+    [
+        *((*each, 3, "one at a time") for each in EVERYBODY),
+        *((*each, 25, "chunked") for each in EVERYBODY[1::4]),
+    ],
+)
+def test_what_everybody_gets_uses_nobody_up(
+    due: Any,
+    make: Any,
+    smtp_works: Any,
+    server: FaultyServer,
+    clock: Any,
+    statuses: Any,
+    deliveries: Any,
+    reload: Any,
+    sessions: Any,
+    stage: str,
+    reply: str,
+    people: int,
+    features: str,
+) -> None:
+    server.features = FEATURES[features]
+    server.fail(stage, reply)
+    account = make.account(plan="pro")
+    campaign = due(people, make.sender(account, server), account)
+    for _each in range(8):
+        smtp_works.run(2)
+        assert statuses(campaign.id) == {"pending": people}
+        clock.forward(minutes=20)
+    sender = reload(campaign.senders[0])
+    assert sender.status is not SenderStatus.ready
+    assert reply.rpartition("\n")[2][4:24] in say(sender.error)
+    assert reload(campaign).status is CampaignStatus.sending
+    with sessions() as session:
+        assert {row.status for row in session.query(Subscriber)} == {SubscriberStatus.active}
+    server.faults.clear()
+    with sessions.begin() as session:
+        again = session.get_one(Sender, sender.id)
+        again.status, again.sleeps_until = SenderStatus.ready, None
+    clock.forward(minutes=30)
+    smtp_works.run(6)
+    clock.forward(minutes=6)
+    smtp_works.run(4)
+    assert statuses(campaign.id) == {"sent": people}
+    assert set(server.counts.values()) == {1}
+
+
+@pytest.mark.parametrize("people", [3, 25])
+@pytest.mark.parametrize("reply", ["554 5.7.1 Spam {}", "550 5.7.26 DMARC", "552 5.3.4 Too big"])
+def test_an_email_that_nobody_can_be_sent_pauses_a_small_campaign_too(
+    due: Any, works: Any, script: Script, statuses: Any, reload: Any, people: int, reply: str
+) -> None:
+    script.answer = says(DOT, reply)
+    campaign = due(people)
+    works.run(3)
+    assert reload(campaign).status is CampaignStatus.paused
+    assert reply[:9] in say(reload(campaign).paused_reason)
+    assert statuses(campaign.id) == {"pending": people}
+    assert reload(campaign.senders[0]).status is SenderStatus.ready
+
+
+def test_unknown_mailboxes_here_and_there_have_failed(
+    due: Any, works: Any, script: Script, statuses: Any, reload: Any, sessions: Any
+) -> None:
+    dead = {1, 2, 3, 4, 9, 17}
+    script.answer = only(dead, says(RCPT, "550 5.1.1 <{}>: Recipient address rejected: User unknown"))
+    campaign = due(20)
+    works.run(4)
+    assert statuses(campaign.id) == {"sent": 14, "failed": 6}
+    assert reload(campaign).status is CampaignStatus.finished
+    with sessions() as session:
+        gone = session.query(Subscriber).filter_by(status=SubscriberStatus.bounced).count()
+    assert gone == 6
+
+
+def test_three_who_are_refused_for_three_reasons_have_failed(
+    due: Any, works: Any, script: Script, statuses: Any, reload: Any
+) -> None:
+    words = iter(["550 No such user", "552 5.2.2 Mailbox full", "550 5.7.1 Not wanted here"])
+    script.answer = lambda message: says(RCPT, next(words))(message)
+    campaign = due(3)
+    works.run(4)
+    assert statuses(campaign.id) == {"failed": 3}
+    assert reload(campaign).status is CampaignStatus.finished
+
+
+def test_who_is_refused_again_when_others_are_accepted_has_failed_and_was_given_back_once(
+    due: Any,
+    works: Any,
+    script: Script,
+    clock: Any,
+    statuses: Any,
+    deliveries: Any,
+    reload: Any,
+    sessions: Any,
+    settings: Any,
+) -> None:
+    refuse = says(RCPT, "550 5.1.1 mailbox unavailable")
+    script.answer = refuse
+    campaign = due(6)
+    works.run(2)
+    assert statuses(campaign.id) == {"pending": 6}
+    tried = {message.recipient for message in script.seen}
+    script.answer = lambda message: (refuse if message.recipient in tried else accept)(message)
+    number = len(tried)
+    given_back = deliveries(campaign.id)[:number]
+    assert {(row.attempts, row.returned_at, row.first_tried_at) for row in given_back} == {
+        (0, clock.now, None)
+    }
+    when = clock.now
+    with sessions() as session:
+        assert {row.status for row in session.query(Subscriber)} == {SubscriberStatus.active}
+        asked = Asked(
+            session, session.get_one(Campaign, campaign.id), clock.now, settings, load_backends(["smtp"])
+        )
+        steps = why_letter(asked, session.get_one(Delivery, given_back[0].id)).steps
+        assert [step.since for step in steps if step.code is Code.returned] == [when]
+    clock.forward(seconds=11)
+    works.run(2)
+    assert statuses(campaign.id) == {"sent": 6 - number, "pending": number}, "the others go first"
+    clock.forward(minutes=1)
+    works.run(4)
+    assert statuses(campaign.id) == {"sent": 6 - number, "failed": number}
+    assert {row.returned_at for row in deliveries(campaign.id)[:number]} == {when}
+    assert {row.reason for row in deliveries(campaign.id)[:number]} == {Reason.refused}
+    assert reload(campaign).status is CampaignStatus.finished
+    assert reload(campaign.senders[0]).status is SenderStatus.ready
+
+
+def test_those_before_are_known_when_each_turn_is_over_after_one_email(
+    due: Any, works: Any, script: Script, statuses: Any, reload: Any
+) -> None:
+    """Where many senders wait, a lane gives way after each window."""
+    script.answer = says(RCPT, "550 mailbox unavailable")
+    campaign = due(3)
+    tick(works.office)
+    plan(works.office, campaign.id)
+    for _turn in range(3):
+        yields = chain([False], repeat(True))
+        Lane(works.office, campaign.senders[0].id, yields=lambda: next(yields)).run(30)  # noqa: B023
+    assert len(script.seen) == 3
+    assert statuses(campaign.id) == {"pending": 3}
+    assert reload(campaign.senders[0]).status is SenderStatus.sleeping
+
+
+def test_two_campaigns_of_one_sender_are_compared_together(
+    due: Any, works: Any, script: Script, make: Any, statuses: Any, clock: Any
+) -> None:
+    script.answer = says(RCPT, "550 mailbox unavailable")
+    account = make.account(plan="pro")
+    sender = make.sender(account)
+    first = due(2, sender, account)
+    works.run(3)
+    assert statuses(first.id) == {"failed": 2}, "two cannot tell"
+    lst = make.list(account, "Others")
+    for _each in range(2):
+        make.subscriber(account, lists=(lst,))
+    second = make.campaign(account, (lst,), (sender,), status=CampaignStatus.scheduled, send_at=clock.now)
+    make.commit()
+    works.run(3)
+    assert statuses(first.id) == {"pending": 2}
+    assert statuses(second.id) == {"pending": 2}
+    script.answer = accept
+    clock.forward(minutes=1)
+    works.run(4)
+    assert statuses(first.id) == {"sent": 2}
+    assert statuses(second.id) == {"sent": 2}
+    assert set(script.got.values()) == {1}
+
+
+def test_a_certain_trouble_that_only_one_meets_again_and_again_is_theirs(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, deliveries: Any, reload: Any
+) -> None:
+    """A backend that knows no better, or a server that hangs up on one recipient."""
+    trouble = Receipt(0, Outcome.deferred, "421 4.3.0 closing", None, Scope.connection)
+    script.answer = only(
+        {1}, lambda message: Receipt(message.id, trouble.outcome, trouble.reply, None, trouble.scope)
+    )
+    campaign = due(5)
+    works.run(2)
+    assert reload(campaign.senders[0]).status is SenderStatus.sleeping
+    clock.forward(seconds=11)
+    works.run(2)
+    assert statuses(campaign.id) == {"sent": 4, "pending": 1}, "the others go first"
+    for minutes in LADDER:
+        clock.forward(minutes=minutes)
+        works.run(2)
+        assert reload(campaign.senders[0]).status is SenderStatus.ready
+    assert statuses(campaign.id) == {"sent": 4, "failed": 1}
+    assert deliveries(campaign.id)[0].reason is Reason.expired
+
+
+def test_a_greylisting_server_is_asked_again_for_each(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
+) -> None:
+    first: set[str] = set()
+
+    def answer(message: Message) -> Receipt:
+        if message.recipient in first:
+            return accept(message)
+        first.add(message.recipient)
+        return says(RCPT, "450 4.2.0 <{}>: Greylisted, see http://postgrey.example")(message)
+
+    script.answer = answer
+    campaign = due(12)
+    works.run(2)
+    assert len(first) == 12
+    assert reload(campaign.senders[0]).status is SenderStatus.ready
+    clock.forward(minutes=6)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 12}
+
+
+def test_a_submission_rate_slows_the_pace(
+    due: Any, works: Any, script: Script, statuses: Any, reload: Any
+) -> None:
+    script.answer = says(DOT, "421 4.4.2 Message submission rate for this client has exceeded the limit")
+    campaign = due(3, sender_values={"per_second": 60.0})
+    works.run(2)
+    sender = reload(campaign.senders[0])
+    assert sender.slowed_to is not None
+    assert sender.status is SenderStatus.sleeping
+    assert statuses(campaign.id) == {"pending": 3}
+
+
+def test_a_rate_that_two_recipients_in_a_row_meet_slows_the_pace(
+    due: Any, works: Any, script: Script, statuses: Any, deliveries: Any, reload: Any
+) -> None:
+    script.answer = says(RCPT, "450 4.7.1 Error: rate limit exceeded")
+    campaign = due(4)
+    works.run(2)
+    sender = reload(campaign.senders[0])
+    assert sender.slowed_to is not None
+    assert sender.status is SenderStatus.sleeping
+    assert statuses(campaign.id) == {"pending": 4}
+    assert {row.attempts for row in deliveries(campaign.id)} == {0}
+
+
+def test_a_service_that_answers_503_to_whole_emails_is_left_alone_for_seconds_at_first(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
+) -> None:
+    script.answer = lambda message: Receipt(message.id, Outcome.in_doubt, "503 no", None, Scope.connection)
+    campaign = due(50)
+    works.run(4)
+    sender = reload(campaign.senders[0])
+    assert (sender.status, sender.sleeps_until) == (SenderStatus.sleeping, clock.now + timedelta(seconds=10))
+    assert statuses(campaign.id) == {"in_doubt": 1, "pending": 49}
+
+
+def test_one_outage_that_several_lanes_meet_is_one_trouble(sessions: Any, make: Any, clock: Any) -> None:
+    sender = make.sender(make.account())
+    make.commit()
+    for _lane in range(4):
+        with sessions.begin() as session:
+            halt.trouble(session, sender.id, "503", clock.now)
+    with sessions() as session:
+        found = session.get_one(Sender, sender.id)
+        assert (found.failures, found.sleeps_until) == (1, clock.now + timedelta(seconds=10))
+
+
+def test_alone_what_sounds_like_the_account_is_taken_for_it(
+    due: Any, works: Any, script: Script, statuses: Any, reload: Any
+) -> None:
+    script.answer = says(RCPT, "554 5.7.1 <{}>: Relay access denied")
+    campaign = due(1)
+    works.run(4)
+    assert reload(campaign.senders[0]).status is SenderStatus.failing
+    assert statuses(campaign.id) == {"pending": 1}
