@@ -6,8 +6,11 @@ who opened them, in short transactions.
 """
 
 import json
+import os
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -19,6 +22,8 @@ from sqlalchemy.orm import Session, sessionmaker
 if TYPE_CHECKING:  # processes that send have no use for Pyramid
     from pyramid.config import Configurator
     from pyramid.request import Request
+
+T = TypeVar("T")
 
 OUT_OF_REACH = (OperationalError, InterfaceError, InternalError, NoConnectionFree)
 """What passes by itself: the database is gone, starting, full, busy for too long or only to be read just now,
@@ -49,15 +54,17 @@ def make_engine(url: str) -> Engine:
             url, connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False}
         )
         _prepare_sqlite(engine)
-        return engine
-    return create_engine(
-        url,
-        pool_size=5,
-        max_overflow=10,
-        pool_pre_ping=True,
-        pool_recycle=1800,
-        json_deserializer=_from_json,
-    )
+    else:
+        engine = create_engine(
+            url,
+            pool_size=5,
+            max_overflow=10,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            json_deserializer=_from_json,
+        )
+    _watch(engine)  # after SQLite's BEGIN: one that fails has opened nothing
+    return engine
 
 
 def _from_json(value: bytes | str) -> object:
@@ -114,6 +121,83 @@ def _prepare_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
+# --- what may not be done within a transaction
+
+_open: dict[Any, int] = {}  # connections with an open transaction, and the thread that began it
+os.register_at_fork(after_in_child=_open.clear)
+
+
+def in_transaction() -> bool:
+    """Return whether this thread has a transaction open, in whichever session."""
+    return threading.get_ident() in list(_open.values())
+
+
+def _watch(engine: Engine) -> None:
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        _open[connection.connection.dbapi_connection] = threading.get_ident()
+
+    def ended(connection: Connection) -> None:
+        if not connection.invalidated:
+            _open.pop(connection.connection.dbapi_connection, None)
+
+    def gone(dbapi_connection: Any, *_more: Any) -> None:
+        _open.pop(dbapi_connection, None)
+
+    event.listen(engine, "commit", ended)
+    event.listen(engine, "rollback", ended)
+    for what in ("checkin", "invalidate", "close", "detach"):
+        event.listen(engine.pool, what, gone)
+
+
+def outside(session: Session | None, work: Callable[[], T]) -> T:
+    """Return what ``work`` returns, done while ``session`` has no transaction.
+
+    For everything slow or foreign, templates above all: on SQLite whoever writes keeps all others waiting, on
+    PostgreSQL locks are held. What was changed is committed. The session begins anew afterwards, and a
+    request's objects are read again when they are next used, so they may have changed or be gone. Within
+    ``sessions.begin()`` there is no way out of the transaction, and SQLAlchemy says so.
+    """
+    if session is None:
+        return work()
+    request = session.info.get("request")
+    if request is None:
+        session.commit()
+        return work()
+    kept = _give_back(session, request)
+    try:
+        return work()
+    finally:
+        request.tm.begin()
+        session.add_all(kept)
+        for again in session.info.get("again", ()):
+            again()
+
+
+def _give_back(session: Session, request: "Request") -> list[Any]:
+    """End a request's transaction and return its objects, which belong to no session meanwhile."""
+    session.flush()
+    wrote = session.info.pop("wrote", False)
+    if wrote and session.info.get("again"):
+        raise RuntimeError("what has to be done whole was begun before something foreign")
+    kept = list(session.identity_map.values())
+    session.expire_all()
+    session.expunge_all()
+    request.tm.commit() if wrote else request.tm.abort()
+    return kept
+
+
+def _note_writing(maker: sessionmaker[Session]) -> None:
+    @event.listens_for(maker, "after_flush")
+    def flushed(session: Session, _context: object) -> None:
+        session.info["wrote"] = True
+
+    @event.listens_for(maker, "do_orm_execute")
+    def executed(state: Any) -> None:
+        if not state.is_select:
+            state.session.info["wrote"] = True
+
+
 def includeme(config: "Configurator") -> None:
     import zope.sqlalchemy  # like Pyramid, for pages only: a worker would carry ten megabytes for nothing
 
@@ -124,6 +208,8 @@ def includeme(config: "Configurator") -> None:
     config.registry["readers"] = make_sessions(engine.execution_options(reading=True))
     readers = sessionmaker(engine.execution_options(reading=True))
     writers = sessionmaker(engine)
+    _note_writing(readers)
+    _note_writing(writers)
 
     def dbsession(request: "Request") -> Session:
         route = request.matched_route.name if request.matched_route else ""

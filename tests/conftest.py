@@ -22,6 +22,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from mailganer.backends import extensions
 from mailganer.db import make_engine, make_sessions
+from mailganer.letters import Press, child
+from mailganer.letters import engine as engine_of_letters
 from mailganer.models import Account, Campaign, Sender, Subscriber, SubscriberList
 from mailganer.settings import ENVIRONMENT, Settings, from_mapping
 from mailganer.vault import Vault
@@ -60,6 +62,24 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def _nothing_outside() -> None:
     outside.close()  # before every test: plugins that guard sockets too take theirs back after each
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_template_in_a_transaction() -> Iterator[None]:
+    """The limited process refuses to work inside a database transaction by itself. Here the rest is watched:
+    what is rendered in this process, recipient by recipient."""
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in ((Press, "print"), (engine_of_letters, "_compiled_link")):
+            patch.setattr(owner, name, _outside_of_transactions(getattr(owner, name)))
+        yield
+
+
+def _outside_of_transactions(render: Callable[..., Any]) -> Callable[..., Any]:
+    def watched(*arguments: Any) -> Any:
+        child.require_freedom()
+        return render(*arguments)
+
+    return watched
 
 
 # Databases

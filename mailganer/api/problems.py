@@ -10,6 +10,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import exception_view_config, forbidden_view_config, notfound_view_config
 from pyramid_openapi3.exceptions import RequestValidationError, ResponseValidationError
+from sqlalchemy.orm.exc import ObjectDeletedError
 
 from .. import errors
 from ..db import OUT_OF_REACH, trouble_of
@@ -83,6 +84,12 @@ def domain_error(error: errors.MailganerError, request: Request) -> Response:
     if isinstance(error, errors.InputError):
         detail = " ".join(each["message"] for each in evidence["errors"])
     return problem(request, status_of(error), detail, **evidence)
+
+
+@exception_view_config(ObjectDeletedError, path_info=API)
+def gone_meanwhile(error: ObjectDeletedError, request: Request) -> Response:
+    """It was deleted while its email was rendered, which no transaction waits for."""
+    return domain_error(errors.NotFound(), request)
 
 
 def _evidence(request: Request, error: errors.MailganerError) -> dict[str, Any]:

@@ -75,8 +75,18 @@ def answer_once(view: View) -> View:
     return answer
 
 
+class _Known(Exception):
+    """Somebody else was quicker: that answer is given."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+
 class _Claim:
     """The place of an answer, taken before the request is looked at: who asks the same meanwhile finds it.
+
+    A view that has something foreign done before it changes anything (``db.outside``) loses the place and
+    takes it again in its last transaction: a process killed meanwhile leaves nothing behind.
 
     Mostly both stand in one transaction, and the second waits for the first. A view that talks with a mail
     server ends the transaction before it does (``security.release``): then the claim can be seen, and has to
@@ -105,12 +115,26 @@ class _Claim:
         # Whoever had it may have withdrawn it since.
         return session.get(Answer, (self.account_id, self.key)) or self.known()
 
+    def again(self) -> None:
+        """Take the place in a new transaction. Raises ``_Known`` when somebody else has it now."""
+        self.transaction = self.request.tm.get()
+        known = self.known()
+        if known:
+            raise _Known(known)
+        self.request.dbsession.info["wrote"] = False
+
     def answered(self, view: View, context: Any) -> Response:
+        info = self.request.dbsession.info
+        info["wrote"], info["again"] = False, [self.again]
         try:
             response = view(context, self.request)
+        except _Known as known:
+            return _again(known.answer, self.fingerprint)
         except BaseException:
             self._withdraw()
             raise
+        finally:
+            del info["again"]
         if response.status_int < 300:
             body = response.json_body if response.body else None
             kept = update(Answer).where(*self.here).values(status=response.status_int, body=body)

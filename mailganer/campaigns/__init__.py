@@ -1,5 +1,7 @@
 """What is planned: draft, check, preview, test, schedule, forecast. Everything before the first letter."""
 
+from ..db import in_transaction
+from ..letters import refuse_while
 from .check import Check, Problem, Severity, check
 from .drafts import create_draft, delete_draft, duplicate, owned_campaign, update_draft
 from .fact import compared, fact, forecast_json, planned
@@ -11,6 +13,9 @@ from .trial import prepare_test
 from .values import Shared, Values, list_names_of, values_for
 from .variables import VariableUse
 from .versions import freeze
+
+# Whoever has both a database and templates comes through here.
+refuse_while(in_transaction)
 
 __all__ = [
     "Check",

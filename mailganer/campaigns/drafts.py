@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select, update
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session
 
 from ..accounts import account_senders
@@ -69,6 +70,9 @@ _WHY_NOT: Mapping[CampaignStatus, str] = {
 }
 
 
+CHANGED = _("This campaign was changed meanwhile, perhaps in another tab. Open it again to see the change.")
+
+
 def create_draft(session: Session, account: Account, now: datetime) -> Campaign:
     """An empty draft from the sender that is ready, in the account's language."""
     campaign = Campaign(
@@ -101,9 +105,7 @@ def update_draft(
     lock(session, campaign)
     _require_editable(campaign, changes)
     if revision is not None and revision != campaign.revision:
-        raise Conflict(
-            _("This campaign was changed meanwhile, perhaps in another tab. Open it again to see the change.")
-        )
+        raise Conflict(CHANGED)
     checked = _Changes(session, campaign, changes, now).checked()
     changed = {name: value for name, value in checked.items() if getattr(campaign, name) != value}
     if changed:
@@ -149,9 +151,15 @@ def delete_draft(session: Session, campaign: Campaign) -> None:
 
 
 def lock(session: Session, campaign: Campaign) -> None:
-    """Re-reads the campaign and keeps others from changing it until this transaction ends."""
+    """Re-reads the campaign and keeps others from changing it until this transaction ends.
+
+    Raises ``NotFound`` when it is gone.
+    """
     session.flush()
-    session.refresh(campaign, with_for_update=True)
+    try:
+        session.refresh(campaign, with_for_update=True)
+    except InvalidRequestError:
+        raise NotFound() from None
 
 
 def copy_name(name: str) -> str:

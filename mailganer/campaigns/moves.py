@@ -1,10 +1,13 @@
 """What a person may tell a campaign to do: schedule, take back, pause, go on, stop.
 
-Each verb writes a row and nothing else. The pipeline reads it at its next tick (at once, when the view wakes
+Each verb writes a row and nothing else, in one transaction; ``schedule`` and ``resume`` read the email before
+it begins (``db.outside``). The pipeline reads it at its next tick (at once, when the view wakes
 it after the commit) and within one letter of a lane that is sending.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -14,9 +17,11 @@ from ..models import Campaign, CampaignStatus, HeldBy, holds
 from ..models import moves as states
 from ..settings import Settings
 from . import versions
-from .check import check
-from .drafts import check_moment, lock
+from .check import check, read
+from .drafts import CHANGED, check_moment, lock
 from .fact import kept_forecast
+
+T = TypeVar("T")
 
 
 def schedule(
@@ -37,11 +42,15 @@ def schedule(
     it is no draft any more, ``InputError`` for a moment that has passed, and ``NotReady`` with the blocking
     problems of its check.
     """
-    lock(session, campaign)
-    if campaign.status is not CampaignStatus.draft:
-        raise Conflict(_("This campaign is already on its way."))
+    session.flush()
+    session.refresh(campaign)
+    _require_draft(campaign)
     moment = check_moment(send_at, now) if send_at else now + grace
-    found = check(session, campaign, settings=settings, registry=registry, now=now, send_at=moment)
+    letter = _unchanged(session, campaign, lambda: read(session, campaign, ours=settings.public_url, now=now))
+    _require_draft(campaign)
+    found = check(
+        session, campaign, settings=settings, registry=registry, now=now, send_at=moment, letter=letter
+    )
     if audience is not None and audience != found.audience:
         raise Conflict(_("The number of people has changed since this page was opened. Look again."))
     if not found.ok:
@@ -53,6 +62,25 @@ def schedule(
     campaign.updated_at = now
     session.flush()
     return campaign
+
+
+def _require_draft(campaign: Campaign) -> None:
+    if campaign.status is not CampaignStatus.draft:
+        raise Conflict(_("This campaign is already on its way."))
+
+
+def _unchanged(session: Session, campaign: Campaign, read_letter: Callable[[], T]) -> T:
+    """Lock the campaign as it was when its email was read, which is done while nobody is locked out.
+
+    Raises ``Conflict`` when somebody saves it again and again.
+    """
+    for _attempt in range(3):
+        revision = campaign.revision
+        letter = read_letter()
+        lock(session, campaign)
+        if campaign.revision == revision:
+            return letter
+    raise Conflict(CHANGED)
 
 
 def unschedule(session: Session, campaign: Campaign, now: datetime) -> Campaign:
@@ -90,13 +118,19 @@ def resume(session: Session, campaign: Campaign, now: datetime, ours: str = "") 
     Resuming a campaign that is being sent changes nothing. ``ours`` is the public address of the
     installation. Raises ``Conflict``, and ``LetterError`` when the edited letter cannot be used.
     """
-    lock(session, campaign)
+    session.flush()
+    session.refresh(campaign)
+    letter = None
+    if campaign.status is CampaignStatus.paused and campaign.letter_id is not None:
+        letter = _unchanged(session, campaign, lambda: versions.compile_of(campaign, ours))
+    else:
+        lock(session, campaign)
     if campaign.status is CampaignStatus.sending:
         return campaign
     if campaign.status is not CampaignStatus.paused:
         raise Conflict(_("Only a paused campaign can go on."))
-    if campaign.letter_id is not None:
-        versions.freeze(session, campaign, now, ours)
+    if letter is not None:
+        versions.keep(session, campaign, letter, now)
     campaign.move(CampaignStatus.sending)
     holds.end_pause(session, campaign.id, now)
     campaign.started_at = campaign.started_at or now  # one that asked because it was late starts now

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import ColumnElement, Select, case, func, literal
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from .. import letters
 from ..audience.fields import STANDARD, is_filled, subscriber_values, text_of
 from ..audience.recipients import recipients
+from ..db import outside
 from ..errors import LetterError
 from ..models import Campaign, Subscriber
 from .values import Shared, list_names_of, values_for
@@ -28,15 +30,18 @@ def preview(
     """The letter for ``subscriber``, or for somebody of whom nothing is known. Raises ``LetterError``.
 
     Its own links (unsubscribe, browser, pixel) lead nowhere; the others lead where they will.
-    ``ours`` is the public address of the installation, for a letter that has to be compiled.
+    ``ours`` is the public address of the installation, for a letter that has to be compiled. The session's
+    transaction is given back: see ``db.outside``.
     """
     letter = letter or compile_of(campaign, ours)
-    return letters.safe_render(
+    work = partial(
+        letters.safe_render,
         letter,
         reader_values(session, campaign, letter, subscriber, now=now),
         locale=campaign.locale,
         postal_address=campaign.account.postal_address,
     )
+    return outside(session, work)
 
 
 def reader_values(
@@ -114,7 +119,7 @@ def _recipient_ids(campaign: Campaign) -> Select[tuple[int]]:
 
 def _fields_used(campaign: Campaign) -> Sequence[str]:
     try:
-        names = letters.variables_of(source_of(campaign))
+        names = outside(object_session(campaign), partial(letters.variables_of, source_of(campaign)))
     except LetterError:
         return ()
     return sorted(name for name in names if is_field(name))

@@ -3,13 +3,16 @@
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session, defer, object_session
 
 from .. import letters
+from ..db import outside
 from ..errors import InputError, LetterError, NotFound, _
 from ..models import Account, Campaign, Template
 from .drafts import LONGEST_LETTER, LONGEST_LINE, LONGEST_NAME, clean_line, clean_text, copy_name
@@ -97,8 +100,39 @@ def keep_as_template(session: Session, account: Account, campaign: Campaign, now
 
 
 def variables_of(template: Template) -> tuple[str, ...]:
-    """The names the template uses, sorted. Raises ``LetterError``."""
-    return _known_names.of(source_of(template))
+    """The names the template uses, sorted. Raises ``LetterError``.
+
+    Its session's transaction is given back (``db.outside``) where they are not known yet.
+    """
+    return names_of(object_session(template), source_of(template))
+
+
+def names_of(session: Session | None, source: letters.Source) -> tuple[str, ...]:
+    """The same for an email that is not kept yet."""
+    if not _known_names.has(source):
+        return outside(session, partial(_known_names.of, source))
+    return _known_names.of(source)
+
+
+def look_into(session: Session, found: Iterable[Template]) -> None:
+    """Find out the variables of several templates at once, so that ``variables_of`` knows them."""
+    unknown = [source for each in found if not _known_names.has(source := source_of(each))]
+
+    def look() -> None:
+        for source in unknown:
+            with suppress(LetterError):  # said when it is asked for
+                _known_names.of(source)
+
+    if unknown:
+        outside(session, look)
+
+
+def checked_source(
+    *, name: str, subject: str = "", preheader: str = "", html: str = "", text: str = ""
+) -> letters.Source:
+    """The email that ``create_template`` would keep of these. Raises ``InputError``."""
+    values = _checked({"name": name, "subject": subject, "preheader": preheader, "html": html, "text": text})
+    return letters.Source(**{part: values[part] for part in letters.PARTS})
 
 
 class _KnownNames:
@@ -110,8 +144,15 @@ class _KnownNames:
         self._found: dict[bytes, tuple[str, ...] | LetterError] = {}
         self._lock = threading.Lock()
 
+    @staticmethod
+    def _key(source: letters.Source) -> bytes:
+        return hashlib.sha256(json.dumps(vars(source)).encode()).digest()
+
+    def has(self, source: letters.Source) -> bool:
+        return self._key(source) in self._found
+
     def of(self, source: letters.Source) -> tuple[str, ...]:
-        key = hashlib.sha256(json.dumps(vars(source)).encode()).digest()
+        key = self._key(source)
         found = self._found.get(key)
         if found is None:
             found = self._look(source)

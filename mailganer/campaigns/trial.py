@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy.orm import Session
 
@@ -12,6 +13,7 @@ from ..accounts import day_limit, sender_backend
 from ..audience.addresses import AddressError, parse_address
 from ..backends import Backend, Message, Receipt, Registry
 from ..billing import plan_of
+from ..db import outside
 from ..errors import Conflict, InputError, LimitReached, _
 from ..models import Campaign, Sender, SenderStatus, Subscriber
 from ..settings import Settings
@@ -50,25 +52,31 @@ def prepare_test(
 ) -> Trial:
     """Prints the letter as ``reader`` would get it for each address of ``to``, and takes them from the quota.
 
-    Commit before ``Trial.send``: a mail server may take half a minute. Raises ``InputError``, ``Conflict``
+    They are printed while the session has no transaction (``db.outside``), and taken in a new one. Commit
+    that before ``Trial.send``: a mail server may take half a minute. Raises ``InputError``, ``Conflict``
     without a sender, ``LetterError``, ``LimitReached``.
     """
     addresses = _addresses(to)
     sender = _sender(campaign, now)
     letter = compile_of(campaign, settings.public_url)
-    _take(session, campaign, sender, len(addresses), settings, registry, now)
-    press = letters.Press(letter, _envelope(campaign, sender, settings))
+    envelope = _envelope(campaign, sender, settings)
     values = reader_values(session, campaign, letter, reader, now=now)
+    copies = [_copy(address, values, sender, settings, now) for address in addresses]
+    contents = outside(session, partial(_printed, letter, envelope, copies))
+    sender = _sender(campaign, now)  # as it is by now
+    _take(session, campaign, sender, len(addresses), settings, registry, now)
     messages = tuple(
-        Message(
-            id=address,
-            sender=sender.from_email,
-            recipient=address,
-            content=press.print(_copy(address, values, sender, settings, now)),
-        )
-        for address in addresses
+        Message(id=address, sender=envelope.from_email, recipient=address, content=content)
+        for address, content in zip(addresses, contents, strict=True)
     )
     return Trial(sender_backend(sender, registry, vault), messages)
+
+
+def _printed(
+    letter: letters.Letter, envelope: letters.Envelope, copies: Sequence[letters.Copy]
+) -> list[bytes]:
+    press = letters.Press(letter, envelope)
+    return [press.print(copy) for copy in copies]
 
 
 def _addresses(to: Iterable[str]) -> Sequence[str]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, object_session
 
 from .. import letters
+from ..db import outside
 from ..letters.copied import clicks_in, key_of
 from ..models import Campaign, LetterVersion, Template
 from .copied import targets_of
@@ -43,30 +45,33 @@ def compile_of(campaign: Campaign, ours: str, targets: Mapping[str, str] | None 
     """The campaign's letter as it stands now. Raises ``LetterError`` with part and line.
 
     ``ours`` is the public address of the installation; ``targets`` are looked up where they are not given.
+    The session's transaction is given back: see ``db.outside``.
     """
     own = variables(campaign.variables)
     session = object_session(campaign)
     if targets is None:
         targets = copied_targets(session, campaign, ours) if session else {}
-    return letters.compile_letter(
+    work = partial(
+        letters.compile_letter,
         source_of(campaign),
         ours=ours,
         targets=targets,
         campaign_variables={each.name: each.value for each in own},
         overriding=[each.name for each in own if each.override],
     )
+    return outside(session, work)
 
 
 def freeze(session: Session, campaign: Campaign, now: datetime, ours: str = "") -> LetterVersion:
     """The version that goes out from now on: the newest one, or a new one when the letter has changed.
 
-    Raises ``LetterError``.
+    Raises ``LetterError``. The session's transaction is given back: see ``db.outside``.
     """
     return keep(session, campaign, compile_of(campaign, ours), now)
 
 
 def keep(session: Session, campaign: Campaign, letter: letters.Letter, now: datetime) -> LetterVersion:
-    """The same for a letter compiled already: a pipeline does that while no transaction is open."""
+    """The same for a letter compiled already, before the transaction that this is a part of."""
     compiled = letter.to_json()
     newest = newest_version(session, campaign.id)
     if newest is None or newest.compiled != compiled:

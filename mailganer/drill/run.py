@@ -373,8 +373,11 @@ def _invent(office: Office, settings: Settings, number: int, port: int) -> Seque
         campaign.senders.append(sender)
         session.add(campaign)
         session.flush()
-        registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
+    registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
+    with office.sessions() as session:
+        campaign = session.get_one(Campaign, campaign.id)
         moves.schedule(session, campaign, None, now, settings=settings, registry=registry)
+        session.commit()
     return people
 
 

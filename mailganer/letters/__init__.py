@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from . import child, engine
+from .child import refuse_while
 from .names import NEVER_READ, TAGS
 from .parts import OWN_ADDRESSES, PARAGRAPHS, PARTS, Copy, Envelope, Letter, Rendered, Source, Urls
 from .press import Press
@@ -74,6 +75,8 @@ def safe_render(
 def render_link(letter: Letter, number: int, values: Mapping[str, object]) -> str:
     """The reader's target of link ``number``: ASCII, http or https. Raises ``LetterError`` for any other."""
     address = engine.link_of(letter, number)
+    if "{" in address:
+        child.require_freedom()
     if "{" not in address or engine.is_quick(letter, address):
         return engine.render_link(letter, address, values)
     # Only what a link needs goes to the limited process.
@@ -99,6 +102,7 @@ __all__ = [
     "Urls",
     "compile_letter",
     "ready_letters",
+    "refuse_while",
     "render_link",
     "safe_render",
     "variables_of",

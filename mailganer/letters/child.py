@@ -161,8 +161,24 @@ os.register_at_fork(after_in_child=_forget)
 atexit.register(lambda: _helpers.close())
 
 
+_refusals: list[Callable[[], bool]] = []
+
+
+def refuse_while(busy: Callable[[], bool]) -> None:
+    """Have foreign work refused in a thread for which ``busy`` is true: it would keep others waiting."""
+    if busy not in _refusals:
+        _refusals.append(busy)
+
+
+def require_freedom() -> None:
+    """Raise ``RuntimeError`` where a template may not be compiled or rendered: amid a transaction."""
+    if any(busy() for busy in _refusals):
+        raise RuntimeError("no template runs inside a database transaction: see db.outside")
+
+
 def ask(task: str, **arguments: Any) -> Any:
     """The answer of one of the ``tasks``, worked out under limits. Raises ``LetterError`` in words."""
+    require_freedom()
     question = json.dumps({"task": task, **arguments}, default=_plain_json).encode()
     answer = json.loads(_helpers.ask(question))
     if "error" in answer:

@@ -16,7 +16,7 @@ from jinja2.compiler import CodeGenerator, Frame
 from jinja2.runtime import Context
 from markupsafe import escape
 
-from . import guards, headers, quoted, sandbox
+from . import child, guards, headers, quoted, sandbox
 from .bounds import Run, run_of
 from .engine import Engine, reader_links
 from .parts import Copy, Envelope, Letter
@@ -128,6 +128,7 @@ class Press:
 
     def __init__(self, letter: Letter, envelope: Envelope) -> None:
         """Raises ``LetterError`` when letter or envelope cannot be printed for anybody."""
+        child.require_freedom()
         engine = Engine(
             letter,
             locale=envelope.locale,

@@ -217,6 +217,8 @@ class Lane:
                 going_on = in_turn and not self._stopped() and not self._keeper.lost
                 self._more = not in_turn
                 following = self._turn(sent, going_on)
+                while following is None and self._compiled():
+                    following = self._turn(None, going_on)
                 sent = None
                 if following is None:
                     return self._finish()
@@ -239,6 +241,7 @@ class Lane:
         except OUT_OF_REACH as error:
             log.warning("sender %s: the database is in trouble: %s", self.sender_id, trouble_of(error))
             self._opener.claim = claim  # what was claimed or given back in that transaction was not
+            self._opener.missing = None
             verdict, following = self._settle_stubbornly(sent), None
             self._more = False  # not at once: the tick rings again when there is a database
         if following:
@@ -248,6 +251,17 @@ class Lane:
         if sent and verdict:
             self._learn(sent, verdict)
         return following
+
+    def _compiled(self) -> bool:
+        """Compile the email that is missing for the next window; False when there is none to be had."""
+        if self._opener.missing is None:
+            return False
+        try:
+            self._opener.get_ready()
+        except OUT_OF_REACH as error:
+            log.warning("sender %s: the database is in trouble: %s", self.sender_id, trouble_of(error))
+            return False
+        return True
 
     @staticmethod
     def _ends(verdict: Verdict | None) -> bool:

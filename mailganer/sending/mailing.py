@@ -27,7 +27,7 @@ from ..campaigns import moves
 from ..campaigns.counts import Counts, campaign_counts
 from ..campaigns.names import host_of_ids
 from ..campaigns.preview import sample_reader
-from ..campaigns.versions import freeze
+from ..campaigns.versions import compile_of, keep
 from ..db import make_engine, utcnow
 from ..errors import Conflict, MailganerError, _
 from ..migrations import current, migrate, newest
@@ -53,7 +53,7 @@ from .lane import Lane
 from .ledger import Recipient
 from .office import Office
 from .plan import plan
-from .printer import Printer
+from .printer import Printer, PrintJob
 from .tick import tick
 from .verdict import Verdict
 from .words import say
@@ -251,7 +251,7 @@ class Mailing:
         session.add_all([sender, campaign])
 
     def _schedule(self, send_at: datetime | None) -> None:
-        with self._office.sessions.begin() as session:
+        with self._office.sessions() as session:  # the email is read while it has no transaction
             moves.schedule(
                 session,
                 session.scalars(select(Campaign)).one(),
@@ -260,11 +260,12 @@ class Mailing:
                 settings=self._settings,
                 registry=self._registry,
             )
+            session.commit()
 
     def _look_again(self) -> None:
         """Whoever starts it again has perhaps mended what stopped it."""
         now = utcnow()
-        with self._office.sessions.begin() as session:
+        with self._office.sessions() as session:  # as above
             sender = session.scalars(select(Sender)).one()
             sender.settings = split_settings(self._backend.settings)[0]
             if sender.status is SenderStatus.failing or sender.failures:
@@ -277,6 +278,7 @@ class Mailing:
             campaign = session.scalars(select(Campaign)).one()
             if campaign.status is CampaignStatus.paused:
                 moves.resume(session, campaign, now)
+            session.commit()
 
     # --- sending
 
@@ -293,12 +295,16 @@ class Mailing:
             reader = sample_reader(session, campaign)
             if reader is None:
                 raise Conflict(_("There is nobody in the chosen lists who gets letters."))
+            letter = compile_of(
+                campaign, self._office.public_url
+            )  # before anything is changed: it ends the transaction
             campaign.message_domain = host_of_ids(self._office.public_url, sender.from_email)
-            version = freeze(session, campaign, now)
+            version = keep(session, campaign, letter, now)
             session.flush()
-            printer = Printer(
+            job = PrintJob.read(
                 session, letter_id=version.id, sender=sender, public_url=self._office.public_url, now=now
             )
+            people = audience_of(session, campaign)
             recipient = Recipient(
                 id=first_delivery_id(campaign.id),
                 subscriber_id=reader.id,
@@ -314,9 +320,12 @@ class Mailing:
                 birthday=reader.birthday,
                 fields=reader.fields,
             )
+            session.rollback()
+        printer = Printer(job, self._office.public_url)
+        with self._office.readers() as session:
             names = printer.list_names(session, [recipient])
-            message = printer.print(recipient, names.get(reader.id))
-            return audience_of(session, campaign), reader.email, message
+        message = printer.print(recipient, names.get(recipient.subscriber_id or 0))
+        return people, recipient.address, message
 
     def step(self, stopped: Callable[[], bool], progress: Callable[[Verdict], None]) -> bool:
         """What beat and worker would do next; answers whether anything moved."""

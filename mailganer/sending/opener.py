@@ -17,7 +17,7 @@ from . import halt, ledger, queues, quota
 from .journal import SLOTS, host_name
 from .ledger import Claim, Opened
 from .office import Office
-from .printer import Printer
+from .printer import Printer, PrintJob
 from .words import sentence_of
 
 QUICK = 0.25  # seconds a window should take: how long a "pause" may take, and what is lost with a machine
@@ -56,7 +56,9 @@ class Opener:
         self._plan_limit = plan_limit
         self._process, self._journal = process, journal
         self.claim: Claim | None = None
+        self.missing: int | None = None  # the version of an email that has to be compiled first
         self._printers: dict[int, Printer] = {}
+        self._broken: dict[int, LetterError] = {}
 
     def lock(self, session: Session) -> None:
         """Makes other lanes wait until this transaction ends, where they share a limit with this one."""
@@ -69,8 +71,12 @@ class Opener:
         )
 
     def open(self, session: Session, size: int) -> Next | None:
-        """The next window, of at most ``size`` letters; None when the lane has nothing to send now."""
+        """The next window, of at most ``size`` letters; None when the lane has nothing to send now.
+
+        None as well when ``missing`` has to be compiled first, by ``get_ready`` after this transaction.
+        """
         now = self._office.now()
+        self.missing = None
         self.lock(session)
         sender = session.execute(_SENDER, {"id": self._sender.id}).one()
         if sender.deleted_at is not None or sender.status is not SenderStatus.ready:
@@ -132,7 +138,7 @@ class Opener:
                     following = self._open_here(
                         session, self.claim, campaign.letter_id, largest, starts_in, now, hours, queue
                     )
-            if following is not None:
+            if following is not None or self.missing is not None:
                 return following
             self.give_up(session)
 
@@ -147,12 +153,13 @@ class Opener:
         hours: Hours | None,
         queue: queues.Queue,
     ) -> Next | None:
-        try:
-            printer = self._printer(session, letter_id, now)
-        except LetterError as error:
+        if not self._is_ready(letter_id):  # it has been edited meanwhile
+            return None
+        if error := self._broken.get(letter_id):
             sentence = _("The letter cannot be printed: ${reason}", mapping={"reason": sentence_of(error)})
             halt.halt(session, claim.campaign_id, sentence, now)
             return None
+        printer = self._printers[letter_id]
         window = ledger.open_window(
             session,
             claim,
@@ -193,6 +200,9 @@ class Opener:
                     return following.size
                 self.claim = None
             self.give_up(session)
+            campaign = session.execute(_CAMPAIGN, {"id": following.campaign_id}).first()
+            if campaign and campaign.letter_id and not self._is_ready(campaign.letter_id):
+                return 0  # nothing is claimed for which there is no window in the same transaction
             self.claim = ledger.claim(session, self._sender.id, following.campaign_id, now, until)
             if self.claim is not None:
                 return following.size
@@ -203,6 +213,12 @@ class Opener:
         ours = self.claim.campaign_id if self.claim else None
         return queues.queue(session, self._sender.id, now, ours)
 
+    def _is_ready(self, letter_id: int) -> bool:
+        """Return whether a window of this version can be opened; if not, it is ``missing``."""
+        ready = letter_id in self._printers or letter_id in self._broken
+        self.missing = None if ready else letter_id
+        return ready
+
     def _some_campaign(self, session: Session, now: datetime) -> bool:
         return self.claim is not None or bool(self._queue(session, now).turns)
 
@@ -210,17 +226,23 @@ class Opener:
         """That of a window that was opened here."""
         return self._printers[letter_id]
 
-    def _printer(self, session: Session, letter_id: int, now: datetime) -> Printer:
-        printer = self._printers.get(letter_id)
-        if printer is None:
-            printer = self._printers[letter_id] = Printer(
-                session,
-                letter_id=letter_id,
-                sender=self._sender,
-                public_url=self._office.public_url,
-                now=now,
+    def get_ready(self) -> None:
+        """Compile the email that ``open`` missed, while nothing is locked.
+
+        One that cannot be compiled stops its campaign when the next window is opened.
+        """
+        letter_id, self.missing = self.missing, None
+        if letter_id is None:
+            return
+        url = self._office.public_url
+        with self._office.readers() as session:
+            job = PrintJob.read(
+                session, letter_id=letter_id, sender=self._sender, public_url=url, now=self._office.now()
             )
-        return printer
+        try:
+            self._printers[letter_id] = Printer(job, url)
+        except LetterError as error:
+            self._broken[letter_id] = error
 
 
 _SENDERS, _CAMPAIGNS = cast(Table, Sender.__table__), cast(Table, Campaign.__table__)

@@ -32,33 +32,50 @@ class Lists:
     names: tuple[str, ...]
 
 
-class Printer:
-    """Prints a campaign's letter for one recipient after another. Not to be shared between threads."""
+@dataclass(frozen=True)
+class PrintJob:
+    """What is printed, as it was read from the database: a printer is made of it without one."""
 
-    def __init__(
-        self, session: Session, *, letter_id: int, sender: Sender, public_url: str, now: datetime
-    ) -> None:
+    letter: letters.Letter
+    envelope: letters.Envelope
+    lists: Lists
+    shared: Shared
+    domain: str
+
+    @classmethod
+    def read(
+        cls, session: Session, *, letter_id: int, sender: Sender, public_url: str, now: datetime
+    ) -> "PrintJob":
         version = session.get_one(LetterVersion, letter_id)
         campaign = session.get_one(Campaign, version.campaign_id)
         account = session.get_one(Account, campaign.account_id)
-        letter = letters.Letter.from_json(version.compiled)
-        self._names = letter.variables
-        self.lists = _lists(session, campaign.id)
-        self.names_lists = len(self.lists.ids) > 1 and "list.name" in letter.variables
-        self._press = letters.Press(letter, _envelope(campaign, account, sender, self.lists, public_url))
-        self._values = Values(
-            Shared.of(
-                campaign_name=campaign.name,
-                sender_name=sender.from_name or sender.name,
-                sender_email=sender.from_email,
-                list_names=self.lists.names,
-                timezone=account.timezone,
-                now=now,
-            )
+        lists = _lists(session, campaign.id)
+        shared = Shared.of(
+            campaign_name=campaign.name,
+            sender_name=sender.from_name or sender.name,
+            sender_email=sender.from_email,
+            list_names=lists.names,
+            timezone=account.timezone,
+            now=now,
         )
+        letter = letters.Letter.from_json(version.compiled)
+        envelope = _envelope(campaign, account, sender, lists, public_url)
+        return cls(letter, envelope, lists, shared, campaign.message_domain)
+
+
+class Printer:
+    """Prints a campaign's letter for one recipient after another. Not to be shared between threads."""
+
+    def __init__(self, job: PrintJob, public_url: str) -> None:
+        """Compile the email, which no transaction waits for. Raises ``LetterError``."""
+        self._names = job.letter.variables
+        self.lists = job.lists
+        self.names_lists = len(self.lists.ids) > 1 and "list.name" in self._names
+        self._press = letters.Press(job.letter, job.envelope)
+        self._values = Values(job.shared)
         self._base = public_url.rstrip("/")
-        self._leave = f"mailto:{sender.from_email}?subject=unsubscribe"
-        self._domain = campaign.message_domain
+        self._leave = f"mailto:{job.envelope.from_email}?subject=unsubscribe"
+        self._domain = job.domain
 
     def list_names(self, session: Session, items: Iterable[Recipient]) -> Mapping[int, str]:
         """The list each of these recipients is written to for, where the letter names it."""

@@ -1,6 +1,7 @@
 """A letter that was sent, found again by the token its reader holds."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -8,6 +9,7 @@ from sqlalchemy.orm import Session
 from .. import letters
 from ..audience.fields import subscriber_values
 from ..campaigns.values import Shared, list_names_of, values_for
+from ..db import outside
 from ..errors import LetterError, NotFound, _
 from ..models import Campaign, Delivery, LetterVersion, Sender, Subscriber, token_bytes, token_text
 from .proof import hold_batches
@@ -63,26 +65,31 @@ def letter_for(session: Session, found: Found, public_url: str) -> letters.Rende
     Raises ``NotFound`` where there is nothing to show.
     """
     letter = _letter(session, found)
-    values = reader_values(session, found, letter)
+    work = partial(
+        letters.safe_render,
+        letter,
+        reader_values(session, found, letter),
+        urls=urls_for(public_url, found.delivery.token)._replace(browser=""),
+        locale=found.campaign.locale,
+        postal_address=found.campaign.account.postal_address,
+    )
     try:
-        return letters.safe_render(
-            letter,
-            values,
-            urls=urls_for(public_url, found.delivery.token)._replace(browser=""),
-            locale=found.campaign.locale,
-            postal_address=found.campaign.account.postal_address,
-        )
+        return outside(session, work)
     except LetterError as error:
         raise NotFound(_("This letter cannot be shown here.")) from error
 
 
 def link_target(session: Session, found: Found, number: int) -> str:
-    """Where link ``number`` of this reader's letter leads: http or https, or else ``NotFound``."""
+    """Where link ``number`` of this reader's letter leads: http or https, or else ``NotFound``.
+
+    Where a template makes the address, the session's transaction is given back: see ``db.outside``.
+    """
     letter = _letter(session, found)
     if not 1 <= number <= len(letter.links):
         raise NotFound(UNKNOWN)
+    work = partial(letters.render_link, letter, number, reader_values(session, found, letter))
     try:
-        return letters.render_link(letter, number, reader_values(session, found, letter))
+        return outside(session, work) if "{" in letter.links[number - 1] else work()
     except LetterError as error:
         raise NotFound(_("This link leads nowhere.")) from error
 

@@ -22,8 +22,8 @@ from .tally import counted
 
 def record_click(session: Session, token: str, number: int, *, agent: str, now: datetime) -> str:
     """Counts a click and answers where it leads. Raises ``NotFound``, and then counts nothing."""
-    found = find(session, token, lock=True)
-    target = link_target(session, found, number)
+    target = link_target(session, find(session, token), number)
+    found = find(session, token, lock=True)  # now: a template may have had the transaction given back
     prove(session, found.delivery, now)
     if found.campaign.track_clicks:
         with counted(session, found.delivery):

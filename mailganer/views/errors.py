@@ -21,6 +21,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import exception_view_config, forbidden_view_config, notfound_view_config
 from pyramid_retry import mark_error_retryable
+from sqlalchemy.orm.exc import ObjectDeletedError
 
 from mailganer.db import OUT_OF_REACH, gave_way, trouble_of
 from mailganer.errors import (
@@ -112,6 +113,7 @@ def _to_sign_in(request: Request) -> Response:
 
 @notfound_view_config(renderer="error.jinja2", append_slash=False)
 @exception_view_config(NotFound, renderer="error.jinja2")
+@exception_view_config(ObjectDeletedError, renderer="error.jinja2")
 def not_found(request: Request) -> dict[str, Any]:
     if isinstance(request.exception, PredicateMismatch) and request.matched_route:
         return _wrong_method(request)

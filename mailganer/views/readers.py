@@ -13,6 +13,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import exception_view_config, view_config
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.exc import ObjectDeletedError
 
 from mailganer import i18n, tracking
 from mailganer.db import OUT_OF_REACH, utcnow
@@ -122,7 +123,8 @@ def _later(request: Request) -> dict[str, Any]:
 
 
 for _route in PAGES:
-    exception_view_config(NotFound, route_name=_route, renderer="readers/gone.jinja2")(_gone)
+    for _missing in (NotFound, ObjectDeletedError):
+        exception_view_config(_missing, route_name=_route, renderer="readers/gone.jinja2")(_gone)
     for _kind in (DBAPIError, *OUT_OF_REACH):
         exception_view_config(_kind, route_name=_route, renderer="readers/later.jinja2")(_later)
 

@@ -15,7 +15,7 @@ from mailganer.audience.headings import other_values
 from mailganer.campaigns import templates
 from mailganer.campaigns.drafts import LONGEST_NAME
 from mailganer.campaigns.versions import source_of
-from mailganer.db import utcnow
+from mailganer.db import outside, utcnow
 from mailganer.errors import LetterError, _
 from mailganer.i18n import NAMES
 from mailganer.models import Account, Template
@@ -163,13 +163,16 @@ def _shown(request: Request, source: letters.Source, locale: str) -> str:
         "sender": {"name": _sender_name(request), "email": account.email},
         "today": utcnow().astimezone(request.timezone).date(),
     }
-    try:
+
+    def render() -> letters.Rendered:
         letter = letters.compile_letter(source)
-        values |= other_values(sample, letter.variables)
-        shown = letters.safe_render(letter, values, locale=locale)
+        filled = values | other_values(sample, letter.variables)
+        return letters.safe_render(letter, filled, locale=locale)
+
+    try:
+        return outside(request.dbsession, render).html
     except LetterError as error:
         return broken_letter(request, error)
-    return shown.html
 
 
 def _sender_name(request: Request) -> str:

@@ -96,12 +96,14 @@ def beside(sessions, server_campaign, make, settings, registry, vault, now, monk
     at(monkeypatch, trial_letters, "_take", 1, lambda *_: counting.set())
 
     def prepare():
-        with sessions.begin() as session:
+        with sessions() as session:  # it is printed while the session has no transaction
             campaign = session.get_one(Campaign, server_campaign.id)
             to = ["anna@example.com"]
-            return prepare_test(
+            prepared = prepare_test(
                 session, campaign, to, settings=settings, registry=registry, vault=vault, now=now
             )
+            session.commit()
+            return prepared
 
     def beside(work):
         with ThreadPoolExecutor(1) as other, sessions.begin() as session:

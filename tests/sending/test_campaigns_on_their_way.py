@@ -66,10 +66,11 @@ def test_a_pause_stops_within_one_letter_and_going_on_sends_the_edited_letter(
     assert statuses(campaign.id)["sent"] <= 22
     assert statuses(campaign.id)["pending"] >= 78
     script.answer = accept
-    with sessions.begin() as session:
+    with sessions() as session:
         paused = session.get_one(Campaign, campaign.id)
         paused.html = "<p>Corrected</p>"
         moves.resume(session, paused, clock.now)
+        session.commit()
     works.run(4)
     assert statuses(campaign.id) == {"sent": 100}
     assert b"Corrected" not in script.seen[10].content

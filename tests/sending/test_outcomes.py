@@ -116,8 +116,9 @@ def test_a_day_on_which_nobody_could_be_asked_is_not_held_against_a_full_mailbox
         else:
             moves.pause(session, session.get_one(Campaign, campaign.id), clock.now)
     clock.forward(hours=26)
-    with sessions.begin() as session:
+    with sessions() as session:
         moves.resume(session, session.get_one(Campaign, campaign.id), clock.now)
+        session.commit()
     works.run(3)
     assert deliveries(campaign.id)[1].attempts == 2
     assert statuses(campaign.id) == {"sent": 2, "pending": 1}

@@ -135,8 +135,9 @@ def test_a_refused_login_and_a_pause_are_told_afterwards(
     script.answer = accept
     assert "The campaign is paused: nothing leaves until somebody lets it go on." in why(campaign, person(2))
     clock.forward(hours=1)
-    with sessions.begin() as session:
+    with sessions() as session:
         moves.resume(session, session.get_one(Campaign, campaign.id), clock.now)
+        session.commit()
     works.run(3)
     assert why(campaign, person(2))[2:5] == [
         "From 23 09:00 on anna@example.com could send nothing until somebody had looked at it.",
@@ -188,8 +189,9 @@ def test_a_letter_refused_for_what_it_is_holds_its_people_back(
     assert [each for each in told if each.startswith("The campaign is paused because something is wrong.")]
     script.answer = accept
     clock.forward(hours=2)
-    with sessions.begin() as session:
+    with sessions() as session:
         moves.resume(session, session.get_one(Campaign, campaign.id), clock.now)
+        session.commit()
     works.run(3)
     assert "Waited until 23 11:00: the campaign had been paused because something was wrong." in why(
         campaign, person(40)

@@ -16,14 +16,14 @@ from ...models import Campaign
 from ...settings import Settings
 from ..prospects import forecast
 from .findings import Check, Finding, Fine, Problem, Severity, Step
-from .letter import Read, at_letter, read
+from .letter import Read, at_letter, count, read
 from .links import at_links
 from .people import at_people
 from .placeholders import at_placeholders
 from .senders import at_senders
 from .time import at_time
 
-__all__ = ["Check", "Problem", "Severity", "Step", "check"]
+__all__ = ["Check", "Problem", "Read", "Severity", "Step", "check", "read"]
 
 
 def check(
@@ -34,11 +34,17 @@ def check(
     registry: Registry,
     now: datetime,
     send_at: datetime | None = None,
+    letter: Read | None = None,
 ) -> Check:
-    """Looks at people, letter, senders, variables and limits. Raises nothing: what is wrong is a problem."""
+    """Looks at people, letter, senders, variables and limits. Raises nothing: what is wrong is a problem.
+
+    Without ``letter``, which is ``read`` already, the session's transaction is given back: see
+    ``db.outside``.
+    """
+    letter = letter or read(session, campaign, ours=settings.public_url, now=now)
     send_at = send_at or campaign.send_at
     audience = audience_of(session, campaign)
-    letter = read(session, campaign, audience, ours=settings.public_url, now=now)
+    letter = count(session, campaign, letter, audience)
     expected = forecast(
         session, campaign, audience, settings=settings, registry=registry, now=now, send_at=send_at
     )

@@ -1,7 +1,7 @@
 """Whether the letter can be put together, for whom it has gaps, and what mail programs will make of it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -40,8 +40,11 @@ class Read:
     likely: Mapping[str, str] = field(default_factory=dict)  # what is meant by variables that nobody has
 
 
-def read(session: Session, campaign: Campaign, audience: int, *, ours: str, now: datetime) -> Read:
-    """``ours`` is the address that our own links lead to."""
+def read(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> Read:
+    """Compile the email and render it for its first reader. ``ours`` is the address that our links lead to.
+
+    The session's transaction is given back: see ``db.outside``. What is counted comes after, by ``count``.
+    """
     if not _is_written(campaign):
         return Read()
     try:
@@ -50,16 +53,23 @@ def read(session: Session, campaign: Campaign, audience: int, *, ours: str, now:
     except LetterError as error:
         return Read(error=error)
     lost = unknown_clicks(campaign, ours, targets)
-    uses = variable_uses(session, campaign, compiled.variables, audience)
-    names = KnownNames(session, campaign.account_id)
-    unknown = (use.name for use in uses if use.origin is Origin.nobody)
-    likely = {name: likely_variable(name, names) for name in unknown}
     try:
         shown = preview(session, campaign, sample_reader(session, campaign), now=now, letter=compiled)
     except LetterError as error:
-        return Read(compiled, error, uses, unknown_clicks=lost, likely=likely)
+        return Read(compiled, error, unknown_clicks=lost)
     look = look_at(shown.html, source=campaign.html, ours=ours)
-    return Read(compiled, None, uses, shown, look, lost, likely)
+    return Read(compiled, shown=shown, look=look, unknown_clicks=lost)
+
+
+def count(session: Session, campaign: Campaign, letter: Read, audience: int) -> Read:
+    """Count the variables of an email that was read over everybody who gets it."""
+    if letter.compiled is None:
+        return letter
+    uses = variable_uses(session, campaign, letter.compiled.variables, audience)
+    names = KnownNames(session, campaign.account_id)
+    unknown = (use.name for use in uses if use.origin is Origin.nobody)
+    likely = {name: likely_variable(name, names) for name in unknown}
+    return replace(letter, variables=uses, likely=likely)
 
 
 def at_letter(campaign: Campaign, letter: Read, audience: int) -> Iterator[Finding]:
