@@ -2,13 +2,18 @@
 
 The service answers 202 with an id, 422 for an address it will never take, 429 with ``Retry-After`` when the
 account has sent enough, 401 for a wrong key. ``GET /account`` says whether a key is good.
+
+A 5xx comes when the service has had the whole letter: a part of it may have queued the letter before another
+part broke. So the letter is in doubt, and ``was_accepted`` finds out.
 """
 
 from __future__ import annotations
 
 import http.client
 import ssl
+import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from urllib.parse import quote, urlsplit
 
 from mailganer.backends import (
@@ -22,15 +27,18 @@ from mailganer.backends import (
     ProtocolBroken,
     Receipt,
     Scope,
+    TooFast,
     Unreachable,
     clean,
 )
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-# Status -> what it means for one message. Everything else is the service's own trouble: later.
+# Status -> what it means for one message. Every other 4xx says that it was not taken: later.
 MEANINGS: Mapping[int, tuple[Outcome, Scope]] = {
     202: (Outcome.accepted, Scope.recipient),
+    400: (Outcome.refused, Scope.message),
     401: (Outcome.unauthorised, Scope.account),
+    403: (Outcome.unauthorised, Scope.account),
     413: (Outcome.refused, Scope.message),
     422: (Outcome.refused, Scope.recipient),
     429: (Outcome.exhausted, Scope.account),
@@ -64,8 +72,7 @@ class ExampleBackend(Backend):
         """Ask whether the key is good for this address. Sends nothing."""
         with self.connect() as connection:
             status, reply = connection.ask("GET", f"/account?email={quote(self.email)}")
-        if status == 401:
-            raise LoginRefused("The service refused the key.", reply)
+        _raise_for(status, reply)
         if status != 200:
             raise ProtocolBroken("The service answered something else than expected.", reply)
 
@@ -77,13 +84,16 @@ class ExampleBackend(Backend):
         return connection
 
     def was_accepted(self, message_id: str) -> bool | None:
-        """The service remembers the Message-IDs it took."""
-        try:
-            with self.connect() as connection:
-                status, _reply = connection.ask("GET", f"/messages/{quote(message_id.strip('<>'), safe='')}")
-        except (BackendError, OSError, http.client.HTTPException):
-            return None  # cannot tell: never guess
-        return {200: True, 404: False}.get(status)
+        """The service remembers the Message-IDs it took. Raises when it cannot be asked now: never guess."""
+        with self.connect() as connection:
+            try:
+                status, reply = connection.ask("GET", f"/messages/{quote(message_id.strip('<>'), safe='')}")
+            except (OSError, http.client.HTTPException) as error:
+                raise Unreachable("The service cannot be reached. Try later.", clean(str(error))) from None
+        if status in (200, 404):
+            return status == 200
+        _raise_for(status, reply)
+        raise Unreachable("The service cannot tell now whether it has the letter.", reply)
 
     @property
     def _url(self) -> str:
@@ -111,9 +121,11 @@ class ExampleConnection(Connection):
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise Unreachable("The service cannot be reached. Try later.", clean(str(error))) from None
-        if status == 401:
+        try:
+            _raise_for(status, reply)
+        except BackendError:
             self.close()
-            raise LoginRefused("The service refused the key.", reply)
+            raise
 
     def send(self, message: Message) -> Receipt:
         """Hand over one letter. Once the request is out, no answer means: in doubt."""
@@ -124,13 +136,16 @@ class ExampleConnection(Connection):
                 message.content,
                 {"X-Sender": message.sender, "X-Recipient": message.recipient},
             )
-        except (ConnectionRefusedError, ValueError) as error:  # nothing has left
+        except (NotInFull, ValueError) as error:
+            self.close()
             return Receipt(message.id, Outcome.deferred, clean(str(error)), None, Scope.connection)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             return Receipt(message.id, Outcome.in_doubt, clean(str(error)), None, Scope.connection)
+        if status >= 500:  # it has had the whole letter, and may have kept it
+            return Receipt(message.id, Outcome.in_doubt, reply, self._retry_after(), Scope.connection)
         outcome, scope = MEANINGS.get(status, (Outcome.deferred, Scope.connection))
-        return Receipt(message.id, outcome, reply, self._retry_after(status), scope)
+        return Receipt(message.id, outcome, reply, self._retry_after(), scope)
 
     def close(self) -> None:
         """Hang up. http.client does not mind being told twice."""
@@ -139,12 +154,35 @@ class ExampleConnection(Connection):
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
-        """One request; its status and the words of its answer."""
+        """One request; its status and the words of its answer. Raises ``NotInFull`` when it did not leave."""
         known = {"Authorization": f"Bearer {self._key.get_secret_value()}", "Content-Type": "message/rfc822"}
-        self._http.request(method, path, body, known | dict(headers or {}))
+        try:
+            self._http.request(method, path, body, known | dict(headers or {}))
+        except OSError as error:
+            raise NotInFull(str(error)) from None
         response = self._http.getresponse()
         self._wait = response.headers.get("Retry-After", "")
         return response.status, clean(f"{response.status} ".encode() + response.read(65536))
 
-    def _retry_after(self, status: int) -> int | None:
-        return int(self._wait) if status == 429 and self._wait.isdigit() else None
+    def _retry_after(self) -> int | None:
+        """The seconds that ``Retry-After`` names, as a number or as a date (RFC 9110, section 10.2.3)."""
+        if self._wait.isascii() and self._wait.isdigit():
+            return int(self._wait[:9])
+        try:
+            return max(0, round(parsedate_to_datetime(self._wait).timestamp() - time.time()))
+        except (ValueError, OverflowError):
+            return None
+
+
+class NotInFull(OSError):
+    """The request broke while it was written: the service cannot have had all of it."""
+
+
+def _raise_for(status: int, reply: str) -> None:
+    """The error for an answer to a question about the account."""
+    if status in (401, 403):
+        raise LoginRefused("The service refused the key.", reply)
+    if status == 429:
+        raise TooFast("The service has had enough questions for now.", reply)
+    if status >= 500:
+        raise Unreachable("The service is out of order. Try later.", reply)

@@ -2,13 +2,16 @@
 
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from mailganer.backends import Network, Outcome, Scope
+from mailganer.backends import LoginRefused, Message, Network, Outcome, Scope, TooFast, Unreachable
 from mailganer.backends.testing import BackendContract
 
 from mailganer_example_backend import ExampleBackend, ExampleSettings
@@ -26,6 +29,9 @@ class Service(ThreadingHTTPServer):
         self.letters: list[bytes] = []
         self.answers: dict[str, int] = {}  # recipient -> status instead of 202
         self.vanish = False  # take the letter and say nothing
+        self.keeps = False  # take the letter, whatever is answered
+        self.questions = 200  # the status of every GET
+        self.wait = "3600"  # Retry-After
 
     @property
     def url(self) -> str:
@@ -39,7 +45,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if not self._known():
             return
-        if self.path.startswith("/messages/"):
+        if self.server.questions != 200:
+            self._answer(self.server.questions)
+        elif self.path.startswith("/messages/"):
             wanted = self.path.rpartition("/")[2].replace("%40", "@").encode()
             held = any(
                 re.search(rb"Message-ID: <" + re.escape(wanted) + rb">", one) for one in self.server.letters
@@ -53,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         if not self._known():
             return
         status = self.server.answers.get(self.headers["X-Recipient"], 202)
-        if status == 202:
+        if status == 202 or self.server.keeps:
             self.server.letters.append(content)
         if self.server.vanish:
             self.close_connection = True
@@ -69,8 +77,8 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int) -> None:
         body = json.dumps({"status": status}).encode()
         self.send_response(status)
-        if status == 429:
-            self.send_header("Retry-After", "3600")
+        if status in (429, 503):
+            self.send_header("Retry-After", self.server.wait)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -86,6 +94,14 @@ def service() -> Iterator[Service]:
     yield service
     service.shutdown()
     service.server_close()
+
+
+def _hang_up_in_the_middle(listener: socket.socket) -> None:
+    sock, _address = listener.accept()
+    with sock:
+        sock.recv(65536)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        sock.recv(65536)
 
 
 def account(service: Service, key: str) -> ExampleBackend:
@@ -121,7 +137,10 @@ class TestExample(BackendContract):
             (413, Outcome.refused, Scope.message, None),
             (429, Outcome.exhausted, Scope.account, 3600),
             (401, Outcome.unauthorised, Scope.account, None),
-            (500, Outcome.deferred, Scope.connection, None),
+            (403, Outcome.unauthorised, Scope.account, None),
+            (408, Outcome.deferred, Scope.connection, None),
+            (500, Outcome.in_doubt, Scope.connection, None),
+            (503, Outcome.in_doubt, Scope.connection, 3600),
         ],
     )
     def test_every_answer_has_its_word(
@@ -137,6 +156,55 @@ class TestExample(BackendContract):
         with backend.connect() as connection:
             receipt = connection.send(self.letter(backend, 1))
         assert (receipt.outcome, receipt.scope, receipt.retry_after) == (outcome, scope, retry_after)
+
+    def test_a_letter_kept_behind_a_500_is_found(self, backend: ExampleBackend, service: Service) -> None:
+        service.answers["reader1@example.com"], service.keeps = 500, True
+        with backend.connect() as connection:
+            assert connection.send(self.letter(backend, 1)).outcome is Outcome.in_doubt
+        assert backend.was_accepted("<letter-1@contract.example>") is True
+        assert backend.was_accepted("<letter-2@contract.example>") is False
+
+    @pytest.mark.parametrize("wait", ["90", "date", "soon", ""])
+    def test_a_time_to_wait_may_be_a_date(self, backend: ExampleBackend, service: Service, wait: str) -> None:
+        in_a_while = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+        service.answers["reader1@example.com"] = 429
+        service.wait = in_a_while if wait == "date" else wait
+        with backend.connect() as connection:
+            found = connection.send(self.letter(backend, 1)).retry_after
+        assert found is None if wait in ("soon", "") else found is not None and 80 <= found <= 90
+
+    @pytest.mark.parametrize(("status", "error"), [(503, Unreachable), (429, TooFast), (401, LoginRefused)])
+    def test_a_service_that_cannot_tell_now_proves_nothing(
+        self, backend: ExampleBackend, service: Service, status: int, error: type[Exception]
+    ) -> None:
+        service.questions = status
+        for ask in (
+            lambda: backend.was_accepted("<letter-1@contract.example>"),
+            backend.verify,
+            backend.connect,
+        ):
+            with pytest.raises(error):
+                ask()
+
+    def test_a_service_that_is_away_proves_nothing(self) -> None:
+        with socket.socket() as taken:  # bound, and not listening
+            taken.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+            settings = ExampleSettings.model_validate({"key": KEY})
+            backend = ExampleBackend("anna@mail.example", settings, Network(), {"url": url})
+            with pytest.raises(Unreachable):
+                backend.was_accepted("<letter-1@contract.example>")
+
+    def test_a_letter_that_broke_off_in_the_middle_is_no_doubt(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            threading.Thread(target=_hang_up_in_the_middle, args=(listener,), daemon=True).start()
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            settings = ExampleSettings.model_validate({"key": KEY})
+            backend = ExampleBackend("anna@mail.example", settings, Network(), {"url": url})
+            with backend.connect() as connection:
+                receipt = connection.send(Message(1, "anna@mail.example", "a@example.com", b"x" * 20_000_000))
+        assert (receipt.outcome, receipt.scope) == (Outcome.deferred, Scope.connection)
 
     def test_a_letter_taken_without_an_answer_is_in_doubt_and_can_be_looked_up(
         self, backend: ExampleBackend, service: Service
