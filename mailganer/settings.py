@@ -36,6 +36,7 @@ ENVIRONMENT = MappingProxyType(
         "MAILGANER_OPERATORS": "mailganer.operators",
         "MAILGANER_LISTEN": "mailganer.listen",
         "MAILGANER_TRUSTED_PROXY": "mailganer.trusted_proxy",
+        "MAILGANER_METRICS_TOKEN": "mailganer.metrics_token",
         "MAILGANER_CATCHER": "mailganer.catcher",
         "MAILGANER_SMTP_CA_FILE": "mailganer.smtp_ca_file",
     }
@@ -112,6 +113,7 @@ class Settings:
     listen: str = "127.0.0.1:6543"
     catcher: str = "127.0.0.1:2525"
     trusted_proxy: str = ""
+    metrics_token: str = ""  # opens /metrics from anywhere; empty: private networks only
     grace_seconds: int = 10  # between "Send now" on a page and the first letter: time enough to see a slip
     latest_start_hours: int = 24  # a campaign that is further behind its time asks: yesterday's news is none
     fast_clock: tuple[datetime, float] | None = None  # since when, how many times as fast; for drills only
@@ -223,6 +225,7 @@ class _Reader:
             listen=self.address("mailganer.listen", "127.0.0.1:6543"),
             catcher=self.address("mailganer.catcher", "127.0.0.1:2525"),
             trusted_proxy=self.values.get("mailganer.trusted_proxy", ""),
+            metrics_token=self.metrics_token(),
             grace_seconds=self.whole("mailganer.grace_seconds", 10),
             latest_start_hours=self.whole("mailganer.latest_start_hours", 24),
             fast_clock=self.clock("mailganer.fast_clock"),
@@ -285,6 +288,14 @@ class _Reader:
         value = self.values.get(key) or default
         if not re.fullmatch(r"[^\s:]+:\d{1,5}", value):
             self.problems.append(f"{key} is {value!r}; it looks like 127.0.0.1:6543.")
+        return value
+
+    def metrics_token(self) -> str:
+        value = self.values.get("mailganer.metrics_token", "")
+        if value and len(value) < SHORTEST_SECRET:
+            self.problems.append(
+                f"mailganer.metrics_token has {len(value)} characters; it needs {SHORTEST_SECRET} or more."
+            )
         return value
 
     def clock(self, key: str) -> tuple[datetime, float] | None:

@@ -11,7 +11,7 @@ from translationstring import TranslationString
 
 from ..errors import InputError, _
 
-LONGEST: Final = 320  # 64 + @ + 255 (RFC 5321, 4.5.3.1)
+LONGEST: Final = 254  # what fits between the brackets of an envelope (RFC 5321, 4.5.3.1.3)
 
 # Around an address in a spreadsheet: spaces of all kinds, byte order marks, zero-width characters.
 _TRIMMED: Final = (
@@ -34,7 +34,7 @@ _BEHIND: Final = "\"'>)]},;:."
 
 ADDRESS_REASONS: Final[dict[str, TranslationString]] = {
     "address_missing": _("There is no address."),
-    "address_long": _("The address is longer than 320 characters."),
+    "address_long": _("The address is longer than 254 characters."),
     "address_control": _("There are invisible control characters in the address."),
     "address_several": _("There is more than one address. Write each person's address separately."),
     "address_ats": _("There is more than one @ in the address. An address looks like name@example.com."),

@@ -25,6 +25,7 @@ from pydantic import BaseModel, PydanticUserError, SecretStr, TypeAdapter, Valid
 from ..errors import InputError, _
 
 REPLY_LENGTH = 500
+LONGEST_ADDRESS = 254  # what fits between the brackets of an envelope (RFC 5321, section 4.5.3.1.3)
 SERVER_LENGTH = 255  # characters, of the server in an identity
 
 # Control, format, surrogate-free: what a terminal, a page or a log could stumble over.
@@ -293,7 +294,12 @@ def normalise_email(email: str) -> str:
     local, at, domain = email.strip().rpartition("@")
     if not at or not local or not domain or _UNSAFE.search(local) or _UNSAFE.search(domain):
         raise InputError({"email": _("An address looks like name@example.com.")})
-    return f"{local}@{normalise_host(domain, 'email')}"
+    address = f"{local}@{normalise_host(domain, 'email')}"
+    if len(address) > LONGEST_ADDRESS:
+        raise InputError(
+            {"email": _("An address has ${most} characters at most.", mapping={"most": LONGEST_ADDRESS})}
+        )
+    return address
 
 
 _UNSAFE = re.compile(r"[\s<>\x00-\x1f\x7f]")

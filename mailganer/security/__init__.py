@@ -13,6 +13,7 @@ from ..settings import Settings
 from .asking import PUBLIC, SIGNED_IN, Policy, Viewer, account_of, is_api, needs_csrf, viewer_of
 from .bodies import largest_body
 from .headers import letter_response, security_headers
+from .metrics import may_read_metrics
 from .outside import OutsideCalls
 from .pending import PendingForms, has_waited
 from .proof import ask_outside, in_time, local_path, prove, release, sign_in
@@ -35,6 +36,7 @@ __all__ = [
     "leave",
     "letter_response",
     "local_path",
+    "may_read_metrics",
     "network",
     "prove",
     "release",

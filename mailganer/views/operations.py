@@ -24,7 +24,7 @@ from mailganer.broker import Backlog
 from mailganer.data_folder import folder_id, full_disks
 from mailganer.db import database_now
 from mailganer.models import Batch, Campaign, CampaignStatus, Heartbeat, Sender
-from mailganer.security import PUBLIC
+from mailganer.security import PUBLIC, may_read_metrics
 from mailganer.settings import Settings
 from mailganer.vault import key_id
 
@@ -173,7 +173,18 @@ def _state(seen: datetime | None, now: datetime, *, missed: bool) -> str:
 
 @view_config(route_name="metrics", permission=PUBLIC)
 def metrics(request: Request) -> Response:
-    """Prometheus text: this installation's rows, and what its processes have counted."""
+    """Return Prometheus text: this installation's rows, and what its processes have counted.
+
+    For whoever has the token, and for private networks.
+    """
+    if not may_read_metrics(request):
+        return Response(
+            "Send the token of mailganer.metrics_token, or ask from a private network.\n",
+            status=401,
+            content_type="text/plain",
+            charset="utf-8",
+            headers={"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"},
+        )
     rows = CollectorRegistry()
     backlog = request.registry["broker"].backlog()
     rows.register(Rows(request.dbsession, database_now(request.dbsession), backlog))

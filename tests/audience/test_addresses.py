@@ -77,3 +77,13 @@ def test_whatever_passes_is_one_line_and_its_key_stays_the_same(text):
         assert character not in address.email
     assert not address.email.startswith("-")
     assert address.key.rpartition("@")[2].isascii()
+
+
+def test_an_address_of_255_characters_is_one_too_long():
+    domain = f"{'d' * 60}.{'e' * 60}.{'f' * 63}.com"
+    longest = "a" * 64 + "@" + domain
+    assert len(longest) == 254
+    assert parse_address(longest).email == longest
+    with pytest.raises(AddressError) as refused:
+        parse_address("a" * 64 + "@d" + domain)
+    assert refused.value.code == "address_long"

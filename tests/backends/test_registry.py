@@ -334,3 +334,10 @@ def test_whoever_sends_a_great_providers_addresses_is_a_stranger_to_them() -> No
     for domain in ("mail.ru", "gmail.com", "proton.me", "posteo.de"):
         for host in ("smtp.example.net", f"not{domain}", f"{domain}.example.net"):
             assert is_strange(domain, host)
+
+
+def test_an_address_of_255_characters_is_one_too_long() -> None:
+    longest = "a" * 64 + "@" + f"{'d' * 60}.{'e' * 60}.{'f' * 63}.com"
+    assert normalise_email(longest) == longest
+    with pytest.raises(InputError):
+        normalise_email(longest.replace("@", "@d"))

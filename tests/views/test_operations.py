@@ -122,7 +122,7 @@ def test_a_database_that_does_not_answer_is_named(ini_values: dict[str, str], tm
 
 @one_database
 def test_words_that_are_no_method_make_no_series_of_their_own(wsgi_app: Any) -> None:
-    app = TestApp(wsgi_app, lint=False)
+    app = TestApp(wsgi_app, lint=False, extra_environ={"REMOTE_ADDR": "127.0.0.1"})
     for method in ("BREW", "PROPFIND"):
         app.request("/nowhere", method=method, status="*")
     page = app.get("/metrics", status=200).text
