@@ -13,6 +13,7 @@ from .. import accounts
 from ..accounts import SignIn
 from ..backends import Backend
 from ..db import utcnow
+from .devices import known_device, remember_device
 from .outside import ENDS_BEFORE, OutsideCalls, ask
 from .throttles import Throttle
 
@@ -43,16 +44,17 @@ def prove(request: Request, backend: Backend) -> Backend:
     """
     throttle: Throttle = request.registry["throttle"]
     server, login = backend.identity()
-    address = request.remote_addr
+    address, device = request.remote_addr, known_device(request, server, login)
 
     def verify() -> Backend:
         backend.verify()
-        throttle.forgive(address, login, server)
+        throttle.forgive(address, login, server, device)
         return backend
 
-    return ask_outside(
-        request, in_time(request, backend, verify), count=lambda: throttle.check_login(address, login, server)
-    )
+    def count() -> None:
+        throttle.check_login(address, login, server, device)
+
+    return ask_outside(request, in_time(request, backend, verify), count=count)
 
 
 def in_time(request: Request, backend: Backend, work: Callable[[], T]) -> Callable[[], T]:
@@ -80,6 +82,8 @@ def sign_in(request: Request, name: str, email: str, fields: Mapping[str, Any], 
     registry = request.registry
     backend = registry["backends"].open(name, email, fields)
     backend = prove(request, backend)
+    if not request.path_info.startswith("/api/"):
+        remember_device(request, *backend.identity())
     opened = accounts.admit(
         request.dbsession,
         registry["backends"],

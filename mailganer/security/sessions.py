@@ -22,10 +22,9 @@ REISSUE_SECONDS = 3600  # the cookie is renewed at most once an hour, not on eve
 class RotatingSerializer:
     """Signs with the newest secret key and reads what any of today's keys has signed."""
 
-    def __init__(self, secret_keys: tuple[str, ...]) -> None:
+    def __init__(self, secret_keys: tuple[str, ...], purpose: str = "mailganer.session") -> None:
         self._serializers = [
-            SignedSerializer(key, "mailganer.session", "sha512", serializer=JSONSerializer())
-            for key in secret_keys
+            SignedSerializer(key, purpose, "sha512", serializer=JSONSerializer()) for key in secret_keys
         ]
 
     def dumps(self, value: Any) -> bytes:

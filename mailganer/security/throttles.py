@@ -32,10 +32,14 @@ class Rule:
 # Wide enough for a family behind one address and for typing mistakes, narrow enough that guessing passwords
 # or scanning ports through us is not worth it. Counted before the try, so that fifty at once count fifty, and
 # taken back when it succeeds.
-PER_LOGIN = Rule("login", 10, 15 * 60)
+PER_LOGIN = Rule("login", 10, 15 * 60)  # of one place: a network, or a browser that signed in before
 PER_ADDRESS = Rule("address", 40, 10 * 60)
+# Of all places together. A stranger can fill these for somebody else's login, so that they never lock anybody
+# out: while one is full, each place has FEW tries left for each login.
+ANYWHERE = Rule("login_anywhere", 50, 15 * 60)
 PER_HOST = Rule("host", 300, 10 * 60)
 ALTOGETHER = Rule("all", 2000, 10 * 60)
+FEW = Rule("few", 3, 15 * 60)
 # Successes as well: a server of one's own that takes any password makes an account with every try.
 FROM_ONE_PLACE = Rule("place", 400, 10 * 60)
 WRONG_TOKENS = Rule("token", 30, 10 * 60)
@@ -56,14 +60,21 @@ class Throttle:
         self._shared = [_Shared(FixedWindowRateLimiter(store)) for store in stores]
         self._memory = FixedWindowRateLimiter(MemoryStorage())
 
-    def check_login(self, address: str | None, login: str, host: str) -> None:
-        """Counts one try to sign in. Raises ``Throttled``.
+    def check_login(self, address: str | None, login: str, host: str, device: str = "") -> None:
+        """Count one try to sign in. Raises ``Throttled``.
 
-        What is refused for a narrow rule does not count for a wider one: nobody uses up everybody's tries.
+        ``device`` names a browser that has signed in with this login before: it has tries of its own, and
+        what others try does not count. What is refused for a narrow rule does not count for a wider one.
         """
-        self.hit(FROM_ONE_PLACE, network(address))
-        for rule, key in _login_keys(address, login, host):
+        place = _place(address, device)
+        self.hit(FROM_ONE_PLACE, place)
+        for rule, key in _own_keys(place, login, host):
             self.hit(rule, key)
+        if device:
+            return
+        shared = [self._has_room(rule, key) for rule, key in _shared_keys(login, host)]
+        if not all(shared):
+            self.hit(FEW, _login_key(place, login, host))
 
     def check_token(self, address: str | None) -> None:
         """Count one wrong API token. Raises ``Throttled``; right tokens from the same network still work."""
@@ -73,17 +84,24 @@ class Throttle:
         """Counts one try to pay. Raises ``Throttled``."""
         self.hit(PER_PAYER, str(account_id))
 
-    def forgive(self, address: str | None, login: str, host: str) -> None:
-        """A try succeeded: it does not count, nor do the mistakes before it count against this login."""
-        for rule, key in _login_keys(address, login, host):
+    def forgive(self, address: str | None, login: str, host: str, device: str = "") -> None:
+        """Take back a try that succeeded, and the mistakes that this place made before with this login."""
+        place = _place(address, device)
+        shared = () if device else _shared_keys(login, host)
+        for rule, key in (*_own_keys(place, login, host), *shared):
             take_back = _forget if rule is PER_LOGIN else _take_back
             self._either(partial(take_back, rule=rule, key=key))
+        self._either(partial(_forget, rule=FEW, key=_login_key(place, login, host)))
+
+    def _has_room(self, rule: Rule, key: str) -> bool:
+        item = _item(rule)
+        return bool(self._either(lambda limiter: limiter.hit(item, rule.name, key)))
 
     def hit(self, rule: Rule, key: str) -> None:
         """Counts one try under ``key``. Raises ``Throttled`` when there were too many."""
-        item = _item(rule)
-        if self._either(lambda limiter: limiter.hit(item, rule.name, key)):
+        if self._has_room(rule, key):
             return
+        item = _item(rule)
         resets = self._either(lambda limiter: limiter.get_window_stats(item, rule.name, key).reset_time)
         seconds = max(1, round(resets - time.time()))
         raise Throttled(
@@ -117,15 +135,23 @@ def shared_tries(engine: Engine) -> Storage | None:
     return accounts.DatabaseTries(make_sessions(engine)) if engine.dialect.name == "postgresql" else None
 
 
-def _login_keys(address: str | None, login: str, host: str) -> Sequence[tuple[Rule, str]]:
-    """What a try to sign in counts under, the narrowest first."""
+def _place(address: str | None, device: str) -> str:
+    return f"device {device}" if device else network(address)
+
+
+def _login_key(place: str, login: str, host: str) -> str:
+    return f"{host.lower()} {login.lower()} {place}"
+
+
+def _own_keys(place: str, login: str, host: str) -> Sequence[tuple[Rule, str]]:
+    """Return what a try counts under that only this place can fill, the narrowest last."""
+    return (PER_ADDRESS, place), (PER_LOGIN, _login_key(place, login, host))
+
+
+def _shared_keys(login: str, host: str) -> Sequence[tuple[Rule, str]]:
+    """Return what a try counts under that others fill as well."""
     server = host.lower()
-    return (
-        (PER_ADDRESS, network(address)),
-        (PER_LOGIN, f"{server} {login.lower()}"),
-        (PER_HOST, server),
-        (ALTOGETHER, "all"),
-    )
+    return (ANYWHERE, f"{server} {login.lower()}"), (PER_HOST, server), (ALTOGETHER, "all")
 
 
 def _take_back(limiter: FixedWindowRateLimiter, rule: Rule, key: str) -> None:
