@@ -6,6 +6,7 @@ not used: it decodes encoded words in what it is given, and folds ``List-Unsubsc
 """
 
 import re
+import unicodedata
 from binascii import b2a_base64
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ _LONGEST = 1000
 _LINE = 76
 
 _ADDRESS = re.compile(r"""[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}""")
+_LONGEST_LOCAL = 64  # octets before the @ (RFC 5321, section 4.5.3.1.1)
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,120}@[A-Za-z0-9.\[\]:-]{1,253}>")
 _URL = re.compile(r"(?:https?://|mailto:)[!#-;=?-~]{1,850}")
 _MAILTO = re.compile(r"mailto:[!#-;=?-~]{3,900}")
@@ -104,14 +106,38 @@ def address(email: str) -> str:
         with suppress(UnicodeError):
             email = f"{local}@{domain.encode('idna').decode()}"
     if not _ADDRESS.fullmatch(email):
-        raise LetterError(
-            _(
-                "“${email}” is no address that every mail server takes.",
-                mapping={"email": literal(email)[:100]},
-            ),
-            "email",
-        )
+        raise _no_address(email)
     return email
+
+
+def recipient(email: str) -> str:
+    """Return an address for ``To``: its domain in ASCII, its local part as it is (RFC 6532, section 3.2).
+
+    Whether a server takes other letters than ASCII before the @ is for the server to say: it offers SMTPUTF8
+    or not. Raises ``LetterError`` for what is no address.
+    """
+    local, at, domain = email.rpartition("@")
+    if local.isascii() or not at:
+        return address(email)
+    if len(local.encode()) > _LONGEST_LOCAL or not all(map(_may_stand_in_local, local)):
+        raise _no_address(email)
+    return f"{local}@{address(f'x@{domain}').removeprefix('x@')}"
+
+
+def _may_stand_in_local(letter: str) -> bool:
+    if letter.isascii():
+        return _ADDRESS.fullmatch(f"{letter}@x") is not None
+    return unicodedata.category(letter)[0] in "LMN"
+
+
+def _no_address(email: str) -> LetterError:
+    return LetterError(
+        _(
+            "“${email}” is no address that every mail server takes.",
+            mapping={"email": literal(email)[:100]},
+        ),
+        "email",
+    )
 
 
 def mailbox(name: str, email: str) -> str:

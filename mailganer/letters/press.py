@@ -179,12 +179,12 @@ class _Head:
     def print(self, copy: Copy, subject: str) -> tuple[bytes, bytes, bytes]:
         """All lines. Raises ``LetterError`` for what may not go on the wire."""
         own = (
-            f"To: {headers.mailbox(copy.name, headers.address(copy.email))}\r\n"
+            f"To: {headers.mailbox(copy.name, headers.recipient(copy.email))}\r\n"
             f"Subject: {headers.text_value(subject)}\r\n"
             f"Date: {headers.date_value(copy.date)}\r\n"
             f"Message-ID: {headers.message_id(copy.message_id)}\r\n"
             f"List-Unsubscribe: {headers.unsubscribe(copy.urls.unsubscribe)}\r\n"
-        ).encode("ascii")
+        ).encode()  # ASCII, but for the local part of an address that needs SMTPUTF8
         headers.pass_gate(own, self._gate)
         return self._before, own, self._after
 

@@ -42,7 +42,7 @@ class Reason(StrEnum):
     erased = "erased"  # the person was deleted meanwhile
     unconfirmed = "unconfirmed"  # as long as nothing makes anybody "unconfirmed", nothing sets it
     render_error = "render_error"  # this person's values break the letter
-    address = "address"  # the server cannot take such an address (SMTPUTF8)
+    address = "address"  # nothing can be sent to such an address
     cancelled = "cancelled"  # the campaign was
 
 

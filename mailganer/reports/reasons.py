@@ -16,7 +16,7 @@ _SENTENCES: Mapping[Reason, str] = {
     Reason.erased: _("Was deleted before the letter's turn came."),
     Reason.unconfirmed: _("Has not confirmed the subscription."),
     Reason.render_error: _("The letter could not be made with this person's data."),
-    Reason.address: _("The server cannot take such an address."),
+    Reason.address: _("No email can be sent to such an address."),
     Reason.cancelled: _("The campaign was stopped before the letter's turn came."),
 }
 

@@ -280,7 +280,7 @@ _CAUSES: Mapping[Reason, str] = {
     Reason.unconfirmed: _("the subscription is not confirmed"),
     Reason.erased: _("the person was deleted"),
     Reason.render_error: _("the letter could not be made with this person's data"),
-    Reason.address: _("the server cannot take such an address"),
+    Reason.address: _("no email can be sent to such an address"),
 }
 
 _SINCE: Mapping[Reason, str] = {

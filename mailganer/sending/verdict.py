@@ -73,8 +73,9 @@ def _change(item: Recipient, answer: Answer | None, now: datetime, verdict: Verd
     if answer is None:
         return Change(item.id, DeliveryStatus.pending)
     if isinstance(answer, Unprinted):
-        reason = Reason.address if answer.about_address else Reason.render_error
-        return Change(item.id, DeliveryStatus.skipped, reason, clean(str(answer.error)))
+        if answer.about_address:  # the reason says it all, in the language of whoever reads it
+            return Change(item.id, DeliveryStatus.skipped, Reason.address, None)
+        return Change(item.id, DeliveryStatus.skipped, Reason.render_error, clean(str(answer.error)))
     return change_for(item, answer, now, verdict)
 
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -146,7 +147,10 @@ def test_a_naughty_name_is_only_ever_a_name(naughty: str, printed) -> None:
         "two@example.com, three@example.com",
         "no-domain@",
         "@example.com",
-        "josé@example.com",
+        "josé smith@example.com",
+        "jos\u0085@example.com",
+        "jos\u202e@example.com",
+        "é" * 33 + "@example.com",
         "a@exa\nmple.com",
         "<a@example.com>",
         "",
@@ -157,6 +161,13 @@ def test_an_address_that_is_none_stops_only_this_copy(email: str) -> None:
     with pytest.raises(LetterError):
         press.print(COPY._replace(email=email))
     assert read(press.print(COPY))["To"]
+
+
+@pytest.mark.parametrize("email", ["josé@example.com", "анна@почта.рф", "राम@example.org"])
+def test_a_local_part_in_another_script_is_written_as_it_is(printed: Any, email: str) -> None:
+    message = printed(copy={"email": email})
+    local, domain = email.split("@")
+    assert f"<{local}@{domain.encode('idna').decode()}>".encode() in message
 
 
 def test_a_domain_in_another_script_is_written_in_ascii(printed) -> None:

@@ -219,3 +219,13 @@ def test_a_delivery_of_another_campaign_is_a_404(session, make, own, anna, sent,
     delivery = sent_campaign(session, other, [make.subscriber(own)], now)[0]
     session.commit()
     anna.get(f"/campaigns/{sent[0].id}/recipients/{delivery.id}", status=404)
+
+
+def test_our_own_words_are_in_the_language_of_the_page_and_a_servers_stay(anna, session, sent):
+    campaign, deliveries = sent
+    page, ours = f"/campaigns/{campaign.id}/report", "The server does not take addresses with such letters"
+    assert "550 5.1.1 &lt;script&gt;alert(1)&lt;/script&gt;" in anna.get(f"{page}?lang=ru")
+    deliveries[0].reply = f"{ours} before the @."
+    session.commit()
+    assert ours in anna.get(f"{page}?lang=en")
+    assert ours not in anna.get(f"{page}?lang=ru")
