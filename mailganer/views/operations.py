@@ -28,6 +28,8 @@ from mailganer.security import PUBLIC, may_read_metrics
 from mailganer.settings import Settings
 from mailganer.vault import key_id
 
+from .sending_metrics import SendingMetrics
+
 # Twice a turn of the pipeline, for which a tick may have to wait; long enough for a restart as well.
 SILENT_AFTER = timedelta(minutes=1)
 BROKER_ANSWERS = 1.0  # seconds: it is next door, and who asks /healthz waits as well
@@ -186,8 +188,9 @@ def metrics(request: Request) -> Response:
             headers={"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"},
         )
     rows = CollectorRegistry()
-    backlog = request.registry["broker"].backlog()
-    rows.register(Rows(request.dbsession, database_now(request.dbsession), backlog))
+    backlog, now = request.registry["broker"].backlog(), database_now(request.dbsession)
+    rows.register(Rows(request.dbsession, now, backlog))
+    rows.register(SendingMetrics(request.dbsession, request.registry["backends"], now))
     text = generate_latest(_counted()) + generate_latest(rows)
     return Response(text, headerlist=[("Content-Type", CONTENT_TYPE_LATEST), ("Cache-Control", "no-store")])
 
