@@ -79,6 +79,8 @@ def _members_read(session: Any) -> int:
     session.rollback()
     session.execute(text("SELECT pg_stat_force_next_flush()"))
     session.commit()
-    return session.scalar(
+    read = session.scalar(
         text("SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'list_member'")
     )
+    session.commit()  # no template runs inside a transaction
+    return read
