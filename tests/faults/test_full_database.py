@@ -4,7 +4,7 @@ import sqlite3
 import time
 from contextlib import suppress
 from datetime import timedelta
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -18,7 +18,6 @@ from mailganer.sending.lane import Lane
 from tests.audience.conftest import Bringer
 from tests.sending.scripted import Script
 from tests.support.databases import Databases
-from tests.support.ports import wait_until
 
 PEOPLE = 40
 FULL = 0.8  # seconds
@@ -57,12 +56,13 @@ def test_nothing_leaves_while_it_is_full_and_nobody_is_lost_or_gets_two(
     campaign = due(PEOPLE)
     works = open_works(script=script)
     works.tick()
-    turn, turns, left = Lane._turn, iter(range(1, 1000)), []
+    turn, turns, left, emptied = Lane._turn, iter(range(1, 1000)), [], Event()
 
     def soon_empty() -> None:
         time.sleep(FULL)
         left.append(len(script.seen))
         disk.empty()
+        emptied.set()
 
     def on_a_full_disk(self: Lane, *arguments: Any) -> Any:
         if next(turns) == nth:
@@ -75,7 +75,7 @@ def test_nothing_leaves_while_it_is_full_and_nobody_is_lost_or_gets_two(
     for _each in range(2):
         with suppress(*OUT_OF_REACH):  # the tick itself: it comes again
             works.tick()
-    wait_until(lambda: len(left) == 2, what="room on the disk")
+    assert emptied.wait(30), "there is no room on the disk again"
     assert left[0] == left[1], "a letter left that could not be noted"
     assert "the database is in trouble" in caplog.text
     works.run(4)

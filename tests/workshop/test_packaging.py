@@ -51,6 +51,7 @@ NOT_IMPORTED = {
     "transaction": "what pyramid_tm begins and zope.sqlalchemy joins",
     "setuptools": "pyramid imports its pkg_resources",
     "mypy": "a program",
+    "openapi-python-client": "a program",
     "ruff": "a program",
     "pytest-timeout": "a plugin of pytest",
     "pytest-xdist": "a plugin of pytest",
