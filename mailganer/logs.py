@@ -6,8 +6,10 @@ Tracebacks come without the values of variables: passwords pass through them.
 import io
 import logging
 import sys
+import time
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
 from structlog.typing import Processor
@@ -59,8 +61,79 @@ def configure_logs(development: bool) -> None:
         ],
         logger_factory=lambda *_names: Lines(sys.stderr),  # stderr as it is then
     )
+    handlers = [each for each in logging.getLogger().handlers if type(each) is logging.StreamHandler]
+    write_json(development, handlers)
     # The web server warns of every request that waits for a thread: under load a line for each of them.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+
+
+def configure_part(development: bool, handlers: Iterable[logging.Handler]) -> None:
+    """Write the log of a worker or beat as the web part writes its own: one JSON object a line.
+
+    What goes through structlog takes the way of the standard library there, because Celery turns whatever is
+    printed into a warning. Our own lines are written from INFO on, those of libraries as they were set.
+    """
+    logging.getLogger("mailganer").setLevel(logging.INFO)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    write_json(development, handlers)
+
+
+def write_json(development: bool, handlers: Iterable[logging.Handler]) -> None:
+    """Let handlers of the standard library write JSON, except while developing."""
+    if development:
+        return
+    for handler in handlers:
+        handler.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
+                processors=[
+                    structlog.stdlib.add_log_level,
+                    structlog.stdlib.add_logger_name,
+                    structlog.processors.TimeStamper(fmt="iso", utc=True),
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    *_writer(development=False),
+                ],
+            )
+        )
+
+
+class Outage:
+    """One line when something we need goes away, and one when it is back, however often it is asked for.
+
+    ``name`` says what is away. Each process writes its own lines.
+    """
+
+    _known: ClassVar[list["Outage"]] = []
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._since: float | None = None
+        self._known.append(self)
+
+    def began(self, log: logging.Logger, message: str, *values: object) -> None:
+        """Write a warning, unless the outage is known."""
+        if self._since is None:
+            self._since = time.monotonic()
+            log.warning(message, *values)
+
+    def ended(self, log: logging.Logger) -> None:
+        """Write how long the outage was, if there was one."""
+        if self._since is not None:
+            seconds, self._since = time.monotonic() - self._since, None
+            log.warning("%s is back after %.0f s", self._name, seconds)
+
+    @classmethod
+    def forget_all(cls) -> None:
+        """Begin anew: for tests, which share a process."""
+        for each in cls._known:
+            each._since = None
 
 
 def _writer(development: bool) -> tuple[Processor, ...]:

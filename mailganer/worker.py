@@ -13,6 +13,8 @@ from typing import Any
 from celery import Celery
 from celery.beat import Scheduler
 from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
     task_postrun,
     task_prerun,
     task_received,
@@ -27,6 +29,7 @@ from kombu.transport.virtual import Channel
 
 from .cli.common import find_ini
 from .errors import SettingsError
+from .logs import configure_part
 from .sending.bell import celery_config, heard, ring
 from .sending.clock import elapsed
 from .sending.tasks import ask_to_stop, listen_for_the_end
@@ -61,6 +64,12 @@ Channel.do_restore = False
 app = Worker("mailganer")
 app.add_defaults(lambda: celery_config(_settings()))
 app.user_options["preload"].add(Option(["--ini"], help="The settings file; else MAILGANER_INI."))
+
+
+@after_setup_logger.connect
+@after_setup_task_logger.connect
+def _write_one_format(logger: logging.Logger, **_: Any) -> None:
+    configure_part(_settings().development, logger.handlers)
 
 
 @user_preload_options.connect

@@ -24,6 +24,7 @@ from mailganer.backends import extensions
 from mailganer.db import make_engine, make_sessions
 from mailganer.letters import Press, child
 from mailganer.letters import engine as engine_of_letters
+from mailganer.logs import Outage
 from mailganer.models import Account, Campaign, Sender, Subscriber, SubscriberList
 from mailganer.settings import ENVIRONMENT, Settings, from_mapping
 from mailganer.vault import Vault
@@ -46,6 +47,12 @@ BROKERS = ("redis", "embedded")
 def _no_extensions_avoided() -> None:
     """A port that an earlier test's server had may be another's now."""
     extensions.forget()
+
+
+@pytest.fixture(autouse=True)
+def _no_outage_known() -> None:
+    """An outage that an earlier test left would keep the next one from being written."""
+    Outage.forget_all()
 
 
 def pytest_configure(config: pytest.Config) -> None:

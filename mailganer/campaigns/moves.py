@@ -20,6 +20,7 @@ from . import versions
 from .check import check, read
 from .drafts import CHANGED, check_moment, lock
 from .fact import kept_forecast
+from .log import note_campaigns
 
 T = TypeVar("T")
 
@@ -106,6 +107,7 @@ def pause(session: Session, campaign: Campaign, now: datetime) -> Campaign:
         raise Conflict(_("Only a campaign that is being sent can be paused."))
     campaign.move(CampaignStatus.paused)
     holds.note_pause(session, campaign.id, HeldBy.paused, now)
+    note_campaigns("paused", [campaign.id], by="account")
     campaign.paused_reason = None
     campaign.updated_at = now
     session.flush()

@@ -79,6 +79,7 @@ def worker(context: click.Context, ini: str | None, concurrency: int | None, log
     worker_process_init.connect(_die_with_worker, weak=False)
     _celery().worker_main(
         [
+            "--quiet",  # no banner: each line of the log is an event
             "worker",
             f"--concurrency={concurrency or 2}",
             f"--loglevel={loglevel}",
@@ -98,7 +99,7 @@ def beat(context: click.Context, ini: str | None, loglevel: str) -> None:
     ini, rest = _split(ini, context.args)
     read_settings(ini)
     # It keeps no file (mailganer.worker:Ticker): what is due stands in the database.
-    _celery().start(["beat", "--pidfile=", f"--loglevel={loglevel}", *rest])
+    _celery().start(["--quiet", "beat", "--pidfile=", f"--loglevel={loglevel}", *rest])
 
 
 def _celery() -> "Celery":

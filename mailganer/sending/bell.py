@@ -18,6 +18,7 @@ from kombu.exceptions import KombuError, OperationalError
 
 from .. import broker
 from ..broker import QUEUE, QUEUED_AT, broker_url, count_messages, redis_client
+from ..logs import Outage
 from ..settings import Settings
 
 if TYPE_CHECKING:  # processes that send have no use for Pyramid
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # processes that send have no use for Pyramid
     from pyramid.request import Request
 
 log = logging.getLogger(__name__)
+BROKER = Outage("The broker")
 
 EXPIRES = {"tick": 360, "plan": 15, "pump": 15, "look_up": 60, "import": 360}
 """Seconds after which a ring that nobody heard is forgotten: the ticks since then have rung again.
@@ -101,8 +103,9 @@ def ring(app: Celery, task: str, *ids: int) -> bool:
                     producer=producer,
                 )
     except BROKEN as error:
-        log.warning("%s could not be queued, the next tick will see to it: %s", name, error)
+        BROKER.began(log, "%s could not be queued, the next tick will see to it: %s", name, error)
         return False
+    BROKER.ended(log)
     return True
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from ..campaigns.log import note_campaigns
 from ..models import Campaign, CampaignStatus, HeldBy, Sender, SenderStatus, holds, moves
 from .retry import LOOK_AGAIN, SERVER_STEPS, server_pause
 
@@ -22,6 +23,7 @@ def halt(session: Session, campaign_id: int, reason: str, now: datetime) -> None
         .values(status=CampaignStatus.paused, paused_reason=reason, updated_at=now),
     ):
         holds.note_pause(session, campaign_id, HeldBy.halted, now)
+        note_campaigns("paused", [campaign_id], by="mailganer")
 
 
 def keep_hours(session: Session, campaign_id: int, until: datetime) -> None:

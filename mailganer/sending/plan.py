@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 from ..audience.recipients import recipients
 from ..campaigns import versions
 from ..campaigns.hours import begins_too_late
+from ..campaigns.log import note_campaigns
 from ..campaigns.names import host_of_ids
 from ..db import upsert
 from ..errors import LetterError, _
@@ -179,6 +180,7 @@ def _plan_some(session: Session, campaign_id: int, now: datetime) -> bool | None
     note_planning(session, campaign_id, now, done=number < CHUNK)
     if not piece:
         campaign.planned_at = now
+        note_campaigns("planned", [campaign_id], recipients=campaign.planned)
         return True
     first, upto = campaign.planned == 0, piece[-1]
     _insert(session, campaign, _rows_of(session, campaign.account_id, lists, after, piece), now)
@@ -190,6 +192,7 @@ def _plan_some(session: Session, campaign_id: int, now: datetime) -> bool | None
     campaign.planned_after = upto
     if number < CHUNK:
         campaign.planned_at = now
+        note_campaigns("planned", [campaign_id], recipients=campaign.planned)
         return True
     return None
 

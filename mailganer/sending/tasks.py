@@ -19,6 +19,7 @@ from sqlalchemy import select
 
 from ..audience.imports import run_import as work_on_import
 from ..db import OUT_OF_REACH, trouble_of
+from ..logs import Outage
 from ..migrations import newest
 from ..models import Heartbeat
 from ..settings import Settings
@@ -32,6 +33,7 @@ from .office import Office, open_office
 __all__ = ["ask_to_stop", "look_up", "plan_campaign", "pump", "run_import", "run_tick", "wake"]
 
 log = logging.getLogger(__name__)
+DATABASE = Outage("The database")
 P = ParamSpec("P")
 
 TURN = 30.0  # seconds of a process's turn; then what is left queues behind the other messages
@@ -148,7 +150,9 @@ def _comes_again(task: Callable[P, None]) -> Callable[P, None]:
         try:
             task(*arguments, **options)
         except OUT_OF_REACH as error:
-            log.warning("%s: the database is in trouble: %s", task.__name__, trouble_of(error))
+            DATABASE.began(log, "%s: the database is in trouble: %s", task.__name__, trouble_of(error))
+        else:
+            DATABASE.ended(log)
 
     return run
 

@@ -5,6 +5,7 @@ It reads the rows and never remembers: losing every message of the broker costs 
 
 import os
 import socket
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from ..accounts import LONGEST_SESSION
 from ..audience.imports import due_imports
+from ..campaigns.log import note_campaigns
 from ..db import UNTRACKED, upsert
 from ..models import (
     BEAT_ID,
@@ -53,9 +55,9 @@ def tick(office: Office, apart: timedelta = timedelta(0)) -> list[Call]:
                 return []
             if mark:
                 mark.leave(session, now)
-            start_due(session, now, office.latest_start)
+            started = start_due(session, now, office.latest_start)
             _wake_sleepers(session, now)
-            _finish(session, now)
+            finished = _finish(session, now)
             _cancel(session, now)
             looking = _beat(office, session, now)
             if looking:
@@ -63,6 +65,8 @@ def tick(office: Office, apart: timedelta = timedelta(0)) -> list[Call]:
                 _forget(session, now)
         if mark:
             mark.keep()
+    note_campaigns("started", started)
+    note_campaigns("finished", finished)
     sweep(office)
     with office.readers() as session:
         calls = [Call("plan", (campaign_id,)) for campaign_id in unplanned(session)]
@@ -76,7 +80,7 @@ def tick(office: Office, apart: timedelta = timedelta(0)) -> list[Call]:
 # --- campaigns
 
 
-def _finish(session: Session, now: datetime) -> None:
+def _finish(session: Session, now: datetime) -> Sequence[int]:
     """Campaigns in which nobody is pending or under way any more.
 
     Asked twice: whoever gives somebody another letter holds the campaign's row, and is seen only afterwards.
@@ -94,13 +98,15 @@ def _finish(session: Session, now: datetime) -> None:
         .order_by(Campaign.id)
         .with_for_update(skip_locked=True, key_share=True)
     ).all()
-    if found:
-        session.execute(
-            update(Campaign)
-            .where(Campaign.id.in_(found), *over)
-            .values(status=CampaignStatus.finished, finished_at=now, updated_at=now),
-            execution_options=UNTRACKED,
-        )
+    if not found:
+        return found
+    return session.scalars(
+        update(Campaign)
+        .where(Campaign.id.in_(found), *over)
+        .values(status=CampaignStatus.finished, finished_at=now, updated_at=now)
+        .returning(Campaign.id),
+        execution_options=UNTRACKED,
+    ).all()
 
 
 def _go_on(session: Session, now: datetime) -> None:
