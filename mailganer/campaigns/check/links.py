@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from html.parser import HTMLParser
 
 from sqlalchemy import ColumnElement, func, not_, or_
 from sqlalchemy.orm import Session
@@ -17,7 +16,7 @@ from ... import letters
 from ...audience.fields import is_filled, text_of
 from ...audience.recipients import recipients
 from ...errors import _
-from ...letters.markup import attributes_of
+from ...letters.markup import Token, outlook_tags, tokens
 from ...models import Campaign, Subscriber
 from ..content import Look
 from ..values import variables
@@ -213,36 +212,29 @@ def _at_value(session: Session, campaign: Campaign, name: str, has_scheme: bool)
 
 
 @dataclass
-class _Seen(HTMLParser):
+class _Seen:
     """What an email links to and shows; what only Outlook reads (``<!--[if mso]>``) included."""
 
     links: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     places: set[str] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        # The parser of the standard library reads "?a=1&copy=2" by the rules for text.
-        values = attributes_of(self.get_starttag_text() or "")
+    def add(self, tag: Token) -> None:
+        values = {each.name: each.value for each in reversed(tag.attributes)}  # browsers take the first
         self.places |= {values[name] for name in ("id", "name") if values.get(name)}
-        if "href" in values and tag not in ("link", "base"):
+        if "href" in values and tag.name not in ("link", "base"):
             self.links.append(values["href"])
-        if tag in ("img", "v:imagedata", "v:fill") and "src" in values:
+        if tag.name in ("img", "v:imagedata", "v:fill") and "src" in values:
             self.pictures.append(values["src"])
         if values.get("background"):
             self.pictures.append(values["background"])
 
-    def handle_comment(self, data: str) -> None:
-        if data.startswith("[if"):
-            inner = _read(data.partition(">")[2])
-            self.links += inner.links
-            self.pictures += inner.pictures
-
 
 def _read(html: str) -> _Seen:
     seen = _Seen()
-    seen.feed(html)
-    seen.close()
+    for token in tokens(html):
+        inner = outlook_tags(html, token) if token.kind == "comment" else [token]
+        for each in inner:
+            if each.kind == "open":
+                seen.add(each)
     return seen

@@ -9,12 +9,13 @@ like one. Formatting inside ``{{ }}`` divides a variable of our own in the same 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html.parser import HTMLParser
+from html import unescape
 from itertools import islice
 
 from ...audience.fields import STANDARD, KnownNames
 from ...audience.headings import OTHER_NAMES, latin
 from ...errors import _
+from ...letters.markup import tokens
 from ...models import Campaign
 from ..values import variables
 from .findings import Problem, Severity, Step
@@ -44,6 +45,7 @@ _SURE = re.compile(
     r"|\{\$\s*(?P<mailerlite>[^\W\d][\w.]{0,60})[^{}\n]{0,60}\}"
     r"|\$\{\s*(?P<shell>[^\W\d][\w.]{0,60})\s*\}"
     rf"|\[\[\s*(?P<brackets>{_NAME})\s*\]\]"
+    r"|\{(?:contact|lead|owner)field=(?P<mautic>\w{1,60})(?:\|[^{}\n]{0,60})?\}"
 )
 _UNSURE = re.compile(
     rf"\[%?\s*(?P<bracket>{_NAME})\s*(?:[,|][^\[\]\n]{{0,60}})?%?\](?!\()"
@@ -56,11 +58,10 @@ _UNSURE = re.compile(
 _LIKE_A_TAG = re.compile(
     r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[a-z][a-z0-9]*(?:_[a-z0-9]+)+|[A-Za-z]+[.:][A-Za-z_]+"
 )
-_CODE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
-_WHOLE = re.compile(  # without formatting inside
-    r"\{\{(?:(?!\}\}|</?[a-zA-Z]).)*\}\}|\{%(?:(?!%\}|</?[a-zA-Z]).)*%\}|\{#.*?#\}", re.DOTALL
-)
-_BRACES = re.compile(r"\{\{\{?\s*(?P<inner>[^{}]*?)\s*\}?\}\}", re.DOTALL)
+_OPENERS = re.compile(r"\{[{%#]")
+_CLOSERS = {"{{": "}}", "{%": "%}", "{#": "#}"}
+_FORMATTING = re.compile(r"</?[a-zA-Z]")
+_BRACES = re.compile(r"\{\{\{?(?P<inner>[^{}]{0,400})\}?\}\}")
 _EXPRESSION = re.compile(r"-?\s*[^\W\d][\w.]*\s*(?:$|[|~+*\[(=!<>?-]|(?:if|or|and|in|is|not)\b)|['\"(\d\[-]")
 _KEPT = "\ue000"  # stands for code of our own
 
@@ -75,14 +76,54 @@ def foreign_tags(text: str, *, html: bool = False, broken: bool = False) -> Iter
 
     ``broken`` says that the template cannot be used: then our own braces are looked at, too.
     """
-    source = (_WHOLE if broken else _CODE).sub(_KEPT, text)
+    source = _without_code(text, whole=broken)
     found = [tag for piece in (_read(source) if html else [source]) for tag in _tags_in(piece)]
     yield from dict.fromkeys([*(_broken_code(text) if broken else ()), *found])
 
 
+def code_spans(text: str, *, whole: bool = False) -> Iterator[tuple[int, int]]:
+    """Yield where code of ours begins and ends; ``whole``: only what no formatting divides.
+
+    One pass, whatever was left open: the source is a stranger's, and this runs in the web process.
+    """
+    at, behind = 0, {opener: _Ahead(text, re.compile(re.escape(end))) for opener, end in _CLOSERS.items()}
+    formatting = _Ahead(text, _FORMATTING)
+    while opener := _OPENERS.search(text, at):
+        at = opener.end()
+        end = behind[opener[0]].after(at)
+        if end is None:
+            continue
+        divided = formatting.after(at) if whole and opener[0] != "{#" else None
+        if divided is None or divided > end:
+            at = end + 2
+            yield opener.start(), at
+
+
+class _Ahead:
+    """Where a pattern is found next. Asked with growing places, it reads the text once."""
+
+    def __init__(self, text: str, pattern: re.Pattern[str]) -> None:
+        self._text, self._pattern = text, pattern
+        self._found: int | None = -1
+
+    def after(self, at: int) -> int | None:
+        if self._found is not None and self._found < at:
+            match = self._pattern.search(self._text, at)
+            self._found = match.start() if match else None
+        return self._found
+
+
+def _without_code(text: str, *, whole: bool) -> str:
+    out, at = [], 0
+    for start, end in code_spans(text, whole=whole):
+        out += [text[at:start], _KEPT]
+        at = end
+    return "".join((*out, text[at:]))
+
+
 def _tags_in(text: str) -> Iterator[Tag]:
     for match in _BRACES.finditer(text):
-        yield Tag(match[0], match["inner"], divided=True)
+        yield Tag(match[0], match["inner"].strip(), divided=True)
     rest = _BRACES.sub(_KEPT, text)
     for match in _SURE.finditer(rest):
         yield Tag(match[0], match[match.lastgroup or 0])
@@ -92,10 +133,10 @@ def _tags_in(text: str) -> Iterator[Tag]:
 
 def _broken_code(text: str) -> Iterator[Tag]:
     """Braces of our own around what is no expression of ours: ``{{ First Name }}``, ``{{{name}}}``."""
-    for code in _WHOLE.finditer(text):
-        inner = code[0][2:-2].strip()
-        if code[0].startswith("{{") and inner and not _EXPRESSION.match(inner) and latin(inner):
-            yield Tag(code[0], inner)
+    for start, end in code_spans(text, whole=True):
+        written, inner = text[start:end], text[start + 2 : end - 2].strip()
+        if written.startswith("{{") and inner and not _EXPRESSION.match(inner) and latin(inner):
+            yield Tag(written, inner)
 
 
 # --- what they mean
@@ -258,43 +299,25 @@ def _sentence(tag: Tag, likely: str) -> str:
 # --- reading HTML
 
 _SILENT = frozenset({"style", "script", "title"})
+_WORD = re.compile(r"<<([\w .:-]{1,80})>>")
 _LINES = re.compile(r"p|div|t[dhr]|table|li|[uo]l|h[1-6r]|br|blockquote|center|section|article")  # end a text
 _UNREAD = frozenset({"style", "class", "id", "xmlns", "content", "lang", "fillcolor", "arcsize", "bgcolor"})
 
 
-class _Words(HTMLParser):
-    """The text of an HTML source, divided by blocks and not by formatting, and its attributes."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.text: list[str] = []
-        self.attributes: list[str] = []
-        self._silent = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._silent += tag in _SILENT
-        if _LINES.fullmatch(tag):
-            self.text.append("\n")
-        self.attributes += [value for name, value in attrs if value and name not in _UNREAD]
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        self._silent -= tag in _SILENT
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _SILENT and self._silent:
-            self._silent -= 1
-        if _LINES.fullmatch(tag):
-            self.text.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self._silent:
-            self.text.append(data)
-
-
 def _read(source: str) -> list[str]:
-    """Visible text, then attributes. ``<<First Name>>`` would be a tag to the parser, so it is kept aside."""
-    words = _Words()
-    words.feed(re.sub(r"<<(\s*[\w .:-]+\s*)>>", r"&lt;&lt;\1&gt;&gt;", source))
-    words.close()
-    return ["".join(words.text), *words.attributes]
+    """Return the visible text, divided by blocks and not by formatting, and then the attributes."""
+    text: list[str] = []
+    attributes: list[str] = []
+    # ``<<First Name>>`` would be a tag, so it is written as text.
+    source = _WORD.sub(r"&lt;&lt;\1&gt;&gt;", source)
+    for token in tokens(source):
+        words = source[token.start : token.end]
+        if token.kind in ("open", "close") and _LINES.fullmatch(token.name):
+            text.append("\n")
+        if token.kind == "open":
+            attributes += [each.value for each in token.attributes if each.value and each.name not in _UNREAD]
+        elif token.kind in ("text", "lost"):
+            text.append(unescape(words))
+        elif token.kind == "raw" and token.name not in _SILENT:
+            text.append(words)
+    return ["".join(text), *attributes]
