@@ -181,9 +181,16 @@ def _remove(path: Path) -> None:
 
 
 def _hold(session: "Session", made: "Manifest") -> int:
-    """As the first tick would: what may have been sent since the copy is asked about."""
+    """As the first tick would: what may have been sent since the copy is asked about.
+
+    Everybody signs in again: a session that was ended after the backup would open the account once more.
+    """
+    from sqlalchemy import delete
+
     from ..db import utcnow
+    from ..models import WebSession
     from ..sending.mark import hold
 
     now = utcnow()
+    session.execute(delete(WebSession))
     return hold(session, made.moment, now, now)

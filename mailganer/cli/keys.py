@@ -45,4 +45,5 @@ def rotate_key(ini: str | None) -> None:
         click.echo(
             f"The password of {email} cannot be read with any of the keys: it has to be entered again."
         )
-    click.echo("No stored password needs another key. Browsers' sessions may, for 14 days.")
+    if not lost:
+        click.echo("No stored password needs another key. Browsers' sessions may, for 14 days.")

@@ -13,7 +13,17 @@ from mailganer import cli
 from mailganer.cli.copies import MANIFEST, fingerprint
 from mailganer.db import make_engine
 from mailganer.migrations import current, migrate, newest
-from mailganer.models import Account, Campaign, CampaignStatus, Heartbeat, Hold, Sender, Subscriber, metadata
+from mailganer.models import (
+    Account,
+    Campaign,
+    CampaignStatus,
+    Heartbeat,
+    Hold,
+    Sender,
+    Subscriber,
+    WebSession,
+    metadata,
+)
 from mailganer.sending.words import say
 from tests.support.sent import sent_campaign
 
@@ -87,6 +97,19 @@ def test_every_row_and_file_comes_back_and_what_may_have_been_sent_asks(
     assert len(session.scalars(select(Hold)).all()) == 2
     made = make.account("new@example.com")  # numbers go on behind those that came back
     assert made.id > max(session.scalars(select(Account.id).where(Account.id != made.id)))
+
+
+def test_a_session_that_ended_after_the_backup_stays_ended(
+    command: Any, full: dict[str, int], session: Any, engine: Engine, tmp_path: Path
+) -> None:
+    account = session.scalars(select(Account)).first()
+    session.add(WebSession(key=b"k" * 32, account_id=account.id, created_at=account.created_at))
+    assert command("backup", tmp_path / "copy")[0] == 0
+    engine.dispose()
+    assert command("restore", tmp_path / "copy", "--replace")[0] == 0
+    with engine.connect() as connection:
+        assert connection.execute(select(WebSession.__table__)).all() == []
+        assert connection.execute(select(Account.__table__)).all()
 
 
 def test_it_is_put_into_an_empty_database_without_asking(
