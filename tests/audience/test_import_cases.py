@@ -23,6 +23,7 @@ from mailganer.migrations import _config, migrate
 from mailganer.models import Import, ImportStatus, Subscriber, Suppression
 
 CASES = Path(__file__).parent / "cases"
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -286,6 +287,58 @@ def test_a_column_of_something_else_is_a_field(bringer, heading):
     bringer.bring(f"email;{heading}\na@example.org;gold\nb@example.org;no\n")
     assert statuses(bringer) == {"a": "active", "b": "active"}
     assert list(bringer.people()["a@example.org"].fields.values()) == ["gold"]
+
+
+@SQLITE
+@pytest.mark.parametrize("heading", ["unsubscribed_at", "Unsubscribed", "Bounced", "Дата отписки"])
+def test_a_heading_that_says_who_left_counts_when_few_have(bringer, heading):
+    rows = "".join(f"r{number}@example.org;\n" for number in range(300))
+    job = bringer.bring(f"email;{heading}\n{rows}x@example.org;2024-05-01\n")
+    assert (job.mapping["1"], job.notes["left"]) == ("subscription_status", 1)
+    assert statuses(bringer)["x"] in ("unsubscribed", "bounced")
+    assert statuses(bringer)["r0"] == "active"
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("heading", "cells", "expected"),
+    [
+        ("status", "active,unreachable,unsubscribed", "active active unsubscribed"),
+        ("Email status", "active,unsubscribed,VIP", "active unsubscribed active"),
+        (
+            "Статус",
+            "Активный,Отписался от рассылки,Временно недоступен",
+            "active unsubscribed active",
+        ),
+        ("Status", "opened,bounced,delivered", "active bounced active"),
+    ],
+)
+def test_an_unknown_word_does_not_hide_who_left(bringer, heading, cells, expected):
+    words = cells.split(",")
+    rows = "".join(f"{key}@example.org;{word}\n" for key, word in zip("abc", words, strict=True))
+    job = bringer.bring(f"email;{heading}\n{rows}")
+    assert list(statuses(bringer).values()) == expected.split()
+    unknown = next(word for word in words if word in ("unreachable", "VIP", "Временно недоступен", "opened"))
+    assert job.notes["rows"] == [[words.index(unknown) + 2, "status", unknown]]
+
+
+@SQLITE
+@pytest.mark.parametrize("heading", ["Status", "Статус"])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        "cancelled,delivered,sent",
+        "Order cancelled,sent,-",
+        "Canceled,shipped,Delivered",
+        "order_cancelled,sent,new",
+        "новый,отказ,Возврат",
+    ],
+)
+def test_the_status_of_an_order_unsubscribes_nobody(bringer, heading, cells):
+    rows = "".join(f"{key}@example.org;{cell}\n" for key, cell in zip("abc", cells.split(","), strict=True))
+    job = bringer.bring(f"email;{heading}\n{rows}")
+    assert set(statuses(bringer).values()) == {"active"}
+    assert job.mapping["1"] == "status"
 
 
 def test_an_unknown_word_far_down_is_noted(bringer):

@@ -93,19 +93,47 @@ _WORDS: Final[Sequence[tuple[re.Pattern[str], SubscriberStatus]]] = (
     ),
 )
 
+# Headings that may as well be about an order, and what orders are said to be.
+_BARE: Final = frozenset({"status", "статус", "состояние"})
+_OF_ORDERS: Final = re.compile(r"(?<![^\W_])(cancell?ed|delivered|sent)(?![^\W_])", re.IGNORECASE)
+_LIKE_ORDERS: Final = re.compile(
+    r"(?<![^\W_])(cancell?ed|delivered|sent|archived|deleted|removed|возврат\w*|отказ\w*)(?![^\W_])",
+    re.IGNORECASE,
+)
+
 
 def guess_statuses(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     """Return the numbers of columns that say who may be written to.
 
-    The heading must name a state, and every cell looked at be understood: "status" with "gold" is a field.
+    The heading must name a state, and the cells looked at bear it out: "status" with "gold" is a field. A
+    heading that says that somebody left needs no cells: among many subscribers few have left.
     """
     found = []
     for number, words in enumerate(headings):
         reader = _by_heading(words)
         cells = [row[number] for row in rows if len(row) > number and row[number].strip()]
-        if reader and (words in _ALL_LEFT or (cells and all(_is_read(reader, cell) for cell in cells))):
+        if reader and (words in _ALL_LEFT or (_tells(words, reader, cells) if cells else _says_left(words))):
             found.append(number)
     return found
+
+
+def _tells(words: str, reader: ReadStatus, cells: Sequence[str]) -> bool:
+    """Return whether cells bear out their heading: all are understood, or one says that somebody left.
+
+    Under a bare "status" the words of orders count for nothing, and "no" only where all is understood.
+    """
+    if words not in _BARE:
+        return all(_is_read(reader, cell) for cell in cells) or any(
+            _said(reader, cell) in _GONE for cell in cells
+        )
+    if all(_is_read(reader, cell) for cell in cells):
+        return any(_said(reader, _OF_ORDERS.sub("", cell)) for cell in cells)
+    sure = [_LIKE_ORDERS.sub("", cell) for cell in cells if cell.strip().lower() not in _NO]
+    return any(_said(reader, cell) in _GONE for cell in sure)
+
+
+def _says_left(words: str) -> bool:
+    return any(pattern.fullmatch(words) for pattern, _left in _LEFT)
 
 
 def status_reader(heading: str) -> ReadStatus:
@@ -125,6 +153,7 @@ _ORDER: Final = (
     SubscriberStatus.unsubscribed,
     SubscriberStatus.complained,
 )
+_GONE: Final = frozenset(_ORDER[2:])
 
 
 def _by_heading(words: str) -> ReadStatus | None:
@@ -172,3 +201,10 @@ def _is_read(reader: ReadStatus, cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _said(reader: ReadStatus, cell: str) -> SubscriberStatus | None:
+    try:
+        return reader(cell)
+    except ValueError:
+        return None
