@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from itertools import islice
+from typing import Final
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -25,6 +26,9 @@ _WEIGHT: Mapping[SubscriberStatus, int] = {
     SubscriberStatus.complained: 3,
 }
 SUPPRESSED = frozenset(status for status, weight in _WEIGHT.items() if weight)
+LEFT_REASON: Final = "import"
+"""The reason kept with the status of who left elsewhere, as the file says."""
+
 LONGEST_REASON = 200
 _AT_ONCE = 5_000  # parameters of one query; SQLite takes 32,766
 
@@ -39,12 +43,14 @@ def suppress(
 ) -> bool:
     """No more letters: ``status`` is unsubscribed, bounced or complained. Answers whether that is new.
 
-    A weightier status is never replaced by a lighter one: who complained does not become "bounced".
+    A weightier status is never replaced by a lighter one: who complained does not become "bounced". The same
+    one is replaced when only a file said it, so that undoing the import keeps what was done here.
     """
     if status not in SUPPRESSED:
         raise ValueError(f"{status} does not keep anybody from getting letters")
     _lock(session, subscriber)
-    if _WEIGHT[subscriber.status] >= _WEIGHT[status]:
+    from_file = subscriber.status is status and subscriber.status_reason == LEFT_REASON != reason
+    if _WEIGHT[subscriber.status] >= _WEIGHT[status] and not from_file:
         return False
     subscriber.status = status
     subscriber.status_at = now

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -364,6 +364,29 @@ def test_who_is_active_here_and_left_elsewhere_leaves_here_and_undoing_brings_th
     with bringer.sessions() as session:
         assert len(session.scalars(select(Suppression)).all()) == 1
     assert bringer.bring("email\nd@example.org\n").added == 1
+
+
+@SQLITE
+@pytest.mark.parametrize("known", [True, False])
+def test_who_left_by_a_file_and_then_here_stays_away_when_the_file_is_undone(bringer, now, known):
+    if known:
+        bringer.bring("email\na@example.org\n")
+    job = bringer.bring("email;status\na@example.org;unsubscribed\n")
+    later = now + timedelta(minutes=1)
+    with bringer.sessions.begin() as session:
+        anna = session.scalars(select(Subscriber)).one()
+        assert unsubscribe(session, anna, reason="link", now=later)
+        assert not unsubscribe(session, anna, reason="link", now=later)
+        assert (anna.status_reason, anna.status_at) == ("link", later)
+    with bringer.sessions.begin() as session:
+        undo_import(session, session.get(Import, job.id), later)
+    assert statuses(bringer) == ({"a": "unsubscribed"} if known else {})
+    with bringer.sessions() as session:
+        kept = session.scalars(select(Suppression)).one()
+        assert (kept.reason, kept.created_at) == ("link", later)
+    again = bringer.bring("email\na@example.org\n")
+    assert again.added == 0
+    assert bringer.rejects(again) == ([] if known else [(2, "suppressed")])
 
 
 def test_our_own_export_comes_back_as_it_was(bringer, now):

@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 
 from ...models import Delivery, Import, ImportChange, Subscriber, SubscriberStatus, list_member
 from ...models.audience import make_search_key
-from ..status import SUPPRESSED, forget_suppressions, remember_suppression
-from .writing import LEFT_REASON
+from ..status import LEFT_REASON, SUPPRESSED, forget_suppressions, remember_suppression
 
 
 def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:

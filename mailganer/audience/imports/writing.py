@@ -34,13 +34,10 @@ from ...models import (
 )
 from ...models.audience import make_search_key
 from ..fields import MOST_FIELDS, FieldValue, typed_as
-from ..status import is_weightier, suppress_many, suppressed
+from ..status import LEFT_REASON, is_weightier, suppress_many, suppressed
 from .copying import can_copy, copy_rows, new_ids
 from .rows import Person, Reject, shown_cells
 from .statuses import heaviest
-
-LEFT_REASON: Final = "import"
-"""The reason kept with the status of who left elsewhere, as the file says."""
 
 _ACTIVE: Final = SubscriberStatus.active
 _UNCONFIRMED: Final = SubscriberStatus.unconfirmed
