@@ -100,12 +100,15 @@ class OutsideCalls:
         self._lock = threading.Lock()
         self._running: list[Call[Any]] = []
 
-    def reserve(self, address: str | None) -> Call[Any]:
-        """Return a call that has its place. Raises ``Throttled`` for this network, ``Busy`` for everybody."""
+    def reserve(self, address: str | None, *, by_network: bool = True) -> Call[Any]:
+        """Return a call that has its place. Raises ``Throttled`` for this network, ``Busy`` for everybody.
+
+        Without ``by_network`` only the bound of the whole pool holds.
+        """
         place = network(address)
         with self._lock:
             own = [call for call in self._running if call.place == place]
-            if len(own) >= self.per_network:
+            if by_network and len(own) >= self.per_network:
                 raise Throttled(
                     _("Mailganer already asks ${most} servers for you. Try again when they have answered.",
                       mapping={"most": self.per_network}),
@@ -151,23 +154,26 @@ def ask(
     *,
     release: Callable[[Request], None],
     count: Callable[[], None] = lambda: None,
+    notice: bool = False,
 ) -> T:
     """Run ``work``, which asks another server, while the request holds no transaction.
 
     ``count`` is called once the call has its place; ``release`` ends the transaction. The API waits up to the
     deadline. A page waits ``PATIENCE``, then goes to the waiting page, which sends the same form once more
-    when the call is over: its result is the answer then, and ``work`` does not run again. Raises what
-    ``work`` raises, ``Throttled``, ``Busy`` and ``Unreachable``.
+    when the call is over: its result is the answer then, and ``work`` does not run again. A ``notice`` comes
+    from a server that tells us something: it waits as the API does, and its network may send many at once.
+    Raises what ``work`` raises, ``Throttled``, ``Busy`` and ``Unreachable``.
     """
     known: Call[T] | None = request.environ.get(WAITED_FOR)
     if known is not None:
         release(request)
         return known.result()
     calls: OutsideCalls = request.registry["outside"]
+    is_page = not (notice or is_api(request))
     with calls.seat() as seated:
-        if is_api(request) and not seated:
+        if not (seated or is_page):
             raise busy(math.ceil(calls.seconds))
-        call: Call[T] = calls.reserve(request.remote_addr)
+        call: Call[T] = calls.reserve(request.remote_addr, by_network=not notice)
         try:
             count()
             release(request)
@@ -176,8 +182,8 @@ def ask(
             call.cancel()
             raise
         if seated:
-            call.wait(calls.seconds if is_api(request) else calls.patience)
-    if not call.is_over and not is_api(request):
+            call.wait(calls.patience if is_page else calls.seconds)
+    if is_page and not call.is_over:
         key = request.registry["pending"].keep(request, call)
         raise HTTPSeeOther(request.route_path("waiting", key=key))
     return call.result()

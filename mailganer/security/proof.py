@@ -69,9 +69,15 @@ def in_time(request: Request, backend: Backend, work: Callable[[], T]) -> Callab
     return bounded
 
 
-def ask_outside(request: Request, work: Callable[[], T], count: Callable[[], None] = lambda: None) -> T:
+def ask_outside(
+    request: Request,
+    work: Callable[[], T],
+    count: Callable[[], None] = lambda: None,
+    *,
+    notice: bool = False,
+) -> T:
     """Run ``work`` in the pool of outside calls; see ``outside.ask``."""
-    return ask(request, work, release=release, count=count)
+    return ask(request, work, release=release, count=count, notice=notice)
 
 
 def sign_in(request: Request, name: str, email: str, fields: Mapping[str, Any], timezone: str = "") -> SignIn:

@@ -27,7 +27,9 @@ def payment(request: Request) -> Response:
     settings, now = request.registry["settings"], utcnow()
     try:
         body, headers = request.body, request.headers
-        paid = ask_outside(request, lambda: provider.notified(headers, body, settings=settings, now=now))
+        paid = ask_outside(
+            request, lambda: provider.notified(headers, body, settings=settings, now=now), notice=True
+        )
         done = paid and take_payment(request.dbsession, provider.name, paid, settings=settings, now=now)
     except MailganerError as error:
         log.warning("payment.not_granted", provider=provider.name, trouble=str(error))

@@ -5,6 +5,7 @@ import hmac
 import json
 from datetime import timedelta
 from threading import Barrier, Thread
+from time import sleep
 
 import pytest
 
@@ -12,6 +13,7 @@ from mailganer.billing import GoTo, NotGenuine, Paid, PaymentProvider, plan_of, 
 from mailganer.db import utcnow
 from mailganer.errors import Conflict
 from mailganer.models import Account
+from mailganer.security.outside import PER_NETWORK
 from mailganer.views import payments
 
 KEY = b"Canary-cashier"
@@ -118,6 +120,38 @@ def test_a_provider_that_is_not_enabled_or_has_no_server_is_not_there_or_says_no
     app.post("/payments/gold", b"{}", status=404)
     app.post("/payments/voucher", b"{}", status=200)
     app.get("/payments/voucher", status=405)
+
+
+def test_news_that_a_provider_takes_long_to_check_is_granted_in_the_same_answer(
+    tell, days, wsgi_app, monkeypatch
+):
+    check = Cashier.notified
+
+    def slow(*arguments, **options):
+        sleep(0.2)
+        return check(*arguments, **options)
+
+    monkeypatch.setattr(Cashier, "notified", slow)
+    wsgi_app.registry["outside"].patience = 0.01
+    answer = tell()
+    assert "Set-Cookie" not in answer.headers
+    assert days() == 30
+
+
+def test_more_news_at_once_than_one_network_may_ask_is_all_granted(tell, days, monkeypatch):
+    check, together = Cashier.notified, Barrier(PER_NETWORK + 1)
+
+    def slow(*arguments, **options):
+        together.wait(10)
+        return check(*arguments, **options)
+
+    monkeypatch.setattr(Cashier, "notified", slow)
+    threads = [Thread(target=tell, kwargs={"payment": str(each)}) for each in range(PER_NETWORK + 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert days() == 30 * (PER_NETWORK + 1)
 
 
 def test_news_as_large_as_a_list_of_people_is_not_read(app, cashier, monkeypatch):

@@ -126,6 +126,14 @@ def test_two_calls_of_one_network_and_so_many_in_all_are_taken_and_the_next_is_r
     calls.reserve("192.0.2.1")
 
 
+def test_a_call_without_the_bound_of_its_network_keeps_to_the_bound_of_all() -> None:
+    calls = OutsideCalls(most=3)
+    for _call in range(3):
+        calls.reserve("192.0.2.1", by_network=False)
+    with pytest.raises(Busy):
+        calls.reserve("192.0.2.1", by_network=False)
+
+
 def test_a_call_that_failed_frees_its_place_and_says_why() -> None:
     calls = OutsideCalls(per_network=1)
     call = calls.reserve("192.0.2.1")
