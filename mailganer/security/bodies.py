@@ -31,17 +31,19 @@ class Room:
 
     size: int = SMALL
     fields: int = MOST_FIELDS
+    files: frozenset[str] = frozenset()  # the fields that may be files; elsewhere a file is no form
 
 
 USUAL = Room()
+FILE = frozenset({"file"})
 ROOMS = {
-    "people.import": Room(size=LARGEST_FILE),
-    "api.imports": Room(size=LARGEST_FILE),
-    "campaign.upload": Room(size=LARGEST_PAGE),
+    "people.import": Room(size=LARGEST_FILE, files=FILE),
+    "api.imports": Room(size=LARGEST_FILE, files=FILE | {"mapping", "apply"}),
+    "campaign.upload": Room(size=LARGEST_PAGE, files=FILE),
     # An email is a million characters of HTML and as many of text, in Cyrillic six bytes each in a form.
     "campaign.letter": Room(size=LARGEST_PAGE, fields=10_000),
-    "templates.new": Room(size=LARGEST_PAGE),
-    "template": Room(size=LARGEST_PAGE),
+    "templates.new": Room(size=LARGEST_PAGE, files=FILE),
+    "template": Room(size=LARGEST_PAGE, files=FILE),
 }
 """Routes that take more than a little, from accounts only."""
 
@@ -107,4 +109,4 @@ def _form_of(request: Request, room: Room) -> MultiDict:
     boundary = boundary_of(request.headers["Content-Type"])
     if room is USUAL:
         return MultiDict(parts_of(request.body, boundary, room.fields))
-    return read_upload(request.environ, request.body_file_raw, room.fields)
+    return read_upload(request.environ, request.body_file_raw, room.fields, room.files)

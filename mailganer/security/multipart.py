@@ -4,10 +4,8 @@ The standard library's parser looks at every line and nests without end: a megab
 two seconds. It reads files of signed-in people here, and nothing else.
 """
 
-import io
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from typing import IO, Any
 from urllib.parse import parse_qsl
 
@@ -34,14 +32,6 @@ class TooManyFields(ValueError):
     """There are more fields than anybody has a use for."""
 
 
-@dataclass(frozen=True)
-class SmallFile:
-    """A part with a file name, where no file was asked for."""
-
-    filename: str
-    file: IO[bytes]
-
-
 def boundary_of(content_type: str) -> bytes:
     """Return the boundary that a Content-Type names. Raises ``MalformedForm``."""
     found = _BOUNDARY.search(content_type)
@@ -58,8 +48,11 @@ def fields_of(body: bytes, most: int) -> Sequence[tuple[str, str]]:
     return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, errors="replace")
 
 
-def parts_of(body: bytes, boundary: bytes, most: int) -> Iterator[tuple[str, "str | SmallFile"]]:
-    """Yield the fields of a small multipart body; parts are not looked into for further parts."""
+def parts_of(body: bytes, boundary: bytes, most: int) -> Iterator[tuple[str, str]]:
+    """Yield the fields of a small multipart body; parts are not looked into for further parts.
+
+    Raises ``MalformedForm`` for a file too: no file was asked for.
+    """
     sections = re.split(rb"\r?\n--" + re.escape(boundary), b"\n" + body, maxsplit=most + 2)
     if len(sections) > most + 2:
         raise TooManyFields
@@ -69,7 +62,7 @@ def parts_of(body: bytes, boundary: bytes, most: int) -> Iterator[tuple[str, "st
         yield _part(section)
 
 
-def _part(section: bytes) -> "tuple[str, str | SmallFile]":
+def _part(section: bytes) -> tuple[str, str]:
     ends = _BLANK_LINE.search(section, 0, LONGEST_HEADER)
     disposition = _DISPOSITION.search(section, 0, ends.start() + 1) if ends else None
     if ends is None or disposition is None:
@@ -78,18 +71,16 @@ def _part(section: bytes) -> "tuple[str, str | SmallFile]":
         name.lower(): (quoted or plain).decode("utf-8", "replace")
         for name, quoted, plain in _PARAMETER.findall(disposition[1])
     }
-    if b"name" not in named:
+    if b"name" not in named or b"filename" in named:
         raise MalformedForm
-    content = section[ends.end() :]
-    filename = named.get(b"filename")
-    value = (
-        content.decode("utf-8", "replace") if filename is None else SmallFile(filename, io.BytesIO(content))
-    )
-    return named[b"name"], value
+    return named[b"name"], section[ends.end() :].decode("utf-8", "replace")
 
 
-def read_upload(environ: dict[str, Any], body: IO[bytes], most: int) -> MultiDict:
-    """Return the fields of a form with a file of any size. Raises ``OSError`` without room on the disk."""
+def read_upload(environ: dict[str, Any], body: IO[bytes], most: int, files: Collection[str]) -> MultiDict:
+    """Return the fields of a form with a file of any size, where only ``files`` may be files.
+
+    Raises ``OSError`` without room on the disk.
+    """
     body.seek(0)
     try:
         form = UploadedFields(
@@ -98,11 +89,14 @@ def read_upload(environ: dict[str, Any], body: IO[bytes], most: int) -> MultiDic
             keep_blank_values=True,
             encoding="utf8",
         )
-        return MultiDict.from_fieldstorage(form)
+        fields = MultiDict.from_fieldstorage(form)
     except (OSError, TooManyFields, MalformedForm):
         raise
     except Exception as error:  # the parser fails in many ways at what is no form
         raise MalformedForm from error
+    if any(hasattr(value, "file") and name not in files for name, value in fields.items()):
+        raise MalformedForm
+    return fields
 
 
 class UploadedFields(cgi_FieldStorage):

@@ -1,6 +1,7 @@
 """Bodies that cost more than they are worth are refused before they are read; malformed forms are 400."""
 
 import gc
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from waitress import wasyncore
 
+from mailganer import routes
 from mailganer.cli.server import make_server
 from mailganer.security import bodies, largest_body
 from mailganer.security.bodies import LARGEST_FILE, LARGEST_PAGE, MOST_FIELDS, SMALL
@@ -37,6 +39,11 @@ def form(*parts: bytes, boundary: bytes = b"x") -> bytes:
 
 def field(name: str, value: str = "1") -> bytes:
     return f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}'.encode()
+
+
+def text_as_file(name: str, filename: str = "t") -> bytes:
+    head = f'Content-Disposition: form-data; name="{name}"; filename="{filename}"'
+    return f"{head}\r\n\r\n1".encode()
 
 
 def people(content: bytes) -> bytes:
@@ -152,6 +159,27 @@ def test_a_content_type_that_names_no_form_is_400(app: Any) -> None:
         "application/x-www-form-urlencoded; charset=cp1251",
     ):
         app.post("/sign-in", form(field("a")), headers={"Content-Type": kind}, status=400)
+
+
+@one_database
+def test_a_text_field_that_is_sent_as_a_file_is_400(app: Any) -> None:
+    token = app.get("/sign-in", {"email": "anna@example.com"}).forms[0]["csrf_token"].value
+    for name in ("csrf_token", "email", "next", "timezone"):
+        for filename in ("t", ""):
+            body = form(field("csrf_token", token), text_as_file(name, filename))
+            app.post("/sign-in", body, headers=KIND, status=400)
+
+
+@one_database
+def test_only_the_file_fields_of_uploads_may_be_files(anna: Any) -> None:
+    token = anna.get("/settings").forms[0]["csrf_token"].value
+    uploads = {"people.import", "campaign.upload", "templates.new", "template"}
+    for name, pattern, _factory in routes.FIRST_PAGES + routes.PAGES + routes.PAYMENTS:
+        path = re.sub(r"{[^}]*}", lambda found: "1" if "d+" in found[0] else "a", pattern)
+        for sent in ("csrf_token", "name", "file"):
+            body = form(field("csrf_token", token), text_as_file(sent))
+            answer = anna.post(path, body, headers=KIND, expect_errors=True)
+            assert (answer.status_int == 400) != (sent == "file" and name in uploads), (name, sent)
 
 
 @pytest.mark.parametrize("value", ["", "1", "Ёлка\r\nдва", "a\r\n\r\nb", "\r\n", "a=b&c"])
