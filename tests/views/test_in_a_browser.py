@@ -167,6 +167,57 @@ def test_undo_has_the_focus_and_keeps_it(
     assert page.get_by_text("Nobody has got it").is_visible()
 
 
+def test_a_button_pressed_while_the_page_follows_the_sending_is_not_lost(
+    new_page: Callable[..., Any],
+    enter: Callable[[Any], None],
+    address: str,
+    make: Factory,
+    session: Session,
+) -> None:
+    page = new_page()
+    enter(page)
+    account, sender = session.scalars(select(Account)).one(), session.scalars(select(Sender)).one()
+    readers = make.list(account)
+    campaign = make.campaign(account, (readers,), (sender,), status="sending", started_at=utcnow())
+    make.subscriber(account, lists=(readers,))
+    make.commit()
+    page.goto(f"{address}/campaigns/{campaign.id}/progress")
+    page.get_by_role("button", name="Pause").hover()
+    page.mouse.down()
+    for _ in range(2):  # the answers that would have replaced the button
+        with page.expect_response("**/progress"):
+            pass
+    page.wait_for_timeout(100)
+    page.mouse.up()
+    page.get_by_role("button", name="Go on sending").wait_for()
+
+
+def test_a_fold_stays_open_when_its_part_is_replaced(
+    new_page: Callable[..., Any],
+    enter: Callable[[Any], None],
+    address: str,
+    make: Factory,
+    session: Session,
+) -> None:
+    page = new_page()
+    enter(page)
+    account, sender = session.scalars(select(Account)).one(), session.scalars(select(Sender)).one()
+    first, second = make.list(account, name="First"), make.list(account, name="Second")
+    make.subscriber(account, lists=(first, second))
+    make.subscriber(account, lists=(second,), status="unsubscribed")
+    draft = make.campaign(account, (first,), (sender,))
+    make.commit()
+    page.goto(f"{address}/campaigns/{draft.id}/people")
+    page.get_by_text("Second").first.click()
+    fold = page.locator("#audience details", has_text="Who is left out")
+    fold.wait_for()
+    fold.locator("summary").click()
+    with page.expect_response("**/people"):
+        page.get_by_text("First").first.click()
+    page.wait_for_timeout(300)
+    assert fold.get_attribute("open") is not None
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_days_of_a_forecast_fit_beside_their_bars_in_russian(
     new_page: Callable[..., Any],
