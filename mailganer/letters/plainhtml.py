@@ -24,6 +24,9 @@ TAKEN = "\U0010ff04"
 _SPACE_CODE = re.compile(rf"(?<!\s)\s++(?={OPEN}([0-9]+){CLOSE})")
 _CODE_SPACE = re.compile(rf"{OPEN}([0-9]+){CLOSE}\s+")
 
+_MINUS_BEFORE = re.compile(r"\{.-")
+_MINUS_BEHIND = re.compile(r"-.\}\Z")
+
 _LINE = 24  # pixels
 _LOOK = (
     "max-width:600px;margin:0 auto;padding:24px;white-space:pre-wrap;overflow-wrap:break-word;"
@@ -85,10 +88,10 @@ def without_taken(masked: Masked) -> str:
     """The text, with ``TAKEN`` for line ends that a minus takes away."""
 
     def before(space: re.Match[str]) -> str:
-        return space[0].replace("\n", TAKEN) if masked.codes[int(space[1])][2:3] == "-" else space[0]
+        return space[0].replace("\n", TAKEN) if _MINUS_BEFORE.match(masked.codes[int(space[1])]) else space[0]
 
     def behind(code: re.Match[str]) -> str:
-        return code[0].replace("\n", TAKEN) if masked.codes[int(code[1])][-3:-2] == "-" else code[0]
+        return code[0].replace("\n", TAKEN) if _MINUS_BEHIND.search(masked.codes[int(code[1])]) else code[0]
 
     return _CODE_SPACE.sub(behind, _SPACE_CODE.sub(before, masked.text))
 

@@ -1,7 +1,8 @@
 """Words typed into the HTML field: text whose lines and addresses no markup carries.
 
 A browser would show such a source as one line, with its addresses dead. Its lines become paragraphs and line
-breaks, its web addresses become links, and inline tags such as ``<b>`` stay as they were written.
+breaks, its web addresses become links, and inline tags such as ``<b>``, line breaks that were written as
+``<br>`` and comments stay as they were written.
 """
 
 import html
@@ -13,8 +14,8 @@ from .masks import CLOSE, MASK, OPEN, RAW, Masked, mask
 
 # Whoever writes one of these lays the email out by markup.
 _LAID_OUT = re.compile(
-    r"""<(?:!--|!doctype\b|/?(?:
-        address|article|aside|audio|base|blockquote|body|br|button|canvas|caption|center|col|colgroup|dd|details
+    r"""<(?:!--\[if\b|!doctype\b|/?(?:
+        address|article|aside|audio|base|blockquote|body|button|canvas|caption|center|col|colgroup|dd|details
       | dialog|dir|div|dl|dt|embed|fieldset|figcaption|figure|footer|form|frameset|h[1-6]|head|header|hr|html
       | iframe|input|legend|li|link|main|map|marquee|math|menu|meta|mjml|nav|noframes|noscript|object|ol|p
       | picture|plaintext|pre|script|search|section|select|style|summary|svg|table|tbody|td|template|textarea
@@ -28,6 +29,20 @@ _WORD = re.compile(rf"[^\W_]|{OPEN}")
 # The end of a line of nothing but statements and comments: it is no break. A comment keeps the line count.
 _SILENT_END = "\U0010ff06"
 _SILENT_LINE = re.compile(rf"^[ \t]*(?:{OPEN}[0-9]+{CLOSE}[ \t]*)+\n", re.MULTILINE)
+# A line end that a "<br>" makes already: behind it, or before one that begins a line with words in it.
+_BROKEN_LINE = re.compile(
+    r"(<br)(?![^\s/>])([^<>]*>[ \t]*)\n|\n([ \t]*<br)(?![^\s/>])(?=[^<>]*>[ \t]*\S)", re.IGNORECASE
+)
+# Line ends, and the lines without words between them.
+_GAP = re.compile(
+    rf"(?:<br\n[^<>]*>|\n|\A)(?:[ \t]*(?:\n|(?:{OPEN}[0-9]+{CLOSE}[ \t]*)+{_SILENT_END}))+", re.IGNORECASE
+)
+_BEFORE_END = re.compile(rf"[\s{_SILENT_END}]|{CLOSE}[0-9]+{OPEN}")
+_CLOSING = re.compile(r"\{%[-+]?\s*endif\b|\{#|<!--")
+# A line of the source that was wrapped in the middle of a sentence.
+_WRAPPED = re.compile(r"(?<=[^\n.!?:;…]{50})\n[ \t]*(?=[^\W\d_])(?![A-ZА-ЯЁ])")
+_AROUND_BREAK = re.compile(rf"[\s{_SILENT_END}]*<br>[\s{_SILENT_END}]*")
+_EMPTY_LINE = re.compile(r"\n[ \t]*\n")
 # "<https://example.com>" and "<ivan@example.com>" are addresses in brackets, although they look like tags.
 _BRACKETED = re.compile(r"<(?:https?://[^\s<>\"']+|[^\s<>\"'@]+@[^\s<>\"'@]+)>", re.IGNORECASE)
 # Where an address ends that stands before a quotation mark, a bracket or a space written as a reference.
@@ -37,12 +52,15 @@ _LINE_ENDS = re.compile(r"\n(?:[ \t]*\n)*")
 
 def is_plain(source: str) -> bool:
     """Whether the source has lines or addresses that a browser would not show, and no layout of its own."""
-    if _LAID_OUT.search(source) or not source.strip():
+    if not source.strip():
         return False
-    masked = mask(source)
-    if any(_SAFE.search(code) for code in masked.codes):
+    masked = _masked(source)
+    codes = [code for code in masked.codes if not code.startswith("<")]
+    if any(map(_LAID_OUT.search, (masked.text, *codes))):
+        return False
+    if any(map(_SAFE.search, codes)):
         return False  # the layout comes with a value
-    shown = plainhtml.without_taken(_without_silent_lines(masked)).strip()
+    shown = _lined(masked).strip()
     pieces = list(_pieces(shown))
     if not any(token.kind == "text" for token in pieces):
         return False
@@ -51,8 +69,8 @@ def is_plain(source: str) -> bool:
 
 def html_of(source: str) -> str:
     """A template for the HTML part. Every line end keeps its line."""
-    masked = mask(source)
-    shown = plainhtml.without_taken(_without_silent_lines(masked))
+    masked = _masked(source)
+    shown = _lined(masked)
     start = len(shown) - len(shown.lstrip())
     end = len(shown.rstrip())
     out: list[str] = []
@@ -69,10 +87,63 @@ def html_of(source: str) -> str:
     return whole.replace(_SILENT_END, "{#\n#}")
 
 
+def _masked(source: str) -> Masked:
+    """The source with its comments masked like code: a comment is no layout, and its line is no line."""
+    masked = mask(source)
+    if "<!--" not in masked.text:
+        return masked
+    codes, pieces, at = list(masked.codes), [], 0
+    for token in markup.tokens(masked.text):
+        written = masked.text[token.start : token.end]
+        if token.kind == "comment" and written.startswith("<!--") and not _LAID_OUT.match(written):
+            pieces += [masked.text[at : token.start], f"{OPEN}{len(codes)}{CLOSE}"]
+            codes.append(masked.unmask(written))
+            at = token.end
+    return Masked("".join((*pieces, masked.text[at:])), tuple(codes))
+
+
+def _lined(masked: Masked) -> str:
+    """The text in which each line end is one that shall be seen. It is as long as the text of ``masked``."""
+    text = plainhtml.without_taken(_without_silent_lines(masked))
+    if "<br" in text.lower():
+        text = _BROKEN_LINE.sub(_into_the_tag, text)
+    text = _GAP.sub(_once, text)
+    end = _end_of_words(text, masked.codes)
+    return text[:end] + text[end:].replace("\n", _SILENT_END)
+
+
+def _into_the_tag(found: re.Match[str]) -> str:
+    behind, rest, before = found.groups()
+    return f"{before}\n" if before else f"{behind}\n{rest}"
+
+
+def _once(gap: re.Match[str]) -> str:
+    """Line ends without the empty lines behind a statement that were there before it as well."""
+    in_front = not gap.start() and not gap[0].startswith("<")
+    seen, parts = 0, []
+    for part in re.split(rf"(?<={_SILENT_END})", gap[0]):
+        ends = part.count("\n")
+        spare = ends if in_front else min(ends, max(0, seen - 1))
+        parts.append(part.replace("\n", _SILENT_END, spare))
+        seen += ends - spare
+    return "".join(parts)
+
+
+def _end_of_words(text: str, codes: tuple[str, ...]) -> int:
+    """Where nothing follows but the ends of conditions, comments and space."""
+    backwards, at = text[::-1], 0
+    while found := _BEFORE_END.match(backwards, at):
+        code = found[0][::-1][1:-1]
+        if code and not _CLOSING.match(codes[int(code)]):
+            break
+        at = found.end()
+    return len(text) - at
+
+
 def _without_silent_lines(masked: Masked) -> Masked:
     def without_end(line: re.Match[str]) -> str:
         codes = [masked.code(found) for found in MASK.finditer(line[0])]
-        silent = all(code.startswith(("{%", "{#")) and not RAW.match(code) for code in codes)
+        silent = all(code.startswith(("{%", "{#", "<!--")) and not RAW.match(code) for code in codes)
         return line[0][:-1] + _SILENT_END if silent else line[0]
 
     return Masked(_SILENT_LINE.sub(without_end, masked.text), masked.codes)
@@ -107,11 +178,17 @@ def _is_layout(shown: str, token: markup.Token) -> bool:
 
 
 def _would_lose(masked: Masked, shown: str, pieces: list[markup.Token]) -> bool:
-    texts = [shown[token.start : token.end] for token in pieces if token.kind == "text"]
-    if any(token.name == "img" for token in pieces):
-        # Line ends between the slices of a picture are no breaks.
-        texts = [text for text in texts if _WORD.search(text)]
-    if any("\n" in text for text in texts):
+    # Line ends between the slices of a picture are no breaks.
+    sliced = any(token.name == "img" for token in pieces)
+    texts = [
+        (token, text)
+        for token in pieces
+        if token.kind == "text" and (_WORD.search(text := shown[token.start : token.end]) or not sliced)
+    ]
+    if any(token.name == "br" for token in pieces):
+        words = {token.start: text for token, text in texts}
+        return _breaks_too("".join(words.get(each.start, "<br>" * (each.name == "br")) for each in pieces))
+    if any("\n" in text for _token, text in texts):
         return True
     outside = Masked(shown, masked.codes)
     return any(
@@ -119,6 +196,15 @@ def _would_lose(masked: Masked, shown: str, pieces: list[markup.Token]) -> bool:
         for token, _depth, in_link in _nested(shown, 0)
         if token.kind == "text" and not in_link
     )
+
+
+def _breaks_too(text: str) -> bool:
+    """Whether line ends without a ``<br>`` are breaks as well, or the source was merely wrapped there."""
+    bare = _AROUND_BREAK.sub("<br>", text)
+    if _EMPTY_LINE.search(bare):
+        return True
+    ends = bare.count("\n") - len(_WRAPPED.findall(bare))
+    return ends > 0 and ends >= bare.count("<br>")
 
 
 def _linked(masked: Masked, shown: str, token: markup.Token, depth: int) -> Iterator[str]:

@@ -157,6 +157,7 @@ def test_words_typed_into_the_html_field_are_shown_as_paragraphs_and_that_is_sai
     assert "plain_words" in codes(check, Severity.note)
     assert check.shown.html.count("<p") == 3
     assert '<a href="https://shop.test/sale">' in check.shown.html
+    assert "plain_words" in codes(checked(write(html="Hello<br>Ira\n\n<!-- note -->\nBye")), Severity.note)
     assert "plain_words" not in codes(checked(write(html="<p>Hello</p>\n\n<p>Bye</p>")))
 
 

@@ -71,7 +71,12 @@ def test_a_browser_shows_the_lines_and_the_link(browser: Any) -> None:
         "<DIV>one\n\ntwo</DIV>",
         "<style>p { color: red }</style>one\ntwo",
         "<span style='display:block'>one\ntwo</span>",
-        "<!-- note -->one\ntwo",
+        "<!--[if mso]>one<![endif]-->\ntwo\n\nthree",
+        "<!-- note -->one <i>line</i>",
+        "one<br>\n<br>\ntwo<br>\n<br>\n<b>three</b><br>",
+        "one<br>\n\ntwo<br>\n\nthree",
+        "Dear John,<br>\n<br>\nThis sentence goes on and on until the one who wrote it\nwrapped it.<br>\nBye",
+        "Dear John,<br>\n<br>\nour <b>shop</b>\nhttps://shop.test\nis open.<br>\n<br>Bye",
         "<o:p>one\ntwo</o:p>",
         "one line <b>of</b> words",
         "{{ first_name }}",
@@ -102,6 +107,20 @@ def test_markup_that_lays_itself_out_is_left_alone(source: str) -> None:
         ("Hi{% if 1 -%}\n  you{% endif %}\nBye", "Hiyou<br>Bye"),
         ("Out: {{ unsubscribe_url }}", f'Out: <a href="{URLS.unsubscribe}">{URLS.unsubscribe}</a>'),
         ("{% for x in [1, 2] %}\n- {{ x }}\n{% endfor %}", "- 1<br>- 2<br>"),
+        ("one\n\ntwo<br>three\n\nfour", "one</p><p>two<br>three</p><p>four"),
+        ("one<BR />\ntwo\n\nthree", "one<BR />two</p><p>three"),
+        ("one\n<br>two\n\nthree", "one<br>two</p><p>three"),
+        ("one<br>\n\ntwo\n\nthree", "one<br><br>two</p><p>three"),
+        ("one\ntwo<br>three\nfour", "one<br>two<br>three<br>four"),
+        ("<!-- <p>note</p> -->\none\ntwo", "<!-- <p>note</p> -->one<br>two"),
+        ("one\n\n<!-- a -- b -->\n\ntwo", "one</p><p><!-- a -- b -->two"),
+        ("one <!-- https://e.com -->\ntwo", "one <!-- https://e.com --><br>two"),
+        ('<b><a href="/">one</a></b>\n<i>two</i>', '<b><a href="/">one</a></b><br><i>two</i>'),
+        ("Hi\n\n{% if 1 %}\n\nThanks\n\n{% endif %}\n\nBye", "Hi</p><p>Thanks</p><p>Bye"),
+        ("Hi\n\n{% if 0 %}\n\nThanks\n\n{% endif %}\n\nBye", "Hi</p><p>Bye"),
+        ("Hi\n\n{% if 0 %}\n\na\n\n{% else %}\n\nb\n\n{% endif %}\n", "Hi</p><p>b"),
+        ("Hi\n{% if 1 %}\n\nThanks\n{% endif %}\nBye", "Hi<br><br>Thanks<br>Bye"),
+        ("{% if 1 %}\n\nHi\n\nyou\n\n{% endif %}", "Hi</p><p>you"),
     ],
 )
 def test_lines_and_addresses(source: str, expected: str | None) -> None:
@@ -123,3 +142,15 @@ def test_the_text_of_a_link_that_is_its_address_is_not_written_twice() -> None:
     assert text(letter_of('<p><a href="{{ unsubscribe_url }}">{{ unsubscribe_url }}</a></p>')) == (
         URLS.unsubscribe
     )
+
+
+def test_a_break_beside_a_line_end_is_seen_once(browser: Any) -> None:
+    source = "Hello<br>\nIra\n\n<!-- note -->\n\n{% if 1 %}\n\nCome early<br>\n\nor late\n{% endif %}\n\nBye"
+    page = browser.new_page()
+    page.set_content(
+        Engine(letter_of(source), tracked=False, opens=False).render(reader_links(URLS), Run()).html
+    )
+    heights = page.eval_on_selector_all("p", "all => all.map(each => each.offsetHeight)")
+    page.close()
+    assert heights == [48, 120]
+    assert text(letter_of(source)) == "Hello\nIra\n\nCome early\n\nor late\n\nBye"
