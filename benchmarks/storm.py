@@ -2,10 +2,15 @@
 
     python benchmarks/storm.py [--campaigns 500] [--accounts 200] [--recipients 1] [--busy 4]
                                [--database sqlite postgresql] [--by schedule api] [--limit 120]
+                               [--duplicate 10] [--delay 60] [--lose 0.5]
 
 Starts whole installations by ``mailganer serve``: on SQLite with the embedded broker, and on PostgreSQL with
 Redis. ``--busy`` processes that only use processor time run beside it. The mail server is in C and takes
 everything. ``--by api`` starts the campaigns by programs, eight at a time.
+
+With ``--duplicate``, ``--delay`` or ``--lose``, a proxy in front of the broker repeats each message, holds it
+back for so many seconds, or loses that part of them. The embedded broker is then started beside the
+installation. With ``--delay``, each storm takes that much longer to prepare.
 """
 
 import argparse
@@ -17,7 +22,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +39,8 @@ from mailganer.db import make_engine, utcnow
 from mailganer.models import Batch, Campaign, CampaignStatus, Heartbeat
 from mailganer.settings import load
 from mailganer.vault import Vault
+from tests.support.broker_proxy import BrokerProxy, Fate
+from tests.support.embedded_broker import EmbeddedBroker
 from tests.support.factories import Factory
 from tests.support.installation import SECRET, Installation
 from tests.support.ports import die_with_parent, wait_until
@@ -157,40 +164,46 @@ def busy(processes: int) -> Iterator[None]:
 
 
 @contextmanager
-def installation(database: str, folder: Path) -> Iterator[Installation]:
+def installation(database: str, folder: Path, fate: Fate | None) -> Iterator[Installation]:
     """A running one, on either kind of database with its kind of broker."""
-    options = {"mailganer__backend__smtp__open_relay": "true"}
-    if database == "sqlite":
-        here = Installation(folder, **options)
-        here.start()
-        try:
-            yield here
-        finally:
-            here.stop()
-        return
-    server, redis = PostgreSQL(SAFE), Redis()
-    server.create("storm")
-    here = Installation(folder, server.url("storm"), redis.url, **options)
-    try:
-        here.start()
+    with ExitStack() as stack:
+        database_url = broker_url = ""
+        if database == "postgresql":
+            server, redis = PostgreSQL(SAFE), Redis()
+            stack.callback(server.stop)
+            stack.callback(redis.stop)
+            server.create("storm")
+            database_url, broker_url = server.url("storm"), redis.url
+        elif fate:
+            embedded = EmbeddedBroker()
+            stack.callback(embedded.stop)
+            broker_url = embedded.url
+        if fate:
+            proxy = BrokerProxy(broker_url, fate)
+            stack.callback(proxy.stop)
+            broker_url = proxy.url
+        here = Installation(folder, database_url, broker_url, mailganer__backend__smtp__open_relay="true")
+        stack.callback(here.stop)
+        here.start(timeout=60 + (fate.delay if fate else 0))
         yield here
-    finally:
-        here.stop()
-        redis.stop()
-        server.stop()
 
 
 def run(database: str, way: str, how: argparse.Namespace) -> None:
     print(
         f"{database}, by {way}: {how.campaigns} campaigns of {how.accounts} accounts, {how.busy} busy beside"
     )
+    fate = Fate(how.duplicate, how.delay, how.lose)
+    if fate == Fate():
+        fate = None
+    else:
+        print(f"  each message {fate.copies} times, {fate.delay:g} s late, {fate.lost:.0%} of them lost")
     with (
         tempfile.TemporaryDirectory(prefix="mg-storm-") as folder,
         Sink() as sink,
-        installation(database, Path(folder) / "here") as here,
+        installation(database, Path(folder) / "here", fate) as here,
     ):
         engine = make_engine(here.database_url)
-        wait_until(lambda: is_awake(engine), 60, what="the worker")
+        wait_until(lambda: is_awake(engine), 60 + how.delay, what="the worker")
         made = prepare(engine, sink.port, how.campaigns, how.accounts, how.recipients)
         with busy(how.busy):
             begun = WAYS[way](engine, here.url, made)
@@ -215,6 +228,9 @@ def main() -> None:
     parser.add_argument("--database", nargs="*", choices=kinds, default=kinds)
     parser.add_argument("--by", nargs="*", choices=tuple(WAYS), default=tuple(WAYS))
     parser.add_argument("--limit", type=float, default=120, help="seconds after which a storm is given up")
+    parser.add_argument("--duplicate", type=int, default=1, help="how often each message comes")
+    parser.add_argument("--delay", type=float, default=0, help="seconds that each message takes")
+    parser.add_argument("--lose", type=float, default=0, help="the part of all messages that is lost: 0.5")
     how = parser.parse_args()
     for database in how.database:
         for way in how.by:

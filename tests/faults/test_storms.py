@@ -21,8 +21,11 @@ from mailganer.sending.bell import EXPIRES, celery_config, heard, ring
 from mailganer.sending.due_work import Call, DueWork, note_planning
 from mailganer.sending.plan import plan
 from mailganer.settings import from_mapping
+from tests.sending.processes import Parts
 from tests.sending.scripted import Script
+from tests.support.broker_proxy import BrokerProxy, Fate
 from tests.support.ports import wait_until
+from tests.support.redis import Redis
 
 CAMPAIGNS, ACCOUNTS, PEOPLE = 8, 3, 2
 OTHERS = 3  # messages beside one for each campaign and sender: a tick, and what is just being taken
@@ -305,6 +308,43 @@ def test_a_worker_takes_the_keys_away_of_what_it_hears_and_of_what_has_expired(
         parts.start("worker")
         wait_until(lambda: not redis.keys(f"{QUEUE}.waiting.*"), timeout=60, what=f"both\n{parts.output()}")
     assert "Discarding revoked task: mailganer.pump" in parts.output()
+
+
+# --- the parts as processes, with a proxy before the broker
+
+
+@pytest.fixture
+def proxy(broker: Redis) -> Iterator[BrokerProxy]:
+    proxy = BrokerProxy(broker.url)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_worker_and_beat_send_everything_once_while_messages_are_repeated_delayed_and_lost(
+    proxy: BrokerProxy, ini_values: Any, tmp_path: Any, smtp_server: Any, make: Any
+) -> None:
+    parts = Parts(tmp_path, ini_values | {"celery.broker_url": proxy.url})
+    account = make.account(plan="pro")
+    sender, readers = make.sender(account, smtp_server), make.list(account)
+    make.subscribers(account, PEOPLE, readers)
+    emails = 0
+    parts.start("worker", "beat")
+    try:
+        for fate in (Fate(copies=10, delay=1.0), Fate(lost=0.5)):
+            proxy.fate, queued = fate, proxy.queued
+            for _each in range(CAMPAIGNS):
+                due_now = {"status": CampaignStatus.scheduled, "send_at": make.now}
+                make.campaign(account, (readers,), (sender,), **due_now)
+            make.commit()
+            emails += CAMPAIGNS * PEOPLE
+            wait_until(lambda: len(smtp_server.letters) >= emails, timeout=60, what=f"all with {fate}")  # noqa: B023
+            assert proxy.queued - queued < 100, fate
+    except AssertionError as error:
+        pytest.fail(f"{error}\n{parts.output()}")
+    finally:
+        parts.stop()
+    assert list(smtp_server.counts.values()) == [2 * CAMPAIGNS] * PEOPLE
 
 
 # --- an installation that has run for long
