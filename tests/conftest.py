@@ -350,7 +350,7 @@ def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
 
     Fails the test for script errors and for whatever the content security policy had to forbid.
     """
-    from .support.browser import watch
+    from .support.browser import PATIENCE, watch
 
     contexts, problems = [], []
 
@@ -359,7 +359,7 @@ def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
         context = browser.new_context(**{**defaults, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE)
         problems.append(watch(page))
         return page
 

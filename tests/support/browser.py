@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 # Nothing but the pages under test may be fetched, and nothing may be updated behind our back.
 _FLAGS = [
@@ -17,6 +17,12 @@ _FLAGS = [
     "--no-first-run",
 ]
 _MISSING = "the browser tests need chromium: apt-get install chromium (make test does it for root)"
+
+
+PATIENCE = 40_000
+"""Milliseconds to wait for what a page will show: a busy machine is slow, not wrong."""
+
+expect.set_options(timeout=PATIENCE)
 
 
 @contextmanager
