@@ -127,10 +127,10 @@ def test_a_value_that_sets_off_a_bomb_stops_only_this_copy(template: str) -> Non
     letter = letter_of(template)  # harmless for somebody of whom nothing is known
     press = Press(letter, ENVELOPE)
     loaded = {"first_name": "boom", "n": "1000000000", "big": "x" * 10_000}
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(LetterError):
         press.print(COPY._replace(values=loaded))
-    assert time.monotonic() - began < 2.5
+    assert time.process_time() - began < 2.5
     assert press.print(COPY._replace(values={"first_name": "Anna", "n": "1", "big": "x"}))
 
 
