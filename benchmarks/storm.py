@@ -2,7 +2,7 @@
 
     python benchmarks/storm.py [--campaigns 500] [--accounts 200] [--recipients 1] [--busy 4]
                                [--database sqlite postgresql] [--by schedule api] [--limit 120]
-                               [--duplicate 10] [--delay 60] [--lose 0.5]
+                               [--duplicate 10] [--delay 60] [--lose 0.5] [--finished 1000]
 
 Starts whole installations by ``mailganer serve``: on SQLite with the embedded broker, and on PostgreSQL with
 Redis. ``--busy`` processes that only use processor time run beside it. The mail server is in C and takes
@@ -10,7 +10,8 @@ everything. ``--by api`` starts the campaigns by programs, eight at a time.
 
 With ``--duplicate``, ``--delay`` or ``--lose``, a proxy in front of the broker repeats each message, holds it
 back for so many seconds, or loses that part of them. The embedded broker is then started beside the
-installation. With ``--delay``, each storm takes that much longer to prepare.
+installation. With ``--delay``, each storm takes that much longer to prepare. ``--finished`` gives the first
+sender so many campaigns that are over: ``--campaigns 1 --finished 1000`` shows when a new one starts then.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session
 
 from benchmarks.support.sinks import Sink
@@ -43,6 +44,7 @@ from tests.support.broker_proxy import BrokerProxy, Fate
 from tests.support.embedded_broker import EmbeddedBroker
 from tests.support.factories import Factory
 from tests.support.installation import SECRET, Installation
+from tests.support.past_campaigns import add_past_campaigns
 from tests.support.ports import die_with_parent, wait_until
 from tests.support.postgresql import PostgreSQL
 from tests.support.redis import Redis
@@ -65,7 +67,7 @@ class Storm:
 
 
 def prepare(
-    engine: Engine, port: int, campaigns: int, accounts: int, recipients: int
+    engine: Engine, port: int, campaigns: int, accounts: int, recipients: int, finished: int
 ) -> list[tuple[int, str]]:
     """Drafts, turn by turn of one account after another: their ids, with a token of the account."""
     made = []
@@ -80,6 +82,8 @@ def prepare(
             sender = make.sender(account, settings=settings, secrets=None)
             token, _row = create_api_token(session, account, name="storm", now=make.now)
             owners.append((account, readers, sender, token))
+        if finished:
+            add_past_campaigns(session, owners[0][2], finished, make.now)
         for number in range(campaigns):
             account, readers, sender, token = owners[number % accounts]
             made.append((make.campaign(account, (readers,), (sender,)).id, token))
@@ -91,8 +95,10 @@ def by_schedule(engine: Engine, _url: str, made: list[tuple[int, str]]) -> float
     """All are due at the same moment."""
     due = utcnow() + timedelta(seconds=1)
     with Session(engine) as session:
-        for campaign in session.scalars(select(Campaign)):
-            campaign.status, campaign.send_at = CampaignStatus.scheduled, due
+        values = {"status": CampaignStatus.scheduled, "send_at": due}
+        session.execute(
+            update(Campaign).where(Campaign.id.in_([each for each, _token in made])).values(values)
+        )
         session.commit()
     time.sleep(max(0.0, (due - utcnow()).total_seconds()))
     return time.monotonic()
@@ -119,22 +125,26 @@ def by_api(_engine: Engine, url: str, made: list[tuple[int, str]]) -> float:
 WAYS = {"schedule": by_schedule, "api": by_api}
 
 
-def watch(engine: Engine, queue: str, storm: Storm, begun: float, limit: float) -> Storm:
+def watch(
+    engine: Engine, queue: str, made: list[tuple[int, str]], storm: Storm, begun: float, limit: float
+) -> Storm:
     """Looks at queue and database until all is sent and finished."""
+    first = min(campaign_id for campaign_id, _token in made)  # those that are over are older
     while time.monotonic() - begun < limit:
         if waits := broker.backlog(queue):
             storm.longest = max(storm.longest, waits.messages)
         with Session(engine.execution_options(reading=True)) as session:
-            sent = session.scalar(select(func.sum(Batch.sent))) or 0
+            sent = session.scalar(select(func.sum(Batch.sent)).where(Batch.campaign_id >= first)) or 0
             over = session.scalar(
-                select(func.count()).select_from(Campaign).where(Campaign.status == CampaignStatus.finished)
+                select(func.count())
+                .select_from(Campaign)
+                .where(Campaign.status == CampaignStatus.finished, Campaign.id >= first)
             )
-            campaigns = session.scalar(select(func.count()).select_from(Campaign))
         passed = time.monotonic() - begun
         storm.left = storm.emails - sent
         storm.first = passed if sent and storm.first is None else storm.first
         storm.sent = passed if not storm.left and storm.sent is None else storm.sent
-        if over == campaigns:
+        if over == len(made):
             storm.finished = passed
             break
         time.sleep(LOOKS)
@@ -204,11 +214,11 @@ def run(database: str, way: str, how: argparse.Namespace) -> None:
     ):
         engine = make_engine(here.database_url)
         wait_until(lambda: is_awake(engine), 60 + how.delay, what="the worker")
-        made = prepare(engine, sink.port, how.campaigns, how.accounts, how.recipients)
+        made = prepare(engine, sink.port, how.campaigns, how.accounts, how.recipients, how.finished)
         with busy(how.busy):
             begun = WAYS[way](engine, here.url, made)
             storm = Storm(how.campaigns * how.recipients)
-            watch(engine, broker.broker_url(load(here.ini)), storm, begun, how.limit)
+            watch(engine, broker.broker_url(load(here.ini)), made, storm, begun, how.limit)
         taken = sink.taken()
         engine.dispose()
     print(f"  longest queue          {storm.longest:>8} messages")
@@ -228,6 +238,7 @@ def main() -> None:
     parser.add_argument("--database", nargs="*", choices=kinds, default=kinds)
     parser.add_argument("--by", nargs="*", choices=tuple(WAYS), default=tuple(WAYS))
     parser.add_argument("--limit", type=float, default=120, help="seconds after which a storm is given up")
+    parser.add_argument("--finished", type=int, default=0, help="campaigns of the first sender that are over")
     parser.add_argument("--duplicate", type=int, default=1, help="how often each message comes")
     parser.add_argument("--delay", type=float, default=0, help="seconds that each message takes")
     parser.add_argument("--lose", type=float, default=0, help="the part of all messages that is lost: 0.5")

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from celery import Celery
 from redis import Redis as Client
-from sqlalchemy import event, insert, update
+from sqlalchemy import Engine, event, text, update
 
 from mailganer.broker import QUEUE, count_messages
-from mailganer.models import Batch, BatchState, Campaign, CampaignStatus, campaign_sender
+from mailganer.models import Campaign, CampaignStatus
 from mailganer.sending import bell, tasks
 from mailganer.sending.bell import EXPIRES, celery_config, heard, ring
 from mailganer.sending.due_work import Call, DueWork, note_planning
@@ -24,6 +24,7 @@ from mailganer.settings import from_mapping
 from tests.sending.processes import Parts
 from tests.sending.scripted import Script
 from tests.support.broker_proxy import BrokerProxy, Fate
+from tests.support.past_campaigns import add_past_campaigns
 from tests.support.ports import wait_until
 from tests.support.redis import Redis
 
@@ -357,37 +358,46 @@ WHOLE_TABLE = re.compile(
 
 
 @pytest.fixture
-def long_history(make: Any, session: Any, now: Any) -> None:
-    """A thousand campaigns that are finished, a tenth as many that were stopped, with their batches."""
-    account = make.account(plan="pro")
-    sender = make.sender(account)
-    rows = [
-        {
-            "account_id": account.id,
-            "status": CampaignStatus.cancelled if number % 10 == 0 else CampaignStatus.finished,
-            "planned_at": now,
-            "letter_id": 1,
-            "created_at": now,
-            "updated_at": now,
-        }
-        for number in range(FINISHED)
-    ]
-    ids = session.scalars(insert(Campaign).returning(Campaign.id), rows).all()
-    session.execute(insert(campaign_sender), [{"campaign_id": each, "sender_id": sender.id} for each in ids])
-    batches = [
-        {"campaign_id": each, "number": number, "first_id": 1, "last_id": 2, "state": BatchState.done}
-        for each in ids
-        for number in range(5)
-    ]
-    session.execute(insert(Batch), batches)
-    session.commit()
+def usual_sender(make: Any, smtp_server: Any) -> Any:
+    """The sender of all campaigns, past and new."""
+    return make.sender(make.account(plan="pro"), smtp_server)
+
+
+@pytest.fixture
+def start_one(usual_sender: Any, make: Any) -> Callable[[], Campaign]:
+    """Another campaign of the usual sender, due now, to the same two people."""
+    readers = make.list(usual_sender.account)
+    make.subscribers(usual_sender.account, 2, readers)
+
+    def start() -> Campaign:
+        due = {"status": CampaignStatus.scheduled, "send_at": make.now}
+        campaign = make.campaign(usual_sender.account, (readers,), (usual_sender,), **due)
+        make.commit()
+        return campaign
+
+    return start
+
+
+@pytest.fixture
+def past(usual_sender: Any, session: Any, now: Any) -> Callable[[], None]:
+    """A thousand campaigns that are over are added when it is called."""
+
+    def add() -> None:
+        add_past_campaigns(session, usual_sender, FINISHED, now)
+        session.commit()
+        if session.get_bind().dialect.name == "postgresql":  # as autovacuum does
+            session.execute(text("ANALYZE"))
+            session.commit()
+
+    return add
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_tick_reads_nothing_of_campaigns_that_are_over(
-    long_history: None, works: Any, due: Any, script: Script
+    past: Callable[[], None], start_one: Callable[[], Campaign], works: Any, script: Script
 ) -> None:
-    campaign = due(2)
+    past()
+    campaign = start_one()
     asked: dict[str, Any] = {}
 
     @event.listens_for(works.office.engine, "before_cursor_execute")
@@ -414,3 +424,69 @@ def test_a_tick_reads_nothing_of_campaigns_that_are_over(
         if any(WHOLE_TABLE.match(line) for line in lines)
     }
     assert read == {}
+
+
+class SQLiteWork:
+    """Instructions that SQLite carries out for an engine, by the dozen."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._done = engine, 0
+        event.listen(engine, "checkout", self._count)
+
+    def _count(self, connection: Any, *_: Any) -> None:
+        connection.set_progress_handler(self._note, 12)
+
+    def _note(self) -> None:
+        self._done += 1
+
+    def done(self) -> int:
+        return self._done
+
+
+class PostgreSQLWork:
+    """Rows that PostgreSQL has read for all of its clients."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def done(self) -> int:
+        self._engine.dispose()  # who leaves hands in what it has counted
+        with self._engine.connect() as connection:
+            wait_until(lambda: not connection.scalar(_OTHERS), what="the others to leave")
+            rows = int(connection.scalar(_ROWS_READ) or 0)
+        self._engine.dispose()
+        return rows
+
+
+_OTHERS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+)
+_ROWS_READ = text("SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables")
+LITTLE = {"sqlite": 200, "postgresql": 500}  # one row for each campaign that is over would be more
+
+
+def test_a_new_campaign_starts_after_a_thousand_others_with_hardly_more_work(
+    past: Callable[[], None],
+    start_one: Callable[[], Campaign],
+    works: Any,
+    script: Script,
+    session: Any,
+    engine: Engine,
+) -> None:
+    work = (SQLiteWork if engine.dialect.name == "sqlite" else PostgreSQLWork)(works.office.engine)
+
+    def work_of_one() -> int:
+        start_one()
+        session.close()
+        engine.dispose()
+        before, sent = work.done(), len(script.seen)
+        works.run(2)
+        after = work.done()
+        assert len(script.seen) == sent + 2
+        return after - before
+
+    work_of_one()  # once before, for what is done only once
+    usual = work_of_one()
+    past()
+    assert work_of_one() < usual + LITTLE[engine.dialect.name]
