@@ -87,7 +87,9 @@ def import_shape(import_: Import) -> Shape:
         "status": import_.status.value,
         "error": failure_sentence(import_.error).interpolate() if import_.error else None,
         "columns": import_.columns,
-        "mapping": {str(column): field or "" for column, field in import_.mapping.items()},
+        "mapping": {
+            str(column): field or "" for column, field in import_.mapping.items() if column.isdecimal()
+        },
         "rows": import_.rows,
         "added": import_.added,
         "updated": import_.updated,

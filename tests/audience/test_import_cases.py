@@ -14,6 +14,7 @@ from mailganer.audience import (
     import_preview,
     note_sentence,
     people_csv,
+    run_import,
     set_mapping,
     undo_import,
     unsubscribe,
@@ -346,6 +347,67 @@ def test_an_unknown_word_far_down_is_noted(bringer):
     job = bringer.bring(f"email;status\n{rows}x@example.org;golden\n")
     assert job.notes["rows"] == [[252, "status", "golden"]]
     assert set(statuses(bringer).values()) == {"active"}
+
+
+def far_down(heading: str, first: str, *later: str) -> str:
+    """A file of 250 rows with ``first`` in the column, and more of them below."""
+    cells = [first] * 250 + list(later)
+    return f"email;{heading}\n" + "".join(
+        f"r{number}@example.org;{cell}\n" for number, cell in enumerate(cells)
+    )
+
+
+@pytest.mark.parametrize(
+    ("heading", "first", "later", "left"),
+    [
+        ("Статус", "", ["отписан", "активен"], 1),
+        ("Email status", "", ["subscribed", "cleaned", "weird"], 1),
+        ("status", "", ["Unsubscribed", "active"], 1),
+        ("status", "gold", ["silver", "unsubscribed"], 1),
+        ("Email status", "ok", ["fine", "hard bounce"], 1),
+        ("subscribed", "", ["yes", "no", "no"], 2),
+        ("status", "", ["gold", "silver"], None),
+        ("status", "", ["paid", "cancelled"], None),
+        ("Status", "", ["delivered", "cancelled"], None),
+        ("status", "gold", ["cancelled", "no"], None),
+    ],
+)
+@SQLITE
+def test_evidence_far_down_in_the_file_counts(bringer, heading, first, later, left):
+    content = far_down(heading, first, *later)
+    foreseen = bringer.bring(content, apply=False)
+    field = "status" if heading.lower() == "status" else heading.lower().replace(" ", "_")
+    assert foreseen.mapping == {"0": "email", "1": "subscription_status" if left else field}
+    assert (foreseen.rows, foreseen.added, foreseen.notes.get("left")) == (len(later) + 250,) * 2 + (left,)
+    job = bringer.bring(content)
+    assert (job.added, job.notes.get("left"), job.mapping) == (foreseen.added, left, foreseen.mapping)
+    assert sum(status != "active" for status in statuses(bringer).values()) == (left or 0)
+
+
+@pytest.mark.parametrize("field", ["status", ""])
+@SQLITE
+def test_what_a_person_said_of_a_column_is_not_overruled_by_the_rest_of_the_file(bringer, field):
+    content = far_down("status", "", "unsubscribed", "active")
+    named = bringer.bring(content, mapping={"email": "email", "status": field})
+    assert (named.mapping["1"], named.notes) == (field, {})
+    looked = bringer.bring(content, apply=False)
+    with bringer.sessions.begin() as session:
+        set_mapping(session, session.get(Import, looked.id), {"1": field})
+    assert bringer.run(looked.id).mapping == {"0": "email", "1": field}
+
+
+@SQLITE
+def test_evidence_is_kept_when_reading_is_interrupted(bringer, monkeypatch):
+    monkeypatch.setattr("mailganer.audience.imports.run.READ_AT_ONCE", 100)
+    content = far_down("email status", "", "unsubscribed", *[""] * 100)
+    started = bringer.start(content)
+    rounds = 0
+    while not run_import(bringer.sessions, bringer.settings, started, now=lambda: bringer.now, seconds=0):
+        rounds += 1
+    assert rounds > 3
+    job = bringer.job(started)
+    assert (job.status, job.notes["left"]) == (ImportStatus.done, 1)
+    assert job.mapping == {"0": "email", "1": "subscription_status"}
 
 
 def test_who_is_active_here_and_left_elsewhere_leaves_here_and_undoing_brings_them_back(bringer, now):

@@ -1,7 +1,7 @@
 """Which column is what: guessed from headings in two languages and from cells, or said by the person."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ...errors import InputError, _
@@ -9,7 +9,7 @@ from ..addresses import AddressError, parse_address, repair_address
 from ..birthdays import Order, order_of
 from ..fields import STANDARD, is_field_name, slug
 from ..headings import EMAIL, FULL_NAME, HEADINGS, LAST_NAME_FIRST, heading_words, known_heading
-from .statuses import STATUS, guess_statuses
+from .statuses import STATUS, guess_statuses, names_a_state
 
 PLAIN: Final = ("first_name", "last_name")
 BIRTHDAYS: Final[Mapping[str, Order]] = {
@@ -19,6 +19,9 @@ BIRTHDAYS: Final[Mapping[str, Order]] = {
 }
 BIRTHDAY_PARTS: Final = ("birthday_year", "birthday_month", "birthday_day")
 """Three columns of one birthday, as Thunderbird writes them."""
+
+UNDECIDED: Final = "undecided"
+"""Beside the columns of a stored mapping: those that may yet prove to hold states, see ``LateStatuses``."""
 
 TARGETS: Final = frozenset({EMAIL, *PLAIN, FULL_NAME, LAST_NAME_FIRST, *BIRTHDAYS, *BIRTHDAY_PARTS, STATUS})
 """What a column can become besides a variable of its own name."""
@@ -143,6 +146,17 @@ def mapping_from_words(words: Mapping[Any, Any], columns: Sequence[str], guessed
     field as key and a heading as value is understood as well. Raises ``InputError``.
     """
     fields = list(guessed) or [""] * len(columns)
+    said = said_columns(words, columns)
+    for number, target in said.items():
+        for other, field in enumerate(fields):  # a guess gives way to what was said
+            if field == target and other not in said:
+                fields[other] = slug(columns[other], fields)
+        fields[number] = target
+    return check_mapping(fields)
+
+
+def said_columns(words: Mapping[Any, Any], columns: Sequence[str]) -> dict[int, str]:
+    """The columns that ``words`` name, with the field that each goes to. Raises ``InputError``."""
     said: dict[int, str] = {}
     for key, value in words.items():
         target = "" if value is None else str(value).strip()
@@ -152,12 +166,7 @@ def mapping_from_words(words: Mapping[Any, Any], columns: Sequence[str], guessed
         if number is None:
             raise _wrong(_("The file has no column “${name}”.", mapping={"name": str(key)[:100]}))
         said[number] = target
-    for number, target in said.items():
-        for other, field in enumerate(fields):  # a guess gives way to what was said
-            if field == target and other not in said:
-                fields[other] = slug(columns[other], fields)
-        fields[number] = target
-    return check_mapping(fields)
+    return said
 
 
 def column_number(key: str | int, columns: Sequence[str]) -> int | None:
@@ -299,9 +308,28 @@ def is_latin_pair(name: str) -> bool:
     return bool(_LATIN_PAIR.fullmatch(" ".join(name.split())))
 
 
-def stored_mapping(fields: Iterable[str]) -> dict[str, str]:
+def undecided_columns(columns: Sequence[str], fields: Sequence[str], said: Collection[int]) -> list[int]:
+    """Columns that the rest of the file may yet prove to hold states. What was ``said`` is decided."""
+    return [
+        number
+        for number, column in enumerate(columns)
+        if fields[number] not in (STATUS, EMAIL)
+        and number not in said
+        and names_a_state(heading_words(column))
+    ]
+
+
+def stored_mapping(fields: Iterable[str], undecided: Iterable[int] = ()) -> dict[str, Any]:
     """As the column of ``Import`` keeps it."""
-    return {str(number): field for number, field in enumerate(fields)}
+    stored: dict[str, Any] = {str(number): field for number, field in enumerate(fields)}
+    flags = dict.fromkeys(map(str, undecided), "")
+    return stored | {UNDECIDED: flags} if flags else stored
+
+
+def decided_mapping(stored: Mapping[str, Any], statuses: Collection[int]) -> dict[str, Any]:
+    """The stored mapping after the whole file was read: ``statuses`` proved to be columns of states."""
+    fields = {key: field for key, field in stored.items() if key != UNDECIDED}
+    return fields | dict.fromkeys(map(str, statuses), STATUS)
 
 
 def mapping_of(stored: Mapping[str, Any], columns: int) -> list[str]:

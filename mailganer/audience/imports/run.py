@@ -22,9 +22,10 @@ from ...db import utcnow
 from ...models import Account, Import, ImportChange, ImportReject, ImportStatus
 from ...settings import Settings
 from .files import Dialect, Record, Records, is_blank
-from .mapping import mapping_of
+from .mapping import UNDECIDED, decided_mapping, mapping_of
 from .reasons import FileProblem
 from .rows import Note, Person, Reject, RowReader
+from .statuses import LateStatuses
 from .undoing import undo_some
 from .writing import (
     Outcome,
@@ -159,34 +160,45 @@ class _Work:
 
     def read(self, job: Import) -> bool:
         look = self.only_rows if job.apply else self.what_would_change
+        late = LateStatuses(job.columns, job.mapping.get(UNDECIDED, {}))
         with self.records(job) as records:
-            if not look(job, iter(records)):
+            if not look(job, iter(records), late):
                 return False
         with self.sessions.begin() as session:
             held = self.hold(session, ImportStatus.reading)
+            held.mapping = decided_mapping(held.mapping, late.found)
             if job.apply or held.apply:
                 restart(session, held, ImportStatus.applying)
+            elif late.found:
+                restart(session, held, ImportStatus.reading)  # what was foreseen was not all
             else:
                 held.status = ImportStatus.ready
                 held.position = held.size
         return True
 
-    def only_rows(self, job: Import, records: Iterator[Record]) -> bool:
+    def only_rows(self, job: Import, records: Iterator[Record], late: LateStatuses) -> bool:
         """Reads to the end: a file that turns out to be none has then changed nothing."""
         while piece := list(islice(records, READ_AT_ONCE)):
+            changed = late.look(record.cells for record in piece)
             with self.sessions.begin() as session:
-                self.advance(self.hold(session, ImportStatus.reading), piece)
+                held = self.hold(session, ImportStatus.reading)
+                self.advance(held, piece)
+                if changed:
+                    held.mapping = {**held.mapping, UNDECIDED: late.flags}
             if self.out_of_time():
                 return False
         return True
 
-    def what_would_change(self, job: Import, records: Iterator[Record]) -> bool:
+    def what_would_change(self, job: Import, records: Iterator[Record], late: LateStatuses) -> bool:
         reader = self.reader(job)
         seen: set[int] = set()
         while piece := list(islice(records, AT_ONCE)):
             people, rejects = _read_rows(reader, piece)
+            changed = late.look(record.cells for record in piece)
             with self.sessions.begin() as session:
                 held = self.hold(session, ImportStatus.reading)
+                if changed:
+                    held.mapping = {**held.mapping, UNDECIDED: late.flags}
                 outcome = self.foresee(session, held, people, seen)
                 self.record(session, held, piece, outcome, rejects)
                 add_notes(held, reader.notes, outcome.left)

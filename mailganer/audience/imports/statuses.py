@@ -5,10 +5,11 @@ and columns of yes and no such as "Accepts Email Marketing" or "Unsubscribed".
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from ...models import SubscriberStatus
+from ..headings import heading_words
 
 STATUS: Final = "subscription_status"
 """The field to which a column of states goes."""
@@ -93,6 +94,8 @@ _WORDS: Final[Sequence[tuple[re.Pattern[str], SubscriberStatus]]] = (
     ),
 )
 
+_REMEMBERED: Final = 1_000  # different cells of a column, so that each is read once
+
 # Headings that may as well be about an order, and what orders are said to be.
 _BARE: Final = frozenset({"status", "статус", "состояние"})
 _OF_ORDERS: Final = re.compile(r"(?<![^\W_])(cancell?ed|delivered|sent)(?![^\W_])", re.IGNORECASE)
@@ -100,6 +103,79 @@ _LIKE_ORDERS: Final = re.compile(
     r"(?<![^\W_])(cancell?ed|delivered|sent|archived|deleted|removed|возврат\w*|отказ\w*)(?![^\W_])",
     re.IGNORECASE,
 )
+
+
+class _Evidence:
+    """Whether the cells of a column bear out its heading: all are understood, or one says that somebody left.
+
+    Under a bare "status" the words of orders count for nothing, and "no" only where all is understood.
+    ``flags`` is what was seen so far: "n" a cell that is not empty, "u" one that is not understood, "s" one
+    that says something, "g" one that says for sure that somebody left.
+    """
+
+    def __init__(self, words: str, reader: ReadStatus, flags: str = "") -> None:
+        self._bare, self._reader = words in _BARE, reader
+        self.flags = flags
+        self._known: set[str] = set()
+
+    def add(self, cell: str) -> None:
+        if cell in self._known or not cell or cell.isspace():
+            return
+        if len(self._known) < _REMEMBERED:
+            self._known.add(cell)
+        self.flags = "".join(sorted({*self.flags, *self._seen(cell)}))
+
+    def _seen(self, cell: str) -> str:
+        seen = "n" if _is_read(self._reader, cell) else "nu"
+        if _said(self._reader, _OF_ORDERS.sub("", cell) if self._bare else cell):
+            seen += "s"
+        sure = cell.strip().lower() not in _NO or not self._bare
+        if sure and _said(self._reader, _LIKE_ORDERS.sub("", cell) if self._bare else cell) in _GONE:
+            seen += "g"
+        return seen
+
+    @property
+    def is_enough(self) -> bool:
+        if "n" not in self.flags or "u" in self.flags:
+            return "g" in self.flags
+        return "s" in self.flags or not self._bare
+
+
+class LateStatuses:
+    """Columns whose headings may name a state, while the file is read on for cells that bear them out.
+
+    ``flags`` is by column what was seen so far, to be kept between two pieces of the file.
+    """
+
+    def __init__(self, columns: Sequence[str], flags: Mapping[str, str]) -> None:
+        self._evidence = {
+            int(number): _Evidence(words, reader, seen)
+            for number, seen in flags.items()
+            if (reader := _by_heading(words := heading_words(columns[int(number)])))
+        }
+
+    def look(self, rows: Iterable[Sequence[str]]) -> bool:
+        """Read on. Return whether ``flags`` have changed."""
+        before = self.flags
+        for cells in rows if self._evidence else ():
+            for number, evidence in self._evidence.items():
+                if number < len(cells):
+                    evidence.add(cells[number])
+        return self.flags != before
+
+    @property
+    def flags(self) -> dict[str, str]:
+        return {str(number): evidence.flags for number, evidence in self._evidence.items()}
+
+    @property
+    def found(self) -> list[int]:
+        """Return the numbers of the columns that hold states."""
+        return [number for number, evidence in self._evidence.items() if evidence.is_enough]
+
+
+def names_a_state(words: str) -> bool:
+    """Return whether a heading may name a subscription state; its cells have to bear it out."""
+    return _by_heading(words) is not None
 
 
 def guess_statuses(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
@@ -118,18 +194,10 @@ def guess_statuses(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> li
 
 
 def _tells(words: str, reader: ReadStatus, cells: Sequence[str]) -> bool:
-    """Return whether cells bear out their heading: all are understood, or one says that somebody left.
-
-    Under a bare "status" the words of orders count for nothing, and "no" only where all is understood.
-    """
-    if words not in _BARE:
-        return all(_is_read(reader, cell) for cell in cells) or any(
-            _said(reader, cell) in _GONE for cell in cells
-        )
-    if all(_is_read(reader, cell) for cell in cells):
-        return any(_said(reader, _OF_ORDERS.sub("", cell)) for cell in cells)
-    sure = [_LIKE_ORDERS.sub("", cell) for cell in cells if cell.strip().lower() not in _NO]
-    return any(_said(reader, cell) in _GONE for cell in sure)
+    evidence = _Evidence(words, reader)
+    for cell in cells:
+        evidence.add(cell)
+    return evidence.is_enough
 
 
 def _says_left(words: str) -> bool:

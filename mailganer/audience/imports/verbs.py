@@ -31,7 +31,9 @@ from .mapping import (
     mapping_from_words,
     mapping_of,
     rows_above,
+    said_columns,
     stored_mapping,
+    undecided_columns,
     with_order,
 )
 from .reasons import FileProblem
@@ -65,6 +67,7 @@ class _Sniffed:
     header: bool
     columns: list[str]
     mapping: list[str]
+    undecided: list[int]  # columns that may yet prove to hold states
     above: Record | None  # the row before the first subscriber's: headings or a title
 
 
@@ -206,7 +209,8 @@ def _sniff(stored: Stored, words: Mapping[str, Any]) -> _Sniffed:
     guessed = with_order(guessed, texts)
     mapping = mapping_from_words(words, columns, guessed) if words else check_mapping(guessed)
     last_above = records[0] if header else before[-1] if before else None
-    return _Sniffed(dialect, header, columns, mapping, last_above)
+    undecided = undecided_columns(columns, mapping, said_columns(words, columns)) if header else []
+    return _Sniffed(dialect, header, columns, mapping, undecided, last_above)
 
 
 def _columns(rows: Sequence[Sequence[str]], header: bool) -> list[str]:
@@ -258,7 +262,7 @@ def _made(
         delimiter=sniffed.dialect.delimiter,
         header=sniffed.header,
         columns=sniffed.columns,
-        mapping=stored_mapping(sniffed.mapping),
+        mapping=stored_mapping(sniffed.mapping, sniffed.undecided),
         apply=apply,
         start=start,
         first_record=number,
