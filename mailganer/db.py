@@ -6,6 +6,7 @@ who opened them, in short transactions.
 """
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import Session, sessionmaker
 
+from .logs import Outage
+
 if TYPE_CHECKING:  # processes that send have no use for Pyramid
     from pyramid.config import Configurator
     from pyramid.request import Request
@@ -29,6 +32,10 @@ OUT_OF_REACH = (OperationalError, InterfaceError, InternalError, NoConnectionFre
 """What passes by itself: the database is gone, starting, full, busy for too long or only to be read just now,
 all connections are taken, or it chose us as the one who has to try again. Nothing of the transaction is kept,
 unless it broke at its COMMIT: then nobody knows."""
+
+log = logging.getLogger(__name__)
+DATABASE = Outage("The database")
+"""What this process has written about it, whichever of its threads noticed."""
 
 SQLITE_BUSY_MS = 30_000  # a planner's longest write is well under this; a waiter sees a pause, not an error
 READS = {"GET", "HEAD"}
@@ -210,6 +217,8 @@ def includeme(config: "Configurator") -> None:
     writers = sessionmaker(engine)
     _note_writing(readers)
     _note_writing(writers)
+    # What only reads says nothing about a disk that is full or a file that is locked.
+    event.listen(writers, "after_commit", lambda _session: DATABASE.ended(log))
 
     def dbsession(request: "Request") -> Session:
         route = request.matched_route.name if request.matched_route else ""

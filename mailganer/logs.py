@@ -7,9 +7,9 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import suppress
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar, TextIO
 
 import structlog
 from structlog.typing import Processor
@@ -74,6 +74,46 @@ def configure_part(development: bool, handlers: Iterable[logging.Handler]) -> No
     printed into a warning. Our own lines are written from INFO on, those of libraries as they were set.
     """
     logging.getLogger("mailganer").setLevel(logging.INFO)
+    _write_through_logging()
+    write_json(development, handlers)
+
+
+@contextmanager
+def command_logs() -> Iterator[None]:
+    """Write what is logged during a command to standard error, one JSON object a line, warnings and worse.
+
+    What a command tells its user stays sentences. ``show_plainly`` is for an installation in development.
+    """
+    root, before, handler = logging.getLogger(), structlog.get_config(), _CommandHandler()
+    root.addHandler(handler)
+    _write_through_logging()
+    logging.captureWarnings(False)  # begins anew, whatever has replaced warnings.showwarning since
+    write_json(development=False, handlers=[handler])
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        logging.captureWarnings(False)
+        structlog.configure(**before)
+
+
+def show_plainly() -> None:
+    """Write the log of a command for people from now on, as the other parts do while developing."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _CommandHandler):
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+
+
+class _CommandHandler(logging.StreamHandler[TextIO]):
+    """Writes to standard error as it is at that time: a progress bar replaces it while it is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def _write_through_logging() -> None:
+    """Let structlog hand everything to the standard library, whose handlers know the format."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -82,13 +122,13 @@ def configure_part(development: bool, handlers: Iterable[logging.Handler]) -> No
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
-    write_json(development, handlers)
 
 
 def write_json(development: bool, handlers: Iterable[logging.Handler]) -> None:
-    """Let handlers of the standard library write JSON, except while developing."""
+    """Let handlers of the standard library write JSON, except while developing. Warnings of Python too."""
     if development:
         return
+    logging.captureWarnings(True)
     for handler in handlers:
         handler.setFormatter(
             structlog.stdlib.ProcessorFormatter(
@@ -107,33 +147,35 @@ def write_json(development: bool, handlers: Iterable[logging.Handler]) -> None:
 class Outage:
     """One line when something we need goes away, and one when it is back, however often it is asked for.
 
-    ``name`` says what is away. Each process writes its own lines.
+    ``name`` says what is away. Each process writes its own lines, whichever of its threads notices.
     """
 
     _known: ClassVar[list["Outage"]] = []
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._since: float | None = None
+        self._since: dict[str, float] = {}  # setdefault and pop need no lock between threads
         self._known.append(self)
 
-    def began(self, log: logging.Logger, message: str, *values: object) -> None:
-        """Write a warning, unless the outage is known."""
-        if self._since is None:
-            self._since = time.monotonic()
-            log.warning(message, *values)
+    def began(
+        self, log: Any, message: str, *values: object, level: int = logging.WARNING, **details: object
+    ) -> None:
+        """Write a line, unless the outage is known. Details are for loggers of structlog only."""
+        now = time.monotonic()
+        if self._since.setdefault("monotonic", now) is now:
+            log.log(level, message, *values, **details)
 
-    def ended(self, log: logging.Logger) -> None:
+    def ended(self, log: Any) -> None:
         """Write how long the outage was, if there was one."""
-        if self._since is not None:
-            seconds, self._since = time.monotonic() - self._since, None
-            log.warning("%s is back after %.0f s", self._name, seconds)
+        since = self._since.pop("monotonic", None)
+        if since is not None:
+            log.warning("%s is back after %.0f s", self._name, time.monotonic() - since)
 
     @classmethod
     def forget_all(cls) -> None:
         """Begin anew: for tests, which share a process."""
         for each in cls._known:
-            each._since = None
+            each._since.clear()
 
 
 def _writer(development: bool) -> tuple[Processor, ...]:

@@ -13,7 +13,7 @@ from pyramid_openapi3.exceptions import RequestValidationError, ResponseValidati
 from sqlalchemy.orm.exc import ObjectDeletedError
 
 from .. import errors
-from ..db import OUT_OF_REACH, trouble_of
+from ..db import DATABASE, OUT_OF_REACH, trouble_of
 from ..views.errors import COMES_BACK, status_of, without_database
 from .findings import findings, is_of_another_kind, is_unsigned
 from .incoming import LARGEST_JSON
@@ -167,7 +167,7 @@ def _wrong_method(request: Request) -> Response:
 
 def out_of_reach(error: Exception, request: Request) -> Response:
     """As for pages: the database is away, full or too busy, and it passes."""
-    log.warning("api.database", path=request.path, method=request.method, trouble=trouble_of(error))
+    DATABASE.began(log, "api.database", path=request.path, method=request.method, trouble=trouble_of(error))
     without_database(request, error)
     sentence = errors._(
         "Mailganer cannot get at its data right now. Try again soon; with an Idempotency-Key nothing is done "

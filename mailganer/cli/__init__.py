@@ -37,6 +37,9 @@ COMMANDS = {
 }
 """Command -> module and object, and its line in ``mailganer --help``, which imports none of them."""
 
+PARTS = {"web", "worker", "beat"}
+"""Commands that set up their logs by themselves."""
+
 
 class Commands(click.Group):
     """A group whose commands are imported when they are needed."""
@@ -57,12 +60,17 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mailganer")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Mailganer sends campaigns through the mail account you already have.
 
     Settings come from the INI file that is named, else from MAILGANER_INI, else from development.ini here or
     beside the program; a .env file next to it and the environment win over it.
     """
+    if context.invoked_subcommand not in PARTS:
+        from ..logs import command_logs
+
+        context.with_resource(command_logs())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

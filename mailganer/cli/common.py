@@ -44,10 +44,13 @@ def find_ini(given: str | None) -> Path:
 
 def read_settings(given: str | None) -> "Settings":
     """The settings of this installation; every process started from here will read the same file."""
+    from ..logs import show_plainly
     from ..settings import load
 
     path = find_ini(given)
     settings = load(path)
+    if settings.development:
+        show_plainly()
     os.environ["MAILGANER_INI"] = str(path)
     return settings
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv6Address, ip_address
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from .. import accounts
 from ..db import make_sessions
 from ..errors import Throttled, _
+from ..logs import Outage
 
 log = structlog.get_logger(__name__)
 
@@ -115,10 +116,13 @@ class Throttle:
             if time.monotonic() < store.rests_until:
                 continue
             try:
-                return do(store.limiter)
+                answer = do(store.limiter)
             except Exception as error:  # whatever its client raises: a lost Redis must not lock anybody out
                 store.rests_until = time.monotonic() + STORE_RESTS
-                log.warning("throttle.store_lost", error=str(error))
+                store.outage.began(log, "throttle.store_lost", error=str(error))
+            else:
+                store.outage.ended(log)
+                return answer
         return do(self._memory)
 
 
@@ -128,6 +132,7 @@ class _Shared:
 
     limiter: FixedWindowRateLimiter
     rests_until: float = 0.0
+    outage: Outage = field(default_factory=lambda: Outage("A store of rate limits"))
 
 
 def shared_tries(engine: Engine) -> Storage | None:

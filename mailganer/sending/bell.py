@@ -121,7 +121,7 @@ def heard(app: Celery, task: str, ids: Any, message_id: str) -> None:
             if client and client.get(key) == message_id.encode():
                 client.delete(key)
     except BROKEN as error:
-        log.warning("%s: the broker could not be told that it was heard: %s", task, error)
+        BROKER.began(log, "%s: the broker could not be told that it was heard: %s", task, error)
 
 
 def is_quiet(app: Celery) -> bool:

@@ -6,7 +6,7 @@ from threading import Event, Thread
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..db import UNTRACKED
+from ..db import DATABASE, OUT_OF_REACH, UNTRACKED, trouble_of
 from ..models import Batch, Lane, Window
 from .clock import elapsed
 from .ledger import Claim
@@ -72,9 +72,13 @@ class Keeper:
                 session.execute(
                     update(Batch).where(or_(*held)).values(lease_until=until), execution_options=UNTRACKED
                 )
+        except OUT_OF_REACH as error:
+            DATABASE.began(log, "a lease could not be renewed: %s", trouble_of(error))
+            return
         except SQLAlchemyError as error:
             log.warning("a lease could not be renewed: %s", error)
             return
+        DATABASE.ended(log)
         # Had the lease run out before, or while we were stopped in the middle of this, then this sum has
         # passed too: nobody is fooled into believing that what was taken over is still ours.
         self.renewed(asked_at)

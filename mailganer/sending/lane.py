@@ -20,8 +20,9 @@ from sqlalchemy.orm import Session
 from ..audience.status import suppress
 from ..backends import Limits
 from ..campaigns.allowance import minute_of
-from ..db import OUT_OF_REACH, UNTRACKED, trouble_of, upsert
+from ..db import DATABASE, OUT_OF_REACH, UNTRACKED, trouble_of, upsert
 from ..errors import BackendError, InputError, SecretUnreadable, _
+from ..logs import Outage
 from ..models import Account, Campaign, CampaignStatus, Sender, SenderStatus, Subscriber, SubscriberStatus
 from ..models import Lane as LaneRow
 from . import halt, ledger, queues, quota
@@ -40,6 +41,7 @@ from .verdict import Verdict, judge
 from .words import with_reply
 
 log = logging.getLogger(__name__)
+JOURNALS = Outage("The folder for journals")
 
 SETTLE_FOR = 600.0  # seconds in which an unreachable database is tried again before the sweep has to settle
 LANES = 4  # the most lanes of one sender
@@ -105,12 +107,13 @@ class Lane:
         except OSError as error:
             self._rest_without_journal(error)
             return Turn()
+        JOURNALS.ended(log)
         settled = False
         try:
             settled = self._work(elapsed() + seconds) if self._enter() else True
         except OUT_OF_REACH as error:
-            log.warning(
-                "sender %s: the database does not let it begin: %s", self.sender_id, trouble_of(error)
+            DATABASE.began(
+                log, "sender %s: the database does not let it begin: %s", self.sender_id, trouble_of(error)
             )
         finally:
             self._journal.close(keep=not settled)
@@ -120,14 +123,20 @@ class Lane:
 
     def _rest_without_journal(self, error: OSError) -> None:
         """Nothing is sent that could not be noted. Its person reads why; whoever has the disk, too."""
-        log.error("sender %s: there is no room for a journal, so nothing is sent: %s", self.sender_id, error)
+        JOURNALS.began(
+            log,
+            "sender %s: there is no room for a journal, so nothing is sent: %s",
+            self.sender_id,
+            error,
+            level=logging.ERROR,
+        )
         try:
             with self.office.sessions.begin() as session:
                 sender = session.get(Sender, self.sender_id)
                 if sender and sender.deleted_at is None and sender.status is SenderStatus.ready:
                     halt.trouble(session, self.sender_id, _NO_JOURNAL, self.office.now(), may_fail=False)
         except OUT_OF_REACH as trouble:  # perhaps on the same disk
-            log.warning("sender %s: nobody could be told: %s", self.sender_id, trouble_of(trouble))
+            DATABASE.began(log, "sender %s: nobody could be told: %s", self.sender_id, trouble_of(trouble))
 
     def _enter(self) -> bool:
         """Takes the lane's lease and everything that holds for this turn."""
@@ -238,8 +247,11 @@ class Lane:
                 following = (
                     self._opener.open(session, self._size) if going_on and not self._ends(verdict) else None
                 )
+            DATABASE.ended(log)
         except OUT_OF_REACH as error:
-            log.warning("sender %s: the database is in trouble: %s", self.sender_id, trouble_of(error))
+            DATABASE.began(
+                log, "sender %s: the database is in trouble: %s", self.sender_id, trouble_of(error)
+            )
             self._opener.claim = claim  # what was claimed or given back in that transaction was not
             self._opener.missing = None
             verdict, following = self._settle_stubbornly(sent), None
@@ -259,7 +271,9 @@ class Lane:
         try:
             self._opener.get_ready()
         except OUT_OF_REACH as error:
-            log.warning("sender %s: the database is in trouble: %s", self.sender_id, trouble_of(error))
+            DATABASE.began(
+                log, "sender %s: the database is in trouble: %s", self.sender_id, trouble_of(error)
+            )
             return False
         return True
 
@@ -280,7 +294,9 @@ class Lane:
                     ledger.let_go(session, self._opener.claim)
                     self._opener.claim = None
         except OUT_OF_REACH as error:
-            log.warning("sender %s: a lane could not be given back: %s", self.sender_id, trouble_of(error))
+            DATABASE.began(
+                log, "sender %s: a lane could not be given back: %s", self.sender_id, trouble_of(error)
+            )
             return False
         return not left
 
@@ -362,7 +378,9 @@ class Lane:
             try:
                 with self.office.sessions.begin() as session:
                     self._give_back_unknown(session, sent)
-                    return self._settle(session, sent) if sent else None
+                    verdict = self._settle(session, sent) if sent else None
+                DATABASE.ended(log)
+                return verdict
             except OUT_OF_REACH as error:
                 if elapsed() > until:
                     log.error(
@@ -412,7 +430,7 @@ class Lane:
                     if subscriber is not None:
                         suppress(session, subscriber, SubscriberStatus.bounced, reason=reply, now=now)
         except OUT_OF_REACH as error:  # its server will say so again to the next campaign
-            log.warning("sender %s: dead addresses stay: %s", self.sender_id, trouble_of(error))
+            DATABASE.began(log, "sender %s: dead addresses stay: %s", self.sender_id, trouble_of(error))
 
 
 _NO_JOURNAL = _(

@@ -21,9 +21,11 @@ from sqlalchemy.orm import Session
 
 from ..db import UNTRACKED, upsert
 from ..errors import _
+from ..logs import Outage
 from ..models import Campaign, CampaignStatus, Heartbeat, HeldBy, holds
 
 log = logging.getLogger(__name__)
+MARK = Outage("The mark file")
 
 FILE = "mark"
 PREFIX = "mark "  # of heartbeats that are marks: those of a machine that is silent for long are not forgotten
@@ -84,8 +86,9 @@ class MarkFile:
         """After the commit. A file that stays behind the row says nothing wrong."""
         try:
             self._write(self._next)
+            MARK.ended(log)
         except OSError as error:
-            log.warning("no mark can be kept: %s", error)
+            MARK.began(log, "no mark can be kept: %s", error)
 
     def _write(self, mark: Mark) -> None:
         moment = mark.moment.astimezone(UTC).isoformat(timespec="microseconds") if mark.moment else _NEVER
@@ -99,7 +102,7 @@ def marking(folder: Path) -> Iterator[MarkFile | None]:
     try:
         file = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        log.warning("no mark can be kept: %s", error)
+        MARK.began(log, "no mark can be kept: %s", error)
         yield None
         return
     try:
@@ -109,7 +112,7 @@ def marking(folder: Path) -> Iterator[MarkFile | None]:
         except BlockingIOError:
             yield None
         except OSError as error:
-            log.warning("no mark can be kept: %s", error)
+            MARK.began(log, "no mark can be kept: %s", error)
             yield None
         else:
             yield found

@@ -18,8 +18,7 @@ from celery import current_app, shared_task
 from sqlalchemy import select
 
 from ..audience.imports import run_import as work_on_import
-from ..db import OUT_OF_REACH, trouble_of
-from ..logs import Outage
+from ..db import DATABASE, OUT_OF_REACH, trouble_of
 from ..migrations import newest
 from ..models import Heartbeat
 from ..settings import Settings
@@ -33,7 +32,6 @@ from .office import Office, open_office
 __all__ = ["ask_to_stop", "look_up", "plan_campaign", "pump", "run_import", "run_tick", "wake"]
 
 log = logging.getLogger(__name__)
-DATABASE = Outage("The database")
 P = ParamSpec("P")
 
 TURN = 30.0  # seconds of a process's turn; then what is left queues behind the other messages

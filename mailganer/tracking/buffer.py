@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from ..db import DATABASE, trouble_of
 from .opens import Opening, record_opens
 
 log = structlog.get_logger(__name__)
@@ -139,9 +140,10 @@ class OpenBuffer:
             with self._sessions().begin() as session:
                 record_opens(session, openings)
         except SQLAlchemyError as error:
-            log.warning("opens.not_written", number=len(openings), error=str(error))
+            DATABASE.began(log, "opens.not_written", number=len(openings), error=trouble_of(error))
             self._keep(openings, datetime.now(UTC) - PATIENCE)
             return False
+        DATABASE.ended(log)
         return True
 
     def _keep(self, openings: Sequence[Opening], since: datetime) -> None:

@@ -23,7 +23,7 @@ from pyramid.view import exception_view_config, forbidden_view_config, notfound_
 from pyramid_retry import mark_error_retryable
 from sqlalchemy.orm.exc import ObjectDeletedError
 
-from mailganer.db import OUT_OF_REACH, gave_way, trouble_of
+from mailganer.db import DATABASE, OUT_OF_REACH, gave_way, trouble_of
 from mailganer.errors import (
     BackendError,
     BackendMissing,
@@ -234,7 +234,7 @@ def without_database(request: Request, error: Exception) -> None:
 
 def out_of_reach(error: Exception, request: Request) -> Response:
     """The database is away, full or too busy: a state that passes, and no mistake of anybody's."""
-    log.warning("page.database", path=request.path, method=request.method, trouble=trouble_of(error))
+    DATABASE.began(log, "page.database", path=request.path, method=request.method, trouble=trouble_of(error))
     without_database(request, error)
     trouble = Trouble(
         _("Mailganer cannot get at its data right now"),

@@ -5,10 +5,14 @@ import logging
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from mailganer.campaigns import moves
 from mailganer.logs import Outage
 from mailganer.models import Campaign, CampaignStatus
+from mailganer.sending import bell, mark
+from mailganer.sending.keeper import Keeper
+from mailganer.sending.lane import Lane
 from tests.support.ports import wait_until
 
 log = logging.getLogger("mailganer.tests")
@@ -47,6 +51,62 @@ def test_an_outage_is_one_line_and_its_end_another(caplog: pytest.LogCaptureFixt
     first, last = [each.getMessage() for each in caplog.records]
     assert first == "it is away: refused"
     assert last.startswith("The broker is back after 0 s")
+
+
+class Away:
+    """Sessions of a database that does not answer."""
+
+    def begin(self) -> Any:
+        raise OperationalError("SELECT", {}, Exception("connection refused"))
+
+
+def test_lanes_and_lease_renewal_share_one_line_per_outage_and_one_per_recovery(
+    due: Any, works: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender = due(3).senders[0]
+    here, sessions = works.office, works.office.sessions
+    keeper = Keeper(here, sender_id=sender.id, number=0, epoch=1, journal="none")
+    here.__dict__["sessions"] = Away()
+    for _time in range(3):
+        keeper._renew()
+        Lane(here, sender.id).run(1)
+    here.__dict__["sessions"] = sessions
+    for _time in range(2):
+        keeper._renew()
+        Lane(here, sender.id).run(1)
+    first, last = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+    assert first == "a lease could not be renewed: connection refused"
+    assert last.startswith("The database is back after 0 s")
+
+
+def test_a_broker_that_hears_nothing_is_one_line_whatever_is_said_to_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(_app: Any) -> Any:
+        raise ConnectionRefusedError("refused")
+
+    monkeypatch.setattr(bell, "_producer", away)
+    app: Any = None
+    for _time in range(3):
+        bell.heard(app, "mailganer.pump", (1, 0), "id")
+        assert not bell.ring(app, "tick")
+    assert [each.getMessage() for each in caplog.records] == [
+        "mailganer.pump: the broker could not be told that it was heard: refused"
+    ]
+
+
+def test_a_mark_that_cannot_be_kept_is_one_line_until_it_can(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _time in range(3):
+        with mark.marking(tmp_path / "none"):
+            pass
+    with mark.marking(tmp_path) as marking:
+        assert marking is not None
+        marking.keep()
+    first, last = [each.getMessage() for each in caplog.records]
+    assert first.startswith("no mark can be kept: ")
+    assert last.startswith("The mark file is back after 0 s")
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
