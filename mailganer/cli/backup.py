@@ -1,10 +1,12 @@
 """``mailganer backup`` and ``mailganer restore``"""
 
 import fcntl
+import itertools
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from .copies import Manifest
 
 ALIVE = timedelta(seconds=15)  # since the last sign of a part: it runs
+
+_LOG = ("-wal", "-shm", "-journal")  # endings of the files in which SQLite keeps changes beside its own
 
 folder_argument = click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 
@@ -75,8 +79,8 @@ def restore(folder: Path, ini: str | None, replace: bool) -> None:
                     raise copies.BackupError(
                         "The database holds accounts. To replace it, say: mailganer restore --replace"
                     )
+            copies.put_uploads(folder, settings.uploads)  # first: no import lacks its file after a kill
             held = (_put_sqlite if made.database == "sqlite" else _put_postgresql)(engine, folder, made)
-            copies.put_uploads(folder, settings.uploads)
     finally:
         engine.dispose()
     click.echo(f"The database is that of {made.moment:%Y-%m-%d %H:%M} UTC, with {made.accounts} accounts.")
@@ -139,16 +143,34 @@ def _put_postgresql(engine: "Engine", folder: Path, made: "Manifest") -> int:
 
 
 def _put_sqlite(engine: "Engine", folder: Path, made: "Manifest") -> int:
-    """The copy is made ready under another name: whoever is killed leaves the database as it was."""
+    """Make the copy ready under another name, then give it the database's.
+
+    A kill at any time leaves the old database or the new one under that name.
+    """
+    target = Path(str(engine.url.database))
+    ready = target.with_name(f"{target.name}.restoring")
+    _remove(ready)
+    try:
+        held = _make_ready(engine, folder, made, ready)
+        engine.dispose()
+        if target.exists():
+            _empty_log(target)
+            _keep_old(target)
+        os.replace(ready, target)
+        _sync(target.parent)
+    finally:
+        _remove(ready)
+    return held
+
+
+def _make_ready(engine: "Engine", folder: Path, made: "Manifest", ready: Path) -> int:
+    """Write the database as it is to be into the file ``ready``; return how many campaigns ask."""
     from sqlalchemy.engine import make_url
 
     from ..db import make_engine, make_sessions
     from ..migrations import migrate
     from .copies import SQLITE
 
-    target = Path(str(engine.url.database))
-    ready = target.with_name(f"{target.name}.restoring")
-    _remove(ready)
     shutil.copyfile(folder / SQLITE, ready)
     ready.chmod(0o600)
     copy = make_engine(make_url(engine.url).set(database=str(ready)).render_as_string(hide_password=False))
@@ -158,25 +180,57 @@ def _put_sqlite(engine: "Engine", folder: Path, made: "Manifest") -> int:
     with copy.connect() as connection:
         connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     copy.dispose()
-    engine.dispose()
-    if target.exists():
-        _keep_old(target)
-    os.replace(ready, target)
-    _remove(ready)
+    _sync(ready)
     return held
 
 
+def _empty_log(database: Path) -> None:
+    """Put everything into the file itself and remove its log, which would spoil a new file of this name.
+
+    Raises ``BackupError`` while another program reads or writes it, and when it cannot be read.
+    """
+    from .copies import BackupError
+
+    try:
+        with closing(sqlite3.connect(database, timeout=1)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()  # ends what a killed process had begun
+            is_busy, *_rest = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise BackupError(
+            f"{database} cannot be read ({error}). Move it to another folder, with its -wal and -shm files, "
+            "and restore again."
+        ) from error
+    if is_busy:
+        raise BackupError(f"Another program uses {database}. Stop it first.")
+    for end in _LOG:
+        database.with_name(database.name + end).unlink(missing_ok=True)
+
+
 def _keep_old(target: Path) -> None:
-    """The database that is replaced stays beside the new one, with what its log still holds."""
+    """Give the database that is replaced a second name, beside the new one."""
     name = f"{target.name}.replaced-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    for end in ("", "-wal", "-shm"):
-        old = target.with_name(target.name + end)
-        if old.exists():
-            os.replace(old, target.with_name(name + end))
+    kept = next(
+        path
+        for number in itertools.count(1)
+        if not (path := target.with_name(name if number == 1 else f"{name}-{number}")).exists()
+    )
+    try:
+        kept.hardlink_to(target)
+    except OSError:  # a file system without links
+        shutil.copy2(target, kept)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _remove(path: Path) -> None:
-    for end in ("", "-wal", "-shm", "-journal"):
+    for end in ("", *_LOG):
         path.with_name(path.name + end).unlink(missing_ok=True)
 
 

@@ -1,7 +1,12 @@
 """A backup put back gives every row, and nothing that may have been sent since is sent again unasked."""
 
 import json
+import os
+import shutil
+import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +15,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from mailganer import cli
+from mailganer.cli import backup, copies
 from mailganer.cli.copies import MANIFEST, fingerprint
 from mailganer.db import make_engine
 from mailganer.migrations import current, migrate, newest
@@ -25,6 +31,7 @@ from mailganer.models import (
     metadata,
 )
 from mailganer.sending.words import say
+from tests.faults.child import dies, end_of, fork
 from tests.support.sent import sent_campaign
 
 NASTY = "tab\there, line\nbreak, back\\slash, \\N and «ёлочки» 🎄"
@@ -133,6 +140,96 @@ def test_it_is_put_into_an_empty_database_without_asking(
     there.dispose()
     assert vault.decrypt(account_id, secrets) == {"password": "secret"}
     databases.drop(url)
+
+
+@pytest.fixture
+def copied(command: Any, full: dict[str, int], session: Any, engine: Engine, tmp_path: Path) -> Path:
+    """A backup, beside a database that has changed since and whose last change is in SQLite's log only."""
+    folder = tmp_path / "copy"
+    assert command("backup", folder)[0] == 0
+    session.get_one(Campaign, full["draft"]).name = "changed since"
+    session.commit()
+    file, log = (Path(f"{engine.url.database}{end}") for end in ("", "-wal"))
+    kept = file.read_bytes(), log.read_bytes()
+    session.close()
+    engine.dispose()
+    for path, content in zip((file, log), kept, strict=True):  # as a killed process leaves them
+        path.write_bytes(content)
+    return folder
+
+
+def name_of_draft(database: Path) -> str:
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        (name,) = connection.execute("SELECT name FROM campaign WHERE status = 'draft'").fetchone()
+    return str(name)
+
+
+@one_database
+@pytest.mark.parametrize(
+    ("owner", "name", "nth", "after", "expected"),
+    [
+        (copies, "put_uploads", 1, True, "changed since"),
+        (shutil, "copyfile", 1, True, "changed since"),
+        (backup, "_sync", 1, True, "changed since"),
+        (backup, "_empty_log", 1, True, "changed since"),
+        (backup, "_keep_old", 1, False, "changed since"),
+        (Path, "hardlink_to", 1, True, "changed since"),
+        (os, "replace", 1, False, "changed since"),
+        (os, "replace", 1, True, "3"),
+        (backup, "_remove", 2, False, "3"),
+    ],
+)
+def test_a_kill_at_any_step_leaves_the_old_database_or_the_new_one(
+    command: Any,
+    copied: Path,
+    engine: Engine,
+    owner: Any,
+    name: str,
+    nth: int,
+    after: bool,
+    expected: str,
+) -> None:
+    def killed() -> None:
+        dies(owner, name, nth, after=after)
+        cli.run(["restore", str(copied), "--replace"])
+
+    assert end_of(fork(killed)) == -signal.SIGKILL
+    database = Path(str(engine.url.database))
+    assert name_of_draft(database) == expected
+    code, said = command("restore", copied, "--replace")
+    assert code == 0, said
+    assert name_of_draft(database) == "3"
+    kept = sorted(database.parent.glob("*.replaced-*"))
+    assert "changed since" in [name_of_draft(each) for each in kept]
+    left = {each.name.removeprefix(database.name) for each in database.parent.glob(f"{database.name}*")}
+    assert {each for each in left if not each.startswith(".replaced-")} <= {"", "-wal", "-shm"}
+
+
+@one_database
+def test_where_files_have_one_name_only_the_old_database_is_copied(
+    command: Any, copied: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    assert command("restore", copied, "--replace")[0] == 0
+    database = Path(str(engine.url.database))
+    (kept,) = database.parent.glob("*.replaced-*")
+    assert (name_of_draft(database), name_of_draft(kept)) == ("3", "changed since")
+
+
+@one_database
+def test_a_database_that_another_program_reads_stays(command: Any, copied: Path, engine: Engine) -> None:
+    database = Path(str(engine.url.database))
+    with closing(sqlite3.connect(database)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM campaign").fetchone()
+        code, said = command("restore", copied, "--replace")
+    assert (code, said) == (1, f"Another program uses {database}. Stop it first.\n")
+    assert name_of_draft(database) == "changed since"
+    assert not list(database.parent.glob("*.restoring*"))
 
 
 def test_a_database_that_is_in_use_is_not_replaced_by_mistake(
