@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -136,7 +136,15 @@ def suppress_many(
             for subscriber_id in ids
         ]
         module = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-        session.execute(module.insert(Suppression).on_conflict_do_nothing(), rows)
+        remembering = module.insert(Suppression)
+        session.execute(
+            remembering.on_conflict_do_update(
+                index_elements=["account_id", "digest"],
+                set_={name: remembering.excluded[name] for name in ("status", "reason", "created_at")},
+                where=or_(*(Suppression.status == each for each in lighter)),
+            ),
+            rows,
+        )
 
 
 def forget_suppressions(session: Session, account_id: int, email_keys: Collection[str], reason: str) -> None:

@@ -14,14 +14,16 @@ from mailganer.audience import (
     import_preview,
     note_sentence,
     people_csv,
+    resubscribe,
     run_import,
     set_mapping,
+    suppress,
     undo_import,
     unsubscribe,
 )
 from mailganer.audience.imports import files
 from mailganer.migrations import _config, migrate
-from mailganer.models import Import, ImportStatus, Subscriber, Suppression
+from mailganer.models import Import, ImportStatus, Subscriber, SubscriberStatus, Suppression
 
 CASES = Path(__file__).parent / "cases"
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -449,6 +451,89 @@ def test_who_left_by_a_file_and_then_here_stays_away_when_the_file_is_undone(bri
     again = bringer.bring("email\na@example.org\n")
     assert again.added == 0
     assert bringer.rejects(again) == ([] if known else [(2, "suppressed")])
+
+
+@pytest.mark.parametrize("before", ["nobody", "active", "bounced"])
+@pytest.mark.parametrize(
+    ("files", "undone", "between"),
+    [
+        (("unsubscribed", "unsubscribed"), (0, 1), ("unsubscribed",)),
+        (("unsubscribed", "unsubscribed"), (1, 0), ("unsubscribed",)),
+        (("unsubscribed", "cleaned"), (0, 1), ("bounced",)),
+        (("unsubscribed", "cleaned"), (1, 0), ("unsubscribed",)),
+        (("cleaned", "unsubscribed"), (0, 1), ("unsubscribed",)),
+        (("cleaned", "unsubscribed"), (1, 0), ("bounced",)),
+        (("unsubscribed", "cleaned", "spam"), (0, 2, 1), ("complained", "bounced")),
+        (("unsubscribed", "cleaned", "unsubscribed"), (0, 2, 1), ("unsubscribed", "bounced")),
+        (("spam", "cleaned", "unsubscribed"), (1, 0, 2), ("complained", "unsubscribed")),
+        (("unsubscribed", "active", "cleaned"), (0, 1, 2), ("bounced", "bounced")),
+    ],
+)
+@SQLITE
+def test_who_left_by_several_files_stays_away_until_all_are_undone(
+    bringer, now, before, files, undone, between
+):
+    moment = iter(now + timedelta(minutes=minute) for minute in range(1, 20))
+    if before != "nobody":
+        bringer.bring("email;first name\na@example.org;Ann\n")
+    if before == "bounced":
+        with bringer.sessions.begin() as session:
+            anna = session.scalars(select(Subscriber)).one()
+            assert suppress(session, anna, SubscriberStatus.bounced, reason="550 unknown", now=next(moment))
+    was = state_of(bringer)
+    jobs = []
+    for number, word in enumerate(files):
+        bringer.now = next(moment)
+        name = f"N{number}" if number != 1 else ""
+        jobs.append(bringer.bring(f"email;first name;status\na@example.org;{name};{word}\n"))
+    for number, expected in zip(undone, (*between, None), strict=True):
+        with bringer.sessions.begin() as session:
+            undo_import(session, session.get(Import, jobs[number].id), next(moment))
+        if expected:
+            assert statuses(bringer) == {"a": expected}
+            with bringer.sessions() as session:
+                assert session.scalars(select(Suppression.status)).one() == expected
+    assert state_of(bringer) == was
+
+
+def state_of(bringer) -> list[tuple[object, ...]]:
+    """Everything that is known of people and suppressions."""
+    with bringer.sessions() as session:
+        people = session.execute(select(Subscriber.first_name, Subscriber.status, Subscriber.status_reason))
+        return [
+            *map(tuple, people),
+            *map(tuple, session.execute(select(Suppression.status, Suppression.reason))),
+        ]
+
+
+@SQLITE
+def test_what_a_file_said_before_somebody_came_back_is_past(bringer, now):
+    bringer.bring("email\na@example.org\n")
+    content = "email;status\na@example.org;unsubscribed\n"
+    first = bringer.bring(content)
+    with bringer.sessions.begin() as session:
+        resubscribe(session, session.scalars(select(Subscriber)).one(), now=now + timedelta(minutes=1))
+    bringer.now = now + timedelta(minutes=2)
+    second = bringer.bring(content)
+    with bringer.sessions.begin() as session:
+        undo_import(session, session.get(Import, second.id), now + timedelta(minutes=3))
+    assert statuses(bringer) == {"a": "active"}
+    with bringer.sessions.begin() as session:
+        undo_import(session, session.get(Import, first.id), now + timedelta(minutes=4))
+    assert statuses(bringer) == {"a": "active"}
+
+
+def test_a_file_of_who_left_is_counted_once_however_often_it_says_so(bringer, monkeypatch, now):
+    monkeypatch.setattr("mailganer.audience.imports.run.AT_ONCE", 1)
+    content = "email;first name;status\na@example.org;;unsubscribed\na@example.org;;unsubscribed\n"
+    first = bringer.bring(content)
+    second = bringer.bring(content.replace("\na@example.org;;", "\na@example.org;Anna;", 1))
+    assert (first.added, first.unchanged, second.updated, second.unchanged) == (1, 1, 1, 1)
+    for job in (first, second):
+        assert statuses(bringer) == {"a": "unsubscribed"}
+        with bringer.sessions.begin() as session:
+            undo_import(session, session.get(Import, job.id), now)
+    assert state_of(bringer) == []
 
 
 def test_our_own_export_comes_back_as_it_was(bringer, now):

@@ -34,7 +34,7 @@ from ...models import (
 )
 from ...models.audience import make_search_key
 from ..fields import MOST_FIELDS, FieldValue, typed_as
-from ..status import LEFT_REASON, is_weightier, suppress_many, suppressed
+from ..status import LEFT_REASON, SUPPRESSED, is_weightier, suppress_many, suppressed
 from .copying import can_copy, copy_rows, new_ids
 from .rows import Person, Reject, shown_cells
 from .statuses import heaviest
@@ -52,6 +52,8 @@ _EXISTING = (
     Subscriber.birthday,
     Subscriber.fields,
     Subscriber.status,
+    Subscriber.status_reason,
+    Subscriber.updated_at,
 )
 
 _PLACE = ["list_id", "subscriber_id", "added_at"]
@@ -171,10 +173,19 @@ def change_of(person: Person, row: Row[Any]) -> _Change | None:
     if before == after and left is None:
         return None
     birthday = row.birthday.isoformat() if row.birthday else None
-    kept = {**before, "birthday": birthday}
+    kept = {**before, "birthday": birthday, "updated_at": row.updated_at.isoformat()}
     if left:
-        kept |= {"status": row.status.value, "left": left.value}
+        kept |= {"status": row.status.value, "reason": row.status_reason, "left": left.value}
     return _Change(row.id, after, kept, left)
+
+
+def _agrees(person: Person, row: Row[Any], change: _Change | None) -> bool:
+    """Return whether a row says of somebody who left, as another file said, that they left."""
+    return (
+        person.status in SUPPRESSED
+        and row.status_reason == LEFT_REASON
+        and (change is None or change.status is None)
+    )
 
 
 def _typed(fields: Mapping[str, Any], name: str, text: str) -> FieldValue:
@@ -194,18 +205,31 @@ def write_people(
     keys = {row.id: key for key, row in there.items()}
     _update(session, changes, keys, now)
     left = {change.id: (keys[change.id], change.status) for change in changes if change.status}
-    left |= {
+    came = {
         new_id: (person.email_key, person.status)
         for new_id, person in zip(new_ids, welcome, strict=True)
         if person.status
     }
+    left |= came
     if left:
         suppress_many(session, job.account_id, left, reason=LEFT_REASON, now=now)
-    before = _touched(session, job.id, [row.id for row in there.values()])
+    earlier = _earlier(session, job.id, [row.id for row in there.values()])
     joined = _join(session, job.list_id, [row.id for row in there.values()], new_ids, now)
-    _note_changes(session, job.id, new_ids, changes, joined)
+    changed = {change.id: change for change in changes}
+    said = {
+        row.id: people[key].status
+        for key, row in there.items()
+        if _agrees(people[key], row, changed.get(row.id))
+    }
+    said |= {each: status for each, (_key, status) in came.items() if status in SUPPRESSED}
+    _note_changes(session, job.id, new_ids, changes, joined, said, earlier)
     # Whom an earlier row of this very file added or changed was counted there.
-    updated = ({change.id for change in changes} | joined) - before
+    counted = {
+        each
+        for each, change in earlier.items()
+        if change.created or change.joined or _has_values(change.before)
+    }
+    updated = (changed.keys() | joined) - counted
     return Outcome.of(rows, len(new_ids), len(updated), crowded | refused, len(left))
 
 
@@ -279,14 +303,18 @@ def _update(session: Session, changes: Sequence[_Change], keys: Mapping[int, str
     )
 
 
-def _touched(session: Session, import_id: int, ids: Sequence[int]) -> set[int]:
-    return set(
-        session.scalars(
-            select(ImportChange.subscriber_id).where(
-                ImportChange.import_id == import_id, ImportChange.subscriber_id.in_(ids)
-            )
-        )
+def _earlier(session: Session, import_id: int, ids: Sequence[int]) -> dict[int, Row[Any]]:
+    """What earlier rows of the file did to these people."""
+    rows = session.execute(
+        select(
+            ImportChange.subscriber_id, ImportChange.created, ImportChange.joined, ImportChange.before
+        ).where(ImportChange.import_id == import_id, ImportChange.subscriber_id.in_(ids))
     )
+    return {row.subscriber_id: row for row in rows}
+
+
+def _has_values(before: Mapping[str, Any] | None) -> bool:
+    return before is not None and "fields" in before
 
 
 def not_on(session: Session, list_id: int, people: Sequence[int]) -> set[int]:
@@ -319,37 +347,57 @@ def _join(
 
 
 def _note_changes(
-    session: Session, import_id: int, new: Sequence[int], changes: Sequence[_Change], joined: Collection[int]
+    session: Session,
+    import_id: int,
+    new: Sequence[int],
+    changes: Sequence[_Change],
+    joined: Collection[int],
+    said: Mapping[int, SubscriberStatus | None],
+    earlier: Mapping[int, Row[Any]],
 ) -> None:
-    """Keeps what undoing needs."""
-    if new and can_copy(session):
-        copy_rows(session, "import_change", _CHANGE, ((import_id, each, True, True, None) for each in new))
-    elif new:
+    """Keeps what undoing needs. ``said`` are those of whom the file says that they left and changes nothing
+    by that, ``earlier`` what the file did to them before."""
+    silent = [each for each in new if each not in said]
+    if silent and can_copy(session):
+        copy_rows(session, "import_change", _CHANGE, ((import_id, each, True, True, None) for each in silent))
+    elif silent:
         created = select(literal(import_id), Subscriber.id, literal(True), literal(True), null()).where(
-            Subscriber.id.in_(new)
+            Subscriber.id.in_(silent)
         )
         session.execute(insert(ImportChange).from_select(_CHANGE, created))
-    overwritten = {change.id: dict(change.before) for change in changes}
+    notes: dict[int, dict[str, Any]] = {
+        each: {"left": status.value} for each, status in said.items() if status
+    }
+    for change in changes:
+        notes[change.id] = {**notes.get(change.id, {}), **change.before}
+    came = set(new)
     rows = [
         {
             "import_id": import_id,
             "subscriber_id": each,
-            "created": False,
-            "joined": each in joined,
-            "before": overwritten.get(each),
+            "created": each in came,
+            "joined": each in joined or each in came,
+            "before": _together(earlier[each].before if each in earlier else None, notes.get(each)),
         }
-        for each in {*overwritten, *joined}
+        for each in {*notes, *joined}
     ]
     if rows:
         noting = _upsert(session, ImportChange)
         session.execute(
             noting.on_conflict_do_update(
-                index_elements=["import_id", "subscriber_id"],
-                # The values from before the file, not those of an earlier row of it.
-                set_={"before": func.coalesce(ImportChange.before, noting.excluded.before)},
+                index_elements=["import_id", "subscriber_id"], set_={"before": noting.excluded.before}
             ),
             rows,
         )
+
+
+def _together(earlier: Mapping[str, Any] | None, later: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The values from before the file, not those of an earlier row of it; and the heaviest it says."""
+    if earlier is None or later is None:
+        return dict(earlier or later or {}) or None
+    together = {**later, **earlier}
+    left = heaviest(SubscriberStatus(each["left"]) for each in (earlier, later) if "left" in each)
+    return {**together, "left": left.value} if left else together
 
 
 def _upsert(session: Session, table: Any) -> Any:
