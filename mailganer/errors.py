@@ -144,11 +144,12 @@ class SecretUnreadable(MailganerError):
 
 
 class BackendError(MailganerError):
-    """Something between us and the mail server. ``reply`` holds the server's own words, or nothing."""
+    """Something between us and the mail server. ``reply`` holds the server's own words, or nothing;
+    ``retry_after`` the seconds that it names until it wants to be asked again."""
 
-    def __init__(self, message: str, reply: str = "") -> None:
+    def __init__(self, message: str, reply: str = "", *, retry_after: int | None = None) -> None:
         super().__init__(message)
-        self.reply = reply
+        self.reply, self.retry_after = reply, retry_after
 
 
 class HostForbidden(BackendError):

@@ -22,6 +22,11 @@ _MAILBOX = re.compile(
     r"|unknown|no such|does ?n.t exist|not found|full\b|over ?quota|quota exceeded",
     re.IGNORECASE,
 )
+_OURS = re.compile(
+    r"\bpolic(y|ies)\b|\bsend(er|ing)\b|\bsend ?as|\bfrom (address|header)|\byour\b|try (again )?later"
+    r"|\bspam|reputation|(black|block|deny) ?list",
+    re.IGNORECASE,
+)
 _GREYLISTED = re.compile(r"gr[ae]y.?list", re.IGNORECASE)
 
 
@@ -50,6 +55,10 @@ class Alike:
         """Note one more refusal; return how many different recipients were refused so by now."""
         if (delivery_id, kind) not in self.seen:
             self.seen.append((delivery_id, kind))
+        return self.number(kind)
+
+    def number(self, kind: str) -> int:
+        """Return how many different recipients were refused so."""
         return sum(each == kind for _id, each in self.seen)
 
     def hold(self, kind: str) -> list[int]:
@@ -76,6 +85,11 @@ def enough(receipt: Receipt, address: str) -> int:
         return OF_US
     named = address.lower() in receipt.reply.lower()
     return NAMED if named and _MAILBOX.search(receipt.reply) else ALIKE
+
+
+def names_us(receipt: Receipt) -> bool:
+    """Whether the words of a refusal may be about the sender or the email, and no mailbox is named."""
+    return is_about_email(receipt) or bool(_OURS.search(receipt.reply) and not _MAILBOX.search(receipt.reply))
 
 
 def is_compared(answer: Receipt) -> bool:

@@ -11,7 +11,17 @@ from datetime import datetime, timedelta
 
 from ..backends import Outcome, Receipt
 from ..models import DeliveryStatus
-from .alike import EMAIL, Alike, enough, is_about_email, is_compared, kind_of, sounds_like_us
+from .alike import (
+    EMAIL,
+    OF_US,
+    Alike,
+    enough,
+    is_about_email,
+    is_compared,
+    kind_of,
+    names_us,
+    sounds_like_us,
+)
 from .feed import Answer, Unprinted
 from .ledger import Change, Recipient
 from .verdict import Verdict, put_off
@@ -66,7 +76,7 @@ class Comparison:
                 self._verdict.trouble = answer  # a server that says so is left alone for a while
             elif slot >= tail and is_compared(answer):
                 self._note(slot, answer)
-                if sounds_like_us(answer):
+                if sounds_like_us(answer) or names_us(answer):
                     alone.append((slot, answer))
         self._judge_lone(alone)
 
@@ -83,7 +93,7 @@ class Comparison:
 
     def _is_email_to_blame(self, receipt: Receipt, kind: str) -> bool:
         """Whether a refused email stops its campaign: after ten in a row, or fewer that were all there is."""
-        if not is_about_email(receipt) or sum(each == kind for _id, each in self._alike.seen) >= EMAIL:
+        if not is_about_email(receipt) or self._alike.number(kind) >= EMAIL:
             return True
         if self._verdict.accepted or None in self._answers:
             return False
@@ -130,7 +140,10 @@ class Comparison:
         verdict.changes[slot] = verdict.changes[slot]._replace(not_before=self._now + BEHIND)
 
     def _judge_lone(self, alone: Iterable[tuple[int, Receipt]]) -> None:
-        """Where there is nobody to compare with, what sounds like the account or the server is about them."""
+        """Where there is nobody to compare with, what sounds like the account or the server is about them.
+
+        So are words that only may be about us, when two recipients were all there was and both get them.
+        """
         left = [(slot, each) for slot, each in alone if self._items[slot].id not in self._verdict.returned]
         if not left or None in self._answers:
             return
@@ -138,8 +151,11 @@ class Comparison:
             return
         for slot, receipt in left:
             kind = kind_of(receipt, self._items[slot].address, self._campaign_id)
-            self._alike.add(self._items[slot].id, kind)
-            self._hold(kind, receipt)
+            if sounds_like_us(receipt):
+                self._alike.add(self._items[slot].id, kind)
+                self._hold(kind, receipt)
+            elif self._alike.number(kind) >= OF_US:
+                self._hold(kind, receipt)
 
 
 def _is_accepted(answer: Answer | None) -> bool:

@@ -6,7 +6,7 @@ who knows the risk says so; and it is kept who that was.
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select, text, update
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from ..campaigns.drafts import lock
 from ..db import OUT_OF_REACH, UNTRACKED
-from ..errors import Conflict, InputError, _
+from ..errors import BackendError, Conflict, InputError, _
 from ..models import (
     Batch,
     Campaign,
@@ -28,7 +28,7 @@ from . import ledger
 from .clock import elapsed
 from .ledger import Change
 from .office import Office
-from .retry import LOOK_UP_FOR, LOOK_UP_LAST, LOOK_UP_PAUSE
+from .retry import LOOK_UP_FOR, LOOK_UP_LAST, LOOK_UP_PAUSE, named_rest
 
 log = logging.getLogger(__name__)
 
@@ -139,13 +139,16 @@ def look_up(office: Office, sender_id: int) -> int:
         raise  # our own trouble: the letters are taken, and come again
     except Exception as error:  # a backend may be somebody else's
         log.warning("sender %s: doubtful letters could not be looked up: %s", sender_id, error)
-        _put_off(office, sender_id, left)
+        wait = named_rest(error.retry_after) if isinstance(error, BackendError) else LOOK_UP_PAUSE
+        _put_off(office, sender_id, left, max(wait, LOOK_UP_PAUSE))
     else:
         _ask_at(office, [row.id for row in left], office.now())
     return ended
 
 
-def _take(session: Session, sender_id: int, now: datetime, most: int) -> Sequence[Any]:
+def _take(
+    session: Session, sender_id: int, now: datetime, most: int, pause: timedelta = LOOK_UP_PAUSE
+) -> Sequence[Any]:
     """The next letters to ask about: for whoever else looks they are not due before a pause is over."""
     rows = session.execute(
         select(
@@ -161,21 +164,22 @@ def _take(session: Session, sender_id: int, now: datetime, most: int) -> Sequenc
         .limit(most)
         .with_for_update(of=Delivery, skip_locked=True)
     ).all()
-    _set_moment(session, [row.id for row in rows], now + LOOK_UP_PAUSE)
+    _set_moment(session, [row.id for row in rows], now + pause)
     return rows
 
 
-def _put_off(office: Office, sender_id: int, rows: Sequence[Any]) -> None:
+def _put_off(office: Office, sender_id: int, rows: Sequence[Any], wait: timedelta) -> None:
     """A server that cannot be asked about one letter is not asked about the others either; and one day not at
-    all any more."""
+    all any more. ``wait`` is what it names, or the usual pause."""
     now = office.now()
 
     def too_old(rows: Sequence[Any]) -> list[int]:
         return [row.id for row in rows if now - row.settled_at > LOOK_UP_FOR]
 
+    _ask_at(office, [row.id for row in rows], now + wait)
     _ask_at(office, too_old(rows), None)
     with office.sessions.begin() as session:
-        _set_moment(session, too_old(_take(session, sender_id, now, MOST)), None)
+        _set_moment(session, too_old(_take(session, sender_id, now, MOST, wait)), None)
 
 
 def _conclude(office: Office, row: Any, accepted: bool | None) -> bool:

@@ -11,7 +11,7 @@ from ..audience.status import reinstate
 from ..backends import Limits, Outcome, Receipt, Scope
 from ..campaigns.allowance import minute_of, sender_allowance
 from ..db import UNTRACKED
-from ..errors import MailganerError, ProtocolBroken, TooFast, Unreachable, _
+from ..errors import BackendError, MailganerError, ProtocolBroken, TooFast, Unreachable, _
 from ..models import (
     Batch,
     BatchState,
@@ -28,6 +28,7 @@ from .clock import elapsed
 from .comparison import Comparison, Surroundings
 from .feed import Answer, Feed
 from .ledger import Claim, Opened, Recipient
+from .retry import named_rest
 from .verdict import IN_A_ROW_RENDER, Streaks, Verdict
 from .words import with_reply
 
@@ -123,7 +124,7 @@ class Minder:
         if verdict.unauthorised is not None:
             halt.fail(session, self._sender.id, _quote(_REFUSES, verdict.unauthorised), now)
         elif verdict.exhausted is not None:
-            self._rest(session, now)
+            self._rest(session, verdict.exhausted, now)
         elif verdict.trouble is not None:
             if verdict.trouble.scope is Scope.account:
                 self._slow_down(session, now)
@@ -132,12 +133,18 @@ class Minder:
                 self._sender.id,
                 _quote(_BREAKS_OFF, verdict.trouble),
                 now,
-                at_least=timedelta(seconds=verdict.trouble.retry_after or 0),
+                at_least=named_rest(verdict.trouble.retry_after),
                 may_fail=verdict.trouble.scope is Scope.connection,
             )
             self._well = False
         elif verdict.everybody is not None:
-            halt.trouble(session, self._sender.id, _quote(_REFUSES_EVERYBODY, verdict.everybody), now)
+            halt.trouble(
+                session,
+                self._sender.id,
+                _quote(_REFUSES_EVERYBODY, verdict.everybody),
+                now,
+                at_least=named_rest(verdict.everybody.retry_after),
+            )
             self._well = False
         elif error is not None:
             self._mind_error(session, error, now)
@@ -156,7 +163,8 @@ class Minder:
             self._slow_down(session, now)
         if passing:
             may_fail = not isinstance(error, TooFast)
-            halt.trouble(session, self._sender.id, with_reply(error), now, may_fail=may_fail)
+            wait = named_rest(error.retry_after if isinstance(error, BackendError) else None)
+            halt.trouble(session, self._sender.id, with_reply(error), now, at_least=wait, may_fail=may_fail)
         else:
             halt.fail(session, self._sender.id, with_reply(error), now)
         self._well = False
@@ -165,8 +173,15 @@ class Minder:
         seconds = elapsed() - self._begun
         pace.slow_down(session, self._sender.id, self._limits, self._accepted, seconds, now)
 
-    def _rest(self, session: Session, now: datetime) -> None:
-        """The server says it was enough: it knows its limit better than we do."""
+    def _rest(self, session: Session, receipt: Receipt, now: datetime) -> None:
+        """The server says it was enough: it knows its limit better than we do.
+
+        A wait that it names is kept to. One of less than an hour says nothing about a day's limit.
+        """
+        wait = named_rest(receipt.retry_after)
+        if timedelta(0) < wait < quota.UNKNOWN_USAGE:
+            halt.rest(session, self._sender.id, now + wait, now)
+            return
         used = sender_allowance(session, self._sender.id, 0, now)
         if used.used:
             session.execute(
@@ -174,7 +189,7 @@ class Minder:
                 execution_options=UNTRACKED,
             )
         until = quota.frees_at(used.oldest) if used.oldest is not None else now + quota.UNKNOWN_USAGE
-        halt.rest(session, self._sender.id, until, now)
+        halt.rest(session, self._sender.id, now + wait if wait else until, now)
 
     def _mind_campaign(
         self, session: Session, window: Opened, feed: Feed, verdict: Verdict, now: datetime

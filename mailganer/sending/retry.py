@@ -14,6 +14,8 @@ LONGEST_WAIT = timedelta(hours=6)  # however long a server asks us to stay away
 SERVER_STEPS = (timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
 """Pauses after the first, second ... trouble with a server in a row; one more and the sender is failing."""
 
+LONGEST_REST = timedelta(days=1)  # of a sender, whatever its server names
+
 LOOK_AGAIN = timedelta(minutes=30)
 """A failing server (not a refused password) is tried by itself again: a night's outage needs nobody."""
 
@@ -42,6 +44,11 @@ def next_attempt(
     moment = now + wait
     in_time = moment - first_tried_at < GIVE_UP_AFTER
     return moment if in_time or attempts < LEAST_ATTEMPTS else Reason.expired
+
+
+def named_rest(retry_after: int | None) -> timedelta:
+    """Return how long a server asks a sender to stay away; zero when it names no time."""
+    return timedelta(seconds=min(max(retry_after or 0, 0), LONGEST_REST.total_seconds()))
 
 
 def server_pause(failures: int) -> timedelta | None:

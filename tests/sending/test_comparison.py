@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from mailganer.backends import Message, Outcome, Receipt, Scope, load_backends
+from mailganer.backends import (
+    BackendError,
+    Message,
+    Outcome,
+    Receipt,
+    Scope,
+    TooFast,
+    Unreachable,
+    load_backends,
+)
 from mailganer.backends.replies import Reply, Stage, classify
 from mailganer.models import (
     Campaign,
@@ -342,6 +351,139 @@ def test_two_campaigns_of_one_sender_are_compared_together(
     assert statuses(first.id) == {"sent": 2}
     assert statuses(second.id) == {"sent": 2}
     assert set(script.got.values()) == {1}
+
+
+FAILED, RESTS, STOPS, PAUSED = "failed", "rests", "stops", "paused"
+SMALL = [
+    # what a server says to everybody, and what becomes of one, two, three and twenty-five recipients
+    ("550 5.1.1 User unknown", (FAILED, FAILED, RESTS, RESTS)),
+    ("550 5.1.1 <{}>: Recipient address rejected: User unknown", (FAILED, FAILED, FAILED, RESTS)),
+    ("550 mailbox unavailable", (FAILED, FAILED, RESTS, RESTS)),
+    ("550 account disabled", (FAILED, FAILED, RESTS, RESTS)),
+    ("550 mailbox unavailable Failure sending mail. Try again later", (FAILED, RESTS, RESTS, RESTS)),
+    ("550 5.1.0 <anna@example.com>: policy violation", (FAILED, RESTS, RESTS, RESTS)),
+    ("554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException", (STOPS,) * 4),
+    ("554 5.2.0 STOREDRV.Submission.Exception:OutboundSpamException", (STOPS,) * 4),
+    ("550 message sending for this account is disabled", (STOPS,) * 4),
+    ("550 5.7.0 From address is not one of your addresses", (STOPS,) * 4),
+]
+AT_DOT = [
+    *SMALL[-4:],
+    ("550 5.1.0 <anna@example.com>: policy violation", (FAILED, RESTS, RESTS, RESTS)),
+    ("554 5.7.1 Spam {}", (FAILED, PAUSED, PAUSED, PAUSED)),
+    ("550 5.7.1 Rejected by policy", (FAILED, PAUSED, PAUSED, PAUSED)),
+]
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply", "fates"), [*((RCPT, *each) for each in SMALL), *((DOT, *each) for each in AT_DOT)]
+)
+def test_how_many_recipients_it_takes_until_an_answer_is_about_us(
+    due: Any,
+    make: Any,
+    works: Any,
+    script: Script,
+    statuses: Any,
+    reload: Any,
+    stage: Stage,
+    reply: str,
+    fates: tuple[str, ...],
+) -> None:
+    script.answer = says(stage, reply)
+    sizes = (1, 2, 3, 25)
+    accounts = [make.account(f"owner{people}@example.com", plan="pro") for people in sizes]
+    campaigns = [due(people, account=each) for people, each in zip(sizes, accounts, strict=True)]
+    works.run(3)
+    assert tuple(fate_of(reload(each), reload(each.senders[0])) for each in campaigns) == fates
+    left = [{FAILED: "failed"}.get(fate, "pending") for fate in fates]
+    counts = [{word: people} for word, people in zip(left, sizes, strict=True)]
+    assert [statuses(each.id) for each in campaigns] == counts
+
+
+def fate_of(campaign: Campaign, sender: Sender) -> str:
+    if campaign.status is CampaignStatus.paused:
+        return PAUSED
+    return {SenderStatus.ready: FAILED, SenderStatus.sleeping: RESTS, SenderStatus.failing: STOPS}[
+        sender.status
+    ]
+
+
+def test_two_refused_by_policy_have_failed_when_somebody_else_is_accepted(
+    due: Any, works: Any, script: Script, statuses: Any, reload: Any
+) -> None:
+    script.answer = only({1, 4}, says(RCPT, "550 5.7.1 <{}>: not wanted by our policy"))
+    campaign = due(4)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 2, "failed": 2}
+    assert reload(campaign.senders[0]).status is SenderStatus.ready
+
+
+WAITS = [  # what a server names, and how long the sender rests
+    (Outcome.exhausted, Scope.account, 120, 120),
+    (Outcome.exhausted, Scope.account, 7200, 7200),
+    (Outcome.exhausted, Scope.account, 10**12, 86400),
+    (Outcome.exhausted, Scope.account, 0, 3600),
+    (Outcome.deferred, Scope.account, 300, 300),
+    (Outcome.deferred, Scope.connection, 5, 10),
+    (Outcome.deferred, Scope.recipient, 300, 300),
+    (Outcome.in_doubt, Scope.connection, 900, 900),
+]
+
+
+@pytest.mark.parametrize(("outcome", "scope", "named", "seconds"), WAITS)
+def test_a_sender_rests_as_long_as_its_server_names(
+    due: Any,
+    works: Any,
+    script: Script,
+    clock: Any,
+    reload: Any,
+    outcome: Outcome,
+    scope: Scope,
+    named: int,
+    seconds: int,
+) -> None:
+    reply = "503 later" if outcome is Outcome.in_doubt else "429 later"
+    script.answer = lambda message: Receipt(message.id, outcome, reply, named, scope)
+    campaign = due(3)
+    works.run(3)
+    sender = reload(campaign.senders[0])
+    assert sender.status is SenderStatus.sleeping
+    assert sender.sleeps_until == clock.now + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("error", [TooFast, Unreachable])
+def test_a_time_that_is_named_before_the_first_email_is_kept_to_as_well(
+    due: Any, works: Any, script: Script, clock: Any, reload: Any, error: type[BackendError]
+) -> None:
+    def connecting() -> None:
+        raise error("Enough questions for now.", "429 wait", retry_after=1234)
+
+    script.connecting = connecting
+    campaign = due(2)
+    works.run(3)
+    sender = reload(campaign.senders[0])
+    assert sender.sleeps_until == clock.now + timedelta(seconds=1234)
+    script.connecting = lambda: None
+    clock.forward(seconds=1235)
+    works.run(3)
+    assert reload(campaign).status is CampaignStatus.finished
+
+
+def test_a_short_wait_that_is_named_teaches_no_limit_of_a_day(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
+) -> None:
+    script.answer = lambda message: (
+        Receipt(message.id, Outcome.exhausted, "429 wait", 60, Scope.account)
+        if len(script.seen) == 3
+        else accept(message)
+    )
+    campaign = due(6)
+    works.run(3)
+    sender = reload(campaign.senders[0])
+    assert (sender.learned_per_day, sender.sleeps_until) == (None, clock.now + timedelta(seconds=60))
+    clock.forward(seconds=61)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 6}
 
 
 def test_a_certain_trouble_that_only_one_meets_again_and_again_is_theirs(

@@ -1,6 +1,7 @@
 """Ending doubts while others work on the same campaign, and asking servers that are slow or away."""
 
 import time
+from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from sqlalchemy import text, update
 
 from mailganer.backends import Message, Outcome, Receipt, Scope
-from mailganer.errors import Unreachable
+from mailganer.errors import TooFast, Unreachable
 from mailganer.models import Campaign, CampaignStatus, DeliveryStatus
 from mailganer.sending import decide, doubt
 from mailganer.sending.retry import LOOK_UP_AFTER, LOOK_UP_FOR, LOOK_UP_LAST, LOOK_UP_PAUSE
@@ -243,6 +244,17 @@ def test_a_mailbox_that_is_away_is_knocked_at_once_for_all_its_letters(
     assert len(asked) == 1
     assert {row.not_before for row in deliveries(many_doubts.id)} == {clock.now + LOOK_UP_PAUSE}
     assert {row.status for row in deliveries(many_doubts.id)} == {DeliveryStatus.in_doubt}
+
+
+def test_a_time_that_the_server_names_is_kept_to_before_it_is_asked_again(
+    many_doubts: Any, works: Any, clock: Any, script: Script, deliveries: Any
+) -> None:
+    def wait(message_id: str) -> bool:
+        raise TooFast("Enough questions for now.", "429 wait", retry_after=7200)
+
+    script.accepted = wait
+    doubt.look_up(works.office, many_doubts.senders[0].id)
+    assert {row.not_before for row in deliveries(many_doubts.id)} == {clock.now + timedelta(hours=2)}
 
 
 def test_a_no_from_before_a_letter_was_sent_again_says_nothing_about_the_new_doubt(

@@ -72,7 +72,7 @@ class ExampleBackend(Backend):
         """Ask whether the key is good for this address. Sends nothing."""
         with self.connect() as connection:
             status, reply = connection.ask("GET", f"/account?email={quote(self.email)}")
-        _raise_for(status, reply)
+            _raise_for(status, reply, connection.retry_after)
         if status != 200:
             raise ProtocolBroken("The service answered something else than expected.", reply)
 
@@ -90,9 +90,9 @@ class ExampleBackend(Backend):
                 status, reply = connection.ask("GET", f"/messages/{quote(message_id.strip('<>'), safe='')}")
             except (OSError, http.client.HTTPException) as error:
                 raise Unreachable("The service cannot be reached. Try later.", clean(str(error))) from None
-        if status in (200, 404):
-            return status == 200
-        _raise_for(status, reply)
+            if status in (200, 404):
+                return status == 200
+            _raise_for(status, reply, connection.retry_after)
         raise Unreachable("The service cannot tell now whether it has the letter.", reply)
 
     @property
@@ -122,7 +122,7 @@ class ExampleConnection(Connection):
             self.close()
             raise Unreachable("The service cannot be reached. Try later.", clean(str(error))) from None
         try:
-            _raise_for(status, reply)
+            _raise_for(status, reply, self.retry_after)
         except BackendError:
             self.close()
             raise
@@ -143,9 +143,9 @@ class ExampleConnection(Connection):
             self.close()
             return Receipt(message.id, Outcome.in_doubt, clean(str(error)), None, Scope.connection)
         if status >= 500:  # it has had the whole letter, and may have kept it
-            return Receipt(message.id, Outcome.in_doubt, reply, self._retry_after(), Scope.connection)
+            return Receipt(message.id, Outcome.in_doubt, reply, self.retry_after, Scope.connection)
         outcome, scope = MEANINGS.get(status, (Outcome.deferred, Scope.connection))
-        return Receipt(message.id, outcome, reply, self._retry_after(), scope)
+        return Receipt(message.id, outcome, reply, self.retry_after, scope)
 
     def close(self) -> None:
         """Hang up. http.client does not mind being told twice."""
@@ -164,7 +164,8 @@ class ExampleConnection(Connection):
         self._wait = response.headers.get("Retry-After", "")
         return response.status, clean(f"{response.status} ".encode() + response.read(65536))
 
-    def _retry_after(self) -> int | None:
+    @property
+    def retry_after(self) -> int | None:
         """The seconds that ``Retry-After`` names, as a number or as a date (RFC 9110, section 10.2.3)."""
         if self._wait.isascii() and self._wait.isdigit():
             return int(self._wait[:9])
@@ -178,11 +179,11 @@ class NotInFull(OSError):
     """The request broke while it was written: the service cannot have had all of it."""
 
 
-def _raise_for(status: int, reply: str) -> None:
-    """The error for an answer to a question about the account."""
+def _raise_for(status: int, reply: str, retry_after: int | None) -> None:
+    """The error for an answer to a question about the account. The sender rests as long as it names."""
     if status in (401, 403):
         raise LoginRefused("The service refused the key.", reply)
     if status == 429:
-        raise TooFast("The service has had enough questions for now.", reply)
+        raise TooFast("The service has had enough questions for now.", reply, retry_after=retry_after)
     if status >= 500:
-        raise Unreachable("The service is out of order. Try later.", reply)
+        raise Unreachable("The service is out of order. Try later.", reply, retry_after=retry_after)

@@ -183,8 +183,9 @@ class TestExample(BackendContract):
             backend.verify,
             backend.connect,
         ):
-            with pytest.raises(error):
+            with pytest.raises(error) as caught:
                 ask()
+            assert caught.value.retry_after == (None if status == 401 else 3600)
 
     def test_a_service_that_is_away_proves_nothing(self) -> None:
         with socket.socket() as taken:  # bound, and not listening
