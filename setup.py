@@ -15,6 +15,7 @@ REQUIRES = [
     "idna>=3.20",
     "Jinja2>=3.1.6",
     "jsonschema>=4.26",
+    "jsonschema-path>=0.4.6",
     "kombu>=5.7",
     "limits>=5.8",
     "MarkupSafe>=3.0",

@@ -7,9 +7,9 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, ClassVar, TextIO
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, ClassVar
 
 import structlog
 from structlog.typing import Processor
@@ -74,49 +74,16 @@ def configure_part(development: bool, handlers: Iterable[logging.Handler]) -> No
     printed into a warning. Our own lines are written from INFO on, those of libraries as they were set.
     """
     logging.getLogger("mailganer").setLevel(logging.INFO)
-    _write_through_logging()
+    write_through_logging()
     write_json(development, handlers)
 
 
-@contextmanager
-def command_logs() -> Iterator[None]:
-    """Write what is logged during a command to standard error, one JSON object a line, warnings and worse.
-
-    What a command tells its user stays sentences. ``show_plainly`` is for an installation in development.
-    """
-    root, before, handler = logging.getLogger(), structlog.get_config(), _CommandHandler()
-    root.addHandler(handler)
-    _write_through_logging()
-    logging.captureWarnings(False)  # begins anew, whatever has replaced warnings.showwarning since
-    write_json(development=False, handlers=[handler])
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        logging.captureWarnings(False)
-        structlog.configure(**before)
-
-
-def show_plainly() -> None:
-    """Write the log of a command for people from now on, as the other parts do while developing."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, _CommandHandler):
-            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-
-
-class _CommandHandler(logging.StreamHandler[TextIO]):
-    """Writes to standard error as it is at that time: a progress bar replaces it while it is shown."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stderr
-        super().emit(record)
-
-
-def _write_through_logging() -> None:
+def write_through_logging() -> None:
     """Let structlog hand everything to the standard library, whose handlers know the format."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -130,18 +97,21 @@ def write_json(development: bool, handlers: Iterable[logging.Handler]) -> None:
         return
     logging.captureWarnings(True)
     for handler in handlers:
-        handler.setFormatter(
-            structlog.stdlib.ProcessorFormatter(
-                foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
-                processors=[
-                    structlog.stdlib.add_log_level,
-                    structlog.stdlib.add_logger_name,
-                    structlog.processors.TimeStamper(fmt="iso", utc=True),
-                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    *_writer(development=False),
-                ],
-            )
-        )
+        handler.setFormatter(json_formatter())
+
+
+def json_formatter() -> logging.Formatter:
+    """Return what makes one JSON object a line of a record, whoever wrote it."""
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *_writer(development=False),
+        ],
+    )
 
 
 class Outage:
@@ -183,3 +153,7 @@ def _writer(development: bool) -> tuple[Processor, ...]:
         plain = structlog.dev.plain_traceback
         return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),)
     return (structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False))
+
+
+if not structlog.is_configured():
+    write_through_logging()  # a command has no other place where structlog is set up

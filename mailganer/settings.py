@@ -19,8 +19,6 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from plaster import get_settings
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from .errors import SettingsError
 
@@ -311,11 +309,7 @@ class _Reader:
 
     def database_url(self) -> str:
         value = self.text("sqlalchemy.url", "Set it, or DATABASE_URI: postgresql+psycopg://user@host/name.")
-        try:
-            kind = make_url(value).get_backend_name() if value else "sqlite"
-        except ArgumentError:
-            kind = ""
-        if kind not in {"sqlite", "postgresql"}:
+        if value and _kind_of_database(value) not in {"sqlite", "postgresql"}:
             self.problems.append(
                 "sqlalchemy.url is no address of a database we know: "
                 "sqlite:///FILE or postgresql+psycopg://user:password@host/name."
@@ -436,6 +430,19 @@ def _is_web_address(value: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query
+
+
+def _kind_of_database(url: str) -> str:
+    """Return the name of SQLAlchemy's dialect, empty for what is no URL."""
+    if url.startswith("sqlite:///"):
+        return "sqlite"  # without SQLAlchemy, which is half of the time a small command needs
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).get_backend_name()
+    except ArgumentError:
+        return ""
 
 
 def _development_secret(path: Path) -> str:

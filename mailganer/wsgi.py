@@ -14,17 +14,19 @@ def create_app() -> "PixelFirst":
     Without the variable it is ``development.ini`` in the current folder, or beside the program. Wrong
     settings end the process with a sentence each.
     """
-    from pyramid.paster import get_app, setup_logging
-
-    from .cli.common import find_ini
+    from .cli.common import collector_paused, find_ini
     from .errors import SettingsError
-    from .logs import survive_full_disk
 
     try:
-        ini = str(find_ini(None))
-        survive_full_disk()
-        setup_logging(ini)
-        os.environ["MAILGANER_INI"] = ini
-        return get_app(ini, "main")
+        with collector_paused():
+            from pyramid.paster import get_app, setup_logging
+
+            from .logs import survive_full_disk
+
+            ini = str(find_ini(None))
+            survive_full_disk()
+            setup_logging(ini)
+            os.environ["MAILGANER_INI"] = ini
+            return get_app(ini, "main")
     except SettingsError as error:
         sys.exit("\n".join(error.problems))

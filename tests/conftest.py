@@ -270,19 +270,11 @@ def smtp_server() -> Iterator[SMTPServer]:
 
 @pytest.fixture(scope="session")
 def _document_is_read_once() -> Iterator[None]:
-    """Reading and validating the API's document is most of making an application, and always the same."""
-    import pyramid_openapi3
-
-    read, validate, valid = cache(pyramid_openapi3.read_from_filename), pyramid_openapi3.validate, set()
-
-    def once(document: Any) -> None:
-        if id(document) not in valid:
-            validate(document)
-            valid.add(id(document))
+    """An application reads the API's document when it is made, and it is always the same."""
+    from mailganer.api import document
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pyramid_openapi3, "read_from_filename", read)
-        patch.setattr(pyramid_openapi3, "validate", once)
+        patch.setattr(document, "_read", cache(document._read))
         yield
 
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pyramid.config import Configurator
 from pyramid.renderers import JSON
 
-from . import incoming
+from . import document, incoming
 
 SPEC = str(files(__name__) / "openapi.yaml")
 PREFIX = "/api/v1"
@@ -22,7 +22,7 @@ def includeme(config: Configurator) -> None:
     config.include("pyramid_openapi3")
     for kind in ("application/json", "application/problem+json"):
         config.pyramid_openapi3_add_deserializer(kind, incoming.read_json)
-    config.pyramid_openapi3_spec(SPEC, route=f"{PREFIX}/openapi.yaml")
+    document.register(config, SPEC, f"{PREFIX}/openapi.yaml")
     config.pyramid_openapi3_register_routes(route_prefix=PREFIX)
     config.add_route("api.openapi", f"{PREFIX}/openapi.json")
     config.add_view_deriver(incoming.without_read_only, under="openapi_view")

@@ -13,6 +13,7 @@ from importlib import import_module
 import click
 
 from .. import errors
+from .command_logs import command_logs
 from .common import sentence
 
 COMMANDS = {
@@ -68,8 +69,6 @@ def cli(context: click.Context) -> None:
     beside the program; a .env file next to it and the environment win over it.
     """
     if context.invoked_subcommand not in PARTS:
-        from ..logs import command_logs
-
         context.with_resource(command_logs())
 
 

@@ -1,5 +1,6 @@
 """What the commands share: which ini file, its settings, its database."""
 
+import gc
 import http.client
 import os
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import SettingsError
+from .command_logs import show_plainly
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -44,7 +46,6 @@ def find_ini(given: str | None) -> Path:
 
 def read_settings(given: str | None) -> "Settings":
     """The settings of this installation; every process started from here will read the same file."""
-    from ..logs import show_plainly
     from ..settings import load
 
     path = find_ini(given)
@@ -53,6 +54,17 @@ def read_settings(given: str | None) -> "Settings":
         show_plainly()
     os.environ["MAILGANER_INI"] = str(path)
     return settings
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Load a program without collecting garbage: what is loaded stays, and the search costs a quarter."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def open_engine(settings: "Settings") -> "Engine":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from .common import ini_argument, read_settings
+from .common import collector_paused, ini_argument, read_settings
 from .parent import die_with_parent
 
 if TYPE_CHECKING:
@@ -27,18 +27,19 @@ CELERY_OPTIONS = {"ignore_unknown_options": True, "allow_extra_args": True}
 @ini_argument
 def web(ini: str | None) -> None:
     """Serve the pages, the API and the readers' addresses of INI."""
-    from pyramid.paster import get_app, setup_logging
-
-    from ..logs import survive_full_disk
-    from ..security import largest_body
-    from .server import make_server
-
-    settings = read_settings(ini)
-    survive_full_disk()
-    setup_logging(os.environ["MAILGANER_INI"])
     signal.signal(signal.SIGTERM, _leave)
-    application = get_app(os.environ["MAILGANER_INI"], "main")
-    options = web_options(settings)
+    with collector_paused():
+        from pyramid.paster import get_app, setup_logging
+
+        from ..logs import survive_full_disk
+        from ..security import largest_body
+        from .server import make_server
+
+        settings = read_settings(ini)
+        survive_full_disk()
+        setup_logging(os.environ["MAILGANER_INI"])
+        application = get_app(os.environ["MAILGANER_INI"], "main")
+        options = web_options(settings)
     make_server(application, application.is_prompt, {}, limit=largest_body, **options).run()
 
 

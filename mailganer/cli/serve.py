@@ -3,8 +3,9 @@
 import fcntl
 import os
 import socket
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,11 +63,17 @@ class _Installation:
         _say("Starting Mailganer...")
         if self.settings.embedded:
             self.tree.start(self._broker())
-        if code := self.tree.run(Part("migration", python("migrate", "--check"))):
-            return 0 if self.tree.stopping else code
+        is_checked = not (self.settings.demo and _has_newest_schema(self.settings))
+        if is_checked and (code := self._check()):
+            return code
         # The pages first, with the whole machine to themselves: somebody is waiting for them.
         self.tree.start(Part("web", python("web")))
-        if self.tree.wait(self._answers, self._hopeless, FIRST_ANSWER):
+        answers = self.tree.wait(self._answers, self._hopeless if is_checked else self._died, FIRST_ANSWER)
+        if not answers and not is_checked and not self.tree.stopping:
+            if code := self._check():  # it says what the web part has written into its log only
+                return code
+            answers = self.tree.wait(self._answers, self._hopeless, FIRST_ANSWER)
+        if answers:
             for part in self._others():
                 self.tree.start(part)
             self._greet()
@@ -77,6 +84,11 @@ class _Installation:
         self.tree.look_after()
         _say("Stopping...")
         return 0
+
+    def _check(self) -> int:
+        """Migrate, and check the plugins that are set; return an exit code."""
+        code = self.tree.run(Part("migration", python("migrate", "--check")))
+        return 0 if self.tree.stopping else code
 
     def _broker(self) -> Part:
         from ..broker import command
@@ -96,6 +108,9 @@ class _Installation:
 
     def _answers(self) -> bool:
         return web_status(self.settings) is not None
+
+    def _died(self) -> bool:
+        return self.tree.deaths("web") > 0
 
     def _hopeless(self) -> bool:
         return self.tree.deaths("web") >= ENOUGH_DEATHS
@@ -133,6 +148,24 @@ def _alone(settings: "Settings") -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+def _has_newest_schema(settings: "Settings") -> bool:
+    """Whether an SQLite database needs no migration, looked up without a process of its own.
+
+    Only that: a demo that is started again shows its pages a second earlier.
+    """
+    from ..migrations import newest
+
+    prefix = "sqlite:///"
+    path = Path(settings.database_url.removeprefix(prefix))
+    if not settings.database_url.startswith(prefix) or not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(path, timeout=1)) as connection:
+            return connection.execute("SELECT version_num FROM alembic_version").fetchone() == (newest(),)
+    except sqlite3.Error:
+        return False  # the migration finds out what is wrong with it, and says so
 
 
 def _already(settings: "Settings", path: Path) -> str:

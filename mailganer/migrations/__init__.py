@@ -10,15 +10,14 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, inspect, text
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # whoever only wants to know the newest revision has no use for SQLAlchemy
     from alembic.config import Config
+    from sqlalchemy import Engine
 
 ONE_AT_A_TIME = 0x6D61696C  # "mail": any number that nobody else locks in this database
 
 
-def migrate(engine: Engine, to: str = "head") -> None:
+def migrate(engine: "Engine", to: str = "head") -> None:
     """Brings the database to the newest revision. Running it again does nothing.
 
     All of it is one transaction, on SQLite too: whoever is killed in the middle has changed nothing.
@@ -29,7 +28,7 @@ def migrate(engine: Engine, to: str = "head") -> None:
         command.upgrade(config, to)
 
 
-def downgrade(engine: Engine, to: str) -> None:
+def downgrade(engine: "Engine", to: str) -> None:
     """Take the database back to an earlier revision, in one transaction. What later ones brought is lost."""
     from alembic import command
 
@@ -38,7 +37,9 @@ def downgrade(engine: Engine, to: str) -> None:
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator["Config"]:
+def _alone(engine: "Engine") -> Iterator["Config"]:
+    from sqlalchemy import text
+
     config = _config()
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
@@ -60,8 +61,10 @@ def newest() -> str:
     return revisions()[-1]
 
 
-def current(engine: Engine) -> str | None:
+def current(engine: "Engine") -> str | None:
     """The revision the database is at; None when it is empty."""
+    from sqlalchemy import inspect, text
+
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None

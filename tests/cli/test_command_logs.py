@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from mailganer import cli, migrations
+from mailganer.logs import write_through_logging
 
 log = logging.getLogger("mailganer.tests")
 
@@ -23,6 +24,11 @@ def noise() -> None:
         raise ValueError("nonsense")
     except ValueError:
         log.exception("it broke")
+
+
+@pytest.fixture(autouse=True)
+def structlog_as_in_a_new_process() -> None:
+    write_through_logging()
 
 
 def lines_of(text: str) -> list[dict[str, Any]]:
