@@ -87,7 +87,8 @@ def parse_address(text: str) -> Address:
 class Repaired:
     """An address that was found in a text, and what was done to find it.
 
-    ``code`` is "address_repaired", or "address_first" when it is the first of several of one contact.
+    ``code`` is "address_repaired", or "address_first" when it is the first of several of one contact; empty
+    for an address that stands there as it is.
     """
 
     address: Address

@@ -275,7 +275,12 @@ def text_of(name: str) -> ColumnElement[str]:
 
 def _imported_names(session: Session, account_id: int) -> set[str]:
     latest = _latest_mappings(session, account_id)
-    return {name for _columns, mapping in latest for name in mapping.values() if is_field_name(name)}
+    return {
+        name
+        for _columns, mapping in latest
+        for name in mapping.values()
+        if isinstance(name, str) and is_field_name(name)
+    }
 
 
 def _latest_mappings(session: Session, account_id: int) -> Iterable[Row[list[str], dict[str, Any]]]:

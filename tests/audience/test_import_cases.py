@@ -43,6 +43,10 @@ def statuses(bringer) -> dict[str, str]:
     return {key.partition("@")[0]: person.status.value for key, person in bringer.people().items()}
 
 
+def columns_of(job: Import) -> dict[str, str]:
+    return {number: field for number, field in job.mapping.items() if number.isdecimal()}
+
+
 def noted(job: Import) -> list[tuple[int, str]]:
     return [(row, code) for row, code, _detail in job.notes.get("rows", [])]
 
@@ -71,6 +75,42 @@ def test_the_column_with_most_addresses_is_taken(bringer, bring):
 )
 def test_a_column_of_addresses_is_one_by_its_cells(bringer, content, column):
     assert bringer.bring(content).mapping[column] == "email"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected", "note"),
+    [
+        ("Email,Email 2\na@e.org,x@e.org\n,b@e.org\nn/a,c@e.org\nd@e.org,\n", "abcd", "Email 2"),
+        ("Email,Work email,Home email\na@e.org,,\n,,b@e.org\nbad@,c@,c@e.org\n", "abc", "Home email"),
+        ("Почта,Рабочая почта\na@e.org,\n -,b@e.org\n", "ab", "Рабочая почта"),
+        ("Email,Private\na@e.org,x@e.org\n,<b@e.org>\n", "ab", "Private"),
+        ("a@e.org;1\n;b@e.org\nb@;c@e.org\nd@e.org;\n", "abcd", "2"),
+        ("Email,Manager email\na@e.org,x@e.org\n,x@e.org\n", "a", ""),
+        ("Email,Created by\na@e.org,x@e.org\n,x@e.org\n", "a", ""),
+        ("Email,Sender email\na@e.org,x@e.org\n,x@e.org\n", "a", ""),
+        ("Почта,Почта друга\na@e.org,x@e.org\n,x@e.org\n", "a", ""),
+        ("Email,Notes\na@e.org,\nc@e.org,nice\n,x@e.org\n", "ac", ""),
+    ],
+)
+@SQLITE
+def test_another_column_of_addresses_helps_where_the_chosen_one_has_none(bringer, content, expected, note):
+    job = bringer.bring(content)
+    assert job.mapping["0"] == "email"
+    assert "".join(key[0] for key in bringer.people()) == expected
+    details = [detail for _row, code, detail in job.notes.get("rows", []) if code == "address_other"]
+    assert set(details) == ({note} if note else set())
+
+
+@SQLITE
+def test_a_column_that_a_person_left_out_gives_no_address(bringer):
+    job = bringer.bring("Email,Email 2\na@e.org,\n,b@e.org\n", mapping={"Email": "email", "Email 2": ""})
+    assert (job.added, bringer.rejects(job)) == (1, [(3, "address_missing")])
+    looked = bringer.bring("Email,Email 2\nc@e.org,\n,d@e.org\nx@,y@y@y.org\n", apply=False)
+    assert (looked.added, bringer.rejects(looked)) == (2, [(4, "address_domain")])
+    with bringer.sessions.begin() as session:
+        set_mapping(session, session.get(Import, looked.id), {"0": "town", "1": "email"})
+    again = bringer.run(looked.id)
+    assert (again.added, [row for _row, _code, row in again.notes["rows"]]) == (2, ["Email"])
 
 
 # Notes and titles above the headings
@@ -379,7 +419,7 @@ def test_evidence_far_down_in_the_file_counts(bringer, heading, first, later, le
     content = far_down(heading, first, *later)
     foreseen = bringer.bring(content, apply=False)
     field = "status" if heading.lower() == "status" else heading.lower().replace(" ", "_")
-    assert foreseen.mapping == {"0": "email", "1": "subscription_status" if left else field}
+    assert columns_of(foreseen) == {"0": "email", "1": "subscription_status" if left else field}
     assert (foreseen.rows, foreseen.added, foreseen.notes.get("left")) == (len(later) + 250,) * 2 + (left,)
     job = bringer.bring(content)
     assert (job.added, job.notes.get("left"), job.mapping) == (foreseen.added, left, foreseen.mapping)
@@ -409,7 +449,7 @@ def test_evidence_is_kept_when_reading_is_interrupted(bringer, monkeypatch):
     assert rounds > 3
     job = bringer.job(started)
     assert (job.status, job.notes["left"]) == (ImportStatus.done, 1)
-    assert job.mapping == {"0": "email", "1": "subscription_status"}
+    assert columns_of(job) == {"0": "email", "1": "subscription_status"}
 
 
 def test_who_is_active_here_and_left_elsewhere_leaves_here_and_undoing_brings_them_back(bringer, now):

@@ -23,6 +23,9 @@ BIRTHDAY_PARTS: Final = ("birthday_year", "birthday_month", "birthday_day")
 UNDECIDED: Final = "undecided"
 """Beside the columns of a stored mapping: those that may yet prove to hold states, see ``LateStatuses``."""
 
+ADDRESSES: Final = "addresses"
+"""Beside the columns of a stored mapping: the columns of subscribers' addresses, if there are several."""
+
 TARGETS: Final = frozenset({EMAIL, *PLAIN, FULL_NAME, LAST_NAME_FIRST, *BIRTHDAYS, *BIRTHDAY_PARTS, STATUS})
 """What a column can become besides a variable of its own name."""
 
@@ -32,6 +35,14 @@ _EXPORTED: Final = [*map(heading_words, STANDARD), "status", "lists"]
 _PERHAPS_EMAIL: Final = re.compile(r"e ?mail|почт|^адрес$|^address$|^адреса$")
 _SOMEBODY_ELSES: Final = re.compile(
     r"manager|assistant|owner|referr|parent|spouse|agent|менедж|руковод|ассистент|помощник|куратор|супруг|родител"
+)
+# Whose address it is that stands beside a subscriber's, besides those above.
+_NOT_TO_FALL_BACK_ON: Final = re.compile(
+    r"\b(from|sender|send(s|ing)?|by|author|creat\w*|added|modified|updat\w*|support|friend|partner|emergency"
+    r"|colleague|boss|supervisor|employer|seller|sales|account|operator|user|login|source|reply|invit\w*"
+    r"|secretary|husband|wife|child\w*|mother|father|teacher)\b"
+    r"|отправител|автор|создал|добавил|изменил|поддержк|друг|партн|коллег|продав|оператор|ответствен|учител"
+    r"|секретар|начальник|пригласи"
 )
 _BIRTHDAY_PARTS: Final = (
     frozenset({"birth year", "year of birth", "birthday year", "год рождения"}),
@@ -226,6 +237,28 @@ def _email_column(headings: Sequence[str], rows: Sequence[Sequence[str]], header
     return worth.index(max(worth))
 
 
+def address_columns(columns: Sequence[str], rows: Sequence[Sequence[str]], header: bool) -> list[int]:
+    """Return the columns that hold addresses of subscribers themselves, in the order of the file.
+
+    Where a heading says nothing of it, more than half of the cells looked at have to be addresses.
+    """
+    found = []
+    for number, column in enumerate(columns):
+        words = heading_words(column) if header else ""
+        rank = _rank(words) if header else 1
+        if rank == 3 or (
+            rank and not _NOT_TO_FALL_BACK_ON.search(words) and _is_of_addresses(rows, number, rank)
+        ):
+            found.append(number)
+    return found
+
+
+def _is_of_addresses(rows: Sequence[Sequence[str]], number: int, rank: int) -> bool:
+    cells = [row[number] for row in rows if len(row) > number and row[number].strip()]
+    found = sum(map(_is_address, cells))
+    return (found > 0 or not cells) if rank > 1 else 2 * found > len(cells)
+
+
 def _rank(words: str) -> int:
     """Return how plainly a heading names a subscriber's address: 3 plainly, 2 perhaps, 1 not, 0 another's."""
     if words in HEADINGS[EMAIL]:
@@ -319,17 +352,27 @@ def undecided_columns(columns: Sequence[str], fields: Sequence[str], said: Colle
     ]
 
 
-def stored_mapping(fields: Iterable[str], undecided: Iterable[int] = ()) -> dict[str, Any]:
+def stored_mapping(
+    fields: Iterable[str], undecided: Iterable[int] = (), addresses: Sequence[int] = ()
+) -> dict[str, Any]:
     """As the column of ``Import`` keeps it."""
     stored: dict[str, Any] = {str(number): field for number, field in enumerate(fields)}
-    flags = dict.fromkeys(map(str, undecided), "")
-    return stored | {UNDECIDED: flags} if flags else stored
+    if flags := dict.fromkeys(map(str, undecided), ""):
+        stored[UNDECIDED] = flags
+    if len(addresses) > 1:
+        stored[ADDRESSES] = list(addresses)
+    return stored
 
 
 def decided_mapping(stored: Mapping[str, Any], statuses: Collection[int]) -> dict[str, Any]:
     """The stored mapping after the whole file was read: ``statuses`` proved to be columns of states."""
     fields = {key: field for key, field in stored.items() if key != UNDECIDED}
     return fields | dict.fromkeys(map(str, statuses), STATUS)
+
+
+def other_addresses(stored: Mapping[str, Any]) -> list[int]:
+    """The columns whose address is used when the chosen one has none; not one that is left out."""
+    return [number for number in stored.get(ADDRESSES, ()) if stored.get(str(number)) not in (EMAIL, "")]
 
 
 def mapping_of(stored: Mapping[str, Any], columns: int) -> list[str]:

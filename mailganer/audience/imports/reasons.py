@@ -45,6 +45,7 @@ FAILURES: Final[dict[str, TranslationString]] = {
 NOTES: Final[dict[str, TranslationString]] = {
     "address_repaired": _("The address was taken out of the text around it."),
     "address_first": _("There are several addresses. The first one is used."),
+    "address_other": _("The column of addresses has none; the one in “${detail}” is used."),
     "birthday": _("“${detail}” is not understood as a birthday and is left out."),
     "birthday_unclear": _("“${detail}”: day or month first? The birthday is left out until you choose."),
     "status": _("“${detail}” is not understood as a subscription status and is left out."),

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Final, NamedTuple
 
 from ...models import SubscriberStatus
-from ..addresses import AddressError, parse_address, repair_address
+from ..addresses import Address, AddressError, Repaired, parse_address, repair_address
 from ..birthdays import BirthdayError, join_birthday, parse_birthday
 from ..fields import LONGEST_NAME, LONGEST_VALUE, clean_value, has_control
 from ..headings import EMAIL, FULL_NAME, LAST_NAME_FIRST, PATRONYMIC, heading_words
@@ -65,11 +65,15 @@ class _Wrong(Exception):
 class RowReader:
     """Reads rows by one mapping. ``notes`` grows with each row that was not taken exactly as it stands."""
 
-    def __init__(self, columns: Sequence[str], mapping: Sequence[str], today: date) -> None:
+    def __init__(
+        self, columns: Sequence[str], mapping: Sequence[str], today: date, other_addresses: Sequence[int] = ()
+    ) -> None:
+        """``other_addresses`` are columns to take an address from where the chosen one has none."""
         self._columns, self._today, self._width = columns, today, len(columns)
         self._from_us = is_from_us(columns)
         self.notes: list[Note] = []
         self._email = mapping.index(EMAIL)
+        self._others = other_addresses
         self._names = [(number, field) for number, field in enumerate(mapping) if field in PLAIN]
         self._full = [
             (number, field == LAST_NAME_FIRST, is_cyrillic_full_name(columns[number]))
@@ -115,16 +119,7 @@ class RowReader:
             raise _Wrong("too_many_cells")
         if len(cells) < self._width:
             cells = cells + [""] * (self._width - len(cells))
-        written = cells[self._email]
-        name = ""
-        try:
-            address = parse_address(written)
-        except AddressError:
-            repaired = repair_address(written)
-            if repaired is None:
-                raise
-            address, name = repaired.address, repaired.name
-            self.notes.append(Note(record.number, repaired.code, ""))
+        address, name = self._address(record.number, cells)
         fields = {field: text for number, field in self._fields if (text := self._value(cells, number))}
         names = {field: self._name(cells[number]) for number, field in self._names}
         for number, last_name_first, cyrillic in self._full:
@@ -146,6 +141,22 @@ class RowReader:
             cells,
             self._read_status(record.number, cells) if self._statuses else None,
         )
+
+    def _address(self, row: int, cells: Sequence[str]) -> tuple[Address, str]:
+        """The address, and the name that stands around it. Raises ``AddressError`` with the truest reason."""
+        reasons: list[AddressError] = []
+        for number in (self._email, *self._others):
+            try:
+                found = _address_in(cells[number])
+            except AddressError as error:
+                reasons.append(error)
+                continue
+            if found.code:
+                self.notes.append(Note(row, found.code, ""))
+            if number != self._email:
+                self._note(row, "address_other", self._heading(number))
+            return found.address, found.name
+        raise next((each for each in reasons if each.code != "address_missing"), reasons[0])
 
     def _read_birthday(self, row: int, cells: Sequence[str]) -> date | None:
         """A birthday that is not understood is left out, and its subscriber stays."""
@@ -214,6 +225,16 @@ class RowReader:
 
     def _reject(self, record: Record, code: str, detail: str = "") -> Reject:
         return Reject(record.number, code, shown(detail), shown_cells(record.cells))
+
+
+def _address_in(cell: str) -> Repaired:
+    try:
+        return Repaired(parse_address(cell), "", "")
+    except AddressError:
+        repaired = repair_address(cell)
+        if repaired is None:
+            raise
+        return repaired
 
 
 def shown(text: str) -> str:

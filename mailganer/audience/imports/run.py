@@ -22,7 +22,7 @@ from ...db import utcnow
 from ...models import Account, Import, ImportChange, ImportReject, ImportStatus
 from ...settings import Settings
 from .files import Dialect, Record, Records, is_blank
-from .mapping import UNDECIDED, decided_mapping, mapping_of
+from .mapping import UNDECIDED, decided_mapping, mapping_of, other_addresses
 from .reasons import FileProblem
 from .rows import Note, Person, Reject, RowReader
 from .statuses import LateStatuses
@@ -307,7 +307,8 @@ class _Work:
         return None if self.known_room == math.inf else int(self.known_room)
 
     def reader(self, job: Import) -> RowReader:
-        return RowReader(job.columns, mapping_of(job.mapping, len(job.columns)), self.now().date())
+        mapping, others = mapping_of(job.mapping, len(job.columns)), other_addresses(job.mapping)
+        return RowReader(job.columns, mapping, self.now().date(), others)
 
     def records(self, job: Import) -> Records:
         path = self.settings.uploads / job.path

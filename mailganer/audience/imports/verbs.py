@@ -24,6 +24,8 @@ from .files import (
     store,
 )
 from .mapping import (
+    ADDRESSES,
+    address_columns,
     check_mapping,
     guess_mapping,
     has_header,
@@ -68,6 +70,7 @@ class _Sniffed:
     columns: list[str]
     mapping: list[str]
     undecided: list[int]  # columns that may yet prove to hold states
+    addresses: list[int]  # columns of subscribers' addresses
     above: Record | None  # the row before the first subscriber's: headings or a title
 
 
@@ -135,8 +138,9 @@ def set_mapping(session: Session, job: Import, mapping: Mapping[Any, Any]) -> Im
     if job.status is not ImportStatus.ready:
         raise Conflict(_("The columns can be changed only before the people are brought in."))
     fields = mapping_from_words(mapping, job.columns, mapping_of(job.mapping, len(job.columns)))
-    if stored_mapping(fields) != job.mapping:
-        job.mapping = stored_mapping(fields)
+    stored = stored_mapping(fields, addresses=job.mapping.get(ADDRESSES, ()))
+    if stored != job.mapping:
+        job.mapping = stored
         restart(session, job, ImportStatus.reading)
     session.flush()
     return job
@@ -210,7 +214,8 @@ def _sniff(stored: Stored, words: Mapping[str, Any]) -> _Sniffed:
     mapping = mapping_from_words(words, columns, guessed) if words else check_mapping(guessed)
     last_above = records[0] if header else before[-1] if before else None
     undecided = undecided_columns(columns, mapping, said_columns(words, columns)) if header else []
-    return _Sniffed(dialect, header, columns, mapping, undecided, last_above)
+    addresses = address_columns(columns, people, header)
+    return _Sniffed(dialect, header, columns, mapping, undecided, addresses, last_above)
 
 
 def _columns(rows: Sequence[Sequence[str]], header: bool) -> list[str]:
@@ -262,7 +267,7 @@ def _made(
         delimiter=sniffed.dialect.delimiter,
         header=sniffed.header,
         columns=sniffed.columns,
-        mapping=stored_mapping(sniffed.mapping, sniffed.undecided),
+        mapping=stored_mapping(sniffed.mapping, sniffed.undecided, sniffed.addresses),
         apply=apply,
         start=start,
         first_record=number,
