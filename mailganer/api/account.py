@@ -5,6 +5,7 @@ from typing import Any
 from pyramid.request import Request
 
 from .. import accounts, billing, security
+from ..backends import Backend, lists_among
 from ..db import utcnow
 from ..errors import InputError, _
 from ..models import Account
@@ -21,7 +22,9 @@ def login(request: Request) -> dict[str, Any]:
     fields, registry = dict(request.openapi_validated.body), request.registry["backends"]
     email = str(fields.pop("email"))
     backend = str(fields.pop("backend", "") or registry.for_email(email).name)
-    opened = security.sign_in(request, backend, email, registry.completed(backend, email, _texts(fields)))
+    opened = security.sign_in(
+        request, backend, email, registry.completed(backend, email, _plain(fields, registry.get(backend)))
+    )
     token, _row = accounts.create_api_token(request.dbsession, opened.account, name=TOKEN_NAME, now=utcnow())
     return {
         "token": token,
@@ -47,12 +50,13 @@ def account_shape(request: Request, account: Account) -> Shape:
     }
 
 
-def _texts(fields: dict[str, Any]) -> dict[str, Any]:
-    """A backend's fields are plain values; anything nested was meant for somebody else."""
+def _plain(fields: dict[str, Any], backend: type[Backend]) -> dict[str, Any]:
+    """Return the fields. What is nested is refused, except lists where the backend takes some."""
+    lists = lists_among(backend.Settings)
     wrong = {
         name: _("A plain value is expected.")
         for name, value in fields.items()
-        if isinstance(value, dict | list)
+        if isinstance(value, dict) or (isinstance(value, list) and name not in lists)
     }
     if wrong:
         raise InputError(wrong)

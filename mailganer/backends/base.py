@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Self
 
 import idna
 from pydantic import BaseModel, PydanticUserError, SecretStr, TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
 
 from ..errors import InputError, _
 
@@ -316,6 +317,43 @@ def normalise_host(host: str, field_name: str = "host") -> str:
     if not name or len(name) > 253 or not re.fullmatch(r"[a-z0-9_.:\-\[\]]+", name):
         raise InputError({field_name: _("A host name looks like smtp.example.com.")})
     return name
+
+
+class _AnySchema(GenerateJsonSchema):
+    """A plugin may use types that JSON Schema has no word for: then any value may stand there."""
+
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {  # noqa: RUF012 - pydantic's own shape
+        "skipped-choice",
+        "non-serializable-default",
+    }
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> JsonSchemaValue:
+        return {}
+
+
+def settings_schema(settings: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON Schema of a backend's settings, as they are given. Secrets are ``writeOnly``."""
+    schema = settings.model_json_schema(schema_generator=_AnySchema)
+    secrets = secret_fields(settings)
+    for name, info in settings.model_fields.items():
+        known = schema["properties"].get(info.alias or name, {})
+        if name in secrets:
+            known["writeOnly"] = True
+            known.pop("default", None)
+        elif info.default_factory is not None and not info.default_factory_takes_validated_data:
+            made = info.get_default(call_default_factory=True)
+            known["default"] = TypeAdapter(Any).dump_python(made, mode="json", fallback=str)
+    return schema
+
+
+def lists_among(settings: type[BaseModel]) -> frozenset[str]:
+    """Return the names of the settings that take several values."""
+    properties = settings_schema(settings).get("properties", {})
+    return frozenset(
+        name
+        for name, known in properties.items()
+        if any(each.get("type") == "array" for each in (known, *known.get("anyOf", ())))
+    )
 
 
 def secret_fields(settings: type[BaseModel]) -> frozenset[str]:

@@ -1,13 +1,17 @@
 """A backend whose settings have defaults, choices, bounds and optional fields, by page and by API."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from mailganer.accounts import sender_limits
+from mailganer.backends import settings_schema
 from mailganer.models import Sender
 from tests.support.plugins import KEY, OPENED, Priority, Region
 
@@ -175,3 +179,75 @@ def test_the_api_takes_the_same_settings(app: Any, session: Any, settings: Any, 
     }
     sender = session.scalars(select(Sender)).one()
     assert sender_limits(sender, wsgi_app.registry["backends"]).per_day == 10
+
+
+def settings_of(app: Any, backend: str) -> dict[str, Any]:
+    items = app.get("/api/v1/backends").json["items"]
+    return {each["name"]: each["settings"] for each in items}[backend]
+
+
+def test_programs_learn_the_settings_of_each_backend(app: Any) -> None:
+    schema = settings_of(app, "relay")
+    Draft202012Validator.check_schema(schema)
+    assert schema["required"] == ["account", "region", "key"]
+    fields = schema["properties"]
+    assert {name: fields[name].get("default", "none") for name in fields} == {
+        "account": "none",
+        "region": "none",
+        "key": "none",
+        "webhook_key": "none",
+        "batch": 20,
+        "speed": 2.5,
+        "fee": "0.10",
+        "retries": None,
+        "pool": None,
+        "stream": "outbound",
+        "priority": 5,
+        "version": 2,
+        "tracked": True,
+        "dedicated": None,
+        "tags": ["news"],
+        "since": None,
+    }
+    assert (fields["batch"]["minimum"], fields["batch"]["maximum"]) == (1, 50)
+    assert (fields["speed"]["exclusiveMinimum"], fields["speed"]["exclusiveMaximum"]) == (0, 10)
+    assert schema["$defs"]["Region"]["enum"] == ["eu", "us"]
+    assert schema["$defs"]["Priority"]["enum"] == [1, 5]
+    assert {name for name, each in fields.items() if each.get("writeOnly")} == {"key", "webhook_key"}
+    assert fields["account"]["title"] == "Account number"
+    assert KEY not in str(schema)
+
+
+def test_a_program_signs_in_with_what_the_schema_says_lists_included(app: Any) -> None:
+    schema = settings_of(app, "relay")
+    body = {"account": "A-1", "region": "eu", "key": KEY, "tags": ["a", "b"], "priority": 1}
+    Draft202012Validator(schema).validate(body)
+    app.post_json("/api/v1/login", {"email": EMAIL, **body}, status=200)
+    assert OPENED[-1].tags == ["a", "b"]
+    refused = app.post_json("/api/v1/login", {"email": EMAIL, **body, "pool": ["x"]}, status=422).json
+    assert refused["errors"] == [{"field": "pool", "message": "A plain value is expected."}]
+    refused = app.post_json("/api/v1/login", {"email": EMAIL, **body, "tags": {"x": 1}}, status=422).json
+    assert [each["field"] for each in refused["errors"]] == ["tags"]
+
+
+def test_every_backend_of_ours_says_its_settings_limits_and_domains(app: Any) -> None:
+    items = {each["name"]: each for each in app.get("/api/v1/backends").json["items"]}
+    assert list(items) == ["gmail", "smtp", "maildir", "relay"]
+    assert "gmail.com" in items["gmail"]["domains"]
+    assert items["gmail"]["limits"]["per_day"]
+    security = items["smtp"]["settings"]["properties"]["security"]
+    assert set(security["enum"]) == {"tls", "starttls", "none"}
+    assert items["smtp"]["settings"]["properties"]["password"]["writeOnly"] is True
+
+
+def test_a_setting_that_no_schema_can_describe_takes_any_value() -> None:
+    class Odd(BaseModel):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+
+        where: Callable[[], int] | None = None
+        what: Path = Path("/var")
+        plain: int = Field(3, ge=1)
+
+    schema = settings_schema(Odd)
+    assert set(schema["properties"]) == {"where", "what", "plain"}
+    assert schema["properties"]["plain"]["default"] == 3

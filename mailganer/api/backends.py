@@ -1,0 +1,31 @@
+"""What a program has to know to sign in or to add a sender: the backends, and the settings of each."""
+
+from typing import Any
+
+from pyramid.request import Request
+
+from .. import security
+from ..backends import Backend, settings_schema
+from .shapes import Shape
+from .view import api_view
+
+
+@api_view("api.backends", "GET", permission=security.PUBLIC)
+def backends(request: Request) -> dict[str, Any]:
+    return {"items": [_shape(backend) for backend in request.registry["backends"].types], "next": None}
+
+
+def _shape(backend: type[Backend]) -> Shape:
+    limits = backend.limits
+    return {
+        "name": backend.name,
+        "title": str(backend.title),
+        "domains": sorted(backend.domains),
+        "limits": {
+            "per_day": limits.per_day,
+            "per_second": limits.per_second,
+            "max_connections": limits.max_connections,
+            "per_connection": limits.per_connection,
+        },
+        "settings": settings_schema(backend.Settings),
+    }
