@@ -114,12 +114,15 @@ def _require_silence(engine: "Engine") -> None:
 
     from ..db import make_sessions, utcnow
     from ..models import Heartbeat
+    from ..sending.mark import PREFIX
     from .copies import BackupError
 
     if not inspect(engine).has_table(Heartbeat.__tablename__):
         return
     with make_sessions(engine)() as session:
-        heard = session.scalars(select(Heartbeat.name).where(Heartbeat.seen_at > utcnow() - ALIVE)).first()
+        lately = Heartbeat.seen_at > utcnow() - ALIVE
+        of_parts = ~Heartbeat.name.startswith(PREFIX, autoescape=True)
+        heard = session.scalars(select(Heartbeat.name).where(lately, of_parts)).first()
     if heard:
         raise BackupError("Web, workers or beat of this database are running. Stop them first.")
 
@@ -237,14 +240,16 @@ def _remove(path: Path) -> None:
 def _hold(session: "Session", made: "Manifest") -> int:
     """As the first tick would: what may have been sent since the copy is asked about.
 
-    Everybody signs in again: a session that was ended after the backup would open the account once more.
+    Everybody signs in again: a session that was ended after the backup would open the account once more. The
+    parts that ran when it was made are forgotten: they would count as running here.
     """
     from sqlalchemy import delete
 
     from ..db import utcnow
-    from ..models import WebSession
-    from ..sending.mark import hold
+    from ..models import Heartbeat, WebSession
+    from ..sending.mark import PREFIX, hold
 
     now = utcnow()
     session.execute(delete(WebSession))
+    session.execute(delete(Heartbeat).where(~Heartbeat.name.startswith(PREFIX, autoescape=True)))
     return hold(session, made.moment, now, now)

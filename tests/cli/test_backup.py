@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 
 from mailganer import cli
 from mailganer.cli import backup, copies
@@ -117,6 +117,23 @@ def test_a_session_that_ended_after_the_backup_stays_ended(
     with engine.connect() as connection:
         assert connection.execute(select(WebSession.__table__)).all() == []
         assert connection.execute(select(Account.__table__)).all()
+
+
+def test_parts_that_ran_when_the_backup_was_made_do_not_run_on_the_new_machine(
+    command: Any, full: dict[str, int], session: Any, engine: Engine, tmp_path: Path
+) -> None:
+    for name in ("beat", "clock 12", "worker old:7", "mark abc"):
+        session.add(Heartbeat(name=name, seen_at=datetime.now(UTC)))
+    assert command("backup", tmp_path / "copy")[0] == 0
+    session.execute(delete(Heartbeat))
+    session.commit()
+    engine.dispose()
+    for _time in range(2):  # also at once after the first
+        code, said = command("restore", tmp_path / "copy", "--replace")
+        assert code == 0, said
+        engine.dispose()
+    with engine.connect() as connection:
+        assert connection.scalars(select(Heartbeat.__table__.c.name)).all() == ["mark abc"]
 
 
 def test_it_is_put_into_an_empty_database_without_asking(
