@@ -72,6 +72,7 @@ class Session:
         self.understand({})
         self.answered = 0  # letters that got their final answer here
         self.begun = 0  # letters written here
+        self.resets = True  # RSET was not refused
 
     @property
     def timeouts(self) -> Timeouts:

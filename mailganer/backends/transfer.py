@@ -51,6 +51,8 @@ BARE_LINE_END = str(_("The letter has a broken line end next to a dot, which som
 
 _NO_BDAT = frozenset({500, 501, 502, 504})
 _BAD_SEQUENCE = 503
+# RFC 3463, section 3.6: invalid command, syntax error, invalid arguments; with some servers as 550 or 554.
+_INVALID_COMMAND = re.compile(r"5\d\d[ -]5\.5\.[124]\b|\b(?:BDAT|CHUNKING)\b", re.IGNORECASE)
 
 
 class Flight:
@@ -231,7 +233,7 @@ class SMTPConnection(Connection):
         written: deque[Flight] = deque()
         broken: Broken | None = None
         while True:
-            while broken is None and session.chunking and len(written) < self._depth:
+            while broken is None and session.chunking and session.resets and len(written) < self._depth:
                 flight = self._next_prepared(run, session)
                 if flight is None:
                     break
@@ -245,7 +247,7 @@ class SMTPConnection(Connection):
             yield from run.ended()
             if not written:
                 break
-        if not session.chunking:
+        if not (session.chunking and session.resets):
             raise NotSupported("", CHUNKING)
         if broken is not None:
             raise broken
@@ -474,21 +476,41 @@ def _hear_chunk(flight: Flight, session: Session) -> None:
     if flight.end <= wire.maybe_sent and (reply := wire.good(4)):
         _accept(flight, session, reply)
         return
-    if not session.chunking:
+    if session.chunking:
+        _hear_reset(flight, session)
+    else:
         _check_in_step(session)
-    for stage in (Stage.hello, Stage.mail, Stage.rcpt)[not session.chunking :]:
+    named = False
+    for stage in (Stage.mail, Stage.rcpt):
         reply = wire.reply(timeouts.command)
+        named = reply.ok
         if not reply.ok and flight.receipt is None:
             _fail_chunk(flight, session, reply, stage)
     reply = wire.reply(timeouts.final)
-    if reply.code in _NO_BDAT or (reply.code == _BAD_SEQUENCE and flight.receipt is None):
+    if reply.code in _NO_BDAT or (flight.receipt is None and _is_about_bdat(reply)):
         session.chunking = False
         flight.back_to_start()
-    elif flight.receipt is None:
+    # Without RSET an older MAIL may still stand: what was taken was taken under that one.
+    elif flight.receipt is None or (named and reply.ok and not session.resets):
         if reply.ok and flight.end <= wire.maybe_sent:
             _accept(flight, session, reply)
         else:
             _fail_chunk(flight, session, reply, Stage.content)
+
+
+def _hear_reset(flight: Flight, session: Session) -> None:
+    """Hear the answer to the RSET before a chunk. A server that does not know RSET may take the chunk."""
+    reply = session.wire.reply(session.timeouts.command)
+    if reply.code // 10 == 50:
+        session.resets = False
+    elif not reply.ok:
+        _fail_chunk(flight, session, reply, Stage.hello)
+
+
+def _is_about_bdat(reply: Reply) -> bool:
+    return reply.code == _BAD_SEQUENCE or (
+        reply.code // 100 == 5 and _INVALID_COMMAND.search(reply.raw.decode("utf-8", "replace")) is not None
+    )
 
 
 def _check_in_step(session: Session) -> None:
@@ -549,5 +571,8 @@ def _verdict(session: Session, reply: Reply, stage: Stage) -> Verdict:
 
 
 def _reset(session: Session, behind: bytes = b"") -> None:
+    """End the transaction. Where RSET is not known only a new connection does that."""
     session.wire.write(b"RSET\r\n" + behind, session.timeouts.command)
-    session.wire.reply(session.timeouts.command)
+    reply = session.wire.reply(session.timeouts.command)
+    if reply.code // 10 == 50:
+        raise Broken(reply.text)

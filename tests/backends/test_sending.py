@@ -556,7 +556,15 @@ class NoBdat:
 @pytest.mark.parametrize("reads", ["the content", "commands"])
 @pytest.mark.parametrize("skip", [0, 5])
 @pytest.mark.parametrize(
-    "reply", ["502 5.5.1 Command not implemented", "500 5.5.2 Syntax error, command unrecognized", "503 What"]
+    "reply",
+    [
+        "502 5.5.1 Command not implemented",
+        "500 5.5.2 Syntax error, command unrecognized",
+        "503 What",
+        "550 5.5.1 Command not implemented",
+        "554 5.5.4 Invalid arguments",
+        "550 BDAT not supported",
+    ],
 )
 def test_a_server_that_refuses_bdat_gets_data_and_every_email(
     make_server: Callable[..., FaultyServer],
@@ -701,6 +709,24 @@ def test_a_command_that_the_server_does_not_know_uses_nobody_up(
         return
     assert set(outcomes(receipts)) == {"deferred"}
     assert {receipt.scope for receipt in receipts} == {Scope.connection}
+    check_truth(receipts, server)
+
+
+@pytest.mark.parametrize("fails", ["", "rcpt", "dot"])
+@pytest.mark.parametrize("reply", ["500 What?", "502 5.5.1 Not implemented"])
+def test_a_server_that_does_not_know_rset_gets_every_email_once(
+    connection: Connection,
+    server: FaultyServer,
+    monkeypatch: pytest.MonkeyPatch,
+    reply: str,
+    fails: str,
+) -> None:
+    monkeypatch.setattr(Conversation, "do_rset", lambda conversation, rest: conversation.say(reply))
+    if fails:
+        server.fail(fails, "550 5.1.1 No such user", skip=2, times=1)
+    receipts = send(connection, 10)
+    assert outcomes(receipts).count("accepted") == 10 - bool(fails)
+    assert outcomes(receipts).count("refused") == bool(fails)
     check_truth(receipts, server)
 
 
