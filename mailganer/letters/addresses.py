@@ -16,12 +16,14 @@ def as_read(address: str) -> str:
     return _INSIDE.sub("", address.strip(_AROUND))
 
 
-def without_mailto(address: str) -> str:
-    """The bare mail address of ``mailto:info%40example.com?subject=Hello``; any other address as it is."""
+def without_scheme(address: str) -> str:
+    """The bare mail address of ``mailto:info%40example.com?subject=Hello``, or the number of a ``tel:`` or
+    ``sms:`` link; any other address as it is."""
     scheme, colon, rest = address.partition(":")
-    if not colon or scheme.lower() != "mailto":
+    if not colon or scheme.lower() not in ("mailto", "tel", "sms", "callto"):
         return address
-    return unquote(rest.partition("?")[0])
+    rest = rest.partition("?")[0]
+    return unquote(rest.partition(";")[0] if scheme.lower() == "sms" else rest)
 
 
 def is_web(address: str) -> bool:

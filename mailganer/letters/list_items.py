@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from string import ascii_lowercase
 
 from . import markup
 from .masks import MASK, Masked
@@ -10,6 +11,20 @@ from .masks import MASK, Masked
 DASH = "-"
 _STATEMENT = re.compile(r"\{%[-+]?\s*(\w+)")
 _WHOLE = re.compile(r"\s*([+-]?[0-9]{1,6})")
+_LISTS = frozenset(("ol", "ul", "menu", "dir"))
+_FORMS = {
+    "decimal": "1",
+    "lower-alpha": "a",
+    "lower-latin": "a",
+    "upper-alpha": "A",
+    "upper-latin": "A",
+    "lower-roman": "i",
+    "upper-roman": "I",
+}
+_STYLED = re.compile(rf"list-style(?:-type)?\s*:[^;]*?\b({'|'.join(_FORMS)})\b", re.IGNORECASE)
+_VALUES = (1000, 900, 500, 400, 100, 90, 50, 40, 10, 9, 5, 4, 1)
+_SIGNS = ("m", "cm", "d", "cd", "c", "xc", "l", "xl", "x", "ix", "v", "iv", "i")
+_ROMAN = tuple(zip(_VALUES, _SIGNS, strict=True))
 _OPENING = frozenset(("for", "if", "macro", "call", "filter", "autoescape", "with"))
 
 
@@ -21,6 +36,7 @@ class _List:
     first: int | None  # None: a reversed list begins with the number of its items
     step: int
     depth: int  # of the template code around it
+    form: str = "1"  # of its numbers: "1", "a", "A", "i" or "I"
     items: list[tuple[int, int | None, bool]] = field(default_factory=list)  # place, own number, in a loop
     exact: bool = True
 
@@ -40,7 +56,9 @@ class _List:
         number, found = self.first if self.first is not None else len(self.items), {}
         for place, own, in_loop in self.items:
             number = own if own is not None and not in_loop else number
-            found[place] = f"{{{{ loop.index + {number - 1} }}}}." if in_loop else f"{number}."
+            found[place] = (
+                f"{{{{ loop.index + {number - 1} }}}}." if in_loop else f"{_formed(number, self.form)}."
+            )
             number += self.step
         return found
 
@@ -52,11 +70,11 @@ def signs_of_items(masked: Masked, tokens: Iterable[markup.Token]) -> dict[int, 
     lists: list[_List] = []
     for token in tokens:
         _follow(masked, masked.text[token.start : token.end], around)
-        if token.kind == "open" and token.name in ("ol", "ul"):
+        if token.kind == "open" and token.name in _LISTS:
             lists.append(_list(token, len(around)))
         elif token.kind == "open" and token.name == "li" and lists:
             lists[-1].add(token.start, _number(token.value("value")), around)
-        elif token.kind == "close" and token.name in ("ol", "ul") and lists:
+        elif token.kind == "close" and token.name in _LISTS and lists:
             found |= lists.pop().signs()
     for left_open in lists:
         found |= left_open.signs()
@@ -81,7 +99,29 @@ def _list(token: markup.Token, depth: int) -> _List:
     start = _number(token.value("start"))
     if start is None and not backwards:
         start = 1
-    return _List(token.name == "ol", start, -1 if backwards else 1, depth)
+    return _List(token.name == "ol", start, -1 if backwards else 1, depth, _form(token))
+
+
+def _form(token: markup.Token) -> str:
+    styled = _STYLED.search(token.value("style"))
+    return _FORMS[styled[1].lower()] if styled else token.value("type").strip()
+
+
+def _formed(number: int, form: str) -> str:
+    """The number as a browser writes it; in digits what letters or Roman numerals cannot say."""
+    if form in ("a", "A") and number > 0:
+        letters = ""
+        while number:
+            number, letter = divmod(number - 1, 26)
+            letters = ascii_lowercase[letter] + letters
+        return letters if form == "a" else letters.upper()
+    if form in ("i", "I") and 0 < number < 4000:
+        roman = ""
+        for value, sign in _ROMAN:
+            times, number = divmod(number, value)
+            roman += sign * times
+        return roman if form == "i" else roman.upper()
+    return str(number)
 
 
 def _number(text: str) -> int | None:

@@ -21,8 +21,11 @@ _BLOCKS = frozenset(
         "aside",
         "blockquote",
         "body",
+        "caption",
         "center",
         "dd",
+        "details",
+        "dir",
         "div",
         "dl",
         "dt",
@@ -38,15 +41,20 @@ _BLOCKS = frozenset(
         "h5",
         "h6",
         "header",
+        "hgroup",
         "hr",
         "html",
+        "legend",
         "li",
         "main",
+        "menu",
         "nav",
         "ol",
         "p",
         "pre",
+        "search",
         "section",
+        "summary",
         "table",
         "tbody",
         "tfoot",
@@ -66,18 +74,33 @@ _APART = frozenset(
         "h6",
         "ul",
         "ol",
+        "menu",
+        "dir",
         "blockquote",
         "pre",
         "hr",
     )
 )  # an empty line around
 _SILENT = frozenset(("head", *markup.RAW, "noscript", "template", "svg", "select", "object"))
-_HIDDEN = re.compile(r"display\s*:\s*none|mso-hide\s*:\s*all|visibility\s*:\s*hidden", re.IGNORECASE)
+# Not "mso-hide:all": it hides from Outlook alone, such as a button that Outlook has its own twin of.
+_HIDDEN = re.compile(
+    r"(?<![\w-])(?:display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0*\.?0*%?\s*(?:[;!]|\Z))",
+    re.IGNORECASE,
+)
+_NO_HEIGHT = re.compile(r"(?<![\w-])(?:max-)?height\s*:\s*0(?:\.0*)?[a-z%]*\s*(?:[;!]|\Z)", re.IGNORECASE)
+_CUT_OFF = re.compile(r"(?<![\w-])overflow(?:-y)?\s*:\s*(?:hidden|clip)", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _RAW = re.compile(r"\{%[-+]?\s*raw\b")
 _LOOP = re.compile(r"\{%[-+]?\s*for\b")
 _LOOP_END = re.compile(r"\{%[-+]?\s*endfor\b")
-_NOTHING = re.compile("[\u200b\u200c\u200d\u2060\u034f\u00ad\ufeff]")
+_NOTHING = re.compile("[\u200b\u2060\u034f\u00ad\ufeff]")
+# The joiner and the non-joiner belong to words and emoji; after a space or in a row they fill a preheader.
+_LOOSE_JOINERS = re.compile(
+    r"(?<!\S)[\u200c\u200d]+|[\u200c\u200d]+(?!\S)|(?<=[\u200c\u200d])[\u200c\u200d]+"
+)
+_LISTS = frozenset(("ul", "ol", "menu", "dir"))
+_SCHEME = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
+_NUMBER = re.compile(r"\+?[\d\s().\u2010-\u2013-]+")
 
 
 class Target(NamedTuple):
@@ -194,8 +217,14 @@ class _Writer:
         return len(self.lists) - 1 + self.lists[-1] if self.lists else 0
 
 
-def text_of(masked: Masked, tokens: Sequence[markup.Token], links: Mapping[int, Target]) -> str:
-    """A template for the text part. ``links``: place of an opening ``<a>`` -> what follows its text."""
+def text_of(
+    masked: Masked,
+    tokens: Sequence[markup.Token],
+    links: Mapping[int, Target],
+    styles: Mapping[int, str] = {},
+) -> str:
+    """A template for the text part. ``links``: place of an opening ``<a>`` or ``<area>`` -> what follows its
+    text. ``styles``: place of a tag -> its style with the rules of ``<style>`` that hold for it."""
     source, writer = masked.text, _Writer()
     silent: list[str] = []  # the tags we are inside of whose content nobody reads
     targets: list[tuple[Target, int]] = []
@@ -210,11 +239,13 @@ def text_of(masked: Masked, tokens: Sequence[markup.Token], links: Mapping[int, 
             if silent:
                 if token.name == silent[-1]:
                     silent.append(token.name)
-            elif _unread(token):
+            elif _unread(token, styles.get(token.start)):
                 silent.append(token.name)
             elif token.name == "a":
                 writer.apart_from_link()
                 targets.append((links.get(token.start, Target()), len(writer.out)))
+            elif token.name == "area":
+                _area(masked, token, writer, links.get(token.start))
             elif token.name == "li":
                 writer.item(signs.get(token.start, DASH))
             else:
@@ -230,11 +261,13 @@ def text_of(masked: Masked, tokens: Sequence[markup.Token], links: Mapping[int, 
     return "".join(writer.out) + "\n"
 
 
-def _unread(token: markup.Token) -> bool:
+def _unread(token: markup.Token, style: str | None = None) -> bool:
     if token.name in markup.VOID:
         return False
-    hidden = token.value("aria-hidden") == "true" or bool(_HIDDEN.search(token.value("style")))
-    return hidden or token.name in _SILENT
+    if token.name in _SILENT or token.value("aria-hidden") == "true" or token.attribute("hidden"):
+        return True
+    style = token.value("style") if style is None else style
+    return bool(_HIDDEN.search(style) or (_NO_HEIGHT.search(style) and _CUT_OFF.search(style)))
 
 
 def _write(masked: Masked, text: str, writer: _Writer, silent: bool) -> None:
@@ -255,7 +288,7 @@ def _write(masked: Masked, text: str, writer: _Writer, silent: bool) -> None:
 
 
 def _readable(text: str) -> str:
-    return _NOTHING.sub("", html.unescape(text)).replace("\u00a0", " ")
+    return _LOOSE_JOINERS.sub("", _NOTHING.sub("", html.unescape(text)).replace("\u00a0", " "))
 
 
 def _open(masked: Masked, token: markup.Token, writer: _Writer) -> None:
@@ -267,16 +300,12 @@ def _open(masked: Masked, token: markup.Token, writer: _Writer) -> None:
         writer.word("-" * 20)
         writer.breaks(2)
     elif name == "img":
-        alt = token.value("alt").strip()
-        if alt:
-            writer.space = True
-            _write(masked, html.escape(alt), writer, silent=False)
-            writer.apart = True
+        _picture(masked, token, writer)
     elif name in ("td", "th"):
         writer.space = True
         if writer.cells:
             writer.cells[-1] += 1
-    elif name in ("ul", "ol"):
+    elif name in _LISTS:
         writer.begin_list()
     elif name in _BLOCKS:
         writer.breaks(2 if name in _APART else 1)
@@ -285,6 +314,23 @@ def _open(masked: Masked, token: markup.Token, writer: _Writer) -> None:
         elif name == "pre":
             writer.preformatted += 1
             writer.begins_preformatted = True
+
+
+def _picture(masked: Masked, token: markup.Token, writer: _Writer) -> None:
+    alt = token.value("alt").strip()
+    if alt:
+        writer.space = True
+        _write(masked, html.escape(alt), writer, silent=False)
+        writer.apart = True
+
+
+def _area(masked: Masked, token: markup.Token, writer: _Writer, target: Target | None) -> None:
+    """A part of a picture that is a link."""
+    if target:
+        writer.apart_from_link()
+        since = len(writer.out)
+        _picture(masked, token, writer)
+        _end_link(writer, target, since)
 
 
 def _close(token: markup.Token, writer: _Writer) -> None:
@@ -296,7 +342,7 @@ def _close(token: markup.Token, writer: _Writer) -> None:
     elif name == "li":
         writer.end_item()
         writer.breaks(1)
-    elif name in ("ul", "ol"):
+    elif name in _LISTS:
         writer.end_list()
     elif name in _BLOCKS:
         writer.breaks(2 if name in _APART else 1)
@@ -310,9 +356,28 @@ def _end_link(writer: _Writer, target: Target, since: int) -> None:
     if words and words in (target.address, escape_code(target.address)):
         # The text of the link is its address: the one that is shown takes its place.
         writer.out[since:] = [said.replace(words, target.shown)]
+    elif words and _is_address(words, target.address):
+        # An address without its scheme, or a number written in groups.
+        if target.shown != target.address:
+            writer.out[since:] = [said.replace(words, target.shown)]
     elif target.shown and words:
         writer.space, writer.lines = True, 0
         writer.word(f"({target.shown})")
     elif target.shown:
         writer.word(target.shown)
     writer.apart = bool(target.shown) or writer.apart
+
+
+def _is_address(words: str, address: str) -> bool:
+    """Whether the words are the address, as people write it: shop.example for https://shop.example/."""
+    if _NUMBER.fullmatch(words) and _NUMBER.fullmatch(address):
+        return _digits(words) == _digits(address)
+    return _plain(words) == _plain(address)
+
+
+def _digits(number: str) -> str:
+    return "".join(each for each in number if each.isdigit())
+
+
+def _plain(address: str) -> str:
+    return _SCHEME.sub("", address, count=1).rstrip("/").casefold()

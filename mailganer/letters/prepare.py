@@ -6,7 +6,7 @@ so that an error while rendering names the line they see.
 
 import html
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -213,11 +213,12 @@ class _Prepared:
             if number:
                 written = masked.text[href.value_start : href.value_end]
                 edits.append(Edit(href.value_start, href.value_end, link_mark(number, written)))
-            if token.name == "a" and not address.startswith(("#", "javascript:")):
-                shown = masked.unmask(addresses.without_mailto(addresses.as_read(href.value)))
+            if token.name in ("a", "area") and not address.startswith(("#", "javascript:")):
+                shown = masked.unmask(addresses.without_scheme(addresses.as_read(href.value)))
                 spoken[token.start] = plaintext.Target(link_mark(number) if number else shown, shown)
-        text = plaintext.text_of(masked, tokens, spoken)
-        edits += _inlined(masked, tokens)
+        styles = _inlined(masked, tokens)
+        text = plaintext.text_of(masked, tokens, spoken, styles)
+        edits += _styling(masked, tokens, styles)
         edits += _additions(masked, tokens, self.source.preheader)
         return masked.unmask(markup.apply(masked.text, edits)).replace(BRACE, PLAIN_BRACE), text
 
@@ -266,17 +267,17 @@ def _whole_document(source: str) -> str:
 # --- styles
 
 
-def _inlined(masked: Masked, tokens: Iterable[Token]) -> list[Edit]:
-    """Styles of ``<style>`` written into the tags they mean; Gmail's apps and others read no other.
+def _inlined(masked: Masked, tokens: Iterable[Token]) -> Mapping[int, str]:
+    """Place of a tag -> its style with what ``<style>`` says of it; Gmail's apps and others read no other.
 
     Each tag gets a number, the library inlines a copy, and only the styles are taken over: the source
     itself never goes through an HTML parser, which would move and close what templates leave open.
     """
     source = masked.text
     if not re.search(r"<style\b", source, re.IGNORECASE):
-        return []
+        return {}
     tags = [token for token in tokens if token.kind == "open" and token.name not in _UNSTYLED]
-    ends = [tag.start + 1 + len(tag.name) for tag in tags]
+    ends = map(_end_of_name, tags)
     numbered = markup.apply(source, [Edit(end, end, f' data-tag="{n}"') for n, end in enumerate(ends)])
     try:
         inliner = css_inline.CSSInliner(keep_style_tags=True, load_remote_stylesheets=False)
@@ -285,22 +286,29 @@ def _inlined(masked: Masked, tokens: Iterable[Token]) -> list[Edit]:
         raise LetterError(
             _("The styles are not understood: ${reason}", mapping={"reason": str(error)[:200]}), "html"
         ) from None
-    edits = []
-    for number, tag in enumerate(tags):
-        style = styles.get(str(number), "")
+    return {tag.start: style for number, tag in enumerate(tags) if (style := styles.get(str(number)))}
+
+
+def _styling(masked: Masked, tokens: Iterable[Token], styles: Mapping[int, str]) -> Iterator[Edit]:
+    for tag in tokens:
+        style = styles.get(tag.start) if tag.kind == "open" else None
         # A style that no rule adds to stays as it was written.
         if style and style != tag.value("style") and _keeps_code(masked, tag, style):
-            edits.append(_styled(tag, ends[number], style))
-    return edits
+            yield _styled(tag, style)
 
 
 _UNSTYLED = frozenset(("html", "head", "meta", "title", "style", "script", "link", "base"))
 
 
-def _styled(tag: Token, end_of_name: int, style: str) -> Edit:
+def _end_of_name(tag: Token) -> int:
+    return tag.start + 1 + len(tag.name)
+
+
+def _styled(tag: Token, style: str) -> Edit:
     written = f'style="{html.escape(style)}"'
     own = tag.attribute("style")
-    return Edit(own.start, own.end, written) if own else Edit(end_of_name, end_of_name, " " + written)
+    end = _end_of_name(tag)
+    return Edit(own.start, own.end, written) if own else Edit(end, end, " " + written)
 
 
 def _keeps_code(masked: Masked, tag: Token, style: str) -> bool:

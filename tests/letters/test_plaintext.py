@@ -94,6 +94,12 @@ def test_lists_keep_their_numbers_and_an_item_is_one_line() -> None:
         ("<ul><li></li><li>a</li></ul><p>b</p>", "-\n- a\n\nb"),
         ("<ol start=5><li>a<li value=9>b<li>c</ol>", "5. a\n9. b\n10. c"),
         ("<ol reversed><li>a</li><li>b</li></ol>", "2. a\n1. b"),
+        ("<ol type=a start=26><li>a</li><li>b</li></ol>", "z. a\naa. b"),
+        ("<ol type=I start=4><li>a</li><li>b</li></ol>", "IV. a\nV. b"),
+        ("<ol type=i start=0><li>a</li><li>b</li></ol>", "0. a\ni. b"),
+        ("<ol style='list-style-type: upper-alpha'><li>a</li></ol>", "A. a"),
+        ("<menu><li>a</li><li>b</li></menu>c", "- a\n- b\n\nc"),
+        ("<details><summary>a</summary>b</details>c", "a\nb\nc"),
         ("<ol start=x><li>a</li></ol><ol><li>b</li></ol>", "1. a\n\n1. b"),
         ("<ol><li>a<ol><li>b</li></ol></li><li>c</li></ol>", "1. a\n  1. b\n2. c"),
         ("<ol><li>z</li>{% for x in 'ab' %}<li><p>{{ x }}</p></li>{% endfor %}</ol>", "1. z\n2. a\n3. b"),
@@ -133,6 +139,9 @@ def test_neighbouring_pictures_and_links_stay_apart(html: str, text: str) -> Non
     [
         ("mailto:a@e.com?subject=Hi%20there&amp;body=x", "write (a@e.com)"),
         ("MAILTO:a%2Bb@e.com", "write (a+b@e.com)"),
+        ("tel:+7%20495%20123-45-67", "write (+7 495 123-45-67)"),
+        ("SMS:+74951234567?body=Hi", "write (+74951234567)"),
+        ("sms:+74951234567;body=Hi", "write (+74951234567)"),
         ("mailto:?subject=x", "write"),
         ("mailto:{{ m }}?subject={{ s }}", "write (b@e.com)"),
     ],
@@ -140,3 +149,56 @@ def test_neighbouring_pictures_and_links_stay_apart(html: str, text: str) -> Non
 def test_an_address_to_write_to_stands_without_its_query(href: str, text: str) -> None:
     assert text_of(f'<a href="{href}">write</a>', m="b@e.com", s="?") == text
     assert text_of('<a href="mailto:a@e.com?subject=x">a@e.com</a>') == "a@e.com"
+
+
+@pytest.mark.parametrize(
+    ("href", "words", "text"),
+    [
+        ("https://shop.test/", "https://shop.test", "{0}/1"),
+        ("https://shop.test", "shop.test/", "{0}/1"),
+        ("https://shop.test/a?b=1&amp;c=2", "Shop.test/a?b=1&amp;c=2", "{0}/1"),
+        ("https://shop.test/a", "shop.test", "shop.test ({0}/1)"),
+        ("mailto:info@shop.test", "Info@Shop.test", "Info@Shop.test"),
+        ("tel:+74951234567", "+7 (495) 123-45-67", "+7 (495) 123-45-67"),
+        ("tel:+74951234567", "+7 495 123-45-68", "+7 495 123-45-68 (+74951234567)"),
+        ("tel:112", "12", "12 (112)"),
+    ],
+)
+def test_an_address_that_is_the_text_of_its_link_stands_once(href: str, words: str, text: str) -> None:
+    assert text_of(f'<a href="{href}">{words}</a>') == text.format(URLS.click)
+
+
+def test_an_area_of_a_picture_is_a_link() -> None:
+    areas = '<area href="https://a.test" alt="A"><area href="https://b.test"><area alt="no link">'
+    assert text_of(f"<map>{areas}</map>") == f"A ({URLS.click}/1) {URLS.click}/2"
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<div hidden>no</div>yes", "yes"),
+        ("<div style='max-height:0px;overflow:hidden;'>no</div>yes", "yes"),
+        ("<div style='max-height:0;line-height:20px'>yes</div>", "yes"),
+        ("<div style='line-height:0;overflow:hidden'>yes</div>", "yes"),
+        ("<span style='opacity:0'>no</span><span style='opacity:0.5'>yes</span>", "yes"),
+        ("<style>.pre { display: none }</style><p class=pre>no</p>yes", "yes"),
+        ("<style>@media print { p { display: none } }</style><p>yes</p>", "yes"),
+        # Outlook has a button of its own; all others see this one.
+        ("<a href='https://a.test' style='mso-hide:all'>yes</a>", f"yes ({URLS.click}/1)"),
+    ],
+)
+def test_what_nobody_sees_is_not_in_the_text(html: str, text: str) -> None:
+    assert text_of(html) == text
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("\U0001f468&zwj;\U0001f469&#x200d;\U0001f467 we", "\U0001f468\u200d\U0001f469\u200d\U0001f467 we"),
+        ("\u0645\u06cc&zwnj;\u062e\u0648", "\u0645\u06cc\u200c\u062e\u0648"),
+        ("Sale&#847;&zwnj;&nbsp;&#847;&zwnj;&nbsp;&zwj;&zwnj;", "Sale"),
+        ("a &zwnj; b&zwnj;&zwnj;c", "a b\u200cc"),
+    ],
+)
+def test_joiners_stay_in_words_and_emoji_and_go_from_fillings(html: str, text: str) -> None:
+    assert text_of(f"<p>{html}</p>") == text
