@@ -130,7 +130,7 @@ def said(message: str) -> str:
 
 def _part(request: Request, name: str, value: Any) -> Markup:
     if name == "reply" and value:
-        return Markup('<code class="reply">{}</code>').format(value)
+        return Markup('<code class="reply">{}</code>').format(_value(request, value))
     return escape(said(value) if isinstance(value, TranslationString) else _value(request, value))
 
 

@@ -124,7 +124,11 @@ def test_campaign(request: Request) -> Shape:
     receipts = security.ask_outside(request, security.in_time(request, letters.backend, letters.send))
     return {
         "receipts": [
-            {"to": str(each.message_id), "outcome": each.outcome.value, "reply": each.reply}
+            {
+                "to": str(each.message_id),
+                "outcome": each.outcome.value,
+                "reply": request.translate(each.reply),
+            }
             for each in receipts
         ]
     }
@@ -176,7 +180,9 @@ def deliveries(request: Request) -> dict[str, Any]:
         after=asked_after(request),
         limit=asked_limit(request),
     )
-    return page(found.items, found.next, lambda each: delivery_shape(each, campaign.message_domain))
+    return page(
+        found.items, found.next, lambda each: delivery_shape(each, campaign.message_domain, request.account)
+    )
 
 
 @api_view("api.campaign.report", "GET")

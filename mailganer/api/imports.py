@@ -44,7 +44,7 @@ def start_import(request: Request) -> Shape:
 
 @api_view("api.import", "GET")
 def one_import(request: Request) -> Shape:
-    return import_shape(request.context.import_)
+    return import_shape(request.context.import_, request.account)
 
 
 # Not checked: the rows flow, and to check them would be to hold them all.
@@ -72,7 +72,7 @@ def undo_import(request: Request) -> Shape:
 
 def _nudged(request: Request, import_: Any) -> Shape:
     wake(request, "import", import_.id)
-    return import_shape(import_)
+    return import_shape(import_, request.account)
 
 
 def _mapping(part: Any) -> dict[str, str] | None:

@@ -79,13 +79,13 @@ def subscriber_shape(subscriber: Subscriber, list_ids: Sequence[int]) -> Shape:
     }
 
 
-def import_shape(import_: Import) -> Shape:
+def import_shape(import_: Import, account: Account) -> Shape:
     return {
         "id": import_.id,
         "list_id": import_.list_id,
         "filename": import_.filename,
         "status": import_.status.value,
-        "error": failure_sentence(import_.error).interpolate() if import_.error else None,
+        "error": _said(failure_sentence(import_.error), account) if import_.error else None,
         "columns": import_.columns,
         "mapping": {
             str(column): field or "" for column, field in import_.mapping.items() if column.isdecimal()
@@ -98,7 +98,7 @@ def import_shape(import_: Import) -> Shape:
         "left": import_.notes.get("left", 0),
         "noted": sum(import_.notes.get("counts", {}).values()),
         "notes": [
-            {"row": row, "code": code, "sentence": note_sentence(code, detail).interpolate()}
+            {"row": row, "code": code, "sentence": _said(note_sentence(code, detail), account)}
             for row, code, detail in import_.notes.get("rows", [])
         ],
     }
@@ -143,14 +143,14 @@ def campaign_shape(campaign: Campaign, counts: Shape) -> Shape:
     }
 
 
-def delivery_shape(delivery: Delivery, domain: str) -> Shape:
+def delivery_shape(delivery: Delivery, domain: str, account: Account) -> Shape:
     return {
         "id": delivery.id,
         "email": delivery.email,
         "subscriber_id": delivery.subscriber_id,
         "status": delivery.status.value,
         "reason": delivery.reason.value if delivery.reason else None,
-        "reply": delivery.reply,
+        "reply": _said(delivery.reply, account),
         "message_id": f"<{make_message_id(delivery.id, delivery.token, domain)}>",
         "sent_at": moment(delivery.settled_at) if delivery.status in {"sent", "bounced"} else None,
         "first_opened_at": moment(delivery.first_opened_at),

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Self
 import idna
 from pydantic import BaseModel, PydanticUserError, SecretStr, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
+from translationstring import TranslationString
 
 from ..errors import InputError, _
 
@@ -280,7 +281,15 @@ def _server_of(name: str, settings: Mapping[str, Any]) -> str:
 
 
 def clean(reply: str | bytes) -> str:
-    """A server's words, fit to be stored and shown: one line, printable, at most 500 characters."""
+    """A server's words, fit to be stored and shown: one line, printable, at most 500 characters.
+
+    A sentence of ours keeps its values apart, so that it can be translated when it is shown.
+    """
+    if isinstance(reply, TranslationString) and reply.mapping:
+        values = {
+            name: clean(each) if isinstance(each, str) else each for name, each in reply.mapping.items()
+        }
+        return TranslationString(reply, domain=reply.domain, default=reply.default, mapping=values)
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
     if not text.isprintable():
         text = _UNPRINTABLE.sub(" ", text)

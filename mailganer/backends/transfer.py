@@ -152,7 +152,7 @@ class SMTPConnection(Connection):
                 self._session = self._opener()
             except BackendError as error:
                 verdict = UNAUTHORISED if isinstance(error, LoginRefused) else LATER_CONNECTION
-                run.give_up(verdict, error.reply or str(error))
+                run.give_up(verdict, error.reply or error.message)
         return self._session
 
     def _carry(self, run: _Run, session: Session) -> Iterator[Receipt]:

@@ -10,11 +10,11 @@ import hashlib
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .audience import SubscriberStatus
-from .meta import Base, BigId, Token, Words
+from .meta import Base, BigId, Sentence, Token, Words
 
 LARGEST_CAMPAIGN = 10_000_000
 
@@ -73,7 +73,7 @@ class Delivery(Base):
     token: Mapped[bytes] = mapped_column(Token, unique=True)
     status: Mapped[DeliveryStatus] = mapped_column(Words(DeliveryStatus), default=DeliveryStatus.pending)
     reason: Mapped[Reason | None] = mapped_column(Words(Reason))
-    reply: Mapped[str | None] = mapped_column(Text)  # the server's words
+    reply: Mapped[str | None] = mapped_column(Sentence)  # the server's words, or ours
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
     first_tried_at: Mapped[datetime | None]  # a letter put off for a day since then has expired
     not_before: Mapped[datetime | None]

@@ -59,6 +59,9 @@ class Words(TypeDecorator[StrEnum]):
         return None if value is None else self.words(value)
 
 
+_BEGINS = '{"says": '  # the text of a sentence that is kept with its values
+
+
 class Sentence(TypeDecorator[str]):
     """A sentence for a person, kept as what it says and not as it reads: whoever looks at it, and they may be
     several, reads it in their own language and time zone. Moments and sentences inside it stay what they are.
@@ -68,12 +71,25 @@ class Sentence(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return json.dumps(_kept(value), ensure_ascii=False) if isinstance(value, TranslationString) else value
+        return keep_sentence(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None or not value.startswith('{"says": '):
+        if value is None or not value.startswith(_BEGINS):
             return value  # plain words
-        return _meant(json.loads(value))
+        try:
+            meant: str = _meant(json.loads(value))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return value  # a server's words that look like ours, of an earlier version
+        return meant
+
+
+def keep_sentence(sentence: str | None) -> str | None:
+    """Return the text that a column of sentences holds, for statements that do not know its type."""
+    if not isinstance(sentence, TranslationString):
+        if sentence is None or not sentence.startswith(_BEGINS):
+            return sentence
+        sentence = TranslationString("${words}", domain="mailganer", mapping={"words": sentence})
+    return json.dumps(_kept(sentence), ensure_ascii=False)
 
 
 def _kept(value: Any) -> Any:

@@ -145,7 +145,7 @@ def _line(row: Any, domain: str, translate: Callable[[str], str]) -> Sequence[st
         _name(row),
         delivery.status.value,
         translate(delivery_sentence(delivery.reason)),
-        delivery.reply or "",
+        translate(delivery.reply or ""),
         _iso(sent),
         _iso(delivery.first_opened_at),
         "1" if delivery.certain_open else "0",

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from time import perf_counter, thread_time
 
 from ..backends import Backend, Connection, Message, Outcome, Receipt, Scope, clean
+from ..errors import MailganerError
 from .feed import Feed
 
 log = logging.getLogger(__name__)
@@ -106,8 +107,12 @@ class Crew:
                 self._connections[hand] = None
                 _end(connection.abort)
         for message_id in pulled[answered:]:
-            reply = clean(str(feed.error or ""))
+            reply = clean(_words_of(feed.error))
             feed.answer(Receipt(message_id, Outcome.in_doubt, reply, None, Scope.connection))
+
+
+def _words_of(error: Exception | None) -> str:
+    return error.message if isinstance(error, MailganerError) else str(error or "")
 
 
 def _end(connection: Callable[[], None]) -> None:

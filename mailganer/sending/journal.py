@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..backends import Outcome, Receipt, Scope
+from ..errors import in_english
 
 SLOTS = 1000  # letters of the largest window
 SLOT_SIZE = 256
@@ -85,7 +86,7 @@ class Journal:
 
     def answered(self, slot: int, receipt: Receipt) -> None:
         start = _START + slot * SLOT_SIZE
-        reply = receipt.reply.encode()[:REPLY_SIZE]
+        reply = in_english(receipt.reply).encode()[:REPLY_SIZE]
         _DETAILS.pack_into(
             self._map,
             start + 1,

@@ -364,7 +364,11 @@ class Mailing:
             for row in session.scalars(
                 select(Delivery).where(Delivery.status.in_(wanted)).order_by(Delivery.status, Delivery.id)
             ):
-                yield row.email, row.status.value, f"{say(delivery_sentence(row.reason))} {row.reply or ''}"
+                yield (
+                    row.email,
+                    row.status.value,
+                    f"{say(delivery_sentence(row.reason))} {say(row.reply or '')}",
+                )
 
 
 @contextmanager

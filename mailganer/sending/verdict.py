@@ -75,7 +75,7 @@ def _change(item: Recipient, answer: Answer | None, now: datetime, verdict: Verd
     if isinstance(answer, Unprinted):
         if answer.about_address:  # the reason says it all, in the language of whoever reads it
             return Change(item.id, DeliveryStatus.skipped, Reason.address, None)
-        return Change(item.id, DeliveryStatus.skipped, Reason.render_error, clean(str(answer.error)))
+        return Change(item.id, DeliveryStatus.skipped, Reason.render_error, clean(answer.error.message))
     return change_for(item, answer, now, verdict)
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from mailganer.backends import Message, Outcome, Receipt, Scope
 from mailganer.campaigns import moves
@@ -353,3 +354,15 @@ def test_one_persons_value_that_sets_off_a_bomb_skips_only_them(
     assert statuses(campaign.id) == {"sent": 9, "skipped": 1}
     assert deliveries(campaign.id)[9].reason is Reason.render_error
     assert "too much" in deliveries(campaign.id)[9].reply
+
+
+def test_a_sentence_about_one_persons_email_is_kept_with_its_values(
+    due: Any, works: Any, deliveries: Any, session: Any
+) -> None:
+    campaign = due(3, html="<p>{{ city }}</p>")
+    session.scalars(select(Subscriber).order_by(Subscriber.id)).all()[1].fields = {"city": "x" * 10_001}
+    session.commit()
+    works.run()
+    kept = deliveries(campaign.id)[1]
+    assert kept.reason is Reason.render_error
+    assert say(kept.reply, "ru") == "Поле «city» у этого получателя длиннее десяти тысяч знаков."

@@ -23,7 +23,7 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 
 from ...models import Batch, Delivery, DeliveryStatus, Reason, Subscriber, Window
-from ...models.meta import UTCDateTime, Words
+from ...models.meta import UTCDateTime, Words, keep_sentence
 
 
 class Change(NamedTuple):
@@ -126,7 +126,7 @@ def _row(change: Change, source: DeliveryStatus, now: datetime) -> dict[str, obj
         "b_source": source,
         "b_status": change.status,
         "b_reason": change.reason,
-        "b_reply": change.reply,
+        "b_reply": keep_sentence(change.reply),
         "b_tried": int(change.tried),
         "b_not_before": change.not_before,
         "b_settled_at": None if waits else now,
@@ -200,7 +200,7 @@ def _alike(changes: Sequence[Change], source: DeliveryStatus, now: datetime) -> 
     return {
         **same,
         "ids": [change.id for change in changes],
-        "replies": [change.reply for change in changes],
+        "replies": [keep_sentence(change.reply) for change in changes],
     }
 
 
@@ -209,7 +209,7 @@ def _arrays(changes: Sequence[Change], source: DeliveryStatus, now: datetime) ->
         "ids": [change.id for change in changes],
         "statuses": [change.status.value for change in changes],
         "reasons": [change.reason and change.reason.value for change in changes],
-        "replies": [change.reply for change in changes],
+        "replies": [keep_sentence(change.reply) for change in changes],
         "tried": [int(change.tried) for change in changes],
         "not_befores": [change.not_before for change in changes],
         "source": source,
