@@ -88,7 +88,7 @@ def domain_error(error: errors.MailganerError, request: Request) -> Response:
 
 @exception_view_config(ObjectDeletedError, path_info=API)
 def gone_meanwhile(error: ObjectDeletedError, request: Request) -> Response:
-    """It was deleted while its email was rendered, which no transaction waits for."""
+    """The campaign was deleted while its email was rendered, outside the transaction."""
     return domain_error(errors.NotFound(), request)
 
 
@@ -153,9 +153,9 @@ def http_error(request: Request) -> Response:
 def _too_large(request: Request) -> str:
     route = request.matched_route.name if request.matched_route else ""
     if route == "api.login":
-        return errors._("A body may have 1 MB here.")
+        return errors._("The request body is larger than 1 MB.")
     if route == "api.imports":
-        return errors._("A form may have 512 MB and 1,000 fields here.")
+        return errors._("The form is larger than 512 MB or has more than 1,000 fields.")
     return SENTENCES[413]
 
 

@@ -76,7 +76,7 @@ def answer_once(view: View) -> View:
 
 
 class _Known(Exception):
-    """Somebody else was quicker: that answer is given."""
+    """Another request with this key has finished already: its response is returned."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer

@@ -96,7 +96,7 @@ def _uploads(made: "Manifest") -> int:
 
 @contextmanager
 def _alone(settings: "Settings") -> Iterator[None]:
-    """Nobody serves from this data folder, and nobody begins to. Raises ``BackupError``."""
+    """Hold the lock of the data folder, so that no server runs on it. Raises ``BackupError``."""
     from .copies import BackupError
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)

@@ -130,7 +130,7 @@ def _workers(settings: Settings) -> Findings:
             yield from _beats(session)
             yield from _set_up_otherwise(session, settings)
     except SQLAlchemyError:
-        yield False, "Who is alive stands in the database, and that does not answer."
+        yield False, "The processes cannot be listed: the database does not answer."
     finally:
         engine.dispose()
 

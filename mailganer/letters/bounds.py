@@ -37,7 +37,7 @@ LONG = _("This letter cannot be put together: it is longer than a megabyte.")
 LONG_TEXTS = _("This letter cannot be put together: its texts grow too long.")
 LONG_NUMBERS = _("This letter cannot be put together: its numbers grow too long.")
 DEEP = _("This letter cannot be put together: it is nested too deeply.")
-WORK = _("This letter cannot be put together: it searches and compares too much.")
+WORK = _("This letter cannot be put together: it takes too many searches or comparisons.")
 MEMORY = _("This letter cannot be put together: it needs too much memory.")
 STOPPED = _("This letter cannot be put together: it was stopped after a few seconds.")
 

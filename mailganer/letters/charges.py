@@ -202,7 +202,7 @@ def by_path(run: Run, value: Any, weight: int, given: int, args: Any, kwargs: An
 def by_keys(run: Run, value: Any, weight: int, given: int, args: Any, kwargs: Any) -> None:
     by_path(run, value, weight, given, args, kwargs)
     if isinstance(value, _CONTAINERS):
-        # What the items have behind an attribute is not known yet: taken for numbers.
+        # The sizes of the attributes are not known yet, so each is charged as a number.
         run.charge(len(value) ** 2 if args or kwargs else 0)
         hashed(run, value)
 

@@ -189,7 +189,7 @@ def compare(run: Run, left: Any, sign: str, right: Any) -> bool:
 
 
 def contains(run: Run, sought: Any, values: Any) -> bool:
-    """``sought in values``. What is missing is in no text."""
+    """``sought in values``. An undefined value is contained in no text."""
     wanted, weight = weigh(run, sought), weigh(run, values)
     if isinstance(values, str):
         charges.search(run, weight, wanted)

@@ -25,7 +25,7 @@ def known_device(request: Request, server: str, login: str) -> str:
 
 
 def remember_device(request: Request, server: str, login: str) -> None:
-    """Let the answer carry a cookie that knows this login."""
+    """Set the cookie by which this browser is known for this login."""
     device = _read(request) or {"id": secrets.token_hex(8), "logins": []}
     mark = _mark(server, login)
     logins = [mark, *(each for each in device["logins"] if each != mark)][:MOST_LOGINS]

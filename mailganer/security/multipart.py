@@ -25,11 +25,11 @@ _PARAMETER = re.compile(rb"(name|filename)=(?:\"([^\"]*)\"|([^;\s\"]+))", re.IGN
 
 
 class MalformedForm(ValueError):
-    """What came is no form."""
+    """The request body is not a valid form."""
 
 
 class TooManyFields(ValueError):
-    """There are more fields than anybody has a use for."""
+    """The form has more fields than are allowed."""
 
 
 def boundary_of(content_type: str) -> bytes:

@@ -30,7 +30,7 @@ PATIENCE = 2.0  # seconds after which a page shows that it is waiting
 
 
 class Call(Generic[T]):
-    """One call: reserved, then started, then over. Its result stays readable."""
+    """One call to an outside server: reserved, started, finished. Its result stays readable."""
 
     def __init__(self, calls: "OutsideCalls", place: str) -> None:
         self.place = place
@@ -83,7 +83,7 @@ class Call(Generic[T]):
 
 
 class OutsideCalls:
-    """The pool: bounded in all and by network. Whoever finds no place is refused at once, never queued."""
+    """The pool: bounded in all and by network. Calls over the limits are refused at once, never queued."""
 
     def __init__(
         self,

@@ -35,8 +35,8 @@ class Rule:
 # taken back when it succeeds.
 PER_LOGIN = Rule("login", 10, 15 * 60)  # of one place: a network, or a browser that signed in before
 PER_ADDRESS = Rule("address", 40, 10 * 60)
-# Of all places together. A stranger can fill these for somebody else's login, so that they never lock anybody
-# out: while one is full, each place has FEW tries left for each login.
+# All places together. A stranger can use these up for another user's login, so they never lock the owner out:
+# while one is used up, each place has FEW tries left for each login.
 ANYWHERE = Rule("login_anywhere", 50, 15 * 60)
 PER_HOST = Rule("host", 300, 10 * 60)
 ALTOGETHER = Rule("all", 2000, 10 * 60)

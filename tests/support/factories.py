@@ -44,8 +44,9 @@ class Factory:
         return self._kept(account)
 
     def sender(self, account: Account, server: Any = None, **values: Any) -> Sender:
-        """A ready ``smtp`` sender; ``server`` is one of ``tests.support.smtp``."""
-        fields: dict[str, Any] = {"host": "127.0.0.1", "port": 2525, "security": "none"}
+        """A ready ``smtp`` sender; ``server`` is one of ``tests.support.smtp``, or nothing listens there."""
+        # Not 127.0.0.1: a demonstration on this machine would take the emails of the tests.
+        fields: dict[str, Any] = {"host": "127.9.9.9", "port": 2525, "security": "none"}
         if server is not None:
             fields = dict(server.settings)
         password = str(fields.pop("password", "secret"))
