@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
@@ -45,6 +45,7 @@ from ..models import (
     campaign_sender,
     first_delivery_id,
     holds,
+    list_member,
 )
 from ..models.meta import Token
 from .due_work import note_planning
@@ -173,44 +174,76 @@ def _plan_some(session: Session, campaign_id: int, now: datetime) -> bool | None
     lists = session.scalars(
         select(campaign_list.c.list_id).where(campaign_list.c.campaign_id == campaign_id)
     ).all()
-    after, room = campaign.planned_after, LARGEST_CAMPAIGN - campaign.planned
-    everybody = recipients(campaign.account_id, lists, after)
-    piece = session.scalars(everybody.with_only_columns(Subscriber.id).limit(min(CHUNK, room))).all()
-    number = len(piece)
-    note_planning(session, campaign_id, now, done=number < CHUNK)
-    if not piece:
+    piece = _next_piece(session, campaign, lists)
+    number = len(piece.ids)
+    note_planning(session, campaign_id, now, done=piece.is_last)
+    if not piece.ids and piece.is_last:
         campaign.planned_at = now
         note_campaigns("planned", [campaign_id], recipients=campaign.planned)
         return True
-    first, upto = campaign.planned == 0, piece[-1]
-    _insert(session, campaign, _rows_of(session, campaign.account_id, lists, after, piece), now)
+    first = campaign.planned == 0
+    _insert(session, campaign, _rows_of(session, campaign, lists, piece), now)
     senders = session.scalar(
         select(func.count()).select_from(campaign_sender).where(campaign_sender.c.campaign_id == campaign_id)
     )
     size = _batch_size(number if first else CHUNK, senders or 1)
     campaign.planned += _add_batches(session, campaign, size)
-    campaign.planned_after = upto
-    if number < CHUNK:
+    campaign.planned_after = piece.upto
+    if piece.is_last:
         campaign.planned_at = now
         note_campaigns("planned", [campaign_id], recipients=campaign.planned)
         return True
     return None
 
 
-def _rows_of(
-    session: Session, account_id: int, lists: Sequence[int], after: int, piece: Sequence[int]
-) -> Select[int, str, str]:
-    """Return the query for the recipients of one piece, whose ids are known.
+class _Piece(NamedTuple):
+    """The recipients that one transaction plans, up to which id it reads, and whether it is the last."""
 
-    PostgreSQL gets the ids: just after an import it has no statistics yet, and a join of two ranges
-    that it believes to be empty compares each recipient with each member of the list.
+    ids: Sequence[int]
+    upto: int
+    is_last: bool
+
+
+def _next_piece(session: Session, campaign: Campaign, lists: Sequence[int]) -> _Piece:
+    """Return the next recipients in the order of their ids, ``CHUNK`` of them at most.
+
+    PostgreSQL is asked for members of the lists first, and then which of them are recipients. Just after
+    an import it has no statistics yet, and a join of two ranges that it believes to be empty compares each
+    recipient with each member of the list.
     """
+    after, room = campaign.planned_after, LARGEST_CAMPAIGN - campaign.planned
     if session.get_bind().dialect.name == "sqlite":
-        return recipients(account_id, lists, after, piece[-1])
+        everybody = recipients(campaign.account_id, lists, after).with_only_columns(Subscriber.id)
+        ids = session.scalars(everybody.limit(min(CHUNK, room))).all()
+        return _Piece(ids, ids[-1] if ids else after, len(ids) < CHUNK)
+    of_lists = select(list_member.c.subscriber_id).where(
+        list_member.c.list_id.in_(lists), list_member.c.subscriber_id > after
+    )
+    in_order = of_lists.distinct().order_by(list_member.c.subscriber_id)
+    members = session.scalars(in_order.limit(CHUNK)).all()
+    if not members:
+        return _Piece((), after, is_last=True)
+    found = select(Subscriber.id).where(*_are_recipients(campaign.account_id, members))
+    ids = session.scalars(found.order_by(Subscriber.id).limit(room)).all()
+    return _Piece(ids, members[-1], len(members) < CHUNK or len(ids) == room)
+
+
+def _rows_of(
+    session: Session, campaign: Campaign, lists: Sequence[int], piece: _Piece
+) -> Select[int, str, str]:
+    """Return the query for the recipients of one piece."""
+    if session.get_bind().dialect.name == "sqlite":
+        return recipients(campaign.account_id, lists, campaign.planned_after, piece.upto)
     return select(Subscriber.id, Subscriber.email, Subscriber.email_key).where(
+        *_are_recipients(campaign.account_id, piece.ids)
+    )
+
+
+def _are_recipients(account_id: int, ids: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
+    return (
         Subscriber.account_id == account_id,
         Subscriber.status == SubscriberStatus.active,
-        Subscriber.id == func.any(literal(piece, ARRAY(BigInteger))),
+        Subscriber.id == func.any(literal(ids, ARRAY(BigInteger))),
     )
 
 
