@@ -25,6 +25,7 @@ from .files import Dialect, Record, Records, is_blank
 from .mapping import UNDECIDED, decided_mapping, mapping_of, other_addresses
 from .reasons import FileProblem
 from .rows import Note, Person, Reject, RowReader
+from .statistics import gather_statistics
 from .statuses import LateStatuses
 from .undoing import undo_some
 from .writing import (
@@ -236,6 +237,9 @@ class _Work:
                     add_notes(held, reader.notes, outcome.left)
                 if self.out_of_time():
                     return False
+        with self.sessions.begin() as session:
+            held = self.hold(session, ImportStatus.applying)
+            gather_statistics(session, held.added + held.updated)
         with self.sessions.begin() as session:
             held = self.hold(session, ImportStatus.applying)
             held.status, held.finished_at, held.position = ImportStatus.done, self.now(), held.size
