@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,12 +73,8 @@ def restore(folder: Path, ini: str | None, replace: bool) -> None:
                 f"This is a backup of {made.database}, and this installation has {engine.dialect.name}."
             )
         with _alone(settings):
-            if copies.is_in_use(engine):
-                _require_silence(engine)
-                if not replace:
-                    raise copies.BackupError(
-                        "The database holds accounts. To replace it, say: mailganer restore --replace"
-                    )
+            if (why := _why_keep(engine)) and not replace:
+                raise copies.BackupError(f"{why} To replace it, say: mailganer restore --replace")
             copies.put_uploads(folder, settings.uploads)  # first: no import lacks its file after a kill
             held = (_put_sqlite if made.database == "sqlite" else _put_postgresql)(engine, folder, made)
     finally:
@@ -86,6 +82,28 @@ def restore(folder: Path, ini: str | None, replace: bool) -> None:
     click.echo(f"The database is that of {made.moment:%Y-%m-%d %H:%M} UTC, with {made.accounts} accounts.")
     if held:
         click.echo(f"{held} campaigns are paused and ask on their pages before anything is sent again.")
+
+
+def _why_keep(engine: "Engine") -> str:
+    """Return what keeps the database that is there from being replaced unasked; empty: nothing.
+
+    Raises ``BackupError`` while parts of the installation run.
+    """
+    from sqlalchemy.exc import DatabaseError, OperationalError
+
+    from .copies import is_in_use
+
+    try:
+        if not is_in_use(engine):
+            return ""
+        _require_silence(engine)
+        return "The database holds accounts."
+    except OperationalError:
+        raise  # it is locked, or not ours to read
+    except DatabaseError as error:
+        if engine.dialect.name != "sqlite":
+            raise
+        return f"The database is damaged ({error.orig})."
 
 
 def _uploads(made: "Manifest") -> int:
@@ -157,8 +175,11 @@ def _put_sqlite(engine: "Engine", folder: Path, made: "Manifest") -> int:
         held = _make_ready(engine, folder, made, ready)
         engine.dispose()
         if target.exists():
-            _empty_log(target)
-            _keep_old(target)
+            is_whole = _empty_log(target)
+            kept = _keep_old(target)
+            for end in _LOG if not is_whole else ():  # what its log holds is not in the file
+                with suppress(FileNotFoundError):
+                    os.replace(f"{target}{end}", f"{kept}{end}")
         os.replace(ready, target)
         _sync(target.parent)
     finally:
@@ -187,10 +208,10 @@ def _make_ready(engine: "Engine", folder: Path, made: "Manifest", ready: Path) -
     return held
 
 
-def _empty_log(database: Path) -> None:
+def _empty_log(database: Path) -> bool:
     """Put everything into the file itself and remove its log, which would spoil a new file of this name.
 
-    Raises ``BackupError`` while another program reads or writes it, and when it cannot be read.
+    Return False for a damaged file, which stays. Raises ``BackupError`` while another program uses it.
     """
     from .copies import BackupError
 
@@ -198,19 +219,19 @@ def _empty_log(database: Path) -> None:
         with closing(sqlite3.connect(database, timeout=1)) as connection:
             connection.execute("PRAGMA schema_version").fetchone()  # ends what a killed process had begun
             is_busy, *_rest = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    except sqlite3.DatabaseError as error:
-        raise BackupError(
-            f"{database} cannot be read ({error}). Move it to another folder, with its -wal and -shm files, "
-            "and restore again."
-        ) from error
+    except sqlite3.OperationalError as error:
+        raise BackupError(f"{database} cannot be read or written: {error}.") from error
+    except sqlite3.DatabaseError:
+        return False
     if is_busy:
         raise BackupError(f"Another program uses {database}. Stop it first.")
     for end in _LOG:
         database.with_name(database.name + end).unlink(missing_ok=True)
+    return True
 
 
-def _keep_old(target: Path) -> None:
-    """Give the database that is replaced a second name, beside the new one."""
+def _keep_old(target: Path) -> Path:
+    """Give the database that is replaced a second name, beside the new one, and return it."""
     name = f"{target.name}.replaced-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     kept = next(
         path
@@ -221,6 +242,7 @@ def _keep_old(target: Path) -> None:
         kept.hardlink_to(target)
     except OSError:  # a file system without links
         shutil.copy2(target, kept)
+    return kept
 
 
 def _sync(path: Path) -> None:

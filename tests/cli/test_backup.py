@@ -119,6 +119,26 @@ def test_a_session_that_ended_after_the_backup_stays_ended(
         assert connection.execute(select(Account.__table__)).all()
 
 
+@one_database
+@pytest.mark.parametrize("length", [100, 4096, 12_000])
+def test_a_damaged_database_is_replaced_when_it_is_asked_for_and_kept(
+    command: Any, copied: Path, engine: Engine, length: int
+) -> None:
+    database = Path(str(engine.url.database))
+    content = b"x" * length if length < 4096 else database.read_bytes()[:length]
+    database.write_bytes(content)
+    code, said = command("restore", copied)
+    assert code == 1
+    assert "The database is damaged" in said
+    assert "To replace it, say: mailganer restore --replace" in said
+    assert database.read_bytes() == content
+    code, said = command("restore", copied, "--replace")
+    assert code == 0, said
+    assert name_of_draft(database) == "3"
+    kept = sorted(each.read_bytes() for each in database.parent.glob("*.replaced-*"))
+    assert content in kept
+
+
 def test_parts_that_ran_when_the_backup_was_made_do_not_run_on_the_new_machine(
     command: Any, full: dict[str, int], session: Any, engine: Engine, tmp_path: Path
 ) -> None:
