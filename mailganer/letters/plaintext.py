@@ -13,6 +13,7 @@ from typing import NamedTuple
 from . import markup
 from .list_items import DASH, signs_of_items
 from .masks import MASK, Masked, escape_code
+from .spacing import LINE, SPACE, Gap, Spacing, without_minus
 
 _BLOCKS = frozenset(
     (
@@ -91,8 +92,8 @@ _NO_HEIGHT = re.compile(r"(?<![\w-])(?:max-)?height\s*:\s*0(?:\.0*)?[a-z%]*\s*(?
 _CUT_OFF = re.compile(r"(?<![\w-])overflow(?:-y)?\s*:\s*(?:hidden|clip)", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _RAW = re.compile(r"\{%[-+]?\s*raw\b")
-_LOOP = re.compile(r"\{%[-+]?\s*for\b")
-_LOOP_END = re.compile(r"\{%[-+]?\s*endfor\b")
+_STRIPPED_BEFORE = re.compile(r"\{.-")
+_STRIPPED_BEHIND = re.compile(r"-.\}\Z")
 _NOTHING = re.compile("[\u200b\u2060\u034f\u00ad\ufeff]")
 # The joiner and the non-joiner belong to words and emoji; after a space or in a row they fill a preheader.
 _LOOSE_JOINERS = re.compile(
@@ -110,53 +111,29 @@ class Target(NamedTuple):
     address: str = ""
 
 
-class _Writer:
+class _Writer(Spacing):
     """Collects words; line ends wait until there is something to put after them."""
 
     def __init__(self) -> None:
-        self.out: list[str] = []
-        self.lines = 0  # line ends that wait
-        self.space = False
-        self.written = False
-        self.apart = False  # a picture or the address of a link was written last: no word may touch it
-        self.begun = False  # a list item has its sign and no words yet: they stay on its line
+        super().__init__()
         self.preformatted = 0  # how many <pre> we are inside of
         self.begins_preformatted = False
         self.cells: list[int] = []  # of the table rows we are inside of
         self.lists: list[bool] = []  # the lists we are inside of, and whether in an item of it
 
     def breaks(self, lines: int) -> None:
-        if not self.begun:
-            self.lines = max(self.lines, lines)
-            self.space = False
-
-    def line(self) -> None:
-        self.lines = min(self.lines + 1, 2)
-        self.space = False
+        if not self.state.begun:
+            self.lines(lines)
 
     def word(self, text: str) -> None:
-        self.space = self.space or self.apart
-        self._settle()
-        self.out.append(text)
-        self.written = True
-        self.apart = self.begun = False
-
-    def code(self, text: str) -> None:
-        """Template code that prints nothing: it goes before the spaces and line ends that wait."""
-        if _LOOP.match(text):
-            # What waits is written at every turn: a line end between the turns, the empty line before them.
-            if self.written and self.lines == 2:
-                self.out.append("\n")
-            self.lines = min(self.lines, 1)
-            self.written = True
-        elif self.apart and not self.lines and _LOOP_END.match(text):
-            self.out.append(" ")  # the next turn begins with a picture or a link, too
-        self.out.append(text)
+        if self.state.apart:
+            self.spaced()
+        self.put(text)
 
     def text(self, text: str) -> None:
         for index, piece in enumerate(_SPACE.split(text)):
             if index:
-                self.space = True
+                self.spaced()
             if piece:
                 self._piece(piece)
 
@@ -166,18 +143,19 @@ class _Writer:
             text, self.begins_preformatted = text.removeprefix("\n"), False
         for index, line in enumerate(text.split("\n")):
             if index:
-                self.lines, self.space = self.lines + 1, False
+                self.line(most=len(text))
             if line.strip():
                 self._piece(line)
 
     def _piece(self, text: str) -> None:
         # Signs such as commas follow at once.
-        self.apart = self.apart and text[0].isalnum()
+        self.state.apart = self.state.apart and text[0].isalnum()
         self.word(escape_code(text))
 
     def apart_from_link(self) -> None:
         """Begin a link: it does not touch the one before it."""
-        self.space = self.space or self.apart
+        if self.state.apart:
+            self.spaced()
 
     def begin_list(self) -> None:
         self.breaks(1 if self.lists else 2)
@@ -194,25 +172,19 @@ class _Writer:
         self.end_item()
         self.breaks(1)
         self.word(sign)
-        self.begun = self.space = True
+        self.spaced()
+        self.state.begun = True
         if self.lists:
             self.lists[-1] = True
 
     def end_item(self) -> None:
         """End an item: the next one follows on the next line, however its paragraphs stand apart."""
-        self.begun = False
+        self.state.begun = False
         if self.lists and self.lists[-1]:
-            self.lines, self.space = 1, False
+            self.only(LINE)
             self.lists[-1] = False
 
-    def _settle(self) -> None:
-        if self.lines and self.written:
-            self.out.append("\n" * self.lines + "  " * self._indent())
-        elif self.space and self.written:
-            self.out.append(" ")
-        self.lines, self.space = 0, False
-
-    def _indent(self) -> int:
+    def indent(self) -> int:
         """How far a line is moved in: what belongs to an item stands under its words."""
         return len(self.lists) - 1 + self.lists[-1] if self.lists else 0
 
@@ -258,7 +230,7 @@ def text_of(
                 _end_link(writer, *targets.pop())
             else:
                 _close(token, writer)
-    return "".join(writer.out) + "\n"
+    return writer.written() + "\n"
 
 
 def _unread(token: markup.Token, style: str | None = None) -> bool:
@@ -271,20 +243,27 @@ def _unread(token: markup.Token, style: str | None = None) -> bool:
 
 
 def _write(masked: Masked, text: str, writer: _Writer, silent: bool) -> None:
-    at = 0
+    at, stripped = 0, False
     put = writer.lined if writer.preformatted else writer.text
     for mask in MASK.finditer(text):
-        if not silent:
-            put(_readable(text[at : mask.start()]))
         code = masked.code(mask)
+        if not silent:
+            put(_readable(_between(text[at : mask.start()], stripped, code)))
+        stripped = bool(_STRIPPED_BEHIND.search(code))
         if masked.is_statement(mask) and not _RAW.match(code):
             # Also from hidden places: an {% endif %} must not get lost.
-            writer.code(code)
+            writer.statement(code)
         elif not silent and not code.startswith("{#"):
-            writer.word(code)
+            writer.word(without_minus(code))
         at = mask.end()
     if not silent:
-        put(_readable(text[at:]))
+        put(_readable(_between(text[at:], stripped)))
+
+
+def _between(text: str, stripped: bool, code: str = "") -> str:
+    """Text without the space that a minus in the code beside it takes away."""
+    text = text.lstrip() if stripped else text
+    return text.rstrip() if _STRIPPED_BEFORE.match(code) else text
 
 
 def _readable(text: str) -> str:
@@ -294,7 +273,7 @@ def _readable(text: str) -> str:
 def _open(masked: Masked, token: markup.Token, writer: _Writer) -> None:
     name = token.name
     if name == "br":
-        writer.line()
+        writer.line(most=2)
     elif name == "hr":
         writer.breaks(2)
         writer.word("-" * 20)
@@ -302,7 +281,7 @@ def _open(masked: Masked, token: markup.Token, writer: _Writer) -> None:
     elif name == "img":
         _picture(masked, token, writer)
     elif name in ("td", "th"):
-        writer.space = True
+        writer.spaced()
         if writer.cells:
             writer.cells[-1] += 1
     elif name in _LISTS:
@@ -319,9 +298,9 @@ def _open(masked: Masked, token: markup.Token, writer: _Writer) -> None:
 def _picture(masked: Masked, token: markup.Token, writer: _Writer) -> None:
     alt = token.value("alt").strip()
     if alt:
-        writer.space = True
+        writer.spaced()
         _write(masked, html.escape(alt), writer, silent=False)
-        writer.apart = True
+        writer.state.apart = True
 
 
 def _area(masked: Masked, token: markup.Token, writer: _Writer, target: Target | None) -> None:
@@ -351,21 +330,26 @@ def _close(token: markup.Token, writer: _Writer) -> None:
 
 
 def _end_link(writer: _Writer, target: Target, since: int) -> None:
-    said = "".join(writer.out[since:])
+    said = writer.written(since)
     words = said.strip()
     if words and words in (target.address, escape_code(target.address)):
         # The text of the link is its address: the one that is shown takes its place.
-        writer.out[since:] = [said.replace(words, target.shown)]
+        _put_address(writer, since, target.shown)
     elif words and _is_address(words, target.address):
         # An address without its scheme, or a number written in groups.
         if target.shown != target.address:
-            writer.out[since:] = [said.replace(words, target.shown)]
+            _put_address(writer, since, target.shown)
     elif target.shown and words:
-        writer.space, writer.lines = True, 0
+        writer.only(SPACE)
         writer.word(f"({target.shown})")
     elif target.shown:
         writer.word(target.shown)
-    writer.apart = bool(target.shown) or writer.apart
+    writer.state.apart = bool(target.shown) or writer.state.apart
+
+
+def _put_address(writer: _Writer, since: int, shown: str) -> None:
+    front = next(at for at, piece in enumerate(writer.out[since:], since) if not isinstance(piece, Gap))
+    writer.out[front:] = [shown]
 
 
 def _is_address(words: str, address: str) -> bool:
