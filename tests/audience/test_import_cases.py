@@ -25,6 +25,8 @@ from mailganer.audience.imports import files
 from mailganer.migrations import _config, migrate
 from mailganer.models import Import, ImportStatus, Subscriber, SubscriberStatus, Suppression
 
+from .test_garbled import garbled
+
 CASES = Path(__file__).parent / "cases"
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -265,6 +267,27 @@ def test_a_row_in_another_encoding_is_rejected_in_a_small_file_too(bringer, brin
     job = bring("mixed_encodings.csv")
     assert bringer.rejects(job) == [(3, "encoding")]
     assert {person.first_name for person in bringer.people().values()} == {"Иван", "Анна"}
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "cp1252", "latin-1"])
+@SQLITE
+def test_a_file_that_was_garbled_before_is_repaired_with_a_note(bringer, encoding):
+    right = (
+        "Почта;Имя;Фамилия;Город\na@e.org;Иван;Щукин;Рязань\nb@e.org;José;Müller;Łódź\nc@e.org;Ann;Gray;\n"
+    )
+    job = bringer.bring(garbled(right, encoding))
+    assert columns_of(job) == {"0": "email", "1": "first_name", "2": "last_name", "3": "gorod"}
+    assert noted(job) == [(2, "letters_repaired"), (3, "letters_repaired")]
+    shown = [
+        (each.first_name, each.last_name, each.fields.get("gorod")) for each in bringer.people().values()
+    ]
+    assert shown == [("Иван", "Щукин", "Рязань"), ("José", "Müller", "Łódź"), ("Ann", "Gray", None)]
+
+
+@SQLITE
+def test_a_row_that_is_garbled_beyond_repair_is_rejected(bringer):
+    job = bringer.bring("email;name\na@e.org;Ð?Ð½Ð½Ð°\nb@e.org;Анна\nc@e.org;JosÃ© Müller\n")
+    assert (job.added, bringer.rejects(job)) == (1, [(2, "garbled"), (4, "garbled")])
 
 
 def test_a_utf_8_row_in_a_file_of_another_encoding_is_rejected(bringer):

@@ -11,7 +11,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -20,6 +20,7 @@ from charset_normalizer import from_bytes
 
 from ...errors import NoRoom, is_full
 from ..headings import EMAIL, heading_words, known_heading
+from .garbled import GarbledError, looks_garbled, repair_text
 from .reasons import FileProblem
 
 LARGEST: Final = 500_000_000  # bytes; some five million people with a dozen columns
@@ -74,12 +75,15 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A row: its number in the file from 1, the byte after it, its cells; and if letters were unreadable."""
+    """A row: its number in the file from 1, the byte after it, its cells; and if letters were unreadable,
+    garbled and repaired, or garbled beyond repair."""
 
     number: int
     end: int
     cells: list[str]
     broken: bool
+    repaired: bool = False
+    garbled: bool = False
 
 
 def store(stream: BinaryIO, uploads: Path, largest: int = LARGEST) -> Stored:
@@ -251,6 +255,7 @@ class Records:
         self._offset = dialect.start if position is None else position
         self._number = dialect.first_record if record is None else record
         self._broken = False
+        self._suspect = False
         self._ended = False
         try:
             self._file = path.open("rb")
@@ -271,8 +276,9 @@ class Records:
                 self._number += 1
                 if self._ended:  # a row that is whole is given before another line is asked for
                     raise FileProblem("quote", self._number)
-                yield Record(self._number, self._offset, cells, self._broken)
-                self._broken = False
+                record = Record(self._number, self._offset, cells, self._broken)
+                yield _repaired(record) if self._suspect else record
+                self._broken = self._suspect = False
         except csv.Error as error:
             raise FileProblem("cell", self._number + 1) from error
 
@@ -289,8 +295,19 @@ class Records:
                 text = line.decode(encoding, "replace")
             if "\ufffd" in text:
                 self._broken = True
+            if not text.isascii() and looks_garbled(text):
+                self._suspect = True
             yield _line(text)
         self._ended = True
+
+
+def _repaired(record: Record) -> Record:
+    """The record with text that was garbled before it came as it was before."""
+    try:
+        cells = [cell if cell.isascii() else repair_text(cell) for cell in record.cells]
+    except GarbledError:
+        return replace(record, garbled=True)
+    return replace(record, cells=cells, repaired=cells != record.cells)
 
 
 def _line(text: str) -> str:

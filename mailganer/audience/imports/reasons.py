@@ -19,6 +19,10 @@ REASONS: Final[dict[str, TranslationString]] = {
     "too_many_cells": _("The row has more cells than there are columns."),
     "too_many_fields": _("This person would have more than 100 fields."),
     "encoding": _("Some letters of this row cannot be read: they are in another encoding than the file."),
+    "garbled": _(
+        "The letters of this row were garbled when the file was saved, and cannot be repaired. "
+        "Export the file once more, as UTF-8."
+    ),
     "suppressed": _("This address asked for no more letters, or could not be reached, and was then deleted."),
     "limit": _("The plan has no room for more people."),
 }
@@ -46,6 +50,7 @@ NOTES: Final[dict[str, TranslationString]] = {
     "address_repaired": _("The address was taken out of the text around it."),
     "address_first": _("There are several addresses. The first one is used."),
     "address_other": _("The column of addresses has none; the one in “${detail}” is used."),
+    "letters_repaired": _("The letters were garbled when the file was saved, and have been repaired."),
     "birthday": _("“${detail}” is not understood as a birthday and is left out."),
     "birthday_unclear": _("“${detail}”: day or month first? The birthday is left out until you choose."),
     "status": _("“${detail}” is not understood as a subscription status and is left out."),

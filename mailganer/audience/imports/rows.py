@@ -115,6 +115,10 @@ class RowReader:
             cells = [unguarded(cell) if cell[:1] == "'" else cell for cell in record.cells]
         if record.broken:
             raise _Wrong("encoding")
+        if record.garbled:
+            raise _Wrong("garbled")
+        if record.repaired:
+            self._note(record.number, "letters_repaired", "")
         if len(cells) > self._width and not is_blank(cells[self._width :]):
             raise _Wrong("too_many_cells")
         if len(cells) < self._width:

@@ -1,0 +1,204 @@
+"""Text that was garbled before it came: UTF-8 read in another encoding and saved again (``JosÃ©``).
+
+Such text is a sequence of bytes in disguise. It is repaired when all of it turns back into words of living
+scripts, and when it could not be ordinary text: a sign inside a word, a capital behind a small letter, two
+scripts in one word. Encodings: the tables of Python, with the control characters that Windows puts where
+Windows-1251 and Windows-1252 have no character.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Final
+
+_CONT: Final = range(0x80, 0xC0)
+_LEADS: Final = (range(0xC2, 0xE0), range(0xE0, 0xF0), range(0xF0, 0xF5))
+_ENCODINGS: Final = (
+    *("cp1252", "cp1251", "cp1250", "cp1254", "cp1257"),
+    *("cp866", "cp437", "cp850", "koi8_r", "mac_roman", "mac_cyrillic"),
+)
+_MANY: Final = 3  # sequences in a text of nothing else
+_TIMES: Final = 3  # as often may it have been saved
+_BYTE_ORDER_MARKS: Final = ("ï»¿", "п»ї", "\ufeff")
+# What ends a word, or stands in one, in ordinary text.
+_ENDS: Final = frozenset("…–—‘’“”»›™®°ªº¹²³·•\u00a0")
+_INSIDE: Final = frozenset("…–—‘’·\u00a0")
+_SCRIPTS: Final = re.compile(
+    r"(LATIN|CYRILLIC|GREEK|ARMENIAN|GEORGIAN|HEBREW|ARABIC|DEVANAGARI|BENGALI|GUJARATI|GURMUKHI|TAMIL|TELUGU"
+    r"|KANNADA|MALAYALAM|SINHALA|THAI|LAO|KHMER|MYANMAR|ETHIOPIC|CJK|HIRAGANA|KATAKANA|HANGUL|IDEOGRAPHIC)\b"
+)
+_WORD: Final = re.compile(r"[^\W\d_]+")
+
+
+class GarbledError(ValueError):
+    """Text that is garbled and cannot be repaired."""
+
+
+class _Disguise:
+    """How UTF-8 looks when it is read in one other encoding."""
+
+    def __init__(self, encoding: str) -> None:
+        self.bytes: dict[str, int] = {}
+        for byte in range(0x80, 0x100):
+            try:
+                self.bytes[bytes((byte,)).decode(encoding)] = byte
+            except UnicodeDecodeError:
+                self.bytes[chr(byte)] = byte
+        if encoding == "cp1252":  # Latin-1 has control characters there
+            self.bytes |= {chr(byte): byte for byte in range(0x80, 0xA0)}
+        if encoding == "cp1251":
+            self.bytes["˜"] = 0x98
+        following = self._class(_CONT)
+        self.sequence = re.compile(
+            "|".join(f"{self._class(lead)}{following}{{{more}}}" for more, lead in enumerate(_LEADS, 1))
+        )
+        self._cyrillic = encoding == "cp1251"
+        self._western = encoding == "cp1252"
+        self._lost = (
+            # A hard space that became a space, and И, whose second byte Windows-1251 does not know.
+            (re.compile(rf"Р (?=[РС]{following})"), "Р\u00a0"),
+            (re.compile(rf"Р(?:\?(?=[РС]|\W|\Z)|(?!{following}|\?))"), "Р\x98"),
+        )
+
+    def _class(self, numbers: range) -> str:
+        return "[" + re.escape("".join(each for each, byte in self.bytes.items() if byte in numbers)) + "]"
+
+    def repaired(self, text: str) -> str | None:
+        """Return what the text was; None when it is no disguise of anything."""
+        if self._western:
+            text = _A_GRAVE.sub("Ã\u00a0", text)
+        if not self.sequence.search(text):
+            return None
+        if self._cyrillic:
+            for pattern, instead in self._lost:
+                text = pattern.sub(instead, text)
+        raw = bytearray()
+        for character in text:
+            byte = ord(character) if character < "\x80" else self.bytes.get(character)
+            if byte is None:
+                return None
+            raw.append(byte)
+        try:
+            found = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        return found if self._is_sure(text) and _is_plausible(found) else None
+
+    def _is_sure(self, text: str) -> bool:
+        if any(True for _each in self.sure_signs(text)):
+            return True
+        found = self.sequence.findall(text)
+        if self._cyrillic and len(found) >= _MANY and all(each[0] in "РС" for each in found):
+            return True
+        return len([each for each in found if len(each) > 2]) >= _MANY
+
+    def sure_signs(self, text: str) -> Iterator[str]:
+        """Yield the sequences that do not occur in ordinary text."""
+        for match in self.sequence.finditer(text):
+            before = text[match.start() - 1 : match.start()]
+            behind = text[match.end() : match.end() + 1]
+            if _is_odd(match[0], before, behind):
+                yield match[0]
+
+    def is_beyond_repair(self, text: str) -> bool:
+        """Return whether parts of a text are certainly garbled, although not all of it is."""
+        found = [each for each in self.sure_signs(text) if self._letter(each)]
+        if self._western and any(each[0] in "ÃÂ" for each in found):
+            return True
+        return len(found) >= (2 if self._western else 3)
+
+    def _letter(self, sequence: str) -> bool:
+        try:
+            letter = bytes(self.bytes[each] for each in sequence).decode("utf-8")
+        except UnicodeDecodeError:
+            return False
+        return bool(_script(letter)) or sequence[0] in "ÂâÃ"
+
+
+# "à" at the end of a word, whose second half became a space or was taken off.
+_A_GRAVE: Final = re.compile(r"(?<=[a-z])Ã(?: (?= |\Z)|(?= )|\Z)")
+
+
+def _is_odd(sequence: str, before: str, behind: str) -> bool:
+    lead, following = sequence[0], sequence[1:]
+    if not lead.isalpha():
+        return before.isalpha() or behind.isalpha() or behind == lead
+    if any(not each.isalpha() and each not in _ENDS for each in following):
+        return True
+    if _is_impossible(lead, following[0], before, behind):
+        return True
+    if lead.isupper() and before.islower():
+        return True
+    if not lead.isascii() and _script(lead) != "LATIN" and _is_latin(before, behind):
+        return True
+    inside = behind.isalpha() and sequence[-1] in _ENDS - _INSIDE
+    return inside or (len(following) > 1 and any(each in "°²³¹ºª•·›" for each in following))
+
+
+def _is_impossible(lead: str, following: str, before: str, behind: str) -> bool:
+    """Return whether no language has these letters beside each other."""
+    if lead == "Â":
+        return following in "ªº°²³¹·®"
+    if lead == "Ã" and behind.islower() and not before.isalpha():
+        return True
+    if lead in "ÃÄÅ" and following in "ŠŒŽŸšœžƒ":
+        return following.islower() or behind.islower()
+    if lead == "Ĺ" and following in "šťžźłąşľż":
+        return True
+    return lead in "ĂĹ" and following in "ĽŁŚŞŠŤŽŹĄ" and behind.islower()
+
+
+def _is_latin(*characters: str) -> bool:
+    return any(each.isascii() and each.isalpha() for each in characters)
+
+
+def _script(letter: str) -> str:
+    """The script of a letter that living languages write; nothing for any other."""
+    if letter in "ªºµ":
+        return "LATIN"
+    code = ord(letter)
+    if (0x250 <= code < 0x370 and letter != "ə") or 0x460 <= code < 0x490:
+        return ""  # phonetic letters, and those of old manuscripts
+    found = _SCRIPTS.match(unicodedata.name(letter, ""))
+    return found[1] if found else ""
+
+
+def _is_plausible(text: str) -> bool:
+    """Return whether a text consists of words and signs as people write them."""
+    if any(unicodedata.category(each) in ("Cc", "Cn", "Co", "Cs") and each not in "\t\n\v" for each in text):
+        return False
+    longest = 0
+    for word in _WORD.findall(text):
+        if word.isascii():
+            continue
+        scripts = {_script(each) for each in word if each.isalpha()}
+        if "" in scripts or ("LATIN" in scripts and len(scripts) > 1):
+            return False
+        longest = max(longest, len(word) if scripts & {"CYRILLIC", "GREEK"} else 2)
+    return "\ufffd" not in text and (longest != 1)
+
+
+_DISGUISES: Final = tuple(map(_Disguise, _ENCODINGS))
+_ANY: Final = re.compile(
+    "|".join([*(each.sequence.pattern for each in _DISGUISES), *_BYTE_ORDER_MARKS, _A_GRAVE.pattern])
+)
+
+looks_garbled: Final[Callable[[str], object]] = _ANY.search
+"""Tell quickly whether a line may hold garbled text."""
+
+
+@lru_cache(maxsize=10_000)
+def repair_text(text: str) -> str:
+    """Return the text as it was before it was garbled; as it is when it was not. Raises ``GarbledError``."""
+    for _time in range(_TIMES):
+        text = (
+            text.removeprefix(_BYTE_ORDER_MARKS[0]).removeprefix(_BYTE_ORDER_MARKS[1]).removeprefix("\ufeff")
+        )
+        found = next((found for each in _DISGUISES if (found := each.repaired(text)) is not None), None)
+        if found is None:
+            break
+        text = found
+    if not text.isascii() and any(each.is_beyond_repair(text) for each in _DISGUISES):
+        raise GarbledError(text)
+    return text
