@@ -7,6 +7,7 @@ import io
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, ClassVar
@@ -112,6 +113,15 @@ def json_formatter() -> logging.Formatter:
             *_writer(development=False),
         ],
     )
+
+
+def write_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
+) -> None:
+    """Write a warning of Python as JSON where logging is not set up yet: in place of warnings.showwarning."""
+    text = warnings.formatwarning(message, category, filename, lineno, "").rstrip()
+    record = logging.LogRecord("py.warnings", logging.WARNING, filename, lineno, text, None, None)
+    print(json_formatter().format(record), file=sys.stderr, flush=True)
 
 
 class Outage:

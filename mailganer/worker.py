@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import sys
+import warnings
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from celery.beat import Scheduler
 from celery.signals import (
     after_setup_logger,
     after_setup_task_logger,
+    celeryd_init,
     task_postrun,
     task_prerun,
     task_received,
@@ -29,7 +31,7 @@ from kombu.transport.virtual import Channel
 
 from .cli.common import find_ini
 from .errors import SettingsError
-from .logs import configure_part
+from .logs import configure_part, write_warning
 from .sending.bell import celery_config, heard, ring
 from .sending.clock import elapsed
 from .sending.tasks import ask_to_stop, listen_for_the_end
@@ -64,6 +66,12 @@ Channel.do_restore = False
 app = Worker("mailganer")
 app.add_defaults(lambda: celery_config(_settings()))
 app.user_options["preload"].add(Option(["--ini"], help="The settings file; else MAILGANER_INI."))
+
+
+@celeryd_init.connect
+def _write_first_warnings(**_: Any) -> None:
+    if not _settings().development:
+        warnings.showwarning = write_warning  # until Celery sets logging up
 
 
 @after_setup_logger.connect

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from mailganer.campaigns import moves
-from mailganer.logs import Outage
+from mailganer.logs import Outage, write_warning
 from mailganer.models import Campaign, CampaignStatus
 from mailganer.sending import bell, mark
 from mailganer.sending.keeper import Keeper
@@ -124,3 +124,11 @@ def test_a_worker_and_beat_write_json_with_true_levels(due: Any, parts: Any, rel
     assert all(line["timestamp"] and line["logger"] for line in lines)
     assert "[INFO/" not in parts.output()
     assert "[config]" not in parts.output()
+    assert [line for line in parts.output().splitlines() if line and not line.startswith(("{", "--- "))] == []
+
+
+def test_a_warning_before_logging_is_set_up_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    write_warning(UserWarning("as root:\nnot recommended"), UserWarning, "platforms.py", 7)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["logger"]) == ("warning", "py.warnings")
+    assert line["event"].startswith("platforms.py:7: UserWarning: as root:\nnot recommended")
