@@ -5,9 +5,11 @@ after another. Templates are strangers' work: they are compiled, and rendered fo
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from . import child, engine
+from .bounds import SECONDS, TooSlow, too_slow
 from .child import refuse_while
 from .names import NEVER_READ, TAGS
 from .parts import OWN_ADDRESSES, PARAGRAPHS, PARTS, Copy, Envelope, Letter, Rendered, Source, Urls
@@ -78,7 +80,8 @@ def render_link(letter: Letter, number: int, values: Mapping[str, object]) -> st
     if "{" in address:
         child.require_freedom()
     if "{" not in address or engine.is_quick(letter, address):
-        return engine.render_link(letter, address, values)
+        with suppress(TooSlow):
+            return engine.render_link(letter, address, values, engine.QUICK_SECONDS)
     # Only what a link needs goes to the limited process.
     slim = replace(letter, subject="", preheader="", html="", text="", links=())
     answer: str = child.ask("link", letter=slim.to_json(), address=address, values=dict(values))
@@ -91,6 +94,7 @@ __all__ = [
     "OWN_ADDRESSES",
     "PARAGRAPHS",
     "PARTS",
+    "SECONDS",
     "TAGS",
     "Copy",
     "Envelope",
@@ -105,5 +109,6 @@ __all__ = [
     "refuse_while",
     "render_link",
     "safe_render",
+    "too_slow",
     "variables_of",
 ]

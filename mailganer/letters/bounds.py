@@ -31,6 +31,10 @@ class TooMuch(LetterError):
     """The letter asks for more work than a letter may be."""
 
 
+class TooSlow(TooMuch):
+    """The time of a rendering is over."""
+
+
 TURNS = _("This letter cannot be put together: its loops turn too often.")
 SLOW = _("This letter cannot be put together: it needs more than a second.")
 LONG = _("This letter cannot be put together: it is longer than a megabyte.")
@@ -42,17 +46,23 @@ MEMORY = _("This letter cannot be put together: it needs too much memory.")
 STOPPED = _("This letter cannot be put together: it was stopped after a few seconds.")
 
 
+def too_slow() -> TooSlow:
+    """Return the error for a rendering whose time is over."""
+    return TooSlow(SLOW)
+
+
 class Run:
     """The account of one rendering, and the language its dates are written in."""
 
     __slots__ = ("deadline", "locale", "output", "steps", "worked")
 
-    def __init__(self, locale: str = "en") -> None:
+    def __init__(self, locale: str = "en", deadline: float | None = None) -> None:
+        """``deadline`` is by ``monotonic``; None: in ``SECONDS``."""
         self.locale = locale
         self.steps = STEPS
         self.worked = WORKED
         self.output = OUTPUT
-        self.deadline = monotonic() + SECONDS
+        self.deadline = monotonic() + SECONDS if deadline is None else deadline
 
     def step(self, count: int = 1) -> None:
         """Charge for turns of a loop, or items of a list that was made."""
@@ -60,7 +70,7 @@ class Run:
         if self.steps < 0:
             raise TooMuch(TURNS)
         if monotonic() > self.deadline:
-            raise TooMuch(SLOW)
+            raise too_slow()
 
     def charge(self, size: int) -> int:
         """Charge for what an operation is about to go through, in characters, and return it."""
@@ -68,7 +78,7 @@ class Run:
         if self.worked < 0:
             raise TooMuch(WORK)
         if monotonic() > self.deadline:
-            raise TooMuch(SLOW)
+            raise too_slow()
         return size
 
     def built(self, size: int) -> None:
@@ -77,7 +87,7 @@ class Run:
         if self.worked < 0 or size > TEXT * 5:
             raise TooMuch(LONG_TEXTS)
         if monotonic() > self.deadline:
-            raise TooMuch(SLOW)
+            raise too_slow()
 
     def printed(self, size: int) -> None:
         """Charge for text that goes into the email."""
@@ -85,7 +95,7 @@ class Run:
         if self.output < 0:
             raise TooMuch(LONG)
         if monotonic() > self.deadline:
-            raise TooMuch(SLOW)
+            raise too_slow()
 
 
 def run_of(context: Context) -> Run:

@@ -20,8 +20,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -29,13 +29,16 @@ from typing import IO, Any, cast
 
 from translationstring import TranslationString
 
-from ..errors import LetterError, _
+from ..errors import Busy, LetterError, _
 from . import bounds, words
 from .bounds import TooMuch
 
 MEMORY = 256 * 1024 * 1024
 CPU_SECONDS = 2
 WALL_SECONDS = 3.0
+WAIT_SECONDS = 5.0  # that a caller waits for its turn
+MOST_WAITING = 4  # threads of a process that wait; the others are for whoever needs no template
+ASK_AGAIN = 5  # seconds, said to a caller who was sent away
 # A prepared letter as JSON: the source, its text part and its links. More is not read.
 ANSWER = 8_000_000
 
@@ -99,15 +102,32 @@ _BOOT = (
 
 
 class _Helpers:
-    """The helpers of this process: one, or two when two threads ask at once."""
+    """The helpers of this process: one, or two when two threads ask at once. A few more wait, for seconds."""
 
     def __init__(self, most: int = 2) -> None:
         self._room = threading.BoundedSemaphore(most)
+        self._line = threading.BoundedSemaphore(most + MOST_WAITING)
         self._idle: list[_Helper] = []
         self._lock = threading.Lock()
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for a free place. Raise ``Busy`` when too many wait, or when it takes too long."""
+        if not self._line.acquire(blocking=False):
+            raise Busy(_BUSY, ASK_AGAIN)
+        try:
+            if not self._room.acquire(timeout=WAIT_SECONDS):
+                raise Busy(_BUSY, ASK_AGAIN)
+            try:
+                yield
+            finally:
+                self._room.release()
+        finally:
+            self._line.release()
+
     def ask(self, question: bytes) -> bytes:
-        with self._room:
+        """Raise ``Busy`` when there is no place, and ``LetterError`` when no helper answers."""
+        with self._turn():
             # A helper that was killed from outside is replaced once; a second failure is said.
             for last in (False, True):
                 helper = self._take()
@@ -146,6 +166,7 @@ class _Helpers:
                 self._idle.pop().close()
 
 
+_BUSY = _("Too many emails are being put together just now. Try again in a few seconds.")
 _helpers = _Helpers()
 
 
@@ -177,7 +198,7 @@ def require_freedom() -> None:
 
 
 def ask(task: str, **arguments: Any) -> Any:
-    """The answer of one of the ``tasks``, worked out under limits. Raises ``LetterError`` in words."""
+    """The answer of one of the ``tasks``, worked out under limits. Raises ``LetterError`` and ``Busy``."""
     require_freedom()
     question = json.dumps({"task": task, **arguments}, default=_plain_json).encode()
     answer = json.loads(_helpers.ask(question))

@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from time import monotonic
 
 from ..errors import LetterError, _
 from . import addresses, bounds, masks, sandbox
@@ -178,8 +179,9 @@ def _values_of(letter: Letter) -> Values:
     return Values(letter)
 
 
-# Compiling holds the whole process up. Longer templates are for the limited one.
+# Compiling holds the whole process up. Longer templates are for the limited one, and so are slow ones.
 _QUICK = 2000
+QUICK_SECONDS = 0.05
 
 
 def link_of(letter: Letter, number: int) -> str:
@@ -194,11 +196,13 @@ def is_quick(letter: Letter, address: str) -> bool:
     return len(address) + sum(len(value) for _name, value, _wins in letter.fills) <= _QUICK
 
 
-def render_link(letter: Letter, address: str, values: Mapping[str, object]) -> str:
+def render_link(
+    letter: Letter, address: str, values: Mapping[str, object], seconds: float = bounds.SECONDS
+) -> str:
     """The reader's target of a link: ASCII, http or https. Raises ``LetterError`` for any other."""
     rendered = address
     if "{" in address:
-        run = Run()
+        run = Run(deadline=monotonic() + seconds)
         rendered = _compiled_link(address).render(_values_of(letter).of(values, run), run)
     if len(rendered.strip()) > addresses.MOST_CHARACTERS:
         raise TooMuch(bounds.LONG_TEXTS)

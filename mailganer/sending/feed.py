@@ -19,6 +19,7 @@ from .ledger import Opened
 from .printer import Printer
 
 LOOK_EVERY = 0.25  # seconds; in a slow window, how often somebody's "pause" is looked for
+LONGEST = 5.0  # seconds of a window, after which the rest of it is left for the next: other senders wait
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Feed:
         self._lock = Lock()
         self._alike = Alike()
         self.last_handed: float | None = None  # when, where a pace is to be kept
+        self._begun: float | None = None  # when the first letter was asked for
         self._looked = elapsed()
 
     @property
@@ -147,9 +149,11 @@ class Feed:
             self._stopped = True
             return False
         now = elapsed()
+        if self._begun is None:
+            self._begun = now
         if now - self._looked >= LOOK_EVERY:
             self._looked = now
-            if not self._wanted():
+            if now - self._begun >= LONGEST or not self._wanted():
                 self._stopped = True
                 return False
         return True

@@ -4,6 +4,7 @@ Resumable: every piece of people is one transaction that also notes how far it g
 campaign take turns; a killed one is followed by another.
 """
 
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -31,7 +32,7 @@ from ..campaigns.hours import begins_too_late
 from ..campaigns.log import note_campaigns
 from ..campaigns.names import host_of_ids
 from ..db import upsert
-from ..errors import LetterError, _
+from ..errors import Busy, LetterError, _
 from ..models import (
     LARGEST_CAMPAIGN,
     Batch,
@@ -51,6 +52,8 @@ from ..models.meta import Token
 from .due_work import note_planning
 from .halt import halt
 from .office import Office
+
+log = logging.getLogger(__name__)
 
 CHUNK = 20_000  # people of one transaction: a fraction of a second, for which SQLite's other writers wait
 LARGEST_BATCH = 500
@@ -135,6 +138,9 @@ def _freeze(office: Office, campaign_id: int) -> bool:
         targets = versions.copied_targets(session, campaign, office.public_url)
     try:
         letter = versions.compile_of(campaign, office.public_url, targets)
+    except Busy as error:
+        log.info("campaign %s is planned later: %s", campaign_id, error)
+        return False
     except LetterError as error:
         with office.sessions.begin() as session:
             halt(session, campaign_id, _broken(error), office.now())

@@ -17,7 +17,7 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 
 from mailganer import i18n, tracking
 from mailganer.db import OUT_OF_REACH, utcnow
-from mailganer.errors import Conflict, NotFound, _
+from mailganer.errors import Busy, Conflict, NotFound, _
 from mailganer.security import PUBLIC, Rule, letter_response, network
 from mailganer.tracking import Reader
 
@@ -122,7 +122,16 @@ def _later(request: Request) -> dict[str, Any]:
     return {}
 
 
+def _busy(error: Busy, request: Request) -> dict[str, Any]:
+    """Too many emails are put together at once."""
+    request.response.status_int = 503
+    request.response.headers["Retry-After"] = str(error.retry_after)
+    speak(request, "")
+    return {}
+
+
 for _route in PAGES:
+    exception_view_config(Busy, route_name=_route, renderer="readers/later.jinja2")(_busy)
     for _missing in (NotFound, ObjectDeletedError):
         exception_view_config(_missing, route_name=_route, renderer="readers/gone.jinja2")(_gone)
     for _kind in (DBAPIError, *OUT_OF_REACH):
