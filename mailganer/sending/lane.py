@@ -244,9 +244,9 @@ class Lane:
         try:
             with self.office.sessions.begin() as session:
                 verdict = self._settle(session, sent) if sent else None
-                following = (
-                    self._opener.open(session, self._size) if going_on and not self._ends(verdict) else None
-                )
+                following = None
+                if going_on and not self._ends(verdict):
+                    following = self._opener.open(session, self._size, locked=sent is not None)
             DATABASE.ended(log)
         except OUT_OF_REACH as error:
             DATABASE.began(
@@ -345,7 +345,9 @@ class Lane:
         now = self.office.now()
         verdict = judge(sent.window.items, sent.feed.answers, now)
         self._opener.lock(session)
-        self._minder.compare(session, sent.window, sent.feed.answers, verdict, now)
+        self._minder.compare(
+            session, sent.window, sent.feed.answers, verdict, now, known=self._opener.refused_before
+        )
         settled = ledger.settle(session, sent.window, verdict.changes, now)
         if settled is not Settled.whole:
             verdict.late = True

@@ -52,11 +52,16 @@ class Minder:
         answers: Sequence[Answer | None],
         verdict: Verdict,
         now: datetime,
+        *,
+        known: bool = True,
     ) -> None:
-        """Find out by comparison who the refusals of a window are about, before it is settled."""
+        """Find out by comparison who the refusals of a window are about, before it is settled.
+
+        ``known`` is false when no refusals were on record as the window was opened: then none are forgotten.
+        """
         mine = Sender.id == self._sender.id
         if not any(_asks_for_comparison(answer) for answer in answers):
-            if verdict.accepted:
+            if verdict.accepted and known:
                 session.execute(
                     update(Sender).where(mine, Sender.refusals.is_not(None)).values(refusals=None),
                     execution_options=UNTRACKED,

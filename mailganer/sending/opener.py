@@ -57,6 +57,7 @@ class Opener:
         self._process, self._journal = process, journal
         self.claim: Claim | None = None
         self.missing: int | None = None  # the version of an email that has to be compiled first
+        self.refused_before = True  # whether refusals in a row were on record when the last window was opened
         self._printers: dict[int, Printer] = {}
         self._broken: dict[int, LetterError] = {}
 
@@ -70,15 +71,18 @@ class Opener:
             plan=self._plan_limit is not None,
         )
 
-    def open(self, session: Session, size: int) -> Next | None:
+    def open(self, session: Session, size: int, *, locked: bool = False) -> Next | None:
         """The next window, of at most ``size`` letters; None when the lane has nothing to send now.
 
         None as well when ``missing`` has to be compiled first, by ``get_ready`` after this transaction.
+        ``locked`` says that this transaction has called ``lock``.
         """
         now = self._office.now()
         self.missing = None
-        self.lock(session)
+        if not locked:
+            self.lock(session)
         sender = session.execute(_SENDER, {"id": self._sender.id}).one()
+        self.refused_before = sender.refusals is not None
         if sender.deleted_at is not None or sender.status is not SenderStatus.ready:
             self.give_up(session)
             return None
@@ -246,7 +250,7 @@ class Opener:
 
 
 _SENDERS, _CAMPAIGNS = cast(Table, Sender.__table__), cast(Table, Campaign.__table__)
-_SENDER = select(_SENDERS.c.status, _SENDERS.c.deleted_at, _SENDERS.c.paced_until).where(
+_SENDER = select(_SENDERS.c.status, _SENDERS.c.deleted_at, _SENDERS.c.paced_until, _SENDERS.c.refusals).where(
     _SENDERS.c.id == bindparam("id")
 )
 _CAMPAIGN = select(_CAMPAIGNS.c.status, _CAMPAIGNS.c.letter_id, _CAMPAIGNS.c.hours).where(

@@ -31,13 +31,14 @@ from mailganer.models import (
 from mailganer.reports.steps import Code
 from mailganer.reports.why import why_letter
 from mailganer.reports.why.asked import Asked
-from mailganer.sending import halt
+from mailganer.sending import halt, opener
 from mailganer.sending.lane import Lane
 from mailganer.sending.plan import plan
 from mailganer.sending.tick import tick
 from mailganer.sending.words import say
 from tests.backends.faulty import Conversation, FaultyServer
 from tests.sending.scripted import Script, accept
+from tests.support.statements import statements
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -584,3 +585,21 @@ def test_alone_what_sounds_like_the_account_is_taken_for_it(
     works.run(4)
     assert reload(campaign.senders[0]).status is SenderStatus.failing
     assert statuses(campaign.id) == {"pending": 1}
+
+
+def test_a_window_with_nothing_to_compare_writes_nothing_for_it_and_locks_once(
+    due: Any, works: Any, script: Script, reload: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opener, "SLOTS", 5)
+    script.answer = only({50}, says(RCPT, "550 5.1.1 <{}>: User unknown"))
+    campaign = due(100)
+    tick(works.office)
+    plan(works.office, campaign.id)
+    with statements(works.office.engine) as asked:
+        Lane(works.office, campaign.senders[0].id).run(30)
+    windows = sum(each.startswith("INSERT INTO window") for each in asked)
+    assert windows >= 20
+    # The one who is refused is noted, and forgotten with the next who is accepted.
+    assert sum(each.startswith("UPDATE sender") for each in asked) <= 2
+    assert reload(campaign.senders[0]).refusals is None
+    assert sum(each.startswith("SELECT account.id") for each in asked) <= windows + 5
