@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -56,15 +56,20 @@ def backup(folder: Path, ini: str | None) -> None:
 @folder_argument
 @ini_argument
 @click.option("--replace", is_flag=True, help="Replace a database that holds accounts.")
-def restore(folder: Path, ini: str | None, replace: bool) -> None:
+@click.option(
+    "--keep-tokens",
+    is_flag=True,
+    help="Let the API tokens of the backup work again, those that were revoked since it was made included.",
+)
+def restore(folder: Path, ini: str | None, replace: bool, keep_tokens: bool) -> None:
     """Put the backup DIR back into the database and data folder of INI. Stop web, workers and beat first.
 
-    Campaigns that were on their way are paused and ask before anything is sent.
+    Campaigns that were on their way are paused and ask before anything is sent. Sessions and API tokens end.
     """
     from . import copies
 
     settings = read_settings(ini)
-    made = copies.read(folder)
+    made = copies.read(folder, datetime.now(UTC))
     copies.check_keys(made, settings.secret_keys)
     engine = open_engine(settings)
     try:
@@ -72,16 +77,29 @@ def restore(folder: Path, ini: str | None, replace: bool) -> None:
             raise copies.BackupError(
                 f"This is a backup of {made.database}, and this installation has {engine.dialect.name}."
             )
+        copies.require_fitting(folder, made, settings.uploads)
         with _alone(settings):
             if (why := _why_keep(engine)) and not replace:
                 raise copies.BackupError(f"{why} To replace it, say: mailganer restore --replace")
-            copies.put_uploads(folder, settings.uploads)  # first: no import lacks its file after a kill
-            held = (_put_sqlite if made.database == "sqlite" else _put_postgresql)(engine, folder, made)
+            put = _put_sqlite if made.database == "sqlite" else _put_postgresql
+            done = put(engine, _Restore(folder, made, settings.uploads, keep_tokens))
     finally:
         engine.dispose()
-    click.echo(f"The database is that of {made.moment:%Y-%m-%d %H:%M} UTC, with {made.accounts} accounts.")
-    if held:
-        click.echo(f"{held} campaigns are paused and ask on their pages before anything is sent again.")
+    at = made.created_at.astimezone(UTC)
+    click.echo(f"The database is that of {at:%Y-%m-%d %H:%M} UTC, with {made.accounts} accounts.")
+    click.echo("All sessions have ended: everybody signs in again.")
+    click.echo(_of_tokens(done.tokens, keep_tokens))
+    if done.held:
+        click.echo(f"{done.held} campaigns are paused and ask on their pages before anything is sent again.")
+
+
+def _of_tokens(number: int, kept: bool) -> str:
+    if kept:
+        return f"{number} API tokens work again, those that were revoked since the backup included."
+    return (
+        f"{number} API tokens have ended, because some may have been revoked since the backup. Programs need "
+        "new ones, from the page Settings."
+    )
 
 
 def _why_keep(engine: "Engine") -> str:
@@ -145,34 +163,52 @@ def _require_silence(engine: "Engine") -> None:
         raise BackupError("Web, workers or beat of this database are running. Stop them first.")
 
 
-def _put_postgresql(engine: "Engine", folder: Path, made: "Manifest") -> int:
-    """Fill the tables in one transaction: a kill leaves them empty, or with campaigns that are paused."""
+class _Restore(NamedTuple):
+    """What is put back, and how."""
+
+    folder: Path
+    made: "Manifest"
+    uploads: Path
+    keep_tokens: bool
+
+
+class _Done(NamedTuple):
+    """What a restore changed in the database it put back."""
+
+    held: int  # campaigns that ask
+    tokens: int  # API tokens that ended, or that work again
+
+
+def _put_postgresql(engine: "Engine", task: _Restore) -> _Done:
+    """Replace the tables in one transaction: a kill, or a row that does not fit, leaves the old database."""
     from ..db import make_sessions
-    from ..migrations import migrate, newest
+    from ..migrations import migrate_within
     from . import copies
 
-    copies.empty(engine)
-    migrate(engine, made.schema)
     with make_sessions(engine).begin() as session:
-        copies.put_tables(session.connection(), folder, made.columns)
-        if made.schema == newest():
-            return _hold(session, made)
-        copies.pause_all(session.connection())
-    migrate(engine)
-    with make_sessions(engine).begin() as session:
-        return _hold(session, made)
+        connection = session.connection()
+        copies.empty(connection)
+        migrate_within(connection, task.made.revision)
+        copies.put_tables(connection, task.folder, task.made.columns)
+        migrate_within(connection)
+        done = _hold(session, task)
+        copies.put_uploads(task.folder, task.uploads)  # first: no import lacks its file after a kill
+        return done
 
 
-def _put_sqlite(engine: "Engine", folder: Path, made: "Manifest") -> int:
+def _put_sqlite(engine: "Engine", task: _Restore) -> _Done:
     """Make the copy ready under another name, then give it the database's.
 
     A kill at any time leaves the old database or the new one under that name.
     """
+    from .copies import put_uploads
+
     target = Path(str(engine.url.database))
     ready = target.with_name(f"{target.name}.restoring")
     _remove(ready)
     try:
-        held = _make_ready(engine, folder, made, ready)
+        done = _make_ready(engine, task, ready)
+        put_uploads(task.folder, task.uploads)  # first: no import lacks its file after a kill
         engine.dispose()
         if target.exists():
             is_whole = _empty_log(target)
@@ -184,28 +220,28 @@ def _put_sqlite(engine: "Engine", folder: Path, made: "Manifest") -> int:
         _sync(target.parent)
     finally:
         _remove(ready)
-    return held
+    return done
 
 
-def _make_ready(engine: "Engine", folder: Path, made: "Manifest", ready: Path) -> int:
-    """Write the database as it is to be into the file ``ready``; return how many campaigns ask."""
+def _make_ready(engine: "Engine", task: _Restore, ready: Path) -> _Done:
+    """Write the database as it is to be into the file ``ready``."""
     from sqlalchemy.engine import make_url
 
     from ..db import make_engine, make_sessions
     from ..migrations import migrate
     from .copies import SQLITE
 
-    shutil.copyfile(folder / SQLITE, ready)
+    shutil.copyfile(task.folder / SQLITE, ready)
     ready.chmod(0o600)
     copy = make_engine(make_url(engine.url).set(database=str(ready)).render_as_string(hide_password=False))
     migrate(copy)
     with make_sessions(copy).begin() as session:
-        held = _hold(session, made)
+        done = _hold(session, task)
     with copy.connect() as connection:
         connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     copy.dispose()
     _sync(ready)
-    return held
+    return done
 
 
 def _empty_log(database: Path) -> bool:
@@ -259,19 +295,22 @@ def _remove(path: Path) -> None:
         path.with_name(path.name + end).unlink(missing_ok=True)
 
 
-def _hold(session: "Session", made: "Manifest") -> int:
+def _hold(session: "Session", task: _Restore) -> _Done:
     """As the first tick would: what may have been sent since the copy is asked about.
 
-    Everybody signs in again: a session that was ended after the backup would open the account once more. The
+    What was ended or revoked after the backup would open the account once more: sessions and tokens end. The
     parts that ran when it was made are forgotten: they would count as running here.
     """
-    from sqlalchemy import delete
+    from sqlalchemy import delete, func, select
 
     from ..db import utcnow
-    from ..models import Heartbeat, WebSession
+    from ..models import ApiToken, Heartbeat, WebSession
     from ..sending.mark import PREFIX, hold
 
     now = utcnow()
     session.execute(delete(WebSession))
     session.execute(delete(Heartbeat).where(~Heartbeat.name.startswith(PREFIX, autoescape=True)))
-    return hold(session, made.moment, now, now)
+    tokens = session.scalar(select(func.count()).select_from(ApiToken)) or 0
+    if not task.keep_tokens:
+        session.execute(delete(ApiToken))
+    return _Done(hold(session, task.made.created_at.astimezone(UTC), now, now), tokens)

@@ -5,58 +5,46 @@ only a fingerprint of each key and how many stored passwords need it.
 """
 
 import gzip
-import hashlib
-import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+import stat
+import zlib
+from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, column, delete, func, inspect, select, table, text
 
 from ..db import OUT_OF_REACH
-from ..errors import MailganerError
 from ..migrations import current, newest
-from ..models import metadata
+from ..models import Account, Sender, metadata
 from ..vault import Vault
+from .copied_schema import require_columns, require_known, require_sqlite
+from .manifest import (
+    FORMAT,
+    LOST,
+    MANIFEST,
+    SQLITE,
+    TABLES,
+    UPLOADS,
+    BackupError,
+    Manifest,
+    digest,
+    files_in,
+    read,
+    require_data,
+)
 
-FORMAT = 1
-MANIFEST = "manifest.json"
-SQLITE = "database.sqlite"
-TABLES = "tables"
-UPLOADS = "uploads"
-LOST = "no key"  # instead of a fingerprint, of passwords that no key opened when they were backed up
+if TYPE_CHECKING:
+    from psycopg.sql import Composed
 
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a backup holds."""
-
-    format: int
-    program: str
-    schema: str
-    database: str  # "sqlite" or "postgresql"
-    created_at: str
-    accounts: int
-    keys: dict[str, int]  # fingerprint of a secret key -> stored passwords that it opens
-    columns: dict[str, list[str]]  # of PostgreSQL's tables
-    files: dict[str, str]  # path in the folder -> SHA-256
-
-    @property
-    def moment(self) -> datetime:
-        return datetime.fromisoformat(self.created_at)
-
-
-class BackupError(MailganerError):
-    """A backup that cannot be made or put back."""
+__all__ = ["LOST", "MANIFEST", "UPLOADS", "BackupError", "Manifest", "read"]
 
 
 def fingerprint(key: str) -> str:
@@ -86,14 +74,14 @@ def make(engine: Engine, secret_keys: Iterable[str], uploads: Path, folder: Path
         format=FORMAT,
         program=version("mailganer"),
         schema=schema,
-        database=kind,
-        created_at=now.isoformat(),
+        database="sqlite" if kind == "sqlite" else "postgresql",
+        created_at=now,
         accounts=accounts,
         keys=keys,
         columns=columns,
-        files={str(path.relative_to(folder)): _digest(path) for path in _files(folder)},
+        files={name: digest(folder / name) for name in files_in(folder)},
     )
-    _write(folder / MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n")
+    _write(folder / MANIFEST, manifest.as_json())
     return manifest
 
 
@@ -121,6 +109,7 @@ def _copy_sqlite(engine: Engine, target: Path, secret_keys: tuple[str, ...]) -> 
     with closing(source), closing(copy):
         source.backup(copy)
         copy.execute("PRAGMA journal_mode=DELETE")  # one file
+        require_known(copy, newest())  # else it could not be put back
         found = copy.execute("PRAGMA quick_check").fetchone()[0]
         if found != "ok":
             raise BackupError(f"The database is damaged: {found}.")
@@ -138,25 +127,26 @@ def _copy_tables(
     columns: dict[str, list[str]] = {}
     reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     with reading.connect() as connection:
-        for table in metadata.sorted_tables:
-            columns[table.name] = [column.name for column in table.columns]
-            _copy_out(connection, table.name, columns[table.name], folder / f"{table.name}.copy.gz")
-        accounts = connection.scalar(text("SELECT count(*) FROM account")) or 0
-        rows = connection.execute(text("SELECT account_id, secrets FROM sender"))
+        for each in metadata.sorted_tables:
+            columns[each.name] = [column.name for column in each.columns]
+            _copy_out(connection, each.name, columns[each.name], folder / f"{each.name}.copy.gz")
+        accounts = connection.scalar(select(func.count()).select_from(Account)) or 0
+        rows = connection.execute(select(Sender.account_id, Sender.secrets))
         return columns, accounts, _keys(rows, secret_keys)
 
 
-def _copy_out(connection: Connection, table: str, columns: list[str], target: Path) -> None:
+def _copy_out(connection: Connection, name: str, columns: list[str], target: Path) -> None:
     cursor = connection.connection.cursor()
-    say = f"COPY {_named(table, columns)} TO STDOUT"
+    say = _copy("COPY {} ({}) TO STDOUT", name, columns)
     with gzip.open(target, "wb", compresslevel=5) as file, closing(cursor), cursor.copy(say) as copy:
         for piece in copy:
             file.write(piece)
 
 
-def _named(table: str, columns: Iterable[str]) -> str:
-    names = ", ".join(f'"{column}"' for column in columns)
-    return f'"{table}" ({names})'
+def _copy(say: LiteralString, name: str, columns: Iterable[str]) -> "Composed":
+    from psycopg.sql import SQL, Identifier
+
+    return SQL(say).format(Identifier(name), SQL(", ").join(map(Identifier, columns)))
 
 
 def _keys(rows: Iterable[Any], secret_keys: tuple[str, ...]) -> dict[str, int]:
@@ -172,26 +162,6 @@ def _keys(rows: Iterable[Any], secret_keys: tuple[str, ...]) -> dict[str, int]:
 
 
 # --- reading one
-
-
-def read(folder: Path) -> Manifest:
-    """Return the manifest of a backup that is whole. Raises ``BackupError``."""
-    try:
-        found = json.loads((folder / MANIFEST).read_text())
-    except FileNotFoundError:
-        raise BackupError(f"{folder} is no backup, or one that was not finished: no {MANIFEST}.") from None
-    except ValueError:
-        raise BackupError(f"{folder / MANIFEST} cannot be read.") from None
-    if found.get("format") != FORMAT or found["schema"] > newest():
-        raise BackupError(
-            f"This backup was made by Mailganer {found.get('program')}, which is newer than this program."
-        )
-    manifest = Manifest(**found)
-    for name, digest in manifest.files.items():
-        path = folder / name
-        if not path.is_file() or _digest(path) != digest:
-            raise BackupError(f"{path} is missing or damaged.")
-    return manifest
 
 
 def check_keys(manifest: Manifest, secret_keys: Iterable[str]) -> None:
@@ -211,79 +181,96 @@ def check_keys(manifest: Manifest, secret_keys: Iterable[str]) -> None:
 
 def is_in_use(engine: Engine) -> bool:
     """Whether the database holds an account: putting a backup back would remove it."""
-    return inspect(engine).has_table("account") and bool(_number(engine, "account"))
-
-
-def _number(engine: Engine, table: str) -> int:
+    if not inspect(engine).has_table(Account.__tablename__):
+        return False
     with engine.connect() as connection:
-        return connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0  # noqa: S608 - our own name
+        return connection.execute(select(Account.id).limit(1)).first() is not None
+
+
+def require_fitting(folder: Path, manifest: Manifest, uploads: Path) -> None:
+    """Raises ``BackupError`` for whatever could not be put back as it is, before anything is changed."""
+    require_data(manifest)
+    if manifest.database == "sqlite":
+        require_sqlite(folder / SQLITE, manifest.revision)
+    else:
+        require_columns(manifest.columns, manifest.revision)
+        for name in manifest.columns:
+            _require_readable(_table_file(folder, name))
+    for path in _uploads(folder):
+        there = uploads / path.name
+        if os.path.lexists(there) and not stat.S_ISREG(there.lstat().st_mode):
+            raise BackupError(f"{there} is in the way of an uploaded file of the backup. Move it away.")
+
+
+def _table_file(folder: Path, name: str) -> Path:
+    return folder / TABLES / f"{name}.copy.gz"
+
+
+def _require_readable(source: Path) -> None:
+    try:
+        with gzip.open(source, "rb") as file:
+            while file.read(1 << 20):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        raise BackupError(f"{source} cannot be read: {error}.") from error
 
 
 def put_tables(connection: Connection, folder: Path, columns: Mapping[str, list[str]]) -> None:
-    """Fill the empty tables of PostgreSQL, and let their numbers go on behind the highest."""
-    for table in metadata.sorted_tables:
-        if table.name not in columns:
+    """Fill the empty tables of PostgreSQL, and let their numbers go on behind the highest.
+
+    The names must have been checked by ``require_fitting``.
+    """
+    for each in metadata.sorted_tables:
+        if each.name not in columns:
             continue
-        connection.execute(text(f'DELETE FROM "{table.name}"'))  # noqa: S608 - our own name
-        _copy_in(connection, table.name, columns[table.name], folder / TABLES / f"{table.name}.copy.gz")
-        for name in columns[table.name]:
-            sequence = connection.scalar(
-                text("SELECT pg_get_serial_sequence(:table, :name)"), {"table": table.name, "name": name}
-            )
+        there = table(each.name, *map(column, columns[each.name]))
+        connection.execute(delete(there))
+        _copy_in(connection, each.name, columns[each.name], _table_file(folder, each.name))
+        for name in columns[each.name]:
+            sequence = connection.scalar(select(func.pg_get_serial_sequence(each.name, name)))
             if sequence:
+                highest = func.max(there.c[name])
                 connection.execute(
-                    text(
-                        f'SELECT setval(:sequence, GREATEST(1, max("{name}")), max("{name}") IS NOT NULL) '  # noqa: S608
-                        f'FROM "{table.name}"'
-                    ),
-                    {"sequence": sequence},
+                    select(func.setval(sequence, func.greatest(1, highest), highest.is_not(None)))
                 )
 
 
-def _copy_in(connection: Connection, table: str, columns: list[str], source: Path) -> None:
+def _copy_in(connection: Connection, name: str, columns: list[str], source: Path) -> None:
+    import psycopg
+
     cursor = connection.connection.cursor()
-    say = f"COPY {_named(table, columns)} FROM STDIN"
-    with gzip.open(source, "rb") as file, closing(cursor), cursor.copy(say) as copy:
-        while piece := file.read(1 << 16):
-            copy.write(piece)
-
-
-def pause_all(connection: Connection) -> None:
-    """Nothing is sent of a copy whose schema is older than the program, before it is migrated and held."""
-    due = "status = 'sending' OR (status = 'scheduled' AND send_at <= now())"
-    connection.execute(text(f"UPDATE campaign SET status = 'paused' WHERE {due}"))  # noqa: S608
-
-
-def empty(engine: Engine) -> None:
-    """Remove every table of ours from PostgreSQL. Raises ``BackupError`` while somebody uses them."""
+    say = _copy("COPY {} ({}) FROM STDIN", name, columns)
     try:
-        with engine.begin() as connection:
-            connection.execute(text("SET LOCAL lock_timeout = '5s'"))
-            for table in (*reversed(metadata.sorted_tables), "alembic_version"):
-                name = table if isinstance(table, str) else table.name
-                connection.execute(text(f'DROP TABLE IF EXISTS "{name}" CASCADE'))
+        with gzip.open(source, "rb") as file, closing(cursor), cursor.copy(say) as copy:
+            while piece := file.read(1 << 16):
+                copy.write(piece)
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        raise BackupError(f"{source} cannot be put back: {error.diag.message_primary}.") from error
+
+
+def empty(connection: Connection) -> None:
+    """Remove every table of ours from PostgreSQL. Raises ``BackupError`` while somebody uses them."""
+    quote = connection.dialect.identifier_preparer.quote
+    try:
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        for name in (*(each.name for each in reversed(metadata.sorted_tables)), "alembic_version"):
+            connection.execute(text(f"DROP TABLE IF EXISTS {quote(name)} CASCADE"))
     except OUT_OF_REACH as error:
         raise BackupError("Somebody uses this database. Stop web, workers and beat first.") from error
 
 
 def put_uploads(folder: Path, uploads: Path) -> None:
     """Copy the uploaded files back; those that are there stay."""
-    if (folder / UPLOADS).is_dir():
+    for path in _uploads(folder):
         uploads.mkdir(parents=True, exist_ok=True)
-        for path in (folder / UPLOADS).iterdir():
-            shutil.copy2(path, uploads / path.name)
+        shutil.copy2(path, uploads / path.name)
+
+
+def _uploads(folder: Path) -> list[Path]:
+    return [folder / name for name in files_in(folder) if name.startswith(f"{UPLOADS}/")]
 
 
 # --- files
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(path: Path, content: str) -> None:

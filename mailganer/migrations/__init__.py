@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # whoever only wants to know the newest revision has no use for SQLAlchemy
     from alembic.config import Config
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 ONE_AT_A_TIME = 0x6D61696C  # "mail": any number that nobody else locks in this database
 
@@ -28,6 +28,13 @@ def migrate(engine: "Engine", to: str = "head") -> None:
         command.upgrade(config, to)
 
 
+def migrate_within(connection: "Connection", to: str = "head") -> None:
+    """Do the same inside a transaction that somebody else began and commits."""
+    from alembic import command
+
+    command.upgrade(_within(connection), to)
+
+
 def downgrade(engine: "Engine", to: str) -> None:
     """Take the database back to an earlier revision, in one transaction. What later ones brought is lost."""
     from alembic import command
@@ -38,15 +45,19 @@ def downgrade(engine: "Engine", to: str) -> None:
 
 @contextmanager
 def _alone(engine: "Engine") -> Iterator["Config"]:
+    with engine.begin() as connection:
+        yield _within(connection)
+
+
+def _within(connection: "Connection") -> "Config":
     from sqlalchemy import text
 
+    if connection.dialect.name == "postgresql":
+        # Of several machines that start at once one migrates. (SQLite: whoever writes is alone.)
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
     config = _config()
-    with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            # Of several machines that start at once one migrates. (SQLite: whoever writes is alone.)
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
-        config.attributes["connection"] = connection
-        yield config
+    config.attributes["connection"] = connection
+    return config
 
 
 @cache

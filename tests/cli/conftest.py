@@ -3,11 +3,19 @@
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mailganer import cli
+from mailganer.models import CampaignStatus
 from mailganer.settings import ENVIRONMENT
+from tests.support.sent import sent_campaign
+
+NASTY = "tab\there, line\nbreak, back\\slash, \\N and «ёлочки» 🎄"
 
 
 @pytest.fixture
@@ -43,3 +51,37 @@ def run(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def command(
+    ini: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], session: Any
+) -> Callable[..., tuple[int, str]]:
+    """``command("backup", folder)``: exit code and words."""
+    monkeypatch.setenv("MAILGANER_INI", str(ini))
+
+    def run(*arguments: object) -> tuple[int, str]:
+        session.commit()
+        session.close()
+        code = cli.run([str(each) for each in (*arguments, ini)])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+@pytest.fixture
+def full(make: Any, session: Any, vault: Any, settings: Any) -> dict[str, int]:
+    """An installation in the middle of its day."""
+    account = make.account()
+    sender = make.sender(account)
+    sender.secrets = vault.encrypt(account.id, {"password": "secret"})
+    people = [make.subscriber(account, f"r{n}@example.org", first_name=NASTY) for n in range(5)]
+    on_its_way, due, later, draft = (make.campaign(account, (), (sender,), name=str(n)) for n in range(4))
+    sent_campaign(session, on_its_way, people, make.now)
+    due.status, due.send_at = CampaignStatus.scheduled, make.now - timedelta(minutes=1)
+    later.status, later.send_at = CampaignStatus.scheduled, make.now + timedelta(days=3)
+    session.commit()
+    settings.uploads.mkdir(parents=True)
+    (settings.uploads / "a.csv").write_bytes(b"email\nanna@example.com\n")
+    return {"on_its_way": on_its_way.id, "due": due.id, "later": later.id, "draft": draft.id}

@@ -5,9 +5,8 @@ import os
 import shutil
 import signal
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from mailganer.migrations import current, migrate, newest
 from mailganer.models import (
     Account,
     Campaign,
-    CampaignStatus,
     Heartbeat,
     Hold,
     Sender,
@@ -32,44 +30,8 @@ from mailganer.models import (
 )
 from mailganer.sending.words import say
 from tests.faults.child import dies, end_of, fork
-from tests.support.sent import sent_campaign
 
-NASTY = "tab\there, line\nbreak, back\\slash, \\N and «ёлочки» 🎄"
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def command(
-    ini: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], session: Any
-) -> Callable[..., tuple[int, str]]:
-    """``command("backup", folder)``: exit code and words."""
-    monkeypatch.setenv("MAILGANER_INI", str(ini))
-
-    def run(*arguments: object) -> tuple[int, str]:
-        session.commit()
-        session.close()
-        code = cli.run([str(each) for each in (*arguments, ini)])
-        said = capsys.readouterr()
-        return code, said.out + said.err
-
-    return run
-
-
-@pytest.fixture
-def full(make: Any, session: Any, vault: Any, settings: Any) -> dict[str, int]:
-    """An installation in the middle of its day."""
-    account = make.account()
-    sender = make.sender(account)
-    sender.secrets = vault.encrypt(account.id, {"password": "secret"})
-    people = [make.subscriber(account, f"r{n}@example.org", first_name=NASTY) for n in range(5)]
-    on_its_way, due, later, draft = (make.campaign(account, (), (sender,), name=str(n)) for n in range(4))
-    sent_campaign(session, on_its_way, people, make.now)
-    due.status, due.send_at = CampaignStatus.scheduled, make.now - timedelta(minutes=1)
-    later.status, later.send_at = CampaignStatus.scheduled, make.now + timedelta(days=3)
-    session.commit()
-    settings.uploads.mkdir(parents=True)
-    (settings.uploads / "a.csv").write_bytes(b"email\nanna@example.com\n")
-    return {"on_its_way": on_its_way.id, "due": due.id, "later": later.id, "draft": draft.id}
 
 
 def rows_of(engine: Engine) -> dict[str, list[Any]]:
@@ -336,9 +298,9 @@ def test_a_backup_of_an_older_schema_is_migrated(
     older.dispose()
     (folder / "database.sqlite").write_bytes(Path(url.removeprefix("sqlite:///")).read_bytes())
     kept = json.loads((folder / MANIFEST).read_text())
-    from mailganer.cli.copies import _digest
+    from mailganer.cli.manifest import digest
 
-    kept["schema"], kept["files"]["database.sqlite"] = "0005", _digest(folder / "database.sqlite")
+    kept["schema"], kept["files"]["database.sqlite"] = "0005", digest(folder / "database.sqlite")
     (folder / MANIFEST).write_text(json.dumps(kept))
     engine.dispose()
     code, said = command("restore", folder, "--replace")
