@@ -53,6 +53,38 @@ def found_in(html, *, broken=False):
         ("{{ first_<span>name</span> }}", "first_name"),
         ("{<b>{first_name}</b>}", "first_name"),
         ("{{{first_name}}}", "first_name"),
+        ("[FORWARD]", "browser_url"),
+        ("[FORWARDURL]", "browser_url"),
+        ("[UNSUBSCRIBE]", "unsubscribe_url"),
+        ("[PREFERENCES]", "unsubscribe_url"),
+        ("[PREFERENCESURL]", "unsubscribe_url"),
+        ("[JUMPOFFURL]", "unsubscribe_url"),
+        ("[VIEWBROWSERURL]", "browser_url"),
+        ("[FROMEMAIL]", "sender.email"),
+        ("[UNSUBSCRIBE:Leave]", "unsubscribe_url"),
+        ("[FIRST NAME%%friend]", "first_name"),
+        ("[FOR<b>WARD</b>]", "browser_url"),
+        ("-first_name-", "first_name"),
+        ("-name-", "name"),
+        ("<%asm_group_unsubscribe_url%>", "unsubscribe_url"),
+        ("&lt;%asm_<i>preferences</i>_url%&gt;", "unsubscribe_url"),
+        ("[%first_name%]", "first_name"),
+        ("[Sender_Name]", "sender.name"),
+        ("%mailing_list_unsubscribe_url%", "unsubscribe_url"),
+        ("%reci<b>pient.name</b>%", "name"),
+        ('[[FIRSTNAME OR "Friend"]]', "first_name"),
+        ('[[name mode="fl"]]', "name"),
+        ("[[viewAsWebpage]]", "browser_url"),
+        ("$SUBSCRIBER.FIRSTNAME$", "first_name"),
+        ("{!Contact.FirstName}", "first_name"),
+        ("{$for<b>ward</b>}", "browser_url"),
+        ("{{CONTACT `subscriber_first_name`}}", "first_name"),
+        ('{{insert name "default=friend"}}', "name"),
+        ("{{ personalization_token('contact.firstname', 'friend') }}", "first_name"),
+        ("{{Name?dear friend}}", "name"),
+        ("{{Name|dear friend}}", "name"),
+        ("{{_UnsubscribeUrl}}", "unsubscribe_url"),
+        ("{{ contact.FIRSTNAME | default : 'friend' }}", "first_name"),
     ],
 )
 def test_every_spelling_names_the_likely_variable(tag, likely):
@@ -61,8 +93,24 @@ def test_every_spelling_names_the_likely_variable(tag, likely):
 
 
 @pytest.mark.parametrize(
+    "tag", ["[USERTRACK]", "[SUBSCRIBEURL]", "[LOGO:1]", "[URL:https://a.test/x]", "<% body %>"]
+)
+def test_a_tag_without_a_variable_is_named_as_well(tag):
+    (found,) = found_in(f"<p>{tag}</p>")
+    assert (found.mapping["tag"], found.mapping["likely"]) == (tag, "")
+
+
+def test_three_braces_are_shown_whole():
+    (found,) = found_in("<p>Dear {{{first_name}}},</p>", broken=True)
+    assert found.mapping["tag"] == "{{{first_name}}}"
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "Forward this [forward], [Forward], [note: see below], a -quite- long and so-called-best offer",
+        "$5 and $10, $A$ is LaTeX, $HOME/bin, std::vector::size, 10 - 5 - 3, A-B-C",
+        "[A%B], [50%], [%], x[i], [ ], [URL], {!}, !{x}, -b-",
         "50% off and 20% more",
         "See [1], [a] and [note]",
         "{see below} {x}",

@@ -16,6 +16,7 @@ from ...audience.fields import STANDARD, KnownNames
 from ...audience.headings import OTHER_NAMES, latin
 from ...errors import _
 from ...letters.markup import tokens
+from ...letters.sandbox import TEXT
 from ...models import Campaign
 from ..values import variables
 from .findings import Problem, Severity, Step
@@ -44,7 +45,13 @@ _SURE = re.compile(
     r"|%%\s*=?\s*(?P<percent>[\w.:()@ -]{1,60}?)\s*=?\s*%%"
     r"|\{\$\s*(?P<mailerlite>[^\W\d][\w.]{0,60})[^{}\n]{0,60}\}"
     r"|\$\{\s*(?P<shell>[^\W\d][\w.]{0,60})\s*\}"
-    rf"|\[\[\s*(?P<brackets>{_NAME})\s*\]\]"
+    rf"|\[\[\s*(?P<brackets>{_NAME})\s*(?:\s(?:OR|mode=)[^\[\]\n]{{0,60}})?\]\]"
+    rf"|\[(?P<phplist>{_NAME})%%[^\[\]\n]{{0,80}}\]"
+    r"|\[(?P<link>UNSUBSCRIBE|FORWARD|PREFERENCES|SUBSCRIBE|BLACKLIST|CONTACT|VIEWBROWSER|ARCHIVE)"
+    r":[^\[\]\n]{1,60}\]"
+    r"|\[(?P<page>URL:[^\[\]\s]{1,200}|LOGO:\d{1,5})\]"
+    rf"|\[%\s*(?P<sendgrid>{_NAME})\s*%\]"
+    r"|\{!\s*(?P<salesforce>[^\W\d_][\w.:$]{0,60})\s*\}"
     r"|\{(?:contact|lead|owner)field=(?P<mautic>\w{1,60})(?:\|[^{}\n]{0,60})?\}"
 )
 _UNSURE = re.compile(
@@ -53,10 +60,12 @@ _UNSURE = re.compile(
     r"|(?<![\w%])%(?P<single>[^\W\d_][\w.:-]{0,60})%(?![\w%])"
     rf"|<<\s*(?P<word>{_NAME})\s*>>"
     rf"|«\s*(?P<quoted>{_NAME})\s*»"
+    r"|(?<![\w$])\$(?P<dollar>[A-Z][A-Z0-9_]*(?:\.[A-Z][A-Z0-9_]*)?)\$(?![\w$])"
+    r"|(?<![\w-])-(?P<hyphen>[a-zA-Z][a-zA-Z0-9_]{1,60})-(?![\w-])"
     r"|(?<![\w#&])##?(?P<hash>[^\W\d_]\w{0,60})##?(?![\w#])"
 )
 _LIKE_A_TAG = re.compile(
-    r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[a-z][a-z0-9]*(?:_[a-z0-9]+)+|[A-Za-z]+[.:][A-Za-z_]+"
+    r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[A-Z][a-z]+(?:_[A-Z][a-z]+)+|[a-z][a-z0-9]*(?:_[a-z0-9]+)+|[A-Za-z]+[.:][A-Za-z_]+"
 )
 _OPENERS = re.compile(r"\{[{%#]")
 _CLOSERS = {"{{": "}}", "{%": "%}", "{#": "#}"}
@@ -135,8 +144,27 @@ def _broken_code(text: str) -> Iterator[Tag]:
     """Braces of our own around what is no expression of ours: ``{{ First Name }}``, ``{{{name}}}``."""
     for start, end in code_spans(text, whole=True):
         written, inner = text[start:end], text[start + 2 : end - 2].strip()
-        if written.startswith("{{") and inner and not _EXPRESSION.match(inner) and latin(inner):
-            yield Tag(written, inner)
+        if not written.startswith("{{") or not latin(inner):
+            continue
+        if written.startswith("{{{") and text.startswith("}", end):
+            written += "}"
+        name = next((found[1] for pattern in _FOREIGN_CODE if (found := pattern.match(inner))), "")
+        if name or not _EXPRESSION.match(inner):
+            yield Tag(written, name or inner)
+        elif (piped := _PIPED.fullmatch(inner)) and piped["filter"].strip() not in TEXT.filters:
+            yield Tag(written, piped["name"])  # {{Name|dear customer}}
+
+
+# Inside our braces: expressions of HubSpot, SendGrid, GetResponse, UniSender and Liquid.
+_FOREIGN_CODE = (
+    re.compile(r"personalization_token\(\s*[\"']([\w.]+)"),
+    re.compile(r"insert\s+(\w+)"),
+    re.compile(r"[A-Z]+\s+`(\w+)`"),
+    re.compile(r"(_?[^\W\d_]\w*)\?"),
+    re.compile(r"(_[^\W\d_]\w*)$"),
+    re.compile(r"([^\W\d][\w.]*)\s*\|\s*\w+\s*:"),
+)
+_PIPED = re.compile(r"(?P<name>[^\W\d][\w.]*)\s*\|(?P<filter>[^|()'\"{}]*)")
 
 
 # --- what they mean
@@ -147,16 +175,18 @@ _MEANT = {
         "unsubscribe_url": "unsub unsubscribe unsubscribe_url unsubscribe_link unsubscribeurl unsubscribelink"
         " unsubscriber unsubscribe_href optout opt_out opt_out_url global_unsubscribe update_profile"
         " preferences otpisatsya otpiska ssylka_otpiski subscription_unsubscribe_url unsubscription_url"
-        " link_unsubscribe unsub_center_url",
+        " link_unsubscribe unsub_center_url preferencesurl preferences_url asm_preferences_url blacklist"
+        " blacklisturl jumpoff jumpoffurl",
         "browser_url": "archive archive_url archive_page view webversion web_version weblink view_online"
         " view_in_browser browser mirror mirror_url permalink online_version webview view_url"
-        " link_browser_view_default view_email_url veb_versiya",
+        " link_browser_view_default view_email_url veb_versiya viewbrowser viewbrowserurl archiveurl forward"
+        " forwardurl forward_url forwardform weblink webletterurl web_letter_url viewaswebpage",
         "today": "date today current_date current_day datetoday",
         'today|date("y")': "year current_year currentyear date_y",
-        "list.name": "list list_name listname",
+        "list.name": "list lists list_name listname mailing_list_name",
         "campaign.name": "campaign campaign_name mc_subject subject",
         "sender.name": "company list_company from_name sender_name sendername from company_name",
-        "sender.email": "from_email sender_email from_address sender_address_email",
+        "sender.email": "fromemail listowner from_email sender_email from_address sender_address_email",
         "email": "emailaddr email_address emailaddress recipient_email e_mail",
         "first_name": "f_name name_first firstname1 given imya_podpischika subscriber_firstname",
         "last_name": "l_name name_last sname",
@@ -216,7 +246,12 @@ def known_variable(name: str) -> str:
                 return parts[0] if len(parts) == 1 else word
             if word in _MEANT:
                 return _MEANT[word]
+            if _LEAVES.search(word):
+                return "unsubscribe_url"
     return ""
+
+
+_LEAVES = re.compile(r"(?<![^_])unsubscribe(?:$|_)(?!.*(?:date|time|reason|count))")
 
 
 def _bare(name: str) -> str:
@@ -256,12 +291,46 @@ def _parts(campaign: Campaign) -> Iterator[tuple[str, str]]:
 
 def _means_something(tag: Tag, names: KnownNames) -> bool:
     """Whether a name in ordinary signs is a variable: known here, or in the shape of one."""
-    if _LIKE_A_TAG.fullmatch(tag.name):
+    if _LIKE_A_TAG.fullmatch(tag.name) or (tag.written.startswith("[") and tag.name in _OF_PHPLIST):
         return True
     known = known_variable(tag.name)
     if known and not (tag.quoted and known == "birthday"):  # «День рождения» is the name of many a thing
         return known in _OF_PEOPLE or known in OTHER_NAMES or tag.name.isupper()
     return bool(names.exact(tag.name))
+
+
+# Words in capitals that stand in brackets in phpList.
+_OF_PHPLIST = frozenset(
+    [
+        "FORWARD",
+        "FORWARDURL",
+        "FORWARDFORM",
+        "USERTRACK",
+        "USERTRACKMARK",
+        "PREFERENCESURL",
+        "SUBSCRIBE",
+        "SUBSCRIBEURL",
+        "BLACKLIST",
+        "BLACKLISTURL",
+        "CONFIRMATIONURL",
+        "JUMPOFF",
+        "JUMPOFFURL",
+        "USERID",
+        "LISTS",
+        "MESSAGEID",
+        "SIGNATURE",
+        "FOOTER",
+        "CONTENT",
+        "WEBSITE",
+        "DOMAIN",
+        "FROMEMAIL",
+        "LISTOWNER",
+        "VIEWBROWSER",
+        "VIEWBROWSERURL",
+        "ARCHIVEURL",
+        "CONTACTURL",
+    ]
+)
 
 
 def _sentence(tag: Tag, likely: str) -> str:
