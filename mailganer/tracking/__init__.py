@@ -1,5 +1,6 @@
 """What comes back: opens, clicks and unsubscribes, each told by the token in its letter."""
 
+from .agents import is_fetched_ahead
 from .buffer import OpenBuffer
 from .leaving import Reader, describe, reader_of, resubscribe_by_token, unsubscribe_by_token
 from .letters import Found, find, letter_for, link_target, urls_for
@@ -17,6 +18,7 @@ __all__ = [
     "campaign_numbers",
     "describe",
     "find",
+    "is_fetched_ahead",
     "letter_for",
     "link_target",
     "prove_seen",

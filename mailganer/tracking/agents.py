@@ -5,6 +5,7 @@ certainly was a person, and what possibly was.
 """
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 from ..models import Source
@@ -20,10 +21,15 @@ _PROXIES = re.compile(r"GoogleImageProxy|YahooMailProxy", re.IGNORECASE)
 
 # Scanners of mail gateways, previews of messengers, search engines. Each of these says its name.
 _MACHINES = re.compile(
-    r"bot\b|bot/|crawl|spider|slurp|scanner|preview|prefetch|facebookexternalhit|whatsapp/|feedfetcher"
+    r"(?<!cu)bot\b|(?<!cu)bot/|crawl|spider|slurp|scanner|preview|prefetch|facebookexternalhit|whatsapp/|feedfetcher"
     r"|barracuda|mimecast|proofpoint|urldefense|ironport|symantec|messagelabs|fireeye|trellix|trendmicro"
     r"|forcepoint|websense|sophos|bitdefender|kaspersky|drweb|\beset\b|zscaler|paloalto|safelinks"
-    r"|google-safety|google-pagerenderer|mediapartners|expanse|censys|nmap|zgrab|masscan",
+    r"|google-safety|google-pagerenderer|mediapartners|expanse|censys|nmap|zgrab|masscan"
+    r"|cloudmark|fortiguard|fortimail|vade ?secure|hornetsecurity|retarus|spamtitan|netskope|ironscales"
+    r"|abnormal ?security|check ?point|cofense|phishme|virustotal|urlscan|ciscotalos|microsoft defender"
+    r"|google-inspectiontool|google-read-aloud|apis-google|lighthouse|vkshare|iframely|embedly|unfurl"
+    r"|linkcheck|w3c_validator|pingdom|statuscake|existence discovery|protocol discovery|webdav-miniredir"
+    r"|microsoft-cryptoapi|microsoft bits|getodin\.com",
     re.IGNORECASE,
 )
 
@@ -33,13 +39,16 @@ _LIBRARIES = re.compile(
     r"^(?:curl|libcurl|wget|wget2|aria2|httpie|xh|lynx|axel)\b"
     r"|python-requests|python-urllib|python-httpx|python/3|aiohttp|urllib3|pycurl|scrapy|^httpx/|^treq"
     r"|go-http-client|fasthttp|go-resty|^colly|^req/"
-    r"|^java/|apache-httpclient|apache-httpasyncclient|^okhttp|^jersey/|^ahc/|^unirest|^vert\.x|reactornetty"
-    r"|^axios|node-fetch|^node(?:\.js)?(?:$|[/ ])|^undici|^got(?:$|[/ ])"
-    r"|^superagent|node-superagent|^deno/|^bun/"
-    r"|libwww-perl|^lwp|www-mechanize|^mechanize|^ruby|^faraday|^rest-client|^httparty|^http\.rb|^typhoeus"
-    r"|^php|^guzzle|^symfony httpclient|^zend|^http_request2|^wordpress/"
-    r"|^reqwest|^hyper/|^ureq|^dart/|^restsharp|^winhttp|windowspowershell|powershell/|^\.net"
-    r"|postmanruntime|^insomnia|^apachebench|^hey/|^k6/|^lua-resty|^cpp-httplib|^libsoup|^hackney|^mint/",
+    r"|^java[/\d-]|jakarta commons|apache-httpclient|apache-httpasyncclient|^apache cxf|^okhttp"
+    r"|^ktor|^jersey/|^ahc/|^unirest|^vert\.x|reactornetty"
+    r"|^axios|node-fetch|^node(?:\.?js)?(?:$|[/ ])|^undici|^(?:got|ky|phin|needle|request|fetch)(?:$|[/ ])"
+    r"|^superagent|node-superagent|^(?:deno|bun|k6|hey|ab|resty)(?:$|[/ ])|^cloudflare-workers"
+    r"|libwww-perl|^lwp|www-mechanize|^mechanize|^ruby|^faraday|^rest-client|^excon|^curb/|^httparty"
+    r"|^perl|mojolicious|^http\.rb|^typhoeus"
+    r"|^php|^guzzle|^symfony httpclient|^zend|^laminas|^http_request2|^snoopy|^wordpress/"
+    r"|^reqwest|^hyper/|^ureq|^dart/|^restsharp|^flurl|winhttp|^msxml|windowspowershell|powershell/|^\.net"
+    r"|postmanruntime|^insomnia|^apachebench|^(?:http-?client|alamofire)(?:$|[/ ])|^isahc|^lua-resty"
+    r"|^cpp-httplib|^libsoup|^hackney|^mint/",
     re.IGNORECASE,
 )
 
@@ -67,6 +76,15 @@ def _who(agent: str) -> Source:
     if _UNATTENDED.search(agent) or not _PEOPLE.search(agent):
         return Source.possible
     return Source.person
+
+
+def is_fetched_ahead(headers: Mapping[str, str]) -> bool:
+    """Whether a browser or a proxy says that nobody has asked for the page yet.
+
+    Sources: Fetch Metadata (``Sec-Purpose``), and what older browsers send.
+    """
+    said = (headers.get(name, "") for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"))
+    return any(re.search("prefetch|prerender|preview", value[:100], re.IGNORECASE) for value in said)
 
 
 def kept(agent: str) -> str:

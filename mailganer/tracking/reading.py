@@ -20,14 +20,20 @@ from .proof import prove_sent
 from .tally import counted
 
 
-def record_click(session: Session, token: str, number: int, *, agent: str, now: datetime) -> str:
-    """Counts a click and answers where it leads. Raises ``NotFound``, and then counts nothing."""
+def record_click(
+    session: Session, token: str, number: int, *, agent: str, now: datetime, fetched_ahead: bool = False
+) -> str:
+    """Counts a click and answers where it leads. Raises ``NotFound``, and then counts nothing.
+
+    What is ``fetched_ahead`` nobody has clicked on yet.
+    """
     target = link_target(session, find(session, token), number)
     found = find(session, token, lock=True)  # now: a template may have had the transaction given back
     prove(session, found.delivery, now)
     if found.campaign.track_clicks:
         with counted(session, found.delivery):
-            _click(session, found, number, who(agent), agent, now)
+            source = Source.machine if fetched_ahead else who(agent)
+            _click(session, found, number, source, agent, now)
     return target
 
 

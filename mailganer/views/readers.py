@@ -39,7 +39,14 @@ def click(request: Request) -> Response:
         if request.method == "HEAD":
             target = tracking.link_target(session, tracking.find(session, token), number)
         else:
-            target = tracking.record_click(session, token, number, agent=_agent(request), now=utcnow())
+            target = tracking.record_click(
+                session,
+                token,
+                number,
+                agent=_agent(request),
+                now=utcnow(),
+                fetched_ahead=tracking.is_fetched_ahead(request.headers),
+            )
     return _private(HTTPFound(target))
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from mailganer.models import Source
-from mailganer.tracking.agents import kept, who
+from mailganer.tracking.agents import is_fetched_ahead, kept, who
 
 PEOPLE = (
     # Gmail fetches through its proxy when the person looks.
@@ -14,6 +14,8 @@ PEOPLE = (
     "Microsoft Office/16.0 (Windows NT 10.0; Microsoft Outlook 16.0.17328; Pro)",
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/126.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Linux; Android 9; CUBOT NOTE 7) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/119.0.0.0 Mobile Safari/537.36",
     # A real browser of that age, not the prefetcher.
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/42.0.2311.135 "
     "Safari/537.36 Edge/12.246",
@@ -38,6 +40,13 @@ MACHINES = (
     "Mozilla/5.0 (compatible; Mail.RU_Bot/2.0)",
     "BarracudaCentral/1.0",
     "Mozilla/5.0 (compatible; Proofpoint URL Defense)",
+    "Mozilla/5.0 (compatible; CloudmarkAuthority)",
+    "FortiGuard",
+    "Hornetsecurity",
+    "VadeSecure/1.0",
+    "Microsoft Office Existence Discovery",
+    "Mozilla/5.0 (compatible; vkShare; +http://vk.com/dev/Share)",
+    "Mozilla/5.0 (Linux; Android 11) AppleWebKit/537.36 Chrome/119 Mobile Safari/537.36 Chrome-Lighthouse",
 )
 LIBRARIES = (
     "python-requests/2.32",
@@ -50,6 +59,16 @@ LIBRARIES = (
     "Java/17.0.9",
     "Apache-HttpClient/4.5.14 (Java/17.0.9)",
     "okhttp/4.12.0",
+    "Java-http-client/17.0.1",
+    "Java1.6.0_34",
+    "Jakarta Commons-HttpClient/3.1",
+    "Ktor client",
+    "nodejs/18",
+    "request/2.88",
+    "Deno",
+    "excon/0.99",
+    "Mojolicious (Perl)",
+    "Mozilla/4.0 (compatible; Win32; WinHttp.WinHttpRequest.5)",
     "axios/1.7.2",
     "node-fetch/1.0 (+https://github.com/bitinn/node-fetch)",
     "node",
@@ -88,3 +107,17 @@ def test_http_libraries_are_machines(agent):
 
 def test_an_agent_is_kept_short_and_without_characters_that_do_something():
     assert kept("a\r\nb\x00\x1b[31m" + "x" * 500) == ("ab[31m" + "x" * 500)[:200]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Purpose": "prefetch;prerender"},
+        {"Purpose": "prefetch"},
+        {"X-Purpose": "preview"},
+        {"X-Moz": "Prefetch"},
+    ],
+)
+def test_what_a_browser_fetches_ahead_says_so(headers):
+    assert is_fetched_ahead(headers)
+    assert not is_fetched_ahead({"Purpose": "", "Sec-Fetch-Mode": "navigate"})

@@ -126,6 +126,15 @@ def test_what_stands_behind_a_click_address_is_ignored(sent, reader):
     assert answer.headers["Location"].startswith("https://example.com/")
 
 
+def test_a_link_fetched_ahead_is_no_click_of_a_person(session, sent, reader):
+    campaign, deliveries = sent
+    address = f"/c/{token(deliveries[0])}/1"
+    reader.get(address, headers={"Sec-Purpose": "prefetch;prerender"}, status=302)
+    assert (numbers(session, campaign).clicked, numbers(session, campaign).opened_certain) == (0, 0)
+    reader.get(address, status=302)
+    assert numbers(session, campaign).clicked == 1
+
+
 def test_a_head_request_counts_nothing(session, sent, reader):
     campaign, deliveries = sent
     text = token(deliveries[0])
