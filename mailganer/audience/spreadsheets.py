@@ -3,12 +3,15 @@
 import re
 from typing import Final
 
-# What a spreadsheet takes for the beginning of a formula, also after a quote or a space that it drops.
-_FORMULA: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
-# The same within a cell, for a program that divides rows at other signs than ours: after each of these a new
-# cell begins there.
-_INSIDE: Final = re.compile(r"(?<=[;\t\r\n])(?=[ \u00a0\"']*[=+\-@＝＋－＠])")
-_GUARDED: Final = re.compile(r"(?<=[;\t\r\n])'(?=[ \u00a0\"']*[=+\-@＝＋－＠])")
+# What a spreadsheet takes for the beginning of a formula, full-width and small forms too.
+_SIGNS: Final = "=+\\-@＝＋－＠﹦﹢﹣﹫"
+# Rows and cells end here for programs that divide a file at other signs than ours.
+_ENDS: Final = r"\t\r\n\v\f\x85\u2028\u2029"
+# What they drop before a formula: quotes, spaces of any width and characters that are not seen.
+_DROPPED: Final = rf"(?:[^\S{_ENDS}]|[\"'\x00-\x08\x0e-\x1f\x7f\u200b-\u200f\u2060\ufeff])*+"
+_COMPUTED: Final = re.compile(rf"[{_ENDS}]|{_DROPPED}[{_SIGNS}{_ENDS}]")
+_INSIDE: Final = re.compile(rf"(?<=[;|{_ENDS}])(?={_DROPPED}[{_SIGNS}])")
+_GUARDED: Final = re.compile(rf"(?<=[;|{_ENDS}])'(?={_DROPPED}[{_SIGNS}])")
 
 
 def safe_cell(text: str) -> str:
@@ -28,4 +31,4 @@ def unguarded(text: str) -> str:
 
 
 def _is_computed(text: str) -> bool:
-    return text.lstrip(" \u00a0\"'").startswith(_FORMULA) or text.startswith(("\t", "\r", "\n"))
+    return _COMPUTED.match(text) is not None

@@ -414,6 +414,14 @@ def test_values_of_letters_cannot_be_covered_by_fields(account, make):
         ("a, =b", "a, =b"),
         (' "=1', "' \"=1"),
         ("＝1", "'＝1"),
+        ("﹦1", "'﹦1"),
+        ("\u3000=1", "'\u3000=1"),
+        ("\ufeff+1", "'\ufeff+1"),
+        ("\x1f@x", "'\x1f@x"),
+        ("a|=1", "a|'=1"),
+        ("a\x0b-1", "a\x0b'-1"),
+        ("a\u2028\u200b=1", "a\u2028'\u200b=1"),
+        ("a-1|b", "a-1|b"),
         ("Анна", "Анна"),
         ("anna@example.com", "anna@example.com"),
         ("", ""),
@@ -431,9 +439,9 @@ def test_an_account_that_is_new_has_a_key_of_its_own(session, make):
     assert session.scalar(select(func.count()).select_from(Account)) == 3
 
 
-@given(st.text(alphabet="a=+-@;\t\r\n'\" ,＝", max_size=12))
+@given(st.text(alphabet="a=+-@;|\t\r\n\x0b\u2028\u3000\u200b'\" ,＝﹢", max_size=12))
 def test_a_guarded_cell_is_nowhere_computed_and_comes_back_as_it_was(text):
     safe = audience.safe_cell(text)
     assert original_cell(safe) == text
-    for cell in re.split("[;\t\r\n]", safe):
-        assert not cell.lstrip(' \u00a0"').startswith(("=", "+", "-", "@", "＝"))
+    for cell in re.split("[;|\t\r\n\x0b\u2028]", safe):
+        assert not cell.lstrip(' \u3000\u200b"').startswith(("=", "+", "-", "@", "＝", "﹢"))
