@@ -22,7 +22,13 @@ _TIME: Final = re.compile(
 _SIMPLE: Final = re.compile(r"[1-9]\d*[./-]\d+[./-]\d+")  # most of them; nothing has to be taken off
 _ISO: Final = re.compile(r"(\d{4})[-./](\d\d?)[-./](\d\d?)")
 _COMPACT: Final = re.compile(r"((?:1[6-9]|20)\d\d)([01]\d)([0-3]\d)")
-_ISO_YEARLESS: Final = re.compile(r"(?:--|0000-)(\d\d)-?(\d\d)")
+_ISO_YEARLESS: Final = re.compile(
+    r"(?:--|(?:0000|[?*Xx]{2,4})[-./])(?:(?P<month>\d\d?)[-./](?P<day>\d\d?)|(?P<both>\d{4}))"
+)
+_CHINESE: Final = re.compile(r"(?:(\d{4}) ?年 ?)?(\d\d?) ?月 ?(\d\d?) ?日")
+_ZONE: Final = re.compile(r"(?<=\d\d-\d\d)(?:Z|[+-]\d\d:\d\d)$")  # of a date, as XML writes it
+_AROUND_POINT: Final = re.compile(r" ?([./]) ?(?=\d)")
+_QUOTES: Final = str.maketrans("", "", '«»“”„"')
 _SERIAL: Final = re.compile(r"(\d{5})(?:[.,]\d+)?")  # days since 1899-12-30, as spreadsheets count them
 _DAY_FIRST: Final = re.compile(r"(\d\d?)\.(\d\d?)(?:\.(\d{4}|\d\d))?\.?(?: *г(?:ода?|\.)?)?")
 _UNCLEAR: Final = re.compile(r"(\d\d?)[/-](\d\d?)(?:[/-](\d{4}|\d\d))?")
@@ -84,7 +90,10 @@ def parse_birthday(text: str, today: date, order: Order = Order.unknown) -> date
     if match := _DAY_FIRST.fullmatch(text):
         return _date(match[3], match[2], match[1], today)
     if match := _ISO_YEARLESS.fullmatch(text):
-        return _date(None, match[1], match[2], today)
+        both = match["both"]
+        return _date(None, match["month"] or both[:2], match["day"] or both[2:], today)
+    if match := _CHINESE.fullmatch(text):
+        return _date(match[1], match[2], match[3], today)
     if match := _ISO.fullmatch(text) or _COMPACT.fullmatch(text):
         return _date(match[1], match[2], match[3], today)
     if match := _UNCLEAR.fullmatch(text):
@@ -119,14 +128,34 @@ def _months() -> dict[str, int]:
                     found.setdefault(name.lower().rstrip("."), set()).add(number)
     english = {name: number for number, name in Locale.parse("en").months["format"]["abbreviated"].items()}
     clear = {name: numbers.pop() for name, numbers in found.items() if len(numbers) == 1}
-    return clear | {name.lower(): number for name, number in english.items()} | {"мая": 5, "sept": 9}
+    return clear | {name.lower(): number for name, number in english.items()} | _SHORT
+
+
+# As people write them; Babel has "февр" and "сент".
+_RUSSIAN: Final = ("янв", "фев", "мар", "апр", "мая", "июн", "июл", "авг", "сен", "окт", "ноя", "дек")
+_SHORT: Final = {name: number for number, name in enumerate(_RUSSIAN, 1)} | {"sept": 9}
+
+
+@lru_cache(maxsize=1)
+def _weekdays() -> frozenset[str]:
+    return frozenset(
+        name.lower().rstrip(".")
+        for locale in map(Locale.parse, _MONTH_LOCALES)
+        for context in ("format", "stand-alone")
+        for width in ("wide", "abbreviated")
+        for name in locale.days[context][width].values()
+    )
 
 
 def _bare(text: str) -> str:
-    return _TIME.sub("", " ".join(text.split()))
+    text = _TIME.sub("", " ".join(text.translate(_QUOTES).split()))
+    return _AROUND_POINT.sub(r"\1", _ZONE.sub("", text))
 
 
 def _in_words(text: str, today: date) -> date | None:
+    first, _blank, rest = text.partition(" ")
+    if first.rstrip(",.").lower() in _weekdays():
+        text = rest
     if match := _DAY_WORD.fullmatch(text):
         day, word, year = match[1], match[2], match[3]
     elif match := _WORD_DAY.fullmatch(text):
@@ -181,7 +210,7 @@ def _date(year: str | None, month: str, day: str, today: date) -> date:
 
 
 def _year(year: str | None, today: date) -> int:
-    if year is None:
+    if year in (None, "0000"):
         return YEARLESS
     if len(year) == 4:
         return int(year)

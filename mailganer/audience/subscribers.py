@@ -27,7 +27,7 @@ from ..models import (
 from ..models.audience import make_search_key
 from ..settings import Settings
 from .addresses import Address, AddressError, parse_address
-from .birthdays import YEARLESS, BirthdayError, parse_birthday
+from .birthdays import BirthdayError, parse_birthday
 from .fields import LONGEST_NAME, MOST_FIELDS, FieldValue, clean_fields, clean_value, has_control, is_same
 from .lists import add_to_list, set_lists
 from .status import SUPPRESSED, remember_suppression, suppressed
@@ -299,19 +299,10 @@ class _Problems:
 
     def birthday(self, value: date | str | None, today: date) -> date | None:
         text = value.isoformat() if isinstance(value, date) else value or ""
-        if text.startswith((f"{YEARLESS}-", "--")):
-            return self.yearless(text)
         try:
             return parse_birthday(text, today)
         except BirthdayError as error:
             self.found["birthday"] = _BIRTHDAY[error.code]
-            return None
-
-    def yearless(self, text: str) -> date | None:
-        try:
-            return date.fromisoformat(f"{YEARLESS}-{text.lstrip('-').removeprefix(f'{YEARLESS}-')}")
-        except ValueError:
-            self.found["birthday"] = _BIRTHDAY["birthday"]
             return None
 
     def fields(self, fields: Mapping[str, Any]) -> dict[str, FieldValue]:

@@ -157,16 +157,18 @@ def _from_strftime(pattern: str) -> str:
 
 
 _ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?.*)?")
+_YEARLESS_ISO = re.compile(r"(?:--|0000-)(\d\d)-?(\d\d)")
 _DOTTED = re.compile(r"(\d\d?)\.(\d\d?)\.(\d{4})")
 
 
 def as_day(value: object) -> date | None:
     """A date from a date, or from a text that looks like one: 2026-05-01, 2026-05-01T10:00, 01.05.2026.
 
-    A date in :data:`YEARLESS`, which address books write as well, is a :class:`DayAndMonth`.
+    --05-01 has no year. A date in :data:`YEARLESS`, which address books write as well, is a
+    :class:`DayAndMonth`.
     """
     day = _as_day(value)
-    if day is not None and day.year == YEARLESS and not isinstance(day, datetime | DayAndMonth):
+    if day is not None and day.year == YEARLESS and not isinstance(day, DayAndMonth):
         return DayAndMonth.of(day)
     return day
 
@@ -176,6 +178,8 @@ def _as_day(value: object) -> date | None:
         return value
     text = str(value).strip()
     try:
+        if match := _YEARLESS_ISO.fullmatch(text):
+            return date(YEARLESS, int(match[1]), int(match[2]))
         if match := _ISO.fullmatch(text):
             year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
             return datetime(year, month, day, hour, minute, second) if match[4] else date(year, month, day)

@@ -26,6 +26,25 @@ TODAY = date(2026, 11, 23)
         ("14.05", date(YEARLESS, 5, 14)),
         ("29.02.", date(YEARLESS, 2, 29)),
         ("29.02.2000", date(2000, 2, 29)),
+        ("0000-5-14", date(YEARLESS, 5, 14)),
+        ("0000/02/29", date(YEARLESS, 2, 29)),
+        ("--5-14", date(YEARLESS, 5, 14)),
+        ("--05-14Z", date(YEARLESS, 5, 14)),
+        ("????-05-14", date(YEARLESS, 5, 14)),
+        ("XXXX-02-29", date(YEARLESS, 2, 29)),
+        ("14.05.0000", date(YEARLESS, 5, 14)),
+        ("05/14/0000", date(YEARLESS, 5, 14)),
+        ("29 фев", date(YEARLESS, 2, 29)),
+        ("14 сен. 1990", date(1990, 9, 14)),
+        ("1 нояб", date(YEARLESS, 11, 1)),
+        ("«14» мая 1990 г.", date(1990, 5, 14)),
+        ("14. 5. 1990", date(1990, 5, 14)),
+        ("14 / 05 / 1990", date(1990, 5, 14)),
+        ("Monday, May 14, 1990", date(1990, 5, 14)),
+        ("пн, 14 мая 1990", date(1990, 5, 14)),
+        ("1990-05-14+03:00", date(1990, 5, 14)),
+        ("5月14日", date(YEARLESS, 5, 14)),
+        ("1990年5月14日", date(1990, 5, 14)),
         ("", None),
         (" - ", None),
         ("0000-00-00", None),
@@ -36,7 +55,18 @@ def test_a_birthday_is_understood(text, day):
 
 
 @pytest.mark.parametrize(
-    "text", ["31.02.1990", "29.02.1999", "2030-01-01", "1890-01-01", "May", "14", "14.05.199"]
+    "text",
+    [
+        "31.02.1990",
+        "29.02.1999",
+        "2030-01-01",
+        "1890-01-01",
+        "May",
+        "14",
+        "14.05.199",
+        "--02-30",
+        "0001-05-14",
+    ],
 )
 def test_no_birthday_is_refused(text):
     with pytest.raises(BirthdayError) as refused:

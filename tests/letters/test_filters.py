@@ -224,7 +224,7 @@ YEARLESS = DayAndMonth.of(date(1604, 5, 14))
 )
 def test_a_date_without_a_year_is_formatted_without_it(pattern: str, ru: str, en: str) -> None:
     for locale, expected in (("ru", ru), ("en", en)):
-        for value in (YEARLESS, "1604-05-14"):
+        for value in (YEARLESS, "1604-05-14", "1604-05-14T00:00:00Z", "--05-14", "--0514", "0000-05-14"):
             assert said("{{ day|date(pattern) }}", locale, day=value, pattern=pattern) == expected
 
 
