@@ -8,10 +8,11 @@ are changed: another one's token may look the same.
 import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from . import addresses, markup
 from .markup import Edit
@@ -34,11 +35,37 @@ def _own(ours: str) -> re.Pattern[str]:
     """Addresses of the installation whose public address is ``ours``, for one recipient each."""
     parts = urlsplit(ours)
     port = "" if parts.port else "(?::(?:80|443))?"
-    place = f"(?i:(?:https?:)?//{re.escape(parts.netloc)}){port}{re.escape(parts.path.rstrip('/'))}"
+    hosts = "|".join(map(re.escape, _hosts(parts.netloc)))
+    place = f"(?i:(?:https?:)?//(?:{hosts})){port}{re.escape(parts.path.rstrip('/'))}"
     return re.compile(
         rf"{place}/(?:(?P<page>[uv])/(?:{_TOKEN})|o/(?P<pixel>{_TOKEN})\.gif"
-        rf"|c/(?P<token>{_TOKEN})/(?P<number>[0-9]{{1,4}}))(?![\w/-])(?:[?#][^\s\"'<>(){OPEN}]*)?"
+        rf"|c/(?P<token>{_TOKEN})/(?P<number>[0-9]{{1,4}}))/?+(?![\w/-])(?:[?#][^\s\"'<>(){OPEN}]*)?"
     )
+
+
+def _hosts(netloc: str) -> tuple[str, ...]:
+    """The host with its port as it is configured, and in the other of the two ways to write an IDN."""
+    found = [netloc.lower()]
+    with suppress(UnicodeError):
+        found.append(netloc.lower().encode("idna").decode())
+        found.append(found[-1].encode().decode("idna"))
+    return tuple(dict.fromkeys(each for each in found if each))
+
+
+# Mail programs put these around a link, with the address in a parameter.
+_WRAPPERS = re.compile(
+    r"https?://(?:[\w-]+\.safelinks\.protection\.outlook\.com/|(?:www\.)?google\.[a-z.]+/url\?"
+    r"|linkprotect\.cudasvc\.com/url\?|[\w.-]*\.?proofpoint\.com/|urldefense\.com/)",
+    re.IGNORECASE,
+)
+
+
+def _unwrapped(address: str) -> str:
+    """The address that Outlook, Google Mail or a gateway wrapped in one of its own; any other as it is."""
+    if not _WRAPPERS.match(address):
+        return address
+    values = (value for _name, value in parse_qsl(urlsplit(address).query))
+    return next((value for value in values if addresses.is_web(value)), address)
 
 
 def clicks_in(texts: Iterable[str], ours: str) -> frozenset[Click]:
@@ -49,7 +76,7 @@ def clicks_in(texts: Iterable[str], ours: str) -> frozenset[Click]:
     return frozenset(
         Click(found["token"], int(found["number"]))
         for text in texts
-        for found in own.finditer(text)
+        for found in own.finditer(f"{text} {unquote(text)}" if "%2F" in text.upper() else text)
         if found["number"]
     )
 
@@ -60,7 +87,7 @@ class Copied:
     def __init__(self, ours: str, targets: Mapping[str, str]) -> None:
         """``ours`` is the public address of the installation, empty where there is none. ``targets`` are the
         addresses behind counted links, templates, by ``key_of``. Links that are not among them stay."""
-        self._host = urlsplit(ours).netloc.lower()
+        self._hosts = _hosts(urlsplit(ours).netloc)
         self._change = _Change(_own(ours), targets)
         self.found = False
 
@@ -71,7 +98,8 @@ class Copied:
         return {name: self._in(value) for name, value in values.items()}
 
     def _in(self, text: str, *, in_html: bool = False) -> str:
-        if not self._host or self._host not in text.lower():
+        lower = text.lower()
+        if not any(host in lower for host in self._hosts):
             return text
         changed = self._change.in_html(text) if in_html else self._change.in_text(text)
         self.found = self.found or changed != text
@@ -89,8 +117,12 @@ class _Change:
 
     def in_text(self, text: str) -> str:
         masked = mask(text)
-        changed = self.own.sub(lambda found: self._address(found, str) or found[0], masked.text)
-        return masked.unmask(changed)
+
+        def change(found: re.Match[str]) -> str:
+            address = self._address(found, str)
+            return found[0] if address is None else address
+
+        return masked.unmask(self.own.sub(change, masked.text))
 
     def in_html(self, source: str) -> str:
         masked = mask(source)
@@ -98,7 +130,7 @@ class _Change:
         spans = sorted((edit.start, edit.end) for edit in edits)
         for found in self.own.finditer(masked.text):
             address = self._address(found, html.escape)
-            if address and not any(start <= found.start() < end for start, end in spans):
+            if address is not None and not any(start <= found.start() < end for start, end in spans):
                 edits.append(Edit(*found.span(), address))
         return masked.unmask(markup.apply(masked.text, edits))
 
@@ -111,7 +143,7 @@ class _Change:
 
     def _of_tag(self, masked: Masked, tag: markup.Token) -> Iterator[Edit]:
         for attribute in tag.attributes:
-            found = self.own.fullmatch(addresses.as_read(attribute.value)) if attribute.value else None
+            found = self.own.fullmatch(_unwrapped(addresses.as_read(attribute.value)))
             if found is None:
                 continue
             if found["pixel"]:
@@ -127,8 +159,8 @@ class _Change:
     def _address(self, found: re.Match[str], escape: Callable[[str], str]) -> str | None:
         if found["page"]:
             return _VARIABLES[found["page"]]
-        if not found["number"]:
-            return None
+        if found["pixel"]:
+            return ""
         target = self.targets.get(key_of(Click(found["token"], int(found["number"]))))
         if target is None:
             return None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mailganer.letters import OWN_ADDRESSES, Letter, copied
+from mailganer.letters import OWN_ADDRESSES, Letter, Source, copied
 from mailganer.letters.bounds import Run
 from mailganer.letters.engine import Engine, reader_links
 
@@ -67,6 +67,17 @@ def test_a_counted_link_without_a_known_target_stays() -> None:
             f'<!--[if mso]><v:rect href="{URLS.unsubscribe}"/><![endif]-->x',
         ),
         (f'<a href="{OURS}/c/{OLD}/3">x</a>', f'<a href="{URLS.unsubscribe}">x</a>'),
+        (f'<a href="{OURS}/u/{OLD}/">x</a>', f'<a href="{URLS.unsubscribe}">x</a>'),
+        (f'<p style="background:url({OURS}/o/{OLD}.gif)">x', '<p style="background:url()">x'),
+        (
+            "<a href='https://eur01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fm.example.com%2Fu%2F"
+            f"{OLD}&amp;data=05%7C02'>x</a>",
+            f"<a href='{URLS.unsubscribe}'>x</a>",
+        ),
+        (
+            f'<a href="https://www.google.com/url?q=https://m.example.com/v/{OLD}&amp;sa=D">x</a>',
+            f'<a href="{URLS.browser}">x</a>',
+        ),
     ],
 )
 def test_wherever_they_stand(written: str, becomes: str) -> None:
@@ -92,6 +103,24 @@ def test_wherever_they_stand(written: str, becomes: str) -> None:
 def test_other_addresses_are_left_alone(address: str) -> None:
     letter = again(f'<p><a href="{address}">x</a></p>', {f"{OLD}/1": "https://shop.test/"})
     assert (letter.adjusted, letter.links) == ((), (address,))
+
+
+def test_a_counted_link_in_a_wrapper_leads_to_its_target() -> None:
+    wrapped = f"https%3a%2f%2fm.example.com%2fc%2f{OLD}%2f1"
+    html = f'<a href="https://linkprotect.cudasvc.com/url?a={wrapped}&amp;c=E,1">x</a>'
+    assert copied.clicks_in([html], OURS) == {copied.Click(OLD, 1)}
+    assert again(html, {f"{OLD}/1": "https://shop.test/"}).links == ("https://shop.test/",)
+
+
+@pytest.mark.parametrize("written", ["https://пример.рф", "https://xn--e1afmkfd.xn--p1ai"])
+@pytest.mark.parametrize("ours", ["https://пример.рф", "https://xn--e1afmkfd.xn--p1ai"])
+def test_an_idn_is_ours_in_both_its_forms(ours: str, written: str) -> None:
+    source = copied.Copied(ours, {}).in_source(Source("s", "", f'<a href="{written}/u/{OLD}">x</a>', ""))
+    assert source.html == '<a href="{{ unsubscribe_url }}">x</a>'
+
+
+def test_a_pixel_in_the_text_part_goes() -> None:
+    assert again("", text=f"Hello [{OURS}/o/{OLD}.gif]").text.startswith("Hello []")
 
 
 def test_the_text_part_and_variables_too() -> None:
