@@ -208,6 +208,14 @@ class KnownNames:
 
     session: Session
     account_id: int
+    list_ids: Sequence[int] = ()  # of the campaign
+
+    @cached_property
+    def has_names(self) -> bool:
+        """Whether as many of these subscribers have a field ``name`` as have a ``first_name``."""
+        fields = known_fields(self.session, self.account_id, self.list_ids)
+        filled = {each.name: each.filled for each in fields}
+        return 0 < filled.get("name", 0) >= filled["first_name"]
 
     def likely(self, name: str) -> str:
         """Return the field to which a column of this heading went, or one that looks like ``name``."""

@@ -62,7 +62,11 @@ def _end(source: str, start: re.Match[str]) -> int | None:
     return None
 
 
-_ENTITY = re.compile(r"&(?:quot|apos|lt|gt|amp|nbsp|#34|#39|#x27);|\u00a0")
+_ENTITY = re.compile(
+    r"&(?:quot|apos|lt|gt|amp|nbsp|#34|#39|#x27|[lr][ads]quo|[bs]dquo|[bs]bquo|sbquo|ls?aquo|rs?aquo"
+    r"|#171|#187|#82(?:1[6-9]|2[0-3])|#x201[89a-f]);|\u00a0",
+    re.IGNORECASE,
+)
 
 
 def decode_code(source: str) -> str:

@@ -301,6 +301,13 @@ _SYNTAX: tuple[tuple[re.Pattern[str], Any], ...] = (
         ),
         _("“{% ${name} %}” is opened and never closed."),
     ),
+    (
+        re.compile(r"unexpected char '(?P<name>[“”„‟«»‹›‘’‚‛″′`´])' at \d+"),
+        _(
+            "The sign ${name} does not work as a quotation mark in code."
+            ' Put the text in straight quotes: "...".'
+        ),
+    ),
     (re.compile(r"unexpected char (?P<name>.+) at \d+"), _("The sign ${name} cannot stand here.")),
     (
         re.compile(r"unexpected end of template|unexpected 'end of template'", re.I),

@@ -7,6 +7,7 @@ from translationstring import TranslationString
 
 from mailganer.campaigns import Severity, update_draft
 from mailganer.letters import ready_letters
+from mailganer.models import Subscriber
 
 CASES = Path(__file__).parent / "cases"
 SOUND = "Every link leads somewhere."
@@ -118,7 +119,7 @@ def tags(found):
         ("merge_mailchimp", "{{ browser_url }}"),
         ("merge_mailchimp", "{% if first_name %}"),
         ("merge_mailchimp", "{% endif %}"),
-        ("merge_mailchimp", "postal address is added"),
+        ("merge_mailchimp", "enter your postal address"),
         ("merge_single", "{{ first_name }}"),
         ("merge_word", "{{ first_name }}"),
         ("merge_split", "{{ first_name }}"),
@@ -175,3 +176,29 @@ def test_the_ready_templates_raise_nothing(session, campaign, checked, now, loca
 def test_an_address_is_named_as_a_browser_reads_it(look):
     found, _passed = look("<p><a href='shop.test/?a=1&timestamp=2'>x</a></p>")
     assert "shop.test/?a=1&timestamp=2" in found["broken_link"][0]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("12 Long Street", "the postal address from your settings is added below the email"),
+        (" ", "enter your postal address in the settings: it is then added below the email"),
+    ],
+)
+def test_the_postal_address_is_promised_only_where_there_is_one(look, account, address, said):
+    account.postal_address = address
+    found, _passed = look("<p>*|LIST:ADDRESS|*</p>")
+    assert said in tags(found)
+
+
+def test_the_variable_that_subscribers_of_the_campaign_have_is_proposed(look, make, account, readers):
+    make.subscriber(account, "n@example.org", (readers,), first_name="Nina")
+    make.subscriber(account, "m@example.org", (readers,), first_name="Mia", fields={"name": "Mia Moon"})
+    assert "{{ first_name }}" in tags(look("<p>%%name%%</p>")[0])
+    assert "{{ first_name }}" in tags(look("<p>${name}</p>")[0])
+
+
+def test_a_name_that_all_subscribers_of_the_campaign_have_is_proposed(look, session, account):
+    for person in session.query(Subscriber).filter_by(account_id=account.id):
+        person.fields, person.first_name = {"name": "Mia Moon"}, ""
+    assert "{{ name }}" in tags(look("<p>%%name%%</p>")[0])

@@ -70,8 +70,13 @@ def check(
 
 def _at_places(session: Session, campaign: Campaign, letter: Read) -> Iterator[Finding]:
     """What stands in links, and in braces that are none of ours."""
-    names = KnownNames(session, campaign.account_id)
-    yield from at_placeholders(campaign, names, broken=letter.error is not None)
+    names = KnownNames(session, campaign.account_id, [each.id for each in campaign.lists])
+    yield from at_placeholders(
+        campaign,
+        names,
+        broken=letter.error is not None,
+        postal_address=bool(campaign.account.postal_address.strip()),
+    )
     if letter.compiled is not None and letter.shown is not None and letter.look is not None:
         yield from at_links(
             session, campaign, letter.shown, letter.look, letter.compiled.links, letter.unknown_clicks

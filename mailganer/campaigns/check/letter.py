@@ -66,7 +66,7 @@ def count(session: Session, campaign: Campaign, letter: Read, audience: int) -> 
     if letter.compiled is None:
         return letter
     uses = variable_uses(session, campaign, letter.compiled.variables, audience)
-    names = KnownNames(session, campaign.account_id)
+    names = KnownNames(session, campaign.account_id, [each.id for each in campaign.lists])
     unknown = (use.name for use in uses if use.origin is Origin.nobody)
     likely = {name: likely_variable(name, names) for name in unknown}
     return replace(letter, variables=uses, likely=likely)

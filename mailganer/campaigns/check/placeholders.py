@@ -230,6 +230,8 @@ def likely_variable(name: str, names: KnownNames) -> str:
     found = names.exact(name) or known_variable(name)
     if found in _MAY_BE_MISSING and found not in names.fields:
         found = ""
+    if found == "name" and not names.has_names:
+        found = "first_name"
     return found or names.likely(latin(_OWNERS.sub("", _bare(name))))
 
 
@@ -266,8 +268,13 @@ def _spaced(name: str) -> str:
 # --- the findings
 
 
-def at_placeholders(campaign: Campaign, names: KnownNames, *, broken: bool) -> Iterator[Problem]:
-    """One finding for each tag, with the variable it stands for. ``broken``: the email cannot be compiled."""
+def at_placeholders(
+    campaign: Campaign, names: KnownNames, *, broken: bool, postal_address: bool = False
+) -> Iterator[Problem]:
+    """One finding for each tag, with the variable it stands for.
+
+    ``broken``: the email cannot be compiled. ``postal_address``: the account has one, printed below emails.
+    """
     unique: dict[str, tuple[str, Tag]] = {}
     for part, text in _parts(campaign):
         for tag in foreign_tags(text, html=part == "html", broken=broken):
@@ -276,7 +283,7 @@ def at_placeholders(campaign: Campaign, names: KnownNames, *, broken: bool) -> I
     for part, tag in islice(unique.values(), MOST):
         yield Problem(
             CODE,
-            _sentence(tag, likely_code(tag.name, names)),
+            _sentence(tag, likely_code(tag.name, names), postal_address),
             Severity.warning,
             Step.letter,
             _("Correct the variable"),
@@ -333,12 +340,18 @@ _OF_PHPLIST = frozenset(
 )
 
 
-def _sentence(tag: Tag, likely: str) -> str:
+def _sentence(tag: Tag, likely: str, postal_address: bool) -> str:
     mapping = {"tag": " ".join(tag.written.split())[:80], "likely": likely}
     if _POSTAL.fullmatch(latin(tag.name)):
+        if postal_address:
+            return _(
+                "“${tag}” is a tag of another program and is not filled. Delete it: the postal address from"
+                " your settings is added below the email.",
+                mapping=mapping,
+            )
         return _(
-            "“${tag}” is a tag of another program and is not filled. Delete it: your postal address is added"
-            " below the email.",
+            "“${tag}” is a tag of another program and is not filled. Delete it, and enter your postal address"
+            " in the settings: it is then added below the email.",
             mapping=mapping,
         )
     if tag.divided:
