@@ -91,6 +91,7 @@ def test_a_column_of_addresses_is_one_by_its_cells(bringer, content, column):
         ("Email,Created by\na@e.org,x@e.org\n,x@e.org\n", "a", ""),
         ("Email,Sender email\na@e.org,x@e.org\n,x@e.org\n", "a", ""),
         ("Почта,Почта друга\na@e.org,x@e.org\n,x@e.org\n", "a", ""),
+        ("Рабочий email,Другой email\na@e.org,\n,b@e.org\n", "ab", "Другой email"),
         ("Email,Notes\na@e.org,\nc@e.org,nice\n,x@e.org\n", "ac", ""),
     ],
 )
@@ -340,6 +341,13 @@ def test_a_file_of_people_who_left_makes_nobody_active(bringer, bring):
         ("CLEAN_TIME", "2024-05-01 2024-05-01 2024-05-01", "bounced bounced bounced"),
         ("Статус подписки", "активен отписан жалоба", "active unsubscribed complained"),
         ("Unsubscribe date", "- 2024-01-01 0000-00-00", "active unsubscribed active"),
+        ("Email disabled?", "false true no", "active unsubscribed active"),
+        ("email_availability", "available unreachable temp_unreachable", "active bounced active"),
+        ("Email Suppressions", '[] ["HARD_BOUNCE"] ["UNSUBSCRIBE"]', "active bounced unsubscribed"),
+        ("Bounced Hard", "0 1 0", "active bounced active"),
+        ("Статус", "Подписан Отписался Недействителен", "active unsubscribed bounced"),
+        ("status", "active unsubscribed validating", "active unsubscribed unconfirmed"),
+        ("Email permission status", "Implied Unsubscribed Express", "active unsubscribed active"),
     ],
 )
 def test_the_words_of_other_programs_are_understood(bringer, heading, cells, expected):

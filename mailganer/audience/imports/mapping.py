@@ -41,7 +41,7 @@ _NOT_TO_FALL_BACK_ON: Final = re.compile(
     r"\b(from|sender|send(s|ing)?|by|author|creat\w*|added|modified|updat\w*|support|friend|partner|emergency"
     r"|colleague|boss|supervisor|employer|seller|sales|account|operator|user|login|source|reply|invit\w*"
     r"|secretary|husband|wife|child\w*|mother|father|teacher)\b"
-    r"|отправител|автор|создал|добавил|изменил|поддержк|друг|партн|коллег|продав|оператор|ответствен|учител"
+    r"|отправител|автор|создал|добавил|изменил|поддержк|\bдруг(а|у|ом)?\b|друзей|партн|коллег|продав|оператор|ответствен|учител"
     r"|секретар|начальник|пригласи"
 )
 _BIRTHDAY_PARTS: Final = (

@@ -1,6 +1,7 @@
 """What a file says of people who left elsewhere: its columns of subscription states, and the words in them.
 
-Understood are the exports of Mailganer, Mailchimp, listmonk, Shopify, Klaviyo, Kit and MailerLite,
+Understood are the exports of Mailganer, Mailchimp, listmonk, Shopify, Klaviyo, Kit, MailerLite, Substack,
+ActiveCampaign, Constant Contact and UniSender,
 and columns of yes and no such as "Accepts Email Marketing" or "Unsubscribed".
 """
 
@@ -22,6 +23,7 @@ _STATES: Final = re.compile(
     r"|email subscription|email subscriber|email permission) (state|consent)|status|(email )?subscription"
     r"|(subscription|subscriber|email|e mail|mailing|newsletter|marketing|email marketing|member|contact|list"
     r"|email subscription|email subscriber|email permission) status"
+    r"|email suppressions"
     r"|статус( (подписки|подписчика|контакта|email|e mail|рассылки))?|состояние( подписки)?|подписка"
 )
 _AGREED: Final = re.compile(
@@ -36,14 +38,16 @@ _LEFT: Final[Sequence[tuple[re.Pattern[str], SubscriberStatus]]] = (
             r"(is |has )?(email )?(unsubscribed?|opted out|opt out|optout)"
             r"( (of|from) (all )?(emails?|newsletters?))?( (at|on|date|time))?|(date|time) unsubscribed"
             r"|unsub (time|date)|(optout|opt out) (time|date)|do not (e ?mail|contact|send)|dnc"
-            r"|(is )?(email )?(black|block) ?listed|suppressed|отписан[ао]?|отписал(ся|ась)|отписка"
+            r"|(is )?(email )?(black|block) ?listed|emails? disabled|suppressed"
+            r"|отписан[ао]?|отписал(ся|ась)|отписка"
             r"|(дата|время) отписки|не (писать|беспокоить|отправлять)"
         ),
         SubscriberStatus.unsubscribed,
     ),
     (
         re.compile(
-            r"(is |has )?(hard )?(bounced?|undeliverable)( (at|on|date|time))?|cleaned( (at|on|date|time))?"
+            r"(is |has )?(hard )?(bounced?|undeliverable)( (at|on|date|time|hard))?"
+            r"|cleaned( (at|on|date|time))?"
             r"|недоставляем(ый|ая|о)"
         ),
         SubscriberStatus.bounced,
@@ -68,7 +72,9 @@ _YES: Final = frozenset(_YES_WORDS.split())
 _WORDS: Final[Sequence[tuple[re.Pattern[str], SubscriberStatus]]] = (
     (re.compile(r"complain|\bspam|abuse|\bjunk|жалоб|спам"), SubscriberStatus.complained),
     (
-        re.compile(r"bounce|\bcleaned?\b|\binvalid|undeliver|недостав|не существует|несуществ|возврат"),
+        re.compile(
+            r"bounce|\bcleaned?\b|\binvalid|undeliver|недостав|недействит|не существует|несуществ|возврат"
+        ),
         SubscriberStatus.bounced,
     ),
     (
@@ -81,13 +87,15 @@ _WORDS: Final[Sequence[tuple[re.Pattern[str], SubscriberStatus]]] = (
     ),
     (
         re.compile(
-            r"un ?confirm|pending|not (yet )?confirmed|\binactive|await|не ?подтвер|ожида|неактив|не актив"
+            r"un ?confirm|pending|not (yet )?confirmed|validating|\binactive|await"
+            r"|не ?подтвер|ожида|неактив|не актив"
         ),
         SubscriberStatus.unconfirmed,
     ),
     (
         re.compile(
             r"active|subscribed|confirmed|enabled|opted in|valid|verified|delivered|sent"
+            r"|implied|express|explicit"
             r"|актив(ен|н\w*)|подписан\w*|подтвержд[её]н\w*|действующ\w*"
         ),
         SubscriberStatus.active,
@@ -98,7 +106,9 @@ _REMEMBERED: Final = 1_000  # different cells of a column, so that each is read 
 
 # Headings that may as well be about an order, and what orders are said to be.
 _BARE: Final = frozenset({"status", "статус", "состояние"})
-_OF_ORDERS: Final = re.compile(r"(?<![^\W_])(cancell?ed|delivered|sent)(?![^\W_])", re.IGNORECASE)
+_OF_ORDERS: Final = re.compile(
+    r"(?<![^\W_])(cancell?ed|delivered|sent|implied|express|explicit)(?![^\W_])", re.IGNORECASE
+)
 _LIKE_ORDERS: Final = re.compile(
     r"(?<![^\W_])(cancell?ed|delivered|sent|archived|deleted|removed|возврат\w*|отказ\w*)(?![^\W_])",
     re.IGNORECASE,
@@ -225,6 +235,8 @@ _GONE: Final = frozenset(_ORDER[2:])
 
 
 def _by_heading(words: str) -> ReadStatus | None:
+    if words == "email availability":
+        return _availability
     if words in _ALL_LEFT:
         status = _ALL_LEFT[words]
         return lambda _cell: status
@@ -232,6 +244,16 @@ def _by_heading(words: str) -> ReadStatus | None:
         if pattern.fullmatch(words):
             return _left_reader(left)
     return _state if _STATES.fullmatch(words) or _AGREED.fullmatch(words) else None
+
+
+def _availability(cell: str) -> SubscriberStatus | None:
+    """The column that UniSender writes beside the status."""
+    known = {
+        "available": SubscriberStatus.active,
+        "temp_unreachable": SubscriberStatus.active,
+        "unreachable": SubscriberStatus.bounced,
+    }
+    return known.get(cell.strip().lower()) or _state(cell)
 
 
 def _left_reader(left: SubscriberStatus) -> ReadStatus:
@@ -251,7 +273,7 @@ def _left_reader(left: SubscriberStatus) -> ReadStatus:
 def _state(cell: str) -> SubscriberStatus | None:
     word = " ".join(re.sub(r"[\W_]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", cell).lower()).split())
     plain = cell.strip().lower()
-    if not plain.strip("-–—"):
+    if not plain.strip("-–—[]"):
         return None
     if word in _NO or plain in _NO:
         return SubscriberStatus.unsubscribed
