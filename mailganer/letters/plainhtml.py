@@ -7,6 +7,7 @@ escaped, template code stays where it is, and so do all line ends, so that an er
 import html
 import re
 import sys
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from . import sandbox
 from .masks import CLOSE, MASK, OPEN, RAW, Masked, mask
 
 _ADDRESS = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
+_WWW = re.compile(r"(?<![\w./@:=&?#%-])www\.[\w-]+\.[^\s<>\"]+", re.IGNORECASE)  # is read with https://
 _OWN_ADDRESS = re.compile(r"\{\{[-+]?\s*(?:unsubscribe_url|browser_url)\s*[-+]?\}\}")
 _BEHIND = ".,;:!?)»”\"'"  # signs behind an address that belong to the sentence
 # A line end that a minus in the code beside it takes away ({%- if a %}): it is no break in the HTML either.
@@ -41,7 +43,7 @@ def html_of(text: str) -> str:
     out, at = [], 0
     for start, end in links(masked):
         address = html.escape(masked.text[start:end])
-        out += [_words(shown[at:start]), f'<a href="{address}">{address}</a>']
+        out += [_words(shown[at:start]), f'<a href="{scheme_of(address)}{address}">{address}</a>']
         at = end
     body = "".join((*out, _words(shown[at:]))).replace(TAKEN, "\n")
     spoken = replace(masked, codes=tuple(map(_escaped_raw, masked.codes)))
@@ -56,9 +58,27 @@ def framed(body: str) -> str:
 def web_addresses(masked: Masked, start: int = 0, end: int = sys.maxsize) -> Iterator[tuple[int, int]]:
     """Where web addresses stand in a text: (start, end) each, with the values they are made of."""
     for match in _ADDRESS.finditer(masked.text, start, end):
-        found = _whole(masked, match[0]).rstrip(_BEHIND)
+        found = _without_signs(_whole(masked, match[0]))
         if _ADDRESS.match(found):
             yield match.start(), match.start() + len(found)
+
+
+def _without_signs(address: str) -> str:
+    """Without the signs of the sentence behind it. A bracket that was opened in the address belongs to it."""
+    end = len(address)
+    opened = address.count("(") - address.count(")")
+    while end and address[end - 1] in _BEHIND:
+        if address[end - 1] == ")":
+            if opened >= 0:
+                break
+            opened += 1
+        end -= 1
+    return address[:end]
+
+
+def scheme_of(address: str) -> str:
+    """What is missing in front of an address that begins with ``www.``."""
+    return "https://" if address[:4].lower() == "www." else ""
 
 
 def _whole(masked: Masked, address: str) -> str:
@@ -76,6 +96,11 @@ def _whole(masked: Masked, address: str) -> str:
 def links(masked: Masked, start: int = 0, end: int = sys.maxsize) -> Iterator[tuple[int, int]]:
     """Web addresses, and our own ones where they stand alone, in order."""
     web = list(web_addresses(masked, start, end))
+    ends = [0, *(last for _first, last in web)]
+    for match in _WWW.finditer(masked.text, start, end):
+        if match.start() >= ends[bisect(web, (match.start(), 0))]:
+            web.append((match.start(), match.start() + len(_without_signs(_whole(masked, match[0])))))
+    web.sort()
     own = [
         found.span()
         for found in MASK.finditer(masked.text, start, end)

@@ -47,6 +47,8 @@ _EMPTY_LINE = re.compile(r"\n[ \t]*\n")
 _BRACKETED = re.compile(r"<(?:https?://[^\s<>\"']+|[^\s<>\"'@]+@[^\s<>\"'@]+)>", re.IGNORECASE)
 # Where an address ends that stands before a quotation mark, a bracket or a space written as a reference.
 _SIGN = re.compile(r"&(?:nbsp|quot|lt|gt|[lr]aquo|#160|#34|#39)(?:;|\Z)")
+# In an address "&reg_id=4" is a parameter.
+_REFERENCE = re.compile(r"&(?:#\d{1,7}|#x[\da-f]{1,6}|[a-z][a-z\d]{1,31});", re.IGNORECASE)
 _LINE_ENDS = re.compile(r"\n(?:[ \t]*\n)*")
 
 
@@ -212,9 +214,9 @@ def _linked(masked: Masked, shown: str, token: markup.Token, depth: int) -> Iter
     for start, end in plainhtml.links(masked, token.start, token.end):
         end = start + len(_SIGN.split(shown[start:end], maxsplit=1)[0])
         # In the text between tags "&copy=2" would be read as a sign: the address is escaped as a whole.
-        address = html.escape(markup.decoded(shown[start:end]))
+        address = html.escape(_REFERENCE.sub(lambda sign: html.unescape(sign[0]), shown[start:end]))
         yield _lines(shown[at:start], depth)
-        yield f'<a href="{address}">{address}</a>'
+        yield f'<a href="{plainhtml.scheme_of(address)}{address}">{address}</a>'
         at = end
     yield _lines(shown[at : token.end], depth)
 

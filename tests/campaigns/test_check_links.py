@@ -202,3 +202,40 @@ def test_a_name_that_all_subscribers_of_the_campaign_have_is_proposed(look, sess
     for person in session.query(Subscriber).filter_by(account_id=account.id):
         person.fields, person.first_name = {"name": "Mia Moon"}, ""
     assert "{{ name }}" in tags(look("<p>%%name%%</p>")[0])
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "One.\n\nTwo.<hr>\nThree",
+        "One {{ first_name }}!\n\n(Two)<hr>",
+        "<center>x</center>One\n \n\nTwo",
+        "<p>a</p>One,\n\n«Two»",
+    ],
+)
+def test_empty_lines_that_are_not_shown_are_told(look, html):
+    found, _passed = look(html)
+    assert "plain_words" not in found
+    assert "Empty lines in the text are not shown" in found["lost_lines"][0]
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p>One</p>\n\n<p>Two</p>",
+        "<p>One\ntwo</p>",
+        "<pre>One\n\nTwo</pre>",
+        "<style>a {}\n\nb {}</style><p>x</p>",
+        "<p>\n\nOne\n\n</p>",
+        "<div style='white-space: pre-line'>One\n\nTwo</div>",
+        "{% if first_name %}\n\n<p>One</p>\n\n{% endif %}",
+    ],
+)
+def test_empty_lines_between_tags_are_no_finding(look, html):
+    assert "lost_lines" not in look(html)[0]
+
+
+def test_links_are_told_only_where_addresses_became_links(look):
+    assert "became links" in look("One\n\nhttps://a.test")[0]["plain_words"][0]
+    without = look("One\n\n<a href='https://a.test/'>two</a>")[0]["plain_words"][0]
+    assert "links" not in without

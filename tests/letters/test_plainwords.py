@@ -1,5 +1,6 @@
 """Words typed into the HTML field keep their paragraphs and their links."""
 
+import html
 import re
 from typing import Any
 
@@ -154,3 +155,36 @@ def test_a_break_beside_a_line_end_is_seen_once(browser: Any) -> None:
     page.close()
     assert heights == [48, 120]
     assert text(letter_of(source)) == "Hello\nIra\n\nCome early\n\nor late\n\nBye"
+
+
+@pytest.mark.parametrize(
+    ("words", "href", "behind"),
+    [
+        (
+            "See https://en.wikipedia.org/wiki/Rust_(language)",
+            "https://en.wikipedia.org/wiki/Rust_(language)",
+            "",
+        ),
+        ("https://x.test/a_(b), c", "https://x.test/a_(b)", ", c"),
+        ("(see https://x.test/a)", "https://x.test/a", ")"),
+        ("(see https://x.test/a_(b).)", "https://x.test/a_(b)", ".)"),
+        ("(https://x.test/a_(b))", "https://x.test/a_(b)", ")"),
+        ("Go to www.example.net.", "https://www.example.net", "."),
+        ("https://x.test/?a=1&timestamp=2&copy=3", "https://x.test/?a=1&timestamp=2&copy=3", ""),
+        ("www.x.test/?a=1&copy=3&reg_id=4", "https://www.x.test/?a=1&copy=3&reg_id=4", ""),
+    ],
+)
+def test_an_address_in_words_is_linked_whole(words: str, href: str, behind: str) -> None:
+    written = href if href in words else href.removeprefix("https://")
+    for letter in (letter_of(f"Hello,\n\n{words}"), letter_of("", text=f"Hello,\n\n{words}")):
+        whole = Engine(letter, tracked=False).render(reader_links(URLS), Run()).html
+        found = re.search(r'<a href="([^"]*)">([^<]*)</a>([^<]*)<', whole)
+        assert found
+        assert [html.unescape(each) for each in found.groups()] == [href, written, behind]
+
+
+@pytest.mark.parametrize(
+    "words", ["a@www.example.net", "https://x.test/?u=www.example.net", "www.x", "awww.a.b"]
+)
+def test_what_only_looks_like_an_address_is_not_linked_by_itself(words: str) -> None:
+    assert "https://www." not in letter_of(f"Hello,\n\n{words}").html

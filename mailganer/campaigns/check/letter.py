@@ -15,6 +15,7 @@ from ..preview import preview, sample_reader
 from ..variables import Origin, VariableUse, variable_uses
 from ..versions import compile_of, copied_targets, unknown_clicks
 from .findings import Finding, Fine, Problem, Severity, Step
+from .lines import has_lost_lines
 from .placeholders import likely_variable
 
 PARTS = {
@@ -87,7 +88,7 @@ def at_letter(campaign: Campaign, letter: Read, audience: int) -> Iterator[Findi
     if letter.compiled is not None:
         yield Fine(_("The letter can be put together: its variables and tags are in order."))
         yield from _at_variables(letter, audience)
-        yield from _at_adjustments(letter.compiled, letter.unknown_clicks)
+        yield from _at_adjustments(campaign.html, letter.compiled, letter.unknown_clicks)
     if letter.error is not None:
         yield _broken(letter.error)
     if letter.shown is not None and letter.look is not None:
@@ -125,16 +126,36 @@ def _broken(error: LetterError) -> Problem:
     )
 
 
-def _at_adjustments(compiled: letters.Letter, unknown_clicks: tuple[str, ...]) -> Iterator[Finding]:
-    """What was done to the email beyond the usual."""
+def _at_adjustments(
+    source: str, compiled: letters.Letter, unknown_clicks: tuple[str, ...]
+) -> Iterator[Finding]:
+    """What was done to the email beyond the usual, and what was left undone."""
     if letters.PARAGRAPHS in compiled.adjusted:
+        linked = compiled.html.count("<a href=") > source.count("<a href=")
         yield Problem(
             "plain_words",
             _(
                 "The email has no HTML paragraphs: the lines of its text became paragraphs and line breaks, "
                 "its web addresses became links."
+            )
+            if linked
+            else _(
+                "The email has no HTML paragraphs: the lines of its text became paragraphs and line breaks."
             ),
             Severity.note,
+            Step.letter,
+            _("See the email"),
+            field="html",
+        )
+
+    elif has_lost_lines(source):
+        yield Problem(
+            "lost_lines",
+            _(
+                "Empty lines in the text are not shown, because the email has HTML tags of its own: the "
+                "paragraphs around them become one. Put each into <p> and </p>, or take the layout tags out."
+            ),
+            Severity.warning,
             Step.letter,
             _("See the email"),
             field="html",

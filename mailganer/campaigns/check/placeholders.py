@@ -85,7 +85,7 @@ def foreign_tags(text: str, *, html: bool = False, broken: bool = False) -> Iter
 
     ``broken`` says that the template cannot be used: then our own braces are looked at, too.
     """
-    source = _without_code(text, whole=broken)
+    source = without_code(text, whole=broken)
     found = [tag for piece in (_read(source) if html else [source]) for tag in _tags_in(piece)]
     yield from dict.fromkeys([*(_broken_code(text) if broken else ()), *found])
 
@@ -122,7 +122,8 @@ class _Ahead:
         return self._found
 
 
-def _without_code(text: str, *, whole: bool) -> str:
+def without_code(text: str, *, whole: bool = False) -> str:
+    """Return ``text`` with one private character for each piece of code."""
     out, at = [], 0
     for start, end in code_spans(text, whole=whole):
         out += [text[at:start], _KEPT]
