@@ -155,11 +155,19 @@ def _without_at(email: str) -> str:
     return "address_wrong" if any(map(str.isspace, email)) else "address_domain"
 
 
-@lru_cache(maxsize=10_000)  # a million people live at a few thousand domains
 def _domain(domain: str) -> str:
     """The domain as lower-case A-labels; nothing when it is no domain."""
     if "." not in domain or domain.startswith("["):
         return ""
+    return _known_domain(domain) if len(domain) <= LONGEST else _validated_domain(domain)
+
+
+@lru_cache(maxsize=10_000)  # a million people live at a few thousand domains
+def _known_domain(domain: str) -> str:
+    return _validated_domain(domain)
+
+
+def _validated_domain(domain: str) -> str:
     try:
         # Names like mail.local are somebody's own network, and whether they can be reached is for the mail
         # server to say. The validator refuses them, but not below a domain of the world.

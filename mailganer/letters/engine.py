@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from time import monotonic
 
@@ -27,7 +27,7 @@ class Engine:
         postal_address: str = "",
     ) -> None:
         self.letter = letter
-        self.values = Values(letter)
+        self.values = Values(letter.fills, letter.variables)
         expand = _Expand(letter, locale, tracked, opens, postal_address)
         self.subject = Program(letter.subject, "subject", sandbox.TEXT)
         self.preheader = Program(letter.preheader, "preheader", sandbox.TEXT)
@@ -53,11 +53,9 @@ def one_line(text: str) -> str:
 class Values:
     """What a reader's letter is rendered with: their own values and the campaign's, put together."""
 
-    def __init__(self, letter: Letter) -> None:
-        self._fills = [
-            (name, Program(value, "variables", sandbox.TEXT), wins) for name, value, wins in letter.fills
-        ]
-        self._names = sorted({name.split(".")[0] for name in letter.variables})
+    def __init__(self, fills: Iterable[tuple[str, str, bool]], variables: Iterable[str]) -> None:
+        self._fills = [(name, Program(value, "variables", sandbox.TEXT), wins) for name, value, wins in fills]
+        self._names = sorted({name.split(".")[0] for name in variables})
 
     def of(self, given: Mapping[str, object], run: Run) -> Mapping[str, object]:
         """The reader's values, gaps filled by the campaign's. Raises ``LetterError`` for a field too long."""
@@ -175,8 +173,8 @@ def _compiled_link(address: str) -> Program:
 
 
 @lru_cache(maxsize=256)
-def _values_of(letter: Letter) -> Values:
-    return Values(letter)
+def _values_of(fills: tuple[tuple[str, str, bool], ...], variables: frozenset[str]) -> Values:
+    return Values(fills, variables)  # not by the letter, whose whole source would be kept
 
 
 # Compiling holds the whole process up. Longer templates are for the limited one, and so are slow ones.
@@ -203,7 +201,9 @@ def render_link(
     rendered = address
     if "{" in address:
         run = Run(deadline=monotonic() + seconds)
-        rendered = _compiled_link(address).render(_values_of(letter).of(values, run), run)
+        rendered = _compiled_link(address).render(
+            _values_of(letter.fills, letter.variables).of(values, run), run
+        )
     if len(rendered.strip()) > addresses.MOST_CHARACTERS:
         raise TooMuch(bounds.LONG_TEXTS)
     target = addresses.web_address(rendered)

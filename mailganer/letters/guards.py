@@ -475,7 +475,20 @@ def date_filter(context: Context, value: Any, pattern: str = "long", locale: str
     day = words.as_day(value)
     if day is None:
         return value
-    return words.format_day(day, plain(pattern), plain(locale) if locale else run_of(context).locale)
+    return words.format_day(day, plain(pattern), _language(locale) if locale else run_of(context).locale)
+
+
+def _language(name: Any) -> str:
+    text = plain(name)
+    found = words.locale_of(text)
+    if found is None:
+        raise LetterError(
+            _(
+                "Dates cannot be written in the language “${name}”. Use a code such as en, ru or de.",
+                mapping={"name": _short(text)},
+            )
+        )
+    return found
 
 
 def plural_filter(value: Any, *forms: Any) -> str:

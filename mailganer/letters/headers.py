@@ -86,10 +86,13 @@ def _folded(text: str, column: int) -> str:
     return "\r\n ".join((*lines, line))
 
 
-@lru_cache(maxsize=4096)
 def phrase(name: str) -> str:
     """A display name: atoms, a quoted string or encoded words; nothing for no name."""
-    name = literal(name)[:200]
+    return _phrase(literal(name)[:200])
+
+
+@lru_cache(maxsize=4096)
+def _phrase(name: str) -> str:
     if not name:
         return ""
     if not _PLAIN.fullmatch(name) or "=?" in name:

@@ -56,12 +56,36 @@ def footer_words(locale: str) -> dict[str, str]:
     return FOOTER.get(locale[:2].lower(), FOOTER["en"])
 
 
-@lru_cache(maxsize=64)
-def known_locale(name: str) -> babel.Locale:
-    try:
-        return babel.Locale.parse(name.replace("-", "_"))
-    except (ValueError, babel.UnknownLocaleError):
-        return babel.Locale.parse("en")
+LOCALES: Final = frozenset(
+    (
+        *("en", "en_GB", "ru", "uk", "be", "kk", "uz", "az", "hy", "ka", "bg", "sr", "hr", "sl", "sk", "cs"),
+        *("pl", "hu", "ro", "el", "tr", "lt", "lv", "et", "fi", "sv", "nb", "da", "nl", "de", "de_AT", "fr"),
+        *("it", "es", "pt", "pt_PT", "ca", "he", "ar", "fa", "hi", "th", "vi", "id", "ja", "ko"),
+        *("zh", "zh_Hant"),
+    )
+)
+"""Languages that dates can be written in. Babel keeps every one that was asked for, of more than a thousand,
+for as long as the process lives (a megabyte each), so templates and values choose among a few."""
+
+_BY_KEY: Final = {name.lower(): name for name in LOCALES} | {
+    "no": "nb",
+    "zh_tw": "zh_Hant",
+    "zh_hk": "zh_Hant",
+}
+_LONGEST_LOCALE: Final = 40
+
+
+def locale_of(name: str) -> str | None:
+    """The one of ``LOCALES`` for a tag such as "de-CH"; None when there is none."""
+    if len(name) > _LONGEST_LOCALE:
+        return None
+    parts = name.strip().lower().replace("-", "_").split("_")
+    return _BY_KEY.get("_".join(parts[:2])) or _BY_KEY.get(parts[0])
+
+
+@lru_cache(maxsize=len(LOCALES))
+def _babel_locale(name: str) -> babel.Locale:
+    return babel.Locale.parse(name)
 
 
 # Letters of strftime, as Babel's patterns. No widths: %1000000d is one of the bombs.
@@ -90,6 +114,7 @@ def format_day(value: date, pattern: str, locale: str) -> str:
     Of a :class:`DayAndMonth` only the day and the month; nothing when the pattern names neither.
     """
     pattern = pattern[:_LONGEST_FORMAT]
+    locale = locale_of(locale) or "en"
     if isinstance(value, DayAndMonth):
         pattern = _without_year(pattern, locale)
         return _format_day(value, pattern, locale) if pattern else ""
@@ -102,9 +127,9 @@ def _format_day(value: date, pattern: str, locale: str) -> str:
         pattern = _from_strftime(pattern)
     if isinstance(value, datetime):
         if pattern in ("short", "medium", "long", "full"):
-            return format_date(value.date(), pattern, known_locale(locale))
-        return format_datetime(value, pattern, locale=known_locale(locale))
-    return format_date(value, pattern, known_locale(locale))
+            return format_date(value.date(), pattern, _babel_locale(locale))
+        return format_datetime(value, pattern, locale=_babel_locale(locale))
+    return format_date(value, pattern, _babel_locale(locale))
 
 
 # Named formats without the year, by the skeletons of CLDR.
@@ -118,7 +143,7 @@ def _without_year(pattern: str, locale: str) -> str:
     """A Babel pattern of what is known without a year. Text beside a field that is left out goes with it:
     "d MMMM y 'г'." becomes "d MMMM"."""
     if pattern in _YEARLESS_FORMS:
-        skeletons = known_locale(locale).datetime_skeletons
+        skeletons = _babel_locale(locale).datetime_skeletons
         return str(getattr(skeletons.get(_YEARLESS_FORMS[pattern]), "pattern", "dd.MM"))
     if "%" in pattern:
         pattern = _from_strftime(pattern)

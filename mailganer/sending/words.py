@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -67,7 +67,7 @@ def _value(value: Any, locale: str, timezone: str) -> Any:
     return say(value, locale, timezone) if isinstance(value, TranslationString) else value
 
 
-@cache
+@lru_cache(maxsize=8)
 def _translator(locale: str) -> Callable[[str], str]:
     """What Pyramid gives a page, for processes that have no use for Pyramid."""
     translator: Callable[[str], str] = Translator(

@@ -188,9 +188,12 @@ looks_garbled: Final[Callable[[str], object]] = _ANY.search
 """Tell quickly whether a line may hold garbled text."""
 
 
-@lru_cache(maxsize=10_000)
 def repair_text(text: str) -> str:
     """Return the text as it was before it was garbled; as it is when it was not. Raises ``GarbledError``."""
+    return _repaired(text) if len(text) <= _SHORT else _repair(text)
+
+
+def _repair(text: str) -> str:
     for _time in range(_TIMES):
         text = (
             text.removeprefix(_BYTE_ORDER_MARKS[0]).removeprefix(_BYTE_ORDER_MARKS[1]).removeprefix("\ufeff")
@@ -202,3 +205,7 @@ def repair_text(text: str) -> str:
     if not text.isascii() and any(each.is_beyond_repair(text) for each in _DISGUISES):
         raise GarbledError(text)
     return text
+
+
+_SHORT: Final = 200  # characters of a text that comes again: a name, a city
+_repaired: Final = lru_cache(maxsize=10_000)(_repair)
