@@ -32,7 +32,6 @@ def web(ini: str | None) -> None:
         from pyramid.paster import get_app, setup_logging
 
         from ..logs import survive_full_disk
-        from ..security import largest_body
         from .server import make_server
 
         settings = read_settings(ini)
@@ -40,7 +39,9 @@ def web(ini: str | None) -> None:
         setup_logging(os.environ["MAILGANER_INI"])
         application = get_app(os.environ["MAILGANER_INI"], "main")
         options = web_options(settings)
-    make_server(application, application.is_prompt, {}, limit=largest_body, **options).run()
+    make_server(
+        application, application.is_prompt, {}, limit=application.registry["body_limits"], **options
+    ).run()
 
 
 def web_options(settings: "Settings") -> dict[str, object]:

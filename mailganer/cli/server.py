@@ -4,10 +4,12 @@ waitress reads in one thread and answers in others. For a page that is right: it
 picture of forty-three bytes the way to another thread and back costs more than everything else together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from functools import partial
+from ipaddress import ip_address
 from threading import get_ident
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from waitress.channel import HTTPChannel
@@ -18,8 +20,12 @@ from waitress.task import ThreadedTaskDispatcher
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+PER_ADDRESS = 100  # connections of one client; a browser opens six
+GRACE = 20.0  # seconds that a request may take to arrive, however slow
+SLOWEST = 500.0  # bytes a second of a request that takes longer
+
 IsPrompt = Callable[[str, str], bool]
-Limit = Callable[[str, bool], int]
+Limit = Callable[[object, str, Mapping[str, str]], int]
 
 
 def make_server(
@@ -33,7 +39,7 @@ def make_server(
 
     ``is_prompt`` says by method and path what the application answers without waiting: the thread that has
     read such a request answers it too. ``sockets`` and ``options`` are waitress's map and settings. ``limit``
-    returns by path, and by whether a cookie or a token came along, how many bytes of a body are taken.
+    returns by the request's parser, its path and its headers how many bytes of a body are taken.
     """
     channel = type("Channel", (_Channel,), {"parser_class": partial(_Parser, limit)}) if limit else _Channel
     dispatcher = _Dispatcher(is_prompt)
@@ -54,6 +60,15 @@ def _waking(pull: Callable[[], None], reader: int) -> Callable[[], None]:
             pull()
 
     return wake
+
+
+def is_client(address: Any, proxy: str | None) -> bool:
+    """Whether a connection comes from a client itself, and not from a proxy, which brings those of many."""
+    host = address[0] if isinstance(address, tuple) else ""
+    try:
+        return proxy != "*" and host != proxy and not ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class _Dispatcher(ThreadedTaskDispatcher):
@@ -85,25 +100,45 @@ class _Parser(HTTPRequestParser):
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
         if self.body_rcv is not None:
-            signed = not self.headers.keys().isdisjoint(("COOKIE", "AUTHORIZATION"))
-            most = self._limit(self.path, signed)
+            most = self._limit(self, self.path, self.headers)
             self.adj = copy(self.adj)
             self.adj.max_request_body_size = min(self.adj.max_request_body_size, most)
 
 
 class _Channel(HTTPChannel):
-    """A connection. What the reading thread answers is sent in one piece, and wakes nobody."""
+    """A connection. What the reading thread answers is sent in one piece, and wakes nobody.
+
+    One client cannot use up all connections: it has ``PER_ADDRESS`` at most, and one whose request comes in
+    more slowly than ``SLOWEST`` is closed.
+    """
 
     prompt = False  # whether the next request is to be answered at once
+    _arriving: "HTTPRequestParser | None" = None  # the request that is not complete yet
+    _since, _bytes = 0.0, 0  # when it began, and how much of it has come
+
+    def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:
+        super().__init__(server, sock, addr, adj, map=map)
+        if is_client(addr, adj.trusted_proxy):
+            same = sum(each.addr[0] == addr[0] for each in server.active_channels.values())
+            self.will_close = same > PER_ADDRESS
 
     def received(self, data: bytes) -> bool:
         taken: bool = super().received(data)
+        self._close_when_slow(len(data))
         if self.prompt:
             while self.prompt:
                 self.prompt = False
                 self.service()
             self.handle_write()
         return taken
+
+    def _close_when_slow(self, received: int) -> None:
+        if self.request is None or self.request is not self._arriving:
+            self._arriving, self._since, self._bytes = self.request, monotonic(), 0
+        self._bytes += received
+        taken = monotonic() - self._since
+        if self.request is not None and taken > GRACE and self._bytes < taken * SLOWEST:
+            self.will_close = True
 
     def write_soon(self, data: bytes) -> int:
         if not self._is_reading():

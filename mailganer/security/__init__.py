@@ -11,7 +11,7 @@ from pyramid.csrf import SessionCSRFStoragePolicy
 
 from ..settings import Settings
 from .asking import PUBLIC, SIGNED_IN, Policy, Viewer, account_of, is_api, needs_csrf, viewer_of
-from .bodies import largest_body
+from .bodies import BodyLimits
 from .headers import letter_response, security_headers
 from .metrics import may_read_metrics
 from .outside import OutsideCalls
@@ -22,6 +22,7 @@ from .throttles import Rule, Throttle, network, shared_tries
 
 __all__ = [
     "PUBLIC",
+    "BodyLimits",
     "OutsideCalls",
     "RotatingSerializer",
     "Rule",
@@ -32,7 +33,6 @@ __all__ = [
     "has_waited",
     "in_time",
     "is_api",
-    "largest_body",
     "leave",
     "letter_response",
     "local_path",
@@ -59,6 +59,7 @@ def includeme(config: Configurator) -> None:
     config.add_request_method(flash, name="flash")
     config.add_request_method(flashes, name="flashes")
     config.registry["outside"] = OutsideCalls()
+    config.registry["body_limits"] = BodyLimits(settings)
     config.registry["pending"] = PendingForms()
     config.scan("mailganer.security.bodies")
     config.add_tween("mailganer.security.pending.pending_tween")

@@ -78,6 +78,8 @@ def _account_by_token(request: Request) -> Account | None:
         request.account = None  # the error page that follows must not count the same token once more
         throttle: Throttle = request.registry["throttle"]
         throttle.check_token(request.remote_addr)
+    else:
+        request.registry["body_limits"].note_token(token.strip())
     return account
 
 

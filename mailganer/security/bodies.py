@@ -4,8 +4,13 @@ Reading a form of many tiny parts costs more than anything else a stranger can a
 depends on the route, and more than a little is read for signed-in accounts only.
 """
 
+import hashlib
 import re
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from pyramid.events import BeforeTraversal, subscriber
 from pyramid.httpexceptions import HTTPBadRequest, HTTPRequestEntityTooLarge
@@ -13,14 +18,18 @@ from pyramid.request import Request
 from webob.multidict import MultiDict
 
 from ..routes import READERS
+from ..settings import Settings
 from .asking import is_api
 from .multipart import MalformedForm, TooManyFields, boundary_of, fields_of, parts_of, read_upload
 from .proof import release
+from .sessions import SESSION_SECONDS, RotatingSerializer, cookie_name
 
 SMALL = 1024 * 1024  # bytes
 MOST_FIELDS = 1_000
 LARGEST_PAGE = 64 * 1024 * 1024  # bytes; what a view refuses with a sentence of its own has to reach it
 LARGEST_FILE = 512 * 1024 * 1024  # bytes; a list of a million people is about a fifth of it
+AT_ONCE = 4  # large bodies of one session or token
+MOST_TOKENS = 10_000  # that are remembered
 
 FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
 
@@ -50,14 +59,57 @@ ROOMS = {
 _LARGE_PATHS = re.compile(r"/people/import|/api/v1/lists/\d+/imports")
 
 
-def largest_body(path: str, signed: bool) -> int:
-    """Return how many bytes the web server takes of a body before the application has seen the request.
+class BodyLimits:
+    """How many bytes of a body the web server takes before the application has seen the request.
 
-    ``signed``: a cookie or a token came along; whether it opens anything is found out later.
+    More than a little is taken for a session whose cookie we have signed, and for bearer tokens. Whether they
+    still open anything is known only with the database, for which the thread that reads cannot wait. So each
+    may send ``AT_ONCE`` large bodies at a time, and all tokens that have opened nothing yet as many together.
     """
-    if not signed:
-        return 2 * SMALL
-    return LARGEST_FILE if _LARGE_PATHS.fullmatch(path) else LARGEST_PAGE
+
+    def __init__(self, settings: Settings) -> None:
+        self._sessions = RotatingSerializer(settings.secret_keys)
+        self._cookie = cookie_name(settings)
+        self._open_tokens: OrderedDict[str, None] = OrderedDict()
+        self._taken: WeakKeyDictionary[object, str] = WeakKeyDictionary()
+
+    def __call__(self, request: object, path: str, headers: Mapping[str, str]) -> int:
+        """Return the limit for ``request``, an object that lives as long as its body is kept."""
+        sender = self._sender(path, headers)
+        if not sender or sum(each == sender for each in self._taken.values()) >= AT_ONCE:
+            return 2 * SMALL
+        self._taken[request] = sender
+        return LARGEST_FILE if _LARGE_PATHS.fullmatch(path) else LARGEST_PAGE
+
+    def note_token(self, token: str) -> None:
+        """Remember that a token opens an account."""
+        self._open_tokens[_digest(token)] = None
+        if len(self._open_tokens) > MOST_TOKENS:
+            self._open_tokens.popitem(last=False)
+
+    def _sender(self, path: str, headers: Mapping[str, str]) -> str:
+        """Return whose body it is; "" for a stranger."""
+        if path.startswith("/api/"):
+            kind, _space, token = headers.get("AUTHORIZATION", "").partition(" ")
+            if kind.lower() != "bearer" or not token.strip():
+                return ""
+            name = _digest(token.strip())
+            return f"token {name}" if name in self._open_tokens else "unknown tokens"
+        return self._session(headers.get("COOKIE", ""))
+
+    def _session(self, cookies: str) -> str:
+        pairs = (pair.strip().partition("=") for pair in cookies.split(";"))
+        signed = next((value for name, _sign, value in pairs if name == self._cookie), "")
+        try:
+            accessed, _created, state = self._sessions.loads(signed.strip('"').encode())
+        except (ValueError, TypeError):
+            return ""
+        alive = isinstance(accessed, int | float) and accessed + SESSION_SECONDS > time.time()
+        return f"session {state.get('id')}" if alive and state.get("account") is not None else ""
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
 
 
 @subscriber(BeforeTraversal)

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes, urlencode, urlsplit
 from pyramid.registry import Registry
 from pyramid.request import Request
 from pyramid.response import Response
+from webob.cookies import RequestCookies
 
 from ..settings import Settings
 
@@ -80,9 +81,24 @@ def make_readable(request: Request) -> None:
         unquote_to_bytes(asked).decode()
     except UnicodeDecodeError:
         environ["QUERY_STRING"] = urlencode(parse_qsl(asked, keep_blank_values=True, errors="replace"))
+    if "HTTP_COOKIE" in environ:
+        environ["HTTP_COOKIE"] = _readable_cookies(environ["HTTP_COOKIE"])
     kind = environ.get("CONTENT_TYPE", "")
     if kind.lower().startswith("multipart/") and not re.search(r"boundary=\"?[\x21-\x7e]", kind):
         environ["CONTENT_TYPE"] = "application/octet-stream"
+
+
+def _readable_cookies(header: str) -> str:
+    """Return the cookies that are UTF-8: another program of our host may have set others."""
+    return ";".join(pair for pair in header.split(";") if _is_readable(pair))
+
+
+def _is_readable(pair: str) -> bool:
+    try:
+        list(RequestCookies({"HTTP_COOKIE": pair}).items())
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def letter_response(request: Request, html: str) -> Response:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from typing import Any, Generic, TypeVar
 
 from pyramid.httpexceptions import HTTPSeeOther
@@ -17,23 +18,26 @@ from pyramid.request import Request
 from ..errors import Busy, Throttled, Unreachable, _
 from .asking import is_api
 from .pending import WAITED_FOR
-from .throttles import network
+from .throttles import network, site
 
 T = TypeVar("T")
 
 SECONDS = 15.0  # what one call may take in all
 ENDS_BEFORE = 0.5  # seconds by which a connection of ours ends earlier, so that its own words are the answer
 MOST_CALLS = 12
+MOST_STRANGERS = 8  # of these: the others are kept for accounts and for browsers that signed in before
 PER_NETWORK = 2
+PER_SITE = 4
 MOST_WAITING = 4  # request threads that wait for a call at once: half of the web part's threads
+MOST_STRANGERS_WAITING = 3
 PATIENCE = 2.0  # seconds after which a page shows that it is waiting
 
 
 class Call(Generic[T]):
     """One call to an outside server: reserved, started, finished. Its result stays readable."""
 
-    def __init__(self, calls: "OutsideCalls", place: str) -> None:
-        self.place = place
+    def __init__(self, calls: "OutsideCalls", place: str, site: str, *, is_known: bool) -> None:
+        self.place, self.site, self.is_known = place, site, is_known
         self.started_at = time.monotonic()
         self._calls = calls
         self._done = threading.Event()
@@ -83,42 +87,60 @@ class Call(Generic[T]):
 
 
 class OutsideCalls:
-    """The pool: bounded in all and by network. Calls over the limits are refused at once, never queued."""
+    """The pool: bounded in all and by network. Calls over the limits are refused at once, never queued.
+
+    Some places are never given to strangers. Signed-in accounts, and browsers that have signed in with the
+    same login before, are known, and each counts as a network of its own.
+    """
 
     def __init__(
         self,
         *,
         most: int = MOST_CALLS,
+        strangers: int = MOST_STRANGERS,
         per_network: int = PER_NETWORK,
+        per_site: int = PER_SITE,
         waiting: int = MOST_WAITING,
+        strangers_waiting: int = MOST_STRANGERS_WAITING,
         seconds: float = SECONDS,
         patience: float = PATIENCE,
     ) -> None:
-        self.most, self.per_network = most, per_network
+        self.most, self.strangers = most, strangers
+        self.per_network, self.per_site = per_network, per_site
         self.seconds, self.patience = seconds, patience
         self._seats = threading.BoundedSemaphore(waiting)
+        self._seats_of_strangers = threading.BoundedSemaphore(strangers_waiting)
         self._lock = threading.Lock()
         self._running: list[Call[Any]] = []
 
-    def reserve(self, address: str | None, *, by_network: bool = True) -> Call[Any]:
-        """Return a call that has its place. Raises ``Throttled`` for this network, ``Busy`` for everybody.
+    def reserve(self, address: str | None, *, known: str = "", by_network: bool = True) -> Call[Any]:
+        """Return a call that has its place. Raises ``Throttled`` for this network, ``Busy`` for all.
 
-        Without ``by_network`` only the bound of the whole pool holds.
+        ``known`` names an account or a browser that signed in before. Without ``by_network`` only the bounds
+        of the whole pool hold.
         """
-        place = network(address)
+        place, wide = known or network(address), "" if known else site(address)
         with self._lock:
-            own = [call for call in self._running if call.place == place]
-            if by_network and len(own) >= self.per_network:
-                raise Throttled(
-                    _("Mailganer already asks ${most} servers for you. Try again when they have answered.",
-                      mapping={"most": self.per_network}),
-                    retry_after=self._frees(own),
-                )  # fmt: skip
+            if by_network:
+                self._refuse_more_than(self.per_network, [c for c in self._running if c.place == place])
+            if by_network and wide:
+                self._refuse_more_than(self.per_site, [c for c in self._running if c.site == wide])
+            strangers = [call for call in self._running if not call.is_known]
+            if not known and len(strangers) >= self.strangers:
+                raise busy(self._frees(strangers))
             if len(self._running) >= self.most:
                 raise busy(self._frees(self._running))
-            call: Call[Any] = Call(self, place)
+            call: Call[Any] = Call(self, place, wide, is_known=bool(known))
             self._running.append(call)
         return call
+
+    def _refuse_more_than(self, most: int, running: list[Call[Any]]) -> None:
+        if len(running) >= most:
+            raise Throttled(
+                _("Mailganer already asks ${most} servers for you. Try again when they have answered.",
+                  mapping={"most": most}),
+                retry_after=self._frees(running),
+            )  # fmt: skip
 
     def leave(self, call: Call[Any]) -> None:
         """Free the place of a call that has ended."""
@@ -126,14 +148,15 @@ class OutsideCalls:
             self._running.remove(call)
 
     @contextmanager
-    def seat(self) -> Iterator[bool]:
-        """Yield whether this thread may wait for a call: so many may at once, the others go on."""
-        seated = self._seats.acquire(blocking=False)
+    def seat(self, *, known: bool = True) -> Iterator[bool]:
+        """Yield whether this thread may wait for a call: so many may at once, fewer for strangers."""
+        needed = [self._seats] if known else [self._seats_of_strangers, self._seats]
+        taken = list(takewhile(lambda seats: seats.acquire(blocking=False), needed))
         try:
-            yield seated
+            yield len(taken) == len(needed)
         finally:
-            if seated:
-                self._seats.release()
+            for seats in taken:
+                seats.release()
 
     def _frees(self, calls: list[Call[Any]]) -> int:
         """Return the seconds until the first of them has to be over."""
@@ -148,32 +171,42 @@ def busy(retry_after: int) -> Busy:
     )
 
 
+def _name_of(request: Request, device: str) -> str:
+    """Return what a known client counts as; "" for a stranger."""
+    if request.account is not None:
+        return f"account {request.account.id}"
+    return f"device {device}" if device else ""
+
+
 def ask(
     request: Request,
     work: Callable[[], T],
     *,
     release: Callable[[Request], None],
     count: Callable[[], None] = lambda: None,
+    device: str = "",
     notice: bool = False,
 ) -> T:
     """Run ``work``, which asks another server, while the request holds no transaction.
 
-    ``count`` is called once the call has its place; ``release`` ends the transaction. The API waits up to the
-    deadline. A page waits ``PATIENCE``, then goes to the waiting page, which sends the same form once more
+    ``count`` is called once the call has its place; ``release`` ends the transaction; ``device`` is the id of
+    a browser that has signed in with the same login before. The API waits up to the deadline. A page waits
+    ``PATIENCE``, then goes to the waiting page, which sends the same form once more
     when the call is over: its result is the answer then, and ``work`` does not run again. A ``notice`` comes
     from a server that tells us something: it waits as the API does, and its network may send many at once.
     Raises what ``work`` raises, ``Throttled``, ``Busy`` and ``Unreachable``.
     """
-    known: Call[T] | None = request.environ.get(WAITED_FOR)
-    if known is not None:
+    waited_for: Call[T] | None = request.environ.get(WAITED_FOR)
+    if waited_for is not None:
         release(request)
-        return known.result()
+        return waited_for.result()
     calls: OutsideCalls = request.registry["outside"]
     is_page = not (notice or is_api(request))
-    with calls.seat() as seated:
+    known = _name_of(request, device)
+    with calls.seat(known=bool(known)) as seated:
         if not (seated or is_page):
             raise busy(math.ceil(calls.seconds))
-        call: Call[T] = calls.reserve(request.remote_addr, by_network=not notice)
+        call: Call[T] = calls.reserve(request.remote_addr, known=known, by_network=not notice)
         try:
             count()
             release(request)

@@ -54,7 +54,7 @@ def prove(request: Request, backend: Backend) -> Backend:
     def count() -> None:
         throttle.check_login(address, login, server, device)
 
-    return ask_outside(request, in_time(request, backend, verify), count=count)
+    return ask_outside(request, in_time(request, backend, verify), count=count, device=device)
 
 
 def in_time(request: Request, backend: Backend, work: Callable[[], T]) -> Callable[[], T]:
@@ -74,10 +74,11 @@ def ask_outside(
     work: Callable[[], T],
     count: Callable[[], None] = lambda: None,
     *,
+    device: str = "",
     notice: bool = False,
 ) -> T:
     """Run ``work`` in the pool of outside calls; see ``outside.ask``."""
-    return ask(request, work, release=release, count=count, notice=notice)
+    return ask(request, work, release=release, count=count, device=device, notice=notice)
 
 
 def sign_in(request: Request, name: str, email: str, fields: Mapping[str, Any], timezone: str = "") -> SignIn:

@@ -39,11 +39,16 @@ class RotatingSerializer:
         return self._serializers[-1].loads(text)
 
 
+def cookie_name(settings: Settings) -> str:
+    """Return the name of the session's cookie."""
+    # The prefix makes browsers insist on Secure, our own host and the whole path.
+    return "__Host-mailganer" if settings.secure else "mailganer"
+
+
 def session_factory(settings: Settings) -> Callable[[Request], Any]:
     return BaseCookieSessionFactory(
         RotatingSerializer(settings.secret_keys),
-        # The prefix makes browsers insist on Secure, our own host and the whole path.
-        cookie_name="__Host-mailganer" if settings.secure else "mailganer",
+        cookie_name=cookie_name(settings),
         max_age=SESSION_SECONDS,
         timeout=SESSION_SECONDS,
         reissue_time=REISSUE_SECONDS,

@@ -193,3 +193,14 @@ def network(address: str | None) -> str:
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
         return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
     return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+
+
+def site(address: str | None) -> str:
+    """Return the /48 of an IPv6 address, which one customer can get as a whole; "" for any other.
+
+    RFC 6177, section 2: a site gets a /48 to a /64.
+    """
+    place = network(address)
+    if not place.endswith("/64"):
+        return ""
+    return f"{IPv6Address(int(IPv6Address(place.removesuffix('/64'))) >> 80 << 80)}/48"

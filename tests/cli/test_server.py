@@ -2,11 +2,14 @@
 
 import socket
 import threading
+from contextlib import ExitStack, suppress
 from threading import current_thread
+from time import sleep
 
 import pytest
 from waitress import wasyncore
 
+from mailganer.cli import server as server_module
 from mailganer.cli.server import make_server
 from tests.support.ports import free_port
 
@@ -93,6 +96,65 @@ def test_a_prompt_answer_that_fails_is_a_500_and_the_server_goes_on(port, line):
     assert "HTTP/1.1 500" in asked(line, "GET /p/broken", last="500 Internal")
     with socket.create_connection(("127.0.0.1", port), timeout=10) as other:
         assert "[/p1 by reader]" in asked(other, "GET /p1")
+
+
+def is_hung_up_on(line):
+    """Whether the server has closed a connection, whether it says so or resets it."""
+    try:
+        return line.recv(65536) == b""
+    except ConnectionError:
+        return True
+
+
+def test_one_client_has_so_many_connections_and_another_is_answered(port, line, monkeypatch):
+    monkeypatch.setattr(server_module, "PER_ADDRESS", 2)
+    monkeypatch.setattr(server_module, "is_client", lambda address, _proxy: address[0] != "127.0.0.9")
+    with ExitStack() as kept:
+
+        def connect(source="127.0.0.1"):
+            return kept.enter_context(socket.create_connection(("127.0.0.1", port), 10, (source, 0)))
+
+        assert "[/p1 by reader]" in asked(line, "GET /p1")
+        assert "[/p2 by reader]" in asked(connect(), "GET /p2")
+        assert is_hung_up_on(connect())
+        assert "[/p3 by reader]" in asked(connect("127.0.0.9"), "GET /p3")
+
+
+SLOW = (b"GET /p1 HTTP/1.1\r\nX: ", b"POST /p1 HTTP/1.1\r\nContent-Length: 9000\r\n\r\n")
+
+
+@pytest.mark.parametrize("start", SLOW, ids=["headers", "body"])
+def test_a_request_that_comes_byte_by_byte_is_hung_up_on(port, monkeypatch, start):
+    monkeypatch.setattr(server_module, "GRACE", 0.1)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as slow:
+        slow.sendall(start)
+        for _byte in range(20):
+            with suppress(ConnectionError):
+                slow.sendall(b"x")
+            sleep(0.02)
+        assert is_hung_up_on(slow)
+
+
+def test_a_large_body_that_comes_fast_is_read(line, monkeypatch):
+    monkeypatch.setattr(server_module, "GRACE", 0.0)
+    line.sendall(b"POST /p1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000)
+    assert b"[/p1" in line.recv(65536)
+
+
+@pytest.mark.parametrize(
+    ("address", "proxy", "is_client"),
+    [
+        (("192.0.2.1", 5), None, True),
+        (("192.0.2.1", 5), "192.0.2.2", True),
+        (("192.0.2.1", 5), "192.0.2.1", False),
+        (("192.0.2.1", 5), "*", False),
+        (("127.0.0.1", 5), None, False),
+        (("2001:db8::1", 5, 0, 0), None, True),
+        ("", None, False),
+    ],
+)
+def test_a_proxy_brings_the_connections_of_many(address, proxy, is_client):
+    assert server_module.is_client(address, proxy) is is_client
 
 
 def test_who_asks_to_close_is_hung_up_on_after_the_answer(line):

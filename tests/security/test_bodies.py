@@ -13,8 +13,8 @@ from waitress import wasyncore
 
 from mailganer import routes
 from mailganer.cli.server import make_server
-from mailganer.security import bodies, largest_body
-from mailganer.security.bodies import LARGEST_FILE, LARGEST_PAGE, MOST_FIELDS, SMALL
+from mailganer.security import BodyLimits, bodies
+from mailganer.security.bodies import AT_ONCE, LARGEST_FILE, LARGEST_PAGE, MOST_FIELDS, SMALL
 from mailganer.security.multipart import LONGEST_HEADER, TooManyFields, parts_of
 from tests.support.ports import free_port
 
@@ -267,15 +267,66 @@ def test_the_api_refuses_many_parts_and_malformed_ones(client: Client) -> None:
 # The web server
 
 
-def test_the_server_takes_large_bodies_for_files_of_accounts_only() -> None:
-    for path in ("/people/import", "/api/v1/lists/17/imports"):
-        assert largest_body(path, True) == LARGEST_FILE
-        assert largest_body(path, False) == 2 * SMALL
-    assert largest_body("/api/v1/lists", True) == LARGEST_PAGE
-    assert largest_body("/sign-in", False) == 2 * SMALL
+class Body:
+    """Stands for a request whose body is kept."""
 
 
-def test_a_large_body_is_refused_by_its_length_before_it_is_sent() -> None:
+@pytest.fixture
+def limits(wsgi_app: Any) -> BodyLimits:
+    kept: BodyLimits = wsgi_app.registry["body_limits"]
+    return kept
+
+
+def cookie_of(app: Any) -> dict[str, str]:
+    return {"COOKIE": "; ".join(f"{each.name}={each.value}" for each in app.cookiejar)}
+
+
+@one_database
+def test_the_server_takes_large_bodies_for_files_of_accounts_only(limits: BodyLimits, anna: Any) -> None:
+    signed = cookie_of(anna)
+    assert limits(Body(), "/people/import", signed) == LARGEST_FILE
+    assert limits(Body(), "/templates/new", signed) == LARGEST_PAGE
+    forged = signed["COOKIE"].replace("mailganer=", "mailganer=A")
+    for headers in ({}, {"COOKIE": "mailganer=x"}, {"COOKIE": forged}, {"COOKIE": "\xff=\xff"}):
+        assert limits(Body(), "/people/import", headers) == 2 * SMALL
+    assert limits(Body(), "/api/v1/lists/17/imports", signed) == 2 * SMALL, "a cookie opens nothing there"
+
+
+@one_database
+def test_a_browser_that_is_not_signed_in_sends_no_large_body(limits: BodyLimits, app: Any) -> None:
+    app.get("/sign-in?email=anna@example.com")
+    assert "mailganer=" in cookie_of(app)["COOKIE"]
+    assert limits(Body(), "/people/import", cookie_of(app)) == 2 * SMALL
+
+
+@one_database
+def test_so_many_large_bodies_of_one_session_are_taken_at_once(limits: BodyLimits, anna: Any) -> None:
+    kept = [Body() for _each in range(AT_ONCE)]
+    for each in kept:
+        assert limits(each, "/people/import", cookie_of(anna)) == LARGEST_FILE
+    assert limits(Body(), "/people/import", cookie_of(anna)) == 2 * SMALL
+    kept.pop()
+    del each
+    assert limits(Body(), "/people/import", cookie_of(anna)) == LARGEST_FILE
+
+
+@one_database
+def test_tokens_that_have_opened_nothing_send_few_large_bodies_together(
+    limits: BodyLimits, client: Client
+) -> None:
+    path = "/api/v1/lists/17/imports"
+    kept = [Body() for _each in range(AT_ONCE)]
+    for number, each in enumerate(kept):
+        assert limits(each, path, {"AUTHORIZATION": f"Bearer made-up-{number}"}) == LARGEST_FILE
+    mine = {"AUTHORIZATION": client.headers["Authorization"]}
+    assert limits(Body(), path, mine) == 2 * SMALL
+    client.get("lists")
+    assert limits(Body(), path, mine) == LARGEST_FILE
+    assert limits(Body(), path, {"AUTHORIZATION": "Bearer another"}) == 2 * SMALL
+
+
+@one_database
+def test_a_large_body_is_refused_by_its_length_before_it_is_sent(limits: BodyLimits) -> None:
     port, asked, sockets = free_port(), [], {}  # type: ignore[var-annotated]
 
     def application(environ: Any, start_response: Any) -> Any:
@@ -284,7 +335,7 @@ def test_a_large_body_is_refused_by_its_length_before_it_is_sent() -> None:
         return []
 
     server = make_server(
-        application, lambda *_: False, sockets, limit=largest_body, host="127.0.0.1", port=port, threads=1
+        application, lambda *_: False, sockets, limit=limits, host="127.0.0.1", port=port, threads=1
     )
     ended = threading.Event()
 

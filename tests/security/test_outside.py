@@ -19,7 +19,7 @@ from mailganer.db import utcnow
 from mailganer.errors import Busy, Throttled, Unreachable
 from mailganer.models import Account, Sender
 from mailganer.security import OutsideCalls
-from mailganer.security.outside import MOST_CALLS, MOST_WAITING, PER_NETWORK
+from mailganer.security.outside import MOST_CALLS, MOST_STRANGERS_WAITING, PER_NETWORK
 from tests.support.factories import Factory
 from tests.support.ports import free_port, wait_until
 from tests.support.smtp import SMTPServer
@@ -132,6 +132,46 @@ def test_a_call_without_the_bound_of_its_network_keeps_to_the_bound_of_all() -> 
         calls.reserve("192.0.2.1", by_network=False)
     with pytest.raises(Busy):
         calls.reserve("192.0.2.1", by_network=False)
+
+
+def test_strangers_leave_places_to_accounts_and_to_browsers_that_signed_in_before() -> None:
+    calls = OutsideCalls(most=3, strangers=2)
+    for each in range(2):
+        calls.reserve(f"192.0.2.{each}")
+    with pytest.raises(Busy):
+        calls.reserve("192.0.2.9")
+    calls.reserve("192.0.2.9", known="account 1")
+    with pytest.raises(Busy):
+        calls.reserve("192.0.2.9", known="device x")
+
+
+def test_an_account_has_its_own_bound_wherever_it_asks_from() -> None:
+    calls = OutsideCalls()
+    for _call in range(2):
+        calls.reserve("192.0.2.1")
+    calls.reserve("192.0.2.1", known="account 1")
+    calls.reserve("192.0.2.2", known="account 1")
+    with pytest.raises(Throttled):
+        calls.reserve("192.0.2.3", known="account 1")
+
+
+def test_strangers_leave_a_thread_that_may_wait_for_a_known_client() -> None:
+    calls = OutsideCalls(waiting=2, strangers_waiting=1)
+    with calls.seat(known=False) as first, calls.seat(known=False) as second:
+        assert (first, second) == (True, False)
+        with calls.seat() as third, calls.seat() as fourth:
+            assert (third, fourth) == (True, False)
+    with calls.seat(known=False) as again:
+        assert again
+
+
+def test_the_networks_of_one_ipv6_site_have_a_bound_together() -> None:
+    calls = OutsideCalls()
+    for each in range(4):
+        calls.reserve(f"2001:db8:1:{each}::1")
+    with pytest.raises(Throttled):
+        calls.reserve("2001:db8:1:5::1")
+    calls.reserve("2001:db8:2::1")
 
 
 def test_a_call_that_failed_frees_its_place_and_says_why() -> None:
@@ -301,6 +341,7 @@ class SlowCashier(PaymentProvider):
 def test_a_payment_service_is_asked_while_no_transaction_is_open(
     wsgi_app: Any, anna: Any, impatient: OutsideCalls
 ) -> None:
+    impatient.patience = 1  # the page does nothing else before the payment service has been asked
     slow = SlowCashier(wsgi_app.registry["engine"])
     wsgi_app.registry["payments"] = {"slow": slow}
     form = next(form for form in anna.get("/plan").forms.values() if "/plan/pay/slow" in form.action)
@@ -339,18 +380,18 @@ def test_the_api_refuses_a_third_call_of_one_network_and_what_no_thread_can_wait
         return nobody.post("login", login(gate), extra_environ={"REMOTE_ADDR": address}, status="*")
 
     answers: list[Any] = []
-    places = [f"192.0.2.{each // PER_NETWORK}" for each in range(MOST_WAITING)]
+    places = [f"192.0.2.{each // PER_NETWORK}" for each in range(MOST_STRANGERS_WAITING)]
     asking = [threading.Thread(target=lambda place=each: answers.append(ask(place))) for each in places]
     for each in asking:
         each.start()
-    wait_until(lambda: len(gate.taken) == MOST_WAITING)
+    wait_until(lambda: len(gate.taken) == MOST_STRANGERS_WAITING)
     full = ask("192.0.2.99")
     assert (full.status_int, full.content_type) == (503, "application/problem+json")
     assert 0 < int(full.headers["Retry-After"]) <= 15
     gate.opened.set()
     for each in asking:
         each.join(60)
-    assert [answer.status_int for answer in answers] == [200] * MOST_WAITING
+    assert [answer.status_int for answer in answers] == [200] * MOST_STRANGERS_WAITING
 
 
 @one_database
