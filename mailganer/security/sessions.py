@@ -90,12 +90,12 @@ class Flash:
     tone: str  # good, wait, bad, news
 
 
-def flash(request: Request, text: str, tone: str = "good") -> None:
-    """A sentence for the top of the next page, already in the person's language."""
-    request.session.flash([str(request.translate(text)), tone])
+def flash(request: Request, text: str, tone: str = "good", place: str = "") -> None:
+    """A sentence for the next page, already in the person's language: for its top, or for ``place`` on it."""
+    request.session.flash([str(request.translate(text)), tone], place)
 
 
-def flashes(request: Request) -> list[Flash]:
-    if not has_session(request) or not request.session.peek_flash():
+def flashes(request: Request, place: str = "") -> list[Flash]:
+    if not has_session(request) or not request.session.peek_flash(place):
         return []
-    return [Flash(text, tone) for text, tone in request.session.pop_flash()]
+    return [Flash(text, tone) for text, tone in request.session.pop_flash(place)]

@@ -141,7 +141,7 @@ def upload(request: Request) -> Response:
 def test_letter(request: Request) -> Any:
     """A letter to oneself, through the real sender. A wrong address is said at its field."""
     campaign: Campaign = request.context.campaign
-    # Back to the top of the page, where it is said what came of it.
+    # Browsers keep "#test" of the form's address: what came of it is said there, beside the button.
     back = request.route_path(
         "campaign.letter", id=campaign.id, _query=_reader_query(request) | _typed(request)
     )
@@ -152,12 +152,12 @@ def test_letter(request: Request) -> Any:
         request.response.status_int = 422
         return _page(request, test_wrong=error.fields["to"])
     except (Conflict, LetterError, LimitReached, SecretUnreadable) as error:
-        request.flash(error.message, "bad")
+        request.flash(error.message, "bad", "test")
         return HTTPSeeOther(back)
     try:
         receipts, asked = ask_outside(request, _sending(request, trial))
     except BackendError as error:
-        request.flash(_said(error.message, error.reply), "bad")
+        request.flash(_said(error.message, error.reply), "bad", "test")
         return HTTPSeeOther(back)
     _tell(request, receipts, asked)
     return HTTPSeeOther(back)
@@ -453,7 +453,8 @@ def _said(sentence: str, reply: str) -> str:
 def _tell(request: Request, receipts: tuple[Receipt, ...], asked: int) -> None:
     refused = [receipt for receipt in receipts if receipt.outcome is not Outcome.accepted]
     if not refused and len(receipts) == asked:
-        request.flash(_("The test letter is on its way. Look into the inbox, and into the spam folder."))
+        said = _("The test letter is on its way. Look into the inbox, and into the spam folder.")
+        request.flash(said, place="test")
         return
     reply = next((receipt.reply for receipt in refused if receipt.reply), "")
-    request.flash(_said(_("The test email was not accepted."), reply), "bad")
+    request.flash(_said(_("The test email was not accepted."), reply), "bad", "test")

@@ -230,7 +230,7 @@ def test_a_ready_letter_is_where_one_begins(anna, draft, again):
 def test_a_test_letter_reaches_oneself(anna, draft, smtp_server):
     page = anna.get(f"/campaigns/{draft.id}/letter")
     page = submit(page, f"/campaigns/{draft.id}/letter/test#test").follow()
-    assert "The test letter is on its way" in page
+    assert "The test letter is on its way" in page.html.find(id="test").find(role="status").text
     letter = message_from_bytes(smtp_server.letters[-1].content, policy=policy.default)
     assert letter["Subject"] == "News for Ольга"
     assert smtp_server.letters[-1].recipient == "anna@example.com"

@@ -180,3 +180,20 @@ def test_the_preview_of_a_short_email_is_as_tall_as_the_email(letter_page):
     page.fill("#html", "<p>Long enough to fill a page.</p>" * 40)
     expect(page.locator("#letter-note")).to_have_attribute("data-size", "")
     assert paper.bounding_box()["height"] > 600
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+@pytest.mark.parametrize("locale", ["en", "ru"])
+def test_what_came_of_a_test_email_is_said_beside_the_button_within_sight(
+    letter_page, session, width, height, locale
+):
+    page = letter_page
+    session.scalars(select(Account)).one().locale = locale
+    session.commit()
+    page.set_viewport_size({"width": width, "height": height})
+    page.reload()
+    page.locator("#test-button").click()
+    said = page.locator("#test [role=status]")
+    expect(said).to_be_visible(timeout=20_000)
+    expect(said).to_be_in_viewport(ratio=1)
+    expect(page.locator("main > [role=status].flash")).to_have_count(0)
