@@ -1,6 +1,7 @@
 """What comes in: parameters, JSON within bounds, and forms with a file."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from typing import Any
@@ -30,16 +31,22 @@ ALWAYS = frozenset({"lang"})  # the language of sentences, at every address
 
 
 def only_known_parameters(view: View) -> View:
-    """Refuse query parameters that the document does not name: a misspelt filter would answer everything."""
+    """Refuse query parameters that the document does not name: a misspelt filter would answer everything.
+
+    One with two values too: only one of them would count.
+    """
 
     def answer(context: Any, request: Request) -> Response:
         known = query_parameters(request) | ALWAYS
-        asked = dict.fromkeys(
-            name for name, _value in parse_qsl(request.query_string, keep_blank_values=True)
-        )
+        given = parse_qsl(request.query_string, keep_blank_values=True)
+        asked = dict.fromkeys(name for name, _value in given)
         unknown = [name for name in asked if name not in known]
         if unknown:
             raise InputError({name[:LONGEST_FIELD]: _no_parameter(name, known) for name in unknown[:MOST]})
+        values = Counter(name for name, value in dict.fromkeys(given) if value)
+        twice = [name for name, number in values.items() if number > 1]
+        if twice:
+            raise InputError({name: _("This parameter is given more than once.") for name in twice})
         return view(context, request)
 
     return answer

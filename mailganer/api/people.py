@@ -64,7 +64,9 @@ def all_subscribers(request: Request) -> dict[str, Any]:
 
 
 def _found(request: Request, query: str, list_id: int | None) -> dict[str, Any]:
-    asked, email = request.GET.get("status"), request.GET.get("email")
+    asked = request.GET.get("status")
+    # A plus that was not encoded arrives as a space, which no address has.
+    email = request.GET.get("email", "").strip().replace(" ", "+")
     found = verbs.search_subscribers(
         request.dbsession,
         request.context.account.id,

@@ -65,6 +65,14 @@ def test_a_query_parameter_that_no_address_takes_is_refused_by_name(client: Clie
     nobody.get("lists?colour=red", status=401)
 
 
+def test_a_query_parameter_with_two_values_is_refused(client: Client) -> None:
+    """Only one of them would count, and nobody knows which."""
+    for path in ("subscribers?status=active&status=bounced", "lists?limit=1&limit=2"):
+        answer = client.get(path, status=422)
+        assert [each["field"] for each in answer.json["errors"]] == [path.partition("?")[2].partition("=")[0]]
+    client.get("subscribers?q=a&q=a&email=&lang=ru", status=200)
+
+
 def test_an_upload_refuses_unknown_parameters_too(client: Client) -> None:
     lst = client.post("lists", {"name": "Friends"}).json["id"]
     client.app.post(

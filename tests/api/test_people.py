@@ -184,5 +184,8 @@ def test_people_are_found_by_address_by_words_by_list_and_by_status(client: Clie
     on_list = client.get(f"lists/{first}/subscribers?q=anna").json["items"]
     assert [each["email"].lower() for each in on_list] == ["anna@example.org"]
     client.get("subscribers?email=anna", status=422)
+    client.post(f"lists/{second}/subscribers", {"email": "anna+news@example.org"}, status=201)
+    for written in ("anna%2Bnews@example.org", "anna+news@example.org", "%20Anna+News@EXAMPLE.org%20"):
+        assert found(f"?email={written}") == ["anna+news@example.org"]
     assert stranger.get("subscribers?q=anna").json["items"] == []
     stranger.get(f"subscribers?list={first}", status=404)
