@@ -1,7 +1,6 @@
 """The variables a letter uses: where each comes from, and for how many readers it is empty."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -52,13 +51,16 @@ def variable_uses(
     campaign: Campaign,
     names: Iterable[str],
     audience: int,
+    guarded: Collection[str],
 ) -> tuple[VariableUse, ...]:
-    """How each of ``names`` is filled for the ``audience`` people of the campaign's lists, by name."""
+    """How each of ``names`` is filled for the ``audience`` people of the campaign's lists, by name.
+
+    Those that are ``guarded`` leave no gap.
+    """
     own = {each.name: each for each in variables(campaign.variables)}
     wanted = sorted(set(names))
     fields = [name for name in wanted if is_field(name) and not (name in own and own[name].override)]
     counted = filled_counts(session, campaign.account_id, [each.id for each in campaign.lists], fields)
-    guarded = guarded_names(campaign)
     known = (
         {each.name for each in known_fields(session, campaign.account_id)}
         | OTHER_NAMES.keys()
@@ -90,24 +92,3 @@ def _use(
     known = is_field or own is not None or filled > 0
     origin = Origin.reader if known else Origin.nobody
     return VariableUse(name, filled, audience - filled, known, origin, guarded)
-
-
-# What a person writes so that an empty variable leaves no gap. Text is looked at, nothing is run.
-_PRINTED = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
-_ASKED = re.compile(r"\{%-?\s*(?:el)?if\b(.*?)-?%\}", re.DOTALL)
-_DEFAULTED = re.compile(r"\b([^\W\d]\w*)\s*(?:\|\s*\w+\s*)*?(?:\|\s*(?:default|d)\b|\bor\b)")
-_ASKED_INLINE = re.compile(r"\bif\s+(?:not\s+)?([^\W\d]\w*)")
-_NAME = re.compile(r"(?<![\w.\"'])([^\W\d]\w*)")
-
-
-def guarded_names(campaign: Campaign) -> frozenset[str]:
-    """Variables that never leave a gap: each time they are printed with a default, or asked about before."""
-    texts = (campaign.subject, campaign.preheader, campaign.html, campaign.text)
-    asked, printed_bare, defaulted = set[str](), set[str](), set[str]()
-    for text in texts:
-        asked |= {name for condition in _ASKED.findall(text) for name in _NAME.findall(condition)}
-        for expression in _PRINTED.findall(text):
-            safe = set(_DEFAULTED.findall(expression)) | set(_ASKED_INLINE.findall(expression))
-            defaulted |= safe
-            printed_bare |= set(_NAME.findall(expression)) - safe
-    return frozenset(asked | (defaulted - printed_bare))

@@ -21,6 +21,12 @@ def parts_of(written: Campaign | Template) -> dict[str, str]:
     return {part: getattr(written, part) for part in letters.PARTS}
 
 
+def texts_of(campaign: Campaign) -> dict[str, str]:
+    """All texts in which template code may stand: the parts, and the campaign's variables by their names."""
+    own = {f"variables.{each.name}": each.value for each in variables(campaign.variables)}
+    return parts_of(campaign) | own
+
+
 def source_of(written: Campaign | Template) -> letters.Source:
     """The four templates a person wrote."""
     return letters.Source(**parts_of(written))

@@ -14,6 +14,7 @@ from .child import refuse_while
 from .names import NEVER_READ, TAGS
 from .parts import OWN_ADDRESSES, PARAGRAPHS, PARTS, Copy, Envelope, Letter, Rendered, Source, Urls
 from .press import Press
+from .reading import Glance, Reading
 from .ready import Ready, ready_letters
 
 # Names that every letter may use without anybody having such a column.
@@ -74,6 +75,17 @@ def safe_render(
     return Rendered(**answer)
 
 
+def read_email(parts: Mapping[str, str], html: str | None, *, ours: str, broken: bool) -> Reading:
+    """What is found in an email and its sources, as ``reading.read`` takes them. Raises ``LetterError``."""
+    return Reading.from_json(child.ask("read", parts=dict(parts), html=html, ours=ours, broken=broken))
+
+
+def glance_at(parts: Mapping[str, str], html: str) -> Glance:
+    """What the page needs on which an email is written: see ``reading.glance``. Raises ``LetterError``."""
+    size, guarded = child.ask("glance", parts=dict(parts), html=html)
+    return Glance(size, frozenset(guarded))
+
+
 def render_link(letter: Letter, number: int, values: Mapping[str, object]) -> str:
     """The reader's target of link ``number``: ASCII, http or https. Raises ``LetterError`` for any other."""
     address = engine.link_of(letter, number)
@@ -98,13 +110,17 @@ __all__ = [
     "TAGS",
     "Copy",
     "Envelope",
+    "Glance",
     "Letter",
     "Press",
+    "Reading",
     "Ready",
     "Rendered",
     "Source",
     "Urls",
     "compile_letter",
+    "glance_at",
+    "read_email",
     "ready_letters",
     "refuse_while",
     "render_link",

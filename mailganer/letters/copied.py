@@ -7,6 +7,7 @@ are changed: another one's token may look the same.
 
 import html
 import re
+from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -130,7 +131,8 @@ class _Change:
         spans = sorted((edit.start, edit.end) for edit in edits)
         for found in self.own.finditer(masked.text):
             address = self._address(found, html.escape)
-            if address is not None and not any(start <= found.start() < end for start, end in spans):
+            before = bisect(spans, (found.start(), len(source) + 1))
+            if address is not None and not (before and found.start() < spans[before - 1][1]):
                 edits.append(Edit(*found.span(), address))
         return masked.unmask(markup.apply(masked.text, edits))
 

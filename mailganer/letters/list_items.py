@@ -39,19 +39,20 @@ class _List:
     form: str = "1"  # of its numbers: "1", "a", "A", "i" or "I"
     items: list[tuple[int, int | None, bool]] = field(default_factory=list)  # place, own number, in a loop
     exact: bool = True
+    looped: bool = False  # one of the items is made by a loop
 
     def add(self, place: int, own: int | None, around: list[str]) -> None:
         inside = around[self.depth :]
         looped = inside == ["for"]
         # A condition, or two items of one turn: nobody knows the numbers before the email is rendered.
-        if (inside and not looped) or any(in_loop for _place, _own, in_loop in self.items):
+        if (inside and not looped) or self.looped:
             self.exact = False
         self.items.append((place, own, looped))
+        self.looped = self.looped or looped
 
     def signs(self) -> dict[int, str]:
         places = [place for place, _own, _looped in self.items]
-        looped = any(in_loop for _place, _own, in_loop in self.items)
-        if not self.numbered or not self.exact or (looped and self.step < 0):
+        if not self.numbered or not self.exact or (self.looped and self.step < 0):
             return dict.fromkeys(places, DASH)
         number, found = self.first if self.first is not None else len(self.items), {}
         for place, own, in_loop in self.items:

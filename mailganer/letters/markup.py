@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from html import unescape
 from html.entities import html5
 from string import ascii_lowercase, ascii_uppercase
 from typing import NamedTuple
@@ -193,6 +194,15 @@ def _character(digits: str, base: int) -> str:
         return bytes((number,)).decode("cp1252", "ignore") or chr(number)
     # Characters that mark places while an email is prepared cannot come from outside.
     return "\ufffd" if OURS.match(chr(number)) else chr(number)
+
+
+_LONG_NUMBER = re.compile(r"&#(?:[0-9]{8,}+|[xX][0-9a-fA-F]{8,}+);?")
+
+
+def readable(text: str) -> str:
+    """The text between tags with its character references resolved."""
+    # Python refuses to read a number of thousands of digits; none of that many is a character.
+    return unescape(_LONG_NUMBER.sub("\ufffd", text)) if "&" in text else text
 
 
 # --- what is not read as HTML

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .spans import Ahead, code_spans
+
 # In the last private plane: no text and no icon font uses it. Taken out of everything that comes in.
 OPEN, CLOSE = "\U0010ff00", "\U0010ff01"
 MARK_OPEN, MARK_CLOSE = "\U0010ff02", "\U0010ff03"
@@ -17,9 +19,13 @@ OURS = re.compile("[\U0010ff00-\U0010ffff]")
 MASK = re.compile(f"{OPEN}([0-9]+){CLOSE}")
 
 _START = re.compile(r"\{\{|\{%|\{#")
-RAW = re.compile(r"(\{%[-+]?\s*raw\s*-?%\})(.*?)(\{%[-+]?\s*endraw\s*[-+]?%\})", re.DOTALL)
+_RAW_START = re.compile(r"\{%[-+]?\s*+raw\s*+-?%\}")
+_RAW_END = re.compile(r"\{%[-+]?\s*+endraw\s*+[-+]?%\}")
+RAW = re.compile(rf"({_RAW_START.pattern})(.*?)({_RAW_END.pattern})", re.DOTALL)
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
-_INSIDE = re.compile(r"""'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+"|[-+]?\}\}|[-+]?%\}|[{}()\[\]]""", re.DOTALL)
+_INSIDE = re.compile(
+    r"""'(?:[^'\\]|\\.)*+(?:'|\Z)|"(?:[^"\\]|\\.)*+(?:"|\Z)|[-+]?\}\}|[-+]?%\}|[{}()\[\]]""", re.DOTALL
+)
 
 
 def chunks(source: str) -> list[tuple[int, int]]:
@@ -27,24 +33,29 @@ def chunks(source: str) -> list[tuple[int, int]]:
 
     For sources that compile; what is never closed is taken for text.
     """
-    found, at = [], 0
-    while start := _START.search(source, at):
-        end = _end(source, start)
+    found, at, left_open, raw_ends = [], 0, 0, Ahead(source, _RAW_END)
+    while (start := _START.search(source, at)) and left_open < _LEFT_OPEN:
+        end = _end(source, start, raw_ends)
         if end is None:
             at = start.end()
+            left_open += 1
             continue
         found.append((start.start(), end))
         at = end
     return found
 
 
-def _end(source: str, start: re.Match[str]) -> int | None:
+_LEFT_OPEN = 5  # each is looked for to the end of the source, which compiles without any
+
+
+def _end(source: str, start: re.Match[str], raw_ends: Ahead) -> int | None:
     if start[0] == "{#":
         comment = _COMMENT.match(source, start.start())
         return comment.end() if comment else None
-    raw = RAW.match(source, start.start())
-    if raw:
-        return raw.end()
+    raw = _RAW_START.match(source, start.start())
+    raw_end = raw_ends.after(raw.end()) if raw else None
+    if raw_end is not None and (closing_tag := _RAW_END.match(source, raw_end)):
+        return closing_tag.end()
     closing, depth = ("}}", "%}")[start[0] == "{%"], 0
     for token in _INSIDE.finditer(source, start.end()):
         text = token[0]
@@ -74,12 +85,15 @@ def decode_code(source: str) -> str:
     if "&" not in source and "\u00a0" not in source:
         return source
     # Entities may hide the quotes that say where code ends, so the plainest reading of an end serves here.
-    return re.sub(
-        r"\{\{.*?\}\}|\{%.*?%\}",
-        lambda code: _ENTITY.sub(lambda entity: html.unescape(entity[0]).replace("\u00a0", " "), code[0]),
-        source,
-        flags=re.DOTALL,
-    )
+    out, at = [], 0
+    for start, end in code_spans(source):
+        out += [source[at:start], _ENTITY.sub(_plain, source[start:end])]
+        at = end
+    return "".join((*out, source[at:]))
+
+
+def _plain(entity: re.Match[str]) -> str:
+    return html.unescape(entity[0]).replace("\u00a0", " ")
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,15 @@ from mjml import mjml2html
 from ..errors import LetterError, _
 from .masks import chunks
 
-_START = re.compile(r"\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<mjml\b", re.DOTALL | re.IGNORECASE)
+_BEFORE = re.compile(r"\s*+(?:<\?xml[^>]*+>|<!--.*?-->)", re.DOTALL | re.IGNORECASE)
+_START = re.compile(r"\s*+<mjml\b", re.IGNORECASE)
 
 
 def is_mjml(source: str) -> bool:
-    return bool(_START.match(source))
+    at = 0
+    while before := _BEFORE.match(source, at):
+        at = before.end()
+    return bool(_START.match(source, at))
 
 
 def to_html(source: str) -> str:
@@ -38,7 +42,5 @@ def to_html(source: str) -> str:
 
 
 def _unused_word(source: str) -> str:
-    word = "mjcode"
-    while word in source:
-        word += "z"
-    return word
+    used = re.findall(r"mjcode(z*+)", source)
+    return "mjcode" + "z" * (max(map(len, used)) + 1 if used else 0)

@@ -8,7 +8,7 @@ import html
 import re
 import sys
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from jinja2 import TemplateSyntaxError
@@ -96,9 +96,9 @@ def _whole(masked: Masked, address: str) -> str:
 def links(masked: Masked, start: int = 0, end: int = sys.maxsize) -> Iterator[tuple[int, int]]:
     """Web addresses, and our own ones where they stand alone, in order."""
     web = list(web_addresses(masked, start, end))
-    ends = [0, *(last for _first, last in web)]
+    is_outside = _outside(web)
     for match in _WWW.finditer(masked.text, start, end):
-        if match.start() >= ends[bisect(web, (match.start(), 0))]:
+        if is_outside(match.start()):
             web.append((match.start(), match.start() + len(_without_signs(_whole(masked, match[0])))))
     web.sort()
     own = [
@@ -106,7 +106,15 @@ def links(masked: Masked, start: int = 0, end: int = sys.maxsize) -> Iterator[tu
         for found in MASK.finditer(masked.text, start, end)
         if _OWN_ADDRESS.fullmatch(masked.code(found))
     ]
-    yield from sorted([*web, *(each for each in own if not any(a <= each[0] < b for a, b in web))])
+    is_outside = _outside(web)
+    yield from sorted([*web, *(each for each in own if is_outside(each[0]))])
+
+
+def _outside(spans: Sequence[tuple[int, int]]) -> Callable[[int], bool]:
+    """Return whether a place is in none of ``spans``, which are in order."""
+    ends = [0, *(last for _first, last in spans)]
+    starts = [first for first, _last in spans]
+    return lambda place: place >= ends[bisect(starts, place)]
 
 
 def without_taken(masked: Masked) -> str:

@@ -85,7 +85,7 @@ _APART = frozenset(
 _SILENT = frozenset(("head", *markup.RAW, "noscript", "template", "svg", "select", "object"))
 # Not "mso-hide:all": it hides from Outlook alone, such as a button that Outlook has its own twin of.
 _HIDDEN = re.compile(
-    r"(?<![\w-])(?:display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0*\.?0*%?\s*(?:[;!]|\Z))",
+    r"(?<![\w-])(?:display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0*+\.?0*+%?\s*(?:[;!]|\Z))",
     re.IGNORECASE,
 )
 _NO_HEIGHT = re.compile(r"(?<![\w-])(?:max-)?height\s*:\s*0(?:\.0*)?[a-z%]*\s*(?:[;!]|\Z)", re.IGNORECASE)
@@ -99,6 +99,8 @@ _NOTHING = re.compile("[\u200b\u2060\u034f\u00ad\ufeff]")
 _LOOSE_JOINERS = re.compile(
     r"(?<!\S)[\u200c\u200d]+|[\u200c\u200d]+(?!\S)|(?<=[\u200c\u200d])[\u200c\u200d]+"
 )
+_DEEPEST = 20  # how far lists within lists are moved in
+_LONGEST_LINK = 2000  # pieces of what a link says
 _LISTS = frozenset(("ul", "ol", "menu", "dir"))
 _SCHEME = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
 _NUMBER = re.compile(r"\+?[\d\s().\u2010-\u2013-]+")
@@ -186,7 +188,7 @@ class _Writer(Spacing):
 
     def indent(self) -> int:
         """How far a line is moved in: what belongs to an item stands under its words."""
-        return len(self.lists) - 1 + self.lists[-1] if self.lists else 0
+        return min(len(self.lists) - 1 + self.lists[-1], _DEEPEST) if self.lists else 0
 
 
 def text_of(
@@ -267,7 +269,7 @@ def _between(text: str, stripped: bool, code: str = "") -> str:
 
 
 def _readable(text: str) -> str:
-    return _LOOSE_JOINERS.sub("", _NOTHING.sub("", html.unescape(text)).replace("\u00a0", " "))
+    return _LOOSE_JOINERS.sub("", _NOTHING.sub("", markup.readable(text)).replace("\u00a0", " "))
 
 
 def _open(masked: Masked, token: markup.Token, writer: _Writer) -> None:
@@ -330,8 +332,8 @@ def _close(token: markup.Token, writer: _Writer) -> None:
 
 
 def _end_link(writer: _Writer, target: Target, since: int) -> None:
-    said = writer.written(since)
-    words = said.strip()
+    # What is longer than any address says something, and is not put together for links within links.
+    words = writer.written(since).strip() if len(writer.out) - since <= _LONGEST_LINK else "…"
     if words and words in (target.address, escape_code(target.address)):
         # The text of the link is its address: the one that is shown takes its place.
         _put_address(writer, since, target.shown)

@@ -7,6 +7,7 @@ breaks, its web addresses become links, and inline tags such as ``<b>``, line br
 
 import html
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from . import markup, plainhtml
@@ -19,7 +20,7 @@ _LAID_OUT = re.compile(
       | dialog|dir|div|dl|dt|embed|fieldset|figcaption|figure|footer|form|frameset|h[1-6]|head|header|hr|html
       | iframe|input|legend|li|link|main|map|marquee|math|menu|meta|mjml|nav|noframes|noscript|object|ol|p
       | picture|plaintext|pre|script|search|section|select|style|summary|svg|table|tbody|td|template|textarea
-      | tfoot|th|thead|title|tr|ul|video|xmp|(?!https?:|mailto:)[a-z0-9-]+:[^\s>]*
+      | tfoot|th|thead|title|tr|ul|video|xmp|(?!https?:|mailto:)[a-z0-9-]+:[^\s/>]{0,200}+
     )(?=[\s/>]))""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -41,7 +42,7 @@ _BEFORE_END = re.compile(rf"[\s{_SILENT_END}]|{CLOSE}[0-9]+{OPEN}")
 _CLOSING = re.compile(r"\{%[-+]?\s*endif\b|\{#|<!--")
 # A line of the source that was wrapped in the middle of a sentence.
 _WRAPPED = re.compile(r"(?<=[^\n.!?:;…]{50})\n[ \t]*(?=[^\W\d_])(?![A-ZА-ЯЁ])")
-_AROUND_BREAK = re.compile(rf"[\s{_SILENT_END}]*<br>[\s{_SILENT_END}]*")
+_AROUND_BREAK = re.compile(rf"(?<![\s{_SILENT_END}])[\s{_SILENT_END}]*+<br>[\s{_SILENT_END}]*")
 _EMPTY_LINE = re.compile(r"\n[ \t]*\n")
 # "<https://example.com>" and "<ivan@example.com>" are addresses in brackets, although they look like tags.
 _BRACKETED = re.compile(r"<(?:https?://[^\s<>\"']+|[^\s<>\"'@]+@[^\s<>\"'@]+)>", re.IGNORECASE)
@@ -165,12 +166,16 @@ def _pieces(shown: str, start: int = 0) -> Iterator[markup.Token]:
 def _nested(shown: str, start: int) -> Iterator[tuple[markup.Token, int, bool]]:
     """Each piece with the number of tags around it, and whether one of them is a link."""
     around: list[str] = []
+    numbers = Counter[str]()  # of those around, by their names
     for token in _pieces(shown, start):
-        if token.kind == "close" and token.name in around:
-            del around[len(around) - 1 - around[::-1].index(token.name) :]
-        yield token, len(around), "a" in around
+        if token.kind == "close" and numbers[token.name]:
+            while (inner := around.pop()) != token.name:
+                numbers[inner] -= 1
+            numbers[token.name] -= 1
+        yield token, len(around), numbers["a"] > 0
         if token.kind == "open" and token.name not in markup.VOID:
             around.append(token.name)
+            numbers[token.name] += 1
 
 
 def _is_layout(shown: str, token: markup.Token) -> bool:

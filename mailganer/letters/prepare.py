@@ -84,17 +84,30 @@ def _tidy(source: Source) -> Source:
     return Source(
         subject=tidy(source.subject),
         preheader=tidy(source.preheader),
-        html=_STYLE.sub(_without_comments, decode_code(tidy(source.html))),
+        html=_without_braces_in_styles(decode_code(tidy(source.html))),
         text=tidy(source.text),
     )
 
 
-_STYLE = re.compile(r"<style\b[^>]*>.*?</style", re.IGNORECASE | re.DOTALL)
+_STYLE = re.compile(r"<style\b", re.IGNORECASE)
+_STYLE_END = re.compile(r"</style", re.IGNORECASE)
 
 
-def _without_comments(style: re.Match[str]) -> str:
+def _without_braces_in_styles(source: str) -> str:
     """``@media print{#menu{...}}`` without the beginning of a template's comment in it."""
-    return style[0] if "#}" in style[0] else style[0].replace("{#", f"{BRACE}#")
+    out, at = [], 0
+    while style := _STYLE.search(source, at):
+        content = source.find(">", style.end())
+        end = _STYLE_END.search(source, content) if content >= 0 else None
+        if end is None:
+            break
+        written = source[style.start() : end.end()]
+        out += [
+            source[at : style.start()],
+            written if "#}" in written else written.replace("{#", f"{BRACE}#"),
+        ]
+        at = end.end()
+    return "".join((*out, source[at:]))
 
 
 def _checked(source: Source) -> dict[str, nodes.Template]:
@@ -189,6 +202,7 @@ class _Prepared:
     text: str = ""
 
     def __post_init__(self) -> None:
+        self._numbers: dict[str, int] = {}
         self._local = {
             name.name
             for tree in self.trees.values()
@@ -239,9 +253,10 @@ class _Prepared:
         # What a loop or a {% set %} made is not there any more when the reader clicks.
         if used & (OWN_LINKS | self._local):
             return None
-        if address not in self.links:
+        number = self._numbers.setdefault(address, len(self.links) + 1)
+        if number > len(self.links):
             self.links.append(address)
-        return self.links.index(address) + 1
+        return number
 
 
 def _all_tags(text: str, tokens: Iterable[Token]) -> Iterable[Token]:

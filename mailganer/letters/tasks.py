@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import prepare
+from . import prepare, reading
 from .bounds import Run
 from .engine import Engine, reader_links, render_link
 from .parts import Letter, Source, Urls
@@ -45,9 +45,20 @@ def link(letter: Mapping[str, Any], address: str, values: Mapping[str, object]) 
     return render_link(Letter.from_json(letter), address, values)
 
 
+def read(parts: Mapping[str, str], html: str | None, ours: str, broken: bool) -> dict[str, Any]:
+    return reading.read(parts, html, ours, broken=broken).to_json()
+
+
+def glance(parts: Mapping[str, str], html: str) -> list[Any]:
+    found = reading.glance(parts, html)
+    return [found.size, sorted(found.guarded)]
+
+
 TASKS: dict[str, Callable[..., Any]] = {
     "compile": compile_letter,
     "variables": variables_of,
     "render": render,
     "link": link,
+    "read": read,
+    "glance": glance,
 }

@@ -20,9 +20,9 @@ from mailganer.campaigns.drafts import EDITABLE
 from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
 from mailganer.campaigns.trial import Trial
 from mailganer.campaigns.values import Variable, variables
-from mailganer.campaigns.variables import Origin, guarded_names, variable_uses
+from mailganer.campaigns.variables import Origin, variable_uses
 from mailganer.campaigns.versions import compile_of, parts_of
-from mailganer.db import utcnow
+from mailganer.db import outside, utcnow
 from mailganer.errors import (
     BackendError,
     Conflict,
@@ -38,7 +38,6 @@ from mailganer.routes import CampaignContext
 from mailganer.security import ask_outside, has_waited, in_time, letter_response
 
 from .forms import number_of
-from .preview_size import preview_size
 from .rail import campaign_page, letter_step, next_step, step_url
 
 LARGEST_FILE = 1_000_000  # bytes of an uploaded letter; like a written one
@@ -227,10 +226,10 @@ def _answer(request: Request, problems: Mapping[str, str] | None = None) -> dict
         return _page(request, problems)
     request.override_renderer = "campaigns/letter_saved.jinja2"
     letter = _letter(request, problems)
-    if _is_counted(request, letter["compiled"], letter["letter_error"]):
+    if _is_counted(request, letter):
         unusable = request.POST.get("unusable") == "yes"
     else:
-        letter |= (counts := _counts(request, letter["compiled"]))
+        letter |= (counts := _counts(request, letter))
         unusable = counts["unusable"]
     broken = letter["letter_error"] is not None or unusable
     return letter | {"letter_step": letter_step(request, broken=broken)}
@@ -242,7 +241,7 @@ def _page(
     campaign: Campaign = request.context.campaign
     session = request.dbsession
     letter = _letter(request, problems)
-    counts = _counts(request, letter["compiled"])
+    counts = _counts(request, letter)
     reader, uses = letter["reader"], counts["uses"]
     return campaign_page(
         request,
@@ -266,6 +265,7 @@ def _letter(request: Request, problems: Mapping[str, str] | None = None) -> dict
     compiled, letter_error = _compiled(campaign, request.registry["settings"].public_url)
     reader = _reader(request)
     shown, letter_error = _shown(request, reader, compiled, letter_error)
+    glance, letter_error = _glance(request, shown, letter_error)
     return {
         "campaign": campaign,
         "problems": problems or {},
@@ -277,38 +277,42 @@ def _letter(request: Request, problems: Mapping[str, str] | None = None) -> dict
         "letter_error": letter_error,
         "reader": reader,
         "shown": shown,
-        "preview_size": preview_size(shown.html if shown else ""),
+        "preview_size": glance.size,
+        "guarded": glance.guarded,
         "sender": next(iter(campaign.senders), None),
         "arrives_at": campaign.send_at or utcnow(),
     }
 
 
-def _counts(request: Request, compiled: letters.Letter | None) -> dict[str, Any]:
+def _counts(request: Request, letter: Mapping[str, Any]) -> dict[str, Any]:
     """The letter's variables, counted over everybody who gets it: that may be a million people."""
+    compiled: letters.Letter | None = letter["compiled"]
     campaign, session = request.context.campaign, request.dbsession
     audience = audience_of(session, campaign)
-    uses = variable_uses(session, campaign, compiled.variables, audience) if compiled else ()
+    names = compiled.variables if compiled else ()
+    uses = variable_uses(session, campaign, names, audience, letter["guarded"])
     return {
         "audience": audience,
         "uses": [use for use in uses if use.origin is not Origin.mailganer],
         "unusable": any(use.unusable for use in uses),
         "known": [each.name for each in known_fields(session, campaign.account_id)],
-        "counted": _fingerprint(campaign, compiled),
+        "counted": _fingerprint(campaign, letter),
     }
 
 
-def _is_counted(request: Request, compiled: letters.Letter | None, error: LetterError | None) -> bool:
+def _is_counted(request: Request, letter: Mapping[str, Any]) -> bool:
     """Whether the page shows the counts already. Those of a letter that is broken while one types wait."""
-    unfinished = compiled is None and error is not None
-    return unfinished or request.POST.get("counted") == _fingerprint(request.context.campaign, compiled)
+    unfinished = letter["compiled"] is None and letter["letter_error"] is not None
+    return unfinished or request.POST.get("counted") == _fingerprint(request.context.campaign, letter)
 
 
-def _fingerprint(campaign: Campaign, compiled: letters.Letter | None) -> str:
+def _fingerprint(campaign: Campaign, letter: Mapping[str, Any]) -> str:
     """Of all that the counts depend on but the people."""
+    compiled: letters.Letter | None = letter["compiled"]
     own = [(each.name, bool(each.value.strip()), each.override) for each in variables(campaign.variables)]
     lists = sorted(each.id for each in campaign.lists)
     named = sorted(compiled.variables) if compiled else []
-    seen = repr((named, sorted(guarded_names(campaign)), sorted(own), lists))
+    seen = repr((named, sorted(letter["guarded"]), sorted(own), lists))
     return sha256(seen.encode()).hexdigest()[:16]
 
 
@@ -334,6 +338,19 @@ def _shown(
         return campaigns.preview(session, campaign, reader, now=utcnow(), letter=compiled), None
     except LetterError as error:
         return None, error
+
+
+def _glance(
+    request: Request, shown: letters.Rendered | None, letter_error: LetterError | None
+) -> tuple[letters.Glance, LetterError | None]:
+    campaign: Campaign = request.context.campaign
+    if not _is_written(campaign):
+        return letters.Glance("small"), letter_error
+    parts, html = parts_of(campaign), shown.html if shown else ""
+    try:
+        return outside(request.dbsession, lambda: letters.glance_at(parts, html)), letter_error
+    except LetterError as error:
+        return letters.Glance(), letter_error or error
 
 
 def _is_written(campaign: Campaign) -> bool:

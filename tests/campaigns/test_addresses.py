@@ -1,6 +1,6 @@
 import pytest
 
-from mailganer.campaigns.check.addresses import Fault, fault_of, mended
+from mailganer.letters.link_faults import Fault, fault_of, mended
 
 SOUND = [
     "https://shop.test/?a=1&b=2",

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from mailganer.campaigns.check.placeholders import at_placeholders
+from mailganer.letters.reading import read
 
 NAMES = SimpleNamespace(
     fields=["email", "first_name", "last_name", "city"],
@@ -16,8 +17,8 @@ NAMES = SimpleNamespace(
 
 def found_in(html, *, broken=False):
     """The messages about an email; ``broken``: it cannot be compiled."""
-    campaign = SimpleNamespace(subject="", preheader="", html=html, text="", variables={})
-    return [problem.message for problem in at_placeholders(campaign, NAMES, broken=broken)]
+    tags = read({"html": html}, None if broken else html, "", broken=broken).tags
+    return [problem.message for problem in at_placeholders(tags, NAMES)]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from mailganer.errors import LetterError
 from mailganer.letters import Letter, Press
 from mailganer.letters.bounds import Run
 from mailganer.letters.engine import Engine, reader_links
+from mailganer.letters.plainhtml import html_of as template_of
 
 from .conftest import COPY, ENVELOPE, URLS, letter_of, part, read
 
@@ -106,3 +107,8 @@ def test_an_error_names_the_text_and_its_line() -> None:
 def test_the_preheader_stands_before_it() -> None:
     whole = Engine(letter_of(html="", text="Hello", preheader="News")).render(reader_links(URLS), Run()).html
     assert whole.index("News") < whole.index("Hello")
+
+
+def test_several_addresses_without_a_scheme_are_links_each() -> None:
+    html = template_of("www.shop.example and www.other.example, https://a.example/?u=www.b.example")
+    assert html.count("<a href=") == 3

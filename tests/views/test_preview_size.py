@@ -3,7 +3,7 @@
 import pytest
 
 from mailganer.letters import Source, compile_letter, ready_letters, safe_render
-from mailganer.views.preview_size import preview_size
+from mailganer.letters.preview_size import preview_size
 
 
 @pytest.mark.parametrize(

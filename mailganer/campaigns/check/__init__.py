@@ -63,7 +63,7 @@ def check(
         variables=letter.variables,
         forecast=expected,
         passed=tuple(each.message for each in found if isinstance(each, Fine)),
-        look=letter.look,
+        look=letter.reading.look,
         shown=letter.shown,
     )
 
@@ -71,13 +71,7 @@ def check(
 def _at_places(session: Session, campaign: Campaign, letter: Read) -> Iterator[Finding]:
     """What stands in links, and in braces that are none of ours."""
     names = KnownNames(session, campaign.account_id, [each.id for each in campaign.lists])
-    yield from at_placeholders(
-        campaign,
-        names,
-        broken=letter.error is not None,
-        postal_address=bool(campaign.account.postal_address.strip()),
-    )
-    if letter.compiled is not None and letter.shown is not None and letter.look is not None:
-        yield from at_links(
-            session, campaign, letter.shown, letter.look, letter.compiled.links, letter.unknown_clicks
-        )
+    has_address = bool(campaign.account.postal_address.strip())
+    yield from at_placeholders(letter.reading.tags, names, postal_address=has_address)
+    if letter.compiled is not None:
+        yield from at_links(session, campaign, letter.reading, letter.compiled.links, letter.unknown_clicks)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ... import letters
-from ..content import Look
+from ...letters.look import Look
 from ..forecast import Forecast
 from ..variables import VariableUse
 

@@ -3,19 +3,21 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 
 from sqlalchemy.orm import Session
 
 from ... import letters
 from ...audience.fields import KnownNames
+from ...db import outside
 from ...errors import LetterError, _
+from ...letters import Reading
+from ...letters.look import Look
 from ...models import Campaign
-from ..content import Look, look_at
 from ..preview import preview, sample_reader
 from ..variables import Origin, VariableUse, variable_uses
-from ..versions import compile_of, copied_targets, unknown_clicks
+from ..versions import compile_of, copied_targets, texts_of, unknown_clicks
 from .findings import Finding, Fine, Problem, Severity, Step
-from .lines import has_lost_lines
 from .placeholders import likely_variable
 
 PARTS = {
@@ -28,6 +30,9 @@ PARTS = {
 }
 
 
+MOST_LIKELY = 50  # names that nobody has, for which one is looked up
+
+
 @dataclass(frozen=True)
 class Read:
     """A letter that was read once: what it is made of, and how its first reader gets it."""
@@ -36,7 +41,7 @@ class Read:
     error: LetterError | None = None  # of compiling, or of showing it
     variables: tuple[VariableUse, ...] = ()
     shown: letters.Rendered | None = None
-    look: Look | None = None
+    reading: Reading = field(default_factory=Reading)
     unknown_clicks: tuple[str, ...] = ()  # addresses of counted links, copied, whose targets are not known
     likely: Mapping[str, str] = field(default_factory=dict)  # what is meant by variables that nobody has
 
@@ -46,6 +51,17 @@ def read(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> R
 
     The session's transaction is given back: see ``db.outside``. What is counted comes after, by ``count``.
     """
+    letter = _compiled(session, campaign, ours=ours, now=now)
+    html = letter.shown.html if letter.shown else None
+    sources, broken = texts_of(campaign), letter.error is not None
+    try:
+        found = outside(session, lambda: letters.read_email(sources, html, ours=ours, broken=broken))
+    except LetterError as error:
+        return replace(letter, error=letter.error or error)
+    return replace(letter, reading=found)
+
+
+def _compiled(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> Read:
     if not _is_written(campaign):
         return Read()
     try:
@@ -58,18 +74,17 @@ def read(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> R
         shown = preview(session, campaign, sample_reader(session, campaign), now=now, letter=compiled)
     except LetterError as error:
         return Read(compiled, error, unknown_clicks=lost)
-    look = look_at(shown.html, source=campaign.html, ours=ours)
-    return Read(compiled, shown=shown, look=look, unknown_clicks=lost)
+    return Read(compiled, shown=shown, unknown_clicks=lost)
 
 
 def count(session: Session, campaign: Campaign, letter: Read, audience: int) -> Read:
     """Count the variables of an email that was read over everybody who gets it."""
     if letter.compiled is None:
         return letter
-    uses = variable_uses(session, campaign, letter.compiled.variables, audience)
+    uses = variable_uses(session, campaign, letter.compiled.variables, audience, letter.reading.guarded)
     names = KnownNames(session, campaign.account_id, [each.id for each in campaign.lists])
     unknown = (use.name for use in uses if use.origin is Origin.nobody)
-    likely = {name: likely_variable(name, names) for name in unknown}
+    likely = {name: likely_variable(name, names) for name in islice(unknown, MOST_LIKELY)}
     return replace(letter, variables=uses, likely=likely)
 
 
@@ -88,11 +103,11 @@ def at_letter(campaign: Campaign, letter: Read, audience: int) -> Iterator[Findi
     if letter.compiled is not None:
         yield Fine(_("The letter can be put together: its variables and tags are in order."))
         yield from _at_variables(letter, audience)
-        yield from _at_adjustments(campaign.html, letter.compiled, letter.unknown_clicks)
+        yield from _at_adjustments(campaign.html, letter.compiled, letter)
     if letter.error is not None:
         yield _broken(letter.error)
-    if letter.shown is not None and letter.look is not None:
-        yield from _at_sample(campaign, letter.shown, letter.look)
+    if letter.shown is not None and letter.reading.look is not None:
+        yield from _at_sample(campaign, letter.shown, letter.reading.look)
     if letter.compiled is not None:
         yield from _at_frame(campaign, letter.compiled)
 
@@ -126,9 +141,7 @@ def _broken(error: LetterError) -> Problem:
     )
 
 
-def _at_adjustments(
-    source: str, compiled: letters.Letter, unknown_clicks: tuple[str, ...]
-) -> Iterator[Finding]:
+def _at_adjustments(source: str, compiled: letters.Letter, letter: Read) -> Iterator[Finding]:
     """What was done to the email beyond the usual, and what was left undone."""
     if letters.PARAGRAPHS in compiled.adjusted:
         linked = compiled.html.count("<a href=") > source.count("<a href=")
@@ -148,7 +161,7 @@ def _at_adjustments(
             field="html",
         )
 
-    elif has_lost_lines(source):
+    elif letter.reading.lost_lines:
         yield Problem(
             "lost_lines",
             _(
@@ -173,12 +186,12 @@ def _at_adjustments(
             _("See the email"),
             field="html",
         )
-    if unknown_clicks:
+    if letter.unknown_clicks:
         yield Problem(
             "unknown_clicks",
             _(
                 "Links copied from an email that is not known any more lead nowhere: ${link}",
-                mapping={"link": _few(unknown_clicks)},
+                mapping={"link": _few(letter.unknown_clicks)},
             ),
             Severity.warning,
             Step.letter,

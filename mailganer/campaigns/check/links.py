@@ -6,7 +6,6 @@ over all recipients: a value without ``https://`` makes a link that leads nowher
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 
 from sqlalchemy import ColumnElement, func, not_, or_
@@ -16,40 +15,41 @@ from ... import letters
 from ...audience.fields import is_filled, text_of
 from ...audience.recipients import recipients
 from ...errors import _
-from ...letters.markup import Token, outlook_tags, tokens
+from ...letters.link_faults import Fault
+from ...letters.link_report import BrokenLink, LinkReport
+from ...letters.look import Look
 from ...models import Campaign, Subscriber
-from ..content import Look
 from ..values import variables
 from ..variables import is_field
-from .addresses import Fault, browser_reading, fault_of, mended
 from .findings import Finding, Fine, Problem, Severity, Step
-from .placeholders import has_foreign_tag
 
 LINK = "broken_link"
 PICTURE = "broken_picture"
 VALUES = "link_values"
+MOST_FIELDS = 20  # that links begin with: each is counted over all recipients
 
 
 def at_links(
     session: Session,
     campaign: Campaign,
-    shown: letters.Rendered,
-    look: Look,
+    reading: letters.Reading,
     links: Sequence[str],
     unknown: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """``links`` are the counted links of the email as they were written, ``unknown`` those that were copied
     from another email and lead nowhere."""
-    seen = _read(shown.html)
+    look, report = reading.look, reading.links
+    if look is None or report is None:
+        return
     problems = [*_at_values(session, campaign, links)]
-    made = {VALUES} & {each.code for each in problems}
-    problems += _at_addresses(seen, campaign.html if made else "")
-    problems += _at_anchors(seen, look)
+    made = any(each.code == VALUES for each in problems)
+    problems += _at_addresses([each for each in report.broken if each.written or not made])
+    problems += _at_anchors(report, look)
     problems += _at_examples(look)
-    problems += _at_pictures(seen)
+    problems += _at_pictures(report)
     yield from problems
     dead = any(each.code != PICTURE for each in problems)
-    if look.links and not dead and not unknown and not look.local_links and not _tagged(seen):
+    if look.links and not dead and not unknown and not look.local_links and not report.has_tags:
         yield Fine(_("Every link leads somewhere."))
 
 
@@ -69,18 +69,12 @@ _SENTENCES: Mapping[Fault, str] = {
 _MEANT = _("${sentence} Did you mean ${likely}?")
 
 
-def _at_addresses(seen: "_Seen", source: str) -> Iterator[Problem]:
-    """One finding for each kind. With ``source``, only what is written there without a variable."""
+def _at_addresses(broken: Sequence[BrokenLink]) -> Iterator[Problem]:
+    """One finding for each kind."""
     for fault, sentence in _SENTENCES.items():
-        found = [
-            address
-            for address in dict.fromkeys(seen.links)
-            if fault_of(address) is fault
-            and not has_foreign_tag(address)
-            and (not source or browser_reading(address) in source)
-        ]
+        found = [each for each in broken if each.fault is fault]
         if found:
-            yield _problem(LINK, sentence, found, mended(found[0]))
+            yield _problem(LINK, sentence, [each.address for each in found], found[0].likely)
 
 
 def _problem(code: str, sentence: str, found: Sequence[str], likely: str = "") -> Problem:
@@ -95,12 +89,9 @@ def _few(found: Sequence[str]) -> str:
     return shown + (", …" if len(found) > 3 else ".")
 
 
-def _at_anchors(seen: "_Seen", look: Look) -> Iterator[Problem]:
+def _at_anchors(report: LinkReport, look: Look) -> Iterator[Problem]:
     """Empty links, "#", and jumps to a place that the email does not have."""
-    names = [link[1:] for link in map(browser_reading, seen.links) if link.startswith("#") and link != "#"]
-    lost = [name for name in names if name not in seen.places and name.lower() != "top"]
-    empty = sum(fault_of(link) is Fault.empty for link in seen.links)
-    number = max(look.dead_links, empty) + len(lost)
+    number = max(look.dead_links, report.empty) + report.lost
     if number:
         yield Problem(
             "dead_links",
@@ -130,34 +121,23 @@ def _ready_links() -> frozenset[str]:
     return frozenset(link for source in sources for link in re.findall(r'href="(https?://[^"{]+)"', source))
 
 
-def _tagged(seen: "_Seen") -> bool:
-    return any(has_foreign_tag(link) for link in seen.links)
-
-
 # --- pictures
 
-_NO_PICTURE = frozenset(
-    {Fault.relative, Fault.file, Fault.no_scheme, Fault.code, Fault.mistyped, Fault.empty}
-)
 
-
-def _at_pictures(seen: "_Seen") -> Iterator[Problem]:
+def _at_pictures(report: LinkReport) -> Iterator[Problem]:
     """Pictures come from the web: an email brings none along. Those of ``data:`` are found elsewhere."""
-    found = [source for source in dict.fromkeys(seen.pictures) if _is_lost(source)]
-    if found:
+    if report.lost_pictures:
         yield Problem(
             PICTURE,
-            _("Pictures without a whole web address are not shown: ${link}", mapping={"link": _few(found)}),
+            _(
+                "Pictures without a whole web address are not shown: ${link}",
+                mapping={"link": _few(report.lost_pictures)},
+            ),
             Severity.warning,
             Step.letter,
             _("Look at the letter"),
             field="html",
         )
-
-
-def _is_lost(source: str) -> bool:
-    fault = fault_of(source)
-    return fault in _NO_PICTURE or source.lower().startswith(("cid:", "blob:", "#"))
 
 
 # --- links made of a recipient's own value
@@ -172,9 +152,10 @@ _OTHERS = ("mailto:%", "tel:%", "sms:%")
 def _at_values(session: Session, campaign: Campaign, links: Sequence[str]) -> Iterator[Problem]:
     own = {each.name for each in variables(campaign.variables) if each.override}
     begun = [begins for link in links if (begins := _BEGINS.match(link))]
-    for name, has_scheme in dict.fromkeys((each["name"], bool(each["scheme"])) for each in begun):
-        if is_field(name) and name not in own:
-            yield from _at_value(session, campaign, name, has_scheme)
+    made = dict.fromkeys((each["name"], bool(each["scheme"])) for each in begun)
+    wanted = [each for each in made if is_field(each[0]) and each[0] not in own]
+    for name, has_scheme in wanted[:MOST_FIELDS]:
+        yield from _at_value(session, campaign, name, has_scheme)
 
 
 def _at_value(session: Session, campaign: Campaign, name: str, has_scheme: bool) -> Iterator[Problem]:
@@ -206,35 +187,3 @@ def _at_value(session: Session, campaign: Campaign, name: str, has_scheme: bool)
         )
     )
     yield Problem(VALUES, sentence, Severity.warning, Step.letter, _("Correct the links"), field=name)
-
-
-# --- reading
-
-
-@dataclass
-class _Seen:
-    """What an email links to and shows; what only Outlook reads (``<!--[if mso]>``) included."""
-
-    links: list[str] = field(default_factory=list)
-    pictures: list[str] = field(default_factory=list)
-    places: set[str] = field(default_factory=set)
-
-    def add(self, tag: Token) -> None:
-        values = {each.name: each.value for each in reversed(tag.attributes)}  # browsers take the first
-        self.places |= {values[name] for name in ("id", "name") if values.get(name)}
-        if "href" in values and tag.name not in ("link", "base"):
-            self.links.append(values["href"])
-        if tag.name in ("img", "v:imagedata", "v:fill") and "src" in values:
-            self.pictures.append(values["src"])
-        if values.get("background"):
-            self.pictures.append(values["background"])
-
-
-def _read(html: str) -> _Seen:
-    seen = _Seen()
-    for token in tokens(html):
-        inner = outlook_tags(html, token) if token.kind == "comment" else [token]
-        for each in inner:
-            if each.kind == "open":
-                seen.add(each)
-    return seen

@@ -27,9 +27,11 @@ class Fault(StrEnum):
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _NEARLY_WEB = re.compile(r"(?:h[tp]{2,4}s?|hhtps?|t?tps?)[:;]/{0,3}(?=\w)|https?/{1,3}(?=\w)", re.IGNORECASE)
-_ENCODED = re.compile(r"%7B%7B(.*?)%7D%7D", re.IGNORECASE | re.DOTALL)
+_ENCODED = re.compile(r"%7B%7B(.{0,400}?)%7D%7D", re.IGNORECASE | re.DOTALL)
 _HOST = re.compile(r"(?:[^\W_](?:[\w-]*[^\W_])?\.)+(?:[^\W\d_]{2,}|xn--[\w-]+)\.?(?::\d+)?(?=[/?#]|$)")
-_MAIL = re.compile(r"[^\s@/:?#]+@(?:[\w-]+\.)+[\w-]+")
+_MAIL = re.compile(r"[^\s@/:?#]++@(?:[\w-]++\.)++[\w-]+")
+_HAS_MAIL = re.compile(r"(?<=[^\s@/:?#])@(?:[\w-]++\.)+[\w-]")
+_LONGEST_MEANT = 1000  # nobody is told a longer one
 _FILE = re.compile(r"file:|[a-z]:[\\/]|\\\\", re.IGNORECASE)
 _INSIDE = frozenset({"cid", "mid", "data", "blob", "about", "view-source", "chrome", "moz-extension"})
 _SCRIPTS = frozenset({"javascript", "vbscript"})
@@ -83,7 +85,7 @@ def _fault_of_scheme(address: str) -> Fault | None:
     if not scheme or _HOST.match(address):  # shop.test:8080/x has a colon, and no scheme
         return _fault_without_scheme(address)
     if name == "mailto":
-        return None if _MAIL.search(address) or "to=" in address.lower() else Fault.mail
+        return None if _HAS_MAIL.search(address) or "to=" in address.lower() else Fault.mail
     if name in _INSIDE:
         return Fault.inside
     return Fault.script if name in _SCRIPTS else None
@@ -102,6 +104,7 @@ def mended(address: str) -> str:
     """Return the address that is likely meant, or nothing when it cannot be told."""
     address = browser_reading(address)
     fault = fault_of(address)
+    address = address[:_LONGEST_MEANT]
     if fault is Fault.no_scheme:
         return f"https://{address}"
     if fault is Fault.no_protocol:

@@ -2,8 +2,8 @@
 
 import re
 
-from ...letters.markup import tokens
-from .placeholders import without_code
+from .foreign_tags import without_code
+from .markup import tokens
 
 # Words on both sides of an empty line, with no tag between.
 _LOST = re.compile(r"\w(?:[^\S\n]*+[^\w\s]{1,8})?[^\S\n]*+\n[^\S\n]*+\n\s*+[^\w\s]{0,8}\w")

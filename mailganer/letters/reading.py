@@ -1,0 +1,89 @@
+"""What is read in an email before it is sent, in one answer: for the check and the letter page.
+
+Sources and rendered emails are strangers'. All of it is read in the limited process (``child``), and each
+reader reads a text once: see ``tests/letters/test_reading.py``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .foreign_tags import Tag, foreign_tags
+from .guarded import guarded_names
+from .link_faults import Fault
+from .link_report import BrokenLink, LinkReport, report_links
+from .look import Look, look_at
+from .lost_lines import has_lost_lines
+from .preview_size import preview_size
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an email has. ``look`` and ``links`` are of one that could be rendered."""
+
+    tags: tuple[tuple[str, Tag], ...] = ()  # placeholders of other products, and the parts they stand in
+    guarded: frozenset[str] = frozenset()  # variables that leave no gap when they are empty
+    lost_lines: bool = False  # empty lines of the source are not shown
+    look: Look | None = None
+    links: LinkReport | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "tags": [[part, asdict(tag)] for part, tag in self.tags],
+            "guarded": sorted(self.guarded),
+            "lost_lines": self.lost_lines,
+            "look": asdict(self.look) if self.look else None,
+            "links": asdict(self.links) if self.links else None,
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "Reading":
+        return cls(
+            tags=tuple((part, Tag(**tag)) for part, tag in kept["tags"]),
+            guarded=frozenset(kept["guarded"]),
+            lost_lines=kept["lost_lines"],
+            look=Look(**_with_tuples(kept["look"])) if kept["look"] else None,
+            links=_links(kept["links"]) if kept["links"] else None,
+        )
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What the page needs on which an email is written."""
+
+    size: str = ""  # of its preview: "small", "medium" or nothing
+    guarded: frozenset[str] = frozenset()
+
+
+def read(parts: Mapping[str, str], html: str | None, ours: str, *, broken: bool) -> Reading:
+    """``parts`` are the sources by their names, values of variables included; ``html`` is the email as the
+    first recipient gets it, None when there is none or it cannot be rendered: then it is ``broken``.
+    ``ours`` is the installation's own address."""
+    sources = [text for part, text in parts.items() if not part.startswith("variables.")]
+    written = parts.get("html", "")
+    return Reading(
+        tags=tuple(
+            (part, tag)
+            for part, text in parts.items()
+            for tag in foreign_tags(text, html=part == "html", broken=broken)
+        ),
+        guarded=guarded_names(sources),
+        lost_lines=has_lost_lines(written),
+        look=look_at(html, source=written, ours=ours) if html is not None else None,
+        links=report_links(html, written) if html is not None else None,
+    )
+
+
+def glance(parts: Mapping[str, str], html: str) -> Glance:
+    """The same for a page: ``html`` is empty when nothing can be shown."""
+    return Glance(preview_size(html), guarded_names(parts.values()))
+
+
+def _with_tuples(kept: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+
+
+def _links(kept: Mapping[str, Any]) -> LinkReport:
+    values = _with_tuples(kept)
+    broken = (BrokenLink(**(each | {"fault": Fault(each["fault"])})) for each in values.pop("broken"))
+    return LinkReport(broken=tuple(broken), **values)
