@@ -14,7 +14,7 @@ from math import ceil
 from zoneinfo import ZoneInfo
 
 from .hours import Hours
-from .turns import PLENTY, Turn, shares, until_done
+from .turns import PLENTY, CampaignShare, shares, until_done
 
 MINUTE = 60
 WINDOW = 24 * 60  # minutes; a letter of minute m counts until minute m + WINDOW is over
@@ -82,7 +82,7 @@ class Counter:
         return self.runs[0][0] + WINDOW + 1 if self.runs and self.limit else None
 
     def blur(self, minutes: int) -> None:
-        """Join what was used in every so many minutes, as if it had left in the last of them."""
+        """Merge usage into intervals, each dated at its end."""
         if len(self.runs) <= WINDOW // minutes:
             return
         sums: dict[int, int] = {}
@@ -253,7 +253,7 @@ def shared(allowed: int, wanted: Sequence[int], lanes: Sequence[Lane]) -> list[i
     return shares
 
 
-class _Agenda:
+class _SendingSchedule:
     """Which campaigns may send when, and when that changes next."""
 
     def __init__(self, campaigns: Sequence[Sending]) -> None:
@@ -358,7 +358,7 @@ class _Play:
         zone: ZoneInfo,
     ) -> None:
         self.ours, self.letters, self.starts_at = ours, ours.left, ours.starts_at
-        self.agenda = _Agenda([ours, *rivals])
+        self.agenda = _SendingSchedule([ours, *rivals])
         self.lanes, self.plan, self.zone = lanes, plan, zone
         self.queues = [_Queue(number, lane, ours) for number, lane in enumerate(lanes)]
         self.begins_at = min([ours.starts_at, *(rival.starts_at for rival in rivals)])
@@ -479,7 +479,7 @@ class _Play:
         return lane.per_minute if gone <= 0 else max(1, int(lane.per_minute * (1 - gone / MINUTE)))
 
     def alike(self, each: Sequence[int], able: Sequence[int]) -> int:
-        """For how many minutes things are as they are now."""
+        """Return the minutes until the rates or the campaigns change."""
         if self.minute * MINUTE < self.begins_at.timestamp() or any(lane.grows for lane in self.lanes):
             return 1
         ends = [self.agenda.changes_at - self.minute, self.midnight - self.minute]
@@ -495,7 +495,7 @@ class _Play:
         return max(1, min(ends))
 
     def at_most(self, each: Sequence[int], minutes: int) -> int:
-        """So many minutes or fewer, that no campaign of several lanes sends more than it has."""
+        """Limit ``minutes`` so that no campaign of several lanes sends more than it has left."""
         while minutes > 1:
             taken: dict[int, int] = {}
             for queue, letters in zip(self.queues, each, strict=True):
@@ -590,5 +590,5 @@ class _Play:
         return max(waits, key=lambda found: found[0], default=None)
 
 
-def _turn(campaign: Sending, number: int, taken: int = 0) -> Turn:
-    return Turn(campaign.campaign_id, campaign.had[number], campaign.left - taken)
+def _turn(campaign: Sending, number: int, taken: int = 0) -> CampaignShare:
+    return CampaignShare(campaign.campaign_id, campaign.had[number], campaign.left - taken)

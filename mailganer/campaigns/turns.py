@@ -1,4 +1,4 @@
-"""Whose turn it is: how campaigns of one sender share what it may send.
+"""Fair shares of what one sender may send, among its campaigns.
 
 A sender serves the campaign that has had least. ``had`` counts emails on a scale common to the campaigns of
 one sender. A campaign that starts, or comes back after a rest, begins at the sender's ``floor``: a time in
@@ -16,7 +16,7 @@ from typing import NamedTuple
 PLENTY = 1 << 60  # recipients of a campaign whose number does not matter
 
 
-class Turn(NamedTuple):
+class CampaignShare(NamedTuple):
     """A campaign that can send now."""
 
     campaign_id: int
@@ -26,14 +26,14 @@ class Turn(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Next:
+class WindowChoice:
     """The campaign to serve, and the size of its window at most."""
 
     campaign_id: int
     size: int
 
 
-def shares(emails: int, turns: Sequence[Turn]) -> list[int]:
+def shares(emails: int, turns: Sequence[CampaignShare]) -> list[int]:
     """Divide ``emails`` as if each went to the campaign that has had least, the lowest id among equals."""
     left = sum(turn.left for turn in turns)
     if len(turns) == 1 or emails >= left:
@@ -48,8 +48,8 @@ def shares(emails: int, turns: Sequence[Turn]) -> list[int]:
     return found
 
 
-def _level(emails: int, turns: Sequence[Turn]) -> tuple[int, int]:
-    """What everybody has had afterwards who is neither ahead nor done, and how many of them have one more."""
+def _level(emails: int, turns: Sequence[CampaignShare]) -> tuple[int, int]:
+    """Return the common level after ``emails`` were divided, and how many campaigns get one more."""
     level, extra = divmod(sum(turn.had for turn in turns) + emails, len(turns))
     if all(turn.had <= level < turn.had + turn.left for turn in turns):
         return level, extra
@@ -67,8 +67,8 @@ def _level(emails: int, turns: Sequence[Turn]) -> tuple[int, int]:
     return (level + emails // served, emails % served) if served else (level, 0)
 
 
-def until_done(turn: Turn, others: Sequence[Turn]) -> int:
-    """How many emails leave, of all these campaigns together, until the last one of ``turn`` has."""
+def until_done(turn: CampaignShare, others: Sequence[CampaignShare]) -> int:
+    """Return how many emails leave, of all campaigns together, until the last one of ``turn`` has."""
     last = turn.had + turn.left - 1  # what it has had when its last one leaves
     before = (
         min(each.left, max(0, last - each.had + (each.campaign_id < turn.campaign_id))) for each in others
@@ -76,8 +76,8 @@ def until_done(turn: Turn, others: Sequence[Turn]) -> int:
     return turn.left + sum(before)
 
 
-def line_up(turns: Sequence[Turn], room: int | None, size: int) -> list[Next]:
-    """The campaigns a lane may serve, the first choice first, each with the largest window it may open.
+def line_up(turns: Sequence[CampaignShare], room: int | None, size: int) -> list[WindowChoice]:
+    """Return the campaigns a lane may serve, in order, each with the largest window it may open.
 
     ``room`` is what the day's quota still allows (None: any number). A campaign that is not ``free`` is left
     out, but keeps its share.
@@ -90,9 +90,9 @@ def line_up(turns: Sequence[Turn], room: int | None, size: int) -> list[Next]:
         # its share in several windows instead of one.
         sizes = [min(size, share) for share in shares(room, order)]
     pairs = zip(order, sizes, strict=True)
-    return [Next(turn.campaign_id, allowed) for turn, allowed in pairs if turn.free and allowed]
+    return [WindowChoice(turn.campaign_id, allowed) for turn, allowed in pairs if turn.free and allowed]
 
 
-def floor_after(turns: Sequence[Turn], campaign_id: int, emails: int) -> int:
+def floor_after(turns: Sequence[CampaignShare], campaign_id: int, emails: int) -> int:
     """Return the sender's floor after ``campaign_id`` got ``emails``: what the last in line has had."""
     return min(turn.had + emails * (turn.campaign_id == campaign_id) for turn in turns)

@@ -35,7 +35,7 @@ class Sender(Base):
     sleeps_until: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Sentence)  # our sentence, then the server's words
     failures: Mapped[int] = mapped_column(default=0)  # connection troubles in a row
-    # What its recipients were refused since one was accepted; see sending.alike.
+    # What its recipients were refused since one was accepted; see sending.refusal_pattern.
     refusals: Mapped[dict[str, Any] | None] = mapped_column(JsonOrNull)
 
     # The person's own limits; None: the backend's default. The learnt one comes from the server's refusals.

@@ -26,10 +26,10 @@ def may_read_metrics(request: Request) -> bool:
             return True
         throttle: Throttle = request.registry["throttle"]
         throttle.check_token(request.remote_addr)
-    return is_near(request.remote_addr, settings)
+    return is_from_private_network(request.remote_addr, settings)
 
 
-def is_near(address: str | None, settings: Settings) -> bool:
+def is_from_private_network(address: str | None, settings: Settings) -> bool:
     """Return whether a client is in a private network, as far as that is known.
 
     Behind a reverse proxy that is not named in the settings everybody has the proxy's address. So a private

@@ -11,19 +11,19 @@ from datetime import datetime, timedelta
 
 from ..backends import Outcome, Receipt
 from ..models import DeliveryStatus
-from .alike import (
-    EMAIL,
-    OF_US,
-    Alike,
+from .feed import Answer, Unprinted
+from .ledger import Change, Recipient
+from .refusal_pattern import (
+    EMAIL_ITSELF,
+    FROM_ACCOUNT,
+    RefusalPattern,
     enough,
     is_about_email,
     is_compared,
     kind_of,
-    names_us,
-    sounds_like_us,
+    may_be_about_account,
+    sounds_like_account,
 )
-from .feed import Answer, Unprinted
-from .ledger import Change, Recipient
 from .verdict import Verdict, put_off
 
 BEHIND = timedelta(seconds=20)
@@ -32,8 +32,8 @@ rest."""
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What the database knows of the others; asked only when somebody was refused."""
+class CampaignContext:
+    """Other recipients of the campaign, read from the database only when one was refused."""
 
     others_wait: Callable[[], bool]  # whether anybody else of the campaign is due
     accepted_before: Callable[[], bool]  # whether the sender has sent this campaign's email to anybody
@@ -48,60 +48,60 @@ class Comparison:
         items: Sequence[Recipient],
         answers: Sequence[Answer | None],
         verdict: Verdict,
-        alike: Alike,
-        around: Surroundings,
+        pattern: RefusalPattern,
+        context: CampaignContext,
         *,
         campaign_id: int,
         now: datetime,
     ) -> None:
         self._items, self._answers, self._verdict = items, answers, verdict
-        self._alike, self._around = alike, around
+        self._pattern, self._context = pattern, context
         self._campaign_id, self._now = campaign_id, now
         self._slots = {item.id: slot for slot, item in enumerate(items)}
 
     def run(self) -> None:
-        """Change the verdict to what the comparison comes to."""
+        """Apply the result of the comparison to the verdict."""
         accepted = [slot for slot, answer in enumerate(self._answers) if _is_accepted(answer)]
         if accepted:
-            self._alike.seen, self._alike.held = [], []
+            self._pattern.seen, self._pattern.held = [], []
         # Who was refused before somebody was accepted stays refused: it was about them.
         tail = accepted[-1] + 1 if accepted else 0
         alone: list[tuple[int, Receipt]] = []
         for slot, answer in enumerate(self._answers):
             if isinstance(answer, Unprinted) or answer is None:
                 continue
-            if answer.outcome is Outcome.deferred and sounds_like_us(answer) and answer.sure:
+            if answer.outcome is Outcome.deferred and sounds_like_account(answer) and answer.sure:
                 self._note_trouble(slot, answer)
             elif answer.outcome is Outcome.in_doubt and answer.reply[:1] in ("4", "5"):
                 self._verdict.trouble = answer  # a server that says so is left alone for a while
             elif slot >= tail and is_compared(answer):
                 self._note(slot, answer)
-                if sounds_like_us(answer) or names_us(answer):
+                if sounds_like_account(answer) or may_be_about_account(answer):
                     alone.append((slot, answer))
         self._judge_lone(alone)
 
     def _note(self, slot: int, receipt: Receipt) -> None:
         item = self._items[slot]
         kind = kind_of(receipt, item.address, self._campaign_id)
-        if kind in self._alike.held:
-            self._alike.add(item.id, kind)
+        if kind in self._pattern.held:
+            self._pattern.add(item.id, kind)
             self._hold(kind, receipt)
         elif item.returned_at is None:  # the second time it stays with the recipient
             limit = enough(receipt, item.address)
-            if self._alike.add(item.id, kind) >= limit and self._is_email_to_blame(receipt, kind):
+            if self._pattern.add(item.id, kind) >= limit and self._is_email_to_blame(receipt, kind):
                 self._hold(kind, receipt)
 
     def _is_email_to_blame(self, receipt: Receipt, kind: str) -> bool:
         """Whether a refused email stops its campaign: after ten in a row, or fewer that were all there is."""
-        if not is_about_email(receipt) or self._alike.number(kind) >= EMAIL:
+        if not is_about_email(receipt) or self._pattern.number(kind) >= EMAIL_ITSELF:
             return True
         if self._verdict.accepted or None in self._answers:
             return False
-        return not (self._around.accepted_before() or self._around.others_wait())
+        return not (self._context.accepted_before() or self._context.others_wait())
 
     def _hold(self, kind: str, receipt: Receipt) -> None:
         """Take this answer for one about us: nobody is used up by it, and the sender rests or stops."""
-        ids = self._alike.hold(kind)
+        ids = self._pattern.hold(kind)
         behind = None if is_about_email(receipt) else self._now + BEHIND
         for delivery_id in ids:
             slot = self._slots.get(delivery_id)
@@ -123,7 +123,7 @@ class Comparison:
             verdict.unauthorised = receipt
         elif receipt.outcome is Outcome.exhausted:
             verdict.exhausted = receipt
-        elif sounds_like_us(receipt):
+        elif sounds_like_account(receipt):
             verdict.trouble = receipt
         elif is_about_email(receipt):
             verdict.refused_email = receipt
@@ -131,9 +131,9 @@ class Comparison:
             verdict.everybody = receipt
 
     def _note_trouble(self, slot: int, receipt: Receipt) -> None:
-        """Keep nobody responsible, unless this recipient meets the trouble again and others were accepted."""
+        """Defer the recipient; put only them off if the error comes again while others were accepted."""
         item, verdict = self._items[slot], self._verdict
-        if item.first_tried_at is not None and self._around.accepted_since(item.first_tried_at):
+        if item.first_tried_at is not None and self._context.accepted_since(item.first_tried_at):
             verdict.changes[slot] = put_off(item, receipt, self._now)
             return
         verdict.trouble = receipt
@@ -147,14 +147,14 @@ class Comparison:
         left = [(slot, each) for slot, each in alone if self._items[slot].id not in self._verdict.returned]
         if not left or None in self._answers:
             return
-        if self._verdict.accepted or self._around.accepted_before() or self._around.others_wait():
+        if self._verdict.accepted or self._context.accepted_before() or self._context.others_wait():
             return
         for slot, receipt in left:
             kind = kind_of(receipt, self._items[slot].address, self._campaign_id)
-            if sounds_like_us(receipt):
-                self._alike.add(self._items[slot].id, kind)
+            if sounds_like_account(receipt):
+                self._pattern.add(self._items[slot].id, kind)
                 self._hold(kind, receipt)
-            elif self._alike.number(kind) >= OF_US:
+            elif self._pattern.number(kind) >= FROM_ACCOUNT:
                 self._hold(kind, receipt)
 
 

@@ -40,7 +40,7 @@ DAWN = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
 @dataclass(frozen=True)
-class Call:
+class TaskCall:
     """A task to be queued: its name without ``mailganer.``, and the ids it is about."""
 
     task: str
@@ -52,11 +52,11 @@ class DueWork:
 
     def __init__(self, office: Office) -> None:
         self._office = office
-        self._tried: set[Call] = set()
+        self._tried: set[TaskCall] = set()
         self._spent: dict[int, bool] = {}
         self._planned = 0  # campaigns since the last lane
 
-    def choose(self) -> Call | None:
+    def choose(self) -> TaskCall | None:
         """Return what to do next: some plans, then the lane of the sender that has waited longest."""
         with self._office.readers() as session:
             now = self._office.now()
@@ -70,7 +70,7 @@ class DueWork:
                 return random.choice(campaigns[:CHOICE])  # noqa: S311 - to avoid others, not to be secret
             return self._lane(session, now)
 
-    def is_due(self, call: Call) -> bool:
+    def is_due(self, call: TaskCall) -> bool:
         """Whether a message is about work that is still to be done and that no other process does."""
         with self._office.readers() as session:
             now = self._office.now()
@@ -78,9 +78,9 @@ class DueWork:
                 return call in self._campaigns(session, now)
             sender_id, number = call.ids
             held = exists().where(Lane.sender_id == sender_id, Lane.number == number, Lane.lease_until > now)
-            return bool(session.scalar(_hungry(now).where(Sender.id == sender_id, ~held)))
+            return bool(session.scalar(_senders_with_due_work(now).where(Sender.id == sender_id, ~held)))
 
-    def leave_alone(self, call: Call) -> None:
+    def leave_alone(self, call: TaskCall) -> None:
         """Do not choose this again in this turn."""
         self._tried.add(call)
 
@@ -89,12 +89,12 @@ class DueWork:
         with self._office.readers() as session:
             return bool(self._campaigns(session, self._office.now()))
 
-    def _lane(self, session: Session, now: datetime) -> Call | None:
+    def _lane(self, session: Session, now: datetime) -> TaskCall | None:
         return next(due_lanes(self._office, session, now, self._tried, self._spent), None)
 
-    def _campaigns(self, session: Session, now: datetime) -> list[Call]:
+    def _campaigns(self, session: Session, now: datetime) -> list[TaskCall]:
         busy = _being_planned(session, now, self._office.span(PLANNER_IS_GONE))
-        calls = (Call("plan", (each,)) for each in unplanned(session) if each not in busy)
+        calls = (TaskCall("plan", (each,)) for each in unplanned(session) if each not in busy)
         return [call for call in calls if call not in self._tried]
 
 
@@ -137,7 +137,7 @@ def _being_planned(session: Session, now: datetime, long: timedelta) -> set[int]
 # --- senders
 
 
-def _hungry(now: datetime) -> Any:
+def _senders_with_due_work(now: datetime) -> Any:
     """Ready senders with somebody due in a campaign that is being sent. Found from the campaigns that are
     being sent, of which there are few: a sender may have thousands that are finished."""
     due = exists().where(
@@ -164,18 +164,18 @@ def _hungry(now: datetime) -> Any:
 
 
 def others_wait(session: Session, sender_id: int, now: datetime) -> bool:
-    """Whether some other sender has work and nobody who does it."""
+    """Return whether another sender has due work and no active lane."""
     held = exists().where(Lane.sender_id == Sender.id, Lane.lease_until > now)
-    return bool(session.scalar(_hungry(now).where(Sender.id != sender_id, ~held).limit(1)))
+    return bool(session.scalar(_senders_with_due_work(now).where(Sender.id != sender_id, ~held).limit(1)))
 
 
 def due_lanes(
     office: Office,
     session: Session,
     now: datetime,
-    tried: set[Call] | None = None,
+    tried: set[TaskCall] | None = None,
     spent: dict[int, bool] | None = None,
-) -> Iterator[Call]:
+) -> Iterator[TaskCall]:
     """A call for every sender with work and a free lane: first lanes first, the longest waiting first.
 
     ``tried`` are left out; ``spent`` keeps for later calls whose plan allows nothing more now.
@@ -184,12 +184,12 @@ def due_lanes(
     rows = session.execute(
         select(Sender.id, Sender.account_id, Lane.lease_until)
         .outerjoin(Lane, and_(Lane.sender_id == Sender.id, Lane.number == 0))
-        .where(Sender.id.in_(_hungry(now)))
+        .where(Sender.id.in_(_senders_with_due_work(now)))
     ).all()
     rows = sorted(rows, key=lambda row: (row.lease_until or DAWN, row.id))
     some_waits = False
     for row in rows:
-        call = Call("pump", (row.id, 0))
+        call = TaskCall("pump", (row.id, 0))
         if (row.lease_until or DAWN) <= now and call not in tried:
             if _is_spent(office, session, row.account_id, now, spent):
                 continue
@@ -205,7 +205,7 @@ def due_lanes(
             yield call
 
 
-def _more_lanes(office: Office, session: Session, sender_ids: list[int], now: datetime) -> Iterator[Call]:
+def _more_lanes(office: Office, session: Session, sender_ids: list[int], now: datetime) -> Iterator[TaskCall]:
     if not sender_ids:
         return
     rows = session.execute(
@@ -216,7 +216,7 @@ def _more_lanes(office: Office, session: Session, sender_ids: list[int], now: da
     for sender in session.scalars(senders).all():
         for number in range(1, _lanes(office, sender)):
             if (sender.id, number) not in held:
-                yield Call("pump", (sender.id, number))
+                yield TaskCall("pump", (sender.id, number))
 
 
 def _lanes(office: Office, sender: Sender) -> int:

@@ -12,11 +12,11 @@ from threading import Lock
 
 from ..backends import Message, Outcome, Receipt, Scope
 from ..errors import LetterError
-from .alike import EMAIL, Alike, enough, is_about_email, is_compared, kind_of
 from .clock import elapsed
 from .journal import Journal
 from .ledger import Opened
 from .printer import Printer
+from .refusal_pattern import EMAIL_ITSELF, RefusalPattern, enough, is_about_email, is_compared, kind_of
 
 LOOK_EVERY = 0.25  # seconds; in a slow window, how often somebody's "pause" is looked for
 LONGEST = 5.0  # seconds of a window, after which the rest of it is left for the next: other senders wait
@@ -64,7 +64,7 @@ class Feed:
         self._handed: set[int] = set()  # given away and not answered yet
         self._next, self._stopped = 0, False
         self._lock = Lock()
-        self._alike = Alike()
+        self._pattern = RefusalPattern()
         self.last_handed: float | None = None  # when, where a pace is to be kept
         self._begun: float | None = None  # when the first letter was asked for
         self._looked = elapsed()
@@ -106,14 +106,14 @@ class Feed:
     def _is_enough(self, slot: int, receipt: Receipt) -> bool:
         """Whether so many in a row were refused in the same way that nobody else should be tried now."""
         if receipt.outcome is Outcome.accepted:
-            self._alike.seen.clear()
+            self._pattern.seen.clear()
             return False
         if not is_compared(receipt):
             return False
         item = self.window.items[slot]
         kind = kind_of(receipt, item.address, self.window.claim.campaign_id)
-        limit = EMAIL if is_about_email(receipt) else enough(receipt, item.address)
-        return self._alike.add(item.id, kind) >= limit
+        limit = EMAIL_ITSELF if is_about_email(receipt) else enough(receipt, item.address)
+        return self._pattern.add(item.id, kind) >= limit
 
     def _pull(self) -> Message | None:
         with self._lock:

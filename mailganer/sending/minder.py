@@ -23,11 +23,11 @@ from ..models import (
     SubscriberStatus,
 )
 from . import halt, ledger, pace, quota
-from .alike import Alike, is_compared
 from .clock import elapsed
-from .comparison import Comparison, Surroundings
+from .comparison import CampaignContext, Comparison
 from .feed import Answer, Feed
 from .ledger import Claim, Opened, Recipient
+from .refusal_pattern import RefusalPattern, is_compared
 from .retry import named_rest
 from .verdict import IN_A_ROW_RENDER, Streaks, Verdict
 from .words import with_reply
@@ -68,19 +68,19 @@ class Minder:
                 )
             return
         kept = session.scalar(select(Sender.refusals).where(mine).with_for_update(key_share=True))
-        alike = Alike.of(kept)
+        pattern = RefusalPattern.of(kept)
         Comparison(
             window.items,
             answers,
             verdict,
-            alike,
+            pattern,
             _around(session, self._sender.id, window.claim, window.items, now),
             campaign_id=window.claim.campaign_id,
             now=now,
         ).run()
-        if alike.kept() != kept:
+        if pattern.kept() != kept:
             session.execute(
-                update(Sender).where(mine).values(refusals=alike.kept()), execution_options=UNTRACKED
+                update(Sender).where(mine).values(refusals=pattern.kept()), execution_options=UNTRACKED
             )
 
     def mind(self, session: Session, window: Opened, feed: Feed, verdict: Verdict, now: datetime) -> None:
@@ -229,7 +229,7 @@ def _asks_for_comparison(answer: Answer | None) -> bool:
 
 def _around(
     session: Session, sender_id: int, claim: Claim, items: Sequence[Recipient], now: datetime
-) -> Surroundings:
+) -> CampaignContext:
     """What the database knows of the campaign's other recipients."""
     own = Delivery.id.between(claim.first_id, claim.last_id)
     left = (Departure.campaign_id == claim.campaign_id, Departure.sender_id == sender_id)
@@ -261,7 +261,7 @@ def _around(
         )
         return bool(session.scalar(select(or_(later, here))))
 
-    return Surroundings(others_wait, accepted_before, accepted_since)
+    return CampaignContext(others_wait, accepted_before, accepted_since)
 
 
 def _quote(sentence: str, receipt: Receipt) -> str:

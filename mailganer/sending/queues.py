@@ -7,7 +7,7 @@ from typing import cast
 from sqlalchemy import BigInteger, Table, and_, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from ..campaigns.turns import PLENTY, Turn, floor_after
+from ..campaigns.turns import PLENTY, CampaignShare, floor_after
 from ..models import Batch, BatchState, Campaign, CampaignStatus, Sender, campaign_sender
 from ..models.meta import UTCDateTime
 
@@ -71,7 +71,7 @@ _RAISE = (
 class Queue:
     """A sender's campaigns with recipients who are due, and its floor."""
 
-    turns: tuple[Turn, ...]
+    turns: tuple[CampaignShare, ...]
     floor: int = 0
 
 
@@ -81,7 +81,7 @@ def queue(session: Session, sender_id: int, now: datetime, ours: int | None = No
     for campaign_id, had, floor, free, held in session.execute(_WAITING, {"sender": sender_id, "now": now}):
         if free or held:
             left = PLENTY if free else int(held)
-            found.append(Turn(campaign_id, max(had, floor), left, bool(free) or campaign_id == ours))
+            found.append(CampaignShare(campaign_id, max(had, floor), left, bool(free) or campaign_id == ours))
     return Queue(tuple(found), floor)
 
 

@@ -25,7 +25,7 @@ from ..settings import Settings
 from . import doubt, plan, tick
 from .bell import is_quiet, ring, wake
 from .clock import elapsed
-from .due_work import Call, DueWork, others_wait
+from .due_work import DueWork, TaskCall, others_wait
 from .lane import Lane
 from .office import Office, open_office
 
@@ -172,7 +172,7 @@ def run_tick(beat_id: int = 0) -> None:
 def plan_campaign(campaign_id: int) -> None:
     here = office()
     if fits(here):
-        _work(here, Call("plan", (campaign_id,)))
+        _work(here, TaskCall("plan", (campaign_id,)))
 
 
 @shared_task(name="mailganer.pump")
@@ -180,10 +180,10 @@ def plan_campaign(campaign_id: int) -> None:
 def pump(sender_id: int, number: int = 0) -> None:
     here = office()
     if fits(here):
-        _work(here, Call("pump", (sender_id, number)))
+        _work(here, TaskCall("pump", (sender_id, number)))
 
 
-def _work(here: Office, first: Call | None = None) -> None:
+def _work(here: Office, first: TaskCall | None = None) -> None:
     """Do what is due, ``first`` before the rest, until nothing is or the turn is over."""
     work, until = DueWork(here), elapsed() + TURN
     call = first if first and work.is_due(first) else work.choose()
@@ -201,12 +201,12 @@ def _work(here: Office, first: Call | None = None) -> None:
         _tick(here)  # somebody's campaign may be finished
 
 
-def _is_handed_over(call: Call) -> bool:
+def _is_handed_over(call: TaskCall) -> bool:
     """Whether a message waits that makes some process go on with what is left."""
     return not is_quiet(current_app) or ring(current_app, call.task, *call.ids)
 
 
-def _do(here: Office, work: DueWork, call: Call, seconds: float) -> bool:
+def _do(here: Office, work: DueWork, call: TaskCall, seconds: float) -> bool:
     """Plan a campaign or run a lane; return whether that changed anything. An error ends nothing else."""
     try:
         if call.task == "plan":
@@ -228,8 +228,10 @@ def _run_lane(here: Office, work: DueWork, sender_id: int, number: int, *, secon
 
 
 def _yields(here: Office, work: DueWork, sender_id: int) -> Callable[[], bool]:
-    """Whether this turn should end early because a campaign or another sender has none. Keeps the clock going
-    meanwhile: when all processes send, nobody is left who would hear a tick."""
+    """Return a function that says whether this turn should end early, so that other work can start.
+
+    It also runs ticks that are late: while all processes send, no process takes one from the queue.
+    """
     begun = looked = elapsed()
 
     def yields() -> bool:

@@ -31,7 +31,7 @@ from ..models import (
     WebSession,
 )
 from . import doubt, ledger
-from .due_work import Call, due_lanes, unplanned
+from .due_work import TaskCall, due_lanes, unplanned
 from .mark import PREFIX, marking
 from .office import Office
 from .plan import start_due
@@ -46,7 +46,7 @@ LOOK_UP_EVERY = timedelta(seconds=20)
 ANSWERED_FOR = timedelta(days=1)  # how long the API remembers what it answered to an Idempotency-Key
 
 
-def tick(office: Office, apart: timedelta = timedelta(0)) -> list[Call]:
+def tick(office: Office, apart: timedelta = timedelta(0)) -> list[TaskCall]:
     """Do what is quick here, and return what is to be queued: nothing within ``apart`` of another tick."""
     now = office.now()
     with marking(office.journals) as mark:
@@ -69,11 +69,11 @@ def tick(office: Office, apart: timedelta = timedelta(0)) -> list[Call]:
     note_campaigns("finished", finished)
     sweep(office)
     with office.readers() as session:
-        calls = [Call("plan", (campaign_id,)) for campaign_id in unplanned(session)]
+        calls = [TaskCall("plan", (campaign_id,)) for campaign_id in unplanned(session)]
         calls += islice(due_lanes(office, session, now), MOST_BELLS)
-        calls += [Call("import", (import_id,)) for import_id in due_imports(session, now)]
+        calls += [TaskCall("import", (import_id,)) for import_id in due_imports(session, now)]
         if looking:
-            calls += [Call("look_up", (sender,)) for sender in doubt.senders_in_doubt(session, now)]
+            calls += [TaskCall("look_up", (sender,)) for sender in doubt.senders_in_doubt(session, now)]
     return calls
 
 

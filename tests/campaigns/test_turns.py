@@ -9,7 +9,15 @@ from time import process_time
 import pytest
 
 from mailganer.campaigns.forecast import Counter, Lane, Sending, play
-from mailganer.campaigns.turns import PLENTY, Next, Turn, floor_after, line_up, shares, until_done
+from mailganer.campaigns.turns import (
+    PLENTY,
+    CampaignShare,
+    WindowChoice,
+    floor_after,
+    line_up,
+    shares,
+    until_done,
+)
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 MINUTE = int(NOW.timestamp()) // 60
@@ -18,7 +26,7 @@ MINUTE = int(NOW.timestamp()) // 60
 # --- the rule
 
 
-def one_by_one(emails: int, turns: list[Turn]) -> list[int]:
+def one_by_one(emails: int, turns: list[CampaignShare]) -> list[int]:
     """What ``shares`` promises, letter by letter."""
     found = [0] * len(turns)
     for _each in range(emails):
@@ -33,7 +41,7 @@ def one_by_one(emails: int, turns: list[Turn]) -> list[int]:
 def test_shares_are_those_of_emails_dealt_out_one_by_one(seed: int) -> None:
     rnd = random.Random(seed)
     turns = [
-        Turn(number, rnd.randrange(20), rnd.choice([PLENTY, rnd.randrange(30)]))
+        CampaignShare(number, rnd.randrange(20), rnd.choice([PLENTY, rnd.randrange(30)]))
         for number in rnd.sample(range(1000), rnd.randrange(1, 7))
     ]
     emails = rnd.randrange(120)
@@ -43,7 +51,9 @@ def test_shares_are_those_of_emails_dealt_out_one_by_one(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_the_number_of_emails_until_one_is_done_is_exact(seed: int) -> None:
     rnd = random.Random(seed)
-    turns = [Turn(number, rnd.randrange(9), rnd.randrange(1, 20)) for number in rnd.sample(range(99), 5)]
+    turns = [
+        CampaignShare(number, rnd.randrange(9), rnd.randrange(1, 20)) for number in rnd.sample(range(99), 5)
+    ]
     ours, *others = turns
     number = until_done(ours, others)
     assert one_by_one(number, turns)[0] == ours.left
@@ -51,19 +61,19 @@ def test_the_number_of_emails_until_one_is_done_is_exact(seed: int) -> None:
 
 
 def test_a_campaign_alone_has_windows_as_large_as_it_may() -> None:
-    assert line_up([Turn(7, 0)], None, 500)[0].size == 500
-    assert line_up([Turn(7, 10_000)], 480, 500)[0].size == 480
+    assert line_up([CampaignShare(7, 0)], None, 500)[0].size == 500
+    assert line_up([CampaignShare(7, 10_000)], 480, 500)[0].size == 480
 
 
 def test_who_has_had_least_comes_first_and_takes_no_more_than_its_share_of_the_day() -> None:
-    small, large = Turn(900, 0), Turn(1, 0)
-    assert line_up([small, large], 500, 500) == [Next(1, 250), Next(900, 250)]
-    assert line_up([small, Turn(1, 250)], 250, 500) == [Next(900, 250)]
+    small, large = CampaignShare(900, 0), CampaignShare(1, 0)
+    assert line_up([small, large], 500, 500) == [WindowChoice(1, 250), WindowChoice(900, 250)]
+    assert line_up([small, CampaignShare(1, 250)], 250, 500) == [WindowChoice(900, 250)]
 
 
 def test_a_campaign_whose_batches_other_lanes_hold_keeps_its_share() -> None:
-    held = Turn(1, 0, left=20, free=False)
-    assert line_up([held, Turn(2, 0)], 100, 500) == [Next(2, 80)]
+    held = CampaignShare(1, 0, left=20, free=False)
+    assert line_up([held, CampaignShare(2, 0)], 100, 500) == [WindowChoice(2, 80)]
 
 
 # --- plan and run
@@ -118,7 +128,7 @@ class Machine:
         return sum(number for m, number in used.items() if m >= minute - 1440)
 
     def open(self, able: list[Campaign], room: int, pace: int) -> tuple[Campaign, int]:
-        turns = [Turn(each.id, max(each.had, self.floor)) for each in able]
+        turns = [CampaignShare(each.id, max(each.had, self.floor)) for each in able]
         first = line_up(turns, room, min(self.window, pace))[0]
         chosen = next(each for each in able if each.id == first.campaign_id)
         rest_of_batch = chosen.left % chosen.batch or chosen.batch

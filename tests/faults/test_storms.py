@@ -18,7 +18,7 @@ from mailganer.broker import QUEUE, count_messages
 from mailganer.models import Campaign, CampaignStatus
 from mailganer.sending import bell, tasks
 from mailganer.sending.bell import EXPIRES, celery_config, heard, ring
-from mailganer.sending.due_work import Call, DueWork, note_planning
+from mailganer.sending.due_work import DueWork, TaskCall, note_planning
 from mailganer.sending.plan import plan
 from mailganer.settings import from_mapping
 from tests.sending.processes import Parts
@@ -217,7 +217,7 @@ def test_a_message_about_a_plan_that_is_done_does_nothing(queue: Queue, works: A
     campaign = due(2)
     works.tick()
     assert plan(works.office, campaign.id) is False
-    assert not DueWork(works.office).is_due(Call("plan", (campaign.id,)))
+    assert not DueWork(works.office).is_due(TaskCall("plan", (campaign.id,)))
     works.run(3)
     queue.run(("mailganer.plan", (campaign.id,), "some id"))
     assert queue.most == 0
@@ -231,7 +231,7 @@ def test_a_campaign_that_another_process_plans_is_left_to_it_while_it_lives(
     session.commit()
     assert DueWork(works.office).choose() is None
     clock.forward(seconds=11)
-    assert DueWork(works.office).choose() == Call("plan", (campaign.id,))
+    assert DueWork(works.office).choose() == TaskCall("plan", (campaign.id,))
 
 
 def test_a_campaign_whose_planning_breaks_holds_up_no_other(
@@ -406,7 +406,7 @@ def test_a_tick_reads_nothing_of_campaigns_that_are_over(
             asked[statement] = values
 
     works.tick()
-    assert DueWork(works.office).choose() == Call("pump", (campaign.senders[0].id, 0))
+    assert DueWork(works.office).choose() == TaskCall("pump", (campaign.senders[0].id, 0))
     works.run(2)
     event.remove(works.office.engine, "before_cursor_execute", note)
     assert len(script.got) == 2

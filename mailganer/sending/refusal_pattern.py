@@ -1,4 +1,4 @@
-"""What recipients of one sender have in common who are refused one after the other.
+"""The pattern in refusals: what recipients of one sender get who are refused one after the other.
 
 Kept in the sender's row, because a lane's turn may be over before the third of them was tried.
 """
@@ -9,10 +9,12 @@ from typing import Any
 
 from ..backends import Outcome, Receipt, Scope
 
-OF_US = 2  # recipients in a row that get what sounds like the account or the server
-ALIKE = 3  # that get the same words
-NAMED = 10  # that are told about a mailbox of theirs: an old list may well begin with so many dead addresses
-EMAIL = 10  # that are refused the email itself, where the campaign has others
+FROM_ACCOUNT = 2  # recipients in a row that get what sounds like the account or the server
+SAME_WORDS = 3  # that get the same words
+OWN_MAILBOX = (
+    10  # that are told about a mailbox of theirs: an old list may well begin with so many dead addresses
+)
+EMAIL_ITSELF = 10  # that are refused the email itself, where the campaign has others
 MOST_KEPT = 40
 
 _ADDRESS = re.compile(r"[^\s<>,;:\"'()\[\]]+@[^\s<>,;:\"'()\[\]]+")
@@ -31,14 +33,14 @@ _GREYLISTED = re.compile(r"gr[ae]y.?list", re.IGNORECASE)
 
 
 @dataclass
-class Alike:
+class RefusalPattern:
     """What a sender's recipients were refused since somebody was accepted."""
 
     seen: list[tuple[int, str]] = field(default_factory=list)  # delivery and kind of answer
     held: list[str] = field(default_factory=list)  # kinds of answer that were found to be about us
 
     @classmethod
-    def of(cls, kept: Any) -> "Alike":
+    def of(cls, kept: Any) -> "RefusalPattern":
         """Read the value of ``Sender.refusals``."""
         kept = kept or {}
         return cls(
@@ -80,21 +82,23 @@ def kind_of(receipt: Receipt, address: str, campaign_id: int) -> str:
 def enough(receipt: Receipt, address: str) -> int:
     """Return how many recipients in a row have to get this answer until it is taken for one about us."""
     if is_about_email(receipt):
-        return ALIKE
-    if sounds_like_us(receipt):
-        return OF_US
+        return SAME_WORDS
+    if sounds_like_account(receipt):
+        return FROM_ACCOUNT
     named = address.lower() in receipt.reply.lower()
-    return NAMED if named and _MAILBOX.search(receipt.reply) else ALIKE
+    return OWN_MAILBOX if named and _MAILBOX.search(receipt.reply) else SAME_WORDS
 
 
-def names_us(receipt: Receipt) -> bool:
+def may_be_about_account(receipt: Receipt) -> bool:
     """Whether the words of a refusal may be about the sender or the email, and no mailbox is named."""
     return is_about_email(receipt) or bool(_OURS.search(receipt.reply) and not _MAILBOX.search(receipt.reply))
 
 
 def is_compared(answer: Receipt) -> bool:
     """Whether an answer is one to be compared with what others get."""
-    if answer.outcome in (Outcome.accepted, Outcome.in_doubt) or (sounds_like_us(answer) and answer.sure):
+    if answer.outcome in (Outcome.accepted, Outcome.in_doubt) or (
+        sounds_like_account(answer) and answer.sure
+    ):
         return False
     return not _GREYLISTED.search(answer.reply)  # each recipient has to come again, and is accepted then
 
@@ -104,7 +108,7 @@ def is_about_email(receipt: Receipt) -> bool:
     return receipt.outcome is Outcome.refused and receipt.scope in (Scope.message, Scope.domain)
 
 
-def sounds_like_us(receipt: Receipt) -> bool:
+def sounds_like_account(receipt: Receipt) -> bool:
     """Whether the words are about the account, the server or the line."""
     return receipt.scope in (Scope.account, Scope.connection)
 
