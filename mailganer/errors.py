@@ -10,6 +10,8 @@
     │   └── NotReady         a campaign that may not be sent yet, with its problems
     ├── LimitReached         the plan allows no more; says which counter and when it frees
     ├── Throttled            too many tries; says how long to wait
+    │   └── Busy             the installation does as much at once as it can
+    │       └── AccountBusy  one account does as much at once as it may
     ├── LetterError          a template that cannot be used, with the line where it goes wrong
     ├── FileRefused          an uploaded file that is not what it should be
     ├── NoRoom               the installation's disk is full
@@ -112,6 +114,10 @@ class Throttled(MailganerError):
 
 class Busy(Throttled):
     """The installation does as much at once as it can. ``retry_after`` is in seconds."""
+
+
+class AccountBusy(Busy):
+    """One account does as much at once as it may. Others go on."""
 
 
 class LetterError(MailganerError):

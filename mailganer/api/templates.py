@@ -36,7 +36,7 @@ def create_template(request: Request) -> Shape:
     names: tuple[str, ...] = ()
     with suppress(LetterError):
         # Before anything is kept: what is done once for a key is done in one transaction.
-        names = verbs.names_of(request.dbsession, verbs.checked_source(**body))
+        names = verbs.names_of(request.dbsession, verbs.checked_source(**body), request.context.account.id)
     template = verbs.create_template(request.dbsession, request.context.account, now=utcnow(), **body)
     request.response.status = 201
     return template_shape(template, names)

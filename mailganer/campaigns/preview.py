@@ -41,7 +41,7 @@ def preview(
         locale=campaign.locale,
         postal_address=campaign.account.postal_address,
     )
-    return outside(session, work)
+    return outside(session, letters.for_account(campaign.account_id, work))
 
 
 def reader_values(
@@ -119,7 +119,8 @@ def _recipient_ids(campaign: Campaign) -> Select[tuple[int]]:
 
 def _fields_used(campaign: Campaign) -> Sequence[str]:
     try:
-        names = outside(object_session(campaign), partial(letters.variables_of, source_of(campaign)))
+        work = partial(letters.variables_of, source_of(campaign))
+        names = outside(object_session(campaign), letters.for_account(campaign.account_id, work))
     except LetterError:
         return ()
     return sorted(name for name in names if is_field(name))

@@ -104,24 +104,24 @@ def variables_of(template: Template) -> tuple[str, ...]:
 
     Its session's transaction is given back (``db.outside``) where they are not known yet.
     """
-    return names_of(object_session(template), source_of(template))
+    return names_of(object_session(template), source_of(template), template.account_id)
 
 
-def names_of(session: Session | None, source: letters.Source) -> tuple[str, ...]:
+def names_of(session: Session | None, source: letters.Source, account_id: int) -> tuple[str, ...]:
     """The same for an email that is not kept yet."""
     if not _known_names.has(source):
-        return outside(session, partial(_known_names.of, source))
+        return outside(session, letters.for_account(account_id, partial(_known_names.of, source)))
     return _known_names.of(source)
 
 
 def look_into(session: Session, found: Iterable[Template]) -> None:
     """Find out the variables of several templates at once, so that ``variables_of`` knows them."""
-    unknown = [source for each in found if not _known_names.has(source := source_of(each))]
+    unknown = [(each.account_id, source) for each in found if not _known_names.has(source := source_of(each))]
 
     def look() -> None:
-        for source in unknown:
+        for account_id, source in unknown:
             with suppress(LetterError):  # said when it is asked for
-                _known_names.of(source)
+                letters.for_account(account_id, partial(_known_names.of, source))()
 
     if unknown:
         outside(session, look)

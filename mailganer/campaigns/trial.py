@@ -63,7 +63,8 @@ def prepare_test(
     envelope = _envelope(campaign, sender, settings)
     values = reader_values(session, campaign, letter, reader, now=now)
     copies = [_copy(address, values, sender, settings, now) for address in addresses]
-    contents = outside(session, partial(_printed, letter, envelope, copies))
+    work = partial(_printed, letter, envelope, copies)
+    contents = outside(session, letters.for_account(campaign.account_id, work))
     sender = _sender(campaign, now)  # as it is by now
     _take(session, campaign, sender, len(addresses), settings, registry, now)
     messages = tuple(
@@ -77,12 +78,13 @@ def _printed(
     letter: letters.Letter, envelope: letters.Envelope, copies: Sequence[letters.Copy]
 ) -> list[bytes]:
     """Print all copies in about the time of one: they are the same email, and a page waits for them."""
-    press, until, contents = letters.Press(letter, envelope), monotonic() + letters.SECONDS, []
-    for copy in copies:
-        if monotonic() > until:
-            raise letters.too_slow()
-        contents.append(press.print(copy))
-    return contents
+    with letters.place():
+        press, until, contents = letters.Press(letter, envelope), monotonic() + letters.SECONDS, []
+        for copy in copies:
+            if monotonic() > until:
+                raise letters.too_slow()
+            contents.append(press.print(copy))
+        return contents
 
 
 def _addresses(to: Iterable[str]) -> Sequence[str]:

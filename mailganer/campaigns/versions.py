@@ -65,7 +65,7 @@ def compile_of(campaign: Campaign, ours: str, targets: Mapping[str, str] | None 
         campaign_variables={each.name: each.value for each in own},
         overriding=[each.name for each in own if each.override],
     )
-    return outside(session, work)
+    return outside(session, letters.for_account(campaign.account_id, work))
 
 
 def freeze(session: Session, campaign: Campaign, now: datetime, ours: str = "") -> LetterVersion:

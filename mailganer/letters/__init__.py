@@ -4,13 +4,14 @@
 after another. Templates are strangers' work: they are compiled, and rendered for pages, in a limited process.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
 from . import child, engine
-from .bounds import SECONDS, TooSlow, too_slow
-from .child import refuse_while
+from .bounds import SECONDS, TooMuch, too_slow
+from .child import place, refuse_while
 from .names import NEVER_READ, TAGS
 from .parts import OWN_ADDRESSES, PARAGRAPHS, PARTS, Copy, Envelope, Letter, Rendered, Source, Urls
 from .press import Press
@@ -21,6 +22,22 @@ from .ready import Ready, ready_letters
 GIVEN = frozenset(
     ("unsubscribe_url", "browser_url", "today", "email", "campaign.name", "list.name", "sender.name")
 )
+
+
+T = TypeVar("T")
+
+
+def for_account(account_id: int, work: Callable[[], T]) -> Callable[[], T]:
+    """Return ``work``, counted to an account: one of its emails is worked on at a time, a few more wait.
+
+    What it calls raises ``Busy`` when there are too many.
+    """
+
+    def counted() -> T:
+        with child.counted_to(account_id):
+            return work()
+
+    return counted
 
 
 def compile_letter(
@@ -92,8 +109,8 @@ def render_link(letter: Letter, number: int, values: Mapping[str, object]) -> st
     if "{" in address:
         child.require_freedom()
     if "{" not in address or engine.is_quick(letter, address):
-        with suppress(TooSlow):
-            return engine.render_link(letter, address, values, engine.QUICK_SECONDS)
+        with suppress(TooMuch):
+            return engine.render_link(letter, address, values, engine.quick_run(engine.QUICK_SECONDS))
     # Only what a link needs goes to the limited process.
     slim = replace(letter, subject="", preheader="", html="", text="", links=())
     answer: str = child.ask("link", letter=slim.to_json(), address=address, values=dict(values))
@@ -119,7 +136,9 @@ __all__ = [
     "Source",
     "Urls",
     "compile_letter",
+    "for_account",
     "glance_at",
+    "place",
     "read_email",
     "ready_letters",
     "refuse_while",

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import IO, Any, cast
 
 from translationstring import TranslationString
 
-from ..errors import Busy, LetterError, _
+from ..errors import AccountBusy, Busy, LetterError, _
 from . import bounds, words
 from .bounds import TooMuch
 
@@ -38,6 +39,7 @@ CPU_SECONDS = 2
 WALL_SECONDS = 3.0
 WAIT_SECONDS = 5.0  # that a caller waits for its turn
 MOST_WAITING = 4  # threads of a process that wait; the others are for whoever needs no template
+MOST_OF_ONE = 3  # emails of one account at once: one is worked on, the others wait
 ASK_AGAIN = 5  # seconds, said to a caller who was sent away
 # A prepared letter as JSON: the source, its text part and its links. More is not read.
 ANSWER = 8_000_000
@@ -101,29 +103,60 @@ _BOOT = (
 )
 
 
+class _OfAccount:
+    """What of one account is worked on, or waits."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.room = threading.BoundedSemaphore(1)
+
+
 class _Helpers:
-    """The helpers of this process: one, or two when two threads ask at once. A few more wait, for seconds."""
+    """The helpers of this process: one, or two when two threads ask at once. A few more wait, for seconds.
+
+    One account has one of them at most, and a few who wait: the other helper is for everybody else.
+    """
 
     def __init__(self, most: int = 2) -> None:
         self._room = threading.BoundedSemaphore(most)
         self._line = threading.BoundedSemaphore(most + MOST_WAITING)
         self._idle: list[_Helper] = []
         self._lock = threading.Lock()
+        self._accounts: dict[int, _OfAccount] = {}
+        self._counting = threading.Lock()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Wait for a free place. Raise ``Busy`` when too many wait, or when it takes too long."""
-        if not self._line.acquire(blocking=False):
-            raise Busy(_BUSY, ASK_AGAIN)
-        try:
-            if not self._room.acquire(timeout=WAIT_SECONDS):
+        until = time.monotonic() + WAIT_SECONDS
+        with self._counted(_account.get()) as own:
+            if not self._line.acquire(blocking=False):
                 raise Busy(_BUSY, ASK_AGAIN)
             try:
-                yield
+                mine = _in(own.room, until, AccountBusy(_ACCOUNT_BUSY, ASK_AGAIN))
+                with mine, _in(self._room, until, Busy(_BUSY, ASK_AGAIN)):
+                    yield
             finally:
-                self._room.release()
+                self._line.release()
+
+    @contextmanager
+    def _counted(self, account: int | None) -> Iterator[_OfAccount]:
+        """Count one more to an account. Raise ``AccountBusy`` when it has enough."""
+        if account is None:
+            yield _OfAccount()
+            return
+        with self._counting:
+            own = self._accounts.setdefault(account, _OfAccount())
+            if own.number >= MOST_OF_ONE:
+                raise AccountBusy(_ACCOUNT_BUSY, ASK_AGAIN)
+            own.number += 1
+        try:
+            yield own
         finally:
-            self._line.release()
+            with self._counting:
+                own.number -= 1
+                if not own.number:
+                    del self._accounts[account]
 
     def ask(self, question: bytes) -> bytes:
         """Raise ``Busy`` when there is no place, and ``LetterError`` when no helper answers."""
@@ -167,7 +200,40 @@ class _Helpers:
 
 
 _BUSY = _("Too many emails are being put together just now. Try again in a few seconds.")
+_ACCOUNT_BUSY = _(
+    "Too many emails of this account are being put together just now. Try again in a few seconds."
+)
+_account: ContextVar[int | None] = ContextVar("account", default=None)
 _helpers = _Helpers()
+
+
+@contextmanager
+def _in(room: threading.Semaphore, until: float, error: Busy) -> Iterator[None]:
+    """Be in ``room``, or raise ``error`` at the moment ``until``."""
+    if not room.acquire(timeout=max(0.0, until - time.monotonic())):
+        raise error
+    try:
+        yield
+    finally:
+        room.release()
+
+
+@contextmanager
+def counted_to(account: int | None) -> Iterator[None]:
+    """Count what this thread asks for to an account."""
+    before = _account.set(account)
+    try:
+        yield
+    finally:
+        _account.reset(before)
+
+
+@contextmanager
+def place() -> Iterator[None]:
+    """Have one of the few places for work in this process. Raise ``Busy`` as ``ask`` does."""
+    require_freedom()
+    with _helpers._turn():
+        yield
 
 
 def _forget() -> None:

@@ -180,6 +180,15 @@ def _values_of(fills: tuple[tuple[str, str, bool], ...], variables: frozenset[st
 # Compiling holds the whole process up. Longer templates are for the limited one, and so are slow ones.
 _QUICK = 2000
 QUICK_SECONDS = 0.05
+_QUICK_STEPS = 500
+_QUICK_WORK = 100_000  # characters
+
+
+def quick_run(seconds: float = bounds.SECONDS) -> Run:
+    """Return an account for a link that is rendered amid other work: of milliseconds."""
+    run = Run(deadline=monotonic() + seconds)
+    run.steps, run.worked = _QUICK_STEPS, _QUICK_WORK
+    return run
 
 
 def link_of(letter: Letter, number: int) -> str:
@@ -194,13 +203,11 @@ def is_quick(letter: Letter, address: str) -> bool:
     return len(address) + sum(len(value) for _name, value, _wins in letter.fills) <= _QUICK
 
 
-def render_link(
-    letter: Letter, address: str, values: Mapping[str, object], seconds: float = bounds.SECONDS
-) -> str:
+def render_link(letter: Letter, address: str, values: Mapping[str, object], run: Run | None = None) -> str:
     """The reader's target of a link: ASCII, http or https. Raises ``LetterError`` for any other."""
     rendered = address
     if "{" in address:
-        run = Run(deadline=monotonic() + seconds)
+        run = run or Run()
         rendered = _compiled_link(address).render(
             _values_of(letter.fills, letter.variables).of(values, run), run
         )

@@ -15,9 +15,9 @@ from jinja2 import meta, nodes
 
 from ..errors import LetterError, _
 from . import addresses, markup, plainhtml, plaintext, plainwords, sandbox
-from .bounds import Run
+from .bounds import Run, TooMuch
 from .copied import Copied
-from .engine import Engine, reader_links
+from .engine import Engine, quick_run, reader_links, render_link
 from .markup import Edit, Token
 from .masks import BRACE, FOOTER, MASK, OURS, PIXEL, PLAIN_BRACE, Masked, decode_code, link_mark, mask
 from .mjml import is_mjml, to_html
@@ -391,3 +391,22 @@ def _after_doctype(source: str) -> int:
 def _try(letter: Letter) -> None:
     """Renders once for somebody of whom nothing is known: a bomb goes off here and not at the reader."""
     Engine(letter).render(reader_links(None), Run())
+    for address in letter.links:
+        if "{%" in address:
+            _try_link(letter, address)
+
+
+def _try_link(letter: Letter, address: str) -> None:
+    """A link is rendered for each click: one that takes more than a moment is refused."""
+    try:
+        render_link(letter, address, reader_links(None), quick_run())
+    except TooMuch:
+        raise LetterError(
+            _(
+                "The address of a link is too much work for a click. Make it simpler: ${address}",
+                mapping={"address": address[:80]},
+            ),
+            "html",
+        ) from None
+    except LetterError:  # values may make it an address
+        return

@@ -74,7 +74,7 @@ def letter_for(session: Session, found: Found, public_url: str) -> letters.Rende
         postal_address=found.campaign.account.postal_address,
     )
     try:
-        return outside(session, work)
+        return outside(session, letters.for_account(found.campaign.account_id, work))
     except LetterError as error:
         raise NotFound(_("This letter cannot be shown here.")) from error
 
@@ -89,7 +89,9 @@ def link_target(session: Session, found: Found, number: int) -> str:
         raise NotFound(UNKNOWN)
     work = partial(letters.render_link, letter, number, reader_values(session, found, letter))
     try:
-        return outside(session, work) if "{" in letter.links[number - 1] else work()
+        if "{" not in letter.links[number - 1]:
+            return work()
+        return outside(session, letters.for_account(found.campaign.account_id, work))
     except LetterError as error:
         raise NotFound(_("This link leads nowhere.")) from error
 

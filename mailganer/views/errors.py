@@ -25,6 +25,7 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 
 from mailganer.db import DATABASE, OUT_OF_REACH, gave_way, trouble_of
 from mailganer.errors import (
+    AccountBusy,
     BackendError,
     BackendMissing,
     Busy,
@@ -63,6 +64,7 @@ STATUSES: tuple[tuple[type[MailganerError], int], ...] = (
     (LetterError, 422),
     (FileRefused, 422),
     (NoRoom, 507),
+    (AccountBusy, 429),
     (Busy, 503),
     (Throttled, 429),
     (BackendError, 502),
@@ -208,6 +210,8 @@ def refused(error: MailganerError, request: Request) -> Response:
     response = _rendered(request, status_of(error), trouble)
     if isinstance(error, Throttled):
         response.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, Busy) and request.method == "GET":
+        response.headers["Refresh"] = str(error.retry_after)  # a browser asks again by itself
     return response
 
 

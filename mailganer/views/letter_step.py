@@ -348,7 +348,8 @@ def _glance(
         return letters.Glance("small"), letter_error
     parts, html = parts_of(campaign), shown.html if shown else ""
     try:
-        return outside(request.dbsession, lambda: letters.glance_at(parts, html)), letter_error
+        work = letters.for_account(campaign.account_id, lambda: letters.glance_at(parts, html))
+        return outside(request.dbsession, work), letter_error
     except LetterError as error:
         return letters.Glance(), letter_error or error
 

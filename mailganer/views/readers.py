@@ -132,7 +132,7 @@ def _later(request: Request) -> dict[str, Any]:
 def _busy(error: Busy, request: Request) -> dict[str, Any]:
     """Too many emails are put together at once."""
     request.response.status_int = 503
-    request.response.headers["Retry-After"] = str(error.retry_after)
+    request.response.headers["Retry-After"] = request.response.headers["Refresh"] = str(error.retry_after)
     speak(request, "")
     return {}
 

@@ -170,7 +170,7 @@ def _shown(request: Request, source: letters.Source, locale: str) -> str:
         return letters.safe_render(letter, filled, locale=locale)
 
     try:
-        return outside(request.dbsession, render).html
+        return outside(request.dbsession, letters.for_account(account.id, render)).html
     except LetterError as error:
         return broken_letter(request, error)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 
 from sqlalchemy.orm import Session
@@ -55,7 +56,8 @@ def read(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> R
     html = letter.shown.html if letter.shown else None
     sources, broken = texts_of(campaign), letter.error is not None
     try:
-        found = outside(session, lambda: letters.read_email(sources, html, ours=ours, broken=broken))
+        work = partial(letters.read_email, sources, html, ours=ours, broken=broken)
+        found = outside(session, letters.for_account(campaign.account_id, work))
     except LetterError as error:
         return replace(letter, error=letter.error or error)
     return replace(letter, reading=found)

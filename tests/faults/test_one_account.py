@@ -1,0 +1,144 @@
+"""One account, or the readers of its emails, takes a few places at most: the others are for everybody."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from mailganer.errors import AccountBusy, Busy, LetterError
+from mailganer.letters import Source, child, compile_letter, engine, for_account, place, render_link
+from mailganer.models import Campaign, CampaignStatus, token_text
+from tests.fixtures.api import Client
+from tests.sending.scripted import Script
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+TEMPLATED = "https://shop.test/" + "{{ first_name }}" * 200  # too long to be rendered in the web process
+HTML = f'<p>Dear {{{{ first_name }}}}, <a href="{TEMPLATED}">read</a></p>'
+
+
+@pytest.fixture
+def helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[child._Helpers]:
+    """Helpers for whom nobody waits long."""
+    monkeypatch.setattr(child, "WAIT_SECONDS", 0.0)
+    helpers = child._Helpers()
+    monkeypatch.setattr(child, "_helpers", helpers)
+    yield helpers
+    helpers.close()
+
+
+def hold(stack: ExitStack, account: int | None) -> None:
+    """Have a place until ``stack`` ends, as a slow email of ``account`` would."""
+    with child.counted_to(account):
+        stack.enter_context(place())
+
+
+def test_one_email_of_an_account_is_worked_on_and_a_few_wait(helpers: child._Helpers) -> None:
+    with ExitStack() as stack:
+        hold(stack, 1)
+        with pytest.raises(AccountBusy):  # it has waited as long as one waits
+            hold(stack, 1)
+        hold(stack, 2)  # the other helper
+        with pytest.raises(Busy) as caught:
+            hold(stack, 3)
+        assert not isinstance(caught.value, AccountBusy)
+        assert caught.value.retry_after == child.ASK_AGAIN
+    assert helpers._accounts == {}
+    with ExitStack() as stack:
+        hold(stack, 1)  # as before
+
+
+def test_more_than_a_few_of_one_account_are_refused_at_once(
+    helpers: child._Helpers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "WAIT_SECONDS", 60.0)
+    with ExitStack() as stack:
+        for _each in range(child.MOST_OF_ONE):
+            stack.enter_context(helpers._counted(1))
+        with pytest.raises(AccountBusy):
+            hold(stack, 1)  # 60 seconds would be too long for this test
+        hold(stack, 2)
+
+
+def test_all_together_leave_threads_for_whoever_needs_no_template() -> None:
+    from mailganer.cli.parts import WEB_THREADS
+
+    assert WEB_THREADS - (2 + child.MOST_WAITING) >= 2
+    assert child.MOST_OF_ONE <= (2 + child.MOST_WAITING) // 2
+
+
+def test_work_is_counted_to_its_account_and_to_none_afterwards(helpers: child._Helpers) -> None:
+    seen: list[Any] = []
+    assert for_account(7, lambda: seen.append(child._account.get()) or 5)() == 5
+    with pytest.raises(LetterError):
+        for_account(7, lambda: compile_letter(Source("x", html="{{")))()
+    assert (seen, child._account.get(), helpers._accounts) == ([7], None, {})
+
+
+@on_sqlite
+def test_a_busy_account_is_told_so_with_its_readers_and_nobody_else(
+    client: Client,
+    app: Any,
+    make: Any,
+    account: Any,
+    smtp_server: Any,
+    open_works: Any,
+    clock: Any,
+    deliveries: Any,
+    helpers: child._Helpers,
+    script: Script,
+) -> None:
+    readers, sender = make.list(account), make.sender(account, smtp_server)
+    make.subscriber(account, "vera@example.org", (readers,), first_name="Vera")
+    going = {"status": CampaignStatus.scheduled, "send_at": clock.now}
+    sent: Campaign = make.campaign(account, (readers,), (sender,), html=HTML, **going)
+    draft: Campaign = make.campaign(account, (readers,), (sender,), html=HTML)
+    make.commit()
+    open_works(clock, script).run(3)
+    token = token_text(deliveries(sent.id)[0].token)
+    asked: dict[str, Callable[[], Any]] = {
+        "preview": lambda: client.post(f"campaigns/{draft.id}/preview", {}, status="*"),
+        "check": lambda: client.post(f"campaigns/{draft.id}/check", {}, status="*"),
+        "test": lambda: client.post(f"campaigns/{draft.id}/test", {"to": ["a@example.com"]}, status="*"),
+        "schedule": lambda: client.post(f"campaigns/{draft.id}/schedule", {}, status="*"),
+        "template": lambda: client.post("templates", {"name": "T", "html": HTML}, status="*"),
+        "view": lambda: app.get(f"/v/{token}", status="*"),
+        "click": lambda: app.get(f"/c/{token}/1", status="*"),
+    }
+    with ExitStack() as stack:
+        hold(stack, account.id)
+        answers = {name: ask() for name, ask in asked.items()}
+        assert app.get(f"/u/{token}").status_int == 200
+    statuses = {name: answer.status_int for name, answer in answers.items()}
+    assert statuses == dict.fromkeys(asked, 429) | {"view": 503, "click": 503}
+    assert {answer.headers["Retry-After"] for answer in answers.values()} == {str(child.ASK_AGAIN)}
+    assert answers["view"].headers["Refresh"] == str(child.ASK_AGAIN)
+    with ExitStack() as stack:
+        hold(stack, account.id + 1)  # somebody else
+        assert app.get(f"/v/{token}").status_int == 200
+        assert app.get(f"/c/{token}/1").location == "https://shop.test/" + "Vera" * 200
+
+
+# --- links
+
+MACRO = "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(N) }}"
+
+
+def test_a_link_that_is_too_much_work_for_a_click_is_refused() -> None:
+    letter = compile_letter(Source("x", html=f'<a href="https://shop.test/{MACRO.replace("N", "3")}">a</a>'))
+    assert render_link(letter, 1, {}) == "https://shop.test/"
+    with pytest.raises(LetterError, match="too much work for a click"):
+        compile_letter(Source("x", html=f'<a href="https://shop.test/{MACRO.replace("N", "12")}">a</a>'))
+
+
+def test_a_link_that_a_value_makes_long_work_is_bounded_in_the_web_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = "{% for a in x %}{% for b in x %}{% endfor %}{% endfor %}"
+    letter = compile_letter(Source("x", html=f'<a href="https://shop.test/{loop}">a</a>'))
+    runs: list[Any] = []
+    make = engine.quick_run
+    monkeypatch.setattr(engine, "quick_run", lambda *more: runs.append(make(*more)) or runs[-1])
+    assert render_link(letter, 1, {"x": "a" * 100}) == "https://shop.test/"
+    assert runs[0].steps > -200  # it went on in the limited process
