@@ -353,7 +353,7 @@ def test_one_persons_value_that_sets_off_a_bomb_skips_only_them(
     works.run()
     assert statuses(campaign.id) == {"sent": 9, "skipped": 1}
     assert deliveries(campaign.id)[9].reason is Reason.render_error
-    assert "too much" in deliveries(campaign.id)[9].reply
+    assert "too many" in deliveries(campaign.id)[9].reply
 
 
 def test_a_sentence_about_one_persons_email_is_kept_with_its_values(
