@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 from ..letters import Letter
 from ..letters.copied import Click, clicks_in, key_of
 from ..letters.masks import mask
+from ..letters.own_addresses import tokens_in
 from ..models import Campaign, Delivery, LetterVersion, token_bytes, token_text
 
 MOST_TOKENS = 50  # an email is copied from one other; more are left as they are, and the check says so
+_AT_ONCE = 500  # tokens looked up in one query
 _DEEPEST = 5  # a copy of a copy of a copy ...
 
 
@@ -37,6 +39,18 @@ def targets_of(session: Session, account_id: int, texts: Iterable[str], ours: st
                 found[key_of(first)] = address
         wanted = following
     return found
+
+
+def known_tokens(session: Session, texts: Iterable[str]) -> frozenset[str]:
+    """The tokens of recipients, of any account, that are anywhere in the texts, however they are written."""
+    possible = sorted({raw for token in tokens_in(texts) if (raw := token_bytes(token))})
+    return frozenset(
+        token_text(token)
+        for start in range(0, len(possible), _AT_ONCE)
+        for token in session.scalars(
+            select(Delivery.token).where(Delivery.token.in_(possible[start : start + _AT_ONCE]))
+        )
+    )
 
 
 def _behind(session: Session, account_id: int, clicks: Iterable[Click]) -> Mapping[Click, str]:

@@ -124,7 +124,7 @@ def resume(session: Session, campaign: Campaign, now: datetime, ours: str = "") 
     session.refresh(campaign)
     letter = None
     if campaign.status is CampaignStatus.paused and campaign.letter_id is not None:
-        letter = _unchanged(session, campaign, lambda: versions.compile_of(campaign, ours))
+        letter = _unchanged(session, campaign, lambda: versions.compile_to_send(campaign, ours))
     else:
         lock(session, campaign)
     if campaign.status is CampaignStatus.sending:

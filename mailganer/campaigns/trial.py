@@ -22,7 +22,7 @@ from ..vault import Vault
 from .allowance import Allowance, account_allowance, lock, sender_allowance, use
 from .names import host_of_ids
 from .preview import reader_values
-from .versions import compile_of
+from .versions import compile_to_send
 
 MOST_ADDRESSES = 10  # a test goes to oneself and a few colleagues; more is a campaign
 
@@ -59,7 +59,7 @@ def prepare_test(
     """
     addresses = _addresses(to)
     sender = _sender(campaign, now)
-    letter = compile_of(campaign, settings.public_url)
+    letter = compile_to_send(campaign, settings.public_url)
     envelope = _envelope(campaign, sender, settings)
     values = reader_values(session, campaign, letter, reader, now=now)
     copies = [_copy(address, values, sender, settings, now) for address in addresses]

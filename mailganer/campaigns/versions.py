@@ -1,6 +1,7 @@
 """The letter as it goes out: frozen when a campaign starts, and again after an edit."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -10,9 +11,12 @@ from sqlalchemy.orm import Session, object_session
 
 from .. import letters
 from ..db import outside
+from ..errors import LetterError, _
 from ..letters.copied import clicks_in, key_of
+from ..letters.masks import MARK
+from ..letters.own_addresses import tokens_in
 from ..models import Campaign, LetterVersion, Template
-from .copied import targets_of
+from .copied import known_tokens, targets_of
 from .values import variables
 
 
@@ -37,14 +41,70 @@ def copied_targets(session: Session, campaign: Campaign, ours: str) -> Mapping[s
     return targets_of(session, campaign.account_id, _written(campaign), ours)
 
 
-def unknown_clicks(campaign: Campaign, ours: str, targets: Mapping[str, str]) -> tuple[str, ...]:
-    """The addresses of such links that have no target."""
-    keys = sorted(key_of(click) for click in clicks_in(_written(campaign), ours))
-    return tuple(f"{ours}/c/{key}" for key in keys if key not in targets)
+def unknown_clicks(
+    campaign: Campaign, ours: str, targets: Mapping[str, str], tokens: Collection[str] = ()
+) -> tuple[str, ...]:
+    """The addresses of such links that lead nowhere: nobody has their token any more."""
+    keys = {key_of(each): each for each in clicks_in(_written(campaign), ours) if each.token not in tokens}
+    return tuple(f"{ours}/c/{key}" for key in sorted(keys) if key not in targets)
 
 
 def _written(campaign: Campaign) -> tuple[str, ...]:
-    return (campaign.html, campaign.text, *(each.value for each in variables(campaign.variables)))
+    return (*parts_of(campaign).values(), *(each.value for each in variables(campaign.variables)))
+
+
+def tokens_of(session: Session, campaign: Campaign) -> frozenset[str]:
+    """The tokens of recipients of other emails that stand in what was written."""
+    return known_tokens(session, _written(campaign))
+
+
+def left_in(letter: letters.Letter, tokens: Collection[str]) -> tuple[str, ...]:
+    """What is around each of these tokens in a compiled email. Whoever follows it acts for somebody else."""
+    if not tokens:
+        return ()
+    parts = (
+        *(letter.subject, letter.preheader, letter.html, letter.text, *letter.links),
+        *(template for _name, template, _wins in letter.fills),
+    )
+    left = sorted(set(tokens_in(parts)) & set(tokens))
+    text = MARK.sub(" ", " ".join(parts))
+    return tuple(_around(token, text) for token in left)
+
+
+def _around(token: str, text: str) -> str:
+    """The address that holds the token; the token where it is written in another way."""
+    at = text.find(token)
+    if at < 0:
+        return token
+    before = _END.split(text[max(0, at - 200) : at])[-1]
+    return before + _END.split(text[at : at + 50])[0]
+
+
+_END = re.compile(r"[\s\"'<>(){}\U0010ff00-\U0010ffff]")
+
+
+def refuse_left(letter: letters.Letter, tokens: Collection[str]) -> None:
+    """Raises ``LetterError`` when one of these tokens is left in the email."""
+    left = left_in(letter, tokens)
+    if left:
+        raise LetterError(said_of_left(left), "html")
+
+
+def said_of_left(left: Collection[str]) -> str:
+    return _(
+        "The email was copied from one that somebody else got, and holds links of that recipient: ${link}. "
+        "Put the addresses they should lead to in their place, or take them out.",
+        mapping={"link": ", ".join([each[:100] for each in left][:3])},
+    )
+
+
+def compile_to_send(campaign: Campaign, ours: str) -> letters.Letter:
+    """As ``compile_of``. Raises ``LetterError`` also for links of another recipient that are left."""
+    session = object_session(campaign)
+    tokens = tokens_of(session, campaign) if session else frozenset()
+    letter = compile_of(campaign, ours)
+    refuse_left(letter, tokens)
+    return letter
 
 
 def compile_of(campaign: Campaign, ours: str, targets: Mapping[str, str] | None = None) -> letters.Letter:
@@ -73,7 +133,7 @@ def freeze(session: Session, campaign: Campaign, now: datetime, ours: str = "") 
 
     Raises ``LetterError``. The session's transaction is given back: see ``db.outside``.
     """
-    return keep(session, campaign, compile_of(campaign, ours), now)
+    return keep(session, campaign, compile_to_send(campaign, ours), now)
 
 
 def keep(session: Session, campaign: Campaign, letter: letters.Letter, now: datetime) -> LetterVersion:

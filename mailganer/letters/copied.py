@@ -6,22 +6,19 @@ are changed: another one's token may look the same.
 """
 
 import html
-import re
-from bisect import bisect
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Final, NamedTuple
 
 from . import addresses, markup
 from .markup import Edit
-from .masks import OPEN, Masked, mask
+from .masks import Masked, mask
+from .own_addresses import Own, Place, place_of, without_code
 from .parts import Source
 
-_TOKEN = r"[A-Za-z0-9_-]{22}|test"  # noqa: S105 - the shape of one; "test" stands in test emails
-_VARIABLES = {"u": "{{ unsubscribe_url }}", "v": "{{ browser_url }}"}
+_VARIABLES: Final = {"u": "{{ unsubscribe_url }}", "v": "{{ browser_url }}"}
+_NOTHING: Final = {"u": "", "v": ""}  # where nobody can follow a link
 
 
 class Click(NamedTuple):
@@ -31,55 +28,38 @@ class Click(NamedTuple):
     number: int
 
 
-@lru_cache(maxsize=16)
-def _own(ours: str) -> re.Pattern[str]:
-    """Addresses of the installation whose public address is ``ours``, for one recipient each."""
-    parts = urlsplit(ours)
-    port = "" if parts.port else "(?::(?:80|443))?"
-    hosts = "|".join(map(re.escape, _hosts(parts.netloc)))
-    place = f"(?i:(?:https?:)?//(?:{hosts})){port}{re.escape(parts.path.rstrip('/'))}"
-    return re.compile(
-        rf"{place}/(?:(?P<page>[uv])/(?:{_TOKEN})|o/(?P<pixel>{_TOKEN})\.gif"
-        rf"|c/(?P<token>{_TOKEN})/(?P<number>[0-9]{{1,4}}))/?+(?![\w/-])(?:[?#][^\s\"'<>(){OPEN}]*)?"
-    )
-
-
-def _hosts(netloc: str) -> tuple[str, ...]:
-    """The host with its port as it is configured, and in the other of the two ways to write an IDN."""
-    found = [netloc.lower()]
-    with suppress(UnicodeError):
-        found.append(netloc.lower().encode("idna").decode())
-        found.append(found[-1].encode().decode("idna"))
-    return tuple(dict.fromkeys(each for each in found if each))
-
-
-# Mail programs put these around a link, with the address in a parameter.
-_WRAPPERS = re.compile(
-    r"https?://(?:[\w-]+\.safelinks\.protection\.outlook\.com/|(?:www\.)?google\.[a-z.]+/url\?"
-    r"|linkprotect\.cudasvc\.com/url\?|[\w.-]*\.?proofpoint\.com/|urldefense\.com/)",
-    re.IGNORECASE,
-)
-
-
-def _unwrapped(address: str) -> str:
-    """The address that Outlook, Google Mail or a gateway wrapped in one of its own; any other as it is."""
-    if not _WRAPPERS.match(address):
-        return address
-    values = (value for _name, value in parse_qsl(urlsplit(address).query))
-    return next((value for value in values if addresses.is_web(value)), address)
+def key_of(click: Click) -> str:
+    return f"{click.token}/{click.number}"
 
 
 def clicks_in(texts: Iterable[str], ours: str) -> frozenset[Click]:
     """The counted links of sent emails that sources or addresses have."""
     if not ours:
         return frozenset()
-    own = _own(ours)
+    place = place_of(ours)
     return frozenset(
-        Click(found["token"], int(found["number"]))
+        Click(own.token, own.number)
         for text in texts
-        for found in own.finditer(f"{text} {unquote(text)}" if "%2F" in text.upper() else text)
-        if found["number"]
+        if place.may_be_in(text)
+        for own in _all_in(place, mask(text))
+        if own.kind == "c"
     )
+
+
+def _all_in(place: Place, masked: Masked) -> Iterator[Own]:
+    for _start, _end, own in place.in_text(masked):
+        yield own
+    for tag in _tags(masked):
+        for attribute in tag.attributes:
+            found = place.read(without_code(attribute.value))
+            if found is not None:
+                yield found
+
+
+def _tags(masked: Masked) -> Iterator[markup.Token]:
+    if "<" in masked.text:
+        for token in markup.tokens(masked.text):
+            yield from [token] if token.kind == "open" else markup.outlook_tags(masked.text, token)
 
 
 class Copied:
@@ -88,87 +68,91 @@ class Copied:
     def __init__(self, ours: str, targets: Mapping[str, str]) -> None:
         """``ours`` is the public address of the installation, empty where there is none. ``targets`` are the
         addresses behind counted links, templates, by ``key_of``. Links that are not among them stay."""
-        self._hosts = _hosts(urlsplit(ours).netloc)
-        self._change = _Change(_own(ours), targets)
+        self._place = place_of(ours) if ours else None
+        self._targets = targets
         self.found = False
 
     def in_source(self, source: Source) -> Source:
-        return replace(source, html=self._in(source.html, in_html=True), text=self._in(source.text))
+        return replace(
+            source,
+            subject=self._in(source.subject, _NOTHING),
+            preheader=self._in(source.preheader, _NOTHING),
+            html=self._in(source.html, in_html=True),
+            text=self._in(source.text),
+        )
 
     def in_values(self, values: Mapping[str, str]) -> dict[str, str]:
         return {name: self._in(value) for name, value in values.items()}
 
-    def _in(self, text: str, *, in_html: bool = False) -> str:
-        lower = text.lower()
-        if not any(host in lower for host in self._hosts):
+    def _in(self, text: str, pages: Mapping[str, str] = _VARIABLES, *, in_html: bool = False) -> str:
+        if self._place is None or not self._place.may_be_in(text):
             return text
-        changed = self._change.in_html(text) if in_html else self._change.in_text(text)
+        change = _Change(self._place, self._targets, pages, mask(text))
+        changed = change.in_html() if in_html else change.in_text()
         self.found = self.found or changed != text
         return changed
 
 
-def key_of(click: Click) -> str:
-    return f"{click.token}/{click.number}"
-
-
 @dataclass(frozen=True)
 class _Change:
-    own: re.Pattern[str]
+    place: Place
     targets: Mapping[str, str]
+    pages: Mapping[str, str]
+    masked: Masked
 
-    def in_text(self, text: str) -> str:
-        masked = mask(text)
+    def in_text(self) -> str:
+        return self.masked.unmask(markup.apply(self.masked.text, self._plain(str)))
 
-        def change(found: re.Match[str]) -> str:
-            address = self._address(found, str)
-            return found[0] if address is None else address
+    def in_html(self) -> str:
+        edits = [edit for tag in _tags(self.masked) for edit in self._of_tag(tag)]
+        edits.sort(key=lambda edit: edit.start)
+        starts = [edit.start for edit in edits]
 
-        return masked.unmask(self.own.sub(change, masked.text))
+        def is_free(edit: Edit) -> bool:
+            before = bisect_right(starts, edit.start)
+            return not (before and edit.start < edits[before - 1].end) and not (
+                before < len(edits) and starts[before] < edit.end
+            )
 
-    def in_html(self, source: str) -> str:
-        masked = mask(source)
-        edits = [*self._attributes(masked)]
-        spans = sorted((edit.start, edit.end) for edit in edits)
-        for found in self.own.finditer(masked.text):
-            address = self._address(found, html.escape)
-            before = bisect(spans, (found.start(), len(source) + 1))
-            if address is not None and not (before and found.start() < spans[before - 1][1]):
-                edits.append(Edit(*found.span(), address))
-        return masked.unmask(markup.apply(masked.text, edits))
+        edits += [edit for edit in list(self._plain(html.escape)) if is_free(edit)]
+        return self.masked.unmask(markup.apply(self.masked.text, edits))
 
-    def _attributes(self, masked: Masked) -> Iterator[Edit]:
+    def _plain(self, escape: Callable[[str], str]) -> Iterator[Edit]:
+        """Addresses in text, wherever it stands: between tags, in styles, in lists of addresses."""
+        for start, end, own in self.place.in_text(self.masked):
+            address = self._address(own, escape)
+            if address is not None:
+                yield Edit(start, end, address)
+
+    def _of_tag(self, tag: markup.Token) -> Iterator[Edit]:
         """Pixels, and addresses that are written with references or line breaks."""
-        for token in markup.tokens(masked.text):
-            tags = [token] if token.kind == "open" else markup.outlook_tags(masked.text, token)
-            for tag in tags:
-                yield from self._of_tag(masked, tag)
-
-    def _of_tag(self, masked: Masked, tag: markup.Token) -> Iterator[Edit]:
+        edits = []
         for attribute in tag.attributes:
-            found = self.own.fullmatch(_unwrapped(addresses.as_read(attribute.value)))
-            if found is None:
+            own = self.place.read(without_code(addresses.as_read(attribute.value)))
+            if own is None:
                 continue
-            if found["pixel"]:
+            if own.kind == "o" and tag.name == "img" and attribute.name == "src":
                 # Each recipient's own pixel is added to every email; a line keeps its number.
-                whole = tag.name == "img"
-                start, end = (tag.start, tag.end) if whole else (attribute.value_start, attribute.value_end)
-                yield Edit(start, end, "\n" * masked.text.count("\n", start, end))
-                if whole:
-                    return
-            elif address := self._address(found, html.escape):
-                yield Edit(attribute.value_start, attribute.value_end, address)
+                yield Edit(tag.start, tag.end, "\n" * self.masked.text.count("\n", tag.start, tag.end))
+                return
+            address = self._address(own, html.escape)
+            if address is not None:
+                start, end = attribute.value_start, attribute.value_end
+                lines = 0 if address else self.masked.text.count("\n", start, end)
+                edits.append(Edit(start, end, address + "\n" * lines))
+        yield from edits
 
-    def _address(self, found: re.Match[str], escape: Callable[[str], str]) -> str | None:
-        if found["page"]:
-            return _VARIABLES[found["page"]]
-        if found["pixel"]:
+    def _address(self, own: Own, escape: Callable[[str], str]) -> str | None:
+        if own.kind == "o":
             return ""
-        target = self.targets.get(key_of(Click(found["token"], int(found["number"]))))
+        if own.kind != "c":
+            return self.pages[own.kind]
+        target = self.targets.get(key_of(Click(own.token, own.number)))
         if target is None:
             return None
         # The copy of a copy: whoever gives the targets follows counted links to their end.
-        inner = self.own.fullmatch(target)
+        inner = self.place.read(target)
         if inner:
-            return _VARIABLES.get(inner["page"] or "")
+            return self.pages.get(inner.kind)
         masked = mask(target)
         return masked.unmask(masked.text, escape)

@@ -27,7 +27,7 @@ from ..campaigns import moves
 from ..campaigns.counts import Counts, campaign_counts
 from ..campaigns.names import host_of_ids
 from ..campaigns.preview import sample_reader
-from ..campaigns.versions import compile_of, keep
+from ..campaigns.versions import compile_to_send, keep
 from ..db import make_engine, utcnow
 from ..errors import Conflict, MailganerError, _
 from ..migrations import current, migrate, newest
@@ -295,9 +295,7 @@ class Mailing:
             reader = sample_reader(session, campaign)
             if reader is None:
                 raise Conflict(_("There is nobody in the chosen lists who gets letters."))
-            letter = compile_of(
-                campaign, self._office.public_url
-            )  # before anything is changed: it ends the transaction
+            letter = compile_to_send(campaign, self._office.public_url)  # first: it ends the transaction
             campaign.message_domain = host_of_ids(self._office.public_url, sender.from_email)
             version = keep(session, campaign, letter, now)
             session.flush()

@@ -136,8 +136,10 @@ def _freeze(office: Office, campaign_id: int) -> bool:
             return campaign.planned_at is None  # a message that came twice: all is done
         senders = [sender.from_email for sender in campaign.senders]
         targets = versions.copied_targets(session, campaign, office.public_url)
+        tokens = versions.tokens_of(session, campaign)
     try:
         letter = versions.compile_of(campaign, office.public_url, targets)
+        versions.refuse_left(letter, tokens)
     except Busy as error:
         log.info("campaign %s is planned later: %s", campaign_id, error)
         return False

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from mailganer.letters import OWN_ADDRESSES, Letter, Source, copied
+from mailganer.letters import OWN_ADDRESSES, Letter, Source, copied, own_addresses
 from mailganer.letters.bounds import Run
 from mailganer.letters.engine import Engine, reader_links
 
@@ -86,10 +87,117 @@ def test_wherever_they_stand(written: str, becomes: str) -> None:
     assert becomes in rendered(letter)[0]
 
 
+WRAPPED = quote(f"{OURS}/u/{OLD}", safe="")
+PROOFPOINT = f"https-3A__m.example.com_u_{OLD.replace('-', '-2D').replace('_', '-5F')}"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"{OURS}//u/{OLD}",
+        f"{OURS}/./u/{OLD}",
+        f"{OURS}/x/../u/{OLD}",
+        f"{OURS}/x/%2e%2e/u/{OLD}",
+        f"{OURS}/%75/{OLD}",
+        f"{OURS}/u%2F{OLD}",
+        f"{OURS}/u\\{OLD}",
+        f"{OURS}/u/{OLD}/undo",
+        f"{OURS}/u/{OLD}/?x#y",
+        f"{OURS}/u/{OLD[:10]}{{# #}}{OLD[10:]}",
+        f"https://user@m.example.com/u/{OLD}",
+        f"https://user:secret@m.example.com:443/u/{OLD}",
+        f"https://m.example.com./u/{OLD}",
+        f"https://%6d.example.com/u/{OLD}",
+        f"http:\\\\m.example.com/u/{OLD}",
+        f"https:/m.example.com/u/{OLD}",
+        f"HTTPS:///m.example.com/u/{OLD}",
+        f"\\\\m.example.com/u/{OLD}",
+        f"https://track.test/?u={WRAPPED}",
+        f"https://track.test/?u={quote(WRAPPED, safe='')}&v=1",
+        f"https://track.test/{WRAPPED}",
+        f"https://a.test/?x={quote(f'https://b.test/?y={WRAPPED}', safe='')}",
+        f"https://track.test/?next={OURS}/u/{OLD}",
+        f"https://www.google.com/url?q={WRAPPED}&sa=D&source=editors",
+        f"https://nam02.safelinks.protection.outlook.com/?url={WRAPPED}&data=05%7C01",
+        f"https://nam02.safelinks.protection.outlook.com/ap/t-59584e83/?url={WRAPPED}",
+        f"https://urldefense.proofpoint.com/v1/url?u={WRAPPED}&k=x",
+        f"https://urldefense.proofpoint.com/v2/url?u={PROOFPOINT}&d=DwMFaQ&c=x",
+        f"https://urldefense.com/v3/__{OURS}/u/{OLD}__;!!abc!def$",
+    ],
+)
+def test_an_address_is_known_in_every_spelling(address: str) -> None:
+    letter = again(f'<p>x <a href="{address}">x</a></p>', text=f"Leave: {address} now")
+    html, text = rendered(letter)
+    assert f'<p>x <a href="{URLS.unsubscribe}">x</a></p>' in html
+    assert text.startswith(f"Leave: {URLS.unsubscribe} now")
+    assert OLD not in html + text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:6543", "LOCALHOST:6543", "localhost.:6543", "[::1]:6543"])
+def test_this_machine_has_several_names(host: str) -> None:
+    letter = letter_of(f'<a href="http://{host}/u/{OLD}">x</a>', ours="http://localhost:6543")
+    assert URLS.unsubscribe in rendered(letter)[0]
+    other = letter_of(
+        f'<a href="http://{host.replace("6543", "80")}/u/{OLD}">x</a>', ours="http://localhost:6543"
+    )
+    assert other.adjusted == ()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        f'<p style="background:url({OURS}/o/{OLD}.gif)">x</p>',
+        f"<p style=\"background:url('{OURS}/o/{OLD}.gif')\">x</p>",
+        f"<style>p{{background:url({OURS}/./o/{OLD}.gif)}}</style><p>x</p>",
+        f'<table background="{OURS}/o/{OLD}.gif"><tr><td>x</table>',
+        f'<img alt="" srcset="{OURS}/o/{OLD}.gif 2x, https://shop.test/a.png 1x">x',
+        f'<video poster="{OURS}/o/{OLD}.gif"></video>x',
+        f'<form action="{OURS}/u/{OLD}" method="post">x</form>',
+    ],
+)
+def test_no_pixel_and_no_form_of_another_recipient_stays(written: str) -> None:
+    html, text = rendered(again(written))
+    assert OLD not in html + text
+    assert html.count(URLS.open) == 1
+    assert "shop.test" in html or "shop.test" not in written
+
+
+def test_the_preheader_and_the_subject_lose_them() -> None:
+    source = Source(f"Hi {OURS}/u/{OLD}", f"Leave: {OURS}/v/{OLD} or stay", "<p>x</p>", "")
+    changed = copied.Copied(OURS, {}).in_source(source)
+    assert (changed.subject, changed.preheader) == ("Hi ", "Leave:  or stay")
+
+
+def test_hostile_addresses_take_time_in_proportion_to_their_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = 0
+    direct = own_addresses.Place._direct
+
+    def count(self: own_addresses.Place, address: str) -> own_addresses.Own | None:
+        nonlocal counted
+        counted += len(address)
+        return direct(self, address)
+
+    monkeypatch.setattr(own_addresses.Place, "_direct", count)
+    for piece in (
+        "/http:/m.example.com",
+        "=https://m.example.com/u/",
+        "%252Fhttps%3A//m.example.com",
+        "{#x#}//",
+    ):
+        counted = 0
+        source = Source("s", "", f"m.example.com {piece * (400_000 // len(piece))}", "")
+        copied.Copied(OURS, {}).in_source(source)
+        assert counted < 10_000_000, piece
+
+
 @pytest.mark.parametrize(
     "address",
     [
         f"https://other.example.com/u/{OLD}",
+        f"https://track.test/?u=https%3A%2F%2Fother.example.com%2Fu%2F{OLD}",
+        f"https://m.example.com@evil.test/u/{OLD}",
+        f"https://evil.test/m.example.com/u/{OLD}",
+        f"https://m.example.com%2eevil.test/u/{OLD}",
         f"https://m.example.com.evil.test/u/{OLD}",
         f"https://evil-m.example.com/u/{OLD}",
         f"https://m.example.com:8443/u/{OLD}",

@@ -22,6 +22,7 @@ from mailganer.letters.lost_lines import has_lost_lines
 from mailganer.letters.markup import attributes_of, decoded, readable, tokens
 from mailganer.letters.masks import decode_code, mask
 from mailganer.letters.mjml import _unused_word, is_mjml
+from mailganer.letters.own_addresses import tokens_in
 from mailganer.letters.parts import Source
 from mailganer.letters.plainhtml import web_addresses
 from mailganer.letters.plaintext import Target, text_of
@@ -81,6 +82,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "addresses in text": lambda source: list(web_addresses(mask(source))),
     "copied": lambda source: Copied(OURS, {}).in_source(Source("", "", source + OURS, source + OURS)),
     "clicks": lambda source: clicks_in([source], OURS),
+    "clicks of ours": lambda source: clicks_in([source + OURS], OURS),
+    "tokens": lambda source: list(tokens_in([source])),
 }
 
 SHAPES: dict[str, Callable[[int], str]] = {

@@ -12,6 +12,7 @@ from mailganer.backends import Message, load_backends
 from mailganer.campaigns import Severity, check
 from mailganer.campaigns.copied import targets_of
 from mailganer.models import CampaignStatus, LetterVersion
+from mailganer.sending.words import say
 from tests.sending.scripted import Script
 
 LETTER = (
@@ -55,8 +56,11 @@ def test_recipients_of_a_copied_email_leave_and_click_for_themselves(
     found = {problem.code: problem for problem in seen.problems}
     assert "Every link leads somewhere." not in seen.passed
     assert found["own_addresses"].severity is Severity.note
-    assert found["unknown_clicks"].message.mapping["link"] == f"{settings.public_url}/c/{old}/3"
+    assert found["foreign_addresses"].severity is Severity.blocking  # the variable was the campaign's own
+    assert found["foreign_addresses"].message.mapping["link"] == f"{settings.public_url}/c/{old}/3"
+    assert "unknown_clicks" not in found
 
+    second.html = copied.replace(f"{settings.public_url}/c/{old}/3", "https://shop.test/sale")
     second.status, second.send_at = CampaignStatus.scheduled, clock.now
     session.commit()
     works.run(4)
@@ -70,7 +74,7 @@ def test_recipients_of_a_copied_email_leave_and_click_for_themselves(
     assert version.compiled["links"] == [
         "https://shop.test/?a=1&b=2",
         "https://shop.test/{{ email|urlencode }}",
-        f"{settings.public_url}/c/{old}/3",
+        "https://shop.test/sale",
     ]
 
 
@@ -89,3 +93,66 @@ def test_another_account_learns_no_more_than_a_click_shows(
         f"{old}/1": "https://shop.test/?a=1&b=2",
         f"{old}/2": "https://shop.test/{{ email|urlencode }}",
     }
+
+
+def test_an_email_that_another_account_copied_never_acts_for_its_first_recipient(
+    due: Any, works: Any, make: Any, script: Script, session: Any, clock: Any, settings: Any, reload: Any
+) -> None:
+    due(1, html=LETTER, variables={"shop": {"value": "https://shop.test", "override": False}})
+    works.run(4)
+    copied = html_of(script.seen.pop())
+    (old,) = tokens_in(copied)
+    other = make.account("other@example.com")
+    readers = make.list(other, "Others")
+    make.subscriber(other, "olga@example.org", (readers,))
+    mine = make.campaign(other, (readers,), (make.sender(other),), html=copied)
+    make.commit()
+    registry = load_backends(settings.backends, settings.backend_options, accounts.network_of(settings))
+    seen = check(session, mine, settings=settings, registry=registry, now=clock.now)
+    found = {problem.code: problem for problem in seen.problems}
+    assert found["foreign_addresses"].severity is Severity.blocking
+    assert f"/c/{old}" in found["foreign_addresses"].message.mapping["link"]
+    assert "unknown_clicks" not in found
+    assert "Every link leads somewhere." not in seen.passed
+
+    mine.status, mine.send_at = CampaignStatus.scheduled, clock.now
+    session.commit()
+    works.run(4)
+    assert script.seen == []
+    assert reload(mine).status is CampaignStatus.paused
+    assert "holds links of that recipient" in say(reload(mine).paused_reason)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "<p>{T}</p>",
+        "<a href='https://track.test/{T}'>x</a>",
+        "<a href='https://opaque.test/?d=%25{first:%}%252F{T}'>x</a>",
+        "<a href='{{ \"https://m.test/u/\" }}{T}'>x</a>",
+        "<p>{H}{# #}{t}</p>",
+        "<p title='&#{first:d};{rest}'>x</p>",
+    ],
+)
+def test_no_token_of_a_recipient_is_sent_to_another_however_it_is_written(
+    due: Any, works: Any, make: Any, script: Script, session: Any, clock: Any, reload: Any, written: str
+) -> None:
+    first = due(1, html=LETTER, variables={"shop": {"value": "https://shop.test", "override": False}})
+    works.run(4)
+    (old,) = tokens_in(html_of(script.seen.pop()))
+    html = (
+        written.replace("{T}", old)
+        .replace("{H}", old[:10])
+        .replace("{t}", old[10:])
+        .replace("{first:%}", "25")
+        .replace("{first:d}", str(ord(old[0])))
+        .replace("{rest}", old[1:])
+    )
+    readers = make.list(first.account, "Others")
+    make.subscriber(first.account, "olga@example.org", (readers,))
+    second = make.campaign(first.account, (readers,), tuple(first.senders), html=html)
+    second.status, second.send_at = CampaignStatus.scheduled, clock.now
+    make.commit()
+    works.run(4)
+    assert script.seen == []
+    assert reload(second).status is CampaignStatus.paused

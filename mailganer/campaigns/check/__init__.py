@@ -74,4 +74,5 @@ def _at_places(session: Session, campaign: Campaign, letter: Read) -> Iterator[F
     has_address = bool(campaign.account.postal_address.strip())
     yield from at_placeholders(letter.reading.tags, names, postal_address=has_address)
     if letter.compiled is not None:
-        yield from at_links(session, campaign, letter.reading, letter.compiled.links, letter.unknown_clicks)
+        dead = (*letter.unknown_clicks, *letter.left)
+        yield from at_links(session, campaign, letter.reading, letter.compiled.links, dead)

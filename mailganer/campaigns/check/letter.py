@@ -17,7 +17,15 @@ from ...letters.look import Look
 from ...models import Campaign
 from ..preview import preview, sample_reader
 from ..variables import Origin, VariableUse, variable_uses
-from ..versions import compile_of, copied_targets, texts_of, unknown_clicks
+from ..versions import (
+    compile_of,
+    copied_targets,
+    left_in,
+    said_of_left,
+    texts_of,
+    tokens_of,
+    unknown_clicks,
+)
 from .findings import Finding, Fine, Problem, Severity, Step
 from .placeholders import likely_variable
 
@@ -43,7 +51,8 @@ class Read:
     variables: tuple[VariableUse, ...] = ()
     shown: letters.Rendered | None = None
     reading: Reading = field(default_factory=Reading)
-    unknown_clicks: tuple[str, ...] = ()  # addresses of counted links, copied, whose targets are not known
+    unknown_clicks: tuple[str, ...] = ()  # addresses of counted links, copied, that lead nowhere
+    left: tuple[str, ...] = ()  # links of another recipient, copied, that could not be replaced
     likely: Mapping[str, str] = field(default_factory=dict)  # what is meant by variables that nobody has
 
 
@@ -68,15 +77,16 @@ def _compiled(session: Session, campaign: Campaign, *, ours: str, now: datetime)
         return Read()
     try:
         targets = copied_targets(session, campaign, ours)
+        tokens = tokens_of(session, campaign)
         compiled = compile_of(campaign, ours, targets)
     except LetterError as error:
         return Read(error=error)
-    lost = unknown_clicks(campaign, ours, targets)
+    lost, left = unknown_clicks(campaign, ours, targets, tokens), left_in(compiled, tokens)
     try:
         shown = preview(session, campaign, sample_reader(session, campaign), now=now, letter=compiled)
     except LetterError as error:
-        return Read(compiled, error, unknown_clicks=lost)
-    return Read(compiled, shown=shown, unknown_clicks=lost)
+        return Read(compiled, error, unknown_clicks=lost, left=left)
+    return Read(compiled, shown=shown, unknown_clicks=lost, left=left)
 
 
 def count(session: Session, campaign: Campaign, letter: Read, audience: int) -> Read:
@@ -106,6 +116,7 @@ def at_letter(campaign: Campaign, letter: Read, audience: int) -> Iterator[Findi
         yield Fine(_("The letter can be put together: its variables and tags are in order."))
         yield from _at_variables(letter, audience)
         yield from _at_adjustments(campaign.html, letter.compiled, letter)
+        yield from _at_left(letter.left)
     if letter.error is not None:
         yield _broken(letter.error)
     if letter.shown is not None and letter.reading.look is not None:
@@ -198,6 +209,18 @@ def _at_adjustments(source: str, compiled: letters.Letter, letter: Read) -> Iter
             Severity.warning,
             Step.letter,
             _("See the email"),
+            field="html",
+        )
+
+
+def _at_left(left: tuple[str, ...]) -> Iterator[Problem]:
+    if left:
+        yield Problem(
+            "foreign_addresses",
+            said_of_left(left),
+            Severity.blocking,
+            Step.letter,
+            _("Edit the email"),
             field="html",
         )
 
