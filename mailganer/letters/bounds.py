@@ -19,6 +19,8 @@ TEXT = 20_000
 WORKED = 4_000_000
 # What one rendering may print: mail programs cut letters off at a tenth of it.
 OUTPUT = 1_000_000
+# Different variables: each is counted over all recipients when the email is checked.
+VARIABLES = 200
 # Turns of loops, calls of macros and items of lists.
 STEPS = 50_000
 # Wall clock of one rendering. Ordinary letters take less than a thousandth of it.

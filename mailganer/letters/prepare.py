@@ -14,7 +14,7 @@ import css_inline
 from jinja2 import meta, nodes
 
 from ..errors import LetterError, _
-from . import addresses, markup, plainhtml, plaintext, plainwords, sandbox
+from . import addresses, bounds, markup, plainhtml, plaintext, plainwords, sandbox
 from .bounds import Run, TooMuch
 from .copied import Copied
 from .engine import Engine, quick_run, reader_links, render_link
@@ -43,7 +43,7 @@ def prepare(
     source = copied.in_source(_tidy(source))
     trees = _checked(source)
     fills = _fills(copied.in_values(campaign_variables), overriding)
-    names = frozenset().union(*(names_in(tree) for tree in trees.values()))
+    names = _names_in_all(trees)
     if not (source.html.strip() or source.text.strip()):
         raise LetterError(_("The letter is empty."), "html" if not source.text else "text")
     typed = not source.html.strip()
@@ -72,7 +72,16 @@ def prepare(
 
 def names(source: Source) -> frozenset[str]:
     """The variables a source names, dotted for ``campaign.name`` and its like."""
-    return frozenset().union(*(names_in(tree) for tree in _checked(_tidy(source)).values()))
+    return _names_in_all(_checked(_tidy(source)))
+
+
+def _names_in_all(trees: Mapping[str, nodes.Template]) -> frozenset[str]:
+    found = frozenset[str]().union(*(names_in(tree) for tree in trees.values()))
+    if len(found) > bounds.VARIABLES:
+        raise TooMuch(
+            _("An email can use ${most} different variables at most.", mapping={"most": bounds.VARIABLES})
+        )
+    return found
 
 
 def _tidy(source: Source) -> Source:

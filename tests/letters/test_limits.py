@@ -5,7 +5,7 @@ import time
 import pytest
 
 from mailganer.errors import LetterError
-from mailganer.letters import Letter, Press, Source, compile_letter, safe_render, variables_of
+from mailganer.letters import Letter, Press, Source, bounds, compile_letter, safe_render, variables_of
 
 from .conftest import COPY, ENVELOPE, letter_of
 
@@ -263,3 +263,12 @@ def test_a_letter_that_was_kept_is_still_bounded() -> None:
         safe_render(letter, {})
     with pytest.raises(LetterError):
         Press(letter, ENVELOPE).print(COPY)
+
+
+def test_an_email_uses_a_bounded_number_of_variables() -> None:
+    """The check counts each of them over all recipients, in one statement."""
+    many = "".join(f"{{{{ a{number} }}}}" for number in range(bounds.VARIABLES))
+    assert len(compile_letter(Source("x", html=many)).variables) == bounds.VARIABLES
+    for task in (compile_letter, variables_of):
+        with pytest.raises(LetterError, match="different variables"):
+            task(Source("{{ b }}", html=many))
