@@ -83,7 +83,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "copied": lambda source: Copied(OURS, {}).in_source(Source("", "", source + OURS, source + OURS)),
     "clicks": lambda source: clicks_in([source], OURS),
     "clicks of ours": lambda source: clicks_in([source + OURS], OURS),
-    "tokens": lambda source: list(tokens_in([source])),
+    "tokens of recipients": lambda source: list(tokens_in([source])),
 }
 
 SHAPES: dict[str, Callable[[int], str]] = {
