@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import BackendMissing, InputError, SettingsError, _
 from .base import Backend, Network, normalise_email
+from .setting_errors import sentence
 
 GROUP = "mailganer.backends"
 
@@ -210,51 +210,12 @@ def _validated(backend: type[Backend], settings: Mapping[str, Any]) -> BaseModel
         return backend.Settings.model_validate(dict(settings))
     except ValidationError as error:
         wrong: dict[str, str] = {}
-        for detail in error.errors(include_url=False):
+        for detail in error.errors():
             name = str(detail["loc"][0]) if detail["loc"] else "settings"
-            wrong.setdefault(name, _sentence(detail))
+            wrong.setdefault(name, sentence(detail))
         raise InputError(wrong) from None
 
 
 def _plain(value: Any) -> Any:
     """A choice as whoever has no Python names it."""
     return value.value if isinstance(value, Enum) else value
-
-
-def _sentence(detail: Any) -> str:
-    """pydantic's finding as a sentence. A validator's own ``ValueError(_("..."))`` is taken as it is."""
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind in ("missing", "string_too_short", "too_short") or detail.get("input") is None:
-        return _("Fill this in.")
-    if kind in ("value_error", "assertion_error") and context["error"].args:
-        said = context["error"].args[0]
-        return said if isinstance(said, str) else str(said)
-    if kind in _BOUNDS:
-        return _BOUNDS[kind] % {"limit": str(next(iter(context.values())))}
-    if kind in ("literal_error", "enum"):
-        names = re.findall(r"'([^']*)'|(-?\d[\d.]*)", context["expected"])
-        named = ", ".join(word or number for word, number in names) or context["expected"]
-        return _("Choose one of: ${choices}.", mapping={"choices": named})
-    if kind == "string_too_long":
-        return _("This is longer than ${n} characters.", mapping={"n": context["max_length"]})
-    for beginning, sentence in _TYPES.items():
-        if kind.startswith(beginning):
-            return sentence
-    return _("This is not understood: ${reason}.", mapping={"reason": detail["msg"]})
-
-
-_BOUNDS = {
-    "greater_than_equal": _("The number must be ${limit} or more."),
-    "greater_than": _("The number must be more than ${limit}."),
-    "less_than_equal": _("The number must be ${limit} or less."),
-    "less_than": _("The number must be less than ${limit}."),
-}
-_TYPES = {
-    "int_": _("A whole number is expected."),
-    "float_": _("A number is expected."),
-    "decimal_": _("A number is expected."),
-    "bool_": _("Yes or no is expected."),
-    "date": _("A date such as 2026-12-31 is expected."),
-    "url_": _("An address such as https://example.com is expected."),
-    "string_pattern_mismatch": _("This does not look as it should."),
-}

@@ -140,7 +140,12 @@ def verify(request: Request) -> Any:
 def delete(request: Request) -> Response:
     row = request.context.sender
     accounts.delete_sender(request.dbsession, row, now=utcnow())
-    request.flash(_("${email} sends no more; its password is gone.", mapping={"email": row.from_email}))
+    registry = request.registry["backends"]
+    has_password = "password" in registry.get(row.backend).Settings.model_fields
+    words = _("${email} sends no more; its password is gone.")
+    if not has_password:
+        words = _("Nothing is sent from ${email} any more.")
+    request.flash(words % {"email": row.from_email})
     return HTTPSeeOther(request.route_path("senders"))
 
 

@@ -74,9 +74,7 @@ class Setting:
         if self.kind is bool:
             return BooleanField(label, description=words)
         if self.kind in (int, float, Decimal):
-            return StringField(
-                label, self._optional(), description=words, widget=NumberInput(), render_kw=self._bounds()
-            )
+            return self._number_field(label, words)
         if _is_one_of_several(self.kind):
             words = words or _("One in a line.")
             return TextAreaField(label, self._optional(), description=words, render_kw={**PLAIN, "rows": "3"})
@@ -96,19 +94,29 @@ class Setting:
             yield "", "—"
         yield from ((word, CHOICES.get(word, _label(word, value))) for word, value in self.choices.items())
 
+    def _number_field(self, label: str, words: str) -> Field:
+        """Text where a comma may stand: browsers drop it from a number field, and 0,25 became 025."""
+        if self.kind is int:
+            return StringField(
+                label, self._optional(), description=words, widget=NumberInput(), render_kw=self._bounds()
+            )
+        render = {**PLAIN, "inputmode": "decimal"}
+        return StringField(label, self._optional(), description=words, render_kw=render)
+
     def _bounds(self) -> dict[str, str]:
-        whole = self.kind is int
-        render = {"inputmode": "numeric" if whole else "decimal", "step": "1" if whole else "any"}
-        bounds = {name: self._bound(name) for name in ("ge", "gt", "le", "lt")}
-        if bounds["ge"] is not None:
-            render["min"] = str(bounds["ge"])
-        elif bounds["gt"] is not None:
-            render["min"] = str(math.floor(bounds["gt"]) + 1 if whole else bounds["gt"])
-        if bounds["le"] is not None:
-            render["max"] = str(bounds["le"])
-        elif bounds["lt"] is not None:
-            render["max"] = str(math.ceil(bounds["lt"]) - 1 if whole else bounds["lt"])
-        return render
+        """Bounds of a whole number. Browsers count steps from ``min``, else from the first value."""
+        step, low, high = self._bound("multiple_of"), self._bound("ge"), self._bound("le")
+        if low is None and self._bound("gt") is not None:
+            low = math.floor(self._bound("gt")) + 1
+        if high is None and self._bound("lt") is not None:
+            high = math.ceil(self._bound("lt")) - 1
+        if step and low is not None:
+            low = math.ceil(low / step) * step
+        elif step and (self.default or 0) % step:
+            step = "any"
+        render = {"inputmode": "numeric", "step": str(step or 1)}
+        bounds = {"min": low, "max": high}
+        return render | {name: str(bound) for name, bound in bounds.items() if bound is not None}
 
     def _bound(self, name: str) -> Any:
         return next(

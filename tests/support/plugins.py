@@ -28,9 +28,10 @@ class Priority(IntEnum):
 class RelaySettings(BaseModel):
     account: str = Field(title="Account number", min_length=3)
     region: Region = Field(title="Region")
-    key: SecretStr = Field(title="API key")
+    key: SecretStr = Field(title="API key", min_length=4)
     webhook_key: SecretStr | None = Field(default=None, title="Webhook key")
     batch: int = Field(20, ge=1, le=50, title="Emails in one call")
+    block: int = Field(10, ge=1, multiple_of=5, title="Emails in one block")
     speed: float = Field(2.5, gt=0, lt=10, title="Calls a second")
     fee: Decimal = Field(Decimal("0.10"), title="Fee")
     retries: int | None = Field(None, title="Retries")

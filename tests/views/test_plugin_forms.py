@@ -18,6 +18,7 @@ from tests.support.plugins import KEY, OPENED, Priority, Region
 EMAIL = "anna@relay.example"
 DEFAULTS = {
     "batch": "20",
+    "block": "10",
     "speed": "2.5",
     "fee": "0.10",
     "retries": "",
@@ -66,7 +67,9 @@ def test_the_form_begins_with_the_defaults_and_knows_choices_and_bounds(app: Any
     assert [word for word, _chosen, _label in form["dedicated"].options] == ["", "yes", "no"]
     batch, speed = form["batch"].attrs, form["speed"].attrs
     assert (batch["type"], batch["min"], batch["max"], batch["step"]) == ("number", "1", "50", "1")
-    assert (speed["step"], speed["max"]) == ("any", "10")
+    assert (speed["type"], speed["inputmode"]) == ("text", "decimal")  # a comma typed there has to arrive
+    block = form["block"].attrs
+    assert (block["min"], block["step"]) == ("5", "5")
 
 
 def test_what_has_to_be_filled_in_is_in_sight_and_the_rest_is_folded(app: Any) -> None:
@@ -124,7 +127,9 @@ def test_every_kind_of_value_can_be_given(app: Any) -> None:
     ("wrong", "sentence"),
     [
         ({"account": ""}, "Fill this in."),
-        ({"account": "A"}, "Fill this in."),
+        ({"account": "A"}, "This is shorter than 3 characters."),
+        ({"key": "abc"}, "This is shorter than 4 characters."),
+        ({"block": "7"}, "The number must be a multiple of 5."),
         ({"region": ""}, "Fill this in."),
         ({"key": ""}, "Fill this in."),
         ({"batch": ""}, "Fill this in."),
@@ -143,6 +148,13 @@ def test_what_is_wrong_is_said_and_what_was_typed_stays(
     assert sentence in page
     assert page.forms[0]["account"].value == wrong.get("account", "A-1")
     assert OPENED == []
+
+
+def test_what_is_wrong_is_said_in_russian_too(app: Any) -> None:
+    form = app.get("/sign-in", {"email": EMAIL, "lang": "ru"}).forms[0]
+    page = filled(form, account="A", block="7").submit(status=422)
+    assert "Здесь меньше 3 символов." in page
+    assert "Число должно делиться на 5." in page
 
 
 def test_a_sender_is_changed_on_its_page_and_an_emptied_field_is_empty(app: Any, session: Any) -> None:
@@ -166,6 +178,19 @@ def test_the_words_fit_something_that_is_no_mail_server(app: Any) -> None:
     assert "The relay does not know this key." in page
     assert "Open the settings of Relay" in page
     assert "Make a password" not in page
+
+
+def test_the_senders_page_knows_nothing_of_passwords_where_there_is_none(app: Any, session: Any) -> None:
+    filled(form_of(app)).submit()
+    row = session.scalars(select(Sender)).one()
+    session.commit()
+    page = app.get(f"/senders/{row.id}")
+    assert "password" not in page.text.replace('type="password"', "").replace("current-password", "")
+    assert "Mail account" not in page.text
+    assert "Empty: no limit but that of Relay &amp; Co." in page.text
+    assert "The stored key is deleted." in page.text
+    removal = next(form for form in page.forms.values() if form.action.endswith("/delete"))
+    assert "password" not in removal.submit().follow().text
 
 
 def test_the_api_takes_the_same_settings(app: Any, session: Any, settings: Any, wsgi_app: Any) -> None:
