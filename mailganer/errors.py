@@ -5,6 +5,7 @@
     MailganerError
     ├── SettingsError        the ini file, .env or environment is wrong: every problem at once
     ├── InputError           fields of a form or of a JSON body are wrong: every field at once
+    │   └── MalformedBody    a body that is no JSON
     ├── NotFound             there is no such thing, or it belongs to somebody else
     ├── Conflict             the thing is there, but in a state that does not allow this
     │   └── NotReady         a campaign that may not be sent yet, with its problems
@@ -74,6 +75,10 @@ class InputError(MailganerError):
     def __init__(self, fields: Mapping[str, str]) -> None:
         super().__init__(" ".join(in_english(message) for message in fields.values()))
         self.fields = dict(fields)
+
+
+class MalformedBody(InputError):
+    """A body that cannot be parsed as JSON."""
 
 
 class NotFound(MailganerError):

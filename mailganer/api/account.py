@@ -5,7 +5,7 @@ from typing import Any
 from pyramid.request import Request
 
 from .. import accounts, billing, security
-from ..backends import Backend, lists_among
+from ..backends import Backend, lists_among, require_known
 from ..db import utcnow
 from ..errors import InputError, _
 from ..models import Account
@@ -51,7 +51,8 @@ def account_shape(request: Request, account: Account) -> Shape:
 
 
 def _plain(fields: dict[str, Any], backend: type[Backend]) -> dict[str, Any]:
-    """Return the fields. What is nested is refused, except lists where the backend takes some."""
+    """Return the fields. What is unknown or nested is refused, except lists where the backend takes some."""
+    require_known(backend, fields, beside=("email", "backend"))
     lists = lists_among(backend.Settings)
     wrong = {
         name: _("A plain value is expected.")

@@ -1,6 +1,6 @@
 """What does not fit the document, as fields and sentences for whoever wrote the program."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from jsonschema import ValidationError
 from openapi_core.exceptions import OpenAPIError
@@ -81,10 +81,14 @@ def _sentence(flaw: ValidationError) -> str:
     wanted = flaw.validator_value
     match flaw.validator:
         case "type":
-            return KINDS[wanted if isinstance(wanted, str) else wanted[0]]
+            return _of_types([wanted] if isinstance(wanted, str) else wanted)
         case "enum":
             return _("Choose one of: ${choices}.", mapping={"choices": ", ".join(map(str, wanted))})
-        case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
+        case "minimum":
+            return _("The number must be ${limit} or more.", mapping={"limit": wanted})
+        case "maximum":
+            return _("The number must be ${limit} or less.", mapping={"limit": wanted})
+        case "exclusiveMinimum" | "exclusiveMaximum":
             return _("This number is out of range.")
         case "maxLength":
             return _("This is too long: ${longest} characters fit.", mapping={"longest": wanted})
@@ -97,3 +101,12 @@ def _sentence(flaw: ValidationError) -> str:
         case "format":
             return FORMATS.get(wanted, _("This value is not understood."))
     return _("This value is not understood.")
+
+
+def _of_types(wanted: Sequence[str]) -> str:
+    kinds = [kind for kind in wanted if kind != "null"]
+    if set(kinds) == {"string", "number", "boolean"}:
+        return _("Text, a number, true or false is expected; null for nothing.")
+    if set(kinds) == {"string", "number"}:
+        return _("Text or a number is expected.")
+    return KINDS[kinds[0]]

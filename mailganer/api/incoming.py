@@ -1,8 +1,7 @@
 """What comes in: parameters, JSON within bounds, and forms with a file."""
 
 import json
-from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -12,7 +11,7 @@ from pyramid.httpexceptions import HTTPRequestEntityTooLarge, HTTPUnsupportedMed
 from pyramid.request import Request
 from pyramid.response import Response
 
-from ..errors import InputError, _
+from ..errors import InputError, MalformedBody, _
 from .document import query_parameters, read_only
 from .findings import LONGEST_FIELD, MOST
 
@@ -30,26 +29,42 @@ View = Callable[[Any, Request], Response]
 ALWAYS = frozenset({"lang"})  # the language of sentences, at every address
 
 
-def only_known_parameters(view: View) -> View:
-    """Refuse query parameters that the document does not name: a misspelt filter would answer everything.
+NAMES_ONE = frozenset({"email", "list", "subscriber_id"})
+"""Parameters that name a person or a list: empty, they would answer everybody."""
 
-    One with two values too: only one of them would count.
-    """
+
+def only_known_parameters(view: View) -> View:
+    """Refuse query parameters that would be answered with more than was meant: those that the document does
+    not name, those given twice, and empty ones that name a person or a list."""
 
     def answer(context: Any, request: Request) -> Response:
         known = query_parameters(request) | ALWAYS
-        given = parse_qsl(request.query_string, keep_blank_values=True)
-        asked = dict.fromkeys(name for name, _value in given)
-        unknown = [name for name in asked if name not in known]
-        if unknown:
-            raise InputError({name[:LONGEST_FIELD]: _no_parameter(name, known) for name in unknown[:MOST]})
-        values = Counter(name for name, value in dict.fromkeys(given) if value)
-        twice = [name for name, number in values.items() if number > 1]
-        if twice:
-            raise InputError({name: _("This parameter is given more than once.") for name in twice})
+        asked = parse_qsl(request.query_string, keep_blank_values=True)
+        wrong = _wrong_parameters(asked, known)
+        if wrong:
+            raise InputError(wrong)
         return view(context, request)
 
     return answer
+
+
+def _wrong_parameters(asked: Sequence[tuple[str, str]], known: Collection[str]) -> dict[str, str]:
+    """Parameter to sentence, ``MOST`` of them."""
+    wrong: dict[str, str] = {}
+    seen: set[str] = set()
+    for name, value in asked:
+        if len(wrong) == MOST:
+            break
+        if name in wrong:
+            continue
+        if name not in known:
+            wrong[name[:LONGEST_FIELD]] = _no_parameter(name, known)
+        elif name in seen:
+            wrong[name] = _("This parameter is given more than once. Give one value.")
+        elif name in NAMES_ONE and not value.strip():
+            wrong[name] = _("This is empty. Fill it in, or leave the parameter out.")
+        seen.add(name)
+    return wrong
 
 
 def _no_parameter(name: str, known: Collection[str]) -> str:
@@ -98,20 +113,24 @@ def _require_few(value: Any) -> None:
 
 
 def read_json(text: bytes | str, field: str = "body") -> Any:
-    """JSON that can be kept. Raises ``InputError`` under ``field``.
+    """JSON that can be kept. Raises ``InputError`` under ``field``, ``MalformedBody`` for what is no JSON.
 
     Our own error, because the validator's cannot print bytes that are no UTF-8.
     """
+    sentence = _("This is no JSON that we can read.")
     try:
         value = json.loads(text, parse_constant=_no_number)
         json.dumps(value, ensure_ascii=False).encode()  # half a character (\ud800) cannot be stored
-    except (ValueError, RecursionError) as error:
-        raise InputError({field: _("This is no JSON that we can read.")}) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        kind = MalformedBody if field == "body" else InputError
+        raise kind({field: sentence}) from error
+    except ValueError as error:  # it is JSON, with a number or a character that nobody can keep
+        raise InputError({field: sentence}) from error
     return value
 
 
 def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is no JSON")
+    raise json.JSONDecodeError(f"{word} is no JSON", word, 0)
 
 
 def without_read_only(view: View, info: ViewDeriverInfo) -> View:

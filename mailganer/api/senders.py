@@ -8,7 +8,7 @@ from pyramid.response import Response
 from sqlalchemy import select
 
 from .. import accounts, security
-from ..backends import Backend, Registry, normalise_email
+from ..backends import Backend, Registry, normalise_email, require_known
 from ..campaigns.allowance import sender_usage
 from ..db import utcnow
 from ..errors import InputError, _
@@ -116,10 +116,9 @@ def _address(body: Mapping[str, Any]) -> str:
 def _fields(kind: type[Backend], body: Mapping[str, Any]) -> dict[str, Any]:
     """The backend's fields, under ``settings`` or beside it. What it does not know is a slip of the pen."""
     beside = {name: value for name, value in body.items() if name not in OURS}
-    unknown = beside.keys() - kind.Settings.model_fields.keys()
-    if unknown:
-        raise InputError({name: _("A sender has no such field.") for name in sorted(unknown)})
-    return {**body.get("settings", {}), **beside}
+    fields = {**body.get("settings", {}), **beside}
+    require_known(kind, fields, beside=OURS)
+    return fields
 
 
 def _require_the_same_account(sender: Sender, body: Mapping[str, Any]) -> None:

@@ -38,7 +38,7 @@ from .base import (
     stored_settings,
 )
 from .hosts import open_socket
-from .registry import Registry, load_backends
+from .registry import Registry, load_backends, require_known
 
 __all__ = [
     "Backend",
@@ -68,6 +68,7 @@ __all__ = [
     "normalise_email",
     "normalise_host",
     "open_socket",
+    "require_known",
     "secret_fields",
     "settings_schema",
     "split_settings",

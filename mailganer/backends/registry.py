@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -214,6 +214,28 @@ def _validated(backend: type[Backend], settings: Mapping[str, Any]) -> BaseModel
             name = str(detail["loc"][0]) if detail["loc"] else "settings"
             wrong.setdefault(name, sentence(detail))
         raise InputError(wrong) from None
+
+
+def require_known(backend: type[Backend], given: Iterable[str], beside: Iterable[str] = ()) -> None:
+    """Raise ``InputError`` for settings that the backend does not have: a misspelt one would do nothing.
+
+    ``beside``: names that may stand beside the settings, for the likely one.
+    """
+    if backend.Settings.model_config.get("extra") == "allow":
+        return
+    fields = backend.Settings.model_fields
+    aliases = [info.alias for info in fields.values() if info.alias]
+    known = [*fields, *aliases]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise InputError({name[:200]: _no_field(name, [*known, *beside]) for name in unknown[:100]})
+
+
+def _no_field(name: str, known: Sequence[str]) -> str:
+    likely = difflib.get_close_matches(name, known, n=1)
+    if likely:
+        return _("There is no such field. Did you mean “${likely}”?", mapping={"likely": likely[0]})
+    return _("There is no such field.")
 
 
 def _plain(value: Any) -> Any:

@@ -173,7 +173,50 @@ def test_numbers_that_json_does_not_have_are_not_read(client: Client) -> None:
     headers = client.headers | {"Content-Type": "application/json"}
     for number in (b"NaN", b"Infinity", b"-Infinity"):
         body = b'{"variables": {"rate": ' + number + b"}}"
-        assert fields(client.app.post("/api/v1/campaigns", body, headers=headers, status=422)) == ["body"]
+        assert fields(client.app.post("/api/v1/campaigns", body, headers=headers, status=400)) == ["body"]
+
+
+@of_large_bodies
+@pytest.mark.usefixtures("collected")
+@pytest.mark.parametrize("path", ["lists", "campaigns", "login", "senders", "templates"])
+def test_json_that_cannot_be_parsed_is_a_request_that_cannot_be_read(client: Client, path: str) -> None:
+    headers = client.headers | {"Content-Type": "application/json"}
+    for body in (b'{"name": ', b"name=x", b'{"name": "\xff"}', b'{"name": "' + b"x" * 30_000):
+        answer = client.app.post(f"/api/v1/{path}", body, headers=headers, status=400)
+        assert answer.content_type == "application/problem+json"
+        assert answer.json["detail"] == "This is no JSON that we can read."
+
+
+def test_a_parameter_given_twice_is_named_at_every_address(client: Client) -> None:
+    lst = client.post("lists", {"name": "x"}).json["id"]
+    for path, name in (
+        ("campaigns?status=draft&status=sending", "status"),
+        ("subscribers?status=active&status=bounced", "status"),
+        ("subscribers?list=1&list=3", "list"),
+        ("subscribers?q=&q=x", "q"),
+        (f"lists/{lst}/subscribers?limit=1&limit=2", "limit"),
+        ("account?lang=ru&lang=en", "lang"),
+    ):
+        answer = client.get(path, status=422)
+        assert fields(answer) == [name]
+        assert answer.json["detail"] == "This parameter is given more than once. Give one value."
+
+
+def test_an_empty_name_of_a_person_or_a_list_is_not_everybody(client: Client) -> None:
+    lst = client.post("lists", {"name": "x"}).json["id"]
+    client.post(f"lists/{lst}/subscribers", {"email": "a@example.org"})
+    for path in ("subscribers?email=", "subscribers?email=%20", f"lists/{lst}/subscribers?email="):
+        assert fields(client.get(path, status=422)) == ["email"]
+    assert fields(client.get("subscribers?list=", status=422)) == ["list"]
+    assert len(client.get("subscribers?q=&status=&after=").json["items"]) == 1, "as a search box asks"
+
+
+def test_what_a_field_may_hold_is_said_in_full(client: Client) -> None:
+    lst = client.post("lists", {"name": "x"}).json["id"]
+    body = {"email": "a@example.org", "fields": {"arr": [1]}}
+    answer = client.post(f"lists/{lst}/subscribers", body, status=422).json["errors"]
+    said = "Text, a number, true or false is expected; null for nothing."
+    assert answer == [{"field": "fields/arr", "message": said}]
 
 
 def test_a_backend_a_host_and_a_port_that_are_not_to_be_used_are_named(

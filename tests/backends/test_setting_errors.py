@@ -40,10 +40,10 @@ def refused(annotation: Any, value: Any) -> str:
 @pytest.mark.parametrize(
     ("annotation", "value", "english", "russian"),
     [
-        (Annotated[SecretStr, Field(min_length=4)], "abc", "shorter than 4 characters", "меньше 4 символов"),
-        (Annotated[str, Field(min_length=3)], "a", "shorter than 3 characters", "меньше 3 символов"),
+        (Annotated[SecretStr, Field(min_length=4)], "abc", "shorter than 4 characters", "Короче 4 знаков"),
+        (Annotated[str, Field(min_length=3)], "a", "shorter than 3 characters", "Короче 3 знаков"),
         (Annotated[str, Field(min_length=3)], "", "Fill this in.", "Заполните"),
-        (Annotated[SecretStr, Field(max_length=2)], "abc", "longer than 2 characters", "больше 2 символов"),
+        (Annotated[SecretStr, Field(max_length=2)], "abc", "longer than 2 characters", "Длиннее 2 знаков"),
         (Annotated[list[str], Field(min_length=2)], ["x"], "Entries needed: 2", "не меньше 2"),
         (Annotated[list[str], Field(min_length=1)], [], "Fill this in.", "Заполните"),
         (Annotated[int, Field(multiple_of=5)], 7, "a multiple of 5", "делиться на 5"),

@@ -151,9 +151,10 @@ def test_what_is_wrong_is_said_and_what_was_typed_stays(
 
 
 def test_what_is_wrong_is_said_in_russian_too(app: Any) -> None:
-    form = app.get("/sign-in", {"email": EMAIL, "lang": "ru"}).forms[0]
-    page = filled(form, account="A", block="7").submit(status=422)
-    assert "Здесь меньше 3 символов." in page
+    russian = {"Accept-Language": "ru"}
+    form = app.get("/sign-in", {"email": EMAIL}, headers=russian).forms[0]
+    page = filled(form, account="A", block="7").submit(status=422, headers=russian)
+    assert "Короче 3 знаков." in page
     assert "Число должно делиться на 5." in page
 
 
@@ -206,6 +207,28 @@ def test_the_api_takes_the_same_settings(app: Any, session: Any, settings: Any, 
     assert sender_limits(sender, wsgi_app.registry["backends"]).per_day == 10
 
 
+def test_a_setting_that_nobody_knows_is_named_with_the_likely_one(app: Any, session: Any) -> None:
+    body = {"email": EMAIL, "account": "A-1", "region": "us", "key": KEY}
+    meant = "There is no such field. Did you mean “batch”?"
+    refused = app.post_json("/api/v1/login", body | {"bacth": 5, "zzz": 1}, status=422).json["errors"]
+    assert {each["field"]: each["message"] for each in refused} == {
+        "bacth": meant,
+        "zzz": "There is no such field.",
+    }
+    assert OPENED == []
+    answer = app.post_json("/api/v1/login", body).json
+    app.authorization = ("Bearer", answer["token"])
+    for ask, address in (
+        (app.post_json, "/api/v1/senders"),
+        (app.patch_json, f"/api/v1/senders/{answer['sender']['id']}"),
+    ):
+        for given in ({"bacth": 5}, {"settings": {"bacth": 5}}):
+            start = body if ask == app.post_json else {}
+            refused = ask(address, start | given, status=422).json["errors"]
+            assert refused == [{"field": "bacth", "message": meant}]
+    assert len(OPENED) == 1
+
+
 def settings_of(app: Any, backend: str) -> dict[str, Any]:
     items = app.get("/api/v1/backends").json["items"]
     return {each["name"]: each["settings"] for each in items}[backend]
@@ -222,6 +245,7 @@ def test_programs_learn_the_settings_of_each_backend(app: Any) -> None:
         "key": "none",
         "webhook_key": "none",
         "batch": 20,
+        "block": 10,
         "speed": 2.5,
         "fee": "0.10",
         "retries": None,
