@@ -93,12 +93,37 @@ def write_through_logging() -> None:
 
 
 def write_json(development: bool, handlers: Iterable[logging.Handler]) -> None:
-    """Let handlers of the standard library write JSON, except while developing. Warnings of Python too."""
+    """Let handlers of the standard library write JSON. Warnings of Python too.
+
+    While developing they keep their lines for people, with the details of our events behind them.
+    """
     if development:
+        for handler in handlers:
+            if not isinstance(handler.formatter, _Detailed):
+                handler.setFormatter(_Detailed(handler.formatter or logging.Formatter()))
         return
     logging.captureWarnings(True)
     for handler in handlers:
         handler.setFormatter(json_formatter())
+
+
+class _Detailed(logging.Formatter):
+    """Another formatter's line, and behind it what our own events carry: ``campaign=3``."""
+
+    def __init__(self, line: logging.Formatter) -> None:
+        super().__init__()
+        self._line = line
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = self._line.format(record)
+        if not record.name.startswith("mailganer."):
+            return line
+        details = structlog.stdlib.ExtraAdder()(logging.getLogger(record.name), "", {"_record": record})
+        said = [f"{name}={value}" for name, value in details.items() if name not in _NO_DETAILS]
+        return " ".join([line, *said])
+
+
+_NO_DETAILS = frozenset({"_record", "_logger", "_name", "_from_structlog", "data", "message", "asctime"})
 
 
 def json_formatter() -> logging.Formatter:

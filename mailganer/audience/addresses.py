@@ -30,6 +30,7 @@ _ANGLES: Final = re.compile(
 _SCHEME: Final = re.compile(r"mailto:\s*", re.IGNORECASE)
 _SEVERAL: Final = re.compile(r"\s*:::\s*")  # how Google separates the addresses of one contact
 _BEFORE: Final = "\"'<([{,;:"
+_SIGNS: Final = ".,;:"
 _BEHIND: Final = "\"'>)]},;:."
 
 ADDRESS_REASONS: Final[dict[str, TranslationString]] = {
@@ -88,12 +89,14 @@ class Repaired:
     """An address that was found in a text, and what was done to find it.
 
     ``code`` is "address_repaired", or "address_first" when it is the first of several of one contact; empty
-    for an address that stands there as it is.
+    for an address that stands there as it is. ``signs`` are the full stops and commas that were removed from
+    beside it, where nothing else was.
     """
 
     address: Address
     name: str
     code: str
+    signs: str = ""
 
 
 def repair_address(text: str) -> Repaired | None:
@@ -118,7 +121,12 @@ def repair_address(text: str) -> Repaired | None:
         return None
     if "@" in name:
         return None
-    return Repaired(address, name, "address_first" if others else "address_repaired")
+    if others:
+        return Repaired(address, name, "address_first")
+    before, _found, behind = text.partition(address.email)
+    signs = "".join(f"{before} {behind}".split())
+    only_signs = _found and set(signs) <= set(_SIGNS)
+    return Repaired(address, name, "address_repaired", signs if only_signs else "")
 
 
 def _parse_slowly(email: str, local: str, domain: str) -> Address:

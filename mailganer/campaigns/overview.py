@@ -45,6 +45,13 @@ class Line:
             return "waiting" if self.opens_at else ""
         return "waiting" if SenderStatus.sleeping in states else "stuck"
 
+    @property
+    def rests_until(self) -> datetime | None:
+        """When the first of its senders goes on, where all of them rest or need a person."""
+        if self.held != "waiting" or self.opens_at:
+            return None
+        return min((each.sleeps_until for each in self.campaign.senders if each.sleeps_until), default=None)
+
 
 @dataclass(frozen=True)
 class Page:

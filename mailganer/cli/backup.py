@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from .common import ini_argument, open_engine, read_settings
+from .common import counted, ini_argument, open_engine, read_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -45,10 +45,11 @@ def backup(folder: Path, ini: str | None) -> None:
         made = copies.make(engine, settings.secret_keys, settings.uploads, folder, datetime.now(UTC))
     finally:
         engine.dispose()
-    click.echo(f"{folder} holds the database ({made.accounts} accounts) and {_uploads(made)} uploaded files.")
+    accounts, files = counted(made.accounts, "account"), counted(_uploads(made), "uploaded file")
+    click.echo(f"{folder} holds the database ({accounts}) and {files}.")
     lost = made.keys.get(copies.LOST, 0)
     if lost:
-        click.echo(f"{lost} stored passwords cannot be read with any of the secret keys.")
+        click.echo(f"{counted(lost, 'stored password')} cannot be read with any of the secret keys.")
     click.echo("The secret key is not in it: keep it at another place.")
 
 
@@ -86,19 +87,23 @@ def restore(folder: Path, ini: str | None, replace: bool, keep_tokens: bool) -> 
     finally:
         engine.dispose()
     at = made.created_at.astimezone(UTC)
-    click.echo(f"The database is that of {at:%Y-%m-%d %H:%M} UTC, with {made.accounts} accounts.")
+    click.echo(f"The database is that of {at:%Y-%m-%d %H:%M} UTC, with {counted(made.accounts, 'account')}.")
     click.echo("All sessions have ended: everybody signs in again.")
     click.echo(_of_tokens(done.tokens, keep_tokens))
-    if done.held:
+    if done.held == 1:
+        click.echo("1 campaign is paused and asks on its page before anything is sent again.")
+    elif done.held:
         click.echo(f"{done.held} campaigns are paused and ask on their pages before anything is sent again.")
 
 
 def _of_tokens(number: int, kept: bool) -> str:
     if kept:
-        return f"{number} API tokens work again, those that were revoked since the backup included."
+        work = "works" if number == 1 else "work"
+        tokens = counted(number, "API token")
+        return f"{tokens} {work} again, those that were revoked since the backup included."
     return (
-        f"{number} API tokens have ended, because some may have been revoked since the backup. Programs need "
-        "new ones, from the page Settings."
+        f"{counted(number, 'API token')} {'has' if number == 1 else 'have'} ended, because some may have been "
+        "revoked since the backup. Programs need new ones, from the page Settings."
     )
 
 
@@ -156,11 +161,18 @@ def _require_silence(engine: "Engine") -> None:
     if not inspect(engine).has_table(Heartbeat.__tablename__):
         return
     with make_sessions(engine)() as session:
-        lately = Heartbeat.seen_at > utcnow() - ALIVE
+        now = utcnow()
+        lately = Heartbeat.seen_at > now - ALIVE
         of_parts = ~Heartbeat.name.startswith(PREFIX, autoescape=True)
-        heard = session.scalars(select(Heartbeat.name).where(lately, of_parts)).first()
+        query = select(Heartbeat).where(lately, of_parts).order_by(Heartbeat.seen_at.desc())
+        heard = session.scalars(query).first()
     if heard:
-        raise BackupError("Web, workers or beat of this database are running. Stop them first.")
+        ago = max(0, round((now - heard.seen_at).total_seconds()))
+        raise BackupError(
+            "Web, workers or beat of this database are running. Stop them first. "
+            f"(The last sign of one, “{heard.name}”, is {ago} s old. If all are stopped, "
+            f"try again when it is {ALIVE.total_seconds():.0f} s old.)"
+        )
 
 
 class _Restore(NamedTuple):

@@ -31,6 +31,11 @@ def sentence(message: object) -> str:
     return interpolate() if interpolate else str(message)
 
 
+def counted(number: int, thing: str) -> str:
+    """Return "1 account" or "2 accounts"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def find_ini(given: str | None) -> Path:
     """The named file, else ``MAILGANER_INI``, else ``development.ini`` here or beside the program."""
     if named := given or os.environ.get("MAILGANER_INI"):

@@ -106,7 +106,10 @@ def _broker(settings: Settings) -> Findings:
         else:
             yield True, f"The embedded broker answers ({program})."
     elif trouble:
-        yield False, f"It does not answer: {trouble}. Check celery.broker_url (CELERY_BROKER_URL)."
+        yield (
+            False,
+            f"It does not answer: {trouble.rstrip('.')}. Check celery.broker_url (CELERY_BROKER_URL).",
+        )
     else:
         yield True, f"It answers ({urlsplit(settings.broker_url).scheme})."
 

@@ -1,6 +1,7 @@
 """Campaigns: the list, and the steps before a letter is written. See also letter_step and sending_step."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from pyramid.httpexceptions import HTTPSeeOther
@@ -41,7 +42,7 @@ def show_list(request: Request) -> dict[str, Any]:
     )
     return {
         "page": page,
-        "plan_is_full": _plan_is_full(request),
+        "plan_frees_at": _plan_frees_at(request),
         "status": status,
         "by_status": campaigns.count_by_status(request.dbsession, account_id),
         "statuses": tuple(CampaignStatus),
@@ -49,10 +50,10 @@ def show_list(request: Request) -> dict[str, Any]:
     }
 
 
-def _plan_is_full(request: Request) -> bool:
-    """Whether all that is being sent waits until the plan has letters again."""
+def _plan_frees_at(request: Request) -> datetime | None:
+    """When the plan has emails again that all that is being sent waits for; None while it has some."""
     allowance = plan_allowance(request.dbsession, request.account, request.registry["settings"], utcnow())
-    return allowance.waits_until is not None
+    return allowance.waits_until
 
 
 @view_config(route_name="campaigns.new", request_method="GET")

@@ -209,12 +209,17 @@ def _page(request: Request, error: InputError | None = None) -> dict[str, Any]:
         "notes": _first_notes(job),
         "noted_count": sum(job.notes.get("counts", {}).values()),
         "left": job.notes.get("left", 0),
+        "left_by": ", ".join(_heading(each) for each in preview.columns if each.field == STATUS),
         "unclear": "birthday_unclear" in job.notes.get("counts", {}),
         "silent": max(0, _silent(session, job) - job.notes.get("left", 0))
         if job.status is ImportStatus.done
         else 0,
         "undoing": job.status is ImportStatus.undone and _undoing(session, job),
     }
+
+
+def _heading(column: audience.Column) -> str:
+    return column.name or str(column.number + 1)
 
 
 def _options(column: audience.Column) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -15,6 +16,7 @@ from sqlalchemy import Engine, delete, select
 
 from mailganer import cli
 from mailganer.cli import backup, copies
+from mailganer.cli.common import counted
 from mailganer.cli.copies import MANIFEST, fingerprint
 from mailganer.db import make_engine
 from mailganer.migrations import current, migrate, newest
@@ -231,6 +233,11 @@ def test_a_database_that_another_program_reads_stays(command: Any, copied: Path,
     assert not list(database.parent.glob("*.restoring*"))
 
 
+@pytest.mark.parametrize(("number", "said"), [(0, "0 accounts"), (1, "1 account"), (2, "2 accounts")])
+def test_one_account_is_not_several(number: int, said: str) -> None:
+    assert counted(number, "account") == said
+
+
 def test_a_database_that_is_in_use_is_not_replaced_by_mistake(
     command: Any, full: dict[str, int], session: Any, engine: Engine, tmp_path: Path
 ) -> None:
@@ -242,6 +249,7 @@ def test_a_database_that_is_in_use_is_not_replaced_by_mistake(
     session.add(Heartbeat(name="beat", seen_at=datetime.now(UTC)))
     code, said = command("restore", tmp_path / "copy", "--replace")
     assert (code, "are running. Stop them first." in said) == (1, True)
+    assert re.search(r"The last sign of one, “beat”, is \d+ s old\.", said)
     after = rows_of(engine)
     assert {name for name in before if before[name] != after[name]} == {"heartbeat"}
 

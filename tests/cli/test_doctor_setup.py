@@ -85,6 +85,16 @@ def test_stored_passwords_of_another_secret_key_are_counted(
     assert look(replace(settings, secret_keys=(*settings.secret_keys, OTHER_KEY)), "passwords") == []
 
 
+def test_a_broker_that_is_away_is_one_sentence_with_one_full_stop(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor.broker, "trouble", lambda _url: "Error 111. Connection refused.")
+    other = replace(settings, broker_url="redis://127.0.0.1:1/0")
+    assert look(other, "broker") == [
+        "It does not answer: Error 111. Connection refused. Check celery.broker_url (CELERY_BROKER_URL)."
+    ]
+
+
 def test_a_full_disk_is_in_healthz(app: Any, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     session.add_all([Heartbeat(name=name, seen_at=utcnow()) for name in ("beat", "worker here:1")])
     session.commit()

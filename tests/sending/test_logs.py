@@ -2,13 +2,15 @@
 
 import json
 import logging
+import sys
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from mailganer.campaigns import moves
-from mailganer.logs import Outage, write_warning
+from mailganer.campaigns.log import note_campaigns
+from mailganer.logs import Outage, write_json, write_warning
 from mailganer.models import Campaign, CampaignStatus
 from mailganer.sending import bell, mark
 from mailganer.sending.keeper import Keeper
@@ -27,6 +29,24 @@ def test_a_campaign_has_a_line_for_each_step(due: Any, works: Any, caplog: pytes
     with caplog.at_level(logging.INFO, "mailganer"):
         works.run(6)
     assert events(caplog, campaign.id) == ["campaign.started", "campaign.planned", "campaign.finished"]
+
+
+def test_a_developers_line_names_the_campaign_too(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    for _time in range(2):
+        write_json(True, [handler])
+    parts = logging.getLogger("mailganer.campaigns.log")
+    caplog.set_level(logging.INFO, parts.name)
+    parts.addHandler(handler)
+    try:
+        note_campaigns("started", [7])
+        parts.warning("it is slow")
+    finally:
+        parts.removeHandler(handler)
+    assert capsys.readouterr().err == "INFO campaign.started campaign=7\nWARNING it is slow\n"
 
 
 def test_a_pause_is_a_line_and_pausing_again_is_none(

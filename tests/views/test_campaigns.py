@@ -630,6 +630,14 @@ def test_a_campaign_whose_plan_has_no_letters_left_is_said_to_wait(anna, draft, 
         Usage(account_id=owner.id, sender_id=draft.senders[0].id, minute=minute_of(utcnow()), letters=200)
     )
     assert draft_waits(anna, session)
+    assert "for the limit of your plan, until" in anna.get("/campaigns")
+
+
+def test_a_campaign_whose_senders_rest_says_until_when(anna, draft, session):
+    draft.status, sender = CampaignStatus.sending, draft.senders[0]
+    sender.status, sender.sleeps_until = SenderStatus.sleeping, utcnow() + timedelta(hours=2)
+    assert draft_waits(anna, session)
+    assert "for its sender, until" in anna.get("/campaigns")
 
 
 def draft_waits(anna, session):

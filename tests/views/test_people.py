@@ -338,6 +338,22 @@ def test_pages_of_people_need_a_sign_in(app: Any) -> None:
         assert app.get(address, status=303).location.startswith("http://localhost/sign-in")
 
 
+def test_an_import_of_who_unsubscribed_names_the_column_that_says_so(
+    anna: Any, work: Callable[[], Import], account: Account, make: Factory
+) -> None:
+    make.list(account, "Readers")
+    make.commit()
+    page = upload(
+        anna, "Email Address,First Name,UNSUB_TIME\na@example.org.,Una,2021-01-01 10:00:00\n"
+    ).follow()
+    work()
+    page = anna.get(page.request.path)
+    assert "left elsewhere, as the column “UNSUB_TIME” says" in page
+    assert "“.” beside the address was removed." in page
+    numbers = page.html.select_one(".stats").get_text()
+    assert all(word in numbers for word in ("New", "Updated", "Unchanged", "Skipped"))
+
+
 def test_an_import_says_how_many_are_new_updated_and_skipped(
     anna: Any, work: Callable[[], Import], account: Account, make: Factory
 ) -> None:
@@ -352,7 +368,7 @@ def test_an_import_says_how_many_are_new_updated_and_skipped(
     work()
     page = anna.get(page.request.path)
     assert "Import 2 new subscribers, update 1" in page
-    assert "1 subscriber of this file left elsewhere" in page
+    assert "1 subscriber of this file left elsewhere, as the column “status” says" in page
     assert "Day or month first?" in page
     form_to(page, "/apply").submit().follow()
     work()

@@ -76,6 +76,8 @@ def reject_sentence(code: str, detail: str = "") -> TranslationString:
 def note_sentence(code: str, detail: str = "") -> TranslationString:
     """The sentence for something that was repaired or left out in a row that goes in, to be translated."""
     sentence = NOTES.get(code, _UNKNOWN)
+    if code == "address_repaired" and detail:
+        sentence = _("“${detail}” beside the address was removed.")
     return sentence % {"detail": detail} if detail else sentence % {"detail": "…"}
 
 

@@ -156,7 +156,7 @@ class RowReader:
                 reasons.append(error)
                 continue
             if found.code:
-                self.notes.append(Note(row, found.code, ""))
+                self.notes.append(Note(row, found.code, found.signs))
             if number != self._email:
                 self._note(row, "address_other", self._heading(number))
             return found.address, found.name
