@@ -18,7 +18,9 @@ from .view import api_view
 
 @api_view("api.lists", "GET")
 def lists(request: Request) -> dict[str, Any]:
-    own = select(SubscriberList).where(SubscriberList.account_id == request.context.account.id)
+    own = select(SubscriberList).where(
+        SubscriberList.account_id == request.context.account.id, ~verbs.waits_for_its_file()
+    )
     found, following = newest_first(request, own, SubscriberList.id)
     counts = verbs.list_counts(request.dbsession, [lst.id for lst in found])
     return page(found, following, lambda lst: list_shape(lst, counts[lst.id]))

@@ -39,6 +39,7 @@ from .lists import (
     remove_from_list,
     rename_list,
     set_lists,
+    waits_for_its_file,
 )
 from .recipients import Excluded, excluded_counts, recipient_count, recipients
 from .samples import bring_samples
@@ -118,4 +119,5 @@ __all__ = [
     "undo_import",
     "unsubscribe",
     "update_subscriber",
+    "waits_for_its_file",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from ..errors import Conflict, InputError, NotFound, _
@@ -68,13 +68,36 @@ def delete_list(session: Session, lst: SubscriberList) -> None:
     session.flush()
 
 
-def lists_of(session: Session, account_id: int) -> Sequence[SubscriberList]:
-    """All lists of an account, by name."""
+def lists_of(session: Session, account_id: int, *, hidden: bool = False) -> Sequence[SubscriberList]:
+    """Lists of an account, by name; with ``hidden`` also those of files that were only looked at."""
     return session.scalars(
         select(SubscriberList)
-        .where(SubscriberList.account_id == account_id)
+        .where(SubscriberList.account_id == account_id, *(() if hidden else (~waits_for_its_file(),)))
         .order_by(func.lower(SubscriberList.name), SubscriberList.id)
     ).all()
+
+
+def waits_for_its_file() -> ColumnElement[bool]:
+    """Whether a list was made for a file that was not let in, or was taken back, and has no other use.
+
+    The page makes a new list and its import with one moment; nothing else does.
+    """
+    of_list = Import.list_id == SubscriberList.id
+    made_by = Import.created_at == SubscriberList.created_at
+    let_in = Import.status.in_((ImportStatus.applying, ImportStatus.done))
+    return and_(
+        exists().where(of_list, made_by),
+        ~exists().where(of_list, or_(~made_by, let_in)),
+        ~exists().where(list_member.c.list_id == SubscriberList.id),
+        ~exists().where(campaign_list.c.list_id == SubscriberList.id),
+    )
+
+
+def unused_list(session: Session, list_id: int) -> SubscriberList | None:
+    """Return the list if it waits for its file."""
+    return session.scalars(
+        select(SubscriberList).where(SubscriberList.id == list_id, waits_for_its_file())
+    ).first()
 
 
 def owned_list(session: Session, account_id: int, list_id: int) -> SubscriberList:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pyramid.httpexceptions import HTTPSeeOther
@@ -81,19 +82,19 @@ def upload(request: Request) -> Any:
     file = request.POST.get("file")
     if not hasattr(file, "file"):
         return _ask_page(request, InputError({"file": _("Choose a file.")}))
-    session, account = request.dbsession, request.context.account
+    session, account, now = request.dbsession, request.context.account, utcnow()
     try:
         # A list made for a file that is refused goes with it.
         with file.file as stream, session.begin_nested():
             job = audience.start_import(
                 session,
                 account,
-                _chosen_list(request),
+                _chosen_list(request, now),
                 filename=file.filename,
                 stream=stream,
                 apply=False,
                 uploads=request.registry["settings"].uploads,
-                now=utcnow(),
+                now=now,
             )
     except (FileRefused, InputError, NoRoom) as error:
         return _ask_page(request, error)
@@ -151,14 +152,15 @@ def rejects(request: Request) -> Response:
     return csv_response(content, f"rejected-{job.id}.csv")
 
 
-def _chosen_list(request: Request) -> SubscriberList:
+def _chosen_list(request: Request, now: datetime) -> SubscriberList:
+    """A list of the account, or a new one, which appears when the file of the same moment is let in."""
     session, account_id = request.dbsession, request.context.account.id
     asked = request.POST.get("list", NEW_LIST)
     if asked != NEW_LIST:
         return audience.owned_list(session, account_id, number_of(asked) or 0)
     name = request.POST.get("name", "")
     try:
-        return audience.create_list(session, account_id, name=name, now=utcnow())
+        return audience.create_list(session, account_id, name=name, now=now)
     except InputError as error:
         raise InputError({"name": error.fields["name"]}) from error
 
@@ -174,9 +176,10 @@ def _ask_page(request: Request, error: MailganerError | None = None) -> dict[str
     if problems["name"]:  # a browser keeps no file for the next try
         problems["file"] = problems["file"] or _("Choose the file once more.")
     lists = audience.lists_of(request.dbsession, account.id)
+    known = audience.lists_of(request.dbsession, account.id, hidden=True)
     return {
         "lists": lists,
-        "list_names": defaultdict(str, {each.id: each.name for each in lists}),
+        "list_names": defaultdict(str, {each.id: each.name for each in known}),
         "chosen": asked,
         "name": request.POST.get("name", request.translate(_("Readers"))),
         "problems": problems,

@@ -14,6 +14,7 @@ from mailganer.audience import (
     import_preview,
     note_sentence,
     people_csv,
+    rejects_csv,
     resubscribe,
     run_import,
     set_mapping,
@@ -304,6 +305,31 @@ def test_every_russian_name_is_read_in_its_encoding(encoding):
     names = ["Пётр", "Ёлка", "Яёва", "Пё", "Юрий", "Рада", "Вёрстка", "Эльёр"]
     sample = "\n".join(f"{name};{name}" for name in names).encode(encoding)
     assert files.guess_encoding(sample) == encoding
+
+
+def test_a_quoted_cell_behind_a_blank_is_a_quoted_cell(bringer):
+    rows = (
+        'email, "first_name", settings, note\n'
+        'a@example.org, "Anna", "{""a"": true, ""b"": 1}", "x" \n'
+        'b@example.org,Boris,"kept as, ""it"" is", say "yes"\n'
+        'c@example.org, "Carl" Gray, "not closed,x\n'
+    )
+    job = bringer.bring(rows)
+    assert (job.added, job.rejected) == (3, 0)
+    people = {key[0]: person for key, person in bringer.people().items()}
+    assert people["a"].first_name == "Anna"
+    assert people["a"].fields == {"settings": '{"a": true, "b": 1}', "note": "x"}
+    assert people["b"].fields == {"settings": 'kept as, "it" is', "note": 'say "yes"'}
+    assert people["c"].fields == {"settings": '"not closed', "note": "x"}
+
+
+def test_a_row_in_another_encoding_is_offered_as_it_was_meant(bringer):
+    rows = "email;first_name\na@example.org;Иван\n".encode() + "b@example.org;Пётр\n".encode("cp1251")
+    rows += "c@example.org;Zoë\n".encode("cp1252") + "d@example.org;Анна\n".encode()
+    job = bringer.bring(rows)
+    assert (job.added, job.rejected) == (2, 2)
+    offered = b"".join(rejects_csv(bringer.sessions, job, str)).decode("utf-8-sig").splitlines()
+    assert [row.rpartition(",")[2] for row in offered[1:]] == ["Пётр", "Zoë"]
 
 
 # Who left elsewhere

@@ -354,6 +354,42 @@ def test_an_import_of_who_unsubscribed_names_the_column_that_says_so(
     assert all(word in numbers for word in ("New", "Updated", "Unchanged", "Skipped"))
 
 
+def test_a_new_list_appears_when_its_file_is_let_in(
+    anna: Any, work: Callable[[], Import], session: Session
+) -> None:
+    content = "email,first_name\na@example.org,Anna\n"
+    page = upload(anna, content, name="Guests").follow()
+    assert "Guests" not in anna.get("/lists")
+    work()
+    form_to(anna.get(page.request.path), "/discard").submit(status=303)
+    session.expire_all()
+    assert session.scalars(select(SubscriberList.name)).all() == []
+
+    page = upload(anna, content, name="Guests").follow()
+    work()
+    page = anna.get(page.request.path)
+    assert "Guests" not in anna.get("/lists")
+    form_to(page, "/apply").submit(status=303)
+    work()
+    assert "Guests" in anna.get("/lists")
+    form_to(anna.get(page.request.path), "/undo").submit(status=303)
+    work()
+    assert "Guests" not in anna.get("/lists")
+
+
+def test_a_list_that_was_there_stays_when_its_file_is_forgotten(
+    anna: Any, work: Callable[[], Import], account: Account, make: Factory
+) -> None:
+    lst = make.list(account, "Readers")
+    make.commit()
+    form = anna.get("/people/import").forms["bring"]
+    form["file"], form["list"] = ("people.csv", b"email\na@example.org\n"), str(lst.id)
+    page = form.submit().follow()
+    work()
+    form_to(anna.get(page.request.path), "/discard").submit(status=303)
+    assert "Readers" in anna.get("/lists")
+
+
 def test_an_import_says_how_many_are_new_updated_and_skipped(
     anna: Any, work: Callable[[], Import], account: Account, make: Factory
 ) -> None:

@@ -52,6 +52,11 @@ _WIDE: Final = (
 )
 _SEPARATOR_LINE: Final = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)
 _MULTIBYTE: Final = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+# Only a cell that is closed in its line, so that nothing else is taken for one.
+_QUOTED_BEHIND_BLANKS: Final = {
+    each: re.compile(rf'(?:^|(?<={re.escape(each)})) +("(?:[^"]|"")+") *(?={re.escape(each)}|$)')
+    for each in _DELIMITERS
+}
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _CYRILLIC_WORD: Final = re.compile(r"[А-ЯЁІЇЄҐЎ]?[а-яёіїєґў]+|[А-ЯЁІЇЄҐЎ]+")
 
@@ -179,6 +184,20 @@ def is_utf8(line: bytes) -> bool:
     return True
 
 
+def best_reading(line: bytes) -> str:
+    """Return a line that is not in its file's encoding as somebody will most likely recognise it.
+
+    It does not go in: it is shown and offered to be corrected.
+    """
+    shares = {name: _cyrillic(line, name) for name in ("cp1251", "koi8_r", "cp866")}
+    likeliest = max(shares, key=lambda name: shares[name])
+    if shares[likeliest] > 0.5:
+        return line.decode(likeliest, "replace")
+    if _MULTIBYTE.search(line):
+        return line.decode("utf-8", "replace")
+    return line.decode("cp1252", "replace")
+
+
 def _cyrillic(sample: bytes, encoding: str) -> float:
     """The share of characters other than Latin ones that stand in words like Анна, and not in юМНЮ or ╨║Ё."""
     text = sample.decode(encoding, "replace")
@@ -226,7 +245,9 @@ def _widths(text: str, delimiter: str) -> list[int]:
     widths: list[int] = []
     above = True  # in notes and titles, which have one cell and are no column of addresses
     try:
-        for row in islice(csv.reader(map(_line, text.split("\n")), delimiter=delimiter), 200):
+        for row in islice(
+            csv.reader((_line(line, delimiter) for line in text.split("\n")), delimiter=delimiter), 200
+        ):
             if (
                 above
                 and len(row) == 1
@@ -295,9 +316,10 @@ class Records:
                 text = line.decode(encoding, "replace")
             if "\ufffd" in text:
                 self._broken = True
-            if not text.isascii() and looks_garbled(text):
+                text = best_reading(line)
+            elif not text.isascii() and looks_garbled(text):
                 self._suspect = True
-            yield _line(text)
+            yield _line(text, self._dialect.delimiter)
         self._ended = True
 
 
@@ -310,10 +332,14 @@ def _repaired(record: Record) -> Record:
     return replace(record, cells=cells, repaired=cells != record.cells)
 
 
-def _line(text: str) -> str:
+def _line(text: str, delimiter: str = "") -> str:
     """A line with one end. A return within it would make the csv module give up the whole file; as a vertical
-    tab it spoils its own row only."""
-    return text.rstrip("\r\n").replace("\r", "\v") + "\n"
+    tab it spoils its own row only. A blank between a delimiter and a quoted cell goes: the csv module would
+    take the quotes for a part of the value."""
+    line = text.rstrip("\r\n").replace("\r", "\v")
+    if delimiter and ' "' in line:
+        line = _QUOTED_BEHIND_BLANKS[delimiter].sub(r"\1", line)
+    return line + "\n"
 
 
 def first_records(path: Path, dialect: Dialect, number: int) -> list[Record]:

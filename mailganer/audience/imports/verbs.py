@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from ...errors import Conflict, NotFound, _
 from ...models import Account, Import, ImportStatus, SubscriberList
+from ..lists import unused_list
 from .files import (
     HEAD,
     MOST_COLUMNS,
@@ -180,12 +181,18 @@ def undo_import(session: Session, job: Import, now: datetime) -> Import:
 
 
 def discard_import(session: Session, job: Import, uploads: Path) -> None:
-    """Forgets a file that was only looked at. Raises ``Conflict`` when people came with it."""
+    """Forgets a file that was only looked at, and a list that was made for it.
+
+    Raises ``Conflict`` when people came with it."""
     _lock(session, job)
     if job.status in (ImportStatus.applying, ImportStatus.done):
         raise Conflict(_("People have come in with this file. Undo it to take them back."))
+    made_for_it = unused_list(session, job.list_id)
     session.delete(job)
     session.flush()
+    if made_for_it is not None:
+        session.delete(made_for_it)
+        session.flush()
     (uploads / job.path).unlink(missing_ok=True)
 
 
