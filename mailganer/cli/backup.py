@@ -101,9 +101,10 @@ def _of_tokens(number: int, kept: bool) -> str:
         work = "works" if number == 1 else "work"
         tokens = counted(number, "API token")
         return f"{tokens} {work} again, those that were revoked since the backup included."
+    have = "has" if number == 1 else "have"
     return (
-        f"{counted(number, 'API token')} {'has' if number == 1 else 'have'} ended, because some may have been "
-        "revoked since the backup. Programs need new ones, from the page Settings."
+        f"{counted(number, 'API token')} {have} ended, because some may have been revoked since the backup. "
+        "Programs need new ones, from the page Settings."
     )
 
 
