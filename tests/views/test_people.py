@@ -364,6 +364,7 @@ def test_a_new_list_appears_when_its_file_is_let_in(
     form_to(anna.get(page.request.path), "/discard").submit(status=303)
     session.expire_all()
     assert session.scalars(select(SubscriberList.name)).all() == []
+    session.commit()  # on SQLite nobody else can write meanwhile
 
     page = upload(anna, content, name="Guests").follow()
     work()
