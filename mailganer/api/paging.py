@@ -12,11 +12,12 @@ from sqlalchemy import Select
 
 from ..errors import InputError, _
 
+LARGEST_PAGE = 500
+
 
 def asked_limit(request: Request) -> int:
-    """Return how many fit on a page, within the bounds of the document."""
-    limit: int = request.openapi_validated.parameters.query["limit"]
-    return limit
+    """How many fit on a page: whoever asks for more gets the largest, and a ``next``."""
+    return min(request.openapi_validated.parameters.query["limit"], LARGEST_PAGE)
 
 
 def asked_after(request: Request) -> int | None:

@@ -19,10 +19,11 @@ def test_a_page_holds_what_was_asked_for_and_500_at_most(app: Any, session: Sess
     make.commit()
     path, anna = f"lists/{lst.id}/subscribers", client_of(app, session, account, make)
     assert len(anna.get(path).json["items"]) == 50
-    page = anna.get(f"{path}?limit=500").json
-    assert len(page["items"]) == 500
-    assert len(anna.get(f"{path}?limit=500&after={page['next']}").json["items"]) == 1
+    for limit in (500, 501, 10**30):
+        page = anna.get(f"{path}?limit={limit}").json
+        assert len(page["items"]) == 500, limit
+        assert len(anna.get(f"{path}?limit={limit}&after={page['next']}").json["items"]) == 1
     assert anna.get(f"{path}?after=&limit=&status=&query=").json == anna.get(path).json, "left out"
-    for limit in ("0", "-1", "501", str(10**30), "ten", "1.5", "9" * 5000):
+    for limit in ("0", "-1", "ten", "1.5", "9" * 5000):
         answer = anna.get(f"{path}?limit={limit}", status=422).json
         assert [each["field"] for each in answer["errors"]] == ["limit"]
