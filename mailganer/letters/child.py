@@ -39,7 +39,11 @@ CPU_SECONDS = 2
 WALL_SECONDS = 3.0
 WAIT_SECONDS = 5.0  # that a caller waits for its turn
 MOST_WAITING = 4  # threads of a process that wait; the others are for whoever needs no template
-MOST_OF_ONE = 3  # emails of one account at once: one is worked on, the others wait
+MOST_OF_ONE = 5  # emails of one account at once: one is worked on, the others wait
+MOST_SLOW = 2  # the same for an account that had a slow email lately
+SLOW = 0.3  # seconds that a slow email takes
+SLOW_FOR = 60.0  # seconds
+_MOST_KNOWN = 1000  # accounts with slow emails
 ASK_AGAIN = 5  # seconds, said to a caller who was sent away
 # A prepared letter as JSON: the source, its text part and its links. More is not read.
 ANSWER = 8_000_000
@@ -55,6 +59,7 @@ class _Helper:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
+        self.is_warm = False
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own text
             [sys.executable, "-I", "-c", _BOOT, str(Path(__file__).parents[1]), str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -124,6 +129,7 @@ class _Helpers:
         self._lock = threading.Lock()
         self._accounts: dict[int, _OfAccount] = {}
         self._counting = threading.Lock()
+        self._slow: dict[int, float] = {}  # account -> until when it counts as slow
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -147,7 +153,8 @@ class _Helpers:
             return
         with self._counting:
             own = self._accounts.setdefault(account, _OfAccount())
-            if own.number >= MOST_OF_ONE:
+            slow = self._slow.get(account, 0.0) > time.monotonic()
+            if own.number >= (MOST_SLOW if slow else MOST_OF_ONE):
                 raise AccountBusy(_ACCOUNT_BUSY, ASK_AGAIN)
             own.number += 1
         try:
@@ -158,12 +165,24 @@ class _Helpers:
                 if not own.number:
                     del self._accounts[account]
 
+    def note(self, account: int | None, since: float) -> None:
+        """Keep in mind that an account had an email begun at ``since``, if it was slow."""
+        now = time.monotonic()
+        if account is None or now - since < SLOW:
+            return
+        with self._counting:
+            if len(self._slow) >= _MOST_KNOWN:
+                self._slow = {each: until for each, until in self._slow.items() if until > now}
+            if len(self._slow) < _MOST_KNOWN:
+                self._slow[account] = now + SLOW_FOR
+
     def ask(self, question: bytes) -> bytes:
         """Raise ``Busy`` when there is no place, and ``LetterError`` when no helper answers."""
         with self._turn():
             # A helper that was killed from outside is replaced once; a second failure is said.
             for last in (False, True):
                 helper = self._take()
+                since = time.monotonic()
                 try:
                     answer = helper.ask(question)
                 except (OSError, EOFError):
@@ -179,6 +198,9 @@ class _Helpers:
                     helper.process.kill()
                     helper.close()
                     raise
+                if helper.is_warm:  # else it began with its own start
+                    self.note(_account.get(), since)
+                helper.is_warm = True
                 with self._lock:
                     self._idle.append(helper)
                 return answer
@@ -233,7 +255,11 @@ def place() -> Iterator[None]:
     """Have one of the few places for work in this process. Raise ``Busy`` as ``ask`` does."""
     require_freedom()
     with _helpers._turn():
-        yield
+        account, since = _account.get(), time.monotonic()
+        try:
+            yield
+        finally:
+            _helpers.note(account, since)
 
 
 def _forget() -> None:

@@ -150,10 +150,12 @@ def ready_frame(request: Request) -> Response:
     locale = request.GET.get("locale", request.locale_name)
     letter = templates.ready_letter(request.matchdict["kind"], locale if locale in NAMES else "en")
     source = letters.Source(subject=letter.subject, preheader=letter.preheader, html=letter.html)
-    return letter_response(request, _shown(request, source, locale if locale in NAMES else "en"))
+    shown = _shown(request, source, locale if locale in NAMES else "en", is_own=False)
+    return letter_response(request, shown)
 
 
-def _shown(request: Request, source: letters.Source, locale: str) -> str:
+def _shown(request: Request, source: letters.Source, locale: str, *, is_own: bool = True) -> str:
+    """The email with sample data. Ready ones, of which a page shows many, are not counted to the account."""
     account: Account = request.account
     sample = SAMPLE.get(locale, SAMPLE["en"])
     values: dict[str, object] = {
@@ -170,7 +172,8 @@ def _shown(request: Request, source: letters.Source, locale: str) -> str:
         return letters.safe_render(letter, filled, locale=locale)
 
     try:
-        return outside(request.dbsession, letters.for_account(account.id, render)).html
+        work = letters.for_account(account.id, render) if is_own else render
+        return outside(request.dbsession, work).html
     except LetterError as error:
         return broken_letter(request, error)
 

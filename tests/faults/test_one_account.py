@@ -49,12 +49,17 @@ def test_one_email_of_an_account_is_worked_on_and_a_few_wait(helpers: child._Hel
         hold(stack, 1)  # as before
 
 
+@pytest.mark.parametrize(("taken", "most"), [(60.0, child.MOST_OF_ONE), (0.0, child.MOST_SLOW)])
 def test_more_than_a_few_of_one_account_are_refused_at_once(
-    helpers: child._Helpers, monkeypatch: pytest.MonkeyPatch
+    helpers: child._Helpers, monkeypatch: pytest.MonkeyPatch, taken: float, most: int
 ) -> None:
+    """Fewer where an email has taken long; here any does, or none."""
     monkeypatch.setattr(child, "WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(child, "SLOW", taken)
+    with ExitStack() as earlier:
+        hold(earlier, 1)
     with ExitStack() as stack:
-        for _each in range(child.MOST_OF_ONE):
+        for _each in range(most):
             stack.enter_context(helpers._counted(1))
         with pytest.raises(AccountBusy):
             hold(stack, 1)  # 60 seconds would be too long for this test
@@ -65,7 +70,8 @@ def test_all_together_leave_threads_for_whoever_needs_no_template() -> None:
     from mailganer.cli.parts import WEB_THREADS
 
     assert WEB_THREADS - (2 + child.MOST_WAITING) >= 2
-    assert child.MOST_OF_ONE <= (2 + child.MOST_WAITING) // 2
+    assert child.MOST_OF_ONE < 2 + child.MOST_WAITING
+    assert child.MOST_SLOW <= (2 + child.MOST_WAITING) // 3
 
 
 def test_work_is_counted_to_its_account_and_to_none_afterwards(helpers: child._Helpers) -> None:
