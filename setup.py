@@ -60,6 +60,7 @@ TEST = [
     "openapi-spec-validator>=0.8",
     "playwright>=1.65",
     "psutil>=7.2",
+    "pydantic-core>=2.50",
     "pytest>=9.2",
     "pytest-timeout>=2.4",
     "pytest-xdist>=3.8",

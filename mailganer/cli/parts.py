@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..settings import Settings
 
-WEB_THREADS = 8  # pages wait for the database and, at sign-in, for a mail server: more threads than cores
+WEB_THREADS = 9  # pages wait for the database and, at sign-in, for a mail server: more threads than cores
 LARGEST_REQUEST = 512 * 1024 * 1024  # bytes; a list of a million people is about a fifth of it
 IDLE_SECONDS = 60  # a client that says nothing for so long is hung up on
 CONNECTIONS = 500  # an idle browser keeps up to six of them open

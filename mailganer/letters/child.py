@@ -38,10 +38,10 @@ MEMORY = 256 * 1024 * 1024
 CPU_SECONDS = 2
 WALL_SECONDS = 3.0
 WAIT_SECONDS = 5.0  # that a caller waits for its turn
-MOST_WAITING = 4  # threads of a process that wait; the others are for whoever needs no template
-MOST_OF_ONE = 5  # emails of one account at once: one is worked on, the others wait
+MOST_WAITING = 5  # threads of a process that wait; the others are for whoever needs no template
+MOST_OF_ONE = 6  # emails of one account at once, as many as a browser asks for: one is worked on, others wait
 MOST_SLOW = 2  # the same for an account that had a slow email lately
-SLOW = 0.3  # seconds that a slow email takes
+SLOW = 0.3  # seconds of processor time that a slow email takes
 SLOW_FOR = 60.0  # seconds
 _MOST_KNOWN = 1000  # accounts with slow emails
 ASK_AGAIN = 5  # seconds, said to a caller who was sent away
@@ -49,6 +49,7 @@ ASK_AGAIN = 5  # seconds, said to a caller who was sent away
 ANSWER = 8_000_000
 
 _LENGTH = struct.Struct("!I")
+_SPENT = struct.Struct("!f")  # before each answer: the seconds of processor time it took
 
 
 # --- the caller's side
@@ -59,7 +60,7 @@ class _Helper:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        self.is_warm = False
+        self.spent = 0.0  # seconds of processor time, on the last question
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own text
             [sys.executable, "-I", "-c", _BOOT, str(Path(__file__).parents[1]), str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -79,7 +80,9 @@ class _Helper:
         self.questions.flush()
         if not select.select([self.answers], [], [], 2 * WALL_SECONDS)[0]:
             raise TimeoutError("the helper does not answer")
-        return _read_frame(self.answers)
+        frame = _read_frame(self.answers)
+        (self.spent,) = _SPENT.unpack_from(frame)
+        return frame[_SPENT.size :]
 
     def close(self) -> None:
         for pipe in (self.questions, self.answers):
@@ -165,11 +168,11 @@ class _Helpers:
                 if not own.number:
                     del self._accounts[account]
 
-    def note(self, account: int | None, since: float) -> None:
-        """Keep in mind that an account had an email begun at ``since``, if it was slow."""
-        now = time.monotonic()
-        if account is None or now - since < SLOW:
+    def note(self, account: int | None, spent: float) -> None:
+        """Remember that an email of an account took ``spent`` seconds of processor time, if it was slow."""
+        if account is None or spent < SLOW:
             return
+        now = time.monotonic()
         with self._counting:
             if len(self._slow) >= _MOST_KNOWN:
                 self._slow = {each: until for each, until in self._slow.items() if until > now}
@@ -182,7 +185,6 @@ class _Helpers:
             # A helper that was killed from outside is replaced once; a second failure is said.
             for last in (False, True):
                 helper = self._take()
-                since = time.monotonic()
                 try:
                     answer = helper.ask(question)
                 except (OSError, EOFError):
@@ -198,9 +200,7 @@ class _Helpers:
                     helper.process.kill()
                     helper.close()
                     raise
-                if helper.is_warm:  # else it began with its own start
-                    self.note(_account.get(), since)
-                helper.is_warm = True
+                self.note(_account.get(), helper.spent)
                 with self._lock:
                     self._idle.append(helper)
                 return answer
@@ -255,11 +255,11 @@ def place() -> Iterator[None]:
     """Have one of the few places for work in this process. Raise ``Busy`` as ``ask`` does."""
     require_freedom()
     with _helpers._turn():
-        account, since = _account.get(), time.monotonic()
+        account, since = _account.get(), time.thread_time()
         try:
             yield
         finally:
-            _helpers.note(account, since)
+            _helpers.note(account, time.thread_time() - since)
 
 
 def _forget() -> None:
@@ -375,13 +375,17 @@ def serve(parent: int) -> None:
             question = _read_frame(questions)
         except EOFError:
             return
-        answer = _in_limits(lambda question=question: _answer(tasks.TASKS, question))  # type: ignore[misc]
-        answers.write(_LENGTH.pack(len(answer)) + answer)
+        answer, spent = _in_limits(lambda question=question: _answer(tasks.TASKS, question))  # type: ignore[misc]
+        frame = _SPENT.pack(spent) + answer
+        answers.write(_LENGTH.pack(len(frame)) + frame)
         answers.flush()
 
 
-def _in_limits(work: Callable[[], bytes]) -> bytes:
-    """What ``work`` returns in a process of its own, or an answer that says which limit it met."""
+def _in_limits(work: Callable[[], bytes]) -> tuple[bytes, float]:
+    """Return what ``work`` returns in a process of its own, or an answer that says which limit it met.
+
+    The other value is the processor time of that process, in seconds.
+    """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -395,10 +399,11 @@ def _in_limits(work: Callable[[], bytes]) -> bytes:
         # Also when it has answered: nothing of it is wanted any more.
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        used = os.wait4(pid, 0)[2]
+    spent = used.ru_utime + used.ru_stime
     if answer is None or not answer.endswith(b"\n"):
-        return _refusal(TooMuch(bounds.STOPPED))
-    return answer
+        return _refusal(TooMuch(bounds.STOPPED)), spent
+    return answer, spent
 
 
 def _read_until(pipe: int, deadline: float) -> bytes | None:

@@ -25,6 +25,7 @@ from mailganer.campaigns.versions import compile_of, parts_of
 from mailganer.db import outside, utcnow
 from mailganer.errors import (
     BackendError,
+    Busy,
     Conflict,
     FileRefused,
     InputError,
@@ -37,6 +38,7 @@ from mailganer.models import Campaign, CampaignStatus, Subscriber
 from mailganer.routes import CampaignContext
 from mailganer.security import ask_outside, has_waited, in_time, letter_response
 
+from .errors import status_of
 from .forms import number_of
 from .rail import campaign_page, letter_step, next_step, step_url
 
@@ -84,6 +86,8 @@ def frame(request: Request) -> Response:
         shown = campaigns.preview(request.dbsession, campaign, _reader(request), now=utcnow(), ours=ours)
     except LetterError as error:
         return letter_response(request, broken_letter(request, error))
+    except Busy as error:
+        return busy_letter(request, error)
     return letter_response(request, shown.html)
 
 
@@ -453,6 +457,14 @@ def broken_letter(request: Request, error: LetterError) -> str:
         request.translate(line),
     ]
     return _note(" ".join(word for word in words if word))
+
+
+def busy_letter(request: Request, error: Busy) -> Response:
+    """A page for the frame of a letter that has to wait: any other page may not stand in a frame."""
+    response = letter_response(request, _note(request.translate(error.message)))
+    response.status_int = status_of(error)
+    response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def _note(text: str) -> str:

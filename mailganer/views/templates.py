@@ -16,13 +16,13 @@ from mailganer.campaigns import templates
 from mailganer.campaigns.drafts import LONGEST_NAME
 from mailganer.campaigns.versions import source_of
 from mailganer.db import outside, utcnow
-from mailganer.errors import LetterError, _
+from mailganer.errors import Busy, LetterError, _
 from mailganer.i18n import NAMES
 from mailganer.models import Account, Template
 from mailganer.security import letter_response
 
 from .forms import Form, number_of
-from .letter_step import BLANK, broken_letter, read_letter_file
+from .letter_step import BLANK, broken_letter, busy_letter, read_letter_file
 
 # Somebody to show a letter as, where no person is at hand.
 SAMPLE = {
@@ -142,7 +142,7 @@ def use_ready(request: Request) -> Response:
 @view_config(route_name="template.frame", request_method="GET")
 def frame(request: Request) -> Response:
     template: Template = request.context.template
-    return letter_response(request, _shown(request, source_of(template), request.account.locale))
+    return _shown(request, source_of(template), request.account.locale)
 
 
 @view_config(route_name="templates.ready_frame", request_method="GET")
@@ -150,11 +150,10 @@ def ready_frame(request: Request) -> Response:
     locale = request.GET.get("locale", request.locale_name)
     letter = templates.ready_letter(request.matchdict["kind"], locale if locale in NAMES else "en")
     source = letters.Source(subject=letter.subject, preheader=letter.preheader, html=letter.html)
-    shown = _shown(request, source, locale if locale in NAMES else "en", is_own=False)
-    return letter_response(request, shown)
+    return _shown(request, source, locale if locale in NAMES else "en", is_own=False)
 
 
-def _shown(request: Request, source: letters.Source, locale: str, *, is_own: bool = True) -> str:
+def _shown(request: Request, source: letters.Source, locale: str, *, is_own: bool = True) -> Response:
     """The email with sample data. Ready ones, of which a page shows many, are not counted to the account."""
     account: Account = request.account
     sample = SAMPLE.get(locale, SAMPLE["en"])
@@ -173,9 +172,11 @@ def _shown(request: Request, source: letters.Source, locale: str, *, is_own: boo
 
     try:
         work = letters.for_account(account.id, render) if is_own else render
-        return outside(request.dbsession, work).html
+        return letter_response(request, outside(request.dbsession, work).html)
     except LetterError as error:
-        return broken_letter(request, error)
+        return letter_response(request, broken_letter(request, error))
+    except Busy as error:
+        return busy_letter(request, error)
 
 
 def _sender_name(request: Request) -> str:

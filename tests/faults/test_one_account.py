@@ -5,10 +5,11 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from mailganer.errors import AccountBusy, Busy, LetterError
 from mailganer.letters import Source, child, compile_letter, engine, for_account, place, render_link
-from mailganer.models import Campaign, CampaignStatus, token_text
+from mailganer.models import Account, Campaign, CampaignStatus, token_text
 from tests.fixtures.api import Client
 from tests.sending.scripted import Script
 
@@ -124,6 +125,35 @@ def test_a_busy_account_is_told_so_with_its_readers_and_nobody_else(
         hold(stack, account.id + 1)  # somebody else
         assert app.get(f"/v/{token}").status_int == 200
         assert app.get(f"/c/{token}/1").location == "https://shop.test/" + "Vera" * 200
+
+
+@on_sqlite
+def test_a_picture_that_has_to_wait_says_so_in_its_frame(
+    anna: Any, session: Any, make: Any, helpers: child._Helpers
+) -> None:
+    """An error page of ours may not stand in a frame, and a browser would show nothing at all."""
+    account = session.scalars(select(Account)).one()
+    template = make.template(account)
+    draft = make.campaign(account, html=HTML)
+    make.commit()
+    with ExitStack() as stack:
+        hold(stack, account.id)
+        for path in (f"/templates/{template.id}/frame", f"/campaigns/{draft.id}/letter/frame"):
+            answer = anna.get(path, status=429)
+            assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+            assert answer.headers["Retry-After"] == str(child.ASK_AGAIN)
+            assert "Try again in a few seconds" in answer.text
+
+
+def test_a_slow_email_is_known_by_the_processor_time_it_took(
+    helpers: child._Helpers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_one = for_account(7, lambda: compile_letter(Source("x", html="<p>one</p>")))
+    compile_one()
+    assert helpers._slow == {}
+    monkeypatch.setattr(child, "SLOW", 1e-6)
+    compile_one()
+    assert 7 in helpers._slow
 
 
 # --- links
