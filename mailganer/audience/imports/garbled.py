@@ -64,6 +64,10 @@ class _Disguise:
     def _class(self, numbers: range) -> str:
         return "[" + re.escape("".join(each for each, byte in self.bytes.items() if byte in numbers)) + "]"
 
+    def is_suspect(self, text: str) -> bool:
+        """Return whether a text has what garbled text must have."""
+        return bool(self.sequence.search(text) or (self._western and _A_GRAVE.search(text)))
+
     def repaired(self, text: str) -> str | None:
         """Return what the text was; None when it is no disguise of anything."""
         if self._western:
@@ -194,17 +198,28 @@ def repair_text(text: str) -> str:
 
 
 def _repair(text: str) -> str:
+    suspects: list[_Disguise] = []
     for _time in range(_TIMES):
         text = (
             text.removeprefix(_BYTE_ORDER_MARKS[0]).removeprefix(_BYTE_ORDER_MARKS[1]).removeprefix("\ufeff")
         )
-        found = next((found for each in _DISGUISES if (found := each.repaired(text)) is not None), None)
+        suspects = _suspects(text)
+        found = next((found for each in suspects if (found := each.repaired(text)) is not None), None)
         if found is None:
             break
         text = found
-    if not text.isascii() and any(each.is_beyond_repair(text) for each in _DISGUISES):
+    else:
+        suspects = _suspects(text)
+    if any(each.is_beyond_repair(text) for each in suspects):
         raise GarbledError(text)
     return text
+
+
+def _suspects(text: str) -> list[_Disguise]:
+    """Return the encodings in which a text may be garbled: none for nearly all, found by one search."""
+    if text.isascii() or not looks_garbled(text):
+        return []
+    return [each for each in _DISGUISES if each.is_suspect(text)]
 
 
 _SHORT: Final = 200  # characters of a text that comes again: a name, a city
