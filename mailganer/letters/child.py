@@ -38,6 +38,8 @@ MEMORY = 256 * 1024 * 1024
 CPU_SECONDS = 2
 WALL_SECONDS = 3.0
 WAIT_SECONDS = 5.0  # that a caller waits for its turn
+LINE_SECONDS = 1.0  # that a caller waits to be let into the line: emails are put together in some hundredths
+ACCOUNT_SECONDS = 0.5  # the same where its own account has too many there, unless one of them was slow
 MOST_WAITING = 5  # threads of a process that wait; the others are for whoever needs no template
 MOST_OF_ONE = 6  # emails of one account at once, as many as a browser asks for: one is worked on, others wait
 MOST_SLOW = 2  # the same for an account that had a slow email lately
@@ -131,7 +133,7 @@ class _Helpers:
         self._idle: list[_Helper] = []
         self._lock = threading.Lock()
         self._accounts: dict[int, _OfAccount] = {}
-        self._counting = threading.Lock()
+        self._counting = threading.Condition()
         self._slow: dict[int, float] = {}  # account -> until when it counts as slow
 
     @contextmanager
@@ -139,7 +141,7 @@ class _Helpers:
         """Wait for a free place. Raise ``Busy`` when too many wait, or when it takes too long."""
         until = time.monotonic() + WAIT_SECONDS
         with self._counted(_account.get()) as own:
-            if not self._line.acquire(blocking=False):
+            if not self._line.acquire(timeout=LINE_SECONDS):
                 raise Busy(_BUSY, ASK_AGAIN)
             try:
                 mine = _in(own.room, until, AccountBusy(_ACCOUNT_BUSY, ASK_AGAIN))
@@ -155,10 +157,11 @@ class _Helpers:
             yield _OfAccount()
             return
         with self._counting:
-            own = self._accounts.setdefault(account, _OfAccount())
             slow = self._slow.get(account, 0.0) > time.monotonic()
-            if own.number >= (MOST_SLOW if slow else MOST_OF_ONE):
+            most, seconds = (MOST_SLOW, 0.0) if slow else (MOST_OF_ONE, ACCOUNT_SECONDS)
+            if not self._counting.wait_for(lambda: self._number_of(account) < most, seconds):
                 raise AccountBusy(_ACCOUNT_BUSY, ASK_AGAIN)
+            own = self._accounts.setdefault(account, _OfAccount())
             own.number += 1
         try:
             yield own
@@ -167,6 +170,11 @@ class _Helpers:
                 own.number -= 1
                 if not own.number:
                     del self._accounts[account]
+                self._counting.notify_all()
+
+    def _number_of(self, account: int) -> int:
+        own = self._accounts.get(account)
+        return own.number if own else 0
 
     def note(self, account: int | None, spent: float) -> None:
         """Remember that an email of an account took ``spent`` seconds of processor time, if it was slow."""

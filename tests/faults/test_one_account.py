@@ -1,6 +1,7 @@
 """One account, or the readers of its emails, takes a few places at most: the others are for everybody."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -22,7 +23,8 @@ HTML = f'<p>Dear {{{{ first_name }}}}, <a href="{TEMPLATED}">read</a></p>'
 @pytest.fixture
 def helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[child._Helpers]:
     """Helpers for whom nobody waits long."""
-    monkeypatch.setattr(child, "WAIT_SECONDS", 0.0)
+    for each in ("WAIT_SECONDS", "LINE_SECONDS", "ACCOUNT_SECONDS"):
+        monkeypatch.setattr(child, each, 0.0)
     helpers = child._Helpers()
     monkeypatch.setattr(child, "_helpers", helpers)
     yield helpers
@@ -65,6 +67,20 @@ def test_more_than_a_few_of_one_account_are_refused_at_once(
         with pytest.raises(AccountBusy):
             hold(stack, 1)  # 60 seconds would be too long for this test
         hold(stack, 2)
+
+
+def test_many_quick_emails_of_one_account_and_of_many_are_all_put_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More than have a place at once: nobody is refused while the line moves."""
+    monkeypatch.setattr(child, "_helpers", child._Helpers())
+    monkeypatch.setattr(child, "LINE_SECONDS", 60.0)
+    monkeypatch.setattr(child, "ACCOUNT_SECONDS", 60.0)
+    monkeypatch.setattr(child, "WAIT_SECONDS", 60.0)
+    work = [for_account(n % 3, lambda: compile_letter(Source("x", html="<p>x</p>"))) for n in range(30)]
+    with ThreadPoolExecutor(30) as threads:
+        assert len([each.result() for each in [threads.submit(one) for one in work]]) == 30
+    child._helpers.close()
 
 
 def test_all_together_leave_threads_for_whoever_needs_no_template() -> None:
