@@ -2,7 +2,7 @@
 
 A minute's letters count until the last of them can be 24 hours old: letters of minute ``m`` are free again
 when minute ``m + 1440`` is over. The pipeline takes by these numbers, the forecast plays them through
-(``forecast.Counter``), and pages show them.
+(``rolling_counter.Counter``), and pages show them.
 """
 
 from dataclasses import dataclass

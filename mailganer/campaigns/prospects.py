@@ -24,8 +24,11 @@ from ..models import (
 from ..settings import Settings
 from .allowance import account_minutes, sender_minutes
 from .fact import planned_letters
-from .forecast import MINUTE, Counter, Forecast, Lane, Sending, play
+from .forecast import MINUTE, Forecast
 from .hours import Hours
+from .rolling_counter import Counter
+from .simulated import Lane, Sending
+from .simulation import play
 
 # What one connection manages where nobody names a pace: a round trip or two to a mail provider and its
 # own work on a letter. Said as "about"; real sending may be faster.

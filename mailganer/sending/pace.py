@@ -10,8 +10,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from ..backends import Limits
-from ..campaigns.forecast import GROWS_BACK
 from ..campaigns.prospects import LETTERS_A_SECOND
+from ..campaigns.simulated import GROWS_BACK
 from ..db import UNTRACKED
 from ..models import Lane, Sender, SenderStatus
 

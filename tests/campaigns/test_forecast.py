@@ -1,7 +1,10 @@
 from datetime import UTC, date, datetime, time, timedelta
 
-from mailganer.campaigns.forecast import WINDOW, Counter, Lane, Wait, play
+from mailganer.campaigns.forecast import Wait
 from mailganer.campaigns.hours import Hours
+from mailganer.campaigns.rolling_counter import WINDOW, Counter
+from mailganer.campaigns.simulated import Lane
+from mailganer.campaigns.simulation import play
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 MINUTE = int(NOW.timestamp()) // 60

@@ -8,7 +8,9 @@ from time import process_time
 
 import pytest
 
-from mailganer.campaigns.forecast import Counter, Lane, Sending, play
+from mailganer.campaigns.rolling_counter import Counter
+from mailganer.campaigns.simulated import Lane, Sending
+from mailganer.campaigns.simulation import play
 from mailganer.campaigns.turns import (
     PLENTY,
     CampaignShare,

@@ -5,8 +5,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from mailganer.campaigns.forecast import Counter, Lane, play
 from mailganer.campaigns.hours import Hours
+from mailganer.campaigns.rolling_counter import Counter
+from mailganer.campaigns.simulated import Lane
+from mailganer.campaigns.simulation import play
 from mailganer.errors import InputError
 from mailganer.views.sending_step import local_moment
 

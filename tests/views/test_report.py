@@ -8,7 +8,9 @@ import pytest
 from sqlalchemy import select
 
 from mailganer.campaigns.fact import kept_forecast
-from mailganer.campaigns.forecast import Counter, Lane, play
+from mailganer.campaigns.rolling_counter import Counter
+from mailganer.campaigns.simulated import Lane
+from mailganer.campaigns.simulation import play
 from mailganer.models import Account, Batch, CampaignStatus, DeliveryStatus, Departure, Reason
 from mailganer.tracking import buffer, record_click, unsubscribe_by_token
 from tests.support.sent import record_open, sent_campaign, token

@@ -13,7 +13,9 @@ from mailganer.audience import bring_samples
 from mailganer.audience.status import suppress
 from mailganer.campaigns.allowance import frees_at, minute_of
 from mailganer.campaigns.fact import kept_forecast
-from mailganer.campaigns.forecast import Counter, Lane, play
+from mailganer.campaigns.rolling_counter import Counter
+from mailganer.campaigns.simulated import Lane
+from mailganer.campaigns.simulation import play
 from mailganer.db import utcnow
 from mailganer.errors import _
 from mailganer.letters import ready_letters

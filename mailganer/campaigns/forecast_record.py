@@ -1,0 +1,60 @@
+"""What a simulation notes about one campaign, and the forecast made of it."""
+
+from datetime import date, datetime, timedelta
+from math import ceil
+from zoneinfo import ZoneInfo
+
+from .forecast import MINUTE, Day, Forecast, Pause, Share, Wait
+from .simulated import Lane, Sending, moment_of
+
+
+class ForecastRecord:
+    """Emails by day and sender, and pauses."""
+
+    def __init__(self, campaign: Sending, zone: ZoneInfo) -> None:
+        self._campaign, self._letters, self._zone = campaign, campaign.left, zone
+        self._starts_at = self._ends_at = campaign.starts_at
+        self._days: dict[date, dict[str, Share]] = {}
+        self._pauses: list[Pause] = []
+
+    def add(self, lane: Lane, letters: int, begins: datetime, ends: datetime) -> None:
+        """Note emails that leave on one day."""
+        shares = self._days.setdefault(begins.astimezone(self._zone).date(), {})
+        known = shares.get(lane.name)
+        shares[lane.name] = (
+            known.and_then(letters, ends) if known else Share(lane.name, letters, begins, ends)
+        )
+        self._ends_at = max(self._ends_at, ends)
+
+    def is_waiting(self, minute: int) -> bool:
+        """Whether this minute lies in a pause that is noted."""
+        return bool(self._pauses) and moment_of(minute) < self._pauses[-1].until
+
+    def pause(self, wait: Wait, minute: int, until: int, sender: str = "", limit: int | None = None) -> None:
+        """Note a pause from ``minute`` until the minute ``until``."""
+        since = max(self._starts_at, moment_of(minute))
+        self._pauses.append(Pause(wait, since, moment_of(until), sender, limit))
+
+    def forecast(self) -> Forecast:
+        """Return what was noted."""
+        left = self._campaign.left
+        return Forecast(
+            letters=self._letters,
+            starts_at=self._starts_at,
+            finishes_at=None if left else self._ends_at,
+            days=tuple(Day(day, tuple(shares.values())) for day, shares in self._days.items()),
+            pauses=tuple(self._pauses),
+            unsent=left,
+        )
+
+
+def end_of(letters: int, minute: int, lane: Lane, begins_at: datetime) -> datetime:
+    """Return when the last of the emails that leave in this minute has left."""
+    return max(begins_at, moment_of(minute)) + timedelta(seconds=ceil(MINUTE * letters / lane.per_minute))
+
+
+def midnight_after(minute: int, zone: ZoneInfo) -> int:
+    """Return the first minute of the zone's next day."""
+    day = moment_of(minute).astimezone(zone).date() + timedelta(days=1)
+    midnight = datetime.combine(day, datetime.min.time(), zone).timestamp()
+    return max(minute + 1, -(-int(midnight) // MINUTE))

@@ -1,0 +1,94 @@
+"""Senders and campaigns as a forecast needs them: limits, pace, sending hours, and who may send when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from .forecast import MINUTE
+from .hours import Hours
+from .rolling_counter import WINDOW, Counter
+
+# A year of full days of minutes. Who asks for more gets "later than".
+LONGEST_MINUTES = 366 * WINDOW
+GROWS_BACK = 30  # minutes of sending that win a whole pace back: the half that was taken, in 15
+
+
+@dataclass
+class Lane:
+    """One sender, as far as time is concerned."""
+
+    name: str
+    counter: Counter
+    per_minute: int  # its pace
+    awake_from: int | None = None  # the minute its rest ends
+    grows_to: float = 0  # asked to slow down by its server, it wins this pace back while letters leave
+    floor: int = 0  # where a campaign that starts takes its first turn
+
+    def __post_init__(self) -> None:
+        self._exactly = float(self.per_minute)
+
+    @property
+    def grows(self) -> bool:
+        return self._exactly < self.grows_to
+
+    def grow(self) -> None:
+        """A minute of letters was taken."""
+        if self.grows:
+            self._exactly = min(self.grows_to, self._exactly + self.grows_to / GROWS_BACK)
+            self.per_minute = max(1, round(self._exactly))
+
+
+@dataclass
+class Sending:
+    """A campaign that takes turns with others, as far as time is concerned."""
+
+    campaign_id: int
+    left: int
+    starts_at: datetime
+    hours: Hours | None = None
+    had: dict[int, int] = field(default_factory=dict)  # by number of the lane; it uses no other lanes
+
+
+class SendingSchedule:
+    """Which campaigns may send when, and when that changes next."""
+
+    def __init__(self, campaigns: Sequence[Sending]) -> None:
+        self._next: dict[int, tuple[bool, int]] = {}  # by position: whether it may send, and until when
+        self.campaigns = campaigns
+        self.active: list[Sending] = []
+        self.changes_at = 0
+
+    def refresh(self, minute: int) -> None:
+        """Look again who may send in this minute."""
+        self.active, self.changes_at = [], minute + LONGEST_MINUTES
+        for n, campaign in enumerate(self.campaigns):
+            if not campaign.left:
+                continue
+            may, until = self._next.get(n, (False, 0))
+            if minute >= until:
+                may, until = self._next[n] = self._look(campaign, minute)
+            if may:
+                self.active.append(campaign)
+            self.changes_at = min(self.changes_at, until)
+
+    @staticmethod
+    def _look(campaign: Sending, minute: int) -> tuple[bool, int]:
+        starts, forever = int(campaign.starts_at.timestamp()) // MINUTE, minute + 2 * LONGEST_MINUTES
+        if minute < starts:
+            return False, starts
+        if campaign.hours is None:
+            return True, forever
+        opens = opening(campaign.hours, minute)
+        if opens > minute:
+            return False, opens
+        closes = campaign.hours.closes(moment_of(minute))
+        return True, max(minute + 1, int(closes.timestamp()) // MINUTE) if closes else forever
+
+
+def moment_of(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * MINUTE, UTC)
+
+
+def opening(hours: Hours | None, minute: int) -> int:
+    """The first minute from this one on that lies within the sending hours."""
+    return -(-int(hours.next_open(moment_of(minute)).timestamp()) // MINUTE) if hours else minute

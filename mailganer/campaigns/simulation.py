@@ -1,0 +1,332 @@
+"""The forecast's simulation: the sending of a campaign, and of those beside it, minute by minute in advance.
+
+The same counters hold as when it really sends: every sender's emails in any 24 hours, the plan's, each
+sender's pace, and the turns of the campaigns beside this one (:mod:`turns`). Minutes that are alike are one
+step, so that a day costs a few steps whatever its emails. Minutes when nothing can leave are jumped over.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from .forecast import MINUTE, Forecast, Wait
+from .forecast_record import ForecastRecord, end_of, midnight_after
+from .hours import Hours
+from .rolling_counter import Counter
+from .simulated import LONGEST_MINUTES, Lane, Sending, SendingSchedule, moment_of, opening
+from .turns import PLENTY, CampaignShare, shares, until_done
+
+MOST_STEPS = 20_000  # of minutes that are all different: enough is known long before
+EXACT_STEPS = 2_000  # after so many different minutes the hours of a day are told apart, and no more
+
+
+def play(
+    letters: int,
+    starts_at: datetime,
+    lanes: Sequence[Lane],
+    plan: Counter,
+    timezone: str,
+    hours: Hours | None = None,
+    beside: int = 0,
+    *,
+    campaign_id: int = 0,
+    had: Sequence[int] = (),
+    rivals: Sequence[Sending] = (),
+) -> Forecast:
+    """Plays the sending of ``letters`` through. Uses the counters up: make new ones for another question.
+
+    ``rivals`` are other campaigns of these lanes, ``beside`` the letters of one that starts with this one.
+    ``had`` is what this one has had of each lane so far.
+    """
+    numbers = range(len(lanes))
+    so_far = dict(zip(numbers, had or [0] * len(lanes), strict=True))
+    ours = Sending(campaign_id, letters, starts_at, hours, so_far)
+    others = list(rivals)
+    if beside:
+        others.append(Sending(campaign_id - 1, beside, starts_at, hours, dict.fromkeys(numbers, 0)))
+    return _Simulation(ours, others, lanes, plan, ZoneInfo(timezone)).played()
+
+
+def shared(allowed: int, wanted: Sequence[int], lanes: Sequence[Lane]) -> list[int]:
+    """How many each lane has of ``allowed`` letters: they work side by side, a faster one gets more."""
+    shares = [0] * len(lanes)
+    left = min(allowed, sum(wanted))
+    while left:
+        able = [n for n, share in enumerate(shares) if share < wanted[n]]
+        round_of, together = left, sum(lanes[n].per_minute for n in able)
+        for n in able:
+            part = max(1, round_of * lanes[n].per_minute // together)
+            number = min(part, wanted[n] - shares[n], left)
+            shares[n] += number
+            left -= number
+    return shares
+
+
+@dataclass
+class _Queue:
+    """The campaigns that take turns on one lane, and what has left of theirs since it was last divided."""
+
+    number: int
+    lane: Lane
+    ours: Sending
+    campaigns: list[Sending] = field(default_factory=list)
+    left: int = 0  # recipients of all of them who wait
+    until_done: int = 0  # letters of all until the last of ours has left
+    sent: int = 0
+    begins: datetime | None = None
+    ends: datetime | None = None
+
+    def fill(self, active: Iterable[Sending]) -> None:
+        """Begin with those who may send now. Who could not before begins where the others are."""
+        number, floor = self.number, self.lane.floor
+        self.campaigns = [each for each in active if number in each.had and each.left]
+        for each in self.campaigns:
+            each.had[number] = max(each.had[number], floor)
+        self.reckon()
+
+    def reckon(self) -> None:
+        """Count again who waits."""
+        self.left = sum(each.left for each in self.campaigns)
+        self.until_done = self.until_ours_are_done() if self.ours in self.campaigns else self.left
+
+    def until_ours_are_done(self, *, whole_turn: bool = False) -> int:
+        """How many letters leave until then; with ``whole_turn`` the others have had their last turn, too."""
+        others = [_turn(each, self.number) for each in self.campaigns if each is not self.ours]
+        ours = _turn(self.ours, self.number)
+        return until_done(ours._replace(campaign_id=PLENTY) if whole_turn else ours, others)
+
+    def divide(self, letters: int, taken: Mapping[int, int]) -> list[int]:
+        """Everybody's part of so many letters. ``taken`` is what they send through other lanes meanwhile."""
+        return shares(letters, [_turn(each, self.number, taken.get(id(each), 0)) for each in self.campaigns])
+
+    def give(self, parts: Sequence[int]) -> None:
+        """Note what each has had, and where the last in line is."""
+        number, alone = self.number, len(self.campaigns) == 1
+        for campaign, part in zip(self.campaigns, parts, strict=True):
+            campaign.left -= part
+            if not alone:
+                campaign.had[number] += part
+        waiting = [each.had[number] for each in self.campaigns if each.left]
+        last = min(waiting) if waiting else min(each.had[number] for each in self.campaigns)
+        self.lane.floor = max(self.lane.floor, last)
+        self.sent, self.begins = 0, None
+
+
+class _Simulation:
+    def __init__(
+        self,
+        ours: Sending,
+        rivals: Sequence[Sending],
+        lanes: Sequence[Lane],
+        plan: Counter,
+        zone: ZoneInfo,
+    ) -> None:
+        self.ours, self.starts_at = ours, ours.starts_at
+        self.record = ForecastRecord(ours, zone)
+        self.agenda = SendingSchedule([ours, *rivals])
+        self.lanes, self.plan, self.zone = lanes, plan, zone
+        self.queues = [_Queue(number, lane, ours) for number, lane in enumerate(lanes)]
+        self.begins_at = min([ours.starts_at, *(rival.starts_at for rival in rivals)])
+        self.minute = int(self.begins_at.timestamp()) // MINUTE
+        self.first_minute = int(self.starts_at.timestamp()) // MINUTE
+        self.last_minute = self.first_minute + LONGEST_MINUTES
+        self.midnight = 0  # the first minute of the zone's next day
+
+    def played(self) -> Forecast:
+        for step in range(MOST_STEPS):
+            if not self.ours.left or not self.lanes or self.minute > self.last_minute:
+                break
+            if step >= EXACT_STEPS and step % EXACT_STEPS == 0:
+                self.blur()
+            self.look_around()
+            if not self.send() and not self.jump():
+                break
+        self.divide()
+        return self.record.forecast()
+
+    def blur(self) -> None:
+        for counter in (self.plan, *(lane.counter for lane in self.lanes)):
+            counter.blur(MINUTE)
+
+    # --- who may send
+
+    def look_around(self) -> None:
+        """Divide what has left, and look again who may send, where that changes."""
+        if self.minute >= self.midnight:
+            self.divide()
+            self.midnight = midnight_after(self.minute, self.zone)
+        if self.minute >= self.agenda.changes_at:
+            self.divide()
+            self.agenda.refresh(self.minute)
+            for queue in self.queues:
+                queue.fill(self.agenda.active)
+            self.note_hours()
+
+    def note_hours(self) -> None:
+        opens = opening(self.ours.hours, max(self.minute, self.first_minute))
+        if self.first_minute <= self.minute < opens and not self.record.is_waiting(self.minute):
+            self.record.pause(Wait.hours, self.minute, opens)
+
+    # --- sending
+
+    def send(self) -> bool:
+        """Some minutes that are alike; False when nothing can leave in this one."""
+        each, able = self.numbers()
+        if not any(each):
+            return False
+        for queue, letters in zip(self.queues, each, strict=True):
+            if queue.sent and queue.sent + letters > queue.until_done:
+                self.divide()
+                each, able = self.numbers()
+                break
+        minutes = self.alike(each, able)
+        if len(self.queues) > 1 and self.undivided(each, minutes) > self.fewest():
+            self.divide()
+            minutes = self.at_most(each, minutes)
+        for queue, letters in zip(self.queues, each, strict=True):
+            if letters:
+                self.take(queue, letters, minutes)
+        if any(queue.sent >= queue.until_done for queue in self.queues):
+            self.divide()
+        self.minute += minutes
+        return True
+
+    def undivided(self, each: Sequence[int], minutes: int) -> int:
+        """Letters that have left and are not divided yet, with those of so many minutes more."""
+        return sum(queue.sent for queue in self.queues) + sum(each) * minutes
+
+    def fewest(self) -> int:
+        """The recipients of the smallest campaign: with fewer letters, none is done through any lane."""
+        return min(each.left for each in self.agenda.active)
+
+    def numbers(self) -> tuple[list[int], list[int]]:
+        """How many letters leave through each lane in this minute, and how many could."""
+        able = [self.can_send(queue) for queue in self.queues]
+        if not any(able):
+            return able, able
+        if len(self.queues) == 1:
+            left = self.queues[0].left - self.queues[0].sent
+        else:
+            left = sum(each.left for each in self.agenda.active) - self.undivided((), 0)
+        room = self.plan.room(self.minute)
+        return shared(left if room is None else min(left, room), able, self.lanes), able
+
+    def can_send(self, queue: _Queue) -> int:
+        lane = queue.lane
+        if lane.awake_from is not None and self.minute < lane.awake_from:
+            return 0
+        room, wanted = lane.counter.room(self.minute), min(self.pace(lane), queue.left - queue.sent)
+        return wanted if room is None else min(wanted, room)
+
+    def pace(self, lane: Lane) -> int:
+        """Letters of a minute; of the one in which it starts only the rest is left."""
+        gone = self.begins_at.timestamp() - self.minute * MINUTE
+        return lane.per_minute if gone <= 0 else max(1, int(lane.per_minute * (1 - gone / MINUTE)))
+
+    def alike(self, each: Sequence[int], able: Sequence[int]) -> int:
+        """Return the minutes until the rates or the campaigns change."""
+        if self.minute * MINUTE < self.begins_at.timestamp() or any(lane.grows for lane in self.lanes):
+            return 1
+        ends = [self.agenda.changes_at - self.minute, self.midnight - self.minute]
+        ends.append(self.plan.alike(self.minute, sum(each), sum(able)))
+        for queue, letters in zip(self.queues, each, strict=True):
+            lane = queue.lane
+            if lane.awake_from is not None and self.minute < lane.awake_from:
+                ends.append(lane.awake_from - self.minute)
+            elif queue.campaigns:
+                ends.append(lane.counter.alike(self.minute, letters, self.pace(lane)))
+            if letters:
+                ends.append((queue.until_done - queue.sent) // letters)
+        return max(1, min(ends))
+
+    def at_most(self, each: Sequence[int], minutes: int) -> int:
+        """Limit ``minutes`` so that no campaign of several lanes sends more than it has left."""
+        while minutes > 1:
+            taken: dict[int, int] = {}
+            for queue, letters in zip(self.queues, each, strict=True):
+                parts = queue.divide(letters * minutes, {}) if letters else ()
+                for campaign, part in zip(queue.campaigns, parts, strict=False):
+                    taken[id(campaign)] = taken.get(id(campaign), 0) + part
+            if all(taken.get(id(campaign), 0) <= campaign.left for campaign in self.agenda.active):
+                break
+            minutes //= 2
+        return minutes
+
+    def take(self, queue: _Queue, letters: int, minutes: int) -> None:
+        lane = queue.lane
+        lane.counter.take(self.minute, letters, minutes)
+        self.plan.take(self.minute, letters, minutes)
+        if queue.begins is None:
+            queue.begins = max(self.starts_at, moment_of(self.minute))
+        if queue.sent + letters * minutes > queue.until_done - 1 and self.ours in queue.campaigns:
+            # Of the last minute only the turns until ours are done.
+            turns = queue.until_ours_are_done(whole_turn=True) - queue.sent - letters * (minutes - 1)
+            letters, queue.sent = min(letters, max(1, turns)), queue.sent + letters * minutes
+        else:
+            queue.sent += letters * minutes
+        queue.ends = end_of(letters, self.minute + minutes - 1, lane, self.begins_at)
+        lane.grow()
+
+    def divide(self) -> None:
+        """Divide what has left since the last time."""
+        if not any(queue.sent for queue in self.queues):
+            return
+        taken: dict[int, int] = {}
+        for queue in self.queues:
+            if not queue.sent:
+                continue
+            parts = queue.divide(queue.sent, taken if len(self.queues) > 1 else {})
+            for campaign, part in zip(queue.campaigns, parts, strict=True):
+                if campaign is self.ours:
+                    self.note(queue, part)
+            queue.give(parts)
+        if any(not campaign.left for queue in self.queues for campaign in queue.campaigns):
+            self.agenda.active = [each for each in self.agenda.active if each.left]
+            for queue in self.queues:
+                queue.fill(self.agenda.active)
+        else:
+            for queue in self.queues:
+                queue.reckon()
+
+    def note(self, queue: _Queue, letters: int) -> None:
+        """Note what has left of ours."""
+        if letters and queue.begins is not None and queue.ends is not None:
+            self.record.add(queue.lane, letters, queue.begins, queue.ends)
+
+    # --- waiting
+
+    def jump(self) -> bool:
+        """On to the first minute in which a letter may leave; False when there is none."""
+        changes_at, found = self.agenda.changes_at, self.first_waking()
+        if found is None:
+            self.minute = changes_at
+            return changes_at <= self.last_minute
+        until, wait, lane_name, limit = found
+        if self.ours in self.agenda.active and not self.record.is_waiting(self.minute):
+            # Who is free at night still waits for the morning.
+            self.record.pause(wait, self.minute, opening(self.ours.hours, until), lane_name, limit)
+        self.minute = min(until, changes_at)
+        return True
+
+    def first_waking(self) -> tuple[int, Wait, str, int | None] | None:
+        found = [each for queue in self.queues if queue.campaigns and (each := self.wakes(queue.lane))]
+        return min(found, key=lambda each: each[0], default=None)
+
+    def wakes(self, lane: Lane) -> tuple[int, Wait, str, int | None] | None:
+        """When this lane may send again, and what it waits for longest."""
+        waits: list[tuple[int, Wait, str, int | None]] = []
+        for counter, wait, name in ((lane.counter, Wait.sender, lane.name), (self.plan, Wait.plan, "")):
+            if counter.room(self.minute) == 0:
+                frees = counter.frees()
+                if frees is None:
+                    return None
+                waits.append((frees, wait, name, counter.limit))
+        # Behind the counters: who rests until its letters count no more waits for that, and it says more.
+        if lane.awake_from is not None and self.minute < lane.awake_from:
+            waits.append((lane.awake_from, Wait.asleep, lane.name, None))
+        return max(waits, key=lambda found: found[0], default=None)
+
+
+def _turn(campaign: Sending, number: int, taken: int = 0) -> CampaignShare:
+    return CampaignShare(campaign.campaign_id, campaign.had[number], campaign.left - taken)
