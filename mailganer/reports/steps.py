@@ -181,8 +181,7 @@ _SENTENCES: Mapping[Code, str] = {
     Code.next: _("No other letter of this campaign waits before it."),
     Code.sending: _("Is on its way right now, through ${sender}."),
     Code.returned: _(
-        "Put back in the queue on ${since}: the server had refused one recipient after another in the same"
-        " way, so it was not about this one."
+        "Put back in the queue on ${since}: the server's refusal did not seem to be about this recipient."
     ),
     Code.tries: _("Tries: ${number}, the first on ${since}."),
     Code.version: _("It was version ${number} of the letter."),

@@ -29,6 +29,8 @@ from .verdict import Verdict, put_off
 BEHIND = timedelta(seconds=20)
 """How long a recipient whose answer was not about them lets the others go first. Longer than a sender's first
 rest."""
+RECENTLY = timedelta(days=1)
+"""An email accepted so long before the first try, or later, shows that the last refusal is not about us."""
 
 
 @dataclass(frozen=True)
@@ -142,20 +144,38 @@ class Comparison:
     def _judge_lone(self, alone: Iterable[tuple[int, Receipt]]) -> None:
         """Where there is nobody to compare with, what sounds like the account or the server is about them.
 
-        So are words that only may be about us, when two recipients were all there was and both get them.
+        So are words that only may be about us, when two recipients were all there was and both get them. One
+        who gets them alone waits for a person's decision.
         """
         left = [(slot, each) for slot, each in alone if self._items[slot].id not in self._verdict.returned]
-        if not left or None in self._answers:
+        if not left or self._verdict.accepted or None in self._answers or self._context.others_wait():
             return
-        if self._verdict.accepted or self._context.accepted_before() or self._context.others_wait():
-            return
+        nobody_accepted = not self._context.accepted_before()
         for slot, receipt in left:
             kind = kind_of(receipt, self._items[slot].address, self._campaign_id)
-            if sounds_like_account(receipt):
+            if nobody_accepted and sounds_like_account(receipt):
                 self._pattern.add(self._items[slot].id, kind)
                 self._hold(kind, receipt)
-            elif self._pattern.number(kind) >= FROM_ACCOUNT:
+            elif nobody_accepted and self._pattern.number(kind) >= FROM_ACCOUNT:
                 self._hold(kind, receipt)
+            elif may_be_about_account(receipt) and self._has_failed(slot):
+                self._ask(slot, receipt)
+
+    def _has_failed(self, slot: int) -> bool:
+        return self._verdict.changes[slot].status is DeliveryStatus.failed
+
+    def _ask(self, slot: int, receipt: Receipt) -> None:
+        """Let a person decide about a refused recipient, once, unless others were accepted lately."""
+        item, verdict = self._items[slot], self._verdict
+        lately = (item.first_tried_at or self._now) - RECENTLY
+        if item.returned_at is not None or self._context.accepted_since(lately):
+            return
+        reply = verdict.changes[slot].reply
+        verdict.changes[slot] = Change(item.id, DeliveryStatus.pending, None, reply)
+        verdict.returned.append(item.id)
+        if item.subscriber_id:
+            verdict.dead.pop(item.subscriber_id, None)
+        verdict.refused_alone = receipt
 
 
 def _is_accepted(answer: Answer | None) -> bool:

@@ -215,6 +215,13 @@ class Minder:
                 "The mail server refuses this letter, whoever it is for. Its answer: ${reply}",
                 mapping={"reply": verdict.refused_email.reply},
             )
+        elif verdict.refused_alone is not None:
+            sentence = _(
+                "The mail server refused the only recipient left, in words that may be about your account or "
+                "the email. Check both, then continue: the recipient is tried once more. "
+                "Its answer: ${reply}",
+                mapping={"reply": verdict.refused_alone.reply},
+            )
         else:
             return
         halt.halt(session, campaign_id, sentence, now)

@@ -52,6 +52,7 @@ class Verdict:
     trouble: Receipt | None = None  # the connection's or the account's, that stops the sender
     everybody: Receipt | None = None  # what recipients in a row are told, and is about none of them
     refused_email: Receipt | None = None  # the campaign's email is refused, whoever it is for
+    refused_alone: Receipt | None = None  # what the only recipient got, and may be about us: a person decides
     give_back: list[int] = field(default_factory=list)  # of earlier windows, settled by such an answer
     returned: list[int] = field(default_factory=list)  # of this window, who would have been
     behind: datetime | None = None  # when they have their turn again

@@ -9,6 +9,7 @@ import pytest
 
 from mailganer.backends import (
     BackendError,
+    Limits,
     Message,
     Outcome,
     Receipt,
@@ -18,6 +19,7 @@ from mailganer.backends import (
     load_backends,
 )
 from mailganer.backends.replies import Reply, Stage, classify
+from mailganer.campaigns import moves
 from mailganer.models import (
     Campaign,
     CampaignStatus,
@@ -361,18 +363,19 @@ SMALL = [
     ("550 5.1.1 <{}>: Recipient address rejected: User unknown", (FAILED, FAILED, FAILED, RESTS)),
     ("550 mailbox unavailable", (FAILED, FAILED, RESTS, RESTS)),
     ("550 account disabled", (FAILED, FAILED, RESTS, RESTS)),
-    ("550 mailbox unavailable Failure sending mail. Try again later", (FAILED, RESTS, RESTS, RESTS)),
-    ("550 5.1.0 <anna@example.com>: policy violation", (FAILED, RESTS, RESTS, RESTS)),
+    ("550 mailbox unavailable Failure sending mail. Try again later", (PAUSED, RESTS, RESTS, RESTS)),
+    ("550 5.1.0 <anna@example.com>: policy violation", (PAUSED, RESTS, RESTS, RESTS)),
     ("554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException", (STOPS,) * 4),
     ("554 5.2.0 STOREDRV.Submission.Exception:OutboundSpamException", (STOPS,) * 4),
     ("550 message sending for this account is disabled", (STOPS,) * 4),
+    ("550 5.2.2 <{}>: mailbox over quota, by our policy", (FAILED, FAILED, FAILED, RESTS)),
     ("550 5.7.0 From address is not one of your addresses", (STOPS,) * 4),
 ]
 AT_DOT = [
     *SMALL[-4:],
-    ("550 5.1.0 <anna@example.com>: policy violation", (FAILED, RESTS, RESTS, RESTS)),
-    ("554 5.7.1 Spam {}", (FAILED, PAUSED, PAUSED, PAUSED)),
-    ("550 5.7.1 Rejected by policy", (FAILED, PAUSED, PAUSED, PAUSED)),
+    ("550 5.1.0 <anna@example.com>: policy violation", (PAUSED, RESTS, RESTS, RESTS)),
+    ("554 5.7.1 Spam {}", (PAUSED, PAUSED, PAUSED, PAUSED)),
+    ("550 5.7.1 Rejected by policy", (PAUSED, PAUSED, PAUSED, PAUSED)),
 ]
 
 
@@ -417,6 +420,71 @@ def test_two_refused_by_policy_have_failed_when_somebody_else_is_accepted(
     works.run(3)
     assert statuses(campaign.id) == {"sent": 2, "failed": 2}
     assert reload(campaign.senders[0]).status is SenderStatus.ready
+
+
+def _continue(sessions: Any, campaign: Campaign, clock: Any) -> None:
+    with sessions() as session:
+        moves.resume(session, session.get_one(Campaign, campaign.id), clock.now)
+        session.commit()
+
+
+@pytest.mark.parametrize("stage", [RCPT, DOT])
+@pytest.mark.parametrize("accepted", [True, False])
+def test_the_only_recipient_waits_for_a_decision_once(
+    due: Any,
+    works: Any,
+    script: Script,
+    clock: Any,
+    statuses: Any,
+    deliveries: Any,
+    reload: Any,
+    sessions: Any,
+    stage: Stage,
+    accepted: bool,
+) -> None:
+    refuse = says(stage, "550 5.7.1 Message rejected due to policy violation")
+    script.answer = refuse
+    campaign = due(1)
+    works.run(3)
+    assert statuses(campaign.id) == {"pending": 1}
+    assert reload(campaign).status is CampaignStatus.paused
+    assert "policy violation" in say(reload(campaign).paused_reason)
+    assert reload(campaign.senders[0]).status is SenderStatus.ready
+    [waiting] = deliveries(campaign.id)
+    assert (waiting.attempts, waiting.returned_at) == (0, clock.now)
+    script.answer = accept if accepted else refuse
+    _continue(sessions, campaign, clock)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent" if accepted else "failed": 1}
+    assert reload(campaign).status is CampaignStatus.finished
+    assert len(script.seen) == 2
+
+
+def test_the_last_recipient_of_another_day_waits_for_a_decision(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
+) -> None:
+    script.limits = Limits(per_day=2)
+    campaign = due(3)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 2, "pending": 1}
+    clock.forward(hours=26)
+    script.answer = says(RCPT, "550 5.7.1 Rejected: policy")
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 2, "pending": 1}
+    assert reload(campaign).status is CampaignStatus.paused
+
+
+def test_the_last_one_refused_while_others_are_accepted_has_failed(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
+) -> None:
+    script.answer = only({3}, says(RCPT, "450 4.2.0 greylisted"))
+    campaign = due(3)
+    works.run(2)
+    script.answer = says(RCPT, "550 5.7.1 Rejected: policy")
+    clock.forward(hours=25)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 2, "failed": 1}
+    assert reload(campaign).status is CampaignStatus.finished
 
 
 WAITS = [  # what a server names, and how long the sender rests
