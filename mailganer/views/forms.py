@@ -5,10 +5,12 @@ from typing import Any
 
 from pyramid.request import Request
 from wtforms import Form as BaseForm
-from wtforms import SelectField
+from wtforms import IntegerField, SelectField
 from wtforms.fields import SelectChoice
+from wtforms.validators import StopValidation
+from wtforms.widgets import TextInput
 
-from mailganer.errors import InputError
+from mailganer.errors import InputError, _
 from mailganer.i18n import finalize
 
 
@@ -21,6 +23,38 @@ def wrong(request: Request, page: dict[str, Any]) -> dict[str, Any]:
 def number_of(text: str | None) -> int | None:
     """An id out of an address or a form; None for anything else."""
     return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
+def whole_number(said: str) -> int | str:
+    """Return the whole number that was typed, "1 000" too; anything else as text that is none.
+
+    "2.000" is 2 to pydantic and two thousand to many people: with a comma it is neither.
+    """
+    text = "".join(said.split())
+    try:
+        return int(text)
+    except ValueError:
+        return said.replace(".", ",")
+
+
+class WholeNumberField(IntegerField):
+    """A whole number in a text field: browsers drop the comma from a number field, and 2,525 became 2525."""
+
+    widget = TextInput()
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        self.data = None
+        if not valuelist or not valuelist[0].strip():
+            return
+        number = whole_number(valuelist[0])
+        if isinstance(number, str):
+            raise ValueError(_("A whole number is expected."))
+        self.data = number
+
+    def pre_validate(self, _form: BaseForm) -> None:
+        """Say nothing of the bounds of what is no number."""
+        if self.process_errors:
+            raise StopValidation
 
 
 def choices(pairs: Iterable[tuple[str, str]]) -> list[SelectChoice]:

@@ -7,7 +7,7 @@ from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import view_config
-from wtforms import IntegerField, StringField
+from wtforms import StringField
 from wtforms.validators import Length, NumberRange, Optional
 
 from mailganer import accounts, security
@@ -17,7 +17,7 @@ from mailganer.db import utcnow
 from mailganer.errors import BackendError, Conflict, InputError, Throttled, _
 from mailganer.models import Sender
 
-from .forms import Form, wrong
+from .forms import Form, WholeNumberField, wrong
 from .mail_account import account_form, account_page, is_about_server, refused, way_of
 
 
@@ -34,7 +34,7 @@ class SenderForm(Form):
         description=_("Only you see it."),
         render_kw={"autocomplete": "off"},
     )
-    per_day = IntegerField(
+    per_day = WholeNumberField(
         _("Letters in 24 hours, at most"),
         [Optional(), NumberRange(1, 10_000_000)],
         description=_("Empty: as many as the provider is known to allow."),

@@ -1,6 +1,5 @@
 """One setting of a backend as a form field: its type, default, bounds and choices are those of the model."""
 
-import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -13,12 +12,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from wtforms import BooleanField, Field, PasswordField, SelectField, StringField, TextAreaField
 from wtforms.validators import Optional
-from wtforms.widgets import NumberInput
 
 from mailganer.backends import secret_fields
 from mailganer.errors import _
 
-from .forms import choices
+from .forms import choices, whole_number
 
 CHOICES = {
     "tls": _("TLS from the start"),
@@ -95,28 +93,17 @@ class Setting:
         yield from ((word, CHOICES.get(word, _label(word, value))) for word, value in self.choices.items())
 
     def _number_field(self, label: str, words: str) -> Field:
-        """Text where a comma may stand: browsers drop it from a number field, and 0,25 became 025."""
+        """A text field: browsers drop the comma from a number field, and 2,525 became 2525."""
         if self.kind is int:
-            return StringField(
-                label, self._optional(), description=words, widget=NumberInput(), render_kw=self._bounds()
-            )
+            return StringField(label, self._optional(), description=words, render_kw=self._digits())
         render = {**PLAIN, "inputmode": "decimal"}
         return StringField(label, self._optional(), description=words, render_kw=render)
 
-    def _bounds(self) -> dict[str, str]:
-        """Bounds of a whole number. Browsers count steps from ``min``, else from the first value."""
-        step, low, high = self._bound("multiple_of"), self._bound("ge"), self._bound("le")
-        if low is None and self._bound("gt") is not None:
-            low = math.floor(self._bound("gt")) + 1
-        if high is None and self._bound("lt") is not None:
-            high = math.ceil(self._bound("lt")) - 1
-        if step and low is not None:
-            low = math.ceil(low / step) * step
-        elif step and (self.default or 0) % step:
-            step = "any"
-        render = {"inputmode": "numeric", "step": str(step or 1)}
-        bounds = {"min": low, "max": high}
-        return render | {name: str(bound) for name, bound in bounds.items() if bound is not None}
+    def _digits(self) -> dict[str, str]:
+        """Ask phones for their keys of digits, which have no minus, where no number is below zero."""
+        least = self._bound("ge"), self._bound("gt")
+        is_positive = any(bound is not None and bound >= 0 for bound in least)
+        return {**PLAIN, "inputmode": "numeric"} if is_positive else dict(PLAIN)
 
     def _bound(self, name: str) -> Any:
         return next(
@@ -218,6 +205,8 @@ def _is_one_of_several(kind: Any) -> bool:
 
 def _number(said: str, kind: Any) -> Any:
     """A number as people write it, "0,5" and "1 000" too."""
+    if kind is int:
+        return whole_number(said)
     text = "".join(said.split()).replace(",", ".")
     try:
         return Decimal(text) if kind is Decimal else kind(text)

@@ -1,6 +1,7 @@
 """What only a browser can tell: pages without scripts, by keyboard, dark, narrow."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -29,6 +30,16 @@ def address(ini_values: dict[str, str], request: pytest.FixtureRequest) -> Itera
         yield address
 
 
+def give_account(page: Any, server: SMTPServer) -> None:
+    """Fill in the settings of a mail account on the sign-in page, and sign in."""
+    page.locator("details.fold summary").click()
+    page.locator("#host").fill(server.host)
+    page.locator("#port").fill(str(server.port))
+    page.locator("#security").select_option("none")
+    page.locator("#password").fill("secret")
+    page.locator("button.button-primary").click()
+
+
 @pytest.fixture
 def enter(address: str, smtp_server: SMTPServer) -> Callable[[Any], None]:
     """Signs a browser's page in by its form, as anna@example.com."""
@@ -37,15 +48,35 @@ def enter(address: str, smtp_server: SMTPServer) -> Callable[[Any], None]:
         page.goto(address)
         page.get_by_role("textbox").fill("anna@example.com")
         page.locator("form button").first.click()
-        page.locator("details.fold summary").click()
-        page.locator("#host").fill(smtp_server.host)
-        page.locator("#port").fill(str(smtp_server.port))
-        page.locator("#security").select_option("none")
-        page.locator("#password").fill("secret")
-        page.locator("button.button-primary").click()
+        give_account(page, smtp_server)
         page.wait_for_url("**/campaigns")
 
     return enter
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A browser's page after signing in, and what belongs to the account."""
+
+    page: Any
+    account: Account
+    sender: Sender
+
+
+@pytest.fixture
+def signed_in(
+    new_page: Callable[..., Any], enter: Callable[[Any], None], session: Session
+) -> Callable[..., SignedIn]:
+    """Open a browser's page with these options, and sign in."""
+
+    def signed_in(**options: Any) -> SignedIn:
+        page = new_page(**options)
+        enter(page)
+        account, sender = session.scalars(select(Account)).one(), session.scalars(select(Sender)).one()
+        session.commit()  # SQLite's only writer must not be this test
+        return SignedIn(page, account, sender)
+
+    return signed_in
 
 
 def test_a_form_sent_at_another_name_ends_at_the_public_address(
@@ -54,12 +85,7 @@ def test_a_form_sent_at_another_name_ends_at_the_public_address(
     page = new_page()
     elsewhere = address.replace("127.0.0.1", "localhost")
     page.goto(f"{elsewhere}/sign-in?email=anna@example.com")
-    page.locator("details.fold summary").click()
-    page.locator("#host").fill(smtp_server.host)
-    page.locator("#port").fill(str(smtp_server.port))
-    page.locator("#security").select_option("none")
-    page.locator("#password").fill("secret")
-    page.locator("button.button-primary").click()
+    give_account(page, smtp_server)
     page.wait_for_url(f"{address}/sign-in?next=%2Fcampaigns")
 
 
@@ -141,16 +167,13 @@ def _background(page: Any) -> str:
 
 @pytest.mark.parametrize("scripts", [True, False])
 def test_undo_has_the_focus_and_keeps_it(
-    new_page: Callable[..., Any],
-    enter: Callable[[Any], None],
+    signed_in: Callable[..., SignedIn],
     address: str,
     make: Factory,
-    session: Session,
     scripts: bool,
 ) -> None:
-    page = new_page(java_script_enabled=scripts)
-    enter(page)
-    account, sender = session.scalars(select(Account)).one(), session.scalars(select(Sender)).one()
+    here = signed_in(java_script_enabled=scripts)
+    page, account, sender = here.page, here.account, here.sender
     readers = make.list(account)
     make.subscriber(account, lists=(readers,))
     draft = make.campaign(account, (readers,), (sender,))
@@ -168,15 +191,12 @@ def test_undo_has_the_focus_and_keeps_it(
 
 
 def test_a_button_pressed_while_the_page_follows_the_sending_is_not_lost(
-    new_page: Callable[..., Any],
-    enter: Callable[[Any], None],
+    signed_in: Callable[..., SignedIn],
     address: str,
     make: Factory,
-    session: Session,
 ) -> None:
-    page = new_page()
-    enter(page)
-    account, sender = session.scalars(select(Account)).one(), session.scalars(select(Sender)).one()
+    here = signed_in()
+    page, account, sender = here.page, here.account, here.sender
     readers = make.list(account)
     campaign = make.campaign(account, (readers,), (sender,), status="sending", started_at=utcnow())
     make.subscriber(account, lists=(readers,))
@@ -193,15 +213,12 @@ def test_a_button_pressed_while_the_page_follows_the_sending_is_not_lost(
 
 
 def test_a_fold_stays_open_when_its_part_is_replaced(
-    new_page: Callable[..., Any],
-    enter: Callable[[Any], None],
+    signed_in: Callable[..., SignedIn],
     address: str,
     make: Factory,
-    session: Session,
 ) -> None:
-    page = new_page()
-    enter(page)
-    account, sender = session.scalars(select(Account)).one(), session.scalars(select(Sender)).one()
+    here = signed_in()
+    page, account, sender = here.page, here.account, here.sender
     first, second = make.list(account, name="First"), make.list(account, name="Second")
     make.subscriber(account, lists=(first, second))
     make.subscriber(account, lists=(second,), status="unsubscribed")
@@ -220,16 +237,13 @@ def test_a_fold_stays_open_when_its_part_is_replaced(
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_days_of_a_forecast_fit_beside_their_bars_in_russian(
-    new_page: Callable[..., Any],
-    enter: Callable[[Any], None],
+    signed_in: Callable[..., SignedIn],
     address: str,
     make: Factory,
-    session: Session,
     width: int,
 ) -> None:
-    page = new_page(locale="ru-RU", viewport={"width": width, "height": 844})
-    enter(page)
-    account, sender = session.scalars(select(Account)).one(), session.scalars(select(Sender)).one()
+    here = signed_in(locale="ru-RU", viewport={"width": width, "height": 844})
+    page, account, sender = here.page, here.account, here.sender
     sender.per_day, readers = 5, make.list(account)
     make.subscribers(account, 30, readers)
     september = utcnow().replace(year=utcnow().year + 1, month=9, day=22, hour=9)
@@ -247,3 +261,15 @@ def test_the_days_of_a_forecast_fit_beside_their_bars_in_russian(
         assert not name[2], "the date is cut off or runs into the bar"
         assert name[3] < 32, "the date takes two lines"
         assert all(left[1] <= right[0] for left, right in pairwise(parts))
+
+
+def test_a_comma_in_a_whole_number_is_not_lost_on_the_way(
+    signed_in: Callable[..., SignedIn], address: str
+) -> None:
+    here = signed_in()
+    page = here.page
+    page.goto(f"{address}/senders/{here.sender.id}")
+    page.locator("#per_day").press_sequentially("2,525")
+    page.get_by_role("button", name="Save").first.click()
+    page.get_by_text("A whole number is expected.", exact=True).first.wait_for()
+    assert page.locator("#per_day").input_value() == "2,525"

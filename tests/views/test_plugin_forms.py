@@ -59,17 +59,15 @@ def filled(form: Any, **values: Any) -> Any:
     return form
 
 
-def test_the_form_begins_with_the_defaults_and_knows_choices_and_bounds(app: Any) -> None:
+def test_the_form_begins_with_the_defaults_and_knows_choices_and_kinds_of_numbers(app: Any) -> None:
     form = form_of(app)
     assert {name: form[name].value for name in DEFAULTS} == DEFAULTS
     assert [word for word, _chosen, _label in form["region"].options] == ["", "eu", "us"]
     assert [word for word, _chosen, _label in form["priority"].options] == ["1", "5"]
     assert [word for word, _chosen, _label in form["dedicated"].options] == ["", "yes", "no"]
-    batch, speed = form["batch"].attrs, form["speed"].attrs
-    assert (batch["type"], batch["min"], batch["max"], batch["step"]) == ("number", "1", "50", "1")
-    assert (speed["type"], speed["inputmode"]) == ("text", "decimal")  # a comma typed there has to arrive
-    block = form["block"].attrs
-    assert (block["min"], block["step"]) == ("5", "5")
+    keys = {name: form[name].attrs.get("inputmode") for name in ("batch", "block", "retries", "speed")}
+    assert keys == {"batch": "numeric", "block": "numeric", "retries": None, "speed": "decimal"}
+    assert {form[name].attrs["type"] for name in keys} == {"text"}  # a comma typed there has to arrive
 
 
 def test_what_has_to_be_filled_in_is_in_sight_and_the_rest_is_folded(app: Any) -> None:
@@ -136,6 +134,10 @@ def test_every_kind_of_value_can_be_given(app: Any) -> None:
         ({"batch": "51"}, "The number must be 50 or less."),
         ({"batch": "0"}, "The number must be 1 or more."),
         ({"batch": "many"}, "A whole number is expected."),
+        ({"batch": "1,5"}, "A whole number is expected."),
+        ({"batch": "2,525"}, "A whole number is expected."),
+        ({"batch": "2.000"}, "A whole number is expected."),  # two for some, two thousand for others
+        ({"batch": "2 525"}, "The number must be 50 or less."),
         ({"speed": "10"}, "The number must be less than 10"),
         ({"since": "yesterday"}, "A date such as 2026-12-31 is expected."),
         ({"region": "us", "pool": "p1"}, "There are no pools in America."),
@@ -153,9 +155,10 @@ def test_what_is_wrong_is_said_and_what_was_typed_stays(
 def test_what_is_wrong_is_said_in_russian_too(app: Any) -> None:
     russian = {"Accept-Language": "ru"}
     form = app.get("/sign-in", {"email": EMAIL}, headers=russian).forms[0]
-    page = filled(form, account="A", block="7").submit(status=422, headers=russian)
+    page = filled(form, account="A", block="7", batch="1,5").submit(status=422, headers=russian)
     assert "Короче 3 знаков." in page
     assert "Число должно делиться на 5." in page
+    assert "Здесь нужно целое число." in page
 
 
 def test_a_sender_is_changed_on_its_page_and_an_emptied_field_is_empty(app: Any, session: Any) -> None:

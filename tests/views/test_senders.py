@@ -72,6 +72,23 @@ def test_names_and_the_days_limit_are_saved(anna: Any, sender: Sender, session: 
 
 
 @one_database
+def test_a_days_limit_that_is_no_whole_number_is_refused_as_it_was_typed(
+    anna: Any, sender: Sender, session: Session
+) -> None:
+    form = form_to(anna.get(f"/senders/{sender.id}"), f"/senders/{sender.id}")
+    assert form["per_day"].attrs["type"] == "text"  # a comma typed there has to arrive
+    for typed in ("2,525", "2.525", "1,5", "many"):
+        form["per_day"] = typed
+        page = form.submit(status=422)
+        assert "A whole number is expected." in page
+        assert form_to(page, f"/senders/{sender.id}")["per_day"].value == typed
+    form["per_day"] = "2 525"
+    form.submit(status=303)
+    reread(session, sender)
+    assert sender.per_day == 2525
+
+
+@one_database
 def test_a_name_with_a_line_break_is_not_taken(anna: Any, sender: Sender, session: Session) -> None:
     token = anna.get("/settings").forms[0]["csrf_token"].value
     values = {"csrf_token": token, "from_name": "Anna\r\nBcc: all@example.com", "name": ""}
