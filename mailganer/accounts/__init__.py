@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ..backends import Network, load_backends
 from ..settings import Settings
 from ..vault import Vault
-from .admission import SignIn, admit, close_account, log_out_everywhere, update_account
+from .access import end_other_access, log_out_everywhere
+from .admission import SignIn, admit, close_account, update_account
 from .senders import (
     account_senders,
     changed_backend,
@@ -52,6 +53,7 @@ __all__ = [
     "day_limit",
     "delete_api_token",
     "delete_sender",
+    "end_other_access",
     "end_web_session",
     "limit_sender",
     "log_out_everywhere",

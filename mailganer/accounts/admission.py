@@ -8,10 +8,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..backends import Backend, Registry, split_settings
-from ..models import UNDER_WAY, Account, ApiToken, Campaign, Identity, Sender, moves
+from ..models import UNDER_WAY, Account, Campaign, Identity, Sender, moves
 from ..vault import Vault
+from .access import log_out_everywhere
 from .senders import account_senders, mark_ready, new_sender, same_mail_account
-from .web_sessions import end_web_sessions
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,6 @@ def update_account(
         account.timezone = timezone
     if postal_address is not None:
         account.postal_address = postal_address.strip()[:500]
-
-
-def log_out_everywhere(session: Session, account: Account) -> None:
-    """End every session and every API token of an account."""
-    account.session_epoch += 1
-    session.execute(delete(ApiToken).where(ApiToken.account_id == account.id))
-    end_web_sessions(session, account.id)
-    session.flush()
 
 
 def _lock(session: Session, account: Account) -> None:

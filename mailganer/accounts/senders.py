@@ -22,6 +22,7 @@ from ..models import (
     moves,
 )
 from ..vault import Vault
+from .access import is_way_in
 
 LARGEST_LIMIT = 10_000_000
 NAME_LENGTH = 200
@@ -137,20 +138,35 @@ def update_sender(
     name: str | None = None,
     from_name: str | None = None,
     proven: Backend | None = None,
-) -> None:
-    """Change a sender. New settings come as a ``proven`` backend (see ``changed_backend``)."""
+) -> bool:
+    """Change a sender. New settings come as a ``proven`` backend (see ``changed_backend``).
+
+    Return whether a password that signs in to the account has changed: others may hold the old one, so their
+    sessions and tokens are to be ended (``end_other_access``).
+    """
     check_names(name=name or "", from_name=from_name or "")
+    changed = False
     if name is not None:
         sender.name = name.strip() or sender.from_email
     if from_name is not None:
         sender.from_name = from_name.strip()
     if proven is not None:
         public, secrets = split_settings(proven.settings)
+        changed = secrets != _known_secrets(sender, vault) and is_way_in(session, sender.account_id, proven)
         sender.from_email = proven.email
         sender.settings = public
         sender.secrets = vault.encrypt(sender.account_id, secrets)
         mark_ready(sender, now=now)
     session.flush()
+    return changed
+
+
+def _known_secrets(sender: Sender, vault: Vault) -> dict[str, str] | None:
+    """Return the stored secrets, None where they cannot be read any more."""
+    try:
+        return vault.decrypt(sender.account_id, sender.secrets) if sender.secrets else {}
+    except SecretUnreadable:
+        return None
 
 
 def check_names(**names: str) -> None:

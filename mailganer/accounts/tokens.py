@@ -24,7 +24,7 @@ def create_api_token(session: Session, account: Account, *, name: str, now: date
     row = ApiToken(
         account_id=account.id,
         name=name,
-        digest=_digest(token),
+        digest=digest_of(token),
         session_epoch=account.session_epoch,
         created_at=now,
     )
@@ -37,7 +37,7 @@ def account_of_token(
     session: Session, token: str, *, now: datetime, remember_use: bool = True
 ) -> Account | None:
     """The account a token opens, or None. Logging out everywhere and a changed password end tokens too."""
-    row = session.scalar(select(ApiToken).where(ApiToken.digest == _digest(token)))
+    row = session.scalar(select(ApiToken).where(ApiToken.digest == digest_of(token)))
     if row is None or row.account.closed_at or row.session_epoch != row.account.session_epoch:
         return None
     if remember_use and (row.last_used_at is None or now - row.last_used_at > USED_RECENTLY):
@@ -64,5 +64,6 @@ def delete_api_token(session: Session, account_id: int, token_id: int) -> None:
     session.flush()
 
 
-def _digest(token: str) -> bytes:
+def digest_of(token: str) -> bytes:
+    """Return what is kept of a token."""
     return hashlib.sha256(token.encode()).digest()

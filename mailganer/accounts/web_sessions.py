@@ -35,9 +35,11 @@ def end_web_session(session: Session, session_id: str) -> None:
     session.execute(delete(WebSession).where(WebSession.key == _key(session_id)))
 
 
-def end_web_sessions(session: Session, account_id: int) -> None:
-    """End every session of an account."""
-    session.execute(delete(WebSession).where(WebSession.account_id == account_id))
+def end_web_sessions(session: Session, account_id: int, *, but: str = "") -> None:
+    """End every session of an account, except the one with the id ``but``."""
+    session.execute(
+        delete(WebSession).where(WebSession.account_id == account_id, WebSession.key != _key(but))
+    )
 
 
 def _key(session_id: str) -> bytes:

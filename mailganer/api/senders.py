@@ -77,7 +77,7 @@ def change_sender(request: Request) -> Shape:
         proven = accounts.changed_backend(sender, registry, vault, fields)
         proven = security.prove(request, proven)
         sender = accounts.owned_sender(request.dbsession, sender.account_id, sender.id)
-    accounts.update_sender(
+    changed = accounts.update_sender(
         request.dbsession,
         vault,
         sender,
@@ -86,6 +86,8 @@ def change_sender(request: Request) -> Shape:
         now=utcnow(),
         proven=proven,
     )
+    if changed:
+        security.end_other_access(request, sender.account_id)
     accounts.limit_sender(sender, **body.get("limits", {}))
     return shape(request, sender)
 

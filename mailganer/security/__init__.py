@@ -17,7 +17,7 @@ from .metrics import may_read_metrics
 from .outside import OutsideCalls
 from .pending import PendingForms, has_waited
 from .proof import ask_outside, in_time, local_path, prove, release, sign_in
-from .sessions import RotatingSerializer, enter, flash, flashes, leave, session_factory
+from .sessions import RotatingSerializer, end_other_access, enter, flash, flashes, leave, session_factory
 from .throttles import Rule, Throttle, network, shared_tries
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Throttle",
     "Viewer",
     "ask_outside",
+    "end_other_access",
     "enter",
     "has_waited",
     "in_time",

@@ -73,6 +73,17 @@ def leave(request: Request) -> None:
     request.session.new_csrf_token()
 
 
+def end_other_access(request: Request, account_id: int) -> None:
+    """End the account's sessions and API tokens, except the one that this request came with."""
+    known = {} if request.path.startswith("/api/") else request.session
+    token = request.headers.get("Authorization", "").partition(" ")[2].strip() if not known else ""
+    # Read anew: proving a mail account has let go of what was read before.
+    account = request.dbsession.get_one(Account, account_id, populate_existing=True)
+    accounts.end_other_access(request.dbsession, account, session_id=str(known.get("id", "")), token=token)
+    if known:
+        known["epoch"] = account.session_epoch
+
+
 def _end(request: Request) -> None:
     if session_id := request.session.get("id"):
         accounts.end_web_session(request.dbsession, session_id)

@@ -131,8 +131,14 @@ def verify(request: Request) -> Any:
     except BackendError as error:
         return _failing(request, page, error)
     row = accounts.owned_sender(request.dbsession, row.account_id, row.id)
-    accounts.update_sender(request.dbsession, vault, row, now=utcnow(), proven=proven)
+    changed = accounts.update_sender(request.dbsession, vault, row, now=utcnow(), proven=proven)
     request.flash(_("${email} is ready to send.", mapping={"email": row.from_email}))
+    if changed:
+        security.end_other_access(request, row.account_id)
+        request.flash(
+            _("This password signs in to your account, so all other sessions and all API tokens have ended."),
+            "news",
+        )
     return HTTPSeeOther(request.route_path("sender", id=row.id))
 
 

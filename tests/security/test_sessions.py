@@ -12,7 +12,7 @@ from webtest import TestApp
 
 from mailganer.accounts import LONGEST_SESSION, account_of_web_session, create_api_token, open_web_session
 from mailganer.migrations import _config, migrate
-from mailganer.models import Account, WebSession
+from mailganer.models import Account, Sender, WebSession
 from mailganer.security.throttles import WRONG_TOKENS
 from mailganer.sending.tick import _forget
 
@@ -133,3 +133,75 @@ def test_sessions_can_be_taken_back_to_the_schema_before_them(engine: Engine) ->
     assert not inspect(engine).has_table("web_session")
     migrate(engine)
     assert inspect(engine).has_table("web_session")
+
+
+def password_form(app: Any, session: Session, email: str) -> Any:
+    row = session.scalars(select(Sender).where(Sender.from_email == email)).one()
+    session.commit()
+    page = app.get(f"/senders/{row.id}")
+    return next(form for form in page.forms.values() if form.action.endswith("/verify"))
+
+
+def test_a_changed_password_ends_all_other_sessions_and_tokens(
+    wsgi_app: Any, app: Any, sign_in: SignIn, session: Session, smtp_server: SMTPServer, make: Factory
+) -> None:
+    other = browser(wsgi_app)
+    sign_in(other)
+    sign_in(app)
+    account = session.scalars(select(Account)).one()
+    token, _row = create_api_token(session, account, name="old", now=make.now)
+    session.commit()
+    program = Client(browser(wsgi_app), token)
+    program.get("account")
+    form = password_form(app, session, "anna@example.com")
+    form["password"] = "secret"
+    assert "have ended" not in form.submit(status=303).follow()
+    assert other.get("/settings").status_int == 200
+    smtp_server.passwords["anna@example.com"] = "changed"
+    form = password_form(app, session, "anna@example.com")
+    form["password"] = "changed"
+    assert "all other sessions and all API tokens have ended" in form.submit(status=303).follow()
+    assert app.get("/settings").status_int == 200
+    assert other.get("/settings").status_int == 303
+    program.get("account", status=401)
+    assert session.scalar(select(func.count()).select_from(WebSession)) == 1
+
+
+@one_database
+def test_a_password_that_only_sends_ends_nothing(
+    wsgi_app: Any, app: Any, sign_in: SignIn, session: Session, smtp_server: SMTPServer
+) -> None:
+    other = browser(wsgi_app)
+    sign_in(other)
+    sign_in(app)
+    smtp_server.passwords["news@example.com"] = "secret"
+    page = app.get("/senders/new", {"email": "news@example.com"})
+    form = next(form for form in page.forms.values() if form.action.endswith("/senders/new"))
+    form["host"], form["port"], form["security"] = smtp_server.host, smtp_server.port, "none"
+    form["password"] = "secret"
+    form.submit(status=303)
+    smtp_server.passwords["news@example.com"] = "changed"
+    form = password_form(app, session, "news@example.com")
+    form["password"] = "changed"
+    form.submit(status=303)
+    assert other.get("/settings").status_int == 200
+
+
+@one_database
+def test_a_password_changed_by_a_program_keeps_only_its_token(
+    wsgi_app: Any, app: Any, sign_in: SignIn, session: Session, smtp_server: SMTPServer
+) -> None:
+    sign_in(app)
+    login = {"email": "anna@example.com", "backend": "smtp", **smtp_server.settings}
+    programs = [
+        Client(browser(wsgi_app), Client(browser(wsgi_app), "").post("login", login).json["token"])
+        for _each in range(2)
+    ]
+    sender = programs[0].get("senders").json["items"][0]
+    programs[0].patch(f"senders/{sender['id']}", {"password": "secret"})
+    programs[1].get("account")
+    smtp_server.passwords["anna@example.com"] = "changed"
+    programs[0].patch(f"senders/{sender['id']}", {"password": "changed"})
+    programs[0].get("account")
+    programs[1].get("account", status=401)
+    assert app.get("/settings").status_int == 303
