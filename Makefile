@@ -11,7 +11,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?= -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench drill pictures translations clean embedded tools
+.PHONY: help demo test quick lint bench drill pictures translations clean embedded tools
 
 help: ## say what there is
 	@echo "Mailganer. make WHAT, where WHAT is one of:"
@@ -23,6 +23,9 @@ demo: embedded ## start everything on this machine and print the address; Ctrl-C
 
 test: tools ## run all tests, with every real part they need
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+quick: tools ## run the tests that are quick, for what one does while working
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
 
 lint: tools ## check style, formatting and types
 	@$(BIN)/python -m ruff check .

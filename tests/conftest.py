@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from jinja2.bccache import Bucket, BytecodeCache
@@ -29,13 +29,16 @@ from mailganer.models import Account, Campaign, Sender, Subscriber, SubscriberLi
 from mailganer.settings import ENVIRONMENT, Settings, from_mapping
 from mailganer.vault import Vault
 
-from .support import outside
+from .support import outside, slow
 from .support.databases import KINDS, Databases
 from .support.embedded_broker import EmbeddedBroker
 from .support.factories import Factory, Make
 from .support.installation import Installation
 from .support.redis import Redis
 from .support.smtp import SMTPServer
+
+if TYPE_CHECKING:  # most workers of a narrow run need no Pyramid
+    from .support.applications import Applications
 
 pytest_plugins = tuple(f"tests.fixtures.{each}" for each in ("api", "command", "pages", "sending"))
 
@@ -58,6 +61,17 @@ def _no_outage_known() -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for name in (*ENVIRONMENT, "MAILGANER_INI"):
         os.environ.pop(name, None)  # the settings of the machine are not the tests' settings
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow.mark(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many workers ``-n auto`` starts: tests wait for servers half of their time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + min(cores, 4)
 
 
 def pytest_collection_finish() -> None:
@@ -307,14 +321,18 @@ class Compiled(BytecodeCache):
         self._known[bucket.key, bucket.checksum] = bucket.code
 
 
-@pytest.fixture
-def wsgi_app(
-    _document_is_read_once: None, _templates_are_compiled_once: None, ini_values: dict[str, str]
-) -> Any:
-    """The whole application, as ``pserve`` would make it."""
-    from mailganer import main
+@pytest.fixture(scope="session")
+def applications(_document_is_read_once: None, _templates_are_compiled_once: None) -> "Applications":
+    """The applications of this worker, each configured once."""
+    from .support.applications import Applications
 
-    app = main({}, **ini_values)
+    return Applications()
+
+
+@pytest.fixture
+def wsgi_app(applications: "Applications", ini_values: dict[str, str]) -> Any:
+    """The whole application, as ``pserve`` would make it, with nothing in it of an earlier test."""
+    app = applications.make(ini_values)
     yield app
     app.registry["opens"].close()
     app.registry["engine"].dispose()

@@ -17,6 +17,7 @@ from mailganer.backends import Message, Network, Outcome
 from mailganer.backends.smtp import SMTPBackend, SMTPSettings
 from mailganer.catch import clear_outbox, keep, make_folder, read_letter, read_outbox, serve_catcher
 from mailganer.errors import MailganerError, NotFound
+from tests.support.pace import within
 from tests.support.ports import free_port
 
 LETTER = (
@@ -135,7 +136,7 @@ def test_ten_thousand_letters_do_not_slow_the_inbox(folder: Path) -> None:
     began = time.process_time()
     page = read_outbox(folder, limit=50)
     found = read_outbox(folder, to="r9998@x.org")
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < within(1.0)
     assert page.total == 10_000
     assert len(found.items) == 1
 

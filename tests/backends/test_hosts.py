@@ -14,6 +14,7 @@ from mailganer.backends import HostForbidden, InputError, Network, Timeouts, Unr
 from mailganer.backends.hosts import find_endpoints, is_public, open_socket
 from mailganer.backends.special_networks import IPV4, IPV6
 
+from ..support.pace import within
 from ..support.ports import free_port
 
 PRIVATE = """\
@@ -131,7 +132,7 @@ def test_a_name_server_that_is_silent_is_not_waited_for(monkeypatch: pytest.Monk
     began = time.monotonic()
     with pytest.raises(Unreachable):
         find_endpoints("mail.example.com", 587, Network(), 0.2)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < within(1)
 
 
 def test_all_addresses_together_get_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +147,7 @@ def test_all_addresses_together_get_the_time_to_connect(monkeypatch: pytest.Monk
     began = time.monotonic()
     with pytest.raises(Unreachable):
         open_socket("mail.example.com", port, Network(allow_private=True, timeouts=Timeouts(connect=0.6)))
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < within(1.5)
     for sock in (*fillers, listener):
         sock.close()
 

@@ -20,6 +20,7 @@ from mailganer.campaigns.turns import (
     shares,
     until_done,
 )
+from tests.support.pace import within
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 MINUTE = int(NOW.timestamp()) // 60
@@ -190,5 +191,5 @@ def test_a_forecast_beside_a_hundred_campaigns_and_a_million_letters_is_quick() 
     lane = Lane("anna", Counter.of(2000, ()), 60)
     begun = process_time()
     found = play(1_000_000, NOW, [lane], Counter.of(None, ()), "UTC", rivals=rivals)
-    assert process_time() - begun < 0.5  # 0.06 where nothing else runs
+    assert process_time() - begun < within(0.5)  # 0.06 where nothing else runs
     assert found.finishes_at is None

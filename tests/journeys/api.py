@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.support.pace import within
+
 
 class APIError(AssertionError):
     def __init__(self, status: int, body: dict[str, Any]) -> None:
@@ -63,9 +65,9 @@ class API:
 
     def wait(self, path: str, until: Callable[[Any], bool], seconds: float = 60) -> Any:
         """Asks until the answer is as wanted."""
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
         while not until(answer := self.get(path)):
-            assert time.monotonic() < deadline, f"{path} after {seconds} s: {answer}"
+            assert time.monotonic() - began < within(seconds), f"{path} after {seconds} s: {answer}"
             time.sleep(0.2)
         return answer
 

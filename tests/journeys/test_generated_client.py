@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.installation import Installation
+from tests.support.pace import within
 from tests.support.smtp import SMTPServer
 
 from .installations import KINDS
@@ -51,9 +52,9 @@ class Generated:
         return answer.parsed
 
     def wait(self, operation: str, number: int, until: Callable[[Any], bool]) -> Any:
-        deadline = time.monotonic() + 60
+        began = time.monotonic()
         while not until(found := self.call(operation, number)):
-            assert time.monotonic() < deadline, found
+            assert time.monotonic() - began < within(60), found
             time.sleep(0.2)
         return found
 

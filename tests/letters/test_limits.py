@@ -6,6 +6,7 @@ import pytest
 
 from mailganer.errors import LetterError
 from mailganer.letters import Letter, Press, Source, bounds, compile_letter, safe_render, variables_of
+from tests.support.pace import within
 
 from .conftest import COPY, ENVELOPE, letter_of
 
@@ -101,7 +102,7 @@ def test_a_bomb_is_refused_in_words_or_turns_out_harmless(template: str, field: 
             assert len(kind) < 3_000_000
         assert len(safe_render(letter, {}).html) < 1_100_000
     # Both together: three seconds is what a child may take, and it is killed then.
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < within(8)
     assert said
     assert "Traceback" not in said
 
@@ -130,7 +131,7 @@ def test_a_value_that_sets_off_a_bomb_stops_only_this_copy(template: str) -> Non
     began = time.process_time()
     with pytest.raises(LetterError):
         press.print(COPY._replace(values=loaded))
-    assert time.process_time() - began < 2.5
+    assert time.process_time() - began < within(2.5)
     assert press.print(COPY._replace(values={"first_name": "Anna", "n": "1", "big": "x"}))
 
 

@@ -6,6 +6,8 @@ import socket
 import time
 from collections.abc import Callable
 
+from .pace import within
+
 PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -26,13 +28,13 @@ def die_with_parent() -> None:
 def wait_until(
     answers: Callable[[], object], timeout: float = 30, what: str = "", every: float = 0.05
 ) -> object:
-    """The first true answer; fails when there is none within ``timeout`` seconds.
+    """The first true answer; fails when there is none within ``timeout`` seconds of a quiet machine.
 
     Connection errors count as "not yet".
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     trouble: Exception | None = None
-    while time.monotonic() < deadline:
+    while time.monotonic() - began < within(timeout):
         try:
             if answer := answers():
                 return answer

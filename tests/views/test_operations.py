@@ -15,6 +15,7 @@ from mailganer.db import utcnow
 from mailganer.models import Account, Batch, CampaignStatus, Heartbeat
 
 from ..support.factories import Factory
+from ..support.pace import within
 from ..support.ports import wait_until
 from ..support.redis import Redis
 
@@ -89,7 +90,7 @@ def test_a_broker_that_does_not_answer_is_named_within_seconds(
     wait_until(lambda: app.get("/healthz", status="*").status_int == 503, timeout=15)
     begun = time.monotonic()
     answer = app.get("/healthz", status=503).json
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < within(5)
     assert answer["down"] == ["broker"]
     assert app.get("/healthz?part=web", status=200).json == {"status": "ok", "down": [], "database": "ok"}
 
@@ -103,7 +104,7 @@ def test_a_broker_that_takes_connections_and_says_nothing_is_down(
         app = request.getfixturevalue("app")
         begun = time.monotonic()
         assert app.get("/healthz", status=503).json["down"] == ["broker"]
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < within(5)
 
 
 def test_a_database_of_another_version_is_named(wsgi_app: Any, app: Any) -> None:

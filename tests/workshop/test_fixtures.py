@@ -8,11 +8,13 @@ import pytest
 import redis
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
+from webtest import TestApp
 
 from mailganer.migrations import current, newest
 from mailganer.models import Subscriber, list_member
 
 from ..support.outside import OutsideWorld
+from ..support.statements import statements
 
 
 def test_every_test_has_a_migrated_database_of_its_own(engine):
@@ -71,3 +73,29 @@ def test_foreign_keys_hold_on_both_databases(session):
 def test_the_browser_opens_a_page(page):
     page.set_content("<title>Hello</title>")
     assert page.title() == "Hello"
+
+
+def test_an_application_is_configured_once_and_keeps_nothing_of_an_earlier_test(
+    applications, ini_values, databases, tmp_path
+):
+    first = applications.make(ini_values)
+    before = dict(first.registry)
+    other = {"sqlalchemy.url": databases.fresh("sqlite"), "mailganer.data_dir": str(tmp_path / "other")}
+    second = applications.make(ini_values | other)
+    assert second.registry is first.registry
+    kept = sorted(name for name, part in second.registry.items() if part is before[name])
+    assert kept == [], f"tests.support.applications.renewed() has to make these anew: {kept}"
+    assert set(second.registry) == set(before)
+    with statements(before["engine"]) as old, statements(second.registry["engine"]) as new:
+        TestApp(second, extra_environ={"REMOTE_ADDR": "127.0.0.1"}).get("/healthz")
+    assert new
+    assert old == []
+    for each in (before, second.registry):
+        each["engine"].dispose()
+
+
+def test_other_settings_configure_another_application(applications, ini_values):
+    first = applications.make(ini_values)
+    other = applications.make(ini_values | {"mailganer.public_url": "https://mail.example.com"})
+    assert other.registry is not first.registry
+    assert TestApp(other).get("/sign-in").headers["Strict-Transport-Security"]
