@@ -1,6 +1,12 @@
 """Packaging. Lower bounds are versions that were installed and run."""
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+PACKAGE = Path(__file__).with_name("mailganer") / "__init__.py"
+VERSION = re.findall(r'^__version__ = "(.+)"$', PACKAGE.read_text("utf-8"), re.MULTILINE)[0]
 
 REQUIRES = [
     "alembic>=1.20",
@@ -74,7 +80,7 @@ TEST = [
 
 setup(
     name="mailganer",
-    version="0.1.0",
+    version=VERSION,  # read, not imported: what the package imports may not be installed yet
     description="A self-hosted service for e-mail campaigns through the mail account you already have.",
     license="MIT",
     python_requires=">=3.11",
@@ -101,5 +107,8 @@ setup(
         "License :: OSI Approved :: MIT License",
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Typing :: Typed",
     ],
 )

@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # imported where they are used: commands and plugins that nee
     from .settings import Settings
     from .views.pixel import PixelFirst
 
+__version__ = "0.2.0"
+
 
 def main(global_config: Mapping[str, str] | None = None, **ini: str) -> "PixelFirst":
     """The WSGI application of ``[app:main]``. Raises ``SettingsError`` with every wrong setting."""

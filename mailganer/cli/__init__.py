@@ -12,7 +12,7 @@ from importlib import import_module
 
 import click
 
-from .. import errors
+from .. import __version__, errors
 from .command_logs import command_logs
 from .common import sentence
 
@@ -60,7 +60,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="mailganer")
+@click.version_option(__version__)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Mailganer sends campaigns through the mail account you already have.

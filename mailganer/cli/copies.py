@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString
 
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import Connection, Engine, column, delete, func, inspect, select, table, text
 
+from .. import __version__
 from ..db import OUT_OF_REACH
 from ..migrations import current, newest
 from ..models import Account, Sender, metadata
@@ -72,7 +72,7 @@ def make(engine: Engine, secret_keys: Iterable[str], uploads: Path, folder: Path
     _copy_uploads(uploads, folder / UPLOADS)  # and after it: one may have begun
     manifest = Manifest(
         format=FORMAT,
-        program=version("mailganer"),
+        program=__version__,
         schema=schema,
         database="sqlite" if kind == "sqlite" else "postgresql",
         created_at=now,
