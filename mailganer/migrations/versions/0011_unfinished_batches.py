@@ -11,6 +11,8 @@ depends_on = None
 
 def upgrade() -> None:
     unfinished = sa.text("state <> 'done'")
+    # Locks batch: it has a row for thousands of recipients, so for a second at most. To build the index
+    # CONCURRENTLY there would have to be no transaction, and all migrations are one.
     op.create_index(
         "ix_batch_unfinished",
         "batch",
