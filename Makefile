@@ -10,8 +10,13 @@ BIN := .venv/bin
 # of tests, the few that take long would all come last, and one core would wait for the other.
 PYTEST_ARGS ?= -n auto --dist loadfile --no-loadscope-reorder
 
+# Python 3.12 and newer tell which lines run at next to no cost, so there make test measures them. Before, that
+# takes a third more processor time: make coverage does it all the same.
+COVERAGE = $(shell $(BIN)/python -c 'import sys; print("--cov" if sys.version_info >= (3, 12) else "")')
+MEASURING = $(if $(COVERAGE),COVERAGE_CORE=sysmon)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint bench drill pictures translations lock clean embedded tools
+.PHONY: help demo test quick coverage lint bench drill pictures translations lock clean embedded tools
 
 help: ## say what there is
 	@echo "Mailganer. make WHAT, where WHAT is one of:"
@@ -22,10 +27,13 @@ demo: embedded ## start everything on this machine and print the address; Ctrl-C
 	@$(BIN)/python -m mailganer serve --demo --with-parent
 
 test: tools ## run all tests, with every real part they need
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(MEASURING) $(BIN)/python -m pytest $(PYTEST_ARGS) $(COVERAGE)
 
 quick: tools ## run the tests that are quick, for what one does while working
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
+
+coverage: tools ## run all tests and print which lines no test has run
+	@$(MEASURING) $(BIN)/python -m pytest $(PYTEST_ARGS) --cov --cov-report=term-missing:skip-covered
 
 lint: tools ## check style, formatting and types
 	@$(BIN)/python -m ruff check .
@@ -48,7 +56,7 @@ lock: python ## choose versions of all packages anew and write them down in requ
 	@$(PYTHON) tools/lock.py
 
 clean: ## remove .venv and everything that was built; your data in var/ stays
-	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 embedded: python

@@ -73,6 +73,7 @@ TEST = [
     "psutil>=7.2",
     "pydantic-core>=2.50",
     "pytest>=9.2",
+    "pytest-cov>=7.1",
     "pytest-timeout>=2.4",
     "pytest-xdist>=3.8",
     "PyYAML>=6.0",

@@ -53,6 +53,7 @@ NOT_IMPORTED = {
     "mypy": "a program",
     "openapi-python-client": "a program",
     "ruff": "a program",
+    "pytest-cov": "a plugin of pytest",
     "pytest-timeout": "a plugin of pytest",
     "pytest-xdist": "a plugin of pytest",
 }
