@@ -41,7 +41,11 @@ def make_server(
     read such a request answers it too. ``sockets`` and ``options`` are waitress's map and settings. ``limit``
     returns by the request's parser, its path and its headers how many bytes of a body are taken.
     """
-    channel = type("Channel", (_Channel,), {"parser_class": partial(_Parser, limit)}) if limit else _Channel
+    channel = (
+        type("Channel", (_Channel,), {"parser_class": staticmethod(partial(_Parser, limit))})
+        if limit
+        else _Channel
+    )
     dispatcher = _Dispatcher(is_prompt)
     server = create_server(application, map=sockets, _dispatcher=dispatcher, **options)
     dispatcher.set_thread_count(server.adj.threads)
