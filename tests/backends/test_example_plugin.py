@@ -14,6 +14,7 @@ HOUSE = Path(__file__).parents[2]
 PLUGIN = HOUSE / "plugins" / "mailganer-example-backend"
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass() -> None:
     path = os.pathsep.join([str(PLUGIN), str(HOUSE)])
     run = subprocess.run(

@@ -65,6 +65,7 @@ def test_behind_a_named_proxy_the_clients_own_address_counts(
     assert status("127.0.0.1", trusted_proxy="127.0.0.1") == 401  # a proxy that names nobody
 
 
+@pytest.mark.slow
 def test_the_token_opens_from_anywhere_and_wrong_ones_are_throttled(status: Status) -> None:
     assert status("203.0.113.9", TOKEN, metrics_token=TOKEN) == 200
     assert status("203.0.113.9", TOKEN) == 401

@@ -127,6 +127,7 @@ def test_a_worker_that_is_lost_without_its_pool_leaves_nothing_in_doubt(
     assert set(smtp_server.counts.values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_worker_that_slept_past_its_lease_sends_nothing_that_another_one_took_over(
     due: Any, works: Any, office: Any, smtp_server: Any, deliveries: Any, sessions: Any, settings: Any
 ) -> None:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from functools import cache
 from importlib.metadata import distribution, packages_distributions
 
 
@@ -74,6 +75,7 @@ def canonical(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@cache
 def imported(root, *folders):
     """What the modules below import, by its first name; with what Pyramid includes and ``import_module``s."""
     paths = [path for folder in folders for path in (root / folder).rglob("*.py")]
@@ -92,9 +94,12 @@ def named(node):
     return []
 
 
+known = cache(packages_distributions)  # reads what each installed package holds
+
+
 def owners(name):
     """Who may be meant: ``zope`` belongs to several."""
-    return {canonical(each) for each in packages_distributions().get(name, [name])}
+    return {canonical(each) for each in known().get(name, [name])}
 
 
 def test_everything_imported_is_declared(root):
