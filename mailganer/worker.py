@@ -24,6 +24,7 @@ from celery.signals import (
     user_preload_options,
     worker_process_init,
     worker_ready,
+    worker_shutdown,
     worker_shutting_down,
 )
 from click import Option
@@ -34,6 +35,7 @@ from .errors import SettingsError
 from .logs import configure_part, write_warning
 from .sending.bell import celery_config, heard, ring
 from .sending.clock import elapsed
+from .sending.process_reports import ProcessReport
 from .sending.tasks import ask_to_stop, listen_for_the_end
 from .sending.tick import EVERY
 from .sending.watchdog import Watchdog, begin_task, end_task, tasks_wait
@@ -58,6 +60,12 @@ def _settings() -> Settings:
         sys.exit("\n".join(error.problems))
 
 
+@cache
+def _report() -> ProcessReport:
+    """Return the report of this worker, made before the pool is forked: its processes share it."""
+    return ProcessReport("worker", _settings())
+
+
 # What a worker has not finished goes back into the queue when its connection is closed; also when it is
 # closed because the broker is gone, and there (Redis) the attempt ends the worker amid its letters. Nobody
 # needs it: a task is a bell, and the next tick rings again.
@@ -72,6 +80,11 @@ app.user_options["preload"].add(Option(["--ini"], help="The settings file; else 
 def _write_first_warnings(**_: Any) -> None:
     if not _settings().development:
         warnings.showwarning = write_warning  # until Celery sets logging up
+
+
+@celeryd_init.connect
+def _prepare_report(**_: Any) -> None:
+    _report()
 
 
 @after_setup_logger.connect
@@ -91,6 +104,7 @@ def _name_ini(options: dict[str, Any], **_: Any) -> None:
 def _begin_process(**_: Any) -> None:
     listen_for_the_end()
     end_task()  # whoever had this place before may have died over one
+    _report().start()
 
 
 @task_prerun.connect
@@ -116,13 +130,30 @@ def _heal_at_once(**_: Any) -> None:
 
 
 @worker_ready.connect
+def _report_threads(sender: Any, **_: Any) -> None:
+    """Report a pool of threads from here: it has no process of its own, and nothing is forked."""
+    if not _has_processes(sender.pool):
+        _report().start()
+
+
+@worker_shutdown.connect
+def _end_report(**_: Any) -> None:
+    _report().end()
+
+
+@worker_ready.connect
 def _watch(sender: Any, **_: Any) -> None:
-    if not type(sender.pool).__module__.endswith(("prefork", "solo")):
+    if not _has_processes(sender.pool):
         return  # of threads nobody knows which of them are busy
     watchdog = Watchdog(lambda: tasks_wait(app), sender.pool.num_processes, ask_to_stop)
     task_received.connect(lambda **_: watchdog.heard(), weak=False)
     worker_shutting_down.connect(lambda **_: watchdog.stop(), weak=False)
     watchdog.start()
+
+
+def _has_processes(pool: Any) -> bool:
+    """Whether each task has a process: then ``worker_process_init`` was sent in each."""
+    return type(pool).__module__.endswith(("prefork", "solo"))
 
 
 @worker_shutting_down.connect

@@ -1,5 +1,6 @@
 """The web part for any WSGI server: ``waitress-serve --call mailganer.wsgi:create_app``."""
 
+import atexit
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -22,11 +23,16 @@ def create_app() -> "PixelFirst":
             from pyramid.paster import get_app, setup_logging
 
             from .logs import survive_full_disk
+            from .sending.process_reports import ProcessReport
 
             ini = str(find_ini(None))
             survive_full_disk()
             setup_logging(ini)
             os.environ["MAILGANER_INI"] = ini
-            return get_app(ini, "main")
+            application: PixelFirst = get_app(ini, "main")
+            report = ProcessReport("web", application.registry["settings"])
     except SettingsError as error:
         sys.exit("\n".join(error.problems))
+    report.start()
+    atexit.register(report.end)
+    return application

@@ -17,13 +17,14 @@ from ..accounts import network_of
 from ..backends import load_backends
 from ..backends.hosts import is_public
 from ..billing import load_providers
-from ..data_folder import NO_ROOM, disks, folder_id
+from ..data_folder import NO_ROOM, disks
 from ..db import database_now, make_sessions, utcnow
 from ..errors import MailganerError, SecretUnreadable, SettingsError
 from ..migrations import current, newest
 from ..models import BEAT_ID, Heartbeat, Sender
+from ..sending.process_reports import misfits
 from ..settings import Settings
-from ..vault import Vault, key_id
+from ..vault import Vault
 from .common import find_ini, ini_argument, open_engine, read_settings, sentence
 
 QUIET_AFTER = timedelta(minutes=2)  # a part that was not seen for so long is taken for dead
@@ -178,22 +179,21 @@ def _beats(session: Session) -> Findings:
 
 
 def _set_up_otherwise(session: Session, settings: Settings) -> Findings:
-    """Workers that are alive and do not share our data folder or our secret keys."""
-    since = database_now(session) - QUIET_AFTER
-    alive = Heartbeat.name.startswith("worker") & (Heartbeat.seen_at >= since)
-    ours, keys = folder_id(settings), {key_id(key) for key in settings.secret_keys}
-    for row in session.scalars(select(Heartbeat).where(alive).order_by(Heartbeat.name)):
-        if row.folder_id and row.folder_id != ours:
+    """Yield a sentence for each web process and worker that shares our data folder or our secret keys not."""
+    for misfit in misfits(session, settings, database_now(session)):
+        if misfit.what == "data folder":
             yield (
                 False,
-                f"{row.name} uses another data folder than {settings.data_dir}: files uploaded here "
-                "cannot be imported there. Share one folder (mailganer.data_dir) among all machines.",
+                f"{misfit.process} uses another data folder than {settings.data_dir} here: files uploaded to "
+                "one cannot be imported from the other. Share one folder (mailganer.data_dir) among all "
+                "machines, and restart what had the wrong one.",
             )
-        if row.key_id and row.key_id not in keys:
+        else:
             yield (
                 False,
-                f"{row.name} uses another secret key. Set the same mailganer.secret_key (SECRET_KEY) "
-                "on all machines.",
+                f"{misfit.process} uses another secret key: mail passwords stored by one part cannot be read "
+                "by the other. Set the same mailganer.secret_key (SECRET_KEY) on all machines, and restart "
+                "what had the wrong one.",
             )
 
 

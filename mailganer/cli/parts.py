@@ -32,6 +32,7 @@ def web(ini: str | None) -> None:
         from pyramid.paster import get_app, setup_logging
 
         from ..logs import survive_full_disk
+        from ..sending.process_reports import ProcessReport
         from .server import make_server
 
         settings = read_settings(ini)
@@ -39,9 +40,15 @@ def web(ini: str | None) -> None:
         setup_logging(os.environ["MAILGANER_INI"])
         application = get_app(os.environ["MAILGANER_INI"], "main")
         options = web_options(settings)
-    make_server(
+    server = make_server(
         application, application.is_prompt, {}, limit=application.registry["body_limits"], **options
-    ).run()
+    )
+    report = ProcessReport("web", settings)
+    report.start()
+    try:
+        server.run()
+    finally:
+        report.end()
 
 
 def web_options(settings: "Settings") -> dict[str, object]:

@@ -14,7 +14,8 @@ BEAT_ID = "clock "
 class Heartbeat(Base):
     """When a part was last seen alive: "beat", or "worker host:pid".
 
-    "clock ID" is one process of beat.
+    "clock ID" is one process of beat, "process PART HOST:PID ID" a web process or a worker, with or without
+    ticks.
 
     And two moments of other kinds: "look_up", when doubtful letters were last looked up, and "mark NAME",
     which the file of this name beside the journals is held against.
@@ -24,7 +25,8 @@ class Heartbeat(Base):
 
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
     seen_at: Mapped[datetime]
-    # Of workers: what they were started with. Empty: an earlier version, or it could not be read.
+    # Of workers and web processes: what they were started with. Empty: an earlier version, or it could not be
+    # read. A worker that ticks notes its newest key, a process report the first digits of each.
     folder_id: Mapped[str] = mapped_column(String(32), default="", server_default="")
     key_id: Mapped[str] = mapped_column(String(32), default="", server_default="")
 

@@ -13,7 +13,7 @@ from ..settings import Settings
 from .asking import PUBLIC, SIGNED_IN, Policy, Viewer, account_of, is_api, needs_csrf, viewer_of
 from .bodies import BodyLimits
 from .headers import letter_response, security_headers
-from .metrics import may_read_metrics
+from .metrics import is_from_private_network, may_read_metrics
 from .outside import OutsideCalls
 from .pending import PendingForms, has_waited
 from .proof import ask_outside, in_time, local_path, prove, release, sign_in
@@ -34,6 +34,7 @@ __all__ = [
     "has_waited",
     "in_time",
     "is_api",
+    "is_from_private_network",
     "leave",
     "letter_response",
     "local_path",

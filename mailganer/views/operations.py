@@ -21,12 +21,12 @@ from sqlalchemy.orm import Session
 
 from mailganer import broker, migrations
 from mailganer.broker import Backlog
-from mailganer.data_folder import folder_id, full_disks
+from mailganer.data_folder import full_disks
 from mailganer.db import database_now
 from mailganer.models import Batch, Campaign, CampaignStatus, Heartbeat, Sender
-from mailganer.security import PUBLIC, may_read_metrics
+from mailganer.security import PUBLIC, is_from_private_network, may_read_metrics
+from mailganer.sending.process_reports import Misfit, misfits
 from mailganer.settings import Settings
-from mailganer.vault import key_id
 
 from .sending_metrics import SendingMetrics
 
@@ -66,7 +66,8 @@ def healthz(request: Request) -> dict[str, Any]:
         if backlog := watch.backlog():
             parts["queue"] = _queue(backlog)
     if now:
-        parts |= _parts(request.dbsession, settings, now)
+        named = is_from_private_network(request.remote_addr, settings)  # strangers learn no host names
+        parts |= _parts(request.dbsession, settings, now, named=named)
     down = [name for name, state in parts.items() if state.startswith("down")]
     request.response.status_int = 503 if down else 200
     request.response.headers["Cache-Control"] = "no-store"
@@ -122,27 +123,22 @@ def _disk(settings: Settings) -> str:
     return "down: no room left; no email leaves and no file comes in" if full_disks(settings) else "ok"
 
 
-def _parts(session: Session, settings: Settings, now: datetime) -> dict[str, str]:
-    """Whether workers and beat have been heard. One that was never started is down when somebody needs it."""
+def _parts(session: Session, settings: Settings, now: datetime, *, named: bool) -> dict[str, str]:
+    """Whether workers and beat have been heard. One that was never started is down when somebody needs it.
+
+    Processes that are set up differently are named by host and process number when ``named``.
+    """
     missed = _is_overdue(session, now)
     parts = {part: _state(_last_seen(session, part), now, missed=missed) for part in PARTS}
-    if parts["worker"] == "ok" and (otherwise := _set_up_otherwise(session, settings, now)):
-        parts["worker"] = otherwise
+    for misfit in misfits(session, settings, now):
+        if not parts.get(misfit.part, "").startswith("down"):
+            parts[misfit.part] = _otherwise(misfit, named=named)
     return parts
 
 
-def _set_up_otherwise(session: Session, settings: Settings, now: datetime) -> str:
-    """Return what a worker that is alive has otherwise than this process; empty: nothing."""
-    alive = select(Heartbeat).where(
-        Heartbeat.name.startswith("worker"), Heartbeat.seen_at >= now - SILENT_AFTER
-    )
-    workers = session.scalars(alive).all()
-    keys = {key_id(key) for key in settings.secret_keys}
-    if {each.key_id for each in workers} - keys - {""}:
-        return "down: one uses another secret key; run mailganer doctor"
-    if {each.folder_id for each in workers} - {folder_id(settings), ""}:
-        return "down: one uses another data folder; run mailganer doctor"
-    return ""
+def _otherwise(misfit: Misfit, *, named: bool) -> str:
+    process = misfit.process if named else f"a {misfit.part} process"
+    return f"down: {process} uses another {misfit.what} than this web process; run mailganer doctor"
 
 
 def _is_overdue(session: Session, now: datetime) -> bool:

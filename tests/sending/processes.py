@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,14 +24,15 @@ class Parts:
         self.ini.write_text(f"[app:main]\nuse = egg:mailganer\n{lines}\n")
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, *names: str) -> None:
+    def start(self, *names: str, options: Sequence[str] = ()) -> None:
+        """Start each; ``options`` are further ones of their commands."""
         for name in names:
             command = name.rstrip("0123456789")
             environment = {key: value for key, value in os.environ.items() if key not in ENVIRONMENT}
             with (self.folder / f"{name}.log").open("ab") as log:
                 loud = [] if command == "web" else ["--loglevel", "INFO"]
                 self._running[name] = subprocess.Popen(
-                    [sys.executable, "-m", "mailganer", command, str(self.ini), *loud],
+                    [sys.executable, "-m", "mailganer", command, str(self.ini), *loud, *options],
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     stdin=subprocess.DEVNULL,
@@ -43,6 +44,9 @@ class Parts:
     def runs(self, name: str) -> bool:
         """Whether it has not ended since it was started."""
         return self._running[name].poll() is None
+
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
 
     def cut(self) -> None:
         """Every part at once, as the machine's power would: none of them sees another one go."""

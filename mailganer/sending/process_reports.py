@@ -1,0 +1,197 @@
+"""Each worker and web process reports the data folder and the secret keys it was started with.
+
+A tick notes the same of the worker that runs it, but a worker that gets no tick is never seen that way, and
+web processes run none. A report is one small row, written by a thread of its own in a transaction of its own,
+over a connection that is closed again. So it delays no other work, and a database that is away or full only
+delays the report.
+"""
+
+import logging
+import mmap
+import os
+import secrets
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Event, Thread
+from typing import Literal
+
+from sqlalchemy import Engine, delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from ..data_folder import folder_id
+from ..db import UNTRACKED, database_now, make_engine, make_sessions, upsert
+from ..migrations import current, newest
+from ..models import Heartbeat
+from ..settings import Settings
+from ..vault import key_id
+from .clock import elapsed
+
+EVERY = 10.0  # seconds between two reports of a part
+VALID_FOR = timedelta(seconds=30)  # three reports; a killed process counts for so long
+FORGOTTEN_AFTER = timedelta(minutes=5)
+FAREWELL = 2.0  # seconds that the end of a part may take to remove its report
+PREFIX = "process "  # name of a heartbeat: "process PART HOST:PID ID"
+WORKER = "worker "  # name of a heartbeat that a tick writes: "worker HOST:PID"
+MOST_KEYS, KEY_DIGITS = 4, 8  # the ids of secret keys share a column of 32 characters
+
+Part = Literal["web", "worker"]
+
+log = logging.getLogger(__name__)
+
+
+# --- writing
+
+
+class ProcessReport:
+    """The report of one part: a web process, or a worker with all processes of its pool.
+
+    Made before a pool is forked. Whichever process of the pool finds the report due writes it, for all. The
+    random id in the name keeps apart containers with the same host name and process number.
+    """
+
+    def __init__(self, part: Part, settings: Settings) -> None:
+        self._owner = os.getpid()
+        self._process = f"{part} {socket.gethostname()[:200]}:{self._owner}"
+        self.name = f"{PREFIX}{self._process} {secrets.token_hex(4)}"
+        self._settings = settings
+        self._due = mmap.mmap(-1, 8)  # seconds by ``elapsed``; shared with processes that are forked later
+        self._ended = Event()
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Report now and regularly, in a thread, while the part lives. Called in the process that reports."""
+        self._thread = Thread(target=self._run, name="process-report", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Remove the report of a part that stops, within ``FAREWELL``; what remains expires by itself."""
+        self._ended.set()
+        if self._thread is None:  # the processes of the pool have reported, and are gone
+            self._thread = Thread(target=self._remove, name="process-report", daemon=True)
+            self._thread.start()
+        self._thread.join(FAREWELL)
+
+    def write(self, engine: Engine) -> None:
+        """Write the report, unless the schema is of another version."""
+        folder, keys = folder_id(self._settings), "".join(_key_ids(self._settings))
+        if current(engine.execution_options(reading=True)) != newest():
+            return
+        with make_sessions(engine).begin() as session:
+            values = {"seen_at": database_now(session), "folder_id": folder, "key_id": keys}
+            row = upsert(session, Heartbeat).values(name=self.name, **values)
+            session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_=values))
+
+    def _run(self) -> None:
+        engine = make_engine(self._settings.database_url)
+        has_cleaned = False
+        while self._lives() and not self._ended.is_set():
+            if self._take_turn():
+                try:
+                    self.write(engine)
+                    if not has_cleaned:
+                        _forget_old(engine)
+                        has_cleaned = True
+                except Exception as error:  # whatever it is, the thread lives on and tries again
+                    self._set_due(0.0)
+                    log.debug("this process could not be reported: %s", type(error).__name__)
+                finally:
+                    engine.dispose()
+            self._ended.wait(EVERY)
+        if self._ended.is_set():
+            self._remove()
+
+    def _lives(self) -> bool:
+        """Whether this is the part's own process, or one of the pool whose worker still runs."""
+        return self._owner in (os.getpid(), os.getppid())
+
+    def _take_turn(self) -> bool:
+        """Return whether no process of the part has reported just now, and let the others wait."""
+        (due,) = struct.unpack("d", self._due[:8])
+        if elapsed() < due:
+            return False
+        self._set_due(elapsed() + EVERY - 1)
+        return True
+
+    def _set_due(self, moment: float) -> None:
+        self._due[:8] = struct.pack("d", moment)
+
+    def _remove(self) -> None:
+        """Remove the report, and what ticks of this worker have noted about its setup."""
+        engine = make_engine(self._settings.database_url)
+        noted_by_tick = Heartbeat.name == self._process
+        try:
+            if current(engine.execution_options(reading=True)) != newest():
+                return
+            with make_sessions(engine).begin() as session:
+                session.execute(delete(Heartbeat).where(Heartbeat.name == self.name))
+                session.execute(update(Heartbeat).where(noted_by_tick).values(folder_id="", key_id=""))
+        except Exception as error:
+            log.debug("the report could not be removed: %s", type(error).__name__)
+        finally:
+            engine.dispose()
+
+
+def _forget_old(engine: Engine) -> None:
+    """Delete reports of processes that were killed, also those from before the clock was set back."""
+    with make_sessions(engine).begin() as session:
+        now = database_now(session)
+        session.execute(
+            delete(Heartbeat).where(
+                Heartbeat.name.startswith(PREFIX),
+                or_(Heartbeat.seen_at < now - FORGOTTEN_AFTER, Heartbeat.seen_at > now + FORGOTTEN_AFTER),
+            ),
+            execution_options=UNTRACKED,
+        )
+
+
+# --- comparing
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A process that is set up differently from this one, and in what."""
+
+    part: str  # "web" or "worker"
+    process: str  # "worker HOST:PID"
+    what: Literal["data folder", "secret key"]
+
+
+def misfits(session: Session, settings: Settings, now: datetime) -> list[Misfit]:
+    """Return the live processes whose data folder or secret keys differ from those of ``settings``."""
+    query = (
+        select(Heartbeat)
+        .where(
+            or_(Heartbeat.name.startswith(PREFIX), Heartbeat.name.startswith(WORKER)),
+            Heartbeat.seen_at.between(now - VALID_FOR, now + VALID_FOR),
+        )
+        .order_by(Heartbeat.name)
+    )
+    ours = folder_id(settings), _key_ids(settings)
+    found = [misfit for row in session.scalars(query) for misfit in _compared(row, *ours)]
+    return list(dict.fromkeys(found))
+
+
+def _compared(row: Heartbeat, our_folder: str, our_keys: list[str]) -> Iterator[Misfit]:
+    process = row.name
+    if process.startswith(PREFIX):
+        process = process.removeprefix(PREFIX).rpartition(" ")[0]
+    part = process.partition(" ")[0]
+    if row.folder_id and our_folder and row.folder_id != our_folder:  # an empty one could not be read
+        yield Misfit(part, process, "data folder")
+    if row.key_id and not _read_each_other(row, our_keys):
+        yield Misfit(part, process, "secret key")
+
+
+def _read_each_other(row: Heartbeat, our_keys: list[str]) -> bool:
+    """Whether each can read what the other writes with its first key. A tick notes the first key only."""
+    if not row.name.startswith(PREFIX):
+        return row.key_id[:KEY_DIGITS] in our_keys
+    theirs = [row.key_id[at : at + KEY_DIGITS] for at in range(0, len(row.key_id), KEY_DIGITS)]
+    return theirs[0] in our_keys and our_keys[0] in theirs
+
+
+def _key_ids(settings: Settings) -> list[str]:
+    return [key_id(key)[:KEY_DIGITS] for key in settings.secret_keys[:MOST_KEYS]]
