@@ -33,7 +33,6 @@ class Look:
     plain_links: tuple[str, ...]  # http:// without TLS
     local_links: tuple[str, ...]
     example_links: tuple[str, ...]  # left over from a ready-made letter
-    dead_links: int  # <a> that leads nowhere
     links: int
     removed: tuple[str, ...]  # elements mail programs take out
 
@@ -63,7 +62,6 @@ def look_at(html: str, *, source: str, ours: str) -> Look:
         ),
         local_links=tuple(link for link in web if _at(link, LOCAL)),
         example_links=tuple(link for link in web if _at(link, EXAMPLES)),
-        dead_links=written.dead,
         links=len(web),
         removed=tuple(sorted(reader.removed)),
     )
@@ -93,7 +91,6 @@ class _Reader:
     pictures: list[str] = field(default_factory=list)
     removed: set[str] = field(default_factory=set)
     without_alt: int = 0
-    dead: int = 0
     letters: int = 0
     silent: int = 0
 
@@ -117,9 +114,7 @@ class _Reader:
             self.letters += len("".join(text.split()))
 
     def _link(self, href: str) -> None:
-        if href in ("", "#"):
-            self.dead += 1
-        else:
+        if href not in ("", "#"):
             self.links.append(href)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from . import markup
 from .list_items import DASH, signs_of_items
 from .masks import MASK, Masked, escape_code
-from .spacing import LINE, SPACE, Gap, Spacing, without_minus
+from .spacing import LINE, NONE, SPACE, Gap, Spacing, without_minus
 
 _BLOCKS = frozenset(
     (
@@ -103,6 +103,7 @@ _DEEPEST = 20  # how far lists within lists are moved in
 _LONGEST_LINK = 2000  # pieces of what a link says
 _LISTS = frozenset(("ul", "ol", "menu", "dir"))
 _SCHEME = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
+_VALUE = re.compile(r"\{\{[-+]?(?P<expression>(?:(?!\}\}|\{\{).)+?)[-+]?\}\}", re.DOTALL)
 _NUMBER = re.compile(r"\+?[\d\s().\u2010-\u2013-]+")
 
 
@@ -334,6 +335,10 @@ def _close(token: markup.Token, writer: _Writer) -> None:
 def _end_link(writer: _Writer, target: Target, since: int) -> None:
     # What is longer than any address says something, and is not put together for links within links.
     words = writer.written(since).strip() if len(writer.out) - since <= _LONGEST_LINK else "…"
+    code = _VALUE.fullmatch(target.address)
+    if code and (expression := code["expression"].strip()) not in ("", "unsubscribe_url"):
+        _end_link_of_value(writer, target, since, words, expression)
+        return
     if words and words in (target.address, escape_code(target.address)):
         # The text of the link is its address: the one that is shown takes its place.
         _put_address(writer, since, target.shown)
@@ -347,6 +352,19 @@ def _end_link(writer: _Writer, target: Target, since: int) -> None:
     elif target.shown:
         writer.word(target.shown)
     writer.state.apart = bool(target.shown) or writer.state.apart
+
+
+def _end_link_of_value(writer: _Writer, target: Target, since: int, words: str, expression: str) -> None:
+    """End a link whose address is a value: where it is empty, the words stand alone."""
+    begin, end = f"{{% if {expression} %}}", "{% endif %}"
+    if words == target.address:
+        _put_address(writer, since, f"{begin}{target.shown}{end}")
+    elif words:
+        writer.only(NONE)
+        writer.put(f"{begin} ({target.shown}){end}")
+    else:
+        writer.word(f"{begin}{target.shown}{end}")
+    writer.state.apart = True
 
 
 def _put_address(writer: _Writer, since: int, shown: str) -> None:

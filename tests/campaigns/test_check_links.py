@@ -47,7 +47,8 @@ def test_every_dead_link_of_a_page_full_of_links_is_named(look, session, campaig
     for sound in ("tel:", "sms:", "viber:", "tg:", "ftp:", "пример.рф", "/lead", "#sec-2", "SHOP.TEST"):
         assert sound not in said, sound
     assert "Did you mean https://www.shop.test?" in said
-    assert "Links that lead nowhere: 2." in found["dead_links"]  # an empty one, and one that comes out empty
+    # An empty one, and one that comes out empty.
+    assert "Links that lead nowhere: 2 (“L-empty”, “L-emptyhref”)." in found["dead_links"]
     assert "/rel.png" in found["broken_picture"][0]
     assert SOUND not in passed
 
@@ -102,6 +103,64 @@ def test_values_with_a_scheme_raise_nothing(look, make, account, readers):
 def test_a_campaigns_own_value_without_a_scheme_is_found(look):
     found, _passed = look("<a href='{{ page }}'>go</a>", variables={"page": "shop.test/sale"})
     assert "Did you mean https://shop.test/sale?" in found["broken_link"][0]
+
+
+WITH_VARIABLES = {
+    "www.shop.test/{{ city }}": "https://www.shop.test/{{ city }}",
+    "/u?{{ city }}": "",
+    "https://shop.test/%7B%7B slug %7D%7D?c={{ city }}": "https://shop.test/{{ slug }}?c={{ city }}",
+    "//shop.test/{{ city|default('x') }}/{{ city }}": "https://shop.test/{{ city|default('x') }}/{{ city }}",
+    "https:/s.test/{% if city %}{{ city }}{% endif %}": "https://s.test/{% if city %}{{ city }}{% endif %}",
+    "{% if city %}www.b.test/{{ city }}{% endif %}": "https://www.b.test/{{ city }}",
+}
+
+
+@pytest.fixture
+def tomsk(make, account, readers, session):
+    """Recipients with a city, and a page without a scheme."""
+    for person in session.query(Subscriber).filter_by(account_id=account.id):
+        person.fields = {"city": "Tomsk & co", "page": "shop.test/x"}
+
+
+@pytest.mark.parametrize("href", WITH_VARIABLES)
+def test_a_link_broken_by_a_value_hides_no_other(look, tomsk, href):
+    both, _passed = look(f"""<p><a href="{href}">a</a> <a href="{{{{ page }}}}">b</a></p>""")
+    assert "“{{ page }}” leads nowhere" in both["link_values"][0]
+    alone, _passed = look(f"""<p><a href="{href}">a</a></p>""")
+    assert both["broken_link"] == alone["broken_link"]
+    assert "Tomsk" not in both["broken_link"][0]
+    meant = WITH_VARIABLES[href]
+    assert not meant or f"Did you mean {meant}?" in both["broken_link"][0]
+
+
+def test_all_links_broken_in_the_source_are_named_beside_one_broken_by_a_value(look, tomsk):
+    links = "".join(f'<a href="{href}">a</a>' for href in WITH_VARIABLES)
+    found, _passed = look(
+        links + '<a href="{{ page }}">b</a> <a href="{{ promo }}">c</a>', variables={"promo": "ab.test/sale"}
+    )
+    said = " ".join(found["broken_link"])
+    for href in (*WITH_VARIABLES, "ab.test/sale"):
+        assert href.removeprefix("{% if city %}")[:20] in said, href
+    assert "shop.test/x" not in said  # told once, for all recipients
+
+
+def test_what_is_meant_never_has_the_value_of_one_recipient(look, tomsk):
+    found, _passed = look('<a href="{% if city %}{{ page }}{% endif %}">b</a>')
+    assert "shop.test/x" in found["broken_link"][0]
+    assert "Did you mean" not in found["broken_link"][0]
+
+
+def test_a_picture_is_named_as_it_is_written(look, tomsk):
+    found, _passed = look('<p>x</p><img src="/img/{{ city }}.png" alt="">')
+    assert "/img/{{ city }}.png" in found["broken_picture"][0]
+
+
+def test_links_that_lead_nowhere_are_named_by_their_words(look):
+    found, _passed = look(
+        "<a href='#'>See <b>all</b></a> <a href=''><img src='https://a.test/i.png' alt='Logo'></a>"
+        " <a href='#gone'>x</a> <a href='https://a.test/'>y</a>"
+    )
+    assert found["dead_links"] == ["Links that lead nowhere: 3 (“See all”, “Logo”, “#gone”)."]
 
 
 # --- tags of other programs

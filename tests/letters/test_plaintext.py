@@ -202,3 +202,17 @@ def test_what_nobody_sees_is_not_in_the_text(html: str, text: str) -> None:
 )
 def test_joiners_stay_in_words_and_emoji_and_go_from_fillings(html: str, text: str) -> None:
     assert text_of(f"<p>{html}</p>") == text
+
+
+@pytest.mark.parametrize(
+    ("html", "empty", "filled"),
+    [
+        ("<a href='{{ x }}'>Shop</a>, now", "Shop, now", "Shop ({}), now"),
+        ("<a href='{{ x|default(\"\") }}'>Shop</a> now", "Shop now", "Shop ({}) now"),
+        ("see <a href='{{ x }}'>{{ x }}</a>", "see", "see {}"),
+        ("<a href='mailto:{{ x }}'>Write</a>", "Write", "Write (a.test)"),
+    ],
+)
+def test_no_empty_brackets_stand_behind_a_link_without_an_address(html, empty, filled):
+    assert text_of(f"<p>{html}</p>", x="").rstrip() == empty
+    assert text_of(f"<p>{html}</p>", x="a.test") == filled.format(f"{URLS.click}/1")

@@ -5,20 +5,22 @@ over all recipients: a value without ``https://`` makes a link that leads nowher
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 from sqlalchemy import ColumnElement, func, not_, or_
 from sqlalchemy.orm import Session
 
 from ... import letters
-from ...audience.fields import is_filled, text_of
+from ...audience.fields import is_filled, subscriber_values, text_of
 from ...audience.recipients import recipients
 from ...errors import _
-from ...letters.link_faults import Fault
+from ...letters.link_faults import Fault, browser_reading
 from ...letters.link_report import BrokenLink, LinkReport
 from ...letters.look import Look
 from ...models import Campaign, Subscriber
+from ..preview import sample_reader
 from ..values import variables
 from ..variables import is_field
 from .findings import Finding, Fine, Problem, Severity, Step
@@ -42,9 +44,11 @@ def at_links(
     if look is None or report is None:
         return
     problems = [*_at_values(session, campaign, links)]
-    made = any(each.code == VALUES for each in problems)
-    problems += _at_addresses([each for each in report.broken if each.written or not made])
-    problems += _at_anchors(report, look)
+    own = _Own(session, campaign, [each.field for each in problems]) if report.broken else None
+    problems += _at_addresses(
+        [own.shown(each) for each in report.broken if not own.is_told(each)] if own else ()
+    )
+    problems += _at_anchors(report)
     problems += _at_examples(look)
     problems += _at_pictures(report)
     yield from problems
@@ -89,13 +93,44 @@ def _few(found: Sequence[str]) -> str:
     return shown + (", …" if len(found) > 3 else ".")
 
 
-def _at_anchors(report: LinkReport, look: Look) -> Iterator[Problem]:
+class _Own:
+    """What links have of the values of the first recipient, as whom the email was read."""
+
+    def __init__(self, session: Session, campaign: Campaign, told: Collection[str]) -> None:
+        """``told``: the fields that a finding of their own was made for."""
+        reader = sample_reader(session, campaign)
+        values = subscriber_values(reader, told) if reader else {}
+        texts = {name: browser_reading(str(value or "")).lower() for name, value in values.items()}
+        self._told = tuple(texts[name] for name in told if texts.get(name))
+        self._values = [text for text in texts.values() if len(text) >= _SHORTEST_VALUE]
+
+    def is_told(self, link: BrokenLink) -> bool:
+        """Return whether the link is broken by a value that is told for all recipients at once."""
+        address = browser_reading(link.address).lower()
+        bare = re.sub(r"^https?://", "", address)
+        return not link.written and any(
+            each.startswith(value[: len(each)]) for value in self._told for each in (address, bare) if each
+        )
+
+    def shown(self, link: BrokenLink) -> BrokenLink:
+        """Return the link without a proposal that would send everybody where one recipient's value leads."""
+        if link.written or not any(value in link.likely.lower() for value in self._values):
+            return link
+        return replace(link, likely="")
+
+
+_SHORTEST_VALUE = 3  # characters; a shorter one stands in many an address
+
+
+def _at_anchors(report: LinkReport) -> Iterator[Problem]:
     """Empty links, "#", and jumps to a place that the email does not have."""
-    number = max(look.dead_links, report.empty) + report.lost
-    if number:
+    if report.nowhere:
+        mapping = {"number": report.nowhere, "links": _few(report.nowhere_names).removesuffix(".")}
         yield Problem(
             "dead_links",
-            _("Links that lead nowhere: ${number}.", mapping={"number": number}),
+            _("Links that lead nowhere: ${number} (${links}).", mapping=mapping)
+            if report.nowhere_names
+            else _("Links that lead nowhere: ${number}.", mapping=mapping),
             Severity.warning,
             Step.letter,
             _("Look at the letter"),
