@@ -78,16 +78,12 @@ def lists_of(session: Session, account_id: int, *, hidden: bool = False) -> Sequ
 
 
 def waits_for_its_file() -> ColumnElement[bool]:
-    """Whether a list was made for a file that was not let in, or was taken back, and has no other use.
-
-    The page makes a new list and its import with one moment; nothing else does.
-    """
+    """Whether a list was made for a file that was not let in, or was taken back, and has no other use."""
     of_list = Import.list_id == SubscriberList.id
-    made_by = Import.created_at == SubscriberList.created_at
     let_in = Import.status.in_((ImportStatus.applying, ImportStatus.done))
     return and_(
-        exists().where(of_list, made_by),
-        ~exists().where(of_list, or_(~made_by, let_in)),
+        exists().where(of_list, Import.made_list),
+        ~exists().where(of_list, or_(~Import.made_list, let_in)),
         ~exists().where(list_member.c.list_id == SubscriberList.id),
         ~exists().where(campaign_list.c.list_id == SubscriberList.id),
     )

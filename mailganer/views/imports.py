@@ -93,6 +93,7 @@ def upload(request: Request) -> Any:
                 filename=file.filename,
                 stream=stream,
                 apply=False,
+                made_list=_asks_for_new_list(request),
                 uploads=request.registry["settings"].uploads,
                 now=now,
             )
@@ -152,12 +153,15 @@ def rejects(request: Request) -> Response:
     return csv_response(content, f"rejected-{job.id}.csv")
 
 
+def _asks_for_new_list(request: Request) -> bool:
+    return request.POST.get("list", NEW_LIST) == NEW_LIST
+
+
 def _chosen_list(request: Request, now: datetime) -> SubscriberList:
-    """A list of the account, or a new one, which appears when the file of the same moment is let in."""
+    """A list of the account, or a new one, which appears when its file is let in."""
     session, account_id = request.dbsession, request.context.account.id
-    asked = request.POST.get("list", NEW_LIST)
-    if asked != NEW_LIST:
-        return audience.owned_list(session, account_id, number_of(asked) or 0)
+    if not _asks_for_new_list(request):
+        return audience.owned_list(session, account_id, number_of(request.POST["list"]) or 0)
     name = request.POST.get("name", "")
     try:
         return audience.create_list(session, account_id, name=name, now=now)

@@ -3,16 +3,17 @@
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, event, inspect, text
+from sqlalchemy import Engine, event, inspect, select, text
 
 from mailganer.db import make_engine
 from mailganer.migrations import current, downgrade, migrate, newest, revisions
-from mailganer.models import CampaignStatus, metadata
+from mailganer.models import CampaignStatus, Import, SubscriberList, metadata
 from mailganer.sending import tasks
 from mailganer.sending.tick import tick
 from tests.support.ports import wait_until
@@ -139,6 +140,7 @@ def test_a_worker_of_an_older_version_stops_in_the_middle_and_goes_on_when_it_fi
 
 
 SINCE_0002 = (
+    "ALTER TABLE import DROP COLUMN made_list",
     "ALTER TABLE import DROP COLUMN notes",
     "ALTER TABLE sender DROP COLUMN slowed_to",
     "ALTER TABLE sender DROP COLUMN slowed_from",
@@ -218,6 +220,24 @@ def test_every_migration_can_be_taken_back_and_done_again(empty_url: str, revisi
     migrate(database, revision)
     assert schema_of(database) == newer
     database.dispose()
+
+
+def test_imports_of_the_version_before_keep_the_lists_that_were_made_for_them(
+    engine: Engine, make: Any, session: Any
+) -> None:
+    account = make.account()
+    lists = [make.list(account, name) for name in ("made for a file", "there before")]
+    for each, moment in zip(
+        lists, (lists[0].created_at, lists[1].created_at + timedelta(seconds=1)), strict=True
+    ):
+        session.add(Import(account_id=account.id, list_id=each.id, filename="x", path="x", created_at=moment))
+    session.commit()
+    downgrade(engine, "0012")
+    migrate(engine)
+    found = session.execute(
+        select(SubscriberList.name, Import.made_list).join(Import, Import.list_id == SubscriberList.id)
+    )
+    assert {tuple(row) for row in found} == {("made for a file", True), ("there before", False)}
 
 
 def test_what_was_there_before_survives_going_back_and_forth(

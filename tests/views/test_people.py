@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -376,6 +377,33 @@ def test_a_new_list_appears_when_its_file_is_let_in(
     form_to(anna.get(page.request.path), "/undo").submit(status=303)
     work()
     assert "Guests" not in anna.get("/lists")
+
+
+def test_a_list_is_known_as_made_for_a_file_by_the_import_and_not_by_its_time(
+    anna: Any, work: Callable[[], Import], session: Session
+) -> None:
+    upload(anna, "email\na@example.org\n", name="Guests")
+    work()
+    job = session.scalars(select(Import)).one()
+    assert job.made_list
+    job.created_at += timedelta(seconds=1)  # whatever the times are
+    other = SubscriberList(account_id=job.account_id, name="Readers", created_at=job.created_at)
+    session.add(other)
+    session.flush()
+    session.add(
+        Import(
+            account_id=job.account_id,
+            list_id=other.id,
+            filename="x",
+            path="x.csv",
+            status=ImportStatus.ready,
+            created_at=other.created_at,
+        )
+    )
+    session.commit()
+    page = anna.get("/lists")
+    assert "Guests" not in page
+    assert "Readers" in page
 
 
 def test_a_list_that_was_there_stays_when_its_file_is_forgotten(

@@ -84,13 +84,15 @@ def start_import(
     stream: BinaryIO,
     mapping: Mapping[str, Any] | None = None,
     apply: bool = True,
+    made_list: bool = False,
     uploads: Path,
     now: datetime,
 ) -> Import:
     """Keeps a file and everything about it that its beginning tells; ``run_import`` does the rest.
 
-    With ``apply=False`` it stops at ``ready`` and says what would change. Raises ``FileRefused`` for what is
-    no list of people, ``InputError`` for a wrong ``mapping``, ``NoRoom``; nothing is kept then.
+    With ``apply=False`` it stops at ``ready`` and says what would change. ``made_list``: the list was made
+    for this file, and appears when the file is let in. Raises ``FileRefused`` for what is no list of people,
+    ``InputError`` for a wrong ``mapping``, ``NoRoom``; nothing is kept then.
     """
     if lst.account_id != account.id:
         raise NotFound()
@@ -98,6 +100,7 @@ def start_import(
     try:
         sniffed = _sniff(stored, mapping or {})
         made = _made(account, lst, filename, stored, sniffed, apply, now)
+        made.made_list = made_list
         session.add(made)
         session.flush()
     except BaseException:
