@@ -17,7 +17,7 @@ from ..models import Campaign, CampaignStatus, HeldBy, holds
 from ..models import moves as states
 from ..settings import Settings
 from . import versions
-from .check import check, read
+from .check import Check, check, read
 from .drafts import CHANGED, check_moment, lock
 from .fact import kept_forecast
 from .log import note_campaigns
@@ -35,13 +35,14 @@ def schedule(
     registry: Registry,
     grace: timedelta = timedelta(0),
     audience: int | None = None,
+    tell: Callable[[Check], None] | None = None,
 ) -> Campaign:
     """Starts a draft now (``send_at`` None) or at a moment.
 
     "Now" on a page is after ``grace``: until then it can be taken back, and nobody has got anything.
-    ``audience`` is how many people somebody was told would get it. Raises ``Conflict`` when that is not so or
-    it is no draft any more, ``InputError`` for a moment that has passed, and ``NotReady`` with the blocking
-    problems of its check.
+    ``audience`` is how many people somebody was told would get it; ``tell`` is called with the check. Raises
+    ``Conflict`` when that is not so or it is no draft any more, ``InputError`` for a moment that has passed,
+    and ``NotReady`` with the blocking problems of its check.
     """
     session.flush()
     session.refresh(campaign)
@@ -52,6 +53,8 @@ def schedule(
     found = check(
         session, campaign, settings=settings, registry=registry, now=now, send_at=moment, letter=letter
     )
+    if tell:
+        tell(found)
     if audience is not None and audience != found.audience:
         raise Conflict(_("The number of people has changed since this page was opened. Look again."))
     if not found.ok:

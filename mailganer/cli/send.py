@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import click
 
-from ..errors import BackendError, InputError, LoginRefused, MailganerError, NotReady
+from ..errors import InputError, LoginRefused, MailganerError, NotReady
 
 if TYPE_CHECKING:
     from ..backends import Backend, Registry
@@ -64,6 +64,9 @@ def send(
     The password comes from MAILGANER_SMTP_PASSWORD, or is asked for. Progress is kept in a state file, beside
     the list unless --state names one: run the same command again after a crash, and it goes on and repeats
     nobody. To send the same letter to the same people once more, remove that file first.
+
+    What the check of a campaign would warn of (links that lead nowhere, tags of other products, gaps) is
+    printed to standard error, with --dry-run too.
 
     Exit code 0: everybody is settled; 1: some letters failed or are in doubt, and are listed; 2: something is
     wrong with what was given, and nothing was sent.
@@ -214,12 +217,17 @@ def _dry_run(order: "Order", url: str) -> int:
         tempfile.TemporaryDirectory(prefix="mailganer-") as folder,
         open_mailing(Path(folder) / "state", order, backend, registry) as mailing,
     ):
-        mailing.prepare(None)
+        mailing.prepare(None, _warn)
         number, first, content = mailing.sample()
-    click.echo(f"To {number} people; the first is {first}. This is the email they would get:\n")
+    to = f"{number} people; the first is {first}" if number > 1 else first
+    click.echo(f"To {to}. This is the email they would get:\n")
     _show(content)
     click.echo("Nothing was sent.")
     return SETTLED
+
+
+def _warn(sentence: str) -> None:
+    click.echo(f"Warning: {sentence}", err=True)
 
 
 def _show(content: bytes) -> None:
@@ -244,7 +252,7 @@ def _send(order: "Order", url: str, send_at: datetime | None, state: Path | None
     backend = _proven(registry, order, url)
     try:
         with open_mailing(path, order, backend, registry) as mailing:
-            mailing.prepare(send_at)
+            mailing.prepare(send_at, _warn)
             new = False
             return _run(mailing, path)
     finally:
@@ -318,7 +326,7 @@ def _report(mailing: "Mailing", progress: "Progress", state: Path) -> int:
 def _refuse(error: MailganerError) -> int:
     """Nothing was sent: says why."""
     from ..sending.mailing import BadRows
-    from ..sending.words import say
+    from ..sending.words import reply_beside, say
 
     if isinstance(error, BadRows):
         for number, sentence in error.rows:
@@ -333,8 +341,8 @@ def _refuse(error: MailganerError) -> int:
             click.echo(say(getattr(problem, "message", str(problem))), err=True)
     else:
         click.echo(say(error.message), err=True)
-    if isinstance(error, BackendError) and error.reply:
-        click.echo(error.reply, err=True)
+    if reply := reply_beside(error):
+        click.echo(reply, err=True)
     return NOTHING
 
 

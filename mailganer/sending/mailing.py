@@ -24,6 +24,7 @@ from ..audience.imports import FileProblem, apply_import, reject_sentence, run_i
 from ..audience.recipients import audience_of
 from ..backends import Backend, Registry, split_settings
 from ..campaigns import moves
+from ..campaigns.check import Check, Severity
 from ..campaigns.counts import Counts, campaign_counts
 from ..campaigns.names import host_of_ids
 from ..campaigns.preview import sample_reader
@@ -59,6 +60,7 @@ from .verdict import Verdict
 from .words import say
 
 SHOWN_REJECTS = 50
+NO_PUBLIC_URL = "public_url"  # a mailing has no links of its own
 SECRET = "a mailing keeps no secrets in its state"  # noqa: S105 - passwords stay in memory; nothing is signed
 
 
@@ -150,10 +152,11 @@ class Mailing:
 
     # --- before the first letter
 
-    def prepare(self, send_at: datetime | None) -> None:
+    def prepare(self, send_at: datetime | None, warn: Callable[[str], None] = lambda _sentence: None) -> None:
         """Reads the list and schedules the campaign, unless that is done already.
 
-        Raises what is wrong with list or letter; nothing has been sent then.
+        ``warn`` is called with each warning of the check. Raises what is wrong with list or letter; nothing
+        has been sent then.
         """
         with self._office.sessions() as session:
             known = session.scalar(select(SubscriberList.description))
@@ -171,7 +174,7 @@ class Mailing:
                 return
         else:
             self._gather()
-        self._schedule(send_at)
+        self._schedule(send_at, warn)
 
     def _gather(self) -> None:
         now = utcnow()
@@ -250,7 +253,12 @@ class Mailing:
         campaign.senders.append(sender)
         session.add_all([sender, campaign])
 
-    def _schedule(self, send_at: datetime | None) -> None:
+    def _schedule(self, send_at: datetime | None, warn: Callable[[str], None]) -> None:
+        def tell(found: Check) -> None:
+            for problem in found.problems:
+                if problem.severity is Severity.warning and problem.code != NO_PUBLIC_URL:
+                    warn(say(problem.message))
+
         with self._office.sessions() as session:  # the email is read while it has no transaction
             moves.schedule(
                 session,
@@ -259,6 +267,7 @@ class Mailing:
                 utcnow(),
                 settings=self._settings,
                 registry=self._registry,
+                tell=tell,
             )
             session.commit()
 

@@ -50,10 +50,20 @@ def sentence_of(error: Exception) -> str:
 
 def with_reply(error: Exception) -> str:
     """Our sentence, then the server's words."""
-    if not isinstance(error, BackendError) or not error.reply:
+    reply = reply_beside(error)
+    if not reply:
         return sentence_of(error)
-    parts = {"sentence": sentence_of(error), "reply": error.reply}
+    parts = {"sentence": sentence_of(error), "reply": reply}
     return TranslationString("${sentence} ${reply}", domain="mailganer", mapping=parts)
+
+
+def reply_beside(error: Exception) -> str:
+    """Return the server's words, or nothing when the sentence of the error contains them."""
+    if not isinstance(error, BackendError):
+        return ""
+    mapping = getattr(error.message, "mapping", None) or {}
+    is_said = error.reply.rstrip(".") in {str(value).rstrip(".") for value in mapping.values()}
+    return "" if is_said else error.reply
 
 
 _UNEXPECTED = _(

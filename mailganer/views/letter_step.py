@@ -37,6 +37,7 @@ from mailganer.errors import (
 from mailganer.models import Campaign, CampaignStatus, Subscriber
 from mailganer.routes import CampaignContext
 from mailganer.security import ask_outside, has_waited, in_time, letter_response
+from mailganer.sending.words import reply_beside
 
 from .errors import status_of
 from .forms import number_of
@@ -160,7 +161,7 @@ def test_letter(request: Request) -> Any:
     try:
         receipts, asked = ask_outside(request, _sending(request, trial))
     except BackendError as error:
-        request.flash(_said(error.message, error.reply), "bad", "test")
+        request.flash(_said(error.message, reply_beside(error)), "bad", "test")
         return HTTPSeeOther(back)
     _tell(request, receipts, asked)
     return HTTPSeeOther(back)

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from translationstring import TranslationString
 
 from mailganer.backends import Message, Outcome, Receipt, Scope, load_backends
 from mailganer.campaigns import moves
+from mailganer.errors import LoginRefused
 from mailganer.models import Campaign, Hold, Sender, Subscriber
 from mailganer.reports import Asked, Step, why_person
-from mailganer.sending.words import say
+from mailganer.sending.words import say, with_reply
 from tests.sending.scripted import Script, accept, receipt
 
 
@@ -196,3 +198,10 @@ def test_a_letter_refused_for_what_it_is_holds_its_people_back(
     assert "Waited until 23 11:00: the campaign had been paused because something was wrong." in why(
         campaign, person(40)
     )
+
+
+def test_the_servers_words_are_said_once() -> None:
+    said = TranslationString("h refused it. Its answer: ${reply}", mapping={"reply": "535 no"})
+    refused = LoginRefused(said, "535 no")
+    assert say(with_reply(refused)) == "h refused it. Its answer: 535 no"
+    assert say(with_reply(LoginRefused("It was refused.", "535 no"))) == "It was refused. 535 no"
