@@ -169,12 +169,46 @@ def remember_suppression(session: Session, subscriber: Subscriber, now: datetime
     if suppression is None:
         suppression = Suppression(
             account_id=subscriber.account_id,
-            digest=suppression_digest(_key(session, subscriber.account_id), subscriber.email_key),
+            digest=digest_of(session, subscriber),
         )
         session.add(suppression)
     suppression.status = subscriber.status
     suppression.reason = subscriber.status_reason
     suppression.created_at = now
+
+
+def suppress_erased(session: Session, account_id: int, digest: bytes, *, reason: str, now: datetime) -> bool:
+    """Suppress as unsubscribed an address of which only the digest is kept. Return whether that is new.
+
+    A subscriber who was added again with this address after the erasure is unsubscribed as well.
+    """
+    # Whoever adds a subscriber holds this lock too: afterwards the suppression keeps the address out.
+    session.execute(select(Account.id).where(Account.id == account_id).with_for_update(key_share=True))
+    suppression = session.get(Suppression, (account_id, digest), populate_existing=True)
+    if suppression is not None and not is_weightier(SubscriberStatus.unsubscribed, suppression.status):
+        return False
+    if suppression is None:  # only then can the address have been added again
+        subscriber = _with_digest(session, account_id, digest)
+        if subscriber is not None:
+            return unsubscribe(session, subscriber, reason=reason, now=now)
+        suppression = Suppression(account_id=account_id, digest=digest)
+    suppression.status = SubscriberStatus.unsubscribed
+    suppression.reason = reason[:LONGEST_REASON]
+    suppression.created_at = now
+    session.add(suppression)
+    session.flush()
+    return True
+
+
+def is_suppressed_for_good(session: Session, account_id: int, digest: bytes) -> bool:
+    """Return whether the address with this digest unsubscribed or complained."""
+    suppression = session.get(Suppression, (account_id, digest))
+    return suppression is not None and not is_weightier(SubscriberStatus.unsubscribed, suppression.status)
+
+
+def digest_of(session: Session, subscriber: Subscriber) -> bytes:
+    """Return the digest under which a suppression of the subscriber's address is kept."""
+    return suppression_digest(_key(session, subscriber.account_id), subscriber.email_key)
 
 
 def suppressed(session: Session, account_id: int, email_keys: Iterable[str]) -> dict[str, SubscriberStatus]:
@@ -204,8 +238,20 @@ def suppression_digest(key: bytes, email_key: str) -> bytes:
 
 
 def _suppression(session: Session, subscriber: Subscriber) -> Suppression | None:
-    digest = suppression_digest(_key(session, subscriber.account_id), subscriber.email_key)
-    return session.get(Suppression, (subscriber.account_id, digest))
+    return session.get(Suppression, (subscriber.account_id, digest_of(session, subscriber)))
+
+
+def _with_digest(session: Session, account_id: int, digest: bytes) -> Subscriber | None:
+    """Return the subscriber of an account whose address has this digest."""
+    key = _key(session, account_id)
+    rows = session.execute(
+        select(Subscriber.id, Subscriber.email_key)
+        .where(Subscriber.account_id == account_id)
+        .execution_options(yield_per=_AT_ONCE)
+    )
+    # Read to the end: a cursor that is left open keeps the connection.
+    found = [row.id for row in rows if suppression_digest(key, row.email_key) == digest]
+    return session.get(Subscriber, found[0]) if found else None
 
 
 def _key(session: Session, account_id: int) -> bytes:

@@ -25,12 +25,13 @@ from ..models import (
     list_member,
 )
 from ..models.audience import make_search_key
+from ..models.delivery import erased_key
 from ..settings import Settings
 from .addresses import Address, AddressError, parse_address
 from .birthdays import BirthdayError, parse_birthday
 from .fields import LONGEST_NAME, MOST_FIELDS, FieldValue, clean_fields, clean_value, has_control, is_same
 from .lists import add_to_list, set_lists
-from .status import SUPPRESSED, remember_suppression, suppressed
+from .status import SUPPRESSED, digest_of, remember_suppression, suppressed
 
 MOST_AT_ONCE: Final = 500  # people on one page
 _CHANGEABLE: Final = frozenset({"email", "first_name", "last_name", "birthday", "fields", "lists"})
@@ -149,15 +150,17 @@ def erase_subscriber(session: Session, subscriber: Subscriber) -> None:
     """Deletes a person and every trace of who they were; numbers of past campaigns stay.
 
     Who unsubscribed, bounced or complained stays suppressed, as a hash. A letter still waiting for them is
-    not sent: its delivery points at nobody any more, and the pipeline leaves it out.
+    not sent: its delivery points at nobody any more, and the pipeline leaves it out. Deliveries keep the same
+    hash, so that the unsubscribe link in an email that was sent goes on working.
     """
+    digest = digest_of(session, subscriber)
     letters = select(Delivery.id).where(Delivery.subscriber_id == subscriber.id)
     session.execute(update(Event).where(Event.delivery_id.in_(letters)).values(agent=""))
     session.execute(
         update(Delivery)
         .where(Delivery.subscriber_id == subscriber.id)
         # A server's reply often repeats the address.
-        .values(email="", email_key="erased:" + cast(Delivery.id, String), reply=None, subscriber_id=None)
+        .values(email="", email_key=erased_key(digest), reply=None, subscriber_id=None)
     )
     session.execute(_rejects_naming(subscriber))
     session.execute(_answers_naming(subscriber))

@@ -7,10 +7,22 @@ twice cannot make a second row, and nothing has to be looked up to update a wind
 import base64
 import binascii
 import hashlib
+import re
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    String,
+    UniqueConstraint,
+    cast,
+    literal,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .audience import SubscriberStatus
@@ -95,6 +107,23 @@ class Delivery(Base):
     clicks: Mapped[int] = mapped_column(default=0)
     machine_clicks: Mapped[int] = mapped_column(default=0)
     unsubscribed_at: Mapped[datetime | None]  # by this very letter
+
+    @property
+    def erased_digest(self) -> bytes | None:
+        """The suppression digest of a recipient who was erased; None if it was not kept."""
+        found = _ERASED_KEY.fullmatch(self.email_key)
+        return bytes.fromhex(found["digest"]) if found else None
+
+
+def erased_key(digest: bytes) -> ColumnElement[str]:
+    """Return what takes the place of ``Delivery.email_key`` when the recipient is erased.
+
+    The id keeps it unique: a recipient may be added and erased twice. Earlier versions kept no digest.
+    """
+    return literal("erased:") + cast(Delivery.id, String) + literal(f":{digest.hex()}")
+
+
+_ERASED_KEY = re.compile(r"erased:\d+:(?P<digest>[0-9a-f]{64})")
 
 
 def first_delivery_id(campaign_id: int) -> int:

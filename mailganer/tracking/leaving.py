@@ -31,38 +31,50 @@ class Reader:
     sent_at: datetime | None
     locale: str
     erased: bool = False
+    can_be_suppressed: bool = False  # erased, and what is kept is enough to keep the address out
 
 
 def reader_of(session: Session, token: str) -> Reader:
     """Who holds this token, for the page. Changes nothing. Raises ``NotFound``."""
-    return describe(find(session, token))
+    return describe(session, find(session, token))
 
 
-def describe(found: Found) -> Reader:
+def describe(session: Session, found: Found) -> Reader:
     subscriber, sender = found.subscriber, found.sender
+    digest = found.delivery.erased_digest if subscriber is None else None
     return Reader(
         address=masked(subscriber.email) if subscriber else "",
         sender_name=sender.from_name if sender else "",
         sender_email=sender.from_email if sender else "",
-        subscribed=subscriber is not None and subscriber.status in GETS_LETTERS,
+        subscribed=_is_subscribed(session, found),
         left_by_this=_left_by_this(found),
         since=subscriber.created_at if subscriber else None,
         sent_at=found.delivery.settled_at,
         locale=found.campaign.locale,
         erased=subscriber is None,
+        can_be_suppressed=digest is not None,
     )
 
 
 def unsubscribe_by_token(session: Session, token: str, *, now: datetime) -> Reader:
-    """The reader gets no more letters of this account. Again changes nothing. Raises ``NotFound``."""
+    """The reader gets no more letters of this account. Again changes nothing. Raises ``NotFound``.
+
+    Who was erased since the email was sent is kept out as well: see ``status.suppress_erased``.
+    """
+    # The account is locked before its deliveries.
+    is_new = _suppress_erased(session, find(session, token), now)
     found = find(session, token, lock=True)
     subscriber, delivery = found.subscriber, found.delivery
     prove(session, delivery, now)
-    if subscriber and status.unsubscribe(session, subscriber, reason=REASON, now=now):
+    if subscriber:
+        is_new = status.unsubscribe(session, subscriber, reason=REASON, now=now)
+    else:  # perhaps erased just now
+        is_new = _suppress_erased(session, found, now) or is_new
+    if is_new:
         with counted(session, delivery):
             delivery.unsubscribed_at = now
         _note(session, found, EventKind.unsubscribe, now)
-    return describe(found)
+    return describe(session, found)
 
 
 def resubscribe_by_token(session: Session, token: str, *, now: datetime) -> Reader:
@@ -70,20 +82,36 @@ def resubscribe_by_token(session: Session, token: str, *, now: datetime) -> Read
     found = find(session, token, lock=True)
     subscriber, delivery = found.subscriber, found.delivery
     if subscriber and subscriber.status == SubscriberStatus.active:
-        return describe(found)
+        return describe(session, found)
     if subscriber is None or not _left_by_this(found):
         raise Conflict(_("This letter is not what you unsubscribed by, so it cannot take that back."))
     if status.resubscribe(session, subscriber, now=now):
         with counted(session, delivery):
             delivery.unsubscribed_at = None
         _note(session, found, EventKind.resubscribe, now)
-    return describe(found)
+    return describe(session, found)
 
 
 def masked(email: str) -> str:
     """An address its owner recognises, and nobody else."""
     local, _at, domain = email.rpartition("@")
     return f"{local[:1]}•••@{domain}"
+
+
+def _suppress_erased(session: Session, found: Found, now: datetime) -> bool:
+    digest = found.delivery.erased_digest if found.subscriber is None else None
+    if digest is None:
+        return False
+    return status.suppress_erased(session, found.campaign.account_id, digest, reason=REASON, now=now)
+
+
+def _is_subscribed(session: Session, found: Found) -> bool:
+    if found.subscriber is not None:
+        return found.subscriber.status in GETS_LETTERS
+    digest = found.delivery.erased_digest
+    return digest is not None and not status.is_suppressed_for_good(
+        session, found.campaign.account_id, digest
+    )
 
 
 def _left_by_this(found: Found) -> bool:

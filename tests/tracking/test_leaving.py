@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
+from mailganer.audience import add_subscriber, erase_subscriber
 from mailganer.audience.status import suppress, suppressed
 from mailganer.errors import Conflict
 from mailganer.models import Event, EventKind, SubscriberStatus
@@ -78,6 +79,55 @@ def test_an_erased_person_has_nothing_to_leave_and_that_is_no_error(session, sen
     assert reader.erased
     assert reader.address == ""
     assert left(session, sent) == 0
+
+
+def test_an_erased_person_who_unsubscribes_stays_out(session, sent, account, now):
+    person, delivery = sent.people[0], sent.deliveries[0]
+    email_key = person.email_key
+    erase_subscriber(session, person)
+    assert suppressed(session, account.id, [email_key]) == {}
+    assert reader_of(session, sent.tokens[0]).subscribed
+
+    for _time in range(2):
+        reader = unsubscribe_by_token(session, sent.tokens[0], now=now)
+        assert (reader.erased, reader.subscribed, reader.address) == (True, False, "")
+    assert not reader_of(session, sent.tokens[0]).subscribed
+    assert suppressed(session, account.id, [email_key]) == {email_key: SubscriberStatus.unsubscribed}
+    session.refresh(delivery)
+    assert (delivery.unsubscribed_at, left(session, sent)) == (now, 1)
+    assert (delivery.email, email_key in delivery.email_key) == ("", False)
+    with pytest.raises(Conflict):
+        add_subscriber(session, account, email=email_key, now=now, settings=None)
+
+
+def test_who_was_erased_and_added_again_is_unsubscribed_by_the_earlier_email(
+    session, sent, account, make, now
+):
+    email = sent.people[0].email
+    erase_subscriber(session, sent.people[0])
+    again = make.subscriber(account, email)
+    other = make.subscriber(make.account("other@example.com"), email)
+    unsubscribe_by_token(session, sent.tokens[0], now=now)
+    session.refresh(again)
+    assert again.status is SubscriberStatus.unsubscribed
+    assert other.status is SubscriberStatus.active
+    assert suppressed(session, other.account_id, [email]) == {}
+    assert left(session, sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (SubscriberStatus.bounced, SubscriberStatus.unsubscribed),
+        (SubscriberStatus.complained, SubscriberStatus.complained),
+    ],
+)
+def test_the_weightier_status_of_an_erased_person_is_kept(session, sent, account, now, before, after):
+    email_key = sent.people[0].email_key
+    suppress(session, sent.people[0], before, reason="earlier", now=now)
+    erase_subscriber(session, sent.people[0])
+    unsubscribe_by_token(session, sent.tokens[0], now=now)
+    assert suppressed(session, account.id, [email_key]) == {email_key: after}
 
 
 def test_going_and_coming_for_ever_does_not_fill_the_database(session, sent, now):

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import func, select
 from webtest import TestApp
 
+from mailganer.audience import erase_subscriber, suppressed
 from mailganer.models import Delivery, Event, Subscriber, SubscriberStatus, token_text
 from mailganer.tracking import Numbers, campaign_numbers
 from tests.support.sent import sent_campaign, token
@@ -275,3 +276,24 @@ def test_an_erased_reader_gets_an_answer_and_a_letter_that_still_opens(session, 
     reader.post(f"/u/{text}", "List-Unsubscribe=One-Click", status=200)
     reader.get(f"/o/{text}.gif", status=200)
     reader.get(f"/v/{text}", status=200)
+
+
+def test_an_erased_reader_who_unsubscribes_is_kept_out_of_the_next_file(session, sent, reader):
+    campaign, deliveries = sent
+    delivery = session.get(Delivery, deliveries[0].id)
+    address = f"/u/{token(delivery)}?lang=en"
+    email_key = delivery.email_key
+    erase_subscriber(session, session.get(Subscriber, delivery.subscriber_id))
+    session.commit()
+
+    page = reader.get(address)
+    assert "has deleted your address. Press the button, and it cannot be added again." in page.text
+    assert suppressed(session, campaign.account_id, [email_key]) == {}
+    session.commit()
+    done = page.forms[0].submit()
+    assert "has deleted your address and cannot add it again." in done.text
+    assert "Undo" not in done.text
+    assert suppressed(session, campaign.account_id, [email_key])
+    session.commit()
+    assert "cannot add it again" in reader.get(address).text
+    reader.post(f"/u/{token(delivery)}", "List-Unsubscribe=One-Click", status=200)
