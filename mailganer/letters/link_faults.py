@@ -18,7 +18,8 @@ class Fault(StrEnum):
     relative = "relative"  # /news, page.html
     no_protocol = "no_protocol"  # //shop.test
     file = "file"  # on the writer's computer
-    inside = "inside"  # cid: and its like: a part that this email does not have
+    inside = "inside"  # cid: or mid:, a part that this email does not have
+    unopened = "unopened"  # data: and its like, which mail programs do not open
     code = "code"  # a variable that is not filled any more: %7B%7Bpage%7D%7D
     mistyped = "mistyped"  # http:/shop.test, https://https://shop.test
     script = "script"
@@ -33,7 +34,8 @@ _MAIL = re.compile(r"[^\s@/:?#]++@(?:[\w-]++\.)++[\w-]+")
 _HAS_MAIL = re.compile(r"(?<=[^\s@/:?#])@(?:[\w-]++\.)+[\w-]")
 _LONGEST_MEANT = 1000  # nobody is told a longer one
 _FILE = re.compile(r"file:|[a-z]:[\\/]|\\\\", re.IGNORECASE)
-_INSIDE = frozenset({"cid", "mid", "data", "blob", "about", "view-source", "chrome", "moz-extension"})
+_INSIDE = frozenset({"cid", "mid"})
+_UNOPENED = frozenset({"data", "blob", "about", "view-source", "chrome", "moz-extension"})
 _SCRIPTS = frozenset({"javascript", "vbscript"})
 # What a browser would take for a page beside this one, and not for a site: "page.html" is no domain.
 _PAGES = frozenset(
@@ -88,6 +90,8 @@ def _fault_of_scheme(address: str) -> Fault | None:
         return None if _HAS_MAIL.search(address) or "to=" in address.lower() else Fault.mail
     if name in _INSIDE:
         return Fault.inside
+    if name in _UNOPENED:
+        return Fault.unopened
     return Fault.script if name in _SCRIPTS else None
 
 

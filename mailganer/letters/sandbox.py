@@ -5,6 +5,7 @@ with text from strangers, as far as the limits of ``bounds`` go; memory and time
 bounded by the child process that everything passes first.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -262,6 +263,8 @@ def check(source: str, field: str, environment: Sandbox) -> nodes.Template:
 
 
 def _problem(node: nodes.Node, environment: Sandbox, tree: nodes.Template) -> str | None:
+    if isinstance(node, nodes.Const) and isinstance(node.value, float) and not math.isfinite(node.value):
+        return _("A number is too large to compute with.")
     if isinstance(node, _FORBIDDEN):
         return _("A letter stands alone: it cannot include or extend another.")
     if isinstance(node, nodes.For) and node.recursive:

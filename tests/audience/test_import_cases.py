@@ -323,6 +323,21 @@ def test_a_quoted_cell_behind_a_blank_is_a_quoted_cell(bringer):
     assert people["c"].fields == {"settings": '"not closed', "note": "x"}
 
 
+@SQLITE
+def test_quotes_that_a_backslash_escapes_belong_to_the_cell(bringer):
+    rows = [
+        "email,name,path,json",
+        r'a@example.org,"A \"x\" B","C:\\dir \"new\"",""',
+        r'b@example.org,"Boris","C:\dir\","{""q"": ""a\""b""}"',
+    ]
+    job = bringer.bring("\n".join(rows))
+    assert (job.added, job.rejected) == (2, 0)
+    people = {key[0]: person for key, person in bringer.people().items()}
+    assert (people["a"].first_name, people["a"].last_name) == ("A", '"x" B')
+    assert people["a"].fields == {"path": r'C:\dir "new"'}
+    assert people["b"].fields == {"path": "C:\\dir\\", "json": r'{"q": "a\"b"}'}
+
+
 def test_a_row_in_another_encoding_is_offered_as_it_was_meant(bringer):
     rows = "email;first_name\na@example.org;Иван\n".encode() + "b@example.org;Пётр\n".encode("cp1251")
     rows += "c@example.org;Zoë\n".encode("cp1252") + "d@example.org;Анна\n".encode()

@@ -34,6 +34,7 @@ from .conftest import URLS, letter_of
         ("{% if x %}{{ y|nope }}{% endif %}", 1, "no filter “nope”"),
         ("a\r\nb\r\n{{ c|nope }}", 3, "no filter “nope”"),
         ("<table>\n<tr>\n{{ 1 / 0 }}", 3, "divided by zero"),
+        ("<table>\n{{ 1e400|plural('day', 'days') }}", 2, "A number is too large"),
         ("<p>\n\n<a href='https://example.com/'>x</a>\n{{ 'a' - 'b' }}", 4, "must be numbers"),
     ],
 )

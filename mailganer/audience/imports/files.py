@@ -12,6 +12,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -57,6 +58,15 @@ _QUOTED_BEHIND_BLANKS: Final = {
     each: re.compile(rf'(?:^|(?<={re.escape(each)})) +("(?:[^"]|"")+") *(?={re.escape(each)}|$)')
     for each in _DELIMITERS
 }
+# A cell of a MySQL export, closed in its line, such as "A \"x\" B".
+_BACKSLASHED: Final = {
+    each: re.compile(
+        rf'(?:^|(?<={re.escape(each)}))"((?:[^"\\]++|\\.|""){{0,1000}}+)"(?={re.escape(each)}|$)'
+    )
+    for each in _DELIMITERS
+}
+_ESCAPED_QUOTE: Final = re.compile(r'\\"')
+_ESCAPED: Final = re.compile(r'\\(["\\])')
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _CYRILLIC_WORD: Final = re.compile(r"[А-ЯЁІЇЄҐЎ]?[а-яёіїєґў]+|[А-ЯЁІЇЄҐЎ]+")
 
@@ -339,7 +349,20 @@ def _line(text: str, delimiter: str = "") -> str:
     line = text.rstrip("\r\n").replace("\r", "\v")
     if delimiter and ' "' in line:
         line = _QUOTED_BEHIND_BLANKS[delimiter].sub(r"\1", line)
+    if delimiter and '\\"' in line:
+        line = _BACKSLASHED[delimiter].sub(partial(_doubled, delimiter), line)
     return line + "\n"
+
+
+def _doubled(delimiter: str, cell: re.Match[str]) -> str:
+    """Return a quoted cell with its inner quotes doubled where a backslash escapes them."""
+    text = cell[1]
+    # A backslash and a quote before a delimiter may as well end the cell.
+    ends = ('"', delimiter, "")
+    if all(text[found.end() : found.end() + 1] in ends for found in _ESCAPED_QUOTE.finditer(text)):
+        return cell[0]
+    text = _ESCAPED.sub(lambda found: '""' if found[1] == '"' else found[1], text)
+    return f'"{text}"'
 
 
 def first_records(path: Path, dialect: Dialect, number: int) -> list[Record]:

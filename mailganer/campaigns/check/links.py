@@ -65,6 +65,7 @@ _SENTENCES: Mapping[Fault, str] = {
     Fault.no_protocol: _("Links that begin with // lead nowhere in many mail programs: ${link}"),
     Fault.file: _("Links to files on your own computer lead nowhere: ${link}"),
     Fault.inside: _("Links to a part inside the email lead nowhere, as there is no such part: ${link}"),
+    Fault.unopened: _("Links that begin with data: or the like are not opened by mail programs: ${link}"),
     Fault.code: _("Links with encoded braces are not filled for the recipient: ${link}"),
     Fault.mistyped: _("Misspelt links lead nowhere: ${link}"),
     Fault.script: _("Links that run a script do nothing in an email: ${link}"),
