@@ -43,6 +43,7 @@ _SURE = re.compile(
     rf"|\[%\s*+(?P<sendgrid>{_NAME})\s*+%\]"
     r"|\{!\s*+(?P<salesforce>[^\W\d_][\w.:$]{0,60}+)\s*+\}"
     r"|\{(?:contact|lead|owner)field=(?P<mautic>\w{1,60}+)(?:\|[^{}\n]{0,60}+)?\}"
+    r"|(?P<listmonk>@TrackLink)(?!\w)"
 )
 _UNSURE = re.compile(
     rf"\[%?\s*+(?P<bracket>{_NAME})\s*+(?:[,|][^\[\]\n]{{0,60}}+)?%?\](?!\()"
@@ -53,10 +54,15 @@ _UNSURE = re.compile(
     r"|(?<![\w$])\$(?P<dollar>[A-Z][A-Z0-9_]*+(?:\.[A-Z][A-Z0-9_]*+)?)\$(?![\w$])"
     r"|(?<![\w-])-(?P<hyphen>[a-zA-Z][a-zA-Z0-9_]{1,60}+)-(?![\w-])"
     r"|(?<![\w#&])##?(?P<hash>[^\W\d_]\w{0,60}+)##?(?![\w#])"
+    r"|(?<![\w@])@@(?P<at>[^\W\d_]\w{0,60}+)@@(?![\w@])"
+    r"|(?<![\w$])\$\$(?P<dollars>[^\W\d_]\w{0,60}+)\$\$(?![\w$])"
+    r"|(?<![\w~])~(?P<tilde>[^\W\d_]\w{0,60}+)~(?![\w~])"
+    rf"|\(\(\s*+(?P<parentheses>{_NAME})\s*+\)\)"
+    rf"|\|\*\s*+(?P<mailchimp_turned>{_NAME})\s*+\*\|"
 )
 _BRACES = re.compile(r"\{\{\{?(?P<inner>[^{}]{0,400})\}?\}\}")
 _EXPRESSION = re.compile(r"-?\s*[^\W\d][\w.]*\s*(?:$|[|~+*\[(=!<>?-]|(?:if|or|and|in|is|not)\b)|['\"(\d\[-]")
-_SIGNS = re.compile(r"[*<%{\[«#$-]")  # one of them begins every tag
+_SIGNS = re.compile(r"[*<%{\[«#$~-]|@@|@TrackLink|\(\(")  # one of them begins every tag
 _WORD_SIGN = re.compile(r"[^\W_]")
 _KEPT = "\ue000"  # stands for code of our own
 

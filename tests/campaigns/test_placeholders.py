@@ -25,6 +25,14 @@ def found_in(html, *, broken=False):
     ("tag", "likely"),
     [
         ("*|FNAME|*", "first_name"),
+        ("{unsubscribe}", "unsubscribe_url"),
+        ("{readonline}", "browser_url"),
+        ("{subtag:name}", "first_name"),
+        ("@@first_name@@", "first_name"),
+        ("$$firstname$$", "first_name"),
+        ("~first_name~", "first_name"),
+        ("((first_name))", "first_name"),
+        ("|*FNAME*|", "first_name"),
         ("*|MERGE:LNAME|*", "last_name"),
         ("[FNAME]", "first_name"),
         ("[firstname,fallback=there]", "first_name"),
@@ -104,6 +112,13 @@ def test_a_tag_without_a_variable_is_named_as_well(tag):
     assert (found.mapping["tag"], found.mapping["likely"]) == (tag, "")
 
 
+def test_the_mark_of_counted_links_in_listmonk_is_to_be_deleted():
+    for html in ("<a href='https://a.test/x@TrackLink'>x</a>", "<p>https://a.test/@TrackLink</p>"):
+        assert [str(each) for each in found_in(html)] == [
+            "“@TrackLink” is how listmonk marks links to be counted. Delete it: links are counted without it."
+        ]
+
+
 def test_three_braces_are_shown_whole():
     (found,) = found_in("<p>Dear {{{first_name}}},</p>", broken=True)
     assert found.mapping["tag"] == "{{{first_name}}}"
@@ -116,7 +131,8 @@ def test_three_braces_are_shown_whole():
         "$5 and $10, $A$ is LaTeX, $HOME/bin, std::vector::size, 10 - 5 - 3, A-B-C",
         "[A%B], [50%], [%], x[i], [ ], [URL], {!}, !{x}, -b-",
         "50% off and 20% more",
-        "See [1], [a] and [note]",
+        "See [1], [a] and [note], [unsubscribe], {view}, {forward}",
+        "~5 km, ~about~ 7~8, f((x)), ((see below)), $$E$$, a@@b.c, |*bold*|, @Track, user@TrackLinks",
         "{see below} {x}",
         "«Война и мир», акция «День рождения»",
         "a &lt;&lt; b &gt;&gt; c",

@@ -36,7 +36,7 @@ _MEANT = {
         "browser_url": "archive archive_url archive_page view webversion web_version weblink view_online"
         " view_in_browser browser mirror mirror_url permalink online_version webview view_url"
         " link_browser_view_default view_email_url veb_versiya viewbrowser viewbrowserurl archiveurl forward"
-        " forwardurl forward_url forwardform weblink webletterurl web_letter_url viewaswebpage",
+        " forwardurl forward_url forwardform weblink webletterurl web_letter_url viewaswebpage readonline",
         "today": "date today current_date current_day datetoday",
         'today|date("y")': "year current_year currentyear date_y",
         "list.name": "list lists list_name listname mailing_list_name",
@@ -151,6 +151,8 @@ def _means_something(tag: Tag, names: KnownNames) -> bool:
     if _LIKE_A_TAG.fullmatch(tag.name) or (tag.written.startswith("[") and tag.name in _OF_PHPLIST):
         return True
     known = known_variable(tag.name)
+    if tag.written.startswith("{") and (known == "unsubscribe_url" or tag.name == "readonline"):
+        return True  # AcyMailing's links, in small letters
     if known and not (tag.quoted and known == "birthday"):  # «День рождения» is the name of many a thing
         return known in _OF_PEOPLE or known in OTHER_NAMES or tag.name.isupper()
     return bool(names.exact(tag.name))
@@ -203,6 +205,10 @@ def _sentence(tag: Tag, likely: str, postal_address: bool) -> str:
             "“${tag}” is a tag of another program and is not filled. Delete it, and enter your postal address"
             " in the settings: it is then added below the email.",
             mapping=mapping,
+        )
+    if tag.written == "@TrackLink":
+        return _(
+            "“@TrackLink” is how listmonk marks links to be counted. Delete it: links are counted without it."
         )
     if tag.divided:
         if likely:
