@@ -27,6 +27,7 @@ def home(request: Request) -> Any:
     """Signed out: what this is, and one field. Signed in: the campaigns."""
     if request.account is not None:
         return HTTPSeeOther(request.route_path("campaigns"))
+    _remember_language(request)
     return {"demo": request.registry["settings"].demo}
 
 
@@ -35,6 +36,7 @@ def ask(request: Request) -> Any:
     """Without an address: asks for it. With one: the fields its mail account needs."""
     if request.account is not None:
         return HTTPSeeOther(_next(request))
+    _remember_language(request)
     return _page(request)
 
 
@@ -62,9 +64,8 @@ def demo(request: Request) -> Response:
     fields = {"host": host, "port": int(port), "security": "none", "password": "demo"}
     timezone = request.POST.get("timezone", "")[:64]
     opened = security.sign_in(request, "smtp", DEMO_ADDRESS, fields, timezone)
-    locale = request.locale_name
-    update_account(opened.account, locale=locale)  # who tries it out wants to understand it
     if opened.created:
+        locale = opened.account.locale
         bring_samples(request.dbsession, opened.account, locale=locale, now=utcnow(), settings=settings)
     return _enter(request, opened)
 
@@ -87,6 +88,12 @@ def look(request: Request) -> Response:
         remember_choice(request, "theme", "" if theme == "auto" else theme)
     back = local_path(request.POST.get("back"), request.route_path("home"))
     return HTTPSeeOther(back, headers=request.response.headers)
+
+
+def _remember_language(request: Request) -> None:
+    """Keep the language that was chosen on this page for the next one, and for an account made there."""
+    if (chosen := request.GET.get("lang")) in NAMES:
+        remember_choice(request, "locale", chosen)
 
 
 def _page(request: Request) -> dict[str, Any]:

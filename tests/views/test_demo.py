@@ -39,3 +39,12 @@ def test_coming_back_does_not_bring_them_again(app: Any, session: Session) -> No
     enter(app, "en")
     assert len(session.scalars(select(Account)).all()) == 1
     assert len(session.scalars(select(Subscriber)).all()) == 8
+
+
+def test_the_language_of_the_demo_account_is_kept_for_another_browser(app: Any, session: Session) -> None:
+    enter(app, "en")
+    session.scalars(select(Account)).one().locale = "ru"
+    session.commit()
+    app.reset()
+    enter(app, "en")
+    assert app.get("/campaigns").html.html["lang"] == "ru"

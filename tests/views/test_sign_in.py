@@ -194,6 +194,18 @@ def test_a_new_password_ends_the_sessions_of_the_old_one(
     assert app.get("/settings").status_int == 303
 
 
+@pytest.mark.parametrize("first", ["/", "/sign-in"])
+def test_the_language_chosen_before_signing_in_becomes_the_accounts(
+    app: Any, sign_in: SignIn, session: Session, first: str
+) -> None:
+    app.extra_environ["HTTP_ACCEPT_LANGUAGE"] = "en"
+    page = app.get(first).click("Русский")
+    assert page.html.html["lang"] == "ru"
+    assert app.get("/sign-in", {"email": "anna@example.com"}).html.html["lang"] == "ru"
+    assert sign_in(app).follow().html.html["lang"] == "ru"
+    assert session.scalars(select(Account.locale)).all() == ["ru"]
+
+
 def test_there_is_no_demo_account_where_the_operator_does_not_say_demo(app: Any) -> None:
     page = app.get("/sign-in")
     assert "/sign-in/demo" not in page
