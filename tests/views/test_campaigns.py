@@ -831,3 +831,13 @@ def test_pressing_send_checks_the_campaign_once(anna, draft, again):
         submit(page, f"/campaigns/{draft.id}/send")
     assert len(counting(seen)) == 2
     assert again(draft).status is CampaignStatus.scheduled
+
+
+def test_a_field_in_which_tab_indents_says_how_to_leave_it(anna, draft):
+    for address in (f"/campaigns/{draft.id}/letter", "/templates/new"):
+        page = anna.get(address).html
+        editors = page.select("textarea[data-editor]")
+        assert editors
+        for editor in editors:
+            told = [page.find(id=each) for each in editor["aria-describedby"].split()]
+            assert any("press Esc and then Tab" in each.text for each in told), (address, editor["id"])
