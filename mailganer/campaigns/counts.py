@@ -1,7 +1,7 @@
 """What became of a campaign's letters, in numbers: sums over its batches, which are kept with their rows."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -33,6 +33,10 @@ class Counts:
     @property
     def settled(self) -> int:
         return self.total - self.waiting
+
+    def cancelled(self) -> "Counts":
+        """Return the counts of a cancelled campaign: who was pending gets no email, noted or not yet."""
+        return replace(self, pending=0, skipped=self.skipped + self.pending)
 
 
 def campaign_counts(session: Session, campaign_ids: Iterable[int]) -> dict[int, Counts]:

@@ -69,6 +69,10 @@ def schedule(
 
 
 def _require_draft(campaign: Campaign) -> None:
+    if campaign.status is CampaignStatus.finished:
+        raise Conflict(_("This campaign is finished. To send its email again, duplicate the campaign."))
+    if campaign.status is CampaignStatus.cancelled:
+        raise Conflict(_("This campaign is cancelled. To send its email, duplicate the campaign."))
     if campaign.status is not CampaignStatus.draft:
         raise Conflict(_("This campaign is already on its way."))
 

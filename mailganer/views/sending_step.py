@@ -34,6 +34,7 @@ from .rail import campaign_page, current_page, next_step, step_url
 
 MOST_DOUBTS = 100
 SECONDS_SAY_MORE = 90
+REFRESH = 2  # seconds between two looks at a countdown without scripts
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,13 @@ class Progress:
     grace: Grace | None  # None: it has begun, or waits for a day and a time
     due: bool  # its day and time have come, and in a moment it begins
     people: int  # whom it goes to, while it waits for somebody's word to begin
+
+    @property
+    def refresh(self) -> int:
+        """Seconds until the page is loaded again where there are no scripts."""
+        if self.grace is None or self.grace.minutes:
+            return 15
+        return min(REFRESH, self.grace.seconds + 1)
 
     @property
     def waits(self) -> bool:
@@ -244,6 +252,8 @@ def progress_of(request: Request) -> Progress:
     campaign: Campaign = request.context.campaign
     session, now = request.dbsession, utcnow()
     counts = campaign_counts(session, [campaign.id])[campaign.id]
+    if campaign.status is CampaignStatus.cancelled:
+        counts = counts.cancelled()
     speed = letters_a_minute(session, campaign, counts, now)
     forecast = None
     if counts.waiting and campaign.status in (CampaignStatus.sending, CampaignStatus.paused):

@@ -129,3 +129,19 @@ def test_a_broken_correction_does_not_go_out(campaign, session, now):
     with pytest.raises(LetterError):
         resume(session, campaign, now)
     assert campaign.status is CampaignStatus.paused
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (CampaignStatus.finished, "is finished"),
+        (CampaignStatus.cancelled, "is cancelled"),
+        (CampaignStatus.sending, "is already on its way"),
+    ],
+)
+def test_what_is_over_cannot_be_scheduled_and_the_reason_is_true(session, plan, campaign, status, said):
+    campaign.status = status
+    session.flush()
+    with pytest.raises(Conflict) as caught:
+        plan(campaign)
+    assert said in str(caught.value)

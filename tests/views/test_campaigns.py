@@ -833,6 +833,36 @@ def test_pressing_send_checks_the_campaign_once(anna, draft, again):
     assert again(draft).status is CampaignStatus.scheduled
 
 
+@pytest.mark.parametrize(("left", "content"), [(9.5, "2"), (0.5, "2"), (-1, "1"), (275, "15")])
+def test_a_countdown_without_scripts_is_looked_at_again_and_again(anna, draft, session, left, content):
+    draft.status, draft.pressed_at = CampaignStatus.scheduled, utcnow() - timedelta(seconds=1)
+    draft.send_at = utcnow() + timedelta(seconds=left)
+    session.commit()
+    page = anna.get(f"/campaigns/{draft.id}/progress")
+    assert f'<noscript><meta http-equiv="refresh" content="{content}">' in page
+
+
+def test_who_waited_for_a_cancelled_campaign_is_left_out_at_once(anna, under_way):
+    address = f"/campaigns/{under_way.id}"
+    assert "waiting" in anna.get(f"{address}/progress").html.select_one(".legend").text
+    page = submit(anna.get(f"{address}/progress"), f"{address}/cancel").follow()
+    words = " ".join(page.html.select_one("#progress").text.split())
+    assert "Stopped: 600 of 1,000 were sent" in words
+    assert "left out" in words
+    assert "waiting" not in words
+
+
+def test_a_campaign_that_waits_names_no_speed(anna, session, under_way, monkeypatch):
+    monkeypatch.setattr("mailganer.views.sending_step.letters_a_minute", lambda *_args: 420)
+    assert "420 letters a minute." in anna.get(f"/campaigns/{under_way.id}/progress")
+    day = (utcnow() + timedelta(days=2)).isoweekday()
+    under_way.hours = {"days": [day], "from": "09:00", "to": "10:00", "timezone": "UTC"}
+    session.commit()
+    page = anna.get(f"/campaigns/{under_way.id}/progress")
+    assert "It is waiting and goes on by itself" in page
+    assert "letters a minute" not in page
+
+
 def test_a_field_in_which_tab_indents_says_how_to_leave_it(anna, draft):
     for address in (f"/campaigns/{draft.id}/letter", "/templates/new"):
         page = anna.get(address).html
