@@ -16,7 +16,6 @@ REQUIRES = [
     "Babel>=2.19",
     "billiard>=4.3",
     "celery[redis]>=5.7",
-    "charset-normalizer>=3.5",
     "click>=8.5",
     "cryptography>=50.0",
     "css-inline>=0.24",

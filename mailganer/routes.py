@@ -154,6 +154,7 @@ PAGES = (
     ("people.import", "/people/import", Place),
     ("import", r"/people/import/{id:\d+}", ImportContext),
     ("import.columns", r"/people/import/{id:\d+}/columns", ImportContext),
+    ("import.encoding", r"/people/import/{id:\d+}/encoding", ImportContext),
     ("import.apply", r"/people/import/{id:\d+}/apply", ImportContext),
     ("import.discard", r"/people/import/{id:\d+}/discard", ImportContext),
     ("import.undo", r"/people/import/{id:\d+}/undo", ImportContext),

@@ -32,6 +32,7 @@ def start_import(request: Request) -> Shape:
             filename=upload.filename,
             stream=upload.file,
             mapping=_mapping(form.get("mapping", "")),
+            encoding=str(text_of(form.get("encoding", ""))),
             apply=is_yes(form.get("apply", "true"), "apply"),
             uploads=request.registry["settings"].uploads,
             now=utcnow(),

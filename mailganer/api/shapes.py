@@ -86,6 +86,7 @@ def import_shape(import_: Import, account: Account) -> Shape:
         "filename": import_.filename,
         "status": import_.status.value,
         "error": _said(failure_sentence(import_.error), account) if import_.error else None,
+        "encoding": import_.encoding,
         "columns": import_.columns,
         "mapping": {
             str(column): field or "" for column, field in import_.mapping.items() if column.isdecimal()

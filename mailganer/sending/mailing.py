@@ -20,7 +20,15 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from ..accounts import sender_limits
-from ..audience.imports import FileProblem, apply_import, reject_sentence, run_import, start_import
+from ..audience.imports import (
+    FileProblem,
+    apply_import,
+    note_sentence,
+    reject_sentence,
+    run_import,
+    start_import,
+)
+from ..audience.imports.reasons import ENCODING_GUESSED
 from ..audience.recipients import audience_of
 from ..backends import Backend, Registry, split_settings
 from ..campaigns import moves
@@ -173,10 +181,10 @@ class Mailing:
                 self._look_again()
                 return
         else:
-            self._gather()
+            self._gather(warn)
         self._schedule(send_at, warn)
 
-    def _gather(self) -> None:
+    def _gather(self, warn: Callable[[str], None]) -> None:
         now = utcnow()
         with self._office.sessions.begin() as session:
             account, lst = self._people(session, now)
@@ -195,6 +203,8 @@ class Mailing:
         with self._office.sessions.begin() as session:
             job = session.get_one(Import, job.id)
             self._check_rows(session, job)
+            if ENCODING_GUESSED in job.notes.get("counts", {}):
+                warn(say(note_sentence(ENCODING_GUESSED, job.encoding)))
             apply_import(session, job)
         run_import(self._office.sessions, self._settings, job.id)
         with self._office.sessions.begin() as session:

@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 
 from mailganer import audience
 from mailganer.audience.headings import FULL_NAME, LAST_NAME_FIRST
-from mailganer.audience.imports.mapping import BIRTHDAY_PARTS, BIRTHDAYS
+from mailganer.audience.imports.encodings import NAMES
+from mailganer.audience.imports.mapping import BIRTHDAY_PARTS, BIRTHDAYS, is_guessed
 from mailganer.audience.imports.statuses import STATUS
 from mailganer.db import utcnow
 from mailganer.errors import FileRefused, InputError, MailganerError, NoRoom, _
@@ -28,6 +29,7 @@ from mailganer.models import (
     SubscriberStatus,
 )
 from mailganer.sending import wake
+from mailganer.sending.words import sentence_of
 
 from .errors import status_of
 from .forms import number_of
@@ -122,9 +124,24 @@ def columns(request: Request) -> Any:
     return HTTPSeeOther(request.route_path("import", id=job.id))
 
 
+@view_config(route_name="import.encoding", request_method="POST", renderer="imports/one.jinja2")
+def encoding(request: Request) -> Any:
+    """Says in which encoding the file is; it is read once more."""
+    job, uploads = request.context.import_, request.registry["settings"].uploads
+    try:
+        audience.set_encoding(request.dbsession, job, request.POST.get("encoding", ""), uploads)
+    except (FileRefused, InputError) as error:
+        request.response.status_int = 422
+        return _page(request, encoding_error=error)
+    wake(request, "import", job.id)
+    return HTTPSeeOther(request.route_path("import", id=job.id))
+
+
 @view_config(route_name="import.apply", request_method="POST")
 def let_in(request: Request) -> Response:
     job = request.context.import_
+    if is_guessed(job.mapping):  # asked on the page
+        return HTTPSeeOther(request.route_path("import", id=job.id))
     audience.apply_import(request.dbsession, job)
     wake(request, "import", job.id)
     return HTTPSeeOther(request.route_path("import", id=job.id))
@@ -200,7 +217,9 @@ def _mapping(request: Request) -> dict[int, str]:
     }
 
 
-def _page(request: Request, error: InputError | None = None) -> dict[str, Any]:
+def _page(
+    request: Request, error: InputError | None = None, encoding_error: MailganerError | None = None
+) -> dict[str, Any]:
     session, job = request.dbsession, request.context.import_
     preview = audience.import_preview(job, request.registry["settings"].uploads)
     return {
@@ -209,6 +228,10 @@ def _page(request: Request, error: InputError | None = None) -> dict[str, Any]:
         "preview": preview,
         "options": [_options(column) for column in preview.columns],
         "error": error,
+        "encoding_error": sentence_of(encoding_error) if encoding_error else "",
+        "encodings": NAMES,
+        "guessed": is_guessed(job.mapping),
+        "samples": audience.encoding_samples(job, request.registry["settings"].uploads),
         "failure": audience.failure_sentence(job.error) if job.error else None,
         "moving": job.status in MOVING,
         "share": min(100, 100 * job.position // max(1, job.size)),

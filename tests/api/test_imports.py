@@ -35,6 +35,22 @@ def wrong(answer: Any) -> list[str]:
     return [error["field"] for error in answer["errors"]]
 
 
+def test_the_encoding_can_be_named_and_is_answered(bring: Any, client: Client) -> None:
+    registry = client.app.app.registry
+    content = "email;first_name\na@example.org;Jürgen Groß\n"
+    assert bring(content.encode("mac_roman"), encoding="macroman")["encoding"] == "mac_roman"
+    assert bring(content.encode(), encoding="")["encoding"] == "utf-8"
+    assert wrong(bring(content.encode(), encoding="rot13", status=422)) == ["encoding"]
+    guessed = bring(content.encode("mac_roman"))
+    run_import(registry["sessions"], registry["settings"], guessed["id"])
+    answer = client.get(f"imports/{guessed['id']}").json
+    assert answer["encoding"] == "mac_roman"
+    assert (answer["added"], answer["noted"]) == (1, 1)
+    (note,) = answer["notes"]
+    assert note["code"] == "encoding_guessed"
+    assert "Western European (Mac Roman)" in note["sentence"]
+
+
 @pytest.mark.parametrize(
     ("word", "applied"),
     [

@@ -115,6 +115,12 @@ def test_what_the_check_finds_is_said_on_standard_error(mailing: Mailing) -> Non
     assert "Warning" not in mailing.run(*subject).stderr  # nothing is sent any more
 
 
+def test_an_uncertain_encoding_is_said(mailing: Mailing) -> None:
+    mailing.people.write_bytes("email;name;city\na@example.org;Jürgen;Köln\n".encode("mac_roman"))
+    done = mailing.run("--dry-run")
+    assert "The encoding of the file is uncertain. It was read as" in done.stderr
+
+
 def test_an_unknown_variable_gets_its_did_you_mean(mailing: Mailing) -> None:
     done = mailing.run("--dry-run", "--subject", "{{ FNAME }}")
     assert done.returncode == 2

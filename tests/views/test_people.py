@@ -106,6 +106,35 @@ def test_the_columns_can_be_said_before_anybody_comes_in(
     assert session.scalars(select(Subscriber.first_name)).all() == ["Анна"]
 
 
+def test_an_uncertain_encoding_is_asked_for_before_anybody_comes_in(
+    anna: Any, work: Callable[[], Import], session: Session
+) -> None:
+    page = upload(anna, "email;first_name\nm@example.org;משה\nk@example.org;כהן\n".encode("cp1255")).follow()
+    work()
+    page = anna.get(page.request.path)
+    assert "The encoding of this file is uncertain" in page
+    assert "m@example.org, " in page
+    assert not any(form.action.endswith("/apply") for form in page.forms.values())
+    token = form_to(page, "/discard")["csrf_token"].value
+    anna.post(f"{page.request.path}/apply", {"csrf_token": token})  # a page that was opened before
+    work()
+    assert "Nobody here yet" in anna.get("/people")
+    form = form_to(page, "/encoding")
+    assert "Greek (Windows-1253)" in [text for _value, _selected, text in form["encoding"].options]
+    form["encoding"].force_value("rot13")
+    assert "This encoding is not known" in form.submit(status=422)
+    form["encoding"] = "cp1255"
+    page = form.submit().follow()
+    work()
+    page = anna.get(page.request.path)
+    assert "uncertain" not in page
+    form_to(page, "/apply").submit()
+    work()
+    assert "2 subscribers are imported" in anna.get(page.request.path)
+    assert form.submit(status="*").status_int == 409
+    assert session.scalars(select(Subscriber.first_name)).all() == ["משה", "כהן"]
+
+
 def test_columns_that_do_not_go_together_are_said(anna: Any, work: Callable[[], Import]) -> None:
     page = upload(anna).follow()
     work()

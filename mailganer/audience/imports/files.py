@@ -17,10 +17,9 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from charset_normalizer import from_bytes
-
 from ...errors import NoRoom, is_full
 from ..headings import EMAIL, heading_words, known_heading
+from .encodings import Guess, cyrillic_share, guess
 from .garbled import GarbledError, looks_garbled, repair_text
 from .reasons import FileProblem
 
@@ -67,8 +66,6 @@ _BACKSLASHED: Final = {
 }
 _ESCAPED_QUOTE: Final = re.compile(r'\\"')
 _ESCAPED: Final = re.compile(r'\\(["\\])')
-_WORD: Final = re.compile(r"[^\W\d_]+")
-_CYRILLIC_WORD: Final = re.compile(r"[А-ЯЁІЇЄҐЎ]?[а-яёіїєґў]+|[А-ЯЁІЇЄҐЎ]+")
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,8 @@ class Stored:
     path: Path
     size: int
     encoding: str
+    certain: bool = True  # nothing else comes into question
+    said: bool = False  # somebody named it
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,7 @@ class Dialect:
     delimiter: str  # nothing: there is one column
     start: int  # byte where the first row begins: after a byte order mark and a line "sep=;"
     first_record: int  # rows before that: 1 for a line "sep=;"
+    said: bool = False  # the encoding was named: no line is in another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,16 @@ class Record:
     garbled: bool = False
 
 
-def store(stream: BinaryIO, uploads: Path, largest: int = LARGEST) -> Stored:
-    """Copies an upload to disk under a random name. Raises ``FileProblem`` or ``NoRoom``, and keeps nothing
-    then."""
+def store(stream: BinaryIO, uploads: Path, encoding: str = "", *, largest: int = LARGEST) -> Stored:
+    """Copies an upload to disk under a random name.
+
+    ``encoding`` is one that somebody named, of ``NAMES``; a byte order mark is believed more. Raises
+    ``FileProblem`` or ``NoRoom``, and keeps nothing then.
+    """
     path = uploads / f"{secrets.token_hex(16)}.csv"
     try:
         uploads.mkdir(parents=True, exist_ok=True)
-        return _copy(stream, path, largest)
+        return _copy(stream, path, largest, encoding)
     except BaseException as error:
         path.unlink(missing_ok=True)
         if isinstance(error, OSError) and is_full(error):
@@ -115,7 +118,7 @@ def store(stream: BinaryIO, uploads: Path, largest: int = LARGEST) -> Stored:
         raise
 
 
-def _copy(stream: BinaryIO, path: Path, largest: int) -> Stored:
+def _copy(stream: BinaryIO, path: Path, largest: int, encoding: str) -> Stored:
     head = stream.read(_PIECE)
     _require_text(head)
     wide = next((name for mark, name in _WIDE if head.startswith(mark)), "")
@@ -143,7 +146,9 @@ def _copy(stream: BinaryIO, path: Path, largest: int) -> Stored:
             piece = stream.read(_PIECE)
         file.flush()
         os.fsync(file.fileno())
-    return Stored(path, size, "utf-8" if first_wrong is None else _encoding_at(path, first_wrong))
+    if encoding and not wide and not head.startswith(codecs.BOM_UTF8):
+        return Stored(path, size, encoding, said=True)
+    return Stored(path, size, *(Guess("utf-8") if first_wrong is None else _encoding_at(path, first_wrong)))
 
 
 def _require_text(head: bytes) -> None:
@@ -161,29 +166,28 @@ def _require_text(head: bytes) -> None:
         raise FileProblem("binary")
 
 
-def _encoding_at(path: Path, offset: int) -> str:
+def _encoding_at(path: Path, offset: int) -> Guess:
     with path.open("rb") as file:
         file.seek(max(0, offset - _SAMPLE // 2))
-        return guess_encoding(file.read(_SAMPLE))
+        return guess_in_lines(file.read(_SAMPLE))
 
 
 def guess_encoding(sample: bytes) -> str:
+    return guess_in_lines(sample).encoding
+
+
+def guess_in_lines(sample: bytes) -> Guess:
     """Return the encoding of bytes that are not clean UTF-8: mostly UTF-8 after all, Cyrillic, or Western.
 
     A file put together from several has lines of both kinds; the other kind is marked line by line when read.
     """
     lines = [line for line in sample.splitlines() if not line.isascii()]
     if 2 * sum(map(is_utf8, lines)) >= len(lines):
-        return "utf-8"
+        return Guess("utf-8")
     broken = sample.decode("utf-8", "replace").count("\ufffd")
     if len(_MULTIBYTE.findall(sample)) > 10 * broken:
-        return "utf-8"  # a few broken rows; the others are fine
-    shares = {name: _cyrillic(sample, name) for name in ("cp1251", "koi8_r", "cp866")}
-    likeliest = max(shares, key=lambda name: shares[name])
-    if shares[likeliest] > 0.5:
-        return likeliest
-    best = from_bytes(sample, cp_isolation=["cp1252", "cp1250", "cp1251", "cp1254", "cp1257"]).best()
-    return best.encoding if best else "cp1252"
+        return Guess("utf-8")  # a few broken rows; the others are fine
+    return guess(sample)
 
 
 def is_utf8(line: bytes) -> bool:
@@ -199,20 +203,13 @@ def best_reading(line: bytes) -> str:
 
     It does not go in: it is shown and offered to be corrected.
     """
-    shares = {name: _cyrillic(line, name) for name in ("cp1251", "koi8_r", "cp866")}
+    shares = {name: cyrillic_share(line, name) for name in ("cp1251", "koi8_r", "cp866")}
     likeliest = max(shares, key=lambda name: shares[name])
     if shares[likeliest] > 0.5:
         return line.decode(likeliest, "replace")
     if _MULTIBYTE.search(line):
         return line.decode("utf-8", "replace")
     return line.decode("cp1252", "replace")
-
-
-def _cyrillic(sample: bytes, encoding: str) -> float:
-    """The share of characters other than Latin ones that stand in words like Анна, and not in юМНЮ or ╨║Ё."""
-    text = sample.decode(encoding, "replace")
-    words = (word for word in _WORD.findall(text) if _CYRILLIC_WORD.fullmatch(word))
-    return sum(map(len, words)) / max(1, sum(1 for character in text if not character.isascii()))
 
 
 def find_dialect(stored: Stored) -> Dialect:
@@ -224,11 +221,11 @@ def find_dialect(stored: Stored) -> Dialect:
     if separator:
         delimiter = separator[1].decode("latin-1")
         if delimiter in _DELIMITERS:
-            return Dialect(stored.encoding, delimiter, separator.end(), 1)
+            return Dialect(stored.encoding, delimiter, separator.end(), 1, stored.said)
     if len(head) < stored.size:
         head = head[: head.rfind(b"\n") + 1] or head
     text = head[start:].decode(stored.encoding, "replace")
-    return Dialect(stored.encoding, guess_delimiter(text), start, 0)
+    return Dialect(stored.encoding, guess_delimiter(text), start, 0, stored.said)
 
 
 def guess_delimiter(text: str) -> str:
@@ -315,7 +312,7 @@ class Records:
 
     def _lines(self) -> Iterator[str]:
         encoding = self._dialect.encoding
-        legacy = encoding != "utf-8"
+        legacy = encoding != "utf-8" and not self._dialect.said
         while line := self._file.readline(LONGEST_LINE):
             if len(line) == LONGEST_LINE:
                 raise FileProblem("cell", self._number + 1)

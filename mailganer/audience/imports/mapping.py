@@ -24,6 +24,9 @@ UNDECIDED: Final = "undecided"
 """Beside the columns of a stored mapping: those that may yet prove to hold states, see ``LateStatuses``."""
 
 ADDRESSES: Final = "addresses"
+# How the encoding is known, where there is more to say than that no other comes into question.
+ENCODING: Final = "encoding"
+GUESSED, SAID = "guessed", "said"
 """Beside the columns of a stored mapping: the columns of subscribers' addresses, if there are several."""
 
 TARGETS: Final = frozenset({EMAIL, *PLAIN, FULL_NAME, LAST_NAME_FIRST, *BIRTHDAYS, *BIRTHDAY_PARTS, STATUS})
@@ -353,14 +356,16 @@ def undecided_columns(columns: Sequence[str], fields: Sequence[str], said: Colle
 
 
 def stored_mapping(
-    fields: Iterable[str], undecided: Iterable[int] = (), addresses: Sequence[int] = ()
+    fields: Iterable[str], undecided: Iterable[int] = (), addresses: Sequence[int] = (), encoding: str = ""
 ) -> dict[str, Any]:
-    """As the column of ``Import`` keeps it."""
+    """As the column of ``Import`` keeps it. ``encoding`` is ``GUESSED``, ``SAID`` or nothing."""
     stored: dict[str, Any] = {str(number): field for number, field in enumerate(fields)}
     if flags := dict.fromkeys(map(str, undecided), ""):
         stored[UNDECIDED] = flags
     if len(addresses) > 1:
         stored[ADDRESSES] = list(addresses)
+    if encoding:
+        stored[ENCODING] = [encoding]
     return stored
 
 
@@ -377,3 +382,13 @@ def other_addresses(stored: Mapping[str, Any]) -> list[int]:
 
 def mapping_of(stored: Mapping[str, Any], columns: int) -> list[str]:
     return [str(stored.get(str(number), "")) for number in range(columns)]
+
+
+def is_guessed(stored: Mapping[str, Any]) -> bool:
+    """Return whether the file may be in another encoding than the one it is read in."""
+    return bool(stored.get(ENCODING) == [GUESSED])
+
+
+def is_said(stored: Mapping[str, Any]) -> bool:
+    """Return whether somebody named the encoding."""
+    return bool(stored.get(ENCODING) == [SAID])

@@ -6,6 +6,7 @@ from translationstring import TranslationString
 
 from ...errors import FileRefused, _
 from ..addresses import ADDRESS_REASONS
+from .encodings import NAMES
 
 REASONS: Final[dict[str, TranslationString]] = {
     **ADDRESS_REASONS,
@@ -46,11 +47,16 @@ FAILURES: Final[dict[str, TranslationString]] = {
     "gone": _("The uploaded file is no longer there. Choose it once more."),
 }
 
+ENCODING_GUESSED: Final = "encoding_guessed"
+
 NOTES: Final[dict[str, TranslationString]] = {
     "address_repaired": _("The address was taken out of the text around it."),
     "address_first": _("There are several addresses. The first one is used."),
     "address_other": _("The column of addresses has none; the one in “${detail}” is used."),
     "letters_repaired": _("The letters were garbled when the file was saved, and have been repaired."),
+    ENCODING_GUESSED: _(
+        "The encoding of the file is uncertain. It was read as ${detail}: check the letters."
+    ),
     "birthday": _("“${detail}” is not understood as a birthday and is left out."),
     "birthday_unclear": _("“${detail}”: day or month first? The birthday is left out until you choose."),
     "status": _("“${detail}” is not understood as a subscription status and is left out."),
@@ -76,6 +82,8 @@ def reject_sentence(code: str, detail: str = "") -> TranslationString:
 def note_sentence(code: str, detail: str = "") -> TranslationString:
     """The sentence for something that was repaired or left out in a row that goes in, to be translated."""
     sentence = NOTES.get(code, _UNKNOWN)
+    if code == ENCODING_GUESSED:
+        return sentence % {"detail": NAMES.get(detail, detail)}
     if code == "address_repaired" and detail:
         sentence = _("“${detail}” beside the address was removed.")
     return sentence % {"detail": detail} if detail else sentence % {"detail": "…"}

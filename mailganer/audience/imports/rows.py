@@ -21,6 +21,7 @@ from .mapping import (
     kept_beside,
     split_full_name,
 )
+from .reasons import ENCODING_GUESSED
 from .statuses import STATUS, heaviest, status_reader
 
 _MOST_CELLS: Final = 110  # a row may have more of them than there can be columns
@@ -66,9 +67,16 @@ class RowReader:
     """Reads rows by one mapping. ``notes`` grows with each row that was not taken exactly as it stands."""
 
     def __init__(
-        self, columns: Sequence[str], mapping: Sequence[str], today: date, other_addresses: Sequence[int] = ()
+        self,
+        columns: Sequence[str],
+        mapping: Sequence[str],
+        today: date,
+        other_addresses: Sequence[int] = (),
+        guessed: str = "",
     ) -> None:
-        """``other_addresses`` are columns to take an address from where the chosen one has none."""
+        """``other_addresses`` are columns to take an address from where the chosen one has none; ``guessed``
+        is an encoding that is not certain."""
+        self._guessed = guessed
         self._columns, self._today, self._width = columns, today, len(columns)
         self._from_us = is_from_us(columns)
         self.notes: list[Note] = []
@@ -119,6 +127,8 @@ class RowReader:
             raise _Wrong("garbled")
         if record.repaired:
             self._note(record.number, "letters_repaired", "")
+        if self._guessed and not all(map(str.isascii, cells)):
+            self._note(record.number, ENCODING_GUESSED, self._guessed)
         if len(cells) > self._width and not is_blank(cells[self._width :]):
             raise _Wrong("too_many_cells")
         if len(cells) < self._width:

@@ -22,7 +22,7 @@ from ...db import utcnow
 from ...models import Account, Import, ImportChange, ImportReject, ImportStatus
 from ...settings import Settings
 from .files import Dialect, Record, Records, is_blank
-from .mapping import UNDECIDED, decided_mapping, mapping_of, other_addresses
+from .mapping import UNDECIDED, decided_mapping, is_guessed, is_said, mapping_of, other_addresses
 from .reasons import FileProblem
 from .rows import Note, Person, Reject, RowReader
 from .statistics import gather_statistics
@@ -312,11 +312,13 @@ class _Work:
 
     def reader(self, job: Import) -> RowReader:
         mapping, others = mapping_of(job.mapping, len(job.columns)), other_addresses(job.mapping)
-        return RowReader(job.columns, mapping, self.now().date(), others)
+        guessed = job.encoding if is_guessed(job.mapping) else ""
+        return RowReader(job.columns, mapping, self.now().date(), others, guessed)
 
     def records(self, job: Import) -> Records:
         path = self.settings.uploads / job.path
-        return Records(path, Dialect(job.encoding, job.delimiter, 0, 0), job.position, job.record)
+        said = is_said(job.mapping)
+        return Records(path, Dialect(job.encoding, job.delimiter, 0, 0, said), job.position, job.record)
 
     def release(self) -> None:
         with self.sessions.begin() as session:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from ...errors import Conflict, NotFound, _
 from ...models import Account, Import, ImportStatus, SubscriberList
 from ..lists import unused_list
+from .encodings import check_encoding
 from .files import (
     HEAD,
     MOST_COLUMNS,
@@ -26,10 +27,14 @@ from .files import (
 )
 from .mapping import (
     ADDRESSES,
+    ENCODING,
+    GUESSED,
+    SAID,
     address_columns,
     check_mapping,
     guess_mapping,
     has_header,
+    is_guessed,
     is_row_of_addresses,
     mapping_from_words,
     mapping_of,
@@ -45,6 +50,7 @@ from .undoing import undo_some
 
 SAMPLE_ROWS: Final = 200  # looked at to tell addresses, dates and columns
 SHOWN_ROWS: Final = 5
+_SAMPLE_LENGTH: Final = 120
 _UNDONE_AT_ONCE: Final = 2_000  # of a small file nothing is left when the page comes back
 
 
@@ -85,18 +91,21 @@ def start_import(
     mapping: Mapping[str, Any] | None = None,
     apply: bool = True,
     made_list: bool = False,
+    encoding: str = "",
     uploads: Path,
     now: datetime,
 ) -> Import:
     """Keeps a file and everything about it that its beginning tells; ``run_import`` does the rest.
 
     With ``apply=False`` it stops at ``ready`` and says what would change. ``made_list``: the list was made
-    for this file, and appears when the file is let in. Raises ``FileRefused`` for what is no list of people,
-    ``InputError`` for a wrong ``mapping``, ``NoRoom``; nothing is kept then.
+    for this file, and appears when the file is let in. ``encoding`` is guessed when it is empty. Raises
+    ``FileRefused`` for what is no list of people, ``InputError`` for a wrong ``mapping`` or ``encoding``,
+    ``NoRoom``; nothing is kept then.
     """
     if lst.account_id != account.id:
         raise NotFound()
-    stored = store(stream, uploads)
+    named = check_encoding(encoding) if encoding.strip() else ""
+    stored = store(stream, uploads, named)
     try:
         sniffed = _sniff(stored, mapping or {})
         made = _made(account, lst, filename, stored, sniffed, apply, now)
@@ -143,11 +152,44 @@ def set_mapping(session: Session, job: Import, mapping: Mapping[Any, Any]) -> Im
         raise Conflict(_("The columns can be changed only before the people are brought in."))
     fields = mapping_from_words(mapping, job.columns, mapping_of(job.mapping, len(job.columns)))
     stored = stored_mapping(fields, addresses=job.mapping.get(ADDRESSES, ()))
+    stored |= {key: value for key, value in job.mapping.items() if key == ENCODING}
     if stored != job.mapping:
         job.mapping = stored
         restart(session, job, ImportStatus.reading)
     session.flush()
     return job
+
+
+def set_encoding(session: Session, job: Import, encoding: str, uploads: Path) -> Import:
+    """Say in which encoding a file is; it is then read once more. Raises ``InputError``, ``FileRefused``, or
+    ``Conflict`` when it is too late."""
+    stored = Stored(uploads / job.path, job.size, check_encoding(encoding), said=True)
+    if job.status is ImportStatus.ready:
+        sniffed = _sniff(stored, {})
+        _lock(session, job)
+    if job.status is not ImportStatus.ready:
+        raise Conflict(_("The encoding can be changed only before the subscribers are imported."))
+    for name, value in _sniffed_values(stored, sniffed).items():
+        setattr(job, name, value)
+    restart(session, job, ImportStatus.reading)
+    session.flush()
+    return job
+
+
+def encoding_samples(job: Import, uploads: Path) -> list[str]:
+    """Return some rows with letters beyond ASCII, as they are read, while the encoding is uncertain."""
+    path = uploads / job.path
+    if not is_guessed(job.mapping) or not path.exists():
+        return []
+    samples: list[str] = []
+    with Records(path, Dialect(job.encoding, job.delimiter, job.start, job.first_record)) as records:
+        for record in records:
+            row = ", ".join(filter(None, map(str.strip, record.cells)))
+            if not row.isascii():
+                samples.append(row[:_SAMPLE_LENGTH])
+            if len(samples) == SHOWN_ROWS or record.end >= HEAD:
+                break
+    return samples
 
 
 def apply_import(session: Session, job: Import) -> Import:
@@ -264,27 +306,36 @@ def _made(
     apply: bool,
     now: datetime,
 ) -> Import:
-    start, number = sniffed.dialect.start, sniffed.dialect.first_record
-    if sniffed.above:
-        start, number = sniffed.above.end, sniffed.above.number
+    values = _sniffed_values(stored, sniffed)
     return Import(
         account_id=account.id,
         list_id=lst.id,
         filename=_shown_name(filename),
         path=stored.path.name,
         size=stored.size,
-        encoding=sniffed.dialect.encoding,
-        delimiter=sniffed.dialect.delimiter,
-        header=sniffed.header,
-        columns=sniffed.columns,
-        mapping=stored_mapping(sniffed.mapping, sniffed.undecided, sniffed.addresses),
         apply=apply,
-        start=start,
-        first_record=number,
-        position=start,
-        record=number,
+        position=values["start"],
+        record=values["first_record"],
         created_at=now,
+        **values,
     )
+
+
+def _sniffed_values(stored: Stored, sniffed: _Sniffed) -> dict[str, Any]:
+    """What is kept of a file's beginning, by the columns of ``Import``."""
+    start, number = sniffed.dialect.start, sniffed.dialect.first_record
+    if sniffed.above:
+        start, number = sniffed.above.end, sniffed.above.number
+    known = SAID if stored.said else "" if stored.certain else GUESSED
+    return {
+        "encoding": sniffed.dialect.encoding,
+        "delimiter": sniffed.dialect.delimiter,
+        "header": sniffed.header,
+        "columns": sniffed.columns,
+        "mapping": stored_mapping(sniffed.mapping, sniffed.undecided, sniffed.addresses, known),
+        "start": start,
+        "first_record": number,
+    }
 
 
 def _shown_name(filename: str) -> str:
