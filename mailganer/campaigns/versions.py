@@ -14,7 +14,7 @@ from ..db import outside
 from ..errors import LetterError, _
 from ..letters.copied import clicks_in, key_of
 from ..letters.masks import MARK
-from ..letters.own_addresses import tokens_in
+from ..letters.own_addresses import hidden_in, tokens_in
 from ..models import Campaign, LetterVersion, Template
 from .copied import known_tokens, targets_of
 from .values import variables
@@ -58,17 +58,21 @@ def tokens_of(session: Session, campaign: Campaign) -> frozenset[str]:
     return known_tokens(session, _written(campaign))
 
 
-def left_in(letter: letters.Letter, tokens: Collection[str]) -> tuple[str, ...]:
-    """What is around each of these tokens in a compiled email. Whoever follows it acts for somebody else."""
-    if not tokens:
-        return ()
+def left_in(letter: letters.Letter, tokens: Collection[str], ours: str) -> tuple[str, ...]:
+    """What is around each of these tokens in a compiled email. Whoever follows it acts for somebody else.
+
+    So may links to our pages that a gateway has hidden.
+    """
     parts = (
         *(letter.subject, letter.preheader, letter.html, letter.text, *letter.links),
         *(template for _name, template, _wins in letter.fills),
     )
+    hidden = tuple(dict.fromkeys(hidden_in(parts, ours)))
+    if not tokens:
+        return hidden
     left = sorted(set(tokens_in(parts)) & set(tokens))
     text = MARK.sub(" ", " ".join(parts))
-    return tuple(_around(token, text) for token in left)
+    return (*(_around(token, text) for token in left), *hidden)
 
 
 def _around(token: str, text: str) -> str:
@@ -83,9 +87,9 @@ def _around(token: str, text: str) -> str:
 _END = re.compile(r"[\s\"'<>(){}\U0010ff00-\U0010ffff]")
 
 
-def refuse_left(letter: letters.Letter, tokens: Collection[str]) -> None:
+def refuse_left(letter: letters.Letter, tokens: Collection[str], ours: str) -> None:
     """Raises ``LetterError`` when one of these tokens is left in the email."""
-    left = left_in(letter, tokens)
+    left = left_in(letter, tokens, ours)
     if left:
         raise LetterError(said_of_left(left), "html")
 
@@ -103,7 +107,7 @@ def compile_to_send(campaign: Campaign, ours: str) -> letters.Letter:
     session = object_session(campaign)
     tokens = tokens_of(session, campaign) if session else frozenset()
     letter = compile_of(campaign, ours)
-    refuse_left(letter, tokens)
+    refuse_left(letter, tokens, ours)
     return letter
 
 

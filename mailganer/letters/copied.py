@@ -6,19 +6,27 @@ are changed: another one's token may look the same.
 """
 
 import html
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final, NamedTuple
 
 from . import addresses, markup
 from .markup import Edit
-from .masks import Masked, mask
+from .masks import RAW, Masked, mask
 from .own_addresses import Own, Place, place_of, without_code
 from .parts import Source
 
 _VARIABLES: Final = {"u": "{{ unsubscribe_url }}", "v": "{{ browser_url }}"}
 _NOTHING: Final = {"u": "", "v": ""}  # where nobody can follow a link
+
+
+_STRING: Final = re.compile(r"""'[^'\\]*+'|"[^"\\]*+\"""")
+_STRINGS: Final = re.compile(rf"(?:{_STRING.pattern})(?:\s*+(?:{_STRING.pattern}))*+")
+_UNSAFE_IN_STRING: Final = frozenset("{}\\\"'\n")
+_VARIABLE: Final = re.compile(r"\{\{ (\w+) \}\}")
 
 
 class Click(NamedTuple):
@@ -54,6 +62,21 @@ def _all_in(place: Place, masked: Masked) -> Iterator[Own]:
             found = place.read(without_code(attribute.value))
             if found is not None:
                 yield found
+    for string in chain.from_iterable(map(_strings_in, masked.codes)):
+        for _start, _end, own in place.in_text(Masked(_value(string), ())):
+            yield own
+
+
+def _strings_in(code: str) -> list[str]:
+    """The strings of a piece of template code that are written without backslashes."""
+    if "\\" in code or code.startswith("{#") or RAW.match(code):
+        return []
+    return [found[0] for found in _STRINGS.finditer(code)]
+
+
+def _value(strings: str) -> str:
+    """Return what neighbouring strings are together."""
+    return "".join(found[0][1:-1] for found in _STRING.finditer(strings))
 
 
 def _tags(masked: Masked) -> Iterator[markup.Token]:
@@ -87,7 +110,7 @@ class Copied:
     def _in(self, text: str, pages: Mapping[str, str] = _VARIABLES, *, in_html: bool = False) -> str:
         if self._place is None or not self._place.may_be_in(text):
             return text
-        change = _Change(self._place, self._targets, pages, mask(text))
+        change = _Change(self._place, self._targets, pages, mask(text)).in_strings()
         changed = change.in_html() if in_html else change.in_text()
         self.found = self.found or changed != text
         return changed
@@ -99,6 +122,33 @@ class _Change:
     targets: Mapping[str, str]
     pages: Mapping[str, str]
     masked: Masked
+
+    def in_strings(self) -> "_Change":
+        """The same with addresses replaced in the strings of template code: ``{{ "https://..." }}``."""
+        masked = self.masked
+        codes = tuple(
+            _STRINGS.sub(self._string, code) if _strings_in(code) else code for code in masked.codes
+        )
+        return replace(self, masked=Masked(masked.text, codes))
+
+    def _string(self, found: re.Match[str]) -> str:
+        value, quote = _value(found[0]), found[0][0]
+        parts: list[str] = []
+        at = 0
+        for start, end, own in self.place.in_text(Masked(value, ())):
+            address = self._address(own, str)
+            variable = _VARIABLE.fullmatch(address) if address is not None else None
+            if address is None or (variable is None and _UNSAFE_IN_STRING & set(address)):
+                continue
+            parts += [
+                f"{quote}{value[at:start]}{quote}",
+                variable[1] if variable else quote + address + quote,
+            ]
+            at = end
+        if not parts:
+            return found[0]
+        kept = [each for each in (*parts, quote + value[at:] + quote) if len(each) > 2] or [quote * 2]
+        return kept[0] if len(kept) == 1 else f"({' ~ '.join(kept)})"
 
     def in_text(self) -> str:
         return self.masked.unmask(markup.apply(self.masked.text, self._plain(str)))

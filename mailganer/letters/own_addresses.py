@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from . import addresses
+from . import addresses, encodings
 from .masks import CLOSE, MASK, OPEN, Masked
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22}|test")  # the shape of one; "test" stands in test emails
@@ -52,6 +52,8 @@ class Place:
         """Tell quickly whether a text can hold one of our addresses."""
         lower = text.lower()
         if any(each in lower for each in self._written):
+            return True
+        if encodings.may_have_base64_address(text):
             return True
         if "%" not in lower and "&" not in lower:
             return False
@@ -156,8 +158,16 @@ def _spellings(host: str) -> frozenset[str]:
 def _inside(address: str) -> Iterator[str]:
     """Addresses in the parameters or the path of another one."""
     for form in _forms(address):
-        for found in islice(_INNER.finditer(form, 1), _MOST_INNER):
-            yield re.split(r"[&\s\"'<>]|__;", form[found.start() :], maxsplit=1)[0]
+        yield from _readable_inside(form, 1)
+        for decoded in islice(encodings.base64_addresses(form), _MOST_INNER):
+            yield decoded
+            for each in _forms(decoded):
+                yield from _readable_inside(each, 1)
+
+
+def _readable_inside(form: str, start: int) -> Iterator[str]:
+    for found in islice(_INNER.finditer(form, start), _MOST_INNER):
+        yield re.split(r"[&\s\"'<>]|__;", form[found.start() :], maxsplit=1)[0]
 
 
 def _forms(address: str) -> Iterator[str]:
@@ -183,12 +193,40 @@ def tokens_in(texts: Iterable[str]) -> Iterator[str]:
     """Everything in the texts that can be a token, however it is encoded."""
     for text in texts:
         plain = _without_comments(_unescaped(text))
-        for form in _forms(plain):
+        for form in (*_forms(plain), *_other_forms(plain)):
             yield from _RUN.findall(form)
             if "__" in form:
                 yield from _RUN.findall(form.replace("__", " "))
-        if "\n" in plain:
-            yield from _RUN.findall(re.sub("[\t\n\r]", "", plain))
+            for decoded in encodings.in_base64(form):
+                yield from _RUN.findall(decoded)
+
+
+def _other_forms(plain: str) -> Iterator[str]:
+    """The text as it is read by a browser, by a template and by a mail program."""
+    if "\n" in plain:
+        yield re.sub("[\t\n\r]", "", plain)
+    if "=" in plain:
+        yield from _forms(_unescaped(encodings.from_quoted_printable(plain)))
+    if "{{" in plain or "{%" in plain:
+        yield encodings.without_escapes(_BETWEEN_STRINGS.sub("", plain))
+
+
+_BETWEEN_STRINGS: Final = re.compile(r"[\"']\s*+[~+]?\s*+[\"']")
+
+
+_LINK: Final = re.compile(r"https?://([a-z0-9.-]{1,253})/([^\s\"'<>]{1,2000})", re.IGNORECASE)
+_KEEPERS: Final = (".mimecast.com", ".mimecastprotect.com")
+
+
+def hidden_in(texts: Iterable[str], ours: str) -> Iterator[str]:
+    """Links of gateways that keep the address to themselves, and name only our host (``?domain=``)."""
+    hosts = place_of(ours).hosts if ours else frozenset()
+    for text in texts if hosts else ():
+        if "mimecast" in text.lower():
+            for found in _LINK.finditer(_unescaped(text)):
+                named = re.split("[/?&=:]", unquote(found[2]).lower())
+                if found[1].lower().endswith(_KEEPERS) and not hosts.isdisjoint(named):
+                    yield found[0]
 
 
 def _without_comments(text: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .encodings import is_quoted_printable
 from .foreign_tags import Tag, foreign_tags
 from .guarded import guarded_names
 from .link_faults import Fault
@@ -24,6 +25,7 @@ class Reading:
     tags: tuple[tuple[str, Tag], ...] = ()  # placeholders of other products, and the parts they stand in
     guarded: frozenset[str] = frozenset()  # variables that leave no gap when they are empty
     lost_lines: bool = False  # empty lines of the source are not shown
+    quoted_printable: bool = False  # the HTML is the encoded source of an email
     look: Look | None = None
     links: LinkReport | None = None
 
@@ -32,6 +34,7 @@ class Reading:
             "tags": [[part, asdict(tag)] for part, tag in self.tags],
             "guarded": sorted(self.guarded),
             "lost_lines": self.lost_lines,
+            "quoted_printable": self.quoted_printable,
             "look": asdict(self.look) if self.look else None,
             "links": asdict(self.links) if self.links else None,
         }
@@ -42,6 +45,7 @@ class Reading:
             tags=tuple((part, Tag(**tag)) for part, tag in kept["tags"]),
             guarded=frozenset(kept["guarded"]),
             lost_lines=kept["lost_lines"],
+            quoted_printable=kept["quoted_printable"],
             look=Look(**_with_tuples(kept["look"])) if kept["look"] else None,
             links=_links(kept["links"]) if kept["links"] else None,
         )
@@ -69,6 +73,7 @@ def read(parts: Mapping[str, str], html: str | None, ours: str, *, broken: bool)
         ),
         guarded=guarded_names(sources),
         lost_lines=has_lost_lines(written),
+        quoted_printable=is_quoted_printable(written),
         look=look_at(html, source=written, ours=ours) if html is not None else None,
         links=report_links(html, written) if html is not None else None,
     )

@@ -139,7 +139,7 @@ def _freeze(office: Office, campaign_id: int) -> bool:
         tokens = versions.tokens_of(session, campaign)
     try:
         letter = versions.compile_of(campaign, office.public_url, targets)
-        versions.refuse_left(letter, tokens)
+        versions.refuse_left(letter, tokens, office.public_url)
     except Busy as error:
         log.info("campaign %s is planned later: %s", campaign_id, error)
         return False

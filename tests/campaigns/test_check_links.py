@@ -294,6 +294,20 @@ def test_empty_lines_between_tags_are_no_finding(look, html):
     assert "lost_lines" not in look(html)[0]
 
 
+@pytest.mark.parametrize(
+    ("html", "told"),
+    [
+        ('<table width=3D"100%"><tr><td>One=\ntwo</td></tr></table>', True),
+        ('<p class=3D"a">=D0=9F=D1=80=D0=B8</p>', True),
+        ('<p>In it stands class=3D"a" and =\nmore</p>', False),
+        ('<a href="https://a.test/?b=3D&c=1">x =\n</a>', False),
+    ],
+)
+def test_the_encoded_source_of_an_email_is_told(look, html, told):
+    found, _passed = look(html)
+    assert ("quoted_printable" in found) is told
+
+
 def test_links_are_told_only_where_addresses_became_links(look):
     assert "became links" in look("One\n\nhttps://a.test")[0]["plain_words"][0]
     without = look("One\n\n<a href='https://a.test/'>two</a>")[0]["plain_words"][0]

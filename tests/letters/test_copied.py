@@ -1,5 +1,7 @@
 """The source of a received email, used again: its own addresses become each recipient's own."""
 
+import base64
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -131,6 +133,96 @@ def test_an_address_is_known_in_every_spelling(address: str) -> None:
     assert f'<p>x <a href="{URLS.unsubscribe}">x</a></p>' in html
     assert text.startswith(f"Leave: {URLS.unsubscribe} now")
     assert OLD not in html + text
+
+
+def base64_of(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"https://eu1.protection.sophos.test/?d=m.example.com&u={base64_of(f'{OURS}/u/{OLD}')}&p=x",
+        f"https://links.test/r/{base64_of(f'{OURS}/u/{OLD}')}/abc/1",
+        f"https://links.test/?l={base64_of('https://track.test/?u=' + quote(f'{OURS}/u/{OLD}', safe=''))}",
+        f"https://links.test/?l={quote(base64.b64encode(f'{OURS}/u/{OLD}?x'.encode()).decode(), safe='')}",
+    ],
+)
+def test_an_address_in_base64_is_known(address: str) -> None:
+    letter = again(f'<p>x <a href="{address}">x</a></p>')
+    assert letter.adjusted == (OWN_ADDRESSES,)
+    assert f'<p>x <a href="{URLS.unsubscribe}">x</a></p>' in rendered(letter)[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "becomes"),
+    [
+        (f"""<a href='{{{{ "{OURS}/u/{OLD}" }}}}'>x</a>""", f"<a href='{URLS.unsubscribe}'>x</a>"),
+        (
+            f"""{{% set leave = '{OURS}/u/{OLD}' %}}<a href="{{{{ leave }}}}">x</a>""",
+            f'<a href="{URLS.unsubscribe}">x</a>',
+        ),
+        (
+            f'<p>{{{{ ("Leave: {OURS}/u/{OLD} " "now")|trim }}}}!</p>',
+            f"<p>Leave: {URLS.unsubscribe} now!</p>",
+        ),
+        (f'<a href="{{{{ shop or "{OURS}/c/{OLD}/1" }}}}">x</a>', ">x</a>"),
+        (f'<p>a{{{{ "{OURS}/o/{OLD}.gif" }}}}b</p>', "<p>ab</p>"),
+        (f"""<p>{{{{ {{"a": "{OURS}/v/{OLD}"}}["a"] }}}}</p>""", f"<p>{URLS.browser}</p>"),
+    ],
+)
+def test_an_address_in_a_string_of_template_code_is_known(written: str, becomes: str) -> None:
+    letter = again(f"<div>{written}</div>", {f"{OLD}/1": "https://shop.test/"})
+    assert letter.adjusted == (OWN_ADDRESSES,)
+    html, text = rendered(letter)
+    assert becomes in html
+    assert OLD not in html + text + letter.html + "".join(letter.links)
+
+
+def test_a_subject_keeps_no_address_in_its_code() -> None:
+    source = Source(f"{{{{ name or '{OURS}/u/{OLD}' }}}}", "", "<p>x</p>", "")
+    assert copied.Copied(OURS, {}).in_source(source).subject == "{{ name or '' }}"
+
+
+def test_counted_links_in_code_and_in_base64_are_looked_up() -> None:
+    texts = (
+        f"{{{{ '{OURS}/c/{OLD}/1' }}}}",
+        f"<a href='https://a.test/?u={base64_of(f'{OURS}/c/{OLD}/2')}'>x</a>",
+    )
+    assert copied.clicks_in(texts, OURS) == {copied.Click(OLD, 1), copied.Click(OLD, 2)}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        f'<a href=3D"https://m.example.com/u/{OLD[:9]}=\n{OLD[9:]}">x</a>',
+        f'<a href=3D"https://m.example.com/u/=\r\n=55{OLD[1:]}">x</a>',
+        f"{{{{ 'https://m.example.com/u/{OLD[:9]}' ~ \"{OLD[9:]}\" }}}}",
+        f"{{{{ 'https://m.example.com/u/\\x55{OLD[1:]}' }}}}",
+        f"{{% raw %}}{OURS}/u/{OLD}{{% endraw %}}",
+        f"https://a.test/?p={base64_of(json.dumps({'p': json.dumps({'url': f'{OURS}/u/{OLD}'})}))}",
+        f"https://a.test/x{base64_of(f'{OURS}/u/{OLD}')}",
+        base64.encodebytes(
+            f"<p>A long beginning of an email</p> {OURS}/u/{OLD} and its end".encode()
+        ).decode(),
+    ],
+)
+def test_a_token_is_found_however_it_is_encoded(written: str) -> None:
+    assert OLD in set(own_addresses.tokens_in([written]))
+
+
+@pytest.mark.parametrize(
+    ("link", "hidden"),
+    [
+        ("https://protect-eu.mimecast.com/s/AbC1?domain=m.example.com", True),
+        ("https://url.uk.m.mimecastprotect.com/s/AbC1?a=1&amp;domain=M.example.com", True),
+        ("https://protect-us.mimecast.com/s/AbC1/m.example.com", True),
+        ("https://protect-eu.mimecast.com/s/AbC1?domain=other.example.com", False),
+        ("https://mimecast.com.test/s/AbC1?domain=m.example.com", False),
+    ],
+)
+def test_a_link_to_us_that_a_gateway_hides_is_found(link: str, hidden: bool) -> None:
+    assert bool(list(own_addresses.hidden_in([f'<a href="{link}">x</a>'], OURS))) is hidden
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:6543", "LOCALHOST:6543", "localhost.:6543", "[::1]:6543"])

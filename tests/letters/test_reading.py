@@ -12,6 +12,7 @@ import mailganer
 from mailganer.campaigns.content import plain_line
 from mailganer.letters import glance_at, read_email
 from mailganer.letters.copied import Copied, clicks_in
+from mailganer.letters.encodings import is_quoted_printable
 from mailganer.letters.foreign_tags import foreign_tags, has_foreign_tag
 from mailganer.letters.guarded import guarded_names
 from mailganer.letters.link_faults import fault_of, mended
@@ -22,7 +23,7 @@ from mailganer.letters.lost_lines import has_lost_lines
 from mailganer.letters.markup import attributes_of, decoded, readable, tokens
 from mailganer.letters.masks import decode_code, mask
 from mailganer.letters.mjml import _unused_word, is_mjml
-from mailganer.letters.own_addresses import tokens_in
+from mailganer.letters.own_addresses import hidden_in, tokens_in
 from mailganer.letters.parts import Source
 from mailganer.letters.plainhtml import web_addresses
 from mailganer.letters.plaintext import Target, text_of
@@ -84,6 +85,9 @@ READERS: dict[str, Callable[[str], object]] = {
     "clicks": lambda source: clicks_in([source], OURS),
     "clicks of ours": lambda source: clicks_in([source + OURS], OURS),
     "tokens of recipients": lambda source: list(tokens_in([source])),
+    "tokens in code": lambda source: list(tokens_in(["{{ x }}" + source])),
+    "hidden links": lambda source: list(hidden_in([source + " mimecast"], OURS)),
+    "quoted-printable": is_quoted_printable,
 }
 
 SHAPES: dict[str, Callable[[int], str]] = {
@@ -91,6 +95,14 @@ SHAPES: dict[str, Callable[[int], str]] = {
     for unit in (
         "{{",
         "{{ a",
+        "{{ 'a",
+        "'a' ",
+        "aHR0cHM6Ly9t",
+        "aHR0cHM6Ly9t/",
+        "=3D",
+        "=  ",
+        "<a b=3D",
+        "https://x.mimecast.com/",
         "{{ a }}",
         "{%",
         "{% if a %}",

@@ -1,9 +1,11 @@
 """A campaign made from the source of an email that somebody got from an earlier one."""
 
 import re
+from base64 import b64encode
 from email import message_from_bytes
 from email.policy import default
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -132,10 +134,22 @@ def test_an_email_that_another_account_copied_never_acts_for_its_first_recipient
         "<a href='{{ \"https://m.test/u/\" }}{T}'>x</a>",
         "<p>{H}{# #}{t}</p>",
         "<p title='&#{first:d};{rest}'>x</p>",
+        "<p>{{ '{H}' ~ '{t}' }}</p>",
+        "<a href=3D'https://m.test/{H}=\n{t}'>x</a>",
+        "<a href='https://opaque.test/?d={base64}'>x</a>",
+        "<a href='https://protect-eu.mimecast.com/s/x1?domain={host}'>x</a>",
     ],
 )
 def test_no_token_of_a_recipient_is_sent_to_another_however_it_is_written(
-    due: Any, works: Any, make: Any, script: Script, session: Any, clock: Any, reload: Any, written: str
+    due: Any,
+    works: Any,
+    make: Any,
+    script: Script,
+    session: Any,
+    clock: Any,
+    reload: Any,
+    settings: Any,
+    written: str,
 ) -> None:
     first = due(1, html=LETTER, variables={"shop": {"value": "https://shop.test", "override": False}})
     works.run(4)
@@ -147,6 +161,8 @@ def test_no_token_of_a_recipient_is_sent_to_another_however_it_is_written(
         .replace("{first:%}", "25")
         .replace("{first:d}", str(ord(old[0])))
         .replace("{rest}", old[1:])
+        .replace("{base64}", b64encode(f"see /u/{old} and more".encode()).decode())
+        .replace("{host}", urlsplit(settings.public_url).hostname or "")
     )
     readers = make.list(first.account, "Others")
     make.subscriber(first.account, "olga@example.org", (readers,))

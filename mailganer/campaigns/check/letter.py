@@ -81,7 +81,7 @@ def _compiled(session: Session, campaign: Campaign, *, ours: str, now: datetime)
         compiled = compile_of(campaign, ours, targets)
     except LetterError as error:
         return Read(error=error)
-    lost, left = unknown_clicks(campaign, ours, targets, tokens), left_in(compiled, tokens)
+    lost, left = unknown_clicks(campaign, ours, targets, tokens), left_in(compiled, tokens, ours)
     try:
         shown = preview(session, campaign, sample_reader(session, campaign), now=now, letter=compiled)
     except LetterError as error:
@@ -184,6 +184,19 @@ def _at_adjustments(source: str, compiled: letters.Letter, letter: Read) -> Iter
             Severity.warning,
             Step.letter,
             _("See the email"),
+            field="html",
+        )
+
+    if letter.reading.quoted_printable:
+        yield Problem(
+            "quoted_printable",
+            _(
+                "The HTML is the encoded source of an email (quoted-printable): recipients see “=3D” and "
+                "broken links. Paste the HTML itself, as a browser or a template shows it."
+            ),
+            Severity.warning,
+            Step.letter,
+            _("Edit the email"),
             field="html",
         )
 
