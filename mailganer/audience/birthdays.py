@@ -14,7 +14,8 @@ from ..letters.words import YEARLESS, DayAndMonth
 OLDEST: Final = 1900
 
 _EMPTY: Final = frozenset({"", "n/a", "null", "none", "nan", "nat", "nil", "#n/a"})
-_NOTHING: Final = re.compile(r"[\s0./\\:T—–-]*")  # 0/0/00, 0000-00-00, "/  /": a field that was left empty
+_NOTHING: Final = re.compile(r"[\s0./\\:T—–-]*")  # 0/0/00, 0000-00-00: a field that was left empty
+_UNFILLED: Final = re.compile(r" ?[./\\] ?[./\\] ?")  # "/  /": the signs of a date without its numbers
 _TIME: Final = re.compile(
     r"(?:T|,? +)\d\d?:\d\d(?::\d\d(?:[.,]\d+)?)?(?: *[AaPp]\.?[Mm]\.?)?"
     r" *(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?$"
@@ -85,6 +86,8 @@ def parse_birthday(text: str, today: date, order: Order = Order.unknown) -> date
         return None
     if not _SIMPLE.fullmatch(text):
         text = _bare(text)
+        if _UNFILLED.fullmatch(text):
+            raise BirthdayError("birthday")
         if _NOTHING.fullmatch(text) or text.lower() in _EMPTY:
             return None
     if match := _DAY_FIRST.fullmatch(text):

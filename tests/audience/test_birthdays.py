@@ -66,6 +66,9 @@ def test_a_birthday_is_understood(text, day):
         "14.05.199",
         "--02-30",
         "0001-05-14",
+        "/  /",
+        " / / ",
+        ". .",
     ],
 )
 def test_no_birthday_is_refused(text):

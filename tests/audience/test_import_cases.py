@@ -171,7 +171,7 @@ def test_birthdays_are_read_where_they_can_be_and_cost_nobody_their_place(bringe
         "bdd": None,
         "bde": None,
     }
-    assert job.notes["rows"] == [[15, "birthday", "не указан"]]
+    assert job.notes["rows"] == [[14, "birthday", "/  /"], [15, "birthday", "не указан"]]
     assert "не указан" in note_sentence("birthday", "не указан").interpolate()
 
 
