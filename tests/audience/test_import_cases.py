@@ -10,6 +10,7 @@ from alembic import command
 from sqlalchemy import inspect, select
 
 from mailganer.audience import (
+    apply_import,
     erase_subscriber,
     import_preview,
     note_sentence,
@@ -389,6 +390,11 @@ def test_a_file_of_people_who_left_makes_nobody_active(bringer, bring):
         ("Статус", "Подписан Отписался Недействителен", "active unsubscribed bounced"),
         ("status", "active unsubscribed validating", "active unsubscribed unconfirmed"),
         ("Email permission status", "Implied Unsubscribed Express", "active unsubscribed active"),
+        ("status", "5.1.1 5.2.1 5.0.0", "bounced bounced bounced"),
+        ("Is the email of this user confirmed", "1 0 1", "active unconfirmed active"),
+        ("Is this subscriber blacklisted?", "0 1 0", "active unsubscribed active"),
+        ("Email confirmed", "yes no 2024-05-01", "active unconfirmed active"),
+        ("Subscription status", "1 2 3", "active unsubscribed bounced"),
     ],
 )
 def test_the_words_of_other_programs_are_understood(bringer, heading, cells, expected):
@@ -402,6 +408,53 @@ def test_a_column_of_something_else_is_a_field(bringer, heading):
     bringer.bring(f"email;{heading}\na@example.org;gold\nb@example.org;no\n")
     assert statuses(bringer) == {"a": "active", "b": "active"}
     assert list(bringer.people()["a@example.org"].fields.values()) == ["gold"]
+
+
+@SQLITE
+def test_the_columns_of_phplist_say_who_gets_no_emails(bringer):
+    job = bringer.bring(
+        "email,confirmed,blacklisted,optedin,bouncecount\n"
+        "a@example.org,1,0,0,0\nb@example.org,1,1,1,0\nc@example.org,0,0,0,0\nd@example.org,0,1,0,0\n"
+    )
+    expected = {"a": "active", "b": "unsubscribed", "c": "unconfirmed", "d": "unsubscribed"}
+    assert (statuses(bringer), noted(job)) == (expected, [])
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("heading", "cells"),
+    [
+        ("STATUS", "1 2 3 4"),
+        ("newsletter", "1 2 3"),
+        ("status", "gold - no"),
+        ("confirmed", "yes no -"),
+        ("Status", "4.2.2 4.2.2 -"),
+    ],
+)
+def test_a_column_of_states_that_is_not_understood_is_noted_once(bringer, heading, cells):
+    rows = "".join(f"r{n}@example.org;{cell.strip('-')}\n" for n, cell in enumerate(cells.split()))
+    job = bringer.bring(f"email;{heading}\n{rows}")
+    assert set(statuses(bringer).values()) == {"active"}
+    assert columns_of(job)["1"] == heading.lower()
+    assert job.notes["rows"] == [[2, "status_column", heading]]
+    assert f"The column “{heading}” may say" in note_sentence("status_column", heading).interpolate()
+
+
+@SQLITE
+def test_a_column_that_is_chosen_to_be_the_status_may_hold_the_numbers_of_mailtrain(bringer):
+    rows = "".join(f"r{n}@example.org;{n}\n" for n in range(1, 5))
+    job = bringer.bring(f"EMAIL;STATUS\n{rows}", apply=False)
+    assert noted(job) == [(2, "status_column")]
+    with bringer.sessions.begin() as fresh:
+        set_mapping(fresh, fresh.get(Import, job.id), {"1": "subscription_status"})
+        apply_import(fresh, fresh.get(Import, job.id))
+    assert bringer.run(job.id).notes == {"counts": {}, "rows": [], "left": 3}
+    assert statuses(bringer) == {
+        "r1": "active",
+        "r2": "unsubscribed",
+        "r3": "bounced",
+        "r4": "complained",
+    }
 
 
 @SQLITE
@@ -492,9 +545,11 @@ def test_evidence_far_down_in_the_file_counts(bringer, heading, first, later, le
     foreseen = bringer.bring(content, apply=False)
     field = "status" if heading.lower() == "status" else heading.lower().replace(" ", "_")
     assert columns_of(foreseen) == {"0": "email", "1": "subscription_status" if left else field}
-    assert (foreseen.rows, foreseen.added, foreseen.notes.get("left")) == (len(later) + 250,) * 2 + (left,)
+    assert (foreseen.rows, foreseen.added) == (len(later) + 250,) * 2
     job = bringer.bring(content)
-    assert (job.added, job.notes.get("left"), job.mapping) == (foreseen.added, left, foreseen.mapping)
+    assert (job.added, job.mapping) == (foreseen.added, foreseen.mapping)
+    for each in (foreseen, job):
+        assert (each.notes["left"], "status_column" in each.notes["counts"]) == (left or 0, left is None)
     assert sum(status != "active" for status in statuses(bringer).values()) == (left or 0)
 
 

@@ -23,6 +23,9 @@ BIRTHDAY_PARTS: Final = ("birthday_year", "birthday_month", "birthday_day")
 UNDECIDED: Final = "undecided"
 """Beside the columns of a stored mapping: those that may yet prove to hold states, see ``LateStatuses``."""
 
+UNREAD: Final = "unread"
+"""Beside the columns of a stored mapping: those that may hold states, and were not understood."""
+
 ADDRESSES: Final = "addresses"
 # How the encoding is known, where there is more to say than that no other comes into question.
 ENCODING: Final = "encoding"
@@ -372,7 +375,14 @@ def stored_mapping(
 def decided_mapping(stored: Mapping[str, Any], statuses: Collection[int]) -> dict[str, Any]:
     """The stored mapping after the whole file was read: ``statuses`` proved to be columns of states."""
     fields = {key: field for key, field in stored.items() if key != UNDECIDED}
-    return fields | dict.fromkeys(map(str, statuses), STATUS)
+    unread = sorted({int(number) for number in stored.get(UNDECIDED, ())} - {*statuses})
+    kept = {UNREAD: unread} if unread else {}
+    return fields | dict.fromkeys(map(str, statuses), STATUS) | kept
+
+
+def unread_columns(stored: Mapping[str, Any]) -> list[int]:
+    """Return the columns that may say who left and are not understood, or not yet."""
+    return [*stored.get(UNREAD, ()), *map(int, stored.get(UNDECIDED, ()))]
 
 
 def other_addresses(stored: Mapping[str, Any]) -> list[int]:

@@ -60,6 +60,10 @@ NOTES: Final[dict[str, TranslationString]] = {
     "birthday": _("“${detail}” is not understood as a birthday and is left out."),
     "birthday_unclear": _("“${detail}”: day or month first? The birthday is left out until you choose."),
     "status": _("“${detail}” is not understood as a subscription status and is left out."),
+    "status_column": _(
+        "The column “${detail}” may say who unsubscribed, but its values are not understood. "
+        "They were imported as ordinary values, and nobody is unsubscribed because of them."
+    ),
 }
 
 _UNKNOWN: Final = _("This row could not be read.")

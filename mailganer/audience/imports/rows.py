@@ -1,6 +1,6 @@
 """One row of a file becomes a person, or a reason why not."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -73,9 +73,13 @@ class RowReader:
         today: date,
         other_addresses: Sequence[int] = (),
         guessed: str = "",
+        unread: Collection[int] = (),
     ) -> None:
         """``other_addresses`` are columns to take an address from where the chosen one has none; ``guessed``
-        is an encoding that is not certain."""
+        is an encoding that is not certain.
+
+        ``unread`` are columns that may say who left and are not understood: each is noted once.
+        """
         self._guessed = guessed
         self._columns, self._today, self._width = columns, today, len(columns)
         self._from_us = is_from_us(columns)
@@ -97,6 +101,7 @@ class RowReader:
             for number, field in enumerate(mapping)
             if field == STATUS
         ]
+        self._unread = [number for number in unread if mapping[number] not in ("", STATUS)]
         named = {number for number, *_rest in (*self._names, *self._full, *self._birthday, *self._statuses)}
         named |= {number for number in self._parts if number is not None}
         self._fields = [
@@ -144,6 +149,7 @@ class RowReader:
         first_name, last_name = names.get("first_name", ""), names.get("last_name", "")
         if name and not first_name and not last_name:
             first_name, last_name, _patronymic = split_full_name(self._name(name), False)
+        self._note_unread(record.number, cells)
         return Person(
             record.number,
             address.email,
@@ -196,6 +202,11 @@ class RowReader:
                 self._note(row, "status", cells[number])
         status = heaviest(found)
         return None if status is SubscriberStatus.active else status
+
+    def _note_unread(self, row: int, cells: Sequence[str]) -> None:
+        for number in [each for each in self._unread if cells[each].strip()]:
+            self._note(row, "status_column", self._heading(number))
+            self._unread.remove(number)
 
     def _note(self, row: int, code: str, detail: str) -> None:
         self.notes.append(Note(row, code, "" if "@" in detail else shown(detail.strip())[:_NOTED]))

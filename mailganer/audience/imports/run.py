@@ -22,7 +22,15 @@ from ...db import utcnow
 from ...models import Account, Import, ImportChange, ImportReject, ImportStatus
 from ...settings import Settings
 from .files import Dialect, Record, Records, is_blank
-from .mapping import UNDECIDED, decided_mapping, is_guessed, is_said, mapping_of, other_addresses
+from .mapping import (
+    UNDECIDED,
+    decided_mapping,
+    is_guessed,
+    is_said,
+    mapping_of,
+    other_addresses,
+    unread_columns,
+)
 from .reasons import FileProblem
 from .rows import Note, Person, Reject, RowReader
 from .statistics import gather_statistics
@@ -313,7 +321,9 @@ class _Work:
     def reader(self, job: Import) -> RowReader:
         mapping, others = mapping_of(job.mapping, len(job.columns)), other_addresses(job.mapping)
         guessed = job.encoding if is_guessed(job.mapping) else ""
-        return RowReader(job.columns, mapping, self.now().date(), others, guessed)
+        return RowReader(
+            job.columns, mapping, self.now().date(), others, guessed, unread_columns(job.mapping)
+        )
 
     def records(self, job: Import) -> Records:
         path = self.settings.uploads / job.path

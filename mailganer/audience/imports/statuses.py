@@ -1,12 +1,12 @@
 """What a file says of people who left elsewhere: its columns of subscription states, and the words in them.
 
 Understood are the exports of Mailganer, Mailchimp, listmonk, Shopify, Klaviyo, Kit, MailerLite, Substack,
-ActiveCampaign, Constant Contact and UniSender,
+ActiveCampaign, Constant Contact, UniSender and phpList, the bounces of SendGrid,
 and columns of yes and no such as "Accepts Email Marketing" or "Unsubscribed".
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from ...models import SubscriberStatus
@@ -39,6 +39,7 @@ _LEFT: Final[Sequence[tuple[re.Pattern[str], SubscriberStatus]]] = (
             r"( (of|from) (all )?(emails?|newsletters?))?( (at|on|date|time))?|(date|time) unsubscribed"
             r"|unsub (time|date)|(optout|opt out) (time|date)|do not (e ?mail|contact|send)|dnc"
             r"|(is )?(email )?(black|block) ?listed|emails? disabled|suppressed"
+            r"|is this (user|subscriber) blacklisted"
             r"|отписан[ао]?|отписал(ся|ась)|отписка"
             r"|(дата|время) отписки|не (писать|беспокоить|отправлять)"
         ),
@@ -60,6 +61,28 @@ _LEFT: Final[Sequence[tuple[re.Pattern[str], SubscriberStatus]]] = (
         SubscriberStatus.complained,
     ),
 )
+_CONFIRMED: Final = re.compile(
+    r"(is |has )?(the )?(email|subscription|opt in|double opt in) (is )?confirmed( (at|on|date|time))?"
+    r"|is confirmed"
+    r"|is the email of this (user|subscriber) confirmed"
+    r"|confirmed (email|subscription|opt in)|confirmed"
+    r"|(почта|email|подписка) подтвержден[ао]?"
+)
+# A bare "confirmed" may be about an event, so it counts only beside other columns of phpList.
+_CONFIRMED_ALONE: Final = "confirmed"
+_OF_PHPLIST: Final = frozenset({"blacklisted", "optedin", "bouncecount", "htmlemail", "uniqid", "foreignkey"})
+
+# Mailtrain's numbers. Those of other programs mean other things, so they are evidence under few headings.
+_NUMBERED: Final = frozenset({"subscription status", "subscriber status", "email status"})
+_MAILTRAIN: Final[Mapping[str, SubscriberStatus]] = {
+    "2": SubscriberStatus.unsubscribed,
+    "3": SubscriberStatus.bounced,
+    "4": SubscriberStatus.complained,
+}
+# RFC 3463: why a mail server refused an email.
+_REFUSED: Final = re.compile(r"5\.\d{1,3}\.\d{1,3}(?!\S)")
+_DELAYED: Final = re.compile(r"4\.\d{1,3}\.\d{1,3}(?!\S)")
+
 # Columns of files that hold nobody else: Mailchimp's exports of who unsubscribed and who was cleaned.
 _ALL_LEFT: Final = {"unsub time": SubscriberStatus.unsubscribed, "clean time": SubscriberStatus.bounced}
 
@@ -125,6 +148,7 @@ class _Evidence:
 
     def __init__(self, words: str, reader: ReadStatus, flags: str = "") -> None:
         self._bare, self._reader = words in _BARE, reader
+        self._numbered = words in _NUMBERED or _says_left(words)
         self.flags = flags
         self._known: set[str] = set()
 
@@ -136,6 +160,8 @@ class _Evidence:
         self.flags = "".join(sorted({*self.flags, *self._seen(cell)}))
 
     def _seen(self, cell: str) -> str:
+        if cell.strip() in _MAILTRAIN and not self._numbered:
+            return "nu"
         seen = "n" if _is_read(self._reader, cell) else "nu"
         if _said(self._reader, _OF_ORDERS.sub("", cell) if self._bare else cell):
             seen += "s"
@@ -158,10 +184,11 @@ class LateStatuses:
     """
 
     def __init__(self, columns: Sequence[str], flags: Mapping[str, str]) -> None:
+        headings = [heading_words(column) for column in columns]
         self._evidence = {
             int(number): _Evidence(words, reader, seen)
             for number, seen in flags.items()
-            if (reader := _by_heading(words := heading_words(columns[int(number)])))
+            if (reader := _by_heading(words := headings[int(number)])) and not _is_unclear(words, headings)
         }
 
     def look(self, rows: Iterable[Sequence[str]]) -> bool:
@@ -196,11 +223,15 @@ def guess_statuses(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> li
     """
     found = []
     for number, words in enumerate(headings):
-        reader = _by_heading(words)
+        reader = None if _is_unclear(words, headings) else _by_heading(words)
         cells = [row[number] for row in rows if len(row) > number and row[number].strip()]
         if reader and (words in _ALL_LEFT or (_tells(words, reader, cells) if cells else _says_left(words))):
             found.append(number)
     return found
+
+
+def _is_unclear(words: str, headings: Collection[str]) -> bool:
+    return words == _CONFIRMED_ALONE and _OF_PHPLIST.isdisjoint(headings)
 
 
 def _tells(words: str, reader: ReadStatus, cells: Sequence[str]) -> bool:
@@ -243,7 +274,11 @@ def _by_heading(words: str) -> ReadStatus | None:
     for pattern, left in _LEFT:
         if pattern.fullmatch(words):
             return _left_reader(left)
-    return _state if _STATES.fullmatch(words) or _AGREED.fullmatch(words) else None
+    if _CONFIRMED.fullmatch(words):
+        return _confirmation
+    if _AGREED.fullmatch(words):
+        return _agreement
+    return _state if _STATES.fullmatch(words) else None
 
 
 def _availability(cell: str) -> SubscriberStatus | None:
@@ -270,6 +305,23 @@ def _left_reader(left: SubscriberStatus) -> ReadStatus:
     return read
 
 
+def _confirmation(cell: str) -> SubscriberStatus | None:
+    """A column that says whether somebody has confirmed: by yes and no, or by a date."""
+    word = cell.strip().lower()
+    if word and word in _NO:
+        return SubscriberStatus.unconfirmed
+    if word not in _YES and any(map(str.isdigit, word)):
+        return SubscriberStatus.active
+    return _state(cell)
+
+
+def _agreement(cell: str) -> SubscriberStatus | None:
+    """A column of yes and no: a number in it is that of a newsletter or a plan."""
+    if cell.strip() in _MAILTRAIN:
+        raise ValueError(cell)
+    return _state(cell)
+
+
 def _state(cell: str) -> SubscriberStatus | None:
     word = " ".join(re.sub(r"[\W_]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", cell).lower()).split())
     plain = cell.strip().lower()
@@ -279,6 +331,10 @@ def _state(cell: str) -> SubscriberStatus | None:
         return SubscriberStatus.unsubscribed
     if word in _YES or plain in _YES:
         return SubscriberStatus.active
+    if plain in _MAILTRAIN or _REFUSED.match(plain):
+        return _MAILTRAIN.get(plain, SubscriberStatus.bounced)
+    if _DELAYED.match(plain):
+        return None
     for pattern, status in _WORDS:
         if pattern.fullmatch(word) if status is SubscriberStatus.active else pattern.search(word):
             return status

@@ -30,6 +30,7 @@ from .mapping import (
     ENCODING,
     GUESSED,
     SAID,
+    UNREAD,
     address_columns,
     check_mapping,
     guess_mapping,
@@ -153,6 +154,9 @@ def set_mapping(session: Session, job: Import, mapping: Mapping[Any, Any]) -> Im
     fields = mapping_from_words(mapping, job.columns, mapping_of(job.mapping, len(job.columns)))
     stored = stored_mapping(fields, addresses=job.mapping.get(ADDRESSES, ()))
     stored |= {key: value for key, value in job.mapping.items() if key == ENCODING}
+    # What is left as it was is still not understood.
+    same = [each for each in job.mapping.get(UNREAD, ()) if fields[each] == job.mapping.get(str(each))]
+    stored |= {UNREAD: same} if same else {}
     if stored != job.mapping:
         job.mapping = stored
         restart(session, job, ImportStatus.reading)
