@@ -4,8 +4,9 @@ The enhanced status code (RFC 3463, RFC 5248, RFC 7372) decides first; then the 
 servers say with 550 what is only a limit; then the three digits and the stage at which they came. A backend
 whose provider means something else by a code puts its own rules in front.
 
-Before a recipient is named no answer can be about one. Behind that, an answer that sounds like the account or
-the server is mostly not ``sure``: servers quote what the recipient's own server said.
+Before a recipient is named no answer can be about one. After that, an answer that sounds like the account or
+the server is mostly not ``sure``, and one that would stop the account never is: servers quote what the
+recipient's own server said.
 """
 
 from __future__ import annotations
@@ -138,7 +139,6 @@ _NOT_OURS = (
 _ACCOUNT = r"account.{0,30}(blocked|suspended|locked)"
 # Exchange: STOREDRV.Submission.Exception:SendAsDeniedException, :OutboundSpamException.
 _SUBMISSION = r"send ?as ?denied|outbound ?spam|storedrv\.submission|submission\.exception"
-_OWN_LIMIT = r"daily|hourly|per (day|hour)|24 hours|sending|outgoing|submission"
 _NOT_IMPLEMENTED = (
     r"(command|verb).{0,20}(not (implemented|recogni[sz]ed|supported)|un(known|recogni[sz]ed|implemented))"
     r"|un(known|recogni[sz]ed|implemented) (command|verb)"
@@ -248,7 +248,9 @@ def classify(reply: Reply, stage: Stage, own_rules: Sequence[Rule] = ()) -> Verd
         status = ""  # "250 5.1.1" or "550 2.0.0": one of the two is wrong, so the digits count
     for rule in own_rules:
         if rule.holds(reply, status, stage):
-            return _of_nobody(rule.verdict) if stage not in _NAMED else rule.verdict
+            if stage not in _NAMED:
+                return _of_nobody(rule.verdict)
+            return rule.verdict._replace(sure=rule.verdict.outcome not in _COMPARED)
     for rule in RULES:
         if rule.holds(reply, status, stage):
             if stage not in _NAMED:
@@ -258,7 +260,8 @@ def classify(reply: Reply, stage: Stage, own_rules: Sequence[Rule] = ()) -> Verd
 
 
 _NAMED = _RCPT | _CONTENT  # stages at which there is a recipient
-_SURE = re.compile(r"5\.7\.(8|9|11|13|14|60)|[45]\.7\.28")
+# What would stop the account: a second recipient is tried first.
+_COMPARED = (Outcome.unauthorised, Outcome.exhausted)
 
 
 def _of_nobody(verdict: Verdict) -> Verdict:
@@ -272,8 +275,8 @@ def _is_sure(verdict: Verdict, reply: Reply, status: str) -> bool:
     """Whether an answer is about the account or the server although a recipient was named."""
     if verdict.scope not in (Scope.account, Scope.connection):
         return True
-    if reply.code in (421, 530, 534, 535, 538) or reply.code // 10 == 50 or _SURE.fullmatch(status):
+    if verdict.outcome in _COMPARED:
+        return False
+    if reply.code == 421 or reply.code // 10 == 50 or status in ("4.7.28", "5.7.28"):
         return True
-    if verdict.outcome is Outcome.exhausted:
-        return re.search(_OWN_LIMIT, reply.text, re.IGNORECASE) is not None
-    return re.search(f"{_SUBMISSION}|{_NOT_IMPLEMENTED}", reply.text, re.IGNORECASE) is not None
+    return re.search(_NOT_IMPLEMENTED, reply.text, re.IGNORECASE) is not None

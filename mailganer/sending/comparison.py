@@ -2,7 +2,8 @@
 
 A server's words are only a guess. What one recipient gets while others are accepted is about that recipient;
 what several recipients in a row get, with nobody accepted in between, is about the account, the server or
-the email, whatever the words say.
+the email, whatever the words say. "No such mailbox" is about the address unless everybody gets it, wherever
+in the lists one looks: then a person decides.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,16 +11,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..backends import Outcome, Receipt
-from ..models import DeliveryStatus
+from ..models import LARGEST_CAMPAIGN, DeliveryStatus
 from .feed import Answer, Unprinted
 from .ledger import Change, Recipient
 from .refusal_pattern import (
     EMAIL_ITSELF,
     FROM_ACCOUNT,
+    SAME_WORDS,
+    UNKNOWN,
+    UNKNOWN_ANYWHERE,
+    UNKNOWN_KIND,
     RefusalPattern,
     enough,
     is_about_email,
     is_compared,
+    is_unknown,
     kind_of,
     may_be_about_account,
     sounds_like_account,
@@ -29,6 +35,9 @@ from .verdict import Verdict, put_off
 BEHIND = timedelta(seconds=20)
 """How long a recipient whose answer was not about them lets the others go first. Longer than a sender's first
 rest."""
+MINUTE = timedelta(minutes=1)  # in which what was accepted is counted
+LOOK_AGAIN = timedelta(minutes=5)
+"""After which the few recipients of a campaign are tried once more, none of whom has a mailbox."""
 RECENTLY = timedelta(days=1)
 """An email accepted so long before the first try, or later, shows that the last refusal is not about us."""
 
@@ -40,6 +49,8 @@ class CampaignContext:
     others_wait: Callable[[], bool]  # whether anybody else of the campaign is due
     accepted_before: Callable[[], bool]  # whether the sender has sent this campaign's email to anybody
     accepted_since: Callable[[datetime], bool]  # and whether since then
+    untried_wait: Callable[[], bool]  # whether the sender has anybody due whom nobody has refused yet
+    sender_accepted_since: Callable[[datetime], bool]  # whether it has sent any email since
 
 
 class Comparison:
@@ -65,10 +76,11 @@ class Comparison:
         """Apply the result of the comparison to the verdict."""
         accepted = [slot for slot, answer in enumerate(self._answers) if _is_accepted(answer)]
         if accepted:
-            self._pattern.seen, self._pattern.held = [], []
+            self._pattern.end()
         # Who was refused before somebody was accepted stays refused: it was about them.
         tail = accepted[-1] + 1 if accepted else 0
         alone: list[tuple[int, Receipt]] = []
+        unknown: Receipt | None = None
         for slot, answer in enumerate(self._answers):
             if isinstance(answer, Unprinted) or answer is None:
                 continue
@@ -76,22 +88,50 @@ class Comparison:
                 self._note_trouble(slot, answer)
             elif answer.outcome is Outcome.in_doubt and answer.reply[:1] in ("4", "5"):
                 self._verdict.trouble = answer  # a server that says so is left alone for a while
+            elif answer.outcome in (Outcome.unauthorised, Outcome.exhausted) and answer.sure:
+                self._note_stop(slot, answer)
+            elif slot >= tail and is_unknown(answer):
+                unknown = self._note_unknown(slot, answer) or unknown
             elif slot >= tail and is_compared(answer):
                 self._note(slot, answer)
                 if sounds_like_account(answer) or may_be_about_account(answer):
                     alone.append((slot, answer))
         self._judge_lone(alone)
+        if unknown is not None:
+            self._judge_unknown(unknown)
 
     def _note(self, slot: int, receipt: Receipt) -> None:
         item = self._items[slot]
         kind = kind_of(receipt, item.address, self._campaign_id)
+        self._pattern.last = self._campaign_id
         if kind in self._pattern.held:
-            self._pattern.add(item.id, kind)
-            self._hold(kind, receipt)
+            if not self._is_settled(item) and not self._ask_after_a_day(slot, receipt):
+                self._pattern.add(item.id, kind)
+                self._hold(kind, receipt)
         elif item.returned_at is None:  # the second time it stays with the recipient
             limit = enough(receipt, item.address)
             if self._pattern.add(item.id, kind) >= limit and self._is_email_to_blame(receipt, kind):
                 self._hold(kind, receipt)
+
+    def _is_settled(self, item: Recipient) -> bool:
+        """Whether others were accepted since this recipient was given back, or a person has decided."""
+        if item.returned_at is None:
+            return False
+        if self._campaign_id in self._pattern.asked:
+            return True
+        return self._context.sender_accepted_since(item.returned_at + MINUTE)
+
+    def _ask_after_a_day(self, slot: int, receipt: Receipt) -> bool:
+        """Let a person decide where for a day everybody who is left has been refused."""
+        returned_at = self._items[slot].returned_at
+        if returned_at is None or self._now - returned_at < RECENTLY:
+            return False
+        if is_about_email(receipt) or self._context.untried_wait():  # an email's refusal asks anyway
+            return False
+        self._return([self._items[slot].id], None)
+        self._pattern.asked.append(self._campaign_id)
+        self._verdict.refused_for_a_day = receipt
+        return True
 
     def _is_email_to_blame(self, receipt: Receipt, kind: str) -> bool:
         """Whether a refused email stops its campaign: after ten in a row, or fewer that were all there is."""
@@ -103,8 +143,12 @@ class Comparison:
 
     def _hold(self, kind: str, receipt: Receipt) -> None:
         """Take this answer for one about us: nobody is used up by it, and the sender rests or stops."""
-        ids = self._pattern.hold(kind)
         behind = None if is_about_email(receipt) else self._now + BEHIND
+        self._return(self._pattern.hold(kind), behind)
+        self._stop(receipt)
+
+    def _return(self, ids: Iterable[int], behind: datetime | None) -> None:
+        """Put recipients back whom an answer would have used up, or has."""
         for delivery_id in ids:
             slot = self._slots.get(delivery_id)
             if slot is None:
@@ -117,7 +161,6 @@ class Comparison:
             if item.subscriber_id:
                 self._verdict.dead.pop(item.subscriber_id, None)
         self._verdict.behind = behind
-        self._stop(receipt)
 
     def _stop(self, receipt: Receipt) -> None:
         verdict = self._verdict
@@ -131,6 +174,52 @@ class Comparison:
             verdict.refused_email = receipt
         else:
             verdict.everybody = receipt
+
+    def _note_stop(self, slot: int, receipt: Receipt) -> None:
+        """Begin with somebody else when the sender may go on."""
+        kind = kind_of(receipt, self._items[slot].address, self._campaign_id)
+        self._pattern.last = self._campaign_id
+        if kind not in self._pattern.held:
+            self._pattern.held.append(kind)
+        verdict = self._verdict
+        verdict.changes[slot] = verdict.changes[slot]._replace(not_before=self._now + BEHIND)
+
+    def _note_unknown(self, slot: int, receipt: Receipt) -> Receipt | None:
+        """Count a recipient without a mailbox, unless a person or a second try has settled that."""
+        item = self._items[slot]
+        if item.returned_at is not None or self._campaign_id in self._pattern.asked:
+            return None
+        self._pattern.last = self._campaign_id
+        self._pattern.add(item.id, UNKNOWN_KIND)
+        return receipt
+
+    def _judge_unknown(self, receipt: Receipt) -> None:
+        """Where nobody at all has a mailbox it may be the server: a person decides about many recipients.
+
+        A few, when they are all there is, are tried once more a little later.
+        """
+        number = self._pattern.number(UNKNOWN_KIND)
+        if number >= UNKNOWN_ANYWHERE:
+            self._ask_about_unknown(receipt)
+        elif number < SAME_WORDS or self._is_compared():
+            return
+        elif number >= UNKNOWN:
+            self._ask_about_unknown(receipt)
+        elif _is_unnamed(receipt, [item.address for item in self._items]):
+            self._return(self._pattern.take(UNKNOWN_KIND), self._now + LOOK_AGAIN)
+
+    def _is_compared(self) -> bool:
+        """Whether others of the campaign were accepted, or there is still somebody to compare with."""
+        if None in self._answers or self._context.accepted_before():
+            return True
+        return self._context.untried_wait()
+
+    def _ask_about_unknown(self, receipt: Receipt) -> None:
+        ids = self._pattern.take(UNKNOWN_KIND)
+        campaigns = {each // LARGEST_CAMPAIGN for each in ids}
+        self._pattern.asked += sorted(campaigns - set(self._pattern.asked))
+        self._return(ids, None)
+        self._verdict.unknown, self._verdict.doubted = receipt, ids
 
     def _note_trouble(self, slot: int, receipt: Receipt) -> None:
         """Defer the recipient; put only them off if the error comes again while others were accepted."""
@@ -150,13 +239,16 @@ class Comparison:
         left = [(slot, each) for slot, each in alone if self._items[slot].id not in self._verdict.returned]
         if not left or self._verdict.accepted or None in self._answers or self._context.others_wait():
             return
-        nobody_accepted = not self._context.accepted_before()
+        compared = self._is_compared()
         for slot, receipt in left:
-            kind = kind_of(receipt, self._items[slot].address, self._campaign_id)
-            if nobody_accepted and sounds_like_account(receipt):
-                self._pattern.add(self._items[slot].id, kind)
+            item = self._items[slot]
+            kind = kind_of(receipt, item.address, self._campaign_id)
+            if not compared and sounds_like_account(receipt):
+                if item.first_tried_at and self._context.sender_accepted_since(item.first_tried_at):
+                    continue  # by then it is about them
+                self._pattern.add(item.id, kind)
                 self._hold(kind, receipt)
-            elif nobody_accepted and self._pattern.number(kind) >= FROM_ACCOUNT:
+            elif not compared and self._pattern.number(kind) >= FROM_ACCOUNT:
                 self._hold(kind, receipt)
             elif may_be_about_account(receipt) and self._has_failed(slot):
                 self._ask(slot, receipt)
@@ -180,3 +272,9 @@ class Comparison:
 
 def _is_accepted(answer: Answer | None) -> bool:
     return isinstance(answer, Receipt) and answer.outcome is Outcome.accepted
+
+
+def _is_unnamed(receipt: Receipt, addresses: Iterable[str]) -> bool:
+    """Whether the answer names none of these addresses."""
+    reply = receipt.reply.lower()
+    return not any(each.lower() in reply for each in addresses)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import exists, or_, select, update
 from sqlalchemy.orm import Session
@@ -13,6 +14,7 @@ from ..campaigns.allowance import minute_of, sender_allowance
 from ..db import UNTRACKED
 from ..errors import BackendError, MailganerError, ProtocolBroken, TooFast, Unreachable, _
 from ..models import (
+    LARGEST_CAMPAIGN,
     Batch,
     BatchState,
     Delivery,
@@ -22,7 +24,7 @@ from ..models import (
     Subscriber,
     SubscriberStatus,
 )
-from . import halt, ledger, pace, quota
+from . import halt, ledger, pace, queues, quota
 from .clock import elapsed
 from .comparison import CampaignContext, Comparison
 from .feed import Answer, Feed
@@ -59,16 +61,13 @@ class Minder:
 
         ``known`` is false when no refusals were on record as the window was opened: then none are forgotten.
         """
-        mine = Sender.id == self._sender.id
         if not any(_asks_for_comparison(answer) for answer in answers):
             if verdict.accepted and known:
-                session.execute(
-                    update(Sender).where(mine, Sender.refusals.is_not(None)).values(refusals=None),
-                    execution_options=UNTRACKED,
-                )
+                kept, pattern = self._refusals(session)
+                pattern.end()
+                self._keep(session, pattern, kept)
             return
-        kept = session.scalar(select(Sender.refusals).where(mine).with_for_update(key_share=True))
-        pattern = RefusalPattern.of(kept)
+        kept, pattern = self._refusals(session)
         Comparison(
             window.items,
             answers,
@@ -78,9 +77,18 @@ class Minder:
             campaign_id=window.claim.campaign_id,
             now=now,
         ).run()
-        if pattern.kept() != kept:
+        self._keep(session, pattern, kept)
+
+    def _refusals(self, session: Session) -> tuple[Any, RefusalPattern]:
+        query = select(Sender.refusals).where(Sender.id == self._sender.id)
+        kept = session.scalar(query.with_for_update(key_share=True))
+        return kept, RefusalPattern.of(kept)
+
+    def _keep(self, session: Session, pattern: RefusalPattern, before: Any) -> None:
+        if pattern.kept() != before:
             session.execute(
-                update(Sender).where(mine).values(refusals=pattern.kept()), execution_options=UNTRACKED
+                update(Sender).where(Sender.id == self._sender.id).values(refusals=pattern.kept()),
+                execution_options=UNTRACKED,
             )
 
     def mind(self, session: Session, window: Opened, feed: Feed, verdict: Verdict, now: datetime) -> None:
@@ -201,6 +209,8 @@ class Minder:
     ) -> None:
         """A letter that nobody can be sent is not tried on everybody."""
         campaign_id = window.claim.campaign_id
+        if verdict.unknown is not None:
+            self._ask(session, verdict.unknown, verdict.doubted, now)
         streaks = verdict.streaks = self._streaks.get(campaign_id, Streaks()).copy()
         for answer in feed.answers:
             if answer is not None:
@@ -222,16 +232,35 @@ class Minder:
                 "Its answer: ${reply}",
                 mapping={"reply": verdict.refused_alone.reply},
             )
+        elif verdict.refused_for_a_day is not None:
+            sentence = _(
+                "For a day the mail server has refused every recipient who is left. Check the account, the "
+                "email and the list, then continue: whoever is refused again counts as undeliverable. "
+                "Its answer: ${reply}",
+                mapping={"reply": verdict.refused_for_a_day.reply},
+            )
         else:
             return
         halt.halt(session, campaign_id, sentence, now)
         verdict.streaks = Streaks()
 
+    @staticmethod
+    def _ask(session: Session, receipt: Receipt, doubted: Sequence[int], now: datetime) -> None:
+        """Let a person decide about recipients none of whom has a mailbox."""
+        sentence = _(
+            "The mail server says of ${number} recipients in a row that they do not exist, wherever in the "
+            "list they stand. Check the list and the account, then continue: they are tried once more, and "
+            "whoever is refused again has failed. Its answer: ${reply}",
+            mapping={"number": len(doubted), "reply": receipt.reply},
+        )
+        for campaign_id in sorted({each // LARGEST_CAMPAIGN for each in doubted}):
+            halt.halt(session, campaign_id, sentence, now)
+
 
 def _asks_for_comparison(answer: Answer | None) -> bool:
     if not isinstance(answer, Receipt) or answer.outcome is Outcome.accepted:
         return False
-    return answer.outcome in (Outcome.in_doubt, Outcome.deferred) or is_compared(answer)
+    return answer.outcome is not Outcome.refused or is_compared(answer)
 
 
 def _around(
@@ -268,7 +297,14 @@ def _around(
         )
         return bool(session.scalar(select(or_(later, here))))
 
-    return CampaignContext(others_wait, accepted_before, accepted_since)
+    def untried_wait() -> bool:
+        return queues.has_untried(session, sender_id, now)
+
+    def sender_accepted_since(moment: datetime) -> bool:
+        later = exists().where(Departure.sender_id == sender_id, Departure.minute >= minute_of(moment))
+        return bool(session.scalar(select(later)))
+
+    return CampaignContext(others_wait, accepted_before, accepted_since, untried_wait, sender_accepted_since)
 
 
 def _quote(sentence: str, receipt: Receipt) -> str:

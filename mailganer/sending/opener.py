@@ -15,9 +15,10 @@ from ..errors import LetterError, _
 from ..models import Account, Campaign, CampaignStatus, Sender, SenderStatus, holds
 from . import halt, ledger, queues, quota
 from .journal import SLOTS, host_name
-from .ledger import Claim, Opened
+from .ledger import Claim, Opened, Pick
 from .office import Office
 from .printer import Printer, PrintJob
+from .refusal_pattern import RefusalPattern
 from .words import sentence_of
 
 QUICK = 0.25  # seconds a window should take: how long a "pause" may take, and what is lost with a machine
@@ -58,6 +59,8 @@ class Opener:
         self.claim: Claim | None = None
         self.missing: int | None = None  # the version of an email that has to be compiled first
         self.refused_before = True  # whether refusals in a row were on record when the last window was opened
+        self._refused, self._failures = RefusalPattern(), 0  # what stands in the sender's row
+        self._pick = Pick.in_order
         self._printers: dict[int, Printer] = {}
         self._broken: dict[int, LetterError] = {}
 
@@ -82,7 +85,8 @@ class Opener:
         if not locked:
             self.lock(session)
         sender = session.execute(_SENDER, {"id": self._sender.id}).one()
-        self.refused_before = sender.refusals is not None
+        self._refused, self._failures = RefusalPattern.of(sender.refusals), sender.failures
+        self.refused_before = self._refused.is_open
         if sender.deleted_at is not None or sender.status is not SenderStatus.ready:
             self.give_up(session)
             return None
@@ -117,6 +121,8 @@ class Opener:
 
     def _largest(self, size: int, room: int | None) -> int:
         size = min(size, SLOTS)
+        if self._failures or self._refused.needs_sample:
+            size = 1
         if room is not None:
             size = min(size, room)
         if self._limits.per_second:
@@ -175,6 +181,7 @@ class Opener:
             journal=self._journal,
             now=now,
             until=self._office.leased_until(now),
+            pick=self._pick,
         )
         if window is None:
             return None
@@ -197,21 +204,44 @@ class Opener:
         self, session: Session, queue: queues.Queue, room: int | None, size: int, now: datetime
     ) -> int:
         """Hold a batch of the first campaign in line that has one; return how large a window of it may be."""
-        until = self._office.leased_until(now)
-        for following in line_up(queue.turns, room, size):
-            if self.claim is not None and self.claim.campaign_id == following.campaign_id:
-                if ledger.hold(session, self.claim, until):
+        line = line_up(queue.turns, room, size)
+        if self._refused.needs_sample:  # first somebody of another campaign
+            line.sort(key=lambda each: each.campaign_id == self._refused.last)
+        for pick in self._picks():
+            self._pick = pick
+            for following in line:
+                if self._claim_of(session, following.campaign_id, now):
                     return following.size
-                self.claim = None
-            self.give_up(session)
-            campaign = session.execute(_CAMPAIGN, {"id": following.campaign_id}).first()
-            if campaign and campaign.letter_id and not self._is_ready(campaign.letter_id):
-                return 0  # nothing is claimed for which there is no window in the same transaction
-            self.claim = ledger.claim(session, self._sender.id, following.campaign_id, now, until)
-            if self.claim is not None:
-                return following.size
+                if self.missing is not None:
+                    return 0  # nothing is claimed for which there is no window in the same transaction
         self.give_up(session)
         return 0
+
+    def _picks(self) -> tuple[Pick, ...]:
+        """Return whom to look for. After a refusal those go first whom nobody has refused yet."""
+        if self._refused.needs_sample:
+            return (Pick.sample, Pick.oldest)
+        if self._failures:
+            return (Pick.untried, Pick.oldest)
+        return (Pick.untried, Pick.in_order) if self._refused.is_open else (Pick.in_order,)
+
+    def _claim_of(self, session: Session, campaign_id: int, now: datetime) -> bool:
+        """Hold a batch of this campaign with such a recipient: ours, or another one."""
+        until = self._office.leased_until(now)
+        if self.claim is not None and self.claim.campaign_id == campaign_id:
+            if not ledger.hold(session, self.claim, until):
+                self.claim = None
+            elif self._pick is not Pick.sample and self._has_such(session, self.claim, now):
+                return True
+        self.give_up(session)
+        campaign = session.execute(_CAMPAIGN, {"id": campaign_id}).first()
+        if campaign and campaign.letter_id and not self._is_ready(campaign.letter_id):
+            return False
+        self.claim = ledger.claim(session, self._sender.id, campaign_id, now, until, self._pick)
+        return self.claim is not None
+
+    def _has_such(self, session: Session, claim: Claim, now: datetime) -> bool:
+        return self._pick is not Pick.untried or ledger.has_untried(session, claim, now)
 
     def _queue(self, session: Session, now: datetime) -> queues.Queue:
         ours = self.claim.campaign_id if self.claim else None
@@ -250,9 +280,13 @@ class Opener:
 
 
 _SENDERS, _CAMPAIGNS = cast(Table, Sender.__table__), cast(Table, Campaign.__table__)
-_SENDER = select(_SENDERS.c.status, _SENDERS.c.deleted_at, _SENDERS.c.paced_until, _SENDERS.c.refusals).where(
-    _SENDERS.c.id == bindparam("id")
-)
+_SENDER = select(
+    _SENDERS.c.status,
+    _SENDERS.c.deleted_at,
+    _SENDERS.c.paced_until,
+    _SENDERS.c.refusals,
+    _SENDERS.c.failures,
+).where(_SENDERS.c.id == bindparam("id"))
 _CAMPAIGN = select(_CAMPAIGNS.c.status, _CAMPAIGNS.c.letter_id, _CAMPAIGNS.c.hours).where(
     _CAMPAIGNS.c.id == bindparam("id")
 )

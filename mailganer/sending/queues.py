@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from ..campaigns.turns import PLENTY, CampaignShare, floor_after
 from ..models import Batch, BatchState, Campaign, CampaignStatus, Sender, campaign_sender
 from ..models.meta import UTCDateTime
+from . import ledger
 
 _CAMPAIGNS, _BATCHES = cast(Table, Campaign.__table__), cast(Table, Batch.__table__)
 _SENDERS = cast(Table, Sender.__table__)
@@ -83,6 +84,25 @@ def queue(session: Session, sender_id: int, now: datetime, ours: int | None = No
             left = PLENTY if free else int(held)
             found.append(CampaignShare(campaign_id, max(had, floor), left, bool(free) or campaign_id == ours))
     return Queue(tuple(found), floor)
+
+
+def has_untried(session: Session, sender_id: int, now: datetime) -> bool:
+    """Return whether a recipient of any of these campaigns is due about whom no server has answered yet."""
+    found = (
+        select(Batch.id)
+        .select_from(campaign_sender)
+        .join(Campaign, Campaign.id == campaign_sender.c.campaign_id)
+        .join(Batch, Batch.campaign_id == Campaign.id)
+        .where(
+            campaign_sender.c.sender_id == sender_id,
+            Campaign.status == CampaignStatus.sending,
+            or_(Campaign.resting_until.is_(None), Campaign.resting_until <= now),
+            Batch.state != BatchState.done,
+            ledger.untried(now),
+        )
+        .limit(1)
+    )
+    return session.scalar(found) is not None
 
 
 def take(session: Session, sender_id: int, queue: Queue, campaign_id: int, emails: int) -> bool:

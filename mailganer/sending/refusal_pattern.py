@@ -15,7 +15,11 @@ OWN_MAILBOX = (
     10  # that are told about a mailbox of theirs: an old list may well begin with so many dead addresses
 )
 EMAIL_ITSELF = 10  # that are refused the email itself, where the campaign has others
+UNKNOWN = 10  # without a mailbox, before others from anywhere in the lists are tried
+UNKNOWN_ANYWHERE = 20  # without a mailbox, those included: then a person decides
 MOST_KEPT = 40
+MOST_ASKED = 20
+UNKNOWN_KIND = "unknown"
 
 _ADDRESS = re.compile(r"[^\s<>,;:\"'()\[\]]+@[^\s<>,;:\"'()\[\]]+")
 _NUMBERED = re.compile(r"\S*\d\S*")
@@ -29,6 +33,14 @@ _OURS = re.compile(
     r"|\bspam|reputation|(black|block|deny) ?list",
     re.IGNORECASE,
 )
+_NO_MAILBOX = re.compile(  # RFC 3463, section 3.2: bad mailbox, host, syntax; RFC 7505: null MX
+    r"^\d{3}[ -]5\.1\.(1|2|3|10)\b.*(unknown|no such|not found|(not|n.t) exist|nonexist|invalid|\bbad\b"
+    r"|null mx|not accept|no (mailbox|mx)\b)"
+    r"|no such (user|recipient|mailbox|address|account|person)|unknown (user|recipient|mailbox|address)"
+    r"|(user|recipient|mailbox|address|account)\b.{0,40}(unknown|not found|(not|n.t) exist)"
+    r"|invalid (recipient|mailbox)|no mailbox here",
+    re.IGNORECASE,
+)
 _GREYLISTED = re.compile(r"gr[ae]y.?list", re.IGNORECASE)
 
 
@@ -38,20 +50,43 @@ class RefusalPattern:
 
     seen: list[tuple[int, str]] = field(default_factory=list)  # delivery and kind of answer
     held: list[str] = field(default_factory=list)  # kinds of answer that were found to be about us
+    last: int | None = None  # the campaign whose recipient was refused last
+    asked: list[int] = field(default_factory=list)  # campaigns about whose recipients a person has decided
 
     @classmethod
     def of(cls, kept: Any) -> "RefusalPattern":
         """Read the value of ``Sender.refusals``."""
         kept = kept or {}
         return cls(
-            [(int(each), str(kind)) for each, kind in kept.get("seen", ())], list(kept.get("held", ()))
+            [(int(each), str(kind)) for each, kind in kept.get("seen", ())],
+            list(kept.get("held", ())),
+            kept.get("last"),
+            list(kept.get("asked", ())),
         )
 
     def kept(self) -> dict[str, Any] | None:
         """Return the value for ``Sender.refusals``."""
-        if not self.seen and not self.held:
-            return None
-        return {"seen": [list(each) for each in self.seen[-MOST_KEPT:]], "held": self.held[-MOST_KEPT:]}
+        found: dict[str, Any] = {
+            "seen": [list(each) for each in self.seen[-MOST_KEPT:]],
+            "held": self.held[-MOST_KEPT:],
+            "last": self.last,
+            "asked": self.asked[-MOST_ASKED:],
+        }
+        return {name: value for name, value in found.items() if value} or None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody was refused since a recipient was accepted."""
+        return bool(self.seen or self.held)
+
+    @property
+    def needs_sample(self) -> bool:
+        """Whether recipients from anywhere are tried, one by one, to find out who the refusals are about."""
+        return bool(self.held) or self.number(UNKNOWN_KIND) >= UNKNOWN
+
+    def end(self) -> None:
+        """Forget the refusals: a recipient was accepted."""
+        self.seen, self.held, self.last = [], [], None
 
     def add(self, delivery_id: int, kind: str) -> int:
         """Note one more refusal; return how many different recipients were refused so by now."""
@@ -63,19 +98,25 @@ class RefusalPattern:
         """Return how many different recipients were refused so."""
         return sum(each == kind for _id, each in self.seen)
 
-    def hold(self, kind: str) -> list[int]:
-        """Take this kind of answer for one about us from now on; return whom it was given to."""
+    def take(self, kind: str) -> list[int]:
+        """Forget this kind of answer; return whom it was given to."""
         ids = [each for each, found in self.seen if found == kind]
         self.seen = [each for each in self.seen if each[1] != kind]
+        return ids
+
+    def hold(self, kind: str) -> list[int]:
+        """Take this kind of answer for one about us from now on; return whom it was given to."""
         if kind not in self.held:
             self.held.append(kind)
-        return ids
+        return self.take(kind)
 
 
 def kind_of(receipt: Receipt, address: str, campaign_id: int) -> str:
     """Return what answers to different recipients have in common when they say the same."""
     if is_about_email(receipt):
         return f"email {campaign_id}"
+    if is_unknown(receipt):
+        return UNKNOWN_KIND
     return f"{receipt.outcome} {_common(receipt.reply, address)}"
 
 
@@ -85,6 +126,8 @@ def enough(receipt: Receipt, address: str) -> int:
         return SAME_WORDS
     if sounds_like_account(receipt):
         return FROM_ACCOUNT
+    if is_unknown(receipt):
+        return UNKNOWN
     named = address.lower() in receipt.reply.lower()
     return OWN_MAILBOX if named and _MAILBOX.search(receipt.reply) else SAME_WORDS
 
@@ -92,6 +135,12 @@ def enough(receipt: Receipt, address: str) -> int:
 def may_be_about_account(receipt: Receipt) -> bool:
     """Whether the words of a refusal may be about the sender or the email, and no mailbox is named."""
     return is_about_email(receipt) or bool(_OURS.search(receipt.reply) and not _MAILBOX.search(receipt.reply))
+
+
+def is_unknown(receipt: Receipt) -> bool:
+    """Whether the answer is that there is no such mailbox or host: by definition about the address."""
+    about_recipient = receipt.outcome is Outcome.refused and receipt.scope is Scope.recipient
+    return about_recipient and bool(_NO_MAILBOX.search(receipt.reply)) and not _OURS.search(receipt.reply)
 
 
 def is_compared(answer: Receipt) -> bool:

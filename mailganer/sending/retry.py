@@ -6,6 +6,8 @@ from ..models import Reason
 
 STEPS = (timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1), timedelta(hours=3))
 GIVE_UP_AFTER = timedelta(hours=24)  # a newsletter of the day before yesterday is no news
+GIVE_UP_ON_LIMIT_AFTER = GIVE_UP_AFTER + STEPS[-1]
+"""For an answer about a day's limit: at the last attempt no email from before it counts any more."""
 LEAST_ATTEMPTS = (
     len(STEPS) + 1
 )  # a day that its account slept or its campaign was paused is not held against it
@@ -31,7 +33,11 @@ LOOK_UP_FOR = timedelta(hours=24)
 
 
 def next_attempt(
-    attempts: int, first_tried_at: datetime, now: datetime, retry_after: int | None = None
+    attempts: int,
+    first_tried_at: datetime,
+    now: datetime,
+    retry_after: int | None = None,
+    give_up_after: timedelta = GIVE_UP_AFTER,
 ) -> datetime | Reason:
     """When the recipient's next turn is after ``attempts`` tries; ``Reason.expired`` when there is none.
 
@@ -42,7 +48,7 @@ def next_attempt(
     if retry_after is not None:
         wait = min(max(wait, timedelta(seconds=retry_after)), LONGEST_WAIT)
     moment = now + wait
-    in_time = moment - first_tried_at < GIVE_UP_AFTER
+    in_time = moment - first_tried_at < give_up_after
     return moment if in_time or attempts < LEAST_ATTEMPTS else Reason.expired
 
 

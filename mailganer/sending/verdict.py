@@ -17,7 +17,7 @@ from ..backends import Outcome, Receipt, Scope, clean
 from ..models import DeliveryStatus, Reason
 from .feed import Answer, Unprinted
 from .ledger import Change, Recipient
-from .retry import LOOK_UP_AFTER, next_attempt
+from .retry import GIVE_UP_AFTER, GIVE_UP_ON_LIMIT_AFTER, LOOK_UP_AFTER, next_attempt
 
 IN_A_ROW_RENDER = 20  # letters that cannot be made, one after the other: it is the letter
 
@@ -53,6 +53,9 @@ class Verdict:
     everybody: Receipt | None = None  # what recipients in a row are told, and is about none of them
     refused_email: Receipt | None = None  # the campaign's email is refused, whoever it is for
     refused_alone: Receipt | None = None  # what the only recipient got, and may be about us: a person decides
+    refused_for_a_day: Receipt | None = None  # what everybody who is left has got: a person decides
+    unknown: Receipt | None = None  # nobody has a mailbox, wherever one looks: a person decides
+    doubted: list[int] = field(default_factory=list)  # whose addresses that is said of
     give_back: list[int] = field(default_factory=list)  # of earlier windows, settled by such an answer
     returned: list[int] = field(default_factory=list)  # of this window, who would have been
     behind: datetime | None = None  # when they have their turn again
@@ -105,7 +108,9 @@ def _deferred(item: Recipient | Row[Any], receipt: Receipt, now: datetime, verdi
 
 def put_off(item: Recipient | Row[Any], receipt: Receipt, now: datetime) -> Change:
     """Try this recipient again later, behind the others, or give up after a day."""
-    moment = next_attempt(item.attempts + 1, item.first_tried_at or now, now, receipt.retry_after)
+    give_up_after = GIVE_UP_ON_LIMIT_AFTER if receipt.outcome is Outcome.exhausted else GIVE_UP_AFTER
+    first = item.first_tried_at or now
+    moment = next_attempt(item.attempts + 1, first, now, receipt.retry_after, give_up_after)
     if isinstance(moment, Reason):
         return Change(item.id, DeliveryStatus.failed, Reason.expired, clean(receipt.reply), tried=True)
     return Change(item.id, DeliveryStatus.pending, None, clean(receipt.reply), tried=True, not_before=moment)

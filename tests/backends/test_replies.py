@@ -195,9 +195,12 @@ def test_before_a_recipient_is_named_no_answer_is_about_one(stage: Stage, rules:
 @pytest.mark.parametrize(
     ("text", "sure"),
     [
-        ("550 5.4.5 Daily user sending limit exceeded", True),
+        ("550 5.4.5 Daily user sending limit exceeded", False),
         ("421 4.7.0 Try later", True),
-        ("535 5.7.8 Log in first", True),
+        ("535 5.7.8 Log in first", False),
+        ("530 5.7.1 Client was not authenticated", False),
+        ("554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException", False),
+        ("550 5.4.5 recipient has exceeded daily receiving limit", False),
         ("502 5.5.1 Command not implemented", True),
         ("451 4.3.0 Temporary lookup failure", False),
         ("554 5.7.1 Relay access denied", False),

@@ -174,7 +174,7 @@ EVERYBODY = [
     ("rcpt", "550 account disabled"),
     ("rcpt", "550 message sending for this account is disabled"),
     ("rcpt", "550-mailbox unavailable\r\n550 Failure sending mail. Try again later"),
-    ("rcpt", "550 5.1.1 User unknown"),
+    ("rcpt", "550 5.1.1 Rejected"),
     ("rcpt", "451 4.3.0 Temporary lookup failure"),
     ("rcpt", "450 4.2.0 Not now"),
     ("dot", "554 5.2.0 STOREDRV.Submission.Exception:OutboundSpamException; ABC123"),
@@ -356,11 +356,11 @@ def test_two_campaigns_of_one_sender_are_compared_together(
     assert set(script.got.values()) == {1}
 
 
-FAILED, RESTS, STOPS, PAUSED = "failed", "rests", "stops", "paused"
+FAILED, RESTS, STOPS, PAUSED, AGAIN = "failed", "rests", "stops", "paused", "again"
 SMALL = [
     # what a server says to everybody, and what becomes of one, two, three and twenty-five recipients
-    ("550 5.1.1 User unknown", (FAILED, FAILED, RESTS, RESTS)),
-    ("550 5.1.1 <{}>: Recipient address rejected: User unknown", (FAILED, FAILED, FAILED, RESTS)),
+    ("550 5.1.1 User unknown", (FAILED, FAILED, AGAIN, PAUSED)),  # tests/sending/test_refused_recipients.py
+    ("550 5.1.1 <{}>: Recipient address rejected: User unknown", (FAILED, FAILED, FAILED, PAUSED)),
     ("550 mailbox unavailable", (FAILED, FAILED, RESTS, RESTS)),
     ("550 account disabled", (FAILED, FAILED, RESTS, RESTS)),
     ("550 mailbox unavailable Failure sending mail. Try again later", (PAUSED, RESTS, RESTS, RESTS)),
@@ -407,6 +407,8 @@ def test_how_many_recipients_it_takes_until_an_answer_is_about_us(
 def fate_of(campaign: Campaign, sender: Sender) -> str:
     if campaign.status is CampaignStatus.paused:
         return PAUSED
+    if sender.status is SenderStatus.ready and campaign.status is CampaignStatus.sending:
+        return AGAIN
     return {SenderStatus.ready: FAILED, SenderStatus.sleeping: RESTS, SenderStatus.failing: STOPS}[
         sender.status
     ]

@@ -5,7 +5,7 @@ proves a doubtful letter sent lies lower, in ``tracking.proof``). Bulk statement
 changes rows of a batch first takes the batch's row, and only the holder of its newest epoch may.
 """
 
-from .claims import Claim, claim, hold, let_go, reopen_lost
+from .claims import Claim, Pick, claim, has_untried, hold, let_go, reopen_lost, untried
 from .decisions import cancel_batch, end_doubt, give_back, note_returned
 from .statements import Change
 from .windows import (
@@ -23,12 +23,14 @@ __all__ = [
     "Change",
     "Claim",
     "Opened",
+    "Pick",
     "Recipient",
     "Settled",
     "cancel_batch",
     "claim",
     "end_doubt",
     "give_back",
+    "has_untried",
     "hold",
     "let_go",
     "note_returned",
@@ -38,4 +40,5 @@ __all__ = [
     "settle",
     "settle_left_over",
     "untouched",
+    "untried",
 ]

@@ -1,7 +1,9 @@
 """Claiming a batch and giving it back. Only the holder of its newest epoch may do anything with it."""
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
@@ -9,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ...db import UNTRACKED
 from ...models import Batch, BatchState, Delivery, DeliveryStatus, Window
-from .statements import HOLD, affected
+from .statements import HOLD, UNTRIED, affected
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,25 @@ class Claim:
     last_id: int
 
 
-def claim(session: Session, sender_id: int, campaign_id: int, now: datetime, until: datetime) -> Claim | None:
+class Pick(Enum):
+    """Which recipients a window is made of."""
+
+    in_order = "in_order"
+    untried = "untried"  # only those about whom no server has answered yet
+    sample = "sample"  # one of them, from anywhere in the campaign
+    oldest = "oldest"  # the one who was put off longest ago
+
+
+def claim(
+    session: Session,
+    sender_id: int,
+    campaign_id: int,
+    now: datetime,
+    until: datetime,
+    pick: Pick = Pick.in_order,
+) -> Claim | None:
     """The campaign's next batch in which somebody is due, for us; None when there is none that is free."""
-    found = session.execute(
-        select(Batch.id, Batch.campaign_id, Batch.epoch, Batch.first_id, Batch.last_id)
-        .where(Batch.campaign_id == campaign_id, Batch.state == BatchState.open, _due(Batch, now))
-        .order_by(Batch.number)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).first()
+    found = _find(session, campaign_id, now, pick)
     if found is None:
         return None
     epoch = found.epoch + 1
@@ -42,6 +54,41 @@ def claim(session: Session, sender_id: int, campaign_id: int, now: datetime, unt
         execution_options=UNTRACKED,
     )
     return Claim(found.id, found.campaign_id, epoch, found.first_id, found.last_id)
+
+
+def _find(session: Session, campaign_id: int, now: datetime, pick: Pick) -> Any:
+    query = (
+        select(Batch.id, Batch.campaign_id, Batch.epoch, Batch.first_id, Batch.last_id)
+        .where(Batch.campaign_id == campaign_id, Batch.state == BatchState.open, _due(Batch, now))
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if pick is Pick.oldest:
+        query = query.order_by(Batch.not_before.is_not(None), Batch.not_before)
+    query = query.order_by(Batch.number)
+    if pick in (Pick.untried, Pick.sample):
+        query = query.where(untried(now))
+    if pick is Pick.sample:
+        batches = session.scalar(select(func.max(Batch.number)).where(Batch.campaign_id == campaign_id)) or 0
+        found = session.execute(query.where(Batch.number >= secrets.randbelow(batches + 1))).first()
+        if found is not None:
+            return found
+    return session.execute(query).first()
+
+
+def untried(now: datetime) -> ColumnElement[bool]:
+    """Whether somebody of a batch is due about whom no server has answered yet."""
+    return exists().where(
+        Delivery.id.between(Batch.first_id, Batch.last_id),
+        Delivery.status == DeliveryStatus.pending,
+        _due(Delivery, now),
+        UNTRIED,
+    )
+
+
+def has_untried(session: Session, claim: Claim, now: datetime) -> bool:
+    """The same of a batch that is ours."""
+    return bool(session.scalar(select(untried(now)).where(Batch.id == claim.batch_id)))
 
 
 def hold(session: Session, claim: Claim, until: datetime) -> bool:

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    ColumnElement,
+    Select,
     SmallInteger,
     Table,
     Text,
+    Update,
     bindparam,
     case,
     func,
@@ -49,39 +52,59 @@ _WAITING = (
     or_(_TABLE.c.not_before.is_(None), _TABLE.c.not_before <= _NOW),
 )
 
-RECIPIENTS = (
-    select(
-        _TABLE.c.id,
-        _TABLE.c.subscriber_id,
-        _TABLE.c.email.label("address"),
-        _TABLE.c.token,
-        _TABLE.c.dated_at,
-        _TABLE.c.attempts,
-        _TABLE.c.first_tried_at,
-        _PEOPLE.c.status,
-        _PEOPLE.c.email,
-        _PEOPLE.c.first_name,
-        _PEOPLE.c.last_name,
-        _PEOPLE.c.birthday,
-        _PEOPLE.c.fields,
-        _TABLE.c.returned_at,
+UNTRIED = _TABLE.c.reply.is_(None)
+"""Nobody has answered about this recipient yet."""
+
+
+def _recipients(*conditions: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(
+            _TABLE.c.id,
+            _TABLE.c.subscriber_id,
+            _TABLE.c.email.label("address"),
+            _TABLE.c.token,
+            _TABLE.c.dated_at,
+            _TABLE.c.attempts,
+            _TABLE.c.first_tried_at,
+            _PEOPLE.c.status,
+            _PEOPLE.c.email,
+            _PEOPLE.c.first_name,
+            _PEOPLE.c.last_name,
+            _PEOPLE.c.birthday,
+            _PEOPLE.c.fields,
+            _TABLE.c.returned_at,
+        )
+        .select_from(_TABLE.outerjoin(_PEOPLE, _PEOPLE.c.id == _TABLE.c.subscriber_id))
+        .where(*_WAITING, *conditions)
+        .order_by(_TABLE.c.id)
+        .limit(bindparam("size"))
     )
-    .select_from(_TABLE.outerjoin(_PEOPLE, _PEOPLE.c.id == _TABLE.c.subscriber_id))
-    .where(*_WAITING)
-    .order_by(_TABLE.c.id)
-    .limit(bindparam("size"))
-)
-MARK = (
-    update(_TABLE)
-    .where(*_WAITING)
-    .values(
-        status=DeliveryStatus.sending,
-        sender_id=bindparam("sender"),
-        letter_id=bindparam("letter"),
-        first_tried_at=func.coalesce(_TABLE.c.first_tried_at, _NOW),
-        not_before=None,
+
+
+def _mark(*conditions: ColumnElement[bool]) -> Update:
+    return (
+        update(_TABLE)
+        .where(*_WAITING, *conditions)
+        .values(
+            status=DeliveryStatus.sending,
+            sender_id=bindparam("sender"),
+            letter_id=bindparam("letter"),
+            first_tried_at=func.coalesce(_TABLE.c.first_tried_at, _NOW),
+            not_before=None,
+        )
     )
+
+
+RECIPIENTS, UNTRIED_RECIPIENTS = _recipients(), _recipients(UNTRIED)
+MARK, MARK_UNTRIED = _mark(), _mark(UNTRIED)
+
+OLDEST = (
+    select(_TABLE.c.id)
+    .where(*_WAITING)
+    .order_by(_TABLE.c.not_before.is_not(None), _TABLE.c.not_before, _TABLE.c.id.desc())
+    .limit(1)
 )
+"""Who was put off longest ago; of several the last, because the first of them has been first before."""
 
 HOLD = (
     update(_BATCHES)

@@ -12,8 +12,20 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ...models import WHY_NO_LETTER, Batch, Delivery, DeliveryStatus, Reason, SubscriberStatus, Window
-from .claims import Claim, reopen
-from .statements import MARK, NEW_WINDOW, RECIPIENTS, Change, affected, apply, count, forget
+from .claims import Claim, Pick, reopen
+from .statements import (
+    MARK,
+    MARK_UNTRIED,
+    NEW_WINDOW,
+    OLDEST,
+    RECIPIENTS,
+    UNTRIED_RECIPIENTS,
+    Change,
+    affected,
+    apply,
+    count,
+    forget,
+)
 
 
 class Recipient(NamedTuple):
@@ -60,15 +72,16 @@ def open_window(
     journal: str,
     now: datetime,
     until: datetime,
+    pick: Pick = Pick.in_order,
 ) -> Opened | None:
     """Marks the next ``size`` due recipients of a batch we :func:`hold`; None when nobody is due any more.
 
     Whoever has left since the campaign was planned is skipped on the way.
     """
-    items = _next(session, claim, size, now)
+    items = _next(session, claim, size, now, pick)
     if not items:
         return None
-    _mark(session, claim, items, sender_id, letter_id, now)
+    _mark(session, claim, items, sender_id, letter_id, now, pick)
     # Not the database's own number: SQLite gives that of a settled window to the next one, and what a journal
     # or a lane still says of the old one would be taken for the new one's.
     window_id = secrets.randbits(62)
@@ -94,18 +107,36 @@ def open_window(
     return Opened(window_id, claim, items)
 
 
-def _next(session: Session, claim: Claim, size: int, now: datetime) -> list[Recipient]:
+def _next(session: Session, claim: Claim, size: int, now: datetime, pick: Pick) -> list[Recipient]:
     """The next who are due and may get the letter; nobody when nobody is due."""
     wanted = {"first": claim.first_id, "last": claim.last_id, "now": now, "size": size}
     # A row of SQLAlchemy's finds its values by name, several times slower than a tuple of our own.
-    while found := [Recipient._make(row) for row in session.execute(RECIPIENTS, wanted)]:
+    while found := [Recipient._make(row) for row in _pick(session, wanted, pick)]:
         if items := _leave_out(session, claim, found, now):
             return items
     return []
 
 
+def _pick(session: Session, wanted: dict[str, Any], pick: Pick) -> Sequence[Any]:
+    if pick is Pick.oldest:
+        oldest = session.scalar(OLDEST, wanted)
+        return session.execute(RECIPIENTS, {**wanted, "first": oldest, "last": oldest, "size": 1}).all()
+    if pick is Pick.sample:
+        first = wanted["first"] + secrets.randbelow(wanted["last"] - wanted["first"] + 1)
+        if found := session.execute(UNTRIED_RECIPIENTS, {**wanted, "first": first, "size": 1}).all():
+            return found
+        return session.execute(UNTRIED_RECIPIENTS, {**wanted, "size": 1}).all()
+    return session.execute(RECIPIENTS if pick is Pick.in_order else UNTRIED_RECIPIENTS, wanted).all()
+
+
 def _mark(
-    session: Session, claim: Claim, items: Sequence[Recipient], sender_id: int, letter_id: int, now: datetime
+    session: Session,
+    claim: Claim,
+    items: Sequence[Recipient],
+    sender_id: int,
+    letter_id: int,
+    now: datetime,
+    pick: Pick,
 ) -> None:
     ours = {
         "first": items[0].id,
@@ -114,7 +145,8 @@ def _mark(
         "sender": sender_id,
         "letter": letter_id,
     }
-    marked = affected(session.execute(MARK, ours))
+    mark = MARK_UNTRIED if pick in (Pick.untried, Pick.sample) else MARK
+    marked = affected(session.execute(mark, ours))
     if marked != len(items):
         raise RuntimeError(f"batch {claim.batch_id}: {marked} marked instead of {len(items)}")
 

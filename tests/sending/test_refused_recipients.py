@@ -1,0 +1,280 @@
+"""What single recipients are refused stops nobody else, and what everybody is refused uses nobody up."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+import pytest
+
+from mailganer.accounts.senders import mark_ready
+from mailganer.backends import Message, Receipt
+from mailganer.backends.replies import Reply, Stage, classify
+from mailganer.campaigns import moves
+from mailganer.models import Campaign, CampaignStatus, Sender, SenderStatus, Subscriber, SubscriberStatus
+from mailganer.sending.words import say
+from tests.sending.scripted import Script, accept
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+RCPT, DOT = Stage.rcpt, Stage.content
+NO_SUCH = (RCPT, "550 5.1.1 No such user here")
+LIKE_THE_ACCOUNT = [
+    (DOT, "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException"),
+    (DOT, "554 5.2.0 STOREDRV OutboundSpamException"),
+    (DOT, "535 5.7.8 Authentication failed"),
+    (RCPT, "530 5.7.1 Client was not authenticated"),
+    (RCPT, "535 5.7.139 Authentication unsuccessful"),
+    (RCPT, "550 5.4.5 <{}>: recipient has exceeded daily receiving limit"),
+    (RCPT, "550 5.4.5 Daily user sending limit exceeded"),
+]
+OTHERS = [
+    NO_SUCH,
+    (RCPT, "550 5.1.1 <{}>: Recipient address rejected: User unknown"),
+    (RCPT, "550 mailbox unavailable"),
+    (RCPT, "550 5.7.1 <{}>: not wanted by our policy"),
+    (RCPT, "451 4.3.0 <{}>: Temporary lookup failure"),
+]
+
+Answer = tuple[Stage, str] | None
+"""What a recipient is told; None: they are accepted."""
+
+
+class Server(Script):
+    """Tells each recipient what the test has written down for them."""
+
+    def __init__(self, answers: dict[str, Answer]) -> None:
+        super().__init__()
+        self.answers, self.everybody = answers, None  # type: tuple[dict[str, Answer], Answer]
+        self.answer = self._tell
+
+    def _tell(self, message: Message) -> Receipt:
+        told = self.everybody or self.answers.get(message.recipient)
+        if told is None:
+            return accept(message)
+        text = told[1].format(message.recipient)
+        return classify(Reply(int(text[:3]), text.encode()), told[0]).receipt(message.id, text)
+
+
+class Story:
+    """A sender with campaigns: its owner proves it when it stops, and continues what is paused."""
+
+    def __init__(self, works: Any, server: Server, clock: Any, sessions: Any, campaigns: list[Campaign]):
+        self.works, self.server, self.clock, self.sessions = works, server, clock, sessions
+        self.campaigns = [each.id for each in campaigns]
+        self.sender_id = campaigns[0].senders[0].id
+        self.firsts: list[str] = []  # who was tried first after each rest
+        self.rested, self.stops = True, 0
+
+    def run(self, rounds: int, continues: bool = True) -> bool:
+        """Return whether everything was finished within so many rounds."""
+        for _each in range(rounds):
+            before = len(self.server.seen)
+            self.works.run(2)
+            if self.rested:
+                self.firsts += [each.recipient for each in self.server.seen[before : before + 1]]
+            if self._go_on(continues):
+                return True
+        return False
+
+    def _go_on(self, continues: bool) -> bool:
+        """What people and time do; True when there is nothing left to do."""
+        with self.sessions() as session:
+            sender = session.get_one(Sender, self.sender_id)
+            stopped = sender.status is not SenderStatus.ready
+            self.stops += stopped
+            self.rested = stopped
+            wait = (sender.sleeps_until or self.clock.now) - self.clock.now
+            if sender.status is SenderStatus.failing and sender.sleeps_until is None:
+                mark_ready(sender, now=self.clock.now)
+                wait = timedelta(hours=1)
+            session.commit()
+            states = [session.get_one(Campaign, each) for each in self.campaigns]
+            for campaign in states:
+                if continues and campaign.status is CampaignStatus.paused:
+                    moves.resume(session, campaign, self.clock.now)
+            over = all(each.status is CampaignStatus.finished for each in states)
+            session.commit()
+        self.clock.now += max(wait, timedelta(0)) + timedelta(seconds=21)
+        if not stopped:
+            self.clock.forward(minutes=20)
+        return over
+
+
+@pytest.fixture
+def tell(
+    due: Any, make: Any, open_works: Any, clock: Any, sessions: Any
+) -> Callable[[list[list[Answer]]], Story]:
+    """``tell([[None, NO_SUCH], [None]])``: a story of two campaigns, with an answer for each recipient."""
+
+    def begin(answers: list[list[Answer]]) -> Story:
+        account = make.account(plan="pro")
+        sender, campaigns, told = make.sender(account), [], {}
+        for number, of_campaign in enumerate(answers):
+            lst = make.list(account, f"L{number}")
+            for person, answer in enumerate(of_campaign):
+                address = f"c{number}p{person}@example.org"
+                make.subscriber(account, address, (lst,))
+                told[address] = answer
+            values = {"status": CampaignStatus.scheduled, "send_at": clock.now}
+            campaigns.append(make.campaign(account, (lst,), (sender,), **values))
+        make.commit()
+        server = Server(told)
+        return Story(open_works(clock, server), server, clock, sessions, campaigns)
+
+    return begin
+
+
+def good(answers: Iterable[tuple[str, Answer]]) -> set[str]:
+    return {address for address, answer in answers if answer is None}
+
+
+@on_sqlite
+@pytest.mark.parametrize("answer", LIKE_THE_ACCOUNT)
+def test_one_of_six_who_is_refused_like_the_account_stops_nobody(
+    tell: Any, answer: Answer, reload: Any, statuses: Any, sessions: Any
+) -> None:
+    story = tell([[answer, None, None, None, None, None]])
+    story.works.run(2)
+    assert statuses(story.campaigns[0]) == {"sent": 5, "pending": 1}
+    with sessions() as session:
+        sender = session.get_one(Sender, story.sender_id)
+        assert (sender.status, sender.error, sender.learned_per_day) == (SenderStatus.ready, None, None)
+
+
+@on_sqlite
+@pytest.mark.parametrize("answer", LIKE_THE_ACCOUNT[:4:3])
+def test_the_only_recipient_of_one_campaign_is_compared_with_those_of_another(
+    tell: Any, answer: Answer, statuses: Any, sessions: Any
+) -> None:
+    story = tell([[answer], [None, None, None]])
+    story.works.run(2)
+    assert statuses(story.campaigns[1]) == {"sent": 3}
+    assert story.run(100)
+    assert story.stops == 0
+    assert statuses(story.campaigns[0]) == {"failed": 1}
+
+
+@pytest.mark.parametrize("answer", LIKE_THE_ACCOUNT[:4:3])
+def test_after_its_owners_proof_a_sender_begins_with_somebody_else(
+    tell: Any, answer: Answer, statuses: Any
+) -> None:
+    """The first three are refused: two stop the sender, and each proof tries somebody new."""
+    story = tell([[answer, answer, answer, None, None, None]])
+    story.run(4)
+    assert statuses(story.campaigns[0])["sent"] == 3
+    assert 2 <= len(story.firsts) == len(set(story.firsts))
+    assert story.stops <= 3
+
+
+@pytest.mark.parametrize("dead", [5, 12, 19])
+def test_dead_addresses_at_the_head_of_a_list_hold_nobody_up(
+    tell: Any, dead: int, statuses: Any, sessions: Any
+) -> None:
+    story = tell([[NO_SUCH] * dead + [None] * 30, [None] * 3])
+    story.works.run(3)
+    assert statuses(story.campaigns[0]) == {"sent": 30, "failed": dead}
+    assert statuses(story.campaigns[1]) == {"sent": 3}
+    assert max(Counter(each.recipient for each in story.server.seen).values()) == 1
+    with sessions() as session:
+        assert session.get_one(Sender, story.sender_id).failures == 0
+        gone = session.query(Subscriber).filter_by(status=SubscriberStatus.bounced).count()
+    assert gone == dead
+
+
+@on_sqlite
+@pytest.mark.parametrize("people", [2, 3, 9])
+def test_a_few_recipients_without_a_mailbox_have_failed_soon(tell: Any, people: int, statuses: Any) -> None:
+    story = tell([[NO_SUCH] * people])
+    assert story.run(2)
+    assert story.stops == 0
+    assert statuses(story.campaigns[0]) == {"failed": people}
+    assert len(story.server.seen) == people * (1 + (people >= 3))
+
+
+@on_sqlite
+@pytest.mark.parametrize("people", [3, 9])
+def test_a_few_whom_the_server_does_not_know_for_a_moment_get_their_email(
+    tell: Any, people: int, statuses: Any, sessions: Any
+) -> None:
+    story = tell([[None] * people])
+    story.server.everybody = NO_SUCH
+    story.works.run(3)
+    assert statuses(story.campaigns[0]) == {"pending": people}
+    story.server.everybody = None
+    story.clock.forward(minutes=6)
+    story.works.run(3)
+    assert statuses(story.campaigns[0]) == {"sent": people}
+    with sessions() as session:
+        assert {row.status for row in session.query(Subscriber)} == {SubscriberStatus.active}
+
+
+@on_sqlite
+@pytest.mark.parametrize("people", [10, 60])
+@pytest.mark.parametrize("heals", [True, False])
+def test_where_nobody_has_a_mailbox_a_person_decides_once(
+    tell: Any, people: int, heals: bool, statuses: Any, sessions: Any
+) -> None:
+    story = tell([[None] * people])
+    story.server.everybody = NO_SUCH
+    story.run(3, continues=False)
+    assert statuses(story.campaigns[0]) == {"pending": people}
+    tried = len(story.server.seen)
+    assert tried == min(people, 20)
+    if people > 20:  # half of them were chosen from anywhere
+        assert max(int(each.recipient[3:].split("@")[0]) for each in story.server.seen) > 20
+    with sessions() as session:
+        campaign = session.get_one(Campaign, story.campaigns[0])
+        assert campaign.status is CampaignStatus.paused
+        assert f"{tried} recipients" in say(campaign.paused_reason)
+        assert "No such user here" in say(campaign.paused_reason)
+        assert session.get_one(Sender, story.sender_id).status is SenderStatus.ready
+        assert {row.status for row in session.query(Subscriber)} == {SubscriberStatus.active}
+    if heals:
+        story.server.everybody = None
+    story.run(4)
+    assert statuses(story.campaigns[0]) == {"sent" if heals else "failed": people}
+    assert story.stops == 0
+
+
+@on_sqlite
+@pytest.mark.parametrize("answer", [*LIKE_THE_ACCOUNT[:4:3], *OTHERS[2:4]])
+@pytest.mark.parametrize("people", [3, 8])
+def test_what_everybody_is_told_uses_nobody_up(tell: Any, answer: Answer, people: int, statuses: Any) -> None:
+    story = tell([[None] * people])
+    story.server.everybody = answer
+    story.run(people + 3)
+    assert statuses(story.campaigns[0]) == {"pending": people}
+    assert set(story.firsts) == set(story.server.answers), "each rest begins with somebody else"
+    assert all(one != other for one, other in pairwise(story.firsts))
+    story.server.everybody = None
+    assert story.run(4)
+    assert statuses(story.campaigns[0]) == {"sent": people}
+
+
+@on_sqlite
+@pytest.mark.parametrize("seed", range(16))
+def test_whoever_would_be_accepted_is_accepted(tell: Any, seed: int, statuses: Any) -> None:
+    """Random answers for each recipient of one to three campaigns of a sender, most of them at the head."""
+    random = Random(seed)
+    kinds = random.sample(LIKE_THE_ACCOUNT + OTHERS, random.randint(1, 4))
+    campaigns: list[list[Answer]] = []
+    for _each in range(random.randint(1, 3)):
+        people = random.randint(1, 25)
+        refused = random.randint(0, people - 1)
+        told: list[Answer] = [random.choice(kinds) for _one in range(refused)] + [None] * (people - refused)
+        if random.random() < 0.5:
+            random.shuffle(told)
+        campaigns.append(told)
+    story = tell(campaigns)
+    assert story.run(250), "it ends"
+    server = story.server
+    assert set(server.got) == good(server.answers.items())
+    assert set(server.got.values()) == {1}
+    tries = Counter(each.recipient for each in server.seen)
+    assert max(tries.values()) <= 60
+    firsts = story.firsts
+    again = [one for one, other in pairwise(firsts) if one == other]
+    assert all(server.answers[each] is not None for each in again)
