@@ -35,6 +35,8 @@ _SURE = re.compile(
     r"|%%\s*+=?\s*+(?P<percent>[\w.:()@ -]{1,100}+)\s*+=?\s*+%%"
     r"|\{\$\s*+(?P<mailerlite>[^\W\d][\w.]{0,60}+)[^{}\n]{0,60}+\}"
     r"|\$\{\s*+(?P<shell>[^\W\d][\w.]{0,60}+)\s*+\}"
+    r"|\[\[(?:data|var):(?P<mailjet>\w{1,60}+)[^\[\]\n]{0,60}+\]\]"
+    r"|##(?P<newsman>[A-Za-z]{2,20}:\w{1,60}+)##"
     r"|\[\[\s*+(?P<brackets>[^\W\d_][\w .:-]{0,60}?)\s{0,9}(?:\s(?:OR|mode=)[^\[\]\n]{0,60}+)?\]\]"
     rf"|\[(?P<phplist>{_NAME})%%[^\[\]\n]{{0,80}}+\]"
     r"|\[(?P<link>UNSUBSCRIBE|FORWARD|PREFERENCES|SUBSCRIBE|BLACKLIST|CONTACT|VIEWBROWSER|ARCHIVE)"
@@ -53,7 +55,8 @@ _UNSURE = re.compile(
     rf"|«\s*+(?P<quoted>{_NAME})\s*+»"
     r"|(?<![\w$])\$(?P<dollar>[A-Z][A-Z0-9_]*+(?:\.[A-Z][A-Z0-9_]*+)?)\$(?![\w$])"
     r"|(?<![\w-])-(?P<hyphen>[a-zA-Z][a-zA-Z0-9_]{1,60}+)-(?![\w-])"
-    r"|(?<![\w#&])##?(?P<hash>[^\W\d_]\w{0,60}+)##?(?![\w#])"
+    r"|(?<![\w-])--(?P<hyphens>[a-zA-Z][a-zA-Z0-9_-]{1,60}?)--(?![\w-])"
+    r"|(?<![\w#&])##?/?(?P<hash>[^\W\d_]\w{0,60}+)##?(?![\w#])"
     r"|(?<![\w@])@@(?P<at>[^\W\d_]\w{0,60}+)@@(?![\w@])"
     r"|(?<![\w$])\$\$(?P<dollars>[^\W\d_]\w{0,60}+)\$\$(?![\w$])"
     r"|(?<![\w~])~(?P<tilde>[^\W\d_]\w{0,60}+)~(?![\w~])"
@@ -80,6 +83,8 @@ def foreign_tags(text: str, *, html: bool = False, broken: bool = False) -> Iter
     """
     source = without_code(text, whole=broken)
     found = [tag for piece in (_read(source) if html else [source]) for tag in _tags_in(piece)]
+    if html:
+        found += [*_elements(source), *_whole_addresses(source)]
     tags = list(dict.fromkeys([*(_broken_code(text) if broken else ()), *found]))
     yield from islice(tags if len(tags) <= MOST else sorted(tags, key=lambda tag: not tag.sure), MOST)
 
@@ -113,6 +118,10 @@ def _broken_code(text: str) -> Iterator[Tag]:
     """Braces of our own around what is no expression of ours: ``{{ First Name }}``, ``{{{name}}}``."""
     for start, end in code_spans(text, whole=True):
         written, inner = text[start:end], text[start + 2 : end - 2].strip()
+        if written.startswith("{%") and (statement := _STATEMENT.match(inner)):
+            if not _OUR_STATEMENTS.fullmatch(statement[1]):
+                yield Tag(written, statement[1])  # {% unsubscribe 'Leave' %}
+            continue
         if not written.startswith("{{") or not _WORD_SIGN.search(inner):
             continue
         if written.startswith("{{{") and text.startswith("}", end):
@@ -124,10 +133,16 @@ def _broken_code(text: str) -> Iterator[Tag]:
             yield Tag(written, piped["name"])  # {{Name|dear customer}}
 
 
-# Inside our braces: expressions of HubSpot, SendGrid, GetResponse, UniSender and Liquid.
+_STATEMENT = re.compile(r"[-+]?\s*+([^\W\d]\w*)")
+_OUR_STATEMENTS = re.compile(
+    r"(?:end)?(?:if|for|set|raw|macro|call|filter|with|autoescape|block)|elif|else|include|import|from|extends|do"
+)
+
+# Inside our braces: expressions of HubSpot, SendGrid, Mailjet, GetResponse, UniSender and Liquid.
 _FOREIGN_CODE = (
     re.compile(r"personalization_token\(\s*[\"']([\w.]+)"),
     re.compile(r"insert\s+(\w+)"),
+    re.compile(r"(?:var|data)\s*:\s*(\w+)"),
     re.compile(r"[A-Z]+\s+`(\w+)`"),
     re.compile(r"(_?[^\W\d_]\w*)\?"),
     re.compile(r"(_[^\W\d_]\w*)$"),
@@ -137,6 +152,28 @@ _PIPED = re.compile(r"(?P<name>[^\W\d][\w.]*)\s*\|(?P<filter>[^|()'\"{}]*)")
 
 
 # --- reading HTML
+
+# Links of Campaign Monitor and Sendy.
+_ELEMENTS = frozenset(("unsubscribe", "webversion", "preferences", "forwardtoafriend"))
+
+
+def _elements(source: str) -> Iterator[Tag]:
+    """``<unsubscribe>Leave</unsubscribe>``: browsers show its words, and no link."""
+    for token in tokens(source):
+        if token.kind == "open" and token.name in _ELEMENTS:
+            yield Tag(f"<{token.name}>", token.name)
+
+
+_WHOLE = re.compile(rf"\s*\[({_NAME})\]\s*")
+
+
+def _whole_addresses(source: str) -> Iterator[Tag]:
+    """``href="[unsubscribe]"``: in a text it is what links are often called."""
+    for token in tokens(source):
+        whole = _WHOLE.fullmatch(token.value("href")) if token.kind == "open" else None
+        if whole:
+            yield Tag(whole[0].strip(), whole[1].strip())
+
 
 _SILENT = frozenset({"style", "script", "title"})
 _WORD = re.compile(r"<<([\w .:-]{1,80})>>")

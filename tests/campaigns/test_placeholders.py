@@ -104,6 +104,80 @@ def test_every_spelling_names_the_likely_variable(tag, likely):
     assert found.mapping["likely"] == f"{{{{ {likely} }}}}"
 
 
+TAGS_OF_PRODUCTS = {
+    "Klaviyo": {
+        "{% unsubscribe %}": "unsubscribe_url",
+        "{% unsubscribe 'Leave' %}": "unsubscribe_url",
+        "{% unsubscribe &#39;Leave&#39; %}": "unsubscribe_url",
+        "{%unsubscribe_link%}": "unsubscribe_url",
+        "{% manage_preferences %}": "unsubscribe_url",
+        "{% web_view %}": "browser_url",
+        "{% web_view_link %}": "browser_url",
+        "{{ first_name|default:'there' }}": "first_name",
+    },
+    "Mailchimp": {"*|UNSUB|*": "unsubscribe_url", "*|ARCHIVE|*": "browser_url", "*|EMAIL|*": "email"},
+    "Brevo": {"{{ contact.FIRSTNAME | default : 'x' }}": "first_name"},
+    "ActiveCampaign": {
+        "%UNSUBSCRIBELINK%": "unsubscribe_url",
+        "%WEBCOPY%": "browser_url",
+        "%UPDATELINK%": "unsubscribe_url",
+        "%FORWARD2FRIEND%": "browser_url",
+    },
+    "Mailjet": {
+        "[[EMAIL_TO]]": "email",
+        "[[UNSUB_LINK_EN]]": "unsubscribe_url",
+        "[[PERMALINK]]": "browser_url",
+        '[[data:firstname:"x"]]': "first_name",
+        '{{var:firstname:"x"}}': "first_name",
+    },
+    "SendGrid": {"<%asm_global_unsubscribe_raw_url%>": "unsubscribe_url"},
+    "MailerLite": {"{$unsubscribe}": "unsubscribe_url", "{$email}": "email"},
+    "GetResponse": {"[[firstname]]": "first_name", "[[remove]]": "unsubscribe_url"},
+    "MailWizz": {"[UNSUBSCRIBE_URL]": "unsubscribe_url", "[WEB_VERSION_URL]": "browser_url"},
+    "NewsMAN": {"##NEWSMAN:view_online##": "browser_url", "##firstname##": "first_name"},
+    "SocketLabs": {"##Unsubscribe##": "unsubscribe_url"},
+    "GreenArrow": {"%%subscribers_email_address%%": "email", "%%link_to_web_version%%": "browser_url"},
+    "Autopilot": {"--unsubscribe--": "unsubscribe_url"},
+    "Customer.io": {"{% unsubscribe_url %}": "unsubscribe_url", "{% view_in_browser_url %}": "browser_url"},
+    "Mautic": {"{webview_url}": "browser_url", "{unsubscribe_url}": "unsubscribe_url"},
+    "Zoho": {"$[LI:VIEWINBROWSER]$": "browser_url", "$[UN:Unsubscribe]$": "unsubscribe_url"},
+}
+
+
+@pytest.mark.parametrize(
+    ("tag", "likely"), [each for tags in TAGS_OF_PRODUCTS.values() for each in tags.items()]
+)
+def test_tags_of_other_products_name_the_likely_variable(tag, likely):
+    (found,) = found_in(f"<p>Dear {tag}, the news.</p>", broken="{{" in tag or "{%" in tag)
+    assert found.mapping["likely"] == f"{{{{ {likely} }}}}"
+
+
+@pytest.mark.parametrize(
+    ("source", "tag", "likely"),
+    [
+        ("<unsubscribe style='color:red'>Leave</unsubscribe>", "<unsubscribe>", "unsubscribe_url"),
+        ("<webversion>Look</webversion>", "<webversion>", "browser_url"),
+        ("<preferences>Change</preferences>", "<preferences>", "unsubscribe_url"),
+        ("<forwardtoafriend>Forward</forwardtoafriend>", "<forwardtoafriend>", "browser_url"),
+    ],
+)
+def test_elements_that_are_links_in_campaign_monitor_and_sendy_are_named(source, tag, likely):
+    (found,) = found_in(f"<p>x {source}</p>")
+    assert found.mapping == {"tag": tag, "likely": f'<a href="{{{{ {likely} }}}}">'}
+
+
+@pytest.mark.parametrize("word", ["unsubscribe", "Unsubscribe", "webversion", "Weblink"])
+def test_a_word_in_brackets_is_a_tag_where_an_address_is_expected(word):
+    (found,) = found_in(f"<p><a href='[{word}]'>x</a></p>")
+    assert found.mapping["likely"] in ("{{ unsubscribe_url }}", "{{ browser_url }}")
+    assert found_in(f"<p><a href='https://a.test/'>[{word}]</a></p>") == []
+
+
+def test_statements_of_ours_are_no_tags():
+    source = "{% if city %}{%- for each in [1] -%}{% set x = 1 %}{% endfor %}{% else %}{% endif %}{% if %}"
+    assert found_in(source, broken=True) == []
+
+
 @pytest.mark.parametrize(
     "tag", ["[USERTRACK]", "[SUBSCRIBEURL]", "[LOGO:1]", "[URL:https://a.test/x]", "<% body %>"]
 )
@@ -138,6 +212,8 @@ def test_three_braces_are_shown_whole():
         "a &lt;&lt; b &gt;&gt; c",
         "#news and #offers, #1",
         "100%",
+        "a --long-- dash, --help, ##Title##, ## Heading ##, <!-- note -->, {%",
+        "<i>unsubscribe</i> [unsubscribe] (preferences)",
         "<style>p{color:red} .a{margin:0}</style>",
         "<!--[if mso]><b>x</b><![endif]-->",
         "<!--[if !mso]><!--><i>x</i><!--<![endif]-->",

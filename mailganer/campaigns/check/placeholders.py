@@ -32,18 +32,27 @@ _MEANT = {
         " unsubscriber unsubscribe_href optout opt_out opt_out_url global_unsubscribe update_profile"
         " preferences otpisatsya otpiska ssylka_otpiski subscription_unsubscribe_url unsubscription_url"
         " link_unsubscribe unsub_center_url preferencesurl preferences_url asm_preferences_url blacklist"
-        " blacklisturl jumpoff jumpoffurl",
+        " blacklisturl jumpoff jumpoffurl manage_preferences manage_preferences_link unsub_link"
+        " unsubscribe_link_all"
+        " manage_subscriptions_url manage_subscription_preferences_url unsubscribe_preferences change_details"
+        " remove"
+        " set_user_to_unsubscribed_url updatelink"
+        " asm_group_unsubscribe_raw_url asm_global_unsubscribe_raw_url update_profile_url",
         "browser_url": "archive archive_url archive_page view webversion web_version weblink view_online"
         " view_in_browser browser mirror mirror_url permalink online_version webview view_url"
         " link_browser_view_default view_email_url veb_versiya viewbrowser viewbrowserurl archiveurl forward"
-        " forwardurl forward_url forwardform weblink webletterurl web_letter_url viewaswebpage readonline",
+        " forwardurl forward_url forwardform weblink webletterurl web_letter_url viewaswebpage"
+        " readonline web_view web_view_link view_as_page_url view_as_webpage webcopy forwardtoafriend"
+        " web_version_url campaign_url link_to_web_version webview_url webview_text"
+        " view_in_browser_url viewinbrowser forward2friend",
         "today": "date today current_date current_day datetoday",
         'today|date("y")': "year current_year currentyear date_y",
         "list.name": "list lists list_name listname mailing_list_name",
         "campaign.name": "campaign campaign_name mc_subject subject",
         "sender.name": "company list_company from_name sender_name sendername from company_name",
         "sender.email": "fromemail listowner from_email sender_email from_address sender_address_email",
-        "email": "emailaddr email_address emailaddress recipient_email e_mail",
+        "email": "email_to subscribers_email_address emailaddr email_address emailaddress recipient_email"
+        " e_mail",
         "first_name": "f_name name_first firstname1 given imya_podpischika subscriber_firstname",
         "last_name": "l_name name_last sname",
         "name": "subscriber_name recipient_name recipient to_name fullname contact",
@@ -62,7 +71,8 @@ _OWNERS = re.compile(
     re.IGNORECASE,
 )
 _POSTAL = re.compile(
-    r"(?:html_)?(?:list|physical|sender|business|postal|company|account)_?(?:html_)?address(?:_html)?"
+    r"(?:html_)?(?:list|physical|sender|business|postal|company|account|organi[sz]ation)_?(?:full_|postal_)?(?:html_)?address"
+    r"(?:_html)?|sender_info(?:_singleline)?"
 )
 _IFS = re.compile(r"^(?:if|elseif)\s*:?\s*(?P<name>[\w.]+)$", re.IGNORECASE)
 _ENDS = {"end_if": "{% endif %}", "endif": "{% endif %}", "else": "{% else %}", "end": "{% endif %}"}
@@ -109,7 +119,7 @@ def known_variable(name: str) -> str:
     return ""
 
 
-_LEAVES = re.compile(r"(?<![^_])unsubscribe(?:$|_)(?!.*(?:date|time|reason|count))")
+_LEAVES = re.compile(r"unsub_link_[a-z]{2}$|(?<![^_])unsubscribe(?:$|_)(?!.*(?:date|time|reason|count))")
 
 
 def _bare(name: str) -> str:
@@ -150,9 +160,13 @@ def _means_something(tag: Tag, names: KnownNames) -> bool:
     """Whether a name in ordinary signs is a variable: known here, or in the shape of one."""
     if _LIKE_A_TAG.fullmatch(tag.name) or (tag.written.startswith("[") and tag.name in _OF_PHPLIST):
         return True
+    if tag.written.startswith("%") and _POSTAL.fullmatch(latin(tag.name)):
+        return True
     known = known_variable(tag.name)
     if tag.written.startswith("{") and (known == "unsubscribe_url" or tag.name == "readonline"):
         return True  # AcyMailing's links, in small letters
+    if known and tag.written.startswith(("##", "--")):
+        return True
     if known and not (tag.quoted and known == "birthday"):  # «День рождения» is the name of many a thing
         return known in _OF_PEOPLE or known in OTHER_NAMES or tag.name.isupper()
     return bool(names.exact(tag.name))
@@ -192,7 +206,12 @@ _OF_PHPLIST = frozenset(
 )
 
 
+_ELEMENT = re.compile(r"<[a-z]+>")
+
+
 def _sentence(tag: Tag, likely: str, postal_address: bool) -> str:
+    if likely and _ELEMENT.fullmatch(tag.written):
+        likely = f'<a href="{likely}">'
     mapping = {"tag": " ".join(tag.written.split())[:80], "likely": likely}
     if _POSTAL.fullmatch(latin(tag.name)):
         if postal_address:
