@@ -57,9 +57,7 @@ class _List:
         number, found = self.first if self.first is not None else len(self.items), {}
         for place, own, in_loop in self.items:
             number = own if own is not None and not in_loop else number
-            found[place] = (
-                f"{{{{ loop.index + {number - 1} }}}}." if in_loop else f"{_formed(number, self.form)}."
-            )
+            found[place] = f"{_in_loop(number, self.form) if in_loop else _formed(number, self.form)}."
             number += self.step
         return found
 
@@ -123,6 +121,36 @@ def _formed(number: int, form: str) -> str:
             roman += sign * times
         return roman if form == "i" else roman.upper()
     return str(number)
+
+
+def _in_loop(first: int, form: str) -> str:
+    """The same as template code, for an item that a loop makes again and again."""
+    number = f"loop.index + {first - 1}"
+    if form in ("a", "A"):
+        parts = _letters(f"({number})", ascii_lowercase if form == "a" else ascii_lowercase.upper())
+        return f"{{{{ {parts} if 0 < {number} < {_MOST_LETTERS} else {number} }}}}"
+    if form in ("i", "I"):
+        parts = _roman(f"({number})", upper=form == "I")
+        return f"{{{{ {parts} if 0 < {number} < 4000 else {number} }}}}"
+    return f"{{{{ {number} }}}}"
+
+
+_MOST_LETTERS = 26 + 26**2 + 26**3 + 1  # three letters are enough: "zzz" is 18,278
+
+
+def _letters(number: str, alphabet: str) -> str:
+    third = f'("{alphabet}"[({number} - 703) // 676] if {number} > 702 else "")'
+    second = f'("{alphabet}"[({number} - 27) // 26 % 26] if {number} > 26 else "")'
+    return f'({third} ~ {second} ~ "{alphabet}"[({number} - 1) % 26])'
+
+
+def _roman(number: str, *, upper: bool) -> str:
+    digits = []
+    for value in (1000, 100, 10, 1):
+        signs = [_formed(each * value, "i") if each else "" for each in range(4 if value == 1000 else 10)]
+        written = ", ".join(f'"{sign.upper() if upper else sign}"' for sign in signs)
+        digits.append(f"[{written}][{number} // {value} % 10]")
+    return f"({' ~ '.join(digits)})"
 
 
 def _number(text: str) -> int | None:

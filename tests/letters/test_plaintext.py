@@ -64,6 +64,24 @@ def test_loops_and_conditions_work_in_the_text_as_in_the_html() -> None:
     assert text_of(html).startswith("Hello!\n")
 
 
+@pytest.mark.parametrize(
+    ("attributes", "first", "last"),
+    [
+        ('type="a"', ["a", "b", "c"], "afx"),
+        ('type="A" start="25"', ["Y", "Z", "AA"], "AGV"),
+        ('type="i" start="-1"', ["-1", "0", "i"], "dcccliv"),
+        ('style="list-style-type: upper-roman" start="3998"', ["MMMCMXCVIII", "MMMCMXCIX", "4000"], "4853"),
+        ('type="1" start="9"', ["9", "10", "11"], "864"),
+    ],
+)
+def test_items_that_a_loop_makes_keep_letters_and_roman_numerals(
+    attributes: str, first: list[str], last: str
+) -> None:
+    html = f"<ol {attributes}>{{% for each in items %}}<li>{{{{ each }}}}</li>{{% endfor %}}</ol>"
+    signs = [line.partition(". ")[0] for line in text_of(html, items=list(range(856))).split("\n")]
+    assert (signs[:3], signs[855]) == (first, last)
+
+
 def test_conditions_that_begin_in_comments_or_hidden_places_keep_their_ends() -> None:
     html = (
         "<!-- {% if vip %} --><p>For you</p><!-- {% endif %} -->"
