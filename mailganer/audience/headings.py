@@ -1,4 +1,4 @@
-"""What people call the columns of their files, in two languages: understood when a file comes in, and later.
+"""What people call the columns of their files, in several languages: understood on import, and later.
 
 A column "Surname" goes to ``last_name``. Whoever has that heading before their eyes writes ``{{ surname }}``,
 so each heading that is understood is, written as a variable, another name of its field. A person's own
@@ -20,15 +20,25 @@ HEADINGS: Final[Mapping[str, frozenset[str]]] = {
     for field, words in {
         EMAIL: "email, e mail, mail, email address, e mail address, mail address, почта, эл почта, "
         "электронная почта, e mail адрес, email адрес, адрес электронной почты, адрес эл почты, "
-        "адрес почты, имейл, емейл, емайл, электронный адрес, эл адрес, subscriber email, user email",
-        "first_name": "имя, first name, firstname, given name, forename, fname, имя получателя, имя клиента",
-        "last_name": "фамилия, last name, lastname, surname, family name, lname, second name",
+        "адрес почты, имейл, емейл, емайл, электронный адрес, эл адрес, subscriber email, user email, "
+        "e mail adresse, email adresse, mailadresse, mail adresse, elektronische adresse, "
+        "adresse e mail, adresse email, adresse mail, courriel, adresse courriel, adresse de courriel, "
+        "adresse électronique, adresse de messagerie, mél, correo, correo electrónico, correo electronico, "
+        "dirección de correo, dirección de correo electrónico, dirección de email, dirección de e mail",
+        "first_name": "имя, first name, firstname, given name, forename, fname, имя получателя, имя клиента, "
+        "vorname, rufname, prénom, prenom, nombre, nombre de pila, primer nombre",
+        "last_name": "фамилия, last name, lastname, surname, family name, lname, second name, "
+        "nachname, familienname, zuname, nom, nom de famille, apellido, apellidos, primer apellido",
         FULL_NAME: "name, full name, fullname, имя фамилия, имя и фамилия, contact name, customer name, "
-        "получатель, имя отчество фамилия, display name",
+        "получатель, имя отчество фамилия, display name, vor und nachname, vorname nachname, "
+        "vorname und nachname, vollständiger name, ansprechpartner, kontaktname, kundenname, nom complet, "
+        "prénom nom, prénom et nom, nombre completo, nombre y apellido, nombre y apellidos, nombre apellidos",
         LAST_NAME_FIRST: "фио, ф и о, фамилия имя отчество, фамилия имя, фамилия и имя, "
-        "last name first name, клиент фио, фио клиента, фио получателя",
+        "last name first name, nachname vorname, nom prénom, nom et prénom, apellidos y nombre, "
+        "apellidos nombre, клиент фио, фио клиента, фио получателя",
         "birthday": "день рождения, дата рождения, др, д р, birthday, birth date, birthdate, date of birth, "
-        "dob, bday, b day, рождение, birth day",
+        "dob, bday, b day, рождение, birth day, geburtstag, geburtsdatum, geb datum, "
+        "date de naissance, anniversaire, naissance, fecha de nacimiento, cumpleaños, nacimiento",
         PATRONYMIC: "отчество, patronymic, middle name",
     }.items()
 }
@@ -70,6 +80,7 @@ OTHER_NAMES: Final[Mapping[str, tuple[str, ...]]] = _other_names()
 
 def heading_words(text: str) -> str:
     """A heading without case, punctuation and "ё": "E-mail:" -> "e mail"."""
+    text = unicodedata.normalize("NFC", text)
     return re.sub(r"[\W_]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower().replace("ё", "е")).strip()
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from mailganer.audience import subscriber_values
 from mailganer.audience.headings import HEADINGS, OTHER_NAMES, latin
+from mailganer.audience.imports.mapping import guess_mapping
 
 
 @pytest.mark.parametrize(
@@ -25,12 +26,51 @@ from mailganer.audience.headings import HEADINGS, OTHER_NAMES, latin
         ("День рождения", "14.05.1990", "den_rozhdeniya", date(1990, 5, 14)),
         ("dob", "1990-05-14", "dob", date(1990, 5, 14)),
         ("Город", "Псков", "gorod", "Псков"),
+        ("Vorname", "Anna", "vorname", "Anna"),
+        ("Geburtsdatum", "14.05.1990", "geburtsdatum", date(1990, 5, 14)),
+        ("Prénom", "Anna", "prenom", "Anna"),
+        ("Pre\u0301nom", "Anna", "prenom", "Anna"),
+        ("Date de naissance", "14/05/1990", "date_de_naissance", date(1990, 5, 14)),
+        ("Apellidos", "García Pérez", "apellidos", "García Pérez"),
+        ("Cumpleaños", "14/05/1990", "cumpleanos", date(1990, 5, 14)),
+        ("Firma", "Müller GmbH", "firma", "Müller GmbH"),
     ],
 )
 def test_a_letter_names_a_column_as_the_file_does(bringer, heading, cell, variable, value):
     bringer.bring(f"E-mail;{heading}\nanna@example.com;{cell}\n")
     values = subscriber_values(bringer.people()["anna@example.com"], {variable, "e_mail"})
     assert (values[variable], values["e_mail"]) == (value, "anna@example.com")
+
+
+@pytest.mark.parametrize(
+    ("headings", "fields"),
+    [
+        (
+            "Anrede;Vorname;Nachname;E-Mail-Adresse;Geburtstag;Firma;Ort",
+            "anrede first_name last_name email birthday firma ort",
+        ),
+        ("Vorname;Name;E-Mail", "first_name last_name email"),
+        ("Name;E-Mail", "full_name email"),
+        ("Vor- und Nachname;Email-Adresse", "full_name email"),
+        ("Civilité;Nom;Prénom;Adresse e-mail;Société", "civilite last_name first_name email societe"),
+        ("Nom complet;Courriel", "full_name email"),
+        ("Nombre;Apellidos;Correo electrónico;Empresa", "first_name last_name email empresa"),
+        ("Nombre y apellidos;Correo", "full_name email"),
+    ],
+)
+def test_german_french_and_spanish_headings_are_understood(headings, fields):
+    columns = headings.split(";")
+    address = fields.split().index("email")
+    row = ["Anna Gray"] * len(columns)
+    row[address] = "anna@example.com"
+    found = guess_mapping(columns, [row], True)
+    assert ["birthday" if each.startswith("birthday") else each for each in found] == fields.split()
+
+
+def test_last_names_come_first_where_the_heading_says_so(bringer):
+    bringer.bring("Nom et prénom;Courriel\nDupont Anne;anne@example.com\n")
+    anne = bringer.people()["anne@example.com"]
+    assert (anne.first_name, anne.last_name) == ("Anne", "Dupont")
 
 
 def test_every_heading_that_is_understood_is_a_name_in_letters():

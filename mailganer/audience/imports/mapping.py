@@ -78,7 +78,7 @@ def guess_mapping(columns: Sequence[str], rows: Sequence[Sequence[str]], header:
         known = known_heading(words) if header else ""
         if not fields[number] and known and known not in fields and not _is_apart(known, fields):
             fields[number] = known
-    _settle_name(fields)
+    _settle_name(fields, headings)
     _settle_birthday(fields, rows)
     about_the_file = _about_the_file(headings)
     for number, column in enumerate(columns):
@@ -291,10 +291,16 @@ def _is_address(cell: str) -> bool:
     return True
 
 
-def _settle_name(fields: list[str]) -> None:
-    """A column "name" beside one of last names holds first names."""
-    if FULL_NAME in fields and "last_name" in fields and "first_name" not in fields:
+def _settle_name(fields: list[str], headings: Sequence[str]) -> None:
+    """A column "name" beside one of last names holds first names; beside "Vorname" it holds last names."""
+    if FULL_NAME not in fields:
+        return
+    if "last_name" in fields and "first_name" not in fields:
         fields[fields.index(FULL_NAME)] = "first_name"
+    elif "first_name" in fields and "last_name" not in fields:
+        number = fields.index(FULL_NAME)
+        if headings[number] == "name" and headings[fields.index("first_name")] in ("vorname", "rufname"):
+            fields[number] = "last_name"
 
 
 def _settle_birthday(fields: list[str], rows: Sequence[Sequence[str]]) -> None:
@@ -339,7 +345,7 @@ def split_full_name(text: str, last_name_first: bool) -> tuple[str, str, str]:
 def is_cyrillic_full_name(column: str) -> bool:
     """Return whether a column is called "ФИО" or the like: last name first where names are Cyrillic."""
     words = heading_words(column)
-    return words in HEADINGS[LAST_NAME_FIRST] and not words.isascii()
+    return words in HEADINGS[LAST_NAME_FIRST] and bool(re.search("[а-я]", words))
 
 
 def is_latin_pair(name: str) -> bool:
