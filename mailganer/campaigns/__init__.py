@@ -2,7 +2,17 @@
 
 from ..db import in_transaction
 from ..letters import refuse_while
-from .check import Check, Problem, Severity, check
+from .check import (
+    Check,
+    EmailState,
+    Problem,
+    Readiness,
+    Severity,
+    check,
+    email_state,
+    readiness,
+    with_unusable,
+)
 from .drafts import create_draft, delete_draft, duplicate, owned_campaign, update_draft
 from .fact import compared, fact, forecast_json, planned
 from .moves import cancel, pause, resume, schedule, unschedule
@@ -19,7 +29,9 @@ refuse_while(in_transaction)
 
 __all__ = [
     "Check",
+    "EmailState",
     "Problem",
+    "Readiness",
     "Severity",
     "Shared",
     "Values",
@@ -31,6 +43,7 @@ __all__ = [
     "create_draft",
     "delete_draft",
     "duplicate",
+    "email_state",
     "fact",
     "forecast",
     "forecast_json",
@@ -42,9 +55,11 @@ __all__ = [
     "planned",
     "prepare_test",
     "preview",
+    "readiness",
     "resume",
     "schedule",
     "unschedule",
     "update_draft",
     "values_for",
+    "with_unusable",
 ]

@@ -61,15 +61,36 @@ def variable_uses(
     wanted = sorted(set(names))
     fields = [name for name in wanted if is_field(name) and not (name in own and own[name].override)]
     counted = filled_counts(session, campaign.account_id, [each.id for each in campaign.lists], fields)
-    known = (
-        {each.name for each in known_fields(session, campaign.account_id)}
-        | OTHER_NAMES.keys()
-        | set(STANDARD)
-    )
+    known = _known_names(session, campaign)
     return tuple(
         _use(name, own.get(name), counted.get(name, 0), audience, name in known, name in guarded)
         for name in wanted
     )
+
+
+def unusable_names(
+    session: Session, campaign: Campaign, names: Iterable[str], guarded: Collection[str]
+) -> tuple[str, ...]:
+    """Return those of ``names`` that ``variable_uses`` finds unusable.
+
+    Recipients are counted only for names that no field is known to have: mostly for none.
+    """
+    own = {each.name: each for each in variables(campaign.variables)}
+    wanted = sorted(set(names) - set(guarded))
+    asked = [name for name in wanted if is_field(name) and name not in own and name not in _ALWAYS_KNOWN]
+    known = _known_names(session, campaign) if asked else _ALWAYS_KNOWN
+    list_ids = [each.id for each in campaign.lists]
+    asked = [name for name in asked if name not in known]
+    filled = filled_counts(session, campaign.account_id, list_ids, asked)
+    uses = (_use(name, own.get(name), filled.get(name, 0), 0, name in known, False) for name in wanted)
+    return tuple(use.name for use in uses if use.unusable)
+
+
+_ALWAYS_KNOWN = frozenset({*OTHER_NAMES, *STANDARD})
+
+
+def _known_names(session: Session, campaign: Campaign) -> frozenset[str]:
+    return _ALWAYS_KNOWN.union(each.name for each in known_fields(session, campaign.account_id))
 
 
 def is_field(name: str) -> bool:

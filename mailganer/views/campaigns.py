@@ -19,7 +19,7 @@ from mailganer.errors import Conflict, InputError, _
 from mailganer.models import CampaignStatus, SubscriberStatus
 
 from .forms import number_of
-from .rail import campaign_page, current_page, next_step, step_url
+from .rail import campaign_page, current_page, next_step, readiness_of, step_url
 from .senders import allowance_of
 
 PER_PAGE = 50
@@ -119,13 +119,15 @@ def delete(request: Request) -> Response:
 
 def _people_page(request: Request, error: InputError | Conflict | None = None) -> dict[str, Any]:
     campaign = request.context.campaign
-    lists = lists_of(request.dbsession, request.account.id)
-    counts = list_counts(request.dbsession, [each.id for each in lists])
     chosen = [each.id for each in campaign.lists]
     excluded = excluded_counts(request.dbsession, request.account.id, chosen)
+    readiness = readiness_of(request, excluded.recipients)
+    lists = lists_of(request.dbsession, request.account.id)
+    counts = list_counts(request.dbsession, [each.id for each in lists])
     return campaign_page(
         request,
         "people",
+        readiness=readiness,
         lists=[
             (each, counts[each.id].get(SubscriberStatus.active, 0), sum(counts[each.id].values()))
             for each in lists

@@ -1,6 +1,7 @@
 """The letter of a campaign: writing, starting from a template or a file, looking at it, sending a test."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -14,7 +15,8 @@ from mailganer import campaigns, letters
 from mailganer.audience.fields import known_fields
 from mailganer.audience.recipients import audience_of
 from mailganer.backends import Outcome, Receipt
-from mailganer.campaigns import VariableUse, replacing, templates
+from mailganer.campaigns import EmailState, Readiness, VariableUse, replacing, templates
+from mailganer.campaigns.check import Read, Seen, email_key
 from mailganer.campaigns.counts import campaign_counts
 from mailganer.campaigns.drafts import EDITABLE
 from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
@@ -41,7 +43,7 @@ from mailganer.sending.words import reply_beside
 
 from .errors import status_of
 from .forms import number_of
-from .rail import campaign_page, letter_step, next_step, step_url
+from .rail import campaign_page, next_step, readiness_of, readiness_with, step_url, steps_of_email
 
 LARGEST_FILE = 1_000_000  # bytes of an uploaded letter; like a written one
 LONGEST_TO = 500  # characters of addresses for a test letter that an address bar is asked to keep
@@ -95,9 +97,11 @@ def frame(request: Request) -> Response:
 @view_config(route_name="campaign.template", request_method="GET", renderer="campaigns/start.jinja2")
 def choose(request: Request) -> dict[str, Any]:
     """The gallery, as the beginning of this letter."""
+    readiness = readiness_of(request)
     return campaign_page(
         request,
         "letter",
+        readiness=readiness,
         own=templates.list_templates(request.dbsession, request.account.id),
         ready=letters.ready_letters(request.context.campaign.locale),
         written=_is_written(request.context.campaign),
@@ -232,12 +236,12 @@ def _answer(request: Request, problems: Mapping[str, str] | None = None) -> dict
     request.override_renderer = "campaigns/letter_saved.jinja2"
     letter = _letter(request, problems)
     if _is_counted(request, letter):
-        unusable = request.POST.get("unusable") == "yes"
+        unusable, elsewhere = (request.POST.get(name, "").split() for name in ("unusable", "elsewhere"))
+        readiness = Readiness(campaigns.with_unusable(letter["email"], unusable), tuple(elsewhere))
     else:
         letter |= (counts := _counts(request, letter))
-        unusable = counts["unusable"]
-    broken = letter["letter_error"] is not None or unusable
-    return letter | {"letter_step": letter_step(request, broken=broken)}
+        readiness = counts["readiness"]
+    return letter | {"email_steps": steps_of_email(request, readiness)}
 
 
 def _page(
@@ -251,7 +255,6 @@ def _page(
     return campaign_page(
         request,
         "letter",
-        broken=("letter",) if letter["letter_error"] or counts["unusable"] else (),
         editable="html" in EDITABLE[campaign.status],
         test_wrong=test_wrong,
         waiting=campaign_counts(session, [campaign.id])[campaign.id].waiting,
@@ -267,12 +270,16 @@ def _page(
 def _letter(request: Request, problems: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The letter as it is saved, and as one reader gets it."""
     campaign: Campaign = request.context.campaign
+    key = _key(request)
     compiled, letter_error = _compiled(campaign, request.registry["settings"].public_url)
     reader = _reader(request)
     shown, letter_error = _shown(request, reader, compiled, letter_error)
-    glance, letter_error = _glance(request, shown, letter_error)
+    glance, unread = _glance(request, shown)
+    letter_error = letter_error or unread
+    guarded = None if unread else glance.guarded
     return {
         "campaign": campaign,
+        "email": _state(request, reader, Seen(key, Read(compiled, letter_error, shown=shown), guarded)),
         "problems": problems or {},
         # A refused save keeps the revision it was made from: the next one must not overwrite by accident.
         "revision": request.POST.get("revision", "") if problems else campaign.revision,
@@ -290,16 +297,20 @@ def _letter(request: Request, problems: Mapping[str, str] | None = None) -> dict
 
 
 def _counts(request: Request, letter: Mapping[str, Any]) -> dict[str, Any]:
-    """The letter's variables, counted over everybody who gets it: that may be a million people."""
+    """The letter's variables, counted over everybody who gets it: that may be a million people. Beside them
+    the problems of the other steps."""
     compiled: letters.Letter | None = letter["compiled"]
     campaign, session = request.context.campaign, request.dbsession
     audience = audience_of(session, campaign)
     names = compiled.variables if compiled else ()
     uses = variable_uses(session, campaign, names, audience, letter["guarded"])
+    unusable = [use.name for use in uses if use.unusable]
+    readiness = readiness_with(request, letter["email"], audience, unusable)
     return {
         "audience": audience,
         "uses": [use for use in uses if use.origin is not Origin.mailganer],
-        "unusable": any(use.unusable for use in uses),
+        "unusable": unusable,
+        "readiness": readiness,
         "known": [each.name for each in known_fields(session, campaign.account_id)],
         "counted": _fingerprint(campaign, letter),
     }
@@ -345,18 +356,37 @@ def _shown(
         return None, error
 
 
-def _glance(
-    request: Request, shown: letters.Rendered | None, letter_error: LetterError | None
-) -> tuple[letters.Glance, LetterError | None]:
+def _glance(request: Request, shown: letters.Rendered | None) -> tuple[letters.Glance, LetterError | None]:
     campaign: Campaign = request.context.campaign
     if not _is_written(campaign):
-        return letters.Glance("small"), letter_error
+        return letters.Glance("small"), None
     parts, html = parts_of(campaign), shown.html if shown else ""
     try:
         work = letters.for_account(campaign.account_id, lambda: letters.glance_at(parts, html))
-        return outside(request.dbsession, work), letter_error
+        return outside(request.dbsession, work), None
     except LetterError as error:
-        return letters.Glance(), letter_error or error
+        return letters.Glance(), error
+
+
+def _key(request: Request) -> str:
+    """Return what identifies the draft's email as it is now, before it is compiled."""
+    campaign: Campaign = request.context.campaign
+    if campaign.status is not CampaignStatus.draft:
+        return ""
+    ours = request.registry["settings"].public_url
+    return email_key(request.dbsession, campaign, ours=ours, now=utcnow())
+
+
+def _state(request: Request, reader: Subscriber | None, seen: Seen) -> EmailState | None:
+    """Return what the steps of a draft show of its email, which was ``seen`` as ``reader`` gets it."""
+    campaign, session = request.context.campaign, request.dbsession
+    if campaign.status is not CampaignStatus.draft:
+        return None
+    email = seen.email
+    if email.compiled is not None and _neighbour(reader) != _neighbour(sample_reader(session, campaign)):
+        seen = replace(seen, email=Read(email.compiled))  # the steps are about the first recipient
+    ours = request.registry["settings"].public_url
+    return campaigns.email_state(session, campaign, ours=ours, now=utcnow(), seen=seen)
 
 
 def _is_written(campaign: Campaign) -> bool:

@@ -1,14 +1,15 @@
 """The steps of a campaign at the side of its pages: what is done, what is missing, where one is."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pyramid.request import Request
 
-from mailganer import i18n
+from mailganer import campaigns, i18n
 from mailganer.audience.recipients import audience_of
-from mailganer.campaigns import Check
+from mailganer.campaigns import Check, EmailState, Readiness
+from mailganer.db import utcnow
 from mailganer.errors import _
 from mailganer.models import UNDER_WAY, Campaign, CampaignStatus
 
@@ -32,16 +33,21 @@ def campaign_page(
     step: str,
     check: Check | None = None,
     *,
+    readiness: Readiness | None = None,
     broken: Sequence[str] = (),
     audience: int | None = None,
     **values: Any,
 ) -> dict[str, Any]:
     """What every page of a campaign shows around its own part. ``broken``: steps known to be wrong;
-    ``audience``: how many people get it, where that is counted already."""
+    ``audience``: how many people get it, where that is counted already.
+
+    ``readiness`` is what the steps of a draft show. A page without a ``check`` finds it out before it loads
+    the rows that it lists."""
     campaign: Campaign = request.context.campaign
     return {
         "campaign": campaign,
-        "steps": rail(request, check, broken, check.audience if check else audience, step),
+        "readiness": readiness,
+        "steps": rail(request, check, readiness, broken, check.audience if check else audience, step),
         # Whom a campaign went to is shown in one place once it has started.
         "step": "recipients" if step == "people" and campaign.started_at else step,
         "check": check,
@@ -50,38 +56,71 @@ def campaign_page(
     }
 
 
+def readiness_of(request: Request, audience: int | None = None) -> Readiness:
+    """Return what keeps the context's draft from being sent.
+
+    ``audience`` is looked up where it is not given. The email may be compiled: see ``db.outside``.
+    """
+    campaign: Campaign = request.context.campaign
+    if campaign.status is not CampaignStatus.draft:
+        return Readiness((), ())
+    settings, now = request.registry["settings"], utcnow()
+    email = campaigns.email_state(request.dbsession, campaign, ours=settings.public_url, now=now)
+    return readiness_with(request, email, audience)
+
+
+def readiness_with(
+    request: Request,
+    email: EmailState | None,
+    audience: int | None,
+    unusable: Collection[str] | None = None,
+) -> Readiness:
+    """The same where the email is read already, and perhaps its unusable variables are known."""
+    if request.context.campaign.status is not CampaignStatus.draft:
+        return Readiness((), ())
+    return campaigns.readiness(
+        request.dbsession,
+        request.context.campaign,
+        email,
+        settings=request.registry["settings"],
+        registry=request.registry["backends"],
+        now=utcnow(),
+        audience=audience,
+        unusable=unusable,
+    )
+
+
 def rail(
     request: Request,
     check: Check | None,
+    readiness: Readiness | None,
     broken: Sequence[str],
     audience: int | None,
     here: str = "",
 ) -> tuple[RailStep, ...]:
-    """Five steps of a draft; progress, report, people and letter afterwards, the page ``here`` among them."""
+    """Five steps of a draft; progress, report, people and letter afterwards, the page ``here`` among them.
+
+    Whatever the page, the states are made of the same blocking problems: of ``check``, else of ``readiness``.
+    """
     campaign: Campaign = request.context.campaign
     if campaign.status is not CampaignStatus.draft:
         return _afterwards(request, campaign, here)
     if audience is None:
         audience = audience_of(request.dbsession, campaign)
+    found = Readiness.of(check) if check else readiness or readiness_of(request, audience)
     return (
-        _step(
-            request,
-            "people",
-            _("People"),
-            _people_state(campaign, audience, check),
-            _number_of(request, audience),
-        ),
-        _step(
-            request,
-            "letter",
-            _("Letter"),
-            _letter_state(campaign, check, "letter" in broken),
-            subject_of(campaign),
-        ),
-        _step(request, "check", _("Check"), _check_state(check), _check_note(request, check)),
-        _when_step(request, campaign, "when" in broken),
+        _step(request, "people", _("People"), _people_state(found), _number_of(request, audience)),
+        _step(request, "letter", _("Letter"), _letter_state(campaign, found), subject_of(campaign)),
+        _check_step(request, campaign, found, check),
+        _when_step(request, campaign, found, "when" in broken),
         _step(request, "send", _("Send"), "todo"),
     )
+
+
+def steps_of_email(request: Request, readiness: Readiness) -> list[tuple[int, RailStep]]:
+    """Return the steps that follow a change of the email, with their places from 1; nobody is counted."""
+    steps = rail(request, None, readiness, (), 0, "letter")
+    return [(place, step) for place, step in enumerate(steps, 1) if step.name in ("letter", "check")]
 
 
 def next_step(request: Request, step: str) -> str:
@@ -107,12 +146,6 @@ def current_page(request: Request, campaign: Campaign) -> str:
     return step_url(request, "check")
 
 
-def letter_step(request: Request, *, broken: bool) -> tuple[int, RailStep]:
-    """Return the step of the email, with its place from 1, without counting anybody."""
-    steps = rail(request, None, ("letter",) if broken else (), 0, "letter")
-    return next((place, step) for place, step in enumerate(steps, 1) if step.name == "letter")
-
-
 def _afterwards(request: Request, campaign: Campaign, here: str) -> tuple[RailStep, ...]:
     steps = [_step(request, "letter", _("Letter"), "done", subject_of(campaign))]
     if campaign.started_at is not None:
@@ -129,44 +162,50 @@ def _step(request: Request, name: str, title: str, state: str, note: str = "") -
     return RailStep(name, request.translate(title), step_url(request, name), state, note)
 
 
-def _people_state(campaign: Campaign, audience: int, check: Check | None) -> str:
-    if not (audience and campaign.senders):
+def _people_state(readiness: Readiness) -> str:
+    if _MISSING & set(readiness.others):
         return "missing"
-    return "problem" if check and any(each.step == "people" for each in check.blocking) else "done"
+    return "problem" if "sender_failing" in readiness.others else "done"
+
+
+_MISSING = {"no_list", "nobody", "no_sender"}
+_OF_TIME = {"past", "too_late"}
 
 
 def _number_of(request: Request, audience: int) -> str:
     return counted(request, ngettext("${number} person", "${number} people"), audience)
 
 
-def _letter_state(campaign: Campaign, check: Check | None, broken: bool) -> str:
+def _letter_state(campaign: Campaign, readiness: Readiness) -> str:
     if not campaign.subject.strip() or not (campaign.html.strip() or campaign.text.strip()):
         return "missing"
-    found = check and any(problem.step == "letter" for problem in check.blocking)
-    return "problem" if broken or found else "done"
-
-
-def _check_state(check: Check | None) -> str:
-    if check is None:
+    if readiness.email is None:
         return "todo"
-    return "done" if check.ok else "problem"
+    return "problem" if readiness.email else "done"
 
 
-def _check_note(request: Request, check: Check | None) -> str:
-    if check is None or not check.open:
-        return ""
-    if check.ok:
-        return counted(
-            request,
-            ngettext("${number} thing to look at", "${number} things to look at"),
-            len(check.open),
-        )
-    return counted(request, ngettext("${number} problem", "${number} problems"), len(check.blocking))
+def _check_step(request: Request, campaign: Campaign, readiness: Readiness, check: Check | None) -> RailStep:
+    """There is nothing to check while recipients, the sender or the email are missing."""
+    is_missing = "missing" in (_people_state(readiness), _letter_state(campaign, readiness))
+    number, words = len(readiness.codes), ""
+    if is_missing or (readiness.email is None and not number):
+        state = "todo"
+    elif number:
+        state = "problem"
+        words = counted(request, ngettext("${number} problem", "${number} problems"), number)
+    else:
+        state = "done"
+        if check and check.open:
+            things = ngettext("${number} thing to look at", "${number} things to look at")
+            words = counted(request, things, len(check.open))
+    return _step(request, "check", _("Check"), state, words)
 
 
-def _when_step(request: Request, campaign: Campaign, broken: bool) -> RailStep:
+def _when_step(request: Request, campaign: Campaign, readiness: Readiness, broken: bool) -> RailStep:
     if broken:  # what was chosen is no time, and what is saved was not chosen
         return _step(request, "when", _("When"), "problem")
     if campaign.send_at is None:
-        return _step(request, "when", _("When"), "todo", request.translate(_("Now")))
-    return _step(request, "when", _("When"), "done", i18n.plain_datetime(campaign.send_at))
+        note, state = request.translate(_("Now")), "todo"
+    else:
+        note, state = i18n.plain_datetime(campaign.send_at), "done"
+    return _step(request, "when", _("When"), "problem" if _OF_TIME & set(readiness.others) else state, note)

@@ -158,8 +158,11 @@ def test_everything_around_the_letter_follows_a_save_without_a_reload(letter_pag
     expect(page).to_have_title("A subject for all · Mailganer")
     expect(page.get_by_role("link", name="Start from a template")).to_be_visible()
 
+    check = page.locator("#step-check")
+    expect(check).to_have_class(re.compile("step-done"))
     page.fill("#html", "<p>Hello {{ frist_name }}</p>")
     expect(step).to_have_class(re.compile("step-problem"))
+    expect(check).to_have_class(re.compile("step-problem"))
     page.fill("#html", "<p>Hello {{ frist_name }}!</p>")
     expect(page.frame_locator("#letter-frame").locator("body")).to_contain_text("!")
     expect(step).to_have_class(re.compile("step-problem"))
@@ -169,6 +172,24 @@ def test_everything_around_the_letter_follows_a_save_without_a_reload(letter_pag
     page.locator("#go-on").focus()
     page.fill("#html", "<p>Hello</p>")
     expect(step).to_have_class(re.compile("step-done"))
+    expect(check).to_have_class(re.compile("step-done"))
+
+
+def test_the_steps_follow_a_choice_of_recipients_and_of_a_time_without_a_reload(letter_page):
+    page = letter_page
+    people, check, when = (page.locator(f"#step-{name}") for name in ("people", "check", "when"))
+    page.goto(page.url.replace("/letter", "/people"))
+    expect(check).to_have_class(re.compile("step-done"))
+    page.locator("label:has([name=list])").click()
+    expect(people).to_have_class(re.compile("step-missing"))
+    expect(check).to_have_class(re.compile("step-todo"))
+    page.locator("label:has([name=list])").click()
+    expect(people).to_have_class(re.compile("step-done"))
+    page.goto(page.url.replace("/people", "/when"))
+    page.locator("label:has([value=later])").click()
+    expect(when).to_have_class(re.compile("step-done"))
+    page.locator("label:has([value=now])").click()
+    expect(when).to_have_class(re.compile("step-todo"))
 
 
 def test_the_preview_of_a_short_email_is_as_tall_as_the_email(letter_page):

@@ -20,10 +20,26 @@ from .letter import Read, at_letter, count, read
 from .links import at_links
 from .people import at_people
 from .placeholders import at_placeholders
+from .quick import EmailState, Readiness, Seen, email_key, email_state, readiness, with_unusable
 from .senders import at_senders
 from .time import at_time
 
-__all__ = ["Check", "Problem", "Read", "Severity", "Step", "check", "read"]
+__all__ = [
+    "Check",
+    "EmailState",
+    "Problem",
+    "Read",
+    "Readiness",
+    "Seen",
+    "Severity",
+    "Step",
+    "check",
+    "email_key",
+    "email_state",
+    "read",
+    "readiness",
+    "with_unusable",
+]
 
 
 def check(

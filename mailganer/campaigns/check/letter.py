@@ -39,6 +39,7 @@ PARTS = {
 }
 
 
+UNKNOWN = "unknown_variable"  # the code of the problem
 MOST_LIKELY = 50  # names that nobody has, for which one is looked up
 
 
@@ -61,7 +62,7 @@ def read(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> R
 
     The session's transaction is given back: see ``db.outside``. What is counted comes after, by ``count``.
     """
-    letter = _compiled(session, campaign, ours=ours, now=now)
+    letter = put_together(session, campaign, ours=ours, now=now)
     html = letter.shown.html if letter.shown else None
     sources, broken = texts_of(campaign), letter.error is not None
     try:
@@ -72,21 +73,31 @@ def read(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> R
     return replace(letter, reading=found)
 
 
-def _compiled(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> Read:
-    if not _is_written(campaign):
+def put_together(
+    session: Session, campaign: Campaign, done: Read | None = None, *, ours: str, now: datetime
+) -> Read:
+    """Do the part of ``read`` that compiles and renders, except for what is ``done`` or failed already."""
+    done = done or Read()
+    if not is_written(campaign):
         return Read()
+    if done.compiled is None and done.error is not None:
+        return done
     try:
         targets = copied_targets(session, campaign, ours)
         tokens = tokens_of(session, campaign)
-        compiled = compile_of(campaign, ours, targets)
+        compiled = done.compiled or compile_of(campaign, ours, targets)
     except LetterError as error:
         return Read(error=error)
     lost, left = unknown_clicks(campaign, ours, targets, tokens), left_in(compiled, tokens, ours)
+    letter = replace(done, compiled=compiled, unknown_clicks=lost, left=left)
+    if letter.shown is not None or letter.error is not None:
+        return letter
     try:
-        shown = preview(session, campaign, sample_reader(session, campaign), now=now, letter=compiled)
+        reader = sample_reader(session, campaign)
+        shown = preview(session, campaign, reader, now=now, letter=compiled)
     except LetterError as error:
-        return Read(compiled, error, unknown_clicks=lost, left=left)
-    return Read(compiled, shown=shown, unknown_clicks=lost, left=left)
+        return replace(letter, error=error)
+    return replace(letter, shown=shown)
 
 
 def count(session: Session, campaign: Campaign, letter: Read, audience: int) -> Read:
@@ -103,7 +114,7 @@ def count(session: Session, campaign: Campaign, letter: Read, audience: int) -> 
 def at_letter(campaign: Campaign, letter: Read, audience: int) -> Iterator[Finding]:
     if not campaign.subject.strip():
         yield _no_subject(_("The letter has no subject."))
-    if not _is_written(campaign):
+    if not is_written(campaign):
         yield Problem(
             "no_letter",
             _("The letter is empty."),
@@ -119,13 +130,15 @@ def at_letter(campaign: Campaign, letter: Read, audience: int) -> Iterator[Findi
         yield from _at_left(letter.left)
     if letter.error is not None:
         yield _broken(letter.error)
+    if letter.shown is not None and campaign.subject.strip() and not letter.shown.subject.strip():
+        yield _no_subject(_("The subject comes out empty."))
     if letter.shown is not None and letter.reading.look is not None:
-        yield from _at_sample(campaign, letter.shown, letter.reading.look)
+        yield from _at_sample(letter.reading.look)
     if letter.compiled is not None:
         yield from _at_frame(campaign, letter.compiled)
 
 
-def _is_written(campaign: Campaign) -> bool:
+def is_written(campaign: Campaign) -> bool:
     return bool(campaign.html.strip() or campaign.text.strip())
 
 
@@ -282,7 +295,7 @@ def _unknown(use: VariableUse, likely: str) -> Problem:
             mapping=mapping,
         )
     return Problem(
-        "unknown_variable",
+        UNKNOWN,
         message,
         Severity.warning if use.guarded else Severity.blocking,
         Step.letter,
@@ -291,10 +304,8 @@ def _unknown(use: VariableUse, likely: str) -> Problem:
     )
 
 
-def _at_sample(campaign: Campaign, shown: letters.Rendered, look: Look) -> Iterator[Finding]:
+def _at_sample(look: Look) -> Iterator[Finding]:
     """The letter as one of its readers gets it."""
-    if not shown.subject.strip() and campaign.subject.strip():
-        yield _no_subject(_("The subject comes out empty."))
     for code, found, message in _appearance(look):
         if found:
             yield Problem(code, message, Severity.warning, Step.letter, _("Look at the letter"))

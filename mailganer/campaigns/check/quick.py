@@ -1,0 +1,254 @@
+"""What keeps a draft from being sent, cheaply enough for every page of the draft.
+
+The blocking problems are those of ``check``, found by the same functions. What costs more is left out: gaps
+are not counted over all recipients, links and the look of the email are not read, and the sending is played
+through only where it could be too late or have no room. Each version of an email is compiled and rendered
+once in a process and then remembered.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from hashlib import sha256
+from threading import Lock
+
+from sqlalchemy.orm import Session
+
+from ... import letters
+from ...accounts import day_limit
+from ...audience.recipients import audience_of
+from ...backends import Registry
+from ...billing import plan_of
+from ...db import outside
+from ...errors import Busy, LetterError
+from ...letters import Reading
+from ...models import Campaign, SenderStatus
+from ...settings import Settings
+from ..forecast import Forecast
+from ..preview import sample_reader, shared_of
+from ..prospects import forecast, usable_sender
+from ..values import list_names_of, variables
+from ..variables import unusable_names
+from ..versions import copied_targets, parts_of, texts_of, tokens_of
+from .findings import Check, Finding, Problem, Step
+from .letter import UNKNOWN, Read, at_letter, is_written, put_together
+from .people import at_people
+from .senders import at_senders
+from .time import at_time
+
+MOST_KEPT = 1_000  # versions of emails, each with its names and at most a few problems
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a page has found out about an email, so that it is not worked out again."""
+
+    key: str  # the ``email_key`` from before the page compiled the email
+    email: Read = field(default_factory=Read)  # as the first recipient gets it, as far as it is known
+    guarded: frozenset[str] | None = None  # variables that leave no gap; None where they were not read
+
+
+@dataclass(frozen=True)
+class EmailState:
+    """What is known of one version of an email, whoever gets it."""
+
+    blocking: tuple[str, ...]  # codes of its problems
+    variables: frozenset[str] = frozenset()
+    guarded: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """The codes of the blocking problems of a draft. ``email`` is None while its email could not be read."""
+
+    email: tuple[str, ...] | None
+    others: tuple[str, ...]
+
+    @classmethod
+    def of(cls, check: Check) -> "Readiness":
+        return cls(
+            email=tuple(each.code for each in check.blocking if each.step is Step.letter),
+            others=tuple(each.code for each in check.blocking if each.step is not Step.letter),
+        )
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        return (*(self.email or ()), *self.others)
+
+
+def readiness(
+    session: Session,
+    campaign: Campaign,
+    email: EmailState | None,
+    *,
+    settings: Settings,
+    registry: Registry,
+    now: datetime,
+    audience: int | None = None,
+    unusable: Collection[str] | None = None,
+) -> Readiness:
+    """Return what keeps a draft from being sent. ``email`` is what ``email_state`` returned.
+
+    ``audience`` and ``unusable`` (the variables that nobody has) are looked up where they are not given.
+    """
+    if audience is None:
+        audience = audience_of(session, campaign)
+    if email is not None and unusable is None:
+        unusable = unusable_names(session, campaign, email.variables, email.guarded)
+    expected = _expected(session, campaign, audience, settings, registry, now)
+    found = (
+        *at_people(campaign, audience),
+        *at_senders(campaign, now),
+        *at_time(campaign, expected, audience, settings=settings, now=now, send_at=campaign.send_at),
+    )
+    return Readiness(with_unusable(email, unusable or ()), _blocking(found))
+
+
+def with_unusable(email: EmailState | None, names: Iterable[str]) -> tuple[str, ...] | None:
+    """Return the codes of the blocking problems of an email of whose variables nobody has these."""
+    if email is None:
+        return None
+    return (*email.blocking, *(UNKNOWN for name in names if name in email.variables - email.guarded))
+
+
+def _blocking(found: Iterable[Finding]) -> tuple[str, ...]:
+    return tuple(each.code for each in found if isinstance(each, Problem) and each.blocking)
+
+
+def _expected(
+    session: Session,
+    campaign: Campaign,
+    audience: int,
+    settings: Settings,
+    registry: Registry,
+    now: datetime,
+) -> Forecast:
+    """Play the sending through where its time may keep it from beginning."""
+    if _may_lack_time(campaign, settings, registry, now):
+        return forecast(
+            session,
+            campaign,
+            audience,
+            settings=settings,
+            registry=registry,
+            now=now,
+            send_at=campaign.send_at,
+        )
+    return Forecast(letters=audience, starts_at=now, finishes_at=now, days=(), pauses=())
+
+
+def _may_lack_time(campaign: Campaign, settings: Settings, registry: Registry, now: datetime) -> bool:
+    """Whether ``at_time`` may find that it begins too late, or that nothing may leave."""
+    if campaign.not_after or campaign.hours:
+        return True
+    usable = [sender for sender in campaign.senders if usable_sender(sender)]
+    return (
+        any(sender.status is SenderStatus.sleeping for sender in usable)
+        or any(day_limit(sender, registry) == 0 for sender in usable)
+        or plan_of(campaign.account, settings, now).per_day == 0
+    )
+
+
+# --- the email
+
+
+def email_state(
+    session: Session,
+    campaign: Campaign,
+    *,
+    ours: str,
+    now: datetime,
+    seen: Seen | None = None,
+) -> EmailState | None:
+    """Return what is known of the email as it is saved; None when the limited process is busy.
+
+    ``seen`` is what the page has found out already. The session's transaction may be given back: see
+    ``db.outside``.
+    """
+    if not is_written(campaign):
+        return _state_of(campaign, Read())
+    key = email_key(session, campaign, ours=ours, now=now)
+    known = _kept.get(key)
+    if known is not None:
+        return known
+    if seen is None or seen.key != key:  # the email was changed while the page compiled it
+        seen = Seen(key)
+    try:
+        letter = _put_together(session, campaign, seen, ours, now)
+    except Busy:
+        return None
+    state = _state_of(campaign, letter)
+    # The error may be temporary, and the email or its first recipient may have changed in the meantime.
+    if letter.error is None and key == email_key(session, campaign, ours=ours, now=now):
+        _kept.keep(key, state)
+    return state
+
+
+def _put_together(session: Session, campaign: Campaign, seen: Seen, ours: str, now: datetime) -> Read:
+    """Return the email with its ``guarded`` variables. Of its reading, nothing else blocks an email."""
+    letter = put_together(session, campaign, seen.email, ours=ours, now=now)
+    if letter.compiled is None:
+        return letter
+    if seen.guarded is not None or seen.email.error is not None:
+        return replace(letter, reading=Reading(guarded=seen.guarded or frozenset()))
+    html = letter.shown.html if letter.shown else ""
+    try:
+        work = partial(letters.glance_at, parts_of(campaign), html)
+        glance = outside(session, letters.for_account(campaign.account_id, work))
+    except LetterError as error:
+        return replace(letter, error=letter.error or error)
+    return replace(letter, reading=Reading(guarded=glance.guarded))
+
+
+def _state_of(campaign: Campaign, letter: Read) -> EmailState:
+    return EmailState(
+        blocking=_blocking(at_letter(campaign, letter, 0)),
+        variables=frozenset(letter.compiled.variables if letter.compiled else ()),
+        guarded=letter.reading.guarded,
+    )
+
+
+def email_key(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> str:
+    """Return a digest of everything that the state of an email depends on."""
+    reader = sample_reader(session, campaign)
+    of_reader = reader and (
+        reader.email,
+        reader.first_name,
+        reader.last_name,
+        reader.birthday,
+        sorted(reader.fields.items()),
+        list_names_of(session, [each.id for each in campaign.lists], [reader.id]),
+    )
+    seen = (
+        sorted(texts_of(campaign).items()),
+        [each.name for each in variables(campaign.variables) if each.override],
+        (ours, sorted(copied_targets(session, campaign, ours).items()), sorted(tokens_of(session, campaign))),
+        (campaign.locale, campaign.account.postal_address, shared_of(campaign, now)),
+        of_reader,
+    )
+    return sha256(repr(seen).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class _Kept:
+    """The states of the emails that were looked at last."""
+
+    def __init__(self) -> None:
+        self._states: OrderedDict[str, EmailState] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: str) -> EmailState | None:
+        with self._lock:
+            if key in self._states:
+                self._states.move_to_end(key)
+            return self._states.get(key)
+
+    def keep(self, key: str, state: EmailState) -> None:
+        with self._lock:
+            self._states[key] = state
+            while len(self._states) > MOST_KEPT:
+                self._states.popitem(last=False)
+
+
+_kept = _Kept()
