@@ -82,6 +82,16 @@ def account_allowance(session: Session, account_id: int, limit: int | None, now:
     return Allowance(limit, *_used(session, Usage.account_id, account_id, now))
 
 
+def usage_by_sender(session: Session, account_id: int, now: datetime) -> dict[int, tuple[int, int]]:
+    """Return by sender how many emails count now, and the first minute that does."""
+    rows = session.execute(
+        select(Usage.sender_id, func.sum(Usage.letters), func.min(Usage.minute))
+        .where(Usage.account_id == account_id, Usage.minute >= oldest_counted(now), Usage.letters > 0)
+        .group_by(Usage.sender_id)
+    )
+    return {sender_id: (int(emails), oldest) for sender_id, emails, oldest in rows}
+
+
 def plan_allowance(session: Session, account: Account, settings: Settings, now: datetime) -> Allowance:
     """What an account may send by the plan that it has today."""
     return account_allowance(session, account.id, plan_of(account, settings, now).per_day, now)

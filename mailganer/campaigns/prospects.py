@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 from sqlalchemy.orm import Session
 
 from ..accounts import day_limit, sender_limits
@@ -14,18 +14,21 @@ from ..billing import plan_of
 from ..models import (
     Account,
     Batch,
+    BatchState,
     Campaign,
     CampaignStatus,
+    Departure,
     Sender,
     SenderStatus,
     campaign_list,
     campaign_sender,
 )
 from ..settings import Settings
-from .allowance import account_minutes, sender_minutes
+from .allowance import account_minutes, minute_of, oldest_counted, sender_minutes
 from .fact import planned_letters
 from .forecast import MINUTE, Forecast
 from .hours import Hours
+from .plan_shares import by_pace
 from .rolling_counter import Counter
 from .simulated import Lane, Sending
 from .simulation import play
@@ -54,12 +57,16 @@ def forecast(
     usable = [sender for sender in campaign.senders if usable_sender(sender)]
     starts_at = max(send_at or now, now)
     had = _had(session, campaign, usable)
-    rivals = _rivals(session, campaign, usable, now)
+    per_day = plan_of(account, settings, now).per_day
+    divided = per_day is not None and _sender_count(session, account.id) > 1  # as in sending.opener
+    others = _other_senders(session, account.id, usable) if divided else []
+    rivals = _rivals(session, campaign, [*usable, *others], now)
     if rivals and campaign.started_at and now - campaign.started_at < timedelta(minutes=1):
         per_minute = 0  # what was seen so far are letters of this campaign alone
     seen = per_minute // len(usable) if usable else 0
     lanes = [_lane(session, sender, registry, now, seen) for sender in usable]
-    plan = Counter.of(plan_of(account, settings, now).per_day, account_minutes(session, account.id, now))
+    other_lanes = [_lane(session, sender, registry, now, 0) for sender in others]
+    plan = Counter.of(per_day, account_minutes(session, account.id, now))
     hours = Hours.of(campaign.hours)
     return play(
         letters,
@@ -70,8 +77,48 @@ def forecast(
         hours,
         campaign_id=campaign.id,
         had=[had.get(sender.id, 0) for sender in usable],
+        used=_used(session, [campaign.id], now).get(campaign.id) if divided else None,
         rivals=rivals,
+        other_lanes=other_lanes if divided else None,
     )
+
+
+def _sender_count(session: Session, account_id: int) -> int:
+    own = select(func.count()).where(Sender.account_id == account_id, Sender.deleted_at.is_(None))
+    return session.scalar(own) or 0
+
+
+def _other_senders(session: Session, account_id: int, senders: Sequence[Sender]) -> list[Sender]:
+    """Return the senders of the account's campaigns under way or scheduled, without these ones."""
+    wanted = (
+        select(campaign_sender.c.sender_id)
+        .join(Campaign, Campaign.id == campaign_sender.c.campaign_id)
+        .where(
+            Campaign.account_id == account_id,
+            Campaign.status.in_((CampaignStatus.sending, CampaignStatus.scheduled)),
+        )
+    )
+    known = {sender.id for sender in senders}
+    found = session.scalars(select(Sender).where(Sender.id.in_(wanted)).order_by(Sender.id))
+    return [sender for sender in found if sender.id not in known and usable_sender(sender)]
+
+
+def _used(session: Session, campaign_ids: Sequence[int], now: datetime) -> dict[int, Counter]:
+    """Return by campaign what it has had of the account in the last 24 hours."""
+    sent = session.execute(
+        select(Departure.campaign_id, Departure.minute, func.sum(Departure.letters))
+        .where(Departure.campaign_id.in_(campaign_ids), Departure.minute >= oldest_counted(now))
+        .group_by(Departure.campaign_id, Departure.minute)
+    ).all()
+    open_now = session.execute(
+        select(Batch.campaign_id, literal(minute_of(now)), func.sum(Batch.sending))
+        .where(Batch.campaign_id.in_(campaign_ids), Batch.state != BatchState.done)
+        .group_by(Batch.campaign_id)
+    ).all()
+    minutes: dict[int, list[tuple[int, int]]] = {}
+    for campaign_id, minute, emails in (*sent, *open_now):
+        minutes.setdefault(campaign_id, []).append((minute, int(emails)))
+    return {campaign_id: Counter.of(None, used) for campaign_id, used in minutes.items()}
 
 
 def _had(session: Session, campaign: Campaign, senders: Sequence[Sender]) -> dict[int, int]:
@@ -110,12 +157,17 @@ def _rivals(session: Session, campaign: Campaign, senders: Sequence[Sender], now
     ).all()
     numbers = {sender.id: number for number, sender in enumerate(senders)}
     left = _waiting(session, rows)
+    used = _used(session, [row.id for row in rows], now) if rows else {}
     found: dict[int, Sending] = {}
     for row in rows:
         if row.id not in found:
-            starts = row.send_at if row.status is CampaignStatus.scheduled else row.resting_until
+            hours = Hours.of(row.hours)  # they say when it goes on
+            resting_until = row.resting_until if hours is None else None
+            starts = row.send_at if row.status is CampaignStatus.scheduled else resting_until
             starts_at = max(starts or now, now)
-            found[row.id] = Sending(row.id, left[row.id], starts_at, Hours.of(row.hours))
+            found[row.id] = Sending(row.id, left[row.id], starts_at, hours)
+            if row.id in used:
+                found[row.id].used = used[row.id]
         found[row.id].had[numbers[row.sender_id]] = row.had
     return [each for each in found.values() if each.left]
 
@@ -165,4 +217,5 @@ def _lane(session: Session, sender: Sender, registry: Registry, now: datetime, s
         awake_from=-(-int(asleep.timestamp()) // MINUTE) if asleep and asleep > now else None,
         grows_to=(sender.slowed_from or 0) * MINUTE,
         floor=sender.floor,
+        per_day_by_pace=by_pace(sender_limits(sender, registry).per_second),
     )

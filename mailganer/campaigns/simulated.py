@@ -23,6 +23,7 @@ class Lane:
     awake_from: int | None = None  # the minute its rest ends
     grows_to: float = 0  # asked to slow down by its server, it wins this pace back while letters leave
     floor: int = 0  # where a campaign that starts takes its first turn
+    per_day_by_pace: int | None = None  # emails of 24 hours at the pace it is limited to; None: no limit
 
     def __post_init__(self) -> None:
         self._exactly = float(self.per_minute)
@@ -31,10 +32,10 @@ class Lane:
     def grows(self) -> bool:
         return self._exactly < self.grows_to
 
-    def grow(self) -> None:
-        """A minute of letters was taken."""
-        if self.grows:
-            self._exactly = min(self.grows_to, self._exactly + self.grows_to / GROWS_BACK)
+    def grow(self, minutes: int = 1) -> None:
+        """Win back pace for minutes in which emails left."""
+        if minutes and self.grows:
+            self._exactly = min(self.grows_to, self._exactly + minutes * self.grows_to / GROWS_BACK)
             self.per_minute = max(1, round(self._exactly))
 
 
@@ -47,6 +48,7 @@ class Sending:
     starts_at: datetime
     hours: Hours | None = None
     had: dict[int, int] = field(default_factory=dict)  # by number of the lane; it uses no other lanes
+    used: Counter = field(default_factory=lambda: Counter(None))  # its emails of the last 24 hours
 
 
 class SendingSchedule:
@@ -56,11 +58,12 @@ class SendingSchedule:
         self._next: dict[int, tuple[bool, int]] = {}  # by position: whether it may send, and until when
         self.campaigns = campaigns
         self.active: list[Sending] = []
+        self.closed: list[tuple[Sending, int]] = []  # outside their hours, with the minute these begin
         self.changes_at = 0
 
     def refresh(self, minute: int) -> None:
         """Look again who may send in this minute."""
-        self.active, self.changes_at = [], minute + LONGEST_MINUTES
+        self.active, self.closed, self.changes_at = [], [], minute + LONGEST_MINUTES
         for n, campaign in enumerate(self.campaigns):
             if not campaign.left:
                 continue
@@ -69,6 +72,8 @@ class SendingSchedule:
                 may, until = self._next[n] = self._look(campaign, minute)
             if may:
                 self.active.append(campaign)
+            elif moment_of(minute) >= campaign.starts_at:
+                self.closed.append((campaign, until))
             self.changes_at = min(self.changes_at, until)
 
     @staticmethod

@@ -6,14 +6,16 @@ step, so that a day costs a few steps whatever its emails. Minutes when nothing 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from .forecast import MINUTE, Forecast, Wait
 from .forecast_record import ForecastRecord, end_of, midnight_after
 from .hours import Hours
-from .rolling_counter import Counter
+from .plan_simulation import PlanSimulation
+from .rolling_counter import WINDOW, Counter
 from .simulated import LONGEST_MINUTES, Lane, Sending, SendingSchedule, moment_of, opening
 from .turns import PLENTY, CampaignShare, shares, until_done
 
@@ -32,20 +34,43 @@ def play(
     *,
     campaign_id: int = 0,
     had: Sequence[int] = (),
+    used: Counter | None = None,
     rivals: Sequence[Sending] = (),
+    other_lanes: Sequence[Lane] | None = None,
 ) -> Forecast:
     """Plays the sending of ``letters`` through. Uses the counters up: make new ones for another question.
 
     ``rivals`` are other campaigns of these lanes, ``beside`` the letters of one that starts with this one.
-    ``had`` is what this one has had of each lane so far.
+    ``had`` is what this one has had of each lane so far, ``used`` its emails of the last 24 hours.
+    ``other_lanes`` are the account's senders that this one does not use; they follow ``lanes`` in the numbers
+    of rivals. Where they are given, the plan's limit is divided among the campaigns (:mod:`plan_shares`).
     """
     numbers = range(len(lanes))
     so_far = dict(zip(numbers, had or [0] * len(lanes), strict=True))
-    ours = Sending(campaign_id, letters, starts_at, hours, so_far)
+    ours = Sending(campaign_id, letters, starts_at, hours, so_far, used or Counter(None))
     others = list(rivals)
     if beside:
         others.append(Sending(campaign_id - 1, beside, starts_at, hours, dict.fromkeys(numbers, 0)))
-    return _Simulation(ours, others, lanes, plan, ZoneInfo(timezone)).played()
+    zone = ZoneInfo(timezone)
+    if other_lanes is not None and lanes:
+        everything = [*lanes, *other_lanes]
+        if others and _plan_binds(plan, everything, [ours, *others]):
+            return PlanSimulation(ours, others, everything, plan, zone).run()
+        others = [beside for beside in map(partial(_through, len(lanes)), others) if beside.had]
+    return _Simulation(ours, others, lanes, plan, zone).played()
+
+
+def _plan_binds(plan: Counter, lanes: Sequence[Lane], campaigns: Sequence[Sending]) -> bool:
+    """Return whether campaigns can get into each other's way by the plan's limit alone."""
+    if plan.limit is None:
+        return False
+    a_day = (WINDOW * lane.per_minute if lane.counter.limit is None else lane.counter.limit for lane in lanes)
+    return plan.limit < min(sum(a_day), plan.total + sum(campaign.left for campaign in campaigns))
+
+
+def _through(lanes: int, campaign: Sending) -> Sending:
+    """Return a campaign as far as the first ``lanes`` know it."""
+    return replace(campaign, had={number: had for number, had in campaign.had.items() if number < lanes})
 
 
 def shared(allowed: int, wanted: Sequence[int], lanes: Sequence[Lane]) -> list[int]:

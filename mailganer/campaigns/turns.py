@@ -84,7 +84,7 @@ def line_up(turns: Sequence[CampaignShare], room: int | None, size: int) -> list
     """
     order = sorted((turn for turn in turns if turn.left), key=lambda turn: (turn.had, turn.campaign_id))
     if room is None or len(order) == 1:
-        sizes = [size if room is None else min(size, room)] * len(order)
+        sizes = [min(size, turn.left) if room is None else min(size, room, turn.left) for turn in order]
     else:
         # How many recipients the others have may be unknown. If fewer wait than assumed, this campaign gets
         # its share in several windows instead of one.

@@ -47,6 +47,7 @@ class Sender(Base):
     slowed_to: Mapped[float | None]
     slowed_from: Mapped[float | None]
     # Pace as one moment (generic cell rate algorithm): the next letter may leave at paced_until.
+    # Also set where the plan has nothing left for this sender's campaigns now.
     paced_until: Mapped[datetime | None]
     # Where a campaign that starts begins to take turns with the others (campaigns.turns).
     floor: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")

@@ -14,6 +14,7 @@ from ..db import UNTRACKED
 from ..errors import LetterError, _
 from ..models import Account, Campaign, CampaignStatus, Sender, SenderStatus, holds
 from . import halt, ledger, queues, quota
+from .account_queue import account_shares
 from .journal import SLOTS, host_name
 from .ledger import Claim, Opened, Pick
 from .office import Office
@@ -22,6 +23,7 @@ from .refusal_pattern import RefusalPattern
 from .words import sentence_of
 
 QUICK = 0.25  # seconds a window should take: how long a "pause" may take, and what is lost with a machine
+NO_SHARE = timedelta(seconds=20)  # until a sender looks again whether the plan has something left for it
 SHORT_WAIT = 5.0  # seconds of pace that are waited for in place; a longer wait leaves the lane to others
 
 
@@ -61,6 +63,7 @@ class Opener:
         self.refused_before = True  # whether refusals in a row were on record when the last window was opened
         self._refused, self._failures = RefusalPattern(), 0  # what stands in the sender's row
         self._pick = Pick.in_order
+        self._all_limits: dict[int, Limits] | None = None
         self._printers: dict[int, Printer] = {}
         self._broken: dict[int, LetterError] = {}
 
@@ -111,7 +114,7 @@ class Opener:
         if starts_in > SHORT_WAIT:
             self.give_up(session)
             return None
-        return self._open_somewhere(session, self._largest(size, room.letters), room.letters, starts_in, now)
+        return self._open_somewhere(session, self._largest(size, room.letters), room, starts_in, now)
 
     def give_up(self, session: Session) -> None:
         """Gives the batch back."""
@@ -130,12 +133,12 @@ class Opener:
         return size
 
     def _open_somewhere(
-        self, session: Session, size: int, room: int | None, starts_in: float, now: datetime
+        self, session: Session, size: int, room: quota.Room, starts_in: float, now: datetime
     ) -> Next | None:
         """Return a window of the campaign whose turn it is; None when there is nothing to send now."""
         while True:
-            queue = self._queue(session, now)
-            largest = self._claim_next(session, queue, room, size, now)
+            queue = self._queue(session, now, room)
+            largest = self._claim_next(session, queue, room.letters, size, now)
             if self.claim is None:
                 return None
             campaign = session.execute(_CAMPAIGN, {"id": self.claim.campaign_id}).first()
@@ -243,9 +246,38 @@ class Opener:
     def _has_such(self, session: Session, claim: Claim, now: datetime) -> bool:
         return self._pick is not Pick.untried or ledger.has_untried(session, claim, now)
 
-    def _queue(self, session: Session, now: datetime) -> queues.Queue:
+    def _queue(self, session: Session, now: datetime, room: quota.Room = quota.FREE) -> queues.Queue:
+        """Return who waits for the sender, each with what the plan allows it."""
         ours = self.claim.campaign_id if self.claim else None
-        return queues.queue(session, self._sender.id, now, ours)
+        waiting = queues.queue(session, self._sender.id, now, ours)
+        if room.plan is None or not waiting.turns:
+            return waiting
+        limits = self._limits_of_senders(session)
+        if len(limits) < 2:
+            return waiting
+        plan = account_shares(session, self._account.id, room.plan, limits, room.used, now)
+        turns = tuple(turn for turn in map(plan.turn, waiting.turns) if turn.left)
+        if not turns:
+            self._look_again_later(session, now)
+        return queues.Queue(turns, waiting.floor, counts=plan.enough)
+
+    def _limits_of_senders(self, session: Session) -> dict[int, Limits]:
+        """Return the limits of all senders of the account, read once a turn."""
+        if self._all_limits is None:
+            of_account = select(Sender).where(
+                Sender.account_id == self._account.id, Sender.deleted_at.is_(None)
+            )
+            senders = session.scalars(of_account).all()
+            self._all_limits = {sender.id: self._office.limits(sender) for sender in senders}
+            self._all_limits[self._sender.id] = self._limits
+        return self._all_limits
+
+    def _look_again_later(self, session: Session, now: datetime) -> None:
+        """Keep the sender out of due work: what is left of the plan is for campaigns of other senders."""
+        session.execute(
+            update(Sender).where(Sender.id == self._sender.id).values(paced_until=now + NO_SHARE),
+            execution_options=UNTRACKED,
+        )
 
     def _is_ready(self, letter_id: int) -> bool:
         """Return whether a window of this version can be opened; if not, it is ``missing``."""

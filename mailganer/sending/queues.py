@@ -74,6 +74,7 @@ class Queue:
 
     turns: tuple[CampaignShare, ...]
     floor: int = 0
+    counts: bool = True  # False: the plan's limit decides, and what each has of this sender is not counted
 
 
 def queue(session: Session, sender_id: int, now: datetime, ours: int | None = None) -> Queue:
@@ -106,10 +107,12 @@ def has_untried(session: Session, sender_id: int, now: datetime) -> bool:
 
 
 def take(session: Session, sender_id: int, queue: Queue, campaign_id: int, emails: int) -> bool:
-    """Count ``emails`` as had by one of these campaigns; return False for one that is alone.
+    """Count ``emails`` as had by one of these campaigns; return False where nothing is counted.
 
     Last in the order of locks, because several lanes count for one campaign.
     """
+    if not queue.counts:
+        return False
     counted = emails if len(queue.turns) > 1 else 0
     if counted:
         before = next(turn.had for turn in queue.turns if turn.campaign_id == campaign_id)

@@ -1,10 +1,12 @@
 """Taking from the quota: in the commit that marks letters, and giving back in the one that settles them.
 
 The order of locks, where there is a limit to be kept: sender, account, batch, deliveries, usage. A sender
-without one is taken only when somebody was refused, or when it has to rest, after its batch.
+without one is taken later: after its batch when somebody was refused or it has to rest, and after its
+account when the plan has nothing left for it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -12,13 +14,14 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from ..campaigns.allowance import (
-    account_allowance,
+    Allowance,
     add_usage,
     frees_at,
     letters_added,
     lock,
     minute_of,
     sender_allowance,
+    usage_by_sender,
     use,
 )
 from ..models import Departure, Usage
@@ -54,6 +57,9 @@ class Room:
     letters: int | None
     counter: Counter | None = None
     until: datetime | None = None
+    plan: int | None = None  # what the plan alone allows
+    # Where there is a plan's limit: what each sender of the account has used.
+    used: Mapping[int, int] = field(default_factory=dict)
 
 
 FREE = Room(None)
@@ -70,18 +76,23 @@ def room(
 ) -> Room:
     """What may leave now. Exact only under :func:`lock`."""
     letters: int | None = None
+    plan, used = None, {}
     for counter, limit in ((Counter.sender, sender_limit), (Counter.plan, plan_limit)):
         if limit is None:
             continue
         if counter is Counter.sender:
             allowance = sender_allowance(session, sender_id, limit, now)
         else:
-            allowance = account_allowance(session, account_id, limit, now)
+            by_sender = usage_by_sender(session, account_id, now)
+            oldest = min((minute for _emails, minute in by_sender.values()), default=None)
+            used = {each: emails for each, (emails, _minute) in by_sender.items()}
+            allowance = Allowance(limit, sum(used.values()), oldest)
+            plan = allowance.remaining
         remaining = allowance.remaining or 0
         if remaining == 0:
             return Room(0, counter, allowance.waits_until)
         letters = remaining if letters is None else min(letters, remaining)
-    return Room(letters)
+    return Room(letters, plan=plan, used=used)
 
 
 def settle(
