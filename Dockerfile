@@ -24,7 +24,7 @@ USER mailganer
 WORKDIR /var/lib/mailganer
 VOLUME /var/lib/mailganer
 EXPOSE 6543
-# Workers finish the letter in hand on SIGTERM.
+# Workers finish the email in hand on SIGTERM.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["mailganer"]
 CMD ["web"]

@@ -40,7 +40,7 @@ from tests.support.factories import Factory
 from tests.support.installation import SECRET, Installation
 from tests.support.sent import sent_campaign, token
 
-CASES = Path(__file__).resolve().parents[1] / "tests" / "letters" / "cases"
+CASES = Path(__file__).resolve().parents[1] / "tests" / "emails" / "cases"
 LONG = {"x": "a" * 9_900}  # the value that makes rendering method-bomb-body.html expensive
 RECIPIENTS = 200
 EVERY = 0.1  # seconds between two questions of a kind
@@ -49,7 +49,7 @@ HEAD_START = 0.5  # seconds that an attack runs before the measurement
 REFUSED, REST = ("429", "503"), 0.25  # seconds that a refused client of an attack waits
 TIMEOUT = 30  # seconds
 TINY_PARTS = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 20_000 + b"--x--"  # under 1 MB
-FORMS = ("/sign-in", "/people/import", "/api/v1/lists/1/imports")
+FORMS = ("/sign-in", "/subscribers/import", "/api/v1/lists/1/imports")
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
 BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
 

@@ -1,9 +1,9 @@
 """How many open pixels the web part answers in a second, what each takes, and how long an open is at risk.
 
-    python benchmarks/pixel.py [--requests 60000] [--connections 64] [--letters 5000]
+    python benchmarks/pixel.py [--requests 60000] [--connections 64] [--emails 5000]
 
 Starts the web part by its own command, on a PostgreSQL that keeps what it is told (fsync on), and fetches the
-pixels of many letters over connections that stay open, by a program in C. Everything shares the machine's
+pixels of many emails over connections that stay open, by a program in C. Everything shares the machine's
 cores. An open is at risk from its answer until it stands in the database: that is looked up during the run.
 """
 
@@ -57,15 +57,15 @@ mailganer.plan.free.title = Free
 """
 
 
-def prepare(url: str, letters: int) -> tuple[int, list[str]]:
-    """A campaign whose letters have left, and their tokens."""
+def prepare(url: str, emails: int) -> tuple[int, list[str]]:
+    """A campaign whose emails have left, and their tokens."""
     engine = make_engine(url)
     migrate(engine)
     with Session(engine) as session:
         make = Factory(session, NOW, Vault((SECRET,)))
         account = make.account()
         readers: SubscriberList = make.list(account)
-        people = [make.subscriber(account, lists=(readers,)) for _ in range(letters)]
+        people = [make.subscriber(account, lists=(readers,)) for _ in range(emails)]
         campaign = make.campaign(account, (readers,), (make.sender(account),))
         deliveries = sent_campaign(session, campaign, people, NOW)
         session.commit()
@@ -148,7 +148,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=60_000)
     parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--letters", type=int, default=5_000)
+    parser.add_argument("--emails", type=int, default=5_000)
     options = parser.parse_args()
     server = PostgreSQL(SAFE)
     try:
@@ -160,7 +160,7 @@ def main() -> int:
 
 def measure(server: PostgreSQL, options: argparse.Namespace) -> int:
     url, port = server.url("bench"), free_port()
-    campaign_id, tokens = prepare(url, options.letters)
+    campaign_id, tokens = prepare(url, options.emails)
     compiled("readers")  # not a part of what is measured
     with web_part(url, port) as web:
         fetch(port, tokens[:100], 100, 10)  # connections to the database, plans of statements

@@ -1,6 +1,6 @@
 """CPU and speed of one connection: ours, and smtplib on a reused connection, against the same sink.
 
-    python benchmarks/smtp.py [--letters 5000] [--size 27000] [--delay 0.0]
+    python benchmarks/smtp.py [--emails 5000] [--size 27000] [--delay 0.0]
 
 The sink runs in a process of its own and only counts; what is printed is the CPU of the sending process.
 ``--delay`` holds every answer back, as a distance to the server would.
@@ -121,8 +121,8 @@ def sink(features: Sequence[str], delay: float) -> Iterator[int]:
         os.waitpid(child, 0)
 
 
-def letters(count: int, size: int) -> list[Message]:
-    line = b'<p style=3D"color:#333">A line of a letter as it looks when it is encoded. =\r\n'
+def emails(count: int, size: int) -> list[Message]:
+    line = b'<p style=3D"color:#333">A line of an email as it looks when it is encoded. =\r\n'
     body = line * (size // len(line))
     return [
         Message(
@@ -158,16 +158,16 @@ def measure(name: str, send: Callable[[Iterable[Message]], None], todo: list[Mes
     began, used = time.perf_counter(), time.process_time()
     send(todo)
     wall, cpu = time.perf_counter() - began, time.process_time() - used
-    print(f"{name:34} {len(todo) / wall:9,.0f} letters/s {cpu / len(todo) * 1e6:8.1f} us CPU a letter")
+    print(f"{name:34} {len(todo) / wall:9,.0f} emails/s {cpu / len(todo) * 1e6:8.1f} us CPU an email")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--letters", type=int, default=5000)
+    parser.add_argument("--emails", type=int, default=5000)
     parser.add_argument("--size", type=int, default=27_000)
     parser.add_argument("--delay", type=float, default=0.0)
     how = parser.parse_args()
-    todo = letters(how.letters, how.size)
+    todo = emails(how.emails, how.size)
     for name, features, make in (
         ("smtplib, one connection", PIPELINING, plain),
         ("ours, command by command", PIPELINING[1:], lambda port: ours(port, 1)),

@@ -1,7 +1,7 @@
-"""Mailganer: campaigns of letters through the mail account you already have.
+"""Mailganer: send email campaigns through the mail account you already have.
 
-The way of a letter: form -> ``views.campaigns`` -> ``campaigns.schedule`` -> ``sending.tick`` ->
-``sending.plan`` -> ``sending.lane`` -> the reader -> ``/o /c /u`` -> ``tracking`` -> ``reports``.
+The path of an email: form -> ``views.campaigns`` -> ``campaigns.schedule`` -> ``sending.scheduler.tick`` ->
+``sending.scheduler.plan`` -> ``sending.worker.lane`` -> the recipient -> ``/o /c /u`` -> ``tracking`` -> ``reports``.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # imported where they are used: commands and plugins that nee
     from pyramid.config import Configurator
 
     from .settings import Settings
-    from .views.pixel import PixelFirst
+    from .web.pixel import PixelFirst
 
 __version__ = "0.2.0"
 
@@ -20,11 +20,11 @@ __version__ = "0.2.0"
 def main(global_config: Mapping[str, str] | None = None, **ini: str) -> "PixelFirst":
     """The WSGI application of ``[app:main]``. Raises ``SettingsError`` with every wrong setting."""
     from .settings import from_mapping
-    from .views.pixel import PixelFirst
+    from .web.pixel import PixelFirst
 
     path = (global_config or {}).get("__file__")
     settings = from_mapping(ini, ini=Path(path).resolve() if path else None)
-    # Most of what a server of letters is asked for is one picture: it is answered before everything else.
+    # Most of what a server of emails is asked for is one picture: it is answered before everything else.
     return PixelFirst(configure(settings).make_wsgi_app())
 
 
@@ -53,17 +53,18 @@ def configure(settings: "Settings") -> "Configurator":
     # The ways to pay that the settings name.
     config.include(".billing")
 
-    # The bell that wakes the pipeline after a commit.
+    # The queue of tasks: they are enqueued after the commit.
     config.include(".sending")
 
     # Who asks: sessions, API tokens, CSRF, throttles, security headers.
-    config.include(".security")
+    config.include(".web")
 
     # Every URL, before any view that answers one.
-    config.include(".routes")
+    config.include(".web.routes")
+    config.include(".web.old_addresses")
 
     # The person's language, numbers and dates; then the templates that use them.
-    config.include(".i18n")
+    config.include(".web.localization")
     config.include("pyramid_jinja2")
     config.include(".views")
 
@@ -89,5 +90,5 @@ def _pyramid_settings(settings: "Settings") -> dict[str, object]:
         "jinja2.lstrip_blocks": True,
         "jinja2.i18n.domain": "mailganer",
         "jinja2.newstyle": True,  # {{ _("%(count)s people", count=n) }}; a lone percent sign is written %%
-        "jinja2.finalize": "mailganer.i18n.finalize",  # translation strings become words when printed
+        "jinja2.finalize": "mailganer.web.localization.finalize",  # translation strings become words when printed
     }

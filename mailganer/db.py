@@ -113,7 +113,7 @@ def _prepare_sqlite(engine: Engine) -> None:
         cursor = connection.cursor()  # type: ignore[attr-defined]
         for pragma in (
             "journal_mode=WAL",
-            "synchronous=FULL",  # a settled letter must survive a power cut
+            "synchronous=FULL",  # a settled email must survive a power cut
             f"busy_timeout={SQLITE_BUSY_MS}",
             "foreign_keys=ON",
         ):

@@ -13,7 +13,7 @@
     ├── Throttled            too many tries; says how long to wait
     │   └── Busy             the installation does as much at once as it can
     │       └── AccountBusy  one account does as much at once as it may
-    ├── LetterError          a template that cannot be used, with the line where it goes wrong
+    ├── EmailError          a template that cannot be used, with the line where it goes wrong
     ├── FileRefused          an uploaded file that is not what it should be
     ├── NoRoom               the installation's disk is full
     ├── SecretUnreadable     a stored password cannot be decrypted with the keys of today
@@ -125,7 +125,7 @@ class AccountBusy(Busy):
     """One account does as much at once as it may. Others go on."""
 
 
-class LetterError(MailganerError):
+class EmailError(MailganerError):
     """A template that cannot be used. ``field`` is its part (subject, html, ...), ``line`` counts from 1."""
 
     def __init__(self, message: str, field: str = "html", line: int | None = None) -> None:

@@ -72,7 +72,7 @@ class Plan:
 
     name: str
     title: str
-    per_day: int | None  # letters in any 24 hours
+    per_day: int | None  # emails in any 24 hours
     max_subscribers: int | None
     price: str = ""  # as shown: "1,900 ₽ a month"; empty: free
     price_ru: str = ""  # the same on Russian pages; empty: as ``price`` says it
@@ -112,7 +112,7 @@ class Settings:
     catcher: str = "127.0.0.1:2525"
     trusted_proxy: str = ""
     metrics_token: str = ""  # opens /metrics from anywhere; empty: private networks only
-    grace_seconds: int = 10  # between "Send now" on a page and the first letter: time enough to see a slip
+    grace_seconds: int = 10  # between "Send now" on a page and the first email: time enough to see a slip
     latest_start_hours: int = 24  # a campaign that is further behind its time asks: yesterday's news is none
     fast_clock: tuple[datetime, float] | None = None  # since when, how many times as fast; for drills only
     ini: Path | None = None

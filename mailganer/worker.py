@@ -33,11 +33,11 @@ from kombu.transport.virtual import Channel
 from .cli.common import find_ini
 from .errors import SettingsError
 from .logs import configure_part, write_warning
-from .sending.bell import celery_config, heard, ring
+from .queue import celery_config, enqueue, note_received
 from .sending.clock import elapsed
 from .sending.process_reports import ProcessReport
-from .sending.tasks import ask_to_stop, listen_for_the_end
-from .sending.tick import EVERY
+from .sending.scheduler.tick import EVERY
+from .sending.tasks import request_stop, stop_with_parent
 from .sending.watchdog import Watchdog, begin_task, end_task, tasks_wait
 from .settings import Settings, load
 
@@ -67,7 +67,7 @@ def _report() -> ProcessReport:
 
 
 # What a worker has not finished goes back into the queue when its connection is closed; also when it is
-# closed because the broker is gone, and there (Redis) the attempt ends the worker amid its letters. Nobody
+# closed because the broker is gone, and there (Redis) the attempt ends the worker amid its emails. Nobody
 # needs it: a task is a bell, and the next tick rings again.
 Channel.do_restore = False
 
@@ -102,7 +102,7 @@ def _name_ini(options: dict[str, Any], **_: Any) -> None:
 
 @worker_process_init.connect
 def _begin_process(**_: Any) -> None:
-    listen_for_the_end()
+    stop_with_parent()
     end_task()  # whoever had this place before may have died over one
     _report().start()
 
@@ -110,12 +110,12 @@ def _begin_process(**_: Any) -> None:
 @task_prerun.connect
 def _begin_task(task: Any, args: Any, task_id: str, **_: Any) -> None:
     begin_task()
-    heard(app, task.name, args, task_id)
+    note_received(app, task.name, args, task_id)
 
 
 @task_revoked.connect
 def _drop_expired(sender: Any, request: Any, **_: Any) -> None:
-    heard(app, sender.name, request.args, request.id)
+    note_received(app, sender.name, request.args, request.id)
 
 
 @task_postrun.connect
@@ -126,7 +126,7 @@ def _end_task(**_: Any) -> None:
 @worker_ready.connect
 def _heal_at_once(**_: Any) -> None:
     """Whatever a worker before us left over is seen to now, not with the next tick."""
-    ring(app, "tick")
+    enqueue(app, "tick")
 
 
 @worker_ready.connect
@@ -145,7 +145,7 @@ def _end_report(**_: Any) -> None:
 def _watch(sender: Any, **_: Any) -> None:
     if not _has_processes(sender.pool):
         return  # of threads nobody knows which of them are busy
-    watchdog = Watchdog(lambda: tasks_wait(app), sender.pool.num_processes, ask_to_stop)
+    watchdog = Watchdog(lambda: tasks_wait(app), sender.pool.num_processes, request_stop)
     task_received.connect(lambda **_: watchdog.heard(), weak=False)
     worker_shutting_down.connect(lambda **_: watchdog.stop(), weak=False)
     watchdog.start()
@@ -158,7 +158,7 @@ def _has_processes(pool: Any) -> bool:
 
 @worker_shutting_down.connect
 def _stop_lanes(**_: Any) -> None:
-    ask_to_stop()
+    request_stop()
 
 
 class Ticker(Scheduler):
@@ -171,6 +171,6 @@ class Ticker(Scheduler):
     def tick(self, *_: Any, **__: Any) -> float:
         now = elapsed()
         if now >= self._due:
-            ring(self.app, "tick", self._id)
+            enqueue(self.app, "tick", self._id)
             self._due = now + EVERY
         return max(0.0, self._due - elapsed())

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .views.pixel import PixelFirst
+    from .web.pixel import PixelFirst
 
 
 def create_app() -> "PixelFirst":

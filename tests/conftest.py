@@ -2,7 +2,7 @@
 
 Servers start when the first test asks for them and end with the run (one of each per xdist worker). What a
 fixture gives is the test's own: a database without anything in it, an empty broker, a mail server with no
-letters. ``database_url`` and ``broker_url`` run a test on both kinds; to have only one, say
+emails. ``database_url`` and ``broker_url`` run a test on both kinds; to have only one, say
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """
@@ -22,10 +22,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from mailganer.backends import extensions
 from mailganer.db import make_engine, make_sessions
-from mailganer.letters import Press, child
-from mailganer.letters import engine as engine_of_letters
 from mailganer.logs import Outage
 from mailganer.models import Account, Campaign, Sender, Subscriber, SubscriberList
+from mailganer.rendering import MessageRenderer, render_process
+from mailganer.rendering import engine as engine_of_emails
 from mailganer.settings import ENVIRONMENT, Settings, from_mapping
 from mailganer.vault import Vault
 
@@ -90,14 +90,14 @@ def _no_template_in_a_transaction() -> Iterator[None]:
     """The limited process refuses to work inside a database transaction by itself. Here the rest is watched:
     what is rendered in this process, recipient by recipient."""
     with pytest.MonkeyPatch.context() as patch:
-        for owner, name in ((Press, "print"), (engine_of_letters, "_compiled_link")):
+        for owner, name in ((MessageRenderer, "print"), (engine_of_emails, "_compiled_link")):
             patch.setattr(owner, name, _outside_of_transactions(getattr(owner, name)))
         yield
 
 
 def _outside_of_transactions(render: Callable[..., Any]) -> Callable[..., Any]:
     def watched(*arguments: Any) -> Any:
-        child.require_freedom()
+        render_process.require_freedom()
         return render(*arguments)
 
     return watched

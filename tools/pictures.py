@@ -58,7 +58,7 @@ def _look_at(room: Showroom, page: Any, stop: Stop, folder: Path, *, quick: bool
         page.goto(room.home + stop.path)
         if stop.act:
             stop.act(page)
-        _wait_for_letters(page)
+        _wait_for_emails(page)
         page.screenshot(path=folder / f"{stop.name}.png", full_page=True)
     except Exception as error:
         yield f"{stop.name}: {error}"
@@ -69,7 +69,7 @@ def _look_at(room: Showroom, page: Any, stop: Stop, folder: Path, *, quick: bool
         yield f"{stop.name}: {fault}"
 
 
-def _wait_for_letters(page: Any) -> None:
+def _wait_for_emails(page: Any) -> None:
     """Their frames are fetched when somebody comes near, and drawn a little later than the page."""
     if page.locator("iframe").count():
         page.evaluate("document.querySelectorAll('iframe').forEach(frame => frame.loading = 'eager')")

@@ -1,1 +1,1 @@
-"""What the measurements share: sinks that take letters, and an installation to send them from."""
+"""What the measurements share: sinks that take emails, and an installation to send them from."""

@@ -1,7 +1,7 @@
 """An installation to send from: people, a campaign, and worker processes that run its lanes.
 
 ``python -m benchmarks.support.installation URL FOLDER SENDER NUMBER DEPTH`` is such a process: it does what
-the ``pump`` task does, turn after turn, until nobody is due any more, and prints what that took as JSON.
+the ``run_lane`` task does, turn after turn, until nobody is due any more, and prints what that took as JSON.
 """
 
 import json
@@ -26,18 +26,18 @@ from mailganer.models import (
     list_member,
 )
 from mailganer.models.audience import make_search_key
-from mailganer.sending.lane import Lane
-from mailganer.sending.office import Office, open_office
-from mailganer.sending.plan import plan, start_due
+from mailganer.sending.context import SendingContext, open_sending_context
+from mailganer.sending.scheduler.plan import plan, start_due
+from mailganer.sending.worker.lane import LaneRunner
 from mailganer.settings import Plan, Settings
 
 from .measure import Spent, cpu, peak
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAGRAPH = (
-    '<tr><td style="padding:12px 48px;font-size:16px"><p>This is a paragraph of an ordinary letter, {}with '
+    '<tr><td style="padding:12px 48px;font-size:16px"><p>This is a paragraph of an ordinary email, {}with '
     "some words about nothing in particular and a few more to make it as long as such paragraphs are.</p>"
-    '<p><a href="https://shop.example.com/catalogue/{}?from=letter">Read more about it</a></p></td></tr>\n'
+    '<p><a href="https://shop.example.com/catalogue/{}?from=email">Read more about it</a></p></td></tr>\n'
 )
 FILLER = '<tr><td style="font-family:Arial,sans-serif;color:#2b2f3a">Constant text of the layout.</td></tr>\n'
 VALUES = (
@@ -47,12 +47,12 @@ VALUES = (
     "{{ company }}, ",
     "{{ points }} points, ",
 )
-DEPTH = 8  # letters in flight on a connection
+DEPTH = 8  # emails in flight on a connection
 SUBJECT = "{{ first_name }}, news of the week"
 
 
 def html(size: int = 23_000) -> str:
-    """A letter of so many characters with ten links and five variables."""
+    """An email of so many characters with ten links and five variables."""
     rows = "".join(PARAGRAPH.format(VALUES[n] if n < len(VALUES) else "", n) for n in range(10))
     while len(rows) < size - 200:
         rows += FILLER
@@ -73,15 +73,15 @@ def settings(url: str, folder: Path, depth: int = DEPTH) -> Settings:
     )
 
 
-def make(url: str, folder: Path, people: int) -> Office:
+def make(url: str, folder: Path, people: int) -> SendingContext:
     """An installation with an account and a list of people."""
     from mailganer.migrations import migrate  # not needed by the processes that send
 
     engine = make_engine(url)
     migrate(engine)
-    office = open_office(settings(url, folder))
+    context = open_sending_context(settings(url, folder))
     now = utcnow()
-    with office.sessions.begin() as session:
+    with context.sessions.begin() as session:
         account = Account(email="anna@example.com", plan="free", created_at=now)
         session.add(account)
         session.flush()
@@ -96,13 +96,13 @@ def make(url: str, folder: Path, people: int) -> Office:
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
-    return office
+    return context
 
 
-def begin(office: Office, port: int, connections: int) -> tuple[int, int, float]:
+def begin(context: SendingContext, port: int, connections: int) -> tuple[int, int, float]:
     """A campaign to everybody through a sender of its own: its ids, and how long planning it took."""
     now = utcnow()
-    with office.sessions.begin() as session:
+    with context.sessions.begin() as session:
         account, lst = session.get_one(Account, 1), session.get_one(SubscriberList, 1)
         sender = Sender(
             account_id=account.id,
@@ -130,19 +130,25 @@ def begin(office: Office, port: int, connections: int) -> tuple[int, int, float]
         session.flush()
         ids = campaign.id, sender.id
     begun = time.perf_counter()
-    with office.sessions.begin() as session:
-        start_due(session, utcnow(), office.latest_start)
-    plan(office, ids[0])
+    with context.sessions.begin() as session:
+        start_due(session, utcnow(), context.latest_start)
+    plan(context, ids[0])
     return *ids, time.perf_counter() - begun
 
 
 def send(
-    office: Office, folder: Path, port: int, *, processes: int, connections: int = 8, depth: int = DEPTH
+    context: SendingContext,
+    folder: Path,
+    port: int,
+    *,
+    processes: int,
+    connections: int = 8,
+    depth: int = DEPTH,
 ) -> Spent:
     """Sends a campaign to everybody with so many worker processes."""
-    campaign_id, sender_id, planning = begin(office, port, connections)
-    url = office.engine.url.render_as_string(hide_password=False)
-    office.engine.dispose()
+    campaign_id, sender_id, planning = begin(context, port, connections)
+    url = context.engine.url.render_as_string(hide_password=False)
+    context.engine.dispose()
     module = (sys.executable, "-m", "benchmarks.support.installation")
     workers = [
         subprocess.Popen(
@@ -155,10 +161,10 @@ def send(
         for number in range(processes)
     ]
     found = [json.loads(worker.communicate()[0]) for worker in workers]
-    letters = _sent(office, campaign_id)
+    emails = _sent(context, campaign_id)
     first, last = min(each["begun"] for each in found), max(each["ended"] for each in found)
     return Spent(
-        letters,
+        emails,
         last - first,
         sum(each["cpu"] for each in found),
         max(each["memory"] for each in found),
@@ -166,16 +172,16 @@ def send(
     )
 
 
-def _sent(office: Office, campaign_id: int) -> int:
-    with office.readers() as session:
+def _sent(context: SendingContext, campaign_id: int) -> int:
+    with context.readers() as session:
         return session.scalar(select(func.sum(Batch.sent)).where(Batch.campaign_id == campaign_id)) or 0
 
 
 def work(url: str, folder: Path, sender_id: int, number: int, depth: int) -> None:
     """The process of :func:`send`."""
-    office = open_office(settings(url, folder, depth))
+    context = open_sending_context(settings(url, folder, depth))
     used, begun = cpu(), time.time()
-    while Lane(office, sender_id, number).run(30).more:
+    while LaneRunner(context, sender_id, number).run(30).more:
         pass
     print(json.dumps({"cpu": cpu() - used, "begun": begun, "ended": time.time(), "memory": peak()}))
 

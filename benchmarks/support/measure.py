@@ -12,7 +12,7 @@ from pathlib import Path
 class Spent:
     """Seconds by the clock, processor seconds, and the largest process in MB; seconds of planning before."""
 
-    letters: int
+    emails: int
     seconds: float
     cpu: float
     memory: float
@@ -20,13 +20,13 @@ class Spent:
 
     @property
     def speed(self) -> float:
-        """Letters a second."""
-        return self.letters / self.seconds
+        """Emails a second."""
+        return self.emails / self.seconds
 
     @property
     def each(self) -> float:
-        """Processor microseconds a letter."""
-        return self.cpu / self.letters * 1e6
+        """Processor microseconds an email."""
+        return self.cpu / self.emails * 1e6
 
 
 def cpu() -> float:

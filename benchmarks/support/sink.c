@@ -1,10 +1,10 @@
-/* A mail server that takes every letter and keeps none, to be as little of a measurement as can be.
+/* A mail server that takes every email and keeps none, to be as little of a measurement as can be.
  *
  *     sink [-c] [-d MILLISECONDS]
  *
  * Listens on a free port of 127.0.0.1 and prints it. -c offers CHUNKING (RFC 3030) beside PIPELINING.
  * -d holds every answer back for so long, as the way to a distant server and back does. On SIGTERM, and on
- * every SIGUSR1, it prints how many letters it has taken so far.
+ * every SIGUSR1, it prints how many emails it has taken so far.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

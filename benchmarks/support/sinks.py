@@ -1,4 +1,4 @@
-"""Mail servers and a mail client written in C: what the way a letter takes can be at best.
+"""Mail servers and a mail client written in C: what the way an email takes can be at best.
 
 ``Sink`` is compiled from ``sink.c``. ``smtp-sink`` and ``smtp-source`` come from Postfix: they are looked for
 on PATH, and on Debian fetched as a package and unpacked into a temporary folder, not installed.
@@ -44,7 +44,7 @@ class Sink:
         self._process.communicate()
 
     def taken(self) -> int:
-        """How many letters it has had so far."""
+        """How many emails it has had so far."""
         self._process.send_signal(signal.SIGUSR1)
         return int(self._process.stdout.readline())
 
@@ -89,17 +89,17 @@ def _user() -> list[str]:
     return ["-u", "nobody"] if os.geteuid() == 0 else []
 
 
-def smtp_source(port: int, letters: int, size: int, connections: int) -> float:
-    """Letters a second of Postfix's load generator: one constant letter over connections that stay open."""
+def smtp_source(port: int, emails: int, size: int, connections: int) -> float:
+    """Emails a second of Postfix's load generator: one constant email over connections that stay open."""
     folder, environment = postfix()
     begun = time.perf_counter()
     subprocess.run(
         [
             folder / "smtp-source",
-            *("-d", "-s", str(connections), "-m", str(letters), "-l", str(size)),
+            *("-d", "-s", str(connections), "-m", str(emails), "-l", str(size)),
             *("-f", SENDER, "-t", RECIPIENT, f"127.0.0.1:{port}"),
         ],
         env={**os.environ, **environment},
         check=True,
     )
-    return letters / (time.perf_counter() - begun)
+    return emails / (time.perf_counter() - begun)

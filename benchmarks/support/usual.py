@@ -1,4 +1,4 @@
-"""The same work as it is usually done, to compare with: a loop, and a task a letter."""
+"""The same work as it is usually done, to compare with: a loop, and a task an email."""
 
 import os
 import smtplib
@@ -29,7 +29,7 @@ def _templates():
     page = html()
     for number in range(10):  # the links, as they would stand in a template that is to be tracked
         page = page.replace(
-            f'"https://shop.example.com/catalogue/{number}?from=letter"',
+            f'"https://shop.example.com/catalogue/{number}?from=email"',
             f'"{BASE}/c/{{{{ token }}}}/{number}"',
         )
     page = page.replace("</body>", f'<img src="{BASE}/o/{{{{ token }}}}.gif"></body>')
@@ -67,23 +67,23 @@ def send_one(port: int, number: int) -> None:
     _client(port).sendmail("anna@example.com", [f"reader{number}@example.org"], bytes(message))
 
 
-@app.task(name="usual.letter")
-def letter(number: int) -> None:
+@app.task(name="usual.email")
+def email(number: int) -> None:
     send_one(int(os.environ["PORT"]), number)
 
 
-def by_loop(port: int, letters: int) -> Spent:
-    """One process, one connection that stays open, one letter after the other; no ledger of any kind."""
+def by_loop(port: int, emails: int) -> Spent:
+    """One process, one connection that stays open, one email after the other; no ledger of any kind."""
     send_one(port, 0)
     used, begun = cpu(), time.perf_counter()
-    for number in range(letters):
+    for number in range(emails):
         send_one(port, number)
     _client.cache_clear()
-    return Spent(letters, time.perf_counter() - begun, cpu() - used, peak())
+    return Spent(emails, time.perf_counter() - begun, cpu() - used, peak())
 
 
-def by_tasks(port: int, letters: int, broker: str, taken) -> Spent:
-    """One Celery worker process and a task a letter; ``taken()`` is how many letters the sink has."""
+def by_tasks(port: int, emails: int, broker: str, taken) -> Spent:
+    """One Celery worker process and a task an email; ``taken()`` is how many emails the sink has."""
     app.conf.broker_url = broker
     worker = subprocess.Popen(
         [
@@ -96,19 +96,19 @@ def by_tasks(port: int, letters: int, broker: str, taken) -> Spent:
         stderr=subprocess.DEVNULL,
     )
     start = taken()
-    letter.delay(0)
+    email.delay(0)
     while taken() == start:
         time.sleep(0.05)
     started = sum(psutil.Process(worker.pid).cpu_times()[:2])
     used, begun = cpu(), time.perf_counter()
-    for number in range(letters):
-        letter.delay(number)
+    for number in range(emails):
+        email.delay(number)
     queued = cpu() - used
-    while taken() < start + 1 + letters:
+    while taken() < start + 1 + emails:
         time.sleep(0.02)
     took = time.perf_counter() - begun
     ended = sum(psutil.Process(worker.pid).cpu_times()[:2])
     memory = peak(worker.pid)
     worker.kill()
     worker.wait()
-    return Spent(letters, took, queued + ended - started, memory)
+    return Spent(emails, took, queued + ended - started, memory)

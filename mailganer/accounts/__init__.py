@@ -11,6 +11,8 @@ from ..settings import Settings
 from ..vault import Vault
 from .access import end_other_access, log_out_everywhere
 from .admission import SignIn, admit, close_account, update_account
+from .api_tokens import account_of_token, account_tokens, create_api_token, delete_api_token
+from .rate_limit_storage import DatabaseRateLimitStorage
 from .senders import (
     account_senders,
     changed_backend,
@@ -25,8 +27,6 @@ from .senders import (
     sender_limits,
     update_sender,
 )
-from .tokens import account_of_token, account_tokens, create_api_token, delete_api_token
-from .tries import DatabaseTries
 from .web_sessions import (
     LONGEST_SESSION,
     account_of_web_session,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # processes that send have no use for Pyramid
 
 __all__ = [
     "LONGEST_SESSION",
-    "DatabaseTries",
+    "DatabaseRateLimitStorage",
     "SignIn",
     "account_of_token",
     "account_of_web_session",

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from ..backends import Backend
 from ..models import Account, ApiToken, Identity
-from .tokens import digest_of
+from .api_tokens import digest_of
 from .web_sessions import end_web_sessions
 
 

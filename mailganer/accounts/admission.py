@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..backends import Backend, Registry, split_settings
-from ..models import UNDER_WAY, Account, Campaign, Identity, Sender, moves
+from ..models import ACTIVE_STATES, Account, Campaign, Identity, Sender, state_changes
 from ..vault import Vault
 from .access import log_out_everywhere
 from .senders import account_senders, mark_ready, new_sender, same_mail_account
@@ -124,10 +124,10 @@ def _lock(session: Session, account: Account) -> None:
 def close_account(session: Session, account: Account, *, now: datetime) -> None:
     """Close an account for good: nothing more is sent, nobody comes in, stored passwords are gone."""
     _lock(session, account)
-    under_way = select(Campaign).where(Campaign.account_id == account.id, Campaign.status.in_(UNDER_WAY))
+    under_way = select(Campaign).where(Campaign.account_id == account.id, Campaign.status.in_(ACTIVE_STATES))
     locked = under_way.order_by(Campaign.id).with_for_update(key_share=True)
     for campaign in session.scalars(locked.execution_options(populate_existing=True)):
-        moves.cancel(session, campaign, now)
+        state_changes.cancel(session, campaign, now)
     for sender in account_senders(session, account.id):
         sender.deleted_at = now
         sender.secrets = None

@@ -1,4 +1,4 @@
-"""The mail accounts letters leave through: add, change, prove again, remove, and what each may send."""
+"""The mail accounts emails leave through: add, change, prove again, remove, and what each may send."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -11,15 +11,15 @@ from sqlalchemy.orm import Session, object_session
 from ..backends import Backend, Limits, Registry, secret_fields, split_settings, stored_settings
 from ..errors import BackendError, Conflict, InputError, NotFound, SecretUnreadable, _
 from ..models import (
-    UNDER_WAY,
+    ACTIVE_STATES,
     Account,
     Campaign,
     CampaignStatus,
-    Hold,
+    Delay,
     Sender,
     SenderStatus,
     campaign_sender,
-    moves,
+    state_changes,
 )
 from ..vault import Vault
 from .access import is_way_in
@@ -170,7 +170,7 @@ def _known_secrets(sender: Sender, vault: Vault) -> dict[str, str] | None:
 
 
 def check_names(**names: str) -> None:
-    """Names end up in headers of letters: one line, no control characters, not endless."""
+    """Names end up in headers of emails: one line, no control characters, not endless."""
     wrong = {
         field: _("One line of at most ${length} characters is expected.", mapping={"length": NAME_LENGTH})
         for field, value in names.items()
@@ -192,7 +192,7 @@ def mark_ready(sender: Sender, *, now: datetime) -> None:
 
 def mark_failing(session: Session, sender: Sender, error: BackendError, *, now: datetime) -> None:
     """The mail server has just refused this sender: it sends nothing until somebody has looked."""
-    moves.fail(session, sender.id, error.message, now)
+    state_changes.fail(session, sender.id, error.message, now)
     session.refresh(sender)
 
 
@@ -204,7 +204,7 @@ def delete_sender(session: Session, sender: Sender, *, now: datetime) -> None:
         .join(campaign_sender, campaign_sender.c.campaign_id == Campaign.id)
         .where(
             campaign_sender.c.sender_id == sender.id,
-            Campaign.status.in_(UNDER_WAY),
+            Campaign.status.in_(ACTIVE_STATES),
         )
     )
     if needing:
@@ -243,7 +243,7 @@ def _fields(sender: Sender, vault: Vault) -> dict[str, Any]:
 # --- limits ------------------------------------------------------------------------------------------------
 
 
-class Keep(Enum):
+class KEEP_UNCHANGED(Enum):
     """What is not said stays as it is; None says: the usual."""
 
     it = None
@@ -252,13 +252,13 @@ class Keep(Enum):
 def limit_sender(
     sender: Sender,
     *,
-    per_day: int | Keep | None = Keep.it,
-    per_second: float | Keep | None = Keep.it,
-    max_connections: int | Keep | None = Keep.it,
+    per_day: int | KEEP_UNCHANGED | None = KEEP_UNCHANGED.it,
+    per_second: float | KEEP_UNCHANGED | None = KEEP_UNCHANGED.it,
+    max_connections: int | KEEP_UNCHANGED | None = KEEP_UNCHANGED.it,
 ) -> None:
     """The person's own limits; None: the backend's. Raises ``InputError`` for senseless ones."""
     given = {"per_day": per_day, "per_second": per_second, "max_connections": max_connections}
-    said = {name: value for name, value in given.items() if value is not Keep.it}
+    said = {name: value for name, value in given.items() if value is not KEEP_UNCHANGED.it}
     wrong = {
         name: _("A number above 0 is expected; nothing means the usual.")
         for name, value in said.items()
@@ -277,7 +277,7 @@ def limit_sender(
 def sender_limits(sender: Sender, registry: Registry) -> Limits:
     """What holds for a sender: the person's own limits or the backend's, never above what its server bears.
 
-    ``per_day`` counts letters in any 24 hours. How many were used: ``campaigns.allowance``.
+    ``per_day`` counts emails in any 24 hours. How many were used: ``campaigns.allowance``.
     """
     usual = _usual_limits(sender, registry)
     own = usual.per_day if sender.per_day is None else sender.per_day
@@ -292,7 +292,7 @@ def sender_limits(sender: Sender, registry: Registry) -> Limits:
 
 
 def day_limit(sender: Sender, registry: Registry) -> int | None:
-    """Letters in any 24 hours; None: no limit is known."""
+    """Emails in any 24 hours; None: no limit is known."""
     return sender_limits(sender, registry).per_day
 
 
@@ -312,5 +312,5 @@ def _forget_its_end(sender: Sender) -> None:
     """The rest on record ends sooner than was noted, and when is not known."""
     session = object_session(sender)
     if session is not None and sender.sleeps_until is not None:
-        cut = update(Hold).where(Hold.sender_id == sender.id, Hold.until == sender.sleeps_until)
+        cut = update(Delay).where(Delay.sender_id == sender.id, Delay.until == sender.sleeps_until)
         session.execute(cut.values(until=None), execution_options={"synchronize_session": False})

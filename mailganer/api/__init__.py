@@ -11,7 +11,7 @@ from importlib.resources import files
 from pyramid.config import Configurator
 from pyramid.renderers import JSON
 
-from . import document, incoming
+from . import document, request_parsing
 
 SPEC = str(files(__name__) / "openapi.yaml")
 PREFIX = "/api/v1"
@@ -21,15 +21,15 @@ def includeme(config: Configurator) -> None:
     config.add_renderer("api", _renderer())
     config.include("pyramid_openapi3")
     for kind in ("application/json", "application/problem+json"):
-        config.pyramid_openapi3_add_deserializer(kind, incoming.read_json)
+        config.pyramid_openapi3_add_deserializer(kind, request_parsing.read_json)
     document.register(config, SPEC, f"{PREFIX}/openapi.yaml")
     config.pyramid_openapi3_register_routes(route_prefix=PREFIX)
     config.add_route("api.openapi", f"{PREFIX}/openapi.json")
-    config.add_view_deriver(incoming.without_read_only, under="openapi_view")
+    config.add_view_deriver(request_parsing.without_read_only, under="openapi_view")
     # What counts requests sees a HEAD; the document and all that follows see a GET.
     config.add_tween(
-        "mailganer.api.methods.head_tween",
-        under="mailganer.views.operations.metrics_tween",
+        "mailganer.api.allowed_methods.head_tween",
+        under="mailganer.web.health.metrics_tween",
         over="pyramid_openapi3.tween.response_tween_factory",
     )
     config.scan(__name__)

@@ -4,25 +4,25 @@ from typing import Any
 
 from pyramid.request import Request
 
-from .. import accounts, billing, security
+from .. import accounts, billing, web
 from ..backends import Backend, lists_among, require_known
 from ..db import utcnow
 from ..errors import InputError, _
 from ..models import Account
 from .senders import used
-from .shapes import Shape, sender_shape
+from .serializers import Shape, sender_shape
 from .view import api_view
 
 TOKEN_NAME = "API sign-in"  # noqa: S105 - a label, as it stands in the person's settings
 
 
 # A token is shown once and kept nowhere: whoever asks again gets another one.
-@api_view("api.login", "POST", permission=security.PUBLIC, once=False)
+@api_view("api.login", "POST", permission=web.PUBLIC, once=False)
 def login(request: Request) -> dict[str, Any]:
     fields, registry = dict(request.openapi_validated.body), request.registry["backends"]
     email = str(fields.pop("email"))
     backend = str(fields.pop("backend", "") or registry.for_email(email).name)
-    opened = security.sign_in(
+    opened = web.sign_in(
         request, backend, email, registry.completed(backend, email, _plain(fields, registry.get(backend)))
     )
     token, _row = accounts.create_api_token(request.dbsession, opened.account, name=TOKEN_NAME, now=utcnow())

@@ -4,13 +4,13 @@ from typing import Any
 
 from pyramid.request import Request
 
-from .. import security
+from .. import web
 from ..backends import Backend, settings_schema
-from .shapes import Shape
+from .serializers import Shape
 from .view import api_view
 
 
-@api_view("api.backends", "GET", permission=security.PUBLIC)
+@api_view("api.backends", "GET", permission=web.PUBLIC)
 def backends(request: Request) -> dict[str, Any]:
     return {"items": [_shape(backend) for backend in request.registry["backends"].types], "next": None}
 

@@ -1,4 +1,4 @@
-"""Letters to lists: write, check, send, follow."""
+"""Emails to lists: write, check, send, follow."""
 
 from typing import Any
 
@@ -6,20 +6,20 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from .. import campaigns as verbs
-from .. import reports, security
+from .. import reports, web
 from ..audience import owned_subscriber
 from ..campaigns.counts import Counts, campaign_counts
 from ..campaigns.drafts import EDITABLE
 from ..campaigns.preview import sample_reader
 from ..db import utcnow
 from ..errors import Conflict, _
-from ..letters import PARTS
 from ..models import Campaign, CampaignStatus, DeliveryStatus, Subscriber
-from ..sending import wake
-from ..views.why import asking, said
+from ..rendering import PARTS
+from ..sending import enqueue_after_commit
+from ..web.explanation_text import explanation_context, step_sentence
 from .paging import asked_after, asked_limit, page
 from .problems import check_problem
-from .shapes import Shape, campaign_shape, delivery_shape, why_shape
+from .serializers import Shape, campaign_shape, delivery_shape, why_shape
 from .view import api_view
 
 
@@ -111,7 +111,7 @@ def preview_campaign(request: Request) -> Shape:
 
 @api_view("api.campaign.test", "POST")
 def test_campaign(request: Request) -> Shape:
-    letters = verbs.prepare_test(
+    emails = verbs.prepare_test(
         request.dbsession,
         request.context.campaign,
         request.openapi_validated.body["to"],
@@ -121,7 +121,7 @@ def test_campaign(request: Request) -> Shape:
         now=utcnow(),
         reader=sample_reader(request.dbsession, request.context.campaign),
     )
-    receipts = security.ask_outside(request, security.in_time(request, letters.backend, letters.send))
+    receipts = web.ask_outside(request, web.in_time(request, emails.backend, emails.send))
     return {
         "receipts": [
             {
@@ -192,8 +192,8 @@ def report(request: Request) -> Shape:
 
 @api_view("api.campaign.why", "GET")
 def why(request: Request) -> Shape:
-    found = _why(request, asking(request, request.context.campaign))
-    told = [(step, said(request, step)) for step in found.steps]
+    found = _why(request, explanation_context(request, request.context.campaign))
+    told = [(step, step_sentence(request, step)) for step in found.steps]
     return why_shape(found, told, request.context.account)
 
 
@@ -208,7 +208,7 @@ def _changes(request: Request, campaign: Campaign) -> dict[str, Any]:
     }
 
 
-def _why(request: Request, asked: reports.Asked) -> reports.Why:
+def _why(request: Request, asked: reports.ExplanationContext) -> reports.Explanation:
     """Whoever is asked about: somebody by their id, else whoever has the address."""
     person_id = request.openapi_validated.parameters.query.get("subscriber_id")
     if person_id is None:
@@ -219,7 +219,7 @@ def _why(request: Request, asked: reports.Asked) -> reports.Why:
 
 
 def _reader(request: Request, subscriber_id: int | None) -> Subscriber | None:
-    """Whose letter to show: the person asked for, else the campaign's first."""
+    """Whose email to show: the person asked for, else the campaign's first."""
     if subscriber_id is None:
         return sample_reader(request.dbsession, request.context.campaign)
     return owned_subscriber(request.dbsession, request.context.account.id, subscriber_id)
@@ -232,7 +232,7 @@ def _campaign(request: Request, campaign: Campaign) -> Shape:
 
 def _nudged(request: Request, campaign: Campaign) -> Shape:
     """The pipeline would see it at its next tick; people should not have to wait for that."""
-    wake(request, "tick")
+    enqueue_after_commit(request, "tick")
     return _campaign(request, campaign)
 
 

@@ -7,19 +7,19 @@ from pyramid.response import Response
 from sqlalchemy.exc import IntegrityError
 
 from .. import audience as verbs
-from .. import security
+from .. import web
 from ..db import utcnow
 from ..errors import InputError, NotFound, _
-from ..sending import wake
-from .incoming import form_of, is_yes, read_json, text_of
-from .shapes import Shape, import_shape
+from ..sending import enqueue_after_commit
+from .request_parsing import form_of, is_yes, read_json, text_of
+from .serializers import Shape, import_shape
 from .view import api_view
 
 
 # The body is not checked against the document: that would read a file of a million rows into memory.
 @api_view("api.imports", "POST", checked=False)
 def start_import(request: Request) -> Shape:
-    security.release(request)  # storing a file takes its time, too
+    web.release(request)  # storing a file takes its time, too
     form = form_of(request)
     upload = form.get("file")
     if not hasattr(upload, "file"):
@@ -72,7 +72,7 @@ def undo_import(request: Request) -> Shape:
 
 
 def _nudged(request: Request, import_: Any) -> Shape:
-    wake(request, "import", import_.id)
+    enqueue_after_commit(request, "import", import_.id)
     return import_shape(import_, request.account)
 
 

@@ -14,11 +14,11 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 
 from .. import errors
 from ..db import DATABASE, OUT_OF_REACH, trouble_of
-from ..views.errors import COMES_BACK, status_of, without_database
-from .findings import findings, is_of_another_kind, is_unsigned
-from .incoming import LARGEST_JSON
-from .methods import allowed
-from .shapes import moment
+from ..web.error_status import RETRY_AFTER, status_of, without_database
+from .allowed_methods import allowed
+from .request_parsing import LARGEST_JSON
+from .serializers import moment
+from .validation_errors import findings, is_of_another_kind, is_unsigned
 
 log = structlog.get_logger()
 API = r"^/api/"
@@ -96,7 +96,7 @@ def _evidence(request: Request, error: errors.MailganerError) -> dict[str, Any]:
     match error:
         case errors.InputError():
             return {"errors": [_field(request, field, text) for field, text in error.fields.items()]}
-        case errors.LetterError():
+        case errors.EmailError():
             return {"errors": [_field(request, error.field, error.message)]}
         case errors.NotReady():
             return {"problems": [check_problem(request, found) for found in error.problems]}
@@ -173,7 +173,7 @@ def out_of_reach(error: Exception, request: Request) -> Response:
         "Mailganer cannot get at its data right now. Try again soon; with an Idempotency-Key nothing is done "
         "twice."
     )
-    return problem(request, 503, sentence, retry_after=COMES_BACK)
+    return problem(request, 503, sentence, retry_after=RETRY_AFTER)
 
 
 for _kind in OUT_OF_REACH:

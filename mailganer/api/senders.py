@@ -1,4 +1,4 @@
-"""Mail accounts letters leave through. Secrets go in and never come out."""
+"""Mail accounts emails leave through. Secrets go in and never come out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,14 +7,14 @@ from pyramid.request import Request
 from pyramid.response import Response
 from sqlalchemy import select
 
-from .. import accounts, security
+from .. import accounts, web
 from ..backends import Backend, Registry, normalise_email, require_known
-from ..campaigns.allowance import sender_usage
 from ..db import utcnow
 from ..errors import InputError, _
 from ..models import Sender
+from ..quota.usage import sender_usage
 from .paging import newest_first, page
-from .shapes import Shape, sender_shape
+from .serializers import Shape, sender_shape
 from .view import api_view
 
 # Of a sender itself; every other name is a field of its backend, as at sign-in.
@@ -22,7 +22,7 @@ OURS = frozenset({"backend", "email", "from_email", "name", "from_name", "settin
 
 
 def used(request: Request, sender: Sender) -> int:
-    """Letters in the last 24 hours."""
+    """Emails in the last 24 hours."""
     return sender_usage(request.dbsession, sender.id, utcnow())
 
 
@@ -42,7 +42,7 @@ def add_sender(request: Request) -> Shape:
     body = request.openapi_validated.body
     backend = _opened(request.registry["backends"], body)
     account_id = request.context.account.id
-    backend = security.prove(request, backend)
+    backend = web.prove(request, backend)
     sender = accounts.create_sender(
         request.dbsession,
         request.registry["backends"],
@@ -75,7 +75,7 @@ def change_sender(request: Request) -> Shape:
     if body.keys() - OURS or body.get("settings", sender.settings) != sender.settings:
         fields = _fields(registry.get(sender.backend), body)
         proven = accounts.changed_backend(sender, registry, vault, fields)
-        proven = security.prove(request, proven)
+        proven = web.prove(request, proven)
         sender = accounts.owned_sender(request.dbsession, sender.account_id, sender.id)
     changed = accounts.update_sender(
         request.dbsession,
@@ -87,7 +87,7 @@ def change_sender(request: Request) -> Shape:
         proven=proven,
     )
     if changed:
-        security.end_other_access(request, sender.account_id)
+        web.end_other_access(request, sender.account_id)
     accounts.limit_sender(sender, **body.get("limits", {}))
     return shape(request, sender)
 

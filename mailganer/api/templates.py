@@ -1,4 +1,4 @@
-"""Letters kept for using again."""
+"""Emails kept for using again."""
 
 from contextlib import suppress
 from typing import Any
@@ -9,15 +9,15 @@ from sqlalchemy import select
 
 from ..campaigns import templates as verbs
 from ..db import utcnow
-from ..errors import LetterError
+from ..errors import EmailError
 from ..models import Template
 from .paging import newest_first, page
-from .shapes import Shape, template_shape
+from .serializers import Shape, template_shape
 from .view import api_view
 
 
 def shape(template: Template) -> Shape:
-    with suppress(LetterError):  # kept half written: it has no variables yet, and the check says why
+    with suppress(EmailError):  # kept half written: it has no variables yet, and the check says why
         return template_shape(template, verbs.variables_of(template))
     return template_shape(template, ())
 
@@ -34,7 +34,7 @@ def templates(request: Request) -> dict[str, Any]:
 def create_template(request: Request) -> Shape:
     body = request.openapi_validated.body
     names: tuple[str, ...] = ()
-    with suppress(LetterError):
+    with suppress(EmailError):
         # Before anything is kept: what is done once for a key is done in one transaction.
         names = verbs.names_of(request.dbsession, verbs.checked_source(**body), request.context.account.id)
     template = verbs.create_template(request.dbsession, request.context.account, now=utcnow(), **body)

@@ -13,11 +13,11 @@ from sqlalchemy import delete, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from .. import security
+from .. import web
 from ..db import upsert, utcnow
 from ..errors import Conflict, InputError, _
-from ..models import Answer
-from .incoming import View, form_of, only_json, only_known_parameters, without_blanks
+from ..models import IdempotentResponse
+from .request_parsing import View, form_of, only_json, only_known_parameters, without_blanks
 
 CHUNK = 1 << 16
 LONGEST_KEY = 200  # the column's width
@@ -52,7 +52,7 @@ def in_its_own_time(view: View) -> View:
 
     def answer(context: Any, request: Request) -> Response:
         if request.method == "POST":
-            security.release(request)
+            web.release(request)
             form_of(request)
         return view(context, request)
 
@@ -78,7 +78,7 @@ def answer_once(view: View) -> View:
 class _Known(Exception):
     """Another request with this key has finished already: its response is returned."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: IdempotentResponse) -> None:
         self.answer = answer
 
 
@@ -96,12 +96,12 @@ class _Claim:
     def __init__(self, request: Request, account_id: int, key: str, fingerprint: bytes) -> None:
         self.request, self.account_id, self.key, self.fingerprint = request, account_id, key, fingerprint
         self.transaction = request.tm.get()
-        self.here = (Answer.account_id == account_id, Answer.key == key)
+        self.here = (IdempotentResponse.account_id == account_id, IdempotentResponse.key == key)
 
-    def known(self) -> Answer | None:
+    def known(self) -> IdempotentResponse | None:
         """What somebody else has, or is about to have, answered; None when the place is ours now."""
         session: Session = self.request.dbsession
-        row = upsert(session, Answer).values(
+        row = upsert(session, IdempotentResponse).values(
             account_id=self.account_id,
             key=self.key,
             fingerprint=self.fingerprint,
@@ -109,11 +109,11 @@ class _Claim:
             body=None,
             created_at=utcnow(),
         )
-        taken = session.execute(row.on_conflict_do_nothing().returning(Answer.status)).first()
+        taken = session.execute(row.on_conflict_do_nothing().returning(IdempotentResponse.status)).first()
         if taken:
             return None
         # Whoever had it may have withdrawn it since.
-        return session.get(Answer, (self.account_id, self.key)) or self.known()
+        return session.get(IdempotentResponse, (self.account_id, self.key)) or self.known()
 
     def again(self) -> None:
         """Take the place in a new transaction. Raises ``_Known`` when somebody else has it now."""
@@ -137,7 +137,7 @@ class _Claim:
             del info["again"]
         if response.status_int < 300:
             body = response.json_body if response.body else None
-            kept = update(Answer).where(*self.here).values(status=response.status_int, body=body)
+            kept = update(IdempotentResponse).where(*self.here).values(status=response.status_int, body=body)
             self.request.dbsession.execute(kept, execution_options={"synchronize_session": False})
         else:
             self._withdraw()
@@ -150,7 +150,7 @@ class _Claim:
         try:
             tm.abort()
             tm.begin()
-            self.request.dbsession.execute(delete(Answer).where(*self.here))
+            self.request.dbsession.execute(delete(IdempotentResponse).where(*self.here))
             tm.commit()
         except SQLAlchemyError as error:  # then the key says that it broke off
             log.warning("api.claim_stays", account=self.account_id, trouble=type(error).__name__)
@@ -158,7 +158,7 @@ class _Claim:
         tm.begin()
 
 
-def _again(known: Answer, fingerprint: bytes) -> Response:
+def _again(known: IdempotentResponse, fingerprint: bytes) -> Response:
     if known.fingerprint != fingerprint:
         raise InputError({"Idempotency-Key": _("This key was used for another request. Take a new one.")})
     if known.status == UNANSWERED:

@@ -2,6 +2,7 @@
 
 from .addresses import Address, AddressError, parse_address
 from .birthdays import YEARLESS, birthday_value, parse_birthday
+from .csv_cells import safe_cell
 from .exports import birthday_text, csv_bytes, people_csv, rejects_csv
 from .fields import (
     KnownField,
@@ -44,12 +45,10 @@ from .lists import (
     waits_for_its_file,
 )
 from .recipients import Excluded, excluded_counts, recipient_count, recipients
-from .samples import bring_samples
-from .spreadsheets import safe_cell
-from .status import resubscribe, suppress, suppressed, suppression_digest, unsubscribe
+from .sample_subscribers import bring_samples
 from .subscribers import (
     Added,
-    People,
+    SubscriberPage,
     add_subscriber,
     erase_subscriber,
     find_subscriber,
@@ -58,6 +57,7 @@ from .subscribers import (
     status_counts,
     update_subscriber,
 )
+from .suppression import resubscribe, suppress, suppressed, suppression_digest, unsubscribe
 
 __all__ = [
     "YEARLESS",
@@ -68,8 +68,8 @@ __all__ = [
     "Excluded",
     "FileProblem",
     "KnownField",
-    "People",
     "Preview",
+    "SubscriberPage",
     "add_subscriber",
     "add_to_list",
     "apply_import",

@@ -9,7 +9,7 @@ from typing import Final
 
 from babel import Locale
 
-from ..letters.words import YEARLESS, DayAndMonth
+from ..rendering.localized_values import YEARLESS, DayAndMonth
 
 OLDEST: Final = 1900
 
@@ -45,7 +45,7 @@ _MONTH_LOCALES: Final = ("en", "ru", "uk", "de", "fr", "es", "it", "pt", "pl", "
 __all__ = [
     "YEARLESS",
     "BirthdayError",
-    "Order",
+    "DateOrder",
     "birthday_value",
     "join_birthday",
     "month_number",
@@ -59,7 +59,7 @@ def birthday_value(birthday: date | None) -> date | None:
     return DayAndMonth.of(birthday) if birthday is not None and birthday.year == YEARLESS else birthday
 
 
-class Order(StrEnum):
+class DateOrder(StrEnum):
     """Which of two numbers is the day, where only the person knows: 05/06/1990."""
 
     unknown = "unknown"
@@ -75,7 +75,7 @@ class BirthdayError(ValueError):
         self.code = code
 
 
-def parse_birthday(text: str, today: date, order: Order = Order.unknown) -> date | None:
+def parse_birthday(text: str, today: date, order: DateOrder = DateOrder.unknown) -> date | None:
     """Read a birthday as people and programs write it: 1990-05-14, 14.05.1990, 14 May 1990, 14.05.
 
     05/14/1990 is read where it has one meaning or ``order`` says which. A time of day is left out, a number
@@ -178,28 +178,30 @@ def _serial(text: str, today: date) -> date:
     raise BirthdayError("birthday")
 
 
-def order_of(texts: Iterable[str]) -> Order:
+def order_of(texts: Iterable[str]) -> DateOrder:
     """The order that a column's own dates give away: a number above twelve is a day."""
     found = {_order(match) for text in texts if (match := _UNCLEAR.fullmatch(_bare(text)))}
-    found.discard(Order.unknown)
-    return found.pop() if len(found) == 1 else Order.unknown
+    found.discard(DateOrder.unknown)
+    return found.pop() if len(found) == 1 else DateOrder.unknown
 
 
-def _order(match: re.Match[str]) -> Order:
+def _order(match: re.Match[str]) -> DateOrder:
     first, second = int(match[1]), int(match[2])
     if first > 12 >= second:
-        return Order.day_first
-    return Order.month_first if second > 12 >= first else Order.unknown
+        return DateOrder.day_first
+    return DateOrder.month_first if second > 12 >= first else DateOrder.unknown
 
 
-def _day_and_month(first: str, second: str, order: Order) -> tuple[str, str]:
-    if order is Order.unknown:
+def _day_and_month(first: str, second: str, order: DateOrder) -> tuple[str, str]:
+    if order is DateOrder.unknown:
         if int(first) == int(second):
             return first, second
-        order = Order.day_first if int(first) > 12 else Order.month_first if int(second) > 12 else order
-    if order is Order.unknown:
+        order = (
+            DateOrder.day_first if int(first) > 12 else DateOrder.month_first if int(second) > 12 else order
+        )
+    if order is DateOrder.unknown:
         raise BirthdayError("birthday_unclear")
-    return (first, second) if order is Order.day_first else (second, first)
+    return (first, second) if order is DateOrder.day_first else (second, first)
 
 
 def _date(year: str | None, month: str, day: str, today: date) -> date:

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from ..errors import _
 from ..models import Import, ImportReject, Subscriber, SubscriberList, SubscriberStatus, list_member
 from .birthdays import YEARLESS
+from .csv_cells import safe_cell
 from .fields import STANDARD, field_text, known_fields
 from .imports.reasons import reject_sentence
-from .spreadsheets import safe_cell
 from .subscribers import conditions_for
 
 Translate = Callable[[str], str]

@@ -1,4 +1,4 @@
-"""A person's fields: their names as variables of letters, their values, how many people have them filled."""
+"""A person's fields: their names as variables of emails, their values, how many people have them filled."""
 
 import re
 import unicodedata
@@ -14,19 +14,19 @@ from sqlalchemy import ColumnElement, Row, String, case, cast, func, select
 from sqlalchemy.orm import Session
 
 from ..errors import InputError, _
-from ..letters import NEVER_READ, TAGS
 from ..models import Import, ImportStatus, Subscriber, SubscriberStatus
+from ..rendering import NEVER_READ, TAGS
 from .birthdays import birthday_value
 from .headings import OTHER_NAMES, latin, other_values
 from .recipients import on_one_of
 
 STANDARD: Final = ("email", "first_name", "last_name", "birthday")  # everybody has them, imported or not
 MOST_FIELDS: Final = 100
-LONGEST_VALUE: Final = 10_000  # characters; a letter's whole output is bounded too
+LONGEST_VALUE: Final = 10_000  # characters; an email's whole output is bounded too
 LONGEST_FIELD: Final = 40  # of a field's name
 LONGEST_NAME: Final = 200  # of a first or last name: the columns' width
 
-# Names that mean something else: Mailganer's own values in a letter, what an import makes of a column, and
+# Names that mean something else: Mailganer's own values in an email, what an import makes of a column, and
 # the words of templates.
 _RESERVED: Final = """
     campaign list sender today unsubscribe_url browser_url open_url click_url
@@ -44,7 +44,7 @@ _FIELD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _SAMPLE: Final = 5_000  # newest people looked at for names of fields; reading them takes some 30 ms
 
 
-class Person(Protocol):
+class FieldOwner(Protocol):
     """A ``Subscriber``, or whatever else has the same values."""
 
     @property
@@ -61,15 +61,15 @@ class Person(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KnownField:
-    """A variable that a letter may name. ``filled`` of ``seen`` people looked at have it."""
+    """A variable that an email may name. ``filled`` of ``seen`` people looked at have it."""
 
     name: str
     filled: int
     seen: int
 
 
-def subscriber_values(subscriber: Person, names: Collection[str]) -> dict[str, object]:
-    """What a letter that uses these names sees of a person: the standard fields, each imported one by its
+def subscriber_values(subscriber: FieldOwner, names: Collection[str]) -> dict[str, object]:
+    """What an email that uses these names sees of a person: the standard fields, each imported one by its
     name, and the other names of the standard ones."""
     values: dict[str, object] = {
         **subscriber.fields,
@@ -82,7 +82,7 @@ def subscriber_values(subscriber: Person, names: Collection[str]) -> dict[str, o
 
 
 def slug(text: str, taken: Collection[str] = ()) -> str:
-    """A name that letters can use, out of a column's heading: "Город доставки" -> "gorod_dostavki"."""
+    """A name that emails can use, out of a column's heading: "Город доставки" -> "gorod_dostavki"."""
     name = latin(text)[:LONGEST_FIELD].rstrip("_") or "field"
     if not name[0].isalpha():
         name = f"field_{name}"[:LONGEST_FIELD]
@@ -101,7 +101,7 @@ def _untaken(name: str, taken: Collection[str]) -> str:
 
 
 def is_field_name(name: str) -> bool:
-    """Whether a letter could read a field of this name."""
+    """Whether an email could read a field of this name."""
     return bool(_FIELD.fullmatch(name)) and name not in RESERVED and name not in STANDARD
 
 
@@ -183,7 +183,7 @@ def known_fields(
 
     Counted over the newest few thousand people (of these lists, or of all), so that a million cost no more;
     fields of finished imports are named even when nobody in the sample has them. Exact numbers for the
-    variables of one letter: :func:`filled_counts`.
+    variables of one email: :func:`filled_counts`.
     """
     query = select(Subscriber.first_name, Subscriber.last_name, Subscriber.birthday, Subscriber.fields)
     query = query.where(Subscriber.account_id == account_id).order_by(Subscriber.id.desc()).limit(_SAMPLE)
@@ -265,7 +265,7 @@ def filled_counts(
 
 
 def is_filled(name: str) -> ColumnElement[bool]:
-    """Whether a person has something under this name; a blank is nothing, as in the letter."""
+    """Whether a person has something under this name; a blank is nothing, as in the email."""
     if name == "birthday":
         return Subscriber.birthday.is_not(None)
     return func.trim(text_of(name)) != ""

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from ..errors import Conflict, InputError, NotFound, _
 from ..models import (
-    UNDER_WAY,
+    ACTIVE_STATES,
     Campaign,
     Import,
     ImportStatus,
@@ -50,7 +50,7 @@ def delete_list(session: Session, lst: SubscriberList) -> None:
     busy = session.scalars(
         select(Campaign.name)
         .join(campaign_list, campaign_list.c.campaign_id == Campaign.id)
-        .where(campaign_list.c.list_id == lst.id, Campaign.status.in_(UNDER_WAY))
+        .where(campaign_list.c.list_id == lst.id, Campaign.status.in_(ACTIVE_STATES))
     ).first()
     if busy is not None:
         raise Conflict(

@@ -15,7 +15,7 @@ class Excluded:
 
     places: int = 0  # on all the lists together; somebody on three lists has three
     people: int = 0  # each once
-    recipients: int = 0  # who gets the letter
+    recipients: int = 0  # who gets the email
     unconfirmed: int = 0
     unsubscribed: int = 0
     bounced: int = 0
@@ -29,7 +29,7 @@ class Excluded:
 def recipients(
     account_id: int, list_ids: Sequence[int], after: int = 0, upto: int | None = None
 ) -> Select[int, str, str]:
-    """``id``, ``email``, ``email_key`` of everybody who gets a letter to these lists, each once, by id.
+    """``id``, ``email``, ``email_key`` of everybody who gets an email to these lists, each once, by id.
 
     ``after`` and ``upto`` are ids between which a piece lies; add ``.limit(n)`` to find where it ends.
     """
@@ -56,7 +56,7 @@ def recipient_count(session: Session, account_id: int, list_ids: Sequence[int]) 
 
 
 def excluded_counts(session: Session, account_id: int, list_ids: Sequence[int]) -> Excluded:
-    """How many people some lists hold, how many of them get a letter, and why the others do not."""
+    """How many people some lists hold, how many of them get an email, and why the others do not."""
     if not list_ids:
         return Excluded()
     counts = (

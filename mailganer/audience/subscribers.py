@@ -14,9 +14,9 @@ from ..billing import require_subscriber_room
 from ..errors import Conflict, InputError, NotFound, _
 from ..models import (
     Account,
-    Answer,
     Delivery,
     Event,
+    IdempotentResponse,
     Import,
     ImportReject,
     Subscriber,
@@ -31,7 +31,7 @@ from .addresses import Address, AddressError, parse_address
 from .birthdays import BirthdayError, parse_birthday
 from .fields import LONGEST_NAME, MOST_FIELDS, FieldValue, clean_fields, clean_value, has_control, is_same
 from .lists import add_to_list, set_lists
-from .status import SUPPRESSED, digest_of, remember_suppression, suppressed
+from .suppression import SUPPRESSED, digest_of, remember_suppression, suppressed
 
 MOST_AT_ONCE: Final = 500  # people on one page
 _CHANGEABLE: Final = frozenset({"email", "first_name", "last_name", "birthday", "fields", "lists"})
@@ -41,12 +41,12 @@ _NOBODY: Final = Address("", "")  # stands where the problem is already written 
 STOPPED: Final[Mapping[SubscriberStatus, str]] = {
     SubscriberStatus.unsubscribed: _("This person unsubscribed. Only they can subscribe again."),
     SubscriberStatus.bounced: _(
-        "The mail server takes no letters for this address. It stays on record and gets no more."
+        "The mail server takes no emails for this address. It stays on record and gets no more."
     ),
-    SubscriberStatus.complained: _("This person called a letter spam. They get no more letters."),
+    SubscriberStatus.complained: _("This person called an email spam. They get no more emails."),
 }
 _FORGOTTEN: Final = _(
-    "This address asked for no more letters, or could not be reached, and was then deleted. "
+    "This address asked for no more emails, or could not be reached, and was then deleted. "
     "It cannot be added again."
 )
 _BIRTHDAY: Final = {
@@ -57,7 +57,7 @@ _BIRTHDAY: Final = {
 
 @dataclass(frozen=True)
 class Added:
-    """What came of adding a person. ``note`` is a sentence when they were there and get no letters."""
+    """What came of adding a person. ``note`` is a sentence when they were there and get no emails."""
 
     subscriber: Subscriber
     created: bool
@@ -65,7 +65,7 @@ class Added:
 
 
 @dataclass(frozen=True)
-class People:
+class SubscriberPage:
     """A page of people, newest first; ``next`` is the cursor of the following one."""
 
     items: tuple[Subscriber, ...]
@@ -149,13 +149,13 @@ def update_subscriber(
 def erase_subscriber(session: Session, subscriber: Subscriber) -> None:
     """Deletes a person and every trace of who they were; numbers of past campaigns stay.
 
-    Who unsubscribed, bounced or complained stays suppressed, as a hash. A letter still waiting for them is
+    Who unsubscribed, bounced or complained stays suppressed, as a hash. An email still waiting for them is
     not sent: its delivery points at nobody any more, and the pipeline leaves it out. Deliveries keep the same
     hash, so that the unsubscribe link in an email that was sent goes on working.
     """
     digest = digest_of(session, subscriber)
-    letters = select(Delivery.id).where(Delivery.subscriber_id == subscriber.id)
-    session.execute(update(Event).where(Event.delivery_id.in_(letters)).values(agent=""))
+    emails = select(Delivery.id).where(Delivery.subscriber_id == subscriber.id)
+    session.execute(update(Event).where(Event.delivery_id.in_(emails)).values(agent=""))
     session.execute(
         update(Delivery)
         .where(Delivery.subscriber_id == subscriber.id)
@@ -191,7 +191,7 @@ def search_subscribers(
     list_id: int | None = None,
     after: int | None = None,
     limit: int = 50,
-) -> People:
+) -> SubscriberPage:
     """People, newest first, whose name or address contains every word of ``query``.
 
     With ``email_key`` only the one who has this address (``Address.key``).
@@ -206,7 +206,7 @@ def search_subscribers(
         .order_by(Subscriber.id.desc())
         .limit(limit + 1)
     ).all()
-    return People(tuple(found[:limit]), found[limit - 1].id if len(found) > limit else None)
+    return SubscriberPage(tuple(found[:limit]), found[limit - 1].id if len(found) > limit else None)
 
 
 def status_counts(
@@ -374,7 +374,7 @@ def _assign(subscriber: Subscriber, values: _Values, now: datetime) -> None:
 
 
 def _move(session: Session, subscriber: Subscriber, address: Address, now: datetime) -> None:
-    """Another address for the same person. Who gets no letters gets none there either."""
+    """Another address for the same person. Who gets no emails gets none there either."""
     if subscriber.email != address.email:
         subscriber.updated_at = now
     subscriber.email, subscriber.email_key = address.email, address.key
@@ -398,8 +398,9 @@ def _rejects_naming(subscriber: Subscriber) -> Delete:
 
 def _answers_naming(subscriber: Subscriber) -> Delete:
     """Answers of the API about this person: they are kept for a day, for a program that asks again."""
-    return delete(Answer).where(
-        Answer.account_id == subscriber.account_id, _holds_address(Answer.body, subscriber)
+    return delete(IdempotentResponse).where(
+        IdempotentResponse.account_id == subscriber.account_id,
+        _holds_address(IdempotentResponse.body, subscriber),
     )
 
 

@@ -1,4 +1,4 @@
-"""How letters leave: everything the author of a sender backend needs.
+"""How emails leave: everything the author of a sender backend needs.
 
 Subclass :class:`Backend` and :class:`Connection`, register the class under the entry point group
 ``mailganer.backends``, and let :class:`mailganer.backends.testing.BackendContract` test it. The guide is

@@ -49,7 +49,7 @@ class Scope(StrEnum):
     """Whom an answer is about: it decides who waits and who is never asked again."""
 
     recipient = "recipient"  # this address
-    message = "message"  # this letter: its size, its content; others would be refused it too
+    message = "message"  # this email: its size, its content; others would be refused it too
     domain = "domain"  # the sender's domain and its DNS records (SPF, DKIM, DMARC)
     account = "account"  # the mail account: its login, its limits, its pace
     connection = "connection"  # the server or the way to it
@@ -57,7 +57,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One letter to one address: ``content`` is the whole RFC 5322 message with CRLF line ends."""
+    """One email to one address: ``content`` is the whole RFC 5322 message with CRLF line ends."""
 
     id: int | str
     sender: str
@@ -94,8 +94,8 @@ class Receipt:
 class Limits:
     """What an account may do unless it is known better. None means: no limit is known.
 
-    ``per_day`` counts recipients in any 24 hours, ``per_second`` letters, ``max_connections`` those open at
-    the same time, ``per_connection`` letters before a connection is closed and opened anew.
+    ``per_day`` counts recipients in any 24 hours, ``per_second`` emails, ``max_connections`` those open at
+    the same time, ``per_connection`` emails before a connection is closed and opened anew.
     """
 
     per_day: int | None = None

@@ -23,32 +23,32 @@ from .replies import (
     REFUSED_MESSAGE,
     REFUSED_RECIPIENT,
     UNAUTHORISED,
-    Rule,
+    ReplyRule,
     Stage,
 )
 from .sentmail import SentMail
-from .session import Login, Server, Session, open_session
-from .transfer import SMTPConnection
+from .session import Login, Session, SmtpServer, open_session
+from .smtp_pipeline import SMTPConnection
 
 RULES = (
-    Rule(EXHAUSTED, enhanced="5.4.5"),  # so many a day; passes within 24 hours
-    Rule(EXHAUSTED, code="5..", words=r"(daily|user).{0,20}sending (limit|quota)"),
-    Rule(UNAUTHORISED, code="530"),
-    Rule(UNAUTHORISED, code="53[45]"),
-    Rule(UNAUTHORISED, code="5..", enhanced="5.7.14"),  # log in by browser first
-    Rule(LATER_ACCOUNT, code="454"),  # too many logins
-    Rule(LATER_ACCOUNT, code="421", enhanced="4.7.*"),  # too fast, or an address with a bad name
-    Rule(LATER_ACCOUNT, enhanced="x.7.28"),
-    Rule(LATER_ACCOUNT, code="452", enhanced="4.5.3"),  # too many recipients in one go
-    Rule(LATER_ACCOUNT, code="4..", stages=frozenset({Stage.mail})),
-    Rule(LATER_CONNECTION, code="4..", enhanced="4.3.*"),
-    Rule(LATER_CONNECTION, code="421"),
-    Rule(LATER_RECIPIENT, code="450", enhanced="4.2.1"),  # this mailbox gets mail too fast
-    Rule(LATER_RECIPIENT, code="452", enhanced="4.2.2"),  # this mailbox is full
-    Rule(REFUSED_RECIPIENT, code="5..", enhanced="5.2.1"),
-    Rule(REFUSED_MESSAGE, code="552", enhanced="5.2.3"),
-    Rule(REFUSED_MESSAGE, code="552", enhanced="5.7.0"),  # an attachment it takes for dangerous
-    Rule(REFUSED_MESSAGE, code="550", enhanced="5.7.1", words=r"unsolicited|spam"),
+    ReplyRule(EXHAUSTED, enhanced="5.4.5"),  # so many a day; passes within 24 hours
+    ReplyRule(EXHAUSTED, code="5..", words=r"(daily|user).{0,20}sending (limit|quota)"),
+    ReplyRule(UNAUTHORISED, code="530"),
+    ReplyRule(UNAUTHORISED, code="53[45]"),
+    ReplyRule(UNAUTHORISED, code="5..", enhanced="5.7.14"),  # log in by browser first
+    ReplyRule(LATER_ACCOUNT, code="454"),  # too many logins
+    ReplyRule(LATER_ACCOUNT, code="421", enhanced="4.7.*"),  # too fast, or an address with a bad name
+    ReplyRule(LATER_ACCOUNT, enhanced="x.7.28"),
+    ReplyRule(LATER_ACCOUNT, code="452", enhanced="4.5.3"),  # too many recipients in one go
+    ReplyRule(LATER_ACCOUNT, code="4..", stages=frozenset({Stage.mail})),
+    ReplyRule(LATER_CONNECTION, code="4..", enhanced="4.3.*"),
+    ReplyRule(LATER_CONNECTION, code="421"),
+    ReplyRule(LATER_RECIPIENT, code="450", enhanced="4.2.1"),  # this mailbox gets mail too fast
+    ReplyRule(LATER_RECIPIENT, code="452", enhanced="4.2.2"),  # this mailbox is full
+    ReplyRule(REFUSED_RECIPIENT, code="5..", enhanced="5.2.1"),
+    ReplyRule(REFUSED_MESSAGE, code="552", enhanced="5.2.3"),
+    ReplyRule(REFUSED_MESSAGE, code="552", enhanced="5.7.0"),  # an attachment it takes for dangerous
+    ReplyRule(REFUSED_MESSAGE, code="550", enhanced="5.7.1", words=r"unsolicited|spam"),
 )
 
 
@@ -93,7 +93,7 @@ class GmailBackend(Backend):
     title = "Gmail"
     domains = frozenset({"gmail.com", "googlemail.com"})
     Settings = GmailSettings
-    # 500 recipients in any 24 hours; about a hundred letters on one connection before it is closed.
+    # 500 recipients in any 24 hours; about a hundred emails on one connection before it is closed.
     limits = Limits(per_day=500, per_second=None, max_connections=1, per_connection=90)
     option_names = frozenset(
         {
@@ -115,7 +115,7 @@ class GmailBackend(Backend):
         return "smtp.gmail.com", self.email.casefold()
 
     def verify(self) -> None:
-        """Log in and ask whether letters are taken. Sends nothing."""
+        """Log in and ask whether emails are taken. Sends nothing."""
         session = self._open()
         try:
             session.check_sender(self.email)
@@ -123,14 +123,14 @@ class GmailBackend(Backend):
             session.quit()
 
     def connect(self) -> SMTPConnection:
-        """One letter at a time: a doubt costs more here than a round trip."""
+        """One email at a time: a doubt costs more here than a round trip."""
         return SMTPConnection(self._open, 1, self.limits.per_connection)
 
     def was_accepted(self, message_id: str) -> bool | None:
         """Look into Sent Mail. None when the account does not let us look; raises for what may pass."""
         host = self.options.get("imap_host", "imap.gmail.com")
         port = int(self.options.get("imap_port", "993"))
-        # 993 is no port for letters: it is open here because the operator's options, not a user, name the
+        # 993 is no port for emails: it is open here because the operator's options, not a user, name the
         # host.
         network = Network(
             self.network.allow_private,
@@ -156,8 +156,8 @@ class GmailBackend(Backend):
                 error.reply,
             ) from None
 
-    def _server(self) -> Server:
-        return Server(
+    def _server(self) -> SmtpServer:
+        return SmtpServer(
             host=self.options.get("host", "smtp.gmail.com"),
             port=int(self.options.get("port", "587")),
             security=self.options.get("security", "starttls"),

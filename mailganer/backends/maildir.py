@@ -1,4 +1,4 @@
-"""Letters into folders instead of to people: for trying out. No password, no network.
+"""Emails into folders instead of to people: for trying out. No password, no network.
 
 Whoever can sign in with this backend can sign in as anybody, so it is only there where the operator names it.
 """
@@ -35,7 +35,7 @@ class MaildirSettings(BaseModel):
 class MaildirBackend(Backend):
     """A Maildir per address under the operator's option ``folder`` (``var/maildir``).
 
-    A file's name carries a digest of its Message-ID, so that a doubtful letter is found without opening any.
+    A file's name carries a digest of its Message-ID, so that a doubtful email is found without opening any.
     """
 
     name = "maildir"
@@ -44,11 +44,11 @@ class MaildirBackend(Backend):
     Settings = MaildirSettings
     limits = Limits(max_connections=4)
     option_names = frozenset({"folder"})
-    help = _("Letters are kept in a folder on the server and reach nobody.")
+    help = _("Emails are kept in a folder on the server and reach nobody.")
 
     @property
     def folder(self) -> Path:
-        """Where this account's letters go."""
+        """Where this account's emails go."""
         safe = re.sub(r"[^a-z0-9@._+-]", "_", self.email.lower()).lstrip(".")
         return Path(self.options.get("folder") or "var/maildir") / safe
 
@@ -98,7 +98,7 @@ class MaildirBackend(Backend):
 
 
 class MaildirConnection(Connection):
-    """Files, one per letter."""
+    """Files, one per email."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""Where the well-known mail providers take letters, by the domain of an address. From their own help pages.
+"""Where the well-known mail providers take emails, by the domain of an address. From their own help pages.
 
 Only a convenience for the form and for warnings: nothing is trusted because it stands here, and every value
 may be changed.
@@ -107,7 +107,7 @@ _HOUSES = (
 
 def is_strange(domain: str, host: str) -> bool:
     """Whether a server is none of the provider's who hands out addresses at this domain: a stranger sends its
-    letters, and DMARC has them refused. Of domains that are not well known nothing is said."""
+    emails, and DMARC has them refused. Of domains that are not well known nothing is said."""
     name, server = domain.lower(), host.lower()
     provider = _GMAIL if name in _HOUSES[0] else provider_of_domain(name)
     if provider is None:

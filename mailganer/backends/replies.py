@@ -58,7 +58,7 @@ class Reply(NamedTuple):
         return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
-class Verdict(NamedTuple):
+class ReplyOutcome(NamedTuple):
     """What an answer means."""
 
     outcome: Outcome
@@ -71,24 +71,24 @@ class Verdict(NamedTuple):
         return Receipt(message_id, self.outcome, reply, self.retry_after, self.scope, self.sure)
 
 
-ACCEPTED = Verdict(Outcome.accepted, Scope.recipient)
-REFUSED_RECIPIENT = Verdict(Outcome.refused, Scope.recipient)
-REFUSED_MESSAGE = Verdict(Outcome.refused, Scope.message)
-REFUSED_DOMAIN = Verdict(Outcome.refused, Scope.domain)
-LATER_RECIPIENT = Verdict(Outcome.deferred, Scope.recipient)
-LATER_MESSAGE = Verdict(Outcome.deferred, Scope.message)
-LATER_DOMAIN = Verdict(Outcome.deferred, Scope.domain)
-LATER_ACCOUNT = Verdict(Outcome.deferred, Scope.account)
-LATER_CONNECTION = Verdict(Outcome.deferred, Scope.connection)
-EXHAUSTED = Verdict(Outcome.exhausted, Scope.account)
-UNAUTHORISED = Verdict(Outcome.unauthorised, Scope.account)
+ACCEPTED = ReplyOutcome(Outcome.accepted, Scope.recipient)
+REFUSED_RECIPIENT = ReplyOutcome(Outcome.refused, Scope.recipient)
+REFUSED_MESSAGE = ReplyOutcome(Outcome.refused, Scope.message)
+REFUSED_DOMAIN = ReplyOutcome(Outcome.refused, Scope.domain)
+LATER_RECIPIENT = ReplyOutcome(Outcome.deferred, Scope.recipient)
+LATER_MESSAGE = ReplyOutcome(Outcome.deferred, Scope.message)
+LATER_DOMAIN = ReplyOutcome(Outcome.deferred, Scope.domain)
+LATER_ACCOUNT = ReplyOutcome(Outcome.deferred, Scope.account)
+LATER_CONNECTION = ReplyOutcome(Outcome.deferred, Scope.connection)
+EXHAUSTED = ReplyOutcome(Outcome.exhausted, Scope.account)
+UNAUTHORISED = ReplyOutcome(Outcome.unauthorised, Scope.account)
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ReplyRule:
     """One line of the table: the first whose every condition holds gives the verdict."""
 
-    verdict: Verdict
+    verdict: ReplyOutcome
     code: str = ""  # the three digits, "5.." for any permanent one
     enhanced: str = ""  # "5.4.5", or "x.1.1" for 4.1.1 and 5.1.1, or "5.7.*"
     stages: frozenset[Stage] = frozenset()  # empty: any
@@ -122,7 +122,7 @@ _TOO_MUCH = (
     r"(daily|hourly|per (day|hour)|24 hours|sending|outgoing|submission|smtp|user|account|sender).{0,40}"
     r"(limit|quota).{0,20}(exceed|reach|hit)"
     r"|(exceed|reach).{0,40}(daily|hourly|sending|outgoing|submission|rate).{0,20}(limit|quota)"
-    r"|too many (messages|mails|e-?mails|letters)"
+    r"|too many (messages|mails|e-?mails|emails)"
 )
 _TOO_FAST = (
     r"\brate\b.{0,60}(limit|exceed)|too (fast|quickly|many (connections|concurrent|sessions))"
@@ -144,7 +144,7 @@ _NOT_IMPLEMENTED = (
     r"|un(known|recogni[sz]ed|implemented) (command|verb)"
 )
 _TOO_BIG = (
-    r"(message|mail|letter|content|size).{0,30}(too (big|large)|exceeds?.{0,30}(size|limit|maximum))"
+    r"(message|mail|email|content|size).{0,30}(too (big|large)|exceeds?.{0,30}(size|limit|maximum))"
     r"|maximum.{0,20}size"
 )
 _NO_SUCH_USER = (
@@ -155,90 +155,90 @@ _NO_SUCH_USER = (
 _FULL = r"(mailbox|inbox|user|recipient).{0,30}(full|over ?quota|quota)|over quota|insufficient.{0,10}space"
 _SPAM = r"spam|unsolicited|virus|malware|phish|black ?list|block ?list|content reject|dmarc|\bspf\b|dkim"
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[ReplyRule, ...] = (
     # The account: its login, its rights, its limits.
-    Rule(UNAUTHORISED, code="53[045]|538"),
-    Rule(UNAUTHORISED, enhanced="5.7.8"),  # credentials are wrong
-    Rule(UNAUTHORISED, enhanced="5.7.9"),  # mechanism too weak, or "log in with a browser first"
-    Rule(UNAUTHORISED, enhanced="5.7.11"),
-    Rule(UNAUTHORISED, enhanced="5.7.13"),  # account disabled
-    Rule(UNAUTHORISED, enhanced="5.7.14"),
+    ReplyRule(UNAUTHORISED, code="53[045]|538"),
+    ReplyRule(UNAUTHORISED, enhanced="5.7.8"),  # credentials are wrong
+    ReplyRule(UNAUTHORISED, enhanced="5.7.9"),  # mechanism too weak, or "log in with a browser first"
+    ReplyRule(UNAUTHORISED, enhanced="5.7.11"),
+    ReplyRule(UNAUTHORISED, enhanced="5.7.13"),  # account disabled
+    ReplyRule(UNAUTHORISED, enhanced="5.7.14"),
     # RFC 4954, section 4.7: the server's own list of passwords is out of its reach.
-    Rule(LATER_CONNECTION, code="454", stages=frozenset({Stage.login}), words="temporary auth"),
-    Rule(LATER_ACCOUNT, code="454", enhanced="4.7.*"),
-    Rule(EXHAUSTED, enhanced="5.4.5"),  # looks permanent, passes within a day
-    Rule(LATER_ACCOUNT, code="4..", enhanced="4.4.5"),
-    Rule(LATER_ACCOUNT, enhanced="x.7.28"),  # too much from this account or address lately
+    ReplyRule(LATER_CONNECTION, code="454", stages=frozenset({Stage.login}), words="temporary auth"),
+    ReplyRule(LATER_ACCOUNT, code="454", enhanced="4.7.*"),
+    ReplyRule(EXHAUSTED, enhanced="5.4.5"),  # looks permanent, passes within a day
+    ReplyRule(LATER_ACCOUNT, code="4..", enhanced="4.4.5"),
+    ReplyRule(LATER_ACCOUNT, enhanced="x.7.28"),  # too much from this account or address lately
     # A command that the server does not know, or not now, is never about a recipient. Postfix alone gives a
     # recipient without a full domain 504; a bad recipient's address is 501, as RFC 5321 wants it.
-    Rule(REFUSED_RECIPIENT, code="504", stages=_RCPT, words=r"recipient"),
-    Rule(LATER_CONNECTION, code="50[0234]"),
-    Rule(LATER_CONNECTION, code="501", stages=frozenset({Stage.data})),
-    Rule(LATER_CONNECTION, code="555", stages=_MAIL),  # parameters of MAIL
-    Rule(LATER_CONNECTION, code="5..", words=_NOT_IMPLEMENTED),
-    Rule(UNAUTHORISED, code="5..", words=_SUBMISSION),
-    Rule(REFUSED_MESSAGE, code="5..", words=_TOO_BIG),
+    ReplyRule(REFUSED_RECIPIENT, code="504", stages=_RCPT, words=r"recipient"),
+    ReplyRule(LATER_CONNECTION, code="50[0234]"),
+    ReplyRule(LATER_CONNECTION, code="501", stages=frozenset({Stage.data})),
+    ReplyRule(LATER_CONNECTION, code="555", stages=_MAIL),  # parameters of MAIL
+    ReplyRule(LATER_CONNECTION, code="5..", words=_NOT_IMPLEMENTED),
+    ReplyRule(UNAUTHORISED, code="5..", words=_SUBMISSION),
+    ReplyRule(REFUSED_MESSAGE, code="5..", words=_TOO_BIG),
     # RFC 3463, section 3.3: the recipient's mailbox, also when it is "over quota" or "receiving too quickly".
-    *(Rule(REFUSED_RECIPIENT, stages=_RCPT, code="55.", enhanced=f"5.2.{detail}") for detail in (1, 2)),
-    *(Rule(LATER_RECIPIENT, stages=_RCPT, code="45.", enhanced=f"4.2.{detail}") for detail in (1, 2)),
-    Rule(EXHAUSTED, code="5..", words=_TOO_MUCH),
-    Rule(LATER_ACCOUNT, code="4..", words=_TOO_MUCH),
+    *(ReplyRule(REFUSED_RECIPIENT, stages=_RCPT, code="55.", enhanced=f"5.2.{detail}") for detail in (1, 2)),
+    *(ReplyRule(LATER_RECIPIENT, stages=_RCPT, code="45.", enhanced=f"4.2.{detail}") for detail in (1, 2)),
+    ReplyRule(EXHAUSTED, code="5..", words=_TOO_MUCH),
+    ReplyRule(LATER_ACCOUNT, code="4..", words=_TOO_MUCH),
     # The server is about to hang up; whether it is us or it, only the code can tell.
-    Rule(LATER_ACCOUNT, code="421", enhanced="4.7.*"),
-    Rule(LATER_ACCOUNT, code="421", words=_TOO_FAST),
-    Rule(LATER_CONNECTION, code="421"),
-    Rule(LATER_ACCOUNT, code="4..", stages=_MAIL | _RCPT, words=_TOO_FAST),
+    ReplyRule(LATER_ACCOUNT, code="421", enhanced="4.7.*"),
+    ReplyRule(LATER_ACCOUNT, code="421", words=_TOO_FAST),
+    ReplyRule(LATER_CONNECTION, code="421"),
+    ReplyRule(LATER_ACCOUNT, code="4..", stages=_MAIL | _RCPT, words=_TOO_FAST),
     # Whose mail this is. Some servers judge the sender only when they hear the recipient.
-    Rule(UNAUTHORISED, code="5..", stages=_MAIL | _RCPT, words=_NOT_OURS),
-    Rule(UNAUTHORISED, code="5..", enhanced="5.1.7"),
-    Rule(UNAUTHORISED, code="5..", enhanced="5.1.8"),
-    Rule(UNAUTHORISED, code="5..", enhanced="5.7.60"),  # send as denied
-    Rule(LATER_ACCOUNT, enhanced="4.1.7"),
-    Rule(LATER_ACCOUNT, enhanced="4.1.8"),
+    ReplyRule(UNAUTHORISED, code="5..", stages=_MAIL | _RCPT, words=_NOT_OURS),
+    ReplyRule(UNAUTHORISED, code="5..", enhanced="5.1.7"),
+    ReplyRule(UNAUTHORISED, code="5..", enhanced="5.1.8"),
+    ReplyRule(UNAUTHORISED, code="5..", enhanced="5.7.60"),  # send as denied
+    ReplyRule(LATER_ACCOUNT, enhanced="4.1.7"),
+    ReplyRule(LATER_ACCOUNT, enhanced="4.1.8"),
     # MAIL names nobody yet: the email's size or form, or else the account.
-    Rule(REFUSED_MESSAGE, stages=_MAIL, code="552"),
-    Rule(REFUSED_MESSAGE, stages=_MAIL, enhanced="5.3.4"),
-    Rule(REFUSED_MESSAGE, stages=_MAIL, enhanced="5.6.*"),
-    Rule(LATER_CONNECTION, stages=_MAIL, enhanced="4.3.*"),
-    Rule(LATER_ACCOUNT, stages=_MAIL, code="4.."),
-    Rule(UNAUTHORISED, stages=_MAIL, code="5.."),
+    ReplyRule(REFUSED_MESSAGE, stages=_MAIL, code="552"),
+    ReplyRule(REFUSED_MESSAGE, stages=_MAIL, enhanced="5.3.4"),
+    ReplyRule(REFUSED_MESSAGE, stages=_MAIL, enhanced="5.6.*"),
+    ReplyRule(LATER_CONNECTION, stages=_MAIL, enhanced="4.3.*"),
+    ReplyRule(LATER_ACCOUNT, stages=_MAIL, code="4.."),
+    ReplyRule(UNAUTHORISED, stages=_MAIL, code="5.."),
     # The recipient.
-    Rule(REFUSED_MESSAGE, enhanced="5.2.3"),
-    Rule(REFUSED_RECIPIENT, enhanced="5.1.*"),
-    Rule(REFUSED_RECIPIENT, enhanced="5.2.*"),
-    Rule(LATER_RECIPIENT, enhanced="4.1.*"),
-    Rule(LATER_RECIPIENT, enhanced="4.2.*"),
-    Rule(LATER_CONNECTION, enhanced="4.5.3"),  # too many recipients for one connection
+    ReplyRule(REFUSED_MESSAGE, enhanced="5.2.3"),
+    ReplyRule(REFUSED_RECIPIENT, enhanced="5.1.*"),
+    ReplyRule(REFUSED_RECIPIENT, enhanced="5.2.*"),
+    ReplyRule(LATER_RECIPIENT, enhanced="4.1.*"),
+    ReplyRule(LATER_RECIPIENT, enhanced="4.2.*"),
+    ReplyRule(LATER_CONNECTION, enhanced="4.5.3"),  # too many recipients for one connection
     # The sender's domain: SPF, DKIM, DMARC, reverse DNS.
-    *(Rule(REFUSED_DOMAIN, enhanced=f"5.7.{detail}") for detail in (*range(20, 28), 29, 30, 509, 515)),
-    *(Rule(LATER_DOMAIN, enhanced=f"4.7.{detail}") for detail in (*range(20, 28), 29, 30)),
-    Rule(UNAUTHORISED, code="5..", stages=_CONTENT, words=f"{_NOT_OURS}|{_ACCOUNT}"),
-    # The letter: its size and what is in it.
-    Rule(REFUSED_MESSAGE, enhanced="5.3.4"),
-    Rule(REFUSED_RECIPIENT, enhanced="5.6.7"),  # an address only SMTPUTF8 could carry
-    Rule(REFUSED_MESSAGE, enhanced="5.6.*"),
-    Rule(LATER_MESSAGE, enhanced="4.6.*"),
+    *(ReplyRule(REFUSED_DOMAIN, enhanced=f"5.7.{detail}") for detail in (*range(20, 28), 29, 30, 509, 515)),
+    *(ReplyRule(LATER_DOMAIN, enhanced=f"4.7.{detail}") for detail in (*range(20, 28), 29, 30)),
+    ReplyRule(UNAUTHORISED, code="5..", stages=_CONTENT, words=f"{_NOT_OURS}|{_ACCOUNT}"),
+    # The email: its size and what is in it.
+    ReplyRule(REFUSED_MESSAGE, enhanced="5.3.4"),
+    ReplyRule(REFUSED_RECIPIENT, enhanced="5.6.7"),  # an address only SMTPUTF8 could carry
+    ReplyRule(REFUSED_MESSAGE, enhanced="5.6.*"),
+    ReplyRule(LATER_MESSAGE, enhanced="4.6.*"),
     # The server or the network behind it.
-    Rule(LATER_CONNECTION, enhanced="4.3.*"),
-    Rule(LATER_RECIPIENT, enhanced="4.4.*"),
-    Rule(REFUSED_RECIPIENT, stages=_RCPT, enhanced="5.4.*"),
-    # Policy: about the recipient while only he was named, about the letter once it was read.
-    Rule(REFUSED_RECIPIENT, stages=_RCPT, enhanced="5.7.*"),
-    Rule(LATER_RECIPIENT, stages=_RCPT, enhanced="4.7.*"),  # greylisting
-    Rule(REFUSED_MESSAGE, stages=_CONTENT, enhanced="5.7.*"),
+    ReplyRule(LATER_CONNECTION, enhanced="4.3.*"),
+    ReplyRule(LATER_RECIPIENT, enhanced="4.4.*"),
+    ReplyRule(REFUSED_RECIPIENT, stages=_RCPT, enhanced="5.4.*"),
+    # Policy: about the recipient while only he was named, about the email once it was read.
+    ReplyRule(REFUSED_RECIPIENT, stages=_RCPT, enhanced="5.7.*"),
+    ReplyRule(LATER_RECIPIENT, stages=_RCPT, enhanced="4.7.*"),  # greylisting
+    ReplyRule(REFUSED_MESSAGE, stages=_CONTENT, enhanced="5.7.*"),
     # No enhanced code, or one that says nothing: words, then digits.
-    Rule(REFUSED_RECIPIENT, stages=_CONTENT, code="5..", words=_NO_SUCH_USER),
-    Rule(REFUSED_RECIPIENT, stages=_CONTENT, code="5..", words=_FULL),
-    Rule(LATER_RECIPIENT, stages=_CONTENT, code="4..", words=_FULL),
-    Rule(REFUSED_MESSAGE, stages=_CONTENT, code="5..", words=_SPAM),
-    Rule(REFUSED_RECIPIENT, stages=_RCPT, code="5.."),
-    Rule(LATER_RECIPIENT, stages=_RCPT, code="4.."),
-    Rule(REFUSED_MESSAGE, stages=_CONTENT, code="5.."),
-    Rule(LATER_MESSAGE, stages=_CONTENT, code="4.."),
+    ReplyRule(REFUSED_RECIPIENT, stages=_CONTENT, code="5..", words=_NO_SUCH_USER),
+    ReplyRule(REFUSED_RECIPIENT, stages=_CONTENT, code="5..", words=_FULL),
+    ReplyRule(LATER_RECIPIENT, stages=_CONTENT, code="4..", words=_FULL),
+    ReplyRule(REFUSED_MESSAGE, stages=_CONTENT, code="5..", words=_SPAM),
+    ReplyRule(REFUSED_RECIPIENT, stages=_RCPT, code="5.."),
+    ReplyRule(LATER_RECIPIENT, stages=_RCPT, code="4.."),
+    ReplyRule(REFUSED_MESSAGE, stages=_CONTENT, code="5.."),
+    ReplyRule(LATER_MESSAGE, stages=_CONTENT, code="4.."),
 )
 
 
-def classify(reply: Reply, stage: Stage, own_rules: Sequence[Rule] = ()) -> Verdict:
+def classify(reply: Reply, stage: Stage, own_rules: Sequence[ReplyRule] = ()) -> ReplyOutcome:
     """The verdict on an answer that is not the one hoped for.
 
     An answer that makes no sense at its stage (3yz, or 2yz where it cannot be) is the connection's trouble.
@@ -264,14 +264,14 @@ _NAMED = _RCPT | _CONTENT  # stages at which there is a recipient
 _COMPARED = (Outcome.unauthorised, Outcome.exhausted)
 
 
-def _of_nobody(verdict: Verdict) -> Verdict:
+def _of_nobody(verdict: ReplyOutcome) -> ReplyOutcome:
     """A verdict on what was said before a recipient was named."""
     if verdict.scope not in (Scope.recipient, Scope.domain):
         return verdict
     return UNAUTHORISED if verdict.outcome is Outcome.refused else LATER_ACCOUNT
 
 
-def _is_sure(verdict: Verdict, reply: Reply, status: str) -> bool:
+def _is_sure(verdict: ReplyOutcome, reply: Reply, status: str) -> bool:
     """Whether an answer is about the account or the server although a recipient was named."""
     if verdict.scope not in (Scope.account, Scope.connection):
         return True

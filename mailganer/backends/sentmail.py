@@ -1,7 +1,7 @@
-"""Looking for a letter in the account's Sent Mail, over IMAP: the proof that a doubtful letter was taken.
+"""Looking for an email in the account's Sent Mail, over IMAP: the proof that a doubtful email was taken.
 
 Gmail files what it takes by SMTP under its Message-ID. The look-up only reads, takes a bounded time whatever
-the server does, and never answers "no" for any trouble on the way: that would send a letter twice. Trouble
+the server does, and never answers "no" for any trouble on the way: that would send an email twice. Trouble
 that passes is raised, so that it is asked again; what will be the same tomorrow is "cannot tell".
 """
 
@@ -58,7 +58,7 @@ class SentMail:
 
 def _out_of_reach(host: str, words: str) -> Unreachable:
     return Unreachable(
-        _("The sent letters of this account cannot be looked up at ${host} now.", mapping={"host": host}),
+        _("The sent emails of this account cannot be looked up at ${host} now.", mapping={"host": host}),
         clean(words),
     )
 

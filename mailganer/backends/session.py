@@ -28,7 +28,7 @@ from ..errors import (
 from .base import Network, Outcome, Scope, Timeouts, normalise_host
 from .extensions import CHUNKING, PIPELINING, REFUSED_FOR, avoid, is_avoided
 from .hosts import open_socket
-from .replies import Reply, Rule, Stage, Verdict, classify
+from .replies import Reply, ReplyOutcome, ReplyRule, Stage, classify
 from .wire import Broken, Nonsense, Wire
 
 # Seconds of silence after which a server is asked whether it is still there.
@@ -50,7 +50,7 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class SmtpServer:
     """Where to, how secured, and how its answers are understood."""
 
     host: str
@@ -58,7 +58,7 @@ class Server:
     security: str  # tls, starttls, none
     network: Network
     hello: str = ""  # our name in EHLO; empty: our address
-    rules: Sequence[Rule] = ()
+    rules: Sequence[ReplyRule] = ()
     # Towards a relay that knows us by our address, a server without AUTH is fine.
     login_optional: bool = False
 
@@ -66,12 +66,12 @@ class Server:
 class Session:
     """A conversation that is ready for MAIL. Made by :func:`open_session`."""
 
-    def __init__(self, wire: Wire, server: Server) -> None:
+    def __init__(self, wire: Wire, server: SmtpServer) -> None:
         self.wire = wire
         self.server = server
         self.understand({})
-        self.answered = 0  # letters that got their final answer here
-        self.begun = 0  # letters written here
+        self.answered = 0  # emails that got their final answer here
+        self.begun = 0  # emails written here
         self.resets = True  # RSET was not refused
 
     @property
@@ -80,7 +80,7 @@ class Session:
         return self.server.network.timeouts
 
     def understand(self, features: dict[str, str]) -> None:
-        """Take over what the server offers. Said once, used for every letter."""
+        """Take over what the server offers. Said once, used for every email."""
         self.features = features
         self.pipelining = self._usable(PIPELINING)
         self.chunking = self.pipelining and self._usable(CHUNKING)
@@ -105,12 +105,12 @@ class Session:
         self.wire.write(line.encode("ascii") + b"\r\n", seconds or self.timeouts.command)
         return self.wire.reply(seconds or self.timeouts.command)
 
-    def judge(self, reply: Reply, stage: Stage) -> Verdict:
+    def judge(self, reply: Reply, stage: Stage) -> ReplyOutcome:
         """What an answer means here."""
         return classify(reply, stage, self.server.rules)
 
     def check_sender(self, address: str) -> None:
-        """Prove that the server takes letters from this address. Sends none."""
+        """Prove that the server takes emails from this address. Sends none."""
         try:
             reply = self.command(f"MAIL FROM:<{_path(address)}>")
             if not reply.ok:
@@ -122,7 +122,7 @@ class Session:
     def awake(self, idle: float) -> bool:
         """Whether the server is still there after ``idle`` seconds in which nothing was said.
 
-        A letter written into a line that is long dead would be in doubt for nothing.
+        An email written into a line that is long dead would be in doubt for nothing.
         """
         if not self.wire.quiet():
             return False
@@ -143,7 +143,7 @@ class Session:
             self.wire.close()
 
 
-def open_session(server: Server, login: Login, seconds: float | None = None) -> Session:
+def open_session(server: SmtpServer, login: Login, seconds: float | None = None) -> Session:
     """Connect, secure, log in. Raises an error of the ``BackendError`` family."""
     if server.security not in ("tls", "starttls", "none"):
         raise ValueError(f"unknown security {server.security!r}")
@@ -252,7 +252,7 @@ def _secure(session: Session) -> None:
         raise TLSFailed(_no_tls(server, error.reason or "TLS")) from None
 
 
-def _no_tls(server: Server, problem: str) -> str:
+def _no_tls(server: SmtpServer, problem: str) -> str:
     if problem == "WRONG_VERSION_NUMBER":  # what came back was no TLS at all, but plain words
         return _(
             "${host} does not speak TLS at port ${port}. The port may be for the other kind of security: 465"
@@ -331,7 +331,7 @@ def _judge_login(session: Session, reply: Reply) -> None:
     )
 
 
-def _no_login(server: Server, login: Login) -> BackendError:
+def _no_login(server: SmtpServer, login: Login) -> BackendError:
     if login.empty:
         return LoginRefused(_("Without a password nothing proves that this account is yours. Fill it in."))
     return LoginRefused(
@@ -343,10 +343,10 @@ def _no_login(server: Server, login: Login) -> BackendError:
     )
 
 
-def _sender_refused(server: Server, address: str, reply: Reply) -> BackendError:
+def _sender_refused(server: SmtpServer, address: str, reply: Reply) -> BackendError:
     return SenderRefused(
         _(
-            "The password is right, but ${host} takes no letters from ${address}. Its answer: ${reply}",
+            "The password is right, but ${host} takes no emails from ${address}. Its answer: ${reply}",
             mapping={"host": server.host, "address": address, "reply": reply.text},
         ),
         reply.text,
@@ -356,7 +356,7 @@ def _sender_refused(server: Server, address: str, reply: Reply) -> BackendError:
 def _not_now(session: Session, reply: Reply, stage: Stage) -> BackendError:
     return _passing(session, reply, stage)(
         _(
-            "${host} takes no letters from here now. Its answer: ${reply}",
+            "${host} takes no emails from here now. Its answer: ${reply}",
             mapping={"host": session.server.host, "reply": reply.text},
         ),
         reply.text,
@@ -370,7 +370,7 @@ def _passing(session: Session, reply: Reply, stage: Stage) -> type[Unreachable]:
     return TooFast if asked else Unreachable
 
 
-def _plain_forbidden(server: Server) -> BackendError:
+def _plain_forbidden(server: SmtpServer) -> BackendError:
     return HostForbidden(
         _(
             "Mailganer does not talk to ${host} without encryption. Choose TLS or STARTTLS.",
@@ -380,7 +380,7 @@ def _plain_forbidden(server: Server) -> BackendError:
     )
 
 
-def _lost(server: Server, broken: Broken) -> BackendError:
+def _lost(server: SmtpServer, broken: Broken) -> BackendError:
     if isinstance(broken, Nonsense):
         return ProtocolBroken(
             _(
@@ -402,7 +402,7 @@ def _path(address: str) -> str:
     if not address.isascii():
         raise SenderRefused(
             _(
-                "${address} has letters that mail servers do not take before the @.",
+                "${address} has emails that mail servers do not take before the @.",
                 mapping={"address": address},
             )
         )

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from ..errors import InputError, _
 from .base import Backend, Limits, Network, normalise_email, normalise_host
 from .providers import provider_of_domain, provider_of_host
-from .session import Login, Server, Session, open_session
-from .transfer import SMTPConnection
+from .session import Login, Session, SmtpServer, open_session
+from .smtp_pipeline import SMTPConnection
 
-# Letters that may be unanswered at once, towards a relay that offers PIPELINING. At 50 ms of distance eight
-# deep costs an eighth of a round trip a letter; more would only leave more in doubt when a line breaks.
+# Emails that may be unanswered at once, towards a relay that offers PIPELINING. At 50 ms of distance eight
+# deep costs an eighth of a round trip an email; more would only leave more in doubt when a line breaks.
 DEPTH = 8
 
 # Only the superuser of a host can listen there: a server's name says who it is.
@@ -60,14 +60,14 @@ class SMTPSettings(BaseModel):
     @classmethod
     def _username_is_one_line(cls, username: str) -> str:
         if not username.isprintable():
-            raise ValueError(_("A login is one line of letters."))
+            raise ValueError(_("A login is one line of emails."))
         return username.strip()
 
 
 class SMTPBackend(Backend):
     """An account on any SMTP server.
 
-    Operator's options: ``depth`` (letters in flight towards relays, 1 to 64), ``hello_name`` (our name in
+    Operator's options: ``depth`` (emails in flight towards relays, 1 to 64), ``hello_name`` (our name in
     EHLO), ``open_relay`` (``true``: servers that ask nobody for a password are fine).
     """
 
@@ -135,7 +135,7 @@ class SMTPBackend(Backend):
         return server, unicodedata.normalize("NFKC", self._username()).casefold()
 
     def verify(self) -> None:
-        """Log in, and ask whether letters from the address are taken. Sends nothing.
+        """Log in, and ask whether emails from the address are taken. Sends nothing.
 
         Without a password nobody is asked, unless the operator lets servers be that ask for none.
         """
@@ -162,9 +162,9 @@ class SMTPBackend(Backend):
     def _open(self) -> Session:
         return open_session(self._server(), Login(self._username(), self._settings.password))
 
-    def _server(self) -> Server:
+    def _server(self) -> SmtpServer:
         settings = self._settings
-        return Server(
+        return SmtpServer(
             host=settings.host,
             port=settings.port,
             security=settings.security,
@@ -186,7 +186,7 @@ class SMTPBackend(Backend):
             return
         if settings.security == "none":
             raise InputError(
-                {"security": _("Letters and passwords travel encrypted only. Choose TLS or STARTTLS.")}
+                {"security": _("Emails and passwords travel encrypted only. Choose TLS or STARTTLS.")}
             )
         if settings.port not in network.ports:
             ports = ", ".join(map(str, sorted(network.ports)))

@@ -9,7 +9,7 @@
 
         @pytest.fixture
         def delivered(self, server):
-            return lambda: [letter.content for letter in server.letters]
+            return lambda: [email.content for email in server.emails]
 
 Give ``backend`` (an account that works) and ``delivered``; ``refusing_backend`` (an account whose login
 fails) and ``accepted_id`` when the backend has such things. Everything else is inherited. Run it against
@@ -44,7 +44,7 @@ class BackendContract:
 
     @pytest.fixture
     def delivered(self) -> Callable[[], list[bytes]]:
-        """A function that lists the contents of all letters that arrived, in order of arrival."""
+        """A function that lists the contents of all emails that arrived, in order of arrival."""
         raise NotImplementedError("give a fixture called delivered")
 
     @pytest.fixture
@@ -54,16 +54,16 @@ class BackendContract:
 
     @pytest.fixture
     def accepted_id(self, backend: Backend) -> str | None:
-        """The Message-ID of a letter the server has; None where the backend cannot tell."""
+        """The Message-ID of an email the server has; None where the backend cannot tell."""
         return None
 
-    def letter(self, backend: Backend, number: int | str) -> Message:
+    def email(self, backend: Backend, number: int | str) -> Message:
         """A small letter, told from the others by its number."""
         content = (
-            f"From: <{backend.email}>\r\nTo: <reader{number}@example.com>\r\nSubject: Letter {number}\r\n"
+            f"From: <{backend.email}>\r\nTo: <reader{number}@example.com>\r\nSubject: Email {number}\r\n"
             f"Message-ID: <letter-{number}@contract.example>\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n"
             f"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"
-            f"This is letter {number}.\r\n.\r\n..two dots\r\nThe end.\r\n"
+            f"This is email {number}.\r\n.\r\n..two dots\r\nThe end.\r\n"
         )
         return Message(number, backend.email, f"reader{number}@example.com", content.encode("ascii"))
 
@@ -97,7 +97,7 @@ class BackendContract:
         guessed = type(backend).guess(backend.email)
         assert set(guessed) <= set(type(backend).Settings.model_fields)
 
-    def test_the_identity_does_not_depend_on_capital_letters(self, backend: Backend) -> None:
+    def test_the_identity_does_not_depend_on_capital_emails(self, backend: Backend) -> None:
         server, login = backend.identity()
         assert server
         assert login
@@ -140,16 +140,16 @@ class BackendContract:
     def test_every_message_gets_one_receipt_in_order_and_arrives_once(
         self, backend: Backend, delivered: Callable[[], list[bytes]]
     ) -> None:
-        letters = [self.letter(backend, number) for number in range(20)]
+        emails = [self.email(backend, number) for number in range(20)]
         with backend.connect() as connection:
-            receipts = list(connection.send_many(letters))
-        assert [receipt.message_id for receipt in receipts] == [letter.id for letter in letters]
+            receipts = list(connection.send_many(emails))
+        assert [receipt.message_id for receipt in receipts] == [email.id for email in emails]
         assert {receipt.outcome for receipt in receipts} == {Outcome.accepted}
-        assert _bodies(delivered()) == _bodies([letter.content for letter in letters])
+        assert _bodies(delivered()) == _bodies([email.content for email in emails])
 
     def test_receipts_are_well_formed(self, backend: Backend) -> None:
         with backend.connect() as connection:
-            receipt = connection.send(self.letter(backend, "one"))
+            receipt = connection.send(self.email(backend, "one"))
         assert isinstance(receipt, Receipt)
         assert isinstance(receipt.outcome, Outcome)
         assert isinstance(receipt.scope, Scope)
@@ -164,7 +164,7 @@ class BackendContract:
             nonlocal pulled
             while True:
                 pulled += 1
-                yield self.letter(backend, pulled)
+                yield self.email(backend, pulled)
 
         with backend.connect() as connection:
             receipts = connection.send_many(endless())
@@ -181,12 +181,12 @@ class BackendContract:
     def test_a_connection_serves_several_rounds(self, backend: Backend) -> None:
         with backend.connect() as connection:
             for number in range(3):
-                receipts = list(connection.send_many([self.letter(backend, number)]))
+                receipts = list(connection.send_many([self.email(backend, number)]))
                 assert [receipt.outcome for receipt in receipts] == [Outcome.accepted]
 
     def test_an_error_of_the_caller_comes_back_after_the_receipts(self, backend: Backend) -> None:
         def failing() -> Iterator[Message]:
-            yield self.letter(backend, 1)
+            yield self.email(backend, 1)
             raise LookupError("the caller's own")
 
         with backend.connect() as connection:
@@ -197,11 +197,11 @@ class BackendContract:
 
     def test_leaving_in_the_middle_leaves_nothing_open(self, backend: Backend) -> None:
         with backend.connect() as connection:
-            receipts = connection.send_many(self.letter(backend, number) for number in range(50))
+            receipts = connection.send_many(self.email(backend, number) for number in range(50))
             assert next(receipts).outcome is Outcome.accepted
             _finish(receipts)
         with backend.connect() as connection:
-            assert connection.send(self.letter(backend, "after")).outcome is Outcome.accepted
+            assert connection.send(self.email(backend, "after")).outcome is Outcome.accepted
 
     def test_closing_twice_is_fine(self, backend: Backend) -> None:
         connection = backend.connect()
@@ -216,7 +216,7 @@ class BackendContract:
 
     # Looking back.
 
-    def test_it_tells_what_it_can_about_letters_sent_before(
+    def test_it_tells_what_it_can_about_emails_sent_before(
         self, backend: Backend, accepted_id: str | None
     ) -> None:
         if accepted_id is None:
@@ -243,5 +243,5 @@ def _finish(receipts: Iterator[Receipt]) -> None:
 
 
 def _bodies(contents: list[bytes]) -> list[bytes]:
-    """The letters below their headers, sorted: servers add headers, and several connections mix the order."""
+    """The emails below their headers, sorted: servers add headers, and several connections mix the order."""
     return sorted(content.partition(b"\r\n\r\n")[2] for content in contents)

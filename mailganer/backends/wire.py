@@ -102,7 +102,7 @@ class Wire:
     def good(self, count: int) -> Reply | None:
         """The last of so many answers, if all of them are here, one line each, and all say 2yz.
 
-        Else None, and nothing is taken: a few such answers follow every letter, so a short cut is worth it.
+        Else None, and nothing is taken: a few such answers follow every email, so a short cut is worth it.
         """
         lines = self._lines
         if len(lines) < count:

@@ -7,7 +7,7 @@
 from typing import TYPE_CHECKING
 
 from .limits import (
-    Usage,
+    PlanUsage,
     plan_of,
     plan_runs_until,
     require_subscriber_room,
@@ -29,7 +29,7 @@ __all__ = [
     "Paid",
     "PaymentField",
     "PaymentProvider",
-    "Usage",
+    "PlanUsage",
     "create_vouchers",
     "is_operator",
     "load_providers",

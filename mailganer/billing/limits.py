@@ -1,6 +1,6 @@
 """Plans: which one holds now, how much of it is used, and whether there is room for more people.
 
-How many letters may still leave is decided where they leave (``campaigns.allowance``, by the same rows).
+How many emails may still leave is decided where they leave (``campaigns.allowance``, by the same rows).
 """
 
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ left costs nothing: else it would pay to forget them, and to write to them again
 
 
 @dataclass(frozen=True)
-class Usage:
+class PlanUsage:
     """What an account has used."""
 
-    last_24h: int  # letters that left in any of its senders' last 24 hours
+    last_24h: int  # emails that left in any of its senders' last 24 hours
     subscribers: int  # people who take a place of the plan
 
 
@@ -46,18 +46,18 @@ def plan_of(account: Account, settings: Settings, now: datetime) -> Plan:
     return settings.plan(account.plan)
 
 
-def usage(session: Session, account: Account, now: datetime) -> Usage:
-    return Usage(letters_since(session, account.id, now - DAY), subscribers_counted(session, account.id))
+def usage(session: Session, account: Account, now: datetime) -> PlanUsage:
+    return PlanUsage(emails_since(session, account.id, now - DAY), subscribers_counted(session, account.id))
 
 
-def letters_since(session: Session, account_id: int, since: datetime) -> int:
-    """Letters of all senders of an account, to the minute; the minute ``since`` lies in counts wholly.
+def emails_since(session: Session, account_id: int, since: datetime) -> int:
+    """Emails of all senders of an account, to the minute; the minute ``since`` lies in counts wholly.
 
     The same number as ``campaigns.allowance.account_usage``, which people stand between: audience asks here
     for room, and campaigns ask the audience.
     """
     minutes = int(since.timestamp()) // 60
-    query = select(func.coalesce(func.sum(models.Usage.letters), 0)).where(
+    query = select(func.coalesce(func.sum(models.Usage.emails), 0)).where(
         models.Usage.account_id == account_id, models.Usage.minute >= minutes
     )
     return int(session.scalar(query) or 0)

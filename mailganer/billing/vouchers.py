@@ -98,11 +98,11 @@ def _used(voucher: Voucher, account: Account) -> str:
 
 
 def new_code() -> str:
-    letters = "".join(secrets.choice(ALPHABET) for _place in range(GROUPS * LENGTH))
-    return "-".join(letters[start : start + LENGTH] for start in range(0, len(letters), LENGTH))
+    emails = "".join(secrets.choice(ALPHABET) for _place in range(GROUPS * LENGTH))
+    return "-".join(emails[start : start + LENGTH] for start in range(0, len(emails), LENGTH))
 
 
 def normalised(text: str) -> str:
     """A code as it is kept, however it was typed."""
-    letters = "".join(each for each in text.upper().translate(_MISREAD) if each in ALPHABET)
-    return "-".join(letters[start : start + LENGTH] for start in range(0, len(letters), LENGTH))
+    emails = "".join(each for each in text.upper().translate(_MISREAD) if each in ALPHABET)
+    return "-".join(emails[start : start + LENGTH] for start in range(0, len(emails), LENGTH))

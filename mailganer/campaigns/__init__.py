@@ -1,7 +1,9 @@
-"""What is planned: draft, check, preview, test, schedule, forecast. Everything before the first letter."""
+"""What is planned: draft, check, preview, test, schedule, forecast. Everything before the first email."""
 
 from ..db import in_transaction
-from ..letters import refuse_while
+from ..rendering import refuse_while
+from .actuals import compared, fact, forecast_json, planned
+from .campaign_forecast import forecast
 from .check import (
     Check,
     EmailState,
@@ -14,27 +16,25 @@ from .check import (
     with_unusable,
 )
 from .drafts import create_draft, delete_draft, duplicate, owned_campaign, update_draft
-from .fact import compared, fact, forecast_json, planned
-from .moves import cancel, pause, resume, schedule, unschedule
+from .frozen_emails import freeze
 from .overview import count_by_status, list_campaigns
 from .preview import preview
-from .prospects import forecast
-from .trial import prepare_test
-from .values import Shared, Values, list_names_of, values_for
+from .state_changes import cancel, pause, resume, schedule, unschedule
+from .test_email import prepare_test
+from .values import CampaignValues, Shared, list_names_of, values_for
 from .variables import VariableUse
-from .versions import freeze
 
 # Whoever has both a database and templates comes through here.
 refuse_while(in_transaction)
 
 __all__ = [
+    "CampaignValues",
     "Check",
     "EmailState",
     "Problem",
     "Readiness",
     "Severity",
     "Shared",
-    "Values",
     "VariableUse",
     "cancel",
     "check",

@@ -3,8 +3,8 @@
 import re
 from datetime import date
 
-from ..letters.spans import code_spans
-from ..letters.words import format_day
+from ..rendering.code_spans import code_spans
+from ..rendering.localized_values import format_day
 
 _STATEMENT = re.compile(r"\{%-?\s*+(if|else|endif)\b")
 _LONGEST_EXPRESSION = 200  # characters; a longer one is not looked into

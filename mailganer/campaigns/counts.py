@@ -1,4 +1,4 @@
-"""What became of a campaign's letters, in numbers: sums over its batches, which are kept with their rows."""
+"""What became of a campaign's emails, in numbers: sums over its batches, which are kept with their rows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Letters of which nobody knows whether they arrived."""
+"""Emails of which nobody knows whether they arrived."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session

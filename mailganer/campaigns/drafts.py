@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 
 from ..accounts import account_senders
 from ..errors import Conflict, InputError, NotFound, _
-from ..letters import NEVER_READ, PARTS
 from ..models import (
     Account,
     Campaign,
@@ -22,20 +21,21 @@ from ..models import (
     Template,
     campaign_sender,
 )
-from .hours import Hours
+from ..rendering import NEVER_READ, PARTS
+from .sending_hours import Hours
 from .values import BUILTIN, kept_value, value_of, variables
 
 LONGEST_NAME = 200  # the column's width
 LONGEST_LINE = 2_000  # of subject and preheader as templates; what they render to is short
-LONGEST_LETTER = 1_000_000  # characters; more is refused by every mail program, and by the renderer
+LONGEST_EMAIL = 1_000_000  # characters; more is refused by every mail program, and by the renderer
 LONGEST_VALUE = 10_000  # of one variable, like one field of a subscriber
 MOST_VARIABLES = 100
 FURTHEST = timedelta(days=731)  # a date beyond two years is a slip of the finger
 LATE = timedelta(minutes=1)  # "now" by the clock of who asks may be a little ago by ours
 LOCALES = ("en", "ru")
 
-LETTER_FIELDS = frozenset({*PARTS, "template_id", "variables"})
-FIELDS = LETTER_FIELDS | {
+EMAIL_FIELDS = frozenset({*PARTS, "template_id", "variables"})
+FIELDS = EMAIL_FIELDS | {
     "name",
     "lists",
     "senders",
@@ -51,8 +51,8 @@ EDITABLE: Mapping[CampaignStatus, frozenset[str]] = {
     CampaignStatus.draft: FIELDS,
     CampaignStatus.scheduled: frozenset({"name"}),
     CampaignStatus.sending: frozenset({"name"}),
-    # The people who remain may get a corrected letter: resuming makes a new version of it.
-    CampaignStatus.paused: LETTER_FIELDS | {"name"},
+    # The people who remain may get a corrected email: resuming makes a new version of it.
+    CampaignStatus.paused: EMAIL_FIELDS | {"name"},
     CampaignStatus.finished: frozenset({"name"}),
     CampaignStatus.cancelled: frozenset({"name"}),
 }
@@ -60,10 +60,10 @@ EDITABLE: Mapping[CampaignStatus, frozenset[str]] = {
 _WHY_NOT: Mapping[CampaignStatus, str] = {
     CampaignStatus.scheduled: _("This campaign is scheduled. Take it back to a draft to change it."),
     CampaignStatus.sending: _(
-        "This campaign is being sent. Pause it to change the letter for those who wait."
+        "This campaign is being sent. Pause it to change the email for those who wait."
     ),
     CampaignStatus.paused: _(
-        "While it is paused only the letter can be changed: the people are already chosen."
+        "While it is paused only the email can be changed: the people are already chosen."
     ),
     CampaignStatus.finished: _("This campaign has been sent. Duplicate it to write another one like it."),
     CampaignStatus.cancelled: _("This campaign was stopped. Duplicate it to write another one like it."),
@@ -120,7 +120,7 @@ def update_draft(
 
 
 def duplicate(session: Session, campaign: Campaign, now: datetime) -> Campaign:
-    """A new draft with the same people, letter and senders."""
+    """A new draft with the same people, email and senders."""
     copied = (
         *(*PARTS, "template_id"),
         *("locale", "track_opens", "track_clicks", "hours"),
@@ -268,8 +268,8 @@ class _Changes:
         return line
 
     def body(self, value: str) -> str:
-        if len(value) > LONGEST_LETTER:
-            raise InputError({"": _("This letter is larger than a megabyte. No mail program would show it.")})
+        if len(value) > LONGEST_EMAIL:
+            raise InputError({"": _("This email is larger than a megabyte. No mail program would show it.")})
         return clean_text(value)
 
     def variables(self, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -303,11 +303,11 @@ class _Changes:
 
     def locale(self, value: str) -> str:
         if value not in LOCALES:
-            raise InputError({"": _("Letters can be in English (en) or Russian (ru).")})
+            raise InputError({"": _("Emails can be in English (en) or Russian (ru).")})
         return value
 
     def template(self, template_id: int | None) -> int | None:
-        """Also copies the template's letter into every part that is not given; what was edited since the same
+        """Also copies the template's email into every part that is not given; what was edited since the same
         template was taken stays."""
         if template_id is None:
             return None
@@ -340,7 +340,7 @@ def _require_variable(name: str, value: str) -> None:
         raise InputError(
             {
                 "variables": _(
-                    "“${name}” cannot name a variable: take letters, digits and _, a letter first.",
+                    "“${name}” cannot name a variable: take letters, digits and _, an email first.",
                     mapping={"name": name[:40]},
                 )
             }

@@ -8,7 +8,7 @@ MINUTE = 60
 
 
 class Wait(StrEnum):
-    """What keeps letters waiting."""
+    """What keeps emails waiting."""
 
     sender = "sender"  # the mail account has sent what it may in 24 hours
     plan = "plan"  # the account's plan has
@@ -21,12 +21,12 @@ class Share:
     """What leaves on a day through one sender."""
 
     sender: str  # its address
-    letters: int
+    emails: int
     starts_at: datetime
     finishes_at: datetime
 
-    def and_then(self, letters: int, finishes_at: datetime) -> "Share":
-        return Share(self.sender, self.letters + letters, self.starts_at, max(self.finishes_at, finishes_at))
+    def and_then(self, emails: int, finishes_at: datetime) -> "Share":
+        return Share(self.sender, self.emails + emails, self.starts_at, max(self.finishes_at, finishes_at))
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Day:
     shares: tuple[Share, ...]
 
     @property
-    def letters(self) -> int:
-        return sum(share.letters for share in self.shares)
+    def emails(self) -> int:
+        return sum(share.emails for share in self.shares)
 
     @property
     def starts_at(self) -> datetime:
@@ -62,9 +62,9 @@ class Pause:
 
 @dataclass(frozen=True)
 class Forecast:
-    """When letters will leave. ``unsent`` are those for whom no end is in sight."""
+    """When emails will leave. ``unsent`` are those for whom no end is in sight."""
 
-    letters: int
+    emails: int
     starts_at: datetime
     finishes_at: datetime | None  # None: not within a year
     days: tuple[Day, ...]
@@ -73,7 +73,7 @@ class Forecast:
 
     @property
     def at_once(self) -> bool:
-        """Whether the last letter leaves within a minute of the first."""
+        """Whether the last email leaves within a minute of the first."""
         return self.finishes_at is not None and self.finishes_at - self.starts_at <= timedelta(minutes=1)
 
     @property

@@ -12,18 +12,16 @@ class ForecastRecord:
     """Emails by day and sender, and pauses."""
 
     def __init__(self, campaign: Sending, zone: ZoneInfo) -> None:
-        self._campaign, self._letters, self._zone = campaign, campaign.left, zone
+        self._campaign, self._emails, self._zone = campaign, campaign.left, zone
         self._starts_at = self._ends_at = campaign.starts_at
         self._days: dict[date, dict[str, Share]] = {}
         self._pauses: list[Pause] = []
 
-    def add(self, lane: Lane, letters: int, begins: datetime, ends: datetime) -> None:
+    def add(self, lane: Lane, emails: int, begins: datetime, ends: datetime) -> None:
         """Note emails that leave on one day."""
         shares = self._days.setdefault(begins.astimezone(self._zone).date(), {})
         known = shares.get(lane.name)
-        shares[lane.name] = (
-            known.and_then(letters, ends) if known else Share(lane.name, letters, begins, ends)
-        )
+        shares[lane.name] = known.and_then(emails, ends) if known else Share(lane.name, emails, begins, ends)
         self._ends_at = max(self._ends_at, ends)
 
     def is_waiting(self, minute: int) -> bool:
@@ -39,7 +37,7 @@ class ForecastRecord:
         """Return what was noted."""
         left = self._campaign.left
         return Forecast(
-            letters=self._letters,
+            emails=self._emails,
             starts_at=self._starts_at,
             finishes_at=None if left else self._ends_at,
             days=tuple(Day(day, tuple(shares.values())) for day, shares in self._days.items()),
@@ -48,9 +46,9 @@ class ForecastRecord:
         )
 
 
-def end_of(letters: int, minute: int, lane: Lane, begins_at: datetime) -> datetime:
+def end_of(emails: int, minute: int, lane: Lane, begins_at: datetime) -> datetime:
     """Return when the last of the emails that leave in this minute has left."""
-    return max(begins_at, moment_of(minute)) + timedelta(seconds=ceil(MINUTE * letters / lane.per_minute))
+    return max(begins_at, moment_of(minute)) + timedelta(seconds=ceil(MINUTE * emails / lane.per_minute))
 
 
 def midnight_after(minute: int, zone: ZoneInfo) -> int:

@@ -1,4 +1,4 @@
-"""Whose name letters carry in what tells them apart: the right side of Message-IDs and list ids."""
+"""Whose name emails carry in what tells them apart: the right side of Message-IDs and list ids."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit

@@ -7,24 +7,24 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session, defer, selectinload
 
-from ..models import UNDER_WAY, Campaign, CampaignStatus, SenderStatus, Tally
+from ..models import ACTIVE_STATES, Campaign, CampaignCounter, CampaignStatus, SenderStatus
 from .counts import Counts, campaign_counts
-from .hours import Hours
+from .sending_hours import Hours
 
 
 @dataclass(frozen=True)
-class Line:
+class CampaignRow:
     """One campaign of the list."""
 
     campaign: Campaign
     counts: Counts
     opened_certainly: int = 0  # people
-    opened_possibly: int = 0  # people besides: a privacy proxy fetched the letter for them
+    opened_possibly: int = 0  # people besides: a privacy proxy fetched the email for them
     opens_at: datetime | None = None  # when the sending hours begin that it waits for
 
     @property
     def opened(self) -> tuple[float, float] | None:
-        """The least and the greatest share of people who opened it; None while nobody has the letter."""
+        """The least and the greatest share of people who opened it; None while nobody has the email."""
         got = self.counts.sent
         if not got:
             return None
@@ -32,7 +32,7 @@ class Line:
 
     @property
     def under_way(self) -> bool:
-        return self.campaign.status in UNDER_WAY
+        return self.campaign.status in ACTIVE_STATES
 
     @property
     def held(self) -> str:
@@ -54,10 +54,10 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Page:
+class CampaignPage:
     """Some lines, and where the next ones begin (None: these were the last)."""
 
-    items: tuple[Line, ...]
+    items: tuple[CampaignRow, ...]
     next: int | None
 
 
@@ -69,18 +69,18 @@ def list_campaigns(
     after: int | None = None,
     limit: int = 50,
     under_way_first: bool = False,
-    letters: bool = True,
+    emails: bool = True,
     now: datetime | None = None,
-) -> Page:
+) -> CampaignPage:
     """Campaigns of an account, the newest first; ``after`` is the ``next`` of the page before.
 
     ``under_way_first``: before them those that are planned, being sent or paused, the newest of them first.
-    Without ``letters`` a letter is read only when somebody looks at it. With ``now``, lines say whether a
+    Without ``emails`` an email is read only when somebody looks at it. With ``now``, lines say whether a
     campaign waits for its sending hours.
     """
     query = select(Campaign).where(Campaign.account_id == account_id)
     query = query.options(selectinload(Campaign.lists), selectinload(Campaign.senders))
-    if not letters:
+    if not emails:
         query = query.options(defer(Campaign.html), defer(Campaign.text), defer(Campaign.forecast))
     if status is not None:
         query = query.where(Campaign.status == status)
@@ -92,9 +92,11 @@ def list_campaigns(
     shown = found[:limit]
     ids = [campaign.id for campaign in shown]
     counts, opened = campaign_counts(session, ids), _opened(session, ids)
-    return Page(
+    return CampaignPage(
         items=tuple(
-            Line(each, counts[each.id], *opened.get(each.id, (0, 0)), _opens_at(each, counts[each.id], now))
+            CampaignRow(
+                each, counts[each.id], *opened.get(each.id, (0, 0)), _opens_at(each, counts[each.id], now)
+            )
             for each in shown
         ),
         next=shown[-1].id if len(found) > limit else None,
@@ -109,7 +111,7 @@ def _opens_at(campaign: Campaign, counts: Counts, now: datetime | None) -> datet
     return None if hours.is_open(now) else hours.next_open(now)
 
 
-_rest = case((Campaign.status.in_(UNDER_WAY), 0), else_=1)
+_rest = case((Campaign.status.in_(ACTIVE_STATES), 0), else_=1)
 
 
 def _behind(session: Session, account_id: int, last: int) -> ColumnElement[bool]:
@@ -122,9 +124,13 @@ def _behind(session: Session, account_id: int, last: int) -> ColumnElement[bool]
 
 def _opened(session: Session, campaign_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
     rows = session.execute(
-        select(Tally.campaign_id, func.sum(Tally.opened_certain), func.sum(Tally.opened_possible))
-        .where(Tally.campaign_id.in_(campaign_ids))
-        .group_by(Tally.campaign_id)
+        select(
+            CampaignCounter.campaign_id,
+            func.sum(CampaignCounter.opened_certain),
+            func.sum(CampaignCounter.opened_possible),
+        )
+        .where(CampaignCounter.campaign_id.in_(campaign_ids))
+        .group_by(CampaignCounter.campaign_id)
     )
     return {row[0]: (int(row[1]), int(row[2])) for row in rows}
 

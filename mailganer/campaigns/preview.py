@@ -1,4 +1,4 @@
-"""A letter as one of its readers would get it, before anybody does."""
+"""An email as one of its readers would get it, before anybody does."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,15 +7,15 @@ from functools import partial
 from sqlalchemy import ColumnElement, Select, case, func, literal
 from sqlalchemy.orm import Session, object_session
 
-from .. import letters
+from .. import rendering
 from ..audience.fields import STANDARD, is_filled, subscriber_values, text_of
 from ..audience.recipients import recipients
 from ..db import outside
-from ..errors import LetterError
+from ..errors import EmailError
 from ..models import Campaign, Subscriber
+from .frozen_emails import compile_of, source_of
 from .values import Shared, list_names_of, values_for
 from .variables import is_field
-from .versions import compile_of, source_of
 
 
 def preview(
@@ -24,36 +24,36 @@ def preview(
     subscriber: Subscriber | None,
     *,
     now: datetime,
-    letter: letters.Letter | None = None,
+    email: rendering.CompiledEmail | None = None,
     ours: str = "",
-) -> letters.Rendered:
-    """The letter for ``subscriber``, or for somebody of whom nothing is known. Raises ``LetterError``.
+) -> rendering.Rendered:
+    """The email for ``subscriber``, or for somebody of whom nothing is known. Raises ``EmailError``.
 
     Its own links (unsubscribe, browser, pixel) lead nowhere; the others lead where they will.
-    ``ours`` is the public address of the installation, for a letter that has to be compiled. The session's
+    ``ours`` is the public address of the installation, for an email that has to be compiled. The session's
     transaction is given back: see ``db.outside``.
     """
-    letter = letter or compile_of(campaign, ours)
+    email = email or compile_of(campaign, ours)
     work = partial(
-        letters.safe_render,
-        letter,
-        reader_values(session, campaign, letter, subscriber, now=now),
+        rendering.safe_render,
+        email,
+        reader_values(session, campaign, email, subscriber, now=now),
         locale=campaign.locale,
         postal_address=campaign.account.postal_address,
     )
-    return outside(session, letters.for_account(campaign.account_id, work))
+    return outside(session, rendering.for_account(campaign.account_id, work))
 
 
 def reader_values(
     session: Session,
     campaign: Campaign,
-    letter: letters.Letter,
+    email: rendering.CompiledEmail,
     subscriber: Subscriber | None,
     *,
     now: datetime,
 ) -> dict[str, object]:
-    """What the letter may say about ``subscriber``: the same values its delivery will have."""
-    person = subscriber_values(subscriber, letter.variables) if subscriber else dict.fromkeys(STANDARD, "")
+    """What the email may say about ``subscriber``: the same values its delivery will have."""
+    person = subscriber_values(subscriber, email.variables) if subscriber else dict.fromkeys(STANDARD, "")
     names = (
         list_names_of(session, [each.id for each in campaign.lists], [subscriber.id]) if subscriber else {}
     )
@@ -90,7 +90,7 @@ def previous_reader(session: Session, campaign: Campaign, before: int) -> Subscr
 
 
 def hardest_reader(session: Session, campaign: Campaign) -> Subscriber | None:
-    """The recipient who tries the letter most: most of its variables empty, then the longest values."""
+    """The recipient who tries the email most: most of its variables empty, then the longest values."""
     names = _fields_used(campaign)
     if not names:
         return sample_reader(session, campaign)
@@ -107,7 +107,7 @@ def hardest_reader(session: Session, campaign: Campaign) -> Subscriber | None:
 
 
 def reader_of(session: Session, campaign: Campaign, subscriber_id: int) -> Subscriber | None:
-    """A person of the account, on the chosen lists or not: one may look at the letter as anybody."""
+    """A person of the account, on the chosen lists or not: one may look at the email as anybody."""
     subscriber = session.get(Subscriber, subscriber_id)
     return subscriber if subscriber and subscriber.account_id == campaign.account_id else None
 
@@ -119,8 +119,8 @@ def _recipient_ids(campaign: Campaign) -> Select[tuple[int]]:
 
 def _fields_used(campaign: Campaign) -> Sequence[str]:
     try:
-        work = partial(letters.variables_of, source_of(campaign))
-        names = outside(object_session(campaign), letters.for_account(campaign.account_id, work))
-    except LetterError:
+        work = partial(rendering.variables_of, source_of(campaign))
+        names = outside(object_session(campaign), rendering.for_account(campaign.account_id, work))
+    except EmailError:
         return ()
     return sorted(name for name in names if is_field(name))

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from ..errors import Conflict, _
-from ..letters import PARTS
 from ..models import Campaign, EarlierEmail, Template
+from ..rendering import PARTS
 from .drafts import update_draft
 
 KEPT = (*PARTS, "template_id")

@@ -9,26 +9,26 @@ WINDOW = 24 * 60  # minutes; an email of minute m counts until minute m + WINDOW
 
 @dataclass
 class Counter:
-    """A limit of letters in any 24 hours, and what has been used of it, minute by minute."""
+    """A limit of emails in any 24 hours, and what has been used of it, minute by minute."""
 
     limit: int | None
-    runs: deque[tuple[int, int, int]] = field(default_factory=deque)  # (minute, minutes, letters of each)
+    runs: deque[tuple[int, int, int]] = field(default_factory=deque)  # (minute, minutes, emails of each)
     total: int = 0
 
     @classmethod
     def of(cls, limit: int | None, used: Iterable[tuple[int, int]]) -> "Counter":
         counter = cls(limit)
-        for minute, letters in sorted(used):
-            counter.take(minute, letters)
+        for minute, emails in sorted(used):
+            counter.take(minute, emails)
         return counter
 
     @property
     def used(self) -> list[tuple[int, int]]:
-        """(minute, letters), oldest first."""
+        """(minute, emails), oldest first."""
         return [(start + n, each) for start, minutes, each in self.runs for n in range(minutes)]
 
     def room(self, minute: int) -> int | None:
-        """How many letters may leave in this minute; None: any number."""
+        """How many emails may leave in this minute; None: any number."""
         while self.runs and self.runs[0][0] + WINDOW < minute:
             start, minutes, each = self.runs.popleft()
             over = min(minutes, minute - WINDOW - start)
@@ -37,18 +37,18 @@ class Counter:
                 self.runs.appendleft((start + over, minutes - over, each))
         return None if self.limit is None else max(0, self.limit - self.total)
 
-    def take(self, minute: int, letters: int, minutes: int = 1) -> None:
-        """Note ``letters`` in each of these minutes."""
-        self.total += letters * minutes
+    def take(self, minute: int, emails: int, minutes: int = 1) -> None:
+        """Note ``emails`` in each of these minutes."""
+        self.total += emails * minutes
         if self.runs:
             start, number, each = self.runs[-1]
             if minutes == number == 1 and start == minute:
-                self.runs[-1] = (minute, 1, each + letters)
+                self.runs[-1] = (minute, 1, each + emails)
                 return
-            if each == letters and start + number == minute:
+            if each == emails and start + number == minute:
                 self.runs[-1] = (start, number + minutes, each)
                 return
-        self.runs.append((minute, minutes, letters))
+        self.runs.append((minute, minutes, emails))
 
     def frees(self) -> int | None:
         """The first minute in which more may leave than now; None: never by waiting."""
@@ -59,13 +59,13 @@ class Counter:
         if len(self.runs) <= WINDOW // minutes:
             return
         sums: dict[int, int] = {}
-        for minute, letters in self.used:
-            sums[minute // minutes] = sums.get(minute // minutes, 0) + letters
+        for minute, emails in self.used:
+            sums[minute // minutes] = sums.get(minute // minutes, 0) + emails
         newest = self.used[-1][0]
-        self.runs = deque((min(newest, (n + 1) * minutes - 1), 1, letters) for n, letters in sums.items())
+        self.runs = deque((min(newest, (n + 1) * minutes - 1), 1, emails) for n, emails in sums.items())
 
-    def alike(self, minute: int, letters: int, wanted: int) -> int:
-        """For how many minutes, from this one on, ``letters`` of ``wanted`` may leave in each."""
+    def alike(self, minute: int, emails: int, wanted: int) -> int:
+        """For how many minutes, from this one on, ``emails`` of ``wanted`` may leave in each."""
         if self.limit is None:
             return WINDOW
         freed, minutes = 0, WINDOW
@@ -76,8 +76,8 @@ class Counter:
             else:
                 minutes = start + WINDOW + 1 - minute
         room = self.room(minute) or 0
-        if letters < wanted and room == letters:
-            return minutes if freed == letters else 1
-        if letters > freed:
-            minutes = min(minutes, (room - letters) // (letters - freed) + 1)
+        if emails < wanted and room == emails:
+            return minutes if freed == emails else 1
+        if emails > freed:
+            minutes = min(minutes, (room - emails) // (emails - freed) + 1)
         return max(1, minutes)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from .forecast import MINUTE
-from .hours import Hours
 from .rolling_counter import WINDOW, Counter
+from .sending_hours import Hours
 
 # A year of full days of minutes. Who asks for more gets "later than".
 LONGEST_MINUTES = 366 * WINDOW
@@ -21,7 +21,7 @@ class Lane:
     counter: Counter
     per_minute: int  # its pace
     awake_from: int | None = None  # the minute its rest ends
-    grows_to: float = 0  # asked to slow down by its server, it wins this pace back while letters leave
+    grows_to: float = 0  # asked to slow down by its server, it wins this pace back while emails leave
     floor: int = 0  # where a campaign that starts takes its first turn
     per_day_by_pace: int | None = None  # emails of 24 hours at the pace it is limited to; None: no limit
 

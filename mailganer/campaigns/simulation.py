@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 
 from .forecast import MINUTE, Forecast, Wait
 from .forecast_record import ForecastRecord, end_of, midnight_after
-from .hours import Hours
 from .plan_simulation import PlanSimulation
 from .rolling_counter import WINDOW, Counter
+from .sending_hours import Hours
 from .simulated import LONGEST_MINUTES, Lane, Sending, SendingSchedule, moment_of, opening
 from .turns import PLENTY, CampaignShare, shares, until_done
 
@@ -24,7 +24,7 @@ EXACT_STEPS = 2_000  # after so many different minutes the hours of a day are to
 
 
 def play(
-    letters: int,
+    emails: int,
     starts_at: datetime,
     lanes: Sequence[Lane],
     plan: Counter,
@@ -38,16 +38,16 @@ def play(
     rivals: Sequence[Sending] = (),
     other_lanes: Sequence[Lane] | None = None,
 ) -> Forecast:
-    """Plays the sending of ``letters`` through. Uses the counters up: make new ones for another question.
+    """Plays the sending of ``emails`` through. Uses the counters up: make new ones for another question.
 
-    ``rivals`` are other campaigns of these lanes, ``beside`` the letters of one that starts with this one.
+    ``rivals`` are other campaigns of these lanes, ``beside`` the emails of one that starts with this one.
     ``had`` is what this one has had of each lane so far, ``used`` its emails of the last 24 hours.
     ``other_lanes`` are the account's senders that this one does not use; they follow ``lanes`` in the numbers
     of rivals. Where they are given, the plan's limit is divided among the campaigns (:mod:`plan_shares`).
     """
     numbers = range(len(lanes))
     so_far = dict(zip(numbers, had or [0] * len(lanes), strict=True))
-    ours = Sending(campaign_id, letters, starts_at, hours, so_far, used or Counter(None))
+    ours = Sending(campaign_id, emails, starts_at, hours, so_far, used or Counter(None))
     others = list(rivals)
     if beside:
         others.append(Sending(campaign_id - 1, beside, starts_at, hours, dict.fromkeys(numbers, 0)))
@@ -74,7 +74,7 @@ def _through(lanes: int, campaign: Sending) -> Sending:
 
 
 def shared(allowed: int, wanted: Sequence[int], lanes: Sequence[Lane]) -> list[int]:
-    """How many each lane has of ``allowed`` letters: they work side by side, a faster one gets more."""
+    """How many each lane has of ``allowed`` emails: they work side by side, a faster one gets more."""
     shares = [0] * len(lanes)
     left = min(allowed, sum(wanted))
     while left:
@@ -97,7 +97,7 @@ class _Queue:
     ours: Sending
     campaigns: list[Sending] = field(default_factory=list)
     left: int = 0  # recipients of all of them who wait
-    until_done: int = 0  # letters of all until the last of ours has left
+    until_done: int = 0  # emails of all until the last of ours has left
     sent: int = 0
     begins: datetime | None = None
     ends: datetime | None = None
@@ -116,14 +116,14 @@ class _Queue:
         self.until_done = self.until_ours_are_done() if self.ours in self.campaigns else self.left
 
     def until_ours_are_done(self, *, whole_turn: bool = False) -> int:
-        """How many letters leave until then; with ``whole_turn`` the others have had their last turn, too."""
+        """How many emails leave until then; with ``whole_turn`` the others have had their last turn, too."""
         others = [_turn(each, self.number) for each in self.campaigns if each is not self.ours]
         ours = _turn(self.ours, self.number)
         return until_done(ours._replace(campaign_id=PLENTY) if whole_turn else ours, others)
 
-    def divide(self, letters: int, taken: Mapping[int, int]) -> list[int]:
-        """Everybody's part of so many letters. ``taken`` is what they send through other lanes meanwhile."""
-        return shares(letters, [_turn(each, self.number, taken.get(id(each), 0)) for each in self.campaigns])
+    def divide(self, emails: int, taken: Mapping[int, int]) -> list[int]:
+        """Everybody's part of so many emails. ``taken`` is what they send through other lanes meanwhile."""
+        return shares(emails, [_turn(each, self.number, taken.get(id(each), 0)) for each in self.campaigns])
 
     def give(self, parts: Sequence[int]) -> None:
         """Note what each has had, and where the last in line is."""
@@ -200,8 +200,8 @@ class _Simulation:
         each, able = self.numbers()
         if not any(each):
             return False
-        for queue, letters in zip(self.queues, each, strict=True):
-            if queue.sent and queue.sent + letters > queue.until_done:
+        for queue, emails in zip(self.queues, each, strict=True):
+            if queue.sent and queue.sent + emails > queue.until_done:
                 self.divide()
                 each, able = self.numbers()
                 break
@@ -209,24 +209,24 @@ class _Simulation:
         if len(self.queues) > 1 and self.undivided(each, minutes) > self.fewest():
             self.divide()
             minutes = self.at_most(each, minutes)
-        for queue, letters in zip(self.queues, each, strict=True):
-            if letters:
-                self.take(queue, letters, minutes)
+        for queue, emails in zip(self.queues, each, strict=True):
+            if emails:
+                self.take(queue, emails, minutes)
         if any(queue.sent >= queue.until_done for queue in self.queues):
             self.divide()
         self.minute += minutes
         return True
 
     def undivided(self, each: Sequence[int], minutes: int) -> int:
-        """Letters that have left and are not divided yet, with those of so many minutes more."""
+        """Emails that have left and are not divided yet, with those of so many minutes more."""
         return sum(queue.sent for queue in self.queues) + sum(each) * minutes
 
     def fewest(self) -> int:
-        """The recipients of the smallest campaign: with fewer letters, none is done through any lane."""
+        """The recipients of the smallest campaign: with fewer emails, none is done through any lane."""
         return min(each.left for each in self.agenda.active)
 
     def numbers(self) -> tuple[list[int], list[int]]:
-        """How many letters leave through each lane in this minute, and how many could."""
+        """How many emails leave through each lane in this minute, and how many could."""
         able = [self.can_send(queue) for queue in self.queues]
         if not any(able):
             return able, able
@@ -245,7 +245,7 @@ class _Simulation:
         return wanted if room is None else min(wanted, room)
 
     def pace(self, lane: Lane) -> int:
-        """Letters of a minute; of the one in which it starts only the rest is left."""
+        """Emails of a minute; of the one in which it starts only the rest is left."""
         gone = self.begins_at.timestamp() - self.minute * MINUTE
         return lane.per_minute if gone <= 0 else max(1, int(lane.per_minute * (1 - gone / MINUTE)))
 
@@ -255,22 +255,22 @@ class _Simulation:
             return 1
         ends = [self.agenda.changes_at - self.minute, self.midnight - self.minute]
         ends.append(self.plan.alike(self.minute, sum(each), sum(able)))
-        for queue, letters in zip(self.queues, each, strict=True):
+        for queue, emails in zip(self.queues, each, strict=True):
             lane = queue.lane
             if lane.awake_from is not None and self.minute < lane.awake_from:
                 ends.append(lane.awake_from - self.minute)
             elif queue.campaigns:
-                ends.append(lane.counter.alike(self.minute, letters, self.pace(lane)))
-            if letters:
-                ends.append((queue.until_done - queue.sent) // letters)
+                ends.append(lane.counter.alike(self.minute, emails, self.pace(lane)))
+            if emails:
+                ends.append((queue.until_done - queue.sent) // emails)
         return max(1, min(ends))
 
     def at_most(self, each: Sequence[int], minutes: int) -> int:
         """Limit ``minutes`` so that no campaign of several lanes sends more than it has left."""
         while minutes > 1:
             taken: dict[int, int] = {}
-            for queue, letters in zip(self.queues, each, strict=True):
-                parts = queue.divide(letters * minutes, {}) if letters else ()
+            for queue, emails in zip(self.queues, each, strict=True):
+                parts = queue.divide(emails * minutes, {}) if emails else ()
                 for campaign, part in zip(queue.campaigns, parts, strict=False):
                     taken[id(campaign)] = taken.get(id(campaign), 0) + part
             if all(taken.get(id(campaign), 0) <= campaign.left for campaign in self.agenda.active):
@@ -278,19 +278,19 @@ class _Simulation:
             minutes //= 2
         return minutes
 
-    def take(self, queue: _Queue, letters: int, minutes: int) -> None:
+    def take(self, queue: _Queue, emails: int, minutes: int) -> None:
         lane = queue.lane
-        lane.counter.take(self.minute, letters, minutes)
-        self.plan.take(self.minute, letters, minutes)
+        lane.counter.take(self.minute, emails, minutes)
+        self.plan.take(self.minute, emails, minutes)
         if queue.begins is None:
             queue.begins = max(self.starts_at, moment_of(self.minute))
-        if queue.sent + letters * minutes > queue.until_done - 1 and self.ours in queue.campaigns:
+        if queue.sent + emails * minutes > queue.until_done - 1 and self.ours in queue.campaigns:
             # Of the last minute only the turns until ours are done.
-            turns = queue.until_ours_are_done(whole_turn=True) - queue.sent - letters * (minutes - 1)
-            letters, queue.sent = min(letters, max(1, turns)), queue.sent + letters * minutes
+            turns = queue.until_ours_are_done(whole_turn=True) - queue.sent - emails * (minutes - 1)
+            emails, queue.sent = min(emails, max(1, turns)), queue.sent + emails * minutes
         else:
-            queue.sent += letters * minutes
-        queue.ends = end_of(letters, self.minute + minutes - 1, lane, self.begins_at)
+            queue.sent += emails * minutes
+        queue.ends = end_of(emails, self.minute + minutes - 1, lane, self.begins_at)
         lane.grow()
 
     def divide(self) -> None:
@@ -314,15 +314,15 @@ class _Simulation:
             for queue in self.queues:
                 queue.reckon()
 
-    def note(self, queue: _Queue, letters: int) -> None:
+    def note(self, queue: _Queue, emails: int) -> None:
         """Note what has left of ours."""
-        if letters and queue.begins is not None and queue.ends is not None:
-            self.record.add(queue.lane, letters, queue.begins, queue.ends)
+        if emails and queue.begins is not None and queue.ends is not None:
+            self.record.add(queue.lane, emails, queue.begins, queue.ends)
 
     # --- waiting
 
     def jump(self) -> bool:
-        """On to the first minute in which a letter may leave; False when there is none."""
+        """On to the first minute in which an email may leave; False when there is none."""
         changes_at, found = self.agenda.changes_at, self.first_waking()
         if found is None:
             self.minute = changes_at
@@ -347,7 +347,7 @@ class _Simulation:
                 if frees is None:
                     return None
                 waits.append((frees, wait, name, counter.limit))
-        # Behind the counters: who rests until its letters count no more waits for that, and it says more.
+        # Behind the counters: who rests until its emails count no more waits for that, and it says more.
         if lane.awake_from is not None and self.minute < lane.awake_from:
             waits.append((lane.awake_from, Wait.asleep, lane.name, None))
         return max(waits, key=lambda found: found[0], default=None)

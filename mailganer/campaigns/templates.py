@@ -1,4 +1,4 @@
-"""Templates: letters kept for using again."""
+"""Templates: emails kept for using again."""
 
 import hashlib
 import json
@@ -11,18 +11,18 @@ from functools import partial
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, defer, object_session
 
-from .. import letters
+from .. import rendering
 from ..db import outside
-from ..errors import InputError, LetterError, NotFound, _
+from ..errors import EmailError, InputError, NotFound, _
 from ..models import Account, Campaign, Template
-from .drafts import LONGEST_LETTER, LONGEST_LINE, LONGEST_NAME, clean_line, clean_text, copy_name
-from .versions import parts_of, source_of
+from .drafts import LONGEST_EMAIL, LONGEST_LINE, LONGEST_NAME, clean_line, clean_text, copy_name
+from .frozen_emails import parts_of, source_of
 
 MOST_TEMPLATES = 1_000  # more than anybody looks through; a loop over the API should not fill the disk
 
 
 def list_templates(session: Session, account_id: int) -> list[Template]:
-    """An account's own templates, the last changed first. Their letters are read when somebody looks."""
+    """An account's own templates, the last changed first. Their emails are read when somebody looks."""
     return list(
         session.scalars(
             select(Template)
@@ -52,7 +52,7 @@ def create_template(
     text: str = "",
     now: datetime,
 ) -> Template:
-    """Keeps a letter. Raises ``InputError`` with every wrong field."""
+    """Keeps an email. Raises ``InputError`` with every wrong field."""
     values = _checked({"name": name, "subject": subject, "preheader": preheader, "html": html, "text": text})
     _require_room(session, account.id)
     template = Template(account_id=account.id, created_at=now, updated_at=now, **values)
@@ -64,7 +64,7 @@ def create_template(
 def update_template(
     session: Session, template: Template, changes: Mapping[str, str], now: datetime
 ) -> Template:
-    """Saves the given parts. Campaigns made from it before keep their letter. Raises ``InputError``."""
+    """Saves the given parts. Campaigns made from it before keep their email. Raises ``InputError``."""
     for name, value in _checked(changes).items():
         setattr(template, name, value)
     template.updated_at = now
@@ -88,29 +88,29 @@ def duplicate_template(session: Session, template: Template, now: datetime) -> T
 
 
 def delete_template(session: Session, template: Template) -> None:
-    """Removes it. Campaigns made from it keep their letter."""
+    """Removes it. Campaigns made from it keep their email."""
     session.delete(template)
     session.flush()
 
 
 def keep_as_template(session: Session, account: Account, campaign: Campaign, now: datetime) -> Template:
-    """A template out of a campaign's letter."""
-    name = campaign.name or campaign.subject or "Letter"
+    """A template out of a campaign's email."""
+    name = campaign.name or campaign.subject or "Email"
     return create_template(session, account, name=name[:LONGEST_NAME], now=now, **parts_of(campaign))
 
 
 def variables_of(template: Template) -> tuple[str, ...]:
-    """The names the template uses, sorted. Raises ``LetterError``.
+    """The names the template uses, sorted. Raises ``EmailError``.
 
     Its session's transaction is given back (``db.outside``) where they are not known yet.
     """
     return names_of(object_session(template), source_of(template), template.account_id)
 
 
-def names_of(session: Session | None, source: letters.Source, account_id: int) -> tuple[str, ...]:
+def names_of(session: Session | None, source: rendering.Source, account_id: int) -> tuple[str, ...]:
     """The same for an email that is not kept yet."""
     if not _known_names.has(source):
-        return outside(session, letters.for_account(account_id, partial(_known_names.of, source)))
+        return outside(session, rendering.for_account(account_id, partial(_known_names.of, source)))
     return _known_names.of(source)
 
 
@@ -120,8 +120,8 @@ def look_into(session: Session, found: Iterable[Template]) -> None:
 
     def look() -> None:
         for account_id, source in unknown:
-            with suppress(LetterError):  # said when it is asked for
-                letters.for_account(account_id, partial(_known_names.of, source))()
+            with suppress(EmailError):  # said when it is asked for
+                rendering.for_account(account_id, partial(_known_names.of, source))()
 
     if unknown:
         outside(session, look)
@@ -129,10 +129,10 @@ def look_into(session: Session, found: Iterable[Template]) -> None:
 
 def checked_source(
     *, name: str, subject: str = "", preheader: str = "", html: str = "", text: str = ""
-) -> letters.Source:
+) -> rendering.Source:
     """The email that ``create_template`` would keep of these. Raises ``InputError``."""
     values = _checked({"name": name, "subject": subject, "preheader": preheader, "html": html, "text": text})
-    return letters.Source(**{part: values[part] for part in letters.PARTS})
+    return rendering.Source(**{part: values[part] for part in rendering.PARTS})
 
 
 class _KnownNames:
@@ -141,17 +141,17 @@ class _KnownNames:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._found: dict[bytes, tuple[str, ...] | LetterError] = {}
+        self._found: dict[bytes, tuple[str, ...] | EmailError] = {}
         self._lock = threading.Lock()
 
     @staticmethod
-    def _key(source: letters.Source) -> bytes:
+    def _key(source: rendering.Source) -> bytes:
         return hashlib.sha256(json.dumps(vars(source)).encode()).digest()
 
-    def has(self, source: letters.Source) -> bool:
+    def has(self, source: rendering.Source) -> bool:
         return self._key(source) in self._found
 
-    def of(self, source: letters.Source) -> tuple[str, ...]:
+    def of(self, source: rendering.Source) -> tuple[str, ...]:
         key = self._key(source)
         found = self._found.get(key)
         if found is None:
@@ -160,14 +160,14 @@ class _KnownNames:
                 if len(self._found) >= self._most:
                     del self._found[next(iter(self._found))]
                 self._found[key] = found
-        if isinstance(found, LetterError):
-            raise LetterError(found.message, found.field, found.line)
+        if isinstance(found, EmailError):
+            raise EmailError(found.message, found.field, found.line)
         return found
 
-    def _look(self, source: letters.Source) -> tuple[str, ...] | LetterError:
+    def _look(self, source: rendering.Source) -> tuple[str, ...] | EmailError:
         try:
-            return tuple(sorted(letters.variables_of(source)))
-        except LetterError as error:
+            return tuple(sorted(rendering.variables_of(source)))
+        except EmailError as error:
             if error.line is None:
                 raise  # a limit was met, or the helper lost: another time it may be otherwise
             return error
@@ -176,9 +176,9 @@ class _KnownNames:
 _known_names = _KnownNames(2 * MOST_TEMPLATES)
 
 
-def ready_letter(kind: str, locale: str) -> letters.Ready:
-    """A ready-made letter by its kind. Raises ``NotFound``."""
-    for ready in letters.ready_letters(locale):
+def ready_email(kind: str, locale: str) -> rendering.ReadyTemplate:
+    """A ready-made email by its kind. Raises ``NotFound``."""
+    for ready in rendering.ready_templates(locale):
         if ready.kind == kind:
             return ready
     raise NotFound()
@@ -194,12 +194,10 @@ def _checked(values: Mapping[str, str]) -> dict[str, str]:
     problems: dict[str, str] = {}
     kept: dict[str, str] = {}
     for name, value in values.items():
-        if name not in ("name", *letters.PARTS):
+        if name not in ("name", *rendering.PARTS):
             problems[name] = _("A template has no such field.")
             continue
-        longest = {"name": LONGEST_NAME, "html": LONGEST_LETTER, "text": LONGEST_LETTER}.get(
-            name, LONGEST_LINE
-        )
+        longest = {"name": LONGEST_NAME, "html": LONGEST_EMAIL, "text": LONGEST_EMAIL}.get(name, LONGEST_LINE)
         kept[name] = clean_text(value) if name in ("html", "text") else clean_line(value)
         if len(kept[name]) > longest:
             problems[name] = _("This is too long: ${longest} characters fit.", mapping={"longest": longest})

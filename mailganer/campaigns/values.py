@@ -1,12 +1,12 @@
-"""What a letter may say about one reader: the only place where a recipient's values are made.
+"""What an email may say about one reader: the only place where a recipient's values are made.
 
-Preview, test letter, lane, click redirect and the letter in the browser all come through here, so that a
+Preview, test email, lane, click redirect and the email in the browser all come through here, so that a
 reader never sees something else than the person who sent it did. A reader's own fields, then ``campaign``,
 ``list``, ``sender`` and ``today``, which no field can take.
 
-Two things are not values: the campaign's own variables are templates, and part of the compiled letter
-(``Letter.fills``: they fill a reader's gaps, or replace); ``unsubscribe_url`` and ``browser_url`` belong to a
-delivery, and ``letters`` adds them from its ``Urls``.
+Two things are not values: the campaign's own variables are templates, and part of the compiled email
+(``Email.fills``: they fill a reader's gaps, or replace); ``unsubscribe_url`` and ``browser_url`` belong to a
+delivery, and ``emails`` adds them from its ``Urls``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,7 +90,7 @@ class Shared:
         return cls(campaign_name, sender_name, sender_email, list_name, today)
 
 
-class Values:
+class CampaignValues:
     """Makes the values of one reader after another; built once per campaign and sender.
 
     One merge of two dictionaries a reader: this stands in the lane's inner loop.
@@ -121,8 +121,8 @@ class Values:
 def values_for(
     person: Mapping[str, object], shared: Shared, list_name: str | None = None
 ) -> dict[str, object]:
-    """The values of one reader. For many readers of one campaign keep a :class:`Values`."""
-    return Values(shared).of(person, list_name)
+    """The values of one reader. For many readers of one campaign keep a :class:`CampaignValues`."""
+    return CampaignValues(shared).of(person, list_name)
 
 
 def list_names_of(session: Session, list_ids: Iterable[int], subscriber_ids: Iterable[int]) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""The variables a letter uses: where each comes from, and for how many readers it is empty."""
+"""The variables an email uses: where each comes from, and for how many readers it is empty."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class VariableUse:
-    """One variable of a letter, counted over the people it goes to."""
+    """One variable of an email, counted over the people it goes to."""
 
     name: str
     filled: int
     empty: int
     known: bool
     origin: Origin = Origin.reader
-    guarded: bool = False  # the letter itself says what stands there when it is empty
+    guarded: bool = False  # the email itself says what stands there when it is empty
 
     @property
     def bare(self) -> bool:
@@ -42,7 +42,7 @@ class VariableUse:
 
     @property
     def unusable(self) -> bool:
-        """Whether nobody has it and the letter says nothing instead: then nothing is sent."""
+        """Whether nobody has it and the email says nothing instead: then nothing is sent."""
         return self.origin is Origin.nobody and not self.guarded
 
 

@@ -42,7 +42,7 @@ def list_accounts(ini: str | None, closed: bool) -> None:
         query = query.where(Account.closed_at.is_(None))
     with database(settings) as session:
         rows = [_line(session, settings, each) for each in session.scalars(query)]
-    _print_table(("number", "address", "plan", "until", "people", "letters in 24 h", "since"), rows)
+    _print_table(("number", "address", "plan", "until", "people", "emails in 24 h", "since"), rows)
 
 
 @account.command()
@@ -126,7 +126,7 @@ def _facts(session: "Session", settings: "Settings", found: "Account") -> Iterab
     from ..accounts import account_senders
     from ..billing import plan_of, usage
     from ..db import utcnow
-    from ..sending.words import say
+    from ..i18n.sentences import translate_sentence
 
     now = utcnow()
     used, held = usage(session, found, now), plan_of(found, settings, now)
@@ -139,12 +139,12 @@ def _facts(session: "Session", settings: "Settings", found: "Account") -> Iterab
         "plan",
         f"{held.title} ({held.name})" + (f", until {_day(found.plan_until)}" if found.plan_until else ""),
     )
-    yield "letters in 24 h", f"{used.last_24h} of {_limit(held.per_day)}"
+    yield "emails in 24 h", f"{used.last_24h} of {_limit(held.per_day)}"
     yield "people", f"{used.subscribers} of {_limit(held.max_subscribers)}"
     for identity in found.identities:
         yield "signs in with", f"{identity.login} at {identity.server} ({identity.backend})"
     for sender in account_senders(session, found.id):
-        trouble = f": {say(sender.error)}" if sender.error else ""
+        trouble = f": {translate_sentence(sender.error)}" if sender.error else ""
         yield "sends from", f"{sender.from_email} ({sender.backend}), {sender.status}{trouble}"
 
 

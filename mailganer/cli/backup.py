@@ -156,7 +156,7 @@ def _require_silence(engine: "Engine") -> None:
 
     from ..db import make_sessions, utcnow
     from ..models import Heartbeat
-    from ..sending.mark import PREFIX
+    from ..sending.scheduler.restore_detector import PREFIX
     from .copies import BackupError
 
     if not inspect(engine).has_table(Heartbeat.__tablename__):
@@ -318,7 +318,7 @@ def _hold(session: "Session", task: _Restore) -> _Done:
 
     from ..db import utcnow
     from ..models import ApiToken, Heartbeat, WebSession
-    from ..sending.mark import PREFIX, hold
+    from ..sending.scheduler.restore_detector import PREFIX, pause_forgotten_campaigns
 
     now = utcnow()
     session.execute(delete(WebSession))
@@ -326,4 +326,4 @@ def _hold(session: "Session", task: _Restore) -> _Done:
     tokens = session.scalar(select(func.count()).select_from(ApiToken)) or 0
     if not task.keep_tokens:
         session.execute(delete(ApiToken))
-    return _Done(hold(session, task.made.created_at.astimezone(UTC), now, now), tokens)
+    return _Done(pause_forgotten_campaigns(session, task.made.created_at.astimezone(UTC), now, now), tokens)

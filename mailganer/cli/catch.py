@@ -14,10 +14,10 @@ import click
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("outbox"),
     show_default=True,
-    help="The Maildir that letters are kept in.",
+    help="The Maildir that emails are kept in.",
 )
 def catch(host: str, port: int, folder: Path) -> None:
-    """Run a local mail server that keeps every letter and sends none on."""
-    from ..catch import serve_catcher
+    """Run a local mail server that keeps every email and sends none on."""
+    from ..mail_catcher import serve_catcher
 
     serve_catcher(host, port, folder)

@@ -129,7 +129,7 @@ def _workers(settings: Settings) -> Findings:
     engine = open_engine(settings)
     try:
         with make_sessions(engine)() as session:
-            yield _seen(session, "worker", "No letter leaves without one. Start it: mailganer worker")
+            yield _seen(session, "worker", "No email leaves without one. Start it: mailganer worker")
             yield _seen(session, "beat", "Nothing starts by itself without it. Start it: mailganer beat")
             yield from _beats(session)
             yield from _set_up_otherwise(session, settings)
@@ -231,7 +231,7 @@ def _backends(settings: Settings) -> Findings:
     registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
     for problem in registry.problems:
         yield False, sentence(problem)
-    yield True, f"Letters can leave through: {', '.join(registry.names)}."
+    yield True, f"Emails can leave through: {', '.join(registry.names)}."
 
 
 def _payments(settings: Settings) -> Findings:
@@ -272,7 +272,7 @@ def _disk(settings: Settings) -> Findings:
     for place in disks(settings):
         free = shutil.disk_usage(place).free
         if free < NO_ROOM:
-            yield False, f"{place} is full: no letter leaves and no file comes in. Make room there."
+            yield False, f"{place} is full: no email leaves and no file comes in. Make room there."
         else:
             yield free >= LEAST_ROOM, f"{free / 1024**3:.1f} GB are free in {place}."
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ..drill.run import Look, Outcome, Wish
+    from ..drill.run import DrillOutcome, DrillSnapshot, Wish
 
 SHOWN = 10  # addresses that are named of those who were lost, or got it twice
 
@@ -25,7 +25,7 @@ SHOWN = 10  # addresses that are named of those who were lost, or got it twice
     help="An empty database; else SQLite in a folder.",
 )
 def drill(recipients: int, kills: int, seed: str | None, database_url: str) -> int:
-    """Send to a local server that drops connections and refuses letters, while workers, broker and beat are
+    """Send to a local server that drops connections and refuses emails, while workers, broker and beat are
     killed; then count who was lost and who got it twice.
 
     It starts an installation of its own and touches no other. Exit code 0: the pledge held; 1: it did not.
@@ -48,7 +48,7 @@ def drill(recipients: int, kills: int, seed: str | None, database_url: str) -> i
     return 0 if held else 1
 
 
-def _report(outcome: "Outcome", wish: "Wish") -> None:
+def _report(outcome: "DrillOutcome", wish: "Wish") -> None:
     found = outcome.findings
     for name, value in (
         ("recipients", str(found.recipients)),
@@ -69,17 +69,17 @@ def _report(outcome: "Outcome", wish: "Wish") -> None:
     click.echo("The pledge held." if found.held else "The pledge did NOT hold.")
 
 
-def _doubts(outcome: "Outcome") -> str:
+def _doubts(outcome: "DrillOutcome") -> str:
     found = outcome.findings
     allowed = found.allowed
     return (
         f"{found.in_doubt}; the server had {found.in_doubt_had} of them "
-        f"({found.interrupted} by kills, {allowed.at_kills} letters were on the wire then; "
+        f"({found.interrupted} by kills, {allowed.at_kills} emails were on the wire then; "
         f"{found.in_doubt - found.interrupted} by drops, at most {allowed.at_drops} were)"
     )
 
 
-def _sum_of_kills(outcome: "Outcome") -> int:
+def _sum_of_kills(outcome: "DrillOutcome") -> int:
     return sum(number for part, number in outcome.kills.items() if "," not in part)
 
 
@@ -98,7 +98,7 @@ def _names(people: tuple[str, ...]) -> str:
 
 
 @contextmanager
-def _bar(wish: "Wish") -> Iterator[Callable[["Look"], None]]:
+def _bar(wish: "Wish") -> Iterator[Callable[["DrillSnapshot"], None]]:
     """A progress bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda look: None
@@ -110,7 +110,7 @@ def _bar(wish: "Wish") -> Iterator[Callable[["Look"], None]]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("Starting", total=wish.recipients)
 
-        def show(look: "Look") -> None:
+        def show(look: "DrillSnapshot") -> None:
             doing = f"{look.kills} of {wish.kills} kills, the sender is {look.doing}"
             bar.update(task, description=doing, completed=look.settled)
 

@@ -83,7 +83,7 @@ def worker(context: click.Context, ini: str | None, concurrency: int | None, log
 
     ini, rest = _split(ini, context.args)
     read_settings(ini)
-    # The processes of the pool outlive a lost worker by the letters on their way, which they settle: it may
+    # The processes of the pool outlive a lost worker by the emails on their way, which they settle: it may
     # be lost for as little as a broker that went away in the wrong moment.
     worker_process_init.connect(_die_with_worker, weak=False)
     _celery().worker_main(

@@ -21,7 +21,7 @@ from ..errors import InputError, LoginRefused, MailganerError, NotReady
 
 if TYPE_CHECKING:
     from ..backends import Backend, Registry
-    from ..sending.mailing import Mailing, Order, Progress
+    from ..sending.standalone_campaign import StandaloneCampaign, StandaloneProgress, StandaloneRequest
 
 PASSWORD = "MAILGANER_SMTP_PASSWORD"  # noqa: S105 - the name of the variable
 SCHEMES = {"smtp": ("none", 25), "smtps": ("tls", 465), "smtp+starttls": ("starttls", 587)}
@@ -32,14 +32,14 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command()
 @click.option("--from", "sender", required=True, metavar="ADDRESS", help='"Anna <anna@example.com>"')
-@click.option("--subject", required=True, help="A template, as the letter is.")
-@click.option("--html", type=_FILE, help="The letter as HTML.")
-@click.option("--text", type=_FILE, help="The letter as text; made from the HTML if left out.")
+@click.option("--subject", required=True, help="A template, as the email is.")
+@click.option("--html", type=_FILE, help="The email as HTML.")
+@click.option("--text", type=_FILE, help="The email as text; made from the HTML if left out.")
 @click.option("--to", "people", required=True, type=_FILE, metavar="CSV", help="One person a row.")
 @click.option(
     "--smtp", "server", required=True, metavar="URL", help="smtp://, smtps:// or smtp+starttls://[USER@]HOST."
 )
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A variable of the letter.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A variable of the email.")
 @click.option(
     "--at", "moment", metavar="ISO", help="Wait until then: 2026-12-04T10:00, local without offset."
 )
@@ -63,7 +63,7 @@ def send(
 
     The password comes from MAILGANER_SMTP_PASSWORD, or is asked for. Progress is kept in a state file, beside
     the list unless --state names one: run the same command again after a crash, and it goes on and repeats
-    nobody. To send the same letter to the same people once more, remove that file first.
+    nobody. To send the same email to the same people once more, remove that file first.
 
     What the check of a campaign would warn of (links that lead nowhere, tags of other products, gaps) is
     printed to standard error, with --dry-run too.
@@ -71,10 +71,10 @@ def send(
     Exit code 0: everybody is settled; 1: some letters failed or are in doubt, and are listed; 2: something is
     wrong with what was given, and nothing was sent.
     """
-    from ..sending.mailing import Order
+    from ..sending.standalone_campaign import StandaloneRequest
 
     name, email = _sender(sender)
-    order = Order(
+    order = StandaloneRequest(
         from_name=name,
         from_email=email,
         subject=subject,
@@ -85,7 +85,7 @@ def send(
         skip_bad_rows=skip_bad_rows,
     )
     if not order.html.strip() and not order.text.strip():
-        raise click.UsageError("The letter is empty: name a file with --html or --text.")
+        raise click.UsageError("The email is empty: name a file with --html or --text.")
     send_at = _moment(moment)
     try:
         return _dry_run(order, server) if dry_run else _send(order, server, send_at, state)
@@ -171,7 +171,7 @@ def _registry() -> "Registry":
     return load_backends(("smtp",), {"smtp": {"open_relay": "true"}}, network)
 
 
-def _backend(registry: "Registry", order: "Order", url: str, password: str) -> "Backend":
+def _backend(registry: "Registry", order: "StandaloneRequest", url: str, password: str) -> "Backend":
     parts = _address(url)
     security, port = SCHEMES[parts.scheme]
     return registry.open(
@@ -187,7 +187,7 @@ def _backend(registry: "Registry", order: "Order", url: str, password: str) -> "
     )
 
 
-def _proven(registry: "Registry", order: "Order", url: str) -> "Backend":
+def _proven(registry: "Registry", order: "StandaloneRequest", url: str) -> "Backend":
     """The mail account, logged in once: nothing is begun with one that does not work."""
     password = os.environ.get(PASSWORD, "")
     parts = _address(url)
@@ -208,14 +208,14 @@ def _proven(registry: "Registry", order: "Order", url: str) -> "Backend":
 # --- looking, sending
 
 
-def _dry_run(order: "Order", url: str) -> int:
-    from ..sending.mailing import open_mailing
+def _dry_run(order: "StandaloneRequest", url: str) -> int:
+    from ..sending.standalone_campaign import open_standalone_campaign
 
     registry = _registry()
     backend = _backend(registry, order, url, "")
     with (
         tempfile.TemporaryDirectory(prefix="mailganer-") as folder,
-        open_mailing(Path(folder) / "state", order, backend, registry) as mailing,
+        open_standalone_campaign(Path(folder) / "state", order, backend, registry) as mailing,
     ):
         mailing.prepare(None, _warn)
         number, first, content = mailing.sample()
@@ -242,8 +242,8 @@ def _show(content: bytes) -> None:
     click.echo("")
 
 
-def _send(order: "Order", url: str, send_at: datetime | None, state: Path | None) -> int:
-    from ..sending.mailing import open_mailing, remove_state
+def _send(order: "StandaloneRequest", url: str, send_at: datetime | None, state: Path | None) -> int:
+    from ..sending.standalone_campaign import open_standalone_campaign, remove_state
 
     path = state or _default_state(order)
     _usable(path)
@@ -251,7 +251,7 @@ def _send(order: "Order", url: str, send_at: datetime | None, state: Path | None
     registry = _registry()
     backend = _proven(registry, order, url)
     try:
-        with open_mailing(path, order, backend, registry) as mailing:
+        with open_standalone_campaign(path, order, backend, registry) as mailing:
             mailing.prepare(send_at, _warn)
             new = False
             return _run(mailing, path)
@@ -270,20 +270,20 @@ def _usable(state: Path) -> None:
                 raise click.BadParameter(f"{state} is a file of something else.", param_hint="--state")
 
 
-def _default_state(order: "Order") -> Path:
-    """Beside the list, under a name of this letter's own: the same command finds it again."""
+def _default_state(order: "StandaloneRequest") -> Path:
+    """Beside the list, under a name of this email's own: the same command finds it again."""
     name = hashlib.sha256(order.digest.encode()).hexdigest()[:12]
     return order.people.with_name(f"{order.people.name}.{name}.mailganer")
 
 
-def _run(mailing: "Mailing", state: Path) -> int:
+def _run(mailing: "StandaloneCampaign", state: Path) -> int:
     from ..db import OUT_OF_REACH, trouble_of
 
     told = ""
     with _stopping() as stopped, _bar(mailing) as show:
         while True:
             try:
-                moved = mailing.step(stopped.is_set, lambda verdict: show(mailing.progress()))
+                moved = mailing.step(stopped.is_set, lambda window_result: show(mailing.progress()))
                 now = mailing.progress()
             except OUT_OF_REACH as error:  # somebody has locked it, or its disk is full
                 if stopped.is_set():
@@ -307,7 +307,7 @@ def _tell_once(told: str, trouble: str) -> str:
     return trouble or told
 
 
-def _report(mailing: "Mailing", progress: "Progress", state: Path) -> int:
+def _report(mailing: "StandaloneCampaign", progress: "StandaloneProgress", state: Path) -> int:
     counts = progress.counts
     for email, status, why in mailing.unsettled():
         click.echo(f"{status.replace('_', ' ')}: {email}: {why}".rstrip(": "))
@@ -325,8 +325,8 @@ def _report(mailing: "Mailing", progress: "Progress", state: Path) -> int:
 
 def _refuse(error: MailganerError) -> int:
     """Nothing was sent: says why."""
-    from ..sending.mailing import BadRows
-    from ..sending.words import reply_beside, say
+    from ..i18n.sentences import reply_beside, translate_sentence
+    from ..sending.standalone_campaign import BadRows
 
     if isinstance(error, BadRows):
         for number, sentence in error.rows:
@@ -335,12 +335,12 @@ def _refuse(error: MailganerError) -> int:
             click.echo(f"... and {error.total - len(error.rows)} more", err=True)
     if isinstance(error, InputError):
         for sentence in error.fields.values():
-            click.echo(say(sentence), err=True)
+            click.echo(translate_sentence(sentence), err=True)
     elif isinstance(error, NotReady):
         for problem in error.problems:
-            click.echo(say(getattr(problem, "message", str(problem))), err=True)
+            click.echo(translate_sentence(getattr(problem, "message", str(problem))), err=True)
     else:
-        click.echo(say(error.message), err=True)
+        click.echo(translate_sentence(error.message), err=True)
     if reply := reply_beside(error):
         click.echo(reply, err=True)
     return NOTHING
@@ -361,7 +361,7 @@ class _Flag:
 
 @contextmanager
 def _stopping() -> Iterator[_Flag]:
-    """Ctrl-C and SIGTERM let the letter on its way be settled."""
+    """Ctrl-C and SIGTERM let the email on its way be settled."""
     flag = _Flag()
     before = {signum: signal.signal(signum, flag.set) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -372,7 +372,7 @@ def _stopping() -> Iterator[_Flag]:
 
 
 @contextmanager
-def _bar(mailing: "Mailing") -> Iterator[Callable[["Progress"], None]]:
+def _bar(mailing: "StandaloneCampaign") -> Iterator[Callable[["StandaloneProgress"], None]]:
     """A progress bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda progress: None
@@ -390,7 +390,7 @@ def _bar(mailing: "Mailing") -> Iterator[Callable[["Progress"], None]]:
     with Bar(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("Sending", total=None)
 
-        def show(progress: "Progress") -> None:
+        def show(progress: "StandaloneProgress") -> None:
             bar.update(
                 task,
                 description=_doing(progress),
@@ -401,7 +401,7 @@ def _bar(mailing: "Mailing") -> Iterator[Callable[["Progress"], None]]:
         yield show
 
 
-def _doing(progress: "Progress") -> str:
+def _doing(progress: "StandaloneProgress") -> str:
     if progress.waits_until is None:
         return "Sending"
     moment = progress.waits_until.astimezone().strftime("%d.%m. %H:%M:%S")

@@ -27,7 +27,7 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 @click.command()
 @ini_argument
 @click.option(
-    "--demo", is_flag=True, help="Add a sample account and a local mail server that keeps every letter."
+    "--demo", is_flag=True, help="Add a sample account and a local mail server that keeps every email."
 )
 @click.option("--with-parent", is_flag=True, hidden=True, help="Stop when the calling process ends.")
 def serve(ini: str | None, demo: bool, with_parent: bool) -> int:
@@ -118,7 +118,7 @@ class _Installation:
     def _greet(self) -> None:
         _say(f"Mailganer is ready: {self._address()}")
         if self.settings.demo:
-            _say(f"The demo's letters go nowhere: read them at {self._address()}/outbox")
+            _say(f"The demo's emails go nowhere: read them at {self._address()}/outbox")
         _say(f"Ctrl-C stops it. Your data stays in {self.settings.data_dir}.")
 
     def _address(self) -> str:

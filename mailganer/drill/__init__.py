@@ -1,1 +1,1 @@
-"""The drill: a whole installation is broken on purpose, and every letter is accounted for."""
+"""The drill: a whole installation is broken on purpose, and every email is accounted for."""

@@ -1,4 +1,4 @@
-"""Proves that nobody is lost and nobody gets a letter twice, whatever dies: runs a whole installation of its
+"""Proves that nobody is lost and nobody gets an email twice, whatever dies: runs a whole installation of its
 own against a server that goes wrong, and kills its processes with SIGKILL at random moments.
 
 The parts are those of ``mailganer serve``, without its pages. Only its clock differs: it goes faster
@@ -27,11 +27,12 @@ from sqlalchemy.orm import Session
 from .. import broker
 from ..accounts import network_of
 from ..backends import load_backends
-from ..campaigns import moves
+from ..campaigns import state_changes
 from ..campaigns.counts import campaign_counts
 from ..cli.processes import Part, Tree, python
 from ..db import make_engine
 from ..errors import Conflict, MailganerError
+from ..i18n.sentences import translate_sentence
 from ..migrations import migrate
 from ..models import (
     Account,
@@ -44,15 +45,14 @@ from ..models import (
     SubscriberStatus,
     list_member,
 )
-from ..sending import journal
-from ..sending.office import Office, open_office
-from ..sending.words import say
+from ..sending.context import SendingContext, open_sending_context
+from ..sending.worker import journal
 from ..settings import ENVIRONMENT, Settings, load
 from . import server
-from .verdict import Allowed, Findings, Row, judge
+from .verdict import Allowed, DrillRow, Findings, judge
 
 SPEED = 7200  # two hours a second: a day's rest is twelve seconds, and a lease is as long as ever
-DEPTH = 8  # letters that may be unanswered on one connection
+DEPTH = 8  # emails that may be unanswered on one connection
 CONNECTIONS = 8
 ROWS_AT_ONCE = 5000
 LOOK_EVERY = 0.02  # seconds
@@ -61,7 +61,7 @@ STUCK_AFTER = 180.0  # seconds in which nothing moves at all: then the drill end
 DYING = 5.0  # seconds a killed process may take to be gone
 PARTS = ("worker", "child", "broker", "beat")
 WEIGHTS = (5, 3, 2, 1)
-LETTER = """<p>Dear {{ first_name }}, this is letter {{ number }}.</p>
+EMAIL = """<p>Dear {{ first_name }}, this is email {{ number }}.</p>
 <p><a href="https://example.com/news">Read on</a>.</p>"""
 
 
@@ -76,7 +76,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Look:
+class DrillSnapshot:
     """How far it is, for whoever watches."""
 
     total: int
@@ -90,12 +90,12 @@ class Damage:
     """What has been broken on purpose."""
 
     kills: Counter[str] = field(default_factory=Counter)
-    handed: int = 0  # letters that were handed over and unanswered at the kills
+    handed: int = 0  # emails that were handed over and unanswered at the kills
     journals: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DrillOutcome:
     """What a drill came to."""
 
     findings: Findings
@@ -105,7 +105,9 @@ class Outcome:
     seconds: float
 
 
-def drill(wish: Wish, folder: Path, watch: Callable[[Look], None], say: Callable[[str], None]) -> Outcome:
+def drill(
+    wish: Wish, folder: Path, watch: Callable[[DrillSnapshot], None], say: Callable[[str], None]
+) -> DrillOutcome:
     """Runs a drill in an empty folder. Raises ``Conflict`` for a database that holds anything."""
     for name in ENVIRONMENT:  # they would win over the drill's own settings
         os.environ.pop(name, None)
@@ -175,7 +177,7 @@ class _Drill:
     """One drill over running parts."""
 
     def __init__(
-        self, wish: Wish, settings: Settings, tree: Tree, post: Path, watch: Callable[[Look], None]
+        self, wish: Wish, settings: Settings, tree: Tree, post: Path, watch: Callable[[DrillSnapshot], None]
     ) -> None:
         self._wish, self._settings, self._tree, self._post, self._watch = wish, settings, tree, post, watch
         self._chance = Random(f"{wish.seed}/kills")  # noqa: S311 - to be repeated, not to be secret
@@ -183,23 +185,23 @@ class _Drill:
             int(wish.recipients * self._chance.uniform(0.01, 0.9)) for _each in range(wish.kills)
         )
         self._damage = Damage()
-        self._office: Office = open_office(settings)
+        self._context: SendingContext = open_sending_context(settings)
         self._record = _Tail(post / server.RECORD)
 
-    def run(self, begun: float) -> Outcome:
+    def run(self, begun: float) -> DrillOutcome:
         try:
             port = int((self._post / server.PORT).read_text())
-            people = _invent(self._office, self._settings, self._wish.recipients, port)
+            people = _invent(self._context, self._settings, self._wish.recipients, port)
             self._tree.start(Part("broker", broker.command(self._settings), last=True))
             self._tree.start(Part("worker", python("worker")))
             self._tree.start(Part("beat", python("beat")))
             self._until_settled()
-            rows = list(_rows(self._office))
+            rows = list(_rows(self._context))
         finally:
-            self._office.engine.dispose()
+            self._context.engine.dispose()
         record = server.read_record(self._post)
         allowed = Allowed(self._damage.handed, record.dropped * DEPTH)
-        return Outcome(
+        return DrillOutcome(
             findings=judge(people, rows, record.taken, allowed),
             kills=self._damage.kills,
             drops=record.dropped,
@@ -215,7 +217,7 @@ class _Drill:
                 raise KeyboardInterrupt
             if self._record.read():
                 moved = now
-            if self._moments and self._record.letters >= self._moments[0]:
+            if self._moments and self._record.emails >= self._moments[0]:
                 self._kill_one()
                 moved = now
             if now - counted >= COUNT_EVERY:
@@ -223,18 +225,22 @@ class _Drill:
                 self._tree.look()
                 finished, found, doing = self._count()
                 moved, settled = (now if found != settled else moved), found
-                self._watch(Look(self._wish.recipients, settled, sum(self._damage.kills.values()), doing))
+                self._watch(
+                    DrillSnapshot(self._wish.recipients, settled, sum(self._damage.kills.values()), doing)
+                )
                 if finished or now - moved > STUCK_AFTER:
                     return
             time.sleep(LOOK_EVERY)
 
     def _count(self) -> tuple[bool, int, str]:
-        with self._office.readers() as session:
+        with self._context.readers() as session:
             campaign = session.scalars(select(Campaign)).one()
             sender = session.scalars(select(Sender)).one()
             counts = campaign_counts(session, [campaign.id])[campaign.id]
         if campaign.status is CampaignStatus.paused:
-            raise MailganerError(f"The campaign was paused: {say(campaign.paused_reason or '')}")
+            raise MailganerError(
+                f"The campaign was paused: {translate_sentence(campaign.paused_reason or '')}"
+            )
         return campaign.status is CampaignStatus.finished, counts.settled, sender.status.value
 
     # --- breaking things
@@ -277,7 +283,7 @@ class _Drill:
                 os.killpg(pid, signal.SIGCONT)
 
     def _count_handed(self) -> None:
-        """Letters without an answer in the journals of those who died just now."""
+        """Emails without an answer in the journals of those who died just now."""
         for path in self._settings.journals.glob("*.journal"):
             remains = journal.read(path)
             if remains is None or not remains.abandoned or path.name in self._damage.journals:
@@ -287,11 +293,11 @@ class _Drill:
 
 
 class _Tail:
-    """Counts the letters in a record that grows."""
+    """Counts the emails in a record that grows."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._place = path, 0
-        self.letters = 0
+        self.emails = 0
 
     def read(self) -> bool:
         """Whether there was anything new."""
@@ -301,7 +307,7 @@ class _Tail:
             file.seek(self._place)
             new = file.read()
         self._place += len(new)
-        self.letters += len(re.findall(rb"^taken\t", new, re.MULTILINE))
+        self.emails += len(re.findall(rb"^taken\t", new, re.MULTILINE))
         return bool(new)
 
 
@@ -338,11 +344,11 @@ def _wait(until: Callable[[], bool]) -> None:
 # --- what is sent, and what became of it
 
 
-def _invent(office: Office, settings: Settings, number: int, port: int) -> Sequence[str]:
+def _invent(context: SendingContext, settings: Settings, number: int, port: int) -> Sequence[str]:
     """An account with a list, a sender and a campaign that starts now; answers the addresses."""
-    now = office.now()
+    now = context.now()
     people = [f"reader{each:07}@example.org" for each in range(1, number + 1)]
-    with office.sessions.begin() as session:
+    with context.sessions.begin() as session:
         account = Account(email="drill@example.com", plan="drill", created_at=now)
         session.add(account)
         session.flush()
@@ -364,8 +370,8 @@ def _invent(office: Office, settings: Settings, number: int, port: int) -> Seque
         campaign = Campaign(
             account_id=account.id,
             name="Drill",
-            subject="Letter {{ number }}",
-            html=LETTER,
+            subject="Email {{ number }}",
+            html=EMAIL,
             created_at=now,
             updated_at=now,
         )
@@ -374,9 +380,9 @@ def _invent(office: Office, settings: Settings, number: int, port: int) -> Seque
         session.add(campaign)
         session.flush()
     registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
-    with office.sessions() as session:
+    with context.sessions() as session:
         campaign = session.get_one(Campaign, campaign.id)
-        moves.schedule(session, campaign, None, now, settings=settings, registry=registry)
+        state_changes.schedule(session, campaign, None, now, settings=settings, registry=registry)
         session.commit()
     return people
 
@@ -401,11 +407,11 @@ def _fill(session: Session, account_id: int, list_id: int, people: Sequence[str]
         session.execute(insert(list_member), members)
 
 
-def _rows(office: Office) -> Iterator[Row]:
+def _rows(context: SendingContext) -> Iterator[DrillRow]:
     columns = (Delivery.email, Delivery.status, Delivery.reason, Delivery.reply, Delivery.attempts)
-    with office.readers() as session:
+    with context.readers() as session:
         for email, status, reason, reply, attempts in session.execute(select(*columns)):
-            yield Row(email, status.value, reason.value if reason else "", reply or "", attempts)
+            yield DrillRow(email, status.value, reason.value if reason else "", reply or "", attempts)
 
 
 @contextmanager

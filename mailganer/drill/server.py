@@ -1,7 +1,7 @@
-"""Proves what really arrived: a mail server that goes wrong at every stage, and writes down every letter it
+"""Proves what really arrived: a mail server that goes wrong at every stage, and writes down every email it
 truly takes before it says so.
 
-A process of its own, ``python -m mailganer.drill.server FOLDER SEED LETTERS``: nothing that is killed in a
+A process of its own, ``python -m mailganer.drill.server FOLDER SEED EMAILS``: nothing that is killed in a
 drill takes its record along. The port stands in ``FOLDER/port``, the record in ``FOLDER/record``: lines that
 are only ever appended, fields parted by tabs. The seed decides what goes wrong on which connection.
 """
@@ -23,11 +23,11 @@ TAKEN, DROPPED, SAID = "taken", "dropped", "said"
 FEATURES = (("PIPELINING", "CHUNKING"), ("PIPELINING",), ())
 STAGES = ("mail", "rcpt", "data", "content", "dot", "taken", "answered")
 GREETED_BADLY = 0.02  # of the connections
-CUT = 0.02  # of the letters at most, but ...
+CUT = 0.02  # of the emails at most, but ...
 CUTS = 100  # ... about so many in a whole drill: after each the installation waits for its next tick
-PUT_OFF = 0.02  # of the letters: this person, later
-REFUSED = 0.01  # of the letters: this person, never
-SLOW, SLOWEST = 0.003, 0.5  # of the letters; seconds
+PUT_OFF = 0.02  # of the emails: this person, later
+REFUSED = 0.01  # of the emails: this person, never
+SLOW, SLOWEST = 0.003, 0.5  # of the emails; seconds
 DAILY_LIMIT = "550 5.4.5 Daily user sending limit exceeded"
 ENOUGH_FOR = 1.5  # seconds in which everything gets that answer
 LATER = {
@@ -48,33 +48,33 @@ class Gone(Exception):
 
 
 @dataclass(frozen=True)
-class Record:
+class DrillRecord:
     """The record, as it is read afterwards."""
 
-    taken: tuple[str, ...] = ()  # recipients, one entry a letter
+    taken: tuple[str, ...] = ()  # recipients, one entry an email
     dropped: int = 0  # connections broken by the server
     said: Counter[str] | None = None  # refusals by their code
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Path) -> DrillRecord:
     """Everything a server wrote down."""
     path = folder / RECORD
     lines = [line.split("\t") for line in path.read_text().splitlines()] if path.exists() else []
-    return Record(
+    return DrillRecord(
         taken=tuple(line[2] for line in lines if line[0] == TAKEN),
         dropped=sum(line[0] == DROPPED for line in lines),
         said=Counter(" ".join(line[3].split()[:2]) for line in lines if line[0] == SAID),
     )
 
 
-class Server:
+class DrillServer:
     """Accepts connections and holds what they have in common."""
 
-    def __init__(self, folder: Path, seed: str, letters: int) -> None:
-        self.seed, self.cut = seed, min(CUT, CUTS / max(1, letters))
+    def __init__(self, folder: Path, seed: str, emails: int) -> None:
+        self.seed, self.cut = seed, min(CUT, CUTS / max(1, emails))
         self._record = os.open(folder / RECORD, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         chance = Random(f"{seed}/limit")  # noqa: S311 - to be repeated, not to be secret
-        self._limits = [int(letters * chance.uniform(0.6, 0.8)), int(letters * chance.uniform(0.2, 0.5))]
+        self._limits = [int(emails * chance.uniform(0.6, 0.8)), int(emails * chance.uniform(0.2, 0.5))]
         self._enough_until = 0.0
         self._taken = 0
         self._lock = threading.Lock()
@@ -114,9 +114,9 @@ class Server:
 
 
 class _Conversation:
-    """One connection. Before each letter the dice say what will go wrong with it, if anything."""
+    """One connection. Before each email the dice say what will go wrong with it, if anything."""
 
-    def __init__(self, server: Server, sock: socket.socket, chance: Random) -> None:
+    def __init__(self, server: DrillServer, sock: socket.socket, chance: Random) -> None:
         self.server, self.sock, self.chance = server, sock, chance
         self.buffer = bytearray()
         self.sender = self.recipient = ""
@@ -166,7 +166,7 @@ class _Conversation:
                 self._more()
                 self._cut("content")
             self._until_dot()
-            self._end_of_letter()
+            self._end_of_email()
 
     def do_bdat(self, rest: str) -> None:
         size = int(rest.split()[0])
@@ -175,7 +175,7 @@ class _Conversation:
             self._cut("content")
         self._exactly(size)
         if self.recipient:
-            self._end_of_letter()
+            self._end_of_email()
         else:
             self._say("503 5.5.1 RCPT first")
 
@@ -204,7 +204,7 @@ class _Conversation:
         if chance.random() < SLOW:
             time.sleep(chance.uniform(0, SLOWEST))
 
-    def _end_of_letter(self) -> None:
+    def _end_of_email(self) -> None:
         recipient, self.sender = self.recipient, ""
         self.recipient = ""
         if self.cut_at == "dot":
@@ -264,7 +264,7 @@ class _Conversation:
         del self.buffer[:size]
 
     def _until_dot(self) -> None:
-        """Reads a letter's content, and the line with nothing but a dot."""
+        """Reads an email's content, and the line with nothing but a dot."""
         if self.buffer.startswith(b".\r\n"):
             del self.buffer[:3]
             return
@@ -284,4 +284,4 @@ def _address(rest: str) -> str:
 
 
 if __name__ == "__main__":
-    Server(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])).run()
+    DrillServer(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])).run()

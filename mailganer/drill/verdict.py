@@ -13,7 +13,7 @@ INTERRUPTED = "interrupted"  # the doubts of killed processes; all others come f
 
 
 @dataclass(frozen=True)
-class Row:
+class DrillRow:
     """What the installation says of one person."""
 
     email: str
@@ -25,7 +25,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Allowed:
-    """How many letters may be in doubt: those that were handed over and unanswered."""
+    """How many emails may be in doubt: those that were handed over and unanswered."""
 
     at_kills: int = 0
     at_drops: int = 0
@@ -41,9 +41,9 @@ class Findings:
     skipped: int
     lost: tuple[str, ...]  # nobody knows of them, or they count as sent and the server has nothing
     twice: tuple[str, ...]
-    denied: tuple[str, ...]  # count as not sent, and the server has their letter
+    denied: tuple[str, ...]  # count as not sent, and the server has their email
     in_doubt: int
-    in_doubt_had: int  # of these the server has the letter
+    in_doubt_had: int  # of these the server has the email
     interrupted: int  # of these a killed process left
     late: int  # sent, but not at the first attempt
     allowed: Allowed = field(default_factory=Allowed)
@@ -60,9 +60,11 @@ class Findings:
         return not self.lost and not self.twice and not self.denied and self.doubts_explained
 
 
-def judge(people: Collection[str], rows: Iterable[Row], taken: Iterable[str], allowed: Allowed) -> Findings:
-    """Compares: ``people`` were to get a letter, ``taken`` are the recipients of every letter the server
-    accepted, one entry a letter."""
+def judge(
+    people: Collection[str], rows: Iterable[DrillRow], taken: Iterable[str], allowed: Allowed
+) -> Findings:
+    """Compares: ``people`` were to get an email, ``taken`` are the recipients of every email the server
+    accepted, one entry an email."""
     had = Counter(taken)
     known = {row.email: row for row in rows}
     doubtful = [row for row in known.values() if row.status == "in_doubt"]
@@ -74,7 +76,7 @@ def judge(people: Collection[str], rows: Iterable[Row], taken: Iterable[str], al
         failed=dict(failed.most_common()),
         skipped=sum(row.status == "skipped" for row in known.values()),
         lost=tuple(sorted(email for email in people if _is_lost(known.get(email), had[email]))),
-        twice=tuple(sorted(email for email, letters in had.items() if letters > 1)),
+        twice=tuple(sorted(email for email, emails in had.items() if emails > 1)),
         denied=tuple(
             sorted(
                 row.email for row in known.values() if row.status in ("failed", "skipped") and had[row.email]
@@ -88,12 +90,12 @@ def judge(people: Collection[str], rows: Iterable[Row], taken: Iterable[str], al
     )
 
 
-def _is_lost(row: Row | None, letters: int) -> bool:
+def _is_lost(row: DrillRow | None, emails: int) -> bool:
     if row is None or row.status not in SETTLED:
         return True
-    return row.status == "sent" and not letters
+    return row.status == "sent" and not emails
 
 
-def _why(row: Row) -> str:
+def _why(row: DrillRow) -> str:
     code = " ".join(row.reply.split()[:2])
     return f"{row.reason} {code}".strip()

@@ -1,6 +1,6 @@
 """What is stored: one module per subject, nothing but tables and their legal moves."""
 
-from . import holds, moves
+from . import delays, state_changes
 from .account import Account, ApiToken, Identity, WebSession
 from .audience import (
     Import,
@@ -15,26 +15,26 @@ from .audience import (
 )
 from .billing import Voucher
 from .campaign import (
-    UNDER_WAY,
+    ACTIVE_STATES,
     Campaign,
     CampaignStatus,
     EarlierEmail,
-    LetterVersion,
+    FrozenEmail,
     campaign_list,
     campaign_sender,
 )
 from .delivery import (
     LARGEST_CAMPAIGN,
-    WHY_NO_LETTER,
+    SKIP_REASONS,
     Batch,
     BatchState,
+    Delay,
+    DelayCause,
     Delivery,
     DeliveryStatus,
-    Departure,
-    HeldBy,
-    Hold,
     Lane,
     Reason,
+    SentPerMinute,
     Window,
     first_delivery_id,
     make_message_id,
@@ -42,64 +42,64 @@ from .delivery import (
     token_text,
 )
 from .meta import Base, metadata
-from .operations import BEAT_ID, Answer, Heartbeat, Tries
+from .operations import BEAT_ID, Heartbeat, IdempotentResponse, RateLimitCount
 from .sender import Sender, SenderStatus, Usage
 from .template import Template
-from .tracking import TALLY_SHARDS, Event, EventKind, Source, Tally
+from .tracking import COUNTER_SHARDS, CampaignCounter, Event, EventKind, Source
 
 __all__ = [
+    "ACTIVE_STATES",
     "BEAT_ID",
+    "COUNTER_SHARDS",
     "LARGEST_CAMPAIGN",
-    "TALLY_SHARDS",
-    "UNDER_WAY",
-    "WHY_NO_LETTER",
+    "SKIP_REASONS",
     "Account",
-    "Answer",
     "ApiToken",
     "Base",
     "Batch",
     "BatchState",
     "Campaign",
+    "CampaignCounter",
     "CampaignStatus",
+    "Delay",
+    "DelayCause",
     "Delivery",
     "DeliveryStatus",
-    "Departure",
     "EarlierEmail",
     "Event",
     "EventKind",
+    "FrozenEmail",
     "Heartbeat",
-    "HeldBy",
-    "Hold",
+    "IdempotentResponse",
     "Identity",
     "Import",
     "ImportChange",
     "ImportReject",
     "ImportStatus",
     "Lane",
-    "LetterVersion",
+    "RateLimitCount",
     "Reason",
     "Sender",
     "SenderStatus",
+    "SentPerMinute",
     "Source",
     "Subscriber",
     "SubscriberList",
     "SubscriberStatus",
     "Suppression",
-    "Tally",
     "Template",
-    "Tries",
     "Usage",
     "Voucher",
     "WebSession",
     "Window",
     "campaign_list",
     "campaign_sender",
+    "delays",
     "first_delivery_id",
-    "holds",
     "list_member",
     "make_message_id",
     "metadata",
-    "moves",
+    "state_changes",
     "token_bytes",
     "token_text",
 ]

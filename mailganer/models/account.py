@@ -20,7 +20,7 @@ class Account(Base):
     plan_until: Mapped[datetime | None]  # None: for good; past: the first plan holds again
     locale: Mapped[str] = mapped_column(String(8), default="en")
     timezone: Mapped[str] = mapped_column(String(64), default="UTC")
-    # Under every letter when set: some countries ask senders for a postal address.
+    # Under every email when set: some countries ask senders for a postal address.
     postal_address: Mapped[str] = mapped_column(String(500), default="")
     session_epoch: Mapped[int] = mapped_column(default=0)  # raised to log out everywhere
     # Key of the hashes of suppressed addresses: random, the account's own, and never changed, so that who

@@ -24,11 +24,11 @@ from .meta import Base, BigId, ByteOrdered, Json, JsonOrNull, UTCDateTime, Words
 
 
 class SubscriberStatus(StrEnum):
-    active = "active"  # gets letters
+    active = "active"  # gets emails
     unconfirmed = "unconfirmed"  # asked to confirm, has not yet; nothing sets it: nobody is asked yet
     unsubscribed = "unsubscribed"  # left; no file and no form brings them back, only they themselves
     bounced = "bounced"  # the address does not work: a server refused it for good
-    complained = "complained"  # called a letter spam; nothing sets it: complaints are not read yet
+    complained = "complained"  # called an email spam; nothing sets it: complaints are not read yet
 
 
 SEARCH_KEY_LENGTH = 500  # four bytes a character still fit into an index entry of PostgreSQL

@@ -1,4 +1,4 @@
-"""Campaigns and the letters they send."""
+"""Campaigns and the emails they send."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -37,17 +37,17 @@ MOVES: dict[CampaignStatus, frozenset[CampaignStatus]] = {
         {CampaignStatus.paused, CampaignStatus.finished, CampaignStatus.cancelled}
     ),
     CampaignStatus.paused: frozenset({CampaignStatus.sending, CampaignStatus.cancelled}),
-    CampaignStatus.finished: frozenset({CampaignStatus.sending}),  # a doubtful letter is sent again
+    CampaignStatus.finished: frozenset({CampaignStatus.sending}),  # a doubtful email is sent again
     CampaignStatus.cancelled: frozenset(),
 }
 
 
-UNDER_WAY = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
+ACTIVE_STATES = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
 """Wanted by its person and not over: its lists and senders are needed."""
 
 
 class Campaign(Base):
-    """A letter to some lists, from some senders, now or later."""
+    """An email to some lists, from some senders, now or later."""
 
     __tablename__ = "campaign"
     __table_args__ = (Index("ix_campaign_status_send_at", "status", "send_at"),)
@@ -91,9 +91,9 @@ class Campaign(Base):
     planned_at: Mapped[datetime | None]
     # Right side of this campaign's Message-IDs, fixed when planned: the public address may change later.
     message_domain: Mapped[str] = mapped_column(String(255), default="")
-    # The version that goes out now. No foreign key: letters point back here, and one circle is enough to
+    # The version that goes out now. No foreign key: emails point back here, and one circle is enough to
     # make every dump and restore awkward.
-    letter_id: Mapped[int | None] = mapped_column(BigId)
+    frozen_email_id: Mapped[int | None] = mapped_column(BigId)
 
     account: Mapped[Account] = relationship()
     lists: Mapped[list[SubscriberList]] = relationship(
@@ -146,15 +146,15 @@ class EarlierEmail(Base):
     replaced_at: Mapped[datetime]
 
 
-class LetterVersion(Base):
-    """A letter as frozen at start, or after an edit for the people who remain. Never changed."""
+class FrozenEmail(Base):
+    """An email as frozen at start, or after an edit for the people who remain. Never changed."""
 
-    __tablename__ = "letter"
+    __tablename__ = "frozen_email"
     __table_args__ = (UniqueConstraint("campaign_id", "version"),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"))
     version: Mapped[int]
-    compiled: Mapped[dict[str, Any]]  # letters.Letter.to_json(): prepared sources, links, variables
+    compiled: Mapped[dict[str, Any]]  # emails.Email.to_json(): prepared sources, links, variables
     variables: Mapped[dict[str, Any]] = mapped_column(default=dict)  # the campaign's, as they were
     created_at: Mapped[datetime]

@@ -46,32 +46,32 @@ class Reason(StrEnum):
 
     refused = "refused"  # the server does not take this recipient
     expired = "expired"  # put off for a whole day
-    interrupted = "interrupted"  # we died with the letter handed over and not answered
-    disconnected = "disconnected"  # the connection died after the letter was handed over
+    interrupted = "interrupted"  # we died with the email handed over and not answered
+    disconnected = "disconnected"  # the connection died after the email was handed over
     unsubscribed = "unsubscribed"
-    bounced = "bounced"  # an earlier letter was refused for good
+    bounced = "bounced"  # an earlier email was refused for good
     complained = "complained"  # as long as nothing makes anybody "complained", nothing sets it
     erased = "erased"  # the person was deleted meanwhile
     unconfirmed = "unconfirmed"  # as long as nothing makes anybody "unconfirmed", nothing sets it
-    render_error = "render_error"  # this person's values break the letter
+    render_error = "render_error"  # this person's values break the email
     address = "address"  # nothing can be sent to such an address
     cancelled = "cancelled"  # the campaign was
 
 
-WHY_NO_LETTER = {
+SKIP_REASONS = {
     SubscriberStatus.unsubscribed: Reason.unsubscribed,
     SubscriberStatus.bounced: Reason.bounced,
     SubscriberStatus.complained: Reason.complained,
     SubscriberStatus.unconfirmed: Reason.unconfirmed,
 }
-"""A subscriber's status -> why they get no letter."""
+"""A subscriber's status -> why they get no email."""
 
 
 class Delivery(Base):
     __tablename__ = "delivery"
     __table_args__ = (
         UniqueConstraint("campaign_id", "email_key"),
-        # Two updates a letter: room in the page keeps them off the indexes (heap-only tuples).
+        # Two updates an email: room in the page keeps them off the indexes (heap-only tuples).
         {"postgresql_with": {"fillfactor": 75}},
     )
 
@@ -87,12 +87,12 @@ class Delivery(Base):
     reason: Mapped[Reason | None] = mapped_column(Words(Reason))
     reply: Mapped[str | None] = mapped_column(Sentence)  # the server's words, or ours
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
-    first_tried_at: Mapped[datetime | None]  # a letter put off for a day since then has expired
+    first_tried_at: Mapped[datetime | None]  # an email put off for a day since then has expired
     not_before: Mapped[datetime | None]
     returned_at: Mapped[datetime | None]  # given back, for the server refused everybody so; once at most
     sender_id: Mapped[int | None] = mapped_column(ForeignKey("sender.id", ondelete="SET NULL"))
-    letter_id: Mapped[int | None] = mapped_column(
-        ForeignKey("letter.id", ondelete="SET NULL")
+    frozen_email_id: Mapped[int | None] = mapped_column(
+        ForeignKey("frozen_email.id", ondelete="SET NULL")
     )  # the version this person got
     dated_at: Mapped[datetime]  # the Date header, fixed with the row
     settled_at: Mapped[datetime | None]  # when sent, failed, skipped or in doubt
@@ -106,7 +106,7 @@ class Delivery(Base):
     first_clicked_at: Mapped[datetime | None]
     clicks: Mapped[int] = mapped_column(default=0)
     machine_clicks: Mapped[int] = mapped_column(default=0)
-    unsubscribed_at: Mapped[datetime | None]  # by this very letter
+    unsubscribed_at: Mapped[datetime | None]  # by this very email
 
     @property
     def erased_digest(self) -> bytes | None:
@@ -152,7 +152,7 @@ def token_bytes(text: str) -> bytes | None:
 
 def make_message_id(delivery_id: int, token: bytes, domain: str) -> str:
     """``id.proof@domain``, without brackets: tells the delivery, proves it is ours, and does not
-    give the token away to everybody the letter is forwarded or answered to."""
+    give the token away to everybody the email is forwarded or answered to."""
     proof = hashlib.blake2b(token, digest_size=8, person=b"message-id").hexdigest()
     return f"{delivery_id:x}.{proof}@{domain}"
 
@@ -208,10 +208,10 @@ class Batch(Base):
     bounced: Mapped[int] = mapped_column(default=0)
 
 
-class Departure(Base):
-    """Letters of a campaign that a server took from a sender in one minute: what "fact" is counted from."""
+class SentPerMinute(Base):
+    """Emails of a campaign that a server took from a sender in one minute: what "fact" is counted from."""
 
-    __tablename__ = "departure"
+    __tablename__ = "sent_per_minute"
 
     campaign_id: Mapped[int] = mapped_column(
         ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
@@ -222,31 +222,31 @@ class Departure(Base):
     minute: Mapped[int] = mapped_column(
         BigInteger, primary_key=True, autoincrement=False
     )  # minutes since 1970
-    letters: Mapped[int] = mapped_column(default=0)
+    emails: Mapped[int] = mapped_column(default=0)
 
 
-class HeldBy(StrEnum):
-    """What kept letters waiting."""
+class DelayCause(StrEnum):
+    """What kept emails waiting."""
 
     quota = "quota"  # a mail account had sent what it may in 24 hours
     trouble = "trouble"  # its server could not be reached, broke off, or asked to wait
     failing = "failing"  # its server did not let it send: somebody had to look
-    plan = "plan"  # the account's plan had no more letters in 24 hours
+    plan = "plan"  # the account's plan had no more emails in 24 hours
     paused = "paused"  # the campaign was, by somebody
     halted = "halted"  # the campaign was, by us: something was wrong, or it was too late to start unasked
 
 
-class Hold(Base):
+class Delay(Base):
     """A time in which nothing left through a sender, by a campaign or under a plan (one of the three is
     named). Nobody decides by these rows: they are kept to say afterwards what somebody waited for."""
 
-    __tablename__ = "hold"
+    __tablename__ = "delay"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     sender_id: Mapped[int | None] = mapped_column(ForeignKey("sender.id", ondelete="CASCADE"), index=True)
     campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"), index=True)
     account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
-    cause: Mapped[HeldBy] = mapped_column(Words(HeldBy))
+    cause: Mapped[DelayCause] = mapped_column(Words(DelayCause))
     since: Mapped[datetime]
     until: Mapped[datetime | None]  # None: not over, or nobody noted when it was
 

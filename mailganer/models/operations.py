@@ -17,7 +17,7 @@ class Heartbeat(Base):
     "clock ID" is one process of beat, "process PART HOST:PID ID" a web process or a worker, with or without
     ticks.
 
-    And two moments of other kinds: "look_up", when doubtful letters were last looked up, and "mark NAME",
+    And two moments of other kinds: "look_up", when doubtful emails were last looked up, and "mark NAME",
     which the file of this name beside the journals is held against.
     """
 
@@ -31,10 +31,10 @@ class Heartbeat(Base):
     key_id: Mapped[str] = mapped_column(String(32), default="", server_default="")
 
 
-class Answer(Base):
+class IdempotentResponse(Base):
     """The answer to a POST with an Idempotency-Key, so that asking again does not do it again."""
 
-    __tablename__ = "answer"
+    __tablename__ = "idempotent_response"
 
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
@@ -44,10 +44,10 @@ class Answer(Base):
     created_at: Mapped[datetime]
 
 
-class Tries(Base):
+class RateLimitCount(Base):
     """How often somebody tried something that is counted, while no Redis counts it."""
 
-    __tablename__ = "tries"
+    __tablename__ = "rate_limit_count"
 
     key: Mapped[bytes] = mapped_column(
         LargeBinary(16), primary_key=True

@@ -1,4 +1,4 @@
-"""Senders: the mail accounts letters leave through, and what they have used."""
+"""Senders: the mail accounts emails leave through, and what they have used."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -43,10 +43,10 @@ class Sender(Base):
     per_second: Mapped[float | None]
     max_connections: Mapped[int | None]
     learned_per_day: Mapped[int | None]
-    # Letters a second since its server asked it to slow down, and before; None again once they are equal.
+    # Emails a second since its server asked it to slow down, and before; None again once they are equal.
     slowed_to: Mapped[float | None]
     slowed_from: Mapped[float | None]
-    # Pace as one moment (generic cell rate algorithm): the next letter may leave at paced_until.
+    # Pace as one moment (generic cell rate algorithm): the next email may leave at paced_until.
     # Also set where the plan has nothing left for this sender's campaigns now.
     paced_until: Mapped[datetime | None]
     # Where a campaign that starts begins to take turns with the others (campaigns.turns).
@@ -60,7 +60,7 @@ class Sender(Base):
 
 
 class Usage(Base):
-    """Letters that left through a sender in one minute: the rolling 24 hours are sums over these rows."""
+    """Emails that left through a sender in one minute: the rolling 24 hours are sums over these rows."""
 
     __tablename__ = "usage"
     __table_args__ = (Index("ix_usage_account_id_minute", "account_id", "minute"),)
@@ -70,4 +70,4 @@ class Usage(Base):
         BigInteger, primary_key=True, autoincrement=False
     )  # minutes since 1970
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
-    letters: Mapped[int] = mapped_column(default=0)
+    emails: Mapped[int] = mapped_column(default=0)

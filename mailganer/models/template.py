@@ -1,4 +1,4 @@
-"""Templates: letters kept for using again."""
+"""Templates: emails kept for using again."""
 
 from datetime import datetime
 

@@ -38,20 +38,20 @@ class Event(Base):
     delivery_id: Mapped[int] = mapped_column(BigInteger)
     kind: Mapped[EventKind] = mapped_column(Words(EventKind))
     source: Mapped[Source] = mapped_column(Words(Source), default=Source.person)
-    link: Mapped[int | None] = mapped_column(SmallInteger)  # number of the link in its letter version, from 1
-    letter_id: Mapped[int | None] = mapped_column(BigInteger)
+    link: Mapped[int | None] = mapped_column(SmallInteger)  # number of the link in its email version, from 1
+    frozen_email_id: Mapped[int | None] = mapped_column(BigInteger)
     at: Mapped[datetime]
     agent: Mapped[str] = mapped_column(String(200), default="")  # the User-Agent, cut
 
 
-TALLY_SHARDS = 16
+COUNTER_SHARDS = 16
 
 
-class Tally(Base):
-    """What a campaign's letters brought, kept in the transaction that changes a delivery: a report of a
+class CampaignCounter(Base):
+    """What a campaign's emails brought, kept in the transaction that changes a delivery: a report of a
     million deliveries sums up a few rows. Several rows, so that a thousand openers do not queue at one."""
 
-    __tablename__ = "tally"
+    __tablename__ = "campaign_counter"
 
     campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True)
     shard: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)  # id % 16

@@ -1,37 +1,37 @@
 """What it amounts to: numbers, series and people, for pages and the API."""
 
+from .campaign_timeline import TimelineBucket, timeline
+from .delivery_timeline import TimelineEvent, delivery_timeline
+from .explanation import Explanation, ExplanationContext, why_address, why_email, why_person
+from .explanation_steps import ExplanationCode, ExplanationStep, SuppressionCause
 from .reasons import delivery_sentence
-from .recipients import Filters, Opened, Page, recipients_csv, recipients_page
-from .report import Clicks, Link, Opens, Report, Trouble, campaign_report, links
-from .steps import Cause, Code, Step
-from .story import Happening, delivery_story
-from .timeline import Moment, timeline
-from .why import Asked, Why, why_address, why_letter, why_person
+from .recipients import Filters, OpenFilter, RecipientPage, recipients_csv, recipients_page
+from .report import Clicks, DeliveryFailures, Link, Opens, Report, campaign_report, links
 
 __all__ = [
-    "Asked",
-    "Cause",
     "Clicks",
-    "Code",
+    "DeliveryFailures",
+    "Explanation",
+    "ExplanationCode",
+    "ExplanationContext",
+    "ExplanationStep",
     "Filters",
-    "Happening",
     "Link",
-    "Moment",
-    "Opened",
+    "OpenFilter",
     "Opens",
-    "Page",
+    "RecipientPage",
     "Report",
-    "Step",
-    "Trouble",
-    "Why",
+    "SuppressionCause",
+    "TimelineBucket",
+    "TimelineEvent",
     "campaign_report",
     "delivery_sentence",
-    "delivery_story",
+    "delivery_timeline",
     "links",
     "recipients_csv",
     "recipients_page",
     "timeline",
     "why_address",
-    "why_letter",
+    "why_email",
     "why_person",
 ]

@@ -1,4 +1,4 @@
-"""Why a letter did not arrive, as a sentence."""
+"""Why an email did not arrive, as a sentence."""
 
 from collections.abc import Mapping
 
@@ -6,18 +6,18 @@ from ..errors import _
 from ..models import Reason
 
 _SENTENCES: Mapping[Reason, str] = {
-    Reason.refused: _("The server does not take letters for this address."),
-    Reason.expired: _("The server put the letter off for a whole day."),
+    Reason.refused: _("The server does not take emails for this address."),
+    Reason.expired: _("The server put the email off for a whole day."),
     Reason.interrupted: _("Sending was interrupted before the server's answer came."),
     Reason.disconnected: _("The connection broke before the server's answer came."),
-    Reason.unsubscribed: _("Unsubscribed before the letter's turn came."),
-    Reason.bounced: _("An earlier letter to this address came back."),
-    Reason.complained: _("Called an earlier letter spam."),
-    Reason.erased: _("Was deleted before the letter's turn came."),
+    Reason.unsubscribed: _("Unsubscribed before the email's turn came."),
+    Reason.bounced: _("An earlier email to this address came back."),
+    Reason.complained: _("Called an earlier email spam."),
+    Reason.erased: _("Was deleted before the email's turn came."),
     Reason.unconfirmed: _("Has not confirmed the subscription."),
-    Reason.render_error: _("The letter could not be made with this person's data."),
+    Reason.render_error: _("The email could not be made with this person's data."),
     Reason.address: _("No email can be sent to such an address."),
-    Reason.cancelled: _("The campaign was stopped before the letter's turn came."),
+    Reason.cancelled: _("The campaign was stopped before the email's turn came."),
 }
 
 

@@ -34,7 +34,7 @@ LONGEST_QUERY = 200
 _AT_ONCE = 1_000  # rows read at once for a file
 
 
-class Opened(StrEnum):
+class OpenFilter(StrEnum):
     """Which people, by what is known of their opening."""
 
     certain = "certain"
@@ -51,14 +51,14 @@ class Filters:
     status: DeliveryStatus | None = None
     reason: Reason | None = None
     query: str = ""  # a part of the address or the name
-    opened: Opened | None = None
+    opened: OpenFilter | None = None
     clicked: bool | None = None
     link: str = ""  # ``Link.key`` of the report
-    left: bool = False  # unsubscribed by this letter
+    left: bool = False  # unsubscribed by this email
 
 
 @dataclass(frozen=True)
-class Page:
+class RecipientPage:
     """Some deliveries, the names of their people by delivery id, and the cursor of what follows."""
 
     items: tuple[Delivery, ...]
@@ -75,13 +75,13 @@ def recipients_page(
     filters: Filters | None = None,
     after: int | None = None,
     limit: int = 50,
-) -> Page:
+) -> RecipientPage:
     """Recipients in the order of the ledger. ``filters`` says more than status and query can."""
     filters = filters or Filters(status=status, query=query)
     conditions = _conditions(session, campaign, filters)
     rows = session.execute(_rows(campaign.id, conditions, after).limit(limit + 1)).all()
     shown = rows[:limit]
-    return Page(
+    return RecipientPage(
         items=tuple(row.Delivery for row in shown),
         next=shown[-1].Delivery.id if len(rows) > limit else None,
         names={row.Delivery.id: _name(row) for row in shown},
@@ -107,7 +107,7 @@ def _table(
         campaign = session.get(Campaign, campaign_id)
         if campaign is None:
             return
-        # Once: which places a link has is read from every version of the letter.
+        # Once: which places a link has is read from every version of the email.
         conditions = _conditions(session, campaign, filters)
     after: int | None = None
     while True:
@@ -188,20 +188,20 @@ def _conditions(session: Session, campaign: Campaign, filters: Filters) -> list[
     return conditions + _naming(campaign, filters.query)
 
 
-def _opened(opened: Opened) -> list[ColumnElement[bool]]:
+def _opened(opened: OpenFilter) -> list[ColumnElement[bool]]:
     by_nobody = Delivery.first_opened_at.is_(None)
-    conditions: dict[Opened, list[ColumnElement[bool]]] = {
-        Opened.certain: [Delivery.first_opened_at.is_not(None), Delivery.certain_open.is_(True)],
-        Opened.possible: [Delivery.first_opened_at.is_not(None), Delivery.certain_open.is_(False)],
-        Opened.any: [Delivery.first_opened_at.is_not(None)],
-        Opened.none: [by_nobody, Delivery.status == DeliveryStatus.sent],
-        Opened.machine: [by_nobody, Delivery.machine_opens > 0],
+    conditions: dict[OpenFilter, list[ColumnElement[bool]]] = {
+        OpenFilter.certain: [Delivery.first_opened_at.is_not(None), Delivery.certain_open.is_(True)],
+        OpenFilter.possible: [Delivery.first_opened_at.is_not(None), Delivery.certain_open.is_(False)],
+        OpenFilter.any: [Delivery.first_opened_at.is_not(None)],
+        OpenFilter.none: [by_nobody, Delivery.status == DeliveryStatus.sent],
+        OpenFilter.machine: [by_nobody, Delivery.machine_opens > 0],
     }
     return conditions[opened]
 
 
 def _followed(session: Session, campaign: Campaign, key: str) -> ColumnElement[bool]:
-    """Who followed the link of this key, wherever the same address stands in the letter."""
+    """Who followed the link of this key, wherever the same address stands in the email."""
     places = next((each for each in link_places(session, campaign).values() if key == _key(each)), [(0, 0)])
     return Delivery.id.in_(
         select(Event.delivery_id).where(

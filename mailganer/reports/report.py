@@ -1,6 +1,6 @@
 """A campaign in numbers: what left, what was opened, clicked and left by, and what went wrong.
 
-Nothing is counted here that is not kept: letters are sums over batches, readers sums over tallies, links and
+Nothing is counted here that is not kept: emails are sums over batches, readers sums over tallies, links and
 times sums over events that no machine made.
 """
 
@@ -23,13 +23,13 @@ from ..models import (
     DeliveryStatus,
     Event,
     EventKind,
-    LetterVersion,
+    FrozenEmail,
     Reason,
     Source,
     first_delivery_id,
 )
 from ..tracking import Numbers, campaign_numbers
-from .timeline import Moment, timeline
+from .campaign_timeline import TimelineBucket, timeline
 
 FEW = 200  # batches looked into one by one; beyond, the whole campaign is read
 EXAMPLES = 3  # of the server's words, per reason
@@ -40,7 +40,7 @@ TROUBLES = (DeliveryStatus.failed, DeliveryStatus.in_doubt, DeliveryStatus.skipp
 
 @dataclass(frozen=True)
 class Opens:
-    """Between ``people_certain`` and ``people_certain + people_possible`` people opened the letter."""
+    """Between ``people_certain`` and ``people_certain + people_possible`` people opened the email."""
 
     people_certain: int
     people_possible: int  # perhaps it was only their mail program
@@ -61,7 +61,7 @@ class Clicks:
 
 @dataclass(frozen=True)
 class Link:
-    """One address of the letter, as it was written: a template. ``key`` finds the people behind it."""
+    """One address of the email, as it was written: a template. ``key`` finds the people behind it."""
 
     key: str
     url: str
@@ -70,8 +70,8 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """Letters that did not arrive for one reason, with some of the server's own words."""
+class DeliveryFailures:
+    """Emails that did not arrive for one reason, with some of the server's own words."""
 
     status: DeliveryStatus
     reason: Reason | None
@@ -87,12 +87,12 @@ class Report:
     clicks: Clicks
     links: tuple[Link, ...]
     unsubscribed: int
-    timeline: tuple[Moment, ...]
-    troubles: tuple[Trouble, ...]
+    timeline: tuple[TimelineBucket, ...]
+    troubles: tuple[DeliveryFailures, ...]
 
     @property
     def arrived(self) -> int:
-        """Letters that the servers took and that did not come back."""
+        """Emails that the servers took and that did not come back."""
         return self.counts.sent
 
     @property
@@ -101,7 +101,7 @@ class Report:
         return self._by_reason(DeliveryStatus.skipped).get(Reason.cancelled.value, 0)
 
     def share(self, people: int) -> float:
-        """People as a part of those whom the letter reached."""
+        """People as a part of those whom the email reached."""
         return min(1.0, people / self.arrived) if self.arrived else 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -141,31 +141,31 @@ def campaign_report(session: Session, campaign: Campaign, now: datetime | None =
 
 
 def links(session: Session, campaign: Campaign) -> tuple[Link, ...]:
-    """Every link of the versions that went out, in the letter's order, those nobody followed included."""
+    """Every link of the versions that went out, in the email's order, those nobody followed included."""
     places = link_places(session, campaign)
     rows = session.execute(
-        select(Event.letter_id, Event.link, func.count(Event.delivery_id.distinct()), func.count())
+        select(Event.frozen_email_id, Event.link, func.count(Event.delivery_id.distinct()), func.count())
         .where(*_clicked(campaign))
-        .group_by(Event.letter_id, Event.link)
+        .group_by(Event.frozen_email_id, Event.link)
     )
     found = {
-        (letter_id or campaign.letter_id or 0, number or 0): (people, total)
-        for letter_id, number, people, total in rows
+        (frozen_email_id or campaign.frozen_email_id or 0, number or 0): (people, total)
+        for frozen_email_id, number, people, total in rows
     }
     return tuple(_link(session, campaign, url, each, found) for url, each in places.items())
 
 
 def link_places(session: Session, campaign: Campaign) -> dict[str, list[tuple[int, int]]]:
-    """By address, where it stands: (letter version, number of the link)."""
+    """By address, where it stands: (email version, number of the link)."""
     versions = session.execute(
-        select(LetterVersion.id, LetterVersion.compiled)
-        .where(LetterVersion.campaign_id == campaign.id)
-        .order_by(LetterVersion.version)
+        select(FrozenEmail.id, FrozenEmail.compiled)
+        .where(FrozenEmail.campaign_id == campaign.id)
+        .order_by(FrozenEmail.version)
     )
     places: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for letter_id, compiled in versions:
+    for frozen_email_id, compiled in versions:
         for number, url in enumerate(compiled["links"], start=1):
-            places[url].append((letter_id, number))
+            places[url].append((frozen_email_id, number))
     return dict(places)
 
 
@@ -180,8 +180,8 @@ def _link(
     people = sum(found[place][0] for place in followed)
     if len(followed) > 1:  # who followed it at the top and at the bottom is one person
         people = _people_behind(session, campaign, followed)
-    letter_id, number = places[0]
-    return Link(f"{letter_id}-{number}", url, people, sum(found[place][1] for place in followed))
+    frozen_email_id, number = places[0]
+    return Link(f"{frozen_email_id}-{number}", url, people, sum(found[place][1] for place in followed))
 
 
 def _people_behind(session: Session, campaign: Campaign, places: list[tuple[int, int]]) -> int:
@@ -191,7 +191,12 @@ def _people_behind(session: Session, campaign: Campaign, places: list[tuple[int,
 
 def at_places(places: list[tuple[int, int]]) -> Any:
     """The condition that an event is a click on one of these links."""
-    return or_(*(and_(Event.letter_id == letter_id, Event.link == number) for letter_id, number in places))
+    return or_(
+        *(
+            and_(Event.frozen_email_id == frozen_email_id, Event.link == number)
+            for frozen_email_id, number in places
+        )
+    )
 
 
 def _clicked(campaign: Campaign) -> tuple[Any, ...]:
@@ -206,7 +211,7 @@ def _opens(numbers: Numbers) -> Opens:
     return Opens(numbers.opened_certain, numbers.opened_possible, numbers.opens, numbers.machine_opens)
 
 
-def _troubles(session: Session, campaign: Campaign, counts: Counts) -> tuple[Trouble, ...]:
+def _troubles(session: Session, campaign: Campaign, counts: Counts) -> tuple[DeliveryFailures, ...]:
     """By reason, the most first."""
     if not any(getattr(counts, status.value) for status in TROUBLES):
         return ()
@@ -218,7 +223,7 @@ def _troubles(session: Session, campaign: Campaign, counts: Counts) -> tuple[Tro
         .order_by(func.count().desc(), Delivery.status, Delivery.reason)
     ).all()
     return tuple(
-        Trouble(status, reason, number, _replies(session, troubled, status, reason))
+        DeliveryFailures(status, reason, number, _replies(session, troubled, status, reason))
         for status, reason, number in rows
     )
 
@@ -242,7 +247,7 @@ def _replies(
 
 
 def _troubled(session: Session, campaign: Campaign) -> ColumnElement[bool]:
-    """The condition for letters that met something: in the batches that say so, while these are few."""
+    """The condition for emails that met something: in the batches that say so, while these are few."""
     told = sum((getattr(Batch, status.value) for status in TROUBLES[1:]), Batch.failed)
     ranges = session.execute(
         select(Batch.first_id, Batch.last_id).where(Batch.campaign_id == campaign.id, told > 0).limit(FEW + 1)

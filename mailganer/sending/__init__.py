@@ -1,10 +1,10 @@
 """The pipeline: plan, ledger, lanes, quota, sweep; and the bell that wakes it after a commit.
 
 Pages and the API need two names of it: ``wake(request, "tick")`` after whatever makes a campaign go, and
-``decide`` for letters in doubt.
+``resolve`` for emails in doubt.
 """
 
-from .bell import includeme, wake
-from .doubt import decide
+from ..queue import enqueue_after_commit, includeme
+from .in_doubt import resolve
 
-__all__ = ["decide", "includeme", "wake"]
+__all__ = ["enqueue_after_commit", "includeme", "resolve"]

@@ -21,15 +21,24 @@ from ..audience.imports import run_import as work_on_import
 from ..db import DATABASE, OUT_OF_REACH, trouble_of
 from ..migrations import newest
 from ..models import Heartbeat
+from ..queue import enqueue, enqueue_after_commit, is_empty
 from ..settings import Settings
-from . import doubt, plan, tick
-from .bell import is_quiet, ring, wake
+from . import in_doubt
 from .clock import elapsed
-from .due_work import DueWork, TaskCall, others_wait
-from .lane import Lane
-from .office import Office, open_office
+from .context import SendingContext, open_sending_context
+from .scheduler import plan, tick
+from .scheduler.due_work import DueWork, TaskCall, others_wait
+from .worker.lane import LaneRunner
 
-__all__ = ["ask_to_stop", "look_up", "plan_campaign", "pump", "run_import", "run_tick", "wake"]
+__all__ = [
+    "enqueue_after_commit",
+    "look_up",
+    "plan_campaign",
+    "request_stop",
+    "run_import",
+    "run_lane",
+    "run_tick",
+]
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -46,17 +55,17 @@ IMPORT_TURN = 30.0  # seconds
 # --- the office of this process
 
 
-def office() -> Office:
+def sending_context() -> SendingContext:
     """This process's office: made after the fork, and kept."""
-    return _office(os.getpid())
+    return _sending_context(os.getpid())
 
 
 @cache
-def _office(pid: int) -> Office:
-    return open_office(settings())
+def _sending_context(pid: int) -> SendingContext:
+    return open_sending_context(worker_settings())
 
 
-def settings() -> Settings:
+def worker_settings() -> Settings:
     return current_app.mailganer_settings
 
 
@@ -65,7 +74,7 @@ def settings() -> Settings:
 _misfit: str | None = ""  # the schema that this process has complained about last; empty: none
 
 
-def fits(here: Office) -> bool:
+def schema_fits(here: SendingContext) -> bool:
     """Whether the database has the schema this program was made for.
 
     Nobody knows what a later one means, nor whether what an earlier one lacks is needed: under any other this
@@ -99,16 +108,16 @@ _STOP = mmap.mmap(-1, 1)  # shared with the processes of the pool, which are for
 _parent = 0  # the worker whose pool this process belongs to
 
 
-def ask_to_stop() -> None:
+def request_stop() -> None:
     """No new windows, in this process and in those it has forked."""
     _STOP[0] = 1
 
 
-def stopping() -> bool:
+def is_stopping() -> bool:
     return _STOP[0] != 0
 
 
-def listen_for_the_end() -> None:
+def stop_with_parent() -> None:
     """In a process of the pool: from now on it ends its turn well when the worker above it is lost."""
     global _parent
     _parent = os.getppid()
@@ -116,15 +125,15 @@ def listen_for_the_end() -> None:
 
 @contextmanager
 def _listening() -> Iterator[None]:
-    """A SIGTERM, to all of the group or because the worker is gone, lets the letters on their way be settled.
+    """A SIGTERM, to all of the group or because the worker is gone, lets the emails on their way be settled.
 
     Only while there are any, and not from the start: the pool sets its own handler after its processes are
-    begun, and that one leaves in the middle of a letter.
+    begun, and that one leaves in the middle of an email.
     """
     if not _parent:  # no process of a pool
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: ask_to_stop())
+    before = signal.signal(signal.SIGTERM, lambda *_: request_stop())
     try:
         yield
     finally:
@@ -159,8 +168,8 @@ def _comes_again(task: Callable[P, None]) -> Callable[P, None]:
 @_comes_again
 def run_tick(beat_id: int = 0) -> None:
     """Run a tick, then work. ``beat_id`` names the beat that asked for it; 0 and 1 name none."""
-    here = office()
-    if fits(here):
+    here = sending_context()
+    if schema_fits(here):
         if beat_id > 1:
             tick.note_beat(here, beat_id)
         _tick(here)
@@ -170,25 +179,25 @@ def run_tick(beat_id: int = 0) -> None:
 @shared_task(name="mailganer.plan")
 @_comes_again
 def plan_campaign(campaign_id: int) -> None:
-    here = office()
-    if fits(here):
+    here = sending_context()
+    if schema_fits(here):
         _work(here, TaskCall("plan", (campaign_id,)))
 
 
-@shared_task(name="mailganer.pump")
+@shared_task(name="mailganer.run_lane")
 @_comes_again
-def pump(sender_id: int, number: int = 0) -> None:
-    here = office()
-    if fits(here):
-        _work(here, TaskCall("pump", (sender_id, number)))
+def run_lane(sender_id: int, number: int = 0) -> None:
+    here = sending_context()
+    if schema_fits(here):
+        _work(here, TaskCall("run_lane", (sender_id, number)))
 
 
-def _work(here: Office, first: TaskCall | None = None) -> None:
+def _work(here: SendingContext, first: TaskCall | None = None) -> None:
     """Do what is due, ``first`` before the rest, until nothing is or the turn is over."""
     work, until = DueWork(here), elapsed() + TURN
     call = first if first and work.is_due(first) else work.choose()
     has_done = False
-    while call and not stopping() and fits(here):
+    while call and not is_stopping() and schema_fits(here):
         if _do(here, work, call, max(SHORTEST_TURN, until - elapsed())):
             has_done = True
         else:
@@ -197,20 +206,20 @@ def _work(here: Office, first: TaskCall | None = None) -> None:
         call = work.choose()
         if call and elapsed() >= until and _is_handed_over(call):
             break
-    if has_done and not stopping():
+    if has_done and not is_stopping():
         _tick(here)  # somebody's campaign may be finished
 
 
 def _is_handed_over(call: TaskCall) -> bool:
     """Whether a message waits that makes some process go on with what is left."""
-    return not is_quiet(current_app) or ring(current_app, call.task, *call.ids)
+    return not is_empty(current_app) or enqueue(current_app, call.task, *call.ids)
 
 
-def _do(here: Office, work: DueWork, call: TaskCall, seconds: float) -> bool:
+def _do(here: SendingContext, work: DueWork, call: TaskCall, seconds: float) -> bool:
     """Plan a campaign or run a lane; return whether that changed anything. An error ends nothing else."""
     try:
         if call.task == "plan":
-            return plan.plan(here, call.ids[0], stopping)
+            return plan.plan(here, call.ids[0], is_stopping)
         return _run_lane(here, work, *call.ids, seconds=seconds)
     except OUT_OF_REACH:
         raise
@@ -219,15 +228,15 @@ def _do(here: Office, work: DueWork, call: TaskCall, seconds: float) -> bool:
         return False
 
 
-def _run_lane(here: Office, work: DueWork, sender_id: int, number: int, *, seconds: float) -> bool:
-    lane = Lane(here, sender_id, number, stopped=stopping, yields=_yields(here, work, sender_id))
+def _run_lane(here: SendingContext, work: DueWork, sender_id: int, number: int, *, seconds: float) -> bool:
+    lane = LaneRunner(here, sender_id, number, stopped=is_stopping, yields=_yields(here, work, sender_id))
     with _listening():
         turn = lane.run(seconds)
         _leave_with_parent()
     return turn.settled > 0
 
 
-def _yields(here: Office, work: DueWork, sender_id: int) -> Callable[[], bool]:
+def _yields(here: SendingContext, work: DueWork, sender_id: int) -> Callable[[], bool]:
     """Return a function that says whether this turn should end early, so that other work can start.
 
     It also runs ticks that are late: while all processes send, no process takes one from the queue.
@@ -241,7 +250,7 @@ def _yields(here: Office, work: DueWork, sender_id: int) -> Callable[[], bool]:
             return False
         looked = now
         try:
-            if not fits(here):
+            if not schema_fits(here):
                 return True
             _tick_if_late(here)
             if work.plans_wait():
@@ -250,38 +259,38 @@ def _yields(here: Office, work: DueWork, sender_id: int) -> Callable[[], bool]:
                 return False
             with here.readers() as session:
                 return others_wait(session, sender_id, here.now())
-        except OUT_OF_REACH:  # the lane has letters to settle, and finds out by itself
+        except OUT_OF_REACH:  # the lane has emails to settle, and finds out by itself
             return False
 
     return yields
 
 
-def _tick(here: Office) -> None:
+def _tick(here: SendingContext) -> None:
     """Run a tick unless one ran just now, and wake other processes when some are free."""
     if _has_just_ticked(here):
         return
     calls = tick.tick(here, JUST_NOW * here.speed)
-    wake_ups = [call for call in calls if call.task in ("plan", "pump")]
+    wake_ups = [call for call in calls if call.task in ("plan", "run_lane")]
     others = [call for call in calls if call not in wake_ups]
-    if wake_ups and is_quiet(current_app):
+    if wake_ups and is_empty(current_app):
         others += wake_ups[:WAKE_UPS]
     for call in others:
-        if not ring(current_app, call.task, *call.ids):
+        if not enqueue(current_app, call.task, *call.ids):
             return
 
 
-def _tick_if_late(here: Office) -> None:
+def _tick_if_late(here: SendingContext) -> None:
     since = _since_tick(here)
     if since is None or since > LATE_TICK * here.speed:
         _tick(here)
 
 
-def _has_just_ticked(here: Office) -> bool:
+def _has_just_ticked(here: SendingContext) -> bool:
     since = _since_tick(here)
     return since is not None and timedelta(0) <= since < JUST_NOW * here.speed
 
 
-def _since_tick(here: Office) -> timedelta | None:
+def _since_tick(here: SendingContext) -> timedelta | None:
     with here.readers() as session:
         seen = session.scalar(select(Heartbeat.seen_at).where(Heartbeat.name == "beat"))
     return None if seen is None else here.now() - seen
@@ -290,17 +299,17 @@ def _since_tick(here: Office) -> timedelta | None:
 @shared_task(name="mailganer.look_up")
 @_comes_again
 def look_up(sender_id: int) -> None:
-    here = office()
-    if fits(here):
-        doubt.look_up(here, sender_id)
+    here = sending_context()
+    if schema_fits(here):
+        in_doubt.look_up(here, sender_id)
 
 
 @shared_task(name="mailganer.import")
 @_comes_again
 def run_import(import_id: int) -> None:
-    here = office()
-    if not fits(here):
+    here = sending_context()
+    if not schema_fits(here):
         return
-    done = work_on_import(here.sessions, settings(), import_id, now=here.now, seconds=IMPORT_TURN)
-    if not done and not stopping():
-        ring(current_app, "import", import_id)
+    done = work_on_import(here.sessions, worker_settings(), import_id, now=here.now, seconds=IMPORT_TURN)
+    if not done and not is_stopping():
+        enqueue(current_app, "import", import_id)

@@ -17,14 +17,14 @@ from celery import Celery
 from kombu import Connection
 
 from ..broker import count_messages
-from .bell import BROKEN
+from ..queue import BROKEN
 from .clock import elapsed
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 15.0  # seconds
 DEAF_FOR = 180.0  # seconds without hearing anything; longer than any wait for a broker that comes back
-FAREWELL = 10.0  # seconds in which letters on their way may be settled, where nobody survives the worker
+FAREWELL = 10.0  # seconds in which emails on their way may be settled, where nobody survives the worker
 DEAF = (
     "The worker has heard nothing for %.0f s although tasks wait for it. It ends, to be started again; "
     "recipients stay pending."

@@ -1,25 +1,25 @@
-"""What comes back: opens, clicks and unsubscribes, each told by the token in its letter."""
+"""What comes back: opens, clicks and unsubscribes, each told by the token in its email."""
 
-from .agents import is_fetched_ahead
-from .buffer import OpenBuffer
-from .leaving import Reader, describe, reader_of, resubscribe_by_token, unsubscribe_by_token
-from .letters import Found, find, letter_for, link_target, urls_for
+from .campaign_counters import Numbers, campaign_numbers
+from .clicks import record_click
+from .open_buffer import OpenBuffer
 from .opens import Opening, record_opens
-from .proof import prove_seen, prove_sent
-from .reading import record_click
-from .tally import Numbers, campaign_numbers
+from .resolve_in_doubt import prove_seen, prove_sent
+from .sent_emails import SentEmail, email_for, find, link_target, urls_for
+from .unsubscribing import RecipientPage, describe, reader_of, resubscribe_by_token, unsubscribe_by_token
+from .user_agents import is_fetched_ahead
 
 __all__ = [
-    "Found",
     "Numbers",
     "OpenBuffer",
     "Opening",
-    "Reader",
+    "RecipientPage",
+    "SentEmail",
     "campaign_numbers",
     "describe",
+    "email_for",
     "find",
     "is_fetched_ahead",
-    "letter_for",
     "link_target",
     "prove_seen",
     "prove_sent",

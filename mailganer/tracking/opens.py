@@ -1,6 +1,6 @@
 """Opens: pictures that were fetched, counted many at a time.
 
-Half a thousand letters are read by one statement, counted here, and written by three. No row becomes an
+Half a thousand emails are read by one statement, counted here, and written by three. No row becomes an
 object of the session: that alone would cost more than everything else together.
 """
 
@@ -46,10 +46,10 @@ from ..models import (
     token_bytes,
 )
 from ..models.meta import Token
-from .agents import LONGEST_READ, kept, who
-from .haste import HASTY_LINKS, burst_at
-from .proof import hold_batches, prove_sent
-from .tally import counted_together
+from .campaign_counters import counted_together
+from .resolve_in_doubt import hold_batches, prove_sent
+from .scanner_detection import HASTY_LINKS, burst_at
+from .user_agents import LONGEST_READ, kept, who
 
 # Rows kept of one delivery; its numbers go on. A page that reloads a picture must not fill the database.
 MOST_ROWS = {
@@ -62,7 +62,7 @@ MOST_ROWS = {
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A picture that was fetched: whose letter's, by what, and when."""
+    """A picture that was fetched: whose email's, by what, and when."""
 
     token: bytes
     agent: str
@@ -76,14 +76,14 @@ class Opening:
 
 
 def record_opens(session: Session, openings: Sequence[Opening]) -> int:
-    """Counts opens in the order they came, and answers of how many letters they were."""
+    """Counts opens in the order they came, and answers of how many emails they were."""
     tokens = {opening.token for opening in openings}
     hold_batches(session, tokens)
-    letters = _letters(session, tokens)
-    for letter in letters.values():
-        if letter.in_doubt:  # who has it in hand has got it
-            prove_sent(session, letter.id, openings[-1].at)
-    counting = {token: letter for token, letter in letters.items() if letter.tracked}
+    emails = _emails(session, tokens)
+    for email in emails.values():
+        if email.in_doubt:  # who has it in hand has got it
+            prove_sent(session, email.id, openings[-1].at)
+    counting = {token: email for token, email in emails.items() if email.tracked}
     notes: list[dict[str, Any]] = []
     with counted_together(session, counting.values()):
         for opening in openings:
@@ -91,11 +91,11 @@ def record_opens(session: Session, openings: Sequence[Opening]) -> int:
                 notes += opened(own, _source(session, own, opening), opening.agent, opening.at)
         _write(session, counting.values(), notes)
     session.expire_all()  # whoever holds one of these rows as an object looks again
-    return len(letters)
+    return len(emails)
 
 
 @dataclass(slots=True)
-class Letter:
+class OpenedEmail:
     """What an open reads and changes of a delivery, by the delivery's own names."""
 
     token: bytes
@@ -103,7 +103,7 @@ class Letter:
     in_doubt: bool
     id: int
     campaign_id: int
-    letter_id: int | None
+    frozen_email_id: int | None
     settled_at: datetime | None
     first_opened_at: datetime | None
     certain_open: bool
@@ -116,23 +116,23 @@ class Letter:
 
 
 def opened(
-    letter: Letter | Delivery, source: Source, agent: str, at: datetime, link: int | None = None
+    email: OpenedEmail | Delivery, source: Source, agent: str, at: datetime, link: int | None = None
 ) -> list[dict[str, Any]]:
-    """Counts one open of a letter, and answers what is to be noted of it: one event, or none."""
+    """Counts one open of an email, and answers what is to be noted of it: one event, or none."""
     if source is Source.machine:
-        letter.machine_opens += 1
-        return note(letter, EventKind.open, source, letter.machine_opens, agent, at)
-    letter.certain_open = letter.certain_open or source is Source.person
-    if _implied_before(letter, at):
-        letter.first_opened_at = at
+        email.machine_opens += 1
+        return note(email, EventKind.open, source, email.machine_opens, agent, at)
+    email.certain_open = email.certain_open or source is Source.person
+    if _implied_before(email, at):
+        email.first_opened_at = at
         return []
-    letter.opens += 1
-    letter.first_opened_at = letter.first_opened_at or at
-    return note(letter, EventKind.open, source, letter.opens, agent, at, link)
+    email.opens += 1
+    email.first_opened_at = email.first_opened_at or at
+    return note(email, EventKind.open, source, email.opens, agent, at, link)
 
 
 def note(
-    letter: Letter | Delivery,
+    email: OpenedEmail | Delivery,
     kind: EventKind,
     source: Source,
     count: int,
@@ -145,52 +145,52 @@ def note(
         return []
     return [
         {
-            "campaign_id": letter.campaign_id,
-            "delivery_id": letter.id,
+            "campaign_id": email.campaign_id,
+            "delivery_id": email.id,
             "kind": kind,
             "source": source,
             "link": link,
-            "letter_id": letter.letter_id,
+            "frozen_email_id": email.frozen_email_id,
             "at": at,
             "agent": kept(agent),
         }
     ]
 
 
-def _implied_before(letter: Letter | Delivery, at: datetime) -> bool:
+def _implied_before(email: OpenedEmail | Delivery, at: datetime) -> bool:
     """Whether this is the open that a later click has implied already: another process wrote it first."""
-    first = letter.first_opened_at
-    return first is not None and first == letter.first_clicked_at and at < first
+    first = email.first_opened_at
+    return first is not None and first == email.first_clicked_at and at < first
 
 
-def _source(session: Session, letter: Letter, opening: Opening) -> Source:
+def _source(session: Session, email: OpenedEmail, opening: Opening) -> Source:
     """What fetched it; a scanner whose clicks another process wrote first is known by them."""
     source = who(opening.agent)
-    if source is Source.machine or letter.machine_clicks < HASTY_LINKS:
+    if source is Source.machine or email.machine_clicks < HASTY_LINKS:
         return source
-    return Source.machine if burst_at(session, letter.id, letter.settled_at, opening.at) else source
+    return Source.machine if burst_at(session, email.id, email.settled_at, opening.at) else source
 
 
-# --- the statements: a letter's place in a batch costs a few microseconds, a statement of its own fifty
+# --- the statements: an email's place in a batch costs a few microseconds, a statement of its own fifty
 
 _DELIVERY, _EVENT = (typing.cast(Table, model.__table__) for model in (Delivery, Event))
 
 
-def _letters(session: Session, tokens: set[bytes]) -> dict[bytes, Letter]:
-    """Letters by token, locked by id: two writers take turns."""
+def _emails(session: Session, tokens: set[bytes]) -> dict[bytes, OpenedEmail]:
+    """Emails by token, locked by id: two writers take turns."""
     if _has_arrays(session):
         rows = session.execute(_READ_BY_ARRAY, {"tokens": _array(f'"\\\\x{each.hex()}"' for each in tokens)})
     else:
         rows = session.execute(_READ_BY_LIST, {"tokens": list(tokens)})
-    return {row[0]: Letter(*row) for row in rows}
+    return {row[0]: OpenedEmail(*row) for row in rows}
 
 
-def _write(session: Session, letters: Collection[Letter], notes: Sequence[dict[str, Any]]) -> None:
+def _write(session: Session, emails: Collection[OpenedEmail], notes: Sequence[dict[str, Any]]) -> None:
     by_arrays, connection = _has_arrays(session), session.connection()
-    if letters and by_arrays:
-        connection.execute(_UPDATE_BY_ARRAYS, _changes(letters))
-    elif letters:
-        connection.execute(_UPDATE_BY_ROW, [_change(letter) for letter in letters])
+    if emails and by_arrays:
+        connection.execute(_UPDATE_BY_ARRAYS, _changes(emails))
+    elif emails:
+        connection.execute(_UPDATE_BY_ROW, [_change(email) for email in emails])
     if notes and by_arrays:
         connection.execute(_NOTE_BY_ARRAYS, _noted(notes))
     elif notes:
@@ -201,13 +201,13 @@ def _has_arrays(session: Session) -> bool:
     return session.get_bind().dialect.name == "postgresql"
 
 
-def _change(letter: Letter) -> dict[str, Any]:
-    return {"b_id": letter.id} | {f"b_{name}": getattr(letter, name) for name in _CHANGED}
+def _change(email: OpenedEmail) -> dict[str, Any]:
+    return {"b_id": email.id} | {f"b_{name}": getattr(email, name) for name in _CHANGED}
 
 
-def _changes(letters: Collection[Letter]) -> dict[str, str]:
+def _changes(emails: Collection[OpenedEmail]) -> dict[str, str]:
     names = ("id", *_CHANGED)
-    return {f"b_{name}": _array([getattr(letter, name) for letter in letters]) for name in names}
+    return {f"b_{name}": _array([getattr(email, name) for email in emails]) for name in names}
 
 
 def _noted(notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -216,7 +216,8 @@ def _noted(notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     visitors = [numbers.setdefault((each["source"], each["agent"]), len(numbers) + 1) for each in notes]
     return {
         **{
-            f"b_{name}": _array([each[name] for each in notes]) for name in ("delivery_id", "letter_id", "at")
+            f"b_{name}": _array([each[name] for each in notes])
+            for name in ("delivery_id", "frozen_email_id", "at")
         },
         "b_visitor": _array(visitors),
         "sources": [source.value for source, _agent in numbers],
@@ -238,7 +239,7 @@ def _unnested(**types: TypeEngine[Any]) -> TableValuedAlias:
 
 def _read(wanted: ColumnElement[bool]) -> Select[Any]:
     first = (Campaign.track_opens, Delivery.status == DeliveryStatus.in_doubt)
-    rest = (getattr(Delivery, each.name) for each in fields(Letter)[3:])
+    rest = (getattr(Delivery, each.name) for each in fields(OpenedEmail)[3:])
     return (
         select(Delivery.token, *first, *rest)
         .join(Campaign, Campaign.id == Delivery.campaign_id)
@@ -271,7 +272,7 @@ _UPDATE_BY_ROW = (
 )
 
 _NOTES = _unnested(
-    delivery_id=BigInteger(), letter_id=BigInteger(), at=DateTime(timezone=True), visitor=Integer()
+    delivery_id=BigInteger(), frozen_email_id=BigInteger(), at=DateTime(timezone=True), visitor=Integer()
 )
 
 
@@ -280,12 +281,12 @@ def _texts(name: str) -> ColumnElement[Any]:
 
 
 _NOTE_BY_ARRAYS = insert(_EVENT).from_select(
-    ["campaign_id", "delivery_id", "kind", "letter_id", "at", "source", "agent"],
+    ["campaign_id", "delivery_id", "kind", "frozen_email_id", "at", "source", "agent"],
     select(
         _NOTES.c.delivery_id // LARGEST_CAMPAIGN,
         _NOTES.c.delivery_id,
         literal(EventKind.open.value),
-        _NOTES.c.letter_id,
+        _NOTES.c.frozen_email_id,
         _NOTES.c.at,
         _texts("sources")[_NOTES.c.visitor],
         _texts("agents")[_NOTES.c.visitor],

@@ -4,14 +4,14 @@ from jinja2 import Environment
 from pyramid.config import Configurator
 from pyramid.tweens import INGRESS
 
-from mailganer import i18n
 from mailganer.broker import broker_url
 from mailganer.tracking import OpenBuffer
+from mailganer.web import localization
 
+from ..web.compression import asset
+from ..web.health import BrokerWatch
 from .charts import shares
-from .compression import asset
-from .operations import BrokerWatch
-from .words import plain, state_word, subject_of
+from .labels import plain, state_word, subject_of
 
 DEVELOPMENT = ("design", "outbox")  # modules whose routes exist in development only
 
@@ -20,20 +20,22 @@ def includeme(config: Configurator) -> None:
     registry = config.registry
     registry["opens"] = OpenBuffer(lambda: registry["sessions"])
     registry["broker"] = BrokerWatch(broker_url(registry["settings"]))
-    config.add_tween("mailganer.views.operations.metrics_tween")
-    config.add_tween("mailganer.views.compression.compression_tween", under=INGRESS)
+    config.add_tween("mailganer.web.health.metrics_tween")
+    config.add_tween("mailganer.web.compression.compression_tween", under=INGRESS)
     config.action(None, lambda: prepare_templates(config.get_jinja2_environment()), order=999)
     # A page asks for its renderer by name: renderer="senders.jinja2" is templates/senders.jinja2.
     development = config.registry["settings"].development
     left_out = [] if development else [f"mailganer.views.{name}" for name in DEVELOPMENT]
+    config.scan("mailganer.web.health")
+    config.scan("mailganer.web.pixel")
     config.scan("mailganer.views", ignore=left_out)
 
 
 def prepare_templates(environment: Environment) -> None:
     """What every template may use besides the components: filters, words, addresses of files."""
-    environment.filters.update(i18n.FILTERS)
+    environment.filters.update(localization.FILTERS)
     environment.globals.update(
-        look=i18n.look,
+        look=localization.display_settings,
         asset=asset,
         state_word=state_word,
         shares=shares,

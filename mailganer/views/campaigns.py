@@ -1,4 +1,4 @@
-"""Campaigns: the list, and the steps before a letter is written. See also letter_step and sending_step."""
+"""Campaigns: the list, and the steps before an email is written. See also email_step and sending_step."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -13,14 +13,14 @@ from mailganer import campaigns
 from mailganer.accounts import account_senders
 from mailganer.audience.lists import list_counts, lists_of
 from mailganer.audience.recipients import audience_of, excluded_counts
-from mailganer.campaigns.allowance import plan_allowance
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, _
 from mailganer.models import CampaignStatus, SubscriberStatus
+from mailganer.quota.usage import plan_allowance
 
 from .forms import number_of
-from .rail import campaign_page, current_page, next_step, readiness_of, step_url
 from .senders import allowance_of
+from .stepper import campaign_page, current_page, next_step, readiness_of, step_url
 
 PER_PAGE = 50
 
@@ -37,7 +37,7 @@ def show_list(request: Request) -> dict[str, Any]:
         after=number_of(request.GET.get("after")),
         limit=PER_PAGE,
         under_way_first=status is None,
-        letters=False,
+        emails=False,
         now=utcnow(),
     )
     return {
@@ -68,7 +68,7 @@ def new(request: Request) -> Response:
     draft = campaigns.create_draft(request.dbsession, request.account, utcnow())
     if lists := _numbers(request.POST.getall("list")):
         campaigns.update_draft(request.dbsession, draft, {"lists": lists}, utcnow())
-    return HTTPSeeOther(request.route_path("campaign.people", id=draft.id))
+    return HTTPSeeOther(request.route_path("campaign.target", id=draft.id))
 
 
 @view_config(route_name="campaign")
@@ -77,12 +77,12 @@ def open_campaign(request: Request) -> Response:
     return HTTPSeeOther(current_page(request, request.context.campaign))
 
 
-@view_config(route_name="campaign.people", request_method="GET", renderer="campaigns/people.jinja2")
+@view_config(route_name="campaign.target", request_method="GET", renderer="campaigns/target.jinja2")
 def people(request: Request) -> dict[str, Any]:
     return _people_page(request)
 
 
-@view_config(route_name="campaign.people", request_method="POST", renderer="campaigns/people.jinja2")
+@view_config(route_name="campaign.target", request_method="POST", renderer="campaigns/target.jinja2")
 def save_people(request: Request) -> Any:
     """Name, lists, senders. ``go`` says the person wants on; htmx only wants to hear that it is saved."""
     campaign = request.context.campaign
@@ -99,14 +99,14 @@ def save_people(request: Request) -> Any:
     if request.headers.get("HX-Request"):
         return _people_page(request)
     if "go" not in request.POST or not audience_of(request.dbsession, campaign):
-        return HTTPSeeOther(step_url(request, "people"))
-    return HTTPSeeOther(next_step(request, "people"))
+        return HTTPSeeOther(step_url(request, "target"))
+    return HTTPSeeOther(next_step(request, "target"))
 
 
 @view_config(route_name="campaign.duplicate", request_method="POST")
 def duplicate(request: Request) -> Response:
     copy = campaigns.duplicate(request.dbsession, request.context.campaign, utcnow())
-    request.flash(_("Here is the copy: a draft with the same people and the same letter."))
+    request.flash(_("Here is the copy: a draft with the same people and the same email."))
     return HTTPSeeOther(request.route_path("campaign", id=copy.id))
 
 
@@ -126,7 +126,7 @@ def _people_page(request: Request, error: InputError | Conflict | None = None) -
     counts = list_counts(request.dbsession, [each.id for each in lists])
     return campaign_page(
         request,
-        "people",
+        "target",
         readiness=readiness,
         lists=[
             (each, counts[each.id].get(SubscriberStatus.active, 0), sum(counts[each.id].values()))

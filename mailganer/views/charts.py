@@ -26,7 +26,7 @@ NARROW = Frame(width=360, height=220, left=40, right=356, top=12, bottom=188, mo
 
 
 @dataclass(frozen=True)
-class Part:
+class ChartPart:
     """One piece of a bar. ``start`` and ``width`` are percent."""
 
     tone: str
@@ -48,7 +48,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Row:
+class ChartRow:
     """One line of a chart, or its bars. ``tone`` is "one", "two" or "three"."""
 
     name: str
@@ -73,7 +73,7 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """A row of the table under the chart."""
 
     text: str
@@ -83,7 +83,7 @@ class Line:
 @dataclass(frozen=True)
 class Drawing:
     frame: Frame
-    rows: tuple[Row, ...]
+    rows: tuple[ChartRow, ...]
     grid: tuple[Grid, ...]
     ticks: tuple[Tick, ...]
 
@@ -96,7 +96,7 @@ class Chart:
     kind: str
     wide: Drawing
     narrow: Drawing
-    lines: tuple[Line, ...]
+    lines: tuple[ChartLine, ...]
 
 
 def make_chart(
@@ -112,18 +112,18 @@ def make_chart(
         wide=_draw(WIDE, labels, series, kind),
         narrow=_draw(NARROW, labels, series, kind),
         lines=tuple(
-            Line(text, tuple(values[i] for _name, values in series)) for i, text in enumerate(labels)
+            ChartLine(text, tuple(values[i] for _name, values in series)) for i, text in enumerate(labels)
         ),
     )
 
 
-def shares(parts: Sequence[tuple[str, int, str]]) -> tuple[Part, ...]:
+def shares(parts: Sequence[tuple[str, int, str]]) -> tuple[ChartPart, ...]:
     """``(tone, number, word)`` side by side, in percent of their sum."""
     total = sum(number for _tone, number, _word in parts)
     pieces, start = [], 0.0
     for tone, number, word in parts:
         width = 100 * number / total if total else 0.0
-        pieces.append(Part(tone, word, number, round(start, 3), round(width, 3)))
+        pieces.append(ChartPart(tone, word, number, round(start, 3), round(width, 3)))
         start += width
     return tuple(pieces)
 
@@ -155,14 +155,14 @@ def _draw(
 
 def _row(
     frame: Frame, name: str, tone: str, labels: Sequence[str], values: Sequence[float], highest: float
-) -> Row:
+) -> ChartRow:
     points = tuple(
         _point(frame, i, len(values), value / highest, labels[i], value) for i, value in enumerate(values)
     )
     path = "M" + "L".join(f"{point.x} {point.y}" for point in points) if points else ""
     closed = len(points) > 1
     area = f"{path}L{points[-1].x} {frame.bottom}L{points[0].x} {frame.bottom}Z" if closed else ""
-    return Row(name, tone, points, path, area, sum(values))
+    return ChartRow(name, tone, points, path, area, sum(values))
 
 
 def _point(frame: Frame, index: int, count: int, share: float, text: str, value: float) -> Point:

@@ -20,66 +20,26 @@ from pyramid.renderers import render_to_response
 from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import exception_view_config, forbidden_view_config, notfound_view_config
-from pyramid_retry import mark_error_retryable
 from sqlalchemy.orm.exc import ObjectDeletedError
 
-from mailganer.db import DATABASE, OUT_OF_REACH, gave_way, trouble_of
+from mailganer.db import DATABASE, OUT_OF_REACH, trouble_of
 from mailganer.errors import (
-    AccountBusy,
-    BackendError,
-    BackendMissing,
     Busy,
-    Conflict,
-    FileRefused,
-    HostForbidden,
-    InputError,
-    LetterError,
-    LimitReached,
-    LoginRefused,
     MailganerError,
-    MalformedBody,
     NoRoom,
     NotFound,
-    SecretUnreadable,
-    SenderRefused,
     Throttled,
     _,
     is_full,
 )
 
+from ..web.error_status import RETRY_AFTER, status_of, without_database
+
 log = structlog.get_logger(__name__)
-
-COMES_BACK = 30  # seconds after which asking again is worth it: a database that was restarted is back by then
-
-# The first that fits, so the narrow ones come first.
-STATUSES: tuple[tuple[type[MailganerError], int], ...] = (
-    (LoginRefused, 401),
-    (SenderRefused, 401),
-    (BackendMissing, 422),
-    (HostForbidden, 422),
-    (NotFound, 404),
-    (Conflict, 409),
-    (LimitReached, 409),
-    (SecretUnreadable, 409),
-    (MalformedBody, 400),
-    (InputError, 422),
-    (LetterError, 422),
-    (FileRefused, 422),
-    (NoRoom, 507),
-    (AccountBusy, 429),
-    (Busy, 503),
-    (Throttled, 429),
-    (BackendError, 502),
-)
-
-
-def status_of(error: MailganerError) -> int:
-    """The HTTP status of a domain error, for pages and API alike."""
-    return next((status for kind, status in STATUSES if isinstance(error, kind)), 400)
 
 
 @dataclass(frozen=True)
-class Trouble:
+class ErrorPage:
     """An error page: a title, a sentence or two, the one thing to do."""
 
     title: str
@@ -98,7 +58,7 @@ def forbidden(request: Request) -> Any:
     return _page(
         request,
         403,
-        Trouble(
+        ErrorPage(
             _("This is not open to you"),
             _("You are signed in, but this page is not for this account."),
             _("To your campaigns"),
@@ -124,7 +84,7 @@ def not_found(request: Request) -> dict[str, Any]:
     return _page(
         request,
         404,
-        Trouble(
+        ErrorPage(
             _("There is nothing here"),
             _("The address may be mistyped, the page may be gone, or it may belong to another account."),
             _("Go to the start"),
@@ -138,7 +98,7 @@ def _wrong_method(request: Request) -> dict[str, Any]:
     return _page(
         request,
         405,
-        Trouble(
+        ErrorPage(
             _("There is nothing to see at this address"),
             _("It only answers to a button on another page. Nothing was changed."),
             _("Go to the start"),
@@ -155,7 +115,7 @@ def forged(request: Request) -> dict[str, Any]:
     return _page(
         request,
         400,
-        Trouble(
+        ErrorPage(
             _("This form is no longer valid"),
             _("The page was open too long, or you have signed in or out since. Nothing was changed. "
               "Open the page again and repeat what you did."),
@@ -167,12 +127,12 @@ def forged(request: Request) -> dict[str, Any]:
 
 @exception_view_config(HTTPRequestEntityTooLarge, renderer="error.jinja2")
 def too_large(request: Request) -> dict[str, Any]:
-    if request.matched_route and request.matched_route.name == "people.import":
+    if request.matched_route and request.matched_route.name == "subscribers.import":
         return _too_large_file(request)
     return _page(
         request,
         413,
-        Trouble(
+        ErrorPage(
             _("This form is too large"),
             _("It has more fields or more text than this page takes. Nothing of it was saved."),
             _("Go to the start"),
@@ -185,11 +145,11 @@ def _too_large_file(request: Request) -> dict[str, Any]:
     return _page(
         request,
         413,
-        Trouble(
+        ErrorPage(
             _("This file is too large"),
             _("Nothing of it was kept. Split it into smaller files and bring them one after the other."),
             _("To your people"),
-            request.route_path("people"),
+            request.route_path("subscribers"),
         ),
     )
 
@@ -200,7 +160,7 @@ def plain_http(error: HTTPException, request: Request) -> Any:
     if error.status_int < 400:
         return error
     text = _("The server does not answer this request: ${reason}.", mapping={"reason": error.title})
-    trouble = Trouble(_("This did not work"), text, _("Go to the start"), request.route_path("home"))
+    trouble = ErrorPage(_("This did not work"), text, _("Go to the start"), request.route_path("home"))
     return _rendered(request, error.status_int, trouble)
 
 
@@ -208,7 +168,7 @@ def plain_http(error: HTTPException, request: Request) -> Any:
 def refused(error: MailganerError, request: Request) -> Response:
     """A domain error that the view did not answer itself."""
     title = _("This did not work")
-    trouble = Trouble(title, error.message, _("Back"), _back(request), reply=_unsaid(error))
+    trouble = ErrorPage(title, error.message, _("Back"), _back(request), reply=_unsaid(error))
     response = _rendered(request, status_of(error), trouble)
     if isinstance(error, Throttled):
         response.headers["Retry-After"] = str(error.retry_after)
@@ -230,27 +190,19 @@ def _unsaid(error: MailganerError) -> str:
     return "" if reply in str(error) else reply
 
 
-def without_database(request: Request, error: Exception) -> None:
-    """Whatever answers now asks the database for nothing. Who had to give way to others is heard once more
-    before anybody sees the answer: at a COMMIT nobody else takes care of that."""
-    request.account = request.viewer = None
-    if gave_way(error):
-        mark_error_retryable(error)
-
-
 def out_of_reach(error: Exception, request: Request) -> Response:
     """The database is away, full or too busy: a state that passes, and no mistake of anybody's."""
     DATABASE.began(log, "page.database", path=request.path, method=request.method, trouble=trouble_of(error))
     without_database(request, error)
-    trouble = Trouble(
+    trouble = ErrorPage(
         _("Mailganer cannot get at its data right now"),
-        _("Letters on their way wait, and go on by themselves. Go back in a minute and look whether your "
+        _("Emails on their way wait, and go on by themselves. Go back in a minute and look whether your "
           "last change was kept. If it lasts, tell the operator."),
         _("Go to the start"),
         "/",
     )  # fmt: skip
     response = _rendered(request, 503, trouble)
-    response.headers["Retry-After"] = str(COMES_BACK)
+    response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 
 
@@ -274,9 +226,9 @@ def broken(error: Exception, request: Request) -> Response:
     log.error("page.broken", number=number, path=request.path, method=request.method, exc_info=error)
     # The database may be what broke, so the page is made without it.
     without_database(request, error)
-    trouble = Trouble(
+    trouble = ErrorPage(
         _("Something broke on our side"),
-        _("We are sorry. Nothing you have saved is lost, and letters on their way go on by themselves. "
+        _("We are sorry. Nothing you have saved is lost, and emails on their way go on by themselves. "
           "Try again in a minute; if it happens again, tell the operator this number."),
         _("Go to the start"),
         "/",
@@ -285,12 +237,12 @@ def broken(error: Exception, request: Request) -> Response:
     return _rendered(request, 500, trouble)
 
 
-def _rendered(request: Request, status: int, trouble: Trouble) -> Response:
+def _rendered(request: Request, status: int, trouble: ErrorPage) -> Response:
     response = render_to_response("error.jinja2", {"trouble": trouble}, request=request)
     response.status_int = status
     return response
 
 
-def _page(request: Request, status: int, trouble: Trouble) -> dict[str, Any]:
+def _page(request: Request, status: int, trouble: ErrorPage) -> dict[str, Any]:
     request.response.status_int = status
     return {"trouble": trouble}

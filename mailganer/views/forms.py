@@ -11,7 +11,7 @@ from wtforms.validators import StopValidation
 from wtforms.widgets import TextInput
 
 from mailganer.errors import InputError, _
-from mailganer.i18n import finalize
+from mailganer.web.localization import finalize
 
 
 def wrong(request: Request, page: dict[str, Any]) -> dict[str, Any]:

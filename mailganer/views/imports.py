@@ -19,6 +19,7 @@ from mailganer.audience.imports.mapping import BIRTHDAY_PARTS, BIRTHDAYS, is_gue
 from mailganer.audience.imports.statuses import STATUS
 from mailganer.db import utcnow
 from mailganer.errors import FileRefused, InputError, MailganerError, NoRoom, _
+from mailganer.i18n.sentences import sentence_of
 from mailganer.models import (
     Import,
     ImportChange,
@@ -28,12 +29,11 @@ from mailganer.models import (
     SubscriberList,
     SubscriberStatus,
 )
-from mailganer.sending import wake
-from mailganer.sending.words import sentence_of
+from mailganer.sending import enqueue_after_commit
 
-from .errors import status_of
+from ..web.error_status import status_of
 from .forms import number_of
-from .people import csv_response
+from .subscribers import csv_response
 
 REJECTS_SHOWN = 50
 NOTES_SHOWN = 50
@@ -58,7 +58,7 @@ FIELD_WORDS = {
 
 
 @dataclass(frozen=True)
-class Reject:
+class ShownReject:
     """A row that does not go in."""
 
     row: int
@@ -67,19 +67,19 @@ class Reject:
 
 
 @dataclass(frozen=True)
-class Note:
+class ShownNote:
     """A row that goes in, though not exactly as it stands."""
 
     row: int
     sentence: str
 
 
-@view_config(route_name="people.import", request_method="GET", renderer="imports/new.jinja2")
+@view_config(route_name="subscribers.import", request_method="GET", renderer="imports/new.jinja2")
 def ask(request: Request) -> dict[str, Any]:
     return _ask_page(request)
 
 
-@view_config(route_name="people.import", request_method="POST", renderer="imports/new.jinja2")
+@view_config(route_name="subscribers.import", request_method="POST", renderer="imports/new.jinja2")
 def upload(request: Request) -> Any:
     file = request.POST.get("file")
     if not hasattr(file, "file"):
@@ -101,7 +101,7 @@ def upload(request: Request) -> Any:
             )
     except (FileRefused, InputError, NoRoom) as error:
         return _ask_page(request, error)
-    wake(request, "import", job.id)
+    enqueue_after_commit(request, "import", job.id)
     return HTTPSeeOther(request.route_path("import", id=job.id))
 
 
@@ -120,7 +120,7 @@ def columns(request: Request) -> Any:
     except InputError as error:
         request.response.status_int = 422
         return _page(request, error)
-    wake(request, "import", job.id)
+    enqueue_after_commit(request, "import", job.id)
     return HTTPSeeOther(request.route_path("import", id=job.id))
 
 
@@ -133,7 +133,7 @@ def encoding(request: Request) -> Any:
     except (FileRefused, InputError) as error:
         request.response.status_int = 422
         return _page(request, encoding_error=error)
-    wake(request, "import", job.id)
+    enqueue_after_commit(request, "import", job.id)
     return HTTPSeeOther(request.route_path("import", id=job.id))
 
 
@@ -143,7 +143,7 @@ def let_in(request: Request) -> Response:
     if is_guessed(job.mapping):  # asked on the page
         return HTTPSeeOther(request.route_path("import", id=job.id))
     audience.apply_import(request.dbsession, job)
-    wake(request, "import", job.id)
+    enqueue_after_commit(request, "import", job.id)
     return HTTPSeeOther(request.route_path("import", id=job.id))
 
 
@@ -151,7 +151,7 @@ def let_in(request: Request) -> Response:
 def undo(request: Request) -> Response:
     job = request.context.import_
     audience.undo_import(request.dbsession, job, utcnow())
-    wake(request, "import", job.id)
+    enqueue_after_commit(request, "import", job.id)
     return HTTPSeeOther(request.route_path("import", id=job.id))
 
 
@@ -159,7 +159,7 @@ def undo(request: Request) -> Response:
 def discard(request: Request) -> Response:
     audience.discard_import(request.dbsession, request.context.import_, request.registry["settings"].uploads)
     request.flash(_("The file is forgotten. Nobody was added or changed."))
-    return HTTPSeeOther(request.route_path("people"))
+    return HTTPSeeOther(request.route_path("subscribers"))
 
 
 @view_config(route_name="import.rejects")
@@ -275,23 +275,23 @@ def _dates(column: audience.Column, field: str) -> bool:
     return field in ("birthday", column.field) or any("/" in cell or "-" in cell for cell in column.cells)
 
 
-def _first_rejects(session: Any, job: Import) -> list[Reject]:
+def _first_rejects(session: Any, job: Import) -> list[ShownReject]:
     rows = session.scalars(
         select(ImportReject)
         .where(ImportReject.import_id == job.id)
         .order_by(ImportReject.row)
         .limit(REJECTS_SHOWN)
     )
-    return [Reject(row.row, audience.reject_sentence(row.code, row.detail), row.cells) for row in rows]
+    return [ShownReject(row.row, audience.reject_sentence(row.code, row.detail), row.cells) for row in rows]
 
 
-def _first_notes(job: Import) -> list[Note]:
+def _first_notes(job: Import) -> list[ShownNote]:
     rows = job.notes.get("rows", [])[:NOTES_SHOWN]
-    return [Note(row, audience.note_sentence(code, detail)) for row, code, detail in rows]
+    return [ShownNote(row, audience.note_sentence(code, detail)) for row, code, detail in rows]
 
 
 def _silent(session: Any, job: Import) -> int:
-    """People of this file who stay without letters, because they asked for that or cannot be reached."""
+    """People of this file who stay without emails, because they asked for that or cannot be reached."""
     return (
         session.scalar(
             select(func.count())

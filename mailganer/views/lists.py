@@ -16,7 +16,7 @@ from mailganer.errors import Conflict, _
 from mailganer.models import SubscriberList, SubscriberStatus
 
 from .forms import Form
-from .people import Looking, found
+from .subscribers import Looking, found
 
 
 class ListForm(Form):
@@ -34,7 +34,7 @@ class ListForm(Form):
 
 
 @dataclass(frozen=True)
-class Line:
+class ListRow:
     """A list with its people by status."""
 
     list: SubscriberList
@@ -46,7 +46,7 @@ class Line:
 
     @property
     def silent(self) -> int:
-        """On the list, and get no letters."""
+        """On the list, and get no emails."""
         return sum(self.counts.values()) - self.active
 
 
@@ -54,7 +54,7 @@ class Line:
 def lists(request: Request) -> dict[str, Any]:
     rows = audience.lists_of(request.dbsession, request.context.account.id)
     counts = audience.list_counts(request.dbsession, [row.id for row in rows])
-    return {"lines": [Line(row, counts[row.id]) for row in rows]}
+    return {"lines": [ListRow(row, counts[row.id]) for row in rows]}
 
 
 @view_config(route_name="lists.new", renderer="lists/edit.jinja2")
@@ -79,7 +79,7 @@ def one(request: Request) -> dict[str, Any]:
     row = request.context.list
     looking = replace(Looking.of(request), list_id=row.id)
     return {
-        "line": Line(row, audience.list_counts(request.dbsession, [row.id])[row.id]),
+        "line": ListRow(row, audience.list_counts(request.dbsession, [row.id])[row.id]),
         "looking": looking,
         "page": found(request, looking),
         "statuses": tuple(SubscriberStatus),

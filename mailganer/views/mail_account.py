@@ -18,7 +18,7 @@ from mailganer.errors import (
     Unreachable,
 )
 
-from .errors import status_of
+from ..web.error_status import status_of
 from .forms import Form
 from .setting_fields import Setting, settings_of
 

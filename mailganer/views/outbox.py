@@ -9,22 +9,22 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import view_config
 
-from mailganer import catch
+from mailganer import mail_catcher
 from mailganer.errors import _
-from mailganer.security import letter_response
+from mailganer.web import email_response
 
 PER_PAGE = 50
-LONGEST_SOURCE = 200_000  # characters of a letter's source on its page
-_BASE = '<base target="_blank">'  # links open beside the letter, not within its frame
+LONGEST_SOURCE = 200_000  # characters of an email's source on its page
+_BASE = '<base target="_blank">'  # links open beside the email, not within its frame
 
 
 @view_config(route_name="outbox", request_method="GET", renderer="outbox/list.jinja2")
 def inbox(request: Request) -> dict[str, Any]:
-    """The newest letters; ``?to=`` looks for a recipient, ``?before=`` goes on."""
+    """The newest emails; ``?to=`` looks for a recipient, ``?before=`` goes on."""
     to, before = request.GET.get("to", "").strip(), request.GET.get("before") or None
     folder = request.registry["settings"].outbox
     return {
-        "page": catch.read_outbox(folder, limit=PER_PAGE, before=before, to=to),
+        "page": mail_catcher.read_outbox(folder, limit=PER_PAGE, before=before, to=to),
         "to": to,
         "paged": before,
     }
@@ -32,13 +32,13 @@ def inbox(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="outbox", request_method="POST")
 def clear(request: Request) -> Response:
-    number = catch.clear_outbox(request.registry["settings"].outbox)
+    number = mail_catcher.clear_outbox(request.registry["settings"].outbox)
     request.flash(_("The outbox is empty. Thrown away: ${number}.", mapping={"number": number}))
     return HTTPSeeOther(request.route_path("outbox"))
 
 
-@view_config(route_name="outbox.letter", renderer="outbox/letter.jinja2")
-def letter(request: Request) -> dict[str, Any]:
+@view_config(route_name="outbox.email", renderer="outbox/email.jinja2")
+def email(request: Request) -> dict[str, Any]:
     caught = _caught(request)
     source = caught.content[:LONGEST_SOURCE].decode("utf-8", "replace")
     return {"caught": caught, "source": source, "cut": len(caught.content) > LONGEST_SOURCE}
@@ -46,13 +46,13 @@ def letter(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="outbox.frame")
 def frame(request: Request) -> Response:
-    """The letter as a mail program shows it: pictures are fetched, so looking at it counts as an open."""
+    """The email as a mail program shows it: pictures are fetched, so looking at it counts as an open."""
     caught = _caught(request)
-    return letter_response(request, _with_base(caught.html) if caught.html else _as_text(caught.text))
+    return email_response(request, _with_base(caught.html) if caught.html else _as_text(caught.text))
 
 
-def _caught(request: Request) -> catch.Caught:
-    return catch.read_letter(request.registry["settings"].outbox, request.matchdict["key"])
+def _caught(request: Request) -> mail_catcher.Caught:
+    return mail_catcher.read_email(request.registry["settings"].outbox, request.matchdict["key"])
 
 
 def _with_base(html: str) -> str:

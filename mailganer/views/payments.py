@@ -9,7 +9,7 @@ from pyramid.view import view_config
 from mailganer.billing import take_payment
 from mailganer.db import utcnow
 from mailganer.errors import MailganerError, NotFound
-from mailganer.security import PUBLIC, ask_outside
+from mailganer.web import PUBLIC, ask_outside
 
 log = structlog.get_logger(__name__)
 

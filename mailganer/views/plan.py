@@ -14,15 +14,15 @@ from pyramid.view import view_config
 
 from mailganer import billing
 from mailganer.billing import Done, GoTo, PaymentProvider
-from mailganer.campaigns.allowance import plan_allowance
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, NotFound, _
-from mailganer.i18n import plain_date
 from mailganer.models import Account
-from mailganer.security import Throttle, ask_outside
+from mailganer.quota.usage import plan_allowance
 from mailganer.settings import Plan
+from mailganer.web import RateLimiter, ask_outside
+from mailganer.web.localization import plain_date
 
-from .errors import status_of
+from ..web.error_status import status_of
 
 
 @view_config(route_name="plan", request_method="GET", renderer="plan.jinja2")
@@ -37,7 +37,7 @@ def pay(request: Request) -> Any:
     _require_plans(request)
     provider = _provider(request)
     answers = {field.name: request.POST.get(field.name, "")[:500] for field in provider.fields}
-    throttle: Throttle = request.registry["throttle"]
+    throttle: RateLimiter = request.registry["throttle"]
     account_id = request.context.account.id
     try:
         chosen = _chosen(request) if provider.chooses_plan else None
@@ -120,7 +120,7 @@ def _page(
         "ini": installed.ini.name if installed.ini else "production.ini",
         "until": billing.plan_runs_until(account, now),
         "plans": installed.plans,
-        "letters": plan_allowance(session, account, installed, now),
+        "emails": plan_allowance(session, account, installed, now),
         "people": billing.usage(session, account, now).subscribers,
         "providers": providers,
         # Where a plan can be chosen and paid for; none: it comes with a voucher, or from the operator.

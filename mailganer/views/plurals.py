@@ -3,7 +3,7 @@
 from pyramid.request import Request
 from translationstring import TranslationString
 
-from mailganer import i18n
+from mailganer.web import localization
 
 Forms = tuple[str, str]
 
@@ -20,5 +20,5 @@ def pgettext(context: str, text: str) -> TranslationString:
 
 def counted(request: Request, forms: Forms, number: int) -> str:
     """The sentence for ``number`` in the language of the request, the number written as people write it."""
-    mapping = {"number": i18n.number(number)}
+    mapping = {"number": localization.number(number)}
     return request.localizer.pluralize(*forms, number, domain="mailganer", mapping=mapping)

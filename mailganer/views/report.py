@@ -1,4 +1,4 @@
-"""What came of a campaign: the report, the people behind each of its numbers, one letter's story."""
+"""What came of a campaign: the report, the people behind each of its numbers, one email's story."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,14 +16,15 @@ from mailganer.campaigns.counts import campaign_counts
 from mailganer.db import utcnow
 from mailganer.errors import _
 from mailganer.models import Campaign, CampaignStatus, DeliveryStatus, Reason, make_message_id
-from mailganer.reports import Filters, Moment, Opened
+from mailganer.reports import Filters, OpenFilter, TimelineBucket
 
+from ..web.explanation_text import explanation_context
 from .agents import agent_words
 from .charts import Chart, make_chart
+from .explanation import tell
 from .forms import number_of
-from .rail import campaign_page, current_page
-from .why import asking, tell
-from .words import subject_of
+from .labels import subject_of
+from .stepper import campaign_page, current_page
 
 PER_PAGE = 50
 FIRST_DAYS = timedelta(days=2)  # drawn by the hour
@@ -89,14 +90,14 @@ def recipients_file(request: Request) -> Response:
 
 @view_config(route_name="campaign.delivery", renderer="report/delivery.jinja2")
 def delivery(request: Request) -> dict[str, Any]:
-    """What happened to one person's letter."""
+    """What happened to one person's email."""
     campaign, row = request.context.campaign, request.context.delivery
     return campaign_page(
         request,
         "recipients",
         delivery=row,
-        told=tell(request, reports.why_letter(asking(request, campaign), row)),
-        story=reports.delivery_story(request.dbsession, campaign, row),
+        told=tell(request, reports.why_email(explanation_context(request, campaign), row)),
+        story=reports.delivery_timeline(request.dbsession, campaign, row),
         agent_words=agent_words,
         message_id=f"<{make_message_id(row.id, row.token, campaign.message_domain)}>",
     )
@@ -109,7 +110,7 @@ def asked_filters(request: Request) -> Filters:
         status=_word(DeliveryStatus, asked.get("status")),
         reason=_word(Reason, asked.get("reason")),
         query=asked.get("query", "").strip(),
-        opened=_word(Opened, asked.get("opened")),
+        opened=_word(OpenFilter, asked.get("opened")),
         clicked={"yes": True, "no": False}.get(asked.get("clicked", "")),
         link=asked.get("link", "")[:40],
         left=asked.get("left") == "yes",
@@ -128,7 +129,7 @@ def _link_url(request: Request, key: str) -> str:
     return next((link.url for link in links if link.key == key), "")
 
 
-def _chart(request: Request, moments: Sequence[Moment]) -> Chart | None:
+def _chart(request: Request, moments: Sequence[TimelineBucket]) -> Chart | None:
     """Opens and clicks, or nothing where there were none: a flat line says less than a sentence."""
     if not any(moment.opens or moment.clicks for moment in moments):
         return None
@@ -140,7 +141,7 @@ def _chart(request: Request, moments: Sequence[Moment]) -> Chart | None:
     return make_chart(request.translate(_("Opens and clicks")), labels, series)
 
 
-def _label(request: Request, moment: Moment) -> str:
+def _label(request: Request, moment: TimelineBucket) -> str:
     here, locale = moment.at.astimezone(request.timezone), request.locale_name
     return dates.format_datetime(here, "EEE HH:mm" if moment.hours == 1 else "d MMM", locale=locale)
 

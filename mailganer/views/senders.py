@@ -1,4 +1,4 @@
-"""Senders: the mail accounts letters leave through, their state in a word, their day in numbers."""
+"""Senders: the mail accounts emails leave through, their state in a word, their day in numbers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +10,12 @@ from pyramid.view import view_config
 from wtforms import StringField
 from wtforms.validators import Length, NumberRange, Optional
 
-from mailganer import accounts, security
+from mailganer import accounts, web
 from mailganer.backends import Backend
-from mailganer.campaigns.allowance import Allowance, sender_allowance
 from mailganer.db import utcnow
 from mailganer.errors import BackendError, Conflict, InputError, Throttled, _
 from mailganer.models import Sender
+from mailganer.quota.usage import QuotaUsage, sender_allowance
 
 from .forms import Form, WholeNumberField, wrong
 from .mail_account import account_form, account_page, is_about_server, refused, way_of
@@ -23,7 +23,7 @@ from .mail_account import account_form, account_page, is_about_server, refused, 
 
 class SenderForm(Form):
     from_name = StringField(
-        _("Name in letters"),
+        _("Name in emails"),
         [Optional(), Length(max=200)],
         description=_("What readers see beside the address: your name or your company's."),
         render_kw={"autocomplete": "organization"},
@@ -35,7 +35,7 @@ class SenderForm(Form):
         render_kw={"autocomplete": "off"},
     )
     per_day = WholeNumberField(
-        _("Letters in 24 hours, at most"),
+        _("Emails in 24 hours, at most"),
         [Optional(), NumberRange(1, 10_000_000)],
         description=_("Empty: as many as the provider is known to allow."),
         render_kw={"inputmode": "numeric"},
@@ -43,12 +43,12 @@ class SenderForm(Form):
 
 
 @dataclass(frozen=True)
-class Line:
+class SenderRow:
     """A sender with its day, for the list."""
 
     sender: Sender
     title: str
-    allowance: Allowance
+    allowance: QuotaUsage
 
 
 @view_config(route_name="senders", renderer="senders.jinja2")
@@ -71,7 +71,7 @@ def add(request: Request) -> Any:
     registry, account_id = request.registry["backends"], request.context.account.id
     try:
         proven = registry.open(page["way"].name, page["email"], form.values())
-        proven = security.prove(request, proven)
+        proven = web.prove(request, proven)
         sender = accounts.create_sender(
             request.dbsession,
             registry,
@@ -122,7 +122,7 @@ def verify(request: Request) -> Any:
     vault = request.registry["vault"]
     try:
         proven = accounts.changed_backend(row, request.registry["backends"], vault, page["form"].values())
-        proven = security.prove(request, proven)
+        proven = web.prove(request, proven)
     except InputError as error:
         page["form"].take(error)
         return wrong(request, page)
@@ -134,7 +134,7 @@ def verify(request: Request) -> Any:
     changed = accounts.update_sender(request.dbsession, vault, row, now=utcnow(), proven=proven)
     request.flash(_("${email} is ready to send.", mapping={"email": row.from_email}))
     if changed:
-        security.end_other_access(request, row.account_id)
+        web.end_other_access(request, row.account_id)
         request.flash(
             _("This password signs in to your account, so all other sessions and all API tokens have ended."),
             "news",
@@ -155,16 +155,16 @@ def delete(request: Request) -> Response:
     return HTTPSeeOther(request.route_path("senders"))
 
 
-def allowance_of(request: Request, row: Sender) -> Allowance:
+def allowance_of(request: Request, row: Sender) -> QuotaUsage:
     """What a sender may still send today."""
     limit = accounts.day_limit(row, request.registry["backends"])
     return sender_allowance(request.dbsession, row.id, limit, utcnow())
 
 
-def _line(request: Request, row: Sender) -> Line:
+def _line(request: Request, row: Sender) -> SenderRow:
     registry = request.registry["backends"]
     title = registry.get(row.backend).title if row.backend in registry.names else row.backend
-    return Line(row, title, allowance_of(request, row))
+    return SenderRow(row, title, allowance_of(request, row))
 
 
 def _page(request: Request, row: Sender) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""From the check to the last letter: check, when, send, progress, and what is in doubt."""
+"""From the check to the last email: check, when, send, progress, and what is in doubt."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from pyramid.view import view_config
 from mailganer import campaigns
 from mailganer.audience.recipients import audience_of
 from mailganer.campaigns import Check
+from mailganer.campaigns.campaign_forecast import usable_sender
 from mailganer.campaigns.counts import Counts, campaign_counts
 from mailganer.campaigns.doubts import doubtful
 from mailganer.campaigns.forecast import Forecast
-from mailganer.campaigns.prospects import usable_sender
-from mailganer.campaigns.tempo import letters_a_minute
+from mailganer.campaigns.throughput import emails_a_minute
 from mailganer.db import utcnow
-from mailganer.errors import Conflict, InputError, LetterError, NotReady, _
+from mailganer.errors import Conflict, EmailError, InputError, NotReady, _
 from mailganer.models import Campaign, CampaignStatus, Delivery, make_message_id
 from mailganer.reports import delivery_sentence
-from mailganer.sending import decide, wake
+from mailganer.sending import enqueue_after_commit, resolve
 
 from .forms import number_of
 from .plurals import counted, ngettext
-from .rail import campaign_page, current_page, next_step, step_url
+from .stepper import campaign_page, current_page, next_step, step_url
 
 MOST_DOUBTS = 100
 SECONDS_SAY_MORE = 90
@@ -51,7 +51,7 @@ class Grace:
 
 
 @dataclass(frozen=True)
-class Progress:
+class SendingProgress:
     """What a campaign on its way is doing."""
 
     counts: Counts
@@ -95,7 +95,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Doubt:
-    """One letter in doubt, and what is known of it."""
+    """One email in doubt, and what is known of it."""
 
     delivery: Delivery
     sentence: str
@@ -174,7 +174,7 @@ def send(request: Request) -> Response:
     except InputError as error:
         request.flash(error.fields["send_at"], "wait")
         return HTTPSeeOther(step_url(request, "when"))
-    wake(request, "tick")
+    enqueue_after_commit(request, "tick")
     return HTTPSeeOther(step_url(request, "progress"))
 
 
@@ -206,9 +206,9 @@ def resume(request: Request) -> Response:
     try:
         ours = request.registry["settings"].public_url
         return _told(request, partial(campaigns.resume, ours=ours), "progress")
-    except LetterError as error:
+    except EmailError as error:
         request.flash(error.message, "bad")
-        return HTTPSeeOther(step_url(request, "letter"))
+        return HTTPSeeOther(step_url(request, "email"))
 
 
 @view_config(route_name="campaign.cancel", request_method="POST")
@@ -218,7 +218,7 @@ def cancel(request: Request) -> Response:
 
 @view_config(route_name="campaign.in_doubt", request_method="GET", renderer="campaigns/in_doubt.jinja2")
 def in_doubt(request: Request) -> dict[str, Any]:
-    """Letters of which nobody knows whether they arrived, and what to do about each."""
+    """Emails of which nobody knows whether they arrived, and what to do about each."""
     campaign: Campaign = request.context.campaign
     counts = campaign_counts(request.dbsession, [campaign.id])[campaign.id]
     return campaign_page(
@@ -231,10 +231,10 @@ def in_doubt(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="campaign.in_doubt", request_method="POST")
 def end_doubts(request: Request) -> Response:
-    """``as=sent`` or ``as=again``, for the letter ``delivery``, or for all of them."""
+    """``as=sent`` or ``as=again``, for the email ``delivery``, or for all of them."""
     campaign: Campaign = request.context.campaign
     verdict = "again" if request.POST.get("as") == "again" else "sent"
-    decided = decide(
+    decided = resolve(
         request.dbsession,
         campaign,
         verdict,
@@ -243,18 +243,18 @@ def end_doubts(request: Request) -> Response:
         delivery_ids=_named_delivery(request),
     )
     request.flash(_decided_words(request, verdict, decided))
-    wake(request, "tick")
+    enqueue_after_commit(request, "tick")
     return HTTPSeeOther(step_url(request, "in_doubt"))
 
 
-def progress_of(request: Request) -> Progress:
+def progress_of(request: Request) -> SendingProgress:
     """Counts, speed and end of the context's campaign."""
     campaign: Campaign = request.context.campaign
     session, now = request.dbsession, utcnow()
     counts = campaign_counts(session, [campaign.id])[campaign.id]
     if campaign.status is CampaignStatus.cancelled:
         counts = counts.cancelled()
-    speed = letters_a_minute(session, campaign, counts, now)
+    speed = emails_a_minute(session, campaign, counts, now)
     forecast = None
     if counts.waiting and campaign.status in (CampaignStatus.sending, CampaignStatus.paused):
         forecast = campaigns.forecast(
@@ -266,7 +266,7 @@ def progress_of(request: Request) -> Progress:
             now=now,
             per_minute=speed,
         )
-    return Progress(
+    return SendingProgress(
         counts=counts,
         per_minute=speed,
         forecast=forecast,
@@ -299,7 +299,7 @@ def _told(request: Request, verb: Any, step: str, said: str = "") -> Response:
         return HTTPSeeOther(current_page(request, request.context.campaign))
     if said:
         request.flash(said)
-    wake(request, "tick")
+    enqueue_after_commit(request, "tick")
     return HTTPSeeOther(step_url(request, step))
 
 
@@ -395,7 +395,7 @@ def _doubt(campaign: Campaign, delivery: Delivery) -> Doubt:
 
 
 def _named_delivery(request: Request) -> list[int] | None:
-    """The one letter the form names; None: all that are in doubt."""
+    """The one email the form names; None: all that are in doubt."""
     named = request.POST.get("delivery")
     if named is None:
         return None
@@ -406,8 +406,8 @@ def _named_delivery(request: Request) -> list[int] | None:
 def _decided_words(request: Request, verdict: str, number: int) -> str:
     if verdict == "again":
         return counted(
-            request, ngettext("${number} letter is sent again.", "${number} letters are sent again."), number
+            request, ngettext("${number} email is sent again.", "${number} emails are sent again."), number
         )
     return counted(
-        request, ngettext("${number} letter counts as sent.", "${number} letters count as sent."), number
+        request, ngettext("${number} email counts as sent.", "${number} emails count as sent."), number
     )

@@ -1,4 +1,4 @@
-"""Settings under the person's address: language, time zone, address under letters, API tokens, sessions."""
+"""Settings under the person's address: language, time zone, address under emails, API tokens, sessions."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from wtforms import SelectField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
 from wtforms.validators import Length, Optional
 
-from mailganer import accounts, security
+from mailganer import accounts, web
 from mailganer.db import utcnow
 from mailganer.errors import InputError, _
-from mailganer.i18n import LANGUAGES, check_timezone, remember_choice, zone_choices, zone_name
+from mailganer.web.localization import LANGUAGES, check_timezone, remember_choice, zone_choices, zone_name
 
 from .forms import Form, choices
 
@@ -21,12 +21,12 @@ from .forms import Form, choices
 class AccountSettings(Form):
     locale = SelectField(_("Language"), choices=choices(LANGUAGES))
     timezone = SelectField(
-        _("Time zone"), description=_("For the times on every page, and for when letters leave.")
+        _("Time zone"), description=_("For the times on every page, and for when emails leave.")
     )
     postal_address = TextAreaField(
         _("Your postal address"),
         [Optional(), Length(max=500)],
-        description=_("Appears under every letter when filled in; some countries ask senders for it."),
+        description=_("Appears under every email when filled in; some countries ask senders for it."),
         render_kw={"rows": "3", "autocomplete": "street-address"},
     )
 
@@ -87,14 +87,14 @@ def delete_token(request: Request) -> Response:
 @view_config(route_name="settings.log_out_everywhere", request_method="POST")
 def log_out_everywhere(request: Request) -> Response:
     accounts.log_out_everywhere(request.dbsession, request.context.account)
-    security.leave(request)
+    web.leave(request)
     return HTTPSeeOther(request.route_path("sign_in"))
 
 
 @view_config(route_name="settings.close", request_method="POST")
 def close(request: Request) -> Response:
     accounts.close_account(request.dbsession, request.context.account, now=utcnow())
-    security.leave(request)
+    web.leave(request)
     return HTTPSeeOther(request.route_path("home"))
 
 

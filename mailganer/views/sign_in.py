@@ -7,14 +7,14 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import view_config
 
-from mailganer import security
+from mailganer import web
 from mailganer.accounts import SignIn, update_account
 from mailganer.audience import bring_samples
 from mailganer.db import utcnow
 from mailganer.errors import BackendError, InputError, MailganerError, NotFound, Throttled, _
-from mailganer.i18n import NAMES, remember_choice
-from mailganer.security import PUBLIC, local_path
 from mailganer.settings import DEMO_ADDRESS
+from mailganer.web import PUBLIC, local_path
+from mailganer.web.localization import NAMES, remember_choice
 
 from .forms import wrong
 from .mail_account import AccountForm, account_page, is_about_password, refused
@@ -48,7 +48,7 @@ def prove(request: Request) -> Any:
         return wrong(request, page)
     try:
         timezone = request.POST.get("timezone", "")[:64]
-        opened = security.sign_in(request, page["way"].name, page["email"], form.values(), timezone)
+        opened = web.sign_in(request, page["way"].name, page["email"], form.values(), timezone)
     except (InputError, Throttled, BackendError) as error:
         return _refused(request, page, error)
     return _enter(request, opened)
@@ -63,7 +63,7 @@ def demo(request: Request) -> Response:
     host, _colon, port = settings.catcher.rpartition(":")
     fields = {"host": host, "port": int(port), "security": "none", "password": "demo"}
     timezone = request.POST.get("timezone", "")[:64]
-    opened = security.sign_in(request, "smtp", DEMO_ADDRESS, fields, timezone)
+    opened = web.sign_in(request, "smtp", DEMO_ADDRESS, fields, timezone)
     if opened.created:
         locale = opened.account.locale
         bring_samples(request.dbsession, opened.account, locale=locale, now=utcnow(), settings=settings)
@@ -72,7 +72,7 @@ def demo(request: Request) -> Response:
 
 @view_config(route_name="sign_out", request_method="POST", permission=PUBLIC)
 def sign_out(request: Request) -> Response:
-    security.leave(request)
+    web.leave(request)
     return HTTPSeeOther(request.route_path("home"))
 
 
@@ -110,7 +110,7 @@ def _refused(request: Request, page: dict[str, Any], error: MailganerError) -> d
 
 
 def _enter(request: Request, opened: SignIn) -> Response:
-    security.enter(request, opened.account)
+    web.enter(request, opened.account)
     if opened.created:
         request.flash(_("Welcome. ${email} is ready to send.", mapping={"email": opened.sender.from_email}))
     return HTTPSeeOther(_next(request))

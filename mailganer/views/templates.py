@@ -1,4 +1,4 @@
-"""Templates: a gallery of letters, own and ready-made."""
+"""Templates: a gallery of emails, own and ready-made."""
 
 from typing import Any
 
@@ -9,22 +9,22 @@ from pyramid.view import view_config
 from wtforms import StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional
 
-from mailganer import campaigns, letters
+from mailganer import campaigns, rendering
 from mailganer.accounts import account_senders
 from mailganer.audience.headings import other_values
 from mailganer.campaigns import templates
 from mailganer.campaigns.drafts import LONGEST_NAME
-from mailganer.campaigns.versions import source_of
+from mailganer.campaigns.frozen_emails import source_of
 from mailganer.db import outside, utcnow
-from mailganer.errors import Busy, LetterError, _
-from mailganer.i18n import NAMES
+from mailganer.errors import Busy, EmailError, _
 from mailganer.models import Account, Template
-from mailganer.security import letter_response
+from mailganer.web import email_response
+from mailganer.web.localization import NAMES
 
+from .email_step import BLANK, broken_email, busy_email, read_email_file
 from .forms import Form, number_of
-from .letter_step import BLANK, broken_letter, busy_letter, read_letter_file
 
-# Somebody to show a letter as, where no person is at hand.
+# Somebody to show an email as, where no person is at hand.
 SAMPLE = {
     "en": {"first_name": "Anna", "last_name": "Smith", "email": "anna@example.com"},
     "ru": {"first_name": "Анна", "last_name": "Иванова", "email": "anna@example.com"},
@@ -37,9 +37,9 @@ class TemplateForm(Form):
     preheader = StringField(
         _("Preheader"), [Optional()], description=_("The words inboxes show beside the subject.")
     )
-    html = TextAreaField(_("Letter as HTML"), [Optional()])
+    html = TextAreaField(_("Email as HTML"), [Optional()])
     text = TextAreaField(
-        _("Text part"), [Optional()], description=_("Left empty, it is made from the letter.")
+        _("Text part"), [Optional()], description=_("Left empty, it is made from the email.")
     )
 
 
@@ -47,7 +47,7 @@ class TemplateForm(Form):
 def gallery(request: Request) -> dict[str, Any]:
     return {
         "own": templates.list_templates(request.dbsession, request.account.id),
-        "ready": letters.ready_letters(request.locale_name),
+        "ready": rendering.ready_templates(request.locale_name),
     }
 
 
@@ -57,19 +57,19 @@ def new(request: Request) -> dict[str, Any]:
     kind = request.GET.get("ready")
     if not kind:
         return _form_page(request, TemplateForm.of(request, html=BLANK))
-    ready = templates.ready_letter(kind, request.locale_name)
+    ready = templates.ready_email(kind, request.locale_name)
     begin = {name: getattr(ready, name) for name in ("name", "subject", "preheader", "html")}
     return _form_page(request, TemplateForm.of(request, **begin))
 
 
 @view_config(route_name="templates.new", request_method="POST", renderer="templates_gallery/edit.jinja2")
 def create(request: Request) -> Any:
-    """Keeps the form's letter; or the letter of a campaign, named by ``campaign``."""
+    """Keeps the form's email; or the email of a campaign, named by ``campaign``."""
     campaign_id = number_of(request.POST.get("campaign"))
     if campaign_id is not None:
         campaign = campaigns.owned_campaign(request.dbsession, request.account.id, campaign_id)
         kept = templates.keep_as_template(request.dbsession, request.account, campaign, utcnow())
-        request.flash(_("The letter is kept as a template."))
+        request.flash(_("The email is kept as a template."))
         return HTTPSeeOther(request.route_path("template", id=kept.id))
     form = _posted(request)
     if not form.validate():
@@ -111,32 +111,32 @@ def duplicate(request: Request) -> Response:
 @view_config(route_name="template.delete", request_method="POST")
 def delete(request: Request) -> Response:
     templates.delete_template(request.dbsession, request.context.template)
-    request.flash(_("The template is deleted. Campaigns made from it keep their letter."))
+    request.flash(_("The template is deleted. Campaigns made from it keep their email."))
     return HTTPSeeOther(request.route_path("templates"))
 
 
 @view_config(route_name="template.use", request_method="POST")
 def use(request: Request) -> Response:
-    """A new campaign with this letter."""
+    """A new campaign with this email."""
     draft = campaigns.create_draft(request.dbsession, request.account, utcnow())
     changes = {"template_id": request.context.template.id, "name": request.context.template.name}
     campaigns.update_draft(request.dbsession, draft, changes, utcnow())
-    return HTTPSeeOther(request.route_path("campaign.people", id=draft.id))
+    return HTTPSeeOther(request.route_path("campaign.target", id=draft.id))
 
 
 @view_config(route_name="templates.ready", request_method="GET", renderer="templates_gallery/ready.jinja2")
 def ready(request: Request) -> dict[str, Any]:
-    return {"letter": templates.ready_letter(request.matchdict["kind"], request.locale_name)}
+    return {"email": templates.ready_email(request.matchdict["kind"], request.locale_name)}
 
 
 @view_config(route_name="templates.ready", request_method="POST")
 def use_ready(request: Request) -> Response:
-    """A new campaign with a ready-made letter, in the language of the page."""
-    letter = templates.ready_letter(request.matchdict["kind"], request.locale_name)
+    """A new campaign with a ready-made email, in the language of the page."""
+    email = templates.ready_email(request.matchdict["kind"], request.locale_name)
     draft = campaigns.create_draft(request.dbsession, request.account, utcnow())
-    parts = {name: getattr(letter, name) for name in ("name", "subject", "preheader", "html")}
+    parts = {name: getattr(email, name) for name in ("name", "subject", "preheader", "html")}
     campaigns.update_draft(request.dbsession, draft, parts | {"locale": request.locale_name}, utcnow())
-    return HTTPSeeOther(request.route_path("campaign.people", id=draft.id))
+    return HTTPSeeOther(request.route_path("campaign.target", id=draft.id))
 
 
 @view_config(route_name="template.frame", request_method="GET")
@@ -148,12 +148,12 @@ def frame(request: Request) -> Response:
 @view_config(route_name="templates.ready_frame", request_method="GET")
 def ready_frame(request: Request) -> Response:
     locale = request.GET.get("locale", request.locale_name)
-    letter = templates.ready_letter(request.matchdict["kind"], locale if locale in NAMES else "en")
-    source = letters.Source(subject=letter.subject, preheader=letter.preheader, html=letter.html)
+    email = templates.ready_email(request.matchdict["kind"], locale if locale in NAMES else "en")
+    source = rendering.Source(subject=email.subject, preheader=email.preheader, html=email.html)
     return _shown(request, source, locale if locale in NAMES else "en", is_own=False)
 
 
-def _shown(request: Request, source: letters.Source, locale: str, *, is_own: bool = True) -> Response:
+def _shown(request: Request, source: rendering.Source, locale: str, *, is_own: bool = True) -> Response:
     """The email with sample data. Ready ones, of which a page shows many, are not counted to the account."""
     account: Account = request.account
     sample = SAMPLE.get(locale, SAMPLE["en"])
@@ -165,18 +165,18 @@ def _shown(request: Request, source: letters.Source, locale: str, *, is_own: boo
         "today": utcnow().astimezone(request.timezone).date(),
     }
 
-    def render() -> letters.Rendered:
-        letter = letters.compile_letter(source)
-        filled = values | other_values(sample, letter.variables)
-        return letters.safe_render(letter, filled, locale=locale)
+    def render() -> rendering.Rendered:
+        email = rendering.compile_email(source)
+        filled = values | other_values(sample, email.variables)
+        return rendering.safe_render(email, filled, locale=locale)
 
     try:
-        work = letters.for_account(account.id, render) if is_own else render
-        return letter_response(request, outside(request.dbsession, work).html)
-    except LetterError as error:
-        return letter_response(request, broken_letter(request, error))
+        work = rendering.for_account(account.id, render) if is_own else render
+        return email_response(request, outside(request.dbsession, work).html)
+    except EmailError as error:
+        return email_response(request, broken_email(request, error))
     except Busy as error:
-        return busy_letter(request, error)
+        return busy_email(request, error)
 
 
 def _sender_name(request: Request) -> str:
@@ -190,12 +190,12 @@ def _posted(request: Request) -> Form:
     form = TemplateForm.of(request)
     posted: Any = request.POST.get("file")
     if hasattr(posted, "filename") and posted.filename:
-        form["html"].data = read_letter_file(posted)
+        form["html"].data = read_email_file(posted)
     return form
 
 
 def _values(form: Form) -> dict[str, str]:
-    return {name: form[name].data or "" for name in ("name", *letters.PARTS)}
+    return {name: form[name].data or "" for name in ("name", *rendering.PARTS)}
 
 
 def _wrong(request: Request, form: Form, template: Template | None = None) -> dict[str, Any]:
@@ -204,11 +204,11 @@ def _wrong(request: Request, form: Form, template: Template | None = None) -> di
 
 
 def _form_page(request: Request, form: Form, template: Template | None = None) -> dict[str, Any]:
-    problem: LetterError | None = None
+    problem: EmailError | None = None
     names: tuple[str, ...] = ()
     if template is not None:
         try:
             names = templates.variables_of(template)
-        except LetterError as error:
+        except EmailError as error:
             problem = error
     return {"form": form, "template": template, "letter_error": problem, "names": names}

@@ -6,9 +6,9 @@ from pyramid.request import Request
 from pyramid.view import view_config
 
 from mailganer.errors import _
-from mailganer.security import PUBLIC, OutsideCalls, PendingForms
+from mailganer.web import PUBLIC, OutsideCalls, PendingForms
 
-from .errors import Trouble
+from .errors import ErrorPage
 
 LOOK_AGAIN = 1  # seconds
 
@@ -41,7 +41,7 @@ def _gone(request: Request) -> dict[str, Any]:
     text = _(
         "It was shown before, it waited too long, or another browser asked. Open the form and send it again."
     )
-    trouble = Trouble(
+    trouble = ErrorPage(
         _("This answer is no longer here"), text, _("Go to the start"), request.route_path("home")
     )
     return {"trouble": trouble}

@@ -5,7 +5,7 @@ from setuptools import setup
 setup(
     name="mailganer-example-backend",
     version="0.1.0",
-    description="An example of a sender backend for Mailganer: letters by HTTP.",
+    description="An example of a sender backend for Mailganer: emails by HTTP.",
     license="MIT",
     python_requires=">=3.11",
     packages=["mailganer_example_backend"],

@@ -12,8 +12,8 @@ from mailganer import accounts
 from mailganer.backends import Network, Registry, load_backends
 from mailganer.campaigns import pause
 from mailganer.errors import InputError, LoginRefused, NotFound
-from mailganer.models import Account, CampaignStatus, HeldBy, Hold, Identity, Sender, SenderStatus
-from mailganer.sending import quota
+from mailganer.models import Account, CampaignStatus, Delay, DelayCause, Identity, Sender, SenderStatus
+from mailganer.quota import reservations
 from mailganer.settings import Plan, Settings
 from mailganer.vault import Vault
 
@@ -201,7 +201,7 @@ def test_a_campaign_stopped_by_closing_the_account_is_stopped_as_by_its_person(
         later,
         later,
     )
-    assert [hold.until for hold in session.scalars(select(Hold))] == [later]
+    assert [hold.until for hold in session.scalars(select(Delay))] == [later]
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -217,10 +217,10 @@ def test_an_account_is_closed_while_a_lane_sends_and_neither_has_to_give_way(
             accounts.close_account(other, other.get_one(Account, account.id), now=now)
 
     with ThreadPoolExecutor(1) as pool, sessions() as lane:
-        quota.lock(lane, sender.id, account.id, sender=True, plan=False)
+        reservations.lock(lane, sender.id, account.id, sender=True, plan=False)
         closing = pool.submit(close)
         assert not wait([closing], timeout=0.5).done, "it waits for the window that is being opened"
-        quota.lock(lane, sender.id, account.id, sender=True, plan=True)
+        reservations.lock(lane, sender.id, account.id, sender=True, plan=True)
         lane.commit()
         closing.result(timeout=20)
     session.expire_all()
@@ -235,8 +235,8 @@ def test_a_sender_that_is_refused_on_a_page_is_noted_once_as_one_that_is_refused
         error = LoginRefused("no", "535 5.7.8 no")
         accounts.mark_failing(session, sender, error, now=now + timedelta(minutes=minutes))
         assert (sender.status, sender.error) == (SenderStatus.failing, "no")
-    held = session.scalars(select(Hold)).one()
-    assert (held.sender_id, held.cause, held.since) == (sender.id, HeldBy.failing, now)
+    held = session.scalars(select(Delay)).one()
+    assert (held.sender_id, held.cause, held.since) == (sender.id, DelayCause.failing, now)
 
 
 def test_new_accounts_get_the_plan_they_are_given(come: Any, settings: Settings) -> None:

@@ -59,7 +59,7 @@ def test_a_number_that_nothing_can_hold_is_kept_as_a_text(client: Client) -> Non
 
 
 @one_database
-def test_numbers_reach_the_letter_as_they_were_written(client: Client, ready: Campaign) -> None:
+def test_numbers_reach_the_email_as_they_were_written(client: Client, ready: Campaign) -> None:
     client.patch(
         f"campaigns/{ready.id}", {"variables": {"seats": 12}, "html": "<p>{{ seats }} seats left</p>"}
     )

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from webob.request import BaseRequest
 
 from mailganer.audience import run_import
-from mailganer.audience.imports import verbs
+from mailganer.audience.imports import actions
 
 from ..fixtures.api import Client
 
@@ -116,9 +116,9 @@ def test_what_is_no_form_with_a_file_is_refused(bring: Any, client: Client) -> N
 def test_a_file_that_is_brought_keeps_nobody_from_writing(
     client: Client, monkeypatch: pytest.MonkeyPatch, session: Session, key: dict[str, str]
 ) -> None:
-    """It may take a minute to be read and stored, and letters are being sent meanwhile."""
+    """It may take a minute to be read and stored, and emails are being sent meanwhile."""
     made = client.post("lists", {"name": "Readers"}).json["id"]
-    store, read = verbs.store, BaseRequest.POST.fget
+    store, read = actions.store, BaseRequest.POST.fget
     written: list[str] = []
 
     def write(where: str) -> None:
@@ -137,7 +137,7 @@ def test_a_file_that_is_brought_keeps_nobody_from_writing(
         return store(*arguments)
 
     monkeypatch.setattr(BaseRequest, "POST", property(reading))
-    monkeypatch.setattr(verbs, "store", storing)
+    monkeypatch.setattr(actions, "store", storing)
     client.app.post(
         f"/api/v1/lists/{made}/imports",
         headers=client.headers | key,
@@ -151,13 +151,13 @@ def test_a_list_that_is_deleted_while_a_file_comes_is_not_there(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = client.post("lists", {"name": "Readers"}).json["id"]
-    store = verbs.store
+    store = actions.store
 
     def storing(*arguments: Any) -> Any:
         client.delete(f"lists/{made}", status=204)
         return store(*arguments)
 
-    monkeypatch.setattr(verbs, "store", storing)
+    monkeypatch.setattr(actions, "store", storing)
     client.app.post(
         f"/api/v1/lists/{made}/imports",
         headers=client.headers | {"Idempotency-Key": "k"},

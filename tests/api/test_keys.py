@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mailganer.models import Account, Answer
+from mailganer.models import Account, IdempotentResponse
 from tests.support.factories import Factory
 from tests.support.smtp import SMTPServer
 
@@ -72,7 +72,7 @@ def test_two_at_once_with_one_key_are_done_once(client: Client) -> None:
     assert len({answer.json["id"] for answer in answers}) == 1
 
 
-def test_two_test_letters_at_once_with_one_key_are_one(
+def test_two_test_emails_at_once_with_one_key_are_one(
     app: Any, session: Session, make: Factory, smtp_server: SMTPServer
 ) -> None:
     account = make.account()
@@ -87,9 +87,9 @@ def test_two_test_letters_at_once_with_one_key_are_one(
 
     answers = at_once(ask, ask, ask)
     assert {answer.status_int for answer in answers} <= {200, 409}
-    assert len(smtp_server.letters) == 1
+    assert len(smtp_server.emails) == 1
     assert ask().json["receipts"][0]["outcome"] == "accepted"
-    assert len(smtp_server.letters) == 1
+    assert len(smtp_server.emails) == 1
 
 
 def test_a_request_refused_half_way_does_not_use_its_key_up(client: Client, smtp_server: SMTPServer) -> None:
@@ -104,7 +104,9 @@ def test_what_broke_off_is_not_done_again_by_itself(
 ) -> None:
     digest = hashlib.sha256(b"POST /api/v1/lists\n" + b'{"name": "x"}').digest()
     now = datetime.now(UTC)
-    session.add(Answer(account_id=account.id, key="k", fingerprint=digest, status=0, created_at=now))
+    session.add(
+        IdempotentResponse(account_id=account.id, key="k", fingerprint=digest, status=0, created_at=now)
+    )
     session.commit()
     headers = client.headers | {"Content-Type": "application/json", "Idempotency-Key": "k"}
     answer = client.app.post("/api/v1/lists", b'{"name": "x"}', headers=headers, status=409)
@@ -115,4 +117,4 @@ def test_no_token_is_kept(client: Client, session: Session, smtp_server: SMTPSer
     body = {"email": "anna@example.com", "backend": "smtp", **smtp_server.settings}
     first = client.post("login", body, key="k").json["token"]
     assert client.post("login", body, key="k").json["token"] != first
-    assert session.scalars(select(Answer)).all() == []
+    assert session.scalars(select(IdempotentResponse)).all() == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from mailganer.api.incoming import LARGEST_JSON
+from mailganer.api.request_parsing import LARGEST_JSON
 from mailganer.audience.birthdays import YEARLESS
 from mailganer.models import Account
 from tests.support.factories import Factory
@@ -107,7 +107,7 @@ def test_json_may_say_its_charset(client: Client) -> None:
 
 @of_large_bodies
 @pytest.mark.usefixtures("collected")
-def test_a_body_larger_than_any_letter_is_not_read(client: Client) -> None:
+def test_a_body_larger_than_any_email_is_not_read(client: Client) -> None:
     body = json.dumps({"name": "x", "html": "x" * LARGEST_JSON})
     headers = client.headers | {"Content-Type": "application/json"}
     for method in ("POST", "PATCH"):
@@ -159,7 +159,7 @@ def test_what_is_wrong_with_a_field_is_said_in_the_callers_language(nobody: Clie
     answer = russian.post("login", {"email": "x" * 321, "port": "x", "security": "y"}, status=422).json
     assert len(answer["errors"]) == 3
     for error in answer["errors"]:
-        assert any("а" <= letter <= "я" for letter in error["message"]), error
+        assert any("а" <= email <= "я" for email in error["message"]), error
         assert len(error["message"]) < 200, "what was sent is not sent back"
 
 

@@ -1,4 +1,4 @@
-"""Why somebody got the letter, or did not, by API."""
+"""Why somebody got the email, or did not, by API."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from mailganer.audience import erase_subscriber
 from mailganer.db import utcnow
 from mailganer.models import Account, Campaign, Delivery, DeliveryStatus, Reason, Subscriber
-from mailganer.reports import Code
-from mailganer.tracking import buffer
+from mailganer.reports import ExplanationCode
+from mailganer.tracking import open_buffer
 from tests.support.factories import Factory
 from tests.support.sent import sent_campaign, token
 
@@ -64,7 +64,7 @@ def test_a_failure_and_a_doubt_come_with_their_evidence(client: Client, campaign
     assert doubt[-2]["details"]["message_id"].startswith("<")
 
 
-def test_somebody_without_a_letter_is_answered_by_id_and_by_address(
+def test_somebody_without_an_email_is_answered_by_id_and_by_address(
     client: Client, campaign: Campaign, people: list[Subscriber]
 ) -> None:
     found = ask(client, campaign, f"subscriber_id={people[3].id}")
@@ -101,16 +101,16 @@ def test_what_asks_for_nobody_is_a_wrong_field(client: Client, campaign: Campaig
 
 def test_the_document_names_every_code(nobody: Client) -> None:
     document = nobody.get("openapi.json").json
-    assert document["components"]["schemas"]["Step"]["properties"]["code"]["enum"] == [*Code]
+    assert document["components"]["schemas"]["Step"]["properties"]["code"]["enum"] == [*ExplanationCode]
 
 
 @pytest.mark.parametrize("path", ["report", "deliveries", "why?email=p0@example.org"])
 def test_an_open_of_this_moment_is_in_what_is_asked_for_next(
     client: Client, app: Any, campaign: Campaign, session: Session, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(buffer, "LONGEST_WAIT", 60)
-    letter = session.scalars(select(Delivery).where(Delivery.status == S.sent)).one()
-    picture, asked = f"/o/{token(letter)}.gif", f"campaigns/{campaign.id}/{path}"
+    monkeypatch.setattr(open_buffer, "LONGEST_WAIT", 60)
+    email = session.scalars(select(Delivery).where(Delivery.status == S.sent)).one()
+    picture, asked = f"/o/{token(email)}.gif", f"campaigns/{campaign.id}/{path}"
     session.rollback()
     before = client.get(asked).json
     app.get(picture, headers={"User-Agent": "Mozilla/5.0 (via ggpht.com GoogleImageProxy)"})

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from mailganer.audience.birthdays import YEARLESS, BirthdayError, Order, order_of, parse_birthday
+from mailganer.audience.birthdays import YEARLESS, BirthdayError, DateOrder, order_of, parse_birthday
 
 TODAY = date(2026, 11, 23)
 
@@ -81,18 +81,18 @@ def test_a_date_with_two_readings_needs_somebody_to_say_which():
     with pytest.raises(BirthdayError) as refused:
         parse_birthday("05/06/1990", TODAY)
     assert refused.value.code == "birthday_unclear"
-    assert parse_birthday("05/06/1990", TODAY, Order.day_first) == date(1990, 6, 5)
-    assert parse_birthday("05/06/1990", TODAY, Order.month_first) == date(1990, 5, 6)
+    assert parse_birthday("05/06/1990", TODAY, DateOrder.day_first) == date(1990, 6, 5)
+    assert parse_birthday("05/06/1990", TODAY, DateOrder.month_first) == date(1990, 5, 6)
 
 
 @pytest.mark.parametrize(
     ("texts", "order"),
     [
-        (["05/06/1990", "05/14/1990"], Order.month_first),
-        (["05/06/1990", "14/05/1990"], Order.day_first),
-        (["05/06/1990"], Order.unknown),
-        (["05/14/1990", "14/05/1990"], Order.unknown),
-        (["14.05.1990", ""], Order.unknown),
+        (["05/06/1990", "05/14/1990"], DateOrder.month_first),
+        (["05/06/1990", "14/05/1990"], DateOrder.day_first),
+        (["05/06/1990"], DateOrder.unknown),
+        (["05/14/1990", "14/05/1990"], DateOrder.unknown),
+        (["14.05.1990", ""], DateOrder.unknown),
     ],
 )
 def test_a_column_gives_its_order_away(texts, order):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailganer.audience.imports.garbled import GarbledError, looks_garbled, repair_text
+from mailganer.audience.imports.encoding_repair import GarbledError, looks_garbled, repair_text
 
 NAMES = """
     Иван Петров|Ольга Щукина|Эдуард Юрьев|Мария И.|Ирина|Анна Сергеевна|Яна|ЯНА|Роман
@@ -34,13 +34,13 @@ def those_of(names: str) -> list[str]:
 
 def garbled(text: str, encoding: str) -> str:
     """Read UTF-8 in another encoding, as Windows does: a byte without a character is a control character."""
-    letters = []
+    emails = []
     for byte in text.encode():
         try:
-            letters.append(bytes((byte,)).decode(encoding))
+            emails.append(bytes((byte,)).decode(encoding))
         except UnicodeDecodeError:
-            letters.append(chr(byte))
-    return "".join(letters)
+            emails.append(chr(byte))
+    return "".join(emails)
 
 
 def test_no_ordinary_text_is_taken_for_garbled():
@@ -48,7 +48,7 @@ def test_no_ordinary_text_is_taken_for_garbled():
         assert repair_text(text) == text
 
 
-# Ordinary text may look like that, with these letters.
+# Ordinary text may look like that, with these emails.
 EXCEPTIONS = {("cp1250", "Málaga 5º"), ("cp1250", "Nº 5"), ("mac_roman", "Daivė")}
 EXCEPTIONS |= {("cp866", "10 €"), ("mac_roman", "10 €")}
 

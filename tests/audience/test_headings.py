@@ -36,7 +36,7 @@ from mailganer.audience.imports.mapping import guess_mapping
         ("Firma", "Müller GmbH", "firma", "Müller GmbH"),
     ],
 )
-def test_a_letter_names_a_column_as_the_file_does(bringer, heading, cell, variable, value):
+def test_an_email_names_a_column_as_the_file_does(bringer, heading, cell, variable, value):
     bringer.bring(f"E-mail;{heading}\nanna@example.com;{cell}\n")
     values = subscriber_values(bringer.people()["anna@example.com"], {variable, "e_mail"})
     assert (values[variable], values["e_mail"]) == (value, "anna@example.com")
@@ -73,13 +73,13 @@ def test_last_names_come_first_where_the_heading_says_so(bringer):
     assert (anne.first_name, anne.last_name) == ("Anne", "Dupont")
 
 
-def test_every_heading_that_is_understood_is_a_name_in_letters():
+def test_every_heading_that_is_understood_is_a_name_in_emails():
     unclear = {"dr", "d_r"}
     known = OTHER_NAMES.keys() | HEADINGS.keys() | unclear
     assert {latin(heading) for headings in HEADINGS.values() for heading in headings} <= known
 
 
-def test_a_column_name_beside_last_names_means_the_first_name_in_letters_too(bringer):
+def test_a_column_name_beside_last_names_means_the_first_name_in_emails_too(bringer):
     content = "email,name,surname\nanna@example.com,Anna,Smith\nboris@example.com,,Jones\n"
     bringer.bring(content)
     anna = bringer.people()["anna@example.com"]
@@ -96,7 +96,7 @@ def test_a_persons_own_variable_comes_first(bringer):
     assert subscriber_values(people["boris@example.com"], {"imya"})["imya"] == "Boris"
 
 
-def test_only_names_that_the_letter_uses_are_worked_out(bringer):
+def test_only_names_that_the_email_uses_are_worked_out(bringer):
     bringer.bring("email;name\nanna@example.com;Anna Smith\n")
     values = subscriber_values(bringer.people()["anna@example.com"], frozenset())
     assert values.keys() == {"email", "first_name", "last_name", "birthday"}

@@ -64,7 +64,7 @@ def test_every_encoding_and_delimiter_spreadsheets_write_is_read(bringer, delimi
     assert (anna.first_name, anna.fields) == ("Анна", {"gorod": "Нижний Новгород"})
 
 
-def test_western_letters_in_a_western_encoding_are_read(bringer):
+def test_western_emails_in_a_western_encoding_are_read(bringer):
     bringer.bring(
         "email,name,city\njose@example.com,José Müller,Zürich\nanne@example.com,Anne,Genève\n".encode(
             "cp1252"
@@ -157,7 +157,7 @@ def test_two_columns_of_the_same_heading_become_two_variables(bringer):
     assert bringer.people()["anna@example.com"].fields == {"phone": "1", "phone_2": "2"}
 
 
-def test_a_column_named_like_a_value_of_letters_gets_another_name(bringer):
+def test_a_column_named_like_a_value_of_emails_gets_another_name(bringer):
     bringer.bring("email;list;today\nanna@example.com;a;b\n")
     assert bringer.people()["anna@example.com"].fields == {"list_field": "a", "today_field": "b"}
 
@@ -593,9 +593,9 @@ def test_undo_leaves_what_was_changed_since(bringer):
 
 
 def test_a_large_file_is_undone_by_and_by(bringer, monkeypatch):
-    from mailganer.audience.imports import verbs
+    from mailganer.audience.imports import actions
 
-    monkeypatch.setattr(verbs, "_UNDONE_AT_ONCE", 3)
+    monkeypatch.setattr(actions, "_UNDONE_AT_ONCE", 3)
     monkeypatch.setattr(run, "AT_ONCE", 4)
     job = bringer.bring("email\n" + "".join(f"r{n}@example.com\n" for n in range(20)))
     _undo(bringer, job)

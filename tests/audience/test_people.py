@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from mailganer import audience
+from mailganer.audience.csv_cells import original_cell
 from mailganer.audience.fields import RESERVED
-from mailganer.audience.spreadsheets import original_cell
 from mailganer.campaigns.values import BUILTIN
 from mailganer.errors import Conflict, InputError, LimitReached, NotFound
 from mailganer.models import (
@@ -379,14 +379,14 @@ def test_known_fields_say_how_many_have_them(session, account, make, make_list):
     }
 
 
-def test_no_field_takes_a_name_that_letters_use_already():
+def test_no_field_takes_a_name_that_emails_use_already():
     assert BUILTIN <= RESERVED
     for name in BUILTIN | {"for", "in", "loop", "email", "first_name"}:
         assert audience.slug(name) not in RESERVED
         assert audience.slug(name) != name
 
 
-def test_values_of_letters_cannot_be_covered_by_fields(account, make):
+def test_values_of_emails_cannot_be_covered_by_fields(account, make):
     person = make.subscriber(account, "a@example.com", first_name="A", fields={"email": "evil", "city": "x"})
     assert audience.subscriber_values(person, ()) == {
         "email": "a@example.com",

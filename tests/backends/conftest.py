@@ -60,10 +60,10 @@ def account(network: Network) -> Callable[..., SMTPBackend]:
     return make
 
 
-def letter(number: int, size: int = 0, recipient: str | None = None) -> Message:
+def email(number: int, size: int = 0, recipient: str | None = None) -> Message:
     content = (
         f"From: <{SENDER}>\r\nTo: <r{number}@example.org>\r\nSubject: {number}\r\n"
-        f"Message-ID: <n{number}@example.com>\r\n\r\n.\r\n..\r\nLetter {number}\r\n.end\r\n"
+        f"Message-ID: <n{number}@example.com>\r\n\r\n.\r\n..\r\nEmail {number}\r\n.end\r\n"
     ).encode()
     content += b"x" * 70 + b"\r\n" if size else b""
     content += (b"y" * 70 + b"\r\n") * (size // 72)

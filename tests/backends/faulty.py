@@ -21,7 +21,7 @@ class Gone(Exception):
 
 
 @dataclass(frozen=True)
-class Letter:
+class Email:
     sender: str
     recipient: str
     content: bytes
@@ -68,7 +68,7 @@ def silence(conversation: Conversation) -> None:
 
 
 def take_and_reset(conversation: Conversation) -> None:
-    """The letter is ours; nobody will hear of it."""
+    """The email is ours; nobody will hear of it."""
     conversation.keep()
     conversation.reset()
 
@@ -98,7 +98,7 @@ class FaultyServer:
     receive_buffer: int = 0
 
     def __post_init__(self) -> None:
-        self.letters: list[Letter] = []
+        self.emails: list[Email] = []
         self.commands: list[str] = []
         self.plain: list[bytes] = []  # everything that came unencrypted
         self.connections = 0
@@ -129,7 +129,7 @@ class FaultyServer:
     @property
     def counts(self) -> Counter[str]:
         with self.lock:
-            return Counter(letter.recipient for letter in self.letters)
+            return Counter(email.recipient for email in self.emails)
 
     def count(self, command: str) -> int:
         with self.lock:
@@ -263,7 +263,7 @@ class Conversation:
         while (line := self._line(keep=True)) != b".\r\n":
             lines.append(line[1:] if line.startswith(b".") else line)
         self.content = b"".join(lines)
-        self._end_of_letter("dot")
+        self._end_of_email("dot")
 
     def do_bdat(self, rest: str) -> None:
         fault = self.server.fault("content")
@@ -275,7 +275,7 @@ class Conversation:
             self.stuck = self.server.needs_reset
             self.say("503 5.5.1 RCPT first")
             return
-        self._end_of_letter("dot")
+        self._end_of_email("dot")
         if self.server.needs_reset and not self.kept:
             self.stuck = True
 
@@ -292,9 +292,9 @@ class Conversation:
         assert self.sender is not None
         assert self.recipient is not None
         with self.server.lock:
-            self.server.letters.append(Letter(self.sender, self.recipient, self.content, self.number))
+            self.server.emails.append(Email(self.sender, self.recipient, self.content, self.number))
 
-    def _end_of_letter(self, stage: str) -> None:
+    def _end_of_email(self, stage: str) -> None:
         fault = self.server.fault(stage)
         self.kept = False
         if fault is not None:

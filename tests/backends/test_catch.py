@@ -15,12 +15,12 @@ import pytest
 
 from mailganer.backends import Message, Network, Outcome
 from mailganer.backends.smtp import SMTPBackend, SMTPSettings
-from mailganer.catch import clear_outbox, keep, make_folder, read_letter, read_outbox, serve_catcher
 from mailganer.errors import MailganerError, NotFound
+from mailganer.mail_catcher import clear_outbox, keep, make_folder, read_email, read_outbox, serve_catcher
 from tests.support.pace import within
 from tests.support.ports import free_port
 
-LETTER = (
+EMAIL = (
     "From: =?utf-8?b?0JDQvdC90LA=?= <anna@example.com>\r\nTo: Reader <r@example.org>\r\n"
     "Subject: =?utf-8?b?0J/RgNC40LLQtdGC?=\r\nMIME-Version: 1.0\r\n"
     'Content-Type: multipart/alternative; boundary="b"\r\n\r\n'
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 def catcher(tmp_path: Path) -> Iterator[tuple[int, Path, subprocess.Popen[bytes]]]:
     port, folder = free_port(), tmp_path / "outbox"
     code = (
-        "from pathlib import Path; from mailganer.catch import serve_catcher;"
+        "from pathlib import Path; from mailganer.mail_catcher import serve_catcher;"
         f"serve_catcher('127.0.0.1', {port}, Path({str(folder)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
@@ -68,18 +68,18 @@ def wait_for(port: int) -> SMTPBackend:
             time.sleep(0.05)
 
 
-def test_it_catches_letters_and_leaves_cleanly(catcher: tuple[int, Path, subprocess.Popen[bytes]]) -> None:
+def test_it_catches_emails_and_leaves_cleanly(catcher: tuple[int, Path, subprocess.Popen[bytes]]) -> None:
     port, folder, process = catcher
     backend = wait_for(port)
     with backend.connect() as connection:
-        letters = [Message(n, "anna@example.com", f"r{n}@example.org", LETTER) for n in range(50)]
-        receipts = list(connection.send_many(letters))
+        emails = [Message(n, "anna@example.com", f"r{n}@example.org", EMAIL) for n in range(50)]
+        receipts = list(connection.send_many(emails))
     assert {receipt.outcome for receipt in receipts} == {Outcome.accepted}
     page = read_outbox(folder, limit=20)
     assert page.total == 50
     assert [summary.recipient for summary in page.items] == [f"r{n}@example.org" for n in range(49, 29, -1)]
-    caught = read_letter(folder, page.items[0].key)
-    assert caught.content == LETTER
+    caught = read_email(folder, page.items[0].key)
+    assert caught.content == EMAIL
     process.send_signal(signal.SIGTERM)
     assert process.wait(5) == 0
     assert process.stderr is not None
@@ -95,22 +95,22 @@ def test_a_port_in_use_is_one_sentence(folder: Path) -> None:
         serve_catcher("127.0.0.1", port, folder)
 
 
-def test_a_letter_is_shown_as_a_reader_would_see_it(folder: Path) -> None:
-    key = keep(folder, "anna@example.com", "r@example.org", LETTER)
-    caught = read_letter(folder, key)
+def test_an_email_is_shown_as_a_reader_would_see_it(folder: Path) -> None:
+    key = keep(folder, "anna@example.com", "r@example.org", EMAIL)
+    caught = read_email(folder, key)
     assert caught.summary.subject == "Привет"
     assert caught.summary.from_ == "Анна <anna@example.com>"
     assert (caught.summary.sender, caught.summary.recipient) == ("anna@example.com", "r@example.org")
     assert caught.text.strip() == "Привет"
     assert caught.html.startswith("<p>Привет</p>")
     assert caught.headers[0][0] == "From"
-    assert caught.summary.size == len(LETTER)
+    assert caught.summary.size == len(EMAIL)
     (summary,) = read_outbox(folder).items
     assert summary == caught.summary
 
 
 def test_pages_continue_where_the_last_one_ended(folder: Path) -> None:
-    keys = [keep(folder, "a@x", f"r{number}@x", LETTER) for number in range(7)]
+    keys = [keep(folder, "a@x", f"r{number}@x", EMAIL) for number in range(7)]
     first = read_outbox(folder, limit=3)
     second = read_outbox(folder, limit=3, before=first.next)
     third = read_outbox(folder, limit=3, before=second.next)
@@ -118,16 +118,16 @@ def test_pages_continue_where_the_last_one_ended(folder: Path) -> None:
     assert third.next is None
 
 
-def test_letters_to_one_person_are_found(folder: Path) -> None:
+def test_emails_to_one_person_are_found(folder: Path) -> None:
     for recipient in ("anna@x.org", "ivan@x.org", "анна@пример.рф", "Ann+tag@x.org"):
-        keep(folder, "a@x", recipient, LETTER)
+        keep(folder, "a@x", recipient, EMAIL)
     assert [s.recipient for s in read_outbox(folder, to="ivan@x.org").items] == ["ivan@x.org"]
     assert {s.recipient for s in read_outbox(folder, to="ann").items} == {"anna@x.org", "Ann+tag@x.org"}
     assert [s.recipient for s in read_outbox(folder, to="анна@").items] == ["анна@пример.рф"]
 
 
-def test_ten_thousand_letters_do_not_slow_the_inbox(folder: Path) -> None:
-    content = LETTER + b"x" * 2000
+def test_ten_thousand_emails_do_not_slow_the_inbox(folder: Path) -> None:
+    content = EMAIL + b"x" * 2000
     new = folder / "new"
     for number in range(10_000):
         (new / f"{number:019d}.1_{number}.r{number}@x.org").write_bytes(
@@ -144,20 +144,20 @@ def test_ten_thousand_letters_do_not_slow_the_inbox(folder: Path) -> None:
 @pytest.mark.parametrize(
     "key", ["../../../etc/passwd", "", "x", "0" * 19 + ".1_1.%2e%2e/x", "1763890000000000000.1_1.a@b"]
 )
-def test_a_key_leads_to_a_letter_or_to_nothing(folder: Path, key: str) -> None:
+def test_a_key_leads_to_an_email_or_to_nothing(folder: Path, key: str) -> None:
     with pytest.raises(NotFound):
-        read_letter(folder, key)
+        read_email(folder, key)
 
 
 def test_an_address_that_looks_like_a_path_stays_a_name(folder: Path) -> None:
-    key = keep(folder, "a@x\r\nX-Evil: 1", "../../r/" + "z" * 300 + "@x", LETTER)
+    key = keep(folder, "a@x\r\nX-Evil: 1", "../../r/" + "z" * 300 + "@x", EMAIL)
     assert os.listdir(folder / "new") == [key]
-    caught = read_letter(folder, key)
-    assert caught.content == LETTER
+    caught = read_email(folder, key)
+    assert caught.content == EMAIL
     assert caught.summary.sender == "a@xX-Evil: 1"
 
 
-def test_what_is_no_letter_is_still_shown(folder: Path) -> None:
+def test_what_is_no_email_is_still_shown(folder: Path) -> None:
     for content in (
         b"",
         b"no headers at all",
@@ -165,7 +165,7 @@ def test_what_is_no_letter_is_still_shown(folder: Path) -> None:
         b"Content-Type: text/plain; charset=nonsense\r\n\r\nhi",
     ):
         key = keep(folder, "a@x", "b@x", content)
-        assert read_letter(folder, key).content == content
+        assert read_email(folder, key).content == content
     assert len(read_outbox(folder).items) == 4
 
 
@@ -175,6 +175,6 @@ def test_an_empty_inbox_is_empty(tmp_path: Path) -> None:
 
 
 def test_the_inbox_can_be_emptied(folder: Path) -> None:
-    keep(folder, "a@x", "b@x", LETTER)
+    keep(folder, "a@x", "b@x", EMAIL)
     assert clear_outbox(folder) == 1
     assert read_outbox(folder).total == 0

@@ -49,11 +49,11 @@ class TestSMTP(BackendContract):
 
     @pytest.fixture
     def delivered(self, server: SMTPServer) -> Callable[[], list[bytes]]:
-        return lambda: [letter.content for letter in server.letters]
+        return lambda: [email.content for email in server.emails]
 
 
 class TestDeepSMTP(BackendContract):
-    """Against a relay that offers everything, eight letters deep."""
+    """Against a relay that offers everything, eight emails deep."""
 
     pulls_ahead = 8
 
@@ -71,7 +71,7 @@ class TestDeepSMTP(BackendContract):
 
     @pytest.fixture
     def delivered(self, server: FaultyServer) -> Callable[[], list[bytes]]:
-        return lambda: [letter.content for letter in server.letters]
+        return lambda: [email.content for email in server.emails]
 
 
 class TestGmail(BackendContract):
@@ -111,7 +111,7 @@ class TestGmail(BackendContract):
 
     @pytest.fixture
     def delivered(self, server: FaultyServer) -> Callable[[], list[bytes]]:
-        return lambda: [letter.content for letter in server.letters]
+        return lambda: [email.content for email in server.emails]
 
 
 class TestMaildir(BackendContract):
@@ -126,7 +126,7 @@ class TestMaildir(BackendContract):
     @pytest.fixture
     def accepted_id(self, backend: MaildirBackend) -> str:
         with backend.connect() as connection:
-            connection.send(self.letter(backend, "kept"))
+            connection.send(self.email(backend, "kept"))
         return "<letter-kept@contract.example>"
 
     @pytest.fixture
@@ -157,7 +157,7 @@ class TestPigeon(BackendContract):
 
     @pytest.fixture
     def delivered(self) -> Callable[[], list[bytes]]:
-        return lambda: [letter.content for loft in LOFTS.values() for letter in loft]
+        return lambda: [email.content for loft in LOFTS.values() for email in loft]
 
 
 def test_a_connection_that_cannot_send_is_no_connection() -> None:

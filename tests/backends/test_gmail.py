@@ -22,7 +22,7 @@ from tests.support.dovecot import Dovecot
 from tests.support.pace import within
 
 from .authority import Authority
-from .conftest import letter
+from .conftest import email
 from .faulty import ALL, FaultyServer
 from .imap import IMAPServer
 
@@ -81,11 +81,11 @@ def test_a_refused_password_is_explained_in_its_own_words(gmail: Callable[..., G
     )
 
 
-def test_letters_go_one_by_one_though_the_server_offers_more(
+def test_emails_go_one_by_one_though_the_server_offers_more(
     gmail: Callable[..., GmailBackend], smtp: FaultyServer
 ) -> None:
     with gmail().connect() as connection:
-        receipts = list(connection.send_many(letter(number) for number in range(5)))
+        receipts = list(connection.send_many(email(number) for number in range(5)))
     assert {receipt.outcome for receipt in receipts} == {Outcome.accepted}
     assert smtp.count("BDAT") == 0
     assert smtp.count("DATA") == 5
@@ -98,15 +98,15 @@ def test_its_daily_limit_puts_the_account_to_sleep(
         "rcpt", "550-5.4.5 Daily user sending limit exceeded.\r\n550 5.4.5 See support.google.com", skip=2
     )
     with gmail().connect() as connection:
-        receipts = list(connection.send_many(letter(number) for number in range(10)))
+        receipts = list(connection.send_many(email(number) for number in range(10)))
     assert [receipt.outcome.value for receipt in receipts] == ["accepted", "accepted", "exhausted"]
     assert receipts[-1].scope is Scope.account
     assert receipts[-1].reply == "550 5.4.5 Daily user sending limit exceeded. See support.google.com"
 
 
-def test_a_connection_carries_ninety_letters(gmail: Callable[..., GmailBackend], smtp: FaultyServer) -> None:
+def test_a_connection_carries_ninety_emails(gmail: Callable[..., GmailBackend], smtp: FaultyServer) -> None:
     with gmail().connect() as connection:
-        receipts = list(connection.send_many(letter(number) for number in range(100)))
+        receipts = list(connection.send_many(email(number) for number in range(100)))
     assert len(receipts) == 100
     assert smtp.connections == 2
 
@@ -125,7 +125,7 @@ def test_who_the_account_is(gmail: Callable[..., GmailBackend]) -> None:
 # Sent Mail.
 
 
-def test_a_letter_in_sent_mail_was_accepted(gmail: Callable[..., GmailBackend], imap: IMAPServer) -> None:
+def test_an_email_in_sent_mail_was_accepted(gmail: Callable[..., GmailBackend], imap: IMAPServer) -> None:
     backend = gmail()
     assert backend.was_accepted("<n1@example.com>") is True
     assert backend.was_accepted("n1@example.com") is True
@@ -144,8 +144,8 @@ def test_a_real_mail_server_tells_what_it_has(
         )
         mailbox.login(ADDRESS, BARE)
         for folder, name in ((OUTGOING, "sent"), ("INBOX", "came")):
-            letter = f"Message-ID: <{name}.1f@example.com>\r\nSubject: News\r\n\r\nText\r\n"
-            assert mailbox.append(folder, None, None, letter.encode())[0] == "OK"
+            email = f"Message-ID: <{name}.1f@example.com>\r\nSubject: News\r\n\r\nText\r\n"
+            assert mailbox.append(folder, None, None, email.encode())[0] == "OK"
         mailbox.logout()
         backend = gmail(options={"imap_port": str(server.port)})
         assert backend.was_accepted("<sent.1f@example.com>") is True, server.log()

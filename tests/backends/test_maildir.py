@@ -1,4 +1,4 @@
-"""Letters in folders."""
+"""Emails in folders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def message(number: int, head: str = "") -> Message:
     return Message(number, "anna@example.com", f"r{number}@example.org", content.encode())
 
 
-def test_a_letter_is_a_file_with_its_envelope_above_it(backend: MaildirBackend) -> None:
+def test_an_email_is_a_file_with_its_envelope_above_it(backend: MaildirBackend) -> None:
     with backend.connect() as connection:
         connection.send(message(1))
     (file,) = (backend.folder / "new").iterdir()
@@ -32,7 +32,7 @@ def test_a_letter_is_a_file_with_its_envelope_above_it(backend: MaildirBackend) 
     assert list((backend.folder / "tmp").iterdir()) == []
 
 
-def test_a_letter_is_found_by_its_message_id_even_after_it_was_read(backend: MaildirBackend) -> None:
+def test_an_email_is_found_by_its_message_id_even_after_it_was_read(backend: MaildirBackend) -> None:
     with backend.connect() as connection:
         connection.send(message(1, head="X-Other: 1\r\n"))
     assert backend.was_accepted("<n1@x>") is True

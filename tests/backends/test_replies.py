@@ -4,7 +4,7 @@ import pytest
 
 from mailganer.backends import Outcome, Scope
 from mailganer.backends.gmail import RULES as GMAIL
-from mailganer.backends.replies import Reply, Rule, Stage, classify
+from mailganer.backends.replies import Reply, ReplyRule, Stage, classify
 
 MAIL, RCPT, DATA, DOT = Stage.mail, Stage.rcpt, Stage.data, Stage.content
 REFUSED, DEFERRED, EXHAUSTED, UNAUTHORISED = (
@@ -36,7 +36,7 @@ ANY_SERVER = [
     (DOT, "550 5.1.1 unknown", REFUSED, Scope.recipient),
     (DOT, "550 mailbox unavailable", REFUSED, Scope.recipient),
     (DOT, "452 4.2.2 Over quota", DEFERRED, Scope.recipient),
-    # The letter.
+    # The email.
     (MAIL, "552 5.3.4 Message size exceeds fixed limit", REFUSED, Scope.message),
     (MAIL, "552 Message size exceeds maximum permitted", REFUSED, Scope.message),
     (DOT, "552 5.3.4 Message too big", REFUSED, Scope.message),
@@ -183,7 +183,9 @@ def test_a_code_that_contradicts_the_digits_does_not_count() -> None:
 
 @pytest.mark.parametrize("stage", [Stage.greeting, Stage.hello, Stage.login, Stage.mail])
 @pytest.mark.parametrize("rules", [(), GMAIL], ids=["any", "google"])
-def test_before_a_recipient_is_named_no_answer_is_about_one(stage: Stage, rules: tuple[Rule, ...]) -> None:
+def test_before_a_recipient_is_named_no_answer_is_about_one(
+    stage: Stage, rules: tuple[ReplyRule, ...]
+) -> None:
     for code in (*range(400, 460), *range(500, 560)):
         for status in ("", "{}.1.1 ", "{}.2.1 ", "{}.2.2 ", "{}.7.1 ", "{}.7.26 ", "{}.4.1 ", "{}.6.7 "):
             text = f"{code} {status.format(code // 100)}mailbox unavailable"

@@ -1,4 +1,4 @@
-"""Letters over a connection that fails at every stage: one receipt each, and the receipt tells the truth."""
+"""Emails over a connection that fails at every stage: one receipt each, and the receipt tells the truth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mailganer.backends import Connection, Message, Outcome, Receipt, Scope, ext
 from mailganer.backends.smtp import SMTPBackend
 from tests.support.pace import within
 
-from .conftest import letter
+from .conftest import email
 from .faulty import ALL, Conversation, FaultyServer, hang_up, reset, silence, take_and_reset
 
 MODES = {
@@ -43,7 +43,7 @@ def connection(mode: str, server: FaultyServer, account: Callable[..., SMTPBacke
 
 
 def send(connection: Connection, count: int = 5, size: int = 0) -> list[Receipt]:
-    return list(connection.send_many(letter(number, size) for number in range(count)))
+    return list(connection.send_many(email(number, size) for number in range(count)))
 
 
 def outcomes(receipts: list[Receipt]) -> list[str]:
@@ -66,20 +66,20 @@ def check_truth(receipts: list[Receipt], server: FaultyServer) -> None:
     assert sum(counts.values()) <= len(receipts)
 
 
-def test_letters_arrive_byte_for_byte(connection: Connection, server: FaultyServer) -> None:
-    letters = [letter(number, size) for number, size in enumerate((0, 10, 30_000, 0, 1_000_000))]
-    receipts = list(connection.send_many(letters))
+def test_emails_arrive_byte_for_byte(connection: Connection, server: FaultyServer) -> None:
+    emails = [email(number, size) for number, size in enumerate((0, 10, 30_000, 0, 1_000_000))]
+    receipts = list(connection.send_many(emails))
     assert outcomes(receipts) == ["accepted"] * 5
     assert receipts[0].reply == "250 2.0.0 Queued"
-    assert [(found.recipient, found.content) for found in server.letters] == [
-        (sent.recipient, sent.content) for sent in letters
+    assert [(found.recipient, found.content) for found in server.emails] == [
+        (sent.recipient, sent.content) for sent in emails
     ]
 
 
-def test_one_connection_serves_many_letters(mode: str, connection: Connection, server: FaultyServer) -> None:
+def test_one_connection_serves_many_emails(mode: str, connection: Connection, server: FaultyServer) -> None:
     assert outcomes(send(connection, 40)) == ["accepted"] * 40
     assert (
-        outcomes(list(connection.send_many(letter(number) for number in range(40, 60)))) == ["accepted"] * 20
+        outcomes(list(connection.send_many(email(number) for number in range(40, 60)))) == ["accepted"] * 20
     )
     assert server.connections == 1
     assert server.count("RSET") == (60 if mode == "chunked" else 0)
@@ -111,7 +111,7 @@ def test_a_refused_recipient_does_not_harm_the_next(
 @pytest.mark.parametrize(
     "reply", ["552 5.3.4 Too big", "554 5.7.1 Looks like spam", "550 5.7.26 Unauthenticated"]
 )
-def test_a_letter_refused_at_its_end_was_not_taken(
+def test_an_email_refused_at_its_end_was_not_taken(
     connection: Connection, server: FaultyServer, reply: str
 ) -> None:
     server.fail("dot", reply, skip=2, times=1)
@@ -163,18 +163,18 @@ def test_a_421_before_the_content_defers_for_the_connections_sake(
     check_truth(receipts, server)
 
 
-def test_a_421_after_the_dot_says_that_the_letter_was_not_taken(
+def test_a_421_after_the_dot_says_that_the_email_was_not_taken(
     connection: Connection, server: FaultyServer
 ) -> None:
     server.fail("dot", "421 4.3.0 Later")
     receipts = send(connection)
     assert outcomes(receipts)[0] == "deferred"
     assert receipts[0].scope is Scope.connection
-    assert server.letters == []
+    assert server.emails == []
     check_truth(receipts, server)
 
 
-def test_a_421_between_letters_is_tried_once_more_on_a_new_connection(
+def test_a_421_between_emails_is_tried_once_more_on_a_new_connection(
     connection: Connection, server: FaultyServer
 ) -> None:
     server.fail("mail", "421 4.4.2 Idle for too long", skip=3, times=1)
@@ -211,7 +211,7 @@ def test_a_connection_lost_before_the_content_leaves_nothing_in_doubt(
 
 @pytest.mark.parametrize("fault", [reset, hang_up])
 @pytest.mark.parametrize("stage", ["mail", "rcpt", "content"])
-def test_chunked_letters_handed_over_and_unanswered_are_in_doubt(
+def test_chunked_emails_handed_over_and_unanswered_are_in_doubt(
     make_server: Callable[..., FaultyServer],
     account: Callable[..., SMTPBackend],
     stage: str,
@@ -233,24 +233,24 @@ def test_a_server_that_left_while_nothing_was_said_leaves_no_doubt(
     assert outcomes(send(connection, 3)) == ["accepted"] * 3
     server.hang_up_on_everybody()
     time.sleep(0.1)
-    again = list(connection.send_many(letter(number) for number in range(10, 30)))
+    again = list(connection.send_many(email(number) for number in range(10, 30)))
     assert outcomes(again) == ["accepted"] * 20
     assert server.connections == 2
 
 
-def test_a_line_that_died_in_silence_is_noticed_before_a_letter_is_written(
+def test_a_line_that_died_in_silence_is_noticed_before_an_email_is_written(
     connection: Connection, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A firewall that forgot the connection: nothing comes, and nothing arrives."""
     assert outcomes(send(connection, 3)) == ["accepted"] * 3
     monkeypatch.setattr("mailganer.backends.session.PROBE_AFTER", 0.0)
     server.fail("rset", silence, times=1)
-    again = list(connection.send_many(letter(number) for number in range(10, 30)))
+    again = list(connection.send_many(email(number) for number in range(10, 30)))
     assert outcomes(again) == ["accepted"] * 20
     assert server.connections == 2
 
 
-def test_a_connection_lost_between_letters_is_opened_again(
+def test_a_connection_lost_between_emails_is_opened_again(
     mode: str, connection: Connection, server: FaultyServer
 ) -> None:
     assert outcomes(send(connection, 3)) == ["accepted"] * 3
@@ -267,7 +267,7 @@ def test_a_connection_lost_while_the_content_is_written_is_no_doubt(
     make_server: Callable[..., FaultyServer],
     account: Callable[..., SMTPBackend],
 ) -> None:
-    """More than all buffers hold: the end of the letter cannot have left."""
+    """More than all buffers hold: the end of the email cannot have left."""
 
     def read_a_little(conversation: object) -> None:
         time.sleep(0.2)
@@ -276,7 +276,7 @@ def test_a_connection_lost_while_the_content_is_written_is_no_doubt(
     server = make_server(features=MODES[mode][0], receive_buffer=4096)
     server.fail("content", read_a_little)
     with account(server, {"depth": str(MODES[mode][1])}).connect() as connection:
-        receipts = list(connection.send_many([letter(0, size=9_000_000)]))
+        receipts = list(connection.send_many([email(0, size=9_000_000)]))
     assert outcomes(receipts) == ["deferred"]
     assert receipts[0].scope is Scope.connection
     check_truth(receipts, server)
@@ -337,7 +337,7 @@ def test_content_is_given_to_nobody_when_the_server_asks_for_it_all_the_same(
     check_truth(receipts, server)
 
 
-def test_a_connection_is_renewed_after_its_number_of_letters(
+def test_a_connection_is_renewed_after_its_number_of_emails(
     mode: str, server: FaultyServer, account: Callable[..., SMTPBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = account(server, {"depth": str(MODES[mode][1])})
@@ -361,13 +361,13 @@ def test_a_login_that_fails_on_the_next_connection_stops_without_touching_the_re
     server.fail("auth", "535 5.7.8 Password was changed", skip=1)
     pulled: list[int] = []
 
-    def letters() -> Iterator[Message]:
+    def emails() -> Iterator[Message]:
         for number in range(100):
             pulled.append(number)
-            yield letter(number)
+            yield email(number)
 
     with backend.connect() as connection:
-        receipts = list(connection.send_many(letters()))
+        receipts = list(connection.send_many(emails()))
     assert outcomes(receipts) == ["accepted"] * 3 + ["unauthorised"]
     assert receipts[-1].reply == "535 5.7.8 Password was changed"
     assert pulled == [0, 1, 2, 3]
@@ -385,20 +385,20 @@ def test_a_bad_address_is_refused_before_it_is_on_the_wire(
         "@example.org",
         "jos\u00e9@example.org",
     ]
-    letters = [
-        letter(0),
-        *(letter(number, recipient=text) for number, text in enumerate(bad, start=1)),
-        letter(99),
+    emails = [
+        email(0),
+        *(email(number, recipient=text) for number, text in enumerate(bad, start=1)),
+        email(99),
     ]
-    receipts = list(connection.send_many(letters))
+    receipts = list(connection.send_many(emails))
     assert outcomes(receipts) == ["accepted", *["refused"] * len(bad), "accepted"]
-    assert {found.recipient for found in server.letters} == {"r0@example.org", "r99@example.org"}
+    assert {found.recipient for found in server.emails} == {"r0@example.org", "r99@example.org"}
     assert not any("v@example.org" in line or "NOTIFY" in line for line in server.commands)
 
 
 def test_a_domain_in_another_script_is_written_in_ascii(connection: Connection, server: FaultyServer) -> None:
-    connection.send(letter(0, recipient="анна@почта.рф".replace("анна", "anna")))
-    assert server.letters[0].recipient == "anna@xn--80a1acny.xn--p1ai"
+    connection.send(email(0, recipient="анна@почта.рф".replace("анна", "anna")))
+    assert server.emails[0].recipient == "anna@xn--80a1acny.xn--p1ai"
 
 
 def test_an_address_in_another_script_travels_where_the_server_takes_it(
@@ -406,39 +406,39 @@ def test_an_address_in_another_script_travels_where_the_server_takes_it(
 ) -> None:
     server = make_server(features=("SMTPUTF8", "8BITMIME"))
     with account(server).connect() as connection:
-        receipt = connection.send(letter(0, recipient="анна@example.org"))
+        receipt = connection.send(email(0, recipient="анна@example.org"))
     assert receipt.outcome is Outcome.accepted
-    assert server.letters[0].recipient == "анна@example.org"
+    assert server.emails[0].recipient == "анна@example.org"
     assert server.commands[1].endswith("SMTPUTF8")
 
 
-def test_a_letter_larger_than_the_server_takes_is_not_even_begun(
+def test_an_email_larger_than_the_server_takes_is_not_even_begun(
     make_server: Callable[..., FaultyServer], account: Callable[..., SMTPBackend]
 ) -> None:
     server = make_server(features=("SIZE 1000", "PIPELINING"))
     with account(server).connect() as connection:
-        receipts = list(connection.send_many([letter(0, 5000), letter(1)]))
+        receipts = list(connection.send_many([email(0, 5000), email(1)]))
     assert outcomes(receipts) == ["refused", "accepted"]
     assert receipts[0].scope is Scope.message
     assert server.count("MAIL") == 1
 
 
 @pytest.mark.parametrize("poison", [b"\n.\r\nMAIL FROM:<evil@x>", b"\r.\r\n", b"\r\n.\n", b"\n.\n", b"\r.\r"])
-def test_a_letter_whose_end_could_be_misread_is_not_sent_by_data(
+def test_an_email_whose_end_could_be_misread_is_not_sent_by_data(
     make_server: Callable[..., FaultyServer], account: Callable[..., SMTPBackend], poison: bytes
 ) -> None:
-    """SMTP smuggling: what some servers take for the end of the letter, and others not."""
+    """SMTP smuggling: what some servers take for the end of the email, and others not."""
     server = make_server(features=("PIPELINING",))
-    content = letter(0).content + b"text" + poison + b"more\r\n"
+    content = email(0).content + b"text" + poison + b"more\r\n"
     with account(server).connect() as connection:
         receipt = connection.send(Message(0, "anna@example.com", "r0@example.org", content))
     if poison == b"\r\n.\n":
         assert receipt.outcome is Outcome.accepted  # a doubled dot: no server ends there
-        assert server.letters[0].content == content
+        assert server.emails[0].content == content
     else:
         assert receipt.outcome is Outcome.refused
         assert receipt.scope is Scope.message
-        assert server.letters == []
+        assert server.emails == []
 
 
 def test_waiting_is_ended_by_abort_from_another_thread(connection: Connection, server: FaultyServer) -> None:
@@ -454,29 +454,29 @@ def test_waiting_is_ended_by_abort_from_another_thread(connection: Connection, s
 def test_a_caller_that_stops_early_leaves_a_connection_that_still_works(
     connection: Connection, server: FaultyServer
 ) -> None:
-    receipts = connection.send_many(letter(number) for number in range(50))
+    receipts = connection.send_many(email(number) for number in range(50))
     assert next(receipts).outcome is Outcome.accepted
     receipts.close()  # type: ignore[attr-defined]
-    again = list(connection.send_many(letter(number) for number in range(100, 103)))
+    again = list(connection.send_many(email(number) for number in range(100, 103)))
     assert outcomes(again) == ["accepted"] * 3
     assert max(server.counts.values()) == 1
 
 
-def test_several_letters_are_in_flight_at_once_when_chunked(
+def test_several_emails_are_in_flight_at_once_when_chunked(
     make_server: Callable[..., FaultyServer], account: Callable[..., SMTPBackend]
 ) -> None:
-    """Eight letters are pulled before the first answer is awaited, and not one more."""
+    """Eight emails are pulled before the first answer is awaited, and not one more."""
     server = make_server()
     pulled = 0
 
-    def letters() -> Iterator[Message]:
+    def emails() -> Iterator[Message]:
         nonlocal pulled
         for number in range(50):
             pulled += 1
-            yield letter(number)
+            yield email(number)
 
     with account(server, {"depth": "8"}).connect() as connection:
-        receipts = connection.send_many(letters())
+        receipts = connection.send_many(emails())
         next(receipts)
         assert pulled == 8
         assert len(list(receipts)) == 49
@@ -506,7 +506,7 @@ def test_whatever_goes_wrong_the_receipts_tell_the_truth(
             actions.append(take_and_reset)
         server.fail(stage, chance.choice(actions), skip=chance.randint(0, 60), times=chance.randint(1, 3))
     backend = account(server, {"depth": str(depth)})
-    todo = [letter(number, chance.choice((0, 0, 20_000))) for number in range(80)]
+    todo = [email(number, chance.choice((0, 0, 20_000))) for number in range(80)]
     settled: dict[int | str, Receipt] = {}
     for _attempt in range(60):
         waiting = [one for one in todo if one.id not in settled]
@@ -589,7 +589,7 @@ def test_a_server_that_refuses_bdat_gets_data_and_every_email(
     asked = server.count("BDAT")
     with backend.connect() as connection:
         assert (
-            outcomes(list(connection.send_many(letter(number) for number in range(20, 40))))
+            outcomes(list(connection.send_many(email(number) for number in range(20, 40))))
             == ["accepted"] * 20
         )
     assert server.count("BDAT") == asked, "remembered for this server"
@@ -694,7 +694,7 @@ def test_a_server_with_broken_pipelining_gets_command_by_command(
     assert server.connections == 2
     check_truth(receipts, server)
     with backend.connect() as connection:
-        assert connection.send(letter(7)).outcome is Outcome.accepted
+        assert connection.send(email(7)).outcome is Outcome.accepted
     assert server.connections == 3, "remembered for this server"
 
 

@@ -29,7 +29,7 @@ from tests.support.pace import within
 from tests.support.smtp import SMTPServer
 
 from .authority import Authority
-from .conftest import PASSWORD, SENDER, letter
+from .conftest import PASSWORD, SENDER, email
 from .faulty import ALL, Conversation, FaultyServer, endless, hang_up, reset, silence
 
 Servers = Callable[..., FaultyServer]
@@ -57,17 +57,17 @@ def test_a_login_over_tls_is_proven(
     server = make_server(tls=authority.server(), implicit=implicit, passwords=KNOWN, mechanisms=mechanisms)
     account(server).verify()
     assert server.count("MAIL FROM:<ANNA@EXAMPLE.COM>") == 1
-    assert server.letters == []
+    assert server.emails == []
     assert not any(b"AUTH" in data for data in server.plain)
 
 
-def test_letters_travel_over_tls(make_server: Servers, account: Accounts, authority: Authority) -> None:
+def test_emails_travel_over_tls(make_server: Servers, account: Accounts, authority: Authority) -> None:
     for implicit in (True, False):
         server = make_server(tls=authority.server(), implicit=implicit, passwords=KNOWN)
         with account(server).connect() as connection:
-            receipts = list(connection.send_many(letter(number, 100_000) for number in range(20)))
+            receipts = list(connection.send_many(email(number, 100_000) for number in range(20)))
         assert {receipt.outcome.value for receipt in receipts} == {"accepted"}
-        assert [found.content for found in server.letters] == [letter(n, 100_000).content for n in range(20)]
+        assert [found.content for found in server.emails] == [email(n, 100_000).content for n in range(20)]
 
 
 def test_another_mail_servers_library_agrees(authority: Authority, network: Network) -> None:
@@ -79,8 +79,8 @@ def test_another_mail_servers_library_agrees(authority: Authority, network: Netw
         backend = SMTPBackend(SENDER, settings, network)
         backend.verify()
         with backend.connect() as connection:
-            assert connection.send(letter(1)).outcome.value == "accepted"
-        assert server.letters[0].content == letter(1).content
+            assert connection.send(email(1)).outcome.value == "accepted"
+        assert server.emails[0].content == email(1).content
     finally:
         server.stop()
 
@@ -95,7 +95,7 @@ def test_a_server_without_ehlo_is_greeted_the_old_way(make_server: Servers, acco
     server = make_server()
     server.fail("ehlo", "502 5.5.1 What is that?")
     with account(server).connect() as connection:
-        assert connection.send(letter(1)).outcome.value == "accepted"
+        assert connection.send(email(1)).outcome.value == "accepted"
 
 
 # Each trouble has its own name, and the server's words.

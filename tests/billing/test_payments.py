@@ -13,8 +13,8 @@ from mailganer.billing import GoTo, NotGenuine, Paid, PaymentProvider, plan_of, 
 from mailganer.db import utcnow
 from mailganer.errors import Conflict
 from mailganer.models import Account
-from mailganer.security.outside import PER_NETWORK
 from mailganer.views import payments
+from mailganer.web.outside_calls import PER_NETWORK
 
 KEY = b"Canary-cashier"
 

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import select
 
 from mailganer.billing import (
-    Usage,
+    PlanUsage,
     create_vouchers,
     load_providers,
     plan_of,
@@ -16,19 +16,19 @@ from mailganer.billing import (
     usage,
 )
 from mailganer.billing.vouchers import VoucherProvider, normalised
-from mailganer.campaigns.allowance import account_usage
 from mailganer.errors import Conflict, InputError, LimitReached, SettingsError
 from mailganer.models import Account, SubscriberStatus, Voucher
 from mailganer.models import Usage as UsageRow
+from mailganer.quota.usage import account_usage
 
 
-def left(session, sender, moment, letters):
+def left(session, sender, moment, emails):
     session.add(
         UsageRow(
             sender_id=sender.id,
             account_id=sender.account_id,
             minute=int(moment.timestamp()) // 60,
-            letters=letters,
+            emails=emails,
         )
     )
     session.flush()
@@ -50,7 +50,7 @@ def test_a_plan_that_is_no_longer_configured_gives_way_to_the_first(account, set
     assert plan_of(account, settings, now).name == "free"
 
 
-def test_usage_counts_the_letters_of_all_senders_in_24_hours_and_nobody_elses(session, make, account, now):
+def test_usage_counts_the_emails_of_all_senders_in_24_hours_and_nobody_elses(session, make, account, now):
     first, second = make.sender(account), make.sender(account)
     stranger = make.sender(make.account())
     left(session, first, now - timedelta(hours=25), 100)
@@ -68,7 +68,7 @@ def test_people_who_left_take_no_place(session, make, account, now):
     make.subscriber(account, status=SubscriberStatus.unsubscribed)
     make.subscriber(account, status=SubscriberStatus.bounced)
     make.subscriber(make.account())
-    assert usage(session, account, now) == Usage(last_24h=0, subscribers=2)
+    assert usage(session, account, now) == PlanUsage(last_24h=0, subscribers=2)
 
 
 def test_a_full_plan_takes_nobody_more(session, make, account, settings, now):

@@ -21,7 +21,7 @@ def readers(make, account):
 
 @pytest.fixture
 def campaign(make, account, readers):
-    """Ready to go: a sender, a list with two people, a letter."""
+    """Ready to go: a sender, a list with two people, an email."""
     make.subscriber(account, "olga@example.org", (readers,), first_name="Ольга", fields={"city": "Казань"})
     make.subscriber(account, "pyotr@example.org", (readers,), first_name="")
     return make.campaign(account, (readers,), (make.sender(account),))

@@ -1,6 +1,6 @@
 import pytest
 
-from mailganer.letters.link_faults import Fault, fault_of, mended
+from mailganer.rendering.link_faults import LinkFault, fault_of, suggested_address
 
 SOUND = [
     "https://shop.test/?a=1&b=2",
@@ -22,34 +22,34 @@ SOUND = [
 ]
 
 FAULTS = [
-    ("", Fault.empty, ""),
-    ("www.shop.test", Fault.no_scheme, "https://www.shop.test"),
-    ("shop.test/x", Fault.no_scheme, "https://shop.test/x"),
-    ("shop.test:8080/x", Fault.no_scheme, "https://shop.test:8080/x"),
-    ("пример.рф", Fault.no_scheme, "https://пример.рф"),
-    ("httpbin.test/get", Fault.no_scheme, "https://httpbin.test/get"),
-    ("/news", Fault.relative, ""),
-    ("page.html", Fault.relative, ""),
-    ("?utm=1", Fault.relative, ""),
-    ("//shop.test/x", Fault.no_protocol, "https://shop.test/x"),
-    ("file:///C:/news.html", Fault.file, ""),
-    ("C:\\Users\\anna\\news.html", Fault.file, ""),
-    ("\\\\server\\news.html", Fault.file, ""),
-    ("cid:part1", Fault.inside, ""),
-    ("mid:part1", Fault.inside, ""),
-    ("data:text/html,x", Fault.unopened, ""),
-    ("about:blank", Fault.unopened, ""),
-    ("%7B%7Bpage%7D%7D", Fault.code, "{{ page }}"),
-    ("https://shop.test/%7b%7b%20slug%20%7d%7d", Fault.code, "https://shop.test/{{ slug }}"),
-    ("http:/shop.test", Fault.mistyped, "http://shop.test"),
-    ("https//shop.test", Fault.mistyped, "https://shop.test"),
-    ("https:///shop.test", Fault.mistyped, "https://shop.test"),
-    ("htp://shop.test", Fault.mistyped, "http://shop.test"),
-    ("https://https://shop.test", Fault.mistyped, "https://shop.test"),
-    ("https://", Fault.mistyped, ""),
-    ("javascript:void(0)", Fault.script, ""),
-    ("sales@shop.test", Fault.mail, "mailto:sales@shop.test"),
-    ("mailto:", Fault.mail, ""),
+    ("", LinkFault.empty, ""),
+    ("www.shop.test", LinkFault.no_scheme, "https://www.shop.test"),
+    ("shop.test/x", LinkFault.no_scheme, "https://shop.test/x"),
+    ("shop.test:8080/x", LinkFault.no_scheme, "https://shop.test:8080/x"),
+    ("пример.рф", LinkFault.no_scheme, "https://пример.рф"),
+    ("httpbin.test/get", LinkFault.no_scheme, "https://httpbin.test/get"),
+    ("/news", LinkFault.relative, ""),
+    ("page.html", LinkFault.relative, ""),
+    ("?utm=1", LinkFault.relative, ""),
+    ("//shop.test/x", LinkFault.no_protocol, "https://shop.test/x"),
+    ("file:///C:/news.html", LinkFault.file, ""),
+    ("C:\\Users\\anna\\news.html", LinkFault.file, ""),
+    ("\\\\server\\news.html", LinkFault.file, ""),
+    ("cid:part1", LinkFault.inside, ""),
+    ("mid:part1", LinkFault.inside, ""),
+    ("data:text/html,x", LinkFault.unopened, ""),
+    ("about:blank", LinkFault.unopened, ""),
+    ("%7B%7Bpage%7D%7D", LinkFault.code, "{{ page }}"),
+    ("https://shop.test/%7b%7b%20slug%20%7d%7d", LinkFault.code, "https://shop.test/{{ slug }}"),
+    ("http:/shop.test", LinkFault.mistyped, "http://shop.test"),
+    ("https//shop.test", LinkFault.mistyped, "https://shop.test"),
+    ("https:///shop.test", LinkFault.mistyped, "https://shop.test"),
+    ("htp://shop.test", LinkFault.mistyped, "http://shop.test"),
+    ("https://https://shop.test", LinkFault.mistyped, "https://shop.test"),
+    ("https://", LinkFault.mistyped, ""),
+    ("javascript:void(0)", LinkFault.script, ""),
+    ("sales@shop.test", LinkFault.mail, "mailto:sales@shop.test"),
+    ("mailto:", LinkFault.mail, ""),
 ]
 
 
@@ -60,10 +60,10 @@ def test_an_address_that_can_be_followed_has_no_fault(address):
 
 @pytest.mark.parametrize(("address", "fault", "likely"), FAULTS)
 def test_an_address_that_leads_nowhere_names_its_fault_and_what_is_meant(address, fault, likely):
-    assert (fault_of(address), mended(address)) == (fault, likely)
-    assert not likely or fault_of(likely) in (None, Fault.code)
+    assert (fault_of(address), suggested_address(address)) == (fault, likely)
+    assert not likely or fault_of(likely) in (None, LinkFault.code)
 
 
 def test_line_breaks_inside_an_address_are_read_as_browsers_do():
     assert fault_of(" https://shop.test/\n new\t") is None
-    assert mended("www.\nshop.test") == "https://www.shop.test"
+    assert suggested_address("www.\nshop.test") == "https://www.shop.test"

@@ -25,7 +25,7 @@ def write(session, campaign, now):
     return write
 
 
-def test_a_campaign_with_people_letter_and_sender_is_ready(checked, campaign):
+def test_a_campaign_with_people_email_and_sender_is_ready(checked, campaign):
     check = checked(campaign)
     assert check.ok
     assert check.audience == 2
@@ -38,7 +38,7 @@ def test_everything_that_is_missing_is_said_at_once(session, make, account, chec
     assert codes(checked(empty), Severity.blocking) == {"no_list", "no_subject", "no_letter", "no_sender"}
 
 
-def test_lists_without_anybody_who_gets_letters_block(session, make, account, checked):
+def test_lists_without_anybody_who_gets_emails_block(session, make, account, checked):
     empty = make.list(account, "Empty")
     make.subscriber(account, lists=(empty,), status=SubscriberStatus.unsubscribed)
     check = checked(make.campaign(account, (empty,), (make.sender(account),)))
@@ -68,7 +68,7 @@ def test_a_variable_nobody_has_blocks(checked, write):
     assert (use.known, use.filled, use.empty) == (False, 0, 2)
 
 
-def test_a_variable_nobody_has_only_warns_when_the_letter_has_a_default(checked, write):
+def test_a_variable_nobody_has_only_warns_when_the_email_has_a_default(checked, write):
     check = checked(write(html="<p>Dear {{ nickname|default('friend') }}</p>"))
     assert check.ok
     assert "unknown_variable" in codes(check, Severity.warning)
@@ -130,7 +130,7 @@ def test_a_gap_is_counted_and_told(checked, write):
         "<p>{{ first_name if first_name else 'friend' }}</p>",
     ],
 )
-def test_a_gap_the_letter_fills_itself_is_none(checked, write, html):
+def test_a_gap_the_email_fills_itself_is_none(checked, write, html):
     check = checked(write(html=html, subject="News"))
     assert "empty_variable" not in codes(check)
 
@@ -147,7 +147,7 @@ def test_what_mailganer_fills_is_known(checked, write):
     assert "unknown_variable" in codes(checked(write(html="<p>{{ campaign.secret }}</p>")))
 
 
-def test_a_letter_without_a_way_out_gets_one_and_that_is_said(checked, campaign, write):
+def test_an_email_without_a_way_out_gets_one_and_that_is_said(checked, campaign, write):
     assert "footer" in codes(checked(campaign), Severity.note)
     assert "footer" not in codes(checked(write(html="<a href='{{ unsubscribe_url }}'>leave</a> and more")))
 
@@ -190,7 +190,7 @@ def test_a_slowed_sender_is_told_and_foreseen_slow_until_it_has_its_pace_again(
     sender.slowed_to, sender.slowed_from = 0.5, 1.0
     found = checked(campaign)
     assert "sender_slowed" in codes(found, Severity.note)
-    # 902 letters at 60 a minute take a quarter of an hour; from 30 a minute on, growing, not twice as long.
+    # 902 emails at 60 a minute take a quarter of an hour; from 30 a minute on, growing, not twice as long.
     late = found.forecast.finishes_at - usual.finishes_at
     assert timedelta(minutes=3) < late < timedelta(minutes=15)
 
@@ -200,7 +200,7 @@ def test_the_plans_limit_is_told_with_the_way_to_the_plans(session, account, che
         sender_id=campaign.senders[0].id,
         minute=int(now.timestamp()) // 60 - 60,
         account_id=account.id,
-        letters=199,
+        emails=199,
     )
     session.add(used)
     session.flush()
@@ -208,7 +208,7 @@ def test_the_plans_limit_is_told_with_the_way_to_the_plans(session, account, che
     problem = next(problem for problem in check.problems if problem.code == "plan_limit")
     assert problem.step == "plan"
     assert check.ok
-    assert [day.letters for day in check.forecast.days] == [1, 1]
+    assert [day.emails for day in check.forecast.days] == [1, 1]
 
 
 def test_a_free_address_through_a_strangers_server_is_warned_about(make, account, readers, checked):
@@ -243,7 +243,7 @@ def test_a_time_that_has_passed_meanwhile_blocks(checked, campaign, now):
     assert "past" in codes(checked(campaign), Severity.blocking)
 
 
-def test_a_blank_is_a_gap_for_the_count_as_it_is_for_the_letter(
+def test_a_blank_is_a_gap_for_the_count_as_it_is_for_the_email(
     session, make, account, readers, campaign, checked, now
 ):
     make.subscriber(account, "blank@example.org", (readers,), first_name="  ", fields={"city": " "})

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mailganer.letters.foreign_tags import foreign_tags
-from mailganer.letters.link_report import _read
+from mailganer.rendering.foreign_tags import foreign_tags
+from mailganer.rendering.link_report import _read
 
 # What is read again from each of these would take hours at the million characters that are allowed.
 UNITS = (

@@ -6,8 +6,8 @@ import pytest
 from translationstring import TranslationString
 
 from mailganer.campaigns import Severity, update_draft
-from mailganer.letters import ready_letters
 from mailganer.models import Subscriber
+from mailganer.rendering import ready_templates
 
 CASES = Path(__file__).parent / "cases"
 SOUND = "Every link leads somewhere."
@@ -225,7 +225,7 @@ def test_a_sender_without_a_name_is_told(session, campaign, checked):
 @pytest.mark.parametrize("locale", ["en", "ru"])
 def test_the_ready_templates_raise_nothing(session, campaign, checked, now, locale):
     """But a note that their example links are to be replaced."""
-    for ready in ready_letters(locale):
+    for ready in ready_templates(locale):
         parts = {name: getattr(ready, name) for name in ("subject", "preheader", "html")}
         update_draft(session, campaign, {**parts, "locale": locale}, now)
         found = {each.code: each.severity for each in checked(campaign).problems if each.code != "public_url"}

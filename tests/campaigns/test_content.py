@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from mailganer.campaigns.content import plain_line
-from mailganer.letters import ready_letters
+from mailganer.rendering import ready_templates
 
 DAY = date(2026, 11, 26)
 
@@ -34,8 +34,8 @@ def test_a_subject_is_read_without_a_reader(template, words):
 
 
 @pytest.mark.parametrize("locale", ["en", "ru"])
-def test_the_subjects_of_ready_letters_are_whole_sentences(locale):
-    for ready in ready_letters(locale):
+def test_the_subjects_of_ready_emails_are_whole_sentences(locale):
+    for ready in ready_templates(locale):
         words = plain_line(ready.subject, DAY)
         assert words[0].isupper()
         assert not set(words) & set("[]{}…")

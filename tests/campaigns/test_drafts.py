@@ -54,7 +54,7 @@ def test_senders_keep_the_order_they_were_given(session, make, account, campaign
     assert campaign.senders == [second, first]
 
 
-def test_a_template_fills_the_letter_but_not_what_is_given_beside_it(session, make, account, campaign, now):
+def test_a_template_fills_the_email_but_not_what_is_given_beside_it(session, make, account, campaign, now):
     template = make.template(account, subject="From the template", html="<p>Template</p>")
     update_draft(session, campaign, {"template_id": template.id, "subject": "My own"}, now)
     assert (campaign.subject, campaign.html) == ("My own", "<p>Template</p>")
@@ -66,7 +66,7 @@ def test_a_pasted_subject_becomes_one_line(session, campaign, now):
 
 
 @pytest.mark.parametrize("name", ["campaign", "today", "two words", "1st", "", "_x", "if", "a" * 64])
-def test_a_variable_needs_a_name_that_letters_can_say(session, campaign, now, name):
+def test_a_variable_needs_a_name_that_emails_can_say(session, campaign, now, name):
     with pytest.raises(InputError):
         update_draft(session, campaign, {"variables": {name: "x"}}, now)
 
@@ -98,9 +98,7 @@ def test_what_is_on_its_way_cannot_be_rewritten_but_can_be_renamed(session, camp
     assert campaign.name == "Another name"
 
 
-def test_while_it_is_paused_the_letter_can_be_corrected_and_the_people_cannot(
-    session, campaign, readers, now
-):
+def test_while_it_is_paused_the_email_can_be_corrected_and_the_people_cannot(session, campaign, readers, now):
     campaign.status = CampaignStatus.paused
     update_draft(session, campaign, {"subject": "Corrected"}, now)
     assert campaign.subject == "Corrected"
@@ -113,7 +111,7 @@ def test_a_field_nobody_knows_is_refused(session, campaign, now):
         update_draft(session, campaign, {"status": "sending"}, now)
 
 
-def test_a_duplicate_is_a_draft_with_the_same_people_and_letter(session, campaign, now):
+def test_a_duplicate_is_a_draft_with_the_same_people_and_email(session, campaign, now):
     campaign.status = CampaignStatus.finished
     copy = duplicate(session, campaign, now)
     assert copy.status is CampaignStatus.draft

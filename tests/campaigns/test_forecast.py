@@ -1,8 +1,8 @@
 from datetime import UTC, date, datetime, time, timedelta
 
 from mailganer.campaigns.forecast import Wait
-from mailganer.campaigns.hours import Hours
 from mailganer.campaigns.rolling_counter import WINDOW, Counter
+from mailganer.campaigns.sending_hours import Hours
 from mailganer.campaigns.simulated import Lane
 from mailganer.campaigns.simulation import play
 
@@ -21,13 +21,13 @@ def no_plan():
 def test_without_limits_the_pace_says_when_it_is_done():
     forecast = play(1_500, NOW, [lane(per_minute=600)], no_plan(), "UTC")
     assert forecast.finishes_at == NOW + timedelta(minutes=2, seconds=30)
-    assert [(day.date, day.letters) for day in forecast.days] == [(date(2026, 11, 23), 1_500)]
+    assert [(day.date, day.emails) for day in forecast.days] == [(date(2026, 11, 23), 1_500)]
     assert forecast.pauses == ()
 
 
 def test_a_quota_of_500_takes_1200_people_three_days():
     forecast = play(1_200, NOW, [lane(500)], no_plan(), "UTC")
-    assert [day.letters for day in forecast.days] == [500, 500, 200]
+    assert [day.emails for day in forecast.days] == [500, 500, 200]
     assert [day.date.day for day in forecast.days] == [23, 24, 25]
     assert forecast.pauses[0].wait is Wait.sender
     assert forecast.pauses[0].limit == 500
@@ -37,19 +37,19 @@ def test_no_24_hours_ever_hold_more_than_the_limit():
     counter = Counter.of(500, [(MINUTE - 100, 130), (MINUTE - 1, 70)])
     play(2_000, NOW, [Lane("Anna", counter, 60)], no_plan(), "UTC")
     rows = list(counter.used)
-    for start, _letters in rows:
-        assert sum(letters for minute, letters in rows if start <= minute <= start + WINDOW) <= 500
+    for start, _emails in rows:
+        assert sum(emails for minute, emails in rows if start <= minute <= start + WINDOW) <= 500
 
 
 def test_what_left_earlier_today_is_counted():
     forecast = play(100, NOW, [lane(500, [(MINUTE - 60, 450)])], no_plan(), "UTC")
-    assert forecast.days[0].letters == 50
+    assert forecast.days[0].emails == 50
     assert forecast.pauses[0].until == NOW - timedelta(hours=1) + timedelta(minutes=WINDOW + 1)
 
 
 def test_the_plan_holds_all_senders_together():
     forecast = play(300, NOW, [lane(500), lane(500)], Counter.of(200, ()), "UTC")
-    assert [day.letters for day in forecast.days] == [200, 100]
+    assert [day.emails for day in forecast.days] == [200, 100]
     assert forecast.pauses[0].wait is Wait.plan
 
 
@@ -58,11 +58,11 @@ def test_two_senders_share_the_work():
     assert forecast.finishes_at == NOW + timedelta(minutes=1)
 
 
-def test_two_senders_share_the_last_letters_by_their_pace():
+def test_two_senders_share_the_last_emails_by_their_pace():
     lanes = [Lane("anna", Counter.of(None, ()), 600), Lane("boris", Counter.of(None, ()), 300)]
     day = play(30, NOW, lanes, no_plan(), "UTC").days[0]
-    assert [(share.sender, share.letters) for share in day.shares] == [("anna", 20), ("boris", 10)]
-    assert day.letters == 30
+    assert [(share.sender, share.emails) for share in day.shares] == [("anna", 20), ("boris", 10)]
+    assert day.emails == 30
 
 
 def test_started_in_the_middle_of_a_minute_only_its_rest_is_left():
@@ -85,7 +85,7 @@ def test_a_sender_that_rests_because_of_its_quota_waits_for_the_quota():
 def test_days_are_those_of_the_accounts_zone():
     late = datetime(2026, 11, 23, 20, 58, tzinfo=UTC)
     forecast = play(40, late, [lane(per_minute=10)], no_plan(), "Europe/Moscow")
-    assert [(day.date.day, day.letters) for day in forecast.days] == [(23, 20), (24, 20)]
+    assert [(day.date.day, day.emails) for day in forecast.days] == [(23, 20), (24, 20)]
 
 
 def test_a_limit_of_nothing_never_ends():
@@ -94,7 +94,7 @@ def test_a_limit_of_nothing_never_ends():
     assert forecast.unsent == 10
 
 
-def test_a_million_letters_at_500_a_day_is_said_quickly_to_be_more_than_a_year():
+def test_a_million_emails_at_500_a_day_is_said_quickly_to_be_more_than_a_year():
     forecast = play(1_000_000, NOW, [lane(500)], no_plan(), "UTC")
     assert forecast.finishes_at is None
     assert len(forecast.days) >= 365
@@ -104,20 +104,20 @@ def test_nobody_to_write_to_is_done_at_once():
     assert play(0, NOW, [lane()], no_plan(), "UTC").finishes_at == NOW
 
 
-def office(begins="09:00", ends="18:00"):
+def context(begins="09:00", ends="18:00"):
     return Hours(frozenset({1, 2, 3, 4, 5}), time.fromisoformat(begins), time.fromisoformat(ends), "UTC")
 
 
 def test_before_the_sending_hours_everybody_waits_for_them():
-    forecast = play(10, NOW, [lane()], no_plan(), "UTC", office("10:00"))
+    forecast = play(10, NOW, [lane()], no_plan(), "UTC", context("10:00"))
     assert forecast.days[0].starts_at == NOW + timedelta(hours=1)
     assert (forecast.pauses[0].wait, forecast.pauses[0].until) == (Wait.hours, NOW + timedelta(hours=1))
 
 
 def test_when_the_sending_hours_end_the_rest_waits_for_the_next():
     friday = datetime(2026, 11, 27, 17, 50, tzinfo=UTC)
-    forecast = play(150, friday, [lane(per_minute=10)], no_plan(), "UTC", office())
-    assert [(day.date.day, day.letters) for day in forecast.days] == [(27, 100), (30, 50)]
+    forecast = play(150, friday, [lane(per_minute=10)], no_plan(), "UTC", context())
+    assert [(day.date.day, day.emails) for day in forecast.days] == [(27, 100), (30, 50)]
     assert forecast.days[0].finishes_at == friday + timedelta(minutes=10)
     assert forecast.finishes_at == datetime(2026, 11, 30, 9, 5, tzinfo=UTC)
 
@@ -125,7 +125,7 @@ def test_when_the_sending_hours_end_the_rest_waits_for_the_next():
 def test_a_quota_that_is_free_at_night_waits_for_the_morning():
     evening = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
     used = [(MINUTE - 13 * 60, 500)]
-    forecast = play(10, evening, [lane(500, used)], no_plan(), "UTC", office("10:00"))
+    forecast = play(10, evening, [lane(500, used)], no_plan(), "UTC", context("10:00"))
     assert forecast.pauses[-1].until == datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
 
@@ -138,13 +138,13 @@ def test_a_slowed_sender_is_foreseen_slow_at_first_and_then_as_it_was():
     assert NOW + timedelta(minutes=13) < forecast.finishes_at < NOW + timedelta(minutes=15)
 
 
-def test_letters_of_another_campaign_take_turns_with_these():
+def test_emails_of_another_campaign_take_turns_with_these():
     forecast = play(100, NOW, [lane(per_minute=10)], no_plan(), "UTC", beside=100)
     assert forecast.finishes_at == NOW + timedelta(minutes=20)
-    assert sum(day.letters for day in forecast.days) == 100
+    assert sum(day.emails for day in forecast.days) == 100
 
 
-def test_letters_of_another_campaign_use_the_day_up_too():
+def test_emails_of_another_campaign_use_the_day_up_too():
     forecast = play(400, NOW, [lane(500)], no_plan(), "UTC", beside=400)
-    assert [day.letters for day in forecast.days] == [250, 150]
+    assert [day.emails for day in forecast.days] == [250, 150]
     assert forecast.pauses[0].wait is Wait.sender

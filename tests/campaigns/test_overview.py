@@ -47,9 +47,9 @@ def test_a_campaign_outside_its_sending_hours_waits_and_says_until_when(session,
     assert (line(monday).held, line(monday).opens_at) == ("", None)
 
 
-def test_a_list_without_letters_leaves_them_where_they_are(engine, session, make, account):
+def test_a_list_without_emails_leaves_them_where_they_are(engine, session, make, account):
     make.campaign(account, (make.list(account),), (make.sender(account),))
-    seen = asked(engine, session, account, letters=False)
+    seen = asked(engine, session, account, emails=False)
     assert not any("campaign.html" in statement for statement in seen)
     page = list_campaigns(session, account.id)
     assert not inspect(page.items[0].campaign).unloaded & {"html", "text"}

@@ -9,9 +9,9 @@ from time import process_time
 import pytest
 
 from mailganer.campaigns.forecast import Forecast, Wait
-from mailganer.campaigns.hours import Hours
 from mailganer.campaigns.plan_shares import CampaignDemand, plan_shares
 from mailganer.campaigns.rolling_counter import Counter
+from mailganer.campaigns.sending_hours import Hours
 from mailganer.campaigns.simulated import Lane, Sending
 from mailganer.campaigns.simulation import play
 from mailganer.campaigns.turns import PLENTY, CampaignShare, floor_after, line_up
@@ -214,7 +214,7 @@ def foreseen(campaigns: list[Campaign], ours: Campaign, limit: int, mailboxes: l
 
 
 def days_of(forecast: Forecast) -> dict[date, int]:
-    return {day.date: day.letters for day in forecast.days}
+    return {day.date: day.emails for day in forecast.days}
 
 
 def plan_and_run(campaigns: list[Campaign], limit: int, mailboxes: list[Mailbox], rnd: random.Random) -> None:
@@ -260,9 +260,9 @@ def test_random_campaigns_of_several_senders_leave_on_the_days_foreseen(seed: in
 def test_no_campaign_starves(seed: int) -> None:
     rnd = random.Random(seed)
     limit, mailboxes, campaigns = some(rnd, several=True, quotas=True)
-    letters = [each.left for each in campaigns]
+    emails = [each.left for each in campaigns]
     Machine(limit, mailboxes, rnd.choice([8, 500]), rnd).run(campaigns)
-    for campaign, number in zip(campaigns, letters, strict=True):
+    for campaign, number in zip(campaigns, emails, strict=True):
         quota = min(mailboxes[n].quota or limit for n in campaign.senders)
         first, last = min(campaign.days), max(campaign.days)
         assert campaign.left == 0

@@ -4,12 +4,12 @@ from pathlib import Path
 from mailganer.audience import subscriber_values
 from mailganer.campaigns import preview, update_draft
 from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
-from mailganer.letters import Press
+from mailganer.rendering import MessageRenderer
 
-from ..letters.conftest import COPY, ENVELOPE, letter_of, part
+from ..rendering.conftest import COPY, ENVELOPE, email_of, part
 
 
-def test_the_letter_is_shown_as_a_reader_gets_it(session, campaign, now):
+def test_the_email_is_shown_as_a_reader_gets_it(session, campaign, now):
     html = "<p>{{ first_name|default('друг') }}, {{ city }}, {{ list.name }}, {{ campaign.name }}</p>"
     update_draft(session, campaign, {"html": html, "variables": {"city": "Москва"}}, now)
     olga = sample_reader(session, campaign)
@@ -24,7 +24,7 @@ def test_a_value_that_replaces_wins_over_the_readers_own(session, campaign, now)
     assert "Город Ольга" in preview(session, campaign, sample_reader(session, campaign), now=now).html
 
 
-def test_a_letter_can_be_looked_at_before_there_are_people(session, make, account, now):
+def test_an_email_can_be_looked_at_before_there_are_people(session, make, account, now):
     campaign = make.campaign(account)
     assert "Dear friend" in preview(session, campaign, None, now=now).html
 
@@ -73,12 +73,12 @@ def test_somebody_of_another_account_is_nobody(session, make, campaign):
 def test_a_birthday_without_a_year_prints_day_and_month_in_the_preview_and_on_the_wire(
     session, make, account, readers, now
 ):
-    html = (Path(__file__).parents[1] / "letters/cases/yearless_birthday.html").read_text()
+    html = (Path(__file__).parents[1] / "emails/cases/yearless_birthday.html").read_text()
     anna = make.subscriber(account, lists=(readers,), birthday=date(1604, 5, 14))
     campaign = make.campaign(account, (readers,), html=html, locale="ru")
     expected = "bd=14.05; 14 мая; y=; long=14 мая;"
     assert expected in preview(session, campaign, anna, now=now).html
     copy = COPY._replace(values=subscriber_values(anna, ()) | {"today": now.date()})
-    message = Press(letter_of(html), ENVELOPE).print(copy)
+    message = MessageRenderer(email_of(html), ENVELOPE).print(copy)
     assert expected in part(message, "html")
     assert "1604" not in part(message, "html")

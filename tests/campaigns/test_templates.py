@@ -5,7 +5,7 @@ from mailganer.errors import InputError, NotFound
 from tests.support.statements import statements
 
 
-def test_a_letter_is_kept_and_found_again(session, account, now):
+def test_an_email_is_kept_and_found_again(session, account, now):
     template = templates.create_template(session, account, name="Welcome", html="<p>{{ city }}</p>", now=now)
     assert templates.list_templates(session, account.id) == [template]
     assert templates.variables_of(template) == ("city",)
@@ -32,7 +32,7 @@ def test_a_copy_lives_on_without_its_original(session, make, account, now):
     )
 
 
-def test_a_campaigns_letter_can_become_a_template(session, account, campaign, now):
+def test_a_campaigns_email_can_become_a_template(session, account, campaign, now):
     template = templates.keep_as_template(session, account, campaign, now)
     assert (template.name, template.html) == (campaign.name, campaign.html)
 
@@ -42,12 +42,12 @@ def test_somebody_elses_templates_are_not_listed(session, make, account):
     assert templates.list_templates(session, account.id) == []
 
 
-def test_a_ready_letter_nobody_made_is_not_found():
+def test_a_ready_email_nobody_made_is_not_found():
     with pytest.raises(NotFound):
-        templates.ready_letter("nonsense", "en")
+        templates.ready_email("nonsense", "en")
 
 
-def test_neither_a_gallery_nor_a_new_template_reads_the_letters_of_the_others(
+def test_neither_a_gallery_nor_a_new_template_reads_the_emails_of_the_others(
     engine, session, make, account, now
 ):
     make.template(account)

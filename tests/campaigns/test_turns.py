@@ -30,7 +30,7 @@ MINUTE = int(NOW.timestamp()) // 60
 
 
 def one_by_one(emails: int, turns: list[CampaignShare]) -> list[int]:
-    """What ``shares`` promises, letter by letter."""
+    """What ``shares`` promises, email by letter."""
     found = [0] * len(turns)
     for _each in range(emails):
         able = [n for n, turn in enumerate(turns) if found[n] < turn.left]
@@ -150,14 +150,14 @@ def foreseen(campaigns: list[Campaign], ours: Campaign, quota: int, a_minute: in
     rivals = [Sending(each.id, each.left, at(each), had={0: 0}) for each in campaigns if each is not ours]
     lane = Lane("anna", Counter.of(quota, ()), a_minute)
     found = play(ours.left, at(ours), [lane], Counter.of(None, ()), "UTC", campaign_id=ours.id, rivals=rivals)
-    return {day.date: day.letters for day in found.days}
+    return {day.date: day.emails for day in found.days}
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_random_campaigns_beside_each_other_leave_on_the_days_foreseen(seed: int) -> None:
     rnd = random.Random(seed)
     quota = rnd.randrange(20, 600)
-    a_minute = rnd.choice([quota, 1000])  # a day's letters leave in a minute
+    a_minute = rnd.choice([quota, 1000])  # a day's emails leave in a minute
     campaigns = [
         Campaign(number, rnd.randrange(1, 4 * quota), MINUTE + rnd.randrange(4) * rnd.randrange(1000), batch)
         for number, batch in zip(rnd.sample(range(10**6), 5), rnd.choices([1, 20, 63, 500], k=5), strict=True)
@@ -183,7 +183,7 @@ def test_a_slow_sender_serves_them_in_turn_over_midnight_too() -> None:
     assert plans == [dict(each.days) for each in campaigns]
 
 
-def test_a_forecast_beside_a_hundred_campaigns_and_a_million_letters_is_quick() -> None:
+def test_a_forecast_beside_a_hundred_campaigns_and_a_million_emails_is_quick() -> None:
     rnd = random.Random(1)
     rivals = [
         Sending(10 + n, 10_000, NOW + timedelta(minutes=rnd.randrange(3000)), had={0: 0}) for n in range(100)

@@ -1,6 +1,6 @@
 from datetime import UTC, date, datetime
 
-from mailganer.campaigns import Shared, Values, list_names_of, values_for
+from mailganer.campaigns import CampaignValues, Shared, list_names_of, values_for
 from mailganer.campaigns.values import variables
 
 SHARED = Shared.of(
@@ -30,7 +30,7 @@ def test_a_field_cannot_take_the_place_of_what_mailganer_fills():
 
 
 def test_one_readers_list_does_not_stay_for_the_next():
-    values = Values(SHARED)
+    values = CampaignValues(SHARED)
     assert values.of({}, "Readers")["list"] == {"name": "Readers"}
     assert values.of({})["list"] == {"name": "Friends"}
 

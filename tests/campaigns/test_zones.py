@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from mailganer.campaigns.hours import Hours
 from mailganer.campaigns.rolling_counter import Counter
+from mailganer.campaigns.sending_hours import Hours
 from mailganer.campaigns.simulated import Lane
 from mailganer.campaigns.simulation import play
 from mailganer.errors import InputError

@@ -19,18 +19,18 @@ from mailganer.cli import backup, copies
 from mailganer.cli.common import counted
 from mailganer.cli.copies import MANIFEST, fingerprint
 from mailganer.db import make_engine
+from mailganer.i18n.sentences import translate_sentence
 from mailganer.migrations import current, migrate, newest
 from mailganer.models import (
     Account,
     Campaign,
+    Delay,
     Heartbeat,
-    Hold,
     Sender,
     Subscriber,
     WebSession,
     metadata,
 )
-from mailganer.sending.words import say
 from tests.faults.child import dies, end_of, fork
 
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -64,8 +64,8 @@ def test_every_row_and_file_comes_back_and_what_may_have_been_sent_asks(
     status = {name: session.get_one(Campaign, number).status.value for name, number in full.items()}
     assert status == {"on_its_way": "paused", "due": "paused", "later": "scheduled", "draft": "draft"}
     reason = session.get_one(Campaign, full["on_its_way"]).paused_reason
-    assert "was put back to a copy of" in say(reason)
-    assert len(session.scalars(select(Hold)).all()) == 2
+    assert "was put back to a copy of" in translate_sentence(reason)
+    assert len(session.scalars(select(Delay)).all()) == 2
     made = make.account("new@example.com")  # numbers go on behind those that came back
     assert made.id > max(session.scalars(select(Account.id).where(Account.id != made.id)))
 

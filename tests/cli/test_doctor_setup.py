@@ -13,8 +13,8 @@ from mailganer import data_folder
 from mailganer.cli import doctor
 from mailganer.db import utcnow
 from mailganer.models import Heartbeat
-from mailganer.sending.office import open_office
-from mailganer.sending.tick import note_beat, tick
+from mailganer.sending.context import open_sending_context
+from mailganer.sending.scheduler.tick import note_beat, tick
 from mailganer.vault import Vault
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -28,9 +28,9 @@ def look(settings: Any, part: str) -> list[str]:
 
 def run_worker(settings: Any) -> None:
     """Let a worker with these settings tick once."""
-    office = open_office(settings)
-    tick(office)
-    office.engine.dispose()
+    context = open_sending_context(settings)
+    tick(context)
+    context.engine.dispose()
 
 
 def test_workers_with_the_same_folder_and_key_are_well(settings: Any, session: Session, app: Any) -> None:
@@ -62,12 +62,12 @@ def test_a_key_that_is_being_replaced_is_no_other_key(settings: Any, session: Se
 
 
 def test_a_second_beat_is_noticed(settings: Any, session: Session) -> None:
-    office = open_office(settings)
-    tick(office)
+    context = open_sending_context(settings)
+    tick(context)
     for beat_id, problems in ((2, 0), (3, 1)):
-        note_beat(office, beat_id)
+        note_beat(context, beat_id)
         assert len(look(settings, "workers")) == problems
-    office.engine.dispose()
+    context.engine.dispose()
     session.execute(update(Heartbeat).values(seen_at=utcnow() - timedelta(seconds=60)))
     session.commit()
     assert look(settings, "workers") == []

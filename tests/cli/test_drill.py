@@ -11,14 +11,14 @@ import pytest
 
 from mailganer.db import make_engine
 from mailganer.drill.server import read_record
-from mailganer.drill.verdict import Allowed, Row, judge
+from mailganer.drill.verdict import Allowed, DrillRow, judge
 from mailganer.migrations import migrate
 
 PEOPLE = ("anna@example.org", "boris@example.org", "clara@example.org")
-ALL_SENT = tuple(Row(email, "sent") for email in PEOPLE)
+ALL_SENT = tuple(DrillRow(email, "sent") for email in PEOPLE)
 
 
-def test_nothing_is_found_where_everybody_got_one_letter() -> None:
+def test_nothing_is_found_where_everybody_got_one_email() -> None:
     found = judge(PEOPLE, ALL_SENT, PEOPLE, Allowed())
     assert found.held
     assert (found.sent, found.lost, found.twice, found.in_doubt) == (3, (), (), 0)
@@ -34,19 +34,21 @@ def test_a_planted_double_is_found() -> None:
     ("rows", "taken"),
     [
         pytest.param(ALL_SENT[:2], PEOPLE[:2], id="no row"),
-        pytest.param((*ALL_SENT[:2], Row(PEOPLE[2], "pending")), PEOPLE[:2], id="a row that says nothing"),
-        pytest.param((*ALL_SENT[:2], Row(PEOPLE[2], "sending")), PEOPLE[:2], id="a row left on its way"),
+        pytest.param(
+            (*ALL_SENT[:2], DrillRow(PEOPLE[2], "pending")), PEOPLE[:2], id="a row that says nothing"
+        ),
+        pytest.param((*ALL_SENT[:2], DrillRow(PEOPLE[2], "sending")), PEOPLE[:2], id="a row left on its way"),
         pytest.param(ALL_SENT, PEOPLE[:2], id="sent, and the server has nothing"),
     ],
 )
-def test_a_planted_loss_is_found(rows: tuple[Row, ...], taken: tuple[str, ...]) -> None:
+def test_a_planted_loss_is_found(rows: tuple[DrillRow, ...], taken: tuple[str, ...]) -> None:
     found = judge(PEOPLE, rows, taken, Allowed())
     assert found.lost == ("clara@example.org",)
     assert not found.held
 
 
-def test_a_letter_that_failed_and_arrived_is_found() -> None:
-    rows = (*ALL_SENT[:2], Row(PEOPLE[2], "failed", "refused", "550 5.1.1 No such user"))
+def test_an_email_that_failed_and_arrived_is_found() -> None:
+    rows = (*ALL_SENT[:2], DrillRow(PEOPLE[2], "failed", "refused", "550 5.1.1 No such user"))
     assert judge(PEOPLE, rows, PEOPLE[:2], Allowed()).held
     found = judge(PEOPLE, rows, PEOPLE, Allowed())
     assert (found.denied, found.failed) == (("clara@example.org",), {"refused 550 5.1.1": 1})
@@ -63,12 +65,12 @@ def test_a_letter_that_failed_and_arrived_is_found() -> None:
     ],
 )
 def test_only_what_was_on_the_wire_may_be_in_doubt(reason: str, allowed: Allowed, held: bool) -> None:
-    found = judge(PEOPLE, (*ALL_SENT[:2], Row(PEOPLE[2], "in_doubt", reason)), PEOPLE, allowed)
+    found = judge(PEOPLE, (*ALL_SENT[:2], DrillRow(PEOPLE[2], "in_doubt", reason)), PEOPLE, allowed)
     assert (found.in_doubt, found.in_doubt_had) == (1, 1)
     assert found.held is held
 
 
-def test_the_record_counts_letters_and_broken_connections(tmp_path: Path) -> None:
+def test_the_record_counts_emails_and_broken_connections(tmp_path: Path) -> None:
     (tmp_path / "record").write_text(
         "taken\t1.0\ta@b.c\ndropped\t1.1\tdot\nsaid\t1.2\tmail\t550 5.4.5 Enough\n"
     )

@@ -8,8 +8,8 @@ from sqlalchemy import select
 from mailganer import cli
 from mailganer.errors import SecretUnreadable
 from mailganer.models import Sender
-from mailganer.security.sessions import RotatingSerializer
 from mailganer.vault import Vault
+from mailganer.web.sessions import RotatingSerializer
 
 OLD, NEW = "old-" * 10, "new-" * 10
 STEPS = [(OLD,), (OLD, NEW), (NEW, OLD), (NEW,)]

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from mailganer.models import Delivery, DeliveryStatus
-from mailganer.sending.office import Office
+from mailganer.sending.context import SendingContext
 from tests.backends.faulty import FaultyServer
 from tests.support.databases import Databases
 from tests.support.disks import LimitedFiles, SmallDisk, small_disk
 from tests.support.redis import Redis
 
-PLAIN = ("8BITMIME", "ENHANCEDSTATUSCODES")  # nothing that lets letters overlap: one on the wire at a time
+PLAIN = ("8BITMIME", "ENHANCEDSTATUSCODES")  # nothing that lets emails overlap: one on the wire at a time
 
 
 @pytest.fixture(autouse=True)
@@ -80,9 +80,9 @@ def at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, nth: int, do: Cal
     monkeypatch.setattr(owner, name, watched)
 
 
-def with_one_connection(office: Office) -> Office:
-    """So that at most one letter is on the wire."""
-    return replace(office, limits=lambda sender: replace(office.limits(sender), max_connections=1))
+def with_one_connection(context: SendingContext) -> SendingContext:
+    """So that at most one email is on the wire."""
+    return replace(context, limits=lambda sender: replace(context.limits(sender), max_connections=1))
 
 
 @pytest.fixture

@@ -11,17 +11,25 @@ from typing import Any
 
 import pytest
 
-from mailganer.campaigns import trial
+from mailganer.campaigns import test_email
 from mailganer.errors import Busy
-from mailganer.letters import Press, Source, bounds, child, compile_letter, engine, render_link
-from mailganer.letters.prepare import prepare
 from mailganer.models import Campaign, CampaignStatus, Reason, token_text
-from mailganer.sending import feed, lane, opener
-from mailganer.sending.plan import plan
-from mailganer.sending.printer import Printer
-from mailganer.sending.tick import tick
+from mailganer.rendering import (
+    MessageRenderer,
+    Source,
+    compile_email,
+    engine,
+    render_budget,
+    render_link,
+    render_process,
+)
+from mailganer.rendering.compiler import prepare
+from mailganer.sending.scheduler.plan import plan
+from mailganer.sending.scheduler.tick import tick
+from mailganer.sending.worker import lane, window_planner, window_queue
+from mailganer.sending.worker.delivery_renderer import DeliveryRenderer
 from tests.fixtures.api import Client
-from tests.letters.conftest import ENVELOPE
+from tests.rendering.conftest import ENVELOPE
 from tests.sending.scripted import Script
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -96,7 +104,7 @@ def test_a_bomb_in_any_field_is_refused_everywhere_and_the_others_get_their_emai
 # --- places in the limited process
 
 
-class Full(child._Helpers):
+class Full(render_process._Helpers):
     """All places are taken, by emails that take long."""
 
     def __init__(self) -> None:
@@ -109,9 +117,9 @@ class Full(child._Helpers):
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Every place is taken until it is called; who waits gives up soon."""
-    monkeypatch.setattr(child, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(render_process, "WAIT_SECONDS", 0.05)
     with monkeypatch.context() as patch:
-        patch.setattr(child, "_helpers", Full())
+        patch.setattr(render_process, "_helpers", Full())
         yield patch.undo
 
 
@@ -120,26 +128,26 @@ def test_who_finds_no_place_is_sent_away_after_a_while_and_at_once_when_many_wai
 ) -> None:
     source = Source("Hello", html="<p>Hello</p>")
     with pytest.raises(Busy) as caught:
-        compile_letter(source)
-    assert caught.value.retry_after == child.ASK_AGAIN
-    monkeypatch.setattr(child, "WAIT_SECONDS", 60.0)
-    letter, freed = child._helpers, Event()
-    waiting = [Thread(target=lambda: _wait(letter, freed)) for _each in range(child.MOST_WAITING)]
+        compile_email(source)
+    assert caught.value.retry_after == render_process.ASK_AGAIN
+    monkeypatch.setattr(render_process, "WAIT_SECONDS", 60.0)
+    email, freed = render_process._helpers, Event()
+    waiting = [Thread(target=lambda: _wait(email, freed)) for _each in range(render_process.MOST_WAITING)]
     for thread in waiting:
         thread.start()
-    while letter._line.acquire(blocking=False):  # until all of them wait
-        letter._line.release()
+    while email._line.acquire(blocking=False):  # until all of them wait
+        email._line.release()
     with pytest.raises(Busy):
-        compile_letter(source)  # 60 seconds would be too long for this test
+        compile_email(source)  # 60 seconds would be too long for this test
     freed.set()
-    letter._room.release()
+    email._room.release()
     for thread in waiting:
         thread.join()
     full()
-    assert compile_letter(source)
+    assert compile_email(source)
 
 
-def _wait(helpers: child._Helpers, freed: Event) -> None:
+def _wait(helpers: render_process._Helpers, freed: Event) -> None:
     with helpers._turn():
         assert freed.is_set()
 
@@ -158,8 +166,8 @@ def test_a_page_that_finds_no_place_answers_503_and_when_to_ask_again(
 ) -> None:
     address = "https://shop.test/" + "{{ first_name }}" * 200
     with monkeypatch.context() as usual:
-        free = child._Helpers()
-        usual.setattr(child, "_helpers", free)
+        free = render_process._Helpers()
+        usual.setattr(render_process, "_helpers", free)
         campaign = make_campaign(
             html=HTML.replace("https://shop.test/", address),
             status=CampaignStatus.scheduled,
@@ -176,7 +184,7 @@ def test_a_page_that_finds_no_place_answers_503_and_when_to_ask_again(
         app.get(f"/v/{token}", status=503),
         app.get(f"/c/{token}/1", status=503),
     ]
-    assert {answer.headers["Retry-After"] for answer in answers} == {str(child.ASK_AGAIN)}
+    assert {answer.headers["Retry-After"] for answer in answers} == {str(render_process.ASK_AGAIN)}
     full()
     client.post(f"campaigns/{draft.id}/schedule", {}, key="once")
     assert app.get(f"/c/{token}/1").location == "https://shop.test/" + "Loaded" * 200
@@ -193,10 +201,10 @@ def test_a_campaign_that_finds_no_place_is_planned_later(
 ) -> None:
     campaign = make_campaign(status=CampaignStatus.scheduled, send_at=clock.now)
     works = open_works(clock, script)
-    tick(works.office)
-    assert plan(works.office, campaign.id) is False
+    tick(works.context)
+    assert plan(works.context, campaign.id) is False
     found = reload(campaign)
-    assert (found.status, found.paused_reason, found.letter_id) == (CampaignStatus.sending, None, None)
+    assert (found.status, found.paused_reason, found.frozen_email_id) == (CampaignStatus.sending, None, None)
     full()
     works.run(4)
     assert reload(campaign).status is CampaignStatus.finished
@@ -208,13 +216,13 @@ def test_a_campaign_that_finds_no_place_is_planned_later(
 
 def test_a_link_that_takes_long_goes_on_in_the_limited_process(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    ask = child.ask
-    monkeypatch.setattr(child, "ask", lambda task, **more: asked.append(task) or ask(task, **more))
-    letter = compile_letter(Source("Hello", html='<a href="https://shop.test/{{ city|upper }}">a</a>'))
-    assert render_link(letter, 1, {"city": "riga"}) == "https://shop.test/RIGA"
+    ask = render_process.ask
+    monkeypatch.setattr(render_process, "ask", lambda task, **more: asked.append(task) or ask(task, **more))
+    email = compile_email(Source("Hello", html='<a href="https://shop.test/{{ city|upper }}">a</a>'))
+    assert render_link(email, 1, {"city": "riga"}) == "https://shop.test/RIGA"
     assert asked == ["compile"]
     monkeypatch.setattr(engine, "QUICK_SECONDS", -1.0)
-    assert render_link(letter, 1, {"city": "riga"}) == "https://shop.test/RIGA"
+    assert render_link(email, 1, {"city": "riga"}) == "https://shop.test/RIGA"
     assert asked == ["compile", "link"]
 
 
@@ -223,15 +231,15 @@ def test_ten_test_emails_have_the_time_of_one(
     client: Client, make_campaign: Callable[..., Campaign], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign, now, printed = make_campaign(), [0.0], []
-    monkeypatch.setattr(trial, "monotonic", lambda: now[0])
-    make = Press.print
+    monkeypatch.setattr(test_email, "monotonic", lambda: now[0])
+    make = MessageRenderer.print
 
-    def slow(press: Press, copy: Any) -> bytes:
-        now[0] += bounds.SECONDS * 0.6
+    def slow(renderer: MessageRenderer, copy: Any) -> bytes:
+        now[0] += render_budget.SECONDS * 0.6
         printed.append(copy.email)
-        return make(press, copy)
+        return make(renderer, copy)
 
-    monkeypatch.setattr(Press, "print", slow)
+    monkeypatch.setattr(MessageRenderer, "print", slow)
     answer = client.post(
         f"campaigns/{campaign.id}/test", {"to": [f"a{n}@example.com" for n in range(10)]}, status=422
     )
@@ -243,9 +251,9 @@ def test_what_passed_the_check_is_compiled_as_fast_where_it_is_sent() -> None:
     """The limited process compiles all that the press compiles, so its limits hold for both."""
     source = Source("Hello", html="<p>x</p>" + "{% if a|upper %}x{% endif %}" * 300)
     begun = process_time()
-    letter = prepare(source, {})
+    email = prepare(source, {})
     checked, begun = process_time() - begun, process_time()
-    Press(letter, ENVELOPE)
+    MessageRenderer(email, ENVELOPE)
     assert process_time() - begun < 4 * checked
 
 
@@ -259,22 +267,22 @@ def test_a_window_of_slow_emails_ends_after_seconds(
     statuses: Any,
 ) -> None:
     now, windows = [0.0], []
-    monkeypatch.setattr(feed, "elapsed", lambda: now[0])
-    monkeypatch.setattr(opener, "QUICK", 3600.0)
+    monkeypatch.setattr(window_queue, "elapsed", lambda: now[0])
+    monkeypatch.setattr(window_planner, "QUICK", 3600.0)
     monkeypatch.setattr(lane, "QUICK", 3600.0)  # no window is made smaller for having been slow
-    make, close = Printer.print, feed.Feed.close
+    make, close = DeliveryRenderer.print, window_queue.WindowQueue.close
 
-    def slow(printer: Printer, *arguments: Any) -> bytes:
+    def slow(renderer: DeliveryRenderer, *arguments: Any) -> bytes:
         now[0] += 1.0
-        return make(printer, *arguments)
+        return make(renderer, *arguments)
 
-    def closed(window: feed.Feed) -> None:
+    def closed(window: window_queue.WindowQueue) -> None:
         windows.append(sum(answer is not None for answer in window.answers))
         close(window)
 
-    monkeypatch.setattr(Printer, "print", slow)
-    monkeypatch.setattr(feed.Feed, "close", closed)
+    monkeypatch.setattr(DeliveryRenderer, "print", slow)
+    monkeypatch.setattr(window_queue.WindowQueue, "close", closed)
     campaign = due(40)
     open_works(clock, script).run(4)
     assert statuses(campaign.id) == {"sent": 40}
-    assert max(windows) == feed.LONGEST
+    assert max(windows) == window_queue.LONGEST

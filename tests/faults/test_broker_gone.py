@@ -1,4 +1,4 @@
-"""A broker that is gone: pages, sign-in and "Send" go on without it, letters as soon as it is back."""
+"""A broker that is gone: pages, sign-in and "Send" go on without it, emails as soon as it is back."""
 
 from collections import Counter
 from datetime import timedelta
@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from mailganer import main
 from mailganer.db import utcnow
 from mailganer.models import Account, Campaign, CampaignStatus, Sender
-from mailganer.security.throttles import PER_LOGIN
+from mailganer.web.rate_limits import PER_LOGIN
 from tests.support.ports import wait_until
 from tests.support.redis import Redis
 
@@ -69,13 +69,13 @@ def test_a_campaign_started_while_the_broker_is_gone_is_sent_when_it_is_back(
         wait_until(lambda: "could not be queued" in parts.output(), timeout=30, what="the clock to notice")
         assert parts.runs("worker")
         assert parts.runs("beat")
-        assert not smtp_server.letters
+        assert not smtp_server.emails
         broker.start()
         wait_until(lambda: reload(draft).status is CampaignStatus.finished, timeout=90, what="the campaign")
     except AssertionError as error:
         pytest.fail(f"{error}\n{parts.output()}")
     assert smtp_server.counts == Counter(row.email for row in deliveries(draft.id))
-    assert len(smtp_server.letters) == 20
+    assert len(smtp_server.emails) == 20
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -70,7 +70,7 @@ def all_sent_once(half: Half, script: Script, statuses: Any, reload: Any) -> Non
 
 
 @pytest.mark.parametrize("change", ["edited", "deleted"])
-def test_a_changed_or_deleted_template_changes_no_letter(
+def test_a_changed_or_deleted_template_changes_no_email(
     half: Half, script: Script, statuses: Any, reload: Any, change: str
 ) -> None:
     path = f"templates/{half.template_id}"
@@ -79,9 +79,9 @@ def test_a_changed_or_deleted_template_changes_no_letter(
     else:
         half.client.delete(path, status=204)
     all_sent_once(half, script, statuses, reload)
-    assert all(b"Something else" not in letter.content for letter in script.seen)
-    letters = [message_from_bytes(letter.content, policy=policy.default) for letter in script.seen]
-    assert all(letter["Subject"].startswith("News for Имя") for letter in letters)
+    assert all(b"Something else" not in email.content for email in script.seen)
+    emails = [message_from_bytes(email.content, policy=policy.default) for email in script.seen]
+    assert all(email["Subject"].startswith("News for Имя") for email in emails)
 
 
 def test_a_list_a_campaign_goes_to_cannot_be_deleted(
@@ -103,7 +103,7 @@ def test_people_who_come_onto_the_list_or_leave_it_meanwhile_change_nothing(
     assert "late@example.org" not in script.got
 
 
-def test_a_person_who_waits_and_changes_address_gets_one_letter(
+def test_a_person_who_waits_and_changes_address_gets_one_email(
     half: Half, script: Script, statuses: Any, deliveries: Any, reload: Any
 ) -> None:
     waiting = deliveries(half.campaign.id)[8]

@@ -1,4 +1,4 @@
-"""Clocks that are set: no letter waits for the hours that a clock went back, none goes out twice."""
+"""Clocks that are set: no email waits for the hours that a clock went back, none goes out twice."""
 
 import time
 from datetime import timedelta
@@ -9,9 +9,9 @@ from celery import Celery
 
 from mailganer import worker
 from mailganer.models import CampaignStatus
-from mailganer.sending.bell import celery_config, ring
-from mailganer.sending.lane import Lane
-from mailganer.sending.office import open_office
+from mailganer.queue import celery_config, enqueue
+from mailganer.sending.context import open_sending_context
+from mailganer.sending.worker.lane import LaneRunner
 from mailganer.settings import from_mapping
 from tests.sending.scripted import Script
 from tests.support.ports import wait_until
@@ -20,7 +20,7 @@ from .child import dies, end_of, fork
 
 
 @pytest.mark.parametrize("hours", [8, -8])
-def test_a_clock_set_in_the_middle_of_a_campaign_costs_nobody_a_letter(
+def test_a_clock_set_in_the_middle_of_a_campaign_costs_nobody_an_email(
     due: Any, open_works: Any, clock: Any, script: Script, statuses: Any, hours: int
 ) -> None:
     works = open_works(now=clock, script=script)
@@ -41,9 +41,9 @@ def test_a_batch_that_a_dead_worker_held_is_free_soon_though_the_clock_was_set_b
     works.tick()
 
     def work() -> None:
-        dies(Lane, "_finish")  # all is settled, and the batch not given back yet
-        office, sender_id = open_office(settings, clock), campaign.senders[0].id
-        lane = Lane(office, sender_id, stopped=lambda: lane._settled > 0)
+        dies(LaneRunner, "_finish")  # all is settled, and the batch not given back yet
+        context, sender_id = open_sending_context(settings, clock), campaign.senders[0].id
+        lane = LaneRunner(context, sender_id, stopped=lambda: lane._settled > 0)
         lane.run(30)
 
     assert end_of(fork(work)) < 0
@@ -57,7 +57,7 @@ def test_a_batch_that_a_dead_worker_held_is_free_soon_though_the_clock_was_set_b
 
 def test_the_ticks_do_not_mind_a_clock_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     rung: list[float] = []
-    monkeypatch.setattr(worker, "ring", lambda *what: rung.append(time.monotonic()))
+    monkeypatch.setattr(worker, "enqueue", lambda *what: rung.append(time.monotonic()))
     monkeypatch.setattr(worker, "EVERY", 0.05)
     ticker = worker.Ticker(Celery("test", set_as_current=False))
     real = time.time
@@ -86,7 +86,7 @@ def test_a_worker_hears_ticks_of_a_machine_whose_clock_is_minutes_away(
     app.now = lambda: there() + timedelta(minutes=minutes)
 
     def finished() -> bool:
-        ring(app, "tick")
+        enqueue(app, "tick")
         return reload(campaign).status is CampaignStatus.finished
 
     try:

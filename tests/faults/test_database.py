@@ -11,13 +11,13 @@ from tests.sending.scripted import Script
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("nth", range(1, 8))
-def test_a_commit_whose_answer_is_lost_costs_nobody_a_letter_and_gives_nobody_two(
+def test_a_commit_whose_answer_is_lost_costs_nobody_an_email_and_gives_nobody_two(
     due: Any, open_works: Any, script: Script, statuses: Any, nth: int, when: str
 ) -> None:
     works = open_works(script=script)
     campaign = due(12)
     works.tick()  # planned; the lane comes with the next
-    engine = works.office.engine
+    engine = works.context.engine
     right, error = engine.dialect.do_commit, engine.dialect.loaded_dbapi.OperationalError
     commits = 0
 

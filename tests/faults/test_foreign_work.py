@@ -11,28 +11,28 @@ from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from mailganer import campaigns, db, letters
+from mailganer import campaigns, db, rendering
 from mailganer.accounts import network_of
 from mailganer.backends import load_backends
-from mailganer.campaigns import moves
+from mailganer.campaigns import state_changes
 from mailganer.campaigns.check import quick
 from mailganer.db import in_transaction, make_engine, outside
 from mailganer.errors import Conflict
-from mailganer.letters import Press, Source, child, compile_letter
-from mailganer.letters.bounds import STOPPED, TooMuch
 from mailganer.models import (
     Account,
-    Answer,
     Batch,
     Campaign,
     CampaignStatus,
     Delivery,
     DeliveryStatus,
+    IdempotentResponse,
     Sender,
     Subscriber,
     Template,
     token_text,
 )
+from mailganer.rendering import MessageRenderer, Source, compile_email, render_process
+from mailganer.rendering.render_budget import STOPPED, RenderTooLarge
 from tests.fixtures.api import Client
 
 from .child import dies, end_of, fork
@@ -45,7 +45,7 @@ def unknown() -> str:
     return f"<p>{{{{ field_{next(FIELDS)} }}}}</p>"
 
 
-LETTER = (
+EMAIL = (
     '<p>Dear {{ first_name|default("reader") }}, <a href="https://shop.test/{{ first_name }}">read</a></p>'
 )
 
@@ -54,7 +54,7 @@ LETTER = (
 def draft(make: Any, account: Any) -> Campaign:
     readers = make.list(account)
     make.subscriber(account, lists=(readers,), first_name="Vera")
-    draft: Campaign = make.campaign(account, (readers,), (make.sender(account),), html=LETTER)
+    draft: Campaign = make.campaign(account, (readers,), (make.sender(account),), html=EMAIL)
     make.commit()
     return draft
 
@@ -89,7 +89,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, beside: Engine) -> list[str]:
     """What the limited process was asked for; the database is free each time, or the test fails."""
     monkeypatch.setattr(quick, "_kept", quick._Kept())  # an earlier test may have had the same email
     asked: list[str] = []
-    ask = child.ask
+    ask = render_process.ask
 
     def watched(task: str, **arguments: Any) -> Any:
         assert not in_transaction()
@@ -97,7 +97,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, beside: Engine) -> list[str]:
         asked.append(task)
         return ask(task, **arguments)
 
-    monkeypatch.setattr(child, "ask", watched)
+    monkeypatch.setattr(render_process, "ask", watched)
     return asked
 
 
@@ -127,9 +127,9 @@ def test_a_program_keeps_nobody_waiting_while_its_template_runs(
 
 PAGES = {
     "people": ["compile", "render", "glance"],
-    "letter": ["compile", "render", "glance"],
-    "letter/frame": ["compile", "render"],
-    "letter/frame?as=hardest": ["compile", "render", "variables"],
+    "email": ["compile", "render", "glance"],
+    "email/frame": ["compile", "render"],
+    "email/frame?as=hardest": ["compile", "render", "variables"],
     "check": ["compile", "render", "read"],
     "when": ["compile", "render", "read"],
     "send": ["compile", "render", "read"],
@@ -142,7 +142,7 @@ def own(anna: Any, make: Any, session: Session) -> Campaign:
     account = session.scalars(select(Account)).one()
     readers = make.list(account)
     make.subscriber(account, lists=(readers,), first_name="Vera")
-    own: Campaign = make.campaign(account, (readers,), tuple(session.scalars(select(Sender))), html=LETTER)
+    own: Campaign = make.campaign(account, (readers,), tuple(session.scalars(select(Sender))), html=EMAIL)
     make.commit()
     return own
 
@@ -158,7 +158,7 @@ def test_a_page_keeps_nobody_waiting_while_its_template_runs(
 def test_a_save_is_kept_before_the_page_around_it_is_made(
     anna: Any, own: Campaign, asked: list[str], reload: Any
 ) -> None:
-    page = anna.get(f"/campaigns/{own.id}/letter")
+    page = anna.get(f"/campaigns/{own.id}/email")
     form = next(form for form in page.forms.values() if "html" in form.fields)
     del asked[:]
     form["html"] = "<p>New {{ last_name }}</p>"
@@ -191,7 +191,7 @@ def reader(make: Any, account: Any, draft: Campaign, session: Session, now: Any)
         email_key="vera@example.org",
         token=b"0123456789abcdef",
         dated_at=now,
-        letter_id=draft.letter_id,
+        frozen_email_id=draft.frozen_email_id,
         status=DeliveryStatus.sent,
         settled_at=now - timedelta(hours=1),
     )
@@ -206,14 +206,14 @@ def test_a_reader_keeps_nobody_waiting_while_the_template_runs(
 ) -> None:
     assert "Vera" in app.get(f"/v/{reader}").text
     assert asked == ["render"]
-    rendered = letters.engine.render_link
+    rendered = rendering.engine.render_link
     free: list[bool] = []
 
     def watched(*arguments: Any) -> str:
         free.append(is_free(beside) and not in_transaction())
         return rendered(*arguments)
 
-    monkeypatch.setattr(letters.engine, "render_link", watched)
+    monkeypatch.setattr(rendering.engine, "render_link", watched)
     assert app.get(f"/c/{reader}/1").location == "https://shop.test/Vera"
     assert free == [True]
 
@@ -221,14 +221,14 @@ def test_a_reader_keeps_nobody_waiting_while_the_template_runs(
 def test_a_test_email_is_printed_while_nobody_waits(
     client: Client, draft: Campaign, asked: list[str], beside: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Press.print
+    made = MessageRenderer.print
     free: list[bool] = []
 
-    def watched(press: Press, copy: Any) -> bytes:
+    def watched(renderer: MessageRenderer, copy: Any) -> bytes:
         free.append(is_free(beside) and not in_transaction())
-        return made(press, copy)
+        return made(renderer, copy)
 
-    monkeypatch.setattr(Press, "print", watched)
+    monkeypatch.setattr(MessageRenderer, "print", watched)
     client.post(f"campaigns/{draft.id}/test", {"to": ["anna@example.com"]}, status=502)
     assert (asked, free) == (["compile"], [True])
 
@@ -236,14 +236,14 @@ def test_a_test_email_is_printed_while_nobody_waits(
 def test_a_worker_compiles_with_nothing_locked(
     due: Any, works: Any, script: Any, statuses: Any, beside: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Press.__init__
+    made = MessageRenderer.__init__
     free: list[bool] = []
 
-    def watched(press: Press, *arguments: Any) -> None:
+    def watched(renderer: MessageRenderer, *arguments: Any) -> None:
         free.append(is_free(beside) and not in_transaction())
-        made(press, *arguments)
+        made(renderer, *arguments)
 
-    monkeypatch.setattr(Press, "__init__", watched)
+    monkeypatch.setattr(MessageRenderer, "__init__", watched)
     campaign = due(3)
     works.run()
     assert statuses(campaign.id) == {"sent": 3}
@@ -264,13 +264,13 @@ def test_a_key_is_free_again_when_the_web_dies_over_a_template(
         return client.post(path, body, key="k")
 
     def work() -> None:
-        dies(child, "ask")
+        dies(render_process, "ask")
         ask()
 
     if what == "template":
         body = {"name": "T", "html": unknown()}
     assert end_of(fork(work)) == -signal.SIGKILL
-    assert session.scalar(select(func.count()).select_from(Answer)) == 0
+    assert session.scalar(select(func.count()).select_from(IdempotentResponse)) == 0
     session.rollback()
     first = ask()
     assert first.status_int in (200, 201)
@@ -281,14 +281,14 @@ def test_two_with_one_key_over_a_template_are_done_once(
     client: Client, session: Session, account: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = {"name": "Once", "html": unknown()}
-    ask, answers = child.ask, []
+    ask, answers = render_process.ask, []
 
     def quicker(task: str, **arguments: Any) -> Any:
-        monkeypatch.setattr(child, "ask", ask)
+        monkeypatch.setattr(render_process, "ask", ask)
         answers.append(client.post("templates", body, key="k", status=201).json)
         return ask(task, **arguments)
 
-    monkeypatch.setattr(child, "ask", quicker)
+    monkeypatch.setattr(render_process, "ask", quicker)
     answers.append(client.post("templates", body, key="k", status=201).json)
     assert answers[0] == answers[1]
     assert session.scalar(select(func.count()).select_from(Template)) == 1
@@ -298,7 +298,7 @@ def test_two_with_one_key_over_a_template_are_done_once(
 def test_what_is_saved_while_it_is_read_is_read_again(
     client: Client, draft: Campaign, beside: Engine, monkeypatch: pytest.MonkeyPatch, saves: int, status: int
 ) -> None:
-    ask, sources = child.ask, []
+    ask, sources = render_process.ask, []
 
     def meanwhile(task: str, **arguments: Any) -> Any:
         if task == "compile":
@@ -309,7 +309,7 @@ def test_what_is_saved_while_it_is_read_is_read_again(
                     connection.execute(update(Campaign).values(html=html, revision=Campaign.revision + 1))
         return ask(task, **arguments)
 
-    monkeypatch.setattr(child, "ask", meanwhile)
+    monkeypatch.setattr(render_process, "ask", meanwhile)
     client.post(f"campaigns/{draft.id}/schedule", {}, status=status)
     assert sources[: saves + 1][1:] == [f"<p>Version {number + 1}</p>" for number in range(min(saves, 2))]
 
@@ -317,7 +317,7 @@ def test_what_is_saved_while_it_is_read_is_read_again(
 def test_a_campaign_deleted_while_it_is_shown_is_not_there(
     client: Client, draft: Campaign, beside: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = child.ask
+    ask = render_process.ask
 
     def meanwhile(task: str, **arguments: Any) -> Any:
         with beside.begin() as connection:
@@ -326,21 +326,21 @@ def test_a_campaign_deleted_while_it_is_shown_is_not_there(
             connection.execute(text("DELETE FROM campaign"))
         return ask(task, **arguments)
 
-    monkeypatch.setattr(child, "ask", meanwhile)
+    monkeypatch.setattr(render_process, "ask", meanwhile)
     client.post(f"campaigns/{draft.id}/check", {}, status=404)
 
 
 def test_what_cannot_be_read_is_a_finding(
     client: Client, draft: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = child.ask
+    ask = render_process.ask
 
     def refused(task: str, **arguments: Any) -> Any:
         if task == "read":
-            raise TooMuch(STOPPED)
+            raise RenderTooLarge(STOPPED)
         return ask(task, **arguments)
 
-    monkeypatch.setattr(child, "ask", refused)
+    monkeypatch.setattr(render_process, "ask", refused)
     found = client.post(f"campaigns/{draft.id}/check", {}).json
     assert not found["ok"]
     assert "letter_error" in [problem["code"] for problem in found["problems"]]
@@ -353,16 +353,16 @@ def test_a_template_inside_a_transaction_is_refused(sessions: sessionmaker[Sessi
     with sessions() as session:
         session.execute(select(Campaign.id))
         for work in (
-            lambda: compile_letter(Source("x")),
-            lambda: letters.render_link(
-                letters.Letter("", "", "", "", ("https://{{ x }}.test",), frozenset()), 1, {}
+            lambda: compile_email(Source("x")),
+            lambda: rendering.render_link(
+                rendering.CompiledEmail("", "", "", "", ("https://{{ x }}.test",), frozenset()), 1, {}
             ),
         ):
             with pytest.raises(RuntimeError, match="inside a database transaction"):
                 work()
-        assert outside(session, lambda: compile_letter(Source("x", html="x"))).subject == "x"
+        assert outside(session, lambda: compile_email(Source("x", html="x"))).subject == "x"
         session.rollback()
-        assert compile_letter(Source("x", html="x"))
+        assert compile_email(Source("x", html="x"))
 
 
 def test_a_transaction_is_known_from_its_beginning_to_its_end(
@@ -407,6 +407,6 @@ def test_a_campaign_saved_again_and_again_is_not_scheduled_by_halves(
         found.revision += 1
 
     registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
-    monkeypatch.setattr(moves, "lock", saved)
+    monkeypatch.setattr(state_changes, "lock", saved)
     with pytest.raises(Conflict, match="changed meanwhile"):
-        moves.schedule(session, draft, None, now, settings=settings, registry=registry)
+        state_changes.schedule(session, draft, None, now, settings=settings, registry=registry)

@@ -14,7 +14,7 @@ from mailganer.audience import run_import
 from mailganer.audience.imports import run
 from mailganer.db import OUT_OF_REACH
 from mailganer.models import CampaignStatus, ImportStatus, Subscriber
-from mailganer.sending.lane import Lane
+from mailganer.sending.worker.lane import LaneRunner
 from tests.audience.conftest import Bringer
 from tests.sending.scripted import Script
 from tests.support.databases import Databases
@@ -56,7 +56,7 @@ def test_nothing_leaves_while_it_is_full_and_nobody_is_lost_or_gets_two(
     campaign = due(PEOPLE)
     works = open_works(script=script)
     works.tick()
-    turn, turns, left, emptied = Lane._turn, iter(range(1, 1000)), [], Event()
+    turn, turns, left, emptied = LaneRunner._turn, iter(range(1, 1000)), [], Event()
 
     def soon_empty() -> None:
         time.sleep(FULL)
@@ -64,19 +64,19 @@ def test_nothing_leaves_while_it_is_full_and_nobody_is_lost_or_gets_two(
         disk.empty()
         emptied.set()
 
-    def on_a_full_disk(self: Lane, *arguments: Any) -> Any:
+    def on_a_full_disk(self: LaneRunner, *arguments: Any) -> Any:
         if next(turns) == nth:
             left.append(len(script.seen))
             fill(disk, database_url)
             Thread(target=soon_empty).start()
         return turn(self, *arguments)
 
-    monkeypatch.setattr(Lane, "_turn", on_a_full_disk)
+    monkeypatch.setattr(LaneRunner, "_turn", on_a_full_disk)
     for _each in range(2):
         with suppress(*OUT_OF_REACH):  # the tick itself: it comes again
             works.tick()
     assert emptied.wait(30), "there is no room on the disk again"
-    assert left[0] == left[1], "a letter left that could not be noted"
+    assert left[0] == left[1], "an email left that could not be noted"
     assert "the database is in trouble" in caplog.text
     works.run(4)
     assert statuses(campaign.id) == {"sent": PEOPLE}

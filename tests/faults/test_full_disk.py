@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from mailganer.audience.imports import verbs
+from mailganer.audience.imports import actions
 from mailganer.backends import Outcome, Receipt
 from mailganer.cli import doctor
 from mailganer.logs import Lines
 from mailganer.models import CampaignStatus, Import, SenderStatus, SubscriberList
-from mailganer.sending.journal import Journal
+from mailganer.sending.worker.journal import Journal
 from tests.sending.scripted import Script
 from tests.support.ports import wait_until
 
@@ -54,7 +54,7 @@ def test_without_room_for_a_journal_nothing_is_sent_and_its_person_reads_why(
     assert sender.status is SenderStatus.sleeping
     assert "Mailganer cannot keep a record of what it sends" in sender.error
     assert "there is no room for a journal, so nothing is sent" in caplog.text
-    assert list(works.office.journals.glob("*.journal")) == []
+    assert list(works.context.journals.glob("*.journal")) == []
     clock.forward(minutes=1)
     works.run(4)
     assert statuses(campaign.id) == {"sent": PEOPLE}
@@ -64,7 +64,7 @@ def test_without_room_for_a_journal_nothing_is_sent_and_its_person_reads_why(
 
 @both_kinds
 def test_a_journal_that_was_begun_has_its_room_whatever_comes(disk: Any) -> None:
-    """Else the first letter noted on a full disk would kill the process (SIGBUS)."""
+    """Else the first email noted on a full disk would kill the process (SIGBUS)."""
 
     def work() -> None:
         journal = Journal(disk.folder, "one.journal")
@@ -94,9 +94,9 @@ def test_a_file_for_which_there_is_no_room_is_refused_in_a_sentence_and_nothing_
     disk: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    form = next(each for each in anna.get("/people/import").forms.values() if "file" in each.fields)
+    form = next(each for each in anna.get("/subscribers/import").forms.values() if "file" in each.fields)
     form["file"] = ("people.csv", people_file())
-    at(monkeypatch, verbs, "store", 1, lambda *_: disk.fill())  # what was sent has arrived
+    at(monkeypatch, actions, "store", 1, lambda *_: disk.fill())  # what was sent has arrived
     refused = form.submit(status=507)
     disk.empty()
     assert "There is no room left on the disk of this installation" in refused
@@ -136,7 +136,7 @@ def test_the_api_says_that_there_is_no_room(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
-def test_a_log_on_a_full_disk_ends_no_part_and_keeps_no_letter(
+def test_a_log_on_a_full_disk_ends_no_part_and_keeps_no_email(
     due: Any, parts: Any, smtp_server: Any, reload: Any, deliveries: Any
 ) -> None:
     campaign = due(PEOPLE)
@@ -163,12 +163,12 @@ def test_the_command_says_that_its_state_cannot_be_written_and_goes_on_when_it_c
     mailing.write_list(PEOPLE)
     sending = mailing.start()
     before = resource.prlimit(sending.pid, resource.RLIMIT_FSIZE)
-    wait_until(lambda: mailing.server.letters, timeout=60, every=0.001)
+    wait_until(lambda: mailing.server.emails, timeout=60, every=0.001)
     resource.prlimit(sending.pid, resource.RLIMIT_FSIZE, (0, before[1]))
     time.sleep(2)
-    left = len(mailing.server.letters)
+    left = len(mailing.server.emails)
     time.sleep(1)
-    assert len(mailing.server.letters) == left < PEOPLE, "a letter left that could not be noted"
+    assert len(mailing.server.emails) == left < PEOPLE, "an email left that could not be noted"
     resource.prlimit(sending.pid, resource.RLIMIT_FSIZE, before)
     _said, trouble = sending.communicate(timeout=60)
     assert sending.returncode == 0, trouble
@@ -184,7 +184,7 @@ def test_the_doctor_says_which_disk_is_full(
     if not disk.folder.is_mount():  # the whole machine's: it need not be filled to be too full
         monkeypatch.setattr(doctor, "NO_ROOM", 2**63)
     disk.fill()
-    assert (False, f"{disk.folder} is full: no letter leaves and no file comes in. Make room there.") in list(
+    assert (False, f"{disk.folder} is full: no email leaves and no file comes in. Make room there.") in list(
         doctor._disk(settings)
     )
     disk.empty()

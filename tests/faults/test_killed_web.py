@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from mailganer import accounts, campaigns
+from mailganer import accounts, campaigns, queue
 from mailganer.db import utcnow
 from mailganer.models import Account, CampaignStatus, Sender
-from mailganer.sending import bell
 from tests.fixtures.api import Client
 
 from .child import die, dies, end_of, fork
@@ -23,8 +22,8 @@ POINTS: dict[str, tuple[Arm, bool]] = {
     "before anything": (lambda engine: dies(campaigns, "schedule"), False),
     "the row changed": (lambda engine: dies(campaigns, "schedule", after=True), False),
     "before COMMIT": (lambda engine: event.listen(engine, "commit", lambda connection: die()), False),
-    "after COMMIT": (lambda engine: dies(bell, "ring"), True),
-    "after the bell": (lambda engine: dies(bell, "ring", after=True), True),
+    "after COMMIT": (lambda engine: dies(queue, "enqueue"), True),
+    "after the bell": (lambda engine: dies(queue, "enqueue", after=True), True),
 }
 
 
@@ -38,13 +37,13 @@ def draft(make: Any, anna: Any, session: Any) -> Any:
     return draft
 
 
-def killed_while(app: Any, arm: Arm, press: Callable[[], object]) -> None:
+def killed_while(app: Any, arm: Arm, renderer: Callable[[], object]) -> None:
     engine = app.app.registry["engine"]
     engine.dispose()  # the child makes connections of its own
 
     def work() -> None:
         arm(engine)
-        press()
+        renderer()
 
     assert end_of(fork(work)) == -signal.SIGKILL
 
@@ -101,15 +100,15 @@ def test_a_program_that_asks_again_with_the_same_key_starts_the_campaign_once(
     session.commit()
     client = Client(anna, token)
 
-    def press() -> Any:
+    def renderer() -> Any:
         return client.post(f"campaigns/{draft.id}/schedule", {}, key="one").json
 
-    killed_while(anna, arm, press)
+    killed_while(anna, arm, renderer)
     row = reload(draft)
     assert row.status is (CampaignStatus.scheduled if started else CampaignStatus.draft)
-    first = press()
+    first = renderer()
     assert first["status"] == "scheduled"
-    assert press() == first
+    assert renderer() == first
     if started:
         assert reload(draft).send_at == row.send_at
     sent_once(draft, open_works, clock, smtp_server, reload)

@@ -1,4 +1,4 @@
-"""``kill -9`` at every step of a letter's way."""
+"""``kill -9`` at every step of an email's way."""
 
 import signal
 from collections.abc import Callable
@@ -7,17 +7,18 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from mailganer.backends import transfer
+from mailganer import ledger
+from mailganer.backends import smtp_pipeline
 from mailganer.backends.wire import Wire
 from mailganer.models import CampaignStatus, Reason, Window
-from mailganer.sending import ledger, plan
-from mailganer.sending.crew import Crew
-from mailganer.sending.journal import Journal
-from mailganer.sending.lane import Lane
-from mailganer.sending.office import open_office
-from mailganer.sending.plan import plan as plan_campaign
-from mailganer.sending.printer import Printer
-from mailganer.sending.tick import tick
+from mailganer.sending.context import open_sending_context
+from mailganer.sending.scheduler import plan
+from mailganer.sending.scheduler.plan import plan as plan_campaign
+from mailganer.sending.scheduler.tick import tick
+from mailganer.sending.worker.connection_pool import ConnectionPool
+from mailganer.sending.worker.delivery_renderer import DeliveryRenderer
+from mailganer.sending.worker.journal import Journal
+from mailganer.sending.worker.lane import LaneRunner
 from tests.support.ports import wait_until
 
 from .child import die, dies, end_of, fork
@@ -29,14 +30,14 @@ Arm = Callable[[], None]
 
 
 def dies_in_the_body() -> None:
-    """Half of a letter is on its way when the process dies."""
+    """Half of an email is on its way when the process dies."""
     write = Wire.write
-    letters = 0
+    emails = 0
 
     def half(self: Wire, data: bytes, seconds: float) -> None:
-        nonlocal letters
-        letters += b"\r\nMessage-ID: " in data
-        if letters == 5:
+        nonlocal emails
+        emails += b"\r\nMessage-ID: " in data
+        if emails == 5:
             self._sock.sendall(data[: len(data) // 2])
             die()
         write(self, data, seconds)
@@ -44,22 +45,22 @@ def dies_in_the_body() -> None:
     Wire.write = half  # type: ignore[method-assign]
 
 
-# When the process dies, how many letters are in doubt then, and whether the server has had them.
+# When the process dies, how many emails are in doubt then, and whether the server has had them.
 STAGES: dict[str, tuple[Arm, int, bool]] = {
-    "printing": (lambda: dies(Printer, "print", 5), 0, False),
+    "printing": (lambda: dies(DeliveryRenderer, "print", 5), 0, False),
     "a batch claimed": (lambda: dies(ledger, "claim", 2, after=True), 0, False),
     "a window marked": (lambda: dies(ledger, "open_window", 3, after=True), 0, False),
-    "the mark committed": (lambda: dies(Lane, "_send", 3), 0, False),
+    "the mark committed": (lambda: dies(LaneRunner, "_send", 3), 0, False),
     "the journal begun": (lambda: dies(Journal, "begin", 3, after=True), 0, False),
     "noted as handed over": (lambda: dies(Journal, "handed", 5, after=True), 1, False),
-    "the envelope taken": (lambda: dies(transfer, "_open_envelope", 5, after=True), 1, False),
+    "the envelope taken": (lambda: dies(smtp_pipeline, "_open_envelope", 5, after=True), 1, False),
     "half of the body written": (dies_in_the_body, 1, False),
-    "the final dot written": (lambda: dies(transfer, "_hear_content", 5), 1, True),
+    "the final dot written": (lambda: dies(smtp_pipeline, "_hear_content", 5), 1, True),
     "the answer heard": (lambda: dies(Journal, "answered", 5), 1, True),
     "the answer noted": (lambda: dies(Journal, "answered", 5, after=True), 0, True),
     "the window settled": (lambda: dies(ledger, "settle", 3, after=True), 0, True),
-    "the settlement committed": (lambda: dies(Lane, "_learn", 3), 0, True),
-    "before the goodbye": (lambda: dies(Crew, "close"), 0, True),
+    "the settlement committed": (lambda: dies(LaneRunner, "_learn", 3), 0, True),
+    "before the goodbye": (lambda: dies(ConnectionPool, "close"), 0, True),
 }
 
 
@@ -76,12 +77,12 @@ def test_a_worker_killed_at_any_step_leaves_in_doubt_what_was_on_the_wire_and_no
 ) -> None:
     arm, doubts, taken = STAGES[stage]
     campaign = campaign_to(PEOPLE)
-    tick(works.office)
-    plan_campaign(works.office, campaign.id)
+    tick(works.context)
+    plan_campaign(works.context, campaign.id)
 
     def work() -> None:
         arm()
-        Lane(with_one_connection(open_office(settings)), campaign.senders[0].id).run(30)
+        LaneRunner(with_one_connection(open_sending_context(settings)), campaign.senders[0].id).run(30)
 
     assert end_of(fork(work)) == -signal.SIGKILL
     works.run(4)
@@ -95,17 +96,17 @@ def test_a_worker_killed_at_any_step_leaves_in_doubt_what_was_on_the_wire_and_no
     assert reload(campaign).status is CampaignStatus.finished
 
 
-def test_a_worker_killed_with_letters_overlapping_leaves_no_more_in_doubt_than_overlapped(
+def test_a_worker_killed_with_emails_overlapping_leaves_no_more_in_doubt_than_overlapped(
     campaign_to: Any, works: Any, server: Any, settings: Any, deliveries: Any, pledge: Any
 ) -> None:
     server.features = ("PIPELINING", "CHUNKING", "8BITMIME")
     campaign = campaign_to(PEOPLE)
-    tick(works.office)
-    plan_campaign(works.office, campaign.id)
+    tick(works.context)
+    plan_campaign(works.context, campaign.id)
 
     def work() -> None:
         dies(Journal, "answered", 30)
-        Lane(with_one_connection(open_office(settings)), campaign.senders[0].id).run(30)
+        LaneRunner(with_one_connection(open_sending_context(settings)), campaign.senders[0].id).run(30)
 
     assert end_of(fork(work)) == -signal.SIGKILL
     works.run(4)
@@ -122,11 +123,11 @@ def test_a_planner_killed_in_the_middle_is_followed_by_another_and_nobody_is_pla
 ) -> None:
     monkeypatch.setattr(plan, "CHUNK", 10)
     campaign = campaign_to(PEOPLE)
-    tick(works.office)
+    tick(works.context)
 
     def work() -> None:
         dies(plan, "_add_batches", 3, after=True)
-        plan_campaign(open_office(settings), campaign.id)
+        plan_campaign(open_sending_context(settings), campaign.id)
 
     assert end_of(fork(work)) == -signal.SIGKILL
     assert statuses(campaign.id) == {"pending": 20}
@@ -141,10 +142,10 @@ def test_a_tick_killed_half_way_is_made_good_by_the_next(
     campaign = campaign_to(5)
 
     def work() -> None:
-        from mailganer.sending import tick as module
+        from mailganer.sending.scheduler import tick as module
 
         dies(module, "_finish", after=True)
-        tick(open_office(settings))
+        tick(open_sending_context(settings))
 
     assert end_of(fork(work)) == -signal.SIGKILL
     works.run(4)
@@ -164,19 +165,19 @@ def test_a_machine_that_is_gone_with_its_journal_leaves_its_whole_window_in_doub
     pledge: Any,
 ) -> None:
     campaign = campaign_to(PEOPLE)
-    tick(works.office)
-    plan_campaign(works.office, campaign.id)
+    tick(works.context)
+    plan_campaign(works.context, campaign.id)
 
     def work() -> None:
         dies(Journal, "handed", 5, after=True)
-        Lane(with_one_connection(open_office(settings)), campaign.senders[0].id).run(30)
+        LaneRunner(with_one_connection(open_sending_context(settings)), campaign.senders[0].id).run(30)
 
     assert end_of(fork(work)) == -signal.SIGKILL
     with sessions() as session:
         size = session.scalars(select(Window.size)).one()
-    for journal in works.office.journals.glob("*.journal"):
+    for journal in works.context.journals.glob("*.journal"):
         journal.unlink()
-    clock.now = works.office.now()
+    clock.now = works.context.now()
     later = open_works(clock)
     later.run(3)
     assert "in_doubt" not in {row.status.value for row in deliveries(campaign.id)}  # it may come back

@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy import Engine, create_engine, event, text
 from structlog.testing import capture_logs
 
-from mailganer import db
+from mailganer import db, ledger
 from mailganer.db import make_engine
 from mailganer.models import CampaignStatus, SubscriberStatus
-from mailganer.sending import ledger, tasks
-from mailganer.sending.lane import Lane
-from mailganer.sending.opener import Opener
+from mailganer.sending import tasks
+from mailganer.sending.worker.lane import LaneRunner
+from mailganer.sending.worker.window_planner import WindowPlanner
 from tests.sending.scripted import Script
 from tests.support.sent import sent_campaign, token
 
@@ -36,7 +36,7 @@ STAGES = {
     "before the first window": ("_turn", 1),
     "before the first settlement": ("_turn", 2),
     "before a later settlement": ("_turn", 4),
-    "while letters leave": ("_send", 2),
+    "while emails leave": ("_send", 2),
     "before the lane is given back": ("_finish", 1),
 }
 
@@ -119,12 +119,12 @@ def everybody_once(script: Script, statuses: Any, reload: Any) -> Callable[[Any]
     return check
 
 
-# --- letters
+# --- emails
 
 
 @one_database
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_locked_file_breaks_no_lane_and_costs_nobody_a_letter(
+def test_a_locked_file_breaks_no_lane_and_costs_nobody_an_email(
     due: Any,
     open_works: Any,
     script: Script,
@@ -139,7 +139,7 @@ def test_a_locked_file_breaks_no_lane_and_costs_nobody_a_letter(
     works = open_works(script=script)
     works.tick()
     name, nth = STAGES[stage]
-    at(monkeypatch, Lane, name, nth, lambda *_: rival.begin(writes_for(database_url, BUSY)))
+    at(monkeypatch, LaneRunner, name, nth, lambda *_: rival.begin(writes_for(database_url, BUSY)))
     works.tick()
     rival.done()
     works.run(3)
@@ -160,7 +160,7 @@ def test_a_locked_file_breaks_no_lane_and_costs_nobody_a_letter(
         ("before the lane is given back", "batch"),
     ],
 )
-def test_rows_that_somebody_keeps_locked_break_no_lane_and_cost_nobody_a_letter(
+def test_rows_that_somebody_keeps_locked_break_no_lane_and_cost_nobody_an_email(
     due: Any,
     open_works: Any,
     script: Script,
@@ -177,7 +177,7 @@ def test_rows_that_somebody_keeps_locked_break_no_lane_and_cost_nobody_a_letter(
     works.tick()
     name, nth = STAGES[stage]
     keep = f"SELECT 1 FROM {table} FOR UPDATE"
-    at(monkeypatch, Lane, name, nth, lambda *_: rival.begin(locks_for(database_url, keep, BUSY)))
+    at(monkeypatch, LaneRunner, name, nth, lambda *_: rival.begin(locks_for(database_url, keep, BUSY)))
     works.tick()
     rival.done()
     works.run(3)
@@ -245,7 +245,7 @@ def test_a_settlement_that_cannot_be_serialised_is_tried_again(
 
 @the_other
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_pool_without_a_free_connection_breaks_no_lane_and_costs_nobody_a_letter(
+def test_a_pool_without_a_free_connection_breaks_no_lane_and_costs_nobody_an_email(
     due: Any,
     open_works: Any,
     script: Script,
@@ -259,7 +259,7 @@ def test_a_pool_without_a_free_connection_breaks_no_lane_and_costs_nobody_a_lett
     works = open_works(script=script)
     works.tick()
     engine = create_engine(database_url, pool_size=2, max_overflow=0, pool_timeout=0.2)
-    works.office = replace(works.office, engine=engine)
+    works.context = replace(works.context, engine=engine)
 
     def takes_all(holds: Event) -> None:
         with engine.connect(), engine.connect():
@@ -267,7 +267,7 @@ def test_a_pool_without_a_free_connection_breaks_no_lane_and_costs_nobody_a_lett
             time.sleep(BUSY)
 
     name, nth = STAGES[stage]
-    at(monkeypatch, Lane, name, nth, lambda *_: rival.begin(takes_all))
+    at(monkeypatch, LaneRunner, name, nth, lambda *_: rival.begin(takes_all))
     works.tick()
     rival.done()
     works.run(3)
@@ -279,7 +279,7 @@ def test_a_pool_without_a_free_connection_breaks_no_lane_and_costs_nobody_a_lett
 def test_refusals_are_counted_once_however_often_their_settlement_is_tried(
     due: Any, open_works: Any, script: Script, reload: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten in a row would be the letter's fault; four that are settled at the fourth attempt are not."""
+    """Ten in a row would be the email's fault; four that are settled at the fourth attempt are not."""
     from mailganer.backends import Outcome, Receipt, Scope
 
     def answer(message: Any) -> Receipt:
@@ -292,7 +292,7 @@ def test_refusals_are_counted_once_however_often_their_settlement_is_tried(
     campaign = due(PEOPLE)
     works = open_works(script=script)
     works.tick()
-    engine, tries = works.office.engine, count(1)
+    engine, tries = works.context.engine, count(1)
     right, error = engine.dialect.do_commit, engine.dialect.loaded_dbapi.OperationalError
 
     def do_commit(connection: Any) -> None:
@@ -300,7 +300,7 @@ def test_refusals_are_counted_once_however_often_their_settlement_is_tried(
             raise error("database is locked")
         right(connection)
 
-    monkeypatch.setattr(Opener, "_largest", lambda self, size, room: 4)
+    monkeypatch.setattr(WindowPlanner, "_largest", lambda self, size, room: 4)
     engine.dialect.do_commit = do_commit
     works.run(3)
     assert next(tries) > 5
@@ -323,15 +323,15 @@ def test_a_task_that_meets_a_locked_database_says_so_in_one_line_and_ends(
     campaign = due(3)
     works.tick()
     monkeypatch.setattr(db, "SQLITE_BUSY_MS", 100)
-    office = replace(works.office, engine=make_engine(database_url))
-    monkeypatch.setattr(tasks, "office", lambda: office)
-    monkeypatch.setattr(tasks, "settings", lambda: settings)
-    monkeypatch.setattr(tasks, "ring", lambda *_: True)
+    context = replace(works.context, engine=make_engine(database_url))
+    monkeypatch.setattr(tasks, "sending_context", lambda: context)
+    monkeypatch.setattr(tasks, "worker_settings", lambda: settings)
+    monkeypatch.setattr(tasks, "enqueue", lambda *_: True)
     rival.begin(writes_for(database_url, 2 * BUSY))
     tasks.run_tick()
-    tasks.pump(campaign.senders[0].id)
+    tasks.run_lane(campaign.senders[0].id)
     tasks.run_import(1)
-    office.engine.dispose()
+    context.engine.dispose()
     lines = [record for record in caplog.records if "database is locked" in record.getMessage()]
     assert len(lines) == 3
     assert not any(record.exc_info for record in caplog.records)

@@ -15,7 +15,7 @@ from mailganer.db import make_engine
 from mailganer.migrations import current, downgrade, migrate, newest, revisions
 from mailganer.models import CampaignStatus, Import, SubscriberList, metadata
 from mailganer.sending import tasks
-from mailganer.sending.tick import tick
+from mailganer.sending.scheduler.tick import tick
 from tests.support.ports import wait_until
 
 from .child import die, end_of, fork
@@ -122,16 +122,16 @@ def test_a_worker_of_an_older_version_stops_in_the_middle_and_goes_on_when_it_fi
     campaign = due(400, sender_values={"per_second": 40.0})
     parts.start("worker", "beat")
     try:
-        wait_until(lambda: len(smtp_server.letters) > 10, timeout=90)
+        wait_until(lambda: len(smtp_server.emails) > 10, timeout=90)
         stamp(engine, SOME_LATER_VERSION)  # as the newer version's migration leaves it
         wait_until(lambda: "The database has schema 9999" in parts.output(), timeout=60, what="its word")
-        wait_until(lambda: not statuses(campaign.id)["sending"], timeout=60, what="the letters on their way")
-        left = len(smtp_server.letters)
+        wait_until(lambda: not statuses(campaign.id)["sending"], timeout=60, what="the emails on their way")
+        left = len(smtp_server.emails)
         assert left < 400
         assert "in_doubt" not in statuses(campaign.id)
         # Several ticks later nobody has been claimed.
         wait_until(lambda: parts.output().count("mailganer.tick") > 3, timeout=60)
-        assert len(smtp_server.letters) == left
+        assert len(smtp_server.emails) == left
         stamp(engine, newest())
         wait_until(lambda: reload(campaign).status is CampaignStatus.finished, timeout=120)
     except AssertionError as error:
@@ -139,31 +139,8 @@ def test_a_worker_of_an_older_version_stops_in_the_middle_and_goes_on_when_it_fi
     assert smtp_server.counts == Counter(row.email for row in deliveries(campaign.id))
 
 
-SINCE_0002 = (
-    "ALTER TABLE import DROP COLUMN made_list",
-    "ALTER TABLE import DROP COLUMN notes",
-    "ALTER TABLE sender DROP COLUMN slowed_to",
-    "ALTER TABLE sender DROP COLUMN slowed_from",
-    "DROP TABLE IF EXISTS tries",
-    "DROP TABLE IF EXISTS hold",
-    "DROP TABLE IF EXISTS web_session",
-    "DROP TABLE IF EXISTS earlier_email",
-    "ALTER TABLE heartbeat DROP COLUMN folder_id",
-    "ALTER TABLE heartbeat DROP COLUMN key_id",
-    "ALTER TABLE sender DROP COLUMN floor",
-    "ALTER TABLE campaign_sender DROP COLUMN had",
-    "DROP INDEX IF EXISTS ix_batch_unfinished",
-    "ALTER TABLE sender DROP COLUMN refusals",
-    "ALTER TABLE delivery DROP COLUMN returned_at",
-)
-
-
 def back_to_0002(engine: Engine) -> None:
-    """What later migrations added is taken away again, by hand."""
-    with engine.begin() as connection:
-        for statement in SINCE_0002:
-            connection.execute(text(statement))
-    stamp(engine, "0002")
+    downgrade(engine, "0002")
 
 
 @pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
@@ -176,7 +153,7 @@ def test_a_worker_of_a_newer_version_waits_for_the_migration(
     try:
         wait_until(lambda: "The database has schema 0002" in parts.output(), timeout=90, what="its word")
         wait_until(lambda: parts.output().count("mailganer.tick") > 3, timeout=60)
-        assert not smtp_server.letters
+        assert not smtp_server.emails
         assert "Traceback" not in parts.output()
         migrate(engine)
         wait_until(lambda: reload(campaign).status is CampaignStatus.finished, timeout=90)
@@ -186,22 +163,22 @@ def test_a_worker_of_a_newer_version_waits_for_the_migration(
     assert "it goes on" in parts.output()
 
 
-@pytest.mark.parametrize("name", ["tick", "plan", "pump", "look_up", "import"])
+@pytest.mark.parametrize("name", ["tick", "plan", "run_lane", "look_up", "import"])
 def test_no_task_touches_a_database_of_another_version(
     name: str, due: Any, works: Any, engine: Engine, statuses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign = due(3)
-    tick(works.office)
+    tick(works.context)
     stamp(engine, SOME_LATER_VERSION)
-    monkeypatch.setattr(tasks, "office", lambda: works.office)
+    monkeypatch.setattr(tasks, "sending_context", lambda: works.context)
     task = {
         "tick": tasks.run_tick,
         "plan": lambda: tasks.plan_campaign(campaign.id),
-        "pump": lambda: tasks.pump(campaign.senders[0].id),
+        "run_lane": lambda: tasks.run_lane(campaign.senders[0].id),
         "look_up": lambda: tasks.look_up(campaign.senders[0].id),
         "import": lambda: tasks.run_import(1),
     }[name]
-    seen = changes(works.office.engine)
+    seen = changes(works.context.engine)
     task()
     assert seen == []
     assert statuses(campaign.id) == {}

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import select
 
 from mailganer.campaigns import resume
-from mailganer.models import Campaign, CampaignStatus, HeldBy, Hold, SubscriberList
-from mailganer.sending.lane import Lane
-from mailganer.sending.mark import marking
-from mailganer.sending.words import say
+from mailganer.i18n.sentences import translate_sentence
+from mailganer.models import Campaign, CampaignStatus, Delay, DelayCause, SubscriberList
+from mailganer.sending.scheduler.restore_detector import open_mark
+from mailganer.sending.worker.lane import LaneRunner
 from tests.sending.scripted import Script
 from tests.support.databases import Databases
 
@@ -33,7 +33,7 @@ def copy(databases: Databases, database_url: str) -> Callable[[], str]:
 @pytest.fixture
 def put_back(databases: Databases, database_url: str, works: Any, engine: Any) -> Callable[[str], None]:
     def put_back(copy: str) -> None:
-        works.office.engine.dispose()
+        works.context.engine.dispose()
         engine.dispose()
         databases.put_back(database_url, copy)
 
@@ -42,7 +42,7 @@ def put_back(databases: Databases, database_url: str, works: Any, engine: Any) -
 
 def send_some(works: Any, campaign: Campaign) -> None:
     """A dozen or two, and gives the rest back."""
-    lane = Lane(works.office, campaign.senders[0].id, stopped=lambda: lane._settled >= 10)
+    lane = LaneRunner(works.context, campaign.senders[0].id, stopped=lambda: lane._settled >= 10)
     lane.run(30)
 
 
@@ -69,15 +69,17 @@ def test_what_was_sent_since_the_copy_is_not_sent_again_before_somebody_says_so(
 
     put_back(kept)
     clock.forward(minutes=10)
-    assert Lane(works.office, campaign.senders[0].id).run(5).settled == 0, "a bell was quicker than the tick"
+    assert LaneRunner(works.context, campaign.senders[0].id).run(5).settled == 0, (
+        "a bell was quicker than the tick"
+    )
     works.run(3)
     held = reload(campaign)
     assert held.status is CampaignStatus.paused
-    assert "put back to a copy of 23 November 2026, 09:00" in say(held.paused_reason)
-    assert "between then and 23 November 2026, 09:20" in say(held.paused_reason)
+    assert "put back to a copy of 23 November 2026, 09:00" in translate_sentence(held.paused_reason)
+    assert "between then and 23 November 2026, 09:20" in translate_sentence(held.paused_reason)
     assert set(script.got.values()) == {1}
-    noted = session.scalars(select(Hold).where(Hold.campaign_id == campaign.id)).one()
-    assert (noted.cause, noted.since, noted.until) == (HeldBy.halted, clock.now, None)
+    noted = session.scalars(select(Delay).where(Delay.campaign_id == campaign.id)).one()
+    assert (noted.cause, noted.since, noted.until) == (DelayCause.halted, clock.now, None)
 
     session.expire_all()
     resume(session, session.get_one(Campaign, campaign.id), clock.now)
@@ -125,13 +127,13 @@ def test_a_lane_that_outlives_its_database_keeps_what_has_left_and_asks(
     campaign = due(PEOPLE)
     works.tick()
     kept = copy()
-    at(monkeypatch, Lane, "_settle", 3, lambda *_: put_back(kept))
-    Lane(works.office, campaign.senders[0].id).run(30)
+    at(monkeypatch, LaneRunner, "_settle", 3, lambda *_: put_back(kept))
+    LaneRunner(works.context, campaign.senders[0].id).run(30)
     assert set(script.got.values()) == {1}
     left = len(script.got)
     assert 0 < statuses(campaign.id)["sent"] < left < PEOPLE
     assert reload(campaign).status is CampaignStatus.paused
-    assert "put back to an older copy" in say(reload(campaign).paused_reason)
+    assert "put back to an older copy" in translate_sentence(reload(campaign).paused_reason)
     works.run(3)
     assert set(script.got.values()) == {1}
 
@@ -152,7 +154,7 @@ def test_nobody_waits_for_somebody_who_was_stopped_while_he_kept_the_mark(
     due: Any, works: Any, script: Script
 ) -> None:
     due(PEOPLE)
-    with marking(works.office.journals) as mine:
+    with open_mark(works.context.journals) as mine:
         works.run(3)
     assert mine
     assert sorted(script.got.values()) == [1] * PEOPLE

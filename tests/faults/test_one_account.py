@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from mailganer.errors import AccountBusy, Busy, LetterError
-from mailganer.letters import Source, child, compile_letter, engine, for_account, place, render_link
+from mailganer.errors import AccountBusy, Busy, EmailError
 from mailganer.models import Account, Campaign, CampaignStatus, token_text
+from mailganer.rendering import Source, compile_email, engine, for_account, place, render_link, render_process
 from tests.fixtures.api import Client
 from tests.sending.scripted import Script
 
@@ -21,23 +21,23 @@ HTML = f'<p>Dear {{{{ first_name }}}}, <a href="{TEMPLATED}">read</a></p>'
 
 
 @pytest.fixture
-def helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[child._Helpers]:
+def helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[render_process._Helpers]:
     """Helpers for whom nobody waits long."""
     for each in ("WAIT_SECONDS", "LINE_SECONDS", "ACCOUNT_SECONDS"):
-        monkeypatch.setattr(child, each, 0.0)
-    helpers = child._Helpers()
-    monkeypatch.setattr(child, "_helpers", helpers)
+        monkeypatch.setattr(render_process, each, 0.0)
+    helpers = render_process._Helpers()
+    monkeypatch.setattr(render_process, "_helpers", helpers)
     yield helpers
     helpers.close()
 
 
 def hold(stack: ExitStack, account: int | None) -> None:
     """Have a place until ``stack`` ends, as a slow email of ``account`` would."""
-    with child.counted_to(account):
+    with render_process.counted_to(account):
         stack.enter_context(place())
 
 
-def test_one_email_of_an_account_is_worked_on_and_a_few_wait(helpers: child._Helpers) -> None:
+def test_one_email_of_an_account_is_worked_on_and_a_few_wait(helpers: render_process._Helpers) -> None:
     with ExitStack() as stack:
         hold(stack, 1)
         with pytest.raises(AccountBusy):  # it has waited as long as one waits
@@ -46,19 +46,21 @@ def test_one_email_of_an_account_is_worked_on_and_a_few_wait(helpers: child._Hel
         with pytest.raises(Busy) as caught:
             hold(stack, 3)
         assert not isinstance(caught.value, AccountBusy)
-        assert caught.value.retry_after == child.ASK_AGAIN
+        assert caught.value.retry_after == render_process.ASK_AGAIN
     assert helpers._accounts == {}
     with ExitStack() as stack:
         hold(stack, 1)  # as before
 
 
-@pytest.mark.parametrize(("taken", "most"), [(60.0, child.MOST_OF_ONE), (0.0, child.MOST_SLOW)])
+@pytest.mark.parametrize(
+    ("taken", "most"), [(60.0, render_process.MOST_OF_ONE), (0.0, render_process.MOST_SLOW)]
+)
 def test_more_than_a_few_of_one_account_are_refused_at_once(
-    helpers: child._Helpers, monkeypatch: pytest.MonkeyPatch, taken: float, most: int
+    helpers: render_process._Helpers, monkeypatch: pytest.MonkeyPatch, taken: float, most: int
 ) -> None:
     """Fewer where an email has taken long; here any does, or none."""
-    monkeypatch.setattr(child, "WAIT_SECONDS", 60.0)
-    monkeypatch.setattr(child, "SLOW", taken)
+    monkeypatch.setattr(render_process, "WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(render_process, "SLOW", taken)
     with ExitStack() as earlier:
         hold(earlier, 1)
     with ExitStack() as stack:
@@ -73,30 +75,30 @@ def test_many_quick_emails_of_one_account_and_of_many_are_all_put_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """More than have a place at once: nobody is refused while the line moves."""
-    monkeypatch.setattr(child, "_helpers", child._Helpers())
-    monkeypatch.setattr(child, "LINE_SECONDS", 60.0)
-    monkeypatch.setattr(child, "ACCOUNT_SECONDS", 60.0)
-    monkeypatch.setattr(child, "WAIT_SECONDS", 60.0)
-    work = [for_account(n % 3, lambda: compile_letter(Source("x", html="<p>x</p>"))) for n in range(30)]
+    monkeypatch.setattr(render_process, "_helpers", render_process._Helpers())
+    monkeypatch.setattr(render_process, "LINE_SECONDS", 60.0)
+    monkeypatch.setattr(render_process, "ACCOUNT_SECONDS", 60.0)
+    monkeypatch.setattr(render_process, "WAIT_SECONDS", 60.0)
+    work = [for_account(n % 3, lambda: compile_email(Source("x", html="<p>x</p>"))) for n in range(30)]
     with ThreadPoolExecutor(30) as threads:
         assert len([each.result() for each in [threads.submit(one) for one in work]]) == 30
-    child._helpers.close()
+    render_process._helpers.close()
 
 
 def test_all_together_leave_threads_for_whoever_needs_no_template() -> None:
     from mailganer.cli.parts import WEB_THREADS
 
-    assert WEB_THREADS - (2 + child.MOST_WAITING) >= 2
-    assert child.MOST_OF_ONE < 2 + child.MOST_WAITING
-    assert child.MOST_SLOW <= (2 + child.MOST_WAITING) // 3
+    assert WEB_THREADS - (2 + render_process.MOST_WAITING) >= 2
+    assert render_process.MOST_OF_ONE < 2 + render_process.MOST_WAITING
+    assert render_process.MOST_SLOW <= (2 + render_process.MOST_WAITING) // 3
 
 
-def test_work_is_counted_to_its_account_and_to_none_afterwards(helpers: child._Helpers) -> None:
+def test_work_is_counted_to_its_account_and_to_none_afterwards(helpers: render_process._Helpers) -> None:
     seen: list[Any] = []
-    assert for_account(7, lambda: seen.append(child._account.get()) or 5)() == 5
-    with pytest.raises(LetterError):
-        for_account(7, lambda: compile_letter(Source("x", html="{{")))()
-    assert (seen, child._account.get(), helpers._accounts) == ([7], None, {})
+    assert for_account(7, lambda: seen.append(render_process._account.get()) or 5)() == 5
+    with pytest.raises(EmailError):
+        for_account(7, lambda: compile_email(Source("x", html="{{")))()
+    assert (seen, render_process._account.get(), helpers._accounts) == ([7], None, {})
 
 
 @on_sqlite
@@ -109,7 +111,7 @@ def test_a_busy_account_is_told_so_with_its_readers_and_nobody_else(
     open_works: Any,
     clock: Any,
     deliveries: Any,
-    helpers: child._Helpers,
+    helpers: render_process._Helpers,
     script: Script,
 ) -> None:
     readers, sender = make.list(account), make.sender(account, smtp_server)
@@ -135,8 +137,8 @@ def test_a_busy_account_is_told_so_with_its_readers_and_nobody_else(
         assert app.get(f"/u/{token}").status_int == 200
     statuses = {name: answer.status_int for name, answer in answers.items()}
     assert statuses == dict.fromkeys(asked, 429) | {"view": 503, "click": 503}
-    assert {answer.headers["Retry-After"] for answer in answers.values()} == {str(child.ASK_AGAIN)}
-    assert answers["view"].headers["Refresh"] == str(child.ASK_AGAIN)
+    assert {answer.headers["Retry-After"] for answer in answers.values()} == {str(render_process.ASK_AGAIN)}
+    assert answers["view"].headers["Refresh"] == str(render_process.ASK_AGAIN)
     with ExitStack() as stack:
         hold(stack, account.id + 1)  # somebody else
         assert app.get(f"/v/{token}").status_int == 200
@@ -145,7 +147,7 @@ def test_a_busy_account_is_told_so_with_its_readers_and_nobody_else(
 
 @on_sqlite
 def test_a_picture_that_has_to_wait_says_so_in_its_frame(
-    anna: Any, session: Any, make: Any, helpers: child._Helpers
+    anna: Any, session: Any, make: Any, helpers: render_process._Helpers
 ) -> None:
     """An error page of ours may not stand in a frame, and a browser would show nothing at all."""
     account = session.scalars(select(Account)).one()
@@ -154,20 +156,20 @@ def test_a_picture_that_has_to_wait_says_so_in_its_frame(
     make.commit()
     with ExitStack() as stack:
         hold(stack, account.id)
-        for path in (f"/templates/{template.id}/frame", f"/campaigns/{draft.id}/letter/frame"):
+        for path in (f"/templates/{template.id}/frame", f"/campaigns/{draft.id}/email/frame"):
             answer = anna.get(path, status=429)
             assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
-            assert answer.headers["Retry-After"] == str(child.ASK_AGAIN)
+            assert answer.headers["Retry-After"] == str(render_process.ASK_AGAIN)
             assert "Try again in a few seconds" in answer.text
 
 
 def test_a_slow_email_is_known_by_the_processor_time_it_took(
-    helpers: child._Helpers, monkeypatch: pytest.MonkeyPatch
+    helpers: render_process._Helpers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compile_one = for_account(7, lambda: compile_letter(Source("x", html="<p>one</p>")))
+    compile_one = for_account(7, lambda: compile_email(Source("x", html="<p>one</p>")))
     compile_one()
     assert helpers._slow == {}
-    monkeypatch.setattr(child, "SLOW", 1e-6)
+    monkeypatch.setattr(render_process, "SLOW", 1e-6)
     compile_one()
     assert 7 in helpers._slow
 
@@ -178,19 +180,19 @@ MACRO = "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% end
 
 
 def test_a_link_that_is_too_much_work_for_a_click_is_refused() -> None:
-    letter = compile_letter(Source("x", html=f'<a href="https://shop.test/{MACRO.replace("N", "3")}">a</a>'))
-    assert render_link(letter, 1, {}) == "https://shop.test/"
-    with pytest.raises(LetterError, match="too much work for a click"):
-        compile_letter(Source("x", html=f'<a href="https://shop.test/{MACRO.replace("N", "12")}">a</a>'))
+    email = compile_email(Source("x", html=f'<a href="https://shop.test/{MACRO.replace("N", "3")}">a</a>'))
+    assert render_link(email, 1, {}) == "https://shop.test/"
+    with pytest.raises(EmailError, match="too much work for a click"):
+        compile_email(Source("x", html=f'<a href="https://shop.test/{MACRO.replace("N", "12")}">a</a>'))
 
 
 def test_a_link_that_a_value_makes_long_work_is_bounded_in_the_web_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loop = "{% for a in x %}{% for b in x %}{% endfor %}{% endfor %}"
-    letter = compile_letter(Source("x", html=f'<a href="https://shop.test/{loop}">a</a>'))
+    email = compile_email(Source("x", html=f'<a href="https://shop.test/{loop}">a</a>'))
     runs: list[Any] = []
     make = engine.quick_run
     monkeypatch.setattr(engine, "quick_run", lambda *more: runs.append(make(*more)) or runs[-1])
-    assert render_link(letter, 1, {"x": "a" * 100}) == "https://shop.test/"
+    assert render_link(email, 1, {"x": "a" * 100}) == "https://shop.test/"
     assert runs[0].steps > -200  # it went on in the limited process

@@ -1,4 +1,4 @@
-"""One person under many spellings and on many lists gets one letter."""
+"""One person under many spellings and on many lists gets one email."""
 
 import io
 import unicodedata
@@ -14,7 +14,7 @@ JOSE = "jos\N{LATIN SMALL LETTER E WITH ACUTE}"
 
 SPELLINGS = {
     "case": ("A@X.example.com", "a@x.example.com", " a@X.EXAMPLE.com "),
-    "a domain in letters and as it travels": (
+    "a domain in emails and as it travels": (
         "bob@m\N{LATIN SMALL LETTER U WITH DIAERESIS}nchen.de",
         "bob@xn--mnchen-3ya.de",
         "BOB@M\N{LATIN CAPITAL LETTER U WITH DIAERESIS}NCHEN.DE",
@@ -30,7 +30,7 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_a_person_on_three_lists_under_three_spellings_gets_one_letter(
+def test_a_person_on_three_lists_under_three_spellings_gets_one_email(
     make: Any,
     sessions: Any,
     settings: Any,

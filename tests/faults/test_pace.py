@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from mailganer.backends import Limits, Message, Outcome, Receipt, Scope
+from mailganer.i18n.sentences import translate_sentence
 from mailganer.models import CampaignStatus, SenderStatus
-from mailganer.sending.lane import Lane
-from mailganer.sending.plan import plan
-from mailganer.sending.tick import tick
-from mailganer.sending.words import say
+from mailganer.sending.scheduler.plan import plan
+from mailganer.sending.scheduler.tick import tick
+from mailganer.sending.worker.lane import LaneRunner
 from tests.backends.faulty import FaultyServer
 from tests.sending.scripted import Script, accept
 
@@ -88,7 +88,7 @@ def test_googles_words_for_too_fast_halve_the_pace_and_use_nobody_up(
     sender = reload(campaign.senders[0])
     assert (sender.slowed_to, sender.slowed_from) == (30, 60), sender.error
     assert (sender.status, sender.sleeps_until) == (SenderStatus.sleeping, clock.now + timedelta(seconds=10))
-    assert reply in say(sender.error)
+    assert reply in translate_sentence(sender.error)
     assert statuses(campaign.id) == {"pending": 4}
     assert {row.attempts for row in deliveries(campaign.id)} == {0}
     until_finished(works, clock, campaign, reload)
@@ -138,13 +138,13 @@ def test_whoever_is_told_again_slows_down_again_and_never_fails(
     assert statuses(campaign.id) == {"pending": 3}
 
 
-def test_a_slowed_sender_wins_its_pace_back_letter_by_letter(
+def test_a_slowed_sender_wins_its_pace_back_email_by_email(
     due: Any, open_works: Any, script: Script, reload: Any, statuses: Any
 ) -> None:
     campaign = due(360, sender_values={"slowed_to": 200.0, "slowed_from": 400.0})
     open_works(script=script).run(4)
     assert statuses(campaign.id) == {"sent": 360}
-    # A minute of letters at whatever pace brings a thirtieth of the old one: 360 letters at 200 a second are
+    # A minute of emails at whatever pace brings a thirtieth of the old one: 360 emails at 200 a second are
     # 1.8 seconds of it.
     assert reload(campaign.senders[0]).slowed_to == pytest.approx(200.4, abs=0.01)
 
@@ -182,7 +182,7 @@ def test_where_no_pace_is_known_that_of_the_turn_is_halved(
     campaign = due(100)
     open_works(clock, script).run(2)
     sender = reload(campaign.senders[0])
-    # Fifty letters in less than a second count as fifty a second.
+    # Fifty emails in less than a second count as fifty a second.
     assert 0 < sender.slowed_from <= 50
     assert sender.slowed_to == sender.slowed_from / 2
 
@@ -202,12 +202,12 @@ def test_what_is_said_to_several_lanes_at_once_is_said_once(
     script.limits = Limits(per_second=40.0)
     campaign = due(600)
     works = open_works(clock, script)
-    tick(works.office)
-    plan(works.office, campaign.id)
-    offices = [open_works(clock, script).office for _lane in range(2)]
+    tick(works.context)
+    plan(works.context, campaign.id)
+    offices = [open_works(clock, script).context for _lane in range(2)]
     lanes = [
-        Thread(target=Lane(office, campaign.senders[0].id, number).run, args=(30,))
-        for number, office in enumerate(offices)
+        Thread(target=LaneRunner(context, campaign.senders[0].id, number).run, args=(30,))
+        for number, context in enumerate(offices)
     ]
     for lane in lanes:
         lane.start()

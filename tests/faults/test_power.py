@@ -13,7 +13,7 @@ from tests.support.ports import free_port, wait_until
 from tests.support.redis import Redis
 
 PEOPLE = 150
-ON_THE_WIRE = 2 * 8  # connections, letters on each
+ON_THE_WIRE = 2 * 8  # connections, emails on each
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_everything_killed_at_once_again_and_again_settles_itself_when_it_is_bac
     parts.start("web", "beat", "worker")
     try:
         for enough in (15, 70):
-            wait_until(lambda: len(smtp_server.letters) >= enough, timeout=90, every=0.01)  # noqa: B023
+            wait_until(lambda: len(smtp_server.emails) >= enough, timeout=90, every=0.01)  # noqa: B023
             parts.cut()
             broker.kill()
             postgresql.cut()

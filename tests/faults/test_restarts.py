@@ -1,4 +1,4 @@
-"""PostgreSQL that stops in the middle of everything and comes back: a real server, real letters."""
+"""PostgreSQL that stops in the middle of everything and comes back: a real server, real emails."""
 
 import time
 from collections import Counter
@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from mailganer.backends import transfer
+from mailganer import ledger
+from mailganer.backends import smtp_pipeline
 from mailganer.models import CampaignStatus
-from mailganer.sending import ledger
-from mailganer.sending.journal import Journal
-from mailganer.sending.lane import Lane
-from mailganer.sending.office import open_office
-from mailganer.sending.plan import plan as plan_campaign
-from mailganer.sending.tick import tick
+from mailganer.sending.context import open_sending_context
+from mailganer.sending.scheduler.plan import plan as plan_campaign
+from mailganer.sending.scheduler.tick import tick
+from mailganer.sending.worker.journal import Journal
+from mailganer.sending.worker.lane import LaneRunner
 from tests.support.databases import Databases
 from tests.support.ports import wait_until
 
@@ -42,22 +42,22 @@ def place() -> Iterator[Place]:
 
 # Where the lane is when the database goes away.
 STAGES: dict[str, Arm] = {
-    "before the lane is taken": lambda place: stops(place, Lane, "_take"),
+    "before the lane is taken": lambda place: stops(place, LaneRunner, "_take"),
     "before the claim": lambda place: stops(place, ledger, "claim"),
     "between the claim and the mark": lambda place: stops(place, ledger, "claim", after=True),
     "a window marked": lambda place: stops(place, ledger, "open_window", 3, after=True),
-    "the mark committed": lambda place: stops(place, Lane, "_send", 3),
-    "the final dot written": lambda place: stops(place, transfer, "_hear_content", 5),
+    "the mark committed": lambda place: stops(place, LaneRunner, "_send", 3),
+    "the final dot written": lambda place: stops(place, smtp_pipeline, "_hear_content", 5),
     "the answer noted": lambda place: stops(place, Journal, "answered", 5, after=True),
-    "between the answers and the settling": lambda place: stops(place, Lane, "_settle", 3),
+    "between the answers and the settling": lambda place: stops(place, LaneRunner, "_settle", 3),
     "the window settled": lambda place: stops(place, ledger, "settle", 3, after=True),
-    "the settlement committed": lambda place: stops(place, Lane, "_learn", 3),
-    "giving all back": lambda place: stops(place, Lane, "_finish"),
+    "the settlement committed": lambda place: stops(place, LaneRunner, "_learn", 3),
+    "giving all back": lambda place: stops(place, LaneRunner, "_finish"),
 }
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_database_that_is_started_again_at_any_step_costs_nobody_a_letter_and_gives_nobody_two(
+def test_a_database_that_is_started_again_at_any_step_costs_nobody_an_email_and_gives_nobody_two(
     campaign_to: Any,
     works: Any,
     server: Any,
@@ -69,12 +69,12 @@ def test_a_database_that_is_started_again_at_any_step_costs_nobody_a_letter_and_
     stage: str,
 ) -> None:
     campaign = campaign_to(PEOPLE)
-    tick(works.office)
-    plan_campaign(works.office, campaign.id)
+    tick(works.context)
+    plan_campaign(works.context, campaign.id)
 
     def work() -> None:
         STAGES[stage](place)
-        Lane(with_one_connection(open_office(settings)), campaign.senders[0].id).run(30)
+        LaneRunner(with_one_connection(open_sending_context(settings)), campaign.senders[0].id).run(30)
 
     child = fork(work)
     try:
@@ -106,13 +106,13 @@ def test_a_commit_that_is_written_and_never_answered_is_neither_done_twice_nor_t
     nth: int,
 ) -> None:
     campaign = campaign_to(PEOPLE)
-    tick(works.office)
-    plan_campaign(works.office, campaign.id)
+    tick(works.context)
+    plan_campaign(works.context, campaign.id)
 
     def work() -> None:
-        office = with_one_connection(open_office(settings))
-        stops(place, office.engine.dialect, "do_commit", nth)
-        Lane(office, campaign.senders[0].id).run(30)
+        context = with_one_connection(open_sending_context(settings))
+        stops(place, context.engine.dialect, "do_commit", nth)
+        LaneRunner(context, campaign.senders[0].id).run(30)
 
     postgresql = safe_databases.postgresql
     child = fork(work)
@@ -143,7 +143,7 @@ def test_worker_and_beat_go_on_by_themselves_whenever_the_database_comes_back(
     postgresql = safe_databases.postgresql
     try:
         for enough in (10, 50, 100):
-            wait_until(lambda: len(smtp_server.letters) > enough, timeout=60, every=0.01)  # noqa: B023
+            wait_until(lambda: len(smtp_server.emails) > enough, timeout=60, every=0.01)  # noqa: B023
             postgresql.kill()
             time.sleep(1.0)
             postgresql.start()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mailganer.models import CampaignStatus, Reason, SenderStatus
-from mailganer.sending.office import Office
+from mailganer.sending.context import SendingContext
 from tests.backends.faulty import Conversation, FaultyServer, reset, take_and_reset
 
 from .conftest import with_one_connection
@@ -21,7 +21,7 @@ def works(open_works: Any, clock: Any) -> Any:
 @pytest.mark.parametrize("action", ["421 4.3.2 closing", reset], ids=["421", "reset"])
 @pytest.mark.parametrize("stage", ["connect", "ehlo", "auth", "mail", "rcpt", "data", "content"])
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_server_that_leaves_before_it_has_the_letter_uses_nobody_up(
+def test_a_server_that_leaves_before_it_has_the_email_uses_nobody_up(
     campaign_to: Any,
     works: Any,
     clock: Any,
@@ -33,12 +33,12 @@ def test_a_server_that_leaves_before_it_has_the_letter_uses_nobody_up(
     action: Any,
 ) -> None:
     if (stage, action) == ("content", "421 4.3.2 closing"):
-        stage = "dot"  # the answer to a whole letter: it was not taken
+        stage = "dot"  # the answer to a whole email: it was not taken
     server.fail(stage, action)
     campaign = campaign_to(3)
     works.run(2)
     if (stage, action) == ("content", reset) and statuses(campaign.id) != {"pending": 3}:
-        # It went a moment after the kernel had taken the whole letter: nobody on our side can tell.
+        # It went a moment after the kernel had taken the whole email: nobody on our side can tell.
         assert statuses(campaign.id) == {"pending": 2, "in_doubt": 1}
         return
     assert statuses(campaign.id) == {"pending": 3}
@@ -51,7 +51,7 @@ def test_a_server_that_leaves_before_it_has_the_letter_uses_nobody_up(
     assert set(server.counts.values()) == {1}
 
 
-def test_a_letter_whose_answer_never_came_is_in_doubt_and_never_sent_again(
+def test_an_email_whose_answer_never_came_is_in_doubt_and_never_sent_again(
     campaign_to: Any, works: Any, clock: Any, server: FaultyServer, deliveries: Any, pledge: Any
 ) -> None:
     server.fail("dot", take_and_reset, skip=1, times=1)
@@ -101,14 +101,14 @@ def test_a_server_that_offers_bdat_and_refuses_it_gets_every_email_by_data(
 
 
 def late(conversation: Conversation) -> None:
-    """The letter is ours, and we say so when nobody listens any more."""
+    """The email is ours, and we say so when nobody listens any more."""
     conversation.keep()
     time.sleep(1.5)
     conversation.say("250 2.0.0 Queued at last")
 
 
 @pytest.mark.parametrize("features", [("8BITMIME",), ("8BITMIME", "PIPELINING", "CHUNKING")])
-def test_an_answer_to_the_whole_letter_that_comes_too_late_leaves_it_in_doubt_for_ever(
+def test_an_answer_to_the_whole_email_that_comes_too_late_leaves_it_in_doubt_for_ever(
     campaign_to: Any,
     works: Any,
     clock: Any,
@@ -121,7 +121,7 @@ def test_an_answer_to_the_whole_letter_that_comes_too_late_leaves_it_in_doubt_fo
     server.features = features
     server.fail("dot", late, skip=1, times=1)
     campaign = campaign_to(3)
-    works.office = with_one_connection(impatient(works.office))
+    works.context = with_one_connection(impatient(works.context))
     works.run(2)
     doubtful = [row for row in deliveries(campaign.id) if row.status == "in_doubt"]
     assert {row.reason for row in doubtful} == {Reason.disconnected}
@@ -136,13 +136,13 @@ def test_an_answer_to_the_whole_letter_that_comes_too_late_leaves_it_in_doubt_fo
     assert reload(campaign).status is CampaignStatus.finished
 
 
-def impatient(office: Office) -> Office:
-    """Waits half a second, not ten minutes, for the answer to a letter."""
+def impatient(context: SendingContext) -> SendingContext:
+    """Waits half a second, not ten minutes, for the answer to an email."""
 
     def open_backend(sender: Any) -> Any:
-        backend = office.open_backend(sender)
+        backend = context.open_backend(sender)
         timeouts = replace(backend.network.timeouts, final=0.5)
         backend.network = replace(backend.network, timeouts=timeouts)
         return backend
 
-    return replace(office, open_backend=open_backend)
+    return replace(context, open_backend=open_backend)

@@ -14,12 +14,13 @@ from celery import Celery
 from redis import Redis as Client
 from sqlalchemy import Engine, event, text, update
 
+from mailganer import queue as task_queue
 from mailganer.broker import QUEUE, count_messages
 from mailganer.models import Campaign, CampaignStatus
-from mailganer.sending import bell, tasks
-from mailganer.sending.bell import EXPIRES, celery_config, heard, ring
-from mailganer.sending.due_work import DueWork, TaskCall, note_planning
-from mailganer.sending.plan import plan
+from mailganer.queue import EXPIRES, celery_config, enqueue, note_received
+from mailganer.sending import tasks
+from mailganer.sending.scheduler.due_work import DueWork, TaskCall, note_planning
+from mailganer.sending.scheduler.plan import plan
 from mailganer.settings import from_mapping
 from tests.sending.processes import Parts
 from tests.sending.scripted import Script
@@ -66,7 +67,7 @@ class Queue:
         return task, ids, message.headers["id"]
 
     def run(self, message: Message) -> None:
-        heard(self.app, *message)
+        note_received(self.app, *message)
         self.app.tasks[message[0]].run(*message[1])
 
 
@@ -100,7 +101,7 @@ class MinuteLate:
         self._kept = [(since, each) for since, each in self._kept if (step - since) * EACH_STEP < LATE]
         for each in come:
             if EXPIRES[each[0].removeprefix("mailganer.")] <= LATE:
-                heard(queue.app, *each)
+                note_received(queue.app, *each)
         return [each for each in come if EXPIRES[each[0].removeprefix("mailganer.")] > LATE]
 
 
@@ -125,7 +126,7 @@ def queue(
         channel = producer.connection.default_channel
         channel.queue_declare(QUEUE)
         channel.queue_purge(QUEUE)
-    monkeypatch.setattr(bell, "ON_ITS_WAY", 0.0)
+    monkeypatch.setattr(task_queue, "ON_ITS_WAY", 0.0)
     monkeypatch.setattr(tasks, "current_app", app)
     yield Queue(app)
     app.close()
@@ -134,7 +135,7 @@ def queue(
 @pytest.fixture
 def works(open_works: Any, clock: Any, script: Script, monkeypatch: pytest.MonkeyPatch) -> Any:
     works = open_works(now=clock, script=script)
-    monkeypatch.setattr(tasks, "office", lambda: works.office)
+    monkeypatch.setattr(tasks, "sending_context", lambda: works.context)
     return works
 
 
@@ -162,7 +163,7 @@ def outlast(fate: str, queue: Queue, storm: list[Any], clock: Any, script: Scrip
     for step in range(400):
         clock.forward(seconds=EACH_STEP)
         for _each in range(5):  # beat, and programs that start campaigns by the API
-            ring(queue.app, "tick")
+            enqueue(queue.app, "tick")
         assert queue.length() <= CAMPAIGNS + ACCOUNTS + OTHERS
         if queue.app.conf.broker_url.startswith("redis"):
             assert max(queue.waiting.values()) <= 1
@@ -203,7 +204,7 @@ def test_in_a_broker_without_keys_the_queue_stays_as_short(
 def test_one_message_is_enough_for_all_campaigns(
     queue: Queue, works: Any, storm: list[Any], clock: Any, script: Script, reload: Any
 ) -> None:
-    ring(queue.app, "tick")
+    enqueue(queue.app, "tick")
     message = queue.take()
     assert message
     queue.run(message)
@@ -216,8 +217,8 @@ def test_one_message_is_enough_for_all_campaigns(
 def test_a_message_about_a_plan_that_is_done_does_nothing(queue: Queue, works: Any, due: Any) -> None:
     campaign = due(2)
     works.tick()
-    assert plan(works.office, campaign.id) is False
-    assert not DueWork(works.office).is_due(TaskCall("plan", (campaign.id,)))
+    assert plan(works.context, campaign.id) is False
+    assert not DueWork(works.context).is_due(TaskCall("plan", (campaign.id,)))
     works.run(3)
     queue.run(("mailganer.plan", (campaign.id,), "some id"))
     assert queue.most == 0
@@ -229,9 +230,9 @@ def test_a_campaign_that_another_process_plans_is_left_to_it_while_it_lives(
     campaign = due(2, status=CampaignStatus.sending, started_at=make.now)
     note_planning(session, campaign.id, clock.now)
     session.commit()
-    assert DueWork(works.office).choose() is None
+    assert DueWork(works.context).choose() is None
     clock.forward(seconds=11)
-    assert DueWork(works.office).choose() == TaskCall("plan", (campaign.id,))
+    assert DueWork(works.context).choose() == TaskCall("plan", (campaign.id,))
 
 
 def test_a_campaign_whose_planning_breaks_holds_up_no_other(
@@ -239,10 +240,10 @@ def test_a_campaign_whose_planning_breaks_holds_up_no_other(
 ) -> None:
     broken = storm[0].id
 
-    def breaks(office: Any, campaign_id: int, *more: Any) -> bool:
+    def breaks(context: Any, campaign_id: int, *more: Any) -> bool:
         if campaign_id == broken:
             raise ValueError("no such luck")
-        return plan(office, campaign_id, *more)
+        return plan(context, campaign_id, *more)
 
     monkeypatch.setattr(tasks.plan, "plan", breaks)
     queue.run(("mailganer.tick", (), "some id"))
@@ -253,30 +254,30 @@ def test_a_campaign_whose_planning_breaks_holds_up_no_other(
 def test_campaigns_that_come_without_end_keep_no_email_waiting(works: Any, storm: list[Any]) -> None:
     works.tick()
     waiting = storm[0]
-    assert plan(works.office, waiting.id) is False  # planned by the tick above, and not sent yet
-    with works.office.sessions.begin() as session:
+    assert plan(works.context, waiting.id) is False  # planned by the tick above, and not sent yet
+    with works.context.sessions.begin() as session:
         session.execute(
             update(Campaign).where(Campaign.id != waiting.id).values(planned_at=None, planned_after=0)
         )
-    work = DueWork(works.office)
+    work = DueWork(works.context)
     chosen = []
     for _each in range(5):
         call = work.choose()
         assert call
         chosen.append(call.task)
         work.leave_alone(call)
-    assert chosen == ["plan", "plan", "plan", "plan", "pump"]
+    assert chosen == ["plan", "plan", "plan", "plan", "run_lane"]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_message_that_was_lost_with_its_worker_is_queued_again(queue: Queue) -> None:
     for _each in range(3):
-        ring(queue.app, "tick")
-        ring(queue.app, "pump", 7, 0)
+        enqueue(queue.app, "tick")
+        enqueue(queue.app, "run_lane", 7, 0)
     assert queue.length() == 2
     while queue.take():
         pass  # and no worker says that it was heard
-    assert ring(queue.app, "tick")
+    assert enqueue(queue.app, "tick")
     assert queue.length() == 1
 
 
@@ -284,15 +285,15 @@ def test_a_message_that_was_lost_with_its_worker_is_queued_again(queue: Queue) -
 def test_after_a_message_was_heard_the_next_one_is_queued_at_once(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bell, "ON_ITS_WAY", 2.0)
-    ring(queue.app, "pump", 7, 0)
+    monkeypatch.setattr(task_queue, "ON_ITS_WAY", 2.0)
+    enqueue(queue.app, "run_lane", 7, 0)
     message = queue.take()
     assert message
-    heard(queue.app, *message)
-    ring(queue.app, "pump", 7, 0)
+    note_received(queue.app, *message)
+    enqueue(queue.app, "run_lane", 7, 0)
     assert queue.length() == 1
-    heard(queue.app, *message)  # a copy of the first one
-    ring(queue.app, "pump", 7, 0)
+    note_received(queue.app, *message)  # a copy of the first one
+    enqueue(queue.app, "run_lane", 7, 0)
     assert queue.length() == 1
 
 
@@ -301,14 +302,14 @@ def test_after_a_message_was_heard_the_next_one_is_queued_at_once(
 def test_a_worker_takes_the_keys_away_of_what_it_hears_and_of_what_has_expired(
     queue: Queue, parts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(EXPIRES, "pump", 0)
-    ring(queue.app, "pump", 7, 0)
-    ring(queue.app, "plan", 8)
+    monkeypatch.setitem(EXPIRES, "run_lane", 0)
+    enqueue(queue.app, "run_lane", 7, 0)
+    enqueue(queue.app, "plan", 8)
     with Client.from_url(queue.app.conf.broker_url) as redis:
         assert len(redis.keys(f"{QUEUE}.waiting.*")) == 2
         parts.start("worker")
         wait_until(lambda: not redis.keys(f"{QUEUE}.waiting.*"), timeout=60, what=f"both\n{parts.output()}")
-    assert "Discarding revoked task: mailganer.pump" in parts.output()
+    assert "Discarding revoked task: mailganer.run_lane" in parts.output()
 
 
 # --- the parts as processes, with a proxy before the broker
@@ -339,7 +340,7 @@ def test_worker_and_beat_send_everything_once_while_messages_are_repeated_delaye
                 make.campaign(account, (readers,), (sender,), **due_now)
             make.commit()
             emails += CAMPAIGNS * PEOPLE
-            wait_until(lambda: len(smtp_server.letters) >= emails, timeout=60, what=f"all with {fate}")  # noqa: B023
+            wait_until(lambda: len(smtp_server.emails) >= emails, timeout=60, what=f"all with {fate}")  # noqa: B023
             assert proxy.queued - queued < 100, fate
     except AssertionError as error:
         pytest.fail(f"{error}\n{parts.output()}")
@@ -400,17 +401,17 @@ def test_a_tick_reads_nothing_of_campaigns_that_are_over(
     campaign = start_one()
     asked: dict[str, Any] = {}
 
-    @event.listens_for(works.office.engine, "before_cursor_execute")
+    @event.listens_for(works.context.engine, "before_cursor_execute")
     def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
         if statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
             asked[statement] = values
 
     works.tick()
-    assert DueWork(works.office).choose() == TaskCall("pump", (campaign.senders[0].id, 0))
+    assert DueWork(works.context).choose() == TaskCall("run_lane", (campaign.senders[0].id, 0))
     works.run(2)
-    event.remove(works.office.engine, "before_cursor_execute", note)
+    event.remove(works.context.engine, "before_cursor_execute", note)
     assert len(script.got) == 2
-    with works.office.engine.connect() as connection:
+    with works.context.engine.connect() as connection:
         plans = {
             statement: [
                 row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
@@ -474,7 +475,7 @@ def test_a_new_campaign_starts_after_a_thousand_others_with_hardly_more_work(
     session: Any,
     engine: Engine,
 ) -> None:
-    work = (SQLiteWork if engine.dialect.name == "sqlite" else PostgreSQLWork)(works.office.engine)
+    work = (SQLiteWork if engine.dialect.name == "sqlite" else PostgreSQLWork)(works.context.engine)
 
     def work_of_one() -> int:
         start_one()

@@ -30,7 +30,7 @@ def serious_findings(page: Any) -> list[str]:
         return answer["result"].get("value")
 
     evaluate(AXE + "; true")
-    # A letter in a frame is the writer's, not ours.
+    # An email in a frame is the writer's, not ours.
     violations = evaluate("axe.run(document, {iframes: false}).then(found => found.violations)")
     session.detach()
     return [

@@ -137,9 +137,9 @@ def test_the_document_is_served(installation: Installation) -> None:
     assert "/campaigns/{id}/schedule" in document["paths"]
 
 
-def test_a_letter_goes_out_within_seconds_of_the_word(api: API, smtp_server: SMTPServer) -> None:
+def test_an_email_goes_out_within_seconds_of_the_word(api: API, smtp_server: SMTPServer) -> None:
     campaign = write(api, bring(api, 5))
     asked = time.monotonic()
     api.post(f"campaigns/{campaign}/schedule")
-    wait_until(lambda: len(smtp_server.letters) == 5, 20, what="five letters")
+    wait_until(lambda: len(smtp_server.emails) == 5, 20, what="five emails")
     assert time.monotonic() - asked < within(10)

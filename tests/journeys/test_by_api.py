@@ -1,11 +1,11 @@
-"""The main job by API alone: ten thousand people get their own letter once, and what they do is counted."""
+"""The main job by API alone: ten thousand people get their own email once, and what they do is counted."""
 
-import email
-import email.header
 import re
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.header import decode_header, make_header
 from typing import Any
 
 import pytest
@@ -27,35 +27,35 @@ def fetch(url: str, body: bytes | None = None) -> int:
             return None
 
     agent = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Thunderbird/128.0"}
-    opener = urllib.request.build_opener(Stay)
+    planner = urllib.request.build_opener(Stay)
     try:
-        with opener.open(urllib.request.Request(url, data=body, headers=agent), timeout=30) as answer:
+        with planner.open(urllib.request.Request(url, data=body, headers=agent), timeout=30) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         with error:
             return error.code
 
 
-def link(letter: Collected, number: int) -> str:
-    found = re.search(rf'href="(http[^"]+/c/[\w-]+/{number})"', letter.part("html"))
+def link(email: Collected, number: int) -> str:
+    found = re.search(rf'href="(http[^"]+/c/[\w-]+/{number})"', email.part("html"))
     assert found
     return found[1]
 
 
-def pixel(letter: Collected) -> str:
-    found = re.search(r'src="(http[^"]+/o/[\w-]+\.gif)"', letter.part("html"))
+def pixel(email: Collected) -> str:
+    found = re.search(r'src="(http[^"]+/o/[\w-]+\.gif)"', email.part("html"))
     assert found
     return found[1]
 
 
-def unsubscribe_address(letter: Collected) -> str:
-    return letter.message["List-Unsubscribe"].strip("<> ")
+def unsubscribe_address(email: Collected) -> str:
+    return email.message["List-Unsubscribe"].strip("<> ")
 
 
 def read_quickly(content: bytes) -> tuple[str, str]:
-    """Subject and HTML of a letter. The standard library's modern policy takes ten times as long."""
-    message = email.message_from_bytes(content)
-    subject = str(email.header.make_header(email.header.decode_header(message["Subject"])))
+    """Subject and HTML of an email. The standard library's modern policy takes ten times as long."""
+    message = message_from_bytes(content)
+    subject = str(make_header(decode_header(message["Subject"])))
     html = next(part for part in message.walk() if part.get_content_type() == "text/html")
     return subject, html.get_payload(decode=True).decode()
 
@@ -64,17 +64,17 @@ def assert_everybody_got_their_own(server: SMTPServer, count: int = PEOPLE) -> N
     counts = server.counts
     assert len(counts) == count
     assert set(counts.values()) == {1}
-    for letter in server.letters:
-        number = int(re.findall(r"\d+", letter.recipient)[0])
+    for email in server.emails:
+        number = int(re.findall(r"\d+", email.recipient)[0])
         first, last = name(number)
-        subject, text = read_quickly(letter.content)
+        subject, text = read_quickly(email.content)
         assert f"Здравствуйте, {first} {last}!" in text
         assert f"Ваш номер {number}, город {'Псков' if number % 3 else 'неизвестен'}, скидка 7 %." in text
         assert subject == f"{first}, письмо для вас"
 
 
 @pytest.mark.timeout(600)
-def test_ten_thousand_people_get_their_own_letter_once_and_what_they_do_is_counted(
+def test_ten_thousand_people_get_their_own_email_once_and_what_they_do_is_counted(
     api: API, smtp_server: SMTPServer
 ) -> None:
     list_id = bring(api)
@@ -89,10 +89,10 @@ def test_ten_thousand_people_get_their_own_letter_once_and_what_they_do_is_count
     due = datetime.now(UTC) + timedelta(seconds=4)
     scheduled = api.post(f"campaigns/{campaign}/schedule", {"send_at": due.isoformat()})
     assert scheduled["status"] == "scheduled"
-    assert smtp_server.letters == []
-    wait_until(lambda: bool(smtp_server.letters), 30, what="the first letter")
+    assert smtp_server.emails == []
+    wait_until(lambda: bool(smtp_server.emails), 30, what="the first email")
     late = (datetime.now(UTC) - due).total_seconds()
-    assert 0 <= late < within(10), f"the first letter came {late} s after its time"
+    assert 0 <= late < within(10), f"the first email came {late} s after its time"
     done = api.wait(f"campaigns/{campaign}", finished, 300)
     assert done["counts"] == {
         "total": PEOPLE,
@@ -106,15 +106,15 @@ def test_ten_thousand_people_get_their_own_letter_once_and_what_they_do_is_count
     }
     assert_everybody_got_their_own(smtp_server)
 
-    letters = {letter.recipient: letter for letter in smtp_server.letters if letter.recipient in FIRST_FORTY}
-    openers, clickers, leavers = list(letters)[:20], list(letters)[20:30], list(letters)[30:35]
+    emails = {email.recipient: email for email in smtp_server.emails if email.recipient in FIRST_FORTY}
+    openers, clickers, leavers = list(emails)[:20], list(emails)[20:30], list(emails)[30:35]
     for who in openers:
-        assert fetch(pixel(letters[who])) == 200
+        assert fetch(pixel(emails[who])) == 200
     for who in clickers:
-        assert fetch(link(letters[who], 1)) == 302
+        assert fetch(link(emails[who], 1)) == 302
     for who in leavers:
-        assert fetch(unsubscribe_address(letters[who])) == 200  # a scanner looks, and changes nothing
-        assert fetch(unsubscribe_address(letters[who]), b"List-Unsubscribe=One-Click") == 200
+        assert fetch(unsubscribe_address(emails[who])) == 200  # a scanner looks, and changes nothing
+        assert fetch(unsubscribe_address(emails[who]), b"List-Unsubscribe=One-Click") == 200
     report = api.wait(f"campaigns/{campaign}/report", lambda found: found["opens"]["total"] >= 20, 30)
     assert report["sent"] == PEOPLE
     assert report["clicks"]["people"] == 10
@@ -138,7 +138,7 @@ def test_a_worker_killed_in_the_middle_sends_nobody_twice_and_loses_nobody(
     api.post(f"campaigns/{campaign}/schedule")
     for part in (1, 2, 3):
         enough = PEOPLE * part // 5
-        wait_until(lambda enough=enough: len(smtp_server.letters) >= enough, 120, what=f"{enough} letters")
+        wait_until(lambda enough=enough: len(smtp_server.emails) >= enough, 120, what=f"{enough} emails")
         for process in [*installation.part("worker").children(recursive=True), installation.part("worker")]:
             process.kill()
     done = api.wait(f"campaigns/{campaign}", finished, 300)
@@ -168,7 +168,7 @@ def test_a_wiped_broker_heals_by_itself(
     api.post(f"campaigns/{campaign}/schedule")
     for part in (1, 2, 3):
         enough = people * part // 5
-        wait_until(lambda enough=enough: len(smtp_server.letters) >= enough, 120, what=f"{enough} letters")
+        wait_until(lambda enough=enough: len(smtp_server.emails) >= enough, 120, what=f"{enough} emails")
         broker.flushall()
     broker.close()
     done = api.wait(f"campaigns/{campaign}", finished, 300)

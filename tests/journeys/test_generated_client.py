@@ -120,7 +120,7 @@ def test_a_generated_client_does_the_whole_journey(generated: Generated, smtp_se
     api.call("campaigns.schedule_campaign", campaign.id, body=api.model("ScheduleCampaignBody", send_at=None))
     done = api.wait("campaigns.get_campaign", campaign.id, lambda found: found.status == "finished")
     assert done.counts.sent == 3
-    assert {each.recipient for each in smtp_server.letters} >= {"anna@example.org", "boris@example.org"}
+    assert {each.recipient for each in smtp_server.emails} >= {"anna@example.org", "boris@example.org"}
 
     deliveries = api.call("campaigns.list_deliveries", campaign.id).items
     assert [each.status for each in deliveries] == ["sent"] * 3

@@ -21,7 +21,7 @@ petr@example.org;Пётр;Ёлкин;;Тверь
 bad address;Без;Адреса;;
 """
 READERS = "Zebra watchers"
-LETTER = """<h1>{{ first_name }}, hello</h1>
+EMAIL = """<h1>{{ first_name }}, hello</h1>
 <p>How is {{ gorod }}? <a href="https://example.com/news">The news</a></p>
 <p><a href="{{ unsubscribe_url }}">Unsubscribe</a></p>"""
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -47,9 +47,7 @@ class Walk:
         self.page.wait_for_load_state("load")
         # Not by a function in the page: its policy lets none be evaluated again and again.
         self.page.locator(".htmx-request").first.wait_for(state="detached")
-        self.page.wait_for_timeout(
-            400
-        )  # frames of letters are drawn a little later than the page around them
+        self.page.wait_for_timeout(400)  # frames of emails are drawn a little later than the page around them
         self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
         self.findings += serious_findings(self.page)
         self.assert_nothing_is_cut_off()
@@ -95,14 +93,14 @@ def test_from_the_first_page_to_an_open_on_the_report(walk: Walk, tmp_path: Path
     walk.stop("welcome")
 
     bring_people(walk, tmp_path)
-    campaign = write_a_letter(walk)
+    campaign = write_an_email(walk)
     send(walk, campaign)
 
     walk.go("/outbox")
     page.locator("main a[href*='/outbox/']").first.click()
-    # The letter stands in a frame, and its pixel comes from us: opening it counts.
+    # The email stands in a frame, and its pixel comes from us: opening it counts.
     page.frame_locator("iframe").locator("a", has_text="The news").wait_for()
-    walk.stop("outbox-letter")
+    walk.stop("outbox-email")
     follow_its_link(page)
     way_out = page.frame_locator("iframe").locator("a", has_text="Unsubscribe").get_attribute("href")
 
@@ -111,7 +109,7 @@ def test_from_the_first_page_to_an_open_on_the_report(walk: Walk, tmp_path: Path
     assert "https://example.com/news" in report
     assert opened(page, campaign) == 1, report
     for path in (
-        "/people",
+        "/subscribers",
         "/lists",
         "/templates",
         "/senders",
@@ -126,7 +124,7 @@ def test_from_the_first_page_to_an_open_on_the_report(walk: Walk, tmp_path: Path
 
 
 def leave(walk: Walk, way_out: str) -> None:
-    """Out of the letter by one button, and back by another."""
+    """Out of the email by one button, and back by another."""
     walk.go(way_out.removeprefix(walk.home), "unsubscribe")
     assert walk.page.locator("button").count() == 1
     walk.press("button")
@@ -136,7 +134,7 @@ def leave(walk: Walk, way_out: str) -> None:
 
 
 def opened(page: Any, campaign: str) -> int:
-    """How many people the report says have opened the letter, for certain or possibly, or clicked in it."""
+    """How many people the report says have opened the email, for certain or possibly, or clicked in it."""
     links = page.locator(f"main a[href*='{campaign}/'][href*='clicked']").all_inner_texts()
     return max((int(text) for text in links if text.strip().isdecimal()), default=0)
 
@@ -146,7 +144,7 @@ WRITE_TO_THEM = "main form[action$='/campaigns/new'] button"
 
 def bring_people(walk: Walk, folder: Path) -> None:
     page = walk.page
-    walk.go("/people/import")
+    walk.go("/subscribers/import")
     file = folder / "people.csv"
     file.write_text(PEOPLE, "utf-8-sig")
     page.locator("input[type=file]").set_input_files(file)
@@ -161,8 +159,8 @@ def bring_people(walk: Walk, folder: Path) -> None:
     walk.stop("import-done")
 
 
-def write_a_letter(walk: Walk) -> str:
-    """Makes a campaign with a letter to those who have just been brought in; its path."""
+def write_an_email(walk: Walk) -> str:
+    """Makes a campaign with an email to those who have just been brought in; its path."""
     page = walk.page
     walk.press(WRITE_TO_THEM)
     campaign = re.search(r"(/campaigns/\d+)", page.url)
@@ -173,9 +171,9 @@ def write_a_letter(walk: Walk) -> str:
     walk.press("main button[name=go]")
     page.locator("input[name=subject]").fill("{{ first_name }}, news for you")
     page.locator("input[name=preheader]").fill("Two minutes of reading")
-    page.locator("textarea[name=html]").fill(LETTER)
+    page.locator("textarea[name=html]").fill(EMAIL)
     page.wait_for_timeout(1500)  # the draft is kept while typing
-    walk.stop("campaign-letter")
+    walk.stop("campaign-email")
     walk.press("main button[name=go]")
     return campaign[1]
 
@@ -187,7 +185,7 @@ def send(walk: Walk, campaign: str) -> None:
     walk.press("main button[name=go]")
     walk.stop("campaign-send")
     assert "2" in page.locator("main button.button-primary").inner_text()
-    others = letters_in_the_outbox(walk)  # of the journey before
+    others = emails_in_the_outbox(walk)  # of the journey before
     walk.press("main button.button-primary")
     walk.stop("campaign-progress")
     # The seconds for undoing: with the last one the page is loaded anew.
@@ -195,19 +193,19 @@ def send(walk: Walk, campaign: str) -> None:
     page.wait_for_load_state("load")
     page.goto(f"{walk.home}{campaign}/report")
     for _ in range(60):
-        if letters_in_the_outbox(walk) >= others + 2:
+        if emails_in_the_outbox(walk) >= others + 2:
             return
         page.wait_for_timeout(500)
-    raise AssertionError("the letters did not come")
+    raise AssertionError("the emails did not come")
 
 
-def letters_in_the_outbox(walk: Walk) -> int:
+def emails_in_the_outbox(walk: Walk) -> int:
     return walk.page.request.get(f"{walk.home}/outbox").text().count("/outbox/")
 
 
 def follow_its_link(page: Any) -> None:
-    letter = page.frame_locator("iframe").locator("a", has_text="The news")
-    address = letter.get_attribute("href")
+    email = page.frame_locator("iframe").locator("a", has_text="The news")
+    address = email.get_attribute("href")
     assert "/c/" in address
     answer = page.request.get(address, max_redirects=0)
     assert answer.status == 302

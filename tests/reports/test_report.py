@@ -7,7 +7,7 @@ import pytest
 from mailganer.models import Delivery, DeliveryStatus, Reason, token_text
 from mailganer.reports import (
     Filters,
-    Opened,
+    OpenFilter,
     campaign_report,
     delivery_sentence,
     recipients_csv,
@@ -22,7 +22,7 @@ APPLE = "Mozilla/5.0"
 SCANNER = "BarracudaCentral/1.0"
 S = DeliveryStatus
 STATUSES = [S.failed, S.failed, S.failed, S.in_doubt, S.skipped, S.bounced, S.pending]
-LETTER = (
+EMAIL = (
     "<a href='https://example.com/a'>a</a> <a href='https://example.com/b?c={{ city }}'>b</a>"
     " <a href='https://example.com/a'>a again</a>"
 )
@@ -30,12 +30,12 @@ LETTER = (
 
 @pytest.fixture
 def sent(session, make, account, now):
-    """Twelve people: seven whose letters met something, five who got theirs."""
+    """Twelve people: seven whose emails met something, five who got theirs."""
     readers = make.list(account)
     people = [
         make.subscriber(account, f"p{n}@example.org", (readers,), first_name=f"Имя{n}") for n in range(12)
     ]
-    campaign = make.campaign(account, (readers,), (make.sender(account),), html=LETTER)
+    campaign = make.campaign(account, (readers,), (make.sender(account),), html=EMAIL)
     deliveries = sent_campaign(session, campaign, people, now, STATUSES)
     for delivery, reason, reply in zip(
         deliveries,
@@ -151,8 +151,8 @@ def test_the_timeline_of_a_young_campaign_ends_now(session, sent, now):
     assert len(campaign_report(session, campaign, now + timedelta(days=30)).timeline) == 48
 
 
-def test_links_of_two_versions_of_a_letter_are_one_when_they_lead_to_one_address(session, sent, now):
-    from mailganer.campaigns.versions import freeze
+def test_links_of_two_versions_of_an_email_are_one_when_they_lead_to_one_address(session, sent, now):
+    from mailganer.campaigns.frozen_emails import freeze
 
     campaign, deliveries = sent
     record_click(session, token(deliveries[7]), 1, agent=PERSON, now=now)
@@ -161,7 +161,7 @@ def test_links_of_two_versions_of_a_letter_are_one_when_they_lead_to_one_address
     )
     freeze(session, campaign, now)
     for delivery in deliveries[8:]:
-        delivery.letter_id = campaign.letter_id
+        delivery.frozen_email_id = campaign.frozen_email_id
     record_click(session, token(deliveries[8]), 1, agent=PERSON, now=now)
     record_click(session, token(deliveries[8]), 2, agent=PERSON, now=now)
     session.commit()
@@ -184,11 +184,11 @@ def test_every_number_has_its_people(session, sent, now):
     def people(**filters):
         return emails(recipients_page(session, campaign, filters=Filters(**filters)))
 
-    assert people(opened=Opened.certain) == ["p8@example.org"]
-    assert people(opened=Opened.possible) == ["p9@example.org"]
-    assert len(people(opened=Opened.any)) == report.opens.people_at_most
-    assert people(opened=Opened.machine) == ["p10@example.org"]
-    assert people(opened=Opened.none) == ["p7@example.org", "p10@example.org", "p11@example.org"]
+    assert people(opened=OpenFilter.certain) == ["p8@example.org"]
+    assert people(opened=OpenFilter.possible) == ["p9@example.org"]
+    assert len(people(opened=OpenFilter.any)) == report.opens.people_at_most
+    assert people(opened=OpenFilter.machine) == ["p10@example.org"]
+    assert people(opened=OpenFilter.none) == ["p7@example.org", "p10@example.org", "p11@example.org"]
     assert people(clicked=True) == ["p8@example.org"]
     assert len(people(clicked=False)) == 11
     assert people(link=report.links[0].key) == ["p8@example.org"]
@@ -238,7 +238,7 @@ def test_the_file_holds_everybody_and_no_formula(sessions, session, sent, now):
     assert len(rows) == 12
     assert rows[0]["Server's answer"].startswith("'=")
     assert rows[1]["Address"] == "'+1@example.org"
-    assert rows[2]["Reason"] == "The server put the letter off for a whole day."
+    assert rows[2]["Reason"] == "The server put the email off for a whole day."
     assert (rows[8]["Opens"], rows[8]["Clicks"], rows[8]["Certainly a person"]) == ("2", "2", "1")
     assert rows[3]["Sent"] == ""
     assert rows[7]["Sent"] == "2026-11-23T08:00:00+00:00"
@@ -263,7 +263,7 @@ def test_the_file_of_a_filter_holds_only_its_people(sessions, session, sent):
     assert [row["Address"] for row in csv.DictReader(io.StringIO(text))] == ["p3@example.org"]
 
 
-def test_the_letter_is_read_once_for_the_file_of_who_followed_a_link(
+def test_the_email_is_read_once_for_the_file_of_who_followed_a_link(
     sessions, session, sent, now, monkeypatch
 ):
     campaign, deliveries = sent
@@ -300,5 +300,5 @@ def test_an_erased_person_keeps_their_place_in_the_numbers(session, sent, now):
     session.flush()
     report = campaign_report(session, campaign)
     assert report.opens.people_certain == 1
-    page = recipients_page(session, campaign, filters=Filters(opened=Opened.certain))
+    page = recipients_page(session, campaign, filters=Filters(opened=OpenFilter.certain))
     assert (page.items[0].email, page.names[delivery.id]) == ("", "")

@@ -1,4 +1,4 @@
-"""Why somebody got a letter, or did not: only what the rows prove."""
+"""Why somebody got an email, or did not: only what the rows prove."""
 
 from datetime import timedelta
 
@@ -7,27 +7,27 @@ from sqlalchemy import select
 
 from mailganer.accounts import limit_sender, mark_ready
 from mailganer.audience import AddressError, add_to_list, erase_subscriber, remove_from_list
-from mailganer.audience.status import resubscribe, suppress, unsubscribe
+from mailganer.audience.suppression import resubscribe, suppress, unsubscribe
 from mailganer.backends import load_backends
-from mailganer.campaigns.versions import freeze
+from mailganer.campaigns.frozen_emails import freeze
 from mailganer.errors import NotFound
+from mailganer.i18n.sentences import translate_sentence
 from mailganer.models import (
     Batch,
     BatchState,
     CampaignStatus,
+    Delay,
+    DelayCause,
     Delivery,
     DeliveryStatus,
-    HeldBy,
-    Hold,
     Reason,
     SenderStatus,
     SubscriberStatus,
     Usage,
     make_message_id,
 )
-from mailganer.reports import Asked, Code, why_address, why_letter, why_person
-from mailganer.reports.steps import _CAUSES, _SENTENCES
-from mailganer.sending.words import say
+from mailganer.reports import ExplanationCode, ExplanationContext, why_address, why_email, why_person
+from mailganer.reports.explanation_steps import _CAUSES, _SENTENCES
 from mailganer.tracking import record_click, unsubscribe_by_token
 from tests.support.sent import record_open, sent_campaign, token
 
@@ -62,21 +62,21 @@ def campaign(make, account, readers):
 
 @pytest.fixture
 def asked(session, campaign, settings, registry, now):
-    return Asked(session, campaign, now, settings, registry)
+    return ExplanationContext(session, campaign, now, settings, registry)
 
 
 @pytest.fixture
-def letter(session, campaign, anna, now):
-    """Anna's letter, an hour ago: ``letter(S.failed, reply="550")``."""
+def email(session, campaign, anna, now):
+    """Anna's email, an hour ago: ``email(S.failed, reply="550")``."""
 
-    def make_letter(status=S.sent, **values):
+    def make_email(status=S.sent, **values):
         delivery = sent_campaign(session, campaign, [anna], now, [status], **values)[0]
         if status in (S.pending, S.sending):
-            delivery.letter_id = delivery.sender_id = None
+            delivery.frozen_email_id = delivery.sender_id = None
         session.flush()
         return delivery
 
-    return make_letter
+    return make_email
 
 
 def at(moment):
@@ -85,7 +85,7 @@ def at(moment):
 
 def said(why):
     """Code and sentence of every step."""
-    return {step.code.value: say(step.sentence(at)) for step in why.steps}
+    return {step.code.value: translate_sentence(step.sentence(at)) for step in why.steps}
 
 
 def codes(why):
@@ -97,7 +97,7 @@ def step(why, code):
 
 
 def test_every_code_and_every_cause_has_its_sentence():
-    assert set(_SENTENCES) == set(Code)
+    assert set(_SENTENCES) == set(ExplanationCode)
     assert set(_CAUSES) == set(Reason) - {
         Reason.refused,
         Reason.expired,
@@ -107,52 +107,52 @@ def test_every_code_and_every_cause_has_its_sentence():
     }
 
 
-# --- the letter left
+# --- the email left
 
 
-def test_an_accepted_letter_from_the_list_to_the_servers_own_words(asked, anna, letter):
-    letter(reply=OK, attempts=1)
+def test_an_accepted_email_from_the_list_to_the_servers_own_words(asked, anna, email):
+    email(reply=OK, attempts=1)
     why = why_person(asked, anna)
     assert codes(why) == ["on_list", "planned", "accepted", "not_opened"]
     assert said(why) == {
         "on_list": "On the list “Readers” since 22 09:00.",
-        "planned": "A letter to anna@example.org was planned on 23 08:00.",
-        "accepted": "The server of anna@example.com took the letter on 23 08:00.",
+        "planned": "An email to anna@example.org was planned on 23 08:00.",
+        "accepted": "The server of anna@example.com took the email on 23 08:00.",
         "not_opened": "No opening has been counted so far.",
     }
-    assert step(why, Code.accepted).details() == {
+    assert step(why, ExplanationCode.accepted).details() == {
         "since": asked.now - HOUR,
         "sender": "anna@example.com",
         "reply": OK,
     }
 
 
-def test_the_same_answer_by_person_by_letter_and_by_address(asked, anna, letter):
-    delivery = letter(reply=OK)
-    assert why_person(asked, anna) == why_letter(asked, delivery) == why_address(asked, " ANNA@example.org ")
+def test_the_same_answer_by_person_by_email_and_by_address(asked, anna, email):
+    delivery = email(reply=OK)
+    assert why_person(asked, anna) == why_email(asked, delivery) == why_address(asked, " ANNA@example.org ")
 
 
-def test_several_lists_make_one_letter(asked, make, account, campaign, anna, letter, session, now):
+def test_several_lists_make_one_email(asked, make, account, campaign, anna, email, session, now):
     friends = make.list(account, "Friends")
     campaign.lists.append(friends)
     add_to_list(session, friends, anna, now - 2 * DAY)
-    letter(reply=OK)
+    email(reply=OK)
     why = why_person(asked, anna)
     assert codes(why)[:3] == ["on_list", "on_list", "one_letter"]
     assert [each.lists for each in why.steps[:2]] == [("Friends",), ("Readers",)]
 
 
-def test_several_tries_and_the_version_among_several_are_told(session, asked, campaign, anna, letter, now):
-    letter(reply=OK, attempts=3, first_tried_at=now - 2 * HOUR)
+def test_several_tries_and_the_version_among_several_are_told(session, asked, campaign, anna, email, now):
+    email(reply=OK, attempts=3, first_tried_at=now - 2 * HOUR)
     campaign.html += "<p>PS</p>"
     freeze(session, campaign, now)
     why = why_person(asked, anna)
     assert said(why)["tries"] == "Tries: 3, the first on 23 07:00."
-    assert said(why)["version"] == "It was version 1 of the letter."
+    assert said(why)["version"] == "It was version 1 of the email."
 
 
-def test_what_came_back_is_told_in_order(session, asked, anna, letter, now):
-    delivery = letter(reply=OK)
+def test_what_came_back_is_told_in_order(session, asked, anna, email, now):
+    delivery = email(reply=OK)
     record_open(session, token(delivery), agent=PERSON, now=now)
     record_click(session, token(delivery), 1, agent=PERSON, now=now + HOUR)
     unsubscribe_by_token(session, token(delivery), now=now + 2 * HOUR)
@@ -160,33 +160,33 @@ def test_what_came_back_is_told_in_order(session, asked, anna, letter, now):
     why = why_person(asked, anna)
     assert codes(why)[-4:] == ["accepted", "opened", "clicked", "unsubscribed"]
     assert said(why)["clicked"] == "Followed a link, first on 23 10:00. Clicks: 1."
-    assert said(why)["unsubscribed"] == "Unsubscribed by this letter on 23 11:00."
+    assert said(why)["unsubscribed"] == "Unsubscribed by this email on 23 11:00."
 
 
 def test_a_machine_is_not_called_a_reader_and_an_uncounted_open_is_not_called_none(
-    session, asked, campaign, anna, letter, now
+    session, asked, campaign, anna, email, now
 ):
-    delivery = letter(reply=OK)
+    delivery = email(reply=OK)
     record_open(session, token(delivery), agent="BarracudaCentral/1.0", now=now)
     assert "opened_by_machine" in codes(why_person(asked, anna))
     delivery.machine_opens, campaign.track_opens = 0, False
     assert "opens_not_counted" in codes(why_person(asked, anna))
 
 
-def test_a_letter_that_came_back_was_accepted_first(asked, anna, letter):
-    letter(S.bounced, reply=OK)
+def test_an_email_that_came_back_was_accepted_first(asked, anna, email):
+    email(S.bounced, reply=OK)
     assert codes(why_person(asked, anna))[-2:] == ["accepted", "bounced"]
 
 
-def test_a_refused_letter_has_failed_in_the_servers_words(asked, anna, letter):
-    letter(S.failed, reason=Reason.refused, reply="550 5.1.1 no such user", attempts=1)
+def test_a_refused_email_has_failed_in_the_servers_words(asked, anna, email):
+    email(S.failed, reason=Reason.refused, reply="550 5.1.1 no such user", attempts=1)
     why = why_person(asked, anna)
     assert codes(why) == ["on_list", "planned", "refused"]
-    assert step(why, Code.refused).reply == "550 5.1.1 no such user"
+    assert step(why, ExplanationCode.refused).reply == "550 5.1.1 no such user"
 
 
-def test_a_letter_put_off_for_a_day_was_given_up(asked, anna, letter, now):
-    letter(S.failed, reason=Reason.expired, reply="452 full", attempts=9, first_tried_at=now - DAY)
+def test_an_email_put_off_for_a_day_was_given_up(asked, anna, email, now):
+    email(S.failed, reason=Reason.expired, reply="452 full", attempts=9, first_tried_at=now - DAY)
     why = why_person(asked, anna)
     assert codes(why)[-2:] == ["tries", "expired"]
     assert said(why)["tries"] == "Tries: 9, the first on 22 09:00."
@@ -195,19 +195,19 @@ def test_a_letter_put_off_for_a_day_was_given_up(asked, anna, letter, now):
 # --- doubt
 
 
-def test_a_doubtful_letter_has_its_reason_and_message_id(asked, campaign, anna, letter, now):
-    delivery = letter(S.in_doubt, reason=Reason.disconnected, not_before=now + HOUR)
+def test_a_doubtful_email_has_its_reason_and_message_id(asked, campaign, anna, email, now):
+    delivery = email(S.in_doubt, reason=Reason.disconnected, not_before=now + HOUR)
     why = why_person(asked, anna)
     assert codes(why) == ["on_list", "planned", "disconnected", "in_doubt", "to_be_looked_up"]
     message_id = make_message_id(delivery.id, delivery.token, campaign.message_domain)
-    assert step(why, Code.in_doubt).message_id == f"<{message_id}>"
+    assert step(why, ExplanationCode.in_doubt).message_id == f"<{message_id}>"
     assert "is asked about it on 23 10:00." in said(why)["to_be_looked_up"]
     delivery.not_before = None  # the server cannot tell, or was asked in vain
     assert codes(why_person(asked, anna))[-1] == "your_word"
 
 
-def test_a_doubt_ended_by_a_word_says_whose(asked, anna, letter, now):
-    delivery = letter(attempts=1, decided_by="boss@example.com", decided_at=now - HOUR)
+def test_a_doubt_ended_by_a_word_says_whose(asked, anna, email, now):
+    delivery = email(attempts=1, decided_by="boss@example.com", decided_at=now - HOUR)
     assert said(why_person(asked, anna))["counts_as_sent"].endswith(
         "since 23 08:00: boss@example.com said so."
     )
@@ -217,16 +217,16 @@ def test_a_doubt_ended_by_a_word_says_whose(asked, anna, letter, now):
     assert "counts_as_sent" not in codes(why)
 
 
-def test_a_doubt_that_the_server_ended_says_so(asked, anna, letter, now):
-    delivery = letter(attempts=1, decided_at=now - HOUR)
+def test_a_doubt_that_the_server_ended_says_so(asked, anna, email, now):
+    delivery = email(attempts=1, decided_at=now - HOUR)
     assert "looked_up" in codes(why_person(asked, anna))
     delivery.decided_at, delivery.reply = now - 2 * HOUR, OK
     assert codes(why_person(asked, anna))[2:4] == ["not_there", "accepted"]
 
 
-def test_an_earlier_answer_is_not_taken_for_the_last_one(session, asked, anna, letter, now):
+def test_an_earlier_answer_is_not_taken_for_the_last_one(session, asked, anna, email, now):
     """A doubt that a reader ended keeps the words of the try before."""
-    delivery = letter(attempts=2, reply="451 4.2.0 later", first_tried_at=now - 2 * HOUR)
+    delivery = email(attempts=2, reply="451 4.2.0 later", first_tried_at=now - 2 * HOUR)
     assert "unanswered" in codes(why_person(asked, anna))
     record_open(session, token(delivery), agent=PERSON, now=now)
     why = why_person(asked, anna)
@@ -237,62 +237,62 @@ def test_an_earlier_answer_is_not_taken_for_the_last_one(session, asked, anna, l
 # --- left out of the pipeline
 
 
-def test_who_unsubscribed_after_planning_was_left_out_because_of_that(session, asked, anna, letter, now):
+def test_who_unsubscribed_after_planning_was_left_out_because_of_that(session, asked, anna, email, now):
     unsubscribe(session, anna, reason="by hand", now=now - 90 * timedelta(minutes=1))
-    letter(S.skipped, reason=Reason.unsubscribed)
+    email(S.skipped, reason=Reason.unsubscribed)
     assert said(why_person(asked, anna))["left_out"] == (
-        "Left out on 23 08:00, when the letter's turn came: letters to this person were stopped by hand on "
+        "Left out on 23 08:00, when the email's turn came: emails to this person were stopped by hand on "
         "23 07:30."
     )
 
 
-def test_a_day_that_is_no_longer_known_is_not_made_up(session, asked, anna, letter, now):
-    letter(S.skipped, reason=Reason.unsubscribed)  # and has come back since
+def test_a_day_that_is_no_longer_known_is_not_made_up(session, asked, anna, email, now):
+    email(S.skipped, reason=Reason.unsubscribed)  # and has come back since
     assert said(why_person(asked, anna))["left_out"].endswith("came: unsubscribed.")
     unsubscribe(session, anna, reason="api", now=now)  # and left once more, later than that
     assert said(why_person(asked, anna))["left_out"].endswith("came: unsubscribed.")
 
 
-def test_a_letter_that_could_not_be_made_says_what_was_wrong(asked, anna, letter):
-    letter(S.skipped, reason=Reason.render_error, reply="division by zero")
+def test_an_email_that_could_not_be_made_says_what_was_wrong(asked, anna, email):
+    email(S.skipped, reason=Reason.render_error, reply="division by zero")
     why = why_person(asked, anna)
     assert "could not be made with this person's data" in said(why)["left_out"]
-    assert step(why, Code.left_out).words == "division by zero"
-    assert step(why, Code.left_out).reply == ""
+    assert step(why, ExplanationCode.left_out).words == "division by zero"
+    assert step(why, ExplanationCode.left_out).reply == ""
 
 
-def test_a_stopped_campaign_left_the_waiting_out(asked, campaign, anna, letter, now):
-    delivery = letter(S.pending)
+def test_a_stopped_campaign_left_the_waiting_out(asked, campaign, anna, email, now):
+    delivery = email(S.pending)
     campaign.status, campaign.finished_at = CampaignStatus.cancelled, now
     assert codes(why_person(asked, anna))[-1] == "stopping"
     delivery.status, delivery.reason, delivery.settled_at = S.skipped, Reason.cancelled, now
     assert said(why_person(asked, anna))["stopped"] == "Left out on 23 09:00: the campaign had been stopped."
 
 
-def test_an_erased_persons_letter_keeps_its_story_and_not_its_person(session, asked, anna, letter, now):
-    delivery = letter(reply=OK)
+def test_an_erased_persons_email_keeps_its_story_and_not_its_person(session, asked, anna, email, now):
+    delivery = email(reply=OK)
     suppress(session, anna, SubscriberStatus.complained, reason="", now=now)
     erase_subscriber(session, anna)
     session.refresh(delivery)
-    why = why_letter(asked, delivery)
+    why = why_email(asked, delivery)
     assert codes(why)[:2] == ["erased", "planned"]
-    assert said(why)["planned"] == "A letter was planned on 23 08:00."
+    assert said(why)["planned"] == "An email was planned on 23 08:00."
     assert "anna@example.org" not in str(said(why))
     assert why.address == ""
     by_address = why_address(asked, "anna@example.org")
     assert codes(by_address) == ["unknown", "forgotten"]
-    assert "called a letter spam on 23 09:00" in said(by_address)["forgotten"]
+    assert "called an email spam on 23 09:00" in said(by_address)["forgotten"]
 
 
-def test_an_erased_person_who_waits_will_be_left_out(session, asked, anna, letter):
-    delivery = letter(S.pending)
+def test_an_erased_person_who_waits_will_be_left_out(session, asked, anna, email):
+    delivery = email(S.pending)
     erase_subscriber(session, anna)
     session.refresh(delivery)
-    assert said(why_letter(asked, delivery))["to_be_left_out"].endswith("the person was deleted.")
+    assert said(why_email(asked, delivery))["to_be_left_out"].endswith("the person was deleted.")
 
 
-def test_another_address_since_then_is_told(session, asked, anna, letter):
-    letter(reply=OK)
+def test_another_address_since_then_is_told(session, asked, anna, email):
+    email(reply=OK)
     anna.email = anna.email_key = "anna@new.example"
     session.flush()
     why = why_address(asked, "anna@example.org")
@@ -301,8 +301,8 @@ def test_another_address_since_then_is_told(session, asked, anna, letter):
     assert "to anna@example.org was planned" in said(why)["planned"]
 
 
-def test_a_list_left_since_then_is_not_claimed(session, asked, anna, readers, letter):
-    letter(reply=OK)
+def test_a_list_left_since_then_is_not_claimed(session, asked, anna, readers, email):
+    email(reply=OK)
     remove_from_list(session, readers, anna)
     assert codes(why_person(asked, anna))[0] == "left_lists"
     asked.campaign.lists.clear()
@@ -314,8 +314,8 @@ def test_a_list_left_since_then_is_not_claimed(session, asked, anna, readers, le
 
 
 @pytest.fixture
-def waiting(session, campaign, letter):
-    delivery = letter(S.pending)
+def waiting(session, campaign, email):
+    delivery = email(S.pending)
     session.flush()
     return delivery
 
@@ -328,18 +328,18 @@ def test_a_free_way_has_only_a_turn(session, make, account, asked, campaign, rea
     session.flush()
     assert codes(why_person(asked, people[1]))[-1] == "next"
     assert said(why_person(asked, people[6]))["turn"] == (
-        "Its turn has not come. Letters that may leave before it: 5."
+        "Its turn has not come. Emails that may leave before it: 5."
     )
     first.not_before = now + HOUR  # nobody waits for those who were put off
     session.flush()
-    assert step(why_person(asked, people[6]), Code.turn).number == 2
+    assert step(why_person(asked, people[6]), ExplanationCode.turn).number == 2
 
 
 def test_a_used_up_sender_is_waited_for(session, asked, campaign, anna, waiting, now):
     sender = campaign.senders[0]
     limit_sender(sender, per_day=10)
     minute = int((now - 20 * HOUR).timestamp()) // 60
-    session.add(Usage(sender_id=sender.id, account_id=sender.account_id, minute=minute, letters=10))
+    session.add(Usage(sender_id=sender.id, account_id=sender.account_id, minute=minute, emails=10))
     session.flush()
     wanted = "Waits for anna@example.com, which has sent all it may in 24 hours, until 23 13:01."
     assert said(why_person(asked, anna))["quota"] == wanted
@@ -377,17 +377,17 @@ def test_a_server_that_somebody_has_looked_at_meanwhile_is_not_called_used_up(
 ):
     sender = campaign.senders[0]
     sender.status, sender.sleeps_until = SenderStatus.sleeping, now + HOUR  # failures are forgiven
-    hold(session, HeldBy.trouble, now - HOUR, now + HOUR, sender_id=sender.id)
+    hold(session, DelayCause.trouble, now - HOUR, now + HOUR, sender_id=sender.id)
     assert "trouble" in codes(why_person(asked, anna))
 
 
 def test_a_used_up_plan_is_waited_for(session, make, asked, account, anna, waiting, now):
     other = make.sender(account, from_email="other@example.com")
     minute = int((now - 2 * HOUR).timestamp()) // 60
-    session.add(Usage(sender_id=other.id, account_id=account.id, minute=minute, letters=200))
+    session.add(Usage(sender_id=other.id, account_id=account.id, minute=minute, emails=200))
     session.flush()
     assert said(why_person(asked, anna))["plan"] == (
-        "Waits for your plan, which allows 200 letters in 24 hours, until 24 07:01."
+        "Waits for your plan, which allows 200 emails in 24 hours, until 24 07:01."
     )
 
 
@@ -396,17 +396,17 @@ def test_sending_hours_are_waited_for(asked, campaign, anna, waiting):
     assert said(why_person(asked, anna))["hours"] == ("Waits for the sending hours, which begin on 23 12:00.")
 
 
-def test_a_deferred_letter_is_tried_again_at_its_moment(session, asked, anna, waiting, now):
+def test_a_deferred_email_is_tried_again_at_its_moment(session, asked, anna, waiting, now):
     waiting.not_before, waiting.reply, waiting.attempts = now + HOUR, "452 4.2.2 mailbox full", 1
     why = why_person(asked, anna)
     assert codes(why) == ["on_list", "planned", "put_off"]
-    assert said(why)["put_off"] == "The server put the letter off; it is not tried again before 23 10:00."
-    assert step(why, Code.put_off).reply == "452 4.2.2 mailbox full"
+    assert said(why)["put_off"] == "The server put the email off; it is not tried again before 23 10:00."
+    assert step(why, ExplanationCode.put_off).reply == "452 4.2.2 mailbox full"
     waiting.not_before = now - HOUR
     assert codes(why_person(asked, anna))[-1] == "due_again"
 
 
-@pytest.mark.parametrize(("reason", "code"), [(None, "paused"), ("The letter is broken.", "halted")])
+@pytest.mark.parametrize(("reason", "code"), [(None, "paused"), ("The email is broken.", "halted")])
 def test_a_paused_campaign_is_waited_for(asked, campaign, anna, waiting, reason, code):
     campaign.status, campaign.paused_reason = CampaignStatus.paused, reason
     why = said(why_person(asked, anna))
@@ -419,8 +419,8 @@ def test_who_has_left_meanwhile_will_be_left_out(session, asked, anna, waiting, 
     assert codes(why_person(asked, anna))[-1] == "to_be_left_out"
 
 
-def test_a_letter_on_its_way_says_through_whom(asked, campaign, anna, letter):
-    delivery = letter(S.sending)
+def test_an_email_on_its_way_says_through_whom(asked, campaign, anna, email):
+    delivery = email(S.sending)
     delivery.sender_id = campaign.senders[0].id
     assert said(why_person(asked, anna))["sending"] == "Is on its way right now, through anna@example.com."
 
@@ -429,32 +429,32 @@ def test_a_letter_on_its_way_says_through_whom(asked, campaign, anna, letter):
 
 
 def hold(session, cause, since, until, **owner):
-    session.add(Hold(cause=cause, since=since, until=until, **owner))
+    session.add(Delay(cause=cause, since=since, until=until, **owner))
     session.flush()
 
 
-def test_waits_that_are_over_stand_in_the_order_of_time(session, asked, campaign, anna, letter, now):
-    delivery = letter(reply=OK, dated_at=now - 20 * HOUR)
+def test_waits_that_are_over_stand_in_the_order_of_time(session, asked, campaign, anna, email, now):
+    delivery = email(reply=OK, dated_at=now - 20 * HOUR)
     sender = campaign.senders[0].id
-    hold(session, HeldBy.quota, now - 19 * HOUR, now - 4 * HOUR, sender_id=sender)
-    hold(session, HeldBy.paused, now - 3 * HOUR, now - 2 * HOUR, campaign_id=campaign.id)
-    hold(session, HeldBy.plan, now - 22 * HOUR, now - 19 * HOUR, account_id=campaign.account_id)
-    # None of these held this letter back: before it was planned, after it left, not over.
-    hold(session, HeldBy.trouble, now - 22 * HOUR, now - 21 * HOUR, sender_id=sender)
-    hold(session, HeldBy.quota, now - HOUR, now, sender_id=sender)
-    hold(session, HeldBy.halted, now - 2 * HOUR, None, campaign_id=campaign.id)
-    why = why_letter(asked, delivery)
+    hold(session, DelayCause.quota, now - 19 * HOUR, now - 4 * HOUR, sender_id=sender)
+    hold(session, DelayCause.paused, now - 3 * HOUR, now - 2 * HOUR, campaign_id=campaign.id)
+    hold(session, DelayCause.plan, now - 22 * HOUR, now - 19 * HOUR, account_id=campaign.account_id)
+    # None of these held this email back: before it was planned, after it left, not over.
+    hold(session, DelayCause.trouble, now - 22 * HOUR, now - 21 * HOUR, sender_id=sender)
+    hold(session, DelayCause.quota, now - HOUR, now, sender_id=sender)
+    hold(session, DelayCause.halted, now - 2 * HOUR, None, campaign_id=campaign.id)
+    why = why_email(asked, delivery)
     assert codes(why)[2:-1] == ["waited_plan", "waited_quota", "waited_paused", "accepted"]
     assert said(why)["waited_quota"] == (
         "Waited until 23 05:00 for anna@example.com, which had sent all it may in 24 hours."
     )
 
 
-def test_the_same_wait_several_times_is_one_step(session, asked, campaign, anna, letter, now):
-    delivery = letter(reply=OK, dated_at=now - 20 * HOUR)
+def test_the_same_wait_several_times_is_one_step(session, asked, campaign, anna, email, now):
+    delivery = email(reply=OK, dated_at=now - 20 * HOUR)
     for ago in (15, 10, 5):
-        hold(session, HeldBy.paused, now - ago * HOUR, now - (ago - 1) * HOUR, campaign_id=campaign.id)
-    assert said(why_letter(asked, delivery))["waited_paused"].endswith(
+        hold(session, DelayCause.paused, now - ago * HOUR, now - (ago - 1) * HOUR, campaign_id=campaign.id)
+    assert said(why_email(asked, delivery))["waited_paused"].endswith(
         "Such waits: 3, the last until 23 05:00."
     )
 
@@ -465,43 +465,43 @@ def test_of_two_senders_the_one_that_goes_on_first_was_waited_for(
     first, second = campaign.senders[0], make.sender(account, from_email="second@example.com")
     campaign.senders.append(second)
     delivery = sent_campaign(session, campaign, [anna], now, reply=OK, dated_at=now - 20 * HOUR)[0]
-    hold(session, HeldBy.quota, now - 19 * HOUR, now - 5 * HOUR, sender_id=first.id)
-    assert "waited_quota" not in codes(why_letter(asked, delivery))
-    hold(session, HeldBy.trouble, now - 10 * HOUR, now - 9 * HOUR, sender_id=second.id)
-    why = said(why_letter(asked, delivery))
+    hold(session, DelayCause.quota, now - 19 * HOUR, now - 5 * HOUR, sender_id=first.id)
+    assert "waited_quota" not in codes(why_email(asked, delivery))
+    hold(session, DelayCause.trouble, now - 10 * HOUR, now - 9 * HOUR, sender_id=second.id)
+    why = said(why_email(asked, delivery))
     assert why["waited_trouble"].startswith("Waited until 23 00:00 for the server of second@example.com")
     assert "waited_quota" not in why
 
 
-def test_nights_outside_the_sending_hours_are_counted(asked, campaign, anna, letter, now):
+def test_nights_outside_the_sending_hours_are_counted(asked, campaign, anna, email, now):
     campaign.hours = {"days": [1, 2, 3, 4, 5], "from": "10:00", "to": "18:00", "timezone": "UTC"}
-    delivery = letter(reply=OK, dated_at=now, settled_at=now + 2 * DAY + 2 * HOUR)
-    assert said(why_letter(asked, delivery))["waited_hours"].endswith(
+    delivery = email(reply=OK, dated_at=now, settled_at=now + 2 * DAY + 2 * HOUR)
+    assert said(why_email(asked, delivery))["waited_hours"].endswith(
         "Such waits: 3, the last until 25 10:00."
     )
     delivery.dated_at, delivery.settled_at = now + 2 * HOUR, now + 3 * HOUR
-    assert "waited_hours" not in codes(why_letter(asked, delivery))
+    assert "waited_hours" not in codes(why_email(asked, delivery))
 
 
-@pytest.mark.parametrize("cause", [HeldBy.quota, HeldBy.trouble])
+@pytest.mark.parametrize("cause", [DelayCause.quota, DelayCause.trouble])
 def test_a_rest_that_a_person_cut_short_is_not_given_an_end(
-    session, asked, campaign, anna, letter, now, cause
+    session, asked, campaign, anna, email, now, cause
 ):
-    delivery, sender = letter(reply=OK, dated_at=now - 20 * HOUR), campaign.senders[0]
+    delivery, sender = email(reply=OK, dated_at=now - 20 * HOUR), campaign.senders[0]
     sender.sleeps_until = now - 2 * HOUR
     hold(session, cause, now - 19 * HOUR, sender.sleeps_until, sender_id=sender.id)
-    assert f"waited_{cause}" in codes(why_letter(asked, delivery))
-    if cause is HeldBy.quota:
+    assert f"waited_{cause}" in codes(why_email(asked, delivery))
+    if cause is DelayCause.quota:
         sender.status = SenderStatus.sleeping
         limit_sender(sender, per_day=5000)
     else:
         sender.status = SenderStatus.failing
         mark_ready(sender, now=now - 3 * HOUR)
     session.expire_all()
-    assert f"waited_{cause}" not in codes(why_letter(asked, delivery))
+    assert f"waited_{cause}" not in codes(why_email(asked, delivery))
 
 
-# --- no letter
+# --- no email
 
 
 @pytest.fixture
@@ -510,25 +510,25 @@ def others(session, make, account, readers, campaign, now):
     return sent_campaign(session, campaign, [make.subscriber(account, "first@example.org", (readers,))], now)
 
 
-def test_who_had_unsubscribed_before_has_no_letter_because_of_that(
+def test_who_had_unsubscribed_before_has_no_email_because_of_that(
     session, make, account, asked, anna, others, now
 ):
     unsubscribe(session, anna, reason="api", now=now - 2 * HOUR)
     why = why_person(asked, anna)
     assert codes(why) == ["on_list", "gathered", "excluded"]
     assert said(why)["excluded"] == (
-        "No letter was planned: letters to this person were stopped by a program on 23 07:00."
+        "No email was planned: emails to this person were stopped by a program on 23 07:00."
     )
-    assert step(why, Code.excluded).details()["reason"] == Reason.unsubscribed
+    assert step(why, ExplanationCode.excluded).details()["reason"] == Reason.unsubscribed
 
 
-def test_it_is_said_by_whose_letter_somebody_unsubscribed(session, make, account, asked, anna, others, now):
+def test_it_is_said_by_whose_email_somebody_unsubscribed(session, make, account, asked, anna, others, now):
     october = make.campaign(account, (), tuple(asked.campaign.senders), name="October")
     earlier = sent_campaign(session, october, [anna], now - DAY)[0]
     unsubscribe_by_token(session, token(earlier), now=now - 20 * HOUR)
     session.flush()
     assert said(why_person(asked, anna))["excluded"].endswith(
-        "unsubscribed on 22 13:00 by a letter of “October”."
+        "unsubscribed on 22 13:00 by an email of “October”."
     )
 
 
@@ -536,33 +536,33 @@ def test_it_is_said_by_whose_letter_somebody_unsubscribed(session, make, account
     ("status", "words"),
     [
         (SubscriberStatus.bounced, "the address could not be reached on 23 07:00"),
-        (SubscriberStatus.complained, "called a letter spam on 23 07:00"),
+        (SubscriberStatus.complained, "called an email spam on 23 07:00"),
     ],
 )
-def test_who_was_suppressed_before_has_no_letter(session, asked, anna, others, now, status, words):
+def test_who_was_suppressed_before_has_no_email(session, asked, anna, others, now, status, words):
     suppress(session, anna, status, reason="550 5.1.1 gone", now=now - 2 * HOUR)
     why = why_person(asked, anna)
-    assert said(why)["excluded"] == f"No letter was planned: {words}."
-    assert step(why, Code.excluded).details().get("reply", "550 5.1.1 gone") == "550 5.1.1 gone"
+    assert said(why)["excluded"] == f"No email was planned: {words}."
+    assert step(why, ExplanationCode.excluded).details().get("reply", "550 5.1.1 gone") == "550 5.1.1 gone"
 
 
-def test_who_has_never_confirmed_has_no_letter(session, asked, anna, others):
+def test_who_has_never_confirmed_has_no_email(session, asked, anna, others):
     anna.status = SubscriberStatus.unconfirmed
     anna.created_at = asked.now - DAY
     assert said(why_person(asked, anna))["excluded"].endswith("the subscription is not confirmed.")
 
 
-def test_who_came_later_has_no_letter(session, make, account, asked, readers, others):
+def test_who_came_later_has_no_email(session, make, account, asked, readers, others):
     late = make.subscriber(account, "late@example.org", (readers,))
     why = why_person(asked, late)
     assert codes(why) == ["on_list", "gathered", "joined_later"]
     assert said(why)["joined_later"] == (
-        "No letter was planned: came onto the list “Readers” on 23 09:00, after the people had been gathered."
+        "No email was planned: came onto the list “Readers” on 23 09:00, after the people had been gathered."
     )
 
 
-def test_who_came_back_later_has_no_letter(session, asked, anna, others, now):
-    unsubscribe(session, anna, reason="letter", now=now - 2 * HOUR)
+def test_who_came_back_later_has_no_email(session, asked, anna, others, now):
+    unsubscribe(session, anna, reason="email", now=now - 2 * HOUR)
     resubscribe(session, anna, now=now)
     assert codes(why_person(asked, anna))[-1] == "back_later"
 
@@ -573,7 +573,7 @@ def test_a_state_that_has_changed_since_proves_nothing(session, asked, anna, oth
     assert codes(why_person(asked, anna))[-1] == "state_changed"
 
 
-def test_who_is_on_none_of_the_lists_has_no_letter(session, make, account, asked, others):
+def test_who_is_on_none_of_the_lists_has_no_email(session, make, account, asked, others):
     alone = make.subscriber(account, "alone@example.org", (make.list(account, "Elsewhere"),))
     why = why_person(asked, alone)
     assert codes(why) == ["off_lists", "gathered", "not_planned"]
@@ -586,7 +586,7 @@ def test_an_address_taken_over_is_written_to_once(session, asked, anna, others, 
     assert codes(why_person(asked, anna))[-1] == "same_address"
 
 
-def test_several_lists_without_a_letter_are_only_named(session, make, account, asked, anna, others, now):
+def test_several_lists_without_an_email_are_only_named(session, make, account, asked, anna, others, now):
     friends = make.list(account, "Friends")
     asked.campaign.lists.append(friends)
     add_to_list(session, friends, anna, now - 2 * DAY)
@@ -616,7 +616,7 @@ def test_before_its_people_are_gathered_a_campaign_has_prospects(session, asked,
     assert codes(why_person(asked, anna)) == ["on_list", code, "would_not_get"]
 
 
-def test_a_campaign_stopped_before_has_no_letter(asked, anna, now):
+def test_a_campaign_stopped_before_has_no_email(asked, anna, now):
     asked.campaign.status, asked.campaign.finished_at = CampaignStatus.cancelled, now
     assert codes(why_person(asked, anna)) == ["on_list", "stopped_before"]
 
@@ -648,7 +648,7 @@ def test_what_is_no_address_is_asked_again(asked):
         why_address(asked, "anna")
 
 
-def test_somebody_elses_person_and_letter_are_not_there(session, make, asked, now):
+def test_somebody_elses_person_and_email_are_not_there(session, make, asked, now):
     stranger = make.account()
     person = make.subscriber(stranger)
     campaign = make.campaign(stranger, (), (make.sender(stranger),))
@@ -656,4 +656,4 @@ def test_somebody_elses_person_and_letter_are_not_there(session, make, asked, no
     with pytest.raises(NotFound):
         why_person(asked, person)
     with pytest.raises(NotFound):
-        why_letter(asked, session.get(Delivery, delivery.id))
+        why_email(asked, session.get(Delivery, delivery.id))

@@ -30,7 +30,7 @@ class Script:
     accepted: Callable[[str], bool | None] = lambda message_id: None
     limits: Limits = field(default_factory=Limits)
     seen: list[Message] = field(default_factory=list)
-    got: Counter[str] = field(default_factory=Counter)  # letters a recipient has had
+    got: Counter[str] = field(default_factory=Counter)  # emails a recipient has had
     connections: int = 0
     lock: Any = field(default_factory=Lock)
 

@@ -26,14 +26,14 @@ def broker_url(broker: Redis | EmbeddedBroker) -> str:
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_broker_that_dies_and_comes_back_neither_ends_the_worker_nor_costs_a_letter(
+def test_a_broker_that_dies_and_comes_back_neither_ends_the_worker_nor_costs_an_email(
     due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any, broker: Any
 ) -> None:
     campaign = due(1500)
     parts.start("beat", "worker")
     try:
         for enough in (100, 400, 700, 1000):
-            wait_until(lambda: len(smtp_server.letters) > enough, timeout=60, every=0.02)  # noqa: B023
+            wait_until(lambda: len(smtp_server.emails) > enough, timeout=60, every=0.02)  # noqa: B023
             broker.kill()
             broker.start()
         wait_until(lambda: reload(campaign).status is CampaignStatus.finished, timeout=90)
@@ -50,7 +50,7 @@ def test_a_worker_goes_on_listening_after_the_broker_was_started_again_twenty_ti
     first = due(400)
     parts.start("beat", "worker")
     try:
-        wait_until(lambda: smtp_server.letters, timeout=60)
+        wait_until(lambda: smtp_server.emails, timeout=60)
         for _each in range(20):
             broker.kill()
             broker.start()

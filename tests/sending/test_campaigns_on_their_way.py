@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from mailganer.audience.status import unsubscribe
 from mailganer.audience.subscribers import erase_subscriber
+from mailganer.audience.suppression import unsubscribe
 from mailganer.backends import Message, Outcome, Receipt, Scope
-from mailganer.campaigns import moves
+from mailganer.campaigns import state_changes
 from mailganer.errors import Conflict
-from mailganer.models import Campaign, CampaignStatus, LetterVersion, Reason, Subscriber
-from mailganer.sending import decide
+from mailganer.models import Campaign, CampaignStatus, FrozenEmail, Reason, Subscriber
+from mailganer.sending import resolve
 from tests.sending.scripted import Script, accept, receipt
 
 
@@ -35,7 +35,7 @@ def test_a_campaign_starts_at_its_time_and_not_before(
     assert reload(campaign).started_at == clock.now
 
 
-def test_somebody_on_three_lists_gets_one_letter(
+def test_somebody_on_three_lists_gets_one_email(
     make: Any, works: Any, script: Script, smtp_server: Any
 ) -> None:
     account = make.account(plan="pro")
@@ -49,13 +49,13 @@ def test_somebody_on_three_lists_gets_one_letter(
     assert script.got == {"everywhere@example.org": 1}
 
 
-def test_a_pause_stops_within_one_letter_and_going_on_sends_the_edited_letter(
+def test_a_pause_stops_within_one_email_and_going_on_sends_the_edited_email(
     due: Any, works: Any, clock: Any, script: Script, sessions: Any, statuses: Any, deliveries: Any
 ) -> None:
     def answer(message: Message) -> Receipt:
         if len(script.seen) == 20:
             with sessions.begin() as session:
-                moves.pause(session, session.get_one(Campaign, campaign.id), clock.now)
+                state_changes.pause(session, session.get_one(Campaign, campaign.id), clock.now)
         if len(script.seen) >= 20:
             sleep(0.3)  # longer than a lane goes on without looking
         return accept(message)
@@ -69,7 +69,7 @@ def test_a_pause_stops_within_one_letter_and_going_on_sends_the_edited_letter(
     with sessions() as session:
         paused = session.get_one(Campaign, campaign.id)
         paused.html = "<p>Corrected</p>"
-        moves.resume(session, paused, clock.now)
+        state_changes.resume(session, paused, clock.now)
         session.commit()
     works.run(4)
     assert statuses(campaign.id) == {"sent": 100}
@@ -77,7 +77,7 @@ def test_a_pause_stops_within_one_letter_and_going_on_sends_the_edited_letter(
     assert b"Corrected" in script.seen[-1].content
     with sessions() as session:
         versions = {
-            row.letter_id: session.get_one(LetterVersion, row.letter_id).version
+            row.frozen_email_id: session.get_one(FrozenEmail, row.frozen_email_id).version
             for row in deliveries(campaign.id)
         }
     assert sorted(versions.values()) == [1, 2]
@@ -90,7 +90,7 @@ def test_a_cancelled_campaign_sends_nothing_more_and_says_so_of_everybody(
     campaign = due(100)
     works.run(4)
     with sessions.begin() as session:
-        moves.cancel(session, session.get_one(Campaign, campaign.id), clock.now)
+        state_changes.cancel(session, session.get_one(Campaign, campaign.id), clock.now)
     clock.forward(days=2)
     works.run(4)
     assert statuses(campaign.id) == {"sent": 30, "skipped": 70}
@@ -137,7 +137,7 @@ def test_a_campaign_to_nobody_is_finished_at_once(due: Any, works: Any, reload: 
     assert reload(campaign).status is CampaignStatus.finished
 
 
-def test_a_letter_that_cannot_be_used_pauses_its_campaign_with_the_reason(
+def test_an_email_that_cannot_be_used_pauses_its_campaign_with_the_reason(
     due: Any, works: Any, script: Script, reload: Any
 ) -> None:
     campaign = due(3, html="<p>{{ first_name </p>")
@@ -148,7 +148,7 @@ def test_a_letter_that_cannot_be_used_pauses_its_campaign_with_the_reason(
     assert not script.seen
 
 
-@pytest.mark.parametrize(("word", "letters"), [("sent", 3), ("again", 4)])
+@pytest.mark.parametrize(("word", "emails"), [("sent", 3), ("again", 4)])
 def test_a_person_ends_a_doubt_and_it_is_kept_who_that_was(
     due: Any,
     works: Any,
@@ -159,7 +159,7 @@ def test_a_person_ends_a_doubt_and_it_is_kept_who_that_was(
     deliveries: Any,
     reload: Any,
     word: str,
-    letters: int,
+    emails: int,
 ) -> None:
     doubtful = receipt(Outcome.in_doubt, scope=Scope.connection)
     script.answer = lambda message: doubtful(message) if "000002" in message.recipient else accept(message)
@@ -169,11 +169,11 @@ def test_a_person_ends_a_doubt_and_it_is_kept_who_that_was(
     script.answer = accept
     with sessions.begin() as session:
         row = session.get_one(Campaign, campaign.id)
-        assert decide(session, row, word, by="anna@example.com", now=clock.now) == 1
-        assert decide(session, row, word, by="boris@example.com", now=clock.now) == 0
+        assert resolve(session, row, word, by="anna@example.com", now=clock.now) == 1
+        assert resolve(session, row, word, by="boris@example.com", now=clock.now) == 0
     works.run(4)
     assert statuses(campaign.id) == {"sent": 3}
-    assert len(script.seen) == letters
+    assert len(script.seen) == emails
     assert deliveries(campaign.id)[1].decided_by == "anna@example.com"
     assert reload(campaign).status is CampaignStatus.finished
 
@@ -187,6 +187,6 @@ def test_nothing_is_sent_again_from_a_cancelled_campaign(
     works.run(4)
     with sessions.begin() as session:
         row = session.get_one(Campaign, campaign.id)
-        moves.cancel(session, row, clock.now)
+        state_changes.cancel(session, row, clock.now)
         with pytest.raises(Conflict):
-            decide(session, row, "again", by="anna@example.com", now=clock.now)
+            resolve(session, row, "again", by="anna@example.com", now=clock.now)

@@ -12,12 +12,12 @@ import pytest
 from mailganer import accounts
 from mailganer.backends import Message, load_backends
 from mailganer.campaigns import Severity, check
-from mailganer.campaigns.copied import targets_of
-from mailganer.models import CampaignStatus, LetterVersion
-from mailganer.sending.words import say
+from mailganer.campaigns.copied_emails import targets_of
+from mailganer.i18n.sentences import translate_sentence
+from mailganer.models import CampaignStatus, FrozenEmail
 from tests.sending.scripted import Script
 
-LETTER = (
+EMAIL = (
     "<p>Hello {{ first_name }}, <a href='https://shop.test/?a=1&amp;b=2'>one</a> "
     "<a href='https://shop.test/{{ email|urlencode }}'>two</a> <a href='{{ shop }}/sale'>three</a> "
     "<a href='{{ unsubscribe_url }}'>leave</a> <a href='{{ browser_url }}'>browser</a></p>"
@@ -42,7 +42,7 @@ def tokens_in(html: str) -> set[str]:
 def test_recipients_of_a_copied_email_leave_and_click_for_themselves(
     due: Any, works: Any, make: Any, script: Script, session: Any, clock: Any, settings: Any, reload: Any
 ) -> None:
-    first = due(1, html=LETTER, variables={"shop": {"value": "https://shop.test", "override": False}})
+    first = due(1, html=EMAIL, variables={"shop": {"value": "https://shop.test", "override": False}})
     works.run(4)
     copied = html_of(script.seen.pop())
     (old,) = tokens_in(copied)
@@ -72,7 +72,7 @@ def test_recipients_of_a_copied_email_leave_and_click_for_themselves(
         (own,) = tokens_in(html)
         assert own != old
         assert html.count(f"/u/{own}") == html.count(f"/v/{own}") == html.count(f"/o/{own}.gif") == 1
-    version = session.get_one(LetterVersion, reload(second).letter_id)
+    version = session.get_one(FrozenEmail, reload(second).frozen_email_id)
     assert version.compiled["links"] == [
         "https://shop.test/?a=1&b=2",
         "https://shop.test/{{ email|urlencode }}",
@@ -83,7 +83,7 @@ def test_recipients_of_a_copied_email_leave_and_click_for_themselves(
 def test_another_account_learns_no_more_than_a_click_shows(
     due: Any, works: Any, make: Any, script: Script, session: Any, settings: Any
 ) -> None:
-    first = due(1, html=LETTER, variables={"shop": {"value": "https://shop.test", "override": False}})
+    first = due(1, html=EMAIL, variables={"shop": {"value": "https://shop.test", "override": False}})
     works.run(4)
     copied = html_of(script.seen.pop())
     (old,) = tokens_in(copied)
@@ -100,7 +100,7 @@ def test_another_account_learns_no_more_than_a_click_shows(
 def test_an_email_that_another_account_copied_never_acts_for_its_first_recipient(
     due: Any, works: Any, make: Any, script: Script, session: Any, clock: Any, settings: Any, reload: Any
 ) -> None:
-    due(1, html=LETTER, variables={"shop": {"value": "https://shop.test", "override": False}})
+    due(1, html=EMAIL, variables={"shop": {"value": "https://shop.test", "override": False}})
     works.run(4)
     copied = html_of(script.seen.pop())
     (old,) = tokens_in(copied)
@@ -122,7 +122,7 @@ def test_an_email_that_another_account_copied_never_acts_for_its_first_recipient
     works.run(4)
     assert script.seen == []
     assert reload(mine).status is CampaignStatus.paused
-    assert "holds links of that recipient" in say(reload(mine).paused_reason)
+    assert "holds links of that recipient" in translate_sentence(reload(mine).paused_reason)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_no_token_of_a_recipient_is_sent_to_another_however_it_is_written(
     settings: Any,
     written: str,
 ) -> None:
-    first = due(1, html=LETTER, variables={"shop": {"value": "https://shop.test", "override": False}})
+    first = due(1, html=EMAIL, variables={"shop": {"value": "https://shop.test", "override": False}})
     works.run(4)
     (old,) = tokens_in(html_of(script.seen.pop()))
     html = (

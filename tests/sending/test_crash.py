@@ -1,4 +1,4 @@
-"""Killed, wiped, stopped: nobody gets a letter twice, nobody is lost, and every doubt is listed."""
+"""Killed, wiped, stopped: nobody gets an email twice, nobody is lost, and every doubt is listed."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ import redis
 from sqlalchemy import select
 
 from mailganer.models import Batch, Campaign, CampaignStatus, Delivery, DeliveryStatus, Lane, Window
-from mailganer.sending.lane import Lane as Loop
-from mailganer.sending.office import open_office
-from mailganer.sending.plan import plan
-from mailganer.sending.sweep import sweep
-from mailganer.sending.tick import tick
+from mailganer.sending.context import open_sending_context
+from mailganer.sending.scheduler.plan import plan
+from mailganer.sending.scheduler.sweep import sweep
+from mailganer.sending.scheduler.tick import tick
+from mailganer.sending.worker.lane import LaneRunner as Loop
 from tests.support.pace import within
 from tests.support.ports import wait_until
 
@@ -56,19 +56,19 @@ def check_the_pledge(server: Any, deliveries: list[Delivery], people: int) -> No
 
 
 @two_shapes
-def test_a_worker_killed_again_and_again_sends_nobody_a_second_letter_and_loses_nobody(
+def test_a_worker_killed_again_and_again_sends_nobody_a_second_email_and_loses_nobody(
     due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any
 ) -> None:
     campaign = due(PEOPLE)
     parts.start("beat", "worker")
     for enough in (200, 700, 1300):
-        wait(parts, lambda: len(smtp_server.letters) >= enough)  # noqa: B023
+        wait(parts, lambda: len(smtp_server.emails) >= enough)  # noqa: B023
         parts.kill("worker")
         parts.start("worker")
     wait(parts, finished(reload, campaign), 120)
     check_the_pledge(smtp_server, deliveries(campaign.id), PEOPLE)
     doubtful = [row for row in deliveries(campaign.id) if row.status is DeliveryStatus.in_doubt]
-    assert len(doubtful) <= 3 * 2 * 8  # kills, connections, letters on the wire of each
+    assert len(doubtful) <= 3 * 2 * 8  # kills, connections, emails on the wire of each
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -77,12 +77,12 @@ def test_a_broker_that_forgets_everything_does_not_stop_a_campaign(
 ) -> None:
     campaign = due(1500)
     parts.start("beat", "worker")
-    wait(parts, lambda: len(smtp_server.letters) > 100)
+    wait(parts, lambda: len(smtp_server.emails) > 100)
     path = broker_url.removeprefix("redis+socket://")
     client = redis.Redis(unix_socket_path=path) if path != broker_url else redis.from_url(broker_url)
     with client:
         client.flushall()
-        wait(parts, lambda: len(smtp_server.letters) > 600)
+        wait(parts, lambda: len(smtp_server.emails) > 600)
         client.flushall()
     wait(parts, finished(reload, campaign))
     assert smtp_server.counts == Counter(row.email for row in deliveries(campaign.id))
@@ -94,14 +94,14 @@ def test_a_worker_asked_to_stop_leaves_nothing_in_doubt_and_gives_back_what_it_h
 ) -> None:
     campaign = due(PEOPLE)
     parts.start("beat", "worker")
-    wait(parts, lambda: len(smtp_server.letters) > 200)
+    wait(parts, lambda: len(smtp_server.emails) > 200)
     begun = time.monotonic()
     parts.ask("worker")
     assert time.monotonic() - begun < within(15)
     found = statuses(campaign.id)
     assert found["pending"] > 0
     assert (found["in_doubt"], found["sending"]) == (0, 0)
-    assert found["sent"] == len(smtp_server.letters)
+    assert found["sent"] == len(smtp_server.emails)
     with sessions() as session:
         assert session.scalars(select(Window.id)).all() == []
         assert "claimed" not in session.scalars(select(Batch.state)).all()
@@ -115,7 +115,7 @@ def test_a_worker_that_is_lost_without_its_pool_leaves_nothing_in_doubt(
     """As when the broker goes away in the wrong moment: the main process ends, its pool was sending."""
     campaign = due(PEOPLE)
     parts.start("beat", "worker")
-    wait(parts, lambda: len(smtp_server.letters) > 200)
+    wait(parts, lambda: len(smtp_server.emails) > 200)
     pool = parts.lose("worker")
     # One that had just told its end waits half a minute for somebody to read it (billiard), and leaves then.
     wait(parts, lambda: not any(map(psutil.pid_exists, pool)), 45)
@@ -129,25 +129,25 @@ def test_a_worker_that_is_lost_without_its_pool_leaves_nothing_in_doubt(
 
 @pytest.mark.slow
 def test_a_worker_that_slept_past_its_lease_sends_nothing_that_another_one_took_over(
-    due: Any, works: Any, office: Any, smtp_server: Any, deliveries: Any, sessions: Any, settings: Any
+    due: Any, works: Any, context: Any, smtp_server: Any, deliveries: Any, sessions: Any, settings: Any
 ) -> None:
     """SIGSTOP in the middle, a sweep with the lease over, SIGCONT: exactly once all the same."""
     campaign = due(PEOPLE)
-    tick(office)
-    plan(office, campaign.id)
+    tick(context)
+    plan(context, campaign.id)
     sender_id = campaign.senders[0].id
     child = os.fork()
     if child == 0:
         try:
-            own = replace(open_office(settings), lease=2.0, margin=0.5)
+            own = replace(open_sending_context(settings), lease=2.0, margin=0.5)
             Loop(own, sender_id, 0).run(60)
         finally:
             os._exit(0)
     try:
-        wait_until(lambda: len(smtp_server.letters) > 100, timeout=60, every=0.005)
+        wait_until(lambda: len(smtp_server.emails) > 100, timeout=60, every=0.005)
         os.kill(child, signal.SIGSTOP)
         time.sleep(3.5)
-        impatient = replace(office, lease=2.0, margin=0.5)
+        impatient = replace(context, lease=2.0, margin=0.5)
         sweep(impatient)
         with sessions() as session:
             assert session.scalars(select(Window.id)).all() == []

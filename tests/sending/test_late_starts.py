@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mailganer.campaigns import resume
+from mailganer.i18n.sentences import translate_sentence
 from mailganer.models import CampaignStatus
-from mailganer.sending.words import say
 from tests.sending.scripted import Script
 
 
@@ -25,7 +25,9 @@ def test_a_campaign_later_than_its_latest_start_sends_nothing_and_asks(
     open_works(clock, script).run(3)
     late = reload(campaign)
     assert (late.status, late.started_at) == (CampaignStatus.paused, None)
-    assert "23 November 2026, 09:00, by 23 November 2026, 10:00 at the latest" in say(late.paused_reason)
+    assert "23 November 2026, 09:00, by 23 November 2026, 10:00 at the latest" in translate_sentence(
+        late.paused_reason
+    )
     assert not script.got
 
 
@@ -46,8 +48,8 @@ def test_without_a_latest_start_a_day_is_the_limit_and_everybody_reads_so_by_the
     open_works(clock, script).run(3)
     assert reload(campaign).status is CampaignStatus.paused
     reason = reload(campaign).paused_reason
-    assert "23 ноября 2026 г., 12:00" in say(reason, "ru", "Europe/Moscow")
-    assert "23 November 2026, 09:00" in say(reason, "en", "UTC")
+    assert "23 ноября 2026 г., 12:00" in translate_sentence(reason, "ru", "Europe/Moscow")
+    assert "23 November 2026, 09:00" in translate_sentence(reason, "en", "UTC")
 
 
 def test_an_operator_may_set_another_limit_than_a_day(
@@ -56,7 +58,7 @@ def test_an_operator_may_set_another_limit_than_a_day(
     due(3)
     clock.forward(hours=48)
     works = open_works(clock, script)
-    works.office = replace(works.office, latest_start=timedelta(hours=72))
+    works.context = replace(works.context, latest_start=timedelta(hours=72))
     works.run(3)
     assert len(script.got) == 3
 

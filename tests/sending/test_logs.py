@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from mailganer.campaigns import moves
-from mailganer.campaigns.log import note_campaigns
+from mailganer import queue
+from mailganer.campaigns import state_changes
+from mailganer.campaigns.event_log import note_campaigns
 from mailganer.logs import Outage, write_json, write_warning
 from mailganer.models import Campaign, CampaignStatus
-from mailganer.sending import bell, mark
-from mailganer.sending.keeper import Keeper
-from mailganer.sending.lane import Lane
+from mailganer.sending.scheduler import restore_detector
+from mailganer.sending.worker.lane import LaneRunner
+from mailganer.sending.worker.lease_renewer import LeaseRenewer
 from tests.support.ports import wait_until
 
 log = logging.getLogger("mailganer.tests")
@@ -38,7 +39,7 @@ def test_a_developers_line_names_the_campaign_too(
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     for _time in range(2):
         write_json(True, [handler])
-    parts = logging.getLogger("mailganer.campaigns.log")
+    parts = logging.getLogger("mailganer.campaigns.event_log")
     caplog.set_level(logging.INFO, parts.name)
     parts.addHandler(handler)
     try:
@@ -56,7 +57,7 @@ def test_a_pause_is_a_line_and_pausing_again_is_none(
     works.tick()
     with caplog.at_level(logging.INFO, "mailganer"):
         for _time in range(2):
-            moves.pause(session, session.get_one(Campaign, campaign.id), clock())
+            state_changes.pause(session, session.get_one(Campaign, campaign.id), clock())
     session.commit()
     assert events(caplog, campaign.id) == ["campaign.paused"]
 
@@ -84,16 +85,16 @@ def test_lanes_and_lease_renewal_share_one_line_per_outage_and_one_per_recovery(
     due: Any, works: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     sender = due(3).senders[0]
-    here, sessions = works.office, works.office.sessions
-    keeper = Keeper(here, sender_id=sender.id, number=0, epoch=1, journal="none")
+    here, sessions = works.context, works.context.sessions
+    renewer = LeaseRenewer(here, sender_id=sender.id, number=0, epoch=1, journal="none")
     here.__dict__["sessions"] = Away()
     for _time in range(3):
-        keeper._renew()
-        Lane(here, sender.id).run(1)
+        renewer._renew()
+        LaneRunner(here, sender.id).run(1)
     here.__dict__["sessions"] = sessions
     for _time in range(2):
-        keeper._renew()
-        Lane(here, sender.id).run(1)
+        renewer._renew()
+        LaneRunner(here, sender.id).run(1)
     first, last = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
     assert first == "a lease could not be renewed: connection refused"
     assert last.startswith("The database is back after 0 s")
@@ -105,13 +106,13 @@ def test_a_broker_that_hears_nothing_is_one_line_whatever_is_said_to_it(
     def away(_app: Any) -> Any:
         raise ConnectionRefusedError("refused")
 
-    monkeypatch.setattr(bell, "_producer", away)
+    monkeypatch.setattr(queue, "_producer", away)
     app: Any = None
     for _time in range(3):
-        bell.heard(app, "mailganer.pump", (1, 0), "id")
-        assert not bell.ring(app, "tick")
+        queue.note_received(app, "mailganer.run_lane", (1, 0), "id")
+        assert not queue.enqueue(app, "tick")
     assert [each.getMessage() for each in caplog.records] == [
-        "mailganer.pump: the broker could not be told that it was heard: refused"
+        "mailganer.run_lane: the broker could not be told that it was heard: refused"
     ]
 
 
@@ -119,9 +120,9 @@ def test_a_mark_that_cannot_be_kept_is_one_line_until_it_can(
     tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _time in range(3):
-        with mark.marking(tmp_path / "none"):
+        with restore_detector.open_mark(tmp_path / "none"):
             pass
-    with mark.marking(tmp_path) as marking:
+    with restore_detector.open_mark(tmp_path) as marking:
         assert marking is not None
         marking.keep()
     first, last = [each.getMessage() for each in caplog.records]

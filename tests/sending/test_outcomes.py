@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from mailganer.backends import Message, Outcome, Receipt, Scope
-from mailganer.campaigns import moves
+from mailganer.campaigns import state_changes
 from mailganer.errors import LoginRefused, Unreachable
+from mailganer.i18n.sentences import translate_sentence
 from mailganer.models import (
     Campaign,
     CampaignStatus,
@@ -22,7 +23,6 @@ from mailganer.models import (
     Subscriber,
     SubscriberStatus,
 )
-from mailganer.sending.words import say
 from tests.sending.scripted import Script, accept, receipt
 
 
@@ -39,7 +39,7 @@ def only(recipient: str, answer: Callable[[Message], Receipt]) -> Callable[[Mess
     return lambda message: answer(message) if message.recipient == recipient else accept(message)
 
 
-def test_a_refused_recipient_has_failed_and_the_others_get_their_letter(
+def test_a_refused_recipient_has_failed_and_the_others_get_their_email(
     due: Any, works: Any, script: Script, statuses: Any, deliveries: Any, reload: Any
 ) -> None:
     script.answer = only("reader000003@example.org", receipt(Outcome.refused, "550 5.1.1 no such user"))
@@ -115,10 +115,10 @@ def test_a_day_on_which_nobody_could_be_asked_is_not_held_against_a_full_mailbox
             sender = session.get_one(Sender, sender_of(campaign).id)
             sender.status, sender.sleeps_until = SenderStatus.sleeping, clock.now + timedelta(hours=25)
         else:
-            moves.pause(session, session.get_one(Campaign, campaign.id), clock.now)
+            state_changes.pause(session, session.get_one(Campaign, campaign.id), clock.now)
     clock.forward(hours=26)
     with sessions() as session:
-        moves.resume(session, session.get_one(Campaign, campaign.id), clock.now)
+        state_changes.resume(session, session.get_one(Campaign, campaign.id), clock.now)
         session.commit()
     works.run(3)
     assert deliveries(campaign.id)[1].attempts == 2
@@ -141,7 +141,7 @@ def test_a_lost_connection_is_nobodys_failure_and_no_attempt(
     assert {row.attempts for row in deliveries(campaign.id)} == {0}
     sender = reload(sender_of(campaign))
     assert sender.status is SenderStatus.sleeping
-    assert "421 4.3.2 closing" in say(sender.error)
+    assert "421 4.3.2 closing" in translate_sentence(sender.error)
     script.answer = accept
     clock.forward(minutes=1)
     works.run(3)
@@ -149,7 +149,7 @@ def test_a_lost_connection_is_nobodys_failure_and_no_attempt(
     assert (reload(sender).failures, reload(sender).error) == (0, None)
 
 
-def test_a_server_out_of_reach_stops_its_sender_after_five_tries_and_costs_nobody_a_letter(
+def test_a_server_out_of_reach_stops_its_sender_after_five_tries_and_costs_nobody_an_email(
     due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
 ) -> None:
     def unreachable() -> None:
@@ -183,7 +183,7 @@ def test_a_backend_that_breaks_while_it_connects_lets_its_sender_rest_and_says_s
     assert script.connections == 1, "it is not tried at every tick"
     sender = reload(sender_of(campaign))
     assert sender.status is SenderStatus.sleeping
-    assert "broken" in say(sender.error)
+    assert "broken" in translate_sentence(sender.error)
     script.connecting = lambda: None
     clock.forward(minutes=1)
     works.run(3)
@@ -217,7 +217,7 @@ def test_a_refused_password_stops_its_sender_at_once_and_is_not_tried_again(
         clock.forward(hours=1)
     assert script.connections == 1
     sender = reload(sender_of(campaign))
-    assert (sender.status, say(sender.error)) == (
+    assert (sender.status, translate_sentence(sender.error)) == (
         SenderStatus.failing,
         "The server refused the password. 535 5.7.8 no",
     )
@@ -237,11 +237,11 @@ def test_a_login_that_fails_in_the_middle_keeps_the_rest_pending(
     campaign = due(10)
     works.run()
     assert statuses(campaign.id) == {"sent": 3, "pending": 7}
-    assert "535 5.7.8 gone" in say(reload(sender_of(campaign)).error)
+    assert "535 5.7.8 gone" in translate_sentence(reload(sender_of(campaign)).error)
     assert len(script.seen) == 4
 
 
-def test_enough_for_today_puts_the_sender_to_sleep_until_its_oldest_letter_is_a_day_old(
+def test_enough_for_today_puts_the_sender_to_sleep_until_its_oldest_email_is_a_day_old(
     due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
 ) -> None:
     begun = clock.now
@@ -267,7 +267,7 @@ def test_enough_for_today_puts_the_sender_to_sleep_until_its_oldest_letter_is_a_
     assert set(script.got.values()) == {1}
 
 
-def test_a_connection_that_dies_with_a_letter_leaves_it_in_doubt_for_ever(
+def test_a_connection_that_dies_with_an_email_leaves_it_in_doubt_for_ever(
     due: Any, works: Any, script: Script, clock: Any, statuses: Any, deliveries: Any
 ) -> None:
     script.answer = only("reader000002@example.org", receipt(Outcome.in_doubt, scope=Scope.connection))
@@ -281,7 +281,7 @@ def test_a_connection_that_dies_with_a_letter_leaves_it_in_doubt_for_ever(
 
 
 @pytest.mark.parametrize(("found", "becomes"), [(True, "in_doubt sent"), (False, "in_doubt again")])
-def test_a_doubtful_letter_is_looked_up_where_the_server_can_tell(
+def test_a_doubtful_email_is_looked_up_where_the_server_can_tell(
     due: Any, works: Any, script: Script, clock: Any, statuses: Any, found: bool, becomes: str
 ) -> None:
     script.answer = only("reader000002@example.org", receipt(Outcome.in_doubt, scope=Scope.connection))
@@ -304,7 +304,7 @@ def test_a_doubtful_letter_is_looked_up_where_the_server_can_tell(
     assert f"\r\nMessage-ID: {asked[0]}\r\n".encode() in script.seen[1].content
 
 
-def test_a_letter_refused_for_what_it_is_pauses_the_campaign_and_fails_nobody(
+def test_an_email_refused_for_what_it_is_pauses_the_campaign_and_fails_nobody(
     due: Any, works: Any, script: Script, statuses: Any, deliveries: Any, reload: Any
 ) -> None:
     script.answer = receipt(Outcome.refused, "554 5.7.1 looks like spam", scope=Scope.message)
@@ -312,14 +312,14 @@ def test_a_letter_refused_for_what_it_is_pauses_the_campaign_and_fails_nobody(
     works.run()
     paused = reload(campaign)
     assert paused.status is CampaignStatus.paused
-    assert "554 5.7.1 looks like spam" in say(paused.paused_reason)
+    assert "554 5.7.1 looks like spam" in translate_sentence(paused.paused_reason)
     assert statuses(campaign.id)["failed"] < 10
     assert len(script.seen) < 40
     waiting = [row for row in deliveries(campaign.id) if row.status is DeliveryStatus.pending]
     assert {row.first_tried_at for row in waiting} == {None}, "their day begins when it goes on"
 
 
-def test_a_letter_that_breaks_for_everybody_pauses_the_campaign(
+def test_an_email_that_breaks_for_everybody_pauses_the_campaign(
     due: Any, works: Any, script: Script, statuses: Any, reload: Any
 ) -> None:
     campaign = due(60, html="<p>{{ 1 // (city|length - city|length) }}</p>")
@@ -333,7 +333,7 @@ def test_a_letter_that_breaks_for_everybody_pauses_the_campaign(
 def test_one_persons_broken_value_skips_only_them(
     due: Any, works: Any, script: Script, statuses: Any, deliveries: Any
 ) -> None:
-    campaign = due(10, html="<p>{{ 1 // (first_name|length - 5) }}</p>")  # Имя10 has five letters
+    campaign = due(10, html="<p>{{ 1 // (first_name|length - 5) }}</p>")  # Имя10 has five emails
     works.run()
     assert statuses(campaign.id) == {"sent": 9, "skipped": 1}
     assert deliveries(campaign.id)[9].reason is Reason.render_error
@@ -365,4 +365,6 @@ def test_a_sentence_about_one_persons_email_is_kept_with_its_values(
     works.run()
     kept = deliveries(campaign.id)[1]
     assert kept.reason is Reason.render_error
-    assert say(kept.reply, "ru") == "Поле «city» у этого получателя длиннее десяти тысяч знаков."
+    assert (
+        translate_sentence(kept.reply, "ru") == "Поле «city» у этого получателя длиннее десяти тысяч знаков."
+    )

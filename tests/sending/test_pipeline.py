@@ -1,4 +1,4 @@
-"""From a scheduled campaign to letters in readers' mailboxes."""
+"""From a scheduled campaign to emails in readers' mailboxes."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,19 +8,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from mailganer.campaigns.counts import campaign_counts
-from mailganer.models import Answer, Campaign, CampaignStatus
+from mailganer.models import Campaign, CampaignStatus, IdempotentResponse
 
 
-def test_everybody_on_the_list_gets_one_letter_with_their_own_name(
+def test_everybody_on_the_list_gets_one_email_with_their_own_name(
     due: Callable[..., Campaign], works: Any, smtp_server: Any, statuses: Any, sessions: sessionmaker[Session]
 ) -> None:
     campaign = due(120)
     works.run()
     assert set(smtp_server.counts.values()) == {1}
     assert len(smtp_server.counts) == 120
-    letter = smtp_server.to("reader000007@example.org")[0]
-    assert letter.message["Subject"] == "News for Имя7"
-    assert "Dear Имя7" in letter.part()
+    email = smtp_server.to("reader000007@example.org")[0]
+    assert email.message["Subject"] == "News for Имя7"
+    assert "Dear Имя7" in email.part()
     assert statuses(campaign.id) == {"sent": 120}
     with sessions() as session:
         assert session.get_one(Campaign, campaign.id).status is CampaignStatus.finished
@@ -38,11 +38,11 @@ def test_an_answer_of_the_api_is_kept_for_a_day(
         make.commit()
         for key, age in (("yesterday", 25), ("today", 23)):
             at = clock() - timedelta(hours=age)
-            session.add(Answer(account_id=account_id, key=key, created_at=at, **kept))
+            session.add(IdempotentResponse(account_id=account_id, key=key, created_at=at, **kept))
     works.tick()
     with sessions() as session:
-        assert session.scalars(select(Answer.key)).all() == ["today"]
+        assert session.scalars(select(IdempotentResponse.key)).all() == ["today"]
     clock.forward(hours=2)
     works.tick()
     with sessions() as session:
-        assert session.scalars(select(Answer.key)).all() == []
+        assert session.scalars(select(IdempotentResponse.key)).all() == []

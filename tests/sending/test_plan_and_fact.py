@@ -9,14 +9,14 @@ import pytest
 
 from mailganer.accounts import network_of
 from mailganer.backends import Message, Receipt, load_backends
-from mailganer.campaigns import check, fact, schedule
-from mailganer.campaigns.fact import compared, planned
+from mailganer.campaigns import actuals, check, schedule
+from mailganer.campaigns.actuals import compared, planned
 from mailganer.campaigns.forecast import Day, Forecast
-from mailganer.models import Campaign, CampaignStatus, Departure, Sender
-from mailganer.sending import opener
-from mailganer.sending.lane import Lane
-from mailganer.sending.plan import plan
-from mailganer.sending.tick import tick
+from mailganer.models import Campaign, CampaignStatus, Sender, SentPerMinute
+from mailganer.sending.scheduler.plan import plan
+from mailganer.sending.scheduler.tick import tick
+from mailganer.sending.worker import window_planner
+from mailganer.sending.worker.lane import LaneRunner
 from tests.sending.scripted import Script, accept
 
 SECOND = timedelta(seconds=1)
@@ -25,9 +25,9 @@ SENT_A_DAY = timedelta(hours=24)
 
 @dataclass
 class Run:
-    """A campaign sent by a clock that goes on with the letters, and leaps while all are waiting.
+    """A campaign sent by a clock that goes on with the emails, and leaps while all are waiting.
 
-    ``together``: every sender has one letter in each ``step``; else the only sender's letters take one each.
+    ``together``: every sender has one email in each ``step``; else the only sender's emails take one each.
     """
 
     clock: Any
@@ -43,22 +43,22 @@ class Run:
         return accept(message)
 
     def until_finished(self, campaign: Campaign) -> None:
-        office = self.works.office
+        context = self.works.context
         while True:
-            letters = len(self.left)
-            for call in tick(office):
+            emails = len(self.left)
+            for call in tick(context):
                 if call.task == "plan":
-                    plan(office, *call.ids)
-                elif call.task == "pump":
-                    yields = _after_one_letter() if self.together else lambda: False
-                    Lane(office, *call.ids, yields=yields).run(30)
-            with office.sessions() as session:
+                    plan(context, *call.ids)
+                elif call.task == "run_lane":
+                    yields = _after_one_email() if self.together else lambda: False
+                    LaneRunner(context, *call.ids, yields=yields).run(30)
+            with context.sessions() as session:
                 row = session.get_one(Campaign, campaign.id)
                 if row.status is CampaignStatus.finished:
                     return
                 rests = [row.resting_until, *(sender.sleeps_until for sender in row.senders)]
             wakes = [moment for moment in rests if moment and moment > self.clock.now]
-            if len(self.left) > letters:
+            if len(self.left) > emails:
                 self.clock.now += self.step * self.together
             elif wakes:
                 self.clock.now = min(wakes)
@@ -72,7 +72,7 @@ class Run:
         )
 
 
-def _after_one_letter() -> Callable[[], bool]:
+def _after_one_email() -> Callable[[], bool]:
     asked = iter([False])
     return lambda: next(asked, True)
 
@@ -82,12 +82,12 @@ def to_the_minute(moment: datetime) -> datetime:
 
 
 def told(days: Sequence[Day], last: timedelta) -> list[tuple[Any, str, int, datetime, datetime]]:
-    """Days as a run notes them; ``last`` is from the end of a day to the moment of its last letter."""
+    """Days as a run notes them; ``last`` is from the end of a day to the moment of its last email."""
     return sorted(
         (
             day.date,
             share.sender,
-            share.letters,
+            share.emails,
             to_the_minute(share.starts_at),
             to_the_minute(share.finishes_at - last),
         )
@@ -98,7 +98,7 @@ def told(days: Sequence[Day], last: timedelta) -> list[tuple[Any, str, int, date
 
 @pytest.fixture
 def run(clock: Any, open_works: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(opener, "SLOTS", 1)  # a slow mailbox: a window a letter
+    monkeypatch.setattr(window_planner, "SLOTS", 1)  # a slow mailbox: a window an email
     script = Script()
     found = Run(clock, open_works(clock, script))
     script.answer = found.answer
@@ -138,7 +138,7 @@ def agrees(run: Run, campaign: Campaign, forecast: Forecast, session: Any) -> No
     assert abs(forecast.finishes_at - run.left[-1][1]) <= timedelta(minutes=1)
     session.refresh(campaign)
     assert to_the_minute(campaign.finished_at) == to_the_minute(run.left[-1][1])
-    assert told(fact(session, campaign), timedelta(0)) == run.days()
+    assert told(actuals(session, campaign), timedelta(0)) == run.days()
     assert told(planned(campaign), run.step) == run.days()
     session.commit()
 
@@ -146,7 +146,7 @@ def agrees(run: Run, campaign: Campaign, forecast: Forecast, session: Any) -> No
 def test_twelve_hundred_people_at_five_hundred_a_day_are_foreseen_to_the_minute(
     run: Run, ready: Any, session: Any, statuses: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opener, "SLOTS", 8)
+    monkeypatch.setattr(window_planner, "SLOTS", 8)
     begun, run.step = clock.now, SECOND / 2
     campaign, forecast = ready(1200, [500], a_second=2.0)
     agrees(run, campaign, forecast, session)
@@ -161,7 +161,7 @@ def test_with_sending_hours_plan_and_run_are_equal(run: Run, ready: Any, session
     run.together, run.step = True, 6 * SECOND
     campaign, forecast = ready(52, [25], a_second=1 / 6, hours=hours)
     agrees(run, campaign, forecast, session)
-    assert [day.letters for day in forecast.days] == [20, 15, 17]
+    assert [day.emails for day in forecast.days] == [20, 15, 17]
     assert [day.date.day for day in forecast.days] == [23, 24, 26]
 
 
@@ -169,7 +169,7 @@ def test_with_two_senders_plan_and_run_are_equal(run: Run, ready: Any, session: 
     run.together = True
     campaign, forecast = ready(45, [20, 10])
     agrees(run, campaign, forecast, session)
-    assert [day.letters for day in forecast.days] == [30, 15]
+    assert [day.emails for day in forecast.days] == [30, 15]
 
 
 def test_started_in_the_middle_of_a_minute_it_is_right_too(
@@ -184,8 +184,8 @@ def test_started_in_the_middle_of_a_minute_it_is_right_too(
 def test_a_day_that_went_otherwise_stands_beside_its_plan(ready: Any, session: Any, make: Any) -> None:
     campaign, _forecast = ready(3, [2])
     sender, first = campaign.senders[0], int(make.now.timestamp()) // 60
-    session.add(Departure(campaign_id=campaign.id, sender_id=sender.id, minute=first, letters=1))
+    session.add(SentPerMinute(campaign_id=campaign.id, sender_id=sender.id, minute=first, emails=1))
     session.commit()
-    lines = compared(planned(campaign), fact(session, campaign))
-    assert [line.planned.letters for line in lines] == [2, 1]
-    assert [line.fact.letters if line.fact else None for line in lines] == [1, None]
+    lines = compared(planned(campaign), actuals(session, campaign))
+    assert [line.planned.emails for line in lines] == [2, 1]
+    assert [line.fact.emails if line.fact else None for line in lines] == [1, None]

@@ -12,12 +12,12 @@ from sqlalchemy import event
 
 from mailganer.accounts import network_of
 from mailganer.backends import Limits, load_backends
-from mailganer.campaigns.fact import fact
-from mailganer.campaigns.prospects import forecast
+from mailganer.campaigns.actuals import fact
+from mailganer.campaigns.campaign_forecast import forecast
 from mailganer.models import Campaign, Sender
-from mailganer.sending.lane import Lane
-from mailganer.sending.plan import plan
-from mailganer.sending.tick import tick
+from mailganer.sending.scheduler.plan import plan
+from mailganer.sending.scheduler.tick import tick
+from mailganer.sending.worker.lane import LaneRunner
 from tests.sending.scripted import Script
 
 PLAN = 40  # emails in 24 hours
@@ -51,7 +51,7 @@ def ini_values(ini_values: dict[str, str]) -> dict[str, str]:
 
 
 def days_of(session: Any, campaign: Campaign) -> list[int]:
-    found = [day.letters for day in fact(session, campaign)]
+    found = [day.emails for day in fact(session, campaign)]
     session.commit()
     return found
 
@@ -63,7 +63,7 @@ def test_a_small_campaign_of_another_sender_has_half_of_every_day_of_the_plan(
     registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
     known = {"settings": settings, "registry": registry, "now": clock.now}
     plans = [
-        [day.letters for day in forecast(session, each, number, send_at=each.send_at, **known).days]
+        [day.emails for day in forecast(session, each, number, send_at=each.send_at, **known).days]
         for each, number in ((large, 150), (small, 30))
     ]
     session.commit()
@@ -82,18 +82,18 @@ def test_lanes_of_two_senders_at_once_divide_the_plan_evenly(
     script.limits = Limits(max_connections=8)
     campaigns = of_senders(120, 60)
     works = open_works(clock, script)
-    tick(works.office)
+    tick(works.context)
     for campaign in campaigns:
-        plan(works.office, campaign.id)
+        plan(works.context, campaign.id)
     barrier = Barrier(4)
 
-    def one(sender_id: int, number: int, office: Any) -> None:
+    def one(sender_id: int, number: int, context: Any) -> None:
         barrier.wait()
-        Lane(office, sender_id, number).run(30)
+        LaneRunner(context, sender_id, number).run(30)
 
     lanes = [(campaign.senders[0].id, number) for campaign in campaigns for number in range(2)]
     session.commit()
-    threads = [Thread(target=one, args=(*lane, open_works(clock, script).office)) for lane in lanes]
+    threads = [Thread(target=one, args=(*lane, open_works(clock, script).context)) for lane in lanes]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -110,17 +110,17 @@ def test_a_sender_whose_campaigns_have_had_their_part_is_not_woken_at_once_again
     first, second = large.senders[0].id, small.senders[0].id
     script = Script()
     works = open_works(clock, script)
-    for call in tick(works.office):
+    for call in tick(works.context):
         if call.task == "plan":
-            plan(works.office, *call.ids)
-    Lane(works.office, first).run(30)
+            plan(works.context, *call.ids)
+    LaneRunner(works.context, first).run(30)
     assert days_of(session, large) == [20]
-    assert [call.ids[0] for call in tick(works.office) if call.task == "pump"] == [second]
+    assert [call.ids[0] for call in tick(works.context) if call.task == "run_lane"] == [second]
     session.refresh(session.get_one(Sender, first))
     session.get_one(Sender, second).deleted_at = clock.now  # so that nobody else can use the plan
     session.commit()
     clock.forward(minutes=1)
-    Lane(works.office, first).run(30)
+    LaneRunner(works.context, first).run(30)
     assert days_of(session, large) == [40]
 
 
@@ -152,15 +152,15 @@ def _divisions(
     """Statements that ask what the plan's limit allows each campaign."""
     of_senders(*recipients)
     works = open_works(clock, script or Script())
-    works.office = replace(works.office, plan_limit=lambda _account, _now: limit)
+    works.context = replace(works.context, plan_limit=lambda _account, _now: limit)
     seen = []
 
     def note(_conn: Any, _cursor: Any, statement: str, *_others: Any) -> None:
-        if "sum(departure.letters)" in statement:
+        if "sum(departure.emails)" in statement:
             seen.append(statement)
         if windows is not None and "INSERT INTO" in statement and "window" in statement:
             windows["opened"] += 1
 
-    event.listen(works.office.engine, "before_cursor_execute", note)
+    event.listen(works.context.engine, "before_cursor_execute", note)
     works.run(3)
     return len(seen)

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from mailganer.models import Subscriber, SubscriberStatus
-from mailganer.sending import plan as planning
-from mailganer.sending.tick import tick
+from mailganer.sending.scheduler import plan as planning
+from mailganer.sending.scheduler.tick import tick
 
 from ..support.ports import wait_until
 
@@ -22,14 +22,14 @@ def campaign(due: Any, works: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Started, and to be planned in pieces of ten."""
     monkeypatch.setattr(planning, "CHUNK", 10)
     campaign = due(PEOPLE)
-    tick(works.office)
+    tick(works.context)
     return campaign
 
 
 def test_pieces_make_one_row_for_each_with_a_token_of_its_own(
     campaign: Any, works: Any, deliveries: Any
 ) -> None:
-    assert planning.plan(works.office, campaign.id)
+    assert planning.plan(works.context, campaign.id)
     rows = deliveries(campaign.id)
     assert [row.email for row in rows] == [f"reader{n:06}@example.org" for n in range(1, PEOPLE + 1)]
     assert [row.id for row in rows] == list(range(rows[0].id, rows[0].id + PEOPLE))
@@ -43,9 +43,9 @@ def test_two_campaigns_give_the_same_people_other_tokens(
     again = make.campaign(campaign.account, tuple(campaign.lists), tuple(campaign.senders))
     again.status, again.send_at = campaign.status, campaign.send_at
     session.commit()
-    tick(works.office)
+    tick(works.context)
     for each in (campaign, again):
-        assert planning.plan(works.office, each.id)
+        assert planning.plan(works.context, each.id)
     tokens = {row.token for each in (campaign, again) for row in deliveries(each.id)}
     assert len(tokens) == 2 * PEOPLE
 
@@ -54,13 +54,13 @@ def test_an_address_taken_over_between_two_pieces_is_written_to_once_and_nobody_
     campaign: Any, works: Any, deliveries: Any, session: Any
 ) -> None:
     pieces = iter((False, True))
-    assert not planning.plan(works.office, campaign.id, stopped=lambda: next(pieces))
+    assert not planning.plan(works.context, campaign.id, stopped=lambda: next(pieces))
     first, *_others, last = session.query(Subscriber).order_by(Subscriber.id)
     taken, first.email, first.email_key = first.email, "elsewhere@example.org", "elsewhere@example.org"
     session.flush()
     last.email = last.email_key = taken
     session.commit()
-    assert planning.plan(works.office, campaign.id)
+    assert planning.plan(works.context, campaign.id)
     assert sorted(row.email for row in deliveries(campaign.id)) == [
         f"reader{n:06}@example.org" for n in range(1, PEOPLE)
     ]
@@ -72,9 +72,9 @@ def test_planning_reads_each_member_of_a_list_once_right_after_an_import(
 ) -> None:
     """The test server gathers no statistics, as PostgreSQL has none in the first minute after an import."""
     campaign = due(2_000)
-    tick(works.office)
+    tick(works.context)
     before = _members_read(works, session)
-    assert planning.plan(works.office, campaign.id)
+    assert planning.plan(works.context, campaign.id)
     assert len(deliveries(campaign.id)) == 2_000
     assert _members_read(works, session) - before < 10 * 2_000
 
@@ -82,7 +82,7 @@ def test_planning_reads_each_member_of_a_list_once_right_after_an_import(
 def _members_read(works: Any, session: Any) -> int:
     """Return how many index entries of list members PostgreSQL has read so far."""
     # A connection counts what it has read now and then, and for certain when it ends.
-    works.office.engine.dispose()
+    works.context.engine.dispose()
     session.rollback()
     others = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -105,7 +105,7 @@ def test_a_piece_in_which_nobody_is_a_recipient_does_not_end_the_planning(
     for each in everybody[:12]:
         each.status = SubscriberStatus.unsubscribed
     session.commit()
-    assert planning.plan(works.office, campaign.id)
+    assert planning.plan(works.context, campaign.id)
     assert [row.email for row in deliveries(campaign.id)] == [
         f"reader{n:06}@example.org" for n in range(13, 26)
     ]

@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import func, select
 
 from mailganer.backends import Limits, Message, Outcome, Receipt
-from mailganer.campaigns.allowance import account_usage, sender_usage
 from mailganer.models import CampaignStatus, SenderStatus, Usage
-from mailganer.sending.lane import Lane
-from mailganer.sending.plan import plan
-from mailganer.sending.tick import tick
+from mailganer.quota.usage import account_usage, sender_usage
+from mailganer.sending.scheduler.plan import plan
+from mailganer.sending.scheduler.tick import tick
+from mailganer.sending.worker.lane import LaneRunner
 from tests.sending.scripted import Script, accept, receipt
 
 
@@ -21,11 +21,11 @@ def all_at_once(open_works: Callable[..., Any], clock: Any, script: Script, send
     """Eight lanes, each with an office of its own, as eight processes would have."""
     barrier = Barrier(8)
 
-    def one(number: int, office: Any) -> None:
+    def one(number: int, context: Any) -> None:
         barrier.wait()
-        Lane(office, sender_ids[number % len(sender_ids)], number).run(30)
+        LaneRunner(context, sender_ids[number % len(sender_ids)], number).run(30)
 
-    threads = [Thread(target=one, args=(n, open_works(clock, script).office)) for n in range(8)]
+    threads = [Thread(target=one, args=(n, open_works(clock, script).context)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -38,8 +38,8 @@ def test_eight_lanes_together_never_send_one_more_than_the_sender_may(
     script.limits = Limits(per_day=50, max_connections=8)
     campaign = due(400)
     works = open_works(clock, script)
-    tick(works.office)
-    plan(works.office, campaign.id)
+    tick(works.context)
+    plan(works.context, campaign.id)
     all_at_once(open_works, clock, script, [campaign.senders[0].id])
     assert sum(script.got.values()) == 50
     assert set(script.got.values()) == {1}
@@ -57,8 +57,8 @@ def test_two_senders_together_never_send_one_more_than_the_plan_allows(
     campaign.senders.append(other)
     make.commit()
     works = open_works(clock, script)
-    tick(works.office)
-    plan(works.office, campaign.id)
+    tick(works.context)
+    plan(works.context, campaign.id)
     all_at_once(open_works, clock, script, [each.id for each in campaign.senders])
     assert sum(script.got.values()) == 200
     with sessions() as session:
@@ -90,7 +90,7 @@ def test_twelve_hundred_people_at_five_hundred_a_day_take_three_days_and_fail_no
         assert sum(moment <= other < moment + timedelta(hours=24) for other in moments) <= 500
 
 
-def test_a_sender_that_used_its_day_sleeps_until_its_first_letter_is_a_day_old(
+def test_a_sender_that_used_its_day_sleeps_until_its_first_email_is_a_day_old(
     due: Any, open_works: Any, clock: Any, script: Script, reload: Any
 ) -> None:
     script.limits = Limits(per_day=5)
@@ -124,7 +124,7 @@ def test_what_a_server_put_off_is_given_back(
     due(10)
     open_works(clock, script).run(4)
     with sessions() as session:
-        assert session.scalar(select(func.sum(Usage.letters))) == 3
+        assert session.scalar(select(func.sum(Usage.emails))) == 3
 
 
 def test_a_pace_of_ten_a_second_is_kept(due: Any, open_works: Any, script: Script) -> None:

@@ -12,9 +12,9 @@ import pytest
 from mailganer.accounts.senders import mark_ready
 from mailganer.backends import Message, Receipt
 from mailganer.backends.replies import Reply, Stage, classify
-from mailganer.campaigns import moves
+from mailganer.campaigns import state_changes
+from mailganer.i18n.sentences import translate_sentence
 from mailganer.models import Campaign, CampaignStatus, Sender, SenderStatus, Subscriber, SubscriberStatus
-from mailganer.sending.words import say
 from tests.sending.scripted import Script, accept
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -94,7 +94,7 @@ class Story:
             states = [session.get_one(Campaign, each) for each in self.campaigns]
             for campaign in states:
                 if continues and campaign.status is CampaignStatus.paused:
-                    moves.resume(session, campaign, self.clock.now)
+                    state_changes.resume(session, campaign, self.clock.now)
             over = all(each.status is CampaignStatus.finished for each in states)
             session.commit()
         self.clock.now += max(wait, timedelta(0)) + timedelta(seconds=21)
@@ -228,8 +228,8 @@ def test_where_nobody_has_a_mailbox_a_person_decides_once(
     with sessions() as session:
         campaign = session.get_one(Campaign, story.campaigns[0])
         assert campaign.status is CampaignStatus.paused
-        assert f"{tried} recipients" in say(campaign.paused_reason)
-        assert "No such user here" in say(campaign.paused_reason)
+        assert f"{tried} recipients" in translate_sentence(campaign.paused_reason)
+        assert "No such user here" in translate_sentence(campaign.paused_reason)
         assert session.get_one(Sender, story.sender_id).status is SenderStatus.ready
         assert {row.status for row in session.query(Subscriber)} == {SubscriberStatus.active}
     if heals:

@@ -10,17 +10,17 @@ from tests.fixtures.command import Mailing
 from tests.support.ports import wait_until
 
 
-def test_everybody_gets_their_own_letter(mailing: Mailing) -> None:
+def test_everybody_gets_their_own_email(mailing: Mailing) -> None:
     done = mailing.run()
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 sent" in done.stdout
     assert mailing.server.counts == {f"reader{n}@example.org": 1 for n in (1, 2, 3)}
-    letter = mailing.server.to("reader2@example.org")[0]
-    assert letter.message["Subject"] == "Новости для Имя2"
-    assert "Здравствуйте, Имя2 из города Город2!" in letter.part()
-    assert letter.message["List-Unsubscribe"] == "<mailto:anna@example.com?subject=unsubscribe>"
-    assert letter.message["List-Unsubscribe-Post"] is None
-    assert "http" not in letter.part()
+    email = mailing.server.to("reader2@example.org")[0]
+    assert email.message["Subject"] == "Новости для Имя2"
+    assert "Здравствуйте, Имя2 из города Город2!" in email.part()
+    assert email.message["List-Unsubscribe"] == "<mailto:anna@example.com?subject=unsubscribe>"
+    assert email.message["List-Unsubscribe-Post"] is None
+    assert "http" not in email.part()
 
 
 def test_the_commonest_list_needs_no_explaining(mailing: Mailing) -> None:
@@ -42,7 +42,7 @@ def test_killed_in_the_middle_of_a_thousand_and_run_again_it_repeats_nobody(mail
     state = ("--state", str(mailing.folder / "state"))
     for enough in (100, 400):
         process = mailing.start(*state)
-        wait_until(lambda: len(mailing.server.letters) > enough, timeout=60)  # noqa: B023
+        wait_until(lambda: len(mailing.server.emails) > enough, timeout=60)  # noqa: B023
         process.kill()
         process.communicate()
     done = mailing.run(*state)
@@ -56,7 +56,7 @@ def test_killed_in_the_middle_of_a_thousand_and_run_again_it_repeats_nobody(mail
 def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_in_doubt(mailing: Mailing) -> None:
     mailing.write_list(1000)
     process = mailing.start("--state", str(mailing.folder / "state"))
-    wait_until(lambda: len(mailing.server.letters) > 50, timeout=60)
+    wait_until(lambda: len(mailing.server.emails) > 50, timeout=60)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 1
@@ -75,13 +75,13 @@ def test_refused_recipients_are_listed_with_the_servers_words(mailing: Mailing) 
     assert "2 sent, 1 failed" in done.stdout
 
 
-def test_a_dry_run_shows_people_and_letter_and_sends_nothing(mailing: Mailing) -> None:
+def test_a_dry_run_shows_people_and_email_and_sends_nothing(mailing: Mailing) -> None:
     done = mailing.run("--dry-run")
     assert done.returncode == 0, done.stderr
     assert "3 people; the first is reader1@example.org" in done.stdout
     assert "Новости для Имя1" in done.stdout
     assert "Здравствуйте, Имя1" in done.stdout
-    assert not mailing.server.letters
+    assert not mailing.server.emails
     assert mailing.left_files() == []
 
 
@@ -106,7 +106,7 @@ def test_what_the_check_finds_is_said_on_standard_error(mailing: Mailing) -> Non
     mailing.html.write_text("<p>Dear *|FNAME|* {first_name} <a href='www.a.test/{{ city }}'>x</a></p>")
     subject = ("--subject", "hi %FNAME%, {{ first_name }}")
     shown = mailing.run("--dry-run", *subject)
-    assert (shown.returncode, len(mailing.server.letters)) == (0, 0)
+    assert (shown.returncode, len(mailing.server.emails)) == (0, 0)
     for said in ("“*|FNAME|*”", "“{first_name}”", "“%FNAME%”", "Did you mean https://www.a.test/{{ city }}?"):
         assert said in shown.stderr
         assert said not in shown.stdout
@@ -142,10 +142,10 @@ def test_it_waits_for_its_time(mailing: Mailing) -> None:
     moment = datetime.now().astimezone() + timedelta(seconds=6)
     process = mailing.start("--at", moment.isoformat())
     time.sleep(max(0.0, (moment - datetime.now().astimezone()).total_seconds() - 0.5))
-    assert not mailing.server.letters
+    assert not mailing.server.emails
     process.communicate(timeout=30)
     assert process.returncode == 0
-    assert len(mailing.server.letters) == 3
+    assert len(mailing.server.emails) == 3
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_bad_input_is_said_in_a_sentence_and_nothing_is_sent(
     assert done.returncode == 2, done.stdout + done.stderr
     assert sentence.lower() in done.stderr.lower()
     assert "Traceback" not in done.stderr
-    assert not mailing.server.letters
+    assert not mailing.server.emails
     assert mailing.left_files() == []
 
 
@@ -187,10 +187,10 @@ def test_bad_rows_are_listed_and_nothing_is_sent_unless_they_may_be_left_out(mai
     assert done.returncode == 2
     assert "row 4:" in done.stderr
     assert "row 5:" in done.stderr
-    assert not mailing.server.letters
+    assert not mailing.server.emails
     assert mailing.left_files() == []
     assert mailing.run("--skip-bad-rows").returncode == 0
-    assert len(mailing.server.letters) == 2
+    assert len(mailing.server.emails) == 2
 
 
 def test_a_state_of_another_mailing_is_not_touched(mailing: Mailing) -> None:
@@ -200,4 +200,4 @@ def test_a_state_of_another_mailing_is_not_touched(mailing: Mailing) -> None:
     done = mailing.run(*state)
     assert done.returncode == 2
     assert "another mailing" in done.stderr
-    assert len(mailing.server.letters) == 3
+    assert len(mailing.server.emails) == 3

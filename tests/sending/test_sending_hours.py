@@ -5,7 +5,7 @@ from typing import Any
 
 from mailganer.backends import Message, Receipt
 from mailganer.models import CampaignStatus, SenderStatus
-from mailganer.sending.tick import tick
+from mailganer.sending.scheduler.tick import tick
 from tests.sending.scripted import Script, accept
 
 OFFICE = {"days": [1, 2, 3, 4, 5], "from": "12:30", "to": "18:00", "timezone": "Europe/Moscow"}
@@ -21,13 +21,13 @@ def test_before_the_hours_nothing_leaves_and_nobody_is_woken(
     assert reload(campaign).status is CampaignStatus.sending
     assert reload(campaign).resting_until == clock.now + timedelta(minutes=30)
     assert reload(campaign.senders[0]).status is SenderStatus.ready
-    assert [call for call in tick(works.office) if call.task == "pump"] == []
+    assert [call for call in tick(works.context) if call.task == "run_lane"] == []
     clock.forward(minutes=30)
     works.run(3)
     assert len(script.got) == 30
 
 
-def test_when_the_hours_end_the_letter_on_its_way_is_the_last(
+def test_when_the_hours_end_the_email_on_its_way_is_the_last(
     due: Any, open_works: Any, clock: Any, script: Script, reload: Any
 ) -> None:
     left: list[datetime] = []

@@ -11,13 +11,13 @@ from sqlalchemy import func, select
 
 from mailganer.accounts import network_of
 from mailganer.backends import Limits, Message, Outcome, Registry, load_backends
-from mailganer.campaigns.fact import fact
-from mailganer.campaigns.prospects import forecast
-from mailganer.models import Campaign, CampaignStatus, Departure, campaign_sender
-from mailganer.sending import opener
-from mailganer.sending.lane import Lane
-from mailganer.sending.plan import plan
-from mailganer.sending.tick import tick
+from mailganer.campaigns.actuals import fact
+from mailganer.campaigns.campaign_forecast import forecast
+from mailganer.models import Campaign, CampaignStatus, SentPerMinute, campaign_sender
+from mailganer.sending.scheduler.plan import plan
+from mailganer.sending.scheduler.tick import tick
+from mailganer.sending.worker import window_planner
+from mailganer.sending.worker.lane import LaneRunner
 from tests.sending.scripted import Script, accept, receipt
 
 
@@ -56,7 +56,7 @@ def registry(settings: Any) -> Registry:
 
 
 def days_of(session: Any, campaign: Campaign) -> list[int]:
-    return [day.letters for day in fact(session, campaign)]
+    return [day.emails for day in fact(session, campaign)]
 
 
 def test_a_small_campaign_behind_a_large_one_has_half_of_every_day(
@@ -65,7 +65,7 @@ def test_a_small_campaign_behind_a_large_one_has_half_of_every_day(
     large, small = beside(120, 15, starts=(0, 30), per_day=20)
     known = {"settings": settings, "registry": registry, "now": clock.now}
     plans = [
-        [day.letters for day in forecast(session, each, number, send_at=each.send_at, **known).days]
+        [day.emails for day in forecast(session, each, number, send_at=each.send_at, **known).days]
         for each, number in ((large, 120), (small, 15))
     ]
     assert plans == [[20, 10, 15, 20, 20, 20, 15], [10, 5]]
@@ -87,10 +87,10 @@ def test_campaigns_scheduled_on_the_same_sender_are_reckoned_with(
     session.commit()
     known = {"settings": settings, "registry": registry, "now": clock.now}
     found = forecast(session, draft, 1200, **known)
-    assert [day.letters for day in found.days] == [500, 250, 300, 150]
+    assert [day.emails for day in found.days] == [500, 250, 300, 150]
     later.status = CampaignStatus.draft
     session.commit()
-    assert [day.letters for day in forecast(session, draft, 1200, **known).days] == [500, 500, 200]
+    assert [day.emails for day in forecast(session, draft, 1200, **known).days] == [500, 500, 200]
 
 
 @pytest.mark.parametrize("order", [(40, 300), (300, 40)], ids=["small first", "large first"])
@@ -101,16 +101,16 @@ def test_eight_lanes_at_once_divide_a_day_evenly(
     script.limits = Limits(per_day=50, max_connections=8)
     campaigns = beside(*order)
     works = open_works(clock, script)
-    tick(works.office)
+    tick(works.context)
     for campaign in campaigns:
-        plan(works.office, campaign.id)
+        plan(works.context, campaign.id)
     barrier = Barrier(8)
 
-    def one(number: int, office: Any) -> None:
+    def one(number: int, context: Any) -> None:
         barrier.wait()
-        Lane(office, campaigns[0].senders[0].id, number).run(30)
+        LaneRunner(context, campaigns[0].senders[0].id, number).run(30)
 
-    threads = [Thread(target=one, args=(n, open_works(clock, script).office)) for n in range(8)]
+    threads = [Thread(target=one, args=(n, open_works(clock, script).context)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -124,14 +124,14 @@ def test_a_campaign_alone_counts_nothing_and_has_whole_windows(
 ) -> None:
     beside(100)
     open_works(clock, script).run(4)
-    assert session.scalar(select(func.sum(Departure.letters))) == 100
+    assert session.scalar(select(func.sum(SentPerMinute.emails))) == 100
     assert session.scalar(select(campaign_sender.c.had)) == 0
 
 
 def test_who_starts_later_is_not_paid_for_the_time_before(
     beside: Any, open_works: Any, clock: Any, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opener, "SLOTS", 1)
+    monkeypatch.setattr(window_planner, "SLOTS", 1)
     order: list[str] = []
 
     def answer(message: Message) -> Any:
@@ -142,9 +142,9 @@ def test_who_starts_later_is_not_paid_for_the_time_before(
     script.answer = answer
     first, *_others = beside(40, 40, 20, starts=(0, 0, 2))
     works = open_works(clock, script)
-    for call in tick(works.office):
-        plan(works.office, *call.ids)
-    Lane(works.office, first.senders[0].id, stopped=lambda: len(order) >= 40).run(30)
+    for call in tick(works.context):
+        plan(works.context, *call.ids)
+    LaneRunner(works.context, first.senders[0].id, stopped=lambda: len(order) >= 40).run(30)
     assert Counter(order) == {"c0": 20, "c1": 20}
     clock.forward(minutes=2)
     works.run(4)
@@ -154,7 +154,7 @@ def test_who_starts_later_is_not_paid_for_the_time_before(
 def test_a_campaign_whose_recipients_are_all_refused_keeps_nobody_waiting(
     beside: Any, open_works: Any, clock: Any, script: Script, session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opener, "SLOTS", 4)
+    monkeypatch.setattr(window_planner, "SLOTS", 4)
     order: list[str] = []
     refuse = receipt(Outcome.refused, "550 5.7.1 not wanted here")
 

@@ -10,7 +10,7 @@ from celery import Celery
 
 from mailganer.cli.processes import Part, Tree
 from mailganer.models import CampaignStatus
-from mailganer.sending.bell import celery_config, ring
+from mailganer.queue import celery_config, enqueue
 from mailganer.sending.watchdog import tasks_wait
 from mailganer.settings import ENVIRONMENT, from_mapping
 from tests.support.ports import free_port, wait_until
@@ -63,7 +63,7 @@ def test_a_worker_that_listens_no_more_ends_with_1_and_its_successor_goes_on(
     wait_until(died, timeout=60, what="the worker to end")
     assert "The worker ended (exit code 1)" in said[0]
     assert "has heard nothing for" in (tmp_path / "log" / "worker.log").read_text()
-    assert not smtp_server.letters
+    assert not smtp_server.emails
     deaf.unlink()
 
     def finished() -> bool:
@@ -100,7 +100,7 @@ def test_what_waits_is_asked_of_the_broker(ini_values: dict[str, str], broker_ur
     ini_values["celery.broker_url"] = broker_url
     app = app_of(ini_values)
     assert tasks_wait(app) is False
-    ring(app, "tick")
+    enqueue(app, "tick")
     assert tasks_wait(app) is True
 
 

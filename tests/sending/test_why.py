@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 from translationstring import TranslationString
 
 from mailganer.backends import Message, Outcome, Receipt, Scope, load_backends
-from mailganer.campaigns import moves
+from mailganer.campaigns import state_changes
 from mailganer.errors import LoginRefused
-from mailganer.models import Campaign, Hold, Sender, Subscriber
-from mailganer.reports import Asked, Step, why_person
-from mailganer.sending.words import say, with_reply
+from mailganer.i18n.sentences import translate_sentence, with_reply
+from mailganer.models import Campaign, Delay, Sender, Subscriber
+from mailganer.reports import ExplanationContext, ExplanationStep, why_person
 from tests.sending.scripted import Script, accept, receipt
 
 
@@ -30,14 +30,16 @@ def why(sessions: Any, settings: Any, clock: Any) -> Callable[..., list[str]]:
     def at(moment: datetime) -> str:
         return f"{moment:%d %H:%M}"
 
-    def told(step: Step) -> str:
-        return " ".join(filter(None, (say(step.sentence(at)).strip(), step.reply)))
+    def told(step: ExplanationStep) -> str:
+        return " ".join(filter(None, (translate_sentence(step.sentence(at)).strip(), step.reply)))
 
     def ask(campaign: Campaign, email: str) -> list[str]:
         registry = load_backends(settings.backends, settings.backend_options)
         with sessions() as session:
             person = session.scalar(select(Subscriber).where(Subscriber.email == email))
-            asked = Asked(session, session.get_one(Campaign, campaign.id), clock.now, settings, registry)
+            asked = ExplanationContext(
+                session, session.get_one(Campaign, campaign.id), clock.now, settings, registry
+            )
             return [told(step) for step in why_person(asked, person).steps]
 
     return ask
@@ -54,15 +56,15 @@ def test_who_waited_for_a_quota_is_told_until_when_and_what_the_server_said(
     works.run(3)
     assert why(campaign, person(7))[2:] == [
         "Waits for anna@example.com, which has sent all it may in 24 hours, until 24 09:01.",
-        "Its turn has not come. Letters that may leave before it: 1.",
+        "Its turn has not come. Emails that may leave before it: 1.",
     ]
     clock.forward(hours=24, minutes=1)
     works.run(3)
     assert why(campaign, person(7)) == [
         "On the list “Readers” since 23 09:00.",
-        f"A letter to {person(7)} was planned on 23 09:00.",
+        f"An email to {person(7)} was planned on 23 09:00.",
         "Waited until 24 09:01 for anna@example.com, which had sent all it may in 24 hours.",
-        "The server of anna@example.com took the letter on 24 09:01. 250 2.0.0 kept",
+        "The server of anna@example.com took the email on 24 09:01. 250 2.0.0 kept",
         "No opening has been counted so far.",
     ]
     assert not [each for each in why(campaign, person(1)) if each.startswith("Waited")]
@@ -71,11 +73,11 @@ def test_who_waited_for_a_quota_is_told_until_when_and_what_the_server_said(
 def test_who_waited_for_the_plan_is_told_so(due: Any, works: Any, clock: Any, why: Any, make: Any) -> None:
     campaign = due(205, account=make.account(plan="free"))
     works.run(8)
-    assert why(campaign, person(205))[2].startswith("Waits for your plan, which allows 200 letters")
+    assert why(campaign, person(205))[2].startswith("Waits for your plan, which allows 200 emails")
     clock.forward(hours=24, minutes=1)
     works.run(3)
     assert why(campaign, person(205))[2] == (
-        "Waited until 24 09:01 for your plan, whose letters of 24 hours were used up."
+        "Waited until 24 09:01 for your plan, whose emails of 24 hours were used up."
     )
 
 
@@ -87,14 +89,14 @@ def test_who_was_put_off_is_told_by_whom_and_how_often(
     campaign = due(3)
     works.run(3)
     assert why(campaign, person(2))[2:] == [
-        "The server put the letter off; it is not tried again before 23 09:05. 452 4.2.2 mailbox full"
+        "The server put the email off; it is not tried again before 23 09:05. 452 4.2.2 mailbox full"
     ]
     script.answer = accept
     clock.forward(minutes=5)
     works.run(3)
     assert why(campaign, person(2))[2:4] == [
         "Tries: 2, the first on 23 09:00.",
-        "The server of anna@example.com took the letter on 23 09:05. 250 2.0.0 kept",
+        "The server of anna@example.com took the email on 23 09:05. 250 2.0.0 kept",
     ]
 
 
@@ -117,7 +119,7 @@ def test_a_servers_trouble_is_one_wait_however_often_it_was_tried(
         "Waited until 23 09:01 for the server of anna@example.com, which could not be reached"
     )
     with sessions() as session:
-        assert len(session.scalars(select(Hold)).all()) == 1
+        assert len(session.scalars(select(Delay)).all()) == 1
 
 
 def test_a_refused_login_and_a_pause_are_told_afterwards(
@@ -133,18 +135,18 @@ def test_a_refused_login_and_a_pause_are_told_afterwards(
     clock.forward(hours=1)
     with sessions.begin() as session:
         look_at(session, campaign.senders[0].id)
-        moves.pause(session, session.get_one(Campaign, campaign.id), clock.now)
+        state_changes.pause(session, session.get_one(Campaign, campaign.id), clock.now)
     script.answer = accept
     assert "The campaign is paused: nothing leaves until somebody lets it go on." in why(campaign, person(2))
     clock.forward(hours=1)
     with sessions() as session:
-        moves.resume(session, session.get_one(Campaign, campaign.id), clock.now)
+        state_changes.resume(session, session.get_one(Campaign, campaign.id), clock.now)
         session.commit()
     works.run(3)
     assert why(campaign, person(2))[2:5] == [
         "From 23 09:00 on anna@example.com could send nothing until somebody had looked at it.",
         "Waited until 23 11:00: the campaign was paused by somebody.",
-        "The server of anna@example.com took the letter on 23 11:00. 250 2.0.0 kept",
+        "The server of anna@example.com took the email on 23 11:00. 250 2.0.0 kept",
     ]
 
 
@@ -157,10 +159,10 @@ def look_at(session: Session, sender_id: int) -> None:
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [
-        (True, "Was in doubt. Asked on 23 09:01, the server of anna@example.com had the letter."),
+        (True, "Was in doubt. Asked on 23 09:01, the server of anna@example.com had the email."),
         (
             False,
-            "Was in doubt. Asked on 23 09:10, the server of anna@example.com had no such letter, "
+            "Was in doubt. Asked on 23 09:10, the server of anna@example.com had no such email, "
             "so it is sent again.",
         ),
     ],
@@ -181,7 +183,7 @@ def test_a_doubt_that_the_server_ended_is_told_so(
     assert sentence in why(campaign, person(2))
 
 
-def test_a_letter_refused_for_what_it_is_holds_its_people_back(
+def test_an_email_refused_for_what_it_is_holds_its_people_back(
     due: Any, works: Any, clock: Any, script: Script, why: Any, sessions: Any
 ) -> None:
     script.answer = receipt(Outcome.refused, "554 5.7.1 looks like spam", scope=Scope.message)
@@ -192,7 +194,7 @@ def test_a_letter_refused_for_what_it_is_holds_its_people_back(
     script.answer = accept
     clock.forward(hours=2)
     with sessions() as session:
-        moves.resume(session, session.get_one(Campaign, campaign.id), clock.now)
+        state_changes.resume(session, session.get_one(Campaign, campaign.id), clock.now)
         session.commit()
     works.run(3)
     assert "Waited until 23 11:00: the campaign had been paused because something was wrong." in why(
@@ -203,5 +205,7 @@ def test_a_letter_refused_for_what_it_is_holds_its_people_back(
 def test_the_servers_words_are_said_once() -> None:
     said = TranslationString("h refused it. Its answer: ${reply}", mapping={"reply": "535 no"})
     refused = LoginRefused(said, "535 no")
-    assert say(with_reply(refused)) == "h refused it. Its answer: 535 no"
-    assert say(with_reply(LoginRefused("It was refused.", "535 no"))) == "It was refused. 535 no"
+    assert translate_sentence(with_reply(refused)) == "h refused it. Its answer: 535 no"
+    assert (
+        translate_sentence(with_reply(LoginRefused("It was refused.", "535 no"))) == "It was refused. 535 no"
+    )

@@ -11,12 +11,12 @@ from pyramid.registry import Registry
 
 import mailganer
 from mailganer.broker import broker_url
-from mailganer.security import BodyLimits, OutsideCalls, Throttle, shared_tries
-from mailganer.security.pending import PendingForms
 from mailganer.settings import Settings, from_mapping
 from mailganer.tracking import OpenBuffer
-from mailganer.views.operations import BrokerWatch
-from mailganer.views.pixel import PixelFirst
+from mailganer.web import BodyLimits, OutsideCalls, RateLimiter, shared_tries
+from mailganer.web.health import BrokerWatch
+from mailganer.web.pending_forms import PendingForms
+from mailganer.web.pixel import PixelFirst
 
 # Nothing that is configured depends on these: they are read from the settings when a request needs them.
 PLACES = frozenset(
@@ -50,7 +50,7 @@ def renewed(registry: Registry, settings: Settings) -> PixelFirst:
     registry["outside"] = OutsideCalls()
     registry["body_limits"] = BodyLimits(settings)
     registry["pending"] = PendingForms()
-    registry["throttle"] = Throttle(settings.broker_url, shared_tries(registry["engine"]))
+    registry["throttle"] = RateLimiter(settings.broker_url, shared_tries(registry["engine"]))
     registry["opens"] = OpenBuffer(lambda: registry["sessions"])
     registry["broker"] = BrokerWatch(broker_url(settings))
     return PixelFirst(config.make_wsgi_app())

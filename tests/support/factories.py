@@ -21,7 +21,7 @@ from mailganer.models import (
 )
 from mailganer.vault import Vault
 
-LETTER = "<p>Dear {{ first_name|default('friend') }}, <a href='https://example.com/news'>read on</a>.</p>"
+EMAIL = "<p>Dear {{ first_name|default('friend') }}, <a href='https://example.com/news'>read on</a>.</p>"
 
 
 class Factory:
@@ -98,7 +98,7 @@ class Factory:
         return ids
 
     def template(self, account: Account, name: str = "News", **values: Any) -> Template:
-        defaults = {"subject": "News", "html": LETTER, "created_at": self.now, "updated_at": self.now}
+        defaults = {"subject": "News", "html": EMAIL, "created_at": self.now, "updated_at": self.now}
         return self._kept(Template(account_id=account.id, name=name, **{**defaults, **values}))
 
     def campaign(
@@ -108,11 +108,11 @@ class Factory:
         senders: tuple[Sender, ...] = (),
         **values: Any,
     ) -> Campaign:
-        """A draft with a letter that can be sent."""
+        """A draft with an email that can be sent."""
         defaults = {
             "name": "November",
             "subject": "News for {{ first_name|default('you') }}",
-            "html": LETTER,
+            "html": EMAIL,
             "created_at": self.now,
             "updated_at": self.now,
         }

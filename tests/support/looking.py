@@ -4,7 +4,7 @@ from typing import Any
 
 # Shortened on purpose: the whole of it stands elsewhere on the page, or one press away.
 SHORTENED = (
-    ".who-address, .campaign-subject, .gallery-subject, .gallery-picture, .letter-paper, .inbox-row *,"
+    ".who-address, .campaign-subject, .gallery-subject, .gallery-picture, .email-paper, .inbox-row *,"
     " .chooser-who *"
 )
 
@@ -14,7 +14,7 @@ _SIDEWAYS = """() => {
   return wide > 1 ? [`scrolls sideways by ${wide} px`] : [];
 }"""
 
-# A box that hides or scrolls what does not fit. Code and letters may: their lines are the writer's.
+# A box that hides or scrolls what does not fit. Code and emails may: their lines are the writer's.
 _CUT_OFF = """(shortened) => {
   const found = [];
   for (const box of document.querySelectorAll("body *")) {

@@ -13,8 +13,8 @@ from mailganer.models import (
     CampaignStatus,
     Delivery,
     DeliveryStatus,
-    Departure,
     Sender,
+    SentPerMinute,
     campaign_sender,
     first_delivery_id,
 )
@@ -31,7 +31,7 @@ def add_past_campaigns(session: Session, sender: Sender, number: int, now: datet
             "html": "<p>Hello</p>" * 500,
             "planned": RECIPIENTS,
             "planned_at": now,
-            "letter_id": 1,
+            "frozen_email_id": 1,
             "created_at": now,
             "updated_at": now,
         }
@@ -44,7 +44,7 @@ def add_past_campaigns(session: Session, sender: Sender, number: int, now: datet
     session.execute(insert(Batch), [_batch(*each) for each in places])
     session.execute(insert(Delivery), [{**_delivery(*each, now), **by} for each in places])
     left = {"minute": int(now.timestamp()) // 60, "letters": RECIPIENTS, **by}
-    session.execute(insert(Departure), [{"campaign_id": each, **left} for each in ids])
+    session.execute(insert(SentPerMinute), [{"campaign_id": each, **left} for each in ids])
 
 
 def _batch(campaign_id: int, place: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from mailganer.backends import Backend, Connection, Limits, LoginRefused, Messag
 
 KEY = "Canary-Pigeon-1"
 LOFTS: dict[str, list[Message]] = {}
-"""Loft -> the letters that have flown there."""
+"""Loft -> the emails that have flown there."""
 
 
 class PigeonSettings(BaseModel):

@@ -1,4 +1,4 @@
-"""A campaign whose letters have left, as the pipeline leaves it: ledger, batches, the frozen letter."""
+"""A campaign whose emails have left, as the pipeline leaves it: ledger, batches, the frozen email."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mailganer.campaigns.versions import freeze
+from mailganer.campaigns.frozen_emails import freeze
 from mailganer.models import (
     Batch,
     BatchState,
@@ -22,7 +22,7 @@ from mailganer.models import (
 )
 from mailganer.tracking import Opening, record_opens
 
-BATCH = 4  # small, so that a handful of letters already lies in several
+BATCH = 4  # small, so that a handful of emails already lies in several
 
 
 def sent_campaign(
@@ -51,7 +51,7 @@ def sent_campaign(
                 "token": os.urandom(16),
                 "status": word,
                 "sender_id": campaign.senders[0].id if campaign.senders else None,
-                "letter_id": campaign.letter_id,
+                "frozen_email_id": campaign.frozen_email_id,
                 "dated_at": left,
                 "settled_at": None if word in ("pending", "sending") else left,
             }
@@ -81,7 +81,7 @@ def token(delivery: Delivery) -> str:
 
 
 def record_open(session: Session, token: str, *, agent: str, now: datetime) -> bool:
-    """Counts an open at once. False when there is no such letter."""
+    """Counts an open at once. False when there is no such email."""
     opening = Opening.of(token, agent=agent, at=now)
     return opening is not None and record_opens(session, [opening]) == 1
 

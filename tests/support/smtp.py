@@ -1,4 +1,4 @@
-"""A mail server of the tests' own: a real port, AUTH, and every letter kept in memory."""
+"""A mail server of the tests' own: a real port, AUTH, and every email kept in memory."""
 
 import email
 import email.policy
@@ -16,7 +16,7 @@ from .ports import free_port
 
 @dataclass(frozen=True)
 class Collected:
-    """One letter as it came over the wire."""
+    """One email as it came over the wire."""
 
     sender: str
     recipient: str
@@ -29,7 +29,7 @@ class Collected:
     def part(self, kind: str = "html") -> str:
         """The decoded text of its HTML part, or of its plain one."""
         body = self.message.get_body((kind,))
-        assert body is not None, f"the letter to {self.recipient} has no {kind} part"
+        assert body is not None, f"the email to {self.recipient} has no {kind} part"
         return body.get_content()
 
 
@@ -38,7 +38,7 @@ class SMTPServer:
     """Accepts the logins in ``passwords`` and keeps what it is given.
 
     ``refuse`` maps a recipient to the reply it gets instead, as ``"550 5.1.1 no such user"``.
-    With ``needs_login=False`` letters are taken from anybody.
+    With ``needs_login=False`` emails are taken from anybody.
     """
 
     passwords: dict[str, str] = field(default_factory=lambda: {"anna@example.com": "secret"})
@@ -50,21 +50,21 @@ class SMTPServer:
     def __post_init__(self) -> None:
         self.port = free_port()
         self.logins: list[str] = []
-        self._letters: list[Collected] = []
+        self._emails: list[Collected] = []
         self._lock = threading.Lock()
         self._controller: Controller | None = None
         self.start()
 
     @property
-    def letters(self) -> list[Collected]:
+    def emails(self) -> list[Collected]:
         with self._lock:
-            return list(self._letters)
+            return list(self._emails)
 
     @property
     def counts(self) -> Counter[str]:
-        """How many letters each recipient got."""
+        """How many emails each recipient got."""
         with self._lock:
-            return Counter(letter.recipient for letter in self._letters)
+            return Counter(email.recipient for email in self._emails)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -73,11 +73,11 @@ class SMTPServer:
         return {"host": self.host, "port": self.port, "security": security, "password": "secret"}
 
     def to(self, recipient: str) -> list[Collected]:
-        return [letter for letter in self.letters if letter.recipient == recipient]
+        return [email for email in self.emails if email.recipient == recipient]
 
     def forget(self) -> None:
         with self._lock:
-            self._letters.clear()
+            self._emails.clear()
 
     def start(self) -> None:
         self._controller = Controller(
@@ -127,5 +127,5 @@ class SMTPServer:
         content = envelope.original_content or b""
         with self._lock:
             for recipient in envelope.rcpt_tos:
-                self._letters.append(Collected(envelope.mail_from or "", recipient, content))
+                self._emails.append(Collected(envelope.mail_from or "", recipient, content))
         return "250 2.0.0 kept"

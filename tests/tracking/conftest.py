@@ -8,7 +8,7 @@ from tests.support.sent import sent_campaign, token
 
 @dataclass
 class Sent:
-    """A campaign with six readers, and the tokens in their letters."""
+    """A campaign with six readers, and the tokens in their emails."""
 
     campaign: Any
     people: list[Any]
@@ -16,7 +16,7 @@ class Sent:
     tokens: list[str] = field(default_factory=list)
 
 
-LETTER = (
+EMAIL = (
     "<p>Dear {{ first_name|default('friend') }},"
     " <a href='https://example.com/news'>read on</a>,"
     " <a href='https://example.com/{{ city }}?for={{ email|urlencode }}'>your city</a>,"
@@ -27,7 +27,7 @@ LETTER = (
 
 @pytest.fixture
 def send(session, make, account, now):
-    """``send(statuses=[...], **campaign_values)``: six people got a letter an hour ago."""
+    """``send(statuses=[...], **campaign_values)``: six people got an email an hour ago."""
 
     def send(statuses=(), delivery_values=None, **values):
         readers = make.list(account, "Readers")
@@ -43,7 +43,7 @@ def send(session, make, account, now):
             )
         ]
         sender = make.sender(account)
-        campaign = make.campaign(account, (readers,), (sender,), **{"html": LETTER, **values})
+        campaign = make.campaign(account, (readers,), (sender,), **{"html": EMAIL, **values})
         deliveries = sent_campaign(session, campaign, people, now, statuses, **(delivery_values or {}))
         session.commit()
         return Sent(campaign, people, deliveries, [token(each) for each in deliveries])

@@ -6,10 +6,9 @@ from email import message_from_bytes, policy
 import pytest
 from sqlalchemy import select
 
-from mailganer.campaigns.allowance import minute_of
 from mailganer.db import utcnow
 from mailganer.errors import LoginRefused, _
-from mailganer.letters.bounds import LONG_TEXTS
+from mailganer.i18n.sentences import with_reply
 from mailganer.models import (
     Account,
     Batch,
@@ -23,8 +22,9 @@ from mailganer.models import (
     Usage,
     first_delivery_id,
 )
-from mailganer.sending.words import with_reply
-from mailganer.views import campaigns, letter_step
+from mailganer.quota.usage import minute_of
+from mailganer.rendering.render_budget import LONG_TEXTS
+from mailganer.views import campaigns, email_step
 from tests.support.statements import statements
 
 
@@ -86,8 +86,8 @@ def submit(page, path, status=None, **fields):
 
 def test_an_empty_account_is_told_what_this_place_is_for(anna):
     page = anna.get("/campaigns")
-    assert "Write your first letter to many" in page
-    assert submit(page, "/campaigns/new").location.endswith("/people")
+    assert "Write your first email to many" in page
+    assert submit(page, "/campaigns/new").location.endswith("/target")
 
 
 def test_a_campaign_walks_from_nothing_to_sending(anna, readers, read):
@@ -99,10 +99,10 @@ def test_a_campaign_walks_from_nothing_to_sending(anna, readers, read):
     form["name"] = "November"
     form["list"] = [str(readers.id)]
     page = form.submit("go").follow()
-    assert page.request.path == f"{here}/letter"
+    assert page.request.path == f"{here}/email"
 
-    page = submit(anna.get(f"{here}/letter/template"), f"{here}/letter/template").follow()
-    form = page.forms["letter-form"]
+    page = submit(anna.get(f"{here}/email/template"), f"{here}/email/template").follow()
+    form = page.forms["email-form"]
     form["subject"] = "News for {{ first_name|default('you') }}"
     form["html"] = "<p>Dear {{ first_name|default('reader') }}</p>"
     page = form.submit("go").follow()
@@ -121,7 +121,7 @@ def test_a_campaign_walks_from_nothing_to_sending(anna, readers, read):
 def test_the_people_step_says_who_is_left_out(anna, make, owner, readers, draft):
     make.subscriber(owner, "gone@example.org", (readers,), status="unsubscribed")
     make.commit()
-    page = anna.get(f"/campaigns/{draft.id}/people")
+    page = anna.get(f"/campaigns/{draft.id}/target")
     assert "3 people" in page
     assert "Have unsubscribed" in page
 
@@ -129,17 +129,17 @@ def test_the_people_step_says_who_is_left_out(anna, make, owner, readers, draft)
 def test_lists_of_somebody_else_are_refused(anna, make, draft, again):
     stranger = make.list(make.account())
     make.commit()
-    page = anna.get(f"/campaigns/{draft.id}/people")
+    page = anna.get(f"/campaigns/{draft.id}/target")
     token = page.forms["people-form"]["csrf_token"].value
     answer = anna.post(
-        f"/campaigns/{draft.id}/people", {"csrf_token": token, "list": stranger.id}, status=422
+        f"/campaigns/{draft.id}/target", {"csrf_token": token, "list": stranger.id}, status=422
     )
     assert "There is no such list." in answer
     assert [each.name for each in again(draft).lists] == ["Readers"]
 
 
 @pytest.mark.parametrize(
-    "step", ["", "/people", "/letter", "/check", "/when", "/send", "/progress", "/letter/frame"]
+    "step", ["", "/subscribers", "/email", "/check", "/when", "/send", "/progress", "/email/frame"]
 )
 def test_somebody_elses_campaign_is_not_there(anna, make, step):
     stranger = make.campaign(make.account())
@@ -147,44 +147,44 @@ def test_somebody_elses_campaign_is_not_there(anna, make, step):
     anna.get(f"/campaigns/{stranger.id}{step}", status=404)
 
 
-def test_the_letter_is_shown_as_a_reader_gets_it(anna, draft):
-    frame = anna.get(f"/campaigns/{draft.id}/letter/frame")
+def test_the_email_is_shown_as_a_reader_gets_it(anna, draft):
+    frame = anna.get(f"/campaigns/{draft.id}/email/frame")
     assert "Dear Ольга" in frame
     policy_header = frame.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy_header
     assert "sandbox" in policy_header
-    page = anna.get(f"/campaigns/{draft.id}/letter", {"as": "hardest"})
+    page = anna.get(f"/campaigns/{draft.id}/email", {"as": "hardest"})
     assert "pyotr@example.org" in page
     assert "News for you" in page
 
 
 def test_what_cannot_be_shown_is_said_with_its_line(anna, draft):
-    page = anna.get(f"/campaigns/{draft.id}/letter")
-    form = page.forms["letter-form"]
+    page = anna.get(f"/campaigns/{draft.id}/email")
+    form = page.forms["email-form"]
     form["html"] = "<p>one</p>\n<p>{{ first_name</p>"
     page = form.submit().follow()
     assert "line 2" in page
-    assert "Line 2." in anna.get(f"/campaigns/{draft.id}/letter/frame")
+    assert "Line 2." in anna.get(f"/campaigns/{draft.id}/email/frame")
 
 
 def test_a_second_tab_is_told_and_keeps_its_text(anna, draft, again):
-    first = anna.get(f"/campaigns/{draft.id}/letter").forms["letter-form"]
-    second = anna.get(f"/campaigns/{draft.id}/letter").forms["letter-form"]
+    first = anna.get(f"/campaigns/{draft.id}/email").forms["email-form"]
+    second = anna.get(f"/campaigns/{draft.id}/email").forms["email-form"]
     first["subject"] = "From the first tab"
     first.submit(status=303)
     second["subject"] = "From the second tab"
     page = second.submit(status=409)
     assert "changed meanwhile" in page
-    assert page.forms["letter-form"]["subject"].value == "From the second tab"
-    page.forms["letter-form"].submit(status=409)
+    assert page.forms["email-form"]["subject"].value == "From the second tab"
+    page.forms["email-form"].submit(status=409)
     assert again(draft).subject == "From the first tab"
 
 
 def test_values_of_the_campaign_fill_gaps_and_replace(anna, draft, again):
-    form = anna.get(f"/campaigns/{draft.id}/letter").forms["letter-form"]
+    form = anna.get(f"/campaigns/{draft.id}/email").forms["email-form"]
     form["html"] = "<p>{{ first_name }} of {{ place }}</p>"
     page = form.submit().follow()
-    form = page.forms["letter-form"]
+    form = page.forms["email-form"]
     names = [field.value for field in form.fields["variable"]]
     assert names == ["first_name", "place", ""]
     form.fields["value"][0].value = "reader"
@@ -195,31 +195,31 @@ def test_values_of_the_campaign_fill_gaps_and_replace(anna, draft, again):
         "first_name": {"value": "reader", "override": False},
         "place": {"value": "Moscow", "override": True},
     }
-    page = anna.get(f"/campaigns/{draft.id}/letter")
-    page.forms["letter-form"].submit("forget", value="place")
+    page = anna.get(f"/campaigns/{draft.id}/email")
+    page.forms["email-form"].submit("forget", value="place")
     assert list(again(draft).variables) == ["first_name"]
 
 
-def test_a_file_becomes_the_letter(anna, draft, again):
-    page = anna.get(f"/campaigns/{draft.id}/letter")
+def test_a_file_becomes_the_email(anna, draft, again):
+    page = anna.get(f"/campaigns/{draft.id}/email")
     form = next(form for form in page.forms.values() if form.action.endswith("/upload"))
-    form["file"] = ("letter.html", "<p>Привет</p>".encode("cp1251"), "text/html")
+    form["file"] = ("email.html", "<p>Привет</p>".encode("cp1251"), "text/html")
     form.submit(status=303)
     assert again(draft).html == "<p>Привет</p>"
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip", b"<p>\x00</p>", b"x" * 5_001])
-def test_a_file_that_is_no_letter_changes_nothing(anna, draft, again, content, monkeypatch):
-    monkeypatch.setattr(letter_step, "LARGEST_FILE", 5_000)
-    page = anna.get(f"/campaigns/{draft.id}/letter")
+def test_a_file_that_is_no_email_changes_nothing(anna, draft, again, content, monkeypatch):
+    monkeypatch.setattr(email_step, "LARGEST_FILE", 5_000)
+    page = anna.get(f"/campaigns/{draft.id}/email")
     form = next(form for form in page.forms.values() if form.action.endswith("/upload"))
-    form["file"] = ("letter.html", content, "text/html")
+    form["file"] = ("email.html", content, "text/html")
     form.submit(status=422)
     assert again(draft).html == draft.html
 
 
-def test_a_ready_letter_is_where_one_begins(anna, draft, again):
-    page = anna.get(f"/campaigns/{draft.id}/letter/template")
+def test_a_ready_email_is_where_one_begins(anna, draft, again):
+    page = anna.get(f"/campaigns/{draft.id}/email/template")
     form = next(
         form for form in page.forms.values() if "ready" in form.fields and form["ready"].value == "digest"
     )
@@ -227,18 +227,18 @@ def test_a_ready_letter_is_where_one_begins(anna, draft, again):
     assert "<table" in again(draft).html
 
 
-def test_a_test_letter_reaches_oneself(anna, draft, smtp_server):
-    page = anna.get(f"/campaigns/{draft.id}/letter")
-    page = submit(page, f"/campaigns/{draft.id}/letter/test#test").follow()
-    assert "The test letter is on its way" in page.html.find(id="test").find(role="status").text
-    letter = message_from_bytes(smtp_server.letters[-1].content, policy=policy.default)
-    assert letter["Subject"] == "News for Ольга"
-    assert smtp_server.letters[-1].recipient == "anna@example.com"
+def test_a_test_email_reaches_oneself(anna, draft, smtp_server):
+    page = anna.get(f"/campaigns/{draft.id}/email")
+    page = submit(page, f"/campaigns/{draft.id}/email/test#test").follow()
+    assert "The test email is on its way" in page.html.find(id="test").find(role="status").text
+    email = message_from_bytes(smtp_server.emails[-1].content, policy=policy.default)
+    assert email["Subject"] == "News for Ольга"
+    assert smtp_server.emails[-1].recipient == "anna@example.com"
 
 
-def test_a_wrong_address_for_a_test_letter_is_said_at_its_field_and_stays_to_be_mended(anna, draft):
-    page = anna.get(f"/campaigns/{draft.id}/letter")
-    page = submit(page, f"/campaigns/{draft.id}/letter/test#test", 422, to="olga at example.org")
+def test_a_wrong_address_for_a_test_email_is_said_at_its_field_and_stays_to_be_mended(anna, draft):
+    page = anna.get(f"/campaigns/{draft.id}/email")
+    page = submit(page, f"/campaigns/{draft.id}/email/test#test", 422, to="olga at example.org")
     field = page.html.find(id="to")
     assert "An address looks like name@example.com" in field.parent.text
     assert (field["value"], field["aria-invalid"]) == ("olga at example.org", "true")
@@ -249,24 +249,24 @@ def test_a_wrong_address_for_a_test_letter_is_said_at_its_field_and_stays_to_be_
 def test_a_variable_nobody_has_is_no_step_that_is_done(anna, draft, session):
     draft.html = "<p>{{ favourite_colour }}</p>"
     session.commit()
-    for step in ("letter", "check"):
+    for step in ("email", "check"):
         page = anna.get(f"/campaigns/{draft.id}/{step}")
-        letter = page.html.find("a", href=f"/campaigns/{draft.id}/letter").parent
-        assert "step-problem" in letter["class"]
+        email = page.html.find("a", href=f"/campaigns/{draft.id}/email").parent
+        assert "step-problem" in email["class"]
 
 
 @pytest.mark.parametrize(
     ("html", "why"),
-    [("", "Write the letter first."), ("<p>{{ first_name|shout }}</p>", "Mend the letter first.")],
+    [("", "Write the email first."), ("<p>{{ first_name|shout }}</p>", "Mend the email first.")],
 )
-def test_a_test_letter_that_cannot_leave_says_why(anna, draft, session, html, why):
+def test_a_test_email_that_cannot_leave_says_why(anna, draft, session, html, why):
     draft.html = html
     session.commit()
-    page = anna.get(f"/campaigns/{draft.id}/letter")
+    page = anna.get(f"/campaigns/{draft.id}/email")
     form = page.html.find(id="test")
     assert form.find("button").has_attr("disabled")
     assert why in form.text
-    assert page.html.find(id="letter-note").text
+    assert page.html.find(id="email-note").text
 
 
 def test_before_sending_the_subject_is_read_as_readers_will_read_it(anna, draft, session):
@@ -278,17 +278,17 @@ def test_before_sending_the_subject_is_read_as_readers_will_read_it(anna, draft,
     assert f"{year} for [first_name]" in anna.get("/campaigns")
 
 
-def test_a_letter_that_cannot_be_used_is_no_step_that_is_done(anna, draft, session):
+def test_an_email_that_cannot_be_used_is_no_step_that_is_done(anna, draft, session):
     draft.html = "<p>{{ first_name|shout }}</p>"
     session.commit()
-    page = anna.get(f"/campaigns/{draft.id}/letter")
+    page = anna.get(f"/campaigns/{draft.id}/email")
     assert "step-problem" in page.html.find(class_="step-here")["class"]
 
 
-def test_a_refused_test_letter_quotes_the_server(anna, draft, smtp_server):
+def test_a_refused_test_email_quotes_the_server(anna, draft, smtp_server):
     smtp_server.refuse["anna@example.com"] = "550 5.7.1 Not today"
-    page = anna.get(f"/campaigns/{draft.id}/letter")
-    page = submit(page, f"/campaigns/{draft.id}/letter/test#test").follow()
+    page = anna.get(f"/campaigns/{draft.id}/email")
+    page = submit(page, f"/campaigns/{draft.id}/email/test#test").follow()
     assert "5.7.1 Not today" in page
 
 
@@ -298,12 +298,12 @@ def test_the_check_names_what_blocks_and_where_it_is_solved(anna, make, owner):
     page = anna.get(f"/campaigns/{empty.id}/check")
     for sentence in (
         "No list is chosen",
-        "The letter has no subject",
-        "The letter is empty",
+        "The email has no subject",
+        "The email is empty",
         "No sender is chosen",
     ):
         assert sentence in page
-    assert f"/campaigns/{empty.id}/people" in page
+    assert f"/campaigns/{empty.id}/target" in page
 
 
 def test_a_time_that_has_passed_is_asked_again(anna, draft, again):
@@ -377,21 +377,21 @@ def test_the_number_of_findings_is_the_same_on_every_page(anna, draft, session):
 def test_a_finished_campaign_lights_a_tab_on_each_page_and_offers_no_test(anna, draft, session):
     draft.status, draft.started_at, draft.finished_at = CampaignStatus.finished, utcnow(), utcnow()
     session.commit()
-    for path in ("report", "recipients", "letter", "progress", "people", "in-doubt"):
+    for path in ("report", "recipients", "email", "progress", "target", "in-doubt"):
         page = anna.get(f"/campaigns/{draft.id}/{path}")
         assert len(page.html.select(".stepper [aria-current=step]")) == 1, path
-    letter = anna.get(f"/campaigns/{draft.id}/letter")
-    assert "Send a test letter" not in letter
-    assert letter.html.find(id="letter-frame")
+    email = anna.get(f"/campaigns/{draft.id}/email")
+    assert "Send a test email" not in email
+    assert email.html.find(id="email-frame")
 
 
 def test_going_on_without_recipients_is_not_offered(anna, draft, session, make, owner):
     on = "#go-on:not([disabled])"
-    assert anna.get(f"/campaigns/{draft.id}/people").html.select(on)
+    assert anna.get(f"/campaigns/{draft.id}/target").html.select(on)
     empty = make.list(owner, "Empty")
     draft.lists = [empty]
     session.commit()
-    page = anna.get(f"/campaigns/{draft.id}/people")
+    page = anna.get(f"/campaigns/{draft.id}/target")
     assert not page.html.select(on)
     assert "Choose a list with recipients first." in page
     assert "Go on to the time" not in anna.get(f"/campaigns/{draft.id}/check")
@@ -400,13 +400,13 @@ def test_going_on_without_recipients_is_not_offered(anna, draft, session, make, 
     # Who saves without a script is told, and stays.
     form = page.forms["people-form"]
     form["list"] = [str(empty.id)]
-    assert form.submit("go", status=303).location.endswith("/people")
+    assert form.submit("go", status=303).location.endswith("/target")
 
 
 def test_an_email_replaced_by_a_template_or_a_file_can_be_brought_back(anna, draft, session, again):
     draft.subject, draft.html = "Mine", "<p>My own words</p>"
     session.commit()
-    here = f"/campaigns/{draft.id}/letter"
+    here = f"/campaigns/{draft.id}/email"
     assert "Bring back the earlier email" not in anna.get(here)
     page = anna.get(f"{here}/template")
     form = next(
@@ -445,7 +445,7 @@ def test_a_scheduled_campaign_has_its_place_among_the_steps_and_never_began_a_mo
     assert "Its time has come: it begins in a moment." in page
     assert "ago" not in page.html.find(id="progress").text
     steps = [link["href"].rpartition("/")[2] for link in page.html.find(class_="stepper").find_all("a")]
-    assert steps == ["progress", "people", "letter"]
+    assert steps == ["progress", "target", "email"]
 
 
 def test_what_was_called_off_before_it_began_offers_to_begin_anew(anna, draft, session, read):
@@ -460,7 +460,7 @@ def test_what_was_called_off_before_it_began_offers_to_begin_anew(anna, draft, s
     ]
 
 
-def test_send_now_can_be_undone_before_the_first_letter(anna, draft, again):
+def test_send_now_can_be_undone_before_the_first_email(anna, draft, again):
     page = anna.get(f"/campaigns/{draft.id}/send")
     page = submit(page, f"/campaigns/{draft.id}/send").follow()
     assert "It begins in 10 seconds" in page or "It begins in 9 seconds" in page
@@ -546,12 +546,12 @@ def test_a_campaign_that_came_too_late_waits_for_a_word(anna, draft, session, ag
 def test_why_it_was_paused_is_read_in_the_language_of_the_page(anna, draft, session):
     draft.status, draft.started_at = CampaignStatus.paused, utcnow()
     draft.paused_reason = _(
-        "The letter cannot be used. ${reason}",
+        "The email cannot be used. ${reason}",
         mapping={"reason": LONG_TEXTS},
     )
     session.commit()
     here = f"/campaigns/{draft.id}/progress"
-    assert "The letter cannot be used. This letter cannot be put together" in anna.get(here)
+    assert "The email cannot be used. This email cannot be put together" in anna.get(here)
     assert "Письмо не годится для отправки. Это письмо не удаётся собрать" in anna.get(here, {"lang": "ru"})
 
 
@@ -568,22 +568,22 @@ def test_the_moment_in_a_kept_sentence_is_by_the_clock_of_who_reads_it(anna, dra
     assert "24\xa0ноября\xa02026\xa0г., 01:30" in anna.get(here, {"lang": "ru"})
 
 
-def test_a_campaign_that_its_letter_hinders_leads_to_the_letter_first(anna, draft, session):
+def test_a_campaign_that_its_email_hinders_leads_to_the_email_first(anna, draft, session):
     draft.status, draft.started_at = CampaignStatus.paused, utcnow()
     draft.paused_reason = "Something is wrong with it."
     session.commit()
     page = anna.get(f"/campaigns/{draft.id}/progress")
     first = page.html.find(id="progress").find(class_="button-primary")
-    assert first["href"] == f"/campaigns/{draft.id}/letter"
+    assert first["href"] == f"/campaigns/{draft.id}/email"
     assert "Go on sending" in page
 
 
 def test_a_planned_campaign_is_taken_back_where_it_is_said_to_be_needed(anna, draft, session, again):
     draft.status, draft.send_at = CampaignStatus.scheduled, utcnow() + timedelta(days=1)
     session.commit()
-    page = anna.get(f"/campaigns/{draft.id}/people")
+    page = anna.get(f"/campaigns/{draft.id}/target")
     assert "2 people in 1 list" in page
-    submit(anna.get(f"/campaigns/{draft.id}/letter"), f"/campaigns/{draft.id}/unschedule")
+    submit(anna.get(f"/campaigns/{draft.id}/email"), f"/campaigns/{draft.id}/unschedule")
     assert again(draft).status is CampaignStatus.draft
 
 
@@ -623,11 +623,11 @@ def test_a_campaign_whose_senders_all_need_somebody_is_said_to_need_a_look(anna,
     assert "Needs a look" in anna.get("/campaigns")
 
 
-def test_a_campaign_whose_plan_has_no_letters_left_is_said_to_wait(anna, draft, session, owner):
+def test_a_campaign_whose_plan_has_no_emails_left_is_said_to_wait(anna, draft, session, owner):
     draft.status = CampaignStatus.sending
     assert not draft_waits(anna, session)
     session.add(
-        Usage(account_id=owner.id, sender_id=draft.senders[0].id, minute=minute_of(utcnow()), letters=200)
+        Usage(account_id=owner.id, sender_id=draft.senders[0].id, minute=minute_of(utcnow()), emails=200)
     )
     assert draft_waits(anna, session)
     assert "for the limit of your plan, until" in anna.get("/campaigns")
@@ -656,7 +656,7 @@ def test_a_campaign_that_waits_for_its_hours_says_so_in_the_list(anna, session, 
 
 @pytest.fixture
 def under_way(make, session, draft):
-    """1,000 people, 600 of them have got it, two letters are in doubt."""
+    """1,000 people, 600 of them have got it, two emails are in doubt."""
     draft.status, draft.started_at, draft.message_domain = CampaignStatus.sending, utcnow(), "example.com"
     first = first_delivery_id(draft.id)
     counts = {"pending": 390, "sent": 600, "failed": 8, "in_doubt": 2}
@@ -690,7 +690,7 @@ def test_progress_says_which_sender_was_asked_to_slow_down(anna, under_way, sess
     under_way.senders[0].slowed_to, under_way.senders[0].slowed_from = 0.5, 2.0
     session.commit()
     page = anna.get(f"/campaigns/{under_way.id}/progress")
-    assert "sends slower because its mail server asked for it: about 30 letters a minute now" in page
+    assert "sends slower because its mail server asked for it: about 30 emails a minute now" in page
 
 
 def test_pause_go_on_and_stop(anna, under_way, again):
@@ -707,11 +707,11 @@ def test_pause_go_on_and_stop(anna, under_way, again):
 def test_a_wait_for_the_plan_names_it_and_leads_to_the_plans(anna, under_way, session, make):
     minute = minute_of(utcnow()) - 5
     sender = under_way.senders[0]
-    session.add(Usage(sender_id=sender.id, minute=minute, account_id=under_way.account_id, letters=200))
+    session.add(Usage(sender_id=sender.id, minute=minute, account_id=under_way.account_id, emails=200))
     session.commit()
     page = anna.get(f"/campaigns/{under_way.id}/progress")
     assert "It is waiting and goes on by itself" in page
-    assert "Your plan allows 200 letters in 24 hours" in page
+    assert "Your plan allows 200 emails in 24 hours" in page
     assert 'href="/plan"' in page
 
 
@@ -745,24 +745,24 @@ def test_the_list_filters_by_state_and_goes_on(anna, make, owner):
 
 
 def test_a_copy_and_a_deleted_draft(anna, draft, read):
-    page = anna.get(f"/campaigns/{draft.id}/people")
+    page = anna.get(f"/campaigns/{draft.id}/target")
     submit(page, f"/campaigns/{draft.id}/duplicate")
     assert sorted(read(select(Campaign.name))) == ["November", "November (2)"]
     submit(page, f"/campaigns/{draft.id}/delete")
     assert read(select(Campaign.name)) == ["November (2)"]
 
 
-def test_a_letter_that_is_on_its_way_can_only_be_looked_at(anna, under_way):
-    page = anna.get(f"/campaigns/{under_way.id}/letter")
-    assert "letter-form" not in page.forms
-    assert "Pause it to change the letter" in page
+def test_an_email_that_is_on_its_way_can_only_be_looked_at(anna, under_way):
+    page = anna.get(f"/campaigns/{under_way.id}/email")
+    assert "email-form" not in page.forms
+    assert "Pause it to change the email" in page
 
 
 def test_the_same_template_chosen_once_more_is_a_new_beginning(anna, make, owner, draft, again):
     template = make.template(owner, subject="From the template")
     make.commit()
     for subject in ("From the template", "My own"):
-        page = anna.get(f"/campaigns/{draft.id}/letter/template")
+        page = anna.get(f"/campaigns/{draft.id}/email/template")
         form = next(form for form in page.forms.values() if "template" in form.fields)
         form.submit(status=303)
         assert again(draft).subject == "From the template"
@@ -776,18 +776,18 @@ def counting(seen):
     return [each for each in seen if "count(" in each.lower() and "subscriber" in each.lower()]
 
 
-def test_a_page_of_the_letter_counts_its_people_once(anna, draft):
+def test_a_page_of_the_email_counts_its_people_once(anna, draft):
     with statements(anna.app.registry["engine"]) as seen:
-        anna.get(f"/campaigns/{draft.id}/letter")
-    assert len(counting(seen)) == 2  # how many there are, and how many have the letter's variables
+        anna.get(f"/campaigns/{draft.id}/email")
+    assert len(counting(seen)) == 2  # how many there are, and how many have the email's variables
     with statements(anna.app.registry["engine"]) as seen:
-        anna.get(f"/campaigns/{draft.id}/people")
+        anna.get(f"/campaigns/{draft.id}/target")
     assert len([each for each in counting(seen) if "list_member.list_id, " not in each]) == 1
 
 
 def test_typing_counts_people_only_when_the_variables_are_others(anna, draft, again):
-    path = f"/campaigns/{draft.id}/letter"
-    form = anna.get(path).forms["letter-form"]
+    path = f"/campaigns/{draft.id}/email"
+    form = anna.get(path).forms["email-form"]
 
     def type_in(html):
         form["html"] = html
@@ -795,7 +795,7 @@ def test_typing_counts_people_only_when_the_variables_are_others(anna, draft, ag
             answer = anna.post(path, form.submit_fields(), headers={"HX-Request": "true"})
         assert again(draft).html == html
         form["revision"] = answer.html.find(id="revision")["value"]
-        if chips := answer.html.find(id="letter-chips"):
+        if chips := answer.html.find(id="email-chips"):
             form["counted"] = chips.find("input")["value"]
         return len(counting(seen)), chips
 
@@ -810,17 +810,17 @@ def test_typing_counts_people_only_when_the_variables_are_others(anna, draft, ag
     number, chips = type_in("<p>{{ first_name }} of {{ city }}</p>")
     assert number == 2
     assert "from this campaign" in chips.text
-    assert type_in("")[1].find("ul", class_="chips", attrs={"aria-label": "Variables of this letter"}) is None
+    assert type_in("")[1].find("ul", class_="chips", attrs={"aria-label": "Variables of this email"}) is None
 
 
 def test_what_is_typed_is_answered_with_what_it_changes_and_no_more(anna, draft):
-    path = f"/campaigns/{draft.id}/letter"
-    form = anna.get(path).forms["letter-form"]
+    path = f"/campaigns/{draft.id}/email"
+    form = anna.get(path).forms["email-form"]
     form["subject"] = "Typed for {{ first_name }}"
     answer = anna.post(path, form.submit_fields(), headers={"HX-Request": "true"})
     assert answer.html.find(id="inbox-subject").text == "Typed for Ольга"
     assert "Saved at" in answer.html.find(id="saved").text
-    assert answer.html.find(id="letter-form") is None
+    assert answer.html.find(id="email-form") is None
     stale = anna.post(path, form.submit_fields(), headers={"HX-Request": "true"}, status=409)
     assert "changed meanwhile" in stale.html.find(id="saved").text
 
@@ -853,18 +853,18 @@ def test_who_waited_for_a_cancelled_campaign_is_left_out_at_once(anna, under_way
 
 
 def test_a_campaign_that_waits_names_no_speed(anna, session, under_way, monkeypatch):
-    monkeypatch.setattr("mailganer.views.sending_step.letters_a_minute", lambda *_args: 420)
-    assert "420 letters a minute." in anna.get(f"/campaigns/{under_way.id}/progress")
+    monkeypatch.setattr("mailganer.views.sending_step.emails_a_minute", lambda *_args: 420)
+    assert "420 emails a minute." in anna.get(f"/campaigns/{under_way.id}/progress")
     day = (utcnow() + timedelta(days=2)).isoweekday()
     under_way.hours = {"days": [day], "from": "09:00", "to": "10:00", "timezone": "UTC"}
     session.commit()
     page = anna.get(f"/campaigns/{under_way.id}/progress")
     assert "It is waiting and goes on by itself" in page
-    assert "letters a minute" not in page
+    assert "emails a minute" not in page
 
 
 def test_a_field_in_which_tab_indents_says_how_to_leave_it(anna, draft):
-    for address in (f"/campaigns/{draft.id}/letter", "/templates/new"):
+    for address in (f"/campaigns/{draft.id}/email", "/templates/new"):
         page = anna.get(address).html
         editors = page.select("textarea[data-editor]")
         assert editors

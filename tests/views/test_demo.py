@@ -1,4 +1,4 @@
-"""The demo's one-click account: everything is there to try a letter on."""
+"""The demo's one-click account: everything is there to try an email on."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def enter(app: Any, language: str) -> None:
 
 
 @pytest.mark.parametrize(("language", "name"), [("en", "Example people"), ("ru", "Вымышленные люди")])
-def test_one_click_brings_in_with_people_to_try_a_letter_on(
+def test_one_click_brings_in_with_people_to_try_an_email_on(
     app: Any, session: Session, language: str, name: str
 ) -> None:
     enter(app, language)

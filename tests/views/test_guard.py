@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from pyramid.testing import DummyRequest
 
-from mailganer.accounts import DatabaseTries
+from mailganer.accounts import DatabaseRateLimitStorage
 from mailganer.errors import Throttled
-from mailganer.routes import PAGES
-from mailganer.security import RotatingSerializer, Rule, Throttle, local_path, network
-from mailganer.security.throttles import ALTOGETHER, FROM_ONE_PLACE, PER_ADDRESS, PER_HOST
+from mailganer.web import RateLimit, RateLimiter, RotatingSerializer, local_path, network
+from mailganer.web.rate_limits import ALTOGETHER, FROM_ONE_PLACE, PER_ADDRESS, PER_HOST
+from mailganer.web.routes import PAGES
 
 from ..support.factories import Factory
 from ..support.redis import Redis
@@ -164,7 +164,7 @@ def test_an_address_counts_once_however_it_is_written() -> None:
 
 
 def test_tries_are_counted_before_they_are_made() -> None:
-    throttle, rule = Throttle(""), Rule("login", 3, 60)
+    throttle, rule = RateLimiter(""), RateLimit("login", 3, 60)
     for _try in range(3):
         throttle.hit(rule, "anna")
     with pytest.raises(Throttled) as caught:
@@ -174,7 +174,7 @@ def test_tries_are_counted_before_they_are_made() -> None:
 
 
 def test_one_address_cannot_try_many_logins() -> None:
-    throttle = Throttle("")
+    throttle = RateLimiter("")
     for number in range(PER_ADDRESS.tries):
         throttle.check_login("203.0.113.7", f"user{number}@example.com", f"smtp{number}.example.com")
     with pytest.raises(Throttled):
@@ -182,17 +182,17 @@ def test_one_address_cannot_try_many_logins() -> None:
 
 
 @pytest.fixture(params=["here", "redis", "postgresql"])
-def anywhere(request: pytest.FixtureRequest, sessions: Any) -> Throttle:
+def anywhere(request: pytest.FixtureRequest, sessions: Any) -> RateLimiter:
     """A throttle for each place where tries are counted."""
     if request.param == "redis":
-        return Throttle(request.getfixturevalue("redis_server").url)
+        return RateLimiter(request.getfixturevalue("redis_server").url)
     if request.param == "postgresql":
-        return Throttle("", DatabaseTries(sessions))
-    return Throttle("")
+        return RateLimiter("", DatabaseRateLimitStorage(sessions))
+    return RateLimiter("")
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_only_tries_that_failed_count(anywhere: Throttle) -> None:
+def test_only_tries_that_failed_count(anywhere: RateLimiter) -> None:
     def come(number: int) -> tuple[str, str, str]:
         who = ("203.0.113.7", f"user{number}@example.com", "smtp.example.com")
         anywhere.check_login(*who)
@@ -207,7 +207,7 @@ def test_only_tries_that_failed_count(anywhere: Throttle) -> None:
 
 
 def test_many_tries_at_once_count_before_any_of_them_has_succeeded() -> None:
-    throttle = Throttle("")
+    throttle = RateLimiter("")
     who = [("203.0.113.7", f"user{number}@example.com", "smtp.example.com") for number in range(99)]
     for each in who[: PER_ADDRESS.tries]:
         throttle.check_login(*each)
@@ -219,7 +219,7 @@ def test_many_tries_at_once_count_before_any_of_them_has_succeeded() -> None:
 
 
 def test_a_success_gives_back_no_more_than_it_took() -> None:
-    throttle = Throttle("")
+    throttle = RateLimiter("")
     who = ("203.0.113.7", "anna@example.com", "smtp.example.com")
     for _time in range(3):
         throttle.forgive(*who)
@@ -230,7 +230,7 @@ def test_a_success_gives_back_no_more_than_it_took() -> None:
 
 
 def test_who_signs_in_without_end_at_a_server_that_takes_anything_is_stopped_as_well() -> None:
-    throttle = Throttle("")
+    throttle = RateLimiter("")
     for number in range(FROM_ONE_PLACE.tries):
         who = ("203.0.113.7", f"user{number}@example.com", "smtp.evil.example")
         throttle.check_login(*who)
@@ -240,7 +240,7 @@ def test_who_signs_in_without_end_at_a_server_that_takes_anything_is_stopped_as_
 
 
 def test_an_address_that_is_refused_shuts_nobody_else_out() -> None:
-    throttle = Throttle("")
+    throttle = RateLimiter("")
     for number in range(ALTOGETHER.tries + PER_HOST.tries):
         with suppress(Throttled):
             throttle.check_login("203.0.113.7", f"user{number}@example.com", "smtp.example.com")
@@ -248,8 +248,8 @@ def test_an_address_that_is_refused_shuts_nobody_else_out() -> None:
 
 
 def test_two_processes_count_together_in_redis(redis_server: Redis) -> None:
-    one, two = Throttle(redis_server.url), Throttle(redis_server.url)
-    rule = Rule("login", 2, 60)
+    one, two = RateLimiter(redis_server.url), RateLimiter(redis_server.url)
+    rule = RateLimit("login", 2, 60)
     one.hit(rule, "anna")
     two.hit(rule, "anna")
     with pytest.raises(Throttled):
@@ -258,7 +258,7 @@ def test_two_processes_count_together_in_redis(redis_server: Redis) -> None:
 
 def test_a_lost_redis_locks_nobody_out_and_still_counts() -> None:
     server = Redis()
-    throttle, rule = Throttle(server.url), Rule("login", 2, 60)
+    throttle, rule = RateLimiter(server.url), RateLimit("login", 2, 60)
     server.stop()
     throttle.hit(rule, "anna")
     throttle.hit(rule, "anna")
@@ -268,8 +268,8 @@ def test_a_lost_redis_locks_nobody_out_and_still_counts() -> None:
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_two_processes_count_together_in_the_database_while_redis_is_gone(sessions: Any) -> None:
-    server, rule = Redis(), Rule("login", 2, 60)
-    one, two = (Throttle(server.url, DatabaseTries(sessions)) for _process in range(2))
+    server, rule = Redis(), RateLimit("login", 2, 60)
+    one, two = (RateLimiter(server.url, DatabaseRateLimitStorage(sessions)) for _process in range(2))
     server.stop()
     one.hit(rule, "anna")
     two.hit(rule, "anna")
@@ -282,7 +282,11 @@ def test_two_processes_count_together_in_the_database_while_redis_is_gone(sessio
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_tries_in_the_database_begin_anew_when_their_time_is_over(sessions: Any) -> None:
-    throttle, short, long = Throttle("", DatabaseTries(sessions)), Rule("login", 1, 1), Rule("host", 1, 60)
+    throttle, short, long = (
+        RateLimiter("", DatabaseRateLimitStorage(sessions)),
+        RateLimit("login", 1, 1),
+        RateLimit("host", 1, 60),
+    )
     for rule in (short, long):
         throttle.hit(rule, "anna")
     time.sleep(1.1)
@@ -315,10 +319,10 @@ def _session_of(wsgi_app: Any, account_id: int) -> str:
     return RotatingSerializer(keys).dumps(value).decode()
 
 
-def test_a_letter_is_shown_under_a_policy_of_its_own() -> None:
-    from mailganer.security import letter_response
+def test_an_email_is_shown_under_a_policy_of_its_own() -> None:
+    from mailganer.web import email_response
 
-    answer = letter_response(DummyRequest(), "<script>alert(1)</script>")
+    answer = email_response(DummyRequest(), "<script>alert(1)</script>")
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "sandbox" in answer.headers["Content-Security-Policy"]
     assert "allow-scripts" not in answer.headers["Content-Security-Policy"]

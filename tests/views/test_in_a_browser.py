@@ -224,12 +224,12 @@ def test_a_fold_stays_open_when_its_part_is_replaced(
     make.subscriber(account, lists=(second,), status="unsubscribed")
     draft = make.campaign(account, (first,), (sender,))
     make.commit()
-    page.goto(f"{address}/campaigns/{draft.id}/people")
+    page.goto(f"{address}/campaigns/{draft.id}/target")
     page.get_by_text("Second").first.click()
     fold = page.locator("#audience details", has_text="Who is left out")
     fold.wait_for()
     fold.locator("summary").click()
-    with page.expect_response("**/people"):
+    with page.expect_response("**/target"):
         page.get_by_text("First").first.click()
     page.wait_for_timeout(300)
     assert fold.get_attribute("open") is not None

@@ -1,14 +1,14 @@
-"""The catcher's letters as an inbox."""
+"""The catcher's emails as an inbox."""
 
 from pathlib import Path
 
 import pytest
 
-from mailganer.catch import keep, make_folder
+from mailganer.mail_catcher import keep, make_folder
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # letters lie in files
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # emails lie in files
 
-LETTER = (
+EMAIL = (
     "From: Anna <anna@example.com>\r\nTo: {to}\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\n"
     "Content-Type: multipart/alternative; boundary=b\r\n\r\n"
     "--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nplain words\r\n"
@@ -35,14 +35,14 @@ def form_of(page, method):
 
 
 def drop(folder, to="reader@example.org", subject="News"):
-    return keep(folder, "anna@example.com", to, LETTER.format(to=to, subject=subject).encode())
+    return keep(folder, "anna@example.com", to, EMAIL.format(to=to, subject=subject).encode())
 
 
 def test_an_empty_outbox_says_what_fills_it(anna, outbox):
-    assert "No letters yet" in anna.get("/outbox").text
+    assert "No emails yet" in anna.get("/outbox").text
 
 
-def test_letters_are_listed_newest_first_and_found_by_recipient(anna, outbox):
+def test_emails_are_listed_newest_first_and_found_by_recipient(anna, outbox):
     drop(outbox, "one@example.org", "First")
     drop(outbox, "two@example.org", "Second <script>")
     page = anna.get("/outbox")
@@ -52,10 +52,10 @@ def test_letters_are_listed_newest_first_and_found_by_recipient(anna, outbox):
     found = form.submit()
     assert "First" in found.text
     assert "Second" not in found.text
-    assert "No such letter" in anna.get("/outbox?to=nobody").text
+    assert "No such email" in anna.get("/outbox?to=nobody").text
 
 
-def test_a_letter_is_shown_in_a_frame_where_nothing_runs(anna, outbox):
+def test_an_email_is_shown_in_a_frame_where_nothing_runs(anna, outbox):
     key = drop(outbox, "o'dd+tag%x@example.org")
     page = anna.get("/outbox").click("News")
     frame = page.html.find("iframe")
@@ -63,36 +63,36 @@ def test_a_letter_is_shown_in_a_frame_where_nothing_runs(anna, outbox):
     assert "allow-same-origin" not in frame["sandbox"]
     assert "plain words" in page.text
     assert key
-    letter = anna.get(frame["src"])
-    assert '<head><base target="_blank">' in letter.text
-    policy = letter.headers["Content-Security-Policy"]
+    email = anna.get(frame["src"])
+    assert '<head><base target="_blank">' in email.text
+    policy = email.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "img-src data: http: https:" in policy
     assert "script-src" not in policy
-    assert letter.headers["X-Frame-Options"] == "SAMEORIGIN"
+    assert email.headers["X-Frame-Options"] == "SAMEORIGIN"
 
 
 def test_everything_can_be_thrown_away(anna, outbox):
     drop(outbox)
     page = anna.get("/outbox")
     form = form_of(page, "post")
-    assert "No letters yet" in form.submit(status=303).follow().text
+    assert "No emails yet" in form.submit(status=303).follow().text
 
 
 @pytest.mark.parametrize("key", ["nothing", "..%2f..%2fsecret", "1" * 19 + ".1_1.x"])
-def test_a_letter_that_is_not_there_is_a_404(anna, outbox, key):
+def test_an_email_that_is_not_there_is_a_404(anna, outbox, key):
     anna.get(f"/outbox/{key}", status=404)
     anna.get(f"/outbox/{key}/frame", status=404)
 
 
-def test_who_is_not_signed_in_sees_no_letters(app, outbox):
+def test_who_is_not_signed_in_sees_no_emails(app, outbox):
     drop(outbox)
     assert "sign-in" in app.get("/outbox", status=303).location
 
 
-def test_many_letters_come_in_pages(anna, outbox):
+def test_many_emails_come_in_pages(anna, outbox):
     for number in range(55):
-        drop(outbox, f"r{number:02}@example.org", f"Letter {number:02}")
+        drop(outbox, f"r{number:02}@example.org", f"Email {number:02}")
     first = anna.get("/outbox")
     assert first.text.count("r54@example.org") >= 1
     assert "r04@example.org" not in first.text

@@ -28,7 +28,7 @@ def pay(app: Any, code: str, status: int) -> Any:
 
 def test_the_page_shows_what_is_used_and_every_plan(anna: Any) -> None:
     page = anna.get("/plan")
-    assert "0 of 200 letters in 24 hours" in page
+    assert "0 of 200 emails in 24 hours" in page
     assert "0 of 1,000 people" in page
     assert "1 900 ₽" in page
 
@@ -54,7 +54,7 @@ def test_a_price_may_have_words_of_its_own_in_russian(ini_values: dict[str, str]
 def test_a_voucher_changes_the_plan_at_once(anna: Any, code: str, session: Session) -> None:
     page = pay(anna, code.lower().replace("-", " "), status=303).follow()
     assert "You have the plan “Pro” until" in page
-    assert "0 of 100,000 letters in 24 hours" in page
+    assert "0 of 100,000 emails in 24 hours" in page
     account = session.scalars(select(Account)).one()
     assert account.plan == "pro"
     assert account.plan_until is not None

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mailganer.letters import Source, compile_letter, ready_letters, safe_render
-from mailganer.letters.preview_size import preview_size
+from mailganer.rendering import Source, compile_email, ready_templates, safe_render
+from mailganer.rendering.preview_size import preview_size
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_a_short_email_is_short_and_what_is_not_seen_does_not_count(body: str, s
 
 
 def test_the_preheader_makes_no_email_longer_and_ready_templates_are_long() -> None:
-    letter = compile_letter(Source("Hi", "Words beside the subject. " * 4, "<p>Hello.</p>", ""))
-    assert preview_size(safe_render(letter, {}).html) == "small"
-    for ready in ready_letters("en"):
+    email = compile_email(Source("Hi", "Words beside the subject. " * 4, "<p>Hello.</p>", ""))
+    assert preview_size(safe_render(email, {}).html) == "small"
+    for ready in ready_templates("en"):
         assert preview_size(ready.html) == ""

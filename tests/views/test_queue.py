@@ -13,7 +13,7 @@ from mailganer.broker import LONG_QUEUE, OLD_MESSAGE, QUEUE, Backlog
 from mailganer.cli import doctor
 from mailganer.db import utcnow
 from mailganer.models import Heartbeat
-from mailganer.sending.bell import celery_config, ring
+from mailganer.queue import celery_config, enqueue
 from mailganer.settings import Settings
 
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -53,7 +53,7 @@ def test_a_message_that_no_worker_takes_is_told_with_its_age(
 ) -> None:
     at = broker.now
     monkeypatch.setattr(broker, "now", lambda connection: at(connection) - OLD_MESSAGE - 1)
-    ring(celery, "tick")
+    enqueue(celery, "tick")
     monkeypatch.setattr(broker, "now", at)
     assert "1 message waits, the oldest for 12" in app.get("/healthz", status=503).json["queue"]
     ((well, sentence),) = doctors_words(settings)
@@ -66,8 +66,8 @@ def test_a_short_queue_is_well_and_counted_in_metrics(
 ) -> None:
     session.add(Heartbeat(name="beat", seen_at=utcnow()))
     session.commit()
-    ring(celery, "tick")
-    ring(celery, "import", 1)
+    enqueue(celery, "tick")
+    enqueue(celery, "import", 1)
     assert app.get("/healthz", status=200).json["queue"] == "ok"
     ((well, sentence),) = doctors_words(settings)
     assert well
@@ -92,7 +92,7 @@ def test_a_broker_that_shows_no_message_counts_them_all_the_same() -> None:
         channel = producer.connection.default_channel
         channel.queue_declare(QUEUE)
         channel.queue_purge(QUEUE)
-    ring(app, "import", 1)
+    enqueue(app, "import", 1)
     assert broker.backlog("memory://") == Backlog(1, None)
 
 

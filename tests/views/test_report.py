@@ -7,18 +7,18 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from mailganer.campaigns.fact import kept_forecast
+from mailganer.campaigns.actuals import kept_forecast
 from mailganer.campaigns.rolling_counter import Counter
 from mailganer.campaigns.simulated import Lane
 from mailganer.campaigns.simulation import play
-from mailganer.models import Account, Batch, CampaignStatus, DeliveryStatus, Departure, Reason
-from mailganer.tracking import buffer, record_click, unsubscribe_by_token
+from mailganer.models import Account, Batch, CampaignStatus, DeliveryStatus, Reason, SentPerMinute
+from mailganer.tracking import open_buffer, record_click, unsubscribe_by_token
 from tests.support.sent import record_open, sent_campaign, token
 
 PERSON = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
 APPLE = "Mozilla/5.0"
 S = DeliveryStatus
-LETTER = "<a href='https://example.com/{{ \"<b>\" }}/a'>a</a> <a href='https://example.com/b'>b</a>"
+EMAIL = "<a href='https://example.com/{{ \"<b>\" }}/a'>a</a> <a href='https://example.com/b'>b</a>"
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def own(session, anna):
 @pytest.fixture
 def sent(session, make, own, now):
     people = [make.subscriber(own, f"p{n}@example.org", first_name=f"Имя{n}<script>") for n in range(8)]
-    campaign = make.campaign(own, (), (make.sender(own),), html=LETTER)
+    campaign = make.campaign(own, (), (make.sender(own),), html=EMAIL)
     deliveries = sent_campaign(session, campaign, people, now, [S.failed, S.in_doubt, S.skipped])
     deliveries[0].reason, deliveries[0].reply = Reason.refused, "550 5.1.1 <script>alert(1)</script>"
     deliveries[1].reason, deliveries[2].reason = Reason.disconnected, Reason.unsubscribed
@@ -56,7 +56,7 @@ def test_the_report_begins_with_a_sentence(anna, sent):
 
 @pytest.mark.parametrize("page", ["report", "recipients?opened=yes", "why?email=p6@example.org"])
 def test_an_open_of_this_moment_is_on_the_page_that_is_asked_for_next(anna, session, sent, monkeypatch, page):
-    monkeypatch.setattr(buffer, "LONGEST_WAIT", 60)
+    monkeypatch.setattr(open_buffer, "LONGEST_WAIT", 60)
     campaign, deliveries = sent
     picture, asked = f"/o/{token(deliveries[6])}.gif", f"/campaigns/{campaign.id}/{page}"
     session.rollback()  # on SQLite even a reader of ours keeps the application from writing
@@ -73,7 +73,7 @@ def test_the_report_shows_plan_and_fact_beside_each_other(anna, session, sent, n
     foreseen = play(500, now, [lane], Counter.of(None, ()), "UTC")
     campaign.forecast = kept_forecast(foreseen)
     minute = int(now.timestamp()) // 60 + 5
-    session.add(Departure(campaign_id=campaign.id, sender_id=sender.id, minute=minute, letters=8))
+    session.add(SentPerMinute(campaign_id=campaign.id, sender_id=sender.id, minute=minute, emails=8))
     session.commit()
     text = words(anna.get(f"/campaigns/{campaign.id}/report"))
     assert f"{sender.from_email} 500 09:00 – 09:08 8 09:05" in text
@@ -102,7 +102,7 @@ def test_the_report_shows_reasons_the_servers_words_and_the_doubtful(anna, sent)
     campaign, _deliveries = sent
     page = anna.get(f"/campaigns/{campaign.id}/report")
     text = words(page)
-    assert "The server does not take letters for this address." in text
+    assert "The server does not take emails for this address." in text
     assert "550 5.1.1 <script>alert(1)</script>" in text
     assert "<script>alert" not in page.text
     assert f"/campaigns/{campaign.id}/in-doubt" in page.text
@@ -160,7 +160,7 @@ def test_people_are_searched_and_filters_taken_off_again(anna, sent):
     page = anna.get(f"/campaigns/{campaign.id}/recipients?left=yes")
     assert "p5@example.org" in page.text
     assert "p3@example.org" not in page.text
-    everybody = page.click("Unsubscribed by this letter")
+    everybody = page.click("Unsubscribed by this email")
     assert "p3@example.org" in everybody.text
     form = next(form for form in everybody.forms.values() if "query" in form.fields)
     form["query"] = "имя4<script"
@@ -191,14 +191,14 @@ def test_the_file_holds_the_people_that_were_asked_for(anna, sent):
     rows = list(csv.DictReader(io.StringIO(answer.body.decode("utf-8-sig"))))
     assert [row["Address"] for row in rows] == [f"p{n}@example.org" for n in range(3, 8)]
     everybody = anna.get(f"/campaigns/{campaign.id}/recipients.csv").body.decode("utf-8-sig")
-    assert "The server does not take letters for this address." in everybody
+    assert "The server does not take emails for this address." in everybody
 
 
 def test_one_persons_page_tells_what_happened(anna, sent):
     campaign, deliveries = sent
     page = anna.get(f"/campaigns/{campaign.id}/recipients/{deliveries[3].id}")
     text = words(page)
-    assert "Opened the letter" in text
+    assert "Opened the email" in text
     assert "Followed the link https://example.com/b" in text
     assert "<script>" not in str(page.html.main)
     text = words(anna.get(f"/campaigns/{campaign.id}/recipients/{deliveries[0].id}"))
@@ -225,7 +225,7 @@ def test_a_delivery_of_another_campaign_is_a_404(session, make, own, anna, sent,
 
 def test_our_own_words_are_in_the_language_of_the_page_and_a_servers_stay(anna, session, sent):
     campaign, deliveries = sent
-    page, ours = f"/campaigns/{campaign.id}/report", "The server does not take addresses with such letters"
+    page, ours = f"/campaigns/{campaign.id}/report", "The server does not take addresses with such emails"
     assert "550 5.1.1 &lt;script&gt;alert(1)&lt;/script&gt;" in anna.get(f"{page}?lang=ru")
     deliveries[0].reply = f"{ours} before the @."
     session.commit()

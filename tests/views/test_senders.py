@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mailganer.accounts import delete_sender
-from mailganer.campaigns.allowance import minute_of
 from mailganer.errors import _
 from mailganer.models import Account, CampaignStatus, Sender, SenderStatus, Usage
+from mailganer.quota.usage import minute_of
 
 from ..support.factories import Factory
 from ..support.smtp import SMTPServer
@@ -100,15 +100,15 @@ def test_a_name_with_a_line_break_is_not_taken(anna: Any, sender: Sender, sessio
 def test_the_day_is_shown_with_what_is_free_and_when(anna: Any, sender: Sender, session: Session) -> None:
     sender.per_day = 500
     minute = minute_of(datetime.now(UTC)) - 600
-    session.add(Usage(sender_id=sender.id, account_id=sender.account_id, minute=minute, letters=312))
+    session.add(Usage(sender_id=sender.id, account_id=sender.account_id, minute=minute, emails=312))
     session.commit()
     page = anna.get("/senders")
-    assert "312 of 500 letters in 24 hours" in page
+    assert "312 of 500 emails in 24 hours" in page
     assert "188 free now" in page
-    session.add(Usage(sender_id=sender.id, account_id=sender.account_id, minute=minute + 5, letters=188))
+    session.add(Usage(sender_id=sender.id, account_id=sender.account_id, minute=minute + 5, emails=188))
     session.commit()
     page = anna.get("/senders")
-    assert "500 of 500 letters in 24 hours" in page
+    assert "500 of 500 emails in 24 hours" in page
     assert page.html.select_one("span time")["datetime"].startswith("20")
     assert "free again" in page
     assert page.html.select_one(".badge").get_text().strip().startswith("At its limit, free again in")
@@ -138,7 +138,7 @@ def test_a_sender_that_rests_says_why_and_until_when(anna: Any, sender: Sender, 
     sender.status, sender.sleeps_until = SenderStatus.sleeping, datetime.now(UTC) + timedelta(hours=2)
     session.commit()
     page = anna.get(f"/senders/{sender.id}")
-    assert "It has sent as many letters as it may in 24 hours." in page
+    assert "It has sent as many emails as it may in 24 hours." in page
     assert page.html.select_one(".badge").get_text().strip().startswith("Resting, goes on in")
     reply = "421 4.7.0 <later>"
     sender.failures = 1
@@ -240,7 +240,7 @@ def test_a_page_speaks_the_language_the_browser_asks_for(app: Any) -> None:
 
 @one_database
 @pytest.mark.parametrize(
-    ("locale", "words"), [("en", "about 90 letters a minute"), ("ru", "примерно 90 писем в минуту")]
+    ("locale", "words"), [("en", "about 90 emails a minute"), ("ru", "примерно 90 писем в минуту")]
 )
 def test_a_slowed_sender_says_that_its_server_asked_for_it(
     anna: Any, sender: Sender, session: Session, locale: str, words: str

@@ -12,12 +12,12 @@ import pytest
 from pyramid import testing
 
 import mailganer
-from mailganer import i18n
 from mailganer.errors import InputError, LoginRefused, _
+from mailganer.i18n.sentences import with_reply
 from mailganer.models import CampaignStatus, DeliveryStatus, ImportStatus, SenderStatus, SubscriberStatus
-from mailganer.sending.words import with_reply
 from mailganer.views.charts import make_chart, nice_top, shares
-from mailganer.views.words import state_word
+from mailganer.views.labels import state_word
+from mailganer.web import localization
 
 VENDOR = Path(mailganer.__file__).parent / "static" / "vendor"
 MOMENT = datetime(2026, 12, 4, 7, 5, tzinfo=UTC)
@@ -37,13 +37,13 @@ def speak() -> Any:
 
 def test_moments_are_shown_in_the_persons_zone_with_the_whole_truth_in_the_tooltip(speak: Any) -> None:
     speak("en", "Europe/Moscow")
-    shown = str(i18n.show_datetime(MOMENT))
+    shown = str(localization.show_datetime(MOMENT))
     assert ">4\xa0Dec\xa02026, 10:05<" in shown
     assert 'datetime="2026-12-04T07:05:00+00:00"' in shown
     assert "Friday, 4 December 2026, 10:05:00 (Moscow Standard Time)" in shown
     speak("ru", "Europe/Moscow")
-    assert ">4\xa0дек.\xa02026\xa0г., 10:05<" in str(i18n.show_datetime(MOMENT))
-    assert "пятница, 4 декабря 2026" in str(i18n.show_day(MOMENT))
+    assert ">4\xa0дек.\xa02026\xa0г., 10:05<" in str(localization.show_datetime(MOMENT))
+    assert "пятница, 4 декабря 2026" in str(localization.show_day(MOMENT))
 
 
 @pytest.mark.parametrize(
@@ -58,29 +58,36 @@ def test_what_is_near_is_relative_and_what_is_far_has_a_date(
     speak: Any, distance: timedelta, english: str, russian: str
 ) -> None:
     speak("en")
-    assert english in str(i18n.relative(MOMENT + distance, now=MOMENT))
+    assert english in str(localization.relative(MOMENT + distance, now=MOMENT))
     speak("ru")
-    assert russian in str(i18n.relative(MOMENT + distance, now=MOMENT))
+    assert russian in str(localization.relative(MOMENT + distance, now=MOMENT))
 
 
 def test_numbers_follow_the_language(speak: Any) -> None:
     speak("en")
-    assert (i18n.number(1204), i18n.percent(0.31)) == ("1,204", "31%")
+    assert (localization.number(1204), localization.percent(0.31)) == ("1,204", "31%")
     speak("ru")
-    assert (i18n.number(1204), i18n.percent(0.31)) == ("1\N{NO-BREAK SPACE}204", "31\N{NO-BREAK SPACE}%")
+    assert (localization.number(1204), localization.percent(0.31)) == (
+        "1\N{NO-BREAK SPACE}204",
+        "31\N{NO-BREAK SPACE}%",
+    )
 
 
 def test_every_time_zone_can_be_chosen_by_its_city() -> None:
-    zones = dict(i18n.zone_choices("ru", MOMENT))
+    zones = dict(localization.zone_choices("ru", MOMENT))
     assert zones["Europe/Moscow"] == "UTC+03:00 · Москва"
     assert zones["Asia/Kolkata"].startswith("UTC+05:30")
     assert "Asia/Calcutta" not in zones  # the same under its old name, which a browser may still know it by
-    assert i18n.zone_name("Asia/Calcutta", "ru") == i18n.zone_name("Asia/Kolkata", "ru") == "Калькутта"
+    assert (
+        localization.zone_name("Asia/Calcutta", "ru")
+        == localization.zone_name("Asia/Kolkata", "ru")
+        == "Калькутта"
+    )
     assert len(zones) > 300
     for name in zones:
-        assert i18n.check_timezone(name) == name
+        assert localization.check_timezone(name) == name
     with pytest.raises(InputError):
-        i18n.check_timezone("Mars/Olympus")
+        localization.check_timezone("Mars/Olympus")
 
 
 def test_a_sentence_inside_a_sentence_is_translated_too() -> None:
@@ -90,27 +97,27 @@ def test_a_sentence_inside_a_sentence_is_translated_too() -> None:
     ))  # fmt: skip
     request: Any = SimpleNamespace(localizer=localizer)
     sentence = _("State: ${state}", mapping={"state": _("Ready")})
-    assert i18n.translate(request, sentence) == "Состояние: Готов"
+    assert localization.translate(request, sentence) == "Состояние: Готов"
 
 
 def test_a_servers_words_are_set_apart_and_taken_for_nothing_but_words(speak: Any) -> None:
     speak("en")
     reply = _("${host} says <no>. Its answer: ${reply}", mapping={"host": "<b>", "reply": "535 <i>"})
-    assert i18n.said(reply) == (
+    assert localization.said(reply) == (
         '&lt;b&gt; says &lt;no&gt;. Its answer: <code class="reply">535 &lt;i&gt;</code>'
     )
     around = with_reply(LoginRefused(_("It says no."), "535 <i>"))
-    assert i18n.said(around) == 'It says no. <code class="reply">535 &lt;i&gt;</code>'
+    assert localization.said(around) == 'It says no. <code class="reply">535 &lt;i&gt;</code>'
     inside = _("${address} cannot send: ${error}", mapping={"address": "a@b", "error": around})
-    assert i18n.said(inside) == f"a@b cannot send: {i18n.said(around)}"
-    assert i18n.said("535 <i>") == "535 <i>"  # the template escapes it
+    assert localization.said(inside) == f"a@b cannot send: {localization.said(around)}"
+    assert localization.said("535 <i>") == "535 <i>"  # the template escapes it
 
 
 def test_a_long_address_breaks_where_it_has_joints() -> None:
     long = "<a.name_that-is-long@mail.example.org"
     broken = "&lt;a.<wbr>name_<wbr>that-is-long@<wbr>mail.<wbr>example.<wbr>org"
-    assert i18n.breakable(f"{long} 14.05.1990") == f"{broken} 14.05.1990"
-    assert i18n.breakable("anna@example.org") == "anna@example.org"  # and can be found on the page
+    assert localization.breakable(f"{long} 14.05.1990") == f"{broken} 14.05.1990"
+    assert localization.breakable("anna@example.org") == "anna@example.org"  # and can be found on the page
 
 
 @pytest.mark.parametrize(
@@ -198,4 +205,4 @@ def test_a_day_and_a_minute_are_not_two_days(
 ) -> None:
     for locale, words in (("en", english), ("ru", russian)):
         speak(locale)
-        assert i18n.duration(length).replace("\N{NO-BREAK SPACE}", " ") == words
+        assert localization.duration(length).replace("\N{NO-BREAK SPACE}", " ") == words

@@ -117,7 +117,7 @@ def test_where_there_is_no_password_none_is_promised_to_be_kept(app: Any) -> Non
     promise = "The password is stored encrypted"
     assert promise in app.get("/sign-in", {"email": "anna@example.com"})
     page = app.get("/sign-in", {"email": "anna@example.com", "backend": "maildir"})
-    assert "Letters are kept in a folder" in page
+    assert "Emails are kept in a folder" in page
     assert promise not in page
 
 
@@ -216,9 +216,9 @@ def test_there_is_no_demo_account_where_the_operator_does_not_say_demo(app: Any)
 def test_an_address_cannot_hide_behind_a_header_it_writes_itself(
     app: Any, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mailganer.security import throttles
+    from mailganer.web import rate_limits
 
-    monkeypatch.setattr(throttles, "PER_ADDRESS", throttles.Rule("address", 1, 600))
+    monkeypatch.setattr(rate_limits, "PER_ADDRESS", rate_limits.RateLimit("address", 1, 600))
     app.extra_environ["HTTP_X_FORWARDED_FOR"] = "198.51.100.1"
     sign_in(app, password="wrong", status=401)
     app.extra_environ["HTTP_X_FORWARDED_FOR"] = "198.51.100.2"

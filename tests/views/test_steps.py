@@ -14,14 +14,14 @@ from mailganer import campaigns
 from mailganer.campaigns.check import quick
 from mailganer.db import utcnow
 from mailganer.errors import Busy
-from mailganer.letters import child
 from mailganer.models import Account, Campaign, Sender, SenderStatus, Subscriber, SubscriberList
+from mailganer.rendering import render_process
 
 from ..support.factories import Factory
 from ..support.statements import statements
 
-PAGES = ("people", "letter", "check", "when", "send")
-MORE_PAGES = ("letter?as=hardest", "letter/template")
+PAGES = ("people", "email", "check", "when", "send")
+MORE_PAGES = ("email?as=hardest", "email/template")
 
 EMAILS: Mapping[str, tuple[dict[str, Any], str]] = {
     "fine": ({}, "done"),
@@ -151,11 +151,11 @@ def test_every_page_of_a_draft_shows_the_same_steps(
         turn_into(email, other)
         seen = everywhere(anna, draft)
         people, when = OTHERS[other]
-        letter = EMAILS[email][1]
+        email = EMAILS[email][1]
         if people == "missing":
-            letter = seen["letter"]  # what depends on the first recipient may be otherwise without one
-        assert (seen["people"], seen["letter"], seen["when"]) == (people, letter, when), (email, other)
-        wrong = {people, letter, when}
+            email = seen["email"]  # what depends on the first recipient may be otherwise without one
+        assert (seen["people"], seen["email"], seen["when"]) == (people, email, when), (email, other)
+        wrong = {people, email, when}
         assert seen["check"] == (
             "todo" if "missing" in wrong else "problem" if "problem" in wrong else "done"
         )
@@ -180,23 +180,23 @@ def test_the_steps_follow_a_save_and_the_subscribers(
     anna: Any, draft: Campaign, make: Factory, session: Session
 ) -> None:
     """Without scripts and with them, in both languages."""
-    path = f"/campaigns/{draft.id}/letter"
+    path = f"/campaigns/{draft.id}/email"
     assert everywhere(anna, draft)["check"] == "done"
-    form = anna.get(path).forms["letter-form"]
+    form = anna.get(path).forms["email-form"]
     form["html"] = "<p>{{ street }}</p>"
     form.submit(status=303)
     seen = everywhere(anna, draft, MORE_PAGES)
-    assert (seen["letter"], seen["check"]) == ("problem", "problem")
+    assert (seen["email"], seen["check"]) == ("problem", "problem")
 
     make.subscriber(draft.account, lists=tuple(draft.lists), fields={"street": "Lenina"})
     make.commit()  # as an import does
-    assert everywhere(anna, draft)["letter"] == "done"
+    assert everywhere(anna, draft)["email"] == "done"
 
-    form = anna.get(path).forms["letter-form"]
+    form = anna.get(path).forms["email-form"]
     for html, state in (("{{ house }}", "problem"), ("{{ house", "problem"), ("Words", "done")):
         form["html"] = html
         answer = anna.post(path, form.submit_fields(), headers={"HX-Request": "true"})
-        assert states(answer) == {"letter": state, "check": state}
+        assert states(answer) == {"email": state, "check": state}
         form["revision"] = answer.html.find(id="revision")["value"]
 
 
@@ -207,7 +207,7 @@ def test_the_words_of_the_steps_are_the_same_in_russian(
     owner.locale, draft.html = "ru", "<p>{{ house }}</p>"
     session.commit()
     pages = [anna.get(f"/campaigns/{draft.id}/{each}").html for each in (*PAGES, *MORE_PAGES)]
-    words = {each.select_one("#step-letter > a > .unseen").text for each in pages}
+    words = {each.select_one("#step-email > a > .unseen").text for each in pages}
     assert words == {"нужно внимание"}
     notes = {each.select_one("#step-check .step-note").text for each in pages}
     assert notes == {"1 помеха"}
@@ -218,12 +218,12 @@ def test_saving_a_variable_that_nobody_has_while_typing_keeps_the_problems_of_ot
 ) -> None:
     draft.send_at = utcnow() - timedelta(days=1)
     session.commit()
-    path = f"/campaigns/{draft.id}/letter"
-    form = anna.get(path).forms["letter-form"]
+    path = f"/campaigns/{draft.id}/email"
+    form = anna.get(path).forms["email-form"]
     form["html"] = draft.html + "<p>More words</p>"
     answer = anna.post(path, form.submit_fields(), headers={"HX-Request": "true"})
-    assert answer.html.find(id="letter-chips") is None  # nobody was counted
-    assert states(answer) == {"letter": "done", "check": "problem"}
+    assert answer.html.find(id="email-chips") is None  # nobody was counted
+    assert states(answer) == {"email": "done", "check": "problem"}
     assert "1 problem" in answer.html.find(id="step-check").text
 
 
@@ -231,8 +231,10 @@ def test_saving_a_variable_that_nobody_has_while_typing_keeps_the_problems_of_ot
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the limited process was asked for."""
     asked: list[str] = []
-    ask = child.ask
-    monkeypatch.setattr(child, "ask", lambda task, **given: (asked.append(task), ask(task, **given))[1])
+    ask = render_process.ask
+    monkeypatch.setattr(
+        render_process, "ask", lambda task, **given: (asked.append(task), ask(task, **given))[1]
+    )
     return asked
 
 
@@ -250,16 +252,16 @@ def test_an_email_is_read_once_for_each_of_its_versions(
     draft.name = "Another name, which the email does not say"
     draft.html = "<p>{{ city }}</p>"
     session.commit()
-    assert asked_by("letter") == ["compile", "render", "glance"]
+    assert asked_by("email") == ["compile", "render", "glance"]
     assert asked_by("people") == []
     with statements(anna.app.registry["engine"]) as seen:
-        anna.get(f"/campaigns/{draft.id}/people")
+        anna.get(f"/campaigns/{draft.id}/target")
     counted = [each for each in seen if "count(" in each.lower() and "subscriber" in each.lower()]
     assert len([each for each in counted if "list_member.list_id, " not in each]) == 1
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_an_error_on_the_letter_page_is_not_worked_out_again_for_its_steps(
+def test_an_error_on_the_email_page_is_not_worked_out_again_for_its_steps(
     anna: Any, draft: Campaign, session: Session, asked: list[str]
 ) -> None:
     for html, expected in (
@@ -269,7 +271,7 @@ def test_an_error_on_the_letter_page_is_not_worked_out_again_for_its_steps(
         draft.html = html
         session.commit()
         asked.clear()
-        assert states(anna.get(f"/campaigns/{draft.id}/letter"))["letter"] == "problem"
+        assert states(anna.get(f"/campaigns/{draft.id}/email"))["email"] == "problem"
         assert asked == expected
 
 
@@ -285,35 +287,35 @@ def test_the_steps_are_about_the_first_recipient_whoever_the_preview_is_for(
         for reader, rendered in ((second, 2), (first, 1)):
             quick._kept._states.clear()
             asked.clear()
-            page = anna.get(f"/campaigns/{draft.id}/letter?as={reader}")
-            assert states(page)["letter"] == state
+            page = anna.get(f"/campaigns/{draft.id}/email?as={reader}")
+            assert states(page)["email"] == state
             assert asked == ["compile", "render", "glance", "render"][: 2 + rendered]
-        assert everywhere(anna, draft, [*MORE_PAGES, f"letter?as={second}"])["letter"] == state
+        assert everywhere(anna, draft, [*MORE_PAGES, f"email?as={second}"])["email"] == state
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_email_saved_while_its_page_is_made_keeps_no_state_of_the_version_before(
     anna: Any, draft: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = child.ask
+    ask = render_process.ask
 
     def meanwhile(task: str, **given: Any) -> Any:
-        monkeypatch.setattr(child, "ask", ask)
+        monkeypatch.setattr(render_process, "ask", ask)
         with anna.app.registry["engine"].begin() as connection:
             html = "<p>{{ frist_name }}</p>"
             connection.execute(update(Campaign).values(html=html, revision=Campaign.revision + 1))
         return ask(task, **given)
 
-    monkeypatch.setattr(child, "ask", meanwhile)
-    anna.get(f"/campaigns/{draft.id}/letter")
-    assert everywhere(anna, draft)["letter"] == "problem"
+    monkeypatch.setattr(render_process, "ask", meanwhile)
+    anna.get(f"/campaigns/{draft.id}/email")
+    assert everywhere(anna, draft)["email"] == "problem"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_email_that_cannot_be_read_just_now_is_not_called_done(
     anna: Any, draft: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = child.ask
+    ask = render_process.ask
     for busy in ("compile", "render", "glance"):
 
         def refused(task: str, busy: str = busy, **given: Any) -> Any:
@@ -321,12 +323,12 @@ def test_an_email_that_cannot_be_read_just_now_is_not_called_done(
                 raise Busy("Too many.", 5)
             return ask(task, **given)
 
-        monkeypatch.setattr(child, "ask", refused)
-        for page in ("people", "letter/template"):
+        monkeypatch.setattr(render_process, "ask", refused)
+        for page in ("people", "email/template"):
             seen = states(anna.get(f"/campaigns/{draft.id}/{page}", status=200))
-            assert (seen["letter"], seen["check"]) == ("todo", "todo")
-    monkeypatch.setattr(child, "ask", ask)
-    assert everywhere(anna, draft)["letter"] == "done"
+            assert (seen["email"], seen["check"]) == ("todo", "todo")
+    monkeypatch.setattr(render_process, "ask", ask)
+    assert everywhere(anna, draft)["email"] == "done"
 
 
 def test_what_is_kept_of_emails_is_bounded() -> None:

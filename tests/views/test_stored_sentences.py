@@ -8,11 +8,11 @@ from sqlalchemy import select, text
 
 from mailganer.accounts import create_api_token
 from mailganer.backends import Message, Outcome, clean
-from mailganer.backends.transfer import SMTPConnection
+from mailganer.backends.smtp_pipeline import SMTPConnection
 from mailganer.errors import Unreachable, _
+from mailganer.i18n.sentences import translate_sentence
 from mailganer.models import Account, CampaignStatus, Delivery, Import, ImportStatus, Reason
 from mailganer.models import DeliveryStatus as S
-from mailganer.sending.words import say
 from tests.fixtures.api import Client
 from tests.support.factories import Factory
 from tests.support.sent import sent_campaign
@@ -54,7 +54,7 @@ def program(app: Any, session: Any, own: Account, make: Factory) -> Client:
 PAGES = (
     "/campaigns/{campaign}/report",
     "/campaigns/{campaign}/recipients/{id}",
-    "/people/{person}",
+    "/subscribers/{person}",
     "/campaigns/{campaign}/recipients.csv",
 )
 
@@ -113,7 +113,7 @@ def test_cleaning_a_sentence_keeps_its_values_apart() -> None:
     )
     cleaned = clean(error.message)
     assert cleaned.mapping == {"host": ("a b" * 400)[:500]}  # type: ignore[attr-defined]
-    assert say(cleaned, "ru").startswith("Сервера с именем a b")
+    assert translate_sentence(cleaned, "ru").startswith("Сервера с именем a b")
 
 
 def test_a_server_that_went_away_is_named_in_the_language_of_whoever_reads_it() -> None:
@@ -132,7 +132,7 @@ def test_a_server_that_went_away_is_named_in_the_language_of_whoever_reads_it() 
     connection.close()
     (receipt,) = connection.send_many([Message("1", "anna@example.com", "boris@example.org", b"")])
     assert receipt.outcome is Outcome.deferred
-    assert say(receipt.reply, "ru") == "Сервера с именем x нет. Проверьте, как оно написано."
+    assert translate_sentence(receipt.reply, "ru") == "Сервера с именем x нет. Проверьте, как оно написано."
 
 
 @pytest.mark.parametrize("words", ['{"says": "x", "domain": 1, "parts": {}}', '{"says": {', '{"says": 1}'])
@@ -142,7 +142,7 @@ def test_a_servers_words_are_never_taken_for_a_sentence_of_ours(
     kept.reply = words
     session.commit()
     session.expire_all()
-    assert say(session.get_one(Delivery, kept.id).reply) == words
+    assert translate_sentence(session.get_one(Delivery, kept.id).reply) == words
     session.execute(
         text("UPDATE delivery SET reply = :old WHERE id = :id"), {"old": '{"says": {', "id": kept.id}
     )

@@ -1,4 +1,4 @@
-"""The gallery of letters, own and ready-made."""
+"""The gallery of emails, own and ready-made."""
 
 import pytest
 from sqlalchemy import select
@@ -30,7 +30,7 @@ def form_to(page, path):
     return next(form for form in page.forms.values() if form.action == path)
 
 
-def test_the_ready_letters_can_be_looked_at_and_used(anna, read):
+def test_the_ready_emails_can_be_looked_at_and_used(anna, read):
     page = anna.get("/templates")
     for name in ("Welcome", "Announcement", "Digest", "Birthday", "Invitation"):
         assert name in page
@@ -40,11 +40,11 @@ def test_the_ready_letters_can_be_looked_at_and_used(anna, read):
     page = anna.get("/templates/ready/welcome")
     answer = form_to(page, "/templates/ready/welcome").submit(status=303)
     campaign = read(select(Campaign))[0]
-    assert answer.location.endswith(f"/campaigns/{campaign.id}/people")
+    assert answer.location.endswith(f"/campaigns/{campaign.id}/target")
     assert "<table" in campaign.html
 
 
-def test_a_letter_nobody_made_is_not_there(anna):
+def test_an_email_nobody_made_is_not_there(anna):
     anna.get("/templates/ready/nonsense", status=404)
 
 
@@ -78,7 +78,7 @@ def test_a_nameless_template_is_asked_for_its_name_and_keeps_its_text(anna, read
 def test_a_file_becomes_a_template(anna, read):
     form = form_with(anna.get("/templates/new"), "html")
     form["name"] = "From a file"
-    form["file"] = ("letter.html", "<p>Из файла</p>".encode(), "text/html")
+    form["file"] = ("email.html", "<p>Из файла</p>".encode(), "text/html")
     form.submit(status=303)
     assert read(select(Template.html)) == ["<p>Из файла</p>"]
 
@@ -97,7 +97,7 @@ def test_a_template_starts_a_campaign_and_a_campaign_becomes_a_template(anna, te
     form_to(page, f"/templates/{template.id}/use").submit(status=303)
     campaign = read(select(Campaign))[0]
     assert campaign.html == template.html
-    page = anna.get(f"/campaigns/{campaign.id}/people")
+    page = anna.get(f"/campaigns/{campaign.id}/target")
     form_to(page, "/templates/new").submit(status=303)
     assert len(read(select(Template))) == 2
 

@@ -45,7 +45,7 @@ def test_both_brokers_answer_and_are_empty(broker_url):
         client.set("left", "over")
 
 
-def test_the_mail_server_wants_a_login_and_counts_letters(smtp_server):
+def test_the_mail_server_wants_a_login_and_counts_emails(smtp_server):
     with smtplib.SMTP("127.0.0.1", smtp_server.port) as client:
         with pytest.raises(smtplib.SMTPSenderRefused):
             client.sendmail("anna@example.com", ["boris@example.org"], "Subject: one\n\nHello")
@@ -54,7 +54,7 @@ def test_the_mail_server_wants_a_login_and_counts_letters(smtp_server):
         client.login("anna@example.com", "secret")
         client.sendmail("anna@example.com", ["boris@example.org"], "Subject: one\n\nHello")
     assert smtp_server.counts == {"boris@example.org": 1}
-    assert smtp_server.letters[0].part("plain").strip() == "Hello"
+    assert smtp_server.emails[0].part("plain").strip() == "Hello"
 
 
 def test_nothing_reaches_another_machine():

@@ -1,4 +1,4 @@
-"""What is installed is whole: templates, styles, translations, migrations, ready letters."""
+"""What is installed is whole: templates, styles, translations, migrations, ready emails."""
 
 import ast
 import re

@@ -130,7 +130,7 @@ class Marking(Environment):
 def test_the_code_generator_of_jinja_asks_how_constants_and_values_are_put_out():
     said = Marking().from_string("Hello {{ name }}, {{ 1 + 1 }} of them").render(name="Anna")
     assert said == "<Hello >[Anna]<, >[2]< of them>", (
-        "jinja2.compiler.CodeGenerator has changed: read mailganer/letters/press.py (_PiecesCode)"
+        "jinja2.compiler.CodeGenerator has changed: read mailganer/rendering/message_renderer.py (_PiecesCode)"
     )
 
 
@@ -171,5 +171,5 @@ def test_webob_takes_a_form_that_was_read_already():
     request.body_file = io.BytesIO(b"name=read+by+webob")
     request.environ["webob._parsed_post_vars"] = (MultiDict(name="ours"), request.body_file_raw)
     assert request.POST["name"] == "ours", (
-        "webob._parsed_post_vars is not looked at any more: read mailganer/security/bodies.py (_read_form)"
+        "webob._parsed_post_vars is not looked at any more: read mailganer/web/request_bodies.py (_read_form)"
     )

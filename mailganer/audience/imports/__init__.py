@@ -1,8 +1,6 @@
 """Files on their way into a list: read, understood, brought in, taken back."""
 
-from .reasons import FileProblem, failure_sentence, note_sentence, reject_sentence
-from .run import due_imports, run_import
-from .verbs import (
+from .actions import (
     Column,
     Preview,
     apply_import,
@@ -15,6 +13,8 @@ from .verbs import (
     start_import,
     undo_import,
 )
+from .reasons import FileProblem, failure_sentence, note_sentence, reject_sentence
+from .run import due_imports, run_import
 
 __all__ = [
     "Column",

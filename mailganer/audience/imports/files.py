@@ -19,8 +19,8 @@ from typing import BinaryIO, Final
 
 from ...errors import NoRoom, is_full
 from ..headings import EMAIL, heading_words, known_heading
+from .encoding_repair import GarbledError, looks_garbled, repair_text
 from .encodings import Guess, cyrillic_share, guess
-from .garbled import GarbledError, looks_garbled, repair_text
 from .reasons import FileProblem
 
 LARGEST: Final = 500_000_000  # bytes; some five million people with a dozen columns
@@ -69,7 +69,7 @@ _ESCAPED: Final = re.compile(r'\\(["\\])')
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredFile:
     """A file in the uploads folder."""
 
     path: Path
@@ -89,7 +89,7 @@ class Dialect:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class FileRow:
     """A row: its number in the file from 1, the byte after it, its cells; and if letters were unreadable,
     garbled and repaired, or garbled beyond repair."""
 
@@ -101,7 +101,7 @@ class Record:
     garbled: bool = False
 
 
-def store(stream: BinaryIO, uploads: Path, encoding: str = "", *, largest: int = LARGEST) -> Stored:
+def store(stream: BinaryIO, uploads: Path, encoding: str = "", *, largest: int = LARGEST) -> StoredFile:
     """Copies an upload to disk under a random name.
 
     ``encoding`` is one that somebody named, of ``NAMES``; a byte order mark is believed more. Raises
@@ -118,7 +118,7 @@ def store(stream: BinaryIO, uploads: Path, encoding: str = "", *, largest: int =
         raise
 
 
-def _copy(stream: BinaryIO, path: Path, largest: int, encoding: str) -> Stored:
+def _copy(stream: BinaryIO, path: Path, largest: int, encoding: str) -> StoredFile:
     head = stream.read(_PIECE)
     _require_text(head)
     wide = next((name for mark, name in _WIDE if head.startswith(mark)), "")
@@ -147,8 +147,10 @@ def _copy(stream: BinaryIO, path: Path, largest: int, encoding: str) -> Stored:
         file.flush()
         os.fsync(file.fileno())
     if encoding and not wide and not head.startswith(codecs.BOM_UTF8):
-        return Stored(path, size, encoding, said=True)
-    return Stored(path, size, *(Guess("utf-8") if first_wrong is None else _encoding_at(path, first_wrong)))
+        return StoredFile(path, size, encoding, said=True)
+    return StoredFile(
+        path, size, *(Guess("utf-8") if first_wrong is None else _encoding_at(path, first_wrong))
+    )
 
 
 def _require_text(head: bytes) -> None:
@@ -212,7 +214,7 @@ def best_reading(line: bytes) -> str:
     return line.decode("cp1252", "replace")
 
 
-def find_dialect(stored: Stored) -> Dialect:
+def find_dialect(stored: StoredFile) -> Dialect:
     """Delimiter and beginning, from the first rows. Raises ``FileProblem``."""
     with stored.path.open("rb") as file:
         head = file.read(_SAMPLE)
@@ -270,7 +272,7 @@ def _widths(text: str, delimiter: str) -> list[int]:
     return widths
 
 
-class Records:
+class FileRows:
     """The rows of a file from ``position`` on; ``record`` is the number of the row before it.
 
     Iterating raises ``FileProblem`` where a cell is too large or a quote is never closed.
@@ -291,20 +293,20 @@ class Records:
             raise FileProblem("gone") from error
         self._file.seek(self._offset)
 
-    def __enter__(self) -> "Records":
+    def __enter__(self) -> "FileRows":
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._file.close()
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[FileRow]:
         rows = csv.reader(self._lines(), delimiter=self._dialect.delimiter or _ONE_COLUMN)
         try:
             for cells in rows:
                 self._number += 1
                 if self._ended:  # a row that is whole is given before another line is asked for
                     raise FileProblem("quote", self._number)
-                record = Record(self._number, self._offset, cells, self._broken)
+                record = FileRow(self._number, self._offset, cells, self._broken)
                 yield _repaired(record) if self._suspect else record
                 self._broken = self._suspect = False
         except csv.Error as error:
@@ -330,7 +332,7 @@ class Records:
         self._ended = True
 
 
-def _repaired(record: Record) -> Record:
+def _repaired(record: FileRow) -> FileRow:
     """The record with text that was garbled before it came as it was before."""
     try:
         cells = [cell if cell.isascii() else repair_text(cell) for cell in record.cells]
@@ -362,9 +364,9 @@ def _doubled(delimiter: str, cell: re.Match[str]) -> str:
     return f'"{text}"'
 
 
-def first_records(path: Path, dialect: Dialect, number: int) -> list[Record]:
+def first_records(path: Path, dialect: Dialect, number: int) -> list[FileRow]:
     """The first rows that are not blank."""
-    with Records(path, dialect) as records:
+    with FileRows(path, dialect) as records:
         return list(islice((record for record in records if not is_blank(record.cells)), number))
 
 

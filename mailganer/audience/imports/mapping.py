@@ -6,16 +6,16 @@ from typing import Any, Final
 
 from ...errors import InputError, _
 from ..addresses import AddressError, parse_address, repair_address
-from ..birthdays import Order, order_of
+from ..birthdays import DateOrder, order_of
 from ..fields import STANDARD, is_field_name, slug
 from ..headings import EMAIL, FULL_NAME, HEADINGS, LAST_NAME_FIRST, heading_words, known_heading
 from .statuses import STATUS, guess_statuses, names_a_state
 
 PLAIN: Final = ("first_name", "last_name")
-BIRTHDAYS: Final[Mapping[str, Order]] = {
-    "birthday": Order.unknown,
-    "birthday_day_first": Order.day_first,
-    "birthday_month_first": Order.month_first,
+BIRTHDAYS: Final[Mapping[str, DateOrder]] = {
+    "birthday": DateOrder.unknown,
+    "birthday_day_first": DateOrder.day_first,
+    "birthday_month_first": DateOrder.month_first,
 }
 BIRTHDAY_PARTS: Final = ("birthday_year", "birthday_month", "birthday_day")
 """Three columns of one birthday, as Thunderbird writes them."""
@@ -199,7 +199,7 @@ def column_number(key: str | int, columns: Sequence[str]) -> int | None:
 
 
 def check_mapping(fields: Sequence[str]) -> list[str]:
-    """The mapping with names that letters can use. Raises ``InputError`` when no file could be read by it."""
+    """The mapping with names that emails can use. Raises ``InputError`` when no file could be read by it."""
     checked = [_target(field) for field in fields]
     if EMAIL not in checked:
         raise _wrong(_("Say which column holds the mail addresses."))

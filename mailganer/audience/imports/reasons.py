@@ -24,7 +24,7 @@ REASONS: Final[dict[str, TranslationString]] = {
         "The letters of this row were garbled when the file was saved, and cannot be repaired. "
         "Export the file once more, as UTF-8."
     ),
-    "suppressed": _("This address asked for no more letters, or could not be reached, and was then deleted."),
+    "suppressed": _("This address asked for no more emails, or could not be reached, and was then deleted."),
     "limit": _("The plan has no room for more people."),
 }
 
@@ -39,7 +39,7 @@ FAILURES: Final[dict[str, TranslationString]] = {
     "no_address": _(
         "No column holds mail addresses. One column needs the heading “email” and an address in every row."
     ),
-    "columns": _("The file has more than 100 columns. Leave out those that the letters do not need."),
+    "columns": _("The file has more than 100 columns. Leave out those that the emails do not need."),
     "cell": _("Row ${detail} has a cell of more than 100,000 characters, or a quote that is never closed."),
     "quote": _("Row ${detail} has a quote that is never closed: everything below it would be one cell."),
     "row_of_addresses": _("All the addresses stand in one row. Write each in a row of its own."),
@@ -54,9 +54,7 @@ NOTES: Final[dict[str, TranslationString]] = {
     "address_first": _("There are several addresses. The first one is used."),
     "address_other": _("The column of addresses has none; the one in “${detail}” is used."),
     "letters_repaired": _("The letters were garbled when the file was saved, and have been repaired."),
-    ENCODING_GUESSED: _(
-        "The encoding of the file is uncertain. It was read as ${detail}: check the letters."
-    ),
+    ENCODING_GUESSED: _("The encoding of the file is uncertain. It was read as ${detail}: check the emails."),
     "birthday": _("“${detail}” is not understood as a birthday and is left out."),
     "birthday_unclear": _("“${detail}”: day or month first? The birthday is left out until you choose."),
     "status": _("“${detail}” is not understood as a subscription status and is left out."),

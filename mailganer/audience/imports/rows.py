@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 from ...models import SubscriberStatus
 from ..addresses import Address, AddressError, Repaired, parse_address, repair_address
 from ..birthdays import BirthdayError, join_birthday, parse_birthday
+from ..csv_cells import original_cell, unguarded
 from ..fields import LONGEST_NAME, LONGEST_VALUE, clean_value, has_control
 from ..headings import EMAIL, FULL_NAME, LAST_NAME_FIRST, PATRONYMIC, heading_words
-from ..spreadsheets import original_cell, unguarded
-from .files import Record, is_blank
+from .files import FileRow, is_blank
 from .mapping import (
     BIRTHDAY_PARTS,
     BIRTHDAYS,
@@ -29,7 +29,7 @@ _NOTED: Final = 40  # characters of a value that was left out
 _SHOWN: Final = 200  # characters of a cell kept to say why its row did not go in
 
 
-class Person(NamedTuple):
+class ImportedSubscriber(NamedTuple):
     """What a row says of somebody. Empty texts say nothing."""
 
     row: int
@@ -43,14 +43,14 @@ class Person(NamedTuple):
     status: SubscriberStatus | None = None  # of who left elsewhere; None for who may be written to
 
 
-class Reject(NamedTuple):
+class RejectedRow(NamedTuple):
     row: int
     code: str
     detail: str
     cells: list[str]
 
 
-class Note(NamedTuple):
+class RowNote(NamedTuple):
     """What was left out or repaired in a row that goes in. ``detail`` is never an address."""
 
     row: int
@@ -58,7 +58,7 @@ class Note(NamedTuple):
     detail: str
 
 
-class _Wrong(Exception):
+class _InvalidValue(Exception):
     def __init__(self, code: str, detail: str = "") -> None:
         self.code, self.detail = code, detail
 
@@ -83,7 +83,7 @@ class RowReader:
         self._guessed = guessed
         self._columns, self._today, self._width = columns, today, len(columns)
         self._from_us = is_from_us(columns)
-        self.notes: list[Note] = []
+        self.notes: list[RowNote] = []
         self._email = mapping.index(EMAIL)
         self._others = other_addresses
         self._names = [(number, field) for number, field in enumerate(mapping) if field in PLAIN]
@@ -110,32 +110,32 @@ class RowReader:
             if field and number != self._email and number not in named
         ] + kept_beside(columns, mapping)
 
-    def read(self, record: Record) -> Person | Reject:
+    def read(self, record: FileRow) -> ImportedSubscriber | RejectedRow:
         noted = len(self.notes)
         try:
             return self._read(record)
         except AddressError as error:
             rejected = self._reject(record, error.code)
-        except _Wrong as wrong:
+        except _InvalidValue as wrong:
             rejected = self._reject(record, wrong.code, wrong.detail)
         del self.notes[noted:]
         return rejected
 
-    def _read(self, record: Record) -> Person:
+    def _read(self, record: FileRow) -> ImportedSubscriber:
         if self._from_us:
             cells = [original_cell(cell) if "'" in cell else cell for cell in record.cells]
         else:
             cells = [unguarded(cell) if cell[:1] == "'" else cell for cell in record.cells]
         if record.broken:
-            raise _Wrong("encoding")
+            raise _InvalidValue("encoding")
         if record.garbled:
-            raise _Wrong("garbled")
+            raise _InvalidValue("garbled")
         if record.repaired:
             self._note(record.number, "letters_repaired", "")
         if self._guessed and not all(map(str.isascii, cells)):
             self._note(record.number, ENCODING_GUESSED, self._guessed)
         if len(cells) > self._width and not is_blank(cells[self._width :]):
-            raise _Wrong("too_many_cells")
+            raise _InvalidValue("too_many_cells")
         if len(cells) < self._width:
             cells = cells + [""] * (self._width - len(cells))
         address, name = self._address(record.number, cells)
@@ -150,7 +150,7 @@ class RowReader:
         if name and not first_name and not last_name:
             first_name, last_name, _patronymic = split_full_name(self._name(name), False)
         self._note_unread(record.number, cells)
-        return Person(
+        return ImportedSubscriber(
             record.number,
             address.email,
             address.key,
@@ -172,7 +172,7 @@ class RowReader:
                 reasons.append(error)
                 continue
             if found.code:
-                self.notes.append(Note(row, found.code, found.signs))
+                self.notes.append(RowNote(row, found.code, found.signs))
             if number != self._email:
                 self._note(row, "address_other", self._heading(number))
             return found.address, found.name
@@ -209,7 +209,7 @@ class RowReader:
             self._unread.remove(number)
 
     def _note(self, row: int, code: str, detail: str) -> None:
-        self.notes.append(Note(row, code, "" if "@" in detail else shown(detail.strip())[:_NOTED]))
+        self.notes.append(RowNote(row, code, "" if "@" in detail else shown(detail.strip())[:_NOTED]))
 
     def _add_full_name(
         self, names: dict[str, str], fields: dict[str, str], text: str, last_first: bool
@@ -226,30 +226,30 @@ class RowReader:
         text = cell.strip()
         if text and not text.isprintable():
             if has_control(text):
-                raise _Wrong("name_control")
+                raise _InvalidValue("name_control")
             text = " ".join(text.split())  # hard spaces
         if len(text) > LONGEST_NAME * parts:
-            raise _Wrong("name_long")
+            raise _InvalidValue("name_long")
         return text
 
     def _fitting(self, name: str) -> str:
         if len(name) > LONGEST_NAME:
-            raise _Wrong("name_long")
+            raise _InvalidValue("name_long")
         return name
 
     def _value(self, cells: Sequence[str], number: int) -> str:
         text = clean_value(cells[number])
         if len(text) > LONGEST_VALUE:
-            raise _Wrong("value_long", self._heading(number))
+            raise _InvalidValue("value_long", self._heading(number))
         if text and has_control(text, but="\n\t"):
-            raise _Wrong("value_control", self._heading(number))
+            raise _InvalidValue("value_control", self._heading(number))
         return text
 
     def _heading(self, number: int) -> str:
         return self._columns[number] or str(number + 1)
 
-    def _reject(self, record: Record, code: str, detail: str = "") -> Reject:
-        return Reject(record.number, code, shown(detail), shown_cells(record.cells))
+    def _reject(self, record: FileRow, code: str, detail: str = "") -> RejectedRow:
+        return RejectedRow(record.number, code, shown(detail), shown_cells(record.cells))
 
 
 def _address_in(cell: str) -> Repaired:

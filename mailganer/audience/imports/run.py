@@ -21,7 +21,7 @@ from ...billing import subscriber_room
 from ...db import utcnow
 from ...models import Account, Import, ImportChange, ImportReject, ImportStatus
 from ...settings import Settings
-from .files import Dialect, Record, Records, is_blank
+from .files import Dialect, FileRow, FileRows, is_blank
 from .mapping import (
     UNDECIDED,
     decided_mapping,
@@ -32,12 +32,12 @@ from .mapping import (
     unread_columns,
 )
 from .reasons import FileProblem
-from .rows import Note, Person, Reject, RowReader
+from .rows import ImportedSubscriber, RejectedRow, RowNote, RowReader
 from .statistics import gather_statistics
 from .statuses import LateStatuses
-from .undoing import undo_some
+from .undo import undo_some
 from .writing import (
-    Outcome,
+    WriteResult,
     admitted,
     change_of,
     existing,
@@ -185,7 +185,7 @@ class _Work:
                 held.position = held.size
         return True
 
-    def only_rows(self, job: Import, records: Iterator[Record], late: LateStatuses) -> bool:
+    def only_rows(self, job: Import, records: Iterator[FileRow], late: LateStatuses) -> bool:
         """Reads to the end: a file that turns out to be none has then changed nothing."""
         while piece := list(islice(records, READ_AT_ONCE)):
             changed = late.look(record.cells for record in piece)
@@ -198,7 +198,7 @@ class _Work:
                 return False
         return True
 
-    def what_would_change(self, job: Import, records: Iterator[Record], late: LateStatuses) -> bool:
+    def what_would_change(self, job: Import, records: Iterator[FileRow], late: LateStatuses) -> bool:
         reader = self.reader(job)
         seen: set[int] = set()
         while piece := list(islice(records, AT_ONCE)):
@@ -215,7 +215,9 @@ class _Work:
                 return False
         return True
 
-    def foresee(self, session: Session, job: Import, rows: Sequence[Person], seen: set[int]) -> Outcome:
+    def foresee(
+        self, session: Session, job: Import, rows: Sequence[ImportedSubscriber], seen: set[int]
+    ) -> WriteResult:
         """``seen`` are the addresses of earlier rows, as far as they are remembered."""
         people = {key: each for key, each in one_per_address(rows).items() if hash(key) not in seen}
         there, crowded = existing(session, job.account_id, people)
@@ -228,7 +230,7 @@ class _Work:
         if len(seen) < REMEMBERED:
             seen.update(map(hash, people.keys() - refused.keys()))
         left = sum(1 for person in welcome if person.status) + sum(1 for change in changes if change.status)
-        return Outcome.of(rows, len(welcome), len(changed), crowded | refused, left)
+        return WriteResult.of(rows, len(welcome), len(changed), crowded | refused, left)
 
     # Applying
 
@@ -254,7 +256,7 @@ class _Work:
         self.remove_file(job)
         return True
 
-    def write(self, session: Session, job: Import, rows: Sequence[Person]) -> Outcome:
+    def write(self, session: Session, job: Import, rows: Sequence[ImportedSubscriber]) -> WriteResult:
         # Two files of one account take turns: neither sees the other's people half there, nor the last place.
         session.execute(
             select(Account.id).where(Account.id == job.account_id).with_for_update(key_share=True)
@@ -288,7 +290,7 @@ class _Work:
         job.lease_until = self.now() + LEASE
         return job
 
-    def advance(self, job: Import, piece: Sequence[Record]) -> None:
+    def advance(self, job: Import, piece: Sequence[FileRow]) -> None:
         job.position, job.record = piece[-1].end, piece[-1].number
         job.rows += sum(1 for record in piece if not is_blank(record.cells))
 
@@ -296,9 +298,9 @@ class _Work:
         self,
         session: Session,
         job: Import,
-        piece: Sequence[Record],
-        outcome: Outcome,
-        rejects: Sequence[Reject],
+        piece: Sequence[FileRow],
+        outcome: WriteResult,
+        rejects: Sequence[RejectedRow],
     ) -> None:
         refused = sorted([*rejects, *outcome.rejects])
         write_rejects(session, job.id, refused, job.rejected)
@@ -325,10 +327,10 @@ class _Work:
             job.columns, mapping, self.now().date(), others, guessed, unread_columns(job.mapping)
         )
 
-    def records(self, job: Import) -> Records:
+    def records(self, job: Import) -> FileRows:
         path = self.settings.uploads / job.path
         said = is_said(job.mapping)
-        return Records(path, Dialect(job.encoding, job.delimiter, 0, 0, said), job.position, job.record)
+        return FileRows(path, Dialect(job.encoding, job.delimiter, 0, 0, said), job.position, job.record)
 
     def release(self) -> None:
         with self.sessions.begin() as session:
@@ -368,7 +370,7 @@ def restart(session: Session, job: Import, status: ImportStatus) -> None:
     job.notes = {}
 
 
-def add_notes(job: Import, notes: Sequence[Note], left: int) -> None:
+def add_notes(job: Import, notes: Sequence[RowNote], left: int) -> None:
     """Keep how many rows were repaired or lost a value, by code, and the first of them."""
     if not notes and not left:
         return
@@ -392,15 +394,17 @@ def remove_orphans(sessions: sessionmaker[Session], uploads: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _read_rows(reader: RowReader, piece: Sequence[Record]) -> tuple[list[Person], list[Reject]]:
-    people: list[Person] = []
-    rejects: list[Reject] = []
+def _read_rows(
+    reader: RowReader, piece: Sequence[FileRow]
+) -> tuple[list[ImportedSubscriber], list[RejectedRow]]:
+    people: list[ImportedSubscriber] = []
+    rejects: list[RejectedRow] = []
     reader.notes = []
     for record in piece:
         if is_blank(record.cells):
             continue
         read = reader.read(record)
-        if isinstance(read, Person):
+        if isinstance(read, ImportedSubscriber):
             people.append(read)
         else:
             rejects.append(read)

@@ -34,9 +34,9 @@ from ...models import (
 )
 from ...models.audience import make_search_key
 from ..fields import MOST_FIELDS, FieldValue, typed_as
-from ..status import LEFT_REASON, SUPPRESSED, is_weightier, suppress_many, suppressed
-from .copying import can_copy, copy_rows, new_ids
-from .rows import Person, Reject, shown_cells
+from ..suppression import LEFT_REASON, SUPPRESSED, is_weightier, suppress_many, suppressed
+from .postgresql_copy import can_copy, copy_rows, new_ids
+from .rows import ImportedSubscriber, RejectedRow, shown_cells
 from .statuses import heaviest
 
 _ACTIVE: Final = SubscriberStatus.active
@@ -61,22 +61,27 @@ _CHANGE = ["import_id", "subscriber_id", "created", "joined", "before"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WriteResult:
     """What became of some rows, each counted once."""
 
     added: int
     updated: int
     unchanged: int  # they change nothing, or repeat an address of the same file
-    rejects: list[Reject]
+    rejects: list[RejectedRow]
     left: int = 0  # of those added or updated: they left elsewhere and get no emails
 
     @classmethod
     def of(
-        cls, rows: Sequence[Person], added: int, updated: int, refused: Mapping[str, str], left: int = 0
-    ) -> "Outcome":
+        cls,
+        rows: Sequence[ImportedSubscriber],
+        added: int,
+        updated: int,
+        refused: Mapping[str, str],
+        left: int = 0,
+    ) -> "WriteResult":
         """Of rows that could be read; ``refused`` says by address key why somebody does not go in."""
         rejects = [
-            Reject(row.row, refused[row.email_key], "", shown_cells(row.cells))
+            RejectedRow(row.row, refused[row.email_key], "", shown_cells(row.cells))
             for row in rows
             if row.email_key in refused
         ]
@@ -93,16 +98,16 @@ class _Change:
     status: SubscriberStatus | None = None  # the new one of who left elsewhere
 
 
-def one_per_address(people: Iterable[Person]) -> dict[str, Person]:
+def one_per_address(people: Iterable[ImportedSubscriber]) -> dict[str, ImportedSubscriber]:
     """By address key; a later row of the same address fills in and overrides the earlier."""
-    found: dict[str, Person] = {}
+    found: dict[str, ImportedSubscriber] = {}
     for person in people:
         earlier = found.get(person.email_key)
         found[person.email_key] = _joined(earlier, person) if earlier else person
     return found
 
 
-def _joined(earlier: Person, later: Person) -> Person:
+def _joined(earlier: ImportedSubscriber, later: ImportedSubscriber) -> ImportedSubscriber:
     return later._replace(
         first_name=later.first_name or earlier.first_name,
         last_name=later.last_name or earlier.last_name,
@@ -113,7 +118,7 @@ def _joined(earlier: Person, later: Person) -> Person:
 
 
 def existing(
-    session: Session, account_id: int, people: dict[str, Person]
+    session: Session, account_id: int, people: dict[str, ImportedSubscriber]
 ) -> tuple[dict[str, Row[Any]], dict[str, str]]:
     """Those of ``people`` who are there already. Who would have too many fields is taken out and refused."""
     rows = session.execute(_with_keys(session, account_id, list(people)))
@@ -138,8 +143,12 @@ def _with_keys(session: Session, account_id: int, keys: list[str]) -> Select[Any
 
 
 def admitted(
-    session: Session, account_id: int, people: Mapping[str, Person], there: Collection[str], room: int | None
-) -> tuple[list[Person], dict[str, str]]:
+    session: Session,
+    account_id: int,
+    people: Mapping[str, ImportedSubscriber],
+    there: Collection[str],
+    room: int | None,
+) -> tuple[list[ImportedSubscriber], dict[str, str]]:
     """Who may come in newly, in the order of the file: not the suppressed, and no more than there is room.
 
     Then who may not, by address key, and why."""
@@ -153,7 +162,7 @@ def admitted(
     return welcome, refused
 
 
-def change_of(person: Person, row: Row[Any]) -> _Change | None:
+def change_of(person: ImportedSubscriber, row: Row[Any]) -> _Change | None:
     """What a row changes about somebody who is there: what it says, replaces; what it leaves out, stays.
 
     None when nothing changes."""
@@ -179,7 +188,7 @@ def change_of(person: Person, row: Row[Any]) -> _Change | None:
     return _Change(row.id, after, kept, left)
 
 
-def _agrees(person: Person, row: Row[Any], change: _Change | None) -> bool:
+def _agrees(person: ImportedSubscriber, row: Row[Any], change: _Change | None) -> bool:
     """Return whether a row says of somebody who left, as another file said, that they left."""
     return (
         person.status in SUPPRESSED
@@ -194,8 +203,8 @@ def _typed(fields: Mapping[str, Any], name: str, text: str) -> FieldValue:
 
 
 def write_people(
-    session: Session, job: Import, rows: Sequence[Person], room: int | None, now: datetime
-) -> Outcome:
+    session: Session, job: Import, rows: Sequence[ImportedSubscriber], room: int | None, now: datetime
+) -> WriteResult:
     """Adds and updates people and puts them on the import's list."""
     people = one_per_address(rows)
     there, crowded = existing(session, job.account_id, people)
@@ -230,17 +239,19 @@ def write_people(
         if change.created or change.joined or _has_values(change.before)
     }
     updated = (changed.keys() | joined) - counted
-    return Outcome.of(rows, len(new_ids), len(updated), crowded | refused, len(left))
+    return WriteResult.of(rows, len(new_ids), len(updated), crowded | refused, len(left))
 
 
-def write_rejects(session: Session, import_id: int, rejects: Sequence[Reject], already: int) -> None:
+def write_rejects(session: Session, import_id: int, rejects: Sequence[RejectedRow], already: int) -> None:
     kept = rejects[: max(0, MOST_REJECTS - already)]
     if kept:
         rows = [{"import_id": import_id, **reject._asdict()} for reject in kept]
         session.execute(_upsert(session, ImportReject).on_conflict_do_nothing(), rows)
 
 
-def _insert(session: Session, account_id: int, people: Sequence[Person], now: datetime) -> list[int]:
+def _insert(
+    session: Session, account_id: int, people: Sequence[ImportedSubscriber], now: datetime
+) -> list[int]:
     rows = [
         {
             "account_id": account_id,

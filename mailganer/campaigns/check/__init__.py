@@ -14,25 +14,25 @@ from ...audience.recipients import audience_of
 from ...backends import Registry
 from ...models import Campaign
 from ...settings import Settings
-from ..prospects import forecast
-from .findings import Check, Finding, Fine, Problem, Severity, Step
-from .letter import Read, at_letter, count, read
+from ..campaign_forecast import forecast
+from .email import AnalysedEmail, at_email, count, read
+from .findings import CampaignStep, Check, Finding, PassedCheck, Problem, Severity
+from .foreign_placeholders import at_placeholders
 from .links import at_links
-from .people import at_people
-from .placeholders import at_placeholders
 from .quick import EmailState, Readiness, Seen, email_key, email_state, readiness, with_unusable
+from .recipients import at_people
+from .schedule import at_time
 from .senders import at_senders
-from .time import at_time
 
 __all__ = [
+    "AnalysedEmail",
+    "CampaignStep",
     "Check",
     "EmailState",
     "Problem",
-    "Read",
     "Readiness",
     "Seen",
     "Severity",
-    "Step",
     "check",
     "email_key",
     "email_state",
@@ -50,24 +50,24 @@ def check(
     registry: Registry,
     now: datetime,
     send_at: datetime | None = None,
-    letter: Read | None = None,
+    email: AnalysedEmail | None = None,
 ) -> Check:
-    """Looks at people, letter, senders, variables and limits. Raises nothing: what is wrong is a problem.
+    """Looks at people, email, senders, variables and limits. Raises nothing: what is wrong is a problem.
 
-    Without ``letter``, which is ``read`` already, the session's transaction is given back: see
+    Without ``email``, which is ``read`` already, the session's transaction is given back: see
     ``db.outside``.
     """
-    letter = letter or read(session, campaign, ours=settings.public_url, now=now)
+    email = email or read(session, campaign, ours=settings.public_url, now=now)
     send_at = send_at or campaign.send_at
     audience = audience_of(session, campaign)
-    letter = count(session, campaign, letter, audience)
+    email = count(session, campaign, email, audience)
     expected = forecast(
         session, campaign, audience, settings=settings, registry=registry, now=now, send_at=send_at
     )
     found = (
         *at_people(campaign, audience),
-        *at_letter(campaign, letter, audience),
-        *_at_places(session, campaign, letter),
+        *at_email(campaign, email, audience),
+        *_at_places(session, campaign, email),
         *at_senders(campaign, now),
         *at_time(campaign, expected, audience, settings=settings, now=now, send_at=send_at),
     )
@@ -76,19 +76,19 @@ def check(
     return Check(
         problems=tuple(sorted(problems, key=lambda problem: order.index(problem.severity))),
         audience=audience,
-        variables=letter.variables,
+        variables=email.variables,
         forecast=expected,
-        passed=tuple(each.message for each in found if isinstance(each, Fine)),
-        look=letter.reading.look,
-        shown=letter.shown,
+        passed=tuple(each.message for each in found if isinstance(each, PassedCheck)),
+        look=email.reading.look,
+        shown=email.shown,
     )
 
 
-def _at_places(session: Session, campaign: Campaign, letter: Read) -> Iterator[Finding]:
+def _at_places(session: Session, campaign: Campaign, email: AnalysedEmail) -> Iterator[Finding]:
     """What stands in links, and in braces that are none of ours."""
     names = KnownNames(session, campaign.account_id, [each.id for each in campaign.lists])
     has_address = bool(campaign.account.postal_address.strip())
-    yield from at_placeholders(letter.reading.tags, names, postal_address=has_address)
-    if letter.compiled is not None:
-        dead = (*letter.unknown_clicks, *letter.left)
-        yield from at_links(session, campaign, letter.reading, letter.compiled.links, dead)
+    yield from at_placeholders(email.reading.tags, names, postal_address=has_address)
+    if email.compiled is not None:
+        dead = (*email.unknown_clicks, *email.left)
+        yield from at_links(session, campaign, email.reading, email.compiled.links, dead)

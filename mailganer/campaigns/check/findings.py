@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ... import letters
-from ...letters.look import Look
+from ... import rendering
+from ...rendering.email_facts import EmailFacts
 from ..forecast import Forecast
 from ..variables import VariableUse
 
 
-class Step(StrEnum):
+class CampaignStep(StrEnum):
     """Where a problem is solved."""
 
-    people = "people"
-    letter = "letter"
+    target = "target"
+    email = "email"
     when = "when"
     senders = "senders"
     plan = "plan"
@@ -33,9 +33,9 @@ class Problem:
     code: str
     message: str
     severity: Severity
-    step: Step
+    step: CampaignStep
     action: str
-    field: str = ""  # the part of the letter
+    field: str = ""  # the part of the email
     line: int | None = None
 
     @property
@@ -44,13 +44,13 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Fine:
+class PassedCheck:
     """What was looked at and is in order, a sentence."""
 
     message: str
 
 
-Finding = Problem | Fine
+Finding = Problem | PassedCheck
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Check:
     variables: tuple[VariableUse, ...]
     forecast: Forecast
     passed: tuple[str, ...]  # what was looked at and is fine, a sentence each
-    look: Look | None = None
-    shown: letters.Rendered | None = None  # as its first reader gets it
+    look: EmailFacts | None = None
+    shown: rendering.Rendered | None = None  # as its first reader gets it
 
     @property
     def ok(self) -> bool:

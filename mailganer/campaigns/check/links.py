@@ -12,18 +12,18 @@ from functools import cache
 from sqlalchemy import ColumnElement, func, not_, or_
 from sqlalchemy.orm import Session
 
-from ... import letters
+from ... import rendering
 from ...audience.fields import is_filled, subscriber_values, text_of
 from ...audience.recipients import recipients
 from ...errors import _
-from ...letters.link_faults import Fault, browser_reading
-from ...letters.link_report import BrokenLink, LinkReport
-from ...letters.look import Look
 from ...models import Campaign, Subscriber
+from ...rendering.email_facts import EmailFacts
+from ...rendering.link_faults import LinkFault, browser_reading
+from ...rendering.link_report import BrokenLink, LinkReport
 from ..preview import sample_reader
 from ..values import variables
 from ..variables import is_field
-from .findings import Finding, Fine, Problem, Severity, Step
+from .findings import CampaignStep, Finding, PassedCheck, Problem, Severity
 
 LINK = "broken_link"
 PICTURE = "broken_picture"
@@ -34,7 +34,7 @@ MOST_FIELDS = 20  # that links begin with: each is counted over all recipients
 def at_links(
     session: Session,
     campaign: Campaign,
-    reading: letters.Reading,
+    reading: rendering.EmailAnalysis,
     links: Sequence[str],
     unknown: Sequence[str] = (),
 ) -> Iterator[Finding]:
@@ -54,22 +54,22 @@ def at_links(
     yield from problems
     dead = any(each.code != PICTURE for each in problems)
     if look.links and not dead and not unknown and not look.local_links and not report.has_tags:
-        yield Fine(_("Every link leads somewhere."))
+        yield PassedCheck(_("Every link leads somewhere."))
 
 
 # --- links as the first recipient gets them
 
-_SENTENCES: Mapping[Fault, str] = {
-    Fault.no_scheme: _("Links without https:// lead nowhere in an email: ${link}"),
-    Fault.relative: _("Links to a page without its site lead nowhere in an email: ${link}"),
-    Fault.no_protocol: _("Links that begin with // lead nowhere in many mail programs: ${link}"),
-    Fault.file: _("Links to files on your own computer lead nowhere: ${link}"),
-    Fault.inside: _("Links to a part inside the email lead nowhere, as there is no such part: ${link}"),
-    Fault.unopened: _("Links that begin with data: or the like are not opened by mail programs: ${link}"),
-    Fault.code: _("Links with encoded braces are not filled for the recipient: ${link}"),
-    Fault.mistyped: _("Misspelt links lead nowhere: ${link}"),
-    Fault.script: _("Links that run a script do nothing in an email: ${link}"),
-    Fault.mail: _("Links to a mail address need “mailto:” and the address: ${link}"),
+_SENTENCES: Mapping[LinkFault, str] = {
+    LinkFault.no_scheme: _("Links without https:// lead nowhere in an email: ${link}"),
+    LinkFault.relative: _("Links to a page without its site lead nowhere in an email: ${link}"),
+    LinkFault.no_protocol: _("Links that begin with // lead nowhere in many mail programs: ${link}"),
+    LinkFault.file: _("Links to files on your own computer lead nowhere: ${link}"),
+    LinkFault.inside: _("Links to a part inside the email lead nowhere, as there is no such part: ${link}"),
+    LinkFault.unopened: _("Links that begin with data: or the like are not opened by mail programs: ${link}"),
+    LinkFault.code: _("Links with encoded braces are not filled for the recipient: ${link}"),
+    LinkFault.mistyped: _("Misspelt links lead nowhere: ${link}"),
+    LinkFault.script: _("Links that run a script do nothing in an email: ${link}"),
+    LinkFault.mail: _("Links to a mail address need “mailto:” and the address: ${link}"),
 }
 _MEANT = _("${sentence} Did you mean ${likely}?")
 
@@ -86,7 +86,7 @@ def _problem(code: str, sentence: str, found: Sequence[str], likely: str = "") -
     message = _(sentence, mapping={"link": _few(found)})
     if likely:
         message = _(_MEANT, mapping={"sentence": message, "likely": likely[:120]})
-    return Problem(code, message, Severity.warning, Step.letter, _("Correct the links"), field="html")
+    return Problem(code, message, Severity.warning, CampaignStep.email, _("Correct the links"), field="html")
 
 
 def _few(found: Sequence[str]) -> str:
@@ -133,12 +133,12 @@ def _at_anchors(report: LinkReport) -> Iterator[Problem]:
             if report.nowhere_names
             else _("Links that lead nowhere: ${number}.", mapping=mapping),
             Severity.warning,
-            Step.letter,
-            _("Look at the letter"),
+            CampaignStep.email,
+            _("Look at the email"),
         )
 
 
-def _at_examples(look: Look) -> Iterator[Problem]:
+def _at_examples(look: EmailFacts) -> Iterator[Problem]:
     """Links to example.com: a note while they are those of a ready template that is still to be filled in."""
     if look.example_links:
         ready = set(look.example_links) <= _ready_links()
@@ -146,14 +146,14 @@ def _at_examples(look: Look) -> Iterator[Problem]:
             "example_links",
             _("Links left over from the example: ${link}", mapping={"link": _few(look.example_links)}),
             Severity.note if ready else Severity.warning,
-            Step.letter,
-            _("Look at the letter"),
+            CampaignStep.email,
+            _("Look at the email"),
         )
 
 
 @cache
 def _ready_links() -> frozenset[str]:
-    sources = [ready.html for locale in ("en", "ru") for ready in letters.ready_letters(locale)]
+    sources = [ready.html for locale in ("en", "ru") for ready in rendering.ready_templates(locale)]
     return frozenset(link for source in sources for link in re.findall(r'href="(https?://[^"{]+)"', source))
 
 
@@ -170,8 +170,8 @@ def _at_pictures(report: LinkReport) -> Iterator[Problem]:
                 mapping={"link": _few(report.lost_pictures)},
             ),
             Severity.warning,
-            Step.letter,
-            _("Look at the letter"),
+            CampaignStep.email,
+            _("Look at the email"),
             field="html",
         )
 
@@ -222,4 +222,4 @@ def _at_value(session: Session, campaign: Campaign, name: str, has_scheme: bool)
             mapping=mapping,
         )
     )
-    yield Problem(VALUES, sentence, Severity.warning, Step.letter, _("Correct the links"), field=name)
+    yield Problem(VALUES, sentence, Severity.warning, CampaignStep.email, _("Correct the links"), field=name)

@@ -16,27 +16,27 @@ from threading import Lock
 
 from sqlalchemy.orm import Session
 
-from ... import letters
+from ... import rendering
 from ...accounts import day_limit
 from ...audience.recipients import audience_of
 from ...backends import Registry
 from ...billing import plan_of
 from ...db import outside
-from ...errors import Busy, LetterError
-from ...letters import Reading
+from ...errors import Busy, EmailError
 from ...models import Campaign, SenderStatus
+from ...rendering import EmailAnalysis
 from ...settings import Settings
+from ..campaign_forecast import forecast, usable_sender
 from ..forecast import Forecast
+from ..frozen_emails import copied_targets, parts_of, texts_of, tokens_of
 from ..preview import sample_reader, shared_of
-from ..prospects import forecast, usable_sender
 from ..values import list_names_of, variables
 from ..variables import unusable_names
-from ..versions import copied_targets, parts_of, texts_of, tokens_of
-from .findings import Check, Finding, Problem, Step
-from .letter import UNKNOWN, Read, at_letter, is_written, put_together
-from .people import at_people
+from .email import UNKNOWN, AnalysedEmail, at_email, is_written, put_together
+from .findings import CampaignStep, Check, Finding, Problem
+from .recipients import at_people
+from .schedule import at_time
 from .senders import at_senders
-from .time import at_time
 
 MOST_KEPT = 1_000  # versions of emails, each with its names and at most a few problems
 
@@ -46,7 +46,9 @@ class Seen:
     """What a page has found out about an email, so that it is not worked out again."""
 
     key: str  # the ``email_key`` from before the page compiled the email
-    email: Read = field(default_factory=Read)  # as the first recipient gets it, as far as it is known
+    email: AnalysedEmail = field(
+        default_factory=AnalysedEmail
+    )  # as the first recipient gets it, as far as it is known
     guarded: frozenset[str] | None = None  # variables that leave no gap; None where they were not read
 
 
@@ -69,8 +71,8 @@ class Readiness:
     @classmethod
     def of(cls, check: Check) -> "Readiness":
         return cls(
-            email=tuple(each.code for each in check.blocking if each.step is Step.letter),
-            others=tuple(each.code for each in check.blocking if each.step is not Step.letter),
+            email=tuple(each.code for each in check.blocking if each.step is CampaignStep.email),
+            others=tuple(each.code for each in check.blocking if each.step is not CampaignStep.email),
         )
 
     @property
@@ -136,7 +138,7 @@ def _expected(
             now=now,
             send_at=campaign.send_at,
         )
-    return Forecast(letters=audience, starts_at=now, finishes_at=now, days=(), pauses=())
+    return Forecast(emails=audience, starts_at=now, finishes_at=now, days=(), pauses=())
 
 
 def _may_lack_time(campaign: Campaign, settings: Settings, registry: Registry, now: datetime) -> bool:
@@ -168,7 +170,7 @@ def email_state(
     ``db.outside``.
     """
     if not is_written(campaign):
-        return _state_of(campaign, Read())
+        return _state_of(campaign, AnalysedEmail())
     key = email_key(session, campaign, ours=ours, now=now)
     known = _kept.get(key)
     if known is not None:
@@ -176,37 +178,39 @@ def email_state(
     if seen is None or seen.key != key:  # the email was changed while the page compiled it
         seen = Seen(key)
     try:
-        letter = _put_together(session, campaign, seen, ours, now)
+        email = _put_together(session, campaign, seen, ours, now)
     except Busy:
         return None
-    state = _state_of(campaign, letter)
+    state = _state_of(campaign, email)
     # The error may be temporary, and the email or its first recipient may have changed in the meantime.
-    if letter.error is None and key == email_key(session, campaign, ours=ours, now=now):
+    if email.error is None and key == email_key(session, campaign, ours=ours, now=now):
         _kept.keep(key, state)
     return state
 
 
-def _put_together(session: Session, campaign: Campaign, seen: Seen, ours: str, now: datetime) -> Read:
+def _put_together(
+    session: Session, campaign: Campaign, seen: Seen, ours: str, now: datetime
+) -> AnalysedEmail:
     """Return the email with its ``guarded`` variables. Of its reading, nothing else blocks an email."""
-    letter = put_together(session, campaign, seen.email, ours=ours, now=now)
-    if letter.compiled is None:
-        return letter
+    email = put_together(session, campaign, seen.email, ours=ours, now=now)
+    if email.compiled is None:
+        return email
     if seen.guarded is not None or seen.email.error is not None:
-        return replace(letter, reading=Reading(guarded=seen.guarded or frozenset()))
-    html = letter.shown.html if letter.shown else ""
+        return replace(email, reading=EmailAnalysis(guarded=seen.guarded or frozenset()))
+    html = email.shown.html if email.shown else ""
     try:
-        work = partial(letters.glance_at, parts_of(campaign), html)
-        glance = outside(session, letters.for_account(campaign.account_id, work))
-    except LetterError as error:
-        return replace(letter, error=letter.error or error)
-    return replace(letter, reading=Reading(guarded=glance.guarded))
+        work = partial(rendering.analyse_for_page, parts_of(campaign), html)
+        glance = outside(session, rendering.for_account(campaign.account_id, work))
+    except EmailError as error:
+        return replace(email, error=email.error or error)
+    return replace(email, reading=EmailAnalysis(guarded=glance.guarded))
 
 
-def _state_of(campaign: Campaign, letter: Read) -> EmailState:
+def _state_of(campaign: Campaign, email: AnalysedEmail) -> EmailState:
     return EmailState(
-        blocking=_blocking(at_letter(campaign, letter, 0)),
-        variables=frozenset(letter.compiled.variables if letter.compiled else ()),
-        guarded=letter.reading.guarded,
+        blocking=_blocking(at_email(campaign, email, 0)),
+        variables=frozenset(email.compiled.variables if email.compiled else ()),
+        guarded=email.reading.guarded,
     )
 
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from ...backends.providers import is_strange
 from ...errors import _
 from ...models import Campaign, Sender, SenderStatus
-from ..prospects import usable_sender
-from .findings import Finding, Fine, Problem, Severity, Step
+from ..campaign_forecast import usable_sender
+from .findings import CampaignStep, Finding, PassedCheck, Problem, Severity
 
 
 def at_senders(campaign: Campaign, now: datetime) -> Iterator[Finding]:
@@ -17,7 +17,7 @@ def at_senders(campaign: Campaign, now: datetime) -> Iterator[Finding]:
             "no_sender",
             _("No sender is chosen: there is nowhere to send from."),
             Severity.blocking,
-            Step.people,
+            CampaignStep.target,
             _("Choose a sender"),
         )
         return
@@ -30,7 +30,7 @@ def at_senders(campaign: Campaign, now: datetime) -> Iterator[Finding]:
         yield from _at_domain(sender)
         yield from _at_name(sender)
     if not failing:
-        yield Fine(_("The sender is ready."))
+        yield PassedCheck(_("The sender is ready."))
 
 
 def _failing(sender: Sender, *, everybody: bool) -> Problem:
@@ -41,7 +41,7 @@ def _failing(sender: Sender, *, everybody: bool) -> Problem:
             mapping={"address": sender.from_email, "error": sender.error or _("It needs a look.")},
         ),
         Severity.blocking if everybody else Severity.warning,
-        Step.senders,
+        CampaignStep.senders,
         _("Look at the sender"),
     )
 
@@ -52,7 +52,7 @@ def _at_rest(sender: Sender, now: datetime) -> Iterator[Problem]:
             "sender_sleeping",
             _("${address} is resting and goes on by itself.", mapping={"address": sender.from_email}),
             Severity.note,
-            Step.senders,
+            CampaignStep.senders,
             _("See the sender"),
         )
 
@@ -67,7 +67,7 @@ def _at_pace(sender: Sender) -> Iterator[Problem]:
                 mapping={"address": sender.from_email},
             ),
             Severity.note,
-            Step.senders,
+            CampaignStep.senders,
             _("See the sender"),
         )
 
@@ -85,7 +85,7 @@ def _at_domain(sender: Sender) -> Iterator[Problem]:
                 mapping={"address": sender.from_email, "host": host, "domain": domain},
             ),
             Severity.warning,
-            Step.senders,
+            CampaignStep.senders,
             _("Look at the sender"),
         )
 
@@ -99,6 +99,6 @@ def _at_name(sender: Sender) -> Iterator[Problem]:
                 mapping={"address": sender.from_email},
             ),
             Severity.warning,
-            Step.senders,
+            CampaignStep.senders,
             _("Give it a name"),
         )

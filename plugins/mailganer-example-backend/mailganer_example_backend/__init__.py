@@ -1,10 +1,10 @@
-"""Letters by HTTP: ``POST /messages`` with the whole letter as its body.
+"""Emails by HTTP: ``POST /messages`` with the whole email as its body.
 
 The service answers 202 with an id, 422 for an address it will never take, 429 with ``Retry-After`` when the
 account has sent enough, 401 for a wrong key. ``GET /account`` says whether a key is good.
 
-A 5xx comes when the service has had the whole letter: a part of it may have queued the letter before another
-part broke. So the letter is in doubt, and ``was_accepted`` finds out.
+A 5xx comes when the service has had the whole email: a part of it may have queued the email before another
+part broke. So the email is in doubt, and ``was_accepted`` finds out.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class ExampleBackend(Backend):
             if status in (200, 404):
                 return status == 200
             _raise_for(status, reply, connection.retry_after)
-        raise Unreachable("The service cannot tell now whether it has the letter.", reply)
+        raise Unreachable("The service cannot tell now whether it has the email.", reply)
 
     @property
     def _url(self) -> str:
@@ -101,7 +101,7 @@ class ExampleBackend(Backend):
 
 
 class ExampleConnection(Connection):
-    """One kept-alive HTTP connection, one letter at a time: ``send`` is all that is needed."""
+    """One kept-alive HTTP connection, one email at a time: ``send`` is all that is needed."""
 
     def __init__(self, url: str, key: SecretStr, seconds: float) -> None:
         parts = urlsplit(url)
@@ -128,7 +128,7 @@ class ExampleConnection(Connection):
             raise
 
     def send(self, message: Message) -> Receipt:
-        """Hand over one letter. Once the request is out, no answer means: in doubt."""
+        """Hand over one email. Once the request is out, no answer means: in doubt."""
         try:
             status, reply = self.ask(
                 "POST",
@@ -142,7 +142,7 @@ class ExampleConnection(Connection):
         except (OSError, http.client.HTTPException) as error:
             self.close()
             return Receipt(message.id, Outcome.in_doubt, clean(str(error)), None, Scope.connection)
-        if status >= 500:  # it has had the whole letter, and may have kept it
+        if status >= 500:  # it has had the whole email, and may have kept it
             return Receipt(message.id, Outcome.in_doubt, reply, self.retry_after, Scope.connection)
         outcome, scope = MEANINGS.get(status, (Outcome.deferred, Scope.connection))
         return Receipt(message.id, outcome, reply, self.retry_after, scope)

@@ -20,16 +20,16 @@ KEY = "Canary-Key-4711"
 
 
 class Service(ThreadingHTTPServer):
-    """Takes letters from whoever has the key."""
+    """Takes emails from whoever has the key."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.letters: list[bytes] = []
+        self.emails: list[bytes] = []
         self.answers: dict[str, int] = {}  # recipient -> status instead of 202
-        self.vanish = False  # take the letter and say nothing
-        self.keeps = False  # take the letter, whatever is answered
+        self.vanish = False  # take the email and say nothing
+        self.keeps = False  # take the email, whatever is answered
         self.questions = 200  # the status of every GET
         self.wait = "3600"  # Retry-After
 
@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path.startswith("/messages/"):
             wanted = self.path.rpartition("/")[2].replace("%40", "@").encode()
             held = any(
-                re.search(rb"Message-ID: <" + re.escape(wanted) + rb">", one) for one in self.server.letters
+                re.search(rb"Message-ID: <" + re.escape(wanted) + rb">", one) for one in self.server.emails
             )
             self._answer(200 if held else 404)
         else:
@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         status = self.server.answers.get(self.headers["X-Recipient"], 202)
         if status == 202 or self.server.keeps:
-            self.server.letters.append(content)
+            self.server.emails.append(content)
         if self.server.vanish:
             self.close_connection = True
             return
@@ -122,12 +122,12 @@ class TestExample(BackendContract):
 
     @pytest.fixture
     def delivered(self, service: Service) -> Callable[[], list[bytes]]:
-        return lambda: list(service.letters)
+        return lambda: list(service.emails)
 
     @pytest.fixture
     def accepted_id(self, backend: ExampleBackend) -> str:
         with backend.connect() as connection:
-            connection.send(self.letter(backend, "kept"))
+            connection.send(self.email(backend, "kept"))
         return "<letter-kept@contract.example>"
 
     @pytest.mark.parametrize(
@@ -154,13 +154,13 @@ class TestExample(BackendContract):
     ) -> None:
         service.answers["reader1@example.com"] = status
         with backend.connect() as connection:
-            receipt = connection.send(self.letter(backend, 1))
+            receipt = connection.send(self.email(backend, 1))
         assert (receipt.outcome, receipt.scope, receipt.retry_after) == (outcome, scope, retry_after)
 
-    def test_a_letter_kept_behind_a_500_is_found(self, backend: ExampleBackend, service: Service) -> None:
+    def test_an_email_kept_behind_a_500_is_found(self, backend: ExampleBackend, service: Service) -> None:
         service.answers["reader1@example.com"], service.keeps = 500, True
         with backend.connect() as connection:
-            assert connection.send(self.letter(backend, 1)).outcome is Outcome.in_doubt
+            assert connection.send(self.email(backend, 1)).outcome is Outcome.in_doubt
         assert backend.was_accepted("<letter-1@contract.example>") is True
         assert backend.was_accepted("<letter-2@contract.example>") is False
 
@@ -170,7 +170,7 @@ class TestExample(BackendContract):
         service.answers["reader1@example.com"] = 429
         service.wait = in_a_while if wait == "date" else wait
         with backend.connect() as connection:
-            found = connection.send(self.letter(backend, 1)).retry_after
+            found = connection.send(self.email(backend, 1)).retry_after
         assert found is None if wait in ("soon", "") else found is not None and 80 <= found <= 90
 
     @pytest.mark.parametrize(("status", "error"), [(503, Unreachable), (429, TooFast), (401, LoginRefused)])
@@ -196,7 +196,7 @@ class TestExample(BackendContract):
             with pytest.raises(Unreachable):
                 backend.was_accepted("<letter-1@contract.example>")
 
-    def test_a_letter_that_broke_off_in_the_middle_is_no_doubt(self) -> None:
+    def test_an_email_that_broke_off_in_the_middle_is_no_doubt(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             threading.Thread(target=_hang_up_in_the_middle, args=(listener,), daemon=True).start()
@@ -207,11 +207,11 @@ class TestExample(BackendContract):
                 receipt = connection.send(Message(1, "anna@mail.example", "a@example.com", b"x" * 20_000_000))
         assert (receipt.outcome, receipt.scope) == (Outcome.deferred, Scope.connection)
 
-    def test_a_letter_taken_without_an_answer_is_in_doubt_and_can_be_looked_up(
+    def test_an_email_taken_without_an_answer_is_in_doubt_and_can_be_looked_up(
         self, backend: ExampleBackend, service: Service
     ) -> None:
         service.vanish = True
         with backend.connect() as connection:
-            assert connection.send(self.letter(backend, 1)).outcome is Outcome.in_doubt
+            assert connection.send(self.email(backend, 1)).outcome is Outcome.in_doubt
         service.vanish = False
         assert backend.was_accepted("<letter-1@contract.example>") is True

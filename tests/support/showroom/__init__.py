@@ -1,7 +1,7 @@
 """The application with something in every state, and a list of all its pages: to be looked at as pictures.
 
 Nothing moves in here: there is no worker, so a campaign on its way stays where it is while somebody looks.
-Everything is there in both languages, because the people, lists and letters of a page are part of its look.
+Everything is there in both languages, because the people, lists and emails of a page are part of its look.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from mailganer import audience, main
 from mailganer.db import make_engine
 from mailganer.migrations import migrate
 from mailganer.models import Import, ImportStatus
-from mailganer.security import Throttle
+from mailganer.web import RateLimiter
 
 from ..ports import free_port
 from ..smtp import SMTPServer
@@ -74,7 +74,7 @@ class Showroom:
 
     def forget_tries(self) -> None:
         """Nobody has tried to sign in too often."""
-        self.registry["throttle"] = Throttle("")
+        self.registry["throttle"] = RateLimiter("")
 
     def work_on_files(self) -> None:
         """What the worker does with files that were brought."""

@@ -8,18 +8,15 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from mailganer import audience, catch, tracking
+from mailganer import audience, mail_catcher, tracking
 from mailganer.audience import bring_samples
-from mailganer.audience.status import suppress
-from mailganer.campaigns.allowance import frees_at, minute_of
-from mailganer.campaigns.fact import kept_forecast
+from mailganer.audience.suppression import suppress
+from mailganer.campaigns.actuals import kept_forecast
 from mailganer.campaigns.rolling_counter import Counter
 from mailganer.campaigns.simulated import Lane
 from mailganer.campaigns.simulation import play
 from mailganer.db import utcnow
 from mailganer.errors import _
-from mailganer.letters import ready_letters
-from mailganer.letters.bounds import LONG_TEXTS
 from mailganer.models import (
     LARGEST_CAMPAIGN,
     Account,
@@ -27,18 +24,21 @@ from mailganer.models import (
     CampaignStatus,
     Delivery,
     DeliveryStatus,
-    Departure,
     Import,
     Reason,
     Sender,
     SenderStatus,
+    SentPerMinute,
     Subscriber,
     SubscriberStatus,
     Usage,
     first_delivery_id,
 )
-from mailganer.sending.halt import halt
-from mailganer.sending.plan import start_due
+from mailganer.quota.usage import frees_at, minute_of
+from mailganer.rendering import ready_templates
+from mailganer.rendering.render_budget import LONG_TEXTS
+from mailganer.sending.scheduler.plan import start_due
+from mailganer.sending.worker.pausing import pause_campaign
 
 from ..factories import Factory
 from ..sent import record_open, sent_campaign, token
@@ -89,7 +89,7 @@ class Furniture:
         self.template = self.make.template(
             self.account, self.words.template, subject=self.digest.subject, html=self.digest.html
         )
-        self._keep_a_letter()
+        self._keep_an_email()
         self._fill_up(self._account(emails[FULL]))
 
     def _account(self, email: str) -> Account:
@@ -177,20 +177,20 @@ class Furniture:
 
     def _used(self, sender: Sender, minutes: Sequence[tuple[int, int]]) -> None:
         this = minute_of(self.now)
-        for ago, letters in minutes:
+        for ago, emails in minutes:
             self.session.add(
-                Usage(sender_id=sender.id, account_id=sender.account_id, minute=this - ago, letters=letters)
+                Usage(sender_id=sender.id, account_id=sender.account_id, minute=this - ago, emails=emails)
             )
 
-    def _letter(self, kind: str) -> dict[str, str]:
-        ready = next(each for each in ready_letters(self.language) if each.kind == kind)
+    def _email(self, kind: str) -> dict[str, str]:
+        ready = next(each for each in ready_templates(self.language) if each.kind == kind)
         return {"subject": ready.subject, "preheader": ready.preheader, "html": ready.html}
 
     def _campaign(self, name: str, status: CampaignStatus = CampaignStatus.draft, **values: Any) -> Campaign:
         values = {
             "name": name,
             "locale": self.language,
-            **self._letter("digest"),
+            **self._email("digest"),
             "created_at": self.now - timedelta(days=2),
             "updated_at": self.now - timedelta(hours=2),
             **values,
@@ -225,7 +225,7 @@ class Furniture:
         self.ready = self._campaign(
             words.ready, lists=(self.customers, self.friends), preheader=words.preheader
         )
-        self.letters = {
+        self.emails = {
             "unknown-filter": self._campaign(words.faulty, html=UNKNOWN_FILTER, senders=(self.failing,)),
             "bomb": self._campaign(words.faulty, html=BOMB),
             "unknown-variable": self._campaign(words.faulty, html=UNKNOWN_VARIABLE),
@@ -276,14 +276,14 @@ class Furniture:
         self._hold()
 
     def _hold(self) -> None:
-        """Lets the pipeline itself pause what is too late, and what its letter hinders."""
+        """Lets the pipeline itself pause what is too late, and what its email hinders."""
         self.session.flush()
         overdue, self.overdue.status = self.overdue.status, CampaignStatus.draft
         grace, self.grace.status = self.grace.status, CampaignStatus.draft
         start_due(self.session, self.now, timedelta(hours=24))
         self.overdue.status, self.grace.status = overdue, grace
-        reason = _("The letter cannot be used. ${reason}", mapping={"reason": LONG_TEXTS})
-        halt(self.session, self.hindered.id, reason, self.now)
+        reason = _("The email cannot be used. ${reason}", mapping={"reason": LONG_TEXTS})
+        pause_campaign(self.session, self.hindered.id, reason, self.now)
         self.session.flush()
         self.session.expire_all()
 
@@ -321,11 +321,11 @@ class Furniture:
         self.finished.forecast = kept_forecast(foreseen)
         for minute in range(12):
             self.session.add(
-                Departure(
+                SentPerMinute(
                     campaign_id=self.finished.id,
                     sender_id=self.sender.id,
                     minute=minute_of(start) + minute,
-                    letters=18 if minute < 10 else 16,  # 212: those that came back have left, too
+                    emails=18 if minute < 10 else 16,  # 212: those that came back have left, too
                 )
             )
 
@@ -338,28 +338,28 @@ class Furniture:
             .values(reason=Reason.cancelled)
         )
 
-    def _keep_a_letter(self) -> None:
+    def _keep_an_email(self) -> None:
         html = f"<h1>{self.words.ready}</h1><p>{self.words.preheader}</p>"
-        catch.make_folder(self.room.settings.outbox)
+        mail_catcher.make_folder(self.room.settings.outbox)
         for person in self.many[:3]:
-            letter = (
+            email = (
                 f"From: {self.words.team} <{self.sender.from_email}>\r\nTo: {person.email}\r\n"
                 f"Subject: {self.words.ready}\r\nMIME-Version: 1.0\r\n"
                 f"Content-Type: text/html; charset=utf-8\r\n\r\n{html}\r\n"
             )
-            catch.keep(self.room.settings.outbox, self.sender.from_email, person.email, letter.encode())
+            mail_catcher.keep(self.room.settings.outbox, self.sender.from_email, person.email, email.encode())
 
     def _fill_up(self, account: Account) -> None:
-        """As many people as the plan has room for; as many letters: one campaign's, and some of another's."""
+        """As many people as the plan has room for; as many emails: one campaign's, and some of another's."""
         readers = self.make.list(account, self.words.customers)
         self.make.subscribers(account, FREE_PEOPLE, readers)
         sender = self._sender_of(account)
         people = self.session.scalars(select(Subscriber).where(Subscriber.account_id == account.id)).all()
-        letter = {"locale": self.language, **self._letter("digest")}
-        before = self.make.campaign(account, (readers,), (sender,), name=self.words.finished, **letter)
+        email = {"locale": self.language, **self._email("digest")}
+        before = self.make.campaign(account, (readers,), (sender,), name=self.words.finished, **email)
         sent_campaign(self.session, before, people, self.now - timedelta(hours=8))
         before.status, before.finished_at = CampaignStatus.finished, self.now - timedelta(hours=9)
-        self.limited = self.make.campaign(account, (readers,), (sender,), name=self.words.sending, **letter)
+        self.limited = self.make.campaign(account, (readers,), (sender,), name=self.words.sending, **email)
         some = FREE_A_DAY - FREE_PEOPLE
         states = [S.sent] * some + [S.pending] * (FREE_PEOPLE - some)
         sent_campaign(self.session, self.limited, people, self.now, states)

@@ -35,7 +35,7 @@ class Stop:
     path: str
     who: str = EVERYTHING  # nothing: signed out
     act: Act | None = None
-    foreign: bool = False  # a letter, not a page of ours: nothing about it is ours to judge
+    foreign: bool = False  # an email, not a page of ours: nothing about it is ours to judge
 
 
 class Pages(Furniture):
@@ -134,31 +134,31 @@ class Pages(Furniture):
         yield full("full-plan", "/plan")
         yield full("full-waits-for-the-plan", f"/campaigns/{self.limited.id}/progress")
         yield full("full-campaigns", "/campaigns")
-        yield full("full-no-room-for-a-person", "/people/new", act=fill(email="one.more@example.org"))
+        yield full("full-no-room-for-a-person", "/subscribers/new", act=fill(email="one.more@example.org"))
 
     def _campaigns(self) -> Iterator[Stop]:
         yield Stop("campaigns", "/campaigns")
         yield Stop("campaigns-paused", "/campaigns?status=paused")
         yield Stop("campaigns-more-actions", f"/campaigns/{self.ready.id}/check", act=click(".more summary"))
-        for step in ("people", "letter", "check", "when", "send", "letter/template"):
+        for step in ("target", "email", "check", "when", "send", "email/template"):
             yield Stop(f"blank-{step.replace('/', '-')}", f"/campaigns/{self.blank.id}/{step}")
-        for step in ("people", "letter", "check", "when", "send"):
+        for step in ("target", "email", "check", "when", "send"):
             yield Stop(f"ready-{step}", f"/campaigns/{self.ready.id}/{step}")
-        yield Stop("ready-letter-hardest", f"/campaigns/{self.ready.id}/letter?as=hardest")
+        yield Stop("ready-email-hardest", f"/campaigns/{self.ready.id}/email?as=hardest")
         yield Stop(
-            "ready-letter-phone", f"/campaigns/{self.ready.id}/letter", act=click("label:has(#view-phone)")
+            "ready-email-phone", f"/campaigns/{self.ready.id}/email", act=click("label:has(#view-phone)")
         )
         yield Stop("ready-when-past", f"/campaigns/{self.ready.id}/when", act=self._past)
         yield Stop("ready-when-hours", f"/campaigns/{self.ready.id}/when", act=click("details.fold summary"))
         yield Stop("ready-delete", f"/campaigns/{self.ready.id}/check", act=self._asked_to_delete)
-        yield Stop("long-name", f"/campaigns/{self.long.id}/people")
-        for name, campaign in self.letters.items():
-            yield Stop(f"letter-{name}", f"/campaigns/{campaign.id}/letter")
-            yield Stop(f"letter-{name}-check", f"/campaigns/{campaign.id}/check")
-            yield Stop(f"letter-{name}-send", f"/campaigns/{campaign.id}/send")
+        yield Stop("long-name", f"/campaigns/{self.long.id}/target")
+        for name, campaign in self.emails.items():
+            yield Stop(f"email-{name}", f"/campaigns/{campaign.id}/email")
+            yield Stop(f"email-{name}-check", f"/campaigns/{campaign.id}/check")
+            yield Stop(f"email-{name}-send", f"/campaigns/{campaign.id}/send")
         yield Stop(
-            "test-letter-two-addresses",
-            f"/campaigns/{self.ready.id}/letter",
+            "test-email-two-addresses",
+            f"/campaigns/{self.ready.id}/email",
             act=fill(to="anna at example.org", within="#test"),
         )
         for name in (
@@ -181,9 +181,9 @@ class Pages(Furniture):
             f"/campaigns/{self.digest.id}/progress",
             act=click("button[popovertarget=stop-campaign]"),
         )
-        yield Stop("scheduled-letter", f"/campaigns/{self.scheduled.id}/letter")
-        yield Stop("scheduled-people", f"/campaigns/{self.scheduled.id}/people")
-        yield Stop("paused-letter", f"/campaigns/{self.paused.id}/letter")
+        yield Stop("scheduled-email", f"/campaigns/{self.scheduled.id}/email")
+        yield Stop("scheduled-people", f"/campaigns/{self.scheduled.id}/target")
+        yield Stop("paused-email", f"/campaigns/{self.paused.id}/email")
         yield Stop("report", f"/campaigns/{self.finished.id}/report")
         yield Stop(
             "report-table", f"/campaigns/{self.finished.id}/report", act=click(".chart details summary")
@@ -217,24 +217,26 @@ class Pages(Furniture):
     def _people(self) -> Iterator[Stop]:
         left = next(each for each in self.many if each.status == SubscriberStatus.unsubscribed)
         gone = next(each for each in self.many if each.status == SubscriberStatus.bounced)
-        yield Stop("people", "/people")
-        yield Stop("people-nobody", "/people?query=zebra")
-        yield Stop("people-unsubscribed", "/people?status=unsubscribed")
-        yield Stop("person", f"/people/{self.many[0].id}")
-        yield Stop("person-unsubscribed", f"/people/{left.id}")
-        yield Stop("person-bounced", f"/people/{gone.id}")
+        yield Stop("people", "/subscribers")
+        yield Stop("people-nobody", "/subscribers?query=zebra")
+        yield Stop("people-unsubscribed", "/subscribers?status=unsubscribed")
+        yield Stop("person", f"/subscribers/{self.many[0].id}")
+        yield Stop("person-unsubscribed", f"/subscribers/{left.id}")
+        yield Stop("person-bounced", f"/subscribers/{gone.id}")
         yield Stop(
-            "person-delete", f"/people/{self.many[0].id}", act=click("button[popovertarget=delete-person]")
+            "person-delete",
+            f"/subscribers/{self.many[0].id}",
+            act=click("button[popovertarget=delete-person]"),
         )
-        yield Stop("person-edit", f"/people/{self.many[0].id}/edit")
-        yield Stop("person-new", "/people/new")
+        yield Stop("person-edit", f"/subscribers/{self.many[0].id}/edit")
+        yield Stop("person-new", "/subscribers/new")
         yield Stop(
             "person-new-wrong",
-            "/people/new",
+            "/subscribers/new",
             act=fill(email="anna weaver@example.org", birthday="31.31.1990"),
         )
-        yield Stop("person-new-two", "/people/new", act=fill(email="anna@example.org, ben@example.org"))
-        yield Stop("person-new-taken", "/people/new", act=fill(email="reader000@example.org"))
+        yield Stop("person-new-two", "/subscribers/new", act=fill(email="anna@example.org, ben@example.org"))
+        yield Stop("person-new-taken", "/subscribers/new", act=fill(email="reader000@example.org"))
         yield Stop("lists", "/lists")
         yield Stop("list", f"/lists/{self.customers.id}")
         yield Stop("list-edit", f"/lists/{self.customers.id}/edit")
@@ -258,14 +260,16 @@ class Pages(Furniture):
         ]
         good = "\n".join([words.heads, *rows, rows[0].replace("1990", "19x0").replace("newcomer0", "late")])
         for name in ("reading", "ready", "applying", "done", "undone"):
-            yield Stop(f"import-{name}", f"/people/import/{self.bring(good, name)}")
-        yield Stop("import", "/people/import")
-        yield Stop("import-no-file", "/people/import", act=fill(within="#bring"))
+            yield Stop(f"import-{name}", f"/subscribers/import/{self.bring(good, name)}")
+        yield Stop("import", "/subscribers/import")
+        yield Stop("import-no-file", "/subscribers/import", act=fill(within="#bring"))
         yield Stop(
-            "import-no-name", "/people/import", act=partial(self._bring, b"email\na@example.org\n", "new")
+            "import-no-name",
+            "/subscribers/import",
+            act=partial(self._bring, b"email\na@example.org\n", "new"),
         )
         for name, content in BAD_FILES.items():
-            yield Stop(f"import-{name}", "/people/import", act=partial(self._bring, content, self.into))
+            yield Stop(f"import-{name}", "/subscribers/import", act=partial(self._bring, content, self.into))
 
     def _row(self, n: int, address: str) -> str:
         first, last = self.words.name_of(n % 8, n % 8)
@@ -279,7 +283,7 @@ class Pages(Furniture):
         if list_ == "new":
             page.locator("input[name=name]").fill("")
         submit(page, "#bring button")
-        if "/people/import/" in page.url:
+        if "/subscribers/import/" in page.url:
             self.room.work_on_files()
             page.reload()
 
@@ -328,7 +332,7 @@ class Pages(Furniture):
         yield Stop("settings-close", "/settings", act=click("button[popovertarget=close-account]"))
         yield Stop("menu", "/settings", act=click(".who summary"))
         yield Stop("outbox", "/outbox")
-        yield Stop("outbox-letter", "/outbox", act=click("main a[href*='/outbox/']"))
+        yield Stop("outbox-email", "/outbox", act=click("main a[href*='/outbox/']"))
         yield Stop("design", "/design")
         yield Stop("nothing-here", "/nothing-here")
         yield Stop("not-yours", f"/campaigns/{self.limited.id}")
@@ -354,7 +358,7 @@ class Pages(Furniture):
         yield reader("unsubscribed", f"/u/{sent[101]}", act=self._leave)
         yield reader("unsubscribe-undone", f"/u/{sent[102]}", act=self._there_and_back)
         yield reader("reader-nothing-here", "/u/AAAAAAAAAAAAAAAAAAAAAA")
-        yield reader("letter-in-browser", f"/v/{sent[100]}", foreign=True)
+        yield reader("email-in-browser", f"/v/{sent[100]}", foreign=True)
 
     def _leave(self, page: Any) -> None:
         """In a second look the reader has left already: the page is as after the press."""

@@ -1,0 +1,171 @@
+"""What comes in: parameters, JSON within bounds, and forms with a file."""
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from pyramid.config.views import ViewDeriverInfo
+from pyramid.httpexceptions import HTTPRequestEntityTooLarge, HTTPUnsupportedMediaType
+from pyramid.request import Request
+from pyramid.response import Response
+
+from ..errors import InputError, MalformedBody, _
+from .document import query_parameters, read_only
+from .validation_errors import LONGEST_FIELD, MOST
+
+LARGEST_JSON = (
+    16_000_000  # bytes: an email of a megabyte as HTML and as text, in Cyrillic written as \u escapes
+)
+MOST_VALUES = 10_000  # in one JSON body; a campaign with all its variables has some hundreds
+LEAST_BYTES = 2 * MOST_VALUES  # of a body that holds more
+LARGEST_PART = 1_000_000  # bytes of a form's part that is no file of people
+YES = frozenset({"true", "1", "yes", "on"})
+NO = frozenset({"false", "0", "no", "off"})
+
+View = Callable[[Any, Request], Response]
+
+ALWAYS = frozenset({"lang"})  # the language of sentences, at every address
+
+
+NAMES_ONE = frozenset({"email", "list", "subscriber_id"})
+"""Parameters that name a person or a list: empty, they would answer everybody."""
+
+
+def only_known_parameters(view: View) -> View:
+    """Refuse query parameters that would be answered with more than was meant: those that the document does
+    not name, those given twice, and empty ones that name a person or a list."""
+
+    def answer(context: Any, request: Request) -> Response:
+        known = query_parameters(request) | ALWAYS
+        asked = parse_qsl(request.query_string, keep_blank_values=True)
+        wrong = _wrong_parameters(asked, known)
+        if wrong:
+            raise InputError(wrong)
+        return view(context, request)
+
+    return answer
+
+
+def _wrong_parameters(asked: Sequence[tuple[str, str]], known: Collection[str]) -> dict[str, str]:
+    """Parameter to sentence, ``MOST`` of them."""
+    wrong: dict[str, str] = {}
+    seen: set[str] = set()
+    for name, value in asked:
+        if len(wrong) == MOST:
+            break
+        if name in wrong:
+            continue
+        if name not in known:
+            wrong[name[:LONGEST_FIELD]] = _no_parameter(name, known)
+        elif name in seen:
+            wrong[name] = _("This parameter is given more than once. Give one value.")
+        elif name in NAMES_ONE and not value.strip():
+            wrong[name] = _("This is empty. Fill it in, or leave the parameter out.")
+        seen.add(name)
+    return wrong
+
+
+def _no_parameter(name: str, known: Collection[str]) -> str:
+    likely = get_close_matches(name, sorted(known), 1)
+    if likely:
+        return _("There is no such parameter. Did you mean “${likely}”?", mapping={"likely": likely[0]})
+    return _("There is no such parameter.")
+
+
+def without_blanks(view: View) -> View:
+    """A parameter with nothing in it is one that was left out: ``?after=`` asks for the first page."""
+
+    def answer(context: Any, request: Request) -> Response:
+        request.environ["QUERY_STRING"] = urlencode(parse_qsl(request.query_string))
+        return view(context, request)
+
+    return answer
+
+
+def only_json(view: View) -> View:
+    """Refuses what is larger than any JSON has reason to be, before it is read into memory; and forms, whose
+    Content-Type the validator trips over when its boundary is a strange one."""
+
+    def answer(context: Any, request: Request) -> Response:
+        if (request.content_length or 0) > LARGEST_JSON:
+            raise HTTPRequestEntityTooLarge
+        if request.content_type.startswith("multipart/"):
+            raise HTTPUnsupportedMediaType
+        if request.content_type == "application/json" and (request.content_length or 0) > LEAST_BYTES:
+            _require_few(read_json(request.body))
+        return view(context, request)
+
+    return answer
+
+
+def _require_few(value: Any) -> None:
+    """Refuses more values than anybody has a use for: to say what is wrong with each takes a kilobyte."""
+    waiting, number = [value], 0
+    while waiting:
+        each = waiting.pop()
+        inside = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        number += len(inside)
+        if number > MOST_VALUES:
+            raise InputError({"body": _("There are too many: ${most} fit.", mapping={"most": MOST_VALUES})})
+        waiting.extend(inside)
+
+
+def read_json(text: bytes | str, field: str = "body") -> Any:
+    """JSON that can be kept. Raises ``InputError`` under ``field``, ``MalformedBody`` for what is no JSON.
+
+    Our own error, because the validator's cannot print bytes that are no UTF-8.
+    """
+    sentence = _("This is no JSON that we can read.")
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+        json.dumps(value, ensure_ascii=False).encode()  # half a character (\ud800) cannot be stored
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        kind = MalformedBody if field == "body" else InputError
+        raise kind({field: sentence}) from error
+    except ValueError as error:  # it is JSON, with a number or a character that nobody can keep
+        raise InputError({field: sentence}) from error
+    return value
+
+
+def _no_number(word: str) -> None:
+    raise json.JSONDecodeError(f"{word} is no JSON", word, 0)
+
+
+def without_read_only(view: View, info: ViewDeriverInfo) -> View:
+    """What is answered and cannot be changed may be sent back, and is not looked at: whoever gets a thing,
+    changes a field of it and sends all of it back means that field."""
+    if not info.options.get("openapi"):
+        return view
+
+    def answer(context: Any, request: Request) -> Response:
+        body = request.openapi_validated.body
+        for name in read_only(request) if isinstance(body, dict) else ():
+            body.pop(name, None)
+        return view(context, request)
+
+    return answer
+
+
+without_read_only.options = ("openapi",)  # type: ignore[attr-defined]
+
+
+def form_of(request: Request) -> Any:
+    """The parts of a multipart body. Raises ``HTTPUnsupportedMediaType`` for any other."""
+    if request.content_type != "multipart/form-data" or request.charset.lower() != "utf-8":
+        raise HTTPUnsupportedMediaType
+    return request.POST
+
+
+def text_of(part: Any) -> bytes | str:
+    """A part that was sent as a value, or as a file."""
+    return part.file.read(LARGEST_PART) if hasattr(part, "file") else part
+
+
+def is_yes(part: Any, field: str) -> bool:
+    """Yes or no in any usual word. Raises ``InputError`` under ``field``."""
+    word = part.strip().lower() if isinstance(part, str) else ""
+    if word not in YES | NO:
+        raise InputError({field: _("Say true or false.")})
+    return word in YES

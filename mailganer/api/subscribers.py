@@ -1,0 +1,149 @@
+"""Lists and the people on them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pyramid.request import Request
+from pyramid.response import Response
+from sqlalchemy import select
+
+from .. import audience as verbs
+from ..db import utcnow
+from ..errors import InputError, _
+from ..models import Subscriber, SubscriberList, SubscriberStatus, list_member
+from .paging import asked_after, asked_limit, newest_first, page
+from .serializers import Shape, list_shape, subscriber_shape
+from .view import api_view
+
+
+@api_view("api.lists", "GET")
+def lists(request: Request) -> dict[str, Any]:
+    own = select(SubscriberList).where(
+        SubscriberList.account_id == request.context.account.id, ~verbs.waits_for_its_file()
+    )
+    found, following = newest_first(request, own, SubscriberList.id)
+    counts = verbs.list_counts(request.dbsession, [lst.id for lst in found])
+    return page(found, following, lambda lst: list_shape(lst, counts[lst.id]))
+
+
+@api_view("api.lists", "POST")
+def create_list(request: Request) -> Shape:
+    body = request.openapi_validated.body
+    lst = verbs.create_list(request.dbsession, request.context.account.id, now=utcnow(), **body)
+    request.response.status = 201
+    return _list(request, lst)
+
+
+@api_view("api.list", "GET")
+def one_list(request: Request) -> Shape:
+    return _list(request, request.context.list)
+
+
+@api_view("api.list", "PATCH")
+def change_list(request: Request) -> Shape:
+    body = request.openapi_validated.body
+    return _list(request, verbs.rename_list(request.dbsession, request.context.list, **body))
+
+
+@api_view("api.list", "DELETE")
+def delete_list(request: Request) -> Response:
+    verbs.delete_list(request.dbsession, request.context.list)
+    return Response(status=204)
+
+
+@api_view("api.subscribers", "GET")
+def subscribers(request: Request) -> dict[str, Any]:
+    query = f"{request.GET.get('query', '')} {request.GET.get('q', '')}".strip()
+    return _found(request, query, request.context.list.id)
+
+
+@api_view("api.all_subscribers", "GET")
+def all_subscribers(request: Request) -> dict[str, Any]:
+    """Those of the account, on a list or on none."""
+    asked = request.GET.get("list")
+    lst = verbs.owned_list(request.dbsession, request.context.account.id, int(asked)) if asked else None
+    return _found(request, request.GET.get("q", ""), lst.id if lst else None)
+
+
+def _found(request: Request, query: str, list_id: int | None) -> dict[str, Any]:
+    asked = request.GET.get("status")
+    # A plus that was not encoded arrives as a space, which no address has.
+    email = request.GET.get("email", "").strip().replace(" ", "+")
+    found = verbs.search_subscribers(
+        request.dbsession,
+        request.context.account.id,
+        query=query,
+        email_key=verbs.parse_address(email).key if email else "",
+        status=SubscriberStatus(asked) if asked else None,
+        list_id=list_id,
+        after=asked_after(request),
+        limit=asked_limit(request),
+    )
+    on_lists = _lists_of(request, found.items)
+    return page(found.items, found.next, lambda person: subscriber_shape(person, on_lists[person.id]))
+
+
+@api_view("api.subscribers", "POST")
+def add_subscriber(request: Request) -> Shape:
+    added = verbs.add_subscriber(
+        request.dbsession,
+        request.context.account,
+        lists=[request.context.list],
+        now=utcnow(),
+        settings=request.registry["settings"],
+        **request.openapi_validated.body,
+    )
+    request.response.status = 201
+    return _person(request, added.subscriber)
+
+
+@api_view("api.subscriber", "GET")
+def subscriber(request: Request) -> Shape:
+    return _person(request, request.context.person)
+
+
+@api_view("api.subscriber", "PATCH")
+def change_subscriber(request: Request) -> Shape:
+    changes = dict(request.openapi_validated.body)
+    session, account, now = request.dbsession, request.context.account, utcnow()
+    if "lists" in changes:
+        changes["lists"] = [verbs.owned_list(session, account.id, each) for each in changes["lists"]]
+    leaves = _leaves(request.context.person, changes.pop("status", None))
+    person = verbs.update_subscriber(session, request.context.person, changes, now)
+    if leaves:
+        verbs.unsubscribe(session, person, reason="api", now=now)
+    return _person(request, person)
+
+
+@api_view("api.subscriber", "DELETE")
+def erase_subscriber(request: Request) -> Response:
+    verbs.erase_subscriber(request.dbsession, request.context.person)
+    return Response(status=204)
+
+
+def _leaves(person: Subscriber, status: str | None) -> bool:
+    """Whether the person is to be unsubscribed. The status they have is none to be changed."""
+    if status in (None, person.status, SubscriberStatus.unsubscribed):
+        return status == SubscriberStatus.unsubscribed
+    raise InputError({"status": _("Somebody can be unsubscribed here; back they come only by themselves.")})
+
+
+def _list(request: Request, lst: SubscriberList) -> Shape:
+    return list_shape(lst, verbs.list_counts(request.dbsession, [lst.id])[lst.id])
+
+
+def _person(request: Request, person: Subscriber) -> Shape:
+    return subscriber_shape(person, _lists_of(request, [person])[person.id])
+
+
+def _lists_of(request: Request, people: Sequence[Subscriber]) -> dict[int, list[int]]:
+    """Ids of the lists that each of these people is on, in one query."""
+    on_lists: dict[int, list[int]] = {person.id: [] for person in people}
+    rows = request.dbsession.execute(
+        select(list_member.c.subscriber_id, list_member.c.list_id)
+        .where(list_member.c.subscriber_id.in_(list(on_lists)))
+        .order_by(list_member.c.list_id)
+    )
+    for subscriber_id, list_id in rows:
+        on_lists[subscriber_id].append(list_id)
+    return on_lists

@@ -1,0 +1,241 @@
+"""Taking a file back: who came with it goes, who was there is as before.
+
+Of whom another file says that they left, nothing but what that file says is left: it inherits what undoing it
+will need, so that the files can be taken back in any order.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Final
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from ...models import (
+    Account,
+    Delivery,
+    Import,
+    ImportChange,
+    ImportStatus,
+    Subscriber,
+    SubscriberStatus,
+    list_member,
+)
+from ...models.audience import make_search_key
+from ..suppression import LEFT_REASON, SUPPRESSED, forget_suppressions, remember_suppression
+from .statuses import heaviest
+
+
+def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:
+    """Takes back what the import did to up to ``limit`` people. Answers False when nothing was left.
+
+    Somebody who has been sent an email or has joined another list since stays, and only leaves this list;
+    values that were changed again since the import are left alone.
+    """
+    # What a file says that is being applied must be known here, or be said after this.
+    session.execute(select(Account.id).where(Account.id == job.account_id).with_for_update(key_share=True))
+    changes = session.scalars(
+        select(ImportChange)
+        .where(ImportChange.import_id == job.id)
+        .order_by(ImportChange.subscriber_id)
+        .limit(limit)
+    ).all()
+    if not changes:
+        return False
+    others = _of_other_imports(
+        session, job, [each.subscriber_id for each in changes if each.created or each.before]
+    )
+    came = [change.subscriber_id for change in changes if change.created]
+    heirs = {each: heir for each in came if (heir := _heir(others.get(each, ())))}
+    staying = heirs.keys() | _known_elsewhere(session, job.list_id, came)
+    leaving = {each for each in came if each not in staying}
+    _forget_left(session, job, leaving)
+    _restore(session, job, [each for each in changes if each.subscriber_id not in leaving], others, now)
+    on_heirs_list = _hand_over(job, changes, heirs)
+    joined = {change.subscriber_id for change in changes if change.joined}
+    _leave_list(session, job.list_id, joined - on_heirs_list)
+    # The rows of this table go with the people they speak of; those who stay need theirs removed.
+    session.execute(
+        delete(ImportChange).where(
+            ImportChange.import_id == job.id,
+            ImportChange.subscriber_id.in_([change.subscriber_id for change in changes]),
+        )
+    )
+    session.execute(delete(Subscriber).where(Subscriber.id.in_(leaving)))
+    return True
+
+
+def _of_other_imports(
+    session: Session, job: Import, ids: Sequence[int]
+) -> dict[int, list[tuple[Import, ImportChange]]]:
+    """What other imports that were not taken back did to these people, by person, in the order of time."""
+    found: dict[int, list[tuple[Import, ImportChange]]] = {}
+    rows = session.execute(
+        select(Import, ImportChange)
+        .join(ImportChange, ImportChange.import_id == Import.id)
+        .where(ImportChange.subscriber_id.in_(ids), Import.id != job.id, Import.status != ImportStatus.undone)
+        .order_by(Import.finished_at.is_(None), Import.finished_at, Import.id)
+    )
+    for other, change in rows:
+        found.setdefault(change.subscriber_id, []).append((other, change))
+    return found
+
+
+def _heir(others: Sequence[tuple[Import, ImportChange]]) -> tuple[Import, ImportChange] | None:
+    """The next file that says that somebody left: who came with the one taken back has come with that one."""
+    return next((each for each in others if "left" in (each[1].before or {})), None)
+
+
+def _hand_over(
+    job: Import, changes: Sequence[ImportChange], heirs: Mapping[int, tuple[Import, ImportChange]]
+) -> set[int]:
+    """Write down who came with which other file. Return who stays on the list with it."""
+    staying = set()
+    for change in changes:
+        if change.created and change.subscriber_id in heirs:
+            other, heir = heirs[change.subscriber_id]
+            heir.created = True
+            if other.list_id == job.list_id:
+                heir.joined = heir.joined or change.joined
+                staying.add(change.subscriber_id)
+    return staying
+
+
+def _known_elsewhere(session: Session, list_id: int, ids: Sequence[int]) -> set[int]:
+    written_to = select(Delivery.subscriber_id).where(Delivery.subscriber_id.in_(ids)).distinct()
+    on_others = (
+        select(list_member.c.subscriber_id)
+        .where(list_member.c.subscriber_id.in_(ids), list_member.c.list_id != list_id)
+        .distinct()
+    )
+    return {*session.scalars(written_to).all(), *session.scalars(on_others).all()}
+
+
+def _forget_left(session: Session, job: Import, leaving: Collection[int]) -> None:
+    """Who came as somebody who left elsewhere goes without a trace: the next file may say otherwise."""
+    keys = session.scalars(
+        select(Subscriber.email_key).where(
+            Subscriber.id.in_(leaving),
+            Subscriber.status.in_(SUPPRESSED),
+            Subscriber.status_reason == LEFT_REASON,
+        )
+    ).all()
+    if keys:
+        forget_suppressions(session, job.account_id, keys, LEFT_REASON)
+
+
+def _leave_list(session: Session, list_id: int, ids: Collection[int]) -> None:
+    session.execute(
+        delete(list_member).where(list_member.c.list_id == list_id, list_member.c.subscriber_id.in_(ids))
+    )
+
+
+def _restore(
+    session: Session,
+    job: Import,
+    changes: Sequence[ImportChange],
+    others: Mapping[int, Sequence[tuple[Import, ImportChange]]],
+    now: datetime,
+) -> None:
+    known = {change.subscriber_id: change for change in changes if change.before}
+    for person in session.scalars(select(Subscriber).where(Subscriber.id.in_(known))) if known else ():
+        change, beside = known[person.id], others.get(person.id, ())
+        before = change.before or {}
+        if not change.created and "fields" in before:
+            _restore_values(job, person, before, beside, now)
+        if "left" in before:
+            _restore_status(session, job, person, change, beside, now)
+    session.flush()
+
+
+def _restore_values(
+    job: Import,
+    person: Subscriber,
+    before: Mapping[str, Any],
+    others: Sequence[tuple[Import, ImportChange]],
+    now: datetime,
+) -> None:
+    since = job.finished_at
+    if since is not None and person.updated_at > since:
+        # Only another file has changed them since: what it found here is what was before this one.
+        heir = next((each for _other, each in others if _found_after(each.before or {}, before, since)), None)
+        if heir is not None:
+            heir.before = {
+                **(heir.before or {}),
+                **{name: before[name] for name in _VALUES if name in before},
+            }
+        return
+    person.first_name, person.last_name = before["first_name"], before["last_name"]
+    person.birthday = date.fromisoformat(before["birthday"]) if before["birthday"] else None
+    person.fields = before["fields"]
+    person.search_key = make_search_key(person.email_key, person.first_name, person.last_name)
+    # As it was, so that a file from before this one can be taken back as well.
+    person.updated_at = datetime.fromisoformat(before["updated_at"]) if "updated_at" in before else now
+
+
+_VALUES: Final = ("first_name", "last_name", "birthday", "fields", "updated_at")
+
+
+def _found_after(found: Mapping[str, Any], before: Mapping[str, Any], since: datetime) -> bool:
+    """Whether a file found somebody as this one, finished at ``since``, had left them."""
+    at = [datetime.fromisoformat(each["updated_at"]) for each in (before, found) if "updated_at" in each]
+    return len(at) == 2 and at[0] <= at[1] <= since
+
+
+def _restore_status(
+    session: Session,
+    job: Import,
+    person: Subscriber,
+    change: ImportChange,
+    others: Sequence[tuple[Import, ImportChange]],
+    now: datetime,
+) -> None:
+    """Set the status that the other files leave: the heaviest of what they say and of what was before all.
+
+    Only where a file has said the present one: what somebody did here since stays.
+    """
+    if person.status not in SUPPRESSED or person.status_reason != LEFT_REASON:
+        return
+    spoken = [
+        (each, said)
+        for each, said in (*others, (job, change))
+        if said.created or "left" in (said.before or {})
+    ]
+    spoken.sort(key=lambda each: (each[0].finished_at is None, each[0].finished_at or now, each[0].id))
+    said = [each for _other, each in spoken]
+    roots = [number for number, each in enumerate(said) if _is_root(each)]
+    # What was said before somebody came back is past.
+    said = said[roots[-1] :] if roots else said
+    if change not in said:
+        return
+    rest = [each for each in said if each is not change]
+    first = said[0].before or {}
+    # An import of an earlier version did not keep what it said of those who came with it.
+    base = first if roots and first.keys() & {"status", "left"} else change.before or {}
+    stated = heaviest(
+        SubscriberStatus((each.before or {})["left"]) for each in rest if "left" in (each.before or {})
+    )
+    earlier = SubscriberStatus(base["status"]) if "status" in base else None
+    status = heaviest((stated, earlier))
+    if status is None:
+        return
+    if _is_root(change) and not change.created and rest:
+        rest[0].before = {
+            **(rest[0].before or {}),
+            "status": base["status"],
+            "reason": base.get("reason", ""),
+        }
+    reason = base.get("reason", "") if status is earlier else LEFT_REASON
+    if (person.status, person.status_reason) == (status, reason):
+        return
+    forget_suppressions(session, job.account_id, [person.email_key], LEFT_REASON)
+    person.status, person.status_reason, person.status_at = status, reason, now
+    if status in SUPPRESSED:
+        remember_suppression(session, person, now)
+
+
+def _is_root(change: ImportChange) -> bool:
+    """Whether no other file said before this one that somebody left."""
+    before = change.before or {}
+    from_a_file = before.get("reason") == LEFT_REASON and SubscriberStatus(before["status"]) in SUPPRESSED
+    return change.created or ("status" in before and not from_a_file)

@@ -1,0 +1,114 @@
+"""Plan and fact: what was foreseen when a campaign was started, and what really left, day by day.
+
+The fact is counted from notes per campaign, sender and minute (``SentPerMinute``), written in the commit that
+settles the emails. The deliveries themselves say the same, but only to somebody who reads a million of
+them: their moments have no index, because one would make every email's two updates dearer. Notes are a few
+hundred rows for a campaign that waits for quotas, and a handful for one that does not.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ..models import Account, Campaign, Sender, SentPerMinute
+from .forecast import MINUTE, Day, Forecast, Share
+
+KEPT_DAYS = 60  # of a forecast: nobody compares more, and each is read with every look at the campaign
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One sender on one day: what was to leave and what left, either of them perhaps nothing."""
+
+    date: date
+    sender: str
+    planned: Share | None
+    fact: Share | None
+
+
+def forecast_json(forecast: Forecast) -> dict[str, Any]:
+    """A forecast as the API answers it and as a campaign keeps it."""
+    return {
+        "starts_at": _text(forecast.starts_at),
+        "finishes_at": _text(forecast.finishes_at) if forecast.finishes_at else None,
+        "days": [
+            {
+                "date": day.date.isoformat(),
+                "letters": day.emails,
+                "starts_at": _text(day.starts_at),
+                "finishes_at": _text(day.finishes_at),
+                "senders": [
+                    {
+                        "sender": share.sender,
+                        "letters": share.emails,
+                        "starts_at": _text(share.starts_at),
+                        "finishes_at": _text(share.finishes_at),
+                    }
+                    for share in day.shares
+                ],
+            }
+            for day in forecast.days
+        ],
+    }
+
+
+def kept_forecast(forecast: Forecast) -> dict[str, Any]:
+    """What ``Campaign.forecast`` keeps when it is started."""
+    whole = forecast_json(forecast)
+    return whole | {"days": whole["days"][:KEPT_DAYS], "letters": forecast.emails}
+
+
+def planned_emails(kept: Mapping[str, Any] | None) -> int | None:
+    """How many emails a kept forecast is of; None where that was not kept."""
+    return kept.get("letters") if kept else None
+
+
+def planned(campaign: Campaign) -> tuple[Day, ...]:
+    """The days foreseen when the campaign was started; none for one from before forecasts were kept."""
+    kept = campaign.forecast["days"] if campaign.forecast else ()
+    return tuple(
+        Day(date.fromisoformat(day["date"]), tuple(map(_kept_share, day["senders"]))) for day in kept
+    )
+
+
+def fact(session: Session, campaign: Campaign) -> tuple[Day, ...]:
+    """What the servers took, by day of the account's zone and by sender, to the minute."""
+    zone = ZoneInfo(session.get_one(Account, campaign.account_id).timezone)
+    rows = session.execute(
+        select(Sender.from_email, SentPerMinute.minute, SentPerMinute.emails)
+        .join(Sender, Sender.id == SentPerMinute.sender_id)
+        .where(SentPerMinute.campaign_id == campaign.id)
+        .order_by(SentPerMinute.minute, SentPerMinute.sender_id)
+    )
+    days: dict[date, dict[str, Share]] = {}
+    for sender, minute, emails in rows:
+        moment = datetime.fromtimestamp(minute * MINUTE, UTC)
+        shares = days.setdefault(moment.astimezone(zone).date(), {})
+        known = shares.get(sender)
+        shares[sender] = known.and_then(emails, moment) if known else Share(sender, emails, moment, moment)
+    return tuple(Day(day, tuple(shares.values())) for day, shares in days.items())
+
+
+def compared(plan: Iterable[Day], happened: Iterable[Day]) -> tuple[Compared, ...]:
+    """Plan and fact beside each other, in the order of days."""
+    plans, facts = _by_day(plan), _by_day(happened)
+    keys = sorted(plans.keys() | facts.keys())
+    return tuple(Compared(*key, plans.get(key), facts.get(key)) for key in keys)
+
+
+def _by_day(days: Iterable[Day]) -> dict[tuple[date, str], Share]:
+    return {(day.date, share.sender): share for day in days for share in day.shares}
+
+
+def _kept_share(kept: Mapping[str, Any]) -> Share:
+    moments = (datetime.fromisoformat(kept["starts_at"]), datetime.fromisoformat(kept["finishes_at"]))
+    return Share(kept["sender"], kept["letters"], *moments)
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()

@@ -1,0 +1,382 @@
+"""Whether the email can be put together, for whom it has gaps, and what mail programs will make of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from itertools import islice
+
+from sqlalchemy.orm import Session
+
+from ... import rendering
+from ...audience.fields import KnownNames
+from ...db import outside
+from ...errors import EmailError, _
+from ...models import Campaign
+from ...rendering import EmailAnalysis
+from ...rendering.email_facts import EmailFacts
+from ..frozen_emails import (
+    compile_of,
+    copied_targets,
+    left_in,
+    said_of_left,
+    texts_of,
+    tokens_of,
+    unknown_clicks,
+)
+from ..preview import preview, sample_reader
+from ..variables import Origin, VariableUse, variable_uses
+from .findings import CampaignStep, Finding, PassedCheck, Problem, Severity
+from .foreign_placeholders import likely_variable
+
+PARTS = {
+    "subject": _("Subject"),
+    "preheader": _("Preheader"),
+    "html": _("Email"),
+    "text": _("Text part"),
+    "variables": _("Variables"),
+    "links": _("Links"),
+}
+
+
+UNKNOWN = "unknown_variable"  # the code of the problem
+MOST_LIKELY = 50  # names that nobody has, for which one is looked up
+
+
+@dataclass(frozen=True)
+class AnalysedEmail:
+    """An email that was read once: what it is made of, and how its first reader gets it."""
+
+    compiled: rendering.CompiledEmail | None = None
+    error: EmailError | None = None  # of compiling, or of showing it
+    variables: tuple[VariableUse, ...] = ()
+    shown: rendering.Rendered | None = None
+    reading: EmailAnalysis = field(default_factory=EmailAnalysis)
+    unknown_clicks: tuple[str, ...] = ()  # addresses of counted links, copied, that lead nowhere
+    left: tuple[str, ...] = ()  # links of another recipient, copied, that could not be replaced
+    likely: Mapping[str, str] = field(default_factory=dict)  # what is meant by variables that nobody has
+
+
+def read(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> AnalysedEmail:
+    """Compile the email and render it for its first reader. ``ours`` is the address that our links lead to.
+
+    The session's transaction is given back: see ``db.outside``. What is counted comes after, by ``count``.
+    """
+    email = put_together(session, campaign, ours=ours, now=now)
+    html = email.shown.html if email.shown else None
+    sources, broken = texts_of(campaign), email.error is not None
+    try:
+        work = partial(rendering.analyse_email, sources, html, ours=ours, broken=broken)
+        found = outside(session, rendering.for_account(campaign.account_id, work))
+    except EmailError as error:
+        return replace(email, error=email.error or error)
+    return replace(email, reading=found)
+
+
+def put_together(
+    session: Session, campaign: Campaign, done: AnalysedEmail | None = None, *, ours: str, now: datetime
+) -> AnalysedEmail:
+    """Do the part of ``read`` that compiles and renders, except for what is ``done`` or failed already."""
+    done = done or AnalysedEmail()
+    if not is_written(campaign):
+        return AnalysedEmail()
+    if done.compiled is None and done.error is not None:
+        return done
+    try:
+        targets = copied_targets(session, campaign, ours)
+        tokens = tokens_of(session, campaign)
+        compiled = done.compiled or compile_of(campaign, ours, targets)
+    except EmailError as error:
+        return AnalysedEmail(error=error)
+    lost, left = unknown_clicks(campaign, ours, targets, tokens), left_in(compiled, tokens, ours)
+    email = replace(done, compiled=compiled, unknown_clicks=lost, left=left)
+    if email.shown is not None or email.error is not None:
+        return email
+    try:
+        reader = sample_reader(session, campaign)
+        shown = preview(session, campaign, reader, now=now, email=compiled)
+    except EmailError as error:
+        return replace(email, error=error)
+    return replace(email, shown=shown)
+
+
+def count(session: Session, campaign: Campaign, email: AnalysedEmail, audience: int) -> AnalysedEmail:
+    """Count the variables of an email that was read over everybody who gets it."""
+    if email.compiled is None:
+        return email
+    uses = variable_uses(session, campaign, email.compiled.variables, audience, email.reading.guarded)
+    names = KnownNames(session, campaign.account_id, [each.id for each in campaign.lists])
+    unknown = (use.name for use in uses if use.origin is Origin.nobody)
+    likely = {name: likely_variable(name, names) for name in islice(unknown, MOST_LIKELY)}
+    return replace(email, variables=uses, likely=likely)
+
+
+def at_email(campaign: Campaign, email: AnalysedEmail, audience: int) -> Iterator[Finding]:
+    if not campaign.subject.strip():
+        yield _no_subject(_("The email has no subject."))
+    if not is_written(campaign):
+        yield Problem(
+            "no_letter",
+            _("The email is empty."),
+            Severity.blocking,
+            CampaignStep.email,
+            _("Write the email"),
+            field="html",
+        )
+    if email.compiled is not None:
+        yield PassedCheck(_("The email can be put together: its variables and tags are in order."))
+        yield from _at_variables(email, audience)
+        yield from _at_adjustments(campaign.html, email.compiled, email)
+        yield from _at_left(email.left)
+    if email.error is not None:
+        yield _broken(email.error)
+    if email.shown is not None and campaign.subject.strip() and not email.shown.subject.strip():
+        yield _no_subject(_("The subject comes out empty."))
+    if email.shown is not None and email.reading.look is not None:
+        yield from _at_sample(email.reading.look)
+    if email.compiled is not None:
+        yield from _at_frame(campaign, email.compiled)
+
+
+def is_written(campaign: Campaign) -> bool:
+    return bool(campaign.html.strip() or campaign.text.strip())
+
+
+def _no_subject(message: str) -> Problem:
+    return Problem(
+        "no_subject", message, Severity.blocking, CampaignStep.email, _("Write a subject"), field="subject"
+    )
+
+
+def _broken(error: EmailError) -> Problem:
+    place = PARTS.get(error.field, error.field)
+    mapping = {"part": place, "reason": error.message, "line": error.line}
+    message = (
+        _("${reason} ${part}, line ${line}.", mapping=mapping)
+        if error.line
+        else _("${reason} ${part}.", mapping=mapping)
+    )
+    return Problem(
+        "letter_error",
+        message,
+        Severity.blocking,
+        CampaignStep.email,
+        _("Mend the email"),
+        field=error.field,
+        line=error.line,
+    )
+
+
+def _at_adjustments(
+    source: str, compiled: rendering.CompiledEmail, email: AnalysedEmail
+) -> Iterator[Finding]:
+    """What was done to the email beyond the usual, and what was left undone."""
+    if rendering.PARAGRAPHS in compiled.adjusted:
+        linked = compiled.html.count("<a href=") > source.count("<a href=")
+        yield Problem(
+            "plain_words",
+            _(
+                "The email has no HTML paragraphs: the lines of its text became paragraphs and line breaks, "
+                "its web addresses became links."
+            )
+            if linked
+            else _(
+                "The email has no HTML paragraphs: the lines of its text became paragraphs and line breaks."
+            ),
+            Severity.note,
+            CampaignStep.email,
+            _("See the email"),
+            field="html",
+        )
+
+    elif email.reading.lost_lines:
+        yield Problem(
+            "lost_lines",
+            _(
+                "Empty lines in the text are not shown, because the email has HTML tags of its own: the "
+                "paragraphs around them become one. Put each into <p> and </p>, or take the layout tags out."
+            ),
+            Severity.warning,
+            CampaignStep.email,
+            _("See the email"),
+            field="html",
+        )
+
+    if email.reading.quoted_printable:
+        yield Problem(
+            "quoted_printable",
+            _(
+                "The HTML is the encoded source of an email (quoted-printable): recipients see “=3D” and "
+                "broken links. Paste the HTML itself, as a browser or a template shows it."
+            ),
+            Severity.warning,
+            CampaignStep.email,
+            _("Edit the email"),
+            field="html",
+        )
+
+    if rendering.OWN_ADDRESSES in compiled.adjusted:
+        yield Problem(
+            "own_addresses",
+            _(
+                "The email was copied from one that was sent. Its unsubscribe links and its pixel become "
+                "each recipient's own, and its counted links lead straight to their targets."
+            ),
+            Severity.note,
+            CampaignStep.email,
+            _("See the email"),
+            field="html",
+        )
+    if email.unknown_clicks:
+        yield Problem(
+            "unknown_clicks",
+            _(
+                "Links copied from an email that is not known any more lead nowhere: ${link}",
+                mapping={"link": _few(email.unknown_clicks)},
+            ),
+            Severity.warning,
+            CampaignStep.email,
+            _("See the email"),
+            field="html",
+        )
+
+
+def _at_left(left: tuple[str, ...]) -> Iterator[Problem]:
+    if left:
+        yield Problem(
+            "foreign_addresses",
+            said_of_left(left),
+            Severity.blocking,
+            CampaignStep.email,
+            _("Edit the email"),
+            field="html",
+        )
+
+
+def _at_variables(email: AnalysedEmail, audience: int) -> Iterator[Finding]:
+    problems = [problem for use in email.variables for problem in _at_variable(use, audience, email.likely)]
+    yield from problems
+    if email.variables and not problems:
+        yield PassedCheck(_("Every variable is known, and filled wherever it stands."))
+
+
+def _at_variable(use: VariableUse, audience: int, likely: Mapping[str, str]) -> Iterator[Problem]:
+    if use.origin is Origin.nobody:
+        yield _unknown(use, likely.get(use.name, ""))
+    elif use.bare and audience:
+        yield Problem(
+            "empty_variable",
+            _(
+                "“${name}” is empty for ${empty} of ${audience} people: they see a gap there.",
+                mapping={"name": use.name, "empty": use.empty, "audience": audience},
+            ),
+            Severity.warning,
+            CampaignStep.email,
+            _("Fill the gap"),
+            field=use.name,
+        )
+
+
+def _unknown(use: VariableUse, likely: str) -> Problem:
+    mapping = {"name": use.name}
+    if use.guarded and likely:
+        message = _(
+            "Nobody has “${name}”: everybody gets what the email says instead. Did you mean “${likely}”?",
+            mapping=mapping | {"likely": likely},
+        )
+    elif use.guarded:
+        message = _("Nobody has “${name}”: everybody gets what the email says instead.", mapping=mapping)
+    elif likely:
+        message = _(
+            "The email uses “${name}”, which nobody has. Did you mean “${likely}”?",
+            mapping=mapping | {"likely": likely},
+        )
+    else:
+        message = _(
+            "The email uses “${name}”, which nobody has. Correct the name, or give it a value.",
+            mapping=mapping,
+        )
+    return Problem(
+        UNKNOWN,
+        message,
+        Severity.warning if use.guarded else Severity.blocking,
+        CampaignStep.email,
+        _("Look at the variables"),
+        field=use.name,
+    )
+
+
+def _at_sample(look: EmailFacts) -> Iterator[Finding]:
+    """The email as one of its readers gets it."""
+    for code, found, message in _appearance(look):
+        if found:
+            yield Problem(code, message, Severity.warning, CampaignStep.email, _("Look at the email"))
+    if not look.clipped:
+        yield PassedCheck(_("The email is small enough for Gmail to show it whole."))
+
+
+def _at_frame(campaign: Campaign, compiled: rendering.CompiledEmail) -> Iterator[Problem]:
+    """What stands around an email in an inbox and under it."""
+    if not campaign.preheader.strip():
+        yield Problem(
+            "no_preheader",
+            _("There is no preheader: inboxes show the first words of the email beside the subject."),
+            Severity.note,
+            CampaignStep.email,
+            _("Write a preheader"),
+        )
+    if "unsubscribe_url" not in compiled.variables:
+        yield Problem(
+            "footer",
+            _("The email has no unsubscribe link of its own: one is added under it."),
+            Severity.note,
+            CampaignStep.email,
+            _("See the email"),
+        )
+
+
+def _appearance(look: EmailFacts) -> Iterator[tuple[str, bool, str]]:
+    """(code, found, sentence) of everything that mail programs or readers may dislike."""
+    yield (
+        "clipped",
+        look.clipped,
+        _(
+            "The email has ${size} KB. Gmail shows the first 102 KB and folds the rest away.",
+            mapping={"size": look.size // 1024},
+        ),
+    )
+    yield (
+        "only_pictures",
+        look.only_pictures,
+        _("The email is almost only pictures: who does not load them reads nothing."),
+    )
+    yield (
+        "no_alt",
+        look.pictures_without_alt > 0,
+        _("Pictures without a description: ${number}.", mapping={"number": look.pictures_without_alt}),
+    )
+    yield (
+        "embedded_pictures",
+        look.embedded_pictures > 0,
+        _("Pictures inside the email (data:) are not shown by Gmail and Outlook."),
+    )
+    yield (
+        "plain_links",
+        bool(look.plain_links),
+        _("Links without TLS (http://): ${link}", mapping={"link": _few(look.plain_links)}),
+    )
+    yield (
+        "local_links",
+        bool(look.local_links),
+        _("Links that only work on your own computer: ${link}", mapping={"link": _few(look.local_links)}),
+    )
+    yield (
+        "removed",
+        bool(look.removed),
+        _("Mail programs take these out of emails: ${tags}", mapping={"tags": ", ".join(look.removed)}),
+    )
+
+
+def _few(links: tuple[str, ...]) -> str:
+    shown = ", ".join(link[:60] for link in links[:3])
+    return shown + (", …" if len(links) > 3 else "")

@@ -1,0 +1,105 @@
+"""Whether a campaign can leave when it is to, and where it will wait."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from ...errors import _
+from ...models import Campaign, CampaignStatus
+from ...settings import Settings
+from ..forecast import Forecast, Wait
+from ..sending_hours import begins_too_late
+from .findings import CampaignStep, Finding, Problem, Severity
+
+
+def at_time(
+    campaign: Campaign,
+    expected: Forecast,
+    audience: int,
+    *,
+    settings: Settings,
+    now: datetime,
+    send_at: datetime | None,
+) -> Iterator[Finding]:
+    if campaign.status is CampaignStatus.draft:
+        yield from _at_start(campaign, expected, now, send_at)
+    if audience:
+        yield from _at_waits(expected)
+    yield from _at_address(settings)
+
+
+def _at_start(
+    campaign: Campaign, expected: Forecast, now: datetime, send_at: datetime | None
+) -> Iterator[Problem]:
+    if send_at and send_at < now:
+        yield Problem(
+            "past",
+            _("The time to send has passed. Choose another."),
+            Severity.blocking,
+            CampaignStep.when,
+            _("Choose a time"),
+        )
+    latest = campaign.not_after
+    first = expected.days[0].starts_at if expected.days else None
+    if latest and first and begins_too_late(first, latest):
+        yield Problem(
+            "too_late",
+            _("The first email would leave later than your latest start. Move one of them."),
+            Severity.blocking,
+            CampaignStep.when,
+            _("Choose a time"),
+            field="not_after",
+        )
+
+
+def _at_waits(expected: Forecast) -> Iterator[Problem]:
+    pause = expected.first_pause
+    if pause is None:
+        return
+    if pause.wait is Wait.plan:
+        yield Problem(
+            "plan_limit",
+            _(
+                "Your plan allows ${limit} emails in 24 hours: the rest waits and goes on by itself.",
+                mapping={"limit": pause.limit},
+            ),
+            Severity.warning,
+            CampaignStep.plan,
+            _("See the plans"),
+        )
+    elif pause.wait is Wait.sender:
+        yield Problem(
+            "sender_limit",
+            _(
+                "${address} may send ${limit} emails in 24 hours: the rest waits and goes on by itself.",
+                mapping={"address": pause.sender, "limit": pause.limit},
+            ),
+            Severity.note,
+            CampaignStep.senders,
+            _("See the sender"),
+        )
+    if expected.finishes_at is None and not pause.limit:
+        yield Problem(
+            "no_room",
+            _("Nothing may leave at all with today's limits."),
+            Severity.blocking,
+            CampaignStep.plan,
+            _("See the plans"),
+        )
+
+
+def _at_address(settings: Settings) -> Iterator[Problem]:
+    if not settings.secure or _is_local(settings.public_url):
+        yield Problem(
+            "public_url",
+            _(
+                "Links in the email lead to ${url}. Readers elsewhere may not get there.",
+                mapping={"url": settings.public_url},
+            ),
+            Severity.note if settings.development else Severity.warning,
+            CampaignStep.email,
+            _("See the email"),
+        )
+
+
+def _is_local(url: str) -> bool:
+    return any(name in url for name in ("//localhost", "//127.", "//[::1]"))

@@ -1,0 +1,177 @@
+"""The email as it goes out: frozen when a campaign starts, and again after an edit."""
+
+import re
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, object_session
+
+from .. import rendering
+from ..db import outside
+from ..errors import EmailError, _
+from ..models import Campaign, FrozenEmail, Template
+from ..rendering.copied_links import clicks_in, key_of
+from ..rendering.own_links import hidden_in, tokens_in
+from ..rendering.placeholders import MARK
+from .copied_emails import known_tokens, targets_of
+from .values import variables
+
+
+def parts_of(written: Campaign | Template) -> dict[str, str]:
+    """What a person wrote, by its parts."""
+    return {part: getattr(written, part) for part in rendering.PARTS}
+
+
+def texts_of(campaign: Campaign) -> dict[str, str]:
+    """All texts in which template code may stand: the parts, and the campaign's variables by their names."""
+    own = {f"variables.{each.name}": each.value for each in variables(campaign.variables)}
+    return parts_of(campaign) | own
+
+
+def source_of(written: Campaign | Template) -> rendering.Source:
+    """The four templates a person wrote."""
+    return rendering.Source(**parts_of(written))
+
+
+def copied_targets(session: Session, campaign: Campaign, ours: str) -> Mapping[str, str]:
+    """The addresses behind links that were copied from emails sent before (``copied.targets_of``)."""
+    return targets_of(session, campaign.account_id, _written(campaign), ours)
+
+
+def unknown_clicks(
+    campaign: Campaign, ours: str, targets: Mapping[str, str], tokens: Collection[str] = ()
+) -> tuple[str, ...]:
+    """The addresses of such links that lead nowhere: nobody has their token any more."""
+    keys = {key_of(each): each for each in clicks_in(_written(campaign), ours) if each.token not in tokens}
+    return tuple(f"{ours}/c/{key}" for key in sorted(keys) if key not in targets)
+
+
+def _written(campaign: Campaign) -> tuple[str, ...]:
+    return (*parts_of(campaign).values(), *(each.value for each in variables(campaign.variables)))
+
+
+def tokens_of(session: Session, campaign: Campaign) -> frozenset[str]:
+    """The tokens of recipients of other emails that stand in what was written."""
+    return known_tokens(session, _written(campaign))
+
+
+def left_in(email: rendering.CompiledEmail, tokens: Collection[str], ours: str) -> tuple[str, ...]:
+    """What is around each of these tokens in a compiled email. Whoever follows it acts for somebody else.
+
+    So may links to our pages that a gateway has hidden.
+    """
+    parts = (
+        *(email.subject, email.preheader, email.html, email.text, *email.links),
+        *(template for _name, template, _wins in email.fills),
+    )
+    hidden = tuple(dict.fromkeys(hidden_in(parts, ours)))
+    if not tokens:
+        return hidden
+    left = sorted(set(tokens_in(parts)) & set(tokens))
+    text = MARK.sub(" ", " ".join(parts))
+    return (*(_around(token, text) for token in left), *hidden)
+
+
+def _around(token: str, text: str) -> str:
+    """The address that holds the token; the token where it is written in another way."""
+    at = text.find(token)
+    if at < 0:
+        return token
+    before = _END.split(text[max(0, at - 200) : at])[-1]
+    return before + _END.split(text[at : at + 50])[0]
+
+
+_END = re.compile(r"[\s\"'<>(){}\U0010ff00-\U0010ffff]")
+
+
+def refuse_left(email: rendering.CompiledEmail, tokens: Collection[str], ours: str) -> None:
+    """Raises ``EmailError`` when one of these tokens is left in the email."""
+    left = left_in(email, tokens, ours)
+    if left:
+        raise EmailError(said_of_left(left), "html")
+
+
+def said_of_left(left: Collection[str]) -> str:
+    return _(
+        "The email was copied from one that somebody else got, and holds links of that recipient: ${link}. "
+        "Put the addresses they should lead to in their place, or take them out.",
+        mapping={"link": ", ".join([each[:100] for each in left][:3])},
+    )
+
+
+def compile_to_send(campaign: Campaign, ours: str) -> rendering.CompiledEmail:
+    """As ``compile_of``. Raises ``EmailError`` also for links of another recipient that are left."""
+    session = object_session(campaign)
+    tokens = tokens_of(session, campaign) if session else frozenset()
+    email = compile_of(campaign, ours)
+    refuse_left(email, tokens, ours)
+    return email
+
+
+def compile_of(
+    campaign: Campaign, ours: str, targets: Mapping[str, str] | None = None
+) -> rendering.CompiledEmail:
+    """The campaign's email as it stands now. Raises ``EmailError`` with part and line.
+
+    ``ours`` is the public address of the installation; ``targets`` are looked up where they are not given.
+    The session's transaction is given back: see ``db.outside``.
+    """
+    own = variables(campaign.variables)
+    session = object_session(campaign)
+    if targets is None:
+        targets = copied_targets(session, campaign, ours) if session else {}
+    work = partial(
+        rendering.compile_email,
+        source_of(campaign),
+        ours=ours,
+        targets=targets,
+        campaign_variables={each.name: each.value for each in own},
+        overriding=[each.name for each in own if each.override],
+    )
+    return outside(session, rendering.for_account(campaign.account_id, work))
+
+
+def freeze(session: Session, campaign: Campaign, now: datetime, ours: str = "") -> FrozenEmail:
+    """The version that goes out from now on: the newest one, or a new one when the email has changed.
+
+    Raises ``EmailError``. The session's transaction is given back: see ``db.outside``.
+    """
+    return keep(session, campaign, compile_to_send(campaign, ours), now)
+
+
+def keep(session: Session, campaign: Campaign, email: rendering.CompiledEmail, now: datetime) -> FrozenEmail:
+    """The same for an email compiled already, before the transaction that this is a part of."""
+    compiled = email.to_json()
+    newest = newest_version(session, campaign.id)
+    if newest is None or newest.compiled != compiled:
+        newest = _add(session, campaign, compiled, now)
+    campaign.frozen_email_id = newest.id
+    return newest
+
+
+def newest_version(session: Session, campaign_id: int) -> FrozenEmail | None:
+    return session.scalars(
+        select(FrozenEmail)
+        .where(FrozenEmail.campaign_id == campaign_id)
+        .order_by(FrozenEmail.version.desc())
+        .limit(1)
+    ).first()
+
+
+def _add(session: Session, campaign: Campaign, compiled: dict[str, Any], now: datetime) -> FrozenEmail:
+    last = session.scalar(
+        select(func.coalesce(func.max(FrozenEmail.version), 0)).where(FrozenEmail.campaign_id == campaign.id)
+    )
+    version = FrozenEmail(
+        campaign_id=campaign.id,
+        version=(last or 0) + 1,
+        compiled=compiled,
+        variables=dict(campaign.variables),
+        created_at=now,
+    )
+    session.add(version)
+    session.flush()
+    return version

@@ -1,0 +1,161 @@
+"""What a person may tell a campaign to do: schedule, take back, pause, go on, stop.
+
+Each verb writes a row and nothing else, in one transaction; ``schedule`` and ``resume`` read the email before
+it begins (``db.outside``). The pipeline reads it at its next tick (at once, when the view wakes
+it after the commit) and within one email of a lane that is sending.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from sqlalchemy.orm import Session
+
+from ..backends import Registry
+from ..errors import Conflict, NotReady, _
+from ..models import Campaign, CampaignStatus, DelayCause, delays
+from ..models import state_changes as states
+from ..settings import Settings
+from . import frozen_emails
+from .actuals import kept_forecast
+from .check import Check, check, read
+from .drafts import CHANGED, check_moment, lock
+from .event_log import note_campaigns
+
+T = TypeVar("T")
+
+
+def schedule(
+    session: Session,
+    campaign: Campaign,
+    send_at: datetime | None,
+    now: datetime,
+    *,
+    settings: Settings,
+    registry: Registry,
+    grace: timedelta = timedelta(0),
+    audience: int | None = None,
+    tell: Callable[[Check], None] | None = None,
+) -> Campaign:
+    """Starts a draft now (``send_at`` None) or at a moment.
+
+    "Now" on a page is after ``grace``: until then it can be taken back, and nobody has got anything.
+    ``audience`` is how many people somebody was told would get it; ``tell`` is called with the check. Raises
+    ``Conflict`` when that is not so or it is no draft any more, ``InputError`` for a moment that has passed,
+    and ``NotReady`` with the blocking problems of its check.
+    """
+    session.flush()
+    session.refresh(campaign)
+    _require_draft(campaign)
+    moment = check_moment(send_at, now) if send_at else now + grace
+    email = _unchanged(session, campaign, lambda: read(session, campaign, ours=settings.public_url, now=now))
+    _require_draft(campaign)
+    found = check(
+        session, campaign, settings=settings, registry=registry, now=now, send_at=moment, email=email
+    )
+    if tell:
+        tell(found)
+    if audience is not None and audience != found.audience:
+        raise Conflict(_("The number of people has changed since this page was opened. Look again."))
+    if not found.ok:
+        raise NotReady(_("Something keeps this campaign from being sent."), found.blocking)
+    campaign.move(CampaignStatus.scheduled)
+    campaign.send_at = moment
+    campaign.pressed_at = None if send_at else now
+    campaign.forecast = kept_forecast(found.forecast)
+    campaign.updated_at = now
+    session.flush()
+    return campaign
+
+
+def _require_draft(campaign: Campaign) -> None:
+    if campaign.status is CampaignStatus.finished:
+        raise Conflict(_("This campaign is finished. To send its email again, duplicate the campaign."))
+    if campaign.status is CampaignStatus.cancelled:
+        raise Conflict(_("This campaign is cancelled. To send its email, duplicate the campaign."))
+    if campaign.status is not CampaignStatus.draft:
+        raise Conflict(_("This campaign is already on its way."))
+
+
+def _unchanged(session: Session, campaign: Campaign, read_email: Callable[[], T]) -> T:
+    """Lock the campaign as it was when its email was read, which is done while nobody is locked out.
+
+    Raises ``Conflict`` when somebody saves it again and again.
+    """
+    for _attempt in range(3):
+        revision = campaign.revision
+        email = read_email()
+        lock(session, campaign)
+        if campaign.revision == revision:
+            return email
+    raise Conflict(CHANGED)
+
+
+def unschedule(session: Session, campaign: Campaign, now: datetime) -> Campaign:
+    """Takes a scheduled campaign back to a draft. Raises ``Conflict`` when it has begun."""
+    lock(session, campaign)
+    if campaign.status is not CampaignStatus.scheduled:
+        raise Conflict(_("Only a campaign that has not begun can be taken back to a draft."))
+    campaign.move(CampaignStatus.draft)
+    if campaign.pressed_at or (campaign.send_at and campaign.send_at <= now):
+        campaign.send_at = None  # "now" is over; the next attempt starts from the choice again
+    campaign.pressed_at = None
+    campaign.updated_at = now
+    session.flush()
+    return campaign
+
+
+def pause(session: Session, campaign: Campaign, now: datetime) -> Campaign:
+    """Holds everybody who still waits. Pausing a paused campaign changes nothing."""
+    lock(session, campaign)
+    if campaign.status is CampaignStatus.paused:
+        return campaign
+    if campaign.status is not CampaignStatus.sending:
+        raise Conflict(_("Only a campaign that is being sent can be paused."))
+    campaign.move(CampaignStatus.paused)
+    delays.note_pause(session, campaign.id, DelayCause.paused, now)
+    note_campaigns("paused", [campaign.id], by="account")
+    campaign.paused_reason = None
+    campaign.updated_at = now
+    session.flush()
+    return campaign
+
+
+def resume(session: Session, campaign: Campaign, now: datetime, ours: str = "") -> Campaign:
+    """Goes on with those who wait, with today's email: an edited one becomes a new version.
+
+    Resuming a campaign that is being sent changes nothing. ``ours`` is the public address of the
+    installation. Raises ``Conflict``, and ``EmailError`` when the edited email cannot be used.
+    """
+    session.flush()
+    session.refresh(campaign)
+    email = None
+    if campaign.status is CampaignStatus.paused and campaign.frozen_email_id is not None:
+        email = _unchanged(session, campaign, lambda: frozen_emails.compile_to_send(campaign, ours))
+    else:
+        lock(session, campaign)
+    if campaign.status is CampaignStatus.sending:
+        return campaign
+    if campaign.status is not CampaignStatus.paused:
+        raise Conflict(_("Only a paused campaign can go on."))
+    if email is not None:
+        frozen_emails.keep(session, campaign, email, now)
+    campaign.move(CampaignStatus.sending)
+    delays.end_pause(session, campaign.id, now)
+    campaign.started_at = campaign.started_at or now  # one that asked because it was late starts now
+    campaign.paused_reason = None
+    campaign.updated_at = now
+    session.flush()
+    return campaign
+
+
+def cancel(session: Session, campaign: Campaign, now: datetime) -> Campaign:
+    """Stops for good: nobody who still waits gets the email. Cancelling twice changes nothing."""
+    lock(session, campaign)
+    if campaign.status is CampaignStatus.cancelled:
+        return campaign
+    if campaign.status in (CampaignStatus.draft, CampaignStatus.finished):
+        raise Conflict(_("There is nothing to stop: this campaign is not on its way."))
+    states.cancel(session, campaign, now)
+    session.flush()
+    return campaign

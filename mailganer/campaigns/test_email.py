@@ -1,0 +1,181 @@
+"""A test email: one's own campaign in one's own inbox, through the real sender, before anybody gets it."""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from time import monotonic
+
+from sqlalchemy.orm import Session
+
+from .. import rendering
+from ..accounts import day_limit, sender_backend
+from ..audience.addresses import AddressError, parse_address
+from ..backends import Backend, Message, Receipt, Registry
+from ..billing import plan_of
+from ..db import outside
+from ..errors import Conflict, InputError, LimitReached, _
+from ..models import Campaign, Sender, SenderStatus, Subscriber
+from ..quota.usage import QuotaUsage, account_allowance, lock, sender_allowance, use
+from ..settings import Settings
+from ..vault import Vault
+from .frozen_emails import compile_to_send
+from .names import host_of_ids
+from .preview import reader_values
+
+MOST_ADDRESSES = 10  # a test goes to oneself and a few colleagues; more is a campaign
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Test emails, printed and counted, on their way. Needs no database any more."""
+
+    backend: Backend
+    messages: tuple[Message, ...]
+
+    def send(self) -> tuple[Receipt, ...]:
+        """One receipt per address reached by the conversation. Raises ``BackendError`` when there is none."""
+        with self.backend.connect() as connection:
+            return tuple(connection.send_many(self.messages))
+
+
+def prepare_test(
+    session: Session,
+    campaign: Campaign,
+    to: Iterable[str],
+    *,
+    settings: Settings,
+    registry: Registry,
+    vault: Vault,
+    now: datetime,
+    reader: Subscriber | None = None,
+) -> Trial:
+    """Prints the email as ``reader`` would get it for each address of ``to``, and takes them from the quota.
+
+    They are printed while the session has no transaction (``db.outside``), and taken in a new one. Commit
+    that before ``Trial.send``: a mail server may take half a minute. Raises ``InputError``, ``Conflict``
+    without a sender, ``EmailError``, ``LimitReached``.
+    """
+    addresses = _addresses(to)
+    sender = _sender(campaign, now)
+    email = compile_to_send(campaign, settings.public_url)
+    envelope = _envelope(campaign, sender, settings)
+    values = reader_values(session, campaign, email, reader, now=now)
+    copies = [_copy(address, values, sender, settings, now) for address in addresses]
+    work = partial(_printed, email, envelope, copies)
+    contents = outside(session, rendering.for_account(campaign.account_id, work))
+    sender = _sender(campaign, now)  # as it is by now
+    _take(session, campaign, sender, len(addresses), settings, registry, now)
+    messages = tuple(
+        Message(id=address, sender=envelope.from_email, recipient=address, content=content)
+        for address, content in zip(addresses, contents, strict=True)
+    )
+    return Trial(sender_backend(sender, registry, vault), messages)
+
+
+def _printed(
+    email: rendering.CompiledEmail,
+    envelope: rendering.Envelope,
+    copies: Sequence[rendering.RecipientHeaders],
+) -> list[bytes]:
+    """Print all copies in about the time of one: they are the same email, and a page waits for them."""
+    with rendering.place():
+        renderer, until, contents = (
+            rendering.MessageRenderer(email, envelope),
+            monotonic() + rendering.SECONDS,
+            [],
+        )
+        for copy in copies:
+            if monotonic() > until:
+                raise rendering.too_slow()
+            contents.append(renderer.print(copy))
+        return contents
+
+
+def _addresses(to: Iterable[str]) -> Sequence[str]:
+    found = {}
+    for text in to:
+        try:
+            address = parse_address(text)
+        except AddressError as error:
+            raise InputError({"to": next(iter(error.fields.values()))}) from None
+        found[address.key] = address.email
+    if not found:
+        raise InputError({"to": _("Say where the test email should go.")})
+    if len(found) > MOST_ADDRESSES:
+        raise InputError({"to": _("A test email goes to ten addresses at most.")})
+    return tuple(found.values())
+
+
+def _sender(campaign: Campaign, now: datetime) -> Sender:
+    senders = [sender for sender in campaign.senders if sender.deleted_at is None]
+    if not senders:
+        raise Conflict(_("Choose a sender first: there is nowhere to send from."))
+    sender = next((each for each in senders if each.status is SenderStatus.ready), senders[0])
+    if sender.status is SenderStatus.sleeping and sender.sleeps_until and sender.sleeps_until > now:
+        raise LimitReached(
+            _("${address} is resting and goes on by itself.", mapping={"address": sender.from_email}),
+            counter="sender",
+            frees_at=sender.sleeps_until,
+        )
+    return sender
+
+
+def _take(
+    session: Session,
+    campaign: Campaign,
+    sender: Sender,
+    number: int,
+    settings: Settings,
+    registry: Registry,
+    now: datetime,
+) -> None:
+    """Counts the emails like any others: mail providers do, and a plan that lanes share is kept by all."""
+    session.flush()
+    plan_limit = plan_of(campaign.account, settings, now).per_day
+    lock(session, sender.id, campaign.account_id, sender=True, plan=plan_limit is not None)
+    session.refresh(sender)
+    own = sender_allowance(session, sender.id, day_limit(sender, registry), now)
+    plan = account_allowance(session, campaign.account_id, plan_limit, now)
+    _require(
+        own,
+        number,
+        "sender",
+        _("${address} has sent all it may in 24 hours.", mapping={"address": sender.from_email}),
+    )
+    _require(plan, number, "per_day", _("Your plan lets no more emails leave in these 24 hours."))
+    use(session, sender.id, campaign.account_id, number, now)
+
+
+def _require(allowance: QuotaUsage, number: int, counter: str, message: str) -> None:
+    if allowance.remaining is not None and allowance.remaining < number:
+        raise LimitReached(message, counter=counter, frees_at=allowance.frees_at)
+
+
+def _envelope(campaign: Campaign, sender: Sender, settings: Settings) -> rendering.Envelope:
+    return rendering.Envelope(
+        from_name=sender.from_name,
+        from_email=sender.from_email,
+        list_id=f"test.{campaign.account_id}.{host_of_ids(settings.public_url, sender.from_email)}",
+        list_name=campaign.lists[0].name if campaign.lists else "",
+        locale=campaign.locale,
+        # Nobody is counted in a test: its links lead straight to where they were written to lead.
+        track_opens=False,
+        track_clicks=False,
+        postal_address=campaign.account.postal_address,
+    )
+
+
+def _copy(
+    address: str, values: dict[str, object], sender: Sender, settings: Settings, now: datetime
+) -> rendering.RecipientHeaders:
+    nowhere = f"{settings.public_url}/u/test"  # a page that says this link belongs to nobody
+    return rendering.RecipientHeaders(
+        email=address,
+        name="",
+        values=values,
+        urls=rendering.Urls(unsubscribe=nowhere, browser=nowhere, open="", click=""),
+        message_id=f"<test.{secrets.token_hex(12)}@{host_of_ids(settings.public_url, sender.from_email)}>",
+        date=now,
+    )

@@ -1,0 +1,1 @@
+"""Languages: the sentences of the program in each of them."""

@@ -1,0 +1,86 @@
+"""Sentences that are kept with a row, put into words where there is no page: emails, API, commands."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel import dates
+from babel.support import Translations
+from translationstring import TranslationString, Translator
+
+from ..errors import BackendError, InputError, MailganerError, _
+
+
+def translate_sentence(sentence: str, locale: str = "en", timezone: str = "UTC") -> str:
+    """A translation string as text; sentences and moments inside it are put into words too."""
+    if isinstance(sentence, TranslationString) and sentence.mapping:
+        mapping = {name: _value(value, locale, timezone) for name, value in sentence.mapping.items()}
+        sentence = TranslationString(
+            sentence, domain=sentence.domain, default=sentence.default, mapping=mapping
+        )
+    return str(_translator(locale)(sentence))
+
+
+# A moment amid words, by language.
+IN_A_SENTENCE = {"en": "d MMMM y, HH:mm", "ru": "d MMMM y 'г.', HH:mm"}
+
+
+def format_moment(moment: datetime, timezone: str, locale: str = "en") -> str:
+    """23 November 2026, 09:14"""
+    return dates.format_datetime(
+        moment.astimezone(ZoneInfo(timezone)), IN_A_SENTENCE[locale[:2]], locale=locale
+    )
+
+
+def join_sentences(sentences: Iterable[str]) -> str:
+    """Several sentences as one, each still to be translated."""
+    parts = {f"part{number}": sentence for number, sentence in enumerate(sentences)}
+    return TranslationString(" ".join(f"${{{name}}}" for name in parts), domain="mailganer", mapping=parts)
+
+
+def sentence_of(error: Exception) -> str:
+    """What to tell about an error, in our own words."""
+    if isinstance(error, InputError):
+        return join_sentences(error.fields.values())
+    return error.message if isinstance(error, MailganerError) else _UNEXPECTED
+
+
+def with_reply(error: Exception) -> str:
+    """Our sentence, then the server's words."""
+    reply = reply_beside(error)
+    if not reply:
+        return sentence_of(error)
+    parts = {"sentence": sentence_of(error), "reply": reply}
+    return TranslationString("${sentence} ${reply}", domain="mailganer", mapping=parts)
+
+
+def reply_beside(error: Exception) -> str:
+    """Return the server's words, or nothing when the sentence of the error contains them."""
+    if not isinstance(error, BackendError):
+        return ""
+    mapping = getattr(error.message, "mapping", None) or {}
+    is_said = error.reply.rstrip(".") in {str(value).rstrip(".") for value in mapping.values()}
+    return "" if is_said else error.reply
+
+
+_UNEXPECTED = _(
+    "The way to this mail server is broken. Whoever runs this installation finds more in its log."
+)
+
+
+def _value(value: Any, locale: str, timezone: str) -> Any:
+    if isinstance(value, datetime):
+        return format_moment(value, timezone, locale)
+    return translate_sentence(value, locale, timezone) if isinstance(value, TranslationString) else value
+
+
+@lru_cache(maxsize=8)
+def _translator(locale: str) -> Callable[[str], str]:
+    """What Pyramid gives a page, for processes that have no use for Pyramid."""
+    translator: Callable[[str], str] = Translator(
+        Translations.load(str(files("mailganer") / "locale"), [locale], "mailganer")
+    )
+    return translator

@@ -1,0 +1,140 @@
+"""Claiming a batch and giving it back. Only the holder of its newest epoch may do anything with it."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from ..db import UNTRACKED
+from ..models import Batch, BatchState, Delivery, DeliveryStatus, Window
+from .statements import HOLD, UNTRIED, affected
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A batch that is ours until its lease ends or somebody raises its epoch."""
+
+    batch_id: int
+    campaign_id: int
+    epoch: int
+    first_id: int
+    last_id: int
+
+
+class Pick(Enum):
+    """Which recipients a window is made of."""
+
+    in_order = "in_order"
+    untried = "untried"  # only those about whom no server has answered yet
+    sample = "sample"  # one of them, from anywhere in the campaign
+    oldest = "oldest"  # the one who was put off longest ago
+
+
+def claim(
+    session: Session,
+    sender_id: int,
+    campaign_id: int,
+    now: datetime,
+    until: datetime,
+    pick: Pick = Pick.in_order,
+) -> Claim | None:
+    """The campaign's next batch in which somebody is due, for us; None when there is none that is free."""
+    found = _find(session, campaign_id, now, pick)
+    if found is None:
+        return None
+    epoch = found.epoch + 1
+    session.execute(
+        update(Batch)
+        .where(Batch.id == found.id)
+        .values(state=BatchState.claimed, sender_id=sender_id, epoch=epoch, lease_until=until),
+        execution_options=UNTRACKED,
+    )
+    return Claim(found.id, found.campaign_id, epoch, found.first_id, found.last_id)
+
+
+def _find(session: Session, campaign_id: int, now: datetime, pick: Pick) -> Any:
+    query = (
+        select(Batch.id, Batch.campaign_id, Batch.epoch, Batch.first_id, Batch.last_id)
+        .where(Batch.campaign_id == campaign_id, Batch.state == BatchState.open, _due(Batch, now))
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if pick is Pick.oldest:
+        query = query.order_by(Batch.not_before.is_not(None), Batch.not_before)
+    query = query.order_by(Batch.number)
+    if pick in (Pick.untried, Pick.sample):
+        query = query.where(untried(now))
+    if pick is Pick.sample:
+        batches = session.scalar(select(func.max(Batch.number)).where(Batch.campaign_id == campaign_id)) or 0
+        found = session.execute(query.where(Batch.number >= secrets.randbelow(batches + 1))).first()
+        if found is not None:
+            return found
+    return session.execute(query).first()
+
+
+def untried(now: datetime) -> ColumnElement[bool]:
+    """Whether somebody of a batch is due about whom no server has answered yet."""
+    return exists().where(
+        Delivery.id.between(Batch.first_id, Batch.last_id),
+        Delivery.status == DeliveryStatus.pending,
+        _due(Delivery, now),
+        UNTRIED,
+    )
+
+
+def has_untried(session: Session, claim: Claim, now: datetime) -> bool:
+    """The same of a batch that is ours."""
+    return bool(session.scalar(select(untried(now)).where(Batch.id == claim.batch_id)))
+
+
+def hold(session: Session, claim: Claim, until: datetime) -> bool:
+    """Takes the batch's row for this transaction and renews the lease; False when it is no longer ours."""
+    held = {"batch": claim.batch_id, "our_epoch": claim.epoch, "until": until}
+    return affected(session.execute(HOLD, held)) == 1
+
+
+def release(session: Session, claim: Claim) -> None:
+    """Gives the batch back: open again, with the moment its next recipient is due, or done."""
+    reopen(session, claim.batch_id, Batch.epoch == claim.epoch)
+
+
+def reopen_lost(session: Session, batch_id: int, over: ColumnElement[bool]) -> None:
+    """Gives back a batch whose claim is ``over`` without anything under way."""
+    no_window = ~exists().where(Window.batch_id == Batch.id)
+    reopen(session, batch_id, and_(Batch.state == BatchState.claimed, over, no_window))
+
+
+def reopen(session: Session, batch_id: int, condition: ColumnElement[bool]) -> None:
+    row = session.execute(
+        select(Batch.first_id, Batch.last_id, Batch.pending, Batch.sending)
+        .where(Batch.id == batch_id, condition)
+        .with_for_update()
+    ).first()
+    if row is None:
+        return
+    state, due = BatchState.done, None
+    if row.pending:
+        state, due = BatchState.open, _next_due(session, row.first_id, row.last_id)
+    elif row.sending:
+        state = BatchState.claimed
+    session.execute(
+        update(Batch)
+        .where(Batch.id == batch_id)
+        .values(state=state, not_before=due, epoch=Batch.epoch + 1, lease_until=None),
+        execution_options=UNTRACKED,
+    )
+
+
+def _next_due(session: Session, first_id: int, last_id: int) -> datetime | None:
+    """When the first of the range's pending recipients is due; None: at once."""
+    pending = (Delivery.id.between(first_id, last_id), Delivery.status == DeliveryStatus.pending)
+    at_once = session.scalar(select(Delivery.id).where(*pending, Delivery.not_before.is_(None)).limit(1))
+    return None if at_once else session.scalar(select(func.min(Delivery.not_before)).where(*pending))
+
+
+def _due(table: Any, now: datetime) -> ColumnElement[bool]:
+    return or_(table.not_before.is_(None), table.not_before <= now)

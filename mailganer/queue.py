@@ -1,0 +1,186 @@
+"""The broker is a bell: tasks carry a name and ids, and are rung for after the commit.
+
+When the bell is broken nobody notices but by a few seconds: the row is written, and the next tick reads it.
+
+A message only wakes a worker, which then chooses its work from the database. So one message per task and
+subject is enough: in Redis a key says that one is waiting, in another broker the length of the queue does.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+from celery.utils import uuid
+from kombu import Producer
+from kombu.exceptions import KombuError, OperationalError
+
+from . import broker
+from .broker import QUEUE, QUEUED_AT, broker_url, count_messages, redis_client
+from .logs import Outage
+from .settings import Settings
+
+if TYPE_CHECKING:  # processes that send have no use for Pyramid
+    from pyramid.config import Configurator
+    from pyramid.request import Request
+
+log = logging.getLogger(__name__)
+BROKER = Outage("The broker")
+
+EXPIRES = {"tick": 360, "plan": 15, "run_lane": 15, "look_up": 60, "import": 360}
+"""Seconds after which a ring that nobody heard is forgotten: the ticks since then have rung again.
+
+Whoever hears one compares by its own clock. A tick is rung by another machine, whose clock may be minutes
+behind, and comes all the same; the others are mostly rung and heard on one.
+"""
+
+BROKEN = (KombuError, OperationalError, OSError)
+
+REMEMBERED = 360.0  # seconds a key says that a message waits, when no worker takes it out of the queue
+ON_ITS_WAY = 2.0  # seconds between a key and its message; without one after that, the message was lost
+MOST_WAITING = 100  # messages in the queue of a broker without keys, beyond which nothing is queued
+
+
+def celery_config(settings: Settings) -> dict[str, Any]:
+    """How Celery is used, by whoever rings and by whoever hears."""
+    url = broker_url(settings)
+    return {
+        "broker_url": url,
+        "broker_transport_options": _transport(url),
+        "broker_connection_timeout": 2,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "task_default_queue": QUEUE,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_publish_retry": False,
+        # A bell that was heard is no longer needed: whatever comes of it, the next tick reads the rows again.
+        # Answering for it later would end the worker when the broker is gone by then (Redis: the answer's
+        # channel has no connection any more), in the middle of its emails.
+        "task_acks_late": False,
+        # Nobody keeps a bell for later: one that is heard by a busy worker could be heard by a free one.
+        "worker_disable_prefetch": url.startswith("redis"),
+        "worker_prefetch_multiplier": 1,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_hijack_root_logger": False,
+        "worker_send_task_events": False,
+        "timezone": "UTC",
+        "enable_utc": True,
+        "beat_scheduler": "mailganer.worker:Ticker",
+        "imports": ("mailganer.sending.tasks",),
+    }
+
+
+def _transport(url: str) -> dict[str, Any]:
+    """A page does not wait for a broker that is down."""
+    if url.startswith("amqp"):
+        return {"max_retries": 1, "interval_start": 0, "interval_max": 0.2, "connect_timeout": 2}
+    return {
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_max": 0.2,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": not url.startswith("redis+socket"),
+    }
+
+
+def enqueue(app: Celery, task: str, *ids: int) -> bool:
+    """Queue a task by name, unless one for the same ids waits. Return False when the broker is gone."""
+    name = task.removeprefix("mailganer.")
+    try:
+        with _producer(app) as producer:
+            message_id = uuid()
+            if not _is_waiting(producer.connection, name, ids, message_id):
+                app.send_task(
+                    f"mailganer.{name}",
+                    args=ids,
+                    task_id=message_id,
+                    retry=False,
+                    expires=EXPIRES.get(name),
+                    headers={QUEUED_AT: broker.now(producer.connection)},
+                    producer=producer,
+                )
+    except BROKEN as error:
+        BROKER.began(log, "%s could not be queued, the next tick will see to it: %s", name, error)
+        return False
+    BROKER.ended(log)
+    return True
+
+
+def note_received(app: Celery, task: str, ids: Any, message_id: str) -> None:
+    """Note that a worker took a message out of the queue: the next one for these ids is queued again.
+
+    A copy that comes later says nothing about the message that waits by then.
+    """
+    try:
+        with _producer(app) as producer:
+            client = redis_client(producer.connection)
+            key = _key(task.removeprefix("mailganer."), tuple(ids))
+            if client and client.get(key) == message_id.encode():
+                client.delete(key)
+    except BROKEN as error:
+        BROKER.began(log, "%s: the broker could not be told that it was heard: %s", task, error)
+
+
+def is_empty(app: Celery) -> bool:
+    """Whether no message waits. While one does, no worker process is free, and waking one is no use."""
+    try:
+        with _producer(app) as producer:
+            return count_messages(producer.connection) == 0
+    except BROKEN:
+        return True  # who rings next writes the warning
+
+
+@contextmanager
+def _producer(app: Celery) -> Iterator[Producer]:
+    with app.producer_pool.acquire(block=True) as producer:
+        connection = producer.connection
+        try:
+            yield producer
+        except (*connection.connection_errors, *connection.channel_errors) as error:
+            raise OperationalError(str(error)) from error
+
+
+def _key(name: str, ids: tuple[int, ...]) -> str:
+    subject = () if name == "tick" else ids  # a beat of an older version rings for a tick with a number
+    return ".".join(map(str, (QUEUE, "waiting", name, *subject)))
+
+
+def _is_waiting(connection: Any, name: str, ids: tuple[int, ...], message_id: str) -> bool:
+    """Whether a message of this name and ids is in the queue already, as far as the broker can tell.
+
+    A key without a message (a worker was killed with it) holds nothing up: in an empty queue it is void.
+    """
+    client = redis_client(connection)
+    if client is None:
+        return count_messages(connection) >= (1 if name == "tick" else MOST_WAITING)
+    key, kept = _key(name, ids), int(REMEMBERED * 1000)
+    if client.set(key, message_id, nx=True, px=kept):
+        return False
+    if client.pttl(key) > kept - ON_ITS_WAY * 1000 or client.llen(QUEUE):
+        return True
+    client.set(key, message_id, px=kept)
+    return False
+
+
+def enqueue_after_commit(request: "Request", task: str, *ids: int) -> None:
+    """Queues a task after the request's transaction has been committed.
+
+    ``wake(request, "tick")`` after anything that makes a campaign go; ``wake(request, "import", import_id)``
+    after an upload. Never fails, and never runs for a transaction that is rolled back.
+    """
+    app: Celery = request.registry["celery"]
+
+    def after(committed: bool) -> None:
+        if committed:
+            enqueue(app, task, *ids)
+
+    request.tm.get().addAfterCommitHook(after)
+
+
+def includeme(config: "Configurator") -> None:
+    app = Celery("mailganer", set_as_current=False)
+    app.config_from_object(celery_config(config.registry["settings"]))
+    config.registry["celery"] = app

@@ -1,0 +1,140 @@
+"""Taking from the quota: in the commit that marks emails, and giving back in the one that settles them.
+
+The order of locks, where there is a limit to be kept: sender, account, batch, deliveries, usage. A sender
+without one is taken later: after its batch when somebody was refused or it has to rest, and after its
+account when the plan has nothing left for it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from ..models import SentPerMinute, Usage
+from .usage import (
+    QuotaUsage,
+    add_usage,
+    emails_added,
+    frees_at,
+    lock,
+    minute_of,
+    sender_allowance,
+    usage_by_sender,
+    use,
+)
+
+__all__ = [
+    "FREE",
+    "UNKNOWN_USAGE",
+    "LimitOwner",
+    "QuotaRoom",
+    "frees_at",
+    "lock",
+    "move_used",
+    "note_left",
+    "room",
+    "settle",
+    "use",
+]
+
+UNKNOWN_USAGE = timedelta(hours=1)  # after "enough for today" from a server that we have sent nothing to
+
+
+class LimitOwner(StrEnum):
+    """Whose limit is used up."""
+
+    sender = "sender"
+    plan = "plan"
+
+
+@dataclass(frozen=True)
+class QuotaRoom:
+    """How many emails may leave now (None: any number); if none, whose limit it is, and until when."""
+
+    emails: int | None
+    counter: LimitOwner | None = None
+    until: datetime | None = None
+    plan: int | None = None  # what the plan alone allows
+    # Where there is a plan's limit: what each sender of the account has used.
+    used: Mapping[int, int] = field(default_factory=dict)
+
+
+FREE = QuotaRoom(None)
+
+
+def room(
+    session: Session,
+    sender_id: int,
+    account_id: int,
+    *,
+    sender_limit: int | None,
+    plan_limit: int | None,
+    now: datetime,
+) -> QuotaRoom:
+    """What may leave now. Exact only under :func:`lock`."""
+    emails: int | None = None
+    plan, used = None, {}
+    for counter, limit in ((LimitOwner.sender, sender_limit), (LimitOwner.plan, plan_limit)):
+        if limit is None:
+            continue
+        if counter is LimitOwner.sender:
+            allowance = sender_allowance(session, sender_id, limit, now)
+        else:
+            by_sender = usage_by_sender(session, account_id, now)
+            oldest = min((minute for _emails, minute in by_sender.values()), default=None)
+            used = {each: emails for each, (emails, _minute) in by_sender.items()}
+            allowance = QuotaUsage(limit, sum(used.values()), oldest)
+            plan = allowance.remaining
+        remaining = allowance.remaining or 0
+        if remaining == 0:
+            return QuotaRoom(0, counter, allowance.waits_until)
+        emails = remaining if emails is None else min(emails, remaining)
+    return QuotaRoom(emails, plan=plan, used=used)
+
+
+def settle(
+    session: Session, sender_id: int, account_id: int, *, minute: int, taken: int, used: int, now: datetime
+) -> None:
+    """Of ``taken`` emails noted under ``minute``, ``used`` have left, by now: the rest is given back.
+
+    They count from the minute of the answer: the server, which counts too, may have had them only then.
+    """
+    present = max(minute, minute_of(now))
+    if present == minute:
+        if used != taken:
+            add_usage(session, sender_id, account_id, minute, used - taken)
+        return
+    if taken:
+        add_usage(session, sender_id, account_id, minute, -taken)
+    if used:
+        add_usage(session, sender_id, account_id, present, used)
+
+
+def move_used(session: Session, sender_id: int, *, minute: int, emails: int) -> None:
+    """Takes emails out of a minute that turned out not to have left."""
+    session.execute(
+        update(Usage)
+        .where(Usage.sender_id == sender_id, Usage.minute == minute, Usage.emails >= emails)
+        .values(emails=Usage.emails - emails)
+    )
+
+
+def note_left(session: Session, campaign_id: int, sender_id: int, emails: int, now: datetime) -> None:
+    """Notes emails that a server took: for the campaign's report, beside what counts for the quota.
+
+    A doubtful email is not among them, whatever it turns out to be: no email is ever counted twice.
+    """
+    if emails:
+        noted = {
+            "campaign_id": campaign_id,
+            "sender_id": sender_id,
+            "minute": minute_of(now),
+            "emails": emails,
+        }
+        session.execute(_NOTE_LEFT[session.get_bind().dialect.name], noted)
+
+
+_NOTE_LEFT = emails_added(SentPerMinute, "campaign_id", "sender_id", "minute")

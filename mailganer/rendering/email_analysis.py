@@ -1,0 +1,94 @@
+"""What is read in an email before it is sent, in one answer: for the check and the email page.
+
+Sources and rendered emails are strangers'. All of it is read in the limited process (``child``), and each
+reader reads a text once: see ``tests/rendering/test_email_analysis.py``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .email_facts import EmailFacts, read_facts
+from .encodings import is_quoted_printable
+from .foreign_tags import Tag, foreign_tags
+from .guarded_variables import guarded_names
+from .link_faults import LinkFault
+from .link_report import BrokenLink, LinkReport, report_links
+from .lost_lines import has_lost_lines
+from .preview_size import preview_size
+
+
+@dataclass(frozen=True)
+class EmailAnalysis:
+    """What an email has. ``look`` and ``links`` are of one that could be rendered."""
+
+    tags: tuple[tuple[str, Tag], ...] = ()  # placeholders of other products, and the parts they stand in
+    guarded: frozenset[str] = frozenset()  # variables that leave no gap when they are empty
+    lost_lines: bool = False  # empty lines of the source are not shown
+    quoted_printable: bool = False  # the HTML is the encoded source of an email
+    look: EmailFacts | None = None
+    links: LinkReport | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "tags": [[part, asdict(tag)] for part, tag in self.tags],
+            "guarded": sorted(self.guarded),
+            "lost_lines": self.lost_lines,
+            "quoted_printable": self.quoted_printable,
+            "look": asdict(self.look) if self.look else None,
+            "links": asdict(self.links) if self.links else None,
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "EmailAnalysis":
+        return cls(
+            tags=tuple((part, Tag(**tag)) for part, tag in kept["tags"]),
+            guarded=frozenset(kept["guarded"]),
+            lost_lines=kept["lost_lines"],
+            quoted_printable=kept["quoted_printable"],
+            look=EmailFacts(**_with_tuples(kept["look"])) if kept["look"] else None,
+            links=_links(kept["links"]) if kept["links"] else None,
+        )
+
+
+@dataclass(frozen=True)
+class PageAnalysis:
+    """What the page needs on which an email is written."""
+
+    size: str = ""  # of its preview: "small", "medium" or nothing
+    guarded: frozenset[str] = frozenset()
+
+
+def analyse(parts: Mapping[str, str], html: str | None, ours: str, *, broken: bool) -> EmailAnalysis:
+    """``parts`` are the sources by their names, values of variables included; ``html`` is the email as the
+    first recipient gets it, None when there is none or it cannot be rendered: then it is ``broken``.
+    ``ours`` is the installation's own address."""
+    sources = [text for part, text in parts.items() if not part.startswith("variables.")]
+    written = parts.get("html", "")
+    return EmailAnalysis(
+        tags=tuple(
+            (part, tag)
+            for part, text in parts.items()
+            for tag in foreign_tags(text, html=part == "html", broken=broken)
+        ),
+        guarded=guarded_names(sources),
+        lost_lines=has_lost_lines(written),
+        quoted_printable=is_quoted_printable(written),
+        look=read_facts(html, source=written, ours=ours) if html is not None else None,
+        links=report_links(html, written) if html is not None else None,
+    )
+
+
+def analyse_for_page(parts: Mapping[str, str], html: str) -> PageAnalysis:
+    """The same for a page: ``html`` is empty when nothing can be shown."""
+    return PageAnalysis(preview_size(html), guarded_names(parts.values()))
+
+
+def _with_tuples(kept: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+
+
+def _links(kept: Mapping[str, Any]) -> LinkReport:
+    values = _with_tuples(kept)
+    broken = (BrokenLink(**(each | {"fault": LinkFault(each["fault"])})) for each in values.pop("broken"))
+    return LinkReport(broken=tuple(broken), **values)

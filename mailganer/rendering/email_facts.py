@@ -1,0 +1,139 @@
+"""What a finished email looks like to mail programs: size, links, pictures, words.
+
+Looks at a rendered email, as one recipient gets it, and at what the person wrote where our own footer and the
+links of a preview, which lead nowhere, would blur the picture.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from .code_spans import code_spans
+from .markup import Token, readable, tokens
+from .web_addresses import as_read
+
+CLIPPED = 102 * 1024  # bytes; Gmail shows no more of an email's HTML and folds the rest away
+# Below this an email with pictures says nothing to who does not load them, and little to spam filters.
+FEW_EMAILS = 80
+REMOVED = frozenset({"script", "iframe", "object", "embed", "form", "video", "audio"})
+LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 - looked for, not listened on
+EXAMPLES = ("example.com", "example.org", "example.net")
+SILENT = frozenset({"style", "script", "title", "head"})
+
+
+@dataclass(frozen=True)
+class EmailFacts:
+    """What was found in one rendered email."""
+
+    size: int  # bytes of HTML
+    emails: int  # characters a reader can read without pictures
+    pictures: int
+    pictures_without_alt: int
+    embedded_pictures: int  # data: addresses, which Gmail and Outlook leave out
+    plain_links: tuple[str, ...]  # http:// without TLS
+    local_links: tuple[str, ...]
+    example_links: tuple[str, ...]  # left over from a ready-made email
+    links: int
+    removed: tuple[str, ...]  # elements mail programs take out
+
+    @property
+    def clipped(self) -> bool:
+        return self.size > CLIPPED
+
+    @property
+    def only_pictures(self) -> bool:
+        return self.pictures > 0 and self.emails < FEW_EMAILS
+
+
+def read_facts(html: str, *, source: str, ours: str) -> EmailFacts:
+    """``html`` is rendered from ``source``. ``ours`` is the installation's own address: links that lead there
+    are not the writer's business."""
+    reader, written = _read(html), _read(_without_code(source))
+    links = tuple(dict.fromkeys(link for link in reader.links if not link.startswith(ours + "/")))
+    web = [link for link in links if link.lower().startswith(("http://", "https://"))]
+    return EmailFacts(
+        size=len(html.encode()),
+        emails=written.emails,
+        pictures=len(reader.pictures),
+        pictures_without_alt=reader.without_alt,
+        embedded_pictures=sum(source.startswith("data:") for source in reader.pictures),
+        plain_links=tuple(
+            link for link in web if link.lower().startswith("http://") and not _at(link, LOCAL)
+        ),
+        local_links=tuple(link for link in web if _at(link, LOCAL)),
+        example_links=tuple(link for link in web if _at(link, EXAMPLES)),
+        links=len(web),
+        removed=tuple(sorted(reader.removed)),
+    )
+
+
+def _without_code(source: str) -> str:
+    """The source without statements and comments."""
+    out, at = [], 0
+    for start, end in code_spans(source):
+        if not source.startswith("{{", start):
+            out.append(source[at:start])
+            at = end
+    return "".join((*out, source[at:]))
+
+
+def _at(link: str, hosts: Iterable[str]) -> bool:
+    try:
+        name = urlsplit(link).hostname or ""
+    except ValueError:  # an address nobody can follow; emails says so elsewhere
+        return False
+    return any(name == host or name.endswith("." + host) for host in hosts)
+
+
+@dataclass
+class _Reader:
+    links: list[str] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    removed: set[str] = field(default_factory=set)
+    without_alt: int = 0
+    emails: int = 0
+    silent: int = 0
+
+    def begin(self, tag: Token) -> None:
+        if tag.name in SILENT:
+            self.silent += 1
+        if tag.name in REMOVED:
+            self.removed.add(tag.name)
+        if tag.name == "a" and (href := tag.attribute("href")) is not None:
+            self._link(as_read(href.value))
+        if tag.name == "img" and not _is_pixel(tag):
+            self.pictures.append(as_read(tag.value("src")))
+            self.without_alt += tag.attribute("alt") is None
+
+    def end(self, tag: Token) -> None:
+        if tag.name in SILENT and self.silent:
+            self.silent -= 1
+
+    def text(self, text: str) -> None:
+        if not self.silent:
+            self.emails += len("".join(text.split()))
+
+    def _link(self, href: str) -> None:
+        if href not in ("", "#"):
+            self.links.append(href)
+
+
+def _read(html: str) -> _Reader:
+    reader = _Reader()
+    for token in tokens(html):
+        if token.kind == "open":
+            reader.begin(token)
+        elif token.kind == "close":
+            reader.end(token)
+        elif token.kind == "text":
+            reader.text(readable(html[token.start : token.end]))
+        elif token.kind == "raw" and token.name in _SHOWN:
+            reader.text(html[token.start : token.end])
+    return reader
+
+
+_SHOWN = frozenset({"textarea", "xmp", "plaintext"})
+
+
+def _is_pixel(picture: Token) -> bool:
+    return picture.value("width") in ("0", "1") and picture.value("height") in ("0", "1")

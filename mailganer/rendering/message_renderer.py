@@ -1,0 +1,198 @@
+"""The press: an email compiled once per campaign version and sender, printed for one reader after another.
+
+The usual way costs a few dozen microseconds: a part is a ``CompiledBody`` whose constant text is quoted-printable
+already, values are encoded as they are put in, and joining the pieces makes the message. A template that
+keeps or changes rendered text (macros, filter and set blocks) would see the encoded pieces, so such a part is
+rendered as text first and encoded as a whole. Both ways decode to the same email.
+"""
+
+import binascii
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from jinja2 import nodes
+from jinja2.compiler import CodeGenerator, Frame
+from jinja2.runtime import Context
+from markupsafe import escape
+
+from . import headers, quoted_printable, render_process, sandbox, sandbox_operations
+from .compiled_body import CompiledBody
+from .engine import Engine, reader_links
+from .render_budget import RenderBudget, budget_of
+from .sandbox import CompiledTemplate, Sandbox
+from .types import CompiledEmail, Envelope, RecipientHeaders
+
+# "=_" cannot stand in quoted-printable or base64 text.
+_BOUNDARY = "=_mailganer"
+_END = f"--{_BOUNDARY}--\r\n".encode("ascii")
+
+
+class _PiecesCode(CodeGenerator):
+    """Generates a template whose constants are encoded and whose values go through ``environment.put``."""
+
+    def _output_const_repr(self, group: Any) -> str:
+        return repr(_constant("".join(group)))
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
+        if not isinstance(node, nodes.TemplateData):
+            raise nodes.Impossible
+        return node.data
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        self.write("environment.put_computed(context, ")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        self.write(")")
+
+
+def _constant(text: str) -> bytes:
+    return quoted_printable.encode(text).encode("ascii")
+
+
+class Pieces(Sandbox):
+    """The environment of the fast way: renders pieces of quoted-printable text."""
+
+    code_generator_class = _PiecesCode
+
+    def __init__(self, *, html: bool, known: dict[str, bytes]) -> None:
+        """``known`` keeps pieces of values that are the same in HTML and in text: both bodies share it."""
+        super().__init__(html=html)
+        self._known = known
+        self._escape = escape if html else str
+
+    def put(self, value: Any) -> bytes:
+        """A value as an encoded piece. Names and cities come again and again, links once in each body."""
+        if type(value) is not str:
+            return _constant(str(self._escape(sandbox_operations.plain(value))))
+        piece = self._known.get(value)
+        return self._text(value) if piece is None else piece
+
+    def put_computed(self, context: Context, value: Any) -> bytes:
+        """The same for what a template worked out: charged as ``finalize`` charges it."""
+        if type(value) is not str:
+            value = sandbox_operations.finalize(context, value)
+            return _constant(str(self._escape(value)))
+        budget_of(context).printed(len(value))
+        return self.put(value)
+
+    def _text(self, value: str) -> bytes:
+        if _PLAIN.fullmatch(value):
+            piece = value.encode("ascii") + b"=\r\n"
+        else:
+            piece = _constant(str(self._escape(sandbox_operations.clean(value))))
+            if len(value) > _LONGEST_KNOWN or _ESCAPED.search(value):
+                return piece
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[value] = piece
+        return piece
+
+
+# Values that are their own encoding: one short line without "=" and without what HTML escapes.
+_PLAIN = re.compile(r"[ !#-%(-;?-~]{1,75}")
+_ESCAPED = re.compile("[&<>\"']")
+_MOST_KNOWN = 4096
+_LONGEST_KNOWN = 100
+
+
+class _Part:
+    """One of the two bodies: its head lines, and the way it is printed."""
+
+    def __init__(self, subtype: str, plain: CompiledTemplate, environment: Pieces) -> None:
+        self._plain = plain
+        self._row = None if plain.captures else _row(plain, environment)
+        encoding = "quoted-printable" if self._row else "base64"
+        self._head = (
+            f'--{_BOUNDARY}\r\nContent-Type: text/{subtype}; charset="utf-8"\r\n'
+            f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
+        ).encode("ascii")
+
+    def pieces(self, values: Mapping[str, object], run: RenderBudget) -> Iterable[bytes]:
+        if self._row is None:
+            return (self._head, _base64(self._plain.render(values, run)), b"\r\n")
+        return (self._head, *self._row.pieces(values, run), b"\r\n")
+
+
+def _row(plain: CompiledTemplate, environment: Pieces) -> CompiledBody[bytes]:
+    return CompiledBody(plain.source, plain.field, environment, constant=_constant, put=environment.put)
+
+
+def _base64(text: str) -> bytes:
+    code = binascii.b2a_base64(text.replace("\n", "\r\n").encode(), newline=False)
+    return b"".join([code[at : at + 76] + b"\r\n" for at in range(0, len(code), 76)])
+
+
+class MessageRenderer:
+    """Prints copies of an email. Not to be shared between threads."""
+
+    def __init__(self, email: CompiledEmail, envelope: Envelope) -> None:
+        """Raises ``EmailError`` when email or envelope cannot be printed for anybody."""
+        render_process.require_freedom()
+        engine = Engine(
+            email,
+            locale=envelope.locale,
+            tracked=envelope.track_clicks,
+            opens=envelope.track_opens,
+            postal_address=envelope.postal_address,
+        )
+        self._locale = envelope.locale
+        self._values = engine.values
+        self._subject = CompiledBody(
+            email.subject, "subject", sandbox.TEXT, constant=str, put=sandbox_operations.plain
+        )
+        known: dict[str, bytes] = {}
+        self._parts = [_Part("plain", engine.text, Pieces(html=False, known=known))]
+        if engine.html:
+            self._parts.append(_Part("html", engine.html, Pieces(html=True, known=known)))
+        # One click needs a web address; an email sent without a web server is left by answering it.
+        self._by_click = _Head(envelope, one_click=True)
+        self._by_mail = _Head(envelope, one_click=False)
+
+    def print(self, copy: RecipientHeaders) -> bytes:
+        """A whole message (RFC 5322) with CRLF line ends. Raises ``EmailError`` for this copy only."""
+        run = RenderBudget(self._locale)
+        values = self._values.of({**copy.values, **reader_links(copy.urls)}, run)
+        head = self._by_mail if copy.urls.unsubscribe.startswith("mailto:") else self._by_click
+        pieces = [*head.print(copy, "".join(self._subject.pieces(values, run))), b"\r\n"]
+        for part in self._parts:
+            pieces += part.pieces(values, run)
+        pieces.append(_END)
+        return b"".join(pieces)
+
+
+class _Head:
+    """The headers of a message: those that are the same for everybody written once, and the gate behind."""
+
+    def __init__(self, envelope: Envelope, *, one_click: bool) -> None:
+        before = [("From", headers.mailbox(envelope.from_name, headers.address(envelope.from_email)))]
+        if envelope.reply_to:
+            before.append(("Reply-To", headers.address(envelope.reply_to)))
+        after = [("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")] if one_click else []
+        if envelope.list_id:
+            after.append(("List-Id", headers.list_id(envelope.list_name, envelope.list_id)))
+        after.append(("Precedence", "bulk"))
+        after += [headers.added(name, value) for name, value in envelope.extra_headers]
+        after += [("MIME-Version", "1.0"), ("Content-Type", f'multipart/alternative; boundary="{_BOUNDARY}"')]
+        own = ("To", "Subject", "Date", "Message-ID", "List-Unsubscribe")
+        self._before, self._after = _lines(before), _lines(after)
+        self._gate = headers.gate(own)
+
+    def print(self, copy: RecipientHeaders, subject: str) -> tuple[bytes, bytes, bytes]:
+        """All lines. Raises ``EmailError`` for what may not go on the wire."""
+        own = (
+            f"To: {headers.mailbox(copy.name, headers.recipient(copy.email))}\r\n"
+            f"Subject: {headers.text_value(subject)}\r\n"
+            f"Date: {headers.date_value(copy.date)}\r\n"
+            f"Message-ID: {headers.message_id(copy.message_id)}\r\n"
+            f"List-Unsubscribe: {headers.unsubscribe(copy.urls.unsubscribe)}\r\n"
+        ).encode()  # ASCII, but for the local part of an address that needs SMTPUTF8
+        headers.pass_gate(own, self._gate)
+        return self._before, own, self._after
+
+
+def _lines(fields: Sequence[tuple[str, str]]) -> bytes:
+    """Header lines, through the same gate as those that are every reader's own."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii")
+    headers.pass_gate(lines, headers.gate([name for name, _value in fields]))
+    return lines

@@ -1,0 +1,245 @@
+"""Addresses of this installation that belong to one recipient, in whatever way they are written.
+
+An address is read as a browser reads it (https://url.spec.whatwg.org/#url-parsing) and then as the server
+does; wrapped ones of mail programs and gateways are read from the inside.
+"""
+
+import html
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import lru_cache
+from itertools import islice
+from typing import Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from . import encodings, web_addresses
+from .placeholders import CLOSE, MASK, OPEN, MaskedSource
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22}|test")  # the shape of one; "test" stands in test emails
+_LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "[::1]", "0.0.0.0"))  # noqa: S104
+_BEGIN: Final = re.compile(r"(?:https?:[/\\]*|[/\\]{2,})", re.IGNORECASE)
+_ENCODED: Final = 3  # times that an address may be percent-encoded: a wrapper in a wrapper
+_INNER: Final = re.compile(r"(?<=[=/_&?:])https?:[/\\]", re.IGNORECASE)
+_MOST_INNER: Final = 20
+_LONGEST: Final = 3 * web_addresses.MOST_CHARACTERS
+_AFTER: Final = ".,;:!?*]}|"  # punctuation that a sentence puts behind an address
+
+
+class OwnLink(NamedTuple):
+    """An address of one recipient. ``kind``: its first segment, u, v, c or o; ``number``: that of a link."""
+
+    kind: str
+    token: str
+    number: int = 0
+
+
+class OwnAddress:
+    """The public address of an installation."""
+
+    def __init__(self, ours: str) -> None:
+        parts = urlsplit(ours)
+        netloc = parts.netloc.rpartition("@")[2].lower()
+        host, port = _host_and_port(netloc)
+        self.hosts = _spellings(host)
+        default = {"", "80", "443"}
+        self._ports = {port} | (default if port in default else set())
+        self._path = [each for each in parts.path.split("/") if each]
+        # As gateways write a host: Proofpoint encodes "-" as "-2D".
+        self._written = {spelling for each in self.hosts for spelling in (each, each.replace("-", "-2d"))}
+
+    def may_be_in(self, text: str) -> bool:
+        """Tell quickly whether a text can hold one of our addresses."""
+        lower = text.lower()
+        if any(each in lower for each in self._written):
+            return True
+        if encodings.may_have_base64_address(text):
+            return True
+        if "%" not in lower and "&" not in lower:
+            return False
+        lower = unquote(unquote(_unescaped(lower))).lower()
+        return any(each in lower for each in self._written)
+
+    def read(self, address: str) -> OwnLink | None:
+        """Return what this address is of ours, alone or wrapped; None for another one."""
+        if len(address) > _LONGEST:
+            return None
+        address = web_addresses.as_read(address)
+        return self._direct(address) or next(filter(None, map(self._direct, _inside(address))), None)
+
+    def _direct(self, address: str) -> OwnLink | None:
+        begin = _BEGIN.match(address)
+        if begin is None:
+            return None
+        authority, path = _split(re.split("[?#]", address[begin.end() :], maxsplit=1)[0])
+        host, port = _host_and_port(unquote(authority.rpartition("@")[2]).lower())
+        if host.rstrip(".") not in self.hosts or port not in self._ports:
+            return None
+        segments = _segments(path)
+        if segments[: len(self._path)] != self._path:
+            return None
+        return _own(segments[len(self._path) :])
+
+    def in_text(self, masked: MaskedSource) -> Iterator[tuple[int, int, OwnLink]]:
+        """Our addresses in a masked text, with their places. Template comments may be inside an address."""
+        for found in _CANDIDATE.finditer(_with_notes(masked)):
+            written = found[0].rstrip(_AFTER)
+            for each in (found[0], written) if written != found[0] else (written,):
+                own = self.read(each.replace(_NOTE, ""))
+                if own is not None:
+                    yield found.start(), found.start() + len(each), own
+                    break
+
+
+@lru_cache(maxsize=16)
+def place_of(ours: str) -> OwnAddress:
+    return OwnAddress(ours)
+
+
+_NOTE: Final = "\U0010ff06"  # in the place of each character of a masked comment
+_CANDIDATE: Final = re.compile(
+    rf"(?:https?:|(?<![:/\\\w])[/\\]{{2}})[^\s\"'<>(){{}}{OPEN}{CLOSE}]+", re.IGNORECASE
+)
+
+
+def without_code(text: str) -> str:
+    return MASK.sub("", text) if OPEN in text else text
+
+
+def _with_notes(masked: MaskedSource) -> str:
+    if not any(code.startswith("{#") for code in masked.codes):
+        return masked.text
+    return MASK.sub(
+        lambda found: _NOTE * len(found[0]) if masked.code(found).startswith("{#") else found[0], masked.text
+    )
+
+
+def _own(segments: list[str]) -> OwnLink | None:
+    match segments:
+        case ["u" | "v" as kind, token] | ["u" as kind, token, "undo"] if _TOKEN.fullmatch(token):
+            return OwnLink(kind, token)
+        case ["c", token, number] if _TOKEN.fullmatch(token) and re.fullmatch("[0-9]{1,4}", number):
+            return OwnLink("c", token, int(number))
+        case ["o", name] if name.endswith(".gif") and _TOKEN.fullmatch(name.removesuffix(".gif")):
+            return OwnLink("o", name.removesuffix(".gif"))
+    return None
+
+
+def _split(rest: str) -> tuple[str, str]:
+    found = re.search(r"[/\\]", rest)
+    return (rest[: found.start()], rest[found.start() :]) if found else (rest, "")
+
+
+def _segments(path: str) -> list[str]:
+    """The segments of a path as the server sees them, without the empty ones."""
+    kept: list[str] = []
+    for each in unquote(path.replace("\\", "/")).split("/"):
+        if each == "..":
+            del kept[-1:]
+        elif each not in ("", "."):
+            kept.append(each)
+    return kept
+
+
+def _host_and_port(netloc: str) -> tuple[str, str]:
+    host, colon, port = netloc.rpartition(":")
+    return (host, port) if colon and (port.isdigit() or not port) else (netloc, "")
+
+
+def _spellings(host: str) -> frozenset[str]:
+    """The host as it is configured, and in the other way to write an IDN; names of this machine."""
+    found = {host}
+    with suppress(UnicodeError):
+        found.add(host.encode("idna").decode())
+        found.add(host.encode("idna").decode("idna"))
+    return frozenset(found - {""}) | (_LOOPBACK if host in _LOOPBACK else frozenset())
+
+
+def _inside(address: str) -> Iterator[str]:
+    """Addresses in the parameters or the path of another one."""
+    for form in _forms(address):
+        yield from _readable_inside(form, 1)
+        for decoded in islice(encodings.base64_addresses(form), _MOST_INNER):
+            yield decoded
+            for each in _forms(decoded):
+                yield from _readable_inside(each, 1)
+
+
+def _readable_inside(form: str, start: int) -> Iterator[str]:
+    for found in islice(_INNER.finditer(form, start), _MOST_INNER):
+        yield re.split(r"[&\s\"'<>]|__;", form[found.start() :], maxsplit=1)[0]
+
+
+def _forms(address: str) -> Iterator[str]:
+    """The address with its percent-encoding taken off layer by layer, and as Proofpoint encodes one."""
+    form = address
+    for _layer in range(_ENCODED):
+        yield form
+        if re.search("-3a", form, re.IGNORECASE):
+            yield unquote(re.sub("-([0-9A-Fa-f]{2})", r"%\1", form.replace("_", "/")))
+        decoded = unquote(form)
+        if decoded == form:
+            return
+        form = decoded
+    yield form
+
+
+# --- tokens, whatever is around them
+
+_RUN: Final = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])")
+
+
+def tokens_in(texts: Iterable[str]) -> Iterator[str]:
+    """Everything in the texts that can be a token, however it is encoded."""
+    for text in texts:
+        plain = _without_comments(_unescaped(text))
+        for form in (*_forms(plain), *_other_forms(plain)):
+            yield from _RUN.findall(form)
+            if "__" in form:
+                yield from _RUN.findall(form.replace("__", " "))
+            for decoded in encodings.in_base64(form):
+                yield from _RUN.findall(decoded)
+
+
+def _other_forms(plain: str) -> Iterator[str]:
+    """The text as it is read by a browser, by a template and by a mail program."""
+    if "\n" in plain:
+        yield re.sub("[\t\n\r]", "", plain)
+    if "=" in plain:
+        yield from _forms(_unescaped(encodings.from_quoted_printable(plain)))
+    if "{{" in plain or "{%" in plain:
+        yield encodings.without_escapes(_BETWEEN_STRINGS.sub("", plain))
+
+
+_BETWEEN_STRINGS: Final = re.compile(r"[\"']\s*+[~+]?\s*+[\"']")
+
+
+_LINK: Final = re.compile(r"https?://([a-z0-9.-]{1,253})/([^\s\"'<>]{1,2000})", re.IGNORECASE)
+_KEEPERS: Final = (".mimecast.com", ".mimecastprotect.com")
+
+
+def hidden_in(texts: Iterable[str], ours: str) -> Iterator[str]:
+    """Links of gateways that keep the address to themselves, and name only our host (``?domain=``)."""
+    hosts = place_of(ours).hosts if ours else frozenset()
+    for text in texts if hosts else ():
+        if "mimecast" in text.lower():
+            for found in _LINK.finditer(_unescaped(text)):
+                named = re.split("[/?&=:]", unquote(found[2]).lower())
+                if found[1].lower().endswith(_KEEPERS) and not hosts.isdisjoint(named):
+                    yield found[0]
+
+
+def _without_comments(text: str) -> str:
+    out, at = [], 0
+    while (start := text.find("{#", at)) >= 0 and (end := text.find("#}", start + 2)) >= 0:
+        out.append(text[at:start])
+        at = end + 2
+    return "".join((*out, text[at:]))
+
+
+def _unescaped(text: str) -> str:
+    """The text without character references. Python reads no number of thousands of digits."""
+    return html.unescape(_LONG_NUMBER.sub("\ufffd", text))
+
+
+_LONG_NUMBER: Final = re.compile("&#(?:[0-9]{30,}+|x[0-9a-f]{30,}+);?", re.IGNORECASE)

@@ -1,0 +1,65 @@
+"""Quoted-printable (RFC 2045, section 6.7) in pieces that can be put one after another.
+
+A piece starts at column 0 and ends with a line end: a soft one (``=`` and CRLF, which decodes to nothing)
+where the text goes on. So constant text is encoded once per email and a value once per value, and joining
+them is all that is left to do for a reader. ``binascii.b2a_qp`` alone cannot make such pieces: it keeps a
+bare CR and counts columns from a place it does not know.
+"""
+
+import binascii
+import re
+
+_LINE = 76  # with the "=" of a soft line end
+_CODES = [
+    chr(byte) if (33 <= byte <= 126 and byte != 61) or byte in (9, 32) else f"={byte:02X}"
+    for byte in range(256)
+]
+_SAFE = re.compile(r"[ !-<>-~\t]{0,75}")
+
+
+def encode(text: str) -> str:
+    """A piece of text, lines ended by any of CRLF, CR and LF; empty for empty text."""
+    if _SAFE.fullmatch(text):
+        return text + "=\r\n" if text else ""
+    if len(text) < _LINE and text.isprintable():
+        # Within one line the standard library's encoder does what it should, many times faster.
+        coded = binascii.b2a_qp(text.encode())
+        if len(coded) < _LINE:
+            return coded.decode("ascii") + "=\r\n"
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    *lines, rest = text.split("\n")
+    encoded = [_line(line) + "\r\n" for line in lines]
+    if rest:
+        encoded.append(_wrap(_coded(rest)) + "=\r\n")
+    return "".join(encoded)
+
+
+def _line(line: str) -> str:
+    coded = _coded(line)
+    if coded[-1:] in (" ", "\t"):
+        # White space before a line end would be thrown away on the way.
+        coded = coded[:-1] + f"={ord(coded[-1]):02X}"
+    return _wrap(coded, last=_LINE)
+
+
+def _coded(line: str) -> str:
+    return "".join([_CODES[byte] for byte in line.encode("utf-8", "replace")])
+
+
+def _wrap(coded: str, last: int = _LINE - 1) -> str:
+    """Soft line ends so that every line has its 76 columns; the last one may have ``last``."""
+    if len(coded) <= last:
+        return coded
+    lines, at = [], 0
+    while len(coded) - at > last:
+        end = at + _LINE - 1
+        # Not inside of =XX.
+        if coded[end - 1] == "=":
+            end -= 1
+        elif coded[end - 2] == "=":
+            end -= 2
+        lines.append(coded[at:end])
+        at = end
+    lines.append(coded[at:])
+    return "=\r\n".join(lines)

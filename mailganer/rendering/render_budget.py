@@ -1,0 +1,106 @@
+"""How much work one email may be, and the account that is kept while it is rendered.
+
+Templates come from strangers and values from their files, so a template that is cheap for one reader can
+be a bomb for the next. Every operation that can grow something is bounded by itself, and what they add up
+to is charged to a ``RenderBudget``. The child process has harder limits of its own; these hold in the worker too.
+"""
+
+from time import monotonic
+
+from jinja2.runtime import Context
+
+from ..errors import EmailError, _
+
+# A subscriber's field; longer ones are refused at import, and here in case they came another way.
+FIELD = 10_000
+# A text that an expression builds: enough for any paragraph, too little to be a weapon.
+TEXT = 20_000
+# What operations read and build altogether in one rendering, in characters; see ``charges``.
+WORKED = 4_000_000
+# What one rendering may print: mail programs cut emails off at a tenth of it.
+OUTPUT = 1_000_000
+# Different variables: each is counted over all recipients when the email is checked.
+VARIABLES = 200
+# Turns of loops, calls of macros and items of lists.
+STEPS = 50_000
+# Wall clock of one rendering. Ordinary emails take less than a thousandth of it.
+SECONDS = 1.0
+# A source: several times the longest email that mail programs show.
+SOURCE = 500_000
+
+
+class RenderTooLarge(EmailError):
+    """The email asks for more work than an email may be."""
+
+
+class RenderTooSlow(RenderTooLarge):
+    """The time of a rendering is over."""
+
+
+TURNS = _("This email cannot be put together: its loops turn too often.")
+SLOW = _("This email cannot be put together: it needs more than a second.")
+LONG = _("This email cannot be put together: it is longer than a megabyte.")
+LONG_TEXTS = _("This email cannot be put together: its texts grow too long.")
+LONG_NUMBERS = _("This email cannot be put together: its numbers grow too long.")
+DEEP = _("This email cannot be put together: it is nested too deeply.")
+WORK = _("This email cannot be put together: it takes too many searches or comparisons.")
+MEMORY = _("This email cannot be put together: it needs too much memory.")
+STOPPED = _("This email cannot be put together: it was stopped after a few seconds.")
+
+
+def too_slow() -> RenderTooSlow:
+    """Return the error for a rendering whose time is over."""
+    return RenderTooSlow(SLOW)
+
+
+class RenderBudget:
+    """The account of one rendering, and the language its dates are written in."""
+
+    __slots__ = ("deadline", "locale", "output", "steps", "worked")
+
+    def __init__(self, locale: str = "en", deadline: float | None = None) -> None:
+        """``deadline`` is by ``monotonic``; None: in ``SECONDS``."""
+        self.locale = locale
+        self.steps = STEPS
+        self.worked = WORKED
+        self.output = OUTPUT
+        self.deadline = monotonic() + SECONDS if deadline is None else deadline
+
+    def step(self, count: int = 1) -> None:
+        """Charge for turns of a loop, or items of a list that was made."""
+        self.steps -= count
+        if self.steps < 0:
+            raise RenderTooLarge(TURNS)
+        if monotonic() > self.deadline:
+            raise too_slow()
+
+    def charge(self, size: int) -> int:
+        """Charge for what an operation is about to go through, in characters, and return it."""
+        self.worked -= size
+        if self.worked < 0:
+            raise RenderTooLarge(WORK)
+        if monotonic() > self.deadline:
+            raise too_slow()
+        return size
+
+    def built(self, size: int) -> None:
+        """Charge for a text that an operation makes."""
+        self.worked -= size
+        if self.worked < 0 or size > TEXT * 5:
+            raise RenderTooLarge(LONG_TEXTS)
+        if monotonic() > self.deadline:
+            raise too_slow()
+
+    def printed(self, size: int) -> None:
+        """Charge for text that goes into the email."""
+        self.output -= size
+        if self.output < 0:
+            raise RenderTooLarge(LONG)
+        if monotonic() > self.deadline:
+            raise too_slow()
+
+
+def budget_of(context: Context) -> RenderBudget:
+    # From the parent, where a template's own {% set %} does not reach.
+    run: RenderBudget = context.parent["_run"]
+    return run

@@ -1,0 +1,64 @@
+"""What the limited process can be asked to do. Arguments and answers are JSON."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from . import compiler, email_analysis
+from .engine import Engine, reader_links, render_link
+from .render_budget import RenderBudget
+from .types import CompiledEmail, Source, Urls
+
+
+def compile_email(
+    source: Mapping[str, str],
+    variables: Mapping[str, str],
+    overriding: list[str],
+    ours: str,
+    targets: Mapping[str, str],
+) -> dict[str, Any]:
+    return compiler.prepare(Source(**source), variables, overriding, ours=ours, targets=targets).to_json()
+
+
+def variables_of(source: Mapping[str, str]) -> list[str]:
+    return sorted(compiler.names(Source(**source)))
+
+
+def render(
+    email: Mapping[str, Any],
+    values: Mapping[str, object],
+    urls: Mapping[str, str] | None,
+    locale: str,
+    address: str,
+) -> dict[str, str]:
+    engine = Engine(
+        CompiledEmail.from_json(email),
+        locale=locale,
+        tracked=urls is not None,
+        opens=urls is not None and bool(urls["open"]),
+        postal_address=address,
+    )
+    given = {**values, **reader_links(Urls(**urls) if urls else None)}
+    return vars(engine.render(given, RenderBudget(locale)))
+
+
+def link(email: Mapping[str, Any], address: str, values: Mapping[str, object]) -> str:
+    return render_link(CompiledEmail.from_json(email), address, values)
+
+
+def read(parts: Mapping[str, str], html: str | None, ours: str, broken: bool) -> dict[str, Any]:
+    return email_analysis.analyse(parts, html, ours, broken=broken).to_json()
+
+
+def glance(parts: Mapping[str, str], html: str) -> list[Any]:
+    found = email_analysis.analyse_for_page(parts, html)
+    return [found.size, sorted(found.guarded)]
+
+
+TASKS: dict[str, Callable[..., Any]] = {
+    "compile": compile_email,
+    "variables": variables_of,
+    "render": render,
+    "link": link,
+    "read": read,
+    "glance": glance,
+}

@@ -1,0 +1,409 @@
+"""Templates as Mailganer reads them: Jinja2 with nothing that could reach out of an email or run away.
+
+``check`` says in a person's words what is wrong with a source. ``CompiledTemplate`` is a compiled one. Both are safe
+with text from strangers, as far as the limits of ``bounds`` go; memory and time of compiling itself are
+bounded by the child process that everything passes first.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, cast
+
+from jinja2 import TemplateSyntaxError, nodes, pass_context
+from jinja2.environment import Template
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+from ..errors import EmailError, _
+from . import operation_charges, render_budget, sandbox_operations
+from .operation_charges import ITEM, Method
+from .render_budget import RenderBudget, RenderTooLarge, budget_of
+
+_OF_COMPILER = frozenset(("_loop_vars", "_block_vars"))
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """The environment of emails. ``html`` says whether values are escaped."""
+
+    intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
+    intercepted_unops = frozenset(("+", "-"))
+
+    def __init__(self, *, html: bool) -> None:
+        super().__init__(
+            autoescape=html,
+            undefined=sandbox_operations.Missing,
+            finalize=self.printing(),
+            # Nothing is computed while compiling: a constant can be a bomb, too.
+            optimized=False,
+            cache_size=0,
+            keep_trailing_newline=True,
+        )
+        self.globals.clear()
+        self.filters.clear()
+        self.filters.update(sandbox_operations.FILTERS)
+        self.filters.update(_INNER)
+        self.tests.clear()
+        self.tests.update(sandbox_operations.TESTS)
+
+    def printing(self) -> Any:
+        return sandbox_operations.finalize
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return sandbox_operations.attribute(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(argument, str):
+            return sandbox_operations.attribute(obj, argument)
+        try:
+            return obj[argument]
+        except (TypeError, LookupError):
+            return sandbox_operations.Missing(obj=obj, name="")
+
+    def call_filter(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        # By ``map("...")``. Not those of the hardened tree: they believe what they are told.
+        if name in _INNER:
+            raise EmailError(_("There is no filter “${name}” in emails.", mapping={"name": name}))
+        return super().call_filter(name, *args, **kwargs)
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(obj, Method):
+            # The compiler's own, which a macro would get.
+            given = {name: value for name, value in kwargs.items() if name not in _OF_COMPILER}
+            return sandbox_operations.call(context, obj, args, given)
+        budget_of(context).charge(ITEM * (len(args) + len(kwargs)))
+        return super().call(context, obj, *args, **kwargs)
+
+    def is_safe_callable(self, obj: Any) -> bool:
+        return sandbox_operations.callable_in_emails(obj)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        return sandbox_operations.calculate(context, operator, left, right)
+
+    def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
+        return sandbox_operations.calculate(context, operator, 0, arg)
+
+
+# --- what the hardened tree calls
+
+
+@pass_context
+def _turn(context: Context, constant: int) -> str:
+    """At the head of a loop's or a macro's body: one more turn, and its constant text once more."""
+    run = budget_of(context)
+    run.step()
+    run.printed(constant)
+    return ""
+
+
+@pass_context
+def _iterate(context: Context, value: Any) -> Any:
+    if sandbox_operations.is_missing(value):
+        return ()
+    if isinstance(value, dict):
+        value = list(value)
+    if not isinstance(value, str | list | tuple | type({}.items()) | type({}.keys()) | type({}.values())):
+        raise EmailError(_("A loop needs a list to go through."))
+    budget_of(context).step(len(value))
+    return value
+
+
+@pass_context
+def _concat(context: Context, first: Any, *others: Any) -> str:
+    return sandbox_operations.join_texts(context, (first, *others))
+
+
+@pass_context
+def _compare(context: Context, first: Any, *signs_and_others: Any) -> bool:
+    """``first < second <= third``: every pair of neighbours is compared."""
+    run, left = budget_of(context), first
+    for sign, right in zip(signs_and_others[::2], signs_and_others[1::2], strict=True):
+        if not sandbox_operations.compare(run, left, sign, right):
+            return False
+        left = right
+    return True
+
+
+@pass_context
+def _looked(context: Context, value: Any) -> Any:
+    """A value that was worked out for one item of a loop: whether the loop goes on is asked each time."""
+    budget_of(context).charge(ITEM)
+    return value
+
+
+@pass_context
+def _item(context: Context, value: Any, argument: Any) -> Any:
+    run = budget_of(context)
+    run.charge(ITEM) if isinstance(argument, str | int) else operation_charges.weigh(run, argument)
+    return context.environment.getitem(value, argument)
+
+
+@pass_context
+def _part(context: Context, value: Any, start: Any, stop: Any, step: Any) -> Any:
+    run = budget_of(context)
+    run.charge(len(value) if isinstance(value, str) else operation_charges.weigh(run, value))
+    return operation_charges.paid(run, value[start:stop:step])
+
+
+@pass_context
+def _dict(context: Context, keys: list[Any], values: list[Any]) -> dict[Any, Any]:
+    operation_charges.hashed(budget_of(context), keys)
+    return dict(zip(keys, values, strict=True))
+
+
+@pass_context
+def _unpacked(context: Context, values: Any) -> Any:
+    """Arguments behind ``*`` or ``**``."""
+    run = budget_of(context)
+    if sandbox_operations.is_missing(values):
+        return ()
+    operation_charges.weigh(run, values)
+    run.step(len(values) if isinstance(values, str | list | tuple | dict) else 0)
+    return values
+
+
+_INNER = {
+    "_turn": _turn,
+    "_iterate": _iterate,
+    "_concat": _concat,
+    "_compare": _compare,
+    "_looked": _looked,
+    "_item": _item,
+    "_part": _part,
+    "_dict": _dict,
+    "_unpacked": _unpacked,
+}
+
+
+class _Harden(NodeTransformer):
+    """Puts the account of ``bounds`` into a syntax tree."""
+
+    def visit_For(self, node: nodes.For) -> nodes.For:
+        self.generic_visit(node)
+        node.iter = _filter(cast(nodes.Expr, node.iter), "_iterate")
+        node.test = _filter(cast(nodes.Expr, node.test), "_looked") if node.test else None
+        node.body.insert(0, _turn_of(node))
+        return node
+
+    def visit_Macro(self, node: nodes.Macro) -> nodes.Macro:
+        self.generic_visit(node)
+        node.body.insert(0, _turn_of(node))
+        return node
+
+    visit_CallBlock = visit_Macro
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+        self.generic_visit(node)
+        first, *others = node.nodes
+        return _filter(first, "_concat", *others)
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
+        self.generic_visit(node)
+        others = [part for each in node.ops for part in (nodes.Const(each.op), each.expr)]
+        return _filter(node.expr, "_compare", *others)
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
+        self.generic_visit(node)
+        if not isinstance(node.arg, nodes.Slice):
+            return _filter(node.node, "_item", node.arg)
+        edges = (node.arg.start, node.arg.stop, node.arg.step)
+        return _filter(node.node, "_part", *(edge or nodes.Const(None) for edge in edges))
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:
+        self.generic_visit(node)
+        keys, values = [pair.key for pair in node.items], [pair.value for pair in node.items]
+        return _filter(nodes.List(keys, lineno=node.lineno), "_dict", nodes.List(values, lineno=node.lineno))
+
+    def visit_Call(self, node: Any) -> nodes.Node:
+        self.generic_visit(node)
+        for name in ("dyn_args", "dyn_kwargs"):
+            given = getattr(node, name)
+            setattr(node, name, _filter(given, "_unpacked") if given else None)
+        return cast(nodes.Node, node)
+
+    visit_Filter = visit_Call
+    visit_Test = visit_Call
+
+
+def _filter(node: nodes.Expr, name: str, *args: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)
+
+
+def _turn_of(node: nodes.For | nodes.Macro) -> nodes.Output:
+    constant = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
+    return nodes.Output([_filter(nodes.Const(constant), "_turn")], lineno=node.lineno)
+
+
+# --- what a person may write
+
+_FORBIDDEN: tuple[type[nodes.Node], ...] = (
+    nodes.Include,
+    nodes.Import,
+    nodes.FromImport,
+    nodes.Extends,
+    nodes.Block,
+)
+
+
+def check(source: str, field: str, environment: Sandbox) -> nodes.Template:
+    """The syntax tree of a person's own source. Raises ``EmailError`` with the line."""
+    if len(source) > render_budget.SOURCE:
+        raise EmailError(_("It is longer than half a megabyte: no mail program shows so much."), field)
+    try:
+        tree = environment.parse(source)
+    except TemplateSyntaxError as error:
+        raise _in_words(error, field) from None
+    for node in tree.find_all(nodes.Node):
+        problem = _problem(node, environment, tree)
+        if problem:
+            raise EmailError(problem, field, node.lineno)
+    return tree
+
+
+def _problem(node: nodes.Node, environment: Sandbox, tree: nodes.Template) -> str | None:
+    if isinstance(node, nodes.Const) and isinstance(node.value, float) and not math.isfinite(node.value):
+        return _("A number is too large to compute with.")
+    if isinstance(node, _FORBIDDEN):
+        return _("An email stands alone: it cannot include or extend another.")
+    if isinstance(node, nodes.For) and node.recursive:
+        return _("A loop cannot be recursive in an email.")
+    if isinstance(node, nodes.Filter) and (node.name not in sandbox_operations.FILTERS):
+        return _("There is no filter “${name}” in emails.", mapping={"name": node.name})
+    if isinstance(node, nodes.Test) and node.name not in environment.tests:
+        return _("There is no test “${name}” in emails.", mapping={"name": node.name})
+    if isinstance(node, nodes.Name) and (node.name.startswith("_") or node.name == "self"):
+        return _("A name in an email cannot be “${name}”.", mapping={"name": node.name})
+    if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
+        return _("A name in an email cannot be “${name}”.", mapping={"name": node.attr})
+    if (
+        isinstance(node, nodes.Call)
+        and isinstance(node.node, nodes.Name)
+        and node.node.name not in _made(tree)
+    ):
+        return _("There is no function “${name}” in emails.", mapping={"name": node.node.name})
+    return None
+
+
+def _made(tree: nodes.Template) -> set[str]:
+    """Names that the source itself gives: set, loops, macros and their arguments."""
+    names = {name.name for name in tree.find_all(nodes.Name) if name.ctx in ("store", "param")}
+    names |= {macro.name for macro in tree.find_all(nodes.Macro)}
+    return names | {"caller", "loop"} if names else {"caller"}
+
+
+_SYNTAX: tuple[tuple[re.Pattern[str], Any], ...] = (
+    (re.compile(r"Encountered unknown tag '(?P<name>[^']*)'"), _("There is no tag “${name}” in emails.")),
+    (re.compile(r"No filter named '(?P<name>[^']*)'"), _("There is no filter “${name}” in emails.")),
+    (re.compile(r"No test named '(?P<name>[^']*)'"), _("There is no test “${name}” in emails.")),
+    (
+        re.compile(
+            r"needs to be closed is '(?P<name>\w+)'",
+            re.S | re.I,
+        ),
+        _("“{% ${name} %}” is opened and never closed."),
+    ),
+    (
+        re.compile(r"unexpected char '(?P<name>[“”„‟«»‹›‘’‚‛″′`´])' at \d+"),
+        _(
+            "The sign ${name} does not work as a quotation mark in code."
+            ' Put the text in straight quotes: "...".'
+        ),
+    ),
+    (re.compile(r"unexpected char (?P<name>.+) at \d+"), _("The sign ${name} cannot stand here.")),
+    (
+        re.compile(r"unexpected end of template|unexpected 'end of template'", re.I),
+        _("Something is opened and never closed: the email ends too early."),
+    ),
+    (re.compile(r"unexpected '(?P<name>[^']*)'"), _("“${name}” cannot stand here.")),
+    (
+        re.compile(r"expected token '(?P<other>[^']*)', got '(?P<name>[^']*)'"),
+        _("“${name}” cannot stand here."),
+    ),
+    (
+        re.compile(r"Missing end of (?:comment|raw) "),
+        _("Something is opened and never closed: the email ends too early."),
+    ),
+)
+
+
+def _in_words(error: TemplateSyntaxError, field: str) -> EmailError:
+    message = error.message or ""
+    for pattern, sentence in _SYNTAX:
+        if match := pattern.search(message):
+            groups = match.groupdict()
+            name = groups.get("name") or groups.get("other") or ""
+            said = sentence % {"name": name[:40]} if "${name}" in sentence else sentence
+            return EmailError(said, field, error.lineno)
+    return EmailError(
+        _("This is not understood: ${reason}", mapping={"reason": message[:200]}), field, error.lineno
+    )
+
+
+# --- compiled
+
+
+class CompiledTemplate:
+    """One compiled source, or a ``part`` of it. Rendering raises ``EmailError``, never anything else."""
+
+    def __init__(
+        self, source: str, field: str, environment: Sandbox, part: nodes.Template | None = None
+    ) -> None:
+        self.field = field
+        self.source = source
+        try:
+            tree = part or environment.parse(source)
+            self.captures = captures(tree)
+            tree = _Harden().visit(tree)
+            code = environment.compile(tree.set_environment(environment), field, f"<{field}>")
+        except TemplateSyntaxError as error:
+            raise _in_words(error, field) from None
+        except (RecursionError, MemoryError, SyntaxError):
+            raise RenderTooLarge(render_budget.DEEP) from None
+        self._template = Template.from_code(environment, code, {})
+
+    def render(self, values: Mapping[str, object], run: RenderBudget) -> str:
+        """``values`` are plain texts, numbers, dates, dicts and lists. Raises ``EmailError``."""
+        try:
+            return "".join(self.pieces(values, run))
+        except Exception as error:
+            raise self.failed(error) from None
+
+    def pieces(self, values: Mapping[str, object], run: RenderBudget) -> Iterator[str]:
+        """The rendered text piece by piece; whatever it raises becomes a sentence by ``failed``."""
+        # Shared: there are no globals to be copied together with the values, which are a copy already.
+        context = self._template.new_context({**values, "_run": run}, shared=True)
+        return self._template.root_render_func(context)
+
+    def failed(self, error: Exception) -> EmailError:
+        """What went wrong while rendering, with field and line. Every error here is the email's own."""
+        if isinstance(error, EmailError):
+            said = error
+        elif isinstance(error, RecursionError | MemoryError):
+            said = RenderTooLarge(render_budget.DEEP)
+        elif isinstance(error, ZeroDivisionError):
+            said = EmailError(_("Nothing can be divided by zero."))
+        else:
+            reason = str(error)[:200] or type(error).__name__
+            said = EmailError(_("This cannot be computed: ${reason}", mapping={"reason": reason}))
+        said.field = self.field
+        said.line = said.line or self._line(error.__traceback__)
+        return said
+
+    def _line(self, traceback: TracebackType | None) -> int | None:
+        line = None
+        while traceback is not None:
+            if traceback.tb_frame.f_code.co_filename == f"<{self.field}>":
+                line = self._template.get_corresponding_lineno(traceback.tb_lineno)
+            traceback = traceback.tb_next
+        return line
+
+
+def captures(tree: nodes.Template) -> bool:
+    """Whether rendered text is kept or changed inside the template, rather than only put out."""
+    return any(tree.find_all((nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock)))
+
+
+TEXT = Sandbox(html=False)
+HTML = Sandbox(html=True)

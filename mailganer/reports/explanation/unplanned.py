@@ -1,0 +1,93 @@
+"""Why somebody has no email of a campaign, or none yet."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cached_property
+
+from ...models import CampaignStatus, Delivery, Subscriber, first_delivery_id
+from ..explanation_steps import ExplanationCode, ExplanationStep, SuppressionCause
+from .asked import ExplanationContext, cause_of, email_to, off_lists, on_lists, paused, places_of
+
+
+class Unplanned:
+    """Somebody of the account, and a campaign that has no email for them."""
+
+    def __init__(self, asked: ExplanationContext, subscriber: Subscriber) -> None:
+        self.asked, self.campaign, self.person = asked, asked.campaign, subscriber
+        self.places = places_of(asked, subscriber)
+        self.cause = cause_of(asked, subscriber)
+
+    def steps(self) -> Iterator[ExplanationStep]:
+        """What is known of them, and what that came or will come to."""
+        yield from on_lists(self.places)
+        if not self.places:
+            yield off_lists(self.campaign)
+        if self._is_past():
+            yield from self._missed()
+        elif self.campaign.status is CampaignStatus.cancelled:
+            yield ExplanationStep(ExplanationCode.stopped_before, since=self.campaign.finished_at)
+        else:
+            yield from self._to_come()
+            yield from self._prospect()
+
+    def _is_past(self) -> bool:
+        """Whether the turn of this person in gathering is over: people are gathered in the order of ids."""
+        return self.campaign.planned_at is not None or self.person.id <= self.campaign.planned_after
+
+    # --- the campaign has not got to them yet
+
+    def _to_come(self) -> Iterator[ExplanationStep]:
+        campaign, now = self.campaign, self.asked.now
+        if campaign.status is CampaignStatus.draft:
+            yield ExplanationStep(ExplanationCode.draft)
+        elif campaign.status is CampaignStatus.scheduled:
+            if campaign.send_at is None or campaign.send_at <= now:
+                yield ExplanationStep(ExplanationCode.starting)
+            else:
+                yield ExplanationStep(
+                    ExplanationCode.undoable if campaign.pressed_at else ExplanationCode.scheduled,
+                    until=campaign.send_at,
+                )
+        elif campaign.status is CampaignStatus.paused:
+            yield paused(campaign)
+        else:
+            yield ExplanationStep(ExplanationCode.gathering, since=campaign.started_at)
+
+    def _prospect(self) -> Iterator[ExplanationStep]:
+        if self.cause is not None:
+            yield ExplanationStep(ExplanationCode.would_not_get, cause=self.cause)
+        elif self.places:
+            yield ExplanationStep(ExplanationCode.would_get)
+
+    # --- the campaign has passed them by
+
+    def _missed(self) -> Iterator[ExplanationStep]:
+        yield ExplanationStep(ExplanationCode.gathered, since=self._gathered_from)
+        if self.cause is not None and self._held_then(self.cause):
+            yield ExplanationStep(ExplanationCode.excluded, cause=self.cause)
+        elif self.places and self.places[0].since > self._gathered_from:
+            first = self.places[0]
+            yield ExplanationStep(ExplanationCode.joined_later, since=first.since, lists=(first.name,))
+        elif self.places and self._is_written_to():
+            yield ExplanationStep(ExplanationCode.same_address)
+        elif self.places and self.person.status_at and self.person.status_at > self._gathered_from:
+            changed = ExplanationCode.back_later if self.cause is None else ExplanationCode.state_changed
+            yield ExplanationStep(changed, since=self.person.status_at)
+        else:
+            yield ExplanationStep(ExplanationCode.not_planned)
+
+    @cached_property
+    def _gathered_from(self) -> datetime:
+        """When the first people were gathered; nobody's row is older."""
+        first = self.asked.session.get(Delivery, first_delivery_id(self.campaign.id))
+        known = first.dated_at if first else self.campaign.planned_at or self.campaign.started_at
+        return known or self.asked.now
+
+    def _held_then(self, cause: SuppressionCause) -> bool:
+        """Whether it was so when the people were gathered. Without a moment it was so from the start."""
+        since = cause.since or self.person.created_at
+        return since <= (self.campaign.planned_at or self._gathered_from)
+
+    def _is_written_to(self) -> bool:
+        """Whether somebody else's email goes to this address, who had it when the people were gathered."""
+        return email_to(self.asked, Delivery.email_key == self.person.email_key) is not None

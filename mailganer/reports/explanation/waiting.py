@@ -1,0 +1,82 @@
+"""What an email waits for that is due: what is in the way of its campaign, and who comes before it."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import func, or_, select
+
+from ...accounts import day_limit
+from ...campaigns.sending_hours import Hours
+from ...models import Batch, BatchState, Delay, DelayCause, Delivery, DeliveryStatus, Sender, SenderStatus
+from ...quota.usage import plan_allowance, sender_allowance
+from ..explanation_steps import ExplanationCode, ExplanationStep
+from .asked import ExplanationContext
+
+
+def in_the_way(asked: ExplanationContext) -> Iterator[ExplanationStep]:
+    """What keeps all emails of the campaign from leaving right now."""
+    now = asked.now
+    hours = Hours.of(asked.campaign.hours)
+    if hours is not None and not hours.is_open(now):
+        yield ExplanationStep(ExplanationCode.hours, until=hours.next_open(now))
+    plan = plan_allowance(asked.session, asked.campaign.account, asked.settings, now)
+    if plan.waits_until is not None:
+        yield ExplanationStep(ExplanationCode.plan, until=plan.waits_until, number=plan.limit)
+    rests = [_rest(asked, each) for each in asked.campaign.senders if each.deleted_at is None]
+    if all(rests):  # as long as one of them is free, nobody waits for the others
+        yield from (each for each in rests if each)
+
+
+def _rest(asked: ExplanationContext, sender: Sender) -> ExplanationStep | None:
+    """Why nothing leaves through a sender right now; None when something may."""
+    now, name, words = asked.now, sender.from_email, sender.error or ""
+    limit = day_limit(sender, asked.registry)
+    full_until = sender_allowance(asked.session, sender.id, limit, now).waits_until
+    until = sender.sleeps_until
+    if sender.status is not SenderStatus.ready and until is not None and until > now:
+        noted = _noted(asked, sender)
+        if sender.failures or noted is DelayCause.trouble:
+            return ExplanationStep(ExplanationCode.trouble, until=until, sender=name, words=words)
+        full = full_until is not None or noted is DelayCause.quota
+        return ExplanationStep(
+            ExplanationCode.quota if full else ExplanationCode.resting, until=until, sender=name
+        )
+    if sender.status is SenderStatus.failing:
+        return ExplanationStep(ExplanationCode.failing, sender=name, words=words)
+    return ExplanationStep(ExplanationCode.quota, until=full_until, sender=name) if full_until else None
+
+
+def _noted(asked: ExplanationContext, sender: Sender) -> DelayCause | None:
+    """What laid a sender to rest: its own row forgets that when a person has a look at it."""
+    rest = select(Delay.cause).where(Delay.sender_id == sender.id, Delay.until == sender.sleeps_until)
+    return asked.session.scalars(rest.order_by(Delay.id.desc())).first()
+
+
+def turn(asked: ExplanationContext, email: Delivery) -> Iterator[ExplanationStep]:
+    """How many may leave before this one: batches are taken in order, and emails within them."""
+    now = asked.now
+    if email.not_before is not None:
+        return
+    of_campaign = Batch.campaign_id == asked.campaign.id
+    own = select(Batch.number, Batch.first_id).where(
+        of_campaign, Batch.first_id <= email.id, Batch.last_id >= email.id
+    )
+    found = asked.session.execute(own).first()
+    if found is None:
+        return
+    batches = select(func.coalesce(func.sum(Batch.pending), 0)).where(
+        of_campaign,
+        Batch.number < found.number,
+        Batch.state != BatchState.done,
+        or_(Batch.not_before.is_(None), Batch.not_before <= now),
+    )
+    beside = select(func.count()).where(
+        Delivery.id.between(found.first_id, email.id - 1),
+        Delivery.status == DeliveryStatus.pending,
+        or_(Delivery.not_before.is_(None), Delivery.not_before <= now),
+    )
+    number = int(asked.session.scalar(batches) or 0) + int(asked.session.scalar(beside) or 0)
+    yield (
+        ExplanationStep(ExplanationCode.turn, number=number)
+        if number
+        else ExplanationStep(ExplanationCode.next)
+    )

@@ -1,0 +1,395 @@
+"""The steps of "why?": what is known of one person and one campaign, a code and a sentence for each.
+
+A step holds plain values. Its sentence is made where it is shown, because only there the language, the time
+zone and the way of writing numbers are known.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from translationstring import TranslationString
+
+from ..errors import _
+from ..models import Reason
+
+
+class ExplanationCode(StrEnum):
+    """What a step says. Programs hold on to these words."""
+
+    # who it is
+    unknown = "unknown"  # nobody of this account has the address
+    forgotten = "forgotten"  # nobody, and the address is kept as one that gets no emails
+    erased = "erased"
+    moved = "moved"  # has another address now
+    # lists
+    on_list = "on_list"
+    one_letter = "one_letter"  # on several of the campaign's lists
+    off_lists = "off_lists"
+    left_lists = "left_lists"  # was on one when the people were gathered
+    lists_deleted = "lists_deleted"
+    no_lists = "no_lists"
+    # before the campaign has started
+    draft = "draft"
+    scheduled = "scheduled"
+    undoable = "undoable"
+    starting = "starting"
+    gathering = "gathering"
+    late = "late"
+    would_get = "would_get"
+    would_not_get = "would_not_get"
+    # planned or not
+    gathered = "gathered"
+    planned = "planned"
+    excluded = "excluded"  # for a cause that held when the people were gathered
+    joined_later = "joined_later"
+    back_later = "back_later"
+    same_address = "same_address"
+    state_changed = "state_changed"
+    not_planned = "not_planned"  # and what is on record does not say why
+    stopped_before = "stopped_before"
+    # what it waited for
+    waited_quota = "waited_quota"
+    waited_trouble = "waited_trouble"
+    waited_failing = "waited_failing"
+    waited_plan = "waited_plan"
+    waited_paused = "waited_paused"
+    waited_halted = "waited_halted"
+    waited_hours = "waited_hours"
+    # what it waits for
+    paused = "paused"
+    halted = "halted"
+    stopping = "stopping"
+    to_be_left_out = "to_be_left_out"
+    hours = "hours"
+    quota = "quota"
+    resting = "resting"  # why is not on record
+    trouble = "trouble"
+    failing = "failing"
+    plan = "plan"
+    put_off = "put_off"
+    due_again = "due_again"
+    came_to_nothing = "came_to_nothing"
+    turn = "turn"
+    next = "next"
+    sending = "sending"
+    # what became of it
+    returned = "returned"  # to the queue: what the server had said was about nobody in particular
+    tries = "tries"
+    version = "version"
+    accepted = "accepted"
+    counts_as_sent = "counts_as_sent"
+    said_again = "said_again"
+    looked_up = "looked_up"
+    not_there = "not_there"
+    in_hand = "in_hand"
+    unanswered = "unanswered"
+    refused = "refused"
+    expired = "expired"
+    not_sent = "not_sent"
+    interrupted = "interrupted"
+    disconnected = "disconnected"
+    in_doubt = "in_doubt"
+    to_be_looked_up = "to_be_looked_up"
+    your_word = "your_word"
+    left_out = "left_out"
+    stopped = "stopped"
+    # what came back
+    opened = "opened"
+    opened_possibly = "opened_possibly"
+    opened_by_machine = "opened_by_machine"
+    not_opened = "not_opened"
+    opens_not_counted = "opens_not_counted"
+    clicked = "clicked"
+    unsubscribed = "unsubscribed"
+    resubscribed = "resubscribed"
+    bounced = "bounced"
+    complained = "complained"
+
+
+_SENTENCES: Mapping[ExplanationCode, str] = {
+    ExplanationCode.unknown: _("Nobody among your people has the address ${address}."),
+    ExplanationCode.forgotten: _(
+        "The address is kept as one that gets no more emails: ${cause}. No file and no form brings it back."
+    ),
+    ExplanationCode.erased: _("This person was deleted; who it was is not kept."),
+    ExplanationCode.moved: _("This person's address is ${address} now."),
+    ExplanationCode.on_list: _("On the list “${lists}” since ${since}."),
+    ExplanationCode.one_letter: _("On several lists of this campaign, and one email all the same."),
+    ExplanationCode.off_lists: _("On none of the lists of this campaign: ${lists}."),
+    ExplanationCode.left_lists: _(
+        "Was on a list of this campaign when its people were gathered, and is on none of them now."
+    ),
+    ExplanationCode.lists_deleted: _("The lists of this campaign have been deleted."),
+    ExplanationCode.no_lists: _("The campaign has no list yet."),
+    ExplanationCode.draft: _("The campaign is a draft: nothing leaves before somebody starts it."),
+    ExplanationCode.scheduled: _("The campaign starts on ${until}."),
+    ExplanationCode.undoable: _("The campaign starts on ${until}; until then it can be undone."),
+    ExplanationCode.starting: _("The campaign is about to start."),
+    ExplanationCode.gathering: _("The campaign has started, and its people are being gathered."),
+    ExplanationCode.late: _("The campaign has not started and waits for your word. ${words}"),
+    ExplanationCode.would_get: _("As things stand, this person gets the email."),
+    ExplanationCode.would_not_get: _("As things stand, this person gets no email: ${cause}."),
+    ExplanationCode.gathered: _("The people of this campaign were gathered on ${since}."),
+    ExplanationCode.planned: _("An email to ${address} was planned on ${since}."),
+    ExplanationCode.excluded: _("No email was planned: ${cause}."),
+    ExplanationCode.joined_later: _(
+        "No email was planned: came onto the list “${lists}” on ${since}, after the people had been gathered."
+    ),
+    ExplanationCode.back_later: _(
+        "No email was planned: this person gets emails again only since ${since}, after the people had "
+        "been gathered."
+    ),
+    ExplanationCode.same_address: _(
+        "No email was planned: the campaign has one to the same address already, for "
+        "somebody who had it before."
+    ),
+    ExplanationCode.state_changed: _(
+        "No email was planned. Why is no longer on record: this person's state has changed "
+        "since, on ${since}."
+    ),
+    ExplanationCode.not_planned: _("No email to this person was planned."),
+    ExplanationCode.stopped_before: _(
+        "The campaign was stopped on ${since}, before an email to this person was planned."
+    ),
+    ExplanationCode.waited_quota: _(
+        "Waited until ${until} for ${sender}, which had sent all it may in 24 hours."
+    ),
+    ExplanationCode.waited_trouble: _(
+        "Waited until ${until} for the server of ${sender}, which could not be reached or asked to wait."
+    ),
+    ExplanationCode.waited_failing: _(
+        "From ${since} on ${sender} could send nothing until somebody had looked at it."
+    ),
+    ExplanationCode.waited_plan: _(
+        "Waited until ${until} for your plan, whose emails of 24 hours were used up."
+    ),
+    ExplanationCode.waited_paused: _("Waited until ${until}: the campaign was paused by somebody."),
+    ExplanationCode.waited_halted: _(
+        "Waited until ${until}: the campaign had been paused because something was wrong."
+    ),
+    ExplanationCode.waited_hours: _("Waited until ${until} for the sending hours."),
+    ExplanationCode.paused: _("The campaign is paused: nothing leaves until somebody lets it go on."),
+    ExplanationCode.halted: _("The campaign is paused because something is wrong. ${words}"),
+    ExplanationCode.stopping: _("The campaign was stopped on ${since}: this email does not leave any more."),
+    ExplanationCode.to_be_left_out: _("Will be left out when the email's turn comes: ${cause}."),
+    ExplanationCode.hours: _("Waits for the sending hours, which begin on ${until}."),
+    ExplanationCode.quota: _("Waits for ${sender}, which has sent all it may in 24 hours, until ${until}."),
+    ExplanationCode.resting: _("Waits for ${sender}, which rests until ${until}."),
+    ExplanationCode.trouble: _(
+        "Waits for the server of ${sender}, which is tried again on ${until}. ${words}"
+    ),
+    ExplanationCode.failing: _("${sender} can send nothing until somebody looks at it. ${words}"),
+    ExplanationCode.plan: _(
+        "Waits for your plan, which allows ${number} emails in 24 hours, until ${until}."
+    ),
+    ExplanationCode.put_off: _("The server put the email off; it is not tried again before ${until}."),
+    ExplanationCode.due_again: _("The server had put the email off; it is due again."),
+    ExplanationCode.came_to_nothing: _("An earlier try came to nothing."),
+    ExplanationCode.turn: _("Its turn has not come. Emails that may leave before it: ${number}."),
+    ExplanationCode.next: _("No other letter of this campaign waits before it."),
+    ExplanationCode.sending: _("Is on its way right now, through ${sender}."),
+    ExplanationCode.returned: _(
+        "Put back in the queue on ${since}: the server's refusal did not seem to be about this recipient."
+    ),
+    ExplanationCode.tries: _("Tries: ${number}, the first on ${since}."),
+    ExplanationCode.version: _("It was version ${number} of the email."),
+    ExplanationCode.accepted: _("The server of ${sender} took the email on ${since}."),
+    ExplanationCode.counts_as_sent: _("Was in doubt, and counts as sent since ${since}: ${by} said so."),
+    ExplanationCode.said_again: _("Was in doubt, and ${by} said on ${since} to send it again."),
+    ExplanationCode.looked_up: _("Was in doubt. Asked on ${since}, the server of ${sender} had the email."),
+    ExplanationCode.not_there: _(
+        "Was in doubt. Asked on ${since}, the server of ${sender} had no such email, so it is sent again."
+    ),
+    ExplanationCode.in_hand: _(
+        "The email left through ${sender} and has arrived; the server's own answer was not kept."
+    ),
+    ExplanationCode.unanswered: _("The email left through ${sender}; the server's own answer was not kept."),
+    ExplanationCode.refused: _("The server of ${sender} refused the email for good on ${since}."),
+    ExplanationCode.expired: _("The server put the email off for a whole day; it was given up on ${since}."),
+    ExplanationCode.not_sent: _("The email was not taken."),
+    ExplanationCode.interrupted: _(
+        "Handed over through ${sender}, and on ${since} the sending was interrupted before "
+        "the server's answer came."
+    ),
+    ExplanationCode.disconnected: _(
+        "Handed over through ${sender}, and on ${since} the connection broke before the server's answer came."
+    ),
+    ExplanationCode.in_doubt: _("Nobody knows whether it arrived."),
+    ExplanationCode.to_be_looked_up: _(
+        "The server of ${sender} is asked about it on ${until}. It is sent again only if that server has no "
+        "such email, or if you say so."
+    ),
+    ExplanationCode.your_word: _("It is not sent again unless you say so."),
+    ExplanationCode.left_out: _("Left out on ${since}, when the email's turn came: ${cause}."),
+    ExplanationCode.stopped: _("Left out on ${since}: the campaign had been stopped."),
+    ExplanationCode.opened: _("Opened the email, first on ${since}."),
+    ExplanationCode.opened_possibly: _(
+        "Possibly opened the email, first on ${since}: a privacy proxy fetched it."
+    ),
+    ExplanationCode.opened_by_machine: _("Only a machine has fetched the email so far."),
+    ExplanationCode.not_opened: _("No opening has been counted so far."),
+    ExplanationCode.opens_not_counted: _("This campaign does not count opens."),
+    ExplanationCode.clicked: _("Followed a link, first on ${since}. Clicks: ${number}."),
+    ExplanationCode.unsubscribed: _("Unsubscribed by this email on ${since}."),
+    ExplanationCode.resubscribed: _("Took the unsubscribing back on ${since}."),
+    ExplanationCode.bounced: _("The email came back on ${since}."),
+    ExplanationCode.complained: _("Called the email spam on ${since}."),
+}
+
+_SEVERAL: Mapping[ExplanationCode, str] = {
+    ExplanationCode.waited_quota: _(
+        "Waited for ${sender}, which had sent all it may in 24 hours. Such waits: ${number}, "
+        "the last until ${until}."
+    ),
+    ExplanationCode.waited_trouble: _(
+        "Waited for the server of ${sender}, which could not be reached or asked to wait. Such waits: "
+        "${number}, the last until ${until}."
+    ),
+    ExplanationCode.waited_failing: _(
+        "${sender} could send nothing until somebody had looked at it. Such times: ${number}, the last from "
+        "${since} on."
+    ),
+    ExplanationCode.waited_plan: _(
+        "Waited for your plan, whose emails of 24 hours were used up. Such waits: ${number}, the last until "
+        "${until}."
+    ),
+    ExplanationCode.waited_paused: _(
+        "Waited while the campaign was paused by somebody. Such waits: ${number}, the last until ${until}."
+    ),
+    ExplanationCode.waited_halted: _(
+        "Waited while the campaign was paused because something was wrong. Such waits: ${number}, the last "
+        "until ${until}."
+    ),
+    ExplanationCode.waited_hours: _(
+        "Waited for the sending hours. Such waits: ${number}, the last until ${until}."
+    ),
+}
+"""The same for what happened more than once."""
+
+_LESS: Mapping[ExplanationCode, str] = {
+    ExplanationCode.planned: _("An email was planned on ${since}."),
+    ExplanationCode.tries: _("Tries: ${number}."),
+    ExplanationCode.bounced: _("The email came back."),
+}
+"""The same where less is known: no address, no first moment."""
+
+_REMOVED = _("a removed sender")
+
+
+class UnsubscribeMethod(StrEnum):
+    """How somebody unsubscribed."""
+
+    email = "letter"
+    hand = "hand"
+    program = "program"
+
+
+_CAUSES: Mapping[Reason, str] = {
+    Reason.unsubscribed: _("unsubscribed"),
+    Reason.bounced: _("the address could not be reached"),
+    Reason.complained: _("called an email spam"),
+    Reason.unconfirmed: _("the subscription is not confirmed"),
+    Reason.erased: _("the person was deleted"),
+    Reason.render_error: _("the email could not be made with this person's data"),
+    Reason.address: _("no email can be sent to such an address"),
+}
+
+_SINCE: Mapping[Reason, str] = {
+    Reason.unsubscribed: _("unsubscribed on ${since}"),
+    Reason.bounced: _("the address could not be reached on ${since}"),
+    Reason.complained: _("called an email spam on ${since}"),
+}
+"""The same where it is known since when."""
+
+_HOW: Mapping[UnsubscribeMethod, str] = {
+    UnsubscribeMethod.email: _("unsubscribed on ${since} by an email of “${campaign}”"),
+    UnsubscribeMethod.hand: _("emails to this person were stopped by hand on ${since}"),
+    UnsubscribeMethod.program: _("emails to this person were stopped by a program on ${since}"),
+}
+
+
+@dataclass(frozen=True)
+class SuppressionCause:
+    """Why somebody is left out, and since when that is so, where it is known."""
+
+    reason: Reason
+    since: datetime | None = None
+    how: UnsubscribeMethod | None = None
+    campaign: str = ""  # whose email it was
+    reply: str = ""  # the server's words about the address
+
+
+@dataclass(frozen=True)
+class ExplanationStep:
+    """One thing that happened, holds, or is waited for. What does not apply is empty."""
+
+    code: ExplanationCode
+    since: datetime | None = None  # when it happened, or began
+    until: datetime | None = None  # what is, or was, waited for
+    lists: tuple[str, ...] = ()
+    sender: str = ""  # the address it leaves from
+    address: str = ""
+    cause: SuppressionCause | None = None
+    by: str = ""  # who said so
+    number: int | None = None
+    words: str = ""  # ours, still to be translated
+    reply: str = ""  # the server's own
+    message_id: str = ""
+
+    @property
+    def at(self) -> datetime | None:
+        """When this was so: for telling steps in the order of time."""
+        return self.until if self.code.startswith("waited_") and self.until else self.since
+
+    def sentence(
+        self, moment: Callable[[datetime], str], number: Callable[[int], str] = str
+    ) -> TranslationString:
+        """To be translated; ``moment`` and ``number`` write what stands in it."""
+        values = {
+            "since": moment(self.since) if self.since else "",
+            "until": moment(self.until) if self.until else "",
+            "lists": ", ".join(self.lists),
+            "sender": self.sender or _REMOVED,
+            "address": self.address,
+            "cause": _cause_words(self.cause, moment) if self.cause else "",
+            "by": self.by,
+            "number": "" if self.number is None else number(self.number),
+            "words": self.words,
+        }
+        return _(self._text(), mapping=values)
+
+    def _text(self) -> str:
+        if self.code in _SEVERAL and (self.number or 0) > 1:
+            return _SEVERAL[self.code]
+        if self.code in _LESS and not (self.address if self.code is ExplanationCode.planned else self.since):
+            return _LESS[self.code]
+        return _SENTENCES[self.code]
+
+    def details(self) -> dict[str, Any]:
+        """What else is known, for programs: only what there is. Moments stay moments."""
+        known: dict[str, Any] = {
+            "since": self.since,
+            "until": self.until,
+            "lists": list(self.lists),
+            "sender": self.sender,
+            "address": self.address,
+            "by": self.by,
+            "number": self.number,
+            "words": self.words,
+            "reply": self.reply or (self.cause.reply if self.cause else ""),
+            "message_id": self.message_id,
+        }
+        if self.cause:
+            known |= {"reason": self.cause.reason, "campaign": self.cause.campaign}
+            known["since"] = self.since or self.cause.since
+        return {name: value for name, value in known.items() if value not in ("", None, [])}
+
+
+def _cause_words(cause: SuppressionCause, moment: Callable[[datetime], str]) -> TranslationString:
+    if cause.since is None or cause.reason not in _SINCE:
+        return _(_CAUSES[cause.reason])
+    text = _HOW[cause.how] if cause.how else _SINCE[cause.reason]
+    return _(text, mapping={"since": moment(cause.since), "campaign": cause.campaign})

@@ -1,0 +1,253 @@
+"""Emails in doubt: looked up where the backend can tell, and ended by a person where it cannot.
+
+Nothing here sends. An email goes out again only when its server has certainly not had it, or when a person
+who knows the risk says so; and it is kept who that was.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
+
+from .. import ledger
+from ..campaigns.drafts import lock
+from ..db import OUT_OF_REACH, UNTRACKED
+from ..errors import BackendError, Conflict, InputError, _
+from ..ledger import DeliveryChange
+from ..models import (
+    Batch,
+    Campaign,
+    CampaignStatus,
+    Delivery,
+    DeliveryStatus,
+    Sender,
+    make_message_id,
+)
+from .clock import elapsed
+from .context import SendingContext
+from .worker.backoff import LOOK_UP_FOR, LOOK_UP_LAST, LOOK_UP_PAUSE, requested_delay
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 50  # emails of one sender that are looked up before others have their turn
+TURN = 15.0  # seconds of it: shorter than the time from one look-up to the next (``tick.LOOK_UP_EVERY``)
+MOST = 10_000  # doubtful emails of one campaign that one click decides; there is a next click
+
+
+def resolve(
+    session: Session,
+    campaign: Campaign,
+    what: str,
+    *,
+    by: str,
+    now: datetime,
+    delivery_ids: Sequence[int] | None = None,
+) -> int:
+    """Ends doubts by a person's word: ``what`` is "sent" (treat as sent) or "again" (send again).
+
+    For ``delivery_ids`` of this campaign, or for all of its doubtful emails. ``by`` is who said so; it is
+    kept. Answers how many were in doubt. Raises ``InputError``, and ``Conflict`` for "again" in a cancelled
+    campaign.
+    """
+    if what not in ("sent", "again"):
+        raise InputError({"decision": _("Choose “treat as sent” or “send again”.")})
+    if what == "again":
+        _refuse_cancelled(campaign)
+    ids = _doubtful(session, campaign.id, delivery_ids)
+    status = DeliveryStatus.sent if what == "sent" else DeliveryStatus.pending
+    decided = ledger.end_doubt(session, [DeliveryChange(each, status) for each in ids], now)
+    kept: dict[str, Any] = {"decided_by": by[:320], "decided_at": now}
+    if what == "again":
+        kept |= {"first_tried_at": None, "reason": None}  # a new attempt has a new day to get through
+    session.execute(
+        update(Delivery).where(Delivery.id.in_(ids), Delivery.status == status).values(kept),
+        execution_options=UNTRACKED,
+    )
+    if decided and what == "again":
+        _go_on(session, campaign)
+    return decided
+
+
+def _go_on(session: Session, campaign: Campaign) -> None:
+    """What was read of the campaign may be old, so it is read again: after the batches, as lanes lock too."""
+    lock(session, campaign)
+    _refuse_cancelled(campaign)
+    if campaign.status is CampaignStatus.finished:
+        campaign.move(CampaignStatus.sending)
+        campaign.finished_at = None
+    session.flush()
+
+
+def _refuse_cancelled(campaign: Campaign) -> None:
+    if campaign.status is CampaignStatus.cancelled:
+        raise Conflict(_("This campaign was stopped: nothing more is sent from it."))
+
+
+def _doubtful(session: Session, campaign_id: int, delivery_ids: Sequence[int] | None) -> Sequence[int]:
+    batches = select(Batch.first_id, Batch.last_id).where(
+        Batch.campaign_id == campaign_id, Batch.in_doubt > 0
+    )
+    if delivery_ids is not None:
+        query = select(Delivery.id).where(
+            Delivery.id.in_(list(delivery_ids)[:MOST]),
+            Delivery.campaign_id == campaign_id,
+            Delivery.status == DeliveryStatus.in_doubt,
+        )
+        return session.scalars(query.order_by(Delivery.id)).all()
+    found: list[int] = []
+    for first_id, last_id in session.execute(batches.order_by(Batch.number)):
+        found += session.scalars(
+            select(Delivery.id)
+            .where(Delivery.id.between(first_id, last_id), Delivery.status == DeliveryStatus.in_doubt)
+            .order_by(Delivery.id)
+        )
+        if len(found) >= MOST:
+            break
+    return found[:MOST]
+
+
+# --- asking the server
+
+
+def senders_in_doubt(session: Session, now: datetime) -> list[int]:
+    """Senders some of whose doubtful emails are due to be looked up."""
+    return list(session.scalars(select(Delivery.sender_id).distinct().where(*_due(now)).limit(100)))
+
+
+def look_up(context: SendingContext, sender_id: int) -> int:
+    """Asks a sender's server what became of its doubtful emails; answers how many doubts that ended.
+
+    For some seconds: a server that is slow or away keeps no worker, and no second one asks it meanwhile.
+    """
+    with context.sessions.begin() as session:
+        sender = session.get(Sender, sender_id)
+        rows = _take(session, sender_id, context.now(), AT_ONCE) if sender else []
+    if sender is None or not rows:
+        return 0
+    ended, until, left = 0, elapsed() + TURN, list(rows)
+    try:
+        backend = context.open_backend(sender)
+        while left and elapsed() < until:
+            row = left[0]
+            message_id = f"<{make_message_id(row.id, row.token, row.message_domain)}>"
+            ended += _conclude(context, row, backend.was_accepted(message_id))
+            del left[0]
+    except OUT_OF_REACH:
+        raise  # our own trouble: the emails are taken, and come again
+    except Exception as error:  # a backend may be somebody else's
+        log.warning("sender %s: doubtful emails could not be looked up: %s", sender_id, error)
+        wait = requested_delay(error.retry_after) if isinstance(error, BackendError) else LOOK_UP_PAUSE
+        _put_off(context, sender_id, left, max(wait, LOOK_UP_PAUSE))
+    else:
+        _ask_at(context, [row.id for row in left], context.now())
+    return ended
+
+
+def _take(
+    session: Session, sender_id: int, now: datetime, most: int, pause: timedelta = LOOK_UP_PAUSE
+) -> Sequence[Any]:
+    """The next emails to ask about: for whoever else looks they are not due before a pause is over."""
+    rows = session.execute(
+        select(
+            Delivery.id,
+            Delivery.token,
+            Delivery.settled_at,
+            Delivery.campaign_id,
+            Campaign.message_domain,
+        )
+        .join(Campaign, Campaign.id == Delivery.campaign_id)
+        .where(*_due(now), Delivery.sender_id == sender_id)
+        .order_by(Delivery.id)
+        .limit(most)
+        .with_for_update(of=Delivery, skip_locked=True)
+    ).all()
+    _set_moment(session, [row.id for row in rows], now + pause)
+    return rows
+
+
+def _put_off(context: SendingContext, sender_id: int, rows: Sequence[Any], wait: timedelta) -> None:
+    """A server that cannot be asked about one email is not asked about the others either; and one day not at
+    all any more. ``wait`` is what it names, or the usual pause."""
+    now = context.now()
+
+    def too_old(rows: Sequence[Any]) -> list[int]:
+        return [row.id for row in rows if now - row.settled_at > LOOK_UP_FOR]
+
+    _ask_at(context, [row.id for row in rows], now + wait)
+    _ask_at(context, too_old(rows), None)
+    with context.sessions.begin() as session:
+        _set_moment(session, too_old(_take(session, sender_id, now, MOST, wait)), None)
+
+
+def _conclude(context: SendingContext, row: Any, accepted: bool | None) -> bool:
+    now = context.now()
+    age = now - row.settled_at
+    if accepted is None:
+        _ask_at(context, [row.id], None)
+        return False
+    if not accepted and age < LOOK_UP_LAST:
+        _ask_at(context, [row.id], row.settled_at + LOOK_UP_LAST)
+        return False
+    status = DeliveryStatus.sent if accepted else DeliveryStatus.pending
+    with context.sessions.begin() as session:
+        if not accepted and _is_another_doubt(session, row):
+            return False
+        ended = ledger.end_doubt(session, [DeliveryChange(row.id, status)], now)
+        if ended:
+            session.execute(
+                update(Delivery).where(Delivery.id == row.id).values(decided_by=None, decided_at=now),
+                execution_options=UNTRACKED,
+            )
+        if ended and not accepted:
+            reopen_campaign(session, row.campaign_id, now)
+    return bool(ended)
+
+
+def _is_another_doubt(session: Session, row: Any) -> bool:
+    """Whether the email was sent again while the server was asked: its "no" says nothing about that."""
+    since = session.scalar(select(Delivery.settled_at).where(Delivery.id == row.id))
+    return bool(since != row.settled_at)
+
+
+def reopen_campaign(session: Session, campaign_id: int, now: datetime) -> None:
+    """A finished campaign has somebody to write to again. Whoever is just finishing it is waited for."""
+    session.execute(select(Campaign.id).where(Campaign.id == campaign_id).with_for_update(key_share=True))
+    session.execute(
+        update(Campaign)
+        .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.finished)
+        .values(status=CampaignStatus.sending, finished_at=None, updated_at=now)
+    )
+
+
+def _ask_at(context: SendingContext, ids: Sequence[int], moment: datetime | None) -> None:
+    with context.sessions.begin() as session:
+        _set_moment(session, ids, moment)
+
+
+def _set_moment(session: Session, ids: Sequence[int], moment: datetime | None) -> None:
+    if not ids:
+        return
+    # In their order, as the ledger takes them: who ends the same doubts meanwhile waits, or is waited for.
+    held = session.scalars(
+        select(Delivery.id)
+        .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.in_doubt)
+        .order_by(Delivery.id)
+        .with_for_update()
+    ).all()
+    session.execute(
+        update(Delivery).where(Delivery.id.in_(held)).values(not_before=moment),
+        execution_options=UNTRACKED,
+    )
+
+
+def _due(now: datetime) -> tuple[Any, ...]:
+    """Doubtful emails to be looked up: found through their batches, of which few hold any."""
+    return (
+        Delivery.id.between(Batch.first_id, Batch.last_id),
+        Batch.in_doubt > text("0"),  # written out: SQLite uses the index of doubts only then
+        Delivery.status == DeliveryStatus.in_doubt,
+        Delivery.not_before <= now,
+    )

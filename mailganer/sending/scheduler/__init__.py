@@ -1,0 +1,1 @@
+"""What is due: start campaigns, plan recipients, choose work, repair what killed workers left."""

@@ -1,0 +1,320 @@
+"""Starting a campaign: its email is frozen, and everybody it goes to gets a row in the ledger.
+
+Resumable: every piece of people is one transaction that also notes how far it got. Two planners of the same
+campaign take turns; a killed one is followed by another.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    LargeBinary,
+    Select,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from ...audience.recipients import recipients
+from ...campaigns import frozen_emails
+from ...campaigns.event_log import note_campaigns
+from ...campaigns.names import host_of_ids
+from ...campaigns.sending_hours import begins_too_late
+from ...db import upsert
+from ...errors import Busy, EmailError, _
+from ...models import (
+    LARGEST_CAMPAIGN,
+    Batch,
+    Campaign,
+    CampaignStatus,
+    DelayCause,
+    Delivery,
+    Subscriber,
+    SubscriberStatus,
+    campaign_list,
+    campaign_sender,
+    delays,
+    first_delivery_id,
+    list_member,
+)
+from ...models.meta import Token
+from ..context import SendingContext
+from ..worker.pausing import pause_campaign
+from .due_work import note_planning
+
+log = logging.getLogger(__name__)
+
+CHUNK = 20_000  # people of one transaction: a fraction of a second, for which SQLite's other writers wait
+LARGEST_BATCH = 500
+SMALLEST_BATCH = 20
+BATCHES_PER_SENDER = 8  # of a small campaign, so that several senders finish at about the same time
+
+
+def start_due(session: Session, now: datetime, latest_start: timedelta) -> list[int]:
+    """Starts the campaigns whose time has come, and answers which.
+
+    One that comes later than it may is paused before its first email, and its person is asked: the machine
+    was off, or a backup has been put back, and an invitation to yesterday is worse than none.
+    """
+    due = session.execute(
+        select(Campaign.id, Campaign.send_at, Campaign.not_after)
+        .where(Campaign.status == CampaignStatus.scheduled, Campaign.send_at <= now)
+        .order_by(Campaign.send_at)
+        .with_for_update(skip_locked=True)
+    ).all()
+    started = []
+    for each in due:
+        latest = each.not_after or each.send_at + latest_start
+        if begins_too_late(now, latest):
+            sentence = _too_late(each.send_at, each.not_after)
+            _begin(session, each.id, status=CampaignStatus.paused, paused_reason=sentence, updated_at=now)
+            delays.note_pause(session, each.id, DelayCause.halted, now)
+        else:
+            started.append(each.id)
+            _begin(
+                session,
+                each.id,
+                status=CampaignStatus.sending,
+                started_at=func.coalesce(Campaign.started_at, now),
+                finished_at=None,
+                updated_at=now,
+            )
+    return started
+
+
+def _begin(session: Session, campaign_id: int, **values: Any) -> None:
+    session.execute(
+        update(Campaign)
+        .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.scheduled)
+        .values(**values)
+    )
+
+
+def _too_late(send_at: datetime, not_after: datetime | None) -> str:
+    if not_after is None:
+        return _(
+            "It should have started on ${moment} and could not. Nothing was sent. Start sending or stop it.",
+            mapping={"moment": send_at},
+        )
+    return _(
+        "It should have started on ${moment}, by ${latest} at the latest, and could not. "
+        "Nothing was sent. Start sending or stop it.",
+        mapping={"moment": send_at, "latest": not_after},
+    )
+
+
+def plan(context: SendingContext, campaign_id: int, stopped: Callable[[], bool] = lambda: False) -> bool:
+    """Plans a campaign that has been started, to its end; False when it is not to be planned (now)."""
+    if not _freeze(context, campaign_id):
+        return False
+    while not stopped():
+        with context.sessions.begin() as session:
+            done = _plan_some(session, campaign_id, context.now())
+        if done is not None:
+            return done
+    return False
+
+
+def _freeze(context: SendingContext, campaign_id: int) -> bool:
+    """Fixes what goes out. The email is compiled while nobody waits for the database."""
+    with context.readers() as session:
+        campaign = session.get(Campaign, campaign_id)
+        if campaign is None or campaign.status is not CampaignStatus.sending:
+            return False
+        if campaign.frozen_email_id is not None:
+            return campaign.planned_at is None  # a message that came twice: all is done
+        senders = [sender.from_email for sender in campaign.senders]
+        targets = frozen_emails.copied_targets(session, campaign, context.public_url)
+        tokens = frozen_emails.tokens_of(session, campaign)
+    try:
+        email = frozen_emails.compile_of(campaign, context.public_url, targets)
+        frozen_emails.refuse_left(email, tokens, context.public_url)
+    except Busy as error:
+        log.info("campaign %s is planned later: %s", campaign_id, error)
+        return False
+    except EmailError as error:
+        with context.sessions.begin() as session:
+            pause_campaign(session, campaign_id, _broken(error), context.now())
+        return False
+    domain = host_of_ids(context.public_url, senders[0] if senders else "localhost")
+    with context.sessions.begin() as session:
+        current = _lock(session, campaign_id)
+        if current is None or current.status is not CampaignStatus.sending:
+            return False
+        if current.frozen_email_id is None and current.revision == campaign.revision:
+            frozen_emails.keep(session, current, email, context.now())
+            current.message_domain = domain
+            note_planning(session, campaign_id, context.now())
+        return current.frozen_email_id is not None
+
+
+def _broken(error: EmailError) -> str:
+    return _("The email cannot be used. ${reason}", mapping={"reason": error.message})
+
+
+def _lock(session: Session, campaign_id: int) -> Campaign | None:
+    return session.scalar(
+        select(Campaign)
+        .where(Campaign.id == campaign_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+
+
+def _plan_some(session: Session, campaign_id: int, now: datetime) -> bool | None:
+    """The next piece of people. True: that was all; False: nothing is to be planned; None: go on."""
+    campaign = _lock(session, campaign_id)
+    if campaign is None or campaign.status is not CampaignStatus.sending:
+        return False
+    if campaign.planned_at is not None:
+        return True
+    lists = session.scalars(
+        select(campaign_list.c.list_id).where(campaign_list.c.campaign_id == campaign_id)
+    ).all()
+    piece = _next_piece(session, campaign, lists)
+    number = len(piece.ids)
+    note_planning(session, campaign_id, now, done=piece.is_last)
+    if not piece.ids and piece.is_last:
+        campaign.planned_at = now
+        note_campaigns("planned", [campaign_id], recipients=campaign.planned)
+        return True
+    first = campaign.planned == 0
+    _insert(session, campaign, _rows_of(session, campaign, lists, piece), now)
+    senders = session.scalar(
+        select(func.count()).select_from(campaign_sender).where(campaign_sender.c.campaign_id == campaign_id)
+    )
+    size = _batch_size(number if first else CHUNK, senders or 1)
+    campaign.planned += _add_batches(session, campaign, size)
+    campaign.planned_after = piece.upto
+    if piece.is_last:
+        campaign.planned_at = now
+        note_campaigns("planned", [campaign_id], recipients=campaign.planned)
+        return True
+    return None
+
+
+class _Piece(NamedTuple):
+    """The recipients that one transaction plans, up to which id it reads, and whether it is the last."""
+
+    ids: Sequence[int]
+    upto: int
+    is_last: bool
+
+
+def _next_piece(session: Session, campaign: Campaign, lists: Sequence[int]) -> _Piece:
+    """Return the next recipients in the order of their ids, ``CHUNK`` of them at most.
+
+    PostgreSQL is asked for members of the lists first, and then which of them are recipients. Just after
+    an import it has no statistics yet, and a join of two ranges that it believes to be empty compares each
+    recipient with each member of the list.
+    """
+    after, room = campaign.planned_after, LARGEST_CAMPAIGN - campaign.planned
+    if session.get_bind().dialect.name == "sqlite":
+        everybody = recipients(campaign.account_id, lists, after).with_only_columns(Subscriber.id)
+        ids = session.scalars(everybody.limit(min(CHUNK, room))).all()
+        return _Piece(ids, ids[-1] if ids else after, len(ids) < CHUNK)
+    of_lists = select(list_member.c.subscriber_id).where(
+        list_member.c.list_id.in_(lists), list_member.c.subscriber_id > after
+    )
+    in_order = of_lists.distinct().order_by(list_member.c.subscriber_id)
+    members = session.scalars(in_order.limit(CHUNK)).all()
+    if not members:
+        return _Piece((), after, is_last=True)
+    found = select(Subscriber.id).where(*_are_recipients(campaign.account_id, members))
+    ids = session.scalars(found.order_by(Subscriber.id).limit(room)).all()
+    return _Piece(ids, members[-1], len(members) < CHUNK or len(ids) == room)
+
+
+def _rows_of(
+    session: Session, campaign: Campaign, lists: Sequence[int], piece: _Piece
+) -> Select[int, str, str]:
+    """Return the query for the recipients of one piece."""
+    if session.get_bind().dialect.name == "sqlite":
+        return recipients(campaign.account_id, lists, campaign.planned_after, piece.upto)
+    return select(Subscriber.id, Subscriber.email, Subscriber.email_key).where(
+        *_are_recipients(campaign.account_id, piece.ids)
+    )
+
+
+def _are_recipients(account_id: int, ids: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Subscriber.account_id == account_id,
+        Subscriber.status == SubscriberStatus.active,
+        Subscriber.id == func.any(literal(ids, ARRAY(BigInteger))),
+    )
+
+
+def _batch_size(people: int, senders: int) -> int:
+    return max(SMALLEST_BATCH, min(LARGEST_BATCH, ceil(people / (BATCHES_PER_SENDER * senders))))
+
+
+def _insert(session: Session, campaign: Campaign, people: Any, now: datetime) -> None:
+    person = people.order_by(None).subquery()
+    number = first_delivery_id(campaign.id) + campaign.planned - 1
+    rows = select(
+        literal(number, BigInteger) + func.row_number().over(order_by=person.c.id),
+        literal(campaign.id, BigInteger),
+        person.c.id,
+        person.c.email,
+        person.c.email_key,
+        _token(session, person.c.id),
+        literal(now, Delivery.dated_at.type),
+    ).where(person.c.id > 0)  # SQLite takes ON CONFLICT after a SELECT only behind a WHERE
+    columns = ("id", "campaign_id", "subscriber_id", "email", "email_key", "token", "dated_at")
+    try:
+        with session.begin_nested():
+            session.execute(insert(Delivery).from_select(columns, rows))
+    except IntegrityError:
+        # Somebody has taken over the address of a person planned a moment ago: once is enough. It is rare,
+        # and looking out for it would cost every row a sixth more.
+        session.execute(upsert(session, Delivery).from_select(columns, rows).on_conflict_do_nothing())
+
+
+def _token(session: Session, person_id: ColumnElement[int]) -> ColumnElement[bytes]:
+    """128 random bits, made where the row is made.
+
+    PostgreSQL asks the system for each random number, which takes longer than all the rest of a row. So it
+    hashes the person's id under 256 random bits that are of this piece alone, and that nobody keeps.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return func.randomblob(16, type_=Token)
+    key = literal(secrets.token_bytes(32), LargeBinary)
+    return func.substring(func.sha256(key.concat(func.int8send(person_id))), 1, 16, type_=Token)
+
+
+def _add_batches(session: Session, campaign: Campaign, size: int) -> int:
+    """Batches over the rows just inserted; answers how many numbers they take."""
+    first = first_delivery_id(campaign.id) + campaign.planned
+    group = ((Delivery.id - first) // size).label("number")
+    found = session.execute(
+        select(group, func.min(Delivery.id), func.max(Delivery.id), func.count())
+        .where(Delivery.id >= first, Delivery.id < first_delivery_id(campaign.id + 1))
+        .group_by(group)
+        .order_by(group)
+    ).all()
+    if not found:
+        return 0
+    before = session.scalar(select(func.max(Batch.number)).where(Batch.campaign_id == campaign.id)) or 0
+    rows = [
+        {
+            "campaign_id": campaign.id,
+            "number": before + 1 + number,
+            "first_id": lowest,
+            "last_id": highest,
+            "pending": people,
+        }
+        for number, lowest, highest, people in found
+    ]
+    session.execute(insert(Batch), rows)
+    return int(found[-1][2]) - first + 1

@@ -1,0 +1,246 @@
+"""The tick: everything that is due gets a nudge. May run twice, late, or in ten places at once.
+
+It reads the rows and never remembers: losing every message of the broker costs two seconds.
+"""
+
+import os
+import socket
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, exists, select, text, update
+from sqlalchemy.orm import Session
+
+from ... import ledger
+from ...accounts import LONGEST_SESSION
+from ...audience.imports import due_imports
+from ...campaigns.event_log import note_campaigns
+from ...db import UNTRACKED, upsert
+from ...models import (
+    BEAT_ID,
+    Batch,
+    BatchState,
+    Campaign,
+    CampaignStatus,
+    Heartbeat,
+    IdempotentResponse,
+    RateLimitCount,
+    Sender,
+    SenderStatus,
+    WebSession,
+)
+from .. import in_doubt
+from ..context import SendingContext
+from .due_work import TaskCall, due_lanes, unplanned
+from .plan import start_due
+from .restore_detector import PREFIX, open_mark
+from .sweep import sweep
+
+EVERY = 2.0  # seconds between two ticks
+SOON = 1.0  # seconds; a tick that follows another one within them does nothing
+MOST_BELLS = 50  # pumps rung for in one tick; the senders that have waited longest come first
+CANCEL_AT_ONCE = 100  # batches of cancelled campaigns that one tick ends
+SILENT_FOR = timedelta(days=1)  # after which a part that is never seen is forgotten
+LOOK_UP_EVERY = timedelta(seconds=20)
+ANSWERED_FOR = timedelta(days=1)  # how long the API remembers what it answered to an Idempotency-Key
+
+
+def tick(context: SendingContext, apart: timedelta = timedelta(0)) -> list[TaskCall]:
+    """Do what is quick here, and return what is to be queued: nothing within ``apart`` of another tick."""
+    now = context.now()
+    with open_mark(context.journals) as mark:
+        with context.sessions.begin() as session:
+            if apart and not _is_time(session, now, apart):
+                return []
+            if mark:
+                mark.leave(session, now)
+            started = start_due(session, now, context.latest_start)
+            _wake_sleepers(session, now)
+            finished = _finish(session, now)
+            _cancel(session, now)
+            looking = _beat(context, session, now)
+            if looking:
+                _go_on(session, now)
+                _forget(session, now)
+        if mark:
+            mark.keep()
+    note_campaigns("started", started)
+    note_campaigns("finished", finished)
+    sweep(context)
+    with context.readers() as session:
+        calls = [TaskCall("plan", (campaign_id,)) for campaign_id in unplanned(session)]
+        calls += islice(due_lanes(context, session, now), MOST_BELLS)
+        calls += [TaskCall("import", (import_id,)) for import_id in due_imports(session, now)]
+        if looking:
+            calls += [TaskCall("look_up", (sender,)) for sender in in_doubt.senders_in_doubt(session, now)]
+    return calls
+
+
+# --- campaigns
+
+
+def _finish(session: Session, now: datetime) -> Sequence[int]:
+    """Campaigns in which nobody is pending or under way any more.
+
+    Asked twice: whoever gives somebody another letter holds the campaign's row, and is seen only afterwards.
+    """
+    over = (
+        Campaign.status == CampaignStatus.sending,
+        Campaign.planned_at.is_not(None),
+        ~exists().where(
+            Batch.campaign_id == Campaign.id, Batch.state.in_((BatchState.open, BatchState.claimed))
+        ),
+    )
+    found = session.scalars(
+        select(Campaign.id)
+        .where(*over)
+        .order_by(Campaign.id)
+        .with_for_update(skip_locked=True, key_share=True)
+    ).all()
+    if not found:
+        return found
+    return session.scalars(
+        update(Campaign)
+        .where(Campaign.id.in_(found), *over)
+        .values(status=CampaignStatus.finished, finished_at=now, updated_at=now)
+        .returning(Campaign.id),
+        execution_options=UNTRACKED,
+    ).all()
+
+
+def _go_on(session: Session, now: datetime) -> None:
+    """Finished campaigns in which somebody waits: however that came about, they get their email."""
+    session.execute(
+        update(Campaign)
+        .where(Campaign.id.in_(_waiting_campaigns(session)), Campaign.status == CampaignStatus.finished)
+        .values(status=CampaignStatus.sending, finished_at=None, updated_at=now),
+        execution_options=UNTRACKED,
+    )
+
+
+def _cancel(session: Session, now: datetime) -> None:
+    """Nobody of a cancelled campaign waits any longer."""
+    left = session.scalars(
+        select(Batch.id)
+        .join(Campaign, Campaign.id == Batch.campaign_id)
+        .where(
+            Campaign.id.in_(_waiting_campaigns(session)),
+            Campaign.status == CampaignStatus.cancelled,
+            Batch.state == BatchState.open,
+        )
+        .order_by(Batch.id)
+        .limit(CANCEL_AT_ONCE)
+    ).all()
+    for batch_id in left:
+        ledger.cancel_batch(session, batch_id, now)
+
+
+def _waiting_campaigns(session: Session) -> list[int]:
+    """Campaigns with an open batch, by one look into the index of batches for each: there may be thousands
+    of campaigns that are over, and thousands of batches of one that is not."""
+    return list(session.scalars(_WAITING_CAMPAIGNS))
+
+
+_WAITING_CAMPAIGNS = text(
+    """
+    WITH RECURSIVE waiting (id) AS (
+        SELECT min(campaign_id) FROM batch WHERE state = 'open' AND state <> 'done'
+        UNION ALL
+        SELECT (SELECT min(campaign_id) FROM batch
+                WHERE state = 'open' AND state <> 'done' AND campaign_id > waiting.id)
+        FROM waiting WHERE waiting.id IS NOT NULL
+    )
+    SELECT id FROM waiting WHERE id IS NOT NULL
+    """
+)
+
+
+# --- senders
+
+
+def _wake_sleepers(session: Session, now: datetime) -> None:
+    """Senders whose rest is over; and those whose server should be tried again."""
+    over = (Sender.sleeps_until <= now, Sender.deleted_at.is_(None))
+    _raise_learned(session, over)
+    session.execute(
+        update(Sender)
+        .where(*over, Sender.status.in_((SenderStatus.sleeping, SenderStatus.failing)))
+        .values(status=SenderStatus.ready, sleeps_until=None),
+        execution_options=UNTRACKED,
+    )
+
+
+def _raise_learned(session: Session, over: tuple[ColumnElement[bool], ...]) -> None:
+    """A limit learnt on one day was perhaps that day's: after every rest a tenth more is tried.
+
+    A server that still says "enough" costs one question and no recipient.
+    """
+    session.execute(
+        update(Sender)
+        .where(
+            *over,
+            Sender.status == SenderStatus.sleeping,
+            Sender.failures == 0,
+            Sender.learned_per_day.is_not(None),
+        )
+        .values(learned_per_day=Sender.learned_per_day + 1 + Sender.learned_per_day // 10),
+        execution_options=UNTRACKED,
+    )
+
+
+# --- heartbeats
+
+
+def _is_time(session: Session, now: datetime, apart: timedelta) -> bool:
+    """Whether no other tick runs, or ran just now; then this one is held by its heartbeat until the commit.
+
+    A tick "in eight hours" ran before the clock was set back.
+    """
+    last = select(Heartbeat.seen_at).where(Heartbeat.name == "beat")
+    if session.scalar(last) is None:
+        return True
+    seen = session.scalar(last.with_for_update(skip_locked=True))
+    return seen is not None and not timedelta(0) <= now - seen < apart
+
+
+def note_beat(context: SendingContext, beat_id: int) -> None:
+    """Note that this beat was heard: the doctor counts them, and one is enough."""
+    now = context.now()
+    with context.sessions.begin() as session:
+        row = upsert(session, Heartbeat).values(name=f"{BEAT_ID}{beat_id}", seen_at=now)
+        session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_={"seen_at": now}))
+
+
+def _beat(context: SendingContext, session: Session, now: datetime) -> bool:
+    """Notes that clock, broker and this worker are alive; answers whether doubts are to be looked up."""
+    looked = session.scalar(select(Heartbeat.seen_at).where(Heartbeat.name == "look_up"))
+    looking = looked is None or now - looked >= LOOK_UP_EVERY or looked > now
+    worker = f"worker {socket.gethostname()}:{os.getppid()}"
+    for name in sorted(["beat", worker] + ["look_up"] * looking):
+        values: dict[str, Any] = {"seen_at": now}
+        if name == worker:
+            values |= {"folder_id": context.folder_id, "key_id": context.key_id}
+        row = upsert(session, Heartbeat).values(name=name[:255], **values)
+        session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_=values))
+    session.execute(
+        delete(Heartbeat).where(
+            Heartbeat.seen_at < now - SILENT_FOR, ~Heartbeat.name.startswith(PREFIX, autoescape=True)
+        ),
+        execution_options=UNTRACKED,
+    )
+    return looking
+
+
+# --- what nobody asks for any more
+
+
+def _forget(session: Session, now: datetime) -> None:
+    """Delete answers of the API, tries and sessions whose time is over."""
+    for old in (
+        delete(IdempotentResponse).where(IdempotentResponse.created_at < now - ANSWERED_FOR),
+        delete(RateLimitCount).where(RateLimitCount.ends_at < now.timestamp()),
+        delete(WebSession).where(WebSession.created_at < now - LONGEST_SESSION),
+    ):
+        session.execute(old, execution_options=UNTRACKED)

@@ -1,0 +1,1 @@
+"""One worker slot of a sender: open a window, send its emails, settle the results."""

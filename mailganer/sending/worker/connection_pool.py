@@ -1,0 +1,122 @@
+"""The open connections of a lane: opened when first needed, kept from window to window, closed at its end."""
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from time import perf_counter, thread_time
+
+from ...backends import Backend, Connection, Message, Outcome, Receipt, Scope, clean
+from ...errors import MailganerError
+from .window_queue import WindowQueue
+
+log = logging.getLogger(__name__)
+
+ENOUGH = 8  # emails a connection before what they took says something
+BUSY = 0.7  # of the time: threads that compute so much of it only stand in each other's way
+IDLE = 0.4  # so little, and there is time for another connection's emails in between
+
+
+class ConnectionPool:
+    """Up to ``size`` connections of one sender. Only the first is used for windows of one email.
+
+    More connections help against distance and slow servers, not against our own slowness: the threads that
+    work on them share one interpreter. So as many are used as find something to wait for.
+    """
+
+    def __init__(self, backend: Backend, size: int) -> None:
+        self.size = max(1, size)
+        self._hands = self.size  # of them in use
+        self._backend = backend
+        self._connections: list[Connection | None] = [None] * self.size
+        self._threads: ThreadPoolExecutor | None = None
+
+    def send(self, window_queue: WindowQueue, emails: int) -> None:
+        """Hands a window over; returns when whatever was pulled is answered."""
+        hands = min(self._hands, self.size, emails)
+        begun = perf_counter()
+        if hands == 1:
+            computed = self._work(0, window_queue)
+        else:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self.size - 1, thread_name_prefix="connection")
+            others = [self._threads.submit(self._work, hand, window_queue) for hand in range(1, hands)]
+            computed = self._work(0, window_queue)
+            wait(others)
+            computed += sum(other.result() for other in others)
+        if emails >= hands * ENOUGH:
+            self._learn(hands, computed / (perf_counter() - begun))
+
+    def _learn(self, hands: int, busy: float) -> None:
+        if busy > BUSY:
+            self._hands = max(1, hands // 2)
+        elif busy < IDLE:
+            self._hands = min(self.size, hands * 2)
+
+    def close(self) -> None:
+        """Never raises: whatever a backend does at its end, all of it is over."""
+        for hand, connection in enumerate(self._connections):
+            self._connections[hand] = None
+            if connection is not None:
+                _end(connection.close)
+        if self._threads is not None:
+            self._threads.shutdown()
+            self._threads = None
+
+    def _work(self, hand: int, window_queue: WindowQueue) -> float:
+        """Answers the seconds of processor time that it took."""
+        begun = thread_time()
+        self._send_over(hand, window_queue)
+        return thread_time() - begun
+
+    def _send_over(self, hand: int, window_queue: WindowQueue) -> None:
+        if window_queue.exhausted:
+            return
+        connection = self._connections[hand]
+        if connection is None:
+            try:
+                connection = self._connections[hand] = self._backend.connect()
+            except Exception as error:  # a backend may be somebody else's: it breaks as it likes
+                if hand == 0:
+                    window_queue.stop(error)
+                else:  # so many at once the server does not want: those that are open go on
+                    self.size = min(self.size, hand)
+                    log.info("%s connections are enough: %r", hand, error)
+                return
+        self._carry(hand, connection, window_queue)
+
+    def _carry(self, hand: int, connection: Connection, window_queue: WindowQueue) -> None:
+        pulled: list[int | str] = []
+
+        def messages() -> Iterator[Message]:
+            for message in window_queue.messages():
+                pulled.append(message.id)
+                yield message
+
+        answered = 0
+        try:
+            for receipt in connection.send_many(messages()):
+                window_queue.answer(receipt)
+                answered += 1
+        except Exception as error:  # a backend of somebody else's: what it had pulled may have gone out
+            window_queue.stop(error)
+            self._connections[hand] = None
+            _end(connection.abort)
+        else:
+            if answered < len(pulled):
+                window_queue.stop(RuntimeError("the backend gave fewer receipts than it took messages"))
+                self._connections[hand] = None
+                _end(connection.abort)
+        for message_id in pulled[answered:]:
+            reply = clean(_words_of(window_queue.error))
+            window_queue.answer(Receipt(message_id, Outcome.in_doubt, reply, None, Scope.connection))
+
+
+def _words_of(error: Exception | None) -> str:
+    return error.message if isinstance(error, MailganerError) else str(error or "")
+
+
+def _end(connection: Callable[[], None]) -> None:
+    try:
+        connection()
+    except Exception:
+        log.exception("a connection could not be ended")

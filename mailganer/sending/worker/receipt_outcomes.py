@@ -1,0 +1,176 @@
+"""From answers to changes of the ledger: what each receipt means for its recipient, and for everybody else.
+
+Whose fault a refusal is decides: a recipient's ends that recipient, an account's or a connection's ends
+nobody (they stay pending), an email's stops the campaign once it comes again and again. What is said here of
+one answer is a first guess, which :mod:`.comparison` may change.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from re import compile as pattern
+from typing import Any
+
+from sqlalchemy import Row
+
+from ...backends import Outcome, Receipt, Scope, clean
+from ...ledger import DeliveryChange, Recipient
+from ...models import DeliveryStatus, Reason
+from .backoff import GIVE_UP_AFTER, GIVE_UP_ON_LIMIT_AFTER, LOOK_UP_AFTER, next_attempt
+from .window_queue import Answer, RenderingFailed
+
+IN_A_ROW_RENDER = 20  # emails that cannot be made, one after the other: it is the email
+
+_DEAD_ADDRESS = pattern(r"\b5\.1\.(1|2|3|6|10)\b")
+"""RFC 3463, section 3.2: no such mailbox, host or address; moved without saying where; null MX (RFC 7505)."""
+
+
+@dataclass
+class RefusalStreaks:
+    """What happened several times in a row to one campaign in one lane."""
+
+    unprinted: int = 0
+
+    def copy(self) -> "RefusalStreaks":
+        return replace(self)
+
+    def note(self, answer: Answer) -> None:
+        if isinstance(answer, RenderingFailed):
+            self.unprinted += not answer.about_address
+        else:
+            self.unprinted = 0
+
+
+@dataclass
+class WindowResult:
+    """What a window comes to."""
+
+    changes: list[DeliveryChange] = field(default_factory=list)
+    left: int = 0  # emails that count against the quota
+    accepted: int = 0
+    dead: dict[int, str] = field(default_factory=dict)  # subscribers without a mailbox -> the server's words
+    trouble: Receipt | None = None  # the connection's or the account's, that stops the sender
+    everybody: Receipt | None = None  # what recipients in a row are told, and is about none of them
+    refused_email: Receipt | None = None  # the campaign's email is refused, whoever it is for
+    refused_alone: Receipt | None = None  # what the only recipient got, and may be about us: a person decides
+    refused_for_a_day: Receipt | None = None  # what everybody who is left has got: a person decides
+    unknown: Receipt | None = None  # nobody has a mailbox, wherever one looks: a person decides
+    doubted: list[int] = field(default_factory=list)  # whose addresses that is said of
+    give_back: list[int] = field(default_factory=list)  # of earlier windows, settled by such an answer
+    returned: list[int] = field(default_factory=list)  # of this window, who would have been
+    behind: datetime | None = None  # when they have their turn again
+    exhausted: Receipt | None = None
+    unauthorised: Receipt | None = None
+    late: bool = False  # somebody else has settled it, or the database has forgotten it
+    streaks: RefusalStreaks = field(default_factory=RefusalStreaks)  # of its campaign, with this window
+
+
+def changes_for_window(
+    items: Sequence[Recipient], answers: Sequence[Answer | None], now: datetime
+) -> WindowResult:
+    """The changes that a window's answers make. An item without an answer was not touched."""
+    window_result = WindowResult()
+    for item, answer in zip(items, answers, strict=True):
+        window_result.changes.append(_change(item, answer, now, window_result))
+    return window_result
+
+
+def _change(
+    item: Recipient, answer: Answer | None, now: datetime, window_result: WindowResult
+) -> DeliveryChange:
+    if answer is None:
+        return DeliveryChange(item.id, DeliveryStatus.pending)
+    if isinstance(answer, RenderingFailed):
+        if answer.about_address:  # the reason says it all, in the language of whoever reads it
+            return DeliveryChange(item.id, DeliveryStatus.skipped, Reason.address, None)
+        return DeliveryChange(
+            item.id, DeliveryStatus.skipped, Reason.render_error, clean(answer.error.message)
+        )
+    return change_for(item, answer, now, window_result)
+
+
+def change_for(
+    item: Recipient | Row[Any], receipt: Receipt, now: datetime, window_result: WindowResult
+) -> DeliveryChange:
+    """What one receipt means for its recipient; what it means for others is noted in ``verdict``."""
+    return _OF_OUTCOME[receipt.outcome](item, receipt, now, window_result)
+
+
+def _accepted(
+    item: Recipient | Row[Any], receipt: Receipt, now: datetime, window_result: WindowResult
+) -> DeliveryChange:
+    window_result.left += 1
+    window_result.accepted += 1
+    return DeliveryChange(item.id, DeliveryStatus.sent, None, clean(receipt.reply), tried=True)
+
+
+def _refused(
+    item: Recipient | Row[Any], receipt: Receipt, now: datetime, window_result: WindowResult
+) -> DeliveryChange:
+    if item.subscriber_id and receipt.scope is Scope.recipient and _DEAD_ADDRESS.search(receipt.reply[:80]):
+        window_result.dead[item.subscriber_id] = clean(receipt.reply)
+    return DeliveryChange(item.id, DeliveryStatus.failed, Reason.refused, clean(receipt.reply), tried=True)
+
+
+def _deferred(
+    item: Recipient | Row[Any], receipt: Receipt, now: datetime, window_result: WindowResult
+) -> DeliveryChange:
+    if receipt.scope in (Scope.connection, Scope.account) and receipt.sure:
+        return DeliveryChange(item.id, DeliveryStatus.pending, None, clean(receipt.reply))
+    return defer(item, receipt, now)
+
+
+def defer(item: Recipient | Row[Any], receipt: Receipt, now: datetime) -> DeliveryChange:
+    """Try this recipient again later, behind the others, or give up after a day."""
+    give_up_after = GIVE_UP_ON_LIMIT_AFTER if receipt.outcome is Outcome.exhausted else GIVE_UP_AFTER
+    first = item.first_tried_at or now
+    moment = next_attempt(item.attempts + 1, first, now, receipt.retry_after, give_up_after)
+    if isinstance(moment, Reason):
+        return DeliveryChange(
+            item.id, DeliveryStatus.failed, Reason.expired, clean(receipt.reply), tried=True
+        )
+    return DeliveryChange(
+        item.id, DeliveryStatus.pending, None, clean(receipt.reply), tried=True, not_before=moment
+    )
+
+
+def _exhausted(
+    item: Recipient | Row[Any], receipt: Receipt, now: datetime, window_result: WindowResult
+) -> DeliveryChange:
+    if not receipt.sure:
+        return defer(item, receipt, now)
+    window_result.exhausted = receipt
+    return DeliveryChange(item.id, DeliveryStatus.pending, None, clean(receipt.reply))
+
+
+def _unauthorised(
+    item: Recipient | Row[Any], receipt: Receipt, now: datetime, window_result: WindowResult
+) -> DeliveryChange:
+    if not receipt.sure:
+        return defer(item, receipt, now)
+    window_result.unauthorised = receipt
+    return DeliveryChange(item.id, DeliveryStatus.pending, None, clean(receipt.reply))
+
+
+def _in_doubt(
+    item: Recipient | Row[Any], receipt: Receipt, now: datetime, window_result: WindowResult
+) -> DeliveryChange:
+    window_result.left += 1
+    return mark_in_doubt(item.id, Reason.disconnected, now, receipt.reply)
+
+
+def mark_in_doubt(delivery_id: int, reason: Reason, now: datetime, reply: str = "") -> DeliveryChange:
+    """In doubt from now on; ``not_before`` is when the backend is asked whether it had the email."""
+    return DeliveryChange(
+        delivery_id, DeliveryStatus.in_doubt, reason, clean(reply) or None, True, now + LOOK_UP_AFTER
+    )
+
+
+_OF_OUTCOME = {
+    Outcome.accepted: _accepted,
+    Outcome.refused: _refused,
+    Outcome.deferred: _deferred,
+    Outcome.exhausted: _exhausted,
+    Outcome.unauthorised: _unauthorised,
+    Outcome.in_doubt: _in_doubt,
+}

@@ -1,0 +1,106 @@
+"""The numbers of a delivery and of its campaign's tally, changed together."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, cast
+
+from sqlalchemy import Table, func, select
+from sqlalchemy.orm import Session
+
+from ..db import upsert
+from ..models import COUNTER_SHARDS, CampaignCounter
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What one delivery adds to its campaign, or what a campaign has brought in all."""
+
+    opened_certain: int = 0  # people
+    opened_possible: int = 0  # people; perhaps it was a privacy proxy
+    opens: int = 0
+    machine_opens: int = 0
+    clicked: int = 0  # people
+    clicks: int = 0
+    machine_clicks: int = 0
+    unsubscribed: int = 0  # people
+
+
+def campaign_numbers(session: Session, campaign_ids: list[int]) -> dict[int, Numbers]:
+    """What campaigns have brought. Every id asked for is answered."""
+    sums = [func.sum(getattr(CampaignCounter, name)) for name in asdict(Numbers())]
+    rows = session.execute(
+        select(CampaignCounter.campaign_id, *sums)
+        .where(CampaignCounter.campaign_id.in_(campaign_ids))
+        .group_by(CampaignCounter.campaign_id)
+    )
+    found = {row[0]: Numbers(*(int(value) for value in row[1:])) for row in rows}
+    return {campaign_id: found.get(campaign_id, Numbers()) for campaign_id in campaign_ids}
+
+
+class Countable(Protocol):
+    """A delivery, or as much of it as is counted."""
+
+    id: Any
+    campaign_id: Any
+    first_opened_at: Any
+    certain_open: Any
+    opens: Any
+    machine_opens: Any
+    first_clicked_at: Any
+    clicks: Any
+    machine_clicks: Any
+    unsubscribed_at: Any
+
+
+def _values(delivery: Countable) -> tuple[int, ...]:
+    """In the order of :class:`Numbers`."""
+    opened = delivery.first_opened_at is not None
+    return (
+        int(opened and delivery.certain_open),
+        int(opened and not delivery.certain_open),
+        delivery.opens,
+        delivery.machine_opens,
+        int(delivery.first_clicked_at is not None),
+        delivery.clicks,
+        delivery.machine_clicks,
+        int(delivery.unsubscribed_at is not None),
+    )
+
+
+@contextmanager
+def counted(session: Session, delivery: Countable) -> Iterator[None]:
+    """Whatever happens to the delivery's numbers within is added to the tally. The row must be locked."""
+    with counted_together(session, [delivery]):
+        yield
+
+
+@contextmanager
+def counted_together(session: Session, deliveries: Collection[Countable]) -> Iterator[None]:
+    """The same for many at once: a tally of many of them is written once. All rows must be locked."""
+    before = [_values(delivery) for delivery in deliveries]
+    yield
+    changes: dict[tuple[int, int], list[int]] = {}
+    for delivery, old in zip(deliveries, before, strict=True):
+        shard = changes.setdefault((delivery.campaign_id, delivery.id % COUNTER_SHARDS), [0] * len(old))
+        for place, (was, number) in enumerate(zip(old, _values(delivery), strict=True)):
+            shard[place] += number - was
+    session.flush()  # deliveries before tallies, always: who comes meanwhile queues up
+    _add(session, [(*key, *change) for key, change in sorted(changes.items()) if any(change)])
+
+
+def _add(session: Session, rows: Sequence[tuple[int, ...]]) -> None:
+    if not rows:
+        return
+    row = upsert(session, _TALLY)
+    session.connection().execute(
+        row.on_conflict_do_update(
+            index_elements=["campaign_id", "shard"],
+            set_={name: _TALLY.c[name] + row.excluded[name] for name in asdict(Numbers())},
+        ),
+        [dict(zip(_COLUMNS, each, strict=True)) for each in rows],
+    )
+
+
+_TALLY = cast(Table, CampaignCounter.__table__)
+_COLUMNS = ("campaign_id", "shard", *asdict(Numbers()))

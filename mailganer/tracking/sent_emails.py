@@ -1,0 +1,132 @@
+"""An email that was sent, found again by the token its reader holds."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from .. import rendering
+from ..audience.fields import subscriber_values
+from ..campaigns.values import Shared, list_names_of, values_for
+from ..db import outside
+from ..errors import EmailError, NotFound, _
+from ..models import Campaign, Delivery, FrozenEmail, Sender, Subscriber, token_bytes, token_text
+from .resolve_in_doubt import hold_batches
+
+UNKNOWN = _("This address is not complete, or it is not one of ours.")
+
+
+@dataclass(frozen=True)
+class SentEmail:
+    """A delivery with what is around it. ``subscriber`` is None when the person was erased."""
+
+    delivery: Delivery
+    campaign: Campaign
+    subscriber: Subscriber | None
+    sender: Sender | None
+
+
+def urls_for(public_url: str, token: bytes) -> rendering.Urls:
+    """Where an email's own links point, for the reader who has this token."""
+    base, text = public_url.rstrip("/"), token_text(token)
+    return rendering.Urls(
+        unsubscribe=f"{base}/u/{text}",
+        browser=f"{base}/v/{text}",
+        open=f"{base}/o/{text}.gif",
+        click=f"{base}/c/{text}",
+    )
+
+
+def find(session: Session, token: str, *, lock: bool = False) -> SentEmail:
+    """The delivery behind the 22 characters of an address. Raises ``NotFound``."""
+    raw = token_bytes(token)
+    query = (
+        select(Delivery, Campaign, Subscriber)
+        .join(Campaign, Campaign.id == Delivery.campaign_id)
+        .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
+        .where(Delivery.token == raw)
+    )
+    if (
+        lock and raw
+    ):  # numbers are counted up from what stands there; the lane may be about to settle this very row
+        hold_batches(session, [raw])
+        query = query.with_for_update(of=Delivery).execution_options(populate_existing=True)
+    row = session.execute(query).first() if raw else None
+    if row is None:
+        raise NotFound(UNKNOWN)
+    delivery, campaign, subscriber = row
+    return SentEmail(delivery, campaign, subscriber, _sender(session, delivery, campaign))
+
+
+def email_for(session: Session, found: SentEmail, public_url: str) -> rendering.Rendered:
+    """The email as this reader got it, for the browser: it does not offer what one looks at already.
+
+    Raises ``NotFound`` where there is nothing to show.
+    """
+    email = _email(session, found)
+    work = partial(
+        rendering.safe_render,
+        email,
+        reader_values(session, found, email),
+        urls=urls_for(public_url, found.delivery.token)._replace(browser=""),
+        locale=found.campaign.locale,
+        postal_address=found.campaign.account.postal_address,
+    )
+    try:
+        return outside(session, rendering.for_account(found.campaign.account_id, work))
+    except EmailError as error:
+        raise NotFound(_("This email cannot be shown here.")) from error
+
+
+def link_target(session: Session, found: SentEmail, number: int) -> str:
+    """Where link ``number`` of this reader's email leads: http or https, or else ``NotFound``.
+
+    Where a template makes the address, the session's transaction is given back: see ``db.outside``.
+    """
+    email = _email(session, found)
+    if not 1 <= number <= len(email.links):
+        raise NotFound(UNKNOWN)
+    work = partial(rendering.render_link, email, number, reader_values(session, found, email))
+    try:
+        if "{" not in email.links[number - 1]:
+            return work()
+        return outside(session, rendering.for_account(found.campaign.account_id, work))
+    except EmailError as error:
+        raise NotFound(_("This link leads nowhere.")) from error
+
+
+def reader_values(session: Session, found: SentEmail, email: rendering.CompiledEmail) -> dict[str, object]:
+    """The values of this reader, by the same function that made them when the email was sent."""
+    delivery, campaign, sender = found.delivery, found.campaign, found.sender
+    person = delivery.subscriber_id
+    shared = Shared.of(
+        campaign_name=campaign.name,
+        sender_name=(sender.from_name or sender.name) if sender else "",
+        sender_email=sender.from_email if sender else "",
+        list_names=[each.name for each in campaign.lists],
+        timezone=campaign.account.timezone,
+        now=delivery.settled_at or delivery.dated_at,
+    )
+    own = subscriber_values(found.subscriber, email.variables) if found.subscriber else {}
+    names = list_names_of(session, [each.id for each in campaign.lists], [person]) if person else {}
+    return values_for(own, shared, names.get(person) if person else None)
+
+
+def _sender(session: Session, delivery: Delivery, campaign: Campaign) -> Sender | None:
+    if delivery.sender_id is not None:
+        return session.get(Sender, delivery.sender_id)
+    return campaign.senders[0] if campaign.senders else None
+
+
+def _version(session: Session, found: SentEmail) -> FrozenEmail:
+    """The version this reader got; before the lane wrote that down, the one that goes out."""
+    frozen_email_id = found.delivery.frozen_email_id or found.campaign.frozen_email_id
+    version = session.get(FrozenEmail, frozen_email_id) if frozen_email_id else None
+    if version is None:
+        raise NotFound(_("This email cannot be shown here."))
+    return version
+
+
+def _email(session: Session, found: SentEmail) -> rendering.CompiledEmail:
+    return rendering.CompiledEmail.from_json(_version(session, found).compiled)

@@ -1,0 +1,141 @@
+"""The way out: unsubscribing by the token in an email, and taking it back."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from ..audience import suppression
+from ..errors import Conflict, _
+from ..models import Event, EventKind, Source, SubscriberStatus
+from .campaign_counters import counted
+from .clicks import prove
+from .sent_emails import SentEmail, find
+
+REASON = "letter"  # the person's page says which: the delivery knows
+GETS_EMAILS = (SubscriberStatus.active, SubscriberStatus.unconfirmed)
+MOST_CHANGES = 20  # notes kept of one reader's going and coming back by one email
+
+
+@dataclass(frozen=True)
+class RecipientPage:
+    """What a reader's page may say. Nothing in here that the email itself did not tell."""
+
+    address: str  # "r•••@example.org": whoever got the email forwarded learns no address
+    sender_name: str
+    sender_email: str
+    subscribed: bool
+    left_by_this: bool  # by this very email: may be taken back
+    since: datetime | None  # when the address came to the sender
+    sent_at: datetime | None
+    locale: str
+    erased: bool = False
+    can_be_suppressed: bool = False  # erased, and what is kept is enough to keep the address out
+
+
+def reader_of(session: Session, token: str) -> RecipientPage:
+    """Who holds this token, for the page. Changes nothing. Raises ``NotFound``."""
+    return describe(session, find(session, token))
+
+
+def describe(session: Session, found: SentEmail) -> RecipientPage:
+    subscriber, sender = found.subscriber, found.sender
+    digest = found.delivery.erased_digest if subscriber is None else None
+    return RecipientPage(
+        address=masked(subscriber.email) if subscriber else "",
+        sender_name=sender.from_name if sender else "",
+        sender_email=sender.from_email if sender else "",
+        subscribed=_is_subscribed(session, found),
+        left_by_this=_left_by_this(found),
+        since=subscriber.created_at if subscriber else None,
+        sent_at=found.delivery.settled_at,
+        locale=found.campaign.locale,
+        erased=subscriber is None,
+        can_be_suppressed=digest is not None,
+    )
+
+
+def unsubscribe_by_token(session: Session, token: str, *, now: datetime) -> RecipientPage:
+    """The reader gets no more emails of this account. Again changes nothing. Raises ``NotFound``.
+
+    Who was erased since the email was sent is kept out as well: see ``status.suppress_erased``.
+    """
+    # The account is locked before its deliveries.
+    is_new = _suppress_erased(session, find(session, token), now)
+    found = find(session, token, lock=True)
+    subscriber, delivery = found.subscriber, found.delivery
+    prove(session, delivery, now)
+    if subscriber:
+        is_new = suppression.unsubscribe(session, subscriber, reason=REASON, now=now)
+    else:  # perhaps erased just now
+        is_new = _suppress_erased(session, found, now) or is_new
+    if is_new:
+        with counted(session, delivery):
+            delivery.unsubscribed_at = now
+        _note(session, found, EventKind.unsubscribe, now)
+    return describe(session, found)
+
+
+def resubscribe_by_token(session: Session, token: str, *, now: datetime) -> RecipientPage:
+    """Takes back what this very email did. Raises ``NotFound``, and ``Conflict`` for any other leaving."""
+    found = find(session, token, lock=True)
+    subscriber, delivery = found.subscriber, found.delivery
+    if subscriber and subscriber.status == SubscriberStatus.active:
+        return describe(session, found)
+    if subscriber is None or not _left_by_this(found):
+        raise Conflict(_("This email is not what you unsubscribed by, so it cannot take that back."))
+    if suppression.resubscribe(session, subscriber, now=now):
+        with counted(session, delivery):
+            delivery.unsubscribed_at = None
+        _note(session, found, EventKind.resubscribe, now)
+    return describe(session, found)
+
+
+def masked(email: str) -> str:
+    """An address its owner recognises, and nobody else."""
+    local, _at, domain = email.rpartition("@")
+    return f"{local[:1]}•••@{domain}"
+
+
+def _suppress_erased(session: Session, found: SentEmail, now: datetime) -> bool:
+    digest = found.delivery.erased_digest if found.subscriber is None else None
+    if digest is None:
+        return False
+    return suppression.suppress_erased(session, found.campaign.account_id, digest, reason=REASON, now=now)
+
+
+def _is_subscribed(session: Session, found: SentEmail) -> bool:
+    if found.subscriber is not None:
+        return found.subscriber.status in GETS_EMAILS
+    digest = found.delivery.erased_digest
+    return digest is not None and not suppression.is_suppressed_for_good(
+        session, found.campaign.account_id, digest
+    )
+
+
+def _left_by_this(found: SentEmail) -> bool:
+    left = found.subscriber is not None and found.subscriber.status == SubscriberStatus.unsubscribed
+    return left and found.delivery.unsubscribed_at is not None
+
+
+def _note(session: Session, found: SentEmail, kind: EventKind, now: datetime) -> None:
+    delivery = found.delivery
+    noted = session.scalar(
+        select(func.count()).where(
+            Event.delivery_id == delivery.id,
+            Event.kind.in_([EventKind.unsubscribe, EventKind.resubscribe]),
+        )
+    )
+    if (noted or 0) < MOST_CHANGES:
+        session.add(
+            Event(
+                campaign_id=delivery.campaign_id,
+                delivery_id=delivery.id,
+                kind=kind,
+                source=Source.person,
+                frozen_email_id=delivery.frozen_email_id,
+                at=now,
+            )
+        )
+        session.flush()

@@ -1,0 +1,525 @@
+"""The email of a campaign: writing, starting from a template or a file, looking at it, sending a test."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+from markupsafe import escape
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+
+from mailganer import campaigns, rendering
+from mailganer.audience.fields import known_fields
+from mailganer.audience.recipients import audience_of
+from mailganer.backends import Outcome, Receipt
+from mailganer.campaigns import EmailState, Readiness, VariableUse, replacing, templates
+from mailganer.campaigns.check import AnalysedEmail, Seen, email_key
+from mailganer.campaigns.counts import campaign_counts
+from mailganer.campaigns.drafts import EDITABLE
+from mailganer.campaigns.frozen_emails import compile_of, parts_of
+from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
+from mailganer.campaigns.test_email import Trial
+from mailganer.campaigns.values import Variable, variables
+from mailganer.campaigns.variables import Origin, variable_uses
+from mailganer.db import outside, utcnow
+from mailganer.errors import (
+    BackendError,
+    Busy,
+    Conflict,
+    EmailError,
+    FileRefused,
+    InputError,
+    LimitReached,
+    SecretUnreadable,
+    _,
+)
+from mailganer.i18n.sentences import reply_beside
+from mailganer.models import Campaign, CampaignStatus, Subscriber
+from mailganer.web import ask_outside, email_response, has_waited, in_time
+from mailganer.web.routes import CampaignContext
+
+from ..web.error_status import status_of
+from .forms import number_of
+from .stepper import campaign_page, next_step, readiness_of, readiness_with, step_url, steps_of_email
+
+LARGEST_FILE = 1_000_000  # bytes of an uploaded email; like a written one
+LONGEST_TO = 500  # characters of addresses for a test email that an address bar is asked to keep
+
+
+@view_config(route_name="campaign.email", request_method="GET", renderer="campaigns/email.jinja2")
+def email(request: Request) -> dict[str, Any]:
+    return _page(request)
+
+
+@view_config(route_name="campaign.email", request_method="POST", renderer="campaigns/email.jinja2")
+def save(request: Request) -> Any:
+    """Keeps the email and the campaign's variables. htmx saves while typing and takes parts of the page."""
+    campaign: Campaign = request.context.campaign
+    try:
+        changes = {name: request.POST.get(name, "") for name in rendering.PARTS} | {
+            "variables": _posted_variables(request)
+        }
+        campaigns.update_draft(
+            request.dbsession, campaign, changes, utcnow(), revision=number_of(request.POST.get("revision"))
+        )
+    except InputError as error:
+        request.response.status_int = 422
+        return _answer(request, problems=error.fields)
+    except Conflict as error:
+        request.response.status_int = 409
+        return _answer(request, problems={"": error.message})
+    if request.headers.get("HX-Request"):
+        return _answer(request)
+    if "go" in request.POST and campaign.status is CampaignStatus.draft:
+        return HTTPSeeOther(next_step(request, "email"))
+    return HTTPSeeOther(request.route_path("campaign.email", id=campaign.id, _query=_reader_query(request)))
+
+
+@view_config(route_name="campaign.frame", request_method="GET")
+def frame(request: Request) -> Response:
+    """The email as one reader gets it, alone in its frame."""
+    campaign: Campaign = request.context.campaign
+    if not _is_written(campaign):
+        return email_response(request, _note(request.translate(_("Nothing is written yet."))))
+    try:
+        ours = request.registry["settings"].public_url
+        shown = campaigns.preview(request.dbsession, campaign, _reader(request), now=utcnow(), ours=ours)
+    except EmailError as error:
+        return email_response(request, broken_email(request, error))
+    except Busy as error:
+        return busy_email(request, error)
+    return email_response(request, shown.html)
+
+
+@view_config(route_name="campaign.template", request_method="GET", renderer="campaigns/start.jinja2")
+def choose(request: Request) -> dict[str, Any]:
+    """The gallery, as the beginning of this email."""
+    readiness = readiness_of(request)
+    return campaign_page(
+        request,
+        "email",
+        readiness=readiness,
+        own=templates.list_templates(request.dbsession, request.account.id),
+        ready=rendering.ready_templates(request.context.campaign.locale),
+        written=_is_written(request.context.campaign),
+    )
+
+
+@view_config(route_name="campaign.template", request_method="POST")
+def start_from(request: Request) -> Response:
+    """Takes over a ready-made email (``ready=KIND``), an own template (``template=ID``), or nothing."""
+    campaign: Campaign = request.context.campaign
+    written = _is_written(campaign)
+    replacing.replace_email(request.dbsession, campaign, _beginning(request, campaign), utcnow())
+    if written:
+        request.flash(_("The email was replaced. The earlier one can be brought back."))
+    return HTTPSeeOther(step_url(request, "email"))
+
+
+@view_config(route_name="campaign.earlier", request_method="POST")
+def bring_back(request: Request) -> Response:
+    """The email that a template or a file took the place of."""
+    try:
+        replacing.bring_back(request.dbsession, request.context.campaign, utcnow())
+    except Conflict as error:
+        request.flash(error.message, "wait")
+    else:
+        request.flash(_("The earlier email is back."))
+    return HTTPSeeOther(step_url(request, "email"))
+
+
+@view_config(route_name="campaign.upload", request_method="POST")
+def upload(request: Request) -> Response:
+    """The HTML of a file becomes the email."""
+    html = read_email_file(request.POST.get("file"))
+    changes = {"html": html, "text": ""}
+    written = _is_written(request.context.campaign)
+    replacing.replace_email(request.dbsession, request.context.campaign, changes, utcnow())
+    if written:
+        request.flash(_("The file is now the email. The earlier one can be brought back."))
+    else:
+        request.flash(_("The file is now the email."))
+    return HTTPSeeOther(step_url(request, "email"))
+
+
+@view_config(route_name="campaign.test", request_method="POST", renderer="campaigns/email.jinja2")
+def test_email(request: Request) -> Any:
+    """An email to oneself, through the real sender. A wrong address is said at its field."""
+    campaign: Campaign = request.context.campaign
+    # Browsers keep "#test" of the form's address: what came of it is said there, beside the button.
+    back = request.route_path(
+        "campaign.email", id=campaign.id, _query=_reader_query(request) | _typed(request)
+    )
+    try:
+        # The quota is taken and the emails are made once, before the mail server is asked.
+        trial = None if has_waited(request) else _trial(request)
+    except InputError as error:
+        request.response.status_int = 422
+        return _page(request, test_wrong=error.fields["to"])
+    except (Conflict, EmailError, LimitReached, SecretUnreadable) as error:
+        request.flash(error.message, "bad", "test")
+        return HTTPSeeOther(back)
+    try:
+        receipts, asked = ask_outside(request, _sending(request, trial))
+    except BackendError as error:
+        request.flash(_said(error.message, reply_beside(error)), "bad", "test")
+        return HTTPSeeOther(back)
+    _tell(request, receipts, asked)
+    return HTTPSeeOther(back)
+
+
+def _trial(request: Request) -> Trial:
+    to = request.POST.get("to", "").replace(";", ",").split(",")
+    return campaigns.prepare_test(
+        request.dbsession,
+        request.context.campaign,
+        [address for address in to if address.strip()],
+        settings=request.registry["settings"],
+        registry=request.registry["backends"],
+        vault=request.registry["vault"],
+        now=utcnow(),
+        reader=_reader(request),
+    )
+
+
+def _sending(request: Request, trial: Trial | None) -> Callable[[], tuple[tuple[Receipt, ...], int]]:
+    """Return the call that sends the test emails; the one that was waited for is not made again."""
+    if trial is None:
+        return lambda: ((), 0)
+    return in_time(request, trial.backend, lambda: (trial.send(), len(trial.messages)))
+
+
+def read_email_file(posted: Any) -> str:
+    """The text of an uploaded HTML file. Raises ``FileRefused``."""
+    if posted is None or not hasattr(posted, "file"):
+        raise FileRefused(_("Choose a file first: one email as HTML."))
+    with posted.file:
+        content = posted.file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise FileRefused(
+            _("This file is larger than a megabyte. An email is smaller; pictures stay outside of it.")
+        )
+    if not content.strip():
+        raise FileRefused(_("This file is empty."))
+    if _is_no_text(content):
+        raise FileRefused(_("This is not a text file. Save the email as HTML and choose that file."))
+    return _decoded(content)
+
+
+def _is_no_text(content: bytes) -> bool:
+    """Archives, PDF, old Word; or zeros where no UTF-16 explains them."""
+    if content.startswith((b"PK\x03\x04", b"%PDF", b"\xd0\xcf\x11\xe0")):
+        return True
+    return b"\x00" in content and not content.startswith((b"\xff\xfe", b"\xfe\xff"))
+
+
+def _decoded(content: bytes) -> str:
+    """UTF-8 with or without a mark, UTF-16 with one, else the old Russian encoding of Windows."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1251", "replace")
+
+
+# --- the page
+
+
+def _answer(request: Request, problems: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """To who types, what the save changes; else the page."""
+    if not request.headers.get("HX-Request"):
+        return _page(request, problems)
+    request.override_renderer = "campaigns/email_saved.jinja2"
+    email = _email(request, problems)
+    if _is_counted(request, email):
+        unusable, elsewhere = (request.POST.get(name, "").split() for name in ("unusable", "elsewhere"))
+        readiness = Readiness(campaigns.with_unusable(email["email"], unusable), tuple(elsewhere))
+    else:
+        email |= (counts := _counts(request, email))
+        readiness = counts["readiness"]
+    return email | {"email_steps": steps_of_email(request, readiness)}
+
+
+def _page(
+    request: Request, problems: Mapping[str, str] | None = None, test_wrong: str = ""
+) -> dict[str, Any]:
+    campaign: Campaign = request.context.campaign
+    session = request.dbsession
+    email = _email(request, problems)
+    counts = _counts(request, email)
+    reader, uses = email["reader"], counts["uses"]
+    return campaign_page(
+        request,
+        "email",
+        editable="html" in EDITABLE[campaign.status],
+        test_wrong=test_wrong,
+        waiting=campaign_counts(session, [campaign.id])[campaign.id].waiting,
+        own_variables=_variable_rows(campaign, uses),
+        has_earlier=replacing.has_earlier(session, campaign),
+        before=_neighbour(previous_reader(session, campaign, reader.id)) if reader else None,
+        after=_neighbour(sample_reader(session, campaign, reader.id)) if reader else None,
+        **email,
+        **counts,
+    )
+
+
+def _email(request: Request, problems: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The email as it is saved, and as one reader gets it."""
+    campaign: Campaign = request.context.campaign
+    key = _key(request)
+    compiled, letter_error = _compiled(campaign, request.registry["settings"].public_url)
+    reader = _reader(request)
+    shown, letter_error = _shown(request, reader, compiled, letter_error)
+    glance, unread = _glance(request, shown)
+    letter_error = letter_error or unread
+    guarded = None if unread else glance.guarded
+    return {
+        "campaign": campaign,
+        "email": _state(
+            request, reader, Seen(key, AnalysedEmail(compiled, letter_error, shown=shown), guarded)
+        ),
+        "problems": problems or {},
+        # A refused save keeps the revision it was made from: the next one must not overwrite by accident.
+        "revision": request.POST.get("revision", "") if problems else campaign.revision,
+        "written": {name: request.POST.get(name, getattr(campaign, name)) for name in rendering.PARTS},
+        "is_written": _is_written(campaign),
+        "compiled": compiled,
+        "letter_error": letter_error,
+        "reader": reader,
+        "shown": shown,
+        "preview_size": glance.size,
+        "guarded": glance.guarded,
+        "sender": next(iter(campaign.senders), None),
+        "arrives_at": campaign.send_at or utcnow(),
+    }
+
+
+def _counts(request: Request, email: Mapping[str, Any]) -> dict[str, Any]:
+    """The email's variables, counted over everybody who gets it: that may be a million people. Beside them
+    the problems of the other steps."""
+    compiled: rendering.CompiledEmail | None = email["compiled"]
+    campaign, session = request.context.campaign, request.dbsession
+    audience = audience_of(session, campaign)
+    names = compiled.variables if compiled else ()
+    uses = variable_uses(session, campaign, names, audience, email["guarded"])
+    unusable = [use.name for use in uses if use.unusable]
+    readiness = readiness_with(request, email["email"], audience, unusable)
+    return {
+        "audience": audience,
+        "uses": [use for use in uses if use.origin is not Origin.mailganer],
+        "unusable": unusable,
+        "readiness": readiness,
+        "known": [each.name for each in known_fields(session, campaign.account_id)],
+        "counted": _fingerprint(campaign, email),
+    }
+
+
+def _is_counted(request: Request, email: Mapping[str, Any]) -> bool:
+    """Whether the page shows the counts already. Those of an email that is broken while one types wait."""
+    unfinished = email["compiled"] is None and email["letter_error"] is not None
+    return unfinished or request.POST.get("counted") == _fingerprint(request.context.campaign, email)
+
+
+def _fingerprint(campaign: Campaign, email: Mapping[str, Any]) -> str:
+    """Of all that the counts depend on but the people."""
+    compiled: rendering.CompiledEmail | None = email["compiled"]
+    own = [(each.name, bool(each.value.strip()), each.override) for each in variables(campaign.variables)]
+    lists = sorted(each.id for each in campaign.lists)
+    named = sorted(compiled.variables) if compiled else []
+    seen = repr((named, sorted(email["guarded"]), sorted(own), lists))
+    return sha256(seen.encode()).hexdigest()[:16]
+
+
+def _compiled(campaign: Campaign, ours: str) -> tuple[rendering.CompiledEmail | None, EmailError | None]:
+    if not _is_written(campaign):
+        return None, None
+    try:
+        return compile_of(campaign, ours), None
+    except EmailError as error:
+        return None, error
+
+
+def _shown(
+    request: Request,
+    reader: Subscriber | None,
+    compiled: rendering.CompiledEmail | None,
+    letter_error: EmailError | None,
+) -> tuple[rendering.Rendered | None, EmailError | None]:
+    if compiled is None:
+        return None, letter_error
+    try:
+        campaign, session = request.context.campaign, request.dbsession
+        return campaigns.preview(session, campaign, reader, now=utcnow(), email=compiled), None
+    except EmailError as error:
+        return None, error
+
+
+def _glance(
+    request: Request, shown: rendering.Rendered | None
+) -> tuple[rendering.PageAnalysis, EmailError | None]:
+    campaign: Campaign = request.context.campaign
+    if not _is_written(campaign):
+        return rendering.PageAnalysis("small"), None
+    parts, html = parts_of(campaign), shown.html if shown else ""
+    try:
+        work = rendering.for_account(campaign.account_id, lambda: rendering.analyse_for_page(parts, html))
+        return outside(request.dbsession, work), None
+    except EmailError as error:
+        return rendering.PageAnalysis(), error
+
+
+def _key(request: Request) -> str:
+    """Return what identifies the draft's email as it is now, before it is compiled."""
+    campaign: Campaign = request.context.campaign
+    if campaign.status is not CampaignStatus.draft:
+        return ""
+    ours = request.registry["settings"].public_url
+    return email_key(request.dbsession, campaign, ours=ours, now=utcnow())
+
+
+def _state(request: Request, reader: Subscriber | None, seen: Seen) -> EmailState | None:
+    """Return what the steps of a draft show of its email, which was ``seen`` as ``reader`` gets it."""
+    campaign, session = request.context.campaign, request.dbsession
+    if campaign.status is not CampaignStatus.draft:
+        return None
+    email = seen.email
+    if email.compiled is not None and _neighbour(reader) != _neighbour(sample_reader(session, campaign)):
+        seen = replace(seen, email=AnalysedEmail(email.compiled))  # the steps are about the first recipient
+    ours = request.registry["settings"].public_url
+    return campaigns.email_state(session, campaign, ours=ours, now=utcnow(), seen=seen)
+
+
+def _is_written(campaign: Campaign) -> bool:
+    return bool(campaign.html.strip() or campaign.text.strip())
+
+
+def _variable_rows(campaign: Campaign, uses: Sequence[VariableUse]) -> list[Variable]:
+    """The campaign's variables, then those of the email that have gaps, to be filled here."""
+    rows = list(variables(campaign.variables))
+    named = {row.name for row in rows}
+    gaps = [
+        use for use in uses if (use.bare or not use.known) and use.name not in named and "." not in use.name
+    ]
+    return rows + [Variable(use.name, "", False) for use in gaps]
+
+
+def _reader(request: Request) -> Subscriber | None:
+    """Whom the preview is for: ``as=ID``, ``as=hardest``, else the first."""
+    context: CampaignContext = request.context
+    wish = request.params.get("as", "")
+    if wish == "hardest":
+        return hardest_reader(request.dbsession, context.campaign)
+    number = number_of(wish)
+    named = reader_of(request.dbsession, context.campaign, number) if number else None
+    return named or sample_reader(request.dbsession, context.campaign)
+
+
+def _neighbour(reader: Subscriber | None) -> int | None:
+    return reader.id if reader else None
+
+
+def _reader_query(request: Request) -> dict[str, str]:
+    wish = request.params.get("as", "")
+    return {"as": wish} if number_of(wish) is not None else {}
+
+
+def _typed(request: Request) -> dict[str, str]:
+    """Where a test email was to go, if not to oneself, for the next look at the page."""
+    to = request.POST.get("to", "").strip()[:LONGEST_TO]
+    return {"to": to} if to and to != request.viewer.email else {}
+
+
+def _posted_variables(request: Request) -> dict[str, Any]:
+    """Rows of the variables' table: a name, a value, and whether it wins. A row without a name is none."""
+    rows = zip(
+        request.POST.getall("variable"),
+        request.POST.getall("value"),
+        request.POST.getall("mode"),
+        strict=False,
+    )
+    kept: dict[str, Any] = {}
+    for name, value, mode in rows:
+        name = name.strip()
+        if name and (value.strip() or mode == "replace" or name in request.context.campaign.variables):
+            kept[name] = {"value": value.strip(), "override": mode == "replace"}
+    for name in request.POST.getall("forget"):
+        kept.pop(name, None)
+    return kept
+
+
+def _beginning(request: Request, campaign: Campaign) -> dict[str, Any]:
+    kind = request.POST.get("ready")
+    if kind:
+        ready = templates.ready_email(kind, campaign.locale)
+        parts = {"subject": ready.subject, "preheader": ready.preheader, "html": ready.html, "text": ""}
+    elif template_id := number_of(request.POST.get("template")):
+        template = templates.owned_template(request.dbsession, campaign.account_id, template_id)
+        return {"template_id": template_id, **parts_of(template)}  # the same one again, too
+    else:
+        return {"html": BLANK, "text": ""}
+    if campaign.name or campaign.subject:
+        return parts
+    return parts | {"name": ready.name}
+
+
+BLANK = """\
+<!doctype html>
+<html>
+<body style="margin: 0; padding: 24px; font: 16px/1.5 sans-serif">
+<div style="max-width: 600px; margin: 0 auto">
+
+<p>{{ first_name|default("") }}</p>
+
+</div>
+</body>
+</html>
+"""
+
+
+# --- what is said
+
+
+def broken_email(request: Request, error: EmailError) -> str:
+    """A page for the frame of an email that cannot be shown."""
+    line = _("Line ${line}.", mapping={"line": error.line}) if error.line else ""
+    words = [
+        request.translate(_("This email cannot be shown yet.")),
+        request.translate(error.message),
+        request.translate(line),
+    ]
+    return _note(" ".join(word for word in words if word))
+
+
+def busy_email(request: Request, error: Busy) -> Response:
+    """A page for the frame of an email that has to wait: any other page may not stand in a frame."""
+    response = email_response(request, _note(request.translate(error.message)))
+    response.status_int = status_of(error)
+    response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _note(text: str) -> str:
+    return (
+        '<meta name="color-scheme" content="light dark">'
+        f'<body style="margin:32px;font:24px/1.5 sans-serif;opacity:.8">{escape(text)}'
+    )
+
+
+def _said(sentence: str, reply: str) -> str:
+    if not reply or reply in str(sentence):
+        return sentence
+    return _("${sentence} The server's words: ${reply}", mapping={"sentence": sentence, "reply": reply})
+
+
+def _tell(request: Request, receipts: tuple[Receipt, ...], asked: int) -> None:
+    refused = [receipt for receipt in receipts if receipt.outcome is not Outcome.accepted]
+    if not refused and len(receipts) == asked:
+        said = _("The test email is on its way. Look into the inbox, and into the spam folder.")
+        request.flash(said, place="test")
+        return
+    reply = next((receipt.reply for receipt in refused if receipt.reply), "")
+    request.flash(_said(_("The test email was not accepted."), reply), "bad", "test")

@@ -1,0 +1,104 @@
+"""Why? For any person and any campaign: asked by an address, from a row of a table, or from the person."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+
+from mailganer import audience, campaigns, reports
+from mailganer.audience import AddressError
+from mailganer.db import utcnow
+from mailganer.models import Campaign
+from mailganer.reports import Explanation, ExplanationCode, ExplanationStep
+
+from ..web.explanation_text import explanation_context, step_sentence
+from .forms import number_of
+from .stepper import campaign_page
+
+LONGEST_ASKED = 400  # an address fits, and what is none is shown again
+
+
+@dataclass(frozen=True)
+class Told:
+    """A step in words."""
+
+    step: ExplanationStep
+    sentence: str
+    reply: str  # the server's words, or what was wrong with the email
+    ahead: bool  # waited for, and not there yet
+    tone: str = ""  # bad or wait, where it is no good news
+
+
+@view_config(route_name="campaign.why", request_method="GET", renderer="report/why.jinja2")
+def why(request: Request) -> dict[str, Any]:
+    """``?email=`` or ``?person=`` says who; without either it asks."""
+    campaign: Campaign = request.context.campaign
+    text, wrong, found = request.GET.get("email", "").strip()[:LONGEST_ASKED], "", None
+    try:
+        found = _asked_for(request, text)
+    except AddressError as error:
+        request.response.status_int = 422
+        wrong = error.fields["email"]
+    return campaign_page(
+        request,
+        "recipients" if campaign.started_at else "target",
+        found=found,
+        told=tell(request, found) if found else (),
+        email=text or (found.address if found else ""),
+        wrong=wrong,
+    )
+
+
+@view_config(route_name="subscriber.why", request_method="GET")
+def choose(request: Request) -> Response:
+    """``?campaign=`` of this person's page leads to the answer."""
+    account_id, person = request.context.account.id, request.context.person
+    campaign_id = number_of(request.GET.get("campaign"))
+    if campaign_id is None:
+        return HTTPSeeOther(request.route_path("subscriber", id=person.id))
+    campaign = campaigns.owned_campaign(request.dbsession, account_id, campaign_id)
+    query = {"person": person.id}
+    return HTTPSeeOther(request.route_path("campaign.why", id=campaign.id, _query=query))
+
+
+def tell(request: Request, found: Explanation) -> tuple[Told, ...]:
+    """The steps in the language, the time zone and the numbers of the request."""
+    return tuple(_told(request, step) for step in found.steps)
+
+
+def _told(request: Request, step: ExplanationStep) -> Told:
+    known = step.details()
+    reply = known.get("reply") or (request.translate(step.words) if step.cause else "")
+    ahead = step.until is not None and step.until > utcnow()
+    return Told(step, step_sentence(request, step), reply, ahead, _TONES.get(step.code, ""))
+
+
+_TONES = dict.fromkeys(
+    (
+        ExplanationCode.refused,
+        ExplanationCode.expired,
+        ExplanationCode.not_sent,
+        ExplanationCode.bounced,
+        ExplanationCode.complained,
+    ),
+    "bad",
+)
+_TONES |= dict.fromkeys(
+    (ExplanationCode.interrupted, ExplanationCode.disconnected, ExplanationCode.in_doubt), "wait"
+)
+
+
+def _asked_for(request: Request, email: str) -> Explanation | None:
+    asked, person_id = (
+        explanation_context(request, request.context.campaign),
+        number_of(request.GET.get("person")),
+    )
+    if email:
+        return reports.why_address(asked, email)
+    if person_id is None:
+        return None
+    account_id = request.context.account.id
+    return reports.why_person(asked, audience.owned_subscriber(request.dbsession, account_id, person_id))

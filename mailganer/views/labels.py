@@ -1,0 +1,91 @@
+"""Words that many pages need: for states, with their tone and icon, and for an email's subject."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pyramid.threadlocal import get_current_request
+
+from mailganer.campaigns.content import plain_line
+from mailganer.db import utcnow
+from mailganer.errors import _
+from mailganer.models import Campaign
+
+from .plurals import pgettext
+
+
+@dataclass(frozen=True)
+class Word:
+    """How a state is shown: never by colour alone."""
+
+    text: str
+    tone: str  # good, wait, bad, news, calm
+    icon: str
+
+
+_WORDS = {
+    # campaigns
+    "draft": Word(_("Draft"), "calm", "draft"),
+    "scheduled": Word(_("Scheduled"), "news", "calendar"),
+    "sending": Word(_("Sending"), "news", "campaigns"),
+    "paused": Word(_("Paused"), "wait", "pause"),
+    "finished": Word(_("Finished"), "good", "done"),
+    "cancelled": Word(_("Stopped"), "calm", "stop"),
+    # deliveries
+    "pending": Word(_("Waiting"), "calm", "clock"),
+    "sent": Word(_("Sent"), "good", "check"),
+    "failed": Word(_("Not sent"), "bad", "problem"),
+    "in_doubt": Word(_("In doubt"), "wait", "question"),
+    "skipped": Word(_("Left out"), "calm", "skip"),
+    "bounced": Word(_("Came back"), "bad", "undo"),
+    # people
+    "active": Word(_("Gets emails"), "good", "check"),
+    "unconfirmed": Word(_("Not confirmed yet"), "wait", "clock"),
+    "unsubscribed": Word(_("Unsubscribed"), "calm", "leave"),
+    "complained": Word(_("Complained"), "bad", "warning"),
+    # senders
+    "ready": Word(_("Ready"), "good", "done"),
+    "sleeping": Word(_("Resting"), "wait", "sleep"),
+    "failing": Word(_("Needs a look"), "bad", "warning"),
+    # imports
+    "reading": Word(_("Reading"), "news", "clock"),
+    "applying": Word(_("Bringing in"), "news", "upload"),
+    "done": Word(_("Done"), "good", "done"),
+    "undone": Word(_("Undone"), "calm", "undo"),
+}
+
+_ELSEWHERE = {
+    ("campaign", "waiting"): Word(_("Waits"), "wait", "clock"),
+    ("campaign", "stuck"): Word(_("Needs a look"), "bad", "warning"),
+    # several of them, for filters
+    ("campaigns", "draft"): Word(_("Drafts"), "calm", "draft"),
+    ("campaigns", "scheduled"): Word(pgettext("several", "Scheduled"), "news", "calendar"),
+    ("campaigns", "sending"): Word(pgettext("several", "On the way"), "news", "campaigns"),
+    ("campaigns", "paused"): Word(pgettext("several", "Paused"), "wait", "pause"),
+    ("campaigns", "finished"): Word(pgettext("several", "Finished"), "good", "done"),
+    ("campaigns", "cancelled"): Word(pgettext("several", "Stopped"), "calm", "stop"),
+    ("people", "active"): Word(_("Get emails"), "good", "check"),
+    ("people", "unconfirmed"): Word(_("Have not confirmed yet"), "wait", "clock"),
+    ("people", "unsubscribed"): Word(_("Have unsubscribed"), "calm", "leave"),
+    ("people", "bounced"): Word(_("Are out of reach"), "bad", "problem"),
+    ("people", "complained"): Word(_("Have complained"), "bad", "warning"),
+    ("subscriber", "bounced"): Word(_("Out of reach"), "bad", "problem"),
+    ("import", "ready"): Word(_("Ready to bring in"), "news", "eye"),
+    ("import", "failed"): Word(_("Could not be read"), "bad", "problem"),
+}
+
+
+def state_word(state: str, subject: str = "") -> Word:
+    """The word for a state; ``subject`` tells words apart that mean two things."""
+    return _ELSEWHERE.get((subject, str(state))) or _WORDS.get(str(state)) or Word(str(state), "calm", "info")
+
+
+def plain(template: str, moment: datetime | None = None) -> str:
+    """A subject in words, as it is read on the day of ``moment`` (or today) where the person lives."""
+    request = get_current_request()
+    day = (moment or utcnow()).astimezone(request.timezone).date()
+    return plain_line(template, day, request.locale_name)
+
+
+def subject_of(campaign: Campaign) -> str:
+    """The subject of a campaign in words, as of the day it is for."""
+    return plain(campaign.subject, campaign.started_at or campaign.send_at)

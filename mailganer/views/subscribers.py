@@ -1,0 +1,336 @@
+"""People: everybody, one person, adding and changing them by hand."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from babel.dates import format_date
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.view import view_config
+from sqlalchemy import select
+from wtforms import SelectMultipleField, StringField
+from wtforms.validators import InputRequired, Length, Optional
+from wtforms.widgets import CheckboxInput, ListWidget
+
+from mailganer import audience
+from mailganer.audience.fields import STANDARD, field_text, typed_as
+from mailganer.audience.subscribers import STOPPED
+from mailganer.db import utcnow
+from mailganer.errors import Conflict, InputError, LimitReached, _
+from mailganer.models import Campaign, Delivery, Subscriber, SubscriberStatus
+from mailganer.reports import delivery_sentence
+
+from .forms import Form, choices, number_of
+
+PER_PAGE = 50
+EMAILS_SHOWN = 50
+CAMPAIGNS_SHOWN = 200  # an older one is asked on its own report, by the address
+
+
+# Somebody else's name and address, not those the browser knows.
+_NOT_ONES_OWN = {"autocomplete": "off"}
+
+
+class PersonForm(Form):
+    email = StringField(
+        _("Mail address"),
+        [InputRequired(_("An address looks like name@example.com."))],
+        render_kw={**_NOT_ONES_OWN, "inputmode": "email", "spellcheck": "false"},
+    )
+    first_name = StringField(_("First name"), [Optional(), Length(max=200)], render_kw=_NOT_ONES_OWN)
+    last_name = StringField(_("Last name"), [Optional(), Length(max=200)], render_kw=_NOT_ONES_OWN)
+    birthday = StringField(
+        _("Birthday"),
+        [Optional()],
+        description=_("Like 1990-05-14 or 14.05.1990; without a year 14.05."),
+        render_kw=_NOT_ONES_OWN,
+    )
+    lists = SelectMultipleField(
+        _("Lists"), coerce=int, widget=ListWidget(prefix_label=False), option_widget=CheckboxInput()
+    )
+
+
+@dataclass(frozen=True)
+class Looking:
+    """What somebody looks for among the people; also what stands in the addresses of its pages."""
+
+    query: str = ""
+    status: SubscriberStatus | None = None
+    list_id: int | None = None
+    after: int | None = None
+
+    @classmethod
+    def of(cls, request: Request, list_id: int | None = None) -> "Looking":
+        return cls(
+            request.GET.get("query", "").strip()[:200],
+            status_of_word(request.GET.get("status")),
+            list_id or number_of(request.GET.get("list")),
+            number_of(request.GET.get("after")),
+        )
+
+    def parameters(self, **changes: Any) -> dict[str, Any]:
+        """For the address of another page of the same search."""
+        said = {"query": self.query, "status": self.status and self.status.value, "list": self.list_id}
+        return {name: value for name, value in (said | changes).items() if value}
+
+
+@view_config(route_name="subscribers", renderer="subscribers/list.jinja2")
+def people(request: Request) -> dict[str, Any]:
+    """Everybody, the newest first; ``?query=``, ``?status=``, ``?list=`` narrow it down."""
+    session, account_id = request.dbsession, request.context.account.id
+    looking = Looking.of(request)
+    return {
+        "looking": looking,
+        "page": found(request, looking),
+        "by_status": audience.status_counts(session, account_id),
+        "found_by_status": audience.status_counts(session, account_id, looking.query, looking.list_id),
+        "lists": audience.lists_of(session, account_id),
+    }
+
+
+@view_config(route_name="subscribers.csv")
+def download(request: Request) -> Response:
+    looking = Looking.of(request)
+    content = audience.people_csv(
+        request.registry["readers"],
+        request.context.account.id,
+        query=looking.query,
+        status=looking.status,
+        list_id=looking.list_id,
+    )
+    return csv_response(content, "people.csv")
+
+
+@view_config(route_name="subscribers.new", renderer="subscribers/edit.jinja2")
+def add(request: Request) -> Any:
+    form = _form(request, lists=_asked_lists(request))
+    if request.method == "POST" and form.validate():
+        try:
+            added = form.attempt(lambda: _add(request, form))
+        except (Conflict, LimitReached) as error:
+            request.response.status_int = 409
+            return _edit_page(request, None, form, error)
+        if added:
+            request.flash(*_what_came(added))
+            return HTTPSeeOther(request.route_path("subscriber", id=added.subscriber.id))
+    return _edit_page(request, None, form)
+
+
+@view_config(route_name="subscriber", renderer="subscribers/subscriber.jinja2")
+def person(request: Request) -> dict[str, Any]:
+    row = request.context.person
+    return {
+        "person": row,
+        "name": name_of(row),
+        "birthday": _birthday_words(request, row),
+        "fields": [(name, field_text(value)) for name, value in row.fields.items()],
+        "note": STOPPED.get(row.status),
+        "emails": _emails(request, row),
+        "campaigns": _campaigns(request),
+        "delivery_sentence": delivery_sentence,
+    }
+
+
+@view_config(route_name="subscriber.edit", renderer="subscribers/edit.jinja2")
+def change(request: Request) -> Any:
+    row = request.context.person
+    form = _form(
+        request,
+        email=row.email,
+        first_name=row.first_name,
+        last_name=row.last_name,
+        birthday=audience.birthday_text(row),
+        lists=[lst.id for lst in row.lists],
+    )
+    if request.method == "POST" and form.validate():
+        changed = form.attempt(
+            lambda: audience.update_subscriber(
+                request.dbsession,
+                row,
+                {
+                    **form.texts("email", "first_name", "last_name", "birthday"),
+                    "fields": _typed_fields(request, row),
+                    "lists": _lists(request, form),
+                },
+                utcnow(),
+            )
+        )
+        if changed:
+            request.flash(_("Saved."))
+            return HTTPSeeOther(request.route_path("subscriber", id=row.id))
+    return _edit_page(request, row, form)
+
+
+@view_config(route_name="subscriber.unsubscribe", request_method="POST")
+def unsubscribe(request: Request) -> Response:
+    row = request.context.person
+    audience.unsubscribe(request.dbsession, row, reason="by hand", now=utcnow())
+    request.flash(_("${email} gets no more emails.", mapping={"email": row.email}))
+    return HTTPSeeOther(request.route_path("subscriber", id=row.id))
+
+
+@view_config(route_name="subscriber.delete", request_method="POST")
+def delete(request: Request) -> Response:
+    audience.erase_subscriber(request.dbsession, request.context.person)
+    request.flash(_("The person is deleted, with everything known about them."))
+    return HTTPSeeOther(request.route_path("subscribers"))
+
+
+def found(request: Request, looking: Looking) -> audience.SubscriberPage:
+    return audience.search_subscribers(
+        request.dbsession,
+        request.context.account.id,
+        query=looking.query,
+        status=looking.status,
+        list_id=looking.list_id,
+        after=looking.after,
+        limit=PER_PAGE,
+    )
+
+
+def name_of(row: Subscriber) -> str:
+    return f"{row.first_name} {row.last_name}".strip()
+
+
+def _birthday_words(request: Request, row: Subscriber) -> str:
+    """The day as people write it; without the year where none is known."""
+    if row.birthday is None:
+        return ""
+    without_year = row.birthday.year == audience.YEARLESS
+    return format_date(row.birthday, "d MMMM" if without_year else "d MMMM y", locale=request.locale_name)
+
+
+def status_of_word(text: str | None) -> SubscriberStatus | None:
+    return SubscriberStatus(text) if text in set(SubscriberStatus) else None
+
+
+def csv_response(content: Iterable[bytes], filename: str) -> Response:
+    """A file to keep, sent while it is made."""
+    return Response(
+        app_iter=content,
+        content_type="text/csv",
+        charset="utf-8",
+        content_disposition=f'attachment; filename="{filename}"',
+    )
+
+
+def _what_came(added: audience.Added) -> tuple[str, str]:
+    if added.note:
+        return added.note, "wait"
+    mapping = {"email": added.subscriber.email}
+    if added.created:
+        return _("${email} is added.", mapping=mapping), "good"
+    return _("${email} was here already. What you wrote is saved.", mapping=mapping), "good"
+
+
+def _form(request: Request, **values: Any) -> PersonForm:
+    own = audience.lists_of(request.dbsession, request.context.account.id)
+    form: Any = PersonForm.of(request, **values)
+    form.lists.choices = choices((lst.id, lst.name) for lst in own)  # type: ignore[misc]
+    return form
+
+
+def _asked_lists(request: Request) -> list[int]:
+    """The list somebody came from; with a single one there is nothing to choose."""
+    asked = number_of(request.GET.get("list"))
+    own = [lst.id for lst in audience.lists_of(request.dbsession, request.context.account.id)]
+    return [asked] if asked in own else own if len(own) == 1 else []
+
+
+def _lists(request: Request, form: PersonForm) -> Collection[Any]:
+    account_id = request.context.account.id
+    return [audience.owned_list(request.dbsession, account_id, each) for each in form.lists.data or ()]
+
+
+def _fields(request: Request) -> dict[str, str]:
+    """The person's own fields of the form: known ones by name, and one more that may be named freely."""
+    fields = {
+        key.removeprefix("field."): value for key, value in request.POST.items() if key.startswith("field.")
+    }
+    name = request.POST.get("new_field", "").strip()
+    if name:
+        fields[name] = request.POST.get("new_value", "")
+    elif request.POST.get("new_value", "").strip():
+        raise InputError({"new_field": _("Give the new field a name.")})
+    return fields
+
+
+def _typed_fields(request: Request, row: Subscriber) -> dict[str, Any]:
+    """The fields of the form; a number or boolean that was only shown, or replaced by another, stays one."""
+    return {name: typed_as(row.fields.get(name, ""), text) for name, text in _fields(request).items()}
+
+
+def _add(request: Request, form: PersonForm) -> audience.Added:
+    return audience.add_subscriber(
+        request.dbsession,
+        request.context.account,
+        **form.texts("email", "first_name", "last_name", "birthday"),
+        fields=_fields(request),
+        lists=_lists(request, form),
+        now=utcnow(),
+        settings=request.registry["settings"],
+    )
+
+
+def _edit_page(
+    request: Request, row: Subscriber | None, form: PersonForm, error: Conflict | LimitReached | None = None
+) -> dict[str, Any]:
+    known = audience.known_fields(request.dbsession, request.context.account.id)
+    posted = {key: value for key, value in request.POST.items() if key.startswith(("field.", "new_"))}
+    if form.errors or form.form_errors:
+        request.response.status_int = 422
+    return {
+        "person": row,
+        "name": name_of(row) if row else "",
+        "form": form,
+        "error": error,
+        "fields": _field_values(row, (field.name for field in known if field.name not in STANDARD), posted),
+        "new_field": posted.get("new_field", ""),
+        "new_value": posted.get("new_value", ""),
+        "back": request.route_path("subscriber", id=row.id) if row else request.route_path("subscribers"),
+    }
+
+
+def _field_values(
+    row: Subscriber | None, names: Iterable[str], posted: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Every field somebody of this account has, with this person's value."""
+    own = row.fields if row else {}
+    together = {**dict.fromkeys(names, ""), **own}
+    return [(name, posted.get(f"field.{name}", field_text(value))) for name, value in together.items()]
+
+
+def _campaigns(request: Request) -> Sequence[Any]:
+    """To ask about, whether this person was among their people or not; newest first, without emails."""
+    return request.dbsession.execute(
+        select(Campaign.id, Campaign.name, Campaign.subject, Campaign.status)
+        .where(Campaign.account_id == request.context.account.id)
+        .order_by(Campaign.id.desc())
+        .limit(CAMPAIGNS_SHOWN)
+    ).all()
+
+
+@dataclass(frozen=True)
+class EmailLine:
+    """An email this person was to get, and what came of it."""
+
+    campaign: Campaign
+    delivery: Delivery
+    day: datetime
+
+
+def _emails(request: Request, row: Subscriber) -> list[EmailLine]:
+    rows = request.dbsession.execute(
+        select(Campaign, Delivery)
+        .join(Delivery, Delivery.campaign_id == Campaign.id)
+        .where(Delivery.subscriber_id == row.id)
+        .order_by(Delivery.id.desc())
+        .limit(EMAILS_SHOWN)
+    )
+    lines = [
+        EmailLine(campaign, delivery, delivery.settled_at or delivery.dated_at) for campaign, delivery in rows
+    ]
+    return sorted(lines, key=lambda line: line.day, reverse=True)

@@ -1,0 +1,64 @@
+"""Errors of the domain and their HTTP status, for pages and API alike."""
+
+from pyramid.request import Request
+from pyramid_retry import mark_error_retryable
+
+from ..db import gave_way
+from ..errors import (
+    AccountBusy,
+    BackendError,
+    BackendMissing,
+    Busy,
+    Conflict,
+    EmailError,
+    FileRefused,
+    HostForbidden,
+    InputError,
+    LimitReached,
+    LoginRefused,
+    MailganerError,
+    MalformedBody,
+    NoRoom,
+    NotFound,
+    SecretUnreadable,
+    SenderRefused,
+    Throttled,
+)
+
+RETRY_AFTER = (
+    30  # seconds after which asking again is worth it: a database that was restarted is back by then
+)
+
+# The first that fits, so the narrow ones come first.
+STATUSES: tuple[tuple[type[MailganerError], int], ...] = (
+    (LoginRefused, 401),
+    (SenderRefused, 401),
+    (BackendMissing, 422),
+    (HostForbidden, 422),
+    (NotFound, 404),
+    (Conflict, 409),
+    (LimitReached, 409),
+    (SecretUnreadable, 409),
+    (MalformedBody, 400),
+    (InputError, 422),
+    (EmailError, 422),
+    (FileRefused, 422),
+    (NoRoom, 507),
+    (AccountBusy, 429),
+    (Busy, 503),
+    (Throttled, 429),
+    (BackendError, 502),
+)
+
+
+def status_of(error: MailganerError) -> int:
+    """The HTTP status of a domain error, for pages and API alike."""
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), 400)
+
+
+def without_database(request: Request, error: Exception) -> None:
+    """Make the answer to this request without the database. Mark the error as retryable when the transaction
+    lost a conflict: at a COMMIT nothing else does."""
+    request.account = request.viewer = None
+    if gave_way(error):
+        mark_error_retryable(error)

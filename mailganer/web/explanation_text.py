@@ -1,0 +1,21 @@
+"""What pages and API need to explain why somebody got a campaign: its context, and each step as a sentence."""
+
+from pyramid.request import Request
+
+from ..db import utcnow
+from ..models import Campaign
+from ..reports import ExplanationContext, ExplanationStep
+from . import localization
+
+
+def explanation_context(request: Request, campaign: Campaign) -> ExplanationContext:
+    """Return what every explanation of this campaign needs."""
+    registry = request.registry
+    return ExplanationContext(
+        request.dbsession, campaign, utcnow(), registry["settings"], registry["backends"]
+    )
+
+
+def step_sentence(request: Request, step: ExplanationStep) -> str:
+    """Return the sentence of a step in the language and time zone of the request."""
+    return request.translate(step.sentence(localization.plain_datetime, localization.number)).strip()

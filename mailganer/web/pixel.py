@@ -1,0 +1,98 @@
+"""The picture that counts an open: answered before Pyramid sees the request.
+
+Nothing is asked of the database here, so it needs no transaction, no session, no route and no view; see
+docs/decisions/opens-are-written-together.md.
+"""
+
+from collections.abc import Iterable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from pyramid.events import BeforeTraversal, subscriber
+from pyramid.registry import Registry
+
+from mailganer.db import utcnow
+from mailganer.tracking import OpenBuffer, Opening
+from mailganer.web import security_headers
+
+from .health import REQUESTS, SECONDS
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from pyramid.router import Router
+
+PIXEL = (
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00"
+    b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+)
+BEFORE, BEHIND = "/o/", ".gif"
+TELL_OF_OPENS = frozenset(
+    {
+        *("campaigns", "campaign", "campaign.report", "campaign.recipients", "campaign.recipients_csv"),
+        *("campaign.delivery", "campaign.why", "subscriber", "subscriber.why"),
+        *("api.campaign.report", "api.campaign.deliveries", "api.campaign.why"),
+    }
+)
+"""Routes whose answers say who has opened what."""
+
+
+class PixelFirst:
+    """The application, and before it GET and HEAD of ``/o/TOKEN.gif``; a HEAD is not counted.
+
+    Has the ``registry`` of the application: Pyramid's own tools look for it.
+    """
+
+    def __init__(self, application: "Router") -> None:
+        self.registry: Registry = application.registry
+        self._application = application
+        self._opens: OpenBuffer = self.registry["opens"]
+        self._headers = _headers(self.registry)
+        self._answered = {method: REQUESTS.labels(method, "open", 200) for method in ("GET", "HEAD")}
+        self._seconds = SECONDS.labels("open")
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
+        if method not in self._answered or not _is_picture(path):
+            return self._application(environ, start_response)
+        start = perf_counter()
+        if method == "GET":
+            self._count(path, environ.get("HTTP_USER_AGENT", ""))
+        start_response("200 OK", [*self._headers])
+        self._answered[method].inc()
+        self._seconds.observe(perf_counter() - start)
+        return [PIXEL] if method == "GET" else []
+
+    def is_prompt(self, method: str, path: str) -> bool:
+        """Whether a request is answered without waiting for anybody."""
+        return method in self._answered and _is_picture(path) and not self._opens.holds()
+
+    def _count(self, path: str, agent: str) -> None:
+        token = path.removeprefix(BEFORE).removesuffix(BEHIND)
+        if opening := Opening.of(token, agent=agent, at=utcnow()):
+            self._opens.add(opening)
+
+
+@subscriber(BeforeTraversal)
+def write_opens_first(event: BeforeTraversal) -> None:
+    """Who has fetched a picture here and then asks for the report finds it there.
+
+    Before the account is loaded: a transaction of SQLite that begins then sees nothing newer.
+    """
+    route = event.request.matched_route
+    if route is not None and route.name in TELL_OF_OPENS:
+        event.request.registry["opens"].catch_up()
+
+
+def _is_picture(path: str) -> bool:
+    return path.startswith(BEFORE) and path.endswith(BEHIND) and "/" not in path[len(BEFORE) :]
+
+
+def _headers(registry: Registry) -> list[tuple[str, str]]:
+    own = {
+        "Content-Type": "image/gif",
+        "Content-Length": str(len(PIXEL)),
+        "Cache-Control": "no-store",
+        "Cross-Origin-Resource-Policy": "cross-origin",  # shown in other people's mail programs
+        "Referrer-Policy": "no-referrer",
+    }
+    return list((security_headers(registry["settings"]) | own).items())

@@ -1,0 +1,88 @@
+"""Who asks: by a cookie on pages, by a bearer token in the API."""
+
+from dataclasses import dataclass
+
+from pyramid.request import Request
+from pyramid.security import NO_PERMISSION_REQUIRED
+
+from .. import accounts
+from ..db import READS, utcnow
+from ..models import Account
+from .rate_limits import RateLimiter
+from .sessions import has_session
+
+PUBLIC = NO_PERMISSION_REQUIRED
+"""The permission of a view that needs no sign-in: ``@view_config(..., permission=PUBLIC)``."""
+
+SIGNED_IN = "signed in"
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What a page needs to know about the person who looks at it; outlives the database session."""
+
+    id: int
+    email: str
+    locale: str
+    timezone: str
+
+
+class SecurityPolicy:
+    """Signed in or not: there is nothing in between. What belongs to whom is decided by loading."""
+
+    def identity(self, request: Request) -> Account | None:
+        return request.account
+
+    def authenticated_userid(self, request: Request) -> int | None:
+        return request.account.id if request.account else None
+
+    def permits(self, request: Request, _context: object, _permission: str) -> bool:
+        return request.account is not None
+
+    def remember(self, _request: Request, _userid: int, **_options: object) -> list[tuple[str, str]]:
+        return []  # sessions are opened by enter()
+
+    def forget(self, _request: Request, **_options: object) -> list[tuple[str, str]]:
+        return []  # and ended by leave()
+
+
+def is_api(request: Request) -> bool:
+    return request.path.startswith("/api/")
+
+
+def needs_csrf(request: Request) -> bool:
+    """Whether a foreign page could forge this request: not when it needs a bearer token."""
+    return not is_api(request)
+
+
+def account_of(request: Request) -> Account | None:
+    """The account that asks, or None. Cookies count on pages only, bearer tokens on the API only."""
+    if is_api(request):
+        return _account_by_token(request)
+    known = request.session if has_session(request) else {}
+    if known.get("account") is None:
+        return None
+    account = accounts.account_of_web_session(request.dbsession, known["account"], str(known.get("id", "")))
+    if account is None or account.session_epoch != known.get("epoch"):
+        return None
+    return account
+
+
+def _account_by_token(request: Request) -> Account | None:
+    kind, _space, token = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token:
+        return None
+    writing = request.method not in READS
+    account = accounts.account_of_token(request.dbsession, token.strip(), now=utcnow(), remember_use=writing)
+    if account is None:
+        request.account = None  # the error page that follows must not count the same token once more
+        throttle: RateLimiter = request.registry["throttle"]
+        throttle.check_token(request.remote_addr)
+    else:
+        request.registry["body_limits"].note_token(token.strip())
+    return account
+
+
+def viewer_of(request: Request) -> Viewer | None:
+    account = request.account
+    return account and Viewer(account.id, account.email, account.locale, account.timezone)
