@@ -1,14 +1,14 @@
-# One image for web, worker, beat and every command; docker-compose.yml says which is which.
+# One image for web, worker, beat and every command; docker-compose.yml selects the command.
 
 FROM python:3.12-slim AS build
 RUN python -m venv /venv
 WORKDIR /src
-# The locked packages first: they change seldom, and this layer is kept while they do not.
+# The locked packages come first: they seldom change, so this layer stays cached.
 COPY requirements requirements
 RUN /venv/bin/pip install --no-cache-dir --only-binary :all: --no-deps --require-hashes -r requirements/run.txt
 COPY setup.py pyproject.toml MANIFEST.in README.md LICENSE ./
 COPY mailganer mailganer
-# Built by the setuptools that is locked.
+# Built with the locked setuptools.
 RUN /venv/bin/pip install --no-cache-dir --no-deps --no-index --no-build-isolation .
 
 FROM python:3.12-slim
@@ -24,7 +24,7 @@ USER mailganer
 WORKDIR /var/lib/mailganer
 VOLUME /var/lib/mailganer
 EXPOSE 6543
-# Workers finish the email in hand on SIGTERM.
+# On SIGTERM workers finish the email in hand.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["mailganer"]
 CMD ["web"]

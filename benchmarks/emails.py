@@ -139,12 +139,12 @@ def main() -> None:
     print(f"preview {preview * 1e3:.0f} ms\n")
     print(f"{'one email':<44}{'CPU':>12}{'one core':>15}{'size':>12}")
     renderer = MessageRenderer(email, envelope)
-    measure("press: pieces encoded once", renderer.print, given)
+    measure("press: pieces encoded once", renderer.render, given)
     capturing = replace(
         email, html="{% set k %}{% endset %}" + email.html, text="{% set k %}{% endset %}" + email.text
     )
     measure(
-        "press: rendered, then encoded as a whole", MessageRenderer(capturing, envelope).print, given[:5000]
+        "press: rendered, then encoded as a whole", MessageRenderer(capturing, envelope).render, given[:5000]
     )
     measure("compiled template and EmailMessage", ordinary(written.html, envelope), given[:1000])
     email_of_json(email)

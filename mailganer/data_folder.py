@@ -1,4 +1,4 @@
-"""The data folder: whether two processes share it, and whether there is room where we write."""
+"""The data folder: an id to detect whether processes share it, and its free disk space."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ ID_FILE = "folder_id"
 def folder_id(settings: Settings) -> str:
     """Return 16 hex digits that all processes with this data folder share; "" if it cannot be written.
 
-    Made by the first process. Two machines with different ids do not see each other's uploads.
+    Created by the first process. Two machines with different ids do not see each other's uploads.
     """
     path = settings.data_dir / ID_FILE
     try:
@@ -30,7 +30,7 @@ def folder_id(settings: Settings) -> str:
 
 
 def _make(path: Path) -> None:
-    """Write the file whole under another name first, so that nobody reads an empty one."""
+    """Write the whole file under another name first, so that no process reads an empty one."""
     new = path.with_name(f"{ID_FILE}.{secrets.token_hex(4)}")
     new.write_text(secrets.token_hex(8))
     try:
@@ -42,12 +42,12 @@ def _make(path: Path) -> None:
 
 
 def full_disks(settings: Settings) -> list[Path]:
-    """Return a folder of each disk that we write to and that is full."""
+    """Return a folder on each full disk that Mailganer writes to."""
     return [place for place in disks(settings) if shutil.disk_usage(place).free < NO_ROOM]
 
 
 def disks(settings: Settings) -> Iterator[Path]:
-    """Yield a folder of each disk that we write to."""
+    """Yield a folder on each disk that Mailganer writes to."""
     folder = settings.data_dir if settings.data_dir.exists() else settings.data_dir.parent
     url = make_url(settings.database_url)
     file = Path(url.database).parent if url.get_backend_name() == "sqlite" and url.database else folder

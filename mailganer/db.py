@@ -1,8 +1,7 @@
-"""Engine and sessions, and what SQLite and PostgreSQL each need.
+"""Engines and sessions, and what SQLite and PostgreSQL each need.
 
-Two kinds of sessions exist. A request's session (``request.dbsession``) joins ``request.tm`` and ends with
-the request. The pipeline's, the tasks' and the commands' come from ``sessions`` and are committed by those
-who opened them, in short transactions.
+There are two kinds of sessions. A request's session (``request.dbsession``) joins ``request.tm`` and ends
+with the request. Workers, tasks and commands use ``sessions`` and commit themselves, in short transactions.
 """
 
 import json
@@ -22,24 +21,28 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from .logs import Outage
 
-if TYPE_CHECKING:  # processes that send have no use for Pyramid
+if TYPE_CHECKING:  # sending processes do not need Pyramid
     from pyramid.config import Configurator
     from pyramid.request import Request
 
 T = TypeVar("T")
 
 OUT_OF_REACH = (OperationalError, InterfaceError, InternalError, NoConnectionFree)
-"""What passes by itself: the database is gone, starting, full, busy for too long or only to be read just now,
-all connections are taken, or it chose us as the one who has to try again. Nothing of the transaction is kept,
-unless it broke at its COMMIT: then nobody knows."""
+"""Errors that pass by themselves.
+
+The database is gone, starting, full, busy for too long or temporarily read-only, all connections are taken,
+or it chose this transaction as the one to retry. The transaction was rolled back, unless the error came from
+its COMMIT: then the outcome is unknown.
+"""
 
 log = logging.getLogger(__name__)
 DATABASE = Outage("The database")
-"""What this process has written about it, whichever of its threads noticed."""
+"""Outage state of the database in this process, whichever of its threads noticed."""
 
-SQLITE_BUSY_MS = 30_000  # a planner's longest write is well under this; a waiter sees a pause, not an error
+# A planner's longest write is well under this; a waiting request is slow, but does not fail.
+SQLITE_BUSY_MS = 30_000
 READS = {"GET", "HEAD"}
-WRITING_GETS = {"click"}  # is counted before it is answered; opens are written by a buffer of their own
+WRITING_GETS = {"click"}  # counted before the response; opens are written from a buffer
 
 
 def utcnow() -> datetime:
@@ -47,7 +50,10 @@ def utcnow() -> datetime:
 
 
 def database_now(session: Session) -> datetime:
-    """The moment all machines of an installation share. An SQLite file has no clock but ours."""
+    """Return the time that all machines of an installation share.
+
+    SQLite has no clock other than the machine's.
+    """
     if session.get_bind().dialect.name == "sqlite":
         return utcnow()
     moment: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
@@ -55,7 +61,7 @@ def database_now(session: Session) -> datetime:
 
 
 def make_engine(url: str) -> Engine:
-    """An engine for ``sqlite:///FILE`` or ``postgresql+psycopg://...``; connects lazily."""
+    """Create an engine for ``sqlite:///FILE`` or ``postgresql+psycopg://...``; connects lazily."""
     if make_url(url).get_backend_name() == "sqlite":
         engine = create_engine(
             url, connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False}
@@ -70,21 +76,21 @@ def make_engine(url: str) -> Engine:
             pool_recycle=1800,
             json_deserializer=_from_json,
         )
-    _watch(engine)  # after SQLite's BEGIN: one that fails has opened nothing
+    _watch(engine)  # after SQLite's BEGIN: a BEGIN that fails has opened nothing
     return engine
 
 
 def _from_json(value: bytes | str) -> object:
-    # It is UTF-8: left to itself, the json module would find that out for each value.
+    # It is UTF-8; otherwise the json module would detect the encoding of each value.
     return json.loads(value if isinstance(value, str) else str(value, "utf-8"))
 
 
 UNTRACKED: Any = {"synchronize_session": False}
-"""For statements that change many rows: no session holds objects of them that would have to follow."""
+"""Execution options for bulk statements: no session holds objects of these rows to update."""
 
 
 def upsert(session: Session, table: Any) -> Any:
-    """An INSERT into a model or its table that may say ``on_conflict_do_...`` in this database's language."""
+    """Return an INSERT into a model or table that supports ``on_conflict_do_...`` of the database."""
     return _INSERTS[session.get_bind().dialect.name](table)
 
 
@@ -92,24 +98,27 @@ _INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.in
 
 
 def trouble_of(error: Exception) -> str:
-    """The database's own words, without our statement and its values."""
+    """Return the database's own message, without our statement and its values."""
     return (str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def gave_way(error: Exception) -> bool:
-    """Whether it was given up for another's sake (deadlock, serialisation): done again, it may work."""
+    """Return whether the transaction was rolled back for a deadlock or serialisation failure.
+
+    A retry may work.
+    """
     return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "").startswith("40")
 
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:
-    """Sessions for everything that is not a web request. Objects stay readable after commit."""
+    """Create sessions for everything that is not a web request. Objects stay readable after commit."""
     return sessionmaker(engine, expire_on_commit=False)
 
 
 def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def configure(connection: object, _record: object) -> None:
-        connection.isolation_level = None  # type: ignore[attr-defined]  # we say BEGIN ourselves, below
+        connection.isolation_level = None  # type: ignore[attr-defined]  # "BEGIN" is issued by us, below
         cursor = connection.cursor()  # type: ignore[attr-defined]
         for pragma in (
             "journal_mode=WAL",
@@ -122,8 +131,8 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # A reader that turns writer half way cannot wait for its turn (SQLITE_BUSY_SNAPSHOT): writers queue
-        # up at the start, and only what is known to read starts as a reader.
+        # A transaction that turns from reading to writing cannot wait for its turn (SQLITE_BUSY_SNAPSHOT):
+        # writers queue up at the start, and only transactions known to read start as readers.
         reading = connection.get_execution_options().get("reading", False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
@@ -158,12 +167,12 @@ def _watch(engine: Engine) -> None:
 
 
 def outside(session: Session | None, work: Callable[[], T]) -> T:
-    """Return what ``work`` returns, done while ``session`` has no transaction.
+    """Run ``work`` while ``session`` has no transaction, and return its result.
 
-    For everything slow or foreign, templates above all: on SQLite whoever writes keeps all others waiting, on
-    PostgreSQL locks are held. What was changed is committed. The session begins anew afterwards, and a
-    request's objects are read again when they are next used, so they may have changed or be gone. Within
-    ``sessions.begin()`` there is no way out of the transaction, and SQLAlchemy says so.
+    For everything slow or foreign, templates above all: on SQLite a writer blocks all others, on PostgreSQL
+    locks are held. Changes are committed first. The session begins anew afterwards, and a request's objects
+    are loaded again when next used, so they may have changed or be gone. Within ``sessions.begin()`` the
+    transaction cannot be left, and SQLAlchemy raises.
     """
     if session is None:
         return work()
@@ -182,7 +191,7 @@ def outside(session: Session | None, work: Callable[[], T]) -> T:
 
 
 def _give_back(session: Session, request: "Request") -> list[Any]:
-    """End a request's transaction and return its objects, which belong to no session meanwhile."""
+    """End a request's transaction and return its objects, which are detached until they are added again."""
     session.flush()
     wrote = session.info.pop("wrote", False)
     if wrote and session.info.get("again"):
@@ -211,20 +220,20 @@ def includeme(config: "Configurator") -> None:
     engine = make_engine(config.registry["settings"].database_url)
     config.registry["engine"] = engine
     config.registry["sessions"] = make_sessions(engine)
-    # For what only reads, and takes its time: on SQLite it keeps nobody from writing.
+    # For slow reads: on SQLite it blocks no writer.
     config.registry["readers"] = make_sessions(engine.execution_options(reading=True))
     readers = sessionmaker(engine.execution_options(reading=True))
     writers = sessionmaker(engine)
     _note_writing(readers)
     _note_writing(writers)
-    # What only reads says nothing about a disk that is full or a file that is locked.
+    # Reading transactions do not show whether a full disk or a locked file is usable again.
     event.listen(writers, "after_commit", lambda _session: DATABASE.ended(log))
 
     def dbsession(request: "Request") -> Session:
         route = request.matched_route.name if request.matched_route else ""
         reading = request.method in READS and route not in WRITING_GETS
         session = (readers if reading else writers)(info={"request": request})
-        # Core statements do not mark a session as changed and would be rolled back without a word.
+        # Core statements do not mark a session as changed and would be rolled back silently.
         zope.sqlalchemy.register(session, transaction_manager=request.tm, initial_state="changed")
         return session
 

@@ -1,34 +1,34 @@
-"""The tree of domain errors, and the one way a sentence for a person is made.
+"""Tree of domain errors, and the marker ``_`` for translatable messages.
 
 ::
 
     MailganerError
-    ├── SettingsError        the ini file, .env or environment is wrong: every problem at once
-    ├── InputError           fields of a form or of a JSON body are wrong: every field at once
-    │   └── MalformedBody    a body that is no JSON
-    ├── NotFound             there is no such thing, or it belongs to somebody else
-    ├── Conflict             the thing is there, but in a state that does not allow this
+    ├── SettingsError        the ini file, .env or environment is wrong: all problems at once
+    ├── InputError           fields of a form or of a JSON body are wrong: all fields at once
+    │   └── MalformedBody    a body that is not JSON
+    ├── NotFound             there is no such object, or it belongs to another account
+    ├── Conflict             the object exists, but in a state that does not allow the operation
     │   └── NotReady         a campaign that may not be sent yet, with its problems
-    ├── LimitReached         the plan allows no more; says which counter and when it frees
-    ├── Throttled            too many tries; says how long to wait
-    │   └── Busy             the installation does as much at once as it can
-    │       └── AccountBusy  one account does as much at once as it may
-    ├── EmailError          a template that cannot be used, with the line where it goes wrong
-    ├── FileRefused          an uploaded file that is not what it should be
+    ├── LimitReached         the plan allows no more; names the counter and when it frees
+    ├── Throttled            too many attempts; names the time to wait
+    │   └── Busy             the installation is at its limit of concurrent work
+    │       └── AccountBusy  one account is at its limit of concurrent work
+    ├── EmailError           a template that cannot be used, with the line of the error
+    ├── FileRefused          an uploaded file that cannot be used
     ├── NoRoom               the installation's disk is full
-    ├── SecretUnreadable     a stored password cannot be decrypted with the keys of today
-    └── BackendError         what stands between us and the mail server
+    ├── SecretUnreadable     a stored password cannot be decrypted with the current keys
+    └── BackendError         a failure between us and the mail server
         ├── HostForbidden    the operator does not allow this host or port
         ├── Unreachable      no such host, refused, timed out, dropped
-        │   └── TooFast      there, and asks to be left alone for a while
+        │   └── TooFast      reachable, but refuses this account for a while
         ├── TLSFailed        no TLS, or a certificate that cannot be trusted
         ├── LoginRefused     the server does not accept this login or password
-        ├── SenderRefused    the login is fine, but this account may not send
-        ├── ProtocolBroken   the server talks nonsense
+        ├── SenderRefused    the login is accepted, but this account may not send
+        ├── ProtocolBroken   the server does not follow the protocol
         └── BackendMissing   no such backend, or its package is broken
 
-Every message is a translation string: English where it is logged or printed, the person's language on
-a page. A view or an API answer translates it; nothing else needs to know about languages.
+Every message is a translation string: English where it is logged or printed, the user's language on a page.
+A view or an API answer translates it; nothing else needs to know about languages.
 """
 
 import errno
@@ -41,17 +41,17 @@ _ = TranslationStringFactory("mailganer")
 
 
 def in_english(message: str) -> str:
-    """A sentence as it is logged or printed."""
+    """Return a sentence in English, as it is logged or printed."""
     return message.interpolate() if isinstance(message, TranslationString) else message
 
 
 def is_full(error: OSError) -> bool:
-    """Whether it is for want of room: on the disk, in a quota, or for a file as large as files may be."""
+    """Return whether the cause is lack of space: on the disk, in a quota, or in the maximum file size."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class MailganerError(Exception):
-    """An error whose message is a sentence for a person: what happened, what to do."""
+    """An error whose message is a sentence for the user: what failed, what to do."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -62,7 +62,7 @@ class MailganerError(Exception):
 
 
 class SettingsError(MailganerError):
-    """Wrong or missing settings. ``problems`` lists every one of them, a sentence each."""
+    """Wrong or missing settings. ``problems`` lists all of them, a sentence each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(in_english(problem) for problem in problems))
@@ -82,14 +82,14 @@ class MalformedBody(InputError):
 
 
 class NotFound(MailganerError):
-    """There is no such thing in this account."""
+    """There is no such object in this account."""
 
     def __init__(self, message: str = _("There is nothing here, or it is not yours.")) -> None:
         super().__init__(message)
 
 
 class Conflict(MailganerError):
-    """The thing exists, but its state does not allow what was asked."""
+    """The object exists, but its state does not allow the operation."""
 
 
 class NotReady(Conflict):
@@ -101,7 +101,7 @@ class NotReady(Conflict):
 
 
 class LimitReached(MailganerError):
-    """The plan allows no more of ``counter`` before ``frees_at`` (None: not by waiting)."""
+    """The plan allows no more of ``counter`` before ``frees_at`` (None: waiting does not help)."""
 
     def __init__(self, message: str, counter: str, frees_at: datetime | None = None) -> None:
         super().__init__(message)
@@ -110,7 +110,7 @@ class LimitReached(MailganerError):
 
 
 class Throttled(MailganerError):
-    """Too many tries. ``retry_after`` is in seconds."""
+    """Too many attempts. ``retry_after`` is in seconds."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
@@ -118,11 +118,11 @@ class Throttled(MailganerError):
 
 
 class Busy(Throttled):
-    """The installation does as much at once as it can. ``retry_after`` is in seconds."""
+    """The installation is at its limit of concurrent work. ``retry_after`` is in seconds."""
 
 
 class AccountBusy(Busy):
-    """One account does as much at once as it may. Others go on."""
+    """One account is at its limit of concurrent work. Other accounts are not affected."""
 
 
 class EmailError(MailganerError):
@@ -135,11 +135,11 @@ class EmailError(MailganerError):
 
 
 class FileRefused(MailganerError):
-    """An uploaded file that is not what it should be. Nothing of it was kept."""
+    """An uploaded file that cannot be used. Nothing of it was stored."""
 
 
 class NoRoom(MailganerError):
-    """The installation's disk is full. Nothing was kept."""
+    """The installation's disk is full. Nothing was stored."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -151,12 +151,15 @@ class NoRoom(MailganerError):
 
 
 class SecretUnreadable(MailganerError):
-    """A stored password that none of today's keys can decrypt."""
+    """A stored password that none of the current keys can decrypt."""
 
 
 class BackendError(MailganerError):
-    """Something between us and the mail server. ``reply`` holds the server's own words, or nothing;
-    ``retry_after`` the seconds that it names until it wants to be asked again."""
+    """A failure between us and the mail server.
+
+    ``reply`` holds the server's own answer, or nothing; ``retry_after`` the seconds until the server wants to
+    be asked again, if it named any.
+    """
 
     def __init__(self, message: str, reply: str = "", *, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -164,8 +167,10 @@ class BackendError(MailganerError):
 
 
 class HostForbidden(BackendError):
-    """The operator does not allow connections to this host or port, or without encryption: ``field`` is
-    ``host``, ``port`` or ``security``."""
+    """The operator does not allow connections to this host or port, or without encryption.
+
+    ``field`` is ``host``, ``port`` or ``security``.
+    """
 
     def __init__(self, message: str, reply: str = "", field: str = "host") -> None:
         super().__init__(message, reply)
@@ -173,15 +178,15 @@ class HostForbidden(BackendError):
 
 
 class Unreachable(BackendError):
-    """No such host, connection refused, timed out or dropped before anything was said."""
+    """No such host, connection refused, timed out or dropped before the first answer."""
 
 
 class TooFast(Unreachable):
-    """The server lets us in no further because this account has been too quick for it. It passes."""
+    """The server refuses further connections because this account was too fast. Temporary."""
 
 
 class TLSFailed(BackendError):
-    """The server offers no TLS, or shows a certificate that cannot be trusted."""
+    """The server offers no TLS, or presents a certificate that cannot be trusted."""
 
 
 class LoginRefused(BackendError):
@@ -193,7 +198,7 @@ class SenderRefused(BackendError):
 
 
 class ProtocolBroken(BackendError):
-    """What answers there is not a mail server, or not a sane one."""
+    """The other side is not a mail server, or does not follow the protocol."""
 
 
 class BackendMissing(BackendError):

@@ -1,6 +1,6 @@
-"""What is written down while it runs: one line an event, on stderr, for people while developing, else JSON.
+"""Logging: one line per event on stderr, readable text in development, else JSON.
 
-Tracebacks come without the values of variables: passwords pass through them.
+Tracebacks are written without the values of variables, because passwords pass through them.
 """
 
 import io
@@ -19,7 +19,7 @@ from .errors import is_full
 
 
 class _Forgiving(io.FileIO):
-    """A file that takes what does not fit on its disk as well, and forgets it."""
+    """A file that silently discards what does not fit on its full disk."""
 
     def write(self, data: Any) -> int:
         try:
@@ -31,7 +31,7 @@ class _Forgiving(io.FileIO):
 
 
 def survive_full_disk() -> None:
-    """From now on no part of us ends because its log cannot grow: what it wants to say is lost instead."""
+    """Make stdout and stderr discard what does not fit on a full disk, so that no log ends the process."""
     for name in ("stdout", "stderr"):
         before = getattr(sys, name)
         before.flush()
@@ -42,7 +42,10 @@ def survive_full_disk() -> None:
 
 
 class Lines(structlog.PrintLogger):
-    """Lines on a file. One that cannot be written, because a disk is full, is lost: a page is worth more."""
+    """Print lines to a file.
+
+    A line that cannot be written, because a disk is full, is lost: serving a page is worth more.
+    """
 
     def msg(self, message: str) -> None:
         with suppress(OSError):
@@ -52,7 +55,7 @@ class Lines(structlog.PrintLogger):
 
 
 def configure_logs(development: bool) -> None:
-    """Says once per process how events are written. Safe to call again."""
+    """Set up the log format, once per process. Safe to call again."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -60,19 +63,19 @@ def configure_logs(development: bool) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *_writer(development),
         ],
-        logger_factory=lambda *_names: Lines(sys.stderr),  # stderr as it is then
+        logger_factory=lambda *_names: Lines(sys.stderr),  # stderr at the time of the call
     )
     handlers = [each for each in logging.getLogger().handlers if type(each) is logging.StreamHandler]
     write_json(development, handlers)
-    # The web server warns of every request that waits for a thread: under load a line for each of them.
+    # waitress warns of every request that waits for a thread: under load a line for each of them.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 
 def configure_part(development: bool, handlers: Iterable[logging.Handler]) -> None:
-    """Write the log of a worker or beat as the web part writes its own: one JSON object a line.
+    """Write the log of a worker or beat like that of the web part: one JSON object per line.
 
-    What goes through structlog takes the way of the standard library there, because Celery turns whatever is
-    printed into a warning. Our own lines are written from INFO on, those of libraries as they were set.
+    structlog goes through the standard library there, because Celery turns everything printed into a warning.
+    Our own lines are written from INFO on, those of libraries as configured.
     """
     logging.getLogger("mailganer").setLevel(logging.INFO)
     write_through_logging()
@@ -80,7 +83,7 @@ def configure_part(development: bool, handlers: Iterable[logging.Handler]) -> No
 
 
 def write_through_logging() -> None:
-    """Let structlog hand everything to the standard library, whose handlers know the format."""
+    """Let structlog hand everything to the standard library, whose handlers do the formatting."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -93,9 +96,9 @@ def write_through_logging() -> None:
 
 
 def write_json(development: bool, handlers: Iterable[logging.Handler]) -> None:
-    """Let handlers of the standard library write JSON. Warnings of Python too.
+    """Let handlers of the standard library write JSON, Python warnings included.
 
-    While developing they keep their lines for people, with the details of our events behind them.
+    In development they keep their readable lines, followed by the details of our events.
     """
     if development:
         for handler in handlers:
@@ -108,7 +111,7 @@ def write_json(development: bool, handlers: Iterable[logging.Handler]) -> None:
 
 
 class _Detailed(logging.Formatter):
-    """Another formatter's line, and behind it what our own events carry: ``campaign=3``."""
+    """Another formatter's line, followed by the details of our own events: ``campaign=3``."""
 
     def __init__(self, line: logging.Formatter) -> None:
         super().__init__()
@@ -127,7 +130,7 @@ _NO_DETAILS = frozenset({"_record", "_logger", "_name", "_from_structlog", "data
 
 
 def json_formatter() -> logging.Formatter:
-    """Return what makes one JSON object a line of a record, whoever wrote it."""
+    """Return a formatter that writes any record as one JSON object per line."""
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
         processors=[
@@ -143,16 +146,16 @@ def json_formatter() -> logging.Formatter:
 def write_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
 ) -> None:
-    """Write a warning of Python as JSON where logging is not set up yet: in place of warnings.showwarning."""
+    """Write a Python warning as JSON before logging is set up; a replacement for ``warnings.showwarning``."""
     text = warnings.formatwarning(message, category, filename, lineno, "").rstrip()
     record = logging.LogRecord("py.warnings", logging.WARNING, filename, lineno, text, None, None)
     print(json_formatter().format(record), file=sys.stderr, flush=True)
 
 
 class Outage:
-    """One line when something we need goes away, and one when it is back, however often it is asked for.
+    """Log one line when a dependency becomes unavailable, and one when it is back, however often it is used.
 
-    ``name`` says what is away. Each process writes its own lines, whichever of its threads notices.
+    ``name`` names the dependency. Each process writes its own lines, whichever of its threads notices.
     """
 
     _known: ClassVar[list["Outage"]] = []
@@ -165,7 +168,7 @@ class Outage:
     def began(
         self, log: Any, message: str, *values: object, level: int = logging.WARNING, **details: object
     ) -> None:
-        """Write a line, unless the outage is known. Details are for loggers of structlog only."""
+        """Write a line, unless the outage is known. ``details`` work with structlog loggers only."""
         now = time.monotonic()
         if self._since.setdefault("monotonic", now) is now:
             log.log(level, message, *values, **details)
@@ -178,7 +181,7 @@ class Outage:
 
     @classmethod
     def forget_all(cls) -> None:
-        """Begin anew: for tests, which share a process."""
+        """Reset all outages: for tests, which share a process."""
         for each in cls._known:
             each._since.clear()
 
@@ -191,4 +194,4 @@ def _writer(development: bool) -> tuple[Processor, ...]:
 
 
 if not structlog.is_configured():
-    write_through_logging()  # a command has no other place where structlog is set up
+    write_through_logging()  # commands have no other place where structlog is set up

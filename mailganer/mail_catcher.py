@@ -1,7 +1,7 @@
-"""The local mail catcher: a mail server that keeps every email and delivers none.
+"""Local mail catcher: a mail server that keeps every email and delivers none.
 
-Behind ``mailganer catch`` and the demo. Emails lie in a Maildir whose file names begin with the time of
-arrival and carry the recipient, so that the newest of ten thousand, or those to one person, are found
+Used by ``mailganer catch`` and the demo. Emails are kept in a Maildir whose file names begin with the time of
+arrival and contain the recipient, so that the newest of ten thousand, or those to one recipient, are found
 without opening the others.
 """
 
@@ -30,14 +30,14 @@ from typing import Any
 from .errors import MailganerError, NotFound, _
 
 MAX_EMAIL = 50 * 1024 * 1024
-_HEAD = 64 * 1024  # headers are read for a list, not emails
+_HEAD = 64 * 1024  # headers are read for a list, not whole emails
 _KEY = re.compile(r"(?P<time>\d{19})\.\d+_\d+\.(?P<to>[A-Za-z0-9%._~@+-]*)")
 _numbers = count()
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A line of the inbox. ``key`` finds the email again."""
+    """A line of the inbox. ``key`` identifies the email."""
 
     key: str
     received_at: datetime
@@ -50,7 +50,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Caught:
+class CaughtEmail:
     """An email as it arrived. ``content`` is exactly what the sender transmitted."""
 
     summary: Summary
@@ -62,7 +62,7 @@ class Caught:
 
 @dataclass(frozen=True, slots=True)
 class CaughtPage:
-    """Emails, newest first. ``next`` continues as ``before``, or is None."""
+    """One page of emails, newest first. Pass ``next`` as ``before`` for the next page; None on the last."""
 
     items: tuple[Summary, ...]
     next: str | None
@@ -72,7 +72,7 @@ class CaughtPage:
 def serve_catcher(host: str, port: int, folder: Path, ready: threading.Event | None = None) -> None:
     """Catch emails until SIGTERM or SIGINT. ``ready`` is set when the port is open."""
     try:
-        import aiosmtpd  # noqa: F401 - asked early, so that its absence is a sentence
+        import aiosmtpd  # noqa: F401 - imported early, so that its absence is reported
     except ImportError:
         raise MailganerError(
             _("The mail catcher needs the package aiosmtpd. Install it: pip install aiosmtpd.")
@@ -84,7 +84,7 @@ def serve_catcher(host: str, port: int, folder: Path, ready: threading.Event | N
 
 
 def _quieten() -> None:
-    # aiosmtpd tells every login and its own deprecations to the terminal, as long as nobody else logs.
+    # Without a configured logger, aiosmtpd writes every login and its own deprecations to the terminal.
     logging.getLogger("mail.log").setLevel(logging.ERROR)
 
 
@@ -113,7 +113,7 @@ def _protocol(folder: Path, loop: asyncio.AbstractEventLoop) -> Any:
     from aiosmtpd.smtp import SMTP, AuthResult
 
     return SMTP(
-        _Keeper(folder),
+        _Handler(folder),
         hostname="catcher.localhost",
         ident="Mailganer catcher",
         data_size_limit=MAX_EMAIL,
@@ -124,8 +124,8 @@ def _protocol(folder: Path, loop: asyncio.AbstractEventLoop) -> Any:
     )
 
 
-class _Keeper:
-    """aiosmtpd's handler: every email becomes a file before its sender hears 250."""
+class _Handler:
+    """aiosmtpd handler: writes every email to a file before it is acknowledged with 250."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -134,17 +134,17 @@ class _Keeper:
         self, server: Any, session: Any, envelope: Any, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
-        # aiosmtpd reads commands one by one from a buffer, so groups of them are understood: it may say so.
+        # aiosmtpd reads commands one by one from a buffer, so pipelined commands work and can be offered.
         return [*responses[:-1], "250-PIPELINING", responses[-1]]
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         for recipient in envelope.rcpt_tos:
-            keep(self._folder, envelope.mail_from or "", recipient, envelope.content)
+            store_email(self._folder, envelope.mail_from or "", recipient, envelope.content)
         return "250 2.0.0 Kept"
 
 
 def make_folder(folder: Path) -> None:
-    """Make the Maildir. Raises ``MailganerError`` when it cannot be."""
+    """Create the Maildir. Raises ``MailganerError`` on failure."""
     try:
         for part in ("tmp", "new", "cur"):
             (folder / part).mkdir(parents=True, exist_ok=True)
@@ -157,8 +157,8 @@ def make_folder(folder: Path) -> None:
         ) from None
 
 
-def keep(folder: Path, sender: str, recipient: str, content: bytes) -> str:
-    """Put an email into the Maildir; its key. The envelope stands in two headers above it."""
+def store_email(folder: Path, sender: str, recipient: str, content: bytes) -> str:
+    """Store an email in the Maildir and return its key. Two headers above it hold the envelope."""
     quoted = urllib.parse.quote(recipient, safe="@+")[:120]
     key = f"{time.time_ns():019d}.{os.getpid()}_{next(_numbers)}.{quoted}"
     waiting = folder / "tmp" / key
@@ -169,7 +169,7 @@ def keep(folder: Path, sender: str, recipient: str, content: bytes) -> str:
 
 
 def read_outbox(folder: Path, limit: int = 50, before: str | None = None, to: str = "") -> CaughtPage:
-    """The newest emails older than ``before``, or of those the ones whose recipient contains ``to``."""
+    """Return the newest emails older than ``before``, only those whose recipient contains ``to``."""
     wanted = urllib.parse.quote(to.strip(), safe="@+").lower()
     keys = [key for key in _keys(folder) if wanted in key.partition("_")[2].partition(".")[2].lower()]
     older = keys if before is None else [key for key in keys if key < before]
@@ -178,14 +178,14 @@ def read_outbox(folder: Path, limit: int = 50, before: str | None = None, to: st
     return CaughtPage(tuple(items), newest[limit - 1] if len(newest) > limit else None, len(keys))
 
 
-def read_email(folder: Path, key: str) -> Caught:
-    """One email. Raises ``NotFound``."""
+def read_email(folder: Path, key: str) -> CaughtEmail:
+    """Return one email. Raises ``NotFound``."""
     data = _read(folder, key, None)
     if data is None:
         raise NotFound(_("There is no such email in the catcher any more."))
     message = _parsed(data)
     body = data.split(b"\n", 2)[2]  # without the two lines of the envelope
-    return Caught(
+    return CaughtEmail(
         summary=_summarised(key, message, len(body)),
         headers=tuple((name, str(value)) for name, value in message.items()[2:]),
         text=_part(message, "plain"),
@@ -195,7 +195,7 @@ def read_email(folder: Path, key: str) -> Caught:
 
 
 def clear_outbox(folder: Path) -> int:
-    """Throw all emails away; how many there were."""
+    """Delete all emails and return their number."""
     keys = list(_keys(folder))
     for key in keys:
         (folder / "new" / key).unlink(missing_ok=True)
@@ -217,7 +217,7 @@ def _summary(folder: Path, key: str) -> Summary | None:
 
 
 def _read(folder: Path, key: str, size: int | None) -> bytes | None:
-    if not _KEY.fullmatch(key):  # keys come from addresses of pages: no way out of the folder
+    if not _KEY.fullmatch(key):  # keys come from page addresses and must not lead out of the folder
         return None
     try:
         with (folder / "new" / key).open("rb") as file:
@@ -254,7 +254,7 @@ def _part(message: EmailMessage, kind: str) -> str:
         return ""
     try:
         return str(part.get_content())
-    except (LookupError, UnicodeError):  # a charset nobody knows
+    except (LookupError, UnicodeError):  # an unknown charset
         payload = part.get_payload(decode=True)
         return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
 

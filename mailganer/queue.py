@@ -1,9 +1,10 @@
-"""The broker is a bell: tasks carry a name and ids, and are rung for after the commit.
+"""Task queue: enqueue Celery tasks, by name and ids, after a commit.
 
-When the bell is broken nobody notices but by a few seconds: the row is written, and the next tick reads it.
+The broker only wakes workers. When it is broken, work starts a few seconds later: the row is written, and the
+next tick reads it.
 
-A message only wakes a worker, which then chooses its work from the database. So one message per task and
-subject is enough: in Redis a key says that one is waiting, in another broker the length of the queue does.
+A woken worker chooses its work from the database, so one message per task and ids is enough: in Redis a key
+marks that one is waiting; with another broker the length of the queue does.
 """
 
 import logging
@@ -21,7 +22,7 @@ from .broker import QUEUE, QUEUED_AT, broker_url, count_messages, redis_client
 from .logs import Outage
 from .settings import Settings
 
-if TYPE_CHECKING:  # processes that send have no use for Pyramid
+if TYPE_CHECKING:  # sending processes do not need Pyramid
     from pyramid.config import Configurator
     from pyramid.request import Request
 
@@ -29,21 +30,21 @@ log = logging.getLogger(__name__)
 BROKER = Outage("The broker")
 
 EXPIRES = {"tick": 360, "plan": 15, "run_lane": 15, "look_up": 60, "import": 360}
-"""Seconds after which a ring that nobody heard is forgotten: the ticks since then have rung again.
+"""Seconds after which an unread message expires: ticks since then have queued its work again.
 
-Whoever hears one compares by its own clock. A tick is rung by another machine, whose clock may be minutes
-behind, and comes all the same; the others are mostly rung and heard on one.
+The receiver compares with its own clock. A tick's message comes from another machine, whose clock may be
+minutes behind, and must arrive all the same; the others are mostly sent and received on one machine.
 """
 
 BROKEN = (KombuError, OperationalError, OSError)
 
-REMEMBERED = 360.0  # seconds a key says that a message waits, when no worker takes it out of the queue
+REMEMBERED = 360.0  # seconds a key marks a waiting message, if no worker takes it out of the queue
 ON_ITS_WAY = 2.0  # seconds between a key and its message; without one after that, the message was lost
-MOST_WAITING = 100  # messages in the queue of a broker without keys, beyond which nothing is queued
+MOST_WAITING = 100  # messages in the queue of a broker without keys; beyond that, nothing is queued
 
 
 def celery_config(settings: Settings) -> dict[str, Any]:
-    """How Celery is used, by whoever rings and by whoever hears."""
+    """Return the Celery configuration, for producers and workers."""
     url = broker_url(settings)
     return {
         "broker_url": url,
@@ -56,11 +57,11 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_publish_retry": False,
-        # A bell that was heard is no longer needed: whatever comes of it, the next tick reads the rows again.
-        # Answering for it later would end the worker when the broker is gone by then (Redis: the answer's
-        # channel has no connection any more), in the middle of its emails.
+        # A received message is not needed any more: whatever happens, the next tick reads the rows again.
+        # Acknowledging later would end the worker when the broker is gone by then (Redis: the channel of the
+        # acknowledgement has no connection any more), in the middle of its emails.
         "task_acks_late": False,
-        # Nobody keeps a bell for later: one that is heard by a busy worker could be heard by a free one.
+        # No prefetching: a message held by a busy worker could be handled by a free one.
         "worker_disable_prefetch": url.startswith("redis"),
         "worker_prefetch_multiplier": 1,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
@@ -74,7 +75,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
 
 
 def _transport(url: str) -> dict[str, Any]:
-    """A page does not wait for a broker that is down."""
+    """Return transport options with short timeouts, so that no page waits for a broker that is down."""
     if url.startswith("amqp"):
         return {"max_retries": 1, "interval_start": 0, "interval_max": 0.2, "connect_timeout": 2}
     return {
@@ -87,7 +88,10 @@ def _transport(url: str) -> dict[str, Any]:
 
 
 def enqueue(app: Celery, task: str, *ids: int) -> bool:
-    """Queue a task by name, unless one for the same ids waits. Return False when the broker is gone."""
+    """Enqueue a task by name, unless one for the same ids waits.
+
+    Return False when the broker is unreachable.
+    """
     name = task.removeprefix("mailganer.")
     try:
         with _producer(app) as producer:
@@ -110,9 +114,9 @@ def enqueue(app: Celery, task: str, *ids: int) -> bool:
 
 
 def note_received(app: Celery, task: str, ids: Any, message_id: str) -> None:
-    """Note that a worker took a message out of the queue: the next one for these ids is queued again.
+    """Record that a worker received a message, so that the next one for these ids is queued again.
 
-    A copy that comes later says nothing about the message that waits by then.
+    A duplicate that arrives late does not affect the message that waits by then.
     """
     try:
         with _producer(app) as producer:
@@ -125,12 +129,15 @@ def note_received(app: Celery, task: str, ids: Any, message_id: str) -> None:
 
 
 def is_empty(app: Celery) -> bool:
-    """Whether no message waits. While one does, no worker process is free, and waking one is no use."""
+    """Return whether no message waits.
+
+    While one does, no worker process is free, and waking one is useless.
+    """
     try:
         with _producer(app) as producer:
             return count_messages(producer.connection) == 0
     except BROKEN:
-        return True  # who rings next writes the warning
+        return True  # the next enqueue logs the warning
 
 
 @contextmanager
@@ -144,14 +151,14 @@ def _producer(app: Celery) -> Iterator[Producer]:
 
 
 def _key(name: str, ids: tuple[int, ...]) -> str:
-    subject = () if name == "tick" else ids  # a beat of an older version rings for a tick with a number
+    subject = () if name == "tick" else ids  # beat of an older version sends a number with its tick
     return ".".join(map(str, (QUEUE, "waiting", name, *subject)))
 
 
 def _is_waiting(connection: Any, name: str, ids: tuple[int, ...], message_id: str) -> bool:
-    """Whether a message of this name and ids is in the queue already, as far as the broker can tell.
+    """Return whether a message of this name and ids is in the queue already, as far as the broker shows.
 
-    A key without a message (a worker was killed with it) holds nothing up: in an empty queue it is void.
+    A key without a message (a worker was killed with it) holds nothing up: in an empty queue it is ignored.
     """
     client = redis_client(connection)
     if client is None:
@@ -166,10 +173,11 @@ def _is_waiting(connection: Any, name: str, ids: tuple[int, ...], message_id: st
 
 
 def enqueue_after_commit(request: "Request", task: str, *ids: int) -> None:
-    """Queues a task after the request's transaction has been committed.
+    """Enqueue a task after the request's transaction has been committed.
 
-    ``wake(request, "tick")`` after anything that makes a campaign go; ``wake(request, "import", import_id)``
-    after an upload. Never fails, and never runs for a transaction that is rolled back.
+    ``enqueue_after_commit(request, "tick")`` after a change that makes a campaign ready to send;
+    ``enqueue_after_commit(request, "import", import_id)`` after an upload. Never raises, and does nothing
+    when the transaction is rolled back.
     """
     app: Celery = request.registry["celery"]
 

@@ -1,7 +1,7 @@
-"""One frozen ``Settings`` out of an ini file, a ``.env`` beside it and the environment.
+"""Read ``Settings`` from an ini file, a ``.env`` file beside it and the environment.
 
-The environment wins over ``.env``, and ``.env`` over the ini file. Everything wrong is collected and said
-at once: a person who installs this should need one look, not one restart per mistake.
+The environment overrides ``.env``, and ``.env`` the ini file. All problems are collected and reported at
+once, so that installing takes one look, not one restart per mistake.
 """
 
 import configparser
@@ -44,11 +44,13 @@ ENVIRONMENT = MappingProxyType(
 OTHER_VARIABLES = frozenset(
     {"MAILGANER_INI", "MAILGANER_PART", "MAILGANER_SMTP_PASSWORD", "MAILGANER_TRACEBACK"}
 )
-"""Variables of ours that are no settings: of commands, of docker-compose.yml, of tests."""
+"""Our variables that are not settings: of commands, of docker-compose.yml, of tests."""
 
 SAYS_SO_WHEN_EMPTY = frozenset({"CELERY_BROKER_URL"})
-"""Variables whose emptiness is an answer (the embedded broker). Of the others an empty one is an unset one: a
-line of ``.env.example`` that nobody filled in."""
+"""Variables with a meaning when empty (the embedded broker).
+
+Of the others an empty one counts as unset: a line of ``.env.example`` that was not filled in.
+"""
 
 KEYS = frozenset(ENVIRONMENT.values()) | {
     "mailganer.allow_private_smtp_hosts",
@@ -61,43 +63,43 @@ KEYS = frozenset(ENVIRONMENT.values()) | {
     "mailganer.grace_seconds",
     "mailganer.latest_start_hours",
 }
-BACKEND_OPTION = re.compile(r"mailganer\.backend\.([\w-]+)\.(\w+)")  # what a backend reads is its own affair
+BACKEND_OPTION = re.compile(r"mailganer\.backend\.([\w-]+)\.(\w+)")  # checked by the backend that reads it
 PLAN_OPTIONS = ("title", "per_day", "max_subscribers", "price", "price_ru")
 SHORTEST_SECRET = 32  # characters; a key shorter than 128 bits of hex could be guessed offline from a cookie
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an account may do. ``None`` means no limit."""
+    """Limits of an account. ``None`` means no limit."""
 
     name: str
     title: str
     per_day: int | None  # emails in any 24 hours
     max_subscribers: int | None
     price: str = ""  # as shown: "1,900 ₽ a month"; empty: free
-    price_ru: str = ""  # the same on Russian pages; empty: as ``price`` says it
+    price_ru: str = ""  # for Russian pages; empty: same as ``price``
 
     def price_in(self, locale: str) -> str:
-        """What it costs, in the words of the operator for this language."""
+        """Return the price as the operator wrote it for this language."""
         return (self.price_ru if locale == "ru" else "") or self.price
 
 
 NO_LIMITS = Plan("unlimited", "No limits", None, None)
-"""The only plan of an installation without ``mailganer.plans``, and the one of its operators."""
+"""The only plan of an installation without ``mailganer.plans``, and the plan of operators."""
 
 DEMO_ADDRESS = "demo@example.com"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything an installation can be told. Built by :func:`load` or :func:`from_mapping`."""
+    """All settings of an installation. Created by :func:`load` or :func:`from_mapping`."""
 
     database_url: str
     public_url: str
     secret_keys: tuple[str, ...]  # newest first
     data_dir: Path
     broker_url: str = ""  # empty: the embedded broker
-    broker_program: str = ""  # path of a Redis-compatible server; empty: looked for
+    broker_program: str = ""  # path of a Redis-compatible server; empty: searched for
     backends: tuple[str, ...] = ("gmail", "smtp")
     backend_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     allow_private_smtp_hosts: bool = False
@@ -111,15 +113,16 @@ class Settings:
     listen: str = "127.0.0.1:6543"
     catcher: str = "127.0.0.1:2525"
     trusted_proxy: str = ""
-    metrics_token: str = ""  # opens /metrics from anywhere; empty: private networks only
-    grace_seconds: int = 10  # between "Send now" on a page and the first email: time enough to see a slip
-    latest_start_hours: int = 24  # a campaign that is further behind its time asks: yesterday's news is none
-    fast_clock: tuple[datetime, float] | None = None  # since when, how many times as fast; for drills only
+    metrics_token: str = ""  # required for /metrics from anywhere; empty: private networks only
+    grace_seconds: int = 10  # between "Send now" on a page and the first email: time to undo a mistake
+    # A campaign delayed for longer is paused until its user decides: its news may be outdated.
+    latest_start_hours: int = 24
+    fast_clock: tuple[datetime, float] | None = None  # start and speed factor; for drills only
     ini: Path | None = None
 
     @property
     def embedded(self) -> bool:
-        """Whether we start the broker ourselves."""
+        """Whether this installation starts its own broker."""
         return not self.broker_url
 
     @property
@@ -149,14 +152,14 @@ class Settings:
         return self.data_dir / "outbox"
 
     def plan(self, name: str) -> Plan:
-        """The plan of this name; the first one when the name is no longer configured."""
+        """Return the plan of this name, or the first one when the name is no longer configured."""
         return next((plan for plan in self.plans if plan.name == name), self.plans[0])
 
 
 def load(ini: str | Path, environ: Mapping[str, str] | None = None) -> Settings:
-    """Settings of ``[app:main]`` in ``ini``, overridden by ``.env`` beside it and by the environment.
+    """Load settings from ``[app:main]`` in ``ini``, overridden by ``.env`` beside it and by the environment.
 
-    Raises ``SettingsError`` with every problem found.
+    Raise ``SettingsError`` with every problem found.
     """
     path = Path(ini).resolve()
     if not path.is_file():
@@ -173,7 +176,7 @@ def load(ini: str | Path, environ: Mapping[str, str] | None = None) -> Settings:
 def from_mapping(
     mapping: Mapping[str, str], *, ini: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> Settings:
-    """Settings out of ini keys. ``environ`` defaults to the process environment."""
+    """Create settings from ini keys. ``environ`` defaults to the process environment."""
     values = {key: str(value).strip() for key, value in mapping.items()}
     environments = [
         dotenv_values(ini.parent / ".env") if ini else {},
@@ -192,7 +195,7 @@ def _from_environment(environ: Mapping[str, str | None]) -> dict[str, str]:
 
 
 class _Reader:
-    """Reads keys one by one and remembers what was wrong with each."""
+    """Read keys one by one and collect the problems of each."""
 
     def __init__(self, values: Mapping[str, str], ini: Path | None) -> None:
         self.values = values
@@ -268,7 +271,10 @@ class _Reader:
         return tuple(re.split(r"[\s,]+", self.values[key])) if self.values.get(key) else default
 
     def installed(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        """Names of plugins, whose entry-point group is the key. Looked for by name; nothing is loaded."""
+        """Return names of plugins, whose entry-point group is the key.
+
+        They are checked by name, not loaded.
+        """
         names, known = self.words(key, default), entry_points(group=key).names
         for name in dict.fromkeys(names):
             if name not in known:
@@ -411,7 +417,10 @@ class _Reader:
             )
 
     def unknown_backend(self, key: str, name: str, option: str) -> None:
-        """A misspelt name. Any other may be of a plugin that is not there now, and waits for it."""
+        """Add a problem for a misspelt backend name.
+
+        Other unknown names may belong to a plugin not installed now.
+        """
         known = entry_points(group="mailganer.backends").names
         if name not in known and (near := difflib.get_close_matches(name, known, n=1)):
             meant = f"mailganer.backend.{near[0]}.{option}"
@@ -426,16 +435,16 @@ def _meant(word: str, known: Iterable[str]) -> str:
 def _is_web_address(value: str) -> bool:
     try:
         parts = urlsplit(value)
-        _port = parts.port  # read, because only then it is looked at
+        _port = parts.port  # accessing it validates it
     except ValueError:
         return False
     return parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query
 
 
 def _kind_of_database(url: str) -> str:
-    """Return the name of SQLAlchemy's dialect, empty for what is no URL."""
+    """Return the name of SQLAlchemy's dialect, or "" for an invalid URL."""
     if url.startswith("sqlite:///"):
-        return "sqlite"  # without SQLAlchemy, which is half of the time a small command needs
+        return "sqlite"  # without importing SQLAlchemy, half of a small command's time
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -446,7 +455,10 @@ def _kind_of_database(url: str) -> str:
 
 
 def _development_secret(path: Path) -> str:
-    """A random key of this checkout's own, made once: a published default would open every demo's cookies."""
+    """Return a random key of this checkout, created once.
+
+    A published default key would make the cookies of every demo forgeable.
+    """
     if path.is_file():
         return path.read_text().strip()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -454,6 +466,6 @@ def _development_secret(path: Path) -> str:
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(key)
-    except FileExistsError:  # another process of the same start was quicker
+    except FileExistsError:  # another process of the same start was faster
         return path.read_text().strip()
     return key

@@ -1,7 +1,7 @@
-"""Stored mail passwords: encrypt, decrypt, rotate.
+"""Encrypt, decrypt and rotate stored mail passwords.
 
 Fernet under keys derived from ``mailganer.secret_key``, newest first. The account's id is inside the
-ciphertext, so that a secret copied into another account's row does not open there.
+ciphertext, so a secret copied into another account's row cannot be decrypted there.
 """
 
 import base64
@@ -16,17 +16,17 @@ from .errors import SecretUnreadable, _
 
 
 class Vault:
-    """Encrypts small mappings of secrets for one account at a time."""
+    """Encrypt and decrypt small mappings of secrets, for one account at a time."""
 
     def __init__(self, secret_keys: tuple[str, ...]) -> None:
         self._fernet = MultiFernet([Fernet(_derive(key)) for key in secret_keys])
 
     def encrypt(self, account_id: int, secrets: Mapping[str, str]) -> bytes:
-        """Ciphertext of ``secrets`` that only opens for ``account_id``."""
+        """Return ``secrets`` as ciphertext that can be decrypted only for ``account_id``."""
         return self._fernet.encrypt(json.dumps({"account": account_id, "secrets": dict(secrets)}).encode())
 
     def decrypt(self, account_id: int, ciphertext: bytes) -> dict[str, str]:
-        """The mapping that was encrypted. Raises ``SecretUnreadable``."""
+        """Return the mapping that was encrypted. Raise ``SecretUnreadable``."""
         try:
             content = json.loads(self._fernet.decrypt(ciphertext))
         except InvalidToken as error:
@@ -40,7 +40,7 @@ class Vault:
         return content["secrets"]
 
     def opens(self, account_id: int, ciphertext: bytes) -> bool:
-        """Whether one of the keys opens it for this account."""
+        """Return whether one of the keys decrypts it for this account."""
         try:
             self.decrypt(account_id, ciphertext)
         except SecretUnreadable:
@@ -48,7 +48,7 @@ class Vault:
         return True
 
     def rotate(self, ciphertext: bytes) -> bytes:
-        """The same content under the newest key. Raises ``SecretUnreadable``."""
+        """Return the same content encrypted with the newest key. Raise ``SecretUnreadable``."""
         try:
             return self._fernet.rotate(ciphertext)
         except InvalidToken as error:
@@ -58,7 +58,7 @@ class Vault:
 
 
 def key_id(secret_key: str) -> str:
-    """Return 16 hex digits that name a secret key and say nothing about it."""
+    """Return 16 hex digits that identify a secret key and reveal nothing about it."""
     return _bytes_of(secret_key, b"mailganer key id", 8).hex()
 
 

@@ -1,6 +1,7 @@
 """The Celery application: ``celery -A mailganer.worker worker --ini production.ini``; or ``MAILGANER_INI``.
 
-Nothing is opened here: the pool's processes are forked from this one, and each opens its own database.
+Nothing is opened here: the pool's processes are forked from this one, and each opens its own database
+connection.
 """
 
 import logging
@@ -45,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class Worker(Celery):
-    """Celery with the settings of an installation, read when they are first needed."""
+    """Celery with the settings of an installation, loaded on first use."""
 
     @property
     def mailganer_settings(self) -> Settings:
@@ -62,13 +63,13 @@ def _settings() -> Settings:
 
 @cache
 def _report() -> ProcessReport:
-    """Return the report of this worker, made before the pool is forked: its processes share it."""
+    """Return the report of this worker, created before the pool is forked, so that its processes share it."""
     return ProcessReport("worker", _settings())
 
 
-# What a worker has not finished goes back into the queue when its connection is closed; also when it is
-# closed because the broker is gone, and there (Redis) the attempt ends the worker amid its emails. Nobody
-# needs it: a task is a bell, and the next tick rings again.
+# Kombu returns a worker's unfinished messages to the queue when its connection is closed; also when it is
+# closed because the broker is gone, and there (Redis) the attempt ends the worker amid its emails. Returning
+# them is unnecessary: a message only wakes a worker, and the next tick queues the work again.
 Channel.do_restore = False
 
 app = Worker("mailganer")
@@ -79,7 +80,7 @@ app.user_options["preload"].add(Option(["--ini"], help="The settings file; else 
 @celeryd_init.connect
 def _write_first_warnings(**_: Any) -> None:
     if not _settings().development:
-        warnings.showwarning = write_warning  # until Celery sets logging up
+        warnings.showwarning = write_warning  # until Celery sets up logging
 
 
 @celeryd_init.connect
@@ -103,7 +104,7 @@ def _name_ini(options: dict[str, Any], **_: Any) -> None:
 @worker_process_init.connect
 def _begin_process(**_: Any) -> None:
     stop_with_parent()
-    end_task()  # whoever had this place before may have died over one
+    end_task()  # the process that had this index before may have died during a task
     _report().start()
 
 
@@ -124,8 +125,8 @@ def _end_task(**_: Any) -> None:
 
 
 @worker_ready.connect
-def _heal_at_once(**_: Any) -> None:
-    """Whatever a worker before us left over is seen to now, not with the next tick."""
+def _tick_at_once(**_: Any) -> None:
+    """Repair now what an earlier worker left, without waiting for the next tick."""
     enqueue(app, "tick")
 
 
@@ -144,7 +145,7 @@ def _end_report(**_: Any) -> None:
 @worker_ready.connect
 def _watch(sender: Any, **_: Any) -> None:
     if not _has_processes(sender.pool):
-        return  # of threads nobody knows which of them are busy
+        return  # of threads it is unknown which are busy
     watchdog = Watchdog(lambda: tasks_wait(app), sender.pool.num_processes, request_stop)
     task_received.connect(lambda **_: watchdog.heard(), weak=False)
     worker_shutting_down.connect(lambda **_: watchdog.stop(), weak=False)
@@ -152,7 +153,7 @@ def _watch(sender: Any, **_: Any) -> None:
 
 
 def _has_processes(pool: Any) -> bool:
-    """Whether each task has a process: then ``worker_process_init`` was sent in each."""
+    """Return whether each task has a process: then ``worker_process_init`` was sent in each."""
     return type(pool).__module__.endswith(("prefork", "solo"))
 
 
@@ -162,7 +163,7 @@ def _stop_lanes(**_: Any) -> None:
 
 
 class Ticker(Scheduler):
-    """Rings for a tick every two seconds, by a clock that nobody can set back. It keeps nothing."""
+    """Beat scheduler that enqueues a tick every two seconds by a monotonic clock, and keeps no state."""
 
     def setup_schedule(self) -> None:
         self._due = elapsed()

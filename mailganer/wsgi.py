@@ -1,4 +1,4 @@
-"""The web part for any WSGI server: ``waitress-serve --call mailganer.wsgi:create_app``."""
+"""WSGI entry point for any server: ``waitress-serve --call mailganer.wsgi:create_app``."""
 
 import atexit
 import os
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def create_app() -> "PixelFirst":
     """Return the WSGI application of the settings file named in ``MAILGANER_INI``.
 
-    Without the variable it is ``development.ini`` in the current folder, or beside the program. Wrong
-    settings end the process with a sentence each.
+    Without the variable the file is ``development.ini`` in the current folder, or beside the program. Wrong
+    settings end the process with one sentence each.
     """
     from .cli.common import collector_paused, find_ini
     from .errors import SettingsError

@@ -90,14 +90,14 @@ def _no_template_in_a_transaction() -> Iterator[None]:
     """The limited process refuses to work inside a database transaction by itself. Here the rest is watched:
     what is rendered in this process, recipient by recipient."""
     with pytest.MonkeyPatch.context() as patch:
-        for owner, name in ((MessageRenderer, "print"), (engine_of_emails, "_compiled_link")):
+        for owner, name in ((MessageRenderer, "render"), (engine_of_emails, "_compiled_link")):
             patch.setattr(owner, name, _outside_of_transactions(getattr(owner, name)))
         yield
 
 
 def _outside_of_transactions(render: Callable[..., Any]) -> Callable[..., Any]:
     def watched(*arguments: Any) -> Any:
-        render_process.require_freedom()
+        render_process.require_no_transaction()
         return render(*arguments)
 
     return watched

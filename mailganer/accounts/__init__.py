@@ -1,7 +1,7 @@
-"""Who is let in, with which mail accounts, and which keys they hold: the verbs over accounts.
+"""Accounts: sign-in, senders, sessions and API tokens.
 
-Pages and API come through ``security.sign_in`` and ``security.prove``, which throttle and keep no transaction
-open while a mail server is asked; commands and tests may call the verbs directly.
+Pages and API use ``web.sign_in`` and ``web.prove``, which apply rate limits and keep no transaction open
+while a mail server is called; commands and tests may call these functions directly.
 """
 
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ from .web_sessions import (
     open_web_session,
 )
 
-if TYPE_CHECKING:  # processes that send have no use for Pyramid
+if TYPE_CHECKING:  # processes that send do not need Pyramid
     from pyramid.config import Configurator
 
 __all__ = [
@@ -70,7 +70,7 @@ __all__ = [
 
 
 def network_of(settings: Settings) -> Network:
-    """What the operator allows backends to reach."""
+    """Return the network policy that the operator sets for backends."""
     return Network(
         allow_private=settings.allow_private_smtp_hosts,
         ports=settings.smtp_ports,

@@ -1,4 +1,4 @@
-"""End what opens an account: sessions of browsers and API tokens."""
+"""Revocation of access to an account: browser sessions and API tokens."""
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -15,9 +15,9 @@ def log_out_everywhere(session: Session, account: Account) -> None:
 
 
 def end_other_access(session: Session, account: Account, *, session_id: str = "", token: str = "") -> None:
-    """End every session and API token of an account but the one of this request.
+    """End every session and API token of an account except the one of this request.
 
-    A session that is kept has to take the account's new ``session_epoch`` into its cookie.
+    A session that stays has to store the account's new ``session_epoch`` in its cookie.
     """
     account.session_epoch += 1
     end_web_sessions(session, account.id, but=session_id)
@@ -32,8 +32,8 @@ def end_other_access(session: Session, account: Account, *, session_id: str = ""
     session.flush()
 
 
-def is_way_in(session: Session, account_id: int, proven: Backend) -> bool:
-    """Whether this mail account signs in to the account. Other senders of it only send."""
+def is_sign_in_identity(session: Session, account_id: int, proven: Backend) -> bool:
+    """Return whether this mail account signs in to the account. Its other senders only send."""
     server, login = proven.identity()
     return (
         session.scalar(

@@ -1,4 +1,4 @@
-"""Coming in and going: signing in by proving a mail account, logging out everywhere, closing an account."""
+"""Admission: sign-in with a verified mail account, account settings, and closing an account."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from .senders import account_senders, mark_ready, new_sender, same_mail_account
 
 @dataclass(frozen=True)
 class SignIn:
-    """What a proven mail account opened: its account, the ready sender, and whether the account is new."""
+    """Result of a sign-in: the account, the ready sender, and whether the account is new."""
 
     account: Account
     sender: Sender
@@ -34,7 +34,7 @@ def admit(
     locale: str = "en",
     timezone: str = "UTC",
 ) -> SignIn:
-    """The account and the ready sender of a backend whose ``verify`` has just succeeded."""
+    """Return the account and the ready sender for a backend whose ``verify`` has just succeeded."""
     identity = _identity(session, proven)
     created = identity is None
     if identity is None:
@@ -46,7 +46,7 @@ def admit(
 
 
 def _identity(session: Session, proven: Backend) -> Identity | None:
-    """Found by who the server says it is: the backend, the server, the login; never by an address alone."""
+    """Return the identity by backend, server and login; never by an address alone."""
     server, login = proven.identity()
     return session.scalar(
         select(Identity).where(
@@ -67,7 +67,7 @@ def _new_account(
             )
             session.add_all([account, identity])
             session.flush()
-    except IntegrityError:  # the same person in two tabs: the other one was quicker
+    except IntegrityError:  # the same user in two tabs: the other request was faster
         found = _identity(session, proven)
         if found is None:
             raise
@@ -80,15 +80,15 @@ def _sender(
 ) -> Sender:
     for sender in account_senders(session, account.id):
         if sender.from_email == proven.email and same_mail_account(registry, vault, sender, proven):
-            _remember(vault, account, sender, proven, now)
+            _store_password(vault, account, sender, proven, now)
             return sender
     sender = new_sender(vault, account.id, proven, now=now)
     session.add(sender)
     return sender
 
 
-def _remember(vault: Vault, account: Account, sender: Sender, proven: Backend, now: datetime) -> None:
-    """Keeps the password that works today. A changed one ends all sessions: others may hold the old."""
+def _store_password(vault: Vault, account: Account, sender: Sender, proven: Backend, now: datetime) -> None:
+    """Store the password that works now. A changed one ends all sessions: others may know the old one."""
     public, secrets = split_settings(proven.settings)
     known = vault.decrypt(account.id, sender.secrets) if sender.secrets else {}
     if known != secrets:
@@ -105,7 +105,7 @@ def update_account(
     timezone: str | None = None,
     postal_address: str | None = None,
 ) -> None:
-    """Change what a person may say about themselves."""
+    """Change the settings of an account."""
     if locale is not None:
         account.locale = locale
     if timezone is not None:
@@ -115,14 +115,14 @@ def update_account(
 
 
 def _lock(session: Session, account: Account) -> None:
-    """No window is opened and no sender is added until this transaction ends. Senders first, as lanes do."""
+    """Lock senders, then the account, in the order lanes use: no window is opened, no sender is added."""
     senders = select(Sender.id).where(Sender.account_id == account.id).order_by(Sender.id)
     session.execute(senders.with_for_update(key_share=True))
     session.refresh(account, with_for_update={"key_share": True})
 
 
 def close_account(session: Session, account: Account, *, now: datetime) -> None:
-    """Close an account for good: nothing more is sent, nobody comes in, stored passwords are gone."""
+    """Close an account for good: cancel its campaigns, end all access, delete stored passwords."""
     _lock(session, account)
     under_way = select(Campaign).where(Campaign.account_id == account.id, Campaign.status.in_(ACTIVE_STATES))
     locked = under_way.order_by(Campaign.id).with_for_update(key_share=True)

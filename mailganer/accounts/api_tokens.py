@@ -1,4 +1,4 @@
-"""API tokens: 256 random bits, shown once, of which only the SHA-256 is kept."""
+"""API tokens: 256 random bits, shown once; only their SHA-256 is stored."""
 
 import hashlib
 import secrets
@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 from ..errors import InputError, NotFound, _
 from ..models import Account, ApiToken
 
-PREFIX = "mg_"  # so that people and scanners recognise a token that got lost
-USED_RECENTLY = timedelta(hours=1)  # "last used" is for people; not every request writes
+PREFIX = "mg_"  # lets users and secret scanners recognize a leaked token
+USED_RECENTLY = timedelta(hours=1)  # "last used" need not be exact, so not every request writes
 
 
 def create_api_token(session: Session, account: Account, *, name: str, now: datetime) -> tuple[str, ApiToken]:
-    """A new token and its row. The token cannot be read again."""
+    """Create a token. Return it with its row. The token cannot be shown again."""
     name = name.strip()
     if not name or len(name) > 200:
         raise InputError({"name": _("Say what the token is for, in at most 200 characters.")})
@@ -36,7 +36,7 @@ def create_api_token(session: Session, account: Account, *, name: str, now: date
 def account_of_token(
     session: Session, token: str, *, now: datetime, remember_use: bool = True
 ) -> Account | None:
-    """The account a token opens, or None. Logging out everywhere and a changed password end tokens too."""
+    """Return the account of a token, or None. Logging out everywhere and changing a password end tokens."""
     row = session.scalar(select(ApiToken).where(ApiToken.digest == digest_of(token)))
     if row is None or row.account.closed_at or row.session_epoch != row.account.session_epoch:
         return None
@@ -46,7 +46,7 @@ def account_of_token(
 
 
 def account_tokens(session: Session, account_id: int) -> Sequence[ApiToken]:
-    """An account's tokens that still open it, newest first."""
+    """Return an account's valid tokens, newest first."""
     return session.scalars(
         select(ApiToken)
         .join(Account)
@@ -56,7 +56,7 @@ def account_tokens(session: Session, account_id: int) -> Sequence[ApiToken]:
 
 
 def delete_api_token(session: Session, account_id: int, token_id: int) -> None:
-    """End a token. Raises ``NotFound``."""
+    """Delete a token. Raise ``NotFound``."""
     row = session.get(ApiToken, token_id)
     if row is None or row.account_id != account_id:
         raise NotFound
@@ -65,5 +65,5 @@ def delete_api_token(session: Session, account_id: int, token_id: int) -> None:
 
 
 def digest_of(token: str) -> bytes:
-    """Return what is kept of a token."""
+    """Return the stored digest of a token."""
     return hashlib.sha256(token.encode()).digest()

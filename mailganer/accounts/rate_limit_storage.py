@@ -1,4 +1,4 @@
-"""Tries at a password, counted in the database while there is no Redis that could: common to all machines."""
+"""Rate limit storage in the database, shared by all machines, for installations without Redis."""
 
 import hashlib
 import time
@@ -14,9 +14,9 @@ from ..models import RateLimitCount
 
 
 class DatabaseRateLimitStorage(Storage):
-    """Fixed windows in PostgreSQL, each in a transaction of its own: a refused sign-in still counts.
+    """Fixed windows in PostgreSQL, each change in its own transaction: a rejected sign-in still counts.
 
-    Not for SQLite: there one process counts as well by itself, and the one who writes may be this request.
+    Not for SQLite: there is one web process, so memory is as good, and this request may hold the only writer.
     """
 
     STORAGE_SCHEME = None
@@ -32,7 +32,7 @@ class DatabaseRateLimitStorage(Storage):
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         now = time.time()
         over = RateLimitCount.ends_at <= now
-        row = insert(RateLimitCount).values(key=_hidden(key), number=amount, ends_at=now + expiry)
+        row = insert(RateLimitCount).values(key=_hashed(key), number=amount, ends_at=now + expiry)
         counted = row.on_conflict_do_update(
             index_elements=[RateLimitCount.key],
             set_={
@@ -57,15 +57,15 @@ class DatabaseRateLimitStorage(Storage):
 
     def clear(self, key: str) -> None:
         with self._sessions.begin() as session:
-            session.execute(delete(RateLimitCount).where(RateLimitCount.key == _hidden(key)))
+            session.execute(delete(RateLimitCount).where(RateLimitCount.key == _hashed(key)))
 
     def _read(self, column: Any, key: str) -> Any:
         with self._sessions() as session:
             return session.scalar(
-                select(column).where(RateLimitCount.key == _hidden(key), RateLimitCount.ends_at > time.time())
+                select(column).where(RateLimitCount.key == _hashed(key), RateLimitCount.ends_at > time.time())
             )
 
 
-def _hidden(key: str) -> bytes:
-    """Who tried from where is nobody's business once it is over."""
+def _hashed(key: str) -> bytes:
+    """Hash the key: login and address should not be readable afterwards."""
     return hashlib.blake2b(key.encode(), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""The mail accounts emails leave through: add, change, prove again, remove, and what each may send."""
+"""Senders: mail accounts for sending; add, change, verify again, delete, and their limits."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -22,7 +22,7 @@ from ..models import (
     state_changes,
 )
 from ..vault import Vault
-from .access import is_way_in
+from .access import is_sign_in_identity
 
 LARGEST_LIMIT = 10_000_000
 NAME_LENGTH = 200
@@ -30,17 +30,17 @@ UNSEEN_IN_NAMES = frozenset(map(chr, (*range(32), 127, 0x85, 0x2028, 0x2029)))
 
 
 def account_senders(session: Session, account_id: int) -> Sequence[Sender]:
-    """An account's senders, oldest first."""
+    """Return an account's senders, oldest first."""
     return session.scalars(
         select(Sender).where(Sender.account_id == account_id, Sender.deleted_at.is_(None)).order_by(Sender.id)
     ).all()
 
 
 def owned_sender(session: Session, account_id: int, sender_id: int) -> Sender:
-    """The sender of this id in this account, as it is now, kept from changing until the transaction ends.
+    """Return the current row of a sender of this account, locked until the transaction ends.
 
-    For who has let it go meanwhile: proving a sender may take half a minute. Raises ``NotFound`` for one that
-    is deleted; closing an account deletes them all.
+    For callers that ended their transaction: verifying a sender may take half a minute. Raise ``NotFound``
+    for a deleted one; closing an account deletes all of them.
     """
     sender = session.get(Sender, sender_id, with_for_update={"key_share": True}, populate_existing=True)
     if sender is None or sender.account_id != account_id or sender.deleted_at is not None:
@@ -49,9 +49,10 @@ def owned_sender(session: Session, account_id: int, sender_id: int) -> Sender:
 
 
 def sender_backend(sender: Sender, registry: Registry, vault: Vault) -> Backend:
-    """The sender as a backend, ready to connect.
+    """Return the sender as a backend, ready to connect.
 
-    Raises ``SecretUnreadable``, ``BackendMissing``, and ``InputError`` when other fields are wanted now.
+    Raise ``SecretUnreadable``, ``BackendMissing``, and ``InputError`` when the backend now requires other
+    fields.
     """
     return registry.open(sender.backend, sender.from_email, _fields(sender, vault))
 
@@ -59,16 +60,16 @@ def sender_backend(sender: Sender, registry: Registry, vault: Vault) -> Backend:
 def changed_backend(
     sender: Sender, registry: Registry, vault: Vault, fields: Mapping[str, Any], email: str = ""
 ) -> Backend:
-    """The sender as it would be with other fields: prove it, then give it to ``update_sender``.
+    """Return the sender's backend with other fields: verify it, then pass it to ``update_sender``.
 
-    Secret fields that are left empty keep their stored value.
+    Empty secret fields keep their stored value.
     """
     secret = secret_fields(registry.get(sender.backend).Settings)
     given = {name: value for name, value in fields.items() if value not in (None, "") or name not in secret}
     try:
         known = _fields(sender, vault)
     except SecretUnreadable:
-        known = dict(sender.settings)  # a new password is being given, or asked for
+        known = dict(sender.settings)  # a new password is given, or will be asked for
     return registry.open(sender.backend, email or sender.from_email, known | given)
 
 
@@ -86,9 +87,9 @@ def create_sender(
     from_name: str = "",
     proven: Backend | None = None,
 ) -> Sender:
-    """A new ready sender. Asks the mail server, unless ``proven`` has just been verified.
+    """Create a ready sender. Verifies it at the mail server, unless ``proven`` has just been verified.
 
-    Raises ``NotFound`` when the account was closed meanwhile, ``Conflict`` for a sender that is there.
+    Raise ``NotFound`` when the account was closed in the meantime, ``Conflict`` for an existing sender.
     """
     check_names(name=name, from_name=from_name)
     if proven is None:
@@ -105,7 +106,7 @@ def create_sender(
 
 
 def _require_open(session: Session, account_id: int) -> None:
-    """Nor is it closed before this transaction ends: a closed account keeps no password."""
+    """Lock the account against closing until this transaction ends: a closed account stores no password."""
     account = session.get(Account, account_id, with_for_update={"read": True}, populate_existing=True)
     if account is None or account.closed_at is not None:
         raise NotFound()
@@ -139,10 +140,10 @@ def update_sender(
     from_name: str | None = None,
     proven: Backend | None = None,
 ) -> bool:
-    """Change a sender. New settings come as a ``proven`` backend (see ``changed_backend``).
+    """Change a sender. New settings are given as a ``proven`` backend (see ``changed_backend``).
 
-    Return whether a password that signs in to the account has changed: others may hold the old one, so their
-    sessions and tokens are to be ended (``end_other_access``).
+    Return whether a password that signs in to the account has changed: others may know the old one, so the
+    caller has to end their sessions and tokens (``end_other_access``).
     """
     check_names(name=name or "", from_name=from_name or "")
     changed = False
@@ -152,7 +153,9 @@ def update_sender(
         sender.from_name = from_name.strip()
     if proven is not None:
         public, secrets = split_settings(proven.settings)
-        changed = secrets != _known_secrets(sender, vault) and is_way_in(session, sender.account_id, proven)
+        changed = secrets != _known_secrets(sender, vault) and is_sign_in_identity(
+            session, sender.account_id, proven
+        )
         sender.from_email = proven.email
         sender.settings = public
         sender.secrets = vault.encrypt(sender.account_id, secrets)
@@ -162,7 +165,7 @@ def update_sender(
 
 
 def _known_secrets(sender: Sender, vault: Vault) -> dict[str, str] | None:
-    """Return the stored secrets, None where they cannot be read any more."""
+    """Return the stored secrets, or None if they cannot be decrypted any more."""
     try:
         return vault.decrypt(sender.account_id, sender.secrets) if sender.secrets else {}
     except SecretUnreadable:
@@ -170,7 +173,7 @@ def _known_secrets(sender: Sender, vault: Vault) -> dict[str, str] | None:
 
 
 def check_names(**names: str) -> None:
-    """Names end up in headers of emails: one line, no control characters, not endless."""
+    """Validate names for email headers: one line, no control characters, limited length."""
     wrong = {
         field: _("One line of at most ${length} characters is expected.", mapping={"length": NAME_LENGTH})
         for field, value in names.items()
@@ -181,9 +184,9 @@ def check_names(**names: str) -> None:
 
 
 def mark_ready(sender: Sender, *, now: datetime) -> None:
-    """The mail server has just accepted this sender. One that rests because of its quota goes on resting."""
+    """Mark a sender as accepted by its mail server. One that rests because of its quota keeps resting."""
     if sender.status is not SenderStatus.sleeping:
-        _forget_its_end(sender)
+        _clear_recorded_end(sender)
         sender.status = SenderStatus.ready
     sender.error = None
     sender.failures = 0
@@ -191,13 +194,13 @@ def mark_ready(sender: Sender, *, now: datetime) -> None:
 
 
 def mark_failing(session: Session, sender: Sender, error: BackendError, *, now: datetime) -> None:
-    """The mail server has just refused this sender: it sends nothing until somebody has looked."""
+    """Mark a sender as refused by its mail server: it sends nothing until a user has fixed it."""
     state_changes.fail(session, sender.id, error.message, now)
     session.refresh(sender)
 
 
 def delete_sender(session: Session, sender: Sender, *, now: datetime) -> None:
-    """Remove a sender and its password, from drafts too. Raises ``Conflict`` while a campaign needs it."""
+    """Delete a sender and its password, from drafts too. Raise ``Conflict`` while a campaign needs it."""
     needing = session.scalar(
         select(func.count())
         .select_from(Campaign)
@@ -225,13 +228,13 @@ def delete_sender(session: Session, sender: Sender, *, now: datetime) -> None:
 
 
 def same_mail_account(registry: Registry, vault: Vault, sender: Sender, proven: Backend) -> bool:
-    """Whether a stored sender and a backend are one login at one server."""
+    """Return whether a stored sender and a backend are the same login at the same server."""
     if sender.backend != proven.name:
         return False
     try:
         known = registry.open(sender.backend, sender.from_email, _fields(sender, vault))
     except (InputError, SecretUnreadable):
-        return False  # cannot be compared, so it is not taken for the same
+        return False  # cannot be compared, so treat it as another
     return known.identity() == proven.identity()
 
 
@@ -244,7 +247,7 @@ def _fields(sender: Sender, vault: Vault) -> dict[str, Any]:
 
 
 class KEEP_UNCHANGED(Enum):
-    """What is not said stays as it is; None says: the usual."""
+    """Marker of an argument that is not given; None stands for the backend's default."""
 
     it = None
 
@@ -256,7 +259,7 @@ def limit_sender(
     per_second: float | KEEP_UNCHANGED | None = KEEP_UNCHANGED.it,
     max_connections: int | KEEP_UNCHANGED | None = KEEP_UNCHANGED.it,
 ) -> None:
-    """The person's own limits; None: the backend's. Raises ``InputError`` for senseless ones."""
+    """Set a sender's own limits; None means the backend's. Raise ``InputError`` for invalid ones."""
     given = {"per_day": per_day, "per_second": per_second, "max_connections": max_connections}
     said = {name: value for name, value in given.items() if value is not KEEP_UNCHANGED.it}
     wrong = {
@@ -269,15 +272,15 @@ def limit_sender(
     for name, value in said.items():
         setattr(sender, name, value)
     if "per_day" in said and sender.status is SenderStatus.sleeping and not sender.failures:
-        # It rests because its day was full; the lane looks again, and lays it to rest if it still is.
-        _forget_its_end(sender)
+        # It rests because its daily limit was reached; the lane checks again, and lets it rest if needed.
+        _clear_recorded_end(sender)
         sender.status, sender.sleeps_until = SenderStatus.ready, None
 
 
 def sender_limits(sender: Sender, registry: Registry) -> Limits:
-    """What holds for a sender: the person's own limits or the backend's, never above what its server bears.
+    """Return the limits of a sender: its own or the backend's, never above what its server accepts.
 
-    ``per_day`` counts emails in any 24 hours. How many were used: ``campaigns.allowance``.
+    ``per_day`` counts emails in any 24 hours. For the number used, see ``quota.sender_allowance``.
     """
     usual = _usual_limits(sender, registry)
     own = usual.per_day if sender.per_day is None else sender.per_day
@@ -292,7 +295,7 @@ def sender_limits(sender: Sender, registry: Registry) -> Limits:
 
 
 def day_limit(sender: Sender, registry: Registry) -> int | None:
-    """Emails in any 24 hours; None: no limit is known."""
+    """Return the emails allowed in any 24 hours; None if no limit is known."""
     return sender_limits(sender, registry).per_day
 
 
@@ -300,16 +303,16 @@ def _usual_limits(sender: Sender, registry: Registry) -> Limits:
     if sender.backend not in registry.names:
         return Limits()
     kind = registry.get(sender.backend)
-    try:  # the password is not needed to know a provider's limits
+    try:  # a provider's limits do not depend on the password
         settings = stored_settings(kind.Settings, sender.settings)
         options = registry.options.get(kind.name, {})
         return kind(sender.from_email, settings, registry.network, options).own_limits()
-    except InputError:  # the operator allows this server no longer
+    except InputError:  # the operator no longer allows this server
         return kind.limits
 
 
-def _forget_its_end(sender: Sender) -> None:
-    """The rest on record ends sooner than was noted, and when is not known."""
+def _clear_recorded_end(sender: Sender) -> None:
+    """Set the recorded end of the rest to unknown: it ends sooner than planned."""
     session = object_session(sender)
     if session is not None and sender.sleeps_until is not None:
         cut = update(Delay).where(Delay.sender_id == sender.id, Delay.until == sender.sleeps_until)

@@ -1,4 +1,4 @@
-"""Sessions of browsers: opened at sign-in, ended at sign-out, known by the hash of a random id."""
+"""Browser sessions: opened at sign-in, ended at sign-out, stored by the hash of a random id."""
 
 import hashlib
 import secrets
@@ -14,7 +14,7 @@ LONGEST_SESSION = timedelta(days=180)
 
 
 def open_web_session(session: Session, account: Account, *, now: datetime) -> str:
-    """Return the id of a new session of ``account``, for the signed cookie of one browser."""
+    """Open a session of ``account``. Return its id, for the signed cookie of one browser."""
     session_id = secrets.token_urlsafe(24)
     session.add(WebSession(key=_key(session_id), account_id=account.id, created_at=now))
     session.flush()
@@ -31,7 +31,7 @@ def account_of_web_session(session: Session, account_id: int, session_id: str) -
 
 
 def end_web_session(session: Session, session_id: str) -> None:
-    """End one session: a copy of its cookie opens nothing any more."""
+    """End one session, so that copies of its cookie become invalid."""
     session.execute(delete(WebSession).where(WebSession.key == _key(session_id)))
 
 

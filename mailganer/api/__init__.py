@@ -1,7 +1,8 @@
-"""The same verbs as JSON, under ``/api/v1``.
+"""JSON API under ``/api/v1``: the functions of the pages for programs.
 
-``openapi.yaml`` is the contract: routes are registered from it, and requests and responses are checked
-against it. A view here is like a view there: it reads the request, calls one verb, answers.
+``openapi.yaml`` is the contract: routes are registered from it, and requests and responses are validated
+against it. A view reads the request, calls one function of the domain, and serializes the result, as page
+views do.
 """
 
 from datetime import UTC, date, datetime
@@ -26,7 +27,7 @@ def includeme(config: Configurator) -> None:
     config.pyramid_openapi3_register_routes(route_prefix=PREFIX)
     config.add_route("api.openapi", f"{PREFIX}/openapi.json")
     config.add_view_deriver(request_parsing.without_read_only, under="openapi_view")
-    # What counts requests sees a HEAD; the document and all that follows see a GET.
+    # The request counter sees a HEAD as HEAD; the OpenAPI validation and everything below it sees a GET.
     config.add_tween(
         "mailganer.api.allowed_methods.head_tween",
         under="mailganer.web.health.metrics_tween",

@@ -1,4 +1,4 @@
-"""Signing in by proving a mail account, and what the account may do."""
+"""Sign-in with a mail account, and the account with its plan and usage."""
 
 from typing import Any
 
@@ -13,10 +13,11 @@ from .senders import used
 from .serializers import Shape, sender_shape
 from .view import api_view
 
-TOKEN_NAME = "API sign-in"  # noqa: S105 - a label, as it stands in the person's settings
+TOKEN_NAME = "API sign-in"  # noqa: S105 - a label, as shown in the account's settings
 
 
-# A token is shown once and kept nowhere: whoever asks again gets another one.
+# The response is not stored for the Idempotency-Key: tokens are shown once and never stored in plain text, so
+# each sign-in creates a new one.
 @api_view("api.login", "POST", permission=web.PUBLIC, once=False)
 def login(request: Request) -> dict[str, Any]:
     fields, registry = dict(request.openapi_validated.body), request.registry["backends"]
@@ -51,7 +52,7 @@ def account_shape(request: Request, account: Account) -> Shape:
 
 
 def _plain(fields: dict[str, Any], backend: type[Backend]) -> dict[str, Any]:
-    """Return the fields. What is unknown or nested is refused, except lists where the backend takes some."""
+    """Return the fields. Reject unknown and nested ones, except lists where the backend takes lists."""
     require_known(backend, fields, beside=("email", "backend"))
     lists = lists_among(backend.Settings)
     wrong = {

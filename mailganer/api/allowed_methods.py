@@ -1,4 +1,4 @@
-"""Which methods an address answers to. A HEAD is a GET of which nobody reads the body."""
+"""HTTP methods of API paths: HEAD support and the ``Allow`` header."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from .document import operations
 
 
 def head_tween(handler: Callable[[Request], Response], registry: Registry) -> Callable[[Request], Response]:
-    """The document knows GET alone: it is what a HEAD is checked as. Its body is left out on the way."""
+    """Handle a HEAD as a GET, because the OpenAPI document has only GET. The body is dropped later."""
 
     def tween(request: Request) -> Response:
         if request.method != "HEAD" or not is_api(request):
@@ -26,6 +26,6 @@ def head_tween(handler: Callable[[Request], Response], registry: Registry) -> Ca
 
 
 def allowed(request: Request) -> str:
-    """What the address that was asked for answers to, for the header ``Allow``."""
+    """Return the methods of the requested path for the ``Allow`` header."""
     known = operations(request) or ("GET",)
     return ", ".join("GET, HEAD" if method == "GET" else method for method in known)

@@ -1,4 +1,4 @@
-"""What a program has to know to sign in or to add a sender: the backends, and the settings of each."""
+"""Available backends and the JSON Schema of their settings, for signing in and adding senders."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Emails to lists: write, check, send, follow."""
+"""Campaigns: create, change, check, schedule, pause, cancel, and reports."""
 
 from typing import Any
 
@@ -102,7 +102,7 @@ def preview_campaign(request: Request) -> Shape:
     rendered = verbs.preview(
         request.dbsession,
         request.context.campaign,
-        _reader(request, body.get("subscriber_id")),
+        _preview_recipient(request, body.get("subscriber_id")),
         now=utcnow(),
         ours=request.registry["settings"].public_url,
     )
@@ -145,7 +145,7 @@ def schedule_campaign(request: Request) -> Shape:
         settings=request.registry["settings"],
         registry=request.registry["backends"],
     )
-    return _nudged(request, campaign)
+    return _enqueued(request, campaign)
 
 
 @api_view("api.campaign.unschedule", "POST")
@@ -161,12 +161,12 @@ def pause_campaign(request: Request) -> Shape:
 @api_view("api.campaign.resume", "POST")
 def resume_campaign(request: Request) -> Shape:
     ours = request.registry["settings"].public_url
-    return _nudged(request, verbs.resume(request.dbsession, request.context.campaign, utcnow(), ours))
+    return _enqueued(request, verbs.resume(request.dbsession, request.context.campaign, utcnow(), ours))
 
 
 @api_view("api.campaign.cancel", "POST")
 def cancel_campaign(request: Request) -> Shape:
-    return _nudged(request, verbs.cancel(request.dbsession, request.context.campaign, utcnow()))
+    return _enqueued(request, verbs.cancel(request.dbsession, request.context.campaign, utcnow()))
 
 
 @api_view("api.campaign.deliveries", "GET")
@@ -192,14 +192,16 @@ def report(request: Request) -> Shape:
 
 @api_view("api.campaign.why", "GET")
 def why(request: Request) -> Shape:
-    found = _why(request, explanation_context(request, request.context.campaign))
+    found = _explanation(request, explanation_context(request, request.context.campaign))
     told = [(step, step_sentence(request, step)) for step in found.steps]
     return why_shape(found, told, request.context.account)
 
 
 def _changes(request: Request, campaign: Campaign) -> dict[str, Any]:
-    """What is said of the campaign, without what could not be changed now and is as it was: whoever sends all
-    of it back means the rest."""
+    """Return the changes, without fields that cannot be changed now and equal their current value.
+
+    A client may send a whole campaign back to change only some fields of it.
+    """
     said, known, free = request.json_body, campaign_shape(campaign, {}), EDITABLE[campaign.status]
     return {
         name: value
@@ -208,8 +210,8 @@ def _changes(request: Request, campaign: Campaign) -> dict[str, Any]:
     }
 
 
-def _why(request: Request, asked: reports.ExplanationContext) -> reports.Explanation:
-    """Whoever is asked about: somebody by their id, else whoever has the address."""
+def _explanation(request: Request, asked: reports.ExplanationContext) -> reports.Explanation:
+    """Return the explanation for the recipient in the query: by id, else by address."""
     person_id = request.openapi_validated.parameters.query.get("subscriber_id")
     if person_id is None:
         return reports.why_address(asked, request.GET.get("email", ""))
@@ -218,8 +220,8 @@ def _why(request: Request, asked: reports.ExplanationContext) -> reports.Explana
     )
 
 
-def _reader(request: Request, subscriber_id: int | None) -> Subscriber | None:
-    """Whose email to show: the person asked for, else the campaign's first."""
+def _preview_recipient(request: Request, subscriber_id: int | None) -> Subscriber | None:
+    """Return the subscriber to render for: the requested one, else the campaign's first recipient."""
     if subscriber_id is None:
         return sample_reader(request.dbsession, request.context.campaign)
     return owned_subscriber(request.dbsession, request.context.account.id, subscriber_id)
@@ -230,8 +232,8 @@ def _campaign(request: Request, campaign: Campaign) -> Shape:
     return campaign_shape(campaign, _numbers(counts))
 
 
-def _nudged(request: Request, campaign: Campaign) -> Shape:
-    """The pipeline would see it at its next tick; people should not have to wait for that."""
+def _enqueued(request: Request, campaign: Campaign) -> Shape:
+    """Return the campaign and run a tick after the commit, so that the change takes effect at once."""
     enqueue_after_commit(request, "tick")
     return _campaign(request, campaign)
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document itself, and what the rest of the API asks of it."""
+"""The OpenAPI document, and queries on it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,15 +12,14 @@ from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid.view import view_config
 
 METHODS = ("get", "post", "patch", "delete")
-API = (
-    "pyramid_openapi3"  # the name under which its directives and views look for what belongs to the document
-)
+API = "pyramid_openapi3"  # the name under which pyramid_openapi3 keeps the document's settings
 
 
 def register(config: Configurator, path: str, route: str) -> None:
-    """Register the document ``path`` and serve it at ``route``, as ``config.pyramid_openapi3_spec`` does.
+    """Register the document ``path`` and serve it at ``route``, like ``config.pyramid_openapi3_spec``.
 
-    That also validates it against the standard, a fifth of the time a web part needs to start. Tests do it.
+    Unlike that directive, this does not validate the document against the OpenAPI standard, which takes a
+    fifth of the start time of a web process. The tests validate it.
     """
 
     def add() -> None:
@@ -58,7 +57,7 @@ def openapi(request: Request) -> dict[str, Any]:
 
 
 def operations(request: Request) -> dict[str, Mapping[str, Any]]:
-    """Of the address that was asked for: its operations, by method; none for what the document leaves out."""
+    """Return the operations of the requested path by method; {} for paths that are not in the document."""
     name = request.matched_route.name
     paths = openapi(request)["paths"].values()
     item: Mapping[str, Any] = next((each for each in paths if each["x-pyramid-route-name"] == name), {})
@@ -66,7 +65,7 @@ def operations(request: Request) -> dict[str, Mapping[str, Any]]:
 
 
 def query_parameters(request: Request) -> frozenset[str]:
-    """Names of the query parameters that the address that was asked for takes with this method."""
+    """Return the names of the query parameters that the requested path takes with this method."""
     document = openapi(request)
     name = request.matched_route.name
     items = (each for each in document["paths"].values() if each["x-pyramid-route-name"] == name)
@@ -78,7 +77,7 @@ def query_parameters(request: Request) -> frozenset[str]:
 
 
 def read_only(request: Request) -> frozenset[str]:
-    """Names of a JSON body that are answered, and taken back without being looked at."""
+    """Return the read-only fields of the JSON body: they appear in responses and are ignored in requests."""
     body = operations(request).get(request.method, {}).get("requestBody", {})
     schema = body.get("content", {}).get("application/json", {}).get("schema", {})
     if "$ref" in schema:

@@ -1,4 +1,4 @@
-"""CSV files on their way into a list."""
+"""Imports of CSV files into a list."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ from .serializers import Shape, import_shape
 from .view import api_view
 
 
-# The body is not checked against the document: that would read a file of a million rows into memory.
+# The body is not validated: that would read a file of a million rows into memory.
 @api_view("api.imports", "POST", checked=False)
 def start_import(request: Request) -> Shape:
-    web.release(request)  # storing a file takes its time, too
+    web.release(request)  # storing a file takes time: hold no transaction
     form = form_of(request)
     upload = form.get("file")
     if not hasattr(upload, "file"):
@@ -38,9 +38,9 @@ def start_import(request: Request) -> Shape:
             now=utcnow(),
         )
     except IntegrityError as error:
-        raise NotFound from error  # the list was deleted meanwhile
+        raise NotFound from error  # the list was deleted in the meantime
     request.response.status = 202
-    return _nudged(request, import_)
+    return _enqueued(request, import_)
 
 
 @api_view("api.import", "GET")
@@ -48,10 +48,10 @@ def one_import(request: Request) -> Shape:
     return import_shape(request.context.import_, request.account)
 
 
-# Not checked: the rows flow, and to check them would be to hold them all.
+# Not validated: the response is streamed, and validation would load all rows.
 @api_view("api.import.rejects", "GET", checked=False)
 def rejects(request: Request) -> Response:
-    # Sent when this request's session is closed: the language is asked for now.
+    # The rows are sent after the request's session is closed, so take the translator now.
     translate = request.localizer.translate
     rows = verbs.rejects_csv(request.registry["readers"], request.context.import_, translate)
     return Response(app_iter=rows, content_type="text/csv", charset="utf-8")
@@ -63,15 +63,15 @@ def apply_import(request: Request) -> Shape:
     if "mapping" in body:
         verbs.set_mapping(request.dbsession, request.context.import_, body["mapping"])
     verbs.apply_import(request.dbsession, request.context.import_)
-    return _nudged(request, request.context.import_)
+    return _enqueued(request, request.context.import_)
 
 
 @api_view("api.import.undo", "POST")
 def undo_import(request: Request) -> Shape:
-    return _nudged(request, verbs.undo_import(request.dbsession, request.context.import_, utcnow()))
+    return _enqueued(request, verbs.undo_import(request.dbsession, request.context.import_, utcnow()))
 
 
-def _nudged(request: Request, import_: Any) -> Shape:
+def _enqueued(request: Request, import_: Any) -> Shape:
     enqueue_after_commit(request, "import", import_.id)
     return import_shape(import_, request.account)
 

@@ -1,7 +1,6 @@
-"""Keyset pages: ``?after=CURSOR&limit=N`` in, ``{"items", "next"}`` out.
+"""Keyset pagination: ``?after=CURSOR&limit=N`` in, ``{"items", "next"}`` out.
 
-A cursor is the id of the last item of the page before. It is opaque to callers, so that it may become
-something else.
+A cursor is the id of the last item of the previous page. It is opaque to clients, so its format may change.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,12 +15,12 @@ LARGEST_PAGE = 500
 
 
 def asked_limit(request: Request) -> int:
-    """How many fit on a page: whoever asks for more gets the largest, and a ``next``."""
+    """Return the page size. A larger limit is reduced to ``LARGEST_PAGE``; ``next`` leads to the rest."""
     return min(request.openapi_validated.parameters.query["limit"], LARGEST_PAGE)
 
 
 def asked_after(request: Request) -> int | None:
-    """The id to go on after. Raises ``InputError`` for a cursor that is none of ours."""
+    """Return the id after which the page starts. Raise ``InputError`` for an invalid cursor."""
     text = request.GET.get("after")
     if not text:
         return None
@@ -31,7 +30,7 @@ def asked_after(request: Request) -> int | None:
 
 
 def newest_first(request: Request, query: Select[Any], key: Any) -> tuple[Sequence[Any], str | None]:
-    """One page of ``query``, newest first, and the cursor of the next."""
+    """Return one page of ``query``, newest first, and the cursor of the next page."""
     after, limit = asked_after(request), asked_limit(request)
     if after is not None:
         query = query.where(key < after)

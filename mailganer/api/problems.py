@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents. The status says whose turn it is; the detail says what to do."""
+"""Errors as RFC 9457 problem documents. ``detail`` contains what failed and what to do."""
 
 import secrets
 from typing import Any
@@ -52,7 +52,7 @@ SENTENCES = {
 
 
 def problem(request: Request, status: int, detail: str, **more: Any) -> Response:
-    """A problem document. ``detail`` and messages are translated here."""
+    """Return a problem document. ``detail`` and messages are translated here."""
     body = {
         "type": "about:blank",
         "title": TITLES.get(status, "Not possible"),
@@ -71,11 +71,11 @@ def problem(request: Request, status: int, detail: str, **more: Any) -> Response
 
 
 def words(request: Request, text: str) -> str:
-    """A sentence in the language the caller asked for."""
+    """Translate a sentence into the language of the request."""
     return str(request.translate(text))
 
 
-# Pages answer some errors by their exact kind, and the exact kind wins: each is named here once more.
+# Page views for exact exception classes win over a view for a base class, so list them again here.
 @exception_view_config(errors.NotFound, path_info=API)
 @exception_view_config(errors.MailganerError, path_info=API)
 def domain_error(error: errors.MailganerError, request: Request) -> Response:
@@ -87,8 +87,8 @@ def domain_error(error: errors.MailganerError, request: Request) -> Response:
 
 
 @exception_view_config(ObjectDeletedError, path_info=API)
-def gone_meanwhile(error: ObjectDeletedError, request: Request) -> Response:
-    """The campaign was deleted while its email was rendered, outside the transaction."""
+def deleted_concurrently(error: ObjectDeletedError, request: Request) -> Response:
+    """Return 404: the campaign was deleted while its email was rendered outside the transaction."""
     return domain_error(errors.NotFound(), request)
 
 
@@ -165,8 +165,8 @@ def _wrong_method(request: Request) -> Response:
     return response
 
 
-def out_of_reach(error: Exception, request: Request) -> Response:
-    """As for pages: the database is away, full or too busy, and it passes."""
+def database_unavailable(error: Exception, request: Request) -> Response:
+    """Return 503, as pages do: the database is unreachable, full or busy, which is temporary."""
     DATABASE.began(log, "api.database", path=request.path, method=request.method, trouble=trouble_of(error))
     without_database(request, error)
     sentence = errors._(
@@ -177,20 +177,20 @@ def out_of_reach(error: Exception, request: Request) -> Response:
 
 
 for _kind in OUT_OF_REACH:
-    exception_view_config(_kind, path_info=API)(out_of_reach)
+    exception_view_config(_kind, path_info=API)(database_unavailable)
 
 
 @exception_view_config(OSError, path_info=API)
-def unwritable(error: OSError, request: Request) -> Response:
+def file_error(error: OSError, request: Request) -> Response:
     if not errors.is_full(error):
-        return our_mistake(error, request)
+        return internal_error(error, request)
     log.warning("api.no_room", path=request.path, method=request.method, trouble=str(error))
     return domain_error(errors.NoRoom(), request)
 
 
 @exception_view_config(ResponseValidationError, path_info=API)
 @exception_view_config(Exception, path_info=API)
-def our_mistake(error: Exception, request: Request) -> Response:
+def internal_error(error: Exception, request: Request) -> Response:
     number = secrets.token_hex(4)
     log.error("api.broken", number=number, path=request.path, method=request.method, exc_info=error)
     without_database(request, error)

@@ -1,4 +1,4 @@
-"""What comes in: parameters, JSON within bounds, and forms with a file."""
+"""Request parsing: query parameters, size-limited JSON, and multipart forms."""
 
 import json
 from collections.abc import Callable, Collection, Sequence
@@ -16,26 +16,29 @@ from .document import query_parameters, read_only
 from .validation_errors import LONGEST_FIELD, MOST
 
 LARGEST_JSON = (
-    16_000_000  # bytes: an email of a megabyte as HTML and as text, in Cyrillic written as \u escapes
+    16_000_000  # bytes: an email of a megabyte as HTML and as text, with Cyrillic written as \u escapes
 )
-MOST_VALUES = 10_000  # in one JSON body; a campaign with all its variables has some hundreds
-LEAST_BYTES = 2 * MOST_VALUES  # of a body that holds more
-LARGEST_PART = 1_000_000  # bytes of a form's part that is no file of people
+MOST_VALUES = 10_000  # in one JSON body; a campaign with all its variables has a few hundred
+LEAST_BYTES = 2 * MOST_VALUES  # bytes: the shortest body with more values than that
+LARGEST_PART = 1_000_000  # bytes of a form part other than the CSV file
 YES = frozenset({"true", "1", "yes", "on"})
 NO = frozenset({"false", "0", "no", "off"})
 
 View = Callable[[Any, Request], Response]
 
-ALWAYS = frozenset({"lang"})  # the language of sentences, at every address
+ALWAYS = frozenset({"lang"})  # the language of sentences, accepted on every path
 
 
 NAMES_ONE = frozenset({"email", "list", "subscriber_id"})
-"""Parameters that name a person or a list: empty, they would answer everybody."""
+"""Parameters that identify a subscriber or a list: left empty, they would match all of them."""
 
 
 def only_known_parameters(view: View) -> View:
-    """Refuse query parameters that would be answered with more than was meant: those that the document does
-    not name, those given twice, and empty ones that name a person or a list."""
+    """Reject query parameters that could return more than intended.
+
+    These are: parameters that the document does not name, repeated ones, and empty ones that identify a
+    subscriber or a list.
+    """
 
     def answer(context: Any, request: Request) -> Response:
         known = query_parameters(request) | ALWAYS
@@ -49,7 +52,7 @@ def only_known_parameters(view: View) -> View:
 
 
 def _wrong_parameters(asked: Sequence[tuple[str, str]], known: Collection[str]) -> dict[str, str]:
-    """Parameter to sentence, ``MOST`` of them."""
+    """Return error messages by parameter, at most ``MOST``."""
     wrong: dict[str, str] = {}
     seen: set[str] = set()
     for name, value in asked:
@@ -75,7 +78,7 @@ def _no_parameter(name: str, known: Collection[str]) -> str:
 
 
 def without_blanks(view: View) -> View:
-    """A parameter with nothing in it is one that was left out: ``?after=`` asks for the first page."""
+    """Treat an empty parameter as omitted: ``?after=`` returns the first page."""
 
     def answer(context: Any, request: Request) -> Response:
         request.environ["QUERY_STRING"] = urlencode(parse_qsl(request.query_string))
@@ -85,8 +88,10 @@ def without_blanks(view: View) -> View:
 
 
 def only_json(view: View) -> View:
-    """Refuses what is larger than any JSON has reason to be, before it is read into memory; and forms, whose
-    Content-Type the validator trips over when its boundary is a strange one."""
+    """Reject bodies above the size limit before they are read into memory, and multipart forms.
+
+    The validator fails on forms whose Content-Type has an unusual boundary.
+    """
 
     def answer(context: Any, request: Request) -> Response:
         if (request.content_length or 0) > LARGEST_JSON:
@@ -101,7 +106,7 @@ def only_json(view: View) -> View:
 
 
 def _require_few(value: Any) -> None:
-    """Refuses more values than anybody has a use for: to say what is wrong with each takes a kilobyte."""
+    """Reject a body with more than ``MOST_VALUES`` values: each error message would take a kilobyte."""
     waiting, number = [value], 0
     while waiting:
         each = waiting.pop()
@@ -113,18 +118,19 @@ def _require_few(value: Any) -> None:
 
 
 def read_json(text: bytes | str, field: str = "body") -> Any:
-    """JSON that can be kept. Raises ``InputError`` under ``field``, ``MalformedBody`` for what is no JSON.
+    """Parse JSON that can be stored.
 
-    Our own error, because the validator's cannot print bytes that are no UTF-8.
+    Raise ``InputError`` under ``field``, ``MalformedBody`` for invalid JSON. Our own error, because the
+    validator's error cannot print bytes that are not UTF-8.
     """
     sentence = _("This is no JSON that we can read.")
     try:
         value = json.loads(text, parse_constant=_no_number)
-        json.dumps(value, ensure_ascii=False).encode()  # half a character (\ud800) cannot be stored
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate (\ud800) cannot be stored
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         kind = MalformedBody if field == "body" else InputError
         raise kind({field: sentence}) from error
-    except ValueError as error:  # it is JSON, with a number or a character that nobody can keep
+    except ValueError as error:  # valid JSON with a number or character that cannot be stored
         raise InputError({field: sentence}) from error
     return value
 
@@ -134,8 +140,7 @@ def _no_number(word: str) -> None:
 
 
 def without_read_only(view: View, info: ViewDeriverInfo) -> View:
-    """What is answered and cannot be changed may be sent back, and is not looked at: whoever gets a thing,
-    changes a field of it and sends all of it back means that field."""
+    """Drop read-only fields from the body, so that clients may send a whole object back with some changes."""
     if not info.options.get("openapi"):
         return view
 
@@ -152,19 +157,19 @@ without_read_only.options = ("openapi",)  # type: ignore[attr-defined]
 
 
 def form_of(request: Request) -> Any:
-    """The parts of a multipart body. Raises ``HTTPUnsupportedMediaType`` for any other."""
+    """Return the parts of a multipart body. Raise ``HTTPUnsupportedMediaType`` for any other."""
     if request.content_type != "multipart/form-data" or request.charset.lower() != "utf-8":
         raise HTTPUnsupportedMediaType
     return request.POST
 
 
 def text_of(part: Any) -> bytes | str:
-    """A part that was sent as a value, or as a file."""
+    """Return the content of a part, sent as a value or as a file."""
     return part.file.read(LARGEST_PART) if hasattr(part, "file") else part
 
 
 def is_yes(part: Any, field: str) -> bool:
-    """Yes or no in any usual word. Raises ``InputError`` under ``field``."""
+    """Parse a boolean in any usual spelling. Raise ``InputError`` under ``field``."""
     word = part.strip().lower() if isinstance(part, str) else ""
     if word not in YES | NO:
         raise InputError({field: _("Say true or false.")})

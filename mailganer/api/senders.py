@@ -1,4 +1,4 @@
-"""Mail accounts emails leave through. Secrets go in and never come out."""
+"""Senders: mail accounts that emails are sent through. Secrets are accepted and never returned."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,12 +17,12 @@ from .paging import newest_first, page
 from .serializers import Shape, sender_shape
 from .view import api_view
 
-# Of a sender itself; every other name is a field of its backend, as at sign-in.
+# Fields of a sender itself; every other name is a field of its backend, as at sign-in.
 OURS = frozenset({"backend", "email", "from_email", "name", "from_name", "settings", "limits"})
 
 
 def used(request: Request, sender: Sender) -> int:
-    """Emails in the last 24 hours."""
+    """Return the number of emails sent in the last 24 hours."""
     return sender_usage(request.dbsession, sender.id, utcnow())
 
 
@@ -99,14 +99,14 @@ def delete_sender(request: Request) -> Response:
 
 
 def _opened(registry: Registry, body: Mapping[str, Any]) -> Backend:
-    """The mail account that is to be added. Raises ``InputError``."""
+    """Return the backend for the mail account to be added. Raise ``InputError``."""
     email = _address(body)
     kind = registry.get(body["backend"]) if body.get("backend") else registry.for_email(email)
     return registry.open(kind.name, email, registry.completed(kind.name, email, _fields(kind, body)))
 
 
 def _address(body: Mapping[str, Any]) -> str:
-    """``email``, as sign-in says, or ``from_email``, as a sender's own answer says."""
+    """Return the address: ``email``, as at sign-in, or ``from_email``, as in the response for a sender."""
     named = [str(body[name]) for name in ("email", "from_email") if body.get(name)]
     if not named:
         raise InputError({"email": _("Fill this in.")})
@@ -116,7 +116,7 @@ def _address(body: Mapping[str, Any]) -> str:
 
 
 def _fields(kind: type[Backend], body: Mapping[str, Any]) -> dict[str, Any]:
-    """The backend's fields, under ``settings`` or beside it. What it does not know is a slip of the pen."""
+    """Return the backend's fields, given under ``settings`` or beside it. Reject unknown names as typos."""
     beside = {name: value for name, value in body.items() if name not in OURS}
     fields = {**body.get("settings", {}), **beside}
     require_known(kind, fields, beside=OURS)
@@ -124,7 +124,7 @@ def _fields(kind: type[Backend], body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _require_the_same_account(sender: Sender, body: Mapping[str, Any]) -> None:
-    """Who sends back what they were given changes nothing by it."""
+    """Reject another mail account. Sending the sender's own values back is no change."""
     said = {name: normalise_email(body[name]) for name in ("email", "from_email") if name in body}
     changed = [name for name, email in said.items() if email != sender.from_email]
     changed += ["backend"] if body.get("backend", sender.backend) != sender.backend else []

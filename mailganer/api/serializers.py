@@ -1,4 +1,4 @@
-"""What stored things look like as JSON. Each shape is one of ``openapi.yaml``'s schemas."""
+"""Serializers: database objects as JSON. Each shape is a schema of ``openapi.yaml``."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,12 +25,12 @@ Shape = dict[str, Any]
 
 
 def moment(value: datetime | None) -> str | None:
-    """ISO 8601 with an offset, always UTC."""
+    """Format a datetime as ISO 8601 in UTC."""
     return value.astimezone(UTC).isoformat() if value else None
 
 
-def _said(sentence: str | None, account: Account) -> str | None:
-    """What is kept for a person, in the language of the account."""
+def _translated(sentence: str | None, account: Account) -> str | None:
+    """Translate a stored sentence into the language of the account."""
     return translate_sentence(sentence, account.locale, account.timezone) if sentence else None
 
 
@@ -51,7 +51,7 @@ def sender_shape(sender: Sender, sent_last_24h: int) -> Shape:
         "sleeps_until": moment(sender.sleeps_until),
         "slowed_to": sender.slowed_to,
         "sent_last_24h": sent_last_24h,
-        "error": _said(sender.error, sender.account),
+        "error": _translated(sender.error, sender.account),
     }
 
 
@@ -85,7 +85,7 @@ def import_shape(import_: Import, account: Account) -> Shape:
         "list_id": import_.list_id,
         "filename": import_.filename,
         "status": import_.status.value,
-        "error": _said(failure_sentence(import_.error), account) if import_.error else None,
+        "error": _translated(failure_sentence(import_.error), account) if import_.error else None,
         "encoding": import_.encoding,
         "columns": import_.columns,
         "mapping": {
@@ -99,7 +99,7 @@ def import_shape(import_: Import, account: Account) -> Shape:
         "left": import_.notes.get("left", 0),
         "noted": sum(import_.notes.get("counts", {}).values()),
         "notes": [
-            {"row": row, "code": code, "sentence": _said(note_sentence(code, detail), account)}
+            {"row": row, "code": code, "sentence": _translated(note_sentence(code, detail), account)}
             for row, code, detail in import_.notes.get("rows", [])
         ],
     }
@@ -122,7 +122,7 @@ def campaign_shape(campaign: Campaign, counts: Shape) -> Shape:
         "id": campaign.id,
         "name": campaign.name,
         "status": campaign.status.value,
-        "paused_reason": _said(campaign.paused_reason, campaign.account),
+        "paused_reason": _translated(campaign.paused_reason, campaign.account),
         "subject": campaign.subject,
         "preheader": campaign.preheader,
         "html": campaign.html,
@@ -151,7 +151,7 @@ def delivery_shape(delivery: Delivery, domain: str, account: Account) -> Shape:
         "subscriber_id": delivery.subscriber_id,
         "status": delivery.status.value,
         "reason": delivery.reason.value if delivery.reason else None,
-        "reply": _said(delivery.reply, account),
+        "reply": _translated(delivery.reply, account),
         "message_id": f"<{make_message_id(delivery.id, delivery.token, domain)}>",
         "sent_at": moment(delivery.settled_at) if delivery.status in {"sent", "bounced"} else None,
         "first_opened_at": moment(delivery.first_opened_at),
@@ -161,7 +161,7 @@ def delivery_shape(delivery: Delivery, domain: str, account: Account) -> Shape:
 
 
 def why_shape(why: Explanation, told: Sequence[tuple[ExplanationStep, str]], account: Account) -> Shape:
-    """``told`` are the steps with their sentences."""
+    """Serialize an explanation. ``told`` are the steps with their sentences."""
     return {
         "email": why.address,
         "subscriber_id": why.subscriber.id if why.subscriber else None,
@@ -182,4 +182,4 @@ def why_shape(why: Explanation, told: Sequence[tuple[ExplanationStep, str]], acc
 def _plain(value: Any, account: Account) -> Any:
     if isinstance(value, datetime):
         return moment(value)
-    return _said(value, account) if isinstance(value, str) else value
+    return _translated(value, account) if isinstance(value, str) else value

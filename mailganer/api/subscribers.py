@@ -1,4 +1,4 @@
-"""Lists and the people on them."""
+"""Lists and subscribers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -59,7 +59,7 @@ def subscribers(request: Request) -> dict[str, Any]:
 
 @api_view("api.all_subscribers", "GET")
 def all_subscribers(request: Request) -> dict[str, Any]:
-    """Those of the account, on a list or on none."""
+    """Return subscribers of the account, on any list, on the given one, or on none."""
     asked = request.GET.get("list")
     lst = verbs.owned_list(request.dbsession, request.context.account.id, int(asked)) if asked else None
     return _found(request, request.GET.get("q", ""), lst.id if lst else None)
@@ -67,7 +67,7 @@ def all_subscribers(request: Request) -> dict[str, Any]:
 
 def _found(request: Request, query: str, list_id: int | None) -> dict[str, Any]:
     asked = request.GET.get("status")
-    # A plus that was not encoded arrives as a space, which no address has.
+    # A plus that was not URL-encoded arrives as a space, which no address contains.
     email = request.GET.get("email", "").strip().replace(" ", "+")
     found = verbs.search_subscribers(
         request.dbsession,
@@ -108,7 +108,7 @@ def change_subscriber(request: Request) -> Shape:
     session, account, now = request.dbsession, request.context.account, utcnow()
     if "lists" in changes:
         changes["lists"] = [verbs.owned_list(session, account.id, each) for each in changes["lists"]]
-    leaves = _leaves(request.context.person, changes.pop("status", None))
+    leaves = _is_unsubscribe(request.context.person, changes.pop("status", None))
     person = verbs.update_subscriber(session, request.context.person, changes, now)
     if leaves:
         verbs.unsubscribe(session, person, reason="api", now=now)
@@ -121,8 +121,8 @@ def erase_subscriber(request: Request) -> Response:
     return Response(status=204)
 
 
-def _leaves(person: Subscriber, status: str | None) -> bool:
-    """Whether the person is to be unsubscribed. The status they have is none to be changed."""
+def _is_unsubscribe(person: Subscriber, status: str | None) -> bool:
+    """Return whether to unsubscribe. Raise ``InputError`` for any other change of the status."""
     if status in (None, person.status, SubscriberStatus.unsubscribed):
         return status == SubscriberStatus.unsubscribed
     raise InputError({"status": _("Somebody can be unsubscribed here; back they come only by themselves.")})
@@ -137,7 +137,7 @@ def _person(request: Request, person: Subscriber) -> Shape:
 
 
 def _lists_of(request: Request, people: Sequence[Subscriber]) -> dict[int, list[int]]:
-    """Ids of the lists that each of these people is on, in one query."""
+    """Return the ids of the lists of each subscriber, in one query."""
     on_lists: dict[int, list[int]] = {person.id: [] for person in people}
     rows = request.dbsession.execute(
         select(list_member.c.subscriber_id, list_member.c.list_id)

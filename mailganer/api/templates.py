@@ -1,4 +1,4 @@
-"""Emails kept for using again."""
+"""Email templates."""
 
 from contextlib import suppress
 from typing import Any
@@ -17,7 +17,7 @@ from .view import api_view
 
 
 def shape(template: Template) -> Shape:
-    with suppress(EmailError):  # kept half written: it has no variables yet, and the check says why
+    with suppress(EmailError):  # an unfinished template has no variables yet, and the check shows why
         return template_shape(template, verbs.variables_of(template))
     return template_shape(template, ())
 
@@ -35,7 +35,7 @@ def create_template(request: Request) -> Shape:
     body = request.openapi_validated.body
     names: tuple[str, ...] = ()
     with suppress(EmailError):
-        # Before anything is kept: what is done once for a key is done in one transaction.
+        # Before anything is written: a request with an Idempotency-Key must be done in one transaction.
         names = verbs.names_of(request.dbsession, verbs.checked_source(**body), request.context.account.id)
     template = verbs.create_template(request.dbsession, request.context.account, now=utcnow(), **body)
     request.response.status = 201

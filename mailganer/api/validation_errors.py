@@ -1,4 +1,4 @@
-"""What does not fit the document, as fields and sentences for whoever wrote the program."""
+"""OpenAPI validation errors as fields and messages for API clients."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,8 +10,8 @@ from openapi_core.validation.request.exceptions import MissingRequestBodyError, 
 from ..errors import _
 
 BODY = "body"
-MOST = 100  # nobody reads more of them
-LONGEST_FIELD = 200  # characters; what somebody made up can be of any length
+MOST = 100  # errors in one response
+LONGEST_FIELD = 200  # characters; names made up by clients can have any length
 MISSING = _("This field is missing.")
 KINDS = {
     "string": _("Text is expected."),
@@ -28,17 +28,17 @@ FORMATS = {
 
 
 def is_unsigned(errors: Iterable[Exception]) -> bool:
-    """Whether the request came without a token."""
+    """Return whether the request has no token."""
     return any(isinstance(error, SecurityValidationError) for error in errors)
 
 
 def is_of_another_kind(errors: Iterable[Exception]) -> bool:
-    """Whether its body is of a kind that is not read here."""
+    """Return whether the Content-Type of the body is not supported."""
     return any(isinstance(error.__cause__, MediaTypeNotFound) for error in errors)
 
 
 def findings(errors: Iterable[Exception]) -> dict[str, str]:
-    """Field to sentence. A field inside another is written ``hours/from``; the whole body is ``body``."""
+    """Return messages by field. A nested field is written ``hours/from``; the whole body is ``body``."""
     found: dict[str, str] = {}
     for error in errors:
         for field, sentence in _of(error):

@@ -1,4 +1,4 @@
-"""How a view of the API is declared: checked against the document, answered once per Idempotency-Key."""
+"""Declaration of API views: validation against the OpenAPI document, and idempotency keys."""
 
 import hashlib
 import json
@@ -20,8 +20,8 @@ from ..models import IdempotentResponse
 from .request_parsing import View, form_of, only_json, only_known_parameters, without_blanks
 
 CHUNK = 1 << 16
-LONGEST_KEY = 200  # the column's width
-UNANSWERED = 0  # the status of an answer that is not there yet
+LONGEST_KEY = 200  # the width of the column
+UNANSWERED = 0  # status of a response that is not available yet
 
 log = structlog.get_logger()
 
@@ -29,13 +29,16 @@ log = structlog.get_logger()
 def api_view(
     route: str, method: str, *, checked: bool = True, once: bool = True, **options: Any
 ) -> view_config:
-    """``view_config`` for the API. ``checked=False`` only where the body must not go through memory,
-    ``once=False`` only where the answer must not be kept."""
+    """Declare an API view, like ``view_config``.
+
+    ``checked=False`` turns validation off, only for bodies that must not be read into memory. ``once=False``
+    turns idempotency keys off, only for responses that must not be stored.
+    """
     first = [only_known_parameters]
     decorators = [*first, without_blanks, only_json] if checked else [*first, in_its_own_time]
     if method == "POST" and once:
         decorators.append(answer_once)
-    # A bearer token is never sent by a browser on its own: there is nothing to forge.
+    # Browsers never send bearer tokens on their own, so CSRF is impossible.
     return view_config(
         route_name=route,
         request_method=method,
@@ -48,7 +51,7 @@ def api_view(
 
 
 def in_its_own_time(view: View) -> View:
-    """A body of any size is read while no transaction is open: on SQLite everybody who writes would wait."""
+    """Read a body of any size while no transaction is open: on SQLite all other writers would wait."""
 
     def answer(context: Any, request: Request) -> Response:
         if request.method == "POST":
@@ -60,7 +63,7 @@ def in_its_own_time(view: View) -> View:
 
 
 def answer_once(view: View) -> View:
-    """The same Idempotency-Key with the same request gives the same answer and is done once."""
+    """Run a request once per Idempotency-Key; repeating the same request returns the stored response."""
 
     def answer(context: Any, request: Request) -> Response:
         key = request.headers.get("Idempotency-Key")
@@ -70,7 +73,7 @@ def answer_once(view: View) -> View:
             raise InputError({"Idempotency-Key": _("A key has 1 to 200 characters.")})
         claim = _Claim(request, context.account.id, key, _fingerprint(request))
         known = claim.known()
-        return _again(known, claim.fingerprint) if known else claim.answered(view, context)
+        return _stored_response(known, claim.fingerprint) if known else claim.answered(view, context)
 
     return answer
 
@@ -83,14 +86,14 @@ class _Known(Exception):
 
 
 class _Claim:
-    """The place of an answer, taken before the request is looked at: who asks the same meanwhile finds it.
+    """Claim of an idempotency key, stored before the request is handled, so that concurrent requests find it.
 
-    A view that has something foreign done before it changes anything (``db.outside``) loses the place and
-    takes it again in its last transaction: a process killed meanwhile leaves nothing behind.
+    A view that makes an external call before it changes anything (``db.outside``) loses the claim and takes
+    it again in its last transaction: a process killed in between leaves nothing behind.
 
-    Mostly both stand in one transaction, and the second waits for the first. A view that talks with a mail
-    server ends the transaction before it does (``security.release``): then the claim can be seen, and has to
-    be taken back should nothing come of it.
+    Usually claim and response are written in one transaction, and a second request waits for the first. A
+    view that calls a mail server ends the transaction before the call (``account_verification.release``):
+    then the claim is visible to others, and has to be withdrawn if the request fails.
     """
 
     def __init__(self, request: Request, account_id: int, key: str, fingerprint: bytes) -> None:
@@ -99,7 +102,7 @@ class _Claim:
         self.here = (IdempotentResponse.account_id == account_id, IdempotentResponse.key == key)
 
     def known(self) -> IdempotentResponse | None:
-        """What somebody else has, or is about to have, answered; None when the place is ours now."""
+        """Take the claim. Return None if it is ours now, else the row of the other request."""
         session: Session = self.request.dbsession
         row = upsert(session, IdempotentResponse).values(
             account_id=self.account_id,
@@ -112,11 +115,11 @@ class _Claim:
         taken = session.execute(row.on_conflict_do_nothing().returning(IdempotentResponse.status)).first()
         if taken:
             return None
-        # Whoever had it may have withdrawn it since.
+        # The other request may have withdrawn it in the meantime.
         return session.get(IdempotentResponse, (self.account_id, self.key)) or self.known()
 
     def again(self) -> None:
-        """Take the place in a new transaction. Raises ``_Known`` when somebody else has it now."""
+        """Take the claim in a new transaction. Raise ``_Known`` when another request has it now."""
         self.transaction = self.request.tm.get()
         known = self.known()
         if known:
@@ -129,7 +132,7 @@ class _Claim:
         try:
             response = view(context, self.request)
         except _Known as known:
-            return _again(known.answer, self.fingerprint)
+            return _stored_response(known.answer, self.fingerprint)
         except BaseException:
             self._withdraw()
             raise
@@ -146,19 +149,19 @@ class _Claim:
     def _withdraw(self) -> None:
         tm = self.request.tm
         if tm.get() is self.transaction:
-            return  # it goes with everything else
+            return  # rolled back with the transaction
         try:
             tm.abort()
             tm.begin()
             self.request.dbsession.execute(delete(IdempotentResponse).where(*self.here))
             tm.commit()
-        except SQLAlchemyError as error:  # then the key says that it broke off
+        except SQLAlchemyError as error:  # later requests with the key get the conflict
             log.warning("api.claim_stays", account=self.account_id, trouble=type(error).__name__)
             tm.abort()
         tm.begin()
 
 
-def _again(known: IdempotentResponse, fingerprint: bytes) -> Response:
+def _stored_response(known: IdempotentResponse, fingerprint: bytes) -> Response:
     if known.fingerprint != fingerprint:
         raise InputError({"Idempotency-Key": _("This key was used for another request. Take a new one.")})
     if known.status == UNANSWERED:
@@ -182,7 +185,7 @@ def _fingerprint(request: Request) -> bytes:
 
 
 def _parts(request: Request) -> Iterator[bytes]:
-    """A form as what it says: the boundary is another one each time it is sent."""
+    """Yield the content of a form without its boundary, which differs each time it is sent."""
     for name, part in form_of(request).items():
         filename, content = None, hashlib.sha256()
         if hasattr(part, "file"):
@@ -195,7 +198,7 @@ def _parts(request: Request) -> Iterator[bytes]:
 
 
 def _pieces(file: Any) -> Iterator[bytes]:
-    """A file from its beginning, which it is left at."""
+    """Yield a file from its beginning, and rewind it."""
     file.seek(0)
     while piece := file.read(CHUNK):
         yield piece

@@ -1,4 +1,4 @@
-"""Who gets it: lists, people, imports, and who must never be written to again."""
+"""Audience: lists, subscribers, imports, recipients of a campaign, and suppression."""
 
 from .addresses import Address, AddressError, parse_address
 from .birthdays import YEARLESS, birthday_value, parse_birthday

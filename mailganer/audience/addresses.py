@@ -1,4 +1,4 @@
-"""Mail addresses as people write them, and the one key that says two of them are the same person."""
+"""Parsing of email addresses, and the key by which two addresses belong to one subscriber."""
 
 import re
 import unicodedata
@@ -11,9 +11,9 @@ from translationstring import TranslationString
 
 from ..errors import InputError, _
 
-LONGEST: Final = 254  # what fits between the brackets of an envelope (RFC 5321, 4.5.3.1.3)
+LONGEST: Final = 254  # length limit of an address in an envelope (RFC 5321, 4.5.3.1.3)
 
-# Around an address in a spreadsheet: spaces of all kinds, byte order marks, zero-width characters.
+# Characters around addresses in spreadsheets: spaces of all kinds, byte order marks, zero-width characters.
 _TRIMMED: Final = (
     " \t\r\n\v\f\u00a0\u2000\u2001\u2002\u2003\u2009\u200a\u200b\u200c\u200d\u202f\u2060\u3000\ufeff"
 )
@@ -23,12 +23,12 @@ _PLAIN_LOCAL: Final = re.compile(
 
 _DOUBLE_AT: Final = re.compile(r"@\s*@")
 
-# What people and programs put around an address. `repair_address` takes it off.
+# Characters and words that users and programs add around an address; ``repair_address`` removes them.
 _ANGLES: Final = re.compile(
     r"(?P<name>[^<>]*)<\s*(?:mailto:)?(?P<email>[^<>\s]+@[^<>\s]+)\s*>", re.IGNORECASE
 )
 _SCHEME: Final = re.compile(r"mailto:\s*", re.IGNORECASE)
-_SEVERAL: Final = re.compile(r"\s*:::\s*")  # how Google separates the addresses of one contact
+_SEVERAL: Final = re.compile(r"\s*:::\s*")  # separates the addresses of one contact in Google exports
 _BEFORE: Final = "\"'<([{,;:"
 _SIGNS: Final = ".,;:"
 _BEHIND: Final = "\"'>)]},;:."
@@ -48,7 +48,7 @@ ADDRESS_REASONS: Final[dict[str, TranslationString]] = {
 
 
 class AddressError(InputError):
-    """What was written is no address. ``code`` says why; its sentence is ``ADDRESS_REASONS[code]``."""
+    """Invalid address. ``code`` identifies the reason; its sentence is ``ADDRESS_REASONS[code]``."""
 
     def __init__(self, code: str) -> None:
         super().__init__({"email": ADDRESS_REASONS[code]})
@@ -57,17 +57,17 @@ class AddressError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address as written, and its key: lower case, NFC, domain as A-labels. One key is one person."""
+    """An address as written, and its key: lower case, NFC, domain as A-labels. One key is one subscriber."""
 
     email: str
     key: str
 
 
 def parse_address(text: str) -> Address:
-    """The one address in ``text``; spaces around it do not matter. Raises ``AddressError``.
+    """Parse the single address in ``text``, ignoring spaces around it. Raise ``AddressError``.
 
-    Quoted local parts, comments and a leading "-" are refused although RFC 5321 allows some of them: nobody
-    reads mail there, and each is a way into somebody's command line or envelope.
+    Quoted local parts, comments and a leading "-" are rejected although RFC 5321 allows some of them: no real
+    mailbox uses them, and each allows injection into command lines or envelopes.
     """
     email = text.strip(_TRIMMED)
     if not email:
@@ -86,11 +86,11 @@ def parse_address(text: str) -> Address:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """An address that was found in a text, and what was done to find it.
+    """An address found in a text, and how it was found.
 
-    ``code`` is "address_repaired", or "address_first" when it is the first of several of one contact; empty
-    for an address that stands there as it is. ``signs`` are the full stops and commas that were removed from
-    beside it, where nothing else was.
+    ``code`` is "address_repaired", or "address_first" for the first of several addresses of one contact;
+    empty for an address without additions. ``signs`` are the removed full stops and commas, if nothing else
+    was removed.
     """
 
     address: Address
@@ -100,10 +100,11 @@ class Repaired:
 
 
 def repair_address(text: str) -> Repaired | None:
-    """Return the address in ``Anna <a@b.org>``, ``mailto:a@b.org``, ``<a@b.org>``, ``a@b.org;`` or
-    ``a@b.org ::: c@d.org``.
+    """Extract the address from a text that contains more than the address.
 
-    None when ``text`` holds no address, or several that are not known to be one contact's.
+    Supported are ``Anna <a@b.org>``, ``mailto:a@b.org``, ``<a@b.org>``, ``a@b.org;`` and ``a@b.org :::
+    c@d.org``. Return None when ``text`` contains no address, or several that are not known to belong to one
+    contact.
     """
     if len(text) > 2 * LONGEST:
         return None
@@ -164,21 +165,21 @@ def _without_at(email: str) -> str:
 
 
 def _domain(domain: str) -> str:
-    """The domain as lower-case A-labels; nothing when it is no domain."""
+    """Return the domain as lower-case A-labels; "" for an invalid domain."""
     if "." not in domain or domain.startswith("["):
         return ""
     return _known_domain(domain) if len(domain) <= LONGEST else _validated_domain(domain)
 
 
-@lru_cache(maxsize=10_000)  # a million people live at a few thousand domains
+@lru_cache(maxsize=10_000)  # a million subscribers use a few thousand domains
 def _known_domain(domain: str) -> str:
     return _validated_domain(domain)
 
 
 def _validated_domain(domain: str) -> str:
     try:
-        # Names like mail.local are somebody's own network, and whether they can be reached is for the mail
-        # server to say. The validator refuses them, but not below a domain of the world.
+        # Names like mail.local belong to private networks; whether they can be reached is decided by the mail
+        # server. The validator rejects them, but not below a public domain.
         ascii_domain = _validate(f"name@{domain}.com").ascii_domain.lower().removesuffix(".com")
     except EmailNotValidError:
         return ""

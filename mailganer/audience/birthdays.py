@@ -1,4 +1,4 @@
-"""Birthdays as people write them."""
+"""Parser of birthdays in many formats."""
 
 import re
 from collections.abc import Iterable
@@ -20,17 +20,17 @@ _TIME: Final = re.compile(
     r"(?:T|,? +)\d\d?:\d\d(?::\d\d(?:[.,]\d+)?)?(?: *[AaPp]\.?[Mm]\.?)?"
     r" *(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?$"
 )
-_SIMPLE: Final = re.compile(r"[1-9]\d*[./-]\d+[./-]\d+")  # most of them; nothing has to be taken off
+_SIMPLE: Final = re.compile(r"[1-9]\d*[./-]\d+[./-]\d+")  # the most frequent formats, which need no cleanup
 _ISO: Final = re.compile(r"(\d{4})[-./](\d\d?)[-./](\d\d?)")
 _COMPACT: Final = re.compile(r"((?:1[6-9]|20)\d\d)([01]\d)([0-3]\d)")
 _ISO_YEARLESS: Final = re.compile(
     r"(?:--|(?:0000|[?*Xx]{2,4})[-./])(?:(?P<month>\d\d?)[-./](?P<day>\d\d?)|(?P<both>\d{4}))"
 )
 _CHINESE: Final = re.compile(r"(?:(\d{4}) ?年 ?)?(\d\d?) ?月 ?(\d\d?) ?日")
-_ZONE: Final = re.compile(r"(?<=\d\d-\d\d)(?:Z|[+-]\d\d:\d\d)$")  # of a date, as XML writes it
+_ZONE: Final = re.compile(r"(?<=\d\d-\d\d)(?:Z|[+-]\d\d:\d\d)$")  # of a date in XML
 _AROUND_POINT: Final = re.compile(r" ?([./]) ?(?=\d)")
 _QUOTES: Final = str.maketrans("", "", '«»“”„"')
-_SERIAL: Final = re.compile(r"(\d{5})(?:[.,]\d+)?")  # days since 1899-12-30, as spreadsheets count them
+_SERIAL: Final = re.compile(r"(\d{5})(?:[.,]\d+)?")  # days since 1899-12-30, as in spreadsheets
 _DAY_FIRST: Final = re.compile(r"(\d\d?)\.(\d\d?)(?:\.(\d{4}|\d\d))?\.?(?: *г(?:ода?|\.)?)?")
 _UNCLEAR: Final = re.compile(r"(\d\d?)[/-](\d\d?)(?:[/-](\d{4}|\d\d))?")
 _DAY_WORD: Final = re.compile(
@@ -55,12 +55,12 @@ __all__ = [
 
 
 def birthday_value(birthday: date | None) -> date | None:
-    """Return a birthday as templates and the API see it: a :class:`DayAndMonth` when it has no year."""
+    """Return a birthday as templates and the API see it: a :class:`DayAndMonth` when the year is unknown."""
     return DayAndMonth.of(birthday) if birthday is not None and birthday.year == YEARLESS else birthday
 
 
 class DateOrder(StrEnum):
-    """Which of two numbers is the day, where only the person knows: 05/06/1990."""
+    """Order of day and month in an ambiguous date such as 05/06/1990."""
 
     unknown = "unknown"
     day_first = "day_first"
@@ -68,7 +68,7 @@ class DateOrder(StrEnum):
 
 
 class BirthdayError(ValueError):
-    """No date, an ambiguous one, or nobody's birthday. ``code`` is "birthday" or "birthday_unclear"."""
+    """Invalid, ambiguous or impossible birthday. ``code`` is "birthday" or "birthday_unclear"."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -76,11 +76,11 @@ class BirthdayError(ValueError):
 
 
 def parse_birthday(text: str, today: date, order: DateOrder = DateOrder.unknown) -> date | None:
-    """Read a birthday as people and programs write it: 1990-05-14, 14.05.1990, 14 May 1990, 14.05.
+    """Parse a birthday as users and programs write it: 1990-05-14, 14.05.1990, 14 May 1990, 14.05.
 
-    05/14/1990 is read where it has one meaning or ``order`` says which. A time of day is left out, a number
-    such as 33007 is a spreadsheet's date. None for nothing. Without a year the date is in :data:`YEARLESS`.
-    Raises ``BirthdayError``.
+    05/14/1990 is accepted if it is unambiguous or ``order`` is known. A time of day is dropped, a number such
+    as 33007 is a spreadsheet date. Return None for an empty value. Without a year, the date is in
+    :data:`YEARLESS`. Raise ``BirthdayError``.
     """
     if not text:
         return None
@@ -106,8 +106,10 @@ def parse_birthday(text: str, today: date, order: DateOrder = DateOrder.unknown)
 
 
 def join_birthday(year: str, month: str, day: str, today: date) -> date | None:
-    """Read a birthday that stands in three columns; the month may be a word, the year missing. Raises
-    ``BirthdayError``."""
+    """Parse a birthday given in three columns; the month may be a word, the year missing.
+
+    Raise ``BirthdayError``.
+    """
     year, month, day = (_bare(each) for each in (year, month, day))
     if all(_NOTHING.fullmatch(each) or each.lower() in _EMPTY for each in (month, day)):
         return None
@@ -117,7 +119,7 @@ def join_birthday(year: str, month: str, day: str, today: date) -> date | None:
 
 
 def month_number(word: str) -> int:
-    """Return the number of the month that a word in one of ten languages names; 0 for any other word."""
+    """Return the number of a month named in one of ten languages; 0 for any other word."""
     return _months().get(word.lower().rstrip("."), 0)
 
 
@@ -134,7 +136,7 @@ def _months() -> dict[str, int]:
     return clear | {name.lower(): number for name, number in english.items()} | _SHORT
 
 
-# As people write them; Babel has "февр" and "сент".
+# Common abbreviations; Babel has "февр" and "сент".
 _RUSSIAN: Final = ("янв", "фев", "мар", "апр", "мая", "июн", "июл", "авг", "сен", "окт", "ноя", "дек")
 _SHORT: Final = {name: number for number, name in enumerate(_RUSSIAN, 1)} | {"sept": 9}
 
@@ -179,7 +181,7 @@ def _serial(text: str, today: date) -> date:
 
 
 def order_of(texts: Iterable[str]) -> DateOrder:
-    """The order that a column's own dates give away: a number above twelve is a day."""
+    """Return the order that the dates of a column reveal: a number above twelve is a day."""
     found = {_order(match) for text in texts if (match := _UNCLEAR.fullmatch(_bare(text)))}
     found.discard(DateOrder.unknown)
     return found.pop() if len(found) == 1 else DateOrder.unknown

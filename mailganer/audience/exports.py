@@ -1,4 +1,4 @@
-"""People and rejected rows as CSV, written so that no spreadsheet computes them."""
+"""CSV exports of subscribers and rejected rows, safe against formula injection in spreadsheets."""
 
 import csv
 import io
@@ -23,15 +23,15 @@ _AT_ONCE: Final = 1_000
 
 
 def csv_bytes(rows: Iterable[Sequence[str]]) -> Iterator[bytes]:
-    """UTF-8 with a byte order mark, in pieces; every cell is quoted and made safe."""
+    """Encode rows as CSV in UTF-8 with a byte order mark, in chunks. Every cell is quoted and made safe."""
     yield BOM
     buffer = io.StringIO()
     writer = csv.writer(buffer, quoting=csv.QUOTE_ALL)
     for number, row in enumerate(rows, start=1):
         writer.writerow([safe_cell(cell) for cell in row])
         if number % 200 == 0:
-            yield _taken(buffer)
-    yield _taken(buffer)
+            yield _drain(buffer)
+    yield _drain(buffer)
 
 
 def people_csv(
@@ -42,7 +42,7 @@ def people_csv(
     status: SubscriberStatus | None = None,
     list_id: int | None = None,
 ) -> Iterator[bytes]:
-    """The people a search finds. Reads a thousand at a time in sessions of its own: a million fit."""
+    """Yield the subscribers that match a search as CSV. Reads a thousand rows per session, to save memory."""
     with sessions() as session:
         own = [field.name for field in known_fields(session, account_id) if field.name not in STANDARD]
     heading = [*STANDARD, "status", "lists", *own]
@@ -69,14 +69,15 @@ def people_csv(
 
 
 def rejects_csv(sessions: sessionmaker[Session], job: Import, translate: Translate) -> Iterator[bytes]:
-    """The rows of a file that did not go in: number, reason, then the cells as they were."""
+    """Yield the rejected rows of a file as CSV: number, reason, then the original cells."""
     import_id, columns = job.id, list(job.columns)
 
     def rows() -> Iterator[Sequence[str]]:
         yield [
             translate(_("Row")),
             translate(_("Why it did not go in")),
-            # As a file without headings has its columns called: corrected, it comes in again as before.
+            # The same names as the columns of a file without headings get: a corrected file imports in the
+            # same way.
             *(column or f"column {number}" for number, column in enumerate(columns, 1)),
         ]
         after = 0
@@ -98,7 +99,7 @@ def rejects_csv(sessions: sessionmaker[Session], job: Import, translate: Transla
 
 
 def birthday_text(person: Subscriber) -> str:
-    """1990-05-14, or 14.05. without a year: what an import reads back."""
+    """Format a birthday as 1990-05-14, or 14.05. without a year. An import can parse both."""
     if person.birthday is None:
         return ""
     return (
@@ -124,7 +125,7 @@ def _list_names(session: Session, subscriber_ids: Sequence[int]) -> dict[int, st
     return {subscriber_id: "; ".join(each) for subscriber_id, each in names.items()}
 
 
-def _taken(buffer: io.StringIO) -> bytes:
+def _drain(buffer: io.StringIO) -> bytes:
     text = buffer.getvalue()
     buffer.seek(0)
     buffer.truncate()

@@ -1,4 +1,4 @@
-"""A person's fields: their names as variables of emails, their values, how many people have them filled."""
+"""Fields of subscribers: names as variables of emails, values, and how many subscribers have them."""
 
 import re
 import unicodedata
@@ -20,14 +20,14 @@ from .birthdays import birthday_value
 from .headings import OTHER_NAMES, latin, other_values
 from .recipients import on_one_of
 
-STANDARD: Final = ("email", "first_name", "last_name", "birthday")  # everybody has them, imported or not
+STANDARD: Final = ("email", "first_name", "last_name", "birthday")  # every subscriber has these
 MOST_FIELDS: Final = 100
-LONGEST_VALUE: Final = 10_000  # characters; an email's whole output is bounded too
-LONGEST_FIELD: Final = 40  # of a field's name
-LONGEST_NAME: Final = 200  # of a first or last name: the columns' width
+LONGEST_VALUE: Final = 10_000  # characters; the whole output of an email is limited too
+LONGEST_FIELD: Final = 40  # characters of a field's name
+LONGEST_NAME: Final = 200  # of a first or last name: the width of the columns
 
-# Names that mean something else: Mailganer's own values in an email, what an import makes of a column, and
-# the words of templates.
+# Names with another meaning: Mailganer's own values in an email, mapping targets of an import, and the
+# keywords of templates.
 _RESERVED: Final = """
     campaign list sender today unsubscribe_url browser_url open_url click_url
     full_name full_name_last_first birthday_day_first birthday_month_first
@@ -41,11 +41,11 @@ LARGEST_NUMBER: Final = 2**256  # the largest that a template computes with
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9]\d{0,14})")
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9]\d{0,14})\.\d{1,15}")
 _FIELD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_SAMPLE: Final = 5_000  # newest people looked at for names of fields; reading them takes some 30 ms
+_SAMPLE: Final = 5_000  # newest subscribers read to find names of fields; this takes some 30 ms
 
 
 class FieldOwner(Protocol):
-    """A ``Subscriber``, or whatever else has the same values."""
+    """A ``Subscriber``, or another object with the same attributes."""
 
     @property
     def email(self) -> Any: ...
@@ -61,7 +61,7 @@ class FieldOwner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KnownField:
-    """A variable that an email may name. ``filled`` of ``seen`` people looked at have it."""
+    """A variable available to emails. ``filled`` of the ``seen`` sampled subscribers have a value."""
 
     name: str
     filled: int
@@ -69,8 +69,10 @@ class KnownField:
 
 
 def subscriber_values(subscriber: FieldOwner, names: Collection[str]) -> dict[str, object]:
-    """What an email that uses these names sees of a person: the standard fields, each imported one by its
-    name, and the other names of the standard ones."""
+    """Return the values of a subscriber for an email that uses these names.
+
+    These are the standard fields, the imported ones by name, and aliases of the standard ones.
+    """
     values: dict[str, object] = {
         **subscriber.fields,
         "email": subscriber.email,
@@ -82,7 +84,7 @@ def subscriber_values(subscriber: FieldOwner, names: Collection[str]) -> dict[st
 
 
 def slug(text: str, taken: Collection[str] = ()) -> str:
-    """A name that emails can use, out of a column's heading: "Город доставки" -> "gorod_dostavki"."""
+    """Derive a variable name from a column heading: "Город доставки" -> "gorod_dostavki"."""
     name = latin(text)[:LONGEST_FIELD].rstrip("_") or "field"
     if not name[0].isalpha():
         name = f"field_{name}"[:LONGEST_FIELD]
@@ -101,13 +103,16 @@ def _untaken(name: str, taken: Collection[str]) -> str:
 
 
 def is_field_name(name: str) -> bool:
-    """Whether an email could read a field of this name."""
+    """Return whether emails can use a field with this name."""
     return bool(_FIELD.fullmatch(name)) and name not in RESERVED and name not in STANDARD
 
 
 def clean_fields(fields: Mapping[str, Any]) -> dict[str, FieldValue]:
-    """Return fields as they are kept: names that emails can use, texts without control characters, and
-    numbers and booleans as they are. An empty text takes a field away. Raises ``InputError``."""
+    """Return fields in the form in which they are stored.
+
+    Names are valid variable names, texts have no control characters, numbers and booleans stay as they are.
+    An empty text removes a field. Raise ``InputError``.
+    """
     if len(fields) > MOST_FIELDS:
         raise InputError({"fields": _("There are too many fields: 100 fit.")})
     cleaned: dict[str, FieldValue] = {}
@@ -119,7 +124,7 @@ def clean_fields(fields: Mapping[str, Any]) -> dict[str, FieldValue]:
 def _clean_field(name: str, value: Any) -> FieldValue:
     shown = {"name": name[:LONGEST_FIELD]}
     if isinstance(value, bool | int | float):
-        if abs(value) < LARGEST_NUMBER:  # false for what is no number, too
+        if abs(value) < LARGEST_NUMBER:  # false for NaN too
             return value
         raise InputError({"fields": _("The number in “${name}” is too large.", mapping=shown)})
     text = "" if value is None else clean_value(str(value))
@@ -133,7 +138,7 @@ def _clean_field(name: str, value: Any) -> FieldValue:
 
 
 def field_text(value: object) -> str:
-    """Return a field's value as text for pages, files and forms; `typed_as` reads it back."""
+    """Return a field's value as text for pages, files and forms; ``typed_as`` parses it again."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -142,7 +147,7 @@ def field_text(value: object) -> str:
 
 
 def typed_as(before: object, text: str) -> FieldValue:
-    """Return a text from a form or a file as the type of the value that it replaces, if it reads as one.
+    """Convert a text from a form or a file to the type of the value it replaces, if possible.
 
     A number from the API that is exported and imported again stays a number; a text stays a text.
     """
@@ -159,17 +164,17 @@ def typed_as(before: object, text: str) -> FieldValue:
 
 
 def is_same(fields: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
-    """Return whether values and types are equal: 1, 1.0 and True are equal to Python and different values."""
+    """Return whether values and types are equal: Python considers 1, 1.0 and True equal."""
     return fields == others and all(type(value) is type(others[name]) for name, value in fields.items())
 
 
 def clean_value(text: str) -> str:
-    """Trimmed, with one kind of line break."""
+    """Strip a text and normalize its line breaks."""
     return text.strip().replace("\r\n", "\n").replace("\r", "\n")
 
 
 def has_control(text: str, but: str = "") -> bool:
-    """Whether there are control characters or line separators other than those in ``but``."""
+    """Return whether there are control characters or line separators other than those in ``but``."""
     return not text.isprintable() and any(
         unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} and character not in but
         for character in text
@@ -179,11 +184,11 @@ def has_control(text: str, but: str = "") -> bool:
 def known_fields(
     session: Session, account_id: int, list_ids: Sequence[int] | None = None
 ) -> list[KnownField]:
-    """The variables an account's people have, the standard ones first.
+    """Return the variables of an account's subscribers, the standard ones first.
 
-    Counted over the newest few thousand people (of these lists, or of all), so that a million cost no more;
-    fields of finished imports are named even when nobody in the sample has them. Exact numbers for the
-    variables of one email: :func:`filled_counts`.
+    Counted over the newest few thousand subscribers (of these lists, or of all), so the cost does not grow
+    with their number; fields of finished imports are included even if no sampled subscriber has them. For
+    exact numbers for the variables of one email, see :func:`filled_counts`.
     """
     query = select(Subscriber.first_name, Subscriber.last_name, Subscriber.birthday, Subscriber.fields)
     query = query.where(Subscriber.account_id == account_id).order_by(Subscriber.id.desc()).limit(_SAMPLE)
@@ -204,25 +209,25 @@ def known_fields(
 
 @dataclass
 class KnownNames:
-    """The names an account's people have, read once, to be compared with what is written in an email."""
+    """Field names of an account's subscribers, loaded once, to find the field meant by a name in an email."""
 
     session: Session
     account_id: int
-    list_ids: Sequence[int] = ()  # of the campaign
+    list_ids: Sequence[int] = ()  # the lists of the campaign
 
     @cached_property
     def has_names(self) -> bool:
-        """Whether as many of these subscribers have a field ``name`` as have a ``first_name``."""
+        """Return whether no fewer of these subscribers have a field ``name`` than a ``first_name``."""
         fields = known_fields(self.session, self.account_id, self.list_ids)
         filled = {each.name: each.filled for each in fields}
         return 0 < filled.get("name", 0) >= filled["first_name"]
 
     def likely(self, name: str) -> str:
-        """Return the field to which a column of this heading went, or one that looks like ``name``."""
+        """Return the field that a column with this heading was mapped to, or one similar to ``name``."""
         return self.exact(name) or next(iter(get_close_matches(name, self.fields, 1)), "")
 
     def exact(self, name: str) -> str:
-        """Return the field that ``name`` is, as a heading, in capitals or in another alphabet."""
+        """Return the field that equals ``name`` as a heading, in capitals or in another alphabet."""
         word = latin(name)
         return self._headings.get(word) or (word if word in self.fields else "")
 
@@ -242,15 +247,17 @@ class KnownNames:
 
 
 def likely_field(session: Session, account_id: int, name: str) -> str:
-    """The variable that somebody means by a name that nobody has: the field to which a column of this heading
-    went, or a name that looks like it. Nothing when there is none."""
+    """Return the field that an unknown name probably means, or "".
+
+    That is the field a column with this heading was mapped to, or one with a similar name.
+    """
     return KnownNames(session, account_id).likely(name)
 
 
 def filled_counts(
     session: Session, account_id: int, list_ids: Sequence[int], names: Collection[str]
 ) -> dict[str, int]:
-    """How many recipients of these lists have each field filled: exact, in one pass over them."""
+    """Return how many recipients of these lists have a value for each field: exact, in one query."""
     if not names or not list_ids:
         return dict.fromkeys(names, 0)
     ordered = list(names)
@@ -265,14 +272,14 @@ def filled_counts(
 
 
 def is_filled(name: str) -> ColumnElement[bool]:
-    """Whether a person has something under this name; a blank is nothing, as in the email."""
+    """Return the condition that a subscriber has a value for this name; a blank is none, as in the email."""
     if name == "birthday":
         return Subscriber.birthday.is_not(None)
     return func.trim(text_of(name)) != ""
 
 
 def text_of(name: str) -> ColumnElement[str]:
-    """What a person has under this name, as text: to be measured, not to be shown."""
+    """Return the value for this name as text: for measuring, not for display."""
     if name == "birthday":
         return func.coalesce(cast(Subscriber.birthday, String), "")
     if name in STANDARD:
@@ -300,7 +307,7 @@ def _latest_mappings(session: Session, account_id: int) -> Iterable[Row[list[str
     )
 
 
-# What a file's column can go to without being the name of a variable.
+# Mapping targets of columns that are not names of variables.
 _AS_VARIABLE: Final = {
     "full_name": "name",
     "full_name_last_first": "fio",

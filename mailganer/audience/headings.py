@@ -1,8 +1,8 @@
 """What people call the columns of their files, in several languages: understood on import, and later.
 
-A column "Surname" goes to ``last_name``. Whoever has that heading before their eyes writes ``{{ surname }}``,
-so each heading that is understood is, written as a variable, another name of its field. A person's own
-variable of this name comes first.
+A column "Surname" is mapped to ``last_name``. A user who knows it by that heading writes ``{{ surname }}``,
+so every known heading, written as a variable, is an alias of its field. A subscriber's own variable with this
+name takes precedence.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Final
 EMAIL: Final = "email"
 FULL_NAME: Final = "full_name"  # Anna Ivanova
 LAST_NAME_FIRST: Final = "full_name_last_first"  # Иванова Анна Петровна
-PATRONYMIC: Final = "patronymic"  # the variable that the third word becomes
+PATRONYMIC: Final = "patronymic"  # the variable for the third word of a name
 
 HEADINGS: Final[Mapping[str, frozenset[str]]] = {
     field: frozenset(re.split(r"\s*,\s*", words))
@@ -50,7 +50,7 @@ _CYRILLIC: Final = dict(zip(_LETTERS, _IN_LATIN.split(), strict=True)) | {"ъ": 
 
 
 def latin(text: str) -> str:
-    """A text as part of a name: "Город доставки" -> "gorod_dostavki"."""
+    """Transliterate a text into part of a variable name: "Город доставки" -> "gorod_dostavki"."""
     letters = "".join(_CYRILLIC.get(letter, letter) for letter in text.lower())
     plain = unicodedata.normalize("NFKD", letters).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
@@ -60,14 +60,14 @@ _PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     FULL_NAME: ("first_name", PATRONYMIC, "last_name"),
     LAST_NAME_FIRST: ("last_name", "first_name", PATRONYMIC),
 }
-_UNCLEAR: Final = frozenset({"dr", "d_r"})  # a birthday to us; to others a doctor or a discount
+_UNCLEAR: Final = frozenset({"dr", "d_r"})  # in a heading: birthday; elsewhere a doctor or discount
 
 
 def _other_names() -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for field, headings in HEADINGS.items():
         written = {latin(heading) for heading in headings}
-        names = written | {name.replace("_", "") for name in written}  # firstName
+        names = written | {name.replace("_", "") for name in written}  # also without separators: firstName
         found |= dict.fromkeys(names - HEADINGS.keys() - _UNCLEAR, _PARTS.get(field, (field,)))
         if field in _PARTS:
             found[field] = _PARTS[field]
@@ -75,7 +75,7 @@ def _other_names() -> dict[str, tuple[str, ...]]:
 
 
 OTHER_NAMES: Final[Mapping[str, tuple[str, ...]]] = _other_names()
-"""Another name -> the fields that it is put together from."""
+"""Alias -> the fields whose values it joins."""
 
 
 def heading_words(text: str) -> str:
@@ -85,20 +85,20 @@ def heading_words(text: str) -> str:
 
 
 def known_heading(words: str) -> str:
-    """The field that a heading, as ``heading_words`` gives it, speaks of; nothing for any other."""
+    """Return the field for a heading normalized by ``heading_words``, or ""."""
     return next((field for field, known in HEADINGS.items() if words in known), "")
 
 
 def other_values(person: Mapping[str, object], names: Collection[str]) -> dict[str, object]:
-    """What a person has under those of ``names`` that are other names of their fields."""
+    """Return the subscriber's values for those of ``names`` that are aliases."""
     return {
-        name: _together(person, OTHER_NAMES[name])
+        name: _joined_value(person, OTHER_NAMES[name])
         for name in names
         if name in OTHER_NAMES and not person.get(name)
     }
 
 
-def _together(person: Mapping[str, object], parts: tuple[str, ...]) -> object:
+def _joined_value(person: Mapping[str, object], parts: tuple[str, ...]) -> object:
     if len(parts) == 1:
-        return person.get(parts[0])  # a birthday stays a day
+        return person.get(parts[0])  # a birthday stays a date
     return " ".join(str(value) for part in parts if (value := person.get(part)))

@@ -1,4 +1,4 @@
-"""Lists of people: make, rename, delete, join, leave, count."""
+"""Subscriber lists: create, rename, delete, count, and membership."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -19,14 +19,14 @@ from ..models import (
     list_member,
 )
 
-LONGEST_NAME = 200  # the column's width
+LONGEST_NAME = 200  # the width of the column
 LONGEST_DESCRIPTION = 2_000
 
 
 def create_list(
     session: Session, account_id: int, *, name: str, description: str = "", now: datetime
 ) -> SubscriberList:
-    """A new, empty list. Raises ``InputError``."""
+    """Create an empty list. Raise ``InputError``."""
     name, description = _checked(name, description)
     made = SubscriberList(account_id=account_id, name=name, description=description, created_at=now)
     session.add(made)
@@ -37,7 +37,7 @@ def create_list(
 def rename_list(
     session: Session, lst: SubscriberList, *, name: str | None = None, description: str | None = None
 ) -> SubscriberList:
-    """Changes what is given. Raises ``InputError``."""
+    """Change name and description as given. Raise ``InputError``."""
     lst.name, lst.description = _checked(
         lst.name if name is None else name, lst.description if description is None else description
     )
@@ -46,7 +46,7 @@ def rename_list(
 
 
 def delete_list(session: Session, lst: SubscriberList) -> None:
-    """Removes the list; the people stay. Raises ``Conflict`` while a campaign or a file needs it."""
+    """Delete the list and keep its subscribers. Raise ``Conflict`` while a campaign or an import needs it."""
     busy = session.scalars(
         select(Campaign.name)
         .join(campaign_list, campaign_list.c.campaign_id == Campaign.id)
@@ -69,7 +69,7 @@ def delete_list(session: Session, lst: SubscriberList) -> None:
 
 
 def lists_of(session: Session, account_id: int, *, hidden: bool = False) -> Sequence[SubscriberList]:
-    """Lists of an account, by name; with ``hidden`` also those of files that were only looked at."""
+    """Return the lists of an account by name; with ``hidden`` also lists of imports not applied yet."""
     return session.scalars(
         select(SubscriberList)
         .where(SubscriberList.account_id == account_id, *(() if hidden else (~waits_for_its_file(),)))
@@ -78,7 +78,7 @@ def lists_of(session: Session, account_id: int, *, hidden: bool = False) -> Sequ
 
 
 def waits_for_its_file() -> ColumnElement[bool]:
-    """Whether a list was made for a file that was not let in, or was taken back, and has no other use."""
+    """Return the condition for an otherwise unused list of an import that was not applied or was undone."""
     of_list = Import.list_id == SubscriberList.id
     let_in = Import.status.in_((ImportStatus.applying, ImportStatus.done))
     return and_(
@@ -90,14 +90,14 @@ def waits_for_its_file() -> ColumnElement[bool]:
 
 
 def unused_list(session: Session, list_id: int) -> SubscriberList | None:
-    """Return the list if it waits for its file."""
+    """Return the list if it waits for its import, else None."""
     return session.scalars(
         select(SubscriberList).where(SubscriberList.id == list_id, waits_for_its_file())
     ).first()
 
 
 def owned_list(session: Session, account_id: int, list_id: int) -> SubscriberList:
-    """The list of this id in this account. Raises ``NotFound``."""
+    """Return the list with this id in this account. Raise ``NotFound``."""
     found = session.get(SubscriberList, list_id)
     if found is None or found.account_id != account_id:
         raise NotFound()
@@ -105,7 +105,7 @@ def owned_list(session: Session, account_id: int, list_id: int) -> SubscriberLis
 
 
 def list_counts(session: Session, list_ids: Collection[int]) -> dict[int, dict[SubscriberStatus, int]]:
-    """People of every status on each list, zeros included."""
+    """Return the number of subscribers by list and status, zeros included."""
     counts = {list_id: dict.fromkeys(SubscriberStatus, 0) for list_id in list_ids}
     rows = session.execute(
         select(list_member.c.list_id, Subscriber.status, func.count())
@@ -119,11 +119,11 @@ def list_counts(session: Session, list_ids: Collection[int]) -> dict[int, dict[S
 
 
 def add_to_list(session: Session, lst: SubscriberList, subscriber: Subscriber, now: datetime) -> bool:
-    """Puts a person on a list of the same account. Answers whether that is new."""
+    """Add a subscriber to a list of the same account. Return whether the membership is new."""
     if lst.account_id != subscriber.account_id:
         raise NotFound()
     place = {"list_id": lst.id, "subscriber_id": subscriber.id}
-    # Whoever locked the person first is alone with this place on the list.
+    # The lock on the subscriber prevents a concurrent insert of the same membership.
     session.execute(select(Subscriber.id).where(Subscriber.id == subscriber.id).with_for_update())
     if session.execute(select(list_member.c.list_id).filter_by(**place)).first():
         return False
@@ -133,7 +133,7 @@ def add_to_list(session: Session, lst: SubscriberList, subscriber: Subscriber, n
 
 
 def remove_from_list(session: Session, lst: SubscriberList, subscriber: Subscriber) -> bool:
-    """Takes a person off a list. Answers whether they were on it."""
+    """Remove a subscriber from a list. Return whether they were on it."""
     gone = session.execute(
         delete(list_member)
         .where(list_member.c.list_id == lst.id, list_member.c.subscriber_id == subscriber.id)
@@ -146,7 +146,7 @@ def remove_from_list(session: Session, lst: SubscriberList, subscriber: Subscrib
 def set_lists(
     session: Session, subscriber: Subscriber, lists: Collection[SubscriberList], now: datetime
 ) -> None:
-    """Puts a person on exactly these lists."""
+    """Set the lists of a subscriber to exactly these."""
     wanted = {lst.id for lst in lists}
     for lst in list(subscriber.lists):
         if lst.id not in wanted:

@@ -1,4 +1,4 @@
-"""Who gets a campaign: the one definition, used by the check that counts and the plan that inserts."""
+"""Recipients of a campaign: the one definition, used by the check for counting and the plan for inserting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from ..models import Campaign, Subscriber, SubscriberStatus, list_member
 
 @dataclass(frozen=True)
 class Excluded:
-    """Why the people of some lists are fewer than their places on these lists."""
+    """Counts of subscribers, recipients and exclusions on some lists."""
 
-    places: int = 0  # on all the lists together; somebody on three lists has three
-    people: int = 0  # each once
-    recipients: int = 0  # who gets the email
+    places: int = 0  # memberships of all lists together; a subscriber on three lists has three
+    people: int = 0  # distinct subscribers
+    recipients: int = 0  # subscribers who get the email
     unconfirmed: int = 0
     unsubscribed: int = 0
     bounced: int = 0
@@ -29,9 +29,10 @@ class Excluded:
 def recipients(
     account_id: int, list_ids: Sequence[int], after: int = 0, upto: int | None = None
 ) -> Select[int, str, str]:
-    """``id``, ``email``, ``email_key`` of everybody who gets an email to these lists, each once, by id.
+    """Select ``id``, ``email``, ``email_key`` of the recipients of these lists, each once, ordered by id.
 
-    ``after`` and ``upto`` are ids between which a piece lies; add ``.limit(n)`` to find where it ends.
+    ``after`` (exclusive) and ``upto`` (inclusive) limit the ids; add ``.limit(n)`` to find the end of a
+    chunk.
     """
     return (
         select(Subscriber.id, Subscriber.email, Subscriber.email_key)
@@ -46,7 +47,7 @@ def recipients(
 
 
 def audience_of(session: Session, campaign: Campaign) -> int:
-    """How many people a campaign goes to."""
+    """Return the number of recipients of a campaign."""
     return recipient_count(session, campaign.account_id, [each.id for each in campaign.lists])
 
 
@@ -56,7 +57,7 @@ def recipient_count(session: Session, account_id: int, list_ids: Sequence[int]) 
 
 
 def excluded_counts(session: Session, account_id: int, list_ids: Sequence[int]) -> Excluded:
-    """How many people some lists hold, how many of them get an email, and why the others do not."""
+    """Return how many subscribers the lists have, how many get an email, and why the others do not."""
     if not list_ids:
         return Excluded()
     counts = (
@@ -86,10 +87,10 @@ def _between(column: SQLColumnExpression[int], after: int, upto: int | None) -> 
 
 
 def on_one_of(list_ids: Sequence[int], after: int = 0, upto: int | None = None) -> ColumnElement[bool]:
-    """Whether a person is on one of these lists; between these ids."""
+    """Return the condition that a subscriber is on one of these lists, within a range of ids."""
     if not list_ids:
         return false()
-    # The piece is said of the members, too: else a database that joins reads the whole list for every piece.
+    # Repeat the range for the members: otherwise a database that joins reads the whole list for every chunk.
     return exists().where(
         list_member.c.subscriber_id == Subscriber.id,
         list_member.c.list_id.in_(list_ids),

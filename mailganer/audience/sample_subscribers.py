@@ -1,4 +1,4 @@
-"""A few invented people for the demo, so that an email can be tried out before anybody has a file at hand."""
+"""Sample subscribers for the demo, so that an email can be tried without a file."""
 
 from datetime import datetime
 
@@ -9,8 +9,8 @@ from ..settings import Settings
 from .lists import create_list
 from .subscribers import add_subscriber
 
-# Domains nobody can own (RFC 2606): whatever happens, these emails reach no one. Each list has somebody
-# without a first name, a birthday or a town, because real lists do.
+# Reserved domains (RFC 2606): emails to them reach no one. Each list includes subscribers without a first
+# name, a birthday or a city, as real lists do.
 SAMPLES = {
     "en": (
         "Example people",
@@ -44,7 +44,7 @@ SAMPLES = {
 def bring_samples(
     session: Session, account: Account, *, locale: str, now: datetime, settings: Settings
 ) -> SubscriberList:
-    """A list of invented people in the person's language."""
+    """Create a list of sample subscribers in the user's language."""
     name, people = SAMPLES.get(locale, SAMPLES["en"])
     lst = create_list(session, account.id, name=name, now=now)
     for email, first_name, last_name, birthday, city in people:

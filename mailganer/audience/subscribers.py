@@ -1,4 +1,4 @@
-"""People: add, change, erase, search."""
+"""Subscribers: add, change, erase, search."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -33,10 +33,10 @@ from .fields import LONGEST_NAME, MOST_FIELDS, FieldValue, clean_fields, clean_v
 from .lists import add_to_list, set_lists
 from .suppression import SUPPRESSED, digest_of, remember_suppression, suppressed
 
-MOST_AT_ONCE: Final = 500  # people on one page
+MOST_AT_ONCE: Final = 500  # subscribers on one page
 _CHANGEABLE: Final = frozenset({"email", "first_name", "last_name", "birthday", "fields", "lists"})
 
-_NOBODY: Final = Address("", "")  # stands where the problem is already written down
+_NOBODY: Final = Address("", "")  # stands in for an invalid address, whose error is already recorded
 
 STOPPED: Final[Mapping[SubscriberStatus, str]] = {
     SubscriberStatus.unsubscribed: _("This person unsubscribed. Only they can subscribe again."),
@@ -57,7 +57,7 @@ _BIRTHDAY: Final = {
 
 @dataclass(frozen=True)
 class Added:
-    """What came of adding a person. ``note`` is a sentence when they were there and get no emails."""
+    """Result of adding a subscriber. ``note`` is a sentence if they existed already and get no emails."""
 
     subscriber: Subscriber
     created: bool
@@ -66,7 +66,7 @@ class Added:
 
 @dataclass(frozen=True)
 class SubscriberPage:
-    """A page of people, newest first; ``next`` is the cursor of the following one."""
+    """A page of subscribers, newest first; ``next`` is the cursor of the following page."""
 
     items: tuple[Subscriber, ...]
     next: int | None
@@ -93,18 +93,18 @@ def add_subscriber(
     now: datetime,
     settings: Settings,
 ) -> Added:
-    """Adds a person to the account and to ``lists``.
+    """Add a subscriber to the account and to ``lists``.
 
-    Somebody who is there already joins the lists and gets the values that are given; whoever unsubscribed
-    stays so. Raises ``InputError`` with every wrong field, ``LimitReached`` when the plan is full, and
-    ``Conflict`` for an address that left and was erased.
+    An existing subscriber is added to the lists and gets the given values; an unsubscribed one stays
+    unsubscribed. Raise ``InputError`` with every invalid field, ``LimitReached`` when the plan is full, and
+    ``Conflict`` for a suppressed address that was erased.
     """
     _require_own(account.id, lists)
     problems = _Problems()
     address = problems.address(email) or _NOBODY
     values = problems.values(first_name, last_name, birthday, fields or {}, now)
     problems.stop()
-    # Two that add the same address wait for each other here.
+    # Serialize concurrent additions of the same address.
     session.execute(select(Account.id).where(Account.id == account.id).with_for_update(key_share=True))
     found = find_subscriber(session, account.id, address.key)
     if found is None:
@@ -119,8 +119,11 @@ def add_subscriber(
 def update_subscriber(
     session: Session, subscriber: Subscriber, changes: Mapping[str, Any], now: datetime
 ) -> Subscriber:
-    """Changes ``email``, ``first_name``, ``last_name``, ``birthday``, ``fields`` (merged; None or "" takes a
-    field away) and ``lists`` (the whole set). Raises ``InputError`` with every wrong field."""
+    """Change a subscriber.
+
+    ``changes`` may contain ``email``, ``first_name``, ``last_name``, ``birthday``, ``fields`` (merged; None
+    or "" removes a field) and ``lists`` (the complete set). Raise ``InputError`` with every invalid field.
+    """
     session.flush()
     session.refresh(subscriber, with_for_update=True)
     problems = _Problems()
@@ -147,7 +150,7 @@ def update_subscriber(
 
 
 def erase_subscriber(session: Session, subscriber: Subscriber) -> None:
-    """Deletes a person and every trace of who they were; numbers of past campaigns stay.
+    """Delete a subscriber and all personal data; counts of past campaigns stay.
 
     Who unsubscribed, bounced or complained stays suppressed, as a hash. An email still waiting for them is
     not sent: its delivery points at nobody any more, and the pipeline leaves it out. Deliveries keep the same
@@ -174,7 +177,7 @@ def find_subscriber(session: Session, account_id: int, email_key: str) -> Subscr
 
 
 def owned_subscriber(session: Session, account_id: int, subscriber_id: int) -> Subscriber:
-    """The person of this id in this account. Raises ``NotFound``."""
+    """Return the subscriber with this id in this account. Raise ``NotFound``."""
     found = session.get(Subscriber, subscriber_id)
     if found is None or found.account_id != account_id:
         raise NotFound()
@@ -192,9 +195,9 @@ def search_subscribers(
     after: int | None = None,
     limit: int = 50,
 ) -> SubscriberPage:
-    """People, newest first, whose name or address contains every word of ``query``.
+    """Return subscribers, newest first, whose name or address contains every word of ``query``.
 
-    With ``email_key`` only the one who has this address (``Address.key``).
+    With ``email_key`` (``Address.key``), only the subscriber with this address.
     """
     limit = max(1, min(limit, MOST_AT_ONCE))
     found = session.scalars(
@@ -212,7 +215,7 @@ def search_subscribers(
 def status_counts(
     session: Session, account_id: int, query: str = "", list_id: int | None = None
 ) -> dict[SubscriberStatus, int]:
-    """People of an account, or those a search finds, by status; zeros included."""
+    """Count the subscribers of an account, or those that match a search, by status; zeros included."""
     rows = session.execute(
         select(Subscriber.status, func.count())
         .where(*conditions_for(account_id, query, None, list_id, None))
@@ -224,7 +227,7 @@ def status_counts(
 def conditions_for(
     account_id: int, query: str, status: SubscriberStatus | None, list_id: int | None, after: int | None
 ) -> list[ColumnElement[bool]]:
-    conditions = [Subscriber.account_id == account_id, *_naming(query)]
+    conditions = [Subscriber.account_id == account_id, *_search_conditions(query)]
     if status is not None:
         conditions.append(Subscriber.status == status)
     if list_id is not None:
@@ -236,23 +239,23 @@ def conditions_for(
     return conditions
 
 
-def _naming(query: str) -> list[ColumnElement[bool]]:
+def _search_conditions(query: str) -> list[ColumnElement[bool]]:
     if "@" in query:
         try:
             return [Subscriber.email_key == parse_address(query).key]
         except AddressError:
-            pass  # not the whole of an address: looked for as a part
+            pass  # not a full address: search for it as a substring
     return called(query)
 
 
 def called(query: str) -> list[ColumnElement[bool]]:
-    """People whose name or address contains every word of ``query``."""
+    """Return the conditions that name or address contains every word of ``query``."""
     words = query.replace("\x00", "").lower().replace("ё", "е").split()
     return [Subscriber.search_key.contains(word, autoescape=True) for word in words[:10]]
 
 
 class _Problems:
-    """Checks what a form or a JSON body says of a person, and collects what is wrong with each field."""
+    """Validator of subscriber data from a form or a JSON body; collects the errors by field."""
 
     def __init__(self) -> None:
         self.found: dict[str, str] = {}
@@ -340,7 +343,7 @@ def _create(
 
 
 def _fill(subscriber: Subscriber, values: _Values, now: datetime) -> None:
-    """What is given replaces what was there; what is not given stays."""
+    """Replace values that are given; keep the others."""
     given = {name: value for name, value in values.fields.items() if value != ""}
     filled = _Values(
         values.first_name or subscriber.first_name,
@@ -352,7 +355,7 @@ def _fill(subscriber: Subscriber, values: _Values, now: datetime) -> None:
 
 
 def _merged(fields: Mapping[str, FieldValue], changes: Mapping[str, FieldValue]) -> dict[str, FieldValue]:
-    """Both, without those that were emptied. Raises ``InputError`` when they are too many."""
+    """Merge fields and drop emptied ones. Raise ``InputError`` when there are too many."""
     merged = {name: value for name, value in {**fields, **changes}.items() if value != ""}
     if len(merged) > MOST_FIELDS:
         raise InputError({"fields": _("There are too many fields: 100 fit.")})
@@ -368,13 +371,13 @@ def _assign(subscriber: Subscriber, values: _Values, now: datetime) -> None:
         return
     subscriber.first_name, subscriber.last_name, subscriber.birthday, subscriber.fields = after
     if not same_fields:
-        flag_modified(subscriber, "fields")  # the mapper takes 1 for True
+        flag_modified(subscriber, "fields")  # SQLAlchemy considers 1 and True equal
     subscriber.search_key = key
     subscriber.updated_at = now
 
 
 def _move(session: Session, subscriber: Subscriber, address: Address, now: datetime) -> None:
-    """Another address for the same person. Who gets no emails gets none there either."""
+    """Change the address of a subscriber. A suppressed status moves to the new address."""
     if subscriber.email != address.email:
         subscriber.updated_at = now
     subscriber.email, subscriber.email_key = address.email, address.key
@@ -389,7 +392,7 @@ def _require_own(account_id: int, lists: Collection[SubscriberList]) -> None:
 
 
 def _rejects_naming(subscriber: Subscriber) -> Delete:
-    """Rows of files that did not go in and hold this address: they are kept for being downloaded."""
+    """Delete the rejected rows that contain this address: they are stored for download."""
     own = select(Import.id).where(Import.account_id == subscriber.account_id)
     return delete(ImportReject).where(
         ImportReject.import_id.in_(own), _holds_address(ImportReject.cells, subscriber)
@@ -397,7 +400,7 @@ def _rejects_naming(subscriber: Subscriber) -> Delete:
 
 
 def _answers_naming(subscriber: Subscriber) -> Delete:
-    """Answers of the API about this person: they are kept for a day, for a program that asks again."""
+    """Delete stored API responses about this subscriber: they are kept for a day for idempotency keys."""
     return delete(IdempotentResponse).where(
         IdempotentResponse.account_id == subscriber.account_id,
         _holds_address(IdempotentResponse.body, subscriber),
@@ -406,7 +409,7 @@ def _answers_naming(subscriber: Subscriber) -> Delete:
 
 def _holds_address(column: InstrumentedAttribute[Any], subscriber: Subscriber) -> ColumnElement[bool]:
     text = func.lower(cast(column, String))
-    # SQLite keeps JSON in ASCII and lowers only that, so that each case of other letters is another text.
+    # SQLite stores JSON in ASCII and lowercases only that, so escaped letters differ by case.
     written = {subscriber.email_key, subscriber.email, subscriber.email_key.upper(), subscriber.email.upper()}
     forms = {each.lower() for each in written} | {json.dumps(each)[1:-1].lower() for each in written}
     return or_(*(text.contains(form, autoescape=True) for form in sorted(forms)))

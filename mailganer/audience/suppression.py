@@ -1,7 +1,7 @@
-"""Who may be written to, and the memory of who may not.
+"""Subscription status changes, and the suppression list of addresses that must not get emails.
 
-A suppression is kept as a keyed hash from the moment somebody leaves, bounces or complains. It stays when the
-person is deleted, so that no file brings them back, and says nothing about who they were.
+A suppression is stored as a keyed hash when a subscriber unsubscribes, bounces or complains. It stays when
+the subscriber is erased, so that no import adds the address again, and does not reveal the address.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from ..errors import Conflict, _
 from ..models import Account, Subscriber, SubscriberStatus, Suppression
 
-# What somebody did weighs more than what their mailbox did; a complaint can only be withdrawn by its author.
+# An action of the subscriber outweighs a bounce; a complaint can only be withdrawn by its author.
 _WEIGHT: Mapping[SubscriberStatus, int] = {
     SubscriberStatus.active: 0,
     SubscriberStatus.unconfirmed: 0,
@@ -27,24 +27,24 @@ _WEIGHT: Mapping[SubscriberStatus, int] = {
 }
 SUPPRESSED = frozenset(status for status, weight in _WEIGHT.items() if weight)
 LEFT_REASON: Final = "import"
-"""The reason kept with the status of who left elsewhere, as the file says."""
+"""Reason stored with a suppressed status that came from a file: the subscriber left another system."""
 
 LONGEST_REASON = 200
-_AT_ONCE = 5_000  # parameters of one query; SQLite takes 32,766
+_AT_ONCE = 5_000  # parameters of one query; SQLite allows 32,766
 
 
 def unsubscribe(session: Session, subscriber: Subscriber, *, reason: str, now: datetime) -> bool:
-    """No more emails to this person. Answers whether that is new."""
+    """Unsubscribe this subscriber. Return whether that is new."""
     return suppress(session, subscriber, SubscriberStatus.unsubscribed, reason=reason, now=now)
 
 
 def suppress(
     session: Session, subscriber: Subscriber, status: SubscriberStatus, *, reason: str, now: datetime
 ) -> bool:
-    """No more emails: ``status`` is unsubscribed, bounced or complained. Answers whether that is new.
+    """Set ``status`` to unsubscribed, bounced or complained: no more emails. Return whether that is new.
 
-    A weightier status is never replaced by a lighter one: who complained does not become "bounced". The same
-    one is replaced when only a file said it, so that undoing the import keeps what was done here.
+    A status never replaces one with more weight: a complaint does not become a bounce. The same status is
+    replaced only if it came from a file, so that undoing the import keeps what was done here.
     """
     if status not in SUPPRESSED:
         raise ValueError(f"{status} does not keep anybody from getting emails")
@@ -62,9 +62,9 @@ def suppress(
 
 
 def reinstate(session: Session, subscriber: Subscriber, *, reason: str, now: datetime) -> bool:
-    """Take back that an address bounced: the server's words (``reason``) were not about it.
+    """Undo a bounce: the server's reply (``reason``) did not concern this address.
 
-    Return whether that is new. Whoever bounced for another reason, or left, stays out.
+    Return whether that is new. Bounces for other reasons and other statuses stay.
     """
     _lock(session, subscriber)
     said = subscriber.status_reason == reason[:LONGEST_REASON]
@@ -82,7 +82,7 @@ def reinstate(session: Session, subscriber: Subscriber, *, reason: str, now: dat
 
 
 def resubscribe(session: Session, subscriber: Subscriber, *, now: datetime) -> bool:
-    """The reader takes it back; only their own click may call it. Answers whether that is new."""
+    """Undo an unsubscribe. Call only for the subscriber's own click. Return whether that is new."""
     _lock(session, subscriber)
     if subscriber.status is SubscriberStatus.active:
         return False
@@ -109,9 +109,9 @@ def suppress_many(
     reason: str,
     now: datetime,
 ) -> None:
-    """Set the status of subscribers who left elsewhere: ``left`` is address key and status by subscriber id.
+    """Set the status of subscribers who left another system: ``left`` is address key and status by id.
 
-    As :func:`suppress`, for many at once; who has the same or a weightier status meanwhile keeps it.
+    Like :func:`suppress`, for many at once; a status of the same or more weight set in the meantime stays.
     """
     key = _key(session, account_id)
     for status in sorted(
@@ -148,7 +148,7 @@ def suppress_many(
 
 
 def forget_suppressions(session: Session, account_id: int, email_keys: Collection[str], reason: str) -> None:
-    """Remove the memory of suppressions that were made for ``reason``, when what made them is undone."""
+    """Delete the suppressions made for ``reason``, when their cause is undone."""
     key = _key(session, account_id)
     session.execute(
         delete(Suppression).where(
@@ -164,7 +164,7 @@ def is_weightier(status: SubscriberStatus, than: SubscriberStatus) -> bool:
 
 
 def remember_suppression(session: Session, subscriber: Subscriber, now: datetime) -> None:
-    """Keeps the person's status under the hash of their address."""
+    """Store the subscriber's status under the hash of their address."""
     suppression = _suppression(session, subscriber)
     if suppression is None:
         suppression = Suppression(
@@ -212,7 +212,7 @@ def digest_of(session: Session, subscriber: Subscriber) -> bytes:
 
 
 def suppressed(session: Session, account_id: int, email_keys: Iterable[str]) -> dict[str, SubscriberStatus]:
-    """Those of ``email_keys`` that may not come back, with the status that says why."""
+    """Return those of ``email_keys`` that are suppressed, with the status."""
     anybody = session.scalar(
         select(Suppression.account_id).where(Suppression.account_id == account_id).limit(1)
     )
@@ -233,7 +233,7 @@ def suppressed(session: Session, account_id: int, email_keys: Iterable[str]) -> 
 
 
 def suppression_digest(key: bytes, email_key: str) -> bytes:
-    """The hash of an address under the account's own key (``Account.suppression_key``)."""
+    """Return the hash of an address under the account's own key (``Account.suppression_key``)."""
     return hashlib.blake2b(email_key.encode(), key=key, digest_size=32, person=b"suppression").digest()
 
 

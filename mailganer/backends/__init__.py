@@ -1,7 +1,7 @@
-"""How emails leave: everything the author of a sender backend needs.
+"""Sender backends: everything the author of a backend needs.
 
 Subclass :class:`Backend` and :class:`Connection`, register the class under the entry point group
-``mailganer.backends``, and let :class:`mailganer.backends.testing.BackendContract` test it. The guide is
+``mailganer.backends``, and test it with :class:`mailganer.backends.testing.BackendContract`. The guide is
 ``docs/writing-a-backend.md``; an example to copy is ``plugins/mailganer-example-backend``.
 """
 

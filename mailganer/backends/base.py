@@ -1,8 +1,8 @@
-"""The words and the two abstract classes that every way of sending is made of.
+"""Data types and the two abstract classes of a sender backend.
 
 A backend is one kind of mail account (any SMTP server, Gmail, a folder on disk). An instance of it is one
-account: an address, its settings and what the operator allows. It opens connections; a connection takes
-messages and gives back what became of each. Nothing here knows about campaigns, databases or pages.
+account: an address, its settings and what the operator allows. It opens connections; a connection accepts
+messages and returns a receipt for each. Nothing here knows about campaigns, databases or pages.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from translationstring import TranslationString
 from ..errors import InputError, _
 
 REPLY_LENGTH = 500
-LONGEST_ADDRESS = 254  # what fits between the brackets of an envelope (RFC 5321, section 4.5.3.1.3)
+LONGEST_ADDRESS = 254  # maximum length between the brackets of an envelope (RFC 5321, section 4.5.3.1.3)
 SERVER_LENGTH = 255  # characters, of the server in an identity
 
-# Control, format, surrogate-free: what a terminal, a page or a log could stumble over.
+# Control and format characters that could break the display in a terminal, page or log.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
 class Outcome(StrEnum):
-    """What became of one message. A closed list: the pipeline knows nothing else."""
+    """Result of one message. A closed list: the worker knows no other."""
 
     accepted = "accepted"  # the server took responsibility for it
-    refused = "refused"  # not to this recipient, and not by trying again
+    refused = "refused"  # this recipient is refused for good; retrying does not help
     deferred = "deferred"  # not now; the recipient stays pending
-    exhausted = "exhausted"  # the account has sent all it may for now: it sleeps, the recipient stays pending
-    unauthorised = "unauthorised"  # the account may not send at all: it stops and says so
-    in_doubt = "in_doubt"  # the connection died when the server may have had the message
+    exhausted = "exhausted"  # the account reached its limit: it sleeps, the recipient stays pending
+    unauthorised = "unauthorised"  # the account may not send at all: it stops and reports that
+    in_doubt = "in_doubt"  # the connection broke when the server may have had the message
 
 
 class Scope(StrEnum):
-    """Whom an answer is about: it decides who waits and who is never asked again."""
+    """What an answer is about: decides what waits and which recipient is never tried again."""
 
     recipient = "recipient"  # this address
-    message = "message"  # this email: its size, its content; others would be refused it too
+    message = "message"  # this email: its size, its content; other recipients would be refused it, too
     domain = "domain"  # the sender's domain and its DNS records (SPF, DKIM, DMARC)
     account = "account"  # the mail account: its login, its limits, its pace
-    connection = "connection"  # the server or the way to it
+    connection = "connection"  # the server or the network on the way to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The answer to one message.
+    """The result of one message.
 
-    ``reply`` holds the server's own words, cut and cleaned by :func:`clean`; ``retry_after`` is in seconds
-    and only present when the server, or its documentation, names a time. ``sure`` is false when the recipient
-    had been named, so that an answer that sounds like the account or the server may be about them: then it is
-    compared with what others get before the sender rests or stops.
+    ``reply`` holds the server's own answer, cut and cleaned by :func:`clean`; ``retry_after`` is in seconds
+    and only set when the server, or its documentation, names a time. ``sure`` is false when the recipient had
+    already been named, so that an answer which looks like one about the account or the server may be about
+    the recipient: it is compared with the answers for other recipients before the sender waits or stops.
     """
 
     message_id: int | str
@@ -84,7 +84,7 @@ class Receipt:
 
     @property
     def goes_on(self) -> bool:
-        """Whether the next message has a chance on the same connection, now."""
+        """Whether the next message can succeed on the same connection, now."""
         if self.outcome in (Outcome.exhausted, Outcome.unauthorised):
             return False
         return self.outcome is Outcome.accepted or self.scope not in (Scope.account, Scope.connection)
@@ -92,10 +92,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an account may do unless it is known better. None means: no limit is known.
+    """Default limits of an account. None means that no limit is known.
 
     ``per_day`` counts recipients in any 24 hours, ``per_second`` emails, ``max_connections`` those open at
-    the same time, ``per_connection`` emails before a connection is closed and opened anew.
+    the same time, ``per_connection`` emails before a connection is closed and reopened.
     """
 
     per_day: int | None = None
@@ -106,10 +106,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. From the command on they are those of RFC 5321, section 4.5.3.2."""
+    """Timeouts in seconds. ``command`` and those after it are as in RFC 5321, section 4.5.3.2."""
 
-    connect: float = 20.0  # name, and all its addresses together
-    setup: float = 45.0  # everything until the login is accepted: a person may be waiting for it
+    connect: float = 20.0  # name resolution and all addresses together
+    setup: float = 45.0  # everything until the login is accepted: a user may be waiting for it
     command: float = 300.0
     data: float = 120.0
     block: float = 180.0
@@ -119,10 +119,10 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What the operator allows backends to reach. Given to every one of them.
+    """What the operator allows backends to reach. Passed to each of them.
 
-    ``ports`` holds for public hosts. With ``allow_private`` a user may name loopback and private hosts, on
-    any port and without TLS; that is for development. ``ca_file`` is trusted besides the system's
+    ``ports`` applies to public hosts. With ``allow_private`` a user may name loopback and private hosts, on
+    any port and without TLS; this is for development. ``ca_file`` is trusted in addition to the system's
     authorities.
     """
 
@@ -133,12 +133,12 @@ class Network:
     until: float = math.inf  # time.monotonic() at which every connection ends, whatever the timeouts are
 
 
-class Connection(ABC):  # noqa: B024 - it needs one of two, and __init_subclass__ sees to that
-    """An open way to the server, used by one thread at a time.
+class Connection(ABC):  # noqa: B024 - one of two methods is required, which __init_subclass__ checks
+    """An open connection to the server, used by one thread at a time.
 
-    A subclass gives :meth:`send`, or :meth:`send_many` when it can keep several messages in flight, and
-    :meth:`close` when it holds something open. Neither of the first two raises for what the server says or
-    for a lost connection: that is a receipt.
+    A subclass defines :meth:`send`, or :meth:`send_many` when it can keep several messages in flight, and
+    :meth:`close` when it holds resources. Neither of the first two raises for an answer of the server or for
+    a lost connection: these become receipts.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -147,15 +147,15 @@ class Connection(ABC):  # noqa: B024 - it needs one of two, and __init_subclass_
             raise TypeError(f"{cls.__qualname__} must define send() or send_many()")
 
     def send(self, message: Message) -> Receipt:
-        """Hand over one message and wait for the answer."""
+        """Send one message and wait for the answer."""
         return next(iter(self.send_many([message])))
 
     def send_many(self, messages: Iterable[Message]) -> Iterator[Receipt]:
-        """One receipt per message pulled, in order.
+        """Yield one receipt per message consumed, in order.
 
-        Messages are pulled lazily. Once a receipt shows that the next one has no chance
-        (``not receipt.goes_on``) nothing more is pulled and the iterator ends: what was not pulled was not
-        touched. A message that was pulled and has no receipt, because the caller stopped iterating, may or
+        Messages are consumed lazily. Once a receipt shows that the next one cannot succeed (``not
+        receipt.goes_on``) nothing more is consumed and the iterator ends: what was not consumed was not
+        touched. A message that was consumed and has no receipt, because the caller stopped iterating, may or
         may not have been sent.
         """
         for message in messages:
@@ -164,8 +164,8 @@ class Connection(ABC):  # noqa: B024 - it needs one of two, and __init_subclass_
             if not receipt.goes_on:
                 return
 
-    def close(self) -> None:  # noqa: B027 - many ways of sending hold nothing open
-        """Say goodbye. Never raises; a second call does nothing."""
+    def close(self) -> None:  # noqa: B027 - many backends hold nothing open
+        """Close the connection politely. Never raises; a second call does nothing."""
 
     def abort(self) -> None:
         """Drop the connection at once. May be called from another thread, to end a wait."""
@@ -184,10 +184,11 @@ class Connection(ABC):  # noqa: B024 - it needs one of two, and __init_subclass_
 
 
 class Backend(ABC):
-    """One mail account, as a way to send.
+    """One mail account that emails can be sent through.
 
     ``settings`` is an instance of this class's :attr:`Settings`; ``options`` are the operator's, from
-    ``mailganer.backend.NAME.OPTION``. Creating an instance touches no network; it may raise ``InputError``.
+    ``mailganer.backend.NAME.OPTION``. Creating an instance does not use the network; it may raise
+    ``InputError``.
     """
 
     name: ClassVar[str]
@@ -196,11 +197,11 @@ class Backend(ABC):
     Settings: ClassVar[type[BaseModel]]
     limits: ClassVar[Limits] = Limits()
 
-    # What may stand after "mailganer.backend.NAME." in the ini file; None: anything. A misspelt option that
-    # is passed on does nothing, so whoever names them here spares the operator a search.
+    # Allowed names after "mailganer.backend.NAME." in the ini file; None: anything. A misspelt option has no
+    # effect, so naming the options here lets the program report it.
     option_names: ClassVar[frozenset[str] | None] = None
 
-    # For the sign-in form: a sentence, and a page where the password for it is made.
+    # For the sign-in form: a sentence, and a page where the password for it is created.
     help: ClassVar[str] = ""
     help_url: ClassVar[str] = ""
 
@@ -221,59 +222,62 @@ class Backend(ABC):
 
     @classmethod
     def known(cls, email: str) -> dict[str, object]:
-        """Settings that the address alone makes certain: for what a program leaves out. Asks nobody."""
+        """Return settings that follow with certainty from the address alone. Uses no network.
+
+        For clients that omit them.
+        """
         return {}
 
     @classmethod
     def guess(cls, email: str) -> dict[str, object]:
-        """Values to begin the form with, from the address alone. Asks nobody."""
+        """Return initial values of the form, from the address alone. No network."""
         return cls.known(email)
 
     @classmethod
     def password_page(cls, email: str) -> str:
-        """Where the owner of this address makes a password for programs, or nothing."""
+        """Return the page where the owner of this address creates an app password, or an empty string."""
         return cls.help_url
 
     def own_limits(self) -> Limits:
-        """The limits this account begins with; narrower or wider than the class's when more is known."""
+        """Return the limits this account starts with: the class's, or others when more is known."""
         return type(self).limits
 
     def identity(self) -> tuple[str, str]:
-        """The normalised server and login whose password :meth:`verify` proves.
+        """Return the normalised server and login whose password :meth:`verify` proves.
 
-        Together with the backend's name this is who the account is. An address alone never is: a server that
-        accepts any password must not open anybody else's account. So, unless a subclass knows better, every
-        setting that is no secret counts as a part of the server: who names another host is somebody else.
+        Together with the backend's name this is the identity of the account. An address alone never is: a
+        server that accepts any password must not give access to another user's account. So, by default, every
+        setting that is not secret counts as part of the server: another host means another identity.
         """
         hidden = set(secret_fields(type(self.settings)))
-        # Without defaults: a field that a later version adds makes nobody a stranger.
+        # Without defaults: a field that a later version adds must not change existing identities.
         shown = self.settings.model_dump(mode="json", exclude=hidden, exclude_defaults=True)
         return _server_of(self.name, shown), self.email.casefold()
 
     @abstractmethod
     def verify(self) -> None:
-        """Prove that this account can send, or raise one of the errors of this package.
+        """Verify that this account can send, or raise one of the errors of this package.
 
         ``HostForbidden``, ``Unreachable``, ``TooFast``, ``TLSFailed``, ``LoginRefused``, ``SenderRefused``,
-        ``ProtocolBroken``; the server's words are in their ``reply``. ``InputError`` where nothing needs to
-        be asked to know that a field is missing.
+        ``ProtocolBroken``; the server's answer is in their ``reply``. ``InputError`` when a field is missing,
+        which needs no connection to find out.
         """
 
     @abstractmethod
     def connect(self) -> Connection:
-        """An open connection, logged in. Raises what :meth:`verify` raises."""
+        """Return an open connection, logged in. Raises the same errors as :meth:`verify`."""
 
     def was_accepted(self, message_id: str) -> bool | None:
-        """Whether the server has had the message with this Message-ID. None: this backend cannot tell.
+        """Return whether the server has had the message with this Message-ID. None: this backend cannot tell.
 
-        True and False must be proof. Servers file what they accept some time later: ask minutes after.
-        Raises ``BackendError`` (``Unreachable``) when it cannot tell just now: it is asked again for a day.
+        True and False must be proof. Servers store what they accept with a delay, so ask minutes later.
+        Raises ``BackendError`` (``Unreachable``) when it cannot tell now: it is asked again for a day.
         """
         return None
 
 
 def _server_of(name: str, settings: Mapping[str, Any]) -> str:
-    """Settings as one word: no two different ones give the same, and it fits where identities are kept."""
+    """Return settings as one unique string that fits into the column for identities."""
     if not settings:
         return name
     text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
@@ -281,9 +285,9 @@ def _server_of(name: str, settings: Mapping[str, Any]) -> str:
 
 
 def clean(reply: str | bytes) -> str:
-    """A server's words, fit to be stored and shown: one line, printable, at most 500 characters.
+    """Return a server's answer in a form to store and show: one line, printable, at most 500 characters.
 
-    A sentence of ours keeps its values apart, so that it can be translated when it is shown.
+    A sentence of ours keeps its values separate, so that it can be translated when it is shown.
     """
     if isinstance(reply, TranslationString) and reply.mapping:
         values = {
@@ -297,7 +301,7 @@ def clean(reply: str | bytes) -> str:
 
 
 def normalise_email(email: str) -> str:
-    """The address with its domain in lower case and, where it is not ASCII, as RFC 5891 writes it.
+    """Return the address with its domain in lower case and, unless ASCII, encoded as in RFC 5891.
 
     Raises ``InputError`` for what cannot stand between the angle brackets of an envelope.
     """
@@ -316,7 +320,7 @@ _UNSAFE = re.compile(r"[\s<>\x00-\x1f\x7f]")
 
 
 def normalise_host(host: str, field_name: str = "host") -> str:
-    """A host name in lower case, in ASCII, without its trailing dot. Raises ``InputError``."""
+    """Return a host name in lower case, in ASCII, without its trailing dot. Raises ``InputError``."""
     name = host.strip().rstrip(".").lower()
     if not name.isascii():
         try:
@@ -329,7 +333,7 @@ def normalise_host(host: str, field_name: str = "host") -> str:
 
 
 class _AnySchema(GenerateJsonSchema):
-    """A plugin may use types that JSON Schema has no word for: then any value may stand there."""
+    """JSON Schema generator that allows any value for types of plugins that JSON Schema cannot express."""
 
     ignored_warning_kinds: set[JsonSchemaWarningKind] = {  # noqa: RUF012 - pydantic's own shape
         "skipped-choice",
@@ -366,7 +370,7 @@ def lists_among(settings: type[BaseModel]) -> frozenset[str]:
 
 
 def secret_fields(settings: type[BaseModel]) -> frozenset[str]:
-    """The fields that are stored encrypted and never shown: those with a ``SecretStr`` in their type."""
+    """Return the fields that are stored encrypted and never shown: those with a ``SecretStr`` type."""
     return frozenset(name for name, info in settings.model_fields.items() if _holds_secret(info.annotation))
 
 
@@ -375,13 +379,13 @@ def _holds_secret(annotation: object) -> bool:
 
 
 def stored_settings(model: type[BaseModel], stored: Mapping[str, Any]) -> BaseModel:
-    """Return settings from the part that is no secret, for what needs no login."""
+    """Return settings from their non-secret part, for uses that need no login."""
     values = {}
     for name, value in stored.items():
         info = model.model_fields.get(name)
         if info is None or info.annotation is None:
             continue
-        try:  # an Enum is kept as its value
+        try:  # an Enum is stored as its value
             values[name] = TypeAdapter(info.annotation).validate_python(value)
         except (ValidationError, PydanticUserError):
             values[name] = value
@@ -389,7 +393,7 @@ def stored_settings(model: type[BaseModel], stored: Mapping[str, Any]) -> BaseMo
 
 
 def split_settings(settings: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:
-    """The settings as plain JSON values: what may be shown, and what must be encrypted."""
+    """Return the settings as plain JSON values: the public ones, and the secrets to encrypt."""
     secrets = secret_fields(type(settings))
     public = settings.model_dump(mode="json", exclude=set(secrets))
     hidden = {name: getattr(settings, name) for name in secrets}

@@ -1,7 +1,7 @@
-"""SMTP extensions that a server offers in its answer to EHLO and does not support.
+"""SMTP extensions that a server offers in its answer to EHLO but does not support.
 
-A proxy or a load balancer may pass on the offer of the server behind it and refuse the command all the same.
-What was found out is kept per server, in this process, for a limited time: servers are repaired.
+A proxy or a load balancer may pass on the offer of the server behind it and still refuse the command. The
+finding is kept per server, in this process, for a limited time, because servers get fixed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from threading import Lock
 CHUNKING = "CHUNKING"
 PIPELINING = "PIPELINING"
 
-REFUSED_FOR = 86_400.0  # seconds; the server said that it does not know the command
-SUSPECTED_FOR = 3_600.0  # seconds; the connection broke when the extension was used first
+REFUSED_FOR = 86_400.0  # seconds; the server does not know the command
+SUSPECTED_FOR = 3_600.0  # seconds; the connection broke at the first use of the extension
 MOST_SERVERS = 1_000  # users name the servers, so the table is bounded
 
 _unusable: OrderedDict[tuple[str, int, str], float] = OrderedDict()
@@ -22,7 +22,7 @@ _lock = Lock()
 
 
 def avoid(host: str, port: int, extension: str, seconds: float = REFUSED_FOR) -> None:
-    """Do not use this extension of this server for so long."""
+    """Do not use this extension of this server for a number of seconds."""
     with _lock:
         _unusable[host, port, extension] = time.monotonic() + seconds
         _unusable.move_to_end((host, port, extension))
@@ -31,12 +31,12 @@ def avoid(host: str, port: int, extension: str, seconds: float = REFUSED_FOR) ->
 
 
 def is_avoided(host: str, port: int, extension: str) -> bool:
-    """Return whether the extension of this server is not to be used now."""
+    """Return whether the extension of this server must not be used now."""
     until = _unusable.get((host, port, extension))
     return until is not None and time.monotonic() < until
 
 
 def forget() -> None:
-    """Try every offered extension again."""
+    """Forget all findings, so that every offered extension is tried again."""
     with _lock:
         _unusable.clear()

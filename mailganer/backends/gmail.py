@@ -1,4 +1,4 @@
-"""Gmail and Google Workspace: fixed host, app password or OAuth, Google's own limits and answers.
+"""Gmail and Google Workspace backend: fixed host, app password or OAuth, Google's own limits and answers.
 
 Limits and codes: support.google.com/a/answer/166852 and support.google.com/a/answer/3726730.
 """
@@ -31,29 +31,29 @@ from .session import Login, Session, SmtpServer, open_session
 from .smtp_pipeline import SMTPConnection
 
 RULES = (
-    ReplyRule(EXHAUSTED, enhanced="5.4.5"),  # so many a day; passes within 24 hours
+    ReplyRule(EXHAUSTED, enhanced="5.4.5"),  # daily limit; passes within 24 hours
     ReplyRule(EXHAUSTED, code="5..", words=r"(daily|user).{0,20}sending (limit|quota)"),
     ReplyRule(UNAUTHORISED, code="530"),
     ReplyRule(UNAUTHORISED, code="53[45]"),
-    ReplyRule(UNAUTHORISED, code="5..", enhanced="5.7.14"),  # log in by browser first
+    ReplyRule(UNAUTHORISED, code="5..", enhanced="5.7.14"),  # log in with a browser first
     ReplyRule(LATER_ACCOUNT, code="454"),  # too many logins
-    ReplyRule(LATER_ACCOUNT, code="421", enhanced="4.7.*"),  # too fast, or an address with a bad name
+    ReplyRule(LATER_ACCOUNT, code="421", enhanced="4.7.*"),  # too fast, or an IP address of bad reputation
     ReplyRule(LATER_ACCOUNT, enhanced="x.7.28"),
-    ReplyRule(LATER_ACCOUNT, code="452", enhanced="4.5.3"),  # too many recipients in one go
+    ReplyRule(LATER_ACCOUNT, code="452", enhanced="4.5.3"),  # too many recipients at once
     ReplyRule(LATER_ACCOUNT, code="4..", stages=frozenset({Stage.mail})),
     ReplyRule(LATER_CONNECTION, code="4..", enhanced="4.3.*"),
     ReplyRule(LATER_CONNECTION, code="421"),
-    ReplyRule(LATER_RECIPIENT, code="450", enhanced="4.2.1"),  # this mailbox gets mail too fast
+    ReplyRule(LATER_RECIPIENT, code="450", enhanced="4.2.1"),  # this mailbox receives mail too fast
     ReplyRule(LATER_RECIPIENT, code="452", enhanced="4.2.2"),  # this mailbox is full
     ReplyRule(REFUSED_RECIPIENT, code="5..", enhanced="5.2.1"),
     ReplyRule(REFUSED_MESSAGE, code="552", enhanced="5.2.3"),
-    ReplyRule(REFUSED_MESSAGE, code="552", enhanced="5.7.0"),  # an attachment it takes for dangerous
+    ReplyRule(REFUSED_MESSAGE, code="552", enhanced="5.7.0"),  # an attachment considered dangerous
     ReplyRule(REFUSED_MESSAGE, code="550", enhanced="5.7.1", words=r"unsolicited|spam"),
 )
 
 
 class GmailSettings(BaseModel):
-    """An app password; or, where the operator has an OAuth client, a refresh token made with it."""
+    """An app password; or, where the operator has an OAuth client, a refresh token issued to it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -74,7 +74,7 @@ class GmailSettings(BaseModel):
     @field_validator("password")
     @classmethod
     def _without_blanks(cls, password: SecretStr, info: ValidationInfo) -> SecretStr:
-        # Google shows app passwords in groups of four, and takes no other passwords here.
+        # Google shows app passwords in groups of four, and accepts no other passwords here.
         bare = "".join(password.get_secret_value().split())
         token = info.data.get("refresh_token")
         if not bare and not (token and token.get_secret_value()):
@@ -85,8 +85,8 @@ class GmailSettings(BaseModel):
 class GmailBackend(Backend):
     """A Google account.
 
-    Operator's options: ``client_id`` and ``client_secret`` (OAuth), and where the servers are, for tests and
-    proxies: ``host``, ``port``, ``security``, ``imap_host``, ``imap_port``, ``token_url``.
+    Operator's options: ``client_id`` and ``client_secret`` (OAuth), and the servers, for tests and proxies:
+    ``host``, ``port``, ``security``, ``imap_host``, ``imap_port``, ``token_url``.
     """
 
     name = "gmail"
@@ -105,17 +105,17 @@ class GmailBackend(Backend):
     help_url = "https://myaccount.google.com/apppasswords"
 
     def own_limits(self) -> Limits:
-        """Google Workspace, recognised by a domain of its own, may send 2,000 a day."""
+        """Return the limits: Google Workspace, recognised by a domain of its own, may send 2,000 a day."""
         if self.email.rpartition("@")[2] in self.domains:
             return type(self).limits
         return Limits(per_day=2000, per_second=None, max_connections=1, per_connection=90)
 
     def identity(self) -> tuple[str, str]:
-        """The address as it is written: dots and plus parts are not ours to merge."""
+        """Return server and address as written: whether dots and plus parts matter is Google's decision."""
         return "smtp.gmail.com", self.email.casefold()
 
     def verify(self) -> None:
-        """Log in and ask whether emails are taken. Sends nothing."""
+        """Log in and check that the sender address is accepted. Sends nothing."""
         session = self._open()
         try:
             session.check_sender(self.email)
@@ -123,15 +123,15 @@ class GmailBackend(Backend):
             session.quit()
 
     def connect(self) -> SMTPConnection:
-        """One email at a time: a doubt costs more here than a round trip."""
+        """Return a connection with one email in flight: a doubt costs more here than a round trip."""
         return SMTPConnection(self._open, 1, self.limits.per_connection)
 
     def was_accepted(self, message_id: str) -> bool | None:
-        """Look into Sent Mail. None when the account does not let us look; raises for what may pass."""
+        """Search Sent Mail. None when the account gives no access; raises for a temporary failure."""
         host = self.options.get("imap_host", "imap.gmail.com")
         port = int(self.options.get("imap_port", "993"))
-        # 993 is no port for emails: it is open here because the operator's options, not a user, name the
-        # host.
+        # 993 is no port for sending emails: it is allowed here because the operator's options, not a user,
+        # name the host.
         network = Network(
             self.network.allow_private,
             self.network.ports | {port},
@@ -173,7 +173,7 @@ class GmailBackend(Backend):
         return Login(self.email, settings.password)
 
     def _access_token(self, refresh_token: SecretStr) -> SecretStr:
-        """A token for the next hour, from Google's token endpoint (RFC 6749, section 6)."""
+        """Return a token for the next hour, from Google's token endpoint (RFC 6749, section 6)."""
         form = {
             "client_id": self.options.get("client_id", ""),
             "client_secret": self.options.get("client_secret", ""),

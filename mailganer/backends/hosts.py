@@ -1,7 +1,7 @@
 """Which hosts may be reached, and a socket to exactly the address that was checked.
 
-A mail server's name comes from a stranger. It is resolved once, every address it has is judged, and the
-connection goes to a judged address: a second answer of the name server (DNS rebinding) is never asked for.
+The name of a mail server is untrusted input. It is resolved once, every address is checked, and the
+connection goes to a checked address: a second answer of the name server (DNS rebinding) is never requested.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from ..errors import BackendError, HostForbidden, Unreachable, _
 from .base import Network, normalise_host
 from .special_networks import is_special
 
-# Prefixes whose addresses carry an IPv4 address: it is the one that is reached (RFC 6052,
-# RFC 3056).
+# Prefixes whose addresses contain an IPv4 address, which is the one that is reached (RFC 6052, RFC 3056).
 _NAT64 = IPv6Network("64:ff9b::/96")
 _COMPATIBLE = IPv6Network("::/96")
 
@@ -34,7 +33,7 @@ class Endpoint:
 
 
 def find_endpoints(host: str, port: int, network: Network, seconds: float) -> list[Endpoint]:
-    """Every address of a host, each of them allowed. Raises ``HostForbidden`` or ``Unreachable``."""
+    """Return every address of a host, each of them allowed. Raises ``HostForbidden`` or ``Unreachable``."""
     name = normalise_host(host).strip("[]")
     found: dict[tuple[Any, ...], Endpoint] = {}
     for family, _kind, _protocol, _canonical, sockaddr in _resolve(name, port, seconds):
@@ -46,7 +45,7 @@ def find_endpoints(host: str, port: int, network: Network, seconds: float) -> li
 
 
 def open_socket(host: str, port: int, network: Network) -> tuple[socket.socket, bool]:
-    """A connected socket and whether its other end is a private host.
+    """Return a connected socket and whether its other end is a private host.
 
     All addresses together get ``network.timeouts.connect`` seconds.
     """
@@ -65,14 +64,14 @@ def open_socket(host: str, port: int, network: Network) -> tuple[socket.socket, 
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether an address belongs to the open internet, whatever it is wrapped in."""
-    inner = _carried(address)
+    """Return whether an address is on the public internet, whatever prefix it is wrapped in."""
+    inner = _embedded_ipv4(address)
     if inner is not None:
         return is_public(inner)
     return not is_special(address)
 
 
-def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | None:
+def _embedded_ipv4(address: IPv4Address | IPv6Address) -> IPv4Address | None:
     if isinstance(address, IPv4Address):
         return None
     if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
@@ -83,11 +82,14 @@ def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | None:
 
 
 def _is_private(text: str, name: str, network: Network) -> bool:
-    """True for a private address that the operator allows, False for a public one; else raises."""
+    """Return True for a private address that the operator allows, False for a public one.
+
+    Raises ``HostForbidden`` for any other.
+    """
     address = ip_address(text.partition("%")[0])
     if is_public(address):
         return False
-    inner = _carried(address) or address
+    inner = _embedded_ipv4(address) or address
     reachable = not (inner.is_multicast or inner.is_link_local or inner.is_unspecified or inner.is_reserved)
     if network.allow_private and reachable:
         return True
@@ -138,7 +140,7 @@ def _connect(endpoint: Endpoint, seconds: float) -> socket.socket:
 
 
 def _resolve(name: str, port: int, seconds: float) -> list[Any]:
-    """``getaddrinfo`` with a deadline. It has none, so it runs in a thread that may be left behind."""
+    """Call ``getaddrinfo`` with a deadline. It has none itself, so its thread may be abandoned."""
     answers: queue.Queue[Any] = queue.Queue()
 
     def ask() -> None:

@@ -1,6 +1,6 @@
-"""Emails into folders instead of to people: for trying out. No password, no network.
+"""Maildir backend: emails go into folders instead of to recipients, for trying out. No password, no network.
 
-Whoever can sign in with this backend can sign in as anybody, so it is only there where the operator names it.
+Every user of this backend can sign in with any address, so it is only enabled where the operator names it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MESSAGE_ID = re.compile(rb"^message-id:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
 class MaildirSettings(BaseModel):
-    """Nothing to ask for."""
+    """No settings."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -35,7 +35,8 @@ class MaildirSettings(BaseModel):
 class MaildirBackend(Backend):
     """A Maildir per address under the operator's option ``folder`` (``var/maildir``).
 
-    A file's name carries a digest of its Message-ID, so that a doubtful email is found without opening any.
+    A file's name contains a digest of its Message-ID, so that an email in doubt is found without opening
+    files.
     """
 
     name = "maildir"
@@ -48,16 +49,16 @@ class MaildirBackend(Backend):
 
     @property
     def folder(self) -> Path:
-        """Where this account's emails go."""
+        """The folder of this account's emails."""
         safe = re.sub(r"[^a-z0-9@._+-]", "_", self.email.lower()).lstrip(".")
         return Path(self.options.get("folder") or "var/maildir") / safe
 
     def identity(self) -> tuple[str, str]:
-        """The folder is the server, the address the login."""
+        """Return "maildir" as the server and the address as the login."""
         return "maildir", self.email.casefold()
 
     def verify(self) -> None:
-        """Make the folder and write to it."""
+        """Create the folder and write to it."""
         with self._writable():
             self._prepare()
             probe = self.folder / "tmp" / _unique("probe")
@@ -65,13 +66,13 @@ class MaildirBackend(Backend):
             probe.unlink()
 
     def connect(self) -> Connection:
-        """A connection that cannot break, but whose disk may be full."""
+        """Return a connection. It cannot break, but the disk may be full."""
         with self._writable():
             self._prepare()
         return MaildirConnection(self.folder)
 
     def was_accepted(self, message_id: str) -> bool | None:
-        """Whether there is a file for this Message-ID. Only the rename into ``new`` makes one."""
+        """Return whether there is a file for this Message-ID. Only the rename into ``new`` creates one."""
         digest = _digest(message_id.encode())
         folders = (self.folder / "new", self.folder / "cur")
         try:
@@ -98,13 +99,13 @@ class MaildirBackend(Backend):
 
 
 class MaildirConnection(Connection):
-    """Files, one per email."""
+    """A connection that writes one file per email."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def send(self, message: Message) -> Receipt:
-        """Write, flush to the disk, and only then make it visible."""
+        """Write the file, flush it to disk, and only then make it visible."""
         found = _MESSAGE_ID.search(_HEADER_END.split(message.content, maxsplit=1)[0])
         name = _unique(_digest(found[1]) if found else "none")
         waiting = self._folder / "tmp" / name

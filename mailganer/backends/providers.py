@@ -1,7 +1,7 @@
-"""Where the well-known mail providers take emails, by the domain of an address. From their own help pages.
+"""SMTP servers of well-known mail providers, by the domain of an address. From their own help pages.
 
-Only a convenience for the form and for warnings: nothing is trusted because it stands here, and every value
-may be changed.
+Only a convenience for the form and for warnings: nothing is trusted because it is listed here, and the user
+may change every value.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A mailbox provider's server for sending."""
+    """The SMTP server of a mailbox provider."""
 
     host: str
     port: int = 465
     security: str = "tls"
     per_day: int | None = None  # recipients, where the provider publishes a number
-    passwords_at: str = ""  # where the owner makes a password for programs
+    passwords_at: str = ""  # where the owner creates an app password
 
 
 _YANDEX = "https://id.yandex.ru/security/app-passwords"
@@ -80,7 +80,7 @@ PROVIDERS: dict[str, Provider] = {
 
 _GMAIL = Provider("smtp.gmail.com", 587, "starttls", 500, "https://myaccount.google.com/apppasswords")
 
-# Companies' own domains at these providers are recognised by the server that was named.
+# Companies' own domains at these providers are recognised by the name of the server.
 _HOSTS = {provider.host: provider for provider in PROVIDERS.values()} | {
     "smtp.gmail.com": _GMAIL,
     "smtp.office365.com": Provider("smtp.office365.com", 587, "starttls", 10_000),
@@ -88,17 +88,17 @@ _HOSTS = {provider.host: provider for provider in PROVIDERS.values()} | {
 
 
 def provider_of_domain(domain: str) -> Provider | None:
-    """The provider that hands out addresses at this domain, if it is well known."""
+    """Return the provider of addresses at this domain, if it is well known."""
     return PROVIDERS.get(domain.lower())
 
 
 def provider_of_host(host: str) -> Provider | None:
-    """The mailbox provider behind a server's name, if it is well known."""
+    """Return the mailbox provider of a server, if it is well known."""
     return _HOSTS.get(host.lower())
 
 
-# Domains of one house whose servers also go by the names of the others.
-_HOUSES = (
+# Domains of one provider whose servers are also named under the provider's other domains.
+_PROVIDER_DOMAINS = (
     {"gmail.com", "googlemail.com", "google.com"},
     {"yandex.ru", "ya.ru", "yandex.com", "yandex.net"},
     {"outlook.com", "hotmail.com", "live.com", "office365.com"},
@@ -106,12 +106,15 @@ _HOUSES = (
 
 
 def is_strange(domain: str, host: str) -> bool:
-    """Whether a server is none of the provider's who hands out addresses at this domain: a stranger sends its
-    emails, and DMARC has them refused. Of domains that are not well known nothing is said."""
+    """Return whether a server does not belong to the provider of addresses at this domain.
+
+    DMARC makes recipients refuse emails sent through such a server. False for domains that are not well
+    known.
+    """
     name, server = domain.lower(), host.lower()
-    provider = _GMAIL if name in _HOUSES[0] else provider_of_domain(name)
+    provider = _GMAIL if name in _PROVIDER_DOMAINS[0] else provider_of_domain(name)
     if provider is None:
         return False
     names = {name, ".".join(provider.host.split(".")[-2:])}
-    names |= {other for house in _HOUSES if house & names for other in house}
+    names |= {other for group in _PROVIDER_DOMAINS if group & names for other in group}
     return not any(server == each or server.endswith(f".{each}") for each in names)

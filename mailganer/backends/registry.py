@@ -1,4 +1,4 @@
-"""Which backends this installation has: found by entry point, chosen and ordered by configuration."""
+"""Registry of backends: found by entry point, chosen and ordered by configuration."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Registry:
 
     @cached_property
     def problems(self) -> tuple[str, ...]:
-        """A sentence for each installed plugin that is not enabled and could not be. For the doctor."""
+        """A sentence for each installed plugin that is neither enabled nor usable. For the doctor."""
         others = [point for point in _installed() if point.name not in self.names]
         found = (_load(point) for point in others)
         return tuple(problem for problem in found if isinstance(problem, str))
 
     def get(self, name: str) -> type[Backend]:
-        """The backend of this name. Raises ``BackendMissing``."""
+        """Return the backend of this name. Raises ``BackendMissing``."""
         for backend in self.types:
             if backend.name == name:
                 return backend
@@ -53,7 +53,7 @@ class Registry:
         )
 
     def for_email(self, email: str) -> type[Backend]:
-        """The backend that recognises the address's domain, else the first that recognises none."""
+        """Return the backend that claims the address's domain, else the first that claims no domains."""
         claiming = self._claiming(email)
         if claiming is not None:
             return claiming
@@ -68,10 +68,10 @@ class Registry:
         )
 
     def open(self, name: str, email: str, settings: Mapping[str, Any]) -> Backend:
-        """The account behind an address. No network is touched.
+        """Return the account of an address. Does not use the network.
 
         Raises ``BackendMissing``, and ``InputError`` with every wrong field, ``email`` among them when
-        another enabled backend claims its domain: such addresses prove themselves to their own provider only.
+        another enabled backend claims its domain: such addresses authenticate to their own provider only.
         """
         backend = self.get(name)
         address = normalise_email(email)
@@ -88,10 +88,10 @@ class Registry:
         return backend(address, _validated(backend, settings), self.network, self.options.get(name, {}))
 
     def completed(self, name: str, email: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What was given, and what the address alone makes certain of the rest.
+        """Return the given settings, completed by what follows from the address with certainty.
 
-        Whoever names another server than the known one means nothing of it. A likely one is not taken: a
-        password goes nowhere that nobody named.
+        Nothing is added when the given server is not the known one. Merely likely values are not added: a
+        password is sent only to a server that was named.
         """
         backend = self.get(name)
         known = backend.known(email)
@@ -114,7 +114,7 @@ def load_backends(
 ) -> Registry:
     """Load the enabled backends.
 
-    Raises ``SettingsError`` with a sentence for each one that is not usable, and for each option it has not.
+    Raises ``SettingsError`` with a sentence for each unusable backend, and for each unknown option.
     """
     points = _installed()
     types: list[type[Backend]] = []
@@ -139,7 +139,7 @@ def _installed() -> list[EntryPoint]:
 
 
 def _find(name: str, points: Sequence[EntryPoint]) -> type[Backend] | str:
-    """The class, or the sentence that says why there is none. For the operator, so in plain English."""
+    """Return the class, or the sentence that explains why there is none. For the operator, so in English."""
     named = [point for point in points if point.name == name]
     if not named:
         known = ", ".join(sorted({point.name for point in points})) or "none"
@@ -153,14 +153,14 @@ def _find(name: str, points: Sequence[EntryPoint]) -> type[Backend] | str:
 def _load(point: EntryPoint) -> type[Backend] | str:
     try:
         loaded = point.load()
-    except (Exception, SystemExit) as error:  # a stranger's module may fail in any way it likes
+    except (Exception, SystemExit) as error:  # a third-party module may raise anything
         return _broken(point, f"{type(error).__name__}: {error}")
     flaw = _flaw(point.name, loaded)
     return _broken(point, flaw) if flaw else loaded
 
 
 def _flaw(name: str, loaded: object) -> str:
-    """What keeps an object from being a usable backend class, in a programmer's words."""
+    """Return why an object is not a usable backend class, in a programmer's terms; empty if it is."""
     if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
         return f"{loaded!r} is not a subclass of mailganer.backends.Backend"
     if inspect.isabstract(loaded):
@@ -176,7 +176,7 @@ def _flaw(name: str, loaded: object) -> str:
 
 
 def _unknown_options(backend: type[Backend], options: Mapping[str, str]) -> list[str]:
-    """A sentence for each option that the backend does not read."""
+    """Return a sentence for each option that the backend does not read."""
     known = backend.option_names
     if known is None:
         return []
@@ -217,9 +217,9 @@ def _validated(backend: type[Backend], settings: Mapping[str, Any]) -> BaseModel
 
 
 def require_known(backend: type[Backend], given: Iterable[str], beside: Iterable[str] = ()) -> None:
-    """Raise ``InputError`` for settings that the backend does not have: a misspelt one would do nothing.
+    """Raise ``InputError`` for settings that the backend does not have: a misspelt one would have no effect.
 
-    ``beside``: names that may stand beside the settings, for the likely one.
+    ``beside``: other names that are allowed there, to suggest for a misspelt one.
     """
     if backend.Settings.model_config.get("extra") == "allow":
         return
@@ -239,5 +239,5 @@ def _no_field(name: str, known: Sequence[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A choice as whoever has no Python names it."""
+    """Return a choice in its JSON form: the value of an Enum."""
     return value.value if isinstance(value, Enum) else value

@@ -1,8 +1,8 @@
-"""What a mail server's answer means: for whom, and for how long.
+"""Classification of SMTP replies: what the answer is about, and what follows.
 
-The enhanced status code (RFC 3463, RFC 5248, RFC 7372) decides first; then the words, because half of the
-servers say with 550 what is only a limit; then the three digits and the stage at which they came. A backend
-whose provider means something else by a code puts its own rules in front.
+The enhanced status code (RFC 3463, RFC 5248, RFC 7372) decides first; then the text, because half of the
+servers use 550 for what is only a limit; then the three digits and the stage at which they came. A backend
+whose provider uses a code in another sense puts its own rules in front.
 
 Before a recipient is named no answer can be about one. After that, an answer that sounds like the account or
 the server is mostly not ``sure``, and one that would stop the account never is: servers quote what the
@@ -24,7 +24,7 @@ _ENHANCED = re.compile(rb"^\d{3}[ -]([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
 
 
 class Stage(StrEnum):
-    """Which command was answered."""
+    """The command that was answered."""
 
     greeting = "greeting"
     hello = "hello"
@@ -36,19 +36,19 @@ class Stage(StrEnum):
 
 
 class Reply(NamedTuple):
-    """One complete answer. ``raw`` keeps the bytes of all its lines, without line ends, joined by blanks."""
+    """One complete answer. ``raw`` keeps the bytes of all its lines, without line ends, joined by spaces."""
 
     code: int
     raw: bytes
 
     @property
     def ok(self) -> bool:
-        """2yz: done."""
+        """Whether the code is 2yz: success."""
         return 200 <= self.code < 300
 
     @property
     def text(self) -> str:
-        """The words, fit to be kept and shown."""
+        """The text, cleaned for storing and showing."""
         return clean(self.raw)
 
     @property
@@ -59,15 +59,15 @@ class Reply(NamedTuple):
 
 
 class ReplyOutcome(NamedTuple):
-    """What an answer means."""
+    """The meaning of an answer."""
 
     outcome: Outcome
     scope: Scope
     retry_after: int | None = None
-    sure: bool = True  # false: it may be about the recipient all the same
+    sure: bool = True  # false: it may be about the recipient after all
 
     def receipt(self, message_id: int | str, reply: str) -> Receipt:
-        """As the receipt of one message."""
+        """Return the receipt of one message."""
         return Receipt(message_id, self.outcome, reply, self.retry_after, self.scope, self.sure)
 
 
@@ -86,7 +86,7 @@ UNAUTHORISED = ReplyOutcome(Outcome.unauthorised, Scope.account)
 
 @dataclass(frozen=True, slots=True)
 class ReplyRule:
-    """One line of the table: the first whose every condition holds gives the verdict."""
+    """One line of the table. The first line whose every condition matches decides."""
 
     verdict: ReplyOutcome
     code: str = ""  # the three digits, "5.." for any permanent one
@@ -95,7 +95,7 @@ class ReplyRule:
     words: str = ""  # a regular expression, searched without regard to case
 
     def holds(self, reply: Reply, status: str, stage: Stage) -> bool:
-        """Whether this rule is about that answer."""
+        """Return whether this rule matches that answer."""
         if self.stages and stage not in self.stages:
             return False
         if self.code and not re.fullmatch(self.code, str(reply.code)):
@@ -117,12 +117,12 @@ _MAIL = frozenset({Stage.mail})
 _RCPT = frozenset({Stage.rcpt})
 _CONTENT = frozenset({Stage.data, Stage.content})
 
-# Words that say "you have sent enough" and not "his mailbox is full".
+# Texts that mean "you have sent enough" and not "the recipient's mailbox is full".
 _TOO_MUCH = (
     r"(daily|hourly|per (day|hour)|24 hours|sending|outgoing|submission|smtp|user|account|sender).{0,40}"
     r"(limit|quota).{0,20}(exceed|reach|hit)"
     r"|(exceed|reach).{0,40}(daily|hourly|sending|outgoing|submission|rate).{0,20}(limit|quota)"
-    r"|too many (messages|mails|e-?mails|emails)"
+    r"|too many (messages|mails|e-?mails|letters)"
 )
 _TOO_FAST = (
     r"\brate\b.{0,60}(limit|exceed)|too (fast|quickly|many (connections|concurrent|sessions))"
@@ -135,7 +135,7 @@ _NOT_OURS = (
     r"from.{0,20}(address|header).{0,30}(not|n't|rejected|denied|mismatch)|"
     r"(sending|outgoing|submission).{0,40}(blocked|disabled|suspended|not allowed|not permitted)"
 )
-# At RCPT it may be said of the recipient's account.
+# At RCPT this may be about the recipient's account.
 _ACCOUNT = r"account.{0,30}(blocked|suspended|locked)"
 # Exchange: STOREDRV.Submission.Exception:SendAsDeniedException, :OutboundSpamException.
 _SUBMISSION = r"send ?as ?denied|outbound ?spam|storedrv\.submission|submission\.exception"
@@ -144,7 +144,7 @@ _NOT_IMPLEMENTED = (
     r"|un(known|recogni[sz]ed|implemented) (command|verb)"
 )
 _TOO_BIG = (
-    r"(message|mail|email|content|size).{0,30}(too (big|large)|exceeds?.{0,30}(size|limit|maximum))"
+    r"(message|mail|letter|content|size).{0,30}(too (big|large)|exceeds?.{0,30}(size|limit|maximum))"
     r"|maximum.{0,20}size"
 )
 _NO_SUCH_USER = (
@@ -163,14 +163,14 @@ RULES: tuple[ReplyRule, ...] = (
     ReplyRule(UNAUTHORISED, enhanced="5.7.11"),
     ReplyRule(UNAUTHORISED, enhanced="5.7.13"),  # account disabled
     ReplyRule(UNAUTHORISED, enhanced="5.7.14"),
-    # RFC 4954, section 4.7: the server's own list of passwords is out of its reach.
+    # RFC 4954, section 4.7: the server cannot reach its own password database.
     ReplyRule(LATER_CONNECTION, code="454", stages=frozenset({Stage.login}), words="temporary auth"),
     ReplyRule(LATER_ACCOUNT, code="454", enhanced="4.7.*"),
     ReplyRule(EXHAUSTED, enhanced="5.4.5"),  # looks permanent, passes within a day
     ReplyRule(LATER_ACCOUNT, code="4..", enhanced="4.4.5"),
-    ReplyRule(LATER_ACCOUNT, enhanced="x.7.28"),  # too much from this account or address lately
-    # A command that the server does not know, or not now, is never about a recipient. Postfix alone gives a
-    # recipient without a full domain 504; a bad recipient's address is 501, as RFC 5321 wants it.
+    ReplyRule(LATER_ACCOUNT, enhanced="x.7.28"),  # too much from this account or IP address lately
+    # A command that the server does not know, or does not allow now, is never about a recipient. Only Postfix
+    # answers 504 for a recipient without a full domain; a bad recipient address is 501, as RFC 5321 requires.
     ReplyRule(REFUSED_RECIPIENT, code="504", stages=_RCPT, words=r"recipient"),
     ReplyRule(LATER_CONNECTION, code="50[0234]"),
     ReplyRule(LATER_CONNECTION, code="501", stages=frozenset({Stage.data})),
@@ -183,19 +183,20 @@ RULES: tuple[ReplyRule, ...] = (
     *(ReplyRule(LATER_RECIPIENT, stages=_RCPT, code="45.", enhanced=f"4.2.{detail}") for detail in (1, 2)),
     ReplyRule(EXHAUSTED, code="5..", words=_TOO_MUCH),
     ReplyRule(LATER_ACCOUNT, code="4..", words=_TOO_MUCH),
-    # The server is about to hang up; whether it is us or it, only the code can tell.
+    # The server is about to close the connection; only the code tells whether the account or the server is
+    # the cause.
     ReplyRule(LATER_ACCOUNT, code="421", enhanced="4.7.*"),
     ReplyRule(LATER_ACCOUNT, code="421", words=_TOO_FAST),
     ReplyRule(LATER_CONNECTION, code="421"),
     ReplyRule(LATER_ACCOUNT, code="4..", stages=_MAIL | _RCPT, words=_TOO_FAST),
-    # Whose mail this is. Some servers judge the sender only when they hear the recipient.
+    # Permission of the sender address. Some servers check the sender only after RCPT.
     ReplyRule(UNAUTHORISED, code="5..", stages=_MAIL | _RCPT, words=_NOT_OURS),
     ReplyRule(UNAUTHORISED, code="5..", enhanced="5.1.7"),
     ReplyRule(UNAUTHORISED, code="5..", enhanced="5.1.8"),
     ReplyRule(UNAUTHORISED, code="5..", enhanced="5.7.60"),  # send as denied
     ReplyRule(LATER_ACCOUNT, enhanced="4.1.7"),
     ReplyRule(LATER_ACCOUNT, enhanced="4.1.8"),
-    # MAIL names nobody yet: the email's size or form, or else the account.
+    # MAIL names no recipient yet: the answer is about the email's size or form, or else about the account.
     ReplyRule(REFUSED_MESSAGE, stages=_MAIL, code="552"),
     ReplyRule(REFUSED_MESSAGE, stages=_MAIL, enhanced="5.3.4"),
     ReplyRule(REFUSED_MESSAGE, stages=_MAIL, enhanced="5.6.*"),
@@ -213,20 +214,20 @@ RULES: tuple[ReplyRule, ...] = (
     *(ReplyRule(REFUSED_DOMAIN, enhanced=f"5.7.{detail}") for detail in (*range(20, 28), 29, 30, 509, 515)),
     *(ReplyRule(LATER_DOMAIN, enhanced=f"4.7.{detail}") for detail in (*range(20, 28), 29, 30)),
     ReplyRule(UNAUTHORISED, code="5..", stages=_CONTENT, words=f"{_NOT_OURS}|{_ACCOUNT}"),
-    # The email: its size and what is in it.
+    # The email: its size and its content.
     ReplyRule(REFUSED_MESSAGE, enhanced="5.3.4"),
-    ReplyRule(REFUSED_RECIPIENT, enhanced="5.6.7"),  # an address only SMTPUTF8 could carry
+    ReplyRule(REFUSED_RECIPIENT, enhanced="5.6.7"),  # an address that only SMTPUTF8 can carry
     ReplyRule(REFUSED_MESSAGE, enhanced="5.6.*"),
     ReplyRule(LATER_MESSAGE, enhanced="4.6.*"),
     # The server or the network behind it.
     ReplyRule(LATER_CONNECTION, enhanced="4.3.*"),
     ReplyRule(LATER_RECIPIENT, enhanced="4.4.*"),
     ReplyRule(REFUSED_RECIPIENT, stages=_RCPT, enhanced="5.4.*"),
-    # Policy: about the recipient while only he was named, about the email once it was read.
+    # Policy: about the recipient while only the recipient was named, about the email once it was read.
     ReplyRule(REFUSED_RECIPIENT, stages=_RCPT, enhanced="5.7.*"),
     ReplyRule(LATER_RECIPIENT, stages=_RCPT, enhanced="4.7.*"),  # greylisting
     ReplyRule(REFUSED_MESSAGE, stages=_CONTENT, enhanced="5.7.*"),
-    # No enhanced code, or one that says nothing: words, then digits.
+    # No enhanced code, or one without meaning: the text, then the digits.
     ReplyRule(REFUSED_RECIPIENT, stages=_CONTENT, code="5..", words=_NO_SUCH_USER),
     ReplyRule(REFUSED_RECIPIENT, stages=_CONTENT, code="5..", words=_FULL),
     ReplyRule(LATER_RECIPIENT, stages=_CONTENT, code="4..", words=_FULL),
@@ -239,9 +240,10 @@ RULES: tuple[ReplyRule, ...] = (
 
 
 def classify(reply: Reply, stage: Stage, own_rules: Sequence[ReplyRule] = ()) -> ReplyOutcome:
-    """The verdict on an answer that is not the one hoped for.
+    """Return the meaning of an answer other than the expected one.
 
-    An answer that makes no sense at its stage (3yz, or 2yz where it cannot be) is the connection's trouble.
+    An answer that makes no sense at its stage (3yz, or 2yz where it cannot be) counts as a failure of the
+    connection.
     """
     status = ".".join(map(str, reply.enhanced or ()))
     if status and int(status[0]) != reply.code // 100:
@@ -249,12 +251,12 @@ def classify(reply: Reply, stage: Stage, own_rules: Sequence[ReplyRule] = ()) ->
     for rule in own_rules:
         if rule.holds(reply, status, stage):
             if stage not in _NAMED:
-                return _of_nobody(rule.verdict)
+                return _before_recipient(rule.verdict)
             return rule.verdict._replace(sure=rule.verdict.outcome not in _COMPARED)
     for rule in RULES:
         if rule.holds(reply, status, stage):
             if stage not in _NAMED:
-                return _of_nobody(rule.verdict)
+                return _before_recipient(rule.verdict)
             return rule.verdict._replace(sure=_is_sure(rule.verdict, reply, status))
     return LATER_CONNECTION
 
@@ -264,15 +266,15 @@ _NAMED = _RCPT | _CONTENT  # stages at which there is a recipient
 _COMPARED = (Outcome.unauthorised, Outcome.exhausted)
 
 
-def _of_nobody(verdict: ReplyOutcome) -> ReplyOutcome:
-    """A verdict on what was said before a recipient was named."""
+def _before_recipient(verdict: ReplyOutcome) -> ReplyOutcome:
+    """Return the verdict on an answer given before a recipient was named."""
     if verdict.scope not in (Scope.recipient, Scope.domain):
         return verdict
     return UNAUTHORISED if verdict.outcome is Outcome.refused else LATER_ACCOUNT
 
 
 def _is_sure(verdict: ReplyOutcome, reply: Reply, status: str) -> bool:
-    """Whether an answer is about the account or the server although a recipient was named."""
+    """Return whether an answer is about the account or the server although a recipient was named."""
     if verdict.scope not in (Scope.account, Scope.connection):
         return True
     if verdict.outcome in _COMPARED:

@@ -1,8 +1,8 @@
-"""Looking for an email in the account's Sent Mail, over IMAP: the proof that a doubtful email was taken.
+"""Search for an email in the account's Sent Mail over IMAP: proof that an email in doubt was accepted.
 
-Gmail files what it takes by SMTP under its Message-ID. The look-up only reads, takes a bounded time whatever
-the server does, and never answers "no" for any trouble on the way: that would send an email twice. Trouble
-that passes is raised, so that it is asked again; what will be the same tomorrow is "cannot tell".
+Gmail stores what it accepts by SMTP under its Message-ID. The search only reads, takes a bounded time
+whatever the server does, and never returns False because of a failure: that would send an email twice.
+Temporary failures are raised, so that the search is repeated; permanent ones give None, "cannot tell".
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from .base import Network, clean
 from .hosts import open_socket
 from .session import Login
 
-# What a Message-ID may hold and still stand in a quoted string without being read as anything else.
+# Characters of a Message-ID that are safe inside a quoted string.
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]+@[A-Za-z0-9.\-_\[\]:]+")
-# A login that is refused for now: RFC 5530, and Google's words for too many at once.
+# A login that is refused for now: RFC 5530, and Google's text for too many at once.
 _BUSY = re.compile(r"\[(UNAVAILABLE|INUSE|LIMIT|SERVERBUG|OVERQUOTA)\]|too many|temporar", re.IGNORECASE)
 _LISTED = re.compile(rb'\((?P<flags>[^)]*)\) (?:"(?:[^"\\]|\\.)*"|NIL) (?P<name>.+)', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class SentMail:
-    """An IMAP account. TLS from the first byte, always."""
+    """An IMAP account. Always with implicit TLS."""
 
     host: str
     port: int
@@ -40,9 +40,9 @@ class SentMail:
     seconds: float = 30.0
 
     def holds(self, message_id: str) -> bool | None:
-        """Whether Sent Mail has this Message-ID; None when that can never be said: no way in, no such folder.
+        """Return whether Sent Mail has this Message-ID; None when that cannot be known: no access, no folder.
 
-        Raises ``BackendError`` for trouble that may pass: it is worth asking again.
+        Raises ``BackendError`` for a failure that may be temporary: it is worth asking again.
         """
         bare = message_id.strip().removeprefix("<").removesuffix(">")
         if not _MESSAGE_ID.fullmatch(bare):
@@ -64,7 +64,7 @@ def _out_of_reach(host: str, words: str) -> Unreachable:
 
 
 class _Client(imaplib.IMAP4):
-    """imaplib over a socket to the checked address."""
+    """imaplib client on a socket to the checked address."""
 
     def __init__(self, account: SentMail) -> None:
         self._account = account
@@ -82,7 +82,7 @@ class _Client(imaplib.IMAP4):
         except BaseException:
             sock.close()
             raise
-        # The greeting is read inside imaplib's constructor: the watch stands before it.
+        # The greeting is read inside imaplib's constructor, so the timer starts before it.
         self.watch = threading.Timer(account.seconds, _hang_up, [secure])
         self.watch.daemon = True
         self.watch.start()
@@ -90,8 +90,8 @@ class _Client(imaplib.IMAP4):
 
 
 def _hang_up(sock: socket.socket) -> None:
-    """End a look-up that takes too long, whichever read it waits in."""
-    # Not the TLS socket's own method: that one forgets its TLS layer under the feet of a waiting thread.
+    """End a search that takes too long, whichever read it waits in."""
+    # Not the TLS socket's own method: that one removes its TLS layer while another thread waits in it.
     with suppress(OSError):
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
@@ -111,7 +111,7 @@ def _opened(account: SentMail) -> Iterator[imaplib.IMAP4]:
 
 
 def _log_in(client: imaplib.IMAP4, login: Login) -> None:
-    """Raises ``LoginRefused`` for a refusal that is meant: a mailbox is not knocked at for a whole day."""
+    """Log in. Raises ``LoginRefused`` for a permanent refusal, so that logins are not retried for a day."""
     bearer = login.bearer() if login.bearer is not None else None
     try:
         if bearer is None:
@@ -122,23 +122,23 @@ def _log_in(client: imaplib.IMAP4, login: Login) -> None:
                 "XOAUTH2", lambda _challenge: f"user={login.username}\x01auth=Bearer {token}\x01\x01".encode()
             )
     except imaplib.IMAP4.abort:
-        raise  # the line broke
+        raise  # the connection broke
     except imaplib.IMAP4.error as error:
         if _BUSY.search(str(error)):
             raise
-        raise LoginRefused(clean(str(error))) from None  # nobody reads it
+        raise LoginRefused(clean(str(error))) from None  # this text is not shown
 
 
 def _search(client: imaplib.IMAP4, bare: str) -> bool | None:
-    folder = _sent_folder(_done(client.list()))
+    folder = _sent_folder(_checked_lines(client.list()))
     if folder is None:
         return None
-    _done(client.select(folder, readonly=True))
-    found = _done(client.search(None, "HEADER", "Message-ID", f'"<{bare}>"'))
+    _checked_lines(client.select(folder, readonly=True))
+    found = _checked_lines(client.search(None, "HEADER", "Message-ID", f'"<{bare}>"'))
     return bool(found and found[0] and found[0].strip())
 
 
-def _done(answer: tuple[str, list[Any]]) -> list[Any]:
+def _checked_lines(answer: tuple[str, list[Any]]) -> list[Any]:
     status, lines = answer
     if status != "OK":
         raise imaplib.IMAP4.error(clean(str(lines)))
@@ -146,7 +146,7 @@ def _done(answer: tuple[str, list[Any]]) -> list[Any]:
 
 
 def _sent_folder(listed: list[Any]) -> str | None:
-    r"""The folder marked ``\Sent`` (RFC 6154) that can be opened, quoted as the server named it."""
+    r"""Return the folder marked ``\Sent`` (RFC 6154) that can be opened, quoted as the server named it."""
     for line in listed:
         literal = line[1] if isinstance(line, tuple) else None
         text = line[0] if isinstance(line, tuple) else line

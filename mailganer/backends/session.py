@@ -1,7 +1,7 @@
-"""The beginning of a conversation with a mail server: greeting, EHLO, TLS, login.
+"""Opening of an SMTP session: greeting, EHLO, TLS, login.
 
-Each way in which it can go wrong is an error of its own, with the server's words. The password is never said
-before the line is encrypted and the certificate checked, except towards a private host the operator allows.
+Each kind of failure has its own error, with the server's answer. The password is never sent before the
+connection is encrypted and the certificate checked, except to a private host that the operator allows.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from .hosts import open_socket
 from .replies import Reply, ReplyOutcome, ReplyRule, Stage, classify
 from .wire import Broken, Nonsense, Wire
 
-# Seconds of silence after which a server is asked whether it is still there.
+# Seconds of silence after which the server is probed.
 PROBE_AFTER = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who logs in. ``bearer`` gives an OAuth access token instead of the password (XOAUTH2)."""
+    """Credentials. ``bearer`` returns an OAuth access token that replaces the password (XOAUTH2)."""
 
     username: str
     password: SecretStr = field(default_factory=lambda: SecretStr(""))
@@ -51,7 +51,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """Where to, how secured, and how its answers are understood."""
+    """Address of a server, its security, and how its answers are interpreted."""
 
     host: str
     port: int
@@ -59,19 +59,19 @@ class SmtpServer:
     network: Network
     hello: str = ""  # our name in EHLO; empty: our address
     rules: Sequence[ReplyRule] = ()
-    # Towards a relay that knows us by our address, a server without AUTH is fine.
+    # For a relay that recognises us by our address, a server without AUTH is accepted.
     login_optional: bool = False
 
 
 class Session:
-    """A conversation that is ready for MAIL. Made by :func:`open_session`."""
+    """An SMTP session that is ready for MAIL. Created by :func:`open_session`."""
 
     def __init__(self, wire: Wire, server: SmtpServer) -> None:
         self.wire = wire
         self.server = server
-        self.understand({})
-        self.answered = 0  # emails that got their final answer here
-        self.begun = 0  # emails written here
+        self.set_features({})
+        self.answered = 0  # emails that got their final answer in this session
+        self.begun = 0  # emails written in this session
         self.resets = True  # RSET was not refused
 
     @property
@@ -79,19 +79,19 @@ class Session:
         """How long each kind of answer may take."""
         return self.server.network.timeouts
 
-    def understand(self, features: dict[str, str]) -> None:
-        """Take over what the server offers. Said once, used for every email."""
+    def set_features(self, features: dict[str, str]) -> None:
+        """Store the extensions that the server offers, once for all emails."""
         self.features = features
         self.pipelining = self._usable(PIPELINING)
         self.chunking = self.pipelining and self._usable(CHUNKING)
         self.eight_bit = "8BITMIME" in features
         self.utf8 = "SMTPUTF8" in features
-        # None: the server does not say; 0: it says that it has no limit.
+        # None: the server does not announce a limit; 0: it announces that it has none.
         size = features.get("SIZE", "0") or "0"
         self.size_limit = int(size) if "SIZE" in features and size.isdigit() else None
 
     def avoid(self, extension: str, seconds: float = REFUSED_FOR) -> None:
-        """Do without an extension that was offered, here and on later connections to this server."""
+        """Do not use an extension that was offered, now and on later connections to this server."""
         avoid(self.server.host, self.server.port, extension, seconds)
         if extension == PIPELINING:
             self.pipelining = False
@@ -101,30 +101,30 @@ class Session:
         return extension in self.features and not is_avoided(self.server.host, self.server.port, extension)
 
     def command(self, line: str, seconds: float | None = None) -> Reply:
-        """Say one line and hear the answer."""
+        """Send one line and return the answer."""
         self.wire.write(line.encode("ascii") + b"\r\n", seconds or self.timeouts.command)
         return self.wire.reply(seconds or self.timeouts.command)
 
     def judge(self, reply: Reply, stage: Stage) -> ReplyOutcome:
-        """What an answer means here."""
+        """Return the meaning of an answer from this server."""
         return classify(reply, stage, self.server.rules)
 
     def check_sender(self, address: str) -> None:
-        """Prove that the server takes emails from this address. Sends none."""
+        """Verify that the server accepts emails from this address. Sends none."""
         try:
             reply = self.command(f"MAIL FROM:<{_path(address)}>")
             if not reply.ok:
                 raise _sender_refused(self.server, address, reply)
             self.command("RSET")
         except Broken as broken:
-            raise _lost(self.server, broken) from None
+            raise _connection_error(self.server, broken) from None
 
-    def awake(self, idle: float) -> bool:
-        """Whether the server is still there after ``idle`` seconds in which nothing was said.
+    def is_alive(self, idle: float) -> bool:
+        """Return whether the server is still there after ``idle`` seconds without traffic.
 
-        An email written into a line that is long dead would be in doubt for nothing.
+        An email written to a dead connection would be in doubt needlessly.
         """
-        if not self.wire.quiet():
+        if not self.wire.is_quiet():
             return False
         if idle < PROBE_AFTER:
             return True
@@ -134,7 +134,7 @@ class Session:
             return False
 
     def quit(self) -> None:
-        """Say goodbye if the server still listens. What it says to that changes nothing."""
+        """Send QUIT if the connection still works. The answer does not matter."""
         try:
             self.command("QUIT", self.server.network.timeouts.close)
         except Broken:
@@ -144,7 +144,7 @@ class Session:
 
 
 def open_session(server: SmtpServer, login: Login, seconds: float | None = None) -> Session:
-    """Connect, secure, log in. Raises an error of the ``BackendError`` family."""
+    """Connect, encrypt, log in. Raises an error of the ``BackendError`` family."""
     if server.security not in ("tls", "starttls", "none"):
         raise ValueError(f"unknown security {server.security!r}")
     sock, private = open_socket(server.host, server.port, server.network)
@@ -157,7 +157,7 @@ def open_session(server: SmtpServer, login: Login, seconds: float | None = None)
         _log_in(session, login)
     except Broken as broken:
         wire.close()
-        raise _lost(server, broken) from None
+        raise _connection_error(server, broken) from None
     except BaseException:
         wire.close()
         raise
@@ -171,7 +171,7 @@ def _begin(session: Session) -> Session:
         _secure(session)
     greeting = wire.reply(server.network.timeouts.command)
     if greeting.code != 220:
-        raise _not_now(session, greeting, Stage.greeting)
+        raise _refused_for_now(session, greeting, Stage.greeting)
     _hello(session)
     if server.security == "starttls":
         _start_tls(session)
@@ -186,12 +186,12 @@ def _hello(session: Session) -> None:
     if reply.code in (500, 502, 504):  # a server from before 1995
         reply, lines = session.command(f"HELO {name}"), []
     if not reply.ok:
-        raise _not_now(session, reply, Stage.hello)
-    session.understand(_features(lines[1:]))
+        raise _refused_for_now(session, reply, Stage.hello)
+    session.set_features(_features(lines[1:]))
 
 
 def _features(lines: Sequence[bytes]) -> dict[str, str]:
-    """EHLO keywords in capitals with their parameters. Old servers say ``AUTH=LOGIN``."""
+    """Return EHLO keywords in upper case with their parameters. Old servers send ``AUTH=LOGIN``."""
     features: dict[str, str] = {}
     for line in lines:
         words = line.decode("ascii", "replace").upper().replace("AUTH=", "AUTH ").split()
@@ -221,7 +221,7 @@ def _start_tls(session: Session) -> None:
             reply.text,
         )
     if session.wire.pending:
-        # Somebody on the way put words into the server's mouth, to be read as said under encryption.
+        # An attacker injected plain text, to be read as if it came after encryption (STARTTLS injection).
         raise TLSFailed(
             _(
                 "${host} went on talking unencrypted after it had agreed to encrypt. Somebody may be"
@@ -253,7 +253,7 @@ def _secure(session: Session) -> None:
 
 
 def _no_tls(server: SmtpServer, problem: str) -> str:
-    if problem == "WRONG_VERSION_NUMBER":  # what came back was no TLS at all, but plain words
+    if problem == "WRONG_VERSION_NUMBER":  # the answer was not TLS but plain text
         return _(
             "${host} does not speak TLS at port ${port}. The port may be for the other kind of security: 465"
             " is TLS, 587 STARTTLS.",
@@ -281,9 +281,9 @@ def _authenticate(session: Session, login: Login, mechanisms: Sequence[str]) -> 
     user, password = login.username, login.password.get_secret_value()
     if login.bearer is not None:
         token = login.bearer().get_secret_value()
-        return _said_at_once(session, "XOAUTH2", f"user={user}\x01auth=Bearer {token}\x01\x01")
+        return _authenticate_in_one_step(session, "XOAUTH2", f"user={user}\x01auth=Bearer {token}\x01\x01")
     if "PLAIN" in mechanisms:
-        return _said_at_once(session, "PLAIN", f"\0{user}\0{password}")
+        return _authenticate_in_one_step(session, "PLAIN", f"\0{user}\0{password}")
     if "LOGIN" in mechanisms:
         reply = session.command("AUTH LOGIN")
         for answer in (user, password):
@@ -299,9 +299,9 @@ def _authenticate(session: Session, login: Login, mechanisms: Sequence[str]) -> 
     )
 
 
-def _said_at_once(session: Session, mechanism: str, secret: str) -> Reply:
+def _authenticate_in_one_step(session: Session, mechanism: str, secret: str) -> Reply:
     reply = session.command(f"AUTH {mechanism} {_base64(secret)}")
-    if reply.code == 334:  # XOAUTH2 explains a refusal first and wants an empty line before it says 535
+    if reply.code == 334:  # XOAUTH2 explains a refusal first and expects an empty line before it answers 535
         reply = session.command("")
     return reply
 
@@ -315,7 +315,7 @@ def _judge_login(session: Session, reply: Reply) -> None:
         return
     host = session.server.host
     if 400 <= reply.code < 500:
-        raise _passing(session, reply, Stage.login)(
+        raise _temporary_error(session, reply, Stage.login)(
             _(
                 "${host} cannot check the password now. Its answer: ${reply}",
                 mapping={"host": host, "reply": reply.text},
@@ -353,8 +353,8 @@ def _sender_refused(server: SmtpServer, address: str, reply: Reply) -> BackendEr
     )
 
 
-def _not_now(session: Session, reply: Reply, stage: Stage) -> BackendError:
-    return _passing(session, reply, stage)(
+def _refused_for_now(session: Session, reply: Reply, stage: Stage) -> BackendError:
+    return _temporary_error(session, reply, stage)(
         _(
             "${host} takes no emails from here now. Its answer: ${reply}",
             mapping={"host": session.server.host, "reply": reply.text},
@@ -363,8 +363,8 @@ def _not_now(session: Session, reply: Reply, stage: Stage) -> BackendError:
     )
 
 
-def _passing(session: Session, reply: Reply, stage: Stage) -> type[Unreachable]:
-    """Whether a server that wants nothing now has had enough of this account, or would say so to anybody."""
+def _temporary_error(session: Session, reply: Reply, stage: Stage) -> type[Unreachable]:
+    """Return the error class for a temporary refusal: about this account's pace, or general."""
     verdict = session.judge(reply, stage)
     asked = verdict.outcome is Outcome.deferred and verdict.scope is Scope.account
     return TooFast if asked else Unreachable
@@ -380,7 +380,7 @@ def _plain_forbidden(server: SmtpServer) -> BackendError:
     )
 
 
-def _lost(server: SmtpServer, broken: Broken) -> BackendError:
+def _connection_error(server: SmtpServer, broken: Broken) -> BackendError:
     if isinstance(broken, Nonsense):
         return ProtocolBroken(
             _(
@@ -398,11 +398,11 @@ def _lost(server: SmtpServer, broken: Broken) -> BackendError:
 
 
 def _path(address: str) -> str:
-    """An address for MAIL FROM. Its domain is ASCII already; a local part that is not needs SMTPUTF8."""
+    """Return an address for MAIL FROM. Its domain is ASCII already; a non-ASCII local part needs SMTPUTF8."""
     if not address.isascii():
         raise SenderRefused(
             _(
-                "${address} has emails that mail servers do not take before the @.",
+                "${address} has letters that mail servers do not take before the @.",
                 mapping={"address": address},
             )
         )

@@ -1,4 +1,4 @@
-"""pydantic's findings about a backend's settings, as sentences in the reader's language."""
+"""Sentences for pydantic's validation errors in a backend's settings, in the user's language."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNFIT = _("This does not look as it should.")
 
 
 def sentence(detail: Mapping[str, Any]) -> str:
-    """Return what is wrong. A validator's own ``ValueError(_("..."))`` is taken as it is.
+    """Return the sentence for an error. A validator's own ``ValueError(_("..."))`` is used unchanged.
 
     An error type of pydantic itself has a ``url``; the message of any other is the author's.
     """
@@ -55,7 +55,7 @@ def _choices(context: Mapping[str, Any]) -> str:
 
 
 def _length(kind: str, context: Mapping[str, Any], value: Any) -> str:
-    """About characters for text, a secret's too, and about entries for a list."""
+    """Return a sentence about characters for text, secrets included, and about entries for a list."""
     n = context["min_length" if kind in _SHORT else "max_length"]
     if isinstance(value, str | bytes) or kind.startswith(("string_", "bytes_")):
         short, long = _("This is shorter than ${n} characters."), _("This is longer than ${n} characters.")
@@ -79,7 +79,7 @@ _LIMITS = {
 }
 _NUMBER, _LIST = _("A number is expected."), _("A list is expected.")
 _DATE = _("A date such as 2026-12-31 is expected.")
-_KINDS = {  # the first beginning that fits
+_KINDS = {  # the first matching prefix counts
     "int_": _("A whole number is expected."),
     "float_": _NUMBER,
     "finite_number": _NUMBER,

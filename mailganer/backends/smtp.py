@@ -1,4 +1,4 @@
-"""Any SMTP server that knows its users by a password."""
+"""SMTP backend: any server that authenticates its users by a password."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from .providers import provider_of_domain, provider_of_host
 from .session import Login, Session, SmtpServer, open_session
 from .smtp_pipeline import SMTPConnection
 
-# Emails that may be unanswered at once, towards a relay that offers PIPELINING. At 50 ms of distance eight
-# deep costs an eighth of a round trip an email; more would only leave more in doubt when a line breaks.
+# Emails that may be unanswered at once, with a relay that offers PIPELINING. At 50 ms distance a depth of
+# eight costs an eighth of a round trip per email; more would only leave more in doubt when a connection
+# breaks.
 DEPTH = 8
 
-# Only the superuser of a host can listen there: a server's name says who it is.
+# Only the superuser of a host can listen on these ports, so the host name alone identifies the server.
 _PRIVILEGED = frozenset({25, 465, 587})
 
 
 class SMTPSettings(BaseModel):
-    """What the form of this backend asks for."""
+    """Fields of this backend's form."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -60,15 +61,15 @@ class SMTPSettings(BaseModel):
     @classmethod
     def _username_is_one_line(cls, username: str) -> str:
         if not username.isprintable():
-            raise ValueError(_("A login is one line of emails."))
+            raise ValueError(_("A login is one line of letters."))
         return username.strip()
 
 
 class SMTPBackend(Backend):
     """An account on any SMTP server.
 
-    Operator's options: ``depth`` (emails in flight towards relays, 1 to 64), ``hello_name`` (our name in
-    EHLO), ``open_relay`` (``true``: servers that ask nobody for a password are fine).
+    Operator's options: ``depth`` (emails in flight with relays, 1 to 64), ``hello_name`` (our name in EHLO),
+    ``open_relay`` (``true``: servers that require no password are accepted).
     """
 
     name = "smtp"
@@ -92,7 +93,7 @@ class SMTPBackend(Backend):
 
     @classmethod
     def known(cls, email: str) -> dict[str, object]:
-        """Host, port and security of the great providers."""
+        """Return host, port and security of a well-known provider."""
         address = normalise_email(email)
         provider = provider_of_domain(address.rpartition("@")[2])
         if provider is None:
@@ -106,7 +107,7 @@ class SMTPBackend(Backend):
 
     @classmethod
     def guess(cls, email: str) -> dict[str, object]:
-        """What is likely for the others: a person sees it and can correct it."""
+        """Return likely values for other domains: the user sees and can correct them."""
         address = normalise_email(email)
         likely = {
             "host": f"smtp.{address.rpartition('@')[2]}",
@@ -118,26 +119,26 @@ class SMTPBackend(Backend):
 
     @classmethod
     def password_page(cls, email: str) -> str:
-        """The provider's page for app passwords, where it has one."""
+        """Return the provider's page for app passwords, where it has one."""
         provider = provider_of_domain(normalise_email(email).rpartition("@")[2])
         return provider.passwords_at if provider else ""
 
     def own_limits(self) -> Limits:
-        """Mailbox providers want one connection and publish a number a day."""
+        """Return the limits. Mailbox providers want one connection and publish a number a day."""
         if self._provider is None:
             return type(self).limits
         return Limits(per_day=self._provider.per_day, per_second=None, max_connections=1, per_connection=50)
 
     def identity(self) -> tuple[str, str]:
-        """Host (with its port where any user of that host could listen) and login."""
+        """Return host (with its port where any user of that host could listen) and login."""
         host, port = self._settings.host, self._settings.port
         server = host if port in _PRIVILEGED else f"{host}:{port}"
         return server, unicodedata.normalize("NFKC", self._username()).casefold()
 
     def verify(self) -> None:
-        """Log in, and ask whether emails from the address are taken. Sends nothing.
+        """Log in, and check that emails from the address are accepted. Sends nothing.
 
-        Without a password nobody is asked, unless the operator lets servers be that ask for none.
+        Without a password no connection is made, unless the operator accepts servers that require none.
         """
         if not self._settings.password.get_secret_value() and not self._server().login_optional:
             raise InputError({"password": _("Fill in the password of this mail account.")})
@@ -148,7 +149,7 @@ class SMTPBackend(Backend):
             session.quit()
 
     def connect(self) -> SMTPConnection:
-        """A connection as deep as the server and the operator allow."""
+        """Return a connection as deep as the server and the operator allow."""
         return SMTPConnection(self._open, self._depth(), self.own_limits().per_connection)
 
     @property
@@ -180,7 +181,7 @@ class SMTPBackend(Backend):
         return min(max(int(wanted), 1), 64) if wanted.isdigit() else DEPTH
 
     def _check_reach(self) -> None:
-        """What can be said without asking a name server is said beside the field."""
+        """Check what needs no name server, so that errors can be shown beside the field."""
         settings, network = self._settings, self.network
         if network.allow_private:
             return

@@ -1,12 +1,13 @@
-"""Emails over an open SMTP session, with as many in flight as the server and the operator allow.
+"""Sending of emails over an open SMTP session, with as many in flight as server and operator allow.
 
-Three ways, one picture. A *flight* is an email on its way; it ends with a receipt. Flights end in the order
-in which they were pulled, and whatever happens each of them ends: what the server had in full without
-answering is in doubt, what it cannot have had in full is tried once more on a new connection, or deferred.
+There are three modes. A *flight* is an email being sent; it ends with a receipt. Flights end in the order in
+which their messages were consumed, and each of them ends whatever happens: what the server had in full
+without answering is in doubt, what it cannot have had in full is tried once more on a new connection, or
+deferred.
 
 - one at a time: envelope (in one group when PIPELINING is offered), content, answer. For mailbox providers.
 - overlapped: the content and the next email's envelope in one write (RFC 2920, section 3.1): one round
-  trip an email, never more than one email unanswered.
+  trip per email, never more than one email unanswered.
 - chunked: envelope and content in one write by ``BDAT`` (RFC 3030), several emails deep: the distance to the
   server stops to matter.
 """
@@ -36,27 +37,27 @@ from .wire import NONSENSE, Broken, Dropped, Nonsense
 
 IN_DOUBT = ReplyOutcome(Outcome.in_doubt, Scope.connection)
 
-# What may stand between the angle brackets: no blanks, no brackets, no control characters.
+# Allowed between the angle brackets: no spaces, no brackets, no control characters.
 _ADDRESS = re.compile(r"[^\s<>\x00-\x1f\x7f]+@[^\s<>@\x00-\x1f\x7f]+")
 
-# A dot at the start of what any server could take for a line. Dots are rare: looking for them first, and at
-# what stands before them second, takes a sixth of the time of looking for line ends.
+# A dot at the start of what any server could take for a line. Dots are rare: searching for them first, and
+# checking the character before them second, takes a sixth of the time of searching for line ends.
 _LEADING_DOT = re.compile(rb"\.(?<=[\r\n]\.)")
 
 BAD_ADDRESS = str(_("This address cannot be written into an envelope."))
-NEEDS_UTF8 = str(_("The server does not take addresses with such emails before the @."))
+NEEDS_UTF8 = str(_("The server does not take addresses with such letters before the @."))
 TOO_BIG = str(_("The email is larger than the server takes."))
 BARE_LINE_END = str(_("The email has a broken line end next to a dot, which some servers take for its end."))
 
 
 _NO_BDAT = frozenset({500, 501, 502, 504})
 _BAD_SEQUENCE = 503
-# RFC 3463, section 3.6: invalid command, syntax error, invalid arguments; with some servers as 550 or 554.
+# RFC 3463, section 3.6: invalid command, syntax error, invalid arguments; some servers send it as 550 or 554.
 _INVALID_COMMAND = re.compile(r"5\d\d[ -]5\.5\.[124]\b|\b(?:BDAT|CHUNKING)\b", re.IGNORECASE)
 
 
 class Flight:
-    """One email on its way."""
+    """One email being sent."""
 
     __slots__ = ("begun", "content", "end", "mail", "message", "rcpt", "receipt")
 
@@ -66,7 +67,7 @@ class Flight:
         self.rcpt = b""
         self.content = b""
         self.begun = False  # its envelope was written
-        self.end = 0  # where its last byte lies in what the wire has sent; 0: content not written
+        self.end = 0  # position of its last byte in what the wire has sent; 0: content not written
         self.receipt: Receipt | None = None
 
     def judge(self, verdict: ReplyOutcome, reply: str) -> None:
@@ -74,12 +75,12 @@ class Flight:
         self.receipt = verdict.receipt(self.message.id, reply)
 
     def back_to_start(self) -> None:
-        """The server has certainly not had it: it may be written again."""
+        """Mark as certainly not received by the server: it may be written again."""
         self.begun, self.end = False, 0
 
 
 class ServerLeaves(Broken):
-    """The server said 421: what it says about the email, if there is no other connection to try it on."""
+    """The server answered 421. ``verdict`` applies to the email if no other connection can try it."""
 
     def __init__(self, reply: str, verdict: ReplyOutcome) -> None:
         super().__init__(reply)
@@ -87,7 +88,7 @@ class ServerLeaves(Broken):
 
 
 class NotSupported(Broken):
-    """The server refused an extension that it had offered: what has no receipt goes without it."""
+    """The server refused an extension it had offered: emails without a receipt are sent without it."""
 
     def __init__(self, reply: str, extension: str) -> None:
         super().__init__(reply)
@@ -101,76 +102,76 @@ class SMTPConnection(Connection):
     """
 
     def __init__(
-        self, planner: Callable[[], Session], depth: int = 1, per_connection: int | None = None
+        self, open_session: Callable[[], Session], depth: int = 1, per_connection: int | None = None
     ) -> None:
-        self._planner = planner
+        self._open_session = open_session
         self._depth = depth
         self._per_connection = per_connection
-        self._session: Session | None = planner()
+        self._session: Session | None = open_session()
         self._idle_since = time.monotonic()
         self._aborted = False
 
     def send_many(self, messages: Iterable[Message]) -> Iterator[Receipt]:
-        """See :meth:`Connection.send_many`. Up to ``depth`` emails are pulled ahead of their receipts."""
+        """See :meth:`Connection.send_many`. Up to ``depth`` emails are consumed ahead of their receipts."""
         run = _Run(messages)
         try:
             if run.next_flight():
                 self._check_awake()
             while run.next_flight():
-                session = self._ready(run)
+                session = self._ready_session(run)
                 if session is not None:
-                    yield from self._carry(run, session)
+                    yield from self._send_flights(run, session)
                 yield from run.ended()
             run.finish()
         finally:
             self._idle_since = time.monotonic()
-            if run.flights:  # the caller left in the middle: nobody will hear those answers
+            if run.flights:  # the caller stopped iterating: those answers will not be read
                 self._drop()
 
     def close(self) -> None:
-        """Say QUIT and hang up."""
+        """Send QUIT and close the connection."""
         session, self._session = self._session, None
         if session is not None:
             session.quit()
 
     def abort(self) -> None:
-        """Hang up at once and stay so; a wait in another thread ends with ``in_doubt`` or ``deferred``."""
+        """Close at once and for good; a wait in another thread ends with ``in_doubt`` or ``deferred``."""
         self._aborted = True
         session = self._session
         if session is not None:
             session.wire.abort()
 
-    def _ready(self, run: _Run) -> Session | None:
-        """A session that may carry another letter, or None after all flights were ended for want of one."""
-        if self._session is not None and self._worn(self._session):
+    def _ready_session(self, run: _Run) -> Session | None:
+        """Return a session for another email, or None after ending all flights because there is none."""
+        if self._session is not None and self._is_used_up(self._session):
             self.close()
         if self._session is None:
             if self._aborted:
                 run.give_up(LATER_CONNECTION, str(_("The connection was closed on our side.")))
                 return None
             try:
-                self._session = self._planner()
+                self._session = self._open_session()
             except BackendError as error:
                 verdict = UNAUTHORISED if isinstance(error, LoginRefused) else LATER_CONNECTION
                 run.give_up(verdict, error.reply or error.message)
         return self._session
 
-    def _carry(self, run: _Run, session: Session) -> Iterator[Receipt]:
+    def _send_flights(self, run: _Run, session: Session) -> Iterator[Receipt]:
         try:
-            yield from self._way(session)(run, session)
+            yield from self._mode(session)(run, session)
         except Broken as broken:
             self._drop()
-            run.settle_break(session, broken, self._suspect(session, broken))
+            run.settle_break(session, broken, self._suspected_extension(session, broken))
 
-    def _suspect(self, session: Session, broken: Broken) -> str:
-        """The extension that may have broken a connection on which nothing was answered yet; or nothing."""
+    def _suspected_extension(self, session: Session, broken: Broken) -> str:
+        """Return the extension that may have broken a connection before its first answer; or ""."""
         if session.answered or self._aborted or isinstance(broken, ServerLeaves):
             return ""
         if self._chunks(session):
             return CHUNKING
         return PIPELINING if session.pipelining else ""
 
-    def _way(self, session: Session) -> Callable[[_Run, Session], Iterator[Receipt]]:
+    def _mode(self, session: Session) -> Callable[[_Run, Session], Iterator[Receipt]]:
         if self._depth < 2 or not session.pipelining:
             return self._one_by_one
         return self._chunked if self._chunks(session) else self._overlapped
@@ -178,13 +179,13 @@ class SMTPConnection(Connection):
     def _chunks(self, session: Session) -> bool:
         return self._depth > 1 and session.chunking
 
-    def _worn(self, session: Session) -> bool:
+    def _is_used_up(self, session: Session) -> bool:
         return self._per_connection is not None and session.begun >= self._per_connection
 
     def _check_awake(self) -> None:
-        """Let go of a session whose server has left since the last email."""
+        """Drop a session whose server has closed it since the last email."""
         session = self._session
-        if session is not None and not session.awake(time.monotonic() - self._idle_since):
+        if session is not None and not session.is_alive(time.monotonic() - self._idle_since):
             self._drop()
 
     def _drop(self) -> None:
@@ -193,8 +194,8 @@ class SMTPConnection(Connection):
             session.wire.close()
 
     def _next_prepared(self, run: _Run, session: Session) -> Flight | None:
-        """The next email that can be written, pulled if need be; None when this session gets no more."""
-        while not self._worn(session):
+        """Return the next email to write, consumed if needed; None when this session gets no more."""
+        while not self._is_used_up(session):
             flight = run.next_flight()
             if flight is None:
                 return None
@@ -208,7 +209,7 @@ class SMTPConnection(Connection):
         while (flight := self._next_prepared(run, session)) is not None:
             if _open_envelope(flight, session):
                 _write_content(flight, session)
-                _hear_content(flight, session)
+                _read_content_reply(flight, session)
             else:
                 _reset(session)
             yield from run.ended()
@@ -218,12 +219,12 @@ class SMTPConnection(Connection):
         if flight is not None:
             session.wire.write(_envelope(flight), session.timeouts.command)
         while flight is not None:
-            wanted = _hear_envelope(flight, session)
+            wanted = _read_envelope_replies(flight, session)
             following = self._next_prepared(run, session)
             envelope = _envelope(following) if following is not None else b""
             if wanted:
                 _write_content(flight, session, envelope)
-                _hear_content(flight, session)
+                _read_content_reply(flight, session)
             else:
                 _reset(session, envelope)
             yield from run.ended()
@@ -240,10 +241,10 @@ class SMTPConnection(Connection):
                 try:
                     _write_chunk(flight, session)
                 except Dropped as dropped:
-                    broken = dropped  # but it may have answered others before it went
+                    broken = dropped  # but it may have answered other emails before
                 written.append(flight)
             if written:
-                _hear_chunk(written.popleft(), session)
+                _read_chunk_replies(written.popleft(), session)
             yield from run.ended()
             if not written:
                 break
@@ -254,7 +255,7 @@ class SMTPConnection(Connection):
 
 
 class _Run:
-    """The emails of one ``send_many``: pulled from the caller, in order, each to be ended by a receipt."""
+    """The emails of one ``send_many``: consumed from the caller in order, each ended by a receipt."""
 
     def __init__(self, messages: Iterable[Message]) -> None:
         self._source = iter(messages)
@@ -263,32 +264,32 @@ class _Run:
         self.flights: deque[Flight] = deque()
 
     def next_flight(self) -> Flight | None:
-        """The first email not on the wire and without receipt; one more is pulled if there is none."""
+        """Return the first email neither written nor ended; consume one more if there is none."""
         for flight in self.flights:
             if flight.receipt is None and not flight.begun:
                 return flight
         return self._pull()
 
     def ended(self) -> Iterator[Receipt]:
-        """The receipts at the front, as far as they go without a gap."""
+        """Yield the receipts at the front, up to the first flight without one."""
         while self.flights and (receipt := self.flights[0].receipt) is not None:
             self.flights.popleft()
             self._drained = self._drained or not receipt.goes_on
             yield receipt
 
     def give_up(self, verdict: ReplyOutcome, reply: str) -> None:
-        """End every flight that has no receipt, and pull no more."""
+        """End every flight that has no receipt, and consume no more."""
         self._drained = True
         for flight in self.flights:
             if flight.receipt is None:
                 flight.judge(verdict, reply)
 
     def settle_break(self, session: Session, broken: Broken, suspect: str = "") -> None:
-        """A connection ended. What it may have carried in full is in doubt; the rest may be tried again.
+        """Settle all flights of an ended connection: possibly complete ones are in doubt, the rest is open.
 
-        Another connection is only worth a try when this one got something done and left no doubt, or when
-        there is an extension to do without: else nothing says that the next would fare better, and whoever
-        owns this connection decides when to come back.
+        The rest may be tried on another connection. That is only worth it when this one delivered something
+        and left no doubt, or when there is an extension to do without. Otherwise the next one is not likely
+        to fare better, and the owner of this connection decides when to reconnect.
         """
         if isinstance(broken, NotSupported):
             session.avoid(broken.extension)
@@ -311,7 +312,7 @@ class _Run:
             self.give_up(verdict, broken.reason)
 
     def finish(self) -> None:
-        """Pass on what the caller's own iterator raised, now that all receipts are out."""
+        """Raise what the caller's own iterator raised, now that all receipts are out."""
         if self._error is not None:
             raise self._error
 
@@ -332,7 +333,7 @@ class _Run:
 
 
 def prepare(flight: Flight, session: Session, chunked: bool) -> bool:
-    """Write out envelope and content for this server; False when the email cannot be sent to it at all.
+    """Write envelope and content for this server; False when the email cannot be sent to it at all.
 
     Content for ``BDAT`` stays as it is; for DATA its dots are stuffed.
     """
@@ -360,10 +361,10 @@ def prepare(flight: Flight, session: Session, chunked: bool) -> bool:
 
 
 def _stuff(flight: Flight) -> bool:
-    """Double the dots at line starts, as DATA wants it. False for an email that could be cut short.
+    """Double the dots at line starts, as DATA requires. False for an email that could be cut short.
 
-    A dot behind a bare CR or LF ends the email for some servers and not for others; what follows it would
-    be taken as commands by one of them (CVE-2023-51764 and its family).
+    A dot after a bare CR or LF ends the email for some servers and not for others; one of them would take
+    what follows as commands (SMTP smuggling, CVE-2023-51764 and related).
     """
     content = flight.content
     if not _LEADING_DOT.search(content):
@@ -393,11 +394,11 @@ def _envelope(flight: Flight) -> bytes:
 
 
 def _open_envelope(flight: Flight, session: Session) -> bool:
-    """Whether the server waits for the content. In one round trip if it may, else in three."""
+    """Return whether the server waits for the content. One round trip with PIPELINING, else three."""
     wire, timeouts = session.wire, session.timeouts
     if session.pipelining:
         wire.write(_envelope(flight), timeouts.command)
-        return _hear_envelope(flight, session)
+        return _read_envelope_replies(flight, session)
     for line, stage in ((flight.mail, Stage.mail), (flight.rcpt, Stage.rcpt)):
         wire.write(line, timeouts.command)
         reply = wire.reply(timeouts.command)
@@ -412,8 +413,8 @@ def _open_envelope(flight: Flight, session: Session) -> bool:
     return False
 
 
-def _hear_envelope(flight: Flight, session: Session) -> bool:
-    """The three answers to a group. The first bad one is the verdict, whatever follows it."""
+def _read_envelope_replies(flight: Flight, session: Session) -> bool:
+    """Read the three answers to a group. The first bad one is the verdict, whatever follows it."""
     wire, timeouts = session.wire, session.timeouts
     for stage in (Stage.mail, Stage.rcpt):
         reply = wire.reply(timeouts.command)
@@ -427,7 +428,7 @@ def _hear_envelope(flight: Flight, session: Session) -> bool:
         if reply.code == 354:
             return True
         _fail_group(flight, session, reply, Stage.data)
-    elif reply.code == 354:  # it takes content for nobody: give it none (RFC 2920, section 3.1)
+    elif reply.code == 354:  # It accepts content for no recipient: send none (RFC 2920, section 3.1)
         wire.write(b".\r\n", timeouts.block)
         wire.reply(timeouts.final)
     return False
@@ -438,11 +439,11 @@ def _write_content(flight: Flight, session: Session, behind: bytes = b"") -> Non
     try:
         session.wire.write(b"".join((flight.content, b".\r\n", behind)), session.timeouts.block)
     except Dropped:
-        _hear_content(flight, session)  # it may have said why before it went
+        _read_content_reply(flight, session)  # it may have given a reason before
         raise
 
 
-def _hear_content(flight: Flight, session: Session) -> None:
+def _read_content_reply(flight: Flight, session: Session) -> None:
     reply = session.wire.reply(session.timeouts.final)
     if reply.ok and flight.end <= session.wire.maybe_sent:
         _accept(flight, session, reply)
@@ -455,10 +456,10 @@ def _hear_content(flight: Flight, session: Session) -> None:
 
 
 def _write_chunk(flight: Flight, session: Session) -> None:
-    """Envelope and content at once, behind a RSET.
+    """Write envelope and content at once, after a RSET.
 
-    Without it a failed email could leave its MAIL standing: the next email's MAIL would be refused as
-    nested, its RCPT and content taken all the same, and no answer would say so.
+    Without RSET a failed email could leave its MAIL active: the next email's MAIL would be refused as nested,
+    its RCPT and content accepted all the same, and no answer would show it.
     """
     command = b"BDAT %d LAST\r\n" % len(flight.content)
     data = b"".join((b"RSET\r\n", flight.mail, flight.rcpt, command, flight.content))
@@ -466,20 +467,20 @@ def _write_chunk(flight: Flight, session: Session) -> None:
     session.wire.write(data, session.timeouts.block)
 
 
-def _hear_chunk(flight: Flight, session: Session) -> None:
-    """The four answers to a chunk. The first bad one is the verdict.
+def _read_chunk_replies(flight: Flight, session: Session) -> None:
+    """Read the four answers to a chunk. The first bad one is the verdict.
 
-    A server that does not know BDAT took none of the content. It may have skipped it, and answers the chunks
-    behind it in order; or it reads it as commands, and nothing more that it says is an answer to us.
+    A server that does not know BDAT accepted none of the content. It may have skipped it, and answers the
+    chunks after it in order; or it reads it as commands, and none of its further answers is an answer to us.
     """
     wire, timeouts = session.wire, session.timeouts
-    if flight.end <= wire.maybe_sent and (reply := wire.good(4)):
+    if flight.end <= wire.maybe_sent and (reply := wire.take_successes(4)):
         _accept(flight, session, reply)
         return
     if session.chunking:
-        _hear_reset(flight, session)
+        _read_reset_reply(flight, session)
     else:
-        _check_in_step(session)
+        _read_reset_after_chunk(session)
     named = False
     for stage in (Stage.mail, Stage.rcpt):
         reply = wire.reply(timeouts.command)
@@ -490,7 +491,7 @@ def _hear_chunk(flight: Flight, session: Session) -> None:
     if reply.code in _NO_BDAT or (flight.receipt is None and _is_about_bdat(reply)):
         session.chunking = False
         flight.back_to_start()
-    # Without RSET an older MAIL may still stand: what was taken was taken under that one.
+    # Without RSET an older MAIL may still be active, so the content may have been accepted under that one.
     elif flight.receipt is None or (named and reply.ok and not session.resets):
         if reply.ok and flight.end <= wire.maybe_sent:
             _accept(flight, session, reply)
@@ -498,8 +499,8 @@ def _hear_chunk(flight: Flight, session: Session) -> None:
             _fail_chunk(flight, session, reply, Stage.content)
 
 
-def _hear_reset(flight: Flight, session: Session) -> None:
-    """Hear the answer to the RSET before a chunk. A server that does not know RSET may take the chunk."""
+def _read_reset_reply(flight: Flight, session: Session) -> None:
+    """Read the answer to the RSET before a chunk. A server that does not know RSET may accept the chunk."""
     reply = session.wire.reply(session.timeouts.command)
     if reply.code // 10 == 50:
         session.resets = False
@@ -513,8 +514,8 @@ def _is_about_bdat(reply: Reply) -> bool:
     )
 
 
-def _check_in_step(session: Session) -> None:
-    """Hear the answer to the RSET behind a chunk that was not understood."""
+def _read_reset_after_chunk(session: Session) -> None:
+    """Read the answer to the RSET after a chunk that was not understood."""
     try:
         reply = session.wire.reply(session.timeouts.command)
     except Dropped:
@@ -535,7 +536,8 @@ def _fail_chunk(flight: Flight, session: Session, reply: Reply, stage: Stage) ->
     try:
         _fail(flight, session, reply, stage)
     except ServerLeaves:
-        # It had the emails behind this one too. That it takes none of them is only sure once it is gone.
+        # The server had the emails after this one, too. Only when it closes is it certain that it accepts
+        # none of them.
         flight.end = 0
         if not session.wire.ends(session.timeouts.close):
             raise Broken(reply.text) from None
@@ -549,7 +551,7 @@ def _accept(flight: Flight, session: Session, reply: Reply) -> None:
 
 
 def _fail(flight: Flight, session: Session, reply: Reply, stage: Stage) -> None:
-    """End a flight by a refusal, unless the server only says that it is about to leave."""
+    """End a flight by a refusal, unless the server only announces that it closes the connection."""
     verdict = _verdict(session, reply, stage)
     if reply.code == 421:
         raise ServerLeaves(reply.text, verdict)
@@ -558,7 +560,7 @@ def _fail(flight: Flight, session: Session, reply: Reply, stage: Stage) -> None:
 
 
 def _is_confused(session: Session, reply: Reply, stage: Stage) -> bool:
-    """Whether a server that offered PIPELINING cannot take several commands at once."""
+    """Return whether a server that offered PIPELINING cannot handle several commands at once."""
     if b"pipelining" in reply.raw.lower():
         return True
     return reply.code // 10 == 50 and _verdict(session, reply, stage) == LATER_CONNECTION

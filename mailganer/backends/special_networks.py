@@ -7,8 +7,8 @@ Sources: IANA IPv4 Special-Purpose Address Registry
 globally reachable, such as AS112 and AMT, are relays and anycast services and never a mail server, so they
 are in the table, too.
 
-The table is used instead of ``is_global`` of the standard library, which knows other networks in each version
-of Python: 3.11.7 takes 192.88.99.0/24, most of 192.0.0.0/24 and 3fff::/20 for public.
+The table replaces ``is_global`` of the standard library, which knows different networks in each version of
+Python: 3.11.7 treats 192.88.99.0/24, most of 192.0.0.0/24 and 3fff::/20 as public.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -67,7 +67,7 @@ IPV6: Final = tuple(map(IPv6Network, _networks(_IPV6)))
 
 
 def is_special(address: IPv4Address | IPv6Address) -> bool:
-    """Return whether an address is of one of these networks, or of none that has been allocated."""
+    """Return whether an address is in one of these networks, or in space that has not been allocated."""
     if isinstance(address, IPv4Address):
         return any(address in network for network in IPV4)
     return address not in _GLOBAL_UNICAST or any(address in network for network in IPV6)

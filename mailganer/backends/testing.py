@@ -1,4 +1,4 @@
-"""The contract suite: what every sender backend must keep, as tests to inherit.
+"""Contract tests for sender backends, to inherit from.
 
 ::
 
@@ -11,9 +11,9 @@
         def delivered(self, server):
             return lambda: [email.content for email in server.emails]
 
-Give ``backend`` (an account that works) and ``delivered``; ``refusing_backend`` (an account whose login
-fails) and ``accepted_id`` when the backend has such things. Everything else is inherited. Run it against
-something real.
+Define ``backend`` (an account that works) and ``delivered``; also ``refusing_backend`` (an account whose
+login fails) and ``accepted_id`` if the backend supports them. Everything else is inherited. Run the tests
+against a real service.
 """
 
 # ruff: noqa: S101 - these are tests, and tests assert
@@ -32,9 +32,9 @@ from .base import Backend, Connection, Limits, Message, Network, Outcome, Receip
 
 
 class BackendContract:
-    """Inherit from this in a class whose name begins with ``Test``."""
+    """Contract tests. Inherit from this in a class whose name begins with ``Test``."""
 
-    #: How many messages a connection may pull ahead of the receipts it has given.
+    #: How many messages a connection may consume ahead of the receipts it has given.
     pulls_ahead = 64
 
     @pytest.fixture
@@ -58,7 +58,7 @@ class BackendContract:
         return None
 
     def email(self, backend: Backend, number: int | str) -> Message:
-        """A small letter, told from the others by its number."""
+        """Return a small email, identified by its number."""
         content = (
             f"From: <{backend.email}>\r\nTo: <reader{number}@example.com>\r\nSubject: Email {number}\r\n"
             f"Message-ID: <letter-{number}@contract.example>\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n"
@@ -97,7 +97,7 @@ class BackendContract:
         guessed = type(backend).guess(backend.email)
         assert set(guessed) <= set(type(backend).Settings.model_fields)
 
-    def test_the_identity_does_not_depend_on_capital_emails(self, backend: Backend) -> None:
+    def test_the_identity_does_not_depend_on_capital_letters(self, backend: Backend) -> None:
         server, login = backend.identity()
         assert server
         assert login
@@ -113,7 +113,7 @@ class BackendContract:
             if isinstance(value, SecretStr) and value.get_secret_value():
                 assert value.get_secret_value() not in shown
 
-    # Proof.
+    # Verification.
 
     def test_a_working_account_is_verified_without_sending_anything(
         self, backend: Backend, delivered: Callable[[], list[bytes]]
@@ -214,7 +214,7 @@ class BackendContract:
         connection.abort()
         connection.close()
 
-    # Looking back.
+    # Emails sent earlier.
 
     def test_it_tells_what_it_can_about_emails_sent_before(
         self, backend: Backend, accepted_id: str | None
@@ -236,12 +236,12 @@ class BackendContract:
 
 
 def _finish(receipts: Iterator[Receipt]) -> None:
-    """Stop iterating as a caller that leaves does."""
+    """Stop iterating, like a caller that does not read all receipts."""
     close = getattr(receipts, "close", None)
     if close is not None:
         close()
 
 
 def _bodies(contents: list[bytes]) -> list[bytes]:
-    """The emails below their headers, sorted: servers add headers, and several connections mix the order."""
+    """Return the bodies, sorted: servers add headers, and several connections mix the order."""
     return sorted(content.partition(b"\r\n\r\n")[2] for content in contents)

@@ -1,7 +1,7 @@
 """Bytes to and from one server: every answer bounded in size, every wait bounded in time.
 
-The server at the other end was named by a stranger. It may answer for ever, one line a second, or in lines
-without end; a socket's own timeout starts anew with each byte and helps against none of that.
+The server is named by a user and so untrusted. It may answer forever, one line a second, or in endless lines;
+a socket's own timeout starts anew with each byte and does not help against that.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from collections import deque
 from ..errors import _
 from .replies import Reply
 
-MAX_LINE = 4096  # RFC 5321 says 512; real servers write more
+MAX_LINE = 4096  # RFC 5321 requires 512; real servers write more
 MAX_REPLY = 65536
 READ_SIZE = 65536
-TLS_RECORD = 16384  # one write, one record: what failed to leave is known to a record's length
-LOOK_AT_CLOCK = 60.0  # seconds; telling a socket how long to wait costs a system call, looking again does not
-SLOWEST = 4096  # bytes a second; whoever reads slower than this is holding us up on purpose
+TLS_RECORD = 16384  # one write, one record: what was not sent is known to the length of a record
+LOOK_AT_CLOCK = 60.0  # seconds; setting a timeout costs a system call, reading the clock does not
+SLOWEST = 4096  # bytes a second; a server that reads more slowly holds us up on purpose
 
 
 class Broken(Exception):
-    """The connection cannot go on. ``reason`` is a sentence without variables, or the server's last words."""
+    """The connection is unusable. ``reason`` is a sentence without variables, or the server's last answer."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -33,35 +33,35 @@ class Broken(Exception):
 
 
 class Silent(Broken):
-    """Nothing (or nothing complete) came in time."""
+    """No complete answer came in time."""
 
 
 class Dropped(Broken):
-    """The other side hung up."""
+    """The other side closed the connection."""
 
 
 class Nonsense(Broken):
-    """What came is no SMTP, or too much of it."""
+    """The answer is not SMTP, or too long."""
 
 
 class Wire:
-    """A socket with a line buffer that knows how many bytes may have left it.
+    """A socket with a line buffer that knows how many bytes may have been sent.
 
     ``sent`` counts bytes the kernel certainly took, ``maybe_sent`` those it may have taken: they differ only
-    after a failed write under TLS, where a record counts as gone once it was tried.
+    after a failed write under TLS, where a record counts as sent once it was tried.
     """
 
     def __init__(self, sock: socket.socket, until: float) -> None:
         self._sock = sock
-        self._lines: deque[bytes] = deque()  # complete ones that nobody has read yet
+        self._lines: deque[bytes] = deque()  # complete lines that have not been read yet
         self._rest = b""  # and the beginning of another
         self._timeout: float | None = -1.0
-        self.until = until  # monotonic; a bound over all stages, for the time until the login is accepted
+        self.until = until  # monotonic; a limit for all stages together until the login is accepted
         self.sent = 0
         self.maybe_sent = 0
 
     def write(self, data: bytes, seconds: float) -> None:
-        """Give all of ``data`` to the kernel, or raise ``Broken``."""
+        """Pass all of ``data`` to the kernel, or raise ``Broken``."""
         deadline = self._deadline(seconds + len(data) / SLOWEST)
         secure = isinstance(self._sock, ssl.SSLSocket)
         view = memoryview(data)
@@ -81,7 +81,7 @@ class Wire:
             view = view[count:]
 
     def reply(self, seconds: float) -> Reply:
-        """The next complete answer."""
+        """Read the next complete answer."""
         deadline = self._deadline(seconds)
         line = self._line(deadline)
         code = _ONE_LINE.get(line[:4])
@@ -99,10 +99,11 @@ class Wire:
             lines.append(line)
         return Reply(code, _joined(lines))
 
-    def good(self, count: int) -> Reply | None:
-        """The last of so many answers, if all of them are here, one line each, and all say 2yz.
+    def take_successes(self, count: int) -> Reply | None:
+        """Return the last of ``count`` answers, if all are here, one line each, and all are 2yz.
 
-        Else None, and nothing is taken: a few such answers follow every email, so a short cut is worth it.
+        Otherwise return None and consume nothing. A few such answers follow every email, so this fast path is
+        worth it.
         """
         lines = self._lines
         if len(lines) < count:
@@ -116,7 +117,7 @@ class Wire:
         return Reply(_GOOD[last[:4]], last.rstrip(b"\r"))
 
     def lines(self, seconds: float) -> tuple[Reply, list[bytes]]:
-        """The next answer with its lines apart, as the greeting to EHLO needs it."""
+        """Read the next answer with its lines apart, as needed for EHLO."""
         deadline = self._deadline(seconds)
         lines, size = [], 0
         while True:
@@ -130,11 +131,11 @@ class Wire:
 
     @property
     def pending(self) -> bool:
-        """Whether bytes came that nobody asked for yet."""
+        """Whether bytes arrived that have not been read yet."""
         return bool(self._lines or self._rest)
 
-    def quiet(self) -> bool:
-        """Whether nothing came while nothing was expected: neither an end nor a goodbye."""
+    def is_quiet(self) -> bool:
+        """Return whether nothing came while nothing was expected: neither a close nor a farewell."""
         if self.pending:
             return False
         try:
@@ -145,7 +146,7 @@ class Wire:
             return False
 
     def ends(self, seconds: float) -> bool:
-        """Whether the other side hangs up without another word."""
+        """Return whether the other side closes the connection without another answer."""
         if self.pending:
             return False
         try:
@@ -157,7 +158,7 @@ class Wire:
         return False
 
     def secure(self, context: ssl.SSLContext, host: str) -> None:
-        """Put TLS under the conversation. Raises ``ssl.SSLError``, ``Silent`` or ``Dropped``."""
+        """Start TLS. Raises ``ssl.SSLError``, ``Silent`` or ``Dropped``."""
         self._wait_at_most(self.until)
         self._timeout = -1.0
         try:
@@ -170,7 +171,7 @@ class Wire:
             raise Dropped(DROPPED) from None
 
     def address(self) -> str:
-        """Our own address as the server sees it, as RFC 5321 writes it in EHLO (section 4.1.3)."""
+        """Return our own address as the server sees it, in the form for EHLO (RFC 5321, section 4.1.3)."""
         try:
             own = str(self._sock.getsockname()[0]).partition("%")[0]
         except OSError:
@@ -178,13 +179,13 @@ class Wire:
         return f"[IPv6:{own}]" if ":" in own else f"[{own}]"
 
     def abort(self) -> None:
-        """End every wait on this wire, from any thread. The socket stays to be closed."""
-        # Not the TLS socket's own method: that one forgets its TLS layer under the feet of a waiting thread.
+        """End every wait on this wire, from any thread. The socket still has to be closed."""
+        # Not the TLS socket's own method: that one removes its TLS layer while another thread waits in it.
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Free the socket."""
+        """Close the socket."""
         with contextlib.suppress(OSError):
             self._sock.close()
 
@@ -221,7 +222,7 @@ class Wire:
         if left <= 0:
             raise Silent(SILENT)
         left = min(left, LOOK_AT_CLOCK)
-        # Only when the wait has become noticeably different.
+        # Only when the timeout has become noticeably different.
         if not 0.9 * left <= (self._timeout or 0.0) <= left + 0.01:
             self._timeout = left
             try:
@@ -252,7 +253,7 @@ def _code(line: bytes) -> int:
 
 
 def _joined(lines: list[bytes]) -> bytes:
-    """All lines as one. The digits, and an enhanced code that repeats itself, are said once."""
+    """Join all lines. The digits, and an enhanced code that repeats itself, are kept once."""
     first = lines[0][:3] + b" " + lines[0][4:]
     repeated = lines[0][4:].partition(b" ")[0]
     rest = []

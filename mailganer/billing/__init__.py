@@ -1,7 +1,7 @@
-"""What it costs: the plan an account has, what it has used of it, and the ways to pay.
+"""Billing: plans, their limits and usage, and payment providers.
 
-``mailganer.billing`` is all that the author of a payment provider imports; the entry-point group is
-``mailganer.payments``, and ``billing/vouchers.py`` is the provider that comes along.
+``mailganer.billing`` is all that a payment provider imports; the entry-point group is ``mailganer.payments``,
+and ``billing/vouchers.py`` is the built-in provider.
 """
 
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from .payments import take_payment
 from .providers import Done, GoTo, NotGenuine, Paid, PaymentField, PaymentProvider, load_providers
 from .vouchers import create_vouchers, redeem_voucher
 
-if TYPE_CHECKING:  # processes that send have no use for Pyramid
+if TYPE_CHECKING:  # processes that send do not need Pyramid
     from pyramid.config import Configurator
 
 __all__ = [

@@ -1,6 +1,6 @@
-"""Plans: which one holds now, how much of it is used, and whether there is room for more people.
+"""Plan limits: the current plan, its usage, and room for more subscribers.
 
-How many emails may still leave is decided where they leave (``campaigns.allowance``, by the same rows).
+How many emails may still be sent is decided by ``quota``, from the same rows.
 """
 
 from dataclasses import dataclass
@@ -17,27 +17,30 @@ from .operators import is_operator
 
 DAY = timedelta(hours=24)
 COUNTED = (SubscriberStatus.active, SubscriberStatus.unconfirmed)
-"""Who takes a place of the plan: people who are written to, or will be. Keeping the memory of somebody who
-left costs nothing: else it would pay to forget them, and to write to them again one day."""
+"""Statuses that count towards the plan: subscribers who get emails, or will.
+
+Suppressed addresses are free: otherwise users would save money by deleting them, and might send to them
+again.
+"""
 
 
 @dataclass(frozen=True)
 class PlanUsage:
-    """What an account has used."""
+    """Usage of an account."""
 
-    last_24h: int  # emails that left in any of its senders' last 24 hours
-    subscribers: int  # people who take a place of the plan
+    last_24h: int  # emails sent in the last 24 hours through all of its senders
+    subscribers: int  # subscribers that count towards the plan
 
 
 def plan_runs_until(account: Account, now: datetime) -> datetime | None:
-    """When the plan that was bought ends; None when there is no such plan now, or it has no end."""
+    """Return when the purchased plan ends; None without one, or if it has no end."""
     return account.plan_until if account.plan_until and account.plan_until > now else None
 
 
 def plan_of(account: Account, settings: Settings, now: datetime) -> Plan:
-    """Return the plan that holds now. One that ran out, or is no longer configured, gives way to the first.
+    """Return the current plan. One that expired, or is no longer configured, is replaced by the first plan.
 
-    Operators have none: nothing limits whoever could raise the limit. The account has to be in a session.
+    Operators have no limits, because they could raise them. The account has to be in a session.
     """
     if is_operator(account, settings):
         return NO_LIMITS
@@ -51,10 +54,9 @@ def usage(session: Session, account: Account, now: datetime) -> PlanUsage:
 
 
 def emails_since(session: Session, account_id: int, since: datetime) -> int:
-    """Emails of all senders of an account, to the minute; the minute ``since`` lies in counts wholly.
+    """Count the emails of all senders of an account since a time, which is rounded down to the minute.
 
-    The same number as ``campaigns.allowance.account_usage``, which people stand between: audience asks here
-    for room, and campaigns ask the audience.
+    The same number as ``quota.account_usage``; ``quota`` imports this package, so it cannot be used here.
     """
     minutes = int(since.timestamp()) // 60
     query = select(func.coalesce(func.sum(models.Usage.emails), 0)).where(
@@ -69,7 +71,7 @@ def subscribers_counted(session: Session, account_id: int) -> int:
 
 
 def subscriber_room(session: Session, account: Account, settings: Settings, now: datetime) -> int | None:
-    """How many people may still come in; None: as many as one likes."""
+    """Return how many subscribers may still be added; None for any number."""
     limit = plan_of(account, settings, now).max_subscribers
     return None if limit is None else max(0, limit - subscribers_counted(session, account.id))
 
@@ -77,11 +79,11 @@ def subscriber_room(session: Session, account: Account, settings: Settings, now:
 def require_subscriber_room(
     session: Session, account: Account, settings: Settings, now: datetime, wanted: int = 1
 ) -> None:
-    """Raises ``LimitReached`` when the plan has no room for ``wanted`` more people.
+    """Raise ``LimitReached`` when the plan has no room for ``wanted`` more subscribers.
 
-    Until the transaction ends nobody else gets an answer for this account: two do not take the last place.
+    Locks the account until the transaction ends, so that two requests do not take the last place.
     """
-    # "No key": rows that only point at the account (subscribers, deliveries) may be written meanwhile.
+    # "No key": rows that only refer to the account (subscribers, deliveries) may still be written.
     session.execute(select(Account.id).where(Account.id == account.id).with_for_update(key_share=True))
     room = subscriber_room(session, account, settings, now)
     if room is None or wanted <= room:

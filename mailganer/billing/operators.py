@@ -1,4 +1,4 @@
-"""Operators: accounts of whoever runs the installation. No limit of a plan holds for them."""
+"""Operators: accounts of those who run the installation. No plan limits apply to them."""
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import object_session
@@ -10,8 +10,8 @@ from ..settings import Settings
 def is_operator(account: Account, settings: Settings) -> bool:
     """Return whether ``mailganer.operators`` names this account.
 
-    An address can be signed in with at more than one mail server, and each is an account of its own. Only the
-    oldest open one is meant: a stranger with a mail server of their own gains nothing by taking the name.
+    An address can sign in at more than one mail server, and each is an account of its own. Only the oldest
+    open one counts: an attacker with a mail server of their own gains nothing by using the address.
     """
     address = account.email.lower()
     if address not in settings.operators:

@@ -1,4 +1,4 @@
-"""What a payment provider's server tells of: a plan for some days, once for each payment."""
+"""Granting of payments reported by payment providers, once for each payment."""
 
 import hashlib
 from datetime import datetime
@@ -15,12 +15,12 @@ from .providers import Done, Paid, extended, grant
 def take_payment(
     session: Session, provider: str, paid: Paid, *, settings: Settings, now: datetime
 ) -> Done | None:
-    """Gives an account what was paid for. None: this payment has been granted before.
+    """Grant an account what was paid for. Return None if this payment has been granted before.
 
-    Raises ``Conflict`` where there is nobody to give it to or no such plan, or where it would take something
-    away; the provider's server then tells of it again, and its owner sees what is wrong.
+    Raise ``Conflict`` without such an account or plan, or where the account would lose something; the
+    provider's server then repeats the notification, and the operator sees the error.
     """
-    # Until the transaction ends: two payments told at once both count, one told twice counts once.
+    # Until the transaction ends: of two concurrent payments both count, a repeated one counts once.
     account = session.get(
         Account, paid.account_id, with_for_update={"key_share": True}, populate_existing=True
     )
@@ -53,7 +53,7 @@ def _plan(name: str, settings: Settings) -> Plan:
 
 
 def _receipt(code: str, paid: Paid, now: datetime) -> Voucher:
-    """A payment is kept as a voucher that was used the moment it was made."""
+    """Return the record of a payment: a voucher redeemed when it was created."""
     return Voucher(
         code=code,
         plan=paid.plan,
@@ -65,5 +65,5 @@ def _receipt(code: str, paid: Paid, now: datetime) -> Voucher:
 
 
 def _code_of(provider: str, payment: str) -> str:
-    """A code that nobody can type: vouchers for people have no small letters."""
+    """Return a code that cannot be typed: codes of real vouchers have no small letters."""
     return "paid-" + hashlib.sha256(f"{provider}\n{payment}".encode()).hexdigest()[:32]

@@ -1,8 +1,8 @@
-"""Ways to pay: the class a provider derives from, and how providers are found.
+"""Payment providers: the base class, and how providers are loaded.
 
-A provider is a class with an entry point in the group ``mailganer.payments``; the operator names it in
-``mailganer.payments``. It never grants anything by itself: it answers with what was paid for, and
-``payments`` in this room changes the account, once for each payment.
+A provider is a class with an entry point in the group ``mailganer.payments``; the operator enables it in the
+setting ``mailganer.payments``. It never grants anything itself: it returns what was paid for, and
+``billing.payments`` changes the account, once for each payment.
 """
 
 from abc import ABC, abstractmethod
@@ -25,7 +25,7 @@ GROUP = "mailganer.payments"
 
 @dataclass(frozen=True)
 class PaymentField:
-    """A field of the form on the plan page that a provider needs filled in."""
+    """A form field on the plan page that a provider needs."""
 
     name: str
     label: str
@@ -34,7 +34,7 @@ class PaymentField:
 
 @dataclass(frozen=True)
 class Done:
-    """Paid: the account has this plan until then."""
+    """Paid: the account has this plan until this time."""
 
     plan: Plan
     until: datetime
@@ -42,9 +42,9 @@ class Done:
 
 @dataclass(frozen=True)
 class GoTo:
-    """Not paid yet: the person goes on at this address, and the provider's server tells us the end.
+    """Not paid yet: the user continues at this URL, and the provider's server notifies us of the result.
 
-    The address, or what the provider's server remembers of it, has to name the account (``account.id``).
+    The URL, or the data at the provider's server, has to identify the account (``account.id``).
     """
 
     url: str
@@ -52,30 +52,30 @@ class GoTo:
 
 @dataclass(frozen=True)
 class Paid:
-    """A payment that the provider's server has told of, and that is complete."""
+    """A complete payment reported by the provider's server."""
 
-    payment: str  # its number at the provider: told twice, it is granted once
+    payment: str  # its id at the provider: reported twice, it is granted once
     account_id: int
     plan: str  # its name in the settings
     days: int
 
 
 class NotGenuine(MailganerError):
-    """What came in a provider's name is not from it: no signature, a wrong one, one that is too old."""
+    """The signature of a provider's notification is missing, wrong or too old."""
 
     def __init__(self, message: str = _("This is not signed by the payment provider.")) -> None:
         super().__init__(message)
 
 
 class PaymentProvider(ABC):
-    """One way to pay. Built once at start; keeps nothing about anybody between calls."""
+    """A payment method. Instantiated once at start; keeps no state about users between calls."""
 
     name: ClassVar[str]
     title: ClassVar[str]
     help: ClassVar[str] = ""
     fields: ClassVar[tuple[PaymentField, ...]] = ()
     chooses_plan: ClassVar[bool] = (
-        True  # False: what is paid for is said by what is filled in, as with a voucher
+        True  # False: the filled-in fields determine what is paid for, as with a voucher
     )
 
     @abstractmethod
@@ -89,30 +89,29 @@ class PaymentProvider(ABC):
         settings: Settings,
         now: datetime,
     ) -> Done | GoTo:
-        """Begin a payment when the person has pressed the button. Raises ``InputError`` by field, or
-        ``Conflict``.
+        """Begin a payment after the user submitted the form. Raise ``InputError`` by field, or ``Conflict``.
 
-        No transaction is open yet: a provider that asks its own server does so before it uses ``session``. It
-        has 15 seconds in all; a page that waits shows that it does.
+        No transaction is open yet: a provider that calls its own server does so before it uses ``session``.
+        It has 15 seconds in total; the page shows that it is waiting.
         """
 
     def notified(
         self, headers: Mapping[str, str], body: bytes, *, settings: Settings, now: datetime
     ) -> Paid | None:
-        """The provider's server says something: ``POST /payments/NAME`` of this installation.
+        """Handle a notification of the provider's server: ``POST /payments/NAME`` of this installation.
 
-        ``body`` is as it came: signatures are over bytes. Whether the news is genuine, fresh, and of the
-        amount that the plan costs is found out here, before anything is believed; raises ``NotGenuine``.
-        The same news may come twice, late and out of order. No transaction is open: the provider may be
-        asked for more. None: nothing that was paid.
+        ``body`` is unmodified: signatures are over bytes. Verify here that the notification is genuine,
+        fresh, and has the amount that the plan costs, before anything in it is used; raise ``NotGenuine``
+        otherwise. The same notification may arrive twice, late and out of order. No transaction is open: the
+        provider may be called for more. Return None if nothing was paid.
         """
         return None
 
 
 def load_providers(names: Sequence[str]) -> Mapping[str, PaymentProvider]:
-    """The providers that the settings name, in their order.
+    """Load the providers named in the settings, in their order.
 
-    Raises ``SettingsError``, a sentence for each one that is missing or broken.
+    Raise ``SettingsError`` with a sentence for each one that is missing or broken.
     """
     found = {point.name: point for point in entry_points(group=GROUP)}
     providers: dict[str, PaymentProvider] = {}
@@ -128,7 +127,7 @@ def load_providers(names: Sequence[str]) -> Mapping[str, PaymentProvider]:
             kind = found[name].load()
             usable = isinstance(kind, type) and issubclass(kind, PaymentProvider)
             provider = kind() if usable else None
-        except Exception as error:  # a plugin may fail in any way while it is imported and built
+        except Exception as error:  # a plugin may raise any exception while it is imported and instantiated
             problems.append(f"The payment provider {name!r} cannot be loaded: {error}")
             continue
         if provider is None:
@@ -141,9 +140,9 @@ def load_providers(names: Sequence[str]) -> Mapping[str, PaymentProvider]:
 
 
 def extended(account: Account, plan: Plan, days: int, settings: Settings, now: datetime) -> datetime:
-    """Until when ``plan`` would hold with ``days`` more: after what there is of the same plan, else from now.
+    """Return the end of ``plan`` after adding ``days``: to the current end of the same plan, else to now.
 
-    Raises ``Conflict`` where that would take something away: a plan without an end, or a bigger one.
+    Raise ``Conflict`` where that would lose something: a plan without an end, or a bigger one.
     """
     current, until = plan_of(account, settings, now), plan_runs_until(account, now)
     if current == settings.plans[0]:

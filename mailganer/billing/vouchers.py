@@ -1,4 +1,4 @@
-"""Vouchers: a code that turns into days of a plan, once. The way to pay that needs no bank."""
+"""Vouchers: single-use codes for days of a plan. The payment method that needs no bank."""
 
 import secrets
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from ..models import Account, Voucher
 from ..settings import Plan, Settings
 from .providers import Done, PaymentField, PaymentProvider, extended, grant
 
-# Crockford's: no I, L, O or U, so that nothing is misread from paper.
+# Crockford's Base32: no I, L, O or U, so that printed codes are not misread.
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-GROUPS, LENGTH = 4, 4  # 80 random bits: not to be guessed, and short enough to type
+GROUPS, LENGTH = 4, 4  # 80 random bits: cannot be guessed, and short enough to type
 MOST_DAYS = 3660
 MOST_AT_ONCE = 10_000
 
@@ -42,7 +42,7 @@ class VoucherProvider(PaymentProvider):
 
 
 def create_vouchers(session: Session, plan: str, days: int, count: int, now: datetime) -> list[Voucher]:
-    """``count`` new codes, each worth ``days`` of ``plan``. Raises ``InputError`` for senseless numbers."""
+    """Create ``count`` codes, each worth ``days`` of ``plan``. Raise ``InputError`` for invalid numbers."""
     if not 1 <= days <= MOST_DAYS:
         raise InputError({"days": _("A voucher lasts from 1 to ${most} days.", mapping={"most": MOST_DAYS})})
     if not 1 <= count <= MOST_AT_ONCE:
@@ -58,10 +58,10 @@ def create_vouchers(session: Session, plan: str, days: int, count: int, now: dat
 def redeem_voucher(
     session: Session, account: Account, code: str, now: datetime, *, settings: Settings
 ) -> Done:
-    """Turns a code into days of its plan, for whoever comes first.
+    """Redeem a code for days of its plan.
 
-    Raises ``InputError`` (field ``code``) for a code that is unknown or used, and ``Conflict`` where the
-    account would lose by it; the voucher then stays good.
+    Raise ``InputError`` (field ``code``) for a code that is unknown or used, and ``Conflict`` where the
+    account would lose by it; the voucher then stays valid.
     """
     voucher = session.scalar(select(Voucher).where(Voucher.code == normalised(code)))
     if voucher is None:
@@ -73,7 +73,7 @@ def redeem_voucher(
         raise InputError(
             {"code": _("The plan of this code is no longer offered. Whoever gave it to you can help.")}
         )
-    # Until the transaction ends: of two codes at the same moment the second adds to the first.
+    # Until the transaction ends: of two codes redeemed concurrently, the second adds to the first.
     session.refresh(account, with_for_update={"key_share": True})
     until = extended(account, plan, voucher.days, settings, now)
     _take(session, voucher, account, now)
@@ -81,7 +81,7 @@ def redeem_voucher(
 
 
 def _take(session: Session, voucher: Voucher, account: Account, now: datetime) -> None:
-    """Of two who come at the same moment, one gets it."""
+    """Mark a voucher as redeemed. Of two concurrent requests, one succeeds."""
     taken = session.execute(
         update(Voucher)
         .where(Voucher.id == voucher.id, Voucher.redeemed_at.is_(None))
@@ -98,11 +98,11 @@ def _used(voucher: Voucher, account: Account) -> str:
 
 
 def new_code() -> str:
-    emails = "".join(secrets.choice(ALPHABET) for _place in range(GROUPS * LENGTH))
-    return "-".join(emails[start : start + LENGTH] for start in range(0, len(emails), LENGTH))
+    letters = "".join(secrets.choice(ALPHABET) for _place in range(GROUPS * LENGTH))
+    return "-".join(letters[start : start + LENGTH] for start in range(0, len(letters), LENGTH))
 
 
 def normalised(text: str) -> str:
-    """A code as it is kept, however it was typed."""
-    emails = "".join(each for each in text.upper().translate(_MISREAD) if each in ALPHABET)
-    return "-".join(emails[start : start + LENGTH] for start in range(0, len(emails), LENGTH))
+    """Normalize a typed code to its stored form."""
+    letters = "".join(each for each in text.upper().translate(_MISREAD) if each in ALPHABET)
+    return "-".join(letters[start : start + LENGTH] for start in range(0, len(letters), LENGTH))

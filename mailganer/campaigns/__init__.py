@@ -1,8 +1,8 @@
-"""What is planned: draft, check, preview, test, schedule, forecast. Everything before the first email."""
+"""Campaigns before sending: draft, check, preview, test email, schedule, forecast."""
 
 from ..db import in_transaction
 from ..rendering import refuse_while
-from .actuals import compared, fact, forecast_json, planned
+from .actuals import actual_days, compared, forecast_json, planned
 from .campaign_forecast import forecast
 from .check import (
     Check,
@@ -24,7 +24,7 @@ from .test_email import prepare_test
 from .values import CampaignValues, Shared, list_names_of, values_for
 from .variables import VariableUse
 
-# Whoever has both a database and templates comes through here.
+# Any code that uses both a database and templates imports this package.
 refuse_while(in_transaction)
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Severity",
     "Shared",
     "VariableUse",
+    "actual_days",
     "cancel",
     "check",
     "compared",
@@ -44,7 +45,6 @@ __all__ = [
     "delete_draft",
     "duplicate",
     "email_state",
-    "fact",
     "forecast",
     "forecast_json",
     "freeze",

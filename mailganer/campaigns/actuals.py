@@ -1,9 +1,9 @@
-"""Plan and fact: what was foreseen when a campaign was started, and what really left, day by day.
+"""Planned and actual sending of a campaign by day: its forecast at the start, and the emails really sent.
 
-The fact is counted from notes per campaign, sender and minute (``SentPerMinute``), written in the commit that
-settles the emails. The deliveries themselves say the same, but only to somebody who reads a million of
-them: their moments have no index, because one would make every email's two updates dearer. Notes are a few
-hundred rows for a campaign that waits for quotas, and a handful for one that does not.
+Actual numbers come from counts per campaign, sender and minute (``SentPerMinute``), written in the commit
+that settles the emails. The deliveries contain the same, but only for a query that reads a million of them:
+their times have no index, because one would make the two updates of every email more expensive. The counts
+are a few hundred rows for a campaign that waits for quotas, and a handful for one that does not.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,21 +18,21 @@ from sqlalchemy.orm import Session
 from ..models import Account, Campaign, Sender, SentPerMinute
 from .forecast import MINUTE, Day, Forecast, Share
 
-KEPT_DAYS = 60  # of a forecast: nobody compares more, and each is read with every look at the campaign
+KEPT_DAYS = 60  # days stored of a forecast: comparisons need no more, and they are loaded with every campaign
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One sender on one day: what was to leave and what left, either of them perhaps nothing."""
+    """Planned and actual emails of one sender on one day. Either may be None."""
 
     date: date
     sender: str
     planned: Share | None
-    fact: Share | None
+    actual_days: Share | None
 
 
 def forecast_json(forecast: Forecast) -> dict[str, Any]:
-    """A forecast as the API answers it and as a campaign keeps it."""
+    """Serialize a forecast for the API and for storage."""
     return {
         "starts_at": _text(forecast.starts_at),
         "finishes_at": _text(forecast.finishes_at) if forecast.finishes_at else None,
@@ -58,26 +58,26 @@ def forecast_json(forecast: Forecast) -> dict[str, Any]:
 
 
 def kept_forecast(forecast: Forecast) -> dict[str, Any]:
-    """What ``Campaign.forecast`` keeps when it is started."""
+    """Return the value of ``Campaign.forecast`` stored at the start."""
     whole = forecast_json(forecast)
     return whole | {"days": whole["days"][:KEPT_DAYS], "letters": forecast.emails}
 
 
 def planned_emails(kept: Mapping[str, Any] | None) -> int | None:
-    """How many emails a kept forecast is of; None where that was not kept."""
+    """Return the number of emails of a stored forecast, or None if unknown."""
     return kept.get("letters") if kept else None
 
 
 def planned(campaign: Campaign) -> tuple[Day, ...]:
-    """The days foreseen when the campaign was started; none for one from before forecasts were kept."""
+    """Return the days forecast at the start; empty for campaigns from before forecasts were stored."""
     kept = campaign.forecast["days"] if campaign.forecast else ()
     return tuple(
         Day(date.fromisoformat(day["date"]), tuple(map(_kept_share, day["senders"]))) for day in kept
     )
 
 
-def fact(session: Session, campaign: Campaign) -> tuple[Day, ...]:
-    """What the servers took, by day of the account's zone and by sender, to the minute."""
+def actual_days(session: Session, campaign: Campaign) -> tuple[Day, ...]:
+    """Return the emails accepted by servers, by day of the account's time zone and sender, to the minute."""
     zone = ZoneInfo(session.get_one(Account, campaign.account_id).timezone)
     rows = session.execute(
         select(Sender.from_email, SentPerMinute.minute, SentPerMinute.emails)
@@ -95,7 +95,7 @@ def fact(session: Session, campaign: Campaign) -> tuple[Day, ...]:
 
 
 def compared(plan: Iterable[Day], happened: Iterable[Day]) -> tuple[Compared, ...]:
-    """Plan and fact beside each other, in the order of days."""
+    """Return planned and actual numbers side by side, in the order of days."""
     plans, facts = _by_day(plan), _by_day(happened)
     keys = sorted(plans.keys() | facts.keys())
     return tuple(Compared(*key, plans.get(key), facts.get(key)) for key in keys)

@@ -1,4 +1,4 @@
-"""The forecast of a campaign of this database: what its senders and its account have used and may use."""
+"""Forecast of a stored campaign, from the usage and limits of its senders and account."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -33,8 +33,8 @@ from .sending_hours import Hours
 from .simulated import Lane, Sending
 from .simulation import play
 
-# What one connection manages where nobody names a pace: a round trip or two to a mail provider and its
-# own work on an email. Said as "about"; real sending may be faster.
+# Emails per second of one connection without a configured pace: a round trip or two to a mail provider and
+# its work on an email. Displayed as "about"; real sending may be faster.
 EMAILS_A_SECOND = 5.0
 
 
@@ -49,9 +49,9 @@ def forecast(
     send_at: datetime | None = None,
     per_minute: int = 0,
 ) -> Forecast:
-    """When ``emails`` emails of this campaign will have left, if they may from ``send_at`` (or now) on.
+    """Forecast the sending of ``emails`` emails of this campaign from ``send_at`` (or now) on.
 
-    ``per_minute`` is what its senders are seen to manage together; 0: their usual pace is taken.
+    ``per_minute`` is the measured throughput of its senders together; 0 means their usual pace.
     """
     account: Account = campaign.account
     usable = [sender for sender in campaign.senders if usable_sender(sender)]
@@ -62,7 +62,7 @@ def forecast(
     others = _other_senders(session, account.id, usable) if divided else []
     rivals = _rivals(session, campaign, [*usable, *others], now)
     if rivals and campaign.started_at and now - campaign.started_at < timedelta(minutes=1):
-        per_minute = 0  # what was seen so far are emails of this campaign alone
+        per_minute = 0  # the throughput so far was measured with this campaign alone
     seen = per_minute // len(usable) if usable else 0
     lanes = [_lane(session, sender, registry, now, seen) for sender in usable]
     other_lanes = [_lane(session, sender, registry, now, 0) for sender in others]
@@ -122,7 +122,7 @@ def _used(session: Session, campaign_ids: Sequence[int], now: datetime) -> dict[
 
 
 def _had(session: Session, campaign: Campaign, senders: Sequence[Sender]) -> dict[int, int]:
-    """What a campaign has had of each sender so far."""
+    """Return what a campaign has had of each sender so far."""
     rows = session.execute(
         select(campaign_sender.c.sender_id, campaign_sender.c.had).where(
             campaign_sender.c.campaign_id == campaign.id,
@@ -133,7 +133,7 @@ def _had(session: Session, campaign: Campaign, senders: Sequence[Sender]) -> dic
 
 
 def _rivals(session: Session, campaign: Campaign, senders: Sequence[Sender], now: datetime) -> list[Sending]:
-    """Other campaigns that are sent through these senders, or will be."""
+    """Return other campaigns that are being sent through these senders, or will be."""
     rows = session.execute(
         select(
             Campaign.id,
@@ -173,7 +173,7 @@ def _rivals(session: Session, campaign: Campaign, senders: Sequence[Sender], now
 
 
 def _waiting(session: Session, rows: Sequence[Any]) -> dict[int, int]:
-    """By campaign: recipients who wait, also those who have no delivery yet."""
+    """Return waiting recipients by campaign, including those without a delivery yet."""
     sums = session.execute(
         select(Batch.campaign_id, func.sum(Batch.pending + Batch.sending))
         .where(Batch.campaign_id.in_([row.id for row in rows if row.status is CampaignStatus.sending]))
@@ -196,12 +196,12 @@ def _audience(session: Session, row: Any) -> int:
 
 
 def usable_sender(sender: Sender) -> bool:
-    """Whether emails will leave through it without anybody doing something first."""
+    """Return whether emails can be sent through it without a user's intervention."""
     return sender.deleted_at is None and sender.status is not SenderStatus.failing
 
 
 def pace(sender: Sender, registry: Registry) -> float:
-    """Emails a second this sender is expected to manage."""
+    """Return the expected emails per second of this sender."""
     limits = sender_limits(sender, registry)
     return limits.per_second or EMAILS_A_SECOND * limits.max_connections
 
@@ -209,7 +209,7 @@ def pace(sender: Sender, registry: Registry) -> float:
 def _lane(session: Session, sender: Sender, registry: Registry, now: datetime, seen: int) -> Lane:
     asleep = sender.sleeps_until if sender.status is SenderStatus.sleeping else None
     if sender.slowed_to:
-        seen = 0  # what it is asked to keep to says more than what it managed before
+        seen = 0  # the pace its server asks for matters more than past throughput
     return Lane(
         name=sender.from_email,
         counter=Counter.of(day_limit(sender, registry), sender_minutes(session, sender.id, now)),

@@ -1,4 +1,4 @@
-"""A subject in words, where there is no reader: in lists, beside steps, on cards."""
+"""Subjects as plain text, without a recipient: for lists, cards and headings."""
 
 import re
 from datetime import date
@@ -7,7 +7,7 @@ from ..rendering.code_spans import code_spans
 from ..rendering.localized_values import format_day
 
 _STATEMENT = re.compile(r"\{%-?\s*+(if|else|endif)\b")
-_LONGEST_EXPRESSION = 200  # characters; a longer one is not looked into
+_LONGEST_EXPRESSION = 200  # characters; longer expressions are not parsed
 _NAME = re.compile(r"\s*([^\W\d][\w.]*)")
 _DEFAULT = re.compile(r"""\|\s*(?:default|d)\(\s*(["'])(.*?)\1""")
 _TODAY = re.compile(
@@ -18,26 +18,26 @@ _TODAY = re.compile(
 
 
 def plain_line(template: str, day: date | None = None, locale: str = "en") -> str:
-    """A subject as one reads it in a list, where there is no reader and no child process for each line.
+    """Return a subject as plain text for lists, without a recipient or the cost of a child process.
 
-    It says what it says to somebody of whom nothing is known, with ``day`` for today and the name of what
-    has no default: "[first_name], news".
+    It is the subject for a recipient without values, with ``day`` as today, and the names of variables
+    without a default: "[first_name], news".
     """
     out: list[str] = []
-    conditions: list[tuple[int, bool]] = []  # how much was written before each, and whether "else" was seen
+    conditions: list[tuple[int, bool]] = []  # output length before each, and whether "else" was seen
     at = 0
     for start, end in code_spans(template):
         out.append(template[at:start])
         at = end
         if template.startswith("{{", start):
-            out.append(_word(template[start + 2 : end - 2].strip("-"), day, locale))
+            out.append(_rendered_expression(template[start + 2 : end - 2].strip("-"), day, locale))
         elif statement := _STATEMENT.match(template, start):
-            _follow(statement[1], out, conditions)
+            _apply_condition(statement[1], out, conditions)
     return " ".join("".join((*out, template[at:])).split())
 
 
-def _follow(statement: str, out: list[str], conditions: list[tuple[int, bool]]) -> None:
-    """Keep of a condition what it says otherwise, and all of one that has no end."""
+def _apply_condition(statement: str, out: list[str], conditions: list[tuple[int, bool]]) -> None:
+    """Keep the "else" branch of a condition, and all of a condition without an end."""
     if statement == "if":
         conditions.append((len(out), False))
     elif conditions:
@@ -50,22 +50,22 @@ def _follow(statement: str, out: list[str], conditions: list[tuple[int, bool]]) 
             conditions.pop()
 
 
-def _word(printed: str, day: date | None, locale: str) -> str:
+def _rendered_expression(printed: str, day: date | None, locale: str) -> str:
     if len(printed) > _LONGEST_EXPRESSION:
         return "…"
     today, default, name = _TODAY.fullmatch(printed), _DEFAULT.search(printed), _NAME.match(printed)
     if today and day:
-        return _day_word(today, day, locale)
+        return _rendered_day(today, day, locale)
     if default:
         return default[2]
     return f"[{name[1]}]" if name else "…"
 
 
-def _day_word(today: re.Match[str], day: date, locale: str) -> str:
+def _rendered_day(today: re.Match[str], day: date, locale: str) -> str:
     if "|" not in today[0]:
         return str(day)
     try:
         text = format_day(day, today["pattern"] or "long", today["locale"] or locale)
-    except (AttributeError, LookupError, ValueError):  # a pattern for something else than a day
+    except (AttributeError, LookupError, ValueError):  # a pattern for something other than a date
         return "[today]"
     return str(getattr(text, today["case"])()) if today["case"] else text

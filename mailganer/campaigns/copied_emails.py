@@ -1,4 +1,4 @@
-"""What stands behind the counted links of an email that was sent, for one that was copied from it."""
+"""Original targets of tracked links in an email that was copied from a sent one."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,16 +12,16 @@ from ..rendering.copied_links import CopiedClick, clicks_in, key_of
 from ..rendering.own_links import tokens_in
 from ..rendering.placeholders import mask
 
-MOST_TOKENS = 50  # an email is copied from one other; more are left as they are, and the check says so
-_AT_ONCE = 500  # tokens looked up in one query
-_DEEPEST = 5  # a copy of a copy of a copy ...
+MOST_TOKENS = 50  # an email is copied from one other; the check reports further ones
+_AT_ONCE = 500  # tokens per query
+_DEEPEST = 5  # copies of copies that are followed
 
 
 def targets_of(session: Session, account_id: int, texts: Iterable[str], ours: str) -> Mapping[str, str]:
-    """The addresses behind counted links in sources of an account, as ``emails.compile_email`` takes them.
+    """Return the targets of tracked links in an account's sources, as ``rendering.compile_email`` takes them.
 
-    A link that is made of values is given only to the account whose email it is, and only when none of them
-    was a variable of that campaign alone: nobody else has these.
+    A link built from values is resolved only for the account whose email it is, and only if none of the
+    values was a variable of that campaign alone: no other email has these.
     """
     found: dict[str, str] = {}
     wanted = {click: click for click in clicks_in(texts, ours)} if ours else {}
@@ -42,7 +42,7 @@ def targets_of(session: Session, account_id: int, texts: Iterable[str], ours: st
 
 
 def known_tokens(session: Session, texts: Iterable[str]) -> frozenset[str]:
-    """The tokens of recipients, of any account, that are anywhere in the texts, however they are written."""
+    """Return the recipient tokens, of any account, anywhere in the texts, in any spelling."""
     possible = sorted({raw for token in tokens_in(texts) if (raw := token_bytes(token))})
     return frozenset(
         token_text(token)
@@ -68,7 +68,7 @@ def _behind(session: Session, account_id: int, clicks: Iterable[CopiedClick]) ->
 
 
 def _emails(session: Session, tokens: list[bytes]) -> Mapping[str, tuple[int, CompiledEmail]]:
-    """Token -> the account that sent the email, and the email."""
+    """Return the account that sent the email, and the email, by token."""
     rows = session.execute(
         select(Delivery.token, Campaign.account_id, FrozenEmail.compiled)
         .join(Campaign, Campaign.id == Delivery.campaign_id)

@@ -1,4 +1,4 @@
-"""What became of a campaign's emails, in numbers: sums over its batches, which are kept with their rows."""
+"""Counts of a campaign's emails by status: sums over its batches, which are updated with their rows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from ..models import Batch, DeliveryStatus
 
 @dataclass(frozen=True)
 class Counts:
-    """Deliveries of a campaign by status. ``sent`` leaves out those that came back (``bounced``)."""
+    """Deliveries of a campaign by status. ``sent`` excludes bounces (``bounced``)."""
 
     pending: int = 0
     sending: int = 0
@@ -27,7 +27,7 @@ class Counts:
 
     @property
     def waiting(self) -> int:
-        """Those of whom nothing is known yet."""
+        """Return the number of unsettled deliveries."""
         return self.pending + self.sending
 
     @property
@@ -40,7 +40,7 @@ class Counts:
 
 
 def campaign_counts(session: Session, campaign_ids: Iterable[int]) -> dict[int, Counts]:
-    """Counts of each of these campaigns; all zero for one that is not planned yet."""
+    """Return the counts of each of these campaigns; all zero for one that is not planned yet."""
     ids = list(campaign_ids)
     sums = [func.sum(getattr(Batch, status.value)) for status in DeliveryStatus]
     rows = session.execute(

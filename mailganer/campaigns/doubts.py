@@ -1,4 +1,4 @@
-"""Emails of which nobody knows whether they arrived."""
+"""Emails in doubt: it is unknown whether they were delivered."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -7,10 +7,10 @@ from ..models import Batch, Campaign, Delivery, DeliveryStatus
 
 
 def doubtful(session: Session, campaign: Campaign, limit: int = 100) -> list[Delivery]:
-    """A campaign's deliveries in doubt, in the order of the ledger."""
+    """Return a campaign's deliveries in doubt, in the order of the ledger."""
     query = (
         select(Delivery)
-        # Through the batches, of which few hold any: a campaign has a million other letters.
+        # Join through the batches, of which few contain any: a campaign may have a million other emails.
         .join(Batch, Delivery.id.between(Batch.first_id, Batch.last_id))
         .where(
             Batch.campaign_id == campaign.id,

@@ -1,4 +1,4 @@
-"""A campaign before it is sent: make, save again and again, duplicate, delete."""
+"""Draft campaigns: create, save, duplicate, delete."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -25,13 +25,13 @@ from ..rendering import NEVER_READ, PARTS
 from .sending_hours import Hours
 from .values import BUILTIN, kept_value, value_of, variables
 
-LONGEST_NAME = 200  # the column's width
-LONGEST_LINE = 2_000  # of subject and preheader as templates; what they render to is short
-LONGEST_EMAIL = 1_000_000  # characters; more is refused by every mail program, and by the renderer
-LONGEST_VALUE = 10_000  # of one variable, like one field of a subscriber
+LONGEST_NAME = 200  # the width of the column
+LONGEST_LINE = 2_000  # characters of subject and preheader as templates; they render to short texts
+LONGEST_EMAIL = 1_000_000  # characters; mail clients and the renderer reject more
+LONGEST_VALUE = 10_000  # characters of one variable, like one field of a subscriber
 MOST_VARIABLES = 100
-FURTHEST = timedelta(days=731)  # a date beyond two years is a slip of the finger
-LATE = timedelta(minutes=1)  # "now" by the clock of who asks may be a little ago by ours
+FURTHEST = timedelta(days=731)  # a date more than two years away is probably a typing error
+LATE = timedelta(minutes=1)  # "now" by the client's clock may be slightly in the past by ours
 LOCALES = ("en", "ru")
 
 EMAIL_FIELDS = frozenset({*PARTS, "template_id", "variables"})
@@ -51,7 +51,7 @@ EDITABLE: Mapping[CampaignStatus, frozenset[str]] = {
     CampaignStatus.draft: FIELDS,
     CampaignStatus.scheduled: frozenset({"name"}),
     CampaignStatus.sending: frozenset({"name"}),
-    # The people who remain may get a corrected email: resuming makes a new version of it.
+    # The remaining recipients may get a corrected email: resuming makes a new version of it.
     CampaignStatus.paused: EMAIL_FIELDS | {"name"},
     CampaignStatus.finished: frozenset({"name"}),
     CampaignStatus.cancelled: frozenset({"name"}),
@@ -74,7 +74,7 @@ CHANGED = _("This campaign was changed meanwhile, perhaps in another tab. Open i
 
 
 def create_draft(session: Session, account: Account, now: datetime) -> Campaign:
-    """An empty draft from the sender that is ready, in the account's language."""
+    """Create an empty draft with the first ready sender, in the account's language."""
     campaign = Campaign(
         account_id=account.id,
         locale=account.locale if account.locale in LOCALES else "en",
@@ -97,10 +97,10 @@ def update_draft(
     *,
     revision: int | None = None,
 ) -> Campaign:
-    """Saves ``changes`` (names of ``FIELDS``; lists and senders as ids) as far as the status allows.
+    """Save ``changes`` (names of ``FIELDS``; lists and senders as ids) as far as the status allows.
 
-    ``revision`` is the one the person was looking at. Raises ``Conflict`` when somebody saved meanwhile or
-    the campaign is beyond changing, ``InputError`` with every wrong field; then nothing is changed.
+    ``revision`` is the one the user was looking at. Raise ``Conflict`` when another save came first or the
+    campaign can no longer be changed, ``InputError`` with every invalid field; then nothing is changed.
     """
     lock(session, campaign)
     _require_editable(campaign, changes)
@@ -120,7 +120,7 @@ def update_draft(
 
 
 def duplicate(session: Session, campaign: Campaign, now: datetime) -> Campaign:
-    """A new draft with the same people, email and senders."""
+    """Create a draft with the same lists, email and senders."""
     copied = (
         *(*PARTS, "template_id"),
         *("locale", "track_opens", "track_clicks", "hours"),
@@ -141,7 +141,7 @@ def duplicate(session: Session, campaign: Campaign, now: datetime) -> Campaign:
 
 
 def delete_draft(session: Session, campaign: Campaign) -> None:
-    """Removes a campaign that nothing was sent from. Raises ``Conflict`` for any other."""
+    """Delete a campaign that was never sent. Raise ``Conflict`` for any other."""
     lock(session, campaign)
     never_started = campaign.status is CampaignStatus.cancelled and campaign.started_at is None
     if campaign.status is not CampaignStatus.draft and not never_started:
@@ -151,9 +151,9 @@ def delete_draft(session: Session, campaign: Campaign) -> None:
 
 
 def lock(session: Session, campaign: Campaign) -> None:
-    """Re-reads the campaign and keeps others from changing it until this transaction ends.
+    """Reload the campaign and lock it until this transaction ends.
 
-    Raises ``NotFound`` when it is gone.
+    Raise ``NotFound`` when it was deleted.
     """
     session.flush()
     try:
@@ -163,7 +163,7 @@ def lock(session: Session, campaign: Campaign) -> None:
 
 
 def copy_name(name: str) -> str:
-    """ "News" -> "News (2)", "News (2)" -> "News (3)"; a nameless one stays so."""
+    """Return the name for a copy: "News" -> "News (2)", "News (2)" -> "News (3)"; "" stays ""."""
     if not name:
         return ""
     match = re.fullmatch(r"(.*) \((\d{1,4})\)", name)
@@ -173,7 +173,7 @@ def copy_name(name: str) -> str:
 
 
 def check_moment(send_at: datetime, now: datetime) -> datetime:
-    """A moment to send at, not before ``now``. Raises ``InputError``: asked again, never guessed."""
+    """Validate a start time, and raise it to ``now`` at least. Raise ``InputError``."""
     check_latest(send_at, now, "send_at")
     if send_at < now - LATE:
         raise InputError({"send_at": _("This time has passed. Choose a later one, or send now.")})
@@ -181,7 +181,7 @@ def check_moment(send_at: datetime, now: datetime) -> datetime:
 
 
 def check_latest(moment: datetime, now: datetime, field: str = "not_after") -> datetime:
-    """A moment within the calendar of campaigns. Whether it can still be kept is the check's to say."""
+    """Validate that a time is within two years. Whether it can still be met is part of the check."""
     if moment.tzinfo is None:
         raise InputError({field: _("The time needs a time zone, like 2026-12-04T10:00:00+03:00.")})
     if moment > now + FURTHEST:
@@ -192,12 +192,12 @@ def check_latest(moment: datetime, now: datetime, field: str = "not_after") -> d
 
 
 def clean_text(value: str) -> str:
-    """Text as it is kept: no NUL (PostgreSQL has no room for it), one kind of line break."""
+    """Return text as it is stored: no NUL (PostgreSQL cannot store it), normalized line breaks."""
     return value.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def clean_line(value: str) -> str:
-    """One line out of whatever was pasted."""
+    """Join pasted text into one line."""
     return re.sub(r"\s*\n\s*", " ", clean_text(value)).strip()
 
 
@@ -219,7 +219,7 @@ def _require_editable(campaign: Campaign, changes: Mapping[str, Any]) -> None:
 
 
 class _Changes:
-    """Checks every changed field and collects what is wrong with each."""
+    """Validator of all changed fields; collects the errors by field."""
 
     def __init__(
         self, session: Session, campaign: Campaign, changes: Mapping[str, Any], now: datetime
@@ -276,14 +276,14 @@ class _Changes:
         return check_variables(value)
 
     def hours(self, value: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """Without a zone they are meant by the clock of the account."""
+        """Parse the hours. Without a time zone, the account's applies."""
         if not value:
             return None
         return Hours.from_json({"timezone": self.campaign.account.timezone, **value}).as_json()
 
     def lists(self, ids: Iterable[int]) -> list[SubscriberList]:
         found = self.owned(SubscriberList, ids, _("There is no such list."))
-        return sorted(found, key=lambda each: each.name)  # as the campaign gives them back
+        return sorted(found, key=lambda each: each.name)  # in the order in which the campaign returns them
 
     def senders(self, ids: Iterable[int]) -> list[Sender]:
         found = self.owned(Sender, ids, _("There is no such sender."))
@@ -307,8 +307,10 @@ class _Changes:
         return value
 
     def template(self, template_id: int | None) -> int | None:
-        """Also copies the template's email into every part that is not given; what was edited since the same
-        template was taken stays."""
+        """Also copy the template's email into every part not given.
+
+        If the campaign uses this template already, only into empty parts: edited ones stay.
+        """
         if template_id is None:
             return None
         template = self.session.get(Template, template_id)
@@ -322,7 +324,7 @@ class _Changes:
 
 
 def check_variables(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A campaign's variables in the form they are kept. Raises ``InputError`` under "variables"."""
+    """Return a campaign's variables as they are stored. Raise ``InputError`` under "variables"."""
     if len(stored) > MOST_VARIABLES:
         raise InputError(
             {"variables": _("A campaign can have ${most} variables.", mapping={"most": MOST_VARIABLES})}
@@ -340,7 +342,7 @@ def _require_variable(name: str, value: str) -> None:
         raise InputError(
             {
                 "variables": _(
-                    "“${name}” cannot name a variable: take letters, digits and _, an email first.",
+                    "“${name}” cannot name a variable: take letters, digits and _, a letter first.",
                     mapping={"name": name[:40]},
                 )
             }
@@ -364,7 +366,7 @@ def _require_variable(name: str, value: str) -> None:
 
 
 def owned_campaign(session: Session, account_id: int, campaign_id: int) -> Campaign:
-    """The campaign of this id in this account. Raises ``NotFound``."""
+    """Return the campaign with this id in this account. Raise ``NotFound``."""
     campaign = session.get(Campaign, campaign_id)
     if campaign is None or campaign.account_id != account_id:
         raise NotFound()

@@ -1,4 +1,4 @@
-"""Lines in the log for what becomes of campaigns: planned, started, paused, finished."""
+"""Log lines for campaign events: planned, started, paused, finished."""
 
 import logging
 from collections.abc import Iterable
@@ -7,6 +7,6 @@ log = logging.getLogger(__name__)
 
 
 def note_campaigns(event: str, campaign_ids: Iterable[int], **values: object) -> None:
-    """Write one line for each campaign: its id, and no address and no word of its email."""
+    """Write one log line per campaign with its id, without addresses or content."""
     for campaign_id in campaign_ids:
         log.info("campaign.%s", event, extra={"campaign": campaign_id, **values})

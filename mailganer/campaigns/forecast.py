@@ -1,4 +1,4 @@
-"""The forecast of a campaign: what leaves on which day, when it is done, and what it waits for."""
+"""Forecast of a campaign: emails by day, end, and pauses."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -8,17 +8,17 @@ MINUTE = 60
 
 
 class Wait(StrEnum):
-    """What keeps emails waiting."""
+    """Cause of a pause."""
 
-    sender = "sender"  # the mail account has sent what it may in 24 hours
-    plan = "plan"  # the account's plan has
+    sender = "sender"  # the mail account has used up its limit of 24 hours
+    plan = "plan"  # the account's plan is used up
     hours = "hours"  # it is outside the campaign's sending hours
-    asleep = "asleep"  # the mail account rests until a known moment
+    asleep = "asleep"  # the mail account rests until a known time
 
 
 @dataclass(frozen=True)
 class Share:
-    """What leaves on a day through one sender."""
+    """Emails of one day through one sender."""
 
     sender: str  # its address
     emails: int
@@ -31,7 +31,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Day:
-    """What leaves on one day of the account's time zone: planned, or what really did."""
+    """Emails of one day in the account's time zone, planned or actual."""
 
     date: date
     shares: tuple[Share, ...]
@@ -51,18 +51,18 @@ class Day:
 
 @dataclass(frozen=True)
 class Pause:
-    """A stretch in which nothing can leave, and what it waits for."""
+    """A period in which nothing can be sent, and its cause."""
 
     wait: Wait
     since: datetime
     until: datetime
-    sender: str = ""  # its name, where a sender is what waits
+    sender: str = ""  # its address, if the cause is a sender
     limit: int | None = None  # the limit that is used up
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """When emails will leave. ``unsent`` are those for whom no end is in sight."""
+    """When emails will be sent. ``unsent`` is the number of emails without a foreseeable end."""
 
     emails: int
     starts_at: datetime
@@ -73,7 +73,7 @@ class Forecast:
 
     @property
     def at_once(self) -> bool:
-        """Whether the last email leaves within a minute of the first."""
+        """Return whether the last email is sent within a minute of the first."""
         return self.finishes_at is not None and self.finishes_at - self.starts_at <= timedelta(minutes=1)
 
     @property

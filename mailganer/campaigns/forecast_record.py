@@ -1,4 +1,4 @@
-"""What a simulation notes about one campaign, and the forecast made of it."""
+"""Record of a simulated campaign, from which the forecast is made."""
 
 from datetime import date, datetime, timedelta
 from math import ceil
@@ -18,23 +18,23 @@ class ForecastRecord:
         self._pauses: list[Pause] = []
 
     def add(self, lane: Lane, emails: int, begins: datetime, ends: datetime) -> None:
-        """Note emails that leave on one day."""
+        """Record emails sent on one day."""
         shares = self._days.setdefault(begins.astimezone(self._zone).date(), {})
         known = shares.get(lane.name)
         shares[lane.name] = known.and_then(emails, ends) if known else Share(lane.name, emails, begins, ends)
         self._ends_at = max(self._ends_at, ends)
 
     def is_waiting(self, minute: int) -> bool:
-        """Whether this minute lies in a pause that is noted."""
+        """Return whether this minute is within the last recorded pause."""
         return bool(self._pauses) and moment_of(minute) < self._pauses[-1].until
 
     def pause(self, wait: Wait, minute: int, until: int, sender: str = "", limit: int | None = None) -> None:
-        """Note a pause from ``minute`` until the minute ``until``."""
+        """Record a pause from ``minute`` until the minute ``until``."""
         since = max(self._starts_at, moment_of(minute))
         self._pauses.append(Pause(wait, since, moment_of(until), sender, limit))
 
     def forecast(self) -> Forecast:
-        """Return what was noted."""
+        """Return the forecast."""
         left = self._campaign.left
         return Forecast(
             emails=self._emails,
@@ -47,7 +47,7 @@ class ForecastRecord:
 
 
 def end_of(emails: int, minute: int, lane: Lane, begins_at: datetime) -> datetime:
-    """Return when the last of the emails that leave in this minute has left."""
+    """Return when the last of the emails of this minute has been sent."""
     return max(begins_at, moment_of(minute)) + timedelta(seconds=ceil(MINUTE * emails / lane.per_minute))
 
 

@@ -1,4 +1,4 @@
-"""The email as it goes out: frozen when a campaign starts, and again after an edit."""
+"""Frozen emails: compiled versions of a campaign's email, made at the start and after each edit."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -15,36 +15,36 @@ from ..errors import EmailError, _
 from ..models import Campaign, FrozenEmail, Template
 from ..rendering.copied_links import clicks_in, key_of
 from ..rendering.own_links import hidden_in, tokens_in
-from ..rendering.placeholders import MARK
+from ..rendering.placeholders import SLOT
 from .copied_emails import known_tokens, targets_of
 from .values import variables
 
 
 def parts_of(written: Campaign | Template) -> dict[str, str]:
-    """What a person wrote, by its parts."""
+    """Return the source of an email by its parts."""
     return {part: getattr(written, part) for part in rendering.PARTS}
 
 
 def texts_of(campaign: Campaign) -> dict[str, str]:
-    """All texts in which template code may stand: the parts, and the campaign's variables by their names."""
+    """Return all texts that may contain template code: the parts, and the campaign's variables by name."""
     own = {f"variables.{each.name}": each.value for each in variables(campaign.variables)}
     return parts_of(campaign) | own
 
 
 def source_of(written: Campaign | Template) -> rendering.Source:
-    """The four templates a person wrote."""
+    """Return the four templates of an email."""
     return rendering.Source(**parts_of(written))
 
 
 def copied_targets(session: Session, campaign: Campaign, ours: str) -> Mapping[str, str]:
-    """The addresses behind links that were copied from emails sent before (``copied.targets_of``)."""
+    """Return the targets of links copied from emails sent before (``copied_emails.targets_of``)."""
     return targets_of(session, campaign.account_id, _written(campaign), ours)
 
 
 def unknown_clicks(
     campaign: Campaign, ours: str, targets: Mapping[str, str], tokens: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """The addresses of such links that lead nowhere: nobody has their token any more."""
+    """Return such links that lead nowhere, because their token no longer exists."""
     keys = {key_of(each): each for each in clicks_in(_written(campaign), ours) if each.token not in tokens}
     return tuple(f"{ours}/c/{key}" for key in sorted(keys) if key not in targets)
 
@@ -54,7 +54,7 @@ def _written(campaign: Campaign) -> tuple[str, ...]:
 
 
 def tokens_of(session: Session, campaign: Campaign) -> frozenset[str]:
-    """The tokens of recipients of other emails that stand in what was written."""
+    """Return the tokens of recipients of other emails that occur in the source."""
     return known_tokens(session, _written(campaign))
 
 
@@ -71,12 +71,12 @@ def left_in(email: rendering.CompiledEmail, tokens: Collection[str], ours: str) 
     if not tokens:
         return hidden
     left = sorted(set(tokens_in(parts)) & set(tokens))
-    text = MARK.sub(" ", " ".join(parts))
-    return (*(_around(token, text) for token in left), *hidden)
+    text = SLOT.sub(" ", " ".join(parts))
+    return (*(_surrounding_text(token, text) for token in left), *hidden)
 
 
-def _around(token: str, text: str) -> str:
-    """The address that holds the token; the token where it is written in another way."""
+def _surrounding_text(token: str, text: str) -> str:
+    """Return the URL that contains the token; the bare token where it is spelled differently."""
     at = text.find(token)
     if at < 0:
         return token
@@ -103,7 +103,7 @@ def said_of_left(left: Collection[str]) -> str:
 
 
 def compile_to_send(campaign: Campaign, ours: str) -> rendering.CompiledEmail:
-    """As ``compile_of``. Raises ``EmailError`` also for links of another recipient that are left."""
+    """Compile like ``compile_of``. Raise ``EmailError`` also if links of another recipient are left."""
     session = object_session(campaign)
     tokens = tokens_of(session, campaign) if session else frozenset()
     email = compile_of(campaign, ours)
@@ -114,10 +114,10 @@ def compile_to_send(campaign: Campaign, ours: str) -> rendering.CompiledEmail:
 def compile_of(
     campaign: Campaign, ours: str, targets: Mapping[str, str] | None = None
 ) -> rendering.CompiledEmail:
-    """The campaign's email as it stands now. Raises ``EmailError`` with part and line.
+    """Compile the campaign's current email. Raise ``EmailError`` with part and line.
 
-    ``ours`` is the public address of the installation; ``targets`` are looked up where they are not given.
-    The session's transaction is given back: see ``db.outside``.
+    ``ours`` is the public address of the installation; ``targets`` are looked up if not given. The session's
+    transaction is ended: see ``db.outside``.
     """
     own = variables(campaign.variables)
     session = object_session(campaign)
@@ -135,15 +135,15 @@ def compile_of(
 
 
 def freeze(session: Session, campaign: Campaign, now: datetime, ours: str = "") -> FrozenEmail:
-    """The version that goes out from now on: the newest one, or a new one when the email has changed.
+    """Return the version to send from now on: the newest one, or a new one if the email has changed.
 
-    Raises ``EmailError``. The session's transaction is given back: see ``db.outside``.
+    Raise ``EmailError``. The session's transaction is ended: see ``db.outside``.
     """
     return keep(session, campaign, compile_to_send(campaign, ours), now)
 
 
 def keep(session: Session, campaign: Campaign, email: rendering.CompiledEmail, now: datetime) -> FrozenEmail:
-    """The same for an email compiled already, before the transaction that this is a part of."""
+    """Do the same for an email compiled already, before the current transaction."""
     compiled = email.to_json()
     newest = newest_version(session, campaign.id)
     if newest is None or newest.compiled != compiled:

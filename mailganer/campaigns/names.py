@@ -1,14 +1,14 @@
-"""Whose name emails carry in what tells them apart: the right side of Message-IDs and list ids."""
+"""Host name for Message-IDs and list ids."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
 def host_of_ids(public_url: str, sender_email: str) -> str:
-    """The installation's public name, or the sender's own domain where it has none.
+    """Return the installation's public host name, or the sender's domain if there is none.
 
-    A bare word or an address of numbers is no name that others could tell apart, and Gmail replaces
-    Message-IDs it finds malformed.
+    A bare word or an IP address identifies no host for others, and Gmail replaces Message-IDs it finds
+    malformed.
     """
     host = urlsplit(public_url).hostname or ""
     return host if _is_public_name(host) else sender_email.rpartition("@")[2].lower()

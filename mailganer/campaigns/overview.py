@@ -1,4 +1,4 @@
-"""The list of an account's campaigns, with what became of each."""
+"""List of an account's campaigns with their results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from .sending_hours import Hours
 
 @dataclass(frozen=True)
 class CampaignRow:
-    """One campaign of the list."""
+    """A campaign in the list."""
 
     campaign: Campaign
     counts: Counts
-    opened_certainly: int = 0  # people
-    opened_possibly: int = 0  # people besides: a privacy proxy fetched the email for them
+    opened_certainly: int = 0  # recipients
+    opened_possibly: int = 0  # further recipients: it may have been only a privacy proxy
     opens_at: datetime | None = None  # when the sending hours begin that it waits for
 
     @property
     def opened(self) -> tuple[float, float] | None:
-        """The least and the greatest share of people who opened it; None while nobody has the email."""
+        """Return the least and the greatest fraction of recipients who opened it; None before any email."""
         got = self.counts.sent
         if not got:
             return None
@@ -36,8 +36,11 @@ class CampaignRow:
 
     @property
     def held(self) -> str:
-        """Why nothing leaves although it is being sent: "waiting" for senders that rest or for the sending
-        hours, "stuck" where each sender needs a person, or nothing."""
+        """Return why a sending campaign sends nothing.
+
+        "waiting" for resting senders or the sending hours, "stuck" if each sender needs a user's attention,
+        else "".
+        """
         states = {sender.status for sender in self.campaign.senders}
         if self.campaign.status is not CampaignStatus.sending:
             return ""
@@ -47,7 +50,7 @@ class CampaignRow:
 
     @property
     def rests_until(self) -> datetime | None:
-        """When the first of its senders goes on, where all of them rest or need a person."""
+        """Return when the first of its senders resumes, if all of them rest or need attention."""
         if self.held != "waiting" or self.opens_at:
             return None
         return min((each.sleeps_until for each in self.campaign.senders if each.sleeps_until), default=None)
@@ -55,7 +58,7 @@ class CampaignRow:
 
 @dataclass(frozen=True)
 class CampaignPage:
-    """Some lines, and where the next ones begin (None: these were the last)."""
+    """A page of campaigns, and the cursor of the next (None after the last)."""
 
     items: tuple[CampaignRow, ...]
     next: int | None
@@ -72,10 +75,10 @@ def list_campaigns(
     emails: bool = True,
     now: datetime | None = None,
 ) -> CampaignPage:
-    """Campaigns of an account, the newest first; ``after`` is the ``next`` of the page before.
+    """Return campaigns of an account, newest first; ``after`` is the ``next`` of the previous page.
 
-    ``under_way_first``: before them those that are planned, being sent or paused, the newest of them first.
-    Without ``emails`` an email is read only when somebody looks at it. With ``now``, lines say whether a
+    With ``under_way_first``, those scheduled, being sent or paused come first, the newest of them first.
+    Without ``emails``, the content of an email is loaded on access. With ``now``, rows contain whether a
     campaign waits for its sending hours.
     """
     query = select(Campaign).where(Campaign.account_id == account_id)
@@ -104,7 +107,7 @@ def list_campaigns(
 
 
 def _opens_at(campaign: Campaign, counts: Counts, now: datetime | None) -> datetime | None:
-    """When the sending hours begin that keep a campaign's recipients waiting; None: nothing does."""
+    """Return when the sending hours begin that the campaign's recipients wait for, or None."""
     hours = Hours.of(campaign.hours)
     if now is None or hours is None or not counts.waiting or campaign.status is not CampaignStatus.sending:
         return None
@@ -115,9 +118,9 @@ _rest = case((Campaign.status.in_(ACTIVE_STATES), 0), else_=1)
 
 
 def _behind(session: Session, account_id: int, last: int) -> ColumnElement[bool]:
-    """What follows the campaign ``last`` where those under way come first."""
+    """Return the condition for campaigns after ``last`` in the order with active ones first."""
     place = session.scalar(select(_rest).where(Campaign.id == last, Campaign.account_id == account_id))
-    if place is None:  # deleted meanwhile: nothing that is under way can be
+    if place is None:  # deleted since: active campaigns cannot be
         place = 1
     return or_(_rest > place, and_(_rest == place, Campaign.id < last))
 
@@ -136,7 +139,7 @@ def _opened(session: Session, campaign_ids: Sequence[int]) -> dict[int, tuple[in
 
 
 def count_by_status(session: Session, account_id: int) -> dict[CampaignStatus, int]:
-    """How many campaigns of an account are in which state, for the filter."""
+    """Count the campaigns of an account by status, for the filter."""
     rows = session.execute(
         select(Campaign.status, func.count())
         .where(Campaign.account_id == account_id)

@@ -1,4 +1,4 @@
-"""An email as one of its readers would get it, before anybody does."""
+"""Preview: an email as one of its recipients would get it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,11 +27,11 @@ def preview(
     email: rendering.CompiledEmail | None = None,
     ours: str = "",
 ) -> rendering.Rendered:
-    """The email for ``subscriber``, or for somebody of whom nothing is known. Raises ``EmailError``.
+    """Render the email for ``subscriber``, or without any values for None. Raise ``EmailError``.
 
-    Its own links (unsubscribe, browser, pixel) lead nowhere; the others lead where they will.
-    ``ours`` is the public address of the installation, for an email that has to be compiled. The session's
-    transaction is given back: see ``db.outside``.
+    Its own links (unsubscribe, browser, pixel) lead nowhere; the others work. ``ours`` is the public address
+    of the installation, for an email that has to be compiled. The session's transaction is ended: see
+    ``db.outside``.
     """
     email = email or compile_of(campaign, ours)
     work = partial(
@@ -52,7 +52,7 @@ def reader_values(
     *,
     now: datetime,
 ) -> dict[str, object]:
-    """What the email may say about ``subscriber``: the same values its delivery will have."""
+    """Return the values for ``subscriber``: the same that a delivery will have."""
     person = subscriber_values(subscriber, email.variables) if subscriber else dict.fromkeys(STANDARD, "")
     names = (
         list_names_of(session, [each.id for each in campaign.lists], [subscriber.id]) if subscriber else {}
@@ -61,7 +61,7 @@ def reader_values(
 
 
 def shared_of(campaign: Campaign, now: datetime) -> Shared:
-    """What a campaign's readers share, as far as its first sender goes."""
+    """Return the values common to all recipients of a campaign, for its first sender."""
     sender = next((each for each in campaign.senders if each.deleted_at is None), None)
     return Shared.of(
         campaign_name=campaign.name,
@@ -74,7 +74,7 @@ def shared_of(campaign: Campaign, now: datetime) -> Shared:
 
 
 def sample_reader(session: Session, campaign: Campaign, after: int = 0) -> Subscriber | None:
-    """The first recipient with an id above ``after``; the very first again behind the last."""
+    """Return the first recipient with an id above ``after``; the very first again after the last."""
     ids = _recipient_ids(campaign)
     found = session.scalar(ids.where(Subscriber.id > after).limit(1))
     if found is None and after:
@@ -83,14 +83,14 @@ def sample_reader(session: Session, campaign: Campaign, after: int = 0) -> Subsc
 
 
 def previous_reader(session: Session, campaign: Campaign, before: int) -> Subscriber | None:
-    """The recipient before this id; the very last one before the first."""
+    """Return the recipient before this id; the very last before the first."""
     ids = _recipient_ids(campaign).order_by(None).order_by(Subscriber.id.desc())
     found = session.scalar(ids.where(Subscriber.id < before).limit(1)) or session.scalar(ids.limit(1))
     return session.get(Subscriber, found) if found is not None else None
 
 
 def hardest_reader(session: Session, campaign: Campaign) -> Subscriber | None:
-    """The recipient who tries the email most: most of its variables empty, then the longest values."""
+    """Return the recipient hardest to render: most variables empty, then the longest values."""
     names = _fields_used(campaign)
     if not names:
         return sample_reader(session, campaign)
@@ -107,7 +107,7 @@ def hardest_reader(session: Session, campaign: Campaign) -> Subscriber | None:
 
 
 def reader_of(session: Session, campaign: Campaign, subscriber_id: int) -> Subscriber | None:
-    """A person of the account, on the chosen lists or not: one may look at the email as anybody."""
+    """Return a subscriber of the account, on the chosen lists or not: any of them may be previewed."""
     subscriber = session.get(Subscriber, subscriber_id)
     return subscriber if subscriber and subscriber.account_id == campaign.account_id else None
 

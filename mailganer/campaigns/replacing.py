@@ -1,4 +1,4 @@
-"""A template or a file in the place of a campaign's email, and the email from before brought back."""
+"""Replacing a campaign's email by a template or a file, and restoring the previous email."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,9 +15,9 @@ KEPT = (*PARTS, "template_id")
 
 
 def replace_email(session: Session, campaign: Campaign, changes: Mapping[str, Any], now: datetime) -> None:
-    """Save ``changes`` as ``update_draft`` does, and keep the email they take the place of.
+    """Save ``changes`` as ``update_draft`` does, and keep the email they replace.
 
-    Nothing is kept of an empty one. Raises what ``update_draft`` raises; then nothing is changed.
+    An empty email is not kept. Raise what ``update_draft`` raises; then nothing is changed.
     """
     before = {name: getattr(campaign, name) for name in KEPT}
     update_draft(session, campaign, changes, now)
@@ -28,14 +28,16 @@ def replace_email(session: Session, campaign: Campaign, changes: Mapping[str, An
 
 
 def bring_back(session: Session, campaign: Campaign, now: datetime) -> None:
-    """Exchange the email for the one from before, so that doing it twice changes nothing. Raises ``Conflict``
-    when there is none."""
+    """Swap the email with the previous one, so that calling this twice changes nothing.
+
+    Raise ``Conflict`` when there is none.
+    """
     earlier = session.get(EarlierEmail, campaign.id)
     if earlier is None:
         raise Conflict(_("There is no earlier email to bring back."))
     parts = dict(earlier.parts)
     if parts["template_id"] and session.get(Template, parts["template_id"]) is None:
-        parts["template_id"] = None  # the template was deleted meanwhile
+        parts["template_id"] = None  # the template has been deleted since
     replace_email(session, campaign, parts, now)
 
 

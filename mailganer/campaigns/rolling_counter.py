@@ -1,4 +1,4 @@
-"""A limit of emails in any 24 hours, used up minute by minute, without a database."""
+"""Rolling counter of emails in any 24 hours, by minute, without a database."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -9,10 +9,10 @@ WINDOW = 24 * 60  # minutes; an email of minute m counts until minute m + WINDOW
 
 @dataclass
 class Counter:
-    """A limit of emails in any 24 hours, and what has been used of it, minute by minute."""
+    """A limit of emails in any 24 hours, and its usage by minute."""
 
     limit: int | None
-    runs: deque[tuple[int, int, int]] = field(default_factory=deque)  # (minute, minutes, emails of each)
+    runs: deque[tuple[int, int, int]] = field(default_factory=deque)  # (first, minutes, emails in each)
     total: int = 0
 
     @classmethod
@@ -24,11 +24,11 @@ class Counter:
 
     @property
     def used(self) -> list[tuple[int, int]]:
-        """(minute, emails), oldest first."""
+        """Return usage as (minute, emails), oldest first."""
         return [(start + n, each) for start, minutes, each in self.runs for n in range(minutes)]
 
     def room(self, minute: int) -> int | None:
-        """How many emails may leave in this minute; None: any number."""
+        """Return how many emails may be sent in this minute; None for any number."""
         while self.runs and self.runs[0][0] + WINDOW < minute:
             start, minutes, each = self.runs.popleft()
             over = min(minutes, minute - WINDOW - start)
@@ -38,7 +38,7 @@ class Counter:
         return None if self.limit is None else max(0, self.limit - self.total)
 
     def take(self, minute: int, emails: int, minutes: int = 1) -> None:
-        """Note ``emails`` in each of these minutes."""
+        """Record ``emails`` in each of these minutes."""
         self.total += emails * minutes
         if self.runs:
             start, number, each = self.runs[-1]
@@ -51,7 +51,7 @@ class Counter:
         self.runs.append((minute, minutes, emails))
 
     def frees(self) -> int | None:
-        """The first minute in which more may leave than now; None: never by waiting."""
+        """Return the first minute with more room than now; None if waiting does not help."""
         return self.runs[0][0] + WINDOW + 1 if self.runs and self.limit else None
 
     def blur(self, minutes: int) -> None:
@@ -65,7 +65,7 @@ class Counter:
         self.runs = deque((min(newest, (n + 1) * minutes - 1), 1, emails) for n, emails in sums.items())
 
     def alike(self, minute: int, emails: int, wanted: int) -> int:
-        """For how many minutes, from this one on, ``emails`` of ``wanted`` may leave in each."""
+        """Return for how many minutes, from this one on, ``emails`` of ``wanted`` may be sent in each."""
         if self.limit is None:
             return WINDOW
         freed, minutes = 0, WINDOW

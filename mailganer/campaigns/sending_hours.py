@@ -1,6 +1,6 @@
-"""Sending hours: the weekdays and the time of day in which a campaign's emails may leave.
+"""Sending hours: weekdays and times of day in which a campaign's emails may be sent.
 
-What a clock on a wall says, in a zone of its own: nine in the morning stays nine when the clocks change.
+Local time in a time zone of their own: nine in the morning stays nine when daylight saving time changes.
 """
 
 import re
@@ -13,21 +13,21 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ..errors import InputError, _
 
 DAY = timedelta(days=1)
-TO_THE_MINUTE = timedelta(minutes=1)  # "not after 10:00" is kept by who starts at 10:00:02
-LOOKED_AHEAD = 15  # days: the one Sunday of a week may lose its hours to the change of clocks
+TO_THE_MINUTE = timedelta(minutes=1)  # "not after 10:00" allows a start at 10:00:02
+LOOKED_AHEAD = 15  # days: the only Sunday of a week may lose its hours to a clock change
 
 
 def begins_too_late(start: datetime, latest: datetime) -> bool:
-    """Whether a campaign that starts then misses its latest start."""
+    """Return whether a campaign that starts at ``start`` misses its latest start."""
     return start >= latest + TO_THE_MINUTE
 
 
 @dataclass(frozen=True)
 class Hours:
-    """From ``begins`` until ``ends`` on ``days`` (1 is Monday); over midnight when ``ends`` comes first.
+    """Hours from ``begins`` until ``ends`` on ``days`` (1 is Monday).
 
-    The day is that on which the hours begin: Friday 22:00-02:00 ends on Saturday. The same time twice is a
-    whole day.
+    They span midnight if ``ends`` is earlier. The day is the one on which the hours begin: Friday 22:00-02:00
+    ends on Saturday. Equal times mean a whole day.
     """
 
     days: frozenset[int]
@@ -37,12 +37,12 @@ class Hours:
 
     @classmethod
     def of(cls, kept: Mapping[str, Any] | None) -> "Hours | None":
-        """What a campaign keeps; None: at any time."""
+        """Return the hours stored with a campaign, or None for any time."""
         return cls.from_json(kept) if kept else None
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> "Hours":
-        """Raises ``InputError`` under "hours"."""
+        """Parse stored or given hours. Raise ``InputError`` under "hours"."""
         days = kept.get("days", ())
         if not days or any(day not in range(1, 8) for day in days):
             raise InputError({"hours": _("Choose the days of the week: 1 is Monday, 7 is Sunday.")})
@@ -64,37 +64,37 @@ class Hours:
         }
 
     def is_open(self, moment: datetime) -> bool:
-        """Whether an email may leave at this moment."""
-        return any(start <= moment < end for start, end in self._around(moment))
+        """Return whether emails may be sent at this time."""
+        return any(start <= moment < end for start, end in self._nearby_periods(moment))
 
     def next_open(self, moment: datetime) -> datetime:
-        """The first moment from this one on in which an email may leave."""
-        spans = [(start, end) for start, end in self._around(moment) if end > moment]
+        """Return the first time from this one on at which an email may be sent."""
+        spans = [(start, end) for start, end in self._nearby_periods(moment) if end > moment]
         return max(moment, min(spans)[0])
 
     def closes(self, moment: datetime) -> datetime | None:
-        """When the hours this moment lies in end; None: not within two weeks, or they are over."""
+        """Return when the hours around ``moment`` end; None if outside the hours, or not within two weeks."""
         end = moment
-        for start, until in sorted(self._around(moment)):
-            if start <= end < until:  # hours that follow each other without a gap are one
+        for start, until in sorted(self._nearby_periods(moment)):
+            if start <= end < until:  # adjacent hours count as one
                 end = until
         around_the_clock = self.begins == self.ends and len(self.days) == 7
         return None if end == moment or around_the_clock else end
 
-    def _around(self, moment: datetime) -> Iterator[tuple[datetime, datetime]]:
+    def _nearby_periods(self, moment: datetime) -> Iterator[tuple[datetime, datetime]]:
         zone = ZoneInfo(self.timezone)
         today = moment.astimezone(zone).date()
-        for number in range(-2, LOOKED_AHEAD):  # two: in 2011 Samoa had no 30 December
+        for number in range(-2, LOOKED_AHEAD):  # -2, because in 2011 Samoa had no 30 December
             day = today + number * DAY
             if day.isoweekday() in self.days:
                 last = day if self.begins < self.ends else day + DAY
                 start, end = _moment(day, self.begins, zone), _moment(last, self.ends, zone)
-                if start < end:  # an hour that the clocks jump over may leave nothing
+                if start < end:  # hours within a skipped hour of the clock are empty
                     yield start, end
 
 
 def _moment(day: date, clock: time, zone: ZoneInfo) -> datetime:
-    """A wall clock's time; one that the clock jumps over is the moment of the jump's end."""
+    """Convert local time to UTC; a time that the clock skips becomes the end of the gap."""
     return datetime.combine(day, clock, zone).astimezone(UTC)
 
 

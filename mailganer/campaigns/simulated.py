@@ -1,4 +1,4 @@
-"""Senders and campaigns as a forecast needs them: limits, pace, sending hours, and who may send when."""
+"""Model of senders and campaigns for the forecast simulation: limits, throughput, sending hours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ from .forecast import MINUTE
 from .rolling_counter import WINDOW, Counter
 from .sending_hours import Hours
 
-# A year of full days of minutes. Who asks for more gets "later than".
+# A year of full days of minutes. Longer forecasts end with "later than".
 LONGEST_MINUTES = 366 * WINDOW
-GROWS_BACK = 30  # minutes of sending that win a whole pace back: the half that was taken, in 15
+GROWS_BACK = 30  # minutes of sending that restore a whole pace: 15 for the half that was taken
 
 
 @dataclass
 class Lane:
-    """One sender, as far as time is concerned."""
+    """One sender in the simulation."""
 
     name: str
     counter: Counter
@@ -41,7 +41,7 @@ class Lane:
 
 @dataclass
 class Sending:
-    """A campaign that takes turns with others, as far as time is concerned."""
+    """A campaign in the simulation that shares senders with others."""
 
     campaign_id: int
     left: int
@@ -52,7 +52,7 @@ class Sending:
 
 
 class SendingSchedule:
-    """Which campaigns may send when, and when that changes next."""
+    """Schedule of which campaigns may send when, and when that changes next."""
 
     def __init__(self, campaigns: Sequence[Sending]) -> None:
         self._next: dict[int, tuple[bool, int]] = {}  # by position: whether it may send, and until when
@@ -69,7 +69,7 @@ class SendingSchedule:
                 continue
             may, until = self._next.get(n, (False, 0))
             if minute >= until:
-                may, until = self._next[n] = self._look(campaign, minute)
+                may, until = self._next[n] = self._availability(campaign, minute)
             if may:
                 self.active.append(campaign)
             elif moment_of(minute) >= campaign.starts_at:
@@ -77,7 +77,7 @@ class SendingSchedule:
             self.changes_at = min(self.changes_at, until)
 
     @staticmethod
-    def _look(campaign: Sending, minute: int) -> tuple[bool, int]:
+    def _availability(campaign: Sending, minute: int) -> tuple[bool, int]:
         starts, forever = int(campaign.starts_at.timestamp()) // MINUTE, minute + 2 * LONGEST_MINUTES
         if minute < starts:
             return False, starts
@@ -95,5 +95,5 @@ def moment_of(minute: int) -> datetime:
 
 
 def opening(hours: Hours | None, minute: int) -> int:
-    """The first minute from this one on that lies within the sending hours."""
+    """Return the first minute from this one on that is within the sending hours."""
     return -(-int(hours.next_open(moment_of(minute)).timestamp()) // MINUTE) if hours else minute

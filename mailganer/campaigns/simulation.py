@@ -1,8 +1,8 @@
-"""The forecast's simulation: the sending of a campaign, and of those beside it, minute by minute in advance.
+"""Simulation for the forecast: sending of a campaign and of the campaigns beside it, minute by minute.
 
-The same counters hold as when it really sends: every sender's emails in any 24 hours, the plan's, each
-sender's pace, and the turns of the campaigns beside this one (:mod:`turns`). Minutes that are alike are one
-step, so that a day costs a few steps whatever its emails. Minutes when nothing can leave are jumped over.
+It uses the same counters as real sending: every sender's emails in any 24 hours, the plan's, each sender's
+pace, and the turns of the campaigns beside this one (:mod:`turns`). Equal minutes are one step, so that a day
+costs a few steps whatever its number of emails. Minutes in which nothing can be sent are skipped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +19,8 @@ from .sending_hours import Hours
 from .simulated import LONGEST_MINUTES, Lane, Sending, SendingSchedule, moment_of, opening
 from .turns import PLENTY, CampaignShare, shares, until_done
 
-MOST_STEPS = 20_000  # of minutes that are all different: enough is known long before
-EXACT_STEPS = 2_000  # after so many different minutes the hours of a day are told apart, and no more
+MOST_STEPS = 20_000  # steps at most, if all minutes differ: the result is known long before
+EXACT_STEPS = 2_000  # after this many different minutes, counters are merged into hours
 
 
 def play(
@@ -38,7 +38,7 @@ def play(
     rivals: Sequence[Sending] = (),
     other_lanes: Sequence[Lane] | None = None,
 ) -> Forecast:
-    """Plays the sending of ``emails`` through. Uses the counters up: make new ones for another question.
+    """Simulate the sending of ``emails``. Uses up the counters: make new ones for another question.
 
     ``rivals`` are other campaigns of these lanes, ``beside`` the emails of one that starts with this one.
     ``had`` is what this one has had of each lane so far, ``used`` its emails of the last 24 hours.
@@ -74,7 +74,7 @@ def _through(lanes: int, campaign: Sending) -> Sending:
 
 
 def shared(allowed: int, wanted: Sequence[int], lanes: Sequence[Lane]) -> list[int]:
-    """How many each lane has of ``allowed`` emails: they work side by side, a faster one gets more."""
+    """Return each lane's share of ``allowed`` emails: lanes work in parallel, a faster one gets more."""
     shares = [0] * len(lanes)
     left = min(allowed, sum(wanted))
     while left:
@@ -90,20 +90,20 @@ def shared(allowed: int, wanted: Sequence[int], lanes: Sequence[Lane]) -> list[i
 
 @dataclass
 class _Queue:
-    """The campaigns that take turns on one lane, and what has left of theirs since it was last divided."""
+    """The campaigns that take turns on one lane, and the emails sent since they were last divided."""
 
     number: int
     lane: Lane
     ours: Sending
     campaigns: list[Sending] = field(default_factory=list)
-    left: int = 0  # recipients of all of them who wait
-    until_done: int = 0  # emails of all until the last of ours has left
+    left: int = 0  # waiting recipients of all of them
+    until_done: int = 0  # emails of all until the last of ours is sent
     sent: int = 0
     begins: datetime | None = None
     ends: datetime | None = None
 
     def fill(self, active: Iterable[Sending]) -> None:
-        """Begin with those who may send now. Who could not before begins where the others are."""
+        """Start with the campaigns that may send now. A newly active one starts at the others' level."""
         number, floor = self.number, self.lane.floor
         self.campaigns = [each for each in active if number in each.had and each.left]
         for each in self.campaigns:
@@ -111,22 +111,22 @@ class _Queue:
         self.reckon()
 
     def reckon(self) -> None:
-        """Count again who waits."""
+        """Count the waiting recipients again."""
         self.left = sum(each.left for each in self.campaigns)
         self.until_done = self.until_ours_are_done() if self.ours in self.campaigns else self.left
 
     def until_ours_are_done(self, *, whole_turn: bool = False) -> int:
-        """How many emails leave until then; with ``whole_turn`` the others have had their last turn, too."""
+        """Return how many emails are sent until then, with ``whole_turn`` including the last turns."""
         others = [_turn(each, self.number) for each in self.campaigns if each is not self.ours]
         ours = _turn(self.ours, self.number)
         return until_done(ours._replace(campaign_id=PLENTY) if whole_turn else ours, others)
 
     def divide(self, emails: int, taken: Mapping[int, int]) -> list[int]:
-        """Everybody's part of so many emails. ``taken`` is what they send through other lanes meanwhile."""
+        """Return each campaign's part of the emails. ``taken`` is what they send through other lanes."""
         return shares(emails, [_turn(each, self.number, taken.get(id(each), 0)) for each in self.campaigns])
 
     def give(self, parts: Sequence[int]) -> None:
-        """Note what each has had, and where the last in line is."""
+        """Record what each campaign has had, and the sender's new floor."""
         number, alone = self.number, len(self.campaigns) == 1
         for campaign, part in zip(self.campaigns, parts, strict=True):
             campaign.left -= part
@@ -164,7 +164,7 @@ class _Simulation:
                 break
             if step >= EXACT_STEPS and step % EXACT_STEPS == 0:
                 self.blur()
-            self.look_around()
+            self.update_active()
             if not self.send() and not self.jump():
                 break
         self.divide()
@@ -174,10 +174,10 @@ class _Simulation:
         for counter in (self.plan, *(lane.counter for lane in self.lanes)):
             counter.blur(MINUTE)
 
-    # --- who may send
+    # --- active campaigns
 
-    def look_around(self) -> None:
-        """Divide what has left, and look again who may send, where that changes."""
+    def update_active(self) -> None:
+        """Divide the sent emails and update the active campaigns whenever those change."""
         if self.minute >= self.midnight:
             self.divide()
             self.midnight = midnight_after(self.minute, self.zone)
@@ -196,7 +196,7 @@ class _Simulation:
     # --- sending
 
     def send(self) -> bool:
-        """Some minutes that are alike; False when nothing can leave in this one."""
+        """Send for a number of equal minutes. Return False when nothing can be sent in this one."""
         each, able = self.numbers()
         if not any(each):
             return False
@@ -218,15 +218,15 @@ class _Simulation:
         return True
 
     def undivided(self, each: Sequence[int], minutes: int) -> int:
-        """Emails that have left and are not divided yet, with those of so many minutes more."""
+        """Return the emails sent but not divided yet, plus those of the given minutes."""
         return sum(queue.sent for queue in self.queues) + sum(each) * minutes
 
     def fewest(self) -> int:
-        """The recipients of the smallest campaign: with fewer emails, none is done through any lane."""
+        """Return the recipients of the smallest campaign: fewer emails than that finish no campaign."""
         return min(each.left for each in self.agenda.active)
 
     def numbers(self) -> tuple[list[int], list[int]]:
-        """How many emails leave through each lane in this minute, and how many could."""
+        """Return how many emails each lane sends in this minute, and how many it could."""
         able = [self.can_send(queue) for queue in self.queues]
         if not any(able):
             return able, able
@@ -245,7 +245,7 @@ class _Simulation:
         return wanted if room is None else min(wanted, room)
 
     def pace(self, lane: Lane) -> int:
-        """Emails of a minute; of the one in which it starts only the rest is left."""
+        """Return the emails of a minute; of the minute in which sending starts, only the rest counts."""
         gone = self.begins_at.timestamp() - self.minute * MINUTE
         return lane.per_minute if gone <= 0 else max(1, int(lane.per_minute * (1 - gone / MINUTE)))
 
@@ -285,7 +285,7 @@ class _Simulation:
         if queue.begins is None:
             queue.begins = max(self.starts_at, moment_of(self.minute))
         if queue.sent + emails * minutes > queue.until_done - 1 and self.ours in queue.campaigns:
-            # Of the last minute only the turns until ours are done.
+            # In the last minute, count only the turns until ours is done.
             turns = queue.until_ours_are_done(whole_turn=True) - queue.sent - emails * (minutes - 1)
             emails, queue.sent = min(emails, max(1, turns)), queue.sent + emails * minutes
         else:
@@ -294,7 +294,7 @@ class _Simulation:
         lane.grow()
 
     def divide(self) -> None:
-        """Divide what has left since the last time."""
+        """Divide the emails sent since the last time among the campaigns."""
         if not any(queue.sent for queue in self.queues):
             return
         taken: dict[int, int] = {}
@@ -315,21 +315,21 @@ class _Simulation:
                 queue.reckon()
 
     def note(self, queue: _Queue, emails: int) -> None:
-        """Note what has left of ours."""
+        """Record emails of our campaign."""
         if emails and queue.begins is not None and queue.ends is not None:
             self.record.add(queue.lane, emails, queue.begins, queue.ends)
 
     # --- waiting
 
     def jump(self) -> bool:
-        """On to the first minute in which an email may leave; False when there is none."""
+        """Skip to the first minute in which an email may be sent. Return False when there is none."""
         changes_at, found = self.agenda.changes_at, self.first_waking()
         if found is None:
             self.minute = changes_at
             return changes_at <= self.last_minute
         until, wait, lane_name, limit = found
         if self.ours in self.agenda.active and not self.record.is_waiting(self.minute):
-            # Who is free at night still waits for the morning.
+            # A campaign that can send only at night still waits for the morning.
             self.record.pause(wait, self.minute, opening(self.ours.hours, until), lane_name, limit)
         self.minute = min(until, changes_at)
         return True
@@ -339,7 +339,7 @@ class _Simulation:
         return min(found, key=lambda each: each[0], default=None)
 
     def wakes(self, lane: Lane) -> tuple[int, Wait, str, int | None] | None:
-        """When this lane may send again, and what it waits for longest."""
+        """Return when this lane may send again, and what it waits for longest."""
         waits: list[tuple[int, Wait, str, int | None]] = []
         for counter, wait, name in ((lane.counter, Wait.sender, lane.name), (self.plan, Wait.plan, "")):
             if counter.room(self.minute) == 0:
@@ -347,7 +347,8 @@ class _Simulation:
                 if frees is None:
                     return None
                 waits.append((frees, wait, name, counter.limit))
-        # Behind the counters: who rests until its emails count no more waits for that, and it says more.
+        # Last, because of equal ends max() takes the first: a sender that rests until its emails expire waits
+        # for its limit, which is more informative.
         if lane.awake_from is not None and self.minute < lane.awake_from:
             waits.append((lane.awake_from, Wait.asleep, lane.name, None))
         return max(waits, key=lambda found: found[0], default=None)

@@ -1,8 +1,8 @@
-"""What a person may tell a campaign to do: schedule, take back, pause, go on, stop.
+"""State changes of campaigns by users: schedule, unschedule, pause, resume, cancel.
 
-Each verb writes a row and nothing else, in one transaction; ``schedule`` and ``resume`` read the email before
-it begins (``db.outside``). The pipeline reads it at its next tick (at once, when the view wakes
-it after the commit) and within one email of a lane that is sending.
+Each function changes a row in one transaction and does nothing else; ``schedule`` and ``resume`` compile the
+email before it begins (``db.outside``). The pipeline reads the row at its next tick (at once if the view
+enqueues one after the commit) and within one email of a lane that is sending.
 """
 
 from collections.abc import Callable
@@ -37,12 +37,12 @@ def schedule(
     audience: int | None = None,
     tell: Callable[[Check], None] | None = None,
 ) -> Campaign:
-    """Starts a draft now (``send_at`` None) or at a moment.
+    """Schedule a draft for now (``send_at`` None) or a given time.
 
-    "Now" on a page is after ``grace``: until then it can be taken back, and nobody has got anything.
-    ``audience`` is how many people somebody was told would get it; ``tell`` is called with the check. Raises
-    ``Conflict`` when that is not so or it is no draft any more, ``InputError`` for a moment that has passed,
-    and ``NotReady`` with the blocking problems of its check.
+    "Now" on a page is after ``grace``: until then it can be undone, and no email has been sent. ``audience``
+    is the number of recipients shown to the user; ``tell`` is called with the check. Raise ``Conflict`` when
+    that number has changed or the campaign is no draft any more, ``InputError`` for a time in the past, and
+    ``NotReady`` with the blocking problems of its check.
     """
     session.flush()
     session.refresh(campaign)
@@ -78,9 +78,9 @@ def _require_draft(campaign: Campaign) -> None:
 
 
 def _unchanged(session: Session, campaign: Campaign, read_email: Callable[[], T]) -> T:
-    """Lock the campaign as it was when its email was read, which is done while nobody is locked out.
+    """Lock the campaign in the state in which its email was read; reading happens without the lock.
 
-    Raises ``Conflict`` when somebody saves it again and again.
+    Raise ``Conflict`` when it is changed each time.
     """
     for _attempt in range(3):
         revision = campaign.revision
@@ -92,13 +92,13 @@ def _unchanged(session: Session, campaign: Campaign, read_email: Callable[[], T]
 
 
 def unschedule(session: Session, campaign: Campaign, now: datetime) -> Campaign:
-    """Takes a scheduled campaign back to a draft. Raises ``Conflict`` when it has begun."""
+    """Turn a scheduled campaign back into a draft. Raise ``Conflict`` when it has started."""
     lock(session, campaign)
     if campaign.status is not CampaignStatus.scheduled:
         raise Conflict(_("Only a campaign that has not begun can be taken back to a draft."))
     campaign.move(CampaignStatus.draft)
     if campaign.pressed_at or (campaign.send_at and campaign.send_at <= now):
-        campaign.send_at = None  # "now" is over; the next attempt starts from the choice again
+        campaign.send_at = None  # "now" is over; the next attempt starts with the choice of time
     campaign.pressed_at = None
     campaign.updated_at = now
     session.flush()
@@ -106,7 +106,7 @@ def unschedule(session: Session, campaign: Campaign, now: datetime) -> Campaign:
 
 
 def pause(session: Session, campaign: Campaign, now: datetime) -> Campaign:
-    """Holds everybody who still waits. Pausing a paused campaign changes nothing."""
+    """Pause a campaign that is being sent. Idempotent. Raise ``Conflict`` in other states."""
     lock(session, campaign)
     if campaign.status is CampaignStatus.paused:
         return campaign
@@ -122,10 +122,10 @@ def pause(session: Session, campaign: Campaign, now: datetime) -> Campaign:
 
 
 def resume(session: Session, campaign: Campaign, now: datetime, ours: str = "") -> Campaign:
-    """Goes on with those who wait, with today's email: an edited one becomes a new version.
+    """Resume a campaign with its current email: an edited one becomes a new version. Idempotent.
 
-    Resuming a campaign that is being sent changes nothing. ``ours`` is the public address of the
-    installation. Raises ``Conflict``, and ``EmailError`` when the edited email cannot be used.
+    ``ours`` is the public address of the installation. Raise ``Conflict``, and ``EmailError`` when the edited
+    email cannot be used.
     """
     session.flush()
     session.refresh(campaign)
@@ -142,7 +142,7 @@ def resume(session: Session, campaign: Campaign, now: datetime, ours: str = "") 
         frozen_emails.keep(session, campaign, email, now)
     campaign.move(CampaignStatus.sending)
     delays.end_pause(session, campaign.id, now)
-    campaign.started_at = campaign.started_at or now  # one that asked because it was late starts now
+    campaign.started_at = campaign.started_at or now  # one paused for being late starts now
     campaign.paused_reason = None
     campaign.updated_at = now
     session.flush()
@@ -150,7 +150,7 @@ def resume(session: Session, campaign: Campaign, now: datetime, ours: str = "") 
 
 
 def cancel(session: Session, campaign: Campaign, now: datetime) -> Campaign:
-    """Stops for good: nobody who still waits gets the email. Cancelling twice changes nothing."""
+    """Cancel a campaign for good: waiting recipients get no email. Idempotent. Raise ``Conflict``."""
     lock(session, campaign)
     if campaign.status is CampaignStatus.cancelled:
         return campaign

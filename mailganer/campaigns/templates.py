@@ -1,4 +1,4 @@
-"""Templates: emails kept for using again."""
+"""Email templates of an account."""
 
 import hashlib
 import json
@@ -18,11 +18,11 @@ from ..models import Account, Campaign, Template
 from .drafts import LONGEST_EMAIL, LONGEST_LINE, LONGEST_NAME, clean_line, clean_text, copy_name
 from .frozen_emails import parts_of, source_of
 
-MOST_TEMPLATES = 1_000  # more than anybody looks through; a loop over the API should not fill the disk
+MOST_TEMPLATES = 1_000  # per account: a loop over the API should not fill the disk
 
 
 def list_templates(session: Session, account_id: int) -> list[Template]:
-    """An account's own templates, the last changed first. Their emails are read when somebody looks."""
+    """Return an account's templates, the last changed first. Their content is loaded on access."""
     return list(
         session.scalars(
             select(Template)
@@ -34,7 +34,7 @@ def list_templates(session: Session, account_id: int) -> list[Template]:
 
 
 def owned_template(session: Session, account_id: int, template_id: int) -> Template:
-    """The template of this id in this account. Raises ``NotFound``."""
+    """Return the template with this id in this account. Raise ``NotFound``."""
     template = session.get(Template, template_id)
     if template is None or template.account_id != account_id:
         raise NotFound()
@@ -52,7 +52,7 @@ def create_template(
     text: str = "",
     now: datetime,
 ) -> Template:
-    """Keeps an email. Raises ``InputError`` with every wrong field."""
+    """Create a template. Raise ``InputError`` with every invalid field."""
     values = _checked({"name": name, "subject": subject, "preheader": preheader, "html": html, "text": text})
     _require_room(session, account.id)
     template = Template(account_id=account.id, created_at=now, updated_at=now, **values)
@@ -64,7 +64,7 @@ def create_template(
 def update_template(
     session: Session, template: Template, changes: Mapping[str, str], now: datetime
 ) -> Template:
-    """Saves the given parts. Campaigns made from it before keep their email. Raises ``InputError``."""
+    """Save the given parts. Campaigns created from it keep their email. Raise ``InputError``."""
     for name, value in _checked(changes).items():
         setattr(template, name, value)
     template.updated_at = now
@@ -73,7 +73,7 @@ def update_template(
 
 
 def duplicate_template(session: Session, template: Template, now: datetime) -> Template:
-    """A copy of its own. Raises ``InputError``."""
+    """Create a copy. Raise ``InputError``."""
     _require_room(session, template.account_id)
     copy = Template(
         account_id=template.account_id,
@@ -88,39 +88,39 @@ def duplicate_template(session: Session, template: Template, now: datetime) -> T
 
 
 def delete_template(session: Session, template: Template) -> None:
-    """Removes it. Campaigns made from it keep their email."""
+    """Delete a template. Campaigns created from it keep their email."""
     session.delete(template)
     session.flush()
 
 
 def keep_as_template(session: Session, account: Account, campaign: Campaign, now: datetime) -> Template:
-    """A template out of a campaign's email."""
+    """Create a template from a campaign's email."""
     name = campaign.name or campaign.subject or "Email"
     return create_template(session, account, name=name[:LONGEST_NAME], now=now, **parts_of(campaign))
 
 
 def variables_of(template: Template) -> tuple[str, ...]:
-    """The names the template uses, sorted. Raises ``EmailError``.
+    """Return the names the template uses, sorted. Raise ``EmailError``.
 
-    Its session's transaction is given back (``db.outside``) where they are not known yet.
+    The session's transaction is ended (``db.outside``) if they are not cached.
     """
     return names_of(object_session(template), source_of(template), template.account_id)
 
 
 def names_of(session: Session | None, source: rendering.Source, account_id: int) -> tuple[str, ...]:
-    """The same for an email that is not kept yet."""
+    """Do the same for an email that is not stored."""
     if not _known_names.has(source):
         return outside(session, rendering.for_account(account_id, partial(_known_names.of, source)))
     return _known_names.of(source)
 
 
 def look_into(session: Session, found: Iterable[Template]) -> None:
-    """Find out the variables of several templates at once, so that ``variables_of`` knows them."""
+    """Find the variables of several templates at once, so that ``variables_of`` has them cached."""
     unknown = [(each.account_id, source) for each in found if not _known_names.has(source := source_of(each))]
 
     def look() -> None:
         for account_id, source in unknown:
-            with suppress(EmailError):  # said when it is asked for
+            with suppress(EmailError):  # raised again by ``variables_of``
                 rendering.for_account(account_id, partial(_known_names.of, source))()
 
     if unknown:
@@ -130,14 +130,17 @@ def look_into(session: Session, found: Iterable[Template]) -> None:
 def checked_source(
     *, name: str, subject: str = "", preheader: str = "", html: str = "", text: str = ""
 ) -> rendering.Source:
-    """The email that ``create_template`` would keep of these. Raises ``InputError``."""
+    """Return the email that ``create_template`` would store. Raise ``InputError``."""
     values = _checked({"name": name, "subject": subject, "preheader": preheader, "html": html, "text": text})
     return rendering.Source(**{part: values[part] for part in rendering.PARTS})
 
 
 class _KnownNames:
-    """What was found in templates before: previews wait for the limited process, and a list of hundreds of
-    templates must not keep it busy each time."""
+    """Cache of the names found in templates.
+
+    Finding them takes the sandboxed process, which previews also need; a list of hundreds of templates must
+    not keep it busy each time.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -155,7 +158,7 @@ class _KnownNames:
         key = self._key(source)
         found = self._found.get(key)
         if found is None:
-            found = self._look(source)
+            found = self._find_names(source)
             with self._lock:
                 if len(self._found) >= self._most:
                     del self._found[next(iter(self._found))]
@@ -164,12 +167,12 @@ class _KnownNames:
             raise EmailError(found.message, found.field, found.line)
         return found
 
-    def _look(self, source: rendering.Source) -> tuple[str, ...] | EmailError:
+    def _find_names(self, source: rendering.Source) -> tuple[str, ...] | EmailError:
         try:
             return tuple(sorted(rendering.variables_of(source)))
         except EmailError as error:
             if error.line is None:
-                raise  # a limit was met, or the helper lost: another time it may be otherwise
+                raise  # a limit was reached, or the child process lost: not reproducible, so not cached
             return error
 
 
@@ -177,7 +180,7 @@ _known_names = _KnownNames(2 * MOST_TEMPLATES)
 
 
 def ready_email(kind: str, locale: str) -> rendering.ReadyTemplate:
-    """A ready-made email by its kind. Raises ``NotFound``."""
+    """Return a ready-made email by its kind. Raise ``NotFound``."""
     for ready in rendering.ready_templates(locale):
         if ready.kind == kind:
             return ready

@@ -1,4 +1,4 @@
-"""A test email: one's own campaign in one's own inbox, through the real sender, before anybody gets it."""
+"""Test emails: the campaign's email sent to a few own addresses through the real sender."""
 
 import secrets
 from collections.abc import Iterable, Sequence
@@ -24,18 +24,21 @@ from .frozen_emails import compile_to_send
 from .names import host_of_ids
 from .preview import reader_values
 
-MOST_ADDRESSES = 10  # a test goes to oneself and a few colleagues; more is a campaign
+MOST_ADDRESSES = 10  # a test goes to the user and a few colleagues; more is a campaign
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Test emails, printed and counted, on their way. Needs no database any more."""
+    """Rendered and counted test emails, ready to be sent. Needs no database."""
 
     backend: Backend
     messages: tuple[Message, ...]
 
     def send(self) -> tuple[Receipt, ...]:
-        """One receipt per address reached by the conversation. Raises ``BackendError`` when there is none."""
+        """Send the emails. Return a receipt for each address that was handled before the connection ended.
+
+        Raise ``BackendError`` when there is no connection.
+        """
         with self.backend.connect() as connection:
             return tuple(connection.send_many(self.messages))
 
@@ -51,10 +54,10 @@ def prepare_test(
     now: datetime,
     reader: Subscriber | None = None,
 ) -> Trial:
-    """Prints the email as ``reader`` would get it for each address of ``to``, and takes them from the quota.
+    """Render the email for ``reader`` once per address of ``to``, and take the emails from the quota.
 
-    They are printed while the session has no transaction (``db.outside``), and taken in a new one. Commit
-    that before ``Trial.send``: a mail server may take half a minute. Raises ``InputError``, ``Conflict``
+    They are rendered while the session has no transaction (``db.outside``), and counted in a new one. Commit
+    that before ``Trial.send``: a mail server may take half a minute. Raise ``InputError``, ``Conflict``
     without a sender, ``EmailError``, ``LimitReached``.
     """
     addresses = _addresses(to)
@@ -65,7 +68,7 @@ def prepare_test(
     copies = [_copy(address, values, sender, settings, now) for address in addresses]
     work = partial(_printed, email, envelope, copies)
     contents = outside(session, rendering.for_account(campaign.account_id, work))
-    sender = _sender(campaign, now)  # as it is by now
+    sender = _sender(campaign, now)  # its current state
     _take(session, campaign, sender, len(addresses), settings, registry, now)
     messages = tuple(
         Message(id=address, sender=envelope.from_email, recipient=address, content=content)
@@ -80,7 +83,7 @@ def _printed(
     copies: Sequence[rendering.RecipientHeaders],
 ) -> list[bytes]:
     """Print all copies in about the time of one: they are the same email, and a page waits for them."""
-    with rendering.place():
+    with rendering.render_permit():
         renderer, until, contents = (
             rendering.MessageRenderer(email, envelope),
             monotonic() + rendering.SECONDS,
@@ -89,7 +92,7 @@ def _printed(
         for copy in copies:
             if monotonic() > until:
                 raise rendering.too_slow()
-            contents.append(renderer.print(copy))
+            contents.append(renderer.render(copy))
         return contents
 
 
@@ -131,7 +134,7 @@ def _take(
     registry: Registry,
     now: datetime,
 ) -> None:
-    """Counts the emails like any others: mail providers do, and a plan that lanes share is kept by all."""
+    """Count the emails like any others: mail providers do, and lanes share the plan."""
     session.flush()
     plan_limit = plan_of(campaign.account, settings, now).per_day
     lock(session, sender.id, campaign.account_id, sender=True, plan=plan_limit is not None)
@@ -160,7 +163,7 @@ def _envelope(campaign: Campaign, sender: Sender, settings: Settings) -> renderi
         list_id=f"test.{campaign.account_id}.{host_of_ids(settings.public_url, sender.from_email)}",
         list_name=campaign.lists[0].name if campaign.lists else "",
         locale=campaign.locale,
-        # Nobody is counted in a test: its links lead straight to where they were written to lead.
+        # Opens and clicks of test emails are not counted: links lead directly to their targets.
         track_opens=False,
         track_clicks=False,
         postal_address=campaign.account.postal_address,
@@ -170,7 +173,7 @@ def _envelope(campaign: Campaign, sender: Sender, settings: Settings) -> renderi
 def _copy(
     address: str, values: dict[str, object], sender: Sender, settings: Settings, now: datetime
 ) -> rendering.RecipientHeaders:
-    nowhere = f"{settings.public_url}/u/test"  # a page that says this link belongs to nobody
+    nowhere = f"{settings.public_url}/u/test"  # a page for links that belong to no recipient
     return rendering.RecipientHeaders(
         email=address,
         name="",

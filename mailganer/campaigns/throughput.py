@@ -1,4 +1,4 @@
-"""How fast a campaign is going."""
+"""Throughput of a campaign."""
 
 from datetime import datetime
 
@@ -9,11 +9,11 @@ from ..models import Campaign, Usage
 from ..quota.usage import minute_of
 from .counts import Counts
 
-LOOKED_BACK = 3  # minutes: long enough to be steady, short enough to follow
+LOOKED_BACK = 3  # minutes: long enough to be steady, short enough to be current
 
 
 def emails_a_minute(session: Session, campaign: Campaign, counts: Counts, now: datetime) -> int:
-    """What its senders manage at the moment; before a whole minute has passed, what they managed so far."""
+    """Return its senders' emails per minute; in the first minute, the average so far."""
     done = counts.settled
     running = (now - campaign.started_at).total_seconds() if campaign.started_at else 0.0
     if running <= 0 or not done:

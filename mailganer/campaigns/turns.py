@@ -1,19 +1,19 @@
-"""Fair shares of what one sender may send, among its campaigns.
+"""Fair division of one sender's capacity among its campaigns.
 
 A sender serves the campaign that has had least. ``had`` counts emails on a scale common to the campaigns of
-one sender. A campaign that starts, or comes back after a rest, begins at the sender's ``floor``: a time in
-which it could not send gives it no claim. Emails sent while a campaign is alone are not counted.
+one sender. A campaign that starts, or resumes after a rest, begins at the sender's ``floor``: time in which
+it could not send gives it no claim. Emails sent while a campaign is alone are not counted.
 
 The result for a day's quota does not depend on ids, sizes of windows and batches, or the number of lanes: a
-window never takes more than its campaign's share of the rest (:func:`shares`). The worker asks before each
-window (:func:`line_up`), the forecast for a whole stretch of time. No database here.
+window never takes more than its campaign's share of the rest (:func:`shares`). The worker calls this before
+each window (:func:`line_up`), the forecast for a whole period. No database here.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-PLENTY = 1 << 60  # recipients of a campaign whose number does not matter
+PLENTY = 1 << 60  # stands for an unknown number of recipients
 
 
 class CampaignShare(NamedTuple):
@@ -21,20 +21,20 @@ class CampaignShare(NamedTuple):
 
     campaign_id: int
     had: int
-    left: int = PLENTY  # recipients who wait
-    free: bool = True  # False: all of them are in batches that other lanes hold
+    left: int = PLENTY  # waiting recipients
+    free: bool = True  # False: all of them are in batches held by other lanes
 
 
 @dataclass(frozen=True)
 class WindowChoice:
-    """The campaign to serve, and the size of its window at most."""
+    """The campaign to serve, and the maximum size of its window."""
 
     campaign_id: int
     size: int
 
 
 def shares(emails: int, turns: Sequence[CampaignShare]) -> list[int]:
-    """Divide ``emails`` as if each went to the campaign that has had least, the lowest id among equals."""
+    """Divide ``emails`` as if each went to the campaign that has had least; ties go to the lowest id."""
     left = sum(turn.left for turn in turns)
     if len(turns) == 1 or emails >= left:
         return [min(emails, turn.left) for turn in turns]
@@ -49,11 +49,11 @@ def shares(emails: int, turns: Sequence[CampaignShare]) -> list[int]:
 
 
 def _level(emails: int, turns: Sequence[CampaignShare]) -> tuple[int, int]:
-    """Return the common level after ``emails`` were divided, and how many campaigns get one more."""
+    """Return the common level after dividing ``emails``, and how many campaigns get one more."""
     level, extra = divmod(sum(turn.had for turn in turns) + emails, len(turns))
     if all(turn.had <= level < turn.had + turn.left for turn in turns):
         return level, extra
-    changes: dict[int, int] = {}  # where somebody joins those who are served, or is done
+    changes: dict[int, int] = {}  # levels at which a campaign joins or is done
     for turn in turns:
         if turn.left:
             changes[turn.had] = changes.get(turn.had, 0) + 1
@@ -68,8 +68,8 @@ def _level(emails: int, turns: Sequence[CampaignShare]) -> tuple[int, int]:
 
 
 def until_done(turn: CampaignShare, others: Sequence[CampaignShare]) -> int:
-    """Return how many emails leave, of all campaigns together, until the last one of ``turn`` has."""
-    last = turn.had + turn.left - 1  # what it has had when its last one leaves
+    """Return how many emails of all campaigns are sent until the last one of ``turn``."""
+    last = turn.had + turn.left - 1  # what it has had when its last email is sent
     before = (
         min(each.left, max(0, last - each.had + (each.campaign_id < turn.campaign_id))) for each in others
     )
@@ -94,5 +94,5 @@ def line_up(turns: Sequence[CampaignShare], room: int | None, size: int) -> list
 
 
 def floor_after(turns: Sequence[CampaignShare], campaign_id: int, emails: int) -> int:
-    """Return the sender's floor after ``campaign_id`` got ``emails``: what the last in line has had."""
+    """Return the sender's floor after ``campaign_id`` got ``emails``: the lowest ``had``."""
     return min(turn.had + emails * (turn.campaign_id == campaign_id) for turn in turns)

@@ -1,12 +1,12 @@
-"""What an email may say about one reader: the only place where a recipient's values are made.
+"""Values of a recipient for templates: the only place where they are made.
 
-Preview, test email, lane, click redirect and the email in the browser all come through here, so that a
-reader never sees something else than the person who sent it did. A reader's own fields, then ``campaign``,
-``list``, ``sender`` and ``today``, which no field can take.
+Preview, test email, lane, click redirect and the email in the browser all use this module, so that a
+recipient always sees what the sender previewed. The values are the recipient's own fields, then ``campaign``,
+``list``, ``sender`` and ``today``, which no field can replace.
 
-Two things are not values: the campaign's own variables are templates, and part of the compiled email
-(``Email.fills``: they fill a reader's gaps, or replace); ``unsubscribe_url`` and ``browser_url`` belong to a
-delivery, and ``emails`` adds them from its ``Urls``.
+Two things are not values: the campaign's own variables are templates and part of the compiled email
+(``CompiledEmail.fills``: defaults or replacements); ``unsubscribe_url`` and ``browser_url`` belong to a
+delivery, and ``rendering`` adds them from its ``Urls``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,29 +22,29 @@ from sqlalchemy.orm import Session
 from ..models import SubscriberList, list_member
 
 BUILTIN = frozenset({"campaign", "list", "sender", "today", "unsubscribe_url", "browser_url"})
-"""Names that Mailganer fills itself. No field and no variable of a campaign can take them."""
+"""Names that Mailganer fills itself. Fields and campaign variables cannot use them."""
 
 
 class Variable(NamedTuple):
-    """One of a campaign's own variables."""
+    """A campaign's own variable."""
 
     name: str
     value: str
-    override: bool  # True: for everybody; False: only where the reader has nothing
+    override: bool  # True: for all recipients; False: only for those without a value
 
 
 def variables(stored: Mapping[str, Any]) -> tuple[Variable, ...]:
-    """A campaign's variables out of their column, in the order they were written."""
+    """Parse a campaign's variables from their column, in the order they were written."""
     return tuple(_variable(name, each) for name, each in stored.items())
 
 
 def given_variables(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A campaign's variables as they are given to us: a plain value, unless it is for everybody."""
+    """Return a campaign's variables as clients give them: a plain value unless it overrides."""
     return {name: each if _overrides(each) else value_of(each) for name, each in stored.items()}
 
 
 def kept_value(value: Any) -> str | int | float:
-    """What JSON can say of a number stays a number; everything else is a text."""
+    """Return a finite number unchanged, because JSON can represent it; convert any other value to text."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         return str(value)
     return value
@@ -55,7 +55,7 @@ def _overrides(stored: Any) -> bool:
 
 
 def value_of(stored: Any) -> Any:
-    """The value of one variable out of the column, or out of what is given."""
+    """Return the value of a variable from the column or from a request."""
     return stored.get("value", "") if isinstance(stored, Mapping) else stored
 
 
@@ -65,12 +65,12 @@ def _variable(name: str, stored: Any) -> Variable:
 
 @dataclass(frozen=True)
 class Shared:
-    """What is the same for every reader of a campaign that one sender writes to."""
+    """Values common to all recipients of a campaign through one sender."""
 
     campaign_name: str
     sender_name: str
     sender_email: str
-    list_name: str  # of the only list, or of the first one for whom we know nothing
+    list_name: str  # the only list, or the first one for a recipient without values
     today: date
 
     @classmethod
@@ -84,16 +84,16 @@ class Shared:
         timezone: str,
         now: datetime,
     ) -> "Shared":
-        """From plain data. ``today`` is the day it is where the account lives."""
+        """Build from plain data. ``today`` is the current day in the account's time zone."""
         list_name = list_names[0] if list_names else ""
         today = now.astimezone(ZoneInfo(timezone)).date()
         return cls(campaign_name, sender_name, sender_email, list_name, today)
 
 
 class CampaignValues:
-    """Makes the values of one reader after another; built once per campaign and sender.
+    """Factory for the values of recipients; built once per campaign and sender.
 
-    One merge of two dictionaries a reader: this stands in the lane's inner loop.
+    It merges two dictionaries per recipient: this is in the inner loop of a lane.
     """
 
     __slots__ = ("_list_name", "_shared")
@@ -108,9 +108,9 @@ class CampaignValues:
         }
 
     def of(self, person: Mapping[str, object], list_name: str | None = None) -> dict[str, object]:
-        """The values of a reader whose own are ``person`` (``audience.subscriber_values``).
+        """Return the values of a recipient with the own values ``person`` (``audience.subscriber_values``).
 
-        ``list_name`` is the list this reader is written to for, where the campaign has several.
+        ``list_name`` is the list this recipient is on, if the campaign has several.
         """
         values = {**person, **self._shared}
         if list_name is not None and list_name != self._list_name:
@@ -121,12 +121,12 @@ class CampaignValues:
 def values_for(
     person: Mapping[str, object], shared: Shared, list_name: str | None = None
 ) -> dict[str, object]:
-    """The values of one reader. For many readers of one campaign keep a :class:`CampaignValues`."""
+    """Return the values of one recipient. For many recipients, keep a :class:`CampaignValues`."""
     return CampaignValues(shared).of(person, list_name)
 
 
 def list_names_of(session: Session, list_ids: Iterable[int], subscriber_ids: Iterable[int]) -> dict[int, str]:
-    """By subscriber id, the name of the list they are written to for: the first by name they are on."""
+    """Return the list name by subscriber id: the first by name of these lists that the subscriber is on."""
     rows = session.execute(
         select(list_member.c.subscriber_id, SubscriberList.name)
         .join(SubscriberList, SubscriberList.id == list_member.c.list_id)
@@ -136,4 +136,4 @@ def list_names_of(session: Session, list_ids: Iterable[int], subscriber_ids: Ite
         )
         .order_by(SubscriberList.name.desc(), SubscriberList.id.desc())
     )
-    return {row.subscriber_id: row.name for row in rows}  # the last one read is the first by name
+    return {row.subscriber_id: row.name for row in rows}  # in descending order: the first name wins

@@ -1,4 +1,4 @@
-"""The variables an email uses: where each comes from, and for how many readers it is empty."""
+"""Variables used by an email: their sources, and for how many recipients each is empty."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -15,34 +15,34 @@ DOTTED = frozenset({"campaign.name", "list.name", "sender.name", "sender.email"}
 
 
 class Origin(StrEnum):
-    """Who fills a variable."""
+    """Source of a variable's value."""
 
     reader = "reader"  # a field of the subscriber
-    campaign = "campaign"  # the campaign's own value, for everybody
-    gap = "gap"  # the subscriber's field, and the campaign's value where that is empty
-    mailganer = "mailganer"  # we
-    nobody = "nobody"  # no field and no value of this name exists
+    campaign = "campaign"  # the campaign's own value, for all recipients
+    gap = "gap"  # the subscriber's field, or the campaign's value where that is empty
+    mailganer = "mailganer"  # set by Mailganer
+    nobody = "nobody"  # no field and no value with this name exists
 
 
 @dataclass(frozen=True)
 class VariableUse:
-    """One variable of an email, counted over the people it goes to."""
+    """A variable of an email, counted over its recipients."""
 
     name: str
     filled: int
     empty: int
     known: bool
     origin: Origin = Origin.reader
-    guarded: bool = False  # the email itself says what stands there when it is empty
+    guarded: bool = False  # the template handles the empty value
 
     @property
     def bare(self) -> bool:
-        """Whether somebody would see a gap."""
+        """Return whether some recipients would see a gap."""
         return self.empty > 0 and not self.guarded
 
     @property
     def unusable(self) -> bool:
-        """Whether nobody has it and the email says nothing instead: then nothing is sent."""
+        """Return whether no recipient has a value and the template has no default: this blocks sending."""
         return self.origin is Origin.nobody and not self.guarded
 
 
@@ -53,7 +53,7 @@ def variable_uses(
     audience: int,
     guarded: Collection[str],
 ) -> tuple[VariableUse, ...]:
-    """How each of ``names`` is filled for the ``audience`` people of the campaign's lists, by name.
+    """Return how each of ``names`` is filled for the ``audience`` recipients of the campaign, by name.
 
     Those that are ``guarded`` leave no gap.
     """
@@ -94,7 +94,7 @@ def _known_names(session: Session, campaign: Campaign) -> frozenset[str]:
 
 
 def is_field(name: str) -> bool:
-    """Whether a subscriber could have this name; not what Mailganer fills itself."""
+    """Return whether a subscriber could have a field with this name; False for names that Mailganer fills."""
     return "." not in name and name not in BUILTIN
 
 

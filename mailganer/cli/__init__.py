@@ -1,8 +1,8 @@
 """The ``mailganer`` command.
 
-Each command lives in a module of its own that is imported when it is called: ``mailganer --help`` answers at
-once, and a catcher does not load a database driver. Whatever goes wrong is one sentence on stderr and an exit
-code: 1 when the work failed, 2 when what was asked for, or a setting, is wrong.
+Each command lives in its own module, imported when it is called: ``mailganer --help`` responds at once, and
+the mail catcher does not load a database driver. Every error is one sentence on stderr and an exit code: 1
+when the work failed, 2 when the arguments or a setting are wrong.
 """
 
 import os
@@ -39,11 +39,11 @@ COMMANDS = {
 """Command -> module and object, and its line in ``mailganer --help``, which imports none of them."""
 
 PARTS = {"web", "worker", "beat"}
-"""Commands that set up their logs by themselves."""
+"""Commands that set up their own logs."""
 
 
 class Commands(click.Group):
-    """A group whose commands are imported when they are needed."""
+    """A group whose commands are imported on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -65,26 +65,27 @@ class Commands(click.Group):
 def cli(context: click.Context) -> None:
     """Mailganer sends campaigns through the mail account you already have.
 
-    Settings come from the INI file that is named, else from MAILGANER_INI, else from development.ini here or
-    beside the program; a .env file next to it and the environment win over it.
+    Settings come from the named INI file, else from MAILGANER_INI, else from development.ini here or beside
+    the program; a .env file next to it and the environment override it.
     """
     if context.invoked_subcommand not in PARTS:
         context.with_resource(command_logs())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command and ends the process with its exit code."""
+    """Run a command and exit the process with its exit code."""
     sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and answers its exit code; every error becomes a sentence on stderr."""
+    """Run a command and return its exit code; every error becomes a sentence on stderr."""
     try:
         answer = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
         return answer if isinstance(answer, int) else 0
     except click.exceptions.Exit as asked:
         return asked.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:  # a group alone: its help is the answer
+    # A group without a subcommand: its help is the output.
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
     except click.ClickException as error:
@@ -104,7 +105,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _unexpected(error: Exception) -> str:
-    """What to say about an error that nobody foresaw, without a page of program."""
+    """Return the message for an unexpected error, without a traceback."""
     if _is_database(error):
         return f"The database does not do what it is asked: {_first_line(getattr(error, 'orig', error))}"
     if isinstance(error, OSError):
@@ -117,7 +118,10 @@ def _unexpected(error: Exception) -> str:
 
 
 def _is_database(error: Exception) -> bool:
-    """Looked up by name, so that a command that needs no database does not import SQLAlchemy."""
+    """Return whether it is a database error.
+
+    The class is looked up by name, so that a command that needs no database does not import SQLAlchemy.
+    """
     module = sys.modules.get("sqlalchemy.exc")
     return module is not None and isinstance(error, module.DBAPIError)
 

@@ -85,7 +85,7 @@ def plan(ini: str | None, account: str, plan: str, days: int | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def close(ini: str | None, account: str, yes: bool) -> None:
-    """Close an account for good: nothing more is sent, nobody comes in, stored passwords are gone."""
+    """Close an account for good: nothing more is sent, sign-in ends, stored passwords are deleted."""
     from ..accounts import close_account
     from ..db import utcnow
 
@@ -100,14 +100,14 @@ def close(ini: str | None, account: str, yes: bool) -> None:
 
 
 def _confirm(question: str) -> None:
-    """Asks who sits at a terminal; whoever does not has to say so beforehand."""
+    """Ask for confirmation at a terminal; elsewhere ``--yes`` is required."""
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} There is no terminal to ask at: say --yes.")
     click.confirm(question, abort=True)
 
 
 def _find(session: "Session", name: str) -> "Account":
-    """The account with this number or address; several logins may show the same address."""
+    """Return the account with this number or address; several logins may show the same address."""
     from sqlalchemy import select
 
     from ..models import Account

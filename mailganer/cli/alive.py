@@ -1,4 +1,4 @@
-"""``mailganer alive``: what a container's health check asks."""
+"""``mailganer alive``: the command for container health checks."""
 
 import socket
 from datetime import timedelta
@@ -24,7 +24,7 @@ def alive(part: str, ini: str | None) -> int:
     from ..db import database_now
     from ..models import Heartbeat
 
-    # A worker's name says where it runs; of beats there is one.
+    # A worker's name contains its host; there is one beat for all machines.
     prefix = f"worker {socket.gethostname()}:" if part == "worker" else "beat"
     with database(settings) as session:
         seen = session.scalars(select(Heartbeat.seen_at).where(Heartbeat.name.startswith(prefix))).all()

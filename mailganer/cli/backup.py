@@ -1,4 +1,4 @@
-"""``mailganer backup`` and ``mailganer restore``"""
+"""``mailganer backup`` and ``mailganer restore``."""
 
 import fcntl
 import itertools
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from .copies import Manifest
 
-ALIVE = timedelta(seconds=15)  # since the last sign of a part: it runs
+ALIVE = timedelta(seconds=15)  # since the last heartbeat of a part: it counts as running
 
 _LOG = ("-wal", "-shm", "-journal")  # endings of the files in which SQLite keeps changes beside its own
 
@@ -35,7 +35,7 @@ folder_argument = click.argument("folder", metavar="DIR", type=click.Path(file_o
 def backup(folder: Path, ini: str | None) -> None:
     """Copy the database and the uploaded files of INI into the new folder DIR, while everything runs.
 
-    The secret key is not copied: keep it at another place.
+    The secret key is not copied: store it elsewhere.
     """
     from . import copies
 
@@ -63,9 +63,9 @@ def backup(folder: Path, ini: str | None) -> None:
     help="Let the API tokens of the backup work again, those that were revoked since it was made included.",
 )
 def restore(folder: Path, ini: str | None, replace: bool, keep_tokens: bool) -> None:
-    """Put the backup DIR back into the database and data folder of INI. Stop web, workers and beat first.
+    """Restore the backup DIR into the database and data folder of INI. Stop web, workers and beat first.
 
-    Campaigns that were on their way are paused and ask before anything is sent. Sessions and API tokens end.
+    Campaigns being sent are paused until their users decide. Sessions and API tokens end.
     """
     from . import copies
 
@@ -109,9 +109,9 @@ def _of_tokens(number: int, kept: bool) -> str:
 
 
 def _why_keep(engine: "Engine") -> str:
-    """Return what keeps the database that is there from being replaced unasked; empty: nothing.
+    """Return why the existing database must not be replaced without ``--replace``; empty: no reason.
 
-    Raises ``BackupError`` while parts of the installation run.
+    Raise ``BackupError`` while parts of the installation run.
     """
     from sqlalchemy.exc import DatabaseError, OperationalError
 
@@ -123,7 +123,7 @@ def _why_keep(engine: "Engine") -> str:
         _require_silence(engine)
         return "The database holds accounts."
     except OperationalError:
-        raise  # it is locked, or not ours to read
+        raise  # it is locked or may not be read
     except DatabaseError as error:
         if engine.dialect.name != "sqlite":
             raise
@@ -138,7 +138,7 @@ def _uploads(made: "Manifest") -> int:
 
 @contextmanager
 def _alone(settings: "Settings") -> Iterator[None]:
-    """Hold the lock of the data folder, so that no server runs on it. Raises ``BackupError``."""
+    """Hold the lock of the data folder, so that no server runs on it. Raise ``BackupError``."""
     from .copies import BackupError
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ def _alone(settings: "Settings") -> Iterator[None]:
 
 
 def _require_silence(engine: "Engine") -> None:
-    """Raises ``BackupError`` while a part of the installation was heard a moment ago."""
+    """Raise ``BackupError`` when a part of the installation has sent a heartbeat within ``ALIVE``."""
     from sqlalchemy import inspect, select
 
     from ..db import make_sessions, utcnow
@@ -177,7 +177,7 @@ def _require_silence(engine: "Engine") -> None:
 
 
 class _Restore(NamedTuple):
-    """What is put back, and how."""
+    """What to restore, and how."""
 
     folder: Path
     made: "Manifest"
@@ -186,10 +186,10 @@ class _Restore(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """What a restore changed in the database it put back."""
+    """What a restore changed in the database it restored."""
 
-    held: int  # campaigns that ask
-    tokens: int  # API tokens that ended, or that work again
+    held: int  # campaigns paused until their users decide
+    tokens: int  # API tokens deleted, or valid again
 
 
 def _put_postgresql(engine: "Engine", task: _Restore) -> _Done:
@@ -204,15 +204,15 @@ def _put_postgresql(engine: "Engine", task: _Restore) -> _Done:
         migrate_within(connection, task.made.revision)
         copies.put_tables(connection, task.folder, task.made.columns)
         migrate_within(connection)
-        done = _hold(session, task)
-        copies.put_uploads(task.folder, task.uploads)  # first: no import lacks its file after a kill
+        done = _pause_and_end_access(session, task)
+        copies.put_uploads(task.folder, task.uploads)  # first, so that no import lacks its file after a kill
         return done
 
 
 def _put_sqlite(engine: "Engine", task: _Restore) -> _Done:
-    """Make the copy ready under another name, then give it the database's.
+    """Prepare the copy under another name, then rename it to the database's.
 
-    A kill at any time leaves the old database or the new one under that name.
+    A kill at any time leaves either the old or the new database under that name.
     """
     from .copies import put_uploads
 
@@ -221,12 +221,12 @@ def _put_sqlite(engine: "Engine", task: _Restore) -> _Done:
     _remove(ready)
     try:
         done = _make_ready(engine, task, ready)
-        put_uploads(task.folder, task.uploads)  # first: no import lacks its file after a kill
+        put_uploads(task.folder, task.uploads)  # first, so that no import lacks its file after a kill
         engine.dispose()
         if target.exists():
             is_whole = _empty_log(target)
             kept = _keep_old(target)
-            for end in _LOG if not is_whole else ():  # what its log holds is not in the file
+            for end in _LOG if not is_whole else ():  # changes in its log are not in the file
                 with suppress(FileNotFoundError):
                     os.replace(f"{target}{end}", f"{kept}{end}")
         os.replace(ready, target)
@@ -237,7 +237,7 @@ def _put_sqlite(engine: "Engine", task: _Restore) -> _Done:
 
 
 def _make_ready(engine: "Engine", task: _Restore, ready: Path) -> _Done:
-    """Write the database as it is to be into the file ``ready``."""
+    """Write the database to be restored into the file ``ready``."""
     from sqlalchemy.engine import make_url
 
     from ..db import make_engine, make_sessions
@@ -249,7 +249,7 @@ def _make_ready(engine: "Engine", task: _Restore, ready: Path) -> _Done:
     copy = make_engine(make_url(engine.url).set(database=str(ready)).render_as_string(hide_password=False))
     migrate(copy)
     with make_sessions(copy).begin() as session:
-        done = _hold(session, task)
+        done = _pause_and_end_access(session, task)
     with copy.connect() as connection:
         connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     copy.dispose()
@@ -258,15 +258,16 @@ def _make_ready(engine: "Engine", task: _Restore, ready: Path) -> _Done:
 
 
 def _empty_log(database: Path) -> bool:
-    """Put everything into the file itself and remove its log, which would spoil a new file of this name.
+    """Write the log's changes into the file and remove the log, which would corrupt a new file of this name.
 
-    Return False for a damaged file, which stays. Raises ``BackupError`` while another program uses it.
+    Return False for a damaged file, which stays. Raise ``BackupError`` while another program uses it.
     """
     from .copies import BackupError
 
     try:
         with closing(sqlite3.connect(database, timeout=1)) as connection:
-            connection.execute("PRAGMA schema_version").fetchone()  # ends what a killed process had begun
+            # Rolls back what a killed process had begun.
+            connection.execute("PRAGMA schema_version").fetchone()
             is_busy, *_rest = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.OperationalError as error:
         raise BackupError(f"{database} cannot be read or written: {error}.") from error
@@ -280,7 +281,7 @@ def _empty_log(database: Path) -> bool:
 
 
 def _keep_old(target: Path) -> Path:
-    """Give the database that is replaced a second name, beside the new one, and return it."""
+    """Give the replaced database a second name beside the new one, and return it."""
     name = f"{target.name}.replaced-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     kept = next(
         path
@@ -289,7 +290,7 @@ def _keep_old(target: Path) -> Path:
     )
     try:
         kept.hardlink_to(target)
-    except OSError:  # a file system without links
+    except OSError:  # a file system without hard links
         shutil.copy2(target, kept)
     return kept
 
@@ -308,11 +309,12 @@ def _remove(path: Path) -> None:
         path.with_name(path.name + end).unlink(missing_ok=True)
 
 
-def _hold(session: "Session", task: _Restore) -> _Done:
-    """As the first tick would: what may have been sent since the copy is asked about.
+def _pause_and_end_access(session: "Session", task: _Restore) -> _Done:
+    """Pause the campaigns that may have sent emails since the copy, as the first tick would.
 
-    What was ended or revoked after the backup would open the account once more: sessions and tokens end. The
-    parts that ran when it was made are forgotten: they would count as running here.
+    Sessions and tokens are deleted: those ended or revoked after the backup would open the account again.
+    Heartbeats of the processes that ran when it was made are deleted too, because they would count as running
+    here.
     """
     from sqlalchemy import delete, func, select
 

@@ -1,4 +1,4 @@
-"""``mailganer catch``"""
+"""``mailganer catch``: a local mail server that keeps every email."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import click
     help="The Maildir that emails are kept in.",
 )
 def catch(host: str, port: int, folder: Path) -> None:
-    """Run a local mail server that keeps every email and sends none on."""
+    """Run a local mail server that keeps every email and forwards none."""
     from ..mail_catcher import serve_catcher
 
     serve_catcher(host, port, folder)

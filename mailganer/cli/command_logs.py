@@ -1,6 +1,6 @@
-"""The log of a command that is no part of an installation: JSON on standard error.
+"""Logging of commands that are not part of an installation: JSON on standard error.
 
-Nothing is imported for it before there is something to write: most commands log nothing, and answer sooner.
+The formatter is imported when there is something to write: most commands log nothing, and respond sooner.
 """
 
 import logging
@@ -11,9 +11,9 @@ from typing import TextIO
 
 
 class CommandHandler(logging.StreamHandler[TextIO]):
-    """Writes to standard error as it is at that time: a progress bar replaces it while it is shown."""
+    """Write to the current standard error: a progress bar replaces it while it is shown."""
 
-    is_plain = False  # for people, as the other parts write while developing
+    is_plain = False  # readable text, as the other parts write in development
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -27,13 +27,13 @@ class CommandHandler(logging.StreamHandler[TextIO]):
 
 @contextmanager
 def command_logs() -> Iterator[None]:
-    """Write what is logged during a command as one JSON object a line, warnings and worse.
+    """Write what is logged during a command as one JSON object per line, warnings and above.
 
-    What a command tells its user stays sentences. ``show_plainly`` is for an installation in development.
+    Messages to the command's user stay sentences. ``show_plainly`` is for an installation in development.
     """
     root, handler = logging.getLogger(), CommandHandler()
     root.addHandler(handler)
-    logging.captureWarnings(False)  # begins anew, whatever has replaced warnings.showwarning since
+    logging.captureWarnings(False)  # start anew, whatever has replaced warnings.showwarning in between
     logging.captureWarnings(True)
     try:
         yield
@@ -43,7 +43,7 @@ def command_logs() -> Iterator[None]:
 
 
 def show_plainly() -> None:
-    """Write the log of a command for people from now on."""
+    """Write the log of a command as readable text from now on."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, CommandHandler):
             handler.is_plain, handler.formatter = True, None

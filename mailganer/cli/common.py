@@ -1,4 +1,4 @@
-"""What the commands share: which ini file, its settings, its database."""
+"""Shared by the commands: the ini file, its settings, its database."""
 
 import gc
 import http.client
@@ -26,7 +26,7 @@ ini_argument = click.argument("ini", required=False, type=click.Path(dir_okay=Fa
 
 
 def sentence(message: object) -> str:
-    """A message as it is printed: English, its values put in."""
+    """Return a message as printed: in English, with its values interpolated."""
     interpolate = getattr(message, "interpolate", None)
     return interpolate() if interpolate else str(message)
 
@@ -37,7 +37,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def find_ini(given: str | None) -> Path:
-    """The named file, else ``MAILGANER_INI``, else ``development.ini`` here or beside the program."""
+    """Return the named file, else ``MAILGANER_INI``, else ``development.ini`` here or beside the program."""
     if named := given or os.environ.get("MAILGANER_INI"):
         return Path(named).resolve()
     checkout = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def find_ini(given: str | None) -> Path:
 
 
 def read_settings(given: str | None) -> "Settings":
-    """The settings of this installation; every process started from here will read the same file."""
+    """Load the settings of this installation; processes started by this one will read the same file."""
     from ..settings import load
 
     path = find_ini(given)
@@ -63,7 +63,10 @@ def read_settings(given: str | None) -> "Settings":
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Load a program without collecting garbage: what is loaded stays, and the search costs a quarter."""
+    """Load a program with garbage collection paused.
+
+    What is loaded stays in memory, and collecting would take a quarter of the time.
+    """
     gc.disable()
     try:
         yield
@@ -73,7 +76,7 @@ def collector_paused() -> Iterator[None]:
 
 
 def open_engine(settings: "Settings") -> "Engine":
-    """An engine; the folder of an SQLite file is made."""
+    """Create an engine, and the folder of an SQLite file."""
     from sqlalchemy.engine import make_url
 
     from ..db import make_engine
@@ -85,13 +88,13 @@ def open_engine(settings: "Settings") -> "Engine":
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of ``127.0.0.1:6543`` or ``[::1]:6543``."""
+    """Return host and port of ``127.0.0.1:6543`` or ``[::1]:6543``."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
 
 
 def web_status(settings: "Settings", timeout: float = 5) -> int | None:
-    """What the web part of this machine says of itself and its database; None when it does not answer."""
+    """Return the status of the health check of this machine's web part; None when it does not respond."""
     host, port = split_address(settings.listen)
     connection = http.client.HTTPConnection(
         "127.0.0.1" if host in EVERYWHERE else host, port, timeout=timeout
@@ -109,7 +112,10 @@ def web_status(settings: "Settings", timeout: float = 5) -> int | None:
 
 @contextmanager
 def database(settings: "Settings") -> Iterator["Session"]:
-    """A session that is committed when the block ends well. Raises ``SettingsError`` for an old schema."""
+    """Yield a session that is committed when the block succeeds.
+
+    Raise ``SettingsError`` for an old schema.
+    """
     from ..db import make_sessions
     from ..migrations import current, newest
 

@@ -1,6 +1,6 @@
-"""The schema that the database of a backup must have: that of its version, and nothing beside it.
+"""Check the schema of a backup's database: it must be that of its version, with nothing added.
 
-A trigger or view that somebody put into a backup would run inside the restored installation.
+A trigger or view added to a backup would run inside the restored installation.
 """
 
 import re
@@ -17,7 +17,7 @@ from ..db import make_engine
 from ..migrations import migrate
 from .manifest import BackupError
 
-# What SQLite keeps for itself: statistics of ANALYZE, numbers of AUTOINCREMENT.
+# Internal tables of SQLite: statistics of ANALYZE, numbers of AUTOINCREMENT.
 _OF_SQLITE = frozenset({"sqlite_stat1", "sqlite_stat4", "sqlite_sequence"})
 
 
@@ -36,7 +36,7 @@ class Schema(NamedTuple):
 
 
 def schema_of(revision: str) -> Schema:
-    """Build an empty database of this version and look at it."""
+    """Build an empty database of this version and return its schema."""
     with TemporaryDirectory(prefix="mailganer-") as folder:
         path = Path(folder) / "empty.sqlite"
         engine = make_engine(f"sqlite:///{path}")
@@ -55,7 +55,10 @@ def _columns(connection: sqlite3.Connection, table: str) -> frozenset[str]:
 
 
 def _things(connection: sqlite3.Connection) -> dict[Thing, Counter[str]]:
-    """Each with the pieces of its definition, in no order: columns that were added later stand at the end."""
+    """Return each schema object with the unordered parts of its definition.
+
+    Unordered, because columns added later stand at the end.
+    """
     return {
         Thing(kind, name): Counter(re.sub(r'[\s"`\[\]]+', "", sql or "").lower().split(","))
         for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema")
@@ -64,7 +67,7 @@ def _things(connection: sqlite3.Connection) -> dict[Thing, Counter[str]]:
 
 
 def require_columns(columns: Mapping[str, list[str]], revision: str) -> None:
-    """Raises ``BackupError`` unless these are the tables and columns of that version."""
+    """Raise ``BackupError`` unless these are the tables and columns of that version."""
     known = dict(schema_of(revision).columns)
     known.pop("alembic_version")
     for table in sorted(known.keys() | columns.keys()):
@@ -73,7 +76,7 @@ def require_columns(columns: Mapping[str, list[str]], revision: str) -> None:
 
 
 def require_sqlite(database: Path, revision: str) -> None:
-    """Raises ``BackupError`` unless the file is a whole database with the schema of that version."""
+    """Raise ``BackupError`` unless the file is an intact database with the schema of that version."""
     try:
         with closing(sqlite3.connect(_as_uri(database), uri=True)) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
@@ -89,7 +92,7 @@ def require_sqlite(database: Path, revision: str) -> None:
 
 
 def require_known(connection: sqlite3.Connection, revision: str) -> None:
-    """Raises ``BackupError`` for the first table, index, view or trigger that is not of that version."""
+    """Raise ``BackupError`` for the first table, index, view or trigger not of that version."""
     known, found = schema_of(revision).things, _things(connection)
     for thing in sorted(known.keys() | found.keys()):
         if known.get(thing) != found.get(thing):
@@ -101,5 +104,5 @@ def require_known(connection: sqlite3.Connection, revision: str) -> None:
 
 
 def _as_uri(path: Path) -> str:
-    """``immutable``: SQLite neither locks the file nor looks for a log beside it."""
+    """Return a URI that opens a database as immutable: SQLite neither locks it nor looks for a log."""
     return f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"

@@ -1,7 +1,7 @@
 """A backup as a folder: the database, the uploaded files, and what is needed to check them.
 
-``manifest.json`` is written last: a folder without one is an unfinished backup. The secret key is not in it,
-only a fingerprint of each key and how many stored passwords need it.
+``manifest.json`` is written last: a folder without one is an unfinished backup. The secret key is not
+included, only a fingerprint of each key and how many stored passwords need it.
 """
 
 import gzip
@@ -48,16 +48,16 @@ __all__ = ["LOST", "MANIFEST", "UPLOADS", "BackupError", "Manifest", "read"]
 
 
 def fingerprint(key: str) -> str:
-    """Return what tells one secret key from another and opens nothing."""
+    """Return a value that identifies a secret key and reveals nothing about it."""
     derived = HKDF(hashes.SHA256(), length=8, salt=None, info=b"mailganer backup").derive(key.encode())
     return derived.hex()
 
 
-# --- making one
+# --- creating a backup
 
 
 def make(engine: Engine, secret_keys: Iterable[str], uploads: Path, folder: Path, now: datetime) -> Manifest:
-    """Write a backup into ``folder``, which is made. Sending and imports may go on meanwhile."""
+    """Write a backup into ``folder``, which is created. Sending and imports may continue meanwhile."""
     schema = current(engine)
     if schema != newest():
         raise BackupError("The database has not the schema of this program. Run: mailganer migrate")
@@ -69,7 +69,7 @@ def make(engine: Engine, secret_keys: Iterable[str], uploads: Path, folder: Path
         accounts, keys = _copy_sqlite(engine, folder / SQLITE, tuple(secret_keys))
     else:
         columns, accounts, keys = _copy_tables(engine, folder / TABLES, tuple(secret_keys))
-    _copy_uploads(uploads, folder / UPLOADS)  # and after it: one may have begun
+    _copy_uploads(uploads, folder / UPLOADS)  # and after it: an import may have begun
     manifest = Manifest(
         format=FORMAT,
         program=__version__,
@@ -89,7 +89,7 @@ def _make_folder(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BackupError(f"{folder} is there already and not empty. Name a new folder.")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)  # stored passwords and everybody's addresses
+    folder.chmod(0o700)  # it holds stored passwords and all addresses
 
 
 def _copy_uploads(source: Path, target: Path) -> None:
@@ -108,8 +108,8 @@ def _copy_sqlite(engine: Engine, target: Path, secret_keys: tuple[str, ...]) -> 
     source, copy = sqlite3.connect(str(engine.url.database), timeout=60), sqlite3.connect(target)
     with closing(source), closing(copy):
         source.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE")  # one file
-        require_known(copy, newest())  # else it could not be put back
+        copy.execute("PRAGMA journal_mode=DELETE")  # a single file
+        require_known(copy, newest())  # otherwise it could not be restored
         found = copy.execute("PRAGMA quick_check").fetchone()[0]
         if found != "ok":
             raise BackupError(f"The database is damaged: {found}.")
@@ -122,7 +122,7 @@ def _copy_sqlite(engine: Engine, target: Path, secret_keys: tuple[str, ...]) -> 
 def _copy_tables(
     engine: Engine, folder: Path, secret_keys: tuple[str, ...]
 ) -> tuple[dict[str, list[str]], int, dict[str, int]]:
-    """PostgreSQL's own COPY of each table, all of one snapshot."""
+    """Copy each table with PostgreSQL's COPY, all in one snapshot."""
     folder.mkdir()
     columns: dict[str, list[str]] = {}
     reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -161,11 +161,11 @@ def _keys(rows: Iterable[Any], secret_keys: tuple[str, ...]) -> dict[str, int]:
     return found
 
 
-# --- reading one
+# --- checking a backup
 
 
 def check_keys(manifest: Manifest, secret_keys: Iterable[str]) -> None:
-    """Raises ``BackupError`` when stored passwords could not be read afterwards."""
+    """Raise ``BackupError`` when stored passwords could not be decrypted after a restore."""
     ours = {fingerprint(key) for key in secret_keys}
     needed = {name: number for name, number in manifest.keys.items() if number and name != LOST}
     missing = sum(number for name, number in needed.items() if name not in ours)
@@ -176,11 +176,11 @@ def check_keys(manifest: Manifest, secret_keys: Iterable[str]) -> None:
         )
 
 
-# --- putting one back
+# --- restoring a backup
 
 
 def is_in_use(engine: Engine) -> bool:
-    """Whether the database holds an account: putting a backup back would remove it."""
+    """Return whether the database holds an account, which a restore would remove."""
     if not inspect(engine).has_table(Account.__tablename__):
         return False
     with engine.connect() as connection:
@@ -188,7 +188,7 @@ def is_in_use(engine: Engine) -> bool:
 
 
 def require_fitting(folder: Path, manifest: Manifest, uploads: Path) -> None:
-    """Raises ``BackupError`` for whatever could not be put back as it is, before anything is changed."""
+    """Raise ``BackupError`` for anything that could not be restored as it is, before anything is changed."""
     require_data(manifest)
     if manifest.database == "sqlite":
         require_sqlite(folder / SQLITE, manifest.revision)
@@ -216,18 +216,17 @@ def _require_readable(source: Path) -> None:
 
 
 def put_tables(connection: Connection, folder: Path, columns: Mapping[str, list[str]]) -> None:
-    """Fill the empty tables of PostgreSQL, and let their numbers go on behind the highest.
+    """Fill the empty tables of PostgreSQL, and set their sequences to continue after the highest id.
 
-    The names must have been checked by ``require_fitting``.
+    ``columns`` has the tables in the order in which they refer to each other, as the version that made the
+    backup wrote them: an earlier one had other names. They must have been checked by ``require_fitting``.
     """
-    for each in metadata.sorted_tables:
-        if each.name not in columns:
-            continue
-        there = table(each.name, *map(column, columns[each.name]))
+    for table_name, names in columns.items():
+        there = table(table_name, *map(column, names))
         connection.execute(delete(there))
-        _copy_in(connection, each.name, columns[each.name], _table_file(folder, each.name))
-        for name in columns[each.name]:
-            sequence = connection.scalar(select(func.pg_get_serial_sequence(each.name, name)))
+        _copy_in(connection, table_name, names, _table_file(folder, table_name))
+        for name in names:
+            sequence = connection.scalar(select(func.pg_get_serial_sequence(table_name, name)))
             if sequence:
                 highest = func.max(there.c[name])
                 connection.execute(
@@ -248,19 +247,24 @@ def _copy_in(connection: Connection, name: str, columns: list[str], source: Path
         raise BackupError(f"{source} cannot be put back: {error.diag.message_primary}.") from error
 
 
+EARLIER_TABLES = ("letter", "departure", "hold", "answer", "tries", "tally")
+"""Tables under the names that they had before version 0.2."""
+
+
 def empty(connection: Connection) -> None:
-    """Remove every table of ours from PostgreSQL. Raises ``BackupError`` while somebody uses them."""
+    """Drop all our tables from PostgreSQL. Raise ``BackupError`` while another process uses them."""
     quote = connection.dialect.identifier_preparer.quote
     try:
         connection.execute(text("SET LOCAL lock_timeout = '5s'"))
-        for name in (*(each.name for each in reversed(metadata.sorted_tables)), "alembic_version"):
+        names = (each.name for each in reversed(metadata.sorted_tables))
+        for name in (*names, *EARLIER_TABLES, "alembic_version"):
             connection.execute(text(f"DROP TABLE IF EXISTS {quote(name)} CASCADE"))
     except OUT_OF_REACH as error:
         raise BackupError("Somebody uses this database. Stop web, workers and beat first.") from error
 
 
 def put_uploads(folder: Path, uploads: Path) -> None:
-    """Copy the uploaded files back; those that are there stay."""
+    """Copy the uploaded files back; existing files stay."""
     for path in _uploads(folder):
         uploads.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, uploads / path.name)

@@ -1,4 +1,4 @@
-"""``mailganer doctor``: looks at every part and says in one sentence each what is so and what to do."""
+"""``mailganer doctor``: check every part and report in one sentence each what to do."""
 
 import ipaddress
 import shutil
@@ -27,15 +27,16 @@ from ..settings import Settings
 from ..vault import Vault
 from .common import find_ini, ini_argument, open_engine, read_settings, sentence
 
-QUIET_AFTER = timedelta(minutes=2)  # a part that was not seen for so long is taken for dead
-HEARD_LATELY = timedelta(seconds=20)  # ten ticks; a beat that was stopped is forgotten soon
-CLOCKS_DIFFER = timedelta(seconds=10)  # leases and quotas go by the database's clock, log and pages by ours
+QUIET_AFTER = timedelta(minutes=2)  # a process not seen for so long counts as dead
+HEARD_LATELY = timedelta(seconds=20)  # ten ticks; a stopped beat is no longer counted after that
+# Leases and quotas use the database's clock, logs and pages that of the machine.
+CLOCKS_DIFFER = timedelta(seconds=10)
 LEAST_ROOM = 1024**3  # bytes on the data folder's disk: uploads, journals, an SQLite file
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's: a part, whether it is well, and the sentence."""
+    """One line of the doctor's report: a part, whether it is well, and the sentence."""
 
     part: str
     well: bool
@@ -57,7 +58,7 @@ def doctor(ini: str | None) -> int:
 
 
 def examine(ini: str | None) -> Iterator[Finding]:
-    """Every finding, the settings first; without readable settings there is nothing else to look at."""
+    """Yield every finding, the settings first; without readable settings nothing else can be checked."""
     try:
         settings = read_settings(ini)
     except SettingsError as error:
@@ -118,7 +119,7 @@ def _broker(settings: Settings) -> Findings:
 def _queue(settings: Settings) -> Findings:
     backlog = broker.backlog(broker.broker_url(settings))
     if backlog is None:
-        return  # said of the broker already
+        return  # the broker's check reports it
     if backlog.grows:
         yield False, f"{backlog}. Workers do not keep up: start more of them, or restart those that hang."
     else:
@@ -132,7 +133,7 @@ def _workers(settings: Settings) -> Findings:
             yield _seen(session, "worker", "No email leaves without one. Start it: mailganer worker")
             yield _seen(session, "beat", "Nothing starts by itself without it. Start it: mailganer beat")
             yield from _beats(session)
-            yield from _set_up_otherwise(session, settings)
+            yield from _misfitting_parts(session, settings)
     except SQLAlchemyError:
         yield False, "The processes cannot be listed: the database does not answer."
     finally:
@@ -145,7 +146,7 @@ def _clock(settings: Settings) -> Findings:
         with make_sessions(engine)() as session:
             ahead = utcnow() - database_now(session)
     except SQLAlchemyError:
-        return  # said of the database already
+        return  # the database's check reports it
     finally:
         engine.dispose()
     if abs(ahead) > CLOCKS_DIFFER:
@@ -178,8 +179,8 @@ def _beats(session: Session) -> Findings:
         )
 
 
-def _set_up_otherwise(session: Session, settings: Settings) -> Findings:
-    """Yield a sentence for each web process and worker that shares our data folder or our secret keys not."""
+def _misfitting_parts(session: Session, settings: Settings) -> Findings:
+    """Yield a sentence for each web process and worker with another data folder or other secret keys."""
     for misfit in misfits(session, settings, database_now(session)):
         if misfit.what == "data folder":
             yield (
@@ -198,14 +199,14 @@ def _set_up_otherwise(session: Session, settings: Settings) -> Findings:
 
 
 def _passwords(settings: Settings) -> Findings:
-    """Whether stored mail passwords can be read with the secret keys of today."""
+    """Check whether stored mail passwords can be decrypted with the present secret keys."""
     engine, vault = open_engine(settings), Vault(settings.secret_keys)
     try:
         with make_sessions(engine)() as session:
             stored = select(Sender.account_id, Sender.secrets).where(Sender.secrets.is_not(None))
             readable = [_opens(vault, *row) for row in session.execute(stored)]
     except SQLAlchemyError:
-        return  # reported for the database already
+        return  # the database's check reports it
     finally:
         engine.dispose()
     if unreadable := readable.count(False):

@@ -1,4 +1,4 @@
-"""``mailganer drill``: breaks everything on purpose, and counts who got what."""
+"""``mailganer drill``: inject failures on purpose, and count who got what."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ..drill.run import DrillOutcome, DrillSnapshot, Wish
+    from ..drill.run import DrillOptions, DrillOutcome, DrillSnapshot
 
-SHOWN = 10  # addresses that are named of those who were lost, or got it twice
+SHOWN = 10  # number of addresses that are listed of those lost, or sent to twice
 
 
 @click.command()
@@ -25,30 +25,30 @@ SHOWN = 10  # addresses that are named of those who were lost, or got it twice
     help="An empty database; else SQLite in a folder.",
 )
 def drill(recipients: int, kills: int, seed: str | None, database_url: str) -> int:
-    """Send to a local server that drops connections and refuses emails, while workers, broker and beat are
-    killed; then count who was lost and who got it twice.
+    """Inject failures into a test installation, and count who was lost and who got it twice.
 
-    It starts an installation of its own and touches no other. Exit code 0: the pledge held; 1: it did not.
+    A local server drops connections and refuses emails, while workers, broker and beat are killed. The drill
+    starts an installation of its own and touches no other. Exit code 0: the pledge held; 1: it did not.
     """
     import secrets
 
-    from ..drill.run import Wish, room_for
+    from ..drill.run import DrillOptions, temporary_folder
     from ..drill.run import drill as run
 
-    wish = Wish(recipients, kills, seed or secrets.token_hex(4), database_url)
-    click.echo(f"Drill: {recipients} recipients, {kills} kills, seed {wish.seed}.")
+    options = DrillOptions(recipients, kills, seed or secrets.token_hex(4), database_url)
+    click.echo(f"Drill: {recipients} recipients, {kills} kills, seed {options.seed}.")
     held = True
-    with room_for(lambda: not held) as folder:
-        with _bar(wish) as watch:
-            outcome = run(wish, folder, watch, lambda sentence: click.echo(sentence, err=True))
+    with temporary_folder(lambda: not held) as folder:
+        with _bar(options) as watch:
+            outcome = run(options, folder, watch, lambda sentence: click.echo(sentence, err=True))
         held = outcome.findings.held
-        _report(outcome, wish)
+        _report(outcome, options)
         if not held:
             click.echo(f"Database, logs and the server's record are kept in {folder}.", err=True)
     return 0 if held else 1
 
 
-def _report(outcome: "DrillOutcome", wish: "Wish") -> None:
+def _report(outcome: "DrillOutcome", options: "DrillOptions") -> None:
     found = outcome.findings
     for name, value in (
         ("recipients", str(found.recipients)),
@@ -63,7 +63,7 @@ def _report(outcome: "DrillOutcome", wish: "Wish") -> None:
         ("dropped", f"{outcome.drops} connections"),
         ("refusals", f"{outcome.said.total()}{_list(outcome.said)}"),
         ("took", f"{outcome.seconds:.0f} s"),
-        ("seed", wish.seed),
+        ("seed", options.seed),
     ):
         click.echo(f"{name:<11} {value}")
     click.echo("The pledge held." if found.held else "The pledge did NOT hold.")
@@ -98,7 +98,7 @@ def _names(people: tuple[str, ...]) -> str:
 
 
 @contextmanager
-def _bar(wish: "Wish") -> Iterator[Callable[["DrillSnapshot"], None]]:
+def _bar(options: "DrillOptions") -> Iterator[Callable[["DrillSnapshot"], None]]:
     """A progress bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda look: None
@@ -108,10 +108,10 @@ def _bar(wish: "Wish") -> Iterator[Callable[["DrillSnapshot"], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("Starting", total=wish.recipients)
+        task = bar.add_task("Starting", total=options.recipients)
 
         def show(look: "DrillSnapshot") -> None:
-            doing = f"{look.kills} of {wish.kills} kills, the sender is {look.doing}"
+            doing = f"{look.kills} of {options.kills} kills, the sender is {look.doing}"
             bar.update(task, description=doing, completed=look.settled)
 
         yield show

@@ -1,4 +1,4 @@
-"""``mailganer rotate-key``"""
+"""``mailganer rotate-key``."""
 
 import click
 
@@ -8,9 +8,9 @@ from .common import database, ini_argument, read_settings
 @click.command(name="rotate-key")
 @ini_argument
 def rotate_key(ini: str | None) -> None:
-    """Encrypt stored passwords with the first secret key of INI, and say whether the others are needed still.
+    """Encrypt stored passwords with the first secret key of INI; print whether others are needed.
 
-    Web and workers may go on meanwhile. Running it again does nothing.
+    Web and workers may keep running. Running it again does nothing.
     """
     from sqlalchemy import select, update
 
@@ -35,7 +35,7 @@ def rotate_key(ini: str | None) -> None:
             except SecretUnreadable:
                 lost.append(row.from_email)
                 continue
-            # Unless a person has given another one meanwhile.
+            # Unless a user has entered another password in the meantime.
             unchanged = (Sender.id == row.id, Sender.secrets == row.secrets)
             session.execute(update(Sender).where(*unchanged).values(secrets=secrets))
             session.commit()

@@ -1,7 +1,7 @@
-"""The list of what a backup holds, and the check that a folder holds exactly that.
+"""The manifest of a backup, and the check that a folder holds exactly what it lists.
 
-A backup may come from another machine or from a stranger: nothing in it is believed. Names are taken only if
-the schema of its version has them, files only if they are listed, regular and unchanged.
+A backup may come from another machine or from a stranger, so nothing in it is trusted. Names are accepted
+only if the schema of its version has them, files only if they are listed, regular and unchanged.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ MANIFEST = "manifest.json"
 SQLITE = "database.sqlite"
 TABLES = "tables"
 UPLOADS = "uploads"
-LOST = "no key"  # instead of a fingerprint, of passwords that no key opened when they were backed up
+LOST = "no key"  # instead of a fingerprint: passwords that no key decrypted when they were backed up
 
 LARGEST = 16 << 20  # bytes of a manifest: about 100,000 uploaded files
 EARLIEST = datetime(2024, 1, 1, tzinfo=UTC)  # before the first version
-AHEAD = timedelta(days=1)  # that the clock of the machine that made the backup may have been ahead
+AHEAD = timedelta(days=1)  # by which the clock of the machine that made the backup may have been ahead
 
 _Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _Key = Annotated[str, StringConstraints(pattern=rf"^(?:[0-9a-f]{{16}}|{LOST})$")]
@@ -42,11 +42,11 @@ _Count = Annotated[int, Field(ge=0)]
 
 
 class BackupError(MailganerError):
-    """A backup that cannot be made or put back."""
+    """A backup that cannot be created or restored."""
 
 
 class Manifest(BaseModel):
-    """What a backup holds."""
+    """The contents of a backup."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
@@ -56,7 +56,7 @@ class Manifest(BaseModel):
     database: Literal["sqlite", "postgresql"]
     created_at: AwareDatetime
     accounts: _Count
-    keys: dict[_Key, _Count]  # fingerprint of a secret key -> stored passwords that it opens
+    keys: dict[_Key, _Count]  # fingerprint of a secret key -> stored passwords that it decrypts
     columns: dict[_Name, list[_Name]]  # of PostgreSQL's tables
     files: dict[_File, _Digest]  # path in the folder -> SHA-256
 
@@ -65,7 +65,7 @@ class Manifest(BaseModel):
 
 
 def read(folder: Path, now: datetime) -> Manifest:
-    """Return the manifest of a backup that is whole. Raises ``BackupError``."""
+    """Return the manifest of an intact backup. Raise ``BackupError``."""
     path = folder / MANIFEST
     try:
         if not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_size > LARGEST:
@@ -109,7 +109,7 @@ def _require_sense(path: Path, manifest: Manifest, now: datetime) -> None:
 
 
 def require_data(manifest: Manifest) -> None:
-    """Raises ``BackupError`` unless the listed files are a whole database, and uploads."""
+    """Raise ``BackupError`` unless the listed files are a complete database, and uploads."""
     data = {name for name in manifest.files if not name.startswith(f"{UPLOADS}/")}
     tables = {f"{TABLES}/{table}.copy.gz" for table in manifest.columns}
     wrong = data ^ ({SQLITE} if manifest.database == "sqlite" else tables)
@@ -130,7 +130,7 @@ def _require_whole(folder: Path, manifest: Manifest) -> None:
 
 
 def files_in(folder: Path) -> Iterator[str]:
-    """The files of a backup. Raises ``BackupError`` for anything else in it: links, devices, folders."""
+    """Yield the files of a backup. Raise ``BackupError`` for anything else in it: links, devices, folders."""
     with os.scandir(folder) as found:
         for entry in sorted(found, key=lambda each: each.name):
             if entry.name in (TABLES, UPLOADS) and entry.is_dir(follow_symlinks=False):

@@ -1,4 +1,4 @@
-"""``mailganer migrate``"""
+"""``mailganer migrate``."""
 
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     help="Take the schema back, for an earlier version of the program. What later revisions keep is lost.",
 )
 def migrate(ini: str | None, check: bool, down_to: str | None) -> None:
-    """Bring the database of INI to the newest schema. Running it again does nothing."""
+    """Migrate the database of INI to the newest schema. Running it again does nothing."""
     from ..migrations import current, newest
     from ..migrations import migrate as upgrade
 
@@ -43,7 +43,7 @@ def migrate(ini: str | None, check: bool, down_to: str | None) -> None:
 
 
 def _take_back(settings: "Settings", to: str) -> None:
-    """Raises ``SettingsError`` for a revision that the database has not passed."""
+    """Downgrade the schema. Raise ``SettingsError`` for a revision that the database has not passed."""
     from ..migrations import current, downgrade, revisions
 
     engine = open_engine(settings)
@@ -59,7 +59,7 @@ def _take_back(settings: "Settings", to: str) -> None:
 
 
 def _check_plugins(settings: "Settings") -> None:
-    """Raises ``SettingsError`` with everything that the parts would refuse to start for, at once."""
+    """Raise ``SettingsError`` with every plugin problem that would keep a part from starting."""
     from ..accounts import network_of
     from ..backends import load_backends
     from ..billing import load_providers

@@ -1,4 +1,4 @@
-"""Children that end with their parent, also when it is killed."""
+"""Make a child process end with its parent, even when the parent is killed."""
 
 import ctypes
 import os
@@ -8,14 +8,14 @@ import threading
 import time
 
 PR_SET_PDEATHSIG = 1
-LOOK_EVERY = 1.0  # seconds, where the kernel does not tell
+LOOK_EVERY = 1.0  # seconds, where the kernel sends no signal
 
 
 def die_with_parent(by: int = signal.SIGTERM) -> None:
-    """From now on this process gets the signal ``by`` when its parent ends.
+    """Make this process receive the signal ``by`` when its parent ends.
 
-    Linux does it itself, and the wish survives ``exec``. Elsewhere a thread looks whether the parent is still
-    the same; that does not survive ``exec``.
+    Linux does it itself, and the setting survives ``exec``. Elsewhere a thread checks whether the parent is
+    still the same; that does not survive ``exec``.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)

@@ -1,4 +1,4 @@
-"""The parts alone, one process each: ``mailganer web``, ``mailganer worker``, ``mailganer beat``."""
+"""Commands that run one part each: ``mailganer web``, ``mailganer worker``, ``mailganer beat``."""
 
 import os
 import signal
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 WEB_THREADS = 9  # pages wait for the database and, at sign-in, for a mail server: more threads than cores
-LARGEST_REQUEST = 512 * 1024 * 1024  # bytes; a list of a million people is about a fifth of it
-IDLE_SECONDS = 60  # a client that says nothing for so long is hung up on
+LARGEST_REQUEST = 512 * 1024 * 1024  # bytes; a list of a million subscribers is about a fifth of it
+IDLE_SECONDS = 60  # a connection without traffic for so long is closed
 CONNECTIONS = 500  # an idle browser keeps up to six of them open
-QUIET = "WARNING"  # a tick every two seconds is no news
+QUIET = "WARNING"  # INFO would log a tick every two seconds
 CELERY_OPTIONS = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 @click.command()
 @ini_argument
 def web(ini: str | None) -> None:
-    """Serve the pages, the API and the readers' addresses of INI."""
+    """Serve the pages, the API and the recipients' links of INI."""
     signal.signal(signal.SIGTERM, _leave)
     with collector_paused():
         from pyramid.paster import get_app, setup_logging
@@ -52,14 +52,17 @@ def web(ini: str | None) -> None:
 
 
 def web_options(settings: "Settings") -> dict[str, object]:
-    """How waitress serves. Nothing is left to its defaults: a gigabyte a request, any proxy, four threads."""
+    """Return waitress's options.
+
+    None is left to its default: a gigabyte per request, any proxy, four threads.
+    """
     options: dict[str, object] = {
         "listen": settings.listen,
         "threads": WEB_THREADS,
         "max_request_body_size": LARGEST_REQUEST,
         "channel_timeout": IDLE_SECONDS,
         "connection_limit": CONNECTIONS,
-        "ident": None,  # nobody needs to know which server this is
+        "ident": None,  # do not reveal the server software
         "url_scheme": "https" if settings.secure else "http",
         "clear_untrusted_proxy_headers": True,
     }
@@ -83,8 +86,8 @@ def worker(context: click.Context, ini: str | None, concurrency: int | None, log
 
     ini, rest = _split(ini, context.args)
     read_settings(ini)
-    # The processes of the pool outlive a lost worker by the emails on their way, which they settle: it may
-    # be lost for as little as a broker that went away in the wrong moment.
+    # The processes of the pool outlive a lost worker until the emails in flight are settled: losing it takes
+    # as little as a broker that goes away at the wrong time.
     worker_process_init.connect(_die_with_worker, weak=False)
     _celery().worker_main(
         [
@@ -92,7 +95,7 @@ def worker(context: click.Context, ini: str | None, concurrency: int | None, log
             "worker",
             f"--concurrency={concurrency or 2}",
             f"--loglevel={loglevel}",
-            # Workers need not know of one another: the database is what they share.
+            # Workers need not know of one another: they share the database.
             *("--without-gossip", "--without-mingle"),
             *rest,
         ]
@@ -104,10 +107,10 @@ def worker(context: click.Context, ini: str | None, concurrency: int | None, log
 @click.option("--loglevel", "-l", default=QUIET, show_default=True)
 @click.pass_context
 def beat(context: click.Context, ini: str | None, loglevel: str) -> None:
-    """Run the clock for INI: it wakes whatever is due."""
+    """Run the clock for INI: it enqueues a tick every two seconds."""
     ini, rest = _split(ini, context.args)
     read_settings(ini)
-    # It keeps no file (mailganer.worker:Ticker): what is due stands in the database.
+    # No schedule file (mailganer.worker:Ticker): the database holds what is due.
     _celery().start(["--quiet", "beat", "--pidfile=", f"--loglevel={loglevel}", *rest])
 
 
@@ -121,7 +124,10 @@ def _celery() -> "Celery":
 
 
 def _split(ini: str | None, rest: list[str]) -> tuple[str | None, list[str]]:
-    """An option of Celery's that stands first is not the settings file."""
+    """Return the settings file and the remaining options.
+
+    A leading Celery option is not the settings file.
+    """
     return (None, [ini, *rest]) if ini and ini.startswith("-") else (ini, rest)
 
 

@@ -1,4 +1,4 @@
-"""A tree of processes that is started, watched and stopped as one."""
+"""A tree of processes that is started, supervised and stopped as one."""
 
 import os
 import signal
@@ -14,17 +14,17 @@ from typing import IO
 
 from .parent import die_with_parent
 
-LOOK_EVERY = 0.2  # seconds between two looks at the children
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a died part is started again; doubles each time
+LOOK_EVERY = 0.2  # seconds between two checks of the children
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a dead part is restarted; doubles each time
 STEADY = 60.0  # seconds of life after which a part's earlier deaths are forgotten
-PATIENCE = 4.0  # seconds a part has to end by itself, before it is told more sharply, and then is killed
-LARGEST_LOG = 10 * 1024 * 1024  # bytes; a bigger one is set aside at the next start
-NOTED = "MAILGANER_PART"  # environment variable that names a part to whoever looks at the process
+PATIENCE = 4.0  # seconds a part has to end by itself before each stronger signal
+LARGEST_LOG = 10 * 1024 * 1024  # bytes; a larger log is renamed at the next start
+NOTED = "MAILGANER_PART"  # environment variable that names the part, for those who inspect the process
 
 
 @dataclass(frozen=True)
 class Part:
-    """One child: its name, its command line, and the environment it has beyond ours."""
+    """One child: its name, its command line, and its additional environment variables."""
 
     name: str
     command: Sequence[str]
@@ -33,14 +33,14 @@ class Part:
 
 
 class _Child:
-    """A part's process, and what is remembered between its lives."""
+    """A part's process, and what is kept between its restarts."""
 
     def __init__(self, part: Part, log: Path | None) -> None:
         self.part, self.log = part, log
         self.process: subprocess.Popen[bytes] | None = None
         self.started = self.due = 0.0
         self.pause = FIRST_PAUSE
-        self.gone = False  # its death is known and its restart is due
+        self.gone = False  # its death is recorded and its restart is due
         self.deaths = 0
 
     def start(self) -> None:
@@ -52,7 +52,7 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
-                # A terminal's Ctrl-C is for us; we tell the children, in order.
+                # Ctrl-C in a terminal goes to this process only, which signals the children in order.
                 start_new_session=True,
                 preexec_fn=die_with_parent,
             )
@@ -70,14 +70,14 @@ class _Child:
             self.process.send_signal(signum)
 
     def kill(self) -> None:
-        """Ends it with all that it started; its session is its own."""
+        """Kill the process and all that it started, which is in its own session."""
         if self.process is not None:
-            with suppress(ProcessLookupError):  # all gone by themselves
+            with suppress(ProcessLookupError):  # they have ended by themselves
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def put_off(self, now: float) -> float:
-        """Notes a death and answers how long to wait."""
+        """Record a death and return how many seconds to wait before the restart."""
         if now - self.started > STEADY:
             self.pause = FIRST_PAUSE
         pause, self.pause = self.pause, min(self.pause * 2, LONGEST_PAUSE)
@@ -85,7 +85,7 @@ class _Child:
         return pause
 
     def _environment(self) -> dict[str, str]:
-        # A log is read by whoever looks for the cause; a terminal is not.
+        # A traceback helps in a log file, but not on a terminal.
         traceback = {"MAILGANER_TRACEBACK": "1"} if self.log else {}
         return {**os.environ, **traceback, **self.part.environment, NOTED: self.part.name}
 
@@ -99,19 +99,19 @@ class _Child:
 
 
 class Tree:
-    """Starts parts, starts again what dies, and stops all of it on Ctrl-C, SIGTERM or hang-up.
+    """Start parts, restart those that die, and stop all of them on Ctrl-C, SIGTERM or SIGHUP.
 
-    With ``logs`` each part writes to a file there; without, to where we write.
+    With ``logs`` each part writes to a file there; without, to the output of this process.
     """
 
     def __init__(self, say: Callable[[str], None], logs: Path | None = None) -> None:
         self._say, self._logs = say, logs
         self._children: list[_Child] = []
-        self._asked = 0  # how often somebody asked to stop
+        self._asked = 0  # how often a stop was requested
         self.stopping = False
 
     def listen(self) -> None:
-        """From now on a signal to stop is noted instead of ending us on the spot."""
+        """From now on, record a signal to stop instead of ending at once."""
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, self._note)
 
@@ -121,19 +121,22 @@ class Tree:
         child.start()
 
     def deaths(self, name: str) -> int:
-        """How often the part of this name has died."""
+        """Return how often the part of this name has died."""
         return sum(child.deaths for child in self._children if child.part.name == name)
 
     def kill(self, name: str) -> None:
-        """``kill -9`` of a part with all that it started. It is started again, or comes back by itself."""
+        """Send SIGKILL to a part and all that it started.
+
+        The part is restarted by the caller, or after its pause.
+        """
         self._named(name).kill()
 
     def start_again(self, name: str) -> None:
-        """Starts a killed part without the pause that one gets which dies by itself."""
+        """Restart a killed part without the pause that follows when it dies by itself."""
         self._named(name).start()
 
     def pid(self, name: str) -> int:
-        """The process of a part, and the number of its process group."""
+        """Return the process id of a part, which is also the id of its process group."""
         process = self._named(name).process
         return process.pid if process else 0
 
@@ -141,7 +144,7 @@ class Tree:
         return next(child for child in self._children if child.part.name == name)
 
     def run(self, part: Part) -> int:
-        """Runs a part to its end and answers its exit code; stops it when asked to stop."""
+        """Run a part to its end and return its exit code; stop it when a stop is requested."""
         child = _Child(part, None)
         child.start()
         self._children.append(child)
@@ -153,7 +156,7 @@ class Tree:
         return child.process.returncode if child.process else 1
 
     def wait(self, ready: Callable[[], bool], hopeless: Callable[[], bool], timeout: float) -> bool:
-        """Looks after the children until ``ready``; gives up when it is hopeless or time is up."""
+        """Supervise the children until ``ready``; return False when it is hopeless or time is up."""
         deadline = time.monotonic() + timeout
         while not self.stopping and not hopeless() and time.monotonic() < deadline:
             if ready():
@@ -163,23 +166,23 @@ class Tree:
         return False
 
     def look_after(self) -> None:
-        """Until somebody asks to stop."""
+        """Supervise the children until a stop is requested."""
         while not self.stopping:
             self.look()
             time.sleep(LOOK_EVERY)
 
     def look(self) -> None:
-        """Starts again what has died, after a pause that grows while it keeps dying."""
+        """Restart parts that have died, after a pause that grows while they keep dying."""
         now = time.monotonic()
         for child in self._children:
             if child.gone:
                 if now >= child.due:
                     child.start()
             elif not child.running:
-                self._tell_of_death(child, child.put_off(now))
+                self._report_death(child, child.put_off(now))
 
     def stop(self) -> None:
-        """All of them, within seconds, the broker last. Asked once more, at once."""
+        """Stop all parts within seconds, the broker last. A second request to stop skips the waits."""
         first = [child for child in self._children if not child.part.last]
         last = [child for child in self._children if child.part.last]
         for children in (first, last):
@@ -197,7 +200,7 @@ class Tree:
         for child in children:
             child.kill()
 
-    def _tell_of_death(self, child: _Child, pause: float) -> None:
+    def _report_death(self, child: _Child, pause: float) -> None:
         code = child.process.returncode if child.process else None
         how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         where = f" Its last words are in {child.log}." if child.log else ""
@@ -209,5 +212,5 @@ class Tree:
 
 
 def python(command: str, *arguments: str) -> Sequence[str]:
-    """The command line of another ``mailganer`` command, with the Python that runs this one."""
+    """Return the command line of another ``mailganer`` command, run by the same Python."""
     return (sys.executable, "-m", "mailganer", command, *arguments)

@@ -1,4 +1,4 @@
-"""``mailganer send``: one mailing from the command line."""
+"""``mailganer send``: send one campaign from the command line."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PASSWORD = "MAILGANER_SMTP_PASSWORD"  # noqa: S105 - the name of the variable
 SCHEMES = {"smtp": ("none", 25), "smtps": ("tls", 465), "smtp+starttls": ("starttls", 587)}
-LOOK_EVERY = 0.5  # seconds between two looks while there is nothing to do
+LOOK_EVERY = 0.5  # seconds between two checks while there is nothing to do
 SETTLED, PARTLY, NOTHING = 0, 1, 2
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -59,17 +59,17 @@ def send(
     state: Path | None,
     skip_bad_rows: bool,
 ) -> int:
-    """Send one mailing. It needs no web and no settings file.
+    """Send one campaign. It needs no web and no settings file.
 
-    The password comes from MAILGANER_SMTP_PASSWORD, or is asked for. Progress is kept in a state file, beside
-    the list unless --state names one: run the same command again after a crash, and it goes on and repeats
-    nobody. To send the same email to the same people once more, remove that file first.
+    The password comes from MAILGANER_SMTP_PASSWORD, or is asked for. Progress is stored in a state file,
+    beside the list unless --state names one: run the same command again after a crash, and it continues
+    without sending anything twice. To send the same email to the same list once more, remove that file first.
 
     What the check of a campaign would warn of (links that lead nowhere, tags of other products, gaps) is
     printed to standard error, with --dry-run too.
 
-    Exit code 0: everybody is settled; 1: some letters failed or are in doubt, and are listed; 2: something is
-    wrong with what was given, and nothing was sent.
+    Exit code 0: every recipient is settled; 1: some emails failed or are in doubt, and are listed; 2: an
+    argument, the list or the email is wrong, and nothing was sent.
     """
     from ..sending.standalone_campaign import StandaloneRequest
 
@@ -93,7 +93,7 @@ def send(
         return _refuse(error)
 
 
-# --- what was given
+# --- arguments
 
 
 def _sender(text: str) -> tuple[str, str]:
@@ -162,7 +162,7 @@ def _address(url: str) -> SplitResult:
 def _registry() -> "Registry":
     from ..backends import Network, load_backends
 
-    # Who sits at this terminal is the operator: any host and any port is theirs to choose.
+    # The user at this terminal is the operator and may choose any host and port.
     network = Network(
         allow_private=True,
         ports=frozenset(range(1, 65536)),
@@ -188,7 +188,7 @@ def _backend(registry: "Registry", order: "StandaloneRequest", url: str, passwor
 
 
 def _proven(registry: "Registry", order: "StandaloneRequest", url: str) -> "Backend":
-    """The mail account, logged in once: nothing is begun with one that does not work."""
+    """Return the mail account after a login: nothing is begun with one that does not work."""
     password = os.environ.get(PASSWORD, "")
     parts = _address(url)
     if not password and parts.username and sys.stdin.isatty():
@@ -205,7 +205,7 @@ def _proven(registry: "Registry", order: "StandaloneRequest", url: str) -> "Back
     return backend
 
 
-# --- looking, sending
+# --- dry run, sending
 
 
 def _dry_run(order: "StandaloneRequest", url: str) -> int:
@@ -261,7 +261,7 @@ def _send(order: "StandaloneRequest", url: str, send_at: datetime | None, state:
 
 
 def _usable(state: Path) -> None:
-    """Says so before anything is sent when progress cannot be kept there."""
+    """Raise ``BadParameter`` before anything is sent when progress cannot be stored there."""
     if not state.parent.is_dir() or not os.access(state.parent, os.W_OK):
         raise click.BadParameter(f"there is no folder {state.parent} to write to.", param_hint="--state")
     if state.exists() and state.stat().st_size:
@@ -271,7 +271,10 @@ def _usable(state: Path) -> None:
 
 
 def _default_state(order: "StandaloneRequest") -> Path:
-    """Beside the list, under a name of this email's own: the same command finds it again."""
+    """Return the default state file: beside the list, named after this email.
+
+    The same command finds it again.
+    """
     name = hashlib.sha256(order.digest.encode()).hexdigest()[:12]
     return order.people.with_name(f"{order.people.name}.{name}.mailganer")
 
@@ -285,7 +288,7 @@ def _run(mailing: "StandaloneCampaign", state: Path) -> int:
             try:
                 moved = mailing.step(stopped.is_set, lambda window_result: show(mailing.progress()))
                 now = mailing.progress()
-            except OUT_OF_REACH as error:  # somebody has locked it, or its disk is full
+            except OUT_OF_REACH as error:  # another process has locked it, or its disk is full
                 if stopped.is_set():
                     raise
                 told = _tell_once(told, f"{state} cannot be written: {trouble_of(error)}. Trying again.")
@@ -301,7 +304,7 @@ def _run(mailing: "StandaloneCampaign", state: Path) -> int:
 
 
 def _tell_once(told: str, trouble: str) -> str:
-    """What keeps it waiting is said when it begins, not at every look."""
+    """Print the reason for waiting once, not at every check."""
     if trouble and trouble != told:
         click.echo(trouble, err=True)
     return trouble or told
@@ -324,7 +327,7 @@ def _report(mailing: "StandaloneCampaign", progress: "StandaloneProgress", state
 
 
 def _refuse(error: MailganerError) -> int:
-    """Nothing was sent: says why."""
+    """Print why nothing was sent; return the exit code."""
     from ..i18n.sentences import reply_beside, translate_sentence
     from ..sending.standalone_campaign import BadRows
 
@@ -347,7 +350,7 @@ def _refuse(error: MailganerError) -> int:
 
 
 class _Flag:
-    """Whether somebody asked to stop."""
+    """Whether a stop was requested."""
 
     def __init__(self) -> None:
         self._set = False
@@ -361,7 +364,7 @@ class _Flag:
 
 @contextmanager
 def _stopping() -> Iterator[_Flag]:
-    """Ctrl-C and SIGTERM let the email on its way be settled."""
+    """On Ctrl-C or SIGTERM, stop after the emails in flight are settled."""
     flag = _Flag()
     before = {signum: signal.signal(signum, flag.set) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -373,7 +376,7 @@ def _stopping() -> Iterator[_Flag]:
 
 @contextmanager
 def _bar(mailing: "StandaloneCampaign") -> Iterator[Callable[["StandaloneProgress"], None]]:
-    """A progress bar on a terminal, nothing elsewhere."""
+    """Yield a function that updates a progress bar on a terminal, and does nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda progress: None
         return

@@ -1,4 +1,4 @@
-"""``mailganer serve``: everything on one machine as one process tree."""
+"""``mailganer serve``: run everything on one machine as one process tree."""
 
 import fcntl
 import os
@@ -19,8 +19,8 @@ from .processes import Part, Tree, python
 if TYPE_CHECKING:
     from ..settings import Settings
 
-ENOUGH_DEATHS = 3  # a web part that dies so often before its first answer will not recover by itself
-FIRST_ANSWER = 60.0  # seconds the web part may take until it answers for the first time
+ENOUGH_DEATHS = 3  # a web part that dies so often before its first response will not recover by itself
+FIRST_ANSWER = 60.0  # seconds the web part may take to its first response
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -42,11 +42,11 @@ def serve(ini: str | None, demo: bool, with_parent: bool) -> int:
 
 
 class _Installation:
-    """The parts of one installation, and the order they are started in."""
+    """The parts of one installation, and the order in which they start."""
 
     def __init__(self, settings: "Settings") -> None:
         self.settings = settings
-        # A demo is looked at in the browser: its terminal shows the address, not the log.
+        # The terminal of a demo shows the address, not the log.
         self.tree = Tree(_say, settings.data_dir / "log" if settings.demo else None)
 
     def run(self) -> int:
@@ -66,11 +66,11 @@ class _Installation:
         is_checked = not (self.settings.demo and _has_newest_schema(self.settings))
         if is_checked and (code := self._check()):
             return code
-        # The pages first, with the whole machine to themselves: somebody is waiting for them.
+        # Pages first, with the whole machine to themselves: a user waits for them.
         self.tree.start(Part("web", python("web")))
         answers = self.tree.wait(self._answers, self._hopeless if is_checked else self._died, FIRST_ANSWER)
         if not answers and not is_checked and not self.tree.stopping:
-            if code := self._check():  # it says what the web part has written into its log only
+            if code := self._check():  # shows what the web part has written only to its log
                 return code
             answers = self.tree.wait(self._answers, self._hopeless, FIRST_ANSWER)
         if answers:
@@ -86,7 +86,7 @@ class _Installation:
         return 0
 
     def _check(self) -> int:
-        """Migrate, and check the plugins that are set; return an exit code."""
+        """Migrate, and check the configured plugins; return an exit code."""
         code = self.tree.run(Part("migration", python("migrate", "--check")))
         return 0 if self.tree.stopping else code
 
@@ -126,7 +126,7 @@ class _Installation:
         return f"http://localhost:{port}" if host in LOOPBACK else self.settings.public_url
 
     def _last_words(self) -> str:
-        """What the web part wrote last, where it did not write to the terminal itself."""
+        """Return the last line of the web part's log, if it does not write to the terminal."""
         log = self.settings.data_dir / "log" / "web.log"
         if not self.settings.demo or not log.is_file():
             return ""
@@ -136,7 +136,7 @@ class _Installation:
 
 @contextmanager
 def _alone(settings: "Settings") -> Iterator[None]:
-    """One installation per data folder. The lock ends with this process, however it ends."""
+    """Lock the data folder: one installation per folder. The lock ends with this process, however it ends."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     path = settings.data_dir / "serve.lock"
     with path.open("a+") as lock:
@@ -151,9 +151,9 @@ def _alone(settings: "Settings") -> Iterator[None]:
 
 
 def _has_newest_schema(settings: "Settings") -> bool:
-    """Whether an SQLite database needs no migration, looked up without a process of its own.
+    """Return whether an SQLite database needs no migration, without starting a process to check.
 
-    Only that: a demo that is started again shows its pages a second earlier.
+    This saves a second until a restarted demo shows its pages.
     """
     from ..migrations import newest
 
@@ -165,7 +165,7 @@ def _has_newest_schema(settings: "Settings") -> bool:
         with closing(sqlite3.connect(path, timeout=1)) as connection:
             return connection.execute("SELECT version_num FROM alembic_version").fetchone() == (newest(),)
     except sqlite3.Error:
-        return False  # the migration finds out what is wrong with it, and says so
+        return False  # the migration will report what is wrong with it
 
 
 def _already(settings: "Settings", path: Path) -> str:

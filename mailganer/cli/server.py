@@ -1,7 +1,8 @@
-"""The web server: waitress, and a short way for what is answered without waiting for anything.
+"""The web server: waitress, with a fast path for requests that are answered without waiting.
 
-waitress reads in one thread and answers in others. For a page that is right: it waits for the database. For a
-picture of forty-three bytes the way to another thread and back costs more than everything else together.
+waitress reads in one thread and handles requests in others. That is right for a page, which waits for the
+database. For a picture of 43 bytes, switching to another thread and back costs more than everything else
+together.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 PER_ADDRESS = 100  # connections of one client; a browser opens six
-GRACE = 20.0  # seconds that a request may take to arrive, however slow
-SLOWEST = 500.0  # bytes a second of a request that takes longer
+GRACE = 20.0  # seconds that a request may take to arrive, however slowly
+SLOWEST = 500.0  # bytes per second, for a request that takes longer
 
 IsPrompt = Callable[[str, str], bool]
 Limit = Callable[[object, str, Mapping[str, str]], int]
@@ -35,11 +36,11 @@ def make_server(
     limit: Limit | None = None,
     **options: Any,
 ) -> Any:
-    """A server whose ``run`` serves until the process is told to end, in the thread that made it.
+    """Create a server whose ``run`` serves until the process is told to end, in the thread that created it.
 
-    ``is_prompt`` says by method and path what the application answers without waiting: the thread that has
-    read such a request answers it too. ``sockets`` and ``options`` are waitress's map and settings. ``limit``
-    returns by the request's parser, its path and its headers how many bytes of a body are taken.
+    ``is_prompt`` returns, by method and path, whether the application responds without waiting: the thread
+    that has read such a request also handles it. ``sockets`` and ``options`` are waitress's map and settings.
+    ``limit`` returns, by the request's parser, path and headers, how many bytes of a body are accepted.
     """
     channel = (
         type("Channel", (_Channel,), {"parser_class": staticmethod(partial(_Parser, limit))})
@@ -57,7 +58,10 @@ def make_server(
 
 
 def _waking(pull: Callable[[], None], reader: int) -> Callable[[], None]:
-    """Wakes the reading thread, unless it is the one that asks: its own pipe costs as much as an answer."""
+    """Return a function that wakes the reading thread, unless called in that thread.
+
+    Its pipe costs as much as a response.
+    """
 
     def wake() -> None:
         if get_ident() != reader:
@@ -67,7 +71,10 @@ def _waking(pull: Callable[[], None], reader: int) -> Callable[[], None]:
 
 
 def is_client(address: Any, proxy: str | None) -> bool:
-    """Whether a connection comes from a client itself, and not from a proxy, which brings those of many."""
+    """Return whether a connection comes from a client itself.
+
+    A proxy, in contrast, carries the connections of many clients.
+    """
     host = address[0] if isinstance(address, tuple) else ""
     try:
         return proxy != "*" and host != proxy and not ip_address(host).is_loopback
@@ -76,7 +83,7 @@ def is_client(address: Any, proxy: str | None) -> bool:
 
 
 class _Dispatcher(ThreadedTaskDispatcher):
-    """Leaves prompt requests to the thread that reads, which is the one that makes this."""
+    """Leave prompt requests to the reading thread, which is the one that creates this object."""
 
     def __init__(self, is_prompt: IsPrompt) -> None:
         super().__init__()
@@ -87,13 +94,13 @@ class _Dispatcher(ThreadedTaskDispatcher):
         request = channel.requests[0]
         reading = get_ident() == self.reader
         if reading and not request.error and self._is_prompt(request.command, request.path):
-            channel.prompt = True  # when it has let go of the lock that it holds here
+            channel.prompt = True  # handled when it has released the lock that it holds here
         else:
             super().add_task(channel)
 
 
 class _Parser(HTTPRequestParser):
-    """A request whose body is refused by its size before it is taken."""
+    """A request whose body is rejected by its size before it is read."""
 
     adj: Any
 
@@ -110,15 +117,15 @@ class _Parser(HTTPRequestParser):
 
 
 class _Channel(HTTPChannel):
-    """A connection. What the reading thread answers is sent in one piece, and wakes nobody.
+    """A connection. A response made in the reading thread is sent in one piece and wakes no other thread.
 
-    One client cannot use up all connections: it has ``PER_ADDRESS`` at most, and one whose request comes in
+    One client cannot use up all connections: it has at most ``PER_ADDRESS``, and one whose request arrives
     more slowly than ``SLOWEST`` is closed.
     """
 
-    prompt = False  # whether the next request is to be answered at once
+    prompt = False  # whether the next request is to be handled at once
     _arriving: "HTTPRequestParser | None" = None  # the request that is not complete yet
-    _since, _bytes = 0.0, 0  # when it began, and how much of it has come
+    _since, _bytes = 0.0, 0  # when it began, and how many bytes have arrived
 
     def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:
         super().__init__(server, sock, addr, adj, map=map)

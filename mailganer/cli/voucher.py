@@ -1,4 +1,4 @@
-"""``mailganer voucher``: make codes that turn into days of a plan."""
+"""``mailganer voucher``: create codes that grant days of a plan."""
 
 import click
 
@@ -10,7 +10,7 @@ from .common import database, read_settings
 @click.option("--ini", type=click.Path(dir_okay=False), default=None, help="The settings file.")
 @click.pass_context
 def voucher(context: click.Context, ini: str | None) -> None:
-    """Make vouchers for plans."""
+    """Create vouchers for plans."""
     context.obj = ini
 
 
@@ -20,7 +20,7 @@ def voucher(context: click.Context, ini: str | None) -> None:
 @click.option("--count", default=1, show_default=True, type=int, help="How many codes.")
 @click.pass_obj
 def create(ini: str | None, plan: str, days: int, count: int) -> None:
-    """Make COUNT codes and print them, one on a line."""
+    """Create COUNT codes and print them, one per line."""
     from ..billing import create_vouchers
     from ..db import utcnow
 

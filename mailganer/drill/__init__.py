@@ -1,1 +1,1 @@
-"""The drill: a whole installation is broken on purpose, and every email is accounted for."""
+"""Fault drill: a whole installation is broken on purpose, and every email is accounted for."""

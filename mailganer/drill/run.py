@@ -1,8 +1,8 @@
-"""Proves that nobody is lost and nobody gets an email twice, whatever dies: runs a whole installation of its
-own against a server that goes wrong, and kills its processes with SIGKILL at random moments.
+"""Fault drill: run a complete installation against a faulty mail server and kill its processes.
 
-The parts are those of ``mailganer serve``, without its pages. Only its clock differs: it goes faster
-(``mailganer.fast_clock``), so that the day a sender rests after "daily limit exceeded" passes in seconds.
+Proves that no recipient is lost and none gets an email twice, whichever process dies by SIGKILL at a random
+time. The parts are those of ``mailganer serve``, without its pages. Only the clock differs: it runs faster
+(``mailganer.fast_clock``), so that the day a sender waits after "daily limit exceeded" passes in seconds.
 """
 
 import os
@@ -51,14 +51,14 @@ from ..settings import ENVIRONMENT, Settings, load
 from . import server
 from .verdict import Allowed, DrillRow, Findings, judge
 
-SPEED = 7200  # two hours a second: a day's rest is twelve seconds, and a lease is as long as ever
+SPEED = 7200  # two hours a second: a day's wait takes twelve seconds, and a lease lasts as long as ever
 DEPTH = 8  # emails that may be unanswered on one connection
 CONNECTIONS = 8
 ROWS_AT_ONCE = 5000
 LOOK_EVERY = 0.02  # seconds
-COUNT_EVERY = 0.5  # seconds between two looks into the database
-STUCK_AFTER = 180.0  # seconds in which nothing moves at all: then the drill ends, and says who is missing
-DYING = 5.0  # seconds a killed process may take to be gone
+COUNT_EVERY = 0.5  # seconds between two reads of the database
+STUCK_AFTER = 180.0  # seconds without any progress: then the drill ends and reports who is missing
+DYING = 5.0  # seconds a killed process may take to end
 PARTS = ("worker", "child", "broker", "beat")
 WEIGHTS = (5, 3, 2, 1)
 EMAIL = """<p>Dear {{ first_name }}, this is email {{ number }}.</p>
@@ -66,8 +66,8 @@ EMAIL = """<p>Dear {{ first_name }}, this is email {{ number }}.</p>
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What kind of drill."""
+class DrillOptions:
+    """Options of a drill."""
 
     recipients: int
     kills: int
@@ -77,7 +77,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class DrillSnapshot:
-    """How far it is, for whoever watches."""
+    """Progress of a drill, for display."""
 
     total: int
     settled: int
@@ -96,7 +96,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class DrillOutcome:
-    """What a drill came to."""
+    """Result of a drill."""
 
     findings: Findings
     kills: Counter[str]
@@ -106,10 +106,10 @@ class DrillOutcome:
 
 
 def drill(
-    wish: Wish, folder: Path, watch: Callable[[DrillSnapshot], None], say: Callable[[str], None]
+    options: DrillOptions, folder: Path, watch: Callable[[DrillSnapshot], None], say: Callable[[str], None]
 ) -> DrillOutcome:
-    """Runs a drill in an empty folder. Raises ``Conflict`` for a database that holds anything."""
-    for name in ENVIRONMENT:  # they would win over the drill's own settings
+    """Run a drill in an empty folder. Raises ``Conflict`` for a database that is not empty."""
+    for name in ENVIRONMENT:  # they would override the drill's own settings
         os.environ.pop(name, None)
     begun = time.monotonic()
     tree = Tree(say, folder / "log")
@@ -118,10 +118,12 @@ def drill(
         post = folder / "server"
         post.mkdir()
         server_module = (sys.executable, "-m", server.__name__)
-        tree.start(Part("server", (*server_module, str(post), wish.seed, str(wish.recipients)), last=True))
-        settings = _settings(folder, wish, _port(tree, post))
+        tree.start(
+            Part("server", (*server_module, str(post), options.seed, str(options.recipients)), last=True)
+        )
+        settings = _settings(folder, options, _port(tree, post))
         _make_database(settings)
-        return _Drill(wish, settings, tree, post, watch).run(begun)
+        return _Drill(options, settings, tree, post, watch).run(begun)
     finally:
         tree.stop()
 
@@ -136,11 +138,11 @@ def _port(tree: Tree, post: Path) -> int:
     return int(path.read_text())
 
 
-def _settings(folder: Path, wish: Wish, port: int) -> Settings:
-    """An installation of the drill's own, out of an ini file that its parts read as well."""
+def _settings(folder: Path, options: DrillOptions, port: int) -> Settings:
+    """Write an ini file for the drill's installation, which its parts read as well, and load it."""
     values = {
         "use": "egg:mailganer",
-        "sqlalchemy.url": wish.database_url or f"sqlite:///{folder / 'drill.sqlite'}",
+        "sqlalchemy.url": options.database_url or f"sqlite:///{folder / 'drill.sqlite'}",
         "mailganer.secret_key": secrets.token_hex(32),
         "mailganer.public_url": "https://drill.example.com",
         "mailganer.data_dir": str(folder / "data"),
@@ -151,7 +153,7 @@ def _settings(folder: Path, wish: Wish, port: int) -> Settings:
         "mailganer.smtp_ports": str(port),
         "mailganer.plans": "drill",
         "mailganer.plan.drill.title": "Drill",
-        # A day late is twelve seconds late by this clock.
+        # By this clock twelve seconds are a day.
         "mailganer.latest_start_hours": "876000",
         "mailganer.fast_clock": f"{datetime.now(UTC).isoformat()} {SPEED}",
     }
@@ -174,15 +176,26 @@ def _make_database(settings: Settings) -> None:
 
 
 class _Drill:
-    """One drill over running parts."""
+    """One drill with running parts."""
 
     def __init__(
-        self, wish: Wish, settings: Settings, tree: Tree, post: Path, watch: Callable[[DrillSnapshot], None]
+        self,
+        options: DrillOptions,
+        settings: Settings,
+        tree: Tree,
+        post: Path,
+        watch: Callable[[DrillSnapshot], None],
     ) -> None:
-        self._wish, self._settings, self._tree, self._post, self._watch = wish, settings, tree, post, watch
-        self._chance = Random(f"{wish.seed}/kills")  # noqa: S311 - to be repeated, not to be secret
-        self._moments = sorted(
-            int(wish.recipients * self._chance.uniform(0.01, 0.9)) for _each in range(wish.kills)
+        self._options, self._settings, self._tree, self._post, self._watch = (
+            options,
+            settings,
+            tree,
+            post,
+            watch,
+        )
+        self._chance = Random(f"{options.seed}/kills")  # noqa: S311 - repeatable, not secret
+        self._kill_at = sorted(
+            int(options.recipients * self._chance.uniform(0.01, 0.9)) for _each in range(options.kills)
         )
         self._damage = Damage()
         self._context: SendingContext = open_sending_context(settings)
@@ -191,7 +204,7 @@ class _Drill:
     def run(self, begun: float) -> DrillOutcome:
         try:
             port = int((self._post / server.PORT).read_text())
-            people = _invent(self._context, self._settings, self._wish.recipients, port)
+            addresses = _create_campaign(self._context, self._settings, self._options.recipients, port)
             self._tree.start(Part("broker", broker.command(self._settings), last=True))
             self._tree.start(Part("worker", python("worker")))
             self._tree.start(Part("beat", python("beat")))
@@ -202,7 +215,7 @@ class _Drill:
         record = server.read_record(self._post)
         allowed = Allowed(self._damage.handed, record.dropped * DEPTH)
         return DrillOutcome(
-            findings=judge(people, rows, record.taken, allowed),
+            findings=judge(addresses, rows, record.taken, allowed),
             kills=self._damage.kills,
             drops=record.dropped,
             said=record.said or Counter(),
@@ -217,7 +230,7 @@ class _Drill:
                 raise KeyboardInterrupt
             if self._record.read():
                 moved = now
-            if self._moments and self._record.emails >= self._moments[0]:
+            if self._kill_at and self._record.emails >= self._kill_at[0]:
                 self._kill_one()
                 moved = now
             if now - counted >= COUNT_EVERY:
@@ -226,7 +239,7 @@ class _Drill:
                 finished, found, doing = self._count()
                 moved, settled = (now if found != settled else moved), found
                 self._watch(
-                    DrillSnapshot(self._wish.recipients, settled, sum(self._damage.kills.values()), doing)
+                    DrillSnapshot(self._options.recipients, settled, sum(self._damage.kills.values()), doing)
                 )
                 if finished or now - moved > STUCK_AFTER:
                     return
@@ -243,12 +256,12 @@ class _Drill:
             )
         return campaign.status is CampaignStatus.finished, counts.settled, sender.status.value
 
-    # --- breaking things
+    # --- faults
 
     def _kill_one(self) -> None:
-        self._moments.pop(0)
+        self._kill_at.pop(0)
         time.sleep(self._chance.uniform(0, 0.2))
-        # However few the kills are, the first is the one that matters most.
+        # Always kill the worker first: with few kills this is the one that matters most.
         part = self._chance.choices(PARTS, WEIGHTS)[0] if self._damage.kills else "worker"
         self._damage.kills[part] += 1
         if part == "child":
@@ -256,7 +269,8 @@ class _Drill:
             return
         self._tree.kill(part)
         if part == "worker":
-            # Only the main process was waited for: the others hold their journals until they are gone, too.
+            # Only the end of the main process was awaited: its children hold their journals until they have
+            # ended, too.
             _wait(lambda: all(map(journal.is_abandoned, self._settings.journals.glob("*.journal"))))
             self._count_handed()
         if part == "broker" and self._chance.random() < 0.5:
@@ -267,8 +281,10 @@ class _Drill:
         self._tree.start_again(part)
 
     def _kill_child(self) -> None:
-        """One process of the worker's pool. The others stand still while its journal is read: they would
-        settle by it at once."""
+        """Kill one process of the worker's pool.
+
+        The others are stopped while its journal is read: they would settle its emails at once.
+        """
         pid = self._tree.pid("worker")
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGSTOP)
@@ -283,7 +299,7 @@ class _Drill:
                 os.killpg(pid, signal.SIGCONT)
 
     def _count_handed(self) -> None:
-        """Emails without an answer in the journals of those who died just now."""
+        """Count emails without an answer in the journals of the processes that were just killed."""
         for path in self._settings.journals.glob("*.journal"):
             remains = journal.read(path)
             if remains is None or not remains.abandoned or path.name in self._damage.journals:
@@ -293,14 +309,14 @@ class _Drill:
 
 
 class _Tail:
-    """Counts the emails in a record that grows."""
+    """Counts the emails in a growing record."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._place = path, 0
         self.emails = 0
 
     def read(self) -> bool:
-        """Whether there was anything new."""
+        """Return whether there was anything new."""
         if not self._path.exists():
             return False
         with self._path.open("rb") as file:
@@ -323,8 +339,10 @@ def _children(pid: int) -> Sequence[int]:
 
 
 def _is_dead(pid: int) -> bool:
-    """Whether a process has ended with all its threads: only then the kernel has let go of its journals. Its
-    parent stands still and has not noticed yet."""
+    """Return whether a process has ended with all its threads: only then its journals are unlocked.
+
+    Its parent is stopped and has not reaped it yet.
+    """
     seen = subprocess.run(  # noqa: S603 - a number of our own
         ["ps", "-o", "stat=", "-p", str(pid)],  # noqa: S607 - wherever this system has it
         capture_output=True,
@@ -341,13 +359,13 @@ def _wait(until: Callable[[], bool]) -> None:
         time.sleep(LOOK_EVERY)
 
 
-# --- what is sent, and what became of it
+# --- the campaign and its result
 
 
-def _invent(context: SendingContext, settings: Settings, number: int, port: int) -> Sequence[str]:
-    """An account with a list, a sender and a campaign that starts now; answers the addresses."""
+def _create_campaign(context: SendingContext, settings: Settings, number: int, port: int) -> Sequence[str]:
+    """Create an account with a list, a sender and a campaign that starts now; return the addresses."""
     now = context.now()
-    people = [f"reader{each:07}@example.org" for each in range(1, number + 1)]
+    addresses = [f"reader{each:07}@example.org" for each in range(1, number + 1)]
     with context.sessions.begin() as session:
         account = Account(email="drill@example.com", plan="drill", created_at=now)
         session.add(account)
@@ -366,7 +384,7 @@ def _invent(context: SendingContext, settings: Settings, number: int, port: int)
         )
         session.add_all([lst, sender])
         session.flush()
-        _fill(session, account.id, lst.id, people, now)
+        _fill(session, account.id, lst.id, addresses, now)
         campaign = Campaign(
             account_id=account.id,
             name="Drill",
@@ -384,11 +402,11 @@ def _invent(context: SendingContext, settings: Settings, number: int, port: int)
         campaign = session.get_one(Campaign, campaign.id)
         state_changes.schedule(session, campaign, None, now, settings=settings, registry=registry)
         session.commit()
-    return people
+    return addresses
 
 
-def _fill(session: Session, account_id: int, list_id: int, people: Sequence[str], now: datetime) -> None:
-    for begin in range(0, len(people), ROWS_AT_ONCE):
+def _fill(session: Session, account_id: int, list_id: int, addresses: Sequence[str], now: datetime) -> None:
+    for begin in range(0, len(addresses), ROWS_AT_ONCE):
         rows = [
             {
                 "account_id": account_id,
@@ -400,7 +418,7 @@ def _fill(session: Session, account_id: int, list_id: int, people: Sequence[str]
                 "created_at": now,
                 "updated_at": now,
             }
-            for email in people[begin : begin + ROWS_AT_ONCE]
+            for email in addresses[begin : begin + ROWS_AT_ONCE]
         ]
         ids = session.scalars(insert(Subscriber).returning(Subscriber.id), rows)
         members = [{"list_id": list_id, "subscriber_id": each, "added_at": now} for each in ids]
@@ -415,8 +433,8 @@ def _rows(context: SendingContext) -> Iterator[DrillRow]:
 
 
 @contextmanager
-def room_for(keep: Callable[[], bool]) -> Iterator[Path]:
-    """A temporary folder with a short path; removed afterwards unless ``keep`` says otherwise."""
+def temporary_folder(keep: Callable[[], bool]) -> Iterator[Path]:
+    """Provide a temporary folder with a short path; it is removed afterwards unless ``keep`` returns true."""
     import tempfile
 
     folder = Path(tempfile.mkdtemp(prefix="mailganer-drill-"))

@@ -1,9 +1,9 @@
-"""Proves what really arrived: a mail server that goes wrong at every stage, and writes down every email it
-truly takes before it says so.
+"""Faulty mail server of the drill, which fails at every stage and records every email it really accepts.
 
-A process of its own, ``python -m mailganer.drill.server FOLDER SEED EMAILS``: nothing that is killed in a
-drill takes its record along. The port stands in ``FOLDER/port``, the record in ``FOLDER/record``: lines that
-are only ever appended, fields parted by tabs. The seed decides what goes wrong on which connection.
+An email is recorded before it is acknowledged. The server is a process of its own, ``python -m
+mailganer.drill.server FOLDER SEED EMAILS``, so the record survives whatever is killed in a drill. The port is
+in ``FOLDER/port``, the record in ``FOLDER/record``: lines that are only ever appended, fields separated by
+tabs. The seed decides what fails on which connection.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ FEATURES = (("PIPELINING", "CHUNKING"), ("PIPELINING",), ())
 STAGES = ("mail", "rcpt", "data", "content", "dot", "taken", "answered")
 GREETED_BADLY = 0.02  # of the connections
 CUT = 0.02  # of the emails at most, but ...
-CUTS = 100  # ... about so many in a whole drill: after each the installation waits for its next tick
-PUT_OFF = 0.02  # of the emails: this person, later
-REFUSED = 0.01  # of the emails: this person, never
+CUTS = 100  # ... about this many in a whole drill: after each the installation waits for its next tick
+PUT_OFF = 0.02  # of the emails: this recipient, later
+REFUSED = 0.01  # of the emails: this recipient, never
 SLOW, SLOWEST = 0.003, 0.5  # of the emails; seconds
 DAILY_LIMIT = "550 5.4.5 Daily user sending limit exceeded"
 ENOUGH_FOR = 1.5  # seconds in which everything gets that answer
@@ -39,25 +39,25 @@ NEVER = {
     "rcpt": ("550 5.1.1 No such user", "550 5.2.1 Mailbox disabled"),
     "dot": ("550 5.7.1 Looks unwanted", "550 5.6.0 Not understood"),
 }
-# Not a word about pace: whoever is asked to slow down does so, and by chance it would soon be made to crawl.
+# No text about pace: a sender that is told to slow down does so, and at random it would soon be very slow.
 BUSY = "421 4.3.2 Service shutting down, closing connection"
 
 
 class Gone(Exception):
-    """This conversation is over."""
+    """The connection is closed."""
 
 
 @dataclass(frozen=True)
 class DrillRecord:
-    """The record, as it is read afterwards."""
+    """The record of a drill's server."""
 
-    taken: tuple[str, ...] = ()  # recipients, one entry an email
+    taken: tuple[str, ...] = ()  # recipients, one entry per email
     dropped: int = 0  # connections broken by the server
     said: Counter[str] | None = None  # refusals by their code
 
 
 def read_record(folder: Path) -> DrillRecord:
-    """Everything a server wrote down."""
+    """Read everything a server recorded."""
     path = folder / RECORD
     lines = [line.split("\t") for line in path.read_text().splitlines()] if path.exists() else []
     return DrillRecord(
@@ -68,18 +68,18 @@ def read_record(folder: Path) -> DrillRecord:
 
 
 class DrillServer:
-    """Accepts connections and holds what they have in common."""
+    """Accepts connections and holds their shared state."""
 
     def __init__(self, folder: Path, seed: str, emails: int) -> None:
         self.seed, self.cut = seed, min(CUT, CUTS / max(1, emails))
         self._record = os.open(folder / RECORD, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        chance = Random(f"{seed}/limit")  # noqa: S311 - to be repeated, not to be secret
+        chance = Random(f"{seed}/limit")  # noqa: S311 - repeatable, not secret
         self._limits = [int(emails * chance.uniform(0.6, 0.8)), int(emails * chance.uniform(0.2, 0.5))]
         self._enough_until = 0.0
         self._taken = 0
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        # Whole at once: whoever waits for it never reads half a number.
+        # Renamed into place, so that nothing reads half a number.
         (folder / "port.new").write_text(str(self._listener.getsockname()[1]))
         (folder / "port.new").replace(folder / PORT)
 
@@ -92,7 +92,7 @@ class DrillServer:
             threading.Thread(target=self._serve, args=(sock, number), daemon=True).start()
 
     def note(self, *fields: str) -> None:
-        """One line in one write: in the kernel's hands when this returns."""
+        """Append one line in one write: the kernel has it when this returns."""
         kind, *rest = fields
         os.write(self._record, "\t".join((kind, f"{time.time():.3f}", *rest)).encode() + b"\n")
 
@@ -104,17 +104,17 @@ class DrillServer:
                 self._limits.pop()
                 self._enough_until = time.monotonic() + ENOUGH_FOR
 
-    def has_enough(self) -> bool:
-        """Whether the account is over its daily limit just now."""
+    def is_over_limit(self) -> bool:
+        """Return whether the account is over its daily limit now."""
         return time.monotonic() < self._enough_until
 
     def _serve(self, sock: socket.socket, number: int) -> None:
         with sock, contextlib.suppress(Gone, OSError):
-            _Conversation(self, sock, Random(f"{self.seed}/{number}")).run()  # noqa: S311 - to be repeated
+            _Conversation(self, sock, Random(f"{self.seed}/{number}")).run()  # noqa: S311 - repeatable
 
 
 class _Conversation:
-    """One connection. Before each email the dice say what will go wrong with it, if anything."""
+    """One connection. Before each email it is drawn at random whether and how it fails."""
 
     def __init__(self, server: DrillServer, sock: socket.socket, chance: Random) -> None:
         self.server, self.sock, self.chance = server, sock, chance
@@ -146,8 +146,8 @@ class _Conversation:
         if self.sender:
             self._say("503 5.5.1 Nested MAIL")
             return
-        self._throw_dice()
-        if self.server.has_enough():
+        self._choose_faults()
+        if self.server.is_over_limit():
             self._refuse("mail", DAILY_LIMIT)
         elif self._goes_well("mail", "250 2.1.0 Ok"):
             self.sender, self.recipient = _address(rest), ""
@@ -189,7 +189,7 @@ class _Conversation:
         self._say("221 2.0.0 Bye")
         raise Gone
 
-    def _throw_dice(self) -> None:
+    def _choose_faults(self) -> None:
         chance, self.answers, self.cut_at, self.busy_at = self.chance, {}, "", ""
         if chance.random() < self.server.cut:
             self.cut_at = chance.choice(STAGES)
@@ -198,7 +198,8 @@ class _Conversation:
         for share, table in ((PUT_OFF, LATER), (REFUSED, NEVER)):
             if chance.random() < share:
                 stage = chance.choice(sorted(table))
-                # What is wrong with the server itself makes the sender rest, as a broken line does.
+                # A failure of the server itself makes the sender wait, as a broken connection does, so it
+                # must be rare.
                 if stage != "mail" or chance.random() < self.server.cut / CUT:
                     self.answers[stage] = chance.choice(table[stage])
         if chance.random() < SLOW:
@@ -209,9 +210,9 @@ class _Conversation:
         self.recipient = ""
         if self.cut_at == "dot":
             self._cut("dot")
-        if self.server.has_enough():
+        if self.server.is_over_limit():
             self._refuse("dot", DAILY_LIMIT)
-        elif self._may_go_on("dot"):
+        elif self._may_continue("dot"):
             self.server.take(recipient)
             if self.cut_at == "taken":
                 self._cut("taken")
@@ -220,15 +221,15 @@ class _Conversation:
                 self._cut("answered")
 
     def _goes_well(self, stage: str, right: str) -> bool:
-        """Whether the right answer was given."""
+        """Return whether the right answer was given."""
         if self.cut_at == stage:
             self._cut(stage)
-        if not self._may_go_on(stage):
+        if not self._may_continue(stage):
             return False
         self._say(right)
         return True
 
-    def _may_go_on(self, stage: str) -> bool:
+    def _may_continue(self, stage: str) -> bool:
         if self.busy_at == stage:
             self._refuse(stage, BUSY)
             self._cut(stage, reset=False)
@@ -242,7 +243,7 @@ class _Conversation:
         self._say(answer)
 
     def _cut(self, stage: str, *, reset: bool = True) -> None:
-        """Ends the connection, by RST half of the time: what is on its way to the other side dies with it."""
+        """Close the connection, half of the time by RST, which discards what is on its way."""
         self.server.note(DROPPED, stage)
         if reset and self.chance.random() < 0.5:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -264,7 +265,7 @@ class _Conversation:
         del self.buffer[:size]
 
     def _until_dot(self) -> None:
-        """Reads an email's content, and the line with nothing but a dot."""
+        """Read an email's content up to the line with nothing but a dot."""
         if self.buffer.startswith(b".\r\n"):
             del self.buffer[:3]
             return

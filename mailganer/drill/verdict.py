@@ -1,7 +1,6 @@
-"""Proves the pledge, or finds where it broke: what the installation says of every person is held against
-what the server really has.
+"""Comparison of the installation's state of every recipient with what the mail server really received.
 
-Plain data in, findings out; the drill's own tests plant a double and a loss here.
+Plain data in, findings out, so that the drill's own tests can plant a duplicate and a loss.
 """
 
 from collections import Counter
@@ -9,12 +8,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 SETTLED = frozenset({"sent", "failed", "in_doubt", "skipped", "bounced"})
-INTERRUPTED = "interrupted"  # the doubts of killed processes; all others come from broken connections
+INTERRUPTED = "interrupted"  # doubts caused by killed processes; all others come from broken connections
 
 
 @dataclass(frozen=True)
 class DrillRow:
-    """What the installation says of one person."""
+    """The installation's state of one recipient."""
 
     email: str
     status: str
@@ -33,15 +32,15 @@ class Allowed:
 
 @dataclass(frozen=True)
 class Findings:
-    """What became of everybody."""
+    """Result of the comparison."""
 
     recipients: int
     sent: int
-    failed: Mapping[str, int]  # reason with the server's code -> people
+    failed: Mapping[str, int]  # reason with the server's code -> recipients
     skipped: int
-    lost: tuple[str, ...]  # nobody knows of them, or they count as sent and the server has nothing
+    lost: tuple[str, ...]  # without a final state, or sent and the server has nothing
     twice: tuple[str, ...]
-    denied: tuple[str, ...]  # count as not sent, and the server has their email
+    denied: tuple[str, ...]  # counted as not sent, and the server has their email
     in_doubt: int
     in_doubt_had: int  # of these the server has the email
     interrupted: int  # of these a killed process left
@@ -50,32 +49,34 @@ class Findings:
 
     @property
     def doubts_explained(self) -> bool:
-        """Whether nothing is in doubt but what was on the wire when something broke."""
+        """Whether everything in doubt was being sent when something broke."""
         dropped = self.in_doubt - self.interrupted
         return self.interrupted <= self.allowed.at_kills and dropped <= self.allowed.at_drops
 
     @property
     def held(self) -> bool:
-        """Whether the pledge held."""
+        """Whether nothing was lost, sent twice or denied, and every doubt is explained."""
         return not self.lost and not self.twice and not self.denied and self.doubts_explained
 
 
 def judge(
-    people: Collection[str], rows: Iterable[DrillRow], taken: Iterable[str], allowed: Allowed
+    addresses: Collection[str], rows: Iterable[DrillRow], taken: Iterable[str], allowed: Allowed
 ) -> Findings:
-    """Compares: ``people`` were to get an email, ``taken`` are the recipients of every email the server
-    accepted, one entry an email."""
+    """Compare ``addresses``, who were to get an email, with ``taken``.
+
+    ``taken`` are the recipients of all emails that the server accepted, one entry per email.
+    """
     had = Counter(taken)
     known = {row.email: row for row in rows}
     doubtful = [row for row in known.values() if row.status == "in_doubt"]
     sent = [row for row in known.values() if row.status in ("sent", "bounced")]
     failed = Counter(_why(row) for row in known.values() if row.status == "failed")
     return Findings(
-        recipients=len(people),
+        recipients=len(addresses),
         sent=len(sent),
         failed=dict(failed.most_common()),
         skipped=sum(row.status == "skipped" for row in known.values()),
-        lost=tuple(sorted(email for email in people if _is_lost(known.get(email), had[email]))),
+        lost=tuple(sorted(email for email in addresses if _is_lost(known.get(email), had[email]))),
         twice=tuple(sorted(email for email, emails in had.items() if emails > 1)),
         denied=tuple(
             sorted(

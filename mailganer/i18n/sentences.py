@@ -1,4 +1,4 @@
-"""Sentences that are kept with a row, put into words where there is no page: emails, API, commands."""
+"""Translation of stored sentences outside of pages: in emails, the API and commands."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -15,7 +15,7 @@ from ..errors import BackendError, InputError, MailganerError, _
 
 
 def translate_sentence(sentence: str, locale: str = "en", timezone: str = "UTC") -> str:
-    """A translation string as text; sentences and moments inside it are put into words too."""
+    """Return a translation string as text; sentences and datetimes inside it are translated, too."""
     if isinstance(sentence, TranslationString) and sentence.mapping:
         mapping = {name: _value(value, locale, timezone) for name, value in sentence.mapping.items()}
         sentence = TranslationString(
@@ -24,32 +24,32 @@ def translate_sentence(sentence: str, locale: str = "en", timezone: str = "UTC")
     return str(_translator(locale)(sentence))
 
 
-# A moment amid words, by language.
+# Format of a date and time within a sentence, by language.
 IN_A_SENTENCE = {"en": "d MMMM y, HH:mm", "ru": "d MMMM y 'г.', HH:mm"}
 
 
 def format_moment(moment: datetime, timezone: str, locale: str = "en") -> str:
-    """23 November 2026, 09:14"""
+    """Format a datetime within a sentence: 23 November 2026, 09:14."""
     return dates.format_datetime(
         moment.astimezone(ZoneInfo(timezone)), IN_A_SENTENCE[locale[:2]], locale=locale
     )
 
 
 def join_sentences(sentences: Iterable[str]) -> str:
-    """Several sentences as one, each still to be translated."""
+    """Join several sentences into one that can still be translated."""
     parts = {f"part{number}": sentence for number, sentence in enumerate(sentences)}
     return TranslationString(" ".join(f"${{{name}}}" for name in parts), domain="mailganer", mapping=parts)
 
 
 def sentence_of(error: Exception) -> str:
-    """What to tell about an error, in our own words."""
+    """Return the message for an error, in our own words."""
     if isinstance(error, InputError):
         return join_sentences(error.fields.values())
     return error.message if isinstance(error, MailganerError) else _UNEXPECTED
 
 
 def with_reply(error: Exception) -> str:
-    """Our sentence, then the server's words."""
+    """Return the message for an error, followed by the server's answer."""
     reply = reply_beside(error)
     if not reply:
         return sentence_of(error)
@@ -58,7 +58,7 @@ def with_reply(error: Exception) -> str:
 
 
 def reply_beside(error: Exception) -> str:
-    """Return the server's words, or nothing when the sentence of the error contains them."""
+    """Return the server's answer, or an empty string when the message of the error contains it."""
     if not isinstance(error, BackendError):
         return ""
     mapping = getattr(error.message, "mapping", None) or {}
@@ -79,7 +79,7 @@ def _value(value: Any, locale: str, timezone: str) -> Any:
 
 @lru_cache(maxsize=8)
 def _translator(locale: str) -> Callable[[str], str]:
-    """What Pyramid gives a page, for processes that have no use for Pyramid."""
+    """Return a translator like that of Pyramid's pages, for processes without Pyramid."""
     translator: Callable[[str], str] = Translator(
         Translations.load(str(files("mailganer") / "locale"), [locale], "mailganer")
     )

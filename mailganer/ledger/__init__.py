@@ -1,8 +1,9 @@
-"""The ledger's moves: claim a batch, open a window of it, settle the window, let go.
+"""The ledger: claim a batch, open a window of it, settle the window, release the batch.
 
-The only place that changes what a delivery is, and its batch's counts with it, in one transaction (what
-proves a doubtful email sent lies lower, in ``tracking.proof``). Bulk statements over ranges of ids; whoever
-changes rows of a batch first takes the batch's row, and only the holder of its newest epoch may.
+The only package that changes the status of a delivery, in one transaction with its batch's counts; the
+exception is ``tracking.resolve_in_doubt``, for proof that a doubtful email was sent. Bulk statements over
+ranges of ids. A transaction that changes rows of a batch locks the batch's row first, and only the holder of
+its newest epoch may.
 """
 
 from .claims import Claim, Pick, claim, has_untried, hold, release, reopen_lost, untried

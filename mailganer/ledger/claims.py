@@ -1,4 +1,4 @@
-"""Claiming a batch and giving it back. Only the holder of its newest epoch may do anything with it."""
+"""Claim a batch and release it. Only the holder of its newest epoch may change its deliveries."""
 
 import secrets
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from .statements import HOLD, UNTRIED, affected
 
 @dataclass(frozen=True)
 class Claim:
-    """A batch that is ours until its lease ends or somebody raises its epoch."""
+    """A claimed batch, valid until its lease ends or another claim raises its epoch."""
 
     batch_id: int
     campaign_id: int
@@ -92,18 +92,18 @@ def has_untried(session: Session, claim: Claim, now: datetime) -> bool:
 
 
 def hold(session: Session, claim: Claim, until: datetime) -> bool:
-    """Takes the batch's row for this transaction and renews the lease; False when it is no longer ours."""
+    """Lock the batch's row for this transaction and renew the lease; return False when the claim is lost."""
     held = {"batch": claim.batch_id, "our_epoch": claim.epoch, "until": until}
     return affected(session.execute(HOLD, held)) == 1
 
 
 def release(session: Session, claim: Claim) -> None:
-    """Gives the batch back: open again, with the moment its next recipient is due, or done."""
+    """Release the batch: open again, with the time its next recipient is due, or done."""
     reopen(session, claim.batch_id, Batch.epoch == claim.epoch)
 
 
 def reopen_lost(session: Session, batch_id: int, over: ColumnElement[bool]) -> None:
-    """Gives back a batch whose claim is ``over`` without anything under way."""
+    """Release a batch whose claim meets the condition ``over`` and that has no window."""
     no_window = ~exists().where(Window.batch_id == Batch.id)
     reopen(session, batch_id, and_(Batch.state == BatchState.claimed, over, no_window))
 
@@ -130,7 +130,7 @@ def reopen(session: Session, batch_id: int, condition: ColumnElement[bool]) -> N
 
 
 def _next_due(session: Session, first_id: int, last_id: int) -> datetime | None:
-    """When the first of the range's pending recipients is due; None: at once."""
+    """Return when the first pending recipient of the range is due; None means at once."""
     pending = (Delivery.id.between(first_id, last_id), Delivery.status == DeliveryStatus.pending)
     at_once = session.scalar(select(Delivery.id).where(*pending, Delivery.not_before.is_(None)).limit(1))
     return None if at_once else session.scalar(select(func.min(Delivery.not_before)).where(*pending))

@@ -1,4 +1,4 @@
-"""What becomes of deliveries by a person's click, by proof, or because their campaign is stopped."""
+"""Changes to deliveries by a user's decision, by proof, or because their campaign is cancelled."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,10 @@ from .statements import DeliveryChange, affected, apply, count
 
 
 def give_back(session: Session, ids: Sequence[int], now: datetime, not_before: datetime | None) -> list[int]:
-    """Make deliveries pending that failed or were put off for an answer that was not about them.
+    """Make deliveries pending again that failed or were deferred by a response that was not about them.
 
-    Each of them once: their day and the try do not count. Return the ids of those that were given back.
+    Each delivery only once: its day of retries and the attempt do not count. Return the ids of those given
+    back.
     """
     there = session.scalars(
         select(Delivery.id).where(Delivery.id.in_(ids), Delivery.returned_at.is_(None))
@@ -46,7 +47,7 @@ def give_back(session: Session, ids: Sequence[int], now: datetime, not_before: d
 
 
 def note_returned(session: Session, ids: Sequence[int], now: datetime) -> None:
-    """The same for deliveries that are pending because their window was settled so."""
+    """Record the same for deliveries whose window was settled as pending."""
     session.execute(
         update(Delivery)
         .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.pending)
@@ -56,12 +57,12 @@ def note_returned(session: Session, ids: Sequence[int], now: datetime) -> None:
 
 
 def end_doubt(session: Session, changes: Sequence[DeliveryChange], now: datetime) -> int:
-    """Doubtful deliveries become sent, or pending again. Answers how many really were in doubt."""
+    """Change deliveries in doubt to sent, or to pending. Return how many were in doubt."""
     return _move(session, changes, DeliveryStatus.in_doubt, now)
 
 
 def cancel_batch(session: Session, batch_id: int, now: datetime) -> None:
-    """Nobody of an open batch gets the email any more."""
+    """Skip all pending deliveries of an open batch."""
     row = session.execute(
         select(Batch.first_id, Batch.last_id, Batch.state).where(Batch.id == batch_id).with_for_update()
     ).one()
@@ -79,7 +80,7 @@ def cancel_batch(session: Session, batch_id: int, now: datetime) -> None:
 
 
 def _move(session: Session, changes: Sequence[DeliveryChange], source: DeliveryStatus, now: datetime) -> int:
-    """Moves settled deliveries, batch by batch; their batches are open again where somebody is pending."""
+    """Change settled deliveries, batch by batch, and reopen batches that have pending deliveries again."""
     moved = 0
     for batch_id, of_batch in _by_batch(session, changes):
         still = _still(session, of_batch, source)
@@ -101,7 +102,7 @@ def _reopen_free(session: Session, batch_id: int) -> None:
 def _still(
     session: Session, changes: Sequence[DeliveryChange], source: DeliveryStatus
 ) -> list[DeliveryChange]:
-    """Those whose delivery is in this state now, and stays so until we are done."""
+    """Return the changes whose delivery has this status, and lock those deliveries."""
     ids = set(
         session.scalars(
             select(Delivery.id)

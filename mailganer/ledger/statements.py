@@ -1,4 +1,4 @@
-"""The statements underneath: built once, for building one costs several times as much as running it."""
+"""SQL statements of the ledger, built once: building one costs several times as much as running it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from ..models.meta import UTCDateTime, Words, keep_sentence
 
 
 class DeliveryChange(NamedTuple):
-    """What becomes of one delivery of a window."""
+    """The new status of one delivery, and what goes with it."""
 
     id: int
     status: DeliveryStatus
@@ -126,12 +126,12 @@ _ADD_TO_COUNTS = (
 
 
 def forget(session: Session, window_id: int) -> bool:
-    """Whether the window was there, and is not any more."""
+    """Delete a window; return whether it existed."""
     return affected(session.execute(_FORGET_WINDOW, {"window": window_id})) == 1
 
 
 def apply(session: Session, changes: Sequence[DeliveryChange], source: DeliveryStatus, now: datetime) -> int:
-    """Writes changes to deliveries that are ``source`` now, and answers how many were."""
+    """Apply changes to deliveries whose status is ``source``; return how many were changed."""
     if not changes:
         return 0
     if session.get_bind().dialect.name == "postgresql":
@@ -196,7 +196,7 @@ _UPDATE_BY_ARRAYS = (
 )
 
 
-# Mostly the emails of a window have all been taken, and only the server's words differ.
+# In most windows every email is accepted and only the server's replies differ.
 _WORDS = (
     func.unnest(bindparam("ids", type_=ARRAY(BigInteger)), bindparam("replies", type_=ARRAY(Text)))
     .table_valued("id", "reply", name="changed")

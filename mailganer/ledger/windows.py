@@ -1,4 +1,4 @@
-"""Opening a window of a batch, and settling it by what became of its emails."""
+"""Open a window of a batch, and settle it with the results of its emails."""
 
 import secrets
 from collections import Counter
@@ -29,10 +29,10 @@ from .statements import (
 
 
 class Recipient(NamedTuple):
-    """What a lane needs of one delivery and its subscriber, in the order of ``RECIPIENTS``.
+    """One delivery with its subscriber's values, in the order of ``RECIPIENTS``.
 
-    ``address`` is where the email goes, ``email`` the subscriber's address by now; whoever was erased has
-    None for everything from ``status`` to ``fields``.
+    ``address`` is where the email goes, ``email`` the subscriber's present address. For an erased subscriber
+    everything from ``status`` to ``fields`` is None.
     """
 
     id: int
@@ -74,9 +74,9 @@ def open_window(
     until: datetime,
     pick: Pick = Pick.in_order,
 ) -> OpenWindow | None:
-    """Marks the next ``size`` due recipients of a batch we :func:`hold`; None when nobody is due any more.
+    """Mark the next ``size`` due recipients of a batch locked by :func:`hold`; return None when none is due.
 
-    Whoever has left since the campaign was planned is skipped on the way.
+    Recipients who have unsubscribed since the campaign was planned are skipped on the way.
     """
     items = _next(session, claim, size, now, pick)
     if not items:
@@ -152,7 +152,7 @@ def _mark(
 
 
 def _leave_out(session: Session, claim: Claim, found: Sequence[Recipient], now: datetime) -> list[Recipient]:
-    """Skips those who must not get the email any more, and answers the others."""
+    """Skip recipients who must not get the email any more; return the others."""
     stay = [row for row in found if row.status is SubscriberStatus.active]
     if len(stay) == len(found):
         return stay
@@ -170,14 +170,15 @@ class SettleResult(Enum):
     """How a window was settled."""
 
     whole = "whole"
-    late = "late"  # it was taken from us meanwhile: only what the server has had is kept, over a doubt
-    forgotten = "forgotten"  # so did the database, which was put back: it is kept over "pending"
+    late = "late"  # the window was taken over: only what the server has accepted is recorded, over a doubt
+    # Taken over in a restored database, which lost the window: it is recorded over "pending".
+    forgotten = "forgotten"
 
 
 def settle(
     session: Session, window: OpenWindow, changes: Sequence[DeliveryChange], now: datetime
 ) -> SettleResult:
-    """Writes down what became of a window, all of it, unless it is ours no longer."""
+    """Settle a window with the results of its emails, unless it has been taken over."""
     claim = window.claim
     if not forget(session, window.id):
         return _settle_late(session, claim.batch_id, changes, now)
@@ -188,7 +189,7 @@ def settle(
 def settle_left_over(
     session: Session, batch_id: int, window_id: int, changes: Sequence[DeliveryChange], now: datetime
 ) -> bool:
-    """The same for a window whose lane is gone, by the sweep, which gives the batch back as well."""
+    """Settle the window of a dead lane, and release its batch. Used by the sweep."""
     session.execute(select(Batch.id).where(Batch.id == batch_id).with_for_update())
     if not forget(session, window_id):
         return False
@@ -217,12 +218,12 @@ def _settle_late(
     doubts = apply(session, doubtful, DeliveryStatus.pending, now)
     counts = Counter(in_doubt=doubts - proven, sent=proven + sent, pending=-sent - doubts)
     count(session, batch_id, counts)
-    # Whoever takes a window from us gives nobody back who was handed over: only a copy can say "pending".
+    # Taking a window over returns no delivery that was handed over: only a restored copy can have it pending.
     return SettleResult.forgotten if sent or doubts else SettleResult.late
 
 
 def windows_of_journal(session: Session, journal: str) -> Sequence[Any]:
-    """The windows that were opened under this journal's name and are not settled."""
+    """Return the unsettled windows opened under this journal's name."""
     return session.execute(
         select(
             Window.id, Window.batch_id, Window.first_id, Window.last_id, Window.size, Window.opened_at
@@ -231,7 +232,7 @@ def windows_of_journal(session: Session, journal: str) -> Sequence[Any]:
 
 
 def untouched(session: Session, first_id: int, last_id: int) -> list[DeliveryChange]:
-    """Changes that give a whole range back, as if nobody had asked for it."""
+    """Return changes that make a whole range pending again, as if it had not been in a window."""
     ids = session.scalars(
         select(Delivery.id).where(
             Delivery.id.between(first_id, last_id), Delivery.status == DeliveryStatus.sending

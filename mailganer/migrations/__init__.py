@@ -1,7 +1,7 @@
-"""The way of the database to its newest schema.
+"""Database migrations: bring the schema to its newest revision.
 
-Alembic, from day one: tests build their databases through these revisions too. It is loaded by who migrates;
-workers only compare two numbers, and a tenth of their memory would be its.
+Alembic, from day one: tests build their databases through these revisions too. Only commands that migrate
+load it; workers just compare two revision numbers, and loading it would add a tenth to their memory.
 """
 
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # whoever only wants to know the newest revision has no use for SQLAlchemy
+if TYPE_CHECKING:  # reading the newest revision needs no SQLAlchemy
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-ONE_AT_A_TIME = 0x6D61696C  # "mail": any number that nobody else locks in this database
+ONE_AT_A_TIME = 0x6D61696C  # "mail": any number that nothing else locks in this database
 
 
 def migrate(engine: "Engine", to: str = "head") -> None:
-    """Brings the database to the newest revision. Running it again does nothing.
+    """Migrate the database to the newest revision. Running it again does nothing.
 
-    All of it is one transaction, on SQLite too: whoever is killed in the middle has changed nothing.
+    All of it is one transaction, on SQLite too: a process killed in the middle has changed nothing.
     """
     from alembic import command
 
@@ -29,14 +29,17 @@ def migrate(engine: "Engine", to: str = "head") -> None:
 
 
 def migrate_within(connection: "Connection", to: str = "head") -> None:
-    """Do the same inside a transaction that somebody else began and commits."""
+    """Migrate inside a transaction that the caller began and commits."""
     from alembic import command
 
     command.upgrade(_within(connection), to)
 
 
 def downgrade(engine: "Engine", to: str) -> None:
-    """Take the database back to an earlier revision, in one transaction. What later ones brought is lost."""
+    """Downgrade the database to an earlier revision, in one transaction.
+
+    Data added by later revisions is lost.
+    """
     from alembic import command
 
     with _alone(engine) as config:
@@ -53,7 +56,7 @@ def _within(connection: "Connection") -> "Config":
     from sqlalchemy import text
 
     if connection.dialect.name == "postgresql":
-        # Of several machines that start at once one migrates. (SQLite: whoever writes is alone.)
+        # Of several machines that start at once, only one migrates. (SQLite has one writer anyway.)
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
     config = _config()
     config.attributes["connection"] = connection
@@ -62,18 +65,18 @@ def _within(connection: "Connection") -> "Config":
 
 @cache
 def revisions() -> tuple[str, ...]:
-    """All revisions, oldest first: their files begin with their numbers."""
+    """Return all revisions, oldest first; their file names begin with their numbers."""
     names = [file.name for file in files("mailganer.migrations").joinpath("versions").iterdir()]
     return tuple(sorted(name[:4] for name in names if name[:4].isdigit()))
 
 
 def newest() -> str:
-    """The revision this code was written for."""
+    """Return the revision this code was written for."""
     return revisions()[-1]
 
 
 def current(engine: "Engine") -> str | None:
-    """The revision the database is at; None when it is empty."""
+    """Return the database's revision; None when it is empty."""
     from sqlalchemy import inspect, text
 
     with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""Alembic's entry. The connection comes from :func:`mailganer.migrations.migrate`."""
+"""Alembic environment. The connection comes from :func:`mailganer.migrations.migrate`."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""What is stored: one module per subject, nothing but tables and their legal moves."""
+"""Database models: one module per subject, with tables and their legal state changes only."""
 
 from . import delays, state_changes
 from .account import Account, ApiToken, Identity, WebSession

@@ -1,4 +1,4 @@
-"""Accounts, the mail logins that open them, their API tokens."""
+"""Accounts, the mail logins that sign in to them, and their API tokens."""
 
 import secrets
 from datetime import datetime
@@ -10,21 +10,21 @@ from .meta import Base, BigId
 
 
 class Account(Base):
-    """One person's (or team's) separate world. Everything else belongs to an account."""
+    """A tenant: a user or a team with separate data. Everything else belongs to an account."""
 
     __tablename__ = "account"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    email: Mapped[str] = mapped_column(String(320))  # for showing; who may come in is said by identities
+    email: Mapped[str] = mapped_column(String(320))  # for display only; identities decide who may sign in
     plan: Mapped[str] = mapped_column(String(64))
-    plan_until: Mapped[datetime | None]  # None: for good; past: the first plan holds again
+    plan_until: Mapped[datetime | None]  # None: without end; past: the first plan applies again
     locale: Mapped[str] = mapped_column(String(8), default="en")
     timezone: Mapped[str] = mapped_column(String(64), default="UTC")
-    # Under every email when set: some countries ask senders for a postal address.
+    # Shown below every email when set: some countries require a postal address of senders.
     postal_address: Mapped[str] = mapped_column(String(500), default="")
-    session_epoch: Mapped[int] = mapped_column(default=0)  # raised to log out everywhere
-    # Key of the hashes of suppressed addresses: random, the account's own, and never changed, so that who
-    # left stays known whatever happens to the secret keys of the installation.
+    session_epoch: Mapped[int] = mapped_column(default=0)  # incremented to log out everywhere
+    # Key for the hashes of suppressed addresses: random, one per account, and never changed, so that
+    # unsubscribed addresses stay recognised when the secret keys of the installation change.
     suppression_key: Mapped[bytes] = mapped_column(LargeBinary(32), default=lambda: secrets.token_bytes(32))
     created_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
@@ -33,7 +33,7 @@ class Account(Base):
 
 
 class Identity(Base):
-    """A proven mail login. (backend, server, login) opens the account, never an address alone."""
+    """A verified mail login. (backend, server, login) opens the account, never an address alone."""
 
     __tablename__ = "identity"
     __table_args__ = (UniqueConstraint("backend", "server", "login"),)
@@ -59,7 +59,7 @@ class WebSession(Base):
 
 
 class ApiToken(Base):
-    """A key to the JSON API. Only its SHA-256 is kept; the token itself is shown once."""
+    """A key to the JSON API. Only its SHA-256 is stored; the token itself is shown once."""
 
     __tablename__ = "api_token"
 
@@ -67,7 +67,8 @@ class ApiToken(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
     name: Mapped[str] = mapped_column(String(200))
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
-    session_epoch: Mapped[int] = mapped_column(BigInteger, default=0)  # "log out everywhere" ends tokens too
+    # "log out everywhere" revokes tokens too.
+    session_epoch: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]
 

@@ -1,4 +1,4 @@
-"""People: lists, subscribers, imports, and who must never be written to again."""
+"""Audience: subscribers, lists, imports and suppressed addresses."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -25,17 +25,17 @@ from .meta import Base, BigId, ByteOrdered, Json, JsonOrNull, UTCDateTime, Words
 
 class SubscriberStatus(StrEnum):
     active = "active"  # gets emails
-    unconfirmed = "unconfirmed"  # asked to confirm, has not yet; nothing sets it: nobody is asked yet
-    unsubscribed = "unsubscribed"  # left; no file and no form brings them back, only they themselves
-    bounced = "bounced"  # the address does not work: a server refused it for good
-    complained = "complained"  # called an email spam; nothing sets it: complaints are not read yet
+    unconfirmed = "unconfirmed"  # asked to confirm, has not yet; no code sets it yet
+    unsubscribed = "unsubscribed"  # opted out; no file or form resubscribes them, only they themselves
+    bounced = "bounced"  # the address does not work: a server refused it permanently
+    complained = "complained"  # marked an email as spam; no code sets it yet, as complaints are not read
 
 
-SEARCH_KEY_LENGTH = 500  # four bytes a character still fit into an index entry of PostgreSQL
+SEARCH_KEY_LENGTH = 500  # characters; four bytes each still fit into a PostgreSQL index entry
 
 
 def make_search_key(email_key: str, first_name: str, last_name: str) -> str:
-    """What a search looks into: lower case, and "ё" as "е", as people type it."""
+    """Return the text that searches match: lower case, with "ё" as "е", which people type for it."""
     return f"{first_name} {last_name} {email_key}".lower().replace("ё", "е").strip()[:SEARCH_KEY_LENGTH]
 
 
@@ -55,26 +55,28 @@ class SubscriberList(Base):
 
 
 class Subscriber(Base):
-    """One person of an account, once, however many lists they are on."""
+    """One subscriber of an account, stored once, however many lists they are on."""
 
     __tablename__ = "subscriber"
     __table_args__ = (
         UniqueConstraint("account_id", "email_key"),
-        # The search key rides along: a search over a million people reads this index and nothing else.
+        # Includes the search key: a search over a million subscribers is an index-only scan.
         Index("ix_subscriber_account_id_id", "account_id", "id", "search_key"),
         Index("ix_subscriber_account_id_status_id", "account_id", "status", "id"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
-    email: Mapped[str] = mapped_column(String(320))  # as it was written
-    # Lower case, NFC, A-label domain: one per person. Ordered by bytes: a beginning is found by the index.
+    email: Mapped[str] = mapped_column(String(320))  # as entered
+    # Lower case, NFC, A-label domain; unique in the account. Ordered by bytes, so that a prefix search uses
+    # the index.
     email_key: Mapped[str] = mapped_column(ByteOrdered)
     search_key: Mapped[str] = mapped_column(String(SEARCH_KEY_LENGTH), default=_search_key)
     first_name: Mapped[str] = mapped_column(String(200), default="")
     last_name: Mapped[str] = mapped_column(String(200), default="")
     birthday: Mapped[date | None] = mapped_column(Date)  # in the year 1604 when only day and month are known
-    fields: Mapped[dict[str, Any]] = mapped_column(default=dict)  # by slug; texts, but for the API's
+    # By slug; values are text, except those set through the API.
+    fields: Mapped[dict[str, Any]] = mapped_column(default=dict)
     status: Mapped[SubscriberStatus] = mapped_column(Words(SubscriberStatus), default=SubscriberStatus.active)
     status_at: Mapped[datetime | None]  # when the status last changed
     status_reason: Mapped[str] = mapped_column(String(200), default="")
@@ -96,14 +98,16 @@ list_member = Table(
 
 
 class Suppression(Base):
-    """An address nobody may import back. A keyed hash: it outlives the erasure of the person."""
+    """A suppressed address: it must not be imported again.
+
+    Stored as a keyed hash, which outlives the subscriber's erasure.
+    """
 
     __tablename__ = "suppression"
 
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), primary_key=True)
-    digest: Mapped[bytes] = mapped_column(
-        LargeBinary(32), primary_key=True
-    )  # of email_key, under the account's key
+    # Of email_key, under the account's key.
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     status: Mapped[SubscriberStatus] = mapped_column(Words(SubscriberStatus))
     reason: Mapped[str] = mapped_column(String(200), default="")
     created_at: Mapped[datetime]
@@ -111,68 +115,69 @@ class Suppression(Base):
 
 class ImportStatus(StrEnum):
     reading = "reading"  # rows are counted and checked
-    ready = "ready"  # waits for the person to say which column is what
+    ready = "ready"  # waits for the user to assign columns to fields
     applying = "applying"
     done = "done"
-    failed = "failed"  # the file could not be used at all; nothing was kept
+    failed = "failed"  # the file could not be used at all; nothing was stored
     undone = "undone"
 
 
 class Import(Base):
-    """A file on its way into a list."""
+    """A file being imported into a list."""
 
     __tablename__ = "import"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
     list_id: Mapped[int] = mapped_column(ForeignKey("list.id", ondelete="CASCADE"), index=True)
-    # The list was made for this file and appears with it.
+    # The list was created for this file and becomes visible with it.
     made_list: Mapped[bool] = mapped_column(default=False, server_default=false())
-    filename: Mapped[str] = mapped_column(String(255))  # as the person's computer called it; for showing only
-    path: Mapped[str] = mapped_column(String(255))  # below the uploads folder; our own random name
+    filename: Mapped[str] = mapped_column(String(255))  # the original file name; for display only
+    path: Mapped[str] = mapped_column(String(255))  # relative to the uploads folder; a random name
     size: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes
     encoding: Mapped[str] = mapped_column(String(40), default="")
     delimiter: Mapped[str] = mapped_column(String(1), default="")
-    header: Mapped[bool] = mapped_column(default=True)  # the first row names the columns
+    header: Mapped[bool] = mapped_column(default=True)  # the first row holds the column names
     columns: Mapped[list[str]] = mapped_column(default=list)  # header names in file order
-    mapping: Mapped[dict[str, Any]] = mapped_column(
-        default=dict
-    )  # column number (text) -> field, or "" to leave out
-    apply: Mapped[bool] = mapped_column(default=True)  # go on by itself when read
+    # Column number (text) -> field, or "" to skip the column.
+    mapping: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    apply: Mapped[bool] = mapped_column(default=True)  # continue without the user when read
     status: Mapped[ImportStatus] = mapped_column(Words(ImportStatus), default=ImportStatus.reading)
     error: Mapped[str | None] = mapped_column(Text)
-    start: Mapped[int] = mapped_column(BigInteger, default=0)  # byte where the first person's row begins
+    start: Mapped[int] = mapped_column(BigInteger, default=0)  # byte offset of the first subscriber's row
     first_record: Mapped[int] = mapped_column(default=0)  # number of the row before it: 1 for the header
-    position: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes done, for progress and for going on
-    record: Mapped[int] = mapped_column(default=0)  # number of the last row done, blank ones counted
-    rows: Mapped[int] = mapped_column(default=0)  # of people
+    # Bytes processed, for progress and for resuming.
+    position: Mapped[int] = mapped_column(BigInteger, default=0)
+    record: Mapped[int] = mapped_column(default=0)  # number of the last row processed, blank ones counted
+    rows: Mapped[int] = mapped_column(default=0)  # of subscribers
     added: Mapped[int] = mapped_column(default=0)
     updated: Mapped[int] = mapped_column(default=0)
     unchanged: Mapped[int] = mapped_column(default=0)
     rejected: Mapped[int] = mapped_column(default=0)
-    # What was repaired or left out in rows that go in: {"counts": {code: n}, "rows": [[row, code, detail]],
-    # "left": n of who left elsewhere}.
+    # What was repaired or left out in imported rows: {"counts": {code: n}, "rows": [[row, code, detail]],
+    # "left": n of subscribers who had unsubscribed}.
     notes: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
-    epoch: Mapped[int] = mapped_column(default=0)  # fencing: raised by whoever works on it
+    # Fencing: incremented by each process that takes over the import.
+    epoch: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[datetime | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 
 
 class ImportReject(Base):
-    """A row that did not go in, with its number in the file and the reason."""
+    """A row that was not imported, with its number in the file and the reason."""
 
     __tablename__ = "import_reject"
 
     import_id: Mapped[int] = mapped_column(ForeignKey("import.id", ondelete="CASCADE"), primary_key=True)
     row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # 1 is the header
-    code: Mapped[str] = mapped_column(String(40))  # which reason; the sentence is made when shown
+    code: Mapped[str] = mapped_column(String(40))  # the reason; its sentence is built when shown
     detail: Mapped[str] = mapped_column(String(200), default="")
     cells: Mapped[list[str]] = mapped_column(Json, default=list)
 
 
 class ImportChange(Base):
-    """What an import did to one person, so that it can be undone."""
+    """What an import did to one subscriber, so that it can be undone."""
 
     __tablename__ = "import_change"
 
@@ -180,6 +185,6 @@ class ImportChange(Base):
     subscriber_id: Mapped[int] = mapped_column(
         ForeignKey("subscriber.id", ondelete="CASCADE"), primary_key=True, index=True
     )
-    created: Mapped[bool] = mapped_column(default=False)  # the person came with this file
+    created: Mapped[bool] = mapped_column(default=False)  # the subscriber was created by this import
     joined: Mapped[bool] = mapped_column(default=False)  # was not on the list before
     before: Mapped[dict[str, Any] | None] = mapped_column(JsonOrNull)  # the values that were overwritten

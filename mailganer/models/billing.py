@@ -1,4 +1,4 @@
-"""What was bought."""
+"""Vouchers and payments."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from .meta import Base, BigId
 
 
 class Voucher(Base):
-    """A code that turns into days of a plan, once. A payment is one as well, used when it was made."""
+    """A code that grants days of a plan, once. A payment is a voucher too, redeemed when it is created."""
 
     __tablename__ = "voucher"
 

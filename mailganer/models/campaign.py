@@ -1,4 +1,4 @@
-"""Campaigns and the emails they send."""
+"""Campaigns and their emails."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -18,8 +18,8 @@ class CampaignStatus(StrEnum):
     draft = "draft"
     scheduled = "scheduled"  # starts at send_at
     sending = "sending"  # being planned or sent; may wait for quota
-    paused = "paused"  # by the person, or by us with paused_reason
-    finished = "finished"  # nobody is pending any more
+    paused = "paused"  # by a user, or by Mailganer with paused_reason
+    finished = "finished"  # no delivery is pending any more
     cancelled = "cancelled"
 
 
@@ -43,7 +43,7 @@ MOVES: dict[CampaignStatus, frozenset[CampaignStatus]] = {
 
 
 ACTIVE_STATES = (CampaignStatus.scheduled, CampaignStatus.sending, CampaignStatus.paused)
-"""Wanted by its person and not over: its lists and senders are needed."""
+"""States of a campaign that is still to send: its lists and senders are needed."""
 
 
 class Campaign(Base):
@@ -60,39 +60,39 @@ class Campaign(Base):
     html: Mapped[str] = mapped_column(Text, default="")
     text: Mapped[str] = mapped_column(Text, default="")
     template_id: Mapped[int | None] = mapped_column(ForeignKey("template.id", ondelete="SET NULL"))
-    # name -> {"value": text or number, "override": bool}; plainly a value means that it does not override
+    # name -> {"value": text or number, "override": bool}; a bare value means that it does not override
     variables: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    locale: Mapped[str] = mapped_column(String(8), default="en")  # of readers' pages and the footer
+    locale: Mapped[str] = mapped_column(String(8), default="en")  # of recipients' pages and the footer
     track_opens: Mapped[bool] = mapped_column(default=True)
     track_clicks: Mapped[bool] = mapped_column(default=True)
 
     status: Mapped[CampaignStatus] = mapped_column(Words(CampaignStatus), default=CampaignStatus.draft)
     send_at: Mapped[datetime | None]
-    # When "now" was said, while it is scheduled and ever after: from then to send_at it can be undone.
+    # When "send now" was chosen, kept after the start: until send_at it can be undone.
     pressed_at: Mapped[datetime | None]
-    # Sending hours: campaigns.hours.Hours.as_json(), None for any time. Who finds them over writes down until
-    # when, so that nobody asks in vain meanwhile.
+    # Sending hours: campaigns.sending_hours.Hours.as_json(), None for any time. A lane that finds them
+    # over sets resting_until, so that no other lane tries before then.
     hours: Mapped[dict[str, Any] | None] = mapped_column(JsonOrNull)
     resting_until: Mapped[datetime | None]
-    not_after: Mapped[datetime | None]  # the latest start: whoever comes later asks instead of sending
-    forecast: Mapped[dict[str, Any] | None] = mapped_column(JsonOrNull)  # as it was when it was started
+    # Latest start: a campaign that would start later is paused until its user decides.
+    not_after: Mapped[datetime | None]
+    forecast: Mapped[dict[str, Any] | None] = mapped_column(JsonOrNull)  # as forecast at the start
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    paused_reason: Mapped[str | None] = mapped_column(Sentence)  # None while paused: the person wanted it
-    revision: Mapped[int] = mapped_column(
-        default=0
-    )  # raised with every save: two tabs do not overwrite each other
+    paused_reason: Mapped[str | None] = mapped_column(Sentence)  # None while paused: by a user
+    # Incremented with every save, so that two tabs do not overwrite each other.
+    revision: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
-    # Planning, resumable: subscribers up to planned_after are in the ledger; planned_at says all are.
+    # Resumable planning: subscribers up to planned_after are in the ledger; planned_at is set when all are.
     planned: Mapped[int] = mapped_column(default=0)
     planned_after: Mapped[int] = mapped_column(BigId, default=0)
     planned_at: Mapped[datetime | None]
     # Right side of this campaign's Message-IDs, fixed when planned: the public address may change later.
     message_domain: Mapped[str] = mapped_column(String(255), default="")
-    # The version that goes out now. No foreign key: emails point back here, and one circle is enough to
-    # make every dump and restore awkward.
+    # The version sent now. Not a foreign key: frozen emails refer to the campaign, and a circular reference
+    # makes every dump and restore awkward.
     frozen_email_id: Mapped[int | None] = mapped_column(BigId)
 
     account: Mapped[Account] = relationship()
@@ -104,9 +104,10 @@ class Campaign(Base):
     )
 
     def move(self, to: CampaignStatus) -> None:
-        """Changes the status of a campaign at hand. Raises ``Conflict`` for an illegal move.
+        """Change the status of a loaded campaign. Raise ``Conflict`` for an illegal change.
 
-        The pipeline makes its moves by ``UPDATE ... WHERE status = ...``: another may have been quicker.
+        Workers change it by ``UPDATE ... WHERE status = ...`` instead, because another process may have been
+        faster.
         """
         if to not in MOVES[self.status]:
             raise Conflict(
@@ -137,7 +138,7 @@ campaign_sender = Table(
 
 
 class EarlierEmail(Base):
-    """What stood in a campaign's email before a template or a file took its place, to be brought back."""
+    """A campaign's email before a template or a file replaced it, so that it can be restored."""
 
     __tablename__ = "earlier_email"
 
@@ -147,7 +148,7 @@ class EarlierEmail(Base):
 
 
 class FrozenEmail(Base):
-    """An email as frozen at start, or after an edit for the people who remain. Never changed."""
+    """An email as frozen at the start, or after an edit for the remaining recipients. Immutable."""
 
     __tablename__ = "frozen_email"
     __table_args__ = (UniqueConstraint("campaign_id", "version"),)
@@ -155,6 +156,6 @@ class FrozenEmail(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"))
     version: Mapped[int]
-    compiled: Mapped[dict[str, Any]]  # emails.Email.to_json(): prepared sources, links, variables
-    variables: Mapped[dict[str, Any]] = mapped_column(default=dict)  # the campaign's, as they were
+    compiled: Mapped[dict[str, Any]]  # CompiledEmail.to_json(): prepared sources, links, variables
+    variables: Mapped[dict[str, Any]] = mapped_column(default=dict)  # the campaign's, at that time
     created_at: Mapped[datetime]

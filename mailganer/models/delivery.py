@@ -1,7 +1,7 @@
-"""The ledger: one row per recipient of a campaign, in batches, and who is working on them.
+"""The ledger's tables: one row per recipient of a campaign, in batches, with the lanes that work on them.
 
-A delivery's id says where it stands: campaign * 10,000,000 + number. So a batch is a range of ids, planning
-twice cannot make a second row, and nothing has to be looked up to update a window by key.
+A delivery's id encodes its position: campaign * 10,000,000 + number. So a batch is a range of ids, planning
+twice cannot create a second row, and a window is updated by primary key without a look-up.
 """
 
 import base64
@@ -33,29 +33,29 @@ LARGEST_CAMPAIGN = 10_000_000
 
 class DeliveryStatus(StrEnum):
     pending = "pending"  # waits for its turn, or for not_before
-    sending = "sending"  # in a window right now
-    sent = "sent"  # the server took it
-    failed = "failed"  # refused for good, or too old; reason and reply say why
-    in_doubt = "in_doubt"  # on the wire when something died; never sent again by itself
-    skipped = "skipped"  # not sent on purpose; reason says why
-    bounced = "bounced"  # was sent, came back; nothing sets it yet: answers of mail servers are not read
+    sending = "sending"  # in a window now
+    sent = "sent"  # the server accepted it
+    failed = "failed"  # refused permanently, or too old; see reason and reply
+    in_doubt = "in_doubt"  # on the wire when a process or connection died; never sent again automatically
+    skipped = "skipped"  # intentionally not sent; see reason
+    bounced = "bounced"  # was sent, came back; no code sets it yet, as bounces are not read
 
 
 class Reason(StrEnum):
-    """Why a delivery failed, is in doubt or was skipped. The sentence is made where it is shown."""
+    """Why a delivery failed, is in doubt or was skipped. The sentence is built when shown."""
 
-    refused = "refused"  # the server does not take this recipient
-    expired = "expired"  # put off for a whole day
-    interrupted = "interrupted"  # we died with the email handed over and not answered
+    refused = "refused"  # the server does not accept this recipient
+    expired = "expired"  # deferred for a whole day
+    interrupted = "interrupted"  # the process died with the email handed over and no response
     disconnected = "disconnected"  # the connection died after the email was handed over
     unsubscribed = "unsubscribed"
-    bounced = "bounced"  # an earlier email was refused for good
-    complained = "complained"  # as long as nothing makes anybody "complained", nothing sets it
-    erased = "erased"  # the person was deleted meanwhile
-    unconfirmed = "unconfirmed"  # as long as nothing makes anybody "unconfirmed", nothing sets it
-    render_error = "render_error"  # this person's values break the email
+    bounced = "bounced"  # an earlier email was refused permanently
+    complained = "complained"  # unused until some code sets the status "complained"
+    erased = "erased"  # the subscriber was deleted after planning
+    unconfirmed = "unconfirmed"  # unused until some code sets the status "unconfirmed"
+    render_error = "render_error"  # this subscriber's values break the email
     address = "address"  # nothing can be sent to such an address
-    cancelled = "cancelled"  # the campaign was
+    cancelled = "cancelled"  # the campaign was cancelled
 
 
 SKIP_REASONS = {
@@ -64,14 +64,14 @@ SKIP_REASONS = {
     SubscriberStatus.complained: Reason.complained,
     SubscriberStatus.unconfirmed: Reason.unconfirmed,
 }
-"""A subscriber's status -> why they get no email."""
+"""Status of a subscriber -> reason why they get no email."""
 
 
 class Delivery(Base):
     __tablename__ = "delivery"
     __table_args__ = (
         UniqueConstraint("campaign_id", "email_key"),
-        # Two updates an email: room in the page keeps them off the indexes (heap-only tuples).
+        # Two updates per email: free space in the page keeps them off the indexes (heap-only tuples).
         {"postgresql_with": {"fillfactor": 75}},
     )
 
@@ -85,28 +85,28 @@ class Delivery(Base):
     token: Mapped[bytes] = mapped_column(Token, unique=True)
     status: Mapped[DeliveryStatus] = mapped_column(Words(DeliveryStatus), default=DeliveryStatus.pending)
     reason: Mapped[Reason | None] = mapped_column(Words(Reason))
-    reply: Mapped[str | None] = mapped_column(Sentence)  # the server's words, or ours
+    reply: Mapped[str | None] = mapped_column(Sentence)  # the server's reply, or Mailganer's own sentence
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
-    first_tried_at: Mapped[datetime | None]  # an email put off for a day since then has expired
+    first_tried_at: Mapped[datetime | None]  # an email deferred for a day since then has expired
     not_before: Mapped[datetime | None]
-    returned_at: Mapped[datetime | None]  # given back, for the server refused everybody so; once at most
+    # When it was given back, because the server refused all recipients alike; at most once.
+    returned_at: Mapped[datetime | None]
     sender_id: Mapped[int | None] = mapped_column(ForeignKey("sender.id", ondelete="SET NULL"))
-    frozen_email_id: Mapped[int | None] = mapped_column(
-        ForeignKey("frozen_email.id", ondelete="SET NULL")
-    )  # the version this person got
+    # The version sent to this recipient.
+    frozen_email_id: Mapped[int | None] = mapped_column(ForeignKey("frozen_email.id", ondelete="SET NULL"))
     dated_at: Mapped[datetime]  # the Date header, fixed with the row
     settled_at: Mapped[datetime | None]  # when sent, failed, skipped or in doubt
-    # Who ended the doubt by their word, and when; a moment without anybody: the server was asked and knew.
+    # Who decided the doubt, and when; decided_at without decided_by: the server was asked and knew.
     decided_by: Mapped[str | None] = mapped_column(String(320))
     decided_at: Mapped[datetime | None]
-    first_opened_at: Mapped[datetime | None]  # by a person, certainly or possibly
+    first_opened_at: Mapped[datetime | None]  # by a human, certainly or possibly
     certain_open: Mapped[bool] = mapped_column(default=False)
     opens: Mapped[int] = mapped_column(default=0)
     machine_opens: Mapped[int] = mapped_column(default=0)
     first_clicked_at: Mapped[datetime | None]
     clicks: Mapped[int] = mapped_column(default=0)
     machine_clicks: Mapped[int] = mapped_column(default=0)
-    unsubscribed_at: Mapped[datetime | None]  # by this very email
+    unsubscribed_at: Mapped[datetime | None]  # through this very email
 
     @property
     def erased_digest(self) -> bytes | None:
@@ -127,12 +127,12 @@ _ERASED_KEY = re.compile(r"erased:\d+:(?P<digest>[0-9a-f]{64})")
 
 
 def first_delivery_id(campaign_id: int) -> int:
-    """The ids of a campaign's deliveries are first .. first + LARGEST_CAMPAIGN - 1."""
+    """Return the first of a campaign's delivery ids, which are first .. first + LARGEST_CAMPAIGN - 1."""
     return campaign_id * LARGEST_CAMPAIGN
 
 
 def token_text(token: bytes) -> str:
-    """A token as it stands in addresses: 22 characters."""
+    """Return a token as used in URLs: 22 characters."""
     return binascii.b2a_base64(token, newline=False).translate(_FOR_ADDRESSES).rstrip(b"=").decode("ascii")
 
 
@@ -140,7 +140,7 @@ _FOR_ADDRESSES = bytes.maketrans(b"+/", b"-_")
 
 
 def token_bytes(text: str) -> bytes | None:
-    """The token behind 22 characters of an address; None for anything else."""
+    """Return the token of 22 characters from a URL; None for anything else."""
     if len(text) != 22 or not text.isascii():
         return None
     try:
@@ -151,26 +151,32 @@ def token_bytes(text: str) -> bytes | None:
 
 
 def make_message_id(delivery_id: int, token: bytes, domain: str) -> str:
-    """``id.proof@domain``, without brackets: tells the delivery, proves it is ours, and does not
-    give the token away to everybody the email is forwarded or answered to."""
+    """Return ``id.proof@domain``, without brackets.
+
+    It identifies the delivery and proves that it is ours, without revealing the token to everyone to whom the
+    email is forwarded or replied.
+    """
     proof = hashlib.blake2b(token, digest_size=8, person=b"message-id").hexdigest()
     return f"{delivery_id:x}.{proof}@{domain}"
 
 
 class BatchState(StrEnum):
-    open = "open"  # has pending deliveries nobody works on
+    open = "open"  # has pending deliveries and is not claimed
     claimed = "claimed"  # a lane works on it until lease_until
     done = "done"  # nothing pending or sending
 
 
 class Batch(Base):
-    """A range of a campaign's ledger: the unit that is claimed. Its counts are kept with its rows."""
+    """A range of a campaign's deliveries: the unit of claiming.
+
+    Its counts change in the same transaction as its rows.
+    """
 
     __tablename__ = "batch"
     __table_args__ = (
         UniqueConstraint("campaign_id", "number"),
         Index("ix_batch_campaign_id_state_not_before", "campaign_id", "state", "not_before"),
-        # Of a thousand batches few hold a doubt: what is to be looked up is found without reading the rest.
+        # Few batches in a thousand have deliveries in doubt: finds those to look up without reading the rest.
         Index(
             "ix_batch_in_doubt",
             "first_id",
@@ -193,11 +199,10 @@ class Batch(Base):
     first_id: Mapped[int] = mapped_column(BigInteger)  # deliveries first_id .. last_id
     last_id: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[BatchState] = mapped_column(Words(BatchState), default=BatchState.open)
-    not_before: Mapped[datetime | None]  # the earliest moment one of its pending rows may go
-    sender_id: Mapped[int | None] = mapped_column(
-        ForeignKey("sender.id", ondelete="SET NULL")
-    )  # who claimed it
-    epoch: Mapped[int] = mapped_column(default=0)  # fencing: raised with every claim
+    not_before: Mapped[datetime | None]  # the earliest time at which one of its pending rows may be sent
+    # The claiming sender.
+    sender_id: Mapped[int | None] = mapped_column(ForeignKey("sender.id", ondelete="SET NULL"))
+    epoch: Mapped[int] = mapped_column(default=0)  # fencing: incremented with every claim
     lease_until: Mapped[datetime | None]
     pending: Mapped[int] = mapped_column(default=0)
     sending: Mapped[int] = mapped_column(default=0)
@@ -209,7 +214,7 @@ class Batch(Base):
 
 
 class SentPerMinute(Base):
-    """Emails of a campaign that a server took from a sender in one minute: what "fact" is counted from."""
+    """Number of emails of a campaign accepted from a sender in one minute; reports sum them as actuals."""
 
     __tablename__ = "sent_per_minute"
 
@@ -219,26 +224,28 @@ class SentPerMinute(Base):
     sender_id: Mapped[int] = mapped_column(
         ForeignKey("sender.id", ondelete="CASCADE"), primary_key=True, autoincrement=False, index=True
     )
-    minute: Mapped[int] = mapped_column(
-        BigInteger, primary_key=True, autoincrement=False
-    )  # minutes since 1970
+    # Minutes since 1970.
+    minute: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     emails: Mapped[int] = mapped_column(default=0)
 
 
 class DelayCause(StrEnum):
     """What kept emails waiting."""
 
-    quota = "quota"  # a mail account had sent what it may in 24 hours
+    quota = "quota"  # the sender had sent as much as it may in 24 hours
     trouble = "trouble"  # its server could not be reached, broke off, or asked to wait
-    failing = "failing"  # its server did not let it send: somebody had to look
-    plan = "plan"  # the account's plan had no more emails in 24 hours
-    paused = "paused"  # the campaign was, by somebody
-    halted = "halted"  # the campaign was, by us: something was wrong, or it was too late to start unasked
+    failing = "failing"  # its server did not let it send until a user acted
+    plan = "plan"  # the account's plan allowed no more emails in 24 hours
+    paused = "paused"  # the campaign was paused by a user
+    halted = "halted"  # the campaign was paused by Mailganer: an error, or too late to start without asking
 
 
 class Delay(Base):
-    """A time in which nothing left through a sender, by a campaign or under a plan (one of the three is
-    named). Nobody decides by these rows: they are kept to say afterwards what somebody waited for."""
+    """A period in which nothing was sent through a sender, by a campaign or under a plan.
+
+    One of the three is set. Nothing is decided by these rows: reports explain with them what a recipient
+    waited for.
+    """
 
     __tablename__ = "delay"
 
@@ -248,11 +255,11 @@ class Delay(Base):
     account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
     cause: Mapped[DelayCause] = mapped_column(Words(DelayCause))
     since: Mapped[datetime]
-    until: Mapped[datetime | None]  # None: not over, or nobody noted when it was
+    until: Mapped[datetime | None]  # None: not over, or its end was not recorded
 
 
 class Lane(Base):
-    """A place for one claim loop of a sender. Holding its lease means being that loop."""
+    """A worker slot of a sender. The process that holds its lease is the only one that sends in it."""
 
     __tablename__ = "lane"
 
@@ -260,13 +267,17 @@ class Lane(Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     epoch: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[datetime | None]
-    host: Mapped[str | None] = mapped_column(String(255))  # machine and boot: whose journal files these are
-    process: Mapped[str | None] = mapped_column(String(64))  # pid and start time: is it still the same one?
+    host: Mapped[str | None] = mapped_column(String(255))  # machine and boot id: where the journal files are
+    # Random id of the turn; its journal file has the same name.
+    process: Mapped[str | None] = mapped_column(String(64))
 
 
 class Window(Base):
-    """Deliveries that are marked ``sending`` right now. Written in the same commit that marks them,
-    deleted in the one that settles them; what is left over is the sweep's work."""
+    """Deliveries marked ``sending`` now.
+
+    Inserted in the commit that marks them, deleted in the one that settles them; the sweep settles what is
+    left over.
+    """
 
     __tablename__ = "window"
 

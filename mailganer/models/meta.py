@@ -1,4 +1,4 @@
-"""What every table shares: naming convention, column types, the declarative base."""
+"""Shared by all tables: naming convention, column types, declarative base."""
 
 import json
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ metadata = MetaData(
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An aware moment. SQLite has no zones: there the same moment is kept as naive UTC."""
+    """An aware datetime. SQLite has no time zones, so it stores naive UTC there."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -43,7 +43,7 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 class Words(TypeDecorator[StrEnum]):
-    """A closed list of words, kept as text: readable in any database tool, cheap to extend."""
+    """A ``StrEnum`` stored as text: readable in any database tool, cheap to extend."""
 
     impl = String(16)
     cache_ok = True
@@ -59,12 +59,14 @@ class Words(TypeDecorator[StrEnum]):
         return None if value is None else self.words(value)
 
 
-_BEGINS = '{"says": '  # the text of a sentence that is kept with its values
+_BEGINS = '{"says": '  # prefix of a sentence stored with its values
 
 
 class Sentence(TypeDecorator[str]):
-    """A sentence for a person, kept as what it says and not as it reads: whoever looks at it, and they may be
-    several, reads it in their own language and time zone. Moments and sentences inside it stay what they are.
+    """A sentence stored as its message id and values, not as text.
+
+    Each user reads it in their own language and time zone. Datetimes and sentences among the values stay
+    such.
     """
 
     impl = Text
@@ -75,16 +77,16 @@ class Sentence(TypeDecorator[str]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         if value is None or not value.startswith(_BEGINS):
-            return value  # plain words
+            return value  # plain text
         try:
             meant: str = _meant(json.loads(value))
         except (ValueError, KeyError, TypeError, AttributeError):
-            return value  # a server's words that look like ours, of an earlier version
+            return value  # a reply of a server that looks like a stored sentence, from an earlier version
         return meant
 
 
 def keep_sentence(sentence: str | None) -> str | None:
-    """Return the text that a column of sentences holds, for statements that do not know its type."""
+    """Return the stored form of a sentence, for statements that do not know the column's type."""
     if not isinstance(sentence, TranslationString):
         if sentence is None or not sentence.startswith(_BEGINS):
             return sentence
@@ -108,15 +110,15 @@ def _meant(value: Any) -> Any:
     return TranslationString(value["says"], domain=value["domain"], mapping=parts)
 
 
-BigId = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER PRIMARY KEY counts by itself on SQLite
+# On SQLite only INTEGER PRIMARY KEY is assigned automatically.
+BigId = BigInteger().with_variant(Integer, "sqlite")
 ByteOrdered = String(320).with_variant(String(320, collation="C"), "postgresql")  # as SQLite orders anyway
 Json = JSON().with_variant(JSONB(), "postgresql")
-JsonOrNull = JSON(none_as_null=True).with_variant(
-    JSONB(none_as_null=True), "postgresql"
-)  # None is NULL, not "null"
-Token = LargeBinary(16)  # 128 random bits; in addresses as 22 characters of URL-safe base64
+# None is NULL, not "null".
+JsonOrNull = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+Token = LargeBinary(16)  # 128 random bits; 22 characters of URL-safe base64 in URLs
 
 
 class Base(DeclarativeBase):
     metadata = metadata
-    type_annotation_map = {datetime: UTCDateTime(), dict[str, Any]: Json, list[str]: Json}  # noqa: RUF012 - SQLAlchemy's own shape
+    type_annotation_map = {datetime: UTCDateTime(), dict[str, Any]: Json, list[str]: Json}  # noqa: RUF012 - an SQLAlchemy API

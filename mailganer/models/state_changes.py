@@ -1,4 +1,4 @@
-"""Changes of state that leave a trace in other rows. Each stands here once, for everybody who makes it."""
+"""State changes that also write other rows, each in one function for all callers."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from .sender import Sender, SenderStatus
 
 
 def cancel(session: Session, campaign: Campaign, now: datetime) -> None:
-    """Stops a campaign for good. Raises ``Conflict`` where there is nothing to stop."""
+    """Cancel a campaign for good. Raise ``Conflict`` where there is nothing to cancel."""
     campaign.move(CampaignStatus.cancelled)
     delays.end_pause(session, campaign.id, now)
     campaign.finished_at = now
@@ -20,7 +20,7 @@ def cancel(session: Session, campaign: Campaign, now: datetime) -> None:
 
 
 def fail(session: Session, sender_id: int, error: str, now: datetime) -> None:
-    """The server does not let this sender send: nothing leaves through it before somebody has looked."""
+    """Mark a sender failing whose server does not let it send; it stays so until a user acts."""
     status = session.scalar(select(Sender.status).where(Sender.id == sender_id))
     if status is not SenderStatus.failing:
         delays.note_sender(session, sender_id, DelayCause.failing, now, None)

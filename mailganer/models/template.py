@@ -1,4 +1,4 @@
-"""Templates: emails kept for using again."""
+"""Templates: emails stored for reuse."""
 
 from datetime import datetime
 
@@ -17,6 +17,6 @@ class Template(Base):
     subject: Mapped[str] = mapped_column(Text, default="")
     preheader: Mapped[str] = mapped_column(Text, default="")
     html: Mapped[str] = mapped_column(Text, default="")
-    text: Mapped[str] = mapped_column(Text, default="")  # empty: made from the HTML
+    text: Mapped[str] = mapped_column(Text, default="")  # empty: generated from the HTML
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

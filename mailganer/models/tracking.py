@@ -1,4 +1,4 @@
-"""What readers did."""
+"""Tracking: events of recipients and counters."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -13,22 +13,22 @@ class EventKind(StrEnum):
     open = "open"
     click = "click"
     unsubscribe = "unsubscribe"
-    resubscribe = "resubscribe"  # the reader took it back
-    # Read everywhere, and written by nothing yet: what comes back by mail is not looked at.
+    resubscribe = "resubscribe"  # the recipient undid it
+    # Read in many places, written nowhere yet, as bounce mail is not read.
     bounce = "bounce"
     complaint = "complaint"
 
 
 class Source(StrEnum):
     person = "person"
-    possible = "possible"  # perhaps a person: a privacy proxy fetched it
+    possible = "possible"  # perhaps a human: fetched by a privacy proxy
     machine = "machine"  # a prefetcher or a scanner
 
 
 class Event(Base):
     __tablename__ = "event"
     __table_args__ = (
-        # The source rides along: a timeline reads this index and nothing else.
+        # Includes the source, so that a timeline is an index-only scan.
         Index("ix_event_campaign_id_kind_at", "campaign_id", "kind", "at", "source"),
         Index("ix_event_delivery_id", "delivery_id"),
     )
@@ -41,25 +41,28 @@ class Event(Base):
     link: Mapped[int | None] = mapped_column(SmallInteger)  # number of the link in its email version, from 1
     frozen_email_id: Mapped[int | None] = mapped_column(BigInteger)
     at: Mapped[datetime]
-    agent: Mapped[str] = mapped_column(String(200), default="")  # the User-Agent, cut
+    agent: Mapped[str] = mapped_column(String(200), default="")  # the User-Agent, truncated
 
 
 COUNTER_SHARDS = 16
 
 
 class CampaignCounter(Base):
-    """What a campaign's emails brought, kept in the transaction that changes a delivery: a report of a
-    million deliveries sums up a few rows. Several rows, so that a thousand openers do not queue at one."""
+    """Counters of a campaign, updated in the transaction that changes a delivery.
+
+    A report over a million deliveries sums a few rows. There are several per campaign, so that a thousand
+    concurrent opens do not wait for one row.
+    """
 
     __tablename__ = "campaign_counter"
 
     campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True)
     shard: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)  # id % 16
-    opened_certain: Mapped[int] = mapped_column(default=0)  # people
-    opened_possible: Mapped[int] = mapped_column(default=0)  # people
+    opened_certain: Mapped[int] = mapped_column(default=0)  # recipients
+    opened_possible: Mapped[int] = mapped_column(default=0)  # recipients
     opens: Mapped[int] = mapped_column(default=0)
     machine_opens: Mapped[int] = mapped_column(default=0)
-    clicked: Mapped[int] = mapped_column(default=0)  # people
+    clicked: Mapped[int] = mapped_column(default=0)  # recipients
     clicks: Mapped[int] = mapped_column(default=0)
     machine_clicks: Mapped[int] = mapped_column(default=0)
-    unsubscribed: Mapped[int] = mapped_column(default=0)  # people
+    unsubscribed: Mapped[int] = mapped_column(default=0)  # recipients

@@ -1,1 +1,1 @@
-"""Rolling counts of emails sent: how many a sender or an account may still send in 24 hours."""
+"""Rolling counts of sent emails: how many a sender or an account may still send within 24 hours."""

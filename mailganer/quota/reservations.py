@@ -1,4 +1,4 @@
-"""Taking from the quota: in the commit that marks emails, and giving back in the one that settles them.
+"""Reserve quota in the commit that marks emails as sending, and return the unused part when they are settled.
 
 The order of locks, where there is a limit to be kept: sender, account, batch, deliveries, usage. A sender
 without one is taken later: after its batch when somebody was refused or it has to rest, and after its
@@ -40,7 +40,7 @@ __all__ = [
     "use",
 ]
 
-UNKNOWN_USAGE = timedelta(hours=1)  # after "enough for today" from a server that we have sent nothing to
+UNKNOWN_USAGE = timedelta(hours=1)  # after "enough for today" from a server through which nothing was sent
 
 
 class LimitOwner(StrEnum):
@@ -52,7 +52,7 @@ class LimitOwner(StrEnum):
 
 @dataclass(frozen=True)
 class QuotaRoom:
-    """How many emails may leave now (None: any number); if none, whose limit it is, and until when."""
+    """How many emails may be sent now (None: any number); if none, whose limit it is and until when."""
 
     emails: int | None
     counter: LimitOwner | None = None
@@ -74,7 +74,7 @@ def room(
     plan_limit: int | None,
     now: datetime,
 ) -> QuotaRoom:
-    """What may leave now. Exact only under :func:`lock`."""
+    """Return how many emails may be sent now. Exact only under :func:`lock`."""
     emails: int | None = None
     plan, used = None, {}
     for counter, limit in ((LimitOwner.sender, sender_limit), (LimitOwner.plan, plan_limit)):
@@ -98,9 +98,10 @@ def room(
 def settle(
     session: Session, sender_id: int, account_id: int, *, minute: int, taken: int, used: int, now: datetime
 ) -> None:
-    """Of ``taken`` emails noted under ``minute``, ``used`` have left, by now: the rest is given back.
+    """Record that ``used`` of the ``taken`` emails reserved under ``minute`` were sent, and return the rest.
 
-    They count from the minute of the answer: the server, which counts too, may have had them only then.
+    They count from the minute of the response: the server, which counts too, may have accepted them only
+    then.
     """
     present = max(minute, minute_of(now))
     if present == minute:
@@ -114,7 +115,7 @@ def settle(
 
 
 def move_used(session: Session, sender_id: int, *, minute: int, emails: int) -> None:
-    """Takes emails out of a minute that turned out not to have left."""
+    """Remove emails from a minute's count that turned out not to have been sent."""
     session.execute(
         update(Usage)
         .where(Usage.sender_id == sender_id, Usage.minute == minute, Usage.emails >= emails)
@@ -123,9 +124,9 @@ def move_used(session: Session, sender_id: int, *, minute: int, emails: int) -> 
 
 
 def note_left(session: Session, campaign_id: int, sender_id: int, emails: int, now: datetime) -> None:
-    """Notes emails that a server took: for the campaign's report, beside what counts for the quota.
+    """Count emails that a server accepted, for the campaign's report; separate from the quota.
 
-    A doubtful email is not among them, whatever it turns out to be: no email is ever counted twice.
+    A doubtful email is never among them, whatever it turns out to be, so no email is counted twice.
     """
     if emails:
         noted = {

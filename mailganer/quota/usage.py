@@ -1,7 +1,7 @@
-"""How many emails may still leave: rolling 24 hours, counted in minutes, never exceeded by one.
+"""Quota usage: how many emails may still be sent in rolling 24 hours, counted in minutes and never exceeded.
 
-A minute's emails count until the last of them can be 24 hours old: emails of minute ``m`` are free again
-when minute ``m + 1440`` is over. The pipeline takes by these numbers, the forecast plays them through
+A minute's emails count until the last of them must be 24 hours old: emails of minute ``m`` are free again
+when minute ``m + 1440`` is over. Workers reserve by these numbers, the forecast simulates them
 (``rolling_counter.Counter``), and pages show them.
 """
 
@@ -23,7 +23,7 @@ DAY = timedelta(minutes=MINUTES)
 
 @dataclass(frozen=True)
 class QuotaUsage:
-    """A limit of emails in any 24 hours, and what is used of it. ``limit`` None: there is none."""
+    """A limit of emails in any 24 hours, and how much of it is used. ``limit`` None means no limit."""
 
     limit: int | None
     used: int
@@ -31,54 +31,54 @@ class QuotaUsage:
 
     @property
     def remaining(self) -> int | None:
-        """Emails that may leave now; None: any number."""
+        """Emails that may be sent now; None means any number."""
         return None if self.limit is None else max(0, self.limit - self.used)
 
     @property
     def frees_at(self) -> datetime | None:
-        """When there will be more room than now; None: not by waiting, or there is no limit."""
+        """When more emails may be sent than now; None means never by waiting, or no limit."""
         if self.limit is None or self.limit == 0 or self.oldest is None:
             return None
         return frees_at(self.oldest)
 
     @property
     def waits_until(self) -> datetime | None:
-        """When the next email may leave, if not now."""
+        """When the next email may be sent, if not now."""
         return self.frees_at if self.remaining == 0 else None
 
 
 def minute_of(moment: datetime) -> int:
-    """Minutes since 1970: the key of ``Usage``."""
+    """Return the minutes since 1970, the key of ``Usage``."""
     return int(moment.timestamp()) // 60
 
 
 def frees_at(minute: int) -> datetime:
-    """When the emails of this minute no longer count."""
+    """Return when the emails of this minute no longer count."""
     return datetime.fromtimestamp((minute + 1 + MINUTES) * 60, UTC)
 
 
 def oldest_counted(now: datetime) -> int:
-    """The first minute whose emails still count."""
+    """Return the first minute whose emails still count."""
     return minute_of(now) - MINUTES
 
 
 def sender_usage(session: Session, sender_id: int, now: datetime) -> int:
-    """Emails that left through a sender in the last 24 hours."""
+    """Return the number of emails sent through a sender in the last 24 hours."""
     return _used(session, Usage.sender_id, sender_id, now)[0]
 
 
 def account_usage(session: Session, account_id: int, now: datetime) -> int:
-    """Emails that left through all senders of an account in the last 24 hours."""
+    """Return the number of emails sent through all senders of an account in the last 24 hours."""
     return _used(session, Usage.account_id, account_id, now)[0]
 
 
 def sender_allowance(session: Session, sender_id: int, limit: int | None, now: datetime) -> QuotaUsage:
-    """What a sender may send. ``limit`` is ``accounts.day_limit(sender, registry)``."""
+    """Return a sender's quota usage. ``limit`` is ``accounts.day_limit(sender, registry)``."""
     return QuotaUsage(limit, *_used(session, Usage.sender_id, sender_id, now))
 
 
 def account_allowance(session: Session, account_id: int, limit: int | None, now: datetime) -> QuotaUsage:
-    """What an account may send. ``limit`` is its plan's ``per_day``."""
+    """Return an account's quota usage. ``limit`` is its plan's ``per_day``."""
     return QuotaUsage(limit, *_used(session, Usage.account_id, account_id, now))
 
 
@@ -93,12 +93,12 @@ def usage_by_sender(session: Session, account_id: int, now: datetime) -> dict[in
 
 
 def plan_allowance(session: Session, account: Account, settings: Settings, now: datetime) -> QuotaUsage:
-    """What an account may send by the plan that it has today."""
+    """Return an account's quota usage under its present plan."""
     return account_allowance(session, account.id, plan_of(account, settings, now).per_day, now)
 
 
 def sender_minutes(session: Session, sender_id: int, now: datetime) -> list[tuple[int, int]]:
-    """(minute, emails) that still count, oldest first: what a forecast begins with."""
+    """Return (minute, emails) pairs that still count, oldest first; a forecast starts from them."""
     return _minutes(session, Usage.sender_id, sender_id, now)
 
 
@@ -129,11 +129,11 @@ def _minutes(
     return [(row[0], int(row[1])) for row in rows]
 
 
-# --- taking, for whoever sends: campaigns and test emails alike
+# --- consuming, for campaigns and test emails alike
 
 
 def lock(session: Session, sender_id: int, account_id: int, *, sender: bool, plan: bool) -> None:
-    """Makes the others wait until our transaction ends, where there is a limit to be kept among us."""
+    """Lock sender and account rows until the transaction ends, where there is a limit to keep."""
     if sender:
         session.execute(_LOCK_SENDER, {"id": sender_id})
     if plan:
@@ -141,7 +141,7 @@ def lock(session: Session, sender_id: int, account_id: int, *, sender: bool, pla
 
 
 def use(session: Session, sender_id: int, account_id: int, emails: int, now: datetime) -> int:
-    """Notes emails as leaving now, and answers the minute they are noted under."""
+    """Count emails as sent now; return the minute they are counted under."""
     minute = minute_of(now)
     if emails:
         add_usage(session, sender_id, account_id, minute, emails)
@@ -149,16 +149,16 @@ def use(session: Session, sender_id: int, account_id: int, emails: int, now: dat
 
 
 def add_usage(session: Session, sender_id: int, account_id: int, minute: int, emails: int) -> None:
-    """Adds to the emails of a minute, or gives some back (``emails`` below 0)."""
+    """Add to the emails of a minute; a negative number gives some back."""
     used = {"sender_id": sender_id, "account_id": account_id, "minute": minute, "emails": emails}
     session.execute(_ADD_USAGE[session.get_bind().dialect.name], used)
 
 
-# Built once: these are part of every window.
+# The statements are built once: they run in every window.
 
 
 def emails_added(model: type[Base], *key: str) -> dict[str, Any]:
-    """By dialect: a row with ``emails``, added to those of the row with the same key."""
+    """Return, by dialect, an upsert that adds ``emails`` to the row with the same key."""
     table = cast(Table, model.__table__)
     found = {}
     for dialect in (postgresql, sqlite):
@@ -174,7 +174,7 @@ _ADD_USAGE = emails_added(Usage, "sender_id", "minute")
 
 
 def _locked(model: type[Base]) -> Any:
-    # "No key": rows that only point at these may be written meanwhile.
+    # FOR NO KEY UPDATE: rows that only refer to these can still be written.
     table = cast(Table, model.__table__)
     return select(table.c.id).where(table.c.id == bindparam("id")).with_for_update(key_share=True)
 

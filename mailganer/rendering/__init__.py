@@ -1,7 +1,8 @@
-"""What is written: text in, bytes out. No database, no request, no network.
+"""Email rendering: template text in, MIME bytes out. No database, no request, no network.
 
-``compile_email`` turns what a person wrote into a frozen ``CompiledEmail``; a ``MessageRenderer`` prints it for one reader
-after another. Templates are strangers' work: they are compiled, and rendered for pages, in a limited process.
+``compile_email`` turns the source a user wrote into a frozen ``CompiledEmail``; a ``MessageRenderer`` renders
+it for one recipient after another. Templates are untrusted: they are compiled, and rendered for pages, in a
+separate process under limits.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -14,7 +15,7 @@ from .email_analysis import EmailAnalysis, PageAnalysis
 from .message_renderer import MessageRenderer
 from .ready_templates import ReadyTemplate, ready_templates
 from .render_budget import SECONDS, RenderTooLarge, too_slow
-from .render_process import place, refuse_while
+from .render_process import refuse_while, render_permit
 from .reserved_names import NEVER_READ, TAGS
 from .types import (
     OWN_ADDRESSES,
@@ -28,7 +29,7 @@ from .types import (
     Urls,
 )
 
-# Names that every email may use without anybody having such a column.
+# Names that every email may use although no subscriber field has them.
 GIVEN = frozenset(
     ("unsubscribe_url", "browser_url", "today", "email", "campaign.name", "list.name", "sender.name")
 )
@@ -38,9 +39,9 @@ T = TypeVar("T")
 
 
 def for_account(account_id: int, work: Callable[[], T]) -> Callable[[], T]:
-    """Return ``work``, counted to an account: one of its emails is worked on at a time, a few more wait.
+    """Return ``work`` bound to an account: one of its emails is processed at a time and a few more wait.
 
-    What it calls raises ``Busy`` when there are too many.
+    What ``work`` calls raises ``Busy`` when too many wait.
     """
 
     def counted() -> T:
@@ -58,12 +59,12 @@ def compile_email(
     ours: str = "",
     targets: Mapping[str, str] = {},
 ) -> CompiledEmail:
-    """An email ready for printing. Raises ``EmailError`` with field and line for what cannot be used.
+    """Compile an email. Raises ``EmailError`` with field and line for invalid input.
 
-    ``campaign_variables`` are templates, too. They fill what a reader's values lack; those named in
-    ``overriding`` win over the reader's values. Addresses of another recipient at ``ours``, the public
-    address of the installation, become this recipient's own; ``targets`` are the addresses behind its counted
-    links (``copied``).
+    ``campaign_variables`` are templates, too. They fill what a recipient's values lack; those named in
+    ``overriding`` win over the recipient's values. Links at ``ours``, the public address of the installation,
+    that belong to another recipient become this recipient's own; ``targets`` are the addresses behind that
+    recipient's counted links (see ``copied_links``).
     """
     answer = render_process.ask(
         "compile",
@@ -77,7 +78,7 @@ def compile_email(
 
 
 def variables_of(source: Source) -> frozenset[str]:
-    """The variables a source names, dotted for ``campaign.name``. Raises ``EmailError`` as above."""
+    """Return the variables that a source names, dotted for ``campaign.name``. Raises ``EmailError``."""
     return frozenset(render_process.ask("variables", source=vars(source)))
 
 
@@ -89,8 +90,10 @@ def safe_render(
     locale: str = "en",
     postal_address: str = "",
 ) -> Rendered:
-    """One reader's email for a page. Without ``urls`` its links lead where they were written to lead, and
-    nothing is counted. Raises ``EmailError``."""
+    """Render one recipient's email for a page. Raises ``EmailError``.
+
+    Without ``urls`` its links lead straight to their targets and nothing is counted.
+    """
     answer = render_process.ask(
         "render",
         email=email.to_json(),
@@ -103,27 +106,27 @@ def safe_render(
 
 
 def analyse_email(parts: Mapping[str, str], html: str | None, *, ours: str, broken: bool) -> EmailAnalysis:
-    """What is found in an email and its sources, as ``reading.read`` takes them. Raises ``EmailError``."""
+    """Analyse an email and its sources, given as for ``email_analysis.analyse``. Raises ``EmailError``."""
     return EmailAnalysis.from_json(
         render_process.ask("read", parts=dict(parts), html=html, ours=ours, broken=broken)
     )
 
 
 def analyse_for_page(parts: Mapping[str, str], html: str) -> PageAnalysis:
-    """What the page needs on which an email is written: see ``reading.glance``. Raises ``EmailError``."""
+    """Return what the editor page needs, see ``email_analysis.analyse_for_page``. Raises ``EmailError``."""
     size, guarded = render_process.ask("glance", parts=dict(parts), html=html)
     return PageAnalysis(size, frozenset(guarded))
 
 
 def render_link(email: CompiledEmail, number: int, values: Mapping[str, object]) -> str:
-    """The reader's target of link ``number``: ASCII, http or https. Raises ``EmailError`` for any other."""
+    """Return the recipient's target of link ``number``: ASCII, http or https. Raises ``EmailError``."""
     address = engine.link_of(email, number)
     if "{" in address:
-        render_process.require_freedom()
+        render_process.require_no_transaction()
     if "{" not in address or engine.is_quick(email, address):
         with suppress(RenderTooLarge):
             return engine.render_link(email, address, values, engine.quick_run(engine.QUICK_SECONDS))
-    # Only what a link needs goes to the limited process.
+    # Send only what a link needs to the limited process.
     slim = replace(email, subject="", preheader="", html="", text="", links=())
     answer: str = render_process.ask("link", email=slim.to_json(), address=address, values=dict(values))
     return answer
@@ -151,10 +154,10 @@ __all__ = [
     "analyse_for_page",
     "compile_email",
     "for_account",
-    "place",
     "ready_templates",
     "refuse_while",
     "render_link",
+    "render_permit",
     "safe_render",
     "too_slow",
     "variables_of",

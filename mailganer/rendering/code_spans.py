@@ -1,4 +1,4 @@
-"""Where template code stands in a source that may be broken: read once, whatever is left open in it."""
+"""Positions of template code in a source that may be malformed, found in one pass whatever is left open."""
 
 import re
 from collections.abc import Iterator
@@ -9,25 +9,26 @@ _FORMATTING = re.compile(r"</?[a-zA-Z]")
 
 
 def code_spans(text: str, *, whole: bool = False) -> Iterator[tuple[int, int]]:
-    """Yield where template code begins and ends; ``whole``: only what no formatting divides.
+    """Yield start and end of each piece of template code; ``whole``: only pieces without HTML tags inside.
 
-    The first closing braces end it, also inside of quotes; see ``masks.chunks`` for sources that compile.
+    The first closing braces end a piece, even inside quotes; for sources that compile see
+    ``placeholders.mask``.
     """
-    at, behind = 0, {planner: Ahead(text, re.compile(re.escape(end))) for planner, end in _CLOSERS.items()}
+    at, behind = 0, {opener: Ahead(text, re.compile(re.escape(end))) for opener, end in _CLOSERS.items()}
     formatting = Ahead(text, _FORMATTING)
-    while planner := _OPENERS.search(text, at):
-        at = planner.end()
-        end = behind[planner[0]].after(at)
+    while opener := _OPENERS.search(text, at):
+        at = opener.end()
+        end = behind[opener[0]].after(at)
         if end is None:
             continue
-        divided = formatting.after(at) if whole and planner[0] != "{#" else None
+        divided = formatting.after(at) if whole and opener[0] != "{#" else None
         if divided is None or divided > end:
             at = end + 2
-            yield planner.start(), at
+            yield opener.start(), at
 
 
 class Ahead:
-    """Where a pattern is found next. Asked with growing places, it reads the text once."""
+    """Find the next match of a pattern. As long as positions grow, the text is read only once."""
 
     def __init__(self, text: str, pattern: re.Pattern[str]) -> None:
         self._text, self._pattern = text, pattern

@@ -1,8 +1,8 @@
-"""A source as a row: constant pieces, places for values, and small programs for whatever computes.
+"""Compiled form of a source: constant pieces, slots for values, and small programs for computed parts.
 
-Most of an email is constant, and most of what is not is a name between braces. Whoever prints it a million
-times need not run a template for that: the row is laid out once, each value is made into a piece once per
-reader, however often it is named, and joining the row makes the text.
+Most of an email is constant, and most of the rest is a bare name between braces. Rendering it a million times
+need not run a template for that: the list of pieces is laid out once, each value is encoded once per
+recipient however often it is used, and joining the list gives the text.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +20,7 @@ Piece = TypeVar("Piece", str, bytes)
 
 
 class CompiledBody(Generic[Piece]):
-    """A source laid out. ``constant`` makes a piece of constant text, ``put`` one of a value."""
+    """A source laid out for rendering. ``constant`` encodes constant text, ``put`` encodes a value."""
 
     def __init__(
         self,
@@ -34,25 +34,25 @@ class CompiledBody(Generic[Piece]):
         self._field = field
         self._put: Callable[[Any], Piece] = put
         self._empty: Piece = constant("")
-        self._row: list[Piece] = []
+        self._layout: list[Piece] = []
         self._programs: list[tuple[int, CompiledTemplate]] = []
         self._lines: dict[str, int] = {}
         places: dict[str, list[int]] = {}
         for part in _parts(environment.parse(source)):
             if isinstance(part, str):
-                self._row.append(constant(part))
+                self._layout.append(constant(part))
                 continue
             if isinstance(part, nodes.Name):
-                places.setdefault(part.name, []).append(len(self._row))
+                places.setdefault(part.name, []).append(len(self._layout))
                 self._lines.setdefault(part.name, part.lineno)
             else:
-                self._programs.append((len(self._row), CompiledTemplate(source, field, environment, part)))
-            self._row.append(self._empty)
+                self._programs.append((len(self._layout), CompiledTemplate(source, field, environment, part)))
+            self._layout.append(self._empty)
         self._names = [(name, tuple(found), len(found)) for name, found in places.items()]
 
     def pieces(self, values: Mapping[str, object], run: RenderBudget) -> list[Piece]:
-        """The row for one reader. Raises ``EmailError``."""
-        row, put = self._row.copy(), self._put
+        """Return the pieces for one recipient. Raises ``EmailError``."""
+        pieces, put = self._layout.copy(), self._put
         name, printed = "", 0
         try:
             for name, places, times in self._names:
@@ -63,21 +63,21 @@ class CompiledBody(Generic[Piece]):
                     if printed > render_budget.OUTPUT:
                         raise RenderTooLarge(render_budget.LONG)
                     for place in places:
-                        row[place] = piece
-            run.printed(printed)
+                        pieces[place] = piece
+            run.charge_output(printed)
         except EmailError as error:
             error.field, error.line = self._field, self._lines.get(name)
             raise
         for place, program in self._programs:
-            row[place] = self._computed(program, values, run)
-        return row
+            pieces[place] = self._computed(program, values, run)
+        return pieces
 
     def _computed(self, program: CompiledTemplate, values: Mapping[str, object], run: RenderBudget) -> Piece:
         chunks: list[Piece] = []
         size = 0
         try:
             pieces: Iterator[Any] = program.pieces(values, run)
-            # By the handful: counting each piece would cost more than making it.
+            # In chunks of 64: checking the size after each piece would cost more than producing it.
             while some := list(islice(pieces, 64)):
                 chunks.append(self._empty.join(some))
                 size += len(chunks[-1])
@@ -89,9 +89,9 @@ class CompiledBody(Generic[Piece]):
 
 
 def _parts(tree: nodes.Template) -> Iterator[str | nodes.Name | nodes.Template]:
-    """Constant texts, bare names, and everything else as templates of their own, in order.
+    """Yield constant texts, bare names, and everything else as templates of their own, in order.
 
-    A source that gives names to values (``set``) stays whole: the rest of it may use them.
+    A source that assigns names (``set``) is not divided: the rest of it may use them.
     """
     if tree.find(nodes.Assign):
         yield tree

@@ -1,7 +1,7 @@
-"""From what a person wrote to a ``CompiledEmail``: everything that can be done once is done here.
+"""Compilation of the user's source into a ``CompiledEmail``: all work that can be done once.
 
-Runs in the child process (``child``): sources come from strangers. The person's own source keeps its lines,
-so that an error while rendering names the line they see.
+Runs in the limited process (``render_process``), because sources are untrusted. The source keeps its line
+numbers, so that an error while rendering names the line that the user sees.
 """
 
 import html
@@ -16,7 +16,7 @@ from jinja2 import meta, nodes
 from ..errors import EmailError, _
 from . import html_to_text, markup, render_budget, sandbox, text_to_html, unformatted_html, web_addresses
 from .copied_links import CopiedLinks
-from .engine import Engine, quick_run, reader_links, render_link
+from .engine import Engine, quick_run, recipient_links, render_link
 from .markup import Edit, Token
 from .mjml import is_mjml, to_html
 from .placeholders import (
@@ -28,13 +28,13 @@ from .placeholders import (
     PLAIN_BRACE,
     MaskedSource,
     decode_code,
-    link_mark,
+    link_slot,
     mask,
 )
 from .render_budget import RenderBudget, RenderTooLarge
 from .types import OWN_ADDRESSES, PARAGRAPHS, CompiledEmail, Source
 
-# Given by us for every reader; an email that names one of these leads out of itself untracked.
+# We provide these for every recipient; a link that uses one of them is not tracked.
 OWN_LINKS = frozenset(("unsubscribe_url", "browser_url"))
 
 
@@ -46,12 +46,12 @@ def prepare(
     ours: str = "",
     targets: Mapping[str, str] = {},
 ) -> CompiledEmail:
-    """Raises ``EmailError`` with field and line for anything that cannot be used.
+    """Compile a source. Raises ``EmailError`` with field and line for anything that cannot be used.
 
-    ``ours`` and ``targets`` as ``CopiedLinks`` takes them.
+    ``ours`` and ``targets`` are as for ``CopiedLinks``.
     """
     copied = CopiedLinks(ours, targets)
-    source = copied.in_source(_tidy(source))
+    source = copied.in_source(_normalized(source))
     trees = _checked(source)
     fills = _fills(copied.in_values(campaign_variables), overriding)
     names = _names_in_all(trees)
@@ -77,13 +77,13 @@ def prepare(
         typed=typed,
         adjusted=tuple(code for code, done in ((PARAGRAPHS, plain), (OWN_ADDRESSES, copied.found)) if done),
     )
-    _try(email)
+    _test_render(email)
     return email
 
 
 def names(source: Source) -> frozenset[str]:
-    """The variables a source names, dotted for ``campaign.name`` and its like."""
-    return _names_in_all(_checked(_tidy(source)))
+    """Return the variables that a source names, dotted for ``campaign.name`` and the like."""
+    return _names_in_all(_checked(_normalized(source)))
 
 
 def _names_in_all(trees: Mapping[str, nodes.Template]) -> frozenset[str]:
@@ -98,17 +98,17 @@ def _names_in_all(trees: Mapping[str, nodes.Template]) -> frozenset[str]:
     return found
 
 
-def _tidy(source: Source) -> Source:
-    def tidy(text: str) -> str:
+def _normalized(source: Source) -> Source:
+    def normalized(text: str) -> str:
         return OURS.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")).removeprefix(
             "\ufeff"
         )
 
     return Source(
-        subject=tidy(source.subject),
-        preheader=tidy(source.preheader),
-        html=_without_braces_in_styles(decode_code(tidy(source.html))),
-        text=tidy(source.text),
+        subject=normalized(source.subject),
+        preheader=normalized(source.preheader),
+        html=_without_braces_in_styles(decode_code(normalized(source.html))),
+        text=normalized(source.text),
     )
 
 
@@ -117,7 +117,7 @@ _STYLE_END = re.compile(r"</style", re.IGNORECASE)
 
 
 def _without_braces_in_styles(source: str) -> str:
-    """``@media print{#menu{...}}`` without the beginning of a template's comment in it."""
+    """Return the source with ``{#`` in styles masked, as in ``@media print{#menu{...}}``."""
     out, at = [], 0
     while style := _STYLE.search(source, at):
         content = source.find(">", style.end())
@@ -138,13 +138,13 @@ def _checked(source: Source) -> dict[str, nodes.Template]:
     for name, text in vars(source).items():
         environment = sandbox.HTML if name == "html" else sandbox.TEXT
         trees[name] = sandbox.check(text, name, environment)
-        # Compiling finds what parsing does not.
+        # Compiling finds errors that parsing does not.
         sandbox.CompiledTemplate(text, name, environment)
     return trees
 
 
 def names_in(tree: nodes.Template) -> frozenset[str]:
-    """Free names of a syntax tree; ``a.b`` for an attribute of one, then without ``a`` itself."""
+    """Return the free names of a syntax tree; ``a.b`` for an attribute, in that case without ``a`` itself."""
     free = meta.find_undeclared_variables(tree)
     called = {id(call.node) for call in tree.find_all(nodes.Call)}
     dotted, inner = set(), set()
@@ -176,11 +176,11 @@ def _fills(given: Mapping[str, str], overriding: Collection[str]) -> tuple[tuple
             error.field = f"variables.{name}"
             raise
         uses[name] = {used.split(".")[0] for used in names_in(tree)} & set(sources) - {name}
-    return tuple((name, sources[name], name in overriding) for name in _in_order(uses))
+    return tuple((name, sources[name], name in overriding) for name in _dependency_order(uses))
 
 
-def _in_order(uses: Mapping[str, set[str]]) -> list[str]:
-    """Each after those it uses. Raises when they go round in a circle."""
+def _dependency_order(uses: Mapping[str, set[str]]) -> list[str]:
+    """Return the names, each after those it uses. Raises ``EmailError`` for a circular reference."""
     ordered: list[str] = []
     waiting = dict(uses)
     while waiting:
@@ -200,7 +200,7 @@ def _in_order(uses: Mapping[str, set[str]]) -> list[str]:
 
 
 def _names_of_fills(fills: Iterable[tuple[str, str, bool]], wanted: frozenset[str]) -> frozenset[str]:
-    """What the variables that the email uses name in their turn."""
+    """Return the names used by the campaign variables that the email uses."""
     found: set[str] = set()
     needed = set(wanted)
     for name, value, _wins in reversed(tuple(fills)):
@@ -216,7 +216,7 @@ def _names_of_fills(fills: Iterable[tuple[str, str, bool]], wanted: frozenset[st
 
 @dataclass
 class _Prepared:
-    """The work on one email: its links in the order of their numbers, its HTML and its text."""
+    """Compilation of one email: its links in the order of their numbers, its HTML and its text."""
 
     source: Source
     trees: Mapping[str, nodes.Template]
@@ -249,10 +249,10 @@ class _Prepared:
             number = self._number(address)
             if number:
                 written = masked.text[href.value_start : href.value_end]
-                edits.append(Edit(href.value_start, href.value_end, link_mark(number, written)))
+                edits.append(Edit(href.value_start, href.value_end, link_slot(number, written)))
             if token.name in ("a", "area") and not address.startswith(("#", "javascript:")):
                 shown = masked.unmask(web_addresses.without_scheme(web_addresses.as_read(href.value)))
-                spoken[token.start] = html_to_text.Target(link_mark(number) if number else shown, shown)
+                spoken[token.start] = html_to_text.Target(link_slot(number) if number else shown, shown)
         styles = _inlined(masked, tokens)
         text = html_to_text.text_of(masked, tokens, spoken, styles)
         edits += _styling(masked, tokens, styles)
@@ -265,15 +265,15 @@ class _Prepared:
         for start, end in text_to_html.web_addresses(masked):
             number = self._number(masked.unmask(masked.text[start:end]))
             if number:
-                edits.append(Edit(start, end, link_mark(number)))
+                edits.append(Edit(start, end, link_slot(number)))
         return masked.unmask(markup.apply(masked.text, edits))
 
     def _number(self, address: str) -> int | None:
-        """The number of a link that is counted; None for one that stays as it is written."""
+        """Return the number of a counted link; None for a link that stays as written."""
         if not (web_addresses.is_web(address) or address.startswith(("{{", "{%"))):
             return None
         used = {name.split(".")[0] for name in names_in(sandbox.TEXT.parse(address))}
-        # What a loop or a {% set %} made is not there any more when the reader clicks.
+        # What a loop or a {% set %} defined no longer exists when the recipient clicks.
         if used & (OWN_LINKS | self._local):
             return None
         number = self._numbers.setdefault(address, len(self.links) + 1)
@@ -291,7 +291,7 @@ def _all_tags(text: str, tokens: Iterable[Token]) -> Iterable[Token]:
 
 
 def _whole_document(source: str) -> str:
-    """A fragment gets what every mail program needs around it. No new lines: they are counted."""
+    """Wrap a fragment in the elements that every mail program needs, without new lines: lines are counted."""
     if re.search(r"<(?:html|body|!doctype)\b", source, re.IGNORECASE):
         return source
     return (
@@ -306,10 +306,11 @@ def _whole_document(source: str) -> str:
 
 
 def _inlined(masked: MaskedSource, tokens: Iterable[Token]) -> Mapping[int, str]:
-    """Place of a tag -> its style with what ``<style>`` says of it; Gmail's apps and others read no other.
+    """Return the start of each tag -> its style with the rules of ``<style>`` applied.
 
-    Each tag gets a number, the library inlines a copy, and only the styles are taken over: the source
-    itself never goes through an HTML parser, which would move and close what templates leave open.
+    Some mail programs, among them Gmail's apps, read inline styles only. Each tag gets a number, the library
+    inlines a copy, and only the styles are taken from it: the source itself never goes through an HTML
+    parser, which would move and close what templates leave open.
     """
     source = masked.text
     if not re.search(r"<style\b", source, re.IGNORECASE):
@@ -330,7 +331,7 @@ def _inlined(masked: MaskedSource, tokens: Iterable[Token]) -> Mapping[int, str]
 def _styling(masked: MaskedSource, tokens: Iterable[Token], styles: Mapping[int, str]) -> Iterator[Edit]:
     for tag in tokens:
         style = styles.get(tag.start) if tag.kind == "open" else None
-        # A style that no rule adds to stays as it was written.
+        # Keep a style that no rule adds to exactly as written.
         if style and style != tag.value("style") and _keeps_code(masked, tag, style):
             yield _styled(tag, style)
 
@@ -350,13 +351,13 @@ def _styled(tag: Token, style: str) -> Edit:
 
 
 def _keeps_code(masked: MaskedSource, tag: Token, style: str) -> bool:
-    """Whether template code of the tag's own style is still whole after inlining."""
+    """Return whether the template code in the tag's own style is intact after inlining."""
     own = list(MASK.finditer(tag.value("style")))
     return not any(masked.is_statement(found) or found[0] not in style for found in own)
 
 
 def _styles(inlined: str) -> dict[str, str]:
-    """Number of a tag -> its style. A parser makes several tags of some that are left open."""
+    """Return the number of each tag -> its style. A parser makes several tags of some that are left open."""
     found: dict[str, str] = {}
     for token in markup.tokens(inlined):
         if token.kind == "open" and (number := token.value("data-tag")) and (style := token.value("style")):
@@ -364,9 +365,9 @@ def _styles(inlined: str) -> dict[str, str]:
     return found
 
 
-# --- what we add
+# --- additions
 
-# Invisible signs after the preheader, so that the inbox does not go on with the first words of the email.
+# Invisible characters after the preheader keep inboxes from showing the first words of the email behind it.
 _FILLER = "&#847;&zwnj;&nbsp;" * 60
 
 
@@ -385,7 +386,7 @@ def _additions(masked: MaskedSource, tokens: Iterable[Token], preheader: str) ->
 
 
 def _body(source: str, tokens: Iterable[Token]) -> tuple[int, int]:
-    """Where the body's content begins and ends. Tags in comments do not count."""
+    """Return the positions where the body's content begins and ends. Tags in comments do not count."""
     start, end, after_head, html_end = None, None, 0, None
     for token in tokens:
         if token.kind == "open" and token.name == "body" and start is None:
@@ -408,21 +409,21 @@ def _after_doctype(source: str) -> int:
     return doctype.end() if doctype else 0
 
 
-# --- the last look
+# --- test rendering
 
 
-def _try(email: CompiledEmail) -> None:
-    """Renders once for somebody of whom nothing is known: a bomb goes off here and not at the reader."""
-    Engine(email).render(reader_links(None), RenderBudget())
+def _test_render(email: CompiledEmail) -> None:
+    """Render once without recipient values, so that a template over the limits fails before sending."""
+    Engine(email).render(recipient_links(None), RenderBudget())
     for address in email.links:
         if "{%" in address:
-            _try_link(email, address)
+            _test_link(email, address)
 
 
-def _try_link(email: CompiledEmail, address: str) -> None:
-    """A link is rendered for each click: one that takes more than a moment is refused."""
+def _test_link(email: CompiledEmail, address: str) -> None:
+    """Refuse a link that is slow to render: it is rendered again for each click."""
     try:
-        render_link(email, address, reader_links(None), quick_run())
+        render_link(email, address, recipient_links(None), quick_run())
     except RenderTooLarge:
         raise EmailError(
             _(
@@ -431,5 +432,5 @@ def _try_link(email: CompiledEmail, address: str) -> None:
             ),
             "html",
         ) from None
-    except EmailError:  # values may make it an address
+    except EmailError:  # A recipient's values may make it a valid address.
         return

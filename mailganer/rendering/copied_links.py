@@ -1,8 +1,8 @@
-"""An email that was copied from one that Mailganer sent: its own addresses belong to another recipient.
+"""Links of another recipient in an email that was copied from one sent by Mailganer.
 
-Whoever gets the copy would unsubscribe the first recipient, and be counted as that one. So the addresses
-become this recipient's own, and links lead to what stands behind them. Only addresses of this installation
-are changed: another one's token may look the same.
+A recipient of the copy would unsubscribe the first recipient and be counted as that one. So these addresses
+become the new recipient's own, and counted links lead to their targets. Only addresses of this installation
+are changed: the token of another installation may look the same.
 """
 
 import html
@@ -20,7 +20,7 @@ from .placeholders import RAW, MaskedSource, mask
 from .types import Source
 
 _VARIABLES: Final = {"u": "{{ unsubscribe_url }}", "v": "{{ browser_url }}"}
-_NOTHING: Final = {"u": "", "v": ""}  # where nobody can follow a link
+_NOTHING: Final = {"u": "", "v": ""}  # For parts in which links cannot be followed.
 
 
 _STRING: Final = re.compile(r"""'[^'\\]*+'|"[^"\\]*+\"""")
@@ -30,7 +30,7 @@ _VARIABLE: Final = re.compile(r"\{\{ (\w+) \}\}")
 
 
 class CopiedClick(NamedTuple):
-    """A counted link of an email that was sent: its recipient's token and its number."""
+    """A counted link of a sent email: its recipient's token and its number."""
 
     token: str
     number: int
@@ -41,7 +41,7 @@ def key_of(click: CopiedClick) -> str:
 
 
 def clicks_in(texts: Iterable[str], ours: str) -> frozenset[CopiedClick]:
-    """The counted links of sent emails that sources or addresses have."""
+    """Return the counted links of sent emails found in sources or addresses."""
     if not ours:
         return frozenset()
     place = place_of(ours)
@@ -86,11 +86,13 @@ def _tags(masked: MaskedSource) -> Iterator[markup.Token]:
 
 
 class CopiedLinks:
-    """What becomes of the addresses of another recipient."""
+    """Replacement of the addresses of another recipient."""
 
     def __init__(self, ours: str, targets: Mapping[str, str]) -> None:
-        """``ours`` is the public address of the installation, empty where there is none. ``targets`` are the
-        addresses behind counted links, templates, by ``key_of``. Links that are not among them stay."""
+        """Set ``ours``, the public address of the installation or empty, and ``targets`` of counted links.
+
+        ``targets`` are templates, by ``key_of``. Links that are not among them stay.
+        """
         self._place = place_of(ours) if ours else None
         self._targets = targets
         self.found = False
@@ -168,21 +170,22 @@ class _Change:
         return self.masked.unmask(markup.apply(self.masked.text, edits))
 
     def _plain(self, escape: Callable[[str], str]) -> Iterator[Edit]:
-        """Addresses in text, wherever it stands: between tags, in styles, in lists of addresses."""
+        """Yield edits for addresses in text anywhere: between tags, in styles, in lists of addresses."""
         for start, end, own in self.place.in_text(self.masked):
             address = self._address(own, escape)
             if address is not None:
                 yield Edit(start, end, address)
 
     def _of_tag(self, tag: markup.Token) -> Iterator[Edit]:
-        """Pixels, and addresses that are written with references or line breaks."""
+        """Yield edits for pixels and for addresses written with character references or line breaks."""
         edits = []
         for attribute in tag.attributes:
             own = self.place.read(without_code(web_addresses.as_read(attribute.value)))
             if own is None:
                 continue
             if own.kind == "o" and tag.name == "img" and attribute.name == "src":
-                # Each recipient's own pixel is added to every email; a line keeps its number.
+                # Each recipient's own pixel is added to every email. Line breaks are kept, so that line
+                # numbers stay.
                 yield Edit(tag.start, tag.end, "\n" * self.masked.text.count("\n", tag.start, tag.end))
                 return
             address = self._address(own, html.escape)
@@ -200,7 +203,7 @@ class _Change:
         target = self.targets.get(key_of(CopiedClick(own.token, own.number)))
         if target is None:
             return None
-        # The copy of a copy: whoever gives the targets follows counted links to their end.
+        # A copy of a copy: the caller has already resolved counted links to their final targets.
         inner = self.place.read(target)
         if inner:
             return self.pages.get(inner.kind)

@@ -1,7 +1,7 @@
-"""What is read in an email before it is sent, in one answer: for the check and the email page.
+"""Analysis of an email before it is sent, in one result for the check and the email page.
 
-Sources and rendered emails are strangers'. All of it is read in the limited process (``child``), and each
-reader reads a text once: see ``tests/rendering/test_email_analysis.py``.
+Sources and rendered emails are untrusted. All of them are read in the limited process (``render_process``),
+and each part reads a text once: see ``tests/rendering/test_email_analysis.py``.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ from .preview_size import preview_size
 
 @dataclass(frozen=True)
 class EmailAnalysis:
-    """What an email has. ``look`` and ``links`` are of one that could be rendered."""
+    """Result of the analysis. ``facts`` and ``links`` are set only for an email that could be rendered."""
 
-    tags: tuple[tuple[str, Tag], ...] = ()  # placeholders of other products, and the parts they stand in
+    tags: tuple[tuple[str, Tag], ...] = ()  # placeholders of other products, and the parts they are in
     guarded: frozenset[str] = frozenset()  # variables that leave no gap when they are empty
     lost_lines: bool = False  # empty lines of the source are not shown
     quoted_printable: bool = False  # the HTML is the encoded source of an email
-    look: EmailFacts | None = None
+    facts: EmailFacts | None = None
     links: LinkReport | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class EmailAnalysis:
             "guarded": sorted(self.guarded),
             "lost_lines": self.lost_lines,
             "quoted_printable": self.quoted_printable,
-            "look": asdict(self.look) if self.look else None,
+            "facts": asdict(self.facts) if self.facts else None,
             "links": asdict(self.links) if self.links else None,
         }
 
@@ -46,23 +46,26 @@ class EmailAnalysis:
             guarded=frozenset(kept["guarded"]),
             lost_lines=kept["lost_lines"],
             quoted_printable=kept["quoted_printable"],
-            look=EmailFacts(**_with_tuples(kept["look"])) if kept["look"] else None,
+            facts=EmailFacts(**_with_tuples(kept["facts"])) if kept["facts"] else None,
             links=_links(kept["links"]) if kept["links"] else None,
         )
 
 
 @dataclass(frozen=True)
 class PageAnalysis:
-    """What the page needs on which an email is written."""
+    """What the editor page of an email needs."""
 
-    size: str = ""  # of its preview: "small", "medium" or nothing
+    size: str = ""  # of the preview: "small", "medium" or empty
     guarded: frozenset[str] = frozenset()
 
 
 def analyse(parts: Mapping[str, str], html: str | None, ours: str, *, broken: bool) -> EmailAnalysis:
-    """``parts`` are the sources by their names, values of variables included; ``html`` is the email as the
-    first recipient gets it, None when there is none or it cannot be rendered: then it is ``broken``.
-    ``ours`` is the installation's own address."""
+    """Analyse the sources and the rendered HTML of an email.
+
+    ``parts`` are the sources by name, values of variables included. ``html`` is the email as the first
+    recipient gets it, None when there is none or it cannot be rendered; ``broken`` states the latter.
+    ``ours`` is the installation's own address.
+    """
     sources = [text for part, text in parts.items() if not part.startswith("variables.")]
     written = parts.get("html", "")
     return EmailAnalysis(
@@ -74,13 +77,13 @@ def analyse(parts: Mapping[str, str], html: str | None, ours: str, *, broken: bo
         guarded=guarded_names(sources),
         lost_lines=has_lost_lines(written),
         quoted_printable=is_quoted_printable(written),
-        look=read_facts(html, source=written, ours=ours) if html is not None else None,
+        facts=read_facts(html, source=written, ours=ours) if html is not None else None,
         links=report_links(html, written) if html is not None else None,
     )
 
 
 def analyse_for_page(parts: Mapping[str, str], html: str) -> PageAnalysis:
-    """The same for a page: ``html`` is empty when nothing can be shown."""
+    """Analyse an email for its editor page: ``html`` is empty when nothing can be shown."""
     return PageAnalysis(preview_size(html), guarded_names(parts.values()))
 
 

@@ -1,7 +1,7 @@
-"""What a finished email looks like to mail programs: size, links, pictures, words.
+"""Facts about a rendered email that matter to mail programs: size, links, pictures, amount of text.
 
-Looks at a rendered email, as one recipient gets it, and at what the person wrote where our own footer and the
-links of a preview, which lead nowhere, would blur the picture.
+Taken from the email as one recipient gets it, and from the source where our own footer or the inactive links
+of a preview would distort the result.
 """
 
 from collections.abc import Iterable
@@ -13,8 +13,9 @@ from .markup import Token, readable, tokens
 from .web_addresses import as_read
 
 CLIPPED = 102 * 1024  # bytes; Gmail shows no more of an email's HTML and folds the rest away
-# Below this an email with pictures says nothing to who does not load them, and little to spam filters.
-FEW_EMAILS = 80
+# Below this number of characters an email with pictures is empty to recipients who do not load them, and
+# suspicious to spam filters.
+FEW_CHARACTERS = 80
 REMOVED = frozenset({"script", "iframe", "object", "embed", "form", "video", "audio"})
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 - looked for, not listened on
 EXAMPLES = ("example.com", "example.org", "example.net")
@@ -23,18 +24,18 @@ SILENT = frozenset({"style", "script", "title", "head"})
 
 @dataclass(frozen=True)
 class EmailFacts:
-    """What was found in one rendered email."""
+    """Facts about one rendered email."""
 
     size: int  # bytes of HTML
-    emails: int  # characters a reader can read without pictures
+    characters: int  # characters that can be read without pictures
     pictures: int
     pictures_without_alt: int
     embedded_pictures: int  # data: addresses, which Gmail and Outlook leave out
     plain_links: tuple[str, ...]  # http:// without TLS
     local_links: tuple[str, ...]
-    example_links: tuple[str, ...]  # left over from a ready-made email
+    example_links: tuple[str, ...]  # left over from a template
     links: int
-    removed: tuple[str, ...]  # elements mail programs take out
+    removed: tuple[str, ...]  # elements that mail programs remove
 
     @property
     def clipped(self) -> bool:
@@ -42,33 +43,35 @@ class EmailFacts:
 
     @property
     def only_pictures(self) -> bool:
-        return self.pictures > 0 and self.emails < FEW_EMAILS
+        return self.pictures > 0 and self.characters < FEW_CHARACTERS
 
 
 def read_facts(html: str, *, source: str, ours: str) -> EmailFacts:
-    """``html`` is rendered from ``source``. ``ours`` is the installation's own address: links that lead there
-    are not the writer's business."""
+    """Read the facts of ``html``, which is rendered from ``source``.
+
+    ``ours`` is the installation's own address: links that lead there are not reported to the author.
+    """
     reader, written = _read(html), _read(_without_code(source))
     links = tuple(dict.fromkeys(link for link in reader.links if not link.startswith(ours + "/")))
     web = [link for link in links if link.lower().startswith(("http://", "https://"))]
     return EmailFacts(
         size=len(html.encode()),
-        emails=written.emails,
+        characters=written.characters,
         pictures=len(reader.pictures),
         pictures_without_alt=reader.without_alt,
         embedded_pictures=sum(source.startswith("data:") for source in reader.pictures),
         plain_links=tuple(
-            link for link in web if link.lower().startswith("http://") and not _at(link, LOCAL)
+            link for link in web if link.lower().startswith("http://") and not _is_at(link, LOCAL)
         ),
-        local_links=tuple(link for link in web if _at(link, LOCAL)),
-        example_links=tuple(link for link in web if _at(link, EXAMPLES)),
+        local_links=tuple(link for link in web if _is_at(link, LOCAL)),
+        example_links=tuple(link for link in web if _is_at(link, EXAMPLES)),
         links=len(web),
         removed=tuple(sorted(reader.removed)),
     )
 
 
 def _without_code(source: str) -> str:
-    """The source without statements and comments."""
+    """Return the source without statements and comments."""
     out, at = [], 0
     for start, end in code_spans(source):
         if not source.startswith("{{", start):
@@ -77,21 +80,21 @@ def _without_code(source: str) -> str:
     return "".join((*out, source[at:]))
 
 
-def _at(link: str, hosts: Iterable[str]) -> bool:
+def _is_at(link: str, hosts: Iterable[str]) -> bool:
     try:
         name = urlsplit(link).hostname or ""
-    except ValueError:  # an address nobody can follow; emails says so elsewhere
+    except ValueError:  # An invalid address; ``link_report`` reports it.
         return False
     return any(name == host or name.endswith("." + host) for host in hosts)
 
 
 @dataclass
-class _Reader:
+class _RawFacts:
     links: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     removed: set[str] = field(default_factory=set)
     without_alt: int = 0
-    emails: int = 0
+    characters: int = 0
     silent: int = 0
 
     def begin(self, tag: Token) -> None:
@@ -111,15 +114,15 @@ class _Reader:
 
     def text(self, text: str) -> None:
         if not self.silent:
-            self.emails += len("".join(text.split()))
+            self.characters += len("".join(text.split()))
 
     def _link(self, href: str) -> None:
         if href not in ("", "#"):
             self.links.append(href)
 
 
-def _read(html: str) -> _Reader:
-    reader = _Reader()
+def _read(html: str) -> _RawFacts:
+    reader = _RawFacts()
     for token in tokens(html):
         if token.kind == "open":
             reader.begin(token)

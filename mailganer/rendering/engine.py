@@ -1,4 +1,4 @@
-"""An email compiled: marks filled, campaign variables worked out, every part rendered for one reader."""
+"""Rendering of one compiled email: slots filled, campaign variables evaluated, every part rendered."""
 
 import html
 import re
@@ -15,7 +15,7 @@ from .types import CompiledEmail, Rendered, Urls
 
 
 class Engine:
-    """Everything of one email that does not depend on its reader."""
+    """Everything of one email that does not depend on its recipient."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Engine:
         self.text = CompiledTemplate(expand.text(email.text), "text", sandbox.TEXT)
 
     def render(self, values: Mapping[str, object], run: RenderBudget) -> Rendered:
-        """``values`` as ``Values.of`` gives them, with the reader's links."""
+        """Render all parts. ``values`` are the recipient's values and links; ``Values.of`` completes them."""
         known = self.values.of(values, run)
         return Rendered(
             subject=one_line(self.subject.render(known, run)),
@@ -51,7 +51,7 @@ def one_line(text: str) -> str:
 
 
 class Values:
-    """What a reader's email is rendered with: their own values and the campaign's, put together."""
+    """Values of one rendering: the recipient's own combined with the campaign's variables."""
 
     def __init__(self, fills: Iterable[tuple[str, str, bool]], variables: Iterable[str]) -> None:
         self._fills = [
@@ -60,7 +60,10 @@ class Values:
         self._names = sorted({name.split(".")[0] for name in variables})
 
     def of(self, given: Mapping[str, object], run: RenderBudget) -> Mapping[str, object]:
-        """The reader's values, gaps filled by the campaign's. Raises ``EmailError`` for a field too long."""
+        """Return the recipient's values, gaps filled by the campaign's. Raises ``EmailError``.
+
+        The error is for a field longer than ``render_budget.FIELD``.
+        """
         for name in self._names:
             value = given.get(name)
             if isinstance(value, str) and len(value) > render_budget.FIELD:
@@ -78,8 +81,8 @@ class Values:
         return known
 
 
-def reader_links(urls: Urls | None) -> dict[str, object]:
-    """The variables that we give. Without addresses (a preview) they lead nowhere."""
+def recipient_links(urls: Urls | None) -> dict[str, object]:
+    """Return the variables that we provide. Without addresses (a preview) they lead nowhere."""
     if urls is None:
         return {"unsubscribe_url": "#", "browser_url": "#", "_open": "", "_click": ""}
     return {
@@ -91,7 +94,7 @@ def reader_links(urls: Urls | None) -> dict[str, object]:
 
 
 class _Expand:
-    """Fills the marks of a prepared source for one way of sending it."""
+    """Fills the slots of a prepared source for one way of sending it."""
 
     def __init__(
         self, email: CompiledEmail, locale: str, tracked: bool, opens: bool, postal_address: str
@@ -111,12 +114,12 @@ class _Expand:
 
     def _expanded(self, source: str, in_html: bool) -> str:
         self._way_out = "unsubscribe_url" in source or "unsubscribe_url" in self._filled
-        return placeholders.MARK.sub(lambda mark: self._place(mark, in_html), source)
+        return placeholders.SLOT.sub(lambda slot: self._fill(slot, in_html), source)
 
-    def _place(self, mark: re.Match[str], in_html: bool) -> str:
-        if mark[1] == "link":
-            return self._link(int(mark[2]), mark[3], in_html)
-        if mark[1] == "pixel":
+    def _fill(self, slot: re.Match[str], in_html: bool) -> str:
+        if slot[1] == "link":
+            return self._link(int(slot[2]), slot[3], in_html)
+        if slot[1] == "pixel":
             return PIXEL if self._opens and in_html else ""
         return self._html_footer() if in_html else self._text_footer()
 
@@ -168,7 +171,7 @@ PIXEL = (
 )
 
 
-# --- a click
+# --- clicks
 
 
 @lru_cache(maxsize=1024)
@@ -178,10 +181,10 @@ def _compiled_link(address: str) -> CompiledTemplate:
 
 @lru_cache(maxsize=256)
 def _values_of(fills: tuple[tuple[str, str, bool], ...], variables: frozenset[str]) -> Values:
-    return Values(fills, variables)  # not by the email, whose whole source would be kept
+    return Values(fills, variables)  # Not cached by the email, which would keep its whole source.
 
 
-# Compiling holds the whole process up. Longer templates are for the limited one, and so are slow ones.
+# Compiling blocks the whole process, so longer and slower templates go to the limited process.
 _QUICK = 2000
 QUICK_SECONDS = 0.05
 _QUICK_STEPS = 500
@@ -189,28 +192,28 @@ _QUICK_WORK = 100_000  # characters
 
 
 def quick_run(seconds: float = render_budget.SECONDS) -> RenderBudget:
-    """Return an account for a link that is rendered amid other work: of milliseconds."""
+    """Return a budget of ``seconds`` for a link that is rendered between other work."""
     run = RenderBudget(deadline=monotonic() + seconds)
     run.steps, run.worked = _QUICK_STEPS, _QUICK_WORK
     return run
 
 
 def link_of(email: CompiledEmail, number: int) -> str:
-    """The template of link ``number``. Raises ``EmailError`` when there is none."""
+    """Return the template of link ``number``. Raises ``EmailError`` when there is none."""
     if not 1 <= number <= len(email.links):
         raise EmailError(_("This email has no such link."), "links")
     return email.links[number - 1]
 
 
 def is_quick(email: CompiledEmail, address: str) -> bool:
-    """Whether a link can be rendered amid other work: with all that it may use, it is a few lines."""
+    """Return whether a link can be rendered in this process: with all it may use, it is a few lines."""
     return len(address) + sum(len(value) for _name, value, _wins in email.fills) <= _QUICK
 
 
 def render_link(
     email: CompiledEmail, address: str, values: Mapping[str, object], run: RenderBudget | None = None
 ) -> str:
-    """The reader's target of a link: ASCII, http or https. Raises ``EmailError`` for any other."""
+    """Return the recipient's target of a link: ASCII, http or https. Raises ``EmailError`` for any other."""
     rendered = address
     if "{" in address:
         run = run or RenderBudget()

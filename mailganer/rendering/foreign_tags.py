@@ -1,6 +1,6 @@
-"""Variables in the spelling of other programs: found in a source, with the name inside of them.
+"""Placeholders in the syntax of other products, found in a source with the name inside them.
 
-Every pattern reads each character a bounded number of times, whatever is left open: sources are strangers'.
+Every pattern reads each character a bounded number of times, whatever is left open: sources are untrusted.
 """
 
 import re
@@ -12,21 +12,21 @@ from .code_spans import code_spans
 from .markup import readable, tokens
 from .sandbox import TEXT
 
-MOST = 300  # different tags of one text; nobody is told about more than a few
+MOST = 300  # different tags of one text; only a few are ever shown
 
 
 @dataclass(frozen=True)
 class Tag:
-    """One placeholder as it is written, and the name inside it."""
+    """One placeholder as written, and the name inside it."""
 
     written: str
     name: str
     sure: bool = True  # no ordinary text looks like that
     divided: bool = False  # our own braces, with formatting inside
-    quoted: bool = False  # in signs that quote in Russian: only a name counts
+    quoted: bool = False  # in characters that are quotation marks in Russian: only a name counts
 
 
-# --- what tags look like
+# --- syntax of tags
 
 _NAME = r"[^\W\d_][\w .:-]{0,60}+"
 _SURE = re.compile(
@@ -71,15 +71,15 @@ _KEPT = "\ue000"  # stands for code of our own
 
 
 def has_foreign_tag(text: str) -> bool:
-    """Return whether there is a tag in ``text`` that no ordinary text looks like."""
+    """Return whether ``text`` has a tag that no ordinary text looks like."""
     return bool(_SURE.search(text))
 
 
 def foreign_tags(text: str, *, html: bool = False, broken: bool = False) -> Iterator[Tag]:
-    """Yield the tags in ``text``, each once, at most ``MOST``. In HTML only what a recipient reads or follows
-    is looked at.
+    """Yield the tags in ``text``, each once, at most ``MOST``.
 
-    ``broken`` says that the template cannot be used: then our own braces are looked at, too.
+    In HTML only what a recipient reads or follows is searched. ``broken`` means that the template cannot be
+    used: then our own braces are searched, too.
     """
     source = without_code(text, whole=broken)
     found = [tag for piece in (_read(source) if html else [source]) for tag in _tags_in(piece)]
@@ -90,7 +90,7 @@ def foreign_tags(text: str, *, html: bool = False, broken: bool = False) -> Iter
 
 
 def without_code(text: str, *, whole: bool = False) -> str:
-    """Return ``text`` with one private character for each piece of code."""
+    """Return ``text`` with each piece of code replaced by one private-use character."""
     out, at = [], 0
     for start, end in code_spans(text, whole=whole):
         out += [text[at:start], _KEPT]
@@ -115,7 +115,7 @@ def _name(match: re.Match[str]) -> str:
 
 
 def _broken_code(text: str) -> Iterator[Tag]:
-    """Braces of our own around what is no expression of ours: ``{{ First Name }}``, ``{{{name}}}``."""
+    """Yield our own braces around what is no expression of ours: ``{{ First Name }}``, ``{{{name}}}``."""
     for start, end in code_spans(text, whole=True):
         written, inner = text[start:end], text[start + 2 : end - 2].strip()
         if written.startswith("{%") and (statement := _STATEMENT.match(inner)):
@@ -151,7 +151,7 @@ _FOREIGN_CODE = (
 _PIPED = re.compile(r"(?P<name>[^\W\d][\w.]*)\s*\|(?P<filter>[^|()'\"{}]*)")
 
 
-# --- reading HTML
+# --- HTML
 
 # Links of Campaign Monitor and Sendy.
 _ELEMENTS = frozenset(("unsubscribe", "webversion", "preferences", "forwardtoafriend"))

@@ -1,4 +1,4 @@
-"""What a person writes so that an empty variable leaves no gap. Text is looked at, nothing is run."""
+"""Variables that a source protects against empty values. The text is only searched, nothing is run."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ _PIECE = re.compile(r"\w+|[^\w\s]")
 
 
 def guarded_names(texts: Iterable[str]) -> frozenset[str]:
-    """Variables that never leave a gap: each time they are printed with a default, or asked about before."""
+    """Return variables that never leave a gap: each output has a default, or an ``if`` tests the variable."""
     asked, printed_bare, defaulted = set[str](), set[str](), set[str]()
     for text in texts:
         for start, end in code_spans(text):
@@ -27,7 +27,7 @@ def guarded_names(texts: Iterable[str]) -> frozenset[str]:
 
 
 def _defaulted(expression: str) -> Iterator[str]:
-    """Names before ``|default`` or ``or``, filters between: ``a``, ``a|trim|d("x")``, ``a or b``."""
+    """Yield names before ``|default`` or ``or``, also with filters between: ``a|trim|d("x")``, ``a or b``."""
     name, in_filter = "", False
     for match in _PIECE.finditer(expression):
         piece = match[0]

@@ -1,8 +1,8 @@
-"""Header fields, made so that nothing a person or a column contains can become another one.
+"""Header fields, built so that no value can become another header.
 
-Every value is literal text: control characters become spaces, and a text that looks like an encoded word
-(RFC 2047) is encoded itself, so that it is read as it was written. The standard library's ``EmailMessage`` is
-not used: it decodes encoded words in what it is given, and folds ``List-Unsubscribe``.
+Every value is literal text: control characters become spaces, and a text that looks like an encoded word (RFC
+2047) is itself encoded, so that it is shown as written. The standard library's ``EmailMessage`` is not used:
+it decodes encoded words in its input, and folds ``List-Unsubscribe``.
 """
 
 import re
@@ -33,14 +33,14 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
 
 
 def literal(text: str) -> str:
-    """One line of text without control characters."""
+    """Return text as one line without control characters."""
     if not text.isprintable():
         text = _CONTROL.sub(" ", text)
     return " ".join(text.split())
 
 
 def text_value(text: str, column: int = 10) -> str:
-    """The body of a Subject or of any header of free text; ``column`` is where it starts."""
+    """Return the body of a Subject or another free-text header; ``column`` is where it starts."""
     text = literal(text)
     if len(text) > _LONGEST:
         raise EmailError(_("The subject is longer than a thousand characters."), "subject")
@@ -52,7 +52,7 @@ def text_value(text: str, column: int = 10) -> str:
 
 
 def encoded_words(text: str, column: int = 10) -> str:
-    """``=?utf-8?b?...?=`` as often as needed, never in the middle of a character."""
+    """Return ``=?utf-8?b?...?=`` as often as needed, never split inside a character."""
     code = text.encode()
     room = (_WORD_COLUMNS - column) // 4 * 3
     if len(code) <= room:
@@ -87,7 +87,7 @@ def _folded(text: str, column: int) -> str:
 
 
 def phrase(name: str) -> str:
-    """A display name: atoms, a quoted string or encoded words; nothing for no name."""
+    """Return a display name as atoms, a quoted string or encoded words; empty for no name."""
     return _phrase(literal(name)[:200])
 
 
@@ -103,37 +103,37 @@ def _phrase(name: str) -> str:
 
 
 def address(email: str) -> str:
-    """An address in ASCII, its domain as A-labels. Raises ``EmailError`` for what is none."""
+    """Return an address in ASCII, its domain as A-labels. Raises ``EmailError`` for an invalid address."""
     if not email.isascii() and email.count("@") == 1:
         local, domain = email.split("@")
         with suppress(UnicodeError):
             email = f"{local}@{domain.encode('idna').decode()}"
     if not _ADDRESS.fullmatch(email):
-        raise _no_address(email)
+        raise _invalid_address(email)
     return email
 
 
 def recipient(email: str) -> str:
-    """Return an address for ``To``: its domain in ASCII, its local part as it is (RFC 6532, section 3.2).
+    """Return an address for ``To``: its domain in ASCII, its local part unchanged (RFC 6532, section 3.2).
 
-    Whether a server takes other letters than ASCII before the @ is for the server to say: it offers SMTPUTF8
-    or not. Raises ``EmailError`` for what is no address.
+    Whether a server accepts non-ASCII characters before the @ is up to the server, which offers SMTPUTF8 or
+    not. Raises ``EmailError`` for an invalid address.
     """
     local, at, domain = email.rpartition("@")
     if local.isascii() or not at:
         return address(email)
-    if len(local.encode()) > _LONGEST_LOCAL or not all(map(_may_stand_in_local, local)):
-        raise _no_address(email)
+    if len(local.encode()) > _LONGEST_LOCAL or not all(map(_is_allowed_in_local, local)):
+        raise _invalid_address(email)
     return f"{local}@{address(f'x@{domain}').removeprefix('x@')}"
 
 
-def _may_stand_in_local(email: str) -> bool:
-    if email.isascii():
-        return _ADDRESS.fullmatch(f"{email}@x") is not None
-    return unicodedata.category(email)[0] in "LMN"
+def _is_allowed_in_local(character: str) -> bool:
+    if character.isascii():
+        return _ADDRESS.fullmatch(f"{character}@x") is not None
+    return unicodedata.category(character)[0] in "LMN"
 
 
-def _no_address(email: str) -> EmailError:
+def _invalid_address(email: str) -> EmailError:
     return EmailError(
         _(
             "“${email}” is no address that every mail server takes.",
@@ -144,7 +144,7 @@ def _no_address(email: str) -> EmailError:
 
 
 def mailbox(name: str, email: str) -> str:
-    """``Name <address>``, folded before the address when it is long; the bare address without a name."""
+    """Return ``Name <address>``, folded before a long address; the bare address without a name."""
     spoken = phrase(name)
     if not spoken:
         return email
@@ -160,14 +160,14 @@ def message_id(value: str) -> str:
 
 
 def unsubscribe(url: str) -> str:
-    """``List-Unsubscribe`` of RFC 2369: one address, unfolded and unencoded, however long."""
+    """Return ``List-Unsubscribe`` of RFC 2369: one address, unfolded and unencoded, however long."""
     if not _URL.fullmatch(url) and not _MAILTO.fullmatch(url):
         raise EmailError(_("The address for unsubscribing is not well formed."), "unsubscribe_url")
     return f"<{url}>"
 
 
 def list_id(name: str, identifier: str) -> str:
-    """RFC 2919: a name for people and an identifier for programs."""
+    """Return a List-Id (RFC 2919): a name for display and an identifier for programs."""
     identifier = re.sub(r"[^A-Za-z0-9._-]", "-", identifier)[:255]
     spoken = phrase(name)
     return f"{spoken} <{identifier}>" if spoken else f"<{identifier}>"
@@ -179,7 +179,7 @@ def date_value(moment: datetime) -> str:
 
 
 def added(name: str, value: str) -> tuple[str, str]:
-    """A header the operator adds. Its name must be one that we do not write ourselves."""
+    """Return a header that the operator adds. Its name must not be one that we write ourselves."""
     if not _NAME.fullmatch(name) or name.lower() in OURS:
         raise EmailError(
             _("“${name}” is no header that may be added.", mapping={"name": literal(name)[:60]}), "headers"
@@ -216,16 +216,16 @@ OURS = frozenset(
 
 
 def gate(names: Sequence[str]) -> re.Pattern[bytes]:
-    """A head with exactly these headers: in this order, in whole lines of at most 998 bytes."""
+    """Return a pattern for a head with exactly these headers, in order, in lines of at most 998 bytes."""
     line = rb"[^\r\n\0]{0,900}+"
     field = rb": " + line + rb"(?:\r\n[ \t][^\r\n\0]{0,900}[^ \t\r\n\0])*+"
     return re.compile(b"".join(name.encode("ascii") + field + rb"\r\n" for name in names))
 
 
 def pass_gate(head: bytes, gate: re.Pattern[bytes]) -> None:
-    """The last look at a head before it goes on the wire.
+    """Verify a head before it is sent. Raises ``EmailError`` when it has any other header.
 
-    Everything above makes this true; here it is proven for each copy, whatever was overlooked.
+    The functions above ensure this already; here it is proven for each copy, whatever they overlook.
     """
     if not gate.fullmatch(head):
         raise EmailError(_("This copy was stopped: its headers are not the ones that were meant."), "headers")

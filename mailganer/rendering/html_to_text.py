@@ -1,8 +1,8 @@
-"""The text part of an email that was written as HTML.
+"""Conversion of an HTML template to the text part of an email.
 
-The HTML is read from top to bottom and its template code stays where it is, so that loops and conditions
-work in the text as they do in the HTML. (A tool that lays out a parsed document cannot do that: parsing
-moves ``{% for %}`` out of its table.)
+The HTML is read from top to bottom and its template code stays where it is, so that loops and conditions work
+in the text as they do in the HTML. (A tool that lays out a parsed document cannot do that: parsing moves ``{%
+for %}`` out of its table.)
 """
 
 import html
@@ -83,7 +83,7 @@ _APART = frozenset(
     )
 )  # an empty line around
 _SILENT = frozenset(("head", *markup.RAW, "noscript", "template", "svg", "select", "object"))
-# Not "mso-hide:all": it hides from Outlook alone, such as a button that Outlook has its own twin of.
+# Not "mso-hide:all": it hides from Outlook only, for example a button for which Outlook has its own version.
 _HIDDEN = re.compile(
     r"(?<![\w-])(?:display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0*+\.?0*+%?\s*(?:[;!]|\Z))",
     re.IGNORECASE,
@@ -95,12 +95,13 @@ _RAW = re.compile(r"\{%[-+]?\s*raw\b")
 _STRIPPED_BEFORE = re.compile(r"\{.-")
 _STRIPPED_BEHIND = re.compile(r"-.\}\Z")
 _NOTHING = re.compile("[\u200b\u2060\u034f\u00ad\ufeff]")
-# The joiner and the non-joiner belong to words and emoji; after a space or in a row they fill a preheader.
+# The joiner and the non-joiner belong to words and emoji; after a space or repeated they are preheader
+# filler.
 _LOOSE_JOINERS = re.compile(
     r"(?<!\S)[\u200c\u200d]+|[\u200c\u200d]+(?!\S)|(?<=[\u200c\u200d])[\u200c\u200d]+"
 )
-_DEEPEST = 20  # how far lists within lists are moved in
-_LONGEST_LINK = 2000  # pieces of what a link says
+_DEEPEST = 20  # deepest indentation of nested lists
+_LONGEST_LINK = 2000  # pieces of the text of a link
 _LISTS = frozenset(("ul", "ol", "menu", "dir"))
 _SCHEME = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
 _VALUE = re.compile(r"\{\{[-+]?(?P<expression>(?:(?!\}\}|\{\{).)+?)[-+]?\}\}", re.DOTALL)
@@ -108,21 +109,21 @@ _NUMBER = re.compile(r"\+?[\d\s().\u2010-\u2013-]+")
 
 
 class Target(NamedTuple):
-    """What is put behind the text of a link, and the address itself: it is not written twice."""
+    """What is put after the text of a link, and the address itself, so that it is not written twice."""
 
     shown: str = ""
     address: str = ""
 
 
 class _Writer(Spacing):
-    """Collects words; line ends wait until there is something to put after them."""
+    """Collects words; line ends are held back until text follows them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.preformatted = 0  # how many <pre> we are inside of
+        self.preformatted = 0  # number of open <pre>
         self.begins_preformatted = False
-        self.cells: list[int] = []  # of the table rows we are inside of
-        self.lists: list[bool] = []  # the lists we are inside of, and whether in an item of it
+        self.cells: list[int] = []  # of the open table rows
+        self.lists: list[bool] = []  # the open lists, each with whether an item of it is open
 
     def breaks(self, lines: int) -> None:
         if not self.state.begun:
@@ -141,7 +142,7 @@ class _Writer(Spacing):
                 self._piece(piece)
 
     def lined(self, text: str) -> None:
-        """Text whose spaces and line ends are kept. The line end right behind ``<pre>`` is none of it."""
+        """Write text whose spaces and line ends are kept, except for the line end right after ``<pre>``."""
         if self.begins_preformatted:
             text, self.begins_preformatted = text.removeprefix("\n"), False
         for index, line in enumerate(text.split("\n")):
@@ -151,12 +152,12 @@ class _Writer(Spacing):
                 self._piece(line)
 
     def _piece(self, text: str) -> None:
-        # Signs such as commas follow at once.
+        # Punctuation such as a comma follows without a space.
         self.state.apart = self.state.apart and text[0].isalnum()
         self.word(escape_code(text))
 
     def apart_from_link(self) -> None:
-        """Begin a link: it does not touch the one before it."""
+        """Begin a link, separated from the one before it."""
         if self.state.apart:
             self.spaced()
 
@@ -171,7 +172,7 @@ class _Writer(Spacing):
         self.breaks(1 if self.lists else 2)
 
     def item(self, sign: str) -> None:
-        """Begin an item of a list with its sign."""
+        """Begin an item of a list with its marker."""
         self.end_item()
         self.breaks(1)
         self.word(sign)
@@ -181,14 +182,14 @@ class _Writer(Spacing):
             self.lists[-1] = True
 
     def end_item(self) -> None:
-        """End an item: the next one follows on the next line, however its paragraphs stand apart."""
+        """End an item: the next one follows on the next line, whatever space its paragraphs need."""
         self.state.begun = False
         if self.lists and self.lists[-1]:
             self.only(LINE)
             self.lists[-1] = False
 
     def indent(self) -> int:
-        """How far a line is moved in: what belongs to an item stands under its words."""
+        """Return the indentation of a line: the text of an item is aligned below its first word."""
         return min(len(self.lists) - 1 + self.lists[-1], _DEEPEST) if self.lists else 0
 
 
@@ -198,23 +199,26 @@ def text_of(
     links: Mapping[int, Target],
     styles: Mapping[int, str] = {},
 ) -> str:
-    """A template for the text part. ``links``: place of an opening ``<a>`` or ``<area>`` -> what follows its
-    text. ``styles``: place of a tag -> its style with the rules of ``<style>`` that hold for it."""
+    """Return a template for the text part.
+
+    ``links``: start of an opening ``<a>`` or ``<area>`` -> what follows its text. ``styles``: start of a tag
+    -> its style with the rules of ``<style>`` applied.
+    """
     source, writer = masked.text, _Writer()
-    silent: list[str] = []  # the tags we are inside of whose content nobody reads
+    silent: list[str] = []  # the open tags whose content is not shown
     targets: list[tuple[Target, int]] = []
     signs = signs_of_items(masked, tokens)
     for token in tokens:
         if token.kind == "text":
             _write(masked, source[token.start : token.end], writer, bool(silent))
             continue
-        # A condition may begin in a comment or decide on an attribute: none of its ends may get lost.
+        # A condition may begin in a comment or inside a tag: no part of it may get lost.
         _write(masked, source[token.start : token.end], writer, silent=True)
         if token.kind == "open":
             if silent:
                 if token.name == silent[-1]:
                     silent.append(token.name)
-            elif _unread(token, styles.get(token.start)):
+            elif _is_hidden(token, styles.get(token.start)):
                 silent.append(token.name)
             elif token.name == "a":
                 writer.apart_from_link()
@@ -236,7 +240,7 @@ def text_of(
     return writer.written() + "\n"
 
 
-def _unread(token: markup.Token, style: str | None = None) -> bool:
+def _is_hidden(token: markup.Token, style: str | None = None) -> bool:
     if token.name in markup.VOID:
         return False
     if token.name in _SILENT or token.value("aria-hidden") == "true" or token.attribute("hidden"):
@@ -254,7 +258,7 @@ def _write(masked: MaskedSource, text: str, writer: _Writer, silent: bool) -> No
             put(_readable(_between(text[at : mask.start()], stripped, code)))
         stripped = bool(_STRIPPED_BEHIND.search(code))
         if masked.is_statement(mask) and not _RAW.match(code):
-            # Also from hidden places: an {% endif %} must not get lost.
+            # Hidden content, too: an {% endif %} must not get lost.
             writer.statement(code)
         elif not silent and not code.startswith("{#"):
             writer.word(without_minus(code))
@@ -264,7 +268,7 @@ def _write(masked: MaskedSource, text: str, writer: _Writer, silent: bool) -> No
 
 
 def _between(text: str, stripped: bool, code: str = "") -> str:
-    """Text without the space that a minus in the code beside it takes away."""
+    """Return text without the space that a minus in the code beside it removes."""
     text = text.lstrip() if stripped else text
     return text.rstrip() if _STRIPPED_BEFORE.match(code) else text
 
@@ -307,7 +311,7 @@ def _picture(masked: MaskedSource, token: markup.Token, writer: _Writer) -> None
 
 
 def _area(masked: MaskedSource, token: markup.Token, writer: _Writer, target: Target | None) -> None:
-    """A part of a picture that is a link."""
+    """Write a part of a picture that is a link."""
     if target:
         writer.apart_from_link()
         since = len(writer.out)
@@ -333,17 +337,17 @@ def _close(token: markup.Token, writer: _Writer) -> None:
 
 
 def _end_link(writer: _Writer, target: Target, since: int) -> None:
-    # What is longer than any address says something, and is not put together for links within links.
+    # Text longer than any address is not an address, and is not joined again for links within links.
     words = writer.written(since).strip() if len(writer.out) - since <= _LONGEST_LINK else "…"
     code = _VALUE.fullmatch(target.address)
     if code and (expression := code["expression"].strip()) not in ("", "unsubscribe_url"):
         _end_link_of_value(writer, target, since, words, expression)
         return
     if words and words in (target.address, escape_code(target.address)):
-        # The text of the link is its address: the one that is shown takes its place.
+        # The text of the link is its address, so the shown address replaces it.
         _put_address(writer, since, target.shown)
     elif words and _is_address(words, target.address):
-        # An address without its scheme, or a number written in groups.
+        # An address without its scheme, or a phone number written in groups.
         if target.shown != target.address:
             _put_address(writer, since, target.shown)
     elif target.shown and words:
@@ -355,7 +359,7 @@ def _end_link(writer: _Writer, target: Target, since: int) -> None:
 
 
 def _end_link_of_value(writer: _Writer, target: Target, since: int, words: str, expression: str) -> None:
-    """End a link whose address is a value: where it is empty, the words stand alone."""
+    """End a link whose address is a value: where the value is empty, only the text is shown."""
     begin, end = f"{{% if {expression} %}}", "{% endif %}"
     if words == target.address:
         _put_address(writer, since, f"{begin}{target.shown}{end}")
@@ -373,7 +377,7 @@ def _put_address(writer: _Writer, since: int, shown: str) -> None:
 
 
 def _is_address(words: str, address: str) -> bool:
-    """Whether the words are the address, as people write it: shop.example for https://shop.example/."""
+    """Return whether the text is the address in common spelling: shop.example for https://shop.example/."""
     if _NUMBER.fullmatch(words) and _NUMBER.fullmatch(address):
         return _digits(words) == _digits(address)
     return _plain(words) == _plain(address)

@@ -1,7 +1,7 @@
-"""Where an address of a link leads once it is in an inbox, told from the address alone.
+"""Faults of a link that can be found from its address alone.
 
-An email has no address of its own: what is relative to a page leads nowhere, and ``//host`` is looked for on
-the reader's computer. Schemes are those that browsers and phones open (URL Standard, section 4.4).
+An email has no address of its own: an address relative to a page leads nowhere, and ``//host`` is looked for
+on the recipient's computer. Schemes are those that browsers and phones open (URL Standard, section 4.4).
 """
 
 import re
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 
 class LinkFault(StrEnum):
-    """Why an address leads nowhere."""
+    """Reason why an address leads nowhere."""
 
     empty = "empty"
     anchor = "anchor"  # to a place that the email does not have
@@ -23,7 +23,7 @@ class LinkFault(StrEnum):
     code = "code"  # a variable that is not filled any more: %7B%7Bpage%7D%7D
     mistyped = "mistyped"  # http:/shop.test, https://https://shop.test
     script = "script"
-    mail = "mail"  # an address of somebody without mailto:, or mailto: without one
+    mail = "mail"  # an email address without mailto:, or mailto: without an address
 
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
@@ -32,12 +32,12 @@ _ENCODED = re.compile(r"%7B%7B(.{0,400}?)%7D%7D", re.IGNORECASE | re.DOTALL)
 _HOST = re.compile(r"(?:[^\W_](?:[\w-]*[^\W_])?\.)+(?:[^\W\d_]{2,}|xn--[\w-]+)\.?(?::\d+)?(?=[/?#]|$)")
 _MAIL = re.compile(r"[^\s@/:?#]++@(?:[\w-]++\.)++[\w-]+")
 _HAS_MAIL = re.compile(r"(?<=[^\s@/:?#])@(?:[\w-]++\.)+[\w-]")
-_LONGEST_MEANT = 1000  # nobody is told a longer one
+_LONGEST_MEANT = 1000  # longer ones are never shown
 _FILE = re.compile(r"file:|[a-z]:[\\/]|\\\\", re.IGNORECASE)
 _INSIDE = frozenset({"cid", "mid"})
 _UNOPENED = frozenset({"data", "blob", "about", "view-source", "chrome", "moz-extension"})
 _SCRIPTS = frozenset({"javascript", "vbscript"})
-# What a browser would take for a page beside this one, and not for a site: "page.html" is no domain.
+# Endings of files, which a browser takes for a page beside this one: "page.html" is no domain.
 _PAGES = frozenset(
     {"html", "htm", "php", "asp", "aspx", "jsp", "pdf", "jpg", "jpeg", "png", "gif", "zip", "doc"}
 )
@@ -49,7 +49,7 @@ def browser_reading(address: str) -> str:
 
 
 def fault_of(address: str) -> LinkFault | None:
-    """Return why an address leads nowhere, or None when it can be followed. ``#name`` is not looked at."""
+    """Return why an address leads nowhere, or None when it can be followed. ``#name`` is not checked."""
     address = browser_reading(address)
     if not address:
         return LinkFault.empty
@@ -105,7 +105,7 @@ def _fault_without_scheme(address: str) -> LinkFault:
 
 
 def suggested_address(address: str) -> str:
-    """Return the address that is likely meant, or nothing when it cannot be told."""
+    """Return the address that is likely meant, or an empty string when it cannot be guessed."""
     address = browser_reading(address)
     fault = fault_of(address)
     address = address[:_LONGEST_MEANT]
@@ -123,7 +123,7 @@ def suggested_address(address: str) -> str:
 
 
 def _retyped(address: str) -> str:
-    """``https://http:/shop.test`` -> ``http://shop.test``; what is after all beginnings of the kind."""
+    """Return ``https://http:/shop.test`` as ``http://shop.test``: what follows all such beginnings."""
     rest, secure = address, True
     while begun := (_NEARLY_WEB.match(rest) or re.match(r"https?:/*", rest, re.IGNORECASE)):
         secure, rest = "s" in begun[0].lower().partition(":")[0], rest[begun.end() :]

@@ -1,7 +1,7 @@
-"""Where in the source of an email a rendered address comes from, if it is broken there already.
+"""Origin of a broken address: its place in the source, unless a value made it broken.
 
-``www.shop.test/{{ city }}`` leads nowhere whatever the value is. Its author has to find it as it is written,
-and not with the value of one recipient.
+``www.shop.test/{{ city }}`` leads nowhere whatever the value is. Its author has to find it as written, not
+with the value of one recipient.
 """
 
 import re
@@ -13,7 +13,7 @@ from .placeholders import MASK, MaskedSource
 
 _MOST = 200  # addresses with code that rendered ones are compared with
 _MOST_ASKED = 2000  # comparisons with all of them
-# Stand for code while an address is looked at: emails of an old script, which are part of any host.
+# Stand for code while an address is checked: characters of a rare script, which are valid in any host.
 _STAND_IN = 0x2A700
 _STAND_INS = re.compile("([\U0002a700-\U0002b6ff])\\1")
 _MOST_CODES = 0x1000
@@ -21,7 +21,7 @@ _MOST_CODES = 0x1000
 
 @dataclass(frozen=True)
 class Origin:
-    """A broken address as it stands in the source, and what is likely meant."""
+    """A broken address as written in the source, and the one that is likely meant."""
 
     written: str
     likely: str
@@ -34,7 +34,7 @@ class _Pattern:
     origin: Origin
 
     def fits(self, address: str) -> bool:
-        """Return whether values in place of the codes make this address. Each literal is looked for once."""
+        """Return whether values in place of the codes give this address. Each literal is searched once."""
         first, *middle, last = self.literals
         if not address.startswith(first):
             return False
@@ -51,7 +51,7 @@ class Origins:
     """The addresses of a source, to be compared with rendered ones."""
 
     def __init__(self, addresses: Iterable[str], masked: MaskedSource) -> None:
-        """``addresses`` are those of the masked source."""
+        """Collect ``addresses``, which are those of the masked source."""
         self._plain: set[str] = set()
         patterns: dict[_Pattern, None] = {}
         for address in dict.fromkeys(map(browser_reading, addresses)):
@@ -79,7 +79,7 @@ class Origins:
 
 
 def _pieces(address: str, masked: MaskedSource) -> list[str]:
-    """The address, and what stands between its statements: ``{% if vip %}www.a.test{% else %}...``."""
+    """Return the address, and the parts between its statements: ``{% if vip %}www.a.test{% else %}...``."""
     pieces = [address]
     at = 0
     silent = [each for each in MASK.finditer(address) if is_silent(masked, each)]
@@ -92,7 +92,7 @@ def _pieces(address: str, masked: MaskedSource) -> list[str]:
 
 
 def is_silent(masked: MaskedSource, code: re.Match[str]) -> bool:
-    """Return whether a piece of code prints nothing itself: a statement, or a comment."""
+    """Return whether a piece of code has no output of its own: a statement, or a comment."""
     return masked.code(code).startswith(("{%", "{#"))
 
 
@@ -105,7 +105,7 @@ def _pattern(address: str, masked: MaskedSource) -> _Pattern | None:
     plain = MASK.sub(lambda _mask: 2 * chr(_STAND_IN + next(numbers)), address)
     fault = fault_of(plain)
     if fault is None or (MASK.match(address) and fault is not LinkFault.code):
-        return None  # sound, or its values decide
+        return None  # valid, or its values decide
 
     def filled(text: str) -> str:
         return _STAND_INS.sub(lambda each: codes[ord(each[1]) - _STAND_IN], text)

@@ -1,4 +1,4 @@
-"""Whether the links and pictures of a rendered email lead somewhere, told from the email alone."""
+"""Broken links and pictures of a rendered email, found from the email alone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,35 +9,35 @@ from .link_origins import Origins, is_silent
 from .markup import Token, outlook_tags, readable, tokens
 from .placeholders import MASK, OURS, MaskedSource, mask
 
-MOST = 4  # of a kind; three are named, and one more says that there are others
-_MOST_MADE = 20  # links that values made: some of them are told otherwise
-_LONGEST = 200  # characters of an address that somebody is told
-_LONGEST_NAME = 60  # characters of the words of a link
+MOST = 4  # of a kind; three are named, and a fourth means that there are more
+_MOST_MADE = 20  # links made by values: some of them are reported under their origin
+_LONGEST = 200  # characters of an address that is shown
+_LONGEST_NAME = 60  # characters of the text of a link
 
 
 @dataclass(frozen=True)
 class BrokenLink:
-    """An address that leads nowhere, as it stands in the source where no value is to blame."""
+    """An address that leads nowhere, as written in the source unless a value made it broken."""
 
     fault: LinkFault
     address: str
-    likely: str  # what is meant, where that can be told
+    likely: str  # what is meant, where that can be guessed
     written: bool  # it is broken in the source: no value made it so
 
 
 @dataclass(frozen=True)
 class LinkReport:
-    """What was found. Of each kind of broken links the first ones that are written, and that are made."""
+    """Broken links: of each kind the first ones that are broken in the source, and that values made."""
 
     broken: tuple[BrokenLink, ...] = ()
     nowhere: int = 0  # links without an address, to "#", and to a place that the email does not have
-    nowhere_names: tuple[str, ...] = ()  # the first of them: the words of each, or its address
+    nowhere_names: tuple[str, ...] = ()  # the first of them: the text of each, or its address
     has_tags: bool = False  # some links have placeholders of other products
     lost_pictures: tuple[str, ...] = ()
 
 
 def report_links(html: str, source: str) -> LinkReport:
-    """``html`` is rendered from ``source``."""
+    """Report on ``html``, which is rendered from ``source``."""
     seen, masked = _read(html), mask(source)
     written = _read(masked.text, masked)
     addresses = list(dict.fromkeys(seen.links))
@@ -73,10 +73,10 @@ def _broken(addresses: list[str], origins: Origins) -> tuple[BrokenLink, ...]:
 
 
 def _nowhere(seen: "LinkTargets", written: "LinkTargets") -> list[str]:
-    """Return the name of each link that does nothing when it is pressed.
+    """Return the name of each link that does nothing when it is clicked.
 
-    A lone "#" is looked for in the source: our own links lead there in a preview. Empty addresses are mostly
-    made by values, which are those of the rendered email.
+    A lone "#" is looked for in the source, because our own links are "#" in a preview. Empty addresses are
+    mostly made by values, so those of the rendered email count as well.
     """
     lone = [name for kind, name in written.nowhere if kind == "#"]
     empty, empty_written = ([name for kind, name in each.nowhere if kind == ""] for each in (seen, written))
@@ -94,23 +94,23 @@ def _lost_pictures(pictures: Iterable[str], origins: Origins) -> tuple[str, ...]
     return tuple(found)
 
 
-# --- reading
+# --- HTML
 
 
 @dataclass
 class LinkTargets:
-    """What an email links to and shows; what only Outlook reads (``<!--[if mso]>``) included."""
+    """Links and pictures of an email, including those only Outlook reads (``<!--[if mso]>``)."""
 
     masked: MaskedSource | None = None  # a source whose code is masked
     links: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     places: set[str] = field(default_factory=set)
-    nowhere: list[tuple[str, str]] = field(default_factory=list)  # "" or "#", and the words of the link
-    _words: list[str] | None = None  # of the link that we are in, if it leads nowhere
+    nowhere: list[tuple[str, str]] = field(default_factory=list)  # "" or "#", and the text of the link
+    _words: list[str] | None = None  # of the open link, if it leads nowhere
     _kind: str = ""
 
     def add(self, tag: Token) -> None:
-        values = {each.name: each.value for each in reversed(tag.attributes)}  # browsers take the first
+        values = {each.name: each.value for each in reversed(tag.attributes)}  # browsers use the first one
         self.places |= {values[name] for name in ("id", "name") if values.get(name)}
         if tag.name == "a":
             self.end_link()

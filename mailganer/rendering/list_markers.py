@@ -1,4 +1,4 @@
-"""The signs of list items in the text part: "-", or the number a browser shows."""
+"""Markers of list items in the text part: "-", or the number a browser shows."""
 
 import re
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ _OPENING = frozenset(("for", "if", "macro", "call", "filter", "autoescape", "wit
 
 @dataclass
 class _List:
-    """A list that is open: how its items are counted so far."""
+    """An open list: how its items have been counted so far."""
 
     numbered: bool
     first: int | None  # None: a reversed list begins with the number of its items
@@ -44,7 +44,7 @@ class _List:
     def add(self, place: int, own: int | None, around: list[str]) -> None:
         inside = around[self.depth :]
         looped = inside == ["for"]
-        # A condition, or two items of one turn: nobody knows the numbers before the email is rendered.
+        # A condition, or two items per iteration: the numbers are unknown before the email is rendered.
         if (inside and not looped) or self.looped:
             self.exact = False
         self.items.append((place, own, looped))
@@ -63,7 +63,7 @@ class _List:
 
 
 def signs_of_items(masked: MaskedSource, tokens: Iterable[markup.Token]) -> dict[int, str]:
-    """Place of an opening ``<li>`` -> its sign, template code where a loop makes the items."""
+    """Return the start of each opening ``<li>`` -> its marker, template code where a loop makes the items."""
     found: dict[int, str] = {}
     around: list[str] = []
     lists: list[_List] = []
@@ -81,7 +81,7 @@ def signs_of_items(masked: MaskedSource, tokens: Iterable[markup.Token]) -> dict
 
 
 def _follow(masked: MaskedSource, text: str, around: list[str]) -> None:
-    """Keep the statements we are inside of, innermost last."""
+    """Update the stack of open statements, innermost last."""
     for mask in MASK.finditer(text):
         statement = _STATEMENT.match(masked.code(mask))
         name = statement[1] if statement else ""
@@ -107,7 +107,7 @@ def _form(token: markup.Token) -> str:
 
 
 def _formed(number: int, form: str) -> str:
-    """The number as a browser writes it; in digits what letters or Roman numerals cannot say."""
+    """Return the number as a browser writes it; digits if letters or Roman numerals cannot express it."""
     if form in ("a", "A") and number > 0:
         letters = ""
         while number:

@@ -1,4 +1,4 @@
-"""Words in an email that nobody wrote: the footer. And numbers and dates as people write them."""
+"""The footer in the email's language, and numbers and dates in its local format."""
 
 import re
 from datetime import date, datetime
@@ -13,7 +13,7 @@ YEARLESS: Final = 1604
 
 
 class DayAndMonth(date):
-    """A birthday without a year, as a template sees it: the stored year is never printed or compared."""
+    """A birthday without a year, as a template sees it: the stored year is never output or compared."""
 
     __slots__ = ()
 
@@ -23,7 +23,7 @@ class DayAndMonth(date):
 
     @classmethod
     def fromisoformat(cls, text: str) -> "DayAndMonth":
-        """Read "--05-14" (ISO 8601:2000). Raises ``ValueError``."""
+        """Parse "--05-14" (ISO 8601:2000). Raises ``ValueError``."""
         return cls.of(date.fromisoformat(f"{YEARLESS}-{text.removeprefix('--')}"))
 
     def isoformat(self) -> str:
@@ -36,8 +36,8 @@ class DayAndMonth(date):
         return format(str(self), spec)
 
 
-# In the email's language, not in that of whoever looks at a page: these are not in the catalogue of the
-# pages. A language without words of its own gets the English ones.
+# In the email's language, not in that of the user who looks at a page, so not in the catalogue of the pages.
+# A language without entries here gets the English ones.
 FOOTER: dict[str, dict[str, str]] = {
     "en": {
         "why": "You get this email because you agreed to emails from this sender.",
@@ -64,8 +64,11 @@ LOCALES: Final = frozenset(
         *("zh", "zh_Hant"),
     )
 )
-"""Languages that dates can be written in. Babel keeps every one that was asked for, of more than a thousand,
-for as long as the process lives (a megabyte each), so templates and values choose among a few."""
+"""Languages that dates can be formatted in, so that templates and values choose among a few.
+
+Babel keeps every locale it has loaded, of more than a thousand, for the life of the process (a megabyte
+each).
+"""
 
 _BY_KEY: Final = {name.lower(): name for name in LOCALES} | {
     "no": "nb",
@@ -76,7 +79,7 @@ _LONGEST_LOCALE: Final = 40
 
 
 def locale_of(name: str) -> str | None:
-    """The one of ``LOCALES`` for a tag such as "de-CH"; None when there is none."""
+    """Return the entry of ``LOCALES`` for a tag such as "de-CH"; None when there is none."""
     if len(name) > _LONGEST_LOCALE:
         return None
     parts = name.strip().lower().replace("-", "_").split("_")
@@ -88,7 +91,7 @@ def _babel_locale(name: str) -> babel.Locale:
     return babel.Locale.parse(name)
 
 
-# Letters of strftime, as Babel's patterns. No widths: %1000000d is one of the bombs.
+# Directives of strftime as Babel patterns. No widths: %1000000d would exhaust memory.
 _STRFTIME = {
     "d": "dd",
     "e": "d",
@@ -109,9 +112,9 @@ _LONGEST_FORMAT = 60
 
 
 def format_day(value: date, pattern: str, locale: str) -> str:
-    """A date or a moment by a strftime format, a Babel pattern or short, medium, long or full.
+    """Format a date or datetime by a strftime format, a Babel pattern or short, medium, long or full.
 
-    Of a :class:`DayAndMonth` only the day and the month; nothing when the pattern names neither.
+    Of a :class:`DayAndMonth` only the day and the month; empty when the pattern has neither.
     """
     pattern = pattern[:_LONGEST_FORMAT]
     locale = locale_of(locale) or "en"
@@ -140,8 +143,10 @@ _KNOWN_WITHOUT_YEAR: Final = frozenset("dMLQq")
 
 @lru_cache(maxsize=256)
 def _without_year(pattern: str, locale: str) -> str:
-    """A Babel pattern of what is known without a year. Text beside a field that is left out goes with it:
-    "d MMMM y 'г'." becomes "d MMMM"."""
+    """Return a Babel pattern of what is known without a year.
+
+    Text beside a removed field is removed as well: "d MMMM y 'г'." becomes "d MMMM".
+    """
     if pattern in _YEARLESS_FORMS:
         skeletons = _babel_locale(locale).datetime_skeletons
         return str(getattr(skeletons.get(_YEARLESS_FORMS[pattern]), "pattern", "dd.MM"))
@@ -156,7 +161,7 @@ def _without_year(pattern: str, locale: str) -> str:
         elif part["field"][0] not in _KNOWN_WITHOUT_YEAR:
             left_out = True
         else:
-            # Between two fields one text is needed, before the first one none.
+            # Keep one text between two fields and none before the first one.
             texts = between[: 1 if kept else 0] if left_out else between
             kept += "".join(texts) + part[0]
             between, left_out = [], False
@@ -177,7 +182,7 @@ def _from_strftime(pattern: str) -> str:
             return {**_STRFTIME, **months}.get(match[1], "'%" + match[1] + "'")
         return "'" + match[0].replace("'", "''") + "'"
 
-    # Only emails and quotes mean something in a Babel pattern; everything else stands for itself.
+    # Only letters and quotes have a meaning in a Babel pattern; everything else is literal.
     return re.sub(r"%-?(.)|[^%]+", piece, pattern, flags=re.DOTALL)
 
 
@@ -187,10 +192,10 @@ _DOTTED = re.compile(r"(\d\d?)\.(\d\d?)\.(\d{4})")
 
 
 def to_date(value: object) -> date | None:
-    """A date from a date, or from a text that looks like one: 2026-05-01, 2026-05-01T10:00, 01.05.2026.
+    """Return a date from a date, or from a text such as 2026-05-01, 2026-05-01T10:00, 01.05.2026.
 
     --05-01 has no year. A date in :data:`YEARLESS`, which address books write as well, is a
-    :class:`DayAndMonth`.
+    :class:`DayAndMonth`. None for anything else.
     """
     day = _as_day(value)
     if day is not None and day.year == YEARLESS and not isinstance(day, DayAndMonth):
@@ -216,7 +221,7 @@ def _as_day(value: object) -> date | None:
 
 
 def plural(count: int | float, forms: tuple[str, ...]) -> str:
-    """Two forms are English (email, emails), three are Russian (письмо, письма, писем)."""
+    """Return the plural form: of two forms in English (email, emails), of three in Russian."""
     if len(forms) == 2:
         return forms[0] if count == 1 else forms[1]
     if count != int(count):

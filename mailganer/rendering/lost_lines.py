@@ -1,4 +1,4 @@
-"""Empty lines between paragraphs that HTML does not show."""
+"""Detection of empty lines between paragraphs that HTML does not show."""
 
 import re
 

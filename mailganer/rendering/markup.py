@@ -1,7 +1,7 @@
-"""Read HTML by the tokenizer rules of the HTML standard and keep every byte of it.
+"""HTML tokenizer that follows the HTML standard and keeps every byte.
 
-The tokens are spans of the source. An email is changed by replacing such spans, so that what is not replaced
-stays as it was written. Source: https://html.spec.whatwg.org/multipage/parsing.html#tokenization
+The tokens are spans of the source. An email is changed by replacing such spans, so everything else stays as
+it was written. Source: https://html.spec.whatwg.org/multipage/parsing.html#tokenization
 """
 
 import re
@@ -54,7 +54,7 @@ VOID = frozenset(
 
 
 class Attribute(NamedTuple):
-    """One attribute of a tag. The offsets are those of the whole source."""
+    """One attribute of a tag. Offsets are those of the whole source."""
 
     name: str  # lower case
     start: int  # of the whole attribute
@@ -65,7 +65,7 @@ class Attribute(NamedTuple):
 
 
 class Token:
-    """A span of the source. Attributes are read when they are first asked for."""
+    """A span of the source. Attributes are parsed on first access."""
 
     __slots__ = ("_attributes", "_source", "_span", "end", "kind", "name", "start")
 
@@ -78,11 +78,12 @@ class Token:
         source: str = "",
         span: tuple[int, int] = (0, 0),
     ) -> None:
-        """``kind`` is one of "text", "open", "close", "comment", "raw" (the content of script, style, title
-        and their like) and "lost" (a tag that never ends: browsers drop it with everything behind it).
+        """Create a token.
 
-        ``name`` is the name of the tag, or for "raw" of the tag around it. ``span`` is where the attributes
-        stand in ``source``.
+        ``kind`` is one of "text", "open", "close", "comment", "raw" (the content of script, style, title and
+        the like) and "lost" (a tag that never ends: browsers drop it with everything after it). ``name`` is
+        the name of the tag, or for "raw" of the tag around it. ``span`` is the position of the attributes in
+        ``source``.
         """
         self.kind = kind
         self.name = name
@@ -99,7 +100,7 @@ class Token:
         return self._attributes
 
     def attribute(self, name: str) -> Attribute | None:
-        """The first attribute of this name: browsers ignore the others."""
+        """Return the first attribute of this name: browsers ignore the others."""
         return next((found for found in self.attributes if found.name == name), None)
 
     def value(self, name: str) -> str:
@@ -118,7 +119,7 @@ def tokens(source: str, start: int = 0, end: int | None = None) -> Iterator[Toke
             token = _tag(match)
             yield token
             foreign += _FOREIGN.get(token.name, 0) * (1 if token.kind == "open" else -1)
-            # Only SVG and MathML know <title/>, a title without content.
+            # Self-closing <title/> exists only in SVG and MathML, as a title without content.
             if token.kind == "open" and token.name in RAW and not (foreign and source[at - 2] == "/"):
                 at = _end_of_raw(source, token.name, at, stop)
                 if at > match.end():
@@ -150,7 +151,7 @@ def _attributes(source: str, start: int, end: int) -> Iterator[Attribute]:
 
 
 def attributes_of(tag: str) -> dict[str, str]:
-    """The attributes of one opening tag, as a browser reads them."""
+    """Return the attributes of one opening tag, as a browser reads them."""
     found: dict[str, str] = {}
     for token in tokens(tag):
         for attribute in token.attributes if token.kind == "open" else ():
@@ -159,15 +160,15 @@ def attributes_of(tag: str) -> dict[str, str]:
     return found
 
 
-# --- the value of an attribute
+# --- attribute values
 
-# A value that is put in right behind a name most likely begins with an email or a digit.
+# A value inserted right after an entity name most likely begins with a letter or a digit.
 _REFERENCE = re.compile(rf"&(?:#(?:[xX]([0-9a-fA-F]+)|([0-9]+));?|([a-zA-Z][a-zA-Z0-9]*+)(;|=|{OPEN})?)")
 _MOST_DIGITS = 7
 
 
 def decoded(value: str) -> str:
-    """The value of an attribute with its character references resolved.
+    """Return the value of an attribute with its character references resolved.
 
     A name without its semicolon is text when "=" or an alphanumeric character follows: ``?a=1&copy=2`` has a
     parameter ``copy``. (In the text between tags it would be a copyright sign.)
@@ -190,9 +191,9 @@ def _character(digits: str, base: int) -> str:
     if not 0 < number <= 0x10FFFF or 0xD800 <= number <= 0xDFFF:
         return "\ufffd"
     if 0x80 <= number <= 0x9F:
-        # Numbers of Windows-1252; those that it does not use stay what they are.
+        # Numbers of Windows-1252; those it does not use stay as they are.
         return bytes((number,)).decode("cp1252", "ignore") or chr(number)
-    # Characters that mark places while an email is prepared cannot come from outside.
+    # Characters reserved for placeholders must not come from outside.
     return "\ufffd" if OURS.match(chr(number)) else chr(number)
 
 
@@ -200,16 +201,16 @@ _LONG_NUMBER = re.compile(r"&#(?:[0-9]{8,}+|[xX][0-9a-fA-F]{8,}+);?")
 
 
 def readable(text: str) -> str:
-    """The text between tags with its character references resolved."""
-    # Python refuses to read a number of thousands of digits; none of that many is a character.
+    """Return the text between tags with its character references resolved."""
+    # Python refuses to parse a number of thousands of digits; no character has a number that long.
     return unescape(_LONG_NUMBER.sub("\ufffd", text)) if "&" in text else text
 
 
-# --- what is not read as HTML
+# --- not parsed as HTML
 
 
 def _end_of_raw(source: str, name: str, start: int, stop: int) -> int:
-    if name == "plaintext":  # it has no end
+    if name == "plaintext":  # It has no end tag.
         return stop
     closing = _closing(name).search(source, start, stop)
     return closing.start() if closing else stop
@@ -221,7 +222,7 @@ def _closing(name: str) -> re.Pattern[str]:
 
 
 def outlook_tags(source: str, comment: Token) -> Iterator[Token]:
-    """Tags inside ``<!--[if mso]> ... <![endif]-->``: what Outlook shows instead of the rest."""
+    """Yield the tags inside ``<!--[if mso]> ... <![endif]-->``, which Outlook shows instead of the rest."""
     if source.startswith("<!--[if", comment.start):
         body = source.find("]>", comment.start, comment.end)
         if body > 0:
@@ -229,7 +230,7 @@ def outlook_tags(source: str, comment: Token) -> Iterator[Token]:
             yield from tokens(source, body + 2, comment.end - len("-->") * closed)
 
 
-# --- changes
+# --- edits
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ class Edit:
 
 
 def apply(source: str, edits: Iterable[Edit]) -> str:
-    """Return the source with all edits made; they do not overlap. Those at one place keep their order."""
+    """Return the source with all edits made; they do not overlap. Edits at one position keep their order."""
     out, at = [], 0
     for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
         out += [source[at : edit.start], edit.text]

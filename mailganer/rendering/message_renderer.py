@@ -1,9 +1,9 @@
-"""The press: an email compiled once per campaign version and sender, printed for one reader after another.
+"""Renderer of messages: compiled once per email version and sender, used for one recipient after another.
 
-The usual way costs a few dozen microseconds: a part is a ``CompiledBody`` whose constant text is quoted-printable
-already, values are encoded as they are put in, and joining the pieces makes the message. A template that
-keeps or changes rendered text (macros, filter and set blocks) would see the encoded pieces, so such a part is
-rendered as text first and encoded as a whole. Both ways decode to the same email.
+The fast path costs a few dozen microseconds: a part is a ``CompiledBody`` whose constant text is already
+quoted-printable, values are encoded as they are inserted, and joining the pieces gives the message. A
+template that stores or transforms rendered text (macros, filter and set blocks) would see the encoded pieces,
+so such a part is rendered as text first and encoded as a whole. Both paths decode to the same email.
 """
 
 import binascii
@@ -18,12 +18,12 @@ from markupsafe import escape
 
 from . import headers, quoted_printable, render_process, sandbox, sandbox_operations
 from .compiled_body import CompiledBody
-from .engine import Engine, reader_links
+from .engine import Engine, recipient_links
 from .render_budget import RenderBudget, budget_of
 from .sandbox import CompiledTemplate, Sandbox
 from .types import CompiledEmail, Envelope, RecipientHeaders
 
-# "=_" cannot stand in quoted-printable or base64 text.
+# "=_" cannot occur in quoted-printable or base64 text.
 _BOUNDARY = "=_mailganer"
 _END = f"--{_BOUNDARY}--\r\n".encode("ascii")
 
@@ -51,29 +51,32 @@ def _constant(text: str) -> bytes:
 
 
 class Pieces(Sandbox):
-    """The environment of the fast way: renders pieces of quoted-printable text."""
+    """Environment of the fast path: renders pieces of quoted-printable text."""
 
     code_generator_class = _PiecesCode
 
     def __init__(self, *, html: bool, known: dict[str, bytes]) -> None:
-        """``known`` keeps pieces of values that are the same in HTML and in text: both bodies share it."""
+        """Create the environment.
+
+        ``known`` caches pieces of values that are the same in HTML and in text, so both bodies share it.
+        """
         super().__init__(html=html)
         self._known = known
         self._escape = escape if html else str
 
     def put(self, value: Any) -> bytes:
-        """A value as an encoded piece. Names and cities come again and again, links once in each body."""
+        """Return a value as an encoded piece, cached: names and cities repeat, links are in both bodies."""
         if type(value) is not str:
             return _constant(str(self._escape(sandbox_operations.plain(value))))
         piece = self._known.get(value)
         return self._text(value) if piece is None else piece
 
     def put_computed(self, context: Context, value: Any) -> bytes:
-        """The same for what a template worked out: charged as ``finalize`` charges it."""
+        """Return a computed value as an encoded piece, charged to the budget as ``finalize`` does."""
         if type(value) is not str:
             value = sandbox_operations.finalize(context, value)
             return _constant(str(self._escape(value)))
-        budget_of(context).printed(len(value))
+        budget_of(context).charge_output(len(value))
         return self.put(value)
 
     def _text(self, value: str) -> bytes:
@@ -89,7 +92,7 @@ class Pieces(Sandbox):
         return piece
 
 
-# Values that are their own encoding: one short line without "=" and without what HTML escapes.
+# Values that are their own encoding: one short line without "=" and without characters that HTML escapes.
 _PLAIN = re.compile(r"[ !#-%(-;?-~]{1,75}")
 _ESCAPED = re.compile("[&<>\"']")
 _MOST_KNOWN = 4096
@@ -97,24 +100,24 @@ _LONGEST_KNOWN = 100
 
 
 class _Part:
-    """One of the two bodies: its head lines, and the way it is printed."""
+    """One of the two bodies: its MIME headers, and its rendering path."""
 
     def __init__(self, subtype: str, plain: CompiledTemplate, environment: Pieces) -> None:
         self._plain = plain
-        self._row = None if plain.captures else _row(plain, environment)
-        encoding = "quoted-printable" if self._row else "base64"
+        self._body = None if plain.captures else _body(plain, environment)
+        encoding = "quoted-printable" if self._body else "base64"
         self._head = (
             f'--{_BOUNDARY}\r\nContent-Type: text/{subtype}; charset="utf-8"\r\n'
             f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
         ).encode("ascii")
 
     def pieces(self, values: Mapping[str, object], run: RenderBudget) -> Iterable[bytes]:
-        if self._row is None:
+        if self._body is None:
             return (self._head, _base64(self._plain.render(values, run)), b"\r\n")
-        return (self._head, *self._row.pieces(values, run), b"\r\n")
+        return (self._head, *self._body.pieces(values, run), b"\r\n")
 
 
-def _row(plain: CompiledTemplate, environment: Pieces) -> CompiledBody[bytes]:
+def _body(plain: CompiledTemplate, environment: Pieces) -> CompiledBody[bytes]:
     return CompiledBody(plain.source, plain.field, environment, constant=_constant, put=environment.put)
 
 
@@ -124,11 +127,11 @@ def _base64(text: str) -> bytes:
 
 
 class MessageRenderer:
-    """Prints copies of an email. Not to be shared between threads."""
+    """Renders copies of an email for its recipients. Not thread-safe."""
 
     def __init__(self, email: CompiledEmail, envelope: Envelope) -> None:
-        """Raises ``EmailError`` when email or envelope cannot be printed for anybody."""
-        render_process.require_freedom()
+        """Compile the email. Raises ``EmailError`` when email or envelope fails for every recipient."""
+        render_process.require_no_transaction()
         engine = Engine(
             email,
             locale=envelope.locale,
@@ -145,16 +148,17 @@ class MessageRenderer:
         self._parts = [_Part("plain", engine.text, Pieces(html=False, known=known))]
         if engine.html:
             self._parts.append(_Part("html", engine.html, Pieces(html=True, known=known)))
-        # One click needs a web address; an email sent without a web server is left by answering it.
+        # One-click unsubscribing needs a web address; without a web server, recipients unsubscribe by
+        # replying.
         self._by_click = _Head(envelope, one_click=True)
         self._by_mail = _Head(envelope, one_click=False)
 
-    def print(self, copy: RecipientHeaders) -> bytes:
-        """A whole message (RFC 5322) with CRLF line ends. Raises ``EmailError`` for this copy only."""
+    def render(self, copy: RecipientHeaders) -> bytes:
+        """Return a whole message (RFC 5322) with CRLF line ends. Raises ``EmailError`` for this copy only."""
         run = RenderBudget(self._locale)
-        values = self._values.of({**copy.values, **reader_links(copy.urls)}, run)
+        values = self._values.of({**copy.values, **recipient_links(copy.urls)}, run)
         head = self._by_mail if copy.urls.unsubscribe.startswith("mailto:") else self._by_click
-        pieces = [*head.print(copy, "".join(self._subject.pieces(values, run))), b"\r\n"]
+        pieces = [*head.render(copy, "".join(self._subject.pieces(values, run))), b"\r\n"]
         for part in self._parts:
             pieces += part.pieces(values, run)
         pieces.append(_END)
@@ -162,7 +166,7 @@ class MessageRenderer:
 
 
 class _Head:
-    """The headers of a message: those that are the same for everybody written once, and the gate behind."""
+    """The headers of a message. Those that are the same for all recipients are encoded once."""
 
     def __init__(self, envelope: Envelope, *, one_click: bool) -> None:
         before = [("From", headers.mailbox(envelope.from_name, headers.address(envelope.from_email)))]
@@ -178,21 +182,21 @@ class _Head:
         self._before, self._after = _lines(before), _lines(after)
         self._gate = headers.gate(own)
 
-    def print(self, copy: RecipientHeaders, subject: str) -> tuple[bytes, bytes, bytes]:
-        """All lines. Raises ``EmailError`` for what may not go on the wire."""
+    def render(self, copy: RecipientHeaders, subject: str) -> tuple[bytes, bytes, bytes]:
+        """Return all header lines. Raises ``EmailError`` for a header that must not be sent."""
         own = (
             f"To: {headers.mailbox(copy.name, headers.recipient(copy.email))}\r\n"
             f"Subject: {headers.text_value(subject)}\r\n"
             f"Date: {headers.date_value(copy.date)}\r\n"
             f"Message-ID: {headers.message_id(copy.message_id)}\r\n"
             f"List-Unsubscribe: {headers.unsubscribe(copy.urls.unsubscribe)}\r\n"
-        ).encode()  # ASCII, but for the local part of an address that needs SMTPUTF8
+        ).encode()  # ASCII, except for the local part of an address that needs SMTPUTF8
         headers.pass_gate(own, self._gate)
         return self._before, own, self._after
 
 
 def _lines(fields: Sequence[tuple[str, str]]) -> bytes:
-    """Header lines, through the same gate as those that are every reader's own."""
+    """Return constant header lines, checked by the same gate as each recipient's own."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii")
     headers.pass_gate(lines, headers.gate([name for name, _value in fields]))
     return lines

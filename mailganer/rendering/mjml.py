@@ -1,6 +1,6 @@
-"""Emails written as MJML: columns and buttons instead of tables within tables.
+"""Conversion of MJML sources (columns and buttons instead of nested tables) to HTML.
 
-Template code is masked here, too, by words of ordinary emails: the library escapes private characters.
+Template code is masked here, too, but by plain words: the library escapes private-use characters.
 """
 
 import re
@@ -22,7 +22,7 @@ def is_mjml(source: str) -> bool:
 
 
 def to_html(source: str) -> str:
-    """The HTML of an MJML source, with its template code in place. Raises ``EmailError``."""
+    """Return the HTML of an MJML source, with its template code in place. Raises ``EmailError``."""
     word = _unused_word(source)
     pieces: list[str] = []
     codes: list[str] = []
@@ -32,7 +32,7 @@ def to_html(source: str) -> str:
         codes.append(source[start:end])
         at = end
     try:
-        # No fonts from elsewhere, and nothing included: the library's own loader finds nothing.
+        # No external fonts, and no includes: the library's own loader finds nothing.
         made = mjml2html("".join((*pieces, source[at:])), fonts={})
     except ValueError as error:
         raise EmailError(

@@ -1,7 +1,8 @@
-"""The price of an operation, charged to the ``RenderBudget`` before the operation is done.
+"""Cost of each template operation, charged to the ``RenderBudget`` before the operation is run.
 
-A template names its operations, its readers bring the values, so neither is trusted. What can be slow in the
-size of its values (a search, a comparison of nested lists, a sort) has its worst case charged.
+A template names its operations and its recipients bring the values, so neither is trusted. Operations that
+can be slow in the size of their values (a search, a comparison of nested lists, a sort) are charged their
+worst case.
 """
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
@@ -17,16 +18,16 @@ from ..errors import EmailError, _
 from . import render_budget
 from .render_budget import RenderBudget, RenderTooLarge, budget_of
 
-ITEM = 8  # one item of a list, or one number, costs as much as so many characters
-SEARCH = 64  # comparisons of characters for the price of one character
-DEPTH = 100  # lists in lists
+ITEM = 8  # one item of a list, or one number, costs as much as this many characters
+SEARCH = 64  # comparisons of characters for the cost of one character
+DEPTH = 100  # nesting of lists
 
 _CONTAINERS = (list, tuple, Mapping, KeysView, ValuesView, ItemsView)
 _SIMPLE = (float, date, Decimal, ChainableUndefined, Macro, type(None))
 
 
 class Method:
-    """A method of a template's value, not called yet. It can be called and does nothing else."""
+    """A method of a template's value, not called yet. Calling it is the only thing it allows."""
 
     __slots__ = ("name", "value")
 
@@ -36,10 +37,10 @@ class Method:
 
 
 def weigh(run: RenderBudget, *values: Any) -> int:
-    """Charge for everything that is in ``values``, however deep, and return the price.
+    """Charge for everything in ``values``, however deeply nested, and return the cost.
 
-    A list that is contained twice is charged twice: comparing, hashing and printing go through it twice.
-    Raises ``RenderTooLarge``; raises ``EmailError`` for what is no value of a template.
+    A list that is contained twice is charged twice: comparing, hashing and output go through it twice. Raises
+    ``RenderTooLarge``; raises ``EmailError`` for a type that templates cannot use.
     """
     flat = deep = 0
     for value in values:
@@ -87,15 +88,15 @@ def _items(value: Any) -> Iterator[Any]:
     return iter(value.items() if isinstance(value, Mapping) else value)
 
 
-def search(run: RenderBudget, weight: int, sought: int) -> None:
-    """Charge for looking for something of the size ``sought`` at every place of a text."""
+def charge_search(run: RenderBudget, weight: int, sought: int) -> None:
+    """Charge for searching something of the size ``sought`` at every position of a text."""
     run.charge(weight * sought // SEARCH)
 
 
-def hashed(run: RenderBudget, keys: Any) -> None:
+def charge_hashing(run: RenderBudget, keys: Any) -> None:
     """Charge for putting keys into a dict or a set, one by one.
 
-    The hashes of texts are random. Numbers with one and the same hash are easy to find: each is then compared
+    Hashes of texts are randomized. Numbers with equal hashes are easy to construct, and each is then compared
     with all before it.
     """
     weigh(run, keys)
@@ -104,7 +105,7 @@ def hashed(run: RenderBudget, keys: Any) -> None:
 
 
 def limited(value: Any, largest: int) -> int:
-    """A width, a precision, a number of columns. Raises ``RenderTooLarge`` above ``largest``."""
+    """Return a width, a precision or a number of columns. Raises ``RenderTooLarge`` above ``largest``."""
     if isinstance(value, str) and len(value) < 10 and value.isdecimal():
         value = int(value)
     if not isinstance(value, int | float) or not 0 <= value <= largest:
@@ -114,27 +115,27 @@ def limited(value: Any, largest: int) -> int:
 
 # --- methods
 
-_FIXED = frozenset(("items", "keys", "values"))  # they show what is there, without going through it
+_FIXED = frozenset(("items", "keys", "values"))  # views on the value, which do not iterate over it
 
 
 def call_method(context: Context, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a method that ``guards.attribute`` let through."""
+    """Call a method that ``sandbox_operations.attribute`` allowed."""
     run, value, name = budget_of(context), method.value, method.name
     given = weigh(run, args, kwargs) if args or kwargs else 0
     if isinstance(value, str):
         run.charge(len(value))
-        search(run, len(value), given)
+        charge_search(run, len(value), given)
     elif isinstance(value, list | tuple):
         weigh(run, value)
     else:
         run.charge(ITEM)
-    return paid(run, getattr(value, name)(*args, **kwargs))
+    return charge_result(run, getattr(value, name)(*args, **kwargs))
 
 
-def paid(run: RenderBudget, result: Any) -> Any:
-    """Charge for what an operation made. What comes piece by piece is made into a list, bounded."""
+def charge_result(run: RenderBudget, result: Any) -> Any:
+    """Charge for the result of an operation. An iterator is turned into a list of bounded length."""
     if isinstance(result, str):
-        run.built(len(result))
+        run.charge_text(len(result))
     elif isinstance(result, Iterator):
         result = list(islice(result, render_budget.STEPS))
     if isinstance(result, list | tuple):
@@ -145,12 +146,15 @@ def paid(run: RenderBudget, result: Any) -> Any:
 # --- filters and tests
 
 Price = Callable[..., None]
-"""What an operation costs beside the weight of its values: called with the run, the value, its weight, that
-of the arguments, and the arguments themselves."""
+"""Cost of an operation beyond the weight of its values.
+
+Called with the budget, the value, its weight, the weight of the arguments, the positional arguments and the
+keyword arguments.
+"""
 
 
 def charged(function: Callable[..., Any], price: Price | None = None) -> Callable[..., Any]:
-    """A filter or test that charges for value and arguments before, and for its result afterwards."""
+    """Return a filter or test that charges for value and arguments before, for its result after the call."""
     passed = getattr(getattr(function, "jinja_pass_arg", None), "name", None)
 
     @pass_context
@@ -161,15 +165,15 @@ def charged(function: Callable[..., Any], price: Price | None = None) -> Callabl
         if price:
             price(run, value, weight, given, args, kwargs)
         if not passed:
-            return paid(run, function(value, *args, **kwargs))
+            return charge_result(run, function(value, *args, **kwargs))
         lead = {"context": context, "eval_context": context.eval_ctx, "environment": context.environment}
-        return paid(run, function(lead[passed], value, *args, **kwargs))
+        return charge_result(run, function(lead[passed], value, *args, **kwargs))
 
     return counted
 
 
-def looked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A test that looks at the kind of its value only, whatever is in it."""
+def charged_flat(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a test that looks only at the type of its value, at constant cost."""
 
     @pass_context
     def counted(context: Context, *args: Any, **kwargs: Any) -> Any:
@@ -180,11 +184,11 @@ def looked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def by_search(run: RenderBudget, value: Any, weight: int, given: int, args: Any, kwargs: Any) -> None:
-    search(run, weight, given)
+    charge_search(run, weight, given)
 
 
 def by_tags(run: RenderBudget, value: Any, weight: int, given: int, args: Any, kwargs: Any) -> None:
-    search(run, weight, value.count("<") if isinstance(value, str) else 0)
+    charge_search(run, weight, value.count("<") if isinstance(value, str) else 0)
 
 
 def by_order(run: RenderBudget, value: Any, weight: int, given: int, args: Any, kwargs: Any) -> None:
@@ -193,7 +197,7 @@ def by_order(run: RenderBudget, value: Any, weight: int, given: int, args: Any, 
 
 
 def by_path(run: RenderBudget, value: Any, weight: int, given: int, args: Any, kwargs: Any) -> None:
-    """For filters that may go to an attribute of each item: ``attribute="address.city"``."""
+    """Charge filters that may read an attribute of each item: ``attribute="address.city"``."""
     if isinstance(value, _CONTAINERS):
         paths = [each for each in (*args, *kwargs.values()) if isinstance(each, str)]
         run.charge(len(value) * sum(ITEM + ITEM * path.count(".") + path.count(",") for path in paths))
@@ -204,7 +208,7 @@ def by_keys(run: RenderBudget, value: Any, weight: int, given: int, args: Any, k
     if isinstance(value, _CONTAINERS):
         # The sizes of the attributes are not known yet, so each is charged as a number.
         run.charge(len(value) ** 2 if args or kwargs else 0)
-        hashed(run, value)
+        charge_hashing(run, value)
 
 
 def by_lines(run: RenderBudget, value: Any, weight: int, given: int, args: Any, kwargs: Any) -> None:

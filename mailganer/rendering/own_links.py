@@ -1,7 +1,7 @@
-"""Addresses of this installation that belong to one recipient, in whatever way they are written.
+"""Detection of links at this installation that belong to one recipient, however they are written.
 
-An address is read as a browser reads it (https://url.spec.whatwg.org/#url-parsing) and then as the server
-does; wrapped ones of mail programs and gateways are read from the inside.
+An address is parsed as a browser parses it (https://url.spec.whatwg.org/#url-parsing) and then as the server
+does. Addresses wrapped by mail programs and gateways are unwrapped.
 """
 
 import html
@@ -16,14 +16,14 @@ from urllib.parse import unquote, urlsplit
 from . import encodings, web_addresses
 from .placeholders import CLOSE, MASK, OPEN, MaskedSource
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22}|test")  # the shape of one; "test" stands in test emails
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22}|test")  # format of a token; test emails have "test" instead
 _LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "[::1]", "0.0.0.0"))  # noqa: S104
 _BEGIN: Final = re.compile(r"(?:https?:[/\\]*|[/\\]{2,})", re.IGNORECASE)
-_ENCODED: Final = 3  # times that an address may be percent-encoded: a wrapper in a wrapper
+_ENCODED: Final = 3  # how many times an address may be percent-encoded: a wrapper in a wrapper
 _INNER: Final = re.compile(r"(?<=[=/_&?:])https?:[/\\]", re.IGNORECASE)
 _MOST_INNER: Final = 20
 _LONGEST: Final = 3 * web_addresses.MOST_CHARACTERS
-_AFTER: Final = ".,;:!?*]}|"  # punctuation that a sentence puts behind an address
+_AFTER: Final = ".,;:!?*]}|"  # punctuation that a sentence puts after an address
 
 
 class OwnLink(NamedTuple):
@@ -49,7 +49,7 @@ class OwnAddress:
         self._written = {spelling for each in self.hosts for spelling in (each, each.replace("-", "-2d"))}
 
     def may_be_in(self, text: str) -> bool:
-        """Tell quickly whether a text can hold one of our addresses."""
+        """Return whether a text may have one of our addresses. A cheap test that can give false positives."""
         lower = text.lower()
         if any(each in lower for each in self._written):
             return True
@@ -61,7 +61,7 @@ class OwnAddress:
         return any(each in lower for each in self._written)
 
     def read(self, address: str) -> OwnLink | None:
-        """Return what this address is of ours, alone or wrapped; None for another one."""
+        """Return the link of ours that this address is, alone or wrapped; None for any other address."""
         if len(address) > _LONGEST:
             return None
         address = web_addresses.as_read(address)
@@ -81,7 +81,7 @@ class OwnAddress:
         return _own(segments[len(self._path) :])
 
     def in_text(self, masked: MaskedSource) -> Iterator[tuple[int, int, OwnLink]]:
-        """Our addresses in a masked text, with their places. Template comments may be inside an address."""
+        """Yield start, end and link of our addresses in a masked text. Comments may be inside an address."""
         for found in _CANDIDATE.finditer(_with_notes(masked)):
             written = found[0].rstrip(_AFTER)
             for each in (found[0], written) if written != found[0] else (written,):
@@ -96,7 +96,7 @@ def place_of(ours: str) -> OwnAddress:
     return OwnAddress(ours)
 
 
-_NOTE: Final = "\U0010ff06"  # in the place of each character of a masked comment
+_NOTE: Final = "\U0010ff06"  # stands for each character of a masked comment
 _CANDIDATE: Final = re.compile(
     rf"(?:https?:|(?<![:/\\\w])[/\\]{{2}})[^\s\"'<>(){{}}{OPEN}{CLOSE}]+", re.IGNORECASE
 )
@@ -131,7 +131,7 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def _segments(path: str) -> list[str]:
-    """The segments of a path as the server sees them, without the empty ones."""
+    """Return the segments of a path as the server sees them, without empty ones."""
     kept: list[str] = []
     for each in unquote(path.replace("\\", "/")).split("/"):
         if each == "..":
@@ -147,7 +147,7 @@ def _host_and_port(netloc: str) -> tuple[str, str]:
 
 
 def _spellings(host: str) -> frozenset[str]:
-    """The host as it is configured, and in the other way to write an IDN; names of this machine."""
+    """Return the host as configured and in the other spelling of an IDN, and all loopback names for one."""
     found = {host}
     with suppress(UnicodeError):
         found.add(host.encode("idna").decode())
@@ -156,7 +156,7 @@ def _spellings(host: str) -> frozenset[str]:
 
 
 def _inside(address: str) -> Iterator[str]:
-    """Addresses in the parameters or the path of another one."""
+    """Yield addresses in the parameters or the path of another one."""
     for form in _forms(address):
         yield from _readable_inside(form, 1)
         for decoded in islice(encodings.base64_addresses(form), _MOST_INNER):
@@ -171,7 +171,7 @@ def _readable_inside(form: str, start: int) -> Iterator[str]:
 
 
 def _forms(address: str) -> Iterator[str]:
-    """The address with its percent-encoding taken off layer by layer, and as Proofpoint encodes one."""
+    """Yield the address with its percent-encoding removed layer by layer, and as Proofpoint encodes it."""
     form = address
     for _layer in range(_ENCODED):
         yield form
@@ -190,7 +190,7 @@ _RUN: Final = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])"
 
 
 def tokens_in(texts: Iterable[str]) -> Iterator[str]:
-    """Everything in the texts that can be a token, however it is encoded."""
+    """Yield everything in the texts that can be a token, however it is encoded."""
     for text in texts:
         plain = _without_comments(_unescaped(text))
         for form in (*_forms(plain), *_other_forms(plain)):
@@ -238,7 +238,7 @@ def _without_comments(text: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """The text without character references. Python reads no number of thousands of digits."""
+    """Return the text without character references. Python parses no number of thousands of digits."""
     return html.unescape(_LONG_NUMBER.sub("\ufffd", text))
 
 

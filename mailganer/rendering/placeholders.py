@@ -1,8 +1,8 @@
-"""Template code inside HTML: hidden while HTML tools work, and put back unharmed.
+"""Placeholders for template code inside HTML, so that HTML tools leave it intact.
 
 An HTML parser moves ``{% for %}`` out of a table and ends an attribute at the quote of ``default("x")``. So
-every piece of template code is replaced by a mask of two private characters around a number, which any HTML
-or CSS tool takes for an email like another.
+every piece of template code is replaced by a placeholder, two private-use characters around a number, which
+any HTML or CSS tool treats as ordinary text.
 """
 
 import html
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from .code_spans import Ahead, code_spans
 
-# In the last private plane: no text and no icon font uses it. Taken out of everything that comes in.
+# In the last private-use plane: no text and no icon font uses it. Removed from all input.
 OPEN, CLOSE = "\U0010ff00", "\U0010ff01"
-MARK_OPEN, MARK_CLOSE = "\U0010ff02", "\U0010ff03"
+SLOT_OPEN, SLOT_CLOSE = "\U0010ff02", "\U0010ff03"
 OURS = re.compile("[\U0010ff00-\U0010ffff]")
 MASK = re.compile(f"{OPEN}([0-9]+){CLOSE}")
 
@@ -29,9 +29,9 @@ _INSIDE = re.compile(
 
 
 def chunks(source: str) -> list[tuple[int, int]]:
-    """Where template code stands: (start, end) of every expression, statement, comment and raw block.
+    """Return start and end of every expression, statement, comment and raw block.
 
-    For sources that compile; what is never closed is taken for text.
+    For sources that compile; code that is never closed counts as text.
     """
     found, at, left_open, raw_ends = [], 0, 0, Ahead(source, _RAW_END)
     while (start := _START.search(source, at)) and left_open < _LEFT_OPEN:
@@ -45,7 +45,7 @@ def chunks(source: str) -> list[tuple[int, int]]:
     return found
 
 
-_LEFT_OPEN = 5  # each is looked for to the end of the source, which compiles without any
+_LEFT_OPEN = 5  # each is searched for to the end of the source; a source that compiles has none
 
 
 def _end(source: str, start: re.Match[str], raw_ends: Ahead) -> int | None:
@@ -66,7 +66,7 @@ def _end(source: str, start: re.Match[str], raw_ends: Ahead) -> int | None:
         elif text in ("}", ")", "]"):
             depth -= 1
         elif depth > 0 and text.endswith("}}"):
-            # Two closing braces inside an expression: {{ {"a": {}}["a"] }}. Read them one by one.
+            # Two closing braces inside an expression: {{ {"a": {}}["a"] }}. Count them one by one.
             depth -= 2
             if depth < 0:
                 return token.end()
@@ -81,10 +81,10 @@ _ENTITY = re.compile(
 
 
 def decode_code(source: str) -> str:
-    """Undoes what visual editors do to template code: ``{{ x|default(&quot;a&quot;) }}``."""
+    """Undo what visual editors do to template code: ``{{ x|default(&quot;a&quot;) }}``."""
     if "&" not in source and "\u00a0" not in source:
         return source
-    # Entities may hide the quotes that say where code ends, so the plainest reading of an end serves here.
+    # Entities may hide the quotes that decide where code ends, so use ``code_spans``, which ignores quotes.
     out, at = [], 0
     for start, end in code_spans(source):
         out += [source[at:start], _ENTITY.sub(_plain, source[start:end])]
@@ -98,7 +98,7 @@ def _plain(entity: re.Match[str]) -> str:
 
 @dataclass(frozen=True)
 class MaskedSource:
-    """A source with its code masked. ``codes[n]`` is what mask n stands for."""
+    """A source with its code masked. ``codes[n]`` is the code of placeholder n."""
 
     text: str
     codes: tuple[str, ...]
@@ -107,7 +107,7 @@ class MaskedSource:
         return self.codes[int(mask[1])]
 
     def unmask(self, text: str, literal: Callable[[str], str] = str) -> str:
-        """Code back in its places; the text between goes through ``literal``."""
+        """Put code back in its places; the text between goes through ``literal``."""
         out, at = [], 0
         for mask in MASK.finditer(text):
             out += [literal(text[at : mask.start()]), self.code(mask)]
@@ -129,25 +129,25 @@ def mask(source: str) -> MaskedSource:
     return MaskedSource("".join((*pieces, source[at:])), tuple(codes))
 
 
-# The brace of "{#" in a style: template code would begin there.
+# The brace of "{#" in a style, where it would begin template code.
 BRACE = "{\U0010ff05"
 PLAIN_BRACE = "{% raw %}{{% endraw %}"
 
 
 def escape_code(text: str) -> str:
-    """Text that must stay text: braces of templates in it are printed, not read."""
+    """Return text with braces escaped, so that templates output them instead of reading them as code."""
     return re.sub(r"\{(?=[{%#]|\Z)", "{{ '{' }}", text)
 
 
-# --- marks: places that are filled when a sender and a reader are known
+# --- slots: places that are filled once sender and recipient are known
 
 
-def link_mark(number: int, written: str = "") -> str:
-    """Return the mark of a link. ``written`` is its address as it stands in the source."""
-    return f"{MARK_OPEN}link {number}{'=' * bool(written)}{written}{MARK_CLOSE}"
+def link_slot(number: int, written: str = "") -> str:
+    """Return the slot of a link. ``written`` is its address as it stands in the source."""
+    return f"{SLOT_OPEN}link {number}{'=' * bool(written)}{written}{SLOT_CLOSE}"
 
 
-PIXEL = f"{MARK_OPEN}pixel{MARK_CLOSE}"
-FOOTER = f"{MARK_OPEN}footer{MARK_CLOSE}"
-# Emails that were prepared by earlier versions have no address in their marks.
-MARK = re.compile(f"{MARK_OPEN}(link|pixel|footer)(?: ([0-9]+)(?:=([^{MARK_CLOSE}]*+))?)?{MARK_CLOSE}")
+PIXEL = f"{SLOT_OPEN}pixel{SLOT_CLOSE}"
+FOOTER = f"{SLOT_OPEN}footer{SLOT_CLOSE}"
+# Slots of emails that were compiled by earlier versions have no address.
+SLOT = re.compile(f"{SLOT_OPEN}(link|pixel|footer)(?: ([0-9]+)(?:=([^{SLOT_CLOSE}]*+))?)?{SLOT_CLOSE}")

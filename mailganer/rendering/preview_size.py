@@ -1,4 +1,4 @@
-"""How tall the preview of an email has to be: a frame that runs nothing cannot say so itself."""
+"""Estimated height of an email's preview: the sandboxed frame cannot report its own."""
 
 import re
 from math import ceil
@@ -6,7 +6,7 @@ from math import ceil
 from .markup import VOID, Token, readable, tokens
 
 LINE, LINE_HEIGHT, GAP = 60, 26, 16  # characters of a line, pixels of it and of the space between blocks
-PICTURE = 240  # pixels of one that does not say its height
+PICTURE = 240  # pixels of a picture without a height
 SMALL, MEDIUM = 220, 430  # pixels that fit the sizes of the style sheet
 
 _SILENT = frozenset({"head", "style", "script", "title"})
@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"[0-9]{1,5}")
 
 
 def preview_size(html: str) -> str:
-    """Return "small" or "medium" for a short email, else nothing. A guess that is too small scrolls."""
+    """Return "small" or "medium" for a short email, else an empty string. Too small a frame scrolls."""
     reader = _Height()
     for token in tokens(html):
         if token.kind == "open":
@@ -37,14 +37,14 @@ def preview_size(html: str) -> str:
 class _Height:
     def __init__(self) -> None:
         self.pixels = 0
-        self._emails = 0
+        self._characters = 0
         self._silent = 0
-        self._hidden = 0  # elements open within one that is not shown, itself included
+        self._hidden = 0  # elements open within a hidden one, itself included
 
     def end_block(self) -> None:
-        if self._emails:
-            self.pixels += ceil(self._emails / LINE) * LINE_HEIGHT + GAP
-        self._emails = 0
+        if self._characters:
+            self.pixels += ceil(self._characters / LINE) * LINE_HEIGHT + GAP
+        self._characters = 0
 
     def begin(self, tag: Token) -> None:
         style = tag.value("style")
@@ -72,4 +72,4 @@ class _Height:
 
     def text(self, text: str) -> None:
         if not self._silent and not self._hidden:
-            self._emails += len(" ".join(readable(text).split()))
+            self._characters += len(" ".join(readable(text).split()))

@@ -1,9 +1,9 @@
-"""Quoted-printable (RFC 2045, section 6.7) in pieces that can be put one after another.
+"""Quoted-printable encoding (RFC 2045, section 6.7) in pieces that can be concatenated.
 
 A piece starts at column 0 and ends with a line end: a soft one (``=`` and CRLF, which decodes to nothing)
-where the text goes on. So constant text is encoded once per email and a value once per value, and joining
-them is all that is left to do for a reader. ``binascii.b2a_qp`` alone cannot make such pieces: it keeps a
-bare CR and counts columns from a place it does not know.
+where the text continues. So constant text is encoded once per email and a value once per value, and only
+joining is left to do for a recipient. ``binascii.b2a_qp`` alone cannot make such pieces: it keeps a bare CR
+and counts columns from an unknown position.
 """
 
 import binascii
@@ -18,11 +18,11 @@ _SAFE = re.compile(r"[ !-<>-~\t]{0,75}")
 
 
 def encode(text: str) -> str:
-    """A piece of text, lines ended by any of CRLF, CR and LF; empty for empty text."""
+    """Return a piece of text, lines ended by any of CRLF, CR and LF; empty for empty text."""
     if _SAFE.fullmatch(text):
         return text + "=\r\n" if text else ""
     if len(text) < _LINE and text.isprintable():
-        # Within one line the standard library's encoder does what it should, many times faster.
+        # Within one line the standard library's encoder is correct, and many times faster.
         coded = binascii.b2a_qp(text.encode())
         if len(coded) < _LINE:
             return coded.decode("ascii") + "=\r\n"
@@ -38,7 +38,7 @@ def encode(text: str) -> str:
 def _line(line: str) -> str:
     coded = _coded(line)
     if coded[-1:] in (" ", "\t"):
-        # White space before a line end would be thrown away on the way.
+        # White space before a line end would be removed in transport.
         coded = coded[:-1] + f"={ord(coded[-1]):02X}"
     return _wrap(coded, last=_LINE)
 
@@ -48,13 +48,13 @@ def _coded(line: str) -> str:
 
 
 def _wrap(coded: str, last: int = _LINE - 1) -> str:
-    """Soft line ends so that every line has its 76 columns; the last one may have ``last``."""
+    """Insert soft line ends so that every line has at most 76 columns; the last one may have ``last``."""
     if len(coded) <= last:
         return coded
     lines, at = [], 0
     while len(coded) - at > last:
         end = at + _LINE - 1
-        # Not inside of =XX.
+        # Not inside =XX.
         if coded[end - 1] == "=":
             end -= 1
         elif coded[end - 2] == "=":

@@ -1,8 +1,8 @@
-"""How much work one email may be, and the account that is kept while it is rendered.
+"""Limits of one rendering, and the budget that is charged while it runs.
 
-Templates come from strangers and values from their files, so a template that is cheap for one reader can
-be a bomb for the next. Every operation that can grow something is bounded by itself, and what they add up
-to is charged to a ``RenderBudget``. The child process has harder limits of its own; these hold in the worker too.
+Templates and the values of subscribers are untrusted, so a template that is cheap for one recipient can be
+too expensive for the next. Every operation that can grow something is bounded by itself, and the sum is
+charged to a ``RenderBudget``. The limited process has hard limits of its own; these apply in the worker, too.
 """
 
 from time import monotonic
@@ -13,15 +13,15 @@ from ..errors import EmailError, _
 
 # A subscriber's field; longer ones are refused at import, and here in case they came another way.
 FIELD = 10_000
-# A text that an expression builds: enough for any paragraph, too little to be a weapon.
+# A text that an expression builds: enough for any paragraph, too little for an attack.
 TEXT = 20_000
-# What operations read and build altogether in one rendering, in characters; see ``charges``.
+# What operations read and build altogether in one rendering, in characters; see ``operation_charges``.
 WORKED = 4_000_000
-# What one rendering may print: mail programs cut emails off at a tenth of it.
+# What one rendering may output: mail programs clip emails at a tenth of it.
 OUTPUT = 1_000_000
 # Different variables: each is counted over all recipients when the email is checked.
 VARIABLES = 200
-# Turns of loops, calls of macros and items of lists.
+# Iterations of loops, calls of macros and items of lists.
 STEPS = 50_000
 # Wall clock of one rendering. Ordinary emails take less than a thousandth of it.
 SECONDS = 1.0
@@ -30,11 +30,11 @@ SOURCE = 500_000
 
 
 class RenderTooLarge(EmailError):
-    """The email asks for more work than an email may be."""
+    """The email needs more work than one rendering may take."""
 
 
 class RenderTooSlow(RenderTooLarge):
-    """The time of a rendering is over."""
+    """The rendering ran out of time."""
 
 
 TURNS = _("This email cannot be put together: its loops turn too often.")
@@ -49,17 +49,17 @@ STOPPED = _("This email cannot be put together: it was stopped after a few secon
 
 
 def too_slow() -> RenderTooSlow:
-    """Return the error for a rendering whose time is over."""
+    """Return the error for a rendering that ran out of time."""
     return RenderTooSlow(SLOW)
 
 
 class RenderBudget:
-    """The account of one rendering, and the language its dates are written in."""
+    """What one rendering may still use, and the language its dates are formatted in."""
 
     __slots__ = ("deadline", "locale", "output", "steps", "worked")
 
     def __init__(self, locale: str = "en", deadline: float | None = None) -> None:
-        """``deadline`` is by ``monotonic``; None: in ``SECONDS``."""
+        """Start a budget. ``deadline`` is a ``monotonic`` time; None means in ``SECONDS``."""
         self.locale = locale
         self.steps = STEPS
         self.worked = WORKED
@@ -67,7 +67,7 @@ class RenderBudget:
         self.deadline = monotonic() + SECONDS if deadline is None else deadline
 
     def step(self, count: int = 1) -> None:
-        """Charge for turns of a loop, or items of a list that was made."""
+        """Charge for iterations of a loop, or items of a list that was built."""
         self.steps -= count
         if self.steps < 0:
             raise RenderTooLarge(TURNS)
@@ -75,7 +75,7 @@ class RenderBudget:
             raise too_slow()
 
     def charge(self, size: int) -> int:
-        """Charge for what an operation is about to go through, in characters, and return it."""
+        """Charge for what an operation is about to read, in characters, and return it."""
         self.worked -= size
         if self.worked < 0:
             raise RenderTooLarge(WORK)
@@ -83,16 +83,16 @@ class RenderBudget:
             raise too_slow()
         return size
 
-    def built(self, size: int) -> None:
-        """Charge for a text that an operation makes."""
+    def charge_text(self, size: int) -> None:
+        """Charge for a text that an operation builds."""
         self.worked -= size
         if self.worked < 0 or size > TEXT * 5:
             raise RenderTooLarge(LONG_TEXTS)
         if monotonic() > self.deadline:
             raise too_slow()
 
-    def printed(self, size: int) -> None:
-        """Charge for text that goes into the email."""
+    def charge_output(self, size: int) -> None:
+        """Charge for text that is output."""
         self.output -= size
         if self.output < 0:
             raise RenderTooLarge(LONG)
@@ -101,6 +101,6 @@ class RenderBudget:
 
 
 def budget_of(context: Context) -> RenderBudget:
-    # From the parent, where a template's own {% set %} does not reach.
+    # From the parent context, which a template's own {% set %} cannot change.
     run: RenderBudget = context.parent["_run"]
     return run

@@ -1,11 +1,11 @@
-"""The process in which strangers' templates are compiled and rendered.
+"""Separate process with limits in which untrusted templates are compiled and rendered.
 
-One helper per calling process, started when first needed and kept: it has everything imported, an empty
-environment and nothing open but its pipes. For every email it forks a process of its own, limited in memory,
-CPU time and files, and kills it when its time is up. So a bomb takes only itself with it, nothing stays
+One helper per calling process, started on first use and kept: it has everything imported, an empty
+environment and nothing open but its pipes. For every email it forks a process limited in memory, CPU time and
+files, and kills it when its time is up. So a malicious template harms only its own process, nothing is left
 behind for the next email, and a preview costs a fork instead of a start of Python.
 
-This module is both sides. It does not use ``multiprocessing``: a Celery worker's processes may not have
+This module is both sides. It does not use ``multiprocessing``: the processes of a Celery worker may not have
 children of that kind.
 """
 
@@ -38,31 +38,31 @@ MEMORY = 256 * 1024 * 1024
 CPU_SECONDS = 2
 WALL_SECONDS = 3.0
 WAIT_SECONDS = 5.0  # that a caller waits for its turn
-LINE_SECONDS = 1.0  # that a caller waits to be let into the line: emails are put together in some hundredths
-ACCOUNT_SECONDS = 0.5  # the same where its own account has too many there, unless one of them was slow
-MOST_WAITING = 5  # threads of a process that wait; the others are for whoever needs no template
-MOST_OF_ONE = 6  # emails of one account at once, as many as a browser asks for: one is worked on, others wait
+LINE_SECONDS = 1.0  # that a caller waits to join the queue: an email takes some hundredths of a second
+ACCOUNT_SECONDS = 0.5  # the same when the caller's account has too many queued, unless one of them was slow
+MOST_WAITING = 5  # threads of a process that wait; the others stay free for requests without templates
+MOST_OF_ONE = 6  # emails of one account at once, as many as a browser requests: one runs, others wait
 MOST_SLOW = 2  # the same for an account that had a slow email lately
-SLOW = 0.3  # seconds of processor time that a slow email takes
+SLOW = 0.3  # seconds of CPU time from which an email is slow
 SLOW_FOR = 60.0  # seconds
 _MOST_KNOWN = 1000  # accounts with slow emails
-ASK_AGAIN = 5  # seconds, said to a caller who was sent away
-# A prepared email as JSON: the source, its text part and its links. More is not read.
+ASK_AGAIN = 5  # seconds until a refused caller should retry
+# Largest answer: a compiled email as JSON with the source, its text part and its links.
 ANSWER = 8_000_000
 
 _LENGTH = struct.Struct("!I")
-_SPENT = struct.Struct("!f")  # before each answer: the seconds of processor time it took
+_SPENT = struct.Struct("!f")  # before each answer: the seconds of CPU time it took
 
 
 # --- the caller's side
 
 
 class _Helper:
-    """A running helper process and its pipes. One question at a time."""
+    """A running helper process and its pipes. Handles one request at a time."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        self.spent = 0.0  # seconds of processor time, on the last question
+        self.spent = 0.0  # seconds of CPU time used by the last request
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own text
             [sys.executable, "-I", "-c", _BOOT, str(Path(__file__).parents[1]), str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -77,7 +77,7 @@ class _Helper:
         self.answers = cast(IO[bytes], self.process.stdout)
 
     def ask(self, question: bytes) -> bytes:
-        """Raises ``OSError`` or ``EOFError`` when the helper is gone."""
+        """Send a request, return the answer. Raises ``OSError`` or ``EOFError`` when the helper is gone."""
         self.questions.write(_LENGTH.pack(len(question)) + question)
         self.questions.flush()
         if not select.select([self.answers], [], [], 2 * WALL_SECONDS)[0]:
@@ -91,30 +91,30 @@ class _Helper:
             with suppress(OSError):
                 pipe.close()
         if self.owner == os.getpid():
-            # It ends by itself when its pipe is closed; a stuck one is not waited for.
+            # It exits when its pipe is closed; a stuck one is killed.
             try:
                 self.process.wait(timeout=WALL_SECONDS + 1)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
         else:
-            # A process that was forked with the pipes open: the helper is its parent's.
+            # In a process that was forked with the pipes open: the helper belongs to the parent.
             self.process.returncode = 0
 
 
-# Skips mailganer/__init__.py, which would bring in the whole application.
+# Skips mailganer/__init__.py, which would import the whole application.
 _BOOT = (
     "import sys, types\n"
-    "house = types.ModuleType('mailganer')\n"
-    "house.__path__ = [sys.argv[1]]\n"
-    "sys.modules['mailganer'] = house\n"
+    "package = types.ModuleType('mailganer')\n"
+    "package.__path__ = [sys.argv[1]]\n"
+    "sys.modules['mailganer'] = package\n"
     "from mailganer.rendering.render_process import serve\n"
     "serve(int(sys.argv[2]))\n"
 )
 
 
-class _OfAccount:
-    """What of one account is worked on, or waits."""
+class _AccountQueue:
+    """Requests of one account that run or wait."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -122,9 +122,10 @@ class _OfAccount:
 
 
 class _Helpers:
-    """The helpers of this process: one, or two when two threads ask at once. A few more wait, for seconds.
+    """The helpers of this process: one, or two when two threads send requests at once.
 
-    One account has one of them at most, and a few who wait: the other helper is for everybody else.
+    A few more requests wait, for seconds. One account has one helper at most and a few requests that wait:
+    the other helper serves the other accounts.
     """
 
     def __init__(self, most: int = 2) -> None:
@@ -132,36 +133,36 @@ class _Helpers:
         self._line = threading.BoundedSemaphore(most + MOST_WAITING)
         self._idle: list[_Helper] = []
         self._lock = threading.Lock()
-        self._accounts: dict[int, _OfAccount] = {}
+        self._accounts: dict[int, _AccountQueue] = {}
         self._counting = threading.Condition()
         self._slow: dict[int, float] = {}  # account -> until when it counts as slow
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait for a free place. Raise ``Busy`` when too many wait, or when it takes too long."""
+    def _permit(self) -> Iterator[None]:
+        """Wait for a free helper. Raises ``Busy`` when too many wait, or when it takes too long."""
         until = time.monotonic() + WAIT_SECONDS
-        with self._counted(_account.get()) as own:
+        with self._queued(_account.get()) as own:
             if not self._line.acquire(timeout=LINE_SECONDS):
                 raise Busy(_BUSY, ASK_AGAIN)
             try:
-                mine = _in(own.room, until, AccountBusy(_ACCOUNT_BUSY, ASK_AGAIN))
-                with mine, _in(self._room, until, Busy(_BUSY, ASK_AGAIN)):
+                mine = _held(own.room, until, AccountBusy(_ACCOUNT_BUSY, ASK_AGAIN))
+                with mine, _held(self._room, until, Busy(_BUSY, ASK_AGAIN)):
                     yield
             finally:
                 self._line.release()
 
     @contextmanager
-    def _counted(self, account: int | None) -> Iterator[_OfAccount]:
-        """Count one more to an account. Raise ``AccountBusy`` when it has enough."""
+    def _queued(self, account: int | None) -> Iterator[_AccountQueue]:
+        """Count one more request of an account. Raises ``AccountBusy`` when it has too many."""
         if account is None:
-            yield _OfAccount()
+            yield _AccountQueue()
             return
         with self._counting:
             slow = self._slow.get(account, 0.0) > time.monotonic()
             most, seconds = (MOST_SLOW, 0.0) if slow else (MOST_OF_ONE, ACCOUNT_SECONDS)
-            if not self._counting.wait_for(lambda: self._number_of(account) < most, seconds):
+            if not self._counting.wait_for(lambda: self._queued_of(account) < most, seconds):
                 raise AccountBusy(_ACCOUNT_BUSY, ASK_AGAIN)
-            own = self._accounts.setdefault(account, _OfAccount())
+            own = self._accounts.setdefault(account, _AccountQueue())
             own.number += 1
         try:
             yield own
@@ -172,12 +173,12 @@ class _Helpers:
                     del self._accounts[account]
                 self._counting.notify_all()
 
-    def _number_of(self, account: int) -> int:
+    def _queued_of(self, account: int) -> int:
         own = self._accounts.get(account)
         return own.number if own else 0
 
     def note(self, account: int | None, spent: float) -> None:
-        """Remember that an email of an account took ``spent`` seconds of processor time, if it was slow."""
+        """Record that an email of an account took ``spent`` seconds of CPU time, if it was slow."""
         if account is None or spent < SLOW:
             return
         now = time.monotonic()
@@ -188,9 +189,9 @@ class _Helpers:
                 self._slow[account] = now + SLOW_FOR
 
     def ask(self, question: bytes) -> bytes:
-        """Raise ``Busy`` when there is no place, and ``EmailError`` when no helper answers."""
-        with self._turn():
-            # A helper that was killed from outside is replaced once; a second failure is said.
+        """Return a helper's answer. Raises ``Busy``, or ``EmailError`` when no helper answers."""
+        with self._permit():
+            # A helper that was killed from outside is replaced once; a second failure is reported.
             for last in (False, True):
                 helper = self._take()
                 try:
@@ -202,7 +203,7 @@ class _Helpers:
                         raise EmailError(_("The email could not be computed just now. Try again.")) from None
                     continue
                 except BaseException:
-                    # Half an answer may wait in the pipe: it must not become the next one's.
+                    # Half an answer may be in the pipe: it must not become the answer to the next request.
                     helper.process.kill()
                     helper.close()
                     raise
@@ -236,8 +237,8 @@ _helpers = _Helpers()
 
 
 @contextmanager
-def _in(room: threading.Semaphore, until: float, error: Busy) -> Iterator[None]:
-    """Be in ``room``, or raise ``error`` at the moment ``until``."""
+def _held(room: threading.Semaphore, until: float, error: Busy) -> Iterator[None]:
+    """Hold ``room``, or raise ``error`` at the time ``until``."""
     if not room.acquire(timeout=max(0.0, until - time.monotonic())):
         raise error
     try:
@@ -248,7 +249,7 @@ def _in(room: threading.Semaphore, until: float, error: Busy) -> Iterator[None]:
 
 @contextmanager
 def counted_to(account: int | None) -> Iterator[None]:
-    """Count what this thread asks for to an account."""
+    """Count the requests of this thread to an account."""
     before = _account.set(account)
     try:
         yield
@@ -257,10 +258,10 @@ def counted_to(account: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def place() -> Iterator[None]:
-    """Have one of the few places for work in this process. Raise ``Busy`` as ``ask`` does."""
-    require_freedom()
-    with _helpers._turn():
+def render_permit() -> Iterator[None]:
+    """Hold one of the few render slots of this process. Raises ``Busy`` as ``ask`` does."""
+    require_no_transaction()
+    with _helpers._permit():
         account, since = _account.get(), time.thread_time()
         try:
             yield
@@ -269,7 +270,7 @@ def place() -> Iterator[None]:
 
 
 def _forget() -> None:
-    """In a forked process: the parent's helpers, locks and half-read pipes are the parent's."""
+    """Drop the parent's helpers in a forked process: locks and half-read pipes belong to the parent."""
     global _helpers
     inherited, _helpers = _helpers._idle, _Helpers()
     for helper in inherited:
@@ -284,20 +285,20 @@ _refusals: list[Callable[[], bool]] = []
 
 
 def refuse_while(busy: Callable[[], bool]) -> None:
-    """Have foreign work refused in a thread for which ``busy`` is true: it would keep others waiting."""
+    """Refuse to render in a thread for which ``busy`` is true: it would block others."""
     if busy not in _refusals:
         _refusals.append(busy)
 
 
-def require_freedom() -> None:
-    """Raise ``RuntimeError`` where a template may not be compiled or rendered: amid a transaction."""
+def require_no_transaction() -> None:
+    """Raise ``RuntimeError`` where a template may not be compiled or rendered: inside a transaction."""
     if any(busy() for busy in _refusals):
         raise RuntimeError("no template runs inside a database transaction: see db.outside")
 
 
 def ask(task: str, **arguments: Any) -> Any:
-    """The answer of one of the ``tasks``, worked out under limits. Raises ``EmailError`` and ``Busy``."""
-    require_freedom()
+    """Return the result of one of the ``TASKS``, run under limits. Raises ``EmailError`` and ``Busy``."""
+    require_no_transaction()
     question = json.dumps({"task": task, **arguments}, default=_plain_json).encode()
     answer = json.loads(_helpers.ask(question))
     if "error" in answer:
@@ -338,7 +339,7 @@ def _error_from(kept: Mapping[str, Any]) -> EmailError:
 
 
 def _message_to(message: object) -> Any:
-    """A sentence with its blanks, so that it can still be said in any language."""
+    """Return a message with its parameters, so that it can still be translated into any language."""
     if not isinstance(message, TranslationString):
         return str(message)
     mapping = {name: _message_to(value) for name, value in (message.mapping or {}).items()}
@@ -367,13 +368,13 @@ def _read_frame(pipe: IO[bytes]) -> bytes:
 
 
 def serve(parent: int) -> None:
-    """Answers questions until the caller is gone, however it went."""
+    """Serve requests until the caller is gone, however it exited."""
     from . import render_tasks  # everything is imported before the first fork
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     while True:
-        # A forked sibling of the caller may hold the other end of the pipe open for ever.
+        # A forked sibling of the caller may hold the other end of the pipe open forever.
         while not select.select([questions], [], [], 5)[0]:
             if os.getppid() != parent:
                 return
@@ -388,9 +389,9 @@ def serve(parent: int) -> None:
 
 
 def _in_limits(work: Callable[[], bytes]) -> tuple[bytes, float]:
-    """Return what ``work`` returns in a process of its own, or an answer that says which limit it met.
+    """Run ``work`` in its own process and return its result, or an error that names the exceeded limit.
 
-    The other value is the processor time of that process, in seconds.
+    The second value is the CPU time of that process, in seconds.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -402,7 +403,7 @@ def _in_limits(work: Callable[[], bytes]) -> tuple[bytes, float]:
         answer = _read_until(reading, time.monotonic() + WALL_SECONDS)
     finally:
         os.close(reading)
-        # Also when it has answered: nothing of it is wanted any more.
+        # Also after an answer: the process has nothing left to do.
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         used = os.wait4(pid, 0)[2]
@@ -453,7 +454,7 @@ def _answer(tasks: Mapping[str, Callable[..., Any]], question: bytes) -> bytes:
     except RecursionError:
         return _refusal(RenderTooLarge(render_budget.DEEP))
     except Exception as error:
-        # Ours or a library's mistake, said instead of being taken for a limit.
+        # An error of ours or of a library is reported as such and not taken for a limit.
         said = f"{type(error).__name__}: {error}"[:200]
         return _refusal(EmailError(_("The email could not be read: ${reason}", mapping={"reason": said})))
 

@@ -1,10 +1,10 @@
-"""What the limited process can be asked to do. Arguments and answers are JSON."""
+"""Tasks that the limited process can run. Arguments and results are JSON."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import compiler, email_analysis
-from .engine import Engine, reader_links, render_link
+from .engine import Engine, recipient_links, render_link
 from .render_budget import RenderBudget
 from .types import CompiledEmail, Source, Urls
 
@@ -37,7 +37,7 @@ def render(
         opens=urls is not None and bool(urls["open"]),
         postal_address=address,
     )
-    given = {**values, **reader_links(Urls(**urls) if urls else None)}
+    given = {**values, **recipient_links(Urls(**urls) if urls else None)}
     return vars(engine.render(given, RenderBudget(locale)))
 
 

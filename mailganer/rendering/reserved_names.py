@@ -1,4 +1,4 @@
-"""Names that a template keeps for itself."""
+"""Names with a meaning of their own in templates."""
 
 NEVER_READ = frozenset(
     [
@@ -45,4 +45,4 @@ TAGS = frozenset(
         "as",
     ]
 )
-"""Read by the template or by its reader, depending on where they stand."""
+"""Keywords in a tag, otherwise ordinary variable names."""

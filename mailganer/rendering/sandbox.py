@@ -1,8 +1,8 @@
-"""Templates as Mailganer reads them: Jinja2 with nothing that could reach out of an email or run away.
+"""Template sandbox: Jinja2 without anything that could reach outside an email or run without limit.
 
-``check`` says in a person's words what is wrong with a source. ``CompiledTemplate`` is a compiled one. Both are safe
-with text from strangers, as far as the limits of ``bounds`` go; memory and time of compiling itself are
-bounded by the child process that everything passes first.
+``check`` reports errors of a source in the user's terms; ``CompiledTemplate`` is a compiled source. Both are
+safe with untrusted text within the limits of ``render_budget``; memory and time of compiling itself are
+bounded by the limited process that every template passes first.
 """
 
 import math
@@ -26,7 +26,7 @@ _OF_COMPILER = frozenset(("_loop_vars", "_block_vars"))
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """The environment of emails. ``html`` says whether values are escaped."""
+    """Jinja2 environment of emails. ``html``: whether values are escaped."""
 
     intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
     intercepted_unops = frozenset(("+", "-"))
@@ -36,7 +36,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             autoescape=html,
             undefined=sandbox_operations.Missing,
             finalize=self.printing(),
-            # Nothing is computed while compiling: a constant can be a bomb, too.
+            # Nothing is evaluated while compiling: a constant expression can be huge, too.
             optimized=False,
             cache_size=0,
             keep_trailing_newline=True,
@@ -63,14 +63,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return sandbox_operations.Missing(obj=obj, name="")
 
     def call_filter(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        # By ``map("...")``. Not those of the hardened tree: they believe what they are told.
+        # Called by ``map("...")``. Not the internal filters of ``_Harden``: they trust their arguments.
         if name in _INNER:
             raise EmailError(_("There is no filter “${name}” in emails.", mapping={"name": name}))
         return super().call_filter(name, *args, **kwargs)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         if isinstance(obj, Method):
-            # The compiler's own, which a macro would get.
+            # These come from the compiler and are meant for macros.
             given = {name: value for name, value in kwargs.items() if name not in _OF_COMPILER}
             return sandbox_operations.call(context, obj, args, given)
         budget_of(context).charge(ITEM * (len(args) + len(kwargs)))
@@ -86,15 +86,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return sandbox_operations.calculate(context, operator, 0, arg)
 
 
-# --- what the hardened tree calls
+# --- functions that the hardened tree calls
 
 
 @pass_context
-def _turn(context: Context, constant: int) -> str:
-    """At the head of a loop's or a macro's body: one more turn, and its constant text once more."""
+def _iteration(context: Context, constant: int) -> str:
+    """Count one more iteration of a loop or call of a macro, and its constant text once more."""
     run = budget_of(context)
     run.step()
-    run.printed(constant)
+    run.charge_output(constant)
     return ""
 
 
@@ -117,7 +117,7 @@ def _concat(context: Context, first: Any, *others: Any) -> str:
 
 @pass_context
 def _compare(context: Context, first: Any, *signs_and_others: Any) -> bool:
-    """``first < second <= third``: every pair of neighbours is compared."""
+    """Evaluate ``first < second <= third``: every pair of neighbours is compared."""
     run, left = budget_of(context), first
     for sign, right in zip(signs_and_others[::2], signs_and_others[1::2], strict=True):
         if not sandbox_operations.compare(run, left, sign, right):
@@ -127,8 +127,8 @@ def _compare(context: Context, first: Any, *signs_and_others: Any) -> bool:
 
 
 @pass_context
-def _looked(context: Context, value: Any) -> Any:
-    """A value that was worked out for one item of a loop: whether the loop goes on is asked each time."""
+def _loop_condition(context: Context, value: Any) -> Any:
+    """Charge for the filter condition of a loop, which is evaluated for each item."""
     budget_of(context).charge(ITEM)
     return value
 
@@ -141,21 +141,21 @@ def _item(context: Context, value: Any, argument: Any) -> Any:
 
 
 @pass_context
-def _part(context: Context, value: Any, start: Any, stop: Any, step: Any) -> Any:
+def _slice(context: Context, value: Any, start: Any, stop: Any, step: Any) -> Any:
     run = budget_of(context)
     run.charge(len(value) if isinstance(value, str) else operation_charges.weigh(run, value))
-    return operation_charges.paid(run, value[start:stop:step])
+    return operation_charges.charge_result(run, value[start:stop:step])
 
 
 @pass_context
 def _dict(context: Context, keys: list[Any], values: list[Any]) -> dict[Any, Any]:
-    operation_charges.hashed(budget_of(context), keys)
+    operation_charges.charge_hashing(budget_of(context), keys)
     return dict(zip(keys, values, strict=True))
 
 
 @pass_context
 def _unpacked(context: Context, values: Any) -> Any:
-    """Arguments behind ``*`` or ``**``."""
+    """Charge for arguments after ``*`` or ``**``."""
     run = budget_of(context)
     if sandbox_operations.is_missing(values):
         return ()
@@ -165,31 +165,31 @@ def _unpacked(context: Context, values: Any) -> Any:
 
 
 _INNER = {
-    "_turn": _turn,
+    "_iteration": _iteration,
     "_iterate": _iterate,
     "_concat": _concat,
     "_compare": _compare,
-    "_looked": _looked,
+    "_loop_condition": _loop_condition,
     "_item": _item,
-    "_part": _part,
+    "_slice": _slice,
     "_dict": _dict,
     "_unpacked": _unpacked,
 }
 
 
 class _Harden(NodeTransformer):
-    """Puts the account of ``bounds`` into a syntax tree."""
+    """Inserts the charges to the ``RenderBudget`` into a syntax tree."""
 
     def visit_For(self, node: nodes.For) -> nodes.For:
         self.generic_visit(node)
         node.iter = _filter(cast(nodes.Expr, node.iter), "_iterate")
-        node.test = _filter(cast(nodes.Expr, node.test), "_looked") if node.test else None
-        node.body.insert(0, _turn_of(node))
+        node.test = _filter(cast(nodes.Expr, node.test), "_loop_condition") if node.test else None
+        node.body.insert(0, _iteration_of(node))
         return node
 
     def visit_Macro(self, node: nodes.Macro) -> nodes.Macro:
         self.generic_visit(node)
-        node.body.insert(0, _turn_of(node))
+        node.body.insert(0, _iteration_of(node))
         return node
 
     visit_CallBlock = visit_Macro
@@ -209,7 +209,7 @@ class _Harden(NodeTransformer):
         if not isinstance(node.arg, nodes.Slice):
             return _filter(node.node, "_item", node.arg)
         edges = (node.arg.start, node.arg.stop, node.arg.step)
-        return _filter(node.node, "_part", *(edge or nodes.Const(None) for edge in edges))
+        return _filter(node.node, "_slice", *(edge or nodes.Const(None) for edge in edges))
 
     def visit_Dict(self, node: nodes.Dict) -> nodes.Node:
         self.generic_visit(node)
@@ -231,12 +231,12 @@ def _filter(node: nodes.Expr, name: str, *args: nodes.Expr) -> nodes.Filter:
     return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)
 
 
-def _turn_of(node: nodes.For | nodes.Macro) -> nodes.Output:
+def _iteration_of(node: nodes.For | nodes.Macro) -> nodes.Output:
     constant = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
-    return nodes.Output([_filter(nodes.Const(constant), "_turn")], lineno=node.lineno)
+    return nodes.Output([_filter(nodes.Const(constant), "_iteration")], lineno=node.lineno)
 
 
-# --- what a person may write
+# --- what a source may contain
 
 _FORBIDDEN: tuple[type[nodes.Node], ...] = (
     nodes.Include,
@@ -248,7 +248,7 @@ _FORBIDDEN: tuple[type[nodes.Node], ...] = (
 
 
 def check(source: str, field: str, environment: Sandbox) -> nodes.Template:
-    """The syntax tree of a person's own source. Raises ``EmailError`` with the line."""
+    """Return the syntax tree of a user's source. Raises ``EmailError`` with the line."""
     if len(source) > render_budget.SOURCE:
         raise EmailError(_("It is longer than half a megabyte: no mail program shows so much."), field)
     try:
@@ -287,7 +287,7 @@ def _problem(node: nodes.Node, environment: Sandbox, tree: nodes.Template) -> st
 
 
 def _made(tree: nodes.Template) -> set[str]:
-    """Names that the source itself gives: set, loops, macros and their arguments."""
+    """Return names that the source itself defines: set, loops, macros and their arguments."""
     names = {name.name for name in tree.find_all(nodes.Name) if name.ctx in ("store", "param")}
     names |= {macro.name for macro in tree.find_all(nodes.Macro)}
     return names | {"caller", "loop"} if names else {"caller"}
@@ -341,7 +341,7 @@ def _in_words(error: TemplateSyntaxError, field: str) -> EmailError:
     )
 
 
-# --- compiled
+# --- compiled templates
 
 
 class CompiledTemplate:
@@ -364,20 +364,20 @@ class CompiledTemplate:
         self._template = Template.from_code(environment, code, {})
 
     def render(self, values: Mapping[str, object], run: RenderBudget) -> str:
-        """``values`` are plain texts, numbers, dates, dicts and lists. Raises ``EmailError``."""
+        """Render. ``values`` are plain texts, numbers, dates, dicts and lists. Raises ``EmailError``."""
         try:
             return "".join(self.pieces(values, run))
         except Exception as error:
             raise self.failed(error) from None
 
     def pieces(self, values: Mapping[str, object], run: RenderBudget) -> Iterator[str]:
-        """The rendered text piece by piece; whatever it raises becomes a sentence by ``failed``."""
-        # Shared: there are no globals to be copied together with the values, which are a copy already.
+        """Yield the rendered text in pieces; pass any exception it raises to ``failed``."""
+        # Shared, because there are no globals to copy together with the values, which are a copy already.
         context = self._template.new_context({**values, "_run": run}, shared=True)
         return self._template.root_render_func(context)
 
     def failed(self, error: Exception) -> EmailError:
-        """What went wrong while rendering, with field and line. Every error here is the email's own."""
+        """Return the error of a rendering with field and line. Any exception here is the email's fault."""
         if isinstance(error, EmailError):
             said = error
         elif isinstance(error, RecursionError | MemoryError):
@@ -401,7 +401,7 @@ class CompiledTemplate:
 
 
 def captures(tree: nodes.Template) -> bool:
-    """Whether rendered text is kept or changed inside the template, rather than only put out."""
+    """Return whether rendered text is stored or transformed inside the template, rather than only output."""
     return any(tree.find_all((nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.AssignBlock)))
 
 

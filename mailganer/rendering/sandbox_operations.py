@@ -1,8 +1,8 @@
-"""What an expression in an email may do with values: every operator and filter, bounded.
+"""Operators, filters and tests that templates may use, all bounded.
 
-A person's columns are texts, also where they hold numbers, and many of them are empty. So arithmetic and
-comparison read a text that looks like a number as one, and whatever is missing stays missing: it prints
-nothing and never fails an email.
+The fields of a subscriber are texts, even where they hold numbers, and many are empty. So arithmetic and
+comparison treat a text that looks like a number as one, and a missing value stays missing: its output is
+empty and it never makes an email fail.
 """
 
 import operator
@@ -23,12 +23,12 @@ from markupsafe import Markup
 
 from ..errors import EmailError, _
 from . import localized_values, operation_charges, render_budget
-from .operation_charges import Method, charged, limited, looked, weigh
+from .operation_charges import Method, charged, charged_flat, limited, weigh
 from .render_budget import RenderBudget, RenderTooLarge, budget_of
 
 
 class Missing(ChainableUndefined):
-    """A value nobody has. Empty text, false, and the same again whatever is done with it."""
+    """An undefined value: empty text, false, and unchanged by any operation."""
 
     __slots__ = ()
 
@@ -55,7 +55,7 @@ _NUMBER = re.compile(r"\s*([-+]?\d{1,30})(?:[.,](\d{1,30}))?\s*")
 
 
 def number(value: object) -> int | float | None:
-    """The number that a value is or, as a text, looks like. Russian decimals have a comma."""
+    """Return the number that a value is or, as a text, looks like. Russian decimals have a comma."""
     if isinstance(value, int | float):
         return value
     if isinstance(value, Decimal):
@@ -69,7 +69,7 @@ def number(value: object) -> int | float | None:
 
 
 def calculate(context: Context, sign: str, left: Any, right: Any) -> Any:
-    """One arithmetic operation. Anything that could grow without end is refused before it is done."""
+    """Calculate one arithmetic operation. Results that could grow without limit are refused beforehand."""
     weigh(budget_of(context), left, right)
     if is_missing(left) or is_missing(right):
         return left if is_missing(left) else right
@@ -85,7 +85,7 @@ def calculate(context: Context, sign: str, left: Any, right: Any) -> Any:
         return repeat(context, left, right)
     if sign == "%" and isinstance(left, str):
         text = format_text(left, *(right if isinstance(right, tuple) else (right,)))
-        budget_of(context).built(len(text))
+        budget_of(context).charge_text(len(text))
         return text
     raise EmailError(
         _(
@@ -113,7 +113,7 @@ _NUMERIC: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def small(result: Any) -> Any:
-    """A number with which one may go on computing. Raises ``RenderTooLarge``."""
+    """Return a result that further operations may use. Raises ``RenderTooLarge``."""
     if isinstance(result, int) and result.bit_length() > 256:
         raise RenderTooLarge(render_budget.LONG_NUMBERS)
     if isinstance(result, complex):
@@ -135,21 +135,21 @@ def _short(value: object) -> str:
 def repeat(context: Context, text: str, times: int) -> str:
     if len(text) * max(times, 0) > render_budget.TEXT:
         raise RenderTooLarge(render_budget.LONG_TEXTS)
-    budget_of(context).built(len(text) * max(times, 0))
+    budget_of(context).charge_text(len(text) * max(times, 0))
     return text * times
 
 
 def join_texts(context: Context, pieces: Iterable[Any], separator: str = "") -> str:
-    """Pieces as one text; as markup when one of them is, as Jinja2 itself does it."""
+    """Join pieces into one text; the result is markup when one of them is, as in Jinja2 itself."""
     pieces = list(pieces)
     weigh(budget_of(context), separator, pieces)
     kept = [piece if isinstance(piece, str) else plain(piece) for piece in pieces]
     size = sum(map(len, kept)) + len(separator) * len(kept)
     if size > render_budget.TEXT * 5:
         raise RenderTooLarge(render_budget.LONG_TEXTS)
-    budget_of(context).built(size)
+    budget_of(context).charge_text(size)
     if any(hasattr(piece, "__html__") for piece in (separator, *kept)):
-        # A separator that is a plain text is escaped like the rest.
+        # A separator that is plain text is escaped like the rest.
         return Markup.escape(separator).join(kept)
     return separator.join(kept)
 
@@ -165,7 +165,7 @@ _ORDER: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def compare(run: RenderBudget, left: Any, sign: str, right: Any) -> bool:
-    """A comparison in which "12" is 12, a date is its text, and what is missing is empty."""
+    """Compare two values: "12" equals 12, a date equals its text, and a missing value is empty."""
     if sign in ("in", "notin"):
         return contains(run, left, right) == (sign == "in")
     weigh(run, left, right)
@@ -189,10 +189,10 @@ def compare(run: RenderBudget, left: Any, sign: str, right: Any) -> bool:
 
 
 def contains(run: RenderBudget, sought: Any, values: Any) -> bool:
-    """``sought in values``. An undefined value is contained in no text."""
+    """Return ``sought in values``. An undefined value is contained in no text."""
     wanted, weight = weigh(run, sought), weigh(run, values)
     if isinstance(values, str):
-        operation_charges.search(run, weight, wanted)
+        operation_charges.charge_search(run, weight, wanted)
         if is_missing(sought):
             return False
     return sought in values
@@ -212,13 +212,13 @@ def _alike(left: Any, right: Any) -> tuple[Any, Any]:
     return left, right
 
 
-# --- what is printed
+# --- output
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\U0010ff00-\U0010ffff]")
 
 
 def clean(text: str) -> str:
-    """Line ends as one newline; no control characters, no half characters, none of our own marks."""
+    r"""Normalize line ends to LF; remove control characters, surrogates and our private-use characters."""
     if text.isprintable():
         return text
     kind = type(text)
@@ -228,7 +228,7 @@ def clean(text: str) -> str:
 
 
 def plain(value: object) -> str:
-    """A value as text. Lists are enumerated; what is no value of a person (a macro, a loop) is refused."""
+    """Return a value as text. Lists are joined by commas; other objects (a macro, a loop) are refused."""
     if isinstance(value, str):
         return clean(value)
     if is_missing(value):
@@ -256,16 +256,16 @@ def _enumerate(values: list[object] | tuple[object, ...]) -> str:
 
 @pass_context
 def finalize(context: Context, value: object) -> str:
-    """Every value on its way into the email."""
+    """Return the text of a value that is output, and charge for it."""
     run = budget_of(context)
     if not isinstance(value, str):
         weigh(run, value)
     text = value if type(value) is str and value.isprintable() else plain(value)
-    run.printed(len(text))
+    run.charge_output(len(text))
     return text
 
 
-# --- what may be called on a value
+# --- methods and attributes
 
 
 def _words(names: str) -> list[str]:
@@ -301,7 +301,7 @@ _METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
 
 
 def attribute(value: Any, name: str) -> Any:
-    """What ``value.name`` is in an email: an entry, or one of the few harmless methods; else missing."""
+    """Return ``value.name`` in an email: an entry, or one of the few harmless methods; else missing."""
     if is_missing(value):
         return Missing(name=name)
     if isinstance(value, Mapping) and name in value:
@@ -323,14 +323,14 @@ def attribute(value: Any, name: str) -> Any:
 
 
 def call(context: Context, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What a template calls with parentheses, apart from its own macros."""
+    """Call a method from a template. Macros are called elsewhere."""
     if method.name == "replace":
         return FILTERS["replace"](context, method.value, *args, **kwargs)
     return operation_charges.call_method(context, method, args, kwargs)
 
 
 def callable_in_emails(value: Any) -> bool:
-    # Methods were let through one by one when they were looked up.
+    # Methods were allowed one by one when they were looked up.
     return isinstance(value, Macro | Missing | Method)
 
 
@@ -338,7 +338,7 @@ def callable_in_emails(value: Any) -> bool:
 
 
 def _as_text(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter for texts and lists: a field may hold a number for one subscriber and a text for another."""
+    """Adapt a filter for texts and lists to numbers: a field may hold a number or a text, per subscriber."""
     passed = getattr(function, "jinja_pass_arg", None)
 
     def converted(*args: Any, **kwargs: Any) -> Any:
@@ -355,7 +355,7 @@ def _as_text(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @pass_context
 def default(context: Context, value: Any, otherwise: Any = "", boolean: bool = True) -> Any:
-    """Fills in for what is missing, and for what is there but empty, as a column often is."""
+    """Replace what is missing, and also what is empty, as fields often are."""
     budget_of(context).charge(len(value) if isinstance(value, str) else operation_charges.ITEM)
     empty = is_missing(value) or (isinstance(value, str) and not value.strip())
     return otherwise if empty else value
@@ -433,7 +433,7 @@ _SPECIFIER = re.compile(r"%(?:%|[-+ #0]*\d{0,2}(?:\.\d{0,2})?[sdifgeEGxX])")
 
 
 def format_text(pattern: Any, *values: Any) -> str:
-    """``"%.2f"|format(price)`` with widths of two digits at most; a text that looks like a number is one."""
+    """Format ``"%.2f"|format(price)``, with widths of two digits at most; texts may stand for numbers."""
     pattern = plain(pattern)
     specifiers = [match[0] for match in _SPECIFIER.finditer(pattern) if match[0] != "%%"]
     if "%" in _SPECIFIER.sub("", pattern) or len(specifiers) != len(values) or len(specifiers) > 50:
@@ -459,16 +459,16 @@ def format_text(pattern: Any, *values: Any) -> str:
 @pass_context
 def wordwrap(context: Context, value: Any, width: int = 79, break_long_words: bool = True) -> str:
     text, width = plain(value), max(limited(width, 1000), 1)
-    # A long word is cut off line by line, and what is left of it copied each time.
-    operation_charges.search(budget_of(context), len(text), len(text) // width)
+    # A long word is cut line by line, and its rest is copied each time.
+    operation_charges.charge_search(budget_of(context), len(text), len(text) // width)
     return builtin.do_wordwrap(context.environment, text, width, break_long_words, "\n")
 
 
 @pass_context
 def date_filter(context: Context, value: Any, pattern: str = "long", locale: str | None = None) -> Any:
-    """``{{ birthday|date("d MMMM") }}``, ``{{ today|date("%d.%m.%Y") }}``, ``{{ today|date("long", "ru") }}``
+    """Format a date: ``{{ birthday|date("d MMMM") }}``, ``{{ today|date("long", "ru") }}``.
 
-    What is no date is printed as it is: a column may hold "in spring".
+    Also ``{{ today|date("%d.%m.%Y") }}``. What is no date is output unchanged: a field may hold "in spring".
     """
     if is_missing(value):
         return value
@@ -494,7 +494,7 @@ def _language(name: Any) -> str:
 
 
 def plural_filter(value: Any, *forms: Any) -> str:
-    """``{{ n|plural("письмо", "письма", "писем") }}``, ``{{ n|plural("email", "emails") }}``."""
+    """Choose a form: ``n|plural("письмо", "письма", "писем")``, ``n|plural("email", "emails")``."""
     if len(forms) not in (2, 3):
         raise EmailError(_("“plural” needs two forms (email, emails) or three (письмо, письма, писем)."))
     found = number(value)
@@ -572,7 +572,7 @@ _OF_ORDER = "!= < <= == > >= eq equalto ge greaterthan gt le lessthan lt ne"
 _BUILTIN_TESTS: dict[str, Any] = dict(BUILTIN_TESTS)
 
 TESTS: dict[str, Callable[..., Any]] = {
-    **{name: looked(_BUILTIN_TESTS[name]) for name in _words(_OF_KIND)},
+    **{name: charged_flat(_BUILTIN_TESTS[name]) for name in _words(_OF_KIND)},
     **{name: charged(_BUILTIN_TESTS[name]) for name in _words(_OF_ORDER)},
     **{name: charged(_BUILTIN_TESTS[name]) for name in ("filter", "lower", "test", "upper")},
     "divisibleby": charged(_divisible),

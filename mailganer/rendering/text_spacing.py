@@ -1,8 +1,8 @@
 """Spaces and line ends of the text part, with template statements between the words.
 
-Which words meet depends on values: behind ``a {% if n %}b{% endif %}`` stands either "b" or the space. So a
-space that waits for its word is followed along every branch. Where branches meet in different states it is
-written at the place where it belongs on each of them.
+Which words are adjacent depends on values: after ``a {% if n %}b{% endif %}`` comes either "b" or the space.
+So a space that is pending until the next word is tracked along every branch. Where branches join in different
+states it is written at the position where it belongs on each of them.
 """
 
 import re
@@ -14,20 +14,20 @@ _STATEMENT = re.compile(r"\{%[-+]?\s*(\w+)")
 _SET_BLOCK = re.compile(r"\{%[-+]?\s*set\b(?:[^=]|==)*%\}\Z")
 _MINUS = re.compile(r"(?<=\A\{.)[-+]|[-+](?=.\}\Z)")
 _BRANCHED = frozenset(("if", "for"))
-_ELSEWHERE = frozenset(("macro", "call"))  # printed at another place than where they stand
+_ELSEWHERE = frozenset(("macro", "call"))  # output at another place than where they stand
 
 
 def without_minus(code: str) -> str:
-    """Code that takes away no space beside it."""
+    """Return code without the minus signs that remove the space beside it."""
     return _MINUS.sub("", code)
 
 
-NONE, SPACE, LINE, EMPTY_LINE = range(4)  # levels of a gap; above LINE each is one line end more
+NONE, SPACE, LINE, EMPTY_LINE = range(4)  # levels of a gap; above LINE each is one more line end
 
 
 @dataclass(eq=False)
 class Gap:
-    """What stands between two words, as far as it is decided."""
+    """The space between two words, as far as it is decided."""
 
     level: int = NONE
     indent: int = 0
@@ -41,7 +41,7 @@ class Gap:
         return f"{{% if {self.condition} %}}{space}{{% endif %}}" if self.condition else space
 
     def take(self, level: int, least: int = NONE) -> None:
-        """Leave what remains when ``level`` is written before it, or ``least`` of it."""
+        """Keep only what remains when ``level`` is written before it, and at least ``least`` of it."""
         least = max(least, self.least)
         if self.level <= level:
             self.level = min(self.level, least)
@@ -51,26 +51,26 @@ class Gap:
 
 @dataclass(eq=False)
 class _Debt:
-    """A gap that one branch has and another has not: written when a word follows at once."""
+    """A gap that one branch has and another has not: written when a word follows directly."""
 
     level: int
-    pay: Callable[[int], None]  # with the level that is due
+    pay: Callable[[int], None]  # called with the level that is due
     own: int = NONE
-    frame: "_Frame | None" = None  # what waited in front of it is due, and nothing was written in it
+    frame: "_Frame | None" = None  # the pending space before it is due, and nothing was written in it
 
 
 @dataclass
 class PendingSpace:
-    """What waits for the next word, on one way through the template."""
+    """Space that is pending until the next word, on one path through the template."""
 
     level: int = NONE
     own: int = NONE  # the part of it that came since the innermost loop began
     written: bool = False  # there is a word before
     apart: bool = False  # a picture or the address of a link was written last: no word may touch it
-    begun: bool = False  # a list item has its sign and no words yet: they stay on its line
+    begun: bool = False  # a list item has its marker and no words yet: they stay on its line
     debts: list[_Debt] = field(default_factory=list)
     frame: "_Frame | None" = None  # the innermost statement with no word written in it so far
-    partly: bool = False  # on other ways there is a word in it
+    partly: bool = False  # on other paths there is a word in it
 
     def copy(self) -> "PendingSpace":
         return replace(self, debts=list(self.debts))
@@ -82,20 +82,20 @@ class PendingSpace:
 
 @dataclass(eq=False)
 class _Frame:
-    """An open statement with branches, or one whose text is printed elsewhere."""
+    """An open statement with branches, or one whose text is output elsewhere."""
 
     kind: str
     entry: PendingSpace
     before: Gap  # in front of the statement
-    top: Gap = field(default_factory=Gap)  # at the beginning of each turn of a loop
-    outer: "_Frame | None" = None  # as ``State.frame`` at the entry
+    top: Gap = field(default_factory=Gap)  # at the beginning of each iteration of a loop
+    outer: "_Frame | None" = None  # ``PendingSpace.frame`` at the entry
     firsts: list["_First"] = field(default_factory=list)
     in_body: int | None = None  # how many of these are in the body of a loop with an "else"
     ends: list[tuple[PendingSpace, Gap]] = field(default_factory=list)
     has_else: bool = False
 
     def hoist(self, level: int) -> None:
-        """Write in front of the statement what its branches write each."""
+        """Write in front of the statement the space that each of its branches would write."""
         if not self.before.level:
             self.before.level = level
             self.take(level)
@@ -113,7 +113,7 @@ class _Frame:
                     debt.level = _rest(debt.level, level, debt.own)
 
     def is_in(self, other: "_Frame") -> bool:
-        """Whether it is the first thing in the other one."""
+        """Return whether this is the first thing in the other statement."""
         frame = self.outer
         while frame is not None and frame is not other:
             frame = frame.outer
@@ -135,7 +135,7 @@ def _rest(level: int, taken: int, least: int) -> int:
 
 
 def _first(gap: Gap, state: PendingSpace, frame: _Frame | None) -> None:
-    """Enter a gap in all statements whose first word stands behind it."""
+    """Record a gap in all statements whose first word comes after it."""
     own, partly = state.own, state.partly
     while frame is not None:
         frame.firsts.append(_First(gap, own, partly))
@@ -156,10 +156,10 @@ class Spacing:
         return "".join(map(str, self.out[since:]))
 
     def indent(self) -> int:
-        """How far a new line is moved in."""
+        """Return the indentation of a new line."""
         return 0
 
-    # --- what waits
+    # --- pending space
 
     def spaced(self) -> None:
         self._wait(max(self.state.level, SPACE), SPACE)
@@ -168,11 +168,11 @@ class Spacing:
         self._wait(max(self.state.level, SPACE + least), SPACE + least)
 
     def line(self, most: int) -> None:
-        """One line end more, up to ``most``."""
+        """Add one line end, up to ``most``."""
         self._wait(min(max(self.state.level, SPACE) + 1, SPACE + most), LINE)
 
     def only(self, level: int) -> None:
-        """Forget what waited."""
+        """Replace the pending space by ``level``."""
         self.state.level, self.state.debts = level, []
 
     def _wait(self, level: int, own: int) -> None:
@@ -185,7 +185,7 @@ class Spacing:
     # --- words and statements
 
     def put(self, text: str) -> None:
-        """A word, or an expression that prints."""
+        """Write a word, or an expression with output."""
         state = self.state
         gap = self._gap(state.due)
         for debt in state.debts:
@@ -195,7 +195,7 @@ class Spacing:
         self.state = PendingSpace(written=True)
 
     def statement(self, code: str) -> None:
-        """Code that prints nothing itself."""
+        """Write code without output of its own."""
         code = without_minus(code)
         found = _STATEMENT.match(code)
         name = found[1] if found else ""
@@ -223,7 +223,7 @@ class Spacing:
         state = self.state
         before = self._gap()
         if name == "for" and state.level >= LINE:
-            # A line end between the turns, the empty line before them.
+            # A line end between the iterations, the empty line before the first.
             if state.written and state.level > LINE:
                 self._gap(LINE)
             state.level = LINE
@@ -232,7 +232,7 @@ class Spacing:
         self.out.append(code)
         if name == "for":
             frame.top = self._gap()
-            # Before the second turn stands the first one.
+            # The second iteration follows the first one.
             state.written, state.own, state.partly = True, NONE, False
         state.frame = frame
 
@@ -260,7 +260,7 @@ class Spacing:
         frame.ends.append((self.state, end))
         entry = frame.entry
         if frame.kind == "for":
-            _turns(frame)
+            _space_iterations(frame)
         ways = [
             (state, _filler(gap, frame.top if frame.kind == "for" and not number else Gap()))
             for number, (state, gap) in enumerate(frame.ends)
@@ -282,8 +282,8 @@ def _filler(gap: Gap, top: Gap) -> Callable[[int], None]:
     return fill
 
 
-def _turns(frame: _Frame) -> None:
-    """Write what a turn leaves waiting before the next one, and what waited before the loop only once."""
+def _space_iterations(frame: _Frame) -> None:
+    """Write the space an iteration leaves pending before the next one; the one before the loop only once."""
     end, level = frame.ends[0][0], frame.entry.level
     firsts = frame.firsts[: frame.in_body]
     if end.level >= LINE and level >= LINE:
@@ -308,7 +308,7 @@ def _turns(frame: _Frame) -> None:
 
 
 def _keep(firsts: list[_First], due: int) -> None:
-    """Leave the gaps that later turns need, whatever is written before the loop."""
+    """Keep the gaps that later iterations need, whatever is written before the loop."""
     for first in firsts:
         first.gap.least = max(first.gap.least, min(first.gap.level, due))
 

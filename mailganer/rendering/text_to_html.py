@@ -1,7 +1,8 @@
-"""The HTML part of an email that was written as text.
+"""Conversion of an email written as text to its HTML part.
 
-Without one, no opening could be counted and no link would be one. It looks like the text: constant text is
-escaped, template code stays where it is, and so do all line ends, so that an error names the line people see.
+Without an HTML part no open could be counted and no address would be a link. It looks like the text: constant
+text is escaped, template code stays where it is, and so do all line ends, so that an error names the line
+that the user sees.
 """
 
 import html
@@ -17,10 +18,11 @@ from . import sandbox
 from .placeholders import CLOSE, MASK, OPEN, RAW, MaskedSource, mask
 
 _ADDRESS = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
-_WWW = re.compile(r"(?<![\w./@:=&?#%-])www\.[\w-]+\.[^\s<>\"]+", re.IGNORECASE)  # is read with https://
+_WWW = re.compile(r"(?<![\w./@:=&?#%-])www\.[\w-]+\.[^\s<>\"]+", re.IGNORECASE)  # read as https://
 _OWN_ADDRESS = re.compile(r"\{\{[-+]?\s*(?:unsubscribe_url|browser_url)\s*[-+]?\}\}")
-_BEHIND = ".,;:!?)»”\"'"  # signs behind an address that belong to the sentence
-# A line end that a minus in the code beside it takes away ({%- if a %}): it is no break in the HTML either.
+_BEHIND = ".,;:!?)»”\"'"  # punctuation after an address that belongs to the sentence
+# A line end that is removed by a minus in the code beside it ({%- if a %}): it is no break in the HTML
+# either.
 TAKEN = "\U0010ff04"
 
 _SPACE_CODE = re.compile(rf"(?<!\s)\s++(?={OPEN}([0-9]+){CLOSE})")
@@ -37,7 +39,7 @@ _LOOK = (
 
 
 def html_of(text: str) -> str:
-    """A template for the HTML part out of the one for the text part."""
+    """Return a template for the HTML part from the one for the text part."""
     masked = mask(text.rstrip())
     shown = without_taken(masked)
     out, at = [], 0
@@ -51,12 +53,12 @@ def html_of(text: str) -> str:
 
 
 def framed(body: str) -> str:
-    """The paragraphs of a body in the frame that emails written as text have."""
+    """Return the paragraphs of a body in the frame of emails written as text."""
     return f'<div style="{_LOOK}"><p style="margin:0">{body}</p></div>'
 
 
 def web_addresses(masked: MaskedSource, start: int = 0, end: int = sys.maxsize) -> Iterator[tuple[int, int]]:
-    """Where web addresses stand in a text: (start, end) each, with the values they are made of."""
+    """Yield start and end of web addresses in a text, including the values in them."""
     for match in _ADDRESS.finditer(masked.text, start, end):
         found = _without_signs(_whole(masked, match[0]))
         if _ADDRESS.match(found):
@@ -64,7 +66,7 @@ def web_addresses(masked: MaskedSource, start: int = 0, end: int = sys.maxsize) 
 
 
 def _without_signs(address: str) -> str:
-    """Without the signs of the sentence behind it. A bracket that was opened in the address belongs to it."""
+    """Return the address without the punctuation after it. A bracket opened in the address belongs to it."""
     end = len(address)
     opened = address.count("(") - address.count(")")
     while end and address[end - 1] in _BEHIND:
@@ -77,12 +79,12 @@ def _without_signs(address: str) -> str:
 
 
 def scheme_of(address: str) -> str:
-    """What is missing in front of an address that begins with ``www.``."""
+    """Return the scheme missing before an address that begins with ``www.``."""
     return "https://" if address[:4].lower() == "www." else ""
 
 
 def _whole(masked: MaskedSource, address: str) -> str:
-    """Up to the end of a condition that was not begun in it: ``{% if a %}https://example.com{% endif %}``."""
+    """Cut an address at a statement begun outside of it: ``{% if a %}https://example.com{% endif %}``."""
     statements = [found for found in MASK.finditer(address) if masked.is_statement(found)]
     if not statements:
         return address
@@ -94,7 +96,7 @@ def _whole(masked: MaskedSource, address: str) -> str:
 
 
 def links(masked: MaskedSource, start: int = 0, end: int = sys.maxsize) -> Iterator[tuple[int, int]]:
-    """Web addresses, and our own ones where they stand alone, in order."""
+    """Yield start and end of web addresses, and of our own addresses that stand alone, in order."""
     web = list(web_addresses(masked, start, end))
     is_outside = _outside(web)
     for match in _WWW.finditer(masked.text, start, end):
@@ -111,14 +113,14 @@ def links(masked: MaskedSource, start: int = 0, end: int = sys.maxsize) -> Itera
 
 
 def _outside(spans: Sequence[tuple[int, int]]) -> Callable[[int], bool]:
-    """Return whether a place is in none of ``spans``, which are in order."""
+    """Return a test whether a position is in none of ``spans``, which are in order."""
     ends = [0, *(last for _first, last in spans)]
     starts = [first for first, _last in spans]
     return lambda place: place >= ends[bisect(starts, place)]
 
 
 def without_taken(masked: MaskedSource) -> str:
-    """The text, with ``TAKEN`` for line ends that a minus takes away."""
+    """Return the text, with ``TAKEN`` for line ends that a minus removes."""
 
     def before(space: re.Match[str]) -> str:
         return space[0].replace("\n", TAKEN) if _MINUS_BEFORE.match(masked.codes[int(space[1])]) else space[0]
@@ -134,10 +136,10 @@ def _words(text: str) -> str:
 
 
 def line_break(ends: re.Match[str]) -> str:
-    """One line end is a new line, more are a new paragraph.
+    """Return a new line for one line end, a new paragraph for more.
 
     They stand inside the tag: "pre-wrap", there for the sake of values, would show them a second time.
-    Outlook does not know it, hence the tags.
+    Outlook does not support it, hence the tags.
     """
     more = ends[0].count("\n") - 1
     return f'</p{ends[0]}><p style="margin:{more * _LINE}px 0 0">' if more else "<br\n>"

@@ -1,4 +1,4 @@
-"""The small frozen values that emails are made of, and nothing that works on them."""
+"""Immutable data types of emails, without behaviour."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True)
 class Source:
-    """What a person wrote. All four are templates; an empty ``html`` or ``text`` is made from the other."""
+    """What the user wrote. All four are templates; an empty ``html`` or ``text`` is made from the other."""
 
     subject: str
     preheader: str = ""
@@ -17,11 +17,11 @@ class Source:
 
 
 PARTS = ("subject", "preheader", "html", "text")
-"""The parts of an email as a person writes it: a ``Source``, a campaign and a template have them."""
+"""The parts of an email as the user writes it: a ``Source``, a campaign and a template have them."""
 
 
 PARAGRAPHS = "paragraphs"
-"""Words typed into the HTML field became paragraphs, line breaks and links."""
+"""Text typed into the HTML field became paragraphs, line breaks and links."""
 
 OWN_ADDRESSES = "own_addresses"
 """Addresses of another recipient, copied with an email that was sent, became this recipient's own."""
@@ -29,11 +29,10 @@ OWN_ADDRESSES = "own_addresses"
 
 @dataclass(frozen=True)
 class CompiledEmail:
-    """What passed the checks: prepared once, rendered for every reader.
+    """A checked email: compiled once, rendered for every recipient.
 
-    ``subject``, ``html`` and ``text`` are prepared sources: styles are inlined, links are numbered, the
-    places of pixel and footer are marked. Only ``emails`` reads them; everybody else reads ``links``
-    and ``variables``.
+    ``subject``, ``html`` and ``text`` are prepared sources: styles are inlined, links are numbered, and pixel
+    and footer have slots. Only ``rendering`` reads them; other packages read ``links`` and ``variables``.
     """
 
     subject: str
@@ -41,15 +40,15 @@ class CompiledEmail:
     html: str
     text: str
     links: tuple[str, ...]  # link number n (from 1) -> its address, a template
-    variables: frozenset[str]  # what the email names; dotted for campaign.name and its like
-    # The campaign's own variables: name, template, whether it wins over the reader's value. In an order
-    # in which each may use those before it.
+    variables: frozenset[str]  # what the email names; dotted for campaign.name and the like
+    # The campaign's own variables: name, template, whether it wins over the recipient's value. Ordered so
+    # that each may use those before it.
     fills: tuple[tuple[str, str, bool], ...] = ()
     typed: bool = False  # written as text only: the HTML is made from it, and errors in it are the text's
-    adjusted: tuple[str, ...] = ()  # what was done to the source beyond the usual: PARAGRAPHS, OWN_ADDRESSES
+    adjusted: tuple[str, ...] = ()  # unusual changes to the source: PARAGRAPHS, OWN_ADDRESSES
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; ``from_json`` gives an equal email back."""
+        """Return plain JSON values; ``from_json`` restores an equal email from them."""
         return {
             "subject": self.subject,
             "preheader": self.preheader,
@@ -79,7 +78,7 @@ class CompiledEmail:
 
 @dataclass(frozen=True)
 class Rendered:
-    """One reader's email as text: what a preview and the page in the browser show."""
+    """One recipient's email as text, for a preview and for the browser view."""
 
     subject: str
     preheader: str
@@ -88,7 +87,7 @@ class Rendered:
 
 
 class Urls(NamedTuple):
-    """Where an email's own links point for one reader. ``click`` is a prefix: link 3 is ``click/3``."""
+    """Targets of an email's own links for one recipient. ``click`` is a prefix: link 3 is ``click/3``."""
 
     unsubscribe: str
     browser: str
@@ -108,13 +107,13 @@ class Envelope:
     locale: str = "en"
     track_opens: bool = True
     track_clicks: bool = True
-    one_click: bool = True  # leaving takes one click at an https address (RFC 8058), not an email to somebody
-    postal_address: str = ""  # printed under the email where a country asks for it
+    one_click: bool = True  # one click at an https address unsubscribes (RFC 8058), instead of an email
+    postal_address: str = ""  # put under the email where a country requires it
     extra_headers: tuple[tuple[str, str], ...] = ()
 
 
 class RecipientHeaders(NamedTuple):
-    """What is one reader's own. ``message_id`` carries its angle brackets; ``date`` knows its zone."""
+    """What differs per recipient. ``message_id`` includes its angle brackets; ``date`` has a time zone."""
 
     email: str
     name: str

@@ -1,8 +1,8 @@
-"""Words typed into the HTML field: text whose lines and addresses no markup carries.
+"""Text typed into the HTML field: its line breaks and addresses have no markup.
 
-A browser would show such a source as one line, with its addresses dead. Its lines become paragraphs and line
-breaks, its web addresses become links, and inline tags such as ``<b>``, line breaks that were written as
-``<br>`` and comments stay as they were written.
+A browser would show such a source as one line, without links. Its lines become paragraphs and line breaks,
+its web addresses become links, and inline tags such as ``<b>``, line breaks written as ``<br>`` and comments
+stay as they were written.
 """
 
 import html
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from . import markup, text_to_html
 from .placeholders import CLOSE, MASK, OPEN, RAW, MaskedSource, mask
 
-# Whoever writes one of these lays the email out by markup.
+# A source with one of these has its layout in markup.
 _LAID_OUT = re.compile(
     r"""<(?:!--\[if\b|!doctype\b|/?(?:
         address|article|aside|audio|base|blockquote|body|button|canvas|caption|center|col|colgroup|dd|details
@@ -27,10 +27,10 @@ _LAID_OUT = re.compile(
 _DISPLAY = re.compile(r"(?:display|float|position)\s*:", re.IGNORECASE)
 _SAFE = re.compile(r"\|\s*safe\b")
 _WORD = re.compile(rf"[^\W_]|{OPEN}")
-# The end of a line of nothing but statements and comments: it is no break. A comment keeps the line count.
+# The end of a line of nothing but statements and comments, which is no break. A comment keeps the line count.
 _SILENT_END = "\U0010ff06"
 _SILENT_LINE = re.compile(rf"^[ \t]*(?:{OPEN}[0-9]+{CLOSE}[ \t]*)+\n", re.MULTILINE)
-# A line end that a "<br>" makes already: behind it, or before one that begins a line with words in it.
+# A line end with a "<br>" beside it: after it, or before one that begins a line with words in it.
 _BROKEN_LINE = re.compile(
     r"(<br)(?![^\s/>])([^<>]*>[ \t]*)\n|\n([ \t]*<br)(?![^\s/>])(?=[^<>]*>[ \t]*\S)", re.IGNORECASE
 )
@@ -46,7 +46,7 @@ _AROUND_BREAK = re.compile(rf"(?<![\s{_SILENT_END}])[\s{_SILENT_END}]*+<br>[\s{_
 _EMPTY_LINE = re.compile(r"\n[ \t]*\n")
 # "<https://example.com>" and "<ivan@example.com>" are addresses in brackets, although they look like tags.
 _BRACKETED = re.compile(r"<(?:https?://[^\s<>\"']+|[^\s<>\"'@]+@[^\s<>\"'@]+)>", re.IGNORECASE)
-# Where an address ends that stands before a quotation mark, a bracket or a space written as a reference.
+# The end of an address before a quotation mark, a bracket or a space written as a character reference.
 _SIGN = re.compile(r"&(?:nbsp|quot|lt|gt|[lr]aquo|#160|#34|#39)(?:;|\Z)")
 # In an address "&reg_id=4" is a parameter.
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#x[\da-f]{1,6}|[a-z][a-z\d]{1,31});", re.IGNORECASE)
@@ -54,7 +54,7 @@ _LINE_ENDS = re.compile(r"\n(?:[ \t]*\n)*")
 
 
 def is_plain(source: str) -> bool:
-    """Whether the source has lines or addresses that a browser would not show, and no layout of its own."""
+    """Return whether a source has lines or addresses that a browser would not show, and no layout."""
     if not source.strip():
         return False
     masked = _masked(source)
@@ -71,7 +71,7 @@ def is_plain(source: str) -> bool:
 
 
 def html_of(source: str) -> str:
-    """A template for the HTML part. Every line end keeps its line."""
+    """Return a template for the HTML part. Line numbers stay the same."""
     masked = _masked(source)
     shown = _lined(masked)
     start = len(shown) - len(shown.lstrip())
@@ -91,7 +91,7 @@ def html_of(source: str) -> str:
 
 
 def _masked(source: str) -> MaskedSource:
-    """The source with its comments masked like code: a comment is no layout, and its line is no line."""
+    """Return the source with comments masked like code: a comment is no layout, and its line is no line."""
     masked = mask(source)
     if "<!--" not in masked.text:
         return masked
@@ -106,7 +106,7 @@ def _masked(source: str) -> MaskedSource:
 
 
 def _lined(masked: MaskedSource) -> str:
-    """The text in which each line end is one that shall be seen. It is as long as the text of ``masked``."""
+    """Return the text with only the line ends that shall be seen. It is as long as the text of ``masked``."""
     text = text_to_html.without_taken(_without_silent_lines(masked))
     if "<br" in text.lower():
         text = _BROKEN_LINE.sub(_into_the_tag, text)
@@ -121,7 +121,7 @@ def _into_the_tag(found: re.Match[str]) -> str:
 
 
 def _once(gap: re.Match[str]) -> str:
-    """Line ends without the empty lines behind a statement that were there before it as well."""
+    """Return line ends without the empty lines after a statement that were before it as well."""
     in_front = not gap.start() and not gap[0].startswith("<")
     seen, parts = 0, []
     for part in re.split(rf"(?<={_SILENT_END})", gap[0]):
@@ -133,7 +133,7 @@ def _once(gap: re.Match[str]) -> str:
 
 
 def _end_of_words(text: str, codes: tuple[str, ...]) -> int:
-    """Where nothing follows but the ends of conditions, comments and space."""
+    """Return the position after which only ends of conditions, comments and space follow."""
     backwards, at = text[::-1], 0
     while found := _BEFORE_END.match(backwards, at):
         code = found[0][::-1][1:-1]
@@ -153,7 +153,7 @@ def _without_silent_lines(masked: MaskedSource) -> MaskedSource:
 
 
 def _pieces(shown: str, start: int = 0) -> Iterator[markup.Token]:
-    """Tokens, with addresses in brackets and a tag that never ends as the text they were meant to be."""
+    """Yield tokens, with addresses in brackets and unclosed tags as the text they were meant to be."""
     for token in markup.tokens(shown, start):
         written = shown[token.start : token.end]
         is_text = token.kind == "lost" and ">" not in written
@@ -164,9 +164,9 @@ def _pieces(shown: str, start: int = 0) -> Iterator[markup.Token]:
 
 
 def _nested(shown: str, start: int) -> Iterator[tuple[markup.Token, int, bool]]:
-    """Each piece with the number of tags around it, and whether one of them is a link."""
+    """Yield each piece with the number of tags around it, and whether one of them is a link."""
     around: list[str] = []
-    numbers = Counter[str]()  # of those around, by their names
+    numbers = Counter[str]()  # of the open tags, by their names
     for token in _pieces(shown, start):
         if token.kind == "close" and numbers[token.name]:
             while (inner := around.pop()) != token.name:
@@ -206,7 +206,7 @@ def _would_lose(masked: MaskedSource, shown: str, pieces: list[markup.Token]) ->
 
 
 def _breaks_too(text: str) -> bool:
-    """Whether line ends without a ``<br>`` are breaks as well, or the source was merely wrapped there."""
+    """Return whether line ends without a ``<br>`` are breaks as well, or mere wrapping of the source."""
     bare = _AROUND_BREAK.sub("<br>", text)
     if _EMPTY_LINE.search(bare):
         return True
@@ -227,7 +227,7 @@ def _linked(masked: MaskedSource, shown: str, token: markup.Token, depth: int) -
 
 
 def _lines(text: str, depth: int) -> str:
-    """Text with its line ends. Inside of a tag, where no paragraph can end, it gets an empty line."""
+    """Return text with its line ends. Inside a tag, where no paragraph can end, it gets an empty line."""
     text = _TAG_LIKE.sub("&lt;", text)
     if depth:
         return text.replace("\n", "<br\n>")

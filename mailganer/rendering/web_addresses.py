@@ -1,4 +1,4 @@
-"""Web addresses as browsers read them. Source: https://url.spec.whatwg.org/#url-parsing"""
+"""Web addresses as browsers parse them. Source: https://url.spec.whatwg.org/#url-parsing"""
 
 import re
 from urllib.parse import quote, unquote, urlsplit
@@ -12,13 +12,15 @@ _KEPT = "!#$%&'()*+,/:;=?@[]~"
 
 
 def as_read(address: str) -> str:
-    """The address without the spaces around it and without the line breaks and tabs inside of it."""
+    """Return the address without surrounding spaces and without line breaks and tabs inside."""
     return _INSIDE.sub("", address.strip(_AROUND))
 
 
 def without_scheme(address: str) -> str:
-    """The bare mail address of ``mailto:info%40example.com?subject=Hello``, or the number of a ``tel:`` or
-    ``sms:`` link; any other address as it is."""
+    """Return the bare address of ``mailto:info%40example.com?subject=Hi``, or the number in ``tel:``.
+
+    The number in ``sms:``, too. Any other address is returned as it is.
+    """
     scheme, colon, rest = address.partition(":")
     if not colon or scheme.lower() not in ("mailto", "tel", "sms", "callto"):
         return address
@@ -31,9 +33,9 @@ def is_web(address: str) -> bool:
 
 
 def web_address(address: str) -> str | None:
-    """The address in ASCII, safe in a Location header; None for one that does not lead to a web page.
+    """Return the address in ASCII, safe in a Location header; None if it does not lead to a web page.
 
-    Refuses what browsers read in different ways, such as a backslash before the path.
+    Addresses that browsers parse in different ways, such as with a backslash before the path, are refused.
     """
     address = as_read(address)
     if not is_web(address):
@@ -52,7 +54,7 @@ def web_address(address: str) -> str | None:
 
 
 def _ascii(authority: str) -> str:
-    """``user@пример.рф:8080`` with the host in ASCII. Raises ``UnicodeError``."""
+    """Return ``user@пример.рф:8080`` with the host in ASCII. Raises ``UnicodeError``."""
     if authority.isascii():
         return authority
     user, at, rest = authority.rpartition("@")

@@ -1,4 +1,4 @@
-"""What it amounts to: numbers, series and people, for pages and the API."""
+"""Campaign reports: numbers, time series, recipients and explanations, for pages and the API."""
 
 from .campaign_timeline import TimelineBucket, timeline
 from .delivery_timeline import TimelineEvent, delivery_timeline

@@ -1,4 +1,4 @@
-"""When it happened: the first two days by the hour, everything later by the day."""
+"""Campaign timeline: events by hour for the first two days, later by day."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from ..models import Campaign, Delivery, Event, EventKind, Source
 from ..models.meta import UTCDateTime
 
 HOUR = timedelta(hours=1)
-CLOSE = timedelta(days=2)  # four fifths of all opens come within them
-MOST_DAYS = 90  # by the day; nobody looks at a chart of years, and each is a point
+CLOSE = timedelta(days=2)  # 80% of all opens happen within this time
+MOST_DAYS = 90  # longest daily series; each day is a point of the chart
 KINDS = (EventKind.open, EventKind.click, EventKind.unsubscribe)
 
 
 @dataclass(frozen=True)
 class TimelineBucket:
-    """What happened within ``hours`` (1 or 24) from ``at``. Machines' doings are left out."""
+    """Events within ``hours`` (1 or 24) from ``at``, without those of machines."""
 
     at: datetime
     hours: int
@@ -32,9 +32,9 @@ class TimelineBucket:
 
 
 def timeline(session: Session, campaign: Campaign, now: datetime | None = None) -> tuple[TimelineBucket, ...]:
-    """Without gaps from the campaign's start to ``now``, or to the last event.
+    """Return intervals without gaps from the campaign's start to ``now``, or to the last event.
 
-    After two days the quiet end is left out even with ``now``: a chart of nothing says nothing.
+    After two days the timeline ends with the last event even with ``now``, to avoid an empty chart.
     """
     if campaign.started_at is None:
         return ()
@@ -49,7 +49,7 @@ def _by_hour(session: Session, campaign: Campaign) -> Counter[tuple[datetime, Ev
     counted = select(hour, Event.kind, func.count()).group_by(hour, Event.kind)
     counted = counted.where(Event.campaign_id == campaign.id, Event.source != Source.machine)
     seen = counted.where(Event.kind.in_([EventKind.open, EventKind.click]))
-    # Who took it back has not left, as in the report's number; who left twice has left the last time.
+    # An undone unsubscribe is not counted, as in the report; of repeated ones the last counts.
     left = counted.join(Delivery, Delivery.id == Event.delivery_id).where(
         Event.kind == EventKind.unsubscribe, Event.at == Delivery.unsubscribed_at
     )
@@ -58,7 +58,7 @@ def _by_hour(session: Session, campaign: Campaign) -> Counter[tuple[datetime, Ev
 
 
 def _hour(session: Session) -> ColumnElement[Any]:
-    """The hour of an event in whatever form the database cuts quickest; see ``_moment_of``."""
+    """Return the hour of an event in the form the database computes fastest; see ``_moment_of``."""
     if session.get_bind().dialect.name == "postgresql":
         return func.date_trunc("hour", Event.at, "UTC", type_=UTCDateTime())
     return func.substr(Event.at, 1, len("2026-11-23 09"), type_=String())
@@ -78,7 +78,7 @@ def _hourly(
 def _daily(
     hours: Counter[tuple[datetime, EventKind]], start: datetime, last: datetime
 ) -> tuple[TimelineBucket, ...]:
-    """Days of 24 hours, counted from the start like the hours before them."""
+    """Return days of 24 hours, starting where the hours end."""
     first = start + CLOSE
     if last < first:
         return ()

@@ -1,4 +1,4 @@
-"""One email's story: what readers and machines did with it, in order."""
+"""Timeline of one email: events caused by its recipient and by machines, in order."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,21 +16,21 @@ class TimelineEvent:
     at: datetime
     kind: EventKind
     source: Source
-    url: str  # of a click: the link as it was written
+    url: str  # of a click: the link as written in the email
     agent: str
-    implied: bool  # an open that is known only by a click
+    implied: bool  # an open known only from a click
 
 
 def delivery_timeline(session: Session, campaign: Campaign, delivery: Delivery) -> tuple[TimelineEvent, ...]:
-    """What is on record of an email after it was sent, oldest first."""
+    """Return the events of an email after it was sent, oldest first."""
     events = session.scalars(
         select(Event).where(Event.delivery_id == delivery.id).order_by(Event.at, Event.id).limit(MOST)
     ).all()
     links = _links(session, delivery.frozen_email_id or campaign.frozen_email_id) if events else ()
-    return tuple(_happening(event, links) for event in events)
+    return tuple(_timeline_event(event, links) for event in events)
 
 
-def _happening(event: Event, links: tuple[str, ...]) -> TimelineEvent:
+def _timeline_event(event: Event, links: tuple[str, ...]) -> TimelineEvent:
     clicked = event.kind is EventKind.click and event.link is not None and event.link <= len(links)
     return TimelineEvent(
         at=event.at,

@@ -1,7 +1,7 @@
-"""The steps of "why?": what is known of one person and one campaign, a code and a sentence for each.
+"""Steps of an explanation ("why?"): a code and a sentence for each fact about a subscriber and a campaign.
 
-A step holds plain values. Its sentence is made where it is shown, because only there the language, the time
-zone and the way of writing numbers are known.
+A step holds plain values. Its sentence is made where it is displayed, because only there language, time zone
+and number format are known.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,21 +17,21 @@ from ..models import Reason
 
 
 class ExplanationCode(StrEnum):
-    """What a step says. Programs hold on to these words."""
+    """Code of a step. Part of the API: do not rename."""
 
-    # who it is
-    unknown = "unknown"  # nobody of this account has the address
-    forgotten = "forgotten"  # nobody, and the address is kept as one that gets no emails
+    # subscriber
+    unknown = "unknown"  # no subscriber of this account has the address
+    forgotten = "forgotten"  # unknown, and the address is suppressed
     erased = "erased"
     moved = "moved"  # has another address now
     # lists
     on_list = "on_list"
     one_letter = "one_letter"  # on several of the campaign's lists
     off_lists = "off_lists"
-    left_lists = "left_lists"  # was on one when the people were gathered
+    left_lists = "left_lists"  # was on one during planning
     lists_deleted = "lists_deleted"
     no_lists = "no_lists"
-    # before the campaign has started
+    # before the start
     draft = "draft"
     scheduled = "scheduled"
     undoable = "undoable"
@@ -40,17 +40,17 @@ class ExplanationCode(StrEnum):
     late = "late"
     would_get = "would_get"
     would_not_get = "would_not_get"
-    # planned or not
+    # planning
     gathered = "gathered"
     planned = "planned"
-    excluded = "excluded"  # for a cause that held when the people were gathered
+    excluded = "excluded"  # for a cause that applied during planning
     joined_later = "joined_later"
     back_later = "back_later"
     same_address = "same_address"
     state_changed = "state_changed"
-    not_planned = "not_planned"  # and what is on record does not say why
+    not_planned = "not_planned"  # for a reason that is not recorded
     stopped_before = "stopped_before"
-    # what it waited for
+    # past waits
     waited_quota = "waited_quota"
     waited_trouble = "waited_trouble"
     waited_failing = "waited_failing"
@@ -58,14 +58,14 @@ class ExplanationCode(StrEnum):
     waited_paused = "waited_paused"
     waited_halted = "waited_halted"
     waited_hours = "waited_hours"
-    # what it waits for
+    # current waits
     paused = "paused"
     halted = "halted"
     stopping = "stopping"
     to_be_left_out = "to_be_left_out"
     hours = "hours"
     quota = "quota"
-    resting = "resting"  # why is not on record
+    resting = "resting"  # for a reason that is not recorded
     trouble = "trouble"
     failing = "failing"
     plan = "plan"
@@ -75,8 +75,8 @@ class ExplanationCode(StrEnum):
     turn = "turn"
     next = "next"
     sending = "sending"
-    # what became of it
-    returned = "returned"  # to the queue: what the server had said was about nobody in particular
+    # result of sending
+    returned = "returned"  # to the queue: the server's reply did not concern this recipient
     tries = "tries"
     version = "version"
     accepted = "accepted"
@@ -96,7 +96,7 @@ class ExplanationCode(StrEnum):
     your_word = "your_word"
     left_out = "left_out"
     stopped = "stopped"
-    # what came back
+    # recipient's reactions
     opened = "opened"
     opened_possibly = "opened_possibly"
     opened_by_machine = "opened_by_machine"
@@ -267,20 +267,20 @@ _SEVERAL: Mapping[ExplanationCode, str] = {
         "Waited for the sending hours. Such waits: ${number}, the last until ${until}."
     ),
 }
-"""The same for what happened more than once."""
+"""Sentences for events that happened more than once."""
 
 _LESS: Mapping[ExplanationCode, str] = {
     ExplanationCode.planned: _("An email was planned on ${since}."),
     ExplanationCode.tries: _("Tries: ${number}."),
     ExplanationCode.bounced: _("The email came back."),
 }
-"""The same where less is known: no address, no first moment."""
+"""Sentences for steps with fewer known values: no address or no first time."""
 
 _REMOVED = _("a removed sender")
 
 
 class UnsubscribeMethod(StrEnum):
-    """How somebody unsubscribed."""
+    """How a subscriber unsubscribed."""
 
     email = "letter"
     hand = "hand"
@@ -302,7 +302,7 @@ _SINCE: Mapping[Reason, str] = {
     Reason.bounced: _("the address could not be reached on ${since}"),
     Reason.complained: _("called an email spam on ${since}"),
 }
-"""The same where it is known since when."""
+"""Sentences with the date since when the cause applies."""
 
 _HOW: Mapping[UnsubscribeMethod, str] = {
     UnsubscribeMethod.email: _("unsubscribed on ${since} by an email of “${campaign}”"),
@@ -313,41 +313,41 @@ _HOW: Mapping[UnsubscribeMethod, str] = {
 
 @dataclass(frozen=True)
 class SuppressionCause:
-    """Why somebody is left out, and since when that is so, where it is known."""
+    """Why a subscriber is left out, and since when, if known."""
 
     reason: Reason
     since: datetime | None = None
     how: UnsubscribeMethod | None = None
-    campaign: str = ""  # whose email it was
-    reply: str = ""  # the server's words about the address
+    campaign: str = ""  # whose email they unsubscribed from
+    reply: str = ""  # of the server about the address
 
 
 @dataclass(frozen=True)
 class ExplanationStep:
-    """One thing that happened, holds, or is waited for. What does not apply is empty."""
+    """One event, condition or wait. Values that do not apply are empty."""
 
     code: ExplanationCode
-    since: datetime | None = None  # when it happened, or began
-    until: datetime | None = None  # what is, or was, waited for
+    since: datetime | None = None  # when it happened or began
+    until: datetime | None = None  # the end of the wait
     lists: tuple[str, ...] = ()
-    sender: str = ""  # the address it leaves from
+    sender: str = ""  # the sender's address
     address: str = ""
     cause: SuppressionCause | None = None
-    by: str = ""  # who said so
+    by: str = ""  # the user who decided
     number: int | None = None
-    words: str = ""  # ours, still to be translated
-    reply: str = ""  # the server's own
+    words: str = ""  # our text, to be translated
+    reply: str = ""  # of the server
     message_id: str = ""
 
     @property
     def at(self) -> datetime | None:
-        """When this was so: for telling steps in the order of time."""
+        """Return the time of the step, for sorting."""
         return self.until if self.code.startswith("waited_") and self.until else self.since
 
     def sentence(
         self, moment: Callable[[datetime], str], number: Callable[[int], str] = str
     ) -> TranslationString:
-        """To be translated; ``moment`` and ``number`` write what stands in it."""
+        """Return the sentence, to be translated; ``moment`` and ``number`` format its values."""
         values = {
             "since": moment(self.since) if self.since else "",
             "until": moment(self.until) if self.until else "",
@@ -369,7 +369,7 @@ class ExplanationStep:
         return _SENTENCES[self.code]
 
     def details(self) -> dict[str, Any]:
-        """What else is known, for programs: only what there is. Moments stay moments."""
+        """Return the known values for the API, with datetimes as they are."""
         known: dict[str, Any] = {
             "since": self.since,
             "until": self.until,

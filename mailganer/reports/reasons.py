@@ -1,4 +1,4 @@
-"""Why an email did not arrive, as a sentence."""
+"""Sentences for the reasons why an email was not delivered."""
 
 from collections.abc import Mapping
 
@@ -22,5 +22,5 @@ _SENTENCES: Mapping[Reason, str] = {
 
 
 def delivery_sentence(reason: Reason | str | None) -> str:
-    """The sentence for a reason; nothing for none."""
+    """Return the sentence for a reason, or "" without one."""
     return _SENTENCES[Reason(reason)] if reason else ""

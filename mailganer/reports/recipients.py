@@ -1,4 +1,4 @@
-"""The people behind the numbers: a campaign's deliveries, searched, filtered, by the page or as a file."""
+"""Recipients of a campaign: its deliveries, searched, filtered, paginated or exported as CSV."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -31,22 +31,22 @@ from .reasons import delivery_sentence
 from .report import at_places, link_places
 
 LONGEST_QUERY = 200
-_AT_ONCE = 1_000  # rows read at once for a file
+_AT_ONCE = 1_000  # rows read per query for a file
 
 
 class OpenFilter(StrEnum):
-    """Which people, by what is known of their opening."""
+    """Filter of recipients by their opens."""
 
     certain = "certain"
     possible = "possible"
     any = "any"  # certain or possible
     none = "none"
-    machine = "machine"  # only a machine fetched the pictures
+    machine = "machine"  # only a machine fetched the images
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Which people of a campaign. All that is set must hold."""
+    """Filter of a campaign's recipients. All conditions must hold."""
 
     status: DeliveryStatus | None = None
     reason: Reason | None = None
@@ -59,7 +59,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class RecipientPage:
-    """Some deliveries, the names of their people by delivery id, and the cursor of what follows."""
+    """A page of deliveries, the subscribers' names by delivery id, and the cursor of the next page."""
 
     items: tuple[Delivery, ...]
     next: int | None
@@ -76,7 +76,7 @@ def recipients_page(
     after: int | None = None,
     limit: int = 50,
 ) -> RecipientPage:
-    """Recipients in the order of the ledger. ``filters`` says more than status and query can."""
+    """Return recipients in the order of the ledger. ``filters`` replaces ``status`` and ``query``."""
     filters = filters or Filters(status=status, query=query)
     conditions = _conditions(session, campaign, filters)
     rows = session.execute(_rows(campaign.id, conditions, after).limit(limit + 1)).all()
@@ -95,7 +95,7 @@ def recipients_csv(
     *,
     translate: Callable[[str], str] = str,
 ) -> Iterator[bytes]:
-    """The same people as a file. Reads a thousand at a time in sessions of its own: a million fit."""
+    """Yield the same recipients as CSV. Reads a thousand rows per session, so memory use is bounded."""
     return csv_bytes(_table(sessions, campaign_id, filters or Filters(), translate))
 
 
@@ -107,7 +107,7 @@ def _table(
         campaign = session.get(Campaign, campaign_id)
         if campaign is None:
             return
-        # Once: which places a link has is read from every version of the email.
+        # Built once: finding the places of a link reads every version of the email.
         conditions = _conditions(session, campaign, filters)
     after: int | None = None
     while True:
@@ -185,7 +185,7 @@ def _conditions(session: Session, campaign: Campaign, filters: Filters) -> list[
         conditions.append(_followed(session, campaign, filters.link))
     if filters.left:
         conditions.append(Delivery.unsubscribed_at.is_not(None))
-    return conditions + _naming(campaign, filters.query)
+    return conditions + _search_conditions(campaign, filters.query)
 
 
 def _opened(opened: OpenFilter) -> list[ColumnElement[bool]]:
@@ -201,7 +201,7 @@ def _opened(opened: OpenFilter) -> list[ColumnElement[bool]]:
 
 
 def _followed(session: Session, campaign: Campaign, key: str) -> ColumnElement[bool]:
-    """Who followed the link of this key, wherever the same address stands in the email."""
+    """Return the condition for recipients who clicked this link at any of its places in the email."""
     places = next((each for each in link_places(session, campaign).values() if key == _key(each)), [(0, 0)])
     return Delivery.id.in_(
         select(Event.delivery_id).where(
@@ -217,8 +217,8 @@ def _key(places: list[tuple[int, int]]) -> str:
     return "{}-{}".format(*places[0])
 
 
-def _naming(campaign: Campaign, query: str) -> list[ColumnElement[bool]]:
-    """A whole address is looked up; parts of one, or of a name, are looked for among the account's people."""
+def _search_conditions(campaign: Campaign, query: str) -> list[ColumnElement[bool]]:
+    """Return the search conditions: a full address is looked up, other words are searched in the account."""
     query = query.replace("\x00", "")[:LONGEST_QUERY]
     with suppress(AddressError):
         return [Delivery.email_key == parse_address(query).key]

@@ -1,7 +1,7 @@
-"""A campaign in numbers: what left, what was opened, clicked and left by, and what went wrong.
+"""Campaign report: emails sent, opens, clicks, unsubscribes and failures.
 
-Nothing is counted here that is not kept: emails are sums over batches, readers sums over tallies, links and
-times sums over events that no machine made.
+All numbers come from stored data: emails are sums over batches, recipients sums over campaign counters, links
+and timelines sums over events not caused by machines.
 """
 
 import re
@@ -31,19 +31,19 @@ from ..models import (
 from ..tracking import Numbers, campaign_numbers
 from .campaign_timeline import TimelineBucket, timeline
 
-FEW = 200  # batches looked into one by one; beyond, the whole campaign is read
-EXAMPLES = 3  # of the server's words, per reason
-READ = 100  # of its commonest answers, to find as many that differ in more than the address they name
+FEW = 200  # batches examined one by one; above this, the whole campaign is scanned
+EXAMPLES = 3  # replies of the server shown per reason
+READ = 100  # most frequent replies examined, to find as many that differ in more than the address
 _ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+")
 TROUBLES = (DeliveryStatus.failed, DeliveryStatus.in_doubt, DeliveryStatus.skipped, DeliveryStatus.bounced)
 
 
 @dataclass(frozen=True)
 class Opens:
-    """Between ``people_certain`` and ``people_certain + people_possible`` people opened the email."""
+    """Opens. The true number of recipients is between ``people_certain`` and ``people_at_most``."""
 
     people_certain: int
-    people_possible: int  # perhaps it was only their mail program
+    people_possible: int  # on top of ``people_certain``; it may have been only their mail client
     total: int
     machine: int
 
@@ -61,7 +61,7 @@ class Clicks:
 
 @dataclass(frozen=True)
 class Link:
-    """One address of the email, as it was written: a template. ``key`` finds the people behind it."""
+    """One link URL of the email as written, that is a template. ``key`` filters recipients by this link."""
 
     key: str
     url: str
@@ -71,7 +71,7 @@ class Link:
 
 @dataclass(frozen=True)
 class DeliveryFailures:
-    """Emails that did not arrive for one reason, with some of the server's own words."""
+    """Undelivered emails with one status and reason, with example replies of the server."""
 
     status: DeliveryStatus
     reason: Reason | None
@@ -92,20 +92,20 @@ class Report:
 
     @property
     def arrived(self) -> int:
-        """Emails that the servers took and that did not come back."""
+        """Return the number of emails accepted by the servers that did not bounce."""
         return self.counts.sent
 
     @property
     def stopped_before(self) -> int:
-        """People who would have got it, had the campaign not been stopped."""
+        """Return the number of recipients who got no email because the campaign was cancelled."""
         return self._by_reason(DeliveryStatus.skipped).get(Reason.cancelled.value, 0)
 
     def share(self, people: int) -> float:
-        """People as a part of those whom the email reached."""
+        """Return ``people`` as a fraction of the recipients reached."""
         return min(1.0, people / self.arrived) if self.arrived else 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """The shape of ``GET /api/v1/campaigns/{id}/report``."""
+        """Serialize for ``GET /api/v1/campaigns/{id}/report``."""
         return {
             "sent": self.counts.sent,
             "opens": vars(self.opens),
@@ -125,7 +125,7 @@ class Report:
 
 
 def campaign_report(session: Session, campaign: Campaign, now: datetime | None = None) -> Report:
-    """The report of a campaign. With ``now`` its timeline goes on to this moment, else to the last event."""
+    """Return the report of a campaign. The timeline ends at ``now``, or at the last event without it."""
     counts = campaign_counts(session, [campaign.id])[campaign.id]
     numbers = campaign_numbers(session, [campaign.id])[campaign.id]
     return Report(
@@ -136,12 +136,12 @@ def campaign_report(session: Session, campaign: Campaign, now: datetime | None =
         links=links(session, campaign),
         unsubscribed=numbers.unsubscribed,
         timeline=timeline(session, campaign, now),
-        troubles=_troubles(session, campaign, counts),
+        troubles=_failures_by_reason(session, campaign, counts),
     )
 
 
 def links(session: Session, campaign: Campaign) -> tuple[Link, ...]:
-    """Every link of the versions that went out, in the email's order, those nobody followed included."""
+    """Return all links of the versions sent, in the order of the email, including links without clicks."""
     places = link_places(session, campaign)
     rows = session.execute(
         select(Event.frozen_email_id, Event.link, func.count(Event.delivery_id.distinct()), func.count())
@@ -156,7 +156,7 @@ def links(session: Session, campaign: Campaign) -> tuple[Link, ...]:
 
 
 def link_places(session: Session, campaign: Campaign) -> dict[str, list[tuple[int, int]]]:
-    """By address, where it stands: (email version, number of the link)."""
+    """Return the places of each URL: (frozen email id, number of the link)."""
     versions = session.execute(
         select(FrozenEmail.id, FrozenEmail.compiled)
         .where(FrozenEmail.campaign_id == campaign.id)
@@ -178,7 +178,7 @@ def _link(
 ) -> Link:
     followed = [place for place in places if place in found]
     people = sum(found[place][0] for place in followed)
-    if len(followed) > 1:  # who followed it at the top and at the bottom is one person
+    if len(followed) > 1:  # a recipient who clicked two places of one link counts once
         people = _people_behind(session, campaign, followed)
     frozen_email_id, number = places[0]
     return Link(f"{frozen_email_id}-{number}", url, people, sum(found[place][1] for place in followed))
@@ -190,7 +190,7 @@ def _people_behind(session: Session, campaign: Campaign, places: list[tuple[int,
 
 
 def at_places(places: list[tuple[int, int]]) -> Any:
-    """The condition that an event is a click on one of these links."""
+    """Return the condition that an event is a click on one of these links."""
     return or_(
         *(
             and_(Event.frozen_email_id == frozen_email_id, Event.link == number)
@@ -211,11 +211,11 @@ def _opens(numbers: Numbers) -> Opens:
     return Opens(numbers.opened_certain, numbers.opened_possible, numbers.opens, numbers.machine_opens)
 
 
-def _troubles(session: Session, campaign: Campaign, counts: Counts) -> tuple[DeliveryFailures, ...]:
-    """By reason, the most first."""
+def _failures_by_reason(session: Session, campaign: Campaign, counts: Counts) -> tuple[DeliveryFailures, ...]:
+    """Return undelivered emails by reason, the most frequent first."""
     if not any(getattr(counts, status.value) for status in TROUBLES):
         return ()
-    troubled = _troubled(session, campaign)
+    troubled = _undelivered(session, campaign)
     rows = session.execute(
         select(Delivery.status, Delivery.reason, func.count())
         .where(troubled)
@@ -246,8 +246,8 @@ def _replies(
     return tuple(unlike.values())[:EXAMPLES]
 
 
-def _troubled(session: Session, campaign: Campaign) -> ColumnElement[bool]:
-    """The condition for emails that met something: in the batches that say so, while these are few."""
+def _undelivered(session: Session, campaign: Campaign) -> ColumnElement[bool]:
+    """Return the condition for undelivered emails, limited to the batches with some if these are few."""
     told = sum((getattr(Batch, status.value) for status in TROUBLES[1:]), Batch.failed)
     ranges = session.execute(
         select(Batch.first_id, Batch.last_id).where(Batch.campaign_id == campaign.id, told > 0).limit(FEW + 1)

@@ -1,7 +1,7 @@
-"""The pipeline: plan, ledger, lanes, quota, sweep; and the bell that wakes it after a commit.
+"""Send campaigns: scheduler, workers and the resolution of emails in doubt.
 
-Pages and the API need two names of it: ``wake(request, "tick")`` after whatever makes a campaign go, and
-``resolve`` for emails in doubt.
+Pages and the API use two names: ``enqueue_after_commit(request, "tick")`` after a change that makes a
+campaign ready to send, and ``resolve`` for emails in doubt.
 """
 
 from ..queue import enqueue_after_commit, includeme

@@ -1,7 +1,7 @@
-"""Two clocks: the moments that go into the database, and the seconds that leases are measured in.
+"""Clocks: database time for stored timestamps, a monotonic clock for durations.
 
-Leases, due times and quotas are compared by many machines, so their moments come from the database's clock.
-How long something has lasted here is never computed from moments: those can be set back.
+Leases, due times and quotas are compared by many machines, so their timestamps come from the database's
+clock. Durations within a process are never computed from timestamps, because the wall clock can be set back.
 """
 
 import time
@@ -14,11 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..db import utcnow
 
-ASK_EVERY = 30.0  # seconds; a quartz drifts by a millisecond in that time
+ASK_EVERY = 30.0  # seconds between two queries; a quartz clock drifts by about a millisecond in that time
 
 
 def elapsed() -> float:
-    """Seconds of a clock that only goes forward, through a suspended machine too where the system has one."""
+    """Return seconds of a monotonic clock.
+
+    Where the system has one, it also advances while the machine is suspended.
+    """
     if _BOOTTIME is not None:
         return time.clock_gettime(_BOOTTIME)
     return time.monotonic()
@@ -28,9 +31,9 @@ _BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class FastClock:
-    """Another clock's moments, going by ``speed`` times as fast since a moment all processes agree on.
+    """A clock that runs ``speed`` times as fast as another one, from a start time that all processes share.
 
-    For trying out what takes days (``mailganer drill``): everything that is decided by moments passes sooner.
+    Lets ``mailganer drill`` pass days in minutes: everything scheduled by timestamps happens sooner.
     """
 
     def __init__(self, clock: Callable[[], datetime], since: datetime, speed: float) -> None:
@@ -41,9 +44,9 @@ class FastClock:
 
 
 class DatabaseClock:
-    """The database's moments without asking it for each: asked now and then, counted on in between.
+    """The database's current time, extrapolated between occasional queries.
 
-    An SQLite file has no clock but ours; a wrong one there concerns one machine only.
+    SQLite has no clock other than this machine's; a wrong clock there affects one machine only.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -66,6 +69,7 @@ class DatabaseClock:
             with self._engine.connect() as connection:
                 moment = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
         except SQLAlchemyError:
-            # Out of reach: what is known is counted on. Whoever needs the database notices by itself.
+            # The database is unreachable, so extrapolate from the last known time. Code that needs the
+            # database detects the failure itself.
             moment = self._moment + timedelta(seconds=now - (self._asked_at or now))
         self._moment, self._asked_at = moment.astimezone(UTC), now

@@ -1,6 +1,6 @@
-"""What a lane needs of its surroundings: the database, the mail accounts, the limits, a place for journals.
+"""Dependencies of a lane: database, mail accounts, limits and a directory for journals.
 
-The worker makes one from the settings; ``mailganer send`` makes its own over a state file.
+The worker creates one from the settings; ``mailganer send`` creates its own over a state file.
 """
 
 from collections.abc import Callable
@@ -22,31 +22,30 @@ from ..settings import Settings
 from ..vault import Vault, key_id
 from .clock import DatabaseClock, FastClock
 
-LEASE = (
-    60.0  # seconds a lane may be silent until it counts as lost; a keeper renews it several times in between
-)
-MARGIN = 30.0  # seconds more before anybody touches what it held: clocks of two machines differ
+# Seconds without a renewal until a lane counts as lost; LeaseRenewer renews several times in between.
+LEASE = 60.0
+MARGIN = 30.0  # additional seconds before a lost lane's work is taken over: clocks of two machines differ
 
 
 @dataclass(frozen=True)
 class SendingContext:
-    """Where emails are handed over. Used by one process; safe to share among its threads."""
+    """Everything a worker process needs to send. Used by one process; safe to share among its threads."""
 
     engine: Engine
     journals: Path
     open_backend: Callable[[Sender], Backend]
     limits: Callable[[Sender], Limits]
     plan_limit: Callable[[Account, datetime], int | None]  # emails in 24 hours
-    public_url: str = ""  # empty: there are no pages for readers, and nothing is tracked
+    public_url: str = ""  # empty: there are no pages for recipients, and nothing is tracked
     now: Callable[[], datetime] = field(kw_only=True)
     lease: float = LEASE
     margin: float = MARGIN
-    latest_start: timedelta = timedelta(hours=24)  # after which a campaign that missed its time asks
+    latest_start: timedelta = timedelta(hours=24)  # a campaign later than this is paused
     folder_id: str = ""  # of the data folder; see data_folder
     key_id: str = ""  # of the newest secret key; see vault
-    speed: float = 1.0  # how fast the moments of ``now`` go by; see FastClock
+    speed: float = 1.0  # how fast ``now`` runs; see FastClock
     sessions: sessionmaker[Session] = field(init=False)
-    readers: sessionmaker[Session] = field(init=False)  # for what only reads: nobody has to wait for it
+    readers: sessionmaker[Session] = field(init=False)  # for read-only transactions: they block no writer
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sessions", make_sessions(self.engine))
@@ -54,21 +53,26 @@ class SendingContext:
         self.journals.mkdir(parents=True, exist_ok=True)
 
     def schema(self) -> str | None:
-        """The database's schema; None: it has none yet."""
+        """Return the database's schema revision, or None when it has none yet."""
         return current(self.engine.execution_options(reading=True))
 
     def span(self, seconds: float) -> timedelta:
-        """What ``now`` moves on by while so many seconds really pass: a lease is a promise about processes,
-        and those are not any faster."""
+        """Convert real ``seconds`` to the time by which ``now`` advances in them.
+
+        A lease is a promise about processes, and a fast clock does not make those any faster.
+        """
         return timedelta(seconds=seconds * self.speed)
 
     def leased_until(self, now: datetime) -> datetime:
-        """The end of a lease that is taken or renewed at ``now``."""
+        """Return the end of a lease that is taken or renewed at ``now``."""
         return now + self.span(self.lease)
 
 
 def open_sending_context(settings: Settings, now: Callable[[], datetime] | None = None) -> SendingContext:
-    """The office of an installation. Opens no connection yet; a process of a pool calls it after the fork."""
+    """Create the sending context of an installation.
+
+    It opens no connection yet; a pool process calls it after the fork.
+    """
     engine = make_engine(settings.database_url)
     registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
     vault = Vault(settings.secret_keys)

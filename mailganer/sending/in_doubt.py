@@ -1,7 +1,7 @@
-"""Emails in doubt: looked up where the backend can tell, and ended by a person where it cannot.
+"""Resolve emails in doubt: look them up where the backend can, let a user decide where it cannot.
 
-Nothing here sends. An email goes out again only when its server has certainly not had it, or when a person
-who knows the risk says so; and it is kept who that was.
+Nothing here sends. An email is sent again only when its server has certainly not accepted it, or when a user
+who knows the risk decides so; that user's name is recorded.
 """
 
 import logging
@@ -32,9 +32,9 @@ from .worker.backoff import LOOK_UP_FOR, LOOK_UP_LAST, LOOK_UP_PAUSE, requested_
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 50  # emails of one sender that are looked up before others have their turn
-TURN = 15.0  # seconds of it: shorter than the time from one look-up to the next (``tick.LOOK_UP_EVERY``)
-MOST = 10_000  # doubtful emails of one campaign that one click decides; there is a next click
+AT_ONCE = 50  # emails of one sender that are looked up before other senders get their turn
+TURN = 15.0  # seconds per turn; shorter than the time between two look-ups (``tick.LOOK_UP_EVERY``)
+MOST = 10_000  # doubtful emails of one campaign that one request decides; the user can repeat it
 
 
 def resolve(
@@ -46,11 +46,11 @@ def resolve(
     now: datetime,
     delivery_ids: Sequence[int] | None = None,
 ) -> int:
-    """Ends doubts by a person's word: ``what`` is "sent" (treat as sent) or "again" (send again).
+    """End doubts by a user's decision: ``what`` is "sent" (treat as sent) or "again" (send again).
 
-    For ``delivery_ids`` of this campaign, or for all of its doubtful emails. ``by`` is who said so; it is
-    kept. Answers how many were in doubt. Raises ``InputError``, and ``Conflict`` for "again" in a cancelled
-    campaign.
+    Applies to ``delivery_ids`` of this campaign, or to all of its doubtful emails (at most ``MOST``). ``by``
+    names the user who decided and is recorded. Return how many were in doubt. Raise ``InputError``, and
+    ``Conflict`` for "again" in a cancelled campaign.
     """
     if what not in ("sent", "again"):
         raise InputError({"decision": _("Choose “treat as sent” or “send again”.")})
@@ -61,18 +61,22 @@ def resolve(
     decided = ledger.end_doubt(session, [DeliveryChange(each, status) for each in ids], now)
     kept: dict[str, Any] = {"decided_by": by[:320], "decided_at": now}
     if what == "again":
-        kept |= {"first_tried_at": None, "reason": None}  # a new attempt has a new day to get through
+        kept |= {"first_tried_at": None, "reason": None}  # a new attempt gets a full day of retries
     session.execute(
         update(Delivery).where(Delivery.id.in_(ids), Delivery.status == status).values(kept),
         execution_options=UNTRACKED,
     )
     if decided and what == "again":
-        _go_on(session, campaign)
+        _reopen_if_finished(session, campaign)
     return decided
 
 
-def _go_on(session: Session, campaign: Campaign) -> None:
-    """What was read of the campaign may be old, so it is read again: after the batches, as lanes lock too."""
+def _reopen_if_finished(session: Session, campaign: Campaign) -> None:
+    """Reopen the campaign if it is finished.
+
+    Its row may have changed since it was read, so lock and reload it. The lock comes after those of the
+    batches, in the same order as in the lanes.
+    """
     lock(session, campaign)
     _refuse_cancelled(campaign)
     if campaign.status is CampaignStatus.finished:
@@ -109,18 +113,19 @@ def _doubtful(session: Session, campaign_id: int, delivery_ids: Sequence[int] | 
     return found[:MOST]
 
 
-# --- asking the server
+# --- look-ups at the server
 
 
 def senders_in_doubt(session: Session, now: datetime) -> list[int]:
-    """Senders some of whose doubtful emails are due to be looked up."""
+    """Return up to 100 senders that have doubtful emails due for a look-up."""
     return list(session.scalars(select(Delivery.sender_id).distinct().where(*_due(now)).limit(100)))
 
 
 def look_up(context: SendingContext, sender_id: int) -> int:
-    """Asks a sender's server what became of its doubtful emails; answers how many doubts that ended.
+    """Look up a sender's doubtful emails on its server; return how many doubts were ended.
 
-    For some seconds: a server that is slow or away keeps no worker, and no second one asks it meanwhile.
+    Limited to ``TURN`` seconds, so that a slow or unreachable server does not occupy a worker. No second
+    worker looks up the same emails at the same time.
     """
     with context.sessions.begin() as session:
         sender = session.get(Sender, sender_id)
@@ -136,8 +141,8 @@ def look_up(context: SendingContext, sender_id: int) -> int:
             ended += _conclude(context, row, backend.was_accepted(message_id))
             del left[0]
     except OUT_OF_REACH:
-        raise  # our own trouble: the emails are taken, and come again
-    except Exception as error:  # a backend may be somebody else's
+        raise  # the database failed, not the server: the emails stay taken and become due again
+    except Exception as error:  # a third-party backend may raise anything
         log.warning("sender %s: doubtful emails could not be looked up: %s", sender_id, error)
         wait = requested_delay(error.retry_after) if isinstance(error, BackendError) else LOOK_UP_PAUSE
         _put_off(context, sender_id, left, max(wait, LOOK_UP_PAUSE))
@@ -149,7 +154,10 @@ def look_up(context: SendingContext, sender_id: int) -> int:
 def _take(
     session: Session, sender_id: int, now: datetime, most: int, pause: timedelta = LOOK_UP_PAUSE
 ) -> Sequence[Any]:
-    """The next emails to ask about: for whoever else looks they are not due before a pause is over."""
+    """Return the next emails to look up, and postpone them by ``pause``.
+
+    Other workers do not take them until then.
+    """
     rows = session.execute(
         select(
             Delivery.id,
@@ -169,8 +177,12 @@ def _take(
 
 
 def _put_off(context: SendingContext, sender_id: int, rows: Sequence[Any], wait: timedelta) -> None:
-    """A server that cannot be asked about one email is not asked about the others either; and one day not at
-    all any more. ``wait`` is what it names, or the usual pause."""
+    """Postpone the look-ups of a sender's doubtful emails after one failed.
+
+    A server that cannot be asked about one email is not asked about the others either. ``wait`` is the delay
+    the server requested, or the usual pause. Emails in doubt for longer than ``LOOK_UP_FOR`` are not looked
+    up any more.
+    """
     now = context.now()
 
     def too_old(rows: Sequence[Any]) -> list[int]:
@@ -207,13 +219,16 @@ def _conclude(context: SendingContext, row: Any, accepted: bool | None) -> bool:
 
 
 def _is_another_doubt(session: Session, row: Any) -> bool:
-    """Whether the email was sent again while the server was asked: its "no" says nothing about that."""
+    """Return whether the email was sent again during the look-up: "no" is about the earlier attempt then."""
     since = session.scalar(select(Delivery.settled_at).where(Delivery.id == row.id))
     return bool(since != row.settled_at)
 
 
 def reopen_campaign(session: Session, campaign_id: int, now: datetime) -> None:
-    """A finished campaign has somebody to write to again. Whoever is just finishing it is waited for."""
+    """Reopen a finished campaign that has pending recipients again.
+
+    Wait for a transaction that is just finishing it.
+    """
     session.execute(select(Campaign.id).where(Campaign.id == campaign_id).with_for_update(key_share=True))
     session.execute(
         update(Campaign)
@@ -230,7 +245,8 @@ def _ask_at(context: SendingContext, ids: Sequence[int], moment: datetime | None
 def _set_moment(session: Session, ids: Sequence[int], moment: datetime | None) -> None:
     if not ids:
         return
-    # In their order, as the ledger takes them: who ends the same doubts meanwhile waits, or is waited for.
+    # Lock in the same order as the ledger, so that a concurrent transaction that ends the same doubts waits
+    # instead of deadlocking.
     held = session.scalars(
         select(Delivery.id)
         .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.in_doubt)
@@ -244,10 +260,13 @@ def _set_moment(session: Session, ids: Sequence[int], moment: datetime | None) -
 
 
 def _due(now: datetime) -> tuple[Any, ...]:
-    """Doubtful emails to be looked up: found through their batches, of which few hold any."""
+    """Return the conditions for doubtful emails that are due for a look-up.
+
+    They are found through their batches, few of which have any.
+    """
     return (
         Delivery.id.between(Batch.first_id, Batch.last_id),
-        Batch.in_doubt > text("0"),  # written out: SQLite uses the index of doubts only then
+        Batch.in_doubt > text("0"),  # a literal: otherwise SQLite does not use the index on doubts
         Delivery.status == DeliveryStatus.in_doubt,
         Delivery.not_before <= now,
     )

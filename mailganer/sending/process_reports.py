@@ -1,9 +1,9 @@
-"""Each worker and web process reports the data folder and the secret keys it was started with.
+"""Reports of the data folder and secret keys with which each worker and web process was started.
 
-A tick notes the same of the worker that runs it, but a worker that gets no tick is never seen that way, and
-web processes run none. A report is one small row, written by a thread of its own in a transaction of its own,
-over a connection that is closed again. So it delays no other work, and a database that is away or full only
-delays the report.
+A tick records the same for the worker that runs it, but a worker that gets no tick is never seen that way,
+and web processes run none. A report is one small row, written by its own thread in its own transaction over a
+connection that is closed afterwards. So it delays no other work, and an unreachable or full database delays
+only the report.
 """
 
 import logging
@@ -30,9 +30,9 @@ from ..vault import key_id
 from .clock import elapsed
 
 EVERY = 10.0  # seconds between two reports of a part
-VALID_FOR = timedelta(seconds=30)  # three reports; a killed process counts for so long
+VALID_FOR = timedelta(seconds=30)  # three reports; a killed process is listed for so long
 FORGOTTEN_AFTER = timedelta(minutes=5)
-FAREWELL = 2.0  # seconds that the end of a part may take to remove its report
+FAREWELL = 2.0  # seconds within which a stopping part may remove its report
 PREFIX = "process "  # name of a heartbeat: "process PART HOST:PID ID"
 WORKER = "worker "  # name of a heartbeat that a tick writes: "worker HOST:PID"
 MOST_KEYS, KEY_DIGITS = 4, 8  # the ids of secret keys share a column of 32 characters
@@ -48,8 +48,8 @@ log = logging.getLogger(__name__)
 class ProcessReport:
     """The report of one part: a web process, or a worker with all processes of its pool.
 
-    Made before a pool is forked. Whichever process of the pool finds the report due writes it, for all. The
-    random id in the name keeps apart containers with the same host name and process number.
+    Created before a pool is forked. Whichever process of the pool finds the report due writes it, for all of
+    them. The random id in the name distinguishes containers with the same host name and process number.
     """
 
     def __init__(self, part: Part, settings: Settings) -> None:
@@ -62,20 +62,26 @@ class ProcessReport:
         self._thread: Thread | None = None
 
     def start(self) -> None:
-        """Report now and regularly, in a thread, while the part lives. Called in the process that reports."""
+        """Report now and then regularly, in a thread, while the part runs.
+
+        Call it in the process that reports.
+        """
         self._thread = Thread(target=self._run, name="process-report", daemon=True)
         self._thread.start()
 
     def end(self) -> None:
-        """Remove the report of a part that stops, within ``FAREWELL``; what remains expires by itself."""
+        """Remove the report of a part that stops, within ``FAREWELL`` seconds.
+
+        What remains expires by itself.
+        """
         self._ended.set()
-        if self._thread is None:  # the processes of the pool have reported, and are gone
+        if self._thread is None:  # reports came from the processes of the pool, which have ended
             self._thread = Thread(target=self._remove, name="process-report", daemon=True)
             self._thread.start()
         self._thread.join(FAREWELL)
 
     def write(self, engine: Engine) -> None:
-        """Write the report, unless the schema is of another version."""
+        """Write the report, unless the database has another schema revision."""
         folder, keys = folder_id(self._settings), "".join(_key_ids(self._settings))
         if current(engine.execution_options(reading=True)) != newest():
             return
@@ -94,7 +100,7 @@ class ProcessReport:
                     if not has_cleaned:
                         _forget_old(engine)
                         has_cleaned = True
-                except Exception as error:  # whatever it is, the thread lives on and tries again
+                except Exception as error:  # whatever the error is, the thread continues and tries again
                     self._set_due(0.0)
                     log.debug("this process could not be reported: %s", type(error).__name__)
                 finally:
@@ -104,11 +110,11 @@ class ProcessReport:
             self._remove()
 
     def _lives(self) -> bool:
-        """Whether this is the part's own process, or one of the pool whose worker still runs."""
+        """Return whether this is the part's own process, or a pool process whose worker still runs."""
         return self._owner in (os.getpid(), os.getppid())
 
     def _take_turn(self) -> bool:
-        """Return whether no process of the part has reported just now, and let the others wait."""
+        """Return whether this process reports now; if so, make the other processes of the part wait."""
         (due,) = struct.unpack("d", self._due[:8])
         if elapsed() < due:
             return False
@@ -119,7 +125,7 @@ class ProcessReport:
         self._due[:8] = struct.pack("d", moment)
 
     def _remove(self) -> None:
-        """Remove the report, and what ticks of this worker have noted about its setup."""
+        """Remove the report, and the setup that ticks of this worker have recorded."""
         engine = make_engine(self._settings.database_url)
         noted_by_tick = Heartbeat.name == self._process
         try:
@@ -135,7 +141,7 @@ class ProcessReport:
 
 
 def _forget_old(engine: Engine) -> None:
-    """Delete reports of processes that were killed, also those from before the clock was set back."""
+    """Delete reports of killed processes, including those from before the clock was set back."""
     with make_sessions(engine).begin() as session:
         now = database_now(session)
         session.execute(
@@ -152,7 +158,7 @@ def _forget_old(engine: Engine) -> None:
 
 @dataclass(frozen=True)
 class Misfit:
-    """A process that is set up differently from this one, and in what."""
+    """A process with a different data folder or secret key, and which of the two differs."""
 
     part: str  # "web" or "worker"
     process: str  # "worker HOST:PID"
@@ -179,14 +185,17 @@ def _compared(row: Heartbeat, our_folder: str, our_keys: list[str]) -> Iterator[
     if process.startswith(PREFIX):
         process = process.removeprefix(PREFIX).rpartition(" ")[0]
     part = process.partition(" ")[0]
-    if row.folder_id and our_folder and row.folder_id != our_folder:  # an empty one could not be read
+    if row.folder_id and our_folder and row.folder_id != our_folder:  # empty: the folder id could not be read
         yield Misfit(part, process, "data folder")
     if row.key_id and not _read_each_other(row, our_keys):
         yield Misfit(part, process, "secret key")
 
 
 def _read_each_other(row: Heartbeat, our_keys: list[str]) -> bool:
-    """Whether each can read what the other writes with its first key. A tick notes the first key only."""
+    """Return whether each process can decrypt what the other encrypts with its first key.
+
+    A report written by a tick has the first key only.
+    """
     if not row.name.startswith(PREFIX):
         return row.key_id[:KEY_DIGITS] in our_keys
     theirs = [row.key_id[at : at + KEY_DIGITS] for at in range(0, len(row.key_id), KEY_DIGITS)]

@@ -1,7 +1,7 @@
-"""One mailing without an installation: the same plan, ledger and lane, over a state file.
+"""Send one campaign without an installation: the same plan, ledger and lane, over a state file.
 
-The state is an SQLite database with one account, one list, one sender and one campaign. Whoever runs the same
-mailing with the same state again goes on where it stopped, however it stopped.
+The state is an SQLite database with one account, one list, one sender and one campaign. Running the same
+campaign with the same state again continues where it stopped, however it stopped.
 """
 
 import fcntl
@@ -68,7 +68,7 @@ from .worker.lane import LaneRunner
 from .worker.receipt_outcomes import WindowResult
 
 SHOWN_REJECTS = 50
-NO_PUBLIC_URL = "public_url"  # a mailing has no links of its own
+NO_PUBLIC_URL = "public_url"  # a standalone campaign has no links of its own
 SECRET = "a mailing keeps no secrets in its state"  # noqa: S105 - passwords stay in memory; nothing is signed
 
 
@@ -89,7 +89,7 @@ class BadRows(MailganerError):
 
 @dataclass(frozen=True)
 class StandaloneRequest:
-    """What is to be sent, to whom, and from where."""
+    """What to send, to whom, and from which address."""
 
     from_name: str
     from_email: str
@@ -102,7 +102,7 @@ class StandaloneRequest:
 
     @cached_property
     def digest(self) -> str:
-        """Tells this mailing from any other: whoever changes an email of it makes another one."""
+        """A digest that identifies the campaign; any change to its emails or recipients changes it."""
         words = [
             self.from_name,
             self.from_email,
@@ -120,13 +120,13 @@ class StandaloneRequest:
 
 @dataclass(frozen=True)
 class StandaloneProgress:
-    """How far a mailing is; ``waits_until`` and ``trouble`` say why nothing happens right now."""
+    """Progress of a campaign; ``waits_until`` and ``trouble`` give the reason when nothing happens now."""
 
     status: CampaignStatus
     counts: Counts
     waits_until: datetime | None = None
     trouble: str = ""
-    stopped: str = ""  # why it cannot go on at all
+    stopped: str = ""  # why it cannot continue at all
 
     @property
     def finished(self) -> bool:
@@ -134,7 +134,7 @@ class StandaloneProgress:
 
 
 class StandaloneCampaign:
-    """A mailing over its state file. Made by :func:`open_standalone_campaign`."""
+    """A campaign over its state file, created by :func:`open_standalone_campaign`."""
 
     def __init__(
         self, engine: Engine, folder: Path, order: StandaloneRequest, backend: Backend, registry: Registry
@@ -161,10 +161,10 @@ class StandaloneCampaign:
     # --- before the first email
 
     def prepare(self, send_at: datetime | None, warn: Callable[[str], None] = lambda _sentence: None) -> None:
-        """Reads the list and schedules the campaign, unless that is done already.
+        """Import the list and schedule the campaign, unless that is done already.
 
-        ``warn`` is called with each warning of the check. Raises what is wrong with list or email; nothing
-        has been sent then.
+        ``warn`` is called with each warning of the check. Raise what is wrong with the list or the email;
+        nothing has been sent then.
         """
         with self._context.sessions() as session:
             known = session.scalar(select(SubscriberList.description))
@@ -178,7 +178,7 @@ class StandaloneCampaign:
                     )
                 )
             if campaign.status is not CampaignStatus.draft:
-                self._look_again()
+                self._retry_after_stop()
                 return
         else:
             self._gather(warn)
@@ -269,7 +269,7 @@ class StandaloneCampaign:
                 if problem.severity is Severity.warning and problem.code != NO_PUBLIC_URL:
                     warn(translate_sentence(problem.message))
 
-        with self._context.sessions() as session:  # the email is read while it has no transaction
+        with self._context.sessions() as session:  # no transaction is open while the email is compiled
             state_changes.schedule(
                 session,
                 session.scalars(select(Campaign)).one(),
@@ -281,8 +281,8 @@ class StandaloneCampaign:
             )
             session.commit()
 
-    def _look_again(self) -> None:
-        """Whoever starts it again has perhaps mended what stopped it."""
+    def _retry_after_stop(self) -> None:
+        """Apply the current settings and retry: the cause of the last stop may be fixed."""
         now = utcnow()
         with self._context.sessions() as session:  # as above
             sender = session.scalars(select(Sender)).one()
@@ -302,10 +302,10 @@ class StandaloneCampaign:
     # --- sending
 
     def sample(self) -> tuple[int, str, bytes]:
-        """Return how many recipients there are, the first one's address, and the very message they would get.
+        """Return the number of recipients, the address of the first, and exactly the message they would get.
 
-        It is made as a lane makes it, in a transaction that is rolled back. Only ``Message-ID`` and ``Date``
-        are others when it is sent, as both are fixed when a delivery is planned.
+        It is made as in a lane, in a transaction that is rolled back. Only ``Message-ID`` and ``Date`` differ
+        when it is sent, because both are fixed when a delivery is planned.
         """
         now = utcnow()
         with self._context.sessions() as session:
@@ -314,7 +314,7 @@ class StandaloneCampaign:
             reader = sample_reader(session, campaign)
             if reader is None:
                 raise Conflict(_("There is nobody in the chosen lists who gets emails."))
-            email = compile_to_send(campaign, self._context.public_url)  # first: it ends the transaction
+            email = compile_to_send(campaign, self._context.public_url)  # first, as it ends the transaction
             campaign.message_domain = host_of_ids(self._context.public_url, sender.from_email)
             version = keep(session, campaign, email, now)
             session.flush()
@@ -345,11 +345,11 @@ class StandaloneCampaign:
         renderer = DeliveryRenderer(job, self._context.public_url)
         with self._context.readers() as session:
             names = renderer.list_names(session, [recipient])
-        message = renderer.print(recipient, names.get(recipient.subscriber_id or 0))
+        message = renderer.render(recipient, names.get(recipient.subscriber_id or 0))
         return people, recipient.address, message
 
     def step(self, stopped: Callable[[], bool], progress: Callable[[WindowResult], None]) -> bool:
-        """What beat and worker would do next; answers whether anything moved."""
+        """Do what scheduler and worker would do next; return whether anything changed."""
         moved = 0
         for call in tick(self._context):
             if stopped():
@@ -381,7 +381,7 @@ class StandaloneCampaign:
         return StandaloneProgress(campaign.status, counts, waits, translate_sentence(sender.error or ""))
 
     def unsettled(self) -> Iterator[tuple[str, str, str]]:
-        """Who did not get the email, or perhaps not: address, state, the server's words."""
+        """Yield who did not get the email, or perhaps not: address, status, the server's reply."""
         wanted = (DeliveryStatus.failed, DeliveryStatus.in_doubt, DeliveryStatus.skipped)
         with self._context.readers() as session:
             for row in session.scalars(
@@ -390,7 +390,8 @@ class StandaloneCampaign:
                 yield (
                     row.email,
                     row.status.value,
-                    f"{translate_sentence(delivery_sentence(row.reason))} {translate_sentence(row.reply or '')}",
+                    f"{translate_sentence(delivery_sentence(row.reason))} "
+                    f"{translate_sentence(row.reply or '')}",
                 )
 
 
@@ -398,8 +399,10 @@ class StandaloneCampaign:
 def open_standalone_campaign(
     state: Path, order: StandaloneRequest, backend: Backend, registry: Registry
 ) -> Iterator[StandaloneCampaign]:
-    """The mailing of a state file, which is made if it is not there. Raises ``Conflict`` while somebody else
-    works with it."""
+    """Open the campaign of a state file, creating the file if it does not exist.
+
+    Raise ``Conflict`` while another process uses it.
+    """
     folder = state_folder(state)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
@@ -413,14 +416,14 @@ def open_standalone_campaign(
         try:
             if current(engine) != newest():
                 migrate(engine)
-            _forget_half_a_beginning(engine)
+            _delete_incomplete_start(engine)
             yield StandaloneCampaign(engine, folder, order, backend, registry)
         finally:
             engine.dispose()
 
 
-def _forget_half_a_beginning(engine: Engine) -> None:
-    """Killed before there was a campaign: nothing was sent, so nothing has to be remembered."""
+def _delete_incomplete_start(engine: Engine) -> None:
+    """Delete the account when a run was killed before it created a campaign: nothing was sent by it."""
     with Session(engine) as session:
         if session.scalar(select(Campaign.id)) is None:
             for account in session.scalars(select(Account)):
@@ -429,12 +432,12 @@ def _forget_half_a_beginning(engine: Engine) -> None:
 
 
 def state_folder(state: Path) -> Path:
-    """The folder beside a state file for journals and the copied list."""
+    """Return the directory beside a state file that holds journals and the copied list."""
     return state.with_name(state.name + ".d")
 
 
 def remove_state(state: Path) -> None:
-    """Forgets a mailing."""
+    """Delete a campaign's state file and its directory."""
     for path in (state, *(state.with_name(state.name + end) for end in ("-wal", "-shm"))):
         path.unlink(missing_ok=True)
     shutil.rmtree(state_folder(state), ignore_errors=True)

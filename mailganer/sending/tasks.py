@@ -1,7 +1,7 @@
-"""The Celery tasks: thin, named, bounded. Each may run twice, late, never, or about something deleted.
+"""Celery tasks of workers. Each may run twice, late, never, or for something that was deleted.
 
-A message wakes a worker process. After what the message is about, the process chooses further work from the
-database until there is none, so that no work waits for a message of its own.
+A message wakes a worker process. After the work the message names, the process chooses further work from the
+database until there is none, so no work depends on a message of its own.
 """
 
 import logging
@@ -43,20 +43,20 @@ __all__ = [
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
-TURN = 30.0  # seconds of a process's turn; then what is left queues behind the other messages
-SHORTEST_TURN = 5.0  # seconds a sender is left in peace: opening a connection costs time, too
-LOOK_EVERY = 1.0  # seconds between two looks at who else waits
+TURN = 30.0  # seconds of a process's turn; then what is left is queued behind the other messages
+SHORTEST_TURN = 5.0  # seconds before a sender's turn can be cut short: opening a connection takes time, too
+LOOK_EVERY = 1.0  # seconds between two checks for waiting work
 LATE_TICK = timedelta(seconds=1.5 * tick.EVERY)
 JUST_NOW = timedelta(seconds=tick.SOON)
-WAKE_UPS = tick.MOST_BELLS  # messages about plans and lanes that one tick queues: more than free processes
+WAKE_UPS = tick.MAX_LANE_TASKS  # messages about plans and lanes queued by one tick: more than free processes
 IMPORT_TURN = 30.0  # seconds
 
 
-# --- the office of this process
+# --- the sending context of this process
 
 
 def sending_context() -> SendingContext:
-    """This process's office: made after the fork, and kept."""
+    """Return this process's sending context, created after the fork and cached."""
     return _sending_context(os.getpid())
 
 
@@ -71,14 +71,15 @@ def worker_settings() -> Settings:
 
 # --- the schema
 
-_misfit: str | None = ""  # the schema that this process has complained about last; empty: none
+_misfit: str | None = ""  # the wrong schema that this process logged last; empty: none
 
 
 def schema_fits(here: SendingContext) -> bool:
-    """Whether the database has the schema this program was made for.
+    """Return whether the database has the schema this program was made for.
 
-    Nobody knows what a later one means, nor whether what an earlier one lacks is needed: under any other this
-    process claims nothing and changes nothing, says so once, and goes on by itself when it fits.
+    The meaning of a later schema is unknown, and so is whether what an earlier one lacks is needed. Under any
+    other schema this process claims nothing and changes nothing, logs that once, and continues by itself when
+    it fits.
     """
     global _misfit
     found = here.schema()
@@ -109,7 +110,7 @@ _parent = 0  # the worker whose pool this process belongs to
 
 
 def request_stop() -> None:
-    """No new windows, in this process and in those it has forked."""
+    """Stop opening windows, in this process and in those it has forked."""
     _STOP[0] = 1
 
 
@@ -118,19 +119,19 @@ def is_stopping() -> bool:
 
 
 def stop_with_parent() -> None:
-    """In a process of the pool: from now on it ends its turn well when the worker above it is lost."""
+    """In a pool process: end the turn cleanly when the parent worker is lost."""
     global _parent
     _parent = os.getppid()
 
 
 @contextmanager
 def _listening() -> Iterator[None]:
-    """A SIGTERM, to all of the group or because the worker is gone, lets the emails on their way be settled.
+    """Let emails in flight be settled after a SIGTERM to the whole group or because the worker is gone.
 
-    Only while there are any, and not from the start: the pool sets its own handler after its processes are
-    begun, and that one leaves in the middle of an email.
+    The handler is installed only while there are any, and not from the start: the pool sets its own handler
+    after its processes have started, and that one exits in the middle of an email.
     """
-    if not _parent:  # no process of a pool
+    if not _parent:  # not a pool process
         yield
         return
     before = signal.signal(signal.SIGTERM, lambda *_: request_stop())
@@ -141,7 +142,7 @@ def _listening() -> Iterator[None]:
 
 
 def _leave_with_parent() -> None:
-    """Nobody will give an orphan of the pool anything to do any more."""
+    """Exit when the parent worker is gone: an orphan of the pool gets no more tasks."""
     if _parent and os.getppid() != _parent:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -149,8 +150,8 @@ def _leave_with_parent() -> None:
 # --- the tasks
 
 
-def _comes_again(task: Callable[P, None]) -> Callable[P, None]:
-    """A database out of reach is a line in the log: when it is back, the next tick rings for what is due."""
+def _tolerates_outage(task: Callable[P, None]) -> Callable[P, None]:
+    """Log an unreachable database instead of raising: when it is back, the next tick queues what is due."""
 
     @wraps(task)
     def run(*arguments: P.args, **options: P.kwargs) -> None:
@@ -165,9 +166,9 @@ def _comes_again(task: Callable[P, None]) -> Callable[P, None]:
 
 
 @shared_task(name="mailganer.tick")
-@_comes_again
+@_tolerates_outage
 def run_tick(beat_id: int = 0) -> None:
-    """Run a tick, then work. ``beat_id`` names the beat that asked for it; 0 and 1 name none."""
+    """Run a tick, then work. ``beat_id`` names the beat that queued it; 0 and 1 name none."""
     here = sending_context()
     if schema_fits(here):
         if beat_id > 1:
@@ -177,7 +178,7 @@ def run_tick(beat_id: int = 0) -> None:
 
 
 @shared_task(name="mailganer.plan")
-@_comes_again
+@_tolerates_outage
 def plan_campaign(campaign_id: int) -> None:
     here = sending_context()
     if schema_fits(here):
@@ -185,7 +186,7 @@ def plan_campaign(campaign_id: int) -> None:
 
 
 @shared_task(name="mailganer.run_lane")
-@_comes_again
+@_tolerates_outage
 def run_lane(sender_id: int, number: int = 0) -> None:
     here = sending_context()
     if schema_fits(here):
@@ -207,16 +208,16 @@ def _work(here: SendingContext, first: TaskCall | None = None) -> None:
         if call and elapsed() >= until and _is_handed_over(call):
             break
     if has_done and not is_stopping():
-        _tick(here)  # somebody's campaign may be finished
+        _tick(here)  # a campaign may be finished now
 
 
 def _is_handed_over(call: TaskCall) -> bool:
-    """Whether a message waits that makes some process go on with what is left."""
+    """Return whether a queued message will make some process continue with what is left."""
     return not is_empty(current_app) or enqueue(current_app, call.task, *call.ids)
 
 
 def _do(here: SendingContext, work: DueWork, call: TaskCall, seconds: float) -> bool:
-    """Plan a campaign or run a lane; return whether that changed anything. An error ends nothing else."""
+    """Plan a campaign or run a lane; return whether that changed anything. Errors are logged, not raised."""
     try:
         if call.task == "plan":
             return plan.plan(here, call.ids[0], is_stopping)
@@ -237,7 +238,7 @@ def _run_lane(here: SendingContext, work: DueWork, sender_id: int, number: int, 
 
 
 def _yields(here: SendingContext, work: DueWork, sender_id: int) -> Callable[[], bool]:
-    """Return a function that says whether this turn should end early, so that other work can start.
+    """Return a function that returns whether this turn should end early, so that other work can start.
 
     It also runs ticks that are late: while all processes send, no process takes one from the queue.
     """
@@ -259,7 +260,7 @@ def _yields(here: SendingContext, work: DueWork, sender_id: int) -> Callable[[],
                 return False
             with here.readers() as session:
                 return others_wait(session, sender_id, here.now())
-        except OUT_OF_REACH:  # the lane has emails to settle, and finds out by itself
+        except OUT_OF_REACH:  # the lane has emails to settle, and detects the failure itself
             return False
 
     return yields
@@ -297,7 +298,7 @@ def _since_tick(here: SendingContext) -> timedelta | None:
 
 
 @shared_task(name="mailganer.look_up")
-@_comes_again
+@_tolerates_outage
 def look_up(sender_id: int) -> None:
     here = sending_context()
     if schema_fits(here):
@@ -305,7 +306,7 @@ def look_up(sender_id: int) -> None:
 
 
 @shared_task(name="mailganer.import")
-@_comes_again
+@_tolerates_outage
 def run_import(import_id: int) -> None:
     here = sending_context()
     if not schema_fits(here):

@@ -1,8 +1,8 @@
-"""Ends a worker that hears nothing although tasks wait and it has hands free. Who runs it starts it again.
+"""Watchdog: end a worker that receives no tasks although tasks wait and it is idle, so that it is restarted.
 
-A consumer whose connection to the broker broke has been seen to come back and never to listen again, without
-a word in the log (celery issues 8030, 8091, 9054): nothing but another process helps. What a busy worker does
-not hear it need not hear, so a server that answers slowly never ends one.
+After a broken connection to the broker, a consumer has been seen to reconnect and never consume again,
+without a line in the log (celery issues 8030, 8091, 9054); only another process helps. A busy worker need not
+receive tasks, so a slow server never ends one.
 """
 
 import logging
@@ -23,14 +23,14 @@ from .clock import elapsed
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 15.0  # seconds
-DEAF_FOR = 180.0  # seconds without hearing anything; longer than any wait for a broker that comes back
-FAREWELL = 10.0  # seconds in which emails on their way may be settled, where nobody survives the worker
+DEAF_FOR = 180.0  # seconds without receiving a task; longer than any wait for a broker that comes back
+FAREWELL = 10.0  # seconds within which emails in flight may be settled, when no process outlives the worker
 DEAF = (
     "The worker has heard nothing for %.0f s although tasks wait for it. It ends, to be started again; "
     "recipients stay pending."
 )
 
-_BUSY = mmap.mmap(-1, 256)  # a byte for each process of the pool; shared with those that are forked later
+_BUSY = mmap.mmap(-1, 256)  # one byte for each pool process; shared with processes that are forked later
 
 
 def begin_task() -> None:
@@ -42,14 +42,15 @@ def end_task() -> None:
 
 
 def _place() -> int:
-    """Of this process. One that follows another has its place, and begins with nothing to do."""
+    """Return this process's index in ``_BUSY``. A replacement process takes it over and starts idle."""
     return int(getattr(current_process(), "index", 0)) % len(_BUSY)
 
 
 class Watchdog:
-    """In the worker's main process, in a thread of its own.
+    """A thread in the worker's main process that ends the worker when it stops receiving tasks.
 
-    ``waiting`` says whether tasks wait, and None where nobody knows; ``farewell`` is called before the end.
+    ``waiting`` returns whether tasks wait, or None when that is unknown; ``farewell`` is called before the
+    end.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Watchdog:
         self._ended.set()
 
     def heard(self) -> None:
-        """A task has come in."""
+        """Record that a task was received."""
         self._heard = elapsed()
 
     def _run(self) -> None:
@@ -94,7 +95,7 @@ class Watchdog:
 
 
 def tasks_wait(app: Celery) -> bool | None:
-    """Whether there is anything in the queue; None: the broker does not say."""
+    """Return whether the queue has messages; None when the broker cannot be asked."""
     url = str(app.conf.broker_url)
     options = {} if url.startswith("amqp") else {"socket_timeout": 5, "socket_connect_timeout": 2}
     try:

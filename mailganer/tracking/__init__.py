@@ -1,4 +1,4 @@
-"""What comes back: opens, clicks and unsubscribes, each told by the token in its email."""
+"""Opens, clicks and unsubscribes, identified by the token in the email."""
 
 from .campaign_counters import Numbers, campaign_numbers
 from .clicks import record_click

@@ -1,4 +1,4 @@
-"""The numbers of a delivery and of its campaign's tally, changed together."""
+"""Counts of a delivery and the counters of its campaign, changed together."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,20 +14,20 @@ from ..models import COUNTER_SHARDS, CampaignCounter
 
 @dataclass(frozen=True)
 class Numbers:
-    """What one delivery adds to its campaign, or what a campaign has brought in all."""
+    """Counts that one delivery adds to its campaign, or the totals of a campaign."""
 
-    opened_certain: int = 0  # people
-    opened_possible: int = 0  # people; perhaps it was a privacy proxy
+    opened_certain: int = 0  # recipients
+    opened_possible: int = 0  # recipients; it may have been only a privacy proxy
     opens: int = 0
     machine_opens: int = 0
-    clicked: int = 0  # people
+    clicked: int = 0  # recipients
     clicks: int = 0
     machine_clicks: int = 0
-    unsubscribed: int = 0  # people
+    unsubscribed: int = 0  # recipients
 
 
 def campaign_numbers(session: Session, campaign_ids: list[int]) -> dict[int, Numbers]:
-    """What campaigns have brought. Every id asked for is answered."""
+    """Return the counts of campaigns, with an entry for every id."""
     sums = [func.sum(getattr(CampaignCounter, name)) for name in asdict(Numbers())]
     rows = session.execute(
         select(CampaignCounter.campaign_id, *sums)
@@ -39,7 +39,7 @@ def campaign_numbers(session: Session, campaign_ids: list[int]) -> dict[int, Num
 
 
 class Countable(Protocol):
-    """A delivery, or as much of it as is counted."""
+    """A delivery, or an object with the counted attributes of one."""
 
     id: Any
     campaign_id: Any
@@ -54,7 +54,7 @@ class Countable(Protocol):
 
 
 def _values(delivery: Countable) -> tuple[int, ...]:
-    """In the order of :class:`Numbers`."""
+    """Return the values in the order of :class:`Numbers`."""
     opened = delivery.first_opened_at is not None
     return (
         int(opened and delivery.certain_open),
@@ -70,14 +70,14 @@ def _values(delivery: Countable) -> tuple[int, ...]:
 
 @contextmanager
 def counted(session: Session, delivery: Countable) -> Iterator[None]:
-    """Whatever happens to the delivery's numbers within is added to the tally. The row must be locked."""
+    """Add changes of the delivery's counts made within the block to the counters. The row must be locked."""
     with counted_together(session, [delivery]):
         yield
 
 
 @contextmanager
 def counted_together(session: Session, deliveries: Collection[Countable]) -> Iterator[None]:
-    """The same for many at once: a tally of many of them is written once. All rows must be locked."""
+    """Do the same for many deliveries: each campaign counter is written once. All rows must be locked."""
     before = [_values(delivery) for delivery in deliveries]
     yield
     changes: dict[tuple[int, int], list[int]] = {}
@@ -85,7 +85,7 @@ def counted_together(session: Session, deliveries: Collection[Countable]) -> Ite
         shard = changes.setdefault((delivery.campaign_id, delivery.id % COUNTER_SHARDS), [0] * len(old))
         for place, (was, number) in enumerate(zip(old, _values(delivery), strict=True)):
             shard[place] += number - was
-    session.flush()  # deliveries before tallies, always: who comes meanwhile queues up
+    session.flush()  # always lock deliveries before counters: no deadlocks
     _add(session, [(*key, *change) for key, change in sorted(changes.items()) if any(change)])
 
 

@@ -1,7 +1,7 @@
-"""Clicks: links that were followed.
+"""Clicks on links in emails.
 
-A click by a person means that the email was open, pictures or not. A scanner follows many links in one
-burst: what looks like that is a machine's after all, the first clicks of the burst included.
+A click by a human implies an open, whether images were loaded or not. A scanner follows many links in one
+burst: all clicks of such a burst are counted as a machine's, those already recorded included.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ from .user_agents import who
 def record_click(
     session: Session, token: str, number: int, *, agent: str, now: datetime, fetched_ahead: bool = False
 ) -> str:
-    """Counts a click and answers where it leads. Raises ``NotFound``, and then counts nothing.
+    """Record a click and return the link's target. Raise ``NotFound`` and count nothing if there is none.
 
-    What is ``fetched_ahead`` nobody has clicked on yet.
+    A ``fetched_ahead`` request is a prefetch: it counts as a machine's.
     """
     target = link_target(session, find(session, token), number)
-    found = find(session, token, lock=True)  # now: a template may have had the transaction given back
+    found = find(session, token, lock=True)  # only now: rendering a template may have ended the transaction
     prove(session, found.delivery, now)
     if found.campaign.track_clicks:
         with counted(session, found.delivery):
@@ -38,7 +38,7 @@ def record_click(
 
 
 def prove(session: Session, delivery: Delivery, now: datetime) -> None:
-    """A doubtful email that somebody has in hand was sent."""
+    """Mark an email in doubt as sent: its recipient has it."""
     if delivery.status == DeliveryStatus.in_doubt and prove_sent(session, delivery.id, now):
         session.refresh(delivery, ["status", "reason", "settled_at"])
 
@@ -72,7 +72,7 @@ def _opened_by_click(
 
 
 def _by_machine(session: Session, delivery: Delivery, burst: Burst) -> None:
-    """Count what happened in ``burst`` as a machine's; what a person did before it stays theirs."""
+    """Count the events of ``burst`` as a machine's; earlier events of a human are kept."""
     session.flush()
     own = (Event.delivery_id == delivery.id, Event.source != Source.machine)
     within = (*own, Event.at >= burst.since)
@@ -93,7 +93,7 @@ def _by_machine(session: Session, delivery: Delivery, burst: Burst) -> None:
 
 
 def _first_times(session: Session, delivery: Delivery) -> None:
-    """Take the first open and click, and whether a person opened, from the events that are left."""
+    """Recompute the first open, the first click and ``certain_open`` from the remaining events."""
     rows = session.execute(
         select(Event.kind, func.min(Event.at), func.max(case((Event.source == Source.person, 1), else_=0)))
         .where(

@@ -1,9 +1,10 @@
-"""Opens on their way into the database: kept in memory for a moment, written many at a time.
+"""Write-behind buffer of opens: kept in memory for a fraction of a second, written in batches.
 
-A picture is fetched far more often than anything else, and its answer says nothing. So it does not wait for a
-transaction: what is kept here when the process is killed is lost, about half a second's opens. In a rush that
-the database cannot follow, pictures become slower, not the risk greater. Only while the database takes
-nothing at all is more kept, rather than no picture answered. Clicks and unsubscribes never come this way.
+The pixel is requested far more often than anything else, and its response depends on no data. So it does not
+wait for a transaction: if the process is killed, the buffered opens are lost, about half a second's worth.
+When the database falls behind, responses become slower (backpressure) instead of more opens being at risk.
+Only while the database accepts no writes at all does the buffer grow, so that pixels are still answered.
+Clicks and unsubscribes are never buffered.
 """
 
 import atexit
@@ -21,19 +22,20 @@ from .opens import Opening, record_opens
 
 log = structlog.get_logger(__name__)
 
-LONGEST_WAIT = 0.25  # seconds; a write takes some hundredths
-LATE = timedelta(seconds=0.4)  # an open not written by then holds up the next pictures
-LONGEST_HOLD = 0.5  # seconds; a write that takes longer is a database in trouble, and holds up nobody
-LONGEST_LOOK = 1.0  # seconds a report waits for opens; without them it is right to within a moment
-AT_ONCE = 500  # opens of one transaction: their rows are locked for some tens of milliseconds
-MOST_WAITING = 50_000  # a dozen megabytes: twenty seconds of a very busy server without its database
-PATIENCE = timedelta(minutes=1)  # so long an open waits for the database to come back
+LONGEST_WAIT = 0.25  # seconds between writes; a write takes a few hundredths
+LATE = timedelta(seconds=0.4)  # an open not written by then delays the next requests
+LONGEST_HOLD = 0.5  # seconds; a longer write means that the database is in trouble, and delays no requests
+LONGEST_LOOK = 1.0  # seconds a report waits for buffered opens; without them it is slightly out of date
+AT_ONCE = 500  # opens in one transaction: their rows are locked for tens of milliseconds
+MOST_WAITING = 50_000  # about 12 MB: twenty seconds of a very busy server without its database
+PATIENCE = timedelta(minutes=1)  # how long an open waits for the database to come back
 
 
 class OpenBuffer:
-    """The opens of one web process. ``sessions`` is asked for each write, so that it may be exchanged.
+    """Buffer of the opens of one web process.
 
-    Its thread starts with the first open, hence after a server has forked, and ends with the process.
+    ``sessions`` is called for each write, so the session factory may be replaced. The thread starts with the
+    first open, that is after a server has forked, and ends with the process.
     """
 
     def __init__(self, sessions: Callable[[], sessionmaker[Session]]) -> None:
@@ -42,13 +44,13 @@ class OpenBuffer:
         self._lost = 0
         self._enough, self._ended = Event(), Event()
         self._starting, self._writing = Lock(), Lock()
-        self._in_hand: Opening | None = None  # the first of those that are being written
+        self._in_hand: Opening | None = None  # the first of those being written
         self._written = Condition()
         self._holding = True
         self._thread: Thread | None = None
 
     def add(self, opening: Opening) -> None:
-        """Keeps an open for the next write. Waits while it :meth:`holds`; a full buffer loses it."""
+        """Add an open to the next write. Block while :meth:`holds`; drop it when the buffer is full."""
         if len(self._waiting) >= MOST_WAITING:
             self._lost += 1
             return
@@ -61,20 +63,20 @@ class OpenBuffer:
             self._hold()
 
     def holds(self) -> bool:
-        """Whether who comes now has to wait for a moment, because writes are late."""
+        """Return whether new requests are delayed because writes are late."""
         return self._holding and self._late()
 
     def flush(self) -> bool:
-        """Writes what is waiting. False when the database does not take it: it is tried again later."""
+        """Write the buffered opens. Return False when the database fails; they are tried again later."""
         with self._writing:
             for _piece in range(-(-len(self._waiting) // AT_ONCE)):
                 if not self._write(self._some()):
                     return False
-            self._own_up()
+            self._log_lost()
             return True
 
     def catch_up(self) -> None:
-        """Waits until what is here now is written; not for long, in case that the database takes nothing."""
+        """Wait until the opens buffered now are written, at most ``LONGEST_LOOK`` seconds."""
         if self._oldest() is None:
             return
         now = datetime.now(UTC)
@@ -85,7 +87,7 @@ class OpenBuffer:
             )
 
     def close(self) -> None:
-        """Ends the thread and writes the rest: there is no later any more."""
+        """Stop the thread and write the rest. Opens that cannot be written now are lost."""
         self._ended.set()
         self._enough.set()
         if self._thread is not None:
@@ -106,7 +108,7 @@ class OpenBuffer:
             self._enough.wait(LONGEST_WAIT)
             self._enough.clear()
             if not self.flush():
-                self._ended.wait(LONGEST_WAIT)  # a database that is away is not asked by every open
+                self._ended.wait(LONGEST_WAIT)  # while the database is away, do not try again for every open
 
     def _late(self) -> bool:
         oldest = self._oldest()
@@ -119,7 +121,7 @@ class OpenBuffer:
             return None
 
     def _hold(self) -> None:
-        """Until writes have caught up. Where none comes at all, nobody is held again before one does."""
+        """Wait until writes have caught up. After a timeout, delay no request until a write succeeds."""
         with self._written:
             if not self._written.wait_for(lambda: not self.holds(), LONGEST_HOLD):
                 self._holding = False
@@ -147,13 +149,13 @@ class OpenBuffer:
         return True
 
     def _keep(self, openings: Sequence[Opening], since: datetime) -> None:
-        """Back to the front, in their order; those from before ``since`` have waited long enough."""
+        """Put opens back at the front in their order, except those from before ``since``, which are lost."""
         kept = [each for each in openings if each.at >= since]
         self._waiting.extendleft(reversed(kept))
         self._lost += len(openings) - len(kept)
-        self._own_up()
+        self._log_lost()
 
-    def _own_up(self) -> None:
+    def _log_lost(self) -> None:
         if self._lost:
             log.error("opens.lost", number=self._lost)
             self._lost = 0

@@ -1,7 +1,7 @@
-"""Opens: pictures that were fetched, counted many at a time.
+"""Opens: fetches of the tracking pixel, counted in batches.
 
-Half a thousand emails are read by one statement, counted here, and written by three. No row becomes an
-object of the session: that alone would cost more than everything else together.
+Hundreds of emails are read by one statement, counted here, and written by three. No row becomes an ORM
+object: that alone would cost more than everything else together.
 """
 
 import typing
@@ -51,18 +51,19 @@ from .resolve_in_doubt import hold_batches, prove_sent
 from .scanner_detection import HASTY_LINKS, burst_at
 from .user_agents import LONGEST_READ, kept, who
 
-# Rows kept of one delivery; its numbers go on. A page that reloads a picture must not fill the database.
+# Event rows stored per delivery; counts are not limited. A page that reloads a pixel must not fill the
+# database.
 MOST_ROWS = {
     (EventKind.open, False): 15,
     (EventKind.open, True): 5,
     (EventKind.click, False): 25,
-    (EventKind.click, True): 25,  # as many as a scanner's burst is recognised by
+    (EventKind.click, True): 25,  # as many as burst detection needs to recognize a scanner
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A picture that was fetched: whose email's, by what, and when."""
+    """A fetch of the pixel: token of the email, user agent and time."""
 
     token: bytes
     agent: str
@@ -70,18 +71,18 @@ class Opening:
 
     @classmethod
     def of(cls, token: str, *, agent: str, at: datetime) -> "Opening | None":
-        """None for what cannot be a token."""
+        """Return the opening, or None if ``token`` is malformed."""
         raw = token_bytes(token)
         return cls(raw, agent[:LONGEST_READ], at) if raw else None
 
 
 def record_opens(session: Session, openings: Sequence[Opening]) -> int:
-    """Counts opens in the order they came, and answers of how many emails they were."""
+    """Count opens in the order they arrived. Return the number of emails they belong to."""
     tokens = {opening.token for opening in openings}
     hold_batches(session, tokens)
     emails = _emails(session, tokens)
     for email in emails.values():
-        if email.in_doubt:  # who has it in hand has got it
+        if email.in_doubt:  # the recipient has the email, so it was sent
             prove_sent(session, email.id, openings[-1].at)
     counting = {token: email for token, email in emails.items() if email.tracked}
     notes: list[dict[str, Any]] = []
@@ -90,13 +91,13 @@ def record_opens(session: Session, openings: Sequence[Opening]) -> int:
             if own := counting.get(opening.token):
                 notes += opened(own, _source(session, own, opening), opening.agent, opening.at)
         _write(session, counting.values(), notes)
-    session.expire_all()  # whoever holds one of these rows as an object looks again
+    session.expire_all()  # ORM objects of these rows must be reloaded
     return len(emails)
 
 
 @dataclass(slots=True)
 class OpenedEmail:
-    """What an open reads and changes of a delivery, by the delivery's own names."""
+    """The columns of a delivery that counting an open reads and changes, under their own names."""
 
     token: bytes
     tracked: bool
@@ -118,7 +119,7 @@ class OpenedEmail:
 def opened(
     email: OpenedEmail | Delivery, source: Source, agent: str, at: datetime, link: int | None = None
 ) -> list[dict[str, Any]]:
-    """Counts one open of an email, and answers what is to be noted of it: one event, or none."""
+    """Count one open of an email. Return the event rows to add: one, or none."""
     if source is Source.machine:
         email.machine_opens += 1
         return note(email, EventKind.open, source, email.machine_opens, agent, at)
@@ -140,7 +141,7 @@ def note(
     at: datetime,
     link: int | None = None,
 ) -> list[dict[str, Any]]:
-    """The row of an event, unless there are many of its kind."""
+    """Return the event row, or none if there are enough of its kind."""
     if count > MOST_ROWS[kind, source is Source.machine]:
         return []
     return [
@@ -158,26 +159,26 @@ def note(
 
 
 def _implied_before(email: OpenedEmail | Delivery, at: datetime) -> bool:
-    """Whether this is the open that a later click has implied already: another process wrote it first."""
+    """Return whether a later click has already implied this open: another process wrote the click first."""
     first = email.first_opened_at
     return first is not None and first == email.first_clicked_at and at < first
 
 
 def _source(session: Session, email: OpenedEmail, opening: Opening) -> Source:
-    """What fetched it; a scanner whose clicks another process wrote first is known by them."""
+    """Return what fetched the pixel; a scanner is also known by clicks that another process wrote first."""
     source = who(opening.agent)
     if source is Source.machine or email.machine_clicks < HASTY_LINKS:
         return source
     return Source.machine if burst_at(session, email.id, email.settled_at, opening.at) else source
 
 
-# --- the statements: an email's place in a batch costs a few microseconds, a statement of its own fifty
+# --- statements: an email in a batch costs a few microseconds, a statement of its own fifty
 
 _DELIVERY, _EVENT = (typing.cast(Table, model.__table__) for model in (Delivery, Event))
 
 
 def _emails(session: Session, tokens: set[bytes]) -> dict[bytes, OpenedEmail]:
-    """Emails by token, locked by id: two writers take turns."""
+    """Return emails by token, locked in the order of ids, so that two writers do not deadlock."""
     if _has_arrays(session):
         rows = session.execute(_READ_BY_ARRAY, {"tokens": _array(f'"\\\\x{each.hex()}"' for each in tokens)})
     else:
@@ -211,7 +212,7 @@ def _changes(emails: Collection[OpenedEmail]) -> dict[str, str]:
 
 
 def _noted(notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Few kinds of programs fetch many pictures: each is named once, and an open says its number."""
+    """Return the parameters of the insert. User agents repeat, so each is sent once and numbered."""
     numbers: dict[tuple[Source, str], int] = {}
     visitors = [numbers.setdefault((each["source"], each["agent"]), len(numbers) + 1) for each in notes]
     return {
@@ -226,12 +227,15 @@ def _noted(notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _array(values: Iterable[object]) -> str:
-    """An array of numbers, truths and moments as PostgreSQL writes it. The driver takes ten times as long."""
+    """Format values as a PostgreSQL array literal.
+
+    For numbers, booleans and datetimes only. The driver takes ten times as long.
+    """
     return "{" + ",".join(["NULL" if each is None else str(each) for each in values]) + "}"
 
 
 def _unnested(**types: TypeEngine[Any]) -> TableValuedAlias:
-    """Arrays written by :func:`_array`, as the columns of rows."""
+    """Return arrays written by :func:`_array` as the columns of a table."""
     arrays = [cast(bindparam(f"b_{name}", type_=Text), ARRAY(kind)) for name, kind in types.items()]
     columns = [column(name, kind) for name, kind in types.items()]
     return func.unnest(*arrays).table_valued(*columns, name="came").render_derived()

@@ -1,6 +1,6 @@
-"""Whoever shows an email's token has the email: it was sent, whatever became of the connection.
+"""Resolution of emails in doubt: use of an email's token proves that it was sent.
 
-The ledger's counts live with its rows, so both change in one transaction here too.
+The counts of a batch change in the same transaction as its deliveries, as in the ledger.
 """
 
 from collections.abc import Collection
@@ -14,16 +14,18 @@ from ..models import LARGEST_CAMPAIGN, Batch, Delivery, DeliveryStatus
 
 
 def prove_sent(session: Session, delivery_id: int, now: datetime) -> bool:
-    """``in_doubt`` becomes ``sent``. False when there was nothing to prove.
+    """Change ``in_doubt`` to ``sent``. Return False if the delivery was not in doubt.
 
-    ``settled_at`` stays: the email left when its connection died, not when it was read.
+    ``settled_at`` stays: the email was sent when its connection broke, not when it was read.
     """
     return _prove(session, [delivery_id], now) == 1
 
 
 def prove_seen(session: Session, first_id: int, last_id: int, now: datetime) -> int:
-    """Proves the doubtful emails of a range of the ledger that were opened, clicked or left by before
-    anybody knew that they were in doubt: a reader may be quicker than a sweep. Answers how many."""
+    """Resolve emails in doubt of a range that were opened, clicked or unsubscribed from. Return their number.
+
+    A recipient may react before a sweep notices that the email is in doubt.
+    """
     seen = select(Delivery.id).where(
         Delivery.id.between(first_id, last_id),
         Delivery.status == DeliveryStatus.in_doubt,
@@ -39,10 +41,10 @@ def prove_seen(session: Session, first_id: int, last_id: int, now: datetime) -> 
 
 
 def hold_batches(session: Session, tokens: Collection[bytes]) -> None:
-    """Takes the batches of the doubtful emails among these, for this transaction.
+    """Lock the batches of the emails in doubt among these, for this transaction.
 
-    To be asked before the emails themselves are locked: a batch comes before its deliveries, as in the
-    ledger, or a reader and whoever ends the doubt wait for each other.
+    Call this before the emails themselves are locked: as in the ledger, a batch is locked before its
+    deliveries, or a tracking request and the code that resolves the doubt would deadlock.
     """
     if session.get_bind().dialect.name == "sqlite":  # has one writer at a time
         return
@@ -57,7 +59,7 @@ def hold_batches(session: Session, tokens: Collection[bytes]) -> None:
 
 
 _ANY_DOUBT = select(select(Batch.id).where(Batch.in_doubt > 0).exists())
-"""Mostly there is none, and an index of those that hold one says so at once."""
+"""Usually there is none, which the partial index on batches with emails in doubt shows at once."""
 
 
 def _prove(session: Session, ids: list[int], now: datetime) -> int:

@@ -1,4 +1,4 @@
-"""An email that was sent, found again by the token its reader holds."""
+"""Lookup of a sent email by the token that its recipient holds."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ UNKNOWN = _("This address is not complete, or it is not one of ours.")
 
 @dataclass(frozen=True)
 class SentEmail:
-    """A delivery with what is around it. ``subscriber`` is None when the person was erased."""
+    """A delivery with its campaign, sender and subscriber. ``subscriber`` is None after an erasure."""
 
     delivery: Delivery
     campaign: Campaign
@@ -28,7 +28,7 @@ class SentEmail:
 
 
 def urls_for(public_url: str, token: bytes) -> rendering.Urls:
-    """Where an email's own links point, for the reader who has this token."""
+    """Return the URLs of the service links in the email with this token."""
     base, text = public_url.rstrip("/"), token_text(token)
     return rendering.Urls(
         unsubscribe=f"{base}/u/{text}",
@@ -39,7 +39,7 @@ def urls_for(public_url: str, token: bytes) -> rendering.Urls:
 
 
 def find(session: Session, token: str, *, lock: bool = False) -> SentEmail:
-    """The delivery behind the 22 characters of an address. Raises ``NotFound``."""
+    """Return the sent email for the 22 characters of its token. Raise ``NotFound``."""
     raw = token_bytes(token)
     query = (
         select(Delivery, Campaign, Subscriber)
@@ -47,9 +47,7 @@ def find(session: Session, token: str, *, lock: bool = False) -> SentEmail:
         .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
         .where(Delivery.token == raw)
     )
-    if (
-        lock and raw
-    ):  # numbers are counted up from what stands there; the lane may be about to settle this very row
+    if lock and raw:  # counts are incremented from the stored row, which a lane may be about to settle
         hold_batches(session, [raw])
         query = query.with_for_update(of=Delivery).execution_options(populate_existing=True)
     row = session.execute(query).first() if raw else None
@@ -60,9 +58,9 @@ def find(session: Session, token: str, *, lock: bool = False) -> SentEmail:
 
 
 def email_for(session: Session, found: SentEmail, public_url: str) -> rendering.Rendered:
-    """The email as this reader got it, for the browser: it does not offer what one looks at already.
+    """Render the email as this recipient got it, for the browser: without the "view in browser" link.
 
-    Raises ``NotFound`` where there is nothing to show.
+    Raise ``NotFound`` when it cannot be rendered.
     """
     email = _email(session, found)
     work = partial(
@@ -80,9 +78,10 @@ def email_for(session: Session, found: SentEmail, public_url: str) -> rendering.
 
 
 def link_target(session: Session, found: SentEmail, number: int) -> str:
-    """Where link ``number`` of this reader's email leads: http or https, or else ``NotFound``.
+    """Return the target of link ``number`` in this recipient's email.
 
-    Where a template makes the address, the session's transaction is given back: see ``db.outside``.
+    Raise ``NotFound`` unless it is http or https. If a template builds the URL, this ends the session's
+    transaction: see ``db.outside``.
     """
     email = _email(session, found)
     if not 1 <= number <= len(email.links):
@@ -97,7 +96,7 @@ def link_target(session: Session, found: SentEmail, number: int) -> str:
 
 
 def reader_values(session: Session, found: SentEmail, email: rendering.CompiledEmail) -> dict[str, object]:
-    """The values of this reader, by the same function that made them when the email was sent."""
+    """Return the values for this recipient, from the same function that made them when the email was sent."""
     delivery, campaign, sender = found.delivery, found.campaign, found.sender
     person = delivery.subscriber_id
     shared = Shared.of(
@@ -120,7 +119,7 @@ def _sender(session: Session, delivery: Delivery, campaign: Campaign) -> Sender 
 
 
 def _version(session: Session, found: SentEmail) -> FrozenEmail:
-    """The version this reader got; before the lane wrote that down, the one that goes out."""
+    """Return the version this recipient got; before a lane has recorded it, the one being sent."""
     frozen_email_id = found.delivery.frozen_email_id or found.campaign.frozen_email_id
     version = session.get(FrozenEmail, frozen_email_id) if frozen_email_id else None
     if version is None:

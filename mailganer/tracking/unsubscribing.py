@@ -1,4 +1,4 @@
-"""The way out: unsubscribing by the token in an email, and taking it back."""
+"""Unsubscribing by the token in an email, and undoing it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,21 +13,21 @@ from .campaign_counters import counted
 from .clicks import prove
 from .sent_emails import SentEmail, find
 
-REASON = "letter"  # the person's page says which: the delivery knows
+REASON = "letter"  # the subscriber page finds the email through the delivery
 GETS_EMAILS = (SubscriberStatus.active, SubscriberStatus.unconfirmed)
-MOST_CHANGES = 20  # notes kept of one reader's going and coming back by one email
+MOST_CHANGES = 20  # unsubscribe and resubscribe events kept per email
 
 
 @dataclass(frozen=True)
 class RecipientPage:
-    """What a reader's page may say. Nothing in here that the email itself did not tell."""
+    """Data of a recipient page. Contains nothing that the email itself did not disclose."""
 
-    address: str  # "r•••@example.org": whoever got the email forwarded learns no address
+    address: str  # "r•••@example.org": a forwarded email must not disclose the address
     sender_name: str
     sender_email: str
     subscribed: bool
-    left_by_this: bool  # by this very email: may be taken back
-    since: datetime | None  # when the address came to the sender
+    left_by_this: bool  # unsubscribed by this email: can be undone
+    since: datetime | None  # when the sender got the address
     sent_at: datetime | None
     locale: str
     erased: bool = False
@@ -78,7 +78,7 @@ def unsubscribe_by_token(session: Session, token: str, *, now: datetime) -> Reci
 
 
 def resubscribe_by_token(session: Session, token: str, *, now: datetime) -> RecipientPage:
-    """Takes back what this very email did. Raises ``NotFound``, and ``Conflict`` for any other leaving."""
+    """Undo the unsubscribe made by this email. Raise ``NotFound``, or ``Conflict`` if made in another way."""
     found = find(session, token, lock=True)
     subscriber, delivery = found.subscriber, found.delivery
     if subscriber and subscriber.status == SubscriberStatus.active:
@@ -93,7 +93,7 @@ def resubscribe_by_token(session: Session, token: str, *, now: datetime) -> Reci
 
 
 def masked(email: str) -> str:
-    """An address its owner recognises, and nobody else."""
+    """Mask an address so that only its owner recognizes it."""
     local, _at, domain = email.rpartition("@")
     return f"{local[:1]}•••@{domain}"
 

@@ -1,7 +1,7 @@
-"""Who fetched it: a person's mail program, something that may stand for a person, or a machine.
+"""Classification of user agents: a human's mail client, a machine, or possibly either.
 
-Told from the User-Agent alone, which anybody may write as they like. So the reports count in a range: what
-certainly was a person, and what possibly was.
+The only source is the User-Agent header, which any client can set as it likes. So reports show a range:
+certain and possible opens.
 """
 
 import re
@@ -10,16 +10,16 @@ from functools import lru_cache
 
 from ..models import Source
 
-LONGEST = 200  # characters kept of a User-Agent
-LONGEST_READ = 1000  # and looked at; anybody may send a quarter of a megabyte
+LONGEST = 200  # characters stored of a User-Agent
+LONGEST_READ = 1000  # characters examined; a client may send a quarter of a megabyte
 
-# Fetches every picture as soon as an email arrives, for the owner of the mailbox who has not looked yet.
+# Fetches every image as soon as an email arrives, before the owner of the mailbox has opened it.
 _GMAIL_PREFETCHER = re.compile(r"Chrome/42\.0\.2311\.135 Safari/537\.36 Edge/12\.246 Mozilla/5\.0$")
 
-# Stand between a person and us, and fetch when the person looks.
+# Fetch on behalf of a human when the email is opened.
 _PROXIES = re.compile(r"GoogleImageProxy|YahooMailProxy", re.IGNORECASE)
 
-# Scanners of mail gateways, previews of messengers, search engines. Each of these says its name.
+# Scanners of mail gateways, link previews of messengers, search engines. Each of these sends its name.
 _MACHINES = re.compile(
     r"(?<!cu)bot\b|(?<!cu)bot/|crawl|spider|slurp|scanner|preview|prefetch|facebookexternalhit|whatsapp/|feedfetcher"
     r"|barracuda|mimecast|proofpoint|urldefense|ironport|symantec|messagelabs|fireeye|trellix|trendmicro"
@@ -33,8 +33,8 @@ _MACHINES = re.compile(
     re.IGNORECASE,
 )
 
-# HTTP libraries and command-line clients, under the names they send unless told otherwise. A person's browser
-# or mail program never does: what follows a link this way is a script or a gateway.
+# HTTP libraries and command-line clients, under their default names. A human's browser or mail client never
+# uses these: the request comes from a script or a gateway.
 _LIBRARIES = re.compile(
     r"^(?:curl|libcurl|wget|wget2|aria2|httpie|xh|lynx|axel)\b"
     r"|python-requests|python-urllib|python-httpx|python/3|aiohttp|urllib3|pycurl|scrapy|^httpx/|^treq"
@@ -52,22 +52,22 @@ _LIBRARIES = re.compile(
     re.IGNORECASE,
 )
 
-# Mail programs and browsers that a person looks at, and that do not hide behind a bare "Mozilla/5.0".
+# Mail clients and browsers used by humans that send more than a bare "Mozilla/5.0".
 _PEOPLE = re.compile(
     r"^Mozilla/[45]\.0 \(|^Opera/|^Microsoft Office/|^Outlook|^Thunderbird/|^Mail/|CFNetwork/|^Dalvik/"
     r"|^Evolution|^KMail|^Airmail|^The Bat!|^eM Client"
 )
 
-# Browsers without a window: a test, an archive, a scanner; sometimes on behalf of somebody.
+# Headless browsers: tests, archives, scanners; sometimes on behalf of a human.
 _UNATTENDED = re.compile(r"Headless|PhantomJS|Puppeteer|Playwright", re.IGNORECASE)
 
 
 def who(agent: str) -> Source:
-    """What kind of visitor says this User-Agent. Unknown programs are ``possible``: we cannot tell."""
+    """Classify a User-Agent. Unknown programs are ``possible``."""
     return _who(agent[:LONGEST_READ])
 
 
-@lru_cache(maxsize=2000)  # in a rush most of them say the same; two megabytes at worst
+@lru_cache(maxsize=2000)  # during a peak most user agents are the same; two megabytes at worst
 def _who(agent: str) -> Source:
     if any(known.search(agent) for known in (_GMAIL_PREFETCHER, _MACHINES, _LIBRARIES)):
         return Source.machine
@@ -79,16 +79,16 @@ def _who(agent: str) -> Source:
 
 
 def is_fetched_ahead(headers: Mapping[str, str]) -> bool:
-    """Whether a browser or a proxy says that nobody has asked for the page yet.
+    """Return whether the headers show a prefetch, by a browser or proxy, that no user has requested.
 
-    Sources: Fetch Metadata (``Sec-Purpose``), and what older browsers send.
+    Sources: Fetch Metadata (``Sec-Purpose``), and the headers of older browsers.
     """
     said = (headers.get(name, "") for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"))
     return any(re.search("prefetch|prerender|preview", value[:100], re.IGNORECASE) for value in said)
 
 
 def kept(agent: str) -> str:
-    """The User-Agent as it is stored: short, and without characters that do something."""
+    """Return the User-Agent as it is stored: shortened, without control characters."""
     if agent.isprintable():
         return agent[:LONGEST]
     return "".join(each for each in agent if each.isprintable())[:LONGEST]

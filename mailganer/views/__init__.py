@@ -1,4 +1,4 @@
-"""Pages for people: one module per page family. A view reads the request, calls one verb, answers."""
+"""Pages, one module per page family. A view reads the request, calls one function, and responds."""
 
 from jinja2 import Environment
 from pyramid.config import Configurator
@@ -23,7 +23,7 @@ def includeme(config: Configurator) -> None:
     config.add_tween("mailganer.web.health.metrics_tween")
     config.add_tween("mailganer.web.compression.compression_tween", under=INGRESS)
     config.action(None, lambda: prepare_templates(config.get_jinja2_environment()), order=999)
-    # A page asks for its renderer by name: renderer="senders.jinja2" is templates/senders.jinja2.
+    # Renderer names are relative to templates/: renderer="senders.jinja2" is templates/senders.jinja2.
     development = config.registry["settings"].development
     left_out = [] if development else [f"mailganer.views.{name}" for name in DEVELOPMENT]
     config.scan("mailganer.web.health")
@@ -32,7 +32,7 @@ def includeme(config: Configurator) -> None:
 
 
 def prepare_templates(environment: Environment) -> None:
-    """What every template may use besides the components: filters, words, addresses of files."""
+    """Register what every template may use besides the components: filters, labels, URLs of static files."""
     environment.filters.update(localization.FILTERS)
     environment.globals.update(
         look=localization.display_settings,

@@ -1,8 +1,8 @@
-"""What a browser or a mail program calls itself, as people call it."""
+"""Readable names of browsers and mail clients."""
 
 from mailganer.errors import _
 
-# The first that fits: newer names are written behind the older ones they pretend to be.
+# The first match counts: newer programs also contain the names of the older ones they imitate.
 _PROXIES = (
     ("GoogleImageProxy", _("Gmail's picture proxy")),
     ("YahooMailProxy", _("Yahoo's picture proxy")),
@@ -30,15 +30,15 @@ _SYSTEMS = (
     ("Mac OS X", "macOS"),
     ("Linux", "Linux"),
 )
-_SHORT = 40  # characters of a name that nobody has to translate
+_SHORT = 40  # characters; names up to this length are shown unchanged
 
 
 def agent_words(agent: str) -> str:
-    """A short name for ``agent``: "Chrome on Windows"; what is short already stays as it is."""
+    """Return a short name for ``agent``: "Chrome on Windows"; short ones are unchanged."""
     proxy = _first(_PROXIES, agent)
     if proxy:
         return proxy
-    if agent == "Mozilla/5.0":  # all that Apple's proxy says, and others like it
+    if agent == "Mozilla/5.0":  # all that Apple's proxy and others like it send
         return _("a privacy proxy")
     program, system = _first(_PROGRAMS, agent), _first(_SYSTEMS, agent)
     if program and system:

@@ -1,4 +1,4 @@
-"""Campaigns: the list, and the steps before an email is written. See also email_step and sending_step."""
+"""Campaign list, and the first step of a campaign. See also email_step and sending_step."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -27,7 +27,7 @@ PER_PAGE = 50
 
 @view_config(route_name="campaigns", renderer="campaigns/list.jinja2")
 def show_list(request: Request) -> dict[str, Any]:
-    """Those under way, then the others, the newest first; ``?status=`` filters, ``?after=`` goes on."""
+    """List the campaigns, active ones first; ``?status=`` filters, ``?after=`` is the cursor."""
     account_id = request.account.id
     status = _status(request.GET.get("status"))
     page = campaigns.list_campaigns(
@@ -51,20 +51,20 @@ def show_list(request: Request) -> dict[str, Any]:
 
 
 def _plan_frees_at(request: Request) -> datetime | None:
-    """When the plan has emails again that all that is being sent waits for; None while it has some."""
+    """Return when the used-up plan has room for emails again; None while it has some."""
     allowance = plan_allowance(request.dbsession, request.account, request.registry["settings"], utcnow())
     return allowance.waits_until
 
 
 @view_config(route_name="campaigns.new", request_method="GET")
-def no_form(request: Request) -> Response:
-    """There is no form for a new campaign: the button of the list makes a draft."""
+def redirect_to_list(request: Request) -> Response:
+    """Redirect to the list, where a button creates a draft: a new campaign has no form."""
     return HTTPSeeOther(request.route_path("campaigns"))
 
 
 @view_config(route_name="campaigns.new", request_method="POST")
 def new(request: Request) -> Response:
-    """An empty draft; ``list`` says to whom, where somebody comes from a list of theirs."""
+    """Create an empty draft; ``list`` chooses its lists, for the button on a list's page."""
     draft = campaigns.create_draft(request.dbsession, request.account, utcnow())
     if lists := _numbers(request.POST.getall("list")):
         campaigns.update_draft(request.dbsession, draft, {"lists": lists}, utcnow())
@@ -73,7 +73,7 @@ def new(request: Request) -> Response:
 
 @view_config(route_name="campaign")
 def open_campaign(request: Request) -> Response:
-    """The page that is next for this campaign."""
+    """Redirect to the page that is next for this campaign."""
     return HTTPSeeOther(current_page(request, request.context.campaign))
 
 
@@ -84,7 +84,7 @@ def people(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="campaign.target", request_method="POST", renderer="campaigns/target.jinja2")
 def save_people(request: Request) -> Any:
-    """Name, lists, senders. ``go`` says the person wants on; htmx only wants to hear that it is saved."""
+    """Save name, lists, senders. ``go`` continues to the next step; an htmx request only saves."""
     campaign = request.context.campaign
     changes = {
         "name": request.POST.get("name", ""),
@@ -150,5 +150,5 @@ def _status(text: str | None) -> CampaignStatus | None:
 
 
 def _numbers(texts: Iterable[str]) -> list[int]:
-    """Ids out of a form; what is no number names nothing, and is refused as such."""
+    """Parse ids from a form; invalid ones become 0, which no row has."""
     return [number if (number := number_of(text)) is not None else 0 for text in texts]

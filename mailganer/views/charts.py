@@ -1,6 +1,6 @@
-"""Charts as plain geometry: the numbers go in, a frozen drawing comes out, and a macro writes it as SVG.
+"""Charts as plain geometry: numbers in, an immutable drawing out, which a macro renders as SVG.
 
-No script and no style attribute is needed, so it prints, works under the strictest policy and costs nothing.
+No scripts or style attributes are needed, so it prints, works under a strict CSP, and costs nothing.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Frame:
-    """A drawing's size and the plot within it: room for numbers at the left, for words below."""
+    """Size of a drawing and of the plot area within it: numbers to the left, labels below."""
 
     width: int
     height: int
@@ -17,17 +17,17 @@ class Frame:
     right: int
     top: int
     bottom: int
-    most_ticks: int  # words below the axis; more run into each other
+    most_ticks: int  # labels below the axis; more would overlap
 
 
 WIDE = Frame(width=720, height=240, left=48, right=712, top=12, bottom=208, most_ticks=6)
-# A phone: the wide one would be as small there as a stamp.
+# For phones, where the wide drawing would be too small.
 NARROW = Frame(width=360, height=220, left=40, right=356, top=12, bottom=188, most_ticks=3)
 
 
 @dataclass(frozen=True)
 class ChartPart:
-    """One piece of a bar. ``start`` and ``width`` are percent."""
+    """A segment of a stacked bar. ``start`` and ``width`` are percentages."""
 
     tone: str
     word: str
@@ -49,7 +49,7 @@ class Point:
 
 @dataclass(frozen=True)
 class ChartRow:
-    """One line of a chart, or its bars. ``tone`` is "one", "two" or "three"."""
+    """A line of a chart, or its bars. ``tone`` is "one", "two" or "three"."""
 
     name: str
     tone: str
@@ -90,7 +90,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Chart:
-    """The same numbers drawn twice, of which a page shows the one that fits, and as a table."""
+    """A chart as a wide and a narrow drawing, of which a page shows the one that fits, and as a table."""
 
     title: str
     kind: str
@@ -102,9 +102,9 @@ class Chart:
 def make_chart(
     title: str, labels: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], kind: str = "line"
 ) -> Chart:
-    """A chart of up to three series over the same labels (already words in the person's language).
+    """Return a chart of up to three series over the same labels, which are translated already.
 
-    ``kind`` is "line" for what flows, "bar" for what is counted by the day.
+    ``kind`` is "line" for continuous values, "bar" for daily counts.
     """
     return Chart(
         title=title,
@@ -118,7 +118,7 @@ def make_chart(
 
 
 def shares(parts: Sequence[tuple[str, int, str]]) -> tuple[ChartPart, ...]:
-    """``(tone, number, word)`` side by side, in percent of their sum."""
+    """Return the segments of a stacked bar for ``(tone, number, label)``, in percent of the sum."""
     total = sum(number for _tone, number, _word in parts)
     pieces, start = [], 0.0
     for tone, number, word in parts:
@@ -129,7 +129,7 @@ def shares(parts: Sequence[tuple[str, int, str]]) -> tuple[ChartPart, ...]:
 
 
 def nice_top(highest: float) -> int:
-    """The end of the axis: a number whose quarters are whole."""
+    """Return the end of the axis: a number whose quarters are whole."""
     tens = 1
     while 80 * tens < highest:
         tens *= 10
@@ -189,7 +189,7 @@ def _ticks(frame: Frame, labels: Sequence[str], kind: str) -> tuple[Tick, ...]:
             Tick(_round(frame.left + slot * (i + 0.5)), labels[i], "") for i in range(0, count, step)
         )
     last = count - 1
-    # The end is always named, by a word that reaches inwards: what would run into it is not.
+    # The last label is always shown, aligned inwards; labels that would overlap it are dropped.
     chosen = [i for i in range(0, last, step) if i == 0 or last - i >= 1.2 * step] + [last] * (last >= 0)
     edges = {0: "first", last: "last"} if last > 0 else {}
     return tuple(Tick(_along(frame, i, count), labels[i], edges.get(i, "")) for i in chosen)

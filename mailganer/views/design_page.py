@@ -1,4 +1,4 @@
-"""/design: every component in every state, for those who build pages. In development only."""
+"""/design: every component in every state, for template authors. In development only."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The email of a campaign: writing, starting from a template or a file, looking at it, sending a test."""
+"""Email step of a campaign: editing, templates and files, preview, test email."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -45,8 +45,8 @@ from ..web.error_status import status_of
 from .forms import number_of
 from .stepper import campaign_page, next_step, readiness_of, readiness_with, step_url, steps_of_email
 
-LARGEST_FILE = 1_000_000  # bytes of an uploaded email; like a written one
-LONGEST_TO = 500  # characters of addresses for a test email that an address bar is asked to keep
+LARGEST_FILE = 1_000_000  # bytes of an uploaded email, the same limit as for a written one
+LONGEST_TO = 500  # characters of addresses for a test email that are kept in a URL
 
 
 @view_config(route_name="campaign.email", request_method="GET", renderer="campaigns/email.jinja2")
@@ -56,7 +56,7 @@ def email(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="campaign.email", request_method="POST", renderer="campaigns/email.jinja2")
 def save(request: Request) -> Any:
-    """Keeps the email and the campaign's variables. htmx saves while typing and takes parts of the page."""
+    """Save the email and the campaign's variables. htmx saves while typing and updates parts of the page."""
     campaign: Campaign = request.context.campaign
     try:
         changes = {name: request.POST.get(name, "") for name in rendering.PARTS} | {
@@ -80,7 +80,7 @@ def save(request: Request) -> Any:
 
 @view_config(route_name="campaign.frame", request_method="GET")
 def frame(request: Request) -> Response:
-    """The email as one reader gets it, alone in its frame."""
+    """Render the email for one recipient as a page for its frame."""
     campaign: Campaign = request.context.campaign
     if not _is_written(campaign):
         return email_response(request, _note(request.translate(_("Nothing is written yet."))))
@@ -110,7 +110,7 @@ def choose(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="campaign.template", request_method="POST")
 def start_from(request: Request) -> Response:
-    """Takes over a ready-made email (``ready=KIND``), an own template (``template=ID``), or nothing."""
+    """Start from a ready-made template (``ready=KIND``), an own one (``template=ID``), or an empty email."""
     campaign: Campaign = request.context.campaign
     written = _is_written(campaign)
     replacing.replace_email(request.dbsession, campaign, _beginning(request, campaign), utcnow())
@@ -121,7 +121,7 @@ def start_from(request: Request) -> Response:
 
 @view_config(route_name="campaign.earlier", request_method="POST")
 def bring_back(request: Request) -> Response:
-    """The email that a template or a file took the place of."""
+    """Restore the email that a template or a file replaced."""
     try:
         replacing.bring_back(request.dbsession, request.context.campaign, utcnow())
     except Conflict as error:
@@ -133,7 +133,7 @@ def bring_back(request: Request) -> Response:
 
 @view_config(route_name="campaign.upload", request_method="POST")
 def upload(request: Request) -> Response:
-    """The HTML of a file becomes the email."""
+    """Replace the email with the HTML of a file."""
     html = read_email_file(request.POST.get("file"))
     changes = {"html": html, "text": ""}
     written = _is_written(request.context.campaign)
@@ -147,14 +147,14 @@ def upload(request: Request) -> Response:
 
 @view_config(route_name="campaign.test", request_method="POST", renderer="campaigns/email.jinja2")
 def test_email(request: Request) -> Any:
-    """An email to oneself, through the real sender. A wrong address is said at its field."""
+    """Send a test email through the real sender. An invalid address is reported at its field."""
     campaign: Campaign = request.context.campaign
-    # Browsers keep "#test" of the form's address: what came of it is said there, beside the button.
+    # Browsers keep "#test" of the form's URL: the result is shown there, beside the button.
     back = request.route_path(
         "campaign.email", id=campaign.id, _query=_reader_query(request) | _typed(request)
     )
     try:
-        # The quota is taken and the emails are made once, before the mail server is asked.
+        # The quota is used and the emails are rendered once, before the mail server is called.
         trial = None if has_waited(request) else _trial(request)
     except InputError as error:
         request.response.status_int = 422
@@ -186,14 +186,14 @@ def _trial(request: Request) -> Trial:
 
 
 def _sending(request: Request, trial: Trial | None) -> Callable[[], tuple[tuple[Receipt, ...], int]]:
-    """Return the call that sends the test emails; the one that was waited for is not made again."""
+    """Return the call that sends the test emails; one that was waited for is not repeated."""
     if trial is None:
         return lambda: ((), 0)
     return in_time(request, trial.backend, lambda: (trial.send(), len(trial.messages)))
 
 
 def read_email_file(posted: Any) -> str:
-    """The text of an uploaded HTML file. Raises ``FileRefused``."""
+    """Return the text of an uploaded HTML file. Raise ``FileRefused``."""
     if posted is None or not hasattr(posted, "file"):
         raise FileRefused(_("Choose a file first: one email as HTML."))
     with posted.file:
@@ -210,14 +210,14 @@ def read_email_file(posted: Any) -> str:
 
 
 def _is_no_text(content: bytes) -> bool:
-    """Archives, PDF, old Word; or zeros where no UTF-16 explains them."""
+    """Return whether it is an archive, a PDF, an old Word file, or has zero bytes without being UTF-16."""
     if content.startswith((b"PK\x03\x04", b"%PDF", b"\xd0\xcf\x11\xe0")):
         return True
     return b"\x00" in content and not content.startswith((b"\xff\xfe", b"\xfe\xff"))
 
 
 def _decoded(content: bytes) -> str:
-    """UTF-8 with or without a mark, UTF-16 with one, else the old Russian encoding of Windows."""
+    """Decode UTF-8 with or without a byte order mark, UTF-16 with one, else Windows-1251."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", "replace")
     try:
@@ -226,11 +226,11 @@ def _decoded(content: bytes) -> str:
         return content.decode("cp1251", "replace")
 
 
-# --- the page
+# --- page
 
 
 def _answer(request: Request, problems: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """To who types, what the save changes; else the page."""
+    """Return the parts of the page that a save while typing changes, or the whole page without htmx."""
     if not request.headers.get("HX-Request"):
         return _page(request, problems)
     request.override_renderer = "campaigns/email_saved.jinja2"
@@ -268,7 +268,7 @@ def _page(
 
 
 def _email(request: Request, problems: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The email as it is saved, and as one reader gets it."""
+    """Return the saved email, and the email as one recipient gets it."""
     campaign: Campaign = request.context.campaign
     key = _key(request)
     compiled, letter_error = _compiled(campaign, request.registry["settings"].public_url)
@@ -283,7 +283,8 @@ def _email(request: Request, problems: Mapping[str, str] | None = None) -> dict[
             request, reader, Seen(key, AnalysedEmail(compiled, letter_error, shown=shown), guarded)
         ),
         "problems": problems or {},
-        # A refused save keeps the revision it was made from: the next one must not overwrite by accident.
+        # A rejected save keeps the revision it was based on, so that the next one does not overwrite
+        # another's.
         "revision": request.POST.get("revision", "") if problems else campaign.revision,
         "written": {name: request.POST.get(name, getattr(campaign, name)) for name in rendering.PARTS},
         "is_written": _is_written(campaign),
@@ -319,13 +320,13 @@ def _counts(request: Request, email: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_counted(request: Request, email: Mapping[str, Any]) -> bool:
-    """Whether the page shows the counts already. Those of an email that is broken while one types wait."""
+    """Return whether the page shows the current counts. A broken email is not counted while typing."""
     unfinished = email["compiled"] is None and email["letter_error"] is not None
     return unfinished or request.POST.get("counted") == _fingerprint(request.context.campaign, email)
 
 
 def _fingerprint(campaign: Campaign, email: Mapping[str, Any]) -> str:
-    """Of all that the counts depend on but the people."""
+    """Return a hash of everything that the counts depend on, except the subscribers."""
     compiled: rendering.CompiledEmail | None = email["compiled"]
     own = [(each.name, bool(each.value.strip()), each.override) for each in variables(campaign.variables)]
     lists = sorted(each.id for each in campaign.lists)
@@ -398,7 +399,7 @@ def _is_written(campaign: Campaign) -> bool:
 
 
 def _variable_rows(campaign: Campaign, uses: Sequence[VariableUse]) -> list[Variable]:
-    """The campaign's variables, then those of the email that have gaps, to be filled here."""
+    """Return the campaign's variables, then those of the email with gaps, to be filled in here."""
     rows = list(variables(campaign.variables))
     named = {row.name for row in rows}
     gaps = [
@@ -408,7 +409,7 @@ def _variable_rows(campaign: Campaign, uses: Sequence[VariableUse]) -> list[Vari
 
 
 def _reader(request: Request) -> Subscriber | None:
-    """Whom the preview is for: ``as=ID``, ``as=hardest``, else the first."""
+    """Return the recipient of the preview: ``as=ID``, ``as=hardest``, else the first."""
     context: CampaignContext = request.context
     wish = request.params.get("as", "")
     if wish == "hardest":
@@ -428,13 +429,13 @@ def _reader_query(request: Request) -> dict[str, str]:
 
 
 def _typed(request: Request) -> dict[str, str]:
-    """Where a test email was to go, if not to oneself, for the next look at the page."""
+    """Return the address of a test email, if not the user's own, for the redirect."""
     to = request.POST.get("to", "").strip()[:LONGEST_TO]
     return {"to": to} if to and to != request.viewer.email else {}
 
 
 def _posted_variables(request: Request) -> dict[str, Any]:
-    """Rows of the variables' table: a name, a value, and whether it wins. A row without a name is none."""
+    """Parse the rows of the variables' table: name, value, and mode. Rows without a name are ignored."""
     rows = zip(
         request.POST.getall("variable"),
         request.POST.getall("value"),
@@ -458,7 +459,7 @@ def _beginning(request: Request, campaign: Campaign) -> dict[str, Any]:
         parts = {"subject": ready.subject, "preheader": ready.preheader, "html": ready.html, "text": ""}
     elif template_id := number_of(request.POST.get("template")):
         template = templates.owned_template(request.dbsession, campaign.account_id, template_id)
-        return {"template_id": template_id, **parts_of(template)}  # the same one again, too
+        return {"template_id": template_id, **parts_of(template)}  # may be the current one
     else:
         return {"html": BLANK, "text": ""}
     if campaign.name or campaign.subject:
@@ -480,11 +481,11 @@ BLANK = """\
 """
 
 
-# --- what is said
+# --- messages
 
 
 def broken_email(request: Request, error: EmailError) -> str:
-    """A page for the frame of an email that cannot be shown."""
+    """Return a page for the frame of an email that cannot be rendered."""
     line = _("Line ${line}.", mapping={"line": error.line}) if error.line else ""
     words = [
         request.translate(_("This email cannot be shown yet.")),
@@ -495,7 +496,7 @@ def broken_email(request: Request, error: EmailError) -> str:
 
 
 def busy_email(request: Request, error: Busy) -> Response:
-    """A page for the frame of an email that has to wait: any other page may not stand in a frame."""
+    """Return a page for the frame of an email that has to wait: other pages may not be framed."""
     response = email_response(request, _note(request.translate(error.message)))
     response.status_int = status_of(error)
     response.headers["Retry-After"] = str(error.retry_after)

@@ -1,7 +1,7 @@
-"""What a page says when something is not as wished: what happened, what is safe, what to do.
+"""Error pages: what happened, what is safe, what to do.
 
-Verbs raise, pages answer: every domain error has its status here, so that a view need not know it. Raised
-errors have changed nothing, their transaction is aborted.
+The domain raises, pages respond: every domain error has its status here, so views need not handle it. Raised
+errors have changed nothing, because their transaction is aborted.
 """
 
 import secrets
@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class ErrorPage:
-    """An error page: a title, a sentence or two, the one thing to do."""
+    """An error page: a title, a sentence or two, and one action."""
 
     title: str
     text: str
@@ -52,7 +52,7 @@ class ErrorPage:
 
 @forbidden_view_config(renderer="error.jinja2")
 def forbidden(request: Request) -> Any:
-    """Not signed in: go there, and come back to this page afterwards."""
+    """Redirect to sign-in and back to this page afterwards; 403 for a signed-in user."""
     if request.account is None:
         return _to_sign_in(request)
     return _page(
@@ -94,7 +94,7 @@ def not_found(request: Request) -> dict[str, Any]:
 
 
 def _wrong_method(request: Request) -> dict[str, Any]:
-    """An address that only takes forms was opened like a page, or the other way round."""
+    """Respond to a GET of a URL that accepts only forms, or the other way round."""
     return _page(
         request,
         405,
@@ -110,7 +110,7 @@ def _wrong_method(request: Request) -> dict[str, Any]:
 @exception_view_config(BadCSRFToken, renderer="error.jinja2")
 @exception_view_config(BadCSRFOrigin, renderer="error.jinja2")
 def forged(request: Request) -> dict[str, Any]:
-    back = _back(request)
+    back = _previous_page(request)
     known = back != request.route_path("home")
     return _page(
         request,
@@ -156,7 +156,7 @@ def _too_large_file(request: Request) -> dict[str, Any]:
 
 @exception_view_config(HTTPException)
 def plain_http(error: HTTPException, request: Request) -> Any:
-    """Redirects pass as they are; other HTTP errors become a page like ours."""
+    """Pass redirects through; render other HTTP errors as our page."""
     if error.status_int < 400:
         return error
     text = _("The server does not answer this request: ${reason}.", mapping={"reason": error.title})
@@ -166,32 +166,34 @@ def plain_http(error: HTTPException, request: Request) -> Any:
 
 @exception_view_config(MailganerError)
 def refused(error: MailganerError, request: Request) -> Response:
-    """A domain error that the view did not answer itself."""
+    """Render a domain error that the view did not handle."""
     title = _("This did not work")
-    trouble = ErrorPage(title, error.message, _("Back"), _back(request), reply=_unsaid(error))
+    trouble = ErrorPage(
+        title, error.message, _("Back"), _previous_page(request), reply=_unquoted_reply(error)
+    )
     response = _rendered(request, status_of(error), trouble)
     if isinstance(error, Throttled):
         response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, Busy) and request.method == "GET":
-        response.headers["Refresh"] = str(error.retry_after)  # a browser asks again by itself
+        response.headers["Refresh"] = str(error.retry_after)  # the browser reloads by itself
     return response
 
 
-def _back(request: Request) -> str:
-    """The page of ours somebody came from; the start where that is not known."""
+def _previous_page(request: Request) -> str:
+    """Return the page of ours the user came from, or the start page."""
     came_from = request.referer or ""
     ours = came_from.startswith(request.host_url + "/")
     return came_from if ours else str(request.route_path("home"))
 
 
-def _unsaid(error: MailganerError) -> str:
-    """The server's words, unless our sentence quotes them already."""
+def _unquoted_reply(error: MailganerError) -> str:
+    """Return the server's reply, unless our sentence quotes it already."""
     reply = getattr(error, "reply", "")
     return "" if reply in str(error) else reply
 
 
-def out_of_reach(error: Exception, request: Request) -> Response:
-    """The database is away, full or too busy: a state that passes, and no mistake of anybody's."""
+def database_unavailable(error: Exception, request: Request) -> Response:
+    """Return 503: the database is unreachable, full or busy, which is temporary."""
     DATABASE.began(log, "page.database", path=request.path, method=request.method, trouble=trouble_of(error))
     without_database(request, error)
     trouble = ErrorPage(
@@ -207,24 +209,24 @@ def out_of_reach(error: Exception, request: Request) -> Response:
 
 
 for _kind in OUT_OF_REACH:
-    exception_view_config(_kind)(out_of_reach)
+    exception_view_config(_kind)(database_unavailable)
 
 
 @exception_view_config(OSError)
-def unwritable(error: OSError, request: Request) -> Response:
-    """A file that cannot be written for want of room is a domain error, any other is our own mistake."""
+def file_error(error: OSError, request: Request) -> Response:
+    """Return the page for a full disk; any other error is a bug."""
     if not is_full(error):
-        return broken(error, request)
+        return internal_error(error, request)
     log.warning("page.no_room", path=request.path, method=request.method, trouble=str(error))
     return refused(NoRoom(), request)
 
 
 @exception_view_config(Exception)
-def broken(error: Exception, request: Request) -> Response:
-    """Our own mistake: an apology and a number by which it is found in the log."""
+def internal_error(error: Exception, request: Request) -> Response:
+    """Return 500 with a number that identifies the error in the log."""
     number = secrets.token_hex(4)
     log.error("page.broken", number=number, path=request.path, method=request.method, exc_info=error)
-    # The database may be what broke, so the page is made without it.
+    # The database may be the cause, so the page is rendered without it.
     without_database(request, error)
     trouble = ErrorPage(
         _("Something broke on our side"),

@@ -1,4 +1,7 @@
-"""Why? For any person and any campaign: asked by an address, from a row of a table, or from the person."""
+"""Explanation pages ("why?") for a subscriber and a campaign.
+
+Reached by an address, from a row of the recipients, or from a subscriber.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,23 +21,23 @@ from ..web.explanation_text import explanation_context, step_sentence
 from .forms import number_of
 from .stepper import campaign_page
 
-LONGEST_ASKED = 400  # an address fits, and what is none is shown again
+LONGEST_ASKED = 400  # longer than any address; invalid input is shown again
 
 
 @dataclass(frozen=True)
 class Told:
-    """A step in words."""
+    """A step with its text."""
 
     step: ExplanationStep
     sentence: str
-    reply: str  # the server's words, or what was wrong with the email
-    ahead: bool  # waited for, and not there yet
-    tone: str = ""  # bad or wait, where it is no good news
+    reply: str  # of the server, or what was wrong with the email
+    ahead: bool  # the end of the wait is in the future
+    tone: str = ""  # bad or wait for problems
 
 
 @view_config(route_name="campaign.why", request_method="GET", renderer="report/why.jinja2")
 def why(request: Request) -> dict[str, Any]:
-    """``?email=`` or ``?person=`` says who; without either it asks."""
+    """Show the explanation for ``?email=`` or ``?person=``; without either, a form."""
     campaign: Campaign = request.context.campaign
     text, wrong, found = request.GET.get("email", "").strip()[:LONGEST_ASKED], "", None
     try:
@@ -54,7 +57,7 @@ def why(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="subscriber.why", request_method="GET")
 def choose(request: Request) -> Response:
-    """``?campaign=`` of this person's page leads to the answer."""
+    """Redirect from the subscriber's page to the explanation for ``?campaign=``."""
     account_id, person = request.context.account.id, request.context.person
     campaign_id = number_of(request.GET.get("campaign"))
     if campaign_id is None:
@@ -65,7 +68,7 @@ def choose(request: Request) -> Response:
 
 
 def tell(request: Request, found: Explanation) -> tuple[Told, ...]:
-    """The steps in the language, the time zone and the numbers of the request."""
+    """Return the steps in the language, time zone and number format of the request."""
     return tuple(_told(request, step) for step in found.steps)
 
 

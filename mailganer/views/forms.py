@@ -1,4 +1,4 @@
-"""What every form shares: the person's language, values from the request, errors from the verbs."""
+"""Base class and helpers of forms: locale, values from the request, errors from the domain."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,20 +15,20 @@ from mailganer.web.localization import finalize
 
 
 def wrong(request: Request, page: dict[str, Any]) -> dict[str, Any]:
-    """The same page again, with what is wrong beside its fields: 422, so that nothing is kept."""
+    """Return the same page with errors beside its fields. The status 422 rolls changes back."""
     request.response.status_int = 422
     return page
 
 
 def number_of(text: str | None) -> int | None:
-    """An id out of an address or a form; None for anything else."""
+    """Parse an id from a URL or a form; None for anything else."""
     return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def whole_number(said: str) -> int | str:
-    """Return the whole number that was typed, "1 000" too; anything else as text that is none.
+    """Parse a whole number, "1 000" too; return any other text so that it is no number for pydantic either.
 
-    "2.000" is 2 to pydantic and two thousand to many people: with a comma it is neither.
+    pydantic reads "2.000" as 2, and many users as two thousand: with a comma it is neither.
     """
     text = "".join(said.split())
     try:
@@ -38,7 +38,7 @@ def whole_number(said: str) -> int | str:
 
 
 class WholeNumberField(IntegerField):
-    """A whole number in a text field: browsers drop the comma from a number field, and 2,525 became 2525."""
+    """Whole number in a text field: browsers turn 2,525 in a number field into 2525."""
 
     widget = TextInput()
 
@@ -52,33 +52,33 @@ class WholeNumberField(IntegerField):
         self.data = number
 
     def pre_validate(self, _form: BaseForm) -> None:
-        """Say nothing of the bounds of what is no number."""
+        """Skip the range check for invalid input."""
         if self.process_errors:
             raise StopValidation
 
 
 def choices(pairs: Iterable[tuple[str, str]]) -> list[SelectChoice]:
-    """``(value, words)`` as WTForms wants them."""
+    """Convert ``(value, label)`` pairs for WTForms."""
     return [SelectChoice(value, words) for value, words in pairs]
 
 
 class Form(BaseForm):
-    """A WTForms form that is filled from a posted request. CSRF is Pyramid's (see ``ui.form``)."""
+    """WTForms form filled from a posted request. CSRF protection is Pyramid's (see ``ui.form``)."""
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
-        for field in self:  # what WTForms writes by itself does not pass through the templates' translation
+        for field in self:  # WTForms renders these itself, so templates do not translate them
             if isinstance(field, SelectField) and field.choices:
                 field.choices = [SelectChoice(c.value, finalize(c.label)) for c in field.choices]
 
     @classmethod
     def of(cls, request: Request, obj: object = None, **values: Any) -> "Form":
-        """The form as posted, or as ``obj`` and ``values`` say when nothing was posted."""
+        """Return the form as posted, or filled from ``obj`` and ``values`` if nothing was posted."""
         posted = request.POST if request.method == "POST" else None
         return cls(posted, obj, meta={"locales": [request.locale_name]}, **values)
 
     def take(self, error: InputError) -> None:
-        """Shows the errors of a verb beside their fields, and those without a field above the form."""
+        """Add the errors of a domain function to their fields, and those without a field above the form."""
         for name, message in error.fields.items():
             if name in self._fields:
                 self._fields[name].errors = [*self._fields[name].errors, message]
@@ -86,7 +86,7 @@ class Form(BaseForm):
                 self.form_errors.append(message)
 
     def attempt(self, verb: Callable[[], Any]) -> Any:
-        """What ``verb`` returns; None when it refuses the values, which then stand in the form."""
+        """Return the result of ``verb``; on ``InputError`` add the errors to the form and return None."""
         try:
             return verb()
         except InputError as error:
@@ -94,5 +94,5 @@ class Form(BaseForm):
             return None
 
     def texts(self, *names: str) -> Mapping[str, str]:
-        """The values of text fields, without surrounding space."""
+        """Return the values of text fields, stripped."""
         return {name: (self._fields[name].data or "").strip() for name in names}

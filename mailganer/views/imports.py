@@ -1,4 +1,4 @@
-"""A file of people: choose it, see what it would do, let it in, take it back."""
+"""Import pages: upload a file, preview the changes, apply, undo."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ FIELD_WORDS = {
 
 @dataclass(frozen=True)
 class ShownReject:
-    """A row that does not go in."""
+    """A rejected row."""
 
     row: int
     reason: str
@@ -68,7 +68,7 @@ class ShownReject:
 
 @dataclass(frozen=True)
 class ShownNote:
-    """A row that goes in, though not exactly as it stands."""
+    """A row imported with a change."""
 
     row: int
     sentence: str
@@ -86,7 +86,7 @@ def upload(request: Request) -> Any:
         return _ask_page(request, InputError({"file": _("Choose a file.")}))
     session, account, now = request.dbsession, request.context.account, utcnow()
     try:
-        # A list made for a file that is refused goes with it.
+        # A list created for a rejected file is rolled back with it.
         with file.file as stream, session.begin_nested():
             job = audience.start_import(
                 session,
@@ -113,7 +113,7 @@ def show(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="import.columns", request_method="POST", renderer="imports/one.jinja2")
 def columns(request: Request) -> Any:
-    """Says what is what; the file is read once more by it."""
+    """Save the mapping of columns; the file is then read again."""
     job = request.context.import_
     try:
         audience.set_mapping(request.dbsession, job, _mapping(request))
@@ -165,7 +165,7 @@ def discard(request: Request) -> Response:
 @view_config(route_name="import.rejects")
 def rejects(request: Request) -> Response:
     job = request.context.import_
-    # Sent when this request's session is closed: the language is asked for now.
+    # The rows are sent after the request's session is closed, so take the translator now.
     content = audience.rejects_csv(request.registry["readers"], job, request.localizer.translate)
     return csv_response(content, f"rejected-{job.id}.csv")
 
@@ -175,7 +175,7 @@ def _asks_for_new_list(request: Request) -> bool:
 
 
 def _chosen_list(request: Request, now: datetime) -> SubscriberList:
-    """A list of the account, or a new one, which appears when its file is let in."""
+    """Return a list of the account, or a new one, which is hidden until its import is applied."""
     session, account_id = request.dbsession, request.context.account.id
     if not _asks_for_new_list(request):
         return audience.owned_list(session, account_id, number_of(request.POST["list"]) or 0)
@@ -194,7 +194,7 @@ def _ask_page(request: Request, error: MailganerError | None = None) -> dict[str
     problems: dict[str, str] = {"file": "", "name": ""}
     if error:
         problems |= error.fields if isinstance(error, InputError) else {"file": error.message}
-    if problems["name"]:  # a browser keeps no file for the next try
+    if problems["name"]:  # a browser does not keep the file
         problems["file"] = problems["file"] or _("Choose the file once more.")
     lists = audience.lists_of(request.dbsession, account.id)
     known = audience.lists_of(request.dbsession, account.id, hidden=True)
@@ -209,7 +209,7 @@ def _ask_page(request: Request, error: MailganerError | None = None) -> dict[str
 
 
 def _mapping(request: Request) -> dict[int, str]:
-    """``column.3`` is the field of column 3."""
+    """Parse the mapping: ``column.3`` is the field of column 3."""
     return {
         int(key.removeprefix("column.")): value
         for key, value in request.POST.items()
@@ -253,7 +253,7 @@ def _heading(column: audience.Column) -> str:
 
 
 def _options(column: audience.Column) -> list[tuple[str, str]]:
-    """What this column can become: a standard field, a variable, or nothing."""
+    """Return the choices for a column: standard fields, a variable, or nothing."""
     words = {field: word for field, word in FIELD_WORDS.items() if field}
     own = column.field if column.field and column.field not in words else _own_name(column)
     shown = [
@@ -269,7 +269,7 @@ def _own_name(column: audience.Column) -> str:
 
 
 def _dates(column: audience.Column, field: str) -> bool:
-    """The orders of day and month are offered where they make a difference, parts where they were found."""
+    """Offer the orders of day and month where they make a difference, and parts where they were found."""
     if field in BIRTHDAY_PARTS:
         return column.field in BIRTHDAY_PARTS
     return field in ("birthday", column.field) or any("/" in cell or "-" in cell for cell in column.cells)
@@ -291,7 +291,7 @@ def _first_notes(job: Import) -> list[ShownNote]:
 
 
 def _silent(session: Any, job: Import) -> int:
-    """People of this file who stay without emails, because they asked for that or cannot be reached."""
+    """Count subscribers of this file who get no emails, because they unsubscribed or bounced."""
     return (
         session.scalar(
             select(func.count())

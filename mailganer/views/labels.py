@@ -1,4 +1,4 @@
-"""Words that many pages need: for states, with their tone and icon, and for an email's subject."""
+"""Labels used on many pages: statuses with tone and icon, and subjects."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ from .plurals import pgettext
 
 @dataclass(frozen=True)
 class Word:
-    """How a state is shown: never by colour alone."""
+    """Label of a status: never a color alone."""
 
     text: str
     tone: str  # good, wait, bad, news, calm
@@ -37,7 +37,7 @@ _WORDS = {
     "in_doubt": Word(_("In doubt"), "wait", "question"),
     "skipped": Word(_("Left out"), "calm", "skip"),
     "bounced": Word(_("Came back"), "bad", "undo"),
-    # people
+    # subscribers
     "active": Word(_("Gets emails"), "good", "check"),
     "unconfirmed": Word(_("Not confirmed yet"), "wait", "clock"),
     "unsubscribed": Word(_("Unsubscribed"), "calm", "leave"),
@@ -56,7 +56,7 @@ _WORDS = {
 _ELSEWHERE = {
     ("campaign", "waiting"): Word(_("Waits"), "wait", "clock"),
     ("campaign", "stuck"): Word(_("Needs a look"), "bad", "warning"),
-    # several of them, for filters
+    # plural, for filters
     ("campaigns", "draft"): Word(_("Drafts"), "calm", "draft"),
     ("campaigns", "scheduled"): Word(pgettext("several", "Scheduled"), "news", "calendar"),
     ("campaigns", "sending"): Word(pgettext("several", "On the way"), "news", "campaigns"),
@@ -75,17 +75,17 @@ _ELSEWHERE = {
 
 
 def state_word(state: str, subject: str = "") -> Word:
-    """The word for a state; ``subject`` tells words apart that mean two things."""
+    """Return the label for a status; ``subject`` distinguishes statuses with two meanings."""
     return _ELSEWHERE.get((subject, str(state))) or _WORDS.get(str(state)) or Word(str(state), "calm", "info")
 
 
 def plain(template: str, moment: datetime | None = None) -> str:
-    """A subject in words, as it is read on the day of ``moment`` (or today) where the person lives."""
+    """Return a subject as plain text, for the day of ``moment`` (or today) in the user's time zone."""
     request = get_current_request()
     day = (moment or utcnow()).astimezone(request.timezone).date()
     return plain_line(template, day, request.locale_name)
 
 
 def subject_of(campaign: Campaign) -> str:
-    """The subject of a campaign in words, as of the day it is for."""
+    """Return a campaign's subject as plain text, for the day of its start."""
     return plain(campaign.subject, campaign.started_at or campaign.send_at)

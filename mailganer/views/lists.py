@@ -1,4 +1,4 @@
-"""Lists: all of them with their counts, and one with its people."""
+"""List pages: all lists with their counts, and one list with its subscribers."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,7 +35,7 @@ class ListForm(Form):
 
 @dataclass(frozen=True)
 class ListRow:
-    """A list with its people by status."""
+    """A list with its subscribers by status."""
 
     list: SubscriberList
     counts: dict[SubscriberStatus, int]
@@ -46,7 +46,7 @@ class ListRow:
 
     @property
     def silent(self) -> int:
-        """On the list, and get no emails."""
+        """Return the number of subscribers on the list who get no emails."""
         return sum(self.counts.values()) - self.active
 
 

@@ -1,4 +1,4 @@
-"""The fields of a mail account as a form, made from its backend's own settings: for sign-in and senders."""
+"""Form for the settings of a mail account, generated from its backend: for sign-in and senders."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,19 +26,19 @@ ABOUT_THE_SERVER = (HostForbidden, TLSFailed, Unreachable)
 
 
 class AccountForm(Form):
-    """The form of one backend. ``folded`` names the fields that rarely need a look."""
+    """Form of one backend. ``folded`` names the fields that are usually left unchanged."""
 
     folded: frozenset[str] = frozenset()
     settings: tuple[Setting, ...] = ()
 
     def values(self) -> dict[str, Any]:
-        """What goes to ``Registry.open``."""
+        """Return the arguments for ``Registry.open``."""
         given = {setting.name: setting.given(self._fields[setting.name]) for setting in self.settings}
         return {name: value for name, value in given.items() if value is not Setting.KEPT}
 
     @property
     def has_secret(self) -> bool:
-        """Whether there is something to be kept from others: a password."""
+        """Return whether there is a secret field, such as a password."""
         return any(isinstance(field, PasswordField) for field in self)
 
     @property
@@ -54,15 +54,15 @@ def account_form(
     keep: bool = False,
     posted: bool | None = None,
 ) -> AccountForm:
-    """The backend's fields, filled from the posted form or with ``values``. ``keep``: empty secrets stay.
+    """Return the backend's fields, filled from the posted form or with ``values``.
 
-    ``posted`` False: the posted form is another one of the page.
+    ``keep``: empty secrets keep their stored value. ``posted`` False: another form of the page was posted.
     """
     allow_private = request.registry["settings"].allow_private_smtp_hosts
     settings = settings_of(kind.Settings, allow_private=allow_private, keep=keep)
     known = {setting.name: setting.shown(values) for setting in settings}
     fields: dict[str, Any] = {setting.name: setting.field() for setting in settings}
-    # What has to be filled in is in sight; what is known, or may stay empty, is folded away.
+    # Show fields that have to be filled in; fold those that are known or may stay empty.
     fields["folded"] = frozenset(
         setting.name
         for setting in settings
@@ -76,13 +76,13 @@ def account_form(
 
 @dataclass(frozen=True)
 class Way:
-    """One kind of mail account, as the page explains it."""
+    """A kind of mail account, as the page describes it."""
 
     name: str
     title: str
     help: str
     help_url: str
-    known: bool  # the address's domain says so, nobody had to choose
+    known: bool  # chosen by the address's domain, not by the user
 
 
 def way_of(kind: type[Backend], email: str) -> Way:
@@ -91,7 +91,7 @@ def way_of(kind: type[Backend], email: str) -> Way:
 
 
 def other_ways(registry: Registry, chosen: type[Backend], email: str) -> list[type[Backend]]:
-    """The other backends this address may use. A domain that one of them claims is its alone."""
+    """Return the other backends this address may use. A domain claimed by a backend uses only that one."""
     domain = email.rpartition("@")[2].lower()
     if domain in chosen.domains:
         return []
@@ -99,8 +99,10 @@ def other_ways(registry: Registry, chosen: type[Backend], email: str) -> list[ty
 
 
 def account_page(request: Request) -> dict[str, Any]:
-    """What sign-in and a new sender begin with: the address, then the fields that its mail account needs. An
-    address that is wrong or missing is asked for again."""
+    """Return the first page of sign-in or a new sender: the address, then the fields of its mail account.
+
+    A wrong or missing address is asked for again.
+    """
     registry: Registry = request.registry["backends"]
     page: dict[str, Any] = {
         "email": request.params.get("email", "").strip(),
@@ -124,11 +126,11 @@ def account_page(request: Request) -> dict[str, Any]:
 
 
 def refused(request: Request, page: dict[str, Any], error: MailganerError) -> dict[str, Any]:
-    """The same page with what was refused: beside its field, or in the server's words."""
+    """Return the same page with the error: beside its field, or as the server's reply."""
     request.response.status_int = status_of(error)
     if isinstance(error, Throttled):
         request.response.headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, HostForbidden):  # no server said this: it belongs beside its field
+    if isinstance(error, HostForbidden):  # not from a server, so show it beside its field
         error = InputError({error.field: error.message})
     if isinstance(error, InputError):
         others = {name: sentence for name, sentence in error.fields.items() if name != "email"}
@@ -138,10 +140,10 @@ def refused(request: Request, page: dict[str, Any], error: MailganerError) -> di
 
 
 def is_about_password(error: MailganerError) -> bool:
-    """Whether it helps to say once more which password is meant."""
+    """Return whether a hint about which password is meant would help."""
     return isinstance(error, InputError | LoginRefused)
 
 
 def is_about_server(error: MailganerError) -> bool:
-    """Whether the fields to look at are those of the server, not the password."""
+    """Return whether the error concerns the server fields, not the password."""
     return isinstance(error, ABOUT_THE_SERVER)

@@ -1,4 +1,4 @@
-"""What the local catcher got, as an inbox. In development only: production has no such address."""
+"""Inbox of the local mail catcher. In development only: these routes do not exist in production."""
 
 import re
 from typing import Any
@@ -15,12 +15,12 @@ from mailganer.web import email_response
 
 PER_PAGE = 50
 LONGEST_SOURCE = 200_000  # characters of an email's source on its page
-_BASE = '<base target="_blank">'  # links open beside the email, not within its frame
+_BASE = '<base target="_blank">'  # links open in a new tab, not within the frame
 
 
 @view_config(route_name="outbox", request_method="GET", renderer="outbox/list.jinja2")
 def inbox(request: Request) -> dict[str, Any]:
-    """The newest emails; ``?to=`` looks for a recipient, ``?before=`` goes on."""
+    """List the newest emails; ``?to=`` filters by recipient, ``?before=`` is the cursor."""
     to, before = request.GET.get("to", "").strip(), request.GET.get("before") or None
     folder = request.registry["settings"].outbox
     return {
@@ -46,12 +46,12 @@ def email(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="outbox.frame")
 def frame(request: Request) -> Response:
-    """The email as a mail program shows it: pictures are fetched, so looking at it counts as an open."""
+    """Show the email as a mail client does: images are loaded, so viewing it counts as an open."""
     caught = _caught(request)
     return email_response(request, _with_base(caught.html) if caught.html else _as_text(caught.text))
 
 
-def _caught(request: Request) -> mail_catcher.Caught:
+def _caught(request: Request) -> mail_catcher.CaughtEmail:
     return mail_catcher.read_email(request.registry["settings"].outbox, request.matchdict["key"])
 
 

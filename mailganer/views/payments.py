@@ -1,4 +1,4 @@
-"""Where the servers of payment providers tell what was paid. No person comes here."""
+"""Notifications of payment providers' servers (webhooks)."""
 
 import structlog
 from pyramid.httpexceptions import HTTPRequestEntityTooLarge
@@ -18,7 +18,7 @@ LARGEST_NEWS = 1024 * 1024  # bytes; providers send a few thousand
 
 @view_config(route_name="payment", request_method="POST", permission=PUBLIC, require_csrf=False)
 def payment(request: Request) -> Response:
-    """Heard, and granted if it was a payment. Any other answer than 200 lets the provider tell it again."""
+    """Handle a notification and grant a payment. After any status other than 200 the provider repeats it."""
     provider = request.registry["payments"].get(request.matchdict["name"])
     if provider is None:
         raise NotFound

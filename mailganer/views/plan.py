@@ -1,4 +1,4 @@
-"""The plan: what is used of it, which others there are, and the ways to pay."""
+"""Plan page: usage, the other plans, and payment methods."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -33,7 +33,7 @@ def plan(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="plan.pay", request_method="POST", renderer="plan.jinja2")
 def pay(request: Request) -> Any:
-    """A form of a payment provider: paid at once, as with a voucher, or to be paid at its own page."""
+    """Handle the form of a payment provider: paid at once, as with a voucher, or at the provider's page."""
     _require_plans(request)
     provider = _provider(request)
     answers = {field.name: request.POST.get(field.name, "")[:500] for field in provider.fields}
@@ -47,9 +47,9 @@ def pay(request: Request) -> Any:
         request.response.status_int = status_of(error)
         return _page(request, refused=provider.name, error=error, answers=answers)
     if isinstance(outcome, Done):
-        request.flash(_thanks(outcome.plan, outcome.until))
+        request.flash(_plan_message(outcome.plan, outcome.until))
         return HTTPSeeOther(request.route_path("plan"))
-    return _go_on_elsewhere(request, outcome.url)
+    return _lead_to_provider(request, outcome.url)
 
 
 def _begin(
@@ -59,10 +59,10 @@ def _begin(
     answers: Mapping[str, str],
     plan: Plan | None,
 ) -> Done | GoTo:
-    """Begin a payment in a transaction of its own, which is not open before the provider needs it."""
+    """Begin a payment in a transaction of its own, which opens only when the provider needs it."""
     with registry["sessions"]() as session:
         account = session.get_one(Account, account_id)
-        session.commit()  # the provider may ask its own server first
+        session.commit()  # end the transaction: the provider may call its own server first
         outcome = provider.begin(
             session, account, answers, plan=plan, settings=registry["settings"], now=utcnow()
         )
@@ -70,15 +70,15 @@ def _begin(
     return outcome
 
 
-def _go_on_elsewhere(request: Request, url: str) -> Response:
-    """On to the provider's own page. Not by a redirect: our policy lets no form end at another place."""
+def _lead_to_provider(request: Request, url: str) -> Response:
+    """Lead to the provider's page. No redirect, because our CSP forbids forms that end at another site."""
     response = render_to_response("pay_elsewhere.jinja2", {"url": url}, request=request)
     response.headers["Refresh"] = f"0; url={url}"
     return response
 
 
 def _require_plans(request: Request) -> None:
-    """Raise ``NotFound`` where nothing is limited: there is no plan to show and none to buy."""
+    """Raise ``NotFound`` if no limits are configured: then there are no plans."""
     if not request.registry["settings"].has_plans:
         raise NotFound
 
@@ -98,7 +98,7 @@ def _chosen(request: Request) -> Plan:
     return found
 
 
-def _thanks(plan: Plan, until: datetime) -> str:
+def _plan_message(plan: Plan, until: datetime) -> str:
     return _(
         "You have the plan “${plan}” until ${day}.", mapping={"plan": plan.title, "day": plain_date(until)}
     )
@@ -123,7 +123,7 @@ def _page(
         "emails": plan_allowance(session, account, installed, now),
         "people": billing.usage(session, account, now).subscribers,
         "providers": providers,
-        # Where a plan can be chosen and paid for; none: it comes with a voucher, or from the operator.
+        # The provider for buying a plan; without one, plans come with vouchers or from the operator.
         "payable": next((each for each in providers if each.chooses_plan), None),
         "wanted": request.params.get("plan", ""),
         "refused": refused,

@@ -1,4 +1,4 @@
-"""Sentences with a number, outside of templates, and words for one thing and for several."""
+"""Plural sentences outside of templates, and translations with context."""
 
 from pyramid.request import Request
 from translationstring import TranslationString
@@ -9,16 +9,16 @@ Forms = tuple[str, str]
 
 
 def ngettext(one: str, many: str) -> Forms:
-    """Marks two forms of a sentence for translation; ``${number}`` is where the number stands."""
+    """Mark two forms of a sentence for translation; ``${number}`` is the placeholder for the number."""
     return one, many
 
 
 def pgettext(context: str, text: str) -> TranslationString:
-    """Marks a text that one language says alike and another does not: "Paused", of one and of several."""
+    """Mark a text for translation with a context: in some languages "Paused" has a plural form."""
     return TranslationString(text, domain="mailganer", context=context)
 
 
 def counted(request: Request, forms: Forms, number: int) -> str:
-    """The sentence for ``number`` in the language of the request, the number written as people write it."""
+    """Return the sentence for ``number`` in the language of the request, with the number formatted."""
     mapping = {"number": localization.number(number)}
     return request.localizer.pluralize(*forms, number, domain="mailganer", mapping=mapping)

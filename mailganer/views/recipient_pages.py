@@ -1,6 +1,6 @@
-"""Readers' pages: no login, no cookie, no menu. Whoever holds the token in an email holds the email.
+"""Pages for recipients: no login, no cookie, no menu. The token in an email is the authorization.
 
-What a mail program fetches by itself changes nothing but a count: only a POST unsubscribes.
+What a mail client fetches by itself changes only counts: only a POST unsubscribes.
 """
 
 from collections.abc import Iterator
@@ -24,18 +24,18 @@ from mailganer.web import PUBLIC, RateLimit, email_response, localization, netwo
 from ..web.error_status import RETRY_AFTER, without_database
 
 SEEN = ("GET", "HEAD")
-# A cut-off address is tried a few times; sixty in a minute are guesses.
+# A truncated URL is retried a few times; sixty in a minute are guesses.
 MISSES = RateLimit("unknown tokens", 60, 60)
 PAGES = ("click", "unsubscribe", "unsubscribe_undo", "email_in_browser")
 
 
 @view_config(route_name="click", request_method=SEEN, permission=PUBLIC)
 def click(request: Request) -> Response:
-    """On to where the email says. A HEAD is somebody who looks where it leads: answered, not counted."""
-    # What was opened a moment ago comes first: whether a click was a person's is told from their order.
+    """Redirect to the target of a link. A HEAD only checks the target, so it is not counted."""
+    # Write buffered opens first: whether a click was a human's depends on their order.
     request.registry["opens"].flush()
     session, token, number = request.dbsession, request.matchdict["token"], _number(request)
-    with _known(request):
+    with _counting_misses(request):
         if request.method == "HEAD":
             target = tracking.link_target(session, tracking.find(session, token), number)
         else:
@@ -54,7 +54,7 @@ def click(request: Request) -> Response:
     route_name="unsubscribe", request_method=SEEN, permission=PUBLIC, renderer="readers/unsubscribe.jinja2"
 )
 def ask(request: Request) -> dict[str, Any]:
-    with _known(request):
+    with _counting_misses(request):
         reader = tracking.reader_of(request.dbsession, request.matchdict["token"])
     return _page(request, reader)
 
@@ -67,8 +67,8 @@ def ask(request: Request) -> dict[str, Any]:
     renderer="readers/unsubscribe.jinja2",
 )
 def unsubscribe(request: Request) -> dict[str, Any]:
-    """The page's button, or the mail program's own (RFC 8058). What is posted does not matter."""
-    with _known(request):
+    """Unsubscribe, from the page or one-click by the mail client (RFC 8058). The body is ignored."""
+    with _counting_misses(request):
         reader = tracking.unsubscribe_by_token(request.dbsession, request.matchdict["token"], now=utcnow())
     return _page(request, reader)
 
@@ -82,24 +82,26 @@ def unsubscribe(request: Request) -> dict[str, Any]:
 )
 def undo(request: Request) -> dict[str, Any]:
     session, token = request.dbsession, request.matchdict["token"]
-    with _known(request):
+    with _counting_misses(request):
         try:
             reader = tracking.resubscribe_by_token(session, token, now=utcnow())
-        except Conflict:  # the page says how it stands, and offers no undo
+        except Conflict:  # the page shows the current state without an undo button
             return _page(request, tracking.reader_of(session, token))
     return _page(request, reader, back=True)
 
 
 @view_config(route_name="unsubscribe_undo", request_method=SEEN, permission=PUBLIC)
 def undo_reloaded(request: Request) -> Response:
-    """The page after a press, fetched again: by a reload, or by the language switch."""
+    """Redirect a reload of the page after an undo, or its language switch."""
     token = request.matchdict["token"]
-    return _private(HTTPFound(request.route_path("unsubscribe", token=token, _query=_spoken(request))))
+    return _private(
+        HTTPFound(request.route_path("unsubscribe", token=token, _query=_requested_language(request)))
+    )
 
 
 @view_config(route_name="email_in_browser", request_method=SEEN, permission=PUBLIC)
 def email(request: Request) -> Response:
-    with _known(request):
+    with _counting_misses(request):
         session = request.dbsession
         found = tracking.find(session, request.matchdict["token"])
         rendered = tracking.email_for(session, found, request.registry["settings"].public_url)
@@ -120,8 +122,8 @@ def _gone(request: Request) -> dict[str, Any]:
     return {}
 
 
-def _later(request: Request) -> dict[str, Any]:
-    """Without the database nobody is sent anywhere: an address is never followed unchecked."""
+def _unavailable(request: Request) -> dict[str, Any]:
+    """Show an error page without the database: a link is never followed unchecked."""
     without_database(request, request.exception)
     request.response.status_int = 503
     request.response.headers["Retry-After"] = str(RETRY_AFTER)
@@ -130,7 +132,7 @@ def _later(request: Request) -> dict[str, Any]:
 
 
 def _busy(error: Busy, request: Request) -> dict[str, Any]:
-    """Too many emails are put together at once."""
+    """Show an error page while too many emails are being rendered."""
     request.response.status_int = 503
     request.response.headers["Retry-After"] = request.response.headers["Refresh"] = str(error.retry_after)
     speak(request, "")
@@ -142,11 +144,11 @@ for _route in PAGES:
     for _missing in (NotFound, ObjectDeletedError):
         exception_view_config(_missing, route_name=_route, renderer="readers/gone.jinja2")(_gone)
     for _kind in (DBAPIError, *OUT_OF_REACH):
-        exception_view_config(_kind, route_name=_route, renderer="readers/later.jinja2")(_later)
+        exception_view_config(_kind, route_name=_route, renderer="readers/later.jinja2")(_unavailable)
 
 
 def speak(request: Request, locale: str) -> None:
-    """The page's language: asked for in the address, the email's, the browser's; never the account's."""
+    """Set the page's language: from the URL, the email or the browser; never the account's."""
     wishes = (request.GET.get("lang"), locale, localization.accepted_language(request))
     request.locale_name = next(wish for wish in wishes if wish in localization.NAMES)
 
@@ -157,27 +159,27 @@ def _page(request: Request, reader: RecipientPage, *, back: bool = False) -> dic
     return {
         "person": reader,
         "back": back,
-        "spoken": _spoken(request),
+        "spoken": _requested_language(request),
         "who": reader.sender_name or reader.sender_email or request.translate(_("this sender")),
         "token": request.matchdict["token"],
     }
 
 
-def _spoken(request: Request) -> dict[str, str]:
-    """The language that was asked for, for the next page."""
+def _requested_language(request: Request) -> dict[str, str]:
+    """Return the requested language, for the next page."""
     return {"lang": request.GET["lang"]} if request.GET.get("lang") in localization.NAMES else {}
 
 
 def _private(response: Response) -> Response:
-    response.headers["Referrer-Policy"] = "no-referrer"  # the token is in the address
+    response.headers["Referrer-Policy"] = "no-referrer"  # the URL contains the token
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Robots-Tag"] = "noindex"
     return response
 
 
 @contextmanager
-def _known(request: Request) -> Iterator[None]:
-    """Counts unknown tokens by where they come from. Raises ``Throttled`` for too many."""
+def _counting_misses(request: Request) -> Iterator[None]:
+    """Count unknown tokens by network. Raise ``Throttled`` after too many."""
     try:
         yield
     except NotFound:

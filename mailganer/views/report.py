@@ -1,4 +1,4 @@
-"""What came of a campaign: the report, the people behind each of its numbers, one email's story."""
+"""Report pages: the report, the recipients behind each number, and one delivery."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -27,8 +27,8 @@ from .labels import subject_of
 from .stepper import campaign_page, current_page
 
 PER_PAGE = 50
-FIRST_DAYS = timedelta(days=2)  # drawn by the hour
-UNFINISHED = (CampaignStatus.sending, CampaignStatus.paused)  # of campaigns that have a report
+FIRST_DAYS = timedelta(days=2)  # shown by the hour
+UNFINISHED = (CampaignStatus.sending, CampaignStatus.paused)  # statuses of campaigns that have a report
 
 
 @view_config(route_name="campaign.report", renderer="report/report.jinja2")
@@ -42,7 +42,9 @@ def report(request: Request) -> Any:
         request,
         "report",
         report=found,
-        days=campaigns.compared(campaigns.planned(campaign), campaigns.fact(request.dbsession, campaign)),
+        days=campaigns.compared(
+            campaigns.planned(campaign), campaigns.actual_days(request.dbsession, campaign)
+        ),
         unfinished=campaign.status in UNFINISHED,
         first_days_over=now - campaign.started_at > FIRST_DAYS,
         first_days=_chart(request, [moment for moment in found.timeline if moment.hours == 1]),
@@ -53,7 +55,7 @@ def report(request: Request) -> Any:
 
 @view_config(route_name="campaign.recipients", renderer="report/recipients.jinja2")
 def recipients(request: Request) -> Any:
-    """Everybody, or the people behind a number: see ``asked_filters`` for what the address may say."""
+    """Show all recipients or those behind a number: see ``asked_filters`` for the parameters."""
     campaign: Campaign = request.context.campaign
     if campaign.started_at is None:
         return HTTPSeeOther(current_page(request, campaign))
@@ -76,7 +78,7 @@ def recipients(request: Request) -> Any:
 
 @view_config(route_name="campaign.recipients_csv")
 def recipients_file(request: Request) -> Response:
-    """The same people as a file. It is written while it is read, after this request's transaction."""
+    """Send the same recipients as CSV. It is streamed after this request's transaction."""
     campaign: Campaign = request.context.campaign
     rows = reports.recipients_csv(
         request.registry["readers"], campaign.id, asked_filters(request), translate=_translator(request)
@@ -90,7 +92,7 @@ def recipients_file(request: Request) -> Response:
 
 @view_config(route_name="campaign.delivery", renderer="report/delivery.jinja2")
 def delivery(request: Request) -> dict[str, Any]:
-    """What happened to one person's email."""
+    """Show what happened to one email."""
     campaign, row = request.context.campaign, request.context.delivery
     return campaign_page(
         request,
@@ -104,7 +106,7 @@ def delivery(request: Request) -> dict[str, Any]:
 
 
 def asked_filters(request: Request) -> Filters:
-    """Filters out of an address. What makes no sense filters nothing."""
+    """Parse filters from the query. Invalid values filter nothing."""
     asked = request.GET
     return Filters(
         status=_word(DeliveryStatus, asked.get("status")),
@@ -118,7 +120,7 @@ def asked_filters(request: Request) -> Filters:
 
 
 def _query(request: Request) -> dict[str, str]:
-    """What was asked for, without the place in the pages."""
+    """Return the query parameters without the page position."""
     return {name: value for name, value in request.GET.items() if name not in ("after", "lang") and value}
 
 
@@ -130,7 +132,7 @@ def _link_url(request: Request, key: str) -> str:
 
 
 def _chart(request: Request, moments: Sequence[TimelineBucket]) -> Chart | None:
-    """Opens and clicks, or nothing where there were none: a flat line says less than a sentence."""
+    """Return a chart of opens and clicks, or None without any: a sentence is clearer than a flat line."""
     if not any(moment.opens or moment.clicks for moment in moments):
         return None
     campaign: Campaign = request.context.campaign
@@ -147,7 +149,7 @@ def _label(request: Request, moment: TimelineBucket) -> str:
 
 
 def _translator(request: Request) -> Any:
-    """Translates after the request is over, too."""
+    """Return a translator that also works after the request."""
     localizer = request.localizer
     return lambda message: localizer.translate(message) if message else ""
 

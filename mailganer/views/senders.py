@@ -1,4 +1,4 @@
-"""Senders: the mail accounts emails leave through, their state in a word, their day in numbers."""
+"""Sender pages: the mail accounts with their status and daily usage."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +44,7 @@ class SenderForm(Form):
 
 @dataclass(frozen=True)
 class SenderRow:
-    """A sender with its day, for the list."""
+    """A sender with its daily usage, for the list."""
 
     sender: Sender
     title: str
@@ -97,7 +97,7 @@ def sender(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="sender", request_method="POST", renderer="sender.jinja2")
 def change(request: Request) -> Any:
-    """Names and the day's limit; nothing the mail server has to be asked about."""
+    """Save names and the daily limit: fields that need no call to the mail server."""
     row = request.context.sender
     page = _page(request, row)
     names = page["names"]
@@ -116,7 +116,7 @@ def change(request: Request) -> Any:
 
 @view_config(route_name="sender.verify", request_method="POST", renderer="sender.jinja2")
 def verify(request: Request) -> Any:
-    """Proves the sender again, with other settings where the form brought some."""
+    """Verify the sender again, with the settings of the form if there are any."""
     row = request.context.sender
     page = _page(request, row)
     vault = request.registry["vault"]
@@ -156,7 +156,7 @@ def delete(request: Request) -> Response:
 
 
 def allowance_of(request: Request, row: Sender) -> QuotaUsage:
-    """What a sender may still send today."""
+    """Return what a sender may still send in these 24 hours."""
     limit = accounts.day_limit(row, request.registry["backends"])
     return sender_allowance(request.dbsession, row.id, limit, utcnow())
 
@@ -191,7 +191,7 @@ def _new_page(request: Request) -> dict[str, Any]:
 
 
 def _failing(request: Request, page: dict[str, Any], error: BackendError) -> dict[str, Any]:
-    """Keeps why the sender fails, so this answer must not undo it: its status is 200."""
+    """Store why the sender fails. The status is 200, because an error status would roll that back."""
     row = page["line"].sender
     row = accounts.owned_sender(request.dbsession, row.account_id, row.id)
     accounts.mark_failing(request.dbsession, row, error, now=utcnow())

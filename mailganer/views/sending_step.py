@@ -1,4 +1,4 @@
-"""From the check to the last email: check, when, send, progress, and what is in doubt."""
+"""Pages from the check to the last email: check, schedule, send, progress, emails in doubt."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,45 +34,45 @@ from .stepper import campaign_page, current_page, next_step, step_url
 
 MOST_DOUBTS = 100
 SECONDS_SAY_MORE = 90
-REFRESH = 2  # seconds between two looks at a countdown without scripts
 
 
 @dataclass(frozen=True)
 class Grace:
-    """What is left of the time in which "now" can be undone."""
+    """Remaining time in which "now" can be undone."""
 
     seconds: int
-    part: float  # of it that is over
+    part: float  # fraction that has passed
 
     @property
     def minutes(self) -> int:
-        """While seconds would say little; 0 when they say more."""
+        """Return the minutes to show, or 0 to show seconds."""
         return ceil(self.seconds / 60) if self.seconds > SECONDS_SAY_MORE else 0
 
 
 @dataclass(frozen=True)
 class SendingProgress:
-    """What a campaign on its way is doing."""
+    """Progress of a scheduled or started campaign."""
 
     counts: Counts
     per_minute: int
-    forecast: Forecast | None  # None: nobody waits, or nothing moves
-    failing: tuple[Any, ...]  # senders that need a person
-    moving: bool  # ask again in a moment
-    grace: Grace | None  # None: it has begun, or waits for a day and a time
-    due: bool  # its day and time have come, and in a moment it begins
-    people: int  # whom it goes to, while it waits for somebody's word to begin
+    forecast: Forecast | None  # None: no recipients wait, or nothing is being sent
+    failing: tuple[Any, ...]  # senders that need a user's attention
+    moving: bool  # reload soon
+    grace: Grace | None  # None: it has started, or waits for a set time
+    due: bool  # its set time has come, and it is about to start
+    people: int  # number of recipients, while it waits for a decision to start
 
     @property
     def refresh(self) -> int:
-        """Seconds until the page is loaded again where there are no scripts."""
-        if self.grace is None or self.grace.minutes:
-            return 15
-        return min(REFRESH, self.grace.seconds + 1)
+        """Return the seconds until the page is loaded again without scripts.
+
+        Not before "Undo" has become useless: a reload would take the focus from it.
+        """
+        return 15 if self.grace is None else self.grace.seconds + 1
 
     @property
     def waits(self) -> bool:
-        """Whether nothing can leave at the moment."""
+        """Return whether nothing can be sent now."""
         if self.forecast is None:
             return False
         pause = self.forecast.first_pause
@@ -80,14 +80,14 @@ class SendingProgress:
 
     @property
     def held(self) -> str:
-        """As in the list of campaigns: "waiting", "stuck" or nothing."""
+        """Return "waiting", "stuck" or "", as in the campaign list."""
         if not self.waits:
             return ""
         return "waiting" if self.forecast and self.forecast.first_pause else "stuck"
 
     @property
     def at_once(self) -> bool:
-        """Whether everything leaves in the minute in which it goes on."""
+        """Return whether everything is sent within the minute after the pause."""
         pause = self.forecast.first_pause if self.forecast else None
         end = self.forecast.finishes_at if self.forecast else None
         return pause is not None and end is not None and end - pause.until <= timedelta(minutes=1)
@@ -95,7 +95,7 @@ class SendingProgress:
 
 @dataclass(frozen=True)
 class Doubt:
-    """One email in doubt, and what is known of it."""
+    """An email in doubt with its details."""
 
     delivery: Delivery
     sentence: str
@@ -110,7 +110,7 @@ def check(request: Request) -> Any:
 
 
 @view_config(route_name="campaign.check", request_method="POST")
-def go_on(request: Request) -> Response:
+def continue_from_check(request: Request) -> Response:
     return HTTPSeeOther(next_step(request, "check"))
 
 
@@ -123,7 +123,7 @@ def when(request: Request) -> Any:
 
 @view_config(route_name="campaign.when", request_method="POST", renderer="campaigns/when.jinja2")
 def save_when(request: Request) -> Any:
-    """Now, or a day and a time of the person's zone."""
+    """Save the choice: now, or a date and time in the user's time zone."""
     campaign: Campaign = request.context.campaign
     try:
         send_at = _chosen_moment(request) if request.POST.get("when") == "later" else None
@@ -150,7 +150,7 @@ def confirm(request: Request) -> Any:
 
 @view_config(route_name="campaign.send", request_method="POST")
 def send(request: Request) -> Response:
-    """The one button. The number on it was a promise: another number is shown first."""
+    """Schedule the campaign. If the number of recipients has changed, show the new number first."""
     campaign: Campaign = request.context.campaign
     if campaign.status is not CampaignStatus.draft:  # a second click
         return HTTPSeeOther(current_page(request, campaign))
@@ -168,7 +168,7 @@ def send(request: Request) -> Response:
     except NotReady as error:
         request.flash(error.message, "bad")
         return HTTPSeeOther(step_url(request, "check"))
-    except Conflict as error:  # the number is another one, or another tab was quicker
+    except Conflict as error:  # the number has changed, or another tab was faster
         request.flash(error.message, "wait")
         return HTTPSeeOther(step_url(request, "send"))
     except InputError as error:
@@ -185,27 +185,27 @@ def progress(request: Request) -> Any:
         return HTTPSeeOther(current_page(request, campaign))
     found = progress_of(request)
     if found.grace is None and request.headers.get("HX-Target") == "countdown":
-        request.response.headers["HX-Refresh"] = "true"  # it has begun: there is no countdown to replace
+        request.response.headers["HX-Refresh"] = "true"  # it has started: there is no countdown to replace
     return campaign_page(request, "progress", progress=found, held=found.held)
 
 
 @view_config(route_name="campaign.unschedule", request_method="POST")
 def unschedule(request: Request) -> Response:
-    return _told(
+    return _change_state(
         request, campaigns.unschedule, "check", _("The campaign is a draft again. Nobody has got it.")
     )
 
 
 @view_config(route_name="campaign.pause", request_method="POST")
 def pause(request: Request) -> Response:
-    return _told(request, campaigns.pause, "progress")
+    return _change_state(request, campaigns.pause, "progress")
 
 
 @view_config(route_name="campaign.resume", request_method="POST")
 def resume(request: Request) -> Response:
     try:
         ours = request.registry["settings"].public_url
-        return _told(request, partial(campaigns.resume, ours=ours), "progress")
+        return _change_state(request, partial(campaigns.resume, ours=ours), "progress")
     except EmailError as error:
         request.flash(error.message, "bad")
         return HTTPSeeOther(step_url(request, "email"))
@@ -213,12 +213,12 @@ def resume(request: Request) -> Response:
 
 @view_config(route_name="campaign.cancel", request_method="POST")
 def cancel(request: Request) -> Response:
-    return _told(request, campaigns.cancel, "progress")
+    return _change_state(request, campaigns.cancel, "progress")
 
 
 @view_config(route_name="campaign.in_doubt", request_method="GET", renderer="campaigns/in_doubt.jinja2")
 def in_doubt(request: Request) -> dict[str, Any]:
-    """Emails of which nobody knows whether they arrived, and what to do about each."""
+    """List emails in doubt, with the choices for each."""
     campaign: Campaign = request.context.campaign
     counts = campaign_counts(request.dbsession, [campaign.id])[campaign.id]
     return campaign_page(
@@ -231,7 +231,7 @@ def in_doubt(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="campaign.in_doubt", request_method="POST")
 def end_doubts(request: Request) -> Response:
-    """``as=sent`` or ``as=again``, for the email ``delivery``, or for all of them."""
+    """Resolve doubts with ``as=sent`` or ``as=again``, for the email ``delivery``, or for all."""
     campaign: Campaign = request.context.campaign
     verdict = "again" if request.POST.get("as") == "again" else "sent"
     decided = resolve(
@@ -248,7 +248,7 @@ def end_doubts(request: Request) -> Response:
 
 
 def progress_of(request: Request) -> SendingProgress:
-    """Counts, speed and end of the context's campaign."""
+    """Return the progress of the context's campaign."""
     campaign: Campaign = request.context.campaign
     session, now = request.dbsession, utcnow()
     counts = campaign_counts(session, [campaign.id])[campaign.id]
@@ -282,7 +282,7 @@ def progress_of(request: Request) -> SendingProgress:
 
 
 def grace_of(campaign: Campaign, now: datetime) -> Grace | None:
-    """How long "Undo" is offered; at the end of it a tick or two more, until the campaign has begun."""
+    """Return how long "Undo" is offered; after that a tick or two more, until the campaign has started."""
     if campaign.status is not CampaignStatus.scheduled or not campaign.pressed_at or not campaign.send_at:
         return None
     left = max(timedelta(0), campaign.send_at - now)
@@ -290,8 +290,8 @@ def grace_of(campaign: Campaign, now: datetime) -> Grace | None:
     return Grace(ceil(left.total_seconds()), 1 - left / whole)
 
 
-def _told(request: Request, verb: Any, step: str, said: str = "") -> Response:
-    """Says one verb to the campaign, wakes the pipeline, and shows where that leads."""
+def _change_state(request: Request, verb: Any, step: str, said: str = "") -> Response:
+    """Change the campaign's state, enqueue a tick, and redirect to the page for it."""
     try:
         verb(request.dbsession, request.context.campaign, utcnow())
     except Conflict as error:
@@ -339,7 +339,7 @@ def _when_page(request: Request, wrong: Mapping[str, str] = MappingProxyType({})
 
 
 def _next_morning(request: Request) -> datetime:
-    """What the form proposes: tomorrow at ten."""
+    """Return the default of the form: tomorrow at ten."""
     here = utcnow().astimezone(request.timezone)
     return datetime.combine(here.date() + timedelta(days=1), time(10, 0), request.timezone)
 
@@ -349,7 +349,7 @@ def _chosen_moment(request: Request) -> datetime:
 
 
 def _latest_moment(request: Request) -> datetime | None:
-    """The latest start, if there is to be one; a day alone lasts until its end."""
+    """Return the latest start, or None; a date alone lasts until its end."""
     day, clock = request.POST.get("latest_day", ""), request.POST.get("latest_time", "")
     if not day and not clock:
         return None
@@ -357,7 +357,7 @@ def _latest_moment(request: Request) -> datetime | None:
 
 
 def _chosen_hours(request: Request) -> dict[str, Any] | None:
-    """The sending hours, by the person's clock; without a day of the week there are none."""
+    """Return the sending hours in the user's time zone; None without a weekday."""
     days = _chosen_days(request)
     if not days:
         return None
@@ -380,7 +380,7 @@ def _moment_of(field: str, day: str, clock: str, zone: Any) -> datetime:
 
 
 def local_moment(local: datetime, zone: Any, field: str = "send_at") -> datetime:
-    """A wall clock's time as a moment. Raises ``InputError`` for one the clock jumps over."""
+    """Convert local time to a datetime. Raise ``InputError`` for a time that the clock skips."""
     moment = local.replace(tzinfo=zone)
     if moment.astimezone(ZoneInfo("UTC")).astimezone(zone).replace(tzinfo=None) != local:
         raise InputError(
@@ -395,7 +395,7 @@ def _doubt(campaign: Campaign, delivery: Delivery) -> Doubt:
 
 
 def _named_delivery(request: Request) -> list[int] | None:
-    """The one email the form names; None: all that are in doubt."""
+    """Return the email that the form names; None for all that are in doubt."""
     named = request.POST.get("delivery")
     if named is None:
         return None

@@ -1,4 +1,4 @@
-"""One setting of a backend as a form field: its type, default, bounds and choices are those of the model."""
+"""Form fields for the settings of a backend, with type, default, limits and choices of the model."""
 
 import types
 import typing
@@ -29,17 +29,17 @@ SEVERAL = (list, tuple, set, frozenset)
 
 @dataclass(frozen=True)
 class Setting:
-    """A field of a backend's ``Settings``, as a person fills it in."""
+    """A field of a backend's ``Settings`` in a form."""
 
-    KEPT: ClassVar[object] = object()  # what was not filled in and is not to be passed on
+    KEPT: ClassVar[object] = object()  # marks a field that was not filled in and is not passed on
 
     name: str
     info: FieldInfo
     kind: Any  # without ``| None``
     nullable: bool
     secret: bool
-    choices: Mapping[str, Any]  # what the form says, and what it stands for; empty where anything may be said
-    keep: bool = False  # an empty secret stays as it is
+    choices: Mapping[str, Any]  # form value -> value of the setting; empty for free input
+    keep: bool = False  # an empty secret keeps its stored value
 
     @property
     def required(self) -> bool:
@@ -52,7 +52,7 @@ class Setting:
     # --- to the form
 
     def shown(self, values: Mapping[str, Any]) -> Any:
-        """Return what the field begins with: what is known, else the default. Never a secret."""
+        """Return the initial value: the known one, else the default. Never a secret."""
         if self.secret:
             return None
         value = values.get(self.name, self.default)
@@ -88,19 +88,19 @@ class Setting:
         return [Optional()] if self.nullable or (not self.required and self.default == "") else []
 
     def _options(self) -> Iterable[tuple[str, str]]:
-        if self.nullable or self.required:  # nobody is taken to have chosen the first one
+        if self.nullable or self.required:  # force a choice instead of preselecting the first one
             yield "", "—"
         yield from ((word, CHOICES.get(word, _label(word, value))) for word, value in self.choices.items())
 
     def _number_field(self, label: str, words: str) -> Field:
-        """A text field: browsers drop the comma from a number field, and 2,525 became 2525."""
+        """Return a text field for a number: browsers turn 2,525 in a number field into 2525."""
         if self.kind is int:
             return StringField(label, self._optional(), description=words, render_kw=self._digits())
         render = {**PLAIN, "inputmode": "decimal"}
         return StringField(label, self._optional(), description=words, render_kw=render)
 
     def _digits(self) -> dict[str, str]:
-        """Ask phones for their keys of digits, which have no minus, where no number is below zero."""
+        """Request the numeric keyboard of phones, which has no minus, if the number cannot be negative."""
         least = self._bound("ge"), self._bound("gt")
         is_positive = any(bound is not None and bound >= 0 for bound in least)
         return {**PLAIN, "inputmode": "numeric"} if is_positive else dict(PLAIN)
@@ -111,13 +111,13 @@ class Setting:
         )
 
     def _word_of(self, value: Any) -> str:
-        """The choice that stands for a value, which may be a stored one."""
+        """Return the choice for a value, which may be a stored one."""
         return next((word for word, each in self.choices.items() if _word(each) == _word(value)), "")
 
     # --- from the form
 
     def given(self, field: Field) -> Any:
-        """Return what was filled in, as the model wants it; what it cannot be stays as it was typed."""
+        """Return the input converted for the model; invalid input is returned as typed."""
         said = field.data
         if self.kind is bool and not self.choices:
             return bool(said)
@@ -126,7 +126,7 @@ class Setting:
         if self.choices:
             return self.choices.get(said, said)
         if not isinstance(said, str):
-            return said  # as it is stored: the form was not posted
+            return said  # the stored value: the form was not posted
         if self.kind in (int, float, Decimal):
             return _number(said, self.kind)
         if _is_one_of_several(self.kind):
@@ -134,7 +134,7 @@ class Setting:
         return said
 
     def _empty(self, *, sent: bool) -> Any:
-        """What an empty field means. Nothing at all was said where the form had no such field."""
+        """Return the value for an empty field; ``KEPT`` if the form had no such field."""
         if self.secret:
             return "" if self.keep else None if self.required else self.KEPT
         if self.required or self.nullable:
@@ -190,7 +190,7 @@ def _is_shown(info: FieldInfo) -> bool:
 
 
 def _bare(annotation: Any) -> tuple[Any, bool]:
-    """``int`` for ``int | None``, and whether None is allowed."""
+    """Return ``int`` for ``int | None``, and whether None is allowed."""
     if typing.get_origin(annotation) is typing.Annotated:
         return _bare(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
@@ -204,7 +204,7 @@ def _is_one_of_several(kind: Any) -> bool:
 
 
 def _number(said: str, kind: Any) -> Any:
-    """A number as people write it, "0,5" and "1 000" too."""
+    """Parse a number as users write it, including "0,5" and "1 000"."""
     if kind is int:
         return whole_number(said)
     text = "".join(said.split()).replace(",", ".")

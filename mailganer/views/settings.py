@@ -1,4 +1,4 @@
-"""Settings under the person's address: language, time zone, address under emails, API tokens, sessions."""
+"""Settings page: language, time zone, postal address, API tokens, sessions."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def save(request: Request) -> Any:
 
 @view_config(route_name="settings.tokens", request_method="POST", renderer="settings.jinja2")
 def create_token(request: Request) -> dict[str, Any]:
-    """The only answer that ever shows the token, so it is no redirect."""
+    """Show the new token. No redirect, because this is the only response that contains it."""
     form = TokenForm.of(request)
     if not form.validate():
         return _page(request, token_form=form)
@@ -126,7 +126,7 @@ def _account_form(request: Request, *, posted: bool) -> AccountSettings:
 
 
 def _zones(request: Request, current: str) -> list[SelectChoice]:
-    """Every zone; and the one that is set, should it be an old name that is not among them."""
+    """Return every time zone, and the current one if it is an old name not among them."""
     zones = zone_choices(request.locale_name, utcnow())
     known = any(name == current for name, _title in zones)
     return choices(zones if known else [(current, zone_name(current, request.locale_name)), *zones])

@@ -1,4 +1,4 @@
-"""The first three minutes: one address, the proof that it can send, and in. Also out, language and look."""
+"""Sign-in, sign-out, and the language and theme menu."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ THEMES = frozenset({"light", "dark", "auto"})
 
 @view_config(route_name="home", renderer="home.jinja2", permission=PUBLIC)
 def home(request: Request) -> Any:
-    """Signed out: what this is, and one field. Signed in: the campaigns."""
+    """Show the start page, or redirect a signed-in user to the campaigns."""
     if request.account is not None:
         return HTTPSeeOther(request.route_path("campaigns"))
     _remember_language(request)
@@ -33,7 +33,7 @@ def home(request: Request) -> Any:
 
 @view_config(route_name="sign_in", request_method="GET", renderer="sign_in.jinja2", permission=PUBLIC)
 def ask(request: Request) -> Any:
-    """Without an address: asks for it. With one: the fields its mail account needs."""
+    """Ask for the address, or for the settings of its mail account."""
     if request.account is not None:
         return HTTPSeeOther(_next(request))
     _remember_language(request)
@@ -56,7 +56,7 @@ def prove(request: Request) -> Any:
 
 @view_config(route_name="sign_in.demo", request_method="POST", permission=PUBLIC)
 def demo(request: Request) -> Response:
-    """The demo's account on the local catcher, which takes any password: where the operator says demo."""
+    """Sign in to the demo account on the local mail catcher, which accepts any password. Demo mode only."""
     settings = request.registry["settings"]
     if not settings.demo:
         raise NotFound
@@ -78,7 +78,7 @@ def sign_out(request: Request) -> Response:
 
 @view_config(route_name="look", request_method="POST", permission=PUBLIC)
 def look(request: Request) -> Response:
-    """Language and light or dark, from the menu under the person's address."""
+    """Save language and theme from the account menu."""
     locale, theme = request.POST.get("locale"), request.POST.get("theme")
     if locale in NAMES:
         remember_choice(request, "locale", locale)
@@ -97,7 +97,7 @@ def _remember_language(request: Request) -> None:
 
 
 def _page(request: Request) -> dict[str, Any]:
-    """What the page shows: an address that is wrong or missing is asked for again."""
+    """Return the page: a wrong or missing address is asked for again."""
     return account_page(request) | {
         "next": local_path(request.params.get("next"), ""),
         "hint": True,

@@ -1,4 +1,4 @@
-"""The steps of a campaign at the side of its pages: what is done, what is missing, where one is."""
+"""Stepper of a campaign: its steps with their states, shown beside every page of the campaign."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from .plurals import counted, ngettext
 
 @dataclass(frozen=True)
 class StepperStep:
-    """One step, as ``ui.stepper`` shows it."""
+    """A step, as ``ui.stepper`` shows it."""
 
     name: str
     title: str
@@ -125,7 +125,7 @@ def steps_of_email(request: Request, readiness: Readiness) -> list[tuple[int, St
 
 
 def next_step(request: Request, step: str) -> str:
-    """The address of the step after this one."""
+    """Return the URL of the step after this one."""
     order = ("target", "email", "check", "when", "send")
     return step_url(request, order[order.index(step) + 1])
 
@@ -135,7 +135,7 @@ def step_url(request: Request, step: str) -> str:
 
 
 def current_page(request: Request, campaign: Campaign) -> str:
-    """Where a campaign opens: at the first step that is not done, at its progress, or at its report."""
+    """Return the URL a campaign opens at: its first unfinished step, its progress, or its report."""
     if campaign.status in ACTIVE_STATES:
         return step_url(request, "progress")
     if campaign.status is not CampaignStatus.draft:

@@ -1,4 +1,4 @@
-"""People: everybody, one person, adding and changing them by hand."""
+"""Subscriber pages: list, one subscriber, adding and editing."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ from .forms import Form, choices, number_of
 
 PER_PAGE = 50
 EMAILS_SHOWN = 50
-CAMPAIGNS_SHOWN = 200  # an older one is asked on its own report, by the address
+CAMPAIGNS_SHOWN = 200  # older campaigns are reached through their own report
 
 
-# Somebody else's name and address, not those the browser knows.
+# The browser should not fill in the user's own name and address.
 _NOT_ONES_OWN = {"autocomplete": "off"}
 
 
@@ -55,7 +55,7 @@ class PersonForm(Form):
 
 @dataclass(frozen=True)
 class Looking:
-    """What somebody looks for among the people; also what stands in the addresses of its pages."""
+    """Search of subscribers, as in the URLs of its pages."""
 
     query: str = ""
     status: SubscriberStatus | None = None
@@ -72,14 +72,14 @@ class Looking:
         )
 
     def parameters(self, **changes: Any) -> dict[str, Any]:
-        """For the address of another page of the same search."""
+        """Return the query parameters for another page of the same search."""
         said = {"query": self.query, "status": self.status and self.status.value, "list": self.list_id}
         return {name: value for name, value in (said | changes).items() if value}
 
 
 @view_config(route_name="subscribers", renderer="subscribers/list.jinja2")
 def people(request: Request) -> dict[str, Any]:
-    """Everybody, the newest first; ``?query=``, ``?status=``, ``?list=`` narrow it down."""
+    """List subscribers, newest first; ``?query=``, ``?status=``, ``?list=`` filter."""
     session, account_id = request.dbsession, request.context.account.id
     looking = Looking.of(request)
     return {
@@ -114,7 +114,7 @@ def add(request: Request) -> Any:
             request.response.status_int = 409
             return _edit_page(request, None, form, error)
         if added:
-            request.flash(*_what_came(added))
+            request.flash(*_added_message(added))
             return HTTPSeeOther(request.route_path("subscriber", id=added.subscriber.id))
     return _edit_page(request, None, form)
 
@@ -196,7 +196,7 @@ def name_of(row: Subscriber) -> str:
 
 
 def _birthday_words(request: Request, row: Subscriber) -> str:
-    """The day as people write it; without the year where none is known."""
+    """Format a birthday, without the year if unknown."""
     if row.birthday is None:
         return ""
     without_year = row.birthday.year == audience.YEARLESS
@@ -208,7 +208,7 @@ def status_of_word(text: str | None) -> SubscriberStatus | None:
 
 
 def csv_response(content: Iterable[bytes], filename: str) -> Response:
-    """A file to keep, sent while it is made."""
+    """Return a streamed CSV download."""
     return Response(
         app_iter=content,
         content_type="text/csv",
@@ -217,7 +217,7 @@ def csv_response(content: Iterable[bytes], filename: str) -> Response:
     )
 
 
-def _what_came(added: audience.Added) -> tuple[str, str]:
+def _added_message(added: audience.Added) -> tuple[str, str]:
     if added.note:
         return added.note, "wait"
     mapping = {"email": added.subscriber.email}
@@ -234,7 +234,7 @@ def _form(request: Request, **values: Any) -> PersonForm:
 
 
 def _asked_lists(request: Request) -> list[int]:
-    """The list somebody came from; with a single one there is nothing to choose."""
+    """Return the list the user came from, or the only list of the account."""
     asked = number_of(request.GET.get("list"))
     own = [lst.id for lst in audience.lists_of(request.dbsession, request.context.account.id)]
     return [asked] if asked in own else own if len(own) == 1 else []
@@ -246,7 +246,7 @@ def _lists(request: Request, form: PersonForm) -> Collection[Any]:
 
 
 def _fields(request: Request) -> dict[str, str]:
-    """The person's own fields of the form: known ones by name, and one more that may be named freely."""
+    """Return the custom fields of the form: known ones by name, and a new one."""
     fields = {
         key.removeprefix("field."): value for key, value in request.POST.items() if key.startswith("field.")
     }
@@ -259,7 +259,7 @@ def _fields(request: Request) -> dict[str, str]:
 
 
 def _typed_fields(request: Request, row: Subscriber) -> dict[str, Any]:
-    """The fields of the form; a number or boolean that was only shown, or replaced by another, stays one."""
+    """Return the fields of the form; an existing number or boolean keeps its type."""
     return {name: typed_as(row.fields.get(name, ""), text) for name, text in _fields(request).items()}
 
 
@@ -297,14 +297,14 @@ def _edit_page(
 def _field_values(
     row: Subscriber | None, names: Iterable[str], posted: Mapping[str, str]
 ) -> list[tuple[str, str]]:
-    """Every field somebody of this account has, with this person's value."""
+    """Return every field known in this account with this subscriber's value."""
     own = row.fields if row else {}
     together = {**dict.fromkeys(names, ""), **own}
     return [(name, posted.get(f"field.{name}", field_text(value))) for name, value in together.items()]
 
 
 def _campaigns(request: Request) -> Sequence[Any]:
-    """To ask about, whether this person was among their people or not; newest first, without emails."""
+    """Return recent campaigns to explain, newest first, without their content."""
     return request.dbsession.execute(
         select(Campaign.id, Campaign.name, Campaign.subject, Campaign.status)
         .where(Campaign.account_id == request.context.account.id)
@@ -315,7 +315,7 @@ def _campaigns(request: Request) -> Sequence[Any]:
 
 @dataclass(frozen=True)
 class EmailLine:
-    """An email this person was to get, and what came of it."""
+    """An email for this subscriber and its result."""
 
     campaign: Campaign
     delivery: Delivery

@@ -1,4 +1,4 @@
-"""Templates: a gallery of emails, own and ready-made."""
+"""Template pages: a gallery of own and ready-made templates."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ from mailganer.web.localization import NAMES
 from .email_step import BLANK, broken_email, busy_email, read_email_file
 from .forms import Form, number_of
 
-# Somebody to show an email as, where no person is at hand.
+# Values for a preview without a subscriber.
 SAMPLE = {
     "en": {"first_name": "Anna", "last_name": "Smith", "email": "anna@example.com"},
     "ru": {"first_name": "Анна", "last_name": "Иванова", "email": "anna@example.com"},
@@ -53,7 +53,7 @@ def gallery(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="templates.new", request_method="GET", renderer="templates_gallery/edit.jinja2")
 def new(request: Request) -> dict[str, Any]:
-    """An empty form, or one that begins with ``?ready=KIND``."""
+    """Show an empty form, or one filled from ``?ready=KIND``."""
     kind = request.GET.get("ready")
     if not kind:
         return _form_page(request, TemplateForm.of(request, html=BLANK))
@@ -64,7 +64,7 @@ def new(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="templates.new", request_method="POST", renderer="templates_gallery/edit.jinja2")
 def create(request: Request) -> Any:
-    """Keeps the form's email; or the email of a campaign, named by ``campaign``."""
+    """Create a template from the form, or from the email of the campaign given by ``campaign``."""
     campaign_id = number_of(request.POST.get("campaign"))
     if campaign_id is not None:
         campaign = campaigns.owned_campaign(request.dbsession, request.account.id, campaign_id)
@@ -117,7 +117,7 @@ def delete(request: Request) -> Response:
 
 @view_config(route_name="template.use", request_method="POST")
 def use(request: Request) -> Response:
-    """A new campaign with this email."""
+    """Create a campaign from this template."""
     draft = campaigns.create_draft(request.dbsession, request.account, utcnow())
     changes = {"template_id": request.context.template.id, "name": request.context.template.name}
     campaigns.update_draft(request.dbsession, draft, changes, utcnow())
@@ -131,7 +131,7 @@ def ready(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="templates.ready", request_method="POST")
 def use_ready(request: Request) -> Response:
-    """A new campaign with a ready-made email, in the language of the page."""
+    """Create a campaign from a ready-made template, in the language of the page."""
     email = templates.ready_email(request.matchdict["kind"], request.locale_name)
     draft = campaigns.create_draft(request.dbsession, request.account, utcnow())
     parts = {name: getattr(email, name) for name in ("name", "subject", "preheader", "html")}
@@ -154,7 +154,7 @@ def ready_frame(request: Request) -> Response:
 
 
 def _shown(request: Request, source: rendering.Source, locale: str, *, is_own: bool = True) -> Response:
-    """The email with sample data. Ready ones, of which a page shows many, are not counted to the account."""
+    """Render the email with sample data. Ready-made ones, often many on a page, are not counted."""
     account: Account = request.account
     sample = SAMPLE.get(locale, SAMPLE["en"])
     values: dict[str, object] = {
@@ -180,13 +180,13 @@ def _shown(request: Request, source: rendering.Source, locale: str, *, is_own: b
 
 
 def _sender_name(request: Request) -> str:
-    """As a campaign would be signed: by the first sender's name, or by the address."""
+    """Return the sender name a campaign would have: of the first sender, or the address."""
     names = [sender.from_name for sender in account_senders(request.dbsession, request.account.id)]
     return next(filter(None, names), request.account.email)
 
 
 def _posted(request: Request) -> Form:
-    """The form as posted; an uploaded file takes the place of its HTML."""
+    """Return the form as posted; an uploaded file replaces its HTML."""
     form = TemplateForm.of(request)
     posted: Any = request.POST.get("file")
     if hasattr(posted, "filename") and posted.filename:

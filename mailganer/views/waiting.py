@@ -1,4 +1,4 @@
-"""The page that is shown while another server is asked. It looks again by itself, without JavaScript too."""
+"""Page shown while another server is called. It reloads itself, without JavaScript too."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from mailganer.web import PUBLIC, OutsideCalls, PendingForms
 
 from .errors import ErrorPage
 
-LOOK_AGAIN = 1  # seconds
+LOOK_AGAIN = 1  # seconds between reloads
 
 
 @view_config(route_name="waiting", request_method="GET", renderer="waiting.jinja2", permission=PUBLIC)
 def waiting(request: Request) -> dict[str, Any]:
-    """Show how long the other server has been asked; once it has answered, its answer comes here."""
+    """Show how long the call has taken; afterwards this URL shows the result of the form."""
     pending: PendingForms = request.registry["pending"]
     form = pending.of(request, request.matchdict["key"])
     if form is None:

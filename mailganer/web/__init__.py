@@ -1,7 +1,7 @@
-"""Who asks, and what a browser may do with our pages: sessions, API tokens, CSRF, throttles, headers.
+"""Web layer shared by pages and API: sessions, API tokens, CSRF, rate limits, security headers.
 
-Pages know a person by a signed cookie, the API by a bearer token, never the other way round: a foreign page
-can make a browser send our cookie, so a cookie opens nothing under ``/api``.
+Pages authenticate by a signed cookie, the API by a bearer token, never the other way round: a foreign page
+can make a browser send our cookie, so cookies are ignored under ``/api``.
 """
 
 from urllib.parse import urlsplit
@@ -61,7 +61,7 @@ def includeme(config: Configurator) -> None:
     config.set_session_factory(session_factory(settings))
     config.set_csrf_storage_policy(SessionCSRFStoragePolicy())
     config.set_default_csrf_options(require_csrf=True, callback=needs_csrf)
-    # Behind a proxy that does not pass the host on, forms still come from our own address.
+    # A proxy may not pass the Host header on; forms still come from the public address.
     config.add_settings({"pyramid.csrf_trusted_origins": urlsplit(settings.public_url).netloc})
     config.set_security_policy(SecurityPolicy())
     config.set_default_permission(SIGNED_IN)

@@ -1,4 +1,4 @@
-"""Signing in: a mail server is asked whether somebody can send, within the throttles."""
+"""Sign-in: verification of a mail account at its server, within the rate limits."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 
 def release(request: Request) -> None:
-    """Ends the transaction before a talk with a mail server, which may take half a minute.
+    """End the transaction before a call to a mail server, which may take half a minute.
 
-    What was loaded can still be read, but changes to it go nowhere: load again what is to be changed. On
-    SQLite an open writer would keep everybody else waiting for that long.
+    Loaded objects stay readable, but changes to them are not saved: load again what is to be changed. On
+    SQLite an open write transaction would block all other writers for that time.
     """
     request.dbsession.flush()
     request.dbsession.expunge_all()
@@ -37,10 +37,10 @@ def release(request: Request) -> None:
 
 
 def prove(request: Request, backend: Backend) -> Backend:
-    """Ask the mail server whether this account can send, within the throttles and outside a transaction.
+    """Verify at the mail server that this account can send, within the rate limits and outside a transaction.
 
-    Return the backend that was verified: take this one, since a page that had to wait comes here twice.
-    Raises ``Throttled`` and what ``Backend.verify`` raises.
+    Return the verified backend. Use the returned one: after a page has waited, this function runs a second
+    time. Raise ``Throttled`` and what ``Backend.verify`` raises.
     """
     throttle: RateLimiter = request.registry["throttle"]
     server, login = backend.identity()
@@ -58,7 +58,7 @@ def prove(request: Request, backend: Backend) -> Backend:
 
 
 def in_time(request: Request, backend: Backend, work: Callable[[], T]) -> Callable[[], T]:
-    """Return ``work`` with the connections of ``backend`` ending before a call has to be over."""
+    """Wrap ``work`` so that the connections of ``backend`` end before the deadline of the call."""
     calls: OutsideCalls = request.registry["outside"]
     seconds = calls.seconds
 
@@ -77,14 +77,14 @@ def ask_outside(
     device: str = "",
     notice: bool = False,
 ) -> T:
-    """Run ``work`` in the pool of outside calls; see ``outside.ask``."""
+    """Run ``work`` in the pool of outside calls; see ``outside_calls.ask``."""
     return ask(request, work, release=release, count=count, device=device, notice=notice)
 
 
 def sign_in(request: Request, name: str, email: str, fields: Mapping[str, Any], timezone: str = "") -> SignIn:
-    """Signing in, for pages and API alike: throttled, proven at the mail server, then the account is opened.
+    """Sign in, for pages and API: rate-limited, verified at the mail server, then the account is opened.
 
-    Raises ``InputError``, ``Throttled`` and what ``Backend.verify`` raises. Opens no session: see ``enter``.
+    Raise ``InputError``, ``Throttled`` and what ``Backend.verify`` raises. Start no session: see ``enter``.
     """
     registry = request.registry
     backend = registry["backends"].open(name, email, fields)
@@ -106,7 +106,7 @@ def sign_in(request: Request, name: str, email: str, fields: Mapping[str, Any], 
 
 
 def local_path(path: str | None, default: str) -> str:
-    """``path`` if it leads nowhere but to ourselves, else ``default``."""
+    """Return ``path`` if it is a path on this site, else ``default``. Prevents open redirects."""
     if not path or not path.startswith("/") or path.startswith(("//", "/\\")):
         return default
     parts = urlsplit(path)

@@ -1,4 +1,4 @@
-"""Addresses of static files that browsers may keep for a year, and gzip for whoever accepts it."""
+"""Cache-busting URLs of static files, and gzip compression of responses."""
 
 import gzip
 import hashlib
@@ -14,8 +14,8 @@ from pyramid.response import Response
 from pyramid.threadlocal import get_current_request
 
 YEAR = 31_536_000  # seconds
-SMALLEST = 1_000  # bytes; below, the headers weigh more than what is saved
-LARGEST = 4_000_000  # bytes; above, a page would wait for the compression
+SMALLEST = 1_000  # bytes; below, the gzip headers outweigh the saving
+LARGEST = 4_000_000  # bytes; above, compressing would delay the response
 TEXT = frozenset(
     {
         "application/javascript",
@@ -31,21 +31,21 @@ TEXT = frozenset(
 
 
 def asset(path: str) -> str:
-    """Return the address of a static file. It changes with the file, so that browsers may keep the file."""
+    """Return the URL of a static file, with a hash of its content, so that browsers may cache it."""
     request = get_current_request()
     return request.static_path(f"mailganer:static/{path}", _query={"v": version(path)})
 
 
 @lru_cache(maxsize=64)
 def version(path: str) -> str:
-    """Return ten hex digits of the SHA-256 of a static file."""
+    """Return the first ten hex digits of the SHA-256 of a static file."""
     return hashlib.sha256(_content(path)).hexdigest()[:10]
 
 
 def compression_tween(
     handler: Callable[[Request], Response], _registry: Registry
 ) -> Callable[[Request], Response]:
-    """Let browsers keep static files under their hash, and compress text."""
+    """Set long cache lifetimes on versioned static files, and compress text responses."""
 
     def tween(request: Request) -> Response:
         response = handler(request)
@@ -64,7 +64,7 @@ def compression_tween(
 
 
 def _takes_gzip(request: Request) -> bool:
-    """Whether the client named gzip. One that sends no Accept-Encoding gets the plain text."""
+    """Return whether the client accepts gzip; False without an Accept-Encoding header."""
     if not request.accept_encoding:
         return False
     return bool(request.accept_encoding.acceptable_offers(["gzip"]))
@@ -83,7 +83,7 @@ def _compress(response: Response, static: str) -> None:
     is_file = static and response.status_int == 200
     body = _compressed_file(static) if is_file else _compressed_page(response.body)
     if hasattr(response.app_iter, "close"):
-        response.app_iter.close()  # of a file that is not sent now
+        response.app_iter.close()  # the file handle is not needed any more
     response.app_iter = [body]
     response.content_length = len(body)
     response.content_encoding = "gzip"
@@ -91,16 +91,16 @@ def _compress(response: Response, static: str) -> None:
 
 @lru_cache(maxsize=64)
 def _compressed_file(path: str) -> bytes:
-    """Compress a static file as far as it goes, once per process."""
+    """Compress a static file at the highest level, once per process."""
     return gzip.compress(_content(path), 9, mtime=0)
 
 
 def _compressed_page(body: bytes) -> bytes:
-    """Compress a page and vary the length at random.
+    """Compress a page and pad it to a random length.
 
-    A page can contain what a stranger chose beside a secret; the exact length of the compressed page would
-    let the stranger guess the secret email by letter (BREACH). The padding is the file name in the gzip
-    header (RFC 1952, section 2.3.1), which clients skip.
+    A page can contain attacker-chosen text next to a secret; the exact compressed length would let the
+    attacker guess the secret character by character (BREACH). The padding is the file name in the gzip header
+    (RFC 1952, section 2.3.1), which clients skip.
     """
     out = io.BytesIO()
     name = "x" * (1 + secrets.randbelow(100))

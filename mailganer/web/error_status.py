@@ -1,4 +1,4 @@
-"""Errors of the domain and their HTTP status, for pages and API alike."""
+"""HTTP statuses of domain errors, for pages and API."""
 
 from pyramid.request import Request
 from pyramid_retry import mark_error_retryable
@@ -25,11 +25,9 @@ from ..errors import (
     Throttled,
 )
 
-RETRY_AFTER = (
-    30  # seconds after which asking again is worth it: a database that was restarted is back by then
-)
+RETRY_AFTER = 30  # seconds until a retry makes sense: a restarted database is back by then
 
-# The first that fits, so the narrow ones come first.
+# The first match counts, so narrower classes come first.
 STATUSES: tuple[tuple[type[MailganerError], int], ...] = (
     (LoginRefused, 401),
     (SenderRefused, 401),
@@ -52,13 +50,16 @@ STATUSES: tuple[tuple[type[MailganerError], int], ...] = (
 
 
 def status_of(error: MailganerError) -> int:
-    """The HTTP status of a domain error, for pages and API alike."""
+    """Return the HTTP status of a domain error."""
     return next((status for kind, status in STATUSES if isinstance(error, kind)), 400)
 
 
 def without_database(request: Request, error: Exception) -> None:
-    """Make the answer to this request without the database. Mark the error as retryable when the transaction
-    lost a conflict: at a COMMIT nothing else does."""
+    """Prepare the request for an error response that does not use the database.
+
+    Mark the error as retryable when the transaction lost a conflict: for an error at COMMIT nothing else
+    does.
+    """
     request.account = request.viewer = None
     if gave_way(error):
         mark_error_retryable(error)

@@ -1,4 +1,4 @@
-"""What pages and API need to explain why somebody got a campaign: its context, and each step as a sentence."""
+"""Explanations of deliveries for pages and API: their context, and each step as a sentence."""
 
 from pyramid.request import Request
 
@@ -9,7 +9,7 @@ from . import localization
 
 
 def explanation_context(request: Request, campaign: Campaign) -> ExplanationContext:
-    """Return what every explanation of this campaign needs."""
+    """Return the context that every explanation of this campaign needs."""
     registry = request.registry
     return ExplanationContext(
         request.dbsession, campaign, utcnow(), registry["settings"], registry["backends"]
@@ -17,5 +17,5 @@ def explanation_context(request: Request, campaign: Campaign) -> ExplanationCont
 
 
 def step_sentence(request: Request, step: ExplanationStep) -> str:
-    """Return the sentence of a step in the language and time zone of the request."""
+    """Return a step as a sentence in the language and time zone of the request."""
     return request.translate(step.sentence(localization.plain_datetime, localization.number)).strip()

@@ -1,4 +1,4 @@
-"""What a browser may do with our answers, and requests put into a shape that can be answered."""
+"""Security headers of responses, and repair of malformed requests."""
 
 import re
 from collections.abc import Callable
@@ -17,12 +17,12 @@ PAGE_POLICY = "; ".join(
         "img-src 'self' data:",
         "object-src 'none'",
         "base-uri 'none'",
-        # A form sent at another name of this installation ends by a redirect at the public address.
+        # A form opened at another host name of this installation is redirected to the public address.
         "form-action 'self' {public}",
         "frame-ancestors 'none'",
     )
 )
-# An email is a stranger's HTML: it may show pictures and styles, run nothing, and belongs to no origin.
+# The HTML of an email is untrusted: it may use images and styles, runs no scripts, and has an opaque origin.
 EMAIL_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -38,19 +38,19 @@ EMAIL_POLICY = "; ".join(
 def headers_tween(
     handler: Callable[[Request], Response], registry: Registry
 ) -> Callable[[Request], Response]:
-    """Security headers on every answer that does not bring its own."""
+    """Add security headers to every response that does not set its own."""
     headers = security_headers(registry["settings"])
     public = urlsplit(registry["settings"].public_url)
 
     def tween(request: Request) -> Response:
         make_readable(request)
-        # Redirects are made absolute with these; whoever sends the request chooses its Host header.
+        # Pyramid builds absolute redirects from these; the Host header is controlled by the client.
         request.environ |= {"HTTP_HOST": public.netloc, "wsgi.url_scheme": public.scheme}
         response = handler(request)
         for name, value in headers.items():
             response.headers.setdefault(name, value)
         if response.content_type == "text/html" and "Cache-Control" not in response.headers:
-            response.headers["Cache-Control"] = "no-store"  # the next person at this computer
+            response.headers["Cache-Control"] = "no-store"  # other users of the same computer must not see it
         return response
 
     return tween
@@ -72,7 +72,11 @@ def security_headers(settings: Settings) -> dict[str, str]:
 
 
 def make_readable(request: Request) -> None:
-    """An address that is no UTF-8 names nothing of ours, and a form without its boundary holds nothing."""
+    """Repair a malformed request.
+
+    Replace bytes in the URL that are not UTF-8, drop such cookies, and treat a form without boundary as
+    binary.
+    """
     environ = request.environ
     path = environ.get("PATH_INFO", "").encode("latin-1")
     environ["PATH_INFO"] = path.decode(errors="replace").encode().decode("latin-1")
@@ -89,7 +93,7 @@ def make_readable(request: Request) -> None:
 
 
 def _readable_cookies(header: str) -> str:
-    """Return the cookies that are UTF-8: another program of our host may have set others."""
+    """Return the cookies that are valid UTF-8: another program on our host may have set others."""
     return ";".join(pair for pair in header.split(";") if _is_readable(pair))
 
 
@@ -102,7 +106,7 @@ def _is_readable(pair: str) -> bool:
 
 
 def email_response(request: Request, html: str) -> Response:
-    """An email as a page of its own, for an ``<iframe sandbox src=...>`` or for a reader's browser."""
+    """Return an email as a page of its own, for ``<iframe sandbox src=...>`` or the recipient's browser."""
     response = Response(html, content_type="text/html", charset="utf-8")
     response.headers["Content-Security-Policy"] = EMAIL_POLICY
     response.headers["X-Frame-Options"] = "SAMEORIGIN"

@@ -1,4 +1,4 @@
-"""What machines ask of an installation: is it well (``/healthz``), and how much of what (``/metrics``)."""
+"""Health check (``/healthz``) and Prometheus metrics (``/metrics``)."""
 
 import os
 import time
@@ -30,13 +30,13 @@ from mailganer.web import PUBLIC, is_from_private_network, may_read_metrics
 
 from .sending_metrics import SendingMetrics
 
-# Twice a turn of the pipeline, for which a tick may have to wait; long enough for a restart as well.
+# Twice the interval of the pipeline, for which a tick may have to wait; long enough for a restart too.
 SILENT_AFTER = timedelta(minutes=1)
-BROKER_ANSWERS = 1.0  # seconds: it is next door, and who asks /healthz waits as well
-BROKER_IS_KNOWN = 5.0  # seconds; /healthz is open to everybody, and each look at a broker is a connection
+BROKER_ANSWERS = 1.0  # seconds: the broker is near, and the client of /healthz waits as well
+BROKER_IS_KNOWN = 5.0  # seconds; /healthz is public, and each check opens a connection to the broker
 PARTS = ("worker", "beat")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Those with a series of their own: what a stranger makes up must not grow what is kept."""
+"""Methods with a time series of their own: methods made up by clients must not grow the metrics."""
 COUNTED = ("pending", "sending", "sent", "failed", "in_doubt", "skipped", "bounced")
 
 REQUESTS = Counter("mailganer_requests", "Answered requests.", ["method", "route", "status"])
@@ -50,10 +50,10 @@ SECONDS = Histogram(
 
 @view_config(route_name="healthz", renderer="json", permission=PUBLIC)
 def healthz(request: Request) -> dict[str, Any]:
-    """200 when everything works, 503 naming the part that does not.
+    """Return 200 when everything works, else 503 with the names of the failing parts.
 
-    ``?part=web`` asks about this process and its database alone: for load balancers, which should not take
-    the pages away because a worker is being restarted.
+    ``?part=web`` checks this process and its database alone: for load balancers, which should not take the
+    pages offline because a worker is being restarted.
     """
     web_only = request.params.get("part") == "web"
     settings: Settings = request.registry["settings"]
@@ -66,7 +66,7 @@ def healthz(request: Request) -> dict[str, Any]:
         if backlog := watch.backlog():
             parts["queue"] = _queue(backlog)
     if now:
-        named = is_from_private_network(request.remote_addr, settings)  # strangers learn no host names
+        named = is_from_private_network(request.remote_addr, settings)  # do not show host names to strangers
         parts |= _parts(request.dbsession, settings, now, named=named)
     down = [name for name, state in parts.items() if state.startswith("down")]
     request.response.status_int = 503 if down else 200
@@ -76,7 +76,7 @@ def healthz(request: Request) -> dict[str, Any]:
 
 
 class BrokerWatch:
-    """Whether the broker answers, and what waits in its queue, asked every few seconds at most."""
+    """State of the broker and length of its queue, checked at most every few seconds."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -89,7 +89,7 @@ class BrokerWatch:
             return self._state
 
     def backlog(self) -> Backlog | None:
-        """None: the broker does not answer."""
+        """Return the length of the queue, or None if the broker does not respond."""
         with self._asking:
             self._ask()
             return self._backlog if self._state == "ok" else None
@@ -124,9 +124,9 @@ def _disk(settings: Settings) -> str:
 
 
 def _parts(session: Session, settings: Settings, now: datetime, *, named: bool) -> dict[str, str]:
-    """Whether workers and beat have been heard. One that was never started is down when somebody needs it.
+    """Return the state of workers and beat. One that was never started is down only if a campaign needs it.
 
-    Processes that are set up differently are named by host and process number when ``named``.
+    Processes with other settings are named by host and process number when ``named``.
     """
     missed = _is_overdue(session, now)
     parts = {part: _state(_last_seen(session, part), now, missed=missed) for part in PARTS}
@@ -142,7 +142,10 @@ def _otherwise(misfit: Misfit, *, named: bool) -> str:
 
 
 def _is_overdue(session: Session, now: datetime) -> bool:
-    """Whether a campaign should have begun: then it is no installation that only shows pages."""
+    """Return whether a campaign should have started.
+
+    If so, this is not an installation that only serves pages.
+    """
     due = select(Campaign.id).where(
         Campaign.status == CampaignStatus.scheduled, Campaign.send_at < now - SILENT_AFTER
     )
@@ -150,7 +153,7 @@ def _is_overdue(session: Session, now: datetime) -> bool:
 
 
 def _age(seen: datetime | None, now: datetime) -> int | None:
-    """Whole seconds since then."""
+    """Return the whole seconds since ``seen``."""
     return None if seen is None else round((now - seen).total_seconds())
 
 
@@ -161,7 +164,7 @@ def _last_seen(session: Session, part: str) -> datetime | None:
 def _state(seen: datetime | None, now: datetime, *, missed: bool) -> str:
     if seen is None:
         return "down: never started, and a campaign is due" if missed else "not started"
-    if abs(now - seen) > SILENT_AFTER:  # one that was heard tomorrow was heard before the clock was set back
+    if abs(now - seen) > SILENT_AFTER:  # a heartbeat in the future was written before the clock was set back
         return f"down: last heard {seen.isoformat(timespec='seconds')}"
     return "ok"
 
@@ -171,9 +174,9 @@ def _state(seen: datetime | None, now: datetime, *, missed: bool) -> str:
 
 @view_config(route_name="metrics", permission=PUBLIC)
 def metrics(request: Request) -> Response:
-    """Return Prometheus text: this installation's rows, and what its processes have counted.
+    """Return Prometheus text: values from the database and the counters of the processes.
 
-    For whoever has the token, and for private networks.
+    Allowed with the token, and from private networks.
     """
     if not may_read_metrics(request):
         return Response(
@@ -192,7 +195,7 @@ def metrics(request: Request) -> Response:
 
 
 def _counted() -> CollectorRegistry:
-    """All processes of this machine when they share a folder, else this process."""
+    """Return the metrics of all processes on this machine when they share a folder, else of this process."""
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         return REGISTRY
     registry = CollectorRegistry()
@@ -201,7 +204,7 @@ def _counted() -> CollectorRegistry:
 
 
 class Rows(Collector):
-    """What the database says now. Emails are sums over the batches of unfinished campaigns."""
+    """Metrics read from the database. Emails are sums over the batches of unfinished campaigns."""
 
     def __init__(self, session: Session, now: datetime, backlog: Backlog | None) -> None:
         self.session = session
@@ -262,7 +265,7 @@ class Rows(Collector):
 def metrics_tween(
     handler: Callable[[Request], Response], _registry: Registry
 ) -> Callable[[Request], Response]:
-    """Counts and times every answer by the name of its route: addresses have tokens in them."""
+    """Count and time every response by route name: paths contain tokens."""
 
     def tween(request: Request) -> Response:
         start = time.perf_counter()

@@ -1,4 +1,7 @@
-"""Browsers that have signed in before: what strangers try elsewhere does not count against them."""
+"""Browsers that have signed in before, recognized by a cookie: they have a rate limit of their own.
+
+Failed sign-ins from elsewhere do not count against them.
+"""
 
 import hashlib
 import hmac
@@ -12,23 +15,23 @@ from ..settings import Settings
 from .sessions import RotatingSerializer
 
 REMEMBERED = 365 * 24 * 3600  # seconds
-MOST_LOGINS = 8  # of one browser; the latest stay
+MOST_LOGINS = 8  # per browser; the latest are kept
 
 
 def known_device(request: Request, server: str, login: str) -> str:
     """Return the id of a browser that has signed in with this login before; "" for any other client."""
     device = _read(request)
-    mark = _mark(server, login)
-    if any(hmac.compare_digest(mark, each) for each in device.get("logins", ())):
+    login_hash = _login_hash(server, login)
+    if any(hmac.compare_digest(login_hash, each) for each in device.get("logins", ())):
         return str(device["id"])
     return ""
 
 
 def remember_device(request: Request, server: str, login: str) -> None:
-    """Set the cookie by which this browser is known for this login."""
+    """Set the cookie that marks this browser as known for this login."""
     device = _read(request) or {"id": secrets.token_hex(8), "logins": []}
-    mark = _mark(server, login)
-    logins = [mark, *(each for each in device["logins"] if each != mark)][:MOST_LOGINS]
+    login_hash = _login_hash(server, login)
+    logins = [login_hash, *(each for each in device["logins"] if each != login_hash)][:MOST_LOGINS]
     value = _serializer(request).dumps({"id": device["id"], "logins": logins}).decode()
 
     def set_cookie(_request: Request, response: Response) -> None:
@@ -60,5 +63,5 @@ def _name(request: Request) -> str:
     return "__Host-mailganer-device" if request.registry["settings"].secure else "mailganer-device"
 
 
-def _mark(server: str, login: str) -> str:
+def _login_hash(server: str, login: str) -> str:
     return hashlib.sha256(f"{server.lower()}\0{login.lower()}".encode()).hexdigest()[:16]

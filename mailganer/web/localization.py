@@ -1,8 +1,8 @@
-"""The person's language, time zone, numbers and dates, and the Jinja filters that show them.
+"""Localization of requests: language, time zone, numbers and dates, and the Jinja filters that format them.
 
-Filters: ``date``, ``day``, ``time``, ``datetime``, ``relative``, ``exact``, ``number``, ``percent``,
-``zone``, ``said``, ``breakable``, ``t``. Moments are shown in the person's time zone, inside a ``<time>``
-with the exact moment in its tooltip.
+Filters: ``date``, ``day``, ``time``, ``datetime``, ``weekday``, ``weekdays``, ``relative``, ``exact``,
+``duration``, ``number``, ``percent``, ``said``, ``breakable``, ``zone``, ``t``. Dates and times are formatted
+in the user's time zone, inside a ``<time>`` element with the full date, time and zone in its tooltip.
 """
 
 import re
@@ -28,9 +28,9 @@ from ..i18n.sentences import IN_A_SENTENCE
 
 LANGUAGES = (("en", "English"), ("ru", "Русский"))
 NAMES = frozenset(name for name, _title in LANGUAGES)
-_LONG_ADDRESS = re.compile(r"(?=\S{31})\S+@\S+")  # shorter ones find room in every column
-COOKIE_SECONDS = 365 * 24 * 3600  # a language is chosen once, not every month
-RECENT = timedelta(days=6)  # further away a date says more than a number of days
+_LONG_ADDRESS = re.compile(r"(?=\S{31})\S+@\S+")  # shorter addresses fit into every column
+COOKIE_SECONDS = 365 * 24 * 3600  # the choice of a language should last
+RECENT = timedelta(days=6)  # beyond this, a date is clearer than a number of days
 CONTINENTS = (
     "Africa",
     "America",
@@ -53,7 +53,7 @@ def includeme(config: Configurator) -> None:
 
 
 def negotiate(request: Request) -> str:
-    """The language of a page: asked for in the address, the account's, this browser's choice, its wish."""
+    """Return the page language: from the URL, the account, the cookie, or Accept-Language, in this order."""
     viewer = request.viewer
     for wish in (request.GET.get("lang"), viewer and viewer.locale, request.cookies.get("locale")):
         if wish in NAMES:
@@ -62,14 +62,14 @@ def negotiate(request: Request) -> str:
 
 
 def accepted_language(request: Request) -> str:
-    """The language the browser asks for; English when it asks for none of ours."""
+    """Return the best language for the Accept-Language header; English when none matches."""
     if not request.accept_language:
         return "en"
     return str(request.accept_language.lookup(sorted(NAMES), default="en"))
 
 
 def remember_choice(request: Request, name: str, value: str) -> None:
-    """Sets a cookie that keeps a preference; an empty value forgets it."""
+    """Set a cookie that keeps a preference; an empty value deletes it."""
     secure = request.registry["settings"].secure
     if value:
         request.response.set_cookie(
@@ -85,7 +85,7 @@ def timezone_of(request: Request) -> tzinfo:
 
 
 def zone(name: str) -> tzinfo:
-    """The time zone of this name; UTC when there is none."""
+    """Return the time zone with this name; UTC when there is none."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
@@ -93,14 +93,14 @@ def zone(name: str) -> tzinfo:
 
 
 def check_timezone(name: str) -> str:
-    """The name, if there is such a zone. Raises ``InputError``."""
+    """Return ``name`` if it is a time zone. Raise ``InputError`` otherwise."""
     if name != "UTC" and name not in available_timezones():
         raise InputError({"timezone": _("Choose a time zone from the list, such as Europe/Moscow.")})
     return name
 
 
 def translate(request: Request, message: str) -> str:
-    """A sentence in the language of the request; sentences and moments inside it are put into words too."""
+    """Translate a message and the messages and datetimes in its mapping into the language of the request."""
     if not isinstance(message, TranslationString):
         return message
     if message.mapping:
@@ -118,7 +118,7 @@ def _value(request: Request, value: Any) -> Any:
 
 
 def said(message: str) -> str:
-    """A sentence on a page, with the words of a mail server in it (``reply``) set apart from ours."""
+    """Translate a message into HTML, with the reply of a mail server (``reply``) marked as code."""
     if not isinstance(message, TranslationString) or not message.mapping:
         return finalize(message)
     request = get_current_request()
@@ -135,13 +135,13 @@ def _part(request: Request, name: str, value: Any) -> Markup:
 
 
 def breakable(text: str) -> Markup:
-    """A text with addresses in it: one that is too long for a line breaks after its signs."""
+    """Escape a text and allow line breaks in long email addresses, after ``@``, ``.`` and ``_``."""
     escaped = _LONG_ADDRESS.sub(lambda found: re.sub(r"([@._])", r"\1<wbr>", found[0]), str(escape(text)))
     return Markup(escaped)  # noqa: S704 - escaped above
 
 
 def finalize(value: Any) -> Any:
-    """What Jinja calls on everything it prints: translation strings become words, nothing becomes nothing."""
+    """Finalize a Jinja expression: translate translation strings, render None as an empty string."""
     if isinstance(value, TranslationString):
         request = get_current_request()
         return translate(request, value) if request else value.interpolate()
@@ -152,7 +152,10 @@ def finalize(value: Any) -> Any:
 
 
 def duration(length: timedelta) -> str:
-    """How long something takes: "24 hours"; in days only from three on, as a day and a minute are not two."""
+    """Format a duration: "24 hours".
+
+    Days are used only from 72 hours on, because rounded to days a day and a minute would become two.
+    """
     hours = length / timedelta(hours=1)
     if hours < 1:
         return _timedelta(max(length, timedelta(minutes=1)), "minute")
@@ -166,43 +169,48 @@ def _timedelta(length: timedelta, unit: Literal["minute", "hour", "day"]) -> str
 
 
 def number(value: float) -> str:
-    """1204 -> "1,204" or "1 204"."""
+    """Format a number: 1204 -> "1,204" or "1 204"."""
     return numbers.format_decimal(value, locale=_locale())
 
 
 def percent(value: float) -> str:
-    """0.314 -> "31%" or "31 %"."""
+    """Format a fraction: 0.314 -> "31%" or "31 %"."""
     return numbers.format_percent(value, locale=_locale())
 
 
 def show_date(moment: datetime | date, form: str = "medium") -> Markup:
-    """23 Nov 2026"""
+    """Format a date: 23 Nov 2026."""
     return _time(moment, dates.format_date(_here(moment), form, locale=_locale()))
 
 
 def show_day(moment: datetime | date) -> Markup:
-    """Monday, 23 November 2026"""
+    """Format a date with its weekday: Monday, 23 November 2026."""
     return show_date(moment, "full")
 
 
 def show_time(moment: datetime) -> Markup:
-    """09:14"""
+    """Format a time: 09:14."""
     return _time(moment, dates.format_time(_here(moment), "short", locale=_locale()))
 
 
+def show_seconds(moment: datetime) -> Markup:
+    """09:14:05"""
+    return _time(moment, dates.format_time(_here(moment), "medium", locale=_locale()))
+
+
 def show_datetime(moment: datetime) -> Markup:
-    """23 Nov 2026, 09:14"""
+    """Format a date and time: 23 Nov 2026, 09:14."""
     return _time(moment, plain_datetime(moment))
 
 
 def weekday(number: int) -> str:
-    """1 -> "Mon" or "пн": short, as it stands alone."""
+    """Return the short stand-alone name of a weekday: 1 -> "Mon" or "пн"."""
     names = dates.get_day_names("abbreviated", context="stand-alone", locale=_locale())
     return str(names[number - 1])
 
 
 def weekdays(numbers: Sequence[int]) -> str:
-    """[1, 2, 3, 4, 5] -> "Mon–Fri"; [1, 3] -> "Mon, Wed"."""
+    """Format weekdays: [1, 2, 3, 4, 5] -> "Mon–Fri"; [1, 3] -> "Mon, Wed"."""
     first, last = numbers[0], numbers[-1]
     if len(numbers) > 2 and list(numbers) == list(range(first, last + 1)):
         return f"{weekday(first)}–{weekday(last)}"
@@ -210,7 +218,7 @@ def weekdays(numbers: Sequence[int]) -> str:
 
 
 def relative(moment: datetime, now: datetime | None = None) -> Markup:
-    """ "5 minutes ago", "in 2 hours"; a date when it is further away than a few days."""
+    """Format the distance to now: "5 minutes ago", "in 2 hours"; a date beyond ``RECENT``."""
     distance = moment - (now or utcnow())
     if abs(distance) > RECENT:
         return show_date(moment)
@@ -218,24 +226,24 @@ def relative(moment: datetime, now: datetime | None = None) -> Markup:
 
 
 def exact(moment: datetime | date) -> str:
-    """The whole moment with its zone, as plain text for tooltips and sentences."""
+    """Return the full date, time and zone as plain text, for tooltips and sentences."""
     if not isinstance(moment, datetime):
         return dates.format_date(moment, "full", locale=_locale())
     return dates.format_datetime(_here(moment), _EXACT[_locale().language], locale=_locale())
 
 
 def plain_date(moment: datetime | date) -> str:
-    """23 Nov 2026, as text for a sentence."""
+    """Format a date as plain text for a sentence: 23 Nov 2026."""
     return _whole(dates.format_date(_here(moment), "medium", locale=_locale()))
 
 
 def plain_datetime(moment: datetime) -> str:
-    """23 Nov 2026, 09:14, as text for a sentence."""
+    """Format a date and time as plain text for a sentence: 23 Nov 2026, 09:14."""
     return _whole(dates.format_datetime(_here(moment), _SHORT[_locale().language], locale=_locale()))
 
 
 def _whole(text: str) -> str:
-    """A day stays with its month at the end of a line; its time may go on in the next one."""
+    """Join a date with no-break spaces. A line may break only between date and time."""
     return re.sub(r"(?<!,) ", "\N{NO-BREAK SPACE}", text)
 
 
@@ -243,11 +251,11 @@ _SHORT = {"en": "d MMM y, HH:mm", "ru": "d MMM y 'г.', HH:mm"}
 _EXACT = {"en": "EEEE, d MMMM y, HH:mm:ss (zzzz)", "ru": "EEEE, d MMMM y 'г'., HH:mm:ss (zzzz)"}
 
 
-_OLD_ZONES: Mapping[str, str] = get_global("zone_aliases")  # Asia/Calcutta: Asia/Kolkata
+_OLD_ZONES: Mapping[str, str] = get_global("zone_aliases")  # old name: new name
 
 
 def zone_name(name: str, locale: str = "") -> str:
-    """A zone in words: "Moscow"."""
+    """Return the localized name of a time zone: "Moscow"."""
     return "UTC" if name == "UTC" else _city(name, locale or str(_locale()))
 
 
@@ -257,7 +265,7 @@ def _city(name: str, locale: str) -> str:
 
 
 def zone_choices(locale: str, now: datetime) -> list[tuple[str, str]]:
-    """Every zone with its distance from UTC today, west to east; none under its old name as well."""
+    """Return every time zone with its UTC offset on this day, from west to east, without old names."""
     return list(_zone_choices(locale, now.date()))
 
 
@@ -294,7 +302,7 @@ def _locale() -> Locale:
 
 @lru_cache(maxsize=8)
 def _babel_locale(name: str) -> Locale:
-    # English of the whole world, not of one country: day before month, 24 hours.
+    # International English: day before month, 24 hours.
     return Locale.parse("en_GB" if name == "en" else name)
 
 
@@ -302,20 +310,20 @@ def _english() -> Locale:
     return _babel_locale("en")
 
 
-# --- what templates may ask about language and look --------------------------------------------------------
+# --- display settings for templates ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class DisplaySettings:
     """Language switch and theme of a page."""
 
-    theme: str  # "light", "dark", or nothing: as the system is
+    theme: str  # "light", "dark", or "" for the system's theme
     languages: tuple[tuple[str, str], ...]
     address: str
     parameters: Mapping[str, str]
 
     def language_url(self, name: str) -> str:
-        """This page in another language."""
+        """Return the URL of this page in another language."""
         return f"{self.address}?{urlencode(dict(self.parameters) | {'lang': name})}"
 
 
@@ -334,6 +342,7 @@ FILTERS = {
     "date": show_date,
     "day": show_day,
     "time": show_time,
+    "seconds": show_seconds,
     "datetime": show_datetime,
     "weekday": weekday,
     "weekdays": weekdays,

@@ -1,4 +1,4 @@
-"""Who may read ``/metrics``: whoever has the operator's token, and private networks."""
+"""Access to ``/metrics``: by the operator's token, or from private networks."""
 
 import hmac
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -18,7 +18,7 @@ PRIVATE: tuple[IPv4Network | IPv6Network, ...] = tuple(
 
 
 def may_read_metrics(request: Request) -> bool:
-    """Return whether this request may see the numbers. Raises ``Throttled`` for too many wrong tokens."""
+    """Return whether this request may read the metrics. Raise ``Throttled`` after too many wrong tokens."""
     settings: Settings = request.registry["settings"]
     kind, _space, token = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer" and token:
@@ -30,11 +30,11 @@ def may_read_metrics(request: Request) -> bool:
 
 
 def is_from_private_network(address: str | None, settings: Settings) -> bool:
-    """Return whether a client is in a private network, as far as that is known.
+    """Return whether the client is known to be in a private network.
 
-    Behind a reverse proxy that is not named in the settings everybody has the proxy's address. So a private
-    address counts when one proxy is named and this is not its own, or when the public address is local: then
-    nobody comes from elsewhere.
+    Behind a reverse proxy that is not named in the settings, every client has the proxy's address. So a
+    private address counts when one proxy is named and the address is not its own, or when the public address
+    is local: then there are no clients from elsewhere.
     """
     if not is_private(address):
         return False
@@ -45,7 +45,7 @@ def is_from_private_network(address: str | None, settings: Settings) -> bool:
 
 
 def is_private(address: str | None) -> bool:
-    """Return whether an address is one of a private network or of this machine."""
+    """Return whether an address belongs to a private network or to this machine."""
     try:
         parsed = ip_address(address or "")
     except ValueError:

@@ -1,7 +1,7 @@
-"""Forms as bytes: counted while they are read, and refused as soon as there is too much of them.
+"""Form parsers that count fields while reading and stop at the limit.
 
-The standard library's parser looks at every line and nests without end: a megabyte of line breaks costs it
-two seconds. It reads files of signed-in people here, and nothing else.
+The parser of the standard library examines every line and nests without limit: a megabyte of line breaks
+costs it two seconds. Here it is used only for file uploads of signed-in accounts.
 """
 
 import re
@@ -33,7 +33,7 @@ class TooManyFields(ValueError):
 
 
 def boundary_of(content_type: str) -> bytes:
-    """Return the boundary that a Content-Type names. Raises ``MalformedForm``."""
+    """Return the boundary of a Content-Type. Raise ``MalformedForm``."""
     found = _BOUNDARY.search(content_type)
     boundary = (found[1] or found[2] or "") if found else ""
     if len(boundary) > LONGEST_BOUNDARY or not _BOUNDARY_CHARACTERS.fullmatch(boundary):
@@ -42,16 +42,16 @@ def boundary_of(content_type: str) -> bytes:
 
 
 def fields_of(body: bytes, most: int) -> Sequence[tuple[str, str]]:
-    """Return the fields of an urlencoded form."""
+    """Return the fields of an urlencoded form. Raise ``TooManyFields``."""
     if body.count(b"&") >= most:
         raise TooManyFields
     return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, errors="replace")
 
 
 def parts_of(body: bytes, boundary: bytes, most: int) -> Iterator[tuple[str, str]]:
-    """Yield the fields of a small multipart body; parts are not looked into for further parts.
+    """Yield the fields of a small multipart body. Nested multipart is not parsed.
 
-    Raises ``MalformedForm`` for a file too: no file was asked for.
+    Raise ``TooManyFields``, and ``MalformedForm`` for a file too: forms read here have no file fields.
     """
     sections = re.split(rb"\r?\n--" + re.escape(boundary), b"\n" + body, maxsplit=most + 2)
     if len(sections) > most + 2:
@@ -77,9 +77,9 @@ def _part(section: bytes) -> tuple[str, str]:
 
 
 def read_upload(environ: dict[str, Any], body: IO[bytes], most: int, files: Collection[str]) -> MultiDict:
-    """Return the fields of a form with a file of any size, where only ``files`` may be files.
+    """Return the fields of a form with files of any size, where only ``files`` may be files.
 
-    Raises ``OSError`` without room on the disk.
+    Raise ``OSError`` when the disk is full, ``TooManyFields`` and ``MalformedForm``.
     """
     body.seek(0)
     try:
@@ -92,7 +92,7 @@ def read_upload(environ: dict[str, Any], body: IO[bytes], most: int, files: Coll
         fields = MultiDict.from_fieldstorage(form)
     except (OSError, TooManyFields, MalformedForm):
         raise
-    except Exception as error:  # the parser fails in many ways at what is no form
+    except Exception as error:  # the parser raises many kinds of errors for malformed forms
         raise MalformedForm from error
     if any(hasattr(value, "file") and name not in files for name, value in fields.items()):
         raise MalformedForm
@@ -100,7 +100,7 @@ def read_upload(environ: dict[str, Any], body: IO[bytes], most: int, files: Coll
 
 
 class UploadedFields(cgi_FieldStorage):
-    """The standard library's form, which counts its parts. Each part is one of these too."""
+    """The form of the standard library, counting its parts. Each part is an instance of this class too."""
 
     def __init__(
         self,
@@ -118,12 +118,12 @@ class UploadedFields(cgi_FieldStorage):
 
     def read_multi(self, *arguments: Any) -> None:
         if self.outerboundary:
-            raise MalformedForm  # a form within a form
+            raise MalformedForm  # nested multipart
         super().read_multi(*arguments)
 
 
 class _Lines:
-    """A body that ends headers without end: the parser asks for their lines without a size."""
+    """Body that limits the length of part headers: the parser reads their lines without a size."""
 
     def __init__(self, body: IO[bytes]) -> None:
         self._body, self._header = body, 0

@@ -1,4 +1,4 @@
-"""Addresses of pages before 0.2: bookmarks lead to the page of today."""
+"""Redirects from page addresses used before 0.2, for bookmarks."""
 
 import re
 from collections.abc import Callable
@@ -18,11 +18,14 @@ OLD = (
         r"\1/email",
     ),
 )
-"""Route, its pattern, and the part of the path that has another name now."""
+"""Route name, pattern, and the renamed part of the path: old, new."""
 
 
 def includeme(config: Configurator) -> None:
-    """Add the old addresses. Only GET is redirected: a form of an old page is sent again by its person."""
+    """Add redirects from old addresses.
+
+    Only GET is redirected: users submit the form of an old page again themselves.
+    """
     for name, pattern, old, new in OLD:
         config.add_route(name, pattern, request_method="GET")
         config.add_view(_redirect(old, new), route_name=name, permission=NO_PERMISSION_REQUIRED)

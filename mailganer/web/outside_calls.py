@@ -1,7 +1,7 @@
-"""Calls to other people's servers that a request waits for, in a small pool of their own.
+"""Thread pool for calls to external servers that a request waits for.
 
-A server that takes the connection and says nothing costs 15 seconds. Were request threads to wait for it, a
-dozen sign-ins would take the web away from everybody.
+A server that accepts the connection and does not respond costs 15 seconds. If request threads waited for it,
+a dozen sign-ins would block the web interface for all users.
 """
 
 import math
@@ -22,19 +22,19 @@ from .security_policy import is_api
 
 T = TypeVar("T")
 
-SECONDS = 15.0  # what one call may take in all
-ENDS_BEFORE = 0.5  # seconds by which a connection of ours ends earlier, so that its own words are the answer
+SECONDS = 15.0  # deadline of one call
+ENDS_BEFORE = 0.5  # seconds by which our connection times out earlier, so that its own error is reported
 MOST_CALLS = 12
-MOST_STRANGERS = 8  # of these: the others are kept for accounts and for browsers that signed in before
+MOST_STRANGERS = 8  # of these: the rest is reserved for accounts and for browsers that signed in before
 PER_NETWORK = 2
 PER_SITE = 4
-MOST_WAITING = 4  # request threads that wait for a call at once: half of the web part's threads
+MOST_WAITING = 4  # request threads waiting for a call at once: half of the web server's threads
 MOST_STRANGERS_WAITING = 3
 PATIENCE = 2.0  # seconds after which a page shows that it is waiting
 
 
 class OutsideCall(Generic[T]):
-    """One call to an outside server: reserved, started, finished. Its result stays readable."""
+    """One call to an external server: reserved, started, finished. Its result stays readable."""
 
     def __init__(self, calls: "OutsideCalls", place: str, site: str, *, is_known: bool) -> None:
         self.place, self.site, self.is_known = place, site, is_known
@@ -46,7 +46,7 @@ class OutsideCall(Generic[T]):
 
     @property
     def is_over(self) -> bool:
-        """Whether there is a result, or its time is over."""
+        """Return whether there is a result or the deadline has passed."""
         return self._done.is_set() or self.left() <= 0
 
     def left(self) -> float:
@@ -54,19 +54,19 @@ class OutsideCall(Generic[T]):
         return self.started_at + self._calls.seconds - time.monotonic()
 
     def start(self, work: Callable[[], T]) -> None:
-        """Run ``work`` in a thread of its own, which holds its place in the pool until it has ended."""
+        """Run ``work`` in a thread of its own, which keeps its place in the pool until it has ended."""
         threading.Thread(target=self._run, args=(work,), name="outside", daemon=True).start()
 
     def cancel(self) -> None:
-        """Give the place back without a call."""
+        """Free the place without making the call."""
         self._calls.leave(self)
 
     def wait(self, seconds: float) -> None:
-        """Wait for the result, but no longer than ``seconds`` and the deadline."""
+        """Wait for the result, at most ``seconds`` and until the deadline."""
         self._done.wait(max(0.0, min(seconds, self.left())))
 
     def result(self) -> T:
-        """Return what the call returned. Raises what it raised, and ``Unreachable`` when it took too long."""
+        """Return the result of the call. Raise what it raised, or ``Unreachable`` after the deadline."""
         if not self._done.is_set():
             raise Unreachable(
                 _("There was no final answer within ${seconds} seconds. Check the settings, or try later.",
@@ -79,7 +79,7 @@ class OutsideCall(Generic[T]):
     def _run(self, work: Callable[[], T]) -> None:
         try:
             self._value = work()
-        except BaseException as error:  # whoever waits for it raises it again
+        except BaseException as error:  # raised again in result()
             self._error = error
         finally:
             self._calls.leave(self)
@@ -87,10 +87,10 @@ class OutsideCall(Generic[T]):
 
 
 class OutsideCalls:
-    """The pool: bounded in all and by network. Calls over the limits are refused at once, never queued.
+    """Pool of calls, limited in total and by network. Calls over a limit are refused at once, never queued.
 
-    Some places are never given to strangers. Signed-in accounts, and browsers that have signed in with the
-    same login before, are known, and each counts as a network of its own.
+    Some places are reserved for known clients: signed-in accounts, and browsers that have signed in with the
+    same login before. Each known client counts as a network of its own.
     """
 
     def __init__(
@@ -114,10 +114,11 @@ class OutsideCalls:
         self._running: list[OutsideCall[Any]] = []
 
     def reserve(self, address: str | None, *, known: str = "", by_network: bool = True) -> OutsideCall[Any]:
-        """Return a call that has its place. Raises ``Throttled`` for this network, ``Busy`` for all.
+        """Reserve a place in the pool and return its call.
 
-        ``known`` names an account or a browser that signed in before. Without ``by_network`` only the bounds
-        of the whole pool hold.
+        ``known`` names an account or a browser that signed in before. Without ``by_network`` only the limits
+        of the whole pool apply. Raise ``Throttled`` when the network's places are taken, ``Busy`` when the
+        pool's are.
         """
         place, wide = known or network(address), "" if known else site(address)
         with self._lock:
@@ -143,13 +144,16 @@ class OutsideCalls:
             )  # fmt: skip
 
     def leave(self, call: OutsideCall[Any]) -> None:
-        """Free the place of a call that has ended."""
+        """Free the place of a finished call."""
         with self._lock, suppress(ValueError):
             self._running.remove(call)
 
     @contextmanager
     def seat(self, *, known: bool = True) -> Iterator[bool]:
-        """Yield whether this thread may wait for a call: so many may at once, fewer for strangers."""
+        """Yield whether this thread may wait for a call.
+
+        The number of waiting threads is limited, more strictly for strangers.
+        """
         needed = [self._seats] if known else [self._seats_of_strangers, self._seats]
         taken = list(takewhile(lambda seats: seats.acquire(blocking=False), needed))
         try:
@@ -159,20 +163,20 @@ class OutsideCalls:
                 seats.release()
 
     def _frees(self, calls: list[OutsideCall[Any]]) -> int:
-        """Return the seconds until the first of them has to be over."""
+        """Return the seconds until the earliest deadline of the calls."""
         left = min(call.left() for call in calls)
         return math.ceil(left if left > 0 else self.seconds)
 
 
 def busy(retry_after: int) -> Busy:
-    """Return the error that says that no place is free."""
+    """Return the error for a full pool."""
     return Busy(
         _("Mailganer is waiting for too many other servers just now. Try again in a moment."), retry_after
     )
 
 
 def _name_of(request: Request, device: str) -> str:
-    """Return what a known client counts as; "" for a stranger."""
+    """Return the name a known client is counted under; "" for a stranger."""
     if request.account is not None:
         return f"account {request.account.id}"
     return f"device {device}" if device else ""
@@ -187,14 +191,14 @@ def ask(
     device: str = "",
     notice: bool = False,
 ) -> T:
-    """Run ``work``, which asks another server, while the request holds no transaction.
+    """Run ``work``, which calls another server, while the request holds no transaction.
 
     ``count`` is called once the call has its place; ``release`` ends the transaction; ``device`` is the id of
     a browser that has signed in with the same login before. The API waits up to the deadline. A page waits
-    ``PATIENCE``, then goes to the waiting page, which sends the same form once more
-    when the call is over: its result is the answer then, and ``work`` does not run again. A ``notice`` comes
-    from a server that tells us something: it waits as the API does, and its network may send many at once.
-    Raises what ``work`` raises, ``Throttled``, ``Busy`` and ``Unreachable``.
+    ``PATIENCE`` seconds, then redirects to the waiting page, which sends the same form again when the call
+    has ended: this function then returns the stored result, and ``work`` does not run again. A ``notice`` is
+    a request from a server that notifies us: it waits as the API does, and its network may send many at once.
+    Raise what ``work`` raises, ``Throttled``, ``Busy`` and ``Unreachable``.
     """
     waited_for: OutsideCall[T] | None = request.environ.get(WAITED_FOR)
     if waited_for is not None:

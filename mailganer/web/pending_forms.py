@@ -1,7 +1,7 @@
-"""Forms whose answer takes longer than a page should: kept while another server is asked.
+"""Forms whose processing takes longer than a page should, stored while another server is called.
 
-The waiting page shows the progress. Once the call is over, its address sends the kept form through the same
-view again, in the same browser's session, with the result of the call at hand.
+The waiting page shows the progress. When the call has ended, its address sends the stored form through the
+same view again, in the session of the same browser, with the result of the call available.
 """
 
 import secrets
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from .outside_calls import OutsideCall
 
 WAITED_FOR = "mailganer.waited_for"
-"""Where in the environ of a form that is sent once more the call stands that it has waited for."""
+"""Key in the environ of a resent form: the call that it waited for."""
 
 KEY = "mailganer.waited_key"
 PREFIX = "/waiting/"
-KEPT_SECONDS = 120.0  # a form has a password in it: it is not kept longer than a slow browser needs
+KEPT_SECONDS = 120.0  # a form contains a password: keep it no longer than a slow browser needs
 MOST_KEPT = 100
 _KEPT = ("PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "HTTP_ORIGIN", "HTTP_REFERER")
 
 
 @dataclass(frozen=True)
 class PendingForm:
-    """One form that waits. ``owner`` is the CSRF token of the session that sent it."""
+    """A form waiting for a call. ``owner`` is the CSRF token of the session that sent it."""
 
     call: "OutsideCall[Any]"
     owner: str
@@ -45,7 +45,7 @@ class PendingForm:
         return self.environ["PATH_INFO"]
 
     def restore(self, request: Request, key: str) -> None:
-        """Turn the request for the waiting page into the form that was sent."""
+        """Turn the request for the waiting page into the stored form request."""
         for name in _KEPT:
             request.environ.pop(name, None)
         request.environ |= self.environ
@@ -55,14 +55,14 @@ class PendingForm:
 
 
 class PendingForms:
-    """Forms that wait, by a random key that opens nothing in another browser."""
+    """Waiting forms by random key. A key works only in the browser that sent the form."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._forms: dict[str, PendingForm] = {}
 
     def keep(self, request: Request, call: "OutsideCall[Any]") -> str:
-        """Keep the form of this request and return its key."""
+        """Store the form of this request and return its key."""
         environ = {name: request.environ[name] for name in _KEPT if name in request.environ}
         owner = request.session.get_csrf_token()
         form = PendingForm(call, owner, environ, request.body, time.monotonic())
@@ -75,7 +75,7 @@ class PendingForms:
         return key
 
     def of(self, request: Request, key: str) -> PendingForm | None:
-        """Return the form that waits under ``key`` if this browser has sent it."""
+        """Return the form stored under ``key`` if this browser sent it, else None."""
         with self._lock:
             self._expire()
             form = self._forms.get(key)
@@ -85,7 +85,7 @@ class PendingForms:
         return form if mine else None
 
     def forget(self, key: str) -> None:
-        """Drop a form that has been answered."""
+        """Delete a form whose response was sent."""
         with self._lock:
             self._forms.pop(key, None)
 
@@ -96,16 +96,16 @@ class PendingForms:
 
 
 def has_waited(request: Request) -> bool:
-    """Return whether this form is sent once more, after the other server was asked."""
+    """Return whether this form is being sent again after the call to the other server."""
     return WAITED_FOR in request.environ
 
 
 def pending_tween(
     handler: Callable[[Request], Response], registry: Registry
 ) -> Callable[[Request], Response]:
-    """Answer the waiting page with the answer to its form, once that can be given.
+    """Respond on the waiting page with the result of its form, as soon as the call has ended.
 
-    Outside of the transaction: a form whose answer could not be committed stays, and is tried again.
+    Runs outside the transaction: a form whose result could not be committed is kept and tried again.
     """
     pending: PendingForms = registry["pending"]
 

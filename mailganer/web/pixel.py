@@ -1,7 +1,7 @@
-"""The picture that counts an open: answered before Pyramid sees the request.
+"""Tracking pixel that counts an open, answered before Pyramid handles the request.
 
 Nothing is asked of the database here, so it needs no transaction, no session, no route and no view; see
-docs/decisions/opens-are-written-together.md.
+docs/decisions/0011-buffered-opens.md.
 """
 
 from collections.abc import Iterable
@@ -26,20 +26,20 @@ PIXEL = (
     b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
 )
 BEFORE, BEHIND = "/o/", ".gif"
-TELL_OF_OPENS = frozenset(
+ROUTES_WITH_OPENS = frozenset(
     {
         *("campaigns", "campaign", "campaign.report", "campaign.recipients", "campaign.recipients_csv"),
         *("campaign.delivery", "campaign.why", "subscriber", "subscriber.why"),
         *("api.campaign.report", "api.campaign.deliveries", "api.campaign.why"),
     }
 )
-"""Routes whose answers say who has opened what."""
+"""Routes whose responses contain opens."""
 
 
 class PixelFirst:
-    """The application, and before it GET and HEAD of ``/o/TOKEN.gif``; a HEAD is not counted.
+    """WSGI middleware that serves GET and HEAD of ``/o/TOKEN.gif`` itself; a HEAD is not counted.
 
-    Has the ``registry`` of the application: Pyramid's own tools look for it.
+    Has the ``registry`` of the application, because Pyramid's own tools look for it.
     """
 
     def __init__(self, application: "Router") -> None:
@@ -63,7 +63,7 @@ class PixelFirst:
         return [PIXEL] if method == "GET" else []
 
     def is_prompt(self, method: str, path: str) -> bool:
-        """Whether a request is answered without waiting for anybody."""
+        """Return whether a request is answered without any waiting."""
         return method in self._answered and _is_picture(path) and not self._opens.holds()
 
     def _count(self, path: str, agent: str) -> None:
@@ -74,12 +74,12 @@ class PixelFirst:
 
 @subscriber(BeforeTraversal)
 def write_opens_first(event: BeforeTraversal) -> None:
-    """Who has fetched a picture here and then asks for the report finds it there.
+    """Write buffered opens before a report is read, so that a client finds the opens it has just caused.
 
-    Before the account is loaded: a transaction of SQLite that begins then sees nothing newer.
+    Runs before the account is loaded: a SQLite transaction that begins then sees nothing newer.
     """
     route = event.request.matched_route
-    if route is not None and route.name in TELL_OF_OPENS:
+    if route is not None and route.name in ROUTES_WITH_OPENS:
         event.request.registry["opens"].catch_up()
 
 
@@ -92,7 +92,7 @@ def _headers(registry: Registry) -> list[tuple[str, str]]:
         "Content-Type": "image/gif",
         "Content-Length": str(len(PIXEL)),
         "Cache-Control": "no-store",
-        "Cross-Origin-Resource-Policy": "cross-origin",  # shown in other people's mail programs
+        "Cross-Origin-Resource-Policy": "cross-origin",  # displayed by mail clients on other origins
         "Referrer-Policy": "no-referrer",
     }
     return list((security_headers(registry["settings"]) | own).items())

@@ -1,4 +1,4 @@
-"""So many tries and no more: at passwords, at vouchers, at tokens of emails."""
+"""Rate limits for sign-ins, vouchers and tokens."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class RateLimit:
-    """So many tries in so many seconds."""
+    """Limit of ``tries`` within ``seconds``."""
 
     name: str
     tries: int
@@ -31,9 +31,9 @@ class RateLimit:
 
 
 # Wide enough for a family behind one address and for typing mistakes, narrow enough that guessing passwords
-# or scanning ports through us is not worth it. Counted before the try, so that fifty at once count fifty, and
-# taken back when it succeeds.
-PER_LOGIN = RateLimit("login", 10, 15 * 60)  # of one place: a network, or a browser that signed in before
+# or scanning ports through us is not worth it. A try is counted before it is made, so that fifty concurrent
+# tries count as fifty, and taken back when it succeeds.
+PER_LOGIN = RateLimit("login", 10, 15 * 60)  # per place: a network, or a browser that signed in before
 PER_ADDRESS = RateLimit("address", 40, 10 * 60)
 # All places together. A stranger can use these up for another user's login, so they never lock the owner out:
 # while one is used up, each place has FEW tries left for each login.
@@ -41,18 +41,18 @@ ANYWHERE = RateLimit("login_anywhere", 50, 15 * 60)
 PER_HOST = RateLimit("host", 300, 10 * 60)
 ALTOGETHER = RateLimit("all", 2000, 10 * 60)
 FEW = RateLimit("few", 3, 15 * 60)
-# Successes as well: a server of one's own that takes any password makes an account with every try.
+# Counts successes as well: an attacker's own server that accepts any password creates an account per try.
 FROM_ONE_PLACE = RateLimit("place", 400, 10 * 60)
 WRONG_TOKENS = RateLimit("token", 30, 10 * 60)
-PER_PAYER = RateLimit("payer", 30, 10 * 60)  # voucher codes are long, and nobody types thirty of them
+PER_PAYER = RateLimit("payer", 30, 10 * 60)  # voucher codes are long; a user does not type thirty of them
 
-STORE_RESTS = 10  # seconds in which one that did not answer is not asked again
+STORE_RESTS = 10  # seconds to skip a storage after it failed
 
 
 class RateLimiter:
-    """Counts tries in Redis when there is one, else in the database where machines may be several, else here.
+    """Counter of tries in Redis if there is one, else in PostgreSQL, else in memory.
 
-    Never fails because one of these is gone.
+    Falls back to the next storage when one fails, so it never fails itself.
     """
 
     def __init__(self, broker_url: str, database: Storage | None = None) -> None:
@@ -62,10 +62,10 @@ class RateLimiter:
         self._memory = FixedWindowRateLimiter(MemoryStorage())
 
     def check_login(self, address: str | None, login: str, host: str, device: str = "") -> None:
-        """Count one try to sign in. Raises ``Throttled``.
+        """Count one sign-in attempt. Raise ``Throttled``.
 
         ``device`` names a browser that has signed in with this login before: it has tries of its own, and
-        what others try does not count. What is refused for a narrow rule does not count for a wider one.
+        tries of others do not count. A try refused by a narrow limit does not count for a wider one.
         """
         place = _place(address, device)
         self.hit(FROM_ONE_PLACE, place)
@@ -73,37 +73,39 @@ class RateLimiter:
             self.hit(rule, key)
         if device:
             return
-        shared = [self._has_room(rule, key) for rule, key in _shared_keys(login, host)]
+        shared = [self._try_hit(rule, key) for rule, key in _shared_keys(login, host)]
         if not all(shared):
             self.hit(FEW, _login_key(place, login, host))
 
     def check_token(self, address: str | None) -> None:
-        """Count one wrong API token. Raises ``Throttled``; right tokens from the same network still work."""
+        """Count one wrong API token. Raise ``Throttled``; valid tokens from the same network still work."""
         self.hit(WRONG_TOKENS, network(address))
 
     def check_payment(self, account_id: int) -> None:
-        """Counts one try to pay. Raises ``Throttled``."""
+        """Count one payment attempt. Raise ``Throttled``."""
         self.hit(PER_PAYER, str(account_id))
 
     def forgive(self, address: str | None, login: str, host: str, device: str = "") -> None:
-        """Take back a try that succeeded, and the mistakes that this place made before with this login."""
+        """Take back a successful try, and this place's earlier failures with this login."""
         place = _place(address, device)
         shared = () if device else _shared_keys(login, host)
         for rule, key in (*_own_keys(place, login, host), *shared):
             take_back = _forget if rule is PER_LOGIN else _take_back
-            self._either(partial(take_back, rule=rule, key=key))
-        self._either(partial(_forget, rule=FEW, key=_login_key(place, login, host)))
+            self._in_first_storage(partial(take_back, rule=rule, key=key))
+        self._in_first_storage(partial(_forget, rule=FEW, key=_login_key(place, login, host)))
 
-    def _has_room(self, rule: RateLimit, key: str) -> bool:
+    def _try_hit(self, rule: RateLimit, key: str) -> bool:
         item = _item(rule)
-        return bool(self._either(lambda limiter: limiter.hit(item, rule.name, key)))
+        return bool(self._in_first_storage(lambda limiter: limiter.hit(item, rule.name, key)))
 
     def hit(self, rule: RateLimit, key: str) -> None:
-        """Counts one try under ``key``. Raises ``Throttled`` when there were too many."""
-        if self._has_room(rule, key):
+        """Count one try under ``key``. Raise ``Throttled`` over the limit."""
+        if self._try_hit(rule, key):
             return
         item = _item(rule)
-        resets = self._either(lambda limiter: limiter.get_window_stats(item, rule.name, key).reset_time)
+        resets = self._in_first_storage(
+            lambda limiter: limiter.get_window_stats(item, rule.name, key).reset_time
+        )
         seconds = max(1, round(resets - time.time()))
         raise Throttled(
             _("Too many tries in a short time. Wait ${minutes} min, then try again.",
@@ -111,13 +113,13 @@ class RateLimiter:
             retry_after=seconds,
         )  # fmt: skip
 
-    def _either(self, do: Callable[[FixedWindowRateLimiter], Any]) -> Any:
+    def _in_first_storage(self, do: Callable[[FixedWindowRateLimiter], Any]) -> Any:
         for store in self._shared:
             if time.monotonic() < store.rests_until:
                 continue
             try:
                 answer = do(store.limiter)
-            except Exception as error:  # whatever its client raises: a lost Redis must not lock anybody out
+            except Exception as error:  # any error of its client: a lost Redis must not lock users out
                 store.rests_until = time.monotonic() + STORE_RESTS
                 store.outage.began(log, "throttle.store_lost", error=str(error))
             else:
@@ -128,7 +130,7 @@ class RateLimiter:
 
 @dataclass
 class _Shared:
-    """A place where several processes count together."""
+    """Storage in which several processes count together."""
 
     limiter: FixedWindowRateLimiter
     rests_until: float = 0.0
@@ -136,7 +138,7 @@ class _Shared:
 
 
 def shared_tries(engine: Engine) -> Storage | None:
-    """Where several machines count together while there is no Redis."""
+    """Return the storage in which several machines count together without Redis; None for SQLite."""
     return (
         accounts.DatabaseRateLimitStorage(make_sessions(engine))
         if engine.dialect.name == "postgresql"
@@ -153,18 +155,18 @@ def _login_key(place: str, login: str, host: str) -> str:
 
 
 def _own_keys(place: str, login: str, host: str) -> Sequence[tuple[RateLimit, str]]:
-    """Return what a try counts under that only this place can fill, the narrowest last."""
+    """Return the limits and keys that only this place can use up, the narrowest last."""
     return (PER_ADDRESS, place), (PER_LOGIN, _login_key(place, login, host))
 
 
 def _shared_keys(login: str, host: str) -> Sequence[tuple[RateLimit, str]]:
-    """Return what a try counts under that others fill as well."""
+    """Return the limits and keys that other places use up as well."""
     server = host.lower()
     return (ANYWHERE, f"{server} {login.lower()}"), (PER_HOST, server), (ALTOGETHER, "all")
 
 
 def _take_back(limiter: FixedWindowRateLimiter, rule: RateLimit, key: str) -> None:
-    """One try less, unless its window has ended meanwhile."""
+    """Decrement a count, unless its window has ended in the meantime."""
     kept = _item(rule).key_for(rule.name, key)
     if limiter.storage.get(kept) > 0:
         limiter.storage.incr(kept, rule.seconds, -1)
@@ -189,7 +191,7 @@ def _redis(url: str) -> Storage:
 
 
 def network(address: str | None) -> str:
-    """What counts as one place: an IPv4 address, or the /64 that an IPv6 customer gets."""
+    """Return the place an address counts as: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         parsed = ip_address(address or "")
     except ValueError:
@@ -200,7 +202,7 @@ def network(address: str | None) -> str:
 
 
 def site(address: str | None) -> str:
-    """Return the /48 of an IPv6 address, which one customer can get as a whole; "" for any other.
+    """Return the /48 of an IPv6 address, which one customer can own as a whole; "" for any other address.
 
     RFC 6177, section 2: a site gets a /48 to a /64.
     """

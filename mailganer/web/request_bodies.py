@@ -1,7 +1,7 @@
-"""Bodies of requests: refused by their size, and forms read before a transaction begins.
+"""Request bodies: size limits, and forms parsed before a transaction begins.
 
-Reading a form of many tiny parts costs more than anything else a stranger can ask for, so how much is read
-depends on the route, and more than a little is read for signed-in accounts only.
+Parsing a form of many tiny parts is the most expensive thing an anonymous client can request, so the limits
+depend on the route, and large bodies are accepted from signed-in accounts only.
 """
 
 import hashlib
@@ -26,21 +26,21 @@ from .sessions import SESSION_SECONDS, RotatingSerializer, cookie_name
 
 SMALL = 1024 * 1024  # bytes
 MOST_FIELDS = 1_000
-LARGEST_PAGE = 64 * 1024 * 1024  # bytes; what a view refuses with a sentence of its own has to reach it
-LARGEST_FILE = 512 * 1024 * 1024  # bytes; a list of a million people is about a fifth of it
+LARGEST_PAGE = 64 * 1024 * 1024  # bytes; larger than any form that a view rejects with its own error message
+LARGEST_FILE = 512 * 1024 * 1024  # bytes; a list of a million subscribers takes about a fifth of it
 AT_ONCE = 4  # large bodies of one session or token
-MOST_TOKENS = 10_000  # that are remembered
+MOST_TOKENS = 10_000  # remembered valid tokens
 
 FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
 
 
 @dataclass(frozen=True)
 class FormLimits:
-    """What the form of a route may hold."""
+    """Limits of the form of a route."""
 
     size: int = SMALL
     fields: int = MOST_FIELDS
-    files: frozenset[str] = frozenset()  # the fields that may be files; elsewhere a file is no form
+    files: frozenset[str] = frozenset()  # fields that may be files; a file elsewhere is malformed
 
 
 USUAL = FormLimits()
@@ -49,22 +49,24 @@ ROOMS = {
     "subscribers.import": FormLimits(size=LARGEST_FILE, files=FILE),
     "api.imports": FormLimits(size=LARGEST_FILE, files=FILE | {"mapping", "apply"}),
     "campaign.upload": FormLimits(size=LARGEST_PAGE, files=FILE),
-    # An email is a million characters of HTML and as many of text, in Cyrillic six bytes each in a form.
+    # An email is up to a million characters of HTML and as many of text, six bytes each for Cyrillic in a
+    # form.
     "campaign.email": FormLimits(size=LARGEST_PAGE, fields=10_000),
     "templates.new": FormLimits(size=LARGEST_PAGE, files=FILE),
     "template": FormLimits(size=LARGEST_PAGE, files=FILE),
 }
-"""Routes that take more than a little, from accounts only."""
+"""Routes that accept large bodies, from accounts only."""
 
 _LARGE_PATHS = re.compile(r"/subscribers/import|/api/v1/lists/\d+/imports")
 
 
 class BodyLimits:
-    """How many bytes of a body the web server takes before the application has seen the request.
+    """Size limits that the web server applies to a body before the application sees the request.
 
-    More than a little is taken for a session whose cookie we have signed, and for bearer tokens. Whether they
-    still open anything is known only with the database, for which the thread that reads cannot wait. So each
-    may send ``AT_ONCE`` large bodies at a time, and all tokens that have opened nothing yet as many together.
+    Large bodies are accepted with a session cookie signed by us and with bearer tokens. Whether they are
+    still valid is known only to the database, for which the reading thread cannot wait. So each session and
+    token may send ``AT_ONCE`` large bodies at a time, and all tokens not yet seen as valid share one such
+    limit.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -82,13 +84,13 @@ class BodyLimits:
         return LARGEST_FILE if _LARGE_PATHS.fullmatch(path) else LARGEST_PAGE
 
     def note_token(self, token: str) -> None:
-        """Remember that a token opens an account."""
+        """Remember that a token is valid."""
         self._open_tokens[_digest(token)] = None
         if len(self._open_tokens) > MOST_TOKENS:
             self._open_tokens.popitem(last=False)
 
     def _sender(self, path: str, headers: Mapping[str, str]) -> str:
-        """Return whose body it is; "" for a stranger."""
+        """Return the name the body is counted under; "" for a stranger."""
         if path.startswith("/api/"):
             kind, _space, token = headers.get("AUTHORIZATION", "").partition(" ")
             if kind.lower() != "bearer" or not token.strip():
@@ -114,9 +116,9 @@ def _digest(token: str) -> str:
 
 @subscriber(BeforeTraversal)
 def read_form_first(event: BeforeTraversal) -> None:
-    """Refuse what is too large, and read the form while no transaction is open.
+    """Reject bodies that are too large, and parse the form while no transaction is open.
 
-    Raises ``HTTPRequestEntityTooLarge`` and ``HTTPBadRequest``.
+    Raise ``HTTPRequestEntityTooLarge`` and ``HTTPBadRequest``.
     """
     request = event.request
     size = request.content_length or 0
@@ -127,23 +129,23 @@ def read_form_first(event: BeforeTraversal) -> None:
     if is_api(request) and route != "api.imports":
         if route == "api.login" and size > SMALL:
             raise HTTPRequestEntityTooLarge
-        return  # JSON; the API looks at its size itself, once it knows who asks
+        return  # JSON; the API checks its size after authentication
     if size > room.size:
         raise HTTPRequestEntityTooLarge
     if room is not USUAL and (size > SMALL or request.content_type == MULTIPART):
         if request.account is None:
-            return  # refused by the route
+            return  # the route rejects it
         release(request)
-    # Whoever posts to a recipient's address leaves, whatever the form says: it is not looked into.
+    # A POST to a recipient's address unsubscribes whatever the form contains, so it is not parsed.
     if route not in READERS and request.content_type in (FORM, MULTIPART, ""):
         _read_form(request, room)
 
 
 def _read_form(request: Request, room: FormLimits) -> None:
-    """Read a form within its room, into where ``request.POST`` looks for it."""
+    """Parse a form within its limits and store it where ``request.POST`` looks for it."""
     if request.charset.upper() != "UTF-8":
         if is_api(request):
-            return  # refused there in its own words
+            return  # the API rejects it with its own error
         raise HTTPBadRequest
     request.make_body_seekable()
     try:

@@ -1,8 +1,8 @@
-"""Every URL, and how what it names is loaded.
+"""Routes and route contexts.
 
 A view of ``/campaigns/{id}`` finds ``request.context.campaign``: the factory has loaded it within the account
-that asks. What is not there, or belongs to somebody else, is one and the same 404. A factory runs before the
-view's permission is checked, so it also answers for those who are not signed in.
+of the request. A missing row and a row of another account are the same 404. A factory runs before the view's
+permission is checked, so it also handles requests that are not signed in.
 """
 
 from typing import Any
@@ -26,11 +26,11 @@ from ..models import (
 
 LARGEST_ID = 2**63 - 1
 READERS = frozenset({"open", "click", "unsubscribe", "unsubscribe_undo", "email_in_browser"})
-"""Routes of readers' pages: no login, no cookie."""
+"""Routes of pages for recipients: no login, no cookie."""
 
 
 class RouteContext:
-    """A page of the account's that names nothing in particular. ``account`` is never None here."""
+    """Context of a page that belongs to the account and names no row. ``account`` is never None here."""
 
     def __init__(self, request: Request) -> None:
         if request.account is None:
@@ -39,7 +39,7 @@ class RouteContext:
         self.account: Account = request.account
 
     def load(self, model: type[Any], key: str = "id") -> Any:
-        """The account's own row that the URL names. Raises ``NotFound``."""
+        """Return the account's row named by the URL. Raise ``NotFound``."""
         row = self.request.dbsession.get(model, _id(self.request.matchdict[key]))
         if row is None or row.account_id != self.account.id or getattr(row, "deleted_at", None):
             raise NotFound
@@ -53,7 +53,7 @@ class CampaignContext(RouteContext):
 
 
 class DeliveryContext(CampaignContext):
-    """One email of a campaign: ``/campaigns/{id}/emails/{delivery}``."""
+    """One email of a campaign: ``/campaigns/{id}/recipients/{delivery}``."""
 
     def __init__(self, request: Request) -> None:
         super().__init__(request)
@@ -112,7 +112,7 @@ def _id(text: str) -> int:
     return int(text)
 
 
-# name, pattern, factory. An {id:\d+} is a whole number.
+# Name, pattern, factory. {id:\d+} matches a whole number.
 FIRST_PAGES = (
     ("home", "/", None),
     ("sign_in", "/sign-in", None),
@@ -204,7 +204,7 @@ OPERATORS_PAGES = (
     ("metrics", "/metrics", None),
 )
 PAYMENTS = (("payment", "/payments/{name}", None),)
-"""Asked by the servers of payment providers."""
+"""Called by the servers of payment providers."""
 DEVELOPMENT_PAGES = (
     ("design", "/design", None),
     ("outbox", "/outbox", None),

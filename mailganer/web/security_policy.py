@@ -1,4 +1,4 @@
-"""Who asks: by a cookie on pages, by a bearer token in the API."""
+"""Authentication and permissions: by cookie on pages, by bearer token in the API."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ from .rate_limits import RateLimiter
 from .sessions import has_session
 
 PUBLIC = NO_PERMISSION_REQUIRED
-"""The permission of a view that needs no sign-in: ``@view_config(..., permission=PUBLIC)``."""
+"""Permission of a view that needs no sign-in: ``@view_config(..., permission=PUBLIC)``."""
 
 SIGNED_IN = "signed in"
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """What a page needs to know about the person who looks at it; outlives the database session."""
+    """The signed-in user as far as a page needs it; outlives the database session."""
 
     id: int
     email: str
@@ -28,7 +28,7 @@ class Viewer:
 
 
 class SecurityPolicy:
-    """Signed in or not: there is nothing in between. What belongs to whom is decided by loading."""
+    """Security policy with one permission: signed in. Ownership is checked when objects are loaded."""
 
     def identity(self, request: Request) -> Account | None:
         return request.account
@@ -40,10 +40,10 @@ class SecurityPolicy:
         return request.account is not None
 
     def remember(self, _request: Request, _userid: int, **_options: object) -> list[tuple[str, str]]:
-        return []  # sessions are opened by enter()
+        return []  # sessions are started by enter()
 
     def forget(self, _request: Request, **_options: object) -> list[tuple[str, str]]:
-        return []  # and ended by leave()
+        return []  # sessions are ended by leave()
 
 
 def is_api(request: Request) -> bool:
@@ -51,12 +51,12 @@ def is_api(request: Request) -> bool:
 
 
 def needs_csrf(request: Request) -> bool:
-    """Whether a foreign page could forge this request: not when it needs a bearer token."""
+    """Return whether a foreign page could forge this request: not if it needs a bearer token."""
     return not is_api(request)
 
 
 def account_of(request: Request) -> Account | None:
-    """The account that asks, or None. Cookies count on pages only, bearer tokens on the API only."""
+    """Return the account of the request, or None. Pages use cookies only, the API bearer tokens only."""
     if is_api(request):
         return _account_by_token(request)
     known = request.session if has_session(request) else {}
@@ -75,7 +75,7 @@ def _account_by_token(request: Request) -> Account | None:
     writing = request.method not in READS
     account = accounts.account_of_token(request.dbsession, token.strip(), now=utcnow(), remember_use=writing)
     if account is None:
-        request.account = None  # the error page that follows must not count the same token once more
+        request.account = None  # the error page that follows must not count the same token again
         throttle: RateLimiter = request.registry["throttle"]
         throttle.check_token(request.remote_addr)
     else:

@@ -1,4 +1,4 @@
-"""What emails and senders add to ``/metrics``. No address stands in a label, only ids."""
+"""Metrics of emails and senders for ``/metrics``. Labels contain ids, never addresses."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -19,10 +19,10 @@ RATE_OVER = 5  # minutes
 
 
 class SendingMetrics(Collector):
-    """Emails by what became of them, opens and clicks, and how fast and how far each sender may go.
+    """Emails by result, opens and clicks, and the rate and quota of each sender.
 
-    Sums over batches and campaign counters: a few rows for each thousand emails. Deleting a campaign takes
-    its emails out, which Prometheus reads as a counter that began anew.
+    Values are sums over batches and campaign counters: a few rows per thousand emails. Deleting a campaign
+    removes its emails, which Prometheus reads as a counter reset.
     """
 
     def __init__(self, session: Session, registry: Registry, now: datetime) -> None:
@@ -83,7 +83,7 @@ class SendingMetrics(Collector):
         yield from (used, quota, rate)
 
     def _usage(self) -> dict[int, tuple[int, int]]:
-        """Return emails of the last 24 hours and of the last minutes, for each sender that sent any."""
+        """Return the emails of the last 24 hours and of the last minutes, for each sender that sent any."""
         minute = int(self._now.timestamp()) // 60
         lately = func.sum(case((Usage.minute > minute - RATE_OVER, Usage.emails), else_=0))
         rows = self._session.execute(
@@ -97,4 +97,4 @@ class SendingMetrics(Collector):
         try:
             return sender_limits(sender, self._registry).per_day
         except MailganerError:
-            return None  # its backend is not installed now
+            return None  # its backend is not installed

@@ -1,6 +1,6 @@
-"""A browser that has proven itself once stays known by a signed cookie, until its session ends on the server.
+"""Sessions: a signed cookie identifies a signed-in browser until the session ends on the server.
 
-And sentences for its next page.
+Also stores messages for the next page (flash messages).
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from ..db import utcnow
 from ..models import Account
 from ..settings import Settings
 
-SESSION_SECONDS = 14 * 24 * 3600  # a fortnight without a visit ends a session
-REISSUE_SECONDS = 3600  # the cookie is renewed at most once an hour, not on every page
+SESSION_SECONDS = 14 * 24 * 3600  # a session ends after two weeks without a request
+REISSUE_SECONDS = 3600  # renew the cookie at most once an hour, not on every page
 
 
 class RotatingSerializer:
-    """Signs with the newest secret key and reads what any of today's keys has signed."""
+    """Sign with the newest secret key; accept signatures of any current key."""
 
     def __init__(self, secret_keys: tuple[str, ...], purpose: str = "mailganer.session") -> None:
         self._serializers = [
@@ -40,8 +40,8 @@ class RotatingSerializer:
 
 
 def cookie_name(settings: Settings) -> str:
-    """Return the name of the session's cookie."""
-    # The prefix makes browsers insist on Secure, our own host and the whole path.
+    """Return the name of the session cookie."""
+    # The prefix makes browsers require Secure, our own host and the path "/" (cookie prefix __Host-).
     return "__Host-mailganer" if settings.secure else "mailganer"
 
 
@@ -59,7 +59,7 @@ def session_factory(settings: Settings) -> Callable[[Request], Any]:
 
 
 def enter(request: Request, account: Account) -> None:
-    """Open a session for an account that has just proven itself: a new session, a new CSRF token."""
+    """Start a new session with a new CSRF token for an account that has just been verified."""
     _end(request)
     request.session["account"] = account.id
     request.session["id"] = accounts.open_web_session(request.dbsession, account, now=utcnow())
@@ -68,16 +68,16 @@ def enter(request: Request, account: Account) -> None:
 
 
 def leave(request: Request) -> None:
-    """End the session on the server too, so that a copy of its cookie opens nothing."""
+    """End the session on the server too, so that a copy of its cookie is worthless."""
     _end(request)
     request.session.new_csrf_token()
 
 
 def end_other_access(request: Request, account_id: int) -> None:
-    """End the account's sessions and API tokens, except the one that this request came with."""
+    """End the account's sessions and API tokens, except the one of this request."""
     known = {} if request.path.startswith("/api/") else request.session
     token = request.headers.get("Authorization", "").partition(" ")[2].strip() if not known else ""
-    # Read anew: proving a mail account has let go of what was read before.
+    # Reload: verifying the mail account has expunged what was loaded before.
     account = request.dbsession.get_one(Account, account_id, populate_existing=True)
     accounts.end_other_access(request.dbsession, account, session_id=str(known.get("id", "")), token=token)
     if known:
@@ -91,7 +91,7 @@ def _end(request: Request) -> None:
 
 
 def has_session(request: Request) -> bool:
-    """Looks before opening the session, so that readers' pages set no cookie."""
+    """Return whether there is a session, without opening one, so that recipient pages set no cookie."""
     return any(name.endswith("mailganer") for name in request.cookies) or "session" in request.__dict__
 
 
@@ -102,7 +102,7 @@ class Flash:
 
 
 def flash(request: Request, text: str, tone: str = "good", place: str = "") -> None:
-    """A sentence for the next page, already in the person's language: for its top, or for ``place`` on it."""
+    """Store a message for the next page in the user's language: for its top, or for ``place`` on it."""
     request.session.flash([str(request.translate(text)), tone], place)
 
 

@@ -1,4 +1,4 @@
-"""A sender backend as a package of its own. Copy it, rename it, make it yours."""
+"""Package of a sender backend. Copy it, rename it, make it yours."""
 
 from setuptools import setup
 
@@ -12,7 +12,7 @@ setup(
     # Mailganer is installed from its checkout: its name on the public index belongs to another project.
     install_requires=["pydantic>=2.14"],
     extras_require={"test": ["pytest>=8.4"]},
-    # The name on the left is what the operator writes into mailganer.backends; it is the class's `name` too.
+    # The name on the left is what the operator writes into mailganer.backends; it is the class's `name`, too.
     entry_points={"mailganer.backends": ["example = mailganer_example_backend:ExampleBackend"]},
     classifiers=["Private :: Do Not Upload", "License :: OSI Approved :: MIT License"],
 )

@@ -48,7 +48,7 @@ def test_no_ordinary_text_is_taken_for_garbled():
         assert repair_text(text) == text
 
 
-# Ordinary text may look like that, with these emails.
+# Ordinary text may look like that, with these letters.
 EXCEPTIONS = {("cp1250", "Málaga 5º"), ("cp1250", "Nº 5"), ("mac_roman", "Daivė")}
 EXCEPTIONS |= {("cp866", "10 €"), ("mac_roman", "10 €")}
 

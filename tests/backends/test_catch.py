@@ -16,7 +16,14 @@ import pytest
 from mailganer.backends import Message, Network, Outcome
 from mailganer.backends.smtp import SMTPBackend, SMTPSettings
 from mailganer.errors import MailganerError, NotFound
-from mailganer.mail_catcher import clear_outbox, keep, make_folder, read_email, read_outbox, serve_catcher
+from mailganer.mail_catcher import (
+    clear_outbox,
+    make_folder,
+    read_email,
+    read_outbox,
+    serve_catcher,
+    store_email,
+)
 from tests.support.pace import within
 from tests.support.ports import free_port
 
@@ -96,7 +103,7 @@ def test_a_port_in_use_is_one_sentence(folder: Path) -> None:
 
 
 def test_an_email_is_shown_as_a_reader_would_see_it(folder: Path) -> None:
-    key = keep(folder, "anna@example.com", "r@example.org", EMAIL)
+    key = store_email(folder, "anna@example.com", "r@example.org", EMAIL)
     caught = read_email(folder, key)
     assert caught.summary.subject == "Привет"
     assert caught.summary.from_ == "Анна <anna@example.com>"
@@ -110,7 +117,7 @@ def test_an_email_is_shown_as_a_reader_would_see_it(folder: Path) -> None:
 
 
 def test_pages_continue_where_the_last_one_ended(folder: Path) -> None:
-    keys = [keep(folder, "a@x", f"r{number}@x", EMAIL) for number in range(7)]
+    keys = [store_email(folder, "a@x", f"r{number}@x", EMAIL) for number in range(7)]
     first = read_outbox(folder, limit=3)
     second = read_outbox(folder, limit=3, before=first.next)
     third = read_outbox(folder, limit=3, before=second.next)
@@ -120,7 +127,7 @@ def test_pages_continue_where_the_last_one_ended(folder: Path) -> None:
 
 def test_emails_to_one_person_are_found(folder: Path) -> None:
     for recipient in ("anna@x.org", "ivan@x.org", "анна@пример.рф", "Ann+tag@x.org"):
-        keep(folder, "a@x", recipient, EMAIL)
+        store_email(folder, "a@x", recipient, EMAIL)
     assert [s.recipient for s in read_outbox(folder, to="ivan@x.org").items] == ["ivan@x.org"]
     assert {s.recipient for s in read_outbox(folder, to="ann").items} == {"anna@x.org", "Ann+tag@x.org"}
     assert [s.recipient for s in read_outbox(folder, to="анна@").items] == ["анна@пример.рф"]
@@ -150,7 +157,7 @@ def test_a_key_leads_to_an_email_or_to_nothing(folder: Path, key: str) -> None:
 
 
 def test_an_address_that_looks_like_a_path_stays_a_name(folder: Path) -> None:
-    key = keep(folder, "a@x\r\nX-Evil: 1", "../../r/" + "z" * 300 + "@x", EMAIL)
+    key = store_email(folder, "a@x\r\nX-Evil: 1", "../../r/" + "z" * 300 + "@x", EMAIL)
     assert os.listdir(folder / "new") == [key]
     caught = read_email(folder, key)
     assert caught.content == EMAIL
@@ -164,7 +171,7 @@ def test_what_is_no_email_is_still_shown(folder: Path) -> None:
         b"\xff\xfe\x00",
         b"Content-Type: text/plain; charset=nonsense\r\n\r\nhi",
     ):
-        key = keep(folder, "a@x", "b@x", content)
+        key = store_email(folder, "a@x", "b@x", content)
         assert read_email(folder, key).content == content
     assert len(read_outbox(folder).items) == 4
 
@@ -175,6 +182,6 @@ def test_an_empty_inbox_is_empty(tmp_path: Path) -> None:
 
 
 def test_the_inbox_can_be_emptied(folder: Path) -> None:
-    keep(folder, "a@x", "b@x", EMAIL)
+    store_email(folder, "a@x", "b@x", EMAIL)
     assert clear_outbox(folder) == 1
     assert read_outbox(folder).total == 0

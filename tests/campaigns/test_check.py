@@ -92,13 +92,13 @@ def test_it_is_said_which_variable_is_meant(checked, write, make, account, reade
             list_id=readers.id,
             filename="people.csv",
             path="gone.csv",
-            columns=["Kontakt", "Nachname"],
+            columns=["Kontakt", "Priezvisko"],
             mapping={"0": "email", "1": "last_name"},
             status=ImportStatus.done,
             created_at=now,
         )
     )
-    said = checked(write(html="{{ nachname }} {{ frist_name }} {{ shoe_size }}")).blocking
+    said = checked(write(html="{{ priezvisko }} {{ frist_name }} {{ shoe_size }}")).blocking
     assert [str(problem.message.mapping.get("likely")) for problem in said] == [
         "first_name",
         "last_name",

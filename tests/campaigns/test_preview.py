@@ -73,12 +73,12 @@ def test_somebody_of_another_account_is_nobody(session, make, campaign):
 def test_a_birthday_without_a_year_prints_day_and_month_in_the_preview_and_on_the_wire(
     session, make, account, readers, now
 ):
-    html = (Path(__file__).parents[1] / "emails/cases/yearless_birthday.html").read_text()
+    html = (Path(__file__).parents[1] / "rendering/cases/yearless_birthday.html").read_text()
     anna = make.subscriber(account, lists=(readers,), birthday=date(1604, 5, 14))
     campaign = make.campaign(account, (readers,), html=html, locale="ru")
     expected = "bd=14.05; 14 мая; y=; long=14 мая;"
     assert expected in preview(session, campaign, anna, now=now).html
     copy = COPY._replace(values=subscriber_values(anna, ()) | {"today": now.date()})
-    message = MessageRenderer(email_of(html), ENVELOPE).print(copy)
+    message = MessageRenderer(email_of(html), ENVELOPE).render(copy)
     assert expected in part(message, "html")
     assert "1604" not in part(message, "html")

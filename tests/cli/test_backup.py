@@ -59,7 +59,7 @@ def test_every_row_and_file_comes_back_and_what_may_have_been_sent_asks(
     code, said = command("restore", tmp_path / "copy", "--replace")
     assert (code, "2 campaigns are paused" in said) == (0, True), said
     after = rows_of(engine)
-    assert {name for name in before if before[name] != after[name]} == {"campaign", "hold"}
+    assert {name for name in before if before[name] != after[name]} == {"campaign", "delay"}
     assert (settings.uploads / "a.csv").read_bytes().startswith(b"email")
     status = {name: session.get_one(Campaign, number).status.value for name, number in full.items()}
     assert status == {"on_its_way": "paused", "due": "paused", "later": "scheduled", "draft": "draft"}

@@ -148,7 +148,7 @@ def test_who_finds_no_place_is_sent_away_after_a_while_and_at_once_when_many_wai
 
 
 def _wait(helpers: render_process._Helpers, freed: Event) -> None:
-    with helpers._turn():
+    with helpers._permit():
         assert freed.is_set()
 
 
@@ -232,14 +232,14 @@ def test_ten_test_emails_have_the_time_of_one(
 ) -> None:
     campaign, now, printed = make_campaign(), [0.0], []
     monkeypatch.setattr(test_email, "monotonic", lambda: now[0])
-    make = MessageRenderer.print
+    make = MessageRenderer.render
 
     def slow(renderer: MessageRenderer, copy: Any) -> bytes:
         now[0] += render_budget.SECONDS * 0.6
         printed.append(copy.email)
         return make(renderer, copy)
 
-    monkeypatch.setattr(MessageRenderer, "print", slow)
+    monkeypatch.setattr(MessageRenderer, "render", slow)
     answer = client.post(
         f"campaigns/{campaign.id}/test", {"to": [f"a{n}@example.com" for n in range(10)]}, status=422
     )
@@ -270,7 +270,7 @@ def test_a_window_of_slow_emails_ends_after_seconds(
     monkeypatch.setattr(window_queue, "elapsed", lambda: now[0])
     monkeypatch.setattr(window_planner, "QUICK", 3600.0)
     monkeypatch.setattr(lane, "QUICK", 3600.0)  # no window is made smaller for having been slow
-    make, close = DeliveryRenderer.print, window_queue.WindowQueue.close
+    make, close = DeliveryRenderer.render, window_queue.WindowQueue.close
 
     def slow(renderer: DeliveryRenderer, *arguments: Any) -> bytes:
         now[0] += 1.0
@@ -280,7 +280,7 @@ def test_a_window_of_slow_emails_ends_after_seconds(
         windows.append(sum(answer is not None for answer in window.answers))
         close(window)
 
-    monkeypatch.setattr(DeliveryRenderer, "print", slow)
+    monkeypatch.setattr(DeliveryRenderer, "render", slow)
     monkeypatch.setattr(window_queue.WindowQueue, "close", closed)
     campaign = due(40)
     open_works(clock, script).run(4)

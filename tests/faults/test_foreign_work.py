@@ -75,7 +75,7 @@ def is_free(engine: Engine) -> bool:
             if engine.dialect.name == "sqlite":
                 connection.execute(update(Campaign).values(name=Campaign.name))
             else:
-                tables = "account, campaign, batch, delivery, sender, subscriber, template, answer, lane"
+                tables = "account, campaign, batch, delivery, sender, subscriber, template, idempotent_response, lane"
                 connection.execute(text("SET LOCAL lock_timeout = '1ms'"))
                 connection.execute(text(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE"))
             connection.rollback()
@@ -221,14 +221,14 @@ def test_a_reader_keeps_nobody_waiting_while_the_template_runs(
 def test_a_test_email_is_printed_while_nobody_waits(
     client: Client, draft: Campaign, asked: list[str], beside: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = MessageRenderer.print
+    made = MessageRenderer.render
     free: list[bool] = []
 
     def watched(renderer: MessageRenderer, copy: Any) -> bytes:
         free.append(is_free(beside) and not in_transaction())
         return made(renderer, copy)
 
-    monkeypatch.setattr(MessageRenderer, "print", watched)
+    monkeypatch.setattr(MessageRenderer, "render", watched)
     client.post(f"campaigns/{draft.id}/test", {"to": ["anna@example.com"]}, status=502)
     assert (asked, free) == (["compile"], [True])
 

@@ -47,7 +47,7 @@ def dies_in_the_body() -> None:
 
 # When the process dies, how many emails are in doubt then, and whether the server has had them.
 STAGES: dict[str, tuple[Arm, int, bool]] = {
-    "printing": (lambda: dies(DeliveryRenderer, "print", 5), 0, False),
+    "printing": (lambda: dies(DeliveryRenderer, "render", 5), 0, False),
     "a batch claimed": (lambda: dies(ledger, "claim", 2, after=True), 0, False),
     "a window marked": (lambda: dies(ledger, "open_window", 3, after=True), 0, False),
     "the mark committed": (lambda: dies(LaneRunner, "_send", 3), 0, False),
@@ -55,7 +55,7 @@ STAGES: dict[str, tuple[Arm, int, bool]] = {
     "noted as handed over": (lambda: dies(Journal, "handed", 5, after=True), 1, False),
     "the envelope taken": (lambda: dies(smtp_pipeline, "_open_envelope", 5, after=True), 1, False),
     "half of the body written": (dies_in_the_body, 1, False),
-    "the final dot written": (lambda: dies(smtp_pipeline, "_hear_content", 5), 1, True),
+    "the final dot written": (lambda: dies(smtp_pipeline, "_read_content_reply", 5), 1, True),
     "the answer heard": (lambda: dies(Journal, "answered", 5), 1, True),
     "the answer noted": (lambda: dies(Journal, "answered", 5, after=True), 0, True),
     "the window settled": (lambda: dies(ledger, "settle", 3, after=True), 0, True),

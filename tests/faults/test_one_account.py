@@ -10,7 +10,15 @@ from sqlalchemy import select
 
 from mailganer.errors import AccountBusy, Busy, EmailError
 from mailganer.models import Account, Campaign, CampaignStatus, token_text
-from mailganer.rendering import Source, compile_email, engine, for_account, place, render_link, render_process
+from mailganer.rendering import (
+    Source,
+    compile_email,
+    engine,
+    for_account,
+    render_link,
+    render_permit,
+    render_process,
+)
 from tests.fixtures.api import Client
 from tests.sending.scripted import Script
 
@@ -34,7 +42,7 @@ def helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[render_process._Helpers
 def hold(stack: ExitStack, account: int | None) -> None:
     """Have a place until ``stack`` ends, as a slow email of ``account`` would."""
     with render_process.counted_to(account):
-        stack.enter_context(place())
+        stack.enter_context(render_permit())
 
 
 def test_one_email_of_an_account_is_worked_on_and_a_few_wait(helpers: render_process._Helpers) -> None:
@@ -65,7 +73,7 @@ def test_more_than_a_few_of_one_account_are_refused_at_once(
         hold(earlier, 1)
     with ExitStack() as stack:
         for _each in range(most):
-            stack.enter_context(helpers._counted(1))
+            stack.enter_context(helpers._queued(1))
         with pytest.raises(AccountBusy):
             hold(stack, 1)  # 60 seconds would be too long for this test
         hold(stack, 2)

@@ -47,7 +47,7 @@ STAGES: dict[str, Arm] = {
     "between the claim and the mark": lambda place: stops(place, ledger, "claim", after=True),
     "a window marked": lambda place: stops(place, ledger, "open_window", 3, after=True),
     "the mark committed": lambda place: stops(place, LaneRunner, "_send", 3),
-    "the final dot written": lambda place: stops(place, smtp_pipeline, "_hear_content", 5),
+    "the final dot written": lambda place: stops(place, smtp_pipeline, "_read_content_reply", 5),
     "the answer noted": lambda place: stops(place, Journal, "answered", 5, after=True),
     "between the answers and the settling": lambda place: stops(place, LaneRunner, "_settle", 3),
     "the window settled": lambda place: stops(place, ledger, "settle", 3, after=True),

@@ -68,6 +68,6 @@ def printed() -> Callable[..., bytes]:
     def printed(html: str = "<p>Hello</p>", values: dict[str, object] | None = None, **more: Any) -> bytes:
         envelope = replace(ENVELOPE, **more.pop("envelope", {}))
         copy = COPY._replace(values=COPY.values if values is None else values, **more.pop("copy", {}))
-        return MessageRenderer(email_of(html, **more), envelope).print(copy)
+        return MessageRenderer(email_of(html, **more), envelope).render(copy)
 
     return printed

@@ -5,20 +5,20 @@ import re
 import pytest
 
 from mailganer.rendering import CompiledEmail, Source
-from mailganer.rendering.engine import Engine, reader_links
-from mailganer.rendering.placeholders import MARK
+from mailganer.rendering.engine import Engine, recipient_links
+from mailganer.rendering.placeholders import SLOT
 from mailganer.rendering.render_budget import RenderBudget
 
 from .conftest import URLS, email_of
 
 
 def rendered(email: CompiledEmail, locale: str = "en", **values: object) -> str:
-    return Engine(email, locale=locale).render({**values, **reader_links(URLS)}, RenderBudget(locale)).html
+    return Engine(email, locale=locale).render({**values, **recipient_links(URLS)}, RenderBudget(locale)).html
 
 
 def untouched(html: str) -> str:
     """The prepared HTML without our marks and without the styles that were written in."""
-    return MARK.sub("", email_of(html).html)
+    return SLOT.sub("", email_of(html).html)
 
 
 WHOLE = "<!DOCTYPE html>\n<html>\n<head><title>x</title></head>\n<body>\n{}\n</body>\n</html>\n"
@@ -169,7 +169,7 @@ def test_links_in_a_text_of_ones_own_are_counted_with_those_of_the_html() -> Non
         text="See https://e.com/a, or (https://e.com/b?q={{ q }}). Leave: {{ unsubscribe_url }}",
     )
     assert email.links == ("https://e.com/a", "https://e.com/b?q={{ q }}")
-    text = Engine(email).render(reader_links(URLS), RenderBudget()).text
+    text = Engine(email).render(recipient_links(URLS), RenderBudget()).text
     assert text.startswith(f"See {URLS.click}/1, or ({URLS.click}/2). Leave: {URLS.unsubscribe}")
 
 
@@ -198,7 +198,7 @@ def test_the_pixel_is_last_in_the_body() -> None:
 
 def test_an_email_without_a_way_out_gets_one_in_its_language() -> None:
     for locale, word in (("en", "Unsubscribe"), ("ru", "Отписаться"), ("de", "Unsubscribe")):
-        found = Engine(email_of("<p>x</p>"), locale=locale).render(reader_links(URLS), RenderBudget())
+        found = Engine(email_of("<p>x</p>"), locale=locale).render(recipient_links(URLS), RenderBudget())
         assert f'<a href="{URLS.unsubscribe}"' in found.html
         assert word in found.html
         assert f"{word}: {URLS.unsubscribe}" in found.text
@@ -206,7 +206,7 @@ def test_an_email_without_a_way_out_gets_one_in_its_language() -> None:
 
 def test_an_email_with_its_own_way_out_gets_no_second_one() -> None:
     found = Engine(email_of('<a href="{{ unsubscribe_url }}">bye</a>')).render(
-        reader_links(URLS), RenderBudget()
+        recipient_links(URLS), RenderBudget()
     )
     assert found.html.count(URLS.unsubscribe) == 1
     assert found.text.count(URLS.unsubscribe) == 1
@@ -214,14 +214,14 @@ def test_an_email_with_its_own_way_out_gets_no_second_one() -> None:
 
 def test_each_part_has_its_own_way_out() -> None:
     email = email_of('<a href="{{ unsubscribe_url }}">bye</a>', text="Only text")
-    found = Engine(email).render(reader_links(URLS), RenderBudget())
+    found = Engine(email).render(recipient_links(URLS), RenderBudget())
     assert found.html.count(URLS.unsubscribe) == 1
     assert found.text.count(URLS.unsubscribe) == 1
 
 
 def test_a_way_out_in_a_campaign_variable_counts() -> None:
     email = email_of("<p>{{ foot }}</p>", variables={"foot": "Leave: {{ unsubscribe_url }}"})
-    assert Engine(email).render(reader_links(URLS), RenderBudget()).html.count(URLS.unsubscribe) == 1
+    assert Engine(email).render(recipient_links(URLS), RenderBudget()).html.count(URLS.unsubscribe) == 1
 
 
 def test_signs_that_we_use_inside_are_taken_out_of_what_comes_in() -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from mailganer.rendering import OWN_ADDRESSES, CompiledEmail, Source, copied_links, own_links
-from mailganer.rendering.engine import Engine, reader_links
+from mailganer.rendering.engine import Engine, recipient_links
 from mailganer.rendering.render_budget import RenderBudget
 
 from .conftest import URLS, email_of
@@ -24,7 +24,7 @@ def again(html: str, targets: dict[str, str] | None = None, **more: Any) -> Comp
 
 
 def rendered(email: CompiledEmail, **values: object) -> tuple[str, str]:
-    shown = Engine(email).render({**values, **reader_links(URLS)}, RenderBudget())
+    shown = Engine(email).render({**values, **recipient_links(URLS)}, RenderBudget())
     return shown.html, shown.text
 
 
@@ -44,7 +44,7 @@ def test_without_tracking_its_links_lead_straight_to_their_targets() -> None:
     email = again(CASE, {f"{OLD}/1": "https://shop.test/?a=1&b={{ city }}"})
     html = (
         Engine(email, tracked=False, opens=False)
-        .render({"city": "Т", **reader_links(URLS)}, RenderBudget())
+        .render({"city": "Т", **recipient_links(URLS)}, RenderBudget())
         .html
     )
     assert '<a href="https://shop.test/?a=1&amp;b=Т">one</a>' in html

@@ -235,5 +235,5 @@ def test_no_parser_but_our_own_reads_an_email() -> None:
 )
 def test_what_browsers_read_as_a_comment_is_one(written: str, words: int) -> None:
     found = analyse_email({"html": written}, written, ours=OURS, broken=False)
-    assert found.look is not None
-    assert found.look.emails == words
+    assert found.facts is not None
+    assert found.facts.characters == words

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailganer.rendering import CompiledEmail, MessageRenderer, quoted_printable
-from mailganer.rendering.engine import Engine, reader_links
+from mailganer.rendering.engine import Engine, recipient_links
 from mailganer.rendering.render_budget import RenderBudget
 from mailganer.rendering.sandbox import HTML, TEXT, CompiledTemplate
 
@@ -127,8 +127,8 @@ def bare(html: str, text: str) -> CompiledEmail:
 def same_both_ways(template: str, values: dict[str, Any]) -> None:
     email = bare(template, template)
     copy = COPY._replace(values=values)
-    message = MessageRenderer(email, replace(ENVELOPE, locale="ru")).print(copy)
-    known = {**values, **reader_links(URLS)}
+    message = MessageRenderer(email, replace(ENVELOPE, locale="ru")).render(copy)
+    known = {**values, **recipient_links(URLS)}
     for kind, environment in (("html", HTML), ("plain", TEXT)):
         ordinary = CompiledTemplate(template, kind, environment).render(known, RenderBudget("ru"))
         # A part ends with the line end before its boundary.
@@ -155,7 +155,7 @@ def test_templates_that_keep_rendered_text_give_the_same_too(template: str, valu
 
 def test_a_template_that_captures_text_is_encoded_as_a_whole() -> None:
     email = email_of("{% set k %}<b>{{ first_name }}</b>{% endset %}<p>{{ k|upper }}</p>")
-    message = MessageRenderer(email, ENVELOPE).print(COPY)
+    message = MessageRenderer(email, ENVELOPE).render(COPY)
     assert b"base64" in message
     assert "<p><B>АННА</B></p>" in part(message, "html")
 
@@ -164,24 +164,24 @@ def test_values_that_repeat_are_not_mixed_up_with_others_of_the_same_sign() -> N
     email = email_of("<p>{{ a }}|{{ b }}|{{ c }}|{{ d|safe }}|{{ d }}</p>")
     renderer = MessageRenderer(email, ENVELOPE)
     for _again in range(2):
-        message = renderer.print(COPY._replace(values={"a": 1, "b": "1", "c": True, "d": "<i>"}))
+        message = renderer.render(COPY._replace(values={"a": 1, "b": "1", "c": True, "d": "<i>"}))
         assert "<p>1|1|True|<i>|&lt;i&gt;</p>" in part(message, "html")
 
 
 def test_a_press_prints_one_reader_after_another_without_traces() -> None:
     engine = email_of("<p>{{ first_name|default('friend') }}</p>", subject="{{ first_name }}")
     renderer = MessageRenderer(engine, ENVELOPE)
-    first = renderer.print(COPY)
-    renderer.print(COPY._replace(values={"first_name": "Борис"}))
-    assert renderer.print(COPY) == first
-    assert "friend" in part(renderer.print(COPY._replace(values={})), "html")
+    first = renderer.render(COPY)
+    renderer.render(COPY._replace(values={"first_name": "Борис"}))
+    assert renderer.render(COPY) == first
+    assert "friend" in part(renderer.render(COPY._replace(values={})), "html")
 
 
 def test_dates_are_in_the_emails_language() -> None:
     email = email_of("<p>{{ birthday|date('d MMMM') }}</p>")
     copy = COPY._replace(values={"birthday": date(1990, 5, 1)})
-    assert "1 мая" in part(MessageRenderer(email, ENVELOPE).print(copy), "html")
-    assert "1 May" in part(MessageRenderer(email, replace(ENVELOPE, locale="en")).print(copy), "html")
+    assert "1 мая" in part(MessageRenderer(email, ENVELOPE).render(copy), "html")
+    assert "1 May" in part(MessageRenderer(email, replace(ENVELOPE, locale="en")).render(copy), "html")
 
 
 def test_the_engine_and_the_press_agree_on_a_real_email() -> None:
@@ -191,8 +191,8 @@ def test_the_engine_and_the_press_agree_on_a_real_email() -> None:
         '<p>{{ first_name }} <a href="https://e.com/?q={{ first_name|urlencode }}">тут</a></p>',
         preheader="Для {{ first_name }} & всех",
     )
-    message = MessageRenderer(email, ENVELOPE).print(COPY)
-    rendered = Engine(email, locale="ru").render({**COPY.values, **reader_links(URLS)}, RenderBudget("ru"))
+    message = MessageRenderer(email, ENVELOPE).render(COPY)
+    rendered = Engine(email, locale="ru").render({**COPY.values, **recipient_links(URLS)}, RenderBudget("ru"))
     assert part(message, "html").removesuffix("\n") == rendered.html
     assert part(message, "plain").rstrip("\n") == rendered.text.rstrip("\n")
 

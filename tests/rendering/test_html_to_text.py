@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailganer.rendering.engine import Engine, reader_links
+from mailganer.rendering.engine import Engine, recipient_links
 from mailganer.rendering.render_budget import RenderBudget
 
 from .conftest import URLS, email_of
@@ -12,7 +12,7 @@ from .conftest import URLS, email_of
 
 def text_of(html: str, **values: object) -> str:
     """Without the footer that is put under emails with no way out."""
-    text = Engine(email_of(html)).render({**values, **reader_links(URLS)}, RenderBudget()).text
+    text = Engine(email_of(html)).render({**values, **recipient_links(URLS)}, RenderBudget()).text
     return text.split("\n-- \n")[0].strip("\n")
 
 
@@ -74,7 +74,7 @@ def test_loops_and_conditions_work_in_the_text_as_in_the_html() -> None:
         ('type="1" start="9"', ["9", "10", "11"], "864"),
     ],
 )
-def test_items_that_a_loop_makes_keep_emails_and_roman_numerals(
+def test_items_that_a_loop_makes_keep_letters_and_roman_numerals(
     attributes: str, first: list[str], last: str
 ) -> None:
     html = f"<ol {attributes}>{{% for each in items %}}<li>{{{{ each }}}}</li>{{% endfor %}}</ol>"

@@ -138,9 +138,9 @@ def test_a_value_that_sets_off_a_bomb_stops_only_this_copy(template: str) -> Non
     loaded = {"first_name": "boom", "n": "1000000000", "big": "x" * 10_000}
     began = time.process_time()
     with pytest.raises(EmailError):
-        renderer.print(COPY._replace(values=loaded))
+        renderer.render(COPY._replace(values=loaded))
     assert time.process_time() - began < within(2.5)
-    assert renderer.print(COPY._replace(values={"first_name": "Anna", "n": "1", "big": "x"}))
+    assert renderer.render(COPY._replace(values={"first_name": "Anna", "n": "1", "big": "x"}))
 
 
 def test_limits_say_what_was_too_much() -> None:
@@ -249,7 +249,7 @@ def test_nothing_in_an_email_reaches_out_of_it(template: str) -> None:
         email = email_of(template)
     except EmailError:
         return
-    printed = MessageRenderer(email, ENVELOPE).print(COPY).decode()
+    printed = MessageRenderer(email, ENVELOPE).render(COPY).decode()
     body = printed.split("\r\n\r\n", 1)[1].split("Content-Type: text/html", 1)[0]
     assert not [leak for leak in LEAKS if leak in body.replace("=_mailganer", "")]
 
@@ -271,7 +271,7 @@ def test_an_email_that_was_kept_is_still_bounded() -> None:
     with pytest.raises(EmailError):
         safe_render(email, {})
     with pytest.raises(EmailError):
-        MessageRenderer(email, ENVELOPE).print(COPY)
+        MessageRenderer(email, ENVELOPE).render(COPY)
 
 
 def test_an_email_uses_a_bounded_number_of_variables() -> None:

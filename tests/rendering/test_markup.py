@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from mailganer.rendering import MessageRenderer, markup, render_link, web_addresses
 from mailganer.rendering.compiler import _all_tags
-from mailganer.rendering.engine import Engine, reader_links
-from mailganer.rendering.placeholders import MARK_CLOSE, MARK_OPEN
+from mailganer.rendering.engine import Engine, recipient_links
+from mailganer.rendering.placeholders import SLOT_CLOSE, SLOT_OPEN
 from mailganer.rendering.render_budget import RenderBudget
 from mailganer.rendering.types import CompiledEmail
 
@@ -28,7 +28,7 @@ PAGE = "<!DOCTYPE html>\n<html><body>\n{}<!-- {{{{ unsubscribe_url }}}} --></bod
 def rendered(html: str, **ways: bool) -> str:
     """As it is sent, without a preheader, a pixel or a footer."""
     email = email_of(PAGE.format(html))
-    return Engine(email, opens=False, **ways).render(reader_links(URLS), RenderBudget()).html
+    return Engine(email, opens=False, **ways).render(recipient_links(URLS), RenderBudget()).html
 
 
 def sent(html: str) -> str:
@@ -213,7 +213,7 @@ def test_parameters_that_look_like_signs_arrive(number: int) -> None:
     email = email_of(source)
     written = re.findall('href="([^"]*)"', source)[number]
     assert render_link(email, number + 1, {}) == written
-    untracked = Engine(email, tracked=False).render(reader_links(URLS), RenderBudget()).html
+    untracked = Engine(email, tracked=False).render(recipient_links(URLS), RenderBudget()).html
     assert re.findall('<a href="([^"]*)"', untracked)[number] == written
 
 
@@ -227,7 +227,7 @@ def test_without_tracking_an_email_is_sent_byte_for_byte(case: str) -> None:
     renderer = MessageRenderer(
         email_of(PAGE.format(source)), replace(ENVELOPE, track_opens=False, track_clicks=False)
     )
-    assert part(renderer.print(COPY), "html") == sent(source)
+    assert part(renderer.render(COPY), "html") == sent(source)
 
 
 @pytest.mark.parametrize("case", ["ampersands.html", "links.html", "line_breaks.html"])
@@ -263,12 +263,12 @@ def test_a_style_that_no_rule_adds_to_stays_as_it_was_written() -> None:
 
 
 def test_emails_of_earlier_versions_have_marks_without_an_address() -> None:
-    mark = f"{MARK_OPEN}link 1{MARK_CLOSE}"
+    mark = f"{SLOT_OPEN}link 1{SLOT_CLOSE}"
     old = CompiledEmail(
         "s", "", f'<a href="{mark}">x</a>', "x", ("https://e.com/?a=1&b={{ b }}",), frozenset("b")
     )
     shown = {
-        tracked: Engine(old, tracked=tracked).render({"b": "2", **reader_links(URLS)}, RenderBudget()).html
+        tracked: Engine(old, tracked=tracked).render({"b": "2", **recipient_links(URLS)}, RenderBudget()).html
         for tracked in (True, False)
     }
     assert shown[True].startswith(f'<a href="{URLS.click}/1">x</a>')
@@ -278,7 +278,7 @@ def test_emails_of_earlier_versions_have_marks_without_an_address() -> None:
 def test_what_we_add_stands_before_a_tag_that_never_ends() -> None:
     html = (
         Engine(email_of("<p>Hello</p><a href='https://e.com>x</a>"))
-        .render(reader_links(URLS), RenderBudget())
+        .render(recipient_links(URLS), RenderBudget())
         .html
     )
     assert html.index(URLS.open) < html.index("<a href='https://e.com>")

@@ -109,7 +109,7 @@ def test_an_email_sent_without_a_web_server_is_left_by_answering_it(printed) -> 
 )
 def test_a_way_out_that_leads_nowhere_stops_the_copy(url: str) -> None:
     with pytest.raises(EmailError):
-        MessageRenderer(email_of(), ENVELOPE).print(COPY._replace(urls=URLS._replace(unsubscribe=url)))
+        MessageRenderer(email_of(), ENVELOPE).render(COPY._replace(urls=URLS._replace(unsubscribe=url)))
 
 
 def test_replies_go_where_the_sender_wants_them(printed) -> None:
@@ -159,8 +159,8 @@ def test_a_naughty_name_is_only_ever_a_name(naughty: str, printed) -> None:
 def test_an_address_that_is_none_stops_only_this_copy(email: str) -> None:
     renderer = MessageRenderer(email_of(), ENVELOPE)
     with pytest.raises(EmailError):
-        renderer.print(COPY._replace(email=email))
-    assert read(renderer.print(COPY))["To"]
+        renderer.render(COPY._replace(email=email))
+    assert read(renderer.render(COPY))["To"]
 
 
 @pytest.mark.parametrize("email", ["josé@example.com", "анна@почта.рф", "राम@example.org"])
@@ -180,7 +180,7 @@ def test_a_domain_in_another_script_is_written_in_ascii(printed) -> None:
 )
 def test_a_message_id_that_is_not_well_formed_stops_the_copy(message_id: str) -> None:
     with pytest.raises(EmailError):
-        MessageRenderer(email_of(), ENVELOPE).print(COPY._replace(message_id=message_id))
+        MessageRenderer(email_of(), ENVELOPE).render(COPY._replace(message_id=message_id))
 
 
 def test_an_added_header_may_not_be_one_of_ours_and_cannot_smuggle(printed) -> None:
@@ -267,8 +267,8 @@ def test_a_value_is_never_evaluated(value: str, printed) -> None:
 def test_a_field_that_is_too_long_stops_only_this_copy() -> None:
     renderer = MessageRenderer(email_of("<p>{{ first_name }}</p>"), ENVELOPE)
     with pytest.raises(EmailError, match="first_name"):
-        renderer.print(COPY._replace(values={"first_name": "x" * 10_001}))
-    assert renderer.print(COPY._replace(values={"first_name": "x" * 10_000, "unused": "x" * 10**6}))
+        renderer.render(COPY._replace(values={"first_name": "x" * 10_001}))
+    assert renderer.render(COPY._replace(values={"first_name": "x" * 10_000, "unused": "x" * 10**6}))
 
 
 def test_lines_with_dots_and_odd_line_ends_arrive_as_they_were(printed) -> None:
@@ -298,9 +298,9 @@ def test_an_email_survives_being_kept_as_json() -> None:
     )
     kept = json.loads(json.dumps(email.to_json()))
     assert CompiledEmail.from_json(kept) == email
-    assert MessageRenderer(CompiledEmail.from_json(kept), ENVELOPE).print(COPY) == MessageRenderer(
+    assert MessageRenderer(CompiledEmail.from_json(kept), ENVELOPE).render(COPY) == MessageRenderer(
         email, ENVELOPE
-    ).print(COPY)
+    ).render(COPY)
 
 
 def test_the_postal_address_stands_under_emails_that_have_one(printed) -> None:

@@ -368,7 +368,7 @@ def test_every_operator_is_intercepted() -> None:
 def test_the_guards_of_the_tree_cannot_be_called_by_name() -> None:
     # They believe what they are told: a negative charge would be a present.
     with pytest.raises(EmailError, match="no filter"):
-        CompiledTemplate("{{ [-1000000]|map('_turn')|list }}", "text", TEXT).render({}, RenderBudget())
+        CompiledTemplate("{{ [-1000000]|map('_iterate')|list }}", "text", TEXT).render({}, RenderBudget())
 
 
 # --- weights
@@ -430,15 +430,15 @@ def test_a_value_that_grew_after_the_check_stops_only_its_own_copy(name: str) ->
     renderer = MessageRenderer(email_of(source), ENVELOPE)
     loaded = {"x": "a" * 9_900, "n": "1"}
     with pytest.raises(EmailError, match="cannot be put together"):
-        renderer.print(COPY._replace(values=loaded))
-    assert renderer.print(COPY._replace(values={"x": "b", "n": ""}))
+        renderer.render(COPY._replace(values=loaded))
+    assert renderer.render(COPY._replace(values={"x": "b", "n": ""}))
 
 
 def test_a_row_of_plain_values_ends_where_an_email_has_to() -> None:
     names = [f"v{number}" for number in range(150)]
     renderer = MessageRenderer(email_of(" ".join(f"{{{{ {name} }}}}" for name in names)), ENVELOPE)
     with pytest.raises(RenderTooLarge, match="megabyte"):
-        renderer.print(COPY._replace(values=dict.fromkeys(names, "я" * 9_900)))
+        renderer.render(COPY._replace(values=dict.fromkeys(names, "я" * 9_900)))
 
 
 def test_a_long_link_is_rendered_in_the_limited_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from mailganer.errors import EmailError
 from mailganer.rendering import CompiledEmail, MessageRenderer
-from mailganer.rendering.engine import Engine, reader_links
+from mailganer.rendering.engine import Engine, recipient_links
 from mailganer.rendering.render_budget import RenderBudget
 from mailganer.rendering.text_to_html import html_of as template_of
 
@@ -16,7 +16,7 @@ from .conftest import COPY, ENVELOPE, URLS, email_of, part, read
 
 def shown(email: CompiledEmail, **values: object) -> str:
     """What stands in the body above the footer."""
-    whole = Engine(email).render({**values, **reader_links(URLS)}, RenderBudget()).html
+    whole = Engine(email).render({**values, **recipient_links(URLS)}, RenderBudget()).html
     return re.sub(r'.*?<div style="max-width.*?">(.*?)</div>.*', r"\1", whole, flags=re.DOTALL)
 
 
@@ -27,7 +27,7 @@ def words(markup: str) -> str:
 
 
 def test_an_email_written_as_text_only_has_an_html_part_and_a_pixel() -> None:
-    message = MessageRenderer(email_of(html="", text="Hello {{ first_name }}"), ENVELOPE).print(COPY)
+    message = MessageRenderer(email_of(html="", text="Hello {{ first_name }}"), ENVELOPE).render(COPY)
     assert [piece.get_content_type() for piece in read(message).iter_parts()] == ["text/plain", "text/html"]
     assert part(message, "plain").startswith("Hello Анна\n")
     assert "Hello Анна</p>" in part(message, "html")
@@ -37,7 +37,7 @@ def test_an_email_written_as_text_only_has_an_html_part_and_a_pixel() -> None:
 def test_it_goes_the_fast_way() -> None:
     message = MessageRenderer(
         email_of(html="", text="Hello {{ first_name }}\n\nhttps://e.com"), ENVELOPE
-    ).print(COPY)
+    ).render(COPY)
     assert message.count(b"Content-Transfer-Encoding: quoted-printable") == 2
 
 
@@ -64,7 +64,7 @@ def test_line_ends_that_a_minus_takes_away_are_no_breaks() -> None:
     assert words(shown(email, a="The")) == "Things:\n- tea\n- cake\n\nTheEnd"
     assert (
         Engine(email)
-        .render({"a": "The", **reader_links(URLS)}, RenderBudget())
+        .render({"a": "The", **recipient_links(URLS)}, RenderBudget())
         .text.startswith(words(shown(email, a="The")))
     )
 
@@ -109,7 +109,7 @@ def test_an_error_names_the_text_and_its_line() -> None:
 def test_the_preheader_stands_before_it() -> None:
     whole = (
         Engine(email_of(html="", text="Hello", preheader="News"))
-        .render(reader_links(URLS), RenderBudget())
+        .render(recipient_links(URLS), RenderBudget())
         .html
     )
     assert whole.index("News") < whole.index("Hello")

@@ -8,7 +8,7 @@ import pytest
 
 from mailganer.errors import EmailError
 from mailganer.rendering import PARAGRAPHS, CompiledEmail
-from mailganer.rendering.engine import Engine, reader_links
+from mailganer.rendering.engine import Engine, recipient_links
 from mailganer.rendering.render_budget import RenderBudget
 
 from .conftest import URLS, email_of
@@ -21,12 +21,12 @@ THREE = (
 
 def shown(email: CompiledEmail, **values: object) -> str:
     """The body above the footer, with the links as they were written."""
-    whole = Engine(email, tracked=False).render({**values, **reader_links(URLS)}, RenderBudget()).html
+    whole = Engine(email, tracked=False).render({**values, **recipient_links(URLS)}, RenderBudget()).html
     return re.sub(r'.*?<div style="max-width[^>]*>(.*?)</div>.*', r"\1", whole, flags=re.DOTALL)
 
 
 def text(email: CompiledEmail, **values: object) -> str:
-    rendered = Engine(email).render({**values, **reader_links(URLS)}, RenderBudget()).text
+    rendered = Engine(email).render({**values, **recipient_links(URLS)}, RenderBudget()).text
     return rendered.split("\n-- \n")[0].strip("\n")
 
 
@@ -47,7 +47,7 @@ def test_three_paragraphs_stay_three_and_the_address_is_a_link() -> None:
 def test_a_browser_shows_the_lines_and_the_link(browser: Any) -> None:
     page = browser.new_page()
     whole = (
-        Engine(email_of(THREE), tracked=False, opens=False).render(reader_links(URLS), RenderBudget()).html
+        Engine(email_of(THREE), tracked=False, opens=False).render(recipient_links(URLS), RenderBudget()).html
     )
     page.set_content(whole)
     lines = page.inner_text("body").splitlines()
@@ -91,7 +91,7 @@ def test_a_browser_shows_the_lines_and_the_link(browser: Any) -> None:
 def test_markup_that_lays_itself_out_is_left_alone(source: str) -> None:
     email = email_of(source)
     assert email.adjusted == ()
-    rendered = Engine(email, tracked=False, opens=False).render(reader_links(URLS), RenderBudget()).html
+    rendered = Engine(email, tracked=False, opens=False).render(recipient_links(URLS), RenderBudget()).html
     assert re.sub(r"\{\{.*?\}\}", "", source) in rendered
 
 
@@ -151,7 +151,9 @@ def test_a_break_beside_a_line_end_is_seen_once(browser: Any) -> None:
     source = "Hello<br>\nIra\n\n<!-- note -->\n\n{% if 1 %}\n\nCome early<br>\n\nor late\n{% endif %}\n\nBye"
     page = browser.new_page()
     page.set_content(
-        Engine(email_of(source), tracked=False, opens=False).render(reader_links(URLS), RenderBudget()).html
+        Engine(email_of(source), tracked=False, opens=False)
+        .render(recipient_links(URLS), RenderBudget())
+        .html
     )
     heights = page.eval_on_selector_all("p", "all => all.map(each => each.offsetHeight)")
     page.close()
@@ -179,7 +181,7 @@ def test_a_break_beside_a_line_end_is_seen_once(browser: Any) -> None:
 def test_an_address_in_words_is_linked_whole(words: str, href: str, behind: str) -> None:
     written = href if href in words else href.removeprefix("https://")
     for email in (email_of(f"Hello,\n\n{words}"), email_of("", text=f"Hello,\n\n{words}")):
-        whole = Engine(email, tracked=False).render(reader_links(URLS), RenderBudget()).html
+        whole = Engine(email, tracked=False).render(recipient_links(URLS), RenderBudget()).html
         found = re.search(r'<a href="([^"]*)">([^<]*)</a>([^<]*)<', whole)
         assert found
         assert [html.unescape(each) for each in found.groups()] == [href, written, behind]

@@ -9,8 +9,8 @@ import pytest
 
 from mailganer.accounts import network_of
 from mailganer.backends import Message, Receipt, load_backends
-from mailganer.campaigns import actuals, check, schedule
-from mailganer.campaigns.actuals import compared, planned
+from mailganer.campaigns import check, schedule
+from mailganer.campaigns.actuals import actual_days, compared, planned
 from mailganer.campaigns.forecast import Day, Forecast
 from mailganer.models import Campaign, CampaignStatus, Sender, SentPerMinute
 from mailganer.sending.scheduler.plan import plan
@@ -138,7 +138,7 @@ def agrees(run: Run, campaign: Campaign, forecast: Forecast, session: Any) -> No
     assert abs(forecast.finishes_at - run.left[-1][1]) <= timedelta(minutes=1)
     session.refresh(campaign)
     assert to_the_minute(campaign.finished_at) == to_the_minute(run.left[-1][1])
-    assert told(actuals(session, campaign), timedelta(0)) == run.days()
+    assert told(actual_days(session, campaign), timedelta(0)) == run.days()
     assert told(planned(campaign), run.step) == run.days()
     session.commit()
 
@@ -186,6 +186,6 @@ def test_a_day_that_went_otherwise_stands_beside_its_plan(ready: Any, session: A
     sender, first = campaign.senders[0], int(make.now.timestamp()) // 60
     session.add(SentPerMinute(campaign_id=campaign.id, sender_id=sender.id, minute=first, emails=1))
     session.commit()
-    lines = compared(planned(campaign), actuals(session, campaign))
+    lines = compared(planned(campaign), actual_days(session, campaign))
     assert [line.planned.emails for line in lines] == [2, 1]
     assert [line.fact.emails if line.fact else None for line in lines] == [1, None]

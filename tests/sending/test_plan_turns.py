@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from mailganer.accounts import network_of
 from mailganer.backends import Limits, load_backends
-from mailganer.campaigns.actuals import fact
+from mailganer.campaigns.actuals import actual_days
 from mailganer.campaigns.campaign_forecast import forecast
 from mailganer.models import Campaign, Sender
 from mailganer.sending.scheduler.plan import plan
@@ -51,7 +51,7 @@ def ini_values(ini_values: dict[str, str]) -> dict[str, str]:
 
 
 def days_of(session: Any, campaign: Campaign) -> list[int]:
-    found = [day.emails for day in fact(session, campaign)]
+    found = [day.emails for day in actual_days(session, campaign)]
     session.commit()
     return found
 
@@ -156,7 +156,7 @@ def _divisions(
     seen = []
 
     def note(_conn: Any, _cursor: Any, statement: str, *_others: Any) -> None:
-        if "sum(departure.emails)" in statement:
+        if "sum(sent_per_minute.emails)" in statement:
             seen.append(statement)
         if windows is not None and "INSERT INTO" in statement and "window" in statement:
             windows["opened"] += 1

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from mailganer.accounts import network_of
 from mailganer.backends import Limits, Message, Outcome, Registry, load_backends
-from mailganer.campaigns.actuals import fact
+from mailganer.campaigns.actuals import actual_days
 from mailganer.campaigns.campaign_forecast import forecast
 from mailganer.models import Campaign, CampaignStatus, SentPerMinute, campaign_sender
 from mailganer.sending.scheduler.plan import plan
@@ -56,7 +56,7 @@ def registry(settings: Any) -> Registry:
 
 
 def days_of(session: Any, campaign: Campaign) -> list[int]:
-    return [day.emails for day in fact(session, campaign)]
+    return [day.emails for day in actual_days(session, campaign)]
 
 
 def test_a_small_campaign_behind_a_large_one_has_half_of_every_day(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailganer.mail_catcher import keep, make_folder
+from mailganer.mail_catcher import make_folder, store_email
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # emails lie in files
 
@@ -35,7 +35,7 @@ def form_of(page, method):
 
 
 def drop(folder, to="reader@example.org", subject="News"):
-    return keep(folder, "anna@example.com", to, EMAIL.format(to=to, subject=subject).encode())
+    return store_email(folder, "anna@example.com", to, EMAIL.format(to=to, subject=subject).encode())
 
 
 def test_an_empty_outbox_says_what_fills_it(anna, outbox):

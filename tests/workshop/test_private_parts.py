@@ -130,7 +130,8 @@ class Marking(Environment):
 def test_the_code_generator_of_jinja_asks_how_constants_and_values_are_put_out():
     said = Marking().from_string("Hello {{ name }}, {{ 1 + 1 }} of them").render(name="Anna")
     assert said == "<Hello >[Anna]<, >[2]< of them>", (
-        "jinja2.compiler.CodeGenerator has changed: read mailganer/rendering/message_renderer.py (_PiecesCode)"
+        "jinja2.compiler.CodeGenerator has changed: "
+        "read mailganer/rendering/message_renderer.py (_PiecesCode)"
     )
 
 

@@ -95,15 +95,13 @@ def _is_sentence(text):
 def test_every_text_of_a_template_goes_through_translation(path):
     source = path.read_text()
     spoken = Spoken()
-    spoken.window_queue(literal_text(source))
+    spoken.feed(literal_text(source))
     assert spoken.found + list(literal_strings(source)) == []
 
 
 def test_a_text_that_escapes_is_found():
     spoken = Spoken()
-    spoken.window_queue(
-        literal_text('<p title="Hello there">{{ x }} emails {% trans %}fine{% endtrans %}</p>')
-    )
+    spoken.feed(literal_text('<p title="Hello there">{{ x }} emails {% trans %}fine{% endtrans %}</p>'))
     assert spoken.found == ["Hello there", "emails"]
     assert list(literal_strings('{{ button("Send it now") }}{{ _("Send it later") }}')) == ["Send it now"]
 

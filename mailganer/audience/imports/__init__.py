@@ -1,4 +1,4 @@
-"""Files on their way into a list: read, understood, brought in, taken back."""
+"""Imports of subscriber files: reading, mapping, applying and undoing."""
 
 from .actions import (
     Column,

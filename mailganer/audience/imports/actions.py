@@ -1,4 +1,4 @@
-"""What a person or a program can do with a file: bring it, look at it, say what is what, apply, undo."""
+"""Actions on an import: start, preview, change the mapping, apply, undo, discard."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ from .reasons import FileProblem
 from .run import restart
 from .undo import undo_some
 
-SAMPLE_ROWS: Final = 200  # looked at to tell addresses, dates and columns
+SAMPLE_ROWS: Final = 200  # rows examined to detect addresses, dates and columns
 SHOWN_ROWS: Final = 5
 _SAMPLE_LENGTH: Final = 120
 _UNDONE_AT_ONCE: Final = 2_000  # of a small file nothing is left when the page comes back
@@ -57,7 +57,7 @@ _UNDONE_AT_ONCE: Final = 2_000  # of a small file nothing is left when the page 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a file: its heading, the field it goes to (nothing: left out), some of its cells."""
+    """A column of a file: its heading, the field it maps to ("" if left out), and sample cells."""
 
     number: int
     name: str
@@ -77,9 +77,9 @@ class _Sniffed:
     header: bool
     columns: list[str]
     mapping: list[str]
-    undecided: list[int]  # columns that may yet prove to hold states
-    addresses: list[int]  # columns of subscribers' addresses
-    above: FileRow | None  # the row before the first subscriber's: headings or a title
+    undecided: list[int]  # columns that may still turn out to be statuses
+    addresses: list[int]  # columns with addresses of subscribers
+    above: FileRow | None  # the row before the first subscriber: headings or a title
 
 
 def start_import(
@@ -96,7 +96,7 @@ def start_import(
     uploads: Path,
     now: datetime,
 ) -> Import:
-    """Keeps a file and everything about it that its beginning tells; ``run_import`` does the rest.
+    """Store a file and what its beginning shows; ``run_import`` does the rest.
 
     With ``apply=False`` it stops at ``ready`` and says what would change. ``made_list``: the list was made
     for this file, and appears when the file is let in. ``encoding`` is guessed when it is empty. Raises
@@ -120,14 +120,14 @@ def start_import(
 
 
 def latest_imports(session: Session, account_id: int, limit: int = 10) -> Sequence[Import]:
-    """An account's imports, newest first."""
+    """Return an account's imports, newest first."""
     return session.scalars(
         select(Import).where(Import.account_id == account_id).order_by(Import.id.desc()).limit(limit)
     ).all()
 
 
 def import_preview(job: Import, uploads: Path) -> Preview:
-    """The columns with the field each goes to and their first cells; no cells once the file is gone."""
+    """Return the columns with their fields and first cells; no cells after the file is deleted."""
     rows: list[list[str]] = []
     path = uploads / job.path
     if path.exists():
@@ -146,8 +146,10 @@ def import_preview(job: Import, uploads: Path) -> Preview:
 
 
 def set_mapping(session: Session, job: Import, mapping: Mapping[Any, Any]) -> Import:
-    """Says what is what; the file is then read once more. Raises ``InputError``, or ``Conflict`` when it is
-    too late. Keys and values as in ``start_import``."""
+    """Change the mapping; the file is then read again. Keys and values are as in ``start_import``.
+
+    Raise ``InputError``, or ``Conflict`` when it is too late.
+    """
     _lock(session, job)
     if job.status is not ImportStatus.ready:
         raise Conflict(_("The columns can be changed only before the people are brought in."))
@@ -181,7 +183,7 @@ def set_encoding(session: Session, job: Import, encoding: str, uploads: Path) ->
 
 
 def encoding_samples(job: Import, uploads: Path) -> list[str]:
-    """Return some rows with emails beyond ASCII, as they are read, while the encoding is uncertain."""
+    """Return some rows with letters beyond ASCII, as they are read, while the encoding is uncertain."""
     path = uploads / job.path
     if not is_guessed(job.mapping) or not path.exists():
         return []
@@ -197,7 +199,7 @@ def encoding_samples(job: Import, uploads: Path) -> list[str]:
 
 
 def apply_import(session: Session, job: Import) -> Import:
-    """Lets the people in. Raises ``Conflict`` when that was done or cannot be."""
+    """Apply an import. Raise ``Conflict`` when it was applied already or cannot be."""
     _lock(session, job)
     if job.status is ImportStatus.ready:
         restart(session, job, ImportStatus.applying)
@@ -211,9 +213,10 @@ def apply_import(session: Session, job: Import) -> Import:
 
 
 def undo_import(session: Session, job: Import, now: datetime) -> Import:
-    """Takes back what a file did, also while it is still coming in. A large one is taken back by and by.
+    """Undo an import, also while it is being applied. A large one is undone gradually.
 
-    Raises ``Conflict`` when there is nothing to take back."""
+    Raise ``Conflict`` when there is nothing to undo.
+    """
     _lock(session, job)
     if job.status is ImportStatus.undone:
         return job
@@ -222,7 +225,7 @@ def undo_import(session: Session, job: Import, now: datetime) -> Import:
     if job.finished_at is None:
         job.finished_at = now
     job.status = ImportStatus.undone
-    job.epoch += 1  # whoever works on it stops at the next piece
+    job.epoch += 1  # the worker stops at its next piece
     job.lease_until = None
     session.flush()
     undo_some(session, job, now, _UNDONE_AT_ONCE)
@@ -230,9 +233,10 @@ def undo_import(session: Session, job: Import, now: datetime) -> Import:
 
 
 def discard_import(session: Session, job: Import, uploads: Path) -> None:
-    """Forgets a file that was only looked at, and a list that was made for it.
+    """Delete an import that was not applied, and a list that was created for it.
 
-    Raises ``Conflict`` when people came with it."""
+    Raise ``Conflict`` when it was applied.
+    """
     _lock(session, job)
     if job.status in (ImportStatus.applying, ImportStatus.done):
         raise Conflict(_("People have come in with this file. Undo it to take them back."))
@@ -275,9 +279,10 @@ def _sniff(stored: StoredFile, words: Mapping[str, Any]) -> _Sniffed:
 
 
 def _columns(rows: Sequence[Sequence[str]], header: bool) -> list[str]:
-    """Headings; spreadsheets like to add empty columns at the end, which do not count.
+    """Return the headings, without the empty columns that spreadsheets append.
 
-    A column may have an empty heading, but not none: a row with more cells than headings has one too many."""
+    A column may have an empty heading, but must have one: a row with more cells than headings has too many.
+    """
     first = rows[0]
     seen = [row[: len(first)] for row in rows] if header else rows
     width = max((number for row in seen for number, cell in enumerate(row, 1) if cell.strip()), default=0)
@@ -286,9 +291,9 @@ def _columns(rows: Sequence[Sequence[str]], header: bool) -> list[str]:
 
 
 def _read_head(stored: StoredFile, dialect: Dialect, guessed: Sequence[str]) -> set[str]:
-    """Read the first part to its end, so that what is wrong with it is said at once.
+    """Read the first part to its end, so that its errors are reported at once.
 
-    Return the birthdays written there, if it is unknown whether day or month comes first in them.
+    Return the birthdays in it, if the order of day and month is unknown.
     """
     number = guessed.index("birthday") if "birthday" in guessed else None
     texts: set[str] = set()
@@ -343,7 +348,7 @@ def _sniffed_values(stored: StoredFile, sniffed: _Sniffed) -> dict[str, Any]:
 
 
 def _shown_name(filename: str) -> str:
-    """A file's name as the person knows it, for showing only: without folders and control characters."""
+    """Return the file name for display: without folders and control characters."""
     name = PurePosixPath(filename.replace("\\", "/")).name
     return "".join(each for each in name if unicodedata.category(each)[0] != "C")[:255] or "people.csv"
 

@@ -1,8 +1,8 @@
-"""Text that was garbled before it came: UTF-8 read in another encoding and saved again (``JosÃ©``).
+"""Repair of garbled text (mojibake): UTF-8 decoded in another encoding and saved again (``JosÃ©``).
 
-Such text is a sequence of bytes in disguise. It is repaired when all of it turns back into words of living
-scripts, and when it could not be ordinary text: a sign inside a word, a capital behind a small letter, two
-scripts in one word. Encodings: the tables of Python, with the control characters that Windows puts where
+Such text is a byte sequence in another encoding. It is repaired if all of it decodes to words in living
+scripts, and if it could not be ordinary text: a symbol inside a word, a capital after a small letter, two
+scripts in one word. Encodings are the tables of Python, with the control characters that Windows uses where
 Windows-1251 and Windows-1252 have no character.
 """
 
@@ -18,10 +18,10 @@ _ENCODINGS: Final = (
     *("cp1252", "cp1251", "cp1250", "cp1254", "cp1257"),
     *("cp866", "cp437", "cp850", "koi8_r", "mac_roman", "mac_cyrillic"),
 )
-_MANY: Final = 3  # sequences in a text of nothing else
-_TIMES: Final = 3  # as often may it have been saved
+_MANY: Final = 3  # sequences in a text without other characters
+_TIMES: Final = 3  # times the text may have been garbled
 _BYTE_ORDER_MARKS: Final = ("ï»¿", "п»ї", "\ufeff")
-# What ends a word, or stands in one, in ordinary text.
+# Characters at the end of a word, or inside one, in ordinary text.
 _ENDS: Final = frozenset("…–—‘’“”»›™®°ªº¹²³·•\u00a0")
 _INSIDE: Final = frozenset("…–—‘’·\u00a0")
 _SCRIPTS: Final = re.compile(
@@ -36,7 +36,7 @@ class GarbledError(ValueError):
 
 
 class _Disguise:
-    """How UTF-8 looks when it is read in one other encoding."""
+    """UTF-8 text decoded in one other encoding."""
 
     def __init__(self, encoding: str) -> None:
         self.bytes: dict[str, int] = {}
@@ -56,7 +56,7 @@ class _Disguise:
         self._cyrillic = encoding == "cp1251"
         self._western = encoding == "cp1252"
         self._lost = (
-            # A hard space that became a space, and И, whose second byte Windows-1251 does not know.
+            # A no-break space that became a space, and И, whose second byte is undefined in Windows-1251.
             (re.compile(rf"Р (?=[РС]{following})"), "Р\u00a0"),
             (re.compile(rf"Р(?:\?(?=[РС]|\W|\Z)|(?!{following}|\?))"), "Р\x98"),
         )
@@ -65,11 +65,11 @@ class _Disguise:
         return "[" + re.escape("".join(each for each, byte in self.bytes.items() if byte in numbers)) + "]"
 
     def is_suspect(self, text: str) -> bool:
-        """Return whether a text has what garbled text must have."""
+        """Return whether a text contains what garbled text must contain."""
         return bool(self.sequence.search(text) or (self._western and _A_GRAVE.search(text)))
 
     def repaired(self, text: str) -> str | None:
-        """Return what the text was; None when it is no disguise of anything."""
+        """Return the original text; None if this text is not garbled in this encoding."""
         if self._western:
             text = _A_GRAVE.sub("Ã\u00a0", text)
         if not self.sequence.search(text):
@@ -120,7 +120,7 @@ class _Disguise:
         return bool(_script(letter)) or sequence[0] in "ÂâÃ"
 
 
-# "à" at the end of a word, whose second half became a space or was taken off.
+# "à" at the end of a word, whose second half became a space or was stripped.
 _A_GRAVE: Final = re.compile(r"(?<=[a-z])Ã(?: (?= |\Z)|(?= )|\Z)")
 
 
@@ -141,7 +141,7 @@ def _is_odd(sequence: str, before: str, behind: str) -> bool:
 
 
 def _is_impossible(lead: str, following: str, before: str, behind: str) -> bool:
-    """Return whether no language has these letters beside each other."""
+    """Return whether no language has these letters next to each other."""
     if lead == "Â":
         return following in "ªº°²³¹·®"
     if lead == "Ã" and behind.islower() and not before.isalpha():
@@ -158,7 +158,7 @@ def _is_latin(*characters: str) -> bool:
 
 
 def _script(letter: str) -> str:
-    """The script of a letter that living languages write; nothing for any other."""
+    """Return the script of a letter if living languages use it, else ""."""
     if letter in "ªºµ":
         return "LATIN"
     code = ord(letter)
@@ -169,7 +169,7 @@ def _script(letter: str) -> str:
 
 
 def _is_plausible(text: str) -> bool:
-    """Return whether a text consists of words and signs as people write them."""
+    """Return whether a text consists of ordinary words and symbols."""
     if any(unicodedata.category(each) in ("Cc", "Cn", "Co", "Cs") and each not in "\t\n\v" for each in text):
         return False
     longest = 0
@@ -189,11 +189,11 @@ _ANY: Final = re.compile(
 )
 
 looks_garbled: Final[Callable[[str], object]] = _ANY.search
-"""Tell quickly whether a line may hold garbled text."""
+"""Fast check of whether a line may contain garbled text."""
 
 
 def repair_text(text: str) -> str:
-    """Return the text as it was before it was garbled; as it is when it was not. Raises ``GarbledError``."""
+    """Repair garbled text; return other text unchanged. Raise ``GarbledError``."""
     return _repaired(text) if len(text) <= _SHORT else _repair(text)
 
 
@@ -216,11 +216,11 @@ def _repair(text: str) -> str:
 
 
 def _suspects(text: str) -> list[_Disguise]:
-    """Return the encodings in which a text may be garbled: none for nearly all, found by one search."""
+    """Return the encodings in which a text may be garbled: none for nearly all texts, by one search."""
     if text.isascii() or not looks_garbled(text):
         return []
     return [each for each in _DISGUISES if each.is_suspect(text)]
 
 
-_SHORT: Final = 200  # characters of a text that comes again: a name, a city
+_SHORT: Final = 200  # characters of a text likely to recur: a name, a city
 _repaired: Final = lru_cache(maxsize=10_000)(_repair)

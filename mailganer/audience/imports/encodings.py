@@ -1,4 +1,4 @@
-"""The encoding of a file that is not UTF-8: guessed from its emails, and whether the guess is beyond doubt.
+"""The encoding of a file that is not UTF-8: guessed from its letters, and whether the guess is beyond doubt.
 
 A file does not name its encoding, and every byte means an email in each of them. So each reading is judged by
 what no name looks like: signs inside words, a capital behind a small letter, two scripts in one word.
@@ -176,11 +176,11 @@ def _is_known(word: str, encoding: str, icelandic: bool) -> bool:
             return False
     if encoding not in _LANGUAGES:
         return len(word) > 1
-    emails = {each for each in word.replace("İ", "I").lower() if not each.isascii()}
+    letters = {each for each in word.replace("İ", "I").lower() if not each.isascii()}
     found = _UNWESTERN.search(word) if encoding == "cp1252" else None
     if found and not (icelandic and found[0] in "ÐÝÞðýþ"):
         return False
-    return any(emails <= each for each in _LANGUAGES[encoding])
+    return any(letters <= each for each in _LANGUAGES[encoding])
 
 
 _COMMON: Final = {
@@ -201,11 +201,11 @@ def cyrillic_share(sample: bytes, encoding: str) -> float:
 
 def _is_russian(text: str) -> bool:
     words = [word for word in _WORD.findall(text) if not word.isascii()]
-    emails = "".join(words)
+    letters = "".join(words)
     wrong = sum(not _CYRILLIC_WORD.fullmatch(word) for word in words)
     if not any(word[0].isupper() for word in words):  # Hebrew has no capitals
         return False
-    return wrong * _SLACK <= len(words) and len(_VOWELS.findall(emails)) >= _SHARE_OF_VOWELS * len(emails)
+    return wrong * _SLACK <= len(words) and len(_VOWELS.findall(letters)) >= _SHARE_OF_VOWELS * len(letters)
 
 
 _RUN: Final = re.compile(r"(?:[^\W\d_]|[^\x00-\x7f])+")
@@ -242,7 +242,7 @@ def _has_case_of_a_word(word: str) -> bool:
 
 
 def _is_crowded(word: str, scripts: Iterable[str]) -> bool:
-    """Return whether so many emails with marks stand in a row as in no language with Latin letters."""
+    """Return whether so many letters with marks stand in a row as in no language with Latin letters."""
     return "LATIN" in scripts and bool(_CROWD.search(word))
 
 

@@ -1,7 +1,7 @@
-"""CSV files as spreadsheets and shops write them: where they are kept, what dialect they speak, their rows.
+"""CSV files: storage of uploads, detection of encoding and delimiter, and reading of rows.
 
 A file is read line by line from any of its rows on: a million rows need no more memory than one, and an
-interrupted import goes on where it was.
+interrupted import continues where it stopped.
 """
 
 import codecs
@@ -23,17 +23,17 @@ from .encoding_repair import GarbledError, looks_garbled, repair_text
 from .encodings import Guess, cyrillic_share, guess
 from .reasons import FileProblem
 
-LARGEST: Final = 500_000_000  # bytes; some five million people with a dozen columns
+LARGEST: Final = 500_000_000  # bytes; some five million subscribers with a dozen columns
 MOST_COLUMNS: Final = 100
 LONGEST_LINE: Final = 2_000_000  # bytes; the csv module stops at 131,072 characters a cell anyway
-HEAD: Final = 1_000_000  # bytes looked at before an upload is answered
+HEAD: Final = 1_000_000  # bytes examined before the response to an upload
 _PIECE: Final = 1_000_000
 _SAMPLE: Final = 200_000  # bytes around the first that is not UTF-8
 _DELIMITERS: Final = ";,\t|"
 _ONE_COLUMN: Final = "\x1f"  # a delimiter that does not occur
 
-_NULS: Final = 1_000  # in a text one byte in so many may be a slip; a program or a picture has more
-_FEW_NULS: Final = 3  # and so many of them in a short one
+_NULS: Final = 1_000  # one NUL in so many bytes of a text may be an error; programs and images have more
+_FEW_NULS: Final = 3  # and so many in a short text
 
 _MAGIC: Final = (
     (b"\xd0\xcf\x11\xe0", "workbook"),
@@ -52,7 +52,7 @@ _WIDE: Final = (
 )
 _SEPARATOR_LINE: Final = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)
 _MULTIBYTE: Final = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-# Only a cell that is closed in its line, so that nothing else is taken for one.
+# Matches only a cell closed in its line, so that no other text is taken for one.
 _QUOTED_BEHIND_BLANKS: Final = {
     each: re.compile(rf'(?:^|(?<={re.escape(each)})) +("(?:[^"]|"")+") *(?={re.escape(each)}|$)')
     for each in _DELIMITERS
@@ -82,7 +82,7 @@ class StoredFile:
 @dataclass(frozen=True)
 class Dialect:
     encoding: str
-    delimiter: str  # nothing: there is one column
+    delimiter: str  # "" if there is one column
     start: int  # byte where the first row begins: after a byte order mark and a line "sep=;"
     first_record: int  # rows before that: 1 for a line "sep=;"
     said: bool = False  # the encoding was named: no line is in another one
@@ -90,8 +90,11 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """A row: its number in the file from 1, the byte after it, its cells; and if letters were unreadable,
-    garbled and repaired, or garbled beyond repair."""
+    """A row of a file: its number from 1, the byte offset after it, and its cells.
+
+    ``broken``: some letters could not be decoded; ``repaired``: garbled letters were repaired; ``garbled``:
+    they could not be repaired.
+    """
 
     number: int
     end: int
@@ -126,7 +129,7 @@ def _copy(stream: BinaryIO, path: Path, largest: int, encoding: str) -> StoredFi
     utf8 = codecs.getincrementaldecoder("utf-8")()
     first_wrong: int | None = None
     size = 0
-    only_returns = not wide and b"\r" in head and b"\n" not in head  # as old Macs wrote
+    only_returns = not wide and b"\r" in head and b"\n" not in head  # line ends of old Macs
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         piece = head
         while piece:
@@ -181,7 +184,8 @@ def guess_encoding(sample: bytes) -> str:
 def guess_in_lines(sample: bytes) -> Guess:
     """Return the encoding of bytes that are not clean UTF-8: mostly UTF-8 after all, Cyrillic, or Western.
 
-    A file put together from several has lines of both kinds; the other kind is marked line by line when read.
+    A file assembled from several has lines in both encodings; the other kind is marked line by line when
+    read.
     """
     lines = [line for line in sample.splitlines() if not line.isascii()]
     if 2 * sum(map(is_utf8, lines)) >= len(lines):
@@ -201,9 +205,9 @@ def is_utf8(line: bytes) -> bool:
 
 
 def best_reading(line: bytes) -> str:
-    """Return a line that is not in its file's encoding as somebody will most likely recognise it.
+    """Return a line that is not in its file's encoding in the most likely other one.
 
-    It does not go in: it is shown and offered to be corrected.
+    It is not imported, but shown for correction.
     """
     shares = {name: cyrillic_share(line, name) for name in ("cp1251", "koi8_r", "cp866")}
     likeliest = max(shares, key=lambda name: shares[name])
@@ -215,7 +219,7 @@ def best_reading(line: bytes) -> str:
 
 
 def find_dialect(stored: StoredFile) -> Dialect:
-    """Delimiter and beginning, from the first rows. Raises ``FileProblem``."""
+    """Detect delimiter and start from the first rows. Raise ``FileProblem``."""
     with stored.path.open("rb") as file:
         head = file.read(_SAMPLE)
     start = 3 if head.startswith(codecs.BOM_UTF8) else 0
@@ -233,7 +237,7 @@ def find_dialect(stored: StoredFile) -> Dialect:
 def guess_delimiter(text: str) -> str:
     """Return which of ; , tab | most rows have equally often, or, in a ragged file, have at all.
 
-    Nothing for a single column. Notes and titles above the table do not count.
+    Return "" for a single column. Notes and titles above the table do not count.
     """
     even, ragged = [], []
     for delimiter in _DELIMITERS:
@@ -252,7 +256,7 @@ def guess_delimiter(text: str) -> str:
 
 def _widths(text: str, delimiter: str) -> list[int]:
     widths: list[int] = []
-    above = True  # in notes and titles, which have one cell and are no column of addresses
+    above = True  # within notes and titles, which have one cell and are not a column of addresses
     try:
         for row in islice(
             csv.reader((_line(line, delimiter) for line in text.split("\n")), delimiter=delimiter), 200
@@ -268,12 +272,12 @@ def _widths(text: str, delimiter: str) -> list[int]:
                 above = False
                 widths.append(len(row))
     except csv.Error:
-        pass  # a cell too large: what stands before it tells the delimiter, and reading says the rest
+        pass  # cell too large: the rows before it are enough here, and reading raises the error
     return widths
 
 
 class FileRows:
-    """The rows of a file from ``position`` on; ``record`` is the number of the row before it.
+    """Iterator over the rows of a file from ``position`` on; ``record`` is the number of the row before it.
 
     Iterating raises ``FileProblem`` where a cell is too large or a quote is never closed.
     """
@@ -304,7 +308,7 @@ class FileRows:
         try:
             for cells in rows:
                 self._number += 1
-                if self._ended:  # a row that is whole is given before another line is asked for
+                if self._ended:  # the csv module returns a complete row before it reads another line
                     raise FileProblem("quote", self._number)
                 record = FileRow(self._number, self._offset, cells, self._broken)
                 yield _repaired(record) if self._suspect else record
@@ -333,7 +337,7 @@ class FileRows:
 
 
 def _repaired(record: FileRow) -> FileRow:
-    """The record with text that was garbled before it came as it was before."""
+    """Return the row with garbled text repaired."""
     try:
         cells = [cell if cell.isascii() else repair_text(cell) for cell in record.cells]
     except GarbledError:
@@ -342,9 +346,12 @@ def _repaired(record: FileRow) -> FileRow:
 
 
 def _line(text: str, delimiter: str = "") -> str:
-    """A line with one end. A return within it would make the csv module give up the whole file; as a vertical
-    tab it spoils its own row only. A blank between a delimiter and a quoted cell goes: the csv module would
-    take the quotes for a part of the value."""
+    """Normalize a line for the csv module.
+
+    A carriage return within it would make the csv module abort the whole file; as a vertical tab it affects
+    only its own row. A space between a delimiter and a quoted cell is removed: the csv module would take the
+    quotes for a part of the value.
+    """
     line = text.rstrip("\r\n").replace("\r", "\v")
     if delimiter and ' "' in line:
         line = _QUOTED_BEHIND_BLANKS[delimiter].sub(r"\1", line)
@@ -365,7 +372,7 @@ def _doubled(delimiter: str, cell: re.Match[str]) -> str:
 
 
 def first_records(path: Path, dialect: Dialect, number: int) -> list[FileRow]:
-    """The first rows that are not blank."""
+    """Return the first rows that are not blank."""
     with FileRows(path, dialect) as records:
         return list(islice((record for record in records if not is_blank(record.cells)), number))
 

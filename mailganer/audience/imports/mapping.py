@@ -1,4 +1,4 @@
-"""Which column is what: guessed from headings in two languages and from cells, or said by the person."""
+"""Mapping of columns to fields: guessed from headings in two languages and from cells, or given by users."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ BIRTHDAY_PARTS: Final = ("birthday_year", "birthday_month", "birthday_day")
 """Three columns of one birthday, as Thunderbird writes them."""
 
 UNDECIDED: Final = "undecided"
-"""Beside the columns of a stored mapping: those that may yet prove to hold states, see ``LateStatuses``."""
+"""Key in a stored mapping: columns that may still turn out to be statuses, see ``LateStatuses``."""
 
 UNREAD: Final = "unread"
 """Beside the columns of a stored mapping: those that may hold states, and were not understood."""
@@ -33,16 +33,16 @@ GUESSED, SAID = "guessed", "said"
 """Beside the columns of a stored mapping: the columns of subscribers' addresses, if there are several."""
 
 TARGETS: Final = frozenset({EMAIL, *PLAIN, FULL_NAME, LAST_NAME_FIRST, *BIRTHDAYS, *BIRTHDAY_PARTS, STATUS})
-"""What a column can become besides a variable of its own name."""
+"""Mapping targets besides a variable with the column's own name."""
 
-# What our own files say besides the person's own: rejected rows in both languages, and exported people.
+# Headings of our own files: rejected rows in both languages, and exported subscribers.
 _REJECTED: Final = (["row", "why it did not go in"], ["строка", "почему не добавлена"])
 _EXPORTED: Final = [*map(heading_words, STANDARD), "status", "lists"]
 _PERHAPS_EMAIL: Final = re.compile(r"e ?mail|почт|^адрес$|^address$|^адреса$")
 _SOMEBODY_ELSES: Final = re.compile(
     r"manager|assistant|owner|referr|parent|spouse|agent|менедж|руковод|ассистент|помощник|куратор|супруг|родител"
 )
-# Whose address it is that stands beside a subscriber's, besides those above.
+# Headings of other people's addresses beside a subscriber's, besides those above.
 _NOT_TO_FALL_BACK_ON: Final = re.compile(
     r"\b(from|sender|send(s|ing)?|by|author|creat\w*|added|modified|updat\w*|support|friend|partner|emergency"
     r"|colleague|boss|supervisor|employer|seller|sales|account|operator|user|login|source|reply|invit\w*"
@@ -58,12 +58,12 @@ _BIRTHDAY_PARTS: Final = (
 _AFTER_COMMA: Final = re.compile(r"[^\W\d_]+(?:[-'’. ]+[^\W\d_]+){0,2}\.?")
 _TITLE: Final = re.compile(r"(ph ?d|m\.?d|mba|jr|sr|esq|cpa|dds|i{2,3}|iv)\b", re.IGNORECASE)
 _LATIN_PAIR: Final = re.compile(r"[A-Za-zÀ-ɏ.'’-]+ [A-Za-zÀ-ɏ.'’-]+")
-_ROWS_ABOVE: Final = 100  # notes and titles above the headings that are passed over
+_ROWS_ABOVE: Final = 100  # notes and titles above the headings that are skipped
 _PATRONYMIC: Final = re.compile(r"(?i).*(вич|вна|ична|инична|оглы|кызы)")
 
 
 def guess_mapping(columns: Sequence[str], rows: Sequence[Sequence[str]], header: bool) -> list[str]:
-    """For every column the field it goes to. Empty where there is no column of addresses."""
+    """Return the field of every column; empty without a column of addresses."""
     headings = [heading_words(column) for column in columns]
     email = _email_column(headings, rows, header)
     if email is None:
@@ -88,13 +88,13 @@ def guess_mapping(columns: Sequence[str], rows: Sequence[Sequence[str]], header:
 
 
 def is_from_us(columns: Sequence[str]) -> bool:
-    """Return whether Mailganer wrote a file with these columns: exported people or rejected rows."""
+    """Return whether Mailganer wrote a file with these columns: exported subscribers or rejected rows."""
     headings = [heading_words(column) for column in columns[: len(_EXPORTED)]]
     return headings == _EXPORTED or headings[:2] in _REJECTED
 
 
 def _about_the_file(headings: Sequence[str]) -> range:
-    """Columns of a file that came from us and comes back: where a row stood and why it was refused."""
+    """Return the columns that our own exports add: row number and rejection reason, or the lists."""
     if list(headings[:2]) in _REJECTED:
         return range(2)
     exported = list(headings[: len(_EXPORTED)]) == _EXPORTED
@@ -102,7 +102,7 @@ def _about_the_file(headings: Sequence[str]) -> range:
 
 
 def _set_birthday_parts(fields: list[str], headings: Sequence[str]) -> None:
-    """Map the columns of year, month and day, when month and day stand in columns of their own."""
+    """Map the columns of year, month and day, if month and day have columns of their own."""
     places = [
         next((number for number, words in enumerate(headings) if words in known and not fields[number]), None)
         for known in _BIRTHDAY_PARTS
@@ -120,7 +120,7 @@ def _is_apart(known: str, fields: Sequence[str]) -> bool:
 def rows_above(rows: Sequence[Sequence[str]], words: Mapping[Any, Any]) -> int:
     """Return how many of the first rows are notes and titles above the headings or the first subscriber.
 
-    ``words`` is the mapping that was given, if any: the row that has its heading of addresses is the one.
+    ``words`` is the given mapping, if any: the row with its address heading is the header.
     """
     given = {heading_words(name) for name in _said_headings(words)}
     for number, cells in enumerate(rows[:_ROWS_ABOVE]):
@@ -140,32 +140,31 @@ def _said_headings(words: Mapping[Any, Any]) -> list[str]:
 
 
 def _titles(rows: Sequence[Sequence[str]]) -> int:
-    """Return how many rows of a single cell stand above the first wider row; the last of ``rows`` is a
-    subscriber's."""
+    """Return how many rows of a single cell precede the first wider row; the last row is a subscriber's."""
     filled = [sum(1 for cell in row if cell.strip()) for row in rows]
     return next((number for number, cells in enumerate(filled) if cells > 1), 0)
 
 
 def is_row_of_addresses(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether a file is one row with nothing but addresses."""
+    """Return whether a file is one row with nothing but addresses."""
     return len(rows) == 1 and len(rows[0]) > 1 and all(_is_address(cell) for cell in rows[0] if cell.strip())
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row names the columns: nothing in it is an address or tries to be one."""
+    """Return whether the first row contains headings: no cell is an address or resembles one."""
     return not any(_is_address(cell) or "@" in cell.strip("@ ") for cell in rows[0])
 
 
 def mapping_from_words(words: Mapping[Any, Any], columns: Sequence[str], guessed: Sequence[str]) -> list[str]:
-    """The mapping a person or a program gave, over the guessed one for columns not named.
+    """Return the mapping given by a user or a client, with guesses for columns that it omits.
 
-    Keys are headings, or numbers of columns from 0; values are fields, or nothing to leave a column out. A
-    field as key and a heading as value is understood as well. Raises ``InputError``.
+    Keys are headings, or column numbers from 0; values are fields, or "" to skip a column. A field as key and
+    a heading as value is also accepted. Raise ``InputError``.
     """
     fields = list(guessed) or [""] * len(columns)
     said = said_columns(words, columns)
     for number, target in said.items():
-        for other, field in enumerate(fields):  # a guess gives way to what was said
+        for other, field in enumerate(fields):  # an explicit target replaces a guess
             if field == target and other not in said:
                 fields[other] = slug(columns[other], fields)
         fields[number] = target
@@ -173,7 +172,7 @@ def mapping_from_words(words: Mapping[Any, Any], columns: Sequence[str], guessed
 
 
 def said_columns(words: Mapping[Any, Any], columns: Sequence[str]) -> dict[int, str]:
-    """The columns that ``words`` name, with the field that each goes to. Raises ``InputError``."""
+    """Return the columns that ``words`` name, with the field of each. Raise ``InputError``."""
     said: dict[int, str] = {}
     for key, value in words.items():
         target = "" if value is None else str(value).strip()
@@ -194,12 +193,12 @@ def column_number(key: str | int, columns: Sequence[str]) -> int | None:
     words = [heading_words(column) for column in columns]
     if heading_words(key) and heading_words(key) in words:
         return words.index(heading_words(key))
-    # Python reads no number of thousands of digits, and no file has so many columns.
+    # Python does not parse numbers of thousands of digits, and no file has so many columns.
     return int(key) if key.isdecimal() and len(key) < 9 and int(key) < len(columns) else None
 
 
 def check_mapping(fields: Sequence[str]) -> list[str]:
-    """The mapping with names that emails can use. Raises ``InputError`` when no file could be read by it."""
+    """Return the mapping with valid variable names. Raise ``InputError`` if no file could be read with it."""
     checked = [_target(field) for field in fields]
     if EMAIL not in checked:
         raise _wrong(_("Say which column holds the mail addresses."))
@@ -225,9 +224,9 @@ def _wrong(message: str) -> InputError:
 
 
 def _email_column(headings: Sequence[str], rows: Sequence[Sequence[str]], header: bool) -> int | None:
-    """Return the column by which most people get an address of their own.
+    """Return the column that gives the most subscribers an address of their own.
 
-    One whose heading says so plainly gives way only to a column with more than twice as many.
+    A column with an explicit address heading is replaced only by one with more than twice as many.
     """
     ranks = [_rank(words) if header else 0 for words in headings]
     counts = [_count_addresses(rows, number, rank) for number, rank in enumerate(ranks)]
@@ -244,9 +243,9 @@ def _email_column(headings: Sequence[str], rows: Sequence[Sequence[str]], header
 
 
 def address_columns(columns: Sequence[str], rows: Sequence[Sequence[str]], header: bool) -> list[int]:
-    """Return the columns that hold addresses of subscribers themselves, in the order of the file.
+    """Return the columns with addresses of the subscribers themselves, in the order of the file.
 
-    Where a heading says nothing of it, more than half of the cells looked at have to be addresses.
+    Without a telling heading, more than half of the sampled cells have to be addresses.
     """
     found = []
     for number, column in enumerate(columns):
@@ -266,7 +265,7 @@ def _is_of_addresses(rows: Sequence[Sequence[str]], number: int, rank: int) -> b
 
 
 def _rank(words: str) -> int:
-    """Return how plainly a heading names a subscriber's address: 3 plainly, 2 perhaps, 1 not, 0 another's."""
+    """Rank a heading as a subscriber's address: 3 explicit, 2 possible, 1 unrelated, 0 another person's."""
     if words in HEADINGS[EMAIL]:
         return 3
     if _SOMEBODY_ELSES.search(words):
@@ -275,7 +274,7 @@ def _rank(words: str) -> int:
 
 
 def _count_addresses(rows: Sequence[Sequence[str]], number: int, rank: int) -> int:
-    """Return how many different addresses a column holds; nothing for a column of other things."""
+    """Count the different addresses in a column; 0 for a column of other values."""
     cells = [row[number].strip() for row in rows if len(row) > number and row[number].strip()]
     found = [cell.lower() for cell in cells if _is_address(cell)]
     return len(set(found)) if rank > 1 or 2 * len(found) >= len(cells) else 0
@@ -310,14 +309,14 @@ def _settle_birthday(fields: list[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def with_order(fields: Sequence[str], texts: Iterable[str]) -> list[str]:
-    """The mapping with the order of day and month that more of the column's birthdays give away."""
+    """Return the mapping with the order of day and month that further birthdays of the column reveal."""
     order = order_of(texts)
     named = next(name for name, each in BIRTHDAYS.items() if each is order)
     return [named if field == "birthday" else field for field in fields]
 
 
 def kept_beside(columns: Sequence[str], fields: Sequence[str]) -> list[tuple[int, str]]:
-    """Columns "name" that hold first names: ``{{ name }}`` means no more than these then."""
+    """Return columns "name" that hold first names, to be kept as ``{{ name }}`` as well."""
     return [
         (number, slug(columns[number], fields))
         for number, field in enumerate(fields)
@@ -326,7 +325,7 @@ def kept_beside(columns: Sequence[str], fields: Sequence[str]) -> list[tuple[int
 
 
 def split_full_name(text: str, last_name_first: bool) -> tuple[str, str, str]:
-    """First name, last name, patronymic: as far as the words tell. "Gray, Anna" is the last name first."""
+    """Split a full name into first name, last name, patronymic. "Gray, Anna" has the last name first."""
     last, _comma, first = (part.strip() for part in text.partition(","))
     if " " not in last and _AFTER_COMMA.fullmatch(first) and not _TITLE.match(first):
         text, last_name_first = f"{last} {first}", True
@@ -343,7 +342,7 @@ def split_full_name(text: str, last_name_first: bool) -> tuple[str, str, str]:
 
 
 def is_cyrillic_full_name(column: str) -> bool:
-    """Return whether a column is called "ФИО" or the like: last name first where names are Cyrillic."""
+    """Return whether a column is called "ФИО" or the like: last name first for Cyrillic names."""
     words = heading_words(column)
     return words in HEADINGS[LAST_NAME_FIRST] and bool(re.search("[а-я]", words))
 
@@ -354,7 +353,7 @@ def is_latin_pair(name: str) -> bool:
 
 
 def undecided_columns(columns: Sequence[str], fields: Sequence[str], said: Collection[int]) -> list[int]:
-    """Columns that the rest of the file may yet prove to hold states. What was ``said`` is decided."""
+    """Return the columns that the rest of the file may show to be statuses. Those in ``said`` are decided."""
     return [
         number
         for number, column in enumerate(columns)
@@ -379,7 +378,7 @@ def stored_mapping(
 
 
 def decided_mapping(stored: Mapping[str, Any], statuses: Collection[int]) -> dict[str, Any]:
-    """The stored mapping after the whole file was read: ``statuses`` proved to be columns of states."""
+    """Return the stored mapping after reading the whole file, with ``statuses`` as status columns."""
     fields = {key: field for key, field in stored.items() if key != UNDECIDED}
     unread = sorted({int(number) for number in stored.get(UNDECIDED, ())} - {*statuses})
     kept = {UNREAD: unread} if unread else {}
@@ -392,7 +391,7 @@ def unread_columns(stored: Mapping[str, Any]) -> list[int]:
 
 
 def other_addresses(stored: Mapping[str, Any]) -> list[int]:
-    """The columns whose address is used when the chosen one has none; not one that is left out."""
+    """Return the columns used when the chosen one has no address, except columns left out."""
     return [number for number in stored.get(ADDRESSES, ()) if stored.get(str(number)) not in (EMAIL, "")]
 
 

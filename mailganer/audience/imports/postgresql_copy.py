@@ -1,4 +1,4 @@
-"""PostgreSQL takes rows several times faster by COPY than by INSERT."""
+"""Bulk insert with PostgreSQL's COPY, which is several times faster than INSERT."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -14,12 +14,12 @@ def can_copy(session: Session) -> bool:
 
 
 def new_ids(session: Session, table: str, number: int) -> list[int]:
-    """Ids of rows that are about to be copied into ``table``: nobody else will get them."""
+    """Reserve ids for rows to be copied into ``table``."""
     return list(session.scalars(_IDS, {"table": table, "number": number}))
 
 
 def copy_rows(session: Session, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Puts rows into a table, within the session's transaction. Names are ours, never a person's."""
+    """Copy rows into a table within the session's transaction. Names must be constants, never user input."""
     raw = session.connection().connection.driver_connection
     names = ", ".join(columns)
     with raw.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:  # type: ignore[union-attr]

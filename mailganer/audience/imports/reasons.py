@@ -1,4 +1,4 @@
-"""Why a row or a whole file did not go in: words kept in the database, sentences made when they are shown."""
+"""Reasons for rejected rows and failed files: codes stored in the database, sentences made for display."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ REASONS: Final[dict[str, TranslationString]] = {
     **ADDRESS_REASONS,
     "name_control": _("There is a line break or a control character in the name."),
     "name_long": _("The name is longer than 200 characters."),
-    # Of files imported when these rejected the row; now they are notes.
+    # For files imported when these rejected the row; now they are notes.
     "birthday": _("“${detail}” is no birthday. It looks like 1990-05-14, 14.05.1990 or 14.05."),
     "birthday_unclear": _("“${detail}”: is this day or month first? Write 1990-05-14."),
     "value_control": _("There are invisible control characters in the column “${detail}”."),
@@ -54,7 +54,9 @@ NOTES: Final[dict[str, TranslationString]] = {
     "address_first": _("There are several addresses. The first one is used."),
     "address_other": _("The column of addresses has none; the one in “${detail}” is used."),
     "letters_repaired": _("The letters were garbled when the file was saved, and have been repaired."),
-    ENCODING_GUESSED: _("The encoding of the file is uncertain. It was read as ${detail}: check the emails."),
+    ENCODING_GUESSED: _(
+        "The encoding of the file is uncertain. It was read as ${detail}: check the letters."
+    ),
     "birthday": _("“${detail}” is not understood as a birthday and is left out."),
     "birthday_unclear": _("“${detail}”: day or month first? The birthday is left out until you choose."),
     "status": _("“${detail}” is not understood as a subscription status and is left out."),
@@ -68,7 +70,7 @@ _UNKNOWN: Final = _("This row could not be read.")
 
 
 class FileProblem(FileRefused):
-    """A file that cannot be used. ``word`` is what is kept: the code, and its detail after a colon."""
+    """A file that cannot be imported. ``word`` is stored: the code, and its detail after a colon."""
 
     def __init__(self, code: str, detail: object = "") -> None:
         self.word = f"{code}:{detail}" if detail != "" else code
@@ -76,13 +78,13 @@ class FileProblem(FileRefused):
 
 
 def reject_sentence(code: str, detail: str = "") -> TranslationString:
-    """The sentence for a rejected row, to be translated."""
+    """Return the sentence for a rejected row, to be translated."""
     sentence = REASONS.get(code, _UNKNOWN)
     return sentence % {"detail": detail} if detail else sentence
 
 
 def note_sentence(code: str, detail: str = "") -> TranslationString:
-    """The sentence for something that was repaired or left out in a row that goes in, to be translated."""
+    """Return the sentence for a repaired or dropped value of an imported row, to be translated."""
     sentence = NOTES.get(code, _UNKNOWN)
     if code == ENCODING_GUESSED:
         return sentence % {"detail": NAMES.get(detail, detail)}
@@ -92,7 +94,7 @@ def note_sentence(code: str, detail: str = "") -> TranslationString:
 
 
 def failure_sentence(error: str) -> TranslationString:
-    """The sentence for ``Import.error``, to be translated."""
+    """Return the sentence for ``Import.error``, to be translated."""
     code, _colon, detail = error.partition(":")
     sentence = FAILURES.get(code, FAILURES["binary"])
     return sentence % {"detail": detail} if detail else sentence

@@ -1,4 +1,4 @@
-"""One row of a file becomes a person, or a reason why not."""
+"""Parser of rows: one row of a file becomes a subscriber, or a reason for its rejection."""
 
 from collections.abc import Collection, Sequence
 from datetime import date
@@ -24,13 +24,13 @@ from .mapping import (
 from .reasons import ENCODING_GUESSED
 from .statuses import STATUS, heaviest, status_reader
 
-_MOST_CELLS: Final = 110  # a row may have more of them than there can be columns
-_NOTED: Final = 40  # characters of a value that was left out
-_SHOWN: Final = 200  # characters of a cell kept to say why its row did not go in
+_MOST_CELLS: Final = 110  # cells stored of a row, which may have more of them than there can be columns
+_NOTED: Final = 40  # characters of a dropped value stored in a note
+_SHOWN: Final = 200  # characters of a cell stored with the reason for a rejection
 
 
 class ImportedSubscriber(NamedTuple):
-    """What a row says of somebody. Empty texts say nothing."""
+    """Values of a subscriber in a row. Empty texts mean no value."""
 
     row: int
     email: str
@@ -39,8 +39,8 @@ class ImportedSubscriber(NamedTuple):
     last_name: str
     birthday: date | None
     fields: dict[str, str]
-    cells: list[str]  # as they were, in case that the row is rejected later
-    status: SubscriberStatus | None = None  # of who left elsewhere; None for who may be written to
+    cells: list[str]  # the original cells, in case the row is rejected later
+    status: SubscriberStatus | None = None  # unless active or unknown
 
 
 class RejectedRow(NamedTuple):
@@ -51,7 +51,7 @@ class RejectedRow(NamedTuple):
 
 
 class RowNote(NamedTuple):
-    """What was left out or repaired in a row that goes in. ``detail`` is never an address."""
+    """A dropped or repaired value of an imported row. ``detail`` is never an address."""
 
     row: int
     code: str
@@ -64,7 +64,7 @@ class _InvalidValue(Exception):
 
 
 class RowReader:
-    """Reads rows by one mapping. ``notes`` grows with each row that was not taken exactly as it stands."""
+    """Reader of rows with one mapping. ``notes`` grows with each row that was imported with a change."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class RowReader:
         )
 
     def _address(self, row: int, cells: Sequence[str]) -> tuple[Address, str]:
-        """The address, and the name that stands around it. Raises ``AddressError`` with the truest reason."""
+        """Return the address and the name around it. Raise ``AddressError`` with the most useful reason."""
         reasons: list[AddressError] = []
         for number in (self._email, *self._others):
             try:
@@ -179,7 +179,7 @@ class RowReader:
         raise next((each for each in reasons if each.code != "address_missing"), reasons[0])
 
     def _read_birthday(self, row: int, cells: Sequence[str]) -> date | None:
-        """A birthday that is not understood is left out, and its subscriber stays."""
+        """Parse the birthday. An invalid one is dropped with a note; the subscriber is imported."""
         text = ""
         try:
             for number, order in self._birthday:
@@ -227,7 +227,7 @@ class RowReader:
         if text and not text.isprintable():
             if has_control(text):
                 raise _InvalidValue("name_control")
-            text = " ".join(text.split())  # hard spaces
+            text = " ".join(text.split())  # no-break spaces
         if len(text) > LONGEST_NAME * parts:
             raise _InvalidValue("name_long")
         return text
@@ -263,14 +263,14 @@ def _address_in(cell: str) -> Repaired:
 
 
 def shown(text: str) -> str:
-    """Text as it can be kept and shown, short."""
+    """Shorten a text for storage and display."""
     return _without_nul(text[:_SHOWN])
 
 
 def _without_nul(text: str) -> str:
-    return text.replace("\x00", "\ufffd")  # PostgreSQL has no room for it
+    return text.replace("\x00", "\ufffd")  # PostgreSQL cannot store NUL
 
 
 def shown_cells(cells: Sequence[str]) -> list[str]:
-    """Whole, so that a row that is corrected comes in whole; what is longer could not."""
+    """Return the cells for storage. They are complete, so that a corrected row can be imported."""
     return [_without_nul(cell[:LONGEST_VALUE]) for cell in cells[:_MOST_CELLS]]

@@ -1,7 +1,8 @@
-"""The long work of an import, in pieces: first the whole file is read and nothing changed, then rows go in.
+"""Worker of an import, in pieces: first the whole file is read without changes, then rows are written.
 
-Whoever works holds a lease on the row and raises its epoch; each piece is one short transaction that writes
-people, counts and the place in the file together. Killed anywhere, the next one goes on from that place.
+The worker holds a lease on the row and increments its epoch; each piece is one short transaction that writes
+subscribers, counts and the position in the file together. After a kill, the next worker continues from that
+position.
 """
 
 import math
@@ -47,27 +48,27 @@ from .writing import (
     write_rejects,
 )
 
-AT_ONCE: Final = 2_000  # rows of one transaction: a tenth of a second, so that others get their turn
-READ_AT_ONCE: Final = 20_000  # rows between two signs of life while nothing is written
-LEASE: Final = timedelta(seconds=30)  # many pieces long; this is how long a killed one keeps others waiting
-# Counting a million people takes a tenth of a second. So far from the limit, a few files that come in at the
-# same time cannot reach it between two counts.
+AT_ONCE: Final = 2_000  # rows in one transaction: a tenth of a second, so that others get their turn
+READ_AT_ONCE: Final = 20_000  # rows between two renewals of the lease while nothing is written
+LEASE: Final = timedelta(seconds=30)  # many pieces long; a killed worker blocks others for this time
+# Counting a million subscribers takes a tenth of a second. This far from the limit, a few concurrent imports
+# cannot reach it between two counts.
 COUNT_EVERY: Final = 20  # pieces
 NARROW: Final = 4 * COUNT_EVERY * AT_ONCE
-MOST_NOTES: Final = 200  # kept with their words; the rest is counted
-REMEMBERED: Final = 200_000  # addresses of a file told apart while it is only read: 16 MB
-ORPHANED: Final = 24 * 3600  # seconds after which a file nobody knows is removed
+MOST_NOTES: Final = 200  # stored with their texts; further ones are only counted
+REMEMBERED: Final = 200_000  # addresses remembered to detect duplicates in a preview: 16 MB
+ORPHANED: Final = 24 * 3600  # seconds after which an unknown file is deleted
 
 _log = structlog.get_logger()
 _WORKED_ON = (ImportStatus.reading, ImportStatus.applying)
 
 
 class _Fenced(Exception):
-    """Somebody else works on this import now, or a person stopped it."""
+    """Another worker has taken over this import, or a user stopped it."""
 
 
 def due_imports(session: Session, now: datetime, limit: int = 20) -> list[int]:
-    """Imports that wait for somebody to work on them."""
+    """Return the imports that wait for a worker."""
     undoing = select(ImportChange.import_id).where(ImportChange.import_id == Import.id).exists()
     return list(
         session.scalars(
@@ -90,9 +91,9 @@ def run_import(
     now: Callable[[], datetime] = utcnow,
     seconds: float | None = None,
 ) -> bool:
-    """Works on an import until it is done, or for about ``seconds``. Answers False when there is more to do.
+    """Work on an import until it is done, or for about ``seconds``. Return False when there is more to do.
 
-    Safe to call twice, late, or for an import that is gone.
+    Safe to call twice, late, or for an import that was deleted.
     """
     epoch = _claim(sessions, import_id, now())
     if epoch is None:
@@ -154,7 +155,7 @@ class _Work:
         return True
 
     def job(self) -> Import:
-        """The row as it is now, detached: a plain record."""
+        """Return the current row, detached from any session."""
         with self.sessions() as session:
             ours = select(Import).where(Import.id == self.id, Import.epoch == self.epoch)
             job = session.scalars(ours).one_or_none()
@@ -165,7 +166,7 @@ class _Work:
     def out_of_time(self) -> bool:
         return time.monotonic() >= self.until
 
-    # Reading: nothing changes but the counts
+    # Reading: only counts change
 
     def read(self, job: Import) -> bool:
         look = self.only_rows if job.apply else self.what_would_change
@@ -179,14 +180,14 @@ class _Work:
             if job.apply or held.apply:
                 restart(session, held, ImportStatus.applying)
             elif late.found:
-                restart(session, held, ImportStatus.reading)  # what was foreseen was not all
+                restart(session, held, ImportStatus.reading)  # the preview was incomplete
             else:
                 held.status = ImportStatus.ready
                 held.position = held.size
         return True
 
     def only_rows(self, job: Import, records: Iterator[FileRow], late: LateStatuses) -> bool:
-        """Reads to the end: a file that turns out to be none has then changed nothing."""
+        """Read to the end, so that an invalid file changes nothing."""
         while piece := list(islice(records, READ_AT_ONCE)):
             changed = late.look(record.cells for record in piece)
             with self.sessions.begin() as session:
@@ -218,7 +219,7 @@ class _Work:
     def foresee(
         self, session: Session, job: Import, rows: Sequence[ImportedSubscriber], seen: set[int]
     ) -> WriteResult:
-        """``seen`` are the addresses of earlier rows, as far as they are remembered."""
+        """Preview a piece. ``seen`` are the remembered addresses of earlier rows."""
         people = {key: each for key, each in one_per_address(rows).items() if hash(key) not in seen}
         there, crowded = existing(session, job.account_id, people)
         room = self.room(session, job)
@@ -257,7 +258,8 @@ class _Work:
         return True
 
     def write(self, session: Session, job: Import, rows: Sequence[ImportedSubscriber]) -> WriteResult:
-        # Two files of one account take turns: neither sees the other's people half there, nor the last place.
+        # Serialize two imports of one account: neither sees the other's rows half written or takes the last
+        # place.
         session.execute(
             select(Account.id).where(Account.id == job.account_id).with_for_update(key_share=True)
         )
@@ -276,10 +278,10 @@ class _Work:
             if self.out_of_time():
                 return False
 
-    # What all of them need
+    # Shared by all steps
 
     def hold(self, session: Session, status: ImportStatus) -> Import:
-        """Locks the row, makes sure that it is still ours, and prolongs the lease."""
+        """Lock the row, make sure that it is still ours, and extend the lease."""
         job = session.scalars(
             select(Import)
             .where(Import.id == self.id, Import.epoch == self.epoch, Import.status == status)
@@ -311,7 +313,7 @@ class _Work:
         job.rejected += len(refused)
 
     def room(self, session: Session, job: Import) -> int | None:
-        """How many new people the plan still takes: counted exactly where it is getting narrow."""
+        """Return how many new subscribers the plan allows: counted exactly near the limit."""
         if self.known_room <= NARROW or self.pieces_since_counted >= COUNT_EVERY:
             account = session.get_one(Account, job.account_id)
             room = subscriber_room(session, account, self.settings, self.now())
@@ -362,7 +364,7 @@ class _Work:
 
 
 def restart(session: Session, job: Import, status: ImportStatus) -> None:
-    """Sends an import through its file from the first row on."""
+    """Restart an import from the first row of its file."""
     session.execute(delete(ImportReject).where(ImportReject.import_id == job.id))
     job.status = status
     job.position, job.record = job.start, job.first_record
@@ -371,7 +373,7 @@ def restart(session: Session, job: Import, status: ImportStatus) -> None:
 
 
 def add_notes(job: Import, notes: Sequence[RowNote], left: int) -> None:
-    """Keep how many rows were repaired or lost a value, by code, and the first of them."""
+    """Store how many rows were repaired or lost a value, by code, and the first notes."""
     if not notes and not left:
         return
     counts = Counter(job.notes.get("counts", {}))
@@ -382,7 +384,7 @@ def add_notes(job: Import, notes: Sequence[RowNote], left: int) -> None:
 
 
 def remove_orphans(sessions: sessionmaker[Session], uploads: Path) -> None:
-    """Removes files whose upload was never finished or whose import is gone."""
+    """Delete files whose upload was never finished or whose import was deleted."""
     limit = time.time() - ORPHANED
     old = [path for path in uploads.glob("*.csv") if path.stat().st_mtime < limit]
     if not old:

@@ -1,4 +1,4 @@
-"""What a file says of people who left elsewhere: its columns of subscription states, and the words in them.
+"""Subscription statuses in imported files: detection of their columns and parsing of their values.
 
 Understood are the exports of Mailganer, Mailchimp, listmonk, Shopify, Klaviyo, Kit, MailerLite, Substack,
 ActiveCampaign, Constant Contact, UniSender and phpList, the bounces of SendGrid,
@@ -13,10 +13,10 @@ from ...models import SubscriberStatus
 from ..headings import heading_words
 
 STATUS: Final = "subscription_status"
-"""The field to which a column of states goes."""
+"""The mapping target of status columns."""
 
 ReadStatus = Callable[[str], SubscriberStatus | None]
-"""Return what a cell says; None for nothing. Raises ``ValueError`` for a word that is not known."""
+"""Parser of a cell; None for no information. Raises ``ValueError`` for unknown words."""
 
 _STATES: Final = re.compile(
     r"(subscription|subscriber|email|e mail|mailing|newsletter|marketing|email marketing|member|contact|list"
@@ -91,7 +91,7 @@ _NO: Final = frozenset(_NO_WORDS.split())
 _YES_WORDS: Final = "yes y true 1 t on x да д истина +"
 _YES: Final = frozenset(_YES_WORDS.split())
 
-# The first that is found decides; "unsubscribed" holds "subscribed".
+# The first match decides; "unsubscribed" contains "subscribed".
 _WORDS: Final[Sequence[tuple[re.Pattern[str], SubscriberStatus]]] = (
     (re.compile(r"complain|\bspam|abuse|\bjunk|жалоб|спам"), SubscriberStatus.complained),
     (
@@ -125,9 +125,9 @@ _WORDS: Final[Sequence[tuple[re.Pattern[str], SubscriberStatus]]] = (
     ),
 )
 
-_REMEMBERED: Final = 1_000  # different cells of a column, so that each is read once
+_REMEMBERED: Final = 1_000  # different cells of a column that are remembered, so that each is parsed once
 
-# Headings that may as well be about an order, and what orders are said to be.
+# Headings that may also belong to an order, and the statuses of orders.
 _BARE: Final = frozenset({"status", "статус", "состояние"})
 _OF_ORDERS: Final = re.compile(
     r"(?<![^\W_])(cancell?ed|delivered|sent|implied|express|explicit)(?![^\W_])", re.IGNORECASE
@@ -139,11 +139,11 @@ _LIKE_ORDERS: Final = re.compile(
 
 
 class _Evidence:
-    """Whether the cells of a column bear out its heading: all are understood, or one says that somebody left.
+    """Evidence in the cells of a column for its heading: all are understood, or one has a suppressed status.
 
-    Under a bare "status" the words of orders count for nothing, and "no" only where all is understood.
-    ``flags`` is what was seen so far: "n" a cell that is not empty, "u" one that is not understood, "s" one
-    that says something, "g" one that says for sure that somebody left.
+    Under a plain "status", words of orders count for nothing, and "no" only if all cells are understood.
+    ``flags`` is what was found so far: "n" a cell that is not empty, "u" one that is not understood, "s" one
+    with a status, "g" one with a certainly suppressed status (unsubscribed, bounced or complained).
     """
 
     def __init__(self, words: str, reader: ReadStatus, flags: str = "") -> None:
@@ -178,9 +178,9 @@ class _Evidence:
 
 
 class LateStatuses:
-    """Columns whose headings may name a state, while the file is read on for cells that bear them out.
+    """Columns whose headings may name a status, while the rest of the file is read for evidence.
 
-    ``flags`` is by column what was seen so far, to be kept between two pieces of the file.
+    ``flags`` is what was found so far by column, stored between two pieces of the file.
     """
 
     def __init__(self, columns: Sequence[str], flags: Mapping[str, str]) -> None:
@@ -192,7 +192,7 @@ class LateStatuses:
         }
 
     def look(self, rows: Iterable[Sequence[str]]) -> bool:
-        """Read on. Return whether ``flags`` have changed."""
+        """Read further rows. Return whether ``flags`` have changed."""
         before = self.flags
         for cells in rows if self._evidence else ():
             for number, evidence in self._evidence.items():
@@ -206,20 +206,20 @@ class LateStatuses:
 
     @property
     def found(self) -> list[int]:
-        """Return the numbers of the columns that hold states."""
+        """Return the numbers of the status columns."""
         return [number for number, evidence in self._evidence.items() if evidence.is_enough]
 
 
 def names_a_state(words: str) -> bool:
-    """Return whether a heading may name a subscription state; its cells have to bear it out."""
+    """Return whether a heading may name a subscription status; its cells have to confirm it."""
     return _by_heading(words) is not None
 
 
 def guess_statuses(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Return the numbers of columns that say who may be written to.
+    """Return the numbers of columns with subscription statuses.
 
-    The heading must name a state, and the cells looked at bear it out: "status" with "gold" is a field. A
-    heading that says that somebody left needs no cells: among many subscribers few have left.
+    The heading must name a status, and the sampled cells confirm it: "status" with "gold" is a field. A
+    heading such as "unsubscribed" or "bounced" needs no cells: it applies to few of many subscribers.
     """
     found = []
     for number, words in enumerate(headings):
@@ -246,12 +246,12 @@ def _says_left(words: str) -> bool:
 
 
 def status_reader(heading: str) -> ReadStatus:
-    """Return how to read the cells of a column with this heading, given as ``heading_words`` writes it."""
+    """Return the parser for the cells of a column with this heading, normalized by ``heading_words``."""
     return _by_heading(heading) or _state
 
 
 def heaviest(statuses: Iterable[SubscriberStatus | None]) -> SubscriberStatus | None:
-    """Return the status that keeps back most; None when none of them says anything."""
+    """Return the most restrictive status; None if there is none."""
     return max(filter(None, statuses), key=_ORDER.index, default=None)
 
 
@@ -282,7 +282,7 @@ def _by_heading(words: str) -> ReadStatus | None:
 
 
 def _availability(cell: str) -> SubscriberStatus | None:
-    """The column that UniSender writes beside the status."""
+    """Parse the column that UniSender writes beside the status."""
     known = {
         "available": SubscriberStatus.active,
         "temp_unreachable": SubscriberStatus.active,
@@ -292,7 +292,7 @@ def _availability(cell: str) -> SubscriberStatus | None:
 
 
 def _left_reader(left: SubscriberStatus) -> ReadStatus:
-    """A column that says that somebody left: by yes, or by a date."""
+    """Return the parser of a column such as "unsubscribed" or "bounced", with yes or a date."""
 
     def read(cell: str) -> SubscriberStatus | None:
         word = cell.strip().lower()

@@ -1,7 +1,7 @@
-"""Taking a file back: who came with it goes, who was there is as before.
+"""Undo of an import: added subscribers are removed, changed ones restored.
 
-Of whom another file says that they left, nothing but what that file says is left: it inherits what undoing it
-will need, so that the files can be taken back in any order.
+If another file also gives a subscriber a suppressed status, only that file's information is left: its import
+inherits what undoing it will need, so that imports can be undone in any order.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -27,12 +27,12 @@ from .statuses import heaviest
 
 
 def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:
-    """Takes back what the import did to up to ``limit`` people. Answers False when nothing was left.
+    """Undo the import for up to ``limit`` subscribers. Return False when nothing was left.
 
-    Somebody who has been sent an email or has joined another list since stays, and only leaves this list;
-    values that were changed again since the import are left alone.
+    A subscriber who has been sent an email or joined another list since is kept, and only leaves this list;
+    values changed again since the import are left alone.
     """
-    # What a file says that is being applied must be known here, or be said after this.
+    # Serialize with other imports being applied: their changes must be known here, or come later.
     session.execute(select(Account.id).where(Account.id == job.account_id).with_for_update(key_share=True))
     changes = session.scalars(
         select(ImportChange)
@@ -54,7 +54,7 @@ def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:
     on_heirs_list = _hand_over(job, changes, heirs)
     joined = {change.subscriber_id for change in changes if change.joined}
     _leave_list(session, job.list_id, joined - on_heirs_list)
-    # The rows of this table go with the people they speak of; those who stay need theirs removed.
+    # These rows are deleted with their subscribers; for those who are kept, delete them here.
     session.execute(
         delete(ImportChange).where(
             ImportChange.import_id == job.id,
@@ -68,7 +68,7 @@ def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:
 def _of_other_imports(
     session: Session, job: Import, ids: Sequence[int]
 ) -> dict[int, list[tuple[Import, ImportChange]]]:
-    """What other imports that were not taken back did to these people, by person, in the order of time."""
+    """Return the changes of other imports that were not undone, by subscriber, in order of time."""
     found: dict[int, list[tuple[Import, ImportChange]]] = {}
     rows = session.execute(
         select(Import, ImportChange)
@@ -82,14 +82,14 @@ def _of_other_imports(
 
 
 def _heir(others: Sequence[tuple[Import, ImportChange]]) -> tuple[Import, ImportChange] | None:
-    """The next file that says that somebody left: who came with the one taken back has come with that one."""
+    """Return the next import with a suppressed status for the subscriber: it takes over the creation."""
     return next((each for each in others if "left" in (each[1].before or {})), None)
 
 
 def _hand_over(
     job: Import, changes: Sequence[ImportChange], heirs: Mapping[int, tuple[Import, ImportChange]]
 ) -> set[int]:
-    """Write down who came with which other file. Return who stays on the list with it."""
+    """Record which other import created a subscriber. Return those who stay on the list with it."""
     staying = set()
     for change in changes:
         if change.created and change.subscriber_id in heirs:
@@ -112,7 +112,7 @@ def _known_elsewhere(session: Session, list_id: int, ids: Sequence[int]) -> set[
 
 
 def _forget_left(session: Session, job: Import, leaving: Collection[int]) -> None:
-    """Who came as somebody who left elsewhere goes without a trace: the next file may say otherwise."""
+    """Delete the suppressions of subscribers created as suppressed: the next file may differ."""
     keys = session.scalars(
         select(Subscriber.email_key).where(
             Subscriber.id.in_(leaving),
@@ -157,7 +157,7 @@ def _restore_values(
 ) -> None:
     since = job.finished_at
     if since is not None and person.updated_at > since:
-        # Only another file has changed them since: what it found here is what was before this one.
+        # Only another import has changed it since: its earlier values become those from before this one.
         heir = next((each for _other, each in others if _found_after(each.before or {}, before, since)), None)
         if heir is not None:
             heir.before = {
@@ -169,7 +169,7 @@ def _restore_values(
     person.birthday = date.fromisoformat(before["birthday"]) if before["birthday"] else None
     person.fields = before["fields"]
     person.search_key = make_search_key(person.email_key, person.first_name, person.last_name)
-    # As it was, so that a file from before this one can be taken back as well.
+    # The earlier time, so that an import from before this one can also be undone.
     person.updated_at = datetime.fromisoformat(before["updated_at"]) if "updated_at" in before else now
 
 
@@ -177,7 +177,7 @@ _VALUES: Final = ("first_name", "last_name", "birthday", "fields", "updated_at")
 
 
 def _found_after(found: Mapping[str, Any], before: Mapping[str, Any], since: datetime) -> bool:
-    """Whether a file found somebody as this one, finished at ``since``, had left them."""
+    """Return whether an import found the subscriber as this one, finished at ``since``, had left them."""
     at = [datetime.fromisoformat(each["updated_at"]) for each in (before, found) if "updated_at" in each]
     return len(at) == 2 and at[0] <= at[1] <= since
 
@@ -190,9 +190,9 @@ def _restore_status(
     others: Sequence[tuple[Import, ImportChange]],
     now: datetime,
 ) -> None:
-    """Set the status that the other files leave: the heaviest of what they say and of what was before all.
+    """Set the most restrictive status of the other imports and of the time before all of them.
 
-    Only where a file has said the present one: what somebody did here since stays.
+    Only if the current status came from a file: later changes here are kept.
     """
     if person.status not in SUPPRESSED or person.status_reason != LEFT_REASON:
         return
@@ -204,13 +204,13 @@ def _restore_status(
     spoken.sort(key=lambda each: (each[0].finished_at is None, each[0].finished_at or now, each[0].id))
     said = [each for _other, each in spoken]
     roots = [number for number, each in enumerate(said) if _is_root(each)]
-    # What was said before somebody came back is past.
+    # Statuses from before a resubscribe no longer apply.
     said = said[roots[-1] :] if roots else said
     if change not in said:
         return
     rest = [each for each in said if each is not change]
     first = said[0].before or {}
-    # An import of an earlier version did not keep what it said of those who came with it.
+    # Imports of an earlier version did not store the status of subscribers they created.
     base = first if roots and first.keys() & {"status", "left"} else change.before or {}
     stated = heaviest(
         SubscriberStatus((each.before or {})["left"]) for each in rest if "left" in (each.before or {})
@@ -235,7 +235,7 @@ def _restore_status(
 
 
 def _is_root(change: ImportChange) -> bool:
-    """Whether no other file said before this one that somebody left."""
+    """Return whether no earlier import gave the subscriber a suppressed status."""
     before = change.before or {}
     from_a_file = before.get("reason") == LEFT_REASON and SubscriberStatus(before["status"]) in SUPPRESSED
     return change.created or ("status" in before and not from_a_file)

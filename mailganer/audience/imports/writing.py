@@ -1,4 +1,4 @@
-"""A few thousand rows of a file go into the database in one transaction: bulk statements, no objects."""
+"""Bulk writes of an import: a few thousand rows in one transaction, without ORM objects."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -42,7 +42,7 @@ from .statuses import heaviest
 _ACTIVE: Final = SubscriberStatus.active
 _UNCONFIRMED: Final = SubscriberStatus.unconfirmed
 
-MOST_REJECTS = 100_000  # kept with their cells; the rest is only counted
+MOST_REJECTS = 100_000  # stored with their cells; further ones are only counted
 
 _EXISTING = (
     Subscriber.id,
@@ -62,13 +62,13 @@ _CHANGE = ["import_id", "subscriber_id", "created", "joined", "before"]
 
 @dataclass(frozen=True)
 class WriteResult:
-    """What became of some rows, each counted once."""
+    """Counts for a number of rows, each counted once."""
 
     added: int
     updated: int
-    unchanged: int  # they change nothing, or repeat an address of the same file
+    unchanged: int  # rows without changes, or with an address of an earlier row of the file
     rejects: list[RejectedRow]
-    left: int = 0  # of those added or updated: they left elsewhere and get no emails
+    left: int = 0  # of those added or updated: with a status other than active
 
     @classmethod
     def of(
@@ -79,7 +79,7 @@ class WriteResult:
         refused: Mapping[str, str],
         left: int = 0,
     ) -> "WriteResult":
-        """Of rows that could be read; ``refused`` says by address key why somebody does not go in."""
+        """Build from the valid rows; ``refused`` gives the reason by address key for rejected ones."""
         rejects = [
             RejectedRow(row.row, refused[row.email_key], "", shown_cells(row.cells))
             for row in rows
@@ -90,16 +90,16 @@ class WriteResult:
 
 @dataclass(frozen=True)
 class _Change:
-    """New values of somebody who is there, and those they replace."""
+    """New values of an existing subscriber, and the values they replace."""
 
     id: int
     values: Mapping[str, Any]
     before: Mapping[str, Any]
-    status: SubscriberStatus | None = None  # the new one of who left elsewhere
+    status: SubscriberStatus | None = None  # the new status, if a suppressed one
 
 
 def one_per_address(people: Iterable[ImportedSubscriber]) -> dict[str, ImportedSubscriber]:
-    """By address key; a later row of the same address fills in and overrides the earlier."""
+    """Merge rows by address key; a later row adds to and overrides an earlier one."""
     found: dict[str, ImportedSubscriber] = {}
     for person in people:
         earlier = found.get(person.email_key)
@@ -120,7 +120,7 @@ def _joined(earlier: ImportedSubscriber, later: ImportedSubscriber) -> ImportedS
 def existing(
     session: Session, account_id: int, people: dict[str, ImportedSubscriber]
 ) -> tuple[dict[str, Row[Any]], dict[str, str]]:
-    """Those of ``people`` who are there already. Who would have too many fields is taken out and refused."""
+    """Return the existing subscribers among ``people``. Remove and refuse those with too many fields."""
     rows = session.execute(_with_keys(session, account_id, list(people)))
     there = {row.email_key: row for row in rows}
     crowded = [
@@ -135,8 +135,8 @@ def _with_keys(session: Session, account_id: int, keys: list[str]) -> Select[Any
     mine = select(*_EXISTING).where(Subscriber.account_id == account_id)
     if session.get_bind().dialect.name == "sqlite":
         return mine.where(Subscriber.email_key.in_(keys))
-    # One look into the index per address. A plain IN reads the whole table while PostgreSQL, which has not
-    # counted it yet, takes a table that just grew by a million rows for an empty one.
+    # One index lookup per address. A plain IN scans the whole table as long as PostgreSQL's statistics show a
+    # table that just grew by a million rows as empty.
     wanted = func.unnest(literal(keys, ARRAY(String))).table_valued("key", name="wanted").render_derived()
     found = mine.where(Subscriber.email_key == wanted.c.key).limit(1).lateral()
     return select(found).select_from(wanted).join(found, true())
@@ -149,9 +149,10 @@ def admitted(
     there: Collection[str],
     room: int | None,
 ) -> tuple[list[ImportedSubscriber], dict[str, str]]:
-    """Who may come in newly, in the order of the file: not the suppressed, and no more than there is room.
+    """Return who may be added, in the order of the file, and the reasons by address key for the others.
 
-    Then who may not, by address key, and why."""
+    Suppressed addresses may not be added, nor more than the plan allows.
+    """
     new = [person for key, person in people.items() if key not in there]
     forgotten = suppressed(session, account_id, [person.email_key for person in new])
     welcome = [person for person in new if person.email_key not in forgotten]
@@ -163,9 +164,10 @@ def admitted(
 
 
 def change_of(person: ImportedSubscriber, row: Row[Any]) -> _Change | None:
-    """What a row changes about somebody who is there: what it says, replaces; what it leaves out, stays.
+    """Return the changes of a row to an existing subscriber: given values replace, missing ones stay.
 
-    None when nothing changes."""
+    Return None when nothing changes.
+    """
     before = {
         "first_name": row.first_name,
         "last_name": row.last_name,
@@ -189,7 +191,7 @@ def change_of(person: ImportedSubscriber, row: Row[Any]) -> _Change | None:
 
 
 def _agrees(person: ImportedSubscriber, row: Row[Any], change: _Change | None) -> bool:
-    """Return whether a row says of somebody who left, as another file said, that they left."""
+    """Return whether a row confirms a suppressed status that another file set."""
     return (
         person.status in SUPPRESSED
         and row.status_reason == LEFT_REASON
@@ -205,7 +207,7 @@ def _typed(fields: Mapping[str, Any], name: str, text: str) -> FieldValue:
 def write_people(
     session: Session, job: Import, rows: Sequence[ImportedSubscriber], room: int | None, now: datetime
 ) -> WriteResult:
-    """Adds and updates people and puts them on the import's list."""
+    """Add and update subscribers and put them on the import's list."""
     people = one_per_address(rows)
     there, crowded = existing(session, job.account_id, people)
     welcome, refused = admitted(session, job.account_id, people, there, room)
@@ -232,7 +234,7 @@ def write_people(
     }
     said |= {each: status for each, (_key, status) in came.items() if status in SUPPRESSED}
     _note_changes(session, job.id, new_ids, changes, joined, said, earlier)
-    # Whom an earlier row of this very file added or changed was counted there.
+    # Subscribers added or changed by an earlier row of this file were counted there.
     counted = {
         each
         for each, change in earlier.items()
@@ -271,7 +273,7 @@ def _insert(
     ]
     if not rows:
         return []
-    any_left = any(person.status for person in people)  # their ids are needed one by one
+    any_left = any(person.status for person in people)  # their ids are needed in the order of the rows
     if not can_copy(session):
         return list(
             session.scalars(
@@ -315,7 +317,7 @@ def _update(session: Session, changes: Sequence[_Change], keys: Mapping[int, str
 
 
 def _earlier(session: Session, import_id: int, ids: Sequence[int]) -> dict[int, Row[Any]]:
-    """What earlier rows of the file did to these people."""
+    """Return what earlier rows of the file did to these subscribers."""
     rows = session.execute(
         select(
             ImportChange.subscriber_id, ImportChange.created, ImportChange.joined, ImportChange.before
@@ -329,7 +331,7 @@ def _has_values(before: Mapping[str, Any] | None) -> bool:
 
 
 def not_on(session: Session, list_id: int, people: Sequence[int]) -> set[int]:
-    """Which of these people are not on the list."""
+    """Return which of these subscribers are not on the list."""
     on_it = session.scalars(
         select(list_member.c.subscriber_id).where(
             list_member.c.list_id == list_id, list_member.c.subscriber_id.in_(people)
@@ -341,9 +343,9 @@ def not_on(session: Session, list_id: int, people: Sequence[int]) -> set[int]:
 def _join(
     session: Session, list_id: int, there: Sequence[int], new: Sequence[int], now: datetime
 ) -> set[int]:
-    """Puts people on the list. Answers which of those who were ``there`` were not on it."""
+    """Put subscribers on the list. Return which of those in ``there`` were not on it."""
     joined = not_on(session, list_id, there)
-    # Who is new cannot be on it; who was there may be put on it by hand this very moment.
+    # New subscribers cannot be on it yet; existing ones may be added by a user at the same time.
     if can_copy(session):
         copy_rows(session, "list_member", _PLACE, ((list_id, each, now) for each in new))
     ids = list(joined) if can_copy(session) else [*joined, *new]
@@ -366,8 +368,11 @@ def _note_changes(
     said: Mapping[int, SubscriberStatus | None],
     earlier: Mapping[int, Row[Any]],
 ) -> None:
-    """Keeps what undoing needs. ``said`` are those of whom the file says that they left and changes nothing
-    by that, ``earlier`` what the file did to them before."""
+    """Record what undoing needs.
+
+    ``said`` are subscribers whose status in the file is suppressed, without a change, ``earlier`` what the
+    file did to them before.
+    """
     silent = [each for each in new if each not in said]
     if silent and can_copy(session):
         copy_rows(session, "import_change", _CHANGE, ((import_id, each, True, True, None) for each in silent))
@@ -403,7 +408,7 @@ def _note_changes(
 
 
 def _together(earlier: Mapping[str, Any] | None, later: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The values from before the file, not those of an earlier row of it; and the heaviest it says."""
+    """Keep the values from before the file, not those of its earlier rows, and its heaviest status."""
     if earlier is None or later is None:
         return dict(earlier or later or {}) or None
     together = {**later, **earlier}

@@ -1,7 +1,7 @@
-"""What would go wrong if a campaign were sent: everything, at once, each with its one next step.
+"""Check of a campaign before sending: all problems at once, each with one action.
 
-Nothing is changed by looking. ``blocking`` problems keep a campaign from being scheduled; warnings are told
-and left to the person. Each module looks at one thing and yields what it finds, the good and the bad.
+A check changes nothing. ``blocking`` problems prevent scheduling; warnings are shown and left to the user.
+Each module checks one topic and yields problems and passed checks.
 """
 
 from collections.abc import Iterator
@@ -52,10 +52,9 @@ def check(
     send_at: datetime | None = None,
     email: AnalysedEmail | None = None,
 ) -> Check:
-    """Looks at people, email, senders, variables and limits. Raises nothing: what is wrong is a problem.
+    """Check recipients, email, senders, variables and limits. Raises nothing: errors become problems.
 
-    Without ``email``, which is ``read`` already, the session's transaction is given back: see
-    ``db.outside``.
+    Without ``email``, the result of ``read``, the session's transaction is ended: see ``db.outside``.
     """
     email = email or read(session, campaign, ours=settings.public_url, now=now)
     send_at = send_at or campaign.send_at
@@ -79,13 +78,13 @@ def check(
         variables=email.variables,
         forecast=expected,
         passed=tuple(each.message for each in found if isinstance(each, PassedCheck)),
-        look=email.reading.look,
+        look=email.reading.facts,
         shown=email.shown,
     )
 
 
 def _at_places(session: Session, campaign: Campaign, email: AnalysedEmail) -> Iterator[Finding]:
-    """What stands in links, and in braces that are none of ours."""
+    """Yield findings on links and on placeholders of other programs."""
     names = KnownNames(session, campaign.account_id, [each.id for each in campaign.lists])
     has_address = bool(campaign.account.postal_address.strip())
     yield from at_placeholders(email.reading.tags, names, postal_address=has_address)

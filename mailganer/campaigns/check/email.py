@@ -1,4 +1,4 @@
-"""Whether the email can be put together, for whom it has gaps, and what mail programs will make of it."""
+"""Check of the email: whether it renders, its gaps, and how mail clients will display it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -45,22 +45,23 @@ MOST_LIKELY = 50  # names that nobody has, for which one is looked up
 
 @dataclass(frozen=True)
 class AnalysedEmail:
-    """An email that was read once: what it is made of, and how its first reader gets it."""
+    """An analysed email: its parts, and the email as its first recipient gets it."""
 
     compiled: rendering.CompiledEmail | None = None
-    error: EmailError | None = None  # of compiling, or of showing it
+    error: EmailError | None = None  # of compiling or rendering
     variables: tuple[VariableUse, ...] = ()
     shown: rendering.Rendered | None = None
     reading: EmailAnalysis = field(default_factory=EmailAnalysis)
-    unknown_clicks: tuple[str, ...] = ()  # addresses of counted links, copied, that lead nowhere
-    left: tuple[str, ...] = ()  # links of another recipient, copied, that could not be replaced
-    likely: Mapping[str, str] = field(default_factory=dict)  # what is meant by variables that nobody has
+    unknown_clicks: tuple[str, ...] = ()  # copied tracked links that lead nowhere
+    left: tuple[str, ...] = ()  # copied links of another recipient that could not be replaced
+    likely: Mapping[str, str] = field(default_factory=dict)  # suggestions for unknown variables
 
 
 def read(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> AnalysedEmail:
-    """Compile the email and render it for its first reader. ``ours`` is the address that our links lead to.
+    """Compile the email and render it for its first recipient. ``ours`` is the base URL of our links.
 
-    The session's transaction is given back: see ``db.outside``. What is counted comes after, by ``count``.
+    The session's transaction is ended: see ``db.outside``. Values that need counting are added later by
+    ``count``.
     """
     email = put_together(session, campaign, ours=ours, now=now)
     html = email.shown.html if email.shown else None
@@ -101,7 +102,7 @@ def put_together(
 
 
 def count(session: Session, campaign: Campaign, email: AnalysedEmail, audience: int) -> AnalysedEmail:
-    """Count the variables of an email that was read over everybody who gets it."""
+    """Count the variables of an analysed email over all recipients."""
     if email.compiled is None:
         return email
     uses = variable_uses(session, campaign, email.compiled.variables, audience, email.reading.guarded)
@@ -132,8 +133,8 @@ def at_email(campaign: Campaign, email: AnalysedEmail, audience: int) -> Iterato
         yield _broken(email.error)
     if email.shown is not None and campaign.subject.strip() and not email.shown.subject.strip():
         yield _no_subject(_("The subject comes out empty."))
-    if email.shown is not None and email.reading.look is not None:
-        yield from _at_sample(email.reading.look)
+    if email.shown is not None and email.reading.facts is not None:
+        yield from _at_sample(email.reading.facts)
     if email.compiled is not None:
         yield from _at_frame(campaign, email.compiled)
 
@@ -170,7 +171,7 @@ def _broken(error: EmailError) -> Problem:
 def _at_adjustments(
     source: str, compiled: rendering.CompiledEmail, email: AnalysedEmail
 ) -> Iterator[Finding]:
-    """What was done to the email beyond the usual, and what was left undone."""
+    """Yield problems for unusual adjustments of the email, and for those not possible."""
     if rendering.PARAGRAPHS in compiled.adjusted:
         linked = compiled.html.count("<a href=") > source.count("<a href=")
         yield Problem(
@@ -316,7 +317,7 @@ def _at_sample(look: EmailFacts) -> Iterator[Finding]:
 
 
 def _at_frame(campaign: Campaign, compiled: rendering.CompiledEmail) -> Iterator[Problem]:
-    """What stands around an email in an inbox and under it."""
+    """Yield notes on the preheader and the footer."""
     if not campaign.preheader.strip():
         yield Problem(
             "no_preheader",
@@ -336,7 +337,7 @@ def _at_frame(campaign: Campaign, compiled: rendering.CompiledEmail) -> Iterator
 
 
 def _appearance(look: EmailFacts) -> Iterator[tuple[str, bool, str]]:
-    """(code, found, sentence) of everything that mail programs or readers may dislike."""
+    """Yield (code, found, sentence) for everything that mail clients or recipients may dislike."""
     yield (
         "clipped",
         look.clipped,

@@ -1,4 +1,4 @@
-"""What a check finds, and what is known after it."""
+"""Findings of a check and its result."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,25 +10,25 @@ from ..variables import VariableUse
 
 
 class CampaignStep(StrEnum):
-    """Where a problem is solved."""
+    """The page on which a problem is solved."""
 
     target = "target"
     email = "email"
     when = "when"
     senders = "senders"
     plan = "plan"
-    lists = "lists"  # the people themselves
+    lists = "lists"  # the subscribers
 
 
 class Severity(StrEnum):
-    blocking = "blocking"  # nothing goes out before this is solved
-    warning = "warning"  # readers, or their mail programs, will not like it
-    note = "note"  # good to know
+    blocking = "blocking"  # prevents sending
+    warning = "warning"  # affects recipients or their mail clients
+    note = "note"  # for information
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding. ``step`` says where it is solved and ``action`` what the button there says."""
+    """A problem. ``step`` is where it is solved, ``action`` the label of the button to it."""
 
     code: str
     message: str
@@ -45,7 +45,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class PassedCheck:
-    """What was looked at and is in order, a sentence."""
+    """A passed check, as a sentence."""
 
     message: str
 
@@ -55,15 +55,15 @@ Finding = Problem | PassedCheck
 
 @dataclass(frozen=True)
 class Check:
-    """What is known about a campaign before it is sent."""
+    """Result of the check of a campaign."""
 
     problems: tuple[Problem, ...]
     audience: int
     variables: tuple[VariableUse, ...]
     forecast: Forecast
-    passed: tuple[str, ...]  # what was looked at and is fine, a sentence each
+    passed: tuple[str, ...]  # sentences of passed checks
     look: EmailFacts | None = None
-    shown: rendering.Rendered | None = None  # as its first reader gets it
+    shown: rendering.Rendered | None = None  # as its first recipient gets it
 
     @property
     def ok(self) -> bool:
@@ -75,7 +75,7 @@ class Check:
 
     @property
     def open(self) -> tuple[Problem, ...]:
-        """What a person should look at: everything but notes."""
+        """Return the problems a user should look at: all but notes."""
         return tuple(problem for problem in self.problems if problem.severity is not Severity.note)
 
     @property

@@ -1,9 +1,9 @@
-"""Variables in the spelling of other programs, which would reach the recipients as they stand.
+"""Check for merge tags of other programs, which recipients would see unreplaced.
 
-Newsletters are moved from one product to another with their tags in them: ``*|FNAME|*`` of Mailchimp,
-``{$name}`` of MailerLite, ``%%emailaddr%%`` of Salesforce, ``<%= name %>``, «Имя» of Word's mail merge.
-Signs of ordinary text (``[x]``, ``{x}``, ``%x%``, «x») count only around what is known as a variable or looks
-like one. Formatting inside ``{{ }}`` divides a variable of our own in the same way.
+Newsletters are moved between products with their tags in them: ``*|FNAME|*`` of Mailchimp, ``{$name}`` of
+MailerLite, ``%%emailaddr%%`` of Salesforce, ``<%= name %>``, «Имя» of Word's mail merge. Delimiters that
+occur in ordinary text (``[x]``, ``{x}``, ``%x%``, «x») count only around known variables or names in the
+shape of one. Formatting inside ``{{ }}`` divides our own variables in the same way.
 """
 
 import re
@@ -17,13 +17,13 @@ from ...rendering.foreign_tags import Tag
 from .findings import CampaignStep, Problem, Severity
 
 CODE = "merge_tag"
-MOST = 8  # different tags named one by one
+MOST = 8  # different tags reported one by one
 _LIKE_A_TAG = re.compile(
     r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[A-Z][a-z]+(?:_[A-Z][a-z]+)+|[a-z][a-z0-9]*(?:_[a-z0-9]+)+|[A-Za-z]+[.:][A-Za-z_]+"
 )
 
 
-# --- what they mean
+# --- meanings of tags
 
 _MEANT = {
     name: variable
@@ -41,7 +41,7 @@ _MEANT = {
         "browser_url": "archive archive_url archive_page view webversion web_version weblink view_online"
         " view_in_browser browser mirror mirror_url permalink online_version webview view_url"
         " link_browser_view_default view_email_url veb_versiya viewbrowser viewbrowserurl archiveurl forward"
-        " forwardurl forward_url forwardform weblink webemailurl web_email_url viewaswebpage"
+        " forwardurl forward_url forwardform weblink webletterurl web_letter_url viewaswebpage"
         " readonline web_view web_view_link view_as_page_url view_as_webpage webcopy forwardtoafriend"
         " web_version_url campaign_url link_to_web_version webview_url webview_text"
         " view_in_browser_url viewinbrowser forward2friend",
@@ -63,7 +63,7 @@ _MEANT = {
     }.items()
     for name in names.split()
 }
-_MAY_BE_MISSING = frozenset({"phone", "city", "country", "company"})  # fields that not everybody has
+_MAY_BE_MISSING = frozenset({"phone", "city", "country", "company"})  # fields that not every account has
 _OF_PEOPLE = frozenset(STANDARD) | {"patronymic"}
 _OWNERS = re.compile(
     r"^(?:subscriber|contact|recipient|user|person|customer|lead|member|client|profile|merge|data|attribs?"
@@ -79,7 +79,7 @@ _ENDS = {"end_if": "{% endif %}", "endif": "{% endif %}", "else": "{% else %}", 
 
 
 def likely_code(name: str, names: KnownNames) -> str:
-    """Return what the tag ``name`` of another program is here: ``{{ first_name }}``; nothing if unknown."""
+    """Return the template code for a tag ``name`` of another program: ``{{ first_name }}``; "" if unknown."""
     bare = _bare(name)
     word = latin(_spaced(bare))
     if word in _ENDS:
@@ -92,7 +92,7 @@ def likely_code(name: str, names: KnownNames) -> str:
 
 
 def likely_variable(name: str, names: KnownNames) -> str:
-    """Return the variable that is meant by a name that nobody has."""
+    """Return the variable that an unknown name probably means, or ""."""
     found = names.exact(name) or known_variable(name)
     if found in _MAY_BE_MISSING and found not in names.fields:
         found = ""
@@ -102,7 +102,7 @@ def likely_variable(name: str, names: KnownNames) -> str:
 
 
 def known_variable(name: str) -> str:
-    """Return the variable that ``name`` is for everybody, without a look at the account's own fields."""
+    """Return the variable that ``name`` means in any account, regardless of its own fields."""
     bare = _bare(name)
     last = re.split(r"[.:]", bare)[-1] if " " not in bare else bare
     for each in dict.fromkeys((bare, _OWNERS.sub("", bare), last)):
@@ -127,19 +127,19 @@ def _bare(name: str) -> str:
 
 
 def _spaced(name: str) -> str:
-    """``firstName`` -> ``first_Name``."""
+    """Separate the words of a name: ``firstName`` -> ``first_Name``."""
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name)
 
 
-# --- the findings
+# --- findings
 
 
 def at_placeholders(
     tags: Iterable[tuple[str, Tag]], names: KnownNames, *, postal_address: bool = False
 ) -> Iterator[Problem]:
-    """One finding for each tag, with the variable it stands for. ``tags`` are named with their parts.
+    """Yield one problem per tag, with the variable it stands for. ``tags`` are given with their parts.
 
-    ``postal_address``: the account has one, printed below emails.
+    ``postal_address``: the account has one, which is rendered below emails.
     """
     unique: dict[str, tuple[str, Tag]] = {}
     for part, tag in tags:
@@ -157,7 +157,7 @@ def at_placeholders(
 
 
 def _means_something(tag: Tag, names: KnownNames) -> bool:
-    """Whether a name in ordinary signs is a variable: known here, or in the shape of one."""
+    """Return whether a name in ordinary delimiters is a variable: known here, or in the shape of one."""
     if _LIKE_A_TAG.fullmatch(tag.name) or (tag.written.startswith("[") and tag.name in _OF_PHPLIST):
         return True
     if tag.written.startswith("%") and _POSTAL.fullmatch(latin(tag.name)):
@@ -172,7 +172,7 @@ def _means_something(tag: Tag, names: KnownNames) -> bool:
     return bool(names.exact(tag.name))
 
 
-# Words in capitals that stand in brackets in phpList.
+# phpList's words in capitals within brackets.
 _OF_PHPLIST = frozenset(
     [
         "FORWARD",

@@ -1,7 +1,7 @@
-"""Whether every link and picture of an email leads somewhere, for every recipient.
+"""Check of links and images: whether each leads somewhere, for every recipient.
 
-The email is read as its first recipient gets it. Links that begin with a field of the subscribers are counted
-over all recipients: a value without ``https://`` makes a link that leads nowhere for its owner alone.
+The email is checked as its first recipient gets it. Links that begin with a field of the subscribers are
+counted over all recipients: a value without ``https://`` breaks the link for its subscriber alone.
 """
 
 import re
@@ -28,7 +28,7 @@ from .findings import CampaignStep, Finding, PassedCheck, Problem, Severity
 LINK = "broken_link"
 PICTURE = "broken_picture"
 VALUES = "link_values"
-MOST_FIELDS = 20  # that links begin with: each is counted over all recipients
+MOST_FIELDS = 20  # fields at the beginning of links; each is counted over all recipients
 
 
 def at_links(
@@ -40,7 +40,7 @@ def at_links(
 ) -> Iterator[Finding]:
     """``links`` are the counted links of the email as they were written, ``unknown`` those that were copied
     from another email and lead nowhere."""
-    look, report = reading.look, reading.links
+    look, report = reading.facts, reading.links
     if look is None or report is None:
         return
     problems = [*_at_values(session, campaign, links)]
@@ -75,7 +75,7 @@ _MEANT = _("${sentence} Did you mean ${likely}?")
 
 
 def _at_addresses(broken: Sequence[BrokenLink]) -> Iterator[Problem]:
-    """One finding for each kind."""
+    """Yield one problem per kind of fault."""
     for fault, sentence in _SENTENCES.items():
         found = [each for each in broken if each.fault is fault]
         if found:
@@ -95,10 +95,10 @@ def _few(found: Sequence[str]) -> str:
 
 
 class _Own:
-    """What links have of the values of the first recipient, as whom the email was read."""
+    """Values of the first recipient within links, because the email was rendered with them."""
 
     def __init__(self, session: Session, campaign: Campaign, told: Collection[str]) -> None:
-        """``told``: the fields that a finding of their own was made for."""
+        """``told``: fields with a problem of their own."""
         reader = sample_reader(session, campaign)
         values = subscriber_values(reader, told) if reader else {}
         texts = {name: browser_reading(str(value or "")).lower() for name, value in values.items()}
@@ -106,7 +106,7 @@ class _Own:
         self._values = [text for text in texts.values() if len(text) >= _SHORTEST_VALUE]
 
     def is_told(self, link: BrokenLink) -> bool:
-        """Return whether the link is broken by a value that is told for all recipients at once."""
+        """Return whether the link is broken by a value that has a problem for all recipients already."""
         address = browser_reading(link.address).lower()
         bare = re.sub(r"^https?://", "", address)
         return not link.written and any(
@@ -114,17 +114,17 @@ class _Own:
         )
 
     def shown(self, link: BrokenLink) -> BrokenLink:
-        """Return the link without a proposal that would send everybody where one recipient's value leads."""
+        """Remove a suggestion that would lead all recipients to one recipient's value."""
         if link.written or not any(value in link.likely.lower() for value in self._values):
             return link
         return replace(link, likely="")
 
 
-_SHORTEST_VALUE = 3  # characters; a shorter one stands in many an address
+_SHORTEST_VALUE = 3  # characters; shorter values occur in many URLs
 
 
 def _at_anchors(report: LinkReport) -> Iterator[Problem]:
-    """Empty links, "#", and jumps to a place that the email does not have."""
+    """Yield a problem for empty links, "#", and links to missing anchors."""
     if report.nowhere:
         mapping = {"number": report.nowhere, "links": _few(report.nowhere_names).removesuffix(".")}
         yield Problem(
@@ -139,7 +139,7 @@ def _at_anchors(report: LinkReport) -> Iterator[Problem]:
 
 
 def _at_examples(look: EmailFacts) -> Iterator[Problem]:
-    """Links to example.com: a note while they are those of a ready template that is still to be filled in."""
+    """Yield a problem for links to example.com: only a note if they all come from a ready-made template."""
     if look.example_links:
         ready = set(look.example_links) <= _ready_links()
         yield Problem(
@@ -157,11 +157,11 @@ def _ready_links() -> frozenset[str]:
     return frozenset(link for source in sources for link in re.findall(r'href="(https?://[^"{]+)"', source))
 
 
-# --- pictures
+# --- images
 
 
 def _at_pictures(report: LinkReport) -> Iterator[Problem]:
-    """Pictures come from the web: an email brings none along. Those of ``data:`` are found elsewhere."""
+    """Yield a problem for images without a full URL. ``data:`` images are checked elsewhere."""
     if report.lost_pictures:
         yield Problem(
             PICTURE,
@@ -176,7 +176,7 @@ def _at_pictures(report: LinkReport) -> Iterator[Problem]:
         )
 
 
-# --- links made of a recipient's own value
+# --- links built from a subscriber's value
 
 _BEGINS = re.compile(
     r"\s*(?P<scheme>https?://)?\{\{-?\s*(?P<name>[^\W\d]\w*)\s*(?P<more>[^}]*)", re.IGNORECASE

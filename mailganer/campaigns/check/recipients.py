@@ -1,4 +1,4 @@
-"""Whether there is anybody to write to."""
+"""Check of a campaign's recipients: whether there are any."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Whether a campaign can leave when it is to, and where it will wait."""
+"""Check of a campaign's schedule: whether it can start in time, and where it will wait."""
 
 from collections.abc import Iterator
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Whether the senders of a campaign can send, and how well."""
+"""Check of a campaign's senders: whether they can send, and restrictions."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -73,7 +73,7 @@ def _at_pace(sender: Sender) -> Iterator[Problem]:
 
 
 def _at_domain(sender: Sender) -> Iterator[Problem]:
-    """A mail provider's address sent through somebody else's server: DMARC has it refused."""
+    """Yield a warning for a provider's address sent through another server: DMARC makes servers reject it."""
     domain = sender.from_email.rpartition("@")[2].lower()
     host = str(sender.settings.get("host", ""))
     ours = host in ("", "localhost") or host.startswith("127.")

@@ -1,6 +1,6 @@
-"""Emails to begin with: five occasions, each in the languages we speak.
+"""Ready-made email templates for five occasions, in each language.
 
-A ready email is a file ``KIND.LANGUAGE.html``; its first comment is JSON with name, subject and preheader.
+A template is a file ``KIND.LANGUAGE.html``; its first comment is JSON with name, subject and preheader.
 """
 
 import json
@@ -16,7 +16,7 @@ _FRONT = re.compile(r"\s*<!--\s*(\{.*?\})\s*-->\s*", re.DOTALL)
 
 @dataclass(frozen=True)
 class ReadyTemplate:
-    """An email to begin with. ``name`` is in the email's own language."""
+    """A ready-made email template. ``name`` is in the template's own language."""
 
     kind: str
     name: str
@@ -27,7 +27,7 @@ class ReadyTemplate:
 
 @lru_cache(maxsize=8)
 def ready_templates(locale: str) -> tuple[ReadyTemplate, ...]:
-    """The ready emails in a language, in the order of the gallery; in English for languages we lack."""
+    """Return the templates of a language in the order of the gallery; English ones for other languages."""
     language = locale[:2].lower()
     return tuple(_read(kind, language if language in LANGUAGES else "en") for kind in KINDS)
 

@@ -1,8 +1,8 @@
-"""Why somebody got a campaign's email, or did not: one step after the other, as far as it is on record.
+"""Explanation of why a subscriber got a campaign's email or did not, as recorded steps in order.
 
-Nothing is said that the rows do not prove. A delivery proves that its person was on a list of the campaign
-and got emails at that moment; that there is none proves only that one of the two was not so. What has
-changed since then is told as it is today, with the day it changed.
+Only what the rows prove is stated. A delivery proves that its subscriber was on a list of the campaign and
+active at that time; a missing delivery proves only that one of the two was not the case. What has changed
+since then is reported in its current state, with the date of the change.
 """
 
 from collections.abc import Iterator
@@ -20,20 +20,20 @@ __all__ = ["Explanation", "ExplanationContext", "why_address", "why_email", "why
 
 
 def why_address(asked: ExplanationContext, text: str) -> Explanation:
-    """The answer for an address, whoever has it. Raises ``AddressError`` for what is none."""
+    """Explain by address. Raise ``AddressError`` for an invalid one."""
     address, account_id = parse_address(text), asked.campaign.account_id
     subscriber = find_subscriber(asked.session, account_id, address.key)
     if subscriber is not None:
         return why_person(asked, subscriber)
     delivery = email_to(asked, Delivery.email_key == address.key)
-    if delivery is not None:  # its person has another address now
+    if delivery is not None:  # the recipient's address has changed since
         return why_email(asked, delivery)
     steps = [ExplanationStep(ExplanationCode.unknown, address=address.email), *_forgotten(asked, address.key)]
     return Explanation(address.email, None, None, tuple(steps))
 
 
 def why_person(asked: ExplanationContext, subscriber: Subscriber) -> Explanation:
-    """The answer for somebody of the campaign's account. Raises ``NotFound`` for anybody else."""
+    """Explain for a subscriber of the campaign's account. Raise ``NotFound`` for any other."""
     if subscriber.account_id != asked.campaign.account_id:
         raise NotFound()
     delivery = email_to(asked, Delivery.subscriber_id == subscriber.id)
@@ -43,7 +43,7 @@ def why_person(asked: ExplanationContext, subscriber: Subscriber) -> Explanation
 
 
 def why_email(asked: ExplanationContext, delivery: Delivery) -> Explanation:
-    """The answer for an email of the campaign, also when its person was deleted."""
+    """Explain an email of the campaign, also when its subscriber was erased."""
     if delivery.campaign_id != asked.campaign.id:
         raise NotFound()
     found = asked.session.get(Subscriber, delivery.subscriber_id) if delivery.subscriber_id else None

@@ -1,4 +1,4 @@
-"""What every answer needs: who asks about what, and what is on record of a person."""
+"""Shared parts of explanations: context, list memberships and suppression causes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,9 +32,9 @@ _HOW = {
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is on record of one address and one campaign."""
+    """Explanation for one address and one campaign."""
 
-    address: str  # as it was asked for, or as the email has it; nothing for a deleted person
+    address: str  # from the request or from the email; empty for an erased subscriber
     subscriber: Subscriber | None
     delivery: Delivery | None
     steps: tuple[ExplanationStep, ...]
@@ -42,7 +42,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class ExplanationContext:
-    """What every answer needs: the campaign, the moment, and the limits that hold."""
+    """Context of an explanation: the campaign, the current time, and the settings that define limits."""
 
     session: Session
     campaign: Campaign
@@ -52,7 +52,7 @@ class ExplanationContext:
 
 
 def email_to(asked: ExplanationContext, condition: Any) -> Delivery | None:
-    """The campaign's email of which this is so."""
+    """Return the campaign's first email that meets the condition, or None."""
     return asked.session.scalars(
         select(Delivery).where(Delivery.campaign_id == asked.campaign.id, condition).order_by(Delivery.id)
     ).first()
@@ -60,14 +60,14 @@ def email_to(asked: ExplanationContext, condition: Any) -> Delivery | None:
 
 @dataclass(frozen=True)
 class ListMembership:
-    """A list of the campaign that the person is on."""
+    """A list of the campaign that the subscriber is on."""
 
     name: str
     since: datetime
 
 
 def places_of(asked: ExplanationContext, subscriber: Subscriber) -> Sequence[ListMembership]:
-    """The campaign's lists that somebody is on today, the first joined first."""
+    """Return the campaign's lists that the subscriber is on now, the first joined first."""
     rows = asked.session.execute(
         select(SubscriberList.name, list_member.c.added_at)
         .join(list_member, list_member.c.list_id == SubscriberList.id)
@@ -81,13 +81,13 @@ def places_of(asked: ExplanationContext, subscriber: Subscriber) -> Sequence[Lis
 
 
 def on_lists(places: Sequence[ListMembership]) -> Iterator[ExplanationStep]:
-    """A step for each list."""
+    """Yield a step for each list."""
     for place in places:
         yield ExplanationStep(ExplanationCode.on_list, since=place.since, lists=(place.name,))
 
 
 def off_lists(campaign: Campaign) -> ExplanationStep:
-    """For somebody who is on none of them."""
+    """Return the step for a subscriber who is on none of the campaign's lists."""
     if campaign.lists:
         return ExplanationStep(ExplanationCode.off_lists, lists=tuple(each.name for each in campaign.lists))
     return ExplanationStep(
@@ -96,7 +96,7 @@ def off_lists(campaign: Campaign) -> ExplanationStep:
 
 
 def cause_of(asked: ExplanationContext, subscriber: Subscriber) -> SuppressionCause | None:
-    """Why this person gets no emails today; None for somebody who does."""
+    """Return why this subscriber gets no emails now, or None."""
     reason = SKIP_REASONS.get(subscriber.status)
     if reason is None:
         return None
@@ -111,7 +111,7 @@ def cause_of(asked: ExplanationContext, subscriber: Subscriber) -> SuppressionCa
 
 
 def _left_by(asked: ExplanationContext, subscriber: Subscriber) -> str:
-    """The campaign whose email somebody unsubscribed by."""
+    """Return the name or subject of the campaign whose email the subscriber unsubscribed from."""
     name, subject = asked.session.execute(
         select(Campaign.name, Campaign.subject)
         .join(Delivery, Delivery.campaign_id == Campaign.id)
@@ -122,7 +122,7 @@ def _left_by(asked: ExplanationContext, subscriber: Subscriber) -> str:
 
 
 def paused(campaign: Campaign) -> ExplanationStep:
-    """Why a paused campaign is paused."""
+    """Return the step that explains why a paused campaign is paused."""
     words = campaign.paused_reason or ""
     if campaign.started_at is None:
         return ExplanationStep(ExplanationCode.late, words=words)

@@ -1,4 +1,4 @@
-"""What a reader or a server did after an email had left."""
+"""Explanation steps after sending: bounces, opens, clicks, unsubscribes and complaints."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,7 +11,7 @@ from .asked import ExplanationContext
 
 
 def came_back(asked: ExplanationContext, email: Delivery) -> Iterator[ExplanationStep]:
-    """A step for each thing that is on record."""
+    """Yield a step for each recorded reaction."""
     opened = email.first_opened_at
     events = _events(asked, email)
     if EventKind.bounce in events or email.status is DeliveryStatus.bounced:
@@ -39,7 +39,7 @@ def came_back(asked: ExplanationContext, email: Delivery) -> Iterator[Explanatio
 
 
 def _events(asked: ExplanationContext, email: Delivery) -> dict[EventKind, datetime]:
-    """The last of each kind that a person or a server has caused."""
+    """Return the time of the last event of each kind, without opens and clicks."""
     rows = asked.session.execute(
         select(Event.kind, func.max(Event.at).label("at"))
         .where(

@@ -1,4 +1,4 @@
-"""What became of an email, from the list its person is on to what came back."""
+"""Explanation of one email, from list membership to the recipient's reactions."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -24,7 +24,7 @@ from .waiting import in_the_way, turn
 
 
 class ExplainedEmail:
-    """The way of one email. Its person may have been deleted."""
+    """The steps of one email. Its subscriber may have been erased."""
 
     def __init__(self, asked: ExplanationContext, delivery: Delivery, subscriber: Subscriber | None) -> None:
         self.asked, self.session, self.campaign = asked, asked.session, asked.campaign
@@ -33,7 +33,7 @@ class ExplainedEmail:
         self.sender = sender.from_email if sender else ""
 
     def steps(self) -> Iterator[ExplanationStep]:
-        """One after the other, as they happened."""
+        """Yield the steps in chronological order."""
         yield from self._who()
         yield ExplanationStep(ExplanationCode.planned, since=self.email.dated_at, address=self.email.email)
         yield from Waited(self.asked, self.email).steps()
@@ -60,7 +60,7 @@ class ExplainedEmail:
         if self.person.email_key != self.email.email_key:
             yield ExplanationStep(ExplanationCode.moved, address=self.person.email)
 
-    # --- a doubt that ended by being sent again
+    # --- a resolved doubt that caused a resend
 
     def _doubt_before(self) -> Iterator[ExplanationStep]:
         email = self.email
@@ -73,7 +73,7 @@ class ExplainedEmail:
 
     @property
     def _ended_as_sent(self) -> bool:
-        """Whether what ended the doubt is what made it sent: one moment is noted for both."""
+        """Return whether resolving the doubt marked it as sent: then both have the same time."""
         email = self.email
         return (
             email.status in (DeliveryStatus.sent, DeliveryStatus.bounced)
@@ -81,7 +81,7 @@ class ExplainedEmail:
             and email.settled_at == email.decided_at
         )
 
-    # --- what it is now
+    # --- current state
 
     def _state(self) -> Iterator[ExplanationStep]:
         match self.email.status:
@@ -115,11 +115,11 @@ class ExplainedEmail:
     def _tried(self) -> Iterator[ExplanationStep]:
         email = self.email
         if email.attempts > 1:
-            first = email.first_tried_at if email.decided_by is None else None  # set anew by "again"
+            first = email.first_tried_at if email.decided_by is None else None  # set anew by "send again"
             yield ExplanationStep(ExplanationCode.tries, since=first, number=email.attempts)
 
     def _version(self) -> Iterator[ExplanationStep]:
-        """Which version it was, where there are several."""
+        """Yield the version of the email if there are several."""
         versions = self.session.execute(
             select(FrozenEmail.id, FrozenEmail.version).where(FrozenEmail.campaign_id == self.campaign.id)
         ).all()
@@ -135,7 +135,8 @@ class ExplainedEmail:
             )
         if self._ended_as_sent:
             return ExplanationStep(ExplanationCode.looked_up, since=email.decided_at, sender=self.sender)
-        # A lane keeps the answer with every email it settles. None, or an earlier try's: a doubt's end.
+        # A lane stores the reply with every email it settles. No reply, or that of an earlier attempt, means
+        # that a doubt was resolved.
         if said is not None and not said.startswith(("4", "5")):
             return ExplanationStep(
                 ExplanationCode.accepted, since=email.settled_at, sender=self.sender, reply=said
@@ -184,7 +185,7 @@ class ExplainedEmail:
             ExplanationCode.left_out, since=email.settled_at, cause=cause, words=email.reply or ""
         )
 
-    # --- what it waits for
+    # --- current wait
 
     def _pending(self) -> Iterator[ExplanationStep]:
         campaign = self.campaign

@@ -1,4 +1,4 @@
-"""Why somebody has no email of a campaign, or none yet."""
+"""Explanation of why a subscriber has no email of a campaign, or none yet."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,7 +10,7 @@ from .asked import ExplanationContext, cause_of, email_to, off_lists, on_lists, 
 
 
 class Unplanned:
-    """Somebody of the account, and a campaign that has no email for them."""
+    """A subscriber and a campaign of the account that has no email for them."""
 
     def __init__(self, asked: ExplanationContext, subscriber: Subscriber) -> None:
         self.asked, self.campaign, self.person = asked, asked.campaign, subscriber
@@ -18,7 +18,7 @@ class Unplanned:
         self.cause = cause_of(asked, subscriber)
 
     def steps(self) -> Iterator[ExplanationStep]:
-        """What is known of them, and what that came or will come to."""
+        """Yield the steps: what is known of the subscriber, and its effect."""
         yield from on_lists(self.places)
         if not self.places:
             yield off_lists(self.campaign)
@@ -31,10 +31,10 @@ class Unplanned:
             yield from self._prospect()
 
     def _is_past(self) -> bool:
-        """Whether the turn of this person in gathering is over: people are gathered in the order of ids."""
+        """Return whether planning has passed this subscriber: subscribers are planned in the order of ids."""
         return self.campaign.planned_at is not None or self.person.id <= self.campaign.planned_after
 
-    # --- the campaign has not got to them yet
+    # --- before planning
 
     def _to_come(self) -> Iterator[ExplanationStep]:
         campaign, now = self.campaign, self.asked.now
@@ -59,7 +59,7 @@ class Unplanned:
         elif self.places:
             yield ExplanationStep(ExplanationCode.would_get)
 
-    # --- the campaign has passed them by
+    # --- after planning
 
     def _missed(self) -> Iterator[ExplanationStep]:
         yield ExplanationStep(ExplanationCode.gathered, since=self._gathered_from)
@@ -78,16 +78,16 @@ class Unplanned:
 
     @cached_property
     def _gathered_from(self) -> datetime:
-        """When the first people were gathered; nobody's row is older."""
+        """When planning began; no delivery is older."""
         first = self.asked.session.get(Delivery, first_delivery_id(self.campaign.id))
         known = first.dated_at if first else self.campaign.planned_at or self.campaign.started_at
         return known or self.asked.now
 
     def _held_then(self, cause: SuppressionCause) -> bool:
-        """Whether it was so when the people were gathered. Without a moment it was so from the start."""
+        """Return whether the cause applied during planning. A cause without a time applied from the start."""
         since = cause.since or self.person.created_at
         return since <= (self.campaign.planned_at or self._gathered_from)
 
     def _is_written_to(self) -> bool:
-        """Whether somebody else's email goes to this address, who had it when the people were gathered."""
+        """Return whether an email went to this address when another subscriber had it."""
         return email_to(self.asked, Delivery.email_key == self.person.email_key) is not None

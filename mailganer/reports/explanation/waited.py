@@ -1,4 +1,4 @@
-"""What an email waited for: sleeping senders, pauses, the plan, and hours in which nothing is sent."""
+"""Explanation steps for past delays: sleeping senders, pauses, plan limits and sending hours."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from ...models import Delay, DelayCause, Delivery, Sender, SenderStatus
 from ..explanation_steps import ExplanationCode, ExplanationStep
 from .asked import ExplanationContext
 
-MOST_NIGHTS = 400  # without sending hours that are counted: nothing is said of an email that waited longer
+MOST_NIGHTS = 400  # closed periods counted at most; an email that waited longer gets no step
 
 _CODES = {
     DelayCause.quota: ExplanationCode.waited_quota,
@@ -25,7 +25,7 @@ _CODES = {
 
 @dataclass(frozen=True)
 class Held:
-    """A time in which nothing left, and for which sender that was so."""
+    """A period in which nothing was sent, with its cause and its sender."""
 
     since: datetime
     until: datetime
@@ -34,7 +34,7 @@ class Held:
 
 
 def _times(holds: Iterable[Delay], sender_id: int | None, sender: str = "") -> list[Held]:
-    """Those of one sender, or of the campaign and the plan, whose end is on record."""
+    """Return the ended delays of one sender, or without a sender those of the campaign and the plan."""
     return [
         Held(hold.since, hold.until, hold.cause, sender)
         for hold in holds
@@ -42,8 +42,8 @@ def _times(holds: Iterable[Delay], sender_id: int | None, sender: str = "") -> l
     ]
 
 
-def _together(of_senders: Iterable[Sequence[Held]]) -> list[Held]:
-    """Times in which none of several senders could send: each ends with the first of them that can."""
+def _overlapping(of_senders: Iterable[Sequence[Held]]) -> list[Held]:
+    """Return the periods in which none of the senders could send: each ends when the first of them can."""
     found: list[Held] | None = None
     for times in of_senders:
         if found is None:
@@ -60,14 +60,14 @@ def _overlap(one: Held, other: Held) -> Held | None:
 
 
 class Waited:
-    """Times in which an email could not leave."""
+    """Periods in which an email could not be sent."""
 
     def __init__(self, asked: ExplanationContext, delivery: Delivery) -> None:
         self.asked, self.session, self.campaign = asked, asked.session, asked.campaign
         self.email = delivery
 
     def steps(self) -> Iterator[ExplanationStep]:
-        """Times in which nothing left and which ended before the email left, in the order of their ends."""
+        """Yield the delays that ended before the email was sent, ordered by their ends."""
         found = [*self._held(), *self._nights()]
         yield from sorted(found, key=lambda step: (step.at or self.email.dated_at, step.code))
 
@@ -79,7 +79,9 @@ class Waited:
         senders = {each.id: each.from_email for each in self.campaign.senders}
         holds = self._holds(senders)
         of_senders = [_times(holds, number, name) for number, name in senders.items()]
-        ended = [time for time in _times(holds, None) + _together(of_senders) if time.until <= self._over_at]
+        ended = [
+            time for time in _times(holds, None) + _overlapping(of_senders) if time.until <= self._over_at
+        ]
         for cause, sender in dict.fromkeys((time.cause, time.sender) for time in ended):
             same = [time for time in ended if (time.cause, time.sender) == (cause, sender)]
             last = max(same, key=lambda time: time.until)
@@ -87,11 +89,11 @@ class Waited:
         yield from self._failures(holds, senders)
 
     def _failures(self, holds: Sequence[Delay], senders: Mapping[int, str]) -> Iterator[ExplanationStep]:
-        """Senders that somebody had to look at: when that was is not kept."""
+        """Yield senders that needed a user's attention: when that ended is not recorded."""
         for number, sender in senders.items():
             found = [hold.since for hold in holds if hold.sender_id == number and hold.until is None]
             failing = self.session.get_one(Sender, number).status is SenderStatus.failing
-            if found and not failing:  # else nobody has looked yet, and who waits is told so
+            if found and not failing:  # otherwise the step for the current wait covers it
                 yield ExplanationStep(
                     ExplanationCode.waited_failing, since=max(found), sender=sender, number=len(found)
                 )
@@ -109,7 +111,7 @@ class Waited:
         return self.session.scalars(query.order_by(Delay.since)).all()
 
     def _nights(self) -> Iterator[ExplanationStep]:
-        """Outside the campaign's sending hours, which are fixed once it is started."""
+        """Yield waits for the campaign's sending hours, which are fixed after the start."""
         hours, moment, over = Hours.of(self.campaign.hours), self.email.dated_at, self._over_at
         number, until = 0, None
         while hours is not None:

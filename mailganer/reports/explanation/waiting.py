@@ -1,4 +1,4 @@
-"""What an email waits for that is due: what is in the way of its campaign, and who comes before it."""
+"""Explanation steps for current delays: obstacles of the campaign, and emails ahead in the queue."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from .asked import ExplanationContext
 
 
 def in_the_way(asked: ExplanationContext) -> Iterator[ExplanationStep]:
-    """What keeps all emails of the campaign from leaving right now."""
+    """Yield what keeps all emails of the campaign from being sent now."""
     now = asked.now
     hours = Hours.of(asked.campaign.hours)
     if hours is not None and not hours.is_open(now):
@@ -22,12 +22,12 @@ def in_the_way(asked: ExplanationContext) -> Iterator[ExplanationStep]:
     if plan.waits_until is not None:
         yield ExplanationStep(ExplanationCode.plan, until=plan.waits_until, number=plan.limit)
     rests = [_rest(asked, each) for each in asked.campaign.senders if each.deleted_at is None]
-    if all(rests):  # as long as one of them is free, nobody waits for the others
+    if all(rests):  # as long as one sender can send, no email waits for the others
         yield from (each for each in rests if each)
 
 
 def _rest(asked: ExplanationContext, sender: Sender) -> ExplanationStep | None:
-    """Why nothing leaves through a sender right now; None when something may."""
+    """Return why nothing is sent through a sender now, or None."""
     now, name, words = asked.now, sender.from_email, sender.error or ""
     limit = day_limit(sender, asked.registry)
     full_until = sender_allowance(asked.session, sender.id, limit, now).waits_until
@@ -46,13 +46,13 @@ def _rest(asked: ExplanationContext, sender: Sender) -> ExplanationStep | None:
 
 
 def _noted(asked: ExplanationContext, sender: Sender) -> DelayCause | None:
-    """What laid a sender to rest: its own row forgets that when a person has a look at it."""
+    """Return the recorded cause of a sender's rest: its own row loses it when a user checks the sender."""
     rest = select(Delay.cause).where(Delay.sender_id == sender.id, Delay.until == sender.sleeps_until)
     return asked.session.scalars(rest.order_by(Delay.id.desc())).first()
 
 
 def turn(asked: ExplanationContext, email: Delivery) -> Iterator[ExplanationStep]:
-    """How many may leave before this one: batches are taken in order, and emails within them."""
+    """Yield how many emails may be sent before this one: batches in order, and emails within them."""
     now = asked.now
     if email.not_before is not None:
         return

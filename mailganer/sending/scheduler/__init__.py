@@ -1,1 +1,1 @@
-"""What is due: start campaigns, plan recipients, choose work, repair what killed workers left."""
+"""Scheduler: start due campaigns, plan recipients, choose work and repair what killed workers left."""

@@ -1,7 +1,7 @@
-"""Choosing work from the database: campaigns that are to be planned, senders that have emails to send.
+"""Choose work from the database: campaigns to plan, and senders that have emails to send.
 
-A message of the broker only wakes a worker process. What the process does then, and does next until nothing
-is left, is chosen here, so that messages which are lost, late or repeated cost nothing.
+A broker message only wakes a worker process. What the process does then, and next, until nothing is left, is
+chosen here, so that lost, late or repeated messages do no harm.
 """
 
 import random
@@ -32,29 +32,29 @@ from ..context import SendingContext
 from ..worker.lane import lanes_of
 from ..worker.window_planner import SHORT_WAIT
 
-PLANS_IN_A_ROW = 4  # then a lane has its turn: campaigns that come without end keep no email waiting
-CHOICE = 20  # campaigns of which one is chosen at random: two free processes seldom plan the same one
-PLANNED_BY = "plan "  # name of a heartbeat: a process is planning this campaign
-PLANNER_IS_GONE = 10.0  # seconds after its last heartbeat; a piece of a plan takes a fraction of one
-DAWN = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+PLANS_IN_A_ROW = 4  # then a lane gets its turn, so that a stream of new campaigns does not hold up emails
+CHOICE = 20  # campaigns to choose from at random, so that two free processes seldom plan the same one
+PLANNED_BY = "plan "  # prefix of a heartbeat's name: a process is planning this campaign
+PLANNER_IS_GONE = 10.0  # seconds after its last heartbeat; planning one chunk takes a fraction of a second
+EPOCH_START = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
 @dataclass(frozen=True)
 class TaskCall:
-    """A task to be queued: its name without ``mailganer.``, and the ids it is about."""
+    """A task to enqueue: its name without ``mailganer.``, and its ids."""
 
     task: str
     ids: tuple[int, ...] = ()
 
 
 class DueWork:
-    """What one process does in its turn. It leaves alone what it has tried in this turn without effect."""
+    """Choose the work of one process for one turn, without what was tried in this turn to no effect."""
 
     def __init__(self, context: SendingContext) -> None:
         self._context = context
         self._tried: set[TaskCall] = set()
         self._spent: dict[int, bool] = {}
-        self._planned = 0  # campaigns since the last lane
+        self._planned = 0  # campaigns planned since the last lane
 
     def choose(self) -> TaskCall | None:
         """Return what to do next: some plans, then the lane of the sender that has waited longest."""
@@ -71,7 +71,7 @@ class DueWork:
             return self._lane(session, now)
 
     def is_due(self, call: TaskCall) -> bool:
-        """Whether a message is about work that is still to be done and that no other process does."""
+        """Return whether a message is about work that is still to be done and that no other process does."""
         with self._context.readers() as session:
             now = self._context.now()
             if call.task == "plan":
@@ -81,11 +81,11 @@ class DueWork:
             return bool(session.scalar(_senders_with_due_work(now).where(Sender.id == sender_id, ~held)))
 
     def leave_alone(self, call: TaskCall) -> None:
-        """Do not choose this again in this turn."""
+        """Exclude this call for the rest of the turn."""
         self._tried.add(call)
 
     def plans_wait(self) -> bool:
-        """Whether a campaign is to be planned and no process does it."""
+        """Return whether a campaign is to be planned and no process does it."""
         with self._context.readers() as session:
             return bool(self._campaigns(session, self._context.now()))
 
@@ -102,7 +102,7 @@ class DueWork:
 
 
 def unplanned(session: Session) -> list[int]:
-    """Campaigns that have been started and whose recipients are not all in the ledger; the oldest first."""
+    """Return started campaigns whose recipients are not all in the ledger yet, oldest first."""
     return list(
         session.scalars(
             select(Campaign.id)
@@ -116,7 +116,10 @@ def unplanned(session: Session) -> list[int]:
 
 
 def note_planning(session: Session, campaign_id: int, now: datetime, *, done: bool = False) -> None:
-    """Keep other processes from planning the same campaign meanwhile. They would only wait for this one."""
+    """Record that this process plans the campaign.
+
+    Other processes then choose other work instead of waiting for this one.
+    """
     name = f"{PLANNED_BY}{campaign_id}"
     if done:
         session.execute(delete(Heartbeat).where(Heartbeat.name == name), execution_options=UNTRACKED)
@@ -138,8 +141,11 @@ def _being_planned(session: Session, now: datetime, long: timedelta) -> set[int]
 
 
 def _senders_with_due_work(now: datetime) -> Any:
-    """Ready senders with somebody due in a campaign that is being sent. Found from the campaigns that are
-    being sent, of which there are few: a sender may have thousands that are finished."""
+    """Return a query for ready senders with a due recipient in a campaign that is being sent.
+
+    It starts from the campaigns being sent, of which there are few: a sender may have thousands of finished
+    ones.
+    """
     due = exists().where(
         Batch.campaign_id == Campaign.id,
         Batch.state == BatchState.open,
@@ -176,9 +182,9 @@ def due_lanes(
     tried: set[TaskCall] | None = None,
     spent: dict[int, bool] | None = None,
 ) -> Iterator[TaskCall]:
-    """A call for every sender with work and a free lane: first lanes first, the longest waiting first.
+    """Yield a call for every sender with work and a free lane: first lanes first, the longest waiting first.
 
-    ``tried`` are left out; ``spent`` keeps for later calls whose plan allows nothing more now.
+    Calls in ``tried`` are left out. ``spent`` caches, across calls, whether an account's plan is used up.
     """
     tried, spent = tried or set(), {} if spent is None else spent
     rows = session.execute(
@@ -186,19 +192,19 @@ def due_lanes(
         .outerjoin(Lane, and_(Lane.sender_id == Sender.id, Lane.number == 0))
         .where(Sender.id.in_(_senders_with_due_work(now)))
     ).all()
-    rows = sorted(rows, key=lambda row: (row.lease_until or DAWN, row.id))
+    rows = sorted(rows, key=lambda row: (row.lease_until or EPOCH_START, row.id))
     some_waits = False
     for row in rows:
         call = TaskCall("run_lane", (row.id, 0))
-        if (row.lease_until or DAWN) <= now and call not in tried:
+        if (row.lease_until or EPOCH_START) <= now and call not in tried:
             if _is_spent(context, session, row.account_id, now, spent):
                 continue
             some_waits = True
             yield call
     if some_waits:
         return
-    # Everybody has a lane: those who can use more get more.
-    served = [row.id for row in rows if (row.lease_until or DAWN) > now]
+    # Every sender has a lane, so offer further lanes to those that can use more.
+    served = [row.id for row in rows if (row.lease_until or EPOCH_START) > now]
     for call in _more_lanes(context, session, served, now):
         account_id = next(row.account_id for row in rows if row.id == call.ids[0])
         if call not in tried and not _is_spent(context, session, account_id, now, spent):
@@ -225,13 +231,13 @@ def _lanes(context: SendingContext, sender: Sender) -> int:
     try:
         return lanes_of(context.limits(sender))
     except MailganerError:
-        return 1  # the lane will say what is wrong with it
+        return 1  # the lane will report the error
 
 
 def _is_spent(
     context: SendingContext, session: Session, account_id: int, now: datetime, known: dict[int, bool]
 ) -> bool:
-    """Whether an account's plan lets nothing leave now."""
+    """Return whether an account's plan allows no more emails now."""
     if account_id not in known:
         limit = context.plan_limit(session.get_one(Account, account_id), now)
         known[account_id] = (

@@ -1,7 +1,7 @@
-"""Starting a campaign: its email is frozen, and everybody it goes to gets a row in the ledger.
+"""Plan a campaign: freeze its email, and create a delivery for each recipient.
 
-Resumable: every piece of people is one transaction that also notes how far it got. Two planners of the same
-campaign take turns; a killed one is followed by another.
+Resumable: every chunk of recipients is one transaction that also records how far it got. Two planners of the
+same campaign take turns; a killed planner is replaced by another.
 """
 
 import logging
@@ -55,17 +55,17 @@ from .due_work import note_planning
 
 log = logging.getLogger(__name__)
 
-CHUNK = 20_000  # people of one transaction: a fraction of a second, for which SQLite's other writers wait
+CHUNK = 20_000  # recipients per transaction: a fraction of a second, for which SQLite's other writers wait
 LARGEST_BATCH = 500
 SMALLEST_BATCH = 20
-BATCHES_PER_SENDER = 8  # of a small campaign, so that several senders finish at about the same time
+BATCHES_PER_SENDER = 8  # in a small campaign, so that several senders finish at about the same time
 
 
 def start_due(session: Session, now: datetime, latest_start: timedelta) -> list[int]:
-    """Starts the campaigns whose time has come, and answers which.
+    """Start the campaigns whose time has come; return their ids.
 
-    One that comes later than it may is paused before its first email, and its person is asked: the machine
-    was off, or a backup has been put back, and an invitation to yesterday is worse than none.
+    A campaign later than it may start is paused before its first email, and its user is asked: the machine
+    was off, or a backup was restored, and an invitation to yesterday's event is worse than none.
     """
     due = session.execute(
         select(Campaign.id, Campaign.send_at, Campaign.not_after)
@@ -115,7 +115,7 @@ def _too_late(send_at: datetime, not_after: datetime | None) -> str:
 
 
 def plan(context: SendingContext, campaign_id: int, stopped: Callable[[], bool] = lambda: False) -> bool:
-    """Plans a campaign that has been started, to its end; False when it is not to be planned (now)."""
+    """Plan a started campaign to its end; return False when it is not to be planned (now)."""
     if not _freeze(context, campaign_id):
         return False
     while not stopped():
@@ -127,13 +127,16 @@ def plan(context: SendingContext, campaign_id: int, stopped: Callable[[], bool] 
 
 
 def _freeze(context: SendingContext, campaign_id: int) -> bool:
-    """Fixes what goes out. The email is compiled while nobody waits for the database."""
+    """Freeze the campaign's email; return whether it is to be planned.
+
+    The email is compiled while no transaction is open.
+    """
     with context.readers() as session:
         campaign = session.get(Campaign, campaign_id)
         if campaign is None or campaign.status is not CampaignStatus.sending:
             return False
         if campaign.frozen_email_id is not None:
-            return campaign.planned_at is None  # a message that came twice: all is done
+            return campaign.planned_at is None  # a repeated message: everything is done
         senders = [sender.from_email for sender in campaign.senders]
         targets = frozen_emails.copied_targets(session, campaign, context.public_url)
         tokens = frozen_emails.tokens_of(session, campaign)
@@ -173,7 +176,10 @@ def _lock(session: Session, campaign_id: int) -> Campaign | None:
 
 
 def _plan_some(session: Session, campaign_id: int, now: datetime) -> bool | None:
-    """The next piece of people. True: that was all; False: nothing is to be planned; None: go on."""
+    """Plan the next chunk of recipients.
+
+    Return True when it was the last, False when nothing is to be planned, and None to continue.
+    """
     campaign = _lock(session, campaign_id)
     if campaign is None or campaign.status is not CampaignStatus.sending:
         return False
@@ -205,7 +211,7 @@ def _plan_some(session: Session, campaign_id: int, now: datetime) -> bool | None
 
 
 class _Piece(NamedTuple):
-    """The recipients that one transaction plans, up to which id it reads, and whether it is the last."""
+    """Recipients planned in one transaction, the id up to which it reads, and whether it is the last."""
 
     ids: Sequence[int]
     upto: int
@@ -213,10 +219,10 @@ class _Piece(NamedTuple):
 
 
 def _next_piece(session: Session, campaign: Campaign, lists: Sequence[int]) -> _Piece:
-    """Return the next recipients in the order of their ids, ``CHUNK`` of them at most.
+    """Return the next recipients in the order of their ids, at most ``CHUNK``.
 
-    PostgreSQL is asked for members of the lists first, and then which of them are recipients. Just after
-    an import it has no statistics yet, and a join of two ranges that it believes to be empty compares each
+    On PostgreSQL, select members of the lists first, and then which of them are recipients. Just after an
+    import it has no statistics yet, and a join of two ranges that it estimates to be empty compares each
     recipient with each member of the list.
     """
     after, room = campaign.planned_after, LARGEST_CAMPAIGN - campaign.planned
@@ -239,7 +245,7 @@ def _next_piece(session: Session, campaign: Campaign, lists: Sequence[int]) -> _
 def _rows_of(
     session: Session, campaign: Campaign, lists: Sequence[int], piece: _Piece
 ) -> Select[int, str, str]:
-    """Return the query for the recipients of one piece."""
+    """Return the query for the recipients of one chunk."""
     if session.get_bind().dialect.name == "sqlite":
         return recipients(campaign.account_id, lists, campaign.planned_after, piece.upto)
     return select(Subscriber.id, Subscriber.email, Subscriber.email_key).where(
@@ -270,22 +276,22 @@ def _insert(session: Session, campaign: Campaign, people: Any, now: datetime) ->
         person.c.email_key,
         _token(session, person.c.id),
         literal(now, Delivery.dated_at.type),
-    ).where(person.c.id > 0)  # SQLite takes ON CONFLICT after a SELECT only behind a WHERE
+    ).where(person.c.id > 0)  # SQLite parses ON CONFLICT after a SELECT only if that has a WHERE
     columns = ("id", "campaign_id", "subscriber_id", "email", "email_key", "token", "dated_at")
     try:
         with session.begin_nested():
             session.execute(insert(Delivery).from_select(columns, rows))
     except IntegrityError:
-        # Somebody has taken over the address of a person planned a moment ago: once is enough. It is rare,
-        # and looking out for it would cost every row a sixth more.
+        # Another subscriber has taken over the address of one planned a moment ago; one email is enough. It
+        # is rare, and checking for it up front would make every row cost a sixth more.
         session.execute(upsert(session, Delivery).from_select(columns, rows).on_conflict_do_nothing())
 
 
 def _token(session: Session, person_id: ColumnElement[int]) -> ColumnElement[bytes]:
-    """128 random bits, made where the row is made.
+    """Return an expression for 128 random bits per row.
 
-    PostgreSQL asks the system for each random number, which takes longer than all the rest of a row. So it
-    hashes the person's id under 256 random bits that are of this piece alone, and that nobody keeps.
+    PostgreSQL asks the system for each random number, which takes longer than the rest of the row. So hash
+    the subscriber's id with 256 random bits that belong to this chunk alone and are not stored.
     """
     if session.get_bind().dialect.name == "sqlite":
         return func.randomblob(16, type_=Token)
@@ -294,7 +300,7 @@ def _token(session: Session, person_id: ColumnElement[int]) -> ColumnElement[byt
 
 
 def _add_batches(session: Session, campaign: Campaign, size: int) -> int:
-    """Batches over the rows just inserted; answers how many numbers they take."""
+    """Create batches over the rows just inserted; return how many delivery numbers they span."""
     first = first_delivery_id(campaign.id) + campaign.planned
     group = ((Delivery.id - first) // size).label("number")
     found = session.execute(

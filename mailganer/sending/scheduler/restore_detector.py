@@ -1,9 +1,9 @@
-"""Notices a database that was put back to an older copy of itself, and holds what it would send twice.
+"""Detect a database restored from an older copy, and pause the campaigns that it would send twice.
 
-Every tick leaves the same moment in the database and, once that is committed, in a file beside the journals.
-Nobody else writes either of them, and their moment only grows. So a row that is older than the file, or gone,
-says that the database has forgotten the time in between: a backup was put back, or a replica took over that
-had not heard everything.
+Every tick writes the same timestamp to the database and, after the commit, to a file beside the journals.
+Nothing else writes either, and the timestamp only grows. So a row that is older than the file, or missing,
+means that the database has lost the time in between: a backup was restored, or a replica that lagged behind
+was promoted.
 """
 
 import fcntl
@@ -28,23 +28,23 @@ log = logging.getLogger(__name__)
 MARK = Outage("The mark file")
 
 FILE = "mark"
-PREFIX = "mark "  # of heartbeats that are marks: those of a machine that is silent for long are not forgotten
-_STEP = timedelta(microseconds=1)  # the moment grows though the clock was set back
+PREFIX = "mark "  # of the names of heartbeats that are marks; these are never deleted, however old
+_STEP = timedelta(microseconds=1)  # the timestamp grows even when the clock was set back
 _NEVER = "-" * len(datetime(2000, 1, 1, tzinfo=UTC).isoformat(timespec="microseconds"))
 
 
 @dataclass(frozen=True)
 class RestoreMark:
-    """What a file says: whose mark it is, and the moment that was last committed under this name."""
+    """Content of a mark file: its name, and the timestamp last committed to the database under that name."""
 
     name: str
     moment: datetime | None = None
 
 
 def read(folder: Path) -> RestoreMark | None:
-    """The mark of this folder; None when there is none, or none that can be read.
+    """Return the mark of this folder, or None when there is none or it is unreadable.
 
-    To be held against the database it has to be read before the transaction begins.
+    Read it before beginning the transaction that compares it with the database.
     """
     try:
         return _parsed((folder / FILE).read_bytes())
@@ -53,7 +53,7 @@ def read(folder: Path) -> RestoreMark | None:
 
 
 def is_forgotten(session: Session, mark: RestoreMark | None) -> bool:
-    """Whether the database no longer knows what it knew when this mark was kept."""
+    """Return whether the database has lost what it knew when this mark was written."""
     if mark is None or mark.moment is None:
         return False
     known = _known(session, mark)
@@ -61,18 +61,18 @@ def is_forgotten(session: Session, mark: RestoreMark | None) -> bool:
 
 
 class RestoreMarkFile:
-    """The file, held by one process at a time while it writes to the database and then to the file."""
+    """The mark file, locked by one process while it writes to the database and then to the file."""
 
     def __init__(self, file: int) -> None:
         self._file = file
         found = _parsed(os.pread(file, 200, 0))
         if found is None:
             found = RestoreMark(uuid.uuid4().hex)
-            self._write(found)  # takes its room on the disk: from now on it is only written over
+            self._write(found)  # allocates the space on the disk: from now on the file is only overwritten
         self.mark = self._next = found
 
     def leave(self, session: Session, now: datetime) -> None:
-        """Puts the next moment into the database, after a look at what it still knows."""
+        """Write the next timestamp to the database, after checking what the database still knows."""
         if is_forgotten(session, self.mark):
             known, until = _known(session, self.mark), self.mark.moment or now
             log.error("the database was put back: it knows nothing after %s, it had come to %s", known, until)
@@ -83,7 +83,7 @@ class RestoreMarkFile:
         self._next = replace(self.mark, moment=moment)
 
     def keep(self) -> None:
-        """After the commit. A file that stays behind the row says nothing wrong."""
+        """Write the timestamp to the file, after the commit. A file older than the row is no false alarm."""
         try:
             self._write(self._next)
             MARK.ended(log)
@@ -97,8 +97,11 @@ class RestoreMarkFile:
 
 @contextmanager
 def open_mark(folder: Path) -> Iterator[RestoreMarkFile | None]:
-    """The mark of this folder, for us alone; None while somebody else has it, who looks then as we would, and
-    may be stopped in the middle of it: nobody waits for him. None too when the disk takes no file."""
+    """Lock and yield the mark file of this folder; yield None while another process holds it.
+
+    That process performs the same check and may be stopped in the middle of it, so do not wait for it. Yield
+    None also when the file cannot be created or locked.
+    """
     try:
         file = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
@@ -135,9 +138,10 @@ def _known(session: Session, mark: RestoreMark) -> datetime | None:
 def pause_forgotten_campaigns(
     session: Session, known: datetime | None, until: datetime, now: datetime
 ) -> int:
-    """Pause every campaign that may have sent emails in the time that was forgotten; return how many.
+    """Pause every campaign that may have sent emails in the time that was lost; return how many.
 
-    ``known`` is the moment of the copy, ``until`` the latest moment at which something may have been sent.
+    ``known`` is the time of the restored copy, ``until`` the latest time at which something may have been
+    sent.
     """
     due = and_(Campaign.status == CampaignStatus.scheduled, Campaign.send_at <= until)
     on_its_way = Campaign.status.in_((CampaignStatus.sending, CampaignStatus.paused))
@@ -154,13 +158,16 @@ def pause_forgotten_campaigns(
         execution_options=UNTRACKED,
     )
     for each in found:
-        if each.status is not CampaignStatus.paused:  # what is paused is noted already
+        if each.status is not CampaignStatus.paused:  # campaigns already paused have their entry
             delays.note_pause(session, each.id, DelayCause.halted, now)
     return len(found)
 
 
 def restored_message(known: datetime | None, until: datetime) -> str:
-    """What a campaign's person is asked. ``known``: the moment of the copy, where that can be told."""
+    """Return the question for the campaign's user.
+
+    ``known`` is the time of the restored copy; None when it is unknown.
+    """
     if known is None:
         return _(
             "The database of this installation was put back to an older copy. What this campaign sent "

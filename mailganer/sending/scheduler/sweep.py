@@ -1,8 +1,8 @@
-"""Putting right what was left over: windows of lanes that died, claims and leases nobody holds any more.
+"""Repair what dead lanes left: open windows, claims and leases.
 
-By the journal, where it can be trusted: what was not handed over goes back, what was answered is settled,
-and only what was on the wire is in doubt. Without one (the machine is gone, or was restarted) the whole
-window is.
+Where the journal can be trusted, emails not handed over return to pending, those with a receipt are settled,
+and only those on the wire are in doubt. Without a journal (the machine is gone or was restarted) the whole
+window is in doubt.
 """
 
 import logging
@@ -30,11 +30,11 @@ from ..worker.receipt_outcomes import WindowResult, change_for, mark_in_doubt
 log = logging.getLogger(__name__)
 
 ELSEWHERE = timedelta(minutes=15)
-"""How long windows of a machine that is silent are left to it: when it comes back, its journals know more."""
+"""How long windows of a silent machine are left to it: when it comes back, its journals know more."""
 
 
 def sweep(context: SendingContext) -> int:
-    """Settles and frees whatever was left over; answers how many windows that were."""
+    """Settle or release everything that dead lanes left; return how many windows were settled."""
     _free_lanes(context)
     swept = 0
     for row in _suspects(context):
@@ -45,7 +45,7 @@ def sweep(context: SendingContext) -> int:
 
 
 def _suspects(context: SendingContext) -> Sequence[Any]:
-    """All open windows but those whose journal is here and whose process lives in time."""
+    """Return all open windows except those whose journal is here and whose process renews its lease."""
     now = context.now()
     with context.readers() as session:
         rows = session.execute(
@@ -59,19 +59,19 @@ def _may_be_swept(context: SendingContext, row: Any, now: datetime) -> bool:
     if journal.is_abandoned(path):
         return True
     late = now - row.lease_until - context.span(context.margin)
-    # With the journal here, its process is alive and does not move; without, it is somewhere else.
+    # With the journal here, the process is alive but stopped; without it, the process is on another machine.
     return late > (timedelta(0) if path.exists() else ELSEWHERE * context.speed)
 
 
 def _sweep_window(context: SendingContext, row: Row[Any]) -> bool:
     with context.sessions.begin() as session:
-        # In this order everywhere: sender, account, batch, deliveries, usage.
+        # The lock order everywhere: sender, account, batch, deliveries, usage.
         account_id = session.scalar(
             select(Sender.account_id).where(Sender.id == row.sender_id).with_for_update(key_share=True)
         )
         batch_id = session.scalar(select(Window.batch_id).where(Window.id == row.id))
         if batch_id is None:
-            return False  # settled by its lane meanwhile
+            return False  # settled by its lane in the meantime
         session.execute(select(Batch.id).where(Batch.id == batch_id).with_for_update())
         window = session.execute(_window(row.id)).first()
         if window is None or not _may_be_swept(context, window, context.now()):
@@ -91,7 +91,7 @@ def _sweep_window(context: SendingContext, row: Row[Any]) -> bool:
                 now=now,
             )
             reservations.note_left(session, window.campaign_id, window.sender_id, window_result.accepted, now)
-            # A reader may have been quicker than we are.
+            # A recipient may have opened or clicked before this.
             prove_seen(session, window.first_id, window.last_id, now)
     log.warning(
         "window %s of sender %s was left over: %s", row.id, row.sender_id, _summary(window_result.changes)
@@ -115,7 +115,7 @@ def _window(window_id: int) -> Any:
 
 
 def _items(session: Session, window: Row[Any]) -> Sequence[Any]:
-    """The window's deliveries in the order of its slots."""
+    """Return the window's deliveries in the order of its slots."""
     return session.execute(
         select(Delivery.id, Delivery.subscriber_id, Delivery.attempts, Delivery.first_tried_at)
         .where(
@@ -127,7 +127,7 @@ def _items(session: Session, window: Row[Any]) -> Sequence[Any]:
 
 
 def _trusted(path: Path, window: Row[Any]) -> LeftoverJournal | None:
-    """The journal, if what it says still holds."""
+    """Return the journal, if the machine has not been restarted since it was written."""
     return journal.read(path) if journal.same_boot(window.host) else None
 
 
@@ -142,12 +142,15 @@ def _window_result(
 
 
 def _note(remains: LeftoverJournal | None, window: Row[Any], slot: int, size: int) -> JournalEntry:
-    """What is known of one slot. An own journal that is not at this window yet: nothing was handed over."""
+    """Return what is known of one slot.
+
+    A journal that has not reached this window means that nothing of the window was handed over.
+    """
     if remains is None:
         return JournalEntry(journal.HANDED)
     if remains.window_id != window.id:
         return JournalEntry(journal.UNTOUCHED)
-    if len(remains.notes) != size:  # cannot be; and if it is, nothing is to be believed
+    if len(remains.notes) != size:  # cannot happen; if it does, the journal cannot be trusted
         return JournalEntry(journal.HANDED)
     return remains.notes[slot]
 
@@ -166,11 +169,11 @@ def _summary(changes: Sequence[DeliveryChange]) -> str:
     return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
 
 
-# --- claims, leases and files without anybody
+# --- abandoned claims, leases and files
 
 
 def _free_lanes(context: SendingContext) -> None:
-    """A lane whose process is gone is free at once: nobody has to wait for its lease to end."""
+    """Release the lanes of dead processes now, instead of waiting for their leases to end."""
     now = context.now()
     with context.readers() as session:
         held = session.execute(
@@ -192,9 +195,10 @@ def _free_lanes(context: SendingContext) -> None:
 
 
 def _free_batches(context: SendingContext) -> None:
-    """Claims without a window and without a living lane.
+    """Release claims that have no window and no live lane.
 
-    A lease longer than any was given before the clock was set back: its lane, if it lives, renews it.
+    A lease that ends later than any lease could was given before the clock was set back; if its lane lives,
+    it renews the lease.
     """
     now = context.now()
     over = or_(
@@ -211,11 +215,12 @@ def _free_batches(context: SendingContext) -> None:
             ledger.reopen_lost(session, batch_id, over)
 
 
-_UNFINISHED = text("batch.state <> 'done'")  # written out, so that both databases use the index of that name
+# A literal, so that both databases use the partial index with this condition.
+_UNFINISHED = text("batch.state <> 'done'")
 
 
 def _clear_journals(context: SendingContext) -> None:
-    """Removes the files of dead lanes whose windows are settled."""
+    """Remove the files of dead lanes whose windows are settled."""
     with context.readers() as session:
         needed = set(session.scalars(select(Window.journal)))
     for path in context.journals.glob("*.journal"):

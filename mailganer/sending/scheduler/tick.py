@@ -1,6 +1,6 @@
-"""The tick: everything that is due gets a nudge. May run twice, late, or in ten places at once.
+"""The tick: start what is due and wake senders. Safe to run twice, late, or on ten machines at once.
 
-It reads the rows and never remembers: losing every message of the broker costs two seconds.
+It reads the rows and keeps no state: losing every broker message costs two seconds.
 """
 
 import os
@@ -40,15 +40,15 @@ from .sweep import sweep
 
 EVERY = 2.0  # seconds between two ticks
 SOON = 1.0  # seconds; a tick that follows another one within them does nothing
-MOST_BELLS = 50  # pumps rung for in one tick; the senders that have waited longest come first
+MAX_LANE_TASKS = 50  # ``run_lane`` tasks queued in one tick; the senders that have waited longest come first
 CANCEL_AT_ONCE = 100  # batches of cancelled campaigns that one tick ends
-SILENT_FOR = timedelta(days=1)  # after which a part that is never seen is forgotten
+SILENT_FOR = timedelta(days=1)  # after which the heartbeat of a silent process is deleted
 LOOK_UP_EVERY = timedelta(seconds=20)
-ANSWERED_FOR = timedelta(days=1)  # how long the API remembers what it answered to an Idempotency-Key
+ANSWERED_FOR = timedelta(days=1)  # how long the API keeps its response to an Idempotency-Key
 
 
 def tick(context: SendingContext, apart: timedelta = timedelta(0)) -> list[TaskCall]:
-    """Do what is quick here, and return what is to be queued: nothing within ``apart`` of another tick."""
+    """Do here what is quick, and return the tasks to enqueue; do nothing within ``apart`` of another tick."""
     now = context.now()
     with open_mark(context.journals) as mark:
         with context.sessions.begin() as session:
@@ -60,9 +60,9 @@ def tick(context: SendingContext, apart: timedelta = timedelta(0)) -> list[TaskC
             _wake_sleepers(session, now)
             finished = _finish(session, now)
             _cancel(session, now)
-            looking = _beat(context, session, now)
+            looking = _record_heartbeats(context, session, now)
             if looking:
-                _go_on(session, now)
+                _resume_finished(session, now)
                 _forget(session, now)
         if mark:
             mark.keep()
@@ -71,7 +71,7 @@ def tick(context: SendingContext, apart: timedelta = timedelta(0)) -> list[TaskC
     sweep(context)
     with context.readers() as session:
         calls = [TaskCall("plan", (campaign_id,)) for campaign_id in unplanned(session)]
-        calls += islice(due_lanes(context, session, now), MOST_BELLS)
+        calls += islice(due_lanes(context, session, now), MAX_LANE_TASKS)
         calls += [TaskCall("import", (import_id,)) for import_id in due_imports(session, now)]
         if looking:
             calls += [TaskCall("look_up", (sender,)) for sender in in_doubt.senders_in_doubt(session, now)]
@@ -82,9 +82,10 @@ def tick(context: SendingContext, apart: timedelta = timedelta(0)) -> list[TaskC
 
 
 def _finish(session: Session, now: datetime) -> Sequence[int]:
-    """Campaigns in which nobody is pending or under way any more.
+    """Finish campaigns in which no delivery is pending or sending any more; return their ids.
 
-    Asked twice: whoever gives somebody another letter holds the campaign's row, and is seen only afterwards.
+    The condition is checked twice: a transaction that makes a delivery pending again holds the campaign's
+    row, and its change is visible only after the lock is obtained.
     """
     over = (
         Campaign.status == CampaignStatus.sending,
@@ -110,8 +111,8 @@ def _finish(session: Session, now: datetime) -> Sequence[int]:
     ).all()
 
 
-def _go_on(session: Session, now: datetime) -> None:
-    """Finished campaigns in which somebody waits: however that came about, they get their email."""
+def _resume_finished(session: Session, now: datetime) -> None:
+    """Reopen finished campaigns that have pending deliveries, however that came about."""
     session.execute(
         update(Campaign)
         .where(Campaign.id.in_(_waiting_campaigns(session)), Campaign.status == CampaignStatus.finished)
@@ -121,7 +122,7 @@ def _go_on(session: Session, now: datetime) -> None:
 
 
 def _cancel(session: Session, now: datetime) -> None:
-    """Nobody of a cancelled campaign waits any longer."""
+    """Skip the pending deliveries of cancelled campaigns."""
     left = session.scalars(
         select(Batch.id)
         .join(Campaign, Campaign.id == Batch.campaign_id)
@@ -138,8 +139,10 @@ def _cancel(session: Session, now: datetime) -> None:
 
 
 def _waiting_campaigns(session: Session) -> list[int]:
-    """Campaigns with an open batch, by one look into the index of batches for each: there may be thousands
-    of campaigns that are over, and thousands of batches of one that is not."""
+    """Return campaigns with an open batch, with one index look-up for each.
+
+    There may be thousands of finished campaigns, and thousands of batches in one that is not.
+    """
     return list(session.scalars(_WAITING_CAMPAIGNS))
 
 
@@ -161,7 +164,7 @@ _WAITING_CAMPAIGNS = text(
 
 
 def _wake_sleepers(session: Session, now: datetime) -> None:
-    """Senders whose rest is over; and those whose server should be tried again."""
+    """Make senders ready whose sleep is over, or whose server should be tried again."""
     over = (Sender.sleeps_until <= now, Sender.deleted_at.is_(None))
     _raise_learned(session, over)
     session.execute(
@@ -173,9 +176,9 @@ def _wake_sleepers(session: Session, now: datetime) -> None:
 
 
 def _raise_learned(session: Session, over: tuple[ColumnElement[bool], ...]) -> None:
-    """A limit learnt on one day was perhaps that day's: after every rest a tenth more is tried.
+    """Raise each learned daily limit by a tenth after every sleep: it may have been that day's only.
 
-    A server that still says "enough" costs one question and no recipient.
+    A server that still refuses costs one attempt and no recipient.
     """
     session.execute(
         update(Sender)
@@ -194,9 +197,9 @@ def _raise_learned(session: Session, over: tuple[ColumnElement[bool], ...]) -> N
 
 
 def _is_time(session: Session, now: datetime, apart: timedelta) -> bool:
-    """Whether no other tick runs, or ran just now; then this one is held by its heartbeat until the commit.
+    """Return whether no other tick runs or ran just now; then lock the heartbeat until the commit.
 
-    A tick "in eight hours" ran before the clock was set back.
+    A last tick in the future ran before the clock was set back.
     """
     last = select(Heartbeat.seen_at).where(Heartbeat.name == "beat")
     if session.scalar(last) is None:
@@ -206,15 +209,15 @@ def _is_time(session: Session, now: datetime, apart: timedelta) -> bool:
 
 
 def note_beat(context: SendingContext, beat_id: int) -> None:
-    """Note that this beat was heard: the doctor counts them, and one is enough."""
+    """Record that a tick of this beat process was received. The doctor counts beats: one is enough."""
     now = context.now()
     with context.sessions.begin() as session:
         row = upsert(session, Heartbeat).values(name=f"{BEAT_ID}{beat_id}", seen_at=now)
         session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_={"seen_at": now}))
 
 
-def _beat(context: SendingContext, session: Session, now: datetime) -> bool:
-    """Notes that clock, broker and this worker are alive; answers whether doubts are to be looked up."""
+def _record_heartbeats(context: SendingContext, session: Session, now: datetime) -> bool:
+    """Record that beat, broker and this worker are alive; return whether to look up doubtful emails."""
     looked = session.scalar(select(Heartbeat.seen_at).where(Heartbeat.name == "look_up"))
     looking = looked is None or now - looked >= LOOK_UP_EVERY or looked > now
     worker = f"worker {socket.gethostname()}:{os.getppid()}"
@@ -233,11 +236,11 @@ def _beat(context: SendingContext, session: Session, now: datetime) -> bool:
     return looking
 
 
-# --- what nobody asks for any more
+# --- expired rows
 
 
 def _forget(session: Session, now: datetime) -> None:
-    """Delete answers of the API, tries and sessions whose time is over."""
+    """Delete expired API responses, rate limit counts and web sessions."""
     for old in (
         delete(IdempotentResponse).where(IdempotentResponse.created_at < now - ANSWERED_FOR),
         delete(RateLimitCount).where(RateLimitCount.ends_at < now.timestamp()),

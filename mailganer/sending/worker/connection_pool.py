@@ -1,4 +1,4 @@
-"""The open connections of a lane: opened when first needed, kept from window to window, closed at its end."""
+"""Connection pool of a lane: opened on demand, kept between windows, closed at the end of the turn."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -11,27 +11,27 @@ from .window_queue import WindowQueue
 
 log = logging.getLogger(__name__)
 
-ENOUGH = 8  # emails a connection before what they took says something
-BUSY = 0.7  # of the time: threads that compute so much of it only stand in each other's way
-IDLE = 0.4  # so little, and there is time for another connection's emails in between
+ENOUGH = 8  # emails per connection, below which the measured time means nothing
+BUSY = 0.7  # share of the time: threads with more CPU time than this only block each other
+IDLE = 0.4  # share of the time: below it, another connection's emails fit in between
 
 
 class ConnectionPool:
-    """Up to ``size`` connections of one sender. Only the first is used for windows of one email.
+    """Up to ``size`` connections of one sender. Windows of one email use only the first.
 
-    More connections help against distance and slow servers, not against our own slowness: the threads that
-    work on them share one interpreter. So as many are used as find something to wait for.
+    More connections help against distance and slow servers, not against our own CPU time: their threads share
+    one interpreter. So the pool uses as many as have something to wait for.
     """
 
     def __init__(self, backend: Backend, size: int) -> None:
         self.size = max(1, size)
-        self._hands = self.size  # of them in use
+        self._hands = self.size  # connections in use
         self._backend = backend
         self._connections: list[Connection | None] = [None] * self.size
         self._threads: ThreadPoolExecutor | None = None
 
     def send(self, window_queue: WindowQueue, emails: int) -> None:
-        """Hands a window over; returns when whatever was pulled is answered."""
+        """Send a window; return when every email that was taken from it has a receipt."""
         hands = min(self._hands, self.size, emails)
         begun = perf_counter()
         if hands == 1:
@@ -53,7 +53,7 @@ class ConnectionPool:
             self._hands = min(self.size, hands * 2)
 
     def close(self) -> None:
-        """Never raises: whatever a backend does at its end, all of it is over."""
+        """Close all connections. Never raises, whatever a backend does."""
         for hand, connection in enumerate(self._connections):
             self._connections[hand] = None
             if connection is not None:
@@ -63,7 +63,7 @@ class ConnectionPool:
             self._threads = None
 
     def _work(self, hand: int, window_queue: WindowQueue) -> float:
-        """Answers the seconds of processor time that it took."""
+        """Send over one connection; return the seconds of CPU time used."""
         begun = thread_time()
         self._send_over(hand, window_queue)
         return thread_time() - begun
@@ -75,10 +75,10 @@ class ConnectionPool:
         if connection is None:
             try:
                 connection = self._connections[hand] = self._backend.connect()
-            except Exception as error:  # a backend may be somebody else's: it breaks as it likes
+            except Exception as error:  # a third-party backend may raise anything
                 if hand == 0:
                     window_queue.stop(error)
-                else:  # so many at once the server does not want: those that are open go on
+                else:  # the server allows no more connections at once; continue with those that are open
                     self.size = min(self.size, hand)
                     log.info("%s connections are enough: %r", hand, error)
                 return
@@ -97,7 +97,7 @@ class ConnectionPool:
             for receipt in connection.send_many(messages()):
                 window_queue.answer(receipt)
                 answered += 1
-        except Exception as error:  # a backend of somebody else's: what it had pulled may have gone out
+        except Exception as error:  # a third-party backend failed: what it had taken may have gone out
             window_queue.stop(error)
             self._connections[hand] = None
             _end(connection.abort)
@@ -107,11 +107,11 @@ class ConnectionPool:
                 self._connections[hand] = None
                 _end(connection.abort)
         for message_id in pulled[answered:]:
-            reply = clean(_words_of(window_queue.error))
+            reply = clean(_message_of(window_queue.error))
             window_queue.answer(Receipt(message_id, Outcome.in_doubt, reply, None, Scope.connection))
 
 
-def _words_of(error: Exception | None) -> str:
+def _message_of(error: Exception | None) -> str:
     return error.message if isinstance(error, MailganerError) else str(error or "")
 
 

@@ -1,4 +1,4 @@
-"""From a ledger's row to the bytes for the wire: one printer per campaign, email version and sender."""
+"""Render deliveries to MIME bytes: one renderer per campaign, email version and sender."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from ...tracking import urls_for
 
 @dataclass(frozen=True)
 class ListNames:
-    """Which lists a campaign goes to, by name: what ``list.name`` and ``List-Id`` are made of."""
+    """The lists a campaign goes to: the source of ``list.name`` and ``List-Id``."""
 
     ids: tuple[int, ...]
     names: tuple[str, ...]
@@ -26,7 +26,7 @@ class ListNames:
 
 @dataclass(frozen=True)
 class RenderJob:
-    """What is printed, as it was read from the database: a printer is made of it without one."""
+    """What a renderer needs, read from the database, so that creating the renderer needs no database."""
 
     email: rendering.CompiledEmail
     envelope: rendering.Envelope
@@ -56,10 +56,10 @@ class RenderJob:
 
 
 class DeliveryRenderer:
-    """Prints a campaign's email for one recipient after another. Not to be shared between threads."""
+    """Render a campaign's email for one recipient after another. Not thread-safe."""
 
     def __init__(self, job: RenderJob, public_url: str) -> None:
-        """Compile the email, which no transaction waits for. Raises ``EmailError``."""
+        """Compile the email, outside of any transaction. Raise ``EmailError``."""
         self._names = job.email.variables
         self.lists = job.lists
         self.names_lists = len(self.lists.ids) > 1 and "list.name" in self._names
@@ -70,16 +70,16 @@ class DeliveryRenderer:
         self._domain = job.domain
 
     def list_names(self, session: Session, items: Iterable[Recipient]) -> Mapping[int, str]:
-        """The list each of these recipients is written to for, where the email names it."""
+        """Return each recipient's list by subscriber id, if the email uses ``list.name``."""
         if not self.names_lists:
             return {}
         people = [item.subscriber_id for item in items if item.subscriber_id]
         return list_names_of(session, self.lists.ids, people)
 
-    def print(self, item: Recipient, list_name: str | None = None) -> bytes:
+    def render(self, item: Recipient, list_name: str | None = None) -> bytes:
         """The whole message for one recipient. Raises ``EmailError`` for this one only."""
         message_id = make_message_id(item.id, item.token, self._domain)
-        return self._renderer.print(
+        return self._renderer.render(
             rendering.RecipientHeaders(
                 email=item.address,
                 name=f"{item.first_name} {item.last_name}".strip(),
@@ -113,7 +113,7 @@ def _envelope(
     return rendering.Envelope(
         from_name=sender.from_name,
         from_email=sender.from_email,
-        # Numbers, not names: a renamed list is still filtered into the same folder.
+        # Numbers, not names, so that filters still match after a list is renamed.
         list_id=f"list-{lists.ids[0]}.account-{account.id}.{host}" if lists.ids else "",
         list_name=lists.names[0] if lists.names else "",
         locale=campaign.locale,

@@ -1,10 +1,10 @@
-"""What a lane has handed over and what was answered, kept where ``kill -9`` cannot reach it.
+"""Journal of a lane: which emails were handed over and answered, kept in a file that survives ``kill -9``.
 
-A small memory-mapped file per lane: pages of a file belong to the kernel, so they outlive the process (not
-the machine; hence the boot's name beside it). Its lock tells whether the process lives: the kernel lets go of
-it when the process ends, in whatever way and in whatever container it ran.
+A small memory-mapped file per lane. Its pages belong to the kernel, so they outlive the process, but not the
+machine; hence the boot id stored with each window. The lock on the file shows whether the process lives: the
+kernel releases it when the process ends, in whatever way and in whatever container it ran.
 
-Every step is one byte, written last: what stands in the file is never ahead of what happened.
+Every step is one byte, written last, so the file is never ahead of what happened.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ from typing import BinaryIO
 from ...backends import Outcome, Receipt, Scope
 from ...errors import in_english
 
-SLOTS = 1000  # emails of the largest window
+SLOTS = 1000  # emails in the largest window
 SLOT_SIZE = 256
 REPLY_SIZE = 240  # bytes of a reply that are kept; enough for its codes and its first sentence
 
@@ -38,37 +38,45 @@ UNTOUCHED, HANDED, ANSWERED = 0, 1, 2
 
 @cache
 def host_name() -> str:
-    """This machine since it was started. Journals of another host, or of another boot, cannot be trusted."""
+    """Return this machine's name and boot id.
+
+    Journals of another host, or of another boot, cannot be trusted.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # no way to tell a restart: then every process is a machine of its own
+    except OSError:  # a restart cannot be detected, so treat every process as a machine of its own
         boot = uuid.uuid4().hex
     return f"{socket.gethostname()[:200]}/{boot}"
 
 
 def same_boot(host: str) -> bool:
-    """Whether this machine has not been restarted since ``host`` was written, whatever it is called now."""
+    """Return whether this machine, under whatever name, has not been restarted since ``host`` was written."""
     return host.rpartition("/")[2] == host_name().rpartition("/")[2]
 
 
 class Journal:
-    """A lane's own journal, for one window at a time. Raises ``OSError`` when it cannot be made, and leaves
-    nothing then."""
+    """A lane's own journal, for one window at a time.
+
+    Raise ``OSError`` when it cannot be created; no file remains then.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / name
         self._file = self.path.open("x+b")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._take_room()
+            self._allocate()
             self._map = mmap.mmap(self._file.fileno(), _SIZE)
         except OSError:
             self.path.unlink(missing_ok=True)
             self._file.close()
             raise
 
-    def _take_room(self) -> None:
-        """On the disk, now: a full one would otherwise kill us in the middle of an email."""
+    def _allocate(self) -> None:
+        """Allocate the file on the disk now.
+
+        A full disk would otherwise kill the process in the middle of an email.
+        """
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._file.fileno(), 0, _SIZE)
         else:
@@ -76,7 +84,7 @@ class Journal:
             self._file.flush()
 
     def begin(self, window_id: int, size: int) -> None:
-        """A new window. Until this returns, whoever reads finds that nothing of it was handed over."""
+        """Begin a new window. Until this returns, a reader finds that nothing of it was handed over."""
         _HEADER.pack_into(self._map, 0, _MAGIC, 0, 0)
         self._map[_START : _START + size * SLOT_SIZE] = bytes(size * SLOT_SIZE)
         _HEADER.pack_into(self._map, 0, _MAGIC, window_id, size)
@@ -100,7 +108,7 @@ class Journal:
         self._map[start] = ANSWERED
 
     def close(self, *, keep: bool = False) -> None:
-        """Ends it. Unless something is left to settle by it (``keep``), nobody needs the file any more."""
+        """Close the journal, and delete it unless the sweep still has to settle a window by it (``keep``)."""
         if not keep:
             self.path.unlink(missing_ok=True)
         self._map.close()
@@ -109,7 +117,7 @@ class Journal:
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """One email of a window, as its journal knows it."""
+    """One email of a window, as recorded in its journal."""
 
     state: int
     receipt: Receipt | None = None
@@ -117,7 +125,7 @@ class JournalEntry:
 
 @dataclass(frozen=True)
 class LeftoverJournal:
-    """A journal somebody left, or still writes. ``abandoned``: the process that wrote it is gone."""
+    """A journal left by a dead process, or still in use. ``abandoned``: the process that wrote it is gone."""
 
     path: Path
     window_id: int
@@ -126,7 +134,7 @@ class LeftoverJournal:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether the journal is there and the process that wrote it is gone."""
+    """Return whether the journal exists and the process that wrote it is gone."""
     try:
         with path.open("rb") as file:
             return _unlocked(file)
@@ -135,7 +143,7 @@ def is_abandoned(path: Path) -> bool:
 
 
 def read(path: Path) -> LeftoverJournal | None:
-    """What a journal says; None when it is not on this machine, or unreadable."""
+    """Read a journal; return None when it is not on this machine or is unreadable."""
     try:
         with path.open("rb") as file:
             abandoned = _unlocked(file)
@@ -146,7 +154,7 @@ def read(path: Path) -> LeftoverJournal | None:
         return LeftoverJournal(path, 0, (), abandoned) if abandoned else None
     magic, window_id, size = _HEADER.unpack_from(content)
     if magic != _MAGIC:
-        # Made, and never begun: its process had handed nothing over.
+        # Created but never begun, so its process had handed nothing over.
         window_id, size = 0, 0
     return LeftoverJournal(path, window_id, tuple(_note(content, slot) for slot in range(size)), abandoned)
 

@@ -1,8 +1,8 @@
-"""A lane: the loop that sends. One sender, one database session, a few connections.
+"""Lane: the loop that sends for one sender, with one database session and a few connections.
 
-One commit a window: it settles the window before and opens the next, so that a slow mailbox costs a commit an
-email and a fast relay one per several hundred. No transaction is open while an email is on its way, and no
-object of the ORM is made per email.
+One commit per window: it settles the previous window and opens the next, so a slow server costs a commit per
+email and a fast relay one per several hundred. No transaction is open while an email is being sent, and no
+ORM object is created per email.
 """
 
 import gc
@@ -45,36 +45,39 @@ from .window_queue import WindowQueue
 log = logging.getLogger(__name__)
 JOURNALS = Outage("The folder for journals")
 
-SETTLE_FOR = 600.0  # seconds in which an unreachable database is tried again before the sweep has to settle
-LANES = 4  # the most lanes of one sender
+SETTLE_FOR = 600.0  # seconds of retries while the database is unreachable; then the sweep has to settle
+LANES = 4  # maximum number of lanes per sender
 CONNECTIONS_PER_LANE = 4
 
 
 def lanes_of(limits: Limits) -> int:
-    """How many lanes may work for a sender at once."""
+    """Return how many lanes may work for a sender at once."""
     return max(1, min(LANES, limits.max_connections // CONNECTIONS_PER_LANE))
 
 
 @cache
-def _keep_what_is_loaded() -> None:
-    """Once a process: modules and what belongs to them stay until its end. The collector would go through all
-    of it every few thousand emails, a tenth of a second each time."""
+def _freeze_loaded_objects() -> None:
+    """Exclude loaded modules from garbage collection, once per process.
+
+    They stay until the process ends, and the collector would scan all of them every few thousand emails,
+    which takes a tenth of a second each time.
+    """
     gc.collect()
     gc.freeze()
 
 
 @dataclass(frozen=True)
 class LaneTurn:
-    """What a lane's turn came to."""
+    """Result of a lane's turn."""
 
-    settled: int = 0  # recipients of whom more is known than before
+    settled: int = 0  # recipients with a result
     accepted: int = 0
     more: bool = False  # the turn ended before its work did
 
 
 @dataclass(frozen=True)
 class SentWindow:
-    """A window whose emails have been handed over, and is to be settled."""
+    """A window whose emails have been handed over and that is to be settled."""
 
     window: OpenWindow
     window_queue: WindowQueue
@@ -102,7 +105,7 @@ class LaneRunner:
         self._settled, self._accepted, self._more = 0, 0, False
 
     def run(self, seconds: float) -> LaneTurn:
-        """Sends for about so long, or until nobody is due, or there is a reason to stop."""
+        """Send for about ``seconds``, until no recipient is due or there is a reason to stop."""
         self._name = f"{uuid.uuid4().hex}"
         try:
             self._journal = Journal(self.context.journals, f"{self._name}.journal")
@@ -121,10 +124,13 @@ class LaneRunner:
             self._journal.close(keep=not settled)
         return LaneTurn(self._settled, self._accepted, self._more)
 
-    # --- coming and going
+    # --- entering and leaving
 
     def _rest_without_journal(self, error: OSError) -> None:
-        """Nothing is sent that could not be noted. Its person reads why; whoever has the disk, too."""
+        """Put the sender to sleep when no journal can be created: nothing is sent that could not be recorded.
+
+        The reason is shown to the sender's user, and logged for the operator.
+        """
         JOURNALS.began(
             log,
             "sender %s: there is no room for a journal, so nothing is sent: %s",
@@ -141,14 +147,14 @@ class LaneRunner:
             DATABASE.began(log, "sender %s: nobody could be told: %s", self.sender_id, trouble_of(trouble))
 
     def _enter(self) -> bool:
-        """Takes the lane's lease and everything that holds for this turn."""
+        """Acquire the lane's lease, and read everything that stays fixed for this turn."""
         mark = read_mark(self.context.journals)
         with self.context.sessions.begin() as session:
             sender = session.get(Sender, self.sender_id)
             if sender is None or sender.deleted_at or sender.status is not SenderStatus.ready:
                 return False
             if is_forgotten(session, mark):
-                return False  # the tick asks what is to become of its campaigns
+                return False  # the tick pauses the affected campaigns and asks their users
             account = session.get_one(Account, sender.account_id)
             plan_limit = self.context.plan_limit(account, self.context.now())
             epoch = self._take(session)
@@ -203,7 +209,7 @@ class LaneRunner:
         )
 
     def _release(self, session: Session) -> None:
-        """The lease ends now. The moment stays: it says who has waited longest."""
+        """End the lease now. Its timestamp stays: it orders the senders by how long they have waited."""
         session.execute(
             update(LaneRow)
             .where(
@@ -218,8 +224,8 @@ class LaneRunner:
     # --- the loop
 
     def _work(self, until: float) -> bool:
-        """Window after window; answers whether all of it is settled."""
-        _keep_what_is_loaded()
+        """Process window after window; return whether everything is settled."""
+        _freeze_loaded_objects()
         self._renewer.start()
         sent: SentWindow | None = None
         try:
@@ -237,11 +243,11 @@ class LaneRunner:
         finally:
             try:
                 self._pool.close()
-            finally:  # a keeper that goes on would keep a lane that nobody works in
+            finally:  # otherwise the renewer would keep a lane in which nothing works
                 self._renewer.stop()
 
     def _turn(self, sent: SentWindow | None, going_on: bool) -> PlannedWindow | None:
-        """One commit: settles a window and opens the next."""
+        """Settle a window and open the next in one commit."""
         asked_at, claim = elapsed(), self._planner.claim
         try:
             with self.context.sessions.begin() as session:
@@ -254,10 +260,10 @@ class LaneRunner:
             DATABASE.began(
                 log, "sender %s: the database is in trouble: %s", self.sender_id, trouble_of(error)
             )
-            self._planner.claim = claim  # what was claimed or given back in that transaction was not
+            self._planner.claim = claim  # what that transaction claimed or gave back was rolled back
             self._planner.missing = None
-            window_result, following = self._settle_stubbornly(sent), None
-            self._more = False  # not at once: the tick rings again when there is a database
+            window_result, following = self._settle_with_retries(sent), None
+            self._more = False  # not at once: the tick queues a task again when the database is back
         if following:
             self._renewer.renewed(asked_at)
         self._renewer.claim = self._planner.claim
@@ -267,7 +273,7 @@ class LaneRunner:
         return following
 
     def _compiled(self) -> bool:
-        """Compile the email that is missing for the next window; False when there is none to be had."""
+        """Compile the email that the next window lacks; return whether there is one."""
         if self._planner.missing is None:
             return False
         try:
@@ -281,7 +287,7 @@ class LaneRunner:
 
     @staticmethod
     def _ends(window_result: WindowResult | None) -> bool:
-        """Whether the sender had to stop, or the lane is not what it believed to be."""
+        """Return whether the sender has to stop, or the lane has lost its window."""
         return window_result is not None and any(
             (
                 window_result.trouble,
@@ -293,11 +299,11 @@ class LaneRunner:
         )
 
     def _finish(self) -> bool:
-        """Gives the batch and the lane back."""
+        """Release the batch and the lane; return whether every window is settled."""
         try:
             with self.context.sessions.begin() as session:
                 left = ledger.windows_of_journal(session, self._journal.path.name)
-                self._release(session)  # before the batch: the keeper takes them in this order, too
+                self._release(session)  # before the batch, the order in which the renewer locks them
                 if self._planner.claim is not None:
                     ledger.release(session, self._planner.claim)
                     self._planner.claim = None
@@ -338,7 +344,7 @@ class LaneRunner:
         return closes_at is not None and self.context.now() >= closes_at
 
     def _wanted(self, campaign_id: int) -> bool:
-        """Whether nobody has paused or stopped anything since the window was opened."""
+        """Return whether neither campaign nor sender was paused or stopped since the window opened."""
         try:
             with self.context.readers() as session:
                 status = session.scalar(select(Campaign.status).where(Campaign.id == campaign_id))
@@ -385,8 +391,8 @@ class LaneRunner:
         self._health.mind(session, sent.window, sent.window_queue, window_result, now)
         return window_result
 
-    def _settle_stubbornly(self, sent: SentWindow | None) -> WindowResult | None:
-        """Settles whatever it takes: what the server has accepted must not be forgotten.
+    def _settle_with_retries(self, sent: SentWindow | None) -> WindowResult | None:
+        """Settle, retrying for ``SETTLE_FOR`` seconds: what the server has accepted must not be forgotten.
 
         When even that fails, the journal stays, and the sweep settles by it.
         """
@@ -408,7 +414,10 @@ class LaneRunner:
             pause = min(5.0, pause * 2)
 
     def _give_back_unknown(self, session: Session, sent: SentWindow | None) -> None:
-        """A COMMIT whose answer was lost may have opened a window that we do not know: nobody touched it."""
+        """Give back windows that a COMMIT without a response may have opened.
+
+        None of their emails was handed over.
+        """
         now = self.context.now()
         for row in ledger.windows_of_journal(session, self._journal.path.name):
             if sent is None or row.id != sent.window.id:
@@ -420,7 +429,7 @@ class LaneRunner:
                 self._planner.claim = None
 
     def _learn(self, sent: SentWindow, window_result: WindowResult) -> None:
-        """What the next window is made of: how quick this one was, and who has no mailbox."""
+        """Adapt the next window's size to the duration of this one, and suppress dead addresses."""
         self._health.remember(sent.window, window_result)
         self._settled += len(window_result.changes)
         self._accepted += window_result.accepted
@@ -438,7 +447,7 @@ class LaneRunner:
             self._size = max(self._size, self._pool.size)
 
     def _suppress(self, window_result: WindowResult) -> None:
-        """Addresses that do not exist are not written to again."""
+        """Suppress addresses that do not exist."""
         now = self.context.now()
         try:
             with self.context.sessions.begin() as session:
@@ -446,7 +455,7 @@ class LaneRunner:
                     subscriber = session.get(Subscriber, subscriber_id)
                     if subscriber is not None:
                         suppress(session, subscriber, SubscriberStatus.bounced, reason=reply, now=now)
-        except OUT_OF_REACH as error:  # its server will say so again to the next campaign
+        except OUT_OF_REACH as error:  # the server will refuse them again in the next campaign
             DATABASE.began(log, "sender %s: dead addresses stay: %s", self.sender_id, trouble_of(error))
 
 

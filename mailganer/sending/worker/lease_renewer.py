@@ -1,4 +1,4 @@
-"""Keeps a lane's leases alive while its process lives, however long a server takes to answer."""
+"""Renew a lane's leases while its process lives, however long a server takes to answer."""
 
 import logging
 from threading import Event, Thread
@@ -14,17 +14,18 @@ from ..context import SendingContext
 
 log = logging.getLogger(__name__)
 
-LONGEST_WAIT = 3600.0  # seconds without any answer: a backend that hangs for ever may not keep people waiting
+# Seconds without any response, after which leases lapse: a hanging backend must not block recipients.
+LONGEST_WAIT = 3600.0
 
 
 class LeaseRenewer:
-    """Renews in a thread of its own. A stopped process (SIGSTOP, a suspended machine) renews nothing."""
+    """A thread that renews leases. A stopped process (SIGSTOP, a suspended machine) renews nothing."""
 
     def __init__(
         self, context: SendingContext, *, sender_id: int, number: int, epoch: int, journal: str
     ) -> None:
         self.claim: Claim | None = None  # the batch the lane holds
-        self.lost = False  # somebody else is this lane now
+        self.lost = False  # another process has taken over the lane
         self._context = context
         self._lane = (Lane.sender_id == sender_id, Lane.number == number, Lane.epoch == epoch)
         self._journal = journal
@@ -40,14 +41,14 @@ class LeaseRenewer:
         self._thread.join()
 
     def renewed(self, asked_at: float) -> None:
-        """A lease was committed by a transaction that was begun at ``asked_at`` (of ``elapsed``)."""
+        """Record that a transaction begun at ``asked_at`` (of ``elapsed``) has committed a lease."""
         self._until = max(self._until, asked_at + self._context.lease)
 
     def sign_of_life(self) -> None:
         self._last_sign = elapsed()
 
     def in_time(self) -> bool:
-        """Whether nobody can have taken over what this lane holds."""
+        """Return whether no other process can have taken over what this lane holds."""
         return elapsed() < self._until
 
     def _run(self) -> None:
@@ -81,7 +82,7 @@ class LeaseRenewer:
             log.warning("a lease could not be renewed: %s", error)
             return
         DATABASE.ended(log)
-        # Had the lease run out before, or while we were stopped in the middle of this, then this sum has
-        # passed too: nobody is fooled into believing that what was taken over is still ours.
+        # Counted from before the transaction: had the lease run out earlier, or while this process was
+        # stopped here, the new end has passed too, so the lane never takes what was taken over for its own.
         self.renewed(asked_at)
         self.lost = lane.rowcount == 0  # type: ignore[attr-defined]

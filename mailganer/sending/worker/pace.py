@@ -1,7 +1,7 @@
-"""The pace of a sender whose server asks it to slow down: halved at once, won back while emails are taken.
+"""Pace of a sender whose server asks it to slow down: halved at once, regained while emails are accepted.
 
-Additive increase, multiplicative decrease, as TCP does it on a line that it knows nothing about. It stands in
-the sender's row, so it is common to all lanes and outlives them; ``accounts.sender_limits`` makes it a limit.
+Additive increase, multiplicative decrease, as in TCP congestion control. The pace is stored in the sender's
+row, so all lanes share it and it outlives them; ``accounts.sender_limits`` turns it into a limit.
 """
 
 from datetime import datetime
@@ -15,16 +15,16 @@ from ...campaigns.simulated import GROWS_BACK
 from ...db import UNTRACKED
 from ...models import Lane, Sender, SenderStatus
 
-SLOWEST = 0.1  # emails a second: whoever is asked again and again still finds out when it is over
-A_WHILE = 1.0  # seconds; from less nobody can tell a pace
+SLOWEST = 0.1  # emails per second; at this pace a sender still finds out when the server accepts more again
+SHORTEST_MEASUREMENT = 1.0  # seconds; a shorter time is too little to measure a pace
 
 
 def slow_down(
     session: Session, sender_id: int, limits: Limits, emails: int, seconds: float, now: datetime
 ) -> None:
-    """Halves the pace: the known one, else that of ``emails`` in ``seconds`` in each of its lanes.
+    """Halve the pace: the known one, else that of ``emails`` in ``seconds`` in each of the sender's lanes.
 
-    What one server says to several lanes at once it has said once: the first of them lays the sender to rest.
+    Several lanes that are slowed down at once count as one event: the first of them puts the sender to sleep.
     """
     row = session.execute(
         select(Sender.status, Sender.slowed_to, Sender.slowed_from)
@@ -38,7 +38,7 @@ def slow_down(
 
 
 def speed_up(session: Session, sender_id: int, emails: int) -> None:
-    """So many emails were taken: a step back to the pace it had. Whoever has it again is slowed no more."""
+    """Raise the pace after ``emails`` were accepted; at the original pace the slow-down ends."""
     row = session.execute(
         select(Sender.slowed_to, Sender.slowed_from)
         .where(Sender.id == sender_id)
@@ -46,7 +46,7 @@ def speed_up(session: Session, sender_id: int, emails: int) -> None:
     ).one()
     if row.slowed_to is None or row.slowed_from is None:
         return
-    # At any pace a minute of emails wins back the same part.
+    # At any pace, a minute of emails regains the same share.
     pace = row.slowed_to + row.slowed_from * emails / (row.slowed_to * GROWS_BACK * 60)
     _note(session, sender_id, *((pace, row.slowed_from) if pace < row.slowed_from else (None, None)))
 
@@ -59,7 +59,7 @@ def _seen(
     lanes = session.scalar(
         select(func.count()).select_from(Lane).where(Lane.sender_id == sender_id, Lane.lease_until > now)
     )
-    return max(1, lanes or 0) * emails / max(seconds, A_WHILE)
+    return max(1, lanes or 0) * emails / max(seconds, SHORTEST_MEASUREMENT)
 
 
 def _note(session: Session, sender_id: int, pace: float | None, before: float | None) -> None:

@@ -1,6 +1,6 @@
-"""Stopping what cannot go well: a campaign that its own email hinders, a sender that its server hinders.
+"""Pause what cannot succeed: a campaign with a broken email, a sender whose server refuses.
 
-Recipients wait meanwhile; none of them is used up by it.
+Recipients stay pending, and none of them is lost.
 """
 
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from .backoff import LOOK_AGAIN, SERVER_STEPS, server_pause
 
 
 def pause_campaign(session: Session, campaign_id: int, reason: str, now: datetime) -> None:
-    """Pauses a campaign that is being sent, and says why."""
+    """Pause a campaign that is being sent, and record the reason."""
     if _changed(
         session,
         update(Campaign)
@@ -27,12 +27,12 @@ def pause_campaign(session: Session, campaign_id: int, reason: str, now: datetim
 
 
 def wait_for_sending_hours(session: Session, campaign_id: int, until: datetime) -> None:
-    """The campaign's sending hours are over: nobody has to look at it before they begin again."""
+    """Let the campaign rest until its sending hours begin again."""
     session.execute(update(Campaign).where(Campaign.id == campaign_id).values(resting_until=until))
 
 
 def put_sender_to_sleep(session: Session, sender_id: int, until: datetime, now: datetime) -> None:
-    """The sender has used up what it may send; it goes on by itself."""
+    """Put a sender that has used up its quota to sleep; it continues by itself."""
     if _changed(
         session,
         update(Sender)
@@ -43,8 +43,10 @@ def put_sender_to_sleep(session: Session, sender_id: int, until: datetime, now: 
 
 
 def mark_sender_failing(session: Session, sender_id: int, error: str, now: datetime) -> None:
-    """The server does not let this account send: somebody has to look. Nothing is tried again by itself,
-    because providers lock accounts that keep knocking with a wrong password."""
+    """Mark a sender failing whose server does not let it send, until a user acts.
+
+    It is not retried automatically, because providers lock accounts that keep trying with a wrong password.
+    """
     state_changes.fail(session, sender_id, error, now)
 
 
@@ -57,9 +59,10 @@ def back_off(
     at_least: timedelta = timedelta(0),
     may_fail: bool = True,
 ) -> None:
-    """The server cannot be reached, leaves in the middle or asks to slow down: back off.
+    """Back off after the server could not be reached, closed the connection or asked to slow down.
 
-    After several times in a row the sender is failing, unless it is only slowed down (``may_fail`` False).
+    After several times in a row the sender is marked failing, unless it is only slowed down (``may_fail``
+    False).
     """
     row = session.execute(
         select(Sender.failures, Sender.status, Sender.sleeps_until)
@@ -67,7 +70,7 @@ def back_off(
         .with_for_update(key_share=True)
     ).one()
     if row.status is SenderStatus.sleeping and row.sleeps_until and row.sleeps_until > now:
-        # Several lanes meet one outage: it is one trouble, and the first of them has laid the sender to rest.
+        # Several lanes meet the same outage: count it once, since the first lane has put the sender to sleep.
         _sleep_longer(session, sender_id, row.sleeps_until, now + at_least, now)
         return
     failures = row.failures + 1
@@ -99,7 +102,7 @@ def _sleep_longer(
 
 
 def end_trouble(session: Session, sender_id: int) -> None:
-    """An email got through: earlier troubles are over."""
+    """Clear the sender's failures after an email was accepted."""
     session.execute(
         update(Sender).where(Sender.id == sender_id, Sender.failures > 0).values(failures=0, error=None)
     )

@@ -2,7 +2,7 @@
 
 Whose fault a refusal is decides: a recipient's ends that recipient, an account's or a connection's ends
 nobody (they stay pending), an email's stops the campaign once it comes again and again. What is said here of
-one answer is a first guess, which :mod:`.comparison` may change.
+one answer is a first guess, which :mod:`.refusal_comparison` may change.
 """
 
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def _change(
 def change_for(
     item: Recipient | Row[Any], receipt: Receipt, now: datetime, window_result: WindowResult
 ) -> DeliveryChange:
-    """What one receipt means for its recipient; what it means for others is noted in ``verdict``."""
+    """Return what a receipt means for its recipient; note in ``window_result`` what it means for others."""
     return _OF_OUTCOME[receipt.outcome](item, receipt, now, window_result)
 
 

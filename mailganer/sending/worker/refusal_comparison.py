@@ -73,7 +73,7 @@ class RefusalComparison:
         self._slots = {item.id: slot for slot, item in enumerate(items)}
 
     def run(self) -> None:
-        """Apply the result of the comparison to the verdict."""
+        """Apply the result of the comparison to the window result."""
         accepted = [slot for slot, answer in enumerate(self._answers) if _is_accepted(answer)]
         if accepted:
             self._pattern.end()

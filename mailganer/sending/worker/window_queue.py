@@ -1,8 +1,8 @@
-"""One window on its way out: emails are pulled from here, and answers come back here.
+"""Queue of one window's emails: connections take messages from it and return receipts to it.
 
-Connections pull, each in its own thread or the only one in ours. Before an email is given away the journal
-knows of it, and only then the lease is looked at: whoever is stopped in between and comes back too late gives
-nothing away.
+Each connection works in a thread of its own, or the only one in the lane's thread. Before an email is handed
+over the journal records it, and only then the lease is checked: a process that was stopped in between and
+continues too late hands nothing over.
 """
 
 import time
@@ -25,13 +25,13 @@ from .refusal_pattern import (
     refusals_needed,
 )
 
-LOOK_EVERY = 0.25  # seconds; in a slow window, how often somebody's "pause" is looked for
-LONGEST = 5.0  # seconds of a window, after which the rest of it is left for the next: other senders wait
+LOOK_EVERY = 0.25  # seconds; in a slow window, how often a pause is checked for
+LONGEST = 5.0  # seconds of a window, after which its rest is left for the next: other senders wait
 
 
 @dataclass(frozen=True)
 class RenderingFailed:
-    """An email that could not be made for this recipient."""
+    """An email that could not be rendered for this recipient."""
 
     error: EmailError
 
@@ -41,11 +41,11 @@ class RenderingFailed:
 
 
 Answer = Receipt | RenderingFailed
-"""What became of one recipient of a window. None stands for: not touched."""
+"""Result for one recipient of a window; None stands for not touched."""
 
 
 class WindowQueue:
-    """The emails of one window. Safe for several threads."""
+    """The emails of one window. Thread-safe."""
 
     def __init__(
         self,
@@ -62,18 +62,18 @@ class WindowQueue:
     ) -> None:
         self.window = window
         self.answers: list[Answer | None] = [None] * len(window.items)
-        self.error: Exception | None = None  # what kept a connection from being made, or ended one
+        self.error: Exception | None = None  # why a connection could not be opened, or ended
         self._renderer, self._sender, self._journal = renderer, sender, journal
         self._list_names = list_names
         self._in_time, self._halted, self._wanted = in_time, halted, wanted
         self._pace = pace  # seconds between two emails
         self._slots = {item.id: slot for slot, item in enumerate(window.items)}
-        self._handed: set[int] = set()  # given away and not answered yet
+        self._handed: set[int] = set()  # handed over and without a receipt yet
         self._next, self._stopped = 0, False
         self._lock = Lock()
         self._pattern = RefusalPattern()
-        self.last_handed: float | None = None  # when, where a pace is to be kept
-        self._begun: float | None = None  # when the first email was asked for
+        self.last_handed: float | None = None  # when, if a pace is to be kept
+        self._begun: float | None = None  # when the first email was taken
         self._looked = elapsed()
 
     @property
@@ -82,16 +82,16 @@ class WindowQueue:
 
     @property
     def exhausted(self) -> bool:
-        """Whether there is nothing left to pull."""
+        """Return whether no email is left to take."""
         return self._stopped or self._next >= len(self.window.items)
 
     def stop(self, error: Exception | None = None) -> None:
-        """No more emails from this window; those on their way are still answered."""
+        """Hand over no more emails from this window; those in flight still get their receipts."""
         self._stopped = True
         self.error = self.error or error
 
     def messages(self) -> Iterator[Message]:
-        """Emails, one by one, printed when they are asked for."""
+        """Yield emails one by one, rendered on demand."""
         while (message := self._pull()) is not None:
             yield message
 
@@ -104,14 +104,14 @@ class WindowQueue:
             self.stop()
 
     def close(self) -> None:
-        """No connection works on it any more: what nobody answered for may have gone out."""
+        """Close the queue when no connection uses it any more: emails without a receipt are in doubt."""
         self.stop()
         for slot in sorted(self._handed):
             delivery = self.window.items[slot].id
             self.answer(Receipt(delivery, Outcome.in_doubt, scope=Scope.connection))
 
     def _is_enough(self, slot: int, receipt: Receipt) -> bool:
-        """Whether so many in a row were refused in the same way that nobody else should be tried now."""
+        """Return whether so many emails in a row were refused alike that no other should be tried now."""
         if receipt.outcome is Outcome.accepted:
             self._pattern.seen.clear()
             return False
@@ -129,7 +129,7 @@ class WindowQueue:
                 self._next += 1
                 item = self.window.items[slot]
                 try:
-                    content = self._renderer.print(item, self._list_names.get(item.subscriber_id or 0))
+                    content = self._renderer.render(item, self._list_names.get(item.subscriber_id or 0))
                 except EmailError as error:
                     self.answers[slot] = RenderingFailed(error)
                     continue
@@ -143,7 +143,7 @@ class WindowQueue:
             return None
 
     def _keep_pace(self) -> None:
-        """Never sooner after the email before than the pace allows, however late that one was."""
+        """Wait until the pace allows the next email, counted from the previous one, however late that was."""
         if not self._pace:
             return
         if self.last_handed is not None and (wait := self.last_handed + self._pace - elapsed()) > 0:
@@ -151,7 +151,10 @@ class WindowQueue:
         self.last_handed = elapsed()
 
     def _may_go_on(self) -> bool:
-        """Asked often, answered from what is known; the database is asked only where time passes."""
+        """Return whether to continue.
+
+        Called often, so it queries the database only every ``LOOK_EVERY`` seconds.
+        """
         if self._halted():
             self._stopped = True
             return False

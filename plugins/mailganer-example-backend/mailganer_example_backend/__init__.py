@@ -1,10 +1,10 @@
-"""Emails by HTTP: ``POST /messages`` with the whole email as its body.
+"""Example backend: emails over HTTP, ``POST /messages`` with the whole email as its body.
 
-The service answers 202 with an id, 422 for an address it will never take, 429 with ``Retry-After`` when the
-account has sent enough, 401 for a wrong key. ``GET /account`` says whether a key is good.
+The service answers 202 with an id, 422 for an address it will never accept, 429 with ``Retry-After`` when the
+account has sent enough, 401 for a wrong key. ``GET /account`` tells whether a key is valid.
 
-A 5xx comes when the service has had the whole email: a part of it may have queued the email before another
-part broke. So the email is in doubt, and ``was_accepted`` finds out.
+A 5xx comes when the service has had the whole email: one part of it may have queued the email before another
+part failed. So the email is in doubt, and ``was_accepted`` finds out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mailganer.backends import (
 )
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-# Status -> what it means for one message. Every other 4xx says that it was not taken: later.
+# Status -> its meaning for one message. Any other 4xx means that it was not accepted and is retried later.
 MEANINGS: Mapping[int, tuple[Outcome, Scope]] = {
     202: (Outcome.accepted, Scope.recipient),
     400: (Outcome.refused, Scope.message),
@@ -54,7 +54,7 @@ class ExampleSettings(BaseModel):
 
 
 class ExampleBackend(Backend):
-    """An account at the example service. The operator names it: ``mailganer.backend.example.url``."""
+    """An account at the example service. The operator sets its URL: ``mailganer.backend.example.url``."""
 
     name = "example"
     title = "Example"
@@ -65,11 +65,11 @@ class ExampleBackend(Backend):
     help = "The key stands on the settings page of your account."
 
     def identity(self) -> tuple[str, str]:
-        """Which account :meth:`verify` proves: the service, and the address the key belongs to."""
+        """Return the account that :meth:`verify` proves: the service, and the address the key belongs to."""
         return urlsplit(self._url).netloc, self.email.casefold()
 
     def verify(self) -> None:
-        """Ask whether the key is good for this address. Sends nothing."""
+        """Check that the key is valid for this address. Sends nothing."""
         with self.connect() as connection:
             status, reply = connection.ask("GET", f"/account?email={quote(self.email)}")
             _raise_for(status, reply, connection.retry_after)
@@ -77,14 +77,14 @@ class ExampleBackend(Backend):
             raise ProtocolBroken("The service answered something else than expected.", reply)
 
     def connect(self) -> ExampleConnection:
-        """A connection that is open and whose key was accepted."""
+        """Return an open connection whose key was accepted."""
         assert isinstance(self.settings, ExampleSettings)  # noqa: S101 - the registry validated it
         connection = ExampleConnection(self._url, self.settings.key, self.network.timeouts.connect)
         connection.open()
         return connection
 
     def was_accepted(self, message_id: str) -> bool | None:
-        """The service remembers the Message-IDs it took. Raises when it cannot be asked now: never guess."""
+        """Ask the service, which stores the Message-IDs it accepted. Raises when it cannot tell now."""
         with self.connect() as connection:
             try:
                 status, reply = connection.ask("GET", f"/messages/{quote(message_id.strip('<>'), safe='')}")
@@ -114,7 +114,7 @@ class ExampleConnection(Connection):
         self._wait = ""
 
     def open(self) -> None:
-        """Connect, and be let in."""
+        """Connect and check the key."""
         try:
             self._http.connect()
             status, reply = self.ask("GET", "/account")
@@ -128,7 +128,7 @@ class ExampleConnection(Connection):
             raise
 
     def send(self, message: Message) -> Receipt:
-        """Hand over one email. Once the request is out, no answer means: in doubt."""
+        """Send one email. Once the request is out, no answer means: in doubt."""
         try:
             status, reply = self.ask(
                 "POST",
@@ -148,13 +148,13 @@ class ExampleConnection(Connection):
         return Receipt(message.id, outcome, reply, self.retry_after, scope)
 
     def close(self) -> None:
-        """Hang up. http.client does not mind being told twice."""
+        """Close the connection. http.client allows a second call."""
         self._http.close()
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
-        """One request; its status and the words of its answer. Raises ``NotInFull`` when it did not leave."""
+        """Send one request; return status and text of the answer. Raises ``NotInFull`` if it was not sent."""
         known = {"Authorization": f"Bearer {self._key.get_secret_value()}", "Content-Type": "message/rfc822"}
         try:
             self._http.request(method, path, body, known | dict(headers or {}))
@@ -166,7 +166,7 @@ class ExampleConnection(Connection):
 
     @property
     def retry_after(self) -> int | None:
-        """The seconds that ``Retry-After`` names, as a number or as a date (RFC 9110, section 10.2.3)."""
+        """Seconds named by ``Retry-After``, as a number or as a date (RFC 9110, section 10.2.3)."""
         if self._wait.isascii() and self._wait.isdigit():
             return int(self._wait[:9])
         try:
@@ -176,11 +176,11 @@ class ExampleConnection(Connection):
 
 
 class NotInFull(OSError):
-    """The request broke while it was written: the service cannot have had all of it."""
+    """The request failed while it was written: the service cannot have had all of it."""
 
 
 def _raise_for(status: int, reply: str, retry_after: int | None) -> None:
-    """The error for an answer to a question about the account. The sender rests as long as it names."""
+    """Raise the error for an answer about the account. The sender waits ``retry_after`` seconds."""
     if status in (401, 403):
         raise LoginRefused("The service refused the key.", reply)
     if status == 429:

@@ -1,4 +1,4 @@
-"""The example keeps the contract of Mailganer, against a small service of its own."""
+"""The example passes the contract tests of Mailganer, against a small service of its own."""
 
 import json
 import re
@@ -20,7 +20,7 @@ KEY = "Canary-Key-4711"
 
 
 class Service(ThreadingHTTPServer):
-    """Takes emails from whoever has the key."""
+    """Accepts emails sent with the right key."""
 
     daemon_threads = True
 
@@ -28,8 +28,8 @@ class Service(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.emails: list[bytes] = []
         self.answers: dict[str, int] = {}  # recipient -> status instead of 202
-        self.vanish = False  # take the email and say nothing
-        self.keeps = False  # take the email, whatever is answered
+        self.vanish = False  # accept the email and send no answer
+        self.keeps = False  # accept the email, whatever is answered
         self.questions = 200  # the status of every GET
         self.wait = "3600"  # Retry-After
 
@@ -84,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_arguments: Any) -> None:
-        """Nothing on the terminal."""
+        """Write nothing to the terminal."""
 
 
 @pytest.fixture

@@ -347,7 +347,9 @@ class Furniture:
                 f"Subject: {self.words.ready}\r\nMIME-Version: 1.0\r\n"
                 f"Content-Type: text/html; charset=utf-8\r\n\r\n{html}\r\n"
             )
-            mail_catcher.keep(self.room.settings.outbox, self.sender.from_email, person.email, email.encode())
+            mail_catcher.store_email(
+                self.room.settings.outbox, self.sender.from_email, person.email, email.encode()
+            )
 
     def _fill_up(self, account: Account) -> None:
         """As many people as the plan has room for; as many emails: one campaign's, and some of another's."""
