@@ -58,6 +58,11 @@ def tokens_of(session: Session, campaign: Campaign) -> frozenset[str]:
     return known_tokens(session, _written(campaign))
 
 
+def tokens_of_text(session: Session, email: rendering.CompiledEmail) -> frozenset[str]:
+    """Return such tokens in the text part: one made of the HTML lacks what is hidden there."""
+    return known_tokens(session, (email.text,))
+
+
 def left_in(email: rendering.CompiledEmail, tokens: Collection[str], ours: str) -> tuple[str, ...]:
     """What is around each of these tokens in a compiled email. Whoever follows it acts for somebody else.
 
@@ -107,6 +112,8 @@ def compile_to_send(campaign: Campaign, ours: str) -> rendering.CompiledEmail:
     session = object_session(campaign)
     tokens = tokens_of(session, campaign) if session else frozenset()
     email = compile_of(campaign, ours)
+    if session:
+        tokens |= tokens_of_text(session, email)
     refuse_left(email, tokens, ours)
     return email
 

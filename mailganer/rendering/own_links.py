@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from . import encodings, web_addresses
-from .placeholders import CLOSE, MASK, OPEN, MaskedSource
+from . import encodings, markup, web_addresses
+from .placeholders import CLOSE, MASK, OPEN, MaskedSource, mask
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22}|test")  # format of a token; test emails have "test" instead
 _LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "[::1]", "0.0.0.0"))  # noqa: S104
@@ -186,19 +186,61 @@ def _forms(address: str) -> Iterator[str]:
 
 # --- tokens, whatever is around them
 
-_RUN: Final = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])")
+_LENGTH: Final = 22
+_RUN: Final = re.compile(rf"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{{{_LENGTH}}}(?![A-Za-z0-9_-])")
+_CUT: Final = "\U0010ff07"  # stands for whatever divides a text without being seen
+_DIVIDED: Final = re.compile(rf"[A-Za-z0-9_{_CUT}-]{{{_LENGTH + 1},}}+")
+# Default_Ignorable_Code_Point of Unicode, the annotation marks, control characters, and what the compiler
+# removes.
+_INVISIBLE: Final = re.compile(
+    "[\0-\x08\x0b\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff\U0010ff00-\U0010ffff]"
+)
 
 
 def tokens_in(texts: Iterable[str]) -> Iterator[str]:
-    """Yield everything in the texts that can be a token, however it is encoded."""
+    """Yield everything in the texts that can be a token, however it is encoded or divided."""
     for text in texts:
-        plain = _without_comments(_unescaped(text))
-        for form in (*_forms(plain), *_other_forms(plain)):
-            yield from _RUN.findall(form)
-            if "__" in form:
-                yield from _RUN.findall(form.replace("__", " "))
-            for decoded in encodings.in_base64(form):
-                yield from _RUN.findall(decoded)
+        for plain in (_without_comments(_unescaped(text)), _without_markup(text)):
+            for form in (*_forms(plain), *_other_forms(plain)):
+                yield from _RUN.findall(form)
+                yield from _divided(form)
+                if "__" in form:
+                    yield from _RUN.findall(form.replace("__", " "))
+                for decoded in encodings.in_base64(form.replace(_CUT, "")):
+                    yield from _RUN.findall(decoded)
+
+
+def _divided(form: str) -> Iterator[str]:
+    """Yield runs of the right length that begin and end at a cut or where the word does.
+
+    Cuts are not simply removed, because what stands next to a token may be divided from it by a tag alone.
+    """
+    for found in _DIVIDED.finditer(_INVISIBLE.sub(_CUT, form)):
+        pieces = found[0].split(_CUT)
+        word, cuts = "".join(pieces), set(accumulate(map(len, pieces), initial=0))
+        for begin in cuts if len(pieces) > 1 else ():
+            if begin + _LENGTH in cuts:
+                yield word[begin : begin + _LENGTH]
+
+
+def _without_markup(text: str) -> str:
+    """Return the text with a cut for each tag, comment and piece of template code."""
+    source = mask(_RAW_TAG.sub(_CUT, text)).text if "{" in text else text
+    shown, for_outlook = [], []
+    for token in markup.tokens(source):
+        shown.append(source[token.start : token.end] if token.kind == "text" else _CUT)
+        if token.kind == "comment":
+            for_outlook += [
+                source[each.start : each.end] if each.kind == "text" else _CUT
+                for each in markup.outlook_tags(source, token)
+            ]
+            for_outlook.append(" ")
+    return _unescaped(MASK.sub(_CUT, "".join((*shown, " ", *for_outlook))))
+
+
+_RAW_TAG: Final = re.compile(r"\{%[-+]?\s*+(?:end)?raw\s*+[-+]?%\}")
 
 
 def _other_forms(plain: str) -> Iterator[str]:

@@ -219,6 +219,52 @@ def test_a_token_is_found_however_it_is_encoded(written: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "between",
+    [
+        "<wbr>",
+        "<b class='a>b'>",
+        "</span><span title={{ a > b }}>",
+        "<!-- a > b -->",
+        "<style>p{}</style>",
+        "<div>",
+        "&shy;",
+        "&#8203;",
+        "<wbr>\u200d<wbr>",
+        "\u00ad",
+        "\u2060",
+        "\ufe0f",
+        "\U000e0020",
+        "\U0010ff42",
+        "{% if a %}",
+        "{{ nothing }}",
+    ],
+)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("leave: https://m.example.com/u/", ""),
+        ("<p>x < y: https://m.example.com/u/", "<br>Best regards"),
+        ("See<i>", "</i>.<p>Next</p>"),
+        ("https://m.example.com/u/%55", ""),
+    ],
+)
+def test_a_token_is_found_whatever_divides_it(before: str, after: str, between: str) -> None:
+    token = OLD[1:] if before.endswith("%55") else OLD
+    written = before + token[:9] + between + token[9:15] + between + token[15:] + after
+    assert OLD in set(own_links.tokens_in([written]))
+
+
+def test_a_divided_token_is_found_in_what_only_outlook_shows() -> None:
+    written = f"<!--[if mso]><p>https://m.example.com/u/{OLD[:9]}<wbr>{OLD[9:]}</p><![endif]-->"
+    assert OLD in set(own_links.tokens_in([written]))
+
+
+def test_few_words_can_be_a_divided_token() -> None:
+    words = "<i>a</i>" * 1000 + " " + "\u200b".join(OLD * 100)
+    assert len(set(own_links.tokens_in([words]))) <= len(OLD) + 1
+
+
+@pytest.mark.parametrize(
     ("link", "hidden"),
     [
         ("https://protect-eu.mimecast.com/s/AbC1?domain=m.example.com", True),

@@ -165,6 +165,9 @@ SHAPES: dict[str, Callable[[int], str]] = {
         "mjcode",
         "https://mail.test/u/test ",
         "<div>",
+        "a<wbr>",
+        "a\u200b",
+        "<!--[if mso]>a<![endif]-->",
     )
 } | {
     "spaces": lambda size: "a" + " " * size,

@@ -138,6 +138,15 @@ def test_an_email_that_another_account_copied_never_acts_for_its_first_recipient
         "<a href=3D'https://m.test/{H}=\n{t}'>x</a>",
         "<a href='https://opaque.test/?d={base64}'>x</a>",
         "<a href='https://protect-eu.mimecast.com/s/x1?domain={host}'>x</a>",
+        "<p>leave: {ours}/u/{H}<wbr>{t}</p>",
+        "<p>leave: {ours}/u/<b>{H}<span>{t}</span></b><br>Best regards</p>",
+        "<p>leave: {ours}/u/{H}&shy;{t}</p>",
+        "<p>leave: {ours}/u/{H}\u00ad{t}</p>",
+        "<p>leave: {ours}/u/{H}\u200b{t}</p>",
+        "<p>leave: {ours}/u/{H}\u200d{t}</p>",
+        "<p>leave: {ours}/u/{H}<!-- x -->{t}</p>",
+        "<p>leave: {ours}/u/{H}<i style='display:none'>x</i>{t}</p>",
+        "<img alt='leave: {ours}/u/{H}&shy;{t}' src='https://shop.test/a.png'>",
     ],
 )
 def test_no_token_of_a_recipient_is_sent_to_another_however_it_is_written(
@@ -162,6 +171,7 @@ def test_no_token_of_a_recipient_is_sent_to_another_however_it_is_written(
         .replace("{first:d}", str(ord(old[0])))
         .replace("{rest}", old[1:])
         .replace("{base64}", b64encode(f"see /u/{old} and more".encode()).decode())
+        .replace("{ours}", settings.public_url)
         .replace("{host}", urlsplit(settings.public_url).hostname or "")
     )
     readers = make.list(first.account, "Others")

@@ -22,6 +22,7 @@ from ..frozen_emails import (
     said_of_left,
     texts_of,
     tokens_of,
+    tokens_of_text,
     unknown_clicks,
 )
 from ..preview import preview, sample_reader
@@ -87,6 +88,7 @@ def put_together(
         targets = copied_targets(session, campaign, ours)
         tokens = tokens_of(session, campaign)
         compiled = done.compiled or compile_of(campaign, ours, targets)
+        tokens |= tokens_of_text(session, compiled)
     except EmailError as error:
         return AnalysedEmail(error=error)
     lost, left = unknown_clicks(campaign, ours, targets, tokens), left_in(compiled, tokens, ours)

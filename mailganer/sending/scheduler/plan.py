@@ -142,6 +142,8 @@ def _freeze(context: SendingContext, campaign_id: int) -> bool:
         tokens = frozen_emails.tokens_of(session, campaign)
     try:
         email = frozen_emails.compile_of(campaign, context.public_url, targets)
+        with context.readers() as session:
+            tokens |= frozen_emails.tokens_of_text(session, email)
         frozen_emails.refuse_left(email, tokens, context.public_url)
     except Busy as error:
         log.info("campaign %s is planned later: %s", campaign_id, error)
