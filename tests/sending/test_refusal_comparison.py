@@ -365,11 +365,11 @@ SMALL = [
     ("550 account disabled", (FAILED, FAILED, RESTS, RESTS)),
     ("550 mailbox unavailable Failure sending mail. Try again later", (PAUSED, RESTS, RESTS, RESTS)),
     ("550 5.1.0 <anna@example.com>: policy violation", (PAUSED, RESTS, RESTS, RESTS)),
-    ("554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException", (STOPS,) * 4),
-    ("554 5.2.0 STOREDRV.Submission.Exception:OutboundSpamException", (STOPS,) * 4),
-    ("550 message sending for this account is disabled", (STOPS,) * 4),
+    ("554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException", (PAUSED, STOPS, STOPS, STOPS)),
+    ("554 5.2.0 STOREDRV.Submission.Exception:OutboundSpamException", (PAUSED, STOPS, STOPS, STOPS)),
+    ("550 message sending for this account is disabled", (PAUSED, STOPS, STOPS, STOPS)),
     ("550 5.2.2 <{}>: mailbox over quota, by our policy", (FAILED, FAILED, FAILED, RESTS)),
-    ("550 5.7.0 From address is not one of your addresses", (STOPS,) * 4),
+    ("550 5.7.0 From address is not one of your addresses", (PAUSED, STOPS, STOPS, STOPS)),
 ]
 AT_DOT = [
     *SMALL[-4:],
@@ -647,13 +647,14 @@ def test_one_outage_that_several_lanes_meet_is_one_trouble(sessions: Any, make: 
         assert (found.failures, found.sleeps_until) == (1, clock.now + timedelta(seconds=10))
 
 
-def test_alone_what_sounds_like_the_account_is_taken_for_it(
+def test_alone_what_sounds_like_the_account_waits_for_a_decision(
     due: Any, works: Any, script: Script, statuses: Any, reload: Any
 ) -> None:
     script.answer = says(RCPT, "554 5.7.1 <{}>: Relay access denied")
     campaign = due(1)
     works.run(4)
-    assert reload(campaign.senders[0]).status is SenderStatus.failing
+    assert reload(campaign).status is CampaignStatus.paused
+    assert reload(campaign.senders[0]).status is SenderStatus.ready
     assert statuses(campaign.id) == {"pending": 1}
 
 

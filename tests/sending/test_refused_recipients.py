@@ -14,7 +14,19 @@ from mailganer.backends import Message, Receipt
 from mailganer.backends.replies import Reply, Stage, classify
 from mailganer.campaigns import state_changes
 from mailganer.i18n.sentences import translate_sentence
-from mailganer.models import Campaign, CampaignStatus, Sender, SenderStatus, Subscriber, SubscriberStatus
+from mailganer.models import (
+    Account,
+    Campaign,
+    CampaignStatus,
+    Sender,
+    SenderStatus,
+    Subscriber,
+    SubscriberStatus,
+)
+from mailganer.sending.scheduler.due_work import TaskCall
+from mailganer.sending.scheduler.plan import plan
+from mailganer.sending.scheduler.tick import tick
+from mailganer.sending.worker.lane import LaneRunner
 from tests.sending.scripted import Script, accept
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -155,6 +167,98 @@ def test_the_only_recipient_of_one_campaign_is_compared_with_those_of_another(
     assert story.run(100)
     assert story.stops == 0
     assert statuses(story.campaigns[0]) == {"failed": 1}
+
+
+ALONE = [
+    *LIKE_THE_ACCOUNT,
+    (RCPT, "554 5.7.1 Relay access denied"),
+    (RCPT, "550 message sending for this account is disabled"),
+    (RCPT, "550 5.7.0 From address is not one of your addresses"),
+]
+
+
+@on_sqlite
+@pytest.mark.parametrize("answer", ALONE)
+def test_a_person_decides_when_the_only_recipient_is_refused_like_the_account(
+    tell: Any, make: Any, answer: Answer, statuses: Any, sessions: Any
+) -> None:
+    story = tell([[answer]])
+    story.works.run(3)
+    assert statuses(story.campaigns[0]) == {"pending": 1}
+    with sessions() as session:
+        campaign = session.get_one(Campaign, story.campaigns[0])
+        assert campaign.status is CampaignStatus.paused
+        assert answer is not None
+        assert answer[1].split("{}")[-1] in translate_sentence(campaign.paused_reason)
+        sender = session.get_one(Sender, story.sender_id)
+        assert (sender.status, sender.error, sender.sleeps_until) == (SenderStatus.ready, None, None)
+    good_one = _second_campaign(story, make)
+    story.works.run(3)
+    assert statuses(good_one) == {"sent": 3}
+    assert story.run(100)
+    assert story.stops == 0
+    assert statuses(story.campaigns[0]) == {"failed": 1}
+
+
+def _second_campaign(story: Story, make: Any) -> int:
+    """Start a campaign of three good recipients of the same sender."""
+    sender = make.session.get_one(Sender, story.sender_id)
+    account = make.session.get_one(Account, sender.account_id)
+    lst = make.list(account, "Good")
+    for _each in range(3):
+        make.subscriber(account, lists=(lst,))
+    values = {"status": CampaignStatus.scheduled, "send_at": story.clock.now}
+    campaign = make.campaign(account, (lst,), (sender,), **values)
+    make.commit()
+    return int(campaign.id)
+
+
+@on_sqlite
+@pytest.mark.parametrize("answer", LIKE_THE_ACCOUNT[::3])
+def test_the_only_recipient_who_is_refused_again_after_the_decision_stops_nobody(
+    tell: Any, answer: Answer, statuses: Any
+) -> None:
+    story = tell([[answer]])
+    assert story.run(120), "it ends"
+    assert story.stops == 0
+    assert statuses(story.campaigns[0]) == {"failed": 1}
+
+
+@on_sqlite
+@pytest.mark.parametrize("answer", LIKE_THE_ACCOUNT[:4:3])
+@pytest.mark.parametrize("status", [CampaignStatus.sending, CampaignStatus.scheduled])
+def test_the_only_recipient_waits_for_a_campaign_that_is_not_planned_yet(
+    tell: Any, answer: Answer, status: CampaignStatus, statuses: Any, sessions: Any
+) -> None:
+    story = tell([[answer], [None, None, None]])
+    solo, other = story.campaigns
+    for call in tick(story.works.context):
+        if call == TaskCall("plan", (solo,)):
+            plan(story.works.context, solo)
+    with sessions.begin() as session:
+        session.get_one(Campaign, other).status = status
+    LaneRunner(story.works.context, story.sender_id).run(30)
+    assert len(story.server.seen) == 1
+    with sessions() as session:
+        assert session.get_one(Campaign, solo).status is CampaignStatus.sending
+        assert session.get_one(Sender, story.sender_id).status is SenderStatus.ready
+    story.works.run(3)
+    assert statuses(other) == {"sent": 3}
+    assert story.run(100)
+    assert story.stops == 0
+    assert statuses(solo) == {"failed": 1}
+
+
+@on_sqlite
+@pytest.mark.parametrize("answer", LIKE_THE_ACCOUNT[:4:3])
+def test_two_recipients_in_a_row_of_two_campaigns_stop_the_sender(
+    tell: Any, answer: Answer, statuses: Any, sessions: Any
+) -> None:
+    story = tell([[answer], [answer]])
+    story.works.run(3)
+    with sessions() as session:
+        assert session.get_one(Sender, story.sender_id).status is not SenderStatus.ready
+    assert [statuses(each) for each in story.campaigns] == [{"pending": 1}] * 2
 
 
 @pytest.mark.parametrize("answer", LIKE_THE_ACCOUNT[:4:3])

@@ -233,10 +233,9 @@ class RefusalComparison:
         window_result.changes[slot] = window_result.changes[slot]._replace(not_before=self._now + BEHIND)
 
     def _judge_lone(self, alone: Iterable[tuple[int, Receipt]]) -> None:
-        """Where there is nobody to compare with, what sounds like the account or the server is about them.
+        """Judge refusals with nobody to compare with: two recipients decide, a single one asks a person.
 
-        So are words that only may be about us, when two recipients were all there was and both get them. One
-        who gets them alone waits for a person's decision.
+        A server that puts off a single recipient still rests the sender, for a short time.
         """
         left = [
             (slot, each) for slot, each in alone if self._items[slot].id not in self._window_result.returned
@@ -245,17 +244,29 @@ class RefusalComparison:
             return
         compared = self._is_compared()
         for slot, receipt in left:
-            item = self._items[slot]
-            kind = refusal_kind(receipt, item.address, self._campaign_id)
+            if not compared and self._seems_about_account(slot, receipt):
+                self._pattern.add(self._items[slot].id, self._kind(slot, receipt))
+        for slot, receipt in left:
+            kind = self._kind(slot, receipt)
             if not compared and sounds_like_account(receipt):
-                if item.first_tried_at and self._context.sender_accepted_since(item.first_tried_at):
-                    continue  # by then it is about them
-                self._pattern.add(item.id, kind)
-                self._hold(kind, receipt)
+                if not self._seems_about_account(slot, receipt):
+                    continue
+                if _stops_for_long(receipt) and self._pattern.stopping() < FROM_ACCOUNT:
+                    self._ask(slot, receipt)
+                else:
+                    self._hold(kind, receipt)
             elif not compared and self._pattern.number(kind) >= FROM_ACCOUNT:
                 self._hold(kind, receipt)
             elif may_be_about_account(receipt) and self._has_failed(slot):
                 self._ask(slot, receipt)
+
+    def _kind(self, slot: int, receipt: Receipt) -> str:
+        return refusal_kind(receipt, self._items[slot].address, self._campaign_id)
+
+    def _seems_about_account(self, slot: int, receipt: Receipt) -> bool:
+        """Whether the words are, and no other recipient was accepted since this one was first tried."""
+        since = self._items[slot].first_tried_at
+        return sounds_like_account(receipt) and not (since and self._context.sender_accepted_since(since))
 
     def _has_failed(self, slot: int) -> bool:
         return self._window_result.changes[slot].status is DeliveryStatus.failed
@@ -276,6 +287,11 @@ class RefusalComparison:
 
 def _is_accepted(answer: Answer | None) -> bool:
     return isinstance(answer, Receipt) and answer.outcome is Outcome.accepted
+
+
+def _stops_for_long(receipt: Receipt) -> bool:
+    """Whether the answer, if it is about the account, stops the sender or rests it for an hour or more."""
+    return receipt.outcome in (Outcome.unauthorised, Outcome.exhausted)
 
 
 def _is_unnamed(receipt: Receipt, addresses: Iterable[str]) -> bool:

@@ -21,6 +21,7 @@ MOST_KEPT = 40
 MOST_ASKED = 20
 UNKNOWN_KIND = "unknown"
 
+_STOPPING = (Outcome.unauthorised.value, Outcome.exhausted.value)  # the first word of such a kind
 _ADDRESS = re.compile(r"[^\s<>,;:\"'()\[\]]+@[^\s<>,;:\"'()\[\]]+")
 _NUMBERED = re.compile(r"\S*\d\S*")
 _MAILBOX = re.compile(
@@ -97,6 +98,10 @@ class RefusalPattern:
     def number(self, kind: str) -> int:
         """Return how many different recipients were refused so."""
         return sum(each == kind for _id, each in self.seen)
+
+    def stopping(self) -> int:
+        """Return how many different recipients got an answer, in any words, that may stop the sender."""
+        return len({each for each, kind in self.seen if kind.split(" ", 1)[0] in _STOPPING})
 
     def take(self, kind: str) -> list[int]:
         """Forget this kind of answer; return whom it was given to."""

@@ -90,7 +90,10 @@ def read_sender_queue(
 
 
 def has_untried(session: Session, sender_id: int, now: datetime) -> bool:
-    """Return whether a recipient of any of these campaigns is due about whom no server has answered yet."""
+    """Return whether a recipient of any of these campaigns is due about whom no server has answered yet.
+
+    A campaign that has started or is due counts even if it is not planned yet: it is about to be sent.
+    """
     found = (
         select(Batch.id)
         .select_from(campaign_sender)
@@ -105,7 +108,19 @@ def has_untried(session: Session, sender_id: int, now: datetime) -> bool:
         )
         .limit(1)
     )
-    return session.scalar(found) is not None
+    unplanned = (
+        select(Campaign.id)
+        .join(campaign_sender, campaign_sender.c.campaign_id == Campaign.id)
+        .where(
+            campaign_sender.c.sender_id == sender_id,
+            or_(
+                and_(Campaign.status == CampaignStatus.sending, Campaign.planned_at.is_(None)),
+                and_(Campaign.status == CampaignStatus.scheduled, Campaign.send_at <= now),
+            ),
+        )
+        .limit(1)
+    )
+    return session.scalar(found) is not None or session.scalar(unplanned) is not None
 
 
 def count_sent(session: Session, sender_id: int, queue: SenderQueue, campaign_id: int, emails: int) -> bool:
