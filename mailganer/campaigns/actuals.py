@@ -28,7 +28,7 @@ class Compared:
     date: date
     sender: str
     planned: Share | None
-    actual_days: Share | None
+    fact: Share | None
 
 
 def forecast_json(forecast: Forecast) -> dict[str, Any]:

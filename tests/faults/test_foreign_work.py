@@ -75,7 +75,8 @@ def is_free(engine: Engine) -> bool:
             if engine.dialect.name == "sqlite":
                 connection.execute(update(Campaign).values(name=Campaign.name))
             else:
-                tables = "account, campaign, batch, delivery, sender, subscriber, template, idempotent_response, lane"
+                tables = "account, campaign, batch, delivery, sender, subscriber, template"
+                tables += ", idempotent_response, lane"
                 connection.execute(text("SET LOCAL lock_timeout = '1ms'"))
                 connection.execute(text(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE"))
             connection.rollback()
@@ -126,7 +127,7 @@ def test_a_program_keeps_nobody_waiting_while_its_template_runs(
 
 
 PAGES = {
-    "people": ["compile", "render", "glance"],
+    "target": ["compile", "render", "glance"],
     "email": ["compile", "render", "glance"],
     "email/frame": ["compile", "render"],
     "email/frame?as=hardest": ["compile", "render", "variables"],

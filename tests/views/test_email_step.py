@@ -177,15 +177,15 @@ def test_everything_around_the_email_follows_a_save_without_a_reload(email_page,
 
 def test_the_steps_follow_a_choice_of_recipients_and_of_a_time_without_a_reload(email_page):
     page = email_page
-    people, check, when = (page.locator(f"#step-{name}") for name in ("people", "check", "when"))
-    page.goto(page.url.replace("/email", "/subscribers"))
+    people, check, when = (page.locator(f"#step-{name}") for name in ("target", "check", "when"))
+    page.goto(page.url.replace("/email", "/target"))
     expect(check).to_have_class(re.compile("step-done"))
     page.locator("label:has([name=list])").click()
     expect(people).to_have_class(re.compile("step-missing"))
     expect(check).to_have_class(re.compile("step-todo"))
     page.locator("label:has([name=list])").click()
     expect(people).to_have_class(re.compile("step-done"))
-    page.goto(page.url.replace("/subscribers", "/when"))
+    page.goto(page.url.replace("/target", "/when"))
     page.locator("label:has([value=later])").click()
     expect(when).to_have_class(re.compile("step-done"))
     page.locator("label:has([value=now])").click()

@@ -20,7 +20,7 @@ from mailganer.rendering import render_process
 from ..support.factories import Factory
 from ..support.statements import statements
 
-PAGES = ("people", "email", "check", "when", "send")
+PAGES = ("target", "email", "check", "when", "send")
 MORE_PAGES = ("email?as=hardest", "email/template")
 
 EMAILS: Mapping[str, tuple[dict[str, Any], str]] = {
@@ -154,7 +154,7 @@ def test_every_page_of_a_draft_shows_the_same_steps(
         email = EMAILS[email][1]
         if people == "missing":
             email = seen["email"]  # what depends on the first recipient may be otherwise without one
-        assert (seen["people"], seen["email"], seen["when"]) == (people, email, when), (email, other)
+        assert (seen["target"], seen["email"], seen["when"]) == (people, email, when), (email, other)
         wrong = {people, email, when}
         assert seen["check"] == (
             "todo" if "missing" in wrong else "problem" if "problem" in wrong else "done"
@@ -247,13 +247,13 @@ def test_an_email_is_read_once_for_each_of_its_versions(
         anna.get(f"/campaigns/{draft.id}/{page}")
         return list(asked)
 
-    assert asked_by("people") == ["compile", "render", "glance"]
-    assert asked_by("people") == []
+    assert asked_by("target") == ["compile", "render", "glance"]
+    assert asked_by("target") == []
     draft.name = "Another name, which the email does not say"
     draft.html = "<p>{{ city }}</p>"
     session.commit()
     assert asked_by("email") == ["compile", "render", "glance"]
-    assert asked_by("people") == []
+    assert asked_by("target") == []
     with statements(anna.app.registry["engine"]) as seen:
         anna.get(f"/campaigns/{draft.id}/target")
     counted = [each for each in seen if "count(" in each.lower() and "subscriber" in each.lower()]
@@ -324,7 +324,7 @@ def test_an_email_that_cannot_be_read_just_now_is_not_called_done(
             return ask(task, **given)
 
         monkeypatch.setattr(render_process, "ask", refused)
-        for page in ("people", "email/template"):
+        for page in ("target", "email/template"):
             seen = states(anna.get(f"/campaigns/{draft.id}/{page}", status=200))
             assert (seen["email"], seen["check"]) == ("todo", "todo")
     monkeypatch.setattr(render_process, "ask", ask)
