@@ -40,7 +40,7 @@ from tests.support.factories import Factory
 from tests.support.installation import SECRET, Installation
 from tests.support.sent import sent_campaign, token
 
-CASES = Path(__file__).resolve().parents[1] / "tests" / "emails" / "cases"
+CASES = Path(__file__).resolve().parents[1] / "tests" / "rendering" / "cases"
 LONG = {"x": "a" * 9_900}  # the value that makes rendering method-bomb-body.html expensive
 RECIPIENTS = 200
 EVERY = 0.1  # seconds between two questions of a kind

@@ -67,14 +67,14 @@ def rival() -> Iterator[Rival]:
     rival.done()
 
 
-def writes_for(url: str, seconds: float) -> Callable[[Event], None]:
-    """A long writer of an SQLite file."""
+def writes_for(url: str, seconds: float, released: Event | None = None) -> Callable[[Event], None]:
+    """A long writer of an SQLite file: until ``released`` is set, ``seconds`` at most."""
 
     def work(holds: Event) -> None:
         connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
         connection.execute("BEGIN IMMEDIATE")
         holds.set()
-        time.sleep(seconds)
+        (released or Event()).wait(seconds)
         connection.execute("ROLLBACK")
         connection.close()
 
@@ -327,10 +327,12 @@ def test_a_task_that_meets_a_locked_database_says_so_in_one_line_and_ends(
     monkeypatch.setattr(tasks, "sending_context", lambda: context)
     monkeypatch.setattr(tasks, "worker_settings", lambda: settings)
     monkeypatch.setattr(tasks, "enqueue", lambda *_: True)
-    rival.begin(writes_for(database_url, 2 * BUSY))
+    released = Event()  # a machine that is busy takes longer for the three tasks than any fixed time
+    rival.begin(writes_for(database_url, 15, released))
     tasks.run_tick()
     tasks.run_lane(campaign.senders[0].id)
     tasks.run_import(1)
+    released.set()
     context.engine.dispose()
     lines = [record for record in caplog.records if "database is locked" in record.getMessage()]
     assert len(lines) == 3
