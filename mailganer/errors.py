@@ -34,10 +34,18 @@ A view or an API answer translates it; nothing else needs to know about language
 import errno
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Protocol
 
 from translationstring import TranslationString, TranslationStringFactory
 
-_ = TranslationStringFactory("mailganer")
+
+class _MessageFactory(Protocol):
+    """Make a translation string: the English text of a message, which a page or an API answer translates."""
+
+    def __call__(self, message: str, /, *, mapping: Mapping[str, object] | None = None) -> str: ...
+
+
+_: _MessageFactory = TranslationStringFactory("mailganer")
 
 
 def in_english(message: str) -> str:

@@ -8,10 +8,11 @@ marks that one is waiting; with another broker the length of the queue does.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
+import celery
 from celery import Celery
 from celery.utils import uuid
 from kombu import Producer
@@ -25,6 +26,8 @@ from .settings import Settings
 if TYPE_CHECKING:  # sending processes do not need Pyramid
     from pyramid.config import Configurator
     from pyramid.request import Request
+
+P = ParamSpec("P")
 
 log = logging.getLogger(__name__)
 BROKER = Outage("The broker")
@@ -41,6 +44,12 @@ BROKEN = (KombuError, OperationalError, OSError)
 REMEMBERED = 360.0  # seconds a key marks a waiting message, if no worker takes it out of the queue
 ON_ITS_WAY = 2.0  # seconds between a key and its message; without one after that, the message was lost
 MOST_WAITING = 100  # messages in the queue of a broker without keys; beyond that, nothing is queued
+
+
+def shared_task(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Declare a function as a task, like ``celery.shared_task``; the function keeps its type."""
+    declare: Callable[[Callable[P, None]], Callable[P, None]] = celery.shared_task(name=name)
+    return declare
 
 
 def celery_config(settings: Settings) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import os
 import secrets
 import sys
 import warnings
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from celery import Celery
 from celery.beat import Scheduler
@@ -28,6 +29,7 @@ from celery.signals import (
     worker_shutdown,
     worker_shutting_down,
 )
+from celery.utils.dispatch import Signal
 from click import Option
 from kombu.transport.virtual import Channel
 
@@ -41,6 +43,8 @@ from .sending.scheduler.tick import EVERY
 from .sending.tasks import request_stop, stop_with_parent
 from .sending.watchdog import Watchdog, begin_task, end_task, tasks_wait
 from .settings import Settings, load
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +71,12 @@ def _report() -> ProcessReport:
     return ProcessReport("worker", _settings())
 
 
+def connected_to(signal: Signal) -> Callable[[Function], Function]:
+    """Connect a function to a signal of Celery, like ``signal.connect``; the function keeps its type."""
+    connect: Callable[[Function], Function] = signal.connect
+    return connect
+
+
 # Kombu returns a worker's unfinished messages to the queue when its connection is closed; also when it is
 # closed because the broker is gone, and there (Redis) the attempt ends the worker amid its emails. Returning
 # them is unnecessary: a message only wakes a worker, and the next tick queues the work again.
@@ -77,72 +87,72 @@ app.add_defaults(lambda: celery_config(_settings()))
 app.user_options["preload"].add(Option(["--ini"], help="The settings file; else MAILGANER_INI."))
 
 
-@celeryd_init.connect
+@connected_to(celeryd_init)
 def _write_first_warnings(**_: Any) -> None:
     if not _settings().development:
         warnings.showwarning = write_warning  # until Celery sets up logging
 
 
-@celeryd_init.connect
+@connected_to(celeryd_init)
 def _prepare_report(**_: Any) -> None:
     _report()
 
 
-@after_setup_logger.connect
-@after_setup_task_logger.connect
+@connected_to(after_setup_logger)
+@connected_to(after_setup_task_logger)
 def _write_one_format(logger: logging.Logger, **_: Any) -> None:
     configure_part(_settings().development, logger.handlers)
 
 
-@user_preload_options.connect
+@connected_to(user_preload_options)
 def _name_ini(options: dict[str, Any], **_: Any) -> None:
     if ini := options.get("ini"):
         os.environ["MAILGANER_INI"] = ini
         _settings.cache_clear()
 
 
-@worker_process_init.connect
+@connected_to(worker_process_init)
 def _begin_process(**_: Any) -> None:
     stop_with_parent()
     end_task()  # the process that had this index before may have died during a task
     _report().start()
 
 
-@task_prerun.connect
+@connected_to(task_prerun)
 def _begin_task(task: Any, args: Any, task_id: str, **_: Any) -> None:
     begin_task()
     note_received(app, task.name, args, task_id)
 
 
-@task_revoked.connect
+@connected_to(task_revoked)
 def _drop_expired(sender: Any, request: Any, **_: Any) -> None:
     note_received(app, sender.name, request.args, request.id)
 
 
-@task_postrun.connect
+@connected_to(task_postrun)
 def _end_task(**_: Any) -> None:
     end_task()
 
 
-@worker_ready.connect
+@connected_to(worker_ready)
 def _tick_at_once(**_: Any) -> None:
     """Repair now what an earlier worker left, without waiting for the next tick."""
     enqueue(app, "tick")
 
 
-@worker_ready.connect
+@connected_to(worker_ready)
 def _report_threads(sender: Any, **_: Any) -> None:
     """Report a pool of threads from here: it has no process of its own, and nothing is forked."""
     if not _has_processes(sender.pool):
         _report().start()
 
 
-@worker_shutdown.connect
+@connected_to(worker_shutdown)
 def _end_report(**_: Any) -> None:
     _report().end()
 
 
-@worker_ready.connect
+@connected_to(worker_ready)
 def _watch(sender: Any, **_: Any) -> None:
     if not _has_processes(sender.pool):
         return  # of threads it is unknown which are busy
@@ -157,7 +167,7 @@ def _has_processes(pool: Any) -> bool:
     return type(pool).__module__.endswith(("prefork", "solo"))
 
 
-@worker_shutting_down.connect
+@connected_to(worker_shutting_down)
 def _stop_lanes(**_: Any) -> None:
     request_stop()
 

@@ -9,7 +9,8 @@ from pyramid.config import PHASE0_CONFIG, Configurator
 from pyramid.request import Request
 from pyramid.response import FileResponse
 from pyramid.security import NO_PERMISSION_REQUIRED
-from pyramid.view import view_config
+
+from ..web.decorators import view_config
 
 METHODS = ("get", "post", "patch", "delete")
 API = "pyramid_openapi3"  # the name under which pyramid_openapi3 keeps the document's settings

@@ -8,12 +8,12 @@ from pyramid.exceptions import PredicateMismatch
 from pyramid.httpexceptions import HTTPException, HTTPRequestEntityTooLarge
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import exception_view_config, forbidden_view_config, notfound_view_config
 from pyramid_openapi3.exceptions import RequestValidationError, ResponseValidationError
 from sqlalchemy.orm.exc import ObjectDeletedError
 
 from .. import errors
 from ..db import DATABASE, OUT_OF_REACH, trouble_of
+from ..web.decorators import exception_view_config, forbidden_view_config, notfound_view_config
 from ..web.error_status import RETRY_AFTER, status_of, without_database
 from .allowed_methods import allowed
 from .request_parsing import LARGEST_JSON

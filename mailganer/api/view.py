@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 from sqlalchemy import delete, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -17,6 +16,7 @@ from .. import web
 from ..db import upsert, utcnow
 from ..errors import Conflict, InputError, _
 from ..models import IdempotentResponse
+from ..web.decorators import Function, view_config
 from .request_parsing import View, form_of, only_json, only_known_parameters, without_blanks
 
 CHUNK = 1 << 16
@@ -28,8 +28,8 @@ log = structlog.get_logger()
 
 def api_view(
     route: str, method: str, *, checked: bool = True, once: bool = True, **options: Any
-) -> view_config:
-    """Declare an API view, like ``view_config``.
+) -> Callable[[Function], Function]:
+    """Declare an API view.
 
     ``checked=False`` turns validation off, only for bodies that must not be read into memory. ``once=False``
     turns idempotency keys off, only for responses that must not be stored.

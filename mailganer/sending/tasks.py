@@ -14,14 +14,14 @@ from datetime import timedelta
 from functools import cache, wraps
 from typing import ParamSpec
 
-from celery import current_app, shared_task
+from celery import current_app
 from sqlalchemy import select
 
 from ..audience.imports import run_import as work_on_import
 from ..db import DATABASE, OUT_OF_REACH, trouble_of
 from ..migrations import newest
 from ..models import Heartbeat
-from ..queue import enqueue, enqueue_after_commit, is_empty
+from ..queue import enqueue, enqueue_after_commit, is_empty, shared_task
 from ..settings import Settings
 from . import in_doubt
 from .clock import elapsed

@@ -7,7 +7,6 @@ from typing import Any
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 
 from mailganer import campaigns
 from mailganer.accounts import account_senders
@@ -18,6 +17,7 @@ from mailganer.errors import Conflict, InputError, _
 from mailganer.models import CampaignStatus, SubscriberStatus
 from mailganer.quota.usage import plan_allowance
 
+from ..web.decorators import view_config
 from .forms import number_of
 from .senders import allowance_of
 from .stepper import campaign_page, current_page, next_step, readiness_of, step_url

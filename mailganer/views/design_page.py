@@ -3,7 +3,6 @@
 from typing import Any
 
 from pyramid.request import Request
-from pyramid.view import view_config
 from wtforms import BooleanField, PasswordField, RadioField, SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Optional
 
@@ -12,6 +11,7 @@ from mailganer.errors import _
 from mailganer.web import PUBLIC, Viewer
 from mailganer.web.localization import LANGUAGES
 
+from ..web.decorators import view_config
 from .charts import make_chart
 from .forms import Form, choices
 

@@ -9,7 +9,6 @@ from markupsafe import escape
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 
 from mailganer import campaigns, rendering
 from mailganer.audience.fields import known_fields
@@ -41,6 +40,7 @@ from mailganer.models import Campaign, CampaignStatus, Subscriber
 from mailganer.web import ask_outside, email_response, has_waited, in_time
 from mailganer.web.routes import CampaignContext
 
+from ..web.decorators import view_config
 from ..web.error_status import status_of
 from .forms import number_of
 from .stepper import campaign_page, next_step, readiness_of, readiness_with, step_url, steps_of_email

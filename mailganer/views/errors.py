@@ -19,7 +19,6 @@ from pyramid.httpexceptions import (
 from pyramid.renderers import render_to_response
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import exception_view_config, forbidden_view_config, notfound_view_config
 from sqlalchemy.orm.exc import ObjectDeletedError
 
 from mailganer.db import DATABASE, OUT_OF_REACH, trouble_of
@@ -33,6 +32,7 @@ from mailganer.errors import (
     is_full,
 )
 
+from ..web.decorators import exception_view_config, forbidden_view_config, notfound_view_config
 from ..web.error_status import RETRY_AFTER, status_of, without_database
 
 log = structlog.get_logger(__name__)

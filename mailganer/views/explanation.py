@@ -9,7 +9,6 @@ from typing import Any
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 
 from mailganer import audience, campaigns, reports
 from mailganer.audience import AddressError
@@ -17,6 +16,7 @@ from mailganer.db import utcnow
 from mailganer.models import Campaign
 from mailganer.reports import Explanation, ExplanationCode, ExplanationStep
 
+from ..web.decorators import view_config
 from ..web.explanation_text import explanation_context, step_sentence
 from .forms import number_of
 from .stepper import campaign_page

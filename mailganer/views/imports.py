@@ -9,7 +9,6 @@ from typing import Any
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 from sqlalchemy import func, select
 
 from mailganer import audience
@@ -31,6 +30,7 @@ from mailganer.models import (
 )
 from mailganer.sending import enqueue_after_commit
 
+from ..web.decorators import view_config
 from ..web.error_status import status_of
 from .forms import number_of
 from .subscribers import csv_response

@@ -6,7 +6,6 @@ from typing import Any
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 from wtforms import StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional
 
@@ -15,6 +14,7 @@ from mailganer.db import utcnow
 from mailganer.errors import Conflict, _
 from mailganer.models import SubscriberList, SubscriberStatus
 
+from ..web.decorators import view_config
 from .forms import Form
 from .subscribers import Looking, found
 

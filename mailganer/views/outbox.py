@@ -7,11 +7,12 @@ from markupsafe import Markup
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 
 from mailganer import mail_catcher
 from mailganer.errors import _
 from mailganer.web import email_response
+
+from ..web.decorators import view_config
 
 PER_PAGE = 50
 LONGEST_SOURCE = 200_000  # characters of an email's source on its page

@@ -4,12 +4,13 @@ import structlog
 from pyramid.httpexceptions import HTTPRequestEntityTooLarge
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 
 from mailganer.billing import take_payment
 from mailganer.db import utcnow
 from mailganer.errors import MailganerError, NotFound
 from mailganer.web import PUBLIC, ask_outside
+
+from ..web.decorators import view_config
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,6 @@ from pyramid.registry import Registry
 from pyramid.renderers import render_to_response
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 
 from mailganer import billing
 from mailganer.billing import Done, GoTo, PaymentProvider
@@ -22,6 +21,7 @@ from mailganer.settings import Plan
 from mailganer.web import RateLimiter, ask_outside
 from mailganer.web.localization import plain_date
 
+from ..web.decorators import view_config
 from ..web.error_status import status_of
 
 

@@ -11,7 +11,6 @@ from markupsafe import Markup
 from pyramid.httpexceptions import HTTPFound
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import exception_view_config, view_config
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import ObjectDeletedError
 
@@ -21,6 +20,7 @@ from mailganer.errors import Busy, Conflict, NotFound, _
 from mailganer.tracking import RecipientPage
 from mailganer.web import PUBLIC, RateLimit, email_response, localization, network
 
+from ..web.decorators import exception_view_config, view_config
 from ..web.error_status import RETRY_AFTER, without_database
 
 SEEN = ("GET", "HEAD")

@@ -9,7 +9,6 @@ from babel import dates
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 
 from mailganer import campaigns, reports
 from mailganer.campaigns.counts import campaign_counts
@@ -18,6 +17,7 @@ from mailganer.errors import _
 from mailganer.models import Campaign, CampaignStatus, DeliveryStatus, Reason, make_message_id
 from mailganer.reports import Filters, OpenFilter, TimelineBucket
 
+from ..web.decorators import view_config
 from ..web.explanation_text import explanation_context
 from .agents import agent_words
 from .charts import Chart, make_chart

@@ -6,7 +6,6 @@ from typing import Any
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 from wtforms import StringField
 from wtforms.validators import Length, NumberRange, Optional
 
@@ -17,6 +16,7 @@ from mailganer.errors import BackendError, Conflict, InputError, Throttled, _
 from mailganer.models import Sender
 from mailganer.quota.usage import QuotaUsage, sender_allowance
 
+from ..web.decorators import view_config
 from .forms import Form, WholeNumberField, wrong
 from .mail_account import account_form, account_page, is_about_server, refused, way_of
 

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 
 from mailganer import campaigns
 from mailganer.audience.recipients import audience_of
@@ -28,6 +27,7 @@ from mailganer.models import Campaign, CampaignStatus, Delivery, make_message_id
 from mailganer.reports import delivery_sentence
 from mailganer.sending import enqueue_after_commit, resolve
 
+from ..web.decorators import view_config
 from .forms import number_of
 from .plurals import counted, ngettext
 from .stepper import campaign_page, current_page, next_step, step_url

@@ -5,7 +5,6 @@ from typing import Any
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 from wtforms import SelectField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
 from wtforms.validators import Length, Optional
@@ -15,6 +14,7 @@ from mailganer.db import utcnow
 from mailganer.errors import InputError, _
 from mailganer.web.localization import LANGUAGES, check_timezone, remember_choice, zone_choices, zone_name
 
+from ..web.decorators import view_config
 from .forms import Form, choices
 
 

@@ -5,7 +5,6 @@ from typing import Any
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 
 from mailganer import web
 from mailganer.accounts import SignIn, update_account
@@ -16,6 +15,7 @@ from mailganer.settings import DEMO_ADDRESS
 from mailganer.web import PUBLIC, local_path
 from mailganer.web.localization import NAMES, remember_choice
 
+from ..web.decorators import view_config
 from .forms import wrong
 from .mail_account import AccountForm, account_page, is_about_password, refused
 

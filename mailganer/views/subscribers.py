@@ -9,7 +9,6 @@ from babel.dates import format_date
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 from sqlalchemy import select
 from wtforms import SelectMultipleField, StringField
 from wtforms.validators import InputRequired, Length, Optional
@@ -23,6 +22,7 @@ from mailganer.errors import Conflict, InputError, LimitReached, _
 from mailganer.models import Campaign, Delivery, Subscriber, SubscriberStatus
 from mailganer.reports import delivery_sentence
 
+from ..web.decorators import view_config
 from .forms import Form, choices, number_of
 
 PER_PAGE = 50

@@ -5,7 +5,6 @@ from typing import Any
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 from wtforms import StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional
 
@@ -21,6 +20,7 @@ from mailganer.models import Account, Template
 from mailganer.web import email_response
 from mailganer.web.localization import NAMES
 
+from ..web.decorators import view_config
 from .email_step import BLANK, broken_email, busy_email, read_email_file
 from .forms import Form, number_of
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from pyramid.request import Request
-from pyramid.view import view_config
 
 from mailganer.errors import _
 from mailganer.web import PUBLIC, OutsideCalls, PendingForms
 
+from ..web.decorators import view_config
 from .errors import ErrorPage
 
 LOOK_AGAIN = 1  # seconds between reloads

@@ -14,7 +14,6 @@ from prometheus_client.registry import Collector
 from pyramid.registry import Registry
 from pyramid.request import Request
 from pyramid.response import Response
-from pyramid.view import view_config
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -28,6 +27,7 @@ from mailganer.sending.process_reports import Misfit, misfits
 from mailganer.settings import Settings
 from mailganer.web import PUBLIC, is_from_private_network, may_read_metrics
 
+from .decorators import view_config
 from .sending_metrics import SendingMetrics
 
 # Twice the interval of the pipeline, for which a tick may have to wait; long enough for a restart too.

@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from pyramid.events import BeforeTraversal, subscriber
+from pyramid.events import BeforeTraversal
 from pyramid.registry import Registry
 
 from mailganer.db import utcnow
 from mailganer.tracking import OpenBuffer, Opening
 from mailganer.web import security_headers
 
+from .decorators import subscriber
 from .health import REQUESTS, SECONDS
 
 if TYPE_CHECKING:

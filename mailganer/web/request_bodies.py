@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from pyramid.events import BeforeTraversal, subscriber
+from pyramid.events import BeforeTraversal
 from pyramid.httpexceptions import HTTPBadRequest, HTTPRequestEntityTooLarge
 from pyramid.request import Request
 from webob.multidict import MultiDict
 
 from ..settings import Settings
 from .account_verification import release
+from .decorators import subscriber
 from .multipart import MalformedForm, TooManyFields, boundary_of, fields_of, parts_of, read_upload
 from .routes import READERS
 from .security_policy import is_api

@@ -12,8 +12,9 @@ STANDARD_NAMES = """
 __main__ access account account_verification accounts actions addresses alive allowed_methods api api_tokens
 audience backends backoff backup base billing birthdays broker campaign campaign_counters campaign_forecast
 campaign_timeline campaigns charts check cli command_logs common compiler compression connection_pool
-content context counts csv_cells db delivery delivery_renderer delivery_timeline design_page document drafts
-email email_analysis encoding_repair engine error_status errors event_log explanation_text exports
+content context counts csv_cells db decorators delivery delivery_renderer delivery_timeline design_page
+document drafts email email_analysis encoding_repair engine error_status errors event_log explanation_text
+exports
 extensions fields files forecast_record forms gmail headers headings health hosts html_to_text i18n imports
 keys labels limits links lists localization localized_values logs maildir mailganer manifest mapping markup
 message_renderer meta metrics_access migrate mjml models multipart opens operations overview paging payments
