@@ -1,4 +1,4 @@
-"""What people call the columns of their files, in several languages: understood on import, and later.
+"""Common names of columns in several languages: understood on import, and later.
 
 A column "Surname" is mapped to ``last_name``. A user who knows it by that heading writes ``{{ surname }}``,
 so every known heading, written as a variable, is an alias of its field. A subscriber's own variable with this

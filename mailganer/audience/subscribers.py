@@ -153,8 +153,8 @@ def erase_subscriber(session: Session, subscriber: Subscriber) -> None:
     """Delete a subscriber and all personal data; counts of past campaigns stay.
 
     Who unsubscribed, bounced or complained stays suppressed, as a hash. An email still waiting for them is
-    not sent: its delivery points at nobody any more, and the pipeline leaves it out. Deliveries keep the same
-    hash, so that the unsubscribe link in an email that was sent goes on working.
+    not sent: its delivery points at no subscriber any more, so the pipeline skips it. Deliveries keep the
+    same hash, so that the unsubscribe link in an email that was sent keeps working.
     """
     digest = digest_of(session, subscriber)
     emails = select(Delivery.id).where(Delivery.subscriber_id == subscriber.id)

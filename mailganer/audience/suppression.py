@@ -182,7 +182,7 @@ def suppress_erased(session: Session, account_id: int, digest: bytes, *, reason:
 
     A subscriber who was added again with this address after the erasure is unsubscribed as well.
     """
-    # Whoever adds a subscriber holds this lock too: afterwards the suppression keeps the address out.
+    # Adding a subscriber takes this lock too: afterwards the suppression keeps the address out.
     session.execute(select(Account.id).where(Account.id == account_id).with_for_update(key_share=True))
     suppression = session.get(Suppression, (account_id, digest), populate_existing=True)
     if suppression is not None and not is_weightier(SubscriberStatus.unsubscribed, suppression.status):

@@ -6,7 +6,7 @@ whose provider uses a code in another sense puts its own rules in front.
 
 Before a recipient is named no answer can be about one. After that, an answer that sounds like the account or
 the server is mostly not ``sure``, and one that would stop the account never is: servers quote what the
-recipient's own server said.
+recipient's own server replied.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ def _rivals(session: Session, campaign: Campaign, senders: Sequence[Sender], now
     found: dict[int, Sending] = {}
     for row in rows:
         if row.id not in found:
-            hours = Hours.of(row.hours)  # they say when it goes on
+            hours = Hours.of(row.hours)  # they show when it continues
             resting_until = row.resting_until if hours is None else None
             starts = row.send_at if row.status is CampaignStatus.scheduled else resting_until
             starts_at = max(starts or now, now)

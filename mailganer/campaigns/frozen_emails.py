@@ -64,7 +64,7 @@ def tokens_of_text(session: Session, email: rendering.CompiledEmail) -> frozense
 
 
 def left_in(email: rendering.CompiledEmail, tokens: Collection[str], ours: str) -> tuple[str, ...]:
-    """What is around each of these tokens in a compiled email. Whoever follows it acts for somebody else.
+    """What is around each of these tokens in a compiled email. Its link acts for another recipient.
 
     So may links to our pages that a gateway has hidden.
     """

@@ -58,7 +58,7 @@ class PlanSimulation:
                 self._record.pause(Wait.hours, self._minute, opens)
 
     def _go_on(self, minutes: int) -> None:
-        """Send for so many minutes, or go on to the next minute in which something changes."""
+        """Send for so many minutes, or skip to the next minute in which something changes."""
         minutes = max(
             1, min(minutes, self._midnight - self._minute, self._schedule.changes_at - self._minute)
         )

@@ -21,7 +21,7 @@ class Origin(StrEnum):
     campaign = "campaign"  # the campaign's own value, for all recipients
     gap = "gap"  # the subscriber's field, or the campaign's value where that is empty
     mailganer = "mailganer"  # set by Mailganer
-    nobody = "nobody"  # no field and no value with this name exists
+    unknown = "nobody"  # no field and no value with this name exists
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class VariableUse:
     @property
     def unusable(self) -> bool:
         """Return whether no recipient has a value and the template has no default: this blocks sending."""
-        return self.origin is Origin.nobody and not self.guarded
+        return self.origin is Origin.unknown and not self.guarded
 
 
 def variable_uses(
@@ -103,7 +103,7 @@ def _use(
 ) -> VariableUse:
     if name.split(".")[0] in BUILTIN:
         known = name in DOTTED if "." in name else name in BUILTIN
-        origin = Origin.mailganer if known else Origin.nobody
+        origin = Origin.mailganer if known else Origin.unknown
         return VariableUse(name, audience if known else 0, 0 if known else audience, known, origin, guarded)
     if own is not None and own.value.strip():
         origin = Origin.campaign if own.override or not filled else Origin.gap
@@ -111,5 +111,5 @@ def _use(
     if own is not None and own.override:
         return VariableUse(name, 0, audience, True, Origin.campaign, guarded)
     known = is_field or own is not None or filled > 0
-    origin = Origin.reader if known else Origin.nobody
+    origin = Origin.reader if known else Origin.unknown
     return VariableUse(name, filled, audience - filled, known, origin, guarded)

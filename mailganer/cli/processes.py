@@ -132,7 +132,7 @@ class Tree:
         self._named(name).kill()
 
     def start_again(self, name: str) -> None:
-        """Restart a killed part without the pause that follows when it dies by itself."""
+        """Restart a killed part without the pause that follows a crash."""
         self._named(name).start()
 
     def pid(self, name: str) -> int:

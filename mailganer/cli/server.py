@@ -36,7 +36,7 @@ def make_server(
     limit: Limit | None = None,
     **options: Any,
 ) -> Any:
-    """Create a server whose ``run`` serves until the process is told to end, in the thread that created it.
+    """Create a server whose ``run`` serves, in the thread that created it, until a signal ends the process.
 
     ``is_prompt`` returns, by method and path, whether the application responds without waiting: the thread
     that has read such a request also handles it. ``sockets`` and ``options`` are waitress's map and settings.

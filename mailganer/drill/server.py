@@ -39,7 +39,7 @@ NEVER = {
     "rcpt": ("550 5.1.1 No such user", "550 5.2.1 Mailbox disabled"),
     "dot": ("550 5.7.1 Looks unwanted", "550 5.6.0 Not understood"),
 }
-# No text about pace: a sender that is told to slow down does so, and at random it would soon be very slow.
+# No text about pace: a sender that is asked to slow down does so, and at random it would soon be very slow.
 BUSY = "421 4.3.2 Service shutting down, closing connection"
 
 

@@ -29,7 +29,7 @@ class Pick(Enum):
     """Which recipients a window is made of."""
 
     in_order = "in_order"
-    untried = "untried"  # only those about whom no server has answered yet
+    untried = "untried"  # only deliveries without an answer of a server yet
     sample = "sample"  # one of them, from anywhere in the campaign
     oldest = "oldest"  # the one who was put off longest ago
 
@@ -42,7 +42,7 @@ def claim(
     until: datetime,
     pick: Pick = Pick.in_order,
 ) -> Claim | None:
-    """The campaign's next batch in which somebody is due, for us; None when there is none that is free."""
+    """Claim the campaign's next batch that has due deliveries; return None if no such batch is free."""
     found = _find(session, campaign_id, now, pick)
     if found is None:
         return None
@@ -77,7 +77,7 @@ def _find(session: Session, campaign_id: int, now: datetime, pick: Pick) -> Any:
 
 
 def untried(now: datetime) -> ColumnElement[bool]:
-    """Whether somebody of a batch is due about whom no server has answered yet."""
+    """Return a condition: the batch has a due delivery without an answer of a server yet."""
     return exists().where(
         Delivery.id.between(Batch.first_id, Batch.last_id),
         Delivery.status == DeliveryStatus.pending,

@@ -53,7 +53,7 @@ _WAITING = (
 )
 
 UNTRIED = _TABLE.c.reply.is_(None)
-"""Nobody has answered about this recipient yet."""
+"""No server has answered about this recipient yet."""
 
 
 def _recipients(*conditions: ColumnElement[bool]) -> Select[Any]:

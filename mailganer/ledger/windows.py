@@ -83,7 +83,7 @@ def open_window(
         return None
     _mark(session, claim, items, sender_id, frozen_email_id, now, pick)
     # Not the database's own number: SQLite gives that of a settled window to the next one, and what a journal
-    # or a lane still says of the old one would be taken for the new one's.
+    # or a late report of a lane about the old one would be taken for the new one's.
     window_id = secrets.randbits(62)
     session.execute(
         NEW_WINDOW,
@@ -108,7 +108,7 @@ def open_window(
 
 
 def _next(session: Session, claim: Claim, size: int, now: datetime, pick: Pick) -> list[Recipient]:
-    """The next who are due and may get the email; nobody when nobody is due."""
+    """Return the next due deliveries that may be sent; empty if none is due."""
     wanted = {"first": claim.first_id, "last": claim.last_id, "now": now, "size": size}
     # A row of SQLAlchemy's finds its values by name, several times slower than a tuple of our own.
     while found := [Recipient._make(row) for row in _pick(session, wanted, pick)]:

@@ -35,7 +35,7 @@ SEARCH_KEY_LENGTH = 500  # characters; four bytes each still fit into a PostgreS
 
 
 def make_search_key(email_key: str, first_name: str, last_name: str) -> str:
-    """Return the text that searches match: lower case, with "ё" as "е", which people type for it."""
+    """Return the text that searches match: lower case, with "ё" as "е", which users type for it."""
     return f"{first_name} {last_name} {email_key}".lower().replace("ё", "е").strip()[:SEARCH_KEY_LENGTH]
 
 

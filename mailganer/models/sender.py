@@ -13,7 +13,7 @@ from .meta import Base, BigId, JsonOrNull, Sentence, Words
 
 class SenderStatus(StrEnum):
     ready = "ready"  # may send
-    sleeping = "sleeping"  # quota used up or slowed down; continues by itself at sleeps_until
+    sleeping = "sleeping"  # quota used up or slowed down; continues at sleeps_until
     failing = "failing"  # login, TLS or server trouble: a user has to act; see error
 
 
@@ -49,7 +49,7 @@ class Sender(Base):
     # Emails per second since its server asked it to slow down, and before; None again once they are equal.
     slowed_to: Mapped[float | None]
     slowed_from: Mapped[float | None]
-    # Pace as one moment (generic cell rate algorithm): the next email may leave at paced_until.
+    # Pace as one time (generic cell rate algorithm): the next email may leave at paced_until.
     # Also set where the plan has nothing left for this sender's campaigns now.
     paced_until: Mapped[datetime | None]
     # Where a starting campaign begins when campaigns take turns (campaigns.turns).

@@ -1,8 +1,8 @@
 """Reserve quota in the commit that marks emails as sending, and return the unused part when they are settled.
 
 The order of locks, where there is a limit to be kept: sender, account, batch, deliveries, usage. A sender
-without one is taken later: after its batch when somebody was refused or it has to rest, and after its
-account when the plan has nothing left for it.
+without one is taken later: after its batch when a recipient was refused or the sender has to rest, and after
+its account when the plan has nothing left for it.
 """
 
 from collections.abc import Mapping

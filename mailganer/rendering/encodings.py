@@ -1,6 +1,6 @@
 """Texts inside of encodings that mail programs, gateways and templates put around addresses.
 
-Each reader takes time in proportion to the length of its text: sources are strangers'.
+Each parser takes time in proportion to the length of its text, because sources are untrusted.
 """
 
 import binascii

@@ -9,7 +9,7 @@ import babel
 from babel.dates import format_date, format_datetime
 
 YEARLESS: Final = 1604
-"""The year stored for a birthday without a year: a leap year in which nobody alive was born."""
+"""The year stored for a birthday without a year: a leap year before the birth of anyone alive."""
 
 
 class DayAndMonth(date):

@@ -72,7 +72,7 @@ class ProcessReport:
     def end(self) -> None:
         """Remove the report of a part that stops, within ``FAREWELL`` seconds.
 
-        What remains expires by itself.
+        What remains expires.
         """
         self._ended.set()
         if self._thread is None:  # reports came from the processes of the pool, which have ended

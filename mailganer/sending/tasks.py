@@ -78,7 +78,7 @@ def schema_fits(here: SendingContext) -> bool:
     """Return whether the database has the schema this program was made for.
 
     The meaning of a later schema is unknown, and so is whether what an earlier one lacks is needed. Under any
-    other schema this process claims nothing and changes nothing, logs that once, and continues by itself when
+    other schema this process claims nothing and changes nothing, logs that once, and continues when
     it fits.
     """
     global _misfit

@@ -57,7 +57,7 @@ def describe(session: Session, found: SentEmail) -> RecipientPage:
 
 
 def unsubscribe_by_token(session: Session, token: str, *, now: datetime) -> RecipientPage:
-    """The reader gets no more emails of this account. Again changes nothing. Raises ``NotFound``.
+    """Unsubscribe a recipient from all emails of the account; again changes nothing. Raises ``NotFound``.
 
     Who was erased since the email was sent is kept out as well: see ``status.suppress_erased``.
     """

@@ -300,7 +300,7 @@ def _email(request: Request, problems: Mapping[str, str] | None = None) -> dict[
 
 
 def _counts(request: Request, email: Mapping[str, Any]) -> dict[str, Any]:
-    """The email's variables, counted over everybody who gets it: that may be a million people. Beside them
+    """The email's variables, counted over all recipients, which may be a million. Beside them
     the problems of the other steps."""
     compiled: rendering.CompiledEmail | None = email["compiled"]
     campaign, session = request.context.campaign, request.dbsession

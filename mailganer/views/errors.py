@@ -175,7 +175,7 @@ def refused(error: MailganerError, request: Request) -> Response:
     if isinstance(error, Throttled):
         response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, Busy) and request.method == "GET":
-        response.headers["Refresh"] = str(error.retry_after)  # the browser reloads by itself
+        response.headers["Refresh"] = str(error.retry_after)  # the browser reloads automatically
     return response
 
 

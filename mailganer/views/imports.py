@@ -126,7 +126,7 @@ def columns(request: Request) -> Any:
 
 @view_config(route_name="import.encoding", request_method="POST", renderer="imports/one.jinja2")
 def encoding(request: Request) -> Any:
-    """Says in which encoding the file is; it is read once more."""
+    """Choose the encoding of the file, which is read once more."""
     job, uploads = request.context.import_, request.registry["settings"].uploads
     try:
         audience.set_encoding(request.dbsession, job, request.POST.get("encoding", ""), uploads)

@@ -1,6 +1,6 @@
 """Pages for recipients: no login, no cookie, no menu. The token in an email is the authorization.
 
-What a mail client fetches by itself changes only counts: only a POST unsubscribes.
+What a mail client fetches automatically changes only counts: only a POST unsubscribes.
 """
 
 from collections.abc import Iterator

@@ -40,7 +40,7 @@ def campaign_page(
     **values: Any,
 ) -> dict[str, Any]:
     """What every page of a campaign shows around its own part. ``broken``: steps known to be wrong;
-    ``audience``: how many people get it, where that is counted already.
+    ``audience``: how many recipients there are, where that is counted already.
 
     ``readiness`` is what the steps of a draft show. A page without a ``check`` finds it out before it loads
     the rows that it lists."""
@@ -49,7 +49,7 @@ def campaign_page(
         "campaign": campaign,
         "readiness": readiness,
         "steps": stepper(request, check, readiness, broken, check.audience if check else audience, step),
-        # Whom a campaign went to is shown in one place once it has started.
+        # The recipients of a campaign that has started are shown in one place.
         "step": "recipients" if step == "target" and campaign.started_at else step,
         "check": check,
         "audience": audience,
@@ -119,7 +119,7 @@ def stepper(
 
 
 def steps_of_email(request: Request, readiness: Readiness) -> list[tuple[int, StepperStep]]:
-    """Return the steps that follow a change of the email, with their places from 1; nobody is counted."""
+    """Return the steps that follow a change of the email, with their places from 1, without a count."""
     steps = stepper(request, None, readiness, (), 0, "email")
     return [(place, step) for place, step in enumerate(steps, 1) if step.name in ("email", "check")]
 

@@ -98,10 +98,10 @@ def start_import(
 ) -> Import:
     """Store a file and what its beginning shows; ``run_import`` does the rest.
 
-    With ``apply=False`` it stops at ``ready`` and says what would change. ``made_list``: the list was made
-    for this file, and appears when the file is let in. ``encoding`` is guessed when it is empty. Raises
-    ``FileRefused`` for what is no list of people, ``InputError`` for a wrong ``mapping`` or ``encoding``,
-    ``NoRoom``; nothing is kept then.
+    With ``apply=False`` it stops at ``ready`` and counts what would change. ``made_list``: the list was made
+    for this file, and appears when the file is imported. An empty ``encoding`` is guessed. Raises
+    ``FileRefused`` for a file that is no list of subscribers, ``InputError`` for a wrong ``mapping`` or
+    ``encoding``, ``NoRoom``; nothing is kept then.
     """
     if lst.account_id != account.id:
         raise NotFound()

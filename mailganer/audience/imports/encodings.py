@@ -88,7 +88,7 @@ class Guess(NamedTuple):
 
 
 def check_encoding(name: str) -> str:
-    """Return Python's name of an encoding that somebody names. Raises ``InputError``."""
+    """Return Python's name of an encoding that a user names. Raises ``InputError``."""
     try:
         found = codecs.lookup(name.strip()).name
     except (LookupError, ValueError):
@@ -153,7 +153,7 @@ def _telling(sample: bytes) -> bytes:
 class _Reading(NamedTuple):
     encoding: str
     text: str
-    strange: int  # places that no text of living people has
+    strange: int  # code points that no text in a living language has
     words: int  # with other letters than those of ASCII
     known: int  # of these, such as a language has that uses the encoding
 

@@ -76,7 +76,7 @@ class StoredFile:
     size: int
     encoding: str
     certain: bool = True  # nothing else comes into question
-    said: bool = False  # somebody named it
+    said: bool = False  # the user named it
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class FileRow:
 def store(stream: BinaryIO, uploads: Path, encoding: str = "", *, largest: int = LARGEST) -> StoredFile:
     """Copies an upload to disk under a random name.
 
-    ``encoding`` is one that somebody named, of ``NAMES``; a byte order mark is believed more. Raises
+    ``encoding`` is one of ``NAMES`` that the user chose; a byte order mark overrides it. Raises
     ``FileProblem`` or ``NoRoom``, and keeps nothing then.
     """
     path = uploads / f"{secrets.token_hex(16)}.csv"

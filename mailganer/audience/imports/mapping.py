@@ -42,7 +42,7 @@ _PERHAPS_EMAIL: Final = re.compile(r"e ?mail|почт|^адрес$|^address$|^а
 _SOMEBODY_ELSES: Final = re.compile(
     r"manager|assistant|owner|referr|parent|spouse|agent|менедж|руковод|ассистент|помощник|куратор|супруг|родител"
 )
-# Headings of other people's addresses beside a subscriber's, besides those above.
+# Headings of other contacts' addresses beside a subscriber's, besides those above.
 _NOT_TO_FALL_BACK_ON: Final = re.compile(
     r"\b(from|sender|send(s|ing)?|by|author|creat\w*|added|modified|updat\w*|support|friend|partner|emergency"
     r"|colleague|boss|supervisor|employer|seller|sales|account|operator|user|login|source|reply|invit\w*"
@@ -265,7 +265,7 @@ def _is_of_addresses(rows: Sequence[Sequence[str]], number: int, rank: int) -> b
 
 
 def _rank(words: str) -> int:
-    """Rank a heading as a subscriber's address: 3 explicit, 2 possible, 1 unrelated, 0 another person's."""
+    """Rank a heading as a subscriber's address: 3 explicit, 2 possible, 1 unrelated, 0 another contact's."""
     if words in HEADINGS[EMAIL]:
         return 3
     if _SOMEBODY_ELSES.search(words):
@@ -405,5 +405,5 @@ def is_guessed(stored: Mapping[str, Any]) -> bool:
 
 
 def is_said(stored: Mapping[str, Any]) -> bool:
-    """Return whether somebody named the encoding."""
+    """Return whether the user named the encoding."""
     return bool(stored.get(ENCODING) == [SAID])

@@ -83,7 +83,7 @@ _MAILTRAIN: Final[Mapping[str, SubscriberStatus]] = {
 _REFUSED: Final = re.compile(r"5\.\d{1,3}\.\d{1,3}(?!\S)")
 _DELAYED: Final = re.compile(r"4\.\d{1,3}\.\d{1,3}(?!\S)")
 
-# Columns of files that hold nobody else: Mailchimp's exports of who unsubscribed and who was cleaned.
+# Columns of files without active subscribers: Mailchimp's exports of unsubscribed and cleaned contacts.
 _ALL_LEFT: Final = {"unsub time": SubscriberStatus.unsubscribed, "clean time": SubscriberStatus.bounced}
 
 _NO_WORDS: Final = "no n false 0 f off none null nil never n/a na нет н ложь не 0000-00-00"
@@ -306,7 +306,7 @@ def _left_reader(left: SubscriberStatus) -> ReadStatus:
 
 
 def _confirmation(cell: str) -> SubscriberStatus | None:
-    """A column that says whether somebody has confirmed: by yes and no, or by a date."""
+    """A column of confirmations: yes and no, or a date."""
     word = cell.strip().lower()
     if word and word in _NO:
         return SubscriberStatus.unconfirmed

@@ -41,7 +41,7 @@ PARTS = {
 
 
 UNKNOWN = "unknown_variable"  # the code of the problem
-MOST_LIKELY = 50  # names that nobody has, for which one is looked up
+MOST_LIKELY = 50  # unknown names, for which a similar one is looked up
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def count(session: Session, campaign: Campaign, email: AnalysedEmail, audience: 
         return email
     uses = variable_uses(session, campaign, email.compiled.variables, audience, email.reading.guarded)
     names = KnownNames(session, campaign.account_id, [each.id for each in campaign.lists])
-    unknown = (use.name for use in uses if use.origin is Origin.nobody)
+    unknown = (use.name for use in uses if use.origin is Origin.unknown)
     likely = {name: likely_variable(name, names) for name in islice(unknown, MOST_LIKELY)}
     return replace(email, variables=uses, likely=likely)
 
@@ -264,7 +264,7 @@ def _at_variables(email: AnalysedEmail, audience: int) -> Iterator[Finding]:
 
 
 def _at_variable(use: VariableUse, audience: int, likely: Mapping[str, str]) -> Iterator[Problem]:
-    if use.origin is Origin.nobody:
+    if use.origin is Origin.unknown:
         yield _unknown(use, likely.get(use.name, ""))
     elif use.bare and audience:
         yield Problem(
@@ -310,7 +310,7 @@ def _unknown(use: VariableUse, likely: str) -> Problem:
 
 
 def _at_sample(look: EmailFacts) -> Iterator[Finding]:
-    """The email as one of its readers gets it."""
+    """The email as one of its recipients gets it."""
     for code, found, message in _appearance(look):
         if found:
             yield Problem(code, message, Severity.warning, CampaignStep.email, _("Look at the email"))

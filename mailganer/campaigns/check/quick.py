@@ -54,7 +54,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class EmailState:
-    """What is known of one version of an email, whoever gets it."""
+    """What is known of one version of an email, independent of its recipients."""
 
     blocking: tuple[str, ...]  # codes of its problems
     variables: frozenset[str] = frozenset()
@@ -93,7 +93,7 @@ def readiness(
 ) -> Readiness:
     """Return what keeps a draft from being sent. ``email`` is what ``email_state`` returned.
 
-    ``audience`` and ``unusable`` (the variables that nobody has) are looked up where they are not given.
+    ``audience`` and ``unusable`` (variables that no recipient has) are looked up where they are not given.
     """
     if audience is None:
         audience = audience_of(session, campaign)
@@ -109,7 +109,7 @@ def readiness(
 
 
 def with_unusable(email: EmailState | None, names: Iterable[str]) -> tuple[str, ...] | None:
-    """Return the codes of the blocking problems of an email of whose variables nobody has these."""
+    """Return the codes of an email's blocking problems, given the variables that no recipient has."""
     if email is None:
         return None
     return (*email.blocking, *(UNKNOWN for name in names if name in email.variables - email.guarded))

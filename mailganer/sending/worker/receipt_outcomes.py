@@ -1,8 +1,8 @@
-"""From answers to changes of the ledger: what each receipt means for its recipient, and for everybody else.
+"""From replies to changes of the ledger: what each receipt means for its recipient and for the others.
 
-Whose fault a refusal is decides: a recipient's ends that recipient, an account's or a connection's ends
-nobody (they stay pending), an email's stops the campaign once it comes again and again. What is said here of
-one answer is a first guess, which :mod:`.refusal_comparison` may change.
+The scope of a refusal decides: a refusal of the recipient fails that recipient, one of the account or the
+connection fails no recipient (all stay pending), one of the email stops the campaign when it is repeated.
+The scope found here for one reply is a first guess, which :mod:`.refusal_comparison` may change.
 """
 
 from collections.abc import Sequence
@@ -50,18 +50,18 @@ class WindowResult:
     accepted: int = 0
     dead: dict[int, str] = field(default_factory=dict)  # subscribers without a mailbox -> the server's words
     trouble: Receipt | None = None  # the connection's or the account's, that stops the sender
-    everybody: Receipt | None = None  # what recipients in a row are told, and is about none of them
-    refused_email: Receipt | None = None  # the campaign's email is refused, whoever it is for
+    everybody: Receipt | None = None  # the reply that recipients in a row got; it is about none of them
+    refused_email: Receipt | None = None  # the campaign's email is refused for every recipient
     refused_alone: Receipt | None = None  # what the only recipient got, and may be about us: a person decides
-    refused_for_a_day: Receipt | None = None  # what everybody who is left has got: a person decides
-    unknown: Receipt | None = None  # nobody has a mailbox, wherever one looks: a person decides
+    refused_for_a_day: Receipt | None = None  # the reply that all remaining recipients got: the user decides
+    unknown: Receipt | None = None  # "no such mailbox" for every recipient at every domain: the user decides
     doubted: list[int] = field(default_factory=list)  # whose addresses that is said of
     give_back: list[int] = field(default_factory=list)  # of earlier windows, settled by such an answer
     returned: list[int] = field(default_factory=list)  # of this window, who would have been
     behind: datetime | None = None  # when they have their turn again
     exhausted: Receipt | None = None
     unauthorised: Receipt | None = None
-    late: bool = False  # somebody else has settled it, or the database has forgotten it
+    late: bool = False  # another process settled it, or the restored database has no record of it
     streaks: RefusalStreaks = field(default_factory=RefusalStreaks)  # of its campaign, with this window
 
 
@@ -81,7 +81,7 @@ def _change(
     if answer is None:
         return DeliveryChange(item.id, DeliveryStatus.pending)
     if isinstance(answer, RenderingFailed):
-        if answer.about_address:  # the reason says it all, in the language of whoever reads it
+        if answer.about_address:  # the reason is enough, and it is shown in the user's language
             return DeliveryChange(item.id, DeliveryStatus.skipped, Reason.address, None)
         return DeliveryChange(
             item.id, DeliveryStatus.skipped, Reason.render_error, clean(answer.error.message)

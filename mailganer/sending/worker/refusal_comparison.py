@@ -1,9 +1,9 @@
-"""Who a refusal is about, found by comparison.
+"""The scope of a refusal, found by comparison.
 
-A server's words are only a guess. What one recipient gets while others are accepted is about that recipient;
-what several recipients in a row get, with nobody accepted in between, is about the account, the server or
-the email, whatever the words say. "No such mailbox" is about the address unless everybody gets it, wherever
-in the lists one looks: then a person decides.
+The text of a reply is only a hint. A reply that one recipient gets while others are accepted is about that
+recipient; a reply that several recipients in a row get, with none accepted in between, is about the account,
+the server or the email, whatever its text. "No such mailbox" is about the address unless all recipients get
+it, at every domain: then the user decides.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -46,10 +46,10 @@ RECENTLY = timedelta(days=1)
 class CampaignRefusals:
     """Other recipients of the campaign, read from the database only when one was refused."""
 
-    others_wait: Callable[[], bool]  # whether anybody else of the campaign is due
-    accepted_before: Callable[[], bool]  # whether the sender has sent this campaign's email to anybody
+    others_wait: Callable[[], bool]  # whether another recipient of the campaign is due
+    accepted_before: Callable[[], bool]  # whether the sender has sent this campaign's email before
     accepted_since: Callable[[datetime], bool]  # and whether since then
-    untried_wait: Callable[[], bool]  # whether the sender has anybody due whom nobody has refused yet
+    untried_wait: Callable[[], bool]  # whether the sender has due recipients that were never refused
     sender_accepted_since: Callable[[datetime], bool]  # whether it has sent any email since
 
 
@@ -77,7 +77,7 @@ class RefusalComparison:
         accepted = [slot for slot, answer in enumerate(self._answers) if _is_accepted(answer)]
         if accepted:
             self._pattern.end()
-        # Who was refused before somebody was accepted stays refused: it was about them.
+        # Recipients refused before one was accepted stay refused: the reply was about them.
         tail = accepted[-1] + 1 if accepted else 0
         alone: list[tuple[int, Receipt]] = []
         unknown: Receipt | None = None
@@ -122,7 +122,7 @@ class RefusalComparison:
         return self._context.sender_accepted_since(item.returned_at + MINUTE)
 
     def _ask_after_a_day(self, slot: int, receipt: Receipt) -> bool:
-        """Let a person decide where for a day everybody who is left has been refused."""
+        """Ask the user if all remaining recipients have been refused for a day."""
         returned_at = self._items[slot].returned_at
         if returned_at is None or self._now - returned_at < RECENTLY:
             return False
@@ -142,7 +142,7 @@ class RefusalComparison:
         return not (self._context.accepted_before() or self._context.others_wait())
 
     def _hold(self, kind: str, receipt: Receipt) -> None:
-        """Take this answer for one about us: nobody is used up by it, and the sender rests or stops."""
+        """Treat this reply as one about us: it fails no recipient, and the sender rests or stops."""
         behind = None if is_about_email(receipt) else self._now + BEHIND
         self._return(self._pattern.hold(kind), behind)
         self._stop(receipt)
@@ -178,7 +178,7 @@ class RefusalComparison:
             window_result.everybody = receipt
 
     def _note_stop(self, slot: int, receipt: Receipt) -> None:
-        """Begin with somebody else when the sender may go on."""
+        """Begin with another recipient when the sender may continue."""
         kind = refusal_kind(receipt, self._items[slot].address, self._campaign_id)
         self._pattern.last = self._campaign_id
         if kind not in self._pattern.held:
@@ -196,7 +196,7 @@ class RefusalComparison:
         return receipt
 
     def _judge_unknown(self, receipt: Receipt) -> None:
-        """Where nobody at all has a mailbox it may be the server: a person decides about many recipients.
+        """Ask the user about many recipients without a mailbox, because the server may be wrong.
 
         A few, when they are all there is, are tried once more a little later.
         """
@@ -211,7 +211,7 @@ class RefusalComparison:
             self._return(self._pattern.take(UNKNOWN_KIND), self._now + LOOK_AGAIN)
 
     def _is_compared(self) -> bool:
-        """Whether others of the campaign were accepted, or there is still somebody to compare with."""
+        """Return whether others of the campaign were accepted or remain for comparison."""
         if None in self._answers or self._context.accepted_before():
             return True
         return self._context.untried_wait()
@@ -233,7 +233,7 @@ class RefusalComparison:
         window_result.changes[slot] = window_result.changes[slot]._replace(not_before=self._now + BEHIND)
 
     def _judge_lone(self, alone: Iterable[tuple[int, Receipt]]) -> None:
-        """Judge refusals with nobody to compare with: two recipients decide, a single one asks a person.
+        """Judge refusals without others to compare with: two recipients decide, a single one asks the user.
 
         A server that puts off a single recipient still rests the sender, for a short time.
         """
