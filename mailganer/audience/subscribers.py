@@ -12,6 +12,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from ..billing import require_subscriber_room
 from ..errors import Conflict, InputError, NotFound, _
+from ..ledger.engagement import erase_recipient
 from ..models import (
     Account,
     Delivery,
@@ -25,7 +26,6 @@ from ..models import (
     list_member,
 )
 from ..models.audience import make_search_key
-from ..models.delivery import erased_key
 from ..settings import Settings
 from .addresses import Address, AddressError, parse_address
 from .birthdays import BirthdayError, parse_birthday
@@ -159,12 +159,7 @@ def erase_subscriber(session: Session, subscriber: Subscriber) -> None:
     digest = digest_of(session, subscriber)
     emails = select(Delivery.id).where(Delivery.subscriber_id == subscriber.id)
     session.execute(update(Event).where(Event.delivery_id.in_(emails)).values(agent=""))
-    session.execute(
-        update(Delivery)
-        .where(Delivery.subscriber_id == subscriber.id)
-        # A server's reply often repeats the address.
-        .values(email="", email_key=erased_key(digest), reply=None, subscriber_id=None)
-    )
+    erase_recipient(session, subscriber.id, digest)
     session.execute(_rejects_naming(subscriber))
     session.execute(_answers_naming(subscriber))
     session.delete(subscriber)

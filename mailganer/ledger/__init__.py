@@ -1,14 +1,13 @@
 """The ledger: claim a batch, open a window of it, settle the window, release the batch.
 
-The only package that changes the status of a delivery, in one transaction with its batch's counts; the
-exception is ``tracking.resolve_in_doubt``, for proof that a doubtful email was sent. Bulk statements over
-ranges of ids. A transaction that changes rows of a batch locks the batch's row first, and only the holder of
-its newest epoch may.
+The only package that writes deliveries: it inserts them, and changes their status in one transaction with
+their batch's counts. Bulk statements over ranges of ids. A transaction that changes rows of a batch locks the
+batch's row first, and only the holder of its newest epoch may.
 """
 
 from .claims import Claim, Pick, claim, has_untried, hold, release, reopen_lost, untried
 from .decisions import cancel_batch, end_doubt, give_back, note_returned
-from .statements import DeliveryChange
+from .delivery_changes import DeliveryChange
 from .windows import (
     OpenWindow,
     Recipient,

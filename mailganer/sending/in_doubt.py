@@ -12,11 +12,10 @@ from typing import Any
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from .. import ledger
 from ..campaigns.drafts import lock
-from ..db import OUT_OF_REACH, UNTRACKED
+from ..db import OUT_OF_REACH
 from ..errors import BackendError, Conflict, InputError, _
-from ..ledger import DeliveryChange
+from ..ledger.resolve_in_doubt import conclude, decide, set_look_up_time
 from ..models import (
     Batch,
     Campaign,
@@ -58,14 +57,7 @@ def resolve(
         _refuse_cancelled(campaign)
     ids = _doubtful(session, campaign.id, delivery_ids)
     status = DeliveryStatus.sent if what == "sent" else DeliveryStatus.pending
-    decided = ledger.end_doubt(session, [DeliveryChange(each, status) for each in ids], now)
-    kept: dict[str, Any] = {"decided_by": by[:320], "decided_at": now}
-    if what == "again":
-        kept |= {"first_tried_at": None, "reason": None}  # a new attempt gets a full day of retries
-    session.execute(
-        update(Delivery).where(Delivery.id.in_(ids), Delivery.status == status).values(kept),
-        execution_options=UNTRACKED,
-    )
+    decided = decide(session, ids, status, by=by, now=now)
     if decided and what == "again":
         _reopen_if_finished(session, campaign)
     return decided
@@ -172,7 +164,7 @@ def _take(
         .limit(most)
         .with_for_update(of=Delivery, skip_locked=True)
     ).all()
-    _set_moment(session, [row.id for row in rows], now + pause)
+    set_look_up_time(session, [row.id for row in rows], now + pause)
     return rows
 
 
@@ -191,7 +183,7 @@ def _put_off(context: SendingContext, sender_id: int, rows: Sequence[Any], wait:
     _ask_at(context, [row.id for row in rows], now + wait)
     _ask_at(context, too_old(rows), None)
     with context.sessions.begin() as session:
-        _set_moment(session, too_old(_take(session, sender_id, now, MOST, wait)), None)
+        set_look_up_time(session, too_old(_take(session, sender_id, now, MOST, wait)), None)
 
 
 def _conclude(context: SendingContext, row: Any, accepted: bool | None) -> bool:
@@ -207,15 +199,10 @@ def _conclude(context: SendingContext, row: Any, accepted: bool | None) -> bool:
     with context.sessions.begin() as session:
         if not accepted and _is_another_doubt(session, row):
             return False
-        ended = ledger.end_doubt(session, [DeliveryChange(row.id, status)], now)
-        if ended:
-            session.execute(
-                update(Delivery).where(Delivery.id == row.id).values(decided_by=None, decided_at=now),
-                execution_options=UNTRACKED,
-            )
+        ended = conclude(session, row.id, status, now)
         if ended and not accepted:
             reopen_campaign(session, row.campaign_id, now)
-    return bool(ended)
+    return ended
 
 
 def _is_another_doubt(session: Session, row: Any) -> bool:
@@ -239,24 +226,7 @@ def reopen_campaign(session: Session, campaign_id: int, now: datetime) -> None:
 
 def _ask_at(context: SendingContext, ids: Sequence[int], moment: datetime | None) -> None:
     with context.sessions.begin() as session:
-        _set_moment(session, ids, moment)
-
-
-def _set_moment(session: Session, ids: Sequence[int], moment: datetime | None) -> None:
-    if not ids:
-        return
-    # Lock in the same order as the ledger, so that a concurrent transaction that ends the same doubts waits
-    # instead of deadlocking.
-    held = session.scalars(
-        select(Delivery.id)
-        .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.in_doubt)
-        .order_by(Delivery.id)
-        .with_for_update()
-    ).all()
-    session.execute(
-        update(Delivery).where(Delivery.id.in_(held)).values(not_before=moment),
-        execution_options=UNTRACKED,
-    )
+        set_look_up_time(session, ids, moment)
 
 
 def _due(now: datetime) -> tuple[Any, ...]:

@@ -4,7 +4,6 @@ from .campaign_counters import Numbers, campaign_numbers
 from .clicks import record_click
 from .open_buffer import OpenBuffer
 from .opens import Opening, record_opens
-from .resolve_in_doubt import prove_seen, prove_sent
 from .sent_emails import SentEmail, email_for, find, link_target, urls_for
 from .unsubscribing import RecipientPage, describe, reader_of, resubscribe_by_token, unsubscribe_by_token
 from .user_agents import is_fetched_ahead
@@ -21,8 +20,6 @@ __all__ = [
     "find",
     "is_fetched_ahead",
     "link_target",
-    "prove_seen",
-    "prove_sent",
     "reader_of",
     "record_click",
     "record_opens",

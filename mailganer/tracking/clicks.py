@@ -11,10 +11,11 @@ from typing import Any
 from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import Session
 
+from ..ledger.engagement import count_click, reclassify_as_machine, set_certain_open, set_first_times
+from ..ledger.resolve_in_doubt import prove_sent
 from ..models import Delivery, DeliveryStatus, Event, EventKind, Source
 from .campaign_counters import counted
 from .opens import note, opened
-from .resolve_in_doubt import prove_sent
 from .scanner_detection import Burst, burst_at
 from .sent_emails import SentEmail, find, link_target
 from .user_agents import who
@@ -52,14 +53,9 @@ def _click(
     ):
         _by_machine(session, delivery, burst)
         source = Source.machine
-    if source is Source.machine:
-        delivery.machine_clicks += 1
-        _add(session, note(delivery, EventKind.click, source, delivery.machine_clicks, agent, now, number))
-        return
-    delivery.clicks += 1
-    delivery.first_clicked_at = delivery.first_clicked_at or now
-    _add(session, note(delivery, EventKind.click, source, delivery.clicks, agent, now, number))
-    if found.campaign.track_opens:
+    count = count_click(delivery, now, machine=source is Source.machine)
+    _add(session, note(delivery, EventKind.click, source, count, agent, now, number))
+    if source is not Source.machine and found.campaign.track_opens:
         _opened_by_click(session, delivery, number, source, agent, now)
 
 
@@ -68,7 +64,8 @@ def _opened_by_click(
 ) -> None:
     if delivery.opens == 0:
         _add(session, opened(delivery, source, agent, now, link=number))
-    delivery.certain_open = delivery.certain_open or source is Source.person
+    if source is Source.person:
+        set_certain_open(delivery)
 
 
 def _by_machine(session: Session, delivery: Delivery, burst: Burst) -> None:
@@ -85,10 +82,12 @@ def _by_machine(session: Session, delivery: Delivery, burst: Burst) -> None:
         ).rowcount  # type: ignore[attr-defined]
         for kind in (EventKind.open, EventKind.click)
     }
-    delivery.machine_opens += taken[EventKind.open]
-    delivery.opens -= taken[EventKind.open] + implied.rowcount  # type: ignore[attr-defined]
-    delivery.machine_clicks += taken[EventKind.click]
-    delivery.clicks -= taken[EventKind.click]
+    reclassify_as_machine(
+        delivery,
+        opens=taken[EventKind.open],
+        implied_opens=implied.rowcount,  # type: ignore[attr-defined]
+        clicks=taken[EventKind.click],
+    )
     _first_times(session, delivery)
 
 
@@ -104,9 +103,12 @@ def _first_times(session: Session, delivery: Delivery) -> None:
         .group_by(Event.kind)
     )
     left = {kind: (first, certain) for kind, first, certain in rows}
-    delivery.first_clicked_at = left[EventKind.click][0] if EventKind.click in left else None
-    delivery.first_opened_at = left[EventKind.open][0] if EventKind.open in left else None
-    delivery.certain_open = any(certain for _first, certain in left.values())
+    set_first_times(
+        delivery,
+        opened_at=left[EventKind.open][0] if EventKind.open in left else None,
+        clicked_at=left[EventKind.click][0] if EventKind.click in left else None,
+        certain_open=any(certain for _first, certain in left.values()),
+    )
 
 
 def _add(session: Session, notes: Sequence[dict[str, Any]]) -> None:

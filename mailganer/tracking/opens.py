@@ -5,7 +5,7 @@ object: that alone would cost more than everything else together.
 """
 
 import typing
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -13,28 +13,25 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Boolean,
     ColumnElement,
     DateTime,
     Integer,
     Select,
     Table,
-    TableValuedAlias,
     Text,
     any_,
     bindparam,
     cast,
-    column,
-    func,
     insert,
     literal,
     select,
-    update,
 )
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import Grouping
-from sqlalchemy.types import TypeEngine
 
+from ..ledger.array_literals import array_literal, unnested
+from ..ledger.engagement import count_open, write_open_counts
+from ..ledger.resolve_in_doubt import hold_batches, prove_sent
 from ..models import (
     LARGEST_CAMPAIGN,
     Campaign,
@@ -47,7 +44,6 @@ from ..models import (
 )
 from ..models.meta import Token
 from .campaign_counters import counted_together
-from .resolve_in_doubt import hold_batches, prove_sent
 from .scanner_detection import HASTY_LINKS, burst_at
 from .user_agents import LONGEST_READ, kept, who
 
@@ -120,16 +116,9 @@ def opened(
     email: OpenedEmail | Delivery, source: Source, agent: str, at: datetime, link: int | None = None
 ) -> list[dict[str, Any]]:
     """Count one open of an email. Return the event rows to add: one, or none."""
-    if source is Source.machine:
-        email.machine_opens += 1
-        return note(email, EventKind.open, source, email.machine_opens, agent, at)
-    email.certain_open = email.certain_open or source is Source.person
-    if _implied_before(email, at):
-        email.first_opened_at = at
-        return []
-    email.opens += 1
-    email.first_opened_at = email.first_opened_at or at
-    return note(email, EventKind.open, source, email.opens, agent, at, link)
+    machine = source is Source.machine
+    count = count_open(email, at, machine=machine, certain=source is Source.person)
+    return note(email, EventKind.open, source, count, agent, at, None if machine else link) if count else []
 
 
 def note(
@@ -158,12 +147,6 @@ def note(
     ]
 
 
-def _implied_before(email: OpenedEmail | Delivery, at: datetime) -> bool:
-    """Return whether a later click has already implied this open: another process wrote the click first."""
-    first = email.first_opened_at
-    return first is not None and first == email.first_clicked_at and at < first
-
-
 def _source(session: Session, email: OpenedEmail, opening: Opening) -> Source:
     """Return what fetched the pixel; a scanner is also known by clicks that another process wrote first."""
     source = who(opening.agent)
@@ -174,41 +157,29 @@ def _source(session: Session, email: OpenedEmail, opening: Opening) -> Source:
 
 # --- statements: an email in a batch costs a few microseconds, a statement of its own fifty
 
-_DELIVERY, _EVENT = (typing.cast(Table, model.__table__) for model in (Delivery, Event))
+_EVENT = typing.cast(Table, Event.__table__)
 
 
 def _emails(session: Session, tokens: set[bytes]) -> dict[bytes, OpenedEmail]:
     """Return emails by token, locked in the order of ids, so that two writers do not deadlock."""
     if _has_arrays(session):
-        rows = session.execute(_READ_BY_ARRAY, {"tokens": _array(f'"\\\\x{each.hex()}"' for each in tokens)})
+        wanted = array_literal(f'"\\\\x{each.hex()}"' for each in tokens)
+        rows = session.execute(_READ_BY_ARRAY, {"tokens": wanted})
     else:
         rows = session.execute(_READ_BY_LIST, {"tokens": list(tokens)})
     return {row[0]: OpenedEmail(*row) for row in rows}
 
 
 def _write(session: Session, emails: Collection[OpenedEmail], notes: Sequence[dict[str, Any]]) -> None:
-    by_arrays, connection = _has_arrays(session), session.connection()
-    if emails and by_arrays:
-        connection.execute(_UPDATE_BY_ARRAYS, _changes(emails))
-    elif emails:
-        connection.execute(_UPDATE_BY_ROW, [_change(email) for email in emails])
-    if notes and by_arrays:
-        connection.execute(_NOTE_BY_ARRAYS, _noted(notes))
+    write_open_counts(session, emails)
+    if notes and _has_arrays(session):
+        session.connection().execute(_NOTE_BY_ARRAYS, _noted(notes))
     elif notes:
-        connection.execute(insert(_EVENT), notes)
+        session.connection().execute(insert(_EVENT), notes)
 
 
 def _has_arrays(session: Session) -> bool:
     return session.get_bind().dialect.name == "postgresql"
-
-
-def _change(email: OpenedEmail) -> dict[str, Any]:
-    return {"b_id": email.id} | {f"b_{name}": getattr(email, name) for name in _CHANGED}
-
-
-def _changes(emails: Collection[OpenedEmail]) -> dict[str, str]:
-    names = ("id", *_CHANGED)
-    return {f"b_{name}": _array([getattr(email, name) for email in emails]) for name in names}
 
 
 def _noted(notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -217,28 +188,13 @@ def _noted(notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     visitors = [numbers.setdefault((each["source"], each["agent"]), len(numbers) + 1) for each in notes]
     return {
         **{
-            f"b_{name}": _array([each[name] for each in notes])
+            f"b_{name}": array_literal([each[name] for each in notes])
             for name in ("delivery_id", "frozen_email_id", "at")
         },
-        "b_visitor": _array(visitors),
+        "b_visitor": array_literal(visitors),
         "sources": [source.value for source, _agent in numbers],
         "agents": [agent for _source, agent in numbers],
     }
-
-
-def _array(values: Iterable[object]) -> str:
-    """Format values as a PostgreSQL array literal.
-
-    For numbers, booleans and datetimes only. The driver takes ten times as long.
-    """
-    return "{" + ",".join(["NULL" if each is None else str(each) for each in values]) + "}"
-
-
-def _unnested(**types: TypeEngine[Any]) -> TableValuedAlias:
-    """Return arrays written by :func:`_array` as the columns of a table."""
-    arrays = [cast(bindparam(f"b_{name}", type_=Text), ARRAY(kind)) for name, kind in types.items()]
-    columns = [column(name, kind) for name, kind in types.items()]
-    return func.unnest(*arrays).table_valued(*columns, name="came").render_derived()
 
 
 def _read(wanted: ColumnElement[bool]) -> Select[Any]:
@@ -256,26 +212,7 @@ def _read(wanted: ColumnElement[bool]) -> Select[Any]:
 _READ_BY_ARRAY = _read(Delivery.token == any_(cast(bindparam("tokens", type_=Text), ARRAY(Token))))
 _READ_BY_LIST = _read(Delivery.token.in_(bindparam("tokens", expanding=True)))
 
-_CHANGED = ("first_opened_at", "certain_open", "opens", "machine_opens")
-_CHANGES = _unnested(
-    id=BigInteger(),
-    first_opened_at=DateTime(timezone=True),
-    certain_open=Boolean(),
-    opens=Integer(),
-    machine_opens=Integer(),
-)
-_UPDATE_BY_ARRAYS = (
-    update(_DELIVERY)
-    .where(_DELIVERY.c.id == _CHANGES.c.id)
-    .values({name: _CHANGES.c[name] for name in _CHANGED})
-)
-_UPDATE_BY_ROW = (
-    update(_DELIVERY)
-    .where(_DELIVERY.c.id == bindparam("b_id"))
-    .values({name: bindparam(f"b_{name}") for name in _CHANGED})
-)
-
-_NOTES = _unnested(
+_NOTES = unnested(
     delivery_id=BigInteger(), frozen_email_id=BigInteger(), at=DateTime(timezone=True), visitor=Integer()
 )
 

@@ -11,8 +11,8 @@ from ..audience.fields import subscriber_values
 from ..campaigns.values import Shared, list_names_of, values_for
 from ..db import outside
 from ..errors import EmailError, NotFound, _
+from ..ledger.resolve_in_doubt import hold_batches
 from ..models import Campaign, Delivery, FrozenEmail, Sender, Subscriber, token_bytes, token_text
-from .resolve_in_doubt import hold_batches
 
 UNKNOWN = _("This address is not complete, or it is not one of ours.")
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from ..audience import suppression
 from ..errors import Conflict, _
+from ..ledger.engagement import set_unsubscribed
 from ..models import Event, EventKind, Source, SubscriberStatus
 from .campaign_counters import counted
 from .clicks import prove
@@ -72,7 +73,7 @@ def unsubscribe_by_token(session: Session, token: str, *, now: datetime) -> Reci
         is_new = _suppress_erased(session, found, now) or is_new
     if is_new:
         with counted(session, delivery):
-            delivery.unsubscribed_at = now
+            set_unsubscribed(delivery, now)
         _note(session, found, EventKind.unsubscribe, now)
     return describe(session, found)
 
@@ -87,7 +88,7 @@ def resubscribe_by_token(session: Session, token: str, *, now: datetime) -> Reci
         raise Conflict(_("This email is not what you unsubscribed by, so it cannot take that back."))
     if suppression.resubscribe(session, subscriber, now=now):
         with counted(session, delivery):
-            delivery.unsubscribed_at = None
+            set_unsubscribed(delivery, None)
         _note(session, found, EventKind.resubscribe, now)
     return describe(session, found)
 

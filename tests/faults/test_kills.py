@@ -126,7 +126,7 @@ def test_a_planner_killed_in_the_middle_is_followed_by_another_and_nobody_is_pla
     tick(works.context)
 
     def work() -> None:
-        dies(plan, "_add_batches", 3, after=True)
+        dies(plan, "add_batches", 3, after=True)
         plan_campaign(open_sending_context(settings), campaign.id)
 
     assert end_of(fork(work)) == -signal.SIGKILL

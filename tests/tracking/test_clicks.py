@@ -9,14 +9,13 @@ from sqlalchemy import func, select
 
 from mailganer.errors import NotFound
 from mailganer.ledger import DeliveryChange, end_doubt
+from mailganer.ledger.resolve_in_doubt import prove_seen, prove_sent
 from mailganer.models import Batch, Delivery, DeliveryStatus, Event, EventKind, Source, token_text
 from mailganer.tracking import (
     Numbers,
     campaign_numbers,
     email_for,
     find,
-    prove_seen,
-    prove_sent,
     record_click,
     resubscribe_by_token,
     unsubscribe_by_token,

@@ -23,7 +23,7 @@ quoted_printable rate_limit_storage rate_limits ready_templates reasons recipien
 render_tasks rendering replacing replies report reports request_bodies request_parsing reserved_names
 rolling_counter routes rows run sample_subscribers sandbox sandbox_operations scanner_detection schedule
 scheduler security_policy send senders sending sending_metrics sentences serializers serve server session
-sessions setting_errors setting_fields settings sign_in smtp smtp_pipeline state_changes statements
+sessions setting_errors setting_fields settings sign_in smtp smtp_pipeline state_changes
 statistics statuses subscribers tasks template templates test_email testing text_spacing text_to_html
 throughput tracking types undo unsubscribing usage user_agents validation_errors variables view views
 voucher vouchers web web_addresses web_sessions writing wsgi

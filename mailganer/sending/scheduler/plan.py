@@ -5,7 +5,6 @@ same campaign take turns; a killed planner is replaced by another.
 """
 
 import logging
-import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from math import ceil
@@ -15,15 +14,12 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     ColumnElement,
-    LargeBinary,
     Select,
     func,
-    insert,
     literal,
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ...audience.recipients import recipients
@@ -31,24 +27,20 @@ from ...campaigns import frozen_emails
 from ...campaigns.event_log import note_campaigns
 from ...campaigns.names import host_of_ids
 from ...campaigns.sending_hours import begins_too_late
-from ...db import upsert
 from ...errors import Busy, EmailError, _
+from ...ledger.new_deliveries import add_batches, add_deliveries
 from ...models import (
     LARGEST_CAMPAIGN,
-    Batch,
     Campaign,
     CampaignStatus,
     DelayCause,
-    Delivery,
     Subscriber,
     SubscriberStatus,
     campaign_list,
     campaign_sender,
     delays,
-    first_delivery_id,
     list_member,
 )
-from ...models.meta import Token
 from ..context import SendingContext
 from ..worker.pausing import pause_campaign
 from .due_work import note_planning
@@ -198,12 +190,12 @@ def _plan_some(session: Session, campaign_id: int, now: datetime) -> bool | None
         note_campaigns("planned", [campaign_id], recipients=campaign.planned)
         return True
     first = campaign.planned == 0
-    _insert(session, campaign, _rows_of(session, campaign, lists, piece), now)
+    add_deliveries(session, campaign, _rows_of(session, campaign, lists, piece), now)
     senders = session.scalar(
         select(func.count()).select_from(campaign_sender).where(campaign_sender.c.campaign_id == campaign_id)
     )
     size = _batch_size(number if first else CHUNK, senders or 1)
-    campaign.planned += _add_batches(session, campaign, size)
+    campaign.planned += add_batches(session, campaign, size)
     campaign.planned_after = piece.upto
     if piece.is_last:
         campaign.planned_at = now
@@ -265,64 +257,3 @@ def _are_recipients(account_id: int, ids: Sequence[int]) -> tuple[ColumnElement[
 
 def _batch_size(people: int, senders: int) -> int:
     return max(SMALLEST_BATCH, min(LARGEST_BATCH, ceil(people / (BATCHES_PER_SENDER * senders))))
-
-
-def _insert(session: Session, campaign: Campaign, people: Any, now: datetime) -> None:
-    person = people.order_by(None).subquery()
-    number = first_delivery_id(campaign.id) + campaign.planned - 1
-    rows = select(
-        literal(number, BigInteger) + func.row_number().over(order_by=person.c.id),
-        literal(campaign.id, BigInteger),
-        person.c.id,
-        person.c.email,
-        person.c.email_key,
-        _token(session, person.c.id),
-        literal(now, Delivery.dated_at.type),
-    ).where(person.c.id > 0)  # SQLite parses ON CONFLICT after a SELECT only if that has a WHERE
-    columns = ("id", "campaign_id", "subscriber_id", "email", "email_key", "token", "dated_at")
-    try:
-        with session.begin_nested():
-            session.execute(insert(Delivery).from_select(columns, rows))
-    except IntegrityError:
-        # Another subscriber has taken over the address of one planned a moment ago; one email is enough. It
-        # is rare, and checking for it up front would make every row cost a sixth more.
-        session.execute(upsert(session, Delivery).from_select(columns, rows).on_conflict_do_nothing())
-
-
-def _token(session: Session, person_id: ColumnElement[int]) -> ColumnElement[bytes]:
-    """Return an expression for 128 random bits per row.
-
-    PostgreSQL asks the system for each random number, which takes longer than the rest of the row. So hash
-    the subscriber's id with 256 random bits that belong to this chunk alone and are not stored.
-    """
-    if session.get_bind().dialect.name == "sqlite":
-        return func.randomblob(16, type_=Token)
-    key = literal(secrets.token_bytes(32), LargeBinary)
-    return func.substring(func.sha256(key.concat(func.int8send(person_id))), 1, 16, type_=Token)
-
-
-def _add_batches(session: Session, campaign: Campaign, size: int) -> int:
-    """Create batches over the rows just inserted; return how many delivery numbers they span."""
-    first = first_delivery_id(campaign.id) + campaign.planned
-    group = ((Delivery.id - first) // size).label("number")
-    found = session.execute(
-        select(group, func.min(Delivery.id), func.max(Delivery.id), func.count())
-        .where(Delivery.id >= first, Delivery.id < first_delivery_id(campaign.id + 1))
-        .group_by(group)
-        .order_by(group)
-    ).all()
-    if not found:
-        return 0
-    before = session.scalar(select(func.max(Batch.number)).where(Batch.campaign_id == campaign.id)) or 0
-    rows = [
-        {
-            "campaign_id": campaign.id,
-            "number": before + 1 + number,
-            "first_id": lowest,
-            "last_id": highest,
-            "pending": people,
-        }
-        for number, lowest, highest, people in found
-    ]
-    session.execute(insert(Batch), rows)
-    return int(found[-1][2]) - first + 1

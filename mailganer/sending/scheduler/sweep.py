@@ -18,10 +18,10 @@ from ... import ledger
 from ...backends import Receipt
 from ...db import UNTRACKED
 from ...ledger import DeliveryChange
+from ...ledger.resolve_in_doubt import prove_seen
 from ...models import Batch, BatchState, Delivery, DeliveryStatus, Lane, Reason, Sender, Window
 from ...quota import reservations
 from ...quota.usage import minute_of
-from ...tracking.resolve_in_doubt import prove_seen
 from ..context import SendingContext
 from ..worker import journal
 from ..worker.journal import JournalEntry, LeftoverJournal

@@ -1,16 +1,28 @@
-"""Resolution of emails in doubt: use of an email's token proves that it was sent.
+"""Resolution of emails in doubt: by proof, by a look-up at the server, or by a user's decision.
 
-The counts of a batch change in the same transaction as its deliveries, as in the ledger.
+Use of an email's token proves that it was sent.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from ..db import UNTRACKED
 from ..models import LARGEST_CAMPAIGN, Batch, Delivery, DeliveryStatus
+from .decisions import end_doubt
+from .delivery_changes import DeliveryChange
+
+__all__ = [
+    "conclude",
+    "decide",
+    "hold_batches",
+    "prove_seen",
+    "prove_sent",
+    "set_look_up_time",
+]
 
 
 def prove_sent(session: Session, delivery_id: int, now: datetime) -> bool:
@@ -86,5 +98,53 @@ def _move_count(session: Session, delivery_id: int) -> None:
             Batch.last_id >= delivery_id,
         )
         .values(in_doubt=Batch.in_doubt - 1, sent=Batch.sent + 1),
+        execution_options=UNTRACKED,
+    )
+
+
+# --- decisions and look-ups
+
+
+def decide(session: Session, ids: Sequence[int], status: DeliveryStatus, *, by: str, now: datetime) -> int:
+    """End doubts by the decision of a user, who is recorded. Return how many were in doubt.
+
+    ``status`` is ``sent``, or ``pending`` to send them again, with a full day of retries.
+    """
+    decided = end_doubt(session, [DeliveryChange(each, status) for each in ids], now)
+    kept: dict[str, Any] = {"decided_by": by[:320], "decided_at": now}
+    if status is DeliveryStatus.pending:
+        kept |= {"first_tried_at": None, "reason": None}
+    session.execute(
+        update(Delivery).where(Delivery.id.in_(ids), Delivery.status == status).values(kept),
+        execution_options=UNTRACKED,
+    )
+    return decided
+
+
+def conclude(session: Session, delivery_id: int, status: DeliveryStatus, now: datetime) -> bool:
+    """End a doubt by what the server knows of the email. Return False if it was not in doubt."""
+    ended = end_doubt(session, [DeliveryChange(delivery_id, status)], now)
+    if ended:
+        session.execute(
+            update(Delivery).where(Delivery.id == delivery_id).values(decided_by=None, decided_at=now),
+            execution_options=UNTRACKED,
+        )
+    return bool(ended)
+
+
+def set_look_up_time(session: Session, ids: Sequence[int], moment: datetime | None) -> None:
+    """Set when emails in doubt are looked up next; None means never."""
+    if not ids:
+        return
+    # Lock in the same order as the other changes, so that a concurrent transaction that ends the same doubts
+    # waits instead of deadlocking.
+    held = session.scalars(
+        select(Delivery.id)
+        .where(Delivery.id.in_(ids), Delivery.status == DeliveryStatus.in_doubt)
+        .order_by(Delivery.id)
+        .with_for_update()
+    ).all()
+    session.execute(
+        update(Delivery).where(Delivery.id.in_(held)).values(not_before=moment),
         execution_options=UNTRACKED,
     )
