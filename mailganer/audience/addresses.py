@@ -34,16 +34,16 @@ _SIGNS: Final = ".,;:"
 _BEHIND: Final = "\"'>)]},;:."
 
 ADDRESS_REASONS: Final[dict[str, TranslationString]] = {
-    "address_missing": _("There is no address."),
+    "address_missing": _("Enter an email address."),
     "address_long": _("The address is longer than 254 characters."),
-    "address_control": _("There are invisible control characters in the address."),
-    "address_several": _("There is more than one address. Write each person's address separately."),
-    "address_ats": _("There is more than one @ in the address. An address looks like name@example.com."),
-    "address_spaces": _("There is a space in the address. An address looks like name@example.com."),
+    "address_control": _("The address contains invisible control characters. Remove them."),
+    "address_several": _("There is more than one address. Enter one address per subscriber."),
+    "address_ats": _("The address contains more than one @. Use the format name@example.com."),
+    "address_spaces": _("The address contains a space. Use the format name@example.com."),
     "address_domain": _(
-        "The part after @ is missing or is no domain. An address looks like name@example.com."
+        "The part after @ is missing or is not a valid domain. Use the format name@example.com."
     ),
-    "address_wrong": _("This does not look like an address. An address looks like name@example.com."),
+    "address_wrong": _("This is not a valid email address. Use the format name@example.com."),
 }
 
 

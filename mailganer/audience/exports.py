@@ -75,7 +75,7 @@ def rejects_csv(sessions: sessionmaker[Session], job: Import, translate: Transla
     def rows() -> Iterator[Sequence[str]]:
         yield [
             translate(_("Row")),
-            translate(_("Why it did not go in")),
+            translate(_("Why it was skipped")),
             # The same names as the columns of a file without headings get: a corrected file imports in the
             # same way.
             *(column or f"column {number}" for number, column in enumerate(columns, 1)),

@@ -114,7 +114,7 @@ def clean_fields(fields: Mapping[str, Any]) -> dict[str, FieldValue]:
     An empty text removes a field. Raise ``InputError``.
     """
     if len(fields) > MOST_FIELDS:
-        raise InputError({"fields": _("There are too many fields: 100 fit.")})
+        raise InputError({"fields": _("Too many fields. The maximum is 100.")})
     cleaned: dict[str, FieldValue] = {}
     for name, value in fields.items():
         cleaned[name if is_field_name(name) else slug(name, cleaned)] = _clean_field(name, value)
@@ -130,10 +130,16 @@ def _clean_field(name: str, value: Any) -> FieldValue:
     text = "" if value is None else clean_value(str(value))
     if len(text) > LONGEST_VALUE:
         raise InputError(
-            {"fields": _("The value of “${name}” is too long: 10,000 characters fit.", mapping=shown)}
+            {
+                "fields": _(
+                    "The value of “${name}” is too long. The maximum is 10,000 characters.", mapping=shown
+                )
+            }
         )
     if has_control(text, but="\n\t"):
-        raise InputError({"fields": _("There are invisible control characters in “${name}”.", mapping=shown)})
+        raise InputError(
+            {"fields": _("“${name}” contains invisible control characters. Remove them.", mapping=shown)}
+        )
     return text
 
 

@@ -55,7 +55,7 @@ def delete_list(session: Session, lst: SubscriberList) -> None:
     if busy is not None:
         raise Conflict(
             _(
-                "The campaign “${name}” goes to this list. Cancel it or wait until it is finished.",
+                "The campaign “${name}” uses this list. Cancel it or wait until it is finished.",
                 mapping={"name": busy},
             )
         )
@@ -63,7 +63,9 @@ def delete_list(session: Session, lst: SubscriberList) -> None:
         Import.list_id == lst.id, Import.status.in_((ImportStatus.reading, ImportStatus.applying))
     )
     if session.scalars(reading).first() is not None:
-        raise Conflict(_("A file is being brought into this list. Wait until it is done, or undo it."))
+        raise Conflict(
+            _("A file is being imported to this list. Wait until the import is finished, or undo it.")
+        )
     session.delete(lst)
     session.flush()
 
@@ -160,13 +162,13 @@ def _checked(name: str, description: str) -> tuple[str, str]:
     name = " ".join(name.split())
     description = description.replace("\x00", "").strip()
     if not name:
-        problems["name"] = _("Give the list a name.")
+        problems["name"] = _("Enter a name for the list.")
     elif len(name) > LONGEST_NAME:
-        problems["name"] = _("The name is too long: 200 characters fit.")
+        problems["name"] = _("The name is too long. The maximum is 200 characters.")
     elif not name.isprintable():
-        problems["name"] = _("There are invisible control characters in the name.")
+        problems["name"] = _("The name contains invisible control characters. Remove them.")
     if len(description) > LONGEST_DESCRIPTION:
-        problems["description"] = _("The description is too long: 2,000 characters fit.")
+        problems["description"] = _("The description is too long. The maximum is 2,000 characters.")
     if problems:
         raise InputError(problems)
     return name, description

@@ -39,19 +39,18 @@ _CHANGEABLE: Final = frozenset({"email", "first_name", "last_name", "birthday", 
 _NOBODY: Final = Address("", "")  # stands in for an invalid address, whose error is already recorded
 
 STOPPED: Final[Mapping[SubscriberStatus, str]] = {
-    SubscriberStatus.unsubscribed: _("This person unsubscribed. Only they can subscribe again."),
+    SubscriberStatus.unsubscribed: _("This subscriber unsubscribed. Only they can subscribe again."),
     SubscriberStatus.bounced: _(
-        "The mail server takes no emails for this address. It stays on record and gets no more."
+        "The mail server rejects emails to this address. The subscriber is kept but gets no more emails."
     ),
-    SubscriberStatus.complained: _("This person called an email spam. They get no more emails."),
+    SubscriberStatus.complained: _("This subscriber marked an email as spam and gets no more emails."),
 }
 _FORGOTTEN: Final = _(
-    "This address asked for no more emails, or could not be reached, and was then deleted. "
-    "It cannot be added again."
+    "This address unsubscribed or was undeliverable, and was later deleted. It cannot be added again."
 )
 _BIRTHDAY: Final = {
-    "birthday": _("This is no day of the calendar. A birthday looks like 1990-05-14, 14.05.1990 or 14.05."),
-    "birthday_unclear": _("Day or month first? Write the birthday like 1990-05-14."),
+    "birthday": _("This is not a valid date. Use 1990-05-14, 14.05.1990 or 14.05."),
+    "birthday_unclear": _("Is the day or the month first? Write the birthday as 1990-05-14."),
 }
 
 
@@ -260,7 +259,7 @@ class _Problems:
             raise InputError(self.found)
 
     def unknown(self, names: Collection[str]) -> None:
-        self.found |= {name: _("A person has no such field.") for name in sorted(names)}
+        self.found |= {name: _("Subscribers have no such field.") for name in sorted(names)}
 
     def address(self, email: str) -> Address | None:
         try:
@@ -271,7 +270,7 @@ class _Problems:
 
     def taken(self, session: Session, account_id: int, address: Address) -> None:
         if find_subscriber(session, account_id, address.key):
-            self.found["email"] = _("There is another person with this address already.")
+            self.found["email"] = _("Another subscriber has this address.")
         elif suppressed(session, account_id, [address.key]):
             self.found["email"] = _FORGOTTEN
 
@@ -293,9 +292,9 @@ class _Problems:
     def name(self, field: str, value: str) -> str:
         value = clean_value(value)
         if has_control(value):
-            self.found[field] = _("A name is one line, without control characters.")
+            self.found[field] = _("A name must be one line without control characters.")
         elif len(value) > LONGEST_NAME:
-            self.found[field] = _("The name is too long: 200 characters fit.")
+            self.found[field] = _("The name is too long. The maximum is 200 characters.")
         return value
 
     def birthday(self, value: date | str | None, today: date) -> date | None:
@@ -353,7 +352,7 @@ def _merged(fields: Mapping[str, FieldValue], changes: Mapping[str, FieldValue])
     """Merge fields and drop emptied ones. Raise ``InputError`` when there are too many."""
     merged = {name: value for name, value in {**fields, **changes}.items() if value != ""}
     if len(merged) > MOST_FIELDS:
-        raise InputError({"fields": _("There are too many fields: 100 fit.")})
+        raise InputError({"fields": _("Too many fields. The maximum is 100.")})
     return merged
 
 

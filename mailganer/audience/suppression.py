@@ -88,7 +88,7 @@ def resubscribe(session: Session, subscriber: Subscriber, *, now: datetime) -> b
         return False
     if subscriber.status is not SubscriberStatus.unsubscribed:
         raise Conflict(
-            _("Emails to this address are stopped for another reason, so this cannot be undone here.")
+            _("Emails to this address are blocked for another reason, so this cannot be undone here.")
         )
     subscriber.status = SubscriberStatus.active
     subscriber.status_at = now

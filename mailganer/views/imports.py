@@ -41,18 +41,18 @@ NEW_LIST = "new"
 MOVING = frozenset({ImportStatus.reading, ImportStatus.applying})
 
 FIELD_WORDS = {
-    "": _("Leave it out"),
+    "": _("Do not import"),
     "email": _("Mail address"),
     "first_name": _("First name"),
     "last_name": _("Last name"),
-    FULL_NAME: _("Name: first, then last"),
-    LAST_NAME_FIRST: _("Name: last, then first"),
+    FULL_NAME: _("Full name: first, last"),
+    LAST_NAME_FIRST: _("Full name: last, first"),
     "birthday": _("Birthday"),
     "birthday_day_first": _("Birthday: day/month"),
     "birthday_month_first": _("Birthday: month/day"),
-    "birthday_year": _("Birthday: the year"),
-    "birthday_month": _("Birthday: the month"),
-    "birthday_day": _("Birthday: the day"),
+    "birthday_year": _("Birthday: year"),
+    "birthday_month": _("Birthday: month"),
+    "birthday_day": _("Birthday: day"),
     STATUS: _("Subscription status"),
 }
 
@@ -158,7 +158,7 @@ def undo(request: Request) -> Response:
 @view_config(route_name="import.discard", request_method="POST")
 def discard(request: Request) -> Response:
     audience.discard_import(request.dbsession, request.context.import_, request.registry["settings"].uploads)
-    request.flash(_("The file is forgotten. Nobody was added or changed."))
+    request.flash(_("File discarded. Nothing was imported."))
     return HTTPSeeOther(request.route_path("subscribers"))
 
 
@@ -195,7 +195,7 @@ def _ask_page(request: Request, error: MailganerError | None = None) -> dict[str
     if error:
         problems |= error.fields if isinstance(error, InputError) else {"file": error.message}
     if problems["name"]:  # a browser does not keep the file
-        problems["file"] = problems["file"] or _("Choose the file once more.")
+        problems["file"] = problems["file"] or _("Choose the file again.")
     lists = audience.lists_of(request.dbsession, account.id)
     known = audience.lists_of(request.dbsession, account.id, hidden=True)
     return {

@@ -22,13 +22,13 @@ from .subscribers import Looking, found
 class ListForm(Form):
     name = StringField(
         _("Name"),
-        [InputRequired(_("Give the list a name.")), Length(max=200)],
+        [InputRequired(_("Enter a name for the list.")), Length(max=200)],
         render_kw={"autocomplete": "off"},
     )
     description = TextAreaField(
-        _("What it is for"),
+        _("Description"),
         [Optional(), Length(max=2000)],
-        description=_("Only you see it."),
+        description=_("Visible only to you."),
         render_kw={"rows": 3},
     )
 
@@ -108,5 +108,5 @@ def delete(request: Request) -> Response:
     except Conflict as error:
         request.flash(error.message, "wait")
         return HTTPSeeOther(request.route_path("list", id=row.id))
-    request.flash(_("The list is deleted. Its people are still here."))
+    request.flash(_("List deleted. Its subscribers were kept."))
     return HTTPSeeOther(request.route_path("lists"))

@@ -31,7 +31,7 @@ class SenderForm(Form):
     name = StringField(
         _("Name for yourself"),
         [Optional(), Length(max=200)],
-        description=_("Only you see it."),
+        description=_("Visible only to you."),
         render_kw={"autocomplete": "off"},
     )
     per_day = WholeNumberField(

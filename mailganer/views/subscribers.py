@@ -45,7 +45,7 @@ class PersonForm(Form):
     birthday = StringField(
         _("Birthday"),
         [Optional()],
-        description=_("Like 1990-05-14 or 14.05.1990; without a year 14.05."),
+        description=_("For example, 1990-05-14 or 14.05.1990. Without a year: 14.05."),
         render_kw=_NOT_ONES_OWN,
     )
     lists = SelectMultipleField(
@@ -168,14 +168,14 @@ def change(request: Request) -> Any:
 def unsubscribe(request: Request) -> Response:
     row = request.context.person
     audience.unsubscribe(request.dbsession, row, reason="by hand", now=utcnow())
-    request.flash(_("${email} gets no more emails.", mapping={"email": row.email}))
+    request.flash(_("${email} is unsubscribed.", mapping={"email": row.email}))
     return HTTPSeeOther(request.route_path("subscriber", id=row.id))
 
 
 @view_config(route_name="subscriber.delete", request_method="POST")
 def delete(request: Request) -> Response:
     audience.erase_subscriber(request.dbsession, request.context.person)
-    request.flash(_("The person is deleted, with everything known about them."))
+    request.flash(_("Subscriber deleted."))
     return HTTPSeeOther(request.route_path("subscribers"))
 
 
@@ -222,8 +222,8 @@ def _added_message(added: audience.Added) -> tuple[str, str]:
         return added.note, "wait"
     mapping = {"email": added.subscriber.email}
     if added.created:
-        return _("${email} is added.", mapping=mapping), "good"
-    return _("${email} was here already. What you wrote is saved.", mapping=mapping), "good"
+        return _("${email} was added.", mapping=mapping), "good"
+    return _("${email} was already a subscriber. Your changes are saved.", mapping=mapping), "good"
 
 
 def _form(request: Request, **values: Any) -> PersonForm:
@@ -254,7 +254,7 @@ def _fields(request: Request) -> dict[str, str]:
     if name:
         fields[name] = request.POST.get("new_value", "")
     elif request.POST.get("new_value", "").strip():
-        raise InputError({"new_field": _("Give the new field a name.")})
+        raise InputError({"new_field": _("Enter a name for the new field.")})
     return fields
 
 

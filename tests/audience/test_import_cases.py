@@ -437,7 +437,7 @@ def test_a_column_of_states_that_is_not_understood_is_noted_once(bringer, headin
     assert set(statuses(bringer).values()) == {"active"}
     assert columns_of(job)["1"] == heading.lower()
     assert job.notes["rows"] == [[2, "status_column", heading]]
-    assert f"The column “{heading}” may say" in note_sentence("status_column", heading).interpolate()
+    assert f"The column “{heading}” may show" in note_sentence("status_column", heading).interpolate()
 
 
 @SQLITE

@@ -236,7 +236,7 @@ def test_rejected_rows_can_be_downloaded_and_no_cell_is_computed(bringer):
     job = bringer.bring("email;note\na@example.com;fine\nbad;\"=cmd|' /C calc'!A0\"\nworse;+7 999\n")
     content = b"".join(rejects_csv(bringer.sessions, job, str)).decode("utf-8-sig")
     rows = list(csv.reader(io.StringIO(content)))
-    assert rows[0] == ["Row", "Why it did not go in", "email", "note"]
+    assert rows[0] == ["Row", "Why it was skipped", "email", "note"]
     assert [row[0] for row in rows[1:]] == ["3", "4"]
     assert [row[3] for row in rows[1:]] == ["'=cmd|' /C calc'!A0", "'+7 999"]
 

@@ -118,7 +118,7 @@ def test_what_the_check_finds_is_said_on_standard_error(mailing: Mailing) -> Non
 def test_an_uncertain_encoding_is_said(mailing: Mailing) -> None:
     mailing.people.write_bytes("email;name;city\na@example.org;Jürgen;Köln\n".encode("mac_roman"))
     done = mailing.run("--dry-run")
-    assert "The encoding of the file is uncertain. It was read as" in done.stderr
+    assert "The encoding of the file is not certain. It was read as" in done.stderr
 
 
 def test_an_unknown_variable_gets_its_did_you_mean(mailing: Mailing) -> None:

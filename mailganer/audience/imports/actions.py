@@ -152,7 +152,7 @@ def set_mapping(session: Session, job: Import, mapping: Mapping[Any, Any]) -> Im
     """
     _lock(session, job)
     if job.status is not ImportStatus.ready:
-        raise Conflict(_("The columns can be changed only before the people are brought in."))
+        raise Conflict(_("Columns can be changed only before the subscribers are imported."))
     fields = mapping_from_words(mapping, job.columns, mapping_of(job.mapping, len(job.columns)))
     stored = stored_mapping(fields, addresses=job.mapping.get(ADDRESSES, ()))
     stored |= {key: value for key, value in job.mapping.items() if key == ENCODING}
@@ -205,7 +205,10 @@ def apply_import(session: Session, job: Import) -> Import:
         restart(session, job, ImportStatus.applying)
     elif job.status is not ImportStatus.reading:
         raise Conflict(
-            _("This file has been brought in, or could not be read. Choose it once more to repeat it.")
+            _(
+                "This file has already been imported or could not be read. To repeat the import, "
+                "upload the file again."
+            )
         )
     job.apply = True
     session.flush()
@@ -221,7 +224,7 @@ def undo_import(session: Session, job: Import, now: datetime) -> Import:
     if job.status is ImportStatus.undone:
         return job
     if job.status not in (ImportStatus.applying, ImportStatus.done):
-        raise Conflict(_("Nothing of this file has been brought in, so there is nothing to undo."))
+        raise Conflict(_("Nothing was imported from this file, so there is nothing to undo."))
     if job.finished_at is None:
         job.finished_at = now
     job.status = ImportStatus.undone
@@ -239,7 +242,7 @@ def discard_import(session: Session, job: Import, uploads: Path) -> None:
     """
     _lock(session, job)
     if job.status in (ImportStatus.applying, ImportStatus.done):
-        raise Conflict(_("People have come in with this file. Undo it to take them back."))
+        raise Conflict(_("Subscribers from this file have been imported. Undo the import to remove them."))
     made_for_it = unused_list(session, job.list_id)
     session.delete(job)
     session.flush()

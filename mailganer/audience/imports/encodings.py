@@ -97,11 +97,7 @@ def check_encoding(name: str) -> str:
     known = next((each for each in NAMES if codecs.lookup(each).name == found), "")
     if not known:
         raise InputError(
-            {
-                "encoding": _(
-                    "This encoding is not known. These are: ${names}.", mapping={"names": ", ".join(NAMES)}
-                )
-            }
+            {"encoding": _("Unknown encoding. Choose one of: ${names}.", mapping={"names": ", ".join(NAMES)})}
         )
     return known
 

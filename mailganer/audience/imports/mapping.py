@@ -36,7 +36,12 @@ TARGETS: Final = frozenset({EMAIL, *PLAIN, FULL_NAME, LAST_NAME_FIRST, *BIRTHDAY
 """Mapping targets besides a variable with the column's own name."""
 
 # Headings of our own files: rejected rows in both languages, and exported subscribers.
-_REJECTED: Final = (["row", "why it did not go in"], ["строка", "почему не добавлена"])
+_REJECTED: Final = (
+    ["row", "why it was skipped"],
+    ["строка", "почему пропущена"],
+    ["row", "why it did not go in"],  # files of earlier versions
+    ["строка", "почему не добавлена"],
+)
 _EXPORTED: Final = [*map(heading_words, STANDARD), "status", "lists"]
 _PERHAPS_EMAIL: Final = re.compile(r"e ?mail|почт|^адрес$|^address$|^адреса$")
 _SOMEBODY_ELSES: Final = re.compile(
@@ -180,7 +185,7 @@ def said_columns(words: Mapping[Any, Any], columns: Sequence[str]) -> dict[int, 
         if number is None and target:
             number, target = column_number(target, columns), str(key).strip()
         if number is None:
-            raise _wrong(_("The file has no column “${name}”.", mapping={"name": str(key)[:100]}))
+            raise _wrong(_("The file has no column named “${name}”.", mapping={"name": str(key)[:100]}))
         said[number] = target
     return said
 
@@ -201,13 +206,16 @@ def check_mapping(fields: Sequence[str]) -> list[str]:
     """Return the mapping with valid variable names. Raise ``InputError`` if no file could be read with it."""
     checked = [_target(field) for field in fields]
     if EMAIL not in checked:
-        raise _wrong(_("Say which column holds the mail addresses."))
+        raise _wrong(_("Choose the column with the email addresses."))
     used = [field for field in checked if field and field != STATUS]
     twice = next((field for field in used if used.count(field) > 1), None)
     birthdays = sum(1 for field in used if field in BIRTHDAYS) + (BIRTHDAY_PARTS[1] in used)
     if twice or birthdays > 1:
         raise _wrong(
-            _("Two columns go to “${name}”. Choose one of them.", mapping={"name": twice or "birthday"})
+            _(
+                "Two columns are imported as “${name}”. Keep only one of them.",
+                mapping={"name": twice or "birthday"},
+            )
         )
     return checked
 
