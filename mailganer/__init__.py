@@ -75,6 +75,8 @@ def configure(settings: "Settings") -> "Configurator":
 
 
 def _pyramid_settings(settings: "Settings") -> dict[str, object]:
+    from .i18n.languages import SOURCE_LANGUAGE
+
     return {
         "tm.manager_hook": "pyramid_tm.explicit_manager",
         # The user is looked up after the route is known, and where error pages can be shown.
@@ -82,8 +84,7 @@ def _pyramid_settings(settings: "Settings") -> dict[str, object]:
         # A returned 4xx has changed nothing (functions check first), a raised one is aborted anyway.
         "tm.commit_veto": "pyramid_tm.default_commit_veto",
         "retry.attempts": 3,
-        "pyramid.available_languages": "en ru",
-        "pyramid.default_locale_name": "en",
+        "pyramid.default_locale_name": SOURCE_LANGUAGE,
         "pyramid.reload_templates": settings.development,
         "jinja2.directories": "mailganer:templates",
         "jinja2.undefined": "strict",

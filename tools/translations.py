@@ -14,10 +14,10 @@ from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from mailganer.i18n.languages import CATALOGUES, SOURCE_LANGUAGE, language_names
+
 ROOT = Path(__file__).resolve().parent.parent
-LOCALE = ROOT / "mailganer" / "locale"
 DOMAIN = "mailganer"
-LANGUAGES = ("ru",)  # the msgid is the English text
 KEYWORDS = {**DEFAULT_KEYWORDS, "_": None, "pluralize": (1, 2)}
 WIDTH = 110
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     check = "--check" in arguments
     more = [Path(argument) for argument in arguments if not argument.startswith("-")]
     missing = 0
-    for language in LANGUAGES:
+    for language in translated_languages():
         catalogue = brought_up_to_date(language, more)
         if not check:
             _write(catalogue, language)
@@ -37,6 +37,11 @@ def main(arguments: Sequence[str]) -> int:
     if missing:
         print(f"{missing} texts have no translation.")
     return 1 if missing else 0
+
+
+def translated_languages() -> Sequence[str]:
+    """Return the languages that need a catalogue: the msgid is the text in the language of the source."""
+    return [code for code, _name in language_names() if code != SOURCE_LANGUAGE]
 
 
 def collected() -> Catalog:
@@ -60,7 +65,9 @@ def collected() -> Catalog:
 def brought_up_to_date(language: str, more: Sequence[Path] = ()) -> Catalog:
     """The translations there are, for exactly the texts there are. Nothing is guessed from similar texts."""
     path = _po(language)
-    catalogue = _read(path, language) if path.exists() else Catalog(language, domain=DOMAIN, charset="utf-8")
+    catalogue = (
+        _read(path, language) if path.exists() else Catalog(_locale(language), domain=DOMAIN, charset="utf-8")
+    )
     catalogue.update(collected(), no_fuzzy_matching=True)
     catalogue.obsolete.clear()
     for other in more:
@@ -87,7 +94,7 @@ def _take(source: Catalog, target: Catalog) -> None:
 
 def _read(path: Path, language: str) -> Catalog:
     with path.open("rb") as file:
-        return read_po(file, locale=language, domain=DOMAIN)
+        return read_po(file, locale=_locale(language), domain=DOMAIN)
 
 
 def _write(catalogue: Catalog, language: str) -> None:
@@ -101,7 +108,11 @@ def _write(catalogue: Catalog, language: str) -> None:
 
 
 def _po(language: str) -> Path:
-    return LOCALE / language / "LC_MESSAGES" / f"{DOMAIN}.po"
+    return CATALOGUES / language / "LC_MESSAGES" / f"{DOMAIN}.po"
+
+
+def _locale(language: str) -> str:
+    return language.replace("-", "_")
 
 
 def _english(message: Message) -> str:

@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..backends import Backend, Registry, split_settings
+from ..i18n.languages import SOURCE_LANGUAGE
 from ..models import ACTIVE_STATES, Account, Campaign, Identity, Sender, state_changes
 from ..vault import Vault
 from .access import log_out_everywhere
@@ -31,7 +32,7 @@ def admit(
     *,
     now: datetime,
     plan: str,
-    locale: str = "en",
+    locale: str = SOURCE_LANGUAGE,
     timezone: str = "UTC",
 ) -> SignIn:
     """Return the account and the ready sender for a backend whose ``verify`` has just succeeded."""

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from ..accounts import account_senders
 from ..errors import Conflict, InputError, NotFound, _
+from ..i18n.languages import is_language, language_names, language_of
 from ..models import (
     Account,
     Campaign,
@@ -32,7 +33,6 @@ LONGEST_VALUE = 10_000  # characters of one variable, like one field of a subscr
 MOST_VARIABLES = 100
 FURTHEST = timedelta(days=731)  # a date more than two years away is probably a typing error
 LATE = timedelta(minutes=1)  # "now" by the client's clock may be slightly in the past by ours
-LOCALES = ("en", "ru")
 
 EMAIL_FIELDS = frozenset({*PARTS, "template_id", "variables"})
 FIELDS = EMAIL_FIELDS | {
@@ -77,7 +77,7 @@ def create_draft(session: Session, account: Account, now: datetime) -> Campaign:
     """Create an empty draft with the first ready sender, in the account's language."""
     campaign = Campaign(
         account_id=account.id,
-        locale=account.locale if account.locale in LOCALES else "en",
+        locale=language_of(account.locale).code,
         created_at=now,
         updated_at=now,
     )
@@ -302,8 +302,11 @@ class _Changes:
         return [by_id[each] for each in wanted]
 
     def locale(self, value: str) -> str:
-        if value not in LOCALES:
-            raise InputError({"": _("Emails can be in English (en) or Russian (ru).")})
+        if not is_language(value):
+            known = ", ".join(f"{name} ({code})" for code, name in language_names())
+            raise InputError(
+                {"": _("Choose one of these languages: ${languages}.", mapping={"languages": known})}
+            )
         return value
 
     def template(self, template_id: int | None) -> int | None:

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import lru_cache
-from importlib.resources import files
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,27 +11,24 @@ from babel.support import Translations
 from translationstring import TranslationString, Translator
 
 from ..errors import BackendError, InputError, MailganerError, _
+from .languages import CATALOGUES, SOURCE_LANGUAGE, language_of
 
 
-def translate_sentence(sentence: str, locale: str = "en", timezone: str = "UTC") -> str:
+def translate_sentence(sentence: str, locale: str = SOURCE_LANGUAGE, timezone: str = "UTC") -> str:
     """Return a translation string as text; sentences and datetimes inside it are translated, too."""
     if isinstance(sentence, TranslationString) and sentence.mapping:
         mapping = {name: _value(value, locale, timezone) for name, value in sentence.mapping.items()}
         sentence = TranslationString(
             sentence, domain=sentence.domain, default=sentence.default, mapping=mapping
         )
-    return str(_translator(locale)(sentence))
+    return str(_translator(language_of(locale).code)(sentence))
 
 
-# Format of a date and time within a sentence, by language.
-IN_A_SENTENCE = {"en": "d MMMM y, HH:mm", "ru": "d MMMM y 'г.', HH:mm"}
-
-
-def format_moment(moment: datetime, timezone: str, locale: str = "en") -> str:
+def format_moment(moment: datetime, timezone: str, locale: str = SOURCE_LANGUAGE) -> str:
     """Format a datetime within a sentence: 23 November 2026, 09:14."""
-    return dates.format_datetime(
-        moment.astimezone(ZoneInfo(timezone)), IN_A_SENTENCE[locale[:2]], locale=locale
-    )
+    language = language_of(locale)
+    here = moment.astimezone(ZoneInfo(timezone))
+    return dates.format_datetime(here, language.date_formats.in_sentence, locale=language.locale)
 
 
 def join_sentences(sentences: Iterable[str]) -> str:
@@ -77,10 +73,8 @@ def _value(value: Any, locale: str, timezone: str) -> Any:
     return translate_sentence(value, locale, timezone) if isinstance(value, TranslationString) else value
 
 
-@lru_cache(maxsize=8)
+@cache
 def _translator(locale: str) -> Callable[[str], str]:
     """Return a translator like that of Pyramid's pages, for processes without Pyramid."""
-    translator: Callable[[str], str] = Translator(
-        Translations.load(str(files("mailganer") / "locale"), [locale], "mailganer")
-    )
+    translator: Callable[[str], str] = Translator(Translations.load(CATALOGUES, [locale], "mailganer"))
     return translator

@@ -8,8 +8,8 @@ from wtforms.validators import InputRequired, Optional
 
 from mailganer.db import utcnow
 from mailganer.errors import _
+from mailganer.i18n.languages import language_names
 from mailganer.web import PUBLIC, Viewer
-from mailganer.web.localization import LANGUAGES
 
 from ..web.decorators import view_config
 from .charts import make_chart
@@ -27,7 +27,7 @@ STATES = (
 class Sample(Form):
     email = StringField(_("Mail address"), [InputRequired(_("An address looks like name@example.com."))])
     password = PasswordField(_("Password"), [Optional()])
-    language = SelectField(_("Language"), choices=choices(LANGUAGES))
+    language = SelectField(_("Language"), choices=lambda: choices(language_names()))
     text = TextAreaField(_("Text"), [Optional()])
     agreed = BooleanField(_("Count who opens"))
     moment = RadioField(_("When"), choices=choices([("now", _("Now")), ("later", _("At a time"))]))

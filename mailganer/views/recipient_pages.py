@@ -17,6 +17,7 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 from mailganer import tracking
 from mailganer.db import OUT_OF_REACH, utcnow
 from mailganer.errors import Busy, Conflict, NotFound, _
+from mailganer.i18n.languages import is_language
 from mailganer.tracking import RecipientPage
 from mailganer.web import PUBLIC, RateLimit, email_response, localization, network
 
@@ -150,7 +151,7 @@ for _route in PAGES:
 def speak(request: Request, locale: str) -> None:
     """Set the page's language: from the URL, the email or the browser; never the account's."""
     wishes = (request.GET.get("lang"), locale, localization.accepted_language(request))
-    request.locale_name = next(wish for wish in wishes if wish in localization.NAMES)
+    request.locale_name = next(wish for wish in wishes if is_language(wish))
 
 
 def _page(request: Request, reader: RecipientPage, *, back: bool = False) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def _page(request: Request, reader: RecipientPage, *, back: bool = False) -> dic
 
 def _requested_language(request: Request) -> dict[str, str]:
     """Return the requested language, for the next page."""
-    return {"lang": request.GET["lang"]} if request.GET.get("lang") in localization.NAMES else {}
+    return {"lang": request.GET["lang"]} if is_language(request.GET.get("lang")) else {}
 
 
 def _private(response: Response) -> Response:

@@ -14,6 +14,7 @@ from mailganer import campaigns, reports
 from mailganer.campaigns.counts import campaign_counts
 from mailganer.db import utcnow
 from mailganer.errors import _
+from mailganer.i18n.languages import language_of
 from mailganer.models import Campaign, CampaignStatus, DeliveryStatus, Reason, make_message_id
 from mailganer.reports import Filters, OpenFilter, TimelineBucket
 
@@ -144,7 +145,7 @@ def _chart(request: Request, moments: Sequence[TimelineBucket]) -> Chart | None:
 
 
 def _label(request: Request, moment: TimelineBucket) -> str:
-    here, locale = moment.at.astimezone(request.timezone), request.locale_name
+    here, locale = moment.at.astimezone(request.timezone), language_of(request.locale_name).locale
     return dates.format_datetime(here, "EEE HH:mm" if moment.hours == 1 else "d MMM", locale=locale)
 
 

@@ -12,14 +12,15 @@ from wtforms.validators import Length, Optional
 from mailganer import accounts, web
 from mailganer.db import utcnow
 from mailganer.errors import InputError, _
-from mailganer.web.localization import LANGUAGES, check_timezone, remember_choice, zone_choices, zone_name
+from mailganer.i18n.languages import language_names
+from mailganer.web.localization import check_timezone, remember_choice, zone_choices, zone_name
 
 from ..web.decorators import view_config
 from .forms import Form, choices
 
 
 class AccountSettings(Form):
-    locale = SelectField(_("Language"), choices=choices(LANGUAGES))
+    locale = SelectField(_("Language"), choices=lambda: choices(language_names()))
     timezone = SelectField(
         _("Time zone"), description=_("For the times on every page, and for when emails leave.")
     )

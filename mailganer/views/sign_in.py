@@ -11,9 +11,10 @@ from mailganer.accounts import SignIn, update_account
 from mailganer.audience import bring_samples
 from mailganer.db import utcnow
 from mailganer.errors import BackendError, InputError, MailganerError, NotFound, Throttled, _
+from mailganer.i18n.languages import is_language
 from mailganer.settings import DEMO_ADDRESS
 from mailganer.web import PUBLIC, local_path
-from mailganer.web.localization import NAMES, remember_choice
+from mailganer.web.localization import remember_choice
 
 from ..web.decorators import view_config
 from .forms import wrong
@@ -80,7 +81,7 @@ def sign_out(request: Request) -> Response:
 def look(request: Request) -> Response:
     """Save language and theme from the account menu."""
     locale, theme = request.POST.get("locale"), request.POST.get("theme")
-    if locale in NAMES:
+    if is_language(locale):
         remember_choice(request, "locale", locale)
         if request.account is not None:
             update_account(request.account, locale=locale)
@@ -92,7 +93,7 @@ def look(request: Request) -> Response:
 
 def _remember_language(request: Request) -> None:
     """Keep the language that was chosen on this page for the next one, and for an account made there."""
-    if (chosen := request.GET.get("lang")) in NAMES:
+    if is_language(chosen := request.GET.get("lang")):
         remember_choice(request, "locale", chosen)
 
 

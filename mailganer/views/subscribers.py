@@ -19,6 +19,7 @@ from mailganer.audience.fields import STANDARD, field_text, typed_as
 from mailganer.audience.subscribers import STOPPED
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, LimitReached, _
+from mailganer.i18n.languages import language_of
 from mailganer.models import Campaign, Delivery, Subscriber, SubscriberStatus
 from mailganer.reports import delivery_sentence
 
@@ -200,7 +201,8 @@ def _birthday_words(request: Request, row: Subscriber) -> str:
     if row.birthday is None:
         return ""
     without_year = row.birthday.year == audience.YEARLESS
-    return format_date(row.birthday, "d MMMM" if without_year else "d MMMM y", locale=request.locale_name)
+    locale = language_of(request.locale_name).locale
+    return format_date(row.birthday, "d MMMM" if without_year else "d MMMM y", locale=locale)
 
 
 def status_of_word(text: str | None) -> SubscriberStatus | None:

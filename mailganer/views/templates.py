@@ -16,9 +16,9 @@ from mailganer.campaigns.drafts import LONGEST_NAME
 from mailganer.campaigns.frozen_emails import source_of
 from mailganer.db import outside, utcnow
 from mailganer.errors import Busy, EmailError, _
+from mailganer.i18n.languages import language_of
 from mailganer.models import Account, Template
 from mailganer.web import email_response
-from mailganer.web.localization import NAMES
 
 from ..web.decorators import view_config
 from .email_step import BLANK, broken_email, busy_email, read_email_file
@@ -147,10 +147,10 @@ def frame(request: Request) -> Response:
 
 @view_config(route_name="templates.ready_frame", request_method="GET")
 def ready_frame(request: Request) -> Response:
-    locale = request.GET.get("locale", request.locale_name)
-    email = templates.ready_email(request.matchdict["kind"], locale if locale in NAMES else "en")
+    locale = language_of(request.GET.get("locale", request.locale_name)).code
+    email = templates.ready_email(request.matchdict["kind"], locale)
     source = rendering.Source(subject=email.subject, preheader=email.preheader, html=email.html)
-    return _shown(request, source, locale if locale in NAMES else "en", is_own=False)
+    return _shown(request, source, locale, is_own=False)
 
 
 def _shown(request: Request, source: rendering.Source, locale: str, *, is_own: bool = True) -> Response:

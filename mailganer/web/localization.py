@@ -24,10 +24,16 @@ from translationstring import TranslationString
 
 from ..db import utcnow
 from ..errors import InputError, _
-from ..i18n.sentences import IN_A_SENTENCE
+from ..i18n.languages import (
+    CATALOGUES,
+    SOURCE_LANGUAGE,
+    DateFormats,
+    Language,
+    is_language,
+    language_names,
+    language_of,
+)
 
-LANGUAGES = (("en", "English"), ("ru", "Русский"))
-NAMES = frozenset(name for name, _title in LANGUAGES)
 _LONG_ADDRESS = re.compile(r"(?=\S{31})\S+@\S+")  # shorter addresses fit into every column
 COOKIE_SECONDS = 365 * 24 * 3600  # the choice of a language should last
 RECENT = timedelta(days=6)  # beyond this, a date is clearer than a number of days
@@ -46,7 +52,7 @@ CONTINENTS = (
 
 
 def includeme(config: Configurator) -> None:
-    config.add_translation_dirs("mailganer:locale")
+    config.add_translation_dirs(str(CATALOGUES))
     config.set_locale_negotiator(negotiate)
     config.add_request_method(timezone_of, name="timezone", reify=True)
     config.add_request_method(translate, name="translate")
@@ -56,16 +62,17 @@ def negotiate(request: Request) -> str:
     """Return the page language: from the URL, the account, the cookie, or Accept-Language, in this order."""
     viewer = request.viewer
     for wish in (request.GET.get("lang"), viewer and viewer.locale, request.cookies.get("locale")):
-        if wish in NAMES:
+        if is_language(wish):
             return str(wish)
     return accepted_language(request)
 
 
 def accepted_language(request: Request) -> str:
-    """Return the best language for the Accept-Language header; English when none matches."""
+    """Return the best language for the Accept-Language header; the source language when none matches."""
     if not request.accept_language:
-        return "en"
-    return str(request.accept_language.lookup(sorted(NAMES), default="en"))
+        return SOURCE_LANGUAGE
+    codes = sorted(code for code, _name in language_names())
+    return str(request.accept_language.lookup(codes, default=SOURCE_LANGUAGE))
 
 
 def remember_choice(request: Request, name: str, value: str) -> None:
@@ -111,9 +118,7 @@ def translate(request: Request, message: str) -> str:
 
 def _value(request: Request, value: Any) -> Any:
     if isinstance(value, datetime):
-        return _whole(
-            dates.format_datetime(_here(value), IN_A_SENTENCE[_locale().language], locale=_locale())
-        )
+        return _whole(dates.format_datetime(_here(value), _formats().in_sentence, locale=_locale()))
     return translate(request, value) if isinstance(value, TranslationString) else value
 
 
@@ -229,7 +234,7 @@ def exact(moment: datetime | date) -> str:
     """Return the full date, time and zone as plain text, for tooltips and sentences."""
     if not isinstance(moment, datetime):
         return dates.format_date(moment, "full", locale=_locale())
-    return dates.format_datetime(_here(moment), _EXACT[_locale().language], locale=_locale())
+    return dates.format_datetime(_here(moment), _formats().exact, locale=_locale())
 
 
 def plain_date(moment: datetime | date) -> str:
@@ -239,7 +244,7 @@ def plain_date(moment: datetime | date) -> str:
 
 def plain_datetime(moment: datetime) -> str:
     """Format a date and time as plain text for a sentence: 23 Nov 2026, 09:14."""
-    return _whole(dates.format_datetime(_here(moment), _SHORT[_locale().language], locale=_locale()))
+    return _whole(dates.format_datetime(_here(moment), _formats().short, locale=_locale()))
 
 
 def _whole(text: str) -> str:
@@ -247,20 +252,16 @@ def _whole(text: str) -> str:
     return re.sub(r"(?<!,) ", "\N{NO-BREAK SPACE}", text)
 
 
-_SHORT = {"en": "d MMM y, HH:mm", "ru": "d MMM y 'г.', HH:mm"}
-_EXACT = {"en": "EEEE, d MMMM y, HH:mm:ss (zzzz)", "ru": "EEEE, d MMMM y 'г'., HH:mm:ss (zzzz)"}
-
-
 _OLD_ZONES: Mapping[str, str] = get_global("zone_aliases")  # old name: new name
 
 
 def zone_name(name: str, locale: str = "") -> str:
     """Return the localized name of a time zone: "Moscow"."""
-    return "UTC" if name == "UTC" else _city(name, locale or str(_locale()))
+    return "UTC" if name == "UTC" else _city(name, locale or _language().code)
 
 
 def _city(name: str, locale: str) -> str:
-    data = Locale.parse(locale).time_zones.get(_OLD_ZONES.get(name, name), {})
+    data = language_of(locale).locale.time_zones.get(_OLD_ZONES.get(name, name), {})
     return str(data.get("city") or name.rpartition("/")[2].replace("_", " "))
 
 
@@ -295,19 +296,17 @@ def _here(moment: Any) -> Any:
     return moment.astimezone(request.timezone if request else UTC)
 
 
-def _locale() -> Locale:
+def _language() -> Language:
     request = get_current_request()
-    return _english() if request is None else _babel_locale(request.locale_name)
+    return language_of(SOURCE_LANGUAGE if request is None else request.locale_name)
 
 
-@lru_cache(maxsize=8)
-def _babel_locale(name: str) -> Locale:
-    # International English: day before month, 24 hours.
-    return Locale.parse("en_GB" if name == "en" else name)
+def _locale() -> Locale:
+    return _language().locale
 
 
-def _english() -> Locale:
-    return _babel_locale("en")
+def _formats() -> DateFormats:
+    return _language().date_formats
 
 
 # --- display settings for templates ------------------------------------------------------------------------
@@ -332,7 +331,7 @@ def display_settings() -> DisplaySettings:
     theme = request.cookies.get("theme", "")
     return DisplaySettings(
         theme=theme if theme in {"light", "dark"} else "",
-        languages=LANGUAGES,
+        languages=language_names(),
         address=request.path,
         parameters={name: value for name, value in request.GET.items() if name != "lang"},
     )

@@ -16,9 +16,9 @@ content context counts csv_cells db decorators delivery delivery_renderer delive
 document drafts email email_analysis encoding_repair engine error_status errors event_log explanation_text
 exports
 extensions fields files forecast_record forms gmail headers headings health hosts html_to_text i18n imports
-keys labels limits links lists localization localized_values logs maildir mailganer manifest mapping markup
-message_renderer meta metrics_access migrate mjml models multipart opens operations overview paging payments
-pixel placeholders plurals postgresql_copy preview preview_size problems processes providers
+keys labels languages limits links lists localization localized_values logs maildir mailganer manifest mapping
+markup message_renderer meta metrics_access migrate mjml models multipart opens operations overview paging
+payments pixel placeholders plurals postgresql_copy preview preview_size problems processes providers
 quoted_printable rate_limit_storage rate_limits ready_templates reasons recipient_pages registry
 render_tasks rendering replacing replies report reports request_bodies request_parsing reserved_names
 rolling_counter routes rows run sample_subscribers sandbox sandbox_operations scanner_detection schedule

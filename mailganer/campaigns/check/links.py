@@ -16,6 +16,7 @@ from ... import rendering
 from ...audience.fields import is_filled, subscriber_values, text_of
 from ...audience.recipients import recipients
 from ...errors import _
+from ...i18n.languages import languages
 from ...models import Campaign, Subscriber
 from ...rendering.email_facts import EmailFacts
 from ...rendering.link_faults import LinkFault, browser_reading
@@ -153,7 +154,7 @@ def _at_examples(look: EmailFacts) -> Iterator[Problem]:
 
 @cache
 def _ready_links() -> frozenset[str]:
-    sources = [ready.html for locale in ("en", "ru") for ready in rendering.ready_templates(locale)]
+    sources = [ready.html for each in languages() for ready in rendering.ready_templates(each.code)]
     return frozenset(link for source in sources for link in re.findall(r'href="(https?://[^"{]+)"', source))
 
 
