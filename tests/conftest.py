@@ -1,8 +1,8 @@
 """Real parts for the tests: databases, brokers, a mail server, the web application, a browser.
 
-Servers start when the first test asks for them and end with the run (one of each per xdist worker). What a
-fixture gives is the test's own: a database without anything in it, an empty broker, a mail server with no
-emails. ``database_url`` and ``broker_url`` run a test on both kinds; to have only one, say
+Servers start when the first test asks for them and end with the run (one of each per xdist worker). A
+fixture belongs to one test: an empty database, an empty broker, a mail server with no
+emails. ``database_url`` and ``broker_url`` run a test on both kinds; to have only one, write
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """
@@ -48,13 +48,13 @@ BROKERS = ("redis", "embedded")
 
 @pytest.fixture(autouse=True)
 def _no_extensions_avoided() -> None:
-    """A port that an earlier test's server had may be another's now."""
+    """Forget the ports of earlier tests' servers: another server may have them now."""
     extensions.forget()
 
 
 @pytest.fixture(autouse=True)
 def _no_outage_known() -> None:
-    """An outage that an earlier test left would keep the next one from being written."""
+    """Forget the outages of earlier tests: a known outage is not logged again."""
     Outage.forget_all()
 
 
@@ -75,20 +75,20 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_finish() -> None:
-    # What is loaded by now stays to the end. Each application a test makes sets off a search for garbage, and
-    # without this it would look through all of it again.
+    # What is loaded by now stays to the end. Each application that a test makes starts a garbage collection;
+    # without this, each would traverse all of it again.
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def _nothing_outside() -> None:
-    outside.close()  # before every test: plugins that guard sockets too take theirs back after each
+    outside.close()  # before every test: plugins that guard sockets too remove their guard after each
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_template_in_a_transaction() -> Iterator[None]:
-    """The limited process refuses to work inside a database transaction by itself. Here the rest is watched:
-    what is rendered in this process, recipient by recipient."""
+    """Check that this process renders outside transactions too; the render process itself refuses
+    to work inside one."""
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in ((MessageRenderer, "render"), (engine_of_emails, "_compiled_link")):
             patch.setattr(owner, name, _outside_of_transactions(getattr(owner, name)))
@@ -115,7 +115,7 @@ def databases() -> Iterator[Databases]:
 
 @pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
-    """A migrated database with nothing in it, on SQLite and on PostgreSQL."""
+    """An empty, migrated database, on SQLite and on PostgreSQL."""
     url = databases.fresh(request.param)
     yield url
     databases.drop(url)
@@ -135,7 +135,7 @@ def sessions(engine: Engine) -> sessionmaker[Session]:
 
 @pytest.fixture
 def session(sessions: sessionmaker[Session]) -> Iterator[Session]:
-    """A session of the test's own. What it does not commit, nobody else sees."""
+    """A session of the test; other sessions see only what it commits."""
     with sessions() as session:
         yield session
 
@@ -145,7 +145,7 @@ def session(sessions: sessionmaker[Session]) -> Iterator[Session]:
 
 @pytest.fixture
 def ini_values(database_url: str, redis_server: Redis, tmp_path: Path) -> dict[str, str]:
-    """What stands under ``[app:main]``; a test may change it before asking for ``settings`` or ``app``."""
+    """The values of ``[app:main]``; a test may change them before it asks for ``settings`` or ``app``."""
     return {
         "sqlalchemy.url": database_url,
         "celery.broker_url": redis_server.url,
@@ -185,7 +185,7 @@ def now() -> datetime:
     return datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
 
-# Things. Each is flushed in ``session``; commit when another session or process has to see them.
+# Rows. Each is flushed in ``session``; commit if another session or process has to see them.
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def shared_redis() -> Iterator[Redis]:
 
 @pytest.fixture
 def redis_server(shared_redis: Redis) -> Redis:
-    """A Redis with nothing in it. To kill one, start your own: ``tests.support.redis.Redis``."""
+    """An empty Redis. To kill one, start another: ``tests.support.redis.Redis``."""
     shared_redis.wipe()
     return shared_redis
 
@@ -284,7 +284,7 @@ def smtp_server() -> Iterator[SMTPServer]:
 
 @pytest.fixture(scope="session")
 def _document_is_read_once() -> Iterator[None]:
-    """An application reads the API's document when it is made, and it is always the same."""
+    """Read the API's document once; every application would read the same."""
     from mailganer.api import document
 
     with pytest.MonkeyPatch.context() as patch:
@@ -294,8 +294,8 @@ def _document_is_read_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def _templates_are_compiled_once() -> Iterator[None]:
-    """An application compiles a template when it first needs it. Most tests have an application of their own,
-    which would spend half of its life on that."""
+    """Share compiled templates: an application compiles each on first use, and most tests have their own
+    application, which would spend half of its time on that."""
     import mailganer
 
     settings, compiled = mailganer._pyramid_settings, Compiled()
@@ -309,7 +309,7 @@ def _templates_are_compiled_once() -> Iterator[None]:
 
 
 class Compiled(BytecodeCache):
-    """What was compiled before in this process, from the same source."""
+    """Templates compiled earlier in this process, from the same source."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Any] = {}
@@ -323,7 +323,7 @@ class Compiled(BytecodeCache):
 
 @pytest.fixture(scope="session")
 def applications(_document_is_read_once: None, _templates_are_compiled_once: None) -> "Applications":
-    """The applications of this worker, each configured once."""
+    """The applications of this test worker, each configured once."""
     from .support.applications import Applications
 
     return Applications()
@@ -331,7 +331,7 @@ def applications(_document_is_read_once: None, _templates_are_compiled_once: Non
 
 @pytest.fixture
 def wsgi_app(applications: "Applications", ini_values: dict[str, str]) -> Any:
-    """The whole application, as ``pserve`` would make it, with nothing in it of an earlier test."""
+    """The whole application, as ``pserve`` would make it, without state of an earlier test."""
     app = applications.make(ini_values)
     yield app
     app.registry["opens"].close()
@@ -358,7 +358,7 @@ def browser() -> Iterator[Any]:
 def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
     """``new_page(locale="ru-RU", viewport=..., color_scheme=...)``: a page in a context of its own.
 
-    Fails the test for script errors and for whatever the content security policy had to forbid.
+    The test fails on script errors and on violations of the content security policy.
     """
     from .support.browser import PATIENCE, watch
 

@@ -1,1 +1,1 @@
-"""Real servers for the tests, each a small class that starts, answers and stops."""
+"""Real servers for the tests: one small class for each, which starts and stops it."""

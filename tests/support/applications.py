@@ -1,6 +1,6 @@
-"""The web application for tests: configured once per worker and kind of settings, its state new each time.
+"""The web application for tests: configured once per set of settings, with fresh state for each test.
 
-Configuring takes Pyramid a tenth of a second, for 145 views that are the same each time.
+Pyramid needs a tenth of a second to configure 145 views, which are the same each time.
 """
 
 from collections import OrderedDict
@@ -18,15 +18,15 @@ from mailganer.web.health import BrokerWatch
 from mailganer.web.pending_forms import PendingForms
 from mailganer.web.pixel import PixelFirst
 
-# Nothing that is configured depends on these: they are read from the settings when a request needs them.
+# The configuration does not depend on these: they are read from the settings on each request.
 PLACES = frozenset(
     {"sqlalchemy.url", "celery.broker_url", "mailganer.data_dir", "mailganer.backend.maildir.folder"}
 )
-KEPT = 6  # kinds of settings; those that only one test has go again
+KEPT = 6  # sets of settings; those that only one test uses are evicted
 
 
 class Applications:
-    """``make(ini_values)`` returns what ``mailganer.main`` would, with nothing left of an earlier test."""
+    """``make(ini_values)`` returns what ``mailganer.main`` would, without state of an earlier test."""
 
     def __init__(self) -> None:
         self._registries: OrderedDict[frozenset[tuple[str, str]], Registry] = OrderedDict()

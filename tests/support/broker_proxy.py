@@ -1,6 +1,6 @@
 """A proxy in front of a Redis broker that repeats, delays or loses the messages of the queue.
 
-Everything else passes unchanged, so that all parts of a real installation work as usual beside it.
+Everything else passes unchanged, so that all parts of a real installation work as usual.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ PIECE = 1 << 16
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of each message on its way into the queue."""
+    """How often and how late each message reaches the queue."""
 
     copies: int = 1
     delay: float = 0.0  # seconds
-    lost: float = 0.0  # the part of all messages
+    lost: float = 0.0  # the fraction of all messages
 
 
 class BrokerProxy:
@@ -35,7 +35,7 @@ class BrokerProxy:
     def __init__(self, behind: str, fate: Fate | None = None) -> None:
         self.fate = fate or Fate()
         self.queued = 0  # messages that the installation has put into the queue
-        self.delayed = 0  # of them, those that are still on their way
+        self.delayed = 0  # of them, those that are still delayed
         self._address, self._chance = urlsplit(behind), Random(5)
         self._port = free_port()
         self.url = f"redis://127.0.0.1:{self._port}/0"
@@ -75,12 +75,12 @@ class BrokerProxy:
                 back.cancel()
                 broker.close()
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # one of the two sides has gone, or we have
+            pass  # the client, the broker or this proxy closed the connection
         finally:
             writer.close()
 
     def _changed(self, words: Sequence[bytes]) -> Sequence[bytes]:
-        """Return the command that is passed on: one that is answered in the same way, by a number."""
+        """Return the command to pass on: one whose reply is a number too."""
         if words[0].upper() != b"LPUSH" or words[1] != QUEUE.encode():
             return words
         self.queued += 1
@@ -134,7 +134,7 @@ def _encoded(words: Sequence[bytes]) -> bytes:
 
 
 def _copied(message: bytes) -> bytes:
-    """The same message again, with a delivery tag of its own as the transport gives each."""
+    """Return a copy of a message with its own delivery tag, as the transport gives each."""
     copy = json.loads(message)
     copy["properties"]["delivery_tag"] = str(uuid.uuid4())
     return json.dumps(copy).encode()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-# Nothing but the pages under test may be fetched, and nothing may be updated behind our back.
+# Fetch nothing but the pages under test, and update nothing in the background.
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -20,7 +20,7 @@ _MISSING = "the browser tests need chromium: apt-get install chromium (make test
 
 
 PATIENCE = 40_000
-"""Milliseconds to wait for what a page will show: a busy machine is slow, not wrong."""
+"""Milliseconds to wait for a page: long, because a busy machine is slow, not wrong."""
 
 expect.set_options(timeout=PATIENCE)
 
@@ -39,7 +39,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def watch(page: Page) -> list[str]:
-    """A list that fills with what must not happen on our pages: script errors and what the CSP forbade."""
+    """Return a list that collects script errors and violations of the content security policy."""
     problems: list[str] = []
 
     def console(message: object) -> None:

@@ -1,4 +1,4 @@
-"""Fresh, migrated databases, quickly: one is migrated per run and kind, every test gets a copy."""
+"""Fresh, migrated databases: one per run and kind is migrated, and every test gets a copy."""
 
 import shutil
 import sqlite3
@@ -42,7 +42,7 @@ class Databases:
         return self._sqlite
 
     def fresh(self, kind: str, empty: bool = False) -> str:
-        """The address of a database of this kind that nobody else uses; ``empty``: not even migrated."""
+        """Return the URL of a new database of this kind; with ``empty`` it is not migrated."""
         name = f"test_{next(self._numbers)}"
         if kind == "postgresql":
             server = self.postgresql
@@ -54,7 +54,7 @@ class Databases:
         return f"sqlite:///{path}"
 
     def copy(self, url: str) -> str:
-        """A copy of a database as it is now, for ``put_back``."""
+        """Return a copy of the current database, for ``put_back``."""
         name = f"copy_{next(self._numbers)}"
         if not url.startswith("sqlite"):
             self.postgresql.run(
@@ -70,8 +70,8 @@ class Databases:
         return name
 
     def put_back(self, url: str, copy: str) -> None:
-        """The database is what it was when the copy was made. Whoever is connected is connected no more;
-        those who use SQLite have to let go of the file themselves."""
+        """Restore the database from a copy. PostgreSQL closes all its connections;
+        users of SQLite have to close the file themselves."""
         if not url.startswith("sqlite"):
             self.postgresql.drop(_name(url))
             self.postgresql.run(f'ALTER DATABASE "{copy}" RENAME TO "{_name(url)}"')
@@ -104,4 +104,4 @@ def _name(url: str) -> str:
 def _upgrade(url: str) -> None:
     engine = make_engine(url)
     migrate(engine)
-    engine.dispose()  # PostgreSQL copies no database that somebody is connected to
+    engine.dispose()  # PostgreSQL copies no database that has connections

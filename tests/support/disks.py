@@ -1,4 +1,4 @@
-"""A disk that is soon full: a small one of its own where we may mount one, else a limit on our own files."""
+"""A disk that fills quickly: a small mounted one where that is allowed, else a limit on file sizes."""
 
 import resource
 import subprocess
@@ -10,7 +10,7 @@ SIZE = 20 * 1024**2  # bytes
 
 
 class SmallDisk:
-    """Mounted at a folder of the test's. ``fill`` leaves nothing, ``empty`` gives all of it back."""
+    """A disk mounted at a folder. ``fill`` uses all its space, ``empty`` frees it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,7 +30,7 @@ class SmallDisk:
 
 
 class LimitedFiles:
-    """Where nothing can be mounted: no file of this process may grow, whatever disk it is on."""
+    """A limit where nothing can be mounted: no file of this process may grow, on any disk."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,7 +45,7 @@ class LimitedFiles:
 
 @contextmanager
 def small_disk(folder: Path, mounted: bool = True) -> Iterator[SmallDisk | LimitedFiles]:
-    """A disk at ``folder``, which is made if it is not there."""
+    """Return a disk at ``folder``, which is created if it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     if mounted and _mount(folder):
         try:
@@ -61,7 +61,7 @@ def small_disk(folder: Path, mounted: bool = True) -> Iterator[SmallDisk | Limit
 
 
 def _mount(folder: Path) -> bool:
-    """Only root may, and not in every container."""
+    """Return whether mounting works: only root may, and not in every container."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "mailganer-tests", str(folder)]
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0

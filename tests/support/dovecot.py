@@ -1,4 +1,4 @@
-"""A Dovecot of the tests' own: Debian's, with its configuration, mail and sockets in a temporary folder."""
+"""A Dovecot server for tests, with its configuration, mail and sockets in a temporary folder."""
 
 import getpass
 import grp

@@ -1,4 +1,4 @@
-"""The embedded broker, started with the very command that ``mailganer serve`` uses."""
+"""The embedded broker, started with the command that ``mailganer serve`` uses."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Things to test with: an account, a sender, a list, people. Each has what it needs already."""
+"""Factories of accounts, senders, lists and subscribers with valid defaults."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -25,7 +25,7 @@ EMAIL = "<p>Dear {{ first_name|default('friend') }}, <a href='https://example.co
 
 
 class Factory:
-    """Makes rows in one session, at one moment. They are flushed, and committed by ``commit()``."""
+    """Creates rows in one session, at one time. They are flushed; ``commit()`` commits them."""
 
     def __init__(self, session: Session, now: datetime, vault: Vault) -> None:
         self.session, self.now, self.vault = session, now, vault
@@ -44,8 +44,8 @@ class Factory:
         return self._kept(account)
 
     def sender(self, account: Account, server: Any = None, **values: Any) -> Sender:
-        """A ready ``smtp`` sender; ``server`` is one of ``tests.support.smtp``, or nothing listens there."""
-        # Not 127.0.0.1: a demonstration on this machine would take the emails of the tests.
+        """Create a ready ``smtp`` sender. Without a ``server`` of ``tests.support.smtp`` nothing listens."""
+        # Not 127.0.0.1: a running demo on this machine would accept the emails of the tests.
         fields: dict[str, Any] = {"host": "127.9.9.9", "port": 2525, "security": "none"}
         if server is not None:
             fields = dict(server.settings)
@@ -77,7 +77,7 @@ class Factory:
         return subscriber
 
     def subscribers(self, account: Account, number: int, *lists: SubscriberList) -> Sequence[int]:
-        """``number`` people at once, ``reader000001@example.org`` and on; answers their ids."""
+        """Create ``number`` subscribers, ``reader000001@example.org`` and so on; return their ids."""
         rows = [
             {
                 "account_id": account.id,
@@ -108,7 +108,7 @@ class Factory:
         senders: tuple[Sender, ...] = (),
         **values: Any,
     ) -> Campaign:
-        """A draft with an email that can be sent."""
+        """Create a draft with an email that can be sent."""
         defaults = {
             "name": "November",
             "subject": "News for {{ first_name|default('you') }}",

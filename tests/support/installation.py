@@ -1,4 +1,4 @@
-"""A whole installation as a person would start it: ``mailganer serve`` on a free port."""
+"""A whole installation, started as a user would: ``mailganer serve`` on a free port."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ PARTS = {"web", "worker", "beat"}
 
 
 class Installation:
-    """Its ini file, its processes, its address.
+    """The ini file, processes and address of one installation.
 
     Further ini keys are given with ``__`` for the dot: ``mailganer__demo="true"``.
     """
@@ -53,7 +53,7 @@ class Installation:
             raise AssertionError(f"{error}\n{self.output()}") from None
 
     def spawn(self) -> None:
-        """Starts it and does not wait."""
+        """Start it without waiting."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "mailganer", "serve", str(self.ini), *self._flags()],
@@ -66,7 +66,7 @@ class Installation:
             )
 
     def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Another command of the same installation, to its end: ``run("doctor")``."""
+        """Run another command of the same installation to its end: ``run("doctor")``."""
         command, *rest = arguments
         return subprocess.run(
             [sys.executable, "-m", "mailganer", command, *rest],
@@ -92,13 +92,13 @@ class Installation:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def part(self, name: str) -> psutil.Process:
-        """The main process of one part: "web", "worker", "beat", "broker", "catcher"."""
+        """Return the main process of one part: "web", "worker", "beat", "broker", "catcher"."""
         found = self.parts()
         assert name in found, f"no {name} is running, only {sorted(found)}"
         return found[name]
 
     def parts(self) -> dict[str, psutil.Process]:
-        """The main process of every part, by its name."""
+        """Return the main process of every part, by name."""
         assert self.process
         return {_name(child): child for child in psutil.Process(self.process.pid).children()}
 
@@ -107,13 +107,13 @@ class Installation:
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')}" for path in [self.log, *logs])
 
     def kill(self) -> None:
-        """``kill -9`` of the parent; the rest is its own affair."""
+        """Send ``kill -9`` to the parent only."""
         assert self.process
         self.process.kill()
         self.process.wait()
 
     def stop(self, by: int = signal.SIGTERM, timeout: float = 30) -> int:
-        """Asks it to stop and answers its exit code."""
+        """Ask it to stop and return its exit code."""
         assert self.process
         if self.process.poll() is None:
             self.process.send_signal(by)
@@ -157,5 +157,5 @@ class Installation:
 
 
 def _name(process: psutil.Process) -> str:
-    # The broker's server writes its title over the environment it was given.
+    # The broker's server overwrites its environment with its title.
     return process.environ().get("MAILGANER_PART") or "broker"

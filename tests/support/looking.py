@@ -1,8 +1,8 @@
-"""What a program can see of a page's look: whether it scrolls sideways, and which words are cut off."""
+"""Layout checks of a page: whether it scrolls sideways, and which texts are cut off."""
 
 from typing import Any
 
-# Shortened on purpose: the whole of it stands elsewhere on the page, or one press away.
+# Shortened on purpose: the full text is elsewhere on the page, or one click away.
 SHORTENED = (
     ".who-address, .campaign-subject, .gallery-subject, .gallery-picture, .email-paper, .inbox-row *,"
     " .chooser-who *"
@@ -14,7 +14,7 @@ _SIDEWAYS = """() => {
   return wide > 1 ? [`scrolls sideways by ${wide} px`] : [];
 }"""
 
-# A box that hides or scrolls what does not fit. Code and emails may: their lines are the writer's.
+# A box that hides or scrolls what does not fit. Code and emails may: the user chose their lines.
 _CUT_OFF = """(shortened) => {
   const found = [];
   for (const box of document.querySelectorAll("body *")) {

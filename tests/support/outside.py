@@ -1,4 +1,4 @@
-"""Nothing in the tests talks to the outside world, not even by accident."""
+"""Blocks all connections from tests to other machines."""
 
 import ipaddress
 import socket
@@ -8,11 +8,11 @@ _connect, _connect_ex, _getaddrinfo = socket.socket.connect, socket.socket.conne
 
 
 class OutsideWorld(BaseException):
-    """A connection to another machine. No ``Exception``: the code under test must not take it for a fault."""
+    """A connection to another machine. A ``BaseException``, so that the code under test cannot handle it."""
 
 
 def close() -> None:
-    """From now on only loopback addresses can be connected to, and only ``localhost`` has an address."""
+    """Allow connections to loopback addresses only, and resolve only ``localhost``."""
     socket.socket.connect = _guarded(_connect)  # type: ignore[method-assign]
     socket.socket.connect_ex = _guarded(_connect_ex)  # type: ignore[method-assign]
     socket.getaddrinfo = _lookup

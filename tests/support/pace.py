@@ -1,4 +1,4 @@
-"""How busy the machine is: bounds on time are those of a quiet machine, and grow with what else runs."""
+"""The load of the machine: bounds on time hold for a quiet machine and grow with the load."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ _LOAD = Path("/proc/loadavg")
 
 
 def busyness() -> float:
-    """Return how many threads want each core, at least 1: everything takes that many times longer."""
+    """Return how many threads compete for each core, at least 1: everything takes that much longer."""
     return max(1.0, max(os.getloadavg()[0], _running()) / (os.cpu_count() or 1))
 
 
@@ -17,7 +17,7 @@ def within(seconds: float) -> float:
 
 
 def _running() -> int:
-    """Return how many threads want a core now, 0 where it is not told; the average is a minute behind."""
+    """Return how many threads want a core now, 0 if unknown; the load average lags by a minute."""
     try:
         return int(_LOAD.read_text().split()[3].partition("/")[0])
     except OSError:

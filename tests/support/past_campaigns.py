@@ -1,4 +1,4 @@
-"""Campaigns that are over, as an installation has them that has run for long."""
+"""Finished campaigns, as an installation has them after a long time."""
 
 from datetime import datetime
 from typing import Any
@@ -19,11 +19,11 @@ from mailganer.models import (
     first_delivery_id,
 )
 
-RECIPIENTS = 5  # of each, each in a batch of its own
+RECIPIENTS = 5  # of each campaign, each in its own batch
 
 
 def add_past_campaigns(session: Session, sender: Sender, number: int, now: datetime) -> None:
-    """Add campaigns of a sender, finished or (every tenth) cancelled, with all that they leave behind."""
+    """Add campaigns of a sender, finished or (every tenth) cancelled, with all their rows."""
     rows = [
         {
             "account_id": sender.account_id,

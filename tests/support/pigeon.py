@@ -1,4 +1,4 @@
-"""A sender backend that knows nothing but what the contract promises to plugins: not a member more."""
+"""A sender backend that uses only what the contract promises to plugins."""
 
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
@@ -9,7 +9,7 @@ from mailganer.backends import Backend, Connection, Limits, LoginRefused, Messag
 
 KEY = "Canary-Pigeon-1"
 LOFTS: dict[str, list[Message]] = {}
-"""Loft -> the emails that have flown there."""
+"""The emails delivered to each loft."""
 
 
 class PigeonSettings(BaseModel):

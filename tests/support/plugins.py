@@ -1,4 +1,4 @@
-"""A sender backend whose settings are of every kind that a plugin's author may think of."""
+"""A sender backend with settings of every kind that a plugin may declare."""
 
 from collections.abc import Iterable, Iterator
 from datetime import date
@@ -12,7 +12,7 @@ from mailganer.backends import Backend, Connection, Limits, LoginRefused, Messag
 
 KEY = "relay-key-1"
 OPENED: list["RelaySettings"] = []
-"""The settings of every account that was proven."""
+"""The settings of every account that was verified."""
 
 
 class Region(Enum):
@@ -52,7 +52,7 @@ class RelaySettings(BaseModel):
 
 
 class RelayBackend(Backend):
-    """Not a mail server: something behind HTTP."""
+    """A backend that is no mail server: an HTTP service."""
 
     name: ClassVar[str] = "relay"
     title: ClassVar[str] = "Relay & Co"

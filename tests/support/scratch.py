@@ -1,8 +1,8 @@
 """Folders for servers that live as long as the run.
 
-In memory where there is room for it: a database for each test is hundreds of files made and taken away a
-second, and ext4 looks for a free inode among all that were deleted in the last five seconds. On a disk that
-search was a fifth of a second a test.
+In memory if it is large enough: a database for each test is hundreds of files created and deleted a
+second, and ext4 searches all inodes deleted in the last five seconds for a free one. On a disk that
+search took a fifth of a second per test.
 """
 
 import shutil
@@ -11,12 +11,12 @@ from functools import cache
 from pathlib import Path
 
 _MEMORY = Path("/dev/shm")
-# Two workers' clusters with their logs take less than one; a container's default is 64 MB.
+# The clusters of two workers with their logs take less than this; a container's default is 64 MB.
 _ROOM = 2 * 1024**3  # bytes
 
 
 def scratch(prefix: str) -> Path:
-    """A new empty folder with a short path: a Unix socket's may have 107 characters."""
+    """Create an empty folder with a short path: a Unix socket's path has 107 characters at most."""
     return Path(tempfile.mkdtemp(prefix=prefix, dir=_place()))
 
 

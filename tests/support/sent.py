@@ -1,4 +1,4 @@
-"""A campaign whose emails have left, as the pipeline leaves it: ledger, batches, the frozen email."""
+"""A sent campaign as the pipeline leaves it: ledger, batches, the frozen email."""
 
 import os
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from mailganer.models import (
 )
 from mailganer.tracking import Opening, record_opens
 
-BATCH = 4  # small, so that a handful of emails already lies in several
+BATCH = 4  # small, so that a few emails need several batches
 
 
 def sent_campaign(
@@ -33,7 +33,7 @@ def sent_campaign(
     statuses: Sequence[DeliveryStatus] = (),
     **values: Any,
 ) -> list[Delivery]:
-    """Deliveries of ``campaign``, settled an hour ago; ``sent`` unless ``statuses`` say else."""
+    """Create deliveries of ``campaign``, settled an hour ago; ``sent`` unless ``statuses`` differs."""
     left = now - timedelta(hours=1)
     freeze(session, campaign, left)
     campaign.status, campaign.started_at, campaign.planned_at = CampaignStatus.sending, left, left
@@ -81,13 +81,13 @@ def token(delivery: Delivery) -> str:
 
 
 def record_open(session: Session, token: str, *, agent: str, now: datetime) -> bool:
-    """Counts an open at once. False when there is no such email."""
+    """Count an open at once. Return False if there is no such email."""
     opening = Opening.of(token, agent=agent, at=now)
     return opening is not None and record_opens(session, [opening]) == 1
 
 
 def batches_are_true(session: Session, campaign_id: int) -> bool:
-    """Whether every batch counts what its rows say."""
+    """Return whether the counts of every batch match its rows."""
     session.expire_all()
     for batch in session.scalars(select(Batch).where(Batch.campaign_id == campaign_id)):
         counted = {word.value: getattr(batch, word.value) for word in DeliveryStatus}

@@ -1,7 +1,7 @@
 """Which tests are slow: ``make quick`` leaves them out, ``make test`` runs them all.
 
-Slow is what starts processes or a browser, what kills and breaks parts, what does on PostgreSQL what it does
-on SQLite as well, and what says ``@pytest.mark.slow``.
+A test is slow if it starts processes or a browser, kills or breaks parts, repeats on PostgreSQL what it tests
+on SQLite, or is marked ``@pytest.mark.slow``.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A mail server of the tests' own: a real port, AUTH, and every email kept in memory."""
+"""A mail server for tests: a real port, AUTH, and every email kept in memory."""
 
 import email
 import email.policy
@@ -16,7 +16,7 @@ from .ports import free_port
 
 @dataclass(frozen=True)
 class Collected:
-    """One email as it came over the wire."""
+    """One email as it was received."""
 
     sender: str
     recipient: str
@@ -27,7 +27,7 @@ class Collected:
         return email.message_from_bytes(self.content, policy=email.policy.default)
 
     def part(self, kind: str = "html") -> str:
-        """The decoded text of its HTML part, or of its plain one."""
+        """Return the decoded text of its HTML part, or else of its text part."""
         body = self.message.get_body((kind,))
         assert body is not None, f"the email to {self.recipient} has no {kind} part"
         return body.get_content()
@@ -35,10 +35,10 @@ class Collected:
 
 @dataclass
 class SMTPServer:
-    """Accepts the logins in ``passwords`` and keeps what it is given.
+    """Accepts the logins in ``passwords`` and keeps the emails.
 
     ``refuse`` maps a recipient to the reply it gets instead, as ``"550 5.1.1 no such user"``.
-    With ``needs_login=False`` emails are taken from anybody.
+    With ``needs_login=False`` it accepts emails without a login.
     """
 
     passwords: dict[str, str] = field(default_factory=lambda: {"anna@example.com": "secret"})
@@ -62,13 +62,13 @@ class SMTPServer:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many emails each recipient got."""
+        """Return how many emails each recipient got."""
         with self._lock:
             return Counter(email.recipient for email in self._emails)
 
     @property
     def settings(self) -> dict[str, object]:
-        """The fields of the ``smtp`` backend for this server."""
+        """Return the fields of the ``smtp`` backend for this server."""
         security = "starttls" if self.tls else "none"
         return {"host": self.host, "port": self.port, "security": security, "password": "secret"}
 

@@ -1,4 +1,4 @@
-"""What a piece of code asks of the database."""
+"""Records the statements that a block of code sends to the database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 
 @contextmanager
 def statements(engine: Engine) -> Iterator[list[str]]:
-    """The statements that are sent inside the ``with``, as they are sent."""
+    """Yield the list of statements that are sent inside the ``with`` block."""
     seen: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:

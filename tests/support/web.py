@@ -1,4 +1,4 @@
-"""The application behind a real web server, in a thread of the test's own process."""
+"""The application behind a real web server, in a thread of the test process."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from waitress.server import create_server
 
 @contextmanager
 def served(app: Any, port: int, threads: int = 4) -> Iterator[str]:
-    """Answers at the address it yields until the block ends; open browser connections do not hold it up."""
+    """Serve at the yielded address until the block ends; open browser connections do not delay the end."""
     sockets: dict[int, Any] = {}
     server = create_server(app, host="127.0.0.1", port=port, threads=threads, map=sockets)
     ended = threading.Event()
