@@ -1,8 +1,8 @@
 """Mailganer: send email campaigns through the mail account you already have.
 
 The path of an email: form -> ``views.campaigns`` -> ``campaigns.state_changes`` -> ``sending.scheduler.tick``
--> ``sending.scheduler.plan`` -> ``sending.worker.lane`` -> the recipient -> ``/o /c /u`` -> ``tracking`` ->
-``reports``.
+-> ``sending.scheduler.plan`` -> ``sending.worker.lane_turn`` -> the recipient -> ``/o /c /u`` ->
+``tracking`` -> ``reports``.
 """
 
 from collections.abc import Mapping

@@ -26,7 +26,7 @@ from mailganer.rendering import (
 from mailganer.rendering.compiler import prepare
 from mailganer.sending.scheduler.plan import plan
 from mailganer.sending.scheduler.tick import tick
-from mailganer.sending.worker import lane, window_planner, window_queue
+from mailganer.sending.worker import lane_turn, window_planner, window_queue
 from mailganer.sending.worker.delivery_renderer import DeliveryRenderer
 from tests.fixtures.api import Client
 from tests.rendering.conftest import ENVELOPE
@@ -269,7 +269,7 @@ def test_a_window_of_slow_emails_ends_after_seconds(
     now, windows = [0.0], []
     monkeypatch.setattr(window_queue, "elapsed", lambda: now[0])
     monkeypatch.setattr(window_planner, "QUICK", 3600.0)
-    monkeypatch.setattr(lane, "QUICK", 3600.0)  # no window is made smaller for having been slow
+    monkeypatch.setattr(lane_turn, "QUICK", 3600.0)  # no window is made smaller for having been slow
     make, close = DeliveryRenderer.render, window_queue.WindowQueue.close
 
     def slow(renderer: DeliveryRenderer, *arguments: Any) -> bytes:

@@ -12,6 +12,7 @@ from mailganer.models import CampaignStatus
 from mailganer.queue import celery_config, enqueue
 from mailganer.sending.context import open_sending_context
 from mailganer.sending.worker.lane import LaneRunner
+from mailganer.sending.worker.receipt_outcomes import WindowResult
 from mailganer.settings import from_mapping
 from tests.sending.scripted import Script
 from tests.support.ports import wait_until
@@ -41,10 +42,10 @@ def test_a_batch_that_a_dead_worker_held_is_free_soon_though_the_clock_was_set_b
     works.tick()
 
     def work() -> None:
-        dies(LaneRunner, "_finish")  # all is settled, and the batch not given back yet
+        dies(LaneRunner, "_leave")  # all is settled, and the batch not given back yet
         context, sender_id = open_sending_context(settings, clock), campaign.senders[0].id
-        lane = LaneRunner(context, sender_id, stopped=lambda: lane._settled > 0)
-        lane.run(30)
+        settled: list[WindowResult] = []
+        LaneRunner(context, sender_id, stopped=lambda: bool(settled), progress=settled.append).run(30)
 
     assert end_of(fork(work)) < 0
     clock.forward(hours=-8)

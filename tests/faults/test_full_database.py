@@ -14,7 +14,7 @@ from mailganer.audience import run_import
 from mailganer.audience.imports import run
 from mailganer.db import OUT_OF_REACH
 from mailganer.models import CampaignStatus, ImportStatus, Subscriber
-from mailganer.sending.worker.lane import LaneRunner
+from mailganer.sending.worker.lane_turn import LaneTurn
 from tests.audience.conftest import Bringer
 from tests.sending.scripted import Script
 from tests.support.databases import Databases
@@ -56,7 +56,7 @@ def test_nothing_leaves_while_it_is_full_and_nobody_is_lost_or_gets_two(
     campaign = due(PEOPLE)
     works = open_works(script=script)
     works.tick()
-    turn, turns, left, emptied = LaneRunner._turn, iter(range(1, 1000)), [], Event()
+    turn, turns, left, emptied = LaneTurn._settle_and_open, iter(range(1, 1000)), [], Event()
 
     def soon_empty() -> None:
         time.sleep(FULL)
@@ -64,14 +64,14 @@ def test_nothing_leaves_while_it_is_full_and_nobody_is_lost_or_gets_two(
         disk.empty()
         emptied.set()
 
-    def on_a_full_disk(self: LaneRunner, *arguments: Any) -> Any:
+    def on_a_full_disk(self: LaneTurn, *arguments: Any) -> Any:
         if next(turns) == nth:
             left.append(len(script.seen))
             fill(disk, database_url)
             Thread(target=soon_empty).start()
         return turn(self, *arguments)
 
-    monkeypatch.setattr(LaneRunner, "_turn", on_a_full_disk)
+    monkeypatch.setattr(LaneTurn, "_settle_and_open", on_a_full_disk)
     for _each in range(2):
         with suppress(*OUT_OF_REACH):  # the tick itself: it comes again
             works.tick()

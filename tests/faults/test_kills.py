@@ -19,6 +19,7 @@ from mailganer.sending.worker.connection_pool import ConnectionPool
 from mailganer.sending.worker.delivery_renderer import DeliveryRenderer
 from mailganer.sending.worker.journal import Journal
 from mailganer.sending.worker.lane import LaneRunner
+from mailganer.sending.worker.lane_turn import LaneTurn, WindowDispatcher
 from tests.support.ports import wait_until
 
 from .child import die, dies, end_of, fork
@@ -50,7 +51,7 @@ STAGES: dict[str, tuple[Arm, int, bool]] = {
     "printing": (lambda: dies(DeliveryRenderer, "render", 5), 0, False),
     "a batch claimed": (lambda: dies(ledger, "claim", 2, after=True), 0, False),
     "a window marked": (lambda: dies(ledger, "open_window", 3, after=True), 0, False),
-    "the mark committed": (lambda: dies(LaneRunner, "_send", 3), 0, False),
+    "the mark committed": (lambda: dies(WindowDispatcher, "send", 3), 0, False),
     "the journal begun": (lambda: dies(Journal, "begin", 3, after=True), 0, False),
     "noted as handed over": (lambda: dies(Journal, "handed", 5, after=True), 1, False),
     "the envelope taken": (lambda: dies(smtp_pipeline, "_open_envelope", 5, after=True), 1, False),
@@ -59,7 +60,7 @@ STAGES: dict[str, tuple[Arm, int, bool]] = {
     "the answer heard": (lambda: dies(Journal, "answered", 5), 1, True),
     "the answer noted": (lambda: dies(Journal, "answered", 5, after=True), 0, True),
     "the window settled": (lambda: dies(ledger, "settle", 3, after=True), 0, True),
-    "the settlement committed": (lambda: dies(LaneRunner, "_learn", 3), 0, True),
+    "the settlement committed": (lambda: dies(LaneTurn, "_record", 3), 0, True),
     "before the goodbye": (lambda: dies(ConnectionPool, "close"), 0, True),
 }
 

@@ -18,6 +18,7 @@ from mailganer.db import make_engine
 from mailganer.models import CampaignStatus, SubscriberStatus
 from mailganer.sending import tasks
 from mailganer.sending.worker.lane import LaneRunner
+from mailganer.sending.worker.lane_turn import LaneTurn, WindowDispatcher
 from mailganer.sending.worker.window_planner import WindowPlanner
 from tests.sending.scripted import Script
 from tests.support.sent import sent_campaign, token
@@ -32,12 +33,12 @@ the_other = pytest.mark.parametrize("database_url", ["postgresql"], indirect=Tru
 
 # Between which steps of a lane the trouble begins: in the middle of a transaction SQLite has one writer, us.
 STAGES = {
-    "before the lane is taken": ("_enter", 1),
-    "before the first window": ("_turn", 1),
-    "before the first settlement": ("_turn", 2),
-    "before a later settlement": ("_turn", 4),
-    "while emails leave": ("_send", 2),
-    "before the lane is given back": ("_finish", 1),
+    "before the lane is taken": (LaneRunner, "_enter", 1),
+    "before the first window": (LaneTurn, "_settle_and_open", 1),
+    "before the first settlement": (LaneTurn, "_settle_and_open", 2),
+    "before a later settlement": (LaneTurn, "_settle_and_open", 4),
+    "while emails leave": (WindowDispatcher, "send", 2),
+    "before the lane is given back": (LaneRunner, "_leave", 1),
 }
 
 
@@ -138,8 +139,8 @@ def test_a_locked_file_breaks_no_lane_and_costs_nobody_an_email(
     monkeypatch.setattr(db, "SQLITE_BUSY_MS", 200)
     works = open_works(script=script)
     works.tick()
-    name, nth = STAGES[stage]
-    at(monkeypatch, LaneRunner, name, nth, lambda *_: rival.begin(writes_for(database_url, BUSY)))
+    owner, name, nth = STAGES[stage]
+    at(monkeypatch, owner, name, nth, lambda *_: rival.begin(writes_for(database_url, BUSY)))
     works.tick()
     rival.done()
     works.run(3)
@@ -175,9 +176,9 @@ def test_rows_that_somebody_keeps_locked_break_no_lane_and_cost_nobody_an_email(
     setting(database_url, "lock_timeout", "200ms")
     works = open_works(script=script)
     works.tick()
-    name, nth = STAGES[stage]
+    owner, name, nth = STAGES[stage]
     keep = f"SELECT 1 FROM {table} FOR UPDATE"
-    at(monkeypatch, LaneRunner, name, nth, lambda *_: rival.begin(locks_for(database_url, keep, BUSY)))
+    at(monkeypatch, owner, name, nth, lambda *_: rival.begin(locks_for(database_url, keep, BUSY)))
     works.tick()
     rival.done()
     works.run(3)
@@ -266,8 +267,8 @@ def test_a_pool_without_a_free_connection_breaks_no_lane_and_costs_nobody_an_ema
             holds.set()
             time.sleep(BUSY)
 
-    name, nth = STAGES[stage]
-    at(monkeypatch, LaneRunner, name, nth, lambda *_: rival.begin(takes_all))
+    owner, name, nth = STAGES[stage]
+    at(monkeypatch, owner, name, nth, lambda *_: rival.begin(takes_all))
     works.tick()
     rival.done()
     works.run(3)
@@ -300,7 +301,7 @@ def test_refusals_are_counted_once_however_often_their_settlement_is_tried(
             raise error("database is locked")
         right(connection)
 
-    monkeypatch.setattr(WindowPlanner, "_largest", lambda self, size, room: 4)
+    monkeypatch.setattr(WindowPlanner, "_largest_size", lambda self, size, room: 4)
     engine.dialect.do_commit = do_commit
     works.run(3)
     assert next(tries) > 5

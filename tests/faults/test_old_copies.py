@@ -12,6 +12,8 @@ from mailganer.i18n.sentences import translate_sentence
 from mailganer.models import Campaign, CampaignStatus, Delay, DelayCause, SubscriberList
 from mailganer.sending.scheduler.restore_detector import open_mark
 from mailganer.sending.worker.lane import LaneRunner
+from mailganer.sending.worker.receipt_outcomes import WindowResult
+from mailganer.sending.worker.window_settler import WindowSettler
 from tests.sending.scripted import Script
 from tests.support.databases import Databases
 
@@ -42,8 +44,14 @@ def put_back(databases: Databases, database_url: str, works: Any, engine: Any) -
 
 def send_some(works: Any, campaign: Campaign) -> None:
     """A dozen or two, and gives the rest back."""
-    lane = LaneRunner(works.context, campaign.senders[0].id, stopped=lambda: lane._settled >= 10)
-    lane.run(30)
+    settled: list[int] = []
+
+    def note(window_result: WindowResult) -> None:
+        settled.append(len(window_result.changes))
+
+    LaneRunner(works.context, campaign.senders[0].id, stopped=lambda: sum(settled) >= 10, progress=note).run(
+        30
+    )
 
 
 def test_what_was_sent_since_the_copy_is_not_sent_again_before_somebody_says_so(
@@ -127,7 +135,7 @@ def test_a_lane_that_outlives_its_database_keeps_what_has_left_and_asks(
     campaign = due(PEOPLE)
     works.tick()
     kept = copy()
-    at(monkeypatch, LaneRunner, "_settle", 3, lambda *_: put_back(kept))
+    at(monkeypatch, WindowSettler, "settle", 3, lambda *_: put_back(kept))
     LaneRunner(works.context, campaign.senders[0].id).run(30)
     assert set(script.got.values()) == {1}
     left = len(script.got)

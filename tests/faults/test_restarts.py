@@ -15,7 +15,9 @@ from mailganer.sending.context import open_sending_context
 from mailganer.sending.scheduler.plan import plan as plan_campaign
 from mailganer.sending.scheduler.tick import tick
 from mailganer.sending.worker.journal import Journal
-from mailganer.sending.worker.lane import LaneRunner
+from mailganer.sending.worker.lane import LaneLease, LaneRunner
+from mailganer.sending.worker.lane_turn import LaneTurn, WindowDispatcher
+from mailganer.sending.worker.window_settler import WindowSettler
 from tests.support.databases import Databases
 from tests.support.ports import wait_until
 
@@ -42,17 +44,17 @@ def place() -> Iterator[Place]:
 
 # Where the lane is when the database goes away.
 STAGES: dict[str, Arm] = {
-    "before the lane is taken": lambda place: stops(place, LaneRunner, "_take"),
+    "before the lane is taken": lambda place: stops(place, LaneLease, "acquire"),
     "before the claim": lambda place: stops(place, ledger, "claim"),
     "between the claim and the mark": lambda place: stops(place, ledger, "claim", after=True),
     "a window marked": lambda place: stops(place, ledger, "open_window", 3, after=True),
-    "the mark committed": lambda place: stops(place, LaneRunner, "_send", 3),
+    "the mark committed": lambda place: stops(place, WindowDispatcher, "send", 3),
     "the final dot written": lambda place: stops(place, smtp_pipeline, "_read_content_reply", 5),
     "the answer noted": lambda place: stops(place, Journal, "answered", 5, after=True),
-    "between the answers and the settling": lambda place: stops(place, LaneRunner, "_settle", 3),
+    "between the answers and the settling": lambda place: stops(place, WindowSettler, "settle", 3),
     "the window settled": lambda place: stops(place, ledger, "settle", 3, after=True),
-    "the settlement committed": lambda place: stops(place, LaneRunner, "_learn", 3),
-    "giving all back": lambda place: stops(place, LaneRunner, "_finish"),
+    "the settlement committed": lambda place: stops(place, LaneTurn, "_record", 3),
+    "giving all back": lambda place: stops(place, LaneRunner, "_leave"),
 }
 
 

@@ -199,7 +199,7 @@ def test_a_backend_that_breaks_while_it_closes_holds_up_nobody(
     script.closing = broken
     campaign = due(4)
     works.run(4)
-    assert "keeper" not in {thread.name for thread in threading.enumerate()}
+    assert "lease-renewer" not in {thread.name for thread in threading.enumerate()}
     assert statuses(campaign.id) == {"sent": 4}
     assert reload(campaign).status is CampaignStatus.finished
 

@@ -31,7 +31,7 @@ class LeaseRenewer:
         self._journal = journal
         self._until = self._last_sign = elapsed()
         self._ended = Event()
-        self._thread = Thread(target=self._run, name="keeper", daemon=True)
+        self._thread = Thread(target=self._run, name="lease-renewer", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -64,6 +64,11 @@ class WindowResult:
     late: bool = False  # another process settled it, or the restored database has no record of it
     streaks: RefusalStreaks = field(default_factory=RefusalStreaks)  # of its campaign, with this window
 
+    @property
+    def ends_turn(self) -> bool:
+        """Whether the sender has to stop, or the lane has lost its window."""
+        return bool(self.trouble or self.everybody or self.exhausted or self.unauthorised or self.late)
+
 
 def changes_for_window(
     items: Sequence[Recipient], answers: Sequence[Answer | None], now: datetime

@@ -93,7 +93,7 @@ class SenderHealth:
                 execution_options=UNTRACKED,
             )
 
-    def mind(
+    def apply(
         self,
         session: Session,
         window: OpenWindow,

@@ -1,4 +1,4 @@
-"""Opening a window: for which campaign the next emails of a sender are, how many, and from when."""
+"""Plan the next window of a sender: for which campaign, how many emails, and when the first may leave."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,14 +24,14 @@ from .delivery_renderer import DeliveryRenderer, RenderJob
 from .journal import SLOTS, host_name
 from .refusal_pattern import RefusalPattern
 
-QUICK = 0.25  # seconds a window should take: how long a "pause" may take, and what is lost with a machine
-NO_SHARE = timedelta(seconds=20)  # until a sender looks again whether the plan has something left for it
-SHORT_WAIT = 5.0  # seconds of pace that are waited for in place; a longer wait leaves the lane to others
+QUICK = 0.25  # seconds a window should take: a pause takes effect, and a crash loses receipts, within them
+NO_SHARE = timedelta(seconds=20)  # until a sender checks again whether the plan leaves it anything
+SHORT_WAIT = 5.0  # seconds of pace for which the lane waits; before a longer wait it ends its turn
 
 
 @dataclass(frozen=True)
 class PlannedWindow:
-    """A window just opened, with what it needs on its way."""
+    """A window just opened, with everything needed to send it."""
 
     window: OpenWindow
     minute: int
@@ -40,11 +40,11 @@ class PlannedWindow:
     starts_in: float = 0.0  # seconds until its first email may leave
     pace: float = 0.0
     closes_at: datetime | None = None  # when the campaign's sending hours end
-    counted: bool = False  # whether other campaigns waited beside, so that the window counts as had
+    counted: bool = False  # against the campaign's share, because other campaigns wait for the same sender
 
 
 class WindowPlanner:
-    """Opens windows for one lane's turn, out of the batch that it holds (``claim``) or takes."""
+    """Open windows for one lane's turn, from the batch that it holds (``claim``) or claims."""
 
     def __init__(
         self,
@@ -61,16 +61,16 @@ class WindowPlanner:
         self._plan_limit = plan_limit
         self._process, self._journal = process, journal
         self.claim: Claim | None = None
-        self.missing: int | None = None  # the version of an email that has to be compiled first
-        self.refused_before = True  # whether refusals in a row were on record when the last window was opened
-        self._refused, self._failures = RefusalPattern(), 0  # what stands in the sender's row
+        self.missing: int | None = None  # the frozen email that has to be compiled first
+        self.refused_before = True  # refusals were on record when the last window was opened
+        self._refused, self._failures = RefusalPattern(), 0  # as stored in the sender's row
         self._pick = Pick.in_order
         self._all_limits: dict[int, Limits] | None = None
         self._renderers: dict[int, DeliveryRenderer] = {}
         self._broken: dict[int, EmailError] = {}
 
     def lock(self, session: Session) -> None:
-        """Makes other lanes wait until this transaction ends, where they share a limit with this one."""
+        """Make lanes that share a limit with this one wait until this transaction ends."""
         reservations.lock(
             session,
             self._sender.id,
@@ -80,10 +80,10 @@ class WindowPlanner:
         )
 
     def open(self, session: Session, size: int, *, locked: bool = False) -> PlannedWindow | None:
-        """The next window, of at most ``size`` emails; None when the lane has nothing to send now.
+        """Return the next window, of at most ``size`` emails; None when the lane has nothing to send now.
 
-        None as well when ``missing`` has to be compiled first, by ``get_ready`` after this transaction.
-        ``locked`` says that this transaction has called ``lock``.
+        None as well when ``missing`` has to be compiled first, by ``compile_missing`` after this transaction.
+        ``locked`` is true when this transaction has called ``lock``.
         """
         now = self._context.now()
         self.missing = None
@@ -93,7 +93,7 @@ class WindowPlanner:
         self._refused, self._failures = RefusalPattern.of(sender.refusals), sender.failures
         self.refused_before = self._refused.is_open
         if sender.deleted_at is not None or sender.status is not SenderStatus.ready:
-            self.give_up(session)
+            self.release_batch(session)
             return None
         room = reservations.room(
             session,
@@ -104,29 +104,39 @@ class WindowPlanner:
             now=now,
         )
         if room.emails == 0:
-            # The plan may grow at any moment: then nobody should wait for a sender to wake up.
-            if self._some_campaign(session, now):
-                if room.counter is reservations.LimitOwner.sender:
-                    pausing.put_sender_to_sleep(
-                        session, self._sender.id, room.until or now + reservations.UNKNOWN_USAGE, now
-                    )
-                elif room.until is not None:
-                    delays.note_plan(session, self._account.id, now, room.until)
-            self.give_up(session)
+            self._note_used_up(session, room, now)
+            self.release_batch(session)
             return None
         starts_in = max(0.0, (sender.paced_until - now).total_seconds()) if sender.paced_until else 0.0
         if starts_in > SHORT_WAIT:
-            self.give_up(session)
+            self.release_batch(session)
             return None
-        return self._open_somewhere(session, self._largest(size, room.emails), room, starts_in, now)
+        return self._open_for_next_campaign(
+            session, self._largest_size(size, room.emails), room, starts_in, now
+        )
 
-    def give_up(self, session: Session) -> None:
-        """Gives the batch back."""
+    def release_batch(self, session: Session) -> None:
+        """Release the batch that the lane holds, if any."""
         if self.claim is not None:
             ledger.release(session, self.claim)
             self.claim = None
 
-    def _largest(self, size: int, room: int | None) -> int:
+    def _note_used_up(self, session: Session, room: reservations.QuotaRoom, now: datetime) -> None:
+        """Record what a due campaign waits for when a quota is used up.
+
+        Only the sender's own quota puts the sender to sleep: the plan may be extended at any time, and its
+        senders have to notice at once.
+        """
+        if not self._has_waiting_campaign(session, now):
+            return
+        if room.counter is reservations.LimitOwner.sender:
+            until = room.until or now + reservations.UNKNOWN_USAGE
+            pausing.put_sender_to_sleep(session, self._sender.id, until, now)
+        elif room.until is not None:
+            delays.note_plan(session, self._account.id, now, room.until)
+
+    def _largest_size(self, size: int, room: int | None) -> int:
+        """Return the size that refusals, quota and pace leave of ``size``."""
         size = min(size, SLOTS)
         if self._failures or self._refused.needs_sample:
             size = 1
@@ -136,30 +146,30 @@ class WindowPlanner:
             size = min(size, max(1, int(self._limits.per_second * QUICK)))
         return size
 
-    def _open_somewhere(
+    def _open_for_next_campaign(
         self, session: Session, size: int, room: reservations.QuotaRoom, starts_in: float, now: datetime
     ) -> PlannedWindow | None:
         """Return a window of the campaign whose turn it is; None when there is nothing to send now."""
         while True:
             queue = self._queue(session, now, room)
-            largest = self._claim_next(session, queue, room.emails, size, now)
+            largest = self._claim_batch(session, queue, room.emails, size, now)
             if self.claim is None:
                 return None
             campaign = session.execute(_CAMPAIGN, {"id": self.claim.campaign_id}).first()
-            following = None
+            planned = None
             if campaign and campaign.status is CampaignStatus.sending and campaign.frozen_email_id:
                 hours = Hours.of(campaign.hours)
                 if hours and not hours.is_open(now):
                     pausing.wait_for_sending_hours(session, self.claim.campaign_id, hours.next_open(now))
                 else:
-                    following = self._open_here(
+                    planned = self._open_for_campaign(
                         session, self.claim, campaign.frozen_email_id, largest, starts_in, now, hours, queue
                     )
-            if following is not None or self.missing is not None:
-                return following
-            self.give_up(session)
+            if planned is not None or self.missing is not None:
+                return planned
+            self.release_batch(session)
 
-    def _open_here(
+    def _open_for_campaign(
         self,
         session: Session,
         claim: Claim,
@@ -170,7 +180,8 @@ class WindowPlanner:
         hours: Hours | None,
         queue: sender_queue.SenderQueue,
     ) -> PlannedWindow | None:
-        if not self._is_ready(frozen_email_id):  # it has been edited meanwhile
+        """Open a window in the claimed batch; return None when none of its recipients is due."""
+        if not self._is_compiled(frozen_email_id):  # the email was edited since the batch was claimed
             return None
         if error := self._broken.get(frozen_email_id):
             sentence = _("The email cannot be printed: ${reason}", mapping={"reason": sentence_of(error)})
@@ -195,65 +206,67 @@ class WindowPlanner:
         emails = len(window.items)
         minute = reservations.use(session, self._sender.id, self._account.id, emails, now)
         counted = sender_queue.count_sent(session, self._sender.id, queue, claim.campaign_id, emails)
-        gap = 1 / self._limits.per_second if self._limits.per_second else 0.0
-        if gap:
-            session.execute(
-                update(Sender)
-                .where(Sender.id == self._sender.id)
-                .values(paced_until=now + timedelta(seconds=starts_in + emails * gap)),
-                execution_options=UNTRACKED,
-            )
+        pace = 1 / self._limits.per_second if self._limits.per_second else 0.0
+        if pace:
+            self._set_paced_until(session, now + timedelta(seconds=starts_in + emails * pace))
         closes_at = hours.closes(now) if hours else None
         list_names = renderer.list_names(session, window.items)
-        return PlannedWindow(window, minute, frozen_email_id, list_names, starts_in, gap, closes_at, counted)
+        return PlannedWindow(window, minute, frozen_email_id, list_names, starts_in, pace, closes_at, counted)
 
-    def _claim_next(
+    def _set_paced_until(self, session: Session, until: datetime) -> None:
+        """Let no other window of the sender start earlier than ``until``."""
+        session.execute(
+            update(Sender).where(Sender.id == self._sender.id).values(paced_until=until),
+            execution_options=UNTRACKED,
+        )
+
+    def _claim_batch(
         self, session: Session, queue: sender_queue.SenderQueue, room: int | None, size: int, now: datetime
     ) -> int:
-        """Hold a batch of the first campaign in line that has one; return how large a window of it may be."""
+        """Claim a batch of the first campaign in line that has one; return how large its window may be."""
         line = line_up(queue.turns, room, size)
-        if self._refused.needs_sample:  # first somebody of another campaign
+        if self._refused.needs_sample:  # begin with recipients of another campaign, to compare
             line.sort(key=lambda each: each.campaign_id == self._refused.last)
         for pick in self._picks():
             self._pick = pick
             for following in line:
-                if self._claim_of(session, following.campaign_id, now):
+                if self._claim_batch_of(session, following.campaign_id, now):
                     return following.size
                 if self.missing is not None:
-                    return 0  # nothing is claimed for which there is no window in the same transaction
-        self.give_up(session)
+                    return 0  # a batch is claimed only together with a window of it
+        self.release_batch(session)
         return 0
 
     def _picks(self) -> tuple[Pick, ...]:
-        """Return whom to look for. After a refusal those go first whom nobody has refused yet."""
+        """Return which recipients to pick, in order. After a refusal, recipients never refused go first."""
         if self._refused.needs_sample:
             return (Pick.sample, Pick.oldest)
         if self._failures:
             return (Pick.untried, Pick.oldest)
         return (Pick.untried, Pick.in_order) if self._refused.is_open else (Pick.in_order,)
 
-    def _claim_of(self, session: Session, campaign_id: int, now: datetime) -> bool:
-        """Hold a batch of this campaign with such a recipient: ours, or another one."""
+    def _claim_batch_of(self, session: Session, campaign_id: int, now: datetime) -> bool:
+        """Keep or claim a batch of this campaign with a recipient to pick; return whether there is one."""
         until = self._context.leased_until(now)
         if self.claim is not None and self.claim.campaign_id == campaign_id:
             if not ledger.hold(session, self.claim, until):
                 self.claim = None
-            elif self._pick is not Pick.sample and self._has_such(session, self.claim, now):
+            elif self._pick is not Pick.sample and self._has_recipient_to_pick(session, self.claim, now):
                 return True
-        self.give_up(session)
+        self.release_batch(session)
         campaign = session.execute(_CAMPAIGN, {"id": campaign_id}).first()
-        if campaign and campaign.frozen_email_id and not self._is_ready(campaign.frozen_email_id):
+        if campaign and campaign.frozen_email_id and not self._is_compiled(campaign.frozen_email_id):
             return False
         self.claim = ledger.claim(session, self._sender.id, campaign_id, now, until, self._pick)
         return self.claim is not None
 
-    def _has_such(self, session: Session, claim: Claim, now: datetime) -> bool:
+    def _has_recipient_to_pick(self, session: Session, claim: Claim, now: datetime) -> bool:
         return self._pick is not Pick.untried or ledger.has_untried(session, claim, now)
 
     def _queue(
         self, session: Session, now: datetime, room: reservations.QuotaRoom = reservations.FREE
     ) -> sender_queue.SenderQueue:
-        """Return who waits for the sender, each with what the plan allows it."""
+        """Return the campaigns that wait for the sender, each with what the plan allows it."""
         ours = self.claim.campaign_id if self.claim else None
         waiting = sender_queue.read_sender_queue(session, self._sender.id, now, ours)
         if room.plan is None or not waiting.turns:
@@ -264,7 +277,8 @@ class WindowPlanner:
         plan = account_shares(session, self._account.id, room.plan, limits, room.used, now)
         turns = tuple(turn for turn in map(plan.turn, waiting.turns) if turn.left)
         if not turns:
-            self._look_again_later(session, now)
+            # Keep the sender out of due work: what is left of the plan is for campaigns of other senders.
+            self._set_paced_until(session, now + NO_SHARE)
         return sender_queue.SenderQueue(turns, waiting.floor, counts=plan.enough)
 
     def _limits_of_senders(self, session: Session) -> dict[int, Limits]:
@@ -278,30 +292,23 @@ class WindowPlanner:
             self._all_limits[self._sender.id] = self._limits
         return self._all_limits
 
-    def _look_again_later(self, session: Session, now: datetime) -> None:
-        """Keep the sender out of due work: what is left of the plan is for campaigns of other senders."""
-        session.execute(
-            update(Sender).where(Sender.id == self._sender.id).values(paced_until=now + NO_SHARE),
-            execution_options=UNTRACKED,
-        )
+    def _is_compiled(self, frozen_email_id: int) -> bool:
+        """Return whether this frozen email was compiled, if only with an error; if not, it is ``missing``."""
+        compiled = frozen_email_id in self._renderers or frozen_email_id in self._broken
+        self.missing = None if compiled else frozen_email_id
+        return compiled
 
-    def _is_ready(self, frozen_email_id: int) -> bool:
-        """Return whether a window of this version can be opened; if not, it is ``missing``."""
-        ready = frozen_email_id in self._renderers or frozen_email_id in self._broken
-        self.missing = None if ready else frozen_email_id
-        return ready
-
-    def _some_campaign(self, session: Session, now: datetime) -> bool:
+    def _has_waiting_campaign(self, session: Session, now: datetime) -> bool:
         return self.claim is not None or bool(self._queue(session, now).turns)
 
     def renderer(self, frozen_email_id: int) -> DeliveryRenderer:
-        """That of a window that was opened here."""
+        """Return the renderer of a frozen email of which a window was opened."""
         return self._renderers[frozen_email_id]
 
-    def get_ready(self) -> None:
-        """Compile the email that ``open`` missed, while nothing is locked.
+    def compile_missing(self) -> None:
+        """Compile the ``missing`` email, while nothing is locked.
 
-        One that cannot be compiled stops its campaign when the next window is opened.
+        If it cannot be compiled, the next call of ``open`` pauses its campaign.
         """
         frozen_email_id, self.missing = self.missing, None
         if frozen_email_id is None:
@@ -332,4 +339,4 @@ _SENDER = select(
 _CAMPAIGN = select(_CAMPAIGNS.c.status, _CAMPAIGNS.c.frozen_email_id, _CAMPAIGNS.c.hours).where(
     _CAMPAIGNS.c.id == bindparam("id")
 )
-"""What is looked at before each window. Built once: building a statement costs more than running it."""
+"""Statements of every window. Built once, because building a statement costs more than running it."""
