@@ -163,14 +163,19 @@ class Outage:
     def __init__(self, name: str) -> None:
         self._name = name
         self._since: dict[str, float] = {}  # setdefault and pop need no lock between threads
+        self._is_muted = False
         self._known.append(self)
+
+    def mute(self) -> None:
+        """Write no lines from now on, in processes forked later either: another ``Outage`` writes them."""
+        self._is_muted = True
 
     def began(
         self, log: Any, message: str, *values: object, level: int = logging.WARNING, **details: object
     ) -> None:
         """Write a line, unless the outage is known. ``details`` work with structlog loggers only."""
         now = time.monotonic()
-        if self._since.setdefault("monotonic", now) is now:
+        if not self._is_muted and self._since.setdefault("monotonic", now) is now:
             log.log(level, message, *values, **details)
 
     def ended(self, log: Any) -> None:
@@ -184,6 +189,7 @@ class Outage:
         """Reset all outages: for tests, which share a process."""
         for each in cls._known:
             each._since.clear()
+            each._is_muted = False
 
 
 def _writer(development: bool) -> tuple[Processor, ...]:

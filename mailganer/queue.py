@@ -31,6 +31,7 @@ P = ParamSpec("P")
 
 log = logging.getLogger(__name__)
 BROKER = Outage("The broker")
+UNREACHABLE = "The broker is unreachable (%s); retrying"
 
 EXPIRES = {"tick": 360, "plan": 15, "run_lane": 15, "look_up": 60, "import": 360}
 """Seconds after which an unread message expires: ticks since then have queued its work again.
@@ -73,7 +74,9 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         # No prefetching: a message held by a busy worker could be handled by a free one.
         "worker_disable_prefetch": url.startswith("redis"),
         "worker_prefetch_multiplier": 1,
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # Nothing is cancelled without late acknowledgement; False makes Celery log a warning at each outage.
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "worker_consumer": "mailganer.sending.broker_consumer:BrokerConsumer",
         "worker_hijack_root_logger": False,
         "worker_send_task_events": False,
         "timezone": "UTC",
@@ -116,10 +119,15 @@ def enqueue(app: Celery, task: str, *ids: int) -> bool:
                     producer=producer,
                 )
     except BROKEN as error:
-        BROKER.began(log, "%s could not be queued, the next tick will see to it: %s", name, error)
+        BROKER.began(log, UNREACHABLE, reason_of(error))
         return False
     BROKER.ended(log)
     return True
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the words of a broker's error without their full stop; its type when it has none."""
+    return str(error).strip().rstrip(".") or type(error).__name__
 
 
 def note_received(app: Celery, task: str, ids: Any, message_id: str) -> None:
@@ -134,7 +142,7 @@ def note_received(app: Celery, task: str, ids: Any, message_id: str) -> None:
             if client and client.get(key) == message_id.encode():
                 client.delete(key)
     except BROKEN as error:
-        BROKER.began(log, "%s: the broker could not be told that it was heard: %s", task, error)
+        BROKER.began(log, UNREACHABLE, reason_of(error))
 
 
 def is_empty(app: Celery) -> bool:

@@ -36,7 +36,7 @@ from kombu.transport.virtual import Channel
 from .cli.common import find_ini
 from .errors import SettingsError
 from .logs import configure_part, write_warning
-from .queue import celery_config, enqueue, note_received
+from .queue import BROKER, celery_config, enqueue, note_received
 from .sending.clock import elapsed
 from .sending.process_reports import ProcessReport
 from .sending.scheduler.tick import EVERY
@@ -91,6 +91,12 @@ app.user_options["preload"].add(Option(["--ini"], help="The settings file; else 
 def _write_first_warnings(**_: Any) -> None:
     if not _settings().development:
         warnings.showwarning = write_warning  # until Celery sets up logging
+
+
+@connected_to(celeryd_init)
+def _leave_outages_to_consumer(**_: Any) -> None:
+    """Let only the consumer log that the broker is away, not each process of the pool as well."""
+    BROKER.mute()
 
 
 @connected_to(celeryd_init)

@@ -95,8 +95,6 @@ def worker(context: click.Context, ini: str | None, concurrency: int | None, log
             "worker",
             f"--concurrency={concurrency or 2}",
             f"--loglevel={loglevel}",
-            # Workers need not know of one another: they share the database.
-            *("--without-gossip", "--without-mingle"),
             *rest,
         ]
     )

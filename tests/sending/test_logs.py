@@ -3,9 +3,11 @@
 import json
 import logging
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kombu.message import Message
 from sqlalchemy.exc import OperationalError
 
 from mailganer import queue
@@ -13,6 +15,7 @@ from mailganer.campaigns import state_changes
 from mailganer.campaigns.event_log import note_campaigns
 from mailganer.logs import Outage, write_json, write_warning
 from mailganer.models import Campaign, CampaignStatus
+from mailganer.sending import broker_consumer
 from mailganer.sending.scheduler import restore_detector
 from mailganer.sending.worker.lane import LaneRunner
 from mailganer.sending.worker.lease_renewer import LeaseRenewer
@@ -111,9 +114,26 @@ def test_a_broker_that_hears_nothing_is_one_line_whatever_is_said_to_it(
     for _time in range(3):
         queue.note_received(app, "mailganer.run_lane", (1, 0), "id")
         assert not queue.enqueue(app, "tick")
-    assert [each.getMessage() for each in caplog.records] == [
-        "mailganer.run_lane: the broker could not be told that it was heard: refused"
-    ]
+    assert [each.getMessage() for each in caplog.records] == ["The broker is unreachable (refused); retrying"]
+    caplog.clear()
+    Outage.forget_all()
+    queue.BROKER.mute()
+    assert not queue.enqueue(app, "tick")
+    assert not caplog.records
+
+
+def test_a_message_that_cannot_be_acknowledged_adds_no_line_to_an_outage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise ConnectionResetError("reset")
+
+    channel: Any = SimpleNamespace(basic_ack=away, no_ack_consumers=None)
+    own = logging.getLogger(broker_consumer.ACKNOWLEDGES)
+    Message(channel=channel, delivery_tag="7").ack_log_error(own, (ConnectionResetError,))
+    assert not caplog.records
+    own.warning("something else")
+    assert [each.getMessage() for each in caplog.records] == ["something else"]
 
 
 def test_a_mark_that_cannot_be_kept_is_one_line_until_it_can(

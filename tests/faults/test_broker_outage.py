@@ -1,0 +1,179 @@
+"""A broker that goes away and comes back is two lines in the log of each part, however often it is tried."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from mailganer.settings import ENVIRONMENT
+from tests.support.installation import Installation
+from tests.support.ports import die_with_parent, wait_until
+from tests.support.redis import Redis
+
+TRIES = 4  # without success, before the broker is started
+UNREACHABLE = re.compile(r"The broker is unreachable \(.+\); retrying$")
+BACK = re.compile(r"The broker is back after \d+ s$")
+CELERY = ("celery", "-A", "mailganer.worker", "worker")
+
+
+class Door:
+    """A listener in the broker's place that closes every connection, and counts them."""
+
+    def __init__(self, port: int) -> None:
+        self.knocks = 0
+        self._socket = socket.create_server(("127.0.0.1", port))
+        Thread(target=self._run, daemon=True).start()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            while True:
+                self._socket.accept()[0].close()
+                self.knocks += 1
+
+
+class Part:
+    """A process of the installation, and what it logs."""
+
+    def __init__(self, command: Sequence[str], ini: Path) -> None:
+        self._log = ini.with_suffix(".log")
+        environment = {key: value for key, value in os.environ.items() if key not in ENVIRONMENT}
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environment | {"MAILGANER_INI": str(ini)},
+                preexec_fn=die_with_parent,
+            )
+
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def warnings(self) -> list[str]:
+        """The events of level warning and above, in JSON and in plain lines."""
+        lines = self.said().splitlines()
+        plain = [line.partition("] ")[2] for line in lines if re.match(r"\[.*: (WARN|ERR|CRIT)", line)]
+        read = [json.loads(line) for line in lines if line.startswith("{")]
+        loud = [line for line in read if line["level"] not in ("debug", "info")]
+        return plain + [line["event"] for line in loud if "SecurityWarning" not in line["event"]]  # as root
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(60)
+
+
+@pytest.fixture
+def start(ini_values: dict[str, str], broker: Redis, tmp_path: Path) -> Iterator[Callable[..., Part]]:
+    running: list[Part] = []
+
+    def begin(command: Sequence[str], development: bool) -> Part:
+        values = ini_values | {
+            "celery.broker_url": broker.url,
+            "mailganer.development": str(development).lower(),
+        }
+        ini = tmp_path / f"{len(running)}.ini"
+        lines = [f"{key} = {value.replace('%', '%%')}" for key, value in values.items()]
+        ini.write_text("\n".join(["[app:main]", "use = egg:mailganer", *lines]))
+        running.append(Part(command, ini))
+        return running[-1]
+
+    yield begin
+    for each in running:
+        each.stop()
+
+
+def found(lines: list[str], wanted: list[re.Pattern[str]]) -> bool:
+    """Whether these are all lines, in this order."""
+    return len(lines) == len(wanted) and all(map(re.match, wanted, lines))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("command", "development"),
+    [
+        pytest.param(("mailganer", "worker"), False, id="worker"),
+        pytest.param((*CELERY, "--concurrency=1"), True, id="celery worker, plain lines"),
+        pytest.param((*CELERY, "--pool=threads"), False, id="celery worker of threads"),
+        pytest.param(("mailganer", "beat"), True, id="beat, plain lines"),
+    ],
+)
+def test_an_outage_of_the_broker_is_one_line_of_each_part_and_its_end_another(
+    start: Any, broker: Redis, command: tuple[str, ...], development: bool, engine: Any
+) -> None:
+    broker.kill()
+    door = Door(broker.port)  # away from the start
+    part = start(command, development)
+    be_away(part, door)
+    assert found(part.warnings(), [UNREACHABLE]), part.said()
+    be_back(part, broker, 1)
+    broker.kill()  # while it is connected
+    be_away(part, Door(broker.port))
+    assert found(part.warnings(), [UNREACHABLE, BACK, UNREACHABLE]), part.said()
+    be_back(part, broker, 2)
+    assert "Traceback" not in part.said()
+
+
+def be_away(part: Part, door: Door) -> None:
+    try:
+        wait_until(lambda: door.knocks >= TRIES, 60, what="the tries")
+    except AssertionError as error:
+        pytest.fail(f"{error}\n{part.said()}")
+    finally:
+        door.close()
+
+
+def be_back(part: Part, broker: Redis, outages: int) -> None:
+    broker.start()
+    try:
+        wait_until(lambda: len(part.warnings()) >= 2 * outages, 30, what="the recovery")
+    except AssertionError as error:
+        pytest.fail(f"{error}\n{part.said()}")
+    assert found(part.warnings(), [UNREACHABLE, BACK] * outages), part.said()
+
+
+def health(installation: Installation) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{installation.url}/healthz", timeout=10) as answer:
+        return json.load(answer)
+
+
+def test_an_embedded_broker_that_is_killed_is_two_lines_of_each_part_that_uses_it(tmp_path: Path) -> None:
+    installation = Installation(tmp_path / "here")
+    installation.start()
+
+    def lines(logger: str) -> list[str]:
+        read = [json.loads(line) for line in installation.output().splitlines() if line.startswith("{")]
+        return [line["event"] for line in read if line["logger"] == logger]
+
+    try:
+        wait_until(lambda: health(installation)["worker"] == "ok", 60, what="the worker")
+        for outage in (1, 2):
+            wait_until(lambda: "broker" in installation.parts(), 30, what="the broker")
+            installation.part("broker").kill()
+            for logger in ("mailganer.sending.broker_consumer", "mailganer.queue"):  # the worker's, beat's
+                wait_until(
+                    lambda logger=logger, outage=outage: found(lines(logger), [UNREACHABLE, BACK] * outage),
+                    what=f"two lines of {logger}",
+                    timeout=60,
+                )
+        assert not [line for line in lines("celery.worker.consumer.consumer") if "onnect" in line]
+        assert "Traceback" not in installation.output()
+    except AssertionError as error:
+        pytest.fail(f"{error}\n{installation.output()}")
+    finally:
+        installation.stop()
