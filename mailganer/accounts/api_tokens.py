@@ -19,7 +19,7 @@ def create_api_token(session: Session, account: Account, *, name: str, now: date
     """Create a token. Return it with its row. The token cannot be shown again."""
     name = name.strip()
     if not name or len(name) > 200:
-        raise InputError({"name": _("Say what the token is for, in at most 200 characters.")})
+        raise InputError({"name": _("Enter a token name of at most 200 characters.")})
     token = PREFIX + secrets.token_urlsafe(32)
     row = ApiToken(
         account_id=account.id,

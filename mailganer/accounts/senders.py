@@ -175,7 +175,7 @@ def _known_secrets(sender: Sender, vault: Vault) -> dict[str, str] | None:
 def check_names(**names: str) -> None:
     """Validate names for email headers: one line, no control characters, limited length."""
     wrong = {
-        field: _("One line of at most ${length} characters is expected.", mapping={"length": NAME_LENGTH})
+        field: _("Enter one line of at most ${length} characters.", mapping={"length": NAME_LENGTH})
         for field, value in names.items()
         if len(value) > NAME_LENGTH or UNSEEN_IN_NAMES & set(value)
     }
@@ -212,7 +212,7 @@ def delete_sender(session: Session, sender: Sender, *, now: datetime) -> None:
     )
     if needing:
         raise Conflict(
-            _("A campaign that is not finished sends from here. Cancel it or let it finish first.")
+            _("An unfinished campaign uses this sender. Cancel the campaign or wait until it is finished.")
         )
     drafts = select(Campaign.id).where(
         Campaign.account_id == sender.account_id, Campaign.status == CampaignStatus.draft
@@ -263,7 +263,7 @@ def limit_sender(
     given = {"per_day": per_day, "per_second": per_second, "max_connections": max_connections}
     said = {name: value for name, value in given.items() if value is not KEEP_UNCHANGED.it}
     wrong = {
-        name: _("A number above 0 is expected; nothing means the usual.")
+        name: _("Enter a number greater than 0, or leave empty for the default.")
         for name, value in said.items()
         if isinstance(value, int | float) and not 0 < value <= LARGEST_LIMIT
     }

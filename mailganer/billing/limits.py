@@ -95,12 +95,12 @@ def _no_room(plan: Plan, room: int) -> str:
     mapping = {"plan": plan.title, "limit": plan.max_subscribers, "room": room}
     if not room:
         return _(
-            "The plan “${plan}” holds ${limit} people, and there is no room left. "
-            "A bigger plan holds more; people who unsubscribed take no place.",
+            "The plan “${plan}” allows ${limit} subscribers, and all are used. Upgrade the plan "
+            "or delete subscribers. Unsubscribed addresses are not counted.",
             mapping=mapping,
         )
     return _(
-        "The plan “${plan}” holds ${limit} people, and there is room for ${room} more. "
-        "A bigger plan holds more; people who unsubscribed take no place.",
+        "The plan “${plan}” allows ${limit} subscribers, and ${room} more can be added. "
+        "Upgrade the plan or delete subscribers. Unsubscribed addresses are not counted.",
         mapping=mapping,
     )

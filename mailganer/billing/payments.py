@@ -27,7 +27,7 @@ def take_payment(
     if account is None or account.closed_at is not None:
         raise Conflict(
             _(
-                "The account ${number}, which this payment is for, is not here.",
+                "Account ${number} of this payment does not exist.",
                 mapping={"number": paid.account_id},
             )
         )
@@ -45,7 +45,7 @@ def _plan(name: str, settings: Settings) -> Plan:
     if found is None:
         raise Conflict(
             _(
-                "The plan “${plan}”, which this payment is for, is no longer offered here.",
+                "Plan “${plan}” of this payment is no longer available.",
                 mapping={"plan": name},
             )
         )

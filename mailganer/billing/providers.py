@@ -63,7 +63,9 @@ class Paid:
 class NotGenuine(MailganerError):
     """The signature of a provider's notification is missing, wrong or too old."""
 
-    def __init__(self, message: str = _("This is not signed by the payment provider.")) -> None:
+    def __init__(
+        self, message: str = _("The signature of the payment provider is missing or invalid.")
+    ) -> None:
         super().__init__(message)
 
 
@@ -149,12 +151,16 @@ def extended(account: Account, plan: Plan, days: int, settings: Settings, now: d
         return now + timedelta(days=days)
     if until is None:
         raise Conflict(
-            _("The plan “${plan}” has no end here: there is nothing to add.", mapping={"plan": current.title})
+            _(
+                "Your plan “${plan}” has no end date, so it cannot be extended.",
+                mapping={"plan": current.title},
+            )
         )
     if settings.plans.index(current) > settings.plans.index(plan):
         raise Conflict(
             _(
-                "This is for the plan “${smaller}”, and “${bigger}” still runs. It keeps: use it after that.",
+                "This code is for the plan “${smaller}”, but your plan “${bigger}” is still active. "
+                "Redeem it when that plan ends.",
                 mapping={"smaller": plan.title, "bigger": current.title},
             )
         )

@@ -24,7 +24,7 @@ _MISREAD = str.maketrans({"I": "1", "L": "1", "O": "0"})
 class VoucherProvider(PaymentProvider):
     name = "voucher"
     title = _("Voucher")
-    help = _("A code of sixteen letters and figures. Capitals and dashes don't matter.")
+    help = _("Enter the 16-character code. Case and dashes do not matter.")
     fields = (PaymentField("code", _("Code")),)
     chooses_plan = False
 
@@ -44,10 +44,12 @@ class VoucherProvider(PaymentProvider):
 def create_vouchers(session: Session, plan: str, days: int, count: int, now: datetime) -> list[Voucher]:
     """Create ``count`` codes, each worth ``days`` of ``plan``. Raise ``InputError`` for invalid numbers."""
     if not 1 <= days <= MOST_DAYS:
-        raise InputError({"days": _("A voucher lasts from 1 to ${most} days.", mapping={"most": MOST_DAYS})})
+        raise InputError(
+            {"days": _("A voucher must be valid for 1 to ${most} days.", mapping={"most": MOST_DAYS})}
+        )
     if not 1 <= count <= MOST_AT_ONCE:
         raise InputError(
-            {"count": _("From 1 to ${most} vouchers are made at once.", mapping={"most": MOST_AT_ONCE})}
+            {"count": _("You can create 1 to ${most} vouchers at a time.", mapping={"most": MOST_AT_ONCE})}
         )
     vouchers = [Voucher(code=new_code(), plan=plan, days=days, created_at=now) for _number in range(count)]
     session.add_all(vouchers)
@@ -65,13 +67,13 @@ def redeem_voucher(
     """
     voucher = session.scalar(select(Voucher).where(Voucher.code == normalised(code)))
     if voucher is None:
-        raise InputError({"code": _("There is no such code. It looks like 7K3M-9Q2X-4TBD-W6HA.")})
+        raise InputError({"code": _("This code is not valid. A code looks like 7K3M-9Q2X-4TBD-W6HA.")})
     if voucher.redeemed_at is not None:
         raise InputError({"code": _used(voucher, account)})
     plan = next((plan for plan in settings.plans if plan.name == voucher.plan), None)
     if plan is None:
         raise InputError(
-            {"code": _("The plan of this code is no longer offered. Whoever gave it to you can help.")}
+            {"code": _("The plan of this code is no longer available. Ask the issuer of the code.")}
         )
     # Until the transaction ends: of two codes redeemed concurrently, the second adds to the first.
     session.refresh(account, with_for_update={"key_share": True})
@@ -93,8 +95,8 @@ def _take(session: Session, voucher: Voucher, account: Account, now: datetime) -
 
 def _used(voucher: Voucher, account: Account) -> str:
     if voucher.redeemed_by == account.id:
-        return _("You have used this code already: its days are in your plan.")
-    return _("This code has been used already.")
+        return _("You have already redeemed this code.")
+    return _("This code has already been redeemed.")
 
 
 def new_code() -> str:

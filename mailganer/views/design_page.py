@@ -25,7 +25,7 @@ STATES = (
 
 
 class Sample(Form):
-    email = StringField(_("Mail address"), [InputRequired(_("An address looks like name@example.com."))])
+    email = StringField(_("Email address"), [InputRequired(_("An address looks like name@example.com."))])
     password = PasswordField(_("Password"), [Optional()])
     language = SelectField(_("Language"), choices=lambda: choices(language_names()))
     text = TextAreaField(_("Text"), [Optional()])

@@ -87,7 +87,7 @@ def not_found(request: Request) -> dict[str, Any]:
         ErrorPage(
             _("There is nothing here"),
             _("The address may be mistyped, the page may be gone, or it may belong to another account."),
-            _("Go to the start"),
+            _("Go to the home page"),
             request.route_path("home"),
         ),
     )
@@ -101,7 +101,7 @@ def _wrong_method(request: Request) -> dict[str, Any]:
         ErrorPage(
             _("There is nothing to see at this address"),
             _("It only answers to a button on another page. Nothing was changed."),
-            _("Go to the start"),
+            _("Go to the home page"),
             request.route_path("home"),
         ),
     )
@@ -119,7 +119,7 @@ def forged(request: Request) -> dict[str, Any]:
             _("This form is no longer valid"),
             _("The page was open too long, or you have signed in or out since. Nothing was changed. "
               "Open the page again and repeat what you did."),
-            _("Open the page again") if known else _("Go to the start"),
+            _("Open the page again") if known else _("Go to the home page"),
             back,
         ),
     )  # fmt: skip
@@ -135,7 +135,7 @@ def too_large(request: Request) -> dict[str, Any]:
         ErrorPage(
             _("This form is too large"),
             _("It has more fields or more text than this page takes. Nothing of it was saved."),
-            _("Go to the start"),
+            _("Go to the home page"),
             request.route_path("home"),
         ),
     )
@@ -160,7 +160,7 @@ def plain_http(error: HTTPException, request: Request) -> Any:
     if error.status_int < 400:
         return error
     text = _("The server does not answer this request: ${reason}.", mapping={"reason": error.title})
-    trouble = ErrorPage(_("This did not work"), text, _("Go to the start"), request.route_path("home"))
+    trouble = ErrorPage(_("This did not work"), text, _("Go to the home page"), request.route_path("home"))
     return _rendered(request, error.status_int, trouble)
 
 
@@ -200,7 +200,7 @@ def database_unavailable(error: Exception, request: Request) -> Response:
         _("Mailganer cannot get at its data right now"),
         _("Emails on their way wait, and go on by themselves. Go back in a minute and look whether your "
           "last change was kept. If it lasts, tell the operator."),
-        _("Go to the start"),
+        _("Go to the home page"),
         "/",
     )  # fmt: skip
     response = _rendered(request, 503, trouble)
@@ -232,7 +232,7 @@ def internal_error(error: Exception, request: Request) -> Response:
         _("Something broke on our side"),
         _("We are sorry. Nothing you have saved is lost, and emails on their way go on by themselves. "
           "Try again in a minute; if it happens again, tell the operator this number."),
-        _("Go to the start"),
+        _("Go to the home page"),
         "/",
         number=number,
     )  # fmt: skip

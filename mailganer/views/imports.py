@@ -42,7 +42,7 @@ MOVING = frozenset({ImportStatus.reading, ImportStatus.applying})
 
 FIELD_WORDS = {
     "": _("Do not import"),
-    "email": _("Mail address"),
+    "email": _("Email address"),
     "first_name": _("First name"),
     "last_name": _("Last name"),
     FULL_NAME: _("Full name: first, last"),

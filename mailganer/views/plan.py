@@ -94,13 +94,13 @@ def _chosen(request: Request) -> Plan:
     name = request.POST.get("plan")
     found = next((plan for plan in request.registry["settings"].plans if plan.name == name), None)
     if found is None:
-        raise InputError({"plan": _("Choose one of the plans on the page.")})
+        raise InputError({"plan": _("Choose one of the plans below.")})
     return found
 
 
 def _plan_message(plan: Plan, until: datetime) -> str:
     return _(
-        "You have the plan “${plan}” until ${day}.", mapping={"plan": plan.title, "day": plain_date(until)}
+        "You are on the plan “${plan}” until ${day}.", mapping={"plan": plan.title, "day": plain_date(until)}
     )
 
 

@@ -23,21 +23,21 @@ from .mail_account import account_form, account_page, is_about_server, refused, 
 
 class SenderForm(Form):
     from_name = StringField(
-        _("Name in emails"),
+        _("From name"),
         [Optional(), Length(max=200)],
-        description=_("What readers see beside the address: your name or your company's."),
+        description=_("Shown next to the address in the inbox: your name or your company's name."),
         render_kw={"autocomplete": "organization"},
     )
     name = StringField(
-        _("Name for yourself"),
+        _("Internal name"),
         [Optional(), Length(max=200)],
         description=_("Visible only to you."),
         render_kw={"autocomplete": "off"},
     )
     per_day = WholeNumberField(
-        _("Emails in 24 hours, at most"),
+        _("Emails per 24 hours"),
         [Optional(), NumberRange(1, 10_000_000)],
-        description=_("Empty: as many as the provider is known to allow."),
+        description=_("Leave empty to use the provider's known limit."),
         render_kw={"inputmode": "numeric"},
     )
 
@@ -86,7 +86,7 @@ def add(request: Request) -> Any:
         )
     except (InputError, Conflict, Throttled, BackendError) as error:
         return refused(request, page, error)
-    request.flash(_("${email} is ready to send.", mapping={"email": sender.from_email}))
+    request.flash(_("${email} is connected.", mapping={"email": sender.from_email}))
     return HTTPSeeOther(request.route_path("senders"))
 
 
@@ -132,11 +132,14 @@ def verify(request: Request) -> Any:
         return _failing(request, page, error)
     row = accounts.owned_sender(request.dbsession, row.account_id, row.id)
     changed = accounts.update_sender(request.dbsession, vault, row, now=utcnow(), proven=proven)
-    request.flash(_("${email} is ready to send.", mapping={"email": row.from_email}))
+    request.flash(_("${email} is connected.", mapping={"email": row.from_email}))
     if changed:
         web.end_other_access(request, row.account_id)
         request.flash(
-            _("This password signs in to your account, so all other sessions and all API tokens have ended."),
+            _(
+                "Because you sign in with this password, all other sessions were ended and all API "
+                "tokens were revoked."
+            ),
             "news",
         )
     return HTTPSeeOther(request.route_path("sender", id=row.id))
@@ -148,9 +151,9 @@ def delete(request: Request) -> Response:
     accounts.delete_sender(request.dbsession, row, now=utcnow())
     registry = request.registry["backends"]
     has_password = "password" in registry.get(row.backend).Settings.model_fields
-    words = _("${email} sends no more; its password is gone.")
+    words = _("${email} was removed and its password deleted.")
     if not has_password:
-        words = _("Nothing is sent from ${email} any more.")
+        words = _("${email} was removed.")
     request.flash(words % {"email": row.from_email})
     return HTTPSeeOther(request.route_path("senders"))
 

@@ -19,9 +19,9 @@ from mailganer.errors import _
 from .forms import choices, whole_number
 
 CHOICES = {
-    "tls": _("TLS from the start"),
+    "tls": _("TLS"),
     "starttls": _("STARTTLS"),
-    "none": _("None (only on this computer)"),
+    "none": _("None (this computer only)"),
 }
 PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 SEVERAL = (list, tuple, set, frozenset)
@@ -74,13 +74,13 @@ class Setting:
         if self.kind in (int, float, Decimal):
             return self._number_field(label, words)
         if _is_one_of_several(self.kind):
-            words = words or _("One in a line.")
+            words = words or _("One per line.")
             return TextAreaField(label, self._optional(), description=words, render_kw={**PLAIN, "rows": "3"})
         return StringField(label, self._optional(), description=words, render_kw=dict(PLAIN))
 
     def _secret(self, label: str, words: str) -> Field:
         render = {"autocomplete": "current-password", "spellcheck": "false"}
-        words = _("Leave it empty to keep the one we have.") if self.keep else words
+        words = _("Leave empty to keep the current value.") if self.keep else words
         validators = [Optional()] if self.keep or self.nullable else []
         return PasswordField(label, validators, description=words, render_kw=render)
 

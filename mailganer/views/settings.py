@@ -22,20 +22,20 @@ from .forms import Form, choices
 class AccountSettings(Form):
     locale = SelectField(_("Language"), choices=lambda: choices(language_names()))
     timezone = SelectField(
-        _("Time zone"), description=_("For the times on every page, and for when emails leave.")
+        _("Time zone"), description=_("Used for all times on the pages and for scheduled campaigns.")
     )
     postal_address = TextAreaField(
-        _("Your postal address"),
+        _("Postal address"),
         [Optional(), Length(max=500)],
-        description=_("Appears under every email when filled in; some countries ask senders for it."),
+        description=_("Added to the end of every email. Some countries require it by law."),
         render_kw={"rows": "3", "autocomplete": "street-address"},
     )
 
 
 class TokenForm(Form):
     name = StringField(
-        _("What is the token for?"),
-        [Length(min=1, max=200, message=_("Say what the token is for, in at most 200 characters."))],
+        _("Token name"),
+        [Length(min=1, max=200, message=_("Enter a token name of at most 200 characters."))],
         render_kw={"autocomplete": "off", "placeholder": "CRM"},
     )
 
@@ -81,7 +81,7 @@ def create_token(request: Request) -> dict[str, Any]:
 def delete_token(request: Request) -> Response:
     context = request.context
     accounts.delete_api_token(request.dbsession, context.account.id, context.token.id)
-    request.flash(_("The token “${name}” opens nothing any more.", mapping={"name": context.token.name}))
+    request.flash(_("Token “${name}” revoked.", mapping={"name": context.token.name}))
     return HTTPSeeOther(request.route_path("settings"))
 
 

@@ -113,7 +113,7 @@ def _refused(request: Request, page: dict[str, Any], error: MailganerError) -> d
 def _enter(request: Request, opened: SignIn) -> Response:
     web.enter(request, opened.account)
     if opened.created:
-        request.flash(_("Welcome. ${email} is ready to send.", mapping={"email": opened.sender.from_email}))
+        request.flash(_("Welcome! ${email} is connected.", mapping={"email": opened.sender.from_email}))
     return HTTPSeeOther(_next(request))
 
 

@@ -37,7 +37,7 @@ _NOT_ONES_OWN = {"autocomplete": "off"}
 
 class PersonForm(Form):
     email = StringField(
-        _("Mail address"),
+        _("Email address"),
         [InputRequired(_("An address looks like name@example.com."))],
         render_kw={**_NOT_ONES_OWN, "inputmode": "email", "spellcheck": "false"},
     )

@@ -39,9 +39,10 @@ def _gone(request: Request) -> dict[str, Any]:
     request.response.status_int = 404
     request.override_renderer = "error.jinja2"
     text = _(
-        "It was shown before, it waited too long, or another browser asked. Open the form and send it again."
+        "The result was already shown, has expired, or was requested in another browser. "
+        "Open the form and submit it again."
     )
     trouble = ErrorPage(
-        _("This answer is no longer here"), text, _("Go to the start"), request.route_path("home")
+        _("Result no longer available"), text, _("Go to the home page"), request.route_path("home")
     )
     return {"trouble": trouble}

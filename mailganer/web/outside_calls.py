@@ -69,7 +69,8 @@ class OutsideCall(Generic[T]):
         """Return the result of the call. Raise what it raised, or ``Unreachable`` after the deadline."""
         if not self._done.is_set():
             raise Unreachable(
-                _("There was no final answer within ${seconds} seconds. Check the settings, or try later.",
+                _("The server did not finish within ${seconds} seconds. Check the settings or try "
+"again later.",
                   mapping={"seconds": round(self._calls.seconds)})
             )  # fmt: skip
         if self._error is not None:
@@ -138,7 +139,8 @@ class OutsideCalls:
     def _refuse_more_than(self, most: int, running: list[OutsideCall[Any]]) -> None:
         if len(running) >= most:
             raise Throttled(
-                _("Mailganer already asks ${most} servers for you. Try again when they have answered.",
+                _("${most} checks of your account are already running. Try again when they are "
+"finished.",
                   mapping={"most": most}),
                 retry_after=self._frees(running),
             )  # fmt: skip
@@ -170,9 +172,7 @@ class OutsideCalls:
 
 def busy(retry_after: int) -> Busy:
     """Return the error for a full pool."""
-    return Busy(
-        _("Mailganer is waiting for too many other servers just now. Try again in a moment."), retry_after
-    )
+    return Busy(_("Too many server checks are running right now. Try again in a moment."), retry_after)
 
 
 def _name_of(request: Request, device: str) -> str:

@@ -108,7 +108,7 @@ class RateLimiter:
         )
         seconds = max(1, round(resets - time.time()))
         raise Throttled(
-            _("Too many tries in a short time. Wait ${minutes} min, then try again.",
+            _("Too many attempts. Try again in ${minutes} min.",
               mapping={"minutes": -(-seconds // 60)}),
             retry_after=seconds,
         )  # fmt: skip

@@ -180,6 +180,6 @@ def test_two_payments_told_at_the_same_moment_both_count(sessions, session, acco
 
 def test_a_smaller_plan_takes_nothing_away_from_a_bigger_one(session, account, settings, now):
     account.plan, account.plan_until = "pro", now + timedelta(days=5)
-    with pytest.raises(Conflict, match="still runs"):
+    with pytest.raises(Conflict, match="still active"):
         take_payment(session, "cashier", Paid("1", account.id, "free", 30), settings=settings, now=now)
     assert plan_of(account, settings, now).name == "pro"

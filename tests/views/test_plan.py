@@ -29,18 +29,18 @@ def pay(app: Any, code: str, status: int) -> Any:
 def test_the_page_shows_what_is_used_and_every_plan(anna: Any) -> None:
     page = anna.get("/plan")
     assert "0 of 200 emails in 24 hours" in page
-    assert "0 of 1,000 people" in page
+    assert "0 of 1,000 subscribers" in page
     assert "1 900 ₽" in page
 
 
 def test_a_bigger_plan_says_how_one_gets_it(wsgi_app: Any, anna: Any) -> None:
-    assert "A bigger plan comes with a voucher." in anna.get("/plan")
+    assert "To upgrade, ask the operator of this installation for a voucher" in anna.get("/plan")
     wsgi_app.registry["payments"] = {}
-    assert "To get a bigger plan, ask whoever runs this installation." in anna.get("/plan")
+    assert "To upgrade, ask the operator of this installation." in anna.get("/plan")
     wsgi_app.registry["payments"] = {"cashier": Cashier()}
-    page = anna.get("/plan").click("Choose this plan")
+    page = anna.get("/plan").click("Choose plan")
     assert page.html.select_one("option[selected]")["value"] == "pro"
-    assert "ask whoever runs" not in page
+    assert "ask the operator" not in page
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -53,7 +53,7 @@ def test_a_price_may_have_words_of_its_own_in_russian(ini_values: dict[str, str]
 
 def test_a_voucher_changes_the_plan_at_once(anna: Any, code: str, session: Session) -> None:
     page = pay(anna, code.lower().replace("-", " "), status=303).follow()
-    assert "You have the plan “Pro” until" in page
+    assert "You are on the plan “Pro” until" in page
     assert "0 of 100,000 emails in 24 hours" in page
     account = session.scalars(select(Account)).one()
     assert account.plan == "pro"

@@ -176,12 +176,12 @@ def test_a_sender_is_changed_on_its_page_and_an_emptied_field_is_empty(app: Any,
 
 def test_the_words_fit_something_that_is_no_mail_server(app: Any) -> None:
     page = app.get("/sign-in", {"email": EMAIL})
-    assert "Mailganer checks with Relay &amp; Co that you can send from this address." in page.text
+    assert "Mailganer verifies with Relay &amp; Co that you can send from this address." in page.text
     assert "mail server" not in page.text
     page = filled(form_of(app), key="wrong").submit(status=401)
     assert "The relay does not know this key." in page
-    assert "Open the settings of Relay" in page
-    assert "Make a password" not in page
+    assert "Open Relay" in page
+    assert "Create an app password" not in page
 
 
 def test_the_senders_page_knows_nothing_of_passwords_where_there_is_none(app: Any, session: Any) -> None:
@@ -191,8 +191,8 @@ def test_the_senders_page_knows_nothing_of_passwords_where_there_is_none(app: An
     page = app.get(f"/senders/{row.id}")
     assert "password" not in page.text.replace('type="password"', "").replace("current-password", "")
     assert "Mail account" not in page.text
-    assert "Empty: no limit but that of Relay &amp; Co." in page.text
-    assert "The stored key is deleted." in page.text
+    assert "Leave empty to use the limit of Relay &amp; Co." in page.text
+    assert "The stored key will be deleted." in page.text
     removal = next(form for form in page.forms.values() if form.action.endswith("/delete"))
     assert "password" not in removal.submit().follow().text
 

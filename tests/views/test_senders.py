@@ -44,7 +44,7 @@ def test_a_second_sender_is_proven_before_it_is_added(
     assert "535" in form.submit(status=401)
     form["password"] = "secret"
     page = form.submit(status=303).follow()
-    assert "news@example.com is ready to send." in page
+    assert "news@example.com is connected." in page
     added = session.scalars(select(Sender).where(Sender.from_email == "news@example.com")).one()
     assert (added.from_name, added.name, added.status) == ("News", "news@example.com", SenderStatus.ready)
 
@@ -92,7 +92,7 @@ def test_a_days_limit_that_is_no_whole_number_is_refused_as_it_was_typed(
 def test_a_name_with_a_line_break_is_not_taken(anna: Any, sender: Sender, session: Session) -> None:
     token = anna.get("/settings").forms[0]["csrf_token"].value
     values = {"csrf_token": token, "from_name": "Anna\r\nBcc: all@example.com", "name": ""}
-    assert "One line" in anna.post(f"/senders/{sender.id}", values, status=422)
+    assert "Enter one line" in anna.post(f"/senders/{sender.id}", values, status=422)
     reread(session, sender)
     assert sender.from_name == ""
 
@@ -104,14 +104,14 @@ def test_the_day_is_shown_with_what_is_free_and_when(anna: Any, sender: Sender, 
     session.commit()
     page = anna.get("/senders")
     assert "312 of 500 emails in 24 hours" in page
-    assert "188 free now" in page
+    assert "188 emails left" in page
     session.add(Usage(sender_id=sender.id, account_id=sender.account_id, minute=minute + 5, emails=188))
     session.commit()
     page = anna.get("/senders")
     assert "500 of 500 emails in 24 hours" in page
     assert page.html.select_one("span time")["datetime"].startswith("20")
-    assert "free again" in page
-    assert page.html.select_one(".badge").get_text().strip().startswith("At its limit, free again in")
+    assert "sending resumes" in page
+    assert page.html.select_one(".badge").get_text().strip().startswith("Limit reached, resumes in")
 
 
 def test_a_sender_whose_password_no_longer_works_says_so_and_can_be_proven_again(
@@ -121,7 +121,7 @@ def test_a_sender_whose_password_no_longer_works_says_so_and_can_be_proven_again
     form = form_to(anna.get(f"/senders/{sender.id}"), "/verify")
     page = form.submit()
     assert page.html.select_one("[role=alert] code.reply").get_text().startswith("535")
-    assert [button.get_text() for button in page.html.select(".button-primary")] == ["Save and check again"]
+    assert [button.get_text() for button in page.html.select(".button-primary")] == ["Save and verify"]
     reread(session, sender)
     assert sender.status is SenderStatus.failing
     again = form_to(anna.get("/senders"), "/verify")
@@ -129,7 +129,7 @@ def test_a_sender_whose_password_no_longer_works_says_so_and_can_be_proven_again
     form = form_to(anna.get(f"/senders/{sender.id}"), "/verify")
     forms = [form for form in anna.get(f"/senders/{sender.id}").forms.values() if "password" in form.fields]
     forms[0]["password"] = "changed"
-    assert "is ready to send" in forms[0].submit(status=303).follow()
+    assert "is connected" in forms[0].submit(status=303).follow()
     reread(session, sender)
     assert (sender.status, sender.error) == (SenderStatus.ready, None)
 
@@ -138,8 +138,8 @@ def test_a_sender_that_rests_says_why_and_until_when(anna: Any, sender: Sender, 
     sender.status, sender.sleeps_until = SenderStatus.sleeping, datetime.now(UTC) + timedelta(hours=2)
     session.commit()
     page = anna.get(f"/senders/{sender.id}")
-    assert "It has sent as many emails as it may in 24 hours." in page
-    assert page.html.select_one(".badge").get_text().strip().startswith("Resting, goes on in")
+    assert "The limit of emails in 24 hours is reached." in page
+    assert page.html.select_one(".badge").get_text().strip().startswith("Waiting, resumes in")
     reply = "421 4.7.0 <later>"
     sender.failures = 1
     sender.error = _("The mail server put us off. Its answer: ${reply}", mapping={"reply": reply})
@@ -149,8 +149,8 @@ def test_a_sender_that_rests_says_why_and_until_when(anna: Any, sender: Sender, 
 
 def test_a_sender_is_removed_with_its_password(anna: Any, sender: Sender, session: Session) -> None:
     page = form_to(anna.get(f"/senders/{sender.id}"), "/delete").submit(status=303).follow()
-    assert "its password is gone" in page
-    assert "No mail account to send from" in page
+    assert "was removed and its password deleted" in page
+    assert "No senders yet" in page
     reread(session, sender)
     assert sender.deleted_at is not None
     assert sender.secrets is None
@@ -165,7 +165,7 @@ def test_a_sender_that_a_campaign_needs_stays(
     session.commit()
     assert campaign.status is CampaignStatus.scheduled
     page = form_to(anna.get(f"/senders/{sender.id}"), "/delete").submit(status=409)
-    assert "A campaign that is not finished sends from here." in page
+    assert "An unfinished campaign uses this sender." in page
 
 
 @one_database
@@ -203,7 +203,7 @@ def test_an_api_token_is_shown_once_and_can_be_ended(anna: Any) -> None:
     assert shown not in page
     assert "CRM" in page
     page = form_to(page, "/delete").submit(status=303).follow()
-    assert "opens nothing any more" in page
+    assert "revoked" in page
 
 
 def test_signing_out_everywhere_ends_all_sessions(wsgi_app: Any, app: Any, sign_in: Any) -> None:

@@ -114,7 +114,7 @@ def test_what_kind_of_password_is_meant_is_not_said_beside_other_troubles(app: A
 
 
 def test_where_there_is_no_password_none_is_promised_to_be_kept(app: Any) -> None:
-    promise = "The password is stored encrypted"
+    promise = "Your password is stored encrypted"
     assert promise in app.get("/sign-in", {"email": "anna@example.com"})
     page = app.get("/sign-in", {"email": "anna@example.com", "backend": "maildir"})
     assert "Emails are kept in a folder" in page
@@ -177,7 +177,7 @@ def test_many_wrong_passwords_have_to_wait(app: Any, sign_in: SignIn, smtp_serve
         sign_in(app, password="wrong", status=401)
     tried = len(smtp_server.logins)
     answer = sign_in(app, status=429)
-    assert "Wait 15 min" in answer
+    assert "Try again in 15 min" in answer
     assert len(smtp_server.logins) == tried
 
 

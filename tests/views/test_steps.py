@@ -208,7 +208,7 @@ def test_the_words_of_the_steps_are_the_same_in_russian(
     session.commit()
     pages = [anna.get(f"/campaigns/{draft.id}/{each}").html for each in (*PAGES, *MORE_PAGES)]
     words = {each.select_one("#step-email > a > .unseen").text for each in pages}
-    assert words == {"нужно внимание"}
+    assert words == {"требует внимания"}
     notes = {each.select_one("#step-check .step-note").text for each in pages}
     assert notes == {"1 помеха"}
 

@@ -229,7 +229,7 @@ def test_a_full_plan_says_so_and_keeps_what_was_written(
     form["email"] = "one@example.org"
     page = form.submit(status=409)
     assert "one@example.org" in page
-    assert "there is no room left" in page
+    assert "and all are used" in page
     assert "See the plans" in page
 
 
@@ -311,7 +311,7 @@ def test_a_list_shows_its_people_and_their_numbers(
     page = anna.get(f"/lists/{lst.id}")
     assert "reader000060@example.org" in page
     assert "reader000001@example.org" not in page
-    page = page.click("More")
+    page = page.click("Next page")
     assert "reader000001@example.org" in page
     assert "60" in anna.get("/lists")
 

@@ -190,7 +190,7 @@ def test_a_call_past_its_deadline_is_over_and_keeps_its_place_until_it_ends() ->
     call.start(lambda: ends.wait(60))
     call.wait(60)
     assert call.is_over
-    with pytest.raises(Unreachable, match="no final answer"):
+    with pytest.raises(Unreachable, match="did not finish"):
         call.result()
     with pytest.raises(Throttled):
         calls.reserve("192.0.2.1")
@@ -226,7 +226,7 @@ def test_a_page_that_waits_shows_its_progress_and_signs_in_when_the_server_has_a
     assert app.get("/settings").status_int == 200
     session.rollback()
     assert session.scalars(select(Sender)).one().from_email == "anna@example.com"
-    assert app.get(waiting, status=404).html.select_one("h1").get_text() == "This answer is no longer here"
+    assert app.get(waiting, status=404).html.select_one("h1").get_text() == "Result no longer available"
 
 
 @one_database
@@ -275,7 +275,7 @@ def test_a_third_sign_in_of_one_network_has_to_wait(app: Any, gate: Gate, impati
         form_of(app, gate).submit(status=303)
     refused = form_of(app, gate).submit(status=429)
     assert 0 < int(refused.headers["Retry-After"]) <= 15
-    assert "already asks 2 servers for you" in refused
+    assert "2 checks of your account are already running" in refused
 
 
 @one_database
@@ -291,7 +291,7 @@ def test_a_sender_is_added_and_proven_again_after_a_wait(
     gate.opened.set()
     wait_until(is_over(impatient))
     assert anna.get(waiting, status=303).headers["Location"] == "http://localhost/senders"
-    assert "boris@example.com is ready to send." in anna.get("/senders")
+    assert "boris@example.com is connected." in anna.get("/senders")
     assert len(session.scalars(select(Sender)).all()) == 2
 
 

@@ -155,12 +155,12 @@ def test_a_changed_password_ends_all_other_sessions_and_tokens(
     program.get("account")
     form = password_form(app, session, "anna@example.com")
     form["password"] = "secret"
-    assert "have ended" not in form.submit(status=303).follow()
+    assert "were ended" not in form.submit(status=303).follow()
     assert other.get("/settings").status_int == 200
     smtp_server.passwords["anna@example.com"] = "changed"
     form = password_form(app, session, "anna@example.com")
     form["password"] = "changed"
-    assert "all other sessions and all API tokens have ended" in form.submit(status=303).follow()
+    assert "all other sessions were ended and all API tokens were revoked" in form.submit(status=303).follow()
     assert app.get("/settings").status_int == 200
     assert other.get("/settings").status_int == 303
     program.get("account", status=401)
