@@ -1,4 +1,4 @@
-"""axe-core on a page: what somebody with a screen reader, a keyboard or weak eyes would stumble over."""
+"""axe-core on a page: barriers for users of a screen reader or a keyboard, or with low vision."""
 
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,9 @@ SERIOUS = {"serious", "critical"}
 
 
 def serious_findings(page: Any) -> list[str]:
-    """Serious and critical findings of axe-core, a line each, with the element they are about.
+    """Return the serious and critical findings of axe-core, a line each, with their element.
 
-    It runs in a world of its own beside the page's scripts, so that the page's policy need not be weakened.
+    It runs isolated from the page's scripts, so that the page's policy need not be weakened.
     """
     session = page.context.new_cdp_session(page)
     frame = session.send("Page.getFrameTree")["frameTree"]["frame"]["id"]
@@ -30,7 +30,7 @@ def serious_findings(page: Any) -> list[str]:
         return answer["result"].get("value")
 
     evaluate(AXE + "; true")
-    # An email in a frame is the writer's, not ours.
+    # An email in a frame is the user's content, not ours.
     violations = evaluate("axe.run(document, {iframes: false}).then(found => found.violations)")
     session.detach()
     return [

@@ -18,7 +18,7 @@ class APIError(AssertionError):
 
 
 class API:
-    """``api.post("lists", {"name": "Friends"})`` -> the answer's JSON; an ``APIError`` for 4xx and 5xx."""
+    """``api.post("lists", {"name": "Friends"})`` returns the JSON; raises ``APIError`` for 4xx and 5xx."""
 
     def __init__(self, url: str, token: str = "") -> None:
         self.url, self.token = url.rstrip("/"), token
@@ -56,7 +56,7 @@ class API:
         return self._send("POST", path, data, {"Content-Type": f"multipart/form-data; boundary={boundary}"})
 
     def items(self, path: str, limit: int = 500) -> Iterator[Any]:
-        """Every item of a list of things, page by page."""
+        """Yield every item of a collection, page by page."""
         after, mark = "", "&" if "?" in path else "?"
         while after is not None:
             page = self.get(f"{path}{mark}limit={limit}" + (f"&after={after}" if after else ""))
@@ -64,7 +64,7 @@ class API:
             after = page["next"]
 
     def wait(self, path: str, until: Callable[[Any], bool], seconds: float = 60) -> Any:
-        """Asks until the answer is as wanted."""
+        """Repeat a request until the response is as expected."""
         began = time.monotonic()
         while not until(answer := self.get(path)):
             assert time.monotonic() - began < within(seconds), f"{path} after {seconds} s: {answer}"

@@ -1,4 +1,4 @@
-"""One campaign to any number of people with Cyrillic names, made and sent by API."""
+"""One campaign to any number of recipients with Cyrillic names, created and sent by API."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ def people_csv(count: int = PEOPLE) -> bytes:
 
 
 def bring(api: API, count: int = PEOPLE) -> int:
-    """A list with that many people; its id."""
+    """Create a list with that many subscribers; return its id."""
     list_id = api.post("lists", {"name": "Читатели"})["id"]
     started = api.upload(f"lists/{list_id}/imports", "люди.csv", people_csv(count))
     done = api.wait(f"imports/{started['id']}", lambda found: found["status"] in {"done", "failed"}, 120)
@@ -46,7 +46,7 @@ def bring(api: API, count: int = PEOPLE) -> int:
 
 
 def write(api: API, list_id: int, subject: str = "{{ first_name }}, письмо для вас") -> int:
-    """A campaign ready to be sent; its id."""
+    """Create a campaign that can be sent; return its id."""
     body = {
         "name": "Осень",
         "subject": subject,

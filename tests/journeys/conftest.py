@@ -1,4 +1,4 @@
-"""An installation of the test's own, and a program that is signed in there."""
+"""An installation for one test, and an API client that is signed in to it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def live_kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def api(installation: Installation, smtp_server: SMTPServer) -> API:
-    """Signed in as anna@example.com, whose mail account is on ``smtp_server``."""
+    """Return a client signed in as anna@example.com, with its mail account on ``smtp_server``."""
     api = API(installation.url)
     api.login("anna@example.com", backend="smtp", **smtp_server.settings)
     return api

@@ -1,4 +1,4 @@
-"""Whole installations, as a person would run them, and a mail server for them to send through."""
+"""Whole installations, as users run them, and a mail server to send through."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

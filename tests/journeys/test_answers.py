@@ -1,6 +1,6 @@
-"""How the API answers a program, on whole installations that several tests share.
+"""Responses of the API, on whole installations that several tests share.
 
-Every test has an account of its own there.
+Every test has its own account.
 """
 
 import time
@@ -43,7 +43,7 @@ def installation(
 
 @pytest.fixture
 def enter(installation: Installation, smtp_server: SMTPServer) -> Callable[[str], API]:
-    """Signs an address in that the mail server knows."""
+    """Sign in with an address that the mail server knows."""
 
     def enter(email: str) -> API:
         smtp_server.passwords[email] = "secret"

@@ -1,4 +1,4 @@
-"""The main job by API alone: ten thousand people get their own email once, and what they do is counted."""
+"""The main task by API alone: ten thousand recipients get one email each; opens and clicks are counted."""
 
 import re
 import urllib.error
@@ -20,7 +20,7 @@ from .autumn import FIRST_FORTY, PEOPLE, address, bring, finished, name, write
 
 
 def fetch(url: str, body: bytes | None = None) -> int:
-    """As a reader's mail program would, without following a redirect."""
+    """Fetch as a recipient's mail client does, without following a redirect."""
 
     class Stay(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, *_: Any) -> None:
@@ -53,7 +53,7 @@ def unsubscribe_address(email: Collected) -> str:
 
 
 def read_quickly(content: bytes) -> tuple[str, str]:
-    """Subject and HTML of an email. The standard library's modern policy takes ten times as long."""
+    """Return subject and HTML of an email. The standard library's modern policy takes ten times as long."""
     message = message_from_bytes(content)
     subject = str(make_header(decode_header(message["Subject"])))
     html = next(part for part in message.walk() if part.get_content_type() == "text/html")
@@ -113,17 +113,17 @@ def test_ten_thousand_people_get_their_own_email_once_and_what_they_do_is_counte
     for who in clickers:
         assert fetch(link(emails[who], 1)) == 302
     for who in leavers:
-        assert fetch(unsubscribe_address(emails[who])) == 200  # a scanner looks, and changes nothing
+        assert fetch(unsubscribe_address(emails[who])) == 200  # a scanner's GET changes nothing
         assert fetch(unsubscribe_address(emails[who]), b"List-Unsubscribe=One-Click") == 200
     report = api.wait(f"campaigns/{campaign}/report", lambda found: found["opens"]["total"] >= 20, 30)
     assert report["sent"] == PEOPLE
     assert report["clicks"]["people"] == 10
     assert report["unsubscribed"] == 5
-    assert report["opens"]["people_certain"] == 30  # who clicked has opened
+    assert report["opens"]["people_certain"] == 30  # a click implies an open
     assert [each["people"] for each in report["links"]] == [10, 0]
 
     smtp_server.forget()
-    second = write(api, bring(api, 40))  # the same forty in a new file: it brings nobody back
+    second = write(api, bring(api, 40))  # the same forty in a new file stay unsubscribed
     assert api.post(f"campaigns/{second}/check")["audience"] == 35
     api.post(f"campaigns/{second}/schedule", {"send_at": None})
     api.wait(f"campaigns/{second}", finished, 60)
@@ -150,7 +150,7 @@ def test_a_worker_killed_in_the_middle_sends_nobody_twice_and_loses_nobody(
     assert missing <= doubtful, "somebody was lost without a word"
     assert done["counts"]["in_doubt"] == len(doubtful)
     assert done["counts"]["sent"] == PEOPLE - len(doubtful)
-    assert len(doubtful) <= 3 * 64  # what was on the wire at each of the three moments
+    assert len(doubtful) <= 3 * 64  # what was on the wire at each of the three kills
 
 
 @pytest.mark.timeout(600)

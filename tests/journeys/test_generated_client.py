@@ -1,4 +1,4 @@
-"""The whole journey by a Python client that ``openapi-python-client`` makes of our document."""
+"""The whole journey with a Python client that ``openapi-python-client`` generates from our document."""
 
 import importlib
 import json
@@ -27,7 +27,7 @@ FILE = "email,first_name,city\nanna@example.org,Anna,Pskov\nboris@example.org,Bo
 
 
 class Generated:
-    """The generated package. ``call("people.create_list", body=...)`` asks, and expects success."""
+    """The generated package. ``call("people.create_list", body=...)`` sends a request that has to succeed."""
 
     def __init__(self, url: str, name: str) -> None:
         self.url, self.name = url, name
@@ -63,7 +63,7 @@ class Generated:
 def generated(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Generated]:
-    """Made of the document that is served, without a warning about a part that was left out."""
+    """Generated from the served document, without a warning about a skipped part."""
     with urllib.request.urlopen(f"{installation.url}/api/v1/openapi.json", timeout=30) as answer:
         document = json.load(answer)
     (tmp_path / "openapi.json").write_text(json.dumps(document), "utf-8")
@@ -133,7 +133,7 @@ def test_a_generated_client_does_the_whole_journey(generated: Generated, smtp_se
 
 
 def bring(api: Generated) -> Any:
-    """A list with two people out of a file of three rows, in two steps."""
+    """Import two subscribers from a file of three rows, in two steps."""
     lst = api.call("people.create_list", body=api.model("NewList", name="Readers"), status=201)
     file = api.module("types").File(
         payload=BytesIO(FILE.encode()), file_name="people.csv", mime_type="text/csv"

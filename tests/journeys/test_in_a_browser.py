@@ -1,6 +1,6 @@
-"""The whole journey as a person walks it: sign in, bring people, write, send, read, see what came back.
+"""The whole journey in a browser: sign in, import, write, send, read, look at the report.
 
-Pictures of every page stay in the folder that MAILGANER_PICTURES names, or in the test's own.
+Screenshots of every page are kept in the folder MAILGANER_PICTURES, or in a temporary one.
 """
 
 import os
@@ -29,7 +29,7 @@ LOOKS = [("en", WIDE, "light"), ("ru", PHONE, "dark")]
 
 
 class Walk:
-    """A page that takes a picture and asks axe-core at every stop."""
+    """A page that takes a screenshot and runs axe-core at every stop."""
 
     def __init__(self, page: Any, home: str, pictures: Path, language: str) -> None:
         self.page, self.home, self.pictures, self.language = page, home, pictures, language
@@ -45,7 +45,7 @@ class Walk:
 
     def stop(self, name: str) -> None:
         self.page.wait_for_load_state("load")
-        # Not by a function in the page: its policy lets none be evaluated again and again.
+        # Not with a function in the page: its policy forbids repeated evaluation.
         self.page.locator(".htmx-request").first.wait_for(state="detached")
         self.page.wait_for_timeout(400)  # frames of emails are drawn a little later than the page around them
         self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
@@ -61,7 +61,7 @@ class Walk:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """What ``make demo`` starts."""
+    """The installation that ``make demo`` starts."""
     installation = Installation(tmp_path_factory.mktemp("demo"), demo=True, mailganer__development="true")
     installation.start()
     yield installation
@@ -98,7 +98,7 @@ def test_from_the_first_page_to_an_open_on_the_report(walk: Walk, tmp_path: Path
 
     walk.go("/outbox")
     page.locator("main a[href*='/outbox/']").first.click()
-    # The email stands in a frame, and its pixel comes from us: opening it counts.
+    # The email is in a frame, and its pixel comes from us, so opening it counts.
     page.frame_locator("iframe").locator("a", has_text="The news").wait_for()
     walk.stop("outbox-email")
     follow_its_link(page)
@@ -124,7 +124,7 @@ def test_from_the_first_page_to_an_open_on_the_report(walk: Walk, tmp_path: Path
 
 
 def leave(walk: Walk, way_out: str) -> None:
-    """Out of the email by one button, and back by another."""
+    """Unsubscribe with one button, and subscribe again with another."""
     walk.go(way_out.removeprefix(walk.home), "unsubscribe")
     assert walk.page.locator("button").count() == 1
     walk.press("button")
@@ -134,7 +134,7 @@ def leave(walk: Walk, way_out: str) -> None:
 
 
 def opened(page: Any, campaign: str) -> int:
-    """How many people the report says have opened the email, for certain or possibly, or clicked in it."""
+    """Return the report's counts of certain opens, possible opens and clicks."""
     links = page.locator(f"main a[href*='{campaign}/'][href*='clicked']").all_inner_texts()
     return max((int(text) for text in links if text.strip().isdecimal()), default=0)
 
@@ -160,7 +160,7 @@ def bring_people(walk: Walk, folder: Path) -> None:
 
 
 def write_an_email(walk: Walk) -> str:
-    """Makes a campaign with an email to those who have just been brought in; its path."""
+    """Create a campaign to the imported subscribers; return its path."""
     page = walk.page
     walk.press(WRITE_TO_THEM)
     campaign = re.search(r"(/campaigns/\d+)", page.url)
@@ -172,7 +172,7 @@ def write_an_email(walk: Walk) -> str:
     page.locator("input[name=subject]").fill("{{ first_name }}, news for you")
     page.locator("input[name=preheader]").fill("Two minutes of reading")
     page.locator("textarea[name=html]").fill(EMAIL)
-    page.wait_for_timeout(1500)  # the draft is kept while typing
+    page.wait_for_timeout(1500)  # the draft is saved while typing
     walk.stop("campaign-email")
     walk.press("main button[name=go]")
     return campaign[1]
@@ -188,7 +188,7 @@ def send(walk: Walk, campaign: str) -> None:
     others = emails_in_the_outbox(walk)  # of the journey before
     walk.press("main button.button-primary")
     walk.stop("campaign-progress")
-    # The seconds for undoing: with the last one the page is loaded anew.
+    # The countdown of Undo: at its end the page is reloaded.
     page.locator("#countdown").wait_for(state="detached")
     page.wait_for_load_state("load")
     page.goto(f"{walk.home}{campaign}/report")

@@ -30,7 +30,7 @@ EMAIL = (
 
 @pytest.fixture
 def sent(session, make, account, now):
-    """Twelve people: seven whose emails met something, five who got theirs."""
+    """Twelve recipients: seven with different outcomes, five sent."""
     readers = make.list(account)
     people = [
         make.subscriber(account, f"p{n}@example.org", (readers,), first_name=f"Имя{n}") for n in range(12)
@@ -49,7 +49,7 @@ def sent(session, make, account, now):
 
 
 def read(session, deliveries, now):
-    """Eight (by person), nine (possibly), ten (scanner), eleven (left)."""
+    """Clicks: eight (by a person), nine (possibly), ten (scanner), eleven (unsubscribed)."""
     record_open(session, token(deliveries[8]), agent=PERSON, now=now)
     record_open(session, token(deliveries[8]), agent=PERSON, now=now + timedelta(hours=2))
     record_open(session, token(deliveries[9]), agent=APPLE, now=now)

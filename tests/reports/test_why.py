@@ -1,4 +1,4 @@
-"""Why somebody got an email, or did not: only what the rows prove."""
+"""Why a recipient got an email or did not: only what the rows prove."""
 
 from datetime import timedelta
 
@@ -84,7 +84,7 @@ def at(moment):
 
 
 def said(why):
-    """Code and sentence of every step."""
+    """Return code and sentence of every step."""
     return {step.code.value: translate_sentence(step.sentence(at)) for step in why.steps}
 
 
@@ -107,7 +107,7 @@ def test_every_code_and_every_cause_has_its_sentence():
     }
 
 
-# --- the email left
+# --- the email was sent
 
 
 def test_an_accepted_email_from_the_list_to_the_servers_own_words(asked, anna, email):
@@ -202,7 +202,7 @@ def test_a_doubtful_email_has_its_reason_and_message_id(asked, campaign, anna, e
     message_id = make_message_id(delivery.id, delivery.token, campaign.message_domain)
     assert step(why, ExplanationCode.in_doubt).message_id == f"<{message_id}>"
     assert "is asked about it on 23 10:00." in said(why)["to_be_looked_up"]
-    delivery.not_before = None  # the server cannot tell, or was asked in vain
+    delivery.not_before = None  # the server does not know, or did not respond
     assert codes(why_person(asked, anna))[-1] == "your_word"
 
 
@@ -211,7 +211,7 @@ def test_a_doubt_ended_by_a_word_says_whose(asked, anna, email, now):
     assert said(why_person(asked, anna))["counts_as_sent"].endswith(
         "since 23 08:00: boss@example.com said so."
     )
-    delivery.decided_at, delivery.reply = now - 2 * HOUR, OK  # said "again" before, and it was taken
+    delivery.decided_at, delivery.reply = now - 2 * HOUR, OK  # deferred before, then accepted
     why = why_person(asked, anna)
     assert codes(why)[2:4] == ["said_again", "accepted"]
     assert "counts_as_sent" not in codes(why)
@@ -225,7 +225,7 @@ def test_a_doubt_that_the_server_ended_says_so(asked, anna, email, now):
 
 
 def test_an_earlier_answer_is_not_taken_for_the_last_one(session, asked, anna, email, now):
-    """A doubt that a reader ended keeps the words of the try before."""
+    """A doubt that a recipient's open resolved keeps the reply of the earlier attempt."""
     delivery = email(attempts=2, reply="451 4.2.0 later", first_tried_at=now - 2 * HOUR)
     assert "unanswered" in codes(why_person(asked, anna))
     record_open(session, token(delivery), agent=PERSON, now=now)
@@ -234,7 +234,7 @@ def test_an_earlier_answer_is_not_taken_for_the_last_one(session, asked, anna, e
     assert "451" not in str(said(why))
 
 
-# --- left out of the pipeline
+# --- skipped
 
 
 def test_who_unsubscribed_after_planning_was_left_out_because_of_that(session, asked, anna, email, now):
@@ -247,9 +247,9 @@ def test_who_unsubscribed_after_planning_was_left_out_because_of_that(session, a
 
 
 def test_a_day_that_is_no_longer_known_is_not_made_up(session, asked, anna, email, now):
-    email(S.skipped, reason=Reason.unsubscribed)  # and has come back since
+    email(S.skipped, reason=Reason.unsubscribed)  # and has subscribed again since
     assert said(why_person(asked, anna))["left_out"].endswith("came: unsubscribed.")
-    unsubscribe(session, anna, reason="api", now=now)  # and left once more, later than that
+    unsubscribe(session, anna, reason="api", now=now)  # and unsubscribed once more, later than that
     assert said(why_person(asked, anna))["left_out"].endswith("came: unsubscribed.")
 
 
@@ -330,7 +330,7 @@ def test_a_free_way_has_only_a_turn(session, make, account, asked, campaign, rea
     assert said(why_person(asked, people[6]))["turn"] == (
         "Its turn has not come. Emails that may leave before it: 5."
     )
-    first.not_before = now + HOUR  # nobody waits for those who were put off
+    first.not_before = now + HOUR  # deferred recipients hold up no others
     session.flush()
     assert step(why_person(asked, people[6]), ExplanationCode.turn).number == 2
 
@@ -376,7 +376,7 @@ def test_a_server_that_somebody_has_looked_at_meanwhile_is_not_called_used_up(
     session, asked, campaign, anna, waiting, now
 ):
     sender = campaign.senders[0]
-    sender.status, sender.sleeps_until = SenderStatus.sleeping, now + HOUR  # failures are forgiven
+    sender.status, sender.sleeps_until = SenderStatus.sleeping, now + HOUR  # failures are reset
     hold(session, DelayCause.trouble, now - HOUR, now + HOUR, sender_id=sender.id)
     assert "trouble" in codes(why_person(asked, anna))
 
@@ -439,7 +439,7 @@ def test_waits_that_are_over_stand_in_the_order_of_time(session, asked, campaign
     hold(session, DelayCause.quota, now - 19 * HOUR, now - 4 * HOUR, sender_id=sender)
     hold(session, DelayCause.paused, now - 3 * HOUR, now - 2 * HOUR, campaign_id=campaign.id)
     hold(session, DelayCause.plan, now - 22 * HOUR, now - 19 * HOUR, account_id=campaign.account_id)
-    # None of these held this email back: before it was planned, after it left, not over.
+    # None of these delayed this email: before it was planned, after it was sent, not over.
     hold(session, DelayCause.trouble, now - 22 * HOUR, now - 21 * HOUR, sender_id=sender)
     hold(session, DelayCause.quota, now - HOUR, now, sender_id=sender)
     hold(session, DelayCause.halted, now - 2 * HOUR, None, campaign_id=campaign.id)
@@ -506,7 +506,7 @@ def test_a_rest_that_a_person_cut_short_is_not_given_an_end(
 
 @pytest.fixture
 def others(session, make, account, readers, campaign, now):
-    """The campaign has gone to somebody else, an hour ago."""
+    """The campaign was sent to another recipient an hour ago."""
     return sent_campaign(session, campaign, [make.subscriber(account, "first@example.org", (readers,))], now)
 
 
@@ -631,7 +631,7 @@ def test_a_campaign_that_has_got_halfway_knows_whom_it_has_passed(make, account,
     assert codes(why_person(asked, anna))[-2:] == ["gathering", "would_get"]
 
 
-# --- nobody
+# --- no such recipient
 
 
 def test_an_unknown_address_is_said_to_be_one(make, asked):

@@ -8,7 +8,7 @@ from tests.support.sent import sent_campaign, token
 
 @dataclass
 class Sent:
-    """A campaign with six readers, and the tokens in their emails."""
+    """A campaign with six recipients, and the tokens in their emails."""
 
     campaign: Any
     people: list[Any]
@@ -27,7 +27,7 @@ EMAIL = (
 
 @pytest.fixture
 def send(session, make, account, now):
-    """``send(statuses=[...], **campaign_values)``: six people got an email an hour ago."""
+    """``send(statuses=[...], **campaign_values)``: six recipients got an email an hour ago."""
 
     def send(statuses=(), delivery_values=None, **values):
         readers = make.list(account, "Readers")

@@ -147,7 +147,7 @@ def test_who_follows_three_links_within_two_seconds_of_the_email_is_a_scanner(se
     record_click(session, sent.tokens[0], 3, agent=BROWSER, now=arrived + timedelta(seconds=1.5))
     assert numbers(session, sent) == Numbers(machine_opens=1, machine_clicks=3)
     assert {each.source for each in events(session, sent)} == {Source.machine}
-    # Then the person comes.
+    # Then the recipient clicks.
     record_click(session, sent.tokens[0], 1, agent=BROWSER, now=now)
     assert numbers(session, sent) == Numbers(
         opened_certain=1, opens=1, machine_opens=1, clicked=1, clicks=1, machine_clicks=3
@@ -155,13 +155,13 @@ def test_who_follows_three_links_within_two_seconds_of_the_email_is_a_scanner(se
 
 
 def test_a_picture_that_is_written_after_the_scanners_links_is_the_scanners_too(session, sent, now):
-    """As when another process, or the next moment's write, comes with it."""
+    """Record a click as from another process or the next write."""
     arrived = sent.deliveries[0].settled_at
     for number in (1, 2, 3):
         record_click(session, sent.tokens[0], number, agent=BROWSER, now=arrived + timedelta(seconds=1))
     record_open(session, sent.tokens[0], agent=BROWSER, now=arrived + timedelta(seconds=0.5))
     assert numbers(session, sent) == Numbers(machine_opens=1, machine_clicks=3)
-    record_open(session, sent.tokens[0], agent=BROWSER, now=now)  # then the person comes
+    record_open(session, sent.tokens[0], agent=BROWSER, now=now)  # then the recipient clicks
     assert numbers(session, sent) == Numbers(opened_certain=1, opens=1, machine_opens=1, machine_clicks=3)
 
 
@@ -191,7 +191,7 @@ def test_three_links_later_on_are_a_persons(session, sent, now):
 
 @pytest.mark.parametrize("seconds", [3, 6, 90])
 def test_links_followed_in_one_burst_are_a_scanners_measured_from_the_first_hit(session, sent, seconds):
-    """As by a gateway that held the email for a while: its picture first, then every link."""
+    """Fetch like a gateway that held the email for a while: the pixel first, then every link."""
     first = sent.deliveries[0].settled_at + timedelta(seconds=seconds)
     record_open(session, sent.tokens[0], agent=BROWSER, now=first)
     for number in (1, 2, 3, 4):
@@ -213,7 +213,7 @@ def test_a_burst_that_goes_on_for_long_is_a_scanners_to_its_end(session, send):
 
 
 def test_a_burst_takes_nothing_from_the_person_who_was_there_before(session, sent, now):
-    """As when the email is forwarded to somebody behind a gateway."""
+    """Scan the email as after forwarding it to a recipient behind a gateway."""
     record_open(session, sent.tokens[0], agent=PERSON, now=now - timedelta(minutes=30))
     record_click(session, sent.tokens[0], 1, agent=BROWSER, now=now - timedelta(minutes=29))
     record_open(session, sent.tokens[0], agent=BROWSER, now=now)

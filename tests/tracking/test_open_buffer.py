@@ -1,4 +1,4 @@
-"""Opens that are kept for a moment and written together."""
+"""Opens that are buffered for a short time and written together."""
 
 import time
 from datetime import timedelta
@@ -33,7 +33,7 @@ def sent(session, make, account, now):
 
 @pytest.fixture
 def opens(sessions, monkeypatch):
-    """A buffer that writes when it is told to."""
+    """A buffer that writes when the test asks for it."""
     monkeypatch.setattr(OpenBuffer, "_start", lambda self: None)
     return OpenBuffer(lambda: sessions)
 
@@ -58,7 +58,7 @@ def test_opens_are_counted_as_if_each_had_been_written_by_itself(sessions, sent,
     assert numbers(sessions, campaign_id) == Numbers(opened_certain=2, opens=4, machine_opens=1)
     with sessions() as session:
         assert session.get(Delivery, second).first_opened_at == now
-        assert session.get(Delivery, first).status is DeliveryStatus.sent  # who has it in hand has got it
+        assert session.get(Delivery, first).status is DeliveryStatus.sent  # an opened email has arrived
         assert batches_are_true(session, campaign_id)
         assert session.scalar(select(func.count()).select_from(Event)) == 5
 
@@ -139,7 +139,7 @@ def test_a_full_buffer_makes_nobody_wait_and_the_log_says_what_was_lost(
 
 @pytest.fixture
 def be_late(opens, sent, monkeypatch):
-    """Leaves an open in the buffer that should have been written a second ago."""
+    """Leave an open in the buffer that was due a second ago."""
 
     def be_late():
         with monkeypatch.context() as patch:
@@ -191,7 +191,7 @@ def test_a_database_that_does_not_answer_holds_somebody_once_for_a_moment(sent, 
     free = another(late, token)
     free.join(10)
     assert not free.is_alive()
-    assert late.flush()  # it answers again
+    assert late.flush()  # it is available again
     be_late()
     held = another(late, token)
     held.join(0.3)

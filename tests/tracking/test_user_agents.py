@@ -4,7 +4,7 @@ from mailganer.models import Source
 from mailganer.tracking.user_agents import is_fetched_ahead, kept, who
 
 PEOPLE = (
-    # Gmail fetches through its proxy when the person looks.
+    # Gmail fetches through its proxy when the recipient opens the email.
     "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
     "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html",
     "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Thunderbird/128.0",

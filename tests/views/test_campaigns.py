@@ -1,4 +1,4 @@
-"""A campaign through its pages, as somebody without scripts walks them."""
+"""A campaign through its pages, without JavaScript."""
 
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
@@ -31,7 +31,7 @@ from tests.support.statements import statements
 
 @pytest.fixture
 def read(session):
-    """``read(query)`` in a transaction of its own: on SQLite an open one keeps the pages waiting."""
+    """``read(query)`` in its own transaction: on SQLite an open one blocks the pages."""
 
     def read(query):
         session.commit()
@@ -65,7 +65,7 @@ def draft(make, read, owner, readers):
 
 @pytest.fixture
 def again(session):
-    """``again(campaign)``: the row as it is in the database now."""
+    """``again(campaign)``: the current row of the database."""
 
     def again(campaign):
         session.commit()
@@ -78,7 +78,7 @@ def again(session):
 
 
 def submit(page, path, status=None, **fields):
-    """The form of the page that posts to ``path``."""
+    """Return the form of the page that posts to ``path``."""
     form = next(form for form in page.forms.values() if form.action == path)
     for name, value in fields.items():
         form[name] = value
@@ -359,7 +359,7 @@ def test_what_is_not_ready_does_not_leave(anna, draft, session, again):
 
 
 def test_the_number_of_findings_is_the_same_on_every_page(anna, draft, session):
-    """Notes are no findings: this email has no preheader, which is one."""
+    """Notes are not counted as findings: this email lacks a preheader, which is a note."""
     draft.html = "<a href='www.shop.test'>x</a> <a href='{{ unsubscribe_url }}'>leave</a>"
     draft.preheader, draft.subject = "", "*|FNAME|*, news"
     draft.senders[0].from_name = "Anna"
@@ -398,7 +398,7 @@ def test_going_on_without_recipients_is_not_offered(anna, draft, session, make, 
     assert "Go on to the time" not in anna.get(f"/campaigns/{draft.id}/check")
     when = anna.get(f"/campaigns/{draft.id}/when").html
     assert when.select("main form button[name=go]")[0].has_attr("disabled")
-    # Who saves without a script is told, and stays.
+    # Saving without a script shows the problem and stays on the page.
     form = page.forms["people-form"]
     form["list"] = [str(empty.id)]
     assert form.submit("go", status=303).location.endswith("/target")
@@ -657,7 +657,7 @@ def test_a_campaign_that_waits_for_its_hours_says_so_in_the_list(anna, session, 
 
 @pytest.fixture
 def under_way(make, session, draft):
-    """1,000 people, 600 of them have got it, two emails are in doubt."""
+    """A campaign to 1,000 recipients: 600 sent, two in doubt."""
     draft.status, draft.started_at, draft.message_domain = CampaignStatus.sending, utcnow(), "example.com"
     first = first_delivery_id(draft.id)
     counts = {"pending": 390, "sent": 600, "failed": 8, "in_doubt": 2}
@@ -773,14 +773,14 @@ def test_the_same_template_chosen_once_more_is_a_new_beginning(anna, make, owner
 
 
 def counting(seen):
-    """Of these statements those that go through the people of a campaign."""
+    """Return the statements that scan the recipients of a campaign."""
     return [each for each in seen if "count(" in each.lower() and "subscriber" in each.lower()]
 
 
 def test_a_page_of_the_email_counts_its_people_once(anna, draft):
     with statements(anna.app.registry["engine"]) as seen:
         anna.get(f"/campaigns/{draft.id}/email")
-    assert len(counting(seen)) == 2  # how many there are, and how many have the email's variables
+    assert len(counting(seen)) == 2  # the recipients, and those with a value for each variable
     with statements(anna.app.registry["engine"]) as seen:
         anna.get(f"/campaigns/{draft.id}/target")
     assert len([each for each in counting(seen) if "list_member.list_id, " not in each]) == 1

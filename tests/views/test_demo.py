@@ -1,4 +1,4 @@
-"""The demo's one-click account: everything is there to try an email on."""
+"""The demo's one-click account, with everything to try an email."""
 
 from typing import Any
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 @pytest.fixture
 def address(ini_values, request):
-    """The application on a port of its own."""
+    """The application on its own port."""
     port = free_port()
     ini_values["mailganer.public_url"] = f"http://127.0.0.1:{port}"
     with served(request.getfixturevalue("wsgi_app"), port) as address:
@@ -25,7 +25,7 @@ def address(ini_values, request):
 
 @pytest.fixture
 def email_page(page, address, smtp_server, make, session):
-    """Somebody signed in, before the email of a draft to two people."""
+    """A signed-in browser on the email page of a draft to two recipients."""
     page.goto(f"{address}/sign-in?email=anna@example.com")
     page.click("details:has([name=host]) > summary")
     page.fill("[name=host]", smtp_server.host)
@@ -80,7 +80,7 @@ def test_wide_is_as_wide_as_emails_are_and_a_phone_shows_the_phone_first(email_p
     frame = page.locator("#email-frame")
     page.set_viewport_size({"width": 1280, "height": 900})
     assert frame.evaluate("frame => frame.clientWidth") >= 640
-    assert frame.bounding_box()["width"] < 640  # made small, as its column is narrower
+    assert frame.bounding_box()["width"] < 640  # scaled down, because its column is narrower
     page.locator("label:has(#view-phone)").click()
     assert frame.evaluate("frame => frame.clientWidth") <= 390
     page.reload()

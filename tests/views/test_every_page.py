@@ -1,6 +1,6 @@
 """Every page in every state, on a phone and in the language with the longer words.
 
-``python -m tools.pictures`` shows the same pages to somebody who can see whether they are good.
+``python -m tools.pictures`` takes screenshots of the same pages.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_no_page_scrolls_sideways_or_cuts_words_off_on_a_phone(browser: Any, tmp
     faults, pages = [], {}
     with open_showroom(tmp_path) as room:
         for stop in room.stops("ru"):
-            if stop.foreign or stop.act:  # what comes of a form is for the pictures: it takes its time
+            if stop.foreign or stop.act:  # results of forms are for the pictures only: they take long
                 continue
             if stop.who not in pages:
                 pages[stop.who] = room.visit(browser, stop.who, "ru", viewport=PHONE)
@@ -28,5 +28,5 @@ def test_no_page_scrolls_sideways_or_cuts_words_off_on_a_phone(browser: Any, tmp
             faults += [f"{stop.name}: {fault}" for fault in (*sideways(page), *cut_off(page))]
         for page in pages.values():
             page.context.close()
-    assert len(pages) == 4  # somebody with everything, with nothing, with no room left, and signed out
+    assert len(pages) == 4  # accounts with everything, with nothing, with a used-up plan, and signed out
     assert faults == []

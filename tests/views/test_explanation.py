@@ -1,4 +1,4 @@
-"""What happened to one person's email? Asked on the pages, through the whole application."""
+"""The explanation of one recipient's email, through the whole application."""
 
 from datetime import timedelta
 
@@ -60,7 +60,7 @@ def test_the_report_leads_to_asking_by_address_and_is_answered_step_by_step(anna
     assert steps[2] == ("The server of anna@example.com took the email on 23 Nov 2026, 08:00. 250 2.0.0 kept")
     assert "Sent" in words(page)
     assert "<script>" not in str(page.html.main)
-    failed = ask(page, "p1@example.org")  # the next one is asked about on the same page
+    failed = ask(page, "p1@example.org")  # the next recipient, from the form of the same page
     assert "550 5.1.1 <script>alert(1)</script>" in words(failed)
     assert "<script>" not in str(failed.html.main)
 

@@ -1,4 +1,4 @@
-"""What a browser may do with our pages: cookies, forged forms, headers, other people's things."""
+"""Security of pages: cookies, forged forms, headers, other accounts' rows."""
 
 import json
 import re
@@ -183,7 +183,7 @@ def test_one_address_cannot_try_many_logins() -> None:
 
 @pytest.fixture(params=["here", "redis", "postgresql"])
 def anywhere(request: pytest.FixtureRequest, sessions: Any) -> RateLimiter:
-    """A throttle for each place where tries are counted."""
+    """Return a rate limiter for each storage of attempts."""
     if request.param == "redis":
         return RateLimiter(request.getfixturevalue("redis_server").url)
     if request.param == "postgresql":
@@ -295,7 +295,7 @@ def test_tries_in_the_database_begin_anew_when_their_time_is_over(sessions: Any)
         throttle.hit(long, "anna")
 
 
-# On SQLite a missing table looks like a database that is away for a moment, and that page says another thing.
+# On SQLite a missing table looks like an unavailable database, which has another page.
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_broken_page_says_sorry_and_a_number_that_is_in_the_log(
     wsgi_app: Any, app: Any, capsys: pytest.CaptureFixture[str]

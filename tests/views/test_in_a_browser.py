@@ -1,4 +1,4 @@
-"""What only a browser can tell: pages without scripts, by keyboard, dark, narrow."""
+"""Tests that need a browser: pages without scripts, by keyboard, dark, narrow."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def give_account(page: Any, server: SMTPServer) -> None:
 
 @pytest.fixture
 def enter(address: str, smtp_server: SMTPServer) -> Callable[[Any], None]:
-    """Signs a browser's page in by its form, as anna@example.com."""
+    """Sign a browser's page in by the form, as anna@example.com."""
 
     def enter(page: Any) -> None:
         page.goto(address)
@@ -56,7 +56,7 @@ def enter(address: str, smtp_server: SMTPServer) -> Callable[[Any], None]:
 
 @dataclass(frozen=True)
 class SignedIn:
-    """A browser's page after signing in, and what belongs to the account."""
+    """A browser's page after sign-in, and rows of the account."""
 
     page: Any
     account: Account
@@ -73,7 +73,7 @@ def signed_in(
         page = new_page(**options)
         enter(page)
         account, sender = session.scalars(select(Account)).one(), session.scalars(select(Sender)).one()
-        session.commit()  # SQLite's only writer must not be this test
+        session.commit()  # release the only writer of SQLite
         return SignedIn(page, account, sender)
 
     return signed_in
@@ -181,7 +181,7 @@ def test_undo_has_the_focus_and_keeps_it(
     page.goto(f"{address}/campaigns/{draft.id}/send")
     page.locator("main form[action$='/send'] button").click()
     page.wait_for_url("**/progress")
-    if not scripts:  # the next page by itself comes when there is nothing to undo any more
+    if not scripts:  # the next page opens automatically when Undo has expired
         assert int(page.locator("noscript meta").get_attribute("content") or 0) >= 9
     else:
         page.wait_for_timeout(1500)  # the countdown has been replaced
@@ -204,7 +204,7 @@ def test_a_button_pressed_while_the_page_follows_the_sending_is_not_lost(
     page.goto(f"{address}/campaigns/{campaign.id}/progress")
     page.get_by_role("button", name="Pause").hover()
     page.mouse.down()
-    for _ in range(2):  # the answers that would have replaced the button
+    for _ in range(2):  # the responses that would have replaced the button
         with page.expect_response("**/progress"):
             pass
     page.wait_for_timeout(100)

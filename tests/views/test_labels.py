@@ -1,4 +1,4 @@
-"""Words that many pages need."""
+"""Labels shared by many pages."""
 
 import pytest
 

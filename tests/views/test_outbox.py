@@ -1,4 +1,4 @@
-"""The catcher's emails as an inbox."""
+"""The mail catcher's emails as an inbox."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The plan page: what is used, and a voucher that turns into days."""
+"""The plan page: usage, and a voucher that adds days."""
 
 from datetime import timedelta
 from typing import Any
@@ -77,7 +77,7 @@ def test_guessing_codes_has_to_wait(anna: Any) -> None:
 
 
 class Cashier(PaymentProvider):
-    """A provider with a page of its own."""
+    """A payment provider with its own page."""
 
     name, title = "cashier", "Cashier"
 
@@ -86,7 +86,7 @@ class Cashier(PaymentProvider):
 
 
 def test_a_provider_with_its_own_page_is_reached_without_a_redirect(wsgi_app: Any, anna: Any) -> None:
-    """Browsers follow no redirect to another place after a form, under our policy."""
+    """Under our policy browsers follow no redirect to another site after a form."""
     wsgi_app.registry["payments"] = {"cashier": Cashier()}
     form = next(form for form in anna.get("/plan").forms.values() if "/plan/pay/cashier" in form.action)
     form["plan"] = "pro"

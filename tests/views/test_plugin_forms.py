@@ -1,4 +1,4 @@
-"""A backend whose settings have defaults, choices, bounds and optional fields, by page and by API."""
+"""Backend settings with defaults, choices, bounds and optional fields, by page and by API."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -67,7 +67,7 @@ def test_the_form_begins_with_the_defaults_and_knows_choices_and_kinds_of_number
     assert [word for word, _chosen, _label in form["dedicated"].options] == ["", "yes", "no"]
     keys = {name: form[name].attrs.get("inputmode") for name in ("batch", "block", "retries", "speed")}
     assert keys == {"batch": "numeric", "block": "numeric", "retries": None, "speed": "decimal"}
-    assert {form[name].attrs["type"] for name in keys} == {"text"}  # a comma typed there has to arrive
+    assert {form[name].attrs["type"] for name in keys} == {"text"}  # a typed comma has to reach the server
 
 
 def test_what_has_to_be_filled_in_is_in_sight_and_the_rest_is_folded(app: Any) -> None:

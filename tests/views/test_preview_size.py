@@ -1,4 +1,4 @@
-"""How tall a preview has to be, told from the email alone."""
+"""The height of a preview, estimated from the email alone."""
 
 import pytest
 

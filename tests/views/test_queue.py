@@ -1,4 +1,4 @@
-"""A queue that grows is seen: by /healthz, by the doctor, in /metrics."""
+"""A growing queue is reported by /healthz, by the doctor and in /metrics."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Readers' pages, through the whole application."""
+"""Recipient pages, through the whole application."""
 
 import os
 
@@ -34,7 +34,7 @@ def sent(session, make, account, now):
 
 @pytest.fixture
 def reader(wsgi_app):
-    """A reader's browser: no cookies, another address. Opens are written before it looks."""
+    """A recipient's browser: no cookies, another address. Opens are written before each request."""
 
     def written(environ, start_response):
         answer = wsgi_app(environ, start_response)
@@ -50,7 +50,7 @@ def reader(wsgi_app):
 def numbers(session, campaign):
     session.expire_all()
     found = campaign_numbers(session, [campaign.id])[campaign.id]
-    session.commit()  # on SQLite even a reader of ours keeps the application from writing
+    session.commit()  # on SQLite an open read transaction blocks the application's writes
     return found
 
 

@@ -1,4 +1,4 @@
-"""The report and the people behind its numbers, through the whole application."""
+"""The report and the recipients behind its numbers, through the whole application."""
 
 import csv
 import io
@@ -59,7 +59,7 @@ def test_an_open_of_this_moment_is_on_the_page_that_is_asked_for_next(anna, sess
     monkeypatch.setattr(open_buffer, "LONGEST_WAIT", 60)
     campaign, deliveries = sent
     picture, asked = f"/o/{token(deliveries[6])}.gif", f"/campaigns/{campaign.id}/{page}"
-    session.rollback()  # on SQLite even a reader of ours keeps the application from writing
+    session.rollback()  # on SQLite an open read transaction blocks the application's writes
     anna.get("/campaigns")  # greets
     before = words(anna.get(asked))
     anna.get(picture, headers={"User-Agent": PERSON})

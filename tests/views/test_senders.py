@@ -25,7 +25,7 @@ def form_to(page: Any, action: str) -> Any:
 @pytest.fixture
 def sender(anna: Any, session: Session) -> Sender:
     found = session.scalars(select(Sender)).one()
-    session.commit()  # an open transaction would keep the pages waiting on SQLite
+    session.commit()  # on SQLite an open transaction blocks the pages
     return found
 
 
@@ -76,7 +76,7 @@ def test_a_days_limit_that_is_no_whole_number_is_refused_as_it_was_typed(
     anna: Any, sender: Sender, session: Session
 ) -> None:
     form = form_to(anna.get(f"/senders/{sender.id}"), f"/senders/{sender.id}")
-    assert form["per_day"].attrs["type"] == "text"  # a comma typed there has to arrive
+    assert form["per_day"].attrs["type"] == "text"  # a typed comma has to reach the server
     for typed in ("2,525", "2.525", "1,5", "many"):
         form["per_day"] = typed
         page = form.submit(status=422)

@@ -1,4 +1,4 @@
-"""How things are shown: numbers, moments, states, charts; the vendored files behind the pages."""
+"""Formatting of numbers, dates, states and charts; the vendored files of the pages."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ MOMENT = datetime(2026, 12, 4, 7, 5, tzinfo=UTC)
 
 @pytest.fixture
 def speak() -> Any:
-    """``speak("ru", "Europe/Moscow")``: the language and zone of the page being made."""
+    """``speak("ru", "Europe/Moscow")`` sets the language and time zone of the page."""
 
     def speak(locale: str, timezone: str = "UTC") -> None:
         request = testing.DummyRequest(locale_name=locale, timezone=ZoneInfo(timezone))
@@ -77,7 +77,7 @@ def test_every_time_zone_can_be_chosen_by_its_city() -> None:
     zones = dict(localization.zone_choices("ru", MOMENT))
     assert zones["Europe/Moscow"] == "UTC+03:00 · Москва"
     assert zones["Asia/Kolkata"].startswith("UTC+05:30")
-    assert "Asia/Calcutta" not in zones  # the same under its old name, which a browser may still know it by
+    assert "Asia/Calcutta" not in zones  # the same under its old name, which a browser may have cached
     assert (
         localization.zone_name("Asia/Calcutta", "ru")
         == localization.zone_name("Asia/Kolkata", "ru")

@@ -1,4 +1,4 @@
-"""The first three minutes, through forms."""
+"""Sign-in, through forms."""
 
 from collections.abc import Callable
 from typing import Any
@@ -66,7 +66,7 @@ def test_coming_again_finds_the_same_account_and_sender(app: Any, sign_in: SignI
 def test_another_server_never_opens_the_account_of_an_address(
     app: Any, sign_in: SignIn, session: Session
 ) -> None:
-    """A server that takes any password must not open anybody else's account."""
+    """A server that accepts any password must not open another user's account."""
     sign_in(app)
     liar = SMTPServer(passwords={"anna@example.com": "anything"})
     try:

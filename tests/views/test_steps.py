@@ -1,4 +1,4 @@
-"""The steps of a draft: every page of it shows the same states, made of what the check would find."""
+"""The steps of a draft: all its pages show the same states, from the findings of the check."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -78,12 +78,12 @@ def draft(make: Factory, owner: Account, session: Session) -> Campaign:
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the emails of earlier tests."""
+    """Clear the cached emails of earlier tests."""
     monkeypatch.setattr(quick, "_kept", quick._Kept())
 
 
 def states(page: Any) -> dict[str, str]:
-    """By step, its mark and the word for it."""
+    """Return the mark and the label of each step."""
     found = {}
     for step in page.html.select(".step"):
         marks = [each for each in step["class"] if each not in ("step", "step-here")]
@@ -94,7 +94,7 @@ def states(page: Any) -> dict[str, str]:
 
 
 def everywhere(anna: Any, draft: Campaign, more: Sequence[str] = ()) -> dict[str, str]:
-    """The states that all pages of the draft agree on."""
+    """Return the states, which are the same on all pages of the draft."""
     seen = {each: states(anna.get(f"/campaigns/{draft.id}/{each}")) for each in (*PAGES, *more)}
     assert all(each == seen["check"] for each in seen.values()), seen
     return seen["check"]
@@ -102,7 +102,7 @@ def everywhere(anna: Any, draft: Campaign, more: Sequence[str] = ()) -> dict[str
 
 @pytest.fixture
 def turn_into(draft: Campaign, session: Session) -> Callable[[str, str], None]:
-    """Give the draft one of these emails, and recipients, a sender and a time."""
+    """Set one of these emails, and recipients, a sender and a time."""
     was = {name: getattr(draft, name) for name in ("subject", "html", "variables")}
     [sender] = draft.senders
     lists = {each.name: each for each in session.scalars(select(SubscriberList))}
@@ -135,7 +135,7 @@ def turn_into(draft: Campaign, session: Session) -> Callable[[str, str], None]:
 
 
 def pairs() -> list[tuple[str, str]]:
-    """Every email and every other thing at least once. Each email stands beside recipients and a sender."""
+    """Return combinations with every value at least once; each email with recipients and a sender."""
     missing = [each for each, (people, _when) in OTHERS.items() if people == "missing"]
     present = [each for each in OTHERS if each not in missing]
     chance = random.Random(9)
@@ -153,7 +153,7 @@ def test_every_page_of_a_draft_shows_the_same_steps(
         people, when = OTHERS[other]
         email = EMAILS[email][1]
         if people == "missing":
-            email = seen["email"]  # what depends on the first recipient may be otherwise without one
+            email = seen["email"]  # findings that depend on the first recipient may differ without one
         assert (seen["target"], seen["email"], seen["when"]) == (people, email, when), (email, other)
         wrong = {people, email, when}
         assert seen["check"] == (
@@ -222,14 +222,14 @@ def test_saving_a_variable_that_nobody_has_while_typing_keeps_the_problems_of_ot
     form = anna.get(path).forms["email-form"]
     form["html"] = draft.html + "<p>More words</p>"
     answer = anna.post(path, form.submit_fields(), headers={"HX-Request": "true"})
-    assert answer.html.find(id="email-chips") is None  # nobody was counted
+    assert answer.html.find(id="email-chips") is None  # no recipients were counted
     assert states(answer) == {"email": "done", "check": "problem"}
     assert "1 problem" in answer.html.find(id="step-check").text
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the limited process was asked for."""
+    """Return the requests to the render process."""
     asked: list[str] = []
     ask = render_process.ask
     monkeypatch.setattr(

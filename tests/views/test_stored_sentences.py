@@ -1,4 +1,4 @@
-"""A sentence of ours that is kept with a row is read in the language of whoever looks, with its values."""
+"""A sentence of ours that is stored with a row is shown in the user's language, with its values."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +32,7 @@ def own(session: Any, anna: Any) -> Account:
 
 @pytest.fixture
 def kept(session: Any, make: Factory, own: Account, now: Any) -> Delivery:
-    """Of a finished campaign, with a sentence of ours."""
+    """Deliveries of a finished campaign, with a sentence of ours."""
     people = [make.subscriber(own, f"p{n}@example.org") for n in range(2)]
     campaign = make.campaign(own, (), (make.sender(own),), html="<p>Hello</p>")
     kept, _sent = sent_campaign(session, campaign, people, now, [S.skipped])
@@ -44,7 +44,7 @@ def kept(session: Any, make: Factory, own: Account, now: Any) -> Delivery:
 
 @pytest.fixture
 def program(app: Any, session: Any, own: Account, make: Factory) -> Client:
-    """The API for an account that reads Russian."""
+    """The API for an account in Russian."""
     token, _row = create_api_token(session, own, name="tests", now=make.now)
     own.locale = "ru"
     session.commit()

@@ -1,4 +1,4 @@
-"""People, lists and files, through the forms of a browser."""
+"""Subscribers, lists and imports, through forms."""
 
 import re
 from collections.abc import Callable
@@ -30,13 +30,13 @@ PEOPLE = "E-mail;Имя;Город\nanna@example.org;Анна;Омск\nboris@ex
 
 @pytest.fixture
 def account(anna: Any, session: Session) -> Account:
-    """The account of the client that is signed in."""
+    """Return the account of the signed-in client."""
     return session.scalars(select(Account).where(Account.email == "anna@example.com")).one()
 
 
 @pytest.fixture
 def work(wsgi_app: Any) -> Callable[[], Import]:
-    """Does what a worker would do for the newest import."""
+    """Run the worker's part of the newest import."""
 
     def work() -> Import:
         registry = wsgi_app.registry
@@ -57,7 +57,7 @@ def upload(app: Any, content: str | bytes = PEOPLE, name: str = "Readers", **sta
 
 
 def form_to(page: Any, end: str) -> Any:
-    """The form of a page that posts to an address with this end."""
+    """Return the form of a page that posts to an address with this end."""
     return next(form for form in page.forms.values() if form.action.endswith(end))
 
 
@@ -69,7 +69,7 @@ def test_an_empty_page_says_what_to_do(anna: Any) -> None:
 def test_a_file_is_looked_at_then_brought_in_then_undone(anna: Any, work: Callable[[], Import]) -> None:
     page = upload(anna).follow()
     assert "Nothing is imported yet" in page
-    assert 'http-equiv="refresh"' in page  # goes on without scripts
+    assert 'http-equiv="refresh"' in page  # continues without scripts
 
     work()
     page = anna.get("/subscribers/import").click("people.csv")
@@ -396,7 +396,7 @@ def test_a_new_list_appears_when_its_file_is_let_in(
     form_to(anna.get(page.request.path), "/discard").submit(status=303)
     session.expire_all()
     assert session.scalars(select(SubscriberList.name)).all() == []
-    session.commit()  # on SQLite nobody else can write meanwhile
+    session.commit()  # on SQLite an open transaction blocks other writers
 
     page = upload(anna, content, name="Guests").follow()
     work()

@@ -1,4 +1,4 @@
-"""The gallery of emails, own and ready-made."""
+"""The template gallery: own and ready templates."""
 
 import pytest
 from sqlalchemy import select
@@ -8,7 +8,7 @@ from mailganer.models import Account, Campaign, Template
 
 @pytest.fixture
 def read(session):
-    """``read(query)`` in a transaction of its own: on SQLite an open one keeps the pages waiting."""
+    """``read(query)`` in its own transaction: on SQLite an open one blocks the pages."""
 
     def read(query):
         session.commit()

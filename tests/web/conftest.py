@@ -1,4 +1,4 @@
-"""Two people on one installation: anna looks for what boris has."""
+"""Two accounts of one installation: anna requests rows of boris."""
 
 from datetime import datetime
 from typing import Any
@@ -15,13 +15,13 @@ from ..support.factories import Factory
 
 @pytest.fixture
 def of_boris(make: Factory, session: Session, now: datetime) -> dict[str, int]:
-    """The id of one thing of each kind that belongs to boris, by the class that loads it."""
+    """The ids of one row of each kind of boris, by the class that loads it."""
     return things_of(make.account("boris@example.com"), make, session, now)
 
 
 @pytest.fixture
 def of_anna(anna: Any, make: Factory, session: Session, now: datetime) -> dict[str, int]:
-    """The same of anna, who is signed in."""
+    """The same for anna, who is signed in."""
     return things_of(session.scalars(select(Account)).one(), make, session, now)
 
 

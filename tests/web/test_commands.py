@@ -1,4 +1,4 @@
-"""What is wrong with a command's arguments is said in one sentence, before anything is sent: exit code 2."""
+"""Wrong arguments of a command are reported in one sentence, before anything is sent: exit code 2."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smtp_server: Any) -> An
 
 
 def said(result: Any) -> str:
-    """What the command printed, or the error of its arguments."""
+    """Return what the command printed, or the error of its arguments."""
     assert result.return_value == 2 or getattr(result.exception, "exit_code", None) == 2
     text = result.output + str(getattr(result.exception, "message", ""))
     assert "${" not in text

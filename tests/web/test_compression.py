@@ -1,4 +1,4 @@
-"""Static files are kept for a year under their hash, and text is compressed."""
+"""Static files are cached for a year under their hash, and text is compressed."""
 
 import gzip
 from importlib.resources import files
@@ -12,11 +12,11 @@ GZIP = {"Accept_Encoding": "gzip, br"}
 
 
 def fetch(app: Any, path: str, **headers: str) -> Response:
-    """Return the answer as it is on the wire: WebTest would decode it."""
+    """Return the response as it is sent: WebTest would decode it."""
     cookies = "; ".join(f"{name}={value}" for name, value in app.cookies.items())
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     answer = Request.blank(path, headers=named | {"Cookie": cookies}).get_response(app.app)
-    assert answer.body is not None  # read to its end, as a server does
+    assert answer.body is not None  # read to the end, as a server does
     return answer
 
 

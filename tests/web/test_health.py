@@ -1,4 +1,4 @@
-"""What machines ask: is it well, and how much of what."""
+"""Health checks and metrics."""
 
 import socket
 import time

@@ -1,4 +1,4 @@
-"""What strangers try with somebody's login never locks that person out."""
+"""Failed attempts by strangers never lock out the owner of a login."""
 
 from contextlib import suppress
 from typing import Any
@@ -14,7 +14,7 @@ STRANGER, HOME = "203.0.113.7", "198.51.100.1"
 
 
 def fail(throttle: RateLimiter, tries: int, *, networks: int = 1, login: str = ANNA[0]) -> None:
-    """Let strangers fail that often, from so many networks."""
+    """Fail to sign in that often, from that many networks."""
     for number in range(tries):
         with suppress(Throttled):
             throttle.check_login(f"203.0.{number % networks}.7", login, ANNA[1])
@@ -68,8 +68,8 @@ def test_who_signed_in_here_signs_in_again_while_a_stranger_beside_is_locked_out
     app.reset()
     for _try in range(PER_LOGIN.tries):
         sign_in(app, password="wrong", status=401)
-    sign_in(app, status=429)  # the right password, from a browser that nobody knows
+    sign_in(app, status=429)  # the right password, from an unknown browser
     app.set_cookie("mailganer-device", device[:-2] + "xx")
-    sign_in(app, status=429)  # a cookie that was not made here
+    sign_in(app, status=429)  # a forged cookie
     app.set_cookie("mailganer-device", device)
     sign_in(app)

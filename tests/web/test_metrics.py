@@ -1,4 +1,4 @@
-"""``/metrics`` is read with a token, or from a private network that is known to be one."""
+"""``/metrics`` requires a token or a known private network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ TOKEN = "0123456789abcdef" * 2
 
 @pytest.fixture
 def status(ini_values: dict[str, str]) -> Any:
-    """``status("10.0.0.7", token="", trusted_proxy=...)``: of ``/metrics``, asked from there."""
+    """``status("10.0.0.7", token="", trusted_proxy=...)``: the status of ``/metrics`` for that client."""
     apps: list[Any] = []
 
     def status(address: str, token: str = "", **values: str) -> int:
@@ -62,7 +62,7 @@ def test_behind_a_named_proxy_the_clients_own_address_counts(
     ini_values["mailganer.public_url"] = "https://mail.example.com"
     assert status("10.0.0.7", trusted_proxy="127.0.0.1") == 200
     assert status("203.0.113.9", trusted_proxy="127.0.0.1") == 401
-    assert status("127.0.0.1", trusted_proxy="127.0.0.1") == 401  # a proxy that names nobody
+    assert status("127.0.0.1", trusted_proxy="127.0.0.1") == 401  # a proxy that sends no client address
 
 
 @pytest.mark.slow

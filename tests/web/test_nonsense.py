@@ -1,4 +1,4 @@
-"""Requests that no form and no sane program would send are answered, never with our mistake."""
+"""Malformed requests get a client error, never a server error."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Servers of other people are asked in a pool of their own, never at the cost of other requests."""
+"""Calls to outside servers run in their own pool, never at the cost of other requests."""
 
 import http.client
 import json
@@ -31,7 +31,7 @@ one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True
 
 
 class Gate:
-    """A mail server behind a door: it takes every connection, and says nothing until the door is opened."""
+    """A mail server that accepts connections and stays silent until the gate is opened."""
 
     def __init__(self, server: SMTPServer) -> None:
         self.server, self.opened = server, threading.Event()
@@ -85,7 +85,7 @@ def gate(smtp_server: SMTPServer) -> Iterator[Gate]:
 
 @pytest.fixture
 def impatient(wsgi_app: Any) -> OutsideCalls:
-    """The application's pool, whose pages wait for nobody."""
+    """The application's pool, without a wait of the pages."""
     calls: OutsideCalls = wsgi_app.registry["outside"]
     calls.patience = 0.01
     return calls
@@ -321,7 +321,7 @@ def test_a_test_email_that_waits_is_sent_and_counted_once(
 
 
 class SlowCashier(PaymentProvider):
-    """Asks a server of its own, and looks whether the web part holds a transaction meanwhile."""
+    """A provider that calls its own server and checks that no transaction is open meanwhile."""
 
     name, title = "slow", "Slow"
 
@@ -341,7 +341,7 @@ class SlowCashier(PaymentProvider):
 def test_a_payment_service_is_asked_while_no_transaction_is_open(
     wsgi_app: Any, anna: Any, impatient: OutsideCalls
 ) -> None:
-    impatient.patience = 1  # the page does nothing else before the payment service has been asked
+    impatient.patience = 1  # the page does nothing before the call of the payment service
     slow = SlowCashier(wsgi_app.registry["engine"])
     wsgi_app.registry["payments"] = {"slow": slow}
     form = next(form for form in anna.get("/plan").forms.values() if "/plan/pay/slow" in form.action)
@@ -411,7 +411,7 @@ def test_the_api_says_429_to_a_third_call_of_one_network(
 def test_twelve_silent_sign_ins_keep_no_reader_waiting(
     wsgi_app: Any, session: Session, make: Factory, gate: Gate
 ) -> None:
-    """Eight threads, as ``mailganer web`` has; the mail server says nothing until all readers were served."""
+    """Eight threads, as ``mailganer web`` has; the mail server is silent until all pages are served."""
     account = make.account()
     anna = client_of(TestApp(wsgi_app), session, account, make)
     port = free_port()

@@ -1,4 +1,4 @@
-"""Bodies that cost more than they are worth are refused before they are read; malformed forms are 400."""
+"""Too large bodies are rejected before they are read; malformed forms get 400."""
 
 import gc
 import re
@@ -52,7 +52,7 @@ def people(content: bytes) -> bytes:
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was read of forms, in order."""
+    """The forms that were read, in order."""
     seen: list[str] = []
     for name in ("parts_of", "fields_of", "read_upload"):
         read = getattr(request_bodies, name)
@@ -65,12 +65,12 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-# Strangers
+# Clients that are not signed in
 
 
 @one_database
 def test_forty_thousand_tiny_parts_are_refused_unread(app: Any, parsed: list[str]) -> None:
-    """As ``multipart-parts.py`` sends them."""
+    """Return a body like that of ``multipart-parts.py``."""
     body = b"".join(
         b'--x\r\nContent-Disposition: form-data; name="f%d"\r\n\r\n1\r\n' % number for number in range(40_000)
     )
@@ -82,7 +82,7 @@ def test_forty_thousand_tiny_parts_are_refused_unread(app: Any, parsed: list[str
 
 @one_database
 def test_a_form_has_a_thousand_fields_at_most(app: Any) -> None:
-    """With so many it is read, and refused for its missing token."""
+    """A form with this many fields is read, and rejected for its missing token."""
     for kind in (*KIND.values(), "application/x-www-form-urlencoded", ""):
         for number, status in ((MOST_FIELDS, 400), (MOST_FIELDS + 1, 413)):
             body = form(*[field(str(each)) for each in range(number)])
@@ -195,7 +195,7 @@ def test_a_form_within_a_form_is_not_looked_into() -> None:
     assert len(list(parts_of(form(part + inner), b"x", 1))) == 1
 
 
-# Files of those who are signed in
+# Files of signed-in users
 
 
 def upload(anna: Any, *parts: bytes, status: Any = 303) -> Any:
@@ -242,7 +242,7 @@ def test_a_malformed_part_beside_a_file_is_400(anna: Any, part: bytes) -> None:
 
 @one_database
 def test_a_long_email_is_saved(anna: Any) -> None:
-    """Its Cyrillic takes six bytes an email in a form."""
+    """Each Cyrillic letter takes six bytes in a form."""
     form = anna.get("/templates/new").forms
     page = next(each for each in form.values() if "html" in each.fields)
     page["name"], page["html"] = "Длинное", "<p>" + "ё" * 400_000 + "</p>"
@@ -267,7 +267,7 @@ def test_the_api_refuses_many_parts_and_malformed_ones(client: Client) -> None:
 
 
 class Body:
-    """Stands for a request whose body is kept."""
+    """A request whose body is kept."""
 
 
 @pytest.fixture

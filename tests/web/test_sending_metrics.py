@@ -1,4 +1,4 @@
-"""What /metrics says of emails and senders, and what the dashboard and the alert rules ask for."""
+"""The metrics of emails and senders, and those used by the dashboard and the alert rules."""
 
 import json
 import re

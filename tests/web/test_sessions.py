@@ -1,4 +1,4 @@
-"""Sessions that end on the server, addresses that a request cannot choose, and wrong API tokens."""
+"""Sessions that end on the server, redirects independent of the Host header, and wrong API tokens."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Whatever the table of routes names by a number: somebody else's is not there, on pages and in the API."""
+"""Rows of another account are 404 on every route with an id, on pages and in the API."""
 
 import re
 from typing import Any
@@ -81,7 +81,7 @@ def test_somebody_elses_things_cannot_be_named_in_a_body(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_page_of_the_table_takes_a_form_without_its_token(anna: Any, of_anna: dict[str, int]) -> None:
-    """Only readers' one click needs no token. The things are anna's own: nothing else is in the way."""
+    """Only the recipients' one-click unsubscribe needs no token. The rows are anna's own."""
     refused = set()
     for name, pattern, factory in (*FIRST_PAGES, *PAGES):
         path = path_of(pattern, factory, of_anna) if "{id" in pattern else pattern

@@ -1,4 +1,4 @@
-"""What is no UTF-8 in a request: ignored or 400, never 500."""
+"""Invalid UTF-8 in a request is ignored or 400, never 500."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is written about Mailganer is so."""
+"""The documents match the program."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""How the environment is made: wheels only, compiled by all cores, and not a second time."""
+"""The environment is built from wheels only, compiled on all cores, and only once."""
 
 import importlib.util
 import subprocess

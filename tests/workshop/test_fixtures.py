@@ -1,4 +1,4 @@
-"""The fixtures keep their word: the other tests stand on them."""
+"""The fixtures work: the other tests depend on them."""
 
 import smtplib
 import socket

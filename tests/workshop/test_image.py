@@ -1,4 +1,4 @@
-"""What the Dockerfile puts into the image is Mailganer, and not an empty shell of it."""
+"""The image of the Dockerfile contains all of Mailganer."""
 
 import os
 import re
@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-# pip builds in the very folder it is given, keeps ``build`` there and takes what is newer in it for done.
-# This does the same without asking an index for anything.
-# Packages from the lock are there already.
+# pip builds in the given folder, keeps ``build`` there and considers newer files in it up to date.
+# This does the same without a package index.
+# Packages from the lock are installed already.
 PIP = """#!/bin/sh
 set -e
 case "$*" in *--require-hashes*) exit 0;; esac
@@ -22,7 +22,7 @@ cp -R build/lib/. {site}
 
 @pytest.fixture
 def built(root, tmp_path):
-    """The first stage of the Dockerfile, step by step, in a folder; what it installed."""
+    """Run the first stage of the Dockerfile in a folder; return what it installed."""
     venv, source, site = tmp_path / "venv", tmp_path / "src", tmp_path / "site"
     (venv / "bin").mkdir(parents=True)
     source.mkdir()
@@ -50,7 +50,7 @@ def first_stage(text):
 
 
 def copy(path, target):
-    """With its times, as docker does."""
+    """Copy with file times, as docker does."""
     if path.is_dir():
         shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     else:

@@ -111,4 +111,4 @@ def test_rooms_of_one_floor_do_not_go_round_in_circles():
         room: {used for path in modules(room) for _, used in imported_rooms(path)} - {room}
         for room in FLOORS[4] & set(rooms())
     }
-    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle

@@ -1,4 +1,4 @@
-"""Whoever sends carries nothing that only pages or migrations need."""
+"""Processes that send import nothing that only pages or migrations need."""
 
 import subprocess
 import sys

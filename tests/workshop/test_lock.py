@@ -1,4 +1,4 @@
-"""The lock holds what setup.py asks for, for every Python, with hashes, and names no package index."""
+"""The lock contains all requirements of setup.py for every Python, with hashes and without an index."""
 
 import ast
 import re
@@ -25,13 +25,13 @@ def blocks_of(pytestconfig):
 
 @pytest.fixture(scope="module")
 def lock(blocks_of, pytestconfig):
-    """The blocks of each file."""
+    """Return the blocks of each file."""
     folder = pytestconfig.rootpath / "requirements"
     return {layer: blocks_of((folder / f"{layer}.txt").read_text()) for layer in LAYERS}
 
 
 def pins(lock, python, layers=LAYERS):
-    """The version of each package that is installed with this Python."""
+    """Return the version of each package that this Python installs."""
     found = {}
     for layer in layers:
         for _name, block in lock[layer]:

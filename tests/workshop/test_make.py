@@ -1,4 +1,4 @@
-"""make help tells the truth, and make leaves nothing for a person to find out."""
+"""The targets that make help lists work."""
 
 import os
 import re

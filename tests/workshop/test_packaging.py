@@ -1,4 +1,4 @@
-"""What is installed is whole: templates, styles, translations, migrations, ready emails."""
+"""The installed package is complete: templates, styles, translations, migrations, ready templates."""
 
 import ast
 import re
@@ -59,11 +59,11 @@ NOT_IMPORTED = {
     "pytest-xdist": "a plugin of pytest",
 }
 OURS = {"mailganer", "tests", "tools", "benchmarks", "_typeshed"}
-FOR_AUTHORS = {"pytest"}  # mailganer.backends.testing is for whoever writes a backend, and tests it
+FOR_AUTHORS = {"pytest"}  # mailganer.backends.testing is for authors of backends and their tests
 
 
 def declared(root, *lists):
-    """The distributions that these lists of setup.py name."""
+    """Return the distributions in these lists of setup.py."""
     found = set()
     for node in ast.parse((root / "setup.py").read_text()).body:
         if isinstance(node, ast.Assign) and node.targets[0].id in lists:
@@ -77,7 +77,7 @@ def canonical(name):
 
 @cache
 def imported(root, *folders):
-    """What the modules below import, by its first name; with what Pyramid includes and ``import_module``s."""
+    """Return the top-level names that the modules below import, ``include`` and ``import_module`` too."""
     paths = [path for folder in folders for path in (root / folder).rglob("*.py")]
     names = {name for path in paths for node in ast.walk(ast.parse(path.read_text())) for name in named(node)}
     return {name.split(".")[0] for name in names} - OURS - sys.stdlib_module_names - {""}
@@ -98,7 +98,7 @@ known = cache(packages_distributions)  # reads what each installed package holds
 
 
 def owners(name):
-    """Who may be meant: ``zope`` belongs to several."""
+    """Return the possible distributions: ``zope`` belongs to several."""
     return {canonical(each) for each in known().get(name, [name])}
 
 

@@ -1,4 +1,4 @@
-"""Private parts of libraries that the program uses: each is bounded in setup.py, and still what it was.
+"""Private parts of libraries that the program uses: each is bounded in setup.py and unchanged.
 
 A failure here names the module to read before its bound in setup.py is raised.
 """
@@ -37,7 +37,7 @@ def test_a_library_whose_private_parts_are_used_has_an_upper_bound(root, name):
 
 
 class Server:
-    """What a channel of waitress asks of its server."""
+    """A server with what a channel of waitress needs."""
 
     def __init__(self):
         self.adj, self.active_channels, self.tasks = Adjustments(), {}, []

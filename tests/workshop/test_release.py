@@ -1,4 +1,4 @@
-"""One version, one list of Pythons, one way to check: each is written down once, or the places agree."""
+"""Version, supported Pythons and checks are stated once, or all places agree."""
 
 import re
 import subprocess
@@ -27,7 +27,7 @@ def test_the_package_has_the_version_of_the_module_and_the_changelog_tells_of_it
     ).stdout.split()
     assert said[-1] == mailganer.__version__
     headings = re.findall(r"^## (\S+)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert mailganer.__version__ in headings[:2]  # above it stands "Unreleased" at most
+    assert mailganer.__version__ in headings[:2]  # only "Unreleased" may precede it
     assert "0.2.0" not in (root / "setup.py").read_text()
 
 

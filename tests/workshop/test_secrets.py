@@ -1,4 +1,4 @@
-"""No secret leaves the house by a side door: not in a task, not in a log, not in a command's arguments."""
+"""No secret leaks through a task, a log or a command's arguments."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""No text escapes translation: no template, no error, no form; and Russian has them all."""
+"""All texts of templates, errors and forms are translatable, and Russian has all translations."""
 
 import ast
 import importlib.util
@@ -14,12 +14,12 @@ PACKAGE = ROOT / "mailganer"
 TEMPLATES = sorted((PACKAGE / "templates").rglob("*.jinja2"))
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# What is the same in every language.
+# Texts that are the same in every language.
 NAMES = {"Mailganer", "Gmail", "English", "Русский", "CSV", "HTML", "API", "UTF-8", "MIT", "RU", "EN"}
 SPOKEN_ATTRIBUTES = {"alt", "title", "placeholder", "aria-label", "aria-description", "label"}
 SILENT_ELEMENTS = {"script", "style", "code", "pre", "kbd", "samp"}
 TRANSLATING = {"_", "gettext", "ngettext", "pgettext", "npgettext"}
-# For operators at their terminals and in their logs: English.
+# For operators, in terminals and logs: English.
 FOR_OPERATORS = {"cli", "drill", "settings.py", "broker.py", "migrations"}
 
 environment = Environment(
@@ -28,7 +28,7 @@ environment = Environment(
 
 
 def speaks(text):
-    """Whether there are words in it that somebody would have to translate."""
+    """Return whether it contains words that need a translation."""
     # An address, and the name of a header, are the same in any language.
     text = re.sub(r"&\w+;|\bMessage-ID\b|\S+@\S+|\S+://\S+|[\w-]+(\.[\w-]+)+", " ", text.replace("\0", " "))
     words = re.findall(r"[^\W\d_]{2,}", text)
@@ -36,7 +36,7 @@ def speaks(text):
 
 
 class Spoken(HTMLParser):
-    """Collects what a person would read or hear."""
+    """Collects the texts that a user reads or hears."""
 
     def __init__(self):
         super().__init__()
@@ -57,7 +57,7 @@ class Spoken(HTMLParser):
 
 
 def literal_text(source):
-    """A template's own HTML: expressions become a mark, statements vanish, translated blocks too."""
+    """Return a template's HTML with a mark for each expression, without statements and translated blocks."""
     parts, translated, kind = [], False, None
     for _line, token, value in environment.lex(source):
         if token == "block_begin":
@@ -74,7 +74,7 @@ def literal_text(source):
 
 
 def literal_strings(source):
-    """Sentences given to macros and filters as they stand, without translation."""
+    """Return sentences passed to macros and filters without translation."""
     tree = environment.parse(source)
     translated = {
         id(const)
@@ -122,7 +122,7 @@ def error_names():
 
 
 def is_bare(argument):
-    """A text as it stands, in any language."""
+    """A text that is not translated."""
     if isinstance(argument, ast.JoinedStr):
         return any(isinstance(part, ast.Constant) and speaks(str(part.value)) for part in argument.values)
     return (
@@ -133,7 +133,7 @@ def is_bare(argument):
 
 
 def _is_label(argument):
-    """A form's field is labelled "Name"; another kind of field may be called "name"."""
+    """A field of a form has the label "Name"; a field of a subscriber may be called "name"."""
     return isinstance(argument, ast.JoinedStr) or argument.value[:1].isupper()
 
 
@@ -167,7 +167,7 @@ def test_every_text_has_its_russian(translations):
 
 
 def texts(catalogue):
-    """English to translation; the forms of a plural as tuples."""
+    """Return English texts and their translations; plural forms are tuples."""
     return {_plain(each.id): _plain(each.string) for each in catalogue if each.id and any(each.string or "")}
 
 
@@ -191,7 +191,7 @@ def test_russian_keeps_every_placeholder(translations):
         texts = message.string if isinstance(message.string, tuple) else (message.string,)
         wanted = set(re.findall(r"\$\{\w+\}|%\(\w+\)s", ids[-1]))
         for text in filter(None, texts):
-            # "1 email" may be said without its number, nothing else may be left out or made up.
+            # "1 email" may omit its number; otherwise the values have to match.
             found = set(re.findall(r"\$\{\w+\}|%\(\w+\)s", text))
             if message.id and (found - wanted or (len(texts) == 1 and found != wanted)):
                 broken.append((ids[0], text))

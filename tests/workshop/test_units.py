@@ -1,4 +1,4 @@
-"""The systemd unit of docs/operating.md is one that systemd takes, and is not wide open."""
+"""The systemd units of docs/operating.md are valid and hardened."""
 
 import re
 import shutil

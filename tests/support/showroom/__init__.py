@@ -1,7 +1,7 @@
-"""The application with something in every state, and a list of all its pages: to be looked at as pictures.
+"""The application with data in every state, and a list of all its pages, for screenshots.
 
-Nothing moves in here: there is no worker, so a campaign on its way stays where it is while somebody looks.
-Everything is there in both languages, because the people, lists and emails of a page are part of its look.
+Nothing changes here: there is no worker, so a campaign that is sending stays as it is.
+Everything exists in both languages, because subscribers, lists and emails are part of a page's look.
 """
 
 from collections.abc import Iterator
@@ -40,13 +40,13 @@ class Showroom:
         self._cookies: dict[tuple[str, str], dict[str, str]] = {}
 
     def stops(self, language: str) -> list[Stop]:
-        """Every page in this language."""
+        """Return every page in this language."""
         if language not in self._stops:
             self._stops[language] = list(Pages(self, language).stops())
         return self._stops[language]
 
     def visit(self, browser: Any, who: str, language: str, **options: Any) -> Any:
-        """A browser's page for somebody who is signed in; ``who`` "" for somebody who is not."""
+        """Return a browser's page for a signed-in user, or signed out if ``who`` is ""."""
         self.stops(language)
         context = browser.new_context(locale=LOCALES[language], timezone_id="Europe/Moscow", **options)
         cookies = self._cookies.get((who, language), {})
@@ -58,7 +58,7 @@ class Showroom:
         return page
 
     def enter(self, who: str, language: str) -> str:
-        """Signs somebody in at the mail server; their address."""
+        """Sign in an address that the mail server knows; return it."""
         email = f"{who}@{language}.example.com"
         self.server.passwords[email] = "secret"
         client = TestApp(self.app, extra_environ={"HTTP_HOST": self.home.removeprefix("http://")})
@@ -73,11 +73,11 @@ class Showroom:
         return email
 
     def forget_tries(self) -> None:
-        """Nobody has tried to sign in too often."""
+        """Reset the rate limits of sign-in."""
         self.registry["throttle"] = RateLimiter("")
 
     def work_on_files(self) -> None:
-        """What the worker does with files that were brought."""
+        """Run the worker's part of imports."""
         with self.registry["sessions"]() as session:
             waiting = session.scalars(select(Import.id).where(Import.status == ImportStatus.reading)).all()
         for each in waiting:
@@ -86,7 +86,7 @@ class Showroom:
 
 @contextmanager
 def open_showroom(folder: Path) -> Iterator[Showroom]:
-    """Opens it on a database of its own in ``folder``."""
+    """Open it on a new database in ``folder``."""
     port, server = free_port(), SMTPServer()
     url = f"sqlite:///{folder / 'showroom.sqlite'}"
     engine = make_engine(url)
@@ -105,7 +105,7 @@ def open_showroom(folder: Path) -> Iterator[Showroom]:
 def _ini(folder: Path, database_url: str, home: str) -> dict[str, str]:
     return {
         "sqlalchemy.url": database_url,
-        "celery.broker_url": f"redis://127.0.0.1:{free_port()}/0",  # nobody listens: nothing moves
+        "celery.broker_url": f"redis://127.0.0.1:{free_port()}/0",  # nothing listens, so no task runs
         "mailganer.secret_key": SECRET,
         "mailganer.public_url": home,
         "mailganer.backends": "gmail smtp maildir",

@@ -1,4 +1,4 @@
-"""What is done on a page before it looks as it is meant to."""
+"""Actions that bring a page into the state of its picture."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ Act = Callable[[Any], None]
 
 
 def click(selector: str) -> Act:
-    """Presses what the selector finds; no new page comes of it, or a link is followed."""
+    """Return an action that clicks what the selector finds; it opens no new page or follows a link."""
 
     def act(page: Any) -> None:
         page.locator(selector).first.click()
@@ -17,7 +17,7 @@ def click(selector: str) -> Act:
 
 
 def fill(within: str = "main form[method=post]", **fields: Any) -> Act:
-    """Fills a form in and sends it, past what the browser itself would have to say about it."""
+    """Return an action that fills a form in and submits it without the browser's own validation."""
 
     def act(page: Any) -> None:
         form = page.locator(within).first

@@ -1,4 +1,4 @@
-"""What there is in the showroom: three accounts of one language, with something in every state."""
+"""The data of the showroom: three accounts of one language, with data in every state."""
 
 import io
 from collections.abc import Sequence
@@ -44,13 +44,13 @@ from ..factories import Factory
 from ..sent import record_open, sent_campaign, token
 from .words import WORDS
 
-EVERYTHING, NOTHING, FULL = "anna", "boris", "olga"  # who has what
+EVERYTHING, NOTHING, FULL = "anna", "boris", "olga"  # the owner of each part
 HOUSEHOLD = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
 BEHIND_A_PROXY = "Mozilla/5.0"
 BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/130.0.0.0 Safari/537.36"
-MANY = 240  # people of the large list: more than a page of them
-HAD_LEFT = range(219, 223)  # of the many: by hand, before the September digest
-LEFT_BY_IT, COMPLAINED = (205, 207, 208), (206, 209)  # and so they got nothing later
+MANY = 240  # subscribers of the large list: more than one page
+HAD_LEFT = range(219, 223)  # of the large list: manually, before the September digest
+LEFT_BY_IT, COMPLAINED = (205, 207, 208), (206, 209)  # so they got nothing later
 FREE_A_DAY, FREE_PEOPLE = 500, 300
 S = DeliveryStatus
 
@@ -69,7 +69,7 @@ UNCLOSED = "<p>{{ first_name|default('') }}\n\n{% if town %}<p>{{ town }}</p>\n"
 
 
 class Furniture:
-    """Fills the accounts. Afterwards every thing has a name: ``furniture.paused`` is a campaign."""
+    """Fills the accounts. Afterwards each row is an attribute: ``furniture.paused`` is a campaign."""
 
     def __init__(self, room: Any, language: str) -> None:
         self.room, self.language, self.words = room, language, WORDS[language]
@@ -202,7 +202,7 @@ class Furniture:
     def _sent(
         self, campaign: Campaign, status: CampaignStatus, words: Sequence[DeliveryStatus], ago: timedelta
     ) -> list[Delivery]:
-        """Deliveries of it to the first of the many, an hour before ``ago``; ``words`` their states."""
+        """Add its deliveries to the first of the large list, an hour before ``ago``; ``words`` are states."""
         people = self.many[: len(words)]
         found = sent_campaign(self.session, campaign, people, self.now - ago, words)
         for person, delivery in zip(people, found, strict=True):
@@ -276,7 +276,7 @@ class Furniture:
         self._hold()
 
     def _hold(self) -> None:
-        """Lets the pipeline itself pause what is too late, and what its email hinders."""
+        """Let the pipeline pause what is too late and what has a faulty email."""
         self.session.flush()
         overdue, self.overdue.status = self.overdue.status, CampaignStatus.draft
         grace, self.grace.status = self.grace.status, CampaignStatus.draft
@@ -325,12 +325,12 @@ class Furniture:
                     campaign_id=self.finished.id,
                     sender_id=self.sender.id,
                     minute=minute_of(start) + minute,
-                    emails=18 if minute < 10 else 16,  # 212: those that came back have left, too
+                    emails=18 if minute < 10 else 16,  # 212: bounced emails were sent too
                 )
             )
 
     def _never_left(self, campaign: Campaign) -> None:
-        """Who had not got it when it was stopped."""
+        """The recipients that had not got it when it was stopped."""
         first = first_delivery_id(campaign.id)
         self.session.execute(
             update(Delivery)
@@ -352,7 +352,7 @@ class Furniture:
             )
 
     def _fill_up(self, account: Account) -> None:
-        """As many people as the plan has room for; as many emails: one campaign's, and some of another's."""
+        """Use up the plan's subscribers and its emails: one campaign's, and some of another's."""
         readers = self.make.list(account, self.words.customers)
         self.make.subscribers(account, FREE_PEOPLE, readers)
         sender = self._sender_of(account)

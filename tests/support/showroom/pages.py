@@ -13,7 +13,7 @@ from ..sent import token
 from .acts import Act, click, fill, submit
 from .furniture import EVERYTHING, FULL, NOTHING, UNCLOSED, Furniture, S
 
-# Files that are no list of people, by what is wrong with them.
+# Files that are no list of subscribers, by their fault.
 BAD_FILES = {
     "empty": b"",
     "binary": b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256)),
@@ -29,17 +29,17 @@ BAD_FILES = {
 
 @dataclass(frozen=True)
 class Stop:
-    """A page in one state: its name and path, whose it is, and what is done there before it is as meant."""
+    """A page in one state: its name, path and owner, and the actions that lead to the state."""
 
     name: str
     path: str
     who: str = EVERYTHING  # nothing: signed out
     act: Act | None = None
-    foreign: bool = False  # an email, not a page of ours: nothing about it is ours to judge
+    foreign: bool = False  # an email, not a page of ours: its layout is not checked
 
 
 class Pages(Furniture):
-    """The pages of three accounts of one language, and those of nobody's."""
+    """The pages of three accounts of one language, and those without an account."""
 
     def stops(self) -> Iterator[Stop]:
         with self.session:
@@ -204,7 +204,7 @@ class Pages(Furniture):
         yield Stop("in-doubt-nothing", f"/campaigns/{self.paused.id}/in-doubt")
 
     def _past(self, page: Any) -> None:
-        """A date field takes no day before its least one: without that, the page itself answers."""
+        """Remove the date field's minimum, so that the server validates the date."""
         page.evaluate("for (const field of document.querySelectorAll('[min]')) field.removeAttribute('min')")
         page.locator("input[name=when][value=later]").check()
         page.locator("#day").fill("2020-01-01")
@@ -361,7 +361,7 @@ class Pages(Furniture):
         yield reader("email-in-browser", f"/v/{sent[100]}", foreign=True)
 
     def _leave(self, page: Any) -> None:
-        """In a second look the reader has left already: the page is as after the press."""
+        """On a second visit the recipient has unsubscribed already, so the page is as after the click."""
         if not page.locator("form[action*='/undo']").count():
             submit(page, "button")
 

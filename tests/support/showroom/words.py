@@ -1,18 +1,18 @@
-"""What the people of the showroom write themselves, in both languages."""
+"""The texts that users of the showroom wrote, in both languages."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Words:
-    """What a person writes herself, in her language."""
+    """The texts of one user, in their language."""
 
     name: str
     team: str
     customers: str
     about_customers: str
     firsts: tuple[str, ...]
-    lasts: tuple[tuple[str, str], ...]  # a woman's and a man's, as the first names come by turns
+    lasts: tuple[tuple[str, str], ...]  # a woman's and a man's, alternating like the first names
     towns: tuple[str, ...]
     ready: str
     faulty: str
@@ -35,7 +35,7 @@ class Words:
     row: str
 
     def name_of(self, first: int, last: int) -> tuple[str, str]:
-        """The first and the last name of somebody."""
+        """Return a first and a last name."""
         return self.firsts[first], self.lasts[last][first % 2]
 
 
