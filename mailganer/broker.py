@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.exceptions import KombuError, OperationalError
 
 from .errors import SettingsError
@@ -91,17 +91,19 @@ def command(settings: Settings) -> Sequence[str]:
 
 def trouble(url: str, timeout: float = 2) -> str:
     """Return why the broker at ``url`` does not respond within ``timeout`` seconds; empty when it does."""
+    connection = connect(url, timeout, socket_timeout=timeout, max_retries=0)
     try:
-        with _connection(url, timeout) as connection:
+        with connection:
             connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=timeout)
             connection.default_channel.close()
-    except (OperationalError, KombuError, OSError, *Connection(url).connection_errors) as error:
+    except (OperationalError, KombuError, OSError, *connection.connection_errors) as error:
         return str(error) or type(error).__name__
     return ""
 
 
-def _connection(url: str, timeout: float) -> Connection:
-    options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "max_retries": 0}
+def connect(url: str, timeout: float, **redis_options: float) -> Connection:
+    """Return a connection, not open yet, that gives up opening after ``timeout`` seconds."""
+    options = {"socket_connect_timeout": timeout, **redis_options}
     amqp = url.startswith("amqp")
     return Connection(url, connect_timeout=timeout, transport_options={} if amqp else options)
 
@@ -125,11 +127,12 @@ class Backlog:
 
 def backlog(url: str, timeout: float = 2) -> Backlog | None:
     """Return the backlog of the broker at ``url``; None when it does not respond."""
+    connection = connect(url, timeout, socket_timeout=timeout, max_retries=0)
     try:
-        with _connection(url, timeout) as connection:
+        with connection:
             messages = count_messages(connection)
             return Backlog(messages, _oldest(connection) if messages else None)
-    except (OperationalError, KombuError, OSError, *Connection(url).connection_errors):
+    except (OperationalError, KombuError, OSError, *connection.connection_errors):
         return None
 
 

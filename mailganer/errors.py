@@ -48,6 +48,18 @@ class _MessageFactory(Protocol):
 _: _MessageFactory = TranslationStringFactory("mailganer")
 
 
+def composed(template: str, mapping: Mapping[str, object]) -> str:
+    """Return a translation string around others. Its values are translated, its own text is not."""
+    message: str = TranslationString(template, domain="mailganer", mapping=mapping)
+    return message
+
+
+def with_mapping(message: TranslationString, mapping: Mapping[str, object]) -> str:
+    """Return a translation string with other values for its placeholders."""
+    changed: str = TranslationString(message, domain=message.domain, default=message.default, mapping=mapping)
+    return changed
+
+
 def in_english(message: str) -> str:
     """Return a sentence in English, as it is logged or printed."""
     return message.interpolate() if isinstance(message, TranslationString) else message

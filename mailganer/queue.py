@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import celery
 from celery import Celery
 from celery.utils import uuid
-from kombu import Producer
 from kombu.exceptions import KombuError, OperationalError
+from kombu.messaging import Producer
 
 from . import broker
 from .broker import QUEUE, QUEUED_AT, broker_url, count_messages, redis_client

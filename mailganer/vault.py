@@ -37,7 +37,8 @@ class Vault:
             raise SecretUnreadable(
                 _("The stored password belongs to another account. Enter the password again.")
             )
-        return content["secrets"]
+        secrets: dict[str, str] = content["secrets"]
+        return secrets
 
     def opens(self, account_id: int, ciphertext: bytes) -> bool:
         """Return whether one of the keys decrypts it for this account."""

@@ -49,7 +49,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 log = logging.getLogger(__name__)
 
 
-class Worker(Celery):
+class Worker(Celery):  # type: ignore[misc]  # Celery has no types
     """Celery with the settings of an installation, loaded on first use."""
 
     @property
@@ -178,7 +178,7 @@ def _stop_lanes(**_: Any) -> None:
     request_stop()
 
 
-class Ticker(Scheduler):
+class Ticker(Scheduler):  # type: ignore[misc]  # Celery has no types
     """Beat scheduler that enqueues a tick every two seconds by a monotonic clock, and keeps no state."""
 
     def setup_schedule(self) -> None:

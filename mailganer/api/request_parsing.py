@@ -165,7 +165,8 @@ def form_of(request: Request) -> Any:
 
 def text_of(part: Any) -> bytes | str:
     """Return the content of a part, sent as a value or as a file."""
-    return part.file.read(LARGEST_PART) if hasattr(part, "file") else part
+    text: bytes | str = part.file.read(LARGEST_PART) if hasattr(part, "file") else part
+    return text
 
 
 def is_yes(part: Any, field: str) -> bool:

@@ -289,7 +289,8 @@ def text_of(name: str) -> ColumnElement[str]:
     if name == "birthday":
         return func.coalesce(cast(Subscriber.birthday, String), "")
     if name in STANDARD:
-        return getattr(Subscriber, name)
+        column: ColumnElement[str] = getattr(Subscriber, name)
+        return column
     own = func.coalesce(Subscriber.fields[name].as_string(), "")
     return reduce(add, map(text_of, OTHER_NAMES.get(name, ())), own)
 

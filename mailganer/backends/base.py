@@ -24,7 +24,7 @@ from pydantic import BaseModel, PydanticUserError, SecretStr, TypeAdapter, Valid
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
 from translationstring import TranslationString
 
-from ..errors import InputError, _
+from ..errors import InputError, _, with_mapping
 
 REPLY_LENGTH = 500
 LONGEST_ADDRESS = 254  # maximum length between the brackets of an envelope (RFC 5321, section 4.5.3.1.3)
@@ -293,7 +293,7 @@ def clean(reply: str | bytes) -> str:
         values = {
             name: clean(each) if isinstance(each, str) else each for name, each in reply.mapping.items()
         }
-        return TranslationString(reply, domain=reply.domain, default=reply.default, mapping=values)
+        return with_mapping(reply, values)
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
     if not text.isprintable():
         text = _UNPRINTABLE.sub(" ", text)

@@ -7,11 +7,11 @@ for the others. The rules are those of the worker: :mod:`plan_shares`, then the 
 from collections.abc import Collection, Sequence
 from zoneinfo import ZoneInfo
 
-from .forecast import Forecast, Wait
+from .forecast import MINUTE, Forecast, Wait
 from .forecast_record import ForecastRecord, end_of, midnight_after
 from .plan_shares import CampaignDemand, PlanShares, plan_shares
 from .rolling_counter import WINDOW, Counter
-from .simulated import LONGEST_MINUTES, MINUTE, Lane, Sending, SendingSchedule, moment_of, opening
+from .simulated import LONGEST_MINUTES, Lane, Sending, SendingSchedule, moment_of, opening
 from .turns import PLENTY, CampaignShare, shares, until_done
 
 # By number of steps so far: the minutes of a step. The first days are exact.

@@ -242,7 +242,7 @@ def _make_ready(engine: "Engine", task: _Restore, ready: Path) -> _Done:
 
     from ..db import make_engine, make_sessions
     from ..migrations import migrate
-    from .copies import SQLITE
+    from .manifest import SQLITE
 
     shutil.copyfile(task.folder / SQLITE, ready)
     ready.chmod(0o600)

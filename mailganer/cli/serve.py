@@ -163,7 +163,8 @@ def _has_newest_schema(settings: "Settings") -> bool:
         return False
     try:
         with closing(sqlite3.connect(path, timeout=1)) as connection:
-            return connection.execute("SELECT version_num FROM alembic_version").fetchone() == (newest(),)
+            row: object = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            return row == (newest(),)
     except sqlite3.Error:
         return False  # the migration will report what is wrong with it
 

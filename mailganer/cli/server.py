@@ -82,7 +82,7 @@ def is_client(address: Any, proxy: str | None) -> bool:
         return False
 
 
-class _Dispatcher(ThreadedTaskDispatcher):
+class _Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress has no types
     """Leave prompt requests to the reading thread, which is the one that creates this object."""
 
     def __init__(self, is_prompt: IsPrompt) -> None:
@@ -99,7 +99,7 @@ class _Dispatcher(ThreadedTaskDispatcher):
             super().add_task(channel)
 
 
-class _Parser(HTTPRequestParser):
+class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
     """A request whose body is rejected by its size before it is read."""
 
     adj: Any
@@ -116,7 +116,7 @@ class _Parser(HTTPRequestParser):
             self.adj.max_request_body_size = min(self.adj.max_request_body_size, most)
 
 
-class _Channel(HTTPChannel):
+class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     """A connection. A response made in the reading thread is sent in one piece and wakes no other thread.
 
     One client cannot use up all connections: it has at most ``PER_ADDRESS``, and one whose request arrives
@@ -153,7 +153,7 @@ class _Channel(HTTPChannel):
 
     def write_soon(self, data: bytes) -> int:
         if not self._is_reading():
-            return super().write_soon(data)
+            return int(super().write_soon(data))
         with self.outbuf_lock:
             self.outbufs[-1].append(data)
             self.current_outbuf_count += len(data)
@@ -161,4 +161,4 @@ class _Channel(HTTPChannel):
         return len(data)
 
     def _is_reading(self) -> bool:
-        return get_ident() == self.server.task_dispatcher.reader
+        return bool(get_ident() == self.server.task_dispatcher.reader)

@@ -10,7 +10,7 @@ from babel import dates
 from babel.support import Translations
 from translationstring import TranslationString, Translator
 
-from ..errors import BackendError, InputError, MailganerError, _
+from ..errors import BackendError, InputError, MailganerError, _, composed, with_mapping
 from .languages import CATALOGUES, SOURCE_LANGUAGE, language_of
 
 
@@ -18,9 +18,7 @@ def translate_sentence(sentence: str, locale: str = SOURCE_LANGUAGE, timezone: s
     """Return a translation string as text; sentences and datetimes inside it are translated, too."""
     if isinstance(sentence, TranslationString) and sentence.mapping:
         mapping = {name: _value(value, locale, timezone) for name, value in sentence.mapping.items()}
-        sentence = TranslationString(
-            sentence, domain=sentence.domain, default=sentence.default, mapping=mapping
-        )
+        sentence = with_mapping(sentence, mapping)
     return str(_translator(language_of(locale).code)(sentence))
 
 
@@ -34,7 +32,7 @@ def format_moment(moment: datetime, timezone: str, locale: str = SOURCE_LANGUAGE
 def join_sentences(sentences: Iterable[str]) -> str:
     """Join several sentences into one that can still be translated."""
     parts = {f"part{number}": sentence for number, sentence in enumerate(sentences)}
-    return TranslationString(" ".join(f"${{{name}}}" for name in parts), domain="mailganer", mapping=parts)
+    return composed(" ".join(f"${{{name}}}" for name in parts), parts)
 
 
 def sentence_of(error: Exception) -> str:
@@ -50,7 +48,7 @@ def with_reply(error: Exception) -> str:
     if not reply:
         return sentence_of(error)
     parts = {"sentence": sentence_of(error), "reply": reply}
-    return TranslationString("${sentence} ${reply}", domain="mailganer", mapping=parts)
+    return composed("${sentence} ${reply}", parts)
 
 
 def reply_beside(error: Exception) -> str:

@@ -11,6 +11,8 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 from translationstring import TranslationString
 
+from ..errors import composed
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -90,7 +92,7 @@ def keep_sentence(sentence: str | None) -> str | None:
     if not isinstance(sentence, TranslationString):
         if sentence is None or not sentence.startswith(_BEGINS):
             return sentence
-        sentence = TranslationString("${words}", domain="mailganer", mapping={"words": sentence})
+        sentence = composed("${words}", {"words": sentence})
     return json.dumps(_kept(sentence), ensure_ascii=False)
 
 

@@ -30,7 +30,7 @@ from typing import IO, Any, cast
 
 from translationstring import TranslationString
 
-from ..errors import AccountBusy, Busy, EmailError, _
+from ..errors import AccountBusy, Busy, EmailError, _, composed
 from . import localized_values, render_budget
 from .render_budget import RenderTooLarge
 
@@ -350,7 +350,7 @@ def _message_from(kept: Any) -> str:
     if not isinstance(kept, dict):
         return str(kept)
     mapping = {str(name): _message_from(value) for name, value in kept["mapping"].items()}
-    return TranslationString(kept["msgid"], domain="mailganer", mapping=mapping)
+    return composed(kept["msgid"], mapping)
 
 
 # --- the helper's side

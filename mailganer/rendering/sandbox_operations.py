@@ -547,7 +547,7 @@ def _divisible(value: Any, by: Any) -> bool:
     found, divisor = number(value), number(by)
     if found is None or divisor is None:
         raise EmailError(_("“${value}” is not a number.", mapping={"value": _short(value)}))
-    return small(found) % small(divisor) == 0
+    return bool(small(found) % small(divisor) == 0)
 
 
 def _even(value: Any) -> bool:

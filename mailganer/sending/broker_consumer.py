@@ -20,7 +20,7 @@ ACKNOWLEDGES = "celery.worker.request"  # the logger of Celery that acknowledges
 FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0  # seconds between two attempts to reconnect, growing by the first
 
 
-class BrokerConsumer(Consumer):
+class BrokerConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
     """Celery's consumer, which logs when the broker becomes unreachable and when it is back.
 
     Workers share the database and need not know of one another, so Gossip and Mingle are off however the

@@ -66,7 +66,8 @@ def _sending_context(pid: int) -> SendingContext:
 
 
 def worker_settings() -> Settings:
-    return current_app.mailganer_settings
+    settings: Settings = current_app.mailganer_settings
+    return settings
 
 
 # --- the schema

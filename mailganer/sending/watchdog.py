@@ -14,9 +14,8 @@ from typing import NoReturn
 
 from billiard import current_process
 from celery import Celery
-from kombu import Connection
 
-from ..broker import count_messages
+from ..broker import connect, count_messages
 from ..queue import BROKEN
 from .clock import elapsed
 
@@ -96,10 +95,9 @@ class Watchdog:
 
 def tasks_wait(app: Celery) -> bool | None:
     """Return whether the queue has messages; None when the broker cannot be asked."""
-    url = str(app.conf.broker_url)
-    options = {} if url.startswith("amqp") else {"socket_timeout": 5, "socket_connect_timeout": 2}
+    connection = connect(str(app.conf.broker_url), 2, socket_timeout=5)
     try:
-        with Connection(url, connect_timeout=2, transport_options=options) as connection:
+        with connection:
             return count_messages(connection) > 0
-    except (*BROKEN, *Connection(url).connection_errors):
+    except (*BROKEN, *connection.connection_errors):
         return None

@@ -1,7 +1,7 @@
 """Base class and helpers of forms: locale, values from the request, errors from the domain."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from pyramid.request import Request
 from wtforms import Form as BaseForm
@@ -37,7 +37,7 @@ def whole_number(said: str) -> int | str:
         return said.replace(".", ",")
 
 
-class WholeNumberField(IntegerField):
+class WholeNumberField(IntegerField):  # type: ignore[misc]  # WTForms has no types
     """Whole number in a text field: browsers turn 2,525 in a number field into 2525."""
 
     widget = TextInput()
@@ -62,7 +62,7 @@ def choices(pairs: Iterable[tuple[str, str]]) -> list[SelectChoice]:
     return [SelectChoice(value, words) for value, words in pairs]
 
 
-class Form(BaseForm):
+class Form(BaseForm):  # type: ignore[misc]  # WTForms has no types
     """WTForms form filled from a posted request. CSRF protection is Pyramid's (see ``ui.form``)."""
 
     def __init__(self, *args: Any, **values: Any) -> None:
@@ -72,7 +72,7 @@ class Form(BaseForm):
                 field.choices = [SelectChoice(c.value, finalize(c.label)) for c in field.choices]
 
     @classmethod
-    def of(cls, request: Request, obj: object = None, **values: Any) -> "Form":
+    def of(cls, request: Request, obj: object = None, **values: Any) -> Self:
         """Return the form as posted, or filled from ``obj`` and ``values`` if nothing was posted."""
         posted = request.POST if request.method == "POST" else None
         return cls(posted, obj, meta={"locales": [request.locale_name]}, **values)

@@ -171,7 +171,8 @@ def rejects(request: Request) -> Response:
 
 
 def _asks_for_new_list(request: Request) -> bool:
-    return request.POST.get("list", NEW_LIST) == NEW_LIST
+    chosen: str = request.POST.get("list", NEW_LIST)
+    return chosen == NEW_LIST
 
 
 def _chosen_list(request: Request, now: datetime) -> SubscriberList:

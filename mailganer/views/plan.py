@@ -84,15 +84,16 @@ def _require_plans(request: Request) -> None:
 
 
 def _provider(request: Request) -> PaymentProvider:
-    provider = request.registry["payments"].get(request.matchdict["provider"])
+    providers: Mapping[str, PaymentProvider] = request.registry["payments"]
+    provider = providers.get(request.matchdict["provider"])
     if provider is None:
         raise NotFound
     return provider
 
 
 def _chosen(request: Request) -> Plan:
-    name = request.POST.get("plan")
-    found = next((plan for plan in request.registry["settings"].plans if plan.name == name), None)
+    name, settings = request.POST.get("plan"), request.registry["settings"]
+    found: Plan | None = next((plan for plan in settings.plans if plan.name == name), None)
     if found is None:
         raise InputError({"plan": _("Choose one of the plans below.")})
     return found

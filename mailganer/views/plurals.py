@@ -13,12 +13,13 @@ def ngettext(one: str, many: str) -> Forms:
     return one, many
 
 
-def pgettext(context: str, text: str) -> TranslationString:
+def pgettext(context: str, text: str) -> str:
     """Mark a text for translation with a context: in some languages "Paused" has a plural form."""
-    return TranslationString(text, domain="mailganer", context=context)
+    message: str = TranslationString(text, domain="mailganer", context=context)
+    return message
 
 
 def counted(request: Request, forms: Forms, number: int) -> str:
     """Return the sentence for ``number`` in the language of the request, with the number formatted."""
     mapping = {"number": localization.number(number)}
-    return request.localizer.pluralize(*forms, number, domain="mailganer", mapping=mapping)
+    return str(request.localizer.pluralize(*forms, number, domain="mailganer", mapping=mapping))

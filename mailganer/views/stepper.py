@@ -131,7 +131,7 @@ def next_step(request: Request, step: str) -> str:
 
 
 def step_url(request: Request, step: str) -> str:
-    return request.route_path(f"campaign.{step}", id=request.context.campaign.id)
+    return str(request.route_path(f"campaign.{step}", id=request.context.campaign.id))
 
 
 def current_page(request: Request, campaign: Campaign) -> str:

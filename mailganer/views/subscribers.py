@@ -9,7 +9,8 @@ from babel.dates import format_date
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from sqlalchemy import select
+from sqlalchemy import Row, select
+from sqlalchemy.orm import Session
 from wtforms import SelectMultipleField, StringField
 from wtforms.validators import InputRequired, Length, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
@@ -20,7 +21,7 @@ from mailganer.audience.subscribers import STOPPED
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, LimitReached, _
 from mailganer.i18n.languages import language_of
-from mailganer.models import Campaign, Delivery, Subscriber, SubscriberStatus
+from mailganer.models import Campaign, CampaignStatus, Delivery, Subscriber, SubscriberStatus
 from mailganer.reports import delivery_sentence
 
 from ..web.decorators import view_config
@@ -230,7 +231,7 @@ def _added_message(added: audience.Added) -> tuple[str, str]:
 
 def _form(request: Request, **values: Any) -> PersonForm:
     own = audience.lists_of(request.dbsession, request.context.account.id)
-    form: Any = PersonForm.of(request, **values)
+    form = PersonForm.of(request, **values)
     form.lists.choices = choices((lst.id, lst.name) for lst in own)  # type: ignore[misc]
     return form
 
@@ -305,9 +306,10 @@ def _field_values(
     return [(name, posted.get(f"field.{name}", field_text(value))) for name, value in together.items()]
 
 
-def _campaigns(request: Request) -> Sequence[Any]:
+def _campaigns(request: Request) -> Sequence[Row[int, str, str, CampaignStatus]]:
     """Return recent campaigns to explain, newest first, without their content."""
-    return request.dbsession.execute(
+    session: Session = request.dbsession
+    return session.execute(
         select(Campaign.id, Campaign.name, Campaign.subject, Campaign.status)
         .where(Campaign.account_id == request.context.account.id)
         .order_by(Campaign.id.desc())

@@ -5,7 +5,8 @@ from typing import Any
 from pyramid.request import Request
 
 from mailganer.errors import _
-from mailganer.web import PUBLIC, OutsideCalls, PendingForms
+from mailganer.web import PUBLIC, OutsideCalls
+from mailganer.web.pending_forms import PendingForms
 
 from ..web.decorators import view_config
 from .errors import ErrorPage

@@ -33,7 +33,7 @@ TEXT = frozenset(
 def asset(path: str) -> str:
     """Return the URL of a static file, with a hash of its content, so that browsers may cache it."""
     request = get_current_request()
-    return request.static_path(f"mailganer:static/{path}", _query={"v": version(path)})
+    return str(request.static_path(f"mailganer:static/{path}", _query={"v": version(path)}))
 
 
 @lru_cache(maxsize=64)

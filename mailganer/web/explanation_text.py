@@ -18,4 +18,5 @@ def explanation_context(request: Request, campaign: Campaign) -> ExplanationCont
 
 def step_sentence(request: Request, step: ExplanationStep) -> str:
     """Return a step as a sentence in the language and time zone of the request."""
-    return request.translate(step.sentence(localization.plain_datetime, localization.number)).strip()
+    sentence = step.sentence(localization.plain_datetime, localization.number)
+    return localization.translate(request, sentence).strip()

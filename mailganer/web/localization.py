@@ -23,7 +23,7 @@ from pyramid.threadlocal import get_current_request
 from translationstring import TranslationString
 
 from ..db import utcnow
-from ..errors import InputError, _
+from ..errors import InputError, _, with_mapping
 from ..i18n.languages import (
     CATALOGUES,
     SOURCE_LANGUAGE,
@@ -112,8 +112,9 @@ def translate(request: Request, message: str) -> str:
         return message
     if message.mapping:
         mapping = {name: _value(request, value) for name, value in message.mapping.items()}
-        message = TranslationString(message, domain=message.domain, default=message.default, mapping=mapping)
-    return request.localizer.translate(message)
+        message = with_mapping(message, mapping)
+    translated: str = request.localizer.translate(message)
+    return translated
 
 
 def _value(request: Request, value: Any) -> Any:
@@ -125,7 +126,8 @@ def _value(request: Request, value: Any) -> Any:
 def said(message: str) -> str:
     """Translate a message into HTML, with the reply of a mail server (``reply``) marked as code."""
     if not isinstance(message, TranslationString) or not message.mapping:
-        return finalize(message)
+        text: str = finalize(message)
+        return text
     request = get_current_request()
     bare = TranslationString(str(message), domain=message.domain, default=message.default)
     parts = {name: _part(request, name, value) for name, value in message.mapping.items()}

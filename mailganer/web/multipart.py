@@ -99,7 +99,7 @@ def read_upload(environ: dict[str, Any], body: IO[bytes], most: int, files: Coll
     return fields
 
 
-class UploadedFields(cgi_FieldStorage):
+class UploadedFields(cgi_FieldStorage):  # type: ignore[misc]  # WebOb has no types
     """The form of the standard library, counting its parts. Each part is an instance of this class too."""
 
     def __init__(

@@ -54,7 +54,8 @@ class PixelFirst:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
         if method not in self._answered or not _is_picture(path):
-            return self._application(environ, start_response)
+            response: Iterable[bytes] = self._application(environ, start_response)
+            return response
         start = perf_counter()
         if method == "GET":
             self._count(path, environ.get("HTTP_USER_AGENT", ""))

@@ -10,6 +10,7 @@ from typing import Any
 from pyramid.config import Configurator
 from pyramid.httpexceptions import HTTPForbidden
 from pyramid.request import Request
+from sqlalchemy.orm import Session
 
 from ..errors import NotFound
 from ..models import (
@@ -60,7 +61,8 @@ class DeliveryContext(CampaignContext):
         self.delivery: Delivery = self._delivery(request)
 
     def _delivery(self, request: Request) -> Delivery:
-        row = request.dbsession.get(Delivery, _id(request.matchdict["delivery"]))
+        session: Session = request.dbsession
+        row = session.get(Delivery, _id(request.matchdict["delivery"]))
         if row is None or row.campaign_id != self.campaign.id:
             raise NotFound
         return row

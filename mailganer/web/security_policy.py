@@ -31,7 +31,8 @@ class SecurityPolicy:
     """Security policy with one permission: signed in. Ownership is checked when objects are loaded."""
 
     def identity(self, request: Request) -> Account | None:
-        return request.account
+        account: Account | None = request.account
+        return account
 
     def authenticated_userid(self, request: Request) -> int | None:
         return request.account.id if request.account else None
@@ -47,7 +48,8 @@ class SecurityPolicy:
 
 
 def is_api(request: Request) -> bool:
-    return request.path.startswith("/api/")
+    path: str = request.path
+    return path.startswith("/api/")
 
 
 def needs_csrf(request: Request) -> bool:

@@ -28,7 +28,8 @@ class RotatingSerializer:
         ]
 
     def dumps(self, value: Any) -> bytes:
-        return self._serializers[0].dumps(value)
+        signed: bytes = self._serializers[0].dumps(value)
+        return signed
 
     def loads(self, text: bytes) -> Any:
         for serializer in self._serializers[:-1]:
@@ -46,7 +47,7 @@ def cookie_name(settings: Settings) -> str:
 
 
 def session_factory(settings: Settings) -> Callable[[Request], Any]:
-    return BaseCookieSessionFactory(
+    factory: Callable[[Request], Any] = BaseCookieSessionFactory(
         RotatingSerializer(settings.secret_keys),
         cookie_name=cookie_name(settings),
         max_age=SESSION_SECONDS,
@@ -56,6 +57,7 @@ def session_factory(settings: Settings) -> Callable[[Request], Any]:
         httponly=True,
         samesite="Lax",
     )
+    return factory
 
 
 def enter(request: Request, account: Account) -> None:

@@ -58,7 +58,7 @@ def _may_be_swept(context: SendingContext, row: Any, now: datetime) -> bool:
     path = context.journals / row.journal
     if journal.is_abandoned(path):
         return True
-    late = now - row.lease_until - context.span(context.margin)
+    late: timedelta = now - row.lease_until - context.span(context.margin)
     # With the journal here, the process is alive but stopped; without it, the process is on another machine.
     return late > (timedelta(0) if path.exists() else ELSEWHERE * context.speed)
 
