@@ -1,4 +1,4 @@
-"""Accounts and their mail logins: who comes in where, and what closing leaves."""
+"""Accounts and their mail logins: sign-in, and what remains after closing an account."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""What a sender may send, and what happens when a person changes it."""
+"""Limits of senders, and what happens when a user changes them."""
 
 from datetime import timedelta
 

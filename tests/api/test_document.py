@@ -1,4 +1,4 @@
-"""The document, and what does not fit it."""
+"""The OpenAPI document, and requests that do not match it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -54,7 +54,7 @@ def test_every_operation_has_a_name_and_says_what_it_does(nobody: Client) -> Non
 
 
 def test_a_query_parameter_that_no_address_takes_is_refused_by_name(client: Client, nobody: Client) -> None:
-    """A misspelt filter would be answered with everything."""
+    """Without this check a misspelt filter would return everything."""
     for path in ("lists?colour=red", "campaigns?limits=5", "account?x=", "subscribers?emial=a@example.org"):
         answer = client.get(path, status=422)
         name = path.partition("?")[2].partition("=")[0]
@@ -66,7 +66,7 @@ def test_a_query_parameter_that_no_address_takes_is_refused_by_name(client: Clie
 
 
 def test_a_query_parameter_with_two_values_is_refused(client: Client) -> None:
-    """Only one of them would count, and nobody knows which."""
+    """Only one of them would be used, and it is not defined which."""
     for path in ("subscribers?status=active&status=bounced", "lists?limit=1&limit=2"):
         answer = client.get(path, status=422)
         assert [each["field"] for each in answer.json["errors"]] == [path.partition("?")[2].partition("=")[0]]
@@ -94,7 +94,7 @@ def test_every_parameter_of_the_document_is_taken(client: Client) -> None:
 
 
 def test_files_are_binary_and_descriptions_are_whole(nobody: Client) -> None:
-    """A comma in a description written without quotes would begin another key, with nothing in it."""
+    """A comma in a description without quotes would begin another, empty key."""
     document = nobody.get("openapi.json").json
     form = document["paths"]["/lists/{id}/imports"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert form["schema"]["properties"]["file"]["format"] == "binary"

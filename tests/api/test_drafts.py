@@ -1,4 +1,4 @@
-"""Campaigns before they are sent, by API: what is given comes back as it was given."""
+"""Draft campaigns by API: values are returned as they were sent."""
 
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,7 @@ one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True
 
 @pytest.fixture
 def ready(make: Factory, session: Session, account: Account) -> Campaign:
-    """A draft that may be scheduled."""
+    """Create a draft that can be scheduled."""
     readers = make.list(account)
     make.subscriber(account, "olga@example.org", (readers,))
     campaign = make.campaign(account, (readers,), (make.sender(account),))

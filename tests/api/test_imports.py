@@ -19,7 +19,7 @@ CSV = b"email,name\nboris@example.org,Boris\n"
 
 @pytest.fixture
 def bring(client: Client) -> Any:
-    """``bring(apply="no")``: the answer to a file with these fields beside it."""
+    """``bring(apply="no")``: the response to a file with these fields beside it."""
     path = f"/api/v1/lists/{client.post('lists', {'name': 'Readers'}).json['id']}/imports"
 
     def bring(content: bytes = CSV, status: int = 202, **fields: Any) -> Any:
@@ -116,7 +116,7 @@ def test_what_is_no_form_with_a_file_is_refused(bring: Any, client: Client) -> N
 def test_a_file_that_is_brought_keeps_nobody_from_writing(
     client: Client, monkeypatch: pytest.MonkeyPatch, session: Session, key: dict[str, str]
 ) -> None:
-    """It may take a minute to be read and stored, and emails are being sent meanwhile."""
+    """An upload may take a minute, and emails are sent meanwhile."""
     made = client.post("lists", {"name": "Readers"}).json["id"]
     store, read = actions.store, BaseRequest.POST.fget
     written: list[str] = []
@@ -167,7 +167,7 @@ def test_a_list_that_is_deleted_while_a_file_comes_is_not_there(
 
 
 def test_a_file_that_is_read_by_somebody_keeps_nobody_from_writing(bring: Any, client: Client) -> None:
-    """SQLite has one writer at a time: a program that takes its time over a download must not be it."""
+    """SQLite has one writer at a time, so a slow download must not be one."""
     made = bring()
     begun: list[str] = []
     engine = client.app.app.registry["engine"]

@@ -1,4 +1,4 @@
-"""A POST with an Idempotency-Key is done once."""
+"""A POST with an Idempotency-Key is executed once."""
 
 import hashlib
 import threading
@@ -19,7 +19,7 @@ CSV = b"email,name\nboris@example.org,Boris\n"
 
 
 def upload(client: Client, path: str, boundary: str, content: bytes, key: str, **options: Any) -> Any:
-    """A file as a program sends it: the boundary is another one each time."""
+    """A file as an API client sends it: each time with another boundary."""
     body = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="people.csv"\r\n'
         "Content-Type: text/csv\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Pages of things."""
+"""Paging of collections."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""When a campaign may be sent, by API."""
+"""Schedules and sending hours of a campaign, by API."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a program may send, and what it is told when it may not."""
+"""Validation of API requests and its errors."""
 
 import gc
 import json
@@ -229,7 +229,7 @@ def test_a_backend_a_host_and_a_port_that_are_not_to_be_used_are_named(
 
 
 def whole(client: Client, path: str, **changes: Any) -> Any:
-    """What a program does that knows no PATCH: get it, change something, send all of it back."""
+    """A client without PATCH gets the whole object, changes a field and puts all of it back."""
     return client.patch(path, client.get(path).json | changes).json
 
 
@@ -244,7 +244,7 @@ def test_what_get_answers_patch_takes(
         account, "gone@example.org", (lst,), status="unsubscribed", birthday=date(YEARLESS, 5, 14)
     )
     make.commit()
-    smtp_server.stop()  # nothing about the mail account changes, so nobody asks its server
+    smtp_server.stop()  # nothing about the mail account changes, so its server is not called
     anna = client_of(app, session, account, make)
     for path in (
         f"campaigns/{campaign.id}",

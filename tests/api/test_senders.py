@@ -74,7 +74,7 @@ def test_a_sender_is_added_limited_changed_and_removed(client: Client, smtp_serv
 
 
 def meanwhile(server: SMTPServer, do: Callable[[], object]) -> None:
-    """While the mail server thinks about the next login, something else happens."""
+    """Run something else while the mail server processes the next login."""
     known = server.passwords
 
     class Thinking(dict[str, str]):

@@ -1,4 +1,4 @@
-"""Lists and people by API."""
+"""Lists and subscribers by API."""
 
 import json
 

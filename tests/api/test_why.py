@@ -1,4 +1,4 @@
-"""Why somebody got the email, or did not, by API."""
+"""Explanations of single deliveries by API."""
 
 from datetime import timedelta
 from typing import Any

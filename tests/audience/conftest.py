@@ -14,7 +14,7 @@ from mailganer.settings import Settings
 
 
 class Bringer:
-    """Brings files into one list, and looks at what came of them."""
+    """Imports files into one list and reads the results."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Bringer:
         self.account, self.list = account, lst
 
     def start(self, content: str | bytes, **options) -> int:
-        """Starts an import; answers its id."""
+        """Start an import; return its id."""
         data = content.encode() if isinstance(content, str) else content
         with self.sessions.begin() as session:
             job = start_import(
@@ -48,7 +48,7 @@ class Bringer:
         return self.job(import_id)
 
     def bring(self, content: str | bytes, **options) -> Import:
-        """Starts an import and works on it to its end."""
+        """Start an import and run it to its end."""
         return self.run(self.start(content, **options))
 
     def job(self, import_id: int) -> Import:
@@ -65,7 +65,7 @@ class Bringer:
             return [tuple(row) for row in rows]
 
     def people(self) -> dict[str, Subscriber]:
-        """Everybody on the list, by address key."""
+        """Return the subscribers of the list, by address key."""
         with self.sessions() as session:
             found = session.scalars(
                 select(Subscriber)
@@ -76,7 +76,7 @@ class Bringer:
             return {person.email_key: person for person in found}
 
     def files(self) -> list[str]:
-        """What lies in the uploads folder."""
+        """Return the files in the uploads folder."""
         uploads = self.settings.uploads
         return sorted(path.name for path in uploads.iterdir()) if uploads.exists() else []
 

@@ -1,4 +1,4 @@
-"""Addresses: what is one, and when two are the same person."""
+"""Valid addresses, and addresses of the same mailbox."""
 
 import pytest
 from hypothesis import given

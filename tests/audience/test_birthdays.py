@@ -1,4 +1,4 @@
-"""Birthdays as people write them."""
+"""Common notations of birthdays."""
 
 from datetime import date
 

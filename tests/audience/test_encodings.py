@@ -1,4 +1,4 @@
-"""Files in one other encoding than UTF-8: read rightly, or noted; never garbled without a word."""
+"""Files in an encoding other than UTF-8: read correctly or noted, never garbled silently."""
 
 import pytest
 
@@ -31,7 +31,7 @@ UNCERTAIN = {
     "cp874": "สมชาย|สมหญิง",
     "mac_cyrillic": "Иван Петров|Ольга Щукина",
 }
-READ = ["mac_roman", "iso8859-2", "cp1253", "cp850", "cp1254", "cp1257", "gb18030"]  # all of them rightly
+READ = ["mac_roman", "iso8859-2", "cp1253", "cp850", "cp1254", "cp1257", "gb18030"]  # all of them correctly
 
 
 def file_of(names, encoding):

@@ -1,4 +1,4 @@
-"""Text that was garbled before it came: repaired or rejected, and no ordinary name is taken for it."""
+"""Text garbled before the import is repaired or rejected; ordinary names stay as they are."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What people call their columns is what they call their variables."""
+"""Headings of columns are recognised, also as names of variables."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Files as other programs write them, with what must become of each: cases from public reports."""
+"""Files of other programs with the expected result of each: cases from public reports."""
 
 import json
 from collections import Counter
@@ -55,7 +55,7 @@ def noted(job: Import) -> list[tuple[int, str]]:
     return [(row, code) for row, code, _detail in job.notes.get("rows", [])]
 
 
-# Which column holds the addresses
+# The column of addresses
 
 
 def test_the_column_with_most_addresses_is_taken(bringer, bring):
@@ -348,7 +348,7 @@ def test_a_row_in_another_encoding_is_offered_as_it_was_meant(bringer):
     assert [row.rpartition(",")[2].strip('"') for row in offered[1:]] == ["Пётр", "Zoë"]
 
 
-# Who left elsewhere
+# Statuses from other products
 
 
 def test_an_export_of_another_installation_keeps_who_left(bringer, bring, session):
@@ -664,7 +664,7 @@ def test_who_left_by_several_files_stays_away_until_all_are_undone(
 
 
 def state_of(bringer) -> list[tuple[object, ...]]:
-    """Everything that is known of people and suppressions."""
+    """Return all data of subscribers and suppressions."""
     with bringer.sessions() as session:
         people = session.execute(select(Subscriber.first_name, Subscriber.status, Subscriber.status_reason))
         return [

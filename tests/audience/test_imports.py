@@ -1,4 +1,4 @@
-"""A file on its way into a list: what goes in, what does not and why, and that it can be taken back."""
+"""Imports into a list: imported rows, rejected rows with reasons, and undo."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ from mailganer.models import (
     SubscriberStatus,
 )
 
-# What goes in
+# Imported rows
 
 
 def test_people_go_in_with_names_birthdays_and_variables(bringer):
@@ -192,7 +192,7 @@ def test_blank_rows_are_passed_over_but_numbered(bringer):
     assert (job.rows, job.added, bringer.rejects(job)) == (2, 1, [(5, "address_domain")])
 
 
-# What does not
+# Rejected rows
 
 
 def test_bad_rows_are_rejected_with_number_and_reason_and_the_good_ones_go_in(bringer):
@@ -313,7 +313,7 @@ def test_a_list_of_somebody_else_takes_no_file(bringer, make, make_list):
         bringer.start("email\na@example.com\n", lst=theirs)
 
 
-# Who is there already
+# Existing subscribers
 
 
 def test_somebody_on_record_gets_what_the_file_says_and_keeps_the_rest(bringer):
@@ -424,7 +424,7 @@ def _with_room_for(settings, number):
     return replace(settings, plans=(plan, *settings.plans[1:]))
 
 
-# Looking first
+# Trial runs
 
 
 def test_known_people_who_come_onto_another_list_are_foreseen_as_changed(bringer):
@@ -633,7 +633,7 @@ def test_nothing_can_be_undone_before_anything_came_in(bringer):
         _undo(bringer, job)
 
 
-# Going on
+# Resuming
 
 
 def test_work_in_slices_comes_to_the_same(bringer, monkeypatch):
@@ -748,7 +748,7 @@ def test_a_guarded_export_comes_back_as_it_was(bringer):
     person = bringer.people()["a@example.com"]
     assert (person.first_name, person.fields) == ("=Анна", {"note": note})
     bringer.bring(f'email;note\nb@example.com;"{note}"\n')
-    assert bringer.people()["b@example.com"].fields == {"note": note}  # of another program's file
+    assert bringer.people()["b@example.com"].fields == {"note": note}  # from the file of another program
 
 
 def test_an_api_and_a_file_do_not_make_one_person_twice(bringer, now, settings):

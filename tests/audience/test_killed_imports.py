@@ -1,4 +1,4 @@
-"""An import whose process dies half way, and two at once: real processes, a real SIGKILL."""
+"""Imports killed half-way, and two at once: real processes, a real SIGKILL."""
 
 import subprocess
 import sys
@@ -52,7 +52,7 @@ def _wait_until(bringer, import_id: int, rows: int) -> None:
     readers = sessionmaker(bringer.sessions.kw["bind"].execution_options(reading=True))
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        with readers() as session:  # looks without waiting for its turn to write
+        with readers() as session:  # reads without waiting for the write lock
             added = session.scalars(select(Import.added).where(Import.id == import_id)).one()
         if added >= rows:
             return
@@ -83,7 +83,7 @@ def test_an_import_killed_twice_goes_on_without_half_rows_or_doubles(bringer, da
         finally:
             child.kill()
             child.wait()
-        # While the dead one's lease lasts nobody touches it; then it goes on.
+        # No other process takes it while the killed one's lease lasts; then it resumes.
         assert run_import(bringer.sessions, bringer.settings, import_id, now=lambda: bringer.now)
         assert bringer.job(import_id).status is ImportStatus.applying
         bringer.now += timedelta(minutes=1)

@@ -1,4 +1,4 @@
-"""People, lists, and who may be written to: the verbs, on both databases."""
+"""Subscribers, lists and suppression, on both databases."""
 
 import re
 from dataclasses import replace
@@ -125,7 +125,7 @@ def test_an_address_can_be_changed_but_not_to_somebody_elses(session, add, now):
     assert (person.email, person.email_key) == ("Anna.New@example.com", "anna.new@example.com")
 
 
-# Leaving, and coming back
+# Unsubscribing and subscribing again
 
 
 def test_who_unsubscribed_gets_nothing_and_stays_so_when_added_again(session, account, add, make_list, now):
@@ -259,7 +259,7 @@ def test_who_never_left_can_be_added_again_after_being_erased(session, add):
     assert add().created
 
 
-# Who gets a campaign
+# Recipients of a campaign
 
 
 def test_recipients_are_the_active_people_of_some_lists_each_once_in_order(

@@ -1,4 +1,4 @@
-"""What PostgreSQL knows of its tables when an import has finished."""
+"""Statistics of PostgreSQL's tables after an import."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A certificate authority for an afternoon: good certificates, and every kind of bad one."""
+"""A temporary certificate authority: valid certificates, and every kind of invalid one."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ class Authority:
         self_signed: bool = False,
         newest: ssl.TLSVersion | None = None,
     ) -> ssl.SSLContext:
-        """What a server needs to prove that it is ``name``, or not to."""
+        """Return a context with which a server proves, or fails to prove, that it is ``name``."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate(name, expired=expired, self_signed=self_signed))
         if newest is not None:

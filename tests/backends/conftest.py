@@ -1,4 +1,4 @@
-"""Servers that go wrong, a certificate authority, and an account on them."""
+"""Faulty servers, a certificate authority, and an account on them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_server() -> Iterator[Callable[..., FaultyServer]]:
 
 @pytest.fixture
 def account(network: Network) -> Callable[..., SMTPBackend]:
-    """An account on a server: ``account(server)``, with more options or other settings if need be."""
+    """``account(server)``: an account on a server, with more options or other settings if needed."""
 
     def make(server: FaultyServer, options: dict[str, str] | None = None, **settings: Any) -> SMTPBackend:
         known = {

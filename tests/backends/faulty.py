@@ -1,4 +1,4 @@
-"""A mail server that goes wrong exactly where it is told to, and keeps what it truly took."""
+"""A mail server that fails exactly at the requested stage, and keeps the emails it accepted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALL = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 10485760", "ENHANCEDSTATUSCOD
 
 
 class Gone(Exception):
-    """This conversation is over."""
+    """The connection is closed."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Email:
 
 @dataclass
 class Fault:
-    """After ``skip`` times that ``stage`` came, ``times`` times: do ``action`` instead of what is right.
+    """Do ``action`` instead of the correct reply, ``times`` times, after ``stage`` came ``skip`` times.
 
-    ``action`` is a reply to give (421 hangs up behind it), or a function of the conversation.
+    ``action`` is a reply (421 closes the connection after it), or a function of the conversation.
     """
 
     stage: str
@@ -49,17 +49,17 @@ class Fault:
 
 
 def reset(conversation: Conversation) -> None:
-    """RST, with nothing said."""
+    """Reset the connection without a reply."""
     conversation.reset()
 
 
 def hang_up(conversation: Conversation) -> None:
-    """FIN, with nothing said."""
+    """Close the connection without a reply."""
     raise Gone
 
 
 def silence(conversation: Conversation) -> None:
-    """Nothing, until the other side loses patience."""
+    """Stay silent until the client times out."""
     conversation.sock.settimeout(30)
     with contextlib.suppress(OSError):
         while conversation.sock.recv(65536):
@@ -68,13 +68,13 @@ def silence(conversation: Conversation) -> None:
 
 
 def take_and_reset(conversation: Conversation) -> None:
-    """The email is ours; nobody will hear of it."""
+    """Accept the email without a reply."""
     conversation.keep()
     conversation.reset()
 
 
 def endless(line: bytes, pause: float = 0.0) -> Callable[[Conversation], None]:
-    """The same line for ever."""
+    """Send the same line endlessly."""
 
     def talk(conversation: Conversation) -> None:
         until = time.monotonic() + 30
@@ -100,7 +100,7 @@ class FaultyServer:
     def __post_init__(self) -> None:
         self.emails: list[Email] = []
         self.commands: list[str] = []
-        self.plain: list[bytes] = []  # everything that came unencrypted
+        self.plain: list[bytes] = []  # everything received unencrypted
         self.connections = 0
         self.lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -308,7 +308,7 @@ class Conversation:
         self.sender = self.recipient = None
 
     def answer(self, stage: str, right: str) -> bool:
-        """Whether the right answer was given."""
+        """Return whether the correct reply was sent."""
         fault = self.server.fault(stage)
         if fault is None:
             self.say(right)
@@ -333,7 +333,7 @@ class Conversation:
         self.sock.sendall(data)
 
     def reset(self) -> None:
-        """End the connection by RST: what the kernel still holds for the other side is thrown away."""
+        """End the connection by RST, which discards what the kernel has not sent yet."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise Gone
 

@@ -1,4 +1,4 @@
-"""A small IMAP server over TLS: enough of RFC 3501 for a look into Sent Mail, and ways to go wrong."""
+"""A small IMAP server over TLS: enough of RFC 3501 to search Sent Mail, and several faults."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class IMAPServer:
     # Folder -> (flags, the Message-IDs in it), named as the server quotes them.
     folders: dict[str, tuple[str, set[str]]] = field(default_factory=dict)
     go_silent_at: str = ""  # a command that is never answered
-    drip_at: str = ""  # a command that is answered a byte at a time, for ever
+    drip_at: str = ""  # a command that is answered a byte at a time, endlessly
     refuse: str = ""  # a command that gets NO
-    refusal: str = "not now"  # and the words for it
+    refusal: str = "not now"  # and its text
 
     def __post_init__(self) -> None:
         self.commands: list[str] = []

@@ -1,4 +1,4 @@
-"""The local mail catcher, and the inbox made of what it caught."""
+"""The local mail catcher and its inbox."""
 
 from __future__ import annotations
 

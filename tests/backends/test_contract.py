@@ -1,4 +1,4 @@
-"""The contract, kept by every backend of ours, against real servers."""
+"""The contract suite for every built-in backend, against real servers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class TestDeepSMTP(BackendContract):
 
 
 class TestGmail(BackendContract):
-    """Against a server that asks for an app password, and a mailbox with Sent Mail."""
+    """Against a server that requires an app password, and a mailbox with Sent Mail."""
 
     pulls_ahead = 1
 
@@ -139,7 +139,7 @@ class TestMaildir(BackendContract):
 
 
 class TestPigeon(BackendContract):
-    """A plugin that has the members the contract names, and no other."""
+    """A plugin with only the members that the contract names."""
 
     pulls_ahead = 1
 

@@ -1,4 +1,4 @@
-"""The example plugin keeps the contract, as a distribution of its own."""
+"""The example plugin passes the contract suite, as a separate distribution."""
 
 import os
 import shutil

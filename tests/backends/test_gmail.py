@@ -1,4 +1,4 @@
-"""Gmail: its password, its limits, its words, and the look into Sent Mail."""
+"""Gmail: password, limits, replies, and the search of Sent Mail."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ADDRESS = "anna@gmail.com"
 APP_PASSWORD = "abcd efgh ijkl mnop"
 BARE = "abcdefghijklmnop"
 SENT = {'"[Gmail]/&BB4EQgQ,BEAEMAQyBDsENQQ9BD0ESwQ1-"': (r"\HasNoChildren \Sent", {"<n1@example.com>"})}
-OUTGOING = "&BB4EQgQ,BEAEMAQyBDsENQQ9BD0ESwQ1-"  # what Dovecot's configuration calls «Отправленные»
+OUTGOING = "&BB4EQgQ,BEAEMAQyBDsENQQ9BD0ESwQ1-"  # «Отправленные» in Dovecot's configuration
 FOLDERS = {"INBOX": (r"\HasNoChildren", {"<other@example.com>"}), **SENT}
 
 
@@ -243,7 +243,7 @@ def test_what_is_no_message_id_is_not_asked_for(
 
 @pytest.fixture
 def tokens() -> Iterator[dict[str, Any]]:
-    """Google's token endpoint. What it answers, and what it was asked."""
+    """Google's token endpoint: its responses and the requests it got."""
     state: dict[str, Any] = {"status": 200, "answer": json.dumps({"access_token": BARE}), "asked": []}
 
     class Endpoint(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Which addresses may be reached, and that the checked one is the one that is reached."""
+"""Allowed addresses, and that the checked address is the one connected to."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
 
 
 def test_the_table_has_every_network_that_python_calls_private() -> None:
-    """Of any version: a newer Python may know an entry that the table lacks."""
+    """In any version: a newer Python may know an entry that the table lacks."""
     for constants, known in ((ipaddress._IPv4Constants, IPV4), (ipaddress._IPv6Constants, IPV6)):
         for network in constants._private_networks:
             assert any(network.subnet_of(each) for each in known), network
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
-    """The name server's answers: one address per question."""
+    """Responses of the name server: one address per query."""
     asked: list[str] = []
 
     def ask(name: str, port: int, **_how: Any) -> list[Any]:
@@ -77,7 +77,7 @@ def test_a_name_with_one_private_address_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_name_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DNS rebinding: the second answer would be another one. It is never asked for."""
+    """DNS rebinding: a second query would return another address. There is none."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     monkeypatch.setattr("mailganer.backends.hosts.is_public", lambda _address: True)
@@ -136,7 +136,7 @@ def test_a_name_server_that_is_silent_is_not_waited_for(monkeypatch: pytest.Monk
 
 
 def test_all_addresses_together_get_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full backlog on loopback swallows connections without an answer, as a firewall does."""
+    """A full backlog on loopback drops connections silently, as a firewall does."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=0)
     port = listener.getsockname()[1]
     fillers = [socket.socket() for _number in range(4)]

@@ -1,4 +1,4 @@
-"""Which backends there are: found by entry point, chosen by configuration, and never believed blindly."""
+"""The registry of backends: found by entry point, chosen by configuration, validated."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_options_of_the_operator_reach_the_backend(tmp_path: Path) -> None:
     assert (tmp_path / "anna@example.com" / "new").is_dir()
 
 
-# Settings as they are stored.
+# Stored settings.
 
 
 def test_secrets_are_told_from_what_may_be_shown() -> None:

@@ -1,4 +1,4 @@
-"""What answers mean. The texts are from the providers' own pages and from the logs of others."""
+"""The meaning of replies. The texts are from providers' pages and from public logs."""
 
 import pytest
 
@@ -87,7 +87,7 @@ ANY_SERVER = [
     (MAIL, "503 5.5.1 Nested MAIL command", DEFERRED, Scope.connection),
     (MAIL, "500 5.5.2 Unknown command", DEFERRED, Scope.connection),
     (RCPT, "452 4.5.3 Too many recipients", DEFERRED, Scope.connection),
-    # A command that is not known is about nobody; a syntax error in an address is about that address.
+    # An unknown command is about no recipient; a syntax error in an address is about that address.
     (RCPT, "502 5.5.1 Command not implemented", DEFERRED, Scope.connection),
     (DATA, "502 5.5.1 Command not implemented", DEFERRED, Scope.connection),
     (DOT, "502 5.5.1 Command not implemented", DEFERRED, Scope.connection),

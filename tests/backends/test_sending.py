@@ -1,4 +1,4 @@
-"""Emails over a connection that fails at every stage: one receipt each, and the receipt tells the truth."""
+"""Sending over a connection that fails at every stage: one correct receipt per email."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def outcomes(receipts: list[Receipt]) -> list[str]:
 
 
 def check_truth(receipts: list[Receipt], server: FaultyServer) -> None:
-    """What a receipt says is what happened."""
+    """Check that the receipts match what the server accepted."""
     assert [receipt.message_id for receipt in receipts] == list(range(len(receipts)))
-    time.sleep(0.02)  # a server that was hung up on may still be reading
+    time.sleep(0.02)  # the server may still be reading after the client closed the connection
     counts = server.counts
     for receipt in receipts:
         arrived = counts[f"r{receipt.message_id}@example.org"]
@@ -201,7 +201,7 @@ def test_a_connection_lost_before_the_content_leaves_nothing_in_doubt(
     server: FaultyServer, connection: Connection, mode: str, stage: str, fault: Callable[..., None]
 ) -> None:
     if mode == "chunked":
-        return  # there the content travels with the envelope: see the next test
+        return  # there the content is sent with the envelope: see the next test
     server.fail(stage, fault)
     receipts = send(connection)
     assert set(outcomes(receipts)) == {"deferred"}
@@ -241,7 +241,7 @@ def test_a_server_that_left_while_nothing_was_said_leaves_no_doubt(
 def test_a_line_that_died_in_silence_is_noticed_before_an_email_is_written(
     connection: Connection, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A firewall that forgot the connection: nothing comes, and nothing arrives."""
+    """A firewall that dropped the connection state: no packet gets through in either direction."""
     assert outcomes(send(connection, 3)) == ["accepted"] * 3
     monkeypatch.setattr("mailganer.backends.session.PROBE_AFTER", 0.0)
     server.fail("rset", silence, times=1)
@@ -267,7 +267,7 @@ def test_a_connection_lost_while_the_content_is_written_is_no_doubt(
     make_server: Callable[..., FaultyServer],
     account: Callable[..., SMTPBackend],
 ) -> None:
-    """More than all buffers hold: the end of the email cannot have left."""
+    """Larger than all buffers, so the end of the email cannot have been sent."""
 
     def read_a_little(conversation: object) -> None:
         time.sleep(0.2)
@@ -322,7 +322,7 @@ def test_nonsense_before_the_content_defers(connection: Connection, server: Faul
 def test_content_is_given_to_nobody_when_the_server_asks_for_it_all_the_same(
     make_server: Callable[..., FaultyServer], account: Callable[..., SMTPBackend]
 ) -> None:
-    """RFC 2920, section 3.1: every RCPT failed and 354 comes nevertheless."""
+    """RFC 2920, section 3.1: all RCPT failed, and the server still replies 354."""
 
     def ask(conversation: object) -> None:
         conversation.say("354 Go ahead")  # type: ignore[attr-defined]
@@ -427,13 +427,13 @@ def test_an_email_larger_than_the_server_takes_is_not_even_begun(
 def test_an_email_whose_end_could_be_misread_is_not_sent_by_data(
     make_server: Callable[..., FaultyServer], account: Callable[..., SMTPBackend], poison: bytes
 ) -> None:
-    """SMTP smuggling: what some servers take for the end of the email, and others not."""
+    """SMTP smuggling: sequences that only some servers treat as the end of the email."""
     server = make_server(features=("PIPELINING",))
     content = email(0).content + b"text" + poison + b"more\r\n"
     with account(server).connect() as connection:
         receipt = connection.send(Message(0, "anna@example.com", "r0@example.org", content))
     if poison == b"\r\n.\n":
-        assert receipt.outcome is Outcome.accepted  # a doubled dot: no server ends there
+        assert receipt.outcome is Outcome.accepted  # a doubled dot, which ends the email on no server
         assert server.emails[0].content == content
     else:
         assert receipt.outcome is Outcome.refused
@@ -465,7 +465,7 @@ def test_a_caller_that_stops_early_leaves_a_connection_that_still_works(
 def test_several_emails_are_in_flight_at_once_when_chunked(
     make_server: Callable[..., FaultyServer], account: Callable[..., SMTPBackend]
 ) -> None:
-    """Eight emails are pulled before the first answer is awaited, and not one more."""
+    """Exactly eight emails are taken before the first reply is awaited."""
     server = make_server()
     pulled = 0
 
@@ -536,7 +536,7 @@ def test_whatever_goes_wrong_the_receipts_tell_the_truth(
 
 
 class NoBdat:
-    """Refuse BDAT without reading what follows: the content is taken for commands."""
+    """Refuse BDAT without reading its content, which is then read as commands."""
 
     def __init__(self, reply: str, skip: int = 0) -> None:
         self.reply, self.left = reply, skip
@@ -651,7 +651,7 @@ def test_a_recipient_refused_where_bdat_is_unknown_has_failed_alone(
 
 
 def improper(conversation: Conversation) -> None:
-    """Whoever sends RCPT before MAIL was answered is refused, as a proxy does that takes line by line."""
+    """Refuse RCPT that comes before the reply to MAIL, like a proxy that reads line by line."""
     if conversation.buffer:
         conversation.say("503 5.5.0 Improper use of SMTP command pipelining")
     else:
@@ -660,7 +660,7 @@ def improper(conversation: Conversation) -> None:
 
 
 def deaf(conversation: Conversation) -> None:
-    """Whatever came with the command is thrown away."""
+    """Discard everything that came together with the command."""
     again = not conversation.buffer
     conversation.buffer = b""
     conversation.say("250 2.1.0 Ok")
@@ -670,7 +670,7 @@ def deaf(conversation: Conversation) -> None:
 
 
 def leaving(conversation: Conversation) -> None:
-    """Whoever sends more than one command at once is hung up on."""
+    """Close the connection when more than one command arrives at once."""
     if conversation.buffer:
         hang_up(conversation)
     conversation.say("250 2.1.0 Ok")

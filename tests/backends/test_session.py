@@ -1,4 +1,4 @@
-"""The beginning of a conversation: who is trusted, what is said to whom, and how each trouble is named."""
+"""The start of an SMTP session: trust, credentials, and the error for each failure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KNOWN = {SENDER: PASSWORD}
 
 
 def problem(backend: Backend, kind: type[Exception]) -> Any:
-    """The error of ``verify``, which must be of exactly this kind and must not hold the password."""
+    """Return the error of ``verify``: exactly this class, without the password in it."""
     with pytest.raises(kind) as caught:
         backend.verify()
     assert type(caught.value) is kind
@@ -46,7 +46,7 @@ def problem(backend: Backend, kind: type[Exception]) -> Any:
     return caught.value
 
 
-# What works.
+# Success.
 
 
 @pytest.mark.parametrize("implicit", [True, False])
@@ -98,7 +98,7 @@ def test_a_server_without_ehlo_is_greeted_the_old_way(make_server: Servers, acco
         assert connection.send(email(1)).outcome.value == "accepted"
 
 
-# Each trouble has its own name, and the server's words.
+# Each failure has its own error with the server's reply.
 
 
 def test_a_wrong_password(make_server: Servers, account: Accounts) -> None:
@@ -210,7 +210,7 @@ def test_an_endless_answer_is_cut(make_server: Servers, account: Accounts) -> No
 
 @pytest.mark.parametrize("stage", ["connect", "ehlo", "auth"])
 def test_an_answer_that_drips_does_not_hold_us(make_server: Servers, account: Accounts, stage: str) -> None:
-    """A line a second keeps a socket's own timeout from ever coming."""
+    """A line per second keeps the socket's own timeout from expiring."""
     server = make_server(passwords=KNOWN)
     server.fail(stage, endless(b"250-wait\r\n" if stage != "connect" else b"220-wait\r\n", pause=0.1))
     began = time.monotonic()
@@ -264,7 +264,7 @@ def test_an_authority_nobody_named_is_not_trusted(
 
 
 def test_encryption_that_is_not_offered_is_not_done_without(make_server: Servers, account: Accounts) -> None:
-    """A STARTTLS that somebody on the way cut out of the answer looks the same."""
+    """An attacker who removes STARTTLS from the reply causes the same result."""
     server = make_server(passwords=KNOWN)
     problem(account(server, host="localhost", security="starttls"), TLSFailed)
     assert server.count("AUTH") == 0
@@ -295,18 +295,18 @@ def test_the_wrong_kind_of_security_is_said_to_be_that(
     plain = make_server(passwords=KNOWN)
     said = str(problem(account(plain, host="localhost", security="tls"), TLSFailed))
     assert "465" in said
-    assert "VERSION" not in said  # the library's own word for it
+    assert "VERSION" not in said  # the library's own term for it
     encrypted = make_server(tls=authority.server(), implicit=True, passwords=KNOWN)
     problem(account(encrypted, security="starttls"), Unreachable)
 
 
-# What users may reach.
+# Hosts that users may connect to.
 
 
 def test_without_the_operators_leave_nothing_private_is_reached(
     make_server: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", outside._getaddrinfo)  # numbers only: nobody is asked
+    monkeypatch.setattr(socket, "getaddrinfo", outside._getaddrinfo)  # literal: no DNS query
     server = make_server(passwords=KNOWN)
     network = Network(ports=frozenset({server.port}))
     for host in ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "0x7f.1", "::ffff:127.0.0.1"):
@@ -330,7 +330,7 @@ def test_what_is_wrong_without_asking_anybody_is_said_beside_the_field() -> None
 
 
 def test_plain_text_goes_to_private_hosts_only(monkeypatch: pytest.MonkeyPatch, make_server: Servers) -> None:
-    """Even when the operator allows private hosts, a public one gets no password in the clear."""
+    """Even if the operator allows private hosts, a public one gets no unencrypted password."""
     server = make_server(passwords=KNOWN)
     monkeypatch.setattr("mailganer.backends.hosts.is_public", lambda _address: True)
     network = Network(allow_private=True, ports=frozenset({server.port}))
@@ -344,7 +344,7 @@ def test_plain_text_goes_to_private_hosts_only(monkeypatch: pytest.MonkeyPatch, 
 def test_the_answer_to_every_mistake_is_the_same_conversation_apart(
     make_server: Servers, account: Accounts
 ) -> None:
-    """A refused login ends with QUIT or a closed connection: no half-open conversation stays behind."""
+    """A refused login ends with QUIT or a closed connection; no half-open session remains."""
     server = make_server(features=ALL, passwords={SENDER: "another"})
     problem(account(server), LoginRefused)
     until = time.monotonic() + 2

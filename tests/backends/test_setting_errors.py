@@ -1,4 +1,4 @@
-"""Every error that a settings model can raise is a sentence of ours, never pydantic's English."""
+"""Every error of a settings model is a translated sentence, never pydantic's English."""
 
 import typing
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Lines, limits and clocks of a single socket."""
+"""Lines, limits and timeouts of a single socket."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_the_bound_over_all_stages_comes_before_the_stages_own(pair: tuple[Wire,
 def test_a_reader_that_does_not_read_does_not_hold_us(pair: tuple[Wire, socket.socket]) -> None:
     wire, _server = pair
     with pytest.raises(Silent):
-        wire.write(b"x" * 2_000_000, -480)  # less the time a slow reader is given for so much
+        wire.write(b"x" * 2_000_000, -480)  # minus the time allowed for a slow peer
     assert 0 < wire.sent < 2_000_000
     assert wire.maybe_sent == wire.sent
 

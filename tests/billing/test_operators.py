@@ -1,4 +1,4 @@
-"""Whoever runs the installation meets no limit; everyone else meets those of the first plan."""
+"""Operators have no limits; all other accounts have those of the first plan."""
 
 from typing import Any
 

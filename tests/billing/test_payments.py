@@ -1,4 +1,4 @@
-"""Payments of which a provider's own server tells us."""
+"""Payments reported by a provider's server."""
 
 import hashlib
 import hmac
@@ -20,7 +20,7 @@ KEY = b"Canary-cashier"
 
 
 class Cashier(PaymentProvider):
-    """A provider with a page of its own, and a server that signs what it says."""
+    """A provider with its own page and a server that signs its notifications."""
 
     name, title = "cashier", "Cashier"
 
@@ -51,7 +51,7 @@ def cashier(wsgi_app):
 
 @pytest.fixture
 def tell(app, cashier, session, account):
-    """``tell(payment="1", status=200)``: the cashier's server says that anna has paid for a month."""
+    """``tell(payment="1", status=200)``: the provider reports that anna has paid for a month."""
     number = account.id
     session.rollback()
 
@@ -66,7 +66,7 @@ def tell(app, cashier, session, account):
 
 @pytest.fixture
 def days(session, account):
-    """``days()``: how many days of the plan "pro" the account has; None without it."""
+    """``days()``: the account's days of the plan "pro"; None without it."""
 
     def days():
         session.rollback()

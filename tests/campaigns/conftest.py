@@ -21,7 +21,7 @@ def readers(make, account):
 
 @pytest.fixture
 def campaign(make, account, readers):
-    """Ready to go: a sender, a list with two people, an email."""
+    """A campaign that can be sent: a sender, a list with two subscribers, an email."""
     make.subscriber(account, "olga@example.org", (readers,), first_name="Ольга", fields={"city": "Казань"})
     make.subscriber(account, "pyotr@example.org", (readers,), first_name="")
     return make.campaign(account, (readers,), (make.sender(account),))
@@ -29,7 +29,7 @@ def campaign(make, account, readers):
 
 @pytest.fixture
 def checked(session, settings, registry, now):
-    """``checked(campaign)`` looks at a campaign; its findings by code."""
+    """``checked(campaign)`` runs the check; returns its findings by code."""
     from mailganer.campaigns import check
 
     def look(campaign, **more):

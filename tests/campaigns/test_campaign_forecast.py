@@ -36,7 +36,7 @@ def test_a_campaign_that_is_being_sent_through_the_same_account_is_reckoned_with
         found = forecast(session, draft, 60, settings=settings, registry=registry, now=now)
         return (found.finishes_at - now).total_seconds() / 60
 
-    assert minutes() == 1  # what leaves through another account takes nothing from this one
+    assert minutes() == 1  # emails sent through another account do not use this one's limit
     beside = make.campaign(account, (readers,), (sender,))
     sent_campaign(session, beside, people, now, [DeliveryStatus.pending] * 60)
     assert minutes() == 2

@@ -17,7 +17,7 @@ def use_of(check, name):
 
 @pytest.fixture
 def write(session, campaign, now):
-    """``write(html="...")`` changes the campaign and answers it."""
+    """``write(html="...")`` changes the campaign and returns it."""
 
     def write(**changes):
         return update_draft(session, campaign, changes, now)

@@ -1,11 +1,11 @@
-"""The check reads a stranger's source in the web process: once, whatever is left open in it."""
+"""The check parses untrusted source in the web process once, even with unclosed constructs."""
 
 import pytest
 
 from mailganer.rendering.foreign_tags import foreign_tags
 from mailganer.rendering.link_report import _read
 
-# What is read again from each of these would take hours at the million characters that are allowed.
+# Scanning again from each of these would take hours for the allowed million characters.
 UNITS = (
     "{{ ",
     "{% ",

@@ -1,4 +1,4 @@
-"""Links that lead nowhere, and tags of other programs, found before anything is sent."""
+"""Broken links and tags of other products, found before sending."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SOUND = "Every link leads somewhere."
 
 @pytest.fixture
 def look(session, campaign, checked, now):
-    """``look(html, **changes)`` checks the campaign with this email; findings by code, then what is fine."""
+    """``look(html, **changes)`` checks this email; returns findings by code, then passes."""
 
     def look(html, **changes):
         update_draft(session, campaign, {"html": html, "subject": "News", **changes}, now)
@@ -47,7 +47,7 @@ def test_every_dead_link_of_a_page_full_of_links_is_named(look, session, campaig
     for sound in ("tel:", "sms:", "viber:", "tg:", "ftp:", "пример.рф", "/lead", "#sec-2", "SHOP.TEST"):
         assert sound not in said, sound
     assert "Did you mean https://www.shop.test?" in said
-    # An empty one, and one that comes out empty.
+    # An empty one, and one that is rendered empty.
     assert "Links that lead nowhere: 2 (“L-empty”, “L-emptyhref”)." in found["dead_links"]
     assert "/rel.png" in found["broken_picture"][0]
     assert SOUND not in passed
@@ -141,7 +141,7 @@ def test_all_links_broken_in_the_source_are_named_beside_one_broken_by_a_value(l
     said = " ".join(found["broken_link"])
     for href in (*WITH_VARIABLES, "ab.test/sale"):
         assert href.removeprefix("{% if city %}")[:20] in said, href
-    assert "shop.test/x" not in said  # told once, for all recipients
+    assert "shop.test/x" not in said  # reported once for all recipients
 
 
 def test_what_is_meant_never_has_the_value_of_one_recipient(look, tomsk):
@@ -224,7 +224,7 @@ def test_a_sender_without_a_name_is_told(session, campaign, checked):
 
 @pytest.mark.parametrize("locale", ["en", "ru"])
 def test_the_ready_templates_raise_nothing(session, campaign, checked, now, locale):
-    """But a note that their example links are to be replaced."""
+    """Only a note to replace their example links."""
     for ready in ready_templates(locale):
         parts = {name: getattr(ready, name) for name in ("subject", "preheader", "html")}
         update_draft(session, campaign, {**parts, "locale": locale}, now)

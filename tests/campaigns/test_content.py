@@ -1,4 +1,4 @@
-"""A subject in words, where there is no reader: in lists, beside steps, on cards."""
+"""A subject as plain text, where there is no recipient: in lists, beside steps, on cards."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Tags of other programs, in all their spellings."""
+"""Tags of other products, in all their spellings."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ NAMES = SimpleNamespace(
 
 
 def found_in(html, *, broken=False):
-    """The messages about an email; ``broken``: it cannot be compiled."""
+    """Return the messages about an email; ``broken``: it cannot be compiled."""
     tags = analyse({"html": html}, None if broken else html, "", broken=broken).tags
     return [problem.message for problem in at_placeholders(tags, NAMES)]
 

@@ -1,4 +1,4 @@
-"""An email that a template or a file took the place of comes back whole."""
+"""An email that was replaced by a template or a file can be restored completely."""
 
 import pytest
 from alembic import command

@@ -1,4 +1,4 @@
-"""Commands as a person runs them: a process, an ini file, an exit code."""
+"""Commands as users run them: a process, an ini file, an exit code."""
 
 import os
 import subprocess

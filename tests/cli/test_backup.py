@@ -1,4 +1,4 @@
-"""A backup put back gives every row, and nothing that may have been sent since is sent again unasked."""
+"""A restored backup has every row, and emails that may have been sent since are not sent again."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def test_every_row_and_file_comes_back_and_what_may_have_been_sent_asks(
     reason = session.get_one(Campaign, full["on_its_way"]).paused_reason
     assert "was put back to a copy of" in translate_sentence(reason)
     assert len(session.scalars(select(Delay)).all()) == 2
-    made = make.account("new@example.com")  # numbers go on behind those that came back
+    made = make.account("new@example.com")  # new ids follow the restored ones
     assert made.id > max(session.scalars(select(Account.id).where(Account.id != made.id)))
 
 
@@ -145,7 +145,7 @@ def test_it_is_put_into_an_empty_database_without_asking(
 
 @pytest.fixture
 def copied(command: Any, full: dict[str, int], session: Any, engine: Engine, tmp_path: Path) -> Path:
-    """A backup, beside a database that has changed since and whose last change is in SQLite's log only."""
+    """A backup, and a database changed since, with its last change only in SQLite's log."""
     folder = tmp_path / "copy"
     assert command("backup", folder)[0] == 0
     session.get_one(Campaign, full["draft"]).name = "changed since"

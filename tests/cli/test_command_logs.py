@@ -1,4 +1,4 @@
-"""What is logged during a command is JSON on standard error; what it tells its user stays sentences."""
+"""Logs of a command are JSON on standard error; its output to the user stays sentences."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Commands answer in sentences and exit codes; no traceback reaches anybody."""
+"""Commands report in sentences and exit codes, never with a traceback."""
 
 import os
 import pty

@@ -58,7 +58,7 @@ def change(folder: Path, **values: Any) -> None:
 
 
 def list_again(folder: Path) -> None:
-    """As somebody who can count digests as well."""
+    """Forge a backup with correct digests."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
     change(folder, files={path.relative_to(folder).as_posix(): digest(path) for path in files})
 

@@ -1,4 +1,4 @@
-"""A local installation whose parts are started by hand, each by its own server's command."""
+"""A local installation with manually started parts, each by its own server's command."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""``mailganer serve``: one command starts all of it, one signal ends it, and yesterday's data is there."""
+"""``mailganer serve``: one command starts all parts, one signal ends them, and data persists."""
 
 import signal
 import socket

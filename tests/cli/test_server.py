@@ -1,4 +1,4 @@
-"""The web server's short way, over real sockets: who answers, and in which order."""
+"""The web server's fast path, over real sockets: which thread responds, and in which order."""
 
 import socket
 import threading
@@ -16,7 +16,7 @@ from tests.support.ports import free_port
 
 @pytest.fixture
 def port():
-    """A server that answers with the name of the thread it answers in; all but /page is prompt."""
+    """A server that responds with the name of its thread; all but /page is prompt."""
     number, ready, ended = free_port(), threading.Event(), threading.Event()
 
     def serve():
@@ -51,7 +51,7 @@ def application(environ, start_response):
 
 
 def asked(line, *requests, last="]"):
-    """What comes back until ``last`` has come as often as something was asked for."""
+    """Read until ``last`` has come once per request."""
     line.sendall("".join(f"{each} HTTP/1.1\r\nHost: x\r\n\r\n" for each in requests).encode())
     answer = ""
     while answer.count(last) < len(requests):
@@ -99,7 +99,7 @@ def test_a_prompt_answer_that_fails_is_a_500_and_the_server_goes_on(port, line):
 
 
 def is_hung_up_on(line):
-    """Whether the server has closed a connection, whether it says so or resets it."""
+    """Return whether the server has closed a connection, by FIN or RST."""
     try:
         return line.recv(65536) == b""
     except ConnectionError:

@@ -1,4 +1,4 @@
-"""A process forked from the test, to be killed or to go wrong in."""
+"""A process forked from the test, to be killed or to fail."""
 
 import os
 import select
@@ -16,7 +16,7 @@ def die() -> None:
 
 
 def dies(owner: Any, name: str, nth: int = 1, *, after: bool = False) -> None:
-    """From now on this process dies when ``owner.name`` is called for the ``nth`` time, before or after."""
+    """Kill this process at the ``nth`` call of ``owner.name``, before or after it."""
     original, calls = getattr(owner, name), count(1)
 
     def mortal(*arguments: Any, **options: Any) -> Any:
@@ -32,14 +32,14 @@ def dies(owner: Any, name: str, nth: int = 1, *, after: bool = False) -> None:
 
 
 class Place:
-    """Where a forked process stops until the test has done something to its world."""
+    """A point where a forked process waits until the test has changed its environment."""
 
     def __init__(self) -> None:
         self._here, self._arrive = os.pipe()
         self._start, self._go = os.pipe()
 
     def stop(self) -> None:
-        """In the child: says that it is there, and waits."""
+        """In the child: report the arrival and wait."""
         os.write(self._arrive, b".")
         os.read(self._start, 1)
 
@@ -57,7 +57,7 @@ class Place:
 
 
 def stops(place: Place, owner: Any, name: str, nth: int = 1, *, after: bool = False) -> None:
-    """From now on this process stops at ``place`` for the ``nth`` call of ``owner.name``, before or after."""
+    """Stop this process at ``place`` on the ``nth`` call of ``owner.name``, before or after it."""
     original, calls = getattr(owner, name), count(1)
 
     def stopping(*arguments: Any, **options: Any) -> Any:
@@ -73,7 +73,7 @@ def stops(place: Place, owner: Any, name: str, nth: int = 1, *, after: bool = Fa
 
 
 def fork(work: Callable[[], object]) -> int:
-    """Does ``work`` in a process of its own, and answers which. It ends with 0; with 1 for an exception."""
+    """Run ``work`` in a new process and return it. Its exit code is 0, or 1 for an exception."""
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -91,7 +91,7 @@ def fork(work: Callable[[], object]) -> int:
 
 
 def end_of(child: int) -> int:
-    """Waits for it, and answers its exit code; of a signal, the negative number."""
+    """Wait for it and return its exit code; for a signal, the negative number."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 

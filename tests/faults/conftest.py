@@ -1,6 +1,6 @@
-"""What goes wrong is done for real: to a process of our own, to a server, to a database, to a clock.
+"""Real faults: of our processes, of servers, of databases, of clocks.
 
-Each test names the rows of ``docs/faults.md`` it stands for by being named there.
+``docs/faults.md`` names the test of each case.
 """
 
 from collections import Counter
@@ -19,17 +19,17 @@ from tests.support.databases import Databases
 from tests.support.disks import LimitedFiles, SmallDisk, small_disk
 from tests.support.redis import Redis
 
-PLAIN = ("8BITMIME", "ENHANCEDSTATUSCODES")  # nothing that lets emails overlap: one on the wire at a time
+PLAIN = ("8BITMIME", "ENHANCEDSTATUSCODES")  # no pipelining across emails: one on the wire at a time
 
 
 @pytest.fixture(autouse=True)
 def _counts_agree(counts_agree: None) -> None:
-    """Whatever went wrong, the ledger's counts are those of its rows."""
+    """Check after each test that the ledger's counts match its rows."""
 
 
 @pytest.fixture
 def server() -> Iterator[FaultyServer]:
-    """A mail server with a login, to be told where it goes wrong."""
+    """A mail server with a login and configurable faults."""
     server = FaultyServer(features=PLAIN, passwords={"anna@example.com": "secret"})
     yield server
     server.stop()
@@ -37,7 +37,7 @@ def server() -> Iterator[FaultyServer]:
 
 @pytest.fixture
 def broker() -> Iterator[Redis]:
-    """A Redis of the test's own, to be killed."""
+    """A Redis that the test may kill."""
     server = Redis()
     yield server
     server.stop()
@@ -45,7 +45,7 @@ def broker() -> Iterator[Redis]:
 
 @pytest.fixture(scope="module")
 def safe_databases() -> Iterator[Databases]:
-    """On a PostgreSQL set up as one in production: what it has answered is on the disk."""
+    """On a PostgreSQL configured as in production: commits are durable."""
     databases = Databases(fsync="on", synchronous_commit="on", full_page_writes="on")
     yield databases
     databases.stop()
@@ -60,7 +60,7 @@ def safe_database_url(safe_databases: Databases) -> Iterator[str]:
 
 @pytest.fixture
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallDisk | LimitedFiles]:
-    """A small disk where all data is (``mailganer.data_dir``); to have the other kind too, say
+    """A small disk with all data (``mailganer.data_dir``); for both kinds, write
 
     @pytest.mark.parametrize("disk", ["mounted", "limited"], indirect=True)
     """
@@ -69,7 +69,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallDisk |
 
 
 def at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, nth: int, do: Callable[..., None]) -> None:
-    """Does something before the ``nth`` call of ``owner.name``, with its arguments."""
+    """Run something before the ``nth`` call of ``owner.name``, with its arguments."""
     original, calls = getattr(owner, name), count(1)
 
     def watched(*arguments: Any, **options: Any) -> Any:
@@ -81,13 +81,13 @@ def at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, nth: int, do: Cal
 
 
 def with_one_connection(context: SendingContext) -> SendingContext:
-    """So that at most one email is on the wire."""
+    """Limit sending to one email on the wire at a time."""
     return replace(context, limits=lambda sender: replace(context.limits(sender), max_connections=1))
 
 
 @pytest.fixture
 def pledge() -> Callable[..., list[Delivery]]:
-    """``pledge(server.counts, rows)``: nobody twice, nobody lost, every doubt explained."""
+    """``pledge(server.counts, rows)``: no recipient twice, none lost, every doubt explained."""
 
     def check(got: Counter[str], rows: list[Delivery]) -> list[Delivery]:
         assert {email: number for email, number in got.items() if number > 1} == {}
@@ -102,7 +102,7 @@ def pledge() -> Callable[..., list[Delivery]]:
 
 @pytest.fixture
 def campaign_to(due: Any, server: FaultyServer, make: Any) -> Callable[..., Any]:
-    """``campaign_to(20)``: a committed campaign that goes out through ``server``."""
+    """``campaign_to(20)``: a committed campaign that is sent through ``server``."""
 
     def make_one(people: int, **values: Any) -> Any:
         account = make.account(plan="pro")

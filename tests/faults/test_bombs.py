@@ -1,7 +1,7 @@
-"""A template that is harmless with one recipient's values and endless with another's, in any of its fields.
+"""A template that is harmless with one recipient's values and endless with another's, in any field.
 
-Whatever it is in, and wherever it is rendered, it is refused; everybody else goes on. And a place in the
-limited process is waited for a few seconds at most.
+It is refused in every field and wherever it is rendered; other recipients continue. A slot of the
+render process is awaited for a few seconds at most.
 """
 
 from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ FIELDS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def make_campaign(make: Any, account: Any, smtp_server: Any) -> Callable[..., Campaign]:
-    """A draft to two people; with the values of the first, its template goes off."""
+    """A draft to two recipients; the values of the first trigger its template bomb."""
     readers = make.list(account)
     make.subscriber(account, "loaded@example.org", (readers,), first_name="Loaded", fields={"x": LONG})
     make.subscriber(account, "vera@example.org", (readers,), first_name="Vera", fields={"x": "b"})
@@ -101,11 +101,11 @@ def test_a_bomb_in_any_field_is_refused_everywhere_and_the_others_get_their_emai
     assert app.get(f"/c/{tokens['vera@example.org']}/1").location == "https://shop.test/"
 
 
-# --- places in the limited process
+# --- slots of the render process
 
 
 class Full(render_process._Helpers):
-    """All places are taken, by emails that take long."""
+    """Occupy all slots with slow emails."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class Full(render_process._Helpers):
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """Every place is taken until it is called; who waits gives up soon."""
+    """Occupy every slot until it is called; waiting requests time out soon."""
     monkeypatch.setattr(render_process, "WAIT_SECONDS", 0.05)
     with monkeypatch.context() as patch:
         patch.setattr(render_process, "_helpers", Full())
@@ -248,7 +248,7 @@ def test_ten_test_emails_have_the_time_of_one(
 
 
 def test_what_passed_the_check_is_compiled_as_fast_where_it_is_sent() -> None:
-    """The limited process compiles all that the press compiles, so its limits hold for both."""
+    """The render process compiles everything that the renderer compiles, so its limits hold for both."""
     source = Source("Hello", html="<p>x</p>" + "{% if a|upper %}x{% endif %}" * 300)
     begun = process_time()
     email = prepare(source, {})
@@ -269,7 +269,7 @@ def test_a_window_of_slow_emails_ends_after_seconds(
     now, windows = [0.0], []
     monkeypatch.setattr(window_queue, "elapsed", lambda: now[0])
     monkeypatch.setattr(window_planner, "QUICK", 3600.0)
-    monkeypatch.setattr(lane_turn, "QUICK", 3600.0)  # no window is made smaller for having been slow
+    monkeypatch.setattr(lane_turn, "QUICK", 3600.0)  # slow windows are not made smaller
     make, close = DeliveryRenderer.render, window_queue.WindowQueue.close
 
     def slow(renderer: DeliveryRenderer, *arguments: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""A broker that is gone: pages, sign-in and "Send" go on without it, emails as soon as it is back."""
+"""An unavailable broker: pages, sign-in and "Send" work without it; sending resumes with it."""
 
 from collections import Counter
 from datetime import timedelta
@@ -65,7 +65,7 @@ def test_a_campaign_started_while_the_broker_is_gone_is_sent_when_it_is_back(
     for page in ("/campaigns", "/senders", "/lists", "/settings", f"/campaigns/{draft.id}/progress"):
         assert anna.get(page).status_int == 200
     try:
-        # Both have noticed, and knock again and again.
+        # Both have noticed it and keep reconnecting.
         wait_until(
             lambda: parts.output().count("The broker is unreachable") >= 2, timeout=30, what="both to notice"
         )

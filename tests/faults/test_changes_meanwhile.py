@@ -1,4 +1,4 @@
-"""Whatever is changed or deleted while a campaign is on its way: it sends what was frozen, once to each."""
+"""Changes and deletions while a campaign is sending: it sends the frozen email once to each recipient."""
 
 from collections.abc import Callable
 from email import message_from_bytes, policy
@@ -17,7 +17,7 @@ DAYS = 4
 
 
 class Half:
-    """A campaign of which half is sent, and the program of its owner."""
+    """A campaign of which half is sent, and its owner's API client."""
 
     def __init__(
         self, client: Client, campaign: Campaign, template_id: int, go_on: Callable[[], None]
@@ -48,7 +48,7 @@ def half(
     template = make.template(account, html="<p>Dear {{ first_name }} of {{ list.name }}</p>")
     script.limits = Limits(per_day=5)
     campaign = due(10, account=account, html=template.html, template_id=template.id)
-    assert campaign.lists[0].name  # loaded before anybody else changes it
+    assert campaign.lists[0].name  # loaded before another session changes it
     assert campaign.senders[0].name
     client, works = client_of(app, session, account, make), open_works(clock, script)
     works.run(4)

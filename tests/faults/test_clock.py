@@ -1,4 +1,4 @@
-"""Clocks that are set: no email waits for the hours that a clock went back, none goes out twice."""
+"""Clock changes: a clock set back delays no email, and none is sent twice."""
 
 import time
 from datetime import timedelta
@@ -42,7 +42,7 @@ def test_a_batch_that_a_dead_worker_held_is_free_soon_though_the_clock_was_set_b
     works.tick()
 
     def work() -> None:
-        dies(LaneRunner, "_leave")  # all is settled, and the batch not given back yet
+        dies(LaneRunner, "_leave")  # all is settled, and the batch not released yet
         context, sender_id = open_sending_context(settings, clock), campaign.senders[0].id
         settled: list[WindowResult] = []
         LaneRunner(context, sender_id, stopped=lambda: bool(settled), progress=settled.append).run(30)

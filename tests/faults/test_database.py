@@ -1,4 +1,4 @@
-"""A database that fails in the worst moment: around a COMMIT."""
+"""A database that fails at the worst time: around a COMMIT."""
 
 from contextlib import suppress
 from typing import Any
@@ -32,7 +32,7 @@ def test_a_commit_whose_answer_is_lost_costs_nobody_an_email_and_gives_nobody_tw
 
     engine.dialect.do_commit = do_commit
     for _each in range(6):
-        with suppress(OperationalError):  # a tick may fail: the next makes it good
+        with suppress(OperationalError):  # a tick may fail: the next repairs it
             works.tick()
     assert commits >= nth
     assert statuses(campaign.id) == {"sent": 12}

@@ -1,4 +1,4 @@
-"""No template runs inside a database transaction; a process that ends over one leaves nothing half done."""
+"""No template runs inside a database transaction; a process killed while rendering leaves nothing partial."""
 
 import signal
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ FIELDS = count(1)
 
 
 def unknown() -> str:
-    """A template that this process has not looked into before."""
+    """A template that this process has not compiled before."""
     return f"<p>{{{{ field_{next(FIELDS)} }}}}</p>"
 
 
@@ -69,7 +69,7 @@ def beside(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engin
 
 
 def is_free(engine: Engine) -> bool:
-    """Whether somebody else could write whatever they want at this moment."""
+    """Return whether another connection could write now."""
     try:
         with engine.connect() as connection:
             if engine.dialect.name == "sqlite":
@@ -87,7 +87,7 @@ def is_free(engine: Engine) -> bool:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, beside: Engine) -> list[str]:
-    """What the limited process was asked for; the database is free each time, or the test fails."""
+    """Record the requests to the render process; fail if the database is locked during one."""
     monkeypatch.setattr(quick, "_kept", quick._Kept())  # an earlier test may have had the same email
     asked: list[str] = []
     ask = render_process.ask
@@ -139,7 +139,7 @@ PAGES = {
 
 @pytest.fixture
 def own(anna: Any, make: Any, session: Session) -> Campaign:
-    """A draft of whoever is signed in to the pages."""
+    """A draft of the account that is signed in to the pages."""
     account = session.scalars(select(Account)).one()
     readers = make.list(account)
     make.subscriber(account, lists=(readers,), first_name="Vera")
@@ -182,7 +182,7 @@ def test_templates_are_looked_into_together(
 
 @pytest.fixture
 def reader(make: Any, account: Any, draft: Campaign, session: Session, now: Any) -> str:
-    """The token of somebody who got the email."""
+    """The token of a recipient who got the email."""
     campaigns.freeze(session, draft, now)
     delivery = Delivery(
         id=draft.id << 31 | 1,
@@ -259,7 +259,7 @@ def test_a_key_is_free_again_when_the_web_dies_over_a_template(
     app: Any, client: Client, draft: Campaign, session: Session, what: str
 ) -> None:
     path, body = API[what][0].format(id=draft.id), API[what][1]
-    app.app.registry["engine"].dispose()  # the child makes connections of its own
+    app.app.registry["engine"].dispose()  # the child opens its own connections
 
     def ask() -> Any:
         return client.post(path, body, key="k")

@@ -1,4 +1,4 @@
-"""The disk of an SQLite file is full: what cannot be written down is not sent, and not brought in."""
+"""The disk of an SQLite file is full: what cannot be recorded is neither sent nor imported."""
 
 import sqlite3
 import time
@@ -33,7 +33,7 @@ def database_url(disk: Any, databases: Databases) -> str:
 
 
 def fill(disk: Any, url: str) -> None:
-    """To the last byte, and the write-ahead log has no page to spare either."""
+    """Fill it to the last byte, without a spare page in the write-ahead log."""
     connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=5)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

@@ -1,4 +1,4 @@
-"""A disk that is full: nothing is sent that could not be noted, and all of it goes on when there is room."""
+"""A full disk: nothing is sent that cannot be recorded, and all of it resumes when there is space."""
 
 import resource
 import time
@@ -141,7 +141,7 @@ def test_a_log_on_a_full_disk_ends_no_part_and_keeps_no_email(
 ) -> None:
     campaign = due(PEOPLE)
     for name in ("beat", "worker"):
-        (parts.folder / f"{name}.log").symlink_to("/dev/full")  # a disk that never has room
+        (parts.folder / f"{name}.log").symlink_to("/dev/full")  # a disk that is always full
     parts.start("beat", "worker")
     wait_until(lambda: reload(campaign).status is CampaignStatus.finished, timeout=90)
     assert parts.runs("worker")
@@ -181,7 +181,7 @@ def test_the_command_says_that_its_state_cannot_be_written_and_goes_on_when_it_c
 def test_the_doctor_says_which_disk_is_full(
     disk: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not disk.folder.is_mount():  # the whole machine's: it need not be filled to be too full
+    if not disk.folder.is_mount():  # the machine's own disk: it counts as too full without being filled
         monkeypatch.setattr(doctor, "NO_ROOM", 2**63)
     disk.fill()
     assert (False, f"{disk.folder} is full: no email leaves and no file comes in. Make room there.") in list(

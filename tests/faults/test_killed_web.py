@@ -1,4 +1,4 @@
-"""``kill -9`` of the web while somebody presses "Send": all or nothing, and pressing again is harmless."""
+"""``kill -9`` of the web process during "Send": all or nothing, and sending again is harmless."""
 
 import signal
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def draft(make: Any, anna: Any, session: Any) -> Any:
 
 def killed_while(app: Any, arm: Arm, renderer: Callable[[], object]) -> None:
     engine = app.app.registry["engine"]
-    engine.dispose()  # the child makes connections of its own
+    engine.dispose()  # the child opens its own connections
 
     def work() -> None:
         arm(engine)

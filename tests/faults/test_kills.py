@@ -1,4 +1,4 @@
-"""``kill -9`` at every step of an email's way."""
+"""``kill -9`` at every step of sending an email."""
 
 import signal
 from collections.abc import Callable
@@ -31,7 +31,7 @@ Arm = Callable[[], None]
 
 
 def dies_in_the_body() -> None:
-    """Half of an email is on its way when the process dies."""
+    """Half of an email is on the wire when the process dies."""
     write = Wire.write
     emails = 0
 
@@ -181,7 +181,7 @@ def test_a_machine_that_is_gone_with_its_journal_leaves_its_whole_window_in_doub
     clock.now = works.context.now()
     later = open_works(clock)
     later.run(3)
-    assert "in_doubt" not in {row.status.value for row in deliveries(campaign.id)}  # it may come back
+    assert "in_doubt" not in {row.status.value for row in deliveries(campaign.id)}  # ready again
     clock.forward(minutes=20)
     later.run(4)
     doubtful = pledge(server.counts, deliveries(campaign.id))

@@ -1,4 +1,4 @@
-"""A database that is there and does not answer: locked, deadlocked, without a free connection."""
+"""A database that is available and does not respond: locked, deadlocked, without a free connection."""
 
 import sqlite3
 import time
@@ -26,7 +26,7 @@ from tests.support.sent import sent_campaign, token
 from .conftest import at
 
 PEOPLE = 40
-BUSY = 0.8  # seconds; four times as long as anybody waits in these tests
+BUSY = 0.8  # seconds; four times the longest wait in these tests
 
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 the_other = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -43,13 +43,13 @@ STAGES = {
 
 
 class Rival:
-    """Somebody else at the same database, who keeps what he has for a while; in a thread of his own."""
+    """Another client of the same database that holds its locks for a while, in its own thread."""
 
     def __init__(self) -> None:
         self._threads: list[Thread] = []
 
     def begin(self, work: Callable[[Event], None]) -> None:
-        """Returns when ``work`` has said that it holds what it wants to hold."""
+        """Return when ``work`` has reported that it holds its locks."""
         holds = Event()
         thread = Thread(target=work, args=(holds,))
         thread.start()
@@ -83,7 +83,7 @@ def writes_for(url: str, seconds: float, released: Event | None = None) -> Calla
 
 
 def locks_for(url: str, statement: str, seconds: float) -> Callable[[Event], None]:
-    """Somebody who has locked rows on PostgreSQL."""
+    """A client that has locked rows on PostgreSQL."""
 
     def work(holds: Event) -> None:
         with other(url) as connection:
@@ -96,7 +96,7 @@ def locks_for(url: str, statement: str, seconds: float) -> Callable[[Event], Non
 
 @contextmanager
 def other(url: str, **options: Any) -> Iterator[Any]:
-    """A connection of its own, in a transaction that is rolled back unless it is committed."""
+    """A separate connection, in a transaction that is rolled back unless it is committed."""
     engine = create_engine(url, **options)
     with engine.connect() as connection:
         yield connection
@@ -202,7 +202,7 @@ def test_a_deadlock_that_the_lane_has_to_give_way_in_is_tried_again(
 
     def crosses(holds: Event) -> None:
         with other(database_url) as connection:
-            connection.execute(text("SET deadlock_timeout = '20s'"))  # so that it is not he who gives way
+            connection.execute(text("SET deadlock_timeout = '20s'"))  # the other side is the victim
             connection.execute(text("SELECT 1 FROM batch FOR UPDATE"))
             holds.set()
             time.sleep(0.3)  # the lane has its deliveries now, and waits for the batch
@@ -328,7 +328,7 @@ def test_a_task_that_meets_a_locked_database_says_so_in_one_line_and_ends(
     monkeypatch.setattr(tasks, "sending_context", lambda: context)
     monkeypatch.setattr(tasks, "worker_settings", lambda: settings)
     monkeypatch.setattr(tasks, "enqueue", lambda *_: True)
-    released = Event()  # a machine that is busy takes longer for the three tasks than any fixed time
+    released = Event()  # a busy machine may need longer for the three tasks than any fixed time
     rival.begin(writes_for(database_url, 15, released))
     tasks.run_tick()
     tasks.run_lane(campaign.senders[0].id)

@@ -1,4 +1,4 @@
-"""A database that is migrated while somebody works on it, or by somebody who is killed over it."""
+"""Migrations of a database in use, and migrations that are killed."""
 
 import signal
 from collections import Counter
@@ -32,7 +32,7 @@ def empty_url(request: pytest.FixtureRequest, databases: Any, database_url: str)
 
 
 def schema_of(engine: Engine) -> dict[str, Any]:
-    """Everything that a migration could have left out, as plain values."""
+    """Return everything that a migration could have omitted, as plain values."""
     found = inspect(engine)
     return {
         table: (
@@ -47,7 +47,7 @@ def schema_of(engine: Engine) -> dict[str, Any]:
 
 
 def changes(engine: Engine) -> list[str]:
-    """From now on: the statements that change something."""
+    """Record the statements that change something."""
     seen: list[str] = []
 
     @event.listens_for(engine, "before_cursor_execute")
@@ -59,7 +59,7 @@ def changes(engine: Engine) -> list[str]:
 
 
 def migrate_and_die(url: str, nth: int | None) -> None:
-    """Dies before the ``nth`` change; None: when all is done and nothing committed."""
+    """Kill the process before the ``nth`` change; None: after all changes, before the commit."""
     engine = make_engine(url)
     seen = changes(engine)
 
@@ -129,7 +129,7 @@ def test_a_worker_of_an_older_version_stops_in_the_middle_and_goes_on_when_it_fi
         left = len(smtp_server.emails)
         assert left < 400
         assert "in_doubt" not in statuses(campaign.id)
-        # Several ticks later nobody has been claimed.
+        # After several ticks no recipient has been claimed.
         wait_until(lambda: parts.output().count("mailganer.tick") > 3, timeout=60)
         assert len(smtp_server.emails) == left
         stamp(engine, newest())

@@ -1,4 +1,4 @@
-"""A database that is put back to an older copy of itself: what it has forgotten is not sent again unasked."""
+"""A database restored from an older copy: emails it has lost the record of are not sent again."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -43,7 +43,7 @@ def put_back(databases: Databases, database_url: str, works: Any, engine: Any) -
 
 
 def send_some(works: Any, campaign: Campaign) -> None:
-    """A dozen or two, and gives the rest back."""
+    """Claim up to two dozen deliveries, and release the rest."""
     settled: list[int] = []
 
     def note(window_result: WindowResult) -> None:
@@ -131,7 +131,7 @@ def test_a_lane_that_outlives_its_database_keeps_what_has_left_and_asks(
     put_back: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A replica takes over that has not heard of the last windows; no tick has seen it yet."""
+    """A replica without the last windows takes over; no tick has detected it yet."""
     campaign = due(PEOPLE)
     works.tick()
     kept = copy()

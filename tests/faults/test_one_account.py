@@ -1,4 +1,4 @@
-"""One account, or the readers of its emails, takes a few places at most: the others are for everybody."""
+"""One account, or the recipients of its emails, uses a few slots at most; the others stay free."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ HTML = f'<p>Dear {{{{ first_name }}}}, <a href="{TEMPLATED}">read</a></p>'
 
 @pytest.fixture
 def helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[render_process._Helpers]:
-    """Helpers for whom nobody waits long."""
+    """Slots with a short wait."""
     for each in ("WAIT_SECONDS", "LINE_SECONDS", "ACCOUNT_SECONDS"):
         monkeypatch.setattr(render_process, each, 0.0)
     helpers = render_process._Helpers()
@@ -40,7 +40,7 @@ def helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[render_process._Helpers
 
 
 def hold(stack: ExitStack, account: int | None) -> None:
-    """Have a place until ``stack`` ends, as a slow email of ``account`` would."""
+    """Hold a slot until ``stack`` ends, as a slow email of ``account`` would."""
     with render_process.counted_to(account):
         stack.enter_context(render_permit())
 
@@ -82,7 +82,7 @@ def test_more_than_a_few_of_one_account_are_refused_at_once(
 def test_many_quick_emails_of_one_account_and_of_many_are_all_put_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """More than have a place at once: nobody is refused while the line moves."""
+    """More requests than slots: none is refused while the queue moves."""
     monkeypatch.setattr(render_process, "_helpers", render_process._Helpers())
     monkeypatch.setattr(render_process, "LINE_SECONDS", 60.0)
     monkeypatch.setattr(render_process, "ACCOUNT_SECONDS", 60.0)
@@ -148,7 +148,7 @@ def test_a_busy_account_is_told_so_with_its_readers_and_nobody_else(
     assert {answer.headers["Retry-After"] for answer in answers.values()} == {str(render_process.ASK_AGAIN)}
     assert answers["view"].headers["Refresh"] == str(render_process.ASK_AGAIN)
     with ExitStack() as stack:
-        hold(stack, account.id + 1)  # somebody else
+        hold(stack, account.id + 1)  # another account
         assert app.get(f"/v/{token}").status_int == 200
         assert app.get(f"/c/{token}/1").location == "https://shop.test/" + "Vera" * 200
 
@@ -157,7 +157,7 @@ def test_a_busy_account_is_told_so_with_its_readers_and_nobody_else(
 def test_a_picture_that_has_to_wait_says_so_in_its_frame(
     anna: Any, session: Any, make: Any, helpers: render_process._Helpers
 ) -> None:
-    """An error page of ours may not stand in a frame, and a browser would show nothing at all."""
+    """Our error pages may not be framed, so a browser would show nothing at all."""
     account = session.scalars(select(Account)).one()
     template = make.template(account)
     draft = make.campaign(account, html=HTML)
@@ -203,4 +203,4 @@ def test_a_link_that_a_value_makes_long_work_is_bounded_in_the_web_process(
     make = engine.quick_run
     monkeypatch.setattr(engine, "quick_run", lambda *more: runs.append(make(*more)) or runs[-1])
     assert render_link(email, 1, {"x": "a" * 100}) == "https://shop.test/"
-    assert runs[0].steps > -200  # it went on in the limited process
+    assert runs[0].steps > -200  # it continued in the render process

@@ -1,4 +1,4 @@
-"""One person under many spellings and on many lists gets one email."""
+"""A subscriber with many spellings of an address and on many lists gets one email."""
 
 import io
 import unicodedata

@@ -1,4 +1,4 @@
-"""A server that finds us too fast: the sender halves its pace, goes on by itself and wins the pace back."""
+"""A server that refuses our pace: the sender halves it, continues and recovers it."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,7 +16,7 @@ from mailganer.sending.worker.lane import LaneRunner
 from tests.backends.faulty import FaultyServer
 from tests.sending.scripted import Script, accept
 
-# Google's words: support.google.com/a/answer/3726730
+# Google's replies: support.google.com/a/answer/3726730
 UNUSUAL = "421 4.7.28 Gmail has detected an unusual rate of email originating from your account."
 TOO_FAST = "421 4.7.0 Try again later, closing connection. (MAIL) - gsmtp"
 LOGINS = "454 4.7.0 Too many login attempts, please try again later. - gsmtp"
@@ -28,7 +28,7 @@ PASSWORD = "abcdefghijklmnop"
 
 @pytest.fixture
 def server(ini_values: dict[str, str]) -> Any:
-    """A server that stands where the ``gmail`` backend looks for Google's."""
+    """A server at the address where the ``gmail`` backend expects Google's."""
     server = FaultyServer(features=("8BITMIME",), passwords={"anna@gmail.com": PASSWORD})
     options = {"host": "127.0.0.1", "port": str(server.port), "security": "none"}
     ini_values.update({f"mailganer.backend.gmail.{name}": value for name, value in options.items()})

@@ -1,4 +1,4 @@
-"""The power goes: worker, beat, web, broker and PostgreSQL die at once, and come back together."""
+"""A power cut: worker, beat, web, broker and PostgreSQL die at once and start again together."""
 
 import json
 import urllib.request

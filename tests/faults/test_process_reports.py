@@ -1,4 +1,4 @@
-"""Workers and web processes that are set up differently are noticed, whether or not they run ticks."""
+"""Workers and web processes with different settings are reported, whether or not they run ticks."""
 
 import os
 import socket
@@ -38,7 +38,7 @@ process_reports.EVERY = 1.5
 from mailganer.cli import main
 main()
 """
-NO_TICKS = ("--queues", "nothing")  # a worker that hears none
+NO_TICKS = ("--queues", "nothing")  # a worker that receives none
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Bells that ring twice, late, or for what is gone: the rows decide, and nothing happens twice."""
+"""Messages that are duplicate, late or obsolete: the rows decide, and nothing happens twice."""
 
 from datetime import timedelta
 from typing import Any
@@ -55,7 +55,7 @@ def test_tasks_about_what_was_deleted_do_nothing(
 ) -> None:
     campaign = due(10)
     works = open_works(script=script)
-    calls = tick(works.context)  # started; whatever rings now rings for something that is gone soon
+    calls = tick(works.context)  # started; later messages are about something that will be gone
     sender_id = campaign.senders[0].id
     with sessions.begin() as session:
         session.execute(delete(gone).where(gone.id == (campaign.id if gone is Campaign else sender_id)))
@@ -88,7 +88,7 @@ def test_a_tick_that_follows_another_one_within_a_second_does_nothing_and_a_late
     clock.forward(seconds=0.1)
     tasks.run_tick()
     assert reload(first).status is CampaignStatus.sending
-    clock.forward(hours=-8)  # a tick "in eight hours" is none that was just now
+    clock.forward(hours=-8)  # a tick "in eight hours" does not count as a recent one
     second.send_at = clock.now
     make.commit()
     tasks.run_tick()

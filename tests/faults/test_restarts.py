@@ -1,4 +1,4 @@
-"""PostgreSQL that stops in the middle of everything and comes back: a real server, real emails."""
+"""PostgreSQL stops during all kinds of work and starts again: a real server, real emails."""
 
 import time
 from collections import Counter
@@ -25,7 +25,7 @@ from .child import Place, end_of, fork, kill, stops
 from .conftest import with_one_connection
 
 PEOPLE = 60
-AWAY = 0.3  # seconds until it is started again: those who try meanwhile try in vain
+AWAY = 0.3  # seconds until it is started again; attempts until then fail
 
 Arm = Callable[[Place], None]
 

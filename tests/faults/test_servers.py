@@ -1,4 +1,4 @@
-"""A mail server that goes wrong, through the whole pipeline: from its answer to the recipient's row."""
+"""Faulty mail servers, through the whole pipeline: from the reply to the recipient's row."""
 
 import time
 from dataclasses import replace
@@ -33,12 +33,12 @@ def test_a_server_that_leaves_before_it_has_the_email_uses_nobody_up(
     action: Any,
 ) -> None:
     if (stage, action) == ("content", "421 4.3.2 closing"):
-        stage = "dot"  # the answer to a whole email: it was not taken
+        stage = "dot"  # the reply to a whole email: it was not accepted
     server.fail(stage, action)
     campaign = campaign_to(3)
     works.run(2)
     if (stage, action) == ("content", reset) and statuses(campaign.id) != {"pending": 3}:
-        # It went a moment after the kernel had taken the whole email: nobody on our side can tell.
+        # It failed after the kernel had accepted the whole email, so the outcome is unknown.
         assert statuses(campaign.id) == {"pending": 2, "in_doubt": 1}
         return
     assert statuses(campaign.id) == {"pending": 3}
@@ -101,7 +101,7 @@ def test_a_server_that_offers_bdat_and_refuses_it_gets_every_email_by_data(
 
 
 def late(conversation: Conversation) -> None:
-    """The email is ours, and we say so when nobody listens any more."""
+    """Accept the email, and reply after the client has gone."""
     conversation.keep()
     time.sleep(1.5)
     conversation.say("250 2.0.0 Queued at last")
@@ -130,14 +130,14 @@ def test_an_answer_to_the_whole_email_that_comes_too_late_leaves_it_in_doubt_for
     for _each in range(30):
         clock.forward(hours=1)
         works.run(2)
-    # As many as may be on their way at once, and each of them for good.
+    # As many as may be on the wire at once, each with a permanent refusal.
     assert {row.id for row in pledge(server.counts, deliveries(campaign.id))} == {row.id for row in doubtful}
     assert len(doubtful) == (1 if features == ("8BITMIME",) else len(doubtful)) <= 2
     assert reload(campaign).status is CampaignStatus.finished
 
 
 def impatient(context: SendingContext) -> SendingContext:
-    """Waits half a second, not ten minutes, for the answer to an email."""
+    """Wait half a second instead of ten minutes for the reply to an email."""
 
     def open_backend(sender: Any) -> Any:
         backend = context.open_backend(sender)

@@ -1,6 +1,6 @@
-"""Many campaigns due at once: the queue stays short and all is sent, whatever becomes of the messages.
+"""Many campaigns due at once: the queue stays short and all are sent, whatever happens to messages.
 
-Messages are counted here, and the time is the test's own: how busy the machine is makes no difference.
+These tests count messages and control the time, so they do not depend on the machine's load.
 """
 
 import re
@@ -30,7 +30,7 @@ from tests.support.ports import wait_until
 from tests.support.redis import Redis
 
 CAMPAIGNS, ACCOUNTS, PEOPLE = 8, 3, 2
-OTHERS = 3  # messages beside one for each campaign and sender: a tick, and what is just being taken
+OTHERS = 3  # messages besides one per campaign and sender: a tick, and the one being received
 LATE = 60.0  # seconds
 EACH_STEP = 2.0
 
@@ -80,7 +80,7 @@ def ten_times(_queue: Queue, message: Message, _step: int) -> list[Message]:
 
 
 class HalfLost:
-    """Without a word to the broker, as with a worker that is killed the moment it has a message."""
+    """Without an acknowledgement, as when a worker is killed right after it receives a message."""
 
     def __init__(self) -> None:
         self._chance = Random(5)
@@ -90,7 +90,7 @@ class HalfLost:
 
 
 class MinuteLate:
-    """Those that have expired by then are dropped, as Celery does."""
+    """Drop expired messages, as Celery does."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[int, Message]] = []
@@ -117,7 +117,7 @@ FATES: dict[str, Callable[[], Callable[[Queue, Message, int], list[Message]]]] =
 def queue(
     request: pytest.FixtureRequest, ini_values: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Queue]:
-    """In Redis; or in a broker without keys, as RabbitMQ is one."""
+    """In Redis, or in a broker without keys, such as RabbitMQ."""
     app = Celery("storm", set_as_current=False)
     app.config_from_object(celery_config(from_mapping(ini_values, environ={})))
     if getattr(request, "param", "redis") == "memory":
@@ -158,11 +158,11 @@ def storm(due: Any, make: Any) -> list[Any]:
 
 
 def outlast(fate: str, queue: Queue, storm: list[Any], clock: Any, script: Script, reload: Any) -> None:
-    """Run beat, impatient programs and a worker step by step until all is sent; look at the queue in each."""
+    """Run beat, clients and a worker step by step until all is sent; check the queue at each step."""
     becomes = FATES[fate]()
     for step in range(400):
         clock.forward(seconds=EACH_STEP)
-        for _each in range(5):  # beat, and programs that start campaigns by the API
+        for _each in range(5):  # beat, and clients that start campaigns by the API
             enqueue(queue.app, "tick")
         assert queue.length() <= CAMPAIGNS + ACCOUNTS + OTHERS
         if queue.app.conf.broker_url.startswith("redis"):
@@ -181,7 +181,7 @@ def outlast(fate: str, queue: Queue, storm: list[Any], clock: Any, script: Scrip
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process so slow that its turn is over after one piece of work."""
+    """A process so slow that its turn ends after one unit of work."""
     monkeypatch.setattr(tasks, "TURN", 0.0)
 
 
@@ -276,7 +276,7 @@ def test_a_message_that_was_lost_with_its_worker_is_queued_again(queue: Queue) -
         enqueue(queue.app, "run_lane", 7, 0)
     assert queue.length() == 2
     while queue.take():
-        pass  # and no worker says that it was heard
+        pass  # and no worker acknowledges it
     assert enqueue(queue.app, "tick")
     assert queue.length() == 1
 
@@ -349,13 +349,13 @@ def test_worker_and_beat_send_everything_once_while_messages_are_repeated_delaye
     assert list(smtp_server.counts.values()) == [2 * CAMPAIGNS] * PEOPLE
 
 
-# --- an installation that has run for long
+# --- an installation with a long history
 
 FINISHED = 1000
 WHOLE_TABLE = re.compile(
     r"SCAN (campaign|batch|delivery|campaign_sender)\b(?!.* INDEX ix_batch_(in_doubt|unfinished))"
 )
-"""In SQLite's words. The two indexes hold few of the batches, and are read whole."""
+"""The plan in SQLite's notation. The two partial indexes are small and are scanned completely."""
 
 
 @pytest.fixture
@@ -366,7 +366,7 @@ def usual_sender(make: Any, smtp_server: Any) -> Any:
 
 @pytest.fixture
 def start_one(usual_sender: Any, make: Any) -> Callable[[], Campaign]:
-    """Another campaign of the usual sender, due now, to the same two people."""
+    """Create another campaign of the usual sender, due now, to the same two recipients."""
     readers = make.list(usual_sender.account)
     make.subscribers(usual_sender.account, 2, readers)
 
@@ -381,7 +381,7 @@ def start_one(usual_sender: Any, make: Any) -> Callable[[], Campaign]:
 
 @pytest.fixture
 def past(usual_sender: Any, session: Any, now: Any) -> Callable[[], None]:
-    """A thousand campaigns that are over are added when it is called."""
+    """Add a thousand finished campaigns when it is called."""
 
     def add() -> None:
         add_past_campaigns(session, usual_sender, FINISHED, now)
@@ -445,13 +445,13 @@ class SQLiteWork:
 
 
 class PostgreSQLWork:
-    """Rows that PostgreSQL has read for all of its clients."""
+    """Return how many rows PostgreSQL has read for all its clients."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def done(self) -> int:
-        self._engine.dispose()  # who leaves hands in what it has counted
+        self._engine.dispose()  # a session reports its statistics when it ends
         with self._engine.connect() as connection:
             wait_until(lambda: not connection.scalar(_OTHERS), what="the others to leave")
             rows = int(connection.scalar(_ROWS_READ) or 0)
@@ -464,7 +464,7 @@ _OTHERS = text(
     " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 )
 _ROWS_READ = text("SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables")
-LITTLE = {"sqlite": 200, "postgresql": 500}  # one row for each campaign that is over would be more
+LITTLE = {"sqlite": 200, "postgresql": 500}  # one row per finished campaign would be more
 
 
 def test_a_new_campaign_starts_after_a_thousand_others_with_hardly_more_work(
