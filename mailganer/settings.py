@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
+from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -65,6 +66,8 @@ KEYS = frozenset(ENVIRONMENT.values()) | {
 }
 BACKEND_OPTION = re.compile(r"mailganer\.backend\.([\w-]+)\.(\w+)")  # checked by the backend that reads it
 PLAN_OPTIONS = ("title", "per_day", "max_subscribers", "price", "price_ru")
+LISTEN_ADDRESS = re.compile(r"(?P<host>[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
+LOCAL = {"127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]", "*"}  # noqa: S104 - compared with, not bound to
 SHORTEST_SECRET = 32  # characters; a key shorter than 128 bits of hex could be guessed offline from a cookie
 
 
@@ -206,9 +209,10 @@ class _Reader:
     def settings(self) -> Settings:
         development = self.flag("mailganer.development")
         data_dir = self.here / (self.values.get("mailganer.data_dir") or "var")
+        listen = self.address("mailganer.listen", "127.0.0.1:6543")
         settings = Settings(
             database_url=self.database_url(),
-            public_url=self.public_url(),
+            public_url=self.public_url(_local_url(listen) if development else ""),
             secret_keys=self.secret_keys(development, data_dir),
             data_dir=data_dir,
             broker_url=self.broker_url(),
@@ -223,9 +227,9 @@ class _Reader:
             development=development,
             demo=(demo := self.flag("mailganer.demo")),
             operators=self.operators(demo),
-            listen=self.address("mailganer.listen", "127.0.0.1:6543"),
+            listen=listen,
             catcher=self.address("mailganer.catcher", "127.0.0.1:2525"),
-            trusted_proxy=self.values.get("mailganer.trusted_proxy", ""),
+            trusted_proxy=self.trusted_proxy(),
             metrics_token=self.metrics_token(),
             grace_seconds=self.whole("mailganer.grace_seconds", 10),
             latest_start_hours=self.whole("mailganer.latest_start_hours", 24),
@@ -290,9 +294,24 @@ class _Reader:
 
     def address(self, key: str, default: str) -> str:
         value = self.values.get(key) or default
-        if not re.fullmatch(r"[^\s:]+:\d{1,5}", value):
-            self.problems.append(f"{key} is {value!r}; it looks like 127.0.0.1:6543.")
+        found = LISTEN_ADDRESS.fullmatch(value)
+        if not found:
+            self.problems.append(f"{key} is {value!r}; it looks like {default}.")
+            return default
+        if not 0 < int(found["port"]) < 65536:
+            self.problems.append(f"{key} is {value!r}; a port is a number from 1 to 65535, as in {default}.")
         return value
+
+    def trusted_proxy(self) -> str:
+        value = self.values.get("mailganer.trusted_proxy", "")
+        try:
+            return value if value in {"", "*"} else str(ip_address(value))
+        except ValueError:
+            self.problems.append(
+                f"mailganer.trusted_proxy (MAILGANER_TRUSTED_PROXY) is {value!r}; it takes one IP address, "
+                "without a port, such as 127.0.0.1, or * for any client."
+            )
+            return ""
 
     def metrics_token(self) -> str:
         value = self.values.get("mailganer.metrics_token", "")
@@ -330,10 +349,11 @@ class _Reader:
             )
         return value
 
-    def public_url(self) -> str:
-        value = self.text(
-            "mailganer.public_url", "Set it, or PUBLIC_URL, to the address readers' links point at."
-        ).rstrip("/")
+    def public_url(self, default: str) -> str:
+        value = default
+        if self.values.get("mailganer.public_url") or not default:
+            hint = "Set it, or PUBLIC_URL, to the address readers' links point at."
+            value = self.text("mailganer.public_url", hint).rstrip("/")
         if value and not _is_web_address(value):
             self.problems.append(
                 f"mailganer.public_url is {value!r}; it looks like https://mail.example.com."
@@ -430,6 +450,12 @@ class _Reader:
 def _meant(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f" Did you mean {near[0]}?" if near else ""
+
+
+def _local_url(listen: str) -> str:
+    """Return the address under which a browser on this machine opens pages served at ``listen``."""
+    host, _colon, port = listen.rpartition(":")
+    return f"http://{'localhost' if host in LOCAL else host}:{port}"
 
 
 def _is_web_address(value: str) -> bool:

@@ -92,6 +92,45 @@ def test_an_environment_variable_that_is_misspelt_stops_the_start(name: str, tmp
         load(ini, environ={})
 
 
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        ("127.0.0.1:8000", "http://localhost:8000"),
+        ("0.0.0.0:8000", "http://localhost:8000"),
+        ("[::1]:8000", "http://localhost:8000"),
+        ("192.168.1.7:8000", "http://192.168.1.7:8000"),
+    ],
+)
+def test_in_development_the_public_address_follows_the_listen_address(listen: str, url: str) -> None:
+    ini = Path(__file__).resolve().parents[1] / "development.ini"
+    assert load(ini, environ={}).public_url == "http://localhost:6543"
+    assert load(ini, environ={"MAILGANER_LISTEN": listen}).public_url == url
+    assert load(ini, environ={"MAILGANER_LISTEN": listen, "PUBLIC_URL": "http://x.test"}).host == "x.test"
+
+
+def test_in_production_the_public_address_has_to_be_given() -> None:
+    (said,) = problems(public_url="", listen="127.0.0.1:8000")
+    assert said.startswith("mailganer.public_url is missing.")
+
+
+@pytest.mark.parametrize("value", ["foo", "127.0.0.300", "10.0.0.0/8", "127.0.0.1:80", "10.0.0.1 10.0.0.2"])
+def test_a_proxy_that_is_no_ip_address_stops_the_start(value: str) -> None:
+    (said,) = problems(environ={"MAILGANER_TRUSTED_PROXY": value})
+    assert said.startswith(f"mailganer.trusted_proxy (MAILGANER_TRUSTED_PROXY) is {value!r}; it takes one IP")
+
+
+@pytest.mark.parametrize("value", ["", "*", "127.0.0.1", "::1"])
+def test_a_proxy_is_an_ip_address_or_any_client(value: str) -> None:
+    assert from_mapping(GOOD, environ={"MAILGANER_TRUSTED_PROXY": value}).trusted_proxy == value
+
+
+@pytest.mark.parametrize("key", ["listen", "catcher"])
+@pytest.mark.parametrize("value", ["127.0.0.1:99999", "127.0.0.1:65536", "127.0.0.1:0", "127.0.0.1", ":80"])
+def test_a_port_out_of_range_stops_the_start(key: str, value: str) -> None:
+    (said,) = problems(**{key: value})
+    assert said.startswith(f"mailganer.{key} is {value!r}; ")
+
+
 def test_variables_of_commands_are_no_mistake() -> None:
     from_mapping(GOOD, environ={"MAILGANER_INI": "x.ini", "MAILGANER_SMTP_PASSWORD": "secret"})
 
