@@ -8,7 +8,7 @@ from pyramid.response import Response
 from sqlalchemy import select
 
 from .. import accounts, web
-from ..backends import Backend, Registry, normalise_email, require_known
+from ..backends import Backend, Registry, new_mailbox, normalise_email, require_known
 from ..db import utcnow
 from ..errors import InputError, _
 from ..models import Sender
@@ -100,7 +100,7 @@ def delete_sender(request: Request) -> Response:
 
 def _opened(registry: Registry, body: Mapping[str, Any]) -> Backend:
     """Return the backend for the mail account to be added. Raise ``InputError``."""
-    email = _address(body)
+    email = new_mailbox(_address(body))
     kind = registry.get(body["backend"]) if body.get("backend") else registry.for_email(email)
     return registry.open(kind.name, email, registry.completed(kind.name, email, _fields(kind, body)))
 

@@ -316,6 +316,31 @@ def normalise_email(email: str) -> str:
     return address
 
 
+def new_mailbox(email: str) -> str:
+    """Return the normalised address of a mail account that is signed in with or added.
+
+    Raises ``InputError`` also for likely typing errors: several @, or a domain of one word. Stored mail
+    accounts are not checked for them, so that those added by earlier versions stay usable.
+    """
+    address = normalise_email(email)
+    local, _at, domain = address.rpartition("@")
+    if "@" in local:
+        raise InputError(
+            {"email": _("The address contains more than one @. It looks like name@example.com.")}
+        )
+    labels = domain.split(".")
+    if len(labels) < 2 or not all(labels):
+        raise InputError(
+            {
+                "email": _(
+                    "“${domain}” is not a complete domain. An address looks like name@example.com.",
+                    mapping={"domain": domain},
+                )
+            }
+        )
+    return address
+
+
 _UNSAFE = re.compile(r"[\s<>\x00-\x1f\x7f]")
 
 

@@ -3,6 +3,7 @@
 import gc
 import http.client
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import SettingsError
+from ..errors import MailganerError, SettingsError
 from .command_logs import show_plainly
 
 if TYPE_CHECKING:
@@ -91,6 +92,22 @@ def split_address(address: str) -> tuple[str, int]:
     """Return host and port of ``127.0.0.1:6543`` or ``[::1]:6543``."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def check_free(address: str, key: str) -> None:
+    """Raise ``MailganerError`` unless this machine can listen on an address."""
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("" if host == "*" else host, port))
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "this is not a host name"
+            raise MailganerError(
+                f"{address} cannot be listened on ({reason}). "
+                f"Stop the program that uses it, or choose another address: {key} in the ini file."
+            ) from error
 
 
 def web_status(settings: "Settings", timeout: float = 5) -> int | None:

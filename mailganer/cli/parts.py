@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from .common import collector_paused, ini_argument, read_settings
+from .common import check_free, collector_paused, ini_argument, read_settings
 from .parent import die_with_parent
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def web(ini: str | None) -> None:
         from .server import make_server
 
         settings = read_settings(ini)
+        check_free(settings.listen, "mailganer.listen")
         survive_full_disk()
         setup_logging(os.environ["MAILGANER_INI"])
         application = get_app(os.environ["MAILGANER_INI"], "main")

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import MailganerError
-from .common import ini_argument, read_settings, split_address, web_status
+from .common import check_free, ini_argument, read_settings, split_address, web_status
 from .parent import die_with_parent
 from .processes import Part, Tree, python
 
@@ -50,9 +49,9 @@ class _Installation:
         self.tree = Tree(_say, settings.data_dir / "log" if settings.demo else None)
 
     def run(self) -> int:
-        _check_free(self.settings.listen, "mailganer.listen")
+        check_free(self.settings.listen, "mailganer.listen")
         if self.settings.demo:
-            _check_free(self.settings.catcher, "mailganer.catcher")
+            check_free(self.settings.catcher, "mailganer.catcher")
         self.tree.listen()
         try:
             return self._run()
@@ -172,20 +171,6 @@ def _has_newest_schema(settings: "Settings") -> bool:
 def _already(settings: "Settings", path: Path) -> str:
     pid = path.read_text().strip()
     return f"Mailganer is running already on {settings.data_dir} (process {pid}). Stop it first, or use it."
-
-
-def _check_free(address: str, key: str) -> None:
-    host, port = split_address(address)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("" if host == "*" else host, port))
-        except OSError as error:
-            raise MailganerError(
-                f"{address} cannot be listened on ({error.strerror}). "
-                f"Stop the program that uses it, or choose another address: {key} in the ini file."
-            ) from error
 
 
 def _say(sentence: str) -> None:

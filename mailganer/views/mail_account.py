@@ -6,7 +6,7 @@ from typing import Any
 from pyramid.request import Request
 from wtforms import PasswordField
 
-from mailganer.backends import Backend, Registry, normalise_email
+from mailganer.backends import Backend, Registry, new_mailbox
 from mailganer.errors import (
     BackendError,
     HostForbidden,
@@ -114,7 +114,7 @@ def account_page(request: Request) -> dict[str, Any]:
     if not page["email"]:
         return page
     try:
-        email = page["email"] = normalise_email(page["email"])
+        email = page["email"] = new_mailbox(page["email"])
         name = request.params.get("backend", "")
         kind = registry.get(name) if name else registry.for_email(email)
     except InputError as error:

@@ -11,7 +11,7 @@ from pyramid.request import Request
 
 from .. import accounts
 from ..accounts import SignIn
-from ..backends import Backend
+from ..backends import Backend, new_mailbox
 from ..db import utcnow
 from .known_devices import known_device, remember_device
 from .outside_calls import ENDS_BEFORE, OutsideCalls, ask
@@ -87,7 +87,7 @@ def sign_in(request: Request, name: str, email: str, fields: Mapping[str, Any], 
     Raise ``InputError``, ``Throttled`` and what ``Backend.verify`` raises. Start no session: see ``enter``.
     """
     registry = request.registry
-    backend = registry["backends"].open(name, email, fields)
+    backend = registry["backends"].open(name, new_mailbox(email), fields)
     backend = prove(request, backend)
     if not request.path_info.startswith("/api/"):
         remember_device(request, *backend.identity())

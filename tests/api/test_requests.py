@@ -224,6 +224,8 @@ def test_a_backend_a_host_and_a_port_that_are_not_to_be_used_are_named(
 ) -> None:
     body = {"email": "anna@example.com", "backend": "smtp", **smtp_server.settings}
     assert fields(nobody.post("login", body | {"backend": "pigeon"}, status=422)) == ["backend"]
+    assert fields(nobody.post("login", body | {"email": "a@b"}, status=422)) == ["email"]
+    assert fields(nobody.post("login", body | {"email": "anna@example.com@x"}, status=422)) == ["email"]
     assert fields(nobody.post("login", body | {"host": "169.254.169.254"}, status=422)) == ["host"]
     assert fields(nobody.post("login", body | {"host": "1.1.1.1", "port": 22}, status=422)) == ["port"]
 

@@ -106,6 +106,8 @@ def test_a_sender_takes_the_name_its_address_has_in_answers_and_fields_beside_it
     ("changes", "field"),
     [
         ({"email": ""}, "email"),
+        ({"email": "anna@example"}, "email"),
+        ({"email": "anna@example.com@x"}, "email"),
         ({"from_email": "boris@example.com"}, "from_email"),
         ({"hots": "127.0.0.1"}, "hots"),
     ],

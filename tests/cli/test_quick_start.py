@@ -61,7 +61,7 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tupl
 
     def start(tree: Tree, *, demo: bool, newest: bool) -> tuple[int, list[str]]:
         monkeypatch.setattr(serve, "_has_newest_schema", lambda settings: newest)
-        monkeypatch.setattr(serve, "_check_free", lambda *_: None)
+        monkeypatch.setattr(serve, "check_free", lambda *_: None)
         settings: Any = SimpleNamespace(
             demo=demo, data_dir=tmp_path, embedded=False, listen="127.0.0.1:1", catcher="127.0.0.1:2",
             outbox=tmp_path,

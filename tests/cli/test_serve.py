@@ -107,6 +107,16 @@ def test_a_taken_port_is_said_in_a_sentence(installation):
     assert "mailganer.listen" in sentence
 
 
+def test_a_listen_address_without_a_host_is_said_in_a_sentence(installation):
+    ini = installation.ini
+    address = f"mailganer.listen = 127.0.0.1:{installation.port}"
+    ini.write_text(ini.read_text().replace(address, "mailganer.listen = 256.1.1.1:6543"))
+    seen = installation.run("web", str(ini))
+    assert seen.returncode == 1
+    assert seen.stderr.startswith("256.1.1.1:6543 cannot be listened on (")
+    assert len(seen.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize("part", ["web", "worker", "beat", "broker"])
 def test_a_killed_part_comes_back(installation, part):
     installation.start()

@@ -41,6 +41,23 @@ def test_an_address_that_is_none_is_asked_for_again(app: Any, address: str) -> N
     assert page.forms[0]["email"].value == address
 
 
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("a@b", "“b” is not a complete domain."),
+        ("a@example..com", "“example..com” is not a complete domain."),
+        ("demo@example.com@x", "The address contains more than one @."),
+        ("demo@example.com@example.org", "The address contains more than one @."),
+    ],
+)
+def test_an_address_that_no_mail_account_has_is_refused_before_the_password(
+    app: Any, address: str, reason: str
+) -> None:
+    page = app.get("/sign-in", {"email": address})
+    assert reason in page
+    assert "password" not in page.forms[0].fields
+
+
 def test_proving_a_mail_account_makes_an_account_and_a_ready_sender(
     app: Any, sign_in: SignIn, session: Session
 ) -> None:
