@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ...campaigns.event_log import note_campaigns
 from ...models import Campaign, CampaignStatus, DelayCause, Sender, SenderStatus, delays, state_changes
-from .backoff import LOOK_AGAIN, SERVER_STEPS, server_pause
+from .backoff import RETRY_FAILING_AFTER, SERVER_STEPS, server_pause
 
 
 def pause_campaign(session: Session, campaign_id: int, reason: str, now: datetime) -> None:
@@ -75,7 +75,7 @@ def back_off(
         return
     failures = row.failures + 1
     pause = server_pause(failures if may_fail else min(failures, len(SERVER_STEPS)))
-    until = now + max(LOOK_AGAIN if pause is None else pause, at_least)
+    until = now + max(RETRY_FAILING_AFTER if pause is None else pause, at_least)
     session.execute(
         update(Sender)
         .where(Sender.id == sender_id)

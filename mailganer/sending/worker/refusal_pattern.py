@@ -1,6 +1,6 @@
-"""The pattern in refusals: what recipients of one sender get who are refused one after the other.
+"""Consecutive refusals of one sender's recipients, and which of them mean the same.
 
-Kept in the sender's row, because a lane's turn may be over before the third of them was tried.
+Stored in the sender's row, because a lane's turn may end before enough recipients were tried.
 """
 
 import re
@@ -9,19 +9,19 @@ from typing import Any
 
 from ...backends import Outcome, Receipt, Scope
 
-FROM_ACCOUNT = 2  # recipients in a row that get what sounds like the account or the server
-SAME_WORDS = 3  # that get the same words
-OWN_MAILBOX = (
-    10  # that are told about a mailbox of theirs: an old list may well begin with so many dead addresses
-)
-EMAIL_ITSELF = 10  # that are refused the email itself, where the campaign has others
-UNKNOWN = 10  # without a mailbox, before others from anywhere in the lists are tried
-UNKNOWN_ANYWHERE = 20  # without a mailbox, those included: then a person decides
-MOST_KEPT = 40
-MOST_ASKED = 20
+# How many consecutive recipients must get the same kind of reply until it is not about each of them.
+FROM_ACCOUNT = 2  # of replies that seem to be about the account or the server
+SAME_WORDS = 3  # of replies with the same wording
+OWN_MAILBOX = 10  # of replies that name the recipient's mailbox: an old list may start with dead addresses
+EMAIL_ITSELF = 10  # of replies about the email, where the campaign has other recipients
+UNKNOWN = 10  # of "no such mailbox": then recipients from anywhere in the lists are tried
+UNKNOWN_ANYWHERE = 20  # of "no such mailbox", those included: then a user decides
+
+MOST_KEPT = 40  # stored replies and kinds
+MOST_DECIDED = 20  # stored campaigns
 UNKNOWN_KIND = "unknown"
 
-_STOPPING = (Outcome.unauthorised.value, Outcome.exhausted.value)  # the first word of such a kind
+_STOPPING = (Outcome.unauthorised.value, Outcome.exhausted.value)  # first words of kinds that stop a sender
 _ADDRESS = re.compile(r"[^\s<>,;:\"'()\[\]]+@[^\s<>,;:\"'()\[\]]+")
 _NUMBERED = re.compile(r"\S*\d\S*")
 _MAILBOX = re.compile(
@@ -47,77 +47,79 @@ _GREYLISTED = re.compile(r"gr[ae]y.?list", re.IGNORECASE)
 
 @dataclass
 class RefusalPattern:
-    """What a sender's recipients were refused since somebody was accepted."""
+    """Refusals of a sender's recipients since the last accepted email."""
 
-    seen: list[tuple[int, str]] = field(default_factory=list)  # delivery and kind of answer
-    held: list[str] = field(default_factory=list)  # kinds of answer that were found to be about us
-    last: int | None = None  # the campaign whose recipient was refused last
-    asked: list[int] = field(default_factory=list)  # campaigns about whose recipients a person has decided
+    seen: list[tuple[int, str]] = field(default_factory=list)  # delivery id and kind of reply
+    # Kinds of replies that were attributed to the sender or the email.
+    not_about_recipients: list[str] = field(default_factory=list)
+    last_campaign: int | None = None  # the campaign whose recipient was refused last
+    # Campaigns whose refused recipients were put before a user.
+    decided: list[int] = field(default_factory=list)
 
     @classmethod
-    def of(cls, kept: Any) -> "RefusalPattern":
+    def from_json(cls, stored: Any) -> "RefusalPattern":
         """Read the value of ``Sender.refusals``."""
-        kept = kept or {}
+        stored = stored or {}
         return cls(
-            [(int(each), str(kind)) for each, kind in kept.get("seen", ())],
-            list(kept.get("held", ())),
-            kept.get("last"),
-            list(kept.get("asked", ())),
+            [(int(delivery_id), str(kind)) for delivery_id, kind in stored.get("seen", ())],
+            list(stored.get("held", ())),
+            stored.get("last"),
+            list(stored.get("asked", ())),
         )
 
-    def kept(self) -> dict[str, Any] | None:
-        """Return the value for ``Sender.refusals``."""
-        found: dict[str, Any] = {
+    def as_json(self) -> dict[str, Any] | None:
+        """Return the value for ``Sender.refusals``; None when there is nothing to store."""
+        values: dict[str, Any] = {
             "seen": [list(each) for each in self.seen[-MOST_KEPT:]],
-            "held": self.held[-MOST_KEPT:],
-            "last": self.last,
-            "asked": self.asked[-MOST_ASKED:],
+            "held": self.not_about_recipients[-MOST_KEPT:],
+            "last": self.last_campaign,
+            "asked": self.decided[-MOST_DECIDED:],
         }
-        return {name: value for name, value in found.items() if value} or None
+        return {name: value for name, value in values.items() if value} or None
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody was refused since a recipient was accepted."""
-        return bool(self.seen or self.held)
+        """Whether a recipient was refused since the last accepted email."""
+        return bool(self.seen or self.not_about_recipients)
 
     @property
     def needs_sample(self) -> bool:
-        """Whether recipients from anywhere are tried, one by one, to find out who the refusals are about."""
-        return bool(self.held) or self.number(UNKNOWN_KIND) >= UNKNOWN
+        """Whether recipients from anywhere are tried one by one, to find out what the refusals are about."""
+        return bool(self.not_about_recipients) or self.count(UNKNOWN_KIND) >= UNKNOWN
 
-    def end(self) -> None:
-        """Forget the refusals: a recipient was accepted."""
-        self.seen, self.held, self.last = [], [], None
+    def clear(self) -> None:
+        """Forget the refusals, because an email was accepted."""
+        self.seen, self.not_about_recipients, self.last_campaign = [], [], None
 
     def add(self, delivery_id: int, kind: str) -> int:
-        """Note one more refusal; return how many different recipients were refused so by now."""
+        """Add a refusal; return how many different recipients got this kind by now."""
         if (delivery_id, kind) not in self.seen:
             self.seen.append((delivery_id, kind))
-        return self.number(kind)
+        return self.count(kind)
 
-    def number(self, kind: str) -> int:
-        """Return how many different recipients were refused so."""
+    def count(self, kind: str) -> int:
+        """Return how many different recipients got this kind of reply."""
         return sum(each == kind for _id, each in self.seen)
 
-    def stopping(self) -> int:
-        """Return how many different recipients got an answer, in any words, that may stop the sender."""
-        return len({each for each, kind in self.seen if kind.split(" ", 1)[0] in _STOPPING})
+    def count_stopping(self) -> int:
+        """Return how many different recipients got a reply, in any wording, that may stop the sender."""
+        return len({delivery_id for delivery_id, kind in self.seen if kind.split(" ", 1)[0] in _STOPPING})
 
-    def take(self, kind: str) -> list[int]:
-        """Forget this kind of answer; return whom it was given to."""
-        ids = [each for each, found in self.seen if found == kind]
+    def remove(self, kind: str) -> list[int]:
+        """Forget a kind of reply; return the ids of the deliveries that got it."""
+        ids = [delivery_id for delivery_id, found in self.seen if found == kind]
         self.seen = [each for each in self.seen if each[1] != kind]
         return ids
 
-    def hold(self, kind: str) -> list[int]:
-        """Take this kind of answer for one about us from now on; return whom it was given to."""
-        if kind not in self.held:
-            self.held.append(kind)
-        return self.take(kind)
+    def mark_not_about_recipients(self, kind: str) -> list[int]:
+        """Attribute a kind of reply to the sender or the email from now on; return who got it."""
+        if kind not in self.not_about_recipients:
+            self.not_about_recipients.append(kind)
+        return self.remove(kind)
 
 
 def refusal_kind(receipt: Receipt, address: str, campaign_id: int) -> str:
-    """Return what answers to different recipients have in common when they say the same."""
+    """Return the kind of a reply: equal for replies to different recipients that mean the same."""
     if is_about_email(receipt):
         return f"email {campaign_id}"
     if is_unknown(receipt):
@@ -126,10 +128,10 @@ def refusal_kind(receipt: Receipt, address: str, campaign_id: int) -> str:
 
 
 def refusals_needed(receipt: Receipt, address: str) -> int:
-    """Return how many recipients in a row have to get this answer until it is taken for one about us."""
+    """Return how many consecutive recipients must get this reply until it is not about each of them."""
     if is_about_email(receipt):
         return SAME_WORDS
-    if sounds_like_account(receipt):
+    if seems_about_account(receipt):
         return FROM_ACCOUNT
     if is_unknown(receipt):
         return UNKNOWN
@@ -138,37 +140,37 @@ def refusals_needed(receipt: Receipt, address: str) -> int:
 
 
 def may_be_about_account(receipt: Receipt) -> bool:
-    """Whether the words of a refusal may be about the sender or the email, and no mailbox is named."""
+    """Return whether a refusal may be about the sender or the email, and names no mailbox."""
     return is_about_email(receipt) or bool(_OURS.search(receipt.reply) and not _MAILBOX.search(receipt.reply))
 
 
 def is_unknown(receipt: Receipt) -> bool:
-    """Whether the answer is that there is no such mailbox or host: by definition about the address."""
+    """Return whether the reply is "no such mailbox" or "no such host", which is about the address."""
     about_recipient = receipt.outcome is Outcome.refused and receipt.scope is Scope.recipient
     return about_recipient and bool(_NO_MAILBOX.search(receipt.reply)) and not _OURS.search(receipt.reply)
 
 
-def is_compared(answer: Receipt) -> bool:
-    """Whether an answer is one to be compared with what others get."""
-    if answer.outcome in (Outcome.accepted, Outcome.in_doubt) or (
-        sounds_like_account(answer) and answer.sure
-    ):
+def is_compared(receipt: Receipt) -> bool:
+    """Return whether a receipt has to be compared with those of other recipients."""
+    if receipt.outcome in (Outcome.accepted, Outcome.in_doubt):
         return False
-    return not _GREYLISTED.search(answer.reply)  # each recipient has to come again, and is accepted then
+    if seems_about_account(receipt) and receipt.sure:
+        return False
+    return not _GREYLISTED.search(receipt.reply)  # greylisting accepts each recipient at a later attempt
 
 
 def is_about_email(receipt: Receipt) -> bool:
-    """Whether the email, or the domain it is from, was refused."""
+    """Return whether the email itself, or the domain it is from, was refused."""
     return receipt.outcome is Outcome.refused and receipt.scope in (Scope.message, Scope.domain)
 
 
-def sounds_like_account(receipt: Receipt) -> bool:
-    """Whether the words are about the account, the server or the line."""
+def seems_about_account(receipt: Receipt) -> bool:
+    """Return whether the reply is about the account, the server or the connection."""
     return receipt.scope in (Scope.account, Scope.connection)
 
 
 def _common(reply: str, address: str) -> str:
-    """The words of a reply without what differs from recipient to recipient: addresses, names, numbers."""
+    """Return the wording of a reply without what differs by recipient: addresses, names, numbers."""
     local, _at, domain = address.lower().rpartition("@")
     text = _ADDRESS.sub("@", reply.lower())
     for part in (local, domain):

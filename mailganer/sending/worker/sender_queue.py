@@ -1,4 +1,7 @@
-"""The campaigns that wait for one sender, as the database has them, and what they have had of it."""
+"""Queue of the campaigns that wait for one sender, with the share of it that each has used.
+
+The statements are built once, because they are part of every window.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,12 +19,12 @@ _CAMPAIGNS, _BATCHES = cast(Table, Campaign.__table__), cast(Table, Batch.__tabl
 _SENDERS = cast(Table, Sender.__table__)
 _NOW = bindparam("now", type_=UTCDateTime())
 
-_FREE = exists().where(
+_HAS_OPEN_BATCH = exists().where(
     _BATCHES.c.campaign_id == _CAMPAIGNS.c.id,
     _BATCHES.c.state == BatchState.open,
     or_(_BATCHES.c.not_before.is_(None), _BATCHES.c.not_before <= _NOW),
 )
-_HELD = (
+_CLAIMED_RECIPIENTS = (
     select(func.sum(_BATCHES.c.pending))
     .where(
         _BATCHES.c.campaign_id == _CAMPAIGNS.c.id,
@@ -36,8 +39,8 @@ _WAITING = (
         _CAMPAIGNS.c.id,
         campaign_sender.c.had,
         _SENDERS.c.floor,
-        _FREE,
-        func.coalesce(_HELD, 0),
+        _HAS_OPEN_BATCH,
+        func.coalesce(_CLAIMED_RECIPIENTS, 0),
     )
     .select_from(campaign_sender)
     .join(_CAMPAIGNS, _CAMPAIGNS.c.id == campaign_sender.c.campaign_id)
@@ -49,52 +52,58 @@ _WAITING = (
         or_(_CAMPAIGNS.c.resting_until.is_(None), _CAMPAIGNS.c.resting_until <= _NOW),
     )
 )
-_OF_BOTH = and_(
+_OF_CAMPAIGN_AND_SENDER = and_(
     campaign_sender.c.sender_id == bindparam("sender"), campaign_sender.c.campaign_id == bindparam("campaign")
 )
 _HAD, _BEFORE = campaign_sender.c.had, bindparam("before", type_=BigInteger)
-# From "before" on, and from what another lane has counted meanwhile.
-_TAKE = (
+# At least "before", so that a campaign that has waited starts at the floor, and more if another lane has
+# counted since.
+_COUNT = (
     update(campaign_sender)
-    .where(_OF_BOTH)
+    .where(_OF_CAMPAIGN_AND_SENDER)
     .values(had=case((_HAD < _BEFORE, _BEFORE), else_=_HAD) + bindparam("emails"))
 )
-_GIVE_BACK = update(campaign_sender).where(_OF_BOTH).values(had=_HAD - bindparam("emails"))
-_RAISE = (
+_UNCOUNT = update(campaign_sender).where(_OF_CAMPAIGN_AND_SENDER).values(had=_HAD - bindparam("emails"))
+_RAISE_FLOOR = (
     update(_SENDERS)
     .where(_SENDERS.c.id == bindparam("sender"), _SENDERS.c.floor < bindparam("to"))
     .values(floor=bindparam("to"))
 )
-"""Built once: these are part of every window."""
 
 
 @dataclass(frozen=True)
 class SenderQueue:
-    """A sender's campaigns with recipients who are due, and its floor."""
+    """A sender's campaigns with due recipients, and its floor: the share at which a new campaign starts."""
 
     turns: tuple[CampaignShare, ...]
     floor: int = 0
-    counts: bool = True  # False: the plan's limit decides, and what each has of this sender is not counted
+    counts: bool = True  # False where the plan's limit decides, so shares of this sender are not counted
 
 
 def read_sender_queue(
-    session: Session, sender_id: int, now: datetime, ours: int | None = None
+    session: Session, sender_id: int, now: datetime, current: int | None = None
 ) -> SenderQueue:
-    """Return who waits for a sender. The batch that the asking lane holds is one of campaign ``ours``."""
-    found, floor = [], 0
-    for campaign_id, had, floor, free, held in session.execute(_WAITING, {"sender": sender_id, "now": now}):
-        if free or held:
-            left = PLENTY if free else int(held)
-            found.append(CampaignShare(campaign_id, max(had, floor), left, bool(free) or campaign_id == ours))
-    return SenderQueue(tuple(found), floor)
+    """Return the campaigns that wait for a sender.
+
+    ``current`` is the campaign of the batch that the calling lane holds, if any.
+    """
+    shares, floor = [], 0
+    for campaign_id, had, floor, has_open, claimed in session.execute(
+        _WAITING, {"sender": sender_id, "now": now}
+    ):
+        if has_open or claimed:
+            left = PLENTY if has_open else int(claimed)
+            free = bool(has_open) or campaign_id == current
+            shares.append(CampaignShare(campaign_id, max(had, floor), left, free))
+    return SenderQueue(tuple(shares), floor)
 
 
 def has_untried(session: Session, sender_id: int, now: datetime) -> bool:
-    """Return whether a recipient of any of these campaigns is due about whom no server has answered yet.
+    """Return whether any campaign of a sender has a due recipient who was not tried yet.
 
-    A campaign that has started or is due counts even if it is not planned yet: it is about to be sent.
+    A campaign that has started or is due counts even before its deliveries are planned.
     """
-    found = (
+    untried = (
         select(Batch.id)
         .select_from(campaign_sender)
         .join(Campaign, Campaign.id == campaign_sender.c.campaign_id)
@@ -120,29 +129,29 @@ def has_untried(session: Session, sender_id: int, now: datetime) -> bool:
         )
         .limit(1)
     )
-    return session.scalar(found) is not None or session.scalar(unplanned) is not None
+    return session.scalar(untried) is not None or session.scalar(unplanned) is not None
 
 
 def count_sent(session: Session, sender_id: int, queue: SenderQueue, campaign_id: int, emails: int) -> bool:
-    """Count ``emails`` as had by one of these campaigns; return False where nothing is counted.
+    """Add ``emails`` to a campaign's share of the sender; return False where nothing is counted.
 
-    Last in the order of locks, because several lanes count for one campaign.
+    Call it last in the order of locks, because several lanes count for one campaign.
     """
     if not queue.counts:
         return False
     counted = emails if len(queue.turns) > 1 else 0
     if counted:
         before = next(turn.had for turn in queue.turns if turn.campaign_id == campaign_id)
-        taken = {"sender": sender_id, "campaign": campaign_id, "before": before, "emails": counted}
-        session.execute(_TAKE, taken)
+        values = {"sender": sender_id, "campaign": campaign_id, "before": before, "emails": counted}
+        session.execute(_COUNT, values)
     floor = floor_after(queue.turns, campaign_id, counted)
     if floor > queue.floor:
-        session.execute(_RAISE, {"sender": sender_id, "to": floor})
+        session.execute(_RAISE_FLOOR, {"sender": sender_id, "to": floor})
     return bool(counted)
 
 
 def uncount(session: Session, sender_id: int, campaign_id: int, emails: int) -> None:
-    """Count emails as not had after all: they were never handed over."""
+    """Subtract emails that were counted but never handed over from a campaign's share."""
     if emails:
-        given = {"sender": sender_id, "campaign": campaign_id, "emails": emails}
-        session.execute(_GIVE_BACK, given)
+        values = {"sender": sender_id, "campaign": campaign_id, "emails": emails}
+        session.execute(_UNCOUNT, values)

@@ -90,7 +90,7 @@ class WindowPlanner:
         if not locked:
             self.lock(session)
         sender = session.execute(_SENDER, {"id": self._sender.id}).one()
-        self._refused, self._failures = RefusalPattern.of(sender.refusals), sender.failures
+        self._refused, self._failures = RefusalPattern.from_json(sender.refusals), sender.failures
         self.refused_before = self._refused.is_open
         if sender.deleted_at is not None or sender.status is not SenderStatus.ready:
             self.release_batch(session)
@@ -226,7 +226,7 @@ class WindowPlanner:
         """Claim a batch of the first campaign in line that has one; return how large its window may be."""
         line = line_up(queue.turns, room, size)
         if self._refused.needs_sample:  # begin with recipients of another campaign, to compare
-            line.sort(key=lambda each: each.campaign_id == self._refused.last)
+            line.sort(key=lambda each: each.campaign_id == self._refused.last_campaign)
         for pick in self._picks():
             self._pick = pick
             for following in line:

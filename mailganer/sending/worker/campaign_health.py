@@ -1,0 +1,85 @@
+"""Pause a campaign whose email cannot be rendered, or is refused for all its recipients."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from ...backends import Receipt
+from ...errors import _
+from ...models import LARGEST_CAMPAIGN
+from . import pausing
+from .receipt_outcomes import IN_A_ROW_RENDER, RefusalStreaks, WindowResult
+from .window_queue import Answer
+
+
+class CampaignHealth:
+    """Streaks of failures of the campaigns that one lane sends in a turn."""
+
+    def __init__(self) -> None:
+        self._streaks: dict[int, RefusalStreaks] = {}
+
+    def apply(
+        self,
+        session: Session,
+        campaign_id: int,
+        answers: Sequence[Answer | None],
+        window_result: WindowResult,
+        now: datetime,
+    ) -> None:
+        """Pause the campaign, within the caller's transaction, when a window shows that its email fails."""
+        if window_result.unknown is not None:
+            _ask_about_unknown(session, window_result.unknown, window_result.doubted, now)
+        streaks = window_result.streaks = self._streaks.get(campaign_id, RefusalStreaks()).copy()
+        for answer in answers:
+            if answer is not None:
+                streaks.note(answer)
+        reason = _reason_to_pause(window_result)
+        if reason is not None:
+            pausing.pause_campaign(session, campaign_id, reason, now)
+            window_result.streaks = RefusalStreaks()
+
+    def remember(self, campaign_id: int, window_result: WindowResult) -> None:
+        """Keep the streaks of a committed window. A settlement that is retried counts nothing twice."""
+        self._streaks[campaign_id] = window_result.streaks
+
+
+def _reason_to_pause(window_result: WindowResult) -> str | None:
+    """Return the sentence that tells the user why the campaign is paused, or None to go on."""
+    if window_result.streaks.unprinted >= IN_A_ROW_RENDER:
+        return _(
+            "The email could not be made for ${number} people in a row. Check it, then go on.",
+            mapping={"number": window_result.streaks.unprinted},
+        )
+    if window_result.refused_email is not None:
+        return _(
+            "The mail server refuses this email, whoever it is for. Its answer: ${reply}",
+            mapping={"reply": window_result.refused_email.reply},
+        )
+    if window_result.refused_alone is not None:
+        return _(
+            "The mail server refused the only recipient left, in words that may be about your account or "
+            "the email. Check both, then continue: the recipient is tried once more. "
+            "Its answer: ${reply}",
+            mapping={"reply": window_result.refused_alone.reply},
+        )
+    if window_result.refused_for_a_day is not None:
+        return _(
+            "For a day the mail server has refused every recipient who is left. Check the account, the "
+            "email and the list, then continue: whoever is refused again counts as undeliverable. "
+            "Its answer: ${reply}",
+            mapping={"reply": window_result.refused_for_a_day.reply},
+        )
+    return None
+
+
+def _ask_about_unknown(session: Session, receipt: Receipt, doubted: Sequence[int], now: datetime) -> None:
+    """Pause the campaigns so that a user decides about recipients none of whom has a mailbox."""
+    sentence = _(
+        "The mail server says of ${number} recipients in a row that they do not exist, wherever in the "
+        "list they stand. Check the list and the account, then continue: they are tried once more, and "
+        "whoever is refused again has failed. Its answer: ${reply}",
+        mapping={"number": len(doubted), "reply": receipt.reply},
+    )
+    for campaign_id in sorted({each // LARGEST_CAMPAIGN for each in doubted}):
+        pausing.pause_campaign(session, campaign_id, sentence, now)
