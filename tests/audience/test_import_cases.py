@@ -567,7 +567,7 @@ def test_what_a_person_said_of_a_column_is_not_overruled_by_the_rest_of_the_file
 
 @SQLITE
 def test_evidence_is_kept_when_reading_is_interrupted(bringer, monkeypatch):
-    monkeypatch.setattr("mailganer.audience.imports.run.READ_AT_ONCE", 100)
+    monkeypatch.setattr("mailganer.audience.imports.file_batches.READ_AT_ONCE", 100)
     content = far_down("email status", "", "unsubscribed", *[""] * 100)
     started = bringer.start(content)
     rounds = 0
@@ -691,7 +691,7 @@ def test_what_a_file_said_before_somebody_came_back_is_past(bringer, now):
 
 
 def test_a_file_of_who_left_is_counted_once_however_often_it_says_so(bringer, monkeypatch, now):
-    monkeypatch.setattr("mailganer.audience.imports.run.AT_ONCE", 1)
+    monkeypatch.setattr("mailganer.audience.imports.file_batches.AT_ONCE", 1)
     content = "email;first name;status\na@example.org;;unsubscribed\na@example.org;;unsubscribed\n"
     first = bringer.bring(content)
     second = bringer.bring(content.replace("\na@example.org;;", "\na@example.org;Anna;", 1))

@@ -24,7 +24,7 @@ from mailganer.audience import (
     undo_import,
     unsubscribe,
 )
-from mailganer.audience.imports import files, run
+from mailganer.audience.imports import file_batches, files, import_steps, plan_room
 from mailganer.errors import Conflict, FileRefused, InputError, NotFound
 from mailganer.models import (
     Account,
@@ -337,7 +337,7 @@ def test_one_address_written_three_ways_is_one_person_and_the_last_row_counts(br
         "bob@bücher.example;Боб;Омск\nBOB@BÜCHER.example;;Томск\nbob@xn--bcher-kva.example;Роб;\n"
     )
     for rows in (2_000, 1):  # in one piece, and each row in its own
-        monkeypatch.setattr(run, "AT_ONCE", rows)
+        monkeypatch.setattr(file_batches, "AT_ONCE", rows)
         job = bringer.bring(content)
         assert (job.rows, job.added + job.updated + job.unchanged, job.rejected) == (3, 3, 0)
         (bob,) = bringer.people().values()
@@ -345,14 +345,14 @@ def test_one_address_written_three_ways_is_one_person_and_the_last_row_counts(br
 
 
 def test_a_person_whose_rows_lie_in_two_pieces_is_counted_once(bringer, monkeypatch):
-    monkeypatch.setattr(run, "AT_ONCE", 1)
+    monkeypatch.setattr(file_batches, "AT_ONCE", 1)
     job = bringer.bring("email;имя\nanna@example.com;Анна\nanna@example.com;Аня\n")
     assert (job.rows, job.added, job.updated, job.unchanged) == (2, 1, 0, 1)
 
 
 @pytest.mark.parametrize("rows_at_once", [2_000, 1])
 def test_every_row_is_counted_once_also_when_it_repeats_an_address(bringer, monkeypatch, now, rows_at_once):
-    monkeypatch.setattr(run, "AT_ONCE", rows_at_once)
+    monkeypatch.setattr(file_batches, "AT_ONCE", rows_at_once)
     bringer.bring("email,city\nboris@example.com,Oslo\nclara@example.com,Rome\ngone@example.com,Bonn\n")
     with bringer.sessions.begin() as session:
         gone = session.scalars(select(Subscriber).where(Subscriber.email_key == "gone@example.com")).one()
@@ -403,8 +403,8 @@ def test_rows_beyond_the_plan_are_rejected_and_those_before_go_in(bringer, ini_v
 
 
 def test_the_plan_is_kept_to_the_last_place_when_it_is_not_counted_for_every_piece(bringer, monkeypatch):
-    monkeypatch.setattr(run, "AT_ONCE", 1)
-    monkeypatch.setattr(run, "NARROW", 0)
+    monkeypatch.setattr(file_batches, "AT_ONCE", 1)
+    monkeypatch.setattr(plan_room, "NARROW", 0)
     bringer.settings = _with_room_for(bringer.settings, 3)
     job = bringer.bring("email\n" + "".join(f"r{n}@example.com\n" for n in range(5)))
     assert (job.added, bringer.rejects(job)) == (3, [(5, "limit"), (6, "limit")])
@@ -548,7 +548,7 @@ def test_undo_takes_new_people_away_and_gives_old_values_back(bringer):
 
 
 def test_undo_gives_back_the_values_from_before_the_file_when_it_named_somebody_twice(bringer, monkeypatch):
-    monkeypatch.setattr(run, "AT_ONCE", 1)
+    monkeypatch.setattr(file_batches, "AT_ONCE", 1)
     bringer.bring("email;имя;город\nanna@example.com;Анна;Омск\n")
     job = bringer.bring("email;имя;город\nanna@example.com;Аня;\nanna@example.com;;Томск\n")
     _undo(bringer, job)
@@ -596,7 +596,7 @@ def test_a_large_file_is_undone_by_and_by(bringer, monkeypatch):
     from mailganer.audience.imports import actions
 
     monkeypatch.setattr(actions, "_UNDONE_AT_ONCE", 3)
-    monkeypatch.setattr(run, "AT_ONCE", 4)
+    monkeypatch.setattr(file_batches, "AT_ONCE", 4)
     job = bringer.bring("email\n" + "".join(f"r{n}@example.com\n" for n in range(20)))
     _undo(bringer, job)
     assert len(bringer.people()) == 17
@@ -609,15 +609,15 @@ def test_a_large_file_is_undone_by_and_by(bringer, monkeypatch):
 
 
 def test_a_file_that_is_coming_in_can_be_stopped(bringer, monkeypatch):
-    monkeypatch.setattr(run, "AT_ONCE", 5)
+    monkeypatch.setattr(file_batches, "AT_ONCE", 5)
     import_id = bringer.start("email\n" + "".join(f"r{n}@example.com\n" for n in range(30)))
-    write = run.write_people
+    write = import_steps.write_people
 
     def write_and_stop(session, job, *rest):
         outcome = write(session, job, *rest)
         return outcome
 
-    monkeypatch.setattr(run, "write_people", write_and_stop)
+    monkeypatch.setattr(import_steps, "write_people", write_and_stop)
     assert not run_import(bringer.sessions, bringer.settings, import_id, now=lambda: bringer.now, seconds=0)
     assert not run_import(bringer.sessions, bringer.settings, import_id, now=lambda: bringer.now, seconds=0)
     assert 0 < len(bringer.people()) < 30
@@ -637,8 +637,8 @@ def test_nothing_can_be_undone_before_anything_came_in(bringer):
 
 
 def test_work_in_slices_comes_to_the_same(bringer, monkeypatch):
-    monkeypatch.setattr(run, "AT_ONCE", 7)
-    monkeypatch.setattr(run, "READ_AT_ONCE", 7)
+    monkeypatch.setattr(file_batches, "AT_ONCE", 7)
+    monkeypatch.setattr(file_batches, "READ_AT_ONCE", 7)
     rows = "".join(
         f'r{n}@example.com;"Имя\nв две строки {n}"\n' if n % 10 == 3 else f"r{n}@example.com;И{n}\n"
         for n in range(50)
@@ -665,18 +665,18 @@ def test_an_import_that_somebody_works_on_is_left_alone(bringer):
 
 
 def test_whoever_lost_the_lease_writes_nothing_more(bringer, monkeypatch):
-    monkeypatch.setattr(run, "AT_ONCE", 5)
+    monkeypatch.setattr(file_batches, "AT_ONCE", 5)
     import_id = bringer.start("email\n" + "".join(f"r{n}@example.com\n" for n in range(20)))
-    real, calls = run._read_rows, []
+    real, calls = file_batches.parse_rows, []
 
-    def read_and_lose(reader, piece):
-        calls.append(len(piece))
+    def read_and_lose(batch, reader):
+        calls.append(len(batch))
         if len(calls) == 2:
             with bringer.sessions.begin() as session:
                 session.execute(update(Import).values(epoch=Import.epoch + 1))
-        return real(reader, piece)
+        return real(batch, reader)
 
-    monkeypatch.setattr(run, "_read_rows", read_and_lose)
+    monkeypatch.setattr(file_batches, "parse_rows", read_and_lose)
     bringer.run(import_id)
     assert (len(calls), len(bringer.people()), bringer.job(import_id).added) == (2, 5, 5)
 

@@ -17,13 +17,13 @@ CHILD = """
 import sys
 from datetime import datetime
 from mailganer.audience import run_import
-from mailganer.audience.imports import run
+from mailganer.audience.imports import file_batches
 from mailganer.db import make_engine, make_sessions
 from mailganer.settings import Plan, Settings
 from pathlib import Path
 
 url, data_dir, import_id, now = sys.argv[1:]
-run.AT_ONCE = run.READ_AT_ONCE = 50
+file_batches.AT_ONCE = file_batches.READ_AT_ONCE = 50
 settings = Settings(database_url=url, public_url="http://localhost", secret_keys=("x" * 32,),
                     data_dir=Path(data_dir), plans=(Plan("free", "Free", None, None),))
 run_import(make_sessions(make_engine(url)), settings, int(import_id), now=lambda: datetime.fromisoformat(now))

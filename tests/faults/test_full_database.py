@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from mailganer.audience import run_import
-from mailganer.audience.imports import run
+from mailganer.audience.imports import file_batches
 from mailganer.db import OUT_OF_REACH
 from mailganer.models import CampaignStatus, ImportStatus, Subscriber
 from mailganer.sending.worker.lane_turn import LaneTurn
@@ -99,15 +99,15 @@ def test_an_import_stops_between_two_pieces_and_goes_on_when_there_is_room(
     bringer = Bringer(sessions, settings, account, lst, now)
     rows = 500
     import_id = bringer.start("email\n" + "".join(f"r{n}@example.com\n" for n in range(rows)))
-    monkeypatch.setattr(run, "AT_ONCE", 50)
-    read, pieces = run._read_rows, iter(range(1, 1000))
+    monkeypatch.setattr(file_batches, "AT_ONCE", 50)
+    read, pieces = file_batches.parse_rows, iter(range(1, 1000))
 
     def on_a_full_disk(*arguments: Any) -> Any:
         if next(pieces) == 3:
             fill(disk, database_url)
         return read(*arguments)
 
-    monkeypatch.setattr(run, "_read_rows", on_a_full_disk)
+    monkeypatch.setattr(file_batches, "parse_rows", on_a_full_disk)
     with pytest.raises(OUT_OF_REACH):
         run_import(sessions, settings, import_id, now=lambda: now)
     disk.empty()

@@ -45,8 +45,8 @@ from .mapping import (
     undecided_columns,
     with_order,
 )
+from .progress import restart
 from .reasons import FileProblem
-from .run import restart
 from .undo import undo_some
 
 SAMPLE_ROWS: Final = 200  # rows examined to detect addresses, dates and columns
