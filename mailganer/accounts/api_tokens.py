@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ..errors import InputError, NotFound, _
-from ..models import Account, ApiToken
+from ..errors import InputError, _
+from ..models import Account, ApiToken, owned
 
 PREFIX = "mg_"  # lets users and secret scanners recognize a leaked token
 USED_RECENTLY = timedelta(hours=1)  # "last used" need not be exact, so not every request writes
@@ -57,10 +57,7 @@ def account_tokens(session: Session, account_id: int) -> Sequence[ApiToken]:
 
 def delete_api_token(session: Session, account_id: int, token_id: int) -> None:
     """Delete a token. Raise ``NotFound``."""
-    row = session.get(ApiToken, token_id)
-    if row is None or row.account_id != account_id:
-        raise NotFound
-    session.delete(row)
+    session.delete(owned(session, ApiToken, account_id, token_id))
     session.flush()
 
 

@@ -36,18 +36,6 @@ def account_senders(session: Session, account_id: int) -> Sequence[Sender]:
     ).all()
 
 
-def owned_sender(session: Session, account_id: int, sender_id: int) -> Sender:
-    """Return the current row of a sender of this account, locked until the transaction ends.
-
-    For callers that ended their transaction: verifying a sender may take half a minute. Raise ``NotFound``
-    for a deleted one; closing an account deletes all of them.
-    """
-    sender = session.get(Sender, sender_id, with_for_update={"key_share": True}, populate_existing=True)
-    if sender is None or sender.account_id != account_id or sender.deleted_at is not None:
-        raise NotFound()
-    return sender
-
-
 def sender_backend(sender: Sender, registry: Registry, vault: Vault) -> Backend:
     """Return the sender as a backend, ready to connect.
 

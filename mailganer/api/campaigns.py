@@ -7,13 +7,12 @@ from pyramid.response import Response
 
 from .. import campaigns as verbs
 from .. import reports, web
-from ..audience import owned_subscriber
 from ..campaigns.counts import Counts, campaign_counts
 from ..campaigns.drafts import EDITABLE
 from ..campaigns.preview import sample_reader
 from ..db import utcnow
 from ..errors import Conflict, _
-from ..models import Campaign, CampaignStatus, DeliveryStatus, Subscriber
+from ..models import Campaign, CampaignStatus, DeliveryStatus, Subscriber, owned
 from ..rendering import PARTS
 from ..sending import enqueue_after_commit
 from ..web.explanation_text import explanation_context, step_sentence
@@ -216,7 +215,7 @@ def _explanation(request: Request, asked: reports.ExplanationContext) -> reports
     if person_id is None:
         return reports.why_address(asked, request.GET.get("email", ""))
     return reports.why_person(
-        asked, owned_subscriber(request.dbsession, request.context.account.id, person_id)
+        asked, owned(request.dbsession, Subscriber, request.context.account.id, person_id)
     )
 
 
@@ -224,7 +223,7 @@ def _preview_recipient(request: Request, subscriber_id: int | None) -> Subscribe
     """Return the subscriber to render for: the requested one, else the campaign's first recipient."""
     if subscriber_id is None:
         return sample_reader(request.dbsession, request.context.campaign)
-    return owned_subscriber(request.dbsession, request.context.account.id, subscriber_id)
+    return owned(request.dbsession, Subscriber, request.context.account.id, subscriber_id)
 
 
 def _campaign(request: Request, campaign: Campaign) -> Shape:

@@ -11,7 +11,7 @@ from .. import accounts, web
 from ..backends import Backend, Registry, new_mailbox, normalise_email, require_known
 from ..db import utcnow
 from ..errors import InputError, _
-from ..models import Sender
+from ..models import Sender, owned
 from ..quota.usage import sender_usage
 from .paging import newest_first, page
 from .serializers import Shape, sender_shape
@@ -76,7 +76,7 @@ def change_sender(request: Request) -> Shape:
         fields = _fields(registry.get(sender.backend), body)
         proven = accounts.changed_backend(sender, registry, vault, fields)
         proven = web.prove(request, proven)
-        sender = accounts.owned_sender(request.dbsession, sender.account_id, sender.id)
+        sender = owned(request.dbsession, Sender, sender.account_id, sender.id, lock=True)
     changed = accounts.update_sender(
         request.dbsession,
         vault,

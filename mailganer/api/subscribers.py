@@ -10,7 +10,7 @@ from sqlalchemy import select
 from .. import audience as verbs
 from ..db import utcnow
 from ..errors import InputError, _
-from ..models import Subscriber, SubscriberList, SubscriberStatus, list_member
+from ..models import Subscriber, SubscriberList, SubscriberStatus, list_member, owned
 from .paging import asked_after, asked_limit, newest_first, page
 from .serializers import Shape, list_shape, subscriber_shape
 from .view import api_view
@@ -61,7 +61,7 @@ def subscribers(request: Request) -> dict[str, Any]:
 def all_subscribers(request: Request) -> dict[str, Any]:
     """Return subscribers of the account, on any list, on the given one, or on none."""
     asked = request.GET.get("list")
-    lst = verbs.owned_list(request.dbsession, request.context.account.id, int(asked)) if asked else None
+    lst = owned(request.dbsession, SubscriberList, request.context.account.id, int(asked)) if asked else None
     return _found(request, request.GET.get("q", ""), lst.id if lst else None)
 
 
@@ -107,7 +107,7 @@ def change_subscriber(request: Request) -> Shape:
     changes = dict(request.openapi_validated.body)
     session, account, now = request.dbsession, request.context.account, utcnow()
     if "lists" in changes:
-        changes["lists"] = [verbs.owned_list(session, account.id, each) for each in changes["lists"]]
+        changes["lists"] = [owned(session, SubscriberList, account.id, each) for each in changes["lists"]]
     leaves = _is_unsubscribe(request.context.person, changes.pop("status", None))
     person = verbs.update_subscriber(session, request.context.person, changes, now)
     if leaves:

@@ -98,14 +98,6 @@ def unused_list(session: Session, list_id: int) -> SubscriberList | None:
     ).first()
 
 
-def owned_list(session: Session, account_id: int, list_id: int) -> SubscriberList:
-    """Return the list with this id in this account. Raise ``NotFound``."""
-    found = session.get(SubscriberList, list_id)
-    if found is None or found.account_id != account_id:
-        raise NotFound()
-    return found
-
-
 def list_counts(session: Session, list_ids: Collection[int]) -> dict[int, dict[SubscriberStatus, int]]:
     """Return the number of subscribers by list and status, zeros included."""
     counts = {list_id: dict.fromkeys(SubscriberStatus, 0) for list_id in list_ids}

@@ -170,14 +170,6 @@ def find_subscriber(session: Session, account_id: int, email_key: str) -> Subscr
     return session.scalars(query).one_or_none()
 
 
-def owned_subscriber(session: Session, account_id: int, subscriber_id: int) -> Subscriber:
-    """Return the subscriber with this id in this account. Raise ``NotFound``."""
-    found = session.get(Subscriber, subscriber_id)
-    if found is None or found.account_id != account_id:
-        raise NotFound()
-    return found
-
-
 def search_subscribers(
     session: Session,
     account_id: int,

@@ -15,7 +15,7 @@ from .check import (
     readiness,
     with_unusable,
 )
-from .drafts import create_draft, delete_draft, duplicate, owned_campaign, update_draft
+from .drafts import create_draft, delete_draft, duplicate, update_draft
 from .frozen_emails import freeze
 from .overview import count_by_status, list_campaigns
 from .preview import preview
@@ -50,7 +50,6 @@ __all__ = [
     "freeze",
     "list_campaigns",
     "list_names_of",
-    "owned_campaign",
     "pause",
     "planned",
     "prepare_test",

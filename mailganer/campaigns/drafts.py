@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,8 @@ from ..models import (
     SubscriberList,
     Template,
     campaign_sender,
+    owned,
+    owned_rows,
 )
 from ..rendering import NEVER_READ, PARTS
 from .sending_hours import Hours
@@ -282,24 +284,17 @@ class _Changes:
         return Hours.from_json({"timezone": self.campaign.account.timezone, **value}).as_json()
 
     def lists(self, ids: Iterable[int]) -> list[SubscriberList]:
-        found = self.owned(SubscriberList, ids, _("There is no such list."))
+        try:
+            found = owned_rows(self.session, SubscriberList, self.campaign.account_id, ids)
+        except NotFound:
+            raise InputError({"": _("There is no such list.")}) from None
         return sorted(found, key=lambda each: each.name)  # in the order in which the campaign returns them
 
     def senders(self, ids: Iterable[int]) -> list[Sender]:
-        found = self.owned(Sender, ids, _("There is no such sender."))
-        if any(sender.deleted_at for sender in found):
-            raise InputError({"": _("There is no such sender.")})
-        return found
-
-    def owned(self, kind: type[Any], ids: Iterable[int], missing: str) -> list[Any]:
-        wanted = list(dict.fromkeys(ids))
-        rows = self.session.scalars(
-            select(kind).where(kind.account_id == self.campaign.account_id, kind.id.in_(wanted))
-        )
-        by_id = {row.id: row for row in rows}
-        if len(by_id) != len(wanted):
-            raise InputError({"": missing})
-        return [by_id[each] for each in wanted]
+        try:
+            return owned_rows(self.session, Sender, self.campaign.account_id, ids)
+        except NotFound:
+            raise InputError({"": _("There is no such sender.")}) from None
 
     def locale(self, value: str) -> str:
         if not is_language(value):
@@ -316,9 +311,10 @@ class _Changes:
         """
         if template_id is None:
             return None
-        template = self.session.get(Template, template_id)
-        if template is None or template.account_id != self.campaign.account_id:
-            raise InputError({"": _("There is no such template.")})
+        try:
+            template = owned(self.session, Template, self.campaign.account_id, template_id)
+        except NotFound:
+            raise InputError({"": _("There is no such template.")}) from None
         anew = template_id != self.campaign.template_id
         for part in PARTS:
             if part not in self.changes and (anew or not getattr(self.campaign, part).strip()):
@@ -366,11 +362,3 @@ def _require_variable(name: str, value: str) -> None:
                 )
             }
         )
-
-
-def owned_campaign(session: Session, account_id: int, campaign_id: int) -> Campaign:
-    """Return the campaign with this id in this account. Raise ``NotFound``."""
-    campaign = session.get(Campaign, campaign_id)
-    if campaign is None or campaign.account_id != account_id:
-        raise NotFound()
-    return campaign

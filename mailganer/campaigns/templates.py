@@ -33,14 +33,6 @@ def list_templates(session: Session, account_id: int) -> list[Template]:
     )
 
 
-def owned_template(session: Session, account_id: int, template_id: int) -> Template:
-    """Return the template with this id in this account. Raise ``NotFound``."""
-    template = session.get(Template, template_id)
-    if template is None or template.account_id != account_id:
-        raise NotFound()
-    return template
-
-
 def create_template(
     session: Session,
     account: Account,

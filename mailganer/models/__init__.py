@@ -43,6 +43,7 @@ from .delivery import (
 )
 from .meta import Base, metadata
 from .operations import BEAT_ID, Heartbeat, IdempotentResponse, RateLimitCount
+from .ownership import owned, owned_rows
 from .sender import Sender, SenderStatus, Usage
 from .template import Template
 from .tracking import COUNTER_SHARDS, CampaignCounter, Event, EventKind, Source
@@ -99,6 +100,8 @@ __all__ = [
     "list_member",
     "make_message_id",
     "metadata",
+    "owned",
+    "owned_rows",
     "state_changes",
     "token_bytes",
     "token_text",

@@ -36,7 +36,7 @@ from mailganer.errors import (
     _,
 )
 from mailganer.i18n.sentences import reply_beside
-from mailganer.models import Campaign, CampaignStatus, Subscriber
+from mailganer.models import Campaign, CampaignStatus, Subscriber, Template, owned
 from mailganer.web import ask_outside, email_response, has_waited, in_time
 from mailganer.web.routes import CampaignContext
 
@@ -458,7 +458,7 @@ def _beginning(request: Request, campaign: Campaign) -> dict[str, Any]:
         ready = templates.ready_email(kind, campaign.locale)
         parts = {"subject": ready.subject, "preheader": ready.preheader, "html": ready.html, "text": ""}
     elif template_id := number_of(request.POST.get("template")):
-        template = templates.owned_template(request.dbsession, campaign.account_id, template_id)
+        template = owned(request.dbsession, Template, campaign.account_id, template_id)
         return {"template_id": template_id, **parts_of(template)}  # may be the current one
     else:
         return {"html": BLANK, "text": ""}

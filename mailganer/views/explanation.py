@@ -10,10 +10,10 @@ from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
 
-from mailganer import audience, campaigns, reports
+from mailganer import reports
 from mailganer.audience import AddressError
 from mailganer.db import utcnow
-from mailganer.models import Campaign
+from mailganer.models import Campaign, Subscriber, owned
 from mailganer.reports import Explanation, ExplanationCode, ExplanationStep
 
 from ..web.decorators import view_config
@@ -62,7 +62,7 @@ def choose(request: Request) -> Response:
     campaign_id = number_of(request.GET.get("campaign"))
     if campaign_id is None:
         return HTTPSeeOther(request.route_path("subscriber", id=person.id))
-    campaign = campaigns.owned_campaign(request.dbsession, account_id, campaign_id)
+    campaign = owned(request.dbsession, Campaign, account_id, campaign_id)
     query = {"person": person.id}
     return HTTPSeeOther(request.route_path("campaign.why", id=campaign.id, _query=query))
 
@@ -104,4 +104,4 @@ def _asked_for(request: Request, email: str) -> Explanation | None:
     if person_id is None:
         return None
     account_id = request.context.account.id
-    return reports.why_person(asked, audience.owned_subscriber(request.dbsession, account_id, person_id))
+    return reports.why_person(asked, owned(request.dbsession, Subscriber, account_id, person_id))

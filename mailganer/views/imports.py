@@ -27,6 +27,7 @@ from mailganer.models import (
     Subscriber,
     SubscriberList,
     SubscriberStatus,
+    owned,
 )
 from mailganer.sending import enqueue_after_commit
 
@@ -179,7 +180,7 @@ def _chosen_list(request: Request, now: datetime) -> SubscriberList:
     """Return a list of the account, or a new one, which is hidden until its import is applied."""
     session, account_id = request.dbsession, request.context.account.id
     if not _asks_for_new_list(request):
-        return audience.owned_list(session, account_id, number_of(request.POST["list"]) or 0)
+        return owned(session, SubscriberList, account_id, number_of(request.POST["list"]) or 0)
     name = request.POST.get("name", "")
     try:
         return audience.create_list(session, account_id, name=name, now=now)

@@ -13,7 +13,7 @@ from mailganer import accounts, web
 from mailganer.backends import Backend
 from mailganer.db import utcnow
 from mailganer.errors import BackendError, Conflict, InputError, Throttled, _
-from mailganer.models import Sender
+from mailganer.models import Sender, owned
 from mailganer.quota.usage import QuotaUsage, sender_allowance
 
 from ..web.decorators import view_config
@@ -130,7 +130,7 @@ def verify(request: Request) -> Any:
         return refused(request, page, error)
     except BackendError as error:
         return _failing(request, page, error)
-    row = accounts.owned_sender(request.dbsession, row.account_id, row.id)
+    row = owned(request.dbsession, Sender, row.account_id, row.id, lock=True)
     changed = accounts.update_sender(request.dbsession, vault, row, now=utcnow(), proven=proven)
     request.flash(_("${email} is connected.", mapping={"email": row.from_email}))
     if changed:
@@ -196,7 +196,7 @@ def _new_page(request: Request) -> dict[str, Any]:
 def _failing(request: Request, page: dict[str, Any], error: BackendError) -> dict[str, Any]:
     """Store why the sender fails. The status is 200, because an error status would roll that back."""
     row = page["line"].sender
-    row = accounts.owned_sender(request.dbsession, row.account_id, row.id)
+    row = owned(request.dbsession, Sender, row.account_id, row.id, lock=True)
     accounts.mark_failing(request.dbsession, row, error, now=utcnow())
     return page | {
         "line": _line(request, row),

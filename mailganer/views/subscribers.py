@@ -21,7 +21,15 @@ from mailganer.audience.subscribers import STOPPED
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, LimitReached, _
 from mailganer.i18n.languages import language_of
-from mailganer.models import Campaign, CampaignStatus, Delivery, Subscriber, SubscriberStatus
+from mailganer.models import (
+    Campaign,
+    CampaignStatus,
+    Delivery,
+    Subscriber,
+    SubscriberList,
+    SubscriberStatus,
+    owned,
+)
 from mailganer.reports import delivery_sentence
 
 from ..web.decorators import view_config
@@ -245,7 +253,7 @@ def _asked_lists(request: Request) -> list[int]:
 
 def _lists(request: Request, form: PersonForm) -> Collection[Any]:
     account_id = request.context.account.id
-    return [audience.owned_list(request.dbsession, account_id, each) for each in form.lists.data or ()]
+    return [owned(request.dbsession, SubscriberList, account_id, each) for each in form.lists.data or ()]
 
 
 def _fields(request: Request) -> dict[str, str]:

@@ -17,7 +17,7 @@ from mailganer.campaigns.frozen_emails import source_of
 from mailganer.db import outside, utcnow
 from mailganer.errors import Busy, EmailError, _
 from mailganer.i18n.languages import language_of
-from mailganer.models import Account, Template
+from mailganer.models import Account, Campaign, Template, owned
 from mailganer.web import email_response
 
 from ..web.decorators import view_config
@@ -67,7 +67,7 @@ def create(request: Request) -> Any:
     """Create a template from the form, or from the email of the campaign given by ``campaign``."""
     campaign_id = number_of(request.POST.get("campaign"))
     if campaign_id is not None:
-        campaign = campaigns.owned_campaign(request.dbsession, request.account.id, campaign_id)
+        campaign = owned(request.dbsession, Campaign, request.account.id, campaign_id)
         kept = templates.keep_as_template(request.dbsession, request.account, campaign, utcnow())
         request.flash(_("The email is kept as a template."))
         return HTTPSeeOther(request.route_path("template", id=kept.id))

@@ -5,8 +5,6 @@ of the request. A missing row and a row of another account are the same 404. A f
 permission is checked, so it also handles requests that are not signed in.
 """
 
-from typing import Any
-
 from pyramid.config import Configurator
 from pyramid.httpexceptions import HTTPForbidden
 from pyramid.request import Request
@@ -23,7 +21,9 @@ from ..models import (
     Subscriber,
     SubscriberList,
     Template,
+    owned,
 )
+from ..models.ownership import OwnedModel
 
 LARGEST_ID = 2**63 - 1
 READERS = frozenset({"open", "click", "unsubscribe", "unsubscribe_undo", "email_in_browser"})
@@ -39,12 +39,9 @@ class RouteContext:
         self.request = request
         self.account: Account = request.account
 
-    def load(self, model: type[Any], key: str = "id") -> Any:
+    def load(self, model: type[OwnedModel], key: str = "id") -> OwnedModel:
         """Return the account's row named by the URL. Raise ``NotFound``."""
-        row = self.request.dbsession.get(model, _id(self.request.matchdict[key]))
-        if row is None or row.account_id != self.account.id or getattr(row, "deleted_at", None):
-            raise NotFound
-        return row
+        return owned(self.request.dbsession, model, self.account.id, _id(self.request.matchdict[key]))
 
 
 class CampaignContext(RouteContext):

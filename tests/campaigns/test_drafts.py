@@ -2,10 +2,10 @@ from datetime import timedelta
 
 import pytest
 
-from mailganer.campaigns import create_draft, delete_draft, duplicate, owned_campaign, update_draft
+from mailganer.campaigns import create_draft, delete_draft, duplicate, update_draft
 from mailganer.campaigns.drafts import copy_name
 from mailganer.errors import Conflict, InputError, NotFound
-from mailganer.models import Campaign, CampaignStatus, SenderStatus
+from mailganer.models import Campaign, CampaignStatus, SenderStatus, owned
 
 
 def test_a_new_draft_has_the_sender_that_can_send_and_the_accounts_language(session, make, now):
@@ -141,4 +141,4 @@ def test_only_a_draft_can_be_deleted(session, campaign):
 
 def test_somebody_elses_campaign_is_not_there(session, make, campaign):
     with pytest.raises(NotFound):
-        owned_campaign(session, make.account().id, campaign.id)
+        owned(session, Campaign, make.account().id, campaign.id)

@@ -17,9 +17,9 @@ document drafts email email_analysis encoding_repair engine error_status errors 
 exports
 extensions fields files forecast_record forms gmail headers headings health hosts html_to_text i18n imports
 keys labels languages limits links lists localization localized_values logs maildir mailganer manifest mapping
-markup message_renderer meta metrics_access migrate mjml models multipart opens operations overview paging
-payments pixel placeholders plurals postgresql_copy preview preview_size problems processes progress providers
-quoted_printable rate_limit_storage rate_limits ready_templates reasons recipient_pages registry
+markup message_renderer meta metrics_access migrate mjml models multipart opens operations overview ownership
+paging payments pixel placeholders plurals postgresql_copy preview preview_size problems processes progress
+providers quoted_printable rate_limit_storage rate_limits ready_templates reasons recipient_pages registry
 render_tasks rendering replacing replies report reports request_bodies request_parsing reserved_names
 rolling_counter routes rows run sample_subscribers sandbox sandbox_operations scanner_detection schedule
 scheduler security_policy send senders sending sending_metrics sentences serializers serve server session
