@@ -21,7 +21,7 @@ from ..errors import InputError, LoginRefused, MailganerError, NotReady
 
 if TYPE_CHECKING:
     from ..backends import Backend, Registry
-    from ..sending.standalone_campaign import StandaloneCampaign, StandaloneProgress, StandaloneRequest
+    from ..sending.standalone import StandaloneCampaign, StandaloneProgress, StandaloneRequest
 
 PASSWORD = "MAILGANER_SMTP_PASSWORD"  # noqa: S105 - the name of the variable
 SCHEMES = {"smtp": ("none", 25), "smtps": ("tls", 465), "smtp+starttls": ("starttls", 587)}
@@ -71,7 +71,7 @@ def send(
     Exit code 0: every recipient is settled; 1: some emails failed or are in doubt, and are listed; 2: an
     argument, the list or the email is wrong, and nothing was sent.
     """
-    from ..sending.standalone_campaign import StandaloneRequest
+    from ..sending.standalone import StandaloneRequest
 
     name, email = _sender(sender)
     order = StandaloneRequest(
@@ -209,16 +209,16 @@ def _proven(registry: "Registry", order: "StandaloneRequest", url: str) -> "Back
 
 
 def _dry_run(order: "StandaloneRequest", url: str) -> int:
-    from ..sending.standalone_campaign import open_standalone_campaign
+    from ..sending.standalone import open_standalone_campaign
 
     registry = _registry()
     backend = _backend(registry, order, url, "")
     with (
         tempfile.TemporaryDirectory(prefix="mailganer-") as folder,
-        open_standalone_campaign(Path(folder) / "state", order, backend, registry) as mailing,
+        open_standalone_campaign(Path(folder) / "state", order, backend, registry) as campaign,
     ):
-        mailing.prepare(None, _warn)
-        number, first, content = mailing.sample()
+        campaign.prepare(None, _warn)
+        number, first, content = campaign.sample()
     to = f"{number} people; the first is {first}" if number > 1 else first
     click.echo(f"To {to}. This is the email they would get:\n")
     _show(content)
@@ -243,7 +243,7 @@ def _show(content: bytes) -> None:
 
 
 def _send(order: "StandaloneRequest", url: str, send_at: datetime | None, state: Path | None) -> int:
-    from ..sending.standalone_campaign import open_standalone_campaign, remove_state
+    from ..sending.standalone import open_standalone_campaign, remove_state
 
     path = state or _default_state(order)
     _usable(path)
@@ -251,10 +251,10 @@ def _send(order: "StandaloneRequest", url: str, send_at: datetime | None, state:
     registry = _registry()
     backend = _proven(registry, order, url)
     try:
-        with open_standalone_campaign(path, order, backend, registry) as mailing:
-            mailing.prepare(send_at, _warn)
+        with open_standalone_campaign(path, order, backend, registry) as campaign:
+            campaign.prepare(send_at, _warn)
             new = False
-            return _run(mailing, path)
+            return _run(campaign, path)
     finally:
         if new:  # nothing was begun
             remove_state(path)
@@ -279,15 +279,15 @@ def _default_state(order: "StandaloneRequest") -> Path:
     return order.people.with_name(f"{order.people.name}.{name}.mailganer")
 
 
-def _run(mailing: "StandaloneCampaign", state: Path) -> int:
+def _run(campaign: "StandaloneCampaign", state: Path) -> int:
     from ..db import OUT_OF_REACH, trouble_of
 
     told = ""
-    with _stopping() as stopped, _bar(mailing) as show:
+    with _stopping() as stopped, _bar(campaign) as show:
         while True:
             try:
-                moved = mailing.step(stopped.is_set, lambda window_result: show(mailing.progress()))
-                now = mailing.progress()
+                moved = campaign.step(stopped.is_set, lambda window_result: show(campaign.progress()))
+                now = campaign.progress()
             except OUT_OF_REACH as error:  # another process has locked it, or its disk is full
                 if stopped.is_set():
                     raise
@@ -300,7 +300,7 @@ def _run(mailing: "StandaloneCampaign", state: Path) -> int:
             if not moved:
                 told = _tell_once(told, now.trouble)
                 time.sleep(LOOK_EVERY)
-    return _report(mailing, now, state)
+    return _report(campaign, now, state)
 
 
 def _tell_once(told: str, trouble: str) -> str:
@@ -310,9 +310,9 @@ def _tell_once(told: str, trouble: str) -> str:
     return trouble or told
 
 
-def _report(mailing: "StandaloneCampaign", progress: "StandaloneProgress", state: Path) -> int:
+def _report(campaign: "StandaloneCampaign", progress: "StandaloneProgress", state: Path) -> int:
     counts = progress.counts
-    for email, status, why in mailing.unsettled():
+    for email, status, why in campaign.unsettled():
         click.echo(f"{status.replace('_', ' ')}: {email}: {why}".rstrip(": "))
     click.echo(
         f"{counts.sent} sent, {counts.failed} failed, {counts.in_doubt} in doubt, "
@@ -329,7 +329,7 @@ def _report(mailing: "StandaloneCampaign", progress: "StandaloneProgress", state
 def _refuse(error: MailganerError) -> int:
     """Print why nothing was sent; return the exit code."""
     from ..i18n.sentences import reply_beside, translate_sentence
-    from ..sending.standalone_campaign import BadRows
+    from ..sending.standalone import BadRows
 
     if isinstance(error, BadRows):
         for number, sentence in error.rows:
@@ -375,7 +375,7 @@ def _stopping() -> Iterator[_Flag]:
 
 
 @contextmanager
-def _bar(mailing: "StandaloneCampaign") -> Iterator[Callable[["StandaloneProgress"], None]]:
+def _bar(campaign: "StandaloneCampaign") -> Iterator[Callable[["StandaloneProgress"], None]]:
     """Yield a function that updates a progress bar on a terminal, and does nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda progress: None
