@@ -19,7 +19,8 @@ from ..settings import Settings
 from . import frozen_emails
 from .actuals import kept_forecast
 from .check import Check, check, read
-from .drafts import CHANGED, check_moment, lock
+from .draft_fields import check_moment
+from .drafts import CHANGED, lock
 from .event_log import note_campaigns
 
 T = TypeVar("T")

@@ -15,7 +15,8 @@ from .. import rendering
 from ..db import outside
 from ..errors import EmailError, InputError, NotFound, _
 from ..models import Account, Campaign, Template
-from .drafts import LONGEST_EMAIL, LONGEST_LINE, LONGEST_NAME, clean_line, clean_text, copy_name
+from .draft_fields import LONGEST_EMAIL, LONGEST_LINE, LONGEST_NAME, clean_line, clean_text
+from .drafts import copy_name
 from .frozen_emails import parts_of, source_of
 
 MOST_TEMPLATES = 1_000  # per account: a loop over the API should not fill the disk

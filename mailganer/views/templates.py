@@ -12,7 +12,7 @@ from mailganer import campaigns, rendering
 from mailganer.accounts import account_senders
 from mailganer.audience.headings import other_values
 from mailganer.campaigns import templates
-from mailganer.campaigns.drafts import LONGEST_NAME
+from mailganer.campaigns.draft_fields import LONGEST_NAME
 from mailganer.campaigns.frozen_emails import source_of
 from mailganer.db import outside, utcnow
 from mailganer.errors import Busy, EmailError, _
