@@ -6,16 +6,17 @@ and ``billing/vouchers.py`` is the built-in provider.
 
 from typing import TYPE_CHECKING
 
-from .limits import (
+from .operators import is_operator
+from .payments import take_payment
+from .plan_limits import (
     PlanUsage,
     plan_of,
+    plan_quota,
     plan_runs_until,
     require_subscriber_room,
     subscriber_room,
     usage,
 )
-from .operators import is_operator
-from .payments import take_payment
 from .providers import Done, GoTo, NotGenuine, Paid, PaymentField, PaymentProvider, load_providers
 from .vouchers import create_vouchers, redeem_voucher
 
@@ -34,6 +35,7 @@ __all__ = [
     "is_operator",
     "load_providers",
     "plan_of",
+    "plan_quota",
     "plan_runs_until",
     "redeem_voucher",
     "require_subscriber_room",

@@ -23,12 +23,12 @@ from ..models import (
     campaign_list,
     campaign_sender,
 )
+from ..quota.rolling_counter import RollingCounter
 from ..quota.usage import account_minutes, minute_of, oldest_counted, sender_minutes
 from ..settings import Settings
 from .actuals import planned_emails
 from .forecast import MINUTE, Forecast
 from .plan_shares import by_pace
-from .rolling_counter import Counter
 from .sending_hours import Hours
 from .simulated import Lane, Sending
 from .simulation import play
@@ -66,7 +66,7 @@ def forecast(
     seen = per_minute // len(usable) if usable else 0
     lanes = [_lane(session, sender, registry, now, seen) for sender in usable]
     other_lanes = [_lane(session, sender, registry, now, 0) for sender in others]
-    plan = Counter.of(per_day, account_minutes(session, account.id, now))
+    plan = RollingCounter.of(per_day, account_minutes(session, account.id, now))
     hours = Hours.of(campaign.hours)
     return play(
         emails,
@@ -103,7 +103,7 @@ def _other_senders(session: Session, account_id: int, senders: Sequence[Sender])
     return [sender for sender in found if sender.id not in known and usable_sender(sender)]
 
 
-def _used(session: Session, campaign_ids: Sequence[int], now: datetime) -> dict[int, Counter]:
+def _used(session: Session, campaign_ids: Sequence[int], now: datetime) -> dict[int, RollingCounter]:
     """Return by campaign what it has had of the account in the last 24 hours."""
     sent = session.execute(
         select(SentPerMinute.campaign_id, SentPerMinute.minute, func.sum(SentPerMinute.emails))
@@ -118,7 +118,7 @@ def _used(session: Session, campaign_ids: Sequence[int], now: datetime) -> dict[
     minutes: dict[int, list[tuple[int, int]]] = {}
     for campaign_id, minute, emails in (*sent, *open_now):
         minutes.setdefault(campaign_id, []).append((minute, int(emails)))
-    return {campaign_id: Counter.of(None, used) for campaign_id, used in minutes.items()}
+    return {campaign_id: RollingCounter.of(None, used) for campaign_id, used in minutes.items()}
 
 
 def _had(session: Session, campaign: Campaign, senders: Sequence[Sender]) -> dict[int, int]:
@@ -212,7 +212,7 @@ def _lane(session: Session, sender: Sender, registry: Registry, now: datetime, s
         seen = 0  # the pace its server asks for matters more than past throughput
     return Lane(
         name=sender.from_email,
-        counter=Counter.of(day_limit(sender, registry), sender_minutes(session, sender.id, now)),
+        counter=RollingCounter.of(day_limit(sender, registry), sender_minutes(session, sender.id, now)),
         per_minute=seen or max(1, round(pace(sender, registry) * MINUTE)),
         awake_from=-(-int(asleep.timestamp()) // MINUTE) if asleep and asleep > now else None,
         grows_to=(sender.slowed_from or 0) * MINUTE,

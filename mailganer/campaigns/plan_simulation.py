@@ -7,10 +7,10 @@ for the others. The rules are those of the worker: :mod:`plan_shares`, then the 
 from collections.abc import Collection, Sequence
 from zoneinfo import ZoneInfo
 
+from ..quota.rolling_counter import WINDOW, RollingCounter
 from .forecast import MINUTE, Forecast, Wait
 from .forecast_record import ForecastRecord, end_of, midnight_after
 from .plan_shares import CampaignDemand, PlanShares, plan_shares
-from .rolling_counter import WINDOW, Counter
 from .simulated import LONGEST_MINUTES, Lane, Sending, SendingSchedule, moment_of, opening
 from .turns import PLENTY, CampaignShare, shares, until_done
 
@@ -23,7 +23,12 @@ class PlanSimulation:
     """One campaign, ``ours``, among all campaigns and senders of its account."""
 
     def __init__(
-        self, ours: Sending, rivals: Sequence[Sending], lanes: Sequence[Lane], plan: Counter, zone: ZoneInfo
+        self,
+        ours: Sending,
+        rivals: Sequence[Sending],
+        lanes: Sequence[Lane],
+        plan: RollingCounter,
+        zone: ZoneInfo,
     ) -> None:
         self._ours, self._lanes, self._plan, self._zone = ours, lanes, plan, zone
         self._record = ForecastRecord(ours, zone)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from ..quota.rolling_counter import WINDOW, RollingCounter
 from .forecast import MINUTE
-from .rolling_counter import WINDOW, Counter
 from .sending_hours import Hours
 
 # A year of full days of minutes. Longer forecasts end with "later than".
@@ -18,7 +18,7 @@ class Lane:
     """One sender in the simulation."""
 
     name: str
-    counter: Counter
+    counter: RollingCounter
     per_minute: int  # its pace
     awake_from: int | None = None  # the minute its rest ends
     grows_to: float = 0  # asked to slow down by its server, it wins this pace back while emails leave
@@ -48,7 +48,8 @@ class Sending:
     starts_at: datetime
     hours: Hours | None = None
     had: dict[int, int] = field(default_factory=dict)  # by number of the lane; it uses no other lanes
-    used: Counter = field(default_factory=lambda: Counter(None))  # its emails of the last 24 hours
+    # Its emails of the last 24 hours.
+    used: RollingCounter = field(default_factory=lambda: RollingCounter(None))
 
 
 class SendingSchedule:

@@ -11,10 +11,10 @@ from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
+from ..quota.rolling_counter import WINDOW, RollingCounter
 from .forecast import MINUTE, Forecast, Wait
 from .forecast_record import ForecastRecord, end_of, midnight_after
 from .plan_simulation import PlanSimulation
-from .rolling_counter import WINDOW, Counter
 from .sending_hours import Hours
 from .simulated import LONGEST_MINUTES, Lane, Sending, SendingSchedule, moment_of, opening
 from .turns import PLENTY, CampaignShare, shares, until_done
@@ -27,14 +27,14 @@ def play(
     emails: int,
     starts_at: datetime,
     lanes: Sequence[Lane],
-    plan: Counter,
+    plan: RollingCounter,
     timezone: str,
     hours: Hours | None = None,
     beside: int = 0,
     *,
     campaign_id: int = 0,
     had: Sequence[int] = (),
-    used: Counter | None = None,
+    used: RollingCounter | None = None,
     rivals: Sequence[Sending] = (),
     other_lanes: Sequence[Lane] | None = None,
 ) -> Forecast:
@@ -47,7 +47,7 @@ def play(
     """
     numbers = range(len(lanes))
     so_far = dict(zip(numbers, had or [0] * len(lanes), strict=True))
-    ours = Sending(campaign_id, emails, starts_at, hours, so_far, used or Counter(None))
+    ours = Sending(campaign_id, emails, starts_at, hours, so_far, used or RollingCounter(None))
     others = list(rivals)
     if beside:
         others.append(Sending(campaign_id - 1, beside, starts_at, hours, dict.fromkeys(numbers, 0)))
@@ -60,7 +60,7 @@ def play(
     return _Simulation(ours, others, lanes, plan, zone).played()
 
 
-def _plan_binds(plan: Counter, lanes: Sequence[Lane], campaigns: Sequence[Sending]) -> bool:
+def _plan_binds(plan: RollingCounter, lanes: Sequence[Lane], campaigns: Sequence[Sending]) -> bool:
     """Return whether campaigns can get into each other's way by the plan's limit alone."""
     if plan.limit is None:
         return False
@@ -144,7 +144,7 @@ class _Simulation:
         ours: Sending,
         rivals: Sequence[Sending],
         lanes: Sequence[Lane],
-        plan: Counter,
+        plan: RollingCounter,
         zone: ZoneInfo,
     ) -> None:
         self.ours, self.starts_at = ours, ours.starts_at

@@ -17,7 +17,8 @@ from ..billing import plan_of
 from ..db import outside
 from ..errors import Conflict, InputError, LimitReached, _
 from ..models import Campaign, Sender, SenderStatus, Subscriber
-from ..quota.usage import QuotaUsage, account_allowance, lock, sender_allowance, use
+from ..quota.reservations import lock, reserve
+from ..quota.usage import QuotaUsage, account_quota, sender_quota
 from ..settings import Settings
 from ..vault import Vault
 from .frozen_emails import compile_to_send
@@ -139,8 +140,8 @@ def _take(
     plan_limit = plan_of(campaign.account, settings, now).per_day
     lock(session, sender.id, campaign.account_id, sender=True, plan=plan_limit is not None)
     session.refresh(sender)
-    own = sender_allowance(session, sender.id, day_limit(sender, registry), now)
-    plan = account_allowance(session, campaign.account_id, plan_limit, now)
+    own = sender_quota(session, sender.id, day_limit(sender, registry), now)
+    plan = account_quota(session, campaign.account_id, plan_limit, now)
     _require(
         own,
         number,
@@ -148,12 +149,12 @@ def _take(
         _("${address} has sent all it may in 24 hours.", mapping={"address": sender.from_email}),
     )
     _require(plan, number, "per_day", _("Your plan lets no more emails leave in these 24 hours."))
-    use(session, sender.id, campaign.account_id, number, now)
+    reserve(session, sender.id, campaign.account_id, number, now)
 
 
-def _require(allowance: QuotaUsage, number: int, counter: str, message: str) -> None:
-    if allowance.remaining is not None and allowance.remaining < number:
-        raise LimitReached(message, counter=counter, frees_at=allowance.frees_at)
+def _require(quota: QuotaUsage, number: int, counter: str, message: str) -> None:
+    if quota.remaining is not None and quota.remaining < number:
+        raise LimitReached(message, counter=counter, frees_at=quota.frees_at)
 
 
 def _envelope(campaign: Campaign, sender: Sender, settings: Settings) -> rendering.Envelope:

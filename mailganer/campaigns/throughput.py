@@ -2,11 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ..models import Campaign, Usage
-from ..quota.usage import minute_of
+from ..models import Campaign
+from ..quota.usage import minute_of, usage_between
 from .counts import Counts
 
 LOOKED_BACK = 3  # minutes: long enough to be steady, short enough to be current
@@ -22,11 +21,5 @@ def emails_a_minute(session: Session, campaign: Campaign, counts: Counts, now: d
         return round(done * 60 / max(running, 1))
     last = minute_of(now)
     minutes = min(LOOKED_BACK, int(running // 60))
-    emails = session.scalar(
-        select(func.coalesce(func.sum(Usage.emails), 0)).where(
-            Usage.sender_id.in_([sender.id for sender in campaign.senders]),
-            Usage.minute >= last - minutes,
-            Usage.minute < last,
-        )
-    )
-    return round((emails or 0) / minutes)
+    senders = [sender.id for sender in campaign.senders]
+    return round(usage_between(session, senders, last - minutes, last) / minutes)

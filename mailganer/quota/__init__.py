@@ -1,1 +1,5 @@
-"""Rolling counts of sent emails: how many a sender or an account may still send within 24 hours."""
+"""Quota: the rolling counts of sent emails, and how many a sender or an account may still send in 24 hours.
+
+``usage`` reads the counts, ``reservations`` changes them, ``rolling_counter`` simulates them. The limits come
+from the sender (``accounts.day_limit``) and the plan (``billing.plan_limits``).
+"""

@@ -9,22 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any, cast
 
-from sqlalchemy import update
+from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from ..models import SentPerMinute, Usage
-from .usage import (
-    QuotaUsage,
-    add_usage,
-    emails_added,
-    frees_at,
-    lock,
-    minute_of,
-    sender_allowance,
-    usage_by_sender,
-    use,
-)
+from ..models import Account, Base, Sender, SentPerMinute, Usage
+from .usage import QuotaUsage, frees_at, minute_of, sender_quota, usage_by_sender
 
 __all__ = [
     "FREE",
@@ -35,9 +27,9 @@ __all__ = [
     "lock",
     "move_used",
     "note_left",
+    "reserve",
     "room",
     "settle",
-    "use",
 ]
 
 UNKNOWN_USAGE = timedelta(hours=1)  # after "enough for today" from a server through which nothing was sent
@@ -81,18 +73,40 @@ def room(
         if limit is None:
             continue
         if counter is LimitOwner.sender:
-            allowance = sender_allowance(session, sender_id, limit, now)
+            quota = sender_quota(session, sender_id, limit, now)
         else:
             by_sender = usage_by_sender(session, account_id, now)
             oldest = min((minute for _emails, minute in by_sender.values()), default=None)
             used = {each: emails for each, (emails, _minute) in by_sender.items()}
-            allowance = QuotaUsage(limit, sum(used.values()), oldest)
-            plan = allowance.remaining
-        remaining = allowance.remaining or 0
+            quota = QuotaUsage(limit, sum(used.values()), oldest)
+            plan = quota.remaining
+        remaining = quota.remaining or 0
         if remaining == 0:
-            return QuotaRoom(0, counter, allowance.waits_until)
+            return QuotaRoom(0, counter, quota.waits_until)
         emails = remaining if emails is None else min(emails, remaining)
     return QuotaRoom(emails, plan=plan, used=used)
+
+
+def lock(session: Session, sender_id: int, account_id: int, *, sender: bool, plan: bool) -> None:
+    """Lock sender and account rows until the transaction ends, where there is a limit to keep."""
+    if sender:
+        session.execute(_LOCK_SENDER, {"id": sender_id})
+    if plan:
+        session.execute(_LOCK_ACCOUNT, {"id": account_id})
+
+
+def reserve(session: Session, sender_id: int, account_id: int, emails: int, now: datetime) -> int:
+    """Count emails as sent now, before they are; return the minute they are counted under."""
+    minute = minute_of(now)
+    if emails:
+        _add_usage(session, sender_id, account_id, minute, emails)
+    return minute
+
+
+def _add_usage(session: Session, sender_id: int, account_id: int, minute: int, emails: int) -> None:
+    """Add to the emails of a minute; a negative number gives some back."""
+    used = {"sender_id": sender_id, "account_id": account_id, "minute": minute, "emails": emails}
+    session.execute(_ADD_USAGE[session.get_bind().dialect.name], used)
 
 
 def settle(
@@ -106,12 +120,12 @@ def settle(
     present = max(minute, minute_of(now))
     if present == minute:
         if used != taken:
-            add_usage(session, sender_id, account_id, minute, used - taken)
+            _add_usage(session, sender_id, account_id, minute, used - taken)
         return
     if taken:
-        add_usage(session, sender_id, account_id, minute, -taken)
+        _add_usage(session, sender_id, account_id, minute, -taken)
     if used:
-        add_usage(session, sender_id, account_id, present, used)
+        _add_usage(session, sender_id, account_id, present, used)
 
 
 def move_used(session: Session, sender_id: int, *, minute: int, emails: int) -> None:
@@ -138,4 +152,30 @@ def note_left(session: Session, campaign_id: int, sender_id: int, emails: int, n
         session.execute(_NOTE_LEFT[session.get_bind().dialect.name], noted)
 
 
-_NOTE_LEFT = emails_added(SentPerMinute, "campaign_id", "sender_id", "minute")
+# The statements are built once: they run in every window.
+
+
+def _emails_added(model: type[Base], *key: str) -> dict[str, Any]:
+    """Return, by dialect, an upsert that adds ``emails`` to the row with the same key."""
+    table = cast(Table, model.__table__)
+    found = {}
+    for dialect in (postgresql, sqlite):
+        row = dialect.insert(table)
+        found[dialect.__name__.rpartition(".")[2]] = row.on_conflict_do_update(
+            index_elements=[table.c[name] for name in key],
+            set_={"emails": table.c.emails + row.excluded.emails},
+        )
+    return found
+
+
+_ADD_USAGE = _emails_added(Usage, "sender_id", "minute")
+_NOTE_LEFT = _emails_added(SentPerMinute, "campaign_id", "sender_id", "minute")
+
+
+def _locked(model: type[Base]) -> Any:
+    # FOR NO KEY UPDATE: rows that only refer to these can still be written.
+    table = cast(Table, model.__table__)
+    return select(table.c.id).where(table.c.id == bindparam("id")).with_for_update(key_share=True)
+
+
+_LOCK_SENDER, _LOCK_ACCOUNT = _locked(Sender), _locked(Account)

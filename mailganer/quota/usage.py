@@ -2,23 +2,20 @@
 
 A minute's emails count until the last of them must be 24 hours old: emails of minute ``m`` are free again
 when minute ``m + 1440`` is over. Workers reserve by these numbers, the forecast simulates them
-(``rolling_counter.Counter``), and pages show them.
+(``RollingCounter``), and pages show them.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
 
-from sqlalchemy import Table, bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from ..billing import plan_of
-from ..models import Account, Base, Sender, Usage
-from ..settings import Settings
+from ..models import Usage
+from .rolling_counter import WINDOW
 
-MINUTES = 24 * 60
-DAY = timedelta(minutes=MINUTES)
+DAY = timedelta(minutes=WINDOW)
 
 
 @dataclass(frozen=True)
@@ -54,12 +51,12 @@ def minute_of(moment: datetime) -> int:
 
 def frees_at(minute: int) -> datetime:
     """Return when the emails of this minute no longer count."""
-    return datetime.fromtimestamp((minute + 1 + MINUTES) * 60, UTC)
+    return datetime.fromtimestamp((minute + 1 + WINDOW) * 60, UTC)
 
 
 def oldest_counted(now: datetime) -> int:
     """Return the first minute whose emails still count."""
-    return minute_of(now) - MINUTES
+    return minute_of(now) - WINDOW
 
 
 def sender_usage(session: Session, sender_id: int, now: datetime) -> int:
@@ -72,12 +69,12 @@ def account_usage(session: Session, account_id: int, now: datetime) -> int:
     return _used(session, Usage.account_id, account_id, now)[0]
 
 
-def sender_allowance(session: Session, sender_id: int, limit: int | None, now: datetime) -> QuotaUsage:
+def sender_quota(session: Session, sender_id: int, limit: int | None, now: datetime) -> QuotaUsage:
     """Return a sender's quota usage. ``limit`` is ``accounts.day_limit(sender, registry)``."""
     return QuotaUsage(limit, *_used(session, Usage.sender_id, sender_id, now))
 
 
-def account_allowance(session: Session, account_id: int, limit: int | None, now: datetime) -> QuotaUsage:
+def account_quota(session: Session, account_id: int, limit: int | None, now: datetime) -> QuotaUsage:
     """Return an account's quota usage. ``limit`` is its plan's ``per_day``."""
     return QuotaUsage(limit, *_used(session, Usage.account_id, account_id, now))
 
@@ -92,9 +89,23 @@ def usage_by_sender(session: Session, account_id: int, now: datetime) -> dict[in
     return {sender_id: (int(emails), oldest) for sender_id, emails, oldest in rows}
 
 
-def plan_allowance(session: Session, account: Account, settings: Settings, now: datetime) -> QuotaUsage:
-    """Return an account's quota usage under its present plan."""
-    return account_allowance(session, account.id, plan_of(account, settings, now).per_day, now)
+def usage_between(session: Session, sender_ids: Collection[int], first: int, end: int) -> int:
+    """Return the number of emails sent through these senders from minute ``first`` up to minute ``end``."""
+    used = select(func.coalesce(func.sum(Usage.emails), 0)).where(
+        Usage.sender_id.in_(sender_ids), Usage.minute >= first, Usage.minute < end
+    )
+    return int(session.scalar(used) or 0)
+
+
+def recent_usage(session: Session, now: datetime, minutes: int) -> dict[int, tuple[int, int]]:
+    """Return by sender the emails of the last 24 hours, and of the last ``minutes``; for all accounts."""
+    lately = func.sum(case((Usage.minute > minute_of(now) - minutes, Usage.emails), else_=0))
+    rows = session.execute(
+        select(Usage.sender_id, func.sum(Usage.emails), lately)
+        .where(Usage.minute >= oldest_counted(now))
+        .group_by(Usage.sender_id)
+    )
+    return {sender_id: (int(day), int(some)) for sender_id, day, some in rows}
 
 
 def sender_minutes(session: Session, sender_id: int, now: datetime) -> list[tuple[int, int]]:
@@ -127,56 +138,3 @@ def _minutes(
         .order_by(Usage.minute)
     )
     return [(row[0], int(row[1])) for row in rows]
-
-
-# --- consuming, for campaigns and test emails alike
-
-
-def lock(session: Session, sender_id: int, account_id: int, *, sender: bool, plan: bool) -> None:
-    """Lock sender and account rows until the transaction ends, where there is a limit to keep."""
-    if sender:
-        session.execute(_LOCK_SENDER, {"id": sender_id})
-    if plan:
-        session.execute(_LOCK_ACCOUNT, {"id": account_id})
-
-
-def use(session: Session, sender_id: int, account_id: int, emails: int, now: datetime) -> int:
-    """Count emails as sent now; return the minute they are counted under."""
-    minute = minute_of(now)
-    if emails:
-        add_usage(session, sender_id, account_id, minute, emails)
-    return minute
-
-
-def add_usage(session: Session, sender_id: int, account_id: int, minute: int, emails: int) -> None:
-    """Add to the emails of a minute; a negative number gives some back."""
-    used = {"sender_id": sender_id, "account_id": account_id, "minute": minute, "emails": emails}
-    session.execute(_ADD_USAGE[session.get_bind().dialect.name], used)
-
-
-# The statements are built once: they run in every window.
-
-
-def emails_added(model: type[Base], *key: str) -> dict[str, Any]:
-    """Return, by dialect, an upsert that adds ``emails`` to the row with the same key."""
-    table = cast(Table, model.__table__)
-    found = {}
-    for dialect in (postgresql, sqlite):
-        row = dialect.insert(table)
-        found[dialect.__name__.rpartition(".")[2]] = row.on_conflict_do_update(
-            index_elements=[table.c[name] for name in key],
-            set_={"emails": table.c.emails + row.excluded.emails},
-        )
-    return found
-
-
-_ADD_USAGE = emails_added(Usage, "sender_id", "minute")
-
-
-def _locked(model: type[Base]) -> Any:
-    # FOR NO KEY UPDATE: rows that only refer to these can still be written.
-    table = cast(Table, model.__table__)
-    return select(table.c.id).where(table.c.id == bindparam("id")).with_for_update(key_share=True)
-
-
-_LOCK_SENDER, _LOCK_ACCOUNT = _locked(Sender), _locked(Account)

@@ -12,14 +12,14 @@ from mailganer import campaigns
 from mailganer.accounts import account_senders
 from mailganer.audience.lists import list_counts, lists_of
 from mailganer.audience.recipients import audience_of, excluded_counts
+from mailganer.billing import plan_quota
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, _
 from mailganer.models import CampaignStatus, SubscriberStatus
-from mailganer.quota.usage import plan_allowance
 
 from ..web.decorators import view_config
 from .forms import number_of
-from .senders import allowance_of
+from .senders import quota_of
 from .stepper import campaign_page, current_page, next_step, readiness_of, step_url
 
 PER_PAGE = 50
@@ -52,8 +52,8 @@ def show_list(request: Request) -> dict[str, Any]:
 
 def _plan_frees_at(request: Request) -> datetime | None:
     """Return when the used-up plan has room for emails again; None while it has some."""
-    allowance = plan_allowance(request.dbsession, request.account, request.registry["settings"], utcnow())
-    return allowance.waits_until
+    quota = plan_quota(request.dbsession, request.account, request.registry["settings"], utcnow())
+    return quota.waits_until
 
 
 @view_config(route_name="campaigns.new", request_method="GET")
@@ -134,8 +134,7 @@ def _people_page(request: Request, error: InputError | Conflict | None = None) -
         ],
         chosen=frozenset(chosen),
         senders=[
-            (each, allowance_of(request, each))
-            for each in account_senders(request.dbsession, request.account.id)
+            (each, quota_of(request, each)) for each in account_senders(request.dbsession, request.account.id)
         ],
         sending_from=frozenset(sender.id for sender in campaign.senders),
         excluded=excluded,

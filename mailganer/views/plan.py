@@ -16,7 +16,6 @@ from mailganer.billing import Done, GoTo, PaymentProvider
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, NotFound, _
 from mailganer.models import Account
-from mailganer.quota.usage import plan_allowance
 from mailganer.settings import Plan
 from mailganer.web import RateLimiter, ask_outside
 from mailganer.web.localization import plain_date
@@ -121,7 +120,7 @@ def _page(
         "ini": installed.ini.name if installed.ini else "production.ini",
         "until": billing.plan_runs_until(account, now),
         "plans": installed.plans,
-        "emails": plan_allowance(session, account, installed, now),
+        "emails": billing.plan_quota(session, account, installed, now),
         "people": billing.usage(session, account, now).subscribers,
         "providers": providers,
         # The provider for buying a plan; without one, plans come with vouchers or from the operator.

@@ -14,7 +14,7 @@ from mailganer.backends import Backend
 from mailganer.db import utcnow
 from mailganer.errors import BackendError, Conflict, InputError, Throttled, _
 from mailganer.models import Sender, owned
-from mailganer.quota.usage import QuotaUsage, sender_allowance
+from mailganer.quota.usage import QuotaUsage, sender_quota
 
 from ..web.decorators import view_config
 from .forms import Form, WholeNumberField, wrong
@@ -48,7 +48,7 @@ class SenderRow:
 
     sender: Sender
     title: str
-    allowance: QuotaUsage
+    quota: QuotaUsage
 
 
 @view_config(route_name="senders", renderer="senders.jinja2")
@@ -158,16 +158,16 @@ def delete(request: Request) -> Response:
     return HTTPSeeOther(request.route_path("senders"))
 
 
-def allowance_of(request: Request, row: Sender) -> QuotaUsage:
+def quota_of(request: Request, row: Sender) -> QuotaUsage:
     """Return what a sender may still send in these 24 hours."""
     limit = accounts.day_limit(row, request.registry["backends"])
-    return sender_allowance(request.dbsession, row.id, limit, utcnow())
+    return sender_quota(request.dbsession, row.id, limit, utcnow())
 
 
 def _line(request: Request, row: Sender) -> SenderRow:
     registry = request.registry["backends"]
     title = registry.get(row.backend).title if row.backend in registry.names else row.backend
-    return SenderRow(row, title, allowance_of(request, row))
+    return SenderRow(row, title, quota_of(request, row))
 
 
 def _page(request: Request, row: Sender) -> dict[str, Any]:

@@ -1,20 +1,20 @@
 """Metrics of emails and senders for ``/metrics``. Labels contain ids, never addresses."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mailganer.accounts import sender_limits
 from mailganer.backends import Registry
 from mailganer.errors import MailganerError
-from mailganer.models import Batch, CampaignCounter, Sender, Usage
+from mailganer.models import Batch, CampaignCounter, Sender
+from mailganer.quota.usage import recent_usage
 
 SETTLED = ("sent", "failed", "in_doubt", "skipped", "bounced")
-DAY = timedelta(hours=24)
 RATE_OVER = 5  # minutes
 
 
@@ -73,7 +73,7 @@ class SendingMetrics(Collector):
             "mailganer_sender_emails_per_minute", f"Mean of the last {RATE_OVER} minutes.", labels=["sender"]
         )
         senders = self._session.scalars(select(Sender).where(Sender.deleted_at.is_(None)).order_by(Sender.id))
-        usage = self._usage()
+        usage = recent_usage(self._session, self._now, RATE_OVER)
         for sender in senders:
             name, (day, lately) = [str(sender.id)], usage.get(sender.id, (0, 0))
             used.add_metric(name, day)
@@ -81,17 +81,6 @@ class SendingMetrics(Collector):
             if (limit := self._limit(sender)) is not None:
                 quota.add_metric(name, limit)
         yield from (used, quota, rate)
-
-    def _usage(self) -> dict[int, tuple[int, int]]:
-        """Return the emails of the last 24 hours and of the last minutes, for each sender that sent any."""
-        minute = int(self._now.timestamp()) // 60
-        lately = func.sum(case((Usage.minute > minute - RATE_OVER, Usage.emails), else_=0))
-        rows = self._session.execute(
-            select(Usage.sender_id, func.sum(Usage.emails), lately)
-            .where(Usage.minute > minute - int(DAY.total_seconds()) // 60)
-            .group_by(Usage.sender_id)
-        )
-        return {sender_id: (int(day), int(some)) for sender_id, day, some in rows}
 
     def _limit(self, sender: Sender) -> int | None:
         try:

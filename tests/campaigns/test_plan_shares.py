@@ -10,11 +10,11 @@ import pytest
 
 from mailganer.campaigns.forecast import Forecast, Wait
 from mailganer.campaigns.plan_shares import CampaignDemand, plan_shares
-from mailganer.campaigns.rolling_counter import Counter
 from mailganer.campaigns.sending_hours import Hours
 from mailganer.campaigns.simulated import Lane, Sending
 from mailganer.campaigns.simulation import play
 from mailganer.campaigns.turns import PLENTY, CampaignShare, floor_after, line_up
+from mailganer.quota.rolling_counter import RollingCounter
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 MINUTE = int(NOW.timestamp()) // 60
@@ -192,7 +192,7 @@ class Machine:
 def foreseen(campaigns: list[Campaign], ours: Campaign, limit: int, mailboxes: list[Mailbox]) -> Forecast:
     mine = list(ours.senders)
     order = mine + [n for n in range(len(mailboxes)) if n not in mine]
-    lanes = [Lane(f"s{n}", Counter.of(mailboxes[n].quota, ()), mailboxes[n].a_minute) for n in order]
+    lanes = [Lane(f"s{n}", RollingCounter.of(mailboxes[n].quota, ()), mailboxes[n].a_minute) for n in order]
     rivals = [
         Sending(
             each.id, each.left, moment(each.starts), each.hours, {order.index(n): 0 for n in each.senders}
@@ -204,7 +204,7 @@ def foreseen(campaigns: list[Campaign], ours: Campaign, limit: int, mailboxes: l
         ours.left,
         moment(ours.starts),
         lanes[: len(mine)],
-        Counter.of(limit, ()),
+        RollingCounter.of(limit, ()),
         "UTC",
         ours.hours,
         campaign_id=ours.id,
@@ -299,14 +299,14 @@ def test_the_forecast_says_what_the_plan_keeps_waiting() -> None:
 
 def test_a_forecast_among_many_campaigns_is_quick() -> None:
     rnd = random.Random(1)
-    lanes = [Lane(f"s{n}", Counter.of(2000, ()), 60) for n in range(5)]
+    lanes = [Lane(f"s{n}", RollingCounter.of(2000, ()), 60) for n in range(5)]
     rivals = [Sending(10 + n, 10_000, NOW, had={n % 5: 0}) for n in range(20)]
     begun = process_time()
     found = play(
         rnd.randrange(900_000, 1_000_000),
         NOW,
         lanes[:1],
-        Counter.of(5000, ()),
+        RollingCounter.of(5000, ()),
         "UTC",
         rivals=rivals,
         other_lanes=lanes[1:],

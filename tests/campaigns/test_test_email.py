@@ -11,7 +11,8 @@ from mailganer.campaigns import test_email as trial_emails
 from mailganer.campaigns.preview import sample_reader
 from mailganer.errors import BackendError, Conflict, InputError, LimitReached
 from mailganer.models import Campaign
-from mailganer.quota.usage import account_usage, lock, sender_usage, use
+from mailganer.quota.reservations import lock, reserve
+from mailganer.quota.usage import account_usage, sender_usage
 from tests.faults.conftest import at
 from tests.support.ports import free_port
 
@@ -128,7 +129,7 @@ def test_a_test_email_and_another_senders_emails_share_what_the_plan_allows(
 
     def last_emails_leave(session):
         lock(session, other.id, account.id, sender=False, plan=True)
-        use(session, other.id, account.id, allowed, now)
+        reserve(session, other.id, account.id, allowed, now)
 
     with pytest.raises(LimitReached) as caught:
         beside(last_emails_leave)
@@ -140,6 +141,6 @@ def test_a_test_email_and_a_campaigns_email_of_the_same_minute_are_both_counted(
     session, account, server_campaign, beside, now
 ):
     sender_id = server_campaign.senders[0].id
-    beside(lambda session: use(session, sender_id, account.id, 1, now))
+    beside(lambda session: reserve(session, sender_id, account.id, 1, now))
     session.rollback()
     assert sender_usage(session, sender_id, now) == 2

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import select
 
 from mailganer.campaigns.actuals import kept_forecast
-from mailganer.campaigns.rolling_counter import Counter
 from mailganer.campaigns.simulated import Lane
 from mailganer.campaigns.simulation import play
 from mailganer.models import Account, Batch, CampaignStatus, DeliveryStatus, Reason, SentPerMinute
+from mailganer.quota.rolling_counter import RollingCounter
 from mailganer.tracking import open_buffer, record_click, unsubscribe_by_token
 from tests.support.sent import record_open, sent_campaign, token
 
@@ -69,8 +69,8 @@ def test_an_open_of_this_moment_is_on_the_page_that_is_asked_for_next(anna, sess
 def test_the_report_shows_plan_and_fact_beside_each_other(anna, session, sent, now):
     campaign, _deliveries = sent
     sender = campaign.senders[0]
-    lane = Lane(sender.from_email, Counter.of(None, ()), per_minute=60)
-    foreseen = play(500, now, [lane], Counter.of(None, ()), "UTC")
+    lane = Lane(sender.from_email, RollingCounter.of(None, ()), per_minute=60)
+    foreseen = play(500, now, [lane], RollingCounter.of(None, ()), "UTC")
     campaign.forecast = kept_forecast(foreseen)
     minute = int(now.timestamp()) // 60 + 5
     session.add(SentPerMinute(campaign_id=campaign.id, sender_id=sender.id, minute=minute, emails=8))

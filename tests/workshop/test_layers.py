@@ -15,8 +15,8 @@ FLOORS = (
     {"errors"},
     {"rendering", "backends", "mail_catcher"},
     {"models", "db", "settings", "vault", "broker", "migrations", "logs", "data_folder", "i18n"},
-    {"queue", "ledger"},
-    {"accounts", "audience", "campaigns", "tracking", "reports", "billing", "quota"},
+    {"queue", "ledger", "quota"},
+    {"accounts", "audience", "campaigns", "tracking", "reports", "billing"},
     {"sending"},
     {"web"},
     {"views", "api"},
@@ -103,6 +103,16 @@ def test_pages_and_api_never_import_each_other(room, other):
         for line, used in imported_rooms(path)
         if used == other
     ]
+    assert found == []
+
+
+def test_only_quota_reads_and_changes_the_rolling_counts():
+    elsewhere = [
+        path.relative_to(PACKAGE)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).parts[0] not in {"quota", "models", "migrations"}
+    ]
+    found = [str(path) for path in elsewhere if re.search(r"\bUsage\b", (PACKAGE / path).read_text())]
     assert found == []
 
 

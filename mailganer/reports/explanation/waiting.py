@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from sqlalchemy import func, or_, select
 
 from ...accounts import day_limit
+from ...billing import plan_quota
 from ...campaigns.sending_hours import Hours
 from ...models import Batch, BatchState, Delay, DelayCause, Delivery, DeliveryStatus, Sender, SenderStatus
-from ...quota.usage import plan_allowance, sender_allowance
+from ...quota.usage import sender_quota
 from ..explanation_steps import ExplanationCode, ExplanationStep
 from .asked import ExplanationContext
 
@@ -18,7 +19,7 @@ def in_the_way(asked: ExplanationContext) -> Iterator[ExplanationStep]:
     hours = Hours.of(asked.campaign.hours)
     if hours is not None and not hours.is_open(now):
         yield ExplanationStep(ExplanationCode.hours, until=hours.next_open(now))
-    plan = plan_allowance(asked.session, asked.campaign.account, asked.settings, now)
+    plan = plan_quota(asked.session, asked.campaign.account, asked.settings, now)
     if plan.waits_until is not None:
         yield ExplanationStep(ExplanationCode.plan, until=plan.waits_until, number=plan.limit)
     rests = [_rest(asked, each) for each in asked.campaign.senders if each.deleted_at is None]
@@ -30,7 +31,7 @@ def _rest(asked: ExplanationContext, sender: Sender) -> ExplanationStep | None:
     """Return why nothing is sent through a sender now, or None."""
     now, name, words = asked.now, sender.from_email, sender.error or ""
     limit = day_limit(sender, asked.registry)
-    full_until = sender_allowance(asked.session, sender.id, limit, now).waits_until
+    full_until = sender_quota(asked.session, sender.id, limit, now).waits_until
     until = sender.sleeps_until
     if sender.status is not SenderStatus.ready and until is not None and until > now:
         noted = _noted(asked, sender)

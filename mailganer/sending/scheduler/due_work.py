@@ -27,7 +27,7 @@ from ...models import (
     SenderStatus,
     campaign_sender,
 )
-from ...quota.usage import account_allowance
+from ...quota.usage import account_quota
 from ..context import SendingContext
 from ..worker.lane import lanes_of
 from ..worker.window_planner import SHORT_WAIT
@@ -240,7 +240,5 @@ def _is_spent(
     """Return whether an account's plan allows no more emails now."""
     if account_id not in known:
         limit = context.plan_limit(session.get_one(Account, account_id), now)
-        known[account_id] = (
-            limit is not None and not account_allowance(session, account_id, limit, now).remaining
-        )
+        known[account_id] = limit is not None and not account_quota(session, account_id, limit, now).remaining
     return known[account_id]

@@ -1,6 +1,7 @@
 """What the plan's limit allows each campaign of an account, as the database has it.
 
-Asked only where there is such a limit and the account has several senders. Exact only under ``quota.lock``.
+Asked only where there is such a limit and the account has several senders. Exact only under
+``reservations.lock``.
 """
 
 from collections.abc import Mapping

@@ -17,7 +17,7 @@ from ...i18n.sentences import with_reply
 from ...ledger import OpenWindow
 from ...models import Delivery, Sender, Subscriber, SubscriberStatus
 from ...quota import reservations
-from ...quota.usage import sender_allowance
+from ...quota.usage import sender_quota
 from ..clock import elapsed
 from . import pace, pausing
 from .backoff import requested_delay
@@ -211,7 +211,7 @@ class SenderHealth:
         if timedelta(0) < wait < reservations.UNKNOWN_USAGE:
             pausing.put_sender_to_sleep(session, self._sender.id, now + wait, now)
             return
-        used = sender_allowance(session, self._sender.id, 0, now)
+        used = sender_quota(session, self._sender.id, 0, now)
         if used.used:
             session.execute(
                 update(Sender).where(Sender.id == self._sender.id).values(learned_per_day=used.used),

@@ -204,7 +204,7 @@ class WindowPlanner:
         if window is None:
             return None
         emails = len(window.items)
-        minute = reservations.use(session, self._sender.id, self._account.id, emails, now)
+        minute = reservations.reserve(session, self._sender.id, self._account.id, emails, now)
         counted = sender_queue.count_sent(session, self._sender.id, queue, claim.campaign_id, emails)
         pace = 1 / self._limits.per_second if self._limits.per_second else 0.0
         if pace:

@@ -12,7 +12,6 @@ from mailganer import audience, mail_catcher, tracking
 from mailganer.audience import bring_samples
 from mailganer.audience.suppression import suppress
 from mailganer.campaigns.actuals import kept_forecast
-from mailganer.campaigns.rolling_counter import Counter
 from mailganer.campaigns.simulated import Lane
 from mailganer.campaigns.simulation import play
 from mailganer.db import utcnow
@@ -34,6 +33,7 @@ from mailganer.models import (
     Usage,
     first_delivery_id,
 )
+from mailganer.quota.rolling_counter import RollingCounter
 from mailganer.quota.usage import frees_at, minute_of
 from mailganer.rendering import ready_templates
 from mailganer.rendering.render_budget import LONG_TEXTS
@@ -316,8 +316,8 @@ class Furniture:
         for number in COMPLAINED:
             person, at = self.many[number], start + timedelta(hours=5)
             suppress(self.session, person, SubscriberStatus.complained, reason="", now=at)
-        lane = Lane(self.sender.from_email, Counter.of(None, ()), per_minute=20)
-        foreseen = play(225, start, [lane], Counter.of(None, ()), self.account.timezone)
+        lane = Lane(self.sender.from_email, RollingCounter.of(None, ()), per_minute=20)
+        foreseen = play(225, start, [lane], RollingCounter.of(None, ()), self.account.timezone)
         self.finished.forecast = kept_forecast(foreseen)
         for minute in range(12):
             self.session.add(

@@ -347,7 +347,7 @@ class Pages(Furniture):
         submit(page, "main form button.button-primary")
 
     def _broken(self, page: Any) -> None:
-        with mock.patch("mailganer.views.plan.plan_allowance", side_effect=RuntimeError):
+        with mock.patch("mailganer.views.plan.billing.plan_quota", side_effect=RuntimeError):
             page.reload()
 
     def _readers(self) -> Iterator[Stop]:

@@ -1,21 +1,20 @@
 """Plan limits: the current plan, its usage, and room for more subscribers.
 
-How many emails may still be sent is decided by ``quota``, from the same rows.
+Emails are counted by ``quota``.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from .. import models
 from ..errors import LimitReached, _
 from ..models import Account, Subscriber, SubscriberStatus
+from ..quota.usage import QuotaUsage, account_quota, account_usage
 from ..settings import NO_LIMITS, Plan, Settings
 from .operators import is_operator
 
-DAY = timedelta(hours=24)
 COUNTED = (SubscriberStatus.active, SubscriberStatus.unconfirmed)
 """Statuses that count towards the plan: subscribers who get emails, or will.
 
@@ -26,7 +25,7 @@ again.
 
 @dataclass(frozen=True)
 class PlanUsage:
-    """Usage of an account."""
+    """What an account uses of its plan."""
 
     last_24h: int  # emails sent in the last 24 hours through all of its senders
     subscribers: int  # subscribers that count towards the plan
@@ -50,19 +49,12 @@ def plan_of(account: Account, settings: Settings, now: datetime) -> Plan:
 
 
 def usage(session: Session, account: Account, now: datetime) -> PlanUsage:
-    return PlanUsage(emails_since(session, account.id, now - DAY), subscribers_counted(session, account.id))
+    return PlanUsage(account_usage(session, account.id, now), subscribers_counted(session, account.id))
 
 
-def emails_since(session: Session, account_id: int, since: datetime) -> int:
-    """Count the emails of all senders of an account since a time, which is rounded down to the minute.
-
-    The same number as ``quota.account_usage``; ``quota`` imports this package, so it cannot be used here.
-    """
-    minutes = int(since.timestamp()) // 60
-    query = select(func.coalesce(func.sum(models.Usage.emails), 0)).where(
-        models.Usage.account_id == account_id, models.Usage.minute >= minutes
-    )
-    return int(session.scalar(query) or 0)
+def plan_quota(session: Session, account: Account, settings: Settings, now: datetime) -> QuotaUsage:
+    """Return how many emails the current plan allows in 24 hours, and how many of them are sent."""
+    return account_quota(session, account.id, plan_of(account, settings, now).per_day, now)
 
 
 def subscribers_counted(session: Session, account_id: int) -> int:

@@ -8,7 +8,7 @@ WINDOW = 24 * 60  # minutes; an email of minute m counts until minute m + WINDOW
 
 
 @dataclass
-class Counter:
+class RollingCounter:
     """A limit of emails in any 24 hours, and its usage by minute."""
 
     limit: int | None
@@ -16,7 +16,7 @@ class Counter:
     total: int = 0
 
     @classmethod
-    def of(cls, limit: int | None, used: Iterable[tuple[int, int]]) -> "Counter":
+    def of(cls, limit: int | None, used: Iterable[tuple[int, int]]) -> "RollingCounter":
         counter = cls(limit)
         for minute, emails in sorted(used):
             counter.take(minute, emails)
