@@ -6,7 +6,7 @@ from typing import Any
 
 from ..audience import birthday_value, failure_sentence, note_sentence
 from ..campaigns.values import given_variables
-from ..i18n.sentences import translate_sentence
+from ..i18n.translator import translate_sentence
 from ..models import (
     Account,
     Campaign,

@@ -126,7 +126,7 @@ def _facts(session: "Session", settings: "Settings", found: "Account") -> Iterab
     from ..accounts import account_senders
     from ..billing import plan_of, usage
     from ..db import utcnow
-    from ..i18n.sentences import translate_sentence
+    from ..i18n.translator import translate_sentence
 
     now = utcnow()
     used, held = usage(session, found, now), plan_of(found, settings, now)

@@ -328,7 +328,8 @@ def _report(campaign: "StandaloneCampaign", progress: "StandaloneProgress", stat
 
 def _refuse(error: MailganerError) -> int:
     """Print why nothing was sent; return the exit code."""
-    from ..i18n.sentences import reply_beside, translate_sentence
+    from ..i18n.sentences import reply_beside
+    from ..i18n.translator import translate_sentence
     from ..sending.standalone import BadRows
 
     if isinstance(error, BadRows):

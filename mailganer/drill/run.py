@@ -32,7 +32,7 @@ from ..campaigns.counts import campaign_counts
 from ..cli.processes import Part, Tree, python
 from ..db import make_engine
 from ..errors import Conflict, MailganerError
-from ..i18n.sentences import translate_sentence
+from ..i18n.translator import translate_sentence
 from ..migrations import migrate
 from ..models import (
     Account,

@@ -1,32 +1,24 @@
-"""Translation of stored sentences outside of pages: in emails, the API and commands."""
+"""Sentences to be translated later: counted ones, ones with a context, joined ones, those of errors."""
 
-from collections.abc import Callable, Iterable
-from datetime import datetime
-from functools import cache
-from typing import Any
-from zoneinfo import ZoneInfo
+from collections.abc import Iterable
 
-from babel import dates
-from babel.support import Translations
-from translationstring import TranslationString, Translator
+from translationstring import TranslationString
 
-from ..errors import BackendError, InputError, MailganerError, _, composed, with_mapping
-from .languages import CATALOGUES, SOURCE_LANGUAGE, language_of
+from ..errors import BackendError, InputError, MailganerError, _, composed
+
+Forms = tuple[str, str]
+"""Singular and plural of a sentence in the language of the source."""
 
 
-def translate_sentence(sentence: str, locale: str = SOURCE_LANGUAGE, timezone: str = "UTC") -> str:
-    """Return a translation string as text; sentences and datetimes inside it are translated, too."""
-    if isinstance(sentence, TranslationString) and sentence.mapping:
-        mapping = {name: _value(value, locale, timezone) for name, value in sentence.mapping.items()}
-        sentence = with_mapping(sentence, mapping)
-    return str(_translator(language_of(locale).code)(sentence))
+def ngettext(one: str, many: str) -> Forms:
+    """Mark two forms of a sentence for translation; ``${number}`` is the placeholder for the number."""
+    return one, many
 
 
-def format_moment(moment: datetime, timezone: str, locale: str = SOURCE_LANGUAGE) -> str:
-    """Format a datetime within a sentence: 23 November 2026, 09:14."""
-    language = language_of(locale)
-    here = moment.astimezone(ZoneInfo(timezone))
-    return dates.format_datetime(here, language.date_formats.in_sentence, locale=language.locale)
+def pgettext(context: str, text: str) -> str:
+    """Mark a text for translation with a context: in some languages "Paused" has a plural form."""
+    message: str = TranslationString(text, domain="mailganer", context=context)
+    return message
 
 
 def join_sentences(sentences: Iterable[str]) -> str:
@@ -63,16 +55,3 @@ def reply_beside(error: Exception) -> str:
 _UNEXPECTED = _(
     "The way to this mail server is broken. Whoever runs this installation finds more in its log."
 )
-
-
-def _value(value: Any, locale: str, timezone: str) -> Any:
-    if isinstance(value, datetime):
-        return format_moment(value, timezone, locale)
-    return translate_sentence(value, locale, timezone) if isinstance(value, TranslationString) else value
-
-
-@cache
-def _translator(locale: str) -> Callable[[str], str]:
-    """Return a translator like that of Pyramid's pages, for processes without Pyramid."""
-    translator: Callable[[str], str] = Translator(Translations.load(CATALOGUES, [locale], "mailganer"))
-    return translator

@@ -8,9 +8,8 @@ from pyramid.threadlocal import get_current_request
 from mailganer.campaigns.content import plain_line
 from mailganer.db import utcnow
 from mailganer.errors import _
+from mailganer.i18n.sentences import pgettext
 from mailganer.models import Campaign
-
-from .plurals import pgettext
 
 
 @dataclass(frozen=True)

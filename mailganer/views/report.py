@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
-from babel import dates
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
@@ -14,7 +13,6 @@ from mailganer import campaigns, reports
 from mailganer.campaigns.counts import campaign_counts
 from mailganer.db import utcnow
 from mailganer.errors import _
-from mailganer.i18n.languages import language_of
 from mailganer.models import Campaign, CampaignStatus, DeliveryStatus, Reason, make_message_id
 from mailganer.reports import Filters, OpenFilter, TimelineBucket
 
@@ -145,8 +143,8 @@ def _chart(request: Request, moments: Sequence[TimelineBucket]) -> Chart | None:
 
 
 def _label(request: Request, moment: TimelineBucket) -> str:
-    here, locale = moment.at.astimezone(request.timezone), language_of(request.locale_name).locale
-    return dates.format_datetime(here, "EEE HH:mm" if moment.hours == 1 else "d MMM", locale=locale)
+    pattern = "EEE HH:mm" if moment.hours == 1 else "d MMM"
+    return request.localizer.format_datetime_by(moment.at, pattern)
 
 
 def _translator(request: Request) -> Any:

@@ -23,13 +23,13 @@ from mailganer.campaigns.forecast import Forecast
 from mailganer.campaigns.throughput import emails_a_minute
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, EmailError, InputError, NotReady, _
+from mailganer.i18n.sentences import ngettext
 from mailganer.models import Campaign, CampaignStatus, Delivery, make_message_id
 from mailganer.reports import delivery_sentence
 from mailganer.sending import enqueue_after_commit, resolve
 
 from ..web.decorators import view_config
 from .forms import number_of
-from .plurals import counted, ngettext
 from .stepper import campaign_page, current_page, next_step, step_url
 
 MOST_DOUBTS = 100
@@ -405,9 +405,7 @@ def _named_delivery(request: Request) -> list[int] | None:
 
 def _decided_words(request: Request, verdict: str, number: int) -> str:
     if verdict == "again":
-        return counted(
-            request, ngettext("${number} email is sent again.", "${number} emails are sent again."), number
-        )
-    return counted(
-        request, ngettext("${number} email counts as sent.", "${number} emails count as sent."), number
-    )
+        forms = ngettext("${number} email is sent again.", "${number} emails are sent again.")
+    else:
+        forms = ngettext("${number} email counts as sent.", "${number} emails count as sent.")
+    return str(request.localizer.counted(forms, number))

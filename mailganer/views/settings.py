@@ -13,7 +13,8 @@ from mailganer import accounts, web
 from mailganer.db import utcnow
 from mailganer.errors import InputError, _
 from mailganer.i18n.languages import language_names
-from mailganer.web.localization import check_timezone, remember_choice, zone_choices, zone_name
+from mailganer.i18n.time_zones import check_time_zone, time_zone_choices, time_zone_name
+from mailganer.web.localization import remember_choice
 
 from ..web.decorators import view_config
 from .forms import Form, choices
@@ -50,7 +51,7 @@ def save(request: Request) -> Any:
     form = _account_form(request, posted=True)
     if not form.validate():
         return _page(request, form=form)
-    timezone = form.attempt(lambda: check_timezone(form.timezone.data))
+    timezone = form.attempt(lambda: check_time_zone(form.timezone.data))
     if timezone is None:
         return _page(request, form=form)
     accounts.update_account(
@@ -128,6 +129,6 @@ def _account_form(request: Request, *, posted: bool) -> AccountSettings:
 
 def _zones(request: Request, current: str) -> list[SelectChoice]:
     """Return every time zone, and the current one if it is an old name not among them."""
-    zones = zone_choices(request.locale_name, utcnow())
+    zones = time_zone_choices(request.locale_name, utcnow())
     known = any(name == current for name, _title in zones)
-    return choices(zones if known else [(current, zone_name(current, request.locale_name)), *zones])
+    return choices(zones if known else [(current, time_zone_name(current, request.locale_name)), *zones])

@@ -11,11 +11,11 @@ from mailganer.audience.recipients import audience_of
 from mailganer.campaigns import Check, EmailState, Readiness
 from mailganer.db import utcnow
 from mailganer.errors import _
+from mailganer.i18n.sentences import ngettext
 from mailganer.models import ACTIVE_STATES, Campaign, CampaignStatus
 from mailganer.web import localization
 
 from .labels import subject_of
-from .plurals import counted, ngettext
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ _OF_TIME = {"past", "too_late"}
 
 
 def _number_of(request: Request, audience: int) -> str:
-    return counted(request, ngettext("${number} person", "${number} people"), audience)
+    return request.localizer.counted(ngettext("${number} person", "${number} people"), audience)
 
 
 def _email_state(campaign: Campaign, readiness: Readiness) -> str:
@@ -195,12 +195,12 @@ def _check_step(
         state = "todo"
     elif number:
         state = "problem"
-        words = counted(request, ngettext("${number} problem", "${number} problems"), number)
+        words = request.localizer.counted(ngettext("${number} problem", "${number} problems"), number)
     else:
         state = "done"
         if check and check.open:
             things = ngettext("${number} thing to look at", "${number} things to look at")
-            words = counted(request, things, len(check.open))
+            words = request.localizer.counted(things, len(check.open))
     return _step(request, "check", _("Check"), state, words)
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from babel.dates import format_date
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
@@ -20,7 +19,6 @@ from mailganer.audience.fields import STANDARD, field_text, typed_as
 from mailganer.audience.subscribers import STOPPED
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, LimitReached, _
-from mailganer.i18n.languages import language_of
 from mailganer.models import (
     Campaign,
     CampaignStatus,
@@ -210,8 +208,7 @@ def _birthday_words(request: Request, row: Subscriber) -> str:
     if row.birthday is None:
         return ""
     without_year = row.birthday.year == audience.YEARLESS
-    locale = language_of(request.locale_name).locale
-    return format_date(row.birthday, "d MMMM" if without_year else "d MMMM y", locale=locale)
+    return str(request.localizer.format_date(row.birthday, "d MMMM" if without_year else "d MMMM y"))
 
 
 def status_of_word(text: str | None) -> SubscriberStatus | None:

@@ -19,7 +19,7 @@ from mailganer.cli import backup, copies
 from mailganer.cli.common import counted
 from mailganer.cli.copies import MANIFEST, fingerprint
 from mailganer.db import make_engine
-from mailganer.i18n.sentences import translate_sentence
+from mailganer.i18n.translator import translate_sentence
 from mailganer.migrations import current, migrate, newest
 from mailganer.models import (
     Account,

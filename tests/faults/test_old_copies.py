@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from mailganer.campaigns import resume
-from mailganer.i18n.sentences import translate_sentence
+from mailganer.i18n.translator import translate_sentence
 from mailganer.models import Campaign, CampaignStatus, Delay, DelayCause, SubscriberList
 from mailganer.sending.scheduler.restore_detector import open_mark
 from mailganer.sending.worker.lane import LaneRunner

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mailganer.backends import Limits, Message, Outcome, Receipt, Scope
-from mailganer.i18n.sentences import translate_sentence
+from mailganer.i18n.translator import translate_sentence
 from mailganer.models import CampaignStatus, SenderStatus
 from mailganer.sending.scheduler.plan import plan
 from mailganer.sending.scheduler.tick import tick

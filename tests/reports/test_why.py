@@ -11,7 +11,7 @@ from mailganer.audience.suppression import resubscribe, suppress, unsubscribe
 from mailganer.backends import load_backends
 from mailganer.campaigns.frozen_emails import freeze
 from mailganer.errors import NotFound
-from mailganer.i18n.sentences import translate_sentence
+from mailganer.i18n.translator import translate_sentence
 from mailganer.models import (
     Batch,
     BatchState,

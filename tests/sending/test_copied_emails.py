@@ -13,7 +13,7 @@ from mailganer import accounts
 from mailganer.backends import Message, load_backends
 from mailganer.campaigns import Severity, check
 from mailganer.campaigns.copied_emails import targets_of
-from mailganer.i18n.sentences import translate_sentence
+from mailganer.i18n.translator import translate_sentence
 from mailganer.models import CampaignStatus, FrozenEmail
 from tests.sending.scripted import Script
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mailganer.campaigns import resume
-from mailganer.i18n.sentences import translate_sentence
+from mailganer.i18n.translator import translate_sentence
 from mailganer.models import CampaignStatus
 from tests.sending.scripted import Script
 

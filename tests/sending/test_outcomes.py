@@ -12,7 +12,7 @@ from sqlalchemy import select
 from mailganer.backends import Message, Outcome, Receipt, Scope
 from mailganer.campaigns import state_changes
 from mailganer.errors import LoginRefused, Unreachable
-from mailganer.i18n.sentences import translate_sentence
+from mailganer.i18n.translator import translate_sentence
 from mailganer.models import (
     Campaign,
     CampaignStatus,

@@ -20,7 +20,7 @@ from mailganer.backends import (
 )
 from mailganer.backends.replies import Reply, Stage, classify
 from mailganer.campaigns import state_changes
-from mailganer.i18n.sentences import translate_sentence
+from mailganer.i18n.translator import translate_sentence
 from mailganer.models import (
     Campaign,
     CampaignStatus,

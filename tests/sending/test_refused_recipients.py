@@ -13,7 +13,7 @@ from mailganer.accounts.senders import mark_ready
 from mailganer.backends import Message, Receipt
 from mailganer.backends.replies import Reply, Stage, classify
 from mailganer.campaigns import state_changes
-from mailganer.i18n.sentences import translate_sentence
+from mailganer.i18n.translator import translate_sentence
 from mailganer.models import (
     Account,
     Campaign,

@@ -12,7 +12,8 @@ from translationstring import TranslationString
 from mailganer.backends import Message, Outcome, Receipt, Scope, load_backends
 from mailganer.campaigns import state_changes
 from mailganer.errors import LoginRefused
-from mailganer.i18n.sentences import translate_sentence, with_reply
+from mailganer.i18n.sentences import with_reply
+from mailganer.i18n.translator import translate_sentence
 from mailganer.models import Campaign, Delay, Sender, Subscriber
 from mailganer.reports import ExplanationContext, ExplanationStep, why_person
 from tests.sending.scripted import Script, accept, receipt

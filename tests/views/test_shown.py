@@ -4,7 +4,6 @@ import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,6 +13,8 @@ from pyramid import testing
 import mailganer
 from mailganer.errors import InputError, LoginRefused, _
 from mailganer.i18n.sentences import with_reply
+from mailganer.i18n.time_zones import check_time_zone, time_zone_choices, time_zone_name
+from mailganer.i18n.translator import translator
 from mailganer.models import CampaignStatus, DeliveryStatus, ImportStatus, SenderStatus, SubscriberStatus
 from mailganer.views.charts import make_chart, nice_top, shares
 from mailganer.views.labels import state_word
@@ -74,30 +75,25 @@ def test_numbers_follow_the_language(speak: Any) -> None:
 
 
 def test_every_time_zone_can_be_chosen_by_its_city() -> None:
-    zones = dict(localization.zone_choices("ru", MOMENT))
+    zones = dict(time_zone_choices("ru", MOMENT))
     assert zones["Europe/Moscow"] == "UTC+03:00 · Москва"
     assert zones["Asia/Kolkata"].startswith("UTC+05:30")
     assert "Asia/Calcutta" not in zones  # the same under its old name, which a browser may have cached
-    assert (
-        localization.zone_name("Asia/Calcutta", "ru")
-        == localization.zone_name("Asia/Kolkata", "ru")
-        == "Калькутта"
-    )
+    assert time_zone_name("Asia/Calcutta", "ru") == time_zone_name("Asia/Kolkata", "ru") == "Калькутта"
     assert len(zones) > 300
     for name in zones:
-        assert localization.check_timezone(name) == name
+        assert check_time_zone(name) == name
     with pytest.raises(InputError):
-        localization.check_timezone("Mars/Olympus")
+        check_time_zone("Mars/Olympus")
 
 
 def test_a_sentence_inside_a_sentence_is_translated_too() -> None:
-    words = {"State: ${state}": "Состояние: ${state}", "Ready": "Готов"}
-    localizer = SimpleNamespace(translate=lambda text: words[text.default or str(text)].replace(
-        "${state}", str((text.mapping or {}).get("state", ""))
-    ))  # fmt: skip
-    request: Any = SimpleNamespace(localizer=localizer)
-    sentence = _("State: ${state}", mapping={"state": _("Ready")})
-    assert localization.translate(request, sentence) == "Состояние: Готов"
+    russian = translator("ru")
+    error = _("There is no such list.")
+    sentence = _("Choose one of these languages: ${languages}.", mapping={"languages": error})
+    assert russian.translate(error) != error
+    assert russian.translate(error) in russian.translate(sentence)
+    assert "Choose" not in russian.translate(sentence)
 
 
 def test_a_servers_words_are_set_apart_and_taken_for_nothing_but_words(speak: Any) -> None:

@@ -10,7 +10,7 @@ from mailganer.accounts import create_api_token
 from mailganer.backends import Message, Outcome, clean
 from mailganer.backends.smtp_pipeline import SMTPConnection
 from mailganer.errors import Unreachable, _
-from mailganer.i18n.sentences import translate_sentence
+from mailganer.i18n.translator import translate_sentence
 from mailganer.models import Account, CampaignStatus, Delivery, Import, ImportStatus, Reason
 from mailganer.models import DeliveryStatus as S
 from tests.fixtures.api import Client

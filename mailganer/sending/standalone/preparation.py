@@ -20,7 +20,7 @@ from ...campaigns import state_changes
 from ...campaigns.check import Check, Severity
 from ...db import utcnow
 from ...errors import Conflict, MailganerError, _
-from ...i18n.sentences import translate_sentence
+from ...i18n.translator import translate_sentence
 from ...models import (
     Account,
     Campaign,

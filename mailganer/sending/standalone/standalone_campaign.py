@@ -11,7 +11,7 @@ from ...accounts import sender_limits
 from ...backends import Backend, Registry
 from ...campaigns.counts import Counts, campaign_counts
 from ...db import utcnow
-from ...i18n.sentences import translate_sentence
+from ...i18n.translator import translate_sentence
 from ...models import Batch, Campaign, CampaignStatus, Delivery, DeliveryStatus, Sender, SenderStatus
 from ...reports.reasons import delivery_sentence
 from ...settings import Plan, Settings

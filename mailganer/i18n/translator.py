@@ -1,0 +1,183 @@
+"""The translator: texts, plural sentences, dates and numbers in one language and time zone.
+
+Pages and the API use it as ``request.localizer``, everything else by :func:`translator`. All text; the web
+layer adds markup.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import Any, Literal
+
+from babel import dates, numbers
+from babel.support import Translations
+from translationstring import Pluralizer, TranslationString
+from translationstring import Translator as text_translator
+
+from . import languages
+from .languages import SOURCE_LANGUAGE, Language, language_of
+from .sentences import Forms
+from .time_zones import time_zone
+
+DOMAIN = "mailganer"
+RECENT = timedelta(days=6)  # beyond this, a date is clearer than a number of days
+
+
+class Translator:
+    """Formats texts and values in one language and time zone.
+
+    On a page, ``unbroken`` joins the parts of a date with no-break spaces.
+    """
+
+    def __init__(self, language: Language, timezone: tzinfo = UTC, *, unbroken: bool = False) -> None:
+        self.language = language
+        self.timezone = timezone
+        self._locale = language.locale
+        self._unbroken = unbroken
+        self._texts, self._plurals = _catalogue(language)
+
+    # --- texts
+
+    def translate(
+        self, text: str, domain: str | None = None, mapping: Mapping[str, Any] | None = None
+    ) -> str:
+        """Translate a translation string, and the translation strings and datetimes in its mapping.
+
+        A plain string is looked up when ``domain`` is given, and returned unchanged otherwise.
+        """
+        if not isinstance(text, TranslationString):
+            return str(self._texts(text, domain=domain, mapping=mapping)) if domain else text
+        values = {**(text.mapping or {}), **(mapping or {})}
+        parts = {name: self.value_in_sentence(value) for name, value in values.items()}
+        return str(self._texts(_with_mapping(text, parts)))
+
+    def translate_bare(self, text: TranslationString) -> str:
+        """Translate a translation string without filling in its values."""
+        return str(self._texts(_with_mapping(text, None)))
+
+    def pluralize(
+        self,
+        singular: str,
+        plural: str,
+        number: float,
+        domain: str | None = None,
+        mapping: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Return the form of a sentence for ``number``, by the plural rule of the catalogue."""
+        return str(self._plurals(singular, plural, number, domain=domain, mapping=mapping))
+
+    def counted(self, forms: Forms, number: float) -> str:
+        """Return the form of a sentence for ``number``, with the number formatted as ``${number}``."""
+        return self.pluralize(*forms, number, domain=DOMAIN, mapping={"number": self.number(number)})
+
+    def value_in_sentence(self, value: Any) -> Any:
+        """Translate a translation string and format a datetime; return any other value unchanged."""
+        if isinstance(value, datetime):
+            return self.sentence_datetime(value)
+        return self.translate(value) if isinstance(value, TranslationString) else value
+
+    # --- numbers
+
+    def number(self, value: float) -> str:
+        """Format a number: 1204 -> "1,204" or "1 204"."""
+        return numbers.format_decimal(value, locale=self._locale)
+
+    def percent(self, value: float) -> str:
+        """Format a fraction: 0.314 -> "31%" or "31 %"."""
+        return numbers.format_percent(value, locale=self._locale)
+
+    # --- dates and times
+
+    def format_date(self, moment: datetime | date, form: str = "medium") -> str:
+        """Format a date by a Babel pattern, or as short, medium, long or full: 23 Nov 2026."""
+        return dates.format_date(self._here(moment), form, locale=self._locale)
+
+    def format_time(self, moment: datetime, form: str = "short") -> str:
+        """Format a time: 09:14; "medium" with seconds."""
+        return dates.format_time(self._here(moment), form, locale=self._locale)
+
+    def format_datetime(self, moment: datetime) -> str:
+        """Format a date and time: 23 Nov 2026, 09:14."""
+        return self._unbreakable(self.format_datetime_by(moment, self.language.date_formats.short))
+
+    def sentence_datetime(self, moment: datetime) -> str:
+        """Format a date and time: 23 November 2026, 09:14."""
+        return self._unbreakable(self.format_datetime_by(moment, self.language.date_formats.in_sentence))
+
+    def sentence_date(self, moment: datetime | date) -> str:
+        """Format a date: 23 Nov 2026."""
+        return self._unbreakable(self.format_date(moment))
+
+    def exact(self, moment: datetime | date) -> str:
+        """Format a date with weekday, and of a datetime also time and zone."""
+        if not isinstance(moment, datetime):
+            return self.format_date(moment, "full")
+        return self.format_datetime_by(moment, self.language.date_formats.exact)
+
+    def format_datetime_by(self, moment: datetime, pattern: str) -> str:
+        """Format a datetime by a Babel pattern."""
+        return dates.format_datetime(self._here(moment), pattern, locale=self._locale)
+
+    def relative(self, distance: timedelta) -> str:
+        """Format a distance to now: "5 minutes ago", "in 2 hours"."""
+        return dates.format_timedelta(distance, add_direction=True, locale=self._locale)
+
+    def duration(self, length: timedelta) -> str:
+        """Format a duration: "24 hours".
+
+        Days are used only from 72 hours on, because rounded to days a day and a minute would become two.
+        """
+        hours = length / timedelta(hours=1)
+        if hours < 1:
+            return self._timedelta(max(length, timedelta(minutes=1)), "minute")
+        return self._timedelta(length, "hour" if hours < 72 else "day")
+
+    def weekday(self, number: int) -> str:
+        """Return the short stand-alone name of a weekday: 1 -> "Mon" or "пн"."""
+        names = dates.get_day_names("abbreviated", context="stand-alone", locale=self._locale)
+        return str(names[number - 1])
+
+    def weekdays(self, numbers: Sequence[int]) -> str:
+        """Format weekdays: [1, 2, 3, 4, 5] -> "Mon–Fri"; [1, 3] -> "Mon, Wed"."""
+        first, last = numbers[0], numbers[-1]
+        if len(numbers) > 2 and list(numbers) == list(range(first, last + 1)):
+            return f"{self.weekday(first)}–{self.weekday(last)}"
+        return ", ".join(map(self.weekday, numbers))
+
+    def _timedelta(self, length: timedelta, unit: Literal["minute", "hour", "day"]) -> str:
+        step = {"minute": 60, "hour": 3600, "day": 86400}[unit]
+        whole = timedelta(seconds=step * round(length.total_seconds() / step))
+        text = dates.format_timedelta(whole, granularity=unit, threshold=1000, locale=self._locale)
+        return self._unbreakable(text)
+
+    def _here(self, moment: Any) -> Any:
+        return moment.astimezone(self.timezone) if isinstance(moment, datetime) else moment
+
+    def _unbreakable(self, text: str) -> str:
+        """Join a date with no-break spaces, but for the space between date and time."""
+        return re.sub(r"(?<!,) ", "\N{NO-BREAK SPACE}", text) if self._unbroken else text
+
+
+@lru_cache(maxsize=256)
+def translator(code: str, timezone: tzinfo = UTC, *, unbroken: bool = False) -> Translator:
+    """Return the translator for a language tag; the source language for an unknown one."""
+    return Translator(language_of(code), timezone, unbroken=unbroken)
+
+
+def translate_sentence(sentence: str, locale: str = SOURCE_LANGUAGE, timezone: str = "UTC") -> str:
+    """Return a stored sentence as text, outside of a request: for emails, the API and commands."""
+    return translator(locale, time_zone(timezone)).translate(sentence)
+
+
+def _with_mapping(text: TranslationString, mapping: Mapping[str, Any] | None) -> TranslationString:
+    return TranslationString(
+        str(text), domain=text.domain, default=text.default, mapping=mapping, context=text.context
+    )
+
+
+@lru_cache(maxsize=32)
+def _catalogue(language: Language) -> tuple[Any, Any]:
+    """Return functions that look up a text and a plural sentence."""
+    found = Translations.load(languages.CATALOGUES, [language.code], DOMAIN)
+    return text_translator(found), Pluralizer(found)
