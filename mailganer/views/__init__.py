@@ -35,7 +35,7 @@ def prepare_templates(environment: Environment) -> None:
     """Register what every template may use besides the components: filters, labels, URLs of static files."""
     environment.filters.update(localization.FILTERS)
     environment.globals.update(
-        look=localization.display_settings,
+        display_settings=localization.display_settings,
         asset=asset,
         state_word=state_word,
         shares=shares,

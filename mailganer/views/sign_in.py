@@ -77,8 +77,8 @@ def sign_out(request: Request) -> Response:
     return HTTPSeeOther(request.route_path("home"))
 
 
-@view_config(route_name="look", request_method="POST", permission=PUBLIC)
-def look(request: Request) -> Response:
+@view_config(route_name="display_settings", request_method="POST", permission=PUBLIC)
+def save_display_settings(request: Request) -> Response:
     """Save language and theme from the account menu."""
     locale, theme = request.POST.get("locale"), request.POST.get("theme")
     if is_language(locale):

@@ -117,7 +117,7 @@ FIRST_PAGES = (
     ("sign_in", "/sign-in", None),
     ("sign_in.demo", "/sign-in/demo", None),
     ("sign_out", "/sign-out", None),
-    ("look", "/look", None),
+    ("display_settings", "/display-settings", None),
     ("waiting", "/waiting/{key}", None),
 )
 PAGES = (

@@ -69,7 +69,15 @@ def test_no_page_has_inline_script_or_style(anna: Any) -> None:
 @one_database
 @pytest.mark.parametrize(
     "path",
-    ["/sign-in", "/sign-out", "/look", "/settings", "/settings/tokens", "/senders/new", "/senders/1/delete"],
+    [
+        "/sign-in",
+        "/sign-out",
+        "/display-settings",
+        "/settings",
+        "/settings/tokens",
+        "/senders/new",
+        "/senders/1/delete",
+    ],
 )
 def test_a_form_without_its_token_changes_nothing(anna: Any, path: str) -> None:
     answer = anna.post(path, {"email": "anna@example.com"}, status=400)
@@ -330,5 +338,5 @@ def test_an_email_is_shown_under_a_policy_of_its_own() -> None:
 
 @one_database
 def test_an_address_of_a_button_is_no_page(anna: Any) -> None:
-    for path in ("/sign-out", "/look", "/settings/log-out-everywhere"):
+    for path in ("/sign-out", "/display-settings", "/settings/log-out-everywhere"):
         assert "Nothing was changed" in anna.get(path, status=405)

@@ -221,13 +221,13 @@ def test_signing_out_everywhere_ends_all_sessions(wsgi_app: Any, app: Any, sign_
 def test_the_look_is_remembered_without_signing_in(app: Any) -> None:
     token = app.get("/sign-in", {"email": "a@b.example"}).forms[0]["csrf_token"].value
     values = {"csrf_token": token, "theme": "dark", "locale": "ru", "back": "/sign-in"}
-    answer = app.post("/look", values, status=303)
+    answer = app.post("/display-settings", values, status=303)
     assert answer.headers["Location"] == "http://localhost/sign-in"
     page = answer.follow()
     assert page.html.html["data-theme"] == "dark"
     assert page.html.html["lang"] == "ru"
     values["back"] = "//evil.example/"
-    assert app.post("/look", values, status=303).headers["Location"] == "http://localhost/"
+    assert app.post("/display-settings", values, status=303).headers["Location"] == "http://localhost/"
 
 
 @one_database

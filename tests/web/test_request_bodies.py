@@ -94,7 +94,15 @@ def test_a_form_has_a_thousand_fields_at_most(app: Any) -> None:
 
 @one_database
 def test_a_body_above_a_megabyte_is_refused_where_no_file_belongs(app: Any, parsed: list[str]) -> None:
-    for path in ("/", "/sign-in", "/look", "/campaigns/new", "/u/x", "/payments/voucher", "/api/v1/login"):
+    for path in (
+        "/",
+        "/sign-in",
+        "/display-settings",
+        "/campaigns/new",
+        "/u/x",
+        "/payments/voucher",
+        "/api/v1/login",
+    ):
         kind = {
             "Content-Type": "application/json" if "/api/" in path else "application/x-www-form-urlencoded"
         }
