@@ -12,6 +12,7 @@ from ..audience.fields import STANDARD, is_filled, subscriber_values, text_of
 from ..audience.recipients import recipients
 from ..db import outside
 from ..errors import EmailError
+from ..i18n.footers import footer_texts
 from ..models import Campaign, Subscriber
 from .frozen_emails import compile_of, source_of
 from .values import Shared, list_names_of, values_for
@@ -39,6 +40,7 @@ def preview(
         email,
         reader_values(session, campaign, email, subscriber, now=now),
         locale=campaign.locale,
+        footer=footer_texts(campaign.locale),
         postal_address=campaign.account.postal_address,
     )
     return outside(session, rendering.for_account(campaign.account_id, work))

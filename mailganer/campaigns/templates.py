@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, defer, object_session
 
 from .. import rendering
 from ..db import outside
-from ..errors import EmailError, InputError, NotFound, _
+from ..errors import EmailError, InputError, _
 from ..models import Account, Campaign, Template
 from .draft_fields import LONGEST_EMAIL, LONGEST_LINE, LONGEST_NAME, clean_line, clean_text
 from .drafts import copy_name
@@ -170,14 +170,6 @@ class _KnownNames:
 
 
 _known_names = _KnownNames(2 * MOST_TEMPLATES)
-
-
-def ready_email(kind: str, locale: str) -> rendering.ReadyTemplate:
-    """Return a ready-made email by its kind. Raise ``NotFound``."""
-    for ready in rendering.ready_templates(locale):
-        if ready.kind == kind:
-            return ready
-    raise NotFound()
 
 
 def _require_room(session: Session, account_id: int) -> None:

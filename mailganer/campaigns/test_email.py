@@ -16,6 +16,7 @@ from ..backends import Backend, Message, Receipt, Registry
 from ..billing import plan_of
 from ..db import outside
 from ..errors import Conflict, InputError, LimitReached, _
+from ..i18n.footers import footer_texts
 from ..models import Campaign, Sender, SenderStatus, Subscriber
 from ..quota.reservations import lock, reserve
 from ..quota.usage import QuotaUsage, account_quota, sender_quota
@@ -164,6 +165,7 @@ def _envelope(campaign: Campaign, sender: Sender, settings: Settings) -> renderi
         list_id=f"test.{campaign.account_id}.{host_of_ids(settings.public_url, sender.from_email)}",
         list_name=campaign.lists[0].name if campaign.lists else "",
         locale=campaign.locale,
+        footer=footer_texts(campaign.locale),
         # Opens and clicks of test emails are not counted: links lead directly to their targets.
         track_opens=False,
         track_clicks=False,

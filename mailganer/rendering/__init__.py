@@ -13,16 +13,17 @@ from typing import TypeVar
 from . import engine, render_process
 from .email_analysis import EmailAnalysis, PageAnalysis
 from .message_renderer import MessageRenderer
-from .ready_templates import ReadyTemplate, ready_templates
 from .render_budget import SECONDS, RenderTooLarge, too_slow
 from .render_process import refuse_while, render_permit
 from .reserved_names import NEVER_READ, TAGS
 from .types import (
+    ENGLISH_FOOTER,
     OWN_ADDRESSES,
     PARAGRAPHS,
     PARTS,
     CompiledEmail,
     Envelope,
+    FooterTexts,
     RecipientHeaders,
     Rendered,
     Source,
@@ -88,6 +89,7 @@ def safe_render(
     *,
     urls: Urls | None = None,
     locale: str = "en",
+    footer: FooterTexts = ENGLISH_FOOTER,
     postal_address: str = "",
 ) -> Rendered:
     """Render one recipient's email for a page. Raises ``EmailError``.
@@ -100,6 +102,7 @@ def safe_render(
         values=dict(values),
         urls=urls._asdict() if urls else None,
         locale=locale,
+        footer=footer,
         address=postal_address,
     )
     return Rendered(**answer)
@@ -143,9 +146,9 @@ __all__ = [
     "CompiledEmail",
     "EmailAnalysis",
     "Envelope",
+    "FooterTexts",
     "MessageRenderer",
     "PageAnalysis",
-    "ReadyTemplate",
     "RecipientHeaders",
     "Rendered",
     "Source",
@@ -154,7 +157,6 @@ __all__ = [
     "analyse_for_page",
     "compile_email",
     "for_account",
-    "ready_templates",
     "refuse_while",
     "render_link",
     "render_permit",

@@ -8,10 +8,9 @@ from time import monotonic
 
 from ..errors import EmailError, _
 from . import placeholders, render_budget, sandbox, web_addresses
-from .localized_values import footer_words
 from .render_budget import RenderBudget, RenderTooLarge
 from .sandbox import CompiledTemplate
-from .types import CompiledEmail, Rendered, Urls
+from .types import ENGLISH_FOOTER, CompiledEmail, FooterTexts, Rendered, Urls
 
 
 class Engine:
@@ -21,14 +20,14 @@ class Engine:
         self,
         email: CompiledEmail,
         *,
-        locale: str = "en",
+        footer: FooterTexts = ENGLISH_FOOTER,
         tracked: bool = True,
         opens: bool = True,
         postal_address: str = "",
     ) -> None:
         self.email = email
         self.values = Values(email.fills, email.variables)
-        expand = _Expand(email, locale, tracked, opens, postal_address)
+        expand = _Expand(email, footer, tracked, opens, postal_address)
         self.subject = CompiledTemplate(email.subject, "subject", sandbox.TEXT)
         self.preheader = CompiledTemplate(email.preheader, "preheader", sandbox.TEXT)
         written = "text" if email.typed else "html"
@@ -97,12 +96,12 @@ class _Expand:
     """Fills the slots of a prepared source for one way of sending it."""
 
     def __init__(
-        self, email: CompiledEmail, locale: str, tracked: bool, opens: bool, postal_address: str
+        self, email: CompiledEmail, footer: FooterTexts, tracked: bool, opens: bool, postal_address: str
     ) -> None:
         self._links = email.links
         self._tracked = tracked
         self._opens = opens
-        self._words = footer_words(locale)
+        self._footer = footer
         self._address = " ".join(postal_address.split())
         self._filled = " ".join(value for _name, value, _wins in email.fills)
 
@@ -138,10 +137,10 @@ class _Expand:
         lines = []
         if not self._way_out:
             link = '<a href="{{ %s }}" style="color:inherit;text-decoration:underline">%s</a>'
-            leave = link % ("unsubscribe_url", self._words["unsubscribe"])
-            browser = link % ("browser_url", self._words["browser"])
+            leave = link % ("unsubscribe_url", self._footer.unsubscribe)
+            browser = link % ("browser_url", self._footer.browser)
             ways = leave + "{% if browser_url %} &nbsp;·&nbsp; " + browser + "{% endif %}"
-            lines += [html.escape(self._words["why"]), ways]
+            lines += [html.escape(self._footer.why), ways]
         if self._address:
             lines.append(placeholders.escape_code(html.escape(self._address)))
         if not lines:
@@ -157,9 +156,9 @@ class _Expand:
         lines = []
         if not self._way_out:
             lines += [
-                self._words["why"],
-                self._words["unsubscribe"] + ": {{ unsubscribe_url }}",
-                "{% if browser_url %}" + self._words["browser"] + ": {{ browser_url }}{% endif %}",
+                self._footer.why,
+                self._footer.unsubscribe + ": {{ unsubscribe_url }}",
+                "{% if browser_url %}" + self._footer.browser + ": {{ browser_url }}{% endif %}",
             ]
         if self._address:
             lines.append(placeholders.escape_code(self._address))

@@ -1,4 +1,4 @@
-"""The footer in the email's language, and numbers and dates in its local format."""
+"""Numbers and dates in the local format of the email's language."""
 
 import re
 from datetime import date, datetime
@@ -34,26 +34,6 @@ class DayAndMonth(date):
 
     def __format__(self, spec: str) -> str:
         return format(str(self), spec)
-
-
-# In the email's language, not in that of the user who looks at a page, so not in the catalogue of the pages.
-# A language without entries here gets the English ones.
-FOOTER: dict[str, dict[str, str]] = {
-    "en": {
-        "why": "You get this email because you agreed to emails from this sender.",
-        "unsubscribe": "Unsubscribe",
-        "browser": "Open in the browser",
-    },
-    "ru": {
-        "why": "Вы получили это письмо, потому что согласились получать письма от этого отправителя.",
-        "unsubscribe": "Отписаться",
-        "browser": "Открыть в браузере",
-    },
-}
-
-
-def footer_words(locale: str) -> dict[str, str]:
-    return FOOTER.get(locale[:2].lower(), FOOTER["en"])
 
 
 LOCALES: Final = frozenset(

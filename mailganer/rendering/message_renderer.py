@@ -134,7 +134,7 @@ class MessageRenderer:
         render_process.require_no_transaction()
         engine = Engine(
             email,
-            locale=envelope.locale,
+            footer=envelope.footer,
             tracked=envelope.track_clicks,
             opens=envelope.track_opens,
             postal_address=envelope.postal_address,

@@ -1,12 +1,12 @@
 """Tasks that the limited process can run. Arguments and results are JSON."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import compiler, email_analysis
 from .engine import Engine, recipient_links, render_link
 from .render_budget import RenderBudget
-from .types import CompiledEmail, Source, Urls
+from .types import CompiledEmail, FooterTexts, Source, Urls
 
 
 def compile_email(
@@ -28,11 +28,12 @@ def render(
     values: Mapping[str, object],
     urls: Mapping[str, str] | None,
     locale: str,
+    footer: Sequence[str],
     address: str,
 ) -> dict[str, str]:
     engine = Engine(
         CompiledEmail.from_json(email),
-        locale=locale,
+        footer=FooterTexts(*footer),
         tracked=urls is not None,
         opens=urls is not None and bool(urls["open"]),
         postal_address=address,

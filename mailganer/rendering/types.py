@@ -95,6 +95,21 @@ class Urls(NamedTuple):
     click: str
 
 
+class FooterTexts(NamedTuple):
+    """Texts under an email that has no unsubscribe link of its own, in the email's language."""
+
+    why: str
+    unsubscribe: str
+    browser: str
+
+
+ENGLISH_FOOTER = FooterTexts(
+    why="You get this email because you agreed to emails from this sender.",
+    unsubscribe="Unsubscribe",
+    browser="Open in the browser",
+)
+
+
 @dataclass(frozen=True)
 class Envelope:
     """What is the same in every copy that one sender sends of one email."""
@@ -105,6 +120,7 @@ class Envelope:
     list_id: str = ""  # the right side of List-Id, stable per list: news.17.example.com
     list_name: str = ""
     locale: str = "en"
+    footer: FooterTexts = ENGLISH_FOOTER
     track_opens: bool = True
     track_clicks: bool = True
     one_click: bool = True  # one click at an https address unsubscribes (RFC 8058), instead of an email

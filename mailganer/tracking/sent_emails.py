@@ -11,6 +11,7 @@ from ..audience.fields import subscriber_values
 from ..campaigns.values import Shared, list_names_of, values_for
 from ..db import outside
 from ..errors import EmailError, NotFound, _
+from ..i18n.footers import footer_texts
 from ..ledger.resolve_in_doubt import hold_batches
 from ..models import Campaign, Delivery, FrozenEmail, Sender, Subscriber, token_bytes, token_text
 
@@ -69,6 +70,7 @@ def email_for(session: Session, found: SentEmail, public_url: str) -> rendering.
         reader_values(session, found, email),
         urls=urls_for(public_url, found.delivery.token)._replace(browser=""),
         locale=found.campaign.locale,
+        footer=footer_texts(found.campaign.locale),
         postal_address=found.campaign.account.postal_address,
     )
     try:

@@ -35,6 +35,7 @@ from mailganer.errors import (
     SecretUnreadable,
     _,
 )
+from mailganer.i18n.ready_templates import ready_template, ready_templates
 from mailganer.i18n.sentences import reply_beside
 from mailganer.models import Campaign, CampaignStatus, Subscriber, Template, owned
 from mailganer.web import ask_outside, email_response, has_waited, in_time
@@ -103,7 +104,7 @@ def choose(request: Request) -> dict[str, Any]:
         "email",
         readiness=readiness,
         own=templates.list_templates(request.dbsession, request.account.id),
-        ready=rendering.ready_templates(request.context.campaign.locale),
+        ready=ready_templates(request.context.campaign.locale),
         written=_is_written(request.context.campaign),
     )
 
@@ -455,7 +456,7 @@ def _posted_variables(request: Request) -> dict[str, Any]:
 def _beginning(request: Request, campaign: Campaign) -> dict[str, Any]:
     kind = request.POST.get("ready")
     if kind:
-        ready = templates.ready_email(kind, campaign.locale)
+        ready = ready_template(kind, campaign.locale)
         parts = {"subject": ready.subject, "preheader": ready.preheader, "html": ready.html, "text": ""}
     elif template_id := number_of(request.POST.get("template")):
         template = owned(request.dbsession, Template, campaign.account_id, template_id)

@@ -144,7 +144,7 @@ def _chart(request: Request, moments: Sequence[TimelineBucket]) -> Chart | None:
 
 def _label(request: Request, moment: TimelineBucket) -> str:
     pattern = "EEE HH:mm" if moment.hours == 1 else "d MMM"
-    return request.localizer.format_datetime_by(moment.at, pattern)
+    return str(request.localizer.format_datetime_by(moment.at, pattern))
 
 
 def _translator(request: Request) -> Any:

@@ -174,7 +174,7 @@ _OF_TIME = {"past", "too_late"}
 
 
 def _number_of(request: Request, audience: int) -> str:
-    return request.localizer.counted(ngettext("${number} person", "${number} people"), audience)
+    return str(request.localizer.counted(ngettext("${number} person", "${number} people"), audience))
 
 
 def _email_state(campaign: Campaign, readiness: Readiness) -> str:

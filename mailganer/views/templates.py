@@ -16,19 +16,16 @@ from mailganer.campaigns.draft_fields import LONGEST_NAME
 from mailganer.campaigns.frozen_emails import source_of
 from mailganer.db import outside, utcnow
 from mailganer.errors import Busy, EmailError, _
+from mailganer.i18n.footers import footer_texts
 from mailganer.i18n.languages import language_of
+from mailganer.i18n.ready_templates import ready_template, ready_templates
+from mailganer.i18n.sample_data import preview_subscriber
 from mailganer.models import Account, Campaign, Template, owned
 from mailganer.web import email_response
 
 from ..web.decorators import view_config
 from .email_step import BLANK, broken_email, busy_email, read_email_file
 from .forms import Form, number_of
-
-# Values for a preview without a subscriber.
-SAMPLE = {
-    "en": {"first_name": "Anna", "last_name": "Smith", "email": "anna@example.com"},
-    "ru": {"first_name": "Анна", "last_name": "Иванова", "email": "anna@example.com"},
-}
 
 
 class TemplateForm(Form):
@@ -47,7 +44,7 @@ class TemplateForm(Form):
 def gallery(request: Request) -> dict[str, Any]:
     return {
         "own": templates.list_templates(request.dbsession, request.account.id),
-        "ready": rendering.ready_templates(request.locale_name),
+        "ready": ready_templates(request.locale_name),
     }
 
 
@@ -57,7 +54,7 @@ def new(request: Request) -> dict[str, Any]:
     kind = request.GET.get("ready")
     if not kind:
         return _form_page(request, TemplateForm.of(request, html=BLANK))
-    ready = templates.ready_email(kind, request.locale_name)
+    ready = ready_template(kind, request.locale_name)
     begin = {name: getattr(ready, name) for name in ("name", "subject", "preheader", "html")}
     return _form_page(request, TemplateForm.of(request, **begin))
 
@@ -126,13 +123,13 @@ def use(request: Request) -> Response:
 
 @view_config(route_name="templates.ready", request_method="GET", renderer="templates_gallery/ready.jinja2")
 def ready(request: Request) -> dict[str, Any]:
-    return {"email": templates.ready_email(request.matchdict["kind"], request.locale_name)}
+    return {"email": ready_template(request.matchdict["kind"], request.locale_name)}
 
 
 @view_config(route_name="templates.ready", request_method="POST")
 def use_ready(request: Request) -> Response:
     """Create a campaign from a ready-made template, in the language of the page."""
-    email = templates.ready_email(request.matchdict["kind"], request.locale_name)
+    email = ready_template(request.matchdict["kind"], request.locale_name)
     draft = campaigns.create_draft(request.dbsession, request.account, utcnow())
     parts = {name: getattr(email, name) for name in ("name", "subject", "preheader", "html")}
     campaigns.update_draft(request.dbsession, draft, parts | {"locale": request.locale_name}, utcnow())
@@ -148,7 +145,7 @@ def frame(request: Request) -> Response:
 @view_config(route_name="templates.ready_frame", request_method="GET")
 def ready_frame(request: Request) -> Response:
     locale = language_of(request.GET.get("locale", request.locale_name)).code
-    email = templates.ready_email(request.matchdict["kind"], locale)
+    email = ready_template(request.matchdict["kind"], locale)
     source = rendering.Source(subject=email.subject, preheader=email.preheader, html=email.html)
     return _shown(request, source, locale, is_own=False)
 
@@ -156,7 +153,7 @@ def ready_frame(request: Request) -> Response:
 def _shown(request: Request, source: rendering.Source, locale: str, *, is_own: bool = True) -> Response:
     """Render the email with sample data. Ready-made ones, often many on a page, are not counted."""
     account: Account = request.account
-    sample = SAMPLE.get(locale, SAMPLE["en"])
+    sample = preview_subscriber(locale)
     values: dict[str, object] = {
         **sample,
         "campaign": {"name": ""},
@@ -168,7 +165,7 @@ def _shown(request: Request, source: rendering.Source, locale: str, *, is_own: b
     def render() -> rendering.Rendered:
         email = rendering.compile_email(source)
         filled = values | other_values(sample, email.variables)
-        return rendering.safe_render(email, filled, locale=locale)
+        return rendering.safe_render(email, filled, locale=locale, footer=footer_texts(locale))
 
     try:
         work = rendering.for_account(account.id, render) if is_own else render

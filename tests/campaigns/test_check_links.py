@@ -6,8 +6,8 @@ import pytest
 from translationstring import TranslationString
 
 from mailganer.campaigns import Severity, update_draft
+from mailganer.i18n.ready_templates import ready_templates
 from mailganer.models import Subscriber
-from mailganer.rendering import ready_templates
 
 CASES = Path(__file__).parent / "cases"
 SOUND = "Every link leads somewhere."

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from mailganer.campaigns.content import plain_line
-from mailganer.rendering import ready_templates
+from mailganer.i18n.ready_templates import ready_templates
 
 DAY = date(2026, 11, 26)
 

@@ -2,6 +2,7 @@ import pytest
 
 from mailganer.campaigns import templates
 from mailganer.errors import InputError, NotFound
+from mailganer.i18n.ready_templates import ready_template
 from tests.support.statements import statements
 
 
@@ -44,7 +45,7 @@ def test_somebody_elses_templates_are_not_listed(session, make, account):
 
 def test_a_ready_email_nobody_made_is_not_found():
     with pytest.raises(NotFound):
-        templates.ready_email("nonsense", "en")
+        ready_template("nonsense", "en")
 
 
 def test_neither_a_gallery_nor_a_new_template_reads_the_emails_of_the_others(

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from mailganer.errors import _
-from mailganer.i18n.sentences import ngettext, pgettext
+from mailganer.i18n.sentences import ngettext
 from mailganer.i18n.translator import translate_sentence, translator
 from mailganer.web import localization
 
@@ -42,11 +42,6 @@ def test_counted_sentences_follow_the_plural_rule_of_the_language() -> None:
     assert [translator("en").counted(forms, number).split()[1] for number in (1, 2)] == ["email", "emails"]
     russian = [translator("ru").counted(forms, number) for number in (1, 3, 5)]
     assert len({text.replace(number, "") for text, number in zip(russian, "135", strict=True)}) == 3
-
-
-def test_a_context_distinguishes_equal_texts() -> None:
-    russian = translator("ru")
-    assert russian.translate(pgettext("several", "Paused")) != russian.translate(_("Paused"))
 
 
 def test_an_unknown_language_is_that_of_the_source() -> None:

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from mailganer.i18n.footers import footer_texts
 from mailganer.rendering import CompiledEmail, Source
 from mailganer.rendering.engine import Engine, recipient_links
 from mailganer.rendering.placeholders import SLOT
@@ -13,7 +14,7 @@ from .conftest import URLS, email_of
 
 
 def rendered(email: CompiledEmail, locale: str = "en", **values: object) -> str:
-    return Engine(email, locale=locale).render({**values, **recipient_links(URLS)}, RenderBudget(locale)).html
+    return Engine(email).render({**values, **recipient_links(URLS)}, RenderBudget(locale)).html
 
 
 def untouched(html: str) -> str:
@@ -198,7 +199,9 @@ def test_the_pixel_is_last_in_the_body() -> None:
 
 def test_an_email_without_a_way_out_gets_one_in_its_language() -> None:
     for locale, word in (("en", "Unsubscribe"), ("ru", "Отписаться"), ("de", "Unsubscribe")):
-        found = Engine(email_of("<p>x</p>"), locale=locale).render(recipient_links(URLS), RenderBudget())
+        found = Engine(email_of("<p>x</p>"), footer=footer_texts(locale)).render(
+            recipient_links(URLS), RenderBudget()
+        )
         assert f'<a href="{URLS.unsubscribe}"' in found.html
         assert word in found.html
         assert f"{word}: {URLS.unsubscribe}" in found.text

@@ -5,8 +5,8 @@ from datetime import date
 
 import pytest
 
-from mailganer.rendering import GIVEN, ReadyTemplate, Source, compile_email, ready_templates, safe_render
-from mailganer.rendering.ready_templates import KINDS
+from mailganer.i18n.ready_templates import KINDS, ReadyTemplate, ready_templates
+from mailganer.rendering import GIVEN, Source, compile_email, safe_render
 
 PEOPLE = frozenset(("first_name", "last_name", "birthday"))
 ALL = [(locale, email) for locale in ("en", "ru") for email in ready_templates(locale)]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mailganer.rendering import Source, compile_email, ready_templates, safe_render
+from mailganer.i18n.ready_templates import ready_templates
+from mailganer.rendering import Source, compile_email, safe_render
 from mailganer.rendering.preview_size import preview_size
 
 

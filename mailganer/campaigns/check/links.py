@@ -17,6 +17,7 @@ from ...audience.fields import is_filled, subscriber_values, text_of
 from ...audience.recipients import recipients
 from ...errors import _
 from ...i18n.languages import languages
+from ...i18n.ready_templates import ready_templates
 from ...models import Campaign, Subscriber
 from ...rendering.email_facts import EmailFacts
 from ...rendering.link_faults import LinkFault, browser_reading
@@ -154,7 +155,7 @@ def _at_examples(look: EmailFacts) -> Iterator[Problem]:
 
 @cache
 def _ready_links() -> frozenset[str]:
-    sources = [ready.html for each in languages() for ready in rendering.ready_templates(each.code)]
+    sources = [ready.html for each in languages() for ready in ready_templates(each.code)]
     return frozenset(link for source in sources for link in re.findall(r'href="(https?://[^"{]+)"', source))
 
 

@@ -11,6 +11,7 @@ from ... import rendering
 from ...audience.fields import subscriber_values
 from ...campaigns.names import host_of_ids
 from ...campaigns.values import CampaignValues, Shared, list_names_of
+from ...i18n.footers import footer_texts
 from ...ledger import Recipient
 from ...models import Account, Campaign, FrozenEmail, Sender, SubscriberList, campaign_list, make_message_id
 from ...tracking import urls_for
@@ -117,6 +118,7 @@ def _envelope(
         list_id=f"list-{lists.ids[0]}.account-{account.id}.{host}" if lists.ids else "",
         list_name=lists.names[0] if lists.names else "",
         locale=campaign.locale,
+        footer=footer_texts(campaign.locale),
         track_opens=campaign.track_opens and bool(public_url),
         track_clicks=campaign.track_clicks and bool(public_url),
         one_click=bool(public_url),

@@ -16,6 +16,7 @@ from mailganer.campaigns.simulated import Lane
 from mailganer.campaigns.simulation import play
 from mailganer.db import utcnow
 from mailganer.errors import _
+from mailganer.i18n.ready_templates import ready_templates
 from mailganer.models import (
     LARGEST_CAMPAIGN,
     Account,
@@ -35,7 +36,6 @@ from mailganer.models import (
 )
 from mailganer.quota.rolling_counter import RollingCounter
 from mailganer.quota.usage import frees_at, minute_of
-from mailganer.rendering import ready_templates
 from mailganer.rendering.render_budget import LONG_TEXTS
 from mailganer.sending.scheduler.plan import start_due
 from mailganer.sending.worker.pausing import pause_campaign

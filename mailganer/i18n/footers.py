@@ -1,0 +1,10 @@
+"""Footers of emails in each language."""
+
+from ..rendering.types import ENGLISH_FOOTER, FooterTexts
+from .languages import language_of
+
+
+def footer_texts(code: str) -> FooterTexts:
+    """Return the footer's texts for a language tag; the English ones for a language without."""
+    texts = language_of(code).description.get("footer")
+    return FooterTexts(**texts) if texts else ENGLISH_FOOTER
