@@ -156,16 +156,14 @@ def _require_silence(engine: "Engine") -> None:
 
     from ..db import make_sessions, utcnow
     from ..models import Heartbeat
-    from ..sending.scheduler.restore_detector import PREFIX
     from .copies import BackupError
 
     if not inspect(engine).has_table(Heartbeat.__tablename__):
         return
     with make_sessions(engine)() as session:
         now = utcnow()
-        lately = Heartbeat.seen_at > now - ALIVE
-        of_parts = ~Heartbeat.name.startswith(PREFIX, autoescape=True)
-        query = select(Heartbeat).where(lately, of_parts).order_by(Heartbeat.seen_at.desc())
+        lately = select(Heartbeat).where(Heartbeat.seen_at > now - ALIVE)
+        query = lately.order_by(Heartbeat.seen_at.desc())
         heard = session.scalars(query).first()
     if heard:
         ago = max(0, round((now - heard.seen_at).total_seconds()))
@@ -319,12 +317,14 @@ def _pause_and_end_access(session: "Session", task: _Restore) -> _Done:
     from sqlalchemy import delete, func, select
 
     from ..db import utcnow
-    from ..models import ApiToken, Heartbeat, WebSession
-    from ..sending.scheduler.restore_detector import PREFIX, pause_forgotten_campaigns
+    from ..models import ApiToken, CampaignPlanning, Heartbeat, PeriodicJobRun, WebSession
+    from ..sending.scheduler.restore_detector import pause_forgotten_campaigns
 
     now = utcnow()
     session.execute(delete(WebSession))
-    session.execute(delete(Heartbeat).where(~Heartbeat.name.startswith(PREFIX, autoescape=True)))
+    session.execute(delete(Heartbeat))
+    session.execute(delete(PeriodicJobRun))
+    session.execute(delete(CampaignPlanning))
     tokens = session.scalar(select(func.count()).select_from(ApiToken)) or 0
     if not task.keep_tokens:
         session.execute(delete(ApiToken))

@@ -42,7 +42,15 @@ from .delivery import (
     token_text,
 )
 from .meta import Base, metadata
-from .operations import BEAT_ID, Heartbeat, IdempotentResponse, RateLimitCount
+from .operations import (
+    BEAT_ID,
+    CampaignPlanning,
+    Heartbeat,
+    IdempotentResponse,
+    PeriodicJobRun,
+    RateLimitCount,
+    RestoreMark,
+)
 from .ownership import owned, owned_rows
 from .sender import Sender, SenderStatus, Usage
 from .template import Template
@@ -61,6 +69,7 @@ __all__ = [
     "BatchState",
     "Campaign",
     "CampaignCounter",
+    "CampaignPlanning",
     "CampaignStatus",
     "Delay",
     "DelayCause",
@@ -78,8 +87,10 @@ __all__ = [
     "ImportReject",
     "ImportStatus",
     "Lane",
+    "PeriodicJobRun",
     "RateLimitCount",
     "Reason",
+    "RestoreMark",
     "Sender",
     "SenderStatus",
     "SentPerMinute",

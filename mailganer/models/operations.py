@@ -1,9 +1,9 @@
-"""State of the installation: heartbeats, idempotent responses, rate limit counts."""
+"""State of the installation: heartbeats, periodic jobs, idempotent responses, rate limit counts."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Double, ForeignKey, LargeBinary, SmallInteger, String
+from sqlalchemy import CheckConstraint, Double, ForeignKey, LargeBinary, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .meta import Base, Json
@@ -16,12 +16,11 @@ class Heartbeat(Base):
 
     "clock ID" is one process of beat, "process PART HOST:PID ID" a web process or a worker, with or without
     ticks.
-
-    Two kinds of timestamps share the table: "look_up", when doubtful emails were last looked up, and "mark
-    NAME", which is compared with the file of this name beside the journals.
     """
 
     __tablename__ = "heartbeat"
+    # Marks were kept here before: a late tick of that version must not move one.
+    __table_args__ = (CheckConstraint("substr(name, 1, 5) <> 'mark '", name="no_mark"),)
 
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
     seen_at: Mapped[datetime]
@@ -29,6 +28,35 @@ class Heartbeat(Base):
     # be read. A worker that ticks records its newest key, a process report the first digits of each.
     folder_id: Mapped[str] = mapped_column(String(32), default="", server_default="")
     key_id: Mapped[str] = mapped_column(String(32), default="", server_default="")
+
+
+class PeriodicJobRun(Base):
+    """When a periodic job last ran, on whichever machine."""
+
+    __tablename__ = "periodic_job"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ran_at: Mapped[datetime]
+
+
+class CampaignPlanning(Base):
+    """When the process that plans a campaign was last seen; other processes choose other work meanwhile."""
+
+    __tablename__ = "campaign_planning"
+
+    campaign_id: Mapped[int] = mapped_column(
+        ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    seen_at: Mapped[datetime]
+
+
+class RestoreMark(Base):
+    """A timestamp that is compared with the mark file of this name beside the journals. Never deleted."""
+
+    __tablename__ = "restore_mark"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    moment: Mapped[datetime]
 
 
 class IdempotentResponse(Base):

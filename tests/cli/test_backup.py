@@ -26,6 +26,7 @@ from mailganer.models import (
     Campaign,
     Delay,
     Heartbeat,
+    RestoreMark,
     Sender,
     Subscriber,
     WebSession,
@@ -106,10 +107,12 @@ def test_a_damaged_database_is_replaced_when_it_is_asked_for_and_kept(
 def test_parts_that_ran_when_the_backup_was_made_do_not_run_on_the_new_machine(
     command: Any, full: dict[str, int], session: Any, engine: Engine, tmp_path: Path
 ) -> None:
-    for name in ("beat", "clock 12", "worker old:7", "mark abc"):
+    for name in ("beat", "clock 12", "worker old:7"):
         session.add(Heartbeat(name=name, seen_at=datetime.now(UTC)))
+    session.add(RestoreMark(name="abc", moment=datetime.now(UTC)))
     assert command("backup", tmp_path / "copy")[0] == 0
     session.execute(delete(Heartbeat))
+    session.execute(delete(RestoreMark))
     session.commit()
     engine.dispose()
     for _time in range(2):  # also at once after the first
@@ -117,7 +120,8 @@ def test_parts_that_ran_when_the_backup_was_made_do_not_run_on_the_new_machine(
         assert code == 0, said
         engine.dispose()
     with engine.connect() as connection:
-        assert connection.scalars(select(Heartbeat.__table__.c.name)).all() == ["mark abc"]
+        assert connection.scalars(select(Heartbeat.__table__.c.name)).all() == []
+        assert connection.scalars(select(RestoreMark.__table__.c.name)).all() == ["abc"]
 
 
 def test_it_is_put_into_an_empty_database_without_asking(

@@ -3,17 +3,19 @@
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, event, inspect, select, text
+from sqlalchemy import Engine, String, column, event, insert, inspect, select, table, text
+from sqlalchemy.exc import IntegrityError
 
 from mailganer.db import make_engine
 from mailganer.migrations import current, downgrade, migrate, newest, revisions
-from mailganer.models import CampaignStatus, Import, SubscriberList, metadata
+from mailganer.models import CampaignStatus, Import, PeriodicJobRun, RestoreMark, SubscriberList, metadata
+from mailganer.models.meta import UTCDateTime
 from mailganer.sending import tasks
 from mailganer.sending.scheduler.tick import tick
 from tests.support.ports import wait_until
@@ -182,6 +184,49 @@ def test_no_task_touches_a_database_of_another_version(
     task()
     assert seen == []
     assert statuses(campaign.id) == {}
+
+
+@pytest.fixture
+def before_0015(empty_url: str) -> Iterator[Engine]:
+    """A database of the version in which marks and the last look-up were heartbeats."""
+    older = make_engine(empty_url)
+    migrate(older, "0014")
+    rows = {"mark abc": "2026-11-23 09:00", "look_up": "2026-11-23 09:01", "plan 7": "2026-11-23 09:02"}
+    with older.begin() as connection:
+        for name, moment in {**rows, "beat": "2026-11-23 09:03"}.items():
+            seen_at = datetime.fromisoformat(f"{moment}+00:00")
+            connection.execute(insert(HEARTBEATS), {"name": name, "seen_at": seen_at})
+    yield older
+    older.dispose()
+
+
+HEARTBEATS = table("heartbeat", column("name", String), column("seen_at", UTCDateTime))
+
+
+def test_marks_and_look_ups_keep_their_times_when_they_leave_the_heartbeats(before_0015: Engine) -> None:
+    def known(engine: Engine) -> tuple[Any, ...]:
+        with engine.connect() as connection:
+            names = connection.scalars(select(HEARTBEATS.c.name).order_by(HEARTBEATS.c.name)).all()
+            moments = connection.execute(select(HEARTBEATS.c.name, HEARTBEATS.c.seen_at)).all()
+            return names, {name: moment for name, moment in moments if name != "plan 7"}
+
+    older = known(before_0015)
+    migrate(before_0015)
+    with before_0015.connect() as connection:
+        (mark,) = connection.execute(select(RestoreMark.name, RestoreMark.moment)).all()
+        (job,) = connection.execute(select(PeriodicJobRun.name, PeriodicJobRun.ran_at)).all()
+    assert known(before_0015)[0] == ["beat"]
+    assert mark == ("abc", older[1]["mark abc"])
+    assert job == ("look_up", older[1]["look_up"])
+    downgrade(before_0015, "0014")
+    assert known(before_0015) == (["beat", "look_up", "mark abc"], older[1])
+
+
+def test_a_late_tick_of_the_version_before_moves_no_mark_on(before_0015: Engine) -> None:
+    """It would move its file on, too, and the database would seem to be restored from an older copy."""
+    migrate(before_0015)
+    with pytest.raises(IntegrityError), before_0015.begin() as connection:
+        connection.execute(insert(HEARTBEATS), {"name": "mark abc", "seen_at": datetime.now(UTC)})
 
 
 @pytest.mark.parametrize("revision", revisions()[1:])

@@ -185,7 +185,7 @@ def test_reports_of_killed_processes_do_not_pile_up(
         for number in range(50)
         for sign in [(-1) ** number]
     ]
-    session.add_all([*gone, Heartbeat(name="mark gone", seen_at=utcnow() - timedelta(days=2))])
+    session.add_all([*gone, Heartbeat(name="beat", seen_at=utcnow() - timedelta(hours=2))])
     session.commit()
     report = ProcessReport("web", settings)
     report.start()
@@ -193,7 +193,7 @@ def test_reports_of_killed_processes_do_not_pile_up(
     report.end()
     assert reports() == []
     session.rollback()
-    assert session.scalars(select(Heartbeat.name)).all() == ["mark gone"]
+    assert session.scalars(select(Heartbeat.name)).all() == ["beat"]
 
 
 def test_nothing_is_written_under_another_schema_and_the_report_follows_when_it_fits(

@@ -15,7 +15,7 @@ FLOORS = (
     {"errors"},
     {"rendering", "backends", "mail_catcher"},
     {"models", "db", "settings", "vault", "broker", "migrations", "logs", "data_folder", "i18n"},
-    {"queue", "ledger", "quota"},
+    {"queue", "ledger", "quota", "periodic_jobs"},
     {"accounts", "audience", "campaigns", "tracking", "reports", "billing"},
     {"sending"},
     {"web"},

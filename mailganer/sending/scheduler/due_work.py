@@ -20,8 +20,8 @@ from ...models import (
     Batch,
     BatchState,
     Campaign,
+    CampaignPlanning,
     CampaignStatus,
-    Heartbeat,
     Lane,
     Sender,
     SenderStatus,
@@ -34,8 +34,7 @@ from ..worker.window_planner import SHORT_WAIT
 
 PLANS_IN_A_ROW = 4  # then a lane gets its turn, so that a stream of new campaigns does not hold up emails
 CHOICE = 20  # campaigns to choose from at random, so that two free processes seldom plan the same one
-PLANNED_BY = "plan "  # prefix of a heartbeat's name: a process is planning this campaign
-PLANNER_IS_GONE = 10.0  # seconds after its last heartbeat; planning one chunk takes a fraction of a second
+PLANNER_IS_GONE = 10.0  # seconds after it was last seen; planning one chunk takes a fraction of a second
 EPOCH_START = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -120,21 +119,19 @@ def note_planning(session: Session, campaign_id: int, now: datetime, *, done: bo
 
     Other processes then choose other work instead of waiting for this one.
     """
-    name = f"{PLANNED_BY}{campaign_id}"
     if done:
-        session.execute(delete(Heartbeat).where(Heartbeat.name == name), execution_options=UNTRACKED)
+        own = delete(CampaignPlanning).where(CampaignPlanning.campaign_id == campaign_id)
+        session.execute(own, execution_options=UNTRACKED)
         return
-    row = upsert(session, Heartbeat).values(name=name, seen_at=now)
-    session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_={"seen_at": now}))
+    row = upsert(session, CampaignPlanning).values(campaign_id=campaign_id, seen_at=now)
+    session.execute(
+        row.on_conflict_do_update(index_elements=[CampaignPlanning.campaign_id], set_={"seen_at": now})
+    )
 
 
 def _being_planned(session: Session, now: datetime, long: timedelta) -> set[int]:
-    names = session.scalars(
-        select(Heartbeat.name).where(
-            Heartbeat.name.startswith(PLANNED_BY, autoescape=True), Heartbeat.seen_at.between(now - long, now)
-        )
-    )
-    return {int(name.removeprefix(PLANNED_BY)) for name in names}
+    seen = CampaignPlanning.seen_at.between(now - long, now)
+    return set(session.scalars(select(CampaignPlanning.campaign_id).where(seen)))
 
 
 # --- senders

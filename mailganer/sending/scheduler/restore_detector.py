@@ -22,26 +22,25 @@ from sqlalchemy.orm import Session
 from ...db import UNTRACKED, upsert
 from ...errors import _
 from ...logs import Outage
-from ...models import Campaign, CampaignStatus, DelayCause, Heartbeat, delays
+from ...models import Campaign, CampaignStatus, DelayCause, RestoreMark, delays
 
 log = logging.getLogger(__name__)
 MARK = Outage("The mark file")
 
 FILE = "mark"
-PREFIX = "mark "  # of the names of heartbeats that are marks; these are never deleted, however old
 _STEP = timedelta(microseconds=1)  # the timestamp grows even when the clock was set back
 _NEVER = "-" * len(datetime(2000, 1, 1, tzinfo=UTC).isoformat(timespec="microseconds"))
 
 
 @dataclass(frozen=True)
-class RestoreMark:
+class FileMark:
     """Content of a mark file: its name, and the timestamp last committed to the database under that name."""
 
     name: str
     moment: datetime | None = None
 
 
-def read(folder: Path) -> RestoreMark | None:
+def read(folder: Path) -> FileMark | None:
     """Return the mark of this folder, or None when there is none or it is unreadable.
 
     Read it before beginning the transaction that compares it with the database.
@@ -52,7 +51,7 @@ def read(folder: Path) -> RestoreMark | None:
         return None
 
 
-def is_forgotten(session: Session, mark: RestoreMark | None) -> bool:
+def is_forgotten(session: Session, mark: FileMark | None) -> bool:
     """Return whether the database has lost what it knew when this mark was written."""
     if mark is None or mark.moment is None:
         return False
@@ -60,14 +59,14 @@ def is_forgotten(session: Session, mark: RestoreMark | None) -> bool:
     return known is None or known < mark.moment
 
 
-class RestoreMarkFile:
+class MarkFile:
     """The mark file, locked by one process while it writes to the database and then to the file."""
 
     def __init__(self, file: int) -> None:
         self._file = file
         found = _parsed(os.pread(file, 200, 0))
         if found is None:
-            found = RestoreMark(uuid.uuid4().hex)
+            found = FileMark(uuid.uuid4().hex)
             self._write(found)  # allocates the space on the disk: from now on the file is only overwritten
         self.mark = self._next = found
 
@@ -78,8 +77,8 @@ class RestoreMarkFile:
             log.error("the database was put back: it knows nothing after %s, it had come to %s", known, until)
             pause_forgotten_campaigns(session, known, until, now)
         moment = now if self.mark.moment is None else max(now, self.mark.moment + _STEP)
-        row = upsert(session, Heartbeat).values(name=PREFIX + self.mark.name, seen_at=moment)
-        session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_={"seen_at": moment}))
+        row = upsert(session, RestoreMark).values(name=self.mark.name, moment=moment)
+        session.execute(row.on_conflict_do_update(index_elements=[RestoreMark.name], set_={"moment": moment}))
         self._next = replace(self.mark, moment=moment)
 
     def keep(self) -> None:
@@ -90,13 +89,13 @@ class RestoreMarkFile:
         except OSError as error:
             MARK.began(log, "no mark can be kept: %s", error)
 
-    def _write(self, mark: RestoreMark) -> None:
+    def _write(self, mark: FileMark) -> None:
         moment = mark.moment.astimezone(UTC).isoformat(timespec="microseconds") if mark.moment else _NEVER
         os.pwrite(self._file, f"{mark.name} {moment}\n".encode(), 0)
 
 
 @contextmanager
-def open_mark(folder: Path) -> Iterator[RestoreMarkFile | None]:
+def open_mark(folder: Path) -> Iterator[MarkFile | None]:
     """Lock and yield the mark file of this folder; yield None while another process holds it.
 
     That process performs the same check and may be stopped in the middle of it, so do not wait for it. Yield
@@ -111,7 +110,7 @@ def open_mark(folder: Path) -> Iterator[RestoreMarkFile | None]:
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = RestoreMarkFile(file)
+            found = MarkFile(file)
         except BlockingIOError:
             yield None
         except OSError as error:
@@ -123,16 +122,16 @@ def open_mark(folder: Path) -> Iterator[RestoreMarkFile | None]:
         os.close(file)
 
 
-def _parsed(content: bytes) -> RestoreMark | None:
+def _parsed(content: bytes) -> FileMark | None:
     try:
         name, moment = content.decode().split()
-        return RestoreMark(name, None if moment == _NEVER else datetime.fromisoformat(moment))
+        return FileMark(name, None if moment == _NEVER else datetime.fromisoformat(moment))
     except ValueError:
         return None
 
 
-def _known(session: Session, mark: RestoreMark) -> datetime | None:
-    return session.scalar(select(Heartbeat.seen_at).where(Heartbeat.name == PREFIX + mark.name))
+def _known(session: Session, mark: FileMark) -> datetime | None:
+    return session.scalar(select(RestoreMark.moment).where(RestoreMark.name == mark.name))
 
 
 def pause_forgotten_campaigns(

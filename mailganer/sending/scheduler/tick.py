@@ -31,11 +31,12 @@ from ...models import (
     SenderStatus,
     WebSession,
 )
+from ...periodic_jobs import claim_run
 from .. import in_doubt
 from ..context import SendingContext
 from .due_work import TaskCall, due_lanes, unplanned
 from .plan import start_due
-from .restore_detector import PREFIX, open_mark
+from .restore_detector import open_mark
 from .sweep import sweep
 
 EVERY = 2.0  # seconds between two ticks
@@ -60,7 +61,8 @@ def tick(context: SendingContext, apart: timedelta = timedelta(0)) -> list[TaskC
             _wake_sleepers(session, now)
             finished = _finish(session, now)
             _cancel(session, now)
-            looking = _record_heartbeats(context, session, now)
+            _record_heartbeats(context, session, now)
+            looking = claim_run(session, "look_up", LOOK_UP_EVERY, now)
             if looking:
                 _resume_finished(session, now)
                 _forget(session, now)
@@ -216,24 +218,17 @@ def note_beat(context: SendingContext, beat_id: int) -> None:
         session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_={"seen_at": now}))
 
 
-def _record_heartbeats(context: SendingContext, session: Session, now: datetime) -> bool:
-    """Record that beat, broker and this worker are alive; return whether to look up doubtful emails."""
-    looked = session.scalar(select(Heartbeat.seen_at).where(Heartbeat.name == "look_up"))
-    looking = looked is None or now - looked >= LOOK_UP_EVERY or looked > now
+def _record_heartbeats(context: SendingContext, session: Session, now: datetime) -> None:
+    """Record that beat, broker and this worker are alive."""
     worker = f"worker {socket.gethostname()}:{os.getppid()}"
-    for name in sorted(["beat", worker] + ["look_up"] * looking):
+    for name in sorted(["beat", worker]):
         values: dict[str, Any] = {"seen_at": now}
         if name == worker:
             values |= {"folder_id": context.folder_id, "key_id": context.key_id}
         row = upsert(session, Heartbeat).values(name=name[:255], **values)
         session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_=values))
-    session.execute(
-        delete(Heartbeat).where(
-            Heartbeat.seen_at < now - SILENT_FOR, ~Heartbeat.name.startswith(PREFIX, autoescape=True)
-        ),
-        execution_options=UNTRACKED,
-    )
-    return looking
+    old = delete(Heartbeat).where(Heartbeat.seen_at < now - SILENT_FOR)
+    session.execute(old, execution_options=UNTRACKED)
 
 
 # --- expired rows
