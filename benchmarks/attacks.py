@@ -1,14 +1,14 @@
-"""How long recipients and other accounts wait while somebody attacks the installation.
+"""Latency for recipients and other accounts during attacks on the installation.
 
     python benchmarks/attacks.py [--seconds 10] [--attacks silent bomb lock parts]
 
-Starts a whole installation by ``mailganer serve`` on SQLite. Four questions are asked all the time: a click,
-an unsubscribe page, an open pixel, and another account's POST that creates a list. Each is asked ten times a
-second, each time by a new client, even while earlier ones still wait. Any other answer than the usual one
+Starts a whole installation with ``mailganer serve`` on SQLite. Four requests are repeated: a click,
+an unsubscribe page, an open pixel, and another account's POST that creates a list. Each is sent ten times a
+second, each time by a new client, even while earlier ones still wait. Any unusual response
 counts as failed, and so does none within 30 seconds.
 
-The first rows are without an attack. The clients of an attack run in a process of their own, each with an
-address of its own (127.0.1.1 and on), so limits for one network do not stop them. A refused client (429, 503)
+The first rows are without an attack. The clients of an attack run in a separate process, each with an
+address of its own (127.0.1.1 and up), so limits for one network do not stop them. A refused client (429, 503)
 waits a quarter of a second. Everything shares the machine's cores. Runs on Linux.
 """
 
@@ -43,8 +43,8 @@ from tests.support.sent import sent_campaign, token
 CASES = Path(__file__).resolve().parents[1] / "tests" / "rendering" / "cases"
 LONG = {"x": "a" * 9_900}  # the value that makes rendering method-bomb-body.html expensive
 RECIPIENTS = 200
-EVERY = 0.1  # seconds between two questions of a kind
-UNANSWERED = 400  # questions that may be open at once
+EVERY = 0.1  # seconds between two requests of a kind
+UNANSWERED = 400  # requests that may be open at once
 HEAD_START = 0.5  # seconds that an attack runs before the measurement
 REFUSED, REST = ("429", "503"), 0.25  # seconds that a refused client of an attack waits
 TIMEOUT = 30  # seconds
@@ -53,13 +53,13 @@ FORMS = ("/sign-in", "/subscribers/import", "/api/v1/lists/1/imports")
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
 BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
 
-Wait = tuple[float, bool]  # milliseconds, and whether the answer was the usual one
+Wait = tuple[float, bool]  # milliseconds, and whether the response was the usual one
 Query = tuple[str, str, bytes | None, dict[str, str]]  # method, path, body, headers
 Owner = tuple[str, int, int]  # an account's API token, campaign and subscriber
 
 
 class Question(NamedTuple):
-    """What is measured: the request of each turn, and its usual answer."""
+    """A measured request, and its usual response."""
 
     title: str
     usual: str
@@ -153,7 +153,7 @@ def attacks_of(targets: Targets, port: int) -> list[Attack]:
 
 
 def ask(port: int, query: Query, address: str = "127.0.0.1") -> str:
-    """Return the status of the answer, or the name of the error instead of one."""
+    """Return the status of the response, or the name of the error."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, TIMEOUT, (address, 0))) as connection:
         try:
             connection.request(*query)
@@ -165,7 +165,7 @@ def ask(port: int, query: Query, address: str = "127.0.0.1") -> str:
 
 
 def measure(port: int, questions: list[Question], seconds: float) -> list[list[Wait]]:
-    """Ask for so many seconds, then wait for the last answers. Return them by question."""
+    """Send requests for that many seconds, then wait for the last responses. Return them by request."""
 
     def wait_for(question: Question, turn: int, due: float) -> Wait:
         usual = ask(port, question.query(turn)) == question.usual
@@ -182,7 +182,7 @@ def measure(port: int, questions: list[Question], seconds: float) -> list[list[W
 
 
 def carry_out(port: int, targets: Targets, silent: int, number: int, seconds: float) -> Counter[str]:
-    """Run an attack, wait for its last answers, and return how often each came. For a process of its own."""
+    """Run an attack in a separate process, wait for its last responses, and return their counts."""
     attack, end = attacks_of(targets, silent)[number], time.monotonic() + seconds
 
     def send(client: int) -> Counter[str]:
@@ -209,7 +209,7 @@ def show(title: str, questions: list[Question], found: list[list[Wait]], answers
 def run(here: Installation, names: list[str], seconds: float) -> None:
     targets = prepare(here.database_url)
     questions = questions_of(targets)
-    measure(here.port, questions, 1)  # so that everything is loaded
+    measure(here.port, questions, 1)  # warm-up
     numbers = f"{'asked':>6}{'median':>10}{'99 %':>10}{'worst':>10}{'failed':>8}"
     print(f"{'milliseconds during':<30}{'question':<17}{numbers}  answers to the attack")
     show("no attack", questions, measure(here.port, questions, seconds))

@@ -1,8 +1,8 @@
-"""What printing one email costs: 27 KB of HTML, 14 links, 12 variables, each reader with their own values.
+"""The cost of rendering one email: 27 KB of HTML, 14 links, 12 variables, with each recipient's values.
 
     python benchmarks/emails.py
 
-Prints a table: the press beside the same email printed the skeleton way and the ordinary way (a compiled
+Prints a table: the renderer beside the same email rendered with placeholders and the usual way (a compiled
 Jinja2 template and ``EmailMessage``), all in this process and in this run.
 """
 
@@ -90,7 +90,7 @@ def copies(count: int) -> list[RecipientHeaders]:
 
 
 def ordinary(html: str, envelope: Envelope) -> Callable[[RecipientHeaders], bytes]:
-    """The email as it is mostly sent: templates compiled once, the message built by the standard library."""
+    """The usual way: templates compiled once, the message built by the standard library."""
     page, subject = (
         Environment(autoescape=True).from_string(html),
         Environment().from_string("{{ first_name }}, news"),

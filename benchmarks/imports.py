@@ -1,10 +1,10 @@
-"""How fast a file of people comes in, and how much memory it takes.
+"""Speed and memory of importing a file of subscribers.
 
     python benchmarks/imports.py [--rows 1000000] [--database sqlite|postgresql] [--again]
 
-Writes a file of people with Cyrillic names and two more columns, imports it into an empty database in a
-process of its own, and prints rows a second, processor time a row and the peak of memory. ``--again``
-imports the same file once more with one column changed: everybody is updated.
+Writes a file of subscribers with Cyrillic names and two more columns, imports it into an empty database in a
+separate process, and prints rows per second, CPU time per row and peak memory. ``--again``
+imports the same file once more with one column changed: all subscribers are updated.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def write_file(path: Path, rows: int, city: str) -> None:
 
 
 def bring(url: str, folder: Path, file: Path) -> None:
-    """Runs in a child: its peak of memory is the import's own."""
+    """Run in a child, so that its peak memory is the import's own."""
     engine = make_engine(url)
     sessions = make_sessions(engine)
     settings = Settings(

@@ -1,10 +1,10 @@
-"""How many open pixels the web part answers in a second, what each takes, and how long an open is at risk.
+"""Open pixels per second of the web part, their latency, and how long an open is at risk.
 
     python benchmarks/pixel.py [--requests 60000] [--connections 64] [--emails 5000]
 
-Starts the web part by its own command, on a PostgreSQL that keeps what it is told (fsync on), and fetches the
-pixels of many emails over connections that stay open, by a program in C. Everything shares the machine's
-cores. An open is at risk from its answer until it stands in the database: that is looked up during the run.
+Starts the web part with its own command, on a durable PostgreSQL (fsync on), and fetches the
+pixels of many emails over persistent connections, with a program in C. Everything shares the machine's
+cores. An open is at risk from the response until it is in the database, which is checked during the run.
 """
 
 import argparse
@@ -41,8 +41,8 @@ from tests.support.sent import sent_campaign, token
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SAFE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "on"}
 SECRET = "0123456789abcdef" * 4
-LOOKS = 0.02  # seconds between two looks at what stands in the database
-WRITTEN_WITHIN = 30  # seconds after the last answer; half a second is promised
+LOOKS = 0.02  # seconds between two checks of the database
+WRITTEN_WITHIN = 30  # seconds after the last response; half a second is promised
 INI = """[app:main]
 use = egg:mailganer
 sqlalchemy.url = {url}
@@ -58,7 +58,7 @@ mailganer.plan.free.title = Free
 
 
 def prepare(url: str, emails: int) -> tuple[int, list[str]]:
-    """A campaign whose emails have left, and their tokens."""
+    """A sent campaign, and the tokens of its emails."""
     engine = make_engine(url)
     migrate(engine)
     with Session(engine) as session:
@@ -79,7 +79,7 @@ def prepare(url: str, emails: int) -> tuple[int, list[str]]:
 
 @contextmanager
 def web_part(url: str, port: int) -> Iterator[int]:
-    """The number of its process."""
+    """Return its process id."""
     with tempfile.TemporaryDirectory(prefix="mg-bench-") as folder:
         ini = Path(folder) / "mailganer.ini"
         ini.write_text(INI.format(url=url.replace("%", "%%"), secret=SECRET, port=port, folder=folder))
@@ -105,7 +105,7 @@ def answers(port: int) -> bool:
 
 
 def fetch(port: int, tokens: list[str], requests: int, connections: int) -> list[float]:
-    """Seconds, and the milliseconds within which half, 99 in a hundred and all of the answers came."""
+    """Return seconds, and the median, 99th percentile and maximum latency in milliseconds."""
     command = [compiled("readers"), str(port), str(requests), str(connections)]
     paths = "".join(f"/o/{each}.gif\n" for each in tokens)
     done = subprocess.run(command, input=paths, capture_output=True, text=True, check=True)
@@ -113,7 +113,7 @@ def fetch(port: int, tokens: list[str], requests: int, connections: int) -> list
 
 
 class Watch(Thread):
-    """Looks again and again how old the newest written open is: nothing that is answered can wait longer."""
+    """Poll the age of the newest written open, which bounds how long any answered open waits."""
 
     def __init__(self, url: str, campaign_id: int) -> None:
         super().__init__(daemon=True)
@@ -161,7 +161,7 @@ def main() -> int:
 def measure(server: PostgreSQL, options: argparse.Namespace) -> int:
     url, port = server.url("bench"), free_port()
     campaign_id, tokens = prepare(url, options.emails)
-    compiled("readers")  # not a part of what is measured
+    compiled("readers")  # not part of the measurement
     with web_part(url, port) as web:
         fetch(port, tokens[:100], 100, 10)  # connections to the database, plans of statements
         wait_until(lambda: count(url, campaign_id) == 100, WRITTEN_WITHIN, what="the first opens")

@@ -1,10 +1,10 @@
-"""Emails a second and processor time an email, the whole way: ledger, printing, tracking links, SMTP.
+"""Emails per second and CPU time per email, end to end: ledger, rendering, tracking links, SMTP.
 
     python benchmarks/sending.py [--emails 100000] [--largest 1000000] [--only NAME ...]
 
-On a PostgreSQL that keeps what it is told (fsync on), against a mail server in C that takes everything. The
+On a durable PostgreSQL (fsync on), against a mail server in C that accepts everything. The
 email has 23 KB of HTML, ten tracked links, a pixel, five variables, a templated subject and the headers for
-unsubscribing; every reader has other values. Beside it, in the same run: Postfix's load generator with one
+unsubscribing; every recipient has other values. Beside it, in the same run: Postfix's load generator with one
 constant email of that size, the plain loop of smtplib, Jinja2 and EmailMessage, and a Celery task an email.
 """
 
@@ -32,7 +32,7 @@ from tests.support.postgresql import PostgreSQL
 SAFE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "on"}
 SIZE = 36_000  # of a whole email, both parts encoded
 CONNECTIONS = 10
-FAR_DEPTH = 16  # an operator whose relay is far away says so (mailganer.backend.smtp.depth)
+FAR_DEPTH = 16  # set by operators with a distant relay (mailganer.backend.smtp.depth)
 DELAYS = (0.0, 0.020, 0.050)
 
 
@@ -51,7 +51,7 @@ class Table:
 
 @contextmanager
 def people(number: int) -> Iterator[tuple[SendingContext, Path]]:
-    """An installation on PostgreSQL with so many people on its list."""
+    """An installation on PostgreSQL with that many subscribers on its list."""
     server = PostgreSQL(SAFE)
     try:
         server.create("bench")
@@ -96,7 +96,7 @@ def share(spent: Spent, best: float | None) -> str:
 
 
 def by_command(port: int, emails: int) -> Spent:
-    """The command, its start and its list included."""
+    """Run the command, including its start and its import."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "email.html").write_text(installation.html())
@@ -153,7 +153,7 @@ def distance(table: Table, emails: int) -> None:
 
 
 def by_smtplib(port: int, emails: int) -> float:
-    """Emails a second of the standard client, one constant email over connections that stay open."""
+    """Return emails per second of the standard client: one constant email over persistent connections."""
     content = b"Subject: News\r\n\r\n" + b"A line of an email as it looks when it is encoded.\r\n" * (
         SIZE // 52
     )

@@ -2,8 +2,8 @@
 
     python benchmarks/smtp.py [--emails 5000] [--size 27000] [--delay 0.0]
 
-The sink runs in a process of its own and only counts; what is printed is the CPU of the sending process.
-``--delay`` holds every answer back, as a distance to the server would.
+The sink runs in a separate process and only counts; the printed CPU is that of the sending process.
+``--delay`` delays every reply, as the distance to a server would.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHUNKING = (*PIPELINING, "CHUNKING")
 
 
 class Sink(threading.Thread):
-    """One conversation: takes everything, keeps nothing, answers late if it is told to."""
+    """One session: accepts everything, keeps nothing, replies with the given delay."""
 
     def __init__(self, sock: socket.socket, features: Sequence[str], delay: float) -> None:
         super().__init__(daemon=True)
@@ -105,7 +105,7 @@ class Sink(threading.Thread):
 
 @contextlib.contextmanager
 def sink(features: Sequence[str], delay: float) -> Iterator[int]:
-    """A sink in a process of its own; its port."""
+    """Start a sink in a separate process; yield its port."""
     listener = socket.create_server(("127.0.0.1", 0))
     child = os.fork()
     if child == 0:

@@ -4,14 +4,14 @@
                                [--database sqlite postgresql] [--by schedule api] [--limit 120]
                                [--duplicate 10] [--delay 60] [--lose 0.5] [--finished 1000]
 
-Starts whole installations by ``mailganer serve``: on SQLite with the embedded broker, and on PostgreSQL with
-Redis. ``--busy`` processes that only use processor time run beside it. The mail server is in C and takes
-everything. ``--by api`` starts the campaigns by programs, eight at a time.
+Starts installations with ``mailganer serve``: on SQLite with the embedded broker, and on PostgreSQL with
+Redis. ``--busy`` processes that only use CPU time run beside it. The mail server is in C and accepts
+everything. ``--by api`` starts the campaigns through the API, eight at a time.
 
-With ``--duplicate``, ``--delay`` or ``--lose``, a proxy in front of the broker repeats each message, holds it
-back for so many seconds, or loses that part of them. The embedded broker is then started beside the
+With ``--duplicate``, ``--delay`` or ``--lose``, a proxy before the broker repeats each message, delays it
+for that many seconds, or loses that fraction of them. The embedded broker is then started beside the
 installation. With ``--delay``, each storm takes that much longer to prepare. ``--finished`` gives the first
-sender so many campaigns that are over: ``--campaigns 1 --finished 1000`` shows when a new one starts then.
+sender that many finished campaigns: ``--campaigns 1 --finished 1000`` shows when a new one starts then.
 """
 
 import argparse
@@ -50,13 +50,13 @@ from tests.support.postgresql import PostgreSQL
 from tests.support.redis import Redis
 
 CLIENTS = 8
-LOOKS = 0.25  # seconds between two looks at the queue
+LOOKS = 0.25  # seconds between two checks of the queue
 SAFE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "on"}
 
 
 @dataclass
 class Storm:
-    """What was seen of one storm: seconds since the campaigns were due."""
+    """The measurements of one storm: seconds since the campaigns were due."""
 
     emails: int
     first: float | None = None
@@ -69,7 +69,7 @@ class Storm:
 def prepare(
     engine: Engine, port: int, campaigns: int, accounts: int, recipients: int, finished: int
 ) -> list[tuple[int, str]]:
-    """Drafts, turn by turn of one account after another: their ids, with a token of the account."""
+    """Create drafts, alternating between the accounts; return their ids with a token of the account."""
     made = []
     with Session(engine) as session:
         make = Factory(session, utcnow(), Vault((SECRET,)))
@@ -92,7 +92,7 @@ def prepare(
 
 
 def by_schedule(engine: Engine, _url: str, made: list[tuple[int, str]]) -> float:
-    """All are due at the same moment."""
+    """Schedule all campaigns for the same time."""
     due = utcnow() + timedelta(seconds=1)
     with Session(engine) as session:
         values = {"status": CampaignStatus.scheduled, "send_at": due}
@@ -128,8 +128,8 @@ WAYS = {"schedule": by_schedule, "api": by_api}
 def watch(
     engine: Engine, queue: str, made: list[tuple[int, str]], storm: Storm, begun: float, limit: float
 ) -> Storm:
-    """Looks at queue and database until all is sent and finished."""
-    first = min(campaign_id for campaign_id, _token in made)  # those that are over are older
+    """Poll the queue and the database until all is sent and finished."""
+    first = min(campaign_id for campaign_id, _token in made)  # the finished ones are older
     while time.monotonic() - begun < limit:
         if waits := broker.backlog(queue):
             storm.longest = max(storm.longest, waits.messages)
@@ -152,7 +152,7 @@ def watch(
 
 
 def is_awake(engine: Engine) -> bool:
-    """Whether a worker has been heard."""
+    """Return whether a worker has reported."""
     with Session(engine.execution_options(reading=True)) as session:
         heard = select(Heartbeat.name).where(Heartbeat.name.startswith("worker"))
         return session.scalar(heard.limit(1)) is not None
@@ -160,7 +160,7 @@ def is_awake(engine: Engine) -> bool:
 
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """So many processes that want a processor all the time."""
+    """Run that many processes that use the CPU all the time."""
     running = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=die_with_parent)
         for _each in range(processes)
@@ -175,7 +175,7 @@ def busy(processes: int) -> Iterator[None]:
 
 @contextmanager
 def installation(database: str, folder: Path, fate: Fate | None) -> Iterator[Installation]:
-    """A running one, on either kind of database with its kind of broker."""
+    """Start an installation, on either kind of database with its kind of broker."""
     with ExitStack() as stack:
         database_url = broker_url = ""
         if database == "postgresql":

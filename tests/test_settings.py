@@ -1,4 +1,4 @@
-"""Settings: who wins, and everything that is wrong said at once."""
+"""Settings: precedence of sources, and all errors reported at once."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ GOOD = {
 
 
 def problems(environ: dict[str, str] | None = None, **changed: str) -> tuple[str, ...]:
-    """What is said of good settings with these changes; ``public_url=...`` is ``mailganer.public_url``."""
+    """Return the errors of good settings with changes; ``public_url=...`` is ``mailganer.public_url``."""
     values = GOOD | {f"mailganer.{name}": value for name, value in changed.items()}
     with pytest.raises(SettingsError) as caught:
         from_mapping(values, environ=environ or {})

@@ -1,4 +1,4 @@
-"""``mailganer drill`` on SQLite, then on a PostgreSQL of its own: ``python -m tools.drill [OPTIONS]``."""
+"""``mailganer drill`` on SQLite, then on a temporary PostgreSQL: ``python -m tools.drill [OPTIONS]``."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from tests.support.postgresql import PostgreSQL
 
 
 def main(options: list[str]) -> int:
-    """The worse of the two exit codes."""
+    """Return the worse of the two exit codes."""
     command = [sys.executable, "-m", "mailganer", "drill", *options]
     print("SQLite", flush=True)
     code = subprocess.run(command, check=False).returncode

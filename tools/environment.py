@@ -1,6 +1,6 @@
-"""Makes .venv and puts Mailganer into it: ``python tools/environment.py embedded`` (or ``test``).
+"""Create .venv and install Mailganer into it: ``python tools/environment.py embedded`` (or ``test``).
 
-Needs nothing but a Python 3.11 or newer, not even pip. Does nothing when there is nothing to do, so that the
+Needs only Python 3.11 or newer, not even pip. Does nothing if all is up to date, so that the
 second ``make demo`` starts at once.
 """
 
@@ -25,7 +25,7 @@ PROGRAMS = (
     ("chromium", ("chromium", "chromium-browser", "google-chrome"), "The browser tests need Chromium"),
     ("dovecot-imapd", ("dovecot",), "The tests of what Gmail keeps need Dovecot"),
 )
-"""Debian's package, what it may be called on PATH, and who needs it."""
+"""Debian's package, its possible names on PATH, and what needs it."""
 
 NO_PIP = (
     "This Python has neither ensurepip nor pip, so nothing can be installed into .venv.\n"
@@ -58,13 +58,13 @@ def _stamp(extra: str) -> Path:
 
 
 def _wanted() -> str:
-    """Changes when what has to be installed changes, or when the checkout has moved."""
+    """Return a key that changes with the requirements and the path of the checkout."""
     files = (ROOT / "setup.py", *sorted((ROOT / "requirements").glob("*.txt")))
     return f"{hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()} {ROOT}\n"
 
 
 def _usable() -> bool:
-    """Whether .venv is there, of a good version, and was made at this very place."""
+    """Return whether .venv exists, has a supported Python, and was created at this path."""
     if not PYTHON.exists():
         return False
     seen = _run([PYTHON, "-c", "import sys; print(sys.version_info >= (3, 11), sys.prefix)"])
@@ -72,7 +72,7 @@ def _usable() -> bool:
 
 
 def _make() -> None:
-    """A virtual environment with pip, also where Debian has split both off."""
+    """Create a virtual environment with pip, also where Debian packages both separately."""
     if _run([sys.executable, "-m", "venv", "--clear", VENV]).returncode == 0 and _has_pip(PYTHON):
         return
     if _run([sys.executable, "-m", "venv", "--clear", "--without-pip", VENV]).returncode:
@@ -82,7 +82,7 @@ def _make() -> None:
 
 
 def _pips() -> Iterator[Sequence[str | Path]]:
-    """Command lines of every pip on this machine that may be able to install into another environment."""
+    """Return command lines of every pip on this machine that may install into another environment."""
     for name in (sys.executable, "python3", "python3.13", "python3.12", "python3.11"):
         if found := shutil.which(name):
             yield (found, "-m", "pip")
@@ -103,12 +103,12 @@ def _has_pip(python: Path) -> bool:
 
 
 def _install(extra: str) -> None:
-    # Wheels only: building a package takes minutes and a compiler. Compiled afterwards, by all cores at once:
-    # pip compiles one file after the other.
+    # Wheels only: building a package takes minutes and a compiler. Byte-compiled afterwards on all cores:
+    # pip compiles files one by one.
     quick = ("-q", "--disable-pip-version-check", "--only-binary", ":all:", "--no-compile", "--no-deps")
     locked = [part for name in LOCKED[extra] for part in ("-r", ROOT / "requirements" / f"{name}.txt")]
     _pip("install", *quick, "--require-hashes", *locked)
-    # Built by the setuptools that is locked, hence without an environment of its own.
+    # Built by the locked setuptools, hence without build isolation.
     _pip("install", *quick, "--no-index", "--no-build-isolation", "-e", ROOT)
     _run([PYTHON, "-m", "compileall", "-q", "-j", "0", VENV / "lib"])
 
@@ -122,8 +122,8 @@ def _pip(*arguments: str | Path) -> None:
 
 
 def _provide(package: str, names: Sequence[str], need: str) -> None:
-    """A program that pip does not carry: from the system's packages, or a sentence that says what to do."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin"  # where servers are, and who is not root does not look
+    """Install a program that pip does not provide, from the system's packages; else print what to do."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin"  # folder of servers, on the PATH of root only
     if any(shutil.which(name, path=path) for name in names):
         return
     if os.geteuid() == 0 and shutil.which("apt-get"):
@@ -133,10 +133,10 @@ def _provide(package: str, names: Sequence[str], need: str) -> None:
 
 
 def _apt(package: str) -> bool:
-    """Installs a system package, when this is root on a Debian; answers whether it did."""
+    """Install a system package as root on Debian; return whether it did."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return False
-    # In run level 1 Debian starts no service that it installs: the tests start their own.
+    # In run level 1 Debian does not start installed services: the tests start their own.
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package]
     if _run(install, quiet).returncode == 0:

@@ -1,6 +1,6 @@
 """Write ``requirements/``: the versions that are installed and tested, with their hashes (``make lock``).
 
-Each file adds to the one before: what the program needs, what the embedded parts need, what the tests need.
+Each file adds to the one before: requirements of the program, of the embedded parts, of the tests.
 They hold for every Python from ``OLDEST`` on and for every platform, and name no package index.
 """
 

@@ -1,8 +1,8 @@
-"""Pictures of every page in every look: ``python -m tools.pictures FOLDER [--only NAME] [--look LOOK]``.
+"""Screenshots of every page in every look: ``python -m tools.pictures FOLDER [--only NAME] [--look LOOK]``.
 
-A look is language, width and scheme: ``ru-390-dark``. The pictures of a look lie in a folder of its name, and
-what a program can find fault with is printed: pages that scroll sideways, words that are cut off, findings of
-axe-core. Whether a page is clear, calm and honest, somebody has to see.
+A look is language, width and scheme: ``ru-390-dark``. Screenshots are in a folder per look, and
+problems found automatically are printed: pages that scroll sideways, texts that are cut off, findings of
+axe-core. A reviewer has to judge whether a page is clear.
 """
 
 import argparse
@@ -24,7 +24,7 @@ LOOKS = tuple("-".join(look) for look in product(LANGUAGES, HEIGHTS, SCHEMES))
 
 
 def main(arguments: list[str]) -> int:
-    """1 when there is something to find fault with."""
+    """Return 1 if there are problems, else 0."""
     options = _options().parse_args(arguments)
     faults = 0
     with tempfile.TemporaryDirectory() as folder, open_showroom(Path(folder)) as room, chromium() as browser:
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
 
 
 def pictures(room: Showroom, browser: Any, look: str, options: argparse.Namespace) -> Iterator[str]:
-    """Takes the pictures of one look; yields what is wrong."""
+    """Take the screenshots of one look; yield the problems."""
     language, width, scheme = look.split("-")
     folder = options.folder / look
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def _look_at(room: Showroom, page: Any, stop: Stop, folder: Path, *, quick: bool
 
 
 def _wait_for_emails(page: Any) -> None:
-    """Their frames are fetched when somebody comes near, and drawn a little later than the page."""
+    """Load lazy frames by scrolling to them; they are drawn a little later than the page."""
     if page.locator("iframe").count():
         page.evaluate("document.querySelectorAll('iframe').forEach(frame => frame.loading = 'eager')")
         page.wait_for_load_state("networkidle")

@@ -1,7 +1,7 @@
-"""Collects the texts of the program, brings the translations up to date with them and compiles them.
+"""Collect the texts of the program, update the translations and compile them.
 
 ``python tools/translations.py [MORE.po ...]`` also takes what is translated in other catalogues.
-Says what has no translation yet; with ``--check`` it changes nothing and only says.
+Prints texts without a translation; with ``--check`` it changes nothing.
 """
 
 import sys
@@ -45,7 +45,7 @@ def translated_languages() -> Sequence[str]:
 
 
 def collected() -> Catalog:
-    """Every text of the program, as a catalogue without translations."""
+    """Return every text of the program, as a catalogue without translations."""
     catalogue = Catalog(project="Mailganer", charset="utf-8", fuzzy=False)
     with (ROOT / "babel.cfg").open() as file:
         methods, options = parse_mapping_cfg(file)
@@ -63,7 +63,7 @@ def collected() -> Catalog:
 
 
 def brought_up_to_date(language: str, more: Sequence[Path] = ()) -> Catalog:
-    """The translations there are, for exactly the texts there are. Nothing is guessed from similar texts."""
+    """Return the existing translations of the current texts, without fuzzy matches."""
     path = _po(language)
     catalogue = (
         _read(path, language) if path.exists() else Catalog(_locale(language), domain=DOMAIN, charset="utf-8")
@@ -101,7 +101,7 @@ def _write(catalogue: Catalog, language: str) -> None:
     path = _po(language)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        # Without line numbers, a change of the program that changes no text changes no catalogue.
+        # Without line numbers, a change of the program without new texts changes no catalogue.
         write_po(file, catalogue, width=WIDTH, include_lineno=False, omit_header=False, sort_by_file=True)
     with path.with_suffix(".mo").open("wb") as file:
         write_mo(file, catalogue)

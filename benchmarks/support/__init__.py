@@ -1,1 +1,1 @@
-"""What the measurements share: sinks that take emails, and an installation to send them from."""
+"""Shared by the benchmarks: sinks that accept emails, and an installation to send from."""

@@ -1,7 +1,7 @@
-"""An installation to send from: people, a campaign, and worker processes that run its lanes.
+"""An installation to send from: subscribers, a campaign, and worker processes that run its lanes.
 
 ``python -m benchmarks.support.installation URL FOLDER SENDER NUMBER DEPTH`` is such a process: it does what
-the ``run_lane`` task does, turn after turn, until nobody is due any more, and prints what that took as JSON.
+the ``run_lane`` task does, turn after turn, until no delivery is due, and prints its costs as JSON.
 """
 
 import json
@@ -52,7 +52,7 @@ SUBJECT = "{{ first_name }}, news of the week"
 
 
 def html(size: int = 23_000) -> str:
-    """An email of so many characters with ten links and five variables."""
+    """Return an email of that many characters with ten links and five variables."""
     rows = "".join(PARAGRAPH.format(VALUES[n] if n < len(VALUES) else "", n) for n in range(10))
     while len(rows) < size - 200:
         rows += FILLER
@@ -74,7 +74,7 @@ def settings(url: str, folder: Path, depth: int = DEPTH) -> Settings:
 
 
 def make(url: str, folder: Path, people: int) -> SendingContext:
-    """An installation with an account and a list of people."""
+    """An installation with an account and a list of subscribers."""
     from mailganer.migrations import migrate  # not needed by the processes that send
 
     engine = make_engine(url)
@@ -100,7 +100,7 @@ def make(url: str, folder: Path, people: int) -> SendingContext:
 
 
 def begin(context: SendingContext, port: int, connections: int) -> tuple[int, int, float]:
-    """A campaign to everybody through a sender of its own: its ids, and how long planning it took."""
+    """Create and plan a campaign to all subscribers through its own sender; return ids and planning time."""
     now = utcnow()
     with context.sessions.begin() as session:
         account, lst = session.get_one(Account, 1), session.get_one(SubscriberList, 1)
@@ -145,7 +145,7 @@ def send(
     connections: int = 8,
     depth: int = DEPTH,
 ) -> Spent:
-    """Sends a campaign to everybody with so many worker processes."""
+    """Send a campaign to all subscribers with that many worker processes."""
     campaign_id, sender_id, planning = begin(context, port, connections)
     url = context.engine.url.render_as_string(hide_password=False)
     context.engine.dispose()

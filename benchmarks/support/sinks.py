@@ -1,4 +1,4 @@
-"""Mail servers and a mail client written in C: what the way an email takes can be at best.
+"""Mail servers and a mail client written in C: the upper bound of sending speed.
 
 ``Sink`` is compiled from ``sink.c``. ``smtp-sink`` and ``smtp-source`` come from Postfix: they are looked for
 on PATH, and on Debian fetched as a package and unpacked into a temporary folder, not installed.
@@ -21,7 +21,7 @@ SENDER, RECIPIENT = "anna@example.com", "reader@example.org"
 
 @cache
 def compiled(name: str) -> Path:
-    """A program of this folder, from its C source."""
+    """Compile a program of this folder from its C source."""
     program = Path(tempfile.mkdtemp(prefix=f"mailganer-{name}-")) / name
     source = Path(__file__).with_name(f"{name}.c")
     subprocess.run([os.environ.get("CC", "cc"), "-O2", "-o", program, source], check=True)
@@ -29,7 +29,7 @@ def compiled(name: str) -> Path:
 
 
 class Sink:
-    """One running sink. ``delay`` in seconds is what a round trip to it takes."""
+    """One running sink. ``delay`` is the round-trip time to it in seconds."""
 
     def __init__(self, *, delay: float = 0.0, chunking: bool = False) -> None:
         command = [compiled("sink"), "-d", str(delay * 1000), *(["-c"] if chunking else [])]
@@ -44,21 +44,21 @@ class Sink:
         self._process.communicate()
 
     def taken(self) -> int:
-        """How many emails it has had so far."""
+        """Return how many emails it has accepted so far."""
         self._process.send_signal(signal.SIGUSR1)
         return int(self._process.stdout.readline())
 
 
 @cache
 def postfix() -> tuple[Path, dict[str, str]] | None:
-    """The folder of smtp-sink and smtp-source and what to run them with; None when they cannot be had."""
+    """Return the folder of smtp-sink and smtp-source and their command prefix; None if unavailable."""
     found = shutil.which("smtp-sink", path=f"{os.environ['PATH']}:/usr/sbin:/usr/lib/postfix")
     if found:
         return Path(found).parent, {}
     if not shutil.which("apt-get"):
         return None
     folder = Path(tempfile.mkdtemp(prefix="mailganer-postfix-"))
-    folder.chmod(0o755)  # apt reads as a user of its own
+    folder.chmod(0o755)  # apt reads as its own user
     try:
         for command in (["apt-get", "update", "-qq"], ["apt-get", "download", "-qq", "postfix"]):
             subprocess.run(command, cwd=folder, check=True, capture_output=True)
@@ -71,7 +71,7 @@ def postfix() -> tuple[Path, dict[str, str]] | None:
 
 @contextmanager
 def smtp_sink():
-    """Postfix's own sink, as a port."""
+    """Start Postfix's own sink; yield its port."""
     folder, environment = postfix()
     port = free_port()
     process = subprocess.Popen(
@@ -90,7 +90,7 @@ def _user() -> list[str]:
 
 
 def smtp_source(port: int, emails: int, size: int, connections: int) -> float:
-    """Emails a second of Postfix's load generator: one constant email over connections that stay open."""
+    """Return emails per second of Postfix's load generator: one email over persistent connections."""
     folder, environment = postfix()
     begun = time.perf_counter()
     subprocess.run(

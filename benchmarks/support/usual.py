@@ -1,4 +1,4 @@
-"""The same work as it is usually done, to compare with: a loop, and a task an email."""
+"""The same work done the usual ways, for comparison: a loop, and a task per email."""
 
 import os
 import smtplib
@@ -27,7 +27,7 @@ app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=64, task_def
 @cache
 def _templates():
     page = html()
-    for number in range(10):  # the links, as they would stand in a template that is to be tracked
+    for number in range(10):  # the links, as in a template with tracking
         page = page.replace(
             f'"https://shop.example.com/catalogue/{number}?from=email"',
             f'"{BASE}/c/{{{{ token }}}}/{number}"',
@@ -73,7 +73,7 @@ def email(number: int) -> None:
 
 
 def by_loop(port: int, emails: int) -> Spent:
-    """One process, one connection that stays open, one email after the other; no ledger of any kind."""
+    """One process, one persistent connection, one email after the other, without any ledger."""
     send_one(port, 0)
     used, begun = cpu(), time.perf_counter()
     for number in range(emails):
@@ -83,7 +83,7 @@ def by_loop(port: int, emails: int) -> Spent:
 
 
 def by_tasks(port: int, emails: int, broker: str, taken) -> Spent:
-    """One Celery worker process and a task an email; ``taken()`` is how many emails the sink has."""
+    """One Celery worker process and a task per email; ``taken()`` is the sink's count."""
     app.conf.broker_url = broker
     worker = subprocess.Popen(
         [

@@ -133,7 +133,7 @@ def test_a_slowed_sender_is_foreseen_slow_at_first_and_then_as_it_was():
     slowed = Lane("Anna", RollingCounter.of(None, ()), 30, grows_to=60)
     assert slowed.per_minute == 30
     forecast = play(600, NOW, [slowed], no_plan(), "UTC")
-    # 30, 32, 34 ... 60 a minute: the old pace is won back in a quarter of an hour.
+    # 30, 32, 34 ... 60 a minute: the old pace is recovered in a quarter of an hour.
     assert slowed.per_minute == 58
     assert NOW + timedelta(minutes=13) < forecast.finishes_at < NOW + timedelta(minutes=15)
 

@@ -91,13 +91,13 @@ two_writers = pytest.mark.parametrize("database_url", ["postgresql"], indirect=T
 
 @pytest.fixture
 def beside(sessions, server_campaign, make, settings, registry, vault, now, monkeypatch):
-    """``beside(work)``: a test email that is counted while ``work`` has not been committed yet."""
+    """``beside(work)``: count a test email while ``work`` is not committed yet."""
     make.commit()
     counting = Event()
     at(monkeypatch, trial_emails, "_take", 1, lambda *_: counting.set())
 
     def prepare():
-        with sessions() as session:  # it is printed while the session has no transaction
+        with sessions() as session:  # it is rendered while the session has no transaction
             campaign = session.get_one(Campaign, server_campaign.id)
             to = ["anna@example.com"]
             prepared = prepare_test(

@@ -1,4 +1,4 @@
-"""Campaigns of one sender: each day's quota is divided evenly, and the forecast says so beforehand."""
+"""Campaigns of one sender: each day's quota is divided evenly, and the forecast matches."""
 
 import random
 from collections import Counter as Sums
@@ -30,7 +30,7 @@ MINUTE = int(NOW.timestamp()) // 60
 
 
 def one_by_one(emails: int, turns: list[CampaignShare]) -> list[int]:
-    """What ``shares`` promises, email by letter."""
+    """The rule of ``shares``, computed email by email."""
     found = [0] * len(turns)
     for _each in range(emails):
         able = [n for n, turn in enumerate(turns) if found[n] < turn.left]
@@ -94,9 +94,9 @@ class Campaign:
 
 @dataclass
 class Machine:
-    """Sends as a lane does: window after window, by nothing but what was committed before.
+    """Send as a lane does: window after window, from committed state only.
 
-    A window is at most what is left of a batch, what the day allows, and what the pace does in a moment.
+    A window is limited by the rest of a batch, the day's quota, and the pace of a short time.
     """
 
     quota: int
@@ -159,7 +159,7 @@ def foreseen(campaigns: list[Campaign], ours: Campaign, quota: int, a_minute: in
 def test_random_campaigns_beside_each_other_leave_on_the_days_foreseen(seed: int) -> None:
     rnd = random.Random(seed)
     quota = rnd.randrange(20, 600)
-    a_minute = rnd.choice([quota, 1000])  # a day's emails leave in a minute
+    a_minute = rnd.choice([quota, 1000])  # a day's emails are sent in a minute
     campaigns = [
         Campaign(number, rnd.randrange(1, 4 * quota), MINUTE + rnd.randrange(4) * rnd.randrange(1000), batch)
         for number, batch in zip(rnd.sample(range(10**6), 5), rnd.choices([1, 20, 63, 500], k=5), strict=True)

@@ -1,4 +1,4 @@
-"""Hours and moments in zones whose clocks jump, repeat an hour, go by half an hour, or skip a whole day."""
+"""Hours and times in zones whose clocks skip or repeat an hour, shift by half an hour, or skip a day."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ from mailganer.views.sending_step import local_moment
 
 MINUTE = timedelta(minutes=1)
 
-# A zone, and days on which its clock does something.
+# A zone, and days on which its clock changes.
 CLOCKS = {
     "Europe/Berlin": (date(2027, 3, 28), date(2027, 10, 31)),
     "America/New_York": (date(2027, 3, 14), date(2027, 11, 7)),
@@ -22,7 +22,7 @@ CLOCKS = {
     "Australia/Lord_Howe": (date(2027, 4, 4), date(2027, 10, 3)),  # by half an hour
     "Africa/Cairo": (date(2027, 4, 30), date(2027, 10, 29)),
     "Asia/Kathmandu": (date(2027, 1, 1), date(2028, 2, 29)),  # +05:45
-    "Pacific/Apia": (date(2011, 12, 30), date(2011, 9, 24)),  # a Friday that never was
+    "Pacific/Apia": (date(2011, 12, 30), date(2011, 9, 24)),  # a Friday that was skipped
     "Europe/Moscow": (date(2014, 10, 26), date(2028, 2, 29)),
     "UTC": (date(2028, 2, 29), date(2027, 12, 31)),
 }
@@ -103,7 +103,7 @@ def test_a_time_the_clock_jumps_over_is_asked_again(zone: str, wall: str) -> Non
 @pytest.mark.parametrize(
     ("zone", "wall", "moment"),
     [
-        # What comes twice is the first of them; the minutes beside a jump are what they are.
+        # A repeated time means the first one; times next to a skipped hour are unchanged.
         ("Europe/Berlin", "2027-10-31T02:30", "2027-10-31T00:30"),
         ("America/New_York", "2027-11-07T01:30", "2027-11-07T05:30"),
         ("Europe/Berlin", "2027-03-28T01:59", "2027-03-28T00:59"),

@@ -20,7 +20,7 @@ NASTY = "tab\there, line\nbreak, back\\slash, \\N and «ёлочки» 🎄"
 
 @pytest.fixture
 def now():
-    """Commands live in the present."""
+    """Use the current time, as commands do."""
     return datetime.now(UTC)
 
 
@@ -57,7 +57,7 @@ def run(tmp_path):
 def command(
     ini: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], session: Any
 ) -> Callable[..., tuple[int, str]]:
-    """``command("backup", folder)``: exit code and words."""
+    """``command("backup", folder)``: exit code and output."""
     monkeypatch.setenv("MAILGANER_INI", str(ini))
 
     def run(*arguments: object) -> tuple[int, str]:
@@ -72,7 +72,7 @@ def command(
 
 @pytest.fixture
 def full(make: Any, session: Any, vault: Any, settings: Any) -> dict[str, int]:
-    """An installation in the middle of its day."""
+    """An installation with a campaign that is sending."""
     account = make.account()
     sender = make.sender(account)
     sender.secrets = vault.encrypt(account.id, {"password": "secret"})

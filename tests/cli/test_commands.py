@@ -281,7 +281,7 @@ def test_a_key_that_stands_twice_in_the_ini_file_is_a_sentence(run, ini):
     assert "already exists" in seen.stderr
 
 
-# What containers ask
+# Health checks of containers
 
 
 @pytest.mark.parametrize(("age", "code"), [(10, 0), (600, 1)])

@@ -1,4 +1,4 @@
-"""Parts of one installation that were set up differently: the doctor and /healthz notice."""
+"""Parts of one installation with different settings: the doctor and /healthz report them."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -22,12 +22,12 @@ OTHER_KEY = "f" * 64
 
 
 def look(settings: Any, part: str) -> list[str]:
-    """Return what the doctor does not find well in one part."""
+    """Return the doctor's problems in one part."""
     return [sentence for well, sentence in dict(doctor.CHECKS)[part](settings) if not well]
 
 
 def run_worker(settings: Any) -> None:
-    """Let a worker with these settings tick once."""
+    """Run one tick of a worker with these settings."""
     context = open_sending_context(settings)
     tick(context)
     context.engine.dispose()

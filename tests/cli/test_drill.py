@@ -1,4 +1,4 @@
-"""The drill passes where the pledge holds, and finds what breaks it."""
+"""The drill passes if the pledge holds, and finds violations."""
 
 import os
 import re

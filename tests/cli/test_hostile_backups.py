@@ -1,4 +1,4 @@
-"""A backup from a stranger: what is not in it by right is refused, before anything is changed."""
+"""An untrusted backup: anything unexpected in it is refused before anything is changed."""
 
 import gzip
 import json
@@ -34,7 +34,7 @@ def folder(command: Any, full: dict[str, int], tmp_path: Path) -> Path:
 def refused(
     command: Any, folder: Path, full: dict[str, int], session: Any, engine: Engine, settings: Any
 ) -> Refused:
-    """Try to restore; return the words. The database and the data folder are as they were."""
+    """Try to restore; return the output. The database and the data folder stay unchanged."""
     session.get_one(Campaign, full["draft"]).name = "changed since"
     session.commit()
     (settings.uploads / "a.csv").write_bytes(b"changed since")

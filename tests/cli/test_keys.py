@@ -1,4 +1,4 @@
-"""The secret key is changed on one machine after the other, and each reads what any other writes."""
+"""Rolling rotation of the secret key: every machine reads what any other writes."""
 
 from typing import Any
 

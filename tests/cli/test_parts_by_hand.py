@@ -22,7 +22,7 @@ PROGRAMS = Path(sys.executable).parent
 
 @pytest.fixture
 def folder(tmp_path: Path, redis_server: Any) -> Path:
-    """A folder with ``development.ini`` as it comes, and an ``.env`` of four lines."""
+    """A folder with the unchanged ``development.ini`` and an ``.env`` of four lines."""
     shutil.copy(CHECKOUT / "development.ini", tmp_path)
     (tmp_path / ".env").write_text(
         f"DATABASE_URI=sqlite:///{tmp_path}/local.sqlite\n"

@@ -1,4 +1,4 @@
-"""A tree of processes starts, heals and ends as one."""
+"""A tree of processes starts, restarts killed parts and ends as one."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import 
 
 @pytest.fixture
 def start(tmp_path):
-    """Runs a tree of the given parts in a process of its own."""
+    """Run a tree of the given parts in a separate process."""
     started = []
 
     def start(**parts):
@@ -89,7 +89,7 @@ def test_killing_the_parent_leaves_no_child(start):
 def test_a_part_that_does_not_listen_is_killed_with_all_it_started(start, monkeypatch):
     process = start(worker=STUBBORN, web=PARENT)
     wait_until(lambda: len(children(process)) == 3, what="the grandchild")
-    time.sleep(0.3)  # until the stubborn one has become stubborn
+    time.sleep(0.3)  # until the stubborn part ignores signals
     family = children(process)
     began = time.monotonic()
     process.terminate()

@@ -1,4 +1,4 @@
-"""What a demo that is started again does not do before its first page."""
+"""Work that the second start of a demo skips before its first page."""
 
 import json
 import sqlite3
@@ -27,7 +27,7 @@ print(json.dumps([name for name in sys.argv[2:] if name in sys.modules]))
 
 
 class Tree:
-    """Notes what is run and started. The web part answers, or dies."""
+    """Records what is run and started. The web part responds or dies."""
 
     stopping = False
 
@@ -57,7 +57,7 @@ class Tree:
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[int, list[str]]]:
-    """``start(tree, demo=..., newest=...)``: the exit code, and what was started in its order."""
+    """``start(tree, demo=..., newest=...)``: the exit code, and the started parts in order."""
 
     def start(tree: Tree, *, demo: bool, newest: bool) -> tuple[int, list[str]]:
         monkeypatch.setattr(serve, "_has_newest_schema", lambda settings: newest)

@@ -1,4 +1,4 @@
-"""What the tests of emails share: one reader, one sender, and a mail program that reads what was printed."""
+"""Shared by tests of rendering: one recipient, one sender, and a mail client that parses messages."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,12 +39,12 @@ COPY = RecipientHeaders(
 def email_of(
     html: str = "<p>Hello</p>", subject: str = "Hello", preheader: str = "", text: str = "", **more: Any
 ) -> CompiledEmail:
-    """An email prepared in this process: for tests of what it becomes, not of the limits."""
+    """An email compiled in this process: for tests of the result, not of the limits."""
     return prepare(Source(subject, preheader, html, text), more.pop("variables", {}), **more)
 
 
 def read(message: bytes) -> EmailMessage:
-    """As a mail program reads it; broken headers or bodies are an error."""
+    """Parse it as a mail client does; broken headers or bodies are an error."""
     parsed = message_from_bytes(message, policy=modern)
     assert isinstance(parsed, EmailMessage)
     assert not parsed.defects
@@ -63,7 +63,7 @@ def part(message: bytes, kind: str) -> str:
 
 @pytest.fixture
 def printed() -> Callable[..., bytes]:
-    """``printed(html, values, ...)``: one whole message."""
+    """``printed(html, values, ...)``: one whole rendered message."""
 
     def printed(html: str = "<p>Hello</p>", values: dict[str, object] | None = None, **more: Any) -> bytes:
         envelope = replace(ENVELOPE, **more.pop("envelope", {}))

@@ -1,4 +1,4 @@
-"""From what a person wrote to an email: what is refused, in which words, and what the email then knows."""
+"""Compiling a user's source: errors and their texts, and the facts about the compiled email."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""What is done once to the HTML of an email: styles, links, preheader, footer, pixel. And nothing else."""
+"""The changes to the HTML of an email: styles, links, preheader, footer, pixel, and nothing else."""
 
 import re
 
@@ -18,7 +18,7 @@ def rendered(email: CompiledEmail, locale: str = "en", **values: object) -> str:
 
 
 def untouched(html: str) -> str:
-    """The prepared HTML without our marks and without the styles that were written in."""
+    """Return the compiled HTML without placeholders and without inlined styles."""
     return SLOT.sub("", email_of(html).html)
 
 
@@ -179,7 +179,7 @@ def test_code_that_a_visual_editor_escaped_is_read_as_it_was_meant() -> None:
     assert "<p>xbig &amp; &lt;</p>" in rendered(email_of(html), n=5)
 
 
-# --- what we add
+# --- additions
 
 
 def test_the_preheader_is_hidden_first_in_the_body_and_escaped() -> None:

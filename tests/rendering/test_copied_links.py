@@ -1,4 +1,4 @@
-"""The source of a received email, used again: its own addresses become each recipient's own."""
+"""The source of a received email, used again: our links in it become each recipient's own."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Emails printed from encoded pieces are the emails that ordinary rendering gives."""
+"""The fast path, which joins encoded pieces, renders the same emails as the general path."""
 
 import quopri
 from dataclasses import replace
@@ -15,7 +15,7 @@ from mailganer.rendering.sandbox import HTML, TEXT, CompiledTemplate
 
 from .conftest import COPY, ENVELOPE, URLS, email_of, part
 
-# What encoders get wrong: line ends, white space before them, "=", dots, long lines, characters of 2-4 bytes.
+# Hard cases of encoders: line ends, white space before them, "=", dots, long lines, 2-4 byte characters.
 ODD = st.one_of(
     st.text(alphabet="a =.\t\r\n\u00a0я…𝔘{%#}<&\"'", max_size=120),
     st.text(max_size=40),
@@ -98,7 +98,7 @@ def _blocks(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 TEMPLATES = st.recursive(
     st.one_of(_CONSTANT, _EXPRESSION.map(lambda inside: "{{ " + inside + " }}")), _blocks, max_leaves=12
 )
-# Rendered text that the template itself keeps or changes: these take the other way.
+# Rendered text that the template itself keeps or changes: these take the general path.
 CAPTURING = st.tuples(TEMPLATES, _CONSTANT).map(
     lambda both: (
         "{% macro m(x) %}"
@@ -120,7 +120,7 @@ VALUES = st.fixed_dictionaries(
 
 
 def bare(html: str, text: str) -> CompiledEmail:
-    """An email whose sources are used as they are, so that nothing but printing is tried."""
+    """An email with unchanged sources, so that only rendering is tested."""
     return CompiledEmail("s", "", html, text, (), frozenset())
 
 

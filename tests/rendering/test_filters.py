@@ -1,4 +1,4 @@
-"""What expressions mean in an email: as senders expect it, whose columns are texts and often empty."""
+"""Expressions in an email: as users expect them, with columns that are texts and often empty."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The text part that is made from the HTML."""
+"""The text part generated from the HTML."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from .conftest import URLS, email_of
 
 
 def text_of(html: str, **values: object) -> str:
-    """Without the footer that is put under emails with no way out."""
+    """Return the text without the footer added to emails without an unsubscribe link."""
     text = Engine(email_of(html)).render({**values, **recipient_links(URLS)}, RenderBudget()).text
     return text.split("\n-- \n")[0].strip("\n")
 

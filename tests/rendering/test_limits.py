@@ -1,4 +1,4 @@
-"""Templates that ask for gigabytes, for ever, or for what is none of their business."""
+"""Templates that use gigabytes, run endlessly, or access forbidden objects."""
 
 import time
 
@@ -18,7 +18,7 @@ from tests.support.pace import within
 
 from .conftest import COPY, ENVELOPE, email_of
 
-# Some explode while compiling, some while rendering, some only with a value that a reader brings.
+# Some exceed the limits while compiling, some while rendering, some only with a recipient's value.
 BOMBS = [
     "{{ 'a' * 10**9 }}",
     "{% if false %}{{ 'a' * 10**9 }}{% endif %}",
@@ -109,7 +109,7 @@ def test_a_bomb_is_refused_in_words_or_turns_out_harmless(template: str, field: 
         for kind in (email.html, email.text, email.subject):
             assert len(kind) < 3_000_000
         assert len(safe_render(email, {}).html) < 1_100_000
-    # Both together: three seconds is what a child may take, and it is killed then.
+    # Together: the render process may take three seconds, and is killed then.
     assert time.monotonic() - began < within(8)
     assert said
     assert "Traceback" not in said
@@ -133,7 +133,7 @@ def test_a_bomb_is_refused_in_words_or_turns_out_harmless(template: str, field: 
     ids=a_bomb,
 )
 def test_a_value_that_sets_off_a_bomb_stops_only_this_copy(template: str) -> None:
-    email = email_of(template)  # harmless for somebody of whom nothing is known
+    email = email_of(template)  # harmless for a recipient without values
     renderer = MessageRenderer(email, ENVELOPE)
     loaded = {"first_name": "boom", "n": "1000000000", "big": "x" * 10_000}
     began = time.process_time()
@@ -154,7 +154,7 @@ def test_a_source_longer_than_any_mail_program_shows_is_refused() -> None:
         compile_email(Source("x", html="x" * 600_000))
 
 
-# --- what is none of an email's business
+# --- forbidden objects
 
 REACHING_OUT = [
     "{{ ''.__class__ }}",
@@ -266,7 +266,7 @@ def test_names_of_a_source_are_found_under_the_same_limits() -> None:
 
 
 def test_an_email_that_was_kept_is_still_bounded() -> None:
-    # As if a row of the database had been changed: rendering does not trust what was compiled once.
+    # As if a row of the database had been changed: rendering does not trust compiled code.
     email = CompiledEmail("x", "", "<p>{{ 'a' * 10**9 }}</p>", "x", (), frozenset())
     with pytest.raises(EmailError):
         safe_render(email, {})

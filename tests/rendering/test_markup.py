@@ -1,4 +1,4 @@
-"""HTML is read as browsers read it, and what is not ours is sent as it was written."""
+"""HTML is parsed as browsers parse it, and foreign parts are sent byte for byte."""
 
 import random
 import re
@@ -26,7 +26,7 @@ PAGE = "<!DOCTYPE html>\n<html><body>\n{}<!-- {{{{ unsubscribe_url }}}} --></bod
 
 
 def rendered(html: str, **ways: bool) -> str:
-    """As it is sent, without a preheader, a pixel or a footer."""
+    """Return the HTML as sent, without a preheader, a pixel or a footer."""
     email = email_of(PAGE.format(html))
     return Engine(email, opens=False, **ways).render(recipient_links(URLS), RenderBudget()).html
 
@@ -217,7 +217,7 @@ def test_parameters_that_look_like_signs_arrive(number: int) -> None:
     assert re.findall('<a href="([^"]*)"', untracked)[number] == written
 
 
-# --- what is not ours
+# --- unchanged parts
 
 
 @pytest.mark.parametrize("case", ["ampersands.html", "links.html", "line_breaks.html"])
@@ -237,7 +237,7 @@ def test_with_tracking_nothing_but_the_links_differs(case: str) -> None:
 
 
 def _without_links(html: str) -> str:
-    """With every web address of a tag taken out, in what only Outlook reads too."""
+    """Remove every web address of a tag, in conditional comments for Outlook too."""
     edits = []
     for token in _all_tags(html, [*markup.tokens(html)]):
         href = token.attribute("href")

@@ -1,4 +1,4 @@
-"""What goes on the wire: whole messages, with exactly the headers that were meant."""
+"""Whole messages as sent, with exactly the intended headers."""
 
 import re
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""Every operation that a template can reach is charged before it is done.
+"""Every operation that a template can reach is charged before it runs.
 
-The tables name all of them. What a new Jinja2 or Python adds is not in the tables, and fails here before it
-runs anywhere.
+The tables list all of them. An operation added by a new Jinja2 or Python is not listed, and fails here
+before it runs anywhere.
 """
 
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ FILTERS = {
     "wordwrap": "x|wordwrap",
 }
 
-# Tests that go through their value, and those that look only at its kind.
+# Tests that traverse their value, and those that check only its type.
 TESTS = {
     "divisibleby": "x is divisibleby(2)",
     "even": "x is even",
@@ -143,7 +143,7 @@ TEXT_METHODS = {
     "replace": "x.replace('q', 'r')",
 }
 LIST_METHODS = {"count": "l.count('q')", "index": "l.index('ab')"}
-# Of these only the arguments have a size, or nothing has.
+# Of these only the arguments have a size, or none has.
 OTHER_METHODS = {
     dict: {"get": "d.get(x)", "items": "d.items()", "keys": "d.keys()", "values": "d.values()"},
     date: {name: f"day.{name}()" for name in ("isoformat", "isoweekday", "weekday")},
@@ -174,7 +174,7 @@ FIXED = {**TESTS_OF_KIND} | {
 
 
 def run(expression: str, account: RenderBudget) -> None:
-    """Work an expression out and print nothing of it. What it cannot be used for is all the same here."""
+    """Evaluate an expression without output. Errors of unsuitable values are ignored."""
     program = CompiledTemplate("{% if " + expression + " %}{% endif %}", "text", TEXT)
     try:
         program.render(VALUES, account)
@@ -204,7 +204,7 @@ def test_the_clock_is_looked_at_in_every_operation(expression: str) -> None:
 
 
 class Untouchable(str):
-    """A text with which nothing may be done but measuring it."""
+    """A text that allows no operation except measuring its length."""
 
     def __getattribute__(self, name: str) -> Any:
         if name in sandbox_operations._TEXT_METHODS:
@@ -326,8 +326,8 @@ def test_nothing_but_macros_and_methods_can_be_called(value: object) -> None:
     )
 
 
-# Kinds of nodes: what is put into their place or beside them charges; the others cost what their source is
-# long; the rest no template can have.
+# Types of nodes: those replaced or wrapped are charged; the others cost as much as their source is
+# long; the rest cannot occur in a template.
 HARDENED = (
     "Call CallBlock Compare Concat Dict Filter FilterBlock For Getitem Macro Pair Slice Test"
     " Add Sub Mul Div FloorDiv Mod Pow Neg Pos"
@@ -366,7 +366,7 @@ def test_every_operator_is_intercepted() -> None:
 
 
 def test_the_guards_of_the_tree_cannot_be_called_by_name() -> None:
-    # They believe what they are told: a negative charge would be a present.
+    # They trust their arguments: a negative charge would be a credit.
     with pytest.raises(EmailError, match="no filter"):
         CompiledTemplate("{{ [-1000000]|map('_iterate')|list }}", "text", TEXT).render({}, RenderBudget())
 

@@ -1,4 +1,4 @@
-"""The ready emails: they compile, they name nothing unknown, they fetch nothing, they fit a phone."""
+"""The ready templates compile, use no unknown variables, fetch nothing and fit a phone."""
 
 import re
 from datetime import date

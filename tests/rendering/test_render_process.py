@@ -1,4 +1,4 @@
-"""The limited process: quick, replaced when it dies, safe under threads and after a fork."""
+"""The render process: quick, replaced when it dies, safe with threads and after a fork."""
 
 import os
 import signal
@@ -105,7 +105,7 @@ def test_forked_processes_do_not_share_a_helper() -> None:
 
 
 def test_a_worker_whose_processes_may_have_no_children_can_compile() -> None:
-    # Celery's pool processes are daemonic: multiprocessing refuses them children.
+    # Celery's pool processes are daemonic: multiprocessing does not allow them children.
     done = run_python(
         """
         import multiprocessing

@@ -1,4 +1,4 @@
-"""Spaces and line ends of the text part around template statements: they are those of the rendered HTML."""
+"""Spaces and line ends of the text part around template statements match the rendered HTML."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""An email written as text only: the HTML part it gets all the same."""
+"""The HTML part of an email written as text only."""
 
 import html
 import re
@@ -15,13 +15,13 @@ from .conftest import COPY, ENVELOPE, URLS, email_of, part, read
 
 
 def shown(email: CompiledEmail, **values: object) -> str:
-    """What stands in the body above the footer."""
+    """Return the body above the footer."""
     whole = Engine(email).render({**values, **recipient_links(URLS)}, RenderBudget()).html
     return re.sub(r'.*?<div style="max-width.*?">(.*?)</div>.*', r"\1", whole, flags=re.DOTALL)
 
 
 def words(markup: str) -> str:
-    """As a browser shows it with its line ends kept."""
+    """Return it as a browser shows it, with line ends."""
     text = re.sub(r"</p\s+><p [^>]*>", "\n\n", re.sub(r"<br\s*>", "\n", markup))
     return html.unescape(re.sub(r"<[^>]*>", "", text))
 

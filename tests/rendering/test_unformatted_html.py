@@ -1,4 +1,4 @@
-"""Words typed into the HTML field keep their paragraphs and their links."""
+"""Plain text typed into the HTML field keeps its paragraphs and links."""
 
 import html
 import re
@@ -20,7 +20,7 @@ THREE = (
 
 
 def shown(email: CompiledEmail, **values: object) -> str:
-    """The body above the footer, with the links as they were written."""
+    """Return the body above the footer, with the links as written."""
     whole = Engine(email, tracked=False).render({**values, **recipient_links(URLS)}, RenderBudget()).html
     return re.sub(r'.*?<div style="max-width[^>]*>(.*?)</div>.*', r"\1", whole, flags=re.DOTALL)
 

@@ -1,8 +1,8 @@
-"""Whatever is sent in these tests, the ledger's counts are those of its rows afterwards."""
+"""After every test of sending, the ledger's counts match its rows."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def _counts_agree(counts_agree: None) -> None:
-    """After every test."""
+    """Run after every test."""

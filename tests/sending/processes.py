@@ -1,4 +1,4 @@
-"""Worker and beat as real processes, to be killed."""
+"""Worker and beat as real processes that tests kill."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tests.support.ports import die_with_parent
 
 
 class Parts:
-    """``parts.start("worker")``, ``parts.kill("worker")``: each in a process group of its own."""
+    """``parts.start("worker")``, ``parts.kill("worker")``: each in its own process group."""
 
     def __init__(self, folder: Path, values: Mapping[str, str]) -> None:
         self.folder = folder
@@ -42,14 +42,14 @@ class Parts:
                 )
 
     def runs(self, name: str) -> bool:
-        """Whether it has not ended since it was started."""
+        """Return whether it still runs."""
         return self._running[name].poll() is None
 
     def pid(self, name: str) -> int:
         return self._running[name].pid
 
     def cut(self) -> None:
-        """Every part at once, as the machine's power would: none of them sees another one go."""
+        """Kill every part at once, as in a power cut: none of them sees another one end."""
         for process in self._running.values():
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -57,14 +57,14 @@ class Parts:
             self._running.popitem()[1].wait()
 
     def kill(self, name: str, by: int = signal.SIGKILL) -> None:
-        """The whole group at once, as the machine's power would."""
+        """Kill the whole group at once, as in a power cut."""
         process = self._running.pop(name)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, by)
         process.wait()
 
     def lose(self, name: str) -> list[int]:
-        """``kill -9`` of the main process alone; answers which processes it had started."""
+        """Send ``kill -9`` to the main process only; return the processes that it had started."""
         process = self._running.pop(name)
         pool = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
         process.kill()
@@ -72,7 +72,7 @@ class Parts:
         return pool
 
     def ask(self, name: str, by: int = signal.SIGTERM, timeout: float = 30) -> int:
-        """Asks one to stop, and answers its exit code."""
+        """Ask one to stop, and return its exit code."""
         process = self._running.pop(name)
         process.send_signal(by)
         return process.wait(timeout)

@@ -1,4 +1,4 @@
-"""A backend that answers as it is told, in the process: for what a server would have to be taught."""
+"""A backend with scripted replies, inside the process."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +12,7 @@ from mailganer.backends import Backend, Connection, Limits, Message, Outcome, Re
 
 
 class NoSettings(BaseModel):
-    """Nothing to be set."""
+    """No settings."""
 
 
 def accept(message: Message) -> Receipt:

@@ -55,7 +55,7 @@ Answer = tuple[Stage, str] | None
 
 
 class Server(Script):
-    """Tells each recipient what the test has written down for them."""
+    """A server that gives each recipient the reply chosen by the test."""
 
     def __init__(self, answers: dict[str, Answer]) -> None:
         super().__init__()
@@ -71,13 +71,13 @@ class Server(Script):
 
 
 class Story:
-    """A sender with campaigns: its owner proves it when it stops, and continues what is paused."""
+    """A sender with campaigns: its owner verifies it when it stops, and continues paused campaigns."""
 
     def __init__(self, works: Any, server: Server, clock: Any, sessions: Any, campaigns: list[Campaign]):
         self.works, self.server, self.clock, self.sessions = works, server, clock, sessions
         self.campaigns = [each.id for each in campaigns]
         self.sender_id = campaigns[0].senders[0].id
-        self.firsts: list[str] = []  # who was tried first after each rest
+        self.firsts: list[str] = []  # the first recipient after each rest
         self.rested, self.stops = True, 0
 
     def run(self, rounds: int, continues: bool = True) -> bool:
@@ -92,7 +92,7 @@ class Story:
         return False
 
     def _go_on(self, continues: bool) -> bool:
-        """What people and time do; True when there is nothing left to do."""
+        """Act as the user and let time pass; return True when nothing is left to do."""
         with self.sessions() as session:
             sender = session.get_one(Sender, self.sender_id)
             stopped = sender.status is not SenderStatus.ready
@@ -119,7 +119,7 @@ class Story:
 def tell(
     due: Any, make: Any, open_works: Any, clock: Any, sessions: Any
 ) -> Callable[[list[list[Answer]]], Story]:
-    """``tell([[None, NO_SUCH], [None]])``: a story of two campaigns, with an answer for each recipient."""
+    """``tell([[None, NO_SUCH], [None]])``: two campaigns, with a reply for each recipient."""
 
     def begin(answers: list[list[Answer]]) -> Story:
         account = make.account(plan="pro")
@@ -265,7 +265,7 @@ def test_two_recipients_in_a_row_of_two_campaigns_stop_the_sender(
 def test_after_its_owners_proof_a_sender_begins_with_somebody_else(
     tell: Any, answer: Answer, statuses: Any
 ) -> None:
-    """The first three are refused: two stop the sender, and each proof tries somebody new."""
+    """The first three are refused: two stop the sender, and each verification tries a new recipient."""
     story = tell([[answer, answer, answer, None, None, None]])
     story.run(4)
     assert statuses(story.campaigns[0])["sent"] == 3
@@ -327,7 +327,7 @@ def test_where_nobody_has_a_mailbox_a_person_decides_once(
     assert statuses(story.campaigns[0]) == {"pending": people}
     tried = len(story.server.seen)
     assert tried == min(people, 20)
-    if people > 20:  # half of them were chosen from anywhere
+    if people > 20:  # half of them were chosen at random
         assert max(int(each.recipient[3:].split("@")[0]) for each in story.server.seen) > 20
     with sessions() as session:
         campaign = session.get_one(Campaign, story.campaigns[0])
@@ -361,7 +361,7 @@ def test_what_everybody_is_told_uses_nobody_up(tell: Any, answer: Answer, people
 @on_sqlite
 @pytest.mark.parametrize("seed", range(6))
 def test_whoever_would_be_accepted_is_accepted(tell: Any, seed: int, statuses: Any) -> None:
-    """Random answers for each recipient of one to three campaigns of a sender, most of them at the head."""
+    """Random replies for each recipient of one to three campaigns of a sender, most of them at the head."""
     random = Random(seed)
     kinds = random.sample(LIKE_THE_ACCOUNT + OTHERS, random.randint(1, 4))
     campaigns: list[list[Answer]] = []

@@ -1,4 +1,4 @@
-"""``mailganer send``: one command, one mailing, nobody twice."""
+"""``mailganer send``: one command, one campaign, no recipient twice."""
 
 import signal
 import time
@@ -94,7 +94,7 @@ def test_a_dry_run_shows_the_very_email_that_is_sent_then(mailing: Mailing) -> N
     assert mailing.run().returncode == 0
     (sent,) = mailing.server.to("reader1@example.org")
     for name, value in sent.message.items():
-        if name not in ("Date", "Message-ID"):  # made when a delivery is planned
+        if name not in ("Date", "Message-ID"):  # generated when a delivery is planned
             assert f"\n{name}: {value}\n" in shown
     assert "Message-ID: <" in shown
     for kind in ("plain", "html"):

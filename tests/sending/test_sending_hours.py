@@ -1,4 +1,4 @@
-"""Sending hours: nothing leaves outside them, and nobody asks in vain meanwhile."""
+"""Sending hours: nothing is sent outside them, and no process polls meanwhile."""
 
 from datetime import datetime, timedelta
 from typing import Any

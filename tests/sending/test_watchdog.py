@@ -1,4 +1,4 @@
-"""A worker that is connected and hears nothing ends by itself, and is started again."""
+"""A worker that is connected and receives no messages ends and is started again."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ from mailganer.sending.watchdog import tasks_wait
 from mailganer.settings import ENVIRONMENT, from_mapping
 from tests.support.ports import free_port, wait_until
 
-# The worker, and a consumer that no longer asks the broker for anything while there is a certain file.
+# The worker, with a consumer that stops reading from the broker while a certain file exists.
 DEAF_WORKER = """
 import sys
 from pathlib import Path
@@ -32,7 +32,7 @@ main()
 
 @pytest.fixture
 def said() -> list[str]:
-    """What the tree of processes says."""
+    """Return the output of the process tree."""
     return []
 
 
@@ -84,7 +84,7 @@ def test_a_worker_that_listens_no_more_ends_with_1_and_its_successor_goes_on(
 def test_a_worker_with_nothing_to_hear_stays(parts: Any, tree: Tree, tmp_path: Path) -> None:
     command = (sys.executable, "-c", DEAF_WORKER, str(tmp_path / "deaf"), "worker", str(parts.ini))
     tree.start(Part("worker", command))
-    time.sleep(8)  # without a clock nothing rings
+    time.sleep(8)  # without beat there are no ticks
     tree.look()
     assert tree.deaths("worker") == 0
 

@@ -1,4 +1,4 @@
-"""What the pipeline leaves on record, told afterwards: what somebody waited for, and how it ended."""
+"""Explanations from the records of the pipeline: what a recipient waited for, and the result."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -26,7 +26,7 @@ def works(open_works: Callable[..., Any], clock: Any, script: Script) -> Any:
 
 @pytest.fixture
 def why(sessions: Any, settings: Any, clock: Any) -> Callable[..., list[str]]:
-    """``why(campaign, "reader000002@example.org")``: the sentences, as they stand at the clock's moment."""
+    """``why(campaign, "reader000002@example.org")``: the sentences at the clock's time."""
 
     def at(moment: datetime) -> str:
         return f"{moment:%d %H:%M}"

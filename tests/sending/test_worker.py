@@ -1,4 +1,4 @@
-"""The same through Celery: real workers, a real beat, real brokers."""
+"""Sending through Celery: real workers, a real beat, real brokers."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def test_a_hundred_small_senders_are_not_kept_waiting_by_a_large_one(
     parts.start("worker", "beat")
     try:
         wait_until(lambda: sum(statuses(small[0].id).values()) == 2, timeout=60, what="the first plan")
-        # Half a minute where nothing else runs; other tests take their part of the machine.
+        # Half a minute on a quiet machine; other tests share the machine.
         for each in small:
             wait_until(
                 lambda each=each: statuses(each.id) == {"sent": 2},
