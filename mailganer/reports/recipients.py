@@ -123,7 +123,7 @@ def _table(
 HEADING = (
     _("Address"),
     _("Person"),
-    _("State"),
+    _("Status"),
     _("Reason"),
     _("Server's answer"),
     _("Sent"),

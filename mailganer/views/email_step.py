@@ -84,7 +84,7 @@ def frame(request: Request) -> Response:
     """Render the email for one recipient as a page for its frame."""
     campaign: Campaign = request.context.campaign
     if not _is_written(campaign):
-        return email_response(request, _note(request.translate(_("Nothing is written yet."))))
+        return email_response(request, _note(request.translate(_("The email is empty so far."))))
     try:
         ours = request.registry["settings"].public_url
         shown = campaigns.preview(request.dbsession, campaign, _reader(request), now=utcnow(), ours=ours)
@@ -489,7 +489,7 @@ def broken_email(request: Request, error: EmailError) -> str:
     """Return a page for the frame of an email that cannot be rendered."""
     line = _("Line ${line}.", mapping={"line": error.line}) if error.line else ""
     words = [
-        request.translate(_("This email cannot be shown yet.")),
+        request.translate(_("This email cannot be previewed yet.")),
         request.translate(error.message),
         request.translate(line),
     ]

@@ -110,7 +110,7 @@ def stepper(
         audience = audience_of(request.dbsession, campaign)
     found = Readiness.of(check) if check else readiness or readiness_of(request, audience)
     return (
-        _step(request, "target", _("People"), _people_state(found), _number_of(request, audience)),
+        _step(request, "target", _("Recipients"), _people_state(found), _number_of(request, audience)),
         _step(request, "email", _("Email"), _email_state(campaign, found), subject_of(campaign)),
         _check_step(request, campaign, found, check),
         _when_step(request, campaign, found, "when" in broken),
@@ -151,9 +151,9 @@ def _afterwards(request: Request, campaign: Campaign, here: str) -> tuple[Steppe
     steps = [_step(request, "email", _("Email"), "done", subject_of(campaign))]
     if campaign.started_at is not None:
         steps.insert(0, _step(request, "report", _("Report"), "done"))
-        steps.insert(1, _step(request, "recipients", _("People"), "done"))
+        steps.insert(1, _step(request, "recipients", _("Recipients"), "done"))
     elif campaign.status is CampaignStatus.scheduled or here == "target":
-        steps.insert(0, _step(request, "target", _("People"), "done"))
+        steps.insert(0, _step(request, "target", _("Recipients"), "done"))
     if campaign.status is not CampaignStatus.finished or here == "progress":
         steps.insert(0, _step(request, "progress", _("Progress"), "done"))
     return tuple(steps)
@@ -174,7 +174,7 @@ _OF_TIME = {"past", "too_late"}
 
 
 def _number_of(request: Request, audience: int) -> str:
-    return str(request.localizer.counted(ngettext("${number} person", "${number} people"), audience))
+    return str(request.localizer.counted(ngettext("${number} recipient", "${number} recipients"), audience))
 
 
 def _email_state(campaign: Campaign, readiness: Readiness) -> str:
@@ -199,7 +199,7 @@ def _check_step(
     else:
         state = "done"
         if check and check.open:
-            things = ngettext("${number} thing to look at", "${number} things to look at")
+            things = ngettext("${number} warning", "${number} warnings")
             words = request.localizer.counted(things, len(check.open))
     return _step(request, "check", _("Check"), state, words)
 

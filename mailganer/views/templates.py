@@ -32,11 +32,11 @@ class TemplateForm(Form):
     name = StringField(_("Name"), [InputRequired(_("Give the template a name.")), Length(max=LONGEST_NAME)])
     subject = StringField(_("Subject"), [Optional()])
     preheader = StringField(
-        _("Preheader"), [Optional()], description=_("The words inboxes show beside the subject.")
+        _("Preheader"), [Optional()], description=_("Text shown next to the subject in the inbox.")
     )
-    html = TextAreaField(_("Email as HTML"), [Optional()])
+    html = TextAreaField(_("HTML of the email"), [Optional()])
     text = TextAreaField(
-        _("Text part"), [Optional()], description=_("Left empty, it is made from the email.")
+        _("Text part"), [Optional()], description=_("If empty, it is generated from the HTML.")
     )
 
 

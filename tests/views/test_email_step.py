@@ -69,7 +69,7 @@ def test_looking_as_somebody_else_keeps_what_is_written(email_page):
     page = email_page
     page.fill("#html", "<p>Hello {{ first_name|default('you') }}</p>")
     expect(page.locator("#saved")).to_contain_text("Saved at")
-    page.get_by_role("link", name="Hardest").click()
+    page.get_by_role("link", name="Hardest to render").click()
     expect(page.locator(".chooser-who")).to_contain_text("pyotr@example.org")
     expect(page.frame_locator("#email-frame").locator("body")).to_contain_text("Hello you")
     expect(page.locator("#html")).to_have_value("<p>Hello {{ first_name|default('you') }}</p>")
@@ -94,7 +94,7 @@ def test_what_stands_in_place_of_an_email_goes_when_there_is_one(email_page):
     page = email_page
     note = page.locator("#email-note")
     page.fill("#html", "<p>{{ first_name</p>")
-    expect(note).to_contain_text("cannot be shown yet")
+    expect(note).to_contain_text("cannot be previewed yet")
     expect(page.locator("#email-frame")).to_be_hidden()
     page.fill("#html", "<p>{{ first_name }}</p>")
     expect(note).to_be_hidden()
@@ -106,7 +106,7 @@ def test_variables_go_in_where_the_cursor_is_and_tab_indents(email_page):
     page.fill("#html", "")
     page.focus("#html")
     page.keyboard.press("Tab")
-    page.get_by_text("Put in a variable").click()
+    page.get_by_text("Insert a variable").click()
     page.get_by_role("button", name="{{ last_name }}").click()
     expect(page.locator("#html")).to_have_value("  {{ last_name }}")
     page.keyboard.press("Escape")
@@ -116,7 +116,7 @@ def test_variables_go_in_where_the_cursor_is_and_tab_indents(email_page):
 
 def test_a_save_takes_nothing_away_from_under_the_hand(email_page):
     page = email_page
-    page.get_by_text("Put in a variable").click()
+    page.get_by_text("Insert a variable").click()
     button = page.get_by_role("button", name="{{ last_name }}")
     before = button.element_handle()
     page.fill("#html", "<p>Hello {{ first_name|default('you') }}, dear {{ last_name }}</p>")
@@ -143,7 +143,7 @@ def test_everything_around_the_email_follows_a_save_without_a_reload(email_page,
     page.reload()
     step, test, on = page.locator("#step-email"), page.locator("#test-button"), page.locator("#go-on")
     expect(test).to_be_disabled()
-    expect(page.locator("#email-begin")).to_contain_text("How do you want to begin?")
+    expect(page.locator("#email-begin")).to_contain_text("Start your email")
     expect(step).to_have_class(re.compile("step-missing"))
     expect(on).not_to_have_class(re.compile("button-primary"))
 
@@ -156,7 +156,7 @@ def test_everything_around_the_email_follows_a_save_without_a_reload(email_page,
     expect(page.locator("h1")).to_have_text("A subject for all")
     expect(page.locator("#looking-subject")).to_have_text("A subject for all")
     expect(page).to_have_title("A subject for all · Mailganer")
-    expect(page.get_by_role("link", name="Start from a template")).to_be_visible()
+    expect(page.get_by_role("link", name="Choose a template")).to_be_visible()
 
     check = page.locator("#step-check")
     expect(check).to_have_class(re.compile("step-done"))
@@ -168,7 +168,7 @@ def test_everything_around_the_email_follows_a_save_without_a_reload(email_page,
     expect(step).to_have_class(re.compile("step-problem"))
     page.fill("#html", "<p>Hello {{ first_name</p>")
     expect(test).to_be_disabled()
-    expect(page.locator("#test-help")).to_contain_text("Mend the email first")
+    expect(page.locator("#test-help")).to_contain_text("Fix the email first")
     page.locator("#go-on").focus()
     page.fill("#html", "<p>Hello</p>")
     expect(step).to_have_class(re.compile("step-done"))

@@ -209,7 +209,7 @@ def test_a_button_pressed_while_the_page_follows_the_sending_is_not_lost(
             pass
     page.wait_for_timeout(100)
     page.mouse.up()
-    page.get_by_role("button", name="Go on sending").wait_for()
+    page.get_by_role("button", name="Resume sending").wait_for()
 
 
 def test_a_fold_stays_open_when_its_part_is_replaced(
@@ -226,7 +226,7 @@ def test_a_fold_stays_open_when_its_part_is_replaced(
     make.commit()
     page.goto(f"{address}/campaigns/{draft.id}/target")
     page.get_by_text("Second").first.click()
-    fold = page.locator("#audience details", has_text="Who is left out")
+    fold = page.locator("#audience details", has_text="Excluded subscribers")
     fold.wait_for()
     fold.locator("summary").click()
     with page.expect_response("**/target"):

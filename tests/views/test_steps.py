@@ -210,7 +210,7 @@ def test_the_words_of_the_steps_are_the_same_in_russian(
     words = {each.select_one("#step-email > a > .unseen").text for each in pages}
     assert words == {"требует внимания"}
     notes = {each.select_one("#step-check .step-note").text for each in pages}
-    assert notes == {"1 помеха"}
+    assert notes == {"1 ошибка"}
 
 
 def test_saving_a_variable_that_nobody_has_while_typing_keeps_the_problems_of_other_steps(

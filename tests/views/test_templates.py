@@ -89,7 +89,7 @@ def test_what_cannot_be_used_is_said_with_its_line(anna, template, session):
     page = anna.get(f"/templates/{template.id}")
     assert "Line 2." in page
     assert "Use in a campaign" not in page
-    assert "cannot be shown yet" in anna.get(f"/templates/{template.id}/frame")
+    assert "cannot be previewed yet" in anna.get(f"/templates/{template.id}/frame")
 
 
 def test_a_template_starts_a_campaign_and_a_campaign_becomes_a_template(anna, template, read):

@@ -167,8 +167,12 @@ def test_every_text_has_its_russian(translations):
 
 
 def texts(catalogue):
-    """Return English texts and their translations; plural forms are tuples."""
-    return {_plain(each.id): _plain(each.string) for each in catalogue if each.id and any(each.string or "")}
+    """Return contexts and English texts with their translations; plural forms are tuples."""
+    return {
+        (each.context, _plain(each.id)): _plain(each.string)
+        for each in catalogue
+        if each.id and any(each.string or "")
+    }
 
 
 def _plain(text):
