@@ -37,6 +37,8 @@ BROKER_IS_KNOWN = 5.0  # seconds; /healthz is public, and each check opens a con
 PARTS = ("worker", "beat")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods with a time series of their own: methods made up by clients must not grow the metrics."""
+ACTIVE_EMAILS = "mailganer_active_campaign_emails"
+OLD_ACTIVE_EMAILS = "mailganer_letters"  # for dashboards made before 0.2
 COUNTED = ("pending", "sending", "sent", "failed", "in_doubt", "skipped", "bounced")
 
 REQUESTS = Counter("mailganer_requests", "Answered requests.", ["method", "route", "status"])
@@ -214,7 +216,7 @@ class Rows(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield self._by_status("mailganer_campaigns", "Campaigns by status.", Campaign)
         yield self._by_status("mailganer_senders", "Senders by status.", Sender)
-        yield self._emails()
+        yield from self._emails()
         yield self._silence()
         yield from self._tick()
         yield from self._queue()
@@ -228,16 +230,18 @@ class Rows(Collector):
             family.add_metric([status.value], number)
         return family
 
-    def _emails(self) -> GaugeMetricFamily:
-        family = GaugeMetricFamily(
-            "mailganer_letters", "Emails of campaigns that are not finished.", labels=["status"]
+    def _emails(self) -> Iterator[GaugeMetricFamily]:
+        families = (
+            GaugeMetricFamily(ACTIVE_EMAILS, "Emails of campaigns that are not finished.", labels=["status"]),
+            GaugeMetricFamily(OLD_ACTIVE_EMAILS, f"Deprecated: use {ACTIVE_EMAILS}.", labels=["status"]),
         )
         sums = [func.coalesce(func.sum(getattr(Batch, name)), 0) for name in COUNTED]
         going_on = (CampaignStatus.sending, CampaignStatus.paused)
         row = self.session.execute(select(*sums).join(Campaign).where(Campaign.status.in_(going_on))).one()
         for name, number in zip(COUNTED, row, strict=True):
-            family.add_metric([name], int(number))
-        return family
+            for family in families:
+                family.add_metric([name], int(number))
+        yield from families
 
     def _tick(self) -> Iterator[GaugeMetricFamily]:
         if seen := _last_seen(self.session, "beat"):

@@ -140,7 +140,8 @@ def test_metrics_count_emails_senders_and_requests(
     session.commit()
     app.get("/healthz")
     page = app.get("/metrics", status=200).text
-    assert 'mailganer_letters{status="sent"} 3.0' in page
-    assert 'mailganer_letters{status="pending"} 7.0' in page
+    for name in ("mailganer_active_campaign_emails", "mailganer_letters"):  # and its old name
+        assert f'{name}{{status="sent"}} 3.0' in page
+        assert f'{name}{{status="pending"}} 7.0' in page
     assert 'mailganer_senders{status="ready"} 1.0' in page
     assert 'mailganer_requests_total{method="GET",route="healthz",status="200"}' in page
