@@ -1,4 +1,4 @@
-"""The picture of the house stays true: imports point down, never up (docs/developing.md)."""
+"""Imports point down, never up: the layers of docs/developing.md."""
 
 import ast
 import re
@@ -10,8 +10,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "mailganer"
 
-# From the ground up. A room may use what stands on its own floor or below.
-FLOORS = (
+# From the lowest up. A package may import from its own layer and those below.
+LAYERS = (
     {"errors"},
     {"rendering", "backends", "mail_catcher"},
     {"models", "db", "settings", "vault", "broker", "migrations", "logs", "data_folder", "i18n"},
@@ -22,32 +22,32 @@ FLOORS = (
     {"views", "api"},
     {"__init__", "__main__", "cli", "drill", "worker", "wsgi"},
 )
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 PURE = {"rendering", "backends"}
 
 
-def rooms() -> list[str]:
+def packages() -> list[str]:
     names = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py")}
     return sorted(name.removesuffix(".py") for name in names)
 
 
-def modules(room: str) -> list[Path]:
-    folder = PACKAGE / room
-    return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{room}.py"]
+def modules(package: str) -> list[Path]:
+    folder = PACKAGE / package
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{package}.py"]
 
 
-def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and room of everything a module imports from us, inside functions too, but not for types only."""
-    package = ["mailganer", *path.relative_to(PACKAGE).parts[:-1]]
+def imported_packages(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and package of each import from ours, in functions too, but not of those for types only."""
+    parent = ["mailganer", *path.relative_to(PACKAGE).parts[:-1]]
     for node in _importing(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name.split(".") for alias in node.names]
         else:
-            base = package[: len(package) - node.level + 1] if node.level else []
+            base = parent[: len(parent) - node.level + 1] if node.level else []
             module = [*base, *(node.module or "").split(".")] if node.module else base
             names = [[*module, alias.name] for alias in node.names]
         for name in names:
-            if name[0] == "mailganer" and len(name) > 1 and name[1] in FLOOR:
+            if name[0] == "mailganer" and len(name) > 1 and name[1] in LAYER:
                 yield node.lineno, name[1]
 
 
@@ -60,47 +60,47 @@ def _importing(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
         yield from _importing(child)
 
 
-def test_every_room_has_its_floor():
-    assert set(rooms()) <= set(FLOOR), "say in FLOORS where the new room stands"
+def test_every_package_has_a_layer():
+    assert set(packages()) <= set(LAYER), "add the new package to its layer in LAYERS"
 
 
-def test_the_house_is_described_with_every_room_and_the_floors_it_has():
+def test_the_documentation_lists_every_package_and_layer():
     page = (PACKAGE.parent / "docs" / "developing.md").read_text()
-    house = page.partition("```\nmailganer/\n")[2].partition("```")[0]
-    assert {room for room in rooms() if not re.search(rf"\b{room}(\.py|/)", house)} <= {"__main__"}
+    tree = page.partition("```\nmailganer/\n")[2].partition("```")[0]
+    assert {package for package in packages() if not re.search(rf"\b{package}(\.py|/)", tree)} <= {"__main__"}
     drawn = page.partition("keeps them true:\n\n")[2].partition(".\n")[0]
-    floors = [set(re.findall(r"\w+", floor)) for floor in drawn.split(">")]
-    assert floors == [floor - {"__main__"} for floor in reversed(FLOORS)]
+    layers = [set(re.findall(r"\w+", layer)) for layer in drawn.split(">")]
+    assert layers == [layer - {"__main__"} for layer in reversed(LAYERS)]
 
 
-@pytest.mark.parametrize("room", rooms())
-def test_imports_point_down(room):
+@pytest.mark.parametrize("package", packages())
+def test_imports_point_down(package):
     upward = [
         f"{path.relative_to(PACKAGE)}:{line} imports {used}"
-        for path in modules(room)
-        for line, used in imported_rooms(path)
-        if FLOOR[used] > FLOOR[room]
+        for path in modules(package)
+        for line, used in imported_packages(path)
+        if LAYER[used] > LAYER[package]
     ]
     assert upward == []
 
 
-@pytest.mark.parametrize("room", sorted(PURE))
-def test_what_plugin_authors_and_designers_read_imports_nothing_of_ours_but_the_errors(room):
+@pytest.mark.parametrize("package", sorted(PURE))
+def test_pure_packages_import_nothing_of_ours_but_the_errors(package):
     foreign = [
         f"{path.relative_to(PACKAGE)}:{line} imports {used}"
-        for path in modules(room)
-        for line, used in imported_rooms(path)
-        if used not in {room, "errors"}
+        for path in modules(package)
+        for line, used in imported_packages(path)
+        if used not in {package, "errors"}
     ]
     assert foreign == []
 
 
-@pytest.mark.parametrize(("room", "other"), [("views", "api"), ("api", "views")])
-def test_pages_and_api_never_import_each_other(room, other):
+@pytest.mark.parametrize(("package", "other"), [("views", "api"), ("api", "views")])
+def test_pages_and_api_never_import_each_other(package, other):
     found = [
         f"{path.relative_to(PACKAGE)}:{line}"
-        for path in modules(room)
-        for line, used in imported_rooms(path)
+        for path in modules(package)
+        for line, used in imported_packages(path)
         if used == other
     ]
     assert found == []
@@ -116,9 +116,9 @@ def test_only_quota_reads_and_changes_the_rolling_counts():
     assert found == []
 
 
-def test_rooms_of_one_floor_do_not_go_round_in_circles():
+def test_packages_of_one_layer_do_not_import_in_circles():
     graph = {
-        room: {used for path in modules(room) for _, used in imported_rooms(path)} - {room}
-        for room in FLOORS[4] & set(rooms())
+        package: {used for path in modules(package) for _, used in imported_packages(path)} - {package}
+        for package in LAYERS[4] & set(packages())
     }
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
