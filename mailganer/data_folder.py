@@ -12,15 +12,19 @@ from .settings import Settings
 
 NO_ROOM = 4 * 1024**2  # bytes: the journals of a dozen lanes; with less, nothing is begun
 ID_FILE = "folder_id"
+NO_ID = "none"  # differs from the id of every process
 
 
-def folder_id(settings: Settings) -> str:
+def folder_id(settings: Settings, *, create: bool = True) -> str:
     """Return 16 hex digits that all processes with this data folder share; "" if it cannot be written.
 
-    Created by the first process. Two machines with different ids do not see each other's uploads.
+    Created by the first process; without ``create``, a folder that has none yet is ``NO_ID``. Two machines
+    with different ids do not see each other's uploads.
     """
     path = settings.data_dir / ID_FILE
     try:
+        if not create and not path.exists():
+            return NO_ID
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             _make(path)
@@ -39,6 +43,16 @@ def _make(path: Path) -> None:
         pass  # another process was first
     finally:
         new.unlink()
+
+
+def why_not_creatable(folder: Path) -> str:
+    """Return why a folder that does not exist cannot be created, as far as can be seen without trying."""
+    place = next(each for each in folder.absolute().parents if each.exists())
+    if not place.is_dir():
+        return f"{place} is not a folder"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return f"this system user may not write in {place}"
+    return "" if shutil.disk_usage(place).total else f"{place} holds no files"
 
 
 def full_disks(settings: Settings) -> list[Path]:

@@ -159,10 +159,11 @@ class Settings:
         return next((plan for plan in self.plans if plan.name == name), self.plans[0])
 
 
-def load(ini: str | Path, environ: Mapping[str, str] | None = None) -> Settings:
+def load(ini: str | Path, environ: Mapping[str, str] | None = None, *, create: bool = True) -> Settings:
     """Load settings from ``[app:main]`` in ``ini``, overridden by ``.env`` beside it and by the environment.
 
-    Raise ``SettingsError`` with every problem found.
+    Raise ``SettingsError`` with every problem found. In development a missing secret key is created, or lasts
+    for this process only when ``create`` is false.
     """
     path = Path(ini).resolve()
     if not path.is_file():
@@ -173,13 +174,20 @@ def load(ini: str | Path, environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError([f"{path} cannot be read as an ini file: {error}"]) from error
     if not mapping:
         raise SettingsError([f"{path} has no section [app:main]."])
-    return from_mapping(mapping, ini=path, environ=environ)
+    return from_mapping(mapping, ini=path, environ=environ, create=create)
 
 
 def from_mapping(
-    mapping: Mapping[str, str], *, ini: Path | None = None, environ: Mapping[str, str] | None = None
+    mapping: Mapping[str, str],
+    *,
+    ini: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    create: bool = True,
 ) -> Settings:
-    """Create settings from ini keys. ``environ`` defaults to the process environment."""
+    """Create settings from ini keys. ``environ`` defaults to the process environment.
+
+    ``create``: see ``load``.
+    """
     values = {key: str(value).strip() for key, value in mapping.items()}
     environments = [
         dotenv_values(ini.parent / ".env") if ini else {},
@@ -187,7 +195,7 @@ def from_mapping(
     ]
     for each in environments:
         values |= _from_environment(each)
-    reader = _Reader(values, ini)
+    reader = _Reader(values, ini, create)
     reader.unknown_variables(name for each in environments for name in each)
     return reader.settings()
 
@@ -200,9 +208,10 @@ def _from_environment(environ: Mapping[str, str | None]) -> dict[str, str]:
 class _Reader:
     """Read keys one by one and collect the problems of each."""
 
-    def __init__(self, values: Mapping[str, str], ini: Path | None) -> None:
+    def __init__(self, values: Mapping[str, str], ini: Path | None, create: bool) -> None:
         self.values = values
         self.ini = ini
+        self.create = create
         self.problems: list[str] = []
         self.here = ini.parent if ini else Path.cwd()
 
@@ -368,7 +377,7 @@ class _Reader:
     def secret_keys(self, development: bool, data_dir: Path) -> tuple[str, ...]:
         keys = self.words("mailganer.secret_key", ())
         if not keys and development:
-            return (_development_secret(data_dir / "secret_key"),)
+            return (self.development_secret(data_dir / "secret_key"),)
         if not keys:
             self.problems.append(
                 "mailganer.secret_key is missing. Set it, or SECRET_KEY, to a random text: "
@@ -379,6 +388,16 @@ class _Reader:
                 f"mailganer.secret_key is shorter than {SHORTEST_SECRET} characters: openssl rand -hex 32."
             )
         return keys
+
+    def development_secret(self, path: Path) -> str:
+        try:
+            return _development_secret(path) if self.create or path.is_file() else secrets.token_hex(32)
+        except OSError as error:
+            self.problems.append(
+                f"The secret key of this checkout cannot be kept in {path}: {error.strerror}. "
+                "Set mailganer.data_dir (MAILGANER_DATA_DIR) to a folder of this system user."
+            )
+            return ""
 
     def ports(self) -> frozenset[int]:
         words = self.words("mailganer.smtp_ports", ("25", "465", "587", "2525"))

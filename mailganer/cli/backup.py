@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from .common import counted, ini_argument, open_engine, read_settings
+from .common import counted, existing_engine, ini_argument, make_data_folder, open_engine, read_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -40,7 +40,7 @@ def backup(folder: Path, ini: str | None) -> None:
     from . import copies
 
     settings = read_settings(ini)
-    engine = open_engine(settings)
+    engine = existing_engine(settings)
     try:
         made = copies.make(engine, settings.secret_keys, settings.uploads, folder, datetime.now(UTC))
     finally:
@@ -141,7 +141,7 @@ def _alone(settings: "Settings") -> Iterator[None]:
     """Hold the lock of the data folder, so that no server runs on it. Raise ``BackupError``."""
     from .copies import BackupError
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_data_folder(settings)
     with (settings.data_dir / "serve.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -50,12 +50,15 @@ def find_ini(given: str | None) -> Path:
     )
 
 
-def read_settings(given: str | None) -> "Settings":
-    """Load the settings of this installation; processes started by this one will read the same file."""
+def read_settings(given: str | None, *, create: bool = True) -> "Settings":
+    """Load the settings of this installation; processes started by this one will read the same file.
+
+    In development a missing secret key is created, unless ``create`` is false.
+    """
     from ..settings import load
 
     path = find_ini(given)
-    settings = load(path)
+    settings = load(path, create=create)
     if settings.development:
         show_plainly()
     os.environ["MAILGANER_INI"] = str(path)
@@ -77,15 +80,60 @@ def collector_paused() -> Iterator[None]:
 
 
 def open_engine(settings: "Settings") -> "Engine":
-    """Create an engine, and the folder of an SQLite file."""
-    from sqlalchemy.engine import make_url
-
+    """Create an engine, and the folder of an SQLite file; connecting creates the file."""
     from ..db import make_engine
 
-    url = make_url(settings.database_url)
-    if url.get_backend_name() == "sqlite" and url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    if file := sqlite_file(settings):
+        file.parent.mkdir(parents=True, exist_ok=True)
     return make_engine(settings.database_url)
+
+
+def existing_engine(settings: "Settings") -> "Engine":
+    """Create an engine, and no SQLite file: raise ``SettingsError`` when there is none."""
+    from ..db import make_engine
+
+    if missing := missing_database(settings):
+        raise SettingsError([missing])
+    return make_engine(settings.database_url)
+
+
+def sqlite_file(settings: "Settings") -> Path | None:
+    """Return the absolute path of an SQLite database; None for another one, or for one in memory."""
+    from sqlalchemy.engine import make_url
+
+    url = make_url(settings.database_url)
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return Path(str(url.database)).absolute()
+
+
+def missing_database(settings: "Settings") -> str:
+    """Return a sentence about an SQLite file that does not exist; empty when there is none to miss."""
+    file = sqlite_file(settings)
+    if file is None or file.exists():
+        return ""
+    nor = "" if file.parent.is_dir() else ", nor its folder"
+    return (
+        f"There is no database file {file}{nor}. "
+        "Correct sqlalchemy.url (DATABASE_URI), or create the database: mailganer migrate"
+    )
+
+
+def make_data_folder(settings: "Settings") -> None:
+    """Create the data folder. Raise ``SettingsError`` with the reason when that is impossible."""
+    folder = settings.data_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError([cannot_be_created(folder, str(error.strerror))]) from error
+
+
+def cannot_be_created(folder: Path, reason: str) -> str:
+    """Return a sentence about a data folder that the system refuses to create."""
+    return (
+        f"The data folder {folder} cannot be created: {reason}. "
+        "Set mailganer.data_dir (MAILGANER_DATA_DIR) to a folder of this system user."
+    )
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -136,7 +184,7 @@ def database(settings: "Settings") -> Iterator["Session"]:
     from ..db import make_sessions
     from ..migrations import current, newest
 
-    engine = open_engine(settings)
+    engine = existing_engine(settings)
     try:
         if current(engine) != newest():
             raise SettingsError(["The database has not the schema of this program. Run: mailganer migrate"])

@@ -3,12 +3,14 @@
 import ipaddress
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -17,7 +19,7 @@ from ..accounts import network_of
 from ..backends import load_backends
 from ..backends.hosts import is_public
 from ..billing import load_providers
-from ..data_folder import NO_ROOM, disks
+from ..data_folder import NO_ROOM, disks, why_not_creatable
 from ..db import database_now, make_sessions, utcnow
 from ..errors import MailganerError, SecretUnreadable, SettingsError
 from ..migrations import current, newest
@@ -25,12 +27,20 @@ from ..models import BEAT_ID, Heartbeat, Sender
 from ..sending.process_reports import misfits
 from ..settings import Settings
 from ..vault import Vault
-from .common import find_ini, ini_argument, open_engine, read_settings, sentence
+from .common import (
+    cannot_be_created,
+    existing_engine,
+    find_ini,
+    ini_argument,
+    read_settings,
+    sentence,
+)
 
 QUIET_AFTER = timedelta(minutes=2)  # a process not seen for so long counts as dead
 HEARD_LATELY = timedelta(seconds=20)  # ten ticks; a stopped beat is no longer counted after that
 # Leases and quotas use the database's clock, logs and pages that of the machine.
 CLOCKS_DIFFER = timedelta(seconds=10)
+NO_DATABASE = (SQLAlchemyError, SettingsError)  # it does not answer, or its file does not exist
 LEAST_ROOM = 1024**3  # bytes on the data folder's disk: uploads, journals, an SQLite file
 
 
@@ -60,7 +70,7 @@ def doctor(ini: str | None) -> int:
 def examine(ini: str | None) -> Iterator[Finding]:
     """Yield every finding, the settings first; without readable settings nothing else can be checked."""
     try:
-        settings = read_settings(ini)
+        settings = read_settings(ini, create=False)
     except SettingsError as error:
         for problem in error.problems:
             yield Finding("settings", False, sentence(problem))
@@ -78,16 +88,27 @@ def examine(ini: str | None) -> Iterator[Finding]:
 Findings = Iterator[tuple[bool, str]]
 
 
-def _database(settings: Settings) -> Findings:
-    engine = open_engine(settings)
-    kind = engine.dialect.name
+@contextmanager
+def _engine(settings: Settings) -> Iterator[Engine]:
+    """Yield an engine of the database. Raise ``SettingsError`` for an SQLite file that does not exist.
+
+    The doctor creates nothing: what a misspelt path would create hides the mistake.
+    """
+    engine = existing_engine(settings)
     try:
-        found = current(engine)
-    except SQLAlchemyError as error:
-        yield False, f"{kind} does not answer: {_reason(error)} Check sqlalchemy.url (DATABASE_URI)."
-        return
+        yield engine
     finally:
         engine.dispose()
+
+
+def _database(settings: Settings) -> Findings:
+    with _engine(settings) as engine:
+        kind = engine.dialect.name
+        try:
+            found = current(engine.execution_options(reading=True))
+        except SQLAlchemyError as error:
+            yield False, f"{kind} does not answer: {_reason(error)} Check sqlalchemy.url (DATABASE_URI)."
+            return
     if found is None:
         yield False, f"{kind} answers, and the database is empty. Run: mailganer migrate"
     elif found != newest():
@@ -127,28 +148,22 @@ def _queue(settings: Settings) -> Findings:
 
 
 def _workers(settings: Settings) -> Findings:
-    engine = open_engine(settings)
     try:
-        with make_sessions(engine)() as session:
+        with _engine(settings) as engine, make_sessions(engine)() as session:
             yield _seen(session, "worker", "No email leaves without one. Start it: mailganer worker")
             yield _seen(session, "beat", "Nothing starts by itself without it. Start it: mailganer beat")
             yield from _beats(session)
             yield from _misfitting_parts(session, settings)
-    except SQLAlchemyError:
+    except NO_DATABASE:
         yield False, "The processes cannot be listed: the database does not answer."
-    finally:
-        engine.dispose()
 
 
 def _clock(settings: Settings) -> Findings:
-    engine = open_engine(settings)
     try:
-        with make_sessions(engine)() as session:
+        with _engine(settings) as engine, make_sessions(engine)() as session:
             ahead = utcnow() - database_now(session)
-    except SQLAlchemyError:
+    except NO_DATABASE:
         return  # the database's check reports it
-    finally:
-        engine.dispose()
     if abs(ahead) > CLOCKS_DIFFER:
         which = "ahead of" if ahead > timedelta(0) else "behind"
         seconds = abs(ahead).total_seconds()
@@ -181,7 +196,7 @@ def _beats(session: Session) -> Findings:
 
 def _misfitting_parts(session: Session, settings: Settings) -> Findings:
     """Yield a sentence for each web process and worker with another data folder or other secret keys."""
-    for misfit in misfits(session, settings, database_now(session)):
+    for misfit in misfits(session, settings, database_now(session), create=False):
         if misfit.what == "data folder":
             yield (
                 False,
@@ -200,15 +215,13 @@ def _misfitting_parts(session: Session, settings: Settings) -> Findings:
 
 def _passwords(settings: Settings) -> Findings:
     """Check whether stored mail passwords can be decrypted with the present secret keys."""
-    engine, vault = open_engine(settings), Vault(settings.secret_keys)
+    vault = Vault(settings.secret_keys)
     try:
-        with make_sessions(engine)() as session:
+        with _engine(settings) as engine, make_sessions(engine)() as session:
             stored = select(Sender.account_id, Sender.secrets).where(Sender.secrets.is_not(None))
             readable = [_opens(vault, *row) for row in session.execute(stored)]
-    except SQLAlchemyError:
+    except NO_DATABASE:
         return  # the database's check reports it
-    finally:
-        engine.dispose()
     if unreadable := readable.count(False):
         yield (
             False,
@@ -266,9 +279,8 @@ def _safety(settings: Settings) -> Findings:
 
 
 def _disk(settings: Settings) -> Findings:
-    folder = settings.data_dir if settings.data_dir.exists() else settings.data_dir.parent
-    if not folder.exists():
-        yield False, f"There is no folder {settings.data_dir}. Make it, or set mailganer.data_dir."
+    if problem := _folder_problem(settings.data_dir):
+        yield False, problem
         return
     for place in disks(settings):
         free = shutil.disk_usage(place).free
@@ -276,6 +288,18 @@ def _disk(settings: Settings) -> Findings:
             yield False, f"{place} is full: no email leaves and no file comes in. Make room there."
         else:
             yield free >= LEAST_ROOM, f"{free / 1024**3:.1f} GB are free in {place}."
+
+
+def _folder_problem(folder: Path) -> str:
+    if folder.is_dir():
+        return ""
+    if folder.exists():
+        return f"{folder} is not a folder. Correct mailganer.data_dir (MAILGANER_DATA_DIR)."
+    if reason := why_not_creatable(folder):
+        return cannot_be_created(folder, reason)
+    return (
+        "" if folder.parent.exists() else f"There is no folder {folder}. Make it, or set mailganer.data_dir."
+    )
 
 
 CHECKS: tuple[tuple[str, Callable[[Settings], Findings]], ...] = (

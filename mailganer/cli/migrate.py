@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import SettingsError
-from .common import ini_argument, open_engine, read_settings
+from .common import existing_engine, ini_argument, open_engine, read_settings
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -46,7 +46,7 @@ def _take_back(settings: "Settings", to: str) -> None:
     """Downgrade the schema. Raise ``SettingsError`` for a revision that the database has not passed."""
     from ..migrations import current, downgrade, revisions
 
-    engine = open_engine(settings)
+    engine = existing_engine(settings)
     try:
         before = current(engine)
         if before is None or to not in revisions() or to > before:

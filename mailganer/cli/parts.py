@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from .common import check_free, collector_paused, ini_argument, read_settings
+from .common import check_free, collector_paused, ini_argument, make_data_folder, read_settings
 from .parent import die_with_parent
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def web(ini: str | None) -> None:
 
         settings = read_settings(ini)
         check_free(settings.listen, "mailganer.listen")
+        make_data_folder(settings)
         survive_full_disk()
         setup_logging(os.environ["MAILGANER_INI"])
         application = get_app(os.environ["MAILGANER_INI"], "main")
@@ -86,7 +87,7 @@ def worker(context: click.Context, ini: str | None, concurrency: int | None, log
     from celery.signals import worker_process_init
 
     ini, rest = _split(ini, context.args)
-    read_settings(ini)
+    make_data_folder(read_settings(ini))
     # The processes of the pool outlive a lost worker until the emails in flight are settled: losing it takes
     # as little as a broker that goes away at the wrong time.
     worker_process_init.connect(_die_with_worker, weak=False)

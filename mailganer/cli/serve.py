@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import MailganerError
-from .common import check_free, ini_argument, read_settings, split_address, web_status
+from .common import check_free, ini_argument, make_data_folder, read_settings, split_address, web_status
 from .parent import die_with_parent
 from .processes import Part, Tree, python
 
@@ -136,7 +136,7 @@ class _Installation:
 @contextmanager
 def _alone(settings: "Settings") -> Iterator[None]:
     """Lock the data folder: one installation per folder. The lock ends with this process, however it ends."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_data_folder(settings)
     path = settings.data_dir / "serve.lock"
     with path.open("a+") as lock:
         try:

@@ -165,8 +165,11 @@ class Misfit:
     what: Literal["data folder", "secret key"]
 
 
-def misfits(session: Session, settings: Settings, now: datetime) -> list[Misfit]:
-    """Return the live processes whose data folder or secret keys differ from those of ``settings``."""
+def misfits(session: Session, settings: Settings, now: datetime, *, create: bool = True) -> list[Misfit]:
+    """Return the live processes whose data folder or secret keys differ from those of ``settings``.
+
+    ``create``: give a data folder its id if it has none yet.
+    """
     query = (
         select(Heartbeat)
         .where(
@@ -175,7 +178,7 @@ def misfits(session: Session, settings: Settings, now: datetime) -> list[Misfit]
         )
         .order_by(Heartbeat.name)
     )
-    ours = folder_id(settings), _key_ids(settings)
+    ours = folder_id(settings, create=create), _key_ids(settings)
     found = [misfit for row in session.scalars(query) for misfit in _compared(row, *ours)]
     return list(dict.fromkeys(found))
 

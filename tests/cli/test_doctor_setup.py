@@ -11,10 +11,13 @@ from sqlalchemy.orm import Session
 
 from mailganer import data_folder
 from mailganer.cli import doctor
+from mailganer.cli.common import database, make_data_folder
 from mailganer.db import utcnow
+from mailganer.errors import SettingsError
 from mailganer.models import Heartbeat
 from mailganer.sending.context import open_sending_context
 from mailganer.sending.scheduler.tick import note_beat, tick
+from mailganer.settings import load
 from mailganer.vault import Vault
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -110,3 +113,68 @@ def test_the_id_of_a_folder_stays_and_differs_from_others(settings: Any, tmp_pat
     assert first == data_folder.folder_id(settings)
     assert first != data_folder.folder_id(replace(settings, data_dir=tmp_path / "elsewhere"))
     assert data_folder.folder_id(replace(settings, data_dir=Path("/dev/null/none"))) == ""
+
+
+@pytest.fixture
+def trees(tmp_path: Path) -> Any:
+    """The paths of everything below a folder, to see what was created."""
+    return lambda: sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("path", ["none/here/x.sqlite", "x.sqlite"])
+def test_the_doctor_creates_nothing_for_misspelt_paths(
+    tmp_path: Path, trees: Any, ini_values: dict[str, str], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    ini, file = tmp_path / "x.ini", tmp_path / path
+    changed = {
+        "sqlalchemy.url": f"sqlite:///{file}",
+        "mailganer.data_dir": str(tmp_path / "vra"),
+        "mailganer.development": "true",
+        "mailganer.secret_key": "",
+    }
+    lines = [f"{key} = {value.replace('%', '%%')}" for key, value in (ini_values | changed).items()]
+    ini.write_text("\n".join(["[app:main]", *lines]))
+    monkeypatch.setenv("MAILGANER_INI", str(ini))
+    before = trees()
+    found = {finding.part: finding for finding in doctor.examine(str(ini)) if not finding.well}
+    assert found["database"].sentence.startswith(f"There is no database file {file}")
+    assert ("nor its folder" in found["database"].sentence) is ("/" in path)
+    assert trees() == before
+    with pytest.raises(SettingsError, match="There is no database file"), database(load(ini, create=False)):
+        pass
+    assert trees() == before
+
+
+def test_an_empty_data_folder_is_another_one_than_a_workers_and_stays_empty(
+    settings: Any, session: Session, tmp_path: Path
+) -> None:
+    run_worker(settings)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (sentence,) = look(replace(settings, data_dir=empty), "workers")
+    assert "another data folder" in sentence
+    assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        ("/proc/x", "/proc holds no files."),
+        ("/dev/null/x/y", "/dev/null is not a folder."),
+    ],
+)
+def test_a_data_folder_that_cannot_be_created_is_not_called_full(
+    settings: Any, folder: str, reason: str
+) -> None:
+    elsewhere = replace(settings, data_dir=Path(folder))
+    (sentence,) = look(elsewhere, "disk")
+    assert sentence.startswith(f"The data folder {folder} cannot be created: {reason}")
+    assert "MAILGANER_DATA_DIR" in sentence
+    with pytest.raises(SettingsError, match=f"The data folder {folder} cannot be created: N"):
+        make_data_folder(elsewhere)
+
+
+def test_a_file_in_place_of_the_data_folder_is_named(settings: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (sentence,) = look(replace(settings, data_dir=tmp_path / "file"), "disk")
+    assert sentence.startswith(f"{tmp_path / 'file'} is not a folder.")
