@@ -55,7 +55,7 @@ def configure(settings: "Settings") -> "Configurator":
     config.include(".billing")
 
     # The task queue: tasks are enqueued after the commit.
-    config.include(".sending")
+    config.include(".queue")
 
     # Authentication: sessions, API tokens, CSRF, rate limits, security headers.
     config.include(".web")

@@ -1,22 +1,17 @@
 """Audience: lists, subscribers, imports, recipients of a campaign, and suppression."""
 
-from .addresses import Address, AddressError, parse_address
-from .birthdays import YEARLESS, birthday_value, parse_birthday
+from .addresses import AddressError, parse_address
+from .birthdays import YEARLESS, birthday_value
 from .csv_cells import safe_cell
-from .exports import birthday_text, csv_bytes, people_csv, rejects_csv
+from .exports import birthday_text, people_csv, rejects_csv
 from .fields import (
-    KnownField,
-    clean_fields,
     filled_counts,
-    is_field_name,
     known_fields,
     slug,
     subscriber_values,
 )
 from .imports import (
     Column,
-    FileProblem,
-    Preview,
     apply_import,
     discard_import,
     due_imports,
@@ -40,10 +35,9 @@ from .lists import (
     lists_of,
     remove_from_list,
     rename_list,
-    set_lists,
     waits_for_its_file,
 )
-from .recipients import Excluded, excluded_counts, recipient_count, recipients
+from .recipients import excluded_counts, recipient_count, recipients
 from .sample_subscribers import bring_samples
 from .subscribers import (
     Added,
@@ -60,13 +54,8 @@ from .suppression import resubscribe, suppress, suppressed, suppression_digest, 
 __all__ = [
     "YEARLESS",
     "Added",
-    "Address",
     "AddressError",
     "Column",
-    "Excluded",
-    "FileProblem",
-    "KnownField",
-    "Preview",
     "SubscriberPage",
     "add_subscriber",
     "add_to_list",
@@ -74,9 +63,7 @@ __all__ = [
     "birthday_text",
     "birthday_value",
     "bring_samples",
-    "clean_fields",
     "create_list",
-    "csv_bytes",
     "delete_list",
     "discard_import",
     "due_imports",
@@ -87,14 +74,12 @@ __all__ = [
     "filled_counts",
     "find_subscriber",
     "import_preview",
-    "is_field_name",
     "known_fields",
     "latest_imports",
     "list_counts",
     "lists_of",
     "note_sentence",
     "parse_address",
-    "parse_birthday",
     "people_csv",
     "recipient_count",
     "recipients",
@@ -107,7 +92,6 @@ __all__ = [
     "safe_cell",
     "search_subscribers",
     "set_encoding",
-    "set_lists",
     "set_mapping",
     "slug",
     "start_import",

@@ -252,14 +252,6 @@ class KnownNames:
         return found
 
 
-def likely_field(session: Session, account_id: int, name: str) -> str:
-    """Return the field that an unknown name probably means, or "".
-
-    That is the field a column with this heading was mapped to, or one with a similar name.
-    """
-    return KnownNames(session, account_id).likely(name)
-
-
 def filled_counts(
     session: Session, account_id: int, list_ids: Sequence[int], names: Collection[str]
 ) -> dict[str, int]:

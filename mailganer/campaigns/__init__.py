@@ -7,7 +7,6 @@ from .campaign_forecast import forecast
 from .check import (
     Check,
     EmailState,
-    Problem,
     Readiness,
     Severity,
     check,
@@ -31,7 +30,6 @@ __all__ = [
     "CampaignValues",
     "Check",
     "EmailState",
-    "Problem",
     "Readiness",
     "Severity",
     "Shared",

@@ -146,7 +146,6 @@ __all__ = [
     "CompiledEmail",
     "EmailAnalysis",
     "Envelope",
-    "FooterTexts",
     "MessageRenderer",
     "PageAnalysis",
     "RecipientHeaders",

@@ -150,16 +150,6 @@ def _attributes(source: str, start: int, end: int) -> Iterator[Attribute]:
         yield Attribute(match[1].translate(_LOWER), match.start(), match.end(), decoded(written), *place)
 
 
-def attributes_of(tag: str) -> dict[str, str]:
-    """Return the attributes of one opening tag, as a browser reads them."""
-    found: dict[str, str] = {}
-    for token in tokens(tag):
-        for attribute in token.attributes if token.kind == "open" else ():
-            found.setdefault(attribute.name, attribute.value)
-        break
-    return found
-
-
 # --- attribute values
 
 # A value inserted right after an entity name most likely begins with a letter or a digit.

@@ -115,8 +115,6 @@ def limited(value: Any, largest: int) -> int:
 
 # --- methods
 
-_FIXED = frozenset(("items", "keys", "values"))  # views on the value, which do not iterate over it
-
 
 def call_method(context: Context, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a method that ``sandbox_operations.attribute`` allowed."""

@@ -4,7 +4,7 @@ Pages and the API use two names: ``enqueue_after_commit(request, "tick")`` after
 campaign ready to send, and ``resolve`` for emails in doubt.
 """
 
-from ..queue import enqueue_after_commit, includeme
+from ..queue import enqueue_after_commit
 from .in_doubt import resolve
 
-__all__ = ["enqueue_after_commit", "includeme", "resolve"]
+__all__ = ["enqueue_after_commit", "resolve"]

@@ -4,8 +4,8 @@ from .campaign_counters import Numbers, campaign_numbers
 from .clicks import record_click
 from .open_buffer import OpenBuffer
 from .opens import Opening, record_opens
-from .sent_emails import SentEmail, email_for, find, link_target, urls_for
-from .unsubscribing import RecipientPage, describe, reader_of, resubscribe_by_token, unsubscribe_by_token
+from .sent_emails import email_for, find, link_target, urls_for
+from .unsubscribing import RecipientPage, reader_of, resubscribe_by_token, unsubscribe_by_token
 from .user_agents import is_fetched_ahead
 
 __all__ = [
@@ -13,9 +13,7 @@ __all__ = [
     "OpenBuffer",
     "Opening",
     "RecipientPage",
-    "SentEmail",
     "campaign_numbers",
-    "describe",
     "email_for",
     "find",
     "is_fetched_ahead",

@@ -23,7 +23,7 @@ from mailganer.rendering.link_faults import fault_of, suggested_address
 from mailganer.rendering.link_report import report_links
 from mailganer.rendering.list_markers import signs_of_items
 from mailganer.rendering.lost_lines import has_lost_lines
-from mailganer.rendering.markup import attributes_of, decoded, readable, tokens
+from mailganer.rendering.markup import decoded, readable, tokens
 from mailganer.rendering.mjml import _unused_word, is_mjml
 from mailganer.rendering.own_links import hidden_in, tokens_in
 from mailganer.rendering.placeholders import decode_code, mask
@@ -56,7 +56,6 @@ READERS: dict[str, Callable[[str], object]] = {
     "spans": lambda source: list(code_spans(source)),
     "whole spans": lambda source: list(code_spans(source, whole=True)),
     "tokens": _attributes,
-    "one tag": attributes_of,
     "attribute value": decoded,
     "text": readable,
     "tags of other products": lambda source: list(foreign_tags(source)),

@@ -45,7 +45,7 @@ def renewed(registry: Registry, settings: Settings) -> PixelFirst:
     """Give a configured registry the state that ``mailganer.configure`` would have given a new one."""
     config = Configurator(registry=registry, package=mailganer)
     registry["settings"] = settings
-    for part in (".db", ".accounts", ".billing", ".sending"):  # these have state and no views
+    for part in (".db", ".accounts", ".billing", ".queue"):  # these have state and no views
         config.include(part)
     registry["outside"] = OutsideCalls()
     registry["body_limits"] = BodyLimits(settings)

@@ -2,7 +2,6 @@
 
 from .actions import (
     Column,
-    Preview,
     apply_import,
     discard_import,
     encoding_samples,
@@ -19,7 +18,6 @@ from .run import due_imports, run_import
 __all__ = [
     "Column",
     "FileProblem",
-    "Preview",
     "apply_import",
     "discard_import",
     "due_imports",

@@ -177,10 +177,6 @@ def _encoding_at(path: Path, offset: int) -> Guess:
         return guess_in_lines(file.read(_SAMPLE))
 
 
-def guess_encoding(sample: bytes) -> str:
-    return guess_in_lines(sample).encoding
-
-
 def guess_in_lines(sample: bytes) -> Guess:
     """Return the encoding of bytes that are not clean UTF-8: mostly UTF-8 after all, Cyrillic, or Western.
 

@@ -16,7 +16,7 @@ from ...models import Campaign
 from ...settings import Settings
 from ..campaign_forecast import forecast
 from .email import AnalysedEmail, at_email, count, read
-from .findings import CampaignStep, Check, Finding, PassedCheck, Problem, Severity
+from .findings import Check, Finding, PassedCheck, Problem, Severity
 from .foreign_placeholders import at_placeholders
 from .links import at_links
 from .quick import EmailState, Readiness, Seen, email_key, email_state, readiness, with_unusable
@@ -26,10 +26,8 @@ from .senders import at_senders
 
 __all__ = [
     "AnalysedEmail",
-    "CampaignStep",
     "Check",
     "EmailState",
-    "Problem",
     "Readiness",
     "Seen",
     "Severity",
