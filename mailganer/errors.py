@@ -104,7 +104,7 @@ class MalformedBody(InputError):
 class NotFound(MailganerError):
     """There is no such object in this account."""
 
-    def __init__(self, message: str = _("There is nothing here, or it is not yours.")) -> None:
+    def __init__(self, message: str = _("Not found, or it belongs to another account.")) -> None:
         super().__init__(message)
 
 
@@ -164,8 +164,8 @@ class NoRoom(MailganerError):
     def __init__(self) -> None:
         super().__init__(
             _(
-                "There is no room left on the disk of this installation. Nothing of it was kept. "
-                "Tell whoever runs it, and try again later."
+                "The disk of this installation is full. Nothing was saved. Tell the operator and try "
+                "again later."
             )
         )
 

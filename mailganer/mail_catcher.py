@@ -99,7 +99,7 @@ async def _serve(host: str, port: int, folder: Path, ready: threading.Event | No
     except OSError as error:
         raise MailganerError(
             _(
-                "The mail catcher cannot listen at ${host}, port ${port}: ${problem}. Choose another port.",
+                "The mail catcher cannot listen on ${host}, port ${port}: ${problem}. Choose another port.",
                 mapping={"host": host, "port": port, "problem": error.strerror or str(error)},
             )
         ) from None
@@ -182,7 +182,7 @@ def read_email(folder: Path, key: str) -> CaughtEmail:
     """Return one email. Raises ``NotFound``."""
     data = _read(folder, key, None)
     if data is None:
-        raise NotFound(_("There is no such email in the catcher any more."))
+        raise NotFound(_("This email is no longer in the mail catcher."))
     message = _parsed(data)
     body = data.split(b"\n", 2)[2]  # without the two lines of the envelope
     return CaughtEmail(

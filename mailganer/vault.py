@@ -31,7 +31,10 @@ class Vault:
             content = json.loads(self._fernet.decrypt(ciphertext))
         except InvalidToken as error:
             raise SecretUnreadable(
-                _("The stored password cannot be read with today's secret key. Enter the password again.")
+                _(
+                    "The stored password cannot be decrypted with the current secret key. Enter the "
+                    "password again."
+                )
             ) from error
         if content["account"] != account_id:
             raise SecretUnreadable(
@@ -54,7 +57,7 @@ class Vault:
             return self._fernet.rotate(ciphertext)
         except InvalidToken as error:
             raise SecretUnreadable(
-                _("A stored password cannot be read with any of the secret keys.")
+                _("A stored password cannot be decrypted with any of the secret keys.")
             ) from error
 
 

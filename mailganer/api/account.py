@@ -56,7 +56,7 @@ def _plain(fields: dict[str, Any], backend: type[Backend]) -> dict[str, Any]:
     require_known(backend, fields, beside=("email", "backend"))
     lists = lists_among(backend.Settings)
     wrong = {
-        name: _("A plain value is expected.")
+        name: _("Enter a plain value, not a list or an object.")
         for name, value in fields.items()
         if isinstance(value, dict) or (isinstance(value, list) and name not in lists)
     }

@@ -60,7 +60,7 @@ def change_campaign(request: Request) -> Shape:
         path = request.route_path("api.campaign.unschedule", id=campaign.id)
         raise Conflict(
             _(
-                "This campaign is scheduled. POST ${path} takes it back to a draft, which can be changed.",
+                "A scheduled campaign cannot be changed. POST ${path} returns it to a draft first.",
                 mapping={"path": path},
             )
         ) from error

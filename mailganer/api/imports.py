@@ -82,5 +82,5 @@ def _mapping(part: Any) -> dict[str, str] | None:
         return None
     mapping = read_json(text, "mapping")
     if not isinstance(mapping, dict) or not all(isinstance(value, str) for value in mapping.values()):
-        raise InputError({"mapping": _("The mapping is a JSON object: header name to field.")})
+        raise InputError({"mapping": _("The mapping must be a JSON object of column headings and fields.")})
     return mapping

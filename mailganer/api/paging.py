@@ -26,7 +26,9 @@ def asked_after(request: Request) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise InputError({"after": _("This is no cursor of ours. Take the “next” of the page before.")})
+        raise InputError(
+            {"after": _("The cursor is not valid. Use the value of “next” from the previous page.")}
+        )
     return int(text)
 
 

@@ -22,32 +22,35 @@ from .validation_errors import findings, is_of_another_kind, is_unsigned
 
 log = structlog.get_logger()
 API = r"^/api/"
-SIGN_IN_FIRST = errors._("Sign in first: send the token as Authorization: Bearer TOKEN.")
-LOOK_AGAIN = errors._("Some fields need another look.")
+SIGN_IN_FIRST = errors._("Authentication required. Send the token as Authorization: Bearer TOKEN.")
+LOOK_AGAIN = errors._("Some fields are not valid.")
 
+# The phrases of RFC 9110; those of ``http.HTTPStatus`` depend on the version of Python.
 TITLES = {
-    400: "Not possible",
-    401: "Not signed in",
-    403: "Not allowed",
-    404: "Not found",
-    405: "No such method here",
-    409: "Not in this state",
-    413: "Too large",
-    415: "Not a body we can read",
-    422: "Some fields need another look",
-    429: "Too many tries",
-    500: "Our mistake",
-    502: "The mail server did not help",
-    503: "Not at the moment",
-    507: "No room",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    507: "Insufficient Storage",
 }
 
 SENTENCES = {
-    400: errors._("This request cannot be read: the form in it is malformed."),
+    400: errors._("The request cannot be read: its form data is malformed."),
     404: errors.NotFound().message,
-    405: errors._("This address does not answer to this method; the header Allow says to which it does."),
-    413: errors._("A JSON body may have ${most} MB.", mapping={"most": LARGEST_JSON // 1_000_000}),
-    415: errors._("A body of this Content-Type is not read here; the OpenAPI document says which is."),
+    405: errors._("This URL does not support this method. The Allow header lists the supported methods."),
+    413: errors._("The JSON body is larger than ${most} MB.", mapping={"most": LARGEST_JSON // 1_000_000}),
+    415: errors._(
+        "This Content-Type is not supported here. See the OpenAPI document for the supported types."
+    ),
 }
 
 
@@ -55,7 +58,7 @@ def problem(request: Request, status: int, detail: str, **more: Any) -> Response
     """Return a problem document. ``detail`` and messages are translated here."""
     body = {
         "type": "about:blank",
-        "title": TITLES.get(status, "Not possible"),
+        "title": TITLES.get(status, "Error"),
         "status": status,
         "detail": words(request, detail),
         **{key: value for key, value in more.items() if value is not None},
@@ -170,8 +173,8 @@ def database_unavailable(error: Exception, request: Request) -> Response:
     DATABASE.began(log, "api.database", path=request.path, method=request.method, trouble=trouble_of(error))
     without_database(request, error)
     sentence = errors._(
-        "Mailganer cannot get at its data right now. Try again soon; with an Idempotency-Key nothing is done "
-        "twice."
+        "Mailganer cannot access its data right now. Try again soon. With an "
+        "Idempotency-Key, nothing is done twice."
     )
     return problem(request, 503, sentence, retry_after=RETRY_AFTER)
 
@@ -195,7 +198,7 @@ def internal_error(error: Exception, request: Request) -> Response:
     log.error("api.broken", number=number, path=request.path, method=request.method, exc_info=error)
     without_database(request, error)
     sentence = errors._(
-        "Something broke on our side; nothing was changed. Quote ${number} when you tell us.",
+        "Internal error. Nothing was changed. Give the operator the number ${number}.",
         mapping={"number": number},
     )
     return problem(request, 500, sentence)

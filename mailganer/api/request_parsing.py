@@ -63,9 +63,9 @@ def _wrong_parameters(asked: Sequence[tuple[str, str]], known: Collection[str]) 
         if name not in known:
             wrong[name[:LONGEST_FIELD]] = _no_parameter(name, known)
         elif name in seen:
-            wrong[name] = _("This parameter is given more than once. Give one value.")
+            wrong[name] = _("This parameter is given more than once. Send one value.")
         elif name in NAMES_ONE and not value.strip():
-            wrong[name] = _("This is empty. Fill it in, or leave the parameter out.")
+            wrong[name] = _("The value is empty. Send a value or omit the parameter.")
         seen.add(name)
     return wrong
 
@@ -73,8 +73,8 @@ def _wrong_parameters(asked: Sequence[tuple[str, str]], known: Collection[str]) 
 def _no_parameter(name: str, known: Collection[str]) -> str:
     likely = get_close_matches(name, sorted(known), 1)
     if likely:
-        return _("There is no such parameter. Did you mean “${likely}”?", mapping={"likely": likely[0]})
-    return _("There is no such parameter.")
+        return _("Unknown parameter. Did you mean “${likely}”?", mapping={"likely": likely[0]})
+    return _("Unknown parameter.")
 
 
 def without_blanks(view: View) -> View:
@@ -113,7 +113,9 @@ def _require_few(value: Any) -> None:
         inside = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
         number += len(inside)
         if number > MOST_VALUES:
-            raise InputError({"body": _("There are too many: ${most} fit.", mapping={"most": MOST_VALUES})})
+            raise InputError(
+                {"body": _("Too many values. The maximum is ${most}.", mapping={"most": MOST_VALUES})}
+            )
         waiting.extend(inside)
 
 
@@ -123,7 +125,7 @@ def read_json(text: bytes | str, field: str = "body") -> Any:
     Raise ``InputError`` under ``field``, ``MalformedBody`` for invalid JSON. Our own error, because the
     validator's error cannot print bytes that are not UTF-8.
     """
-    sentence = _("This is no JSON that we can read.")
+    sentence = _("The value is not valid JSON.")
     try:
         value = json.loads(text, parse_constant=_no_number)
         json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate (\ud800) cannot be stored
@@ -173,5 +175,5 @@ def is_yes(part: Any, field: str) -> bool:
     """Parse a boolean in any usual spelling. Raise ``InputError`` under ``field``."""
     word = part.strip().lower() if isinstance(part, str) else ""
     if word not in YES | NO:
-        raise InputError({field: _("Say true or false.")})
+        raise InputError({field: _("Use true or false.")})
     return word in YES

@@ -109,9 +109,9 @@ def _address(body: Mapping[str, Any]) -> str:
     """Return the address: ``email``, as at sign-in, or ``from_email``, as in the response for a sender."""
     named = [str(body[name]) for name in ("email", "from_email") if body.get(name)]
     if not named:
-        raise InputError({"email": _("Fill this in.")})
+        raise InputError({"email": _("This field is required.")})
     if len({normalise_email(each) for each in named}) > 1:
-        raise InputError({"from_email": _("This is another address than “email”. Give one of them.")})
+        raise InputError({"from_email": _("This address differs from “email”. Send only one of them.")})
     return named[0]
 
 
@@ -129,5 +129,5 @@ def _require_the_same_account(sender: Sender, body: Mapping[str, Any]) -> None:
     changed = [name for name, email in said.items() if email != sender.from_email]
     changed += ["backend"] if body.get("backend", sender.backend) != sender.backend else []
     if changed:
-        sentence = _("A sender keeps its mail account. Add another sender for another one.")
+        sentence = _("The mail account of a sender cannot be changed. Add a new sender instead.")
         raise InputError(dict.fromkeys(changed, sentence))

@@ -125,7 +125,9 @@ def _is_unsubscribe(person: Subscriber, status: str | None) -> bool:
     """Return whether to unsubscribe. Raise ``InputError`` for any other change of the status."""
     if status in (None, person.status, SubscriberStatus.unsubscribed):
         return status == SubscriberStatus.unsubscribed
-    raise InputError({"status": _("Somebody can be unsubscribed here; back they come only by themselves.")})
+    raise InputError(
+        {"status": _("A subscriber can only be unsubscribed here. Only they can subscribe again.")}
+    )
 
 
 def _list(request: Request, lst: SubscriberList) -> Shape:

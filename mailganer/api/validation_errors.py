@@ -12,18 +12,18 @@ from ..errors import _
 BODY = "body"
 MOST = 100  # errors in one response
 LONGEST_FIELD = 200  # characters; names made up by clients can have any length
-MISSING = _("This field is missing.")
+MISSING = _("This field is required.")
 KINDS = {
-    "string": _("Text is expected."),
-    "integer": _("A whole number is expected."),
-    "number": _("A number is expected."),
-    "boolean": _("True or false is expected."),
-    "array": _("A list is expected."),
-    "object": _("An object is expected."),
+    "string": _("Enter text."),
+    "integer": _("Enter a whole number."),
+    "number": _("Enter a number."),
+    "boolean": _("Use true or false."),
+    "array": _("Enter a list."),
+    "object": _("Enter an object."),
 }
 FORMATS = {
-    "date": _("A date like 1990-05-14 is expected."),
-    "date-time": _("A time with its offset is expected, like 2026-12-04T10:00:00+03:00."),
+    "date": _("Enter a date such as 1990-05-14."),
+    "date-time": _("Enter a date and time with an offset, such as 2026-12-04T10:00:00+03:00."),
 }
 
 
@@ -55,11 +55,11 @@ def _of(error: Exception) -> Iterator[tuple[str, str]]:
         for flaw in flaws:
             yield from _in_schema(flaw, name)
     elif isinstance(error, MissingRequestBodyError):
-        yield BODY, _("A JSON body is expected.")
+        yield BODY, _("The request needs a JSON body.")
     elif isinstance(error, OpenAPIError) and name:
-        yield name, _("This value is not understood.")
+        yield name, _("The value is not valid.")
     else:
-        yield BODY, _("This is not understood: ${reason}.", mapping={"reason": str(error)[:200]})
+        yield BODY, _("The value is not valid: ${reason}.", mapping={"reason": str(error)[:200]})
 
 
 def _in_schema(flaw: ValidationError, name: str) -> Iterator[tuple[str, str]]:
@@ -72,7 +72,7 @@ def _in_schema(flaw: ValidationError, name: str) -> Iterator[tuple[str, str]]:
     elif flaw.validator == "additionalProperties":
         for each in flaw.instance:
             if each not in flaw.schema.get("properties", {}):
-                yield "/".join([*path, each]), _("There is no such field.")
+                yield "/".join([*path, each]), _("Unknown field.")
     else:
         yield "/".join(path) or BODY, _sentence(flaw)
 
@@ -89,24 +89,26 @@ def _sentence(flaw: ValidationError) -> str:
         case "maximum":
             return _("The number must be ${limit} or less.", mapping={"limit": wanted})
         case "exclusiveMinimum" | "exclusiveMaximum":
-            return _("This number is out of range.")
+            return _("The number is out of range.")
         case "maxLength":
-            return _("This is too long: ${longest} characters fit.", mapping={"longest": wanted})
+            return _(
+                "The value is too long. The maximum is ${longest} characters.", mapping={"longest": wanted}
+            )
         case "maxItems":
-            return _("There are too many: ${most} fit.", mapping={"most": wanted})
+            return _("Too many values. The maximum is ${most}.", mapping={"most": wanted})
         case "minLength" | "minItems":
-            return _("Fill this in.")
+            return _("This field is required.")
         case "uniqueItems":
-            return _("Something stands here twice.")
+            return _("The list contains duplicates.")
         case "format":
-            return FORMATS.get(wanted, _("This value is not understood."))
-    return _("This value is not understood.")
+            return FORMATS.get(wanted, _("The value is not valid."))
+    return _("The value is not valid.")
 
 
 def _of_types(wanted: Sequence[str]) -> str:
     kinds = [kind for kind in wanted if kind != "null"]
     if set(kinds) == {"string", "number", "boolean"}:
-        return _("Text, a number, true or false is expected; null for nothing.")
+        return _("Enter text, a number, true, false or null.")
     if set(kinds) == {"string", "number"}:
-        return _("Text or a number is expected.")
+        return _("Enter text or a number.")
     return KINDS[kinds[0]]

@@ -70,7 +70,7 @@ def answer_once(view: View) -> View:
         if key is None:
             return view(context, request)
         if not 0 < len(key) <= LONGEST_KEY:
-            raise InputError({"Idempotency-Key": _("A key has 1 to 200 characters.")})
+            raise InputError({"Idempotency-Key": _("The key must have 1 to 200 characters.")})
         claim = _Claim(request, context.account.id, key, _fingerprint(request))
         known = claim.known()
         return _stored_response(known, claim.fingerprint) if known else claim.answered(view, context)
@@ -163,12 +163,14 @@ class _Claim:
 
 def _stored_response(known: IdempotentResponse, fingerprint: bytes) -> Response:
     if known.fingerprint != fingerprint:
-        raise InputError({"Idempotency-Key": _("This key was used for another request. Take a new one.")})
+        raise InputError(
+            {"Idempotency-Key": _("This key was already used for another request. Use a new key.")}
+        )
     if known.status == UNANSWERED:
         raise Conflict(
             _(
-                "The first request with this key is still being answered, or broke off. Ask again in a "
-                "minute; if this stays, look what became of it, and take a new key."
+                "The first request with this key is still running or was interrupted. Try again in a "
+                "minute. If this persists, check the result of the first request and use a new key."
             )
         )
     if known.body is None:

@@ -307,11 +307,11 @@ def normalise_email(email: str) -> str:
     """
     local, at, domain = email.strip().rpartition("@")
     if not at or not local or not domain or _UNSAFE.search(local) or _UNSAFE.search(domain):
-        raise InputError({"email": _("An address looks like name@example.com.")})
+        raise InputError({"email": _("Use the format name@example.com.")})
     address = f"{local}@{normalise_host(domain, 'email')}"
     if len(address) > LONGEST_ADDRESS:
         raise InputError(
-            {"email": _("An address has ${most} characters at most.", mapping={"most": LONGEST_ADDRESS})}
+            {"email": _("An address can have at most ${most} characters.", mapping={"most": LONGEST_ADDRESS})}
         )
     return address
 
@@ -353,7 +353,7 @@ def normalise_host(host: str, field_name: str = "host") -> str:
         except idna.IDNAError:
             name = ""
     if not name or len(name) > 253 or not re.fullmatch(r"[a-z0-9_.:\-\[\]]+", name):
-        raise InputError({field_name: _("A host name looks like smtp.example.com.")})
+        raise InputError({field_name: _("Enter a host name such as smtp.example.com.")})
     return name
 
 

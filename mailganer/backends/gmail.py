@@ -68,7 +68,7 @@ class GmailSettings(BaseModel):
         max_length=256,
         validate_default=True,
         title=_("App password"),
-        description=_("Sixteen letters; spaces do not matter."),
+        description=_("16 letters. Spaces do not matter."),
     )
 
     @field_validator("password")
@@ -78,7 +78,7 @@ class GmailSettings(BaseModel):
         bare = "".join(password.get_secret_value().split())
         token = info.data.get("refresh_token")
         if not bare and not (token and token.get_secret_value()):
-            raise ValueError(_("Fill in the app password."))
+            raise ValueError(_("Enter the app password."))
         return SecretStr(bare)
 
 
@@ -101,7 +101,7 @@ class GmailBackend(Backend):
             *("host", "port", "security", "imap_host", "imap_port", "token_url"),
         }
     )
-    help = _("You need an app password: Google makes one after two-step verification is turned on.")
+    help = _("You need an app password. Turn on two-step verification in your Google Account to create one.")
     help_url = "https://myaccount.google.com/apppasswords"
 
     def own_limits(self) -> Limits:
@@ -149,8 +149,8 @@ class GmailBackend(Backend):
                 raise
             raise LoginRefused(
                 _(
-                    "Gmail refused the password. Its answer: ${reply}. App passwords need two-step"
-                    " verification.",
+                    "Gmail rejected the password: ${reply}. Use an app password, which requires two-step "
+                    "verification.",
                     mapping={"reply": error.reply.rstrip(".")},
                 ),
                 error.reply,
@@ -184,7 +184,7 @@ class GmailBackend(Backend):
         body = _post(url, form, self.network.timeouts.connect)
         token = body.get("access_token")
         if not isinstance(token, str) or not token:
-            raise ProtocolBroken(_("Google's answer holds no access token. Try later."))
+            raise ProtocolBroken(_("The response of Google contains no access token. Try again later."))
         return SecretStr(token)
 
 
@@ -197,9 +197,9 @@ def _post(url: str, form: Mapping[str, str], seconds: float) -> Mapping[str, obj
     except urllib.error.HTTPError as error:
         with error:
             reply = clean(error.read(4096))
-        raise LoginRefused(_("Google refused the permission to send. Grant it once more."), reply) from None
+        raise LoginRefused(_("Google no longer permits sending. Grant access again."), reply) from None
     except OSError:
-        raise Unreachable(_("Google's token service cannot be reached. Try later.")) from None
+        raise Unreachable(_("The token service of Google cannot be reached. Try again later.")) from None
 
 
 def _json(body: bytes) -> Mapping[str, object]:
@@ -208,5 +208,5 @@ def _json(body: bytes) -> Mapping[str, object]:
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise ProtocolBroken(_("Google's answer holds no access token. Try later."))
+        raise ProtocolBroken(_("The response of Google contains no access token. Try again later."))
     return parsed

@@ -95,8 +95,8 @@ def _is_private(text: str, name: str, network: Network) -> bool:
         return True
     raise HostForbidden(
         _(
-            "Mailganer does not connect to ${host}: it is not a public mail server. Name the server your mail"
-            " provider gives for sending.",
+            "Mailganer does not connect to ${host} because it is not a public mail server. Enter "
+            "the SMTP server of your mail provider.",
             mapping={"host": name},
         )
     )
@@ -105,7 +105,7 @@ def _is_private(text: str, name: str, network: Network) -> bool:
 def _port_forbidden(port: int, network: Network) -> BackendError:
     return HostForbidden(
         _(
-            "Mailganer does not connect to port ${port}. Mail is handed over at one of: ${ports}.",
+            "Mailganer does not connect to port ${port}. Use one of: ${ports}.",
             mapping={"port": port, "ports": ", ".join(map(str, sorted(network.ports)))},
         ),
         field="port",
@@ -114,13 +114,15 @@ def _port_forbidden(port: int, network: Network) -> BackendError:
 
 def _unreachable(host: str, port: int, problem: OSError) -> BackendError:
     if isinstance(problem, TimeoutError):
-        sentence = _("${host} does not answer at port ${port}. Check the name and the port, or try later.")
+        sentence = _(
+            "${host} does not respond on port ${port}. Check the server and the port, or try again later."
+        )
     elif isinstance(problem, ConnectionRefusedError):
-        sentence = _("${host} takes no connections at port ${port}. Check the name and the port.")
+        sentence = _("${host} refuses connections on port ${port}. Check the server and the port.")
     else:
         sentence = _(
-            "${host} cannot be reached at port ${port}: ${problem}. Check the name and the port, or try"
-            " later."
+            "Cannot connect to ${host}, port ${port}: ${problem}. Check the server and the port, "
+            "or try again later."
         )
     words = problem.strerror or str(problem)
     return Unreachable(sentence % {"host": host, "port": port, "problem": words})
@@ -162,9 +164,7 @@ def _resolve(name: str, port: int, seconds: float) -> list[Any]:
 def _unresolved(name: str, error: BaseException) -> BackendError:
     unknown = getattr(socket, "EAI_NODATA", socket.EAI_NONAME)
     if isinstance(error, UnicodeError) or getattr(error, "errno", None) in (socket.EAI_NONAME, unknown):
-        return Unreachable(
-            _("There is no host called ${host}. Check how its name is written.", mapping={"host": name})
-        )
+        return Unreachable(_("The server ${host} was not found. Check its spelling.", mapping={"host": name}))
     return Unreachable(
-        _("The name server does not say where ${host} is. Try later.", mapping={"host": name}),
+        _("The DNS lookup of ${host} failed. Try again later.", mapping={"host": name}),
     )

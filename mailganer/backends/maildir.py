@@ -40,12 +40,12 @@ class MaildirBackend(Backend):
     """
 
     name = "maildir"
-    title = _("Folder on this computer (Maildir)")
+    title = _("Folder on the server (Maildir)")
     domains = frozenset()
     Settings = MaildirSettings
     limits = Limits(max_connections=4)
     option_names = frozenset({"folder"})
-    help = _("Emails are kept in a folder on the server and reach nobody.")
+    help = _("Emails are saved to a folder on the server and not delivered.")
 
     @property
     def folder(self) -> Path:

@@ -47,7 +47,7 @@ class Registry:
                 return backend
         raise BackendMissing(
             _(
-                "There is no sender backend “${name}” here. Enabled are: ${names}.",
+                "The sender backend “${name}” is not enabled. Enabled backends: ${names}.",
                 mapping={"name": name, "names": ", ".join(self.names)},
             )
         )
@@ -62,7 +62,7 @@ class Registry:
                 return backend
         raise BackendMissing(
             _(
-                "Addresses at ${domain} cannot be used here. Enabled are: ${names}.",
+                "Addresses at ${domain} cannot be used here. Enabled backends: ${names}.",
                 mapping={"domain": _domain(email), "names": ", ".join(self.names)},
             )
         )
@@ -80,7 +80,7 @@ class Registry:
             raise InputError(
                 {
                     "email": _(
-                        "Addresses at ${domain} sign in through ${title}.",
+                        "Addresses at ${domain} must sign in with ${title}.",
                         mapping={"domain": _domain(address), "title": claiming.title},
                     )
                 }
@@ -234,8 +234,8 @@ def require_known(backend: type[Backend], given: Iterable[str], beside: Iterable
 def _no_field(name: str, known: Sequence[str]) -> str:
     likely = difflib.get_close_matches(name, known, n=1)
     if likely:
-        return _("There is no such field. Did you mean “${likely}”?", mapping={"likely": likely[0]})
-    return _("There is no such field.")
+        return _("Unknown field. Did you mean “${likely}”?", mapping={"likely": likely[0]})
+    return _("Unknown field.")
 
 
 def _plain(value: Any) -> Any:

@@ -206,8 +206,8 @@ def _start_tls(session: Session) -> None:
     if "STARTTLS" not in session.features:
         raise TLSFailed(
             _(
-                "${host} does not offer encryption at port ${port}, so no password is sent to it. Try"
-                " another port (465 or 587), or ask your provider.",
+                "${host} does not offer encryption on port ${port}, so the password was not sent. "
+                "Try port 465 or 587, or ask your provider.",
                 mapping={"host": server.host, "port": server.port},
             )
         )
@@ -215,7 +215,7 @@ def _start_tls(session: Session) -> None:
     if reply.code != 220:
         raise TLSFailed(
             _(
-                "${host} refused to encrypt the connection. Its answer: ${reply}",
+                "${host} refused to encrypt the connection: ${reply}",
                 mapping={"host": server.host, "reply": reply.text},
             ),
             reply.text,
@@ -224,8 +224,8 @@ def _start_tls(session: Session) -> None:
         # An attacker injected plain text, to be read as if it came after encryption (STARTTLS injection).
         raise TLSFailed(
             _(
-                "${host} went on talking unencrypted after it had agreed to encrypt. Somebody may be"
-                " listening in; nothing was sent.",
+                "${host} continued without encryption after agreeing to encrypt. The connection may "
+                "be intercepted. Nothing was sent.",
                 mapping={"host": server.host},
             )
         )
@@ -243,8 +243,8 @@ def _secure(session: Session) -> None:
     except ssl.SSLCertVerificationError as error:
         raise TLSFailed(
             _(
-                "The certificate of ${host} cannot be trusted (${problem}), so no password is sent to it."
-                " Check the host name, or tell whoever runs the server.",
+                "The certificate of ${host} is not trusted (${problem}), so the password was not "
+                "sent. Check the server name or contact its administrator.",
                 mapping={"host": server.host, "problem": error.verify_message},
             )
         ) from None
@@ -255,13 +255,13 @@ def _secure(session: Session) -> None:
 def _no_tls(server: SmtpServer, problem: str) -> str:
     if problem == "WRONG_VERSION_NUMBER":  # the answer was not TLS but plain text
         return _(
-            "${host} does not speak TLS at port ${port}. The port may be for the other kind of security: 465"
-            " is TLS, 587 STARTTLS.",
+            "${host} does not use TLS on port ${port}. The port and the type of security may not "
+            "match: 465 is TLS, 587 is STARTTLS.",
             mapping={"host": server.host, "port": server.port},
         )
     return _(
-        "${host} and Mailganer do not agree on how to encrypt (${problem}). The port may be for the"
-        " other kind of security: 465 is TLS, 587 STARTTLS.",
+        "The TLS connection to ${host} failed (${problem}). The port and the type of "
+        "security may not match: 465 is TLS, 587 is STARTTLS.",
         mapping={"host": server.host, "problem": problem},
     )
 
@@ -293,7 +293,7 @@ def _authenticate(session: Session, login: Login, mechanisms: Sequence[str]) -> 
         return reply
     raise ProtocolBroken(
         _(
-            "${host} offers no way to log in that Mailganer knows (${names}).",
+            "${host} offers no sign-in method that Mailganer supports (${names}).",
             mapping={"host": session.server.host, "names": " ".join(mechanisms)},
         )
     )
@@ -317,14 +317,14 @@ def _judge_login(session: Session, reply: Reply) -> None:
     if 400 <= reply.code < 500:
         raise _temporary_error(session, reply, Stage.login)(
             _(
-                "${host} cannot check the password now. Its answer: ${reply}",
+                "${host} cannot verify the password right now: ${reply}",
                 mapping={"host": host, "reply": reply.text},
             ),
             reply.text,
         )
     raise LoginRefused(
         _(
-            "${host} refused the login or the password. Its answer: ${reply}",
+            "${host} rejected the login or password: ${reply}",
             mapping={"host": host, "reply": reply.text},
         ),
         reply.text,
@@ -333,11 +333,11 @@ def _judge_login(session: Session, reply: Reply) -> None:
 
 def _no_login(server: SmtpServer, login: Login) -> BackendError:
     if login.empty:
-        return LoginRefused(_("Without a password nothing proves that this account is yours. Fill it in."))
+        return LoginRefused(_("Enter the password to prove that this account is yours."))
     return LoginRefused(
         _(
-            "${host} asks nobody for a password at port ${port}, so it cannot prove that this account is"
-            " yours. Try another port (465 or 587).",
+            "${host} does not require a password on port ${port}, so it cannot prove that this "
+            "account is yours. Try port 465 or 587.",
             mapping={"host": server.host, "port": server.port},
         )
     )
@@ -346,7 +346,7 @@ def _no_login(server: SmtpServer, login: Login) -> BackendError:
 def _sender_refused(server: SmtpServer, address: str, reply: Reply) -> BackendError:
     return SenderRefused(
         _(
-            "The password is right, but ${host} takes no emails from ${address}. Its answer: ${reply}",
+            "The password is correct, but ${host} does not accept emails from ${address}: ${reply}",
             mapping={"host": server.host, "address": address, "reply": reply.text},
         ),
         reply.text,
@@ -356,7 +356,7 @@ def _sender_refused(server: SmtpServer, address: str, reply: Reply) -> BackendEr
 def _refused_for_now(session: Session, reply: Reply, stage: Stage) -> BackendError:
     return _temporary_error(session, reply, stage)(
         _(
-            "${host} takes no emails from here now. Its answer: ${reply}",
+            "${host} does not accept emails from this installation right now: ${reply}",
             mapping={"host": session.server.host, "reply": reply.text},
         ),
         reply.text,
@@ -373,7 +373,7 @@ def _temporary_error(session: Session, reply: Reply, stage: Stage) -> type[Unrea
 def _plain_forbidden(server: SmtpServer) -> BackendError:
     return HostForbidden(
         _(
-            "Mailganer does not talk to ${host} without encryption. Choose TLS or STARTTLS.",
+            "Mailganer does not connect to ${host} without encryption. Choose TLS or STARTTLS.",
             mapping={"host": server.host},
         ),
         field="security",
@@ -384,14 +384,14 @@ def _connection_error(server: SmtpServer, broken: Broken) -> BackendError:
     if isinstance(broken, Nonsense):
         return ProtocolBroken(
             _(
-                "What answers at ${host}, port ${port}, is not a mail server. Check the host and the port.",
+                "${host}, port ${port}, is not a mail server. Check the server and the port.",
                 mapping={"host": server.host, "port": server.port},
             )
         )
     return Unreachable(
         _(
-            "${host} broke off the conversation at port ${port}: no answer in time, or it hung up. Try"
-            " later, or check the port and the kind of security.",
+            "The connection to ${host}, port ${port}, timed out or was closed. Try again later, "
+            "or check the port and the type of security.",
             mapping={"host": server.host, "port": server.port},
         )
     )
@@ -402,7 +402,7 @@ def _path(address: str) -> str:
     if not address.isascii():
         raise SenderRefused(
             _(
-                "${address} has letters that mail servers do not take before the @.",
+                "${address} has characters before the @ that mail servers do not accept.",
                 mapping={"address": address},
             )
         )

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..errors import _
 
-FILL_IN = _("Fill this in.")
-UNFIT = _("This does not look as it should.")
+FILL_IN = _("This field is required.")
+UNFIT = _("The format is not valid.")
 
 
 def sentence(detail: Mapping[str, Any]) -> str:
@@ -42,7 +42,7 @@ def _is_empty(value: Any) -> bool:
 def _of_a_validator(context: Mapping[str, Any]) -> str:
     error = context.get("error")
     if error is None:  # pydantic's own: ``EmailStr``
-        return _("An email address such as anna@example.com is expected.")
+        return _("Enter an email address such as anna@example.com.")
     said = error.args[0] if error.args else UNFIT
     return said if isinstance(said, str) else str(said)
 
@@ -58,9 +58,9 @@ def _length(kind: str, context: Mapping[str, Any], value: Any) -> str:
     """Return a sentence about characters for text, secrets included, and about entries for a list."""
     n = context["min_length" if kind in _SHORT else "max_length"]
     if isinstance(value, str | bytes) or kind.startswith(("string_", "bytes_")):
-        short, long = _("This is shorter than ${n} characters."), _("This is longer than ${n} characters.")
+        short, long = _("Enter at least ${n} characters."), _("Enter at most ${n} characters.")
     else:
-        short, long = _("Entries needed: ${n} or more."), _("Entries allowed: ${n} at most.")
+        short, long = _("Enter at least ${n} entries."), _("Enter at most ${n} entries.")
     return (short if kind in _SHORT else long) % {"n": n}
 
 
@@ -72,53 +72,53 @@ _LIMITS = {
     "less_than_equal": _("The number must be ${limit} or less."),
     "less_than": _("The number must be less than ${limit}."),
     "multiple_of": _("The number must be a multiple of ${limit}."),
-    "decimal_max_digits": _("Digits in all: ${limit} at most."),
-    "decimal_max_places": _("Digits after the comma: ${limit} at most."),
-    "decimal_whole_digits": _("Digits before the comma: ${limit} at most."),
-    "url_scheme": _("The address must begin with one of: ${limit}."),
+    "decimal_max_digits": _("Enter at most ${limit} digits."),
+    "decimal_max_places": _("Enter at most ${limit} decimal places."),
+    "decimal_whole_digits": _("Enter at most ${limit} digits before the decimal point."),
+    "url_scheme": _("The URL must start with one of: ${limit}."),
 }
-_NUMBER, _LIST = _("A number is expected."), _("A list is expected.")
-_DATE = _("A date such as 2026-12-31 is expected.")
+_NUMBER, _LIST = _("Enter a number."), _("Enter a list.")
+_DATE = _("Enter a date such as 2026-12-31.")
 _KINDS = {  # the first matching prefix counts
-    "int_": _("A whole number is expected."),
+    "int_": _("Enter a whole number."),
     "float_": _NUMBER,
     "finite_number": _NUMBER,
     "decimal_": _NUMBER,
     "fraction_": _NUMBER,
     "complex_": _NUMBER,
-    "bool_": _("Yes or no is expected."),
-    "date_past": _("A date in the past is expected."),
-    "datetime_past": _("A date in the past is expected."),
-    "date_future": _("A date in the future is expected."),
-    "datetime_future": _("A date in the future is expected."),
+    "bool_": _("Choose yes or no."),
+    "date_past": _("Enter a date in the past."),
+    "datetime_past": _("Enter a date in the past."),
+    "date_future": _("Enter a date in the future."),
+    "datetime_future": _("Enter a date in the future."),
     "date_": _DATE,
-    "datetime_": _("A date and time such as 2026-12-31 18:30 is expected."),
-    "timezone_naive": _("A time without an offset is expected."),
-    "timezone_": _("A time with its offset is expected, like 2026-12-04T10:00:00+03:00."),
-    "time_delta_": _("A duration such as 01:30:00 is expected."),
-    "time_": _("A time of day such as 18:30 is expected."),
-    "url_": _("An address such as https://example.com is expected."),
-    "uuid_": _("An identifier such as 123e4567-e89b-12d3-a456-426614174000 is expected."),
-    "string_type": _("Text is expected."),
-    "string_unicode": _("Text is expected."),
-    "string_not_ascii": _("Latin letters, digits and plain signs are expected."),
-    "bytes_": _("Text is expected."),
+    "datetime_": _("Enter a date and time such as 2026-12-31 18:30."),
+    "timezone_naive": _("Enter a time without an offset."),
+    "timezone_": _("Enter a date and time with an offset, such as 2026-12-04T10:00:00+03:00."),
+    "time_delta_": _("Enter a duration such as 01:30:00."),
+    "time_": _("Enter a time such as 18:30."),
+    "url_": _("Enter a URL such as https://example.com."),
+    "uuid_": _("Enter an identifier such as 123e4567-e89b-12d3-a456-426614174000."),
+    "string_type": _("Enter text."),
+    "string_unicode": _("Enter text."),
+    "string_not_ascii": _("Use only Latin letters, digits and common symbols."),
+    "bytes_": _("Enter text."),
     "list_": _LIST,
     "tuple_": _LIST,
     "set_type": _LIST,
     "frozen_set_": _LIST,
     "deque_": _LIST,
     "iterable_": _LIST,
-    "dict_": _("An object is expected."),
-    "frozen_dict_": _("An object is expected."),
-    "mapping_": _("An object is expected."),
-    "ordered_dict_": _("An object is expected."),
-    "model_": _("An object is expected."),
-    "dataclass_": _("An object is expected."),
-    "json_": _("JSON is expected."),
-    "extra_forbidden": _("There is no such field."),
-    "ip_": _("An IP address such as 192.0.2.1 is expected."),
-    "byte_size": _("A size such as 10MB is expected."),
-    "path_": _("There is no such file or folder."),
-    "color_": _("A colour such as #336699 is expected."),
+    "dict_": _("Enter an object."),
+    "frozen_dict_": _("Enter an object."),
+    "mapping_": _("Enter an object."),
+    "ordered_dict_": _("Enter an object."),
+    "model_": _("Enter an object."),
+    "dataclass_": _("Enter an object."),
+    "json_": _("Enter valid JSON."),
+    "extra_forbidden": _("Unknown field."),
+    "ip_": _("Enter an IP address such as 192.0.2.1."),
+    "byte_size": _("Enter a size such as 10MB."),
+    "path_": _("The file or folder does not exist."),
+    "color_": _("Enter a color such as #336699."),
 }

@@ -33,19 +33,19 @@ class SMTPSettings(BaseModel):
         min_length=1,
         max_length=255,
         title=_("Server"),
-        description=_("The server your mail provider gives for sending (SMTP)."),
+        description=_("The SMTP server of your mail provider."),
     )
     port: int = Field(default=587, ge=1, le=65535, title=_("Port"))
     security: Literal["tls", "starttls", "none"] = Field(
         default="starttls",
         title=_("Security"),
-        description=_("Port 465 goes with TLS, port 587 with STARTTLS."),
+        description=_("Port 465 uses TLS, port 587 uses STARTTLS."),
     )
     username: str = Field(
         default="",
         max_length=320,
         title=_("Login"),
-        description=_("Leave it empty if it is your mail address."),
+        description=_("Leave empty if it is your email address."),
     )
     password: SecretStr = Field(default=SecretStr(""), max_length=1024, title=_("Password"))
 
@@ -61,7 +61,7 @@ class SMTPSettings(BaseModel):
     @classmethod
     def _username_is_one_line(cls, username: str) -> str:
         if not username.isprintable():
-            raise ValueError(_("A login is one line of letters."))
+            raise ValueError(_("The login must be one line of text."))
         return username.strip()
 
 
@@ -78,7 +78,7 @@ class SMTPBackend(Backend):
     Settings = SMTPSettings
     limits = Limits(per_day=None, per_second=None, max_connections=2, per_connection=1000)
     option_names = frozenset({"depth", "hello_name", "open_relay"})
-    help = _("The password of your mailbox. Some providers want one made for programs (an app password).")
+    help = _("The password of your mailbox. Some providers require an app password.")
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class SMTPBackend(Backend):
         Without a password no connection is made, unless the operator accepts servers that require none.
         """
         if not self._settings.password.get_secret_value() and not self._server().login_optional:
-            raise InputError({"password": _("Fill in the password of this mail account.")})
+            raise InputError({"password": _("Enter the password of this mail account.")})
         session = self._open()
         try:
             session.check_sender(self.email)
@@ -187,10 +187,13 @@ class SMTPBackend(Backend):
             return
         if settings.security == "none":
             raise InputError(
-                {"security": _("Emails and passwords travel encrypted only. Choose TLS or STARTTLS.")}
+                {
+                    "security": _(
+                        "Emails and passwords are sent only over an encrypted connection. Choose TLS or "
+                        "STARTTLS."
+                    )
+                }
             )
         if settings.port not in network.ports:
             ports = ", ".join(map(str, sorted(network.ports)))
-            raise InputError(
-                {"port": _("Mail is handed over at one of these ports: ${ports}.", mapping={"ports": ports})}
-            )
+            raise InputError({"port": _("Use one of these ports: ${ports}.", mapping={"ports": ports})})

@@ -44,10 +44,15 @@ _ADDRESS = re.compile(r"[^\s<>\x00-\x1f\x7f]+@[^\s<>@\x00-\x1f\x7f]+")
 # checking the character before them second, takes a sixth of the time of searching for line ends.
 _LEADING_DOT = re.compile(rb"\.(?<=[\r\n]\.)")
 
-BAD_ADDRESS = str(_("This address cannot be written into an envelope."))
-NEEDS_UTF8 = str(_("The server does not take addresses with such letters before the @."))
-TOO_BIG = str(_("The email is larger than the server takes."))
-BARE_LINE_END = str(_("The email has a broken line end next to a dot, which some servers take for its end."))
+BAD_ADDRESS = str(_("This address cannot be used in SMTP."))
+NEEDS_UTF8 = str(_("The server does not accept addresses with these characters before the @."))
+TOO_BIG = str(_("The email is larger than the server accepts."))
+BARE_LINE_END = str(
+    _(
+        "The email has a malformed line ending next to a dot, which some servers treat as "
+        "the end of the email."
+    )
+)
 
 
 _NO_BDAT = frozenset({500, 501, 502, 504})
@@ -147,7 +152,7 @@ class SMTPConnection(Connection):
             self.close()
         if self._session is None:
             if self._aborted:
-                run.give_up(LATER_CONNECTION, str(_("The connection was closed on our side.")))
+                run.give_up(LATER_CONNECTION, str(_("Mailganer closed the connection.")))
                 return None
             try:
                 self._session = self._open_session()

@@ -231,9 +231,9 @@ class Wire:
                 raise Dropped(DROPPED) from None
 
 
-SILENT = str(_("The server did not answer in time."))
+SILENT = str(_("The server did not respond in time."))
 DROPPED = str(_("The server closed the connection."))
-NONSENSE = str(_("The server answered something that is not SMTP."))
+NONSENSE = str(_("The server sent a response that is not SMTP."))
 
 
 _ONE_LINE = {b"%d " % code: code for code in range(200, 600)}

@@ -112,7 +112,7 @@ class Campaign(Base):
         if to not in MOVES[self.status]:
             raise Conflict(
                 _(
-                    "The campaign is ${now} and cannot become ${then}.",
+                    "A campaign in the state “${now}” cannot change to “${then}”.",
                     mapping={"now": self.status.value, "then": to.value},
                 )
             )

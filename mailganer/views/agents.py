@@ -4,8 +4,8 @@ from mailganer.errors import _
 
 # The first match counts: newer programs also contain the names of the older ones they imitate.
 _PROXIES = (
-    ("GoogleImageProxy", _("Gmail's picture proxy")),
-    ("YahooMailProxy", _("Yahoo's picture proxy")),
+    ("GoogleImageProxy", _("Gmail image proxy")),
+    ("YahooMailProxy", _("Yahoo image proxy")),
 )
 _PROGRAMS = (
     ("Thunderbird/", "Thunderbird"),
@@ -39,11 +39,11 @@ def agent_words(agent: str) -> str:
     if proxy:
         return proxy
     if agent == "Mozilla/5.0":  # all that Apple's proxy and others like it send
-        return _("a privacy proxy")
+        return _("privacy proxy")
     program, system = _first(_PROGRAMS, agent), _first(_SYSTEMS, agent)
     if program and system:
         return _("${program} on ${system}", mapping={"program": program, "system": system})
-    return program or (agent if len(agent) <= _SHORT else _("another program"))
+    return program or (agent if len(agent) <= _SHORT else _("other client"))
 
 
 def _first(names: tuple[tuple[str, str], ...], agent: str) -> str:

@@ -25,7 +25,7 @@ STATES = (
 
 
 class Sample(Form):
-    email = StringField(_("Email address"), [InputRequired(_("An address looks like name@example.com."))])
+    email = StringField(_("Email address"), [InputRequired(_("Use the format name@example.com."))])
     password = PasswordField(_("Password"), [Optional()])
     language = SelectField(_("Language"), choices=lambda: choices(language_names()))
     text = TextAreaField(_("Text"), [Optional()])
@@ -38,7 +38,7 @@ def design(request: Request) -> dict[str, Any]:
     if request.viewer is None:
         request.viewer = Viewer(0, "anna@example.com", request.locale_name, "Europe/Moscow")
     form = Sample.of(request)
-    form.email.errors = [_("An address looks like name@example.com.")]
+    form.email.errors = [_("Use the format name@example.com.")]
     hours = [f"{hour:02}:00" for hour in range(24)]
     opened = [0, 3, 40, 180, 260, 210, 150, 120, 90, 85, 60, 52, 40, 38, 30, 22, 21, 15, 12, 8, 6, 5, 2, 1]
     clicked = [value // 4 for value in opened]

@@ -59,9 +59,12 @@ def forbidden(request: Request) -> Any:
         request,
         403,
         ErrorPage(
-            _("This is not open to you"),
-            _("You are signed in, but this page is not for this account."),
-            _("To your campaigns"),
+            _("Access denied"),
+            _(
+                "This account has no access to this page. Sign in with another account or go back to "
+                "your campaigns."
+            ),
+            _("Go to campaigns"),
             request.route_path("campaigns"),
         ),
     )
@@ -85,8 +88,8 @@ def not_found(request: Request) -> dict[str, Any]:
         request,
         404,
         ErrorPage(
-            _("There is nothing here"),
-            _("The address may be mistyped, the page may be gone, or it may belong to another account."),
+            _("Page not found"),
+            _("The address may be mistyped, or the page was deleted or belongs to another account."),
             _("Go to the home page"),
             request.route_path("home"),
         ),
@@ -99,8 +102,8 @@ def _wrong_method(request: Request) -> dict[str, Any]:
         request,
         405,
         ErrorPage(
-            _("There is nothing to see at this address"),
-            _("It only answers to a button on another page. Nothing was changed."),
+            _("This page cannot be opened directly"),
+            _("It is used only by a button on another page. Nothing was changed."),
             _("Go to the home page"),
             request.route_path("home"),
         ),
@@ -116,10 +119,10 @@ def forged(request: Request) -> dict[str, Any]:
         request,
         400,
         ErrorPage(
-            _("This form is no longer valid"),
-            _("The page was open too long, or you have signed in or out since. Nothing was changed. "
-              "Open the page again and repeat what you did."),
-            _("Open the page again") if known else _("Go to the home page"),
+            _("This form has expired"),
+            _("The page was open for too long, or you have signed in or out since. Nothing was "
+"changed. Open the page again and repeat the action."),
+            _("Reload page") if known else _("Go to the home page"),
             back,
         ),
     )  # fmt: skip
@@ -133,8 +136,8 @@ def too_large(request: Request) -> dict[str, Any]:
         request,
         413,
         ErrorPage(
-            _("This form is too large"),
-            _("It has more fields or more text than this page takes. Nothing of it was saved."),
+            _("The form is too large"),
+            _("It has more fields or text than this page accepts. Nothing was saved."),
             _("Go to the home page"),
             request.route_path("home"),
         ),
@@ -146,9 +149,9 @@ def _too_large_file(request: Request) -> dict[str, Any]:
         request,
         413,
         ErrorPage(
-            _("This file is too large"),
-            _("Nothing of it was kept. Split it into smaller files and bring them one after the other."),
-            _("To your people"),
+            _("The file is too large"),
+            _("Nothing was imported. Split the file and import the parts one by one."),
+            _("Go to subscribers"),
             request.route_path("subscribers"),
         ),
     )
@@ -159,15 +162,15 @@ def plain_http(error: HTTPException, request: Request) -> Any:
     """Pass redirects through; render other HTTP errors as our page."""
     if error.status_int < 400:
         return error
-    text = _("The server does not answer this request: ${reason}.", mapping={"reason": error.title})
-    trouble = ErrorPage(_("This did not work"), text, _("Go to the home page"), request.route_path("home"))
+    text = _("The server rejected the request: ${reason}.", mapping={"reason": error.title})
+    trouble = ErrorPage(_("The action failed"), text, _("Go to the home page"), request.route_path("home"))
     return _rendered(request, error.status_int, trouble)
 
 
 @exception_view_config(MailganerError)
 def refused(error: MailganerError, request: Request) -> Response:
     """Render a domain error that the view did not handle."""
-    title = _("This did not work")
+    title = _("The action failed")
     trouble = ErrorPage(
         title, error.message, _("Back"), _previous_page(request), reply=_unquoted_reply(error)
     )
@@ -197,9 +200,9 @@ def database_unavailable(error: Exception, request: Request) -> Response:
     DATABASE.began(log, "page.database", path=request.path, method=request.method, trouble=trouble_of(error))
     without_database(request, error)
     trouble = ErrorPage(
-        _("Mailganer cannot get at its data right now"),
-        _("Emails on their way wait, and go on by themselves. Go back in a minute and look whether your "
-          "last change was kept. If it lasts, tell the operator."),
+        _("Mailganer cannot access its data right now"),
+        _("Campaigns wait and resume automatically. Go back in a minute and check whether your "
+"last change was saved. If the problem persists, contact the operator."),
         _("Go to the home page"),
         "/",
     )  # fmt: skip
@@ -229,9 +232,9 @@ def internal_error(error: Exception, request: Request) -> Response:
     # The database may be the cause, so the page is rendered without it.
     without_database(request, error)
     trouble = ErrorPage(
-        _("Something broke on our side"),
-        _("We are sorry. Nothing you have saved is lost, and emails on their way go on by themselves. "
-          "Try again in a minute; if it happens again, tell the operator this number."),
+        _("Something went wrong"),
+        _("Your saved data is safe, and campaigns continue automatically. Try again in a "
+"minute. If the problem persists, give the operator this number."),
         _("Go to the home page"),
         "/",
         number=number,

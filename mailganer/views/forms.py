@@ -48,7 +48,7 @@ class WholeNumberField(IntegerField):  # type: ignore[misc]  # WTForms has no ty
             return
         number = whole_number(valuelist[0])
         if isinstance(number, str):
-            raise ValueError(_("A whole number is expected."))
+            raise ValueError(_("Enter a whole number."))
         self.data = number
 
     def pre_validate(self, _form: BaseForm) -> None:

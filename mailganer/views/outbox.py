@@ -34,7 +34,7 @@ def inbox(request: Request) -> dict[str, Any]:
 @view_config(route_name="outbox", request_method="POST")
 def clear(request: Request) -> Response:
     number = mail_catcher.clear_outbox(request.registry["settings"].outbox)
-    request.flash(_("The outbox is empty. Thrown away: ${number}.", mapping={"number": number}))
+    request.flash(_("Deleted emails: ${number}.", mapping={"number": number}))
     return HTTPSeeOther(request.route_path("outbox"))
 
 

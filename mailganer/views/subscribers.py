@@ -45,7 +45,7 @@ _NOT_ONES_OWN = {"autocomplete": "off"}
 class PersonForm(Form):
     email = StringField(
         _("Email address"),
-        [InputRequired(_("An address looks like name@example.com."))],
+        [InputRequired(_("Use the format name@example.com."))],
         render_kw={**_NOT_ONES_OWN, "inputmode": "email", "spellcheck": "false"},
     )
     first_name = StringField(_("First name"), [Optional(), Length(max=200)], render_kw=_NOT_ONES_OWN)

@@ -66,7 +66,7 @@ def create(request: Request) -> Any:
     if campaign_id is not None:
         campaign = owned(request.dbsession, Campaign, request.account.id, campaign_id)
         kept = templates.keep_as_template(request.dbsession, request.account, campaign, utcnow())
-        request.flash(_("The email is kept as a template."))
+        request.flash(_("Saved as a template."))
         return HTTPSeeOther(request.route_path("template", id=kept.id))
     form = _posted(request)
     if not form.validate():
@@ -94,21 +94,21 @@ def save(request: Request) -> Any:
     )
     if saved is None:
         return _wrong(request, form, template)
-    request.flash(_("The template is saved."))
+    request.flash(_("Template saved."))
     return HTTPSeeOther(request.route_path("template", id=template.id))
 
 
 @view_config(route_name="template.duplicate", request_method="POST")
 def duplicate(request: Request) -> Response:
     copy = templates.duplicate_template(request.dbsession, request.context.template, utcnow())
-    request.flash(_("Here is the copy."))
+    request.flash(_("Template duplicated."))
     return HTTPSeeOther(request.route_path("template", id=copy.id))
 
 
 @view_config(route_name="template.delete", request_method="POST")
 def delete(request: Request) -> Response:
     templates.delete_template(request.dbsession, request.context.template)
-    request.flash(_("The template is deleted. Campaigns made from it keep their email."))
+    request.flash(_("Template deleted. Campaigns created from it were not changed."))
     return HTTPSeeOther(request.route_path("templates"))
 
 

@@ -82,6 +82,8 @@ def test_a_method_that_is_not_there_is_said_with_those_that_are(client: Client) 
         ("POST", "openapi.json", "GET, HEAD"),
     ):
         answer = client.app.request(f"/api/v1/{path}", method=method, headers=client.headers, status=405)
+        if method != "HEAD":
+            assert answer.json["title"] == "Method Not Allowed"
         assert answer.content_type == "application/problem+json"
         assert answer.headers["Allow"] == allowed
 
@@ -184,7 +186,7 @@ def test_json_that_cannot_be_parsed_is_a_request_that_cannot_be_read(client: Cli
     for body in (b'{"name": ', b"name=x", b'{"name": "\xff"}', b'{"name": "' + b"x" * 30_000):
         answer = client.app.post(f"/api/v1/{path}", body, headers=headers, status=400)
         assert answer.content_type == "application/problem+json"
-        assert answer.json["detail"] == "This is no JSON that we can read."
+        assert answer.json["detail"] == "The value is not valid JSON."
 
 
 def test_a_parameter_given_twice_is_named_at_every_address(client: Client) -> None:
@@ -199,7 +201,7 @@ def test_a_parameter_given_twice_is_named_at_every_address(client: Client) -> No
     ):
         answer = client.get(path, status=422)
         assert fields(answer) == [name]
-        assert answer.json["detail"] == "This parameter is given more than once. Give one value."
+        assert answer.json["detail"] == "This parameter is given more than once. Send one value."
 
 
 def test_an_empty_name_of_a_person_or_a_list_is_not_everybody(client: Client) -> None:
@@ -215,7 +217,7 @@ def test_what_a_field_may_hold_is_said_in_full(client: Client) -> None:
     lst = client.post("lists", {"name": "x"}).json["id"]
     body = {"email": "a@example.org", "fields": {"arr": [1]}}
     answer = client.post(f"lists/{lst}/subscribers", body, status=422).json["errors"]
-    said = "Text, a number, true or false is expected; null for nothing."
+    said = "Enter text, a number, true, false or null."
     assert answer == [{"field": "fields/arr", "message": said}]
 
 

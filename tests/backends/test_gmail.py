@@ -76,8 +76,8 @@ def test_a_refused_password_is_explained_in_its_own_words(gmail: Callable[..., G
     with pytest.raises(LoginRefused) as caught:
         gmail(password="wrong").verify()
     assert str(caught.value) == (
-        "Gmail refused the password. Its answer: 535 5.7.8 Wrong password."
-        " App passwords need two-step verification."
+        "Gmail rejected the password: 535 5.7.8 Wrong password."
+        " Use an app password, which requires two-step verification."
     )
 
 
@@ -288,7 +288,7 @@ def test_a_permission_taken_back_is_a_refused_login(
     with pytest.raises(LoginRefused) as caught:
         backend.verify()
     assert "invalid_grant" in caught.value.reply
-    assert "permission" in str(caught.value)
+    assert "permits" in str(caught.value)
     assert backend.was_accepted("<n1@example.com>") is None
 
 

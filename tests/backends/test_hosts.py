@@ -111,9 +111,9 @@ def test_even_in_development_some_addresses_are_nobodys_mail_server(
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (socket.gaierror(socket.EAI_NONAME, "unknown"), "no host called"),
-        (socket.gaierror(socket.EAI_AGAIN, "later"), "Try later"),
-        (socket.gaierror(socket.EAI_FAIL, "broken"), "Try later"),
+        (socket.gaierror(socket.EAI_NONAME, "unknown"), "was not found"),
+        (socket.gaierror(socket.EAI_AGAIN, "later"), "Try again later"),
+        (socket.gaierror(socket.EAI_FAIL, "broken"), "Try again later"),
     ],
 )
 def test_a_name_server_without_an_answer(monkeypatch: pytest.MonkeyPatch, error: OSError, words: str) -> None:
@@ -158,7 +158,7 @@ def test_a_closed_port_is_said_in_words_of_ours(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(Unreachable) as caught:
         open_socket("mail.example.com", port, Network(allow_private=True))
     assert str(caught.value) == (
-        f"mail.example.com takes no connections at port {port}. Check the name and the port."
+        f"mail.example.com refuses connections on port {port}. Check the server and the port."
     )
 
 

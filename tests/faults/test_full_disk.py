@@ -99,7 +99,7 @@ def test_a_file_for_which_there_is_no_room_is_refused_in_a_sentence_and_nothing_
     at(monkeypatch, actions, "store", 1, lambda *_: disk.fill())  # what was sent has arrived
     refused = form.submit(status=507)
     disk.empty()
-    assert "There is no room left on the disk of this installation" in refused
+    assert "The disk of this installation is full" in refused
     assert list((disk.folder / "uploads").glob("*")) == []
     assert session.scalar(select(func.count()).select_from(Import)) == 0
     assert session.scalar(select(func.count()).select_from(SubscriberList)) == 0
@@ -127,7 +127,7 @@ def test_the_api_says_that_there_is_no_room(
     )
     disk.empty()
     assert refused.content_type == "application/problem+json"
-    assert "There is no room left" in refused.json["detail"]
+    assert "The disk of this installation is full" in refused.json["detail"]
     assert session.scalar(select(func.count()).select_from(Import)) == 0
 
 

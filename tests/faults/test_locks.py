@@ -362,8 +362,8 @@ def test_a_page_that_cannot_write_answers_with_a_sentence_and_later_as_always(
     rival.begin(writes_for(database_url, BUSY))
     with capture_logs() as logs:
         refused = form.submit(status=503)
-    assert "Mailganer cannot get at its data right now" in refused
-    assert "look whether your last change was kept" in refused
+    assert "Mailganer cannot access its data right now" in refused
+    assert "check whether your last change was saved" in refused
     assert refused.headers["Retry-After"] == "30"
     assert [each["event"] for each in logs] == ["page.database"]
     assert "database is locked" in logs[0]["trouble"]
@@ -413,7 +413,7 @@ def test_somebody_who_leaves_while_nothing_can_be_written_is_told_so_and_can_lea
     wsgi_app.registry["engine"].dispose()
     rival.begin(writes_for(database_url, BUSY))
     refused = app.post(address, status=503)
-    assert "Nothing is lost" in refused
+    assert "This link cannot be opened right now" in refused
     assert refused.headers["Retry-After"] == "30"
     rival.done()
     app.post(address, status=200)
@@ -427,7 +427,7 @@ def test_a_page_for_which_no_connection_is_free_answers_with_a_sentence(anna: An
     engine.pool._timeout = 0.1  # type: ignore[attr-defined]
     taken = [engine.connect() for _each in range(15)]
     refused = anna.get("/campaigns", status=503)
-    assert "Mailganer cannot get at its data right now" in refused
+    assert "Mailganer cannot access its data right now" in refused
     for each in taken:
         each.close()
     anna.get("/campaigns", status=200)

@@ -167,7 +167,7 @@ def test_pages_say_so_while_the_database_is_away_and_are_there_when_it_is_back(
         with capture_logs() as logs:
             refused = anna.get("/campaigns", status=503)
             assert anna.get("/healthz", status=503).json["down"] == ["database"]
-        assert "Mailganer cannot get at its data right now" in refused
+        assert "Mailganer cannot access its data right now" in refused
         assert not any(each.get("exc_info") for each in logs)
     finally:
         safe_databases.postgresql.start()

@@ -81,7 +81,7 @@ def test_no_page_has_inline_script_or_style(anna: Any) -> None:
 )
 def test_a_form_without_its_token_changes_nothing(anna: Any, path: str) -> None:
     answer = anna.post(path, {"email": "anna@example.com"}, status=400)
-    assert "This form is no longer valid" in answer
+    assert "This form has expired" in answer
 
 
 @one_database
@@ -315,7 +315,7 @@ def test_a_broken_page_says_sorry_and_a_number_that_is_in_the_log(
     app.set_cookie("mailganer", _session_of(wsgi_app, 1))
     answer = app.get("/settings", status=500)
     number = answer.html.select_one("code.reply").get_text()
-    assert "We are sorry" in answer
+    assert "Something went wrong" in answer
     assert number in capsys.readouterr().err
     assert "Traceback" not in answer
 

@@ -271,5 +271,5 @@ def test_a_comma_in_a_whole_number_is_not_lost_on_the_way(
     page.goto(f"{address}/senders/{here.sender.id}")
     page.locator("#per_day").press_sequentially("2,525")
     page.get_by_role("button", name="Save").first.click()
-    page.get_by_text("A whole number is expected.", exact=True).first.wait_for()
+    page.get_by_text("Enter a whole number.", exact=True).first.wait_for()
     assert page.locator("#per_day").input_value() == "2,525"

@@ -15,11 +15,11 @@ PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.
     [
         (CHROME, "Chrome on Windows"),
         (CHROME + " Edg/130.0.0.0", "Edge on Windows"),
-        (GMAIL, "Gmail's picture proxy"),
+        (GMAIL, "Gmail image proxy"),
         (PHONE, "Apple Mail on iPhone"),
-        ("Mozilla/5.0", "a privacy proxy"),
+        ("Mozilla/5.0", "privacy proxy"),
         ("curl/8.5.0", "curl/8.5.0"),
-        ("x" * 60, "another program"),
+        ("x" * 60, "other client"),
     ],
 )
 def test_a_program_is_named_as_people_name_it(agent, words):

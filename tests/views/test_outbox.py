@@ -52,7 +52,7 @@ def test_emails_are_listed_newest_first_and_found_by_recipient(anna, outbox):
     found = form.submit()
     assert "First" in found.text
     assert "Second" not in found.text
-    assert "No such email" in anna.get("/outbox?to=nobody").text
+    assert "No matches" in anna.get("/outbox?to=nobody").text
 
 
 def test_an_email_is_shown_in_a_frame_where_nothing_runs(anna, outbox):

@@ -80,7 +80,7 @@ def test_a_days_limit_that_is_no_whole_number_is_refused_as_it_was_typed(
     for typed in ("2,525", "2.525", "1,5", "many"):
         form["per_day"] = typed
         page = form.submit(status=422)
-        assert "A whole number is expected." in page
+        assert "Enter a whole number." in page
         assert form_to(page, f"/senders/{sender.id}")["per_day"].value == typed
     form["per_day"] = "2 525"
     form.submit(status=303)

@@ -37,7 +37,7 @@ def test_the_server_of_another_address_is_guessed_and_can_be_changed(app: Any) -
 @pytest.mark.parametrize("address", ["anna@", "anna", "a b@example.com", "@example.com", "a@b@"])
 def test_an_address_that_is_none_is_asked_for_again(app: Any, address: str) -> None:
     page = app.get("/sign-in", {"email": address})
-    assert "An address looks like name@example.com." in page
+    assert "Use the format name@example.com." in page
     assert page.forms[0]["email"].value == address
 
 
@@ -99,14 +99,14 @@ def test_an_address_that_gmail_claims_is_not_proven_by_another_server(
     app: Any, sign_in: SignIn, smtp_server: SMTPServer
 ) -> None:
     answer = sign_in(app, "victim@gmail.com", backend="smtp", status=422)
-    assert "sign in through Gmail" in answer
+    assert "must sign in with Gmail" in answer
     assert smtp_server.logins == []
 
 
 def test_a_wrong_password_is_answered_with_the_servers_words(app: Any, sign_in: SignIn) -> None:
     answer = sign_in(app, password="wrong", status=401)
     assert "535" in answer
-    assert "refused the login or the password" in answer
+    assert "rejected the login or password" in answer
     assert answer.html.select_one("[role=alert] code.reply").get_text().startswith("535")
     assert answer.forms[0]["password"].value == ""
 
@@ -116,7 +116,7 @@ def test_an_empty_password_is_said_beside_its_field_and_no_server_is_asked(
 ) -> None:
     answer = sign_in(app, password="", status=422)
     assert answer.html.select_one("#password")["aria-invalid"] == "true"
-    assert "Fill in the password of this mail account." in answer
+    assert "Enter the password of this mail account." in answer
     assert smtp_server.logins == []
 
 
@@ -134,7 +134,7 @@ def test_where_there_is_no_password_none_is_promised_to_be_kept(app: Any) -> Non
     promise = "Your password is stored encrypted"
     assert promise in app.get("/sign-in", {"email": "anna@example.com"})
     page = app.get("/sign-in", {"email": "anna@example.com", "backend": "maildir"})
-    assert "Emails are kept in a folder" in page
+    assert "Emails are saved to a folder" in page
     assert promise not in page
 
 

@@ -76,7 +76,7 @@ def test_forty_thousand_tiny_parts_are_refused_unread(app: Any, parsed: list[str
     )
     assert len(body) > SMALL
     page = app.post("/sign-in", body + b"--x--", headers=KIND, status=413)
-    assert "This form is too large" in page
+    assert "The form is too large" in page
     assert parsed == []
 
 
@@ -89,7 +89,7 @@ def test_a_form_has_a_thousand_fields_at_most(app: Any) -> None:
             if "multipart" not in kind:
                 body = "&".join(f"f{each}=1" for each in range(number)).encode()
             page = app.post("/sign-in", body, headers={"Content-Type": kind}, status=status)
-            assert ("This form is no longer valid" in page) == (status == 400), kind
+            assert ("This form has expired" in page) == (status == 400), kind
 
 
 @one_database
@@ -151,7 +151,7 @@ MALFORMED = {
 def test_what_is_no_form_is_400(app: Any) -> None:
     for name, body in MALFORMED.items():
         page = app.post("/sign-in", body, headers=KIND, status=400)
-        assert "This form is no longer valid" not in page, name  # it was not read
+        assert "This form has expired" not in page, name  # it was not read
 
 
 @one_database

@@ -162,7 +162,7 @@ class Furniture:
             from_email=f"an.address.that.is.long.enough.to.break@{self.language}.example.com",
             status=SenderStatus.failing,
             error=_(
-                "${host} refused the login or the password. Its answer: ${reply}",
+                "${host} rejected the login or password: ${reply}",
                 mapping={
                     "host": f"smtp.{self.language}.example.com",
                     "reply": "535 5.7.8 Error: authentication failed: UGFzc3dvcmQ6",
