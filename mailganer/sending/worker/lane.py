@@ -247,7 +247,7 @@ class LaneRunner:
             with self.context.sessions.begin() as session:
                 unsettled = ledger.windows_of_journal(session, equipment.journal.path.name)
                 lease.release(session)  # before the batch, the order in which the renewer locks them
-                equipment.planner.release_batch(session)
+                equipment.planner.batch.release(session)
         except OUT_OF_REACH as error:
             DATABASE.began(
                 log, "sender %s: a lane could not be given back: %s", self.sender_id, trouble_of(error)

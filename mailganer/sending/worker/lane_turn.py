@@ -68,6 +68,7 @@ class LaneTurn:
     ) -> None:
         self._context, self._sender_id = equipment.context, equipment.sender.id
         self._planner, self._pool = equipment.planner, equipment.pool
+        self._batch, self._renderers = equipment.planner.batch, equipment.planner.renderers
         self._renewer = equipment.renewer
         self._result = result
         self._stopped, self._yields, self._progress = stopped, yields, progress
@@ -100,7 +101,7 @@ class LaneTurn:
 
     def _settle_and_open(self, sent: SentWindow | None, opens_next: bool) -> PlannedWindow | None:
         """Settle a window and open the next in one commit."""
-        asked_at, claim = elapsed(), self._planner.claim
+        asked_at, claim = elapsed(), self._batch.claim
         try:
             with self._context.sessions.begin() as session:
                 window_result = self._settler.settle(session, sent) if sent else None
@@ -110,13 +111,13 @@ class LaneTurn:
             DATABASE.ended(log)
         except OUT_OF_REACH as error:
             _log_database_trouble(self._sender_id, error)
-            self._planner.claim = claim  # what that transaction claimed or released was rolled back
-            self._planner.missing = None
+            self._batch.claim = claim  # what that transaction claimed or released was rolled back
+            self._renderers.missing = None
             window_result, planned = self._settler.settle_with_retries(sent), None
             self._result.more = False  # not at once: the tick queues a task when the database is back
         if planned:
             self._renewer.renewed(asked_at)
-        self._renewer.claim = self._planner.claim
+        self._renewer.claim = self._batch.claim
         self._renewer.sign_of_life()
         if sent and window_result:
             self._record(sent, window_result)
@@ -124,10 +125,10 @@ class LaneTurn:
 
     def _compile_missing_email(self) -> bool:
         """Compile the email that the next window lacks; return whether there is one."""
-        if self._planner.missing is None:
+        if self._renderers.missing is None:
             return False
         try:
-            self._planner.compile_missing()
+            self._renderers.compile_missing()
         except OUT_OF_REACH as error:
             _log_database_trouble(self._sender_id, error)
             return False
@@ -183,7 +184,7 @@ class WindowDispatcher:
 
     def __init__(self, equipment: LaneEquipment, stopped: Callable[[], bool]) -> None:
         self._context, self._sender = equipment.context, equipment.sender
-        self._planner, self._journal = equipment.planner, equipment.journal
+        self._renderers, self._journal = equipment.planner.renderers, equipment.journal
         self._pool, self._renewer = equipment.pool, equipment.renewer
         self._stopped = stopped
 
@@ -194,7 +195,7 @@ class WindowDispatcher:
         self._journal.begin(window.id, len(window.items))
         window_queue = WindowQueue(
             window,
-            renderer=self._planner.renderer(planned.frozen_email_id),
+            renderer=self._renderers.renderer(planned.frozen_email_id),
             sender=self._sender.from_email,
             journal=self._journal,
             list_names=planned.list_names,

@@ -12,7 +12,7 @@ from ...backends import Limits
 from ...campaigns.sending_hours import Hours
 from ...campaigns.turns import line_up
 from ...db import UNTRACKED
-from ...errors import EmailError, _
+from ...errors import _
 from ...i18n.sentences import sentence_of
 from ...ledger import Claim, OpenWindow, Pick
 from ...models import Account, Campaign, CampaignStatus, Sender, SenderStatus, delays
@@ -20,9 +20,10 @@ from ...quota import reservations
 from ..context import SendingContext
 from . import pausing, sender_queue
 from .account_queue import account_shares
-from .delivery_renderer import DeliveryRenderer, RenderJob
+from .held_batch import HeldBatch
 from .journal import SLOTS, host_name
 from .refusal_pattern import RefusalPattern
+from .renderer_cache import RendererCache
 
 QUICK = 0.25  # seconds a window should take: a pause takes effect, and a crash loses receipts, within them
 NO_SHARE = timedelta(seconds=20)  # until a sender checks again whether the plan leaves it anything
@@ -44,7 +45,7 @@ class PlannedWindow:
 
 
 class WindowPlanner:
-    """Open windows for one lane's turn, from the batch that it holds (``claim``) or claims."""
+    """Open windows for one lane's turn, from the batch that it holds or claims."""
 
     def __init__(
         self,
@@ -60,14 +61,11 @@ class WindowPlanner:
         self._context, self._sender, self._account, self._limits = context, sender, account, limits
         self._plan_limit = plan_limit
         self._process, self._journal = process, journal
-        self.claim: Claim | None = None
-        self.missing: int | None = None  # the frozen email that has to be compiled first
+        self.renderers = RendererCache(context, sender)
+        self.batch = HeldBatch(context, sender.id, self.renderers)
         self.refused_before = True  # refusals were on record when the last window was opened
         self._refused, self._failures = RefusalPattern(), 0  # as stored in the sender's row
-        self._pick = Pick.in_order
         self._all_limits: dict[int, Limits] | None = None
-        self._renderers: dict[int, DeliveryRenderer] = {}
-        self._broken: dict[int, EmailError] = {}
 
     def lock(self, session: Session) -> None:
         """Make lanes that share a limit with this one wait until this transaction ends."""
@@ -82,18 +80,18 @@ class WindowPlanner:
     def open(self, session: Session, size: int, *, locked: bool = False) -> PlannedWindow | None:
         """Return the next window, of at most ``size`` emails; None when the lane has nothing to send now.
 
-        None as well when ``missing`` has to be compiled first, by ``compile_missing`` after this transaction.
+        None as well when an email is missing that ``renderers`` has to compile first, after this transaction.
         ``locked`` is true when this transaction has called ``lock``.
         """
         now = self._context.now()
-        self.missing = None
+        self.renderers.missing = None
         if not locked:
             self.lock(session)
         sender = session.execute(_SENDER, {"id": self._sender.id}).one()
         self._refused, self._failures = RefusalPattern.from_json(sender.refusals), sender.failures
         self.refused_before = self._refused.is_open
         if sender.deleted_at is not None or sender.status is not SenderStatus.ready:
-            self.release_batch(session)
+            self.batch.release(session)
             return None
         room = reservations.room(
             session,
@@ -105,21 +103,15 @@ class WindowPlanner:
         )
         if room.emails == 0:
             self._note_used_up(session, room, now)
-            self.release_batch(session)
+            self.batch.release(session)
             return None
         starts_in = max(0.0, (sender.paced_until - now).total_seconds()) if sender.paced_until else 0.0
         if starts_in > SHORT_WAIT:
-            self.release_batch(session)
+            self.batch.release(session)
             return None
         return self._open_for_next_campaign(
             session, self._largest_size(size, room.emails), room, starts_in, now
         )
-
-    def release_batch(self, session: Session) -> None:
-        """Release the batch that the lane holds, if any."""
-        if self.claim is not None:
-            ledger.release(session, self.claim)
-            self.claim = None
 
     def _note_used_up(self, session: Session, room: reservations.QuotaRoom, now: datetime) -> None:
         """Record what a due campaign waits for when a quota is used up.
@@ -153,21 +145,33 @@ class WindowPlanner:
         while True:
             queue = self._queue(session, now, room)
             largest = self._claim_batch(session, queue, room.emails, size, now)
-            if self.claim is None:
+            if self.batch.claim is None:
                 return None
-            campaign = session.execute(_CAMPAIGN, {"id": self.claim.campaign_id}).first()
-            planned = None
-            if campaign and campaign.status is CampaignStatus.sending and campaign.frozen_email_id:
-                hours = Hours.of(campaign.hours)
-                if hours and not hours.is_open(now):
-                    pausing.wait_for_sending_hours(session, self.claim.campaign_id, hours.next_open(now))
-                else:
-                    planned = self._open_for_campaign(
-                        session, self.claim, campaign.frozen_email_id, largest, starts_in, now, hours, queue
-                    )
-            if planned is not None or self.missing is not None:
+            planned = self._open_within_hours(session, self.batch.claim, largest, starts_in, now, queue)
+            if planned is not None or self.renderers.missing is not None:
                 return planned
-            self.release_batch(session)
+            self.batch.release(session)
+
+    def _open_within_hours(
+        self,
+        session: Session,
+        claim: Claim,
+        size: int,
+        starts_in: float,
+        now: datetime,
+        queue: sender_queue.SenderQueue,
+    ) -> PlannedWindow | None:
+        """Open a window unless the campaign has stopped or waits for its sending hours."""
+        campaign = session.execute(_CAMPAIGN, {"id": claim.campaign_id}).first()
+        if not campaign or campaign.status is not CampaignStatus.sending or not campaign.frozen_email_id:
+            return None
+        hours = Hours.of(campaign.hours)
+        if hours and not hours.is_open(now):
+            pausing.wait_for_sending_hours(session, claim.campaign_id, hours.next_open(now))
+            return None
+        return self._open_for_campaign(
+            session, claim, campaign.frozen_email_id, size, starts_in, now, hours, queue
+        )
 
     def _open_for_campaign(
         self,
@@ -181,13 +185,13 @@ class WindowPlanner:
         queue: sender_queue.SenderQueue,
     ) -> PlannedWindow | None:
         """Open a window in the claimed batch; return None when none of its recipients is due."""
-        if not self._is_compiled(frozen_email_id):  # the email was edited since the batch was claimed
-            return None
-        if error := self._broken.get(frozen_email_id):
+        if not self.renderers.is_compiled(frozen_email_id):
+            return None  # the email was edited since the batch was claimed
+        if error := self.renderers.error(frozen_email_id):
             sentence = _("The email cannot be printed: ${reason}", mapping={"reason": sentence_of(error)})
             pausing.pause_campaign(session, claim.campaign_id, sentence, now)
             return None
-        renderer = self._renderers[frozen_email_id]
+        renderer = self.renderers.renderer(frozen_email_id)
         window = ledger.open_window(
             session,
             claim,
@@ -199,7 +203,7 @@ class WindowPlanner:
             journal=self._journal,
             now=now,
             until=self._context.leased_until(now),
-            pick=self._pick,
+            pick=self.batch.pick,
         )
         if window is None:
             return None
@@ -227,15 +231,8 @@ class WindowPlanner:
         line = line_up(queue.turns, room, size)
         if self._refused.needs_sample:  # begin with recipients of another campaign, to compare
             line.sort(key=lambda each: each.campaign_id == self._refused.last_campaign)
-        for pick in self._picks():
-            self._pick = pick
-            for following in line:
-                if self._claim_batch_of(session, following.campaign_id, now):
-                    return following.size
-                if self.missing is not None:
-                    return 0  # a batch is claimed only together with a window of it
-        self.release_batch(session)
-        return 0
+        choice = self.batch.claim_first(session, line, self._picks(), now)
+        return choice.size if choice else 0
 
     def _picks(self) -> tuple[Pick, ...]:
         """Return which recipients to pick, in order. After a refusal, recipients never refused go first."""
@@ -245,29 +242,11 @@ class WindowPlanner:
             return (Pick.untried, Pick.oldest)
         return (Pick.untried, Pick.in_order) if self._refused.is_open else (Pick.in_order,)
 
-    def _claim_batch_of(self, session: Session, campaign_id: int, now: datetime) -> bool:
-        """Keep or claim a batch of this campaign with a recipient to pick; return whether there is one."""
-        until = self._context.leased_until(now)
-        if self.claim is not None and self.claim.campaign_id == campaign_id:
-            if not ledger.hold(session, self.claim, until):
-                self.claim = None
-            elif self._pick is not Pick.sample and self._has_recipient_to_pick(session, self.claim, now):
-                return True
-        self.release_batch(session)
-        campaign = session.execute(_CAMPAIGN, {"id": campaign_id}).first()
-        if campaign and campaign.frozen_email_id and not self._is_compiled(campaign.frozen_email_id):
-            return False
-        self.claim = ledger.claim(session, self._sender.id, campaign_id, now, until, self._pick)
-        return self.claim is not None
-
-    def _has_recipient_to_pick(self, session: Session, claim: Claim, now: datetime) -> bool:
-        return self._pick is not Pick.untried or ledger.has_untried(session, claim, now)
-
     def _queue(
         self, session: Session, now: datetime, room: reservations.QuotaRoom = reservations.FREE
     ) -> sender_queue.SenderQueue:
         """Return the campaigns that wait for the sender, each with what the plan allows it."""
-        ours = self.claim.campaign_id if self.claim else None
+        ours = self.batch.claim.campaign_id if self.batch.claim else None
         waiting = sender_queue.read_sender_queue(session, self._sender.id, now, ours)
         if room.plan is None or not waiting.turns:
             return waiting
@@ -292,40 +271,8 @@ class WindowPlanner:
             self._all_limits[self._sender.id] = self._limits
         return self._all_limits
 
-    def _is_compiled(self, frozen_email_id: int) -> bool:
-        """Return whether this frozen email was compiled, if only with an error; if not, it is ``missing``."""
-        compiled = frozen_email_id in self._renderers or frozen_email_id in self._broken
-        self.missing = None if compiled else frozen_email_id
-        return compiled
-
     def _has_waiting_campaign(self, session: Session, now: datetime) -> bool:
-        return self.claim is not None or bool(self._queue(session, now).turns)
-
-    def renderer(self, frozen_email_id: int) -> DeliveryRenderer:
-        """Return the renderer of a frozen email of which a window was opened."""
-        return self._renderers[frozen_email_id]
-
-    def compile_missing(self) -> None:
-        """Compile the ``missing`` email, while nothing is locked.
-
-        If it cannot be compiled, the next call of ``open`` pauses its campaign.
-        """
-        frozen_email_id, self.missing = self.missing, None
-        if frozen_email_id is None:
-            return
-        url = self._context.public_url
-        with self._context.readers() as session:
-            job = RenderJob.read(
-                session,
-                frozen_email_id=frozen_email_id,
-                sender=self._sender,
-                public_url=url,
-                now=self._context.now(),
-            )
-        try:
-            self._renderers[frozen_email_id] = DeliveryRenderer(job, url)
-        except EmailError as error:
-            self._broken[frozen_email_id] = error
+        return self.batch.claim is not None or bool(self._queue(session, now).turns)
 
 
 _SENDERS, _CAMPAIGNS = cast(Table, Sender.__table__), cast(Table, Campaign.__table__)

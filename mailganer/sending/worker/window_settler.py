@@ -117,4 +117,4 @@ class WindowSettler:
                     reservations.move_used(
                         session, self._sender_id, minute=minute_of(row.opened_at), emails=row.size
                     )
-                self._planner.claim = None
+                self._planner.batch.claim = None

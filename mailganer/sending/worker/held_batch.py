@@ -1,0 +1,68 @@
+"""The batch that a lane holds: claimed for one campaign, released when another campaign has its turn."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
+
+from sqlalchemy import Table, bindparam, select
+from sqlalchemy.orm import Session
+
+from ... import ledger
+from ...campaigns.turns import WindowChoice
+from ...ledger import Claim, Pick
+from ...models import Campaign
+from ..context import SendingContext
+from .renderer_cache import RendererCache
+
+
+class HeldBatch:
+    """The claim of one lane, if it holds a batch, and which recipients are picked from it."""
+
+    def __init__(self, context: SendingContext, sender_id: int, renderers: RendererCache) -> None:
+        self.claim: Claim | None = None
+        self.pick = Pick.in_order
+        self._context, self._sender_id, self._renderers = context, sender_id, renderers
+
+    def release(self, session: Session) -> None:
+        """Release the batch, if any is held."""
+        if self.claim is not None:
+            ledger.release(session, self.claim)
+            self.claim = None
+
+    def claim_first(
+        self, session: Session, line: Sequence[WindowChoice], picks: Sequence[Pick], now: datetime
+    ) -> WindowChoice | None:
+        """Keep or claim a batch of the first campaign in line with a recipient to pick; return its choice.
+
+        None when there is no such batch, or when the email of the first one has to be compiled.
+        """
+        for self.pick in picks:
+            for choice in line:
+                if self._claim_batch_of(session, choice.campaign_id, now):
+                    return choice
+                if self._renderers.missing is not None:
+                    return None  # a batch is claimed only together with a window of it
+        self.release(session)
+        return None
+
+    def _claim_batch_of(self, session: Session, campaign_id: int, now: datetime) -> bool:
+        """Keep or claim a batch of this campaign with a recipient to pick; return whether there is one."""
+        until = self._context.leased_until(now)
+        if self.claim is not None and self.claim.campaign_id == campaign_id:
+            if not ledger.hold(session, self.claim, until):
+                self.claim = None
+            elif self.pick is not Pick.sample and self._has_recipient_to_pick(session, self.claim, now):
+                return True
+        self.release(session)
+        frozen_email_id = session.scalar(_FROZEN_EMAIL, {"id": campaign_id})
+        if frozen_email_id and not self._renderers.is_compiled(frozen_email_id):
+            return False
+        self.claim = ledger.claim(session, self._sender_id, campaign_id, now, until, self.pick)
+        return self.claim is not None
+
+    def _has_recipient_to_pick(self, session: Session, claim: Claim, now: datetime) -> bool:
+        return self.pick is not Pick.untried or ledger.has_untried(session, claim, now)
+
+
+_CAMPAIGNS = cast(Table, Campaign.__table__)
+_FROZEN_EMAIL = select(_CAMPAIGNS.c.frozen_email_id).where(_CAMPAIGNS.c.id == bindparam("id"))
