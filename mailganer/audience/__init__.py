@@ -39,16 +39,8 @@ from .lists import (
 )
 from .recipients import excluded_counts, recipient_count, recipients
 from .sample_subscribers import bring_samples
-from .subscribers import (
-    Added,
-    SubscriberPage,
-    add_subscriber,
-    erase_subscriber,
-    find_subscriber,
-    search_subscribers,
-    status_counts,
-    update_subscriber,
-)
+from .subscriber_search import SubscriberPage, find_subscriber, search_subscribers, status_counts
+from .subscribers import Added, add_subscriber, erase_subscriber, update_subscriber
 from .suppression import resubscribe, suppress, suppressed, suppression_digest, unsubscribe
 
 __all__ = [

@@ -14,7 +14,7 @@ from .birthdays import YEARLESS
 from .csv_cells import safe_cell
 from .fields import STANDARD, field_text, known_fields
 from .imports.reasons import reject_sentence
-from .subscribers import conditions_for
+from .subscriber_search import conditions_for
 
 Translate = Callable[[str], str]
 

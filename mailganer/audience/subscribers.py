@@ -1,4 +1,4 @@
-"""Subscribers: add, change, erase, search."""
+"""Subscribers: add, change, erase."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Delete, String, cast, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Delete, String, cast, delete, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.orm.attributes import flag_modified
 
@@ -23,7 +23,6 @@ from ..models import (
     Subscriber,
     SubscriberList,
     SubscriberStatus,
-    list_member,
 )
 from ..models.audience import make_search_key
 from ..settings import Settings
@@ -31,9 +30,9 @@ from .addresses import Address, AddressError, parse_address
 from .birthdays import BirthdayError, parse_birthday
 from .fields import LONGEST_NAME, MOST_FIELDS, FieldValue, clean_fields, clean_value, has_control, is_same
 from .lists import add_to_list, set_lists
+from .subscriber_search import find_subscriber
 from .suppression import SUPPRESSED, digest_of, remember_suppression, suppressed
 
-MOST_AT_ONCE: Final = 500  # subscribers on one page
 _CHANGEABLE: Final = frozenset({"email", "first_name", "last_name", "birthday", "fields", "lists"})
 
 _NOBODY: Final = Address("", "")  # stands in for an invalid address, whose error is already recorded
@@ -61,14 +60,6 @@ class Added:
     subscriber: Subscriber
     created: bool
     note: str | None = None
-
-
-@dataclass(frozen=True)
-class SubscriberPage:
-    """A page of subscribers, newest first; ``next`` is the cursor of the following page."""
-
-    items: tuple[Subscriber, ...]
-    next: int | None
 
 
 @dataclass(frozen=True)
@@ -163,81 +154,6 @@ def erase_subscriber(session: Session, subscriber: Subscriber) -> None:
     session.execute(_answers_naming(subscriber))
     session.delete(subscriber)
     session.flush()
-
-
-def find_subscriber(session: Session, account_id: int, email_key: str) -> Subscriber | None:
-    query = select(Subscriber).where(Subscriber.account_id == account_id, Subscriber.email_key == email_key)
-    return session.scalars(query).one_or_none()
-
-
-def search_subscribers(
-    session: Session,
-    account_id: int,
-    *,
-    query: str = "",
-    email_key: str = "",
-    status: SubscriberStatus | None = None,
-    list_id: int | None = None,
-    after: int | None = None,
-    limit: int = 50,
-) -> SubscriberPage:
-    """Return subscribers, newest first, whose name or address contains every word of ``query``.
-
-    With ``email_key`` (``Address.key``), only the subscriber with this address.
-    """
-    limit = max(1, min(limit, MOST_AT_ONCE))
-    found = session.scalars(
-        select(Subscriber)
-        .where(
-            *conditions_for(account_id, query, status, list_id, after),
-            *([Subscriber.email_key == email_key] if email_key else []),
-        )
-        .order_by(Subscriber.id.desc())
-        .limit(limit + 1)
-    ).all()
-    return SubscriberPage(tuple(found[:limit]), found[limit - 1].id if len(found) > limit else None)
-
-
-def status_counts(
-    session: Session, account_id: int, query: str = "", list_id: int | None = None
-) -> dict[SubscriberStatus, int]:
-    """Count the subscribers of an account, or those that match a search, by status; zeros included."""
-    rows = session.execute(
-        select(Subscriber.status, func.count())
-        .where(*conditions_for(account_id, query, None, list_id, None))
-        .group_by(Subscriber.status)
-    )
-    return dict.fromkeys(SubscriberStatus, 0) | {row[0]: row[1] for row in rows}
-
-
-def conditions_for(
-    account_id: int, query: str, status: SubscriberStatus | None, list_id: int | None, after: int | None
-) -> list[ColumnElement[bool]]:
-    conditions = [Subscriber.account_id == account_id, *_search_conditions(query)]
-    if status is not None:
-        conditions.append(Subscriber.status == status)
-    if list_id is not None:
-        conditions.append(
-            exists().where(list_member.c.subscriber_id == Subscriber.id, list_member.c.list_id == list_id)
-        )
-    if after is not None:
-        conditions.append(Subscriber.id < after)
-    return conditions
-
-
-def _search_conditions(query: str) -> list[ColumnElement[bool]]:
-    if "@" in query:
-        try:
-            return [Subscriber.email_key == parse_address(query).key]
-        except AddressError:
-            pass  # not a full address: search for it as a substring
-    return called(query)
-
-
-def called(query: str) -> list[ColumnElement[bool]]:
-    """Return the conditions that name or address contains every word of ``query``."""
-    words = query.replace("\x00", "").lower().replace("ё", "е").split()
-    return [Subscriber.search_key.contains(word, autoescape=True) for word in words[:10]]
 
 
 class _Problems:

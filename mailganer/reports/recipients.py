@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from ..audience.addresses import AddressError, parse_address
 from ..audience.exports import csv_bytes
-from ..audience.subscribers import called
+from ..audience.subscriber_search import called
 from ..errors import _
 from ..models import (
     LARGEST_CAMPAIGN,

@@ -14,8 +14,9 @@ from sqlalchemy import func, select
 from mailganer import audience
 from mailganer.audience.headings import FULL_NAME, LAST_NAME_FIRST
 from mailganer.audience.imports.encodings import NAMES
-from mailganer.audience.imports.mapping import BIRTHDAY_PARTS, BIRTHDAYS, is_guessed
+from mailganer.audience.imports.mapping import BIRTHDAY_PARTS, BIRTHDAYS
 from mailganer.audience.imports.statuses import STATUS
+from mailganer.audience.imports.stored_mapping import is_guessed
 from mailganer.db import utcnow
 from mailganer.errors import FileRefused, InputError, MailganerError, NoRoom, _
 from mailganer.i18n.sentences import sentence_of

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from ...errors import Conflict, NotFound, _
 from ...models import Account, Import, ImportStatus, SubscriberList
 from ..lists import unused_list
+from .address_columns import address_columns
 from .encodings import check_encoding
 from .files import (
     HEAD,
@@ -26,27 +27,28 @@ from .files import (
     store,
 )
 from .mapping import (
-    ADDRESSES,
-    ENCODING,
-    GUESSED,
-    SAID,
-    UNREAD,
-    address_columns,
     check_mapping,
     guess_mapping,
     has_header,
-    is_guessed,
     is_row_of_addresses,
     mapping_from_words,
-    mapping_of,
     rows_above,
     said_columns,
-    stored_mapping,
     undecided_columns,
     with_order,
 )
 from .progress import restart
 from .reasons import FileProblem
+from .stored_mapping import (
+    ADDRESSES,
+    ENCODING,
+    GUESSED,
+    SAID,
+    UNREAD,
+    is_guessed,
+    mapping_of,
+    stored_mapping,
+)
 from .undo import undo_some
 
 SAMPLE_ROWS: Final = 200  # rows examined to detect addresses, dates and columns

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ...models import Import
 from .files import Dialect, FileRow, FileRows, is_blank
-from .mapping import is_guessed, is_said, mapping_of, other_addresses, unread_columns
 from .rows import ImportedSubscriber, RejectedRow, RowNote, RowReader
+from .stored_mapping import is_guessed, is_said, mapping_of, other_addresses, unread_columns
 
 AT_ONCE = 2_000  # rows in one transaction: a tenth of a second, so that others get their turn
 READ_AT_ONCE = 20_000  # rows between two renewals of the lease while nothing is written

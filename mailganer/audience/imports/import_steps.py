@@ -18,15 +18,16 @@ from ...models import Account, Import, ImportStatus
 from . import file_batches
 from .file_batches import open_file, parsed_batches, row_reader, unparsed_batches
 from .files import FileRow
+from .import_changes import WriteResult, admitted, change_of, existing_subscribers, not_on, one_per_address
 from .import_lease import ImportLease
-from .mapping import UNDECIDED, decided_mapping
 from .plan_room import PlanRoom
 from .progress import advance, record_batch, restart
 from .rows import ImportedSubscriber
 from .statistics import gather_statistics
 from .statuses import LateStatuses
+from .stored_mapping import UNDECIDED, decided_mapping
 from .undo import undo_some
-from .writing import WriteResult, admitted, change_of, existing, not_on, one_per_address, write_people
+from .writing import write_people
 
 REMEMBERED: Final = 200_000  # addresses remembered to detect duplicates in a preview: 16 MB
 
@@ -116,7 +117,7 @@ class ReadingStep:
     ) -> WriteResult:
         """Return what writing a batch would do. ``seen`` are the remembered addresses of earlier rows."""
         people = {key: each for key, each in one_per_address(rows).items() if hash(key) not in seen}
-        there, crowded = existing(session, job.account_id, people)
+        there, crowded = existing_subscribers(session, job.account_id, people)
         room = self._work.room.left(session, job.account_id)
         room = None if room is None else max(0, room - job.added)
         welcome, refused = admitted(session, job.account_id, people, there, room)

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ...errors import InputError, _
-from ..addresses import AddressError, parse_address, repair_address
 from ..birthdays import DateOrder, order_of
 from ..fields import STANDARD, is_field_name, slug
 from ..headings import EMAIL, FULL_NAME, HEADINGS, LAST_NAME_FIRST, heading_words, known_heading
+from .address_columns import email_column, is_address
 from .statuses import STATUS, guess_statuses, names_a_state
 
 PLAIN: Final = ("first_name", "last_name")
@@ -19,18 +19,6 @@ BIRTHDAYS: Final[Mapping[str, DateOrder]] = {
 }
 BIRTHDAY_PARTS: Final = ("birthday_year", "birthday_month", "birthday_day")
 """Three columns of one birthday, as Thunderbird writes them."""
-
-UNDECIDED: Final = "undecided"
-"""Key in a stored mapping: columns that may still turn out to be statuses, see ``LateStatuses``."""
-
-UNREAD: Final = "unread"
-"""Beside the columns of a stored mapping: those that may hold states, and were not understood."""
-
-ADDRESSES: Final = "addresses"
-# How the encoding is known, where there is more to say than that no other comes into question.
-ENCODING: Final = "encoding"
-GUESSED, SAID = "guessed", "said"
-"""Beside the columns of a stored mapping: the columns of subscribers' addresses, if there are several."""
 
 TARGETS: Final = frozenset({EMAIL, *PLAIN, FULL_NAME, LAST_NAME_FIRST, *BIRTHDAYS, *BIRTHDAY_PARTS, STATUS})
 """Mapping targets besides a variable with the column's own name."""
@@ -43,18 +31,6 @@ _REJECTED: Final = (
     ["строка", "почему не добавлена"],
 )
 _EXPORTED: Final = [*map(heading_words, STANDARD), "status", "lists"]
-_PERHAPS_EMAIL: Final = re.compile(r"e ?mail|почт|^адрес$|^address$|^адреса$")
-_SOMEBODY_ELSES: Final = re.compile(
-    r"manager|assistant|owner|referr|parent|spouse|agent|менедж|руковод|ассистент|помощник|куратор|супруг|родител"
-)
-# Headings of other contacts' addresses beside a subscriber's, besides those above.
-_NOT_TO_FALL_BACK_ON: Final = re.compile(
-    r"\b(from|sender|send(s|ing)?|by|author|creat\w*|added|modified|updat\w*|support|friend|partner|emergency"
-    r"|colleague|boss|supervisor|employer|seller|sales|account|operator|user|login|source|reply|invit\w*"
-    r"|secretary|husband|wife|child\w*|mother|father|teacher)\b"
-    r"|отправител|автор|создал|добавил|изменил|поддержк|\bдруг(а|у|ом)?\b|друзей|партн|коллег|продав|оператор|ответствен|учител"
-    r"|секретар|начальник|пригласи"
-)
 _BIRTHDAY_PARTS: Final = (
     frozenset({"birth year", "year of birth", "birthday year", "год рождения"}),
     frozenset({"birth month", "month of birth", "birthday month", "месяц рождения"}),
@@ -70,7 +46,7 @@ _PATRONYMIC: Final = re.compile(r"(?i).*(вич|вна|ична|инична|о�
 def guess_mapping(columns: Sequence[str], rows: Sequence[Sequence[str]], header: bool) -> list[str]:
     """Return the field of every column; empty without a column of addresses."""
     headings = [heading_words(column) for column in columns]
-    email = _email_column(headings, rows, header)
+    email = email_column(headings, rows, header)
     if email is None:
         return []
     fields: list[str] = [""] * len(columns)
@@ -132,7 +108,7 @@ def rows_above(rows: Sequence[Sequence[str]], words: Mapping[Any, Any]) -> int:
         headings = {heading_words(cell) for cell in cells}
         if given & headings or headings & HEADINGS[EMAIL]:
             return number
-        if any(map(_is_address, cells)):
+        if any(map(is_address, cells)):
             return _titles(rows[: number + 1])
     return 0
 
@@ -152,12 +128,12 @@ def _titles(rows: Sequence[Sequence[str]]) -> int:
 
 def is_row_of_addresses(rows: Sequence[Sequence[str]]) -> bool:
     """Return whether a file is one row with nothing but addresses."""
-    return len(rows) == 1 and len(rows[0]) > 1 and all(_is_address(cell) for cell in rows[0] if cell.strip())
+    return len(rows) == 1 and len(rows[0]) > 1 and all(is_address(cell) for cell in rows[0] if cell.strip())
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:
     """Return whether the first row contains headings: no cell is an address or resembles one."""
-    return not any(_is_address(cell) or "@" in cell.strip("@ ") for cell in rows[0])
+    return not any(is_address(cell) or "@" in cell.strip("@ ") for cell in rows[0])
 
 
 def mapping_from_words(words: Mapping[Any, Any], columns: Sequence[str], guessed: Sequence[str]) -> list[str]:
@@ -231,73 +207,6 @@ def _wrong(message: str) -> InputError:
     return InputError({"mapping": message})
 
 
-def _email_column(headings: Sequence[str], rows: Sequence[Sequence[str]], header: bool) -> int | None:
-    """Return the column that gives the most subscribers an address of their own.
-
-    A column with an explicit address heading is replaced only by one with more than twice as many.
-    """
-    ranks = [_rank(words) if header else 0 for words in headings]
-    counts = [_count_addresses(rows, number, rank) for number, rank in enumerate(ranks)]
-    most = max(counts, default=0)
-    if not most:
-        return ranks.index(3) if 3 in ranks else None
-    worth = [
-        (rank == 3 and 2 * count >= most, rank > 0 or not header, count, rank)
-        if count
-        else (False, False, 0, 0)
-        for rank, count in zip(ranks, counts, strict=True)
-    ]
-    return worth.index(max(worth))
-
-
-def address_columns(columns: Sequence[str], rows: Sequence[Sequence[str]], header: bool) -> list[int]:
-    """Return the columns with addresses of the subscribers themselves, in the order of the file.
-
-    Without a telling heading, more than half of the sampled cells have to be addresses.
-    """
-    found = []
-    for number, column in enumerate(columns):
-        words = heading_words(column) if header else ""
-        rank = _rank(words) if header else 1
-        if rank == 3 or (
-            rank and not _NOT_TO_FALL_BACK_ON.search(words) and _is_of_addresses(rows, number, rank)
-        ):
-            found.append(number)
-    return found
-
-
-def _is_of_addresses(rows: Sequence[Sequence[str]], number: int, rank: int) -> bool:
-    cells = [row[number] for row in rows if len(row) > number and row[number].strip()]
-    found = sum(map(_is_address, cells))
-    return (found > 0 or not cells) if rank > 1 else 2 * found > len(cells)
-
-
-def _rank(words: str) -> int:
-    """Rank a heading as a subscriber's address: 3 explicit, 2 possible, 1 unrelated, 0 another contact's."""
-    if words in HEADINGS[EMAIL]:
-        return 3
-    if _SOMEBODY_ELSES.search(words):
-        return 0
-    return 2 if _PERHAPS_EMAIL.search(words) else 1
-
-
-def _count_addresses(rows: Sequence[Sequence[str]], number: int, rank: int) -> int:
-    """Count the different addresses in a column; 0 for a column of other values."""
-    cells = [row[number].strip() for row in rows if len(row) > number and row[number].strip()]
-    found = [cell.lower() for cell in cells if _is_address(cell)]
-    return len(set(found)) if rank > 1 or 2 * len(found) >= len(cells) else 0
-
-
-def _is_address(cell: str) -> bool:
-    if "@" not in cell:
-        return False
-    try:
-        parse_address(cell)
-    except AddressError:
-        return repair_address(cell) is not None
-    return True
-
-
 def _settle_name(fields: list[str], headings: Sequence[str]) -> None:
     """A column "name" beside one of last names holds first names; beside "Vorname" it holds last names."""
     if FULL_NAME not in fields:
@@ -369,49 +278,3 @@ def undecided_columns(columns: Sequence[str], fields: Sequence[str], said: Colle
         and number not in said
         and names_a_state(heading_words(column))
     ]
-
-
-def stored_mapping(
-    fields: Iterable[str], undecided: Iterable[int] = (), addresses: Sequence[int] = (), encoding: str = ""
-) -> dict[str, Any]:
-    """As the column of ``Import`` keeps it. ``encoding`` is ``GUESSED``, ``SAID`` or nothing."""
-    stored: dict[str, Any] = {str(number): field for number, field in enumerate(fields)}
-    if flags := dict.fromkeys(map(str, undecided), ""):
-        stored[UNDECIDED] = flags
-    if len(addresses) > 1:
-        stored[ADDRESSES] = list(addresses)
-    if encoding:
-        stored[ENCODING] = [encoding]
-    return stored
-
-
-def decided_mapping(stored: Mapping[str, Any], statuses: Collection[int]) -> dict[str, Any]:
-    """Return the stored mapping after reading the whole file, with ``statuses`` as status columns."""
-    fields = {key: field for key, field in stored.items() if key != UNDECIDED}
-    unread = sorted({int(number) for number in stored.get(UNDECIDED, ())} - {*statuses})
-    kept = {UNREAD: unread} if unread else {}
-    return fields | dict.fromkeys(map(str, statuses), STATUS) | kept
-
-
-def unread_columns(stored: Mapping[str, Any]) -> list[int]:
-    """Return the columns that may say who left and are not understood, or not yet."""
-    return [*stored.get(UNREAD, ()), *map(int, stored.get(UNDECIDED, ()))]
-
-
-def other_addresses(stored: Mapping[str, Any]) -> list[int]:
-    """Return the columns used when the chosen one has no address, except columns left out."""
-    return [number for number in stored.get(ADDRESSES, ()) if stored.get(str(number)) not in (EMAIL, "")]
-
-
-def mapping_of(stored: Mapping[str, Any], columns: int) -> list[str]:
-    return [str(stored.get(str(number), "")) for number in range(columns)]
-
-
-def is_guessed(stored: Mapping[str, Any]) -> bool:
-    """Return whether the file may be in another encoding than the one it is read in."""
-    return bool(stored.get(ENCODING) == [GUESSED])
-
-
-def is_said(stored: Mapping[str, Any]) -> bool:
-    """Return whether the user named the encoding."""
-    return bool(stored.get(ENCODING) == [SAID])

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from ...models import Import, ImportReject, ImportStatus
 from .file_batches import RowBatch
 from .files import FileRow, is_blank
+from .import_changes import WriteResult
 from .rows import RowNote
-from .writing import WriteResult, write_rejects
+from .writing import write_rejects
 
 MOST_NOTES: Final = 200  # stored with their texts; further ones are only counted
 
