@@ -32,11 +32,14 @@ def main(global_config: Mapping[str, str] | None = None, **ini: str) -> "PixelFi
 def configure(settings: "Settings") -> "Configurator":
     """Compose the Pyramid application from settings."""
     from pyramid.config import Configurator
+    from structlog import get_logger
 
     from .logs import configure_logs
 
     # First, because it keeps the values of variables out of tracebacks.
     configure_logs(settings.development)
+    for warning in settings.warnings:
+        get_logger().warning("settings.deprecated", warning=warning)
     config = Configurator(settings=_pyramid_settings(settings))
     config.registry["settings"] = settings
 

@@ -22,6 +22,7 @@ from dotenv import dotenv_values
 from plaster import get_settings
 
 from .errors import SettingsError
+from .i18n.localized_text import LocalizedText
 
 ENVIRONMENT = MappingProxyType(
     {
@@ -64,8 +65,11 @@ KEYS = frozenset(ENVIRONMENT.values()) | {
     "mailganer.grace_seconds",
     "mailganer.latest_start_hours",
 }
+PLAN_TEXT = re.compile(r"mailganer\.plan\.[^.]+\.(title|price)\.[\w-]+")  # a text for one language
 BACKEND_OPTION = re.compile(r"mailganer\.backend\.([\w-]+)\.(\w+)")  # checked by the backend that reads it
-PLAN_OPTIONS = ("title", "per_day", "max_subscribers", "price", "price_ru")
+PLAN_OPTIONS = ("title", "per_day", "max_subscribers", "price")
+PLAN_TEXTS = ("title", "price")  # may be given for a language: title.ru
+OLD_PLAN_OPTIONS = {"price_ru": "price.ru"}  # still read, with a warning
 LISTEN_ADDRESS = re.compile(r"(?P<host>[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
 LOCAL = {"127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]", "*"}  # noqa: S104 - compared with, not bound to
 SHORTEST_SECRET = 32  # characters; a key shorter than 128 bits of hex could be guessed offline from a cookie
@@ -80,11 +84,7 @@ class Plan:
     per_day: int | None  # emails in any 24 hours
     max_subscribers: int | None
     price: str = ""  # as shown: "1,900 ₽ a month"; empty: free
-    price_ru: str = ""  # for Russian pages; empty: same as ``price``
-
-    def price_in(self, locale: str) -> str:
-        """Return the price as the operator wrote it for this language."""
-        return (self.price_ru if locale == "ru" else "") or self.price
+    # Title and price are ``LocalizedText`` where the operator wrote them for several languages.
 
 
 NO_LIMITS = Plan("unlimited", "No limits", None, None)
@@ -122,6 +122,7 @@ class Settings:
     latest_start_hours: int = 24
     fast_clock: tuple[datetime, float] | None = None  # start and speed factor; for drills only
     ini: Path | None = None
+    warnings: tuple[str, ...] = ()  # about settings that should be changed; none of them stops the start
 
     @property
     def embedded(self) -> bool:
@@ -209,13 +210,15 @@ class _Reader:
     """Read keys one by one and collect the problems of each."""
 
     def __init__(self, values: Mapping[str, str], ini: Path | None, create: bool) -> None:
-        self.values = values
+        self.values = dict(values)
         self.ini = ini
         self.create = create
         self.problems: list[str] = []
+        self.warnings: list[str] = []
         self.here = ini.parent if ini else Path.cwd()
 
     def settings(self) -> Settings:
+        self.rename_old_keys()
         development = self.flag("mailganer.development")
         data_dir = self.here / (self.values.get("mailganer.data_dir") or "var")
         listen = self.address("mailganer.listen", "127.0.0.1:6543")
@@ -244,6 +247,7 @@ class _Reader:
             latest_start_hours=self.whole("mailganer.latest_start_hours", 24),
             fast_clock=self.clock("mailganer.fast_clock"),
             ini=self.ini,
+            warnings=tuple(self.warnings),
         )
         self.unknown_keys()
         if self.problems:
@@ -428,19 +432,45 @@ class _Reader:
 
     def plan(self, name: str) -> Plan:
         prefix = f"mailganer.plan.{name}."
-        title = self.text(prefix + "title", "A plan needs a title.")
+        self.text(prefix + "title", "A plan needs a title.")
         return Plan(
             name,
-            title,
+            self.localized_text(prefix + "title"),
             self.number(prefix + "per_day"),
             self.number(prefix + "max_subscribers"),
-            self.values.get(prefix + "price", ""),
-            self.values.get(prefix + "price_ru", ""),
+            self.localized_text(prefix + "price"),
         )
+
+    def localized_text(self, key: str) -> str:
+        """Return the text under ``key``, with its versions for languages: ``key.ru``."""
+        versions = {code: text for code in self.languages() if (text := self.values.get(f"{key}.{code}"))}
+        text = self.values.get(key) or next(iter(versions.values()), "")
+        return LocalizedText(text, versions) if versions else text
+
+    def languages(self) -> tuple[str, ...]:
+        """Return the codes of the languages; none where no text is given for a language."""
+        if not any(PLAN_TEXT.fullmatch(key) for key in self.values):
+            return ()
+        from .i18n.languages import (
+            language_names,  # loads CLDR data, which most starts of a command do not need
+        )
+
+        return tuple(code for code, _name in language_names())
+
+    def rename_old_keys(self) -> None:
+        """Read old names of settings as the new ones, with a warning."""
+        for name in self.words("mailganer.plans", ()):
+            for old, new in OLD_PLAN_OPTIONS.items():
+                old_key, new_key = (f"mailganer.plan.{name}.{option}" for option in (old, new))
+                if (value := self.values.pop(old_key, None)) is not None:
+                    self.values.setdefault(new_key, value)
+                    self.warnings.append(f"{old_key} is now called {new_key}. Rename it.")
 
     def unknown_keys(self) -> None:
         named_plans = self.words("mailganer.plans", ())
-        known = KEYS | {f"mailganer.plan.{name}.{option}" for name in named_plans for option in PLAN_OPTIONS}
+        texts = [f"{text}.{code}" for text in PLAN_TEXTS for code in self.languages()]
+        options = (*PLAN_OPTIONS, *texts)
+        known = KEYS | {f"mailganer.plan.{name}.{option}" for name in named_plans for option in options}
         for key in self.values:
             if option := BACKEND_OPTION.fullmatch(key):
                 self.unknown_backend(key, *option.groups())

@@ -1,11 +1,15 @@
 """Settings: precedence of sources, and all errors reported at once."""
 
+import copy
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mailganer.errors import SettingsError
+from mailganer.cli.doctor import examine
+from mailganer.errors import SettingsError, _
+from mailganer.i18n.translator import translator
 from mailganer.settings import from_mapping, load
 
 GOOD = {
@@ -139,3 +143,41 @@ def test_variables_of_commands_are_no_mistake() -> None:
 def test_a_public_address_with_a_path_stops_the_start(url: str) -> None:
     (said,) = problems(public_url=url)
     assert "A path is not supported" in said
+
+
+PLAN = {"mailganer.plans": "pro", "mailganer.plan.pro.title": "Pro", "mailganer.plan.pro.price": "$9"}
+
+
+def test_titles_and_prices_of_plans_have_versions_for_languages() -> None:
+    versions = {"mailganer.plan.pro.title.ru": "Для дела", "mailganer.plan.pro.price.ru": "900 ₽"}
+    settings = from_mapping(GOOD | PLAN | versions, environ={})
+    (plan,) = settings.plans
+    assert (plan.title, plan.price) == ("Pro", "$9")
+    assert [translator("ru").translate(text) for text in (plan.title, plan.price)] == ["Для дела", "900 ₽"]
+    assert [translator("en").translate(text) for text in (plan.title, plan.price)] == ["Pro", "$9"]
+    assert settings.warnings == ()
+    sentence = _("You are on the plan “${plan}” until ${day}.", mapping={"plan": plan.title, "day": ""})
+    assert "Для дела" in translator("ru").translate(sentence)
+    assert copy.deepcopy(plan).title.in_language("ru") == "Для дела"  # type: ignore[attr-defined]
+
+
+def test_a_version_for_a_language_that_is_not_there_is_refused() -> None:
+    with pytest.raises(SettingsError) as caught:
+        from_mapping(GOOD | PLAN | {"mailganer.plan.pro.title.xx": "?"}, environ={})
+    assert "mailganer.plan.pro.title.xx" in caught.value.problems[0]
+
+
+def test_the_old_name_of_the_russian_price_is_read_with_a_warning(tmp_path: Path) -> None:
+    values = GOOD | PLAN | {"mailganer.plan.pro.price_ru": "900 ₽"}
+    settings = from_mapping(values, environ={})
+    assert translator("ru").translate(settings.plans[0].price) == "900 ₽"
+    assert settings.warnings == (
+        "mailganer.plan.pro.price_ru is now called mailganer.plan.pro.price.ru. Rename it.",
+    )
+    new = from_mapping(values | {"mailganer.plan.pro.price.ru": "990 ₽"}, environ={})
+    assert translator("ru").translate(new.plans[0].price) == "990 ₽"
+    ini = tmp_path / "test.ini"
+    ini.write_text("[app:main]\n" + "".join(f"{key} = {value}\n" for key, value in values.items()))
+    first, second = islice(examine(str(ini)), 2)
+    assert (second.part, second.well, second.sentence) == ("settings", True, settings.warnings[0])
+    assert first.well

@@ -76,6 +76,7 @@ def examine(ini: str | None) -> Iterator[Finding]:
             yield Finding("settings", False, sentence(problem))
         return
     yield Finding("settings", True, f"Read from {find_ini(ini)}.")
+    yield from (Finding("settings", True, warning) for warning in settings.warnings)
     for part, look in CHECKS:
         try:
             yield from (Finding(part, well, sentence) for well, sentence in look(settings))

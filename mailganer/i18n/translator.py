@@ -17,6 +17,7 @@ from translationstring import Translator as text_translator
 
 from . import languages
 from .languages import SOURCE_LANGUAGE, Language, language_of
+from .localized_text import LocalizedText
 from .sentences import Forms
 from .time_zones import time_zone
 
@@ -46,6 +47,8 @@ class Translator:
 
         A plain string is looked up when ``domain`` is given, and returned unchanged otherwise.
         """
+        if isinstance(text, LocalizedText):
+            return text.in_language(self.language.code)
         if not isinstance(text, TranslationString):
             return str(self._texts(text, domain=domain, mapping=mapping)) if domain else text
         values = {**(text.mapping or {}), **(mapping or {})}
@@ -72,7 +75,9 @@ class Translator:
         return self.pluralize(*forms, number, domain=DOMAIN, mapping={"number": self.number(number)})
 
     def value_in_sentence(self, value: Any) -> Any:
-        """Translate a translation string and format a datetime; return any other value unchanged."""
+        """Translate a text and format a datetime; return any other value unchanged."""
+        if isinstance(value, LocalizedText):
+            return value.in_language(self.language.code)
         if isinstance(value, datetime):
             return self.sentence_datetime(value)
         return self.translate(value) if isinstance(value, TranslationString) else value

@@ -20,6 +20,7 @@ from translationstring import TranslationString
 
 from ..db import utcnow
 from ..i18n.languages import SOURCE_LANGUAGE, is_language, language_names
+from ..i18n.localized_text import LocalizedText
 from ..i18n.time_zones import time_zone, time_zone_name
 from ..i18n.translator import RECENT, Translator, translator
 
@@ -109,10 +110,12 @@ def breakable(text: str) -> Markup:
 
 
 def finalize(value: Any) -> Any:
-    """Finalize a Jinja expression: translate translation strings, render None as an empty string."""
+    """Finalize a Jinja expression: translate translatable texts, render None as an empty string."""
     if isinstance(value, TranslationString):
         request = get_current_request()
         return translate(request, value) if request else value.interpolate()
+    if isinstance(value, LocalizedText):
+        return current_translator().translate(value)
     return "" if value is None else value
 
 

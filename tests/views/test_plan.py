@@ -43,12 +43,28 @@ def test_a_bigger_plan_says_how_one_gets_it(wsgi_app: Any, anna: Any) -> None:
     assert "ask the operator" not in page
 
 
+@pytest.mark.parametrize("key", ["price.ru", "price_ru"])
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_price_may_have_words_of_its_own_in_russian(ini_values: dict[str, str], request: Any) -> None:
-    ini_values["mailganer.plan.pro.price_ru"] = "1 900 ₽ в месяц"
+def test_a_price_may_have_words_of_its_own_in_russian(
+    ini_values: dict[str, str], request: Any, key: str
+) -> None:
+    ini_values[f"mailganer.plan.pro.{key}"] = "1 900 ₽ в месяц"
     anna = request.getfixturevalue("anna")
     assert "1 900 ₽ в месяц" not in anna.get("/plan")
     assert "1 900 ₽ в месяц" in anna.get("/plan?lang=ru")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_title_of_a_plan_is_shown_in_the_language_of_the_page(
+    ini_values: dict[str, str], request: Any
+) -> None:
+    ini_values["mailganer.plan.pro.title.ru"] = "Для дела"
+    anna, code = request.getfixturevalue("anna"), request.getfixturevalue("code")
+    assert "Для дела" not in anna.get("/plan")
+    assert "Для дела" in anna.get("/plan?lang=ru")
+    page = pay(anna, code, status=303).follow()
+    assert "You are on the plan “Pro” until" in page
+    assert "Для дела" not in page
 
 
 def test_a_voucher_changes_the_plan_at_once(anna: Any, code: str, session: Session) -> None:

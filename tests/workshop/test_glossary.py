@@ -16,9 +16,10 @@ content context counts csv_cells db decorators delivery delivery_renderer delive
 document drafts email email_analysis encoding_repair engine error_status errors event_log explanation_text
 exports footers
 extensions fields files forecast_record forms gmail headers headings health hosts html_to_text i18n imports
-keys labels languages links lists localization localized_values logs maildir mailganer manifest mapping
-markup message_renderer meta metrics_access migrate mjml models multipart opens operations overview ownership
-paging payments periodic_jobs
+keys labels languages links lists localization localized_text localized_values logs maildir mailganer
+manifest mapping markup message_renderer meta metrics_access migrate mjml models multipart opens operations
+overview
+ownership paging payments periodic_jobs
 pixel placeholders postgresql_copy preview preview_size problems processes progress
 providers quoted_printable rate_limit_storage rate_limits ready_templates reasons recipient_pages registry
 render_tasks rendering replacing replies report reports request_bodies request_parsing reserved_names

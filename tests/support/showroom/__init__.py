@@ -122,8 +122,8 @@ def _ini(folder: Path, database_url: str, home: str) -> dict[str, str]:
         "mailganer.plan.pro.per_day": "10000",
         "mailganer.plan.pro.max_subscribers": "50000",
         "mailganer.plan.pro.price": "1,900 ₽ a month",
-        "mailganer.plan.pro.price_ru": "1 900 ₽ в месяц",
+        "mailganer.plan.pro.price.ru": "1 900 ₽ в месяц",
         "mailganer.plan.studio.title": "Studio",
         "mailganer.plan.studio.price": "9,900 ₽ a month",
-        "mailganer.plan.studio.price_ru": "9 900 ₽ в месяц",
+        "mailganer.plan.studio.price.ru": "9 900 ₽ в месяц",
     }
