@@ -97,6 +97,11 @@ def language_of(code: str) -> Language:
     return table.get(code) or table.get(code[:2].lower()) or table[SOURCE_LANGUAGE]
 
 
+def forget() -> None:
+    """Read the folders again when the table is next used."""
+    _table.cache_clear()
+
+
 @cache
 def _table() -> dict[str, Language]:
     found = [_read(path.parent) for path in FOLDER.glob(f"*/{DESCRIPTION}")]

@@ -164,10 +164,14 @@ class Translator:
         return re.sub(r"(?<!,) ", "\N{NO-BREAK SPACE}", text) if self._unbroken else text
 
 
-@lru_cache(maxsize=256)
 def translator(code: str, timezone: tzinfo = UTC, *, unbroken: bool = False) -> Translator:
     """Return the translator for a language tag; the source language for an unknown one."""
-    return Translator(language_of(code), timezone, unbroken=unbroken)
+    return _translator(language_of(code), timezone, unbroken)
+
+
+@lru_cache(maxsize=256)
+def _translator(language: Language, timezone: tzinfo, unbroken: bool) -> Translator:
+    return Translator(language, timezone, unbroken=unbroken)
 
 
 def translate_sentence(sentence: str, locale: str = SOURCE_LANGUAGE, timezone: str = "UTC") -> str:

@@ -49,13 +49,17 @@ class Showroom:
         """Return a browser's page for a signed-in user, or signed out if ``who`` is ""."""
         self.stops(language)
         context = browser.new_context(locale=LOCALES[language], timezone_id="Europe/Moscow", **options)
-        cookies = self._cookies.get((who, language), {})
+        cookies = self.cookies(who, language)
         context.add_cookies(
             [{"name": name, "value": value, "url": self.home} for name, value in cookies.items()]
         )
         page = context.new_page()
         page.set_default_timeout(60_000)
         return page
+
+    def cookies(self, who: str, language: str) -> dict[str, str]:
+        """Return the cookies of a signed-in user; none if ``who`` is ""."""
+        return self._cookies.get((who, language), {})
 
     def enter(self, who: str, language: str) -> str:
         """Sign in an address that the mail server knows; return it."""
