@@ -164,6 +164,7 @@ class Outage:
         self._name = name
         self._since: dict[str, float] = {}  # setdefault and pop need no lock between threads
         self._is_muted = False
+        self.failures = 0  # calls of ``began``; a caller sees by it whether another noticed the outage
         self._known.append(self)
 
     def mute(self) -> None:
@@ -174,6 +175,7 @@ class Outage:
         self, log: Any, message: str, *values: object, level: int = logging.WARNING, **details: object
     ) -> None:
         """Write a line, unless the outage is known. ``details`` work with structlog loggers only."""
+        self.failures += 1
         now = time.monotonic()
         if not self._is_muted and self._since.setdefault("monotonic", now) is now:
             log.log(level, message, *values, **details)

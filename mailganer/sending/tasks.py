@@ -152,16 +152,21 @@ def _leave_with_parent() -> None:
 
 
 def _tolerates_outage(task: Callable[P, None]) -> Callable[P, None]:
-    """Log an unreachable database instead of raising: when it is back, the next tick queues what is due."""
+    """Log an unreachable database instead of raising: when it is back, the next tick queues what is due.
+
+    A lane logs an outage by itself and returns, so a task that returned does not always show that it is over.
+    """
 
     @wraps(task)
     def run(*arguments: P.args, **options: P.kwargs) -> None:
+        failures = DATABASE.failures
         try:
             task(*arguments, **options)
         except OUT_OF_REACH as error:
             DATABASE.began(log, "%s: the database is in trouble: %s", task.__name__, trouble_of(error))
         else:
-            DATABASE.ended(log)
+            if DATABASE.failures == failures:
+                DATABASE.ended(log)
 
     return run
 
