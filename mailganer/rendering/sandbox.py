@@ -22,6 +22,7 @@ from . import operation_charges, render_budget, sandbox_operations
 from .operation_charges import ITEM, Method
 from .render_budget import RenderBudget, RenderTooLarge, budget_of
 
+TOO_LARGE = _("A number is too large to compute with.")
 _OF_COMPILER = frozenset(("_loop_vars", "_block_vars"))
 
 
@@ -264,7 +265,7 @@ def check(source: str, field: str, environment: Sandbox) -> nodes.Template:
 
 def _problem(node: nodes.Node, environment: Sandbox, tree: nodes.Template) -> str | None:
     if isinstance(node, nodes.Const) and isinstance(node.value, float) and not math.isfinite(node.value):
-        return _("A number is too large to compute with.")
+        return TOO_LARGE
     if isinstance(node, _FORBIDDEN):
         return _("An email stands alone: it cannot include or extend another.")
     if isinstance(node, nodes.For) and node.recursive:
@@ -384,6 +385,8 @@ class CompiledTemplate:
             said = RenderTooLarge(render_budget.DEEP)
         elif isinstance(error, ZeroDivisionError):
             said = EmailError(_("Nothing can be divided by zero."))
+        elif isinstance(error, OverflowError):
+            said = EmailError(TOO_LARGE)
         else:
             reason = str(error)[:200] or type(error).__name__
             said = EmailError(_("This cannot be computed: ${reason}", mapping={"reason": reason}))

@@ -43,6 +43,10 @@ from .conftest import URLS, email_of
         ("a\r\nb\r\n{{ c|nope }}", 3, "no filter “nope”"),
         ("<table>\n<tr>\n{{ 1 / 0 }}", 3, "divided by zero"),
         ("<table>\n{{ 1e400|plural('day', 'days') }}", 2, "A number is too large"),
+        ("<table>\n{{ (1e308*10)|int }}", 2, "A number is too large"),
+        ("<table>\n{{ [1e308, 1e308]|sum|int }}", 2, "A number is too large"),
+        ("<table>\n{{ '%d'|format('1e999'|float) }}", 2, "A number is too large"),
+        ("<table>\n{{ 1e9 ** 64 }}", 2, "A number is too large"),
         ("<p>\n\n<a href='https://example.com/'>x</a>\n{{ 'a' - 'b' }}", 4, "must be numbers"),
     ],
 )
