@@ -213,6 +213,9 @@ def known_fields(
     ]
 
 
+ALIKE = 0.8  # how similar a name is to the first word of a field that is meant by it
+
+
 @dataclass
 class KnownNames:
     """Field names of an account's subscribers, loaded once, to find the field meant by a name in an email."""
@@ -229,8 +232,14 @@ class KnownNames:
         return 0 < filled.get("name", 0) >= filled["first_name"]
 
     def likely(self, name: str) -> str:
-        """Return the field that a column with this heading was mapped to, or one similar to ``name``."""
-        return self.exact(name) or next(iter(get_close_matches(name, self.fields, 1)), "")
+        """Return the field that a column with this heading was mapped to, or one similar to ``name``.
+
+        ``frist`` is similar to ``first_name`` by that name's first word.
+        """
+        if found := self.exact(name) or next(iter(get_close_matches(name, self.fields, 1)), ""):
+            return found
+        by_word = {word: each for each in reversed(self.fields) if (word := each.partition("_")[0]) != each}
+        return next((by_word[word] for word in get_close_matches(name, by_word, 1, ALIKE)), "")
 
     def exact(self, name: str) -> str:
         """Return the field that equals ``name`` as a heading, in capitals or in another alphabet."""

@@ -122,9 +122,10 @@ def test_an_uncertain_encoding_is_said(mailing: Mailing) -> None:
 
 
 def test_an_unknown_variable_gets_its_did_you_mean(mailing: Mailing) -> None:
-    done = mailing.run("--dry-run", "--subject", "{{ FNAME }}")
-    assert done.returncode == 2
-    assert "Did you mean “first_name”?" in done.stderr
+    for written in ("FNAME", "frist"):
+        done = mailing.run("--dry-run", "--subject", f"{{{{ {written} }}}}")
+        assert done.returncode == 2
+        assert "Did you mean “first_name”?" in done.stderr, written
 
 
 def test_one_recipient_is_named(mailing: Mailing) -> None:
