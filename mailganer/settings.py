@@ -330,7 +330,8 @@ class _Reader:
         value = self.values.get("mailganer.metrics_token", "")
         if value and len(value) < SHORTEST_SECRET:
             self.problems.append(
-                f"mailganer.metrics_token has {len(value)} characters; it needs {SHORTEST_SECRET} or more."
+                f"mailganer.metrics_token has {len(value)} character{'' if len(value) == 1 else 's'}; "
+                f"it needs {SHORTEST_SECRET} or more."
             )
         return value
 

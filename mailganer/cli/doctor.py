@@ -63,7 +63,7 @@ def doctor(ini: str | None) -> int:
         click.echo(f"{mark} {finding.part:<10} {finding.sentence}")
     ill = sum(not finding.well for finding in findings)
     if ill:
-        click.echo(f"{ill} of {len(findings)} checks want a look.", err=True)
+        click.echo(f"{ill} of {len(findings)} checks {'wants' if ill == 1 else 'want'} a look.", err=True)
     return 1 if ill else 0
 
 
@@ -231,7 +231,14 @@ def _passwords(settings: Settings) -> Findings:
             "mailganer.secret_key (SECRET_KEY).",
         )
     else:
-        yield True, f"All {len(readable)} stored mail passwords can be read."
+        yield True, _readable(len(readable))
+
+
+def _readable(passwords: int) -> str:
+    if passwords == 0:
+        return "No mail password is stored."
+    whole = "The stored mail password" if passwords == 1 else f"All {passwords} stored mail passwords"
+    return f"{whole} can be read."
 
 
 def _opens(vault: Vault, account_id: int, ciphertext: bytes | None) -> bool:

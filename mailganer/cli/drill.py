@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .common import counted
+
 if TYPE_CHECKING:
     from ..drill.run import DrillOptions, DrillOutcome, DrillSnapshot
 
@@ -36,7 +38,7 @@ def drill(recipients: int, kills: int, seed: str | None, database_url: str) -> i
     from ..drill.run import drill as run
 
     options = DrillOptions(recipients, kills, seed or secrets.token_hex(4), database_url)
-    click.echo(f"Drill: {recipients} recipients, {kills} kills, seed {options.seed}.")
+    click.echo(f"Drill: {counted(recipients, 'recipient')}, {counted(kills, 'kill')}, seed {options.seed}.")
     held = True
     with temporary_folder(lambda: not held) as folder:
         with _bar(options) as watch:
@@ -60,7 +62,7 @@ def _report(outcome: "DrillOutcome", options: "DrillOptions") -> None:
         ("denied", f"{len(found.denied)}{_names(found.denied)}"),
         ("in doubt", _doubts(outcome)),
         ("killed", f"{_sum_of_kills(outcome)}{_list(outcome.kills)}"),
-        ("dropped", f"{outcome.drops} connections"),
+        ("dropped", counted(outcome.drops, "connection")),
         ("refusals", f"{outcome.said.total()}{_list(outcome.said)}"),
         ("took", f"{outcome.seconds:.0f} s"),
         ("seed", options.seed),

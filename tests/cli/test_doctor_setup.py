@@ -88,6 +88,23 @@ def test_stored_passwords_of_another_secret_key_are_counted(
     assert look(replace(settings, secret_keys=(*settings.secret_keys, OTHER_KEY)), "passwords") == []
 
 
+@pytest.mark.parametrize(
+    ("stored", "sentence"),
+    [
+        (0, "No mail password is stored."),
+        (1, "The stored mail password can be read."),
+        (2, "All 2 stored mail passwords can be read."),
+    ],
+)
+def test_readable_passwords_are_counted_in_the_right_form(
+    settings: Any, session: Session, make: Any, account: Any, stored: int, sentence: str
+) -> None:
+    for _each in range(stored):
+        make.sender(account).secrets = Vault(settings.secret_keys).encrypt(account.id, {"password": "one"})
+    session.commit()
+    assert list(dict(doctor.CHECKS)["passwords"](settings)) == [(True, sentence)]
+
+
 def test_a_broker_that_is_away_is_one_sentence_with_one_full_stop(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

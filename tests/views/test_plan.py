@@ -1,5 +1,6 @@
 """The plan page: usage, and a voucher that adds days."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -114,3 +115,25 @@ def test_a_provider_with_its_own_page_is_reached_without_a_redirect(wsgi_app: An
 def test_a_way_to_pay_that_is_not_installed_is_not_there(anna: Any) -> None:
     token = anna.get("/settings").forms[0]["csrf_token"].value
     anna.post("/plan/pay/gold", {"csrf_token": token}, status=404)
+
+
+@pytest.mark.parametrize(
+    ("locale", "limit", "emails", "subscribers"),
+    [
+        ("en", 1, "0 of 1 email in", "0 of 1 subscriber<"),
+        ("en", 21, "0 of 21 emails in", "0 of 21 subscribers<"),
+        ("ru", 1, "0 из 1 письма за", "0 из 1 подписчика<"),
+        ("ru", 21, "0 из 21 письма за", "0 из 21 подписчика<"),
+        ("ru", 5, "0 из 5 писем за", "0 из 5 подписчиков<"),
+    ],
+)
+def test_limits_are_counted_in_the_right_form(
+    anna: Any, locale: str, limit: int, emails: str, subscribers: str
+) -> None:
+    registry = anna.app.registry
+    (free, *others) = registry["settings"].plans
+    small = replace(free, per_day=limit, max_subscribers=limit)
+    registry["settings"] = replace(registry["settings"], plans=(small, *others))
+    page = anna.get(f"/plan?lang={locale}").text
+    assert emails in page
+    assert subscribers in page
