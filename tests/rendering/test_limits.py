@@ -132,14 +132,16 @@ def test_a_bomb_is_refused_in_words_or_turns_out_harmless(template: str, field: 
     ],
     ids=a_bomb,
 )
-def test_a_value_that_sets_off_a_bomb_stops_only_this_copy(template: str) -> None:
-    email = email_of(template)  # harmless for a recipient without values
+def test_a_value_that_sets_off_a_bomb_stops_only_this_copy(
+    template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The counted limits stop it before the clock does: the clock stands still here."""
+    monkeypatch.setattr(render_budget, "monotonic", lambda: 0.0)
+    email = email_of(template)  # harmless for somebody of whom nothing is known
     renderer = MessageRenderer(email, ENVELOPE)
     loaded = {"first_name": "boom", "n": "1000000000", "big": "x" * 10_000}
-    began = time.process_time()
-    with pytest.raises(EmailError):
+    with pytest.raises(EmailError, match="cannot be put together"):
         renderer.render(COPY._replace(values=loaded))
-    assert time.process_time() - began < within(2.5)
     assert renderer.render(COPY._replace(values={"first_name": "Anna", "n": "1", "big": "x"}))
 
 
