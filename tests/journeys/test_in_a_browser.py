@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.installation import Installation
+from tests.support.ports import wait_until
 
 from .accessibility import serious_findings
 
@@ -47,7 +48,8 @@ class Walk:
         self.page.wait_for_load_state("load")
         # Not with a function in the page: its policy forbids repeated evaluation.
         self.page.locator(".htmx-request").first.wait_for(state="detached")
-        self.page.wait_for_timeout(400)  # frames of emails are drawn a little later than the page around them
+        for frame in self.page.frames:  # those of emails are drawn later than the page around them
+            frame.wait_for_load_state("load")
         self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
         self.findings += serious_findings(self.page)
         self.assert_nothing_is_cut_off()
@@ -172,7 +174,8 @@ def write_an_email(walk: Walk) -> str:
     page.locator("input[name=subject]").fill("{{ first_name }}, news for you")
     page.locator("input[name=preheader]").fill("Two minutes of reading")
     page.locator("textarea[name=html]").fill(EMAIL)
-    page.wait_for_timeout(1500)  # the draft is saved while typing
+    # The draft is saved while typing, and shown as it was saved.
+    page.frame_locator("#email-frame").locator("a", has_text="The news").wait_for()
     walk.stop("campaign-email")
     walk.press("main button[name=go]")
     return campaign[1]
@@ -186,17 +189,26 @@ def send(walk: Walk, campaign: str) -> None:
     walk.stop("campaign-send")
     assert "2" in page.locator("main button.button-primary").inner_text()
     others = emails_in_the_outbox(walk)  # of the journey before
+    # At the end of the countdown the page reloads itself: not before it has been looked at.
+    page.route(PROGRESS, wait_for_the_look)
     walk.press("main button.button-primary")
     walk.stop("campaign-progress")
-    # The countdown of Undo: at its end the page is reloaded.
+    page.unroute(PROGRESS)
     page.locator("#countdown").wait_for(state="detached")
     page.wait_for_load_state("load")
     page.goto(f"{walk.home}{campaign}/report")
-    for _ in range(60):
-        if emails_in_the_outbox(walk) >= others + 2:
-            return
-        page.wait_for_timeout(500)
-    raise AssertionError("the emails did not come")
+    wait_until(lambda: emails_in_the_outbox(walk) >= others + 2, 120, what="the emails", every=0.5)
+
+
+PROGRESS = re.compile(r"/campaigns/\d+/progress$")
+
+
+def wait_for_the_look(route: Any) -> None:
+    """Let a page come, and answer what it asks for by itself with nothing new."""
+    if route.request.is_navigation_request():
+        route.continue_()
+    else:
+        route.fulfill(status=204)
 
 
 def emails_in_the_outbox(walk: Walk) -> int:
