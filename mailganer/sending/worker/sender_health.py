@@ -24,8 +24,9 @@ from .backoff import requested_delay
 from .campaign_health import CampaignHealth
 from .other_recipients import OtherRecipients
 from .receipt_outcomes import WindowResult
-from .refusal_comparison import RefusalComparison
+from .refusal_comparison import compare_refusals
 from .refusal_pattern import RefusalPattern, is_compared
+from .refused_window import RefusedWindow
 from .window_queue import Answer, WindowQueue
 
 log = logging.getLogger(__name__)
@@ -62,15 +63,17 @@ class SenderHealth:
                 self._store_refusals(session, pattern, stored)
             return
         stored, pattern = self._lock_refusals(session)
-        RefusalComparison(
-            window.items,
-            answers,
-            window_result,
-            pattern,
-            OtherRecipients(session, self._sender.id, window.claim, window.items, now),
-            campaign_id=window.claim.campaign_id,
-            now=now,
-        ).run()
+        compare_refusals(
+            RefusedWindow(
+                items=window.items,
+                answers=answers,
+                result=window_result,
+                pattern=pattern,
+                others=OtherRecipients(session, self._sender.id, window.claim, window.items, now),
+                campaign_id=window.claim.campaign_id,
+                now=now,
+            )
+        )
         self._store_refusals(session, pattern, stored)
 
     def _lock_refusals(self, session: Session) -> tuple[Any, RefusalPattern]:

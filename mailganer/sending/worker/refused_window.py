@@ -1,0 +1,85 @@
+"""A window with refusals: what its comparison changes in its result."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ...backends import Outcome, Receipt
+from ...ledger import DeliveryChange, Recipient
+from ...models import DeliveryStatus
+from .other_recipients import OtherRecipients
+from .receipt_outcomes import WindowResult
+from .refusal_pattern import RefusalPattern, is_about_email, refusal_kind, seems_about_account
+from .window_queue import Answer
+
+BEHIND = timedelta(seconds=20)
+"""How long a recipient whose reply was not about them lets the others go first. Longer than a sender's first
+rest."""
+RECENTLY = timedelta(days=1)
+"""An email accepted this long before a recipient was first tried, or later, shows that the sender works."""
+
+
+@dataclass(frozen=True)
+class RefusedWindow:
+    """The recipients and replies of one window, and everything they are compared with."""
+
+    items: Sequence[Recipient]
+    answers: Sequence[Answer | None]
+    result: WindowResult
+    pattern: RefusalPattern
+    others: OtherRecipients
+    campaign_id: int
+    now: datetime
+
+    def kind(self, slot: int, receipt: Receipt) -> str:
+        """Return the kind of a reply to the recipient in ``slot``."""
+        return refusal_kind(receipt, self.items[slot].address, self.campaign_id)
+
+    def has_comparison(self) -> bool:
+        """Return whether others of the campaign were accepted or remain for comparison."""
+        if None in self.answers or self.others.accepted_before():
+            return True
+        return self.others.untried_wait()
+
+    def attribute(self, kind: str, receipt: Receipt) -> None:
+        """Attribute this kind of reply to the sender or the email: no recipient fails, and sending stops."""
+        not_before = None if is_about_email(receipt) else self.now + BEHIND
+        self.give_back(self.pattern.mark_not_about_recipients(kind), not_before)
+        self._stop(receipt)
+
+    def give_back(self, ids: Iterable[int], not_before: datetime | None) -> None:
+        """Make recipients pending again who failed by such a reply, in this window or an earlier one."""
+        slots = {item.id: slot for slot, item in enumerate(self.items)}
+        for delivery_id in ids:
+            slot = slots.get(delivery_id)
+            if slot is None:
+                self.result.give_back.append(delivery_id)
+            else:
+                self.keep_pending(slot, not_before)
+        self.result.behind = not_before
+
+    def keep_pending(self, slot: int, not_before: datetime | None = None) -> None:
+        """Make a recipient of this window pending again."""
+        item, reply = self.items[slot], self.result.changes[slot].reply
+        self.result.changes[slot] = DeliveryChange(
+            item.id, DeliveryStatus.pending, None, reply, False, not_before
+        )
+        self.result.returned.append(item.id)
+        if item.subscriber_id:
+            self.result.dead.pop(item.subscriber_id, None)
+
+    def put_behind(self, slot: int) -> None:
+        """Let the other recipients go first, before this one is tried again."""
+        self.result.changes[slot] = self.result.changes[slot]._replace(not_before=self.now + BEHIND)
+
+    def _stop(self, receipt: Receipt) -> None:
+        if receipt.outcome is Outcome.unauthorised:
+            self.result.unauthorised = receipt
+        elif receipt.outcome is Outcome.exhausted:
+            self.result.exhausted = receipt
+        elif seems_about_account(receipt):
+            self.result.trouble = receipt
+        elif is_about_email(receipt):
+            self.result.refused_email = receipt
+        else:
+            self.result.everybody = receipt
