@@ -62,12 +62,17 @@ def collected() -> Catalog:
     return catalogue
 
 
+def read_catalogue(language: str) -> Catalog:
+    """Return the catalogue of a language as it is, or an empty one."""
+    path = _po(language)
+    if path.exists():
+        return _read(path, language)
+    return Catalog(_locale(language), domain=DOMAIN, charset="utf-8")
+
+
 def brought_up_to_date(language: str, more: Sequence[Path] = ()) -> Catalog:
     """Return the existing translations of the current texts, without fuzzy matches."""
-    path = _po(language)
-    catalogue = (
-        _read(path, language) if path.exists() else Catalog(_locale(language), domain=DOMAIN, charset="utf-8")
-    )
+    catalogue = read_catalogue(language)
     catalogue.update(collected(), no_fuzzy_matching=True)
     catalogue.obsolete.clear()
     for other in more:

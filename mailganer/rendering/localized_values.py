@@ -200,10 +200,34 @@ def _as_day(value: object) -> date | None:
     return None
 
 
-def plural(count: int | float, forms: tuple[str, ...]) -> str:
-    """Return the plural form: of two forms in English (email, emails), of three in Russian."""
+_CATEGORIES: Final = ("zero", "one", "two", "few", "many", "other")
+"""Plural categories of CLDR, in the order in which their forms are given."""
+
+
+def plural(count: int | float, forms: tuple[str, ...], locale: str = "en") -> str:
+    """Return the plural form, by the rule of CLDR for a language with as many forms as are given.
+
+    Otherwise of two forms as in English (email, emails), of three as in Russian.
+    """
+    if locale not in ("en", "ru"):
+        categories = _plural_categories(locale)
+        category = _babel_locale(locale_of(locale) or "en").plural_form(count)
+        if len(forms) == len(categories) and category in categories:
+            return forms[categories.index(category)]
     if len(forms) == 2:
         return forms[0] if count == 1 else forms[1]
+    return _russian_plural(count, forms)
+
+
+@lru_cache(maxsize=len(LOCALES))
+def _plural_categories(locale: str) -> tuple[str, ...]:
+    """Return the categories of whole numbers in a language, in the order in which their forms are given."""
+    rule = _babel_locale(locale_of(locale) or "en").plural_form
+    found = {rule(count) for count in range(201)}
+    return tuple(category for category in _CATEGORIES if category in found)
+
+
+def _russian_plural(count: int | float, forms: tuple[str, ...]) -> str:
     if count != int(count):
         return forms[1]  # 1,5 письма
     last, last_two = abs(int(count)) % 10, abs(int(count)) % 100

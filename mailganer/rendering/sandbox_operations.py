@@ -493,14 +493,16 @@ def _language(name: Any) -> str:
     return found
 
 
-def plural_filter(value: Any, *forms: Any) -> str:
+@pass_context
+def plural_filter(context: Context, value: Any, *forms: Any) -> str:
     """Choose a form: ``n|plural("письмо", "письма", "писем")``, ``n|plural("email", "emails")``."""
     if len(forms) not in (2, 3):
         raise EmailError(_("“plural” needs two forms (email, emails) or three (письмо, письма, писем)."))
     found = number(value)
     if isinstance(value, list | tuple | dict):
         found = len(value)
-    return localized_values.plural(found or 0, tuple(plain(form) for form in forms))
+    texts = tuple(plain(form) for form in forms)
+    return localized_values.plural(found or 0, texts, budget_of(context).locale)
 
 
 _OF_JINJA = (

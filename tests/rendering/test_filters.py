@@ -99,6 +99,24 @@ def test_english_plurals(n: object, form: str) -> None:
     assert said("{{ n|plural('email', 'emails') }}", n=n) == form
 
 
+@pytest.mark.parametrize(
+    ("locale", "forms", "expected"),
+    [
+        ("fr", "email emails", {0: "email", 1: "email", 2: "emails"}),
+        ("pl", "list listy listów", {1: "list", 3: "listy", 5: "listów", 21: "listów", 22: "listy"}),
+        ("cs", "e-mail e-maily e-mailů", {1: "e-mail", 4: "e-maily", 22: "e-mailů"}),
+        ("pl", "email emails", {1: "email", 22: "emails"}),  # of two forms as in English
+        ("ru", "email emails", {1: "email", 21: "emails"}),
+        ("en", "письмо письма писем", {21: "письмо"}),  # of three as in Russian
+        ("xx", "email emails", {1: "email", 0: "emails"}),
+    ],
+)
+def test_plurals_follow_the_language_of_the_email(locale: str, forms: str, expected: dict[int, str]) -> None:
+    written = ", ".join(f"'{form}'" for form in forms.split())
+    found = {n: said(f"{{{{ n|plural({written}) }}}}", locale, n=n) for n in expected}
+    assert found == expected
+
+
 def test_plural_needs_its_forms() -> None:
     with pytest.raises(EmailError, match="two forms"):
         said("{{ 1|plural('x') }}")

@@ -1,6 +1,7 @@
 """All texts of templates, errors and forms are translatable, and Russian has all translations."""
 
 import ast
+import gettext
 import importlib.util
 import re
 from html.parser import HTMLParser
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from jinja2 import Environment, nodes
+
+from mailganer.i18n.languages import language_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "mailganer"
@@ -159,6 +162,14 @@ def translations():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_plural_rule_of_each_catalogue_is_that_of_cldr(translations):
+    for code in translations.translated_languages():
+        catalogue = translations.read_catalogue(code)
+        form, category = gettext.c2py(catalogue.plural_expr), language_of(code).plural_form
+        pairs = {(form(number), category(number)) for number in range(200)}
+        assert len(pairs) == catalogue.num_plurals == len({form for form, _category in pairs})
 
 
 def test_every_text_has_its_russian(translations):
