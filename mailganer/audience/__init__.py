@@ -38,7 +38,7 @@ from .lists import (
     waits_for_its_file,
 )
 from .recipients import excluded_counts, recipient_count, recipients
-from .sample_subscribers import bring_samples
+from .sample_subscribers import add_sample_subscribers
 from .subscriber_search import SubscriberPage, find_subscriber, search_subscribers, status_counts
 from .subscribers import Added, add_subscriber, erase_subscriber, update_subscriber
 from .suppression import resubscribe, suppress, suppressed, suppression_digest, unsubscribe
@@ -49,12 +49,12 @@ __all__ = [
     "AddressError",
     "Column",
     "SubscriberPage",
+    "add_sample_subscribers",
     "add_subscriber",
     "add_to_list",
     "apply_import",
     "birthday_text",
     "birthday_value",
-    "bring_samples",
     "create_list",
     "delete_list",
     "discard_import",

@@ -11,7 +11,7 @@ from .lists import create_list
 from .subscribers import add_subscriber
 
 
-def bring_samples(
+def add_sample_subscribers(
     session: Session, account: Account, *, locale: str, now: datetime, settings: Settings
 ) -> SubscriberList:
     """Create a list of sample subscribers in the user's language.

@@ -1,1 +1,1 @@
-"""Languages: the sentences of the program in each of them."""
+"""Languages: their table, the translator, ready templates and sample data of each."""

@@ -119,7 +119,7 @@ def email(request: Request) -> Response:
 def _gone(request: Request) -> dict[str, Any]:
     request.response.status_int = 404
     _private(request.response)
-    speak(request, "")
+    choose_language(request, "")
     return {}
 
 
@@ -128,7 +128,7 @@ def _unavailable(request: Request) -> dict[str, Any]:
     without_database(request, request.exception)
     request.response.status_int = 503
     request.response.headers["Retry-After"] = str(RETRY_AFTER)
-    speak(request, "")
+    choose_language(request, "")
     return {}
 
 
@@ -136,7 +136,7 @@ def _busy(error: Busy, request: Request) -> dict[str, Any]:
     """Show an error page while too many emails are being rendered."""
     request.response.status_int = 503
     request.response.headers["Retry-After"] = request.response.headers["Refresh"] = str(error.retry_after)
-    speak(request, "")
+    choose_language(request, "")
     return {}
 
 
@@ -148,14 +148,14 @@ for _route in PAGES:
         exception_view_config(_kind, route_name=_route, renderer="readers/later.jinja2")(_unavailable)
 
 
-def speak(request: Request, locale: str) -> None:
+def choose_language(request: Request, locale: str) -> None:
     """Set the page's language: from the URL, the email or the browser; never the account's."""
     wishes = (request.GET.get("lang"), locale, localization.accepted_language(request))
     request.locale_name = next(wish for wish in wishes if is_language(wish))
 
 
 def _page(request: Request, reader: RecipientPage, *, back: bool = False) -> dict[str, Any]:
-    speak(request, reader.locale)
+    choose_language(request, reader.locale)
     _private(request.response)
     return {
         "person": reader,

@@ -8,7 +8,7 @@ from pyramid.response import Response
 
 from mailganer import web
 from mailganer.accounts import SignIn, update_account
-from mailganer.audience import bring_samples
+from mailganer.audience import add_sample_subscribers
 from mailganer.db import utcnow
 from mailganer.errors import BackendError, InputError, MailganerError, NotFound, Throttled, _
 from mailganer.i18n.languages import is_language
@@ -67,7 +67,9 @@ def demo(request: Request) -> Response:
     opened = web.sign_in(request, "smtp", DEMO_ADDRESS, fields, timezone)
     if opened.created:
         locale = opened.account.locale
-        bring_samples(request.dbsession, opened.account, locale=locale, now=utcnow(), settings=settings)
+        add_sample_subscribers(
+            request.dbsession, opened.account, locale=locale, now=utcnow(), settings=settings
+        )
     return _enter(request, opened)
 
 

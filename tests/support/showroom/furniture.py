@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from mailganer import audience, mail_catcher, tracking
-from mailganer.audience import bring_samples
+from mailganer.audience import add_sample_subscribers
 from mailganer.audience.suppression import suppress
 from mailganer.campaigns.actuals import kept_forecast
 from mailganer.campaigns.simulated import Lane
@@ -100,7 +100,7 @@ class Furniture:
 
     def _furnish_people(self) -> None:
         words = self.words
-        self.friends = bring_samples(
+        self.friends = add_sample_subscribers(
             self.session, self.account, locale=self.language, now=self.now, settings=self.room.settings
         )
         self.into = str(self.friends.id)
