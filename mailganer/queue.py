@@ -82,7 +82,6 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "timezone": "UTC",
         "enable_utc": True,
         "beat_scheduler": "mailganer.worker:Ticker",
-        "imports": ("mailganer.sending.tasks",),
     }
 
 

@@ -34,19 +34,22 @@ from click import Option
 from kombu.transport.virtual import Channel
 
 from .cli.common import find_ini
+from .clock import elapsed
 from .errors import SettingsError
 from .logs import configure_part, write_warning
 from .queue import BROKER, celery_config, enqueue, note_received
-from .sending.clock import elapsed
 from .sending.process_reports import ProcessReport
 from .sending.scheduler.tick import EVERY
-from .sending.tasks import request_stop, stop_with_parent
 from .sending.watchdog import Watchdog, begin_task, end_task, tasks_wait
 from .settings import Settings, load
+from .worker_process import request_stop, stop_with_parent
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 log = logging.getLogger(__name__)
+
+# Modules that register Celery tasks and periodic jobs, in the order in which a tick runs the jobs.
+TASK_MODULES = ("mailganer.sending.tasks", "mailganer.audience.tasks", "mailganer.accounts.expired_rows")
 
 
 class Worker(Celery):  # type: ignore[misc]  # Celery has no types
@@ -83,7 +86,7 @@ def connected_to(signal: Signal) -> Callable[[Function], Function]:
 Channel.do_restore = False
 
 app = Worker("mailganer")
-app.add_defaults(lambda: celery_config(_settings()))
+app.add_defaults(lambda: celery_config(_settings()) | {"imports": TASK_MODULES})
 app.user_options["preload"].add(Option(["--ini"], help="The settings file; else MAILGANER_INI."))
 
 

@@ -15,12 +15,12 @@ from ..accounts import network_of, sender_backend, sender_limits
 from ..backends import Backend, Limits, load_backends
 from ..billing import plan_of
 from ..data_folder import folder_id
-from ..db import make_engine, make_sessions
+from ..db import make_sessions
 from ..migrations import current
 from ..models import Account, Sender
 from ..settings import Settings
 from ..vault import Vault, key_id
-from .clock import DatabaseClock, FastClock
+from ..worker_process import WorkerProcess
 
 # Seconds without a renewal until a lane counts as lost; LeaseRenewer renews several times in between.
 LEASE = 60.0
@@ -69,26 +69,24 @@ class SendingContext:
 
 
 def open_sending_context(settings: Settings, now: Callable[[], datetime] | None = None) -> SendingContext:
-    """Create the sending context of an installation.
+    """Create the sending context of an installation. It opens no connection yet."""
+    return sending_context_of(WorkerProcess.of(settings, now))
 
-    It opens no connection yet; a pool process calls it after the fork.
-    """
-    engine = make_engine(settings.database_url)
+
+def sending_context_of(process: WorkerProcess) -> SendingContext:
+    """Create the sending context of a process that runs tasks."""
+    settings = process.settings
     registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
     vault = Vault(settings.secret_keys)
-    clock, speed = now or DatabaseClock(engine), 1.0
-    if settings.fast_clock is not None:
-        since, speed = settings.fast_clock
-        clock = FastClock(clock, since, speed)
     return SendingContext(
-        engine=engine,
+        engine=process.engine,
         journals=settings.journals,
         open_backend=lambda sender: sender_backend(sender, registry, vault),
         limits=lambda sender: sender_limits(sender, registry),
         plan_limit=lambda account, moment: plan_of(account, settings, moment).per_day,
         public_url=settings.public_url,
-        now=clock,
-        speed=speed,
+        now=process.now,
+        speed=process.speed,
         folder_id=folder_id(settings),
         key_id=key_id(settings.secret_keys[0]),
         latest_start=timedelta(hours=settings.latest_start_hours),

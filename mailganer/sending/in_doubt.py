@@ -13,6 +13,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from ..campaigns.drafts import lock
+from ..clock import elapsed
 from ..db import OUT_OF_REACH
 from ..errors import BackendError, Conflict, InputError, _
 from ..ledger.resolve_in_doubt import conclude, decide, set_look_up_time
@@ -25,14 +26,15 @@ from ..models import (
     Sender,
     make_message_id,
 )
-from .clock import elapsed
+from ..periodic_jobs import due_ids
 from .context import SendingContext
 from .worker.backoff import LOOK_UP_FOR, LOOK_UP_LAST, LOOK_UP_PAUSE, requested_delay
 
 log = logging.getLogger(__name__)
 
+LOOK_UP_EVERY = timedelta(seconds=20)
 AT_ONCE = 50  # emails of one sender that are looked up before other senders get their turn
-TURN = 15.0  # seconds per turn; shorter than the time between two look-ups (``tick.LOOK_UP_EVERY``)
+TURN = 15.0  # seconds per turn; shorter than the time between two look-ups (``LOOK_UP_EVERY``)
 MOST = 10_000  # doubtful emails of one campaign that one request decides; the user can repeat it
 
 
@@ -108,6 +110,7 @@ def _doubtful(session: Session, campaign_id: int, delivery_ids: Sequence[int] | 
 # --- look-ups at the server
 
 
+@due_ids("look_up", LOOK_UP_EVERY)
 def senders_in_doubt(session: Session, now: datetime) -> list[int]:
     """Return up to 100 senders that have doubtful emails due for a look-up."""
     return list(session.scalars(select(Delivery.sender_id).distinct().where(*_due(now)).limit(100)))

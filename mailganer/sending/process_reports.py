@@ -21,13 +21,13 @@ from typing import Literal
 from sqlalchemy import Engine, delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from ..clock import elapsed
 from ..data_folder import folder_id
 from ..db import UNTRACKED, database_now, make_engine, make_sessions, upsert
 from ..migrations import current, newest
 from ..models import Heartbeat
 from ..settings import Settings
 from ..vault import key_id
-from .clock import elapsed
 
 EVERY = 10.0  # seconds between two reports of a part
 VALID_FOR = timedelta(seconds=30)  # three reports; a killed process is listed for so long

@@ -1,47 +1,45 @@
-"""Celery tasks of workers. Each may run twice, late, never, or for something that was deleted.
+"""Celery tasks of sending: tick, plan a campaign, run a lane, look up emails in doubt.
 
 A message wakes a worker process. After the work the message names, the process chooses further work from the
 database until there is none, so no work depends on a message of its own.
 """
 
 import logging
-import mmap
 import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
-from functools import cache, wraps
-from typing import ParamSpec
+from functools import cache
 
 from celery import current_app
 from sqlalchemy import select
 
-from ..audience.imports import run_import as work_on_import
-from ..db import DATABASE, OUT_OF_REACH, trouble_of
-from ..migrations import newest
+from ..clock import elapsed
+from ..db import OUT_OF_REACH
 from ..models import Heartbeat
-from ..queue import enqueue, enqueue_after_commit, is_empty, shared_task
-from ..settings import Settings
+from ..periodic_jobs import TaskCall
+from ..queue import enqueue, is_empty, shared_task
+from ..worker_process import (
+    emails_in_flight,
+    fits,
+    is_stopping,
+    leave_with_parent,
+    tolerates_outage,
+    worker_process,
+)
 from . import in_doubt
-from .clock import elapsed
-from .context import SendingContext, open_sending_context
+from .context import SendingContext, sending_context_of
 from .scheduler import plan, tick
-from .scheduler.due_work import DueWork, TaskCall, others_wait
+from .scheduler.due_work import DueWork, others_wait
 from .worker.lane import LaneRunner
 
 __all__ = [
-    "enqueue_after_commit",
     "look_up",
     "plan_campaign",
-    "request_stop",
-    "run_import",
     "run_lane",
     "run_tick",
 ]
 
 log = logging.getLogger(__name__)
-P = ParamSpec("P")
 
 TURN = 30.0  # seconds of a process's turn; then what is left is queued behind the other messages
 SHORTEST_TURN = 5.0  # seconds before a sender's turn can be cut short: opening a connection takes time, too
@@ -49,7 +47,6 @@ LOOK_EVERY = 1.0  # seconds between two checks for waiting work
 LATE_TICK = timedelta(seconds=1.5 * tick.EVERY)
 JUST_NOW = timedelta(seconds=tick.SOON)
 WAKE_UPS = tick.MAX_LANE_TASKS  # messages about plans and lanes queued by one tick: more than free processes
-IMPORT_TURN = 30.0  # seconds
 
 
 # --- the sending context of this process
@@ -62,121 +59,18 @@ def sending_context() -> SendingContext:
 
 @cache
 def _sending_context(pid: int) -> SendingContext:
-    return open_sending_context(worker_settings())
-
-
-def worker_settings() -> Settings:
-    settings: Settings = current_app.mailganer_settings
-    return settings
-
-
-# --- the schema
-
-_misfit: str | None = ""  # the wrong schema that this process logged last; empty: none
-
-
-def schema_fits(here: SendingContext) -> bool:
-    """Return whether the database has the schema this program was made for.
-
-    The meaning of a later schema is unknown, and so is whether what an earlier one lacks is needed. Under any
-    other schema this process claims nothing and changes nothing, logs that once, and continues when
-    it fits.
-    """
-    global _misfit
-    found = here.schema()
-    if found == _newest():
-        if _misfit != "":
-            log.warning(
-                "The database has schema %s again, which this program was made for: it goes on.", found
-            )
-            _misfit = ""
-        return True
-    if found != _misfit:
-        log.error(_MISFIT, found or "none", _newest())
-        _misfit = found
-    return False
-
-
-_MISFIT = (
-    "The database has schema %s, this program was made for %s. It sends nothing until they fit: run "
-    "mailganer migrate with the newer version, and start the workers of that version."
-)
-_newest = cache(newest)
-
-
-# --- stopping
-
-_STOP = mmap.mmap(-1, 1)  # shared with the processes of the pool, which are forked later
-_parent = 0  # the worker whose pool this process belongs to
-
-
-def request_stop() -> None:
-    """Stop opening windows, in this process and in those it has forked."""
-    _STOP[0] = 1
-
-
-def is_stopping() -> bool:
-    return _STOP[0] != 0
-
-
-def stop_with_parent() -> None:
-    """In a pool process: end the turn cleanly when the parent worker is lost."""
-    global _parent
-    _parent = os.getppid()
-
-
-@contextmanager
-def _listening() -> Iterator[None]:
-    """Let emails in flight be settled after a SIGTERM to the whole group or because the worker is gone.
-
-    The handler is installed only while there are any, and not from the start: the pool sets its own handler
-    after its processes have started, and that one exits in the middle of an email.
-    """
-    if not _parent:  # not a pool process
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: request_stop())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _leave_with_parent() -> None:
-    """Exit when the parent worker is gone: an orphan of the pool gets no more tasks."""
-    if _parent and os.getppid() != _parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+    return sending_context_of(worker_process())
 
 
 # --- the tasks
 
 
-def _tolerates_outage(task: Callable[P, None]) -> Callable[P, None]:
-    """Log an unreachable database instead of raising: when it is back, the next tick queues what is due.
-
-    A lane logs an outage by itself and returns, so a task that returned does not always show that it is over.
-    """
-
-    @wraps(task)
-    def run(*arguments: P.args, **options: P.kwargs) -> None:
-        failures = DATABASE.failures
-        try:
-            task(*arguments, **options)
-        except OUT_OF_REACH as error:
-            DATABASE.began(log, "%s: the database is in trouble: %s", task.__name__, trouble_of(error))
-        else:
-            if DATABASE.failures == failures:
-                DATABASE.ended(log)
-
-    return run
-
-
 @shared_task(name="mailganer.tick")
-@_tolerates_outage
+@tolerates_outage
 def run_tick(beat_id: int = 0) -> None:
     """Run a tick, then work. ``beat_id`` names the beat that queued it; 0 and 1 name none."""
     here = sending_context()
-    if schema_fits(here):
+    if fits(here.schema()):
         if beat_id > 1:
             tick.note_beat(here, beat_id)
         _tick(here)
@@ -184,18 +78,18 @@ def run_tick(beat_id: int = 0) -> None:
 
 
 @shared_task(name="mailganer.plan")
-@_tolerates_outage
+@tolerates_outage
 def plan_campaign(campaign_id: int) -> None:
     here = sending_context()
-    if schema_fits(here):
+    if fits(here.schema()):
         _work(here, TaskCall("plan", (campaign_id,)))
 
 
 @shared_task(name="mailganer.run_lane")
-@_tolerates_outage
+@tolerates_outage
 def run_lane(sender_id: int, number: int = 0) -> None:
     here = sending_context()
-    if schema_fits(here):
+    if fits(here.schema()):
         _work(here, TaskCall("run_lane", (sender_id, number)))
 
 
@@ -204,7 +98,7 @@ def _work(here: SendingContext, first: TaskCall | None = None) -> None:
     work, until = DueWork(here), elapsed() + TURN
     call = first if first and work.is_due(first) else work.choose()
     has_done = False
-    while call and not is_stopping() and schema_fits(here):
+    while call and not is_stopping() and fits(here.schema()):
         if _do(here, work, call, max(SHORTEST_TURN, until - elapsed())):
             has_done = True
         else:
@@ -237,9 +131,9 @@ def _do(here: SendingContext, work: DueWork, call: TaskCall, seconds: float) -> 
 
 def _run_lane(here: SendingContext, work: DueWork, sender_id: int, number: int, *, seconds: float) -> bool:
     lane = LaneRunner(here, sender_id, number, stopped=is_stopping, yields=_yields(here, work, sender_id))
-    with _listening():
+    with emails_in_flight():
         turn = lane.run(seconds)
-        _leave_with_parent()
+        leave_with_parent()
     return turn.settled > 0
 
 
@@ -257,7 +151,7 @@ def _yields(here: SendingContext, work: DueWork, sender_id: int) -> Callable[[],
             return False
         looked = now
         try:
-            if not schema_fits(here):
+            if not fits(here.schema()):
                 return True
             _tick_if_late(here)
             if work.plans_wait():
@@ -304,19 +198,8 @@ def _since_tick(here: SendingContext) -> timedelta | None:
 
 
 @shared_task(name="mailganer.look_up")
-@_tolerates_outage
+@tolerates_outage
 def look_up(sender_id: int) -> None:
     here = sending_context()
-    if schema_fits(here):
+    if fits(here.schema()):
         in_doubt.look_up(here, sender_id)
-
-
-@shared_task(name="mailganer.import")
-@_tolerates_outage
-def run_import(import_id: int) -> None:
-    here = sending_context()
-    if not schema_fits(here):
-        return
-    done = work_on_import(here.sessions, worker_settings(), import_id, now=here.now, seconds=IMPORT_TURN)
-    if not done and not is_stopping():
-        enqueue(current_app, "import", import_id)

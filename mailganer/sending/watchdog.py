@@ -16,8 +16,8 @@ from billiard import current_process
 from celery import Celery
 
 from ..broker import connect, count_messages
+from ..clock import elapsed
 from ..queue import BROKEN
-from .clock import elapsed
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,14 @@ from sqlalchemy import Engine, create_engine, event, text
 from structlog.testing import capture_logs
 
 from mailganer import db, ledger
+from mailganer.audience import tasks as audience_tasks
 from mailganer.db import make_engine
 from mailganer.models import CampaignStatus, SubscriberStatus
 from mailganer.sending import tasks
 from mailganer.sending.worker.lane import LaneRunner
 from mailganer.sending.worker.lane_turn import LaneTurn, WindowDispatcher
 from mailganer.sending.worker.window_planner import WindowPlanner
+from mailganer.worker_process import WorkerProcess
 from tests.sending.scripted import Script
 from tests.support.sent import sent_campaign, token
 
@@ -327,7 +329,8 @@ def test_tasks_that_meet_a_locked_database_say_so_in_one_line_and_end(
     monkeypatch.setattr(db, "SQLITE_BUSY_MS", 100)
     context = replace(works.context, engine=make_engine(database_url))
     monkeypatch.setattr(tasks, "sending_context", lambda: context)
-    monkeypatch.setattr(tasks, "worker_settings", lambda: settings)
+    process = WorkerProcess(settings, context.engine, context.sessions, context.now, 1.0)
+    monkeypatch.setattr(audience_tasks, "worker_process", lambda: process)
     monkeypatch.setattr(tasks, "enqueue", lambda *_: True)
 
     def logged() -> list[Any]:
@@ -339,7 +342,7 @@ def test_tasks_that_meet_a_locked_database_say_so_in_one_line_and_end(
         for _time in range(2):
             tasks.run_tick()
             tasks.run_lane(campaign.senders[0].id)
-            tasks.run_import(1)
+            audience_tasks.run_import(1)
         (line,) = logged()  # all of them met one outage, and it is not over
         assert "database is locked" in line.getMessage()
         assert not line.exc_info

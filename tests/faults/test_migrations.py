@@ -12,6 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, String, column, event, insert, inspect, select, table, text
 from sqlalchemy.exc import IntegrityError
 
+from mailganer.audience import tasks as audience_tasks
 from mailganer.db import make_engine
 from mailganer.migrations import current, downgrade, migrate, newest, revisions
 from mailganer.models import CampaignStatus, Import, PeriodicJobRun, RestoreMark, SubscriberList, metadata
@@ -173,12 +174,13 @@ def test_no_task_touches_a_database_of_another_version(
     tick(works.context)
     stamp(engine, SOME_LATER_VERSION)
     monkeypatch.setattr(tasks, "sending_context", lambda: works.context)
+    monkeypatch.setattr(audience_tasks, "worker_process", lambda: works.context)
     task = {
         "tick": tasks.run_tick,
         "plan": lambda: tasks.plan_campaign(campaign.id),
         "run_lane": lambda: tasks.run_lane(campaign.senders[0].id),
         "look_up": lambda: tasks.look_up(campaign.senders[0].id),
-        "import": lambda: tasks.run_import(1),
+        "import": lambda: audience_tasks.run_import(1),
     }[name]
     seen = changes(works.context.engine)
     task()

@@ -12,7 +12,8 @@ from mailganer.backends import Message, Outcome, Receipt, Scope
 from mailganer.errors import TooFast, Unreachable
 from mailganer.models import Campaign, CampaignStatus, DeliveryStatus
 from mailganer.sending import in_doubt, resolve
-from mailganer.sending.scheduler.tick import LOOK_UP_EVERY, tick
+from mailganer.sending.in_doubt import LOOK_UP_EVERY
+from mailganer.sending.scheduler.tick import tick
 from mailganer.sending.worker.backoff import LOOK_UP_AFTER, LOOK_UP_FOR, LOOK_UP_LAST, LOOK_UP_PAUSE
 from tests.faults.conftest import at
 from tests.sending.scripted import Script, accept, receipt

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from webtest import TestApp
 
 from mailganer.accounts import LONGEST_SESSION, account_of_web_session, create_api_token, open_web_session
+from mailganer.accounts.expired_rows import delete_expired_rows
 from mailganer.migrations import _config, migrate
 from mailganer.models import Account, Sender, WebSession
-from mailganer.sending.scheduler.tick import _forget
 from mailganer.web.rate_limits import WRONG_TOKENS
 
 from ..fixtures.api import Client
@@ -78,7 +78,7 @@ def test_a_session_ends_after_half_a_year_even_if_it_is_used(
 ) -> None:
     old = open_web_session(session, account, now=now - LONGEST_SESSION - timedelta(minutes=1))
     young = open_web_session(session, account, now=now - LONGEST_SESSION + timedelta(minutes=1))
-    _forget(session, now)
+    delete_expired_rows(session, now)
     assert account_of_web_session(session, account.id, old) is None
     assert account_of_web_session(session, account.id, young) is account
     assert account_of_web_session(session, account.id + 1, young) is None

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "mailganer"
 LAYERS = (
     {"errors"},
     {"rendering", "backends", "mail_catcher"},
-    {"models", "db", "settings", "vault", "broker", "migrations", "logs", "data_folder", "i18n"},
-    {"queue", "ledger", "quota", "periodic_jobs"},
+    {"models", "db", "clock", "settings", "vault", "broker", "migrations", "logs", "data_folder", "i18n"},
+    {"queue", "ledger", "quota", "periodic_jobs", "worker_process"},
     {"accounts", "audience", "campaigns", "tracking", "reports", "billing"},
     {"sending"},
     {"web"},

@@ -5,7 +5,10 @@ import sys
 
 LOADED = """
 import sys
-import mailganer.cli.parts, mailganer.worker, mailganer.sending.tasks
+from importlib import import_module
+import mailganer.cli.parts, mailganer.worker
+for module in mailganer.worker.TASK_MODULES:
+    import_module(module)
 print(*sorted({"pyramid", "webob", "zope", "pkg_resources", "alembic"} & set(sys.modules)))
 """
 

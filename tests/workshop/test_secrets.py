@@ -5,6 +5,7 @@ import inspect
 import click
 import pytest
 
+from mailganer.audience import tasks as audience_tasks
 from mailganer.cli import COMMANDS, cli
 from mailganer.sending import tasks
 
@@ -15,6 +16,7 @@ def celery_tasks():
     from celery import current_app
 
     assert tasks.run_tick.name == "mailganer.tick"
+    assert audience_tasks.run_import.name == "mailganer.import"
     return {name: task for name, task in current_app.tasks.items() if name.startswith("mailganer.")}
 
 

@@ -6,7 +6,6 @@ chosen here, so that lost, late or repeated messages do no harm.
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,6 +26,7 @@ from ...models import (
     SenderStatus,
     campaign_sender,
 )
+from ...periodic_jobs import TaskCall
 from ...quota.usage import account_quota
 from ..context import SendingContext
 from ..worker.lane import lanes_of
@@ -36,14 +36,6 @@ PLANS_IN_A_ROW = 4  # then a lane gets its turn, so that a stream of new campaig
 CHOICE = 20  # campaigns to choose from at random, so that two free processes seldom plan the same one
 PLANNER_IS_GONE = 10.0  # seconds after it was last seen; planning one chunk takes a fraction of a second
 EPOCH_START = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-
-
-@dataclass(frozen=True)
-class TaskCall:
-    """A task to enqueue: its name without ``mailganer.``, and its ids."""
-
-    task: str
-    ids: tuple[int, ...] = ()
 
 
 class DueWork:

@@ -7,6 +7,7 @@ same campaign take turns; a killed planner is replaced by another.
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ from ...models import (
     delays,
     list_member,
 )
+from ...periodic_jobs import Tick, periodic_job
 from ..context import SendingContext
 from ..worker.pausing import pause_campaign
 from .due_work import note_planning
@@ -51,6 +53,12 @@ CHUNK = 20_000  # recipients per transaction: a fraction of a second, for which 
 LARGEST_BATCH = 500
 SMALLEST_BATCH = 20
 BATCHES_PER_SENDER = 8  # in a small campaign, so that several senders finish at about the same time
+
+
+@periodic_job("start_campaigns")
+def _start(tick: Tick) -> None:
+    started = start_due(tick.session, tick.now, tick.latest_start)
+    tick.after_commit.append(partial(note_campaigns, "started", started))
 
 
 def start_due(session: Session, now: datetime, latest_start: timedelta) -> list[int]:

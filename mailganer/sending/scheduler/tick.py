@@ -1,12 +1,15 @@
 """The tick: start what is due and wake senders. Safe to run twice, late, or on ten machines at once.
 
-It reads the rows and keeps no state: losing every broker message costs two seconds.
+It reads the rows and keeps no state: losing every broker message costs two seconds. Its jobs run in the order
+in which they are registered, here and by other packages (``periodic_jobs``); it locks senders before batches,
+as lanes do.
 """
 
 import os
 import socket
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -14,8 +17,6 @@ from sqlalchemy import ColumnElement, delete, exists, select, text, update
 from sqlalchemy.orm import Session
 
 from ... import ledger
-from ...accounts import LONGEST_SESSION
-from ...audience.imports import due_imports
 from ...campaigns.event_log import note_campaigns
 from ...db import UNTRACKED, upsert
 from ...models import (
@@ -25,17 +26,13 @@ from ...models import (
     Campaign,
     CampaignStatus,
     Heartbeat,
-    IdempotentResponse,
-    RateLimitCount,
     Sender,
     SenderStatus,
-    WebSession,
 )
-from ...periodic_jobs import claim_run
-from .. import in_doubt
+from ...periodic_jobs import TaskCall, Tick, periodic_job, run_jobs
 from ..context import SendingContext
-from .due_work import TaskCall, due_lanes, unplanned
-from .plan import start_due
+from . import plan  # noqa: F401 - registers the first job of a tick
+from .due_work import due_lanes, unplanned
 from .restore_detector import open_mark
 from .sweep import sweep
 
@@ -44,8 +41,7 @@ SOON = 1.0  # seconds; a tick that follows another one within them does nothing
 MAX_LANE_TASKS = 50  # ``run_lane`` tasks queued in one tick; the senders that have waited longest come first
 CANCEL_AT_ONCE = 100  # batches of cancelled campaigns that one tick ends
 SILENT_FOR = timedelta(days=1)  # after which the heartbeat of a silent process is deleted
-LOOK_UP_EVERY = timedelta(seconds=20)
-ANSWERED_FOR = timedelta(days=1)  # how long the API keeps its response to an Idempotency-Key
+REPAIR_EVERY = timedelta(seconds=20)
 
 
 def tick(context: SendingContext, apart: timedelta = timedelta(0)) -> list[TaskCall]:
@@ -57,30 +53,63 @@ def tick(context: SendingContext, apart: timedelta = timedelta(0)) -> list[TaskC
                 return []
             if mark:
                 mark.leave(session, now)
-            started = start_due(session, now, context.latest_start)
-            _wake_sleepers(session, now)
-            finished = _finish(session, now)
-            _cancel(session, now)
+            this = Tick(session, now, context.latest_start)
+            due_calls = run_jobs(this)
             _record_heartbeats(context, session, now)
-            looking = claim_run(session, "look_up", LOOK_UP_EVERY, now)
-            if looking:
-                _resume_finished(session, now)
-                _forget(session, now)
         if mark:
             mark.keep()
-    note_campaigns("started", started)
-    note_campaigns("finished", finished)
+    for action in this.after_commit:
+        action()
     sweep(context)
     with context.readers() as session:
         calls = [TaskCall("plan", (campaign_id,)) for campaign_id in unplanned(session)]
         calls += islice(due_lanes(context, session, now), MAX_LANE_TASKS)
-        calls += [TaskCall("import", (import_id,)) for import_id in due_imports(session, now)]
-        if looking:
-            calls += [TaskCall("look_up", (sender,)) for sender in in_doubt.senders_in_doubt(session, now)]
+        calls += due_calls(session)
     return calls
 
 
+# --- senders
+
+
+@periodic_job("wake_senders")
+def _wake_sleepers(tick: Tick) -> None:
+    """Make senders ready whose sleep is over, or whose server should be tried again."""
+    session, now = tick.session, tick.now
+    over = (Sender.sleeps_until <= now, Sender.deleted_at.is_(None))
+    _raise_learned(session, over)
+    session.execute(
+        update(Sender)
+        .where(*over, Sender.status.in_((SenderStatus.sleeping, SenderStatus.failing)))
+        .values(status=SenderStatus.ready, sleeps_until=None),
+        execution_options=UNTRACKED,
+    )
+
+
+def _raise_learned(session: Session, over: tuple[ColumnElement[bool], ...]) -> None:
+    """Raise each learned daily limit by a tenth after every sleep: it may have been that day's only.
+
+    A server that still refuses costs one attempt and no recipient.
+    """
+    session.execute(
+        update(Sender)
+        .where(
+            *over,
+            Sender.status == SenderStatus.sleeping,
+            Sender.failures == 0,
+            Sender.learned_per_day.is_not(None),
+        )
+        .values(learned_per_day=Sender.learned_per_day + 1 + Sender.learned_per_day // 10),
+        execution_options=UNTRACKED,
+    )
+
+
 # --- campaigns
+
+
+@periodic_job("finish_campaigns")
+def _finish_campaigns(tick: Tick) -> None:
+    finished = _finish(tick.session, tick.now)
+    tick.after_commit.append(partial(note_campaigns, "finished", finished))
 
 
 def _finish(session: Session, now: datetime) -> Sequence[int]:
@@ -113,18 +142,10 @@ def _finish(session: Session, now: datetime) -> Sequence[int]:
     ).all()
 
 
-def _resume_finished(session: Session, now: datetime) -> None:
-    """Reopen finished campaigns that have pending deliveries, however that came about."""
-    session.execute(
-        update(Campaign)
-        .where(Campaign.id.in_(_waiting_campaigns(session)), Campaign.status == CampaignStatus.finished)
-        .values(status=CampaignStatus.sending, finished_at=None, updated_at=now),
-        execution_options=UNTRACKED,
-    )
-
-
-def _cancel(session: Session, now: datetime) -> None:
+@periodic_job("cancel_deliveries")
+def _cancel(tick: Tick) -> None:
     """Skip the pending deliveries of cancelled campaigns."""
+    session = tick.session
     left = session.scalars(
         select(Batch.id)
         .join(Campaign, Campaign.id == Batch.campaign_id)
@@ -137,7 +158,19 @@ def _cancel(session: Session, now: datetime) -> None:
         .limit(CANCEL_AT_ONCE)
     ).all()
     for batch_id in left:
-        ledger.cancel_batch(session, batch_id, now)
+        ledger.cancel_batch(session, batch_id, tick.now)
+
+
+@periodic_job("resume_finished", REPAIR_EVERY)
+def _resume_finished(tick: Tick) -> None:
+    """Reopen finished campaigns that have pending deliveries, however that came about."""
+    session, now = tick.session, tick.now
+    session.execute(
+        update(Campaign)
+        .where(Campaign.id.in_(_waiting_campaigns(session)), Campaign.status == CampaignStatus.finished)
+        .values(status=CampaignStatus.sending, finished_at=None, updated_at=now),
+        execution_options=UNTRACKED,
+    )
 
 
 def _waiting_campaigns(session: Session) -> list[int]:
@@ -160,39 +193,6 @@ _WAITING_CAMPAIGNS = text(
     SELECT id FROM waiting WHERE id IS NOT NULL
     """
 )
-
-
-# --- senders
-
-
-def _wake_sleepers(session: Session, now: datetime) -> None:
-    """Make senders ready whose sleep is over, or whose server should be tried again."""
-    over = (Sender.sleeps_until <= now, Sender.deleted_at.is_(None))
-    _raise_learned(session, over)
-    session.execute(
-        update(Sender)
-        .where(*over, Sender.status.in_((SenderStatus.sleeping, SenderStatus.failing)))
-        .values(status=SenderStatus.ready, sleeps_until=None),
-        execution_options=UNTRACKED,
-    )
-
-
-def _raise_learned(session: Session, over: tuple[ColumnElement[bool], ...]) -> None:
-    """Raise each learned daily limit by a tenth after every sleep: it may have been that day's only.
-
-    A server that still refuses costs one attempt and no recipient.
-    """
-    session.execute(
-        update(Sender)
-        .where(
-            *over,
-            Sender.status == SenderStatus.sleeping,
-            Sender.failures == 0,
-            Sender.learned_per_day.is_not(None),
-        )
-        .values(learned_per_day=Sender.learned_per_day + 1 + Sender.learned_per_day // 10),
-        execution_options=UNTRACKED,
-    )
 
 
 # --- heartbeats
@@ -229,16 +229,3 @@ def _record_heartbeats(context: SendingContext, session: Session, now: datetime)
         session.execute(row.on_conflict_do_update(index_elements=[Heartbeat.name], set_=values))
     old = delete(Heartbeat).where(Heartbeat.seen_at < now - SILENT_FOR)
     session.execute(old, execution_options=UNTRACKED)
-
-
-# --- expired rows
-
-
-def _forget(session: Session, now: datetime) -> None:
-    """Delete expired API responses, rate limit counts and web sessions."""
-    for old in (
-        delete(IdempotentResponse).where(IdempotentResponse.created_at < now - ANSWERED_FOR),
-        delete(RateLimitCount).where(RateLimitCount.ends_at < now.timestamp()),
-        delete(WebSession).where(WebSession.created_at < now - LONGEST_SESSION),
-    ):
-        session.execute(old, execution_options=UNTRACKED)

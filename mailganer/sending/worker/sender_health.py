@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from ... import ledger
 from ...audience.suppression import reinstate
 from ...backends import Limits, Outcome, Receipt, Scope
+from ...clock import elapsed
 from ...db import UNTRACKED
 from ...errors import BackendError, MailganerError, ProtocolBroken, TooFast, Unreachable, _
 from ...i18n.sentences import with_reply
@@ -18,7 +19,6 @@ from ...ledger import OpenWindow
 from ...models import Delivery, Sender, Subscriber, SubscriberStatus
 from ...quota import reservations
 from ...quota.usage import sender_quota
-from ..clock import elapsed
 from . import pace, pausing
 from .backoff import requested_delay
 from .campaign_health import CampaignHealth

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from ... import ledger
+from ...clock import elapsed
 from ...db import DATABASE, OUT_OF_REACH, trouble_of
 from ...ledger import OpenWindow, SettleResult
 from ...quota import reservations
 from ...quota.usage import minute_of
-from ..clock import elapsed
 from ..context import SendingContext
 from ..scheduler.restore_detector import restored_message
 from . import pausing, sender_queue

@@ -12,7 +12,7 @@ from threading import Lock
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..db import utcnow
+from .db import utcnow
 
 ASK_EVERY = 30.0  # seconds between two queries; a quartz clock drifts by about a millisecond in that time
 
