@@ -26,13 +26,7 @@ def includeme(config: Configurator) -> None:
     document.register(config, SPEC, f"{PREFIX}/openapi.yaml")
     config.pyramid_openapi3_register_routes(route_prefix=PREFIX)
     config.add_route("api.openapi", f"{PREFIX}/openapi.json")
-    config.add_view_deriver(request_parsing.without_read_only, under="openapi_view")
-    # The request counter sees a HEAD as HEAD; the OpenAPI validation and everything below it sees a GET.
-    config.add_tween(
-        "mailganer.api.allowed_methods.head_tween",
-        under="mailganer.web.health.metrics_tween",
-        over="pyramid_openapi3.tween.response_tween_factory",
-    )
+    config.include(".wrappers")
     config.scan(__name__)
 
 

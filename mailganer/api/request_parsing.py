@@ -12,6 +12,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from ..errors import InputError, MalformedBody, _
+from ..web import release
 from .document import query_parameters, read_only
 from .validation_errors import LONGEST_FIELD, MOST
 
@@ -25,6 +26,7 @@ YES = frozenset({"true", "1", "yes", "on"})
 NO = frozenset({"false", "0", "no", "off"})
 
 View = Callable[[Any, Request], Response]
+Wrapper = Callable[[View], View]
 
 ALWAYS = frozenset({"lang"})  # the language of sentences, accepted on every path
 
@@ -139,6 +141,18 @@ def read_json(text: bytes | str, field: str = "body") -> Any:
 
 def _no_number(word: str) -> None:
     raise json.JSONDecodeError(f"{word} is no JSON", word, 0)
+
+
+def read_form_first(view: View) -> View:
+    """Read a body of any size while no transaction is open: on SQLite all other writers would wait."""
+
+    def answer(context: Any, request: Request) -> Response:
+        if request.method == "POST":
+            release(request)
+            form_of(request)
+        return view(context, request)
+
+    return answer
 
 
 def without_read_only(view: View, info: ViewDeriverInfo) -> View:

@@ -28,7 +28,7 @@ schedule scheduler security_policy send senders sending sending_metrics sentence
 session sessions setting_errors setting_fields settings sign_in smtp smtp_pipeline state_changes
 statistics statuses subscribers tasks template templates test_email testing text_spacing text_to_html
 throughput time_zones tracking translator types undo unsubscribing usage user_agents validation_errors
-variables view views voucher vouchers web web_addresses web_sessions worker_process writing wsgi
+variables view views voucher vouchers web web_addresses web_sessions worker_process wrappers writing wsgi
 """
 STANDARD = frozenset(STANDARD_NAMES.split())
 

@@ -106,6 +106,12 @@ def test_pages_and_api_never_import_each_other(package, other):
     assert found == []
 
 
+def test_the_order_of_api_wrappers_stands_in_one_place():
+    orders = re.compile(r"add_tween|add_view_deriver|decorator=(?!wrappers\()")
+    found = {path.name for path in modules("api") if orders.search(path.read_text())}
+    assert found == {"wrappers.py"}
+
+
 def test_only_quota_reads_and_changes_the_rolling_counts():
     elsewhere = [
         path.relative_to(PACKAGE)
