@@ -7,7 +7,7 @@ batch's row first, and only the holder of its newest epoch may.
 
 from .claims import Claim, Pick, claim, has_untried, hold, release, reopen_lost, untried
 from .decisions import cancel_batch, end_doubt, give_back, note_returned
-from .delivery_changes import DeliveryChange
+from .delivery_state_changes import DeliveryChange
 from .windows import (
     OpenWindow,
     Recipient,

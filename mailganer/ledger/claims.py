@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ..db import UNTRACKED
 from ..models import Batch, BatchState, Delivery, DeliveryStatus, Window
-from .delivery_changes import HOLD, UNTRIED, affected
+from .delivery_state_changes import HOLD, UNTRIED, affected
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from ..db import UNTRACKED
 from ..models import LARGEST_CAMPAIGN, Batch, BatchState, Delivery, DeliveryStatus, Reason
 from .claims import reopen
-from .delivery_changes import DeliveryChange, affected, apply, count
+from .delivery_state_changes import DeliveryChange, affected, apply, count
 
 
 def give_back(session: Session, ids: Sequence[int], now: datetime, not_before: datetime | None) -> list[int]:

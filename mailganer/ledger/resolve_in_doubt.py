@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from ..db import UNTRACKED
 from ..models import LARGEST_CAMPAIGN, Batch, Delivery, DeliveryStatus
 from .decisions import end_doubt
-from .delivery_changes import DeliveryChange
+from .delivery_state_changes import DeliveryChange
 
 __all__ = [
     "conclude",

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from ..models import SKIP_REASONS, Batch, Delivery, DeliveryStatus, Reason, SubscriberStatus, Window
 from .claims import Claim, Pick, reopen
-from .delivery_changes import (
+from .delivery_state_changes import (
     MARK,
     MARK_UNTRIED,
     NEW_WINDOW,

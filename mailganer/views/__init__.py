@@ -11,7 +11,8 @@ from mailganer.web import localization
 from ..web.compression import asset
 from ..web.health import BrokerWatch
 from .charts import shares
-from .labels import plain, state_word, subject_of
+from .status_badges import state_word
+from .subject_lines import plain, subject_of
 
 DEVELOPMENT = ("design", "outbox")  # modules whose routes exist in development only
 

@@ -22,8 +22,8 @@ from .agents import agent_words
 from .charts import Chart, make_chart
 from .explanation import tell
 from .forms import number_of
-from .labels import subject_of
 from .stepper import campaign_page, current_page
+from .subject_lines import subject_of
 
 PER_PAGE = 50
 FIRST_DAYS = timedelta(days=2)  # shown by the hour

@@ -15,7 +15,7 @@ from mailganer.i18n.sentences import ngettext
 from mailganer.models import ACTIVE_STATES, Campaign, CampaignStatus
 from mailganer.web import localization
 
-from .labels import subject_of
+from .subject_lines import subject_of
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from mailganer.i18n.time_zones import check_time_zone, time_zone_choices, time_z
 from mailganer.i18n.translator import translator
 from mailganer.models import CampaignStatus, DeliveryStatus, ImportStatus, SenderStatus, SubscriberStatus
 from mailganer.views.charts import make_chart, nice_top, shares
-from mailganer.views.labels import state_word
+from mailganer.views.status_badges import state_word
 from mailganer.web import localization
 
 VENDOR = Path(mailganer.__file__).parent / "static" / "vendor"

@@ -43,6 +43,18 @@ def test_every_test_that_the_table_of_faults_names_is_there(root):
     assert missing == []
 
 
+def test_what_the_guide_says_where_to_find_is_there(root):
+    table = (root / "docs" / "developing.md").read_text().partition("## Where to find")[2].partition("##")[0]
+    places = re.findall(r"\| `(\S+\.py)` \| `(\w+)` \|", table)
+    assert len(places) > 5
+    missing = [
+        f"{path}: {name}"
+        for path, name in places
+        if not re.search(rf"^(def|class) {name}\b", (root / "mailganer" / path).read_text(), re.MULTILINE)
+    ]
+    assert missing == []
+
+
 def test_every_fault_has_its_row(root):
     rows = re.findall(r"^\| (F\d[^:]*):", (root / "docs" / "faults.md").read_text(), re.MULTILINE)
     told = [
