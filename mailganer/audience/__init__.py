@@ -3,7 +3,7 @@
 from .addresses import AddressError, parse_address
 from .birthdays import YEARLESS, birthday_value
 from .csv_cells import safe_cell
-from .exports import birthday_text, people_csv, rejects_csv
+from .exports import birthday_text, rejects_csv, subscribers_csv
 from .fields import (
     filled_counts,
     known_fields,
@@ -72,7 +72,6 @@ __all__ = [
     "lists_of",
     "note_sentence",
     "parse_address",
-    "people_csv",
     "recipient_count",
     "recipients",
     "reject_sentence",
@@ -89,6 +88,7 @@ __all__ = [
     "start_import",
     "status_counts",
     "subscriber_values",
+    "subscribers_csv",
     "suppress",
     "suppressed",
     "suppression_digest",

@@ -34,7 +34,7 @@ def csv_bytes(rows: Iterable[Sequence[str]]) -> Iterator[bytes]:
     yield _drain(buffer)
 
 
-def people_csv(
+def subscribers_csv(
     sessions: sessionmaker[Session],
     account_id: int,
     *,
@@ -52,18 +52,18 @@ def people_csv(
         after: int | None = None
         while True:
             with sessions() as session:
-                people = session.scalars(
+                subscribers = session.scalars(
                     select(Subscriber)
                     .where(*conditions_for(account_id, query, status, list_id, after))
                     .order_by(Subscriber.id.desc())
                     .limit(_AT_ONCE)
                 ).all()
-                lists = _list_names(session, [person.id for person in people])
-            for person in people:
-                yield _person_row(person, lists.get(person.id, ""), own)
-            if len(people) < _AT_ONCE:
+                lists = _list_names(session, [subscriber.id for subscriber in subscribers])
+            for subscriber in subscribers:
+                yield _subscriber_row(subscriber, lists.get(subscriber.id, ""), own)
+            if len(subscribers) < _AT_ONCE:
                 return
-            after = people[-1].id
+            after = subscribers[-1].id
 
     return csv_bytes(rows())
 
@@ -98,18 +98,25 @@ def rejects_csv(sessions: sessionmaker[Session], job: Import, translate: Transla
     return csv_bytes(rows())
 
 
-def birthday_text(person: Subscriber) -> str:
+def birthday_text(subscriber: Subscriber) -> str:
     """Format a birthday as 1990-05-14, or 14.05. without a year. An import can parse both."""
-    if person.birthday is None:
+    if subscriber.birthday is None:
         return ""
     return (
-        person.birthday.strftime("%d.%m") if person.birthday.year == YEARLESS else person.birthday.isoformat()
+        subscriber.birthday.strftime("%d.%m")
+        if subscriber.birthday.year == YEARLESS
+        else subscriber.birthday.isoformat()
     )
 
 
-def _person_row(person: Subscriber, lists: str, own: Sequence[str]) -> Sequence[str]:
-    standard = [person.email, person.first_name, person.last_name, birthday_text(person)]
-    return [*standard, person.status.value, lists, *(field_text(person.fields.get(name)) for name in own)]
+def _subscriber_row(subscriber: Subscriber, lists: str, own: Sequence[str]) -> Sequence[str]:
+    standard = [subscriber.email, subscriber.first_name, subscriber.last_name, birthday_text(subscriber)]
+    return [
+        *standard,
+        subscriber.status.value,
+        lists,
+        *(field_text(subscriber.fields.get(name)) for name in own),
+    ]
 
 
 def _list_names(session: Session, subscriber_ids: Sequence[int]) -> dict[int, str]:

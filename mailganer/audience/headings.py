@@ -89,16 +89,16 @@ def known_heading(words: str) -> str:
     return next((field for field, known in HEADINGS.items() if words in known), "")
 
 
-def other_values(person: Mapping[str, object], names: Collection[str]) -> dict[str, object]:
+def other_values(values: Mapping[str, object], names: Collection[str]) -> dict[str, object]:
     """Return the subscriber's values for those of ``names`` that are aliases."""
     return {
-        name: _joined_value(person, OTHER_NAMES[name])
+        name: _joined_value(values, OTHER_NAMES[name])
         for name in names
-        if name in OTHER_NAMES and not person.get(name)
+        if name in OTHER_NAMES and not values.get(name)
     }
 
 
-def _joined_value(person: Mapping[str, object], parts: tuple[str, ...]) -> object:
+def _joined_value(values: Mapping[str, object], parts: tuple[str, ...]) -> object:
     if len(parts) == 1:
-        return person.get(parts[0])  # a birthday stays a date
-    return " ".join(str(value) for part in parts if (value := person.get(part)))
+        return values.get(parts[0])  # a birthday stays a date
+    return " ".join(str(value) for part in parts if (value := values.get(part)))

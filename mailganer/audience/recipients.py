@@ -14,7 +14,7 @@ class Excluded:
     """Counts of subscribers, recipients and exclusions on some lists."""
 
     places: int = 0  # memberships of all lists together; a subscriber on three lists has three
-    people: int = 0  # distinct subscribers
+    subscribers: int = 0  # distinct subscribers
     recipients: int = 0  # subscribers who get the email
     unconfirmed: int = 0
     unsubscribed: int = 0
@@ -23,7 +23,7 @@ class Excluded:
 
     @property
     def repeats(self) -> int:
-        return self.places - self.people
+        return self.places - self.subscribers
 
 
 def recipients(
@@ -64,7 +64,7 @@ def excluded_counts(session: Session, account_id: int, list_ids: Sequence[int]) 
         session.execute(
             select(
                 func.count().label("places"),
-                func.count(distinct(Subscriber.id)).label("people"),
+                func.count(distinct(Subscriber.id)).label("subscribers"),
                 *(
                     func.count(distinct(case((Subscriber.status == status, Subscriber.id)))).label(
                         status.value

@@ -67,8 +67,8 @@ def reinstate(session: Session, subscriber: Subscriber, *, reason: str, now: dat
     Return whether that is new. Bounces for other reasons and other statuses stay.
     """
     _lock(session, subscriber)
-    said = subscriber.status_reason == reason[:LONGEST_REASON]
-    if subscriber.status is not SubscriberStatus.bounced or not said:
+    is_same_reason = subscriber.status_reason == reason[:LONGEST_REASON]
+    if subscriber.status is not SubscriberStatus.bounced or not is_same_reason:
         return False
     subscriber.status = SubscriberStatus.active
     subscriber.status_at = now

@@ -102,7 +102,7 @@ def people(request: Request) -> dict[str, Any]:
 @view_config(route_name="subscribers.csv")
 def download(request: Request) -> Response:
     looking = Looking.of(request)
-    content = audience.people_csv(
+    content = audience.subscribers_csv(
         request.registry["readers"],
         request.context.account.id,
         query=looking.query,

@@ -14,11 +14,11 @@ from mailganer.audience import (
     erase_subscriber,
     import_preview,
     note_sentence,
-    people_csv,
     rejects_csv,
     resubscribe,
     run_import,
     set_mapping,
+    subscribers_csv,
     suppress,
     undo_import,
     unsubscribe,
@@ -708,7 +708,7 @@ def test_our_own_export_comes_back_as_it_was(bringer, now):
     with bringer.sessions.begin() as session:
         gone = session.scalars(select(Subscriber).where(Subscriber.email == "b@example.org")).one()
         unsubscribe(session, gone, reason="link", now=now)
-    exported = b"".join(people_csv(bringer.sessions, bringer.account.id))
+    exported = b"".join(subscribers_csv(bringer.sessions, bringer.account.id))
     job = bringer.bring(exported)
     assert (job.added, job.updated, job.unchanged) == (0, 0, 2)
     assert Counter(statuses(bringer).values()) == {"active": 1, "unsubscribed": 1}

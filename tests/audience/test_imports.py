@@ -16,11 +16,11 @@ from mailganer.audience import (
     erase_subscriber,
     failure_sentence,
     import_preview,
-    people_csv,
     reject_sentence,
     rejects_csv,
     run_import,
     set_mapping,
+    subscribers_csv,
     undo_import,
     unsubscribe,
 )
@@ -709,7 +709,7 @@ def test_an_exported_list_can_be_brought_back(bringer, session):
     bringer.bring(
         "email;имя;фамилия;birthday;город\nanna@example.com;Анна;Иванова;29.02;Омск\nb@example.com;=1+1;;;\n"
     )
-    exported = b"".join(people_csv(bringer.sessions, bringer.account.id))
+    exported = b"".join(subscribers_csv(bringer.sessions, bringer.account.id))
     rows = list(csv.DictReader(io.StringIO(exported.decode("utf-8-sig"))))
     assert [row["email"] for row in rows] == ["b@example.com", "anna@example.com"]
     assert rows[0]["first_name"] == "'=1+1"
@@ -729,7 +729,7 @@ def test_numbers_and_booleans_of_the_api_survive_an_export_and_an_import(bringer
     with bringer.sessions.begin() as session:
         account = session.get(Account, bringer.account.id)
         add_subscriber(session, account, email="a@example.org", fields=fields, now=now, settings=settings)
-    exported = b"".join(people_csv(bringer.sessions, bringer.account.id)).decode("utf-8-sig")
+    exported = b"".join(subscribers_csv(bringer.sessions, bringer.account.id)).decode("utf-8-sig")
     assert "false" in exported
     assert bringer.bring(exported).updated == 1  # joins the list
     kept = bringer.people()["a@example.org"].fields
@@ -742,7 +742,7 @@ def test_numbers_and_booleans_of_the_api_survive_an_export_and_an_import(bringer
 def test_a_guarded_export_comes_back_as_it_was(bringer):
     note = "one;=1+1\n-2;'=3"
     bringer.bring(f'email;имя;note\na@example.com;=Анна;"{note}"\n')
-    exported = b"".join(people_csv(bringer.sessions, bringer.account.id)).decode("utf-8-sig")
+    exported = b"".join(subscribers_csv(bringer.sessions, bringer.account.id)).decode("utf-8-sig")
     assert "one;'=1+1\n'-2;''=3" in exported
     assert bringer.bring(exported).unchanged == 1
     person = bringer.people()["a@example.com"]

@@ -28,12 +28,12 @@ from .files import (
 )
 from .mapping import (
     check_mapping,
+    explicit_columns,
     guess_mapping,
     has_header,
     is_row_of_addresses,
     mapping_from_words,
     rows_above,
-    said_columns,
     undecided_columns,
     with_order,
 )
@@ -42,8 +42,8 @@ from .reasons import FileProblem
 from .stored_mapping import (
     ADDRESSES,
     ENCODING,
+    EXPLICIT,
     GUESSED,
-    SAID,
     UNREAD,
     is_guessed,
     mapping_of,
@@ -171,7 +171,7 @@ def set_mapping(session: Session, job: Import, mapping: Mapping[Any, Any]) -> Im
 def set_encoding(session: Session, job: Import, encoding: str, uploads: Path) -> Import:
     """Say in which encoding a file is; it is then read once more. Raises ``InputError``, ``FileRefused``, or
     ``Conflict`` when it is too late."""
-    stored = StoredFile(uploads / job.path, job.size, check_encoding(encoding), said=True)
+    stored = StoredFile(uploads / job.path, job.size, check_encoding(encoding), explicit=True)
     if job.status is ImportStatus.ready:
         sniffed = _sniff(stored, {})
         _lock(session, job)
@@ -268,9 +268,9 @@ def _sniff(stored: StoredFile, words: Mapping[str, Any]) -> _Sniffed:
     columns = _columns(rows, header)
     if len(columns) > MOST_COLUMNS:
         raise FileProblem("columns")
-    people = rows[1:] if header else rows
-    guessed = guess_mapping(columns, people, header)
-    if not people:
+    data_rows = rows[1:] if header else rows
+    guessed = guess_mapping(columns, data_rows, header)
+    if not data_rows:
         raise FileProblem("no_people" if guessed else "no_address")
     if not guessed and not words:
         raise FileProblem("no_address")
@@ -278,8 +278,8 @@ def _sniff(stored: StoredFile, words: Mapping[str, Any]) -> _Sniffed:
     guessed = with_order(guessed, texts)
     mapping = mapping_from_words(words, columns, guessed) if words else check_mapping(guessed)
     last_above = records[0] if header else before[-1] if before else None
-    undecided = undecided_columns(columns, mapping, said_columns(words, columns)) if header else []
-    addresses = address_columns(columns, people, header)
+    undecided = undecided_columns(columns, mapping, explicit_columns(words, columns)) if header else []
+    addresses = address_columns(columns, data_rows, header)
     return _Sniffed(dialect, header, columns, mapping, undecided, addresses, last_above)
 
 
@@ -340,7 +340,7 @@ def _sniffed_values(stored: StoredFile, sniffed: _Sniffed) -> dict[str, Any]:
     start, number = sniffed.dialect.start, sniffed.dialect.first_record
     if sniffed.above:
         start, number = sniffed.above.end, sniffed.above.number
-    known = SAID if stored.said else "" if stored.certain else GUESSED
+    known = EXPLICIT if stored.explicit else "" if stored.certain else GUESSED
     return {
         "encoding": sniffed.dialect.encoding,
         "delimiter": sniffed.dialect.delimiter,

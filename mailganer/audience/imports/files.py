@@ -76,7 +76,7 @@ class StoredFile:
     size: int
     encoding: str
     certain: bool = True  # nothing else comes into question
-    said: bool = False  # the user named it
+    explicit: bool = False  # the user named it
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Dialect:
     delimiter: str  # "" if there is one column
     start: int  # byte where the first row begins: after a byte order mark and a line "sep=;"
     first_record: int  # rows before that: 1 for a line "sep=;"
-    said: bool = False  # the encoding was named: no line is in another one
+    explicit: bool = False  # the encoding was named: no line is in another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _copy(stream: BinaryIO, path: Path, largest: int, encoding: str) -> StoredFi
         file.flush()
         os.fsync(file.fileno())
     if encoding and not wide and not head.startswith(codecs.BOM_UTF8):
-        return StoredFile(path, size, encoding, said=True)
+        return StoredFile(path, size, encoding, explicit=True)
     return StoredFile(
         path, size, *(Guess("utf-8") if first_wrong is None else _encoding_at(path, first_wrong))
     )
@@ -223,11 +223,11 @@ def find_dialect(stored: StoredFile) -> Dialect:
     if separator:
         delimiter = separator[1].decode("latin-1")
         if delimiter in _DELIMITERS:
-            return Dialect(stored.encoding, delimiter, separator.end(), 1, stored.said)
+            return Dialect(stored.encoding, delimiter, separator.end(), 1, stored.explicit)
     if len(head) < stored.size:
         head = head[: head.rfind(b"\n") + 1] or head
     text = head[start:].decode(stored.encoding, "replace")
-    return Dialect(stored.encoding, guess_delimiter(text), start, 0, stored.said)
+    return Dialect(stored.encoding, guess_delimiter(text), start, 0, stored.explicit)
 
 
 def guess_delimiter(text: str) -> str:
@@ -314,7 +314,7 @@ class FileRows:
 
     def _lines(self) -> Iterator[str]:
         encoding = self._dialect.encoding
-        legacy = encoding != "utf-8" and not self._dialect.said
+        legacy = encoding != "utf-8" and not self._dialect.explicit
         while line := self._file.readline(LONGEST_LINE):
             if len(line) == LONGEST_LINE:
                 raise FileProblem("cell", self._number + 1)

@@ -64,12 +64,12 @@ class SubscriberChange:
     status: SubscriberStatus | None = None  # the new status, if a suppressed one
 
 
-def one_per_address(people: Iterable[ImportedSubscriber]) -> dict[str, ImportedSubscriber]:
+def one_per_address(subscribers: Iterable[ImportedSubscriber]) -> dict[str, ImportedSubscriber]:
     """Merge rows by address key; a later row adds to and overrides an earlier one."""
     found: dict[str, ImportedSubscriber] = {}
-    for person in people:
-        earlier = found.get(person.email_key)
-        found[person.email_key] = _joined(earlier, person) if earlier else person
+    for subscriber in subscribers:
+        earlier = found.get(subscriber.email_key)
+        found[subscriber.email_key] = _joined(earlier, subscriber) if earlier else subscriber
     return found
 
 
@@ -84,16 +84,18 @@ def _joined(earlier: ImportedSubscriber, later: ImportedSubscriber) -> ImportedS
 
 
 def existing_subscribers(
-    session: Session, account_id: int, people: dict[str, ImportedSubscriber]
+    session: Session, account_id: int, subscribers: dict[str, ImportedSubscriber]
 ) -> tuple[dict[str, Row[Any]], dict[str, str]]:
-    """Return the existing subscribers among ``people``. Remove and refuse those with too many fields."""
-    rows = session.execute(_with_keys(session, account_id, list(people)))
+    """Return the existing subscribers among ``subscribers``. Remove and refuse those with too many fields."""
+    rows = session.execute(_with_keys(session, account_id, list(subscribers)))
     there = {row.email_key: row for row in rows}
     crowded = [
-        key for key, row in there.items() if len(row.fields.keys() | people[key].fields.keys()) > MOST_FIELDS
+        key
+        for key, row in there.items()
+        if len(row.fields.keys() | subscribers[key].fields.keys()) > MOST_FIELDS
     ]
     for key in crowded:
-        del there[key], people[key]
+        del there[key], subscribers[key]
     return there, dict.fromkeys(crowded, "too_many_fields")
 
 
@@ -111,7 +113,7 @@ def _with_keys(session: Session, account_id: int, keys: list[str]) -> Select[Any
 def admitted(
     session: Session,
     account_id: int,
-    people: Mapping[str, ImportedSubscriber],
+    subscribers: Mapping[str, ImportedSubscriber],
     there: Collection[str],
     room: int | None,
 ) -> tuple[list[ImportedSubscriber], dict[str, str]]:
@@ -119,17 +121,17 @@ def admitted(
 
     Suppressed addresses may not be added, nor more than the plan allows.
     """
-    new = [person for key, person in people.items() if key not in there]
-    forgotten = suppressed(session, account_id, [person.email_key for person in new])
-    welcome = [person for person in new if person.email_key not in forgotten]
+    new = [subscriber for key, subscriber in subscribers.items() if key not in there]
+    forgotten = suppressed(session, account_id, [subscriber.email_key for subscriber in new])
+    welcome = [subscriber for subscriber in new if subscriber.email_key not in forgotten]
     refused = dict.fromkeys(forgotten, "suppressed")
     if room is not None and len(welcome) > room:
-        refused |= dict.fromkeys((person.email_key for person in welcome[room:]), "limit")
+        refused |= dict.fromkeys((subscriber.email_key for subscriber in welcome[room:]), "limit")
         welcome = welcome[:room]
     return welcome, refused
 
 
-def change_of(person: ImportedSubscriber, row: Row[Any]) -> SubscriberChange | None:
+def change_of(subscriber: ImportedSubscriber, row: Row[Any]) -> SubscriberChange | None:
     """Return the changes of a row to an existing subscriber: given values replace, missing ones stay.
 
     Return None when nothing changes.
@@ -141,12 +143,13 @@ def change_of(person: ImportedSubscriber, row: Row[Any]) -> SubscriberChange | N
         "fields": row.fields,
     }
     after = {
-        "first_name": person.first_name or row.first_name,
-        "last_name": person.last_name or row.last_name,
-        "birthday": person.birthday or row.birthday,
-        "fields": row.fields | {name: _typed(row.fields, name, text) for name, text in person.fields.items()},
+        "first_name": subscriber.first_name or row.first_name,
+        "last_name": subscriber.last_name or row.last_name,
+        "birthday": subscriber.birthday or row.birthday,
+        "fields": row.fields
+        | {name: _typed(row.fields, name, text) for name, text in subscriber.fields.items()},
     }
-    left = person.status if person.status and is_weightier(person.status, row.status) else None
+    left = subscriber.status if subscriber.status and is_weightier(subscriber.status, row.status) else None
     if before == after and left is None:
         return None
     birthday = row.birthday.isoformat() if row.birthday else None
@@ -156,10 +159,10 @@ def change_of(person: ImportedSubscriber, row: Row[Any]) -> SubscriberChange | N
     return SubscriberChange(row.id, after, kept, left)
 
 
-def confirms_status(person: ImportedSubscriber, row: Row[Any], change: SubscriberChange | None) -> bool:
+def confirms_status(subscriber: ImportedSubscriber, row: Row[Any], change: SubscriberChange | None) -> bool:
     """Return whether a row confirms a suppressed status that another file set."""
     return (
-        person.status in SUPPRESSED
+        subscriber.status in SUPPRESSED
         and row.status_reason == LEFT_REASON
         and (change is None or change.status is None)
     )
@@ -170,11 +173,11 @@ def _typed(fields: Mapping[str, Any], name: str, text: str) -> FieldValue:
     return text if before is None or type(before) is str else typed_as(before, text)
 
 
-def not_on(session: Session, list_id: int, people: Sequence[int]) -> set[int]:
+def not_on(session: Session, list_id: int, subscribers: Sequence[int]) -> set[int]:
     """Return which of these subscribers are not on the list."""
     on_it = session.scalars(
         select(list_member.c.subscriber_id).where(
-            list_member.c.list_id == list_id, list_member.c.subscriber_id.in_(people)
+            list_member.c.list_id == list_id, list_member.c.subscriber_id.in_(subscribers)
         )
     )
-    return set(people) - set(on_it)
+    return set(subscribers) - set(on_it)

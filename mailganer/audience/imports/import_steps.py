@@ -116,17 +116,19 @@ class ReadingStep:
         self, session: Session, job: Import, rows: Sequence[ImportedSubscriber], seen: set[int]
     ) -> WriteResult:
         """Return what writing a batch would do. ``seen`` are the remembered addresses of earlier rows."""
-        people = {key: each for key, each in one_per_address(rows).items() if hash(key) not in seen}
-        there, crowded = existing_subscribers(session, job.account_id, people)
+        subscribers = {key: each for key, each in one_per_address(rows).items() if hash(key) not in seen}
+        there, crowded = existing_subscribers(session, job.account_id, subscribers)
         room = self._work.room.left(session, job.account_id)
         room = None if room is None else max(0, room - job.added)
-        welcome, refused = admitted(session, job.account_id, people, there, room)
-        changes = [change for key, row in there.items() if (change := change_of(people[key], row))]
+        welcome, refused = admitted(session, job.account_id, subscribers, there, room)
+        changes = [change for key, row in there.items() if (change := change_of(subscribers[key], row))]
         changed = {change.id for change in changes}
         changed |= not_on(session, job.list_id, [row.id for row in there.values()])
         if len(seen) < REMEMBERED:
-            seen.update(map(hash, people.keys() - refused.keys()))
-        left = sum(1 for person in welcome if person.status) + sum(1 for change in changes if change.status)
+            seen.update(map(hash, subscribers.keys() - refused.keys()))
+        left = sum(1 for subscriber in welcome if subscriber.status) + sum(
+            1 for change in changes if change.status
+        )
         return WriteResult.of(rows, len(welcome), len(changed), crowded | refused, left)
 
 

@@ -143,18 +143,18 @@ def mapping_from_words(words: Mapping[Any, Any], columns: Sequence[str], guessed
     a heading as value is also accepted. Raise ``InputError``.
     """
     fields = list(guessed) or [""] * len(columns)
-    said = said_columns(words, columns)
-    for number, target in said.items():
+    explicit = explicit_columns(words, columns)
+    for number, target in explicit.items():
         for other, field in enumerate(fields):  # an explicit target replaces a guess
-            if field == target and other not in said:
+            if field == target and other not in explicit:
                 fields[other] = slug(columns[other], fields)
         fields[number] = target
     return check_mapping(fields)
 
 
-def said_columns(words: Mapping[Any, Any], columns: Sequence[str]) -> dict[int, str]:
+def explicit_columns(words: Mapping[Any, Any], columns: Sequence[str]) -> dict[int, str]:
     """Return the columns that ``words`` name, with the field of each. Raise ``InputError``."""
-    said: dict[int, str] = {}
+    explicit: dict[int, str] = {}
     for key, value in words.items():
         target = "" if value is None else str(value).strip()
         number = column_number(key, columns)
@@ -162,8 +162,8 @@ def said_columns(words: Mapping[Any, Any], columns: Sequence[str]) -> dict[int, 
             number, target = column_number(target, columns), str(key).strip()
         if number is None:
             raise _wrong(_("The file has no column named “${name}”.", mapping={"name": str(key)[:100]}))
-        said[number] = target
-    return said
+        explicit[number] = target
+    return explicit
 
 
 def column_number(key: str | int, columns: Sequence[str]) -> int | None:
@@ -269,12 +269,12 @@ def is_latin_pair(name: str) -> bool:
     return bool(_LATIN_PAIR.fullmatch(" ".join(name.split())))
 
 
-def undecided_columns(columns: Sequence[str], fields: Sequence[str], said: Collection[int]) -> list[int]:
-    """Return the columns that the rest of the file may show to be statuses. Those in ``said`` are decided."""
+def undecided_columns(columns: Sequence[str], fields: Sequence[str], explicit: Collection[int]) -> list[int]:
+    """Return the columns that the rest of the file may show to be statuses, except those in ``explicit``."""
     return [
         number
         for number, column in enumerate(columns)
         if fields[number] not in (STATUS, EMAIL)
-        and number not in said
+        and number not in explicit
         and names_a_state(heading_words(column))
     ]

@@ -148,7 +148,7 @@ class _Evidence:
 
     def __init__(self, words: str, reader: ReadStatus, flags: str = "") -> None:
         self._bare, self._reader = words in _BARE, reader
-        self._numbered = words in _NUMBERED or _says_left(words)
+        self._numbered = words in _NUMBERED or _means_left(words)
         self.flags = flags
         self._known: set[str] = set()
 
@@ -163,10 +163,10 @@ class _Evidence:
         if cell.strip() in _MAILTRAIN and not self._numbered:
             return "nu"
         seen = "n" if _is_read(self._reader, cell) else "nu"
-        if _said(self._reader, _OF_ORDERS.sub("", cell) if self._bare else cell):
+        if _status_in(self._reader, _OF_ORDERS.sub("", cell) if self._bare else cell):
             seen += "s"
         sure = cell.strip().lower() not in _NO or not self._bare
-        if sure and _said(self._reader, _LIKE_ORDERS.sub("", cell) if self._bare else cell) in _GONE:
+        if sure and _status_in(self._reader, _LIKE_ORDERS.sub("", cell) if self._bare else cell) in _GONE:
             seen += "g"
         return seen
 
@@ -225,7 +225,9 @@ def guess_statuses(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> li
     for number, words in enumerate(headings):
         reader = None if _is_unclear(words, headings) else _by_heading(words)
         cells = [row[number] for row in rows if len(row) > number and row[number].strip()]
-        if reader and (words in _ALL_LEFT or (_tells(words, reader, cells) if cells else _says_left(words))):
+        if reader and (
+            words in _ALL_LEFT or (_is_conclusive(words, reader, cells) if cells else _means_left(words))
+        ):
             found.append(number)
     return found
 
@@ -234,14 +236,14 @@ def _is_unclear(words: str, headings: Collection[str]) -> bool:
     return words == _CONFIRMED_ALONE and _OF_PHPLIST.isdisjoint(headings)
 
 
-def _tells(words: str, reader: ReadStatus, cells: Sequence[str]) -> bool:
+def _is_conclusive(words: str, reader: ReadStatus, cells: Sequence[str]) -> bool:
     evidence = _Evidence(words, reader)
     for cell in cells:
         evidence.add(cell)
     return evidence.is_enough
 
 
-def _says_left(words: str) -> bool:
+def _means_left(words: str) -> bool:
     return any(pattern.fullmatch(words) for pattern, _left in _LEFT)
 
 
@@ -349,7 +351,7 @@ def _is_read(reader: ReadStatus, cell: str) -> bool:
     return True
 
 
-def _said(reader: ReadStatus, cell: str) -> SubscriberStatus | None:
+def _status_in(reader: ReadStatus, cell: str) -> SubscriberStatus | None:
     try:
         return reader(cell)
     except ValueError:

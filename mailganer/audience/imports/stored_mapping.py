@@ -10,13 +10,13 @@ UNDECIDED: Final = "undecided"  # key of the columns that may turn out to be sta
 UNREAD: Final = "unread"  # key of the columns that may hold states and were not understood
 ADDRESSES: Final = "addresses"  # key of the columns of subscribers' addresses, if there are several
 ENCODING: Final = "encoding"  # key of how the encoding is known, unless no other is possible
-GUESSED, SAID = "guessed", "said"
+GUESSED, EXPLICIT = "guessed", "said"
 
 
 def stored_mapping(
     fields: Iterable[str], undecided: Iterable[int] = (), addresses: Sequence[int] = (), encoding: str = ""
 ) -> dict[str, Any]:
-    """Return the value of ``Import.mapping``. ``encoding`` is ``GUESSED``, ``SAID`` or nothing."""
+    """Return the value of ``Import.mapping``. ``encoding`` is ``GUESSED``, ``EXPLICIT`` or nothing."""
     stored: dict[str, Any] = {str(number): field for number, field in enumerate(fields)}
     if flags := dict.fromkeys(map(str, undecided), ""):
         stored[UNDECIDED] = flags
@@ -57,4 +57,4 @@ def is_guessed(stored: Mapping[str, Any]) -> bool:
 
 def is_said(stored: Mapping[str, Any]) -> bool:
     """Return whether the user named the encoding."""
-    return bool(stored.get(ENCODING) == [SAID])
+    return bool(stored.get(ENCODING) == [EXPLICIT])

@@ -138,25 +138,25 @@ def _restore(
     now: datetime,
 ) -> None:
     known = {change.subscriber_id: change for change in changes if change.before}
-    for person in session.scalars(select(Subscriber).where(Subscriber.id.in_(known))) if known else ():
-        change, beside = known[person.id], others.get(person.id, ())
+    for subscriber in session.scalars(select(Subscriber).where(Subscriber.id.in_(known))) if known else ():
+        change, beside = known[subscriber.id], others.get(subscriber.id, ())
         before = change.before or {}
         if not change.created and "fields" in before:
-            _restore_values(job, person, before, beside, now)
+            _restore_values(job, subscriber, before, beside, now)
         if "left" in before:
-            _restore_status(session, job, person, change, beside, now)
+            _restore_status(session, job, subscriber, change, beside, now)
     session.flush()
 
 
 def _restore_values(
     job: Import,
-    person: Subscriber,
+    subscriber: Subscriber,
     before: Mapping[str, Any],
     others: Sequence[tuple[Import, ImportChange]],
     now: datetime,
 ) -> None:
     since = job.finished_at
-    if since is not None and person.updated_at > since:
+    if since is not None and subscriber.updated_at > since:
         # Only another import has changed it since: its earlier values become those from before this one.
         heir = next((each for _other, each in others if _found_after(each.before or {}, before, since)), None)
         if heir is not None:
@@ -165,12 +165,12 @@ def _restore_values(
                 **{name: before[name] for name in _VALUES if name in before},
             }
         return
-    person.first_name, person.last_name = before["first_name"], before["last_name"]
-    person.birthday = date.fromisoformat(before["birthday"]) if before["birthday"] else None
-    person.fields = before["fields"]
-    person.search_key = make_search_key(person.email_key, person.first_name, person.last_name)
+    subscriber.first_name, subscriber.last_name = before["first_name"], before["last_name"]
+    subscriber.birthday = date.fromisoformat(before["birthday"]) if before["birthday"] else None
+    subscriber.fields = before["fields"]
+    subscriber.search_key = make_search_key(subscriber.email_key, subscriber.first_name, subscriber.last_name)
     # The earlier time, so that an import from before this one can also be undone.
-    person.updated_at = datetime.fromisoformat(before["updated_at"]) if "updated_at" in before else now
+    subscriber.updated_at = datetime.fromisoformat(before["updated_at"]) if "updated_at" in before else now
 
 
 _VALUES: Final = ("first_name", "last_name", "birthday", "fields", "updated_at")
@@ -185,7 +185,7 @@ def _found_after(found: Mapping[str, Any], before: Mapping[str, Any], since: dat
 def _restore_status(
     session: Session,
     job: Import,
-    person: Subscriber,
+    subscriber: Subscriber,
     change: ImportChange,
     others: Sequence[tuple[Import, ImportChange]],
     now: datetime,
@@ -194,22 +194,22 @@ def _restore_status(
 
     Only if the current status came from a file: later changes here are kept.
     """
-    if person.status not in SUPPRESSED or person.status_reason != LEFT_REASON:
+    if subscriber.status not in SUPPRESSED or subscriber.status_reason != LEFT_REASON:
         return
     spoken = [
-        (each, said)
-        for each, said in (*others, (job, change))
-        if said.created or "left" in (said.before or {})
+        (each, its_change)
+        for each, its_change in (*others, (job, change))
+        if its_change.created or "left" in (its_change.before or {})
     ]
     spoken.sort(key=lambda each: (each[0].finished_at is None, each[0].finished_at or now, each[0].id))
-    said = [each for _other, each in spoken]
-    roots = [number for number, each in enumerate(said) if _is_root(each)]
+    status_changes = [each for _other, each in spoken]
+    roots = [number for number, each in enumerate(status_changes) if _is_root(each)]
     # Statuses from before a resubscribe no longer apply.
-    said = said[roots[-1] :] if roots else said
-    if change not in said:
+    status_changes = status_changes[roots[-1] :] if roots else status_changes
+    if change not in status_changes:
         return
-    rest = [each for each in said if each is not change]
-    first = said[0].before or {}
+    rest = [each for each in status_changes if each is not change]
+    first = status_changes[0].before or {}
     # Imports of an earlier version did not store the status of subscribers they created.
     base = first if roots and first.keys() & {"status", "left"} else change.before or {}
     stated = heaviest(
@@ -226,12 +226,12 @@ def _restore_status(
             "reason": base.get("reason", ""),
         }
     reason = base.get("reason", "") if status is earlier else LEFT_REASON
-    if (person.status, person.status_reason) == (status, reason):
+    if (subscriber.status, subscriber.status_reason) == (status, reason):
         return
-    forget_suppressions(session, job.account_id, [person.email_key], LEFT_REASON)
-    person.status, person.status_reason, person.status_at = status, reason, now
+    forget_suppressions(session, job.account_id, [subscriber.email_key], LEFT_REASON)
+    subscriber.status, subscriber.status_reason, subscriber.status_at = status, reason, now
     if status in SUPPRESSED:
-        remember_suppression(session, person, now)
+        remember_suppression(session, subscriber, now)
 
 
 def _is_root(change: ImportChange) -> bool:

@@ -55,18 +55,18 @@ def write_people(
     session: Session, job: Import, rows: Sequence[ImportedSubscriber], room: int | None, now: datetime
 ) -> WriteResult:
     """Add and update subscribers and put them on the import's list."""
-    people = one_per_address(rows)
-    there, crowded = existing_subscribers(session, job.account_id, people)
-    welcome, refused = admitted(session, job.account_id, people, there, room)
+    subscribers = one_per_address(rows)
+    there, crowded = existing_subscribers(session, job.account_id, subscribers)
+    welcome, refused = admitted(session, job.account_id, subscribers, there, room)
     new_ids = _insert(session, job.account_id, welcome, now)
-    changes = [change for key, row in there.items() if (change := change_of(people[key], row))]
+    changes = [change for key, row in there.items() if (change := change_of(subscribers[key], row))]
     keys = {row.id: key for key, row in there.items()}
     _update(session, changes, keys, now)
     left = {change.id: (keys[change.id], change.status) for change in changes if change.status}
     came = {
-        new_id: (person.email_key, person.status)
-        for new_id, person in zip(new_ids, welcome, strict=True)
-        if person.status
+        new_id: (subscriber.email_key, subscriber.status)
+        for new_id, subscriber in zip(new_ids, welcome, strict=True)
+        if subscriber.status
     }
     left |= came
     if left:
@@ -74,13 +74,13 @@ def write_people(
     earlier = _earlier(session, job.id, [row.id for row in there.values()])
     joined = _join(session, job.list_id, [row.id for row in there.values()], new_ids, now)
     changed = {change.id: change for change in changes}
-    said = {
-        row.id: people[key].status
+    suppressed_in_file = {
+        row.id: subscribers[key].status
         for key, row in there.items()
-        if confirms_status(people[key], row, changed.get(row.id))
+        if confirms_status(subscribers[key], row, changed.get(row.id))
     }
-    said |= {each: status for each, (_key, status) in came.items() if status in SUPPRESSED}
-    _note_changes(session, job.id, new_ids, changes, joined, said, earlier)
+    suppressed_in_file |= {each: status for each, (_key, status) in came.items() if status in SUPPRESSED}
+    _note_changes(session, job.id, new_ids, changes, joined, suppressed_in_file, earlier)
     # Subscribers added or changed by an earlier row of this file were counted there.
     counted = {
         each
@@ -100,28 +100,30 @@ def write_rejects(session: Session, import_id: int, rejects: Sequence[RejectedRo
 
 
 def _insert(
-    session: Session, account_id: int, people: Sequence[ImportedSubscriber], now: datetime
+    session: Session, account_id: int, subscribers: Sequence[ImportedSubscriber], now: datetime
 ) -> list[int]:
     rows = [
         {
             "account_id": account_id,
-            "email": person.email,
-            "email_key": person.email_key,
-            "search_key": make_search_key(person.email_key, person.first_name, person.last_name),
-            "first_name": person.first_name,
-            "last_name": person.last_name,
-            "birthday": person.birthday,
-            "fields": person.fields,
-            "status": person.status if person.status is _UNCONFIRMED else _ACTIVE,
+            "email": subscriber.email,
+            "email_key": subscriber.email_key,
+            "search_key": make_search_key(subscriber.email_key, subscriber.first_name, subscriber.last_name),
+            "first_name": subscriber.first_name,
+            "last_name": subscriber.last_name,
+            "birthday": subscriber.birthday,
+            "fields": subscriber.fields,
+            "status": subscriber.status if subscriber.status is _UNCONFIRMED else _ACTIVE,
             "status_reason": "",
             "created_at": now,
             "updated_at": now,
         }
-        for person in people
+        for subscriber in subscribers
     ]
     if not rows:
         return []
-    any_left = any(person.status for person in people)  # their ids are needed in the order of the rows
+    any_left = any(
+        subscriber.status for subscriber in subscribers
+    )  # their ids are needed in the order of the rows
     if not can_copy(session):
         return list(
             session.scalars(
@@ -205,15 +207,15 @@ def _note_changes(
     new: Sequence[int],
     changes: Sequence[SubscriberChange],
     joined: Collection[int],
-    said: Mapping[int, SubscriberStatus | None],
+    suppressed_in_file: Mapping[int, SubscriberStatus | None],
     earlier: Mapping[int, Row[Any]],
 ) -> None:
     """Record what undoing needs.
 
-    ``said`` are subscribers whose status in the file is suppressed, without a change, ``earlier`` what the
-    file did to them before.
+    ``suppressed_in_file`` are subscribers whose status in the file is suppressed, without a change;
+    ``earlier`` is what the file did to them before.
     """
-    silent = [each for each in new if each not in said]
+    silent = [each for each in new if each not in suppressed_in_file]
     if silent and can_copy(session):
         copy_rows(session, "import_change", _CHANGE, ((import_id, each, True, True, None) for each in silent))
     elif silent:
@@ -222,7 +224,7 @@ def _note_changes(
         )
         session.execute(insert(ImportChange).from_select(_CHANGE, created))
     notes: dict[int, dict[str, Any]] = {
-        each: {"left": status.value} for each, status in said.items() if status
+        each: {"left": status.value} for each, status in suppressed_in_file.items() if status
     }
     for change in changes:
         notes[change.id] = {**notes.get(change.id, {}), **change.before}
