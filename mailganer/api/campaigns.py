@@ -192,8 +192,8 @@ def report(request: Request) -> Shape:
 @api_view("api.campaign.why", "GET")
 def why(request: Request) -> Shape:
     found = _explanation(request, explanation_context(request, request.context.campaign))
-    told = [(step, step_sentence(request, step)) for step in found.steps]
-    return why_shape(found, told, request.context.account)
+    sentences = [(step, step_sentence(request, step)) for step in found.steps]
+    return why_shape(found, sentences, request.context.account)
 
 
 def _changes(request: Request, campaign: Campaign) -> dict[str, Any]:
@@ -209,13 +209,13 @@ def _changes(request: Request, campaign: Campaign) -> dict[str, Any]:
     }
 
 
-def _explanation(request: Request, asked: reports.ExplanationContext) -> reports.Explanation:
+def _explanation(request: Request, context: reports.ExplanationContext) -> reports.Explanation:
     """Return the explanation for the recipient in the query: by id, else by address."""
-    person_id = request.openapi_validated.parameters.query.get("subscriber_id")
-    if person_id is None:
-        return reports.why_address(asked, request.GET.get("email", ""))
-    return reports.why_person(
-        asked, owned(request.dbsession, Subscriber, request.context.account.id, person_id)
+    subscriber_id = request.openapi_validated.parameters.query.get("subscriber_id")
+    if subscriber_id is None:
+        return reports.why_address(context, request.GET.get("email", ""))
+    return reports.why_subscriber(
+        context, owned(request.dbsession, Subscriber, request.context.account.id, subscriber_id)
     )
 
 

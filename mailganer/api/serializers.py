@@ -160,7 +160,7 @@ def delivery_shape(delivery: Delivery, domain: str, account: Account) -> Shape:
     }
 
 
-def why_shape(why: Explanation, told: Sequence[tuple[ExplanationStep, str]], account: Account) -> Shape:
+def why_shape(why: Explanation, sentences: Sequence[tuple[ExplanationStep, str]], account: Account) -> Shape:
     """Serialize an explanation. ``told`` are the steps with their sentences."""
     return {
         "email": why.address,
@@ -174,7 +174,7 @@ def why_shape(why: Explanation, told: Sequence[tuple[ExplanationStep, str]], acc
                 "sentence": sentence,
                 "details": {name: _plain(value, account) for name, value in step.details().items()},
             }
-            for step, sentence in told
+            for step, sentence in sentences
         ],
     }
 

@@ -2,7 +2,7 @@
 
 from .campaign_timeline import TimelineBucket
 from .delivery_timeline import delivery_timeline
-from .explanation import Explanation, ExplanationContext, why_address, why_email, why_person
+from .explanation import Explanation, ExplanationContext, why_address, why_email, why_subscriber
 from .explanation_steps import ExplanationCode, ExplanationStep
 from .reasons import delivery_sentence
 from .recipients import Filters, OpenFilter, recipients_csv, recipients_page
@@ -24,5 +24,5 @@ __all__ = [
     "recipients_page",
     "why_address",
     "why_email",
-    "why_person",
+    "why_subscriber",
 ]

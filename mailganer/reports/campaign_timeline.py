@@ -54,17 +54,17 @@ def _by_hour(session: Session, campaign: Campaign) -> Counter[tuple[datetime, Ev
         Event.kind == EventKind.unsubscribe, Event.at == Delivery.unsubscribed_at
     )
     rows = [*session.execute(seen), *session.execute(left)]
-    return Counter({(_moment_of(at), kind): number for at, kind, number in rows})
+    return Counter({(_datetime_of(at), kind): number for at, kind, number in rows})
 
 
 def _hour(session: Session) -> ColumnElement[Any]:
-    """Return the hour of an event in the form the database computes fastest; see ``_moment_of``."""
+    """Return the hour of an event in the form the database computes fastest; see ``_datetime_of``."""
     if session.get_bind().dialect.name == "postgresql":
         return func.date_trunc("hour", Event.at, "UTC", type_=UTCDateTime())
     return func.substr(Event.at, 1, len("2026-11-23 09"), type_=String())
 
 
-def _moment_of(hour: datetime | str) -> datetime:
+def _datetime_of(hour: datetime | str) -> datetime:
     return hour if isinstance(hour, datetime) else datetime.fromisoformat(f"{hour}:00+00:00")
 
 

@@ -345,16 +345,16 @@ class ExplanationStep:
         return self.until if self.code.startswith("waited_") and self.until else self.since
 
     def sentence(
-        self, moment: Callable[[datetime], str], number: Callable[[int], str] = str
+        self, format_datetime: Callable[[datetime], str], number: Callable[[int], str] = str
     ) -> TranslationString:
-        """Return the sentence, to be translated; ``moment`` and ``number`` format its values."""
+        """Return the sentence, to be translated; ``format_datetime`` and ``number`` format its values."""
         values = {
-            "since": moment(self.since) if self.since else "",
-            "until": moment(self.until) if self.until else "",
+            "since": format_datetime(self.since) if self.since else "",
+            "until": format_datetime(self.until) if self.until else "",
             "lists": ", ".join(self.lists),
             "sender": self.sender or _REMOVED,
             "address": self.address,
-            "cause": _cause_words(self.cause, moment) if self.cause else "",
+            "cause": _cause_words(self.cause, format_datetime) if self.cause else "",
             "by": self.by,
             "number": "" if self.number is None else number(self.number),
             "words": self.words,
@@ -388,8 +388,8 @@ class ExplanationStep:
         return {name: value for name, value in known.items() if value not in ("", None, [])}
 
 
-def _cause_words(cause: SuppressionCause, moment: Callable[[datetime], str]) -> TranslationString:
+def _cause_words(cause: SuppressionCause, format_datetime: Callable[[datetime], str]) -> TranslationString:
     if cause.since is None or cause.reason not in _SINCE:
         return _(_CAUSES[cause.reason])
     text = _HOW[cause.how] if cause.how else _SINCE[cause.reason]
-    return _(text, mapping={"since": moment(cause.since), "campaign": cause.campaign})
+    return _(text, mapping={"since": format_datetime(cause.since), "campaign": cause.campaign})

@@ -233,5 +233,5 @@ def _name(row: Any) -> str:
     return f"{row.first_name or ''} {row.last_name or ''}".strip()
 
 
-def _iso(moment: datetime | None) -> str:
-    return moment.isoformat(timespec="seconds") if moment else ""
+def _iso(at: datetime | None) -> str:
+    return at.isoformat(timespec="seconds") if at else ""

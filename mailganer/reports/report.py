@@ -116,7 +116,7 @@ class Report:
             "failed": self._by_reason(DeliveryStatus.failed),
             "skipped": self._by_reason(DeliveryStatus.skipped),
             "in_doubt": self.counts.in_doubt,
-            "timeline": [moment.as_json() for moment in self.timeline],
+            "timeline": [bucket.as_json() for bucket in self.timeline],
         }
 
     def _by_reason(self, status: DeliveryStatus) -> dict[str, int]:

@@ -25,7 +25,7 @@ LONGEST_ASKED = 400  # longer than any address; invalid input is shown again
 
 
 @dataclass(frozen=True)
-class Told:
+class StepSentence:
     """A step with its text."""
 
     step: ExplanationStep
@@ -49,7 +49,7 @@ def why(request: Request) -> dict[str, Any]:
         request,
         "recipients" if campaign.started_at else "target",
         found=found,
-        told=tell(request, found) if found else (),
+        sentences=step_sentences(request, found) if found else (),
         email=text or (found.address if found else ""),
         wrong=wrong,
     )
@@ -67,16 +67,16 @@ def choose(request: Request) -> Response:
     return HTTPSeeOther(request.route_path("campaign.why", id=campaign.id, _query=query))
 
 
-def tell(request: Request, found: Explanation) -> tuple[Told, ...]:
+def step_sentences(request: Request, found: Explanation) -> tuple[StepSentence, ...]:
     """Return the steps in the language, time zone and number format of the request."""
-    return tuple(_told(request, step) for step in found.steps)
+    return tuple(_step_sentence(request, step) for step in found.steps)
 
 
-def _told(request: Request, step: ExplanationStep) -> Told:
+def _step_sentence(request: Request, step: ExplanationStep) -> StepSentence:
     known = step.details()
     reply = known.get("reply") or (request.translate(step.words) if step.cause else "")
     ahead = step.until is not None and step.until > utcnow()
-    return Told(step, step_sentence(request, step), reply, ahead, _TONES.get(step.code, ""))
+    return StepSentence(step, step_sentence(request, step), reply, ahead, _TONES.get(step.code, ""))
 
 
 _TONES = dict.fromkeys(
@@ -95,13 +95,13 @@ _TONES |= dict.fromkeys(
 
 
 def _asked_for(request: Request, email: str) -> Explanation | None:
-    asked, person_id = (
+    context, person_id = (
         explanation_context(request, request.context.campaign),
         number_of(request.GET.get("person")),
     )
     if email:
-        return reports.why_address(asked, email)
+        return reports.why_address(context, email)
     if person_id is None:
         return None
     account_id = request.context.account.id
-    return reports.why_person(asked, owned(request.dbsession, Subscriber, account_id, person_id))
+    return reports.why_subscriber(context, owned(request.dbsession, Subscriber, account_id, person_id))

@@ -20,7 +20,7 @@ from ..web.decorators import view_config
 from ..web.explanation_text import explanation_context
 from .agents import agent_words
 from .charts import Chart, make_chart
-from .explanation import tell
+from .explanation import step_sentences
 from .forms import number_of
 from .stepper import campaign_page, current_page
 from .subject_lines import subject_of
@@ -97,7 +97,7 @@ def delivery(request: Request) -> dict[str, Any]:
         request,
         "recipients",
         delivery=row,
-        told=tell(request, reports.why_email(explanation_context(request, campaign), row)),
+        sentences=step_sentences(request, reports.why_email(explanation_context(request, campaign), row)),
         story=reports.delivery_timeline(request.dbsession, campaign, row),
         agent_words=agent_words,
         message_id=f"<{make_message_id(row.id, row.token, campaign.message_domain)}>",

@@ -26,7 +26,7 @@ from mailganer.models import (
     Usage,
     make_message_id,
 )
-from mailganer.reports import ExplanationCode, ExplanationContext, why_address, why_email, why_person
+from mailganer.reports import ExplanationCode, ExplanationContext, why_address, why_email, why_subscriber
 from mailganer.reports.explanation_steps import _CAUSES, _SENTENCES
 from mailganer.tracking import record_click, unsubscribe_by_token
 from tests.support.sent import record_open, sent_campaign, token
@@ -61,7 +61,7 @@ def campaign(make, account, readers):
 
 
 @pytest.fixture
-def asked(session, campaign, settings, registry, now):
+def context(session, campaign, settings, registry, now):
     return ExplanationContext(session, campaign, now, settings, registry)
 
 
@@ -110,9 +110,9 @@ def test_every_code_and_every_cause_has_its_sentence():
 # --- the email was sent
 
 
-def test_an_accepted_email_from_the_list_to_the_servers_own_words(asked, anna, email):
+def test_an_accepted_email_from_the_list_to_the_servers_own_words(context, anna, email):
     email(reply=OK, attempts=1)
-    why = why_person(asked, anna)
+    why = why_subscriber(context, anna)
     assert codes(why) == ["on_list", "planned", "accepted", "not_opened"]
     assert said(why) == {
         "on_list": "On the list “Readers” since 22 09:00.",
@@ -121,73 +121,77 @@ def test_an_accepted_email_from_the_list_to_the_servers_own_words(asked, anna, e
         "not_opened": "No opening has been counted so far.",
     }
     assert step(why, ExplanationCode.accepted).details() == {
-        "since": asked.now - HOUR,
+        "since": context.now - HOUR,
         "sender": "anna@example.com",
         "reply": OK,
     }
 
 
-def test_the_same_answer_by_person_by_email_and_by_address(asked, anna, email):
+def test_the_same_answer_by_person_by_email_and_by_address(context, anna, email):
     delivery = email(reply=OK)
-    assert why_person(asked, anna) == why_email(asked, delivery) == why_address(asked, " ANNA@example.org ")
+    assert (
+        why_subscriber(context, anna)
+        == why_email(context, delivery)
+        == why_address(context, " ANNA@example.org ")
+    )
 
 
-def test_several_lists_make_one_email(asked, make, account, campaign, anna, email, session, now):
+def test_several_lists_make_one_email(context, make, account, campaign, anna, email, session, now):
     friends = make.list(account, "Friends")
     campaign.lists.append(friends)
     add_to_list(session, friends, anna, now - 2 * DAY)
     email(reply=OK)
-    why = why_person(asked, anna)
+    why = why_subscriber(context, anna)
     assert codes(why)[:3] == ["on_list", "on_list", "one_letter"]
     assert [each.lists for each in why.steps[:2]] == [("Friends",), ("Readers",)]
 
 
-def test_several_tries_and_the_version_among_several_are_told(session, asked, campaign, anna, email, now):
+def test_several_tries_and_the_version_among_several_are_told(session, context, campaign, anna, email, now):
     email(reply=OK, attempts=3, first_tried_at=now - 2 * HOUR)
     campaign.html += "<p>PS</p>"
     freeze(session, campaign, now)
-    why = why_person(asked, anna)
+    why = why_subscriber(context, anna)
     assert said(why)["tries"] == "Tries: 3, the first on 23 07:00."
     assert said(why)["version"] == "It was version 1 of the email."
 
 
-def test_what_came_back_is_told_in_order(session, asked, anna, email, now):
+def test_what_came_back_is_told_in_order(session, context, anna, email, now):
     delivery = email(reply=OK)
     record_open(session, token(delivery), agent=PERSON, now=now)
     record_click(session, token(delivery), 1, agent=PERSON, now=now + HOUR)
     unsubscribe_by_token(session, token(delivery), now=now + 2 * HOUR)
     session.flush()
-    why = why_person(asked, anna)
+    why = why_subscriber(context, anna)
     assert codes(why)[-4:] == ["accepted", "opened", "clicked", "unsubscribed"]
     assert said(why)["clicked"] == "Followed a link, first on 23 10:00. Clicks: 1."
     assert said(why)["unsubscribed"] == "Unsubscribed by this email on 23 11:00."
 
 
 def test_a_machine_is_not_called_a_reader_and_an_uncounted_open_is_not_called_none(
-    session, asked, campaign, anna, email, now
+    session, context, campaign, anna, email, now
 ):
     delivery = email(reply=OK)
     record_open(session, token(delivery), agent="BarracudaCentral/1.0", now=now)
-    assert "opened_by_machine" in codes(why_person(asked, anna))
+    assert "opened_by_machine" in codes(why_subscriber(context, anna))
     delivery.machine_opens, campaign.track_opens = 0, False
-    assert "opens_not_counted" in codes(why_person(asked, anna))
+    assert "opens_not_counted" in codes(why_subscriber(context, anna))
 
 
-def test_an_email_that_came_back_was_accepted_first(asked, anna, email):
+def test_an_email_that_came_back_was_accepted_first(context, anna, email):
     email(S.bounced, reply=OK)
-    assert codes(why_person(asked, anna))[-2:] == ["accepted", "bounced"]
+    assert codes(why_subscriber(context, anna))[-2:] == ["accepted", "bounced"]
 
 
-def test_a_refused_email_has_failed_in_the_servers_words(asked, anna, email):
+def test_a_refused_email_has_failed_in_the_servers_words(context, anna, email):
     email(S.failed, reason=Reason.refused, reply="550 5.1.1 no such user", attempts=1)
-    why = why_person(asked, anna)
+    why = why_subscriber(context, anna)
     assert codes(why) == ["on_list", "planned", "refused"]
     assert step(why, ExplanationCode.refused).reply == "550 5.1.1 no such user"
 
 
-def test_an_email_put_off_for_a_day_was_given_up(asked, anna, email, now):
+def test_an_email_put_off_for_a_day_was_given_up(context, anna, email, now):
     email(S.failed, reason=Reason.expired, reply="452 full", attempts=9, first_tried_at=now - DAY)
-    why = why_person(asked, anna)
+    why = why_subscriber(context, anna)
     assert codes(why)[-2:] == ["tries", "expired"]
     assert said(why)["tries"] == "Tries: 9, the first on 22 09:00."
 
@@ -195,41 +199,41 @@ def test_an_email_put_off_for_a_day_was_given_up(asked, anna, email, now):
 # --- doubt
 
 
-def test_a_doubtful_email_has_its_reason_and_message_id(asked, campaign, anna, email, now):
+def test_a_doubtful_email_has_its_reason_and_message_id(context, campaign, anna, email, now):
     delivery = email(S.in_doubt, reason=Reason.disconnected, not_before=now + HOUR)
-    why = why_person(asked, anna)
+    why = why_subscriber(context, anna)
     assert codes(why) == ["on_list", "planned", "disconnected", "in_doubt", "to_be_looked_up"]
     message_id = make_message_id(delivery.id, delivery.token, campaign.message_domain)
     assert step(why, ExplanationCode.in_doubt).message_id == f"<{message_id}>"
     assert "is asked about it on 23 10:00." in said(why)["to_be_looked_up"]
     delivery.not_before = None  # the server does not know, or did not respond
-    assert codes(why_person(asked, anna))[-1] == "your_word"
+    assert codes(why_subscriber(context, anna))[-1] == "your_word"
 
 
-def test_a_doubt_ended_by_a_word_says_whose(asked, anna, email, now):
+def test_a_doubt_ended_by_a_word_says_whose(context, anna, email, now):
     delivery = email(attempts=1, decided_by="boss@example.com", decided_at=now - HOUR)
-    assert said(why_person(asked, anna))["counts_as_sent"].endswith(
+    assert said(why_subscriber(context, anna))["counts_as_sent"].endswith(
         "since 23 08:00: boss@example.com said so."
     )
     delivery.decided_at, delivery.reply = now - 2 * HOUR, OK  # deferred before, then accepted
-    why = why_person(asked, anna)
+    why = why_subscriber(context, anna)
     assert codes(why)[2:4] == ["said_again", "accepted"]
     assert "counts_as_sent" not in codes(why)
 
 
-def test_a_doubt_that_the_server_ended_says_so(asked, anna, email, now):
+def test_a_doubt_that_the_server_ended_says_so(context, anna, email, now):
     delivery = email(attempts=1, decided_at=now - HOUR)
-    assert "looked_up" in codes(why_person(asked, anna))
+    assert "looked_up" in codes(why_subscriber(context, anna))
     delivery.decided_at, delivery.reply = now - 2 * HOUR, OK
-    assert codes(why_person(asked, anna))[2:4] == ["not_there", "accepted"]
+    assert codes(why_subscriber(context, anna))[2:4] == ["not_there", "accepted"]
 
 
-def test_an_earlier_answer_is_not_taken_for_the_last_one(session, asked, anna, email, now):
+def test_an_earlier_answer_is_not_taken_for_the_last_one(session, context, anna, email, now):
     """A doubt that a recipient's open resolved keeps the reply of the earlier attempt."""
     delivery = email(attempts=2, reply="451 4.2.0 later", first_tried_at=now - 2 * HOUR)
-    assert "unanswered" in codes(why_person(asked, anna))
+    assert "unanswered" in codes(why_subscriber(context, anna))
     record_open(session, token(delivery), agent=PERSON, now=now)
-    why = why_person(asked, anna)
+    why = why_subscriber(context, anna)
     assert "in_hand" in codes(why)
     assert "451" not in str(said(why))
 
@@ -237,77 +241,80 @@ def test_an_earlier_answer_is_not_taken_for_the_last_one(session, asked, anna, e
 # --- skipped
 
 
-def test_who_unsubscribed_after_planning_was_left_out_because_of_that(session, asked, anna, email, now):
+def test_who_unsubscribed_after_planning_was_left_out_because_of_that(session, context, anna, email, now):
     unsubscribe(session, anna, reason="by hand", now=now - 90 * timedelta(minutes=1))
     email(S.skipped, reason=Reason.unsubscribed)
-    assert said(why_person(asked, anna))["left_out"] == (
+    assert said(why_subscriber(context, anna))["left_out"] == (
         "Left out on 23 08:00, when the email's turn came: emails to this person were stopped by hand on "
         "23 07:30."
     )
 
 
-def test_a_day_that_is_no_longer_known_is_not_made_up(session, asked, anna, email, now):
+def test_a_day_that_is_no_longer_known_is_not_made_up(session, context, anna, email, now):
     email(S.skipped, reason=Reason.unsubscribed)  # and has subscribed again since
-    assert said(why_person(asked, anna))["left_out"].endswith("came: unsubscribed.")
+    assert said(why_subscriber(context, anna))["left_out"].endswith("came: unsubscribed.")
     unsubscribe(session, anna, reason="api", now=now)  # and unsubscribed once more, later than that
-    assert said(why_person(asked, anna))["left_out"].endswith("came: unsubscribed.")
+    assert said(why_subscriber(context, anna))["left_out"].endswith("came: unsubscribed.")
 
 
-def test_an_email_that_could_not_be_made_says_what_was_wrong(asked, anna, email):
+def test_an_email_that_could_not_be_made_says_what_was_wrong(context, anna, email):
     email(S.skipped, reason=Reason.render_error, reply="division by zero")
-    why = why_person(asked, anna)
+    why = why_subscriber(context, anna)
     assert "could not be made with this person's data" in said(why)["left_out"]
     assert step(why, ExplanationCode.left_out).words == "division by zero"
     assert step(why, ExplanationCode.left_out).reply == ""
 
 
-def test_a_stopped_campaign_left_the_waiting_out(asked, campaign, anna, email, now):
+def test_a_stopped_campaign_left_the_waiting_out(context, campaign, anna, email, now):
     delivery = email(S.pending)
     campaign.status, campaign.finished_at = CampaignStatus.cancelled, now
-    assert codes(why_person(asked, anna))[-1] == "stopping"
+    assert codes(why_subscriber(context, anna))[-1] == "stopping"
     delivery.status, delivery.reason, delivery.settled_at = S.skipped, Reason.cancelled, now
-    assert said(why_person(asked, anna))["stopped"] == "Left out on 23 09:00: the campaign had been stopped."
+    assert (
+        said(why_subscriber(context, anna))["stopped"]
+        == "Left out on 23 09:00: the campaign had been stopped."
+    )
 
 
-def test_an_erased_persons_email_keeps_its_story_and_not_its_person(session, asked, anna, email, now):
+def test_an_erased_persons_email_keeps_its_story_and_not_its_person(session, context, anna, email, now):
     delivery = email(reply=OK)
     suppress(session, anna, SubscriberStatus.complained, reason="", now=now)
     erase_subscriber(session, anna)
     session.refresh(delivery)
-    why = why_email(asked, delivery)
+    why = why_email(context, delivery)
     assert codes(why)[:2] == ["erased", "planned"]
     assert said(why)["planned"] == "An email was planned on 23 08:00."
     assert "anna@example.org" not in str(said(why))
     assert why.address == ""
-    by_address = why_address(asked, "anna@example.org")
+    by_address = why_address(context, "anna@example.org")
     assert codes(by_address) == ["unknown", "forgotten"]
     assert "called an email spam on 23 09:00" in said(by_address)["forgotten"]
 
 
-def test_an_erased_person_who_waits_will_be_left_out(session, asked, anna, email):
+def test_an_erased_person_who_waits_will_be_left_out(session, context, anna, email):
     delivery = email(S.pending)
     erase_subscriber(session, anna)
     session.refresh(delivery)
-    assert said(why_email(asked, delivery))["to_be_left_out"].endswith("the person was deleted.")
+    assert said(why_email(context, delivery))["to_be_left_out"].endswith("the person was deleted.")
 
 
-def test_another_address_since_then_is_told(session, asked, anna, email):
+def test_another_address_since_then_is_told(session, context, anna, email):
     email(reply=OK)
     anna.email = anna.email_key = "anna@new.example"
     session.flush()
-    why = why_address(asked, "anna@example.org")
-    assert why == why_address(asked, "anna@new.example")
+    why = why_address(context, "anna@example.org")
+    assert why == why_address(context, "anna@new.example")
     assert said(why)["moved"] == "This person's address is anna@new.example now."
     assert "to anna@example.org was planned" in said(why)["planned"]
 
 
-def test_a_list_left_since_then_is_not_claimed(session, asked, anna, readers, email):
+def test_a_list_left_since_then_is_not_claimed(session, context, anna, readers, email):
     email(reply=OK)
     remove_from_list(session, readers, anna)
-    assert codes(why_person(asked, anna))[0] == "left_lists"
-    asked.campaign.lists.clear()
+    assert codes(why_subscriber(context, anna))[0] == "left_lists"
+    context.campaign.lists.clear()
     session.flush()
-    assert codes(why_person(asked, anna))[0] == "lists_deleted"
+    assert codes(why_subscriber(context, anna))[0] == "lists_deleted"
 
 
 # --- waiting
@@ -320,109 +327,113 @@ def waiting(session, campaign, email):
     return delivery
 
 
-def test_a_free_way_has_only_a_turn(session, make, account, asked, campaign, readers, now):
+def test_a_free_way_has_only_a_turn(session, make, account, context, campaign, readers, now):
     people = [make.subscriber(account, f"p{n}@example.org", (readers,)) for n in range(7)]
     sent_campaign(session, campaign, people, now, [S.sent] + [S.pending] * 6)
     first, second = session.scalars(select(Batch).order_by(Batch.number))
     first.state = second.state = BatchState.open
     session.flush()
-    assert codes(why_person(asked, people[1]))[-1] == "next"
-    assert said(why_person(asked, people[6]))["turn"] == (
+    assert codes(why_subscriber(context, people[1]))[-1] == "next"
+    assert said(why_subscriber(context, people[6]))["turn"] == (
         "Its turn has not come. Emails that may leave before it: 5."
     )
     first.not_before = now + HOUR  # deferred recipients hold up no others
     session.flush()
-    assert step(why_person(asked, people[6]), ExplanationCode.turn).number == 2
+    assert step(why_subscriber(context, people[6]), ExplanationCode.turn).number == 2
 
 
-def test_a_used_up_sender_is_waited_for(session, asked, campaign, anna, waiting, now):
+def test_a_used_up_sender_is_waited_for(session, context, campaign, anna, waiting, now):
     sender = campaign.senders[0]
     limit_sender(sender, per_day=10)
     minute = int((now - 20 * HOUR).timestamp()) // 60
     session.add(Usage(sender_id=sender.id, account_id=sender.account_id, minute=minute, emails=10))
     session.flush()
     wanted = "Waits for anna@example.com, which has sent all it may in 24 hours, until 23 13:01."
-    assert said(why_person(asked, anna))["quota"] == wanted
+    assert said(why_subscriber(context, anna))["quota"] == wanted
     sender.status, sender.sleeps_until = SenderStatus.sleeping, now + 4 * HOUR + timedelta(minutes=1)
     session.flush()
-    assert said(why_person(asked, anna))["quota"] == wanted
+    assert said(why_subscriber(context, anna))["quota"] == wanted
 
 
-def test_nobody_waits_for_a_sender_while_another_one_is_free(session, make, account, asked, campaign, anna):
+def test_nobody_waits_for_a_sender_while_another_one_is_free(session, make, account, context, campaign, anna):
     full = campaign.senders[0]
     campaign.senders.append(make.sender(account, from_email="second@example.com"))
-    sent_campaign(session, campaign, [anna], asked.now, [S.pending])
-    full.status, full.sleeps_until = SenderStatus.sleeping, asked.now + HOUR
+    sent_campaign(session, campaign, [anna], context.now, [S.pending])
+    full.status, full.sleeps_until = SenderStatus.sleeping, context.now + HOUR
     session.flush()
-    assert not {"quota", "resting"} & {*codes(why_person(asked, anna))}
+    assert not {"quota", "resting"} & {*codes(why_subscriber(context, anna))}
     campaign.senders[1].status, campaign.senders[1].error = SenderStatus.failing, "Refused. 535 no"
     session.flush()
-    why = said(why_person(asked, anna))
+    why = said(why_subscriber(context, anna))
     assert why["resting"] == "Waits for anna@example.com, which rests until 23 10:00."
     assert why["failing"] == "second@example.com can send nothing until somebody looks at it. Refused. 535 no"
 
 
-def test_a_server_in_trouble_is_tried_again(session, asked, campaign, anna, waiting, now):
+def test_a_server_in_trouble_is_tried_again(session, context, campaign, anna, waiting, now):
     sender = campaign.senders[0]
     sender.status, sender.sleeps_until, sender.failures = SenderStatus.sleeping, now + HOUR, 2
     sender.error = "No answer."
     session.flush()
-    assert said(why_person(asked, anna))["trouble"] == (
+    assert said(why_subscriber(context, anna))["trouble"] == (
         "Waits for the server of anna@example.com, which is tried again on 23 10:00. No answer."
     )
 
 
 def test_a_server_that_somebody_has_looked_at_meanwhile_is_not_called_used_up(
-    session, asked, campaign, anna, waiting, now
+    session, context, campaign, anna, waiting, now
 ):
     sender = campaign.senders[0]
     sender.status, sender.sleeps_until = SenderStatus.sleeping, now + HOUR  # failures are reset
     hold(session, DelayCause.trouble, now - HOUR, now + HOUR, sender_id=sender.id)
-    assert "trouble" in codes(why_person(asked, anna))
+    assert "trouble" in codes(why_subscriber(context, anna))
 
 
-def test_a_used_up_plan_is_waited_for(session, make, asked, account, anna, waiting, now):
+def test_a_used_up_plan_is_waited_for(session, make, context, account, anna, waiting, now):
     other = make.sender(account, from_email="other@example.com")
     minute = int((now - 2 * HOUR).timestamp()) // 60
     session.add(Usage(sender_id=other.id, account_id=account.id, minute=minute, emails=200))
     session.flush()
-    assert said(why_person(asked, anna))["plan"] == (
+    assert said(why_subscriber(context, anna))["plan"] == (
         "Waits for your plan, which allows 200 emails in 24 hours, until 24 07:01."
     )
 
 
-def test_sending_hours_are_waited_for(asked, campaign, anna, waiting):
+def test_sending_hours_are_waited_for(context, campaign, anna, waiting):
     campaign.hours = {"days": [1, 2, 3, 4, 5], "from": "12:00", "to": "18:00", "timezone": "UTC"}
-    assert said(why_person(asked, anna))["hours"] == ("Waits for the sending hours, which begin on 23 12:00.")
+    assert said(why_subscriber(context, anna))["hours"] == (
+        "Waits for the sending hours, which begin on 23 12:00."
+    )
 
 
-def test_a_deferred_email_is_tried_again_at_its_moment(session, asked, anna, waiting, now):
+def test_a_deferred_email_is_tried_again_at_its_moment(session, context, anna, waiting, now):
     waiting.not_before, waiting.reply, waiting.attempts = now + HOUR, "452 4.2.2 mailbox full", 1
-    why = why_person(asked, anna)
+    why = why_subscriber(context, anna)
     assert codes(why) == ["on_list", "planned", "put_off"]
     assert said(why)["put_off"] == "The server put the email off; it is not tried again before 23 10:00."
     assert step(why, ExplanationCode.put_off).reply == "452 4.2.2 mailbox full"
     waiting.not_before = now - HOUR
-    assert codes(why_person(asked, anna))[-1] == "due_again"
+    assert codes(why_subscriber(context, anna))[-1] == "due_again"
 
 
 @pytest.mark.parametrize(("reason", "code"), [(None, "paused"), ("The email is broken.", "halted")])
-def test_a_paused_campaign_is_waited_for(asked, campaign, anna, waiting, reason, code):
+def test_a_paused_campaign_is_waited_for(context, campaign, anna, waiting, reason, code):
     campaign.status, campaign.paused_reason = CampaignStatus.paused, reason
-    why = said(why_person(asked, anna))
+    why = said(why_subscriber(context, anna))
     assert code in why
     assert (reason or "") in why[code]
 
 
-def test_who_has_left_meanwhile_will_be_left_out(session, asked, anna, waiting, now):
+def test_who_has_left_meanwhile_will_be_left_out(session, context, anna, waiting, now):
     unsubscribe(session, anna, reason="by hand", now=now)
-    assert codes(why_person(asked, anna))[-1] == "to_be_left_out"
+    assert codes(why_subscriber(context, anna))[-1] == "to_be_left_out"
 
 
-def test_an_email_on_its_way_says_through_whom(asked, campaign, anna, email):
+def test_an_email_on_its_way_says_through_whom(context, campaign, anna, email):
     delivery = email(S.sending)
     delivery.sender_id = campaign.senders[0].id
-    assert said(why_person(asked, anna))["sending"] == "Is on its way right now, through anna@example.com."
+    assert (
+        said(why_subscriber(context, anna))["sending"] == "Is on its way right now, through anna@example.com."
+    )
 
 
 # --- what it waited for
@@ -433,7 +444,7 @@ def hold(session, cause, since, until, **owner):
     session.flush()
 
 
-def test_waits_that_are_over_stand_in_the_order_of_time(session, asked, campaign, anna, email, now):
+def test_waits_that_are_over_stand_in_the_order_of_time(session, context, campaign, anna, email, now):
     delivery = email(reply=OK, dated_at=now - 20 * HOUR)
     sender = campaign.senders[0].id
     hold(session, DelayCause.quota, now - 19 * HOUR, now - 4 * HOUR, sender_id=sender)
@@ -443,54 +454,54 @@ def test_waits_that_are_over_stand_in_the_order_of_time(session, asked, campaign
     hold(session, DelayCause.trouble, now - 22 * HOUR, now - 21 * HOUR, sender_id=sender)
     hold(session, DelayCause.quota, now - HOUR, now, sender_id=sender)
     hold(session, DelayCause.halted, now - 2 * HOUR, None, campaign_id=campaign.id)
-    why = why_email(asked, delivery)
+    why = why_email(context, delivery)
     assert codes(why)[2:-1] == ["waited_plan", "waited_quota", "waited_paused", "accepted"]
     assert said(why)["waited_quota"] == (
         "Waited until 23 05:00 for anna@example.com, which had sent all it may in 24 hours."
     )
 
 
-def test_the_same_wait_several_times_is_one_step(session, asked, campaign, anna, email, now):
+def test_the_same_wait_several_times_is_one_step(session, context, campaign, anna, email, now):
     delivery = email(reply=OK, dated_at=now - 20 * HOUR)
     for ago in (15, 10, 5):
         hold(session, DelayCause.paused, now - ago * HOUR, now - (ago - 1) * HOUR, campaign_id=campaign.id)
-    assert said(why_email(asked, delivery))["waited_paused"].endswith(
+    assert said(why_email(context, delivery))["waited_paused"].endswith(
         "Such waits: 3, the last until 23 05:00."
     )
 
 
 def test_of_two_senders_the_one_that_goes_on_first_was_waited_for(
-    session, make, account, asked, campaign, anna, now
+    session, make, account, context, campaign, anna, now
 ):
     first, second = campaign.senders[0], make.sender(account, from_email="second@example.com")
     campaign.senders.append(second)
     delivery = sent_campaign(session, campaign, [anna], now, reply=OK, dated_at=now - 20 * HOUR)[0]
     hold(session, DelayCause.quota, now - 19 * HOUR, now - 5 * HOUR, sender_id=first.id)
-    assert "waited_quota" not in codes(why_email(asked, delivery))
+    assert "waited_quota" not in codes(why_email(context, delivery))
     hold(session, DelayCause.trouble, now - 10 * HOUR, now - 9 * HOUR, sender_id=second.id)
-    why = said(why_email(asked, delivery))
+    why = said(why_email(context, delivery))
     assert why["waited_trouble"].startswith("Waited until 23 00:00 for the server of second@example.com")
     assert "waited_quota" not in why
 
 
-def test_nights_outside_the_sending_hours_are_counted(asked, campaign, anna, email, now):
+def test_nights_outside_the_sending_hours_are_counted(context, campaign, anna, email, now):
     campaign.hours = {"days": [1, 2, 3, 4, 5], "from": "10:00", "to": "18:00", "timezone": "UTC"}
     delivery = email(reply=OK, dated_at=now, settled_at=now + 2 * DAY + 2 * HOUR)
-    assert said(why_email(asked, delivery))["waited_hours"].endswith(
+    assert said(why_email(context, delivery))["waited_hours"].endswith(
         "Such waits: 3, the last until 25 10:00."
     )
     delivery.dated_at, delivery.settled_at = now + 2 * HOUR, now + 3 * HOUR
-    assert "waited_hours" not in codes(why_email(asked, delivery))
+    assert "waited_hours" not in codes(why_email(context, delivery))
 
 
 @pytest.mark.parametrize("cause", [DelayCause.quota, DelayCause.trouble])
 def test_a_rest_that_a_person_cut_short_is_not_given_an_end(
-    session, asked, campaign, anna, email, now, cause
+    session, context, campaign, anna, email, now, cause
 ):
     delivery, sender = email(reply=OK, dated_at=now - 20 * HOUR), campaign.senders[0]
     sender.sleeps_until = now - 2 * HOUR
     hold(session, cause, now - 19 * HOUR, sender.sleeps_until, sender_id=sender.id)
-    assert f"waited_{cause}" in codes(why_email(asked, delivery))
+    assert f"waited_{cause}" in codes(why_email(context, delivery))
     if cause is DelayCause.quota:
         sender.status = SenderStatus.sleeping
         limit_sender(sender, per_day=5000)
@@ -498,7 +509,7 @@ def test_a_rest_that_a_person_cut_short_is_not_given_an_end(
         sender.status = SenderStatus.failing
         mark_ready(sender, now=now - 3 * HOUR)
     session.expire_all()
-    assert f"waited_{cause}" not in codes(why_email(asked, delivery))
+    assert f"waited_{cause}" not in codes(why_email(context, delivery))
 
 
 # --- no email
@@ -511,10 +522,10 @@ def others(session, make, account, readers, campaign, now):
 
 
 def test_who_had_unsubscribed_before_has_no_email_because_of_that(
-    session, make, account, asked, anna, others, now
+    session, make, account, context, anna, others, now
 ):
     unsubscribe(session, anna, reason="api", now=now - 2 * HOUR)
-    why = why_person(asked, anna)
+    why = why_subscriber(context, anna)
     assert codes(why) == ["on_list", "gathered", "excluded"]
     assert said(why)["excluded"] == (
         "No email was planned: emails to this person were stopped by a program on 23 07:00."
@@ -522,12 +533,12 @@ def test_who_had_unsubscribed_before_has_no_email_because_of_that(
     assert step(why, ExplanationCode.excluded).details()["reason"] == Reason.unsubscribed
 
 
-def test_it_is_said_by_whose_email_somebody_unsubscribed(session, make, account, asked, anna, others, now):
-    october = make.campaign(account, (), tuple(asked.campaign.senders), name="October")
+def test_it_is_said_by_whose_email_somebody_unsubscribed(session, make, account, context, anna, others, now):
+    october = make.campaign(account, (), tuple(context.campaign.senders), name="October")
     earlier = sent_campaign(session, october, [anna], now - DAY)[0]
     unsubscribe_by_token(session, token(earlier), now=now - 20 * HOUR)
     session.flush()
-    assert said(why_person(asked, anna))["excluded"].endswith(
+    assert said(why_subscriber(context, anna))["excluded"].endswith(
         "unsubscribed on 22 13:00 by an email of “October”."
     )
 
@@ -539,62 +550,62 @@ def test_it_is_said_by_whose_email_somebody_unsubscribed(session, make, account,
         (SubscriberStatus.complained, "called an email spam on 23 07:00"),
     ],
 )
-def test_who_was_suppressed_before_has_no_email(session, asked, anna, others, now, status, words):
+def test_who_was_suppressed_before_has_no_email(session, context, anna, others, now, status, words):
     suppress(session, anna, status, reason="550 5.1.1 gone", now=now - 2 * HOUR)
-    why = why_person(asked, anna)
+    why = why_subscriber(context, anna)
     assert said(why)["excluded"] == f"No email was planned: {words}."
     assert step(why, ExplanationCode.excluded).details().get("reply", "550 5.1.1 gone") == "550 5.1.1 gone"
 
 
-def test_who_has_never_confirmed_has_no_email(session, asked, anna, others):
+def test_who_has_never_confirmed_has_no_email(session, context, anna, others):
     anna.status = SubscriberStatus.unconfirmed
-    anna.created_at = asked.now - DAY
-    assert said(why_person(asked, anna))["excluded"].endswith("the subscription is not confirmed.")
+    anna.created_at = context.now - DAY
+    assert said(why_subscriber(context, anna))["excluded"].endswith("the subscription is not confirmed.")
 
 
-def test_who_came_later_has_no_email(session, make, account, asked, readers, others):
+def test_who_came_later_has_no_email(session, make, account, context, readers, others):
     late = make.subscriber(account, "late@example.org", (readers,))
-    why = why_person(asked, late)
+    why = why_subscriber(context, late)
     assert codes(why) == ["on_list", "gathered", "joined_later"]
     assert said(why)["joined_later"] == (
         "No email was planned: came onto the list “Readers” on 23 09:00, after the people had been gathered."
     )
 
 
-def test_who_came_back_later_has_no_email(session, asked, anna, others, now):
+def test_who_came_back_later_has_no_email(session, context, anna, others, now):
     unsubscribe(session, anna, reason="email", now=now - 2 * HOUR)
     resubscribe(session, anna, now=now)
-    assert codes(why_person(asked, anna))[-1] == "back_later"
+    assert codes(why_subscriber(context, anna))[-1] == "back_later"
 
 
-def test_a_state_that_has_changed_since_proves_nothing(session, asked, anna, others, now):
+def test_a_state_that_has_changed_since_proves_nothing(session, context, anna, others, now):
     suppress(session, anna, SubscriberStatus.bounced, reason="550", now=now - 2 * HOUR)
     unsubscribe(session, anna, reason="by hand", now=now)
-    assert codes(why_person(asked, anna))[-1] == "state_changed"
+    assert codes(why_subscriber(context, anna))[-1] == "state_changed"
 
 
-def test_who_is_on_none_of_the_lists_has_no_email(session, make, account, asked, others):
+def test_who_is_on_none_of_the_lists_has_no_email(session, make, account, context, others):
     alone = make.subscriber(account, "alone@example.org", (make.list(account, "Elsewhere"),))
-    why = why_person(asked, alone)
+    why = why_subscriber(context, alone)
     assert codes(why) == ["off_lists", "gathered", "not_planned"]
     assert said(why)["off_lists"] == "On none of the lists of this campaign: Readers."
 
 
-def test_an_address_taken_over_is_written_to_once(session, asked, anna, others, now):
+def test_an_address_taken_over_is_written_to_once(session, context, anna, others, now):
     others[0].email = others[0].email_key = anna.email_key
     session.flush()
-    assert codes(why_person(asked, anna))[-1] == "same_address"
+    assert codes(why_subscriber(context, anna))[-1] == "same_address"
 
 
-def test_several_lists_without_an_email_are_only_named(session, make, account, asked, anna, others, now):
+def test_several_lists_without_an_email_are_only_named(session, make, account, context, anna, others, now):
     friends = make.list(account, "Friends")
-    asked.campaign.lists.append(friends)
+    context.campaign.lists.append(friends)
     add_to_list(session, friends, anna, now - 2 * DAY)
-    assert codes(why_person(asked, anna)) == ["on_list", "on_list", "gathered", "not_planned"]
+    assert codes(why_subscriber(context, anna)) == ["on_list", "on_list", "gathered", "not_planned"]
 
 
-def test_what_nobody_knows_is_not_explained(asked, anna, others):
-    assert codes(why_person(asked, anna)) == ["on_list", "gathered", "not_planned"]
+def test_what_nobody_knows_is_not_explained(context, anna, others):
+    assert codes(why_subscriber(context, anna)) == ["on_list", "gathered", "not_planned"]
 
 
 @pytest.mark.parametrize(
@@ -608,52 +619,52 @@ def test_what_nobody_knows_is_not_explained(asked, anna, others):
         ({"status": CampaignStatus.sending, "started_at": -HOUR}, "gathering"),
     ],
 )
-def test_before_its_people_are_gathered_a_campaign_has_prospects(session, asked, anna, now, values, code):
+def test_before_its_people_are_gathered_a_campaign_has_prospects(session, context, anna, now, values, code):
     for name, value in values.items():
-        setattr(asked.campaign, name, now + value if isinstance(value, timedelta) else value)
-    assert codes(why_person(asked, anna)) == ["on_list", code, "would_get"]
+        setattr(context.campaign, name, now + value if isinstance(value, timedelta) else value)
+    assert codes(why_subscriber(context, anna)) == ["on_list", code, "would_get"]
     unsubscribe(session, anna, reason="by hand", now=now)
-    assert codes(why_person(asked, anna)) == ["on_list", code, "would_not_get"]
+    assert codes(why_subscriber(context, anna)) == ["on_list", code, "would_not_get"]
 
 
-def test_a_campaign_stopped_before_has_no_email(asked, anna, now):
-    asked.campaign.status, asked.campaign.finished_at = CampaignStatus.cancelled, now
-    assert codes(why_person(asked, anna)) == ["on_list", "stopped_before"]
+def test_a_campaign_stopped_before_has_no_email(context, anna, now):
+    context.campaign.status, context.campaign.finished_at = CampaignStatus.cancelled, now
+    assert codes(why_subscriber(context, anna)) == ["on_list", "stopped_before"]
 
 
-def test_a_campaign_that_has_got_halfway_knows_whom_it_has_passed(make, account, asked, readers, now):
+def test_a_campaign_that_has_got_halfway_knows_whom_it_has_passed(make, account, context, readers, now):
     make.now = now - DAY
     early = make.subscriber(account, "early@example.org", (readers,))
     anna = make.subscriber(account, "anna2@example.org", (readers,))
-    asked.campaign.status, asked.campaign.started_at = CampaignStatus.sending, now - HOUR
-    asked.campaign.planned_after = early.id
-    assert codes(why_person(asked, early))[-1] == "not_planned"
-    assert codes(why_person(asked, anna))[-2:] == ["gathering", "would_get"]
+    context.campaign.status, context.campaign.started_at = CampaignStatus.sending, now - HOUR
+    context.campaign.planned_after = early.id
+    assert codes(why_subscriber(context, early))[-1] == "not_planned"
+    assert codes(why_subscriber(context, anna))[-2:] == ["gathering", "would_get"]
 
 
 # --- no such recipient
 
 
-def test_an_unknown_address_is_said_to_be_one(make, asked):
+def test_an_unknown_address_is_said_to_be_one(make, context):
     stranger = make.account()
     make.subscriber(stranger, "theirs@example.org")
     for address in ("nobody@example.org", "theirs@example.org"):
-        why = why_address(asked, address)
+        why = why_address(context, address)
         assert codes(why) == ["unknown"]
         assert (why.subscriber, why.delivery) == (None, None)
 
 
-def test_what_is_no_address_is_asked_again(asked):
+def test_what_is_no_address_is_asked_again(context):
     with pytest.raises(AddressError):
-        why_address(asked, "anna")
+        why_address(context, "anna")
 
 
-def test_somebody_elses_person_and_email_are_not_there(session, make, asked, now):
+def test_somebody_elses_person_and_email_are_not_there(session, make, context, now):
     stranger = make.account()
     person = make.subscriber(stranger)
     campaign = make.campaign(stranger, (), (make.sender(stranger),))
     delivery = sent_campaign(session, campaign, [person], now)[0]
     with pytest.raises(NotFound):
-        why_person(asked, person)
+        why_subscriber(context, person)
     with pytest.raises(NotFound):
-        why_email(asked, session.get(Delivery, delivery.id))
+        why_email(context, session.get(Delivery, delivery.id))

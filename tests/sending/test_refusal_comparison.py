@@ -32,7 +32,7 @@ from mailganer.models import (
     SubscriberStatus,
 )
 from mailganer.reports.explanation import why_email
-from mailganer.reports.explanation.asked import ExplanationContext
+from mailganer.reports.explanation.context import ExplanationContext
 from mailganer.reports.explanation_steps import ExplanationCode
 from mailganer.sending.scheduler.plan import plan
 from mailganer.sending.scheduler.tick import tick
@@ -298,10 +298,10 @@ def test_who_is_refused_again_when_others_are_accepted_has_failed_and_was_given_
     when = clock.now
     with sessions() as session:
         assert {row.status for row in session.query(Subscriber)} == {SubscriberStatus.active}
-        asked = ExplanationContext(
+        context = ExplanationContext(
             session, session.get_one(Campaign, campaign.id), clock.now, settings, load_backends(["smtp"])
         )
-        steps = why_email(asked, session.get_one(Delivery, given_back[0].id)).steps
+        steps = why_email(context, session.get_one(Delivery, given_back[0].id)).steps
         assert [step.since for step in steps if step.code is ExplanationCode.returned] == [when]
     clock.forward(seconds=11)
     works.run(2)
@@ -666,11 +666,11 @@ def test_a_window_with_nothing_to_compare_writes_nothing_for_it_and_locks_once(
     campaign = due(100)
     tick(works.context)
     plan(works.context, campaign.id)
-    with statements(works.context.engine) as asked:
+    with statements(works.context.engine) as context:
         LaneRunner(works.context, campaign.senders[0].id).run(30)
-    windows = sum(each.startswith("INSERT INTO window") for each in asked)
+    windows = sum(each.startswith("INSERT INTO window") for each in context)
     assert windows >= 20
     # The one who is refused is noted, and forgotten with the next who is accepted.
-    assert sum(each.startswith("UPDATE sender") for each in asked) <= 2
+    assert sum(each.startswith("UPDATE sender") for each in context) <= 2
     assert reload(campaign.senders[0]).refusals is None
-    assert sum(each.startswith("SELECT account.id") for each in asked) <= windows + 5
+    assert sum(each.startswith("SELECT account.id") for each in context) <= windows + 5

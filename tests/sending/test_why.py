@@ -15,7 +15,7 @@ from mailganer.errors import LoginRefused
 from mailganer.i18n.sentences import with_reply
 from mailganer.i18n.translator import translate_sentence
 from mailganer.models import Campaign, Delay, Sender, Subscriber
-from mailganer.reports import ExplanationContext, ExplanationStep, why_person
+from mailganer.reports import ExplanationContext, ExplanationStep, why_subscriber
 from tests.sending.scripted import Script, accept, receipt
 
 
@@ -41,7 +41,7 @@ def why(sessions: Any, settings: Any, clock: Any) -> Callable[..., list[str]]:
             asked = ExplanationContext(
                 session, session.get_one(Campaign, campaign.id), clock.now, settings, registry
             )
-            return [told(step) for step in why_person(asked, person).steps]
+            return [told(step) for step in why_subscriber(asked, person).steps]
 
     return ask
 

@@ -12,48 +12,53 @@ from ...audience.suppression import suppression_digest
 from ...errors import NotFound
 from ...models import SKIP_REASONS, Delivery, Subscriber, Suppression
 from ..explanation_steps import ExplanationCode, ExplanationStep, SuppressionCause
-from .asked import Explanation, ExplanationContext, email_to
+from .context import Explanation, ExplanationContext, email_to
 from .email import ExplainedEmail
 from .unplanned import Unplanned
 
-__all__ = ["Explanation", "ExplanationContext", "why_address", "why_email", "why_person"]
+__all__ = ["Explanation", "ExplanationContext", "why_address", "why_email", "why_subscriber"]
 
 
-def why_address(asked: ExplanationContext, text: str) -> Explanation:
+def why_address(context: ExplanationContext, text: str) -> Explanation:
     """Explain by address. Raise ``AddressError`` for an invalid one."""
-    address, account_id = parse_address(text), asked.campaign.account_id
-    subscriber = find_subscriber(asked.session, account_id, address.key)
+    address, account_id = parse_address(text), context.campaign.account_id
+    subscriber = find_subscriber(context.session, account_id, address.key)
     if subscriber is not None:
-        return why_person(asked, subscriber)
-    delivery = email_to(asked, Delivery.email_key == address.key)
+        return why_subscriber(context, subscriber)
+    delivery = email_to(context, Delivery.email_key == address.key)
     if delivery is not None:  # the recipient's address has changed since
-        return why_email(asked, delivery)
-    steps = [ExplanationStep(ExplanationCode.unknown, address=address.email), *_forgotten(asked, address.key)]
+        return why_email(context, delivery)
+    steps = [
+        ExplanationStep(ExplanationCode.unknown, address=address.email),
+        *_forgotten(context, address.key),
+    ]
     return Explanation(address.email, None, None, tuple(steps))
 
 
-def why_person(asked: ExplanationContext, subscriber: Subscriber) -> Explanation:
+def why_subscriber(context: ExplanationContext, subscriber: Subscriber) -> Explanation:
     """Explain for a subscriber of the campaign's account. Raise ``NotFound`` for any other."""
-    if subscriber.account_id != asked.campaign.account_id:
+    if subscriber.account_id != context.campaign.account_id:
         raise NotFound()
-    delivery = email_to(asked, Delivery.subscriber_id == subscriber.id)
+    delivery = email_to(context, Delivery.subscriber_id == subscriber.id)
     if delivery is not None:
-        return why_email(asked, delivery)
-    return Explanation(subscriber.email, subscriber, None, tuple(Unplanned(asked, subscriber).steps()))
+        return why_email(context, delivery)
+    return Explanation(subscriber.email, subscriber, None, tuple(Unplanned(context, subscriber).steps()))
 
 
-def why_email(asked: ExplanationContext, delivery: Delivery) -> Explanation:
+def why_email(context: ExplanationContext, delivery: Delivery) -> Explanation:
     """Explain an email of the campaign, also when its subscriber was erased."""
-    if delivery.campaign_id != asked.campaign.id:
+    if delivery.campaign_id != context.campaign.id:
         raise NotFound()
-    found = asked.session.get(Subscriber, delivery.subscriber_id) if delivery.subscriber_id else None
-    return Explanation(delivery.email, found, delivery, tuple(ExplainedEmail(asked, delivery, found).steps()))
+    found = context.session.get(Subscriber, delivery.subscriber_id) if delivery.subscriber_id else None
+    return Explanation(
+        delivery.email, found, delivery, tuple(ExplainedEmail(context, delivery, found).steps())
+    )
 
 
-def _forgotten(asked: ExplanationContext, email_key: str) -> Iterator[ExplanationStep]:
-    account = asked.campaign.account
+def _forgotten(context: ExplanationContext, email_key: str) -> Iterator[ExplanationStep]:
+    account = context.campaign.account
     digest = suppression_digest(bytes(account.suppression_key), email_key)
-    kept = asked.session.get(Suppression, (account.id, digest))
+    kept = context.session.get(Suppression, (account.id, digest))
     if kept is not None:
         yield ExplanationStep(
             ExplanationCode.forgotten, cause=SuppressionCause(SKIP_REASONS[kept.status], kept.created_at)

@@ -17,18 +17,20 @@ from ...models import (
     make_message_id,
 )
 from ..explanation_steps import ExplanationCode, ExplanationStep, SuppressionCause
-from .asked import ExplanationContext, cause_of, on_lists, paused, places_of
-from .came_back import came_back
-from .waited import Waited
-from .waiting import in_the_way, turn
+from .context import ExplanationContext, cause_of, memberships_of, on_lists, paused
+from .current_delays import current_delays, queue_position
+from .past_delays import PastDelays
+from .reactions import reactions
 
 
 class ExplainedEmail:
     """The steps of one email. Its subscriber may have been erased."""
 
-    def __init__(self, asked: ExplanationContext, delivery: Delivery, subscriber: Subscriber | None) -> None:
-        self.asked, self.session, self.campaign = asked, asked.session, asked.campaign
-        self.email, self.person = delivery, subscriber
+    def __init__(
+        self, context: ExplanationContext, delivery: Delivery, subscriber: Subscriber | None
+    ) -> None:
+        self.context, self.session, self.campaign = context, context.session, context.campaign
+        self.email, self.subscriber = delivery, subscriber
         sender = self.session.get(Sender, delivery.sender_id) if delivery.sender_id else None
         self.sender = sender.from_email if sender else ""
 
@@ -36,29 +38,29 @@ class ExplainedEmail:
         """Yield the steps in chronological order."""
         yield from self._who()
         yield ExplanationStep(ExplanationCode.planned, since=self.email.dated_at, address=self.email.email)
-        yield from Waited(self.asked, self.email).steps()
+        yield from PastDelays(self.context, self.email).steps()
         yield from self._doubt_before()
         if self.email.returned_at is not None:
             yield ExplanationStep(ExplanationCode.returned, since=self.email.returned_at)
         yield from self._state()
-        yield from came_back(self.asked, self.email)
+        yield from reactions(self.context, self.email)
 
     def _who(self) -> Iterator[ExplanationStep]:
-        if self.person is None:
+        if self.subscriber is None:
             yield ExplanationStep(ExplanationCode.erased)
             return
-        places = places_of(self.asked, self.person)
-        yield from on_lists(places)
-        if len(places) > 1:
+        memberships = memberships_of(self.context, self.subscriber)
+        yield from on_lists(memberships)
+        if len(memberships) > 1:
             yield ExplanationStep(ExplanationCode.one_letter)
-        if not places:
+        if not memberships:
             yield (
                 ExplanationStep(ExplanationCode.left_lists)
                 if self.campaign.lists
                 else ExplanationStep(ExplanationCode.lists_deleted)
             )
-        if self.person.email_key != self.email.email_key:
-            yield ExplanationStep(ExplanationCode.moved, address=self.person.email)
+        if self.subscriber.email_key != self.email.email_key:
+            yield ExplanationStep(ExplanationCode.moved, address=self.subscriber.email)
 
     # --- a resolved doubt that caused a resend
 
@@ -176,7 +178,7 @@ class ExplainedEmail:
         email = self.email
         if email.reason is Reason.cancelled or email.reason is None:
             return ExplanationStep(ExplanationCode.stopped, since=email.settled_at)
-        today = cause_of(self.asked, self.person) if self.person else None
+        today = cause_of(self.context, self.subscriber) if self.subscriber else None
         held = today and today.since and email.settled_at and today.since <= email.settled_at
         if today is not None and held and today.reason is email.reason:
             return ExplanationStep(ExplanationCode.left_out, since=email.settled_at, cause=today)
@@ -192,7 +194,9 @@ class ExplainedEmail:
         if campaign.status is CampaignStatus.cancelled:
             yield ExplanationStep(ExplanationCode.stopping, since=campaign.finished_at)
             return
-        cause = cause_of(self.asked, self.person) if self.person else SuppressionCause(Reason.erased)
+        cause = (
+            cause_of(self.context, self.subscriber) if self.subscriber else SuppressionCause(Reason.erased)
+        )
         if cause is not None:
             yield ExplanationStep(ExplanationCode.to_be_left_out, cause=cause)
             return
@@ -200,14 +204,14 @@ class ExplainedEmail:
         if campaign.status is CampaignStatus.paused:
             yield paused(campaign)
         elif campaign.status is CampaignStatus.sending:
-            yield from in_the_way(self.asked)
-        yield from turn(self.asked, self.email)
+            yield from current_delays(self.context)
+        yield from queue_position(self.context, self.email)
 
     def _put_off(self) -> Iterator[ExplanationStep]:
         email = self.email
         yield from self._tried()
         if email.not_before is not None:
-            due = email.not_before <= self.asked.now
+            due = email.not_before <= self.context.now
             code = ExplanationCode.due_again if due else ExplanationCode.put_off
             yield ExplanationStep(code, until=email.not_before, reply=email.reply or "")
         elif email.reply:

@@ -6,21 +6,21 @@ from functools import cached_property
 
 from ...models import CampaignStatus, Delivery, Subscriber, first_delivery_id
 from ..explanation_steps import ExplanationCode, ExplanationStep, SuppressionCause
-from .asked import ExplanationContext, cause_of, email_to, off_lists, on_lists, paused, places_of
+from .context import ExplanationContext, cause_of, email_to, memberships_of, off_lists, on_lists, paused
 
 
 class Unplanned:
     """A subscriber and a campaign of the account that has no email for them."""
 
-    def __init__(self, asked: ExplanationContext, subscriber: Subscriber) -> None:
-        self.asked, self.campaign, self.person = asked, asked.campaign, subscriber
-        self.places = places_of(asked, subscriber)
-        self.cause = cause_of(asked, subscriber)
+    def __init__(self, context: ExplanationContext, subscriber: Subscriber) -> None:
+        self.context, self.campaign, self.person = context, context.campaign, subscriber
+        self.memberships = memberships_of(context, subscriber)
+        self.cause = cause_of(context, subscriber)
 
     def steps(self) -> Iterator[ExplanationStep]:
         """Yield the steps: what is known of the subscriber, and its effect."""
-        yield from on_lists(self.places)
-        if not self.places:
+        yield from on_lists(self.memberships)
+        if not self.memberships:
             yield off_lists(self.campaign)
         if self._is_past():
             yield from self._missed()
@@ -37,7 +37,7 @@ class Unplanned:
     # --- before planning
 
     def _to_come(self) -> Iterator[ExplanationStep]:
-        campaign, now = self.campaign, self.asked.now
+        campaign, now = self.campaign, self.context.now
         if campaign.status is CampaignStatus.draft:
             yield ExplanationStep(ExplanationCode.draft)
         elif campaign.status is CampaignStatus.scheduled:
@@ -56,7 +56,7 @@ class Unplanned:
     def _prospect(self) -> Iterator[ExplanationStep]:
         if self.cause is not None:
             yield ExplanationStep(ExplanationCode.would_not_get, cause=self.cause)
-        elif self.places:
+        elif self.memberships:
             yield ExplanationStep(ExplanationCode.would_get)
 
     # --- after planning
@@ -65,12 +65,12 @@ class Unplanned:
         yield ExplanationStep(ExplanationCode.gathered, since=self._gathered_from)
         if self.cause is not None and self._held_then(self.cause):
             yield ExplanationStep(ExplanationCode.excluded, cause=self.cause)
-        elif self.places and self.places[0].since > self._gathered_from:
-            first = self.places[0]
+        elif self.memberships and self.memberships[0].since > self._gathered_from:
+            first = self.memberships[0]
             yield ExplanationStep(ExplanationCode.joined_later, since=first.since, lists=(first.name,))
-        elif self.places and self._is_written_to():
+        elif self.memberships and self._is_written_to():
             yield ExplanationStep(ExplanationCode.same_address)
-        elif self.places and self.person.status_at and self.person.status_at > self._gathered_from:
+        elif self.memberships and self.person.status_at and self.person.status_at > self._gathered_from:
             changed = ExplanationCode.back_later if self.cause is None else ExplanationCode.state_changed
             yield ExplanationStep(changed, since=self.person.status_at)
         else:
@@ -79,9 +79,9 @@ class Unplanned:
     @cached_property
     def _gathered_from(self) -> datetime:
         """When planning began; no delivery is older."""
-        first = self.asked.session.get(Delivery, first_delivery_id(self.campaign.id))
+        first = self.context.session.get(Delivery, first_delivery_id(self.campaign.id))
         known = first.dated_at if first else self.campaign.planned_at or self.campaign.started_at
-        return known or self.asked.now
+        return known or self.context.now
 
     def _held_then(self, cause: SuppressionCause) -> bool:
         """Return whether the cause applied during planning. A cause without a time applied from the start."""
@@ -90,4 +90,4 @@ class Unplanned:
 
     def _is_written_to(self) -> bool:
         """Return whether an email went to this address when another subscriber had it."""
-        return email_to(self.asked, Delivery.email_key == self.person.email_key) is not None
+        return email_to(self.context, Delivery.email_key == self.person.email_key) is not None

@@ -9,7 +9,7 @@ from sqlalchemy import and_, or_, select
 from ...campaigns.sending_hours import Hours
 from ...models import Delay, DelayCause, Delivery, Sender, SenderStatus
 from ..explanation_steps import ExplanationCode, ExplanationStep
-from .asked import ExplanationContext
+from .context import ExplanationContext
 
 MOST_NIGHTS = 400  # closed periods counted at most; an email that waited longer gets no step
 
@@ -24,7 +24,7 @@ _CODES = {
 
 
 @dataclass(frozen=True)
-class Held:
+class DelayPeriod:
     """A period in which nothing was sent, with its cause and its sender."""
 
     since: datetime
@@ -33,18 +33,18 @@ class Held:
     sender: str = ""
 
 
-def _times(holds: Iterable[Delay], sender_id: int | None, sender: str = "") -> list[Held]:
+def _times(holds: Iterable[Delay], sender_id: int | None, sender: str = "") -> list[DelayPeriod]:
     """Return the ended delays of one sender, or without a sender those of the campaign and the plan."""
     return [
-        Held(hold.since, hold.until, hold.cause, sender)
+        DelayPeriod(hold.since, hold.until, hold.cause, sender)
         for hold in holds
         if hold.sender_id == sender_id and hold.until is not None
     ]
 
 
-def _overlapping(of_senders: Iterable[Sequence[Held]]) -> list[Held]:
+def _overlapping(of_senders: Iterable[Sequence[DelayPeriod]]) -> list[DelayPeriod]:
     """Return the periods in which none of the senders could send: each ends when the first of them can."""
-    found: list[Held] | None = None
+    found: list[DelayPeriod] | None = None
     for times in of_senders:
         if found is None:
             found = list(times)
@@ -53,17 +53,17 @@ def _overlapping(of_senders: Iterable[Sequence[Held]]) -> list[Held]:
     return found or []
 
 
-def _overlap(one: Held, other: Held) -> Held | None:
+def _overlap(one: DelayPeriod, other: DelayPeriod) -> DelayPeriod | None:
     first = min(one, other, key=lambda time: time.until)
     since = max(one.since, other.since)
     return replace(first, since=since) if since < first.until else None
 
 
-class Waited:
+class PastDelays:
     """Periods in which an email could not be sent."""
 
-    def __init__(self, asked: ExplanationContext, delivery: Delivery) -> None:
-        self.asked, self.session, self.campaign = asked, asked.session, asked.campaign
+    def __init__(self, context: ExplanationContext, delivery: Delivery) -> None:
+        self.context, self.session, self.campaign = context, context.session, context.campaign
         self.email = delivery
 
     def steps(self) -> Iterator[ExplanationStep]:
@@ -73,7 +73,7 @@ class Waited:
 
     @property
     def _over_at(self) -> datetime:
-        return self.email.settled_at or self.asked.now
+        return self.email.settled_at or self.context.now
 
     def _held(self) -> Iterator[ExplanationStep]:
         senders = {each.id: each.from_email for each in self.campaign.senders}
@@ -112,19 +112,19 @@ class Waited:
 
     def _nights(self) -> Iterator[ExplanationStep]:
         """Yield waits for the campaign's sending hours, which are fixed after the start."""
-        hours, moment, over = Hours.of(self.campaign.hours), self.email.dated_at, self._over_at
+        hours, at, over = Hours.of(self.campaign.hours), self.email.dated_at, self._over_at
         number, until = 0, None
         while hours is not None:
             if number == MOST_NIGHTS:
                 return
-            opens = hours.next_open(moment)
+            opens = hours.next_open(at)
             if opens > over:
                 break
-            if opens > moment:
+            if opens > at:
                 number, until = number + 1, opens
             closes = hours.closes(opens)
             if closes is None or closes >= over:
                 break
-            moment = closes
+            at = closes
         if until is not None:
             yield ExplanationStep(ExplanationCode.waited_hours, until=until, number=number)

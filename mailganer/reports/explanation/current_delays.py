@@ -10,31 +10,31 @@ from ...campaigns.sending_hours import Hours
 from ...models import Batch, BatchState, Delay, DelayCause, Delivery, DeliveryStatus, Sender, SenderStatus
 from ...quota.usage import sender_quota
 from ..explanation_steps import ExplanationCode, ExplanationStep
-from .asked import ExplanationContext
+from .context import ExplanationContext
 
 
-def in_the_way(asked: ExplanationContext) -> Iterator[ExplanationStep]:
+def current_delays(context: ExplanationContext) -> Iterator[ExplanationStep]:
     """Yield what keeps all emails of the campaign from being sent now."""
-    now = asked.now
-    hours = Hours.of(asked.campaign.hours)
+    now = context.now
+    hours = Hours.of(context.campaign.hours)
     if hours is not None and not hours.is_open(now):
         yield ExplanationStep(ExplanationCode.hours, until=hours.next_open(now))
-    plan = plan_quota(asked.session, asked.campaign.account, asked.settings, now)
+    plan = plan_quota(context.session, context.campaign.account, context.settings, now)
     if plan.waits_until is not None:
         yield ExplanationStep(ExplanationCode.plan, until=plan.waits_until, number=plan.limit)
-    rests = [_rest(asked, each) for each in asked.campaign.senders if each.deleted_at is None]
+    rests = [_rest(context, each) for each in context.campaign.senders if each.deleted_at is None]
     if all(rests):  # as long as one sender can send, no email waits for the others
         yield from (each for each in rests if each)
 
 
-def _rest(asked: ExplanationContext, sender: Sender) -> ExplanationStep | None:
+def _rest(context: ExplanationContext, sender: Sender) -> ExplanationStep | None:
     """Return why nothing is sent through a sender now, or None."""
-    now, name, words = asked.now, sender.from_email, sender.error or ""
-    limit = day_limit(sender, asked.registry)
-    full_until = sender_quota(asked.session, sender.id, limit, now).waits_until
+    now, name, words = context.now, sender.from_email, sender.error or ""
+    limit = day_limit(sender, context.registry)
+    full_until = sender_quota(context.session, sender.id, limit, now).waits_until
     until = sender.sleeps_until
     if sender.status is not SenderStatus.ready and until is not None and until > now:
-        noted = _noted(asked, sender)
+        noted = _noted(context, sender)
         if sender.failures or noted is DelayCause.trouble:
             return ExplanationStep(ExplanationCode.trouble, until=until, sender=name, words=words)
         full = full_until is not None or noted is DelayCause.quota
@@ -46,22 +46,22 @@ def _rest(asked: ExplanationContext, sender: Sender) -> ExplanationStep | None:
     return ExplanationStep(ExplanationCode.quota, until=full_until, sender=name) if full_until else None
 
 
-def _noted(asked: ExplanationContext, sender: Sender) -> DelayCause | None:
+def _noted(context: ExplanationContext, sender: Sender) -> DelayCause | None:
     """Return the recorded cause of a sender's rest: its own row loses it when a user checks the sender."""
     rest = select(Delay.cause).where(Delay.sender_id == sender.id, Delay.until == sender.sleeps_until)
-    return asked.session.scalars(rest.order_by(Delay.id.desc())).first()
+    return context.session.scalars(rest.order_by(Delay.id.desc())).first()
 
 
-def turn(asked: ExplanationContext, email: Delivery) -> Iterator[ExplanationStep]:
+def queue_position(context: ExplanationContext, email: Delivery) -> Iterator[ExplanationStep]:
     """Yield how many emails may be sent before this one: batches in order, and emails within them."""
-    now = asked.now
+    now = context.now
     if email.not_before is not None:
         return
-    of_campaign = Batch.campaign_id == asked.campaign.id
+    of_campaign = Batch.campaign_id == context.campaign.id
     own = select(Batch.number, Batch.first_id).where(
         of_campaign, Batch.first_id <= email.id, Batch.last_id >= email.id
     )
-    found = asked.session.execute(own).first()
+    found = context.session.execute(own).first()
     if found is None:
         return
     batches = select(func.coalesce(func.sum(Batch.pending), 0)).where(
@@ -75,7 +75,7 @@ def turn(asked: ExplanationContext, email: Delivery) -> Iterator[ExplanationStep
         Delivery.status == DeliveryStatus.pending,
         or_(Delivery.not_before.is_(None), Delivery.not_before <= now),
     )
-    number = int(asked.session.scalar(batches) or 0) + int(asked.session.scalar(beside) or 0)
+    number = int(context.session.scalar(batches) or 0) + int(context.session.scalar(beside) or 0)
     yield (
         ExplanationStep(ExplanationCode.turn, number=number)
         if number

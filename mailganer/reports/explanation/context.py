@@ -51,10 +51,10 @@ class ExplanationContext:
     registry: Registry
 
 
-def email_to(asked: ExplanationContext, condition: Any) -> Delivery | None:
+def email_to(context: ExplanationContext, condition: Any) -> Delivery | None:
     """Return the campaign's first email that meets the condition, or None."""
-    return asked.session.scalars(
-        select(Delivery).where(Delivery.campaign_id == asked.campaign.id, condition).order_by(Delivery.id)
+    return context.session.scalars(
+        select(Delivery).where(Delivery.campaign_id == context.campaign.id, condition).order_by(Delivery.id)
     ).first()
 
 
@@ -66,24 +66,24 @@ class ListMembership:
     since: datetime
 
 
-def places_of(asked: ExplanationContext, subscriber: Subscriber) -> Sequence[ListMembership]:
+def memberships_of(context: ExplanationContext, subscriber: Subscriber) -> Sequence[ListMembership]:
     """Return the campaign's lists that the subscriber is on now, the first joined first."""
-    rows = asked.session.execute(
+    rows = context.session.execute(
         select(SubscriberList.name, list_member.c.added_at)
         .join(list_member, list_member.c.list_id == SubscriberList.id)
         .where(
             list_member.c.subscriber_id == subscriber.id,
-            SubscriberList.id.in_([each.id for each in asked.campaign.lists]),
+            SubscriberList.id.in_([each.id for each in context.campaign.lists]),
         )
         .order_by(list_member.c.added_at, SubscriberList.name)
     )
     return [ListMembership(name, since) for name, since in rows]
 
 
-def on_lists(places: Sequence[ListMembership]) -> Iterator[ExplanationStep]:
+def on_lists(memberships: Sequence[ListMembership]) -> Iterator[ExplanationStep]:
     """Yield a step for each list."""
-    for place in places:
-        yield ExplanationStep(ExplanationCode.on_list, since=place.since, lists=(place.name,))
+    for membership in memberships:
+        yield ExplanationStep(ExplanationCode.on_list, since=membership.since, lists=(membership.name,))
 
 
 def off_lists(campaign: Campaign) -> ExplanationStep:
@@ -95,7 +95,7 @@ def off_lists(campaign: Campaign) -> ExplanationStep:
     )
 
 
-def cause_of(asked: ExplanationContext, subscriber: Subscriber) -> SuppressionCause | None:
+def cause_of(context: ExplanationContext, subscriber: Subscriber) -> SuppressionCause | None:
     """Return why this subscriber gets no emails now, or None."""
     reason = SKIP_REASONS.get(subscriber.status)
     if reason is None:
@@ -104,15 +104,15 @@ def cause_of(asked: ExplanationContext, subscriber: Subscriber) -> SuppressionCa
     if reason is Reason.bounced:
         return SuppressionCause(reason, since, reply=said)
     how = _HOW.get(said) if reason is Reason.unsubscribed else None
-    campaign = _left_by(asked, subscriber) if how is UnsubscribeMethod.email else ""
+    campaign = _left_by(context, subscriber) if how is UnsubscribeMethod.email else ""
     return SuppressionCause(
         reason, since, None if how is UnsubscribeMethod.email and not campaign else how, campaign
     )
 
 
-def _left_by(asked: ExplanationContext, subscriber: Subscriber) -> str:
+def _left_by(context: ExplanationContext, subscriber: Subscriber) -> str:
     """Return the name or subject of the campaign whose email the subscriber unsubscribed from."""
-    name, subject = asked.session.execute(
+    name, subject = context.session.execute(
         select(Campaign.name, Campaign.subject)
         .join(Delivery, Delivery.campaign_id == Campaign.id)
         .where(Delivery.subscriber_id == subscriber.id, Delivery.unsubscribed_at == subscriber.status_at)

@@ -7,13 +7,13 @@ from sqlalchemy import func, select
 
 from ...models import Delivery, DeliveryStatus, Event, EventKind
 from ..explanation_steps import ExplanationCode, ExplanationStep
-from .asked import ExplanationContext
+from .context import ExplanationContext
 
 
-def came_back(asked: ExplanationContext, email: Delivery) -> Iterator[ExplanationStep]:
+def reactions(context: ExplanationContext, email: Delivery) -> Iterator[ExplanationStep]:
     """Yield a step for each recorded reaction."""
     opened = email.first_opened_at
-    events = _events(asked, email)
+    events = _events(context, email)
     if EventKind.bounce in events or email.status is DeliveryStatus.bounced:
         yield ExplanationStep(ExplanationCode.bounced, since=events.get(EventKind.bounce))
     if opened is not None:
@@ -24,7 +24,7 @@ def came_back(asked: ExplanationContext, email: Delivery) -> Iterator[Explanatio
         yield ExplanationStep(ExplanationCode.opened_by_machine)
     elif email.status is DeliveryStatus.sent and not email.clicks:
         yield ExplanationStep(
-            ExplanationCode.not_opened if asked.campaign.track_opens else ExplanationCode.opens_not_counted
+            ExplanationCode.not_opened if context.campaign.track_opens else ExplanationCode.opens_not_counted
         )
     if email.first_clicked_at is not None:
         yield ExplanationStep(ExplanationCode.clicked, since=email.first_clicked_at, number=email.clicks)
@@ -38,9 +38,9 @@ def came_back(asked: ExplanationContext, email: Delivery) -> Iterator[Explanatio
         yield ExplanationStep(ExplanationCode.complained, since=events[EventKind.complaint])
 
 
-def _events(asked: ExplanationContext, email: Delivery) -> dict[EventKind, datetime]:
+def _events(context: ExplanationContext, email: Delivery) -> dict[EventKind, datetime]:
     """Return the time of the last event of each kind, without opens and clicks."""
-    rows = asked.session.execute(
+    rows = context.session.execute(
         select(Event.kind, func.max(Event.at).label("at"))
         .where(
             Event.delivery_id == email.id,
