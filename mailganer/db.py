@@ -56,8 +56,8 @@ def database_now(session: Session) -> datetime:
     """
     if session.get_bind().dialect.name == "sqlite":
         return utcnow()
-    moment: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
-    return moment.astimezone(UTC)
+    at: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return at.astimezone(UTC)
 
 
 def make_engine(url: str) -> Engine:

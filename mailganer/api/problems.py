@@ -17,7 +17,7 @@ from ..web.decorators import exception_view_config, forbidden_view_config, notfo
 from ..web.error_status import RETRY_AFTER, status_of, without_database
 from .allowed_methods import allowed
 from .request_parsing import LARGEST_JSON
-from .serializers import moment
+from .serializers import iso_time
 from .validation_errors import findings, is_of_another_kind, is_unsigned
 
 log = structlog.get_logger()
@@ -104,7 +104,7 @@ def _evidence(request: Request, error: errors.MailganerError) -> dict[str, Any]:
         case errors.NotReady():
             return {"problems": [check_problem(request, found) for found in error.problems]}
         case errors.LimitReached():
-            return {"frees_at": moment(error.frees_at)}
+            return {"frees_at": iso_time(error.frees_at)}
         case errors.Throttled():
             return {"retry_after": error.retry_after}
         case errors.FileRefused():

@@ -24,7 +24,7 @@ from ..reports import Explanation, ExplanationStep
 Shape = dict[str, Any]
 
 
-def moment(value: datetime | None) -> str | None:
+def iso_time(value: datetime | None) -> str | None:
     """Format a datetime as ISO 8601 in UTC."""
     return value.astimezone(UTC).isoformat() if value else None
 
@@ -48,7 +48,7 @@ def sender_shape(sender: Sender, sent_last_24h: int) -> Shape:
             "max_connections": sender.max_connections,
         },
         "status": sender.status.value,
-        "sleeps_until": moment(sender.sleeps_until),
+        "sleeps_until": iso_time(sender.sleeps_until),
         "slowed_to": sender.slowed_to,
         "sent_last_24h": sent_last_24h,
         "error": _translated(sender.error, sender.account),
@@ -61,7 +61,7 @@ def list_shape(lst: SubscriberList, counts: Mapping[SubscriberStatus, int]) -> S
         "name": lst.name,
         "description": lst.description,
         "counts": {status.value: counts.get(status, 0) for status in SubscriberStatus},
-        "created_at": moment(lst.created_at),
+        "created_at": iso_time(lst.created_at),
     }
 
 
@@ -134,12 +134,12 @@ def campaign_shape(campaign: Campaign, counts: Shape) -> Shape:
         "locale": campaign.locale,
         "track_opens": campaign.track_opens,
         "track_clicks": campaign.track_clicks,
-        "send_at": moment(campaign.send_at),
-        "not_after": moment(campaign.not_after),
+        "send_at": iso_time(campaign.send_at),
+        "not_after": iso_time(campaign.not_after),
         "hours": campaign.hours,
-        "started_at": moment(campaign.started_at),
-        "finished_at": moment(campaign.finished_at),
-        "created_at": moment(campaign.created_at),
+        "started_at": iso_time(campaign.started_at),
+        "finished_at": iso_time(campaign.finished_at),
+        "created_at": iso_time(campaign.created_at),
         "counts": counts,
     }
 
@@ -153,8 +153,8 @@ def delivery_shape(delivery: Delivery, domain: str, account: Account) -> Shape:
         "reason": delivery.reason.value if delivery.reason else None,
         "reply": _translated(delivery.reply, account),
         "message_id": f"<{make_message_id(delivery.id, delivery.token, domain)}>",
-        "sent_at": moment(delivery.settled_at) if delivery.status in {"sent", "bounced"} else None,
-        "first_opened_at": moment(delivery.first_opened_at),
+        "sent_at": iso_time(delivery.settled_at) if delivery.status in {"sent", "bounced"} else None,
+        "first_opened_at": iso_time(delivery.first_opened_at),
         "opens": delivery.opens,
         "clicks": delivery.clicks,
     }
@@ -169,7 +169,7 @@ def why_shape(why: Explanation, sentences: Sequence[tuple[ExplanationStep, str]]
         "status": why.delivery.status.value if why.delivery else None,
         "steps": [
             {
-                "at": moment(step.at),
+                "at": iso_time(step.at),
                 "code": step.code.value,
                 "sentence": sentence,
                 "details": {name: _plain(value, account) for name, value in step.details().items()},
@@ -181,5 +181,5 @@ def why_shape(why: Explanation, sentences: Sequence[tuple[ExplanationStep, str]]
 
 def _plain(value: Any, account: Account) -> Any:
     if isinstance(value, datetime):
-        return moment(value)
+        return iso_time(value)
     return _translated(value, account) if isinstance(value, str) else value

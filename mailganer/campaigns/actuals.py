@@ -87,10 +87,10 @@ def actual_days(session: Session, campaign: Campaign) -> tuple[Day, ...]:
     )
     days: dict[date, dict[str, Share]] = {}
     for sender, minute, emails in rows:
-        moment = datetime.fromtimestamp(minute * MINUTE, UTC)
-        shares = days.setdefault(moment.astimezone(zone).date(), {})
+        at = datetime.fromtimestamp(minute * MINUTE, UTC)
+        shares = days.setdefault(at.astimezone(zone).date(), {})
         known = shares.get(sender)
-        shares[sender] = known.and_then(emails, moment) if known else Share(sender, emails, moment, moment)
+        shares[sender] = known.and_then(emails, at) if known else Share(sender, emails, at, at)
     return tuple(Day(day, tuple(shares.values())) for day, shares in days.items())
 
 
@@ -110,5 +110,5 @@ def _kept_share(kept: Mapping[str, Any]) -> Share:
     return Share(kept["sender"], kept["letters"], *moments)
 
 
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat()
+def _text(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat()

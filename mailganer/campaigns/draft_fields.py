@@ -123,15 +123,15 @@ def check_moment(send_at: datetime, now: datetime) -> datetime:
     return max(send_at, now)
 
 
-def check_latest(moment: datetime, now: datetime, field: str = "not_after") -> datetime:
+def check_latest(at: datetime, now: datetime, field: str = "not_after") -> datetime:
     """Validate that a time is within two years. Whether it can still be met is part of the check."""
-    if moment.tzinfo is None:
+    if at.tzinfo is None:
         raise InputError({field: _("The time needs a time zone, like 2026-12-04T10:00:00+03:00.")})
-    if moment > now + FURTHEST:
+    if at > now + FURTHEST:
         raise InputError({field: _("This is more than two years away. Choose an earlier date.")})
-    if moment < now - FURTHEST:
+    if at < now - FURTHEST:
         raise InputError({field: _("This time has passed. Choose a later one, or send now.")})
-    return moment
+    return at
 
 
 def clean_text(value: str) -> str:

@@ -5,7 +5,7 @@ from math import ceil
 from zoneinfo import ZoneInfo
 
 from .forecast import MINUTE, Day, Forecast, Pause, Share, Wait
-from .simulated import Lane, Sending, moment_of
+from .simulated import Lane, Sending, datetime_of
 
 
 class ForecastRecord:
@@ -26,12 +26,12 @@ class ForecastRecord:
 
     def is_waiting(self, minute: int) -> bool:
         """Return whether this minute is within the last recorded pause."""
-        return bool(self._pauses) and moment_of(minute) < self._pauses[-1].until
+        return bool(self._pauses) and datetime_of(minute) < self._pauses[-1].until
 
     def pause(self, wait: Wait, minute: int, until: int, sender: str = "", limit: int | None = None) -> None:
         """Record a pause from ``minute`` until the minute ``until``."""
-        since = max(self._starts_at, moment_of(minute))
-        self._pauses.append(Pause(wait, since, moment_of(until), sender, limit))
+        since = max(self._starts_at, datetime_of(minute))
+        self._pauses.append(Pause(wait, since, datetime_of(until), sender, limit))
 
     def forecast(self) -> Forecast:
         """Return the forecast."""
@@ -48,11 +48,11 @@ class ForecastRecord:
 
 def end_of(emails: int, minute: int, lane: Lane, begins_at: datetime) -> datetime:
     """Return when the last of the emails of this minute has been sent."""
-    return max(begins_at, moment_of(minute)) + timedelta(seconds=ceil(MINUTE * emails / lane.per_minute))
+    return max(begins_at, datetime_of(minute)) + timedelta(seconds=ceil(MINUTE * emails / lane.per_minute))
 
 
 def midnight_after(minute: int, zone: ZoneInfo) -> int:
     """Return the first minute of the zone's next day."""
-    day = moment_of(minute).astimezone(zone).date() + timedelta(days=1)
+    day = datetime_of(minute).astimezone(zone).date() + timedelta(days=1)
     midnight = datetime.combine(day, datetime.min.time(), zone).timestamp()
     return max(minute + 1, -(-int(midnight) // MINUTE))

@@ -54,24 +54,24 @@ class _Group(NamedTuple):
     free: int
 
 
-def plan_shares(room: int, demands: Sequence[CampaignDemand], senders: Mapping[int, int]) -> PlanShares:
-    """Divide ``room``. ``senders`` is what each sender may still send within 24 hours."""
+def plan_shares(remaining: int, demands: Sequence[CampaignDemand], senders: Mapping[int, int]) -> PlanShares:
+    """Divide ``remaining``. ``senders`` is what each sender may still send within 24 hours."""
     groups, kept, of_senders, enough = _groups(demands, senders), {}, {}, True
     while groups:
-        parts = _divide(room, groups)
+        parts = _divide(remaining, groups)
         full = [n for n, group in enumerate(groups) if sum(parts[n]) > group.free]
         if not full:
-            enough = room >= sum(turn.left for group in groups for turn in group.turns)
+            enough = remaining >= sum(turn.left for group in groups for turn in group.turns)
         for n in full or range(len(groups)):
             # Whose senders cannot send their part send what they can. The others share the rest.
             turns, free = groups[n]
             given = shares(free, turns) if full else parts[n]
             for turn, part in zip(turns, given, strict=True):
                 kept[turn.campaign_id], of_senders[turn.campaign_id] = part, sum(given)
-            room -= sum(given)
+            remaining -= sum(given)
         groups = [group for n, group in enumerate(groups) if full and n not in full]
     used = {demand.campaign_id: demand.used for demand in demands}
-    return PlanShares(used, kept, of_senders, max(0, room), enough)
+    return PlanShares(used, kept, of_senders, max(0, remaining), enough)
 
 
 def _groups(demands: Sequence[CampaignDemand], senders: Mapping[int, int]) -> list[_Group]:
@@ -89,9 +89,9 @@ def _groups(demands: Sequence[CampaignDemand], senders: Mapping[int, int]) -> li
     return [_Group(turns, sum(senders[sender] for sender in own)) for own, turns in together]
 
 
-def _divide(room: int, groups: Sequence[_Group]) -> list[list[int]]:
+def _divide(remaining: int, groups: Sequence[_Group]) -> list[list[int]]:
     """Return the parts of each group's campaigns, whatever their senders can send."""
-    parts = iter(shares(room, [turn for group in groups for turn in group.turns]))
+    parts = iter(shares(remaining, [turn for group in groups for turn in group.turns]))
     return [[next(parts) for _turn in group.turns] for group in groups]
 
 

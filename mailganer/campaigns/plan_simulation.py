@@ -11,7 +11,7 @@ from ..quota.rolling_counter import WINDOW, RollingCounter
 from .forecast import MINUTE, Forecast, Wait
 from .forecast_record import ForecastRecord, end_of, midnight_after
 from .plan_shares import CampaignDemand, PlanShares, plan_shares
-from .simulated import LONGEST_MINUTES, Lane, Sending, SendingSchedule, moment_of, opening
+from .simulated import LONGEST_MINUTES, Lane, Sending, SendingSchedule, datetime_of, opening
 from .turns import PLENTY, CampaignShare, shares, until_done
 
 # By number of steps so far: the minutes of a step. The first days are exact.
@@ -59,7 +59,11 @@ class PlanSimulation:
         if self._minute >= self._schedule.changes_at:
             self._schedule.refresh(self._minute)
             opens = opening(self._ours.hours, self._minute)
-            if moment_of(self._minute) >= self._ours.starts_at and opens > self._minute and not self._waiting:
+            if (
+                datetime_of(self._minute) >= self._ours.starts_at
+                and opens > self._minute
+                and not self._waiting
+            ):
                 self._record.pause(Wait.hours, self._minute, opens)
 
     def _go_on(self, minutes: int) -> None:
@@ -83,9 +87,9 @@ class PlanSimulation:
         free = {n: self._free(self._lanes[n]) for n in awake}
         sent = 0
         for n in awake:
-            room = self._plan.room(self._minute)
-            if room != 0 and free[n]:
-                plan = plan_shares(PLENTY if room is None else room, self._demands(awake), free)
+            remaining = self._plan.remaining(self._minute)
+            if remaining != 0 and free[n]:
+                plan = plan_shares(PLENTY if remaining is None else remaining, self._demands(awake), free)
                 pace = self._pace(self._lanes[n], minutes)
                 emails = self._send_through(n, plan, min(free[n], pace))
                 self._lanes[n].grow(minutes if emails else 0)
@@ -98,9 +102,9 @@ class PlanSimulation:
 
     def _free(self, lane: Lane) -> int:
         """Return what a sender may still send within 24 hours."""
-        room = lane.counter.room(self._minute)
+        remaining = lane.counter.remaining(self._minute)
         paced = PLENTY if lane.per_day_by_pace is None else max(1, lane.per_day_by_pace - lane.counter.total)
-        return paced if room is None else min(room, paced)
+        return paced if remaining is None else min(remaining, paced)
 
     def _pace(self, lane: Lane, minutes: int) -> int:
         """Return the emails of so many minutes; of the first minute only the rest is left."""
@@ -112,7 +116,7 @@ class PlanSimulation:
         found = []
         for campaign in (*self._schedule.active, *soon):
             if campaign.left:
-                campaign.used.room(self._minute)
+                campaign.used.remaining(self._minute)
                 senders = [number for number in campaign.had if number in awake]
                 used = campaign.used.total
                 found.append(CampaignDemand(campaign.campaign_id, used, campaign.left, senders))
@@ -150,7 +154,7 @@ class PlanSimulation:
         if parts[n]:
             others = [turn for turn in turns if turn is not turns[n]]
             last = min(sum(parts), until_done(turns[n], others))
-            begins = max(self._ours.starts_at, moment_of(self._minute))
+            begins = max(self._ours.starts_at, datetime_of(self._minute))
             self._record.add(lane, parts[n], begins, end_of(last, self._minute, lane, self._begins_at))
 
     # --- waiting
@@ -162,7 +166,7 @@ class PlanSimulation:
             lane = self._lanes[number]
             if not self._is_awake(lane):
                 waits.append((lane.awake_from or 0, Wait.asleep, lane.name, None))
-            elif lane.counter.room(self._minute) == 0:
+            elif lane.counter.remaining(self._minute) == 0:
                 waits.append((lane.counter.frees() or PLENTY, Wait.sender, lane.name, lane.counter.limit))
             else:
                 return Wait.plan, self._minute, "", self._plan.limit
@@ -180,7 +184,7 @@ class PlanSimulation:
         """Return the first minute in which more may leave than now."""
         found = [self._schedule.changes_at, *(lane.awake_from for lane in self._lanes if lane.awake_from)]
         for counter in (self._plan, *(lane.counter for lane in self._lanes)):
-            counter.room(self._minute)
+            counter.remaining(self._minute)
             found.append(counter.frees() or 0)
         return min(minute for minute in found if minute > self._minute)
 

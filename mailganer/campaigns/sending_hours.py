@@ -63,27 +63,27 @@ class Hours:
             "timezone": self.timezone,
         }
 
-    def is_open(self, moment: datetime) -> bool:
+    def is_open(self, at: datetime) -> bool:
         """Return whether emails may be sent at this time."""
-        return any(start <= moment < end for start, end in self._nearby_periods(moment))
+        return any(start <= at < end for start, end in self._nearby_periods(at))
 
-    def next_open(self, moment: datetime) -> datetime:
+    def next_open(self, at: datetime) -> datetime:
         """Return the first time from this one on at which an email may be sent."""
-        spans = [(start, end) for start, end in self._nearby_periods(moment) if end > moment]
-        return max(moment, min(spans)[0])
+        spans = [(start, end) for start, end in self._nearby_periods(at) if end > at]
+        return max(at, min(spans)[0])
 
-    def closes(self, moment: datetime) -> datetime | None:
-        """Return when the hours around ``moment`` end; None if outside the hours, or not within two weeks."""
-        end = moment
-        for start, until in sorted(self._nearby_periods(moment)):
+    def closes(self, at: datetime) -> datetime | None:
+        """Return when the hours around ``at`` end; None if outside the hours, or not within two weeks."""
+        end = at
+        for start, until in sorted(self._nearby_periods(at)):
             if start <= end < until:  # adjacent hours count as one
                 end = until
         around_the_clock = self.begins == self.ends and len(self.days) == 7
-        return None if end == moment or around_the_clock else end
+        return None if end == at or around_the_clock else end
 
-    def _nearby_periods(self, moment: datetime) -> Iterator[tuple[datetime, datetime]]:
+    def _nearby_periods(self, at: datetime) -> Iterator[tuple[datetime, datetime]]:
         zone = ZoneInfo(self.timezone)
-        today = moment.astimezone(zone).date()
+        today = at.astimezone(zone).date()
         for number in range(-2, LOOKED_AHEAD):  # -2, because in 2011 Samoa had no 30 December
             day = today + number * DAY
             if day.isoweekday() in self.days:

@@ -73,7 +73,7 @@ class SendingSchedule:
                 may, until = self._next[n] = self._availability(campaign, minute)
             if may:
                 self.active.append(campaign)
-            elif moment_of(minute) >= campaign.starts_at:
+            elif datetime_of(minute) >= campaign.starts_at:
                 self.closed.append((campaign, until))
             self.changes_at = min(self.changes_at, until)
 
@@ -87,14 +87,14 @@ class SendingSchedule:
         opens = opening(campaign.hours, minute)
         if opens > minute:
             return False, opens
-        closes = campaign.hours.closes(moment_of(minute))
+        closes = campaign.hours.closes(datetime_of(minute))
         return True, max(minute + 1, int(closes.timestamp()) // MINUTE) if closes else forever
 
 
-def moment_of(minute: int) -> datetime:
+def datetime_of(minute: int) -> datetime:
     return datetime.fromtimestamp(minute * MINUTE, UTC)
 
 
 def opening(hours: Hours | None, minute: int) -> int:
     """Return the first minute from this one on that is within the sending hours."""
-    return -(-int(hours.next_open(moment_of(minute)).timestamp()) // MINUTE) if hours else minute
+    return -(-int(hours.next_open(datetime_of(minute)).timestamp()) // MINUTE) if hours else minute

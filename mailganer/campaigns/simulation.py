@@ -16,7 +16,7 @@ from .forecast import MINUTE, Forecast, Wait
 from .forecast_record import ForecastRecord, end_of, midnight_after
 from .plan_simulation import PlanSimulation
 from .sending_hours import Hours
-from .simulated import LONGEST_MINUTES, Lane, Sending, SendingSchedule, moment_of, opening
+from .simulated import LONGEST_MINUTES, Lane, Sending, SendingSchedule, datetime_of, opening
 from .turns import PLENTY, CampaignShare, shares, until_done
 
 MOST_STEPS = 20_000  # steps at most, if all minutes differ: the result is known long before
@@ -234,15 +234,15 @@ class _Simulation:
             left = self.queues[0].left - self.queues[0].sent
         else:
             left = sum(each.left for each in self.agenda.active) - self.undivided((), 0)
-        room = self.plan.room(self.minute)
-        return shared(left if room is None else min(left, room), able, self.lanes), able
+        remaining = self.plan.remaining(self.minute)
+        return shared(left if remaining is None else min(left, remaining), able, self.lanes), able
 
     def can_send(self, queue: _Queue) -> int:
         lane = queue.lane
         if lane.awake_from is not None and self.minute < lane.awake_from:
             return 0
-        room, wanted = lane.counter.room(self.minute), min(self.pace(lane), queue.left - queue.sent)
-        return wanted if room is None else min(wanted, room)
+        remaining, wanted = lane.counter.remaining(self.minute), min(self.pace(lane), queue.left - queue.sent)
+        return wanted if remaining is None else min(wanted, remaining)
 
     def pace(self, lane: Lane) -> int:
         """Return the emails of a minute; of the minute in which sending starts, only the rest counts."""
@@ -283,7 +283,7 @@ class _Simulation:
         lane.counter.take(self.minute, emails, minutes)
         self.plan.take(self.minute, emails, minutes)
         if queue.begins is None:
-            queue.begins = max(self.starts_at, moment_of(self.minute))
+            queue.begins = max(self.starts_at, datetime_of(self.minute))
         if queue.sent + emails * minutes > queue.until_done - 1 and self.ours in queue.campaigns:
             # In the last minute, count only the turns until ours is done.
             turns = queue.until_ours_are_done(whole_turn=True) - queue.sent - emails * (minutes - 1)
@@ -342,7 +342,7 @@ class _Simulation:
         """Return when this lane may send again, and what it waits for longest."""
         waits: list[tuple[int, Wait, str, int | None]] = []
         for counter, wait, name in ((lane.counter, Wait.sender, lane.name), (self.plan, Wait.plan, "")):
-            if counter.room(self.minute) == 0:
+            if counter.remaining(self.minute) == 0:
                 frees = counter.frees()
                 if frees is None:
                     return None

@@ -48,12 +48,10 @@ def schedule(
     session.flush()
     session.refresh(campaign)
     _require_draft(campaign)
-    moment = check_moment(send_at, now) if send_at else now + grace
+    at = check_moment(send_at, now) if send_at else now + grace
     email = _unchanged(session, campaign, lambda: read(session, campaign, ours=settings.public_url, now=now))
     _require_draft(campaign)
-    found = check(
-        session, campaign, settings=settings, registry=registry, now=now, send_at=moment, email=email
-    )
+    found = check(session, campaign, settings=settings, registry=registry, now=now, send_at=at, email=email)
     if tell:
         tell(found)
     if audience is not None and audience != found.audience:
@@ -61,7 +59,7 @@ def schedule(
     if not found.ok:
         raise NotReady(_("Something keeps this campaign from being sent."), found.blocking)
     campaign.move(CampaignStatus.scheduled)
-    campaign.send_at = moment
+    campaign.send_at = at
     campaign.pressed_at = None if send_at else now
     campaign.forecast = kept_forecast(found.forecast)
     campaign.updated_at = now

@@ -76,19 +76,21 @@ def until_done(turn: CampaignShare, others: Sequence[CampaignShare]) -> int:
     return turn.left + sum(before)
 
 
-def line_up(turns: Sequence[CampaignShare], room: int | None, size: int) -> list[WindowChoice]:
+def line_up(turns: Sequence[CampaignShare], remaining: int | None, size: int) -> list[WindowChoice]:
     """Return the campaigns a lane may serve, in order, each with the largest window it may open.
 
-    ``room`` is what the day's quota still allows (None: any number). A campaign that is not ``free`` is left
-    out, but keeps its share.
+    ``remaining`` is what the day's quota still allows (None: any number). A campaign that is not ``free`` is
+    left out, but keeps its share.
     """
     order = sorted((turn for turn in turns if turn.left), key=lambda turn: (turn.had, turn.campaign_id))
-    if room is None or len(order) == 1:
-        sizes = [min(size, turn.left) if room is None else min(size, room, turn.left) for turn in order]
+    if remaining is None or len(order) == 1:
+        sizes = [
+            min(size, turn.left) if remaining is None else min(size, remaining, turn.left) for turn in order
+        ]
     else:
         # How many recipients the others have may be unknown. If fewer wait than assumed, this campaign gets
         # its share in several windows instead of one.
-        sizes = [min(size, share) for share in shares(room, order)]
+        sizes = [min(size, share) for share in shares(remaining, order)]
     pairs = zip(order, sizes, strict=True)
     return [WindowChoice(turn.campaign_id, allowed) for turn, allowed in pairs if turn.free and allowed]
 

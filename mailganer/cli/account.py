@@ -172,8 +172,8 @@ def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _day(moment: datetime | None) -> str:
-    return moment.date().isoformat() if moment else "-"
+def _day(at: datetime | None) -> str:
+    return at.date().isoformat() if at else "-"
 
 
 def _limit(number: int | None) -> str:

@@ -40,9 +40,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--smtp", "server", required=True, metavar="URL", help="smtp://, smtps:// or smtp+starttls://[USER@]HOST."
 )
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A variable of the email.")
-@click.option(
-    "--at", "moment", metavar="ISO", help="Wait until then: 2026-12-04T10:00, local without offset."
-)
+@click.option("--at", "at", metavar="ISO", help="Wait until then: 2026-12-04T10:00, local without offset.")
 @click.option("--dry-run", is_flag=True, help="Show how many would get it and the first email; send nothing.")
 @click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Where progress is kept.")
 @click.option("--skip-bad-rows", is_flag=True, help="Leave out rows of the list that cannot be used.")
@@ -54,7 +52,7 @@ def send(
     people: Path,
     server: str,
     settings: tuple[str, ...],
-    moment: str | None,
+    at: str | None,
     dry_run: bool,
     state: Path | None,
     skip_bad_rows: bool,
@@ -86,7 +84,7 @@ def send(
     )
     if not order.html.strip() and not order.text.strip():
         raise click.UsageError("The email is empty: name a file with --html or --text.")
-    send_at = _moment(moment)
+    send_at = _parsed_time(at)
     try:
         return _dry_run(order, server) if dry_run else _send(order, server, send_at, state)
     except (NotReady, MailganerError) as error:
@@ -129,13 +127,13 @@ def _variables(settings: tuple[str, ...]) -> dict[str, str]:
     return variables
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parsed_time(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError as error:
-        raise click.BadParameter("a moment looks like 2026-12-04T10:00.", param_hint="--at") from error
+        raise click.BadParameter("a time looks like 2026-12-04T10:00.", param_hint="--at") from error
 
 
 def _address(url: str) -> SplitResult:

@@ -94,35 +94,35 @@ class Translator:
 
     # --- dates and times
 
-    def format_date(self, moment: datetime | date, form: str = "medium") -> str:
+    def format_date(self, at: datetime | date, form: str = "medium") -> str:
         """Format a date by a Babel pattern, or as short, medium, long or full: 23 Nov 2026."""
-        return dates.format_date(self._here(moment), form, locale=self._locale)
+        return dates.format_date(self._here(at), form, locale=self._locale)
 
-    def format_time(self, moment: datetime, form: str = "short") -> str:
+    def format_time(self, at: datetime, form: str = "short") -> str:
         """Format a time: 09:14; "medium" with seconds."""
-        return dates.format_time(self._here(moment), form, locale=self._locale)
+        return dates.format_time(self._here(at), form, locale=self._locale)
 
-    def format_datetime(self, moment: datetime) -> str:
+    def format_datetime(self, at: datetime) -> str:
         """Format a date and time: 23 Nov 2026, 09:14."""
-        return self._unbreakable(self.format_datetime_by(moment, self.language.date_formats.short))
+        return self._unbreakable(self.format_datetime_by(at, self.language.date_formats.short))
 
-    def sentence_datetime(self, moment: datetime) -> str:
+    def sentence_datetime(self, at: datetime) -> str:
         """Format a date and time: 23 November 2026, 09:14."""
-        return self._unbreakable(self.format_datetime_by(moment, self.language.date_formats.in_sentence))
+        return self._unbreakable(self.format_datetime_by(at, self.language.date_formats.in_sentence))
 
-    def sentence_date(self, moment: datetime | date) -> str:
+    def sentence_date(self, at: datetime | date) -> str:
         """Format a date: 23 Nov 2026."""
-        return self._unbreakable(self.format_date(moment))
+        return self._unbreakable(self.format_date(at))
 
-    def exact(self, moment: datetime | date) -> str:
+    def exact(self, at: datetime | date) -> str:
         """Format a date with weekday, and of a datetime also time and zone."""
-        if not isinstance(moment, datetime):
-            return self.format_date(moment, "full")
-        return self.format_datetime_by(moment, self.language.date_formats.exact)
+        if not isinstance(at, datetime):
+            return self.format_date(at, "full")
+        return self.format_datetime_by(at, self.language.date_formats.exact)
 
-    def format_datetime_by(self, moment: datetime, pattern: str) -> str:
+    def format_datetime_by(self, at: datetime, pattern: str) -> str:
         """Format a datetime by a Babel pattern."""
-        return dates.format_datetime(self._here(moment), pattern, locale=self._locale)
+        return dates.format_datetime(self._here(at), pattern, locale=self._locale)
 
     def relative(self, distance: timedelta) -> str:
         """Format a distance to now: "5 minutes ago", "in 2 hours"."""
@@ -156,8 +156,8 @@ class Translator:
         text = dates.format_timedelta(whole, granularity=unit, threshold=1000, locale=self._locale)
         return self._unbreakable(text)
 
-    def _here(self, moment: Any) -> Any:
-        return moment.astimezone(self.timezone) if isinstance(moment, datetime) else moment
+    def _here(self, at: Any) -> Any:
+        return at.astimezone(self.timezone) if isinstance(at, datetime) else at
 
     def _unbreakable(self, text: str) -> str:
         """Join a date with no-break spaces, but for the space between date and time."""

@@ -132,7 +132,7 @@ def conclude(session: Session, delivery_id: int, status: DeliveryStatus, now: da
     return bool(ended)
 
 
-def set_look_up_time(session: Session, ids: Sequence[int], moment: datetime | None) -> None:
+def set_look_up_time(session: Session, ids: Sequence[int], at: datetime | None) -> None:
     """Set when emails in doubt are looked up next; None means never."""
     if not ids:
         return
@@ -145,6 +145,6 @@ def set_look_up_time(session: Session, ids: Sequence[int], moment: datetime | No
         .with_for_update()
     ).all()
     session.execute(
-        update(Delivery).where(Delivery.id.in_(held)).values(not_before=moment),
+        update(Delivery).where(Delivery.id.in_(held)).values(not_before=at),
         execution_options=UNTRACKED,
     )

@@ -22,13 +22,13 @@ __all__ = [
     "FREE",
     "UNKNOWN_USAGE",
     "LimitOwner",
-    "QuotaRoom",
+    "RemainingQuota",
     "frees_at",
     "lock",
     "move_used",
     "note_left",
+    "remaining",
     "reserve",
-    "room",
     "settle",
 ]
 
@@ -43,7 +43,7 @@ class LimitOwner(StrEnum):
 
 
 @dataclass(frozen=True)
-class QuotaRoom:
+class RemainingQuota:
     """How many emails may be sent now (None: any number); if none, whose limit it is and until when."""
 
     emails: int | None
@@ -54,10 +54,10 @@ class QuotaRoom:
     used: Mapping[int, int] = field(default_factory=dict)
 
 
-FREE = QuotaRoom(None)
+FREE = RemainingQuota(None)
 
 
-def room(
+def remaining(
     session: Session,
     sender_id: int,
     account_id: int,
@@ -65,7 +65,7 @@ def room(
     sender_limit: int | None,
     plan_limit: int | None,
     now: datetime,
-) -> QuotaRoom:
+) -> RemainingQuota:
     """Return how many emails may be sent now. Exact only under :func:`lock`."""
     emails: int | None = None
     plan, used = None, {}
@@ -82,9 +82,9 @@ def room(
             plan = quota.remaining
         remaining = quota.remaining or 0
         if remaining == 0:
-            return QuotaRoom(0, counter, quota.waits_until)
+            return RemainingQuota(0, counter, quota.waits_until)
         emails = remaining if emails is None else min(emails, remaining)
-    return QuotaRoom(emails, plan=plan, used=used)
+    return RemainingQuota(emails, plan=plan, used=used)
 
 
 def lock(session: Session, sender_id: int, account_id: int, *, sender: bool, plan: bool) -> None:

@@ -27,7 +27,7 @@ class RollingCounter:
         """Return usage as (minute, emails), oldest first."""
         return [(start + n, each) for start, minutes, each in self.runs for n in range(minutes)]
 
-    def room(self, minute: int) -> int | None:
+    def remaining(self, minute: int) -> int | None:
         """Return how many emails may be sent in this minute; None for any number."""
         while self.runs and self.runs[0][0] + WINDOW < minute:
             start, minutes, each = self.runs.popleft()
@@ -75,9 +75,9 @@ class RollingCounter:
                 freed, minutes = each, number + 1
             else:
                 minutes = start + WINDOW + 1 - minute
-        room = self.room(minute) or 0
-        if emails < wanted and room == emails:
+        remaining = self.remaining(minute) or 0
+        if emails < wanted and remaining == emails:
             return minutes if freed == emails else 1
         if emails > freed:
-            minutes = min(minutes, (room - emails) // (emails - freed) + 1)
+            minutes = min(minutes, (remaining - emails) // (emails - freed) + 1)
         return max(1, minutes)

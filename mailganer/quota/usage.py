@@ -44,9 +44,9 @@ class QuotaUsage:
         return self.frees_at if self.remaining == 0 else None
 
 
-def minute_of(moment: datetime) -> int:
+def minute_of(at: datetime) -> int:
     """Return the minutes since 1970, the key of ``Usage``."""
-    return int(moment.timestamp()) // 60
+    return int(at.timestamp()) // 60
 
 
 def frees_at(minute: int) -> datetime:

@@ -174,8 +174,8 @@ def list_id(name: str, identifier: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def date_value(moment: datetime) -> str:
-    return format_datetime(moment)
+def date_value(at: datetime) -> str:
+    return format_datetime(at)
 
 
 def added(name: str, value: str) -> tuple[str, str]:

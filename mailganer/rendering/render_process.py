@@ -118,7 +118,7 @@ class _AccountQueue:
 
     def __init__(self) -> None:
         self.number = 0
-        self.room = threading.BoundedSemaphore(1)
+        self.semaphore = threading.BoundedSemaphore(1)
 
 
 class _Helpers:
@@ -145,7 +145,7 @@ class _Helpers:
             if not self._line.acquire(timeout=LINE_SECONDS):
                 raise Busy(_BUSY, ASK_AGAIN)
             try:
-                mine = _held(own.room, until, AccountBusy(_ACCOUNT_BUSY, ASK_AGAIN))
+                mine = _held(own.semaphore, until, AccountBusy(_ACCOUNT_BUSY, ASK_AGAIN))
                 with mine, _held(self._room, until, Busy(_BUSY, ASK_AGAIN)):
                     yield
             finally:
@@ -237,14 +237,14 @@ _helpers = _Helpers()
 
 
 @contextmanager
-def _held(room: threading.Semaphore, until: float, error: Busy) -> Iterator[None]:
+def _held(semaphore: threading.Semaphore, until: float, error: Busy) -> Iterator[None]:
     """Hold ``room``, or raise ``error`` at the time ``until``."""
-    if not room.acquire(timeout=max(0.0, until - time.monotonic())):
+    if not semaphore.acquire(timeout=max(0.0, until - time.monotonic())):
         raise error
     try:
         yield
     finally:
-        room.release()
+        semaphore.release()
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def sending_context_of(process: WorkerProcess) -> SendingContext:
         journals=settings.journals,
         open_backend=lambda sender: sender_backend(sender, registry, vault),
         limits=lambda sender: sender_limits(sender, registry),
-        plan_limit=lambda account, moment: plan_of(account, settings, moment).per_day,
+        plan_limit=lambda account, at: plan_of(account, settings, at).per_day,
         public_url=settings.public_url,
         now=process.now,
         speed=process.speed,

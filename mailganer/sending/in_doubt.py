@@ -227,9 +227,9 @@ def reopen_campaign(session: Session, campaign_id: int, now: datetime) -> None:
     )
 
 
-def _ask_at(context: SendingContext, ids: Sequence[int], moment: datetime | None) -> None:
+def _ask_at(context: SendingContext, ids: Sequence[int], at: datetime | None) -> None:
     with context.sessions.begin() as session:
-        set_look_up_time(session, ids, moment)
+        set_look_up_time(session, ids, at)
 
 
 def _due(now: datetime) -> tuple[Any, ...]:

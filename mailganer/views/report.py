@@ -46,8 +46,8 @@ def report(request: Request) -> Any:
         ),
         unfinished=campaign.status in UNFINISHED,
         first_days_over=now - campaign.started_at > FIRST_DAYS,
-        first_days=_chart(request, [moment for moment in found.timeline if moment.hours == 1]),
-        later=_chart(request, [moment for moment in found.timeline if moment.hours > 1]),
+        first_days=_chart(request, [bucket for bucket in found.timeline if bucket.hours == 1]),
+        later=_chart(request, [bucket for bucket in found.timeline if bucket.hours > 1]),
         sentence=reports.delivery_sentence,
     )
 
@@ -130,21 +130,21 @@ def _link_url(request: Request, key: str) -> str:
     return next((link.url for link in links if link.key == key), "")
 
 
-def _chart(request: Request, moments: Sequence[TimelineBucket]) -> Chart | None:
+def _chart(request: Request, buckets: Sequence[TimelineBucket]) -> Chart | None:
     """Return a chart of opens and clicks, or None without any: a sentence is clearer than a flat line."""
-    if not any(moment.opens or moment.clicks for moment in moments):
+    if not any(bucket.opens or bucket.clicks for bucket in buckets):
         return None
     campaign: Campaign = request.context.campaign
-    series = [(request.translate(_("Clicks")), [moment.clicks for moment in moments])]
+    series = [(request.translate(_("Clicks")), [bucket.clicks for bucket in buckets])]
     if campaign.track_opens:
-        series.insert(0, (request.translate(_("Opens")), [moment.opens for moment in moments]))
-    labels = [_label(request, moment) for moment in moments]
+        series.insert(0, (request.translate(_("Opens")), [bucket.opens for bucket in buckets]))
+    labels = [_label(request, bucket) for bucket in buckets]
     return make_chart(request.translate(_("Opens and clicks")), labels, series)
 
 
-def _label(request: Request, moment: TimelineBucket) -> str:
-    pattern = "EEE HH:mm" if moment.hours == 1 else "d MMM"
-    return str(request.localizer.format_datetime_by(moment.at, pattern))
+def _label(request: Request, bucket: TimelineBucket) -> str:
+    pattern = "EEE HH:mm" if bucket.hours == 1 else "d MMM"
+    return str(request.localizer.format_datetime_by(bucket.at, pattern))
 
 
 def _translator(request: Request) -> Any:

@@ -126,7 +126,7 @@ def save_when(request: Request) -> Any:
     """Save the choice: now, or a date and time in the user's time zone."""
     campaign: Campaign = request.context.campaign
     try:
-        send_at = _chosen_moment(request) if request.POST.get("when") == "later" else None
+        send_at = _chosen_time(request) if request.POST.get("when") == "later" else None
         changes = {
             "send_at": send_at,
             "not_after": _latest_moment(request),
@@ -344,8 +344,10 @@ def _next_morning(request: Request) -> datetime:
     return datetime.combine(here.date() + timedelta(days=1), time(10, 0), request.timezone)
 
 
-def _chosen_moment(request: Request) -> datetime:
-    return _moment_of("send_at", request.POST.get("day", ""), request.POST.get("time", ""), request.timezone)
+def _chosen_time(request: Request) -> datetime:
+    return _datetime_of(
+        "send_at", request.POST.get("day", ""), request.POST.get("time", ""), request.timezone
+    )
 
 
 def _latest_moment(request: Request) -> datetime | None:
@@ -353,7 +355,7 @@ def _latest_moment(request: Request) -> datetime | None:
     day, clock = request.POST.get("latest_day", ""), request.POST.get("latest_time", "")
     if not day and not clock:
         return None
-    return _moment_of("not_after", day, clock or "23:59", request.timezone)
+    return _datetime_of("not_after", day, clock or "23:59", request.timezone)
 
 
 def _chosen_hours(request: Request) -> dict[str, Any] | None:
@@ -369,7 +371,7 @@ def _chosen_days(request: Request) -> list[int]:
     return [number for number in range(1, 8) if str(number) in request.POST.getall("weekday")]
 
 
-def _moment_of(field: str, day: str, clock: str, zone: Any) -> datetime:
+def _datetime_of(field: str, day: str, clock: str, zone: Any) -> datetime:
     try:
         local = datetime.fromisoformat(f"{day}T{clock}")
     except ValueError:

@@ -142,59 +142,59 @@ def weekdays(numbers: Sequence[int]) -> str:
     return current_translator().weekdays(numbers)
 
 
-def exact(moment: datetime | date) -> str:
-    return current_translator().exact(moment)
+def exact(at: datetime | date) -> str:
+    return current_translator().exact(at)
 
 
-def plain_date(moment: datetime | date) -> str:
+def plain_date(at: datetime | date) -> str:
     """Format a date as plain text for a sentence: 23 Nov 2026."""
-    return current_translator().sentence_date(moment)
+    return current_translator().sentence_date(at)
 
 
-def plain_datetime(moment: datetime) -> str:
+def plain_datetime(at: datetime) -> str:
     """Format a date and time as plain text for a sentence: 23 Nov 2026, 09:14."""
-    return current_translator().format_datetime(moment)
+    return current_translator().format_datetime(at)
 
 
 def zone_name(name: str) -> str:
     return time_zone_name(name, current_translator().language.code)
 
 
-def show_date(moment: datetime | date, form: str = "medium") -> Markup:
+def show_date(at: datetime | date, form: str = "medium") -> Markup:
     """Format a date: 23 Nov 2026."""
-    return _time(moment, current_translator().format_date(moment, form))
+    return _time(at, current_translator().format_date(at, form))
 
 
-def show_day(moment: datetime | date) -> Markup:
+def show_day(at: datetime | date) -> Markup:
     """Format a date with its weekday: Monday, 23 November 2026."""
-    return show_date(moment, "full")
+    return show_date(at, "full")
 
 
-def show_time(moment: datetime) -> Markup:
+def show_time(at: datetime) -> Markup:
     """Format a time: 09:14."""
-    return _time(moment, current_translator().format_time(moment))
+    return _time(at, current_translator().format_time(at))
 
 
-def show_seconds(moment: datetime) -> Markup:
+def show_seconds(at: datetime) -> Markup:
     """09:14:05"""
-    return _time(moment, current_translator().format_time(moment, "medium"))
+    return _time(at, current_translator().format_time(at, "medium"))
 
 
-def show_datetime(moment: datetime) -> Markup:
+def show_datetime(at: datetime) -> Markup:
     """Format a date and time: 23 Nov 2026, 09:14."""
-    return _time(moment, plain_datetime(moment))
+    return _time(at, plain_datetime(at))
 
 
-def relative(moment: datetime, now: datetime | None = None) -> Markup:
+def relative(at: datetime, now: datetime | None = None) -> Markup:
     """Format the distance to now: "5 minutes ago", "in 2 hours"; a date beyond ``RECENT``."""
-    distance = moment - (now or utcnow())
+    distance = at - (now or utcnow())
     if abs(distance) > RECENT:
-        return show_date(moment)
-    return _time(moment, current_translator().relative(distance))
+        return show_date(at)
+    return _time(at, current_translator().relative(distance))
 
 
-def _time(moment: datetime | date, text: str) -> Markup:
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.isoformat(), exact(moment), text)
+def _time(at: datetime | date, text: str) -> Markup:
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), exact(at), text)
 
 
 # --- display settings for templates ------------------------------------------------------------------------

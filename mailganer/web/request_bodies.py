@@ -46,7 +46,7 @@ class FormLimits:
 
 USUAL = FormLimits()
 FILE = frozenset({"file"})
-ROOMS = {
+LIMITS = {
     "subscribers.import": FormLimits(size=LARGEST_FILE, files=FILE),
     "api.imports": FormLimits(size=LARGEST_FILE, files=FILE | {"mapping", "apply"}),
     "campaign.upload": FormLimits(size=LARGEST_PAGE, files=FILE),
@@ -126,23 +126,23 @@ def read_form_first(event: BeforeTraversal) -> None:
     route = request.matched_route.name if request.matched_route else ""
     if not size or not route:
         return
-    room = ROOMS.get(route, USUAL)
+    limits = LIMITS.get(route, USUAL)
     if is_api(request) and route != "api.imports":
         if route == "api.login" and size > SMALL:
             raise HTTPRequestEntityTooLarge
         return  # JSON; the API checks its size after authentication
-    if size > room.size:
+    if size > limits.size:
         raise HTTPRequestEntityTooLarge
-    if room is not USUAL and (size > SMALL or request.content_type == MULTIPART):
+    if limits is not USUAL and (size > SMALL or request.content_type == MULTIPART):
         if request.account is None:
             return  # the route rejects it
         release(request)
     # A POST to a recipient's address unsubscribes whatever the form contains, so it is not parsed.
     if route not in READERS and request.content_type in (FORM, MULTIPART, ""):
-        _read_form(request, room)
+        _read_form(request, limits)
 
 
-def _read_form(request: Request, room: FormLimits) -> None:
+def _read_form(request: Request, limits: FormLimits) -> None:
     """Parse a form within its limits and store it where ``request.POST`` looks for it."""
     if request.charset.upper() != "UTF-8":
         if is_api(request):
@@ -150,7 +150,7 @@ def _read_form(request: Request, room: FormLimits) -> None:
         raise HTTPBadRequest
     request.make_body_seekable()
     try:
-        form = _form_of(request, room)
+        form = _form_of(request, limits)
     except TooManyFields as error:
         raise HTTPRequestEntityTooLarge from error
     except MalformedForm as error:
@@ -158,10 +158,10 @@ def _read_form(request: Request, room: FormLimits) -> None:
     request.environ["webob._parsed_post_vars"] = (form, request.body_file_raw)
 
 
-def _form_of(request: Request, room: FormLimits) -> MultiDict:
+def _form_of(request: Request, limits: FormLimits) -> MultiDict:
     if request.content_type != MULTIPART:
-        return MultiDict(fields_of(request.body, room.fields))
+        return MultiDict(fields_of(request.body, limits.fields))
     boundary = boundary_of(request.headers["Content-Type"])
-    if room is USUAL:
-        return MultiDict(parts_of(request.body, boundary, room.fields))
-    return read_upload(request.environ, request.body_file_raw, room.fields, room.files)
+    if limits is USUAL:
+        return MultiDict(parts_of(request.body, boundary, limits.fields))
+    return read_upload(request.environ, request.body_file_raw, limits.fields, limits.files)

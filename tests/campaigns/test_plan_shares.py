@@ -28,8 +28,8 @@ def demand(number: int, used: int, left: int = PLENTY, senders: tuple[int, ...] 
     return CampaignDemand(number, used, left, senders)
 
 
-def allowed(room: int, demands: list[CampaignDemand], senders: dict[int, int]) -> list[int]:
-    plan = plan_shares(room, demands, senders)
+def allowed(remaining: int, demands: list[CampaignDemand], senders: dict[int, int]) -> list[int]:
+    plan = plan_shares(remaining, demands, senders)
     return [plan.turn(CampaignShare(each.campaign_id, 0)).left for each in demands]
 
 
@@ -140,7 +140,7 @@ class Machine:
         return min((m for m in found if m > minute), default=minute + 1)
 
     def turns(self, n: int, minute: int) -> tuple[list[CampaignShare], bool]:
-        room = self.limit - sum(of_a_day(each.used, minute) for each in self.campaigns)
+        remaining = self.limit - sum(of_a_day(each.used, minute) for each in self.campaigns)
         free = {number: mailbox.free(minute) for number, mailbox in enumerate(self.mailboxes)}
         demands = [
             CampaignDemand(
@@ -152,7 +152,7 @@ class Machine:
             for each in self.campaigns
             if each.opens_soon(minute)
         ]
-        plan = plan_shares(room, demands, {s: number for s, number in free.items() if number})
+        plan = plan_shares(remaining, demands, {s: number for s, number in free.items() if number})
         found = [
             plan.turn(CampaignShare(each.id, max(each.had[n], self.mailboxes[n].floor), each.left))
             for each in self.campaigns
@@ -161,11 +161,11 @@ class Machine:
         return [turn for turn in found if turn.left], plan.enough
 
     def window_of(self, n: int, minute: int, budget: int) -> tuple[Campaign, int] | None:
-        room = self.limit - sum(of_a_day(each.used, minute) for each in self.campaigns)
-        room = min(room, self.mailboxes[n].free(minute))
-        if room <= 0:
+        remaining = self.limit - sum(of_a_day(each.used, minute) for each in self.campaigns)
+        remaining = min(remaining, self.mailboxes[n].free(minute))
+        if remaining <= 0:
             return None
-        choices = line_up(self.turns(n, minute)[0], room, min(self.window, budget))
+        choices = line_up(self.turns(n, minute)[0], remaining, min(self.window, budget))
         return next(
             (
                 (each, first.size)

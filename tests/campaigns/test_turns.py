@@ -110,11 +110,11 @@ class Machine:
         minute = MINUTE
         while any(each.left for each in campaigns):
             pace = self.a_minute
-            while pace and (room := self.quota - self.used(used, minute)) > 0:
+            while pace and (remaining := self.quota - self.used(used, minute)) > 0:
                 able = [each for each in campaigns if each.left and each.starts <= minute]
                 if not able:
                     break
-                sent = self.open(able, min(room, self.quota), pace)
+                sent = self.open(able, min(remaining, self.quota), pace)
                 able_day = datetime.fromtimestamp(minute * 60, UTC).date()
                 sent[0].days[able_day] += sent[1]
                 used[minute] += sent[1]
@@ -130,9 +130,9 @@ class Machine:
     def used(used: "Sums[int]", minute: int) -> int:
         return sum(number for m, number in used.items() if m >= minute - 1440)
 
-    def open(self, able: list[Campaign], room: int, pace: int) -> tuple[Campaign, int]:
+    def open(self, able: list[Campaign], remaining: int, pace: int) -> tuple[Campaign, int]:
         turns = [CampaignShare(each.id, max(each.had, self.floor)) for each in able]
-        first = line_up(turns, room, min(self.window, pace))[0]
+        first = line_up(turns, remaining, min(self.window, pace))[0]
         chosen = next(each for each in able if each.id == first.campaign_id)
         rest_of_batch = chosen.left % chosen.batch or chosen.batch
         number = min(first.size, chosen.left, rest_of_batch, self.rnd.randrange(1, self.window + 1))

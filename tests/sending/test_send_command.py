@@ -152,7 +152,7 @@ def test_it_waits_for_its_time(mailing: Mailing) -> None:
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (("--at", "yesterday"), "a moment looks like"),
+        (("--at", "yesterday"), "a time looks like"),
         (("--at", "2020-01-01T10:00:00+00:00"), "time has passed"),
         (("--set", "nonsense"), "does not look like name=value"),
         (("--smtp", "http://127.0.0.1"), "an address looks like smtp+starttls://"),

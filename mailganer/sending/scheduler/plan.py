@@ -227,10 +227,10 @@ def _next_piece(session: Session, campaign: Campaign, lists: Sequence[int]) -> _
     import it has no statistics yet, and a join of two ranges that it estimates to be empty compares each
     recipient with each member of the list.
     """
-    after, room = campaign.planned_after, LARGEST_CAMPAIGN - campaign.planned
+    after, remaining = campaign.planned_after, LARGEST_CAMPAIGN - campaign.planned
     if session.get_bind().dialect.name == "sqlite":
         everybody = recipients(campaign.account_id, lists, after).with_only_columns(Subscriber.id)
-        ids = session.scalars(everybody.limit(min(CHUNK, room))).all()
+        ids = session.scalars(everybody.limit(min(CHUNK, remaining))).all()
         return _Piece(ids, ids[-1] if ids else after, len(ids) < CHUNK)
     of_lists = select(list_member.c.subscriber_id).where(
         list_member.c.list_id.in_(lists), list_member.c.subscriber_id > after
@@ -240,8 +240,8 @@ def _next_piece(session: Session, campaign: Campaign, lists: Sequence[int]) -> _
     if not members:
         return _Piece((), after, is_last=True)
     found = select(Subscriber.id).where(*_are_recipients(campaign.account_id, members))
-    ids = session.scalars(found.order_by(Subscriber.id).limit(room)).all()
-    return _Piece(ids, members[-1], len(members) < CHUNK or len(ids) == room)
+    ids = session.scalars(found.order_by(Subscriber.id).limit(remaining)).all()
+    return _Piece(ids, members[-1], len(members) < CHUNK or len(ids) == remaining)
 
 
 def _rows_of(

@@ -96,12 +96,12 @@ _DEMANDS = (
 def account_shares(
     session: Session,
     account_id: int,
-    room: int,
+    remaining: int,
     limits: Mapping[int, Limits],
     used: Mapping[int, int],
     now: datetime,
 ) -> PlanShares:
-    """Divide ``room`` of the plan among the account's campaigns.
+    """Divide ``remaining`` of the plan among the account's campaigns.
 
     ``limits`` and ``used``, the emails of the last 24 hours, are by sender.
     """
@@ -119,7 +119,7 @@ def account_shares(
         for demand in demands.values()
         for sender in demand.senders
     }
-    return plan_shares(room, list(demands.values()), free)
+    return plan_shares(remaining, list(demands.values()), free)
 
 
 def free_of(limits: Limits | None, used: int) -> int:

@@ -93,7 +93,7 @@ class WindowPlanner:
         if sender.deleted_at is not None or sender.status is not SenderStatus.ready:
             self.batch.release(session)
             return None
-        room = reservations.room(
+        remaining = reservations.remaining(
             session,
             self._sender.id,
             self._account.id,
@@ -101,8 +101,8 @@ class WindowPlanner:
             plan_limit=self._plan_limit,
             now=now,
         )
-        if room.emails == 0:
-            self._note_used_up(session, room, now)
+        if remaining.emails == 0:
+            self._note_used_up(session, remaining, now)
             self.batch.release(session)
             return None
         starts_in = max(0.0, (sender.paced_until - now).total_seconds()) if sender.paced_until else 0.0
@@ -110,10 +110,10 @@ class WindowPlanner:
             self.batch.release(session)
             return None
         return self._open_for_next_campaign(
-            session, self._largest_size(size, room.emails), room, starts_in, now
+            session, self._largest_size(size, remaining.emails), remaining, starts_in, now
         )
 
-    def _note_used_up(self, session: Session, room: reservations.QuotaRoom, now: datetime) -> None:
+    def _note_used_up(self, session: Session, remaining: reservations.RemainingQuota, now: datetime) -> None:
         """Record what a due campaign waits for when a quota is used up.
 
         Only the sender's own quota puts the sender to sleep: the plan may be extended at any time, and its
@@ -121,30 +121,35 @@ class WindowPlanner:
         """
         if not self._has_waiting_campaign(session, now):
             return
-        if room.counter is reservations.LimitOwner.sender:
-            until = room.until or now + reservations.UNKNOWN_USAGE
+        if remaining.counter is reservations.LimitOwner.sender:
+            until = remaining.until or now + reservations.UNKNOWN_USAGE
             pausing.put_sender_to_sleep(session, self._sender.id, until, now)
-        elif room.until is not None:
-            delays.note_plan(session, self._account.id, now, room.until)
+        elif remaining.until is not None:
+            delays.note_plan(session, self._account.id, now, remaining.until)
 
-    def _largest_size(self, size: int, room: int | None) -> int:
+    def _largest_size(self, size: int, remaining: int | None) -> int:
         """Return the size that refusals, quota and pace leave of ``size``."""
         size = min(size, SLOTS)
         if self._failures or self._refused.needs_sample:
             size = 1
-        if room is not None:
-            size = min(size, room)
+        if remaining is not None:
+            size = min(size, remaining)
         if self._limits.per_second:
             size = min(size, max(1, int(self._limits.per_second * QUICK)))
         return size
 
     def _open_for_next_campaign(
-        self, session: Session, size: int, room: reservations.QuotaRoom, starts_in: float, now: datetime
+        self,
+        session: Session,
+        size: int,
+        remaining: reservations.RemainingQuota,
+        starts_in: float,
+        now: datetime,
     ) -> PlannedWindow | None:
         """Return a window of the campaign whose turn it is; None when there is nothing to send now."""
         while True:
-            queue = self._queue(session, now, room)
-            largest = self._claim_batch(session, queue, room.emails, size, now)
+            queue = self._queue(session, now, remaining)
+            largest = self._claim_batch(session, queue, remaining.emails, size, now)
             if self.batch.claim is None:
                 return None
             planned = self._open_within_hours(session, self.batch.claim, largest, starts_in, now, queue)
@@ -225,10 +230,15 @@ class WindowPlanner:
         )
 
     def _claim_batch(
-        self, session: Session, queue: sender_queue.SenderQueue, room: int | None, size: int, now: datetime
+        self,
+        session: Session,
+        queue: sender_queue.SenderQueue,
+        remaining: int | None,
+        size: int,
+        now: datetime,
     ) -> int:
         """Claim a batch of the first campaign in line that has one; return how large its window may be."""
-        line = line_up(queue.turns, room, size)
+        line = line_up(queue.turns, remaining, size)
         if self._refused.needs_sample:  # begin with recipients of another campaign, to compare
             line.sort(key=lambda each: each.campaign_id == self._refused.last_campaign)
         choice = self.batch.claim_first(session, line, self._picks(), now)
@@ -243,17 +253,17 @@ class WindowPlanner:
         return (Pick.untried, Pick.in_order) if self._refused.is_open else (Pick.in_order,)
 
     def _queue(
-        self, session: Session, now: datetime, room: reservations.QuotaRoom = reservations.FREE
+        self, session: Session, now: datetime, remaining: reservations.RemainingQuota = reservations.FREE
     ) -> sender_queue.SenderQueue:
         """Return the campaigns that wait for the sender, each with what the plan allows it."""
         ours = self.batch.claim.campaign_id if self.batch.claim else None
         waiting = sender_queue.read_sender_queue(session, self._sender.id, now, ours)
-        if room.plan is None or not waiting.turns:
+        if remaining.plan is None or not waiting.turns:
             return waiting
         limits = self._limits_of_senders(session)
         if len(limits) < 2:
             return waiting
-        plan = account_shares(session, self._account.id, room.plan, limits, room.used, now)
+        plan = account_shares(session, self._account.id, remaining.plan, limits, remaining.used, now)
         turns = tuple(turn for turn in map(plan.turn, waiting.turns) if turn.left)
         if not turns:
             # Keep the sender out of due work: what is left of the plan is for campaigns of other senders.
