@@ -9,7 +9,7 @@ from .. import campaigns as verbs
 from .. import reports, web
 from ..campaigns.counts import Counts, campaign_counts
 from ..campaigns.drafts import EDITABLE
-from ..campaigns.preview import sample_reader
+from ..campaigns.preview import sample_recipient
 from ..db import utcnow
 from ..errors import Conflict, _
 from ..models import Campaign, CampaignStatus, DeliveryStatus, Subscriber, owned
@@ -118,7 +118,7 @@ def test_campaign(request: Request) -> Shape:
         registry=request.registry["backends"],
         vault=request.registry["vault"],
         now=utcnow(),
-        reader=sample_reader(request.dbsession, request.context.campaign),
+        recipient=sample_recipient(request.dbsession, request.context.campaign),
     )
     receipts = web.ask_outside(request, web.in_time(request, emails.backend, emails.send))
     return {
@@ -222,7 +222,7 @@ def _explanation(request: Request, context: reports.ExplanationContext) -> repor
 def _preview_recipient(request: Request, subscriber_id: int | None) -> Subscriber | None:
     """Return the subscriber to render for: the requested one, else the campaign's first recipient."""
     if subscriber_id is None:
-        return sample_reader(request.dbsession, request.context.campaign)
+        return sample_recipient(request.dbsession, request.context.campaign)
     return owned(request.dbsession, Subscriber, request.context.account.id, subscriber_id)
 
 

@@ -80,7 +80,9 @@ def _found(request: Request, query: str, list_id: int | None) -> dict[str, Any]:
         limit=asked_limit(request),
     )
     on_lists = _lists_of(request, found.items)
-    return page(found.items, found.next, lambda person: subscriber_shape(person, on_lists[person.id]))
+    return page(
+        found.items, found.next, lambda subscriber: subscriber_shape(subscriber, on_lists[subscriber.id])
+    )
 
 
 @api_view("api.subscribers", "POST")
@@ -94,12 +96,12 @@ def add_subscriber(request: Request) -> Shape:
         **request.openapi_validated.body,
     )
     request.response.status = 201
-    return _person(request, added.subscriber)
+    return _subscriber(request, added.subscriber)
 
 
 @api_view("api.subscriber", "GET")
 def subscriber(request: Request) -> Shape:
-    return _person(request, request.context.person)
+    return _subscriber(request, request.context.subscriber)
 
 
 @api_view("api.subscriber", "PATCH")
@@ -108,22 +110,22 @@ def change_subscriber(request: Request) -> Shape:
     session, account, now = request.dbsession, request.context.account, utcnow()
     if "lists" in changes:
         changes["lists"] = [owned(session, SubscriberList, account.id, each) for each in changes["lists"]]
-    leaves = _is_unsubscribe(request.context.person, changes.pop("status", None))
-    person = verbs.update_subscriber(session, request.context.person, changes, now)
+    leaves = _is_unsubscribe(request.context.subscriber, changes.pop("status", None))
+    subscriber = verbs.update_subscriber(session, request.context.subscriber, changes, now)
     if leaves:
-        verbs.unsubscribe(session, person, reason="api", now=now)
-    return _person(request, person)
+        verbs.unsubscribe(session, subscriber, reason="api", now=now)
+    return _subscriber(request, subscriber)
 
 
 @api_view("api.subscriber", "DELETE")
 def erase_subscriber(request: Request) -> Response:
-    verbs.erase_subscriber(request.dbsession, request.context.person)
+    verbs.erase_subscriber(request.dbsession, request.context.subscriber)
     return Response(status=204)
 
 
-def _is_unsubscribe(person: Subscriber, status: str | None) -> bool:
+def _is_unsubscribe(subscriber: Subscriber, status: str | None) -> bool:
     """Return whether to unsubscribe. Raise ``InputError`` for any other change of the status."""
-    if status in (None, person.status, SubscriberStatus.unsubscribed):
+    if status in (None, subscriber.status, SubscriberStatus.unsubscribed):
         return status == SubscriberStatus.unsubscribed
     raise InputError(
         {"status": _("A subscriber can only be unsubscribed here. Only they can subscribe again.")}
@@ -134,13 +136,13 @@ def _list(request: Request, lst: SubscriberList) -> Shape:
     return list_shape(lst, verbs.list_counts(request.dbsession, [lst.id])[lst.id])
 
 
-def _person(request: Request, person: Subscriber) -> Shape:
-    return subscriber_shape(person, _lists_of(request, [person])[person.id])
+def _subscriber(request: Request, subscriber: Subscriber) -> Shape:
+    return subscriber_shape(subscriber, _lists_of(request, [subscriber])[subscriber.id])
 
 
-def _lists_of(request: Request, people: Sequence[Subscriber]) -> dict[int, list[int]]:
+def _lists_of(request: Request, subscribers: Sequence[Subscriber]) -> dict[int, list[int]]:
     """Return the ids of the lists of each subscriber, in one query."""
-    on_lists: dict[int, list[int]] = {person.id: [] for person in people}
+    on_lists: dict[int, list[int]] = {subscriber.id: [] for subscriber in subscribers}
     rows = request.dbsession.execute(
         select(list_member.c.subscriber_id, list_member.c.list_id)
         .where(list_member.c.subscriber_id.in_(list(on_lists)))

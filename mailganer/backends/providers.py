@@ -105,7 +105,7 @@ _PROVIDER_DOMAINS = (
 )
 
 
-def is_strange(domain: str, host: str) -> bool:
+def is_unrelated_host(domain: str, host: str) -> bool:
     """Return whether a server does not belong to the provider of addresses at this domain.
 
     DMARC makes recipients refuse emails sent through such a server. False for domains that are not well

@@ -38,7 +38,7 @@ def preview(
     work = partial(
         rendering.safe_render,
         email,
-        reader_values(session, campaign, email, subscriber, now=now),
+        recipient_values(session, campaign, email, subscriber, now=now),
         locale=campaign.locale,
         footer=footer_texts(campaign.locale),
         postal_address=campaign.account.postal_address,
@@ -46,7 +46,7 @@ def preview(
     return outside(session, rendering.for_account(campaign.account_id, work))
 
 
-def reader_values(
+def recipient_values(
     session: Session,
     campaign: Campaign,
     email: rendering.CompiledEmail,
@@ -55,11 +55,11 @@ def reader_values(
     now: datetime,
 ) -> dict[str, object]:
     """Return the values for ``subscriber``: the same that a delivery will have."""
-    person = subscriber_values(subscriber, email.variables) if subscriber else dict.fromkeys(STANDARD, "")
+    own_values = subscriber_values(subscriber, email.variables) if subscriber else dict.fromkeys(STANDARD, "")
     names = (
         list_names_of(session, [each.id for each in campaign.lists], [subscriber.id]) if subscriber else {}
     )
-    return values_for(person, shared_of(campaign, now), names.get(subscriber.id) if subscriber else None)
+    return values_for(own_values, shared_of(campaign, now), names.get(subscriber.id) if subscriber else None)
 
 
 def shared_of(campaign: Campaign, now: datetime) -> Shared:
@@ -75,7 +75,7 @@ def shared_of(campaign: Campaign, now: datetime) -> Shared:
     )
 
 
-def sample_reader(session: Session, campaign: Campaign, after: int = 0) -> Subscriber | None:
+def sample_recipient(session: Session, campaign: Campaign, after: int = 0) -> Subscriber | None:
     """Return the first recipient with an id above ``after``; the very first again after the last."""
     ids = _recipient_ids(campaign)
     found = session.scalar(ids.where(Subscriber.id > after).limit(1))
@@ -84,7 +84,7 @@ def sample_reader(session: Session, campaign: Campaign, after: int = 0) -> Subsc
     return session.get(Subscriber, found) if found is not None else None
 
 
-def previous_reader(session: Session, campaign: Campaign, before: int) -> Subscriber | None:
+def previous_recipient(session: Session, campaign: Campaign, before: int) -> Subscriber | None:
     """Return the recipient before this id; the very last before the first."""
     ids = _recipient_ids(campaign).order_by(None).order_by(Subscriber.id.desc())
     found = session.scalar(ids.where(Subscriber.id < before).limit(1)) or session.scalar(ids.limit(1))
@@ -95,7 +95,7 @@ def hardest_reader(session: Session, campaign: Campaign) -> Subscriber | None:
     """Return the recipient hardest to render: most variables empty, then the longest values."""
     names = _fields_used(campaign)
     if not names:
-        return sample_reader(session, campaign)
+        return sample_recipient(session, campaign)
     gaps: ColumnElement[int] = literal(0)
     lengths: ColumnElement[int] = literal(0)
     for name in names:
@@ -108,7 +108,7 @@ def hardest_reader(session: Session, campaign: Campaign) -> Subscriber | None:
     return session.get(Subscriber, found) if found is not None else None
 
 
-def reader_of(session: Session, campaign: Campaign, subscriber_id: int) -> Subscriber | None:
+def recipient_page(session: Session, campaign: Campaign, subscriber_id: int) -> Subscriber | None:
     """Return a subscriber of the account, on the chosen lists or not: any of them may be previewed."""
     subscriber = session.get(Subscriber, subscriber_id)
     return subscriber if subscriber and subscriber.account_id == campaign.account_id else None

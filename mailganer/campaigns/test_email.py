@@ -24,7 +24,7 @@ from ..settings import Settings
 from ..vault import Vault
 from .frozen_emails import compile_to_send
 from .names import host_of_ids
-from .preview import reader_values
+from .preview import recipient_values
 
 MOST_ADDRESSES = 10  # a test goes to the user and a few colleagues; more is a campaign
 
@@ -54,7 +54,7 @@ def prepare_test(
     registry: Registry,
     vault: Vault,
     now: datetime,
-    reader: Subscriber | None = None,
+    recipient: Subscriber | None = None,
 ) -> Trial:
     """Render the email for ``reader`` once per address of ``to``, and take the emails from the quota.
 
@@ -66,7 +66,7 @@ def prepare_test(
     sender = _sender(campaign, now)
     email = compile_to_send(campaign, settings.public_url)
     envelope = _envelope(campaign, sender, settings)
-    values = reader_values(session, campaign, email, reader, now=now)
+    values = recipient_values(session, campaign, email, recipient, now=now)
     copies = [_copy(address, values, sender, settings, now) for address in addresses]
     work = partial(_printed, email, envelope, copies)
     contents = outside(session, rendering.for_account(campaign.account_id, work))

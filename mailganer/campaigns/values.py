@@ -107,22 +107,22 @@ class CampaignValues:
             "today": shared.today,
         }
 
-    def of(self, person: Mapping[str, object], list_name: str | None = None) -> dict[str, object]:
+    def of(self, own_values: Mapping[str, object], list_name: str | None = None) -> dict[str, object]:
         """Return the values of a recipient with the own values ``person`` (``audience.subscriber_values``).
 
         ``list_name`` is the list this recipient is on, if the campaign has several.
         """
-        values = {**person, **self._shared}
+        values = {**own_values, **self._shared}
         if list_name is not None and list_name != self._list_name:
             values["list"] = {"name": list_name}
         return values
 
 
 def values_for(
-    person: Mapping[str, object], shared: Shared, list_name: str | None = None
+    own_values: Mapping[str, object], shared: Shared, list_name: str | None = None
 ) -> dict[str, object]:
     """Return the values of one recipient. For many recipients, keep a :class:`CampaignValues`."""
-    return CampaignValues(shared).of(person, list_name)
+    return CampaignValues(shared).of(own_values, list_name)
 
 
 def list_names_of(session: Session, list_ids: Iterable[int], subscriber_ids: Iterable[int]) -> dict[int, str]:

@@ -15,19 +15,19 @@ from ..models.meta import Token
 __all__ = ["add_batches", "add_deliveries"]
 
 
-def add_deliveries(session: Session, campaign: Campaign, people: Any, now: datetime) -> None:
+def add_deliveries(session: Session, campaign: Campaign, subscribers: Any, now: datetime) -> None:
     """Insert a pending delivery for every row of ``people``, a query for id, address and its key."""
-    person = people.order_by(None).subquery()
+    subscriber = subscribers.order_by(None).subquery()
     number = first_delivery_id(campaign.id) + campaign.planned - 1
     rows = select(
-        literal(number, BigInteger) + func.row_number().over(order_by=person.c.id),
+        literal(number, BigInteger) + func.row_number().over(order_by=subscriber.c.id),
         literal(campaign.id, BigInteger),
-        person.c.id,
-        person.c.email,
-        person.c.email_key,
-        _token(session, person.c.id),
+        subscriber.c.id,
+        subscriber.c.email,
+        subscriber.c.email_key,
+        _token(session, subscriber.c.id),
         literal(now, Delivery.dated_at.type),
-    ).where(person.c.id > 0)  # SQLite parses ON CONFLICT after a SELECT only if that has a WHERE
+    ).where(subscriber.c.id > 0)  # SQLite parses ON CONFLICT after a SELECT only if that has a WHERE
     columns = ("id", "campaign_id", "subscriber_id", "email", "email_key", "token", "dated_at")
     try:
         with session.begin_nested():
@@ -69,9 +69,9 @@ def add_batches(session: Session, campaign: Campaign, size: int) -> int:
             "number": before + 1 + number,
             "first_id": lowest,
             "last_id": highest,
-            "pending": people,
+            "pending": subscribers,
         }
-        for number, lowest, highest, people in found
+        for number, lowest, highest, subscribers in found
     ]
     session.execute(insert(Batch), rows)
     return int(found[-1][2]) - first + 1

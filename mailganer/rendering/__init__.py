@@ -117,7 +117,7 @@ def analyse_email(parts: Mapping[str, str], html: str | None, *, ours: str, brok
 
 def analyse_for_page(parts: Mapping[str, str], html: str) -> PageAnalysis:
     """Return what the editor page needs, see ``email_analysis.analyse_for_page``. Raises ``EmailError``."""
-    size, guarded = render_process.ask("glance", parts=dict(parts), html=html)
+    size, guarded = render_process.ask("analyse_for_page", parts=dict(parts), html=html)
     return PageAnalysis(size, frozenset(guarded))
 
 

@@ -50,7 +50,7 @@ def read(parts: Mapping[str, str], html: str | None, ours: str, broken: bool) ->
     return email_analysis.analyse(parts, html, ours, broken=broken).to_json()
 
 
-def glance(parts: Mapping[str, str], html: str) -> list[Any]:
+def analyse_for_page(parts: Mapping[str, str], html: str) -> list[Any]:
     found = email_analysis.analyse_for_page(parts, html)
     return [found.size, sorted(found.guarded)]
 
@@ -61,5 +61,5 @@ TASKS: dict[str, Callable[..., Any]] = {
     "render": render,
     "link": link,
     "read": read,
-    "glance": glance,
+    "analyse_for_page": analyse_for_page,
 }

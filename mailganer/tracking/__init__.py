@@ -5,7 +5,7 @@ from .clicks import record_click
 from .open_buffer import OpenBuffer
 from .opens import Opening, record_opens
 from .sent_emails import email_for, find, link_target, urls_for
-from .unsubscribing import RecipientPage, reader_of, resubscribe_by_token, unsubscribe_by_token
+from .unsubscribing import RecipientPage, recipient_page, resubscribe_by_token, unsubscribe_by_token
 from .user_agents import is_fetched_ahead
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "find",
     "is_fetched_ahead",
     "link_target",
-    "reader_of",
+    "recipient_page",
     "record_click",
     "record_opens",
     "resubscribe_by_token",

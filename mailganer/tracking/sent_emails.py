@@ -67,7 +67,7 @@ def email_for(session: Session, found: SentEmail, public_url: str) -> rendering.
     work = partial(
         rendering.safe_render,
         email,
-        reader_values(session, found, email),
+        recipient_values(session, found, email),
         urls=urls_for(public_url, found.delivery.token)._replace(browser=""),
         locale=found.campaign.locale,
         footer=footer_texts(found.campaign.locale),
@@ -88,7 +88,7 @@ def link_target(session: Session, found: SentEmail, number: int) -> str:
     email = _email(session, found)
     if not 1 <= number <= len(email.links):
         raise NotFound(UNKNOWN)
-    work = partial(rendering.render_link, email, number, reader_values(session, found, email))
+    work = partial(rendering.render_link, email, number, recipient_values(session, found, email))
     try:
         if "{" not in email.links[number - 1]:
             return work()
@@ -97,10 +97,10 @@ def link_target(session: Session, found: SentEmail, number: int) -> str:
         raise NotFound(_("This link leads nowhere.")) from error
 
 
-def reader_values(session: Session, found: SentEmail, email: rendering.CompiledEmail) -> dict[str, object]:
+def recipient_values(session: Session, found: SentEmail, email: rendering.CompiledEmail) -> dict[str, object]:
     """Return the values for this recipient, from the same function that made them when the email was sent."""
     delivery, campaign, sender = found.delivery, found.campaign, found.sender
-    person = delivery.subscriber_id
+    subscriber = delivery.subscriber_id
     shared = Shared.of(
         campaign_name=campaign.name,
         sender_name=(sender.from_name or sender.name) if sender else "",
@@ -110,8 +110,8 @@ def reader_values(session: Session, found: SentEmail, email: rendering.CompiledE
         now=delivery.settled_at or delivery.dated_at,
     )
     own = subscriber_values(found.subscriber, email.variables) if found.subscriber else {}
-    names = list_names_of(session, [each.id for each in campaign.lists], [person]) if person else {}
-    return values_for(own, shared, names.get(person) if person else None)
+    names = list_names_of(session, [each.id for each in campaign.lists], [subscriber]) if subscriber else {}
+    return values_for(own, shared, names.get(subscriber) if subscriber else None)
 
 
 def _sender(session: Session, delivery: Delivery, campaign: Campaign) -> Sender | None:

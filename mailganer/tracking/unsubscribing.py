@@ -35,7 +35,7 @@ class RecipientPage:
     can_be_suppressed: bool = False  # erased, and what is kept is enough to keep the address out
 
 
-def reader_of(session: Session, token: str) -> RecipientPage:
+def recipient_page(session: Session, token: str) -> RecipientPage:
     """Who holds this token, for the page. Changes nothing. Raises ``NotFound``."""
     return describe(session, find(session, token))
 

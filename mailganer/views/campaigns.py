@@ -78,7 +78,7 @@ def open_campaign(request: Request) -> Response:
 
 
 @view_config(route_name="campaign.target", request_method="GET", renderer="campaigns/target.jinja2")
-def people(request: Request) -> dict[str, Any]:
+def edit_target(request: Request) -> dict[str, Any]:
     return _people_page(request)
 
 

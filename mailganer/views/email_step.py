@@ -19,7 +19,7 @@ from mailganer.campaigns.check import AnalysedEmail, Seen, email_key
 from mailganer.campaigns.counts import campaign_counts
 from mailganer.campaigns.drafts import EDITABLE
 from mailganer.campaigns.frozen_emails import compile_of, parts_of
-from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
+from mailganer.campaigns.preview import hardest_reader, previous_recipient, recipient_page, sample_recipient
 from mailganer.campaigns.test_email import Trial
 from mailganer.campaigns.values import Variable, variables
 from mailganer.campaigns.variables import Origin, variable_uses
@@ -87,7 +87,7 @@ def frame(request: Request) -> Response:
         return email_response(request, _note(request.translate(_("The email is empty so far."))))
     try:
         ours = request.registry["settings"].public_url
-        shown = campaigns.preview(request.dbsession, campaign, _reader(request), now=utcnow(), ours=ours)
+        shown = campaigns.preview(request.dbsession, campaign, _recipient(request), now=utcnow(), ours=ours)
     except EmailError as error:
         return email_response(request, broken_email(request, error))
     except Busy as error:
@@ -182,7 +182,7 @@ def _trial(request: Request) -> Trial:
         registry=request.registry["backends"],
         vault=request.registry["vault"],
         now=utcnow(),
-        reader=_reader(request),
+        recipient=_recipient(request),
     )
 
 
@@ -252,7 +252,7 @@ def _page(
     session = request.dbsession
     email = _email(request, problems)
     counts = _counts(request, email)
-    reader, uses = email["reader"], counts["uses"]
+    recipient, uses = email["recipient"], counts["uses"]
     return campaign_page(
         request,
         "email",
@@ -261,8 +261,8 @@ def _page(
         waiting=campaign_counts(session, [campaign.id])[campaign.id].waiting,
         own_variables=_variable_rows(campaign, uses),
         has_earlier=replacing.has_earlier(session, campaign),
-        before=_neighbour(previous_reader(session, campaign, reader.id)) if reader else None,
-        after=_neighbour(sample_reader(session, campaign, reader.id)) if reader else None,
+        before=_neighbour(previous_recipient(session, campaign, recipient.id)) if recipient else None,
+        after=_neighbour(sample_recipient(session, campaign, recipient.id)) if recipient else None,
         **email,
         **counts,
     )
@@ -273,15 +273,15 @@ def _email(request: Request, problems: Mapping[str, str] | None = None) -> dict[
     campaign: Campaign = request.context.campaign
     key = _key(request)
     compiled, letter_error = _compiled(campaign, request.registry["settings"].public_url)
-    reader = _reader(request)
-    shown, letter_error = _shown(request, reader, compiled, letter_error)
-    glance, unread = _glance(request, shown)
+    recipient = _recipient(request)
+    shown, letter_error = _shown(request, recipient, compiled, letter_error)
+    analysis, unread = _analysis(request, shown)
     letter_error = letter_error or unread
-    guarded = None if unread else glance.guarded
+    guarded = None if unread else analysis.guarded
     return {
         "campaign": campaign,
         "email": _state(
-            request, reader, Seen(key, AnalysedEmail(compiled, letter_error, shown=shown), guarded)
+            request, recipient, Seen(key, AnalysedEmail(compiled, letter_error, shown=shown), guarded)
         ),
         "problems": problems or {},
         # A rejected save keeps the revision it was based on, so that the next one does not overwrite
@@ -291,10 +291,10 @@ def _email(request: Request, problems: Mapping[str, str] | None = None) -> dict[
         "is_written": _is_written(campaign),
         "compiled": compiled,
         "letter_error": letter_error,
-        "reader": reader,
+        "recipient": recipient,
         "shown": shown,
-        "preview_size": glance.size,
-        "guarded": glance.guarded,
+        "preview_size": analysis.size,
+        "guarded": analysis.guarded,
         "sender": next(iter(campaign.senders), None),
         "arrives_at": campaign.send_at or utcnow(),
     }
@@ -347,7 +347,7 @@ def _compiled(campaign: Campaign, ours: str) -> tuple[rendering.CompiledEmail | 
 
 def _shown(
     request: Request,
-    reader: Subscriber | None,
+    recipient: Subscriber | None,
     compiled: rendering.CompiledEmail | None,
     letter_error: EmailError | None,
 ) -> tuple[rendering.Rendered | None, EmailError | None]:
@@ -355,12 +355,12 @@ def _shown(
         return None, letter_error
     try:
         campaign, session = request.context.campaign, request.dbsession
-        return campaigns.preview(session, campaign, reader, now=utcnow(), email=compiled), None
+        return campaigns.preview(session, campaign, recipient, now=utcnow(), email=compiled), None
     except EmailError as error:
         return None, error
 
 
-def _glance(
+def _analysis(
     request: Request, shown: rendering.Rendered | None
 ) -> tuple[rendering.PageAnalysis, EmailError | None]:
     campaign: Campaign = request.context.campaign
@@ -383,13 +383,15 @@ def _key(request: Request) -> str:
     return email_key(request.dbsession, campaign, ours=ours, now=utcnow())
 
 
-def _state(request: Request, reader: Subscriber | None, seen: Seen) -> EmailState | None:
-    """Return what the steps of a draft show of its email, which was ``seen`` as ``reader`` gets it."""
+def _state(request: Request, recipient: Subscriber | None, seen: Seen) -> EmailState | None:
+    """Return what the steps of a draft show of its email, which was ``seen`` as ``recipient`` gets it."""
     campaign, session = request.context.campaign, request.dbsession
     if campaign.status is not CampaignStatus.draft:
         return None
     email = seen.email
-    if email.compiled is not None and _neighbour(reader) != _neighbour(sample_reader(session, campaign)):
+    if email.compiled is not None and _neighbour(recipient) != _neighbour(
+        sample_recipient(session, campaign)
+    ):
         seen = replace(seen, email=AnalysedEmail(email.compiled))  # the steps are about the first recipient
     ours = request.registry["settings"].public_url
     return campaigns.email_state(session, campaign, ours=ours, now=utcnow(), seen=seen)
@@ -409,19 +411,19 @@ def _variable_rows(campaign: Campaign, uses: Sequence[VariableUse]) -> list[Vari
     return rows + [Variable(use.name, "", False) for use in gaps]
 
 
-def _reader(request: Request) -> Subscriber | None:
+def _recipient(request: Request) -> Subscriber | None:
     """Return the recipient of the preview: ``as=ID``, ``as=hardest``, else the first."""
     context: CampaignContext = request.context
     wish = request.params.get("as", "")
     if wish == "hardest":
         return hardest_reader(request.dbsession, context.campaign)
     number = number_of(wish)
-    named = reader_of(request.dbsession, context.campaign, number) if number else None
-    return named or sample_reader(request.dbsession, context.campaign)
+    named = recipient_page(request.dbsession, context.campaign, number) if number else None
+    return named or sample_recipient(request.dbsession, context.campaign)
 
 
-def _neighbour(reader: Subscriber | None) -> int | None:
-    return reader.id if reader else None
+def _neighbour(recipient: Subscriber | None) -> int | None:
+    return recipient.id if recipient else None
 
 
 def _reader_query(request: Request) -> dict[str, str]:

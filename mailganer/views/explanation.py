@@ -58,12 +58,12 @@ def why(request: Request) -> dict[str, Any]:
 @view_config(route_name="subscriber.why", request_method="GET")
 def choose(request: Request) -> Response:
     """Redirect from the subscriber's page to the explanation for ``?campaign=``."""
-    account_id, person = request.context.account.id, request.context.person
+    account_id, subscriber = request.context.account.id, request.context.subscriber
     campaign_id = number_of(request.GET.get("campaign"))
     if campaign_id is None:
-        return HTTPSeeOther(request.route_path("subscriber", id=person.id))
+        return HTTPSeeOther(request.route_path("subscriber", id=subscriber.id))
     campaign = owned(request.dbsession, Campaign, account_id, campaign_id)
-    query = {"person": person.id}
+    query = {"person": subscriber.id}
     return HTTPSeeOther(request.route_path("campaign.why", id=campaign.id, _query=query))
 
 

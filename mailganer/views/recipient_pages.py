@@ -56,8 +56,8 @@ def click(request: Request) -> Response:
 )
 def ask(request: Request) -> dict[str, Any]:
     with _counting_misses(request):
-        reader = tracking.reader_of(request.dbsession, request.matchdict["token"])
-    return _page(request, reader)
+        recipient = tracking.recipient_page(request.dbsession, request.matchdict["token"])
+    return _page(request, recipient)
 
 
 @view_config(
@@ -70,8 +70,8 @@ def ask(request: Request) -> dict[str, Any]:
 def unsubscribe(request: Request) -> dict[str, Any]:
     """Unsubscribe, from the page or one-click by the mail client (RFC 8058). The body is ignored."""
     with _counting_misses(request):
-        reader = tracking.unsubscribe_by_token(request.dbsession, request.matchdict["token"], now=utcnow())
-    return _page(request, reader)
+        recipient = tracking.unsubscribe_by_token(request.dbsession, request.matchdict["token"], now=utcnow())
+    return _page(request, recipient)
 
 
 @view_config(
@@ -85,10 +85,10 @@ def undo(request: Request) -> dict[str, Any]:
     session, token = request.dbsession, request.matchdict["token"]
     with _counting_misses(request):
         try:
-            reader = tracking.resubscribe_by_token(session, token, now=utcnow())
+            recipient = tracking.resubscribe_by_token(session, token, now=utcnow())
         except Conflict:  # the page shows the current state without an undo button
-            return _page(request, tracking.reader_of(session, token))
-    return _page(request, reader, back=True)
+            return _page(request, tracking.recipient_page(session, token))
+    return _page(request, recipient, back=True)
 
 
 @view_config(route_name="unsubscribe_undo", request_method=SEEN, permission=PUBLIC)
@@ -154,14 +154,14 @@ def choose_language(request: Request, locale: str) -> None:
     request.locale_name = next(wish for wish in wishes if is_language(wish))
 
 
-def _page(request: Request, reader: RecipientPage, *, back: bool = False) -> dict[str, Any]:
-    choose_language(request, reader.locale)
+def _page(request: Request, recipient: RecipientPage, *, back: bool = False) -> dict[str, Any]:
+    choose_language(request, recipient.locale)
     _private(request.response)
     return {
-        "person": reader,
+        "recipient": recipient,
         "back": back,
         "spoken": _requested_language(request),
-        "who": reader.sender_name or reader.sender_email or request.translate(_("this sender")),
+        "who": recipient.sender_name or recipient.sender_email or request.translate(_("this sender")),
         "token": request.matchdict["token"],
     }
 

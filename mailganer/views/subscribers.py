@@ -42,7 +42,7 @@ CAMPAIGNS_SHOWN = 200  # older campaigns are reached through their own report
 _NOT_ONES_OWN = {"autocomplete": "off"}
 
 
-class PersonForm(Form):
+class SubscriberForm(Form):
     email = StringField(
         _("Email address"),
         [InputRequired(_("Use the format name@example.com."))],
@@ -86,7 +86,7 @@ class Looking:
 
 
 @view_config(route_name="subscribers", renderer="subscribers/list.jinja2")
-def people(request: Request) -> dict[str, Any]:
+def list_subscribers(request: Request) -> dict[str, Any]:
     """List subscribers, newest first; ``?query=``, ``?status=``, ``?list=`` filter."""
     session, account_id = request.dbsession, request.context.account.id
     looking = Looking.of(request)
@@ -128,10 +128,10 @@ def add(request: Request) -> Any:
 
 
 @view_config(route_name="subscriber", renderer="subscribers/subscriber.jinja2")
-def person(request: Request) -> dict[str, Any]:
-    row = request.context.person
+def show_subscriber(request: Request) -> dict[str, Any]:
+    row = request.context.show_subscriber
     return {
-        "person": row,
+        "subscriber": row,
         "name": name_of(row),
         "birthday": _birthday_words(request, row),
         "fields": [(name, field_text(value)) for name, value in row.fields.items()],
@@ -144,7 +144,7 @@ def person(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="subscriber.edit", renderer="subscribers/edit.jinja2")
 def change(request: Request) -> Any:
-    row = request.context.person
+    row = request.context.show_subscriber
     form = _form(
         request,
         email=row.email,
@@ -174,7 +174,7 @@ def change(request: Request) -> Any:
 
 @view_config(route_name="subscriber.unsubscribe", request_method="POST")
 def unsubscribe(request: Request) -> Response:
-    row = request.context.person
+    row = request.context.show_subscriber
     audience.unsubscribe(request.dbsession, row, reason="by hand", now=utcnow())
     request.flash(_("${email} is unsubscribed.", mapping={"email": row.email}))
     return HTTPSeeOther(request.route_path("subscriber", id=row.id))
@@ -182,7 +182,7 @@ def unsubscribe(request: Request) -> Response:
 
 @view_config(route_name="subscriber.delete", request_method="POST")
 def delete(request: Request) -> Response:
-    audience.erase_subscriber(request.dbsession, request.context.person)
+    audience.erase_subscriber(request.dbsession, request.context.show_subscriber)
     request.flash(_("Subscriber deleted."))
     return HTTPSeeOther(request.route_path("subscribers"))
 
@@ -234,9 +234,9 @@ def _added_message(added: audience.Added) -> tuple[str, str]:
     return _("${email} was already a subscriber. Your changes are saved.", mapping=mapping), "good"
 
 
-def _form(request: Request, **values: Any) -> PersonForm:
+def _form(request: Request, **values: Any) -> SubscriberForm:
     own = audience.lists_of(request.dbsession, request.context.account.id)
-    form = PersonForm.of(request, **values)
+    form = SubscriberForm.of(request, **values)
     form.lists.choices = choices((lst.id, lst.name) for lst in own)  # type: ignore[misc]
     return form
 
@@ -248,7 +248,7 @@ def _asked_lists(request: Request) -> list[int]:
     return [asked] if asked in own else own if len(own) == 1 else []
 
 
-def _lists(request: Request, form: PersonForm) -> Collection[Any]:
+def _lists(request: Request, form: SubscriberForm) -> Collection[Any]:
     account_id = request.context.account.id
     return [owned(request.dbsession, SubscriberList, account_id, each) for each in form.lists.data or ()]
 
@@ -271,7 +271,7 @@ def _typed_fields(request: Request, row: Subscriber) -> dict[str, Any]:
     return {name: typed_as(row.fields.get(name, ""), text) for name, text in _fields(request).items()}
 
 
-def _add(request: Request, form: PersonForm) -> audience.Added:
+def _add(request: Request, form: SubscriberForm) -> audience.Added:
     return audience.add_subscriber(
         request.dbsession,
         request.context.account,
@@ -284,14 +284,17 @@ def _add(request: Request, form: PersonForm) -> audience.Added:
 
 
 def _edit_page(
-    request: Request, row: Subscriber | None, form: PersonForm, error: Conflict | LimitReached | None = None
+    request: Request,
+    row: Subscriber | None,
+    form: SubscriberForm,
+    error: Conflict | LimitReached | None = None,
 ) -> dict[str, Any]:
     known = audience.known_fields(request.dbsession, request.context.account.id)
     posted = {key: value for key, value in request.POST.items() if key.startswith(("field.", "new_"))}
     if form.errors or form.form_errors:
         request.response.status_int = 422
     return {
-        "person": row,
+        "subscriber": row,
         "name": name_of(row) if row else "",
         "form": form,
         "error": error,

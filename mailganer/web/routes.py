@@ -74,7 +74,7 @@ class ListContext(RouteContext):
 class SubscriberContext(RouteContext):
     def __init__(self, request: Request) -> None:
         super().__init__(request)
-        self.person: Subscriber = self.load(Subscriber)
+        self.subscriber: Subscriber = self.load(Subscriber)
 
 
 class ImportContext(RouteContext):

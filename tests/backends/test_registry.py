@@ -24,7 +24,7 @@ from mailganer.backends import (
 )
 from mailganer.backends.gmail import GmailBackend, GmailSettings
 from mailganer.backends.maildir import MaildirBackend
-from mailganer.backends.providers import PROVIDERS, is_strange, provider_of_host
+from mailganer.backends.providers import PROVIDERS, is_unrelated_host, provider_of_host
 from mailganer.backends.smtp import SMTPBackend, SMTPSettings
 
 from ..support.pigeon import KEY, PigeonBackend, PigeonSettings
@@ -320,20 +320,20 @@ def test_who_an_account_is() -> None:
 
 def test_no_provider_is_a_stranger_to_its_own_addresses() -> None:
     for domain, provider in PROVIDERS.items():
-        assert not is_strange(domain, provider.host)
+        assert not is_unrelated_host(domain, provider.host)
     for domain, host in (
         ("gmail.com", "smtp-relay.gmail.com"),
         ("ya.ru", "smtp.yandex.com"),
         ("hotmail.com", "smtp.office365.com"),
         ("firma.example", "mail.firma.example"),
     ):
-        assert not is_strange(domain, host)
+        assert not is_unrelated_host(domain, host)
 
 
 def test_whoever_sends_a_great_providers_addresses_is_a_stranger_to_them() -> None:
     for domain in ("mail.ru", "gmail.com", "proton.me", "posteo.de"):
         for host in ("smtp.example.net", f"not{domain}", f"{domain}.example.net"):
-            assert is_strange(domain, host)
+            assert is_unrelated_host(domain, host)
 
 
 def test_an_address_of_255_characters_is_one_too_long() -> None:

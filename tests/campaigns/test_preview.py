@@ -3,7 +3,7 @@ from pathlib import Path
 
 from mailganer.audience import subscriber_values
 from mailganer.campaigns import preview, update_draft
-from mailganer.campaigns.preview import hardest_reader, previous_reader, reader_of, sample_reader
+from mailganer.campaigns.preview import hardest_reader, previous_recipient, recipient_page, sample_recipient
 from mailganer.rendering import MessageRenderer
 
 from ..rendering.conftest import COPY, ENVELOPE, email_of, part
@@ -12,8 +12,8 @@ from ..rendering.conftest import COPY, ENVELOPE, email_of, part
 def test_the_email_is_shown_as_a_reader_gets_it(session, campaign, now):
     html = "<p>{{ first_name|default('друг') }}, {{ city }}, {{ list.name }}, {{ campaign.name }}</p>"
     update_draft(session, campaign, {"html": html, "variables": {"city": "Москва"}}, now)
-    olga = sample_reader(session, campaign)
-    pyotr = sample_reader(session, campaign, olga.id)
+    olga = sample_recipient(session, campaign)
+    pyotr = sample_recipient(session, campaign, olga.id)
     assert "Ольга, Казань, Readers, November" in preview(session, campaign, olga, now=now).html
     assert "друг, Москва, Readers, November" in preview(session, campaign, pyotr, now=now).html
 
@@ -21,7 +21,7 @@ def test_the_email_is_shown_as_a_reader_gets_it(session, campaign, now):
 def test_a_value_that_replaces_wins_over_the_readers_own(session, campaign, now):
     variables = {"city": {"value": "Город {{ first_name }}", "override": True}}
     update_draft(session, campaign, {"html": "<p>{{ city }}</p>", "variables": variables}, now)
-    assert "Город Ольга" in preview(session, campaign, sample_reader(session, campaign), now=now).html
+    assert "Город Ольга" in preview(session, campaign, sample_recipient(session, campaign), now=now).html
 
 
 def test_an_email_can_be_looked_at_before_there_are_people(session, make, account, now):
@@ -39,17 +39,17 @@ def test_a_reader_is_shown_under_other_names_of_their_fields(session, make, acco
 def test_what_a_reader_is_called_is_text(session, make, account, readers, campaign, now):
     make.subscriber(account, "bad@example.org", (readers,), first_name="{{ 7*7 }}<script>")
     update_draft(session, campaign, {"html": "<p>{{ first_name }}</p>"}, now)
-    last = previous_reader(session, campaign, sample_reader(session, campaign).id)
+    last = previous_recipient(session, campaign, sample_recipient(session, campaign).id)
     shown = preview(session, campaign, last, now=now).html
     assert "{{ 7*7 }}&lt;script&gt;" in shown
 
 
 def test_the_choice_of_readers_goes_round(session, campaign):
-    first = sample_reader(session, campaign)
-    second = sample_reader(session, campaign, first.id)
+    first = sample_recipient(session, campaign)
+    second = sample_recipient(session, campaign, first.id)
     assert first != second
-    assert sample_reader(session, campaign, second.id) == first
-    assert previous_reader(session, campaign, first.id) == second
+    assert sample_recipient(session, campaign, second.id) == first
+    assert previous_recipient(session, campaign, first.id) == second
 
 
 def test_the_hardest_reader_has_the_most_gaps_then_the_longest_values(
@@ -67,7 +67,7 @@ def test_the_hardest_reader_has_the_most_gaps_then_the_longest_values(
 
 def test_somebody_of_another_account_is_nobody(session, make, campaign):
     stranger = make.subscriber(make.account())
-    assert reader_of(session, campaign, stranger.id) is None
+    assert recipient_page(session, campaign, stranger.id) is None
 
 
 def test_a_birthday_without_a_year_prints_day_and_month_in_the_preview_and_on_the_wire(

@@ -8,7 +8,7 @@ import pytest
 from mailganer.backends import Outcome
 from mailganer.campaigns import prepare_test, update_draft
 from mailganer.campaigns import test_email as trial_emails
-from mailganer.campaigns.preview import sample_reader
+from mailganer.campaigns.preview import sample_recipient
 from mailganer.errors import BackendError, Conflict, InputError, LimitReached
 from mailganer.models import Campaign
 from mailganer.quota.reservations import lock, reserve
@@ -35,8 +35,8 @@ def server_campaign(make, account, readers, smtp_server, campaign):
 
 def test_the_email_arrives_as_a_reader_would_get_it(session, trial, server_campaign, smtp_server, now):
     update_draft(session, server_campaign, {"html": "<p>Привет, {{ first_name }}</p>"}, now)
-    reader = sample_reader(session, server_campaign)
-    receipts = trial(server_campaign, ["anna@example.com"], reader=reader)
+    reader = sample_recipient(session, server_campaign)
+    receipts = trial(server_campaign, ["anna@example.com"], recipient=reader)
     assert [receipt.outcome for receipt in receipts] == [Outcome.accepted]
     email = message_from_bytes(smtp_server.emails[0].content, policy=policy.default)
     assert email["To"].addresses[0].addr_spec == "anna@example.com"

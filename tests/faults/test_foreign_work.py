@@ -127,8 +127,8 @@ def test_a_program_keeps_nobody_waiting_while_its_template_runs(
 
 
 PAGES = {
-    "target": ["compile", "render", "glance"],
-    "email": ["compile", "render", "glance"],
+    "target": ["compile", "render", "analyse_for_page"],
+    "email": ["compile", "render", "analyse_for_page"],
     "email/frame": ["compile", "render"],
     "email/frame?as=hardest": ["compile", "render", "variables"],
     "check": ["compile", "render", "read"],
@@ -164,7 +164,7 @@ def test_a_save_is_kept_before_the_page_around_it_is_made(
     del asked[:]
     form["html"] = "<p>New {{ last_name }}</p>"
     form.submit(headers={"HX-Request": "true"})
-    assert asked == ["compile", "render", "glance"]
+    assert asked == ["compile", "render", "analyse_for_page"]
     assert reload(own).html == "<p>New {{ last_name }}</p>"
 
 

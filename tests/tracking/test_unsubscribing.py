@@ -7,7 +7,7 @@ from mailganer.audience import add_subscriber, erase_subscriber
 from mailganer.audience.suppression import suppress, suppressed
 from mailganer.errors import Conflict
 from mailganer.models import Event, EventKind, SubscriberStatus
-from mailganer.tracking import campaign_numbers, reader_of, resubscribe_by_token, unsubscribe_by_token
+from mailganer.tracking import campaign_numbers, recipient_page, resubscribe_by_token, unsubscribe_by_token
 from mailganer.tracking.unsubscribing import masked
 
 
@@ -37,7 +37,7 @@ def test_unsubscribing_again_changes_nothing(session, sent, now):
 
 
 def test_looking_at_the_page_changes_nothing(session, sent):
-    reader = reader_of(session, sent.tokens[0])
+    reader = recipient_page(session, sent.tokens[0])
     assert reader.subscribed
     assert not session.dirty
     assert sent.people[0].status is SubscriberStatus.active
@@ -60,7 +60,7 @@ def test_undo_takes_back_only_what_this_very_email_did(session, sent, now):
     suppress(session, sent.people[0], SubscriberStatus.unsubscribed, reason="by hand", now=now)
     with pytest.raises(Conflict):
         resubscribe_by_token(session, sent.tokens[0], now=now)
-    assert not reader_of(session, sent.tokens[0]).left_by_this
+    assert not recipient_page(session, sent.tokens[0]).left_by_this
     assert unsubscribe_by_token(session, sent.tokens[0], now=now).left_by_this is False
     assert left(session, sent) == 0
 
@@ -86,12 +86,12 @@ def test_an_erased_person_who_unsubscribes_stays_out(session, sent, account, now
     email_key = person.email_key
     erase_subscriber(session, person)
     assert suppressed(session, account.id, [email_key]) == {}
-    assert reader_of(session, sent.tokens[0]).subscribed
+    assert recipient_page(session, sent.tokens[0]).subscribed
 
     for _time in range(2):
         reader = unsubscribe_by_token(session, sent.tokens[0], now=now)
         assert (reader.erased, reader.subscribed, reader.address) == (True, False, "")
-    assert not reader_of(session, sent.tokens[0]).subscribed
+    assert not recipient_page(session, sent.tokens[0]).subscribed
     assert suppressed(session, account.id, [email_key]) == {email_key: SubscriberStatus.unsubscribed}
     session.refresh(delivery)
     assert (delivery.unsubscribed_at, left(session, sent)) == (now, 1)

@@ -247,12 +247,12 @@ def test_an_email_is_read_once_for_each_of_its_versions(
         anna.get(f"/campaigns/{draft.id}/{page}")
         return list(asked)
 
-    assert asked_by("target") == ["compile", "render", "glance"]
+    assert asked_by("target") == ["compile", "render", "analyse_for_page"]
     assert asked_by("target") == []
     draft.name = "Another name, which the email does not say"
     draft.html = "<p>{{ city }}</p>"
     session.commit()
-    assert asked_by("email") == ["compile", "render", "glance"]
+    assert asked_by("email") == ["compile", "render", "analyse_for_page"]
     assert asked_by("target") == []
     with statements(anna.app.registry["engine"]) as seen:
         anna.get(f"/campaigns/{draft.id}/target")
@@ -265,8 +265,8 @@ def test_an_error_on_the_email_page_is_not_worked_out_again_for_its_steps(
     anna: Any, draft: Campaign, session: Session, asked: list[str]
 ) -> None:
     for html, expected in (
-        ("{{ first_name", ["compile", "glance"]),
-        ("{{ first_name|round }}", ["compile", "render", "glance"]),
+        ("{{ first_name", ["compile", "analyse_for_page"]),
+        ("{{ first_name|round }}", ["compile", "render", "analyse_for_page"]),
     ):
         draft.html = html
         session.commit()
@@ -289,7 +289,7 @@ def test_the_steps_are_about_the_first_recipient_whoever_the_preview_is_for(
             asked.clear()
             page = anna.get(f"/campaigns/{draft.id}/email?as={reader}")
             assert states(page)["email"] == state
-            assert asked == ["compile", "render", "glance", "render"][: 2 + rendered]
+            assert asked == ["compile", "render", "analyse_for_page", "render"][: 2 + rendered]
         assert everywhere(anna, draft, [*MORE_PAGES, f"email?as={second}"])["email"] == state
 
 
@@ -316,7 +316,7 @@ def test_an_email_that_cannot_be_read_just_now_is_not_called_done(
     anna: Any, draft: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask = render_process.ask
-    for busy in ("compile", "render", "glance"):
+    for busy in ("compile", "render", "analyse_for_page"):
 
         def refused(task: str, busy: str = busy, **given: Any) -> Any:
             if task == busy:

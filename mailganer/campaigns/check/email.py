@@ -25,7 +25,7 @@ from ..frozen_emails import (
     tokens_of_text,
     unknown_clicks,
 )
-from ..preview import preview, sample_reader
+from ..preview import preview, sample_recipient
 from ..variables import Origin, VariableUse, variable_uses
 from .findings import CampaignStep, Finding, PassedCheck, Problem, Severity
 from .foreign_placeholders import likely_variable
@@ -96,8 +96,8 @@ def put_together(
     if email.shown is not None or email.error is not None:
         return email
     try:
-        reader = sample_reader(session, campaign)
-        shown = preview(session, campaign, reader, now=now, email=compiled)
+        recipient = sample_recipient(session, campaign)
+        shown = preview(session, campaign, recipient, now=now, email=compiled)
     except EmailError as error:
         return replace(email, error=error)
     return replace(email, shown=shown)

@@ -22,7 +22,7 @@ from ...models import Campaign, Subscriber
 from ...rendering.email_facts import EmailFacts
 from ...rendering.link_faults import LinkFault, browser_reading
 from ...rendering.link_report import BrokenLink, LinkReport
-from ..preview import sample_reader
+from ..preview import sample_recipient
 from ..values import variables
 from ..variables import is_field
 from .findings import CampaignStep, Finding, PassedCheck, Problem, Severity
@@ -101,8 +101,8 @@ class _Own:
 
     def __init__(self, session: Session, campaign: Campaign, told: Collection[str]) -> None:
         """``told``: fields with a problem of their own."""
-        reader = sample_reader(session, campaign)
-        values = subscriber_values(reader, told) if reader else {}
+        recipient = sample_recipient(session, campaign)
+        values = subscriber_values(recipient, told) if recipient else {}
         texts = {name: browser_reading(str(value or "")).lower() for name, value in values.items()}
         self._told = tuple(texts[name] for name in told if texts.get(name))
         self._values = [text for text in texts.values() if len(text) >= _SHORTEST_VALUE]

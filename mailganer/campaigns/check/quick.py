@@ -29,7 +29,7 @@ from ...settings import Settings
 from ..campaign_forecast import forecast, usable_sender
 from ..forecast import Forecast
 from ..frozen_emails import copied_targets, parts_of, texts_of, tokens_of
-from ..preview import sample_reader, shared_of
+from ..preview import sample_recipient, shared_of
 from ..values import list_names_of, variables
 from ..variables import unusable_names
 from .email import UNKNOWN, AnalysedEmail, at_email, is_written, put_together
@@ -200,10 +200,10 @@ def _put_together(
     html = email.shown.html if email.shown else ""
     try:
         work = partial(rendering.analyse_for_page, parts_of(campaign), html)
-        glance = outside(session, rendering.for_account(campaign.account_id, work))
+        analysis = outside(session, rendering.for_account(campaign.account_id, work))
     except EmailError as error:
         return replace(email, error=email.error or error)
-    return replace(email, reading=EmailAnalysis(guarded=glance.guarded))
+    return replace(email, reading=EmailAnalysis(guarded=analysis.guarded))
 
 
 def _state_of(campaign: Campaign, email: AnalysedEmail) -> EmailState:
@@ -216,21 +216,21 @@ def _state_of(campaign: Campaign, email: AnalysedEmail) -> EmailState:
 
 def email_key(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> str:
     """Return a digest of everything that the state of an email depends on."""
-    reader = sample_reader(session, campaign)
-    of_reader = reader and (
-        reader.email,
-        reader.first_name,
-        reader.last_name,
-        reader.birthday,
-        sorted(reader.fields.items()),
-        list_names_of(session, [each.id for each in campaign.lists], [reader.id]),
+    recipient = sample_recipient(session, campaign)
+    of_recipient = recipient and (
+        recipient.email,
+        recipient.first_name,
+        recipient.last_name,
+        recipient.birthday,
+        sorted(recipient.fields.items()),
+        list_names_of(session, [each.id for each in campaign.lists], [recipient.id]),
     )
     seen = (
         sorted(texts_of(campaign).items()),
         [each.name for each in variables(campaign.variables) if each.override],
         (ours, sorted(copied_targets(session, campaign, ours).items()), sorted(tokens_of(session, campaign))),
         (campaign.locale, campaign.account.postal_address, shared_of(campaign, now)),
-        of_reader,
+        of_recipient,
     )
     return sha256(repr(seen).encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from ...backends.providers import is_strange
+from ...backends.providers import is_unrelated_host
 from ...errors import _
 from ...models import Campaign, Sender, SenderStatus
 from ..campaign_forecast import usable_sender
@@ -77,7 +77,7 @@ def _at_domain(sender: Sender) -> Iterator[Problem]:
     domain = sender.from_email.rpartition("@")[2].lower()
     host = str(sender.settings.get("host", ""))
     ours = host in ("", "localhost") or host.startswith("127.")
-    if sender.backend == "smtp" and not ours and is_strange(domain, host):
+    if sender.backend == "smtp" and not ours and is_unrelated_host(domain, host):
         yield Problem(
             "foreign_server",
             _(

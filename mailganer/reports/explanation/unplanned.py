@@ -13,7 +13,7 @@ class Unplanned:
     """A subscriber and a campaign of the account that has no email for them."""
 
     def __init__(self, context: ExplanationContext, subscriber: Subscriber) -> None:
-        self.context, self.campaign, self.person = context, context.campaign, subscriber
+        self.context, self.campaign, self.subscriber = context, context.campaign, subscriber
         self.memberships = memberships_of(context, subscriber)
         self.cause = cause_of(context, subscriber)
 
@@ -32,7 +32,7 @@ class Unplanned:
 
     def _is_past(self) -> bool:
         """Return whether planning has passed this subscriber: subscribers are planned in the order of ids."""
-        return self.campaign.planned_at is not None or self.person.id <= self.campaign.planned_after
+        return self.campaign.planned_at is not None or self.subscriber.id <= self.campaign.planned_after
 
     # --- before planning
 
@@ -70,9 +70,11 @@ class Unplanned:
             yield ExplanationStep(ExplanationCode.joined_later, since=first.since, lists=(first.name,))
         elif self.memberships and self._is_written_to():
             yield ExplanationStep(ExplanationCode.same_address)
-        elif self.memberships and self.person.status_at and self.person.status_at > self._gathered_from:
+        elif (
+            self.memberships and self.subscriber.status_at and self.subscriber.status_at > self._gathered_from
+        ):
             changed = ExplanationCode.back_later if self.cause is None else ExplanationCode.state_changed
-            yield ExplanationStep(changed, since=self.person.status_at)
+            yield ExplanationStep(changed, since=self.subscriber.status_at)
         else:
             yield ExplanationStep(ExplanationCode.not_planned)
 
@@ -85,9 +87,9 @@ class Unplanned:
 
     def _held_then(self, cause: SuppressionCause) -> bool:
         """Return whether the cause applied during planning. A cause without a time applied from the start."""
-        since = cause.since or self.person.created_at
+        since = cause.since or self.subscriber.created_at
         return since <= (self.campaign.planned_at or self._gathered_from)
 
     def _is_written_to(self) -> bool:
         """Return whether an email went to this address when another subscriber had it."""
-        return email_to(self.context, Delivery.email_key == self.person.email_key) is not None
+        return email_to(self.context, Delivery.email_key == self.subscriber.email_key) is not None

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from ...audience.recipients import audience_of
 from ...campaigns.frozen_emails import compile_to_send, keep
 from ...campaigns.names import host_of_ids
-from ...campaigns.preview import sample_reader
+from ...campaigns.preview import sample_recipient
 from ...db import utcnow
 from ...errors import Conflict, _
 from ...ledger import Recipient
@@ -26,8 +26,8 @@ def sample_message(context: SendingContext) -> tuple[int, str, bytes]:
     with context.sessions() as session:
         campaign = session.scalars(select(Campaign)).one()
         sender = session.scalars(select(Sender)).one()
-        reader = sample_reader(session, campaign)
-        if reader is None:
+        subscriber = sample_recipient(session, campaign)
+        if subscriber is None:
             raise Conflict(_("There is nobody in the chosen lists who gets emails."))
         email = compile_to_send(campaign, context.public_url)  # first, as it ends the transaction
         campaign.message_domain = host_of_ids(context.public_url, sender.from_email)
@@ -43,18 +43,18 @@ def sample_message(context: SendingContext) -> tuple[int, str, bytes]:
         people = audience_of(session, campaign)
         recipient = Recipient(
             id=first_delivery_id(campaign.id),
-            subscriber_id=reader.id,
-            address=reader.email,
+            subscriber_id=subscriber.id,
+            address=subscriber.email,
             token=secrets.token_bytes(16),
             dated_at=now,
             attempts=0,
             first_tried_at=None,
-            status=reader.status,
-            email=reader.email,
-            first_name=reader.first_name,
-            last_name=reader.last_name,
-            birthday=reader.birthday,
-            fields=reader.fields,
+            status=subscriber.status,
+            email=subscriber.email,
+            first_name=subscriber.first_name,
+            last_name=subscriber.last_name,
+            birthday=subscriber.birthday,
+            fields=subscriber.fields,
         )
         session.rollback()
     renderer = DeliveryRenderer(job, context.public_url)
