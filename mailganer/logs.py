@@ -122,8 +122,8 @@ class _Detailed(logging.Formatter):
         if not record.name.startswith("mailganer."):
             return line
         details = structlog.stdlib.ExtraAdder()(logging.getLogger(record.name), "", {"_record": record})
-        said = [f"{name}={value}" for name, value in details.items() if name not in _NO_DETAILS]
-        return " ".join([line, *said])
+        values = [f"{name}={value}" for name, value in details.items() if name not in _NO_DETAILS]
+        return " ".join([line, *values])
 
 
 _NO_DETAILS = frozenset({"_record", "_logger", "_name", "_from_structlog", "data", "message", "asctime"})

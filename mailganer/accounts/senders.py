@@ -249,17 +249,17 @@ def limit_sender(
 ) -> None:
     """Set a sender's own limits; None means the backend's. Raise ``InputError`` for invalid ones."""
     given = {"per_day": per_day, "per_second": per_second, "max_connections": max_connections}
-    said = {name: value for name, value in given.items() if value is not KEEP_UNCHANGED.it}
+    given_settings = {name: value for name, value in given.items() if value is not KEEP_UNCHANGED.it}
     wrong = {
         name: _("Enter a number greater than 0, or leave empty for the default.")
-        for name, value in said.items()
+        for name, value in given_settings.items()
         if isinstance(value, int | float) and not 0 < value <= LARGEST_LIMIT
     }
     if wrong:
         raise InputError(wrong)
-    for name, value in said.items():
+    for name, value in given_settings.items():
         setattr(sender, name, value)
-    if "per_day" in said and sender.status is SenderStatus.sleeping and not sender.failures:
+    if "per_day" in given_settings and sender.status is SenderStatus.sleeping and not sender.failures:
         # It rests because its daily limit was reached; the lane checks again, and lets it rest if needed.
         _clear_recorded_end(sender)
         sender.status, sender.sleeps_until = SenderStatus.ready, None

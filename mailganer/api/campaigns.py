@@ -24,11 +24,11 @@ from .view import api_view
 
 @api_view("api.campaigns", "GET")
 def campaigns(request: Request) -> dict[str, Any]:
-    asked = request.GET.get("status")
+    status = request.GET.get("status")
     found = verbs.list_campaigns(
         request.dbsession,
         request.context.account.id,
-        status=CampaignStatus(asked) if asked else None,
+        status=CampaignStatus(status) if status else None,
         after=asked_after(request),
         limit=asked_limit(request),
     )
@@ -170,11 +170,11 @@ def cancel_campaign(request: Request) -> Shape:
 
 @api_view("api.campaign.deliveries", "GET")
 def deliveries(request: Request) -> dict[str, Any]:
-    campaign, asked = request.context.campaign, request.GET.get("status")
+    campaign, status = request.context.campaign, request.GET.get("status")
     found = reports.recipients_page(
         request.dbsession,
         campaign,
-        status=DeliveryStatus(asked) if asked else None,
+        status=DeliveryStatus(status) if status else None,
         query=request.GET.get("query", ""),
         after=asked_after(request),
         limit=asked_limit(request),
@@ -201,11 +201,11 @@ def _changes(request: Request, campaign: Campaign) -> dict[str, Any]:
 
     A client may send a whole campaign back to change only some fields of it.
     """
-    said, known, free = request.json_body, campaign_shape(campaign, {}), EDITABLE[campaign.status]
+    posted, known, free = request.json_body, campaign_shape(campaign, {}), EDITABLE[campaign.status]
     return {
         name: value
         for name, value in request.openapi_validated.body.items()
-        if name in free or said[name] != known[name]
+        if name in free or posted[name] != known[name]
     }
 
 

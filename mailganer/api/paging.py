@@ -16,8 +16,8 @@ LARGEST_PAGE = 500
 
 def asked_limit(request: Request) -> int:
     """Return the page size. A larger limit is reduced to ``LARGEST_PAGE``; ``next`` leads to the rest."""
-    asked: int = request.openapi_validated.parameters.query["limit"]
-    return min(asked, LARGEST_PAGE)
+    limit: int = request.openapi_validated.parameters.query["limit"]
+    return min(limit, LARGEST_PAGE)
 
 
 def asked_after(request: Request) -> int | None:

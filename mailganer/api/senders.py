@@ -125,8 +125,8 @@ def _fields(kind: type[Backend], body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _require_the_same_account(sender: Sender, body: Mapping[str, Any]) -> None:
     """Reject another mail account. Sending the sender's own values back is no change."""
-    said = {name: normalise_email(body[name]) for name in ("email", "from_email") if name in body}
-    changed = [name for name, email in said.items() if email != sender.from_email]
+    posted = {name: normalise_email(body[name]) for name in ("email", "from_email") if name in body}
+    changed = [name for name, email in posted.items() if email != sender.from_email]
     changed += ["backend"] if body.get("backend", sender.backend) != sender.backend else []
     if changed:
         sentence = _("The mail account of a sender cannot be changed. Add a new sender instead.")

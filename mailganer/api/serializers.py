@@ -161,7 +161,7 @@ def delivery_shape(delivery: Delivery, domain: str, account: Account) -> Shape:
 
 
 def why_shape(why: Explanation, sentences: Sequence[tuple[ExplanationStep, str]], account: Account) -> Shape:
-    """Serialize an explanation. ``told`` are the steps with their sentences."""
+    """Serialize an explanation. ``sentences`` are the steps with theirs."""
     return {
         "email": why.address,
         "subscriber_id": why.subscriber.id if why.subscriber else None,

@@ -60,13 +60,15 @@ def subscribers(request: Request) -> dict[str, Any]:
 @api_view("api.all_subscribers", "GET")
 def all_subscribers(request: Request) -> dict[str, Any]:
     """Return subscribers of the account, on any list, on the given one, or on none."""
-    asked = request.GET.get("list")
-    lst = owned(request.dbsession, SubscriberList, request.context.account.id, int(asked)) if asked else None
+    chosen = request.GET.get("list")
+    lst = (
+        owned(request.dbsession, SubscriberList, request.context.account.id, int(chosen)) if chosen else None
+    )
     return _found(request, request.GET.get("q", ""), lst.id if lst else None)
 
 
 def _found(request: Request, query: str, list_id: int | None) -> dict[str, Any]:
-    asked = request.GET.get("status")
+    chosen = request.GET.get("status")
     # A plus that was not URL-encoded arrives as a space, which no address contains.
     email = request.GET.get("email", "").strip().replace(" ", "+")
     found = verbs.search_subscribers(
@@ -74,7 +76,7 @@ def _found(request: Request, query: str, list_id: int | None) -> dict[str, Any]:
         request.context.account.id,
         query=query,
         email_key=verbs.parse_address(email).key if email else "",
-        status=SubscriberStatus(asked) if asked else None,
+        status=SubscriberStatus(chosen) if chosen else None,
         list_id=list_id,
         after=asked_after(request),
         limit=asked_limit(request),

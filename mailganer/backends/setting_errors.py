@@ -43,8 +43,8 @@ def _of_a_validator(context: Mapping[str, Any]) -> str:
     error = context.get("error")
     if error is None:  # pydantic's own: ``EmailStr``
         return _("Enter an email address such as anna@example.com.")
-    said = error.args[0] if error.args else UNFIT
-    return said if isinstance(said, str) else str(said)
+    message = error.args[0] if error.args else UNFIT
+    return message if isinstance(message, str) else str(message)
 
 
 def _choices(context: Mapping[str, Any]) -> str:

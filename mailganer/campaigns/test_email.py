@@ -56,7 +56,7 @@ def prepare_test(
     now: datetime,
     recipient: Subscriber | None = None,
 ) -> Trial:
-    """Render the email for ``reader`` once per address of ``to``, and take the emails from the quota.
+    """Render the email for ``recipient`` once per address of ``to``, and take the emails from the quota.
 
     They are rendered while the session has no transaction (``db.outside``), and counted in a new one. Commit
     that before ``Trial.send``: a mail server may take half a minute. Raise ``InputError``, ``Conflict``

@@ -108,7 +108,7 @@ class CampaignValues:
         }
 
     def of(self, own_values: Mapping[str, object], list_name: str | None = None) -> dict[str, object]:
-        """Return the values of a recipient with the own values ``person`` (``audience.subscriber_values``).
+        """Return the values of a recipient with ``own_values`` (``audience.subscriber_values``).
 
         ``list_name`` is the list this recipient is on, if the campaign has several.
         """

@@ -77,11 +77,11 @@ def unusable_names(
     """
     own = {each.name: each for each in variables(campaign.variables)}
     wanted = sorted(set(names) - set(guarded))
-    asked = [name for name in wanted if is_field(name) and name not in own and name not in _ALWAYS_KNOWN]
-    known = _known_names(session, campaign) if asked else _ALWAYS_KNOWN
+    unknown = [name for name in wanted if is_field(name) and name not in own and name not in _ALWAYS_KNOWN]
+    known = _known_names(session, campaign) if unknown else _ALWAYS_KNOWN
     list_ids = [each.id for each in campaign.lists]
-    asked = [name for name in asked if name not in known]
-    filled = filled_counts(session, campaign.account_id, list_ids, asked)
+    unknown = [name for name in unknown if name not in known]
+    filled = filled_counts(session, campaign.account_id, list_ids, unknown)
     uses = (_use(name, own.get(name), filled.get(name, 0), 0, name in known, False) for name in wanted)
     return tuple(use.name for use in uses if use.unusable)
 

@@ -63,7 +63,7 @@ def _report(outcome: "DrillOutcome", options: "DrillOptions") -> None:
         ("in doubt", _doubts(outcome)),
         ("killed", f"{_sum_of_kills(outcome)}{_list(outcome.kills)}"),
         ("dropped", counted(outcome.drops, "connection")),
-        ("refusals", f"{outcome.said.total()}{_list(outcome.said)}"),
+        ("refusals", f"{outcome.refusals.total()}{_list(outcome.refusals)}"),
         ("took", f"{outcome.seconds:.0f} s"),
         ("seed", options.seed),
     ):

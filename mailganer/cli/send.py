@@ -280,7 +280,7 @@ def _default_state(order: "StandaloneRequest") -> Path:
 def _run(campaign: "StandaloneCampaign", state: Path) -> int:
     from ..db import OUT_OF_REACH, trouble_of
 
-    told = ""
+    printed = ""
     with _stopping() as stopped, _bar(campaign) as show:
         while True:
             try:
@@ -289,23 +289,25 @@ def _run(campaign: "StandaloneCampaign", state: Path) -> int:
             except OUT_OF_REACH as error:  # another process has locked it, or its disk is full
                 if stopped.is_set():
                     raise
-                told = _tell_once(told, f"{state} cannot be written: {trouble_of(error)}. Trying again.")
+                printed = _print_once(
+                    printed, f"{state} cannot be written: {trouble_of(error)}. Trying again."
+                )
                 time.sleep(LOOK_EVERY)
                 continue
             show(now)
             if now.finished or now.stopped or stopped.is_set():
                 break
             if not moved:
-                told = _tell_once(told, now.trouble)
+                printed = _print_once(printed, now.trouble)
                 time.sleep(LOOK_EVERY)
     return _report(campaign, now, state)
 
 
-def _tell_once(told: str, trouble: str) -> str:
+def _print_once(printed: str, trouble: str) -> str:
     """Print the reason for waiting once, not at every check."""
-    if trouble and trouble != told:
+    if trouble and trouble != printed:
         click.echo(trouble, err=True)
-    return trouble or told
+    return trouble or printed
 
 
 def _report(campaign: "StandaloneCampaign", progress: "StandaloneProgress", state: Path) -> int:

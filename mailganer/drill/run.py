@@ -101,7 +101,7 @@ class DrillOutcome:
     findings: Findings
     kills: Counter[str]
     drops: int
-    said: Counter[str]
+    refusals: Counter[str]
     seconds: float
 
 
@@ -218,7 +218,7 @@ class _Drill:
             findings=judge(addresses, rows, record.taken, allowed),
             kills=self._damage.kills,
             drops=record.dropped,
-            said=record.said or Counter(),
+            refusals=record.refusals or Counter(),
             seconds=time.monotonic() - begun,
         )
 

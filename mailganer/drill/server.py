@@ -53,7 +53,7 @@ class DrillRecord:
 
     taken: tuple[str, ...] = ()  # recipients, one entry per email
     dropped: int = 0  # connections broken by the server
-    said: Counter[str] | None = None  # refusals by their code
+    refusals: Counter[str] | None = None  # refusals by their code
 
 
 def read_record(folder: Path) -> DrillRecord:
@@ -63,7 +63,7 @@ def read_record(folder: Path) -> DrillRecord:
     return DrillRecord(
         taken=tuple(line[2] for line in lines if line[0] == TAKEN),
         dropped=sum(line[0] == DROPPED for line in lines),
-        said=Counter(" ".join(line[3].split()[:2]) for line in lines if line[0] == SAID),
+        refusals=Counter(" ".join(line[3].split()[:2]) for line in lines if line[0] == SAID),
     )
 
 

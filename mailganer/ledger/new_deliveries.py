@@ -16,7 +16,7 @@ __all__ = ["add_batches", "add_deliveries"]
 
 
 def add_deliveries(session: Session, campaign: Campaign, subscribers: Any, now: datetime) -> None:
-    """Insert a pending delivery for every row of ``people``, a query for id, address and its key."""
+    """Insert a pending delivery for every row of ``subscribers``, a query for id, address and its key."""
     subscriber = subscribers.order_by(None).subquery()
     number = first_delivery_id(campaign.id) + campaign.planned - 1
     rows = select(

@@ -238,7 +238,7 @@ _helpers = _Helpers()
 
 @contextmanager
 def _held(semaphore: threading.Semaphore, until: float, error: Busy) -> Iterator[None]:
-    """Hold ``room``, or raise ``error`` at the time ``until``."""
+    """Hold ``semaphore``, or raise ``error`` at the time ``until``."""
     if not semaphore.acquire(timeout=max(0.0, until - time.monotonic())):
         raise error
     try:
@@ -455,8 +455,8 @@ def _answer(tasks: Mapping[str, Callable[..., Any]], question: bytes) -> bytes:
         return _refusal(RenderTooLarge(render_budget.DEEP))
     except Exception as error:
         # An error of ours or of a library is reported as such and not taken for a limit.
-        said = f"{type(error).__name__}: {error}"[:200]
-        return _refusal(EmailError(_("The email could not be read: ${reason}", mapping={"reason": said})))
+        message = f"{type(error).__name__}: {error}"[:200]
+        return _refusal(EmailError(_("The email could not be read: ${reason}", mapping={"reason": message})))
 
 
 def _refusal(error: EmailError) -> bytes:

@@ -335,8 +335,8 @@ def _in_words(error: TemplateSyntaxError, field: str) -> EmailError:
         if match := pattern.search(message):
             groups = match.groupdict()
             name = groups.get("name") or groups.get("other") or ""
-            said = sentence % {"name": name[:40]} if "${name}" in sentence else sentence
-            return EmailError(said, field, error.lineno)
+            reported = sentence % {"name": name[:40]} if "${name}" in sentence else sentence
+            return EmailError(reported, field, error.lineno)
     return EmailError(
         _("This is not understood: ${reason}", mapping={"reason": message[:200]}), field, error.lineno
     )
@@ -380,19 +380,19 @@ class CompiledTemplate:
     def failed(self, error: Exception) -> EmailError:
         """Return the error of a rendering with field and line. Any exception here is the email's fault."""
         if isinstance(error, EmailError):
-            said = error
+            reported = error
         elif isinstance(error, RecursionError | MemoryError):
-            said = RenderTooLarge(render_budget.DEEP)
+            reported = RenderTooLarge(render_budget.DEEP)
         elif isinstance(error, ZeroDivisionError):
-            said = EmailError(_("Nothing can be divided by zero."))
+            reported = EmailError(_("Nothing can be divided by zero."))
         elif isinstance(error, OverflowError):
-            said = EmailError(TOO_LARGE)
+            reported = EmailError(TOO_LARGE)
         else:
             reason = str(error)[:200] or type(error).__name__
-            said = EmailError(_("This cannot be computed: ${reason}", mapping={"reason": reason}))
-        said.field = self.field
-        said.line = said.line or self._line(error.__traceback__)
-        return said
+            reported = EmailError(_("This cannot be computed: ${reason}", mapping={"reason": reason}))
+        reported.field = self.field
+        reported.line = reported.line or self._line(error.__traceback__)
+        return reported
 
     def _line(self, traceback: TracebackType | None) -> int | None:
         line = None

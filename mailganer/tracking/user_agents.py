@@ -83,8 +83,8 @@ def is_fetched_ahead(headers: Mapping[str, str]) -> bool:
 
     Sources: Fetch Metadata (``Sec-Purpose``), and the headers of older browsers.
     """
-    said = (headers.get(name, "") for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"))
-    return any(re.search("prefetch|prerender|preview", value[:100], re.IGNORECASE) for value in said)
+    headers_found = (headers.get(name, "") for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"))
+    return any(re.search("prefetch|prerender|preview", value[:100], re.IGNORECASE) for value in headers_found)
 
 
 def kept(agent: str) -> str:

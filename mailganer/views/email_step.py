@@ -164,11 +164,11 @@ def test_email(request: Request) -> Any:
         request.flash(error.message, "bad", "test")
         return HTTPSeeOther(back)
     try:
-        receipts, asked = ask_outside(request, _sending(request, trial))
+        receipts, recipients = ask_outside(request, _sending(request, trial))
     except BackendError as error:
         request.flash(_said(error.message, reply_beside(error)), "bad", "test")
         return HTTPSeeOther(back)
-    _tell(request, receipts, asked)
+    _tell(request, receipts, recipients)
     return HTTPSeeOther(back)
 
 
@@ -519,11 +519,11 @@ def _said(sentence: str, reply: str) -> str:
     return _("${sentence} The server's words: ${reply}", mapping={"sentence": sentence, "reply": reply})
 
 
-def _tell(request: Request, receipts: tuple[Receipt, ...], asked: int) -> None:
+def _tell(request: Request, receipts: tuple[Receipt, ...], recipients: int) -> None:
     refused = [receipt for receipt in receipts if receipt.outcome is not Outcome.accepted]
-    if not refused and len(receipts) == asked:
-        said = _("The test email is on its way. Look into the inbox, and into the spam folder.")
-        request.flash(said, place="test")
+    if not refused and len(receipts) == recipients:
+        message = _("The test email is on its way. Look into the inbox, and into the spam folder.")
+        request.flash(message, place="test")
         return
     reply = next((receipt.reply for receipt in refused if receipt.reply), "")
     request.flash(_said(_("The test email was not accepted."), reply), "bad", "test")

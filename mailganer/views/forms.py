@@ -25,16 +25,16 @@ def number_of(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
-def whole_number(said: str) -> int | str:
+def whole_number(entered: str) -> int | str:
     """Parse a whole number, "1 000" too; return any other text so that it is no number for pydantic either.
 
     pydantic reads "2.000" as 2, and many users as two thousand: with a comma it is neither.
     """
-    text = "".join(said.split())
+    text = "".join(entered.split())
     try:
         return int(text)
     except ValueError:
-        return said.replace(".", ",")
+        return entered.replace(".", ",")
 
 
 class WholeNumberField(IntegerField):  # type: ignore[misc]  # WTForms has no types

@@ -193,7 +193,7 @@ def _ask_page(request: Request, error: MailganerError | None = None) -> dict[str
     if error:
         request.response.status_int = status_of(error)
     account = request.context.account
-    asked = request.params.get("list", "")
+    chosen = request.params.get("list", "")
     problems: dict[str, str] = {"file": "", "name": ""}
     if error:
         problems |= error.fields if isinstance(error, InputError) else {"file": error.message}
@@ -204,7 +204,7 @@ def _ask_page(request: Request, error: MailganerError | None = None) -> dict[str
     return {
         "lists": lists,
         "list_names": defaultdict(str, {each.id: each.name for each in known}),
-        "chosen": asked,
+        "chosen": chosen,
         "name": request.POST.get("name", request.translate(_("Readers"))),
         "problems": problems,
         "recent": audience.latest_imports(request.dbsession, account.id, 5),

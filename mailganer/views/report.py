@@ -66,7 +66,7 @@ def recipients(request: Request) -> Any:
             session, campaign, filters=filters, after=number_of(request.GET.get("after")), limit=PER_PAGE
         ),
         filters=filters,
-        asked=_query(request),
+        parameters=_query(request),
         link_url=_link_url(request, filters.link),
         counts=campaign_counts(session, [campaign.id])[campaign.id],
         statuses=tuple(DeliveryStatus),
@@ -106,15 +106,15 @@ def delivery(request: Request) -> dict[str, Any]:
 
 def asked_filters(request: Request) -> Filters:
     """Parse filters from the query. Invalid values filter nothing."""
-    asked = request.GET
+    parameters = request.GET
     return Filters(
-        status=_word(DeliveryStatus, asked.get("status")),
-        reason=_word(Reason, asked.get("reason")),
-        query=asked.get("query", "").strip(),
-        opened=_word(OpenFilter, asked.get("opened")),
-        clicked={"yes": True, "no": False}.get(asked.get("clicked", "")),
-        link=asked.get("link", "")[:40],
-        left=asked.get("left") == "yes",
+        status=_word(DeliveryStatus, parameters.get("status")),
+        reason=_word(Reason, parameters.get("reason")),
+        query=parameters.get("query", "").strip(),
+        opened=_word(OpenFilter, parameters.get("opened")),
+        clicked={"yes": True, "no": False}.get(parameters.get("clicked", "")),
+        link=parameters.get("link", "")[:40],
+        left=parameters.get("left") == "yes",
     )
 
 

@@ -290,15 +290,15 @@ def grace_of(campaign: Campaign, now: datetime) -> Grace | None:
     return Grace(ceil(left.total_seconds()), 1 - left / whole)
 
 
-def _change_state(request: Request, verb: Any, step: str, said: str = "") -> Response:
+def _change_state(request: Request, verb: Any, step: str, message: str = "") -> Response:
     """Change the campaign's state, enqueue a tick, and redirect to the page for it."""
     try:
         verb(request.dbsession, request.context.campaign, utcnow())
     except Conflict as error:
         request.flash(error.message, "wait")
         return HTTPSeeOther(current_page(request, request.context.campaign))
-    if said:
-        request.flash(said)
+    if message:
+        request.flash(message)
     enqueue_after_commit(request, "tick")
     return HTTPSeeOther(step_url(request, step))
 

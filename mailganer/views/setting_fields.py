@@ -118,20 +118,20 @@ class Setting:
 
     def given(self, field: Field) -> Any:
         """Return the input converted for the model; invalid input is returned as typed."""
-        said = field.data
+        entered = field.data
         if self.kind is bool and not self.choices:
-            return bool(said)
-        if said in (None, ""):
+            return bool(entered)
+        if entered in (None, ""):
             return self._empty(sent=bool(field.raw_data))
         if self.choices:
-            return self.choices.get(said, said)
-        if not isinstance(said, str):
-            return said  # the stored value: the form was not posted
+            return self.choices.get(entered, entered)
+        if not isinstance(entered, str):
+            return entered  # the stored value: the form was not posted
         if self.kind in (int, float, Decimal):
-            return _number(said, self.kind)
+            return _number(entered, self.kind)
         if _is_one_of_several(self.kind):
-            return [line.strip() for line in said.splitlines() if line.strip()]
-        return said
+            return [line.strip() for line in entered.splitlines() if line.strip()]
+        return entered
 
     def _empty(self, *, sent: bool) -> Any:
         """Return the value for an empty field; ``KEPT`` if the form had no such field."""
@@ -203,12 +203,12 @@ def _is_one_of_several(kind: Any) -> bool:
     return (typing.get_origin(kind) or kind) in SEVERAL
 
 
-def _number(said: str, kind: Any) -> Any:
+def _number(entered: str, kind: Any) -> Any:
     """Parse a number as users write it, including "0,5" and "1 000"."""
     if kind is int:
-        return whole_number(said)
-    text = "".join(said.split()).replace(",", ".")
+        return whole_number(entered)
+    text = "".join(entered.split()).replace(",", ".")
     try:
         return Decimal(text) if kind is Decimal else kind(text)
     except (ValueError, ArithmeticError):
-        return said
+        return entered

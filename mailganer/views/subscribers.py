@@ -81,8 +81,8 @@ class Looking:
 
     def parameters(self, **changes: Any) -> dict[str, Any]:
         """Return the query parameters for another page of the same search."""
-        said = {"query": self.query, "status": self.status and self.status.value, "list": self.list_id}
-        return {name: value for name, value in (said | changes).items() if value}
+        filters = {"query": self.query, "status": self.status and self.status.value, "list": self.list_id}
+        return {name: value for name, value in (filters | changes).items() if value}
 
 
 @view_config(route_name="subscribers", renderer="subscribers/list.jinja2")
@@ -243,9 +243,9 @@ def _form(request: Request, **values: Any) -> SubscriberForm:
 
 def _asked_lists(request: Request) -> list[int]:
     """Return the list the user came from, or the only list of the account."""
-    asked = number_of(request.GET.get("list"))
+    chosen = number_of(request.GET.get("list"))
     own = [lst.id for lst in audience.lists_of(request.dbsession, request.context.account.id)]
-    return [asked] if asked in own else own if len(own) == 1 else []
+    return [chosen] if chosen in own else own if len(own) == 1 else []
 
 
 def _lists(request: Request, form: SubscriberForm) -> Collection[Any]:

@@ -80,11 +80,11 @@ def make_readable(request: Request) -> None:
     environ = request.environ
     path = environ.get("PATH_INFO", "").encode("latin-1")
     environ["PATH_INFO"] = path.decode(errors="replace").encode().decode("latin-1")
-    asked = environ.get("QUERY_STRING", "")
+    query = environ.get("QUERY_STRING", "")
     try:
-        unquote_to_bytes(asked).decode()
+        unquote_to_bytes(query).decode()
     except UnicodeDecodeError:
-        environ["QUERY_STRING"] = urlencode(parse_qsl(asked, keep_blank_values=True, errors="replace"))
+        environ["QUERY_STRING"] = urlencode(parse_qsl(query, keep_blank_values=True, errors="replace"))
     if "HTTP_COOKIE" in environ:
         environ["HTTP_COOKIE"] = _readable_cookies(environ["HTTP_COOKIE"])
     kind = environ.get("CONTENT_TYPE", "")

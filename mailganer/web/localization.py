@@ -1,8 +1,9 @@
 """Localization of requests: language, time zone and translator, and the Jinja filters that format values.
 
 Filters: ``date``, ``day``, ``time``, ``datetime``, ``weekday``, ``weekdays``, ``relative``, ``exact``,
-``duration``, ``number``, ``percent``, ``said``, ``breakable``, ``zone``, ``t``. Dates and times are formatted
-in the user's time zone, inside a ``<time>`` element with the full date, time and zone in its tooltip.
+``duration``, ``number``, ``percent``, ``message``, ``breakable``, ``zone``, ``t``. Dates and times are
+formatted in the user's time zone, inside a ``<time>`` element with the full date, time and zone in its
+tooltip.
 """
 
 import re
@@ -85,7 +86,7 @@ def current_translator() -> Translator:
     return translator_of(request) if request else translator(SOURCE_LANGUAGE, unbroken=True)
 
 
-def said(message: str) -> str:
+def message_html(message: str) -> str:
     """Translate a message into HTML, with the reply of a mail server (``reply``) marked as code."""
     if not isinstance(message, TranslationString) or not message.mapping:
         text: str = finalize(message)
@@ -100,7 +101,7 @@ def _part(name: str, value: Any) -> Markup:
     text = current_translator().value_in_sentence(value)
     if name == "reply" and value:
         return Markup('<code class="reply">{}</code>').format(text)
-    return escape(said(value) if isinstance(value, TranslationString) else text)
+    return escape(message_html(value) if isinstance(value, TranslationString) else text)
 
 
 def breakable(text: str) -> Markup:
@@ -238,7 +239,7 @@ FILTERS = {
     "duration": duration,
     "number": number,
     "percent": percent,
-    "said": said,
+    "message": message_html,
     "breakable": breakable,
     "zone": zone_name,
     "t": finalize,

@@ -280,7 +280,7 @@ def test_recipients_are_the_active_people_of_some_lists_each_once_in_order(
     assert audience.recipient_count(session, account.id, []) == 0
     assert session.execute(audience.recipients(account.id, [none.id])).all() == []
     excluded = audience.excluded_counts(session, account.id, [one.id, two.id])
-    assert (excluded.places, excluded.people, excluded.repeats, excluded.recipients) == (6, 4, 2, 2)
+    assert (excluded.places, excluded.subscribers, excluded.repeats, excluded.recipients) == (6, 4, 2, 2)
     assert (excluded.unsubscribed, excluded.unconfirmed, excluded.bounced) == (1, 1, 0)
     assert waiting.status is SubscriberStatus.unconfirmed
 

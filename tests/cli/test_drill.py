@@ -75,7 +75,7 @@ def test_the_record_counts_emails_and_broken_connections(tmp_path: Path) -> None
         "taken\t1.0\ta@b.c\ndropped\t1.1\tdot\nsaid\t1.2\tmail\t550 5.4.5 Enough\n"
     )
     record = read_record(tmp_path)
-    assert (record.taken, record.dropped, record.said) == (("a@b.c",), 1, {"550 5.4.5": 1})
+    assert (record.taken, record.dropped, record.refusals) == (("a@b.c",), 1, {"550 5.4.5": 1})
 
 
 def test_a_database_that_holds_something_is_refused(run: Any, tmp_path: Path) -> None:

@@ -99,14 +99,14 @@ def test_a_sentence_inside_a_sentence_is_translated_too() -> None:
 def test_a_servers_words_are_set_apart_and_taken_for_nothing_but_words(speak: Any) -> None:
     speak("en")
     reply = _("${host} says <no>. Its answer: ${reply}", mapping={"host": "<b>", "reply": "535 <i>"})
-    assert localization.said(reply) == (
+    assert localization.message_html(reply) == (
         '&lt;b&gt; says &lt;no&gt;. Its answer: <code class="reply">535 &lt;i&gt;</code>'
     )
     around = with_reply(LoginRefused(_("It says no."), "535 <i>"))
-    assert localization.said(around) == 'It says no. <code class="reply">535 &lt;i&gt;</code>'
+    assert localization.message_html(around) == 'It says no. <code class="reply">535 &lt;i&gt;</code>'
     inside = _("${address} cannot send: ${error}", mapping={"address": "a@b", "error": around})
-    assert localization.said(inside) == f"a@b cannot send: {localization.said(around)}"
-    assert localization.said("535 <i>") == "535 <i>"  # the template escapes it
+    assert localization.message_html(inside) == f"a@b cannot send: {localization.message_html(around)}"
+    assert localization.message_html("535 <i>") == "535 <i>"  # the template escapes it
 
 
 def test_a_long_address_breaks_where_it_has_joints() -> None:

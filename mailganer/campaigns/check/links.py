@@ -48,7 +48,7 @@ def at_links(
     problems = [*_at_values(session, campaign, links)]
     own = _Own(session, campaign, [each.field for each in problems]) if report.broken else None
     problems += _at_addresses(
-        [own.shown(each) for each in report.broken if not own.is_told(each)] if own else ()
+        [own.shown(each) for each in report.broken if not own.is_reported(each)] if own else ()
     )
     problems += _at_anchors(report)
     problems += _at_examples(look)
@@ -99,20 +99,23 @@ def _few(found: Sequence[str]) -> str:
 class _Own:
     """Values of the first recipient within links, because the email was rendered with them."""
 
-    def __init__(self, session: Session, campaign: Campaign, told: Collection[str]) -> None:
-        """``told``: fields with a problem of their own."""
+    def __init__(self, session: Session, campaign: Campaign, reported: Collection[str]) -> None:
+        """``reported``: fields with a problem of their own."""
         recipient = sample_recipient(session, campaign)
-        values = subscriber_values(recipient, told) if recipient else {}
+        values = subscriber_values(recipient, reported) if recipient else {}
         texts = {name: browser_reading(str(value or "")).lower() for name, value in values.items()}
-        self._told = tuple(texts[name] for name in told if texts.get(name))
+        self._reported = tuple(texts[name] for name in reported if texts.get(name))
         self._values = [text for text in texts.values() if len(text) >= _SHORTEST_VALUE]
 
-    def is_told(self, link: BrokenLink) -> bool:
+    def is_reported(self, link: BrokenLink) -> bool:
         """Return whether the link is broken by a value that has a problem for all recipients already."""
         address = browser_reading(link.address).lower()
         bare = re.sub(r"^https?://", "", address)
         return not link.written and any(
-            each.startswith(value[: len(each)]) for value in self._told for each in (address, bare) if each
+            each.startswith(value[: len(each)])
+            for value in self._reported
+            for each in (address, bare)
+            if each
         )
 
     def shown(self, link: BrokenLink) -> BrokenLink:

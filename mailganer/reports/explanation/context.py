@@ -100,10 +100,10 @@ def cause_of(context: ExplanationContext, subscriber: Subscriber) -> Suppression
     reason = SKIP_REASONS.get(subscriber.status)
     if reason is None:
         return None
-    since, said = subscriber.status_at, subscriber.status_reason
+    since, stored = subscriber.status_at, subscriber.status_reason
     if reason is Reason.bounced:
-        return SuppressionCause(reason, since, reply=said)
-    how = _HOW.get(said) if reason is Reason.unsubscribed else None
+        return SuppressionCause(reason, since, reply=stored)
+    how = _HOW.get(stored) if reason is Reason.unsubscribed else None
     campaign = _left_by(context, subscriber) if how is UnsubscribeMethod.email else ""
     return SuppressionCause(
         reason, since, None if how is UnsubscribeMethod.email and not campaign else how, campaign

@@ -130,7 +130,7 @@ class ExplainedEmail:
                 yield ExplanationStep(ExplanationCode.version, number=version)
 
     def _sent(self) -> ExplanationStep:
-        email, said = self.email, self.email.reply
+        email, reply = self.email, self.email.reply
         if self._ended_as_sent and email.decided_by:
             return ExplanationStep(
                 ExplanationCode.counts_as_sent, since=email.decided_at, by=email.decided_by
@@ -139,9 +139,9 @@ class ExplainedEmail:
             return ExplanationStep(ExplanationCode.looked_up, since=email.decided_at, sender=self.sender)
         # A lane stores the reply with every email it settles. No reply, or that of an earlier attempt, means
         # that a doubt was resolved.
-        if said is not None and not said.startswith(("4", "5")):
+        if reply is not None and not reply.startswith(("4", "5")):
             return ExplanationStep(
-                ExplanationCode.accepted, since=email.settled_at, sender=self.sender, reply=said
+                ExplanationCode.accepted, since=email.settled_at, sender=self.sender, reply=reply
             )
         return ExplanationStep(
             ExplanationCode.in_hand if self._was_seen else ExplanationCode.unanswered, sender=self.sender
