@@ -30,19 +30,6 @@ from tests.support.statements import statements
 
 
 @pytest.fixture
-def read(session):
-    """``read(query)`` in its own transaction: on SQLite an open one blocks the pages."""
-
-    def read(query):
-        session.commit()
-        found = session.scalars(query.execution_options(populate_existing=True)).all()
-        session.commit()
-        return found
-
-    return read
-
-
-@pytest.fixture
 def owner(anna, read):
     return read(select(Account))[0]
 

@@ -7,19 +7,6 @@ from mailganer.models import Account, Campaign, Template
 
 
 @pytest.fixture
-def read(session):
-    """``read(query)`` in its own transaction: on SQLite an open one blocks the pages."""
-
-    def read(query):
-        session.commit()
-        found = session.scalars(query.execution_options(populate_existing=True)).all()
-        session.commit()
-        return found
-
-    return read
-
-
-@pytest.fixture
 def template(make, anna, read):
     template = make.template(read(select(Account))[0], "Monthly news", html="<p>Dear {{ first_name }}</p>")
     make.commit()
