@@ -67,9 +67,9 @@ class DatabaseClock:
     def _ask(self, now: float) -> None:
         try:
             with self._engine.connect() as connection:
-                moment = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+                now_utc = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
         except SQLAlchemyError:
             # The database is unreachable, so extrapolate from the last known time. Code that needs the
             # database detects the failure itself.
-            moment = self._moment + timedelta(seconds=now - (self._asked_at or now))
-        self._moment, self._asked_at = moment.astimezone(UTC), now
+            now_utc = self._moment + timedelta(seconds=now - (self._asked_at or now))
+        self._moment, self._asked_at = now_utc.astimezone(UTC), now

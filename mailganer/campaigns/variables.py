@@ -17,11 +17,11 @@ DOTTED = frozenset({"campaign.name", "list.name", "sender.name", "sender.email"}
 class Origin(StrEnum):
     """Source of a variable's value."""
 
-    reader = "reader"  # a field of the subscriber
+    subscriber = "subscriber"  # a field of the subscriber
     campaign = "campaign"  # the campaign's own value, for all recipients
     gap = "gap"  # the subscriber's field, or the campaign's value where that is empty
     mailganer = "mailganer"  # set by Mailganer
-    unknown = "nobody"  # no field and no value with this name exists
+    unknown = "unknown"  # no field and no value with this name exists
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class VariableUse:
     filled: int
     empty: int
     known: bool
-    origin: Origin = Origin.reader
+    origin: Origin = Origin.subscriber
     guarded: bool = False  # the template handles the empty value
 
     @property
@@ -111,5 +111,5 @@ def _use(
     if own is not None and own.override:
         return VariableUse(name, 0, audience, True, Origin.campaign, guarded)
     known = is_field or own is not None or filled > 0
-    origin = Origin.reader if known else Origin.unknown
+    origin = Origin.subscriber if known else Origin.unknown
     return VariableUse(name, filled, audience - filled, known, origin, guarded)

@@ -121,8 +121,8 @@ class ProcessReport:
         self._set_due(elapsed() + EVERY - 1)
         return True
 
-    def _set_due(self, moment: float) -> None:
-        self._due[:8] = struct.pack("d", moment)
+    def _set_due(self, due_at: float) -> None:
+        self._due[:8] = struct.pack("d", due_at)
 
     def _remove(self) -> None:
         """Remove the report, and the setup that ticks of this worker have recorded."""

@@ -31,7 +31,11 @@ def burst_at(
     session: Session, delivery_id: int, settled_at: datetime | None, at: datetime, link: int | None = None
 ) -> Burst | None:
     """Return the burst that a hit at ``at`` belongs to: a click on ``link``, or an open without ``link``."""
-    clicks = [(number, moment) for number, moment in _clicks(session, delivery_id) if moment <= at + HASTE]
+    clicks = [
+        (number, clicked_at)
+        for number, clicked_at in _clicks(session, delivery_id)
+        if clicked_at <= at + HASTE
+    ]
     clicks += [] if link is None else [(link, at)]
     if settled_at is None or at - settled_at <= HASTE:
         return _burst(clicks, HASTY_LINKS)
@@ -39,7 +43,7 @@ def burst_at(
     if link is not None:
         return _burst([each for each in clicks if each[1] >= at - HASTE], needed)
     # An open may be written before, during or after the clicks of its burst: check each span around it.
-    starts = sorted({moment for _number, moment in clicks if abs(moment - at) <= HASTE})
+    starts = sorted({clicked_at for _number, clicked_at in clicks if abs(clicked_at - at) <= HASTE})
     spans = ([each for each in clicks if start <= each[1] <= start + HASTE] for start in starts)
     return next((burst for span in spans if (burst := _burst(span, needed))), None)
 
@@ -47,7 +51,7 @@ def burst_at(
 def _burst(clicks: Sequence[tuple[int, datetime]], needed: int) -> Burst | None:
     if len({number for number, _moment in clicks}) < needed:
         return None
-    return Burst(min(moment for _number, moment in clicks) - HASTE)
+    return Burst(min(clicked_at for _number, clicked_at in clicks) - HASTE)
 
 
 def _clicks(session: Session, delivery_id: int) -> list[tuple[int, datetime]]:
@@ -57,4 +61,4 @@ def _clicks(session: Session, delivery_id: int) -> list[tuple[int, datetime]]:
             Event.delivery_id == delivery_id, Event.kind == EventKind.click, Event.link.is_not(None)
         )
     )
-    return [(number, moment) for number, moment in rows if number is not None]
+    return [(number, clicked_at) for number, clicked_at in rows if number is not None]

@@ -52,7 +52,7 @@ def click(request: Request) -> Response:
 
 
 @view_config(
-    route_name="unsubscribe", request_method=SEEN, permission=PUBLIC, renderer="readers/unsubscribe.jinja2"
+    route_name="unsubscribe", request_method=SEEN, permission=PUBLIC, renderer="recipients/unsubscribe.jinja2"
 )
 def ask(request: Request) -> dict[str, Any]:
     with _counting_misses(request):
@@ -65,7 +65,7 @@ def ask(request: Request) -> dict[str, Any]:
     request_method="POST",
     permission=PUBLIC,
     require_csrf=False,
-    renderer="readers/unsubscribe.jinja2",
+    renderer="recipients/unsubscribe.jinja2",
 )
 def unsubscribe(request: Request) -> dict[str, Any]:
     """Unsubscribe, from the page or one-click by the mail client (RFC 8058). The body is ignored."""
@@ -79,7 +79,7 @@ def unsubscribe(request: Request) -> dict[str, Any]:
     request_method="POST",
     permission=PUBLIC,
     require_csrf=False,
-    renderer="readers/unsubscribe.jinja2",
+    renderer="recipients/unsubscribe.jinja2",
 )
 def undo(request: Request) -> dict[str, Any]:
     session, token = request.dbsession, request.matchdict["token"]
@@ -141,11 +141,11 @@ def _busy(error: Busy, request: Request) -> dict[str, Any]:
 
 
 for _route in PAGES:
-    exception_view_config(Busy, route_name=_route, renderer="readers/later.jinja2")(_busy)
+    exception_view_config(Busy, route_name=_route, renderer="recipients/later.jinja2")(_busy)
     for _missing in (NotFound, ObjectDeletedError):
-        exception_view_config(_missing, route_name=_route, renderer="readers/gone.jinja2")(_gone)
+        exception_view_config(_missing, route_name=_route, renderer="recipients/gone.jinja2")(_gone)
     for _kind in (DBAPIError, *OUT_OF_REACH):
-        exception_view_config(_kind, route_name=_route, renderer="readers/later.jinja2")(_unavailable)
+        exception_view_config(_kind, route_name=_route, renderer="recipients/later.jinja2")(_unavailable)
 
 
 def choose_language(request: Request, locale: str) -> None:

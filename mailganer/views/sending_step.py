@@ -316,7 +316,7 @@ def _check(request: Request) -> Check:
 def _when_page(request: Request, wrong: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     campaign: Campaign = request.context.campaign
     found = _check(request)
-    moment = (campaign.send_at or _next_morning(request)).astimezone(request.timezone)
+    start = (campaign.send_at or _next_morning(request)).astimezone(request.timezone)
     later = request.POST.get("when", "later" if campaign.send_at else "now") == "later"
     latest = campaign.not_after.astimezone(request.timezone) if campaign.not_after else None
     return campaign_page(
@@ -325,8 +325,8 @@ def _when_page(request: Request, wrong: Mapping[str, str] = MappingProxyType({})
         found,
         broken=("when",) if "send_at" in wrong else (),
         later=later,
-        day=request.POST.get("day", moment.date().isoformat()),
-        time=request.POST.get("time", moment.strftime("%H:%M")),
+        day=request.POST.get("day", start.date().isoformat()),
+        time=request.POST.get("time", start.strftime("%H:%M")),
         limited=bool(latest or campaign.hours or wrong.keys() & {"not_after", "hours"}),
         weekdays=_chosen_days(request) if request.POST else (campaign.hours or {}).get("days", ()),
         hours_from=request.POST.get("from", campaign.hours["from"] if campaign.hours else "09:00"),
@@ -383,12 +383,12 @@ def _datetime_of(field: str, day: str, clock: str, zone: Any) -> datetime:
 
 def local_moment(local: datetime, zone: Any, field: str = "send_at") -> datetime:
     """Convert local time to a datetime. Raise ``InputError`` for a time that the clock skips."""
-    moment = local.replace(tzinfo=zone)
-    if moment.astimezone(ZoneInfo("UTC")).astimezone(zone).replace(tzinfo=None) != local:
+    start = local.replace(tzinfo=zone)
+    if start.astimezone(ZoneInfo("UTC")).astimezone(zone).replace(tzinfo=None) != local:
         raise InputError(
             {field: _("The clock is put forward just then: this time does not exist. Choose another.")}
         )
-    return moment
+    return start
 
 
 def _doubt(campaign: Campaign, delivery: Delivery) -> Doubt:

@@ -129,13 +129,13 @@ def defer(item: Recipient | Row[Any], receipt: Receipt, now: datetime) -> Delive
     """Try this recipient again later, behind the others, or give up after a day."""
     give_up_after = GIVE_UP_ON_LIMIT_AFTER if receipt.outcome is Outcome.exhausted else GIVE_UP_AFTER
     first = item.first_tried_at or now
-    moment = next_attempt(item.attempts + 1, first, now, receipt.retry_after, give_up_after)
-    if isinstance(moment, Reason):
+    due_at = next_attempt(item.attempts + 1, first, now, receipt.retry_after, give_up_after)
+    if isinstance(due_at, Reason):
         return DeliveryChange(
             item.id, DeliveryStatus.failed, Reason.expired, clean(receipt.reply), tried=True
         )
     return DeliveryChange(
-        item.id, DeliveryStatus.pending, None, clean(receipt.reply), tried=True, not_before=moment
+        item.id, DeliveryStatus.pending, None, clean(receipt.reply), tried=True, not_before=due_at
     )
 
 
