@@ -129,7 +129,7 @@ def add(request: Request) -> Any:
 
 @view_config(route_name="subscriber", renderer="subscribers/subscriber.jinja2")
 def show_subscriber(request: Request) -> dict[str, Any]:
-    row = request.context.show_subscriber
+    row = request.context.subscriber
     return {
         "subscriber": row,
         "name": name_of(row),
@@ -144,7 +144,7 @@ def show_subscriber(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="subscriber.edit", renderer="subscribers/edit.jinja2")
 def change(request: Request) -> Any:
-    row = request.context.show_subscriber
+    row = request.context.subscriber
     form = _form(
         request,
         email=row.email,
@@ -174,7 +174,7 @@ def change(request: Request) -> Any:
 
 @view_config(route_name="subscriber.unsubscribe", request_method="POST")
 def unsubscribe(request: Request) -> Response:
-    row = request.context.show_subscriber
+    row = request.context.subscriber
     audience.unsubscribe(request.dbsession, row, reason="by hand", now=utcnow())
     request.flash(_("${email} is unsubscribed.", mapping={"email": row.email}))
     return HTTPSeeOther(request.route_path("subscriber", id=row.id))
@@ -182,7 +182,7 @@ def unsubscribe(request: Request) -> Response:
 
 @view_config(route_name="subscriber.delete", request_method="POST")
 def delete(request: Request) -> Response:
-    audience.erase_subscriber(request.dbsession, request.context.show_subscriber)
+    audience.erase_subscriber(request.dbsession, request.context.subscriber)
     request.flash(_("Subscriber deleted."))
     return HTTPSeeOther(request.route_path("subscribers"))
 
