@@ -9,10 +9,10 @@ from mailganer.db import utcnow
 from mailganer.models import Campaign
 
 
-def plain(template: str, moment: datetime | None = None) -> str:
-    """Return a subject as plain text, for the day of ``moment`` (or today) in the user's time zone."""
+def plain(template: str, at: datetime | None = None) -> str:
+    """Return a subject as plain text, for the day of ``at`` (or today) in the user's time zone."""
     request = get_current_request()
-    day = (moment or utcnow()).astimezone(request.timezone).date()
+    day = (at or utcnow()).astimezone(request.timezone).date()
     return plain_line(template, day, request.locale_name)
 
 
