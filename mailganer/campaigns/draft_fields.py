@@ -88,14 +88,14 @@ class DraftChanges:
         try:
             found = owned_rows(self._session, SubscriberList, self._campaign.account_id, ids)
         except NotFound:
-            raise InputError({"": _("There is no such list.")}) from None
+            raise InputError({"": _("This list does not exist.")}) from None
         return sorted(found, key=lambda each: each.name)  # in the order in which the campaign returns them
 
     def _senders(self, ids: Iterable[int]) -> list[Sender]:
         try:
             return owned_rows(self._session, Sender, self._campaign.account_id, ids)
         except NotFound:
-            raise InputError({"": _("There is no such sender.")}) from None
+            raise InputError({"": _("This sender does not exist.")}) from None
 
     def _template_id(self, template_id: int | None) -> int | None:
         """Also copy the template's email into every part not given.
@@ -107,7 +107,7 @@ class DraftChanges:
         try:
             template = owned(self._session, Template, self._campaign.account_id, template_id)
         except NotFound:
-            raise InputError({"": _("There is no such template.")}) from None
+            raise InputError({"": _("This template does not exist.")}) from None
         anew = template_id != self._campaign.template_id
         for part in PARTS:
             if part not in self._changes and (anew or not getattr(self._campaign, part).strip()):
@@ -119,18 +119,18 @@ def check_moment(send_at: datetime, now: datetime) -> datetime:
     """Validate a start time, and raise it to ``now`` at least. Raise ``InputError``."""
     check_latest(send_at, now, "send_at")
     if send_at < now - LATE:
-        raise InputError({"send_at": _("This time has passed. Choose a later one, or send now.")})
+        raise InputError({"send_at": _("This time has passed. Choose a later time or send now.")})
     return max(send_at, now)
 
 
 def check_latest(at: datetime, now: datetime, field: str = "not_after") -> datetime:
     """Validate that a time is within two years. Whether it can still be met is part of the check."""
     if at.tzinfo is None:
-        raise InputError({field: _("The time needs a time zone, like 2026-12-04T10:00:00+03:00.")})
+        raise InputError({field: _("The time needs a time zone, for example 2026-12-04T10:00:00+03:00.")})
     if at > now + FURTHEST:
-        raise InputError({field: _("This is more than two years away. Choose an earlier date.")})
+        raise InputError({field: _("This date is more than two years away. Choose an earlier one.")})
     if at < now - FURTHEST:
-        raise InputError({field: _("This time has passed. Choose a later one, or send now.")})
+        raise InputError({field: _("This time has passed. Choose a later time or send now.")})
     return at
 
 
@@ -155,7 +155,7 @@ def _line(value: str, longest: int) -> str:
 
 def _body(value: str) -> str:
     if len(value) > LONGEST_EMAIL:
-        raise InputError({"": _("This email is larger than a megabyte. No mail program would show it.")})
+        raise InputError({"": _("This email is larger than 1 MB. Email apps would not show it.")})
     return clean_text(value)
 
 
@@ -187,7 +187,8 @@ def _require_variable(name: str, value: str) -> None:
         raise InputError(
             {
                 "variables": _(
-                    "“${name}” cannot name a variable: take letters, digits and _, a letter first.",
+                    "“${name}” is not a valid variable name. Use Latin letters, digits and _, starting "
+                    "with a letter.",
                     mapping={"name": name[:40]},
                 )
             }
@@ -196,7 +197,7 @@ def _require_variable(name: str, value: str) -> None:
         raise InputError(
             {
                 "variables": _(
-                    "“${name}” is filled by Mailganer itself. Choose another name.", mapping={"name": name}
+                    "“${name}” is filled in by Mailganer. Choose another name.", mapping={"name": name}
                 )
             }
         )

@@ -34,19 +34,21 @@ EDITABLE: Mapping[CampaignStatus, frozenset[str]] = {
 }
 
 _WHY_NOT: Mapping[CampaignStatus, str] = {
-    CampaignStatus.scheduled: _("This campaign is scheduled. Take it back to a draft to change it."),
+    CampaignStatus.scheduled: _("This campaign is scheduled. Return it to draft to edit it."),
     CampaignStatus.sending: _(
-        "This campaign is being sent. Pause it to change the email for those who wait."
+        "This campaign is being sent. Pause it to edit the email for the remaining recipients."
     ),
     CampaignStatus.paused: _(
-        "While it is paused only the email can be changed: the people are already chosen."
+        "While the campaign is paused, only the email can be edited. The recipients are fixed."
     ),
-    CampaignStatus.finished: _("This campaign has been sent. Duplicate it to write another one like it."),
-    CampaignStatus.cancelled: _("This campaign was stopped. Duplicate it to write another one like it."),
+    CampaignStatus.finished: _("This campaign has been sent. Duplicate it to send a similar one."),
+    CampaignStatus.cancelled: _("This campaign was cancelled. Duplicate it to send a similar one."),
 }
 
 
-CHANGED = _("This campaign was changed meanwhile, perhaps in another tab. Open it again to see the change.")
+CHANGED = _(
+    "This campaign was changed in the meantime, perhaps in another tab. Reload the page to see the changes."
+)
 
 
 def create_draft(session: Session, account: Account, now: datetime) -> Campaign:
@@ -121,7 +123,7 @@ def delete_draft(session: Session, campaign: Campaign) -> None:
     lock(session, campaign)
     never_started = campaign.status is CampaignStatus.cancelled and campaign.started_at is None
     if campaign.status is not CampaignStatus.draft and not never_started:
-        raise Conflict(_("Only a draft can be deleted. What was sent stays, with its report."))
+        raise Conflict(_("Only a draft can be deleted. A sent campaign is kept with its report."))
     session.delete(campaign)
     session.flush()
 

@@ -101,8 +101,9 @@ def refuse_left(email: rendering.CompiledEmail, tokens: Collection[str], ours: s
 
 def said_of_left(left: Collection[str]) -> str:
     return _(
-        "The email was copied from one that somebody else got, and holds links of that recipient: ${link}. "
-        "Put the addresses they should lead to in their place, or take them out.",
+        "The email was copied from one sent to another recipient and contains that "
+        "recipient's links: ${link}. Replace them with the addresses they should lead to, or "
+        "remove them.",
         mapping={"link": ", ".join([each[:100] for each in left][:3])},
     )
 

@@ -34,7 +34,7 @@ def bring_back(session: Session, campaign: Campaign, now: datetime) -> None:
     """
     earlier = session.get(EarlierEmail, campaign.id)
     if earlier is None:
-        raise Conflict(_("There is no earlier email to bring back."))
+        raise Conflict(_("There is no previous version to restore."))
     parts = dict(earlier.parts)
     if parts["template_id"] and session.get(Template, parts["template_id"]) is None:
         parts["template_id"] = None  # the template has been deleted since

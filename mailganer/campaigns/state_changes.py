@@ -55,9 +55,9 @@ def schedule(
     if tell:
         tell(found)
     if audience is not None and audience != found.audience:
-        raise Conflict(_("The number of people has changed since this page was opened. Look again."))
+        raise Conflict(_("The number of recipients has changed since this page was opened. Check it again."))
     if not found.ok:
-        raise NotReady(_("Something keeps this campaign from being sent."), found.blocking)
+        raise NotReady(_("This campaign has problems that must be fixed before sending."), found.blocking)
     campaign.move(CampaignStatus.scheduled)
     campaign.send_at = at
     campaign.pressed_at = None if send_at else now
@@ -73,7 +73,7 @@ def _require_draft(campaign: Campaign) -> None:
     if campaign.status is CampaignStatus.cancelled:
         raise Conflict(_("This campaign is cancelled. To send its email, duplicate the campaign."))
     if campaign.status is not CampaignStatus.draft:
-        raise Conflict(_("This campaign is already on its way."))
+        raise Conflict(_("This campaign is already being sent."))
 
 
 def _unchanged(session: Session, campaign: Campaign, read_email: Callable[[], T]) -> T:
@@ -94,7 +94,7 @@ def unschedule(session: Session, campaign: Campaign, now: datetime) -> Campaign:
     """Turn a scheduled campaign back into a draft. Raise ``Conflict`` when it has started."""
     lock(session, campaign)
     if campaign.status is not CampaignStatus.scheduled:
-        raise Conflict(_("Only a campaign that has not begun can be taken back to a draft."))
+        raise Conflict(_("Only a campaign that has not started can be returned to draft."))
     campaign.move(CampaignStatus.draft)
     if campaign.pressed_at or (campaign.send_at and campaign.send_at <= now):
         campaign.send_at = None  # "now" is over; the next attempt starts with the choice of time
@@ -136,7 +136,7 @@ def resume(session: Session, campaign: Campaign, now: datetime, ours: str = "") 
     if campaign.status is CampaignStatus.sending:
         return campaign
     if campaign.status is not CampaignStatus.paused:
-        raise Conflict(_("Only a paused campaign can go on."))
+        raise Conflict(_("Only a paused campaign can be resumed."))
     if email is not None:
         frozen_emails.keep(session, campaign, email, now)
     campaign.move(CampaignStatus.sending)
@@ -154,7 +154,7 @@ def cancel(session: Session, campaign: Campaign, now: datetime) -> Campaign:
     if campaign.status is CampaignStatus.cancelled:
         return campaign
     if campaign.status in (CampaignStatus.draft, CampaignStatus.finished):
-        raise Conflict(_("There is nothing to stop: this campaign is not on its way."))
+        raise Conflict(_("This campaign cannot be cancelled, because it is not being sent."))
     states.cancel(session, campaign, now)
     session.flush()
     return campaign

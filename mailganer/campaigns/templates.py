@@ -175,7 +175,7 @@ _known_names = _KnownNames(2 * MOST_TEMPLATES)
 def _require_room(session: Session, account_id: int) -> None:
     number = session.scalar(select(func.count()).where(Template.account_id == account_id)) or 0
     if number >= MOST_TEMPLATES:
-        raise InputError({"name": _("There are a thousand templates already. Delete some first.")})
+        raise InputError({"name": _("You have 1,000 templates, which is the maximum. Delete some first.")})
 
 
 def _checked(values: Mapping[str, str]) -> dict[str, str]:
@@ -190,7 +190,7 @@ def _checked(values: Mapping[str, str]) -> dict[str, str]:
         if len(kept[name]) > longest:
             problems[name] = _("This is too long: ${longest} characters fit.", mapping={"longest": longest})
     if "name" in kept and not kept["name"]:
-        problems["name"] = _("Give the template a name.")
+        problems["name"] = _("Enter a name for the template.")
     if problems:
         raise InputError(problems)
     return kept

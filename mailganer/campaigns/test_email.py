@@ -107,20 +107,20 @@ def _addresses(to: Iterable[str]) -> Sequence[str]:
             raise InputError({"to": next(iter(error.fields.values()))}) from None
         found[address.key] = address.email
     if not found:
-        raise InputError({"to": _("Say where the test email should go.")})
+        raise InputError({"to": _("Enter an address for the test email.")})
     if len(found) > MOST_ADDRESSES:
-        raise InputError({"to": _("A test email goes to ten addresses at most.")})
+        raise InputError({"to": _("A test email can be sent to at most ten addresses.")})
     return tuple(found.values())
 
 
 def _sender(campaign: Campaign, now: datetime) -> Sender:
     senders = [sender for sender in campaign.senders if sender.deleted_at is None]
     if not senders:
-        raise Conflict(_("Choose a sender first: there is nowhere to send from."))
+        raise Conflict(_("Select a sender first."))
     sender = next((each for each in senders if each.status is SenderStatus.ready), senders[0])
     if sender.status is SenderStatus.sleeping and sender.sleeps_until and sender.sleeps_until > now:
         raise LimitReached(
-            _("${address} is resting and goes on by itself.", mapping={"address": sender.from_email}),
+            _("${address} is waiting and resumes automatically.", mapping={"address": sender.from_email}),
             counter="sender",
             frees_at=sender.sleeps_until,
         )
@@ -147,9 +147,9 @@ def _take(
         own,
         number,
         "sender",
-        _("${address} has sent all it may in 24 hours.", mapping={"address": sender.from_email}),
+        _("${address} has reached its limit for 24 hours.", mapping={"address": sender.from_email}),
     )
-    _require(plan, number, "per_day", _("Your plan lets no more emails leave in these 24 hours."))
+    _require(plan, number, "per_day", _("The limit of your plan for 24 hours is reached."))
     reserve(session, sender.id, campaign.account_id, number, now)
 
 

@@ -53,5 +53,6 @@ def reply_beside(error: Exception) -> str:
 
 
 _UNEXPECTED = _(
-    "The way to this mail server is broken. Whoever runs this installation finds more in its log."
+    "The connection to this mail server is broken. The operator of this installation "
+    "finds details in the log."
 )

@@ -91,7 +91,7 @@ def _names_in_all(trees: Mapping[str, nodes.Template]) -> frozenset[str]:
     if len(found) > render_budget.VARIABLES:
         raise RenderTooLarge(
             _(
-                "An email can use ${most} different variables at most.",
+                "An email can use at most ${most} different variables.",
                 mapping={"most": render_budget.VARIABLES},
             )
         )
@@ -188,7 +188,7 @@ def _dependency_order(uses: Mapping[str, set[str]]) -> list[str]:
         if not ready:
             raise EmailError(
                 _(
-                    "These variables are made of each other, in a circle: ${names}.",
+                    "These variables refer to each other in a circle: ${names}.",
                     mapping={"names": ", ".join(sorted(waiting))},
                 ),
                 "variables",
@@ -323,7 +323,7 @@ def _inlined(masked: MaskedSource, tokens: Iterable[Token]) -> Mapping[int, str]
         styles = _styles(inliner.inline(numbered))
     except (css_inline.InlineError, ValueError) as error:
         raise EmailError(
-            _("The styles are not understood: ${reason}", mapping={"reason": str(error)[:200]}), "html"
+            _("The styles cannot be parsed: ${reason}", mapping={"reason": str(error)[:200]}), "html"
         ) from None
     return {tag.start: style for number, tag in enumerate(tags) if (style := styles.get(str(number)))}
 
@@ -427,7 +427,7 @@ def _test_link(email: CompiledEmail, address: str) -> None:
     except RenderTooLarge:
         raise EmailError(
             _(
-                "The address of a link is too much work for a click. Make it simpler: ${address}",
+                "The address of a link takes too long to compute. Simplify it: ${address}",
                 mapping={"address": address[:80]},
             ),
             "html",

@@ -68,7 +68,7 @@ class Values:
             if isinstance(value, str) and len(value) > render_budget.FIELD:
                 raise EmailError(
                     _(
-                        "The field “${name}” of this person is longer than ten thousand characters.",
+                        "The field “${name}” of this recipient is longer than 10,000 characters.",
                         mapping={"name": name},
                     )
                 )

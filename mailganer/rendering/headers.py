@@ -43,7 +43,7 @@ def text_value(text: str, column: int = 10) -> str:
     """Return the body of a Subject or another free-text header; ``column`` is where it starts."""
     text = literal(text)
     if len(text) > _LONGEST:
-        raise EmailError(_("The subject is longer than a thousand characters."), "subject")
+        raise EmailError(_("The subject is longer than 1,000 characters."), "subject")
     if not _PLAIN.fullmatch(text) or "=?" in text:
         return encoded_words(text, column)
     if len(text) + column <= _LINE:
@@ -136,7 +136,7 @@ def _is_allowed_in_local(character: str) -> bool:
 def _invalid_address(email: str) -> EmailError:
     return EmailError(
         _(
-            "“${email}” is no address that every mail server takes.",
+            "“${email}” is not an address that all mail servers accept.",
             mapping={"email": literal(email)[:100]},
         ),
         "email",
@@ -155,14 +155,14 @@ def mailbox(name: str, email: str) -> str:
 
 def message_id(value: str) -> str:
     if not _MESSAGE_ID.fullmatch(value):
-        raise EmailError(_("This email's Message-ID is not well formed."), "message_id")
+        raise EmailError(_("The Message-ID of this email is malformed."), "message_id")
     return value
 
 
 def unsubscribe(url: str) -> str:
     """Return ``List-Unsubscribe`` of RFC 2369: one address, unfolded and unencoded, however long."""
     if not _URL.fullmatch(url) and not _MAILTO.fullmatch(url):
-        raise EmailError(_("The address for unsubscribing is not well formed."), "unsubscribe_url")
+        raise EmailError(_("The unsubscribe address is malformed."), "unsubscribe_url")
     return f"<{url}>"
 
 
@@ -182,7 +182,7 @@ def added(name: str, value: str) -> tuple[str, str]:
     """Return a header that the operator adds. Its name must not be one that we write ourselves."""
     if not _NAME.fullmatch(name) or name.lower() in OURS:
         raise EmailError(
-            _("“${name}” is no header that may be added.", mapping={"name": literal(name)[:60]}), "headers"
+            _("The header “${name}” cannot be added.", mapping={"name": literal(name)[:60]}), "headers"
         )
     return name, text_value(value, len(name) + 2)
 
@@ -228,4 +228,4 @@ def pass_gate(head: bytes, gate: re.Pattern[bytes]) -> None:
     The functions above ensure this already; here it is proven for each copy, whatever they overlook.
     """
     if not gate.fullmatch(head):
-        raise EmailError(_("This copy was stopped: its headers are not the ones that were meant."), "headers")
+        raise EmailError(_("This email was blocked because its headers are not as expected."), "headers")

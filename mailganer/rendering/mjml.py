@@ -36,7 +36,7 @@ def to_html(source: str) -> str:
         made = mjml2html("".join((*pieces, source[at:])), fonts={})
     except ValueError as error:
         raise EmailError(
-            _("The MJML is not understood: ${reason}", mapping={"reason": str(error)[:200]}), "html"
+            _("The MJML cannot be parsed: ${reason}", mapping={"reason": str(error)[:200]}), "html"
         ) from None
     return re.sub(rf"{word}(\d+)x", lambda mask: codes[int(mask[1])], made)
 

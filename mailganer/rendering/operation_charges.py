@@ -59,7 +59,7 @@ def _simple(value: Any) -> int:
         return ITEM + value.bit_length() // 8
     if isinstance(value, _SIMPLE):
         return ITEM
-    raise EmailError(_("An email can print texts, numbers, dates and lists of them, nothing else."))
+    raise EmailError(_("An email can output only text, numbers, dates and lists of them."))
 
 
 def _weigh_deep(run: RenderBudget, value: Any) -> int:

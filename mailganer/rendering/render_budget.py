@@ -37,15 +37,15 @@ class RenderTooSlow(RenderTooLarge):
     """The rendering ran out of time."""
 
 
-TURNS = _("This email cannot be put together: its loops turn too often.")
-SLOW = _("This email cannot be put together: it needs more than a second.")
-LONG = _("This email cannot be put together: it is longer than a megabyte.")
-LONG_TEXTS = _("This email cannot be put together: its texts grow too long.")
-LONG_NUMBERS = _("This email cannot be put together: its numbers grow too long.")
-DEEP = _("This email cannot be put together: it is nested too deeply.")
-WORK = _("This email cannot be put together: it takes too many searches or comparisons.")
-MEMORY = _("This email cannot be put together: it needs too much memory.")
-STOPPED = _("This email cannot be put together: it was stopped after a few seconds.")
+TURNS = _("This email cannot be rendered: its loops repeat too many times.")
+SLOW = _("This email cannot be rendered: it takes longer than a second.")
+LONG = _("This email cannot be rendered: it is larger than 1 MB.")
+LONG_TEXTS = _("This email cannot be rendered: its texts become too long.")
+LONG_NUMBERS = _("This email cannot be rendered: its numbers become too long.")
+DEEP = _("This email cannot be rendered: it is nested too deeply.")
+WORK = _("This email cannot be rendered: it needs too many searches or comparisons.")
+MEMORY = _("This email cannot be rendered: it needs too much memory.")
+STOPPED = _("This email cannot be rendered: it takes longer than a few seconds.")
 
 
 def too_slow() -> RenderTooSlow:

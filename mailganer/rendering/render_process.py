@@ -200,7 +200,7 @@ class _Helpers:
                     helper.process.kill()
                     helper.close()
                     if last:
-                        raise EmailError(_("The email could not be computed just now. Try again.")) from None
+                        raise EmailError(_("The email could not be rendered right now. Try again.")) from None
                     continue
                 except BaseException:
                     # Half an answer may be in the pipe: it must not become the answer to the next request.
@@ -228,10 +228,8 @@ class _Helpers:
                 self._idle.pop().close()
 
 
-_BUSY = _("Too many emails are being put together just now. Try again in a few seconds.")
-_ACCOUNT_BUSY = _(
-    "Too many emails of this account are being put together just now. Try again in a few seconds."
-)
+_BUSY = _("Too many emails are being rendered right now. Try again in a few seconds.")
+_ACCOUNT_BUSY = _("Too many emails of this account are being rendered right now. Try again in a few seconds.")
 _account: ContextVar[int | None] = ContextVar("account", default=None)
 _helpers = _Helpers()
 

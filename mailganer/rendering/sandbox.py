@@ -22,7 +22,7 @@ from . import operation_charges, render_budget, sandbox_operations
 from .operation_charges import ITEM, Method
 from .render_budget import RenderBudget, RenderTooLarge, budget_of
 
-TOO_LARGE = _("A number is too large to compute with.")
+TOO_LARGE = _("A number is too large.")
 _OF_COMPILER = frozenset(("_loop_vars", "_block_vars"))
 
 
@@ -66,7 +66,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call_filter(self, name: str, *args: Any, **kwargs: Any) -> Any:
         # Called by ``map("...")``. Not the internal filters of ``_Harden``: they trust their arguments.
         if name in _INNER:
-            raise EmailError(_("There is no filter “${name}” in emails.", mapping={"name": name}))
+            raise EmailError(_("Emails have no filter “${name}”.", mapping={"name": name}))
         return super().call_filter(name, *args, **kwargs)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -106,7 +106,7 @@ def _iterate(context: Context, value: Any) -> Any:
     if isinstance(value, dict):
         value = list(value)
     if not isinstance(value, str | list | tuple | type({}.items()) | type({}.keys()) | type({}.values())):
-        raise EmailError(_("A loop needs a list to go through."))
+        raise EmailError(_("A loop needs a list to iterate over."))
     budget_of(context).step(len(value))
     return value
 
@@ -251,7 +251,7 @@ _FORBIDDEN: tuple[type[nodes.Node], ...] = (
 def check(source: str, field: str, environment: Sandbox) -> nodes.Template:
     """Return the syntax tree of a user's source. Raises ``EmailError`` with the line."""
     if len(source) > render_budget.SOURCE:
-        raise EmailError(_("It is longer than half a megabyte: no mail program shows so much."), field)
+        raise EmailError(_("The text is longer than 0.5 MB. Email apps do not show that much."), field)
     try:
         tree = environment.parse(source)
     except TemplateSyntaxError as error:
@@ -267,23 +267,23 @@ def _problem(node: nodes.Node, environment: Sandbox, tree: nodes.Template) -> st
     if isinstance(node, nodes.Const) and isinstance(node.value, float) and not math.isfinite(node.value):
         return TOO_LARGE
     if isinstance(node, _FORBIDDEN):
-        return _("An email stands alone: it cannot include or extend another.")
+        return _("An email cannot include or extend another.")
     if isinstance(node, nodes.For) and node.recursive:
         return _("A loop cannot be recursive in an email.")
     if isinstance(node, nodes.Filter) and (node.name not in sandbox_operations.FILTERS):
-        return _("There is no filter “${name}” in emails.", mapping={"name": node.name})
+        return _("Emails have no filter “${name}”.", mapping={"name": node.name})
     if isinstance(node, nodes.Test) and node.name not in environment.tests:
-        return _("There is no test “${name}” in emails.", mapping={"name": node.name})
+        return _("Emails have no test “${name}”.", mapping={"name": node.name})
     if isinstance(node, nodes.Name) and (node.name.startswith("_") or node.name == "self"):
-        return _("A name in an email cannot be “${name}”.", mapping={"name": node.name})
+        return _("The name “${name}” cannot be used in emails.", mapping={"name": node.name})
     if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
-        return _("A name in an email cannot be “${name}”.", mapping={"name": node.attr})
+        return _("The name “${name}” cannot be used in emails.", mapping={"name": node.attr})
     if (
         isinstance(node, nodes.Call)
         and isinstance(node.node, nodes.Name)
         and node.node.name not in _made(tree)
     ):
-        return _("There is no function “${name}” in emails.", mapping={"name": node.node.name})
+        return _("Emails have no function “${name}”.", mapping={"name": node.node.name})
     return None
 
 
@@ -295,36 +295,33 @@ def _made(tree: nodes.Template) -> set[str]:
 
 
 _SYNTAX: tuple[tuple[re.Pattern[str], Any], ...] = (
-    (re.compile(r"Encountered unknown tag '(?P<name>[^']*)'"), _("There is no tag “${name}” in emails.")),
-    (re.compile(r"No filter named '(?P<name>[^']*)'"), _("There is no filter “${name}” in emails.")),
-    (re.compile(r"No test named '(?P<name>[^']*)'"), _("There is no test “${name}” in emails.")),
+    (re.compile(r"Encountered unknown tag '(?P<name>[^']*)'"), _("Emails have no tag “${name}”.")),
+    (re.compile(r"No filter named '(?P<name>[^']*)'"), _("Emails have no filter “${name}”.")),
+    (re.compile(r"No test named '(?P<name>[^']*)'"), _("Emails have no test “${name}”.")),
     (
         re.compile(
             r"needs to be closed is '(?P<name>\w+)'",
             re.S | re.I,
         ),
-        _("“{% ${name} %}” is opened and never closed."),
+        _("“{% ${name} %}” is not closed."),
     ),
     (
         re.compile(r"unexpected char '(?P<name>[“”„‟«»‹›‘’‚‛″′`´])' at \d+"),
-        _(
-            "The sign ${name} does not work as a quotation mark in code."
-            ' Put the text in straight quotes: "...".'
-        ),
+        _('${name} cannot be used as a quotation mark in code. Use straight quotes: "...".'),
     ),
-    (re.compile(r"unexpected char (?P<name>.+) at \d+"), _("The sign ${name} cannot stand here.")),
+    (re.compile(r"unexpected char (?P<name>.+) at \d+"), _("The character ${name} is not allowed here.")),
     (
         re.compile(r"unexpected end of template|unexpected 'end of template'", re.I),
-        _("Something is opened and never closed: the email ends too early."),
+        _("The email ends too early: a tag or bracket is not closed."),
     ),
-    (re.compile(r"unexpected '(?P<name>[^']*)'"), _("“${name}” cannot stand here.")),
+    (re.compile(r"unexpected '(?P<name>[^']*)'"), _("“${name}” is not allowed here.")),
     (
         re.compile(r"expected token '(?P<other>[^']*)', got '(?P<name>[^']*)'"),
-        _("“${name}” cannot stand here."),
+        _("“${name}” is not allowed here."),
     ),
     (
         re.compile(r"Missing end of (?:comment|raw) "),
-        _("Something is opened and never closed: the email ends too early."),
+        _("The email ends too early: a tag or bracket is not closed."),
     ),
 )
 
@@ -338,7 +335,7 @@ def _in_words(error: TemplateSyntaxError, field: str) -> EmailError:
             reported = sentence % {"name": name[:40]} if "${name}" in sentence else sentence
             return EmailError(reported, field, error.lineno)
     return EmailError(
-        _("This is not understood: ${reason}", mapping={"reason": message[:200]}), field, error.lineno
+        _("This cannot be parsed: ${reason}", mapping={"reason": message[:200]}), field, error.lineno
     )
 
 
@@ -384,7 +381,7 @@ class CompiledTemplate:
         elif isinstance(error, RecursionError | MemoryError):
             reported = RenderTooLarge(render_budget.DEEP)
         elif isinstance(error, ZeroDivisionError):
-            reported = EmailError(_("Nothing can be divided by zero."))
+            reported = EmailError(_("Division by zero."))
         elif isinstance(error, OverflowError):
             reported = EmailError(TOO_LARGE)
         else:

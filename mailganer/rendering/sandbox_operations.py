@@ -117,7 +117,7 @@ def small(result: Any) -> Any:
     if isinstance(result, int) and result.bit_length() > 256:
         raise RenderTooLarge(render_budget.LONG_NUMBERS)
     if isinstance(result, complex):
-        raise EmailError(_("There is no root of a negative number."))
+        raise EmailError(_("A negative number has no root."))
     return result
 
 
@@ -239,14 +239,14 @@ def plain(value: object) -> str:
         return str(value)
     if isinstance(value, list | tuple):
         return _enumerate(value)
-    raise EmailError(_("An email can print texts, numbers, dates and lists of them, nothing else."))
+    raise EmailError(_("An email can output only text, numbers, dates and lists of them."))
 
 
 def _enumerate(values: list[object] | tuple[object, ...]) -> str:
     texts, size = [], 0
     for value in values:
         if isinstance(value, list | tuple):
-            raise EmailError(_("An email can print texts, numbers, dates and lists of them, nothing else."))
+            raise EmailError(_("An email can output only text, numbers, dates and lists of them."))
         texts.append(plain(value))
         size += len(texts[-1]) + 2
         if size > render_budget.TEXT:
@@ -318,7 +318,7 @@ def attribute(value: Any, name: str) -> Any:
                 return Method(value, name) if isinstance(found, _METHOD) else found
             break
     if hasattr(value, name):
-        raise EmailError(_("Emails may not use “.${name}” here.", mapping={"name": name[:40]}))
+        raise EmailError(_("Emails cannot use “.${name}” here.", mapping={"name": name[:40]}))
     return Missing(obj=value, name=name)
 
 
@@ -425,7 +425,7 @@ def total(value: Any, attribute: str | None = None, start: int = 0) -> Any:
         items = [item.get(attribute) if isinstance(item, Mapping) else None for item in items]
     numbers = [number(item) for item in items if not is_missing(item)]
     if None in numbers:
-        raise EmailError(_("Only numbers can be summed up."))
+        raise EmailError(_("Only numbers can be added up."))
     return sum(found for found in numbers if found is not None) + (number(start) or 0)
 
 
@@ -438,7 +438,7 @@ def format_text(pattern: Any, *values: Any) -> str:
     specifiers = [match[0] for match in _SPECIFIER.finditer(pattern) if match[0] != "%%"]
     if "%" in _SPECIFIER.sub("", pattern) or len(specifiers) != len(values) or len(specifiers) > 50:
         raise EmailError(
-            _("The format “${format}” does not fit its values.", mapping={"format": _short(pattern)})
+            _("The format “${format}” does not match its values.", mapping={"format": _short(pattern)})
         )
     if any(is_missing(value) or value == "" for value in values):
         return ""
@@ -448,7 +448,7 @@ def format_text(pattern: Any, *values: Any) -> str:
     )
     if None in given:
         raise EmailError(
-            _("The format “${format}” does not fit its values.", mapping={"format": _short(pattern)})
+            _("The format “${format}” does not match its values.", mapping={"format": _short(pattern)})
         )
     result: str = pattern % given
     if len(result) > render_budget.TEXT * 5:
@@ -486,7 +486,7 @@ def _language(name: Any) -> str:
     if found is None:
         raise EmailError(
             _(
-                "Dates cannot be written in the language “${name}”. Use a code such as en, ru or de.",
+                "Dates cannot be formatted in the language “${name}”. Use a code such as en, ru or de.",
                 mapping={"name": _short(text)},
             )
         )

@@ -110,169 +110,168 @@ class ExplanationCode(StrEnum):
 
 
 _SENTENCES: Mapping[ExplanationCode, str] = {
-    ExplanationCode.unknown: _("Nobody among your people has the address ${address}."),
-    ExplanationCode.forgotten: _(
-        "The address is kept as one that gets no more emails: ${cause}. No file and no form brings it back."
-    ),
-    ExplanationCode.erased: _("This person was deleted; who it was is not kept."),
-    ExplanationCode.moved: _("This person's address is ${address} now."),
-    ExplanationCode.on_list: _("On the list “${lists}” since ${since}."),
-    ExplanationCode.one_letter: _("On several lists of this campaign, and one email all the same."),
-    ExplanationCode.off_lists: _("On none of the lists of this campaign: ${lists}."),
+    ExplanationCode.unknown: _("No subscriber has the address ${address}."),
+    ExplanationCode.forgotten: _("The address is blocked: ${cause}. An import or a form cannot unblock it."),
+    ExplanationCode.erased: _("This recipient was deleted, and their data was erased."),
+    ExplanationCode.moved: _("The recipient's address is now ${address}."),
+    ExplanationCode.on_list: _("In the list “${lists}” since ${since}."),
+    ExplanationCode.one_letter: _("In several lists of this campaign, but gets only one email."),
+    ExplanationCode.off_lists: _("In none of the lists of this campaign: ${lists}."),
     ExplanationCode.left_lists: _(
-        "Was on a list of this campaign when its people were gathered, and is on none of them now."
+        "Was in a list of this campaign when its recipients were selected, but is in none of them now."
     ),
     ExplanationCode.lists_deleted: _("The lists of this campaign have been deleted."),
     ExplanationCode.no_lists: _("The campaign has no list yet."),
-    ExplanationCode.draft: _("The campaign is a draft: nothing leaves before somebody starts it."),
+    ExplanationCode.draft: _("The campaign is a draft. Nothing is sent until it is started."),
     ExplanationCode.scheduled: _("The campaign starts on ${until}."),
     ExplanationCode.undoable: _("The campaign starts on ${until}; until then it can be undone."),
     ExplanationCode.starting: _("The campaign is about to start."),
-    ExplanationCode.gathering: _("The campaign has started, and its people are being gathered."),
-    ExplanationCode.late: _("The campaign has not started and waits for your word. ${words}"),
-    ExplanationCode.would_get: _("As things stand, this person gets the email."),
-    ExplanationCode.would_not_get: _("As things stand, this person gets no email: ${cause}."),
-    ExplanationCode.gathered: _("The people of this campaign were gathered on ${since}."),
+    ExplanationCode.gathering: _("The campaign has started, and its recipients are being selected."),
+    ExplanationCode.late: _("The campaign has not started and is waiting for your decision. ${words}"),
+    ExplanationCode.would_get: _("As of now, this recipient will get the email."),
+    ExplanationCode.would_not_get: _("As of now, this recipient will not get the email: ${cause}."),
+    ExplanationCode.gathered: _("The recipients of this campaign were selected on ${since}."),
     ExplanationCode.planned: _("An email to ${address} was planned on ${since}."),
     ExplanationCode.excluded: _("No email was planned: ${cause}."),
     ExplanationCode.joined_later: _(
-        "No email was planned: came onto the list “${lists}” on ${since}, after the people had been gathered."
+        "No email was planned: added to the list “${lists}” on ${since}, after the "
+        "recipients had been selected."
     ),
     ExplanationCode.back_later: _(
-        "No email was planned: this person gets emails again only since ${since}, after the people had "
-        "been gathered."
+        "No email was planned: subscribed again on ${since}, after the recipients had been selected."
     ),
     ExplanationCode.same_address: _(
-        "No email was planned: the campaign has one to the same address already, for "
-        "somebody who had it before."
+        "No email was planned: the campaign already has an email to the same address, which "
+        "belonged to another subscriber before."
     ),
     ExplanationCode.state_changed: _(
-        "No email was planned. Why is no longer on record: this person's state has changed "
-        "since, on ${since}."
+        "No email was planned. The reason is no longer known, because the subscriber's "
+        "status changed on ${since}."
     ),
-    ExplanationCode.not_planned: _("No email to this person was planned."),
+    ExplanationCode.not_planned: _("No email to this recipient was planned."),
     ExplanationCode.stopped_before: _(
-        "The campaign was stopped on ${since}, before an email to this person was planned."
+        "The campaign was cancelled on ${since}, before an email to this recipient was planned."
     ),
     ExplanationCode.waited_quota: _(
-        "Waited until ${until} for ${sender}, which had sent all it may in 24 hours."
+        "Waited until ${until} for ${sender}, which had reached its limit for 24 hours."
     ),
     ExplanationCode.waited_trouble: _(
         "Waited until ${until} for the server of ${sender}, which could not be reached or asked to wait."
     ),
-    ExplanationCode.waited_failing: _(
-        "From ${since} on ${sender} could send nothing until somebody had looked at it."
-    ),
+    ExplanationCode.waited_failing: _("From ${since}, ${sender} could not send until its problem was fixed."),
     ExplanationCode.waited_plan: _(
-        "Waited until ${until} for your plan, whose emails of 24 hours were used up."
+        "Waited until ${until} because your plan's limit for 24 hours was reached."
     ),
-    ExplanationCode.waited_paused: _("Waited until ${until}: the campaign was paused by somebody."),
-    ExplanationCode.waited_halted: _(
-        "Waited until ${until}: the campaign had been paused because something was wrong."
-    ),
+    ExplanationCode.waited_paused: _("Waited until ${until}: the campaign was paused by a user."),
+    ExplanationCode.waited_halted: _("Waited until ${until}: the campaign was paused because of a problem."),
     ExplanationCode.waited_hours: _("Waited until ${until} for the sending hours."),
-    ExplanationCode.paused: _("The campaign is paused: nothing leaves until somebody lets it go on."),
-    ExplanationCode.halted: _("The campaign is paused because something is wrong. ${words}"),
-    ExplanationCode.stopping: _("The campaign was stopped on ${since}: this email does not leave any more."),
-    ExplanationCode.to_be_left_out: _("Will be left out when the email's turn comes: ${cause}."),
-    ExplanationCode.hours: _("Waits for the sending hours, which begin on ${until}."),
-    ExplanationCode.quota: _("Waits for ${sender}, which has sent all it may in 24 hours, until ${until}."),
-    ExplanationCode.resting: _("Waits for ${sender}, which rests until ${until}."),
-    ExplanationCode.trouble: _(
-        "Waits for the server of ${sender}, which is tried again on ${until}. ${words}"
+    ExplanationCode.paused: _("The campaign is paused. Nothing is sent until it is resumed."),
+    ExplanationCode.halted: _("The campaign is paused because of a problem. ${words}"),
+    ExplanationCode.stopping: _("The campaign was cancelled on ${since}, so this email will not be sent."),
+    ExplanationCode.to_be_left_out: _("Will be skipped: ${cause}."),
+    ExplanationCode.hours: _("Waiting for the sending hours, which start on ${until}."),
+    ExplanationCode.quota: _(
+        "Waiting until ${until} for ${sender}, which has reached its limit for 24 hours."
     ),
-    ExplanationCode.failing: _("${sender} can send nothing until somebody looks at it. ${words}"),
+    ExplanationCode.resting: _("Waiting for ${sender}, which resumes on ${until}."),
+    ExplanationCode.trouble: _("Waiting for the server of ${sender}. Next attempt on ${until}. ${words}"),
+    ExplanationCode.failing: _("${sender} cannot send until its problem is fixed. ${words}"),
     ExplanationCode.plan: _(
-        "Waits for your plan, which allows ${number} emails in 24 hours, until ${until}."
+        "Waiting until ${until}, because your plan allows ${number} emails per 24 hours."
     ),
-    ExplanationCode.put_off: _("The server put the email off; it is not tried again before ${until}."),
-    ExplanationCode.due_again: _("The server had put the email off; it is due again."),
-    ExplanationCode.came_to_nothing: _("An earlier try came to nothing."),
-    ExplanationCode.turn: _("Its turn has not come. Emails that may leave before it: ${number}."),
-    ExplanationCode.next: _("No other letter of this campaign waits before it."),
-    ExplanationCode.sending: _("Is on its way right now, through ${sender}."),
+    ExplanationCode.put_off: _("The server deferred the email. Next attempt not before ${until}."),
+    ExplanationCode.due_again: _("The server deferred the email, and it is due again."),
+    ExplanationCode.came_to_nothing: _("An earlier attempt failed."),
+    ExplanationCode.turn: _("Waiting in the queue. Emails that may be sent before it: ${number}."),
+    ExplanationCode.next: _("No other email of this campaign is ahead of it."),
+    ExplanationCode.sending: _("Being sent right now through ${sender}."),
     ExplanationCode.returned: _(
-        "Put back in the queue on ${since}: the server's refusal did not seem to be about this recipient."
+        "Returned to the queue on ${since}: the rejection did not seem to concern this recipient."
     ),
-    ExplanationCode.tries: _("Tries: ${number}, the first on ${since}."),
-    ExplanationCode.version: _("It was version ${number} of the email."),
-    ExplanationCode.accepted: _("The server of ${sender} took the email on ${since}."),
-    ExplanationCode.counts_as_sent: _("Was in doubt, and counts as sent since ${since}: ${by} said so."),
-    ExplanationCode.said_again: _("Was in doubt, and ${by} said on ${since} to send it again."),
-    ExplanationCode.looked_up: _("Was in doubt. Asked on ${since}, the server of ${sender} had the email."),
+    ExplanationCode.tries: _("Attempts: ${number}, the first on ${since}."),
+    ExplanationCode.version: _("This was version ${number} of the email."),
+    ExplanationCode.accepted: _("The server of ${sender} accepted the email on ${since}."),
+    ExplanationCode.counts_as_sent: _("Was in doubt. ${by} marked it as sent on ${since}."),
+    ExplanationCode.said_again: _("Was in doubt. ${by} decided on ${since} to resend it."),
+    ExplanationCode.looked_up: _(
+        "Was in doubt. The server of ${sender} confirmed on ${since} that it has the email."
+    ),
     ExplanationCode.not_there: _(
-        "Was in doubt. Asked on ${since}, the server of ${sender} had no such email, so it is sent again."
+        "Was in doubt. The server of ${sender} reported on ${since} that it does not have "
+        "the email, so it is sent again."
     ),
     ExplanationCode.in_hand: _(
-        "The email left through ${sender} and has arrived; the server's own answer was not kept."
+        "The email was sent through ${sender} and delivered. The server's reply was not kept."
     ),
-    ExplanationCode.unanswered: _("The email left through ${sender}; the server's own answer was not kept."),
-    ExplanationCode.refused: _("The server of ${sender} refused the email for good on ${since}."),
-    ExplanationCode.expired: _("The server put the email off for a whole day; it was given up on ${since}."),
-    ExplanationCode.not_sent: _("The email was not taken."),
+    ExplanationCode.unanswered: _("The email was sent through ${sender}. The server's reply was not kept."),
+    ExplanationCode.refused: _("The server of ${sender} permanently rejected the email on ${since}."),
+    ExplanationCode.expired: _(
+        "The server deferred the email for a whole day. Attempts stopped on ${since}."
+    ),
+    ExplanationCode.not_sent: _("The email was not accepted."),
     ExplanationCode.interrupted: _(
-        "Handed over through ${sender}, and on ${since} the sending was interrupted before "
-        "the server's answer came."
+        "Passed to the server through ${sender}, but sending was interrupted on ${since} "
+        "before the server replied."
     ),
     ExplanationCode.disconnected: _(
-        "Handed over through ${sender}, and on ${since} the connection broke before the server's answer came."
+        "Passed to the server through ${sender}, but the connection was lost on ${since} "
+        "before the server replied."
     ),
-    ExplanationCode.in_doubt: _("Nobody knows whether it arrived."),
+    ExplanationCode.in_doubt: _("It is not known whether it was delivered."),
     ExplanationCode.to_be_looked_up: _(
-        "The server of ${sender} is asked about it on ${until}. It is sent again only if that server has no "
-        "such email, or if you say so."
+        "The server of ${sender} is asked about it on ${until}. It is sent again only if "
+        "that server does not have the email, or if you decide so."
     ),
-    ExplanationCode.your_word: _("It is not sent again unless you say so."),
-    ExplanationCode.left_out: _("Left out on ${since}, when the email's turn came: ${cause}."),
-    ExplanationCode.stopped: _("Left out on ${since}: the campaign had been stopped."),
+    ExplanationCode.your_word: _("It is not sent again without your decision."),
+    ExplanationCode.left_out: _("Skipped on ${since}: ${cause}."),
+    ExplanationCode.stopped: _("Skipped on ${since}: the campaign was cancelled."),
     ExplanationCode.opened: _("Opened the email, first on ${since}."),
     ExplanationCode.opened_possibly: _(
-        "Possibly opened the email, first on ${since}: a privacy proxy fetched it."
+        "Possibly opened the email, first on ${since}: a privacy proxy loaded it."
     ),
-    ExplanationCode.opened_by_machine: _("Only a machine has fetched the email so far."),
-    ExplanationCode.not_opened: _("No opening has been counted so far."),
+    ExplanationCode.opened_by_machine: _("Only opened by software so far."),
+    ExplanationCode.not_opened: _("No opens so far."),
     ExplanationCode.opens_not_counted: _("This campaign does not count opens."),
-    ExplanationCode.clicked: _("Followed a link, first on ${since}. Clicks: ${number}."),
-    ExplanationCode.unsubscribed: _("Unsubscribed by this email on ${since}."),
-    ExplanationCode.resubscribed: _("Took the unsubscribing back on ${since}."),
-    ExplanationCode.bounced: _("The email came back on ${since}."),
-    ExplanationCode.complained: _("Called the email spam on ${since}."),
+    ExplanationCode.clicked: _("Clicked a link, first on ${since}. Clicks: ${number}."),
+    ExplanationCode.unsubscribed: _("Unsubscribed through this email on ${since}."),
+    ExplanationCode.resubscribed: _("Subscribed again on ${since}."),
+    ExplanationCode.bounced: _("The email bounced on ${since}."),
+    ExplanationCode.complained: _("Marked the email as spam on ${since}."),
 }
 
 _SEVERAL: Mapping[ExplanationCode, str] = {
     ExplanationCode.waited_quota: _(
-        "Waited for ${sender}, which had sent all it may in 24 hours. Such waits: ${number}, "
+        "Waited for ${sender}, which had reached its limit for 24 hours. Waits: ${number}, "
         "the last until ${until}."
     ),
     ExplanationCode.waited_trouble: _(
-        "Waited for the server of ${sender}, which could not be reached or asked to wait. Such waits: "
-        "${number}, the last until ${until}."
+        "Waited for the server of ${sender}, which could not be reached or asked to wait. "
+        "Waits: ${number}, the last until ${until}."
     ),
     ExplanationCode.waited_failing: _(
-        "${sender} could send nothing until somebody had looked at it. Such times: ${number}, the last from "
-        "${since} on."
+        "${sender} could not send until its problem was fixed. Times: ${number}, the last from ${since}."
     ),
     ExplanationCode.waited_plan: _(
-        "Waited for your plan, whose emails of 24 hours were used up. Such waits: ${number}, the last until "
-        "${until}."
+        "Waited because your plan's limit for 24 hours was reached. Waits: ${number}, the "
+        "last until ${until}."
     ),
     ExplanationCode.waited_paused: _(
-        "Waited while the campaign was paused by somebody. Such waits: ${number}, the last until ${until}."
+        "Waited while the campaign was paused by a user. Waits: ${number}, the last until ${until}."
     ),
     ExplanationCode.waited_halted: _(
-        "Waited while the campaign was paused because something was wrong. Such waits: ${number}, the last "
-        "until ${until}."
+        "Waited while the campaign was paused because of a problem. Waits: ${number}, the "
+        "last until ${until}."
     ),
     ExplanationCode.waited_hours: _(
-        "Waited for the sending hours. Such waits: ${number}, the last until ${until}."
+        "Waited for the sending hours. Waits: ${number}, the last until ${until}."
     ),
 }
 """Sentences for events that happened more than once."""
 
 _LESS: Mapping[ExplanationCode, str] = {
     ExplanationCode.planned: _("An email was planned on ${since}."),
-    ExplanationCode.tries: _("Tries: ${number}."),
-    ExplanationCode.bounced: _("The email came back."),
+    ExplanationCode.tries: _("Attempts: ${number}."),
+    ExplanationCode.bounced: _("The email bounced."),
 }
 """Sentences for steps with fewer known values: no address or no first time."""
 
@@ -289,25 +288,25 @@ class UnsubscribeMethod(StrEnum):
 
 _CAUSES: Mapping[Reason, str] = {
     Reason.unsubscribed: _("unsubscribed"),
-    Reason.bounced: _("the address could not be reached"),
-    Reason.complained: _("called an email spam"),
-    Reason.unconfirmed: _("the subscription is not confirmed"),
-    Reason.erased: _("the person was deleted"),
-    Reason.render_error: _("the email could not be made with this person's data"),
-    Reason.address: _("no email can be sent to such an address"),
+    Reason.bounced: _("undeliverable"),
+    Reason.complained: _("marked an email as spam"),
+    Reason.unconfirmed: _("subscription not confirmed"),
+    Reason.erased: _("subscriber deleted"),
+    Reason.render_error: _("the email could not be rendered with this recipient's data"),
+    Reason.address: _("the address is not valid"),
 }
 
 _SINCE: Mapping[Reason, str] = {
     Reason.unsubscribed: _("unsubscribed on ${since}"),
-    Reason.bounced: _("the address could not be reached on ${since}"),
-    Reason.complained: _("called an email spam on ${since}"),
+    Reason.bounced: _("undeliverable on ${since}"),
+    Reason.complained: _("marked an email as spam on ${since}"),
 }
 """Sentences with the date since when the cause applies."""
 
 _HOW: Mapping[UnsubscribeMethod, str] = {
-    UnsubscribeMethod.email: _("unsubscribed on ${since} by an email of “${campaign}”"),
-    UnsubscribeMethod.hand: _("emails to this person were stopped by hand on ${since}"),
-    UnsubscribeMethod.program: _("emails to this person were stopped by a program on ${since}"),
+    UnsubscribeMethod.email: _("unsubscribed on ${since} through an email of “${campaign}”"),
+    UnsubscribeMethod.hand: _("emails were blocked manually on ${since}"),
+    UnsubscribeMethod.program: _("emails were blocked by a program on ${since}"),
 }
 
 

@@ -6,18 +6,18 @@ from ..errors import _
 from ..models import Reason
 
 _SENTENCES: Mapping[Reason, str] = {
-    Reason.refused: _("The server does not take emails for this address."),
-    Reason.expired: _("The server put the email off for a whole day."),
-    Reason.interrupted: _("Sending was interrupted before the server's answer came."),
-    Reason.disconnected: _("The connection broke before the server's answer came."),
-    Reason.unsubscribed: _("Unsubscribed before the email's turn came."),
-    Reason.bounced: _("An earlier email to this address came back."),
-    Reason.complained: _("Called an earlier email spam."),
-    Reason.erased: _("Was deleted before the email's turn came."),
-    Reason.unconfirmed: _("Has not confirmed the subscription."),
-    Reason.render_error: _("The email could not be made with this person's data."),
-    Reason.address: _("No email can be sent to such an address."),
-    Reason.cancelled: _("The campaign was stopped before the email's turn came."),
+    Reason.refused: _("The server does not accept emails for this address."),
+    Reason.expired: _("The server deferred the email for a whole day."),
+    Reason.interrupted: _("Sending was interrupted before the server replied."),
+    Reason.disconnected: _("The connection was lost before the server replied."),
+    Reason.unsubscribed: _("Unsubscribed before the email was sent."),
+    Reason.bounced: _("An earlier email to this address bounced."),
+    Reason.complained: _("Marked an earlier email as spam."),
+    Reason.erased: _("Deleted before the email was sent."),
+    Reason.unconfirmed: _("The subscription is not confirmed."),
+    Reason.render_error: _("The email could not be rendered with this recipient's data."),
+    Reason.address: _("The address is not valid."),
+    Reason.cancelled: _("The campaign was cancelled before the email was sent."),
 }
 
 

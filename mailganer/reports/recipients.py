@@ -122,13 +122,13 @@ def _table(
 
 HEADING = (
     _("Address"),
-    _("Person"),
+    _("Recipient"),
     _("Status"),
     _("Reason"),
-    _("Server's answer"),
+    _("Server reply"),
     _("Sent"),
     _("Opened"),
-    _("Certainly a person"),
+    _("Confirmed open"),
     _("Opens"),
     _("Clicked"),
     _("Clicks"),

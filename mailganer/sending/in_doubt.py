@@ -54,7 +54,7 @@ def resolve(
     ``Conflict`` for "again" in a cancelled campaign.
     """
     if what not in ("sent", "again"):
-        raise InputError({"decision": _("Choose “treat as sent” or “send again”.")})
+        raise InputError({"decision": _("Choose “mark as sent” or “resend”.")})
     if what == "again":
         _refuse_cancelled(campaign)
     ids = _doubtful(session, campaign.id, delivery_ids)
@@ -81,7 +81,7 @@ def _reopen_if_finished(session: Session, campaign: Campaign) -> None:
 
 def _refuse_cancelled(campaign: Campaign) -> None:
     if campaign.status is CampaignStatus.cancelled:
-        raise Conflict(_("This campaign was stopped: nothing more is sent from it."))
+        raise Conflict(_("This campaign was cancelled, so nothing more is sent."))
 
 
 def _doubtful(session: Session, campaign_id: int, delivery_ids: Sequence[int] | None) -> Sequence[int]:

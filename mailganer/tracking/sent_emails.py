@@ -15,7 +15,7 @@ from ..i18n.footers import footer_texts
 from ..ledger.resolve_in_doubt import hold_batches
 from ..models import Campaign, Delivery, FrozenEmail, Sender, Subscriber, token_bytes, token_text
 
-UNKNOWN = _("This address is not complete, or it is not one of ours.")
+UNKNOWN = _("This address is incomplete or invalid.")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def email_for(session: Session, found: SentEmail, public_url: str) -> rendering.
     try:
         return outside(session, rendering.for_account(found.campaign.account_id, work))
     except EmailError as error:
-        raise NotFound(_("This email cannot be shown here.")) from error
+        raise NotFound(_("This email cannot be displayed.")) from error
 
 
 def link_target(session: Session, found: SentEmail, number: int) -> str:
@@ -94,7 +94,7 @@ def link_target(session: Session, found: SentEmail, number: int) -> str:
             return work()
         return outside(session, rendering.for_account(found.campaign.account_id, work))
     except EmailError as error:
-        raise NotFound(_("This link leads nowhere.")) from error
+        raise NotFound(_("This link does not work.")) from error
 
 
 def recipient_values(session: Session, found: SentEmail, email: rendering.CompiledEmail) -> dict[str, object]:
@@ -125,7 +125,7 @@ def _version(session: Session, found: SentEmail) -> FrozenEmail:
     frozen_email_id = found.delivery.frozen_email_id or found.campaign.frozen_email_id
     version = session.get(FrozenEmail, frozen_email_id) if frozen_email_id else None
     if version is None:
-        raise NotFound(_("This email cannot be shown here."))
+        raise NotFound(_("This email cannot be displayed."))
     return version
 
 

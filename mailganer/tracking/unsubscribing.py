@@ -85,7 +85,7 @@ def resubscribe_by_token(session: Session, token: str, *, now: datetime) -> Reci
     if subscriber and subscriber.status == SubscriberStatus.active:
         return describe(session, found)
     if subscriber is None or not _left_by_this(found):
-        raise Conflict(_("This email is not what you unsubscribed by, so it cannot take that back."))
+        raise Conflict(_("You did not unsubscribe through this email, so you cannot undo it here."))
     if suppression.resubscribe(session, subscriber, now=now):
         with counted(session, delivery):
             set_unsubscribed(delivery, None)

@@ -106,14 +106,14 @@ def save_people(request: Request) -> Any:
 @view_config(route_name="campaign.duplicate", request_method="POST")
 def duplicate(request: Request) -> Response:
     copy = campaigns.duplicate(request.dbsession, request.context.campaign, utcnow())
-    request.flash(_("Here is the copy: a draft with the same people and the same email."))
+    request.flash(_("Campaign duplicated: a draft with the same recipients and email."))
     return HTTPSeeOther(request.route_path("campaign", id=copy.id))
 
 
 @view_config(route_name="campaign.delete", request_method="POST")
 def delete(request: Request) -> Response:
     campaigns.delete_draft(request.dbsession, request.context.campaign)
-    request.flash(_("The draft is deleted."))
+    request.flash(_("Draft deleted."))
     return HTTPSeeOther(request.route_path("campaigns"))
 
 

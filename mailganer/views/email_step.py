@@ -116,7 +116,7 @@ def start_from(request: Request) -> Response:
     written = _is_written(campaign)
     replacing.replace_email(request.dbsession, campaign, _beginning(request, campaign), utcnow())
     if written:
-        request.flash(_("The email was replaced. The earlier one can be brought back."))
+        request.flash(_("Email replaced. You can restore the previous version."))
     return HTTPSeeOther(step_url(request, "email"))
 
 
@@ -128,7 +128,7 @@ def bring_back(request: Request) -> Response:
     except Conflict as error:
         request.flash(error.message, "wait")
     else:
-        request.flash(_("The earlier email is back."))
+        request.flash(_("Previous version restored."))
     return HTTPSeeOther(step_url(request, "email"))
 
 
@@ -140,9 +140,9 @@ def upload(request: Request) -> Response:
     written = _is_written(request.context.campaign)
     replacing.replace_email(request.dbsession, request.context.campaign, changes, utcnow())
     if written:
-        request.flash(_("The file is now the email. The earlier one can be brought back."))
+        request.flash(_("File uploaded. You can restore the previous version."))
     else:
-        request.flash(_("The file is now the email."))
+        request.flash(_("File uploaded."))
     return HTTPSeeOther(step_url(request, "email"))
 
 
@@ -196,13 +196,11 @@ def _sending(request: Request, trial: Trial | None) -> Callable[[], tuple[tuple[
 def read_email_file(posted: Any) -> str:
     """Return the text of an uploaded HTML file. Raise ``FileRefused``."""
     if posted is None or not hasattr(posted, "file"):
-        raise FileRefused(_("Choose a file first: one email as HTML."))
+        raise FileRefused(_("Choose an HTML file first."))
     with posted.file:
         content = posted.file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
-        raise FileRefused(
-            _("This file is larger than a megabyte. An email is smaller; pictures stay outside of it.")
-        )
+        raise FileRefused(_("This file is larger than 1 MB. Link images instead of embedding them."))
     if not content.strip():
         raise FileRefused(_("This file is empty."))
     if _is_no_text(content):
@@ -516,13 +514,13 @@ def _note(text: str) -> str:
 def _said(sentence: str, reply: str) -> str:
     if not reply or reply in str(sentence):
         return sentence
-    return _("${sentence} The server's words: ${reply}", mapping={"sentence": sentence, "reply": reply})
+    return _("${sentence} Server reply: ${reply}", mapping={"sentence": sentence, "reply": reply})
 
 
 def _tell(request: Request, receipts: tuple[Receipt, ...], recipients: int) -> None:
     refused = [receipt for receipt in receipts if receipt.outcome is not Outcome.accepted]
     if not refused and len(receipts) == recipients:
-        message = _("The test email is on its way. Look into the inbox, and into the spam folder.")
+        message = _("Test email sent. Check the inbox and the spam folder.")
         request.flash(message, place="test")
         return
     reply = next((receipt.reply for receipt in refused if receipt.reply), "")

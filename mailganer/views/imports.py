@@ -205,7 +205,7 @@ def _ask_page(request: Request, error: MailganerError | None = None) -> dict[str
         "lists": lists,
         "list_names": defaultdict(str, {each.id: each.name for each in known}),
         "chosen": chosen,
-        "name": request.POST.get("name", request.translate(_("Readers"))),
+        "name": request.POST.get("name", request.translate(_("Subscribers"))),
         "problems": problems,
         "recent": audience.latest_imports(request.dbsession, account.id, 5),
     }

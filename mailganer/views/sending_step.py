@@ -192,7 +192,7 @@ def progress(request: Request) -> Any:
 @view_config(route_name="campaign.unschedule", request_method="POST")
 def unschedule(request: Request) -> Response:
     return _change_state(
-        request, campaigns.unschedule, "check", _("The campaign is a draft again. Nobody has got it.")
+        request, campaigns.unschedule, "check", _("The campaign is a draft again. No emails were sent.")
     )
 
 
@@ -375,9 +375,9 @@ def _datetime_of(field: str, day: str, clock: str, zone: Any) -> datetime:
     try:
         local = datetime.fromisoformat(f"{day}T{clock}")
     except ValueError:
-        raise InputError({field: _("Choose a day and a time.")}) from None
+        raise InputError({field: _("Choose a date and time.")}) from None
     if local.tzinfo is not None:
-        raise InputError({field: _("Choose a day and a time.")})
+        raise InputError({field: _("Choose a date and time.")})
     return local_moment(local, zone, field)
 
 
@@ -386,7 +386,7 @@ def local_moment(local: datetime, zone: Any, field: str = "send_at") -> datetime
     start = local.replace(tzinfo=zone)
     if start.astimezone(ZoneInfo("UTC")).astimezone(zone).replace(tzinfo=None) != local:
         raise InputError(
-            {field: _("The clock is put forward just then: this time does not exist. Choose another.")}
+            {field: _("This time does not exist, because clocks move forward then. Choose another.")}
         )
     return start
 
@@ -407,7 +407,7 @@ def _named_delivery(request: Request) -> list[int] | None:
 
 def _decided_words(request: Request, verdict: str, number: int) -> str:
     if verdict == "again":
-        forms = ngettext("${number} email is sent again.", "${number} emails are sent again.")
+        forms = ngettext("${number} email will be resent.", "${number} emails will be resent.")
     else:
-        forms = ngettext("${number} email counts as sent.", "${number} emails count as sent.")
+        forms = ngettext("${number} email marked as sent.", "${number} emails marked as sent.")
     return str(request.localizer.counted(forms, number))

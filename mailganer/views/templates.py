@@ -29,7 +29,9 @@ from .forms import Form, number_of
 
 
 class TemplateForm(Form):
-    name = StringField(_("Name"), [InputRequired(_("Give the template a name.")), Length(max=LONGEST_NAME)])
+    name = StringField(
+        _("Name"), [InputRequired(_("Enter a name for the template.")), Length(max=LONGEST_NAME)]
+    )
     subject = StringField(_("Subject"), [Optional()])
     preheader = StringField(
         _("Preheader"), [Optional()], description=_("Text shown next to the subject in the inbox.")

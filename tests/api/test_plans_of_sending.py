@@ -35,7 +35,7 @@ def test_why_it_was_paused_and_why_a_sender_fails_is_said_in_the_accounts_langua
 ) -> None:
     account = make.account(locale="ru", timezone="Europe/Moscow")
     sentence = _(
-        "It should have started on ${moment} and could not. Nothing was sent. Start sending or stop it.",
+        "The campaign could not start on ${moment}. Nothing was sent. Start it now or cancel it.",
         mapping={"moment": datetime(2026, 11, 23, 9, tzinfo=UTC)},
     )
     sender = make.sender(

@@ -10,7 +10,7 @@ from mailganer.i18n.ready_templates import ready_templates
 from mailganer.models import Subscriber
 
 CASES = Path(__file__).parent / "cases"
-SOUND = "Every link leads somewhere."
+SOUND = "All links are valid."
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_every_dead_link_of_a_page_full_of_links_is_named(look, session, campaig
         assert sound not in said, sound
     assert "Did you mean https://www.shop.test?" in said
     # An empty one, and one that is rendered empty.
-    assert "Links that lead nowhere: 2 (“L-empty”, “L-emptyhref”)." in found["dead_links"]
+    assert "Links that do not work: 2 (“L-empty”, “L-emptyhref”)." in found["dead_links"]
     assert "/rel.png" in found["broken_picture"][0]
     assert SOUND not in passed
 
@@ -86,9 +86,9 @@ def test_a_value_without_a_scheme_is_found_wherever_it_stands_in_the_list(
         make.subscriber(account, f"s{number}@example.org", (readers,), fields={"site": site})
     found, passed = look(case("h2_site"))
     plain, double = found["link_values"]
-    assert "“{{ site }}” leads nowhere" in plain
+    assert "“{{ site }}” does not work" in plain
     assert "(2, for example “shop.test”)" in plain
-    assert "“https://{{ site }}” leads nowhere" in double
+    assert "“https://{{ site }}” does not work" in double
     assert "(2, for example" in double
     assert SOUND not in passed
 
@@ -125,7 +125,7 @@ def tomsk(make, account, readers, session):
 @pytest.mark.parametrize("href", WITH_VARIABLES)
 def test_a_link_broken_by_a_value_hides_no_other(look, tomsk, href):
     both, _passed = look(f"""<p><a href="{href}">a</a> <a href="{{{{ page }}}}">b</a></p>""")
-    assert "“{{ page }}” leads nowhere" in both["link_values"][0]
+    assert "“{{ page }}” does not work" in both["link_values"][0]
     alone, _passed = look(f"""<p><a href="{href}">a</a></p>""")
     assert both["broken_link"] == alone["broken_link"]
     assert "Tomsk" not in both["broken_link"][0]
@@ -160,7 +160,7 @@ def test_links_that_lead_nowhere_are_named_by_their_words(look):
         "<a href='#'>See <b>all</b></a> <a href=''><img src='https://a.test/i.png' alt='Logo'></a>"
         " <a href='#gone'>x</a> <a href='https://a.test/'>y</a>"
     )
-    assert found["dead_links"] == ["Links that lead nowhere: 3 (“See all”, “Logo”, “#gone”)."]
+    assert found["dead_links"] == ["Links that do not work: 3 (“See all”, “Logo”, “#gone”)."]
 
 
 # --- tags of other programs
@@ -240,8 +240,8 @@ def test_an_address_is_named_as_a_browser_reads_it(look):
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("12 Long Street", "the postal address from your settings is added below the email"),
-        (" ", "enter your postal address in the settings: it is then added below the email"),
+        ("12 Long Street", "the postal address from your settings is added at the end of the email"),
+        (" ", "enter your postal address in the settings: it is then added at the end of the email"),
     ],
 )
 def test_the_postal_address_is_promised_only_where_there_is_one(look, account, address, said):
@@ -309,6 +309,6 @@ def test_the_encoded_source_of_an_email_is_told(look, html, told):
 
 
 def test_links_are_told_only_where_addresses_became_links(look):
-    assert "became links" in look("One\n\nhttps://a.test")[0]["plain_words"][0]
+    assert "its web addresses into links" in look("One\n\nhttps://a.test")[0]["plain_words"][0]
     without = look("One\n\n<a href='https://a.test/'>two</a>")[0]["plain_words"][0]
     assert "links" not in without

@@ -189,7 +189,7 @@ def test_a_tag_without_a_variable_is_named_as_well(tag):
 def test_the_mark_of_counted_links_in_listmonk_is_to_be_deleted():
     for html in ("<a href='https://a.test/x@TrackLink'>x</a>", "<p>https://a.test/@TrackLink</p>"):
         assert [str(each) for each in found_in(html)] == [
-            "“@TrackLink” is how listmonk marks links to be counted. Delete it: links are counted without it."
+            "“@TrackLink” marks tracked links in listmonk. Delete it: links are tracked without it."
         ]
 
 

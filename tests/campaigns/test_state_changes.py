@@ -136,7 +136,7 @@ def test_a_broken_correction_does_not_go_out(campaign, session, now):
     [
         (CampaignStatus.finished, "is finished"),
         (CampaignStatus.cancelled, "is cancelled"),
-        (CampaignStatus.sending, "is already on its way"),
+        (CampaignStatus.sending, "is already being sent"),
     ],
 )
 def test_what_is_over_cannot_be_scheduled_and_the_reason_is_true(session, plan, campaign, status, said):

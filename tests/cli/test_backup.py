@@ -65,7 +65,7 @@ def test_every_row_and_file_comes_back_and_what_may_have_been_sent_asks(
     status = {name: session.get_one(Campaign, number).status.value for name, number in full.items()}
     assert status == {"on_its_way": "paused", "due": "paused", "later": "scheduled", "draft": "draft"}
     reason = session.get_one(Campaign, full["on_its_way"]).paused_reason
-    assert "was put back to a copy of" in translate_sentence(reason)
+    assert "was restored from a backup of" in translate_sentence(reason)
     assert len(session.scalars(select(Delay)).all()) == 2
     made = make.account("new@example.com")  # new ids follow the restored ones
     assert made.id > max(session.scalars(select(Account.id).where(Account.id != made.id)))

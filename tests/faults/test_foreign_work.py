@@ -409,5 +409,5 @@ def test_a_campaign_saved_again_and_again_is_not_scheduled_by_halves(
 
     registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
     monkeypatch.setattr(state_changes, "lock", saved)
-    with pytest.raises(Conflict, match="changed meanwhile"):
+    with pytest.raises(Conflict, match="changed in the meantime"):
         state_changes.schedule(session, draft, None, now, settings=settings, registry=registry)

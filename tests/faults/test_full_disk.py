@@ -52,7 +52,7 @@ def test_without_room_for_a_journal_nothing_is_sent_and_its_person_reads_why(
     assert not script.seen
     assert statuses(campaign.id) == {"pending": PEOPLE}
     assert sender.status is SenderStatus.sleeping
-    assert "Mailganer cannot keep a record of what it sends" in sender.error
+    assert "Mailganer cannot record what it sends" in sender.error
     assert "there is no room for a journal, so nothing is sent" in caplog.text
     assert list(works.context.journals.glob("*.journal")) == []
     clock.forward(minutes=1)

@@ -83,7 +83,7 @@ def test_what_was_sent_since_the_copy_is_not_sent_again_before_somebody_says_so(
     works.run(3)
     held = reload(campaign)
     assert held.status is CampaignStatus.paused
-    assert "put back to a copy of 23 November 2026, 09:00" in translate_sentence(held.paused_reason)
+    assert "restored from a backup of 23 November 2026, 09:00" in translate_sentence(held.paused_reason)
     assert "between then and 23 November 2026, 09:20" in translate_sentence(held.paused_reason)
     assert set(script.got.values()) == {1}
     noted = session.scalars(select(Delay).where(Delay.campaign_id == campaign.id)).one()
@@ -141,7 +141,7 @@ def test_a_lane_that_outlives_its_database_keeps_what_has_left_and_asks(
     left = len(script.got)
     assert 0 < statuses(campaign.id)["sent"] < left < PEOPLE
     assert reload(campaign).status is CampaignStatus.paused
-    assert "put back to an older copy" in translate_sentence(reload(campaign).paused_reason)
+    assert "restored from an older backup" in translate_sentence(reload(campaign).paused_reason)
     works.run(3)
     assert set(script.got.values()) == {1}
 

@@ -38,7 +38,7 @@ def test_a_plain_text_is_looked_up_only_for_a_template() -> None:
 
 
 def test_counted_sentences_follow_the_plural_rule_of_the_language() -> None:
-    forms = ngettext("${number} email is sent again.", "${number} emails are sent again.")
+    forms = ngettext("${number} email will be resent.", "${number} emails will be resent.")
     assert [translator("en").counted(forms, number).split()[1] for number in (1, 2)] == ["email", "emails"]
     russian = [translator("ru").counted(forms, number) for number in (1, 3, 5)]
     assert len({text.replace(number, "") for text, number in zip(russian, "135", strict=True)}) == 3

@@ -51,7 +51,7 @@ def test_tags_of_known_languages_are_understood(tag: str, expected: str) -> None
 
 @pytest.mark.parametrize("tag", ["xx", "english", "../../etc/passwd", "de" * 5000, "_", "\0"])
 def test_another_language_is_a_sentence(tag: str) -> None:
-    with pytest.raises(EmailError, match="Dates cannot be written in the language"):
+    with pytest.raises(EmailError, match="Dates cannot be formatted in the language"):
         printed(tag)
 
 

@@ -22,13 +22,13 @@ from .conftest import URLS, email_of
     ("html", "line", "said"),
     [
         ("<p>\n{{ first_name|foo }}", 2, "no filter “foo”"),
-        ("a\nb\n{% if x %}\nc", 3, "“{% if %}” is opened and never closed"),
-        ("{{ a b }}", 1, "“b” cannot stand here"),
+        ("a\nb\n{% if x %}\nc", 3, "“{% if %}” is not closed"),
+        ("{{ a b }}", 1, "“b” is not allowed here"),
         ("\n{% fi %}", 2, "no tag “fi”"),
-        ("{{ ? }}", 1, "'?' cannot stand here"),
-        ("{{ a", 1, "never closed"),
-        ("{# a", 1, "never closed"),
-        ("{{ 'a }}", 1, "cannot stand here"),
+        ("{{ ? }}", 1, "'?' is not allowed here"),
+        ("{{ a", 1, "is not closed"),
+        ("{# a", 1, "is not closed"),
+        ("{{ 'a }}", 1, "is not allowed here"),
         ("{{ a|default(“friend”) }}", 1, "straight quotes"),
         ("{{ a|default(«друг») }}", 1, "straight quotes"),
         ("{{ a|default(„x“) }}", 1, "straight quotes"),
@@ -37,11 +37,11 @@ from .conftest import URLS, email_of
         ("{{ a|default(&ldquo;x&rdquo;) }}", 1, "straight quotes"),
         ("{{ a|default(&#171;x&#187;) }}", 1, "straight quotes"),
         ("x\n\n{{ range(3) }}", 3, "no function “range”"),
-        ("{% include 'footer' %}", 1, "stands alone"),
+        ("{% include 'footer' %}", 1, "cannot include or extend"),
         ("{{ x is nice }}", 1, "no test “nice”"),
         ("{% if x %}{{ y|nope }}{% endif %}", 1, "no filter “nope”"),
         ("a\r\nb\r\n{{ c|nope }}", 3, "no filter “nope”"),
-        ("<table>\n<tr>\n{{ 1 / 0 }}", 3, "divided by zero"),
+        ("<table>\n<tr>\n{{ 1 / 0 }}", 3, "Division by zero"),
         ("<table>\n{{ 1e400|plural('day', 'days') }}", 2, "A number is too large"),
         ("<table>\n{{ (1e308*10)|int }}", 2, "A number is too large"),
         ("<table>\n{{ [1e308, 1e308]|sum|int }}", 2, "A number is too large"),
@@ -69,7 +69,7 @@ def test_the_sentence_can_still_be_said_in_another_language() -> None:
     with pytest.raises(EmailError) as caught:
         compile_email(Source("x", html="{{ x|foo }}"))
     message = caught.value.message
-    assert message == "There is no filter “${name}” in emails."
+    assert message == "Emails have no filter “${name}”."
     assert message.domain == "mailganer"  # type: ignore[attr-defined]
     assert message.mapping == {"name": "foo"}  # type: ignore[attr-defined]
 

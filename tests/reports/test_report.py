@@ -236,10 +236,10 @@ def test_the_file_holds_everybody_and_no_formula(sessions, session, sent, now):
     assert data.startswith(b"\xef\xbb\xbf")
     rows = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
     assert len(rows) == 12
-    assert rows[0]["Server's answer"].startswith("'=")
+    assert rows[0]["Server reply"].startswith("'=")
     assert rows[1]["Address"] == "'+1@example.org"
-    assert rows[2]["Reason"] == "The server put the email off for a whole day."
-    assert (rows[8]["Opens"], rows[8]["Clicks"], rows[8]["Certainly a person"]) == ("2", "2", "1")
+    assert rows[2]["Reason"] == "The server deferred the email for a whole day."
+    assert (rows[8]["Opens"], rows[8]["Clicks"], rows[8]["Confirmed open"]) == ("2", "2", "1")
     assert rows[3]["Sent"] == ""
     assert rows[7]["Sent"] == "2026-11-23T08:00:00+00:00"
     assert token_text(deliveries[7].token) not in data.decode()

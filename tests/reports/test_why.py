@@ -115,10 +115,10 @@ def test_an_accepted_email_from_the_list_to_the_servers_own_words(context, anna,
     why = why_subscriber(context, anna)
     assert codes(why) == ["on_list", "planned", "accepted", "not_opened"]
     assert said(why) == {
-        "on_list": "On the list “Readers” since 22 09:00.",
+        "on_list": "In the list “Readers” since 22 09:00.",
         "planned": "An email to anna@example.org was planned on 23 08:00.",
-        "accepted": "The server of anna@example.com took the email on 23 08:00.",
-        "not_opened": "No opening has been counted so far.",
+        "accepted": "The server of anna@example.com accepted the email on 23 08:00.",
+        "not_opened": "No opens so far.",
     }
     assert step(why, ExplanationCode.accepted).details() == {
         "since": context.now - HOUR,
@@ -151,8 +151,8 @@ def test_several_tries_and_the_version_among_several_are_told(session, context, 
     campaign.html += "<p>PS</p>"
     freeze(session, campaign, now)
     why = why_subscriber(context, anna)
-    assert said(why)["tries"] == "Tries: 3, the first on 23 07:00."
-    assert said(why)["version"] == "It was version 1 of the email."
+    assert said(why)["tries"] == "Attempts: 3, the first on 23 07:00."
+    assert said(why)["version"] == "This was version 1 of the email."
 
 
 def test_what_came_back_is_told_in_order(session, context, anna, email, now):
@@ -163,8 +163,8 @@ def test_what_came_back_is_told_in_order(session, context, anna, email, now):
     session.flush()
     why = why_subscriber(context, anna)
     assert codes(why)[-4:] == ["accepted", "opened", "clicked", "unsubscribed"]
-    assert said(why)["clicked"] == "Followed a link, first on 23 10:00. Clicks: 1."
-    assert said(why)["unsubscribed"] == "Unsubscribed by this email on 23 11:00."
+    assert said(why)["clicked"] == "Clicked a link, first on 23 10:00. Clicks: 1."
+    assert said(why)["unsubscribed"] == "Unsubscribed through this email on 23 11:00."
 
 
 def test_a_machine_is_not_called_a_reader_and_an_uncounted_open_is_not_called_none(
@@ -193,7 +193,7 @@ def test_an_email_put_off_for_a_day_was_given_up(context, anna, email, now):
     email(S.failed, reason=Reason.expired, reply="452 full", attempts=9, first_tried_at=now - DAY)
     why = why_subscriber(context, anna)
     assert codes(why)[-2:] == ["tries", "expired"]
-    assert said(why)["tries"] == "Tries: 9, the first on 22 09:00."
+    assert said(why)["tries"] == "Attempts: 9, the first on 22 09:00."
 
 
 # --- doubt
@@ -213,7 +213,7 @@ def test_a_doubtful_email_has_its_reason_and_message_id(context, campaign, anna,
 def test_a_doubt_ended_by_a_word_says_whose(context, anna, email, now):
     delivery = email(attempts=1, decided_by="boss@example.com", decided_at=now - HOUR)
     assert said(why_subscriber(context, anna))["counts_as_sent"].endswith(
-        "since 23 08:00: boss@example.com said so."
+        "boss@example.com marked it as sent on 23 08:00."
     )
     delivery.decided_at, delivery.reply = now - 2 * HOUR, OK  # deferred before, then accepted
     why = why_subscriber(context, anna)
@@ -245,22 +245,21 @@ def test_who_unsubscribed_after_planning_was_left_out_because_of_that(session, c
     unsubscribe(session, anna, reason="by hand", now=now - 90 * timedelta(minutes=1))
     email(S.skipped, reason=Reason.unsubscribed)
     assert said(why_subscriber(context, anna))["left_out"] == (
-        "Left out on 23 08:00, when the email's turn came: emails to this person were stopped by hand on "
-        "23 07:30."
+        "Skipped on 23 08:00: emails were blocked manually on 23 07:30."
     )
 
 
 def test_a_day_that_is_no_longer_known_is_not_made_up(session, context, anna, email, now):
     email(S.skipped, reason=Reason.unsubscribed)  # and has subscribed again since
-    assert said(why_subscriber(context, anna))["left_out"].endswith("came: unsubscribed.")
+    assert said(why_subscriber(context, anna))["left_out"].endswith(": unsubscribed.")
     unsubscribe(session, anna, reason="api", now=now)  # and unsubscribed once more, later than that
-    assert said(why_subscriber(context, anna))["left_out"].endswith("came: unsubscribed.")
+    assert said(why_subscriber(context, anna))["left_out"].endswith(": unsubscribed.")
 
 
 def test_an_email_that_could_not_be_made_says_what_was_wrong(context, anna, email):
     email(S.skipped, reason=Reason.render_error, reply="division by zero")
     why = why_subscriber(context, anna)
-    assert "could not be made with this person's data" in said(why)["left_out"]
+    assert "could not be rendered with this recipient's data" in said(why)["left_out"]
     assert step(why, ExplanationCode.left_out).words == "division by zero"
     assert step(why, ExplanationCode.left_out).reply == ""
 
@@ -271,8 +270,7 @@ def test_a_stopped_campaign_left_the_waiting_out(context, campaign, anna, email,
     assert codes(why_subscriber(context, anna))[-1] == "stopping"
     delivery.status, delivery.reason, delivery.settled_at = S.skipped, Reason.cancelled, now
     assert (
-        said(why_subscriber(context, anna))["stopped"]
-        == "Left out on 23 09:00: the campaign had been stopped."
+        said(why_subscriber(context, anna))["stopped"] == "Skipped on 23 09:00: the campaign was cancelled."
     )
 
 
@@ -288,14 +286,14 @@ def test_an_erased_persons_email_keeps_its_story_and_not_its_person(session, con
     assert why.address == ""
     by_address = why_address(context, "anna@example.org")
     assert codes(by_address) == ["unknown", "forgotten"]
-    assert "called an email spam on 23 09:00" in said(by_address)["forgotten"]
+    assert "marked an email as spam on 23 09:00" in said(by_address)["forgotten"]
 
 
 def test_an_erased_person_who_waits_will_be_left_out(session, context, anna, email):
     delivery = email(S.pending)
     erase_subscriber(session, anna)
     session.refresh(delivery)
-    assert said(why_email(context, delivery))["to_be_left_out"].endswith("the person was deleted.")
+    assert said(why_email(context, delivery))["to_be_left_out"].endswith("subscriber deleted.")
 
 
 def test_another_address_since_then_is_told(session, context, anna, email):
@@ -304,7 +302,7 @@ def test_another_address_since_then_is_told(session, context, anna, email):
     session.flush()
     why = why_address(context, "anna@example.org")
     assert why == why_address(context, "anna@new.example")
-    assert said(why)["moved"] == "This person's address is anna@new.example now."
+    assert said(why)["moved"] == "The recipient's address is now anna@new.example."
     assert "to anna@example.org was planned" in said(why)["planned"]
 
 
@@ -335,7 +333,7 @@ def test_a_free_way_has_only_a_turn(session, make, account, context, campaign, r
     session.flush()
     assert codes(why_subscriber(context, people[1]))[-1] == "next"
     assert said(why_subscriber(context, people[6]))["turn"] == (
-        "Its turn has not come. Emails that may leave before it: 5."
+        "Waiting in the queue. Emails that may be sent before it: 5."
     )
     first.not_before = now + HOUR  # deferred recipients hold up no others
     session.flush()
@@ -348,7 +346,7 @@ def test_a_used_up_sender_is_waited_for(session, context, campaign, anna, waitin
     minute = int((now - 20 * HOUR).timestamp()) // 60
     session.add(Usage(sender_id=sender.id, account_id=sender.account_id, minute=minute, emails=10))
     session.flush()
-    wanted = "Waits for anna@example.com, which has sent all it may in 24 hours, until 23 13:01."
+    wanted = "Waiting until 23 13:01 for anna@example.com, which has reached its limit for 24 hours."
     assert said(why_subscriber(context, anna))["quota"] == wanted
     sender.status, sender.sleeps_until = SenderStatus.sleeping, now + 4 * HOUR + timedelta(minutes=1)
     session.flush()
@@ -365,8 +363,8 @@ def test_nobody_waits_for_a_sender_while_another_one_is_free(session, make, acco
     campaign.senders[1].status, campaign.senders[1].error = SenderStatus.failing, "Refused. 535 no"
     session.flush()
     why = said(why_subscriber(context, anna))
-    assert why["resting"] == "Waits for anna@example.com, which rests until 23 10:00."
-    assert why["failing"] == "second@example.com can send nothing until somebody looks at it. Refused. 535 no"
+    assert why["resting"] == "Waiting for anna@example.com, which resumes on 23 10:00."
+    assert why["failing"] == "second@example.com cannot send until its problem is fixed. Refused. 535 no"
 
 
 def test_a_server_in_trouble_is_tried_again(session, context, campaign, anna, waiting, now):
@@ -375,7 +373,7 @@ def test_a_server_in_trouble_is_tried_again(session, context, campaign, anna, wa
     sender.error = "No answer."
     session.flush()
     assert said(why_subscriber(context, anna))["trouble"] == (
-        "Waits for the server of anna@example.com, which is tried again on 23 10:00. No answer."
+        "Waiting for the server of anna@example.com. Next attempt on 23 10:00. No answer."
     )
 
 
@@ -394,14 +392,14 @@ def test_a_used_up_plan_is_waited_for(session, make, context, account, anna, wai
     session.add(Usage(sender_id=other.id, account_id=account.id, minute=minute, emails=200))
     session.flush()
     assert said(why_subscriber(context, anna))["plan"] == (
-        "Waits for your plan, which allows 200 emails in 24 hours, until 24 07:01."
+        "Waiting until 24 07:01, because your plan allows 200 emails per 24 hours."
     )
 
 
 def test_sending_hours_are_waited_for(context, campaign, anna, waiting):
     campaign.hours = {"days": [1, 2, 3, 4, 5], "from": "12:00", "to": "18:00", "timezone": "UTC"}
     assert said(why_subscriber(context, anna))["hours"] == (
-        "Waits for the sending hours, which begin on 23 12:00."
+        "Waiting for the sending hours, which start on 23 12:00."
     )
 
 
@@ -409,7 +407,7 @@ def test_a_deferred_email_is_tried_again_at_its_moment(session, context, anna, w
     waiting.not_before, waiting.reply, waiting.attempts = now + HOUR, "452 4.2.2 mailbox full", 1
     why = why_subscriber(context, anna)
     assert codes(why) == ["on_list", "planned", "put_off"]
-    assert said(why)["put_off"] == "The server put the email off; it is not tried again before 23 10:00."
+    assert said(why)["put_off"] == "The server deferred the email. Next attempt not before 23 10:00."
     assert step(why, ExplanationCode.put_off).reply == "452 4.2.2 mailbox full"
     waiting.not_before = now - HOUR
     assert codes(why_subscriber(context, anna))[-1] == "due_again"
@@ -431,9 +429,7 @@ def test_who_has_left_meanwhile_will_be_left_out(session, context, anna, waiting
 def test_an_email_on_its_way_says_through_whom(context, campaign, anna, email):
     delivery = email(S.sending)
     delivery.sender_id = campaign.senders[0].id
-    assert (
-        said(why_subscriber(context, anna))["sending"] == "Is on its way right now, through anna@example.com."
-    )
+    assert said(why_subscriber(context, anna))["sending"] == "Being sent right now through anna@example.com."
 
 
 # --- what it waited for
@@ -457,7 +453,7 @@ def test_waits_that_are_over_stand_in_the_order_of_time(session, context, campai
     why = why_email(context, delivery)
     assert codes(why)[2:-1] == ["waited_plan", "waited_quota", "waited_paused", "accepted"]
     assert said(why)["waited_quota"] == (
-        "Waited until 23 05:00 for anna@example.com, which had sent all it may in 24 hours."
+        "Waited until 23 05:00 for anna@example.com, which had reached its limit for 24 hours."
     )
 
 
@@ -465,9 +461,7 @@ def test_the_same_wait_several_times_is_one_step(session, context, campaign, ann
     delivery = email(reply=OK, dated_at=now - 20 * HOUR)
     for ago in (15, 10, 5):
         hold(session, DelayCause.paused, now - ago * HOUR, now - (ago - 1) * HOUR, campaign_id=campaign.id)
-    assert said(why_email(context, delivery))["waited_paused"].endswith(
-        "Such waits: 3, the last until 23 05:00."
-    )
+    assert said(why_email(context, delivery))["waited_paused"].endswith("Waits: 3, the last until 23 05:00.")
 
 
 def test_of_two_senders_the_one_that_goes_on_first_was_waited_for(
@@ -487,9 +481,7 @@ def test_of_two_senders_the_one_that_goes_on_first_was_waited_for(
 def test_nights_outside_the_sending_hours_are_counted(context, campaign, anna, email, now):
     campaign.hours = {"days": [1, 2, 3, 4, 5], "from": "10:00", "to": "18:00", "timezone": "UTC"}
     delivery = email(reply=OK, dated_at=now, settled_at=now + 2 * DAY + 2 * HOUR)
-    assert said(why_email(context, delivery))["waited_hours"].endswith(
-        "Such waits: 3, the last until 25 10:00."
-    )
+    assert said(why_email(context, delivery))["waited_hours"].endswith("Waits: 3, the last until 25 10:00.")
     delivery.dated_at, delivery.settled_at = now + 2 * HOUR, now + 3 * HOUR
     assert "waited_hours" not in codes(why_email(context, delivery))
 
@@ -527,9 +519,7 @@ def test_who_had_unsubscribed_before_has_no_email_because_of_that(
     unsubscribe(session, anna, reason="api", now=now - 2 * HOUR)
     why = why_subscriber(context, anna)
     assert codes(why) == ["on_list", "gathered", "excluded"]
-    assert said(why)["excluded"] == (
-        "No email was planned: emails to this person were stopped by a program on 23 07:00."
-    )
+    assert said(why)["excluded"] == ("No email was planned: emails were blocked by a program on 23 07:00.")
     assert step(why, ExplanationCode.excluded).details()["reason"] == Reason.unsubscribed
 
 
@@ -539,15 +529,15 @@ def test_it_is_said_by_whose_email_somebody_unsubscribed(session, make, account,
     unsubscribe_by_token(session, token(earlier), now=now - 20 * HOUR)
     session.flush()
     assert said(why_subscriber(context, anna))["excluded"].endswith(
-        "unsubscribed on 22 13:00 by an email of “October”."
+        "unsubscribed on 22 13:00 through an email of “October”."
     )
 
 
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (SubscriberStatus.bounced, "the address could not be reached on 23 07:00"),
-        (SubscriberStatus.complained, "called an email spam on 23 07:00"),
+        (SubscriberStatus.bounced, "undeliverable on 23 07:00"),
+        (SubscriberStatus.complained, "marked an email as spam on 23 07:00"),
     ],
 )
 def test_who_was_suppressed_before_has_no_email(session, context, anna, others, now, status, words):
@@ -560,7 +550,7 @@ def test_who_was_suppressed_before_has_no_email(session, context, anna, others, 
 def test_who_has_never_confirmed_has_no_email(session, context, anna, others):
     anna.status = SubscriberStatus.unconfirmed
     anna.created_at = context.now - DAY
-    assert said(why_subscriber(context, anna))["excluded"].endswith("the subscription is not confirmed.")
+    assert said(why_subscriber(context, anna))["excluded"].endswith("subscription not confirmed.")
 
 
 def test_who_came_later_has_no_email(session, make, account, context, readers, others):
@@ -568,7 +558,8 @@ def test_who_came_later_has_no_email(session, make, account, context, readers, o
     why = why_subscriber(context, late)
     assert codes(why) == ["on_list", "gathered", "joined_later"]
     assert said(why)["joined_later"] == (
-        "No email was planned: came onto the list “Readers” on 23 09:00, after the people had been gathered."
+        "No email was planned: added to the list “Readers” on 23 09:00, after the recipients "
+        "had been selected."
     )
 
 
@@ -588,7 +579,7 @@ def test_who_is_on_none_of_the_lists_has_no_email(session, make, account, contex
     alone = make.subscriber(account, "alone@example.org", (make.list(account, "Elsewhere"),))
     why = why_subscriber(context, alone)
     assert codes(why) == ["off_lists", "gathered", "not_planned"]
-    assert said(why)["off_lists"] == "On none of the lists of this campaign: Readers."
+    assert said(why)["off_lists"] == "In none of the lists of this campaign: Readers."
 
 
 def test_an_address_taken_over_is_written_to_once(session, context, anna, others, now):

@@ -56,7 +56,7 @@ def test_recipients_of_a_copied_email_leave_and_click_for_themselves(
     registry = load_backends(settings.backends, settings.backend_options, accounts.network_of(settings))
     seen = check(session, second, settings=settings, registry=registry, now=clock.now)
     found = {problem.code: problem for problem in seen.problems}
-    assert "Every link leads somewhere." not in seen.passed
+    assert "All links are valid." not in seen.passed
     assert found["own_addresses"].severity is Severity.note
     assert found["foreign_addresses"].severity is Severity.blocking  # the variable was the campaign's own
     assert found["foreign_addresses"].message.mapping["link"] == f"{settings.public_url}/c/{old}/3"
@@ -115,14 +115,14 @@ def test_an_email_that_another_account_copied_never_acts_for_its_first_recipient
     assert found["foreign_addresses"].severity is Severity.blocking
     assert f"/c/{old}" in found["foreign_addresses"].message.mapping["link"]
     assert "unknown_clicks" not in found
-    assert "Every link leads somewhere." not in seen.passed
+    assert "All links are valid." not in seen.passed
 
     mine.status, mine.send_at = CampaignStatus.scheduled, clock.now
     session.commit()
     works.run(4)
     assert script.seen == []
     assert reload(mine).status is CampaignStatus.paused
-    assert "holds links of that recipient" in translate_sentence(reload(mine).paused_reason)
+    assert "contains that recipient's links" in translate_sentence(reload(mine).paused_reason)
 
 
 @pytest.mark.parametrize(

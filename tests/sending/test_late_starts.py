@@ -25,7 +25,7 @@ def test_a_campaign_later_than_its_latest_start_sends_nothing_and_asks(
     open_works(clock, script).run(3)
     late = reload(campaign)
     assert (late.status, late.started_at) == (CampaignStatus.paused, None)
-    assert "23 November 2026, 09:00, by 23 November 2026, 10:00 at the latest" in translate_sentence(
+    assert "between 23 November 2026, 09:00 and 23 November 2026, 10:00" in translate_sentence(
         late.paused_reason
     )
     assert not script.got

@@ -200,5 +200,5 @@ def test_a_state_of_another_mailing_is_not_touched(mailing: Mailing) -> None:
     mailing.html.write_text("<p>Another letter</p>")
     done = mailing.run(*state)
     assert done.returncode == 2
-    assert "another mailing" in done.stderr
+    assert "another campaign" in done.stderr
     assert len(mailing.server.emails) == 3

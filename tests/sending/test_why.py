@@ -56,17 +56,17 @@ def test_who_waited_for_a_quota_is_told_until_when_and_what_the_server_said(
     campaign = due(8, sender_values={"per_day": 5})
     works.run(3)
     assert why(campaign, person(7))[2:] == [
-        "Waits for anna@example.com, which has sent all it may in 24 hours, until 24 09:01.",
-        "Its turn has not come. Emails that may leave before it: 1.",
+        "Waiting until 24 09:01 for anna@example.com, which has reached its limit for 24 hours.",
+        "Waiting in the queue. Emails that may be sent before it: 1.",
     ]
     clock.forward(hours=24, minutes=1)
     works.run(3)
     assert why(campaign, person(7)) == [
-        "On the list “Readers” since 23 09:00.",
+        "In the list “Readers” since 23 09:00.",
         f"An email to {person(7)} was planned on 23 09:00.",
-        "Waited until 24 09:01 for anna@example.com, which had sent all it may in 24 hours.",
-        "The server of anna@example.com took the email on 24 09:01. 250 2.0.0 kept",
-        "No opening has been counted so far.",
+        "Waited until 24 09:01 for anna@example.com, which had reached its limit for 24 hours.",
+        "The server of anna@example.com accepted the email on 24 09:01. 250 2.0.0 kept",
+        "No opens so far.",
     ]
     assert not [each for each in why(campaign, person(1)) if each.startswith("Waited")]
 
@@ -74,11 +74,11 @@ def test_who_waited_for_a_quota_is_told_until_when_and_what_the_server_said(
 def test_who_waited_for_the_plan_is_told_so(due: Any, works: Any, clock: Any, why: Any, make: Any) -> None:
     campaign = due(205, account=make.account(plan="free"))
     works.run(8)
-    assert why(campaign, person(205))[2].startswith("Waits for your plan, which allows 200 emails")
+    assert why(campaign, person(205))[2].endswith("because your plan allows 200 emails per 24 hours.")
     clock.forward(hours=24, minutes=1)
     works.run(3)
     assert why(campaign, person(205))[2] == (
-        "Waited until 24 09:01 for your plan, whose emails of 24 hours were used up."
+        "Waited until 24 09:01 because your plan's limit for 24 hours was reached."
     )
 
 
@@ -90,14 +90,14 @@ def test_who_was_put_off_is_told_by_whom_and_how_often(
     campaign = due(3)
     works.run(3)
     assert why(campaign, person(2))[2:] == [
-        "The server put the email off; it is not tried again before 23 09:05. 452 4.2.2 mailbox full"
+        "The server deferred the email. Next attempt not before 23 09:05. 452 4.2.2 mailbox full"
     ]
     script.answer = accept
     clock.forward(minutes=5)
     works.run(3)
     assert why(campaign, person(2))[2:4] == [
-        "Tries: 2, the first on 23 09:00.",
-        "The server of anna@example.com took the email on 23 09:05. 250 2.0.0 kept",
+        "Attempts: 2, the first on 23 09:00.",
+        "The server of anna@example.com accepted the email on 23 09:05. 250 2.0.0 kept",
     ]
 
 
@@ -108,8 +108,7 @@ def test_a_servers_trouble_is_one_wait_however_often_it_was_tried(
     campaign = due(2)
     works.run(2)
     assert (
-        "Waits for the server of anna@example.com, which is tried again on 23 09:00."
-        in why(campaign, person(1))[3]
+        "Waiting for the server of anna@example.com. Next attempt on 23 09:00." in why(campaign, person(1))[3]
     )
     clock.forward(minutes=1)
     works.run(2)
@@ -132,22 +131,22 @@ def test_a_refused_login_and_a_pause_are_told_afterwards(
     script.answer = refused
     campaign = due(2)
     works.run(2)
-    assert why(campaign, person(2))[2].startswith("anna@example.com can send nothing until somebody looks")
+    assert why(campaign, person(2))[2].startswith("anna@example.com cannot send until its problem is fixed.")
     clock.forward(hours=1)
     with sessions.begin() as session:
         look_at(session, campaign.senders[0].id)
         state_changes.pause(session, session.get_one(Campaign, campaign.id), clock.now)
     script.answer = accept
-    assert "The campaign is paused: nothing leaves until somebody lets it go on." in why(campaign, person(2))
+    assert "The campaign is paused. Nothing is sent until it is resumed." in why(campaign, person(2))
     clock.forward(hours=1)
     with sessions() as session:
         state_changes.resume(session, session.get_one(Campaign, campaign.id), clock.now)
         session.commit()
     works.run(3)
     assert why(campaign, person(2))[2:5] == [
-        "From 23 09:00 on anna@example.com could send nothing until somebody had looked at it.",
-        "Waited until 23 11:00: the campaign was paused by somebody.",
-        "The server of anna@example.com took the email on 23 11:00. 250 2.0.0 kept",
+        "From 23 09:00, anna@example.com could not send until its problem was fixed.",
+        "Waited until 23 11:00: the campaign was paused by a user.",
+        "The server of anna@example.com accepted the email on 23 11:00. 250 2.0.0 kept",
     ]
 
 
@@ -160,11 +159,11 @@ def look_at(session: Session, sender_id: int) -> None:
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [
-        (True, "Was in doubt. Asked on 23 09:01, the server of anna@example.com had the email."),
+        (True, "Was in doubt. The server of anna@example.com confirmed on 23 09:01 that it has the email."),
         (
             False,
-            "Was in doubt. Asked on 23 09:10, the server of anna@example.com had no such email, "
-            "so it is sent again.",
+            "Was in doubt. The server of anna@example.com reported on 23 09:10 that it does not "
+            "have the email, so it is sent again.",
         ),
     ],
 )
@@ -176,7 +175,7 @@ def test_a_doubt_that_the_server_ended_is_told_so(
     script.accepted = lambda message_id: found
     campaign = due(3)
     works.run(3)
-    assert [each for each in why(campaign, person(2)) if each.startswith("Nobody knows whether it arrived")]
+    assert [each for each in why(campaign, person(2)) if each.startswith("It is not known")]
     script.answer = accept
     for _each in range(15):
         clock.forward(minutes=1)
@@ -191,16 +190,14 @@ def test_an_email_refused_for_what_it_is_holds_its_people_back(
     campaign = due(40)
     works.run()
     told = why(campaign, person(40))
-    assert [each for each in told if each.startswith("The campaign is paused because something is wrong.")]
+    assert [each for each in told if each.startswith("The campaign is paused because of a problem.")]
     script.answer = accept
     clock.forward(hours=2)
     with sessions() as session:
         state_changes.resume(session, session.get_one(Campaign, campaign.id), clock.now)
         session.commit()
     works.run(3)
-    assert "Waited until 23 11:00: the campaign had been paused because something was wrong." in why(
-        campaign, person(40)
-    )
+    assert "Waited until 23 11:00: the campaign was paused because of a problem." in why(campaign, person(40))
 
 
 def test_the_servers_words_are_said_once() -> None:

@@ -95,7 +95,7 @@ def test_a_campaign_walks_from_nothing_to_sending(anna, readers, read):
     form["html"] = "<p>Dear {{ first_name|default('reader') }}</p>"
     page = form.submit("go").follow()
     assert page.request.path == f"{here}/check"
-    assert "keeps this campaign from being sent" not in page
+    assert "before sending" not in page
 
     page = anna.get(f"{here}/when")
     page = submit(page, f"{here}/when", when="now").follow()
@@ -110,7 +110,7 @@ def test_the_people_step_says_who_is_left_out(anna, make, owner, readers, draft)
     make.subscriber(owner, "gone@example.org", (readers,), status="unsubscribed")
     make.commit()
     page = anna.get(f"/campaigns/{draft.id}/target")
-    assert "3 recipients" in page
+    assert "3 subscribers" in page
     assert "Unsubscribed" in page
 
 
@@ -122,7 +122,7 @@ def test_lists_of_somebody_else_are_refused(anna, make, draft, again):
     answer = anna.post(
         f"/campaigns/{draft.id}/target", {"csrf_token": token, "list": stranger.id}, status=422
     )
-    assert "There is no such list." in answer
+    assert "This list does not exist." in answer
     assert [each.name for each in again(draft).lists] == ["Readers"]
 
 
@@ -162,7 +162,7 @@ def test_a_second_tab_is_told_and_keeps_its_text(anna, draft, again):
     first.submit(status=303)
     second["subject"] = "From the second tab"
     page = second.submit(status=409)
-    assert "changed meanwhile" in page
+    assert "changed in the meantime" in page
     assert page.forms["email-form"]["subject"].value == "From the second tab"
     page.forms["email-form"].submit(status=409)
     assert again(draft).subject == "From the first tab"
@@ -218,7 +218,7 @@ def test_a_ready_email_is_where_one_begins(anna, draft, again):
 def test_a_test_email_reaches_oneself(anna, draft, smtp_server):
     page = anna.get(f"/campaigns/{draft.id}/email")
     page = submit(page, f"/campaigns/{draft.id}/email/test#test").follow()
-    assert "The test email is on its way" in page.html.find(id="test").find(role="status").text
+    assert "Test email sent." in page.html.find(id="test").find(role="status").text
     email = message_from_bytes(smtp_server.emails[-1].content, policy=policy.default)
     assert email["Subject"] == "News for Ольга"
     assert smtp_server.emails[-1].recipient == "anna@example.com"
@@ -285,10 +285,10 @@ def test_the_check_names_what_blocks_and_where_it_is_solved(anna, make, owner):
     make.commit()
     page = anna.get(f"/campaigns/{empty.id}/check")
     for sentence in (
-        "No list is chosen",
+        "No list is selected",
         "The email has no subject",
         "The email is empty",
-        "No sender is chosen",
+        "No sender is selected",
     ):
         assert sentence in page
     assert f"/campaigns/{empty.id}/target" in page
@@ -307,7 +307,7 @@ def test_a_time_that_has_passed_is_asked_again(anna, draft, again):
 def test_half_a_time_is_asked_again(anna, draft, day, time):
     page = anna.get(f"/campaigns/{draft.id}/when")
     answer = submit(page, f"/campaigns/{draft.id}/when", when="later", day=day, time=time, status=422)
-    assert "Choose a day and a time." in answer
+    assert "Choose a date and time." in answer
 
 
 def test_the_clock_is_the_persons_own(anna, owner, session, draft, again):
@@ -325,7 +325,7 @@ def test_another_number_of_people_than_promised_is_shown_first(anna, make, owner
     make.subscriber(owner, "late@example.org", (readers,))
     make.commit()
     page = submit(page, f"/campaigns/{draft.id}/send").follow()
-    assert "number of people has changed" in page
+    assert "number of recipients has changed" in page
     assert "Send to 3 recipients" in page
     assert again(draft).status is CampaignStatus.draft
 
@@ -401,10 +401,10 @@ def test_an_email_replaced_by_a_template_or_a_file_can_be_brought_back(anna, dra
         form for form in page.forms.values() if "ready" in form.fields and form["ready"].value == "digest"
     )
     page = form.submit(status=303).follow()
-    assert "The earlier one can be brought back." in page
+    assert "You can restore the previous version." in page
     assert again(draft).html != "<p>My own words</p>"
     page = submit(page, f"{here}/earlier", status=303).follow()
-    assert "The earlier email is back." in page
+    assert "Previous version restored." in page
     assert (again(draft).subject, draft.html) == ("Mine", "<p>My own words</p>")
     form = next(form for form in page.forms.values() if form.action == f"{here}/upload")
     form["file"] = ("email.html", b"<p>From a file</p>")
@@ -455,7 +455,7 @@ def test_send_now_can_be_undone_before_the_first_email(anna, draft, again):
     sent = again(draft)
     assert sent.send_at - sent.pressed_at == timedelta(seconds=10)
     page = submit(page, f"/campaigns/{draft.id}/unschedule").follow()
-    assert "Nobody has got it" in page
+    assert "No emails were sent" in page
     assert (again(draft).status, again(draft).send_at) == (CampaignStatus.draft, None)
 
 
@@ -495,7 +495,7 @@ def test_a_latest_start_is_kept_and_checked_against_the_forecast(anna, draft, ag
     assert again(draft).not_after.isoformat() == f"{soon}T23:59:00+00:00"
     later = (utcnow() + timedelta(days=6)).date().isoformat()
     page = submit(anna.get(here), here, when="later", day=later, time="10:00").follow()
-    assert "later than your latest start" in page
+    assert "after your start deadline" in page
     submit(page, here, when="later", day=later, time="10:00", latest_day="", latest_time="")
     assert again(draft).not_after is None
 
@@ -512,7 +512,7 @@ def test_sending_hours_are_chosen_and_taken_back(anna, draft, again):
     assert "Only Mon–Fri, 09:00–17:30" in page
     form = next(form for form in page.forms.values() if form.action == here)
     form["from"] = ""
-    assert "The hours look like 09:00 and 18:00." in form.submit(status=422)
+    assert "Enter hours like 09:00 and 18:00." in form.submit(status=422)
     for place in range(5):
         form.set("weekday", False, place)
     form.submit()
@@ -534,25 +534,25 @@ def test_a_campaign_that_came_too_late_waits_for_a_word(anna, draft, session, ag
 def test_why_it_was_paused_is_read_in_the_language_of_the_page(anna, draft, session):
     draft.status, draft.started_at = CampaignStatus.paused, utcnow()
     draft.paused_reason = _(
-        "The email cannot be used. ${reason}",
+        "The email cannot be sent. ${reason}",
         mapping={"reason": LONG_TEXTS},
     )
     session.commit()
     here = f"/campaigns/{draft.id}/progress"
-    assert "The email cannot be used. This email cannot be put together" in anna.get(here)
-    assert "Письмо не годится для отправки. Это письмо не удаётся собрать" in anna.get(here, {"lang": "ru"})
+    assert "The email cannot be sent. This email cannot be rendered" in anna.get(here)
+    assert "Письмо нельзя отправить. Это письмо не удаётся собрать" in anna.get(here, {"lang": "ru"})
 
 
 def test_the_moment_in_a_kept_sentence_is_by_the_clock_of_who_reads_it(anna, draft, session):
     draft.status = CampaignStatus.paused
     draft.paused_reason = _(
-        "It should have started on ${moment} and could not. Nothing was sent. Start sending or stop it.",
+        "The campaign could not start on ${moment}. Nothing was sent. Start it now or cancel it.",
         mapping={"moment": datetime(2026, 11, 23, 22, 30, tzinfo=UTC)},
     )
     draft.account.timezone = "Europe/Moscow"
     session.commit()
     here = f"/campaigns/{draft.id}/progress"
-    assert "started on 24\xa0November\xa02026, 01:30 and" in anna.get(here)
+    assert "could not start on 24\xa0November\xa02026, 01:30." in anna.get(here)
     assert "24\xa0ноября\xa02026\xa0г., 01:30" in anna.get(here, {"lang": "ru"})
 
 
@@ -570,7 +570,7 @@ def test_a_planned_campaign_is_taken_back_where_it_is_said_to_be_needed(anna, dr
     draft.status, draft.send_at = CampaignStatus.scheduled, utcnow() + timedelta(days=1)
     session.commit()
     page = anna.get(f"/campaigns/{draft.id}/target")
-    assert "2 recipients in 1 list" in page
+    assert "2 subscribers in 1 list" in page
     submit(anna.get(f"/campaigns/{draft.id}/email"), f"/campaigns/{draft.id}/unschedule")
     assert again(draft).status is CampaignStatus.draft
 
@@ -743,7 +743,7 @@ def test_a_copy_and_a_deleted_draft(anna, draft, read):
 def test_an_email_that_is_on_its_way_can_only_be_looked_at(anna, under_way):
     page = anna.get(f"/campaigns/{under_way.id}/email")
     assert "email-form" not in page.forms
-    assert "Pause it to change the email" in page
+    assert "Pause it to edit the email" in page
 
 
 def test_the_same_template_chosen_once_more_is_a_new_beginning(anna, make, owner, draft, again):
@@ -810,7 +810,7 @@ def test_what_is_typed_is_answered_with_what_it_changes_and_no_more(anna, draft)
     assert "Saved at" in answer.html.find(id="saved").text
     assert answer.html.find(id="email-form") is None
     stale = anna.post(path, form.submit_fields(), headers={"HX-Request": "true"}, status=409)
-    assert "changed meanwhile" in stale.html.find(id="saved").text
+    assert "changed in the meantime" in stale.html.find(id="saved").text
 
 
 def test_pressing_send_checks_the_campaign_once(anna, draft, again):

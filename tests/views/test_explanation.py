@@ -10,7 +10,7 @@ from mailganer.models import Account, CampaignStatus, DeliveryStatus, Reason
 from tests.support.sent import sent_campaign
 
 S = DeliveryStatus
-QUESTION = "What happened to one person's email?"
+QUESTION = "Look up a recipient"
 
 
 @pytest.fixture
@@ -54,10 +54,12 @@ def ask(page, email):
 
 def test_the_report_leads_to_asking_by_address_and_is_answered_step_by_step(anna, campaign):
     report = anna.get(f"/campaigns/{campaign.id}/report")
-    page = ask(report.click("Look up what happened to their email"), "P0@example.org")
+    page = ask(report.click("Look up what happened to it"), "P0@example.org")
     steps = [" ".join(each.get_text(" ").split()) for each in page.html.find(class_="story").find_all("li")]
-    assert steps[0] == "On the list “Readers <b>” since 22 Nov 2026, 09:00."
-    assert steps[2] == ("The server of anna@example.com took the email on 23 Nov 2026, 08:00. 250 2.0.0 kept")
+    assert steps[0] == "In the list “Readers <b>” since 22 Nov 2026, 09:00."
+    assert steps[2] == (
+        "The server of anna@example.com accepted the email on 23 Nov 2026, 08:00. 250 2.0.0 kept"
+    )
     assert "Sent" in words(page)
     assert "<script>" not in str(page.html.main)
     failed = ask(page, "p1@example.org")  # the next recipient, from the form of the same page
@@ -68,10 +70,10 @@ def test_the_report_leads_to_asking_by_address_and_is_answered_step_by_step(anna
 def test_somebody_without_an_email_and_nobody_are_answered_too(anna, campaign):
     page = anna.get(f"/campaigns/{campaign.id}/why")
     assert QUESTION in words(page)
-    assert "No email to this person was planned." in words(ask(page, "p3@example.org"))
+    assert "No email to this recipient was planned." in words(ask(page, "p3@example.org"))
     nobody = ask(page, "nobody@example.org")
-    assert "Nobody among your people has the address nobody@example.org." in words(nobody)
-    assert "No email" in words(nobody)
+    assert "No subscriber has the address nobody@example.org." in words(nobody)
+    assert "No email found" in words(nobody)
 
 
 def test_what_is_no_address_is_said_beside_the_field(anna, campaign):
@@ -88,18 +90,18 @@ def test_every_row_of_the_people_leads_to_its_why(anna, session, campaign, peopl
     links = page.html.main.find_all("a", string="Why?")
     assert [each["aria-label"] for each in links] == [
         "Why? Имя0<script>",
-        "Why? deleted person",
+        "Why? deleted recipient",
         "Why? Имя2<script>",
     ]
     told = [words(anna.get(each["href"].partition("#")[0])) for each in links]
-    assert "took the email" in told[0]
-    assert "This person was deleted; who it was is not kept." in told[1]
-    assert "No other letter of this campaign waits before it." in told[2]
+    assert "accepted the email" in told[0]
+    assert "This recipient was deleted, and their data was erased." in told[1]
+    assert "No other email of this campaign is ahead of it." in told[2]
 
 
 def test_an_address_that_is_not_among_the_people_can_be_asked_about(anna, campaign):
     page = anna.get(f"/campaigns/{campaign.id}/recipients?query=p3@example.org")
-    assert "No email to this person was planned." in words(page.click("Look it up"))
+    assert "No email to this recipient was planned." in words(page.click("Look up"))
 
 
 def test_a_persons_page_leads_to_every_campaign(anna, session, make, own, campaign, people, readers):
@@ -108,7 +110,7 @@ def test_a_persons_page_leads_to_every_campaign(anna, session, make, own, campai
     page = anna.get(f"/subscribers/{people[0].id}")
     (link,) = page.html.main.find_all("a", string="Why?")
     assert link["aria-label"] == "Why? November"
-    assert "took the email" in words(anna.get(link["href"].partition("#")[0]))
+    assert "accepted the email" in words(anna.get(link["href"].partition("#")[0]))
     form = next(form for form in page.forms.values() if "campaign" in form.fields)
     assert [text for _value, _chosen, text in form["campaign"].options] == [
         "December · Draft",
@@ -116,8 +118,8 @@ def test_a_persons_page_leads_to_every_campaign(anna, session, make, own, campai
     ]
     form["campaign"] = str(draft.id)
     answer = form.submit().follow()
-    assert "The campaign is a draft: nothing leaves before somebody starts it." in words(answer)
-    assert "As things stand, this person gets the email." in words(answer)
+    assert "The campaign is a draft. Nothing is sent until it is started." in words(answer)
+    assert "As of now, this recipient will get the email." in words(answer)
 
 
 def test_the_answer_is_in_the_persons_language_zone_and_numbers(anna, session, own, campaign):
@@ -136,7 +138,7 @@ def test_what_is_waited_for_is_marked_as_ahead(anna, session, campaign):
     session.commit()
     page = anna.get(f"/campaigns/{campaign.id}/why?email=p2@example.org")
     (ahead,) = page.html.find_all("li", class_="ahead")
-    assert "Waits for anna@example.com" in ahead.get_text()
+    assert "Waiting for anna@example.com" in ahead.get_text()
 
 
 @pytest.mark.parametrize("query", ["person=x", "person=", "email=", "person=" + "9" * 40])
@@ -160,4 +162,4 @@ def test_somebody_elses_people_and_campaigns_are_not_there(anna, session, make, 
     anna.get(f"/subscribers/{theirs.id}/why?campaign={campaign.id}", status=404)
     anna.get(f"/subscribers/{people[0].id}/why?campaign={other.id}", status=404)
     unknown = words(anna.get(f"/campaigns/{campaign.id}/why?email=theirs@example.org"))
-    assert "Nobody among your people has the address theirs@example.org." in unknown
+    assert "No subscriber has the address theirs@example.org." in unknown

@@ -187,7 +187,7 @@ def test_undo_has_the_focus_and_keeps_it(
         page.wait_for_timeout(1500)  # the countdown has been replaced
     page.keyboard.press("Enter")
     page.wait_for_url("**/check")
-    assert page.get_by_text("Nobody has got it").is_visible()
+    assert page.get_by_text("No emails were sent").is_visible()
 
 
 def test_a_button_pressed_while_the_page_follows_the_sending_is_not_lost(

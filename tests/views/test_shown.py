@@ -89,7 +89,7 @@ def test_every_time_zone_can_be_chosen_by_its_city() -> None:
 
 def test_a_sentence_inside_a_sentence_is_translated_too() -> None:
     russian = translator("ru")
-    error = _("There is no such list.")
+    error = _("This list does not exist.")
     sentence = _("Choose one of these languages: ${languages}.", mapping={"languages": error})
     assert russian.translate(error) != error
     assert russian.translate(error) in russian.translate(sentence)

@@ -17,10 +17,10 @@ from tests.fixtures.api import Client
 from tests.support.factories import Factory
 from tests.support.sent import sent_campaign
 
-ENGLISH = "The field “city” of this person is longer than ten thousand characters."
-RUSSIAN = "Поле «city» у этого получателя длиннее десяти тысяч знаков."
+ENGLISH = "The field “city” of this recipient is longer than 10,000 characters."
+RUSSIAN = "Поле «city» у этого получателя длиннее 10 000 символов."
 TOO_LONG = _(
-    "The field “${name}” of this person is longer than ten thousand characters.", mapping={"name": "city"}
+    "The field “${name}” of this recipient is longer than 10,000 characters.", mapping={"name": "city"}
 )
 
 

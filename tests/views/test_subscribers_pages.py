@@ -230,7 +230,7 @@ def test_a_full_plan_says_so_and_keeps_what_was_written(
     page = form.submit(status=409)
     assert "one@example.org" in page
     assert "and all are used" in page
-    assert "See the plans" in page
+    assert "View plans" in page
 
 
 def test_people_are_found_by_name_address_state_and_list(

@@ -57,7 +57,7 @@ def test_a_nameless_template_is_asked_for_its_name_and_keeps_its_text(anna, read
     form = form_with(anna.get("/templates/new"), "html")
     form["html"] = "<p>Do not lose me</p>"
     page = form.submit(status=422)
-    assert "Give the template a name." in page
+    assert "Enter a name for the template." in page
     assert "Do not lose me" in form_with(page, "html")["html"].value
     assert read(select(Template)) == []
 
@@ -75,7 +75,7 @@ def test_what_cannot_be_used_is_said_with_its_line(anna, template, session):
     session.commit()
     page = anna.get(f"/templates/{template.id}")
     assert "Line 2." in page
-    assert "Use in a campaign" not in page
+    assert "Use in campaign" not in page
     assert "cannot be previewed yet" in anna.get(f"/templates/{template.id}/frame")
 
 

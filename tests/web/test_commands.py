@@ -47,7 +47,7 @@ def said(result: Any) -> str:
     [
         ("{{ x|nofilter }}", "“nofilter”"),
         ("one\n{% if %}", "line 2"),
-        ("{{ 'a'*10**9 }}", "cannot be put together"),
+        ("{{ 'a'*10**9 }}", "cannot be rendered"),
         ("{{ nobodyknows }}", "“nobodyknows”"),
     ],
 )

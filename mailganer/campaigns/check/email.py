@@ -123,18 +123,18 @@ def at_email(campaign: Campaign, email: AnalysedEmail, audience: int) -> Iterato
             _("The email is empty."),
             Severity.blocking,
             CampaignStep.email,
-            _("Write the email"),
+            _("Write email"),
             field="html",
         )
     if email.compiled is not None:
-        yield PassedCheck(_("The email can be put together: its variables and tags are in order."))
+        yield PassedCheck(_("The email renders: its variables and tags are valid."))
         yield from _at_variables(email, audience)
         yield from _at_adjustments(campaign.html, email.compiled, email)
         yield from _at_left(email.left)
     if email.error is not None:
         yield _broken(email.error)
     if email.shown is not None and campaign.subject.strip() and not email.shown.subject.strip():
-        yield _no_subject(_("The subject comes out empty."))
+        yield _no_subject(_("The rendered subject is empty."))
     if email.shown is not None and email.reading.facts is not None:
         yield from _at_sample(email.reading.facts)
     if email.compiled is not None:
@@ -147,7 +147,7 @@ def is_written(campaign: Campaign) -> bool:
 
 def _no_subject(message: str) -> Problem:
     return Problem(
-        "no_subject", message, Severity.blocking, CampaignStep.email, _("Write a subject"), field="subject"
+        "no_subject", message, Severity.blocking, CampaignStep.email, _("Write subject"), field="subject"
     )
 
 
@@ -164,7 +164,7 @@ def _broken(error: EmailError) -> Problem:
         message,
         Severity.blocking,
         CampaignStep.email,
-        _("Mend the email"),
+        _("Fix email"),
         field=error.field,
         line=error.line,
     )
@@ -179,16 +179,16 @@ def _at_adjustments(
         yield Problem(
             "plain_words",
             _(
-                "The email has no HTML paragraphs: the lines of its text became paragraphs and line breaks, "
-                "its web addresses became links."
+                "The email has no HTML paragraphs. Its lines were turned into paragraphs and line "
+                "breaks, and its web addresses into links."
             )
             if linked
             else _(
-                "The email has no HTML paragraphs: the lines of its text became paragraphs and line breaks."
+                "The email has no HTML paragraphs. Its lines were turned into paragraphs and line breaks."
             ),
             Severity.note,
             CampaignStep.email,
-            _("See the email"),
+            _("View email"),
             field="html",
         )
 
@@ -196,12 +196,13 @@ def _at_adjustments(
         yield Problem(
             "lost_lines",
             _(
-                "Empty lines in the text are not shown, because the email has HTML tags of its own: the "
-                "paragraphs around them become one. Put each into <p> and </p>, or take the layout tags out."
+                "Empty lines in the text are not shown because the email contains HTML tags: the "
+                "paragraphs around them are merged. Put each paragraph in <p> and </p>, or remove "
+                "the layout tags."
             ),
             Severity.warning,
             CampaignStep.email,
-            _("See the email"),
+            _("View email"),
             field="html",
         )
 
@@ -209,12 +210,12 @@ def _at_adjustments(
         yield Problem(
             "quoted_printable",
             _(
-                "The HTML is the encoded source of an email (quoted-printable): recipients see “=3D” and "
-                "broken links. Paste the HTML itself, as a browser or a template shows it."
+                "The HTML is the encoded source of an email (quoted-printable). Recipients would see "
+                "“=3D” and broken links. Paste the HTML itself, as shown in a browser or template."
             ),
             Severity.warning,
             CampaignStep.email,
-            _("Edit the email"),
+            _("Edit email"),
             field="html",
         )
 
@@ -222,24 +223,25 @@ def _at_adjustments(
         yield Problem(
             "own_addresses",
             _(
-                "The email was copied from one that was sent. Its unsubscribe links and its pixel become "
-                "each recipient's own, and its counted links lead straight to their targets."
+                "The email was copied from one that was already sent. Its unsubscribe links and "
+                "tracking pixel are replaced with each recipient's own, and its tracked links with "
+                "their targets."
             ),
             Severity.note,
             CampaignStep.email,
-            _("See the email"),
+            _("View email"),
             field="html",
         )
     if email.unknown_clicks:
         yield Problem(
             "unknown_clicks",
             _(
-                "Links copied from an email that is not known any more lead nowhere: ${link}",
+                "Links copied from a deleted email do not work: ${link}",
                 mapping={"link": _few(email.unknown_clicks)},
             ),
             Severity.warning,
             CampaignStep.email,
-            _("See the email"),
+            _("View email"),
             field="html",
         )
 
@@ -251,7 +253,7 @@ def _at_left(left: tuple[str, ...]) -> Iterator[Problem]:
             said_of_left(left),
             Severity.blocking,
             CampaignStep.email,
-            _("Edit the email"),
+            _("Edit email"),
             field="html",
         )
 
@@ -260,7 +262,7 @@ def _at_variables(email: AnalysedEmail, audience: int) -> Iterator[Finding]:
     problems = [problem for use in email.variables for problem in _at_variable(use, audience, email.likely)]
     yield from problems
     if email.variables and not problems:
-        yield PassedCheck(_("Every variable is known, and filled wherever it stands."))
+        yield PassedCheck(_("All variables are known and have values."))
 
 
 def _at_variable(use: VariableUse, audience: int, likely: Mapping[str, str]) -> Iterator[Problem]:
@@ -270,12 +272,12 @@ def _at_variable(use: VariableUse, audience: int, likely: Mapping[str, str]) -> 
         yield Problem(
             "empty_variable",
             _(
-                "“${name}” is empty for ${empty} of ${audience} people: they see a gap there.",
+                "“${name}” is empty for ${empty} of ${audience} recipients. They will see a blank space.",
                 mapping={"name": use.name, "empty": use.empty, "audience": audience},
             ),
             Severity.warning,
             CampaignStep.email,
-            _("Fill the gap"),
+            _("Set default value"),
             field=use.name,
         )
 
@@ -284,19 +286,19 @@ def _unknown(use: VariableUse, likely: str) -> Problem:
     mapping = {"name": use.name}
     if use.guarded and likely:
         message = _(
-            "Nobody has “${name}”: everybody gets what the email says instead. Did you mean “${likely}”?",
+            "No recipient has “${name}”: the email's default is used for all. Did you mean “${likely}”?",
             mapping=mapping | {"likely": likely},
         )
     elif use.guarded:
-        message = _("Nobody has “${name}”: everybody gets what the email says instead.", mapping=mapping)
+        message = _("No recipient has “${name}”: the email's default is used for all.", mapping=mapping)
     elif likely:
         message = _(
-            "The email uses “${name}”, which nobody has. Did you mean “${likely}”?",
+            "The email uses “${name}”, but no recipient has it. Did you mean “${likely}”?",
             mapping=mapping | {"likely": likely},
         )
     else:
         message = _(
-            "The email uses “${name}”, which nobody has. Correct the name, or give it a value.",
+            "The email uses “${name}”, but no recipient has it. Correct the name or set a value.",
             mapping=mapping,
         )
     return Problem(
@@ -304,7 +306,7 @@ def _unknown(use: VariableUse, likely: str) -> Problem:
         message,
         Severity.warning if use.guarded else Severity.blocking,
         CampaignStep.email,
-        _("Look at the variables"),
+        _("View variables"),
         field=use.name,
     )
 
@@ -313,9 +315,9 @@ def _at_sample(look: EmailFacts) -> Iterator[Finding]:
     """The email as one of its recipients gets it."""
     for code, found, message in _appearance(look):
         if found:
-            yield Problem(code, message, Severity.warning, CampaignStep.email, _("Look at the email"))
+            yield Problem(code, message, Severity.warning, CampaignStep.email, _("View email"))
     if not look.clipped:
-        yield PassedCheck(_("The email is small enough for Gmail to show it whole."))
+        yield PassedCheck(_("The email is small enough for Gmail to show it in full."))
 
 
 def _at_frame(campaign: Campaign, compiled: rendering.CompiledEmail) -> Iterator[Problem]:
@@ -323,18 +325,18 @@ def _at_frame(campaign: Campaign, compiled: rendering.CompiledEmail) -> Iterator
     if not campaign.preheader.strip():
         yield Problem(
             "no_preheader",
-            _("There is no preheader: inboxes show the first words of the email beside the subject."),
+            _("There is no preheader. Inboxes show the first words of the email next to the subject."),
             Severity.note,
             CampaignStep.email,
-            _("Write a preheader"),
+            _("Write preheader"),
         )
     if "unsubscribe_url" not in compiled.variables:
         yield Problem(
             "footer",
-            _("The email has no unsubscribe link of its own: one is added under it."),
+            _("The email has no unsubscribe link. One is added at the end."),
             Severity.note,
             CampaignStep.email,
-            _("See the email"),
+            _("View email"),
         )
 
 
@@ -344,24 +346,24 @@ def _appearance(look: EmailFacts) -> Iterator[tuple[str, bool, str]]:
         "clipped",
         look.clipped,
         _(
-            "The email has ${size} KB. Gmail shows the first 102 KB and folds the rest away.",
+            "The email is ${size} KB. Gmail shows the first 102 KB and clips the rest.",
             mapping={"size": look.size // 1024},
         ),
     )
     yield (
         "only_pictures",
         look.only_pictures,
-        _("The email is almost only pictures: who does not load them reads nothing."),
+        _("The email is almost all images. Recipients with images turned off see nothing."),
     )
     yield (
         "no_alt",
         look.pictures_without_alt > 0,
-        _("Pictures without a description: ${number}.", mapping={"number": look.pictures_without_alt}),
+        _("Images without alt text: ${number}.", mapping={"number": look.pictures_without_alt}),
     )
     yield (
         "embedded_pictures",
         look.embedded_pictures > 0,
-        _("Pictures inside the email (data:) are not shown by Gmail and Outlook."),
+        _("Gmail and Outlook do not show images embedded in the email (data:)."),
     )
     yield (
         "plain_links",
@@ -371,12 +373,12 @@ def _appearance(look: EmailFacts) -> Iterator[tuple[str, bool, str]]:
     yield (
         "local_links",
         bool(look.local_links),
-        _("Links that only work on your own computer: ${link}", mapping={"link": _few(look.local_links)}),
+        _("Links that work only on your computer: ${link}", mapping={"link": _few(look.local_links)}),
     )
     yield (
         "removed",
         bool(look.removed),
-        _("Mail programs take these out of emails: ${tags}", mapping={"tags": ", ".join(look.removed)}),
+        _("Email apps remove these tags: ${tags}", mapping={"tags": ", ".join(look.removed)}),
     )
 
 

@@ -151,7 +151,7 @@ def at_placeholders(
             _sentence(tag, likely_code(tag.name, names), postal_address),
             Severity.warning,
             CampaignStep.email,
-            _("Correct the variable"),
+            _("Fix variable"),
             field=part,
         )
 
@@ -216,38 +216,36 @@ def _sentence(tag: Tag, likely: str, postal_address: bool) -> str:
     if _POSTAL.fullmatch(latin(tag.name)):
         if postal_address:
             return _(
-                "“${tag}” is a tag of another program and is not filled. Delete it: the postal address from"
-                " your settings is added below the email.",
+                "“${tag}” is a tag of another service and is not replaced. Delete it: the postal "
+                "address from your settings is added at the end of the email.",
                 mapping=mapping,
             )
         return _(
-            "“${tag}” is a tag of another program and is not filled. Delete it, and enter your postal address"
-            " in the settings: it is then added below the email.",
+            "“${tag}” is a tag of another service and is not replaced. Delete it and enter your "
+            "postal address in the settings: it is then added at the end of the email.",
             mapping=mapping,
         )
     if tag.written == "@TrackLink":
-        return _(
-            "“@TrackLink” is how listmonk marks links to be counted. Delete it: links are counted without it."
-        )
+        return _("“@TrackLink” marks tracked links in listmonk. Delete it: links are tracked without it.")
     if tag.divided:
         if likely:
             return _(
-                "Formatting divides the variable “${tag}”, so that it is not filled. Write it anew:"
-                " “${likely}”.",
+                "The variable “${tag}” is split by formatting and is not replaced. Type it again: "
+                "“${likely}”.",
                 mapping=mapping,
             )
         return _(
-            "Formatting divides the variable “${tag}”, so that it is not filled. Write it anew without"
-            " formatting inside the braces.",
+            "The variable “${tag}” is split by formatting and is not replaced. Type it again "
+            "without formatting inside the braces.",
             mapping=mapping,
         )
     if likely:
         return _(
-            "“${tag}” is a tag of another program and is not filled. Did you mean “${likely}”?",
+            "“${tag}” is a tag of another service and is not replaced. Did you mean “${likely}”?",
             mapping=mapping,
         )
     return _(
-        "“${tag}” looks like a tag of another program: recipients read it as it stands. Use a variable in"
-        " double braces instead.",
+        "“${tag}” looks like a tag of another service. Recipients would see it unchanged. "
+        "Use a variable in double braces instead.",
         mapping=mapping,
     )

@@ -56,22 +56,22 @@ def at_links(
     yield from problems
     dead = any(each.code != PICTURE for each in problems)
     if look.links and not dead and not unknown and not look.local_links and not report.has_tags:
-        yield PassedCheck(_("Every link leads somewhere."))
+        yield PassedCheck(_("All links are valid."))
 
 
 # --- links as the first recipient gets them
 
 _SENTENCES: Mapping[LinkFault, str] = {
-    LinkFault.no_scheme: _("Links without https:// lead nowhere in an email: ${link}"),
-    LinkFault.relative: _("Links to a page without its site lead nowhere in an email: ${link}"),
-    LinkFault.no_protocol: _("Links that begin with // lead nowhere in many mail programs: ${link}"),
-    LinkFault.file: _("Links to files on your own computer lead nowhere: ${link}"),
-    LinkFault.inside: _("Links to a part inside the email lead nowhere, as there is no such part: ${link}"),
-    LinkFault.unopened: _("Links that begin with data: or the like are not opened by mail programs: ${link}"),
-    LinkFault.code: _("Links with encoded braces are not filled for the recipient: ${link}"),
-    LinkFault.mistyped: _("Misspelt links lead nowhere: ${link}"),
-    LinkFault.script: _("Links that run a script do nothing in an email: ${link}"),
-    LinkFault.mail: _("Links to a mail address need “mailto:” and the address: ${link}"),
+    LinkFault.no_scheme: _("Links without https:// do not work in emails: ${link}"),
+    LinkFault.relative: _("Links without a domain do not work in emails: ${link}"),
+    LinkFault.no_protocol: _("Links that begin with // do not work in many email apps: ${link}"),
+    LinkFault.file: _("Links to files on your computer do not work: ${link}"),
+    LinkFault.inside: _("Links to a part of the email that does not exist do not work: ${link}"),
+    LinkFault.unopened: _("Email apps do not open links that begin with data: and similar schemes: ${link}"),
+    LinkFault.code: _("Variables in these links are not replaced, because the braces are encoded: ${link}"),
+    LinkFault.mistyped: _("Misspelled links do not work: ${link}"),
+    LinkFault.script: _("Links that run a script do not work in emails: ${link}"),
+    LinkFault.mail: _("Links to an email address need “mailto:” and the address: ${link}"),
 }
 _MEANT = _("${sentence} Did you mean ${likely}?")
 
@@ -88,7 +88,7 @@ def _problem(code: str, sentence: str, found: Sequence[str], likely: str = "") -
     message = _(sentence, mapping={"link": _few(found)})
     if likely:
         message = _(_MEANT, mapping={"sentence": message, "likely": likely[:120]})
-    return Problem(code, message, Severity.warning, CampaignStep.email, _("Correct the links"), field="html")
+    return Problem(code, message, Severity.warning, CampaignStep.email, _("Fix links"), field="html")
 
 
 def _few(found: Sequence[str]) -> str:
@@ -134,12 +134,12 @@ def _at_anchors(report: LinkReport) -> Iterator[Problem]:
         mapping = {"number": report.nowhere, "links": _few(report.nowhere_names).removesuffix(".")}
         yield Problem(
             "dead_links",
-            _("Links that lead nowhere: ${number} (${links}).", mapping=mapping)
+            _("Links that do not work: ${number} (${links}).", mapping=mapping)
             if report.nowhere_names
-            else _("Links that lead nowhere: ${number}.", mapping=mapping),
+            else _("Links that do not work: ${number}.", mapping=mapping),
             Severity.warning,
             CampaignStep.email,
-            _("Look at the email"),
+            _("View email"),
         )
 
 
@@ -149,10 +149,10 @@ def _at_examples(look: EmailFacts) -> Iterator[Problem]:
         ready = set(look.example_links) <= _ready_links()
         yield Problem(
             "example_links",
-            _("Links left over from the example: ${link}", mapping={"link": _few(look.example_links)}),
+            _("Links from the sample template: ${link}", mapping={"link": _few(look.example_links)}),
             Severity.note if ready else Severity.warning,
             CampaignStep.email,
-            _("Look at the email"),
+            _("View email"),
         )
 
 
@@ -171,12 +171,12 @@ def _at_pictures(report: LinkReport) -> Iterator[Problem]:
         yield Problem(
             PICTURE,
             _(
-                "Pictures without a whole web address are not shown: ${link}",
+                "Images without a full web address are not shown: ${link}",
                 mapping={"link": _few(report.lost_pictures)},
             ),
             Severity.warning,
             CampaignStep.email,
-            _("Look at the email"),
+            _("View email"),
             field="html",
         )
 
@@ -216,15 +216,15 @@ def _at_value(session: Session, campaign: Campaign, name: str, has_scheme: bool)
     mapping = {"name": name, "number": number, "value": str(example)[:60]}
     sentence = (
         _(
-            "The link “https://{{ ${name} }}” leads nowhere where “${name}” has https:// already"
-            " (${number}, for example “${value}”).",
+            "The link “https://{{ ${name} }}” does not work for recipients whose “${name}” "
+            "already has https:// (${number}, for example “${value}”).",
             mapping=mapping,
         )
         if has_scheme
         else _(
-            "The link “{{ ${name} }}” leads nowhere where “${name}” has no https://"
-            " (${number}, for example “${value}”).",
+            "The link “{{ ${name} }}” does not work for recipients whose “${name}” has no "
+            "https:// (${number}, for example “${value}”).",
             mapping=mapping,
         )
     )
-    yield Problem(VALUES, sentence, Severity.warning, CampaignStep.email, _("Correct the links"), field=name)
+    yield Problem(VALUES, sentence, Severity.warning, CampaignStep.email, _("Fix links"), field=name)

@@ -11,20 +11,20 @@ def at_people(campaign: Campaign, audience: int) -> Iterator[Finding]:
     if not campaign.lists:
         yield Problem(
             "no_list",
-            _("No list is chosen: nobody would get this email."),
+            _("No list is selected, so there are no recipients."),
             Severity.blocking,
             CampaignStep.target,
-            _("Choose lists"),
+            _("Select lists"),
         )
     elif not audience:
         yield Problem(
             "nobody",
-            _("There is nobody in the chosen lists who gets emails."),
+            _("The selected lists have no subscribers who can get emails."),
             Severity.blocking,
             CampaignStep.lists,
-            _("Add people"),
+            _("Import subscribers"),
         )
     else:
         yield PassedCheck(
-            _("Everybody is written to once, without those who unsubscribed or cannot be reached.")
+            _("Each recipient gets the email once. Unsubscribed and undeliverable addresses are excluded.")
         )

@@ -36,17 +36,17 @@ def _at_start(
             _("The time to send has passed. Choose another."),
             Severity.blocking,
             CampaignStep.when,
-            _("Choose a time"),
+            _("Choose time"),
         )
     latest = campaign.not_after
     first = expected.days[0].starts_at if expected.days else None
     if latest and first and begins_too_late(first, latest):
         yield Problem(
             "too_late",
-            _("The first email would leave later than your latest start. Move one of them."),
+            _("The first email would be sent after your start deadline. Change one of them."),
             Severity.blocking,
             CampaignStep.when,
-            _("Choose a time"),
+            _("Choose time"),
             field="not_after",
         )
 
@@ -59,31 +59,31 @@ def _at_waits(expected: Forecast) -> Iterator[Problem]:
         yield Problem(
             "plan_limit",
             _(
-                "Your plan allows ${limit} emails in 24 hours: the rest waits and goes on by itself.",
+                "Your plan allows ${limit} emails per 24 hours. The rest is sent automatically later.",
                 mapping={"limit": pause.limit},
             ),
             Severity.warning,
             CampaignStep.plan,
-            _("See the plans"),
+            _("View plans"),
         )
     elif pause.wait is Wait.sender:
         yield Problem(
             "sender_limit",
             _(
-                "${address} may send ${limit} emails in 24 hours: the rest waits and goes on by itself.",
+                "${address} can send ${limit} emails per 24 hours. The rest is sent automatically later.",
                 mapping={"address": pause.sender, "limit": pause.limit},
             ),
             Severity.note,
             CampaignStep.senders,
-            _("See the sender"),
+            _("View sender"),
         )
     if expected.finishes_at is None and not pause.limit:
         yield Problem(
             "no_room",
-            _("Nothing may leave at all with today's limits."),
+            _("The current limits do not allow any emails."),
             Severity.blocking,
             CampaignStep.plan,
-            _("See the plans"),
+            _("View plans"),
         )
 
 
@@ -92,12 +92,12 @@ def _at_address(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             "public_url",
             _(
-                "Links in the email lead to ${url}. Readers elsewhere may not get there.",
+                "Links in the email point to ${url}, which may not be reachable from other computers.",
                 mapping={"url": settings.public_url},
             ),
             Severity.note if settings.development else Severity.warning,
             CampaignStep.email,
-            _("See the email"),
+            _("View email"),
         )
 
 

@@ -15,10 +15,10 @@ def at_senders(campaign: Campaign, now: datetime) -> Iterator[Finding]:
     if not senders:
         yield Problem(
             "no_sender",
-            _("No sender is chosen: there is nowhere to send from."),
+            _("No sender is selected."),
             Severity.blocking,
             CampaignStep.target,
-            _("Choose a sender"),
+            _("Select sender"),
         )
         return
     failing = [sender for sender in senders if not usable_sender(sender)]
@@ -38,11 +38,14 @@ def _failing(sender: Sender, *, everybody: bool) -> Problem:
         "sender_failing",
         _(
             "${address} cannot send. ${error}",
-            mapping={"address": sender.from_email, "error": sender.error or _("It needs a look.")},
+            mapping={
+                "address": sender.from_email,
+                "error": sender.error or _("The sender needs your attention."),
+            },
         ),
         Severity.blocking if everybody else Severity.warning,
         CampaignStep.senders,
-        _("Look at the sender"),
+        _("View sender"),
     )
 
 
@@ -50,10 +53,10 @@ def _at_rest(sender: Sender, now: datetime) -> Iterator[Problem]:
     if sender.status is SenderStatus.sleeping and sender.sleeps_until and sender.sleeps_until > now:
         yield Problem(
             "sender_sleeping",
-            _("${address} is resting and goes on by itself.", mapping={"address": sender.from_email}),
+            _("${address} is waiting and resumes automatically.", mapping={"address": sender.from_email}),
             Severity.note,
             CampaignStep.senders,
-            _("See the sender"),
+            _("View sender"),
         )
 
 
@@ -62,13 +65,12 @@ def _at_pace(sender: Sender) -> Iterator[Problem]:
         yield Problem(
             "sender_slowed",
             _(
-                "${address} sends slower because its mail server asked for it. It wins its pace back by"
-                " itself.",
+                "The mail server asked ${address} to slow down. The rate recovers automatically.",
                 mapping={"address": sender.from_email},
             ),
             Severity.note,
             CampaignStep.senders,
-            _("See the sender"),
+            _("View sender"),
         )
 
 
@@ -81,12 +83,13 @@ def _at_domain(sender: Sender) -> Iterator[Problem]:
         yield Problem(
             "foreign_server",
             _(
-                "${address} is sent through ${host}, a stranger to ${domain}: many servers refuse that.",
+                "Emails from ${address} are sent through ${host}, which does not belong to "
+                "${domain}. Many servers reject such emails.",
                 mapping={"address": sender.from_email, "host": host, "domain": domain},
             ),
             Severity.warning,
             CampaignStep.senders,
-            _("Look at the sender"),
+            _("View sender"),
         )
 
 
@@ -95,10 +98,10 @@ def _at_name(sender: Sender) -> Iterator[Problem]:
         yield Problem(
             "no_from_name",
             _(
-                "Emails from ${address} carry no name: inboxes show the address alone.",
+                "Emails from ${address} have no From name. Inboxes show only the address.",
                 mapping={"address": sender.from_email},
             ),
             Severity.warning,
             CampaignStep.senders,
-            _("Give it a name"),
+            _("Set From name"),
         )

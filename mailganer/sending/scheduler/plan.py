@@ -104,12 +104,12 @@ def _begin(session: Session, campaign_id: int, **values: Any) -> None:
 def _too_late(send_at: datetime, not_after: datetime | None) -> str:
     if not_after is None:
         return _(
-            "It should have started on ${moment} and could not. Nothing was sent. Start sending or stop it.",
+            "The campaign could not start on ${moment}. Nothing was sent. Start it now or cancel it.",
             mapping={"moment": send_at},
         )
     return _(
-        "It should have started on ${moment}, by ${latest} at the latest, and could not. "
-        "Nothing was sent. Start sending or stop it.",
+        "The campaign could not start between ${moment} and ${latest}. Nothing was sent. "
+        "Start it now or cancel it.",
         mapping={"moment": send_at, "latest": not_after},
     )
 
@@ -165,7 +165,7 @@ def _freeze(context: SendingContext, campaign_id: int) -> bool:
 
 
 def _broken(error: EmailError) -> str:
-    return _("The email cannot be used. ${reason}", mapping={"reason": error.message})
+    return _("The email cannot be sent. ${reason}", mapping={"reason": error.message})
 
 
 def _lock(session: Session, campaign_id: int) -> Campaign | None:

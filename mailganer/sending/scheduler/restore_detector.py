@@ -169,14 +169,14 @@ def restored_message(known: datetime | None, until: datetime) -> str:
     """
     if known is None:
         return _(
-            "The database of this installation was put back to an older copy. What this campaign sent "
-            "until ${until} may be unknown to it now and would be sent again. Nothing more is sent until "
-            "you say so: go on sending or stop it.",
+            "The database was restored from an older backup. Emails sent before ${until} may be "
+            "missing from it and would be sent again. Nothing more is sent until you decide: "
+            "resume sending or cancel the campaign.",
             mapping={"until": until},
         )
     return _(
-        "The database of this installation was put back to a copy of ${known}. What this campaign sent "
-        "between then and ${until} may be unknown to it now and would be sent again. Nothing more is "
-        "sent until you say so: go on sending or stop it.",
+        "The database was restored from a backup of ${known}. Emails sent between then and "
+        "${until} may be missing from it and would be sent again. Nothing more is sent until "
+        "you decide: resume sending or cancel the campaign.",
         mapping={"known": known, "until": until},
     )

@@ -46,8 +46,7 @@ class BadRows(MailganerError):
     def __init__(self, rows: list[tuple[int, str]], total: int) -> None:
         super().__init__(
             _(
-                "Rows of the list that cannot be used: ${number}. Correct them, or leave them out with "
-                "--skip-bad-rows.",
+                "Invalid rows in the list: ${number}. Correct them, or skip them with --skip-bad-rows.",
                 mapping={"number": total},
             )
         )
@@ -82,8 +81,8 @@ class Preparation:
             if known != self._request.digest:
                 raise Conflict(
                     _(
-                        "The state file belongs to another mailing: its email, its list or its sender "
-                        "differ. Choose another one with --state."
+                        "The state file belongs to another campaign with a different email, list or sender. "
+                        "Choose another file with --state."
                     )
                 )
             if campaign.status is not CampaignStatus.draft:

@@ -28,7 +28,7 @@ def sample_message(context: SendingContext) -> tuple[int, str, bytes]:
         sender = session.scalars(select(Sender)).one()
         subscriber = sample_recipient(session, campaign)
         if subscriber is None:
-            raise Conflict(_("There is nobody in the chosen lists who gets emails."))
+            raise Conflict(_("The selected lists have no subscribers who can get emails."))
         email = compile_to_send(campaign, context.public_url)  # first, as it ends the transaction
         campaign.message_domain = host_of_ids(context.public_url, sender.from_email)
         version = keep(session, campaign, email, now)

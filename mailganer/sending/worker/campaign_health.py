@@ -48,26 +48,27 @@ def _reason_to_pause(window_result: WindowResult) -> str | None:
     """Return the sentence that tells the user why the campaign is paused, or None to go on."""
     if window_result.streaks.unprinted >= IN_A_ROW_RENDER:
         return _(
-            "The email could not be made for ${number} people in a row. Check it, then go on.",
+            "The email could not be rendered for ${number} recipients in a row. Check it, then "
+            "resume sending.",
             mapping={"number": window_result.streaks.unprinted},
         )
     if window_result.refused_email is not None:
         return _(
-            "The mail server refuses this email, whoever it is for. Its answer: ${reply}",
+            "The mail server rejects this email for every recipient. Server reply: ${reply}",
             mapping={"reply": window_result.refused_email.reply},
         )
     if window_result.refused_alone is not None:
         return _(
-            "The mail server refused the only recipient left, in words that may be about your account or "
-            "the email. Check both, then continue: the recipient is tried once more. "
-            "Its answer: ${reply}",
+            "The mail server rejected the only remaining recipient, but the reason may be your "
+            "account or the email. Check both, then resume: the recipient is tried once more. "
+            "Server reply: ${reply}",
             mapping={"reply": window_result.refused_alone.reply},
         )
     if window_result.refused_for_a_day is not None:
         return _(
-            "For a day the mail server has refused every recipient who is left. Check the account, the "
-            "email and the list, then continue: whoever is refused again counts as undeliverable. "
-            "Its answer: ${reply}",
+            "For a day the mail server has rejected all remaining recipients. Check the account, "
+            "the email and the list, then resume: recipients rejected again count as "
+            "undeliverable. Server reply: ${reply}",
             mapping={"reply": window_result.refused_for_a_day.reply},
         )
     return None
@@ -76,9 +77,9 @@ def _reason_to_pause(window_result: WindowResult) -> str | None:
 def _ask_about_unknown(session: Session, receipt: Receipt, doubted: Sequence[int], now: datetime) -> None:
     """Pause the campaigns so that a user decides about recipients none of whom has a mailbox."""
     sentence = _(
-        "The mail server says of ${number} recipients in a row that they do not exist, wherever in the "
-        "list they stand. Check the list and the account, then continue: they are tried once more, and "
-        "whoever is refused again has failed. Its answer: ${reply}",
+        "The mail server reported ${number} recipients in a row from different parts of the "
+        "list as nonexistent. Check the list and the account, then resume: they are tried "
+        "once more, and a second rejection is final. Server reply: ${reply}",
         mapping={"number": len(doubted), "reply": receipt.reply},
     )
     for campaign_id in sorted({each // LARGEST_CAMPAIGN for each in doubted}):

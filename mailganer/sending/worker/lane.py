@@ -257,6 +257,7 @@ class LaneRunner:
 
 
 _NO_JOURNAL = _(
-    "Mailganer cannot keep a record of what it sends: most likely the disk of this installation is full. "
-    "Nothing is sent until there is room again; then it goes on by itself. Tell whoever runs it."
+    "Mailganer cannot record what it sends, most likely because the disk of this "
+    "installation is full. Nothing is sent until there is space again; then sending "
+    "resumes automatically. Contact the operator of this installation."
 )

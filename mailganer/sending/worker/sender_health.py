@@ -240,9 +240,9 @@ def _with_server_reply(sentence: str, receipt: Receipt) -> str:
     return sentence % {"reply": receipt.reply}
 
 
-_REFUSES = _("The mail server no longer lets this account send. Its answer: ${reply}")
+_REFUSES = _("The mail server no longer allows this account to send. Server reply: ${reply}")
 _REFUSES_EVERYBODY = _(
-    "The mail server refuses one recipient after another in the same way, so it is not about them."
-    " Its answer: ${reply}"
+    "The mail server rejects one recipient after another in the same way, so the "
+    "recipients are not the cause. Server reply: ${reply}"
 )
-_BREAKS_OFF = _("The mail server put us off. Its answer: ${reply}")
+_BREAKS_OFF = _("The mail server asks to wait. Server reply: ${reply}")

@@ -193,7 +193,7 @@ class WindowPlanner:
         if not self.renderers.is_compiled(frozen_email_id):
             return None  # the email was edited since the batch was claimed
         if error := self.renderers.error(frozen_email_id):
-            sentence = _("The email cannot be printed: ${reason}", mapping={"reason": sentence_of(error)})
+            sentence = _("The email cannot be rendered: ${reason}", mapping={"reason": sentence_of(error)})
             pausing.pause_campaign(session, claim.campaign_id, sentence, now)
             return None
         renderer = self.renderers.renderer(frozen_email_id)

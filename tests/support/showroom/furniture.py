@@ -150,7 +150,7 @@ class Furniture:
             status=SenderStatus.sleeping,
             failures=2,
             error=_(
-                "The mail server put us off. Its answer: ${reply}",
+                "The mail server asks to wait. Server reply: ${reply}",
                 mapping={"reply": "421 4.7.0 Temporary system problem, try again later"},
             ),
             sleeps_until=self.now + timedelta(minutes=40),
@@ -282,7 +282,7 @@ class Furniture:
         grace, self.grace.status = self.grace.status, CampaignStatus.draft
         start_due(self.session, self.now, timedelta(hours=24))
         self.overdue.status, self.grace.status = overdue, grace
-        reason = _("The email cannot be used. ${reason}", mapping={"reason": LONG_TEXTS})
+        reason = _("The email cannot be sent. ${reason}", mapping={"reason": LONG_TEXTS})
         pause_campaign(self.session, self.hindered.id, reason, self.now)
         self.session.flush()
         self.session.expire_all()
