@@ -58,7 +58,8 @@ def forecast(
     starts_at = max(send_at or now, now)
     had = _had(session, campaign, usable)
     per_day = plan_of(account, settings, now).per_day
-    divided = per_day is not None and _sender_count(session, account.id) > 1  # as in sending.opener
+    limited = per_day is not None or any(day_limit(sender, registry) is not None for sender in usable)
+    divided = limited and _sender_count(session, account.id) > 1  # as in sending.worker.window_planner
     others = _other_senders(session, account.id, usable) if divided else []
     rivals = _rivals(session, campaign, [*usable, *others], now)
     if rivals and campaign.started_at and now - campaign.started_at < timedelta(minutes=1):
@@ -218,4 +219,5 @@ def _lane(session: Session, sender: Sender, registry: Registry, now: datetime, s
         grows_to=(sender.slowed_from or 0) * MINUTE,
         floor=sender.floor,
         per_day_by_pace=by_pace(sender_limits(sender, registry).per_second),
+        sender_id=sender.id,
     )

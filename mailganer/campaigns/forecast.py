@@ -62,7 +62,10 @@ class Pause:
 
 @dataclass(frozen=True)
 class Forecast:
-    """When emails will be sent. ``unsent`` is the number of emails without a foreseeable end."""
+    """When emails will be sent. ``unsent`` is the number of emails without a foreseeable end.
+
+    The numbers of days are ``approximate`` where campaigns that share limits send through several senders.
+    """
 
     emails: int
     starts_at: datetime
@@ -70,6 +73,7 @@ class Forecast:
     days: tuple[Day, ...]
     pauses: tuple[Pause, ...]
     unsent: int = 0
+    approximate: bool = False
 
     @property
     def at_once(self) -> bool:

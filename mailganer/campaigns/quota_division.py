@@ -83,7 +83,7 @@ def _reroute(
     routes: list[dict[int, int]],
     users: dict[int, set[int]],
 ) -> bool:
-    """Send more of source ``n`` by moving others to senders with room. Return whether it was possible."""
+    """Send more of source ``n`` by moving others to other senders. Return whether it was possible."""
     came, through, end = _reachable([n], links, users, left)
     if end is None:
         return False
@@ -123,28 +123,30 @@ def components(links: Sequence[Collection[int]]) -> list[tuple[list[int], set[in
 
 
 def divide(
-    room: int,
+    remaining: int,
     turns: Sequence[CampaignShare],
     links: Sequence[Collection[int]],
     free: Mapping[int, int],
 ) -> list[int]:
-    """Return how many of ``room`` emails each gets; ``links`` are its senders, ``free`` what these can send.
+    """Return how many of ``remaining`` emails each gets.
+
+    ``links`` are its senders, ``free`` what these can send.
 
     Divide as if the senders did not matter. Where campaigns then get more than their senders can send, these
     senders are divided among them alone, and the rest among the others (decomposition of a separable
     convex resource allocation, Groenevelt 1991).
     """
     found = [0] * len(turns)
-    waiting = [(room, list(range(len(turns))), dict(free))]
+    waiting = [(remaining, list(range(len(turns))), dict(free))]
     while waiting:
-        room, members, free = waiting.pop()
+        remaining, members, free = waiting.pop()
         own = [tuple(s for s in links[n] if free.get(s)) for n in members]
         bounded = [
             turns[n]._replace(left=min(turns[n].left, sum(free[s] for s in senders)))
             for n, senders in zip(members, own, strict=True)
         ]
-        room = min(room, sum(free.values()))
-        parts = shares(room, bounded)
+        remaining = min(remaining, sum(free.values()))
+        parts = shares(remaining, bounded)
         kinds = _by_senders(own)
         supply = [sum(parts[n] for n in positions) for positions in kinds.values()]
         tight = route(supply, list(kinds), free) if len(free) > 1 else Flow([], [], set())
@@ -160,9 +162,9 @@ def divide(
         spent = sum(free[s] for s in tight.tight_senders)
         outside = set(range(len(positions_of))) - set(tight.tight_sources)
         others = [members[n] for kind in sorted(outside) for n in positions_of[kind]]
-        remaining = {s: number for s, number in free.items() if s not in tight.tight_senders}
+        still_free = {s: number for s, number in free.items() if s not in tight.tight_senders}
         if others:
-            waiting.append((room - spent, others, remaining))
+            waiting.append((remaining - spent, others, still_free))
     return found
 
 

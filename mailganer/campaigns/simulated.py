@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from ..quota.rolling_counter import WINDOW, RollingCounter
 from .forecast import MINUTE
@@ -10,6 +10,7 @@ from .sending_hours import Hours
 
 # A year of full days of minutes. Longer forecasts end with "later than".
 LONGEST_MINUTES = 366 * WINDOW
+STARTS_SOON = timedelta(minutes=1)  # a campaign that starts sooner has its share of the limits already
 GROWS_BACK = 30  # minutes of sending that restore a whole pace: 15 for the half that was taken
 
 
@@ -24,6 +25,7 @@ class Lane:
     grows_to: float = 0  # asked to slow down by its server, it wins this pace back while emails leave
     floor: int = 0  # where a campaign that starts takes its first turn
     per_day_by_pace: int | None = None  # emails of 24 hours at the pace it is limited to; None: no limit
+    sender_id: int = 0  # decides ties, as in sending
 
     def __post_init__(self) -> None:
         self._exactly = float(self.per_minute)
@@ -57,6 +59,8 @@ class SendingSchedule:
 
     def __init__(self, campaigns: Sequence[Sending]) -> None:
         self._next: dict[int, tuple[bool, int]] = {}  # by position: whether it may send, and until when
+        self.begins_at = min(campaign.starts_at for campaign in campaigns)
+        self._starts = _starts(campaigns)
         self.campaigns = campaigns
         self.active: list[Sending] = []
         self.closed: list[tuple[Sending, int]] = []  # outside their hours, with the minute these begin
@@ -70,16 +74,16 @@ class SendingSchedule:
                 continue
             may, until = self._next.get(n, (False, 0))
             if minute >= until:
-                may, until = self._next[n] = self._availability(campaign, minute)
+                may, until = self._next[n] = self._availability(n, minute)
             if may:
                 self.active.append(campaign)
-            elif datetime_of(minute) >= campaign.starts_at:
+            elif minute >= self._starts[n]:
                 self.closed.append((campaign, until))
             self.changes_at = min(self.changes_at, until)
 
-    @staticmethod
-    def _availability(campaign: Sending, minute: int) -> tuple[bool, int]:
-        starts, forever = int(campaign.starts_at.timestamp()) // MINUTE, minute + 2 * LONGEST_MINUTES
+    def _availability(self, number: int, minute: int) -> tuple[bool, int]:
+        campaign, starts = self.campaigns[number], self._starts[number]
+        forever = minute + 2 * LONGEST_MINUTES
         if minute < starts:
             return False, starts
         if campaign.hours is None:
@@ -89,6 +93,20 @@ class SendingSchedule:
             return False, opens
         closes = campaign.hours.closes(datetime_of(minute))
         return True, max(minute + 1, int(closes.timestamp()) // MINUTE) if closes else forever
+
+
+def _starts(campaigns: Sequence[Sending]) -> list[int]:
+    """Return the minute from which each campaign has its share.
+
+    When one starts, those that start within a minute have theirs already.
+    """
+    found = [0] * len(campaigns)
+    first: datetime | None = None
+    for n in sorted(range(len(campaigns)), key=lambda n: campaigns[n].starts_at):
+        if first is None or campaigns[n].starts_at >= first + STARTS_SOON:
+            first = campaigns[n].starts_at
+        found[n] = int(first.timestamp()) // MINUTE
+    return found
 
 
 def datetime_of(minute: int) -> datetime:

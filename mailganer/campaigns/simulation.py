@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from ..quota.rolling_counter import WINDOW, RollingCounter
+from ..quota.rolling_counter import RollingCounter
 from .forecast import MINUTE, Forecast, Wait
 from .forecast_record import ForecastRecord, end_of, midnight_after
 from .plan_simulation import PlanSimulation
@@ -54,18 +54,26 @@ def play(
     zone = ZoneInfo(timezone)
     if other_lanes is not None and lanes:
         everything = [*lanes, *other_lanes]
-        if others and _plan_binds(plan, everything, [ours, *others]):
-            return PlanSimulation(ours, others, everything, plan, zone).run()
+        if _limits_are_divided(plan, everything, [ours, *others]):
+            sorted_lanes = _sort_by_id(everything, [ours, *others])
+            return PlanSimulation(ours, others, sorted_lanes, plan, zone).run()
         others = [beside for beside in map(partial(_through, len(lanes)), others) if beside.had]
     return _Simulation(ours, others, lanes, plan, zone).played()
 
 
-def _plan_binds(plan: RollingCounter, lanes: Sequence[Lane], campaigns: Sequence[Sending]) -> bool:
-    """Return whether campaigns can get into each other's way by the plan's limit alone."""
-    if plan.limit is None:
-        return False
-    a_day = (WINDOW * lane.per_minute if lane.counter.limit is None else lane.counter.limit for lane in lanes)
-    return plan.limit < min(sum(a_day), plan.total + sum(campaign.left for campaign in campaigns))
+def _limits_are_divided(plan: RollingCounter, lanes: Sequence[Lane], campaigns: Sequence[Sending]) -> bool:
+    """Return whether campaigns share limits, or one may send through several senders with limits."""
+    limited = plan.limit is not None or any(lane.counter.limit is not None for lane in lanes)
+    return limited and (len(campaigns) > 1 or len(campaigns[0].had) > 1)
+
+
+def _sort_by_id(lanes: Sequence[Lane], campaigns: Sequence[Sending]) -> list[Lane]:
+    """Return the lanes in the order of their senders' ids, and renumber them in the campaigns."""
+    order = sorted(range(len(lanes)), key=lambda number: lanes[number].sender_id)
+    numbers = {old: new for new, old in enumerate(order)}
+    for campaign in campaigns:
+        campaign.had = {numbers[old]: had for old, had in sorted(campaign.had.items())}
+    return [lanes[old] for old in order]
 
 
 def _through(lanes: int, campaign: Sending) -> Sending:
@@ -152,7 +160,7 @@ class _Simulation:
         self.agenda = SendingSchedule([ours, *rivals])
         self.lanes, self.plan, self.zone = lanes, plan, zone
         self.queues = [_Queue(number, lane, ours) for number, lane in enumerate(lanes)]
-        self.begins_at = min([ours.starts_at, *(rival.starts_at for rival in rivals)])
+        self.begins_at = self.agenda.begins_at
         self.minute = int(self.begins_at.timestamp()) // MINUTE
         self.first_minute = int(self.starts_at.timestamp()) // MINUTE
         self.last_minute = self.first_minute + LONGEST_MINUTES

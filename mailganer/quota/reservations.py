@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ..models import Account, Base, Sender, SentPerMinute, Usage
-from .usage import QuotaUsage, frees_at, minute_of, sender_quota, usage_by_sender
+from .usage import QuotaUsage, SenderUsage, frees_at, minute_of, sender_quota, usage_by_sender
 
 __all__ = [
     "FREE",
@@ -51,7 +51,7 @@ class RemainingQuota:
     until: datetime | None = None
     plan: int | None = None  # what the plan alone allows
     # Where there is a plan's limit: what each sender of the account has used.
-    used: Mapping[int, int] = field(default_factory=dict)
+    used: Mapping[int, SenderUsage] = field(default_factory=dict)
 
 
 FREE = RemainingQuota(None)
@@ -75,10 +75,9 @@ def remaining(
         if counter is LimitOwner.sender:
             quota = sender_quota(session, sender_id, limit, now)
         else:
-            by_sender = usage_by_sender(session, account_id, now)
-            oldest = min((minute for _emails, minute in by_sender.values()), default=None)
-            used = {each: emails for each, (emails, _minute) in by_sender.items()}
-            quota = QuotaUsage(limit, sum(used.values()), oldest)
+            used = usage_by_sender(session, account_id, now)
+            oldest = min((each.oldest for each in used.values()), default=None)
+            quota = QuotaUsage(limit, sum(each.emails for each in used.values()), oldest)
             plan = quota.remaining
         remaining = quota.remaining or 0
         if remaining == 0:

@@ -8,6 +8,7 @@ when minute ``m + 1440`` is over. Workers reserve by these numbers, the forecast
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -42,6 +43,13 @@ class QuotaUsage:
     def waits_until(self) -> datetime | None:
         """When the next email may be sent, if not now."""
         return self.frees_at if self.remaining == 0 else None
+
+
+class SenderUsage(NamedTuple):
+    """A sender's emails of the last 24 hours, and the first minute that has some."""
+
+    emails: int
+    oldest: int
 
 
 def minute_of(at: datetime) -> int:
@@ -79,14 +87,21 @@ def account_quota(session: Session, account_id: int, limit: int | None, now: dat
     return QuotaUsage(limit, *_used(session, Usage.account_id, account_id, now))
 
 
-def usage_by_sender(session: Session, account_id: int, now: datetime) -> dict[int, tuple[int, int]]:
-    """Return by sender how many emails count now, and the first minute that does."""
+def usage_by_sender(session: Session, account_id: int, now: datetime) -> dict[int, SenderUsage]:
+    """Return the usage of each sender of an account that has sent in the last 24 hours."""
     rows = session.execute(
         select(Usage.sender_id, func.sum(Usage.emails), func.min(Usage.minute))
         .where(Usage.account_id == account_id, Usage.minute >= oldest_counted(now), Usage.emails > 0)
         .group_by(Usage.sender_id)
     )
-    return {sender_id: (int(emails), oldest) for sender_id, emails, oldest in rows}
+    return {sender_id: SenderUsage(int(emails), oldest) for sender_id, emails, oldest in rows}
+
+
+def newest_minute(session: Session, sender_id: int) -> int | None:
+    """Return the last minute in which emails were sent through a sender."""
+    return session.scalar(
+        select(func.max(Usage.minute)).where(Usage.sender_id == sender_id, Usage.emails > 0)
+    )
 
 
 def usage_between(session: Session, sender_ids: Collection[int], first: int, end: int) -> int:

@@ -31,10 +31,10 @@ def free_of(case: Case) -> dict[int, int]:
 
 def one_by_one(case: Case) -> list[int]:
     """What ``divide`` promises, email by email."""
-    room, turns, links, _senders = case
+    remaining, turns, links, _senders = case
     found = [0] * len(turns)
     able = set(range(len(turns)))
-    while able and sum(found) < room:
+    while able and sum(found) < remaining:
         n = min(able, key=lambda n: (turns[n].had + found[n], turns[n].campaign_id))
         found[n] += 1
         if found[n] > turns[n].left or route(found, links, free_of(case)).total < sum(found):
@@ -52,14 +52,14 @@ def test_the_division_is_that_of_emails_dealt_out_one_by_one(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(80))
 def test_emails_sent_in_any_order_change_nothing_of_the_division(seed: int) -> None:
     rnd = random.Random(seed)
-    room, turns, links, senders = some(rnd)
+    remaining, turns, links, senders = some(rnd)
     found, loads = None, None
     had = [turn.had for turn in turns]
     sent = dict.fromkeys(senders, 0)
     while True:
         free = {number: sender.left for number, sender in senders.items() if sender.left}
         links = [tuple(s for s in own if s in free) for own in links]
-        parts = divide(room, turns, links, free)
+        parts = divide(remaining, turns, links, free)
         ways = assign(parts, turns, links, {number: senders[number] for number in free})
         assert [sum(way.values()) for way in ways] == parts
         totals = [turn.had - was + part for turn, was, part in zip(turns, had, parts, strict=True)]
@@ -74,7 +74,7 @@ def test_emails_sent_in_any_order_change_nothing_of_the_division(seed: int) -> N
         turns[n] = turns[n]._replace(had=turns[n].had + emails, left=turns[n].left - emails)
         senders[s] = senders[s]._replace(had=senders[s].had + emails, left=senders[s].left - emails)
         sent[s] += emails
-        room -= emails
+        remaining -= emails
 
 
 def test_campaigns_that_share_a_sender_belong_together() -> None:

@@ -8,17 +8,18 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, func, select
 
 from mailganer.accounts import network_of
-from mailganer.backends import Limits, load_backends
+from mailganer.backends import Limits, Message, load_backends
 from mailganer.campaigns.actuals import actual_days
 from mailganer.campaigns.campaign_forecast import forecast
-from mailganer.models import Campaign, Sender
+from mailganer.models import Campaign, CampaignStatus, Sender, Usage
 from mailganer.sending.scheduler.plan import plan
 from mailganer.sending.scheduler.tick import tick
+from mailganer.sending.worker import window_planner
 from mailganer.sending.worker.lane import LaneRunner
-from tests.sending.scripted import Script
+from tests.sending.scripted import Script, accept
 
 PLAN = 40  # emails in 24 hours
 
@@ -27,15 +28,17 @@ PLAN = 40  # emails in 24 hours
 def of_senders(due: Any, make: Any) -> Callable[..., list[Campaign]]:
     """Campaigns of one account with so many recipients each, each through a sender of its own."""
 
-    def make_them(*recipients: int, starts: tuple[int, ...] = ()) -> list[Campaign]:
-        account = make.account(plan="free")
+    def make_them(
+        *recipients: int, starts: tuple[float, ...] = (), plan: str = "free", **values: Any
+    ) -> list[Campaign]:
+        account = make.account(plan=plan)
         found = []
         for number, each in enumerate(recipients):
             send_at = make.now + timedelta(minutes=starts[number] if starts else 0)
             lst = make.list(account)
             for person in range(each):
                 make.subscriber(account, f"c{number}r{person:06}@example.org", (lst,))
-            campaign = due(0, account=account, send_at=send_at)
+            campaign = due(0, account=account, send_at=send_at, sender_values=values)
             campaign.senders[0].from_email = f"sender{number}@example.com"
             campaign.lists.append(lst)
             found.append(campaign)
@@ -50,6 +53,14 @@ def ini_values(ini_values: dict[str, str]) -> dict[str, str]:
     return {**ini_values, "mailganer.plan.free.per_day": str(PLAN)}
 
 
+def foreseen(session: Any, campaign: Campaign, number: int, settings: Any, now: Any) -> list[int]:
+    registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
+    known = {"settings": settings, "registry": registry, "now": now, "send_at": campaign.send_at}
+    found = [day.emails for day in forecast(session, campaign, number, **known).days]
+    session.commit()
+    return found
+
+
 def days_of(session: Any, campaign: Campaign) -> list[int]:
     found = [day.emails for day in actual_days(session, campaign)]
     session.commit()
@@ -60,13 +71,9 @@ def test_a_small_campaign_of_another_sender_has_half_of_every_day_of_the_plan(
     of_senders: Any, open_works: Any, clock: Any, session: Any, settings: Any
 ) -> None:
     large, small = of_senders(150, 30, starts=(0, 1))
-    registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
-    known = {"settings": settings, "registry": registry, "now": clock.now}
     plans = [
-        [day.emails for day in forecast(session, each, number, send_at=each.send_at, **known).days]
-        for each, number in ((large, 150), (small, 30))
+        foreseen(session, each, number, settings, clock.now) for each, number in ((large, 150), (small, 30))
     ]
-    session.commit()
     assert plans == [[40, 20, 30, 40, 20], [20, 10]]
     works = open_works(clock, Script())
     for minutes in (1, 1450, 1450, 1450, 1450, 1450):
@@ -85,22 +92,27 @@ def test_lanes_of_two_senders_at_once_divide_the_plan_evenly(
     tick(works.context)
     for campaign in campaigns:
         plan(works.context, campaign.id)
-    barrier = Barrier(4)
+    lanes = [(campaign.senders[0].id, number) for campaign in campaigns for number in range(2)]
+    session.commit()
+    at_once(lanes, open_works, clock, script)
+    clock.forward(minutes=1)
+    works.run(2)
+    assert [days_of(session, campaign) for campaign in campaigns] == [[20], [20]]
+
+
+def at_once(lanes: list[tuple[int, int]], open_works: Any, clock: Any, script: Script) -> None:
+    """Run these lanes (sender, number) at the same time."""
+    barrier = Barrier(len(lanes))
 
     def one(sender_id: int, number: int, context: Any) -> None:
         barrier.wait()
         LaneRunner(context, sender_id, number).run(30)
 
-    lanes = [(campaign.senders[0].id, number) for campaign in campaigns for number in range(2)]
-    session.commit()
     threads = [Thread(target=one, args=(*lane, open_works(clock, script).context)) for lane in lanes]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    clock.forward(minutes=1)
-    works.run(2)
-    assert [days_of(session, campaign) for campaign in campaigns] == [[20], [20]]
 
 
 def test_a_sender_whose_campaigns_have_had_their_part_is_not_woken_at_once_again(
@@ -164,3 +176,125 @@ def _divisions(
     event.listen(works.context.engine, "before_cursor_execute", note)
     works.run(3)
     return len(seen)
+
+
+def start_late(
+    works: Any, script: Script, session: Any, large: Campaign, small: Campaign, monkeypatch: Any
+) -> Any:
+    """Send ten emails of the large campaign, then schedule the small one; return the large one's lane."""
+    monkeypatch.setattr(window_planner, "SLOTS", 1)
+    seen: list[Message] = []
+    script.answer = lambda message: (seen.append(message), accept(message))[1]
+    small.status = CampaignStatus.draft
+    session.commit()
+    tick(works.context)
+    plan(works.context, large.id)
+    LaneRunner(works.context, large.senders[0].id, stopped=lambda: len(seen) >= 10).run(30)
+    assert len(seen) == 10
+    small.status = CampaignStatus.scheduled
+    session.commit()
+    return LaneRunner(works.context, large.senders[0].id)
+
+
+def test_a_campaign_has_its_share_from_the_moment_it_is_scheduled(
+    of_senders: Any, open_works: Any, clock: Any, session: Any, settings: Any, monkeypatch: Any
+) -> None:
+    large, small = of_senders(150, 30)
+    script = Script()
+    works = open_works(clock, script)
+    lane = start_late(works, script, session, large, small, monkeypatch)
+    assert foreseen(session, small, 30, settings, clock.now) == [20, 10]
+    lane.run(30)  # before the small one has been started, let alone planned
+    assert days_of(session, large) == [20]
+    works.run(3)
+    assert [days_of(session, each) for each in (large, small)] == [[20], [20]]
+
+
+def test_on_the_same_sender_too(
+    of_senders: Any, open_works: Any, clock: Any, session: Any, settings: Any, monkeypatch: Any
+) -> None:
+    large, small = of_senders(150, 30, plan="pro", per_day=PLAN)
+    small.senders = list(large.senders)
+    script = Script()
+    script.limits = Limits(per_day=PLAN)
+    works = open_works(clock, script)
+    lane = start_late(works, script, session, large, small, monkeypatch)
+    plans = foreseen(session, small, 30, settings, clock.now)
+    lane.run(30)
+    sent = days_of(session, large)
+    works.run(3)
+    assert [days_of(session, small)] == [plans[:1]]
+    assert sent[0] + plans[0] == PLAN
+
+
+def test_campaigns_of_several_senders_with_limits_of_their_own_are_sent_as_foreseen(
+    of_senders: Any, open_works: Any, clock: Any, session: Any, settings: Any
+) -> None:
+    broad, narrow = of_senders(70, 40, plan="pro", per_day=20)
+    broad.senders.append(narrow.senders[0])
+    session.commit()
+    plans = [
+        foreseen(session, each, number, settings, clock.now) for each, number in ((broad, 70), (narrow, 40))
+    ]
+    assert plans == [[20, 20, 30], [20, 20]]
+    script = Script()
+    script.limits = Limits(per_day=20)
+    works = open_works(clock, script)
+    for minutes in (1445, 1445, 1445):
+        works.run(4)
+        clock.forward(minutes=minutes)
+    assert [days_of(session, each) for each in (broad, narrow)] == plans
+
+
+def test_a_sender_that_is_done_helps_one_that_cannot_send(
+    of_senders: Any, open_works: Any, clock: Any, session: Any
+) -> None:
+    campaign, other = of_senders(30, 1, plan="pro", per_day=40)
+    campaign.senders.append(other.senders[0])
+    other.status = CampaignStatus.draft
+    session.commit()
+    script = Script()
+    script.limits = Limits(per_day=40)
+    works = open_works(clock, script)
+    tick(works.context)
+    plan(works.context, campaign.id)
+    first = campaign.senders[0].id
+    session.commit()
+    LaneRunner(works.context, first).run(30)
+    assert days_of(session, campaign) == [15]
+    clock.forward(seconds=25)
+    LaneRunner(works.context, first).run(30)
+    assert days_of(session, campaign) == [15]
+    clock.forward(seconds=40)  # the other sender has had a minute
+    LaneRunner(works.context, first).run(30)
+    assert days_of(session, campaign) == [30]
+
+
+def test_lanes_of_several_senders_at_once_keep_to_the_division(
+    of_senders: Any, open_works: Any, clock: Any, session: Any, settings: Any
+) -> None:
+    numbers = (90, 50, 30)
+    campaigns = of_senders(*numbers, plan="pro", per_day=30)
+    senders = [campaign.senders[0] for campaign in campaigns]
+    for campaign, own in zip(campaigns, ((0, 1), (1,), (1, 2)), strict=True):
+        campaign.senders = [senders[n] for n in own]
+    session.commit()
+    plans = [
+        foreseen(session, each, number, settings, clock.now)
+        for each, number in zip(campaigns, numbers, strict=True)
+    ]
+    script = Script()
+    script.limits = Limits(per_day=30, max_connections=8)
+    works = open_works(clock, script)
+    tick(works.context)
+    for campaign in campaigns:
+        plan(works.context, campaign.id)
+    lanes = [(sender.id, number) for sender in senders for number in range(2)]
+    session.commit()
+    at_once(lanes, open_works, clock, script)
+    works.run(2)
+    assert [days_of(session, each) for each in campaigns] == [days[:1] for days in plans]
+    assert sum(days[0] for days in plans) == 90
+    sent = session.execute(select(Usage.sender_id, func.sum(Usage.emails)).group_by(Usage.sender_id))
+    assert dict(map(tuple, sent)) == {sender.id: 30 for sender in senders}
+    session.commit()

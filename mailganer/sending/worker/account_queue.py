@@ -1,18 +1,19 @@
-"""What the plan's limit allows each campaign of an account, as the database has it.
+"""What the limits of an account's plan and senders allow each of its campaigns, as the database has it.
 
-Asked only where there is such a limit and the account has several senders. Exact only under
+Asked only where there is a limit to divide and the account has several senders. Exact only under
 ``reservations.lock``.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import BigInteger, Table, and_, bindparam, func, or_, select
+from sqlalchemy import BigInteger, Table, and_, bindparam, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from ...backends import Limits
-from ...campaigns.plan_shares import CampaignDemand, PlanShares, by_pace, plan_shares
+from ...campaigns.actuals import planned_emails
+from ...campaigns.plan_shares import CampaignDemand, PlanShares, SenderQuota, by_pace, plan_shares
 from ...campaigns.turns import PLENTY
 from ...models import (
     Batch,
@@ -25,7 +26,9 @@ from ...models import (
     campaign_sender,
 )
 from ...models.meta import UTCDateTime
-from ...quota.usage import DAY, oldest_counted
+from ...quota.reservations import RemainingQuota
+from ...quota.usage import DAY, oldest_counted, usage_by_sender
+from .sender_queue import ABOUT_TO_START, starting_values
 
 _CAMPAIGNS, _BATCHES = cast(Table, Campaign.__table__), cast(Table, Batch.__table__)
 _SENDERS, _DEPARTURES = cast(Table, Sender.__table__), cast(Table, SentPerMinute.__table__)
@@ -69,6 +72,9 @@ _DEMANDS = (
     select(
         _CAMPAIGNS.c.id,
         _CAMPAIGNS.c.planned_at,
+        _CAMPAIGNS.c.planned,
+        case((_CAMPAIGNS.c.planned_at.is_(None), _CAMPAIGNS.c.forecast)).label("forecast"),
+        and_(_CAMPAIGNS.c.resting_until.is_not(None), _CAMPAIGNS.c.resting_until > _NOW).label("later"),
         campaign_sender.c.sender_id,
         _CAN_SEND.label("can_send"),
         func.coalesce(_LEFT, 0).label("left"),
@@ -80,12 +86,14 @@ _DEMANDS = (
     .join(_SENDERS, _SENDERS.c.id == campaign_sender.c.sender_id)
     .where(
         _CAMPAIGNS.c.account_id == bindparam("account"),
-        _CAMPAIGNS.c.status == CampaignStatus.sending,
-        _CAMPAIGNS.c.frozen_email_id.is_not(None),
-        # Sending hours that begin within 24 hours: their emails share these 24 hours with those of now.
         or_(
-            _CAMPAIGNS.c.resting_until.is_(None),
-            _CAMPAIGNS.c.resting_until <= _SOON,
+            and_(
+                _CAMPAIGNS.c.status == CampaignStatus.sending,
+                _CAMPAIGNS.c.frozen_email_id.is_not(None),
+                # Sending hours that begin within 24 hours: their emails share these hours with those of now.
+                or_(_CAMPAIGNS.c.resting_until.is_(None), _CAMPAIGNS.c.resting_until <= _SOON),
+            ),
+            ABOUT_TO_START,
         ),
     )
     .order_by(_CAMPAIGNS.c.id)
@@ -96,30 +104,41 @@ _DEMANDS = (
 def account_shares(
     session: Session,
     account_id: int,
-    remaining: int,
     limits: Mapping[int, Limits],
-    used: Mapping[int, int],
+    remaining: RemainingQuota,
     now: datetime,
 ) -> PlanShares:
-    """Divide ``remaining`` of the plan among the account's campaigns.
+    """Divide what the plan and the senders still allow among the account's campaigns.
 
-    ``limits`` and ``used``, the emails of the last 24 hours, are by sender.
+    ``limits`` are by sender.
     """
     values = {"account": account_id, "now": now, "soon": now + DAY, "oldest": oldest_counted(now)}
     demands: dict[int, CampaignDemand] = {}
-    for row in session.execute(_DEMANDS, values):
+    for row in session.execute(_DEMANDS, values | starting_values(now)):
         known = demands.get(row.id)
         if known is None:
-            left = int(row.left) if row.planned_at else PLENTY
-            known = CampaignDemand(row.id, int(row.open), left, ())
+            known = CampaignDemand(row.id, int(row.open), _left(row), (), bool(row.later))
         senders = (*known.senders, row.sender_id) if row.can_send else known.senders
         demands[row.id] = known._replace(used=known.used + int(row.sent), senders=senders)
-    free = {
-        sender: free_of(limits.get(sender), used.get(sender, 0))
+    used = remaining.used if remaining.plan is not None else usage_by_sender(session, account_id, now)
+    quotas = {
+        sender: _quota_of(limits.get(sender), used[sender].emails if sender in used else 0)
         for demand in demands.values()
         for sender in demand.senders
     }
-    return plan_shares(remaining, list(demands.values()), free)
+    return plan_shares(PLENTY if remaining.plan is None else remaining.plan, list(demands.values()), quotas)
+
+
+def _left(row: Any) -> int:
+    """Return how many recipients wait, including those without a delivery yet."""
+    if row.planned_at is not None:
+        return int(row.left)
+    emails = planned_emails(row.forecast)
+    return PLENTY if emails is None else int(row.left) + max(0, emails - row.planned)
+
+
+def _quota_of(limits: Limits | None, used: int) -> SenderQuota:
+    return SenderQuota(used, free_of(limits, used))
 
 
 def free_of(limits: Limits | None, used: int) -> int:

@@ -4,16 +4,19 @@ The statements are built once, because they are part of every window.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
 from sqlalchemy import BigInteger, Table, and_, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from ... import ledger
+from ...campaigns.simulated import STARTS_SOON
 from ...campaigns.turns import PLENTY, CampaignShare, floor_after
 from ...models import Batch, BatchState, Campaign, CampaignStatus, Sender, campaign_sender
 from ...models.meta import UTCDateTime
+
+LONGEST_START = timedelta(minutes=10)  # a campaign due for longer is not waited for
 
 _CAMPAIGNS, _BATCHES = cast(Table, Campaign.__table__), cast(Table, Batch.__table__)
 _SENDERS = cast(Table, Sender.__table__)
@@ -34,24 +37,33 @@ _CLAIMED_RECIPIENTS = (
     )
     .scalar_subquery()
 )
-_WAITING = (
+_CAN_SEND = and_(
+    _CAMPAIGNS.c.status == CampaignStatus.sending,
+    _CAMPAIGNS.c.frozen_email_id.is_not(None),
+    or_(_CAMPAIGNS.c.resting_until.is_(None), _CAMPAIGNS.c.resting_until <= _NOW),
+)
+ABOUT_TO_START = and_(
+    _CAMPAIGNS.c.status == CampaignStatus.scheduled,
+    _CAMPAIGNS.c.send_at < bindparam("starting", type_=UTCDateTime()),
+    _CAMPAIGNS.c.send_at > bindparam("overdue", type_=UTCDateTime()),
+)
+"""A scheduled campaign that starts now or within a minute. One that is long overdue may never start."""
+_CAMPAIGNS_OF_SENDER = (
     select(
         _CAMPAIGNS.c.id,
         campaign_sender.c.had,
         _SENDERS.c.floor,
         _HAS_OPEN_BATCH,
         func.coalesce(_CLAIMED_RECIPIENTS, 0),
+        _CAMPAIGNS.c.planned_at.is_(None),
     )
     .select_from(campaign_sender)
     .join(_CAMPAIGNS, _CAMPAIGNS.c.id == campaign_sender.c.campaign_id)
     .join(_SENDERS, _SENDERS.c.id == campaign_sender.c.sender_id)
-    .where(
-        campaign_sender.c.sender_id == bindparam("sender"),
-        _CAMPAIGNS.c.status == CampaignStatus.sending,
-        _CAMPAIGNS.c.frozen_email_id.is_not(None),
-        or_(_CAMPAIGNS.c.resting_until.is_(None), _CAMPAIGNS.c.resting_until <= _NOW),
-    )
+    .where(campaign_sender.c.sender_id == bindparam("sender"))
 )
+_WAITING = _CAMPAIGNS_OF_SENDER.where(_CAN_SEND)
+_WAITING_OR_STARTING = _CAMPAIGNS_OF_SENDER.where(or_(_CAN_SEND, ABOUT_TO_START))
 _OF_CAMPAIGN_AND_SENDER = and_(
     campaign_sender.c.sender_id == bindparam("sender"), campaign_sender.c.campaign_id == bindparam("campaign")
 )
@@ -77,22 +89,29 @@ class SenderQueue:
 
     turns: tuple[CampaignShare, ...]
     floor: int = 0
-    counts: bool = True  # False where the plan's limit decides, so shares of this sender are not counted
+    counts: bool = True  # False where limits of several senders are divided: shares of this one do not count
+
+
+def starting_values(now: datetime) -> dict[str, datetime]:
+    """Return the values of ``ABOUT_TO_START``."""
+    return {"starting": now + STARTS_SOON, "overdue": now - LONGEST_START}
 
 
 def read_sender_queue(
-    session: Session, sender_id: int, now: datetime, current: int | None = None
+    session: Session, sender_id: int, now: datetime, current: int | None = None, *, limited: bool = False
 ) -> SenderQueue:
     """Return the campaigns that wait for a sender.
 
-    ``current`` is the campaign of the batch that the calling lane holds, if any.
+    ``current`` is the campaign of the batch that the calling lane holds, if any. With ``limited``, campaigns
+    that are about to start or being planned are included: their share of the limit is kept for them.
     """
+    values = {"sender": sender_id, "now": now}
+    wanted = _WAITING_OR_STARTING if limited else _WAITING
+    rows = session.execute(wanted, values | starting_values(now) if limited else values)
     shares, floor = [], 0
-    for campaign_id, had, floor, has_open, claimed in session.execute(
-        _WAITING, {"sender": sender_id, "now": now}
-    ):
-        if has_open or claimed:
-            left = PLENTY if has_open else int(claimed)
+    for campaign_id, had, floor, has_open, claimed, unplanned in rows:
+        if has_open or claimed or (limited and unplanned):
+            left = PLENTY if has_open or unplanned else int(claimed)
             free = bool(has_open) or campaign_id == current
             shares.append(CampaignShare(campaign_id, max(had, floor), left, free))
     return SenderQueue(tuple(shares), floor)

@@ -1,5 +1,6 @@
 """Plan the next window of a sender: for which campaign, how many emails, and when the first may leave."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -9,14 +10,16 @@ from sqlalchemy.orm import Session
 
 from ... import ledger
 from ...backends import Limits
+from ...campaigns.plan_shares import PlanShares
 from ...campaigns.sending_hours import Hours
-from ...campaigns.turns import line_up
+from ...campaigns.turns import CampaignShare, line_up
 from ...db import UNTRACKED
 from ...errors import _
 from ...i18n.sentences import sentence_of
 from ...ledger import Claim, OpenWindow, Pick
 from ...models import Account, Campaign, CampaignStatus, Sender, SenderStatus, delays
 from ...quota import reservations
+from ...quota.usage import minute_of, newest_minute
 from ..context import SendingContext
 from . import pausing, sender_queue
 from .account_queue import account_shares
@@ -27,6 +30,7 @@ from .renderer_cache import RendererCache
 
 QUICK = 0.25  # seconds a window should take: a pause takes effect, and a crash loses receipts, within them
 NO_SHARE = timedelta(seconds=20)  # until a sender checks again whether the plan leaves it anything
+HELPS_WITHIN = timedelta(minutes=1)  # after such a check, a sender may send what other senders have not sent
 SHORT_WAIT = 5.0  # seconds of pace for which the lane waits; before a longer wait it ends its turn
 
 
@@ -66,6 +70,8 @@ class WindowPlanner:
         self.refused_before = True  # refusals were on record when the last window was opened
         self._refused, self._failures = RefusalPattern(), 0  # as stored in the sender's row
         self._all_limits: dict[int, Limits] | None = None
+        self._paced_until: datetime | None = None  # as stored in the sender's row
+        self._helping = False  # it sends emails of other senders' shares
 
     def lock(self, session: Session) -> None:
         """Make lanes that share a limit with this one wait until this transaction ends."""
@@ -74,7 +80,7 @@ class WindowPlanner:
             self._sender.id,
             self._account.id,
             sender=self._limits.per_day is not None or self._limits.per_second is not None,
-            plan=self._plan_limit is not None,
+            plan=self._plan_limit is not None or self._divides_quota(session),
         )
 
     def open(self, session: Session, size: int, *, locked: bool = False) -> PlannedWindow | None:
@@ -105,6 +111,7 @@ class WindowPlanner:
             self._note_used_up(session, remaining, now)
             self.batch.release(session)
             return None
+        self._paced_until = sender.paced_until
         starts_in = max(0.0, (sender.paced_until - now).total_seconds()) if sender.paced_until else 0.0
         if starts_in > SHORT_WAIT:
             self.batch.release(session)
@@ -255,20 +262,45 @@ class WindowPlanner:
     def _queue(
         self, session: Session, now: datetime, remaining: reservations.RemainingQuota = reservations.FREE
     ) -> sender_queue.SenderQueue:
-        """Return the campaigns that wait for the sender, each with what the plan allows it."""
+        """Return the campaigns that wait for the sender, each with what the limits allow it."""
         ours = self.batch.claim.campaign_id if self.batch.claim else None
-        waiting = sender_queue.read_sender_queue(session, self._sender.id, now, ours)
-        if remaining.plan is None or not waiting.turns:
+        limited = remaining.emails is not None
+        waiting = sender_queue.read_sender_queue(session, self._sender.id, now, ours, limited=limited)
+        if not limited or not waiting.turns or not self._has_other_senders(session):
             return waiting
-        limits = self._limits_of_senders(session)
-        if len(limits) < 2:
-            return waiting
-        plan = account_shares(session, self._account.id, remaining.plan, limits, remaining.used, now)
-        turns = tuple(turn for turn in map(plan.turn, waiting.turns) if turn.left)
+        plan = account_shares(session, self._account.id, self._limits_of_senders(session), remaining, now)
+        turns = self._turns(waiting.turns, plan)
+        if not turns and self._may_help(session, now):
+            turns = self._turns(waiting.turns, plan, helping=True)
+            self._helping = bool(turns)
         if not turns:
-            # Keep the sender out of due work: what is left of the plan is for campaigns of other senders.
+            # Keep the sender out of due work: what is left is for campaigns of other senders.
             self._set_paced_until(session, now + NO_SHARE)
-        return sender_queue.SenderQueue(turns, waiting.floor, counts=plan.enough)
+        return sender_queue.SenderQueue(turns, waiting.floor, counts=False)
+
+    def _turns(
+        self, waiting: Sequence[CampaignShare], plan: PlanShares, *, helping: bool = False
+    ) -> tuple[CampaignShare, ...]:
+        turns = (plan.turn(turn, self._sender.id, helping=helping) for turn in waiting)
+        return tuple(turn for turn in turns if turn.left)
+
+    def _may_help(self, session: Session, now: datetime) -> bool:
+        """Return whether the sender may send shares of other senders, because it has waited for them in vain.
+
+        Within a minute, senders as fast as this one have sent their shares.
+        """
+        waited = self._paced_until is not None and now - HELPS_WITHIN < self._paced_until <= now
+        if waited and not self._helping:
+            newest = newest_minute(session, self._sender.id)
+            return newest is None or newest < minute_of(now)
+        return self._helping
+
+    def _divides_quota(self, session: Session) -> bool:
+        """Return whether the sender's own limit is divided together with those of other senders."""
+        return self._limits.per_day is not None and self._has_other_senders(session)
+
+    def _has_other_senders(self, session: Session) -> bool:
+        return len(self._limits_of_senders(session)) > 1
 
     def _limits_of_senders(self, session: Session) -> dict[int, Limits]:
         """Return the limits of all senders of the account, read once a turn."""
