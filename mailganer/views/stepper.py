@@ -112,7 +112,7 @@ def stepper(
     return (
         _step(request, "target", _("Recipients"), _people_state(found), _number_of(request, audience)),
         _step(request, "email", _("Email"), _email_state(campaign, found), subject_of(campaign)),
-        _check_step(request, campaign, found, check),
+        _check_step(request, campaign, found),
         _when_step(request, campaign, found, "when" in broken),
         _step(request, "send", _("Send"), "todo"),
     )
@@ -185,10 +185,11 @@ def _email_state(campaign: Campaign, readiness: Readiness) -> str:
     return "problem" if readiness.email else "done"
 
 
-def _check_step(
-    request: Request, campaign: Campaign, readiness: Readiness, check: Check | None
-) -> StepperStep:
-    """There is nothing to check while recipients, the sender or the email are missing."""
+def _check_step(request: Request, campaign: Campaign, readiness: Readiness) -> StepperStep:
+    """There is nothing to check while recipients, the sender or the email are missing.
+
+    Only blocking problems are counted: every page of a draft knows them, while warnings need the whole check.
+    """
     is_missing = "missing" in (_people_state(readiness), _email_state(campaign, readiness))
     number, words = len(readiness.codes), ""
     if is_missing or (readiness.email is None and not number):
@@ -198,9 +199,6 @@ def _check_step(
         words = request.localizer.counted(ngettext("${number} problem", "${number} problems"), number)
     else:
         state = "done"
-        if check and check.open:
-            things = ngettext("${number} warning", "${number} warnings")
-            words = request.localizer.counted(things, len(check.open))
     return _step(request, "check", _("Check"), state, words)
 
 

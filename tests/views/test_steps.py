@@ -94,9 +94,11 @@ def states(page: Any) -> dict[str, str]:
 
 
 def everywhere(anna: Any, draft: Campaign, more: Sequence[str] = ()) -> dict[str, str]:
-    """Return the states, which are the same on all pages of the draft."""
-    seen = {each: states(anna.get(f"/campaigns/{draft.id}/{each}")) for each in (*PAGES, *more)}
+    """Return the states, which are the same on all pages of the draft, as are the words beside the check."""
+    pages = {each: anna.get(f"/campaigns/{draft.id}/{each}") for each in (*PAGES, *more)}
+    seen = {each: states(page) for each, page in pages.items()}
     assert all(each == seen["check"] for each in seen.values()), seen
+    assert len({" ".join(page.html.find(id="step-check").text.split()) for page in pages.values()}) == 1
     return seen["check"]
 
 
