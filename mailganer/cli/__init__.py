@@ -21,20 +21,23 @@ COMMANDS = {
         "serve:serve",
         "Run everything on this machine: web, worker, beat, and a broker if none is set.",
     ),
-    "worker": ("parts:worker", "Run a worker alone; emails leave through workers."),
-    "beat": ("parts:beat", "Run the clock alone; one is enough."),
-    "web": ("parts:web", "Run the web part alone."),
-    "migrate": ("migrate:migrate", "Bring the database to the newest schema."),
+    "worker": ("parts:worker", "Run a worker alone. Workers send the emails."),
+    "beat": ("parts:beat", "Run the scheduler (beat) alone. One is enough."),
+    "web": ("parts:web", "Run the web server alone."),
+    "migrate": ("migrate:migrate", "Migrate the database to the newest schema."),
     "backup": ("backup:backup", "Copy database and uploaded files into a new folder."),
-    "restore": ("backup:restore", "Put such a copy back; campaigns on their way ask before they send."),
+    "restore": ("backup:restore", "Restore a backup. Running campaigns are paused until confirmed."),
     "rotate-key": ("keys:rotate_key", "Encrypt stored passwords with the first secret key."),
     "send": ("send:send", "Send one mailing from the command line."),
-    "catch": ("catch:catch", "Run a local mail server that keeps every email and sends none on."),
-    "drill": ("drill:drill", "Kill workers and break connections on purpose, and count who got what."),
-    "doctor": ("doctor:doctor", "Check this installation and say what to do."),
+    "catch": ("catch:catch", "Run a local mail server that keeps every email and delivers none."),
+    "drill": ("drill:drill", "Kill workers and break connections on purpose, then count the deliveries."),
+    "doctor": ("doctor:doctor", "Check this installation and show how to fix problems."),
     "account": ("account:account", "List, show and close accounts, and change their plans."),
-    "voucher": ("voucher:voucher", "Make vouchers for plans."),
-    "alive": ("alive:alive", "Answer whether web, worker or beat lives on this machine; for health checks."),
+    "voucher": ("voucher:voucher", "Create vouchers for plans."),
+    "alive": (
+        "alive:alive",
+        "Check that web, worker or beat is running on this machine (for health checks).",
+    ),
 }
 """Command -> module and object, and its line in ``mailganer --help``, which imports none of them."""
 
@@ -108,13 +111,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _unexpected(error: Exception) -> str:
     """Return the message for an unexpected error, without a traceback."""
     if _is_database(error):
-        return f"The database does not do what it is asked: {_first_line(getattr(error, 'orig', error))}"
+        return f"The database reported an error: {_first_line(getattr(error, 'orig', error))}"
     if isinstance(error, OSError):
         return _first_line(error)
     kind = type(error).__name__
     return (
-        f"Something unexpected happened: {kind}: {_first_line(error)} "
-        "Run it again with MAILGANER_TRACEBACK=1 to see where, and report it."
+        f"Unexpected error: {kind}: {_first_line(error)} "
+        "Run the command again with MAILGANER_TRACEBACK=1 to see the traceback, and report it."
     )
 
 

@@ -28,7 +28,7 @@ def account(context: click.Context, ini: str | None) -> None:
 
 
 @account.command("list")
-@click.option("--closed", is_flag=True, help="Those that were closed, too.")
+@click.option("--closed", is_flag=True, help="Include closed accounts.")
 @click.pass_obj
 def list_accounts(ini: str | None, closed: bool) -> None:
     """List the accounts of this installation, a line each."""
@@ -42,7 +42,7 @@ def list_accounts(ini: str | None, closed: bool) -> None:
         query = query.where(Account.closed_at.is_(None))
     with database(settings) as session:
         rows = [_line(session, settings, each) for each in session.scalars(query)]
-    _print_table(("number", "address", "plan", "until", "people", "emails in 24 h", "since"), rows)
+    _print_table(("number", "address", "plan", "until", "subscribers", "emails in 24 h", "since"), rows)
 
 
 @account.command()
@@ -61,7 +61,10 @@ def show(ini: str | None, account: str) -> None:
 @click.argument("account")
 @click.argument("plan")
 @click.option(
-    "--days", type=click.IntRange(1, LONGEST_GRANT), default=None, help="For so many days; for good."
+    "--days",
+    type=click.IntRange(1, LONGEST_GRANT),
+    default=None,
+    help="Number of days. Without it, no end date.",
 )
 @click.pass_obj
 def plan(ini: str | None, account: str, plan: str, days: int | None) -> None:
@@ -71,18 +74,18 @@ def plan(ini: str | None, account: str, plan: str, days: int | None) -> None:
     settings = read_settings(ini)
     known = [each.name for each in settings.plans]
     if plan not in known:
-        raise InputError({"plan": f"There is no plan {plan!r}. The settings have: {', '.join(known)}."})
+        raise InputError({"plan": f"The plan {plan!r} does not exist. Available plans: {', '.join(known)}."})
     with database(settings) as session:
         found = _find(session, account)
         found.plan = plan
         found.plan_until = utcnow() + timedelta(days=days) if days else None
         until = f"until {_day(found.plan_until)}" if days else "for good"
-        click.echo(f"{found.email} has the plan {plan} {until}.")
+        click.echo(f"{found.email} is on the plan {plan} {until}.")
 
 
 @account.command()
 @click.argument("account")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def close(ini: str | None, account: str, yes: bool) -> None:
     """Close an account for good: nothing more is sent, sign-in ends, stored passwords are deleted."""
@@ -96,13 +99,13 @@ def close(ini: str | None, account: str, yes: bool) -> None:
         if not yes:
             _confirm(f"Close the account {found.id}, {found.email}, for good?")
         close_account(session, found, now=utcnow())
-        click.echo(f"{found.email} is closed. Its people and reports are kept; its passwords are gone.")
+        click.echo(f"{found.email} is closed. Its subscribers and reports were kept, its passwords deleted.")
 
 
 def _confirm(question: str) -> None:
     """Ask for confirmation at a terminal; elsewhere ``--yes`` is required."""
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} There is no terminal to ask at: say --yes.")
+        raise click.UsageError(f"{question} There is no terminal to ask for confirmation. Use --yes.")
     click.confirm(question, abort=True)
 
 
@@ -115,7 +118,7 @@ def _find(session: "Session", name: str) -> "Account":
     wanted = Account.id == int(name) if name.isdecimal() else Account.email == name
     found = session.scalars(select(Account).where(wanted).order_by(Account.id)).all()
     if not found:
-        raise NotFound(f"There is no account {name}. See: mailganer account list")
+        raise NotFound(f"Account {name} does not exist. See: mailganer account list")
     if len(found) > 1:
         numbers = ", ".join(str(each.id) for each in found)
         raise Conflict(f"{len(found)} accounts have the address {name}. Name one by its number: {numbers}.")
@@ -140,7 +143,7 @@ def _facts(session: "Session", settings: "Settings", found: "Account") -> Iterab
         f"{held.title} ({held.name})" + (f", until {_day(found.plan_until)}" if found.plan_until else ""),
     )
     yield "emails in 24 h", f"{used.last_24h} of {_limit(held.per_day)}"
-    yield "people", f"{used.subscribers} of {_limit(held.max_subscribers)}"
+    yield "subscribers", f"{used.subscribers} of {_limit(held.max_subscribers)}"
     for identity in found.identities:
         yield "signs in with", f"{identity.login} at {identity.server} ({identity.backend})"
     for sender in account_senders(session, found.id):

@@ -18,7 +18,7 @@ def alive(part: str, ini: str | None) -> int:
     settings = read_settings(ini)
     if part == "web":
         status = web_status(settings)
-        return _answer(status == 200, f"/healthz?part=web answers {status or 'nothing'}.")
+        return _answer(status == 200, f"/healthz?part=web answers {status or 'none'}.")
     from sqlalchemy import select
 
     from ..db import database_now

@@ -50,13 +50,13 @@ def backup(folder: Path, ini: str | None) -> None:
     lost = made.keys.get(copies.LOST, 0)
     if lost:
         click.echo(f"{counted(lost, 'stored password')} cannot be read with any of the secret keys.")
-    click.echo("The secret key is not in it: keep it at another place.")
+    click.echo("The backup does not contain the secret key. Keep the key in another place.")
 
 
 @click.command()
 @folder_argument
 @ini_argument
-@click.option("--replace", is_flag=True, help="Replace a database that holds accounts.")
+@click.option("--replace", is_flag=True, help="Replace a database that contains accounts.")
 @click.option(
     "--keep-tokens",
     is_flag=True,
@@ -81,19 +81,21 @@ def restore(folder: Path, ini: str | None, replace: bool, keep_tokens: bool) -> 
         copies.require_fitting(folder, made, settings.uploads)
         with _alone(settings):
             if (why := _why_keep(engine)) and not replace:
-                raise copies.BackupError(f"{why} To replace it, say: mailganer restore --replace")
+                raise copies.BackupError(f"{why} To replace it, run: mailganer restore --replace")
             put = _put_sqlite if made.database == "sqlite" else _put_postgresql
             done = put(engine, _Restore(folder, made, settings.uploads, keep_tokens))
     finally:
         engine.dispose()
     at = made.created_at.astimezone(UTC)
     click.echo(f"The database is that of {at:%Y-%m-%d %H:%M} UTC, with {counted(made.accounts, 'account')}.")
-    click.echo("All sessions have ended: everybody signs in again.")
+    click.echo("All sessions were ended. All users must sign in again.")
     click.echo(_of_tokens(done.tokens, keep_tokens))
     if done.held == 1:
-        click.echo("1 campaign is paused and asks on its page before anything is sent again.")
+        click.echo("1 campaign is paused until you confirm on its page that sending may continue.")
     elif done.held:
-        click.echo(f"{done.held} campaigns are paused and ask on their pages before anything is sent again.")
+        click.echo(
+            f"{done.held} campaigns are paused until you confirm on their pages that sending may continue."
+        )
 
 
 def _of_tokens(number: int, kept: bool) -> str:
@@ -103,7 +105,7 @@ def _of_tokens(number: int, kept: bool) -> str:
         return f"{tokens} {work} again, those that were revoked since the backup included."
     have = "has" if number == 1 else "have"
     return (
-        f"{counted(number, 'API token')} {have} ended, because some may have been revoked since the backup. "
+        f"{counted(number, 'API token')} {have} been revoked: some may have been revoked since the backup. "
         "Programs need new ones, from the page Settings."
     )
 
@@ -121,7 +123,7 @@ def _why_keep(engine: "Engine") -> str:
         if not is_in_use(engine):
             return ""
         _require_silence(engine)
-        return "The database holds accounts."
+        return "The database contains accounts."
     except OperationalError:
         raise  # it is locked or may not be read
     except DatabaseError as error:

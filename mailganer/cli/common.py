@@ -46,7 +46,7 @@ def find_ini(given: str | None) -> Path:
         if (folder / DEFAULT).is_file():
             return folder / DEFAULT
     raise SettingsError(
-        [f"There is no {DEFAULT} here. Name a settings file after the command, or set MAILGANER_INI."]
+        [f"{DEFAULT} was not found here. Give a settings file after the command or set MAILGANER_INI."]
     )
 
 
@@ -187,7 +187,7 @@ def database(settings: "Settings") -> Iterator["Session"]:
     engine = existing_engine(settings)
     try:
         if current(engine) != newest():
-            raise SettingsError(["The database has not the schema of this program. Run: mailganer migrate"])
+            raise SettingsError(["The database schema does not match this version. Run: mailganer migrate"])
         with make_sessions(engine)() as session:
             yield session
             session.commit()

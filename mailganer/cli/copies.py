@@ -60,7 +60,7 @@ def make(engine: Engine, secret_keys: Iterable[str], uploads: Path, folder: Path
     """Write a backup into ``folder``, which is created. Sending and imports may continue meanwhile."""
     schema = current(engine)
     if schema != newest():
-        raise BackupError("The database has not the schema of this program. Run: mailganer migrate")
+        raise BackupError("The database schema does not match this version. Run: mailganer migrate")
     _make_folder(folder)
     kind = engine.dialect.name
     _copy_uploads(uploads, folder / UPLOADS)  # before the database: an import may end and remove its file
@@ -87,7 +87,7 @@ def make(engine: Engine, secret_keys: Iterable[str], uploads: Path, folder: Path
 
 def _make_folder(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BackupError(f"{folder} is there already and not empty. Name a new folder.")
+        raise BackupError(f"{folder} already exists and is not empty. Choose a new folder.")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)  # it holds stored passwords and all addresses
 
@@ -260,7 +260,7 @@ def empty(connection: Connection) -> None:
         for name in (*names, *EARLIER_TABLES, "alembic_version"):
             connection.execute(text(f"DROP TABLE IF EXISTS {quote(name)} CASCADE"))
     except OUT_OF_REACH as error:
-        raise BackupError("Somebody uses this database. Stop web, workers and beat first.") from error
+        raise BackupError("The database is in use. Stop web, workers and beat first.") from error
 
 
 def put_uploads(folder: Path, uploads: Path) -> None:

@@ -59,11 +59,11 @@ def doctor(ini: str | None) -> int:
     """Check settings, database, broker, workers, backends and the public address."""
     findings = list(examine(ini))
     for finding in findings:
-        mark = click.style("ok  ", fg="green") if finding.well else click.style("LOOK", fg="red", bold=True)
+        mark = click.style("ok  ", fg="green") if finding.well else click.style("FAIL", fg="red", bold=True)
         click.echo(f"{mark} {finding.part:<10} {finding.sentence}")
     ill = sum(not finding.well for finding in findings)
     if ill:
-        click.echo(f"{ill} of {len(findings)} checks {'wants' if ill == 1 else 'want'} a look.", err=True)
+        click.echo(f"{ill} of {len(findings)} checks {'needs' if ill == 1 else 'need'} attention.", err=True)
     return 1 if ill else 0
 
 
@@ -108,14 +108,14 @@ def _database(settings: Settings) -> Findings:
         try:
             found = current(engine.execution_options(reading=True))
         except SQLAlchemyError as error:
-            yield False, f"{kind} does not answer: {_reason(error)} Check sqlalchemy.url (DATABASE_URI)."
+            yield False, f"{kind} does not respond: {_reason(error)} Check sqlalchemy.url (DATABASE_URI)."
             return
     if found is None:
-        yield False, f"{kind} answers, and the database is empty. Run: mailganer migrate"
+        yield False, f"{kind} responds, but the database is empty. Run: mailganer migrate"
     elif found != newest():
-        yield False, f"{kind} has schema {found}, the program wants {newest()}. Run: mailganer migrate"
+        yield False, f"{kind} has schema {found}, this version needs {newest()}. Run: mailganer migrate"
     else:
-        yield True, f"{kind} answers and has the newest schema ({found})."
+        yield True, f"{kind} responds and has the newest schema ({found})."
 
 
 def _broker(settings: Settings) -> Findings:
@@ -125,17 +125,17 @@ def _broker(settings: Settings) -> Findings:
         if trouble:
             yield (
                 False,
-                f"The embedded broker is not running. Start it with the rest: mailganer serve ({trouble})",
+                f"The embedded broker is not running. Start all parts with: mailganer serve ({trouble})",
             )
         else:
-            yield True, f"The embedded broker answers ({program})."
+            yield True, f"The embedded broker responds ({program})."
     elif trouble:
         yield (
             False,
-            f"It does not answer: {trouble.rstrip('.')}. Check celery.broker_url (CELERY_BROKER_URL).",
+            f"It does not respond: {trouble.rstrip('.')}. Check celery.broker_url (CELERY_BROKER_URL).",
         )
     else:
-        yield True, f"It answers ({urlsplit(settings.broker_url).scheme})."
+        yield True, f"It responds ({urlsplit(settings.broker_url).scheme})."
 
 
 def _queue(settings: Settings) -> Findings:
@@ -143,7 +143,7 @@ def _queue(settings: Settings) -> Findings:
     if backlog is None:
         return  # the broker's check reports it
     if backlog.grows:
-        yield False, f"{backlog}. Workers do not keep up: start more of them, or restart those that hang."
+        yield False, f"{backlog}. Workers cannot keep up. Start more workers, or restart those that hang."
     else:
         yield True, f"{backlog}."
 
@@ -151,12 +151,12 @@ def _queue(settings: Settings) -> Findings:
 def _workers(settings: Settings) -> Findings:
     try:
         with _engine(settings) as engine, make_sessions(engine)() as session:
-            yield _seen(session, "worker", "No email leaves without one. Start it: mailganer worker")
-            yield _seen(session, "beat", "Nothing starts by itself without it. Start it: mailganer beat")
+            yield _seen(session, "worker", "No email is sent without a worker. Start one: mailganer worker")
+            yield _seen(session, "beat", "Scheduled work does not start without it. Start it: mailganer beat")
             yield from _beats(session)
             yield from _misfitting_parts(session, settings)
     except NO_DATABASE:
-        yield False, "The processes cannot be listed: the database does not answer."
+        yield False, "The processes cannot be listed because the database does not respond."
 
 
 def _clock(settings: Settings) -> Findings:
@@ -168,7 +168,10 @@ def _clock(settings: Settings) -> Findings:
     if abs(ahead) > CLOCKS_DIFFER:
         which = "ahead of" if ahead > timedelta(0) else "behind"
         seconds = abs(ahead).total_seconds()
-        yield False, f"This machine's clock is {seconds:.0f} s {which} the database's. Keep both by NTP."
+        yield (
+            False,
+            f"This machine's clock is {seconds:.0f} s {which} the database's. Synchronize both with NTP.",
+        )
     else:
         yield True, "This machine's clock and the database's agree."
 
@@ -253,23 +256,23 @@ def _backends(settings: Settings) -> Findings:
     registry = load_backends(settings.backends, settings.backend_options, network_of(settings))
     for problem in registry.problems:
         yield False, sentence(problem)
-    yield True, f"Emails can leave through: {', '.join(registry.names)}."
+    yield True, f"Enabled backends: {', '.join(registry.names)}."
 
 
 def _payments(settings: Settings) -> Findings:
-    yield True, f"Plans can be paid with: {', '.join(load_providers(settings.payments)) or 'nothing'}."
+    yield True, f"Payment providers: {', '.join(load_providers(settings.payments)) or 'none'}."
 
 
 def _address(settings: Settings) -> Findings:
     url = settings.public_url
     if settings.development:
-        yield True, f"Readers' links point at {url}; that is good for trying out on this machine only."
+        yield True, f"Links in emails point to {url}, which works on this machine only."
     elif not settings.secure:
-        yield False, f"{url} is not https: one-click unsubscribe does not work without. Set PUBLIC_URL."
+        yield False, f"{url} does not use HTTPS, which one-click unsubscribe requires. Set PUBLIC_URL."
     elif not _is_public(settings.host):
-        yield False, f"Readers cannot reach {url}. Set PUBLIC_URL to an address the world can open."
+        yield False, f"Recipients cannot reach {url}. Set PUBLIC_URL to a public address."
     else:
-        yield True, f"Readers' links point at {url}."
+        yield True, f"Links in emails point to {url}."
 
 
 def _is_public(host: str) -> bool:
@@ -281,9 +284,9 @@ def _is_public(host: str) -> bool:
 
 def _safety(settings: Settings) -> Findings:
     if settings.allow_private_smtp_hosts and not settings.development:
-        yield False, "Users may name private mail servers. Remove mailganer.allow_private_smtp_hosts."
+        yield False, "Users can connect to private mail servers. Remove mailganer.allow_private_smtp_hosts."
     if settings.demo and not settings.development:
-        yield False, "The demo's account opens to everybody. Remove mailganer.demo (MAILGANER_DEMO)."
+        yield False, "Anyone can use the demo account. Remove mailganer.demo (MAILGANER_DEMO)."
 
 
 def _disk(settings: Settings) -> Findings:
@@ -293,7 +296,10 @@ def _disk(settings: Settings) -> Findings:
     for place in disks(settings):
         free = shutil.disk_usage(place).free
         if free < NO_ROOM:
-            yield False, f"{place} is full: no email leaves and no file comes in. Make room there."
+            yield (
+                False,
+                f"{place} is full. Emails cannot be sent and files cannot be uploaded. Free up space.",
+            )
         else:
             yield free >= LEAST_ROOM, f"{free / 1024**3:.1f} GB are free in {place}."
 

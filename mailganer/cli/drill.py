@@ -18,13 +18,13 @@ SHOWN = 10  # number of addresses that are listed of those lost, or sent to twic
 @click.command()
 @click.option("--recipients", type=click.IntRange(1, 1_000_000), default=2000, show_default=True)
 @click.option("--kills", type=click.IntRange(0, 1000), default=10, show_default=True)
-@click.option("--seed", default=None, help="Of an earlier drill, to repeat its misfortunes.")
+@click.option("--seed", default=None, help="Seed of an earlier drill, to repeat its failures.")
 @click.option(
     "--database",
     "database_url",
     default="",
     metavar="URL",
-    help="An empty database; else SQLite in a folder.",
+    help="An empty database. Default: SQLite in a folder.",
 )
 def drill(recipients: int, kills: int, seed: str | None, database_url: str) -> int:
     """Inject failures into a test installation, and count who was lost and who got it twice.
@@ -68,7 +68,7 @@ def _report(outcome: "DrillOutcome", options: "DrillOptions") -> None:
         ("seed", options.seed),
     ):
         click.echo(f"{name:<11} {value}")
-    click.echo("The pledge held." if found.held else "The pledge did NOT hold.")
+    click.echo("All guarantees held." if found.held else "A guarantee was violated.")
 
 
 def _doubts(outcome: "DrillOutcome") -> str:

@@ -40,10 +40,8 @@ def rotate_key(ini: str | None) -> None:
             session.execute(update(Sender).where(*unchanged).values(secrets=secrets))
             session.commit()
             written += 1
-    click.echo(f"{written} stored passwords are encrypted with the first secret key now.")
+    click.echo(f"Stored passwords encrypted with the first secret key: {written}.")
     for email in lost:
-        click.echo(
-            f"The password of {email} cannot be read with any of the keys: it has to be entered again."
-        )
+        click.echo(f"The password of {email} cannot be decrypted with any of the keys. Enter it again.")
     if not lost:
-        click.echo("No stored password needs another key. Browsers' sessions may, for 14 days.")
+        click.echo("Stored passwords no longer need the other keys. Browser sessions need them for 14 days.")

@@ -73,7 +73,7 @@ def read(folder: Path, now: datetime) -> Manifest:
         content = path.read_bytes()
         found = json.loads(content)
     except (FileNotFoundError, NotADirectoryError):
-        raise BackupError(f"{folder} is no backup, or one that was not finished: no {MANIFEST}.") from None
+        raise BackupError(f"{folder} is not a complete backup: it has no {MANIFEST}.") from None
     except (OSError, ValueError, RecursionError):
         raise BackupError(f"{path} cannot be read.") from None
     _require_known_version(path, found)

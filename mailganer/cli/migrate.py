@@ -13,13 +13,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @ini_argument
-@click.option(
-    "--check", is_flag=True, help="First check that all backends and payment providers can be loaded."
-)
+@click.option("--check", is_flag=True, help="First check that all backends and payment providers load.")
 @click.option(
     "--down-to",
     metavar="REVISION",
-    help="Take the schema back, for an earlier version of the program. What later revisions keep is lost.",
+    help="Downgrade the schema for an earlier version of the program. Data of later revisions is lost.",
 )
 def migrate(ini: str | None, check: bool, down_to: str | None) -> None:
     """Migrate the database of INI to the newest schema. Running it again does nothing."""
@@ -35,10 +33,10 @@ def migrate(ini: str | None, check: bool, down_to: str | None) -> None:
     engine = open_engine(settings)
     before = current(engine)
     if before == newest():
-        click.echo(f"The database has the newest schema already ({before}).")
+        click.echo(f"The database already has the newest schema ({before}).")
     else:
         upgrade(engine)
-        click.echo(f"The database has the newest schema now ({newest()}).")
+        click.echo(f"The database was migrated to the newest schema ({newest()}).")
     engine.dispose()
 
 
@@ -51,11 +49,11 @@ def _take_back(settings: "Settings", to: str) -> None:
         before = current(engine)
         if before is None or to not in revisions() or to > before:
             there_are = ", ".join(each for each in revisions() if before and each <= before) or "none"
-            raise SettingsError([f"The schema cannot be taken back to {to}. There are: {there_are}."])
+            raise SettingsError([f"The schema cannot be downgraded to {to}. Choose one of: {there_are}."])
         downgrade(engine, to)
     finally:
         engine.dispose()
-    click.echo(f"The database has the schema of revision {to} again (it was {before}).")
+    click.echo(f"The database was downgraded from revision {before} to {to}.")
 
 
 def _check_plugins(settings: "Settings") -> None:

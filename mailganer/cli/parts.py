@@ -79,7 +79,9 @@ def web_options(settings: "Settings") -> dict[str, object]:
 
 @click.command(context_settings=CELERY_OPTIONS)
 @ini_argument
-@click.option("--concurrency", "-c", type=click.IntRange(1, 64), default=None, help="How many processes; 2.")
+@click.option(
+    "--concurrency", "-c", type=click.IntRange(1, 64), default=None, help="Number of processes. Default: 2."
+)
 @click.option("--loglevel", "-l", default=QUIET, show_default=True)
 @click.pass_context
 def worker(context: click.Context, ini: str | None, concurrency: int | None, loglevel: str) -> None:

@@ -204,7 +204,7 @@ class Tree:
         code = child.process.returncode if child.process else None
         how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         where = f" Its last words are in {child.log}." if child.log else ""
-        self._say(f"The {child.part.name} ended ({how}) and is started again in {pause:g} s.{where}")
+        self._say(f"The {child.part.name} ended ({how}) and will be restarted in {pause:g} s.{where}")
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._asked += 1

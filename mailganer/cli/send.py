@@ -32,18 +32,27 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command()
 @click.option("--from", "sender", required=True, metavar="ADDRESS", help='"Anna <anna@example.com>"')
-@click.option("--subject", required=True, help="A template, as the email is.")
-@click.option("--html", type=_FILE, help="The email as HTML.")
-@click.option("--text", type=_FILE, help="The email as text; made from the HTML if left out.")
-@click.option("--to", "people", required=True, type=_FILE, metavar="CSV", help="One person a row.")
+@click.option("--subject", required=True, help="Subject of the email, a template.")
+@click.option("--html", type=_FILE, help="File with the HTML of the email.")
+@click.option("--text", type=_FILE, help="File with the text part. Generated from the HTML if omitted.")
+@click.option("--to", "people", required=True, type=_FILE, metavar="CSV", help="Subscribers, one per row.")
 @click.option(
     "--smtp", "server", required=True, metavar="URL", help="smtp://, smtps:// or smtp+starttls://[USER@]HOST."
 )
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A variable of the email.")
-@click.option("--at", "at", metavar="ISO", help="Wait until then: 2026-12-04T10:00, local without offset.")
-@click.option("--dry-run", is_flag=True, help="Show how many would get it and the first email; send nothing.")
-@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Where progress is kept.")
-@click.option("--skip-bad-rows", is_flag=True, help="Leave out rows of the list that cannot be used.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Value of a variable.")
+@click.option(
+    "--at",
+    "at",
+    metavar="ISO",
+    help="Start at this time, such as 2026-12-04T10:00 (local time without an offset).",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Show the number of recipients and the first email. Send nothing."
+)
+@click.option(
+    "--state", type=click.Path(dir_okay=False, path_type=Path), help="File that keeps the progress."
+)
+@click.option("--skip-bad-rows", is_flag=True, help="Skip rows of the list that cannot be used.")
 def send(
     sender: str,
     subject: str,
@@ -83,7 +92,7 @@ def send(
         skip_bad_rows=skip_bad_rows,
     )
     if not order.html.strip() and not order.text.strip():
-        raise click.UsageError("The email is empty: name a file with --html or --text.")
+        raise click.UsageError("The email is empty. Give a file with --html or --text.")
     send_at = _parsed_time(at)
     try:
         return _dry_run(order, server) if dry_run else _send(order, server, send_at, state)
@@ -104,7 +113,7 @@ def _sender(text: str) -> tuple[str, str]:
         return name, parse_address(email).email
     except InputError as error:
         raise click.BadParameter(
-            'an address looks like anna@example.com or "Anna <anna@example.com>".', param_hint="--from"
+            'use an address such as anna@example.com or "Anna <anna@example.com>".', param_hint="--from"
         ) from error
 
 
@@ -114,7 +123,7 @@ def _read(path: Path | None) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"{path} is not encoded as UTF-8. Save it as UTF-8.") from error
+        raise click.UsageError(f"{path} is not UTF-8. Save it as UTF-8.") from error
 
 
 def _variables(settings: tuple[str, ...]) -> dict[str, str]:
@@ -133,7 +142,7 @@ def _parsed_time(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError as error:
-        raise click.BadParameter("a time looks like 2026-12-04T10:00.", param_hint="--at") from error
+        raise click.BadParameter("use a time such as 2026-12-04T10:00.", param_hint="--at") from error
 
 
 def _address(url: str) -> SplitResult:
@@ -144,11 +153,11 @@ def _address(url: str) -> SplitResult:
         port_is_fine = False
     if parts.scheme not in SCHEMES or not parts.hostname or not port_is_fine:
         raise click.BadParameter(
-            "an address looks like smtp+starttls://anna@mail.example.com:587.", param_hint="--smtp"
+            "use an address such as smtp+starttls://anna@mail.example.com:587.", param_hint="--smtp"
         )
     if parts.password is not None:
         raise click.BadParameter(
-            f"everybody on this machine can read a password in a command line. Put it into {PASSWORD}.",
+            f"other users of this machine can read a password in a command line. Use {PASSWORD}.",
             param_hint="--smtp",
         )
     return parts
@@ -217,8 +226,8 @@ def _dry_run(order: "StandaloneRequest", url: str) -> int:
     ):
         campaign.prepare(None, _warn)
         number, first, content = campaign.sample()
-    to = f"{number} people; the first is {first}" if number > 1 else first
-    click.echo(f"To {to}. This is the email they would get:\n")
+    to = f"{number} recipients; the first is {first}" if number > 1 else first
+    click.echo(f"To {to}. The email would be:\n")
     _show(content)
     click.echo("Nothing was sent.")
     return SETTLED
@@ -321,7 +330,7 @@ def _report(campaign: "StandaloneCampaign", progress: "StandaloneProgress", stat
     if not progress.finished:
         if progress.stopped:
             click.echo(progress.stopped, err=True)
-        click.echo(f"Run the same command again to go on; the state is in {state}.", err=True)
+        click.echo(f"To continue, run the same command again. The progress is kept in {state}.", err=True)
         return PARTLY
     return PARTLY if counts.failed or counts.in_doubt or counts.skipped else SETTLED
 

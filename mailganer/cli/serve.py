@@ -25,9 +25,7 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 @click.command()
 @ini_argument
-@click.option(
-    "--demo", is_flag=True, help="Add a sample account and a local mail server that keeps every email."
-)
+@click.option("--demo", is_flag=True, help="Add a demo account and a local mail catcher.")
 @click.option("--with-parent", is_flag=True, hidden=True, help="Stop when the calling process ends.")
 def serve(ini: str | None, demo: bool, with_parent: bool) -> int:
     """Run everything that INI describes: migrations, a broker if none is set, web, worker, beat."""
@@ -78,7 +76,7 @@ class _Installation:
             self._greet()
         elif not self.tree.stopping:
             raise MailganerError(
-                f"The web part does not start on {self.settings.listen}.{self._last_words()}"
+                f"The web server cannot start on {self.settings.listen}.{self._last_words()}"
             )
         self.tree.look_after()
         _say("Stopping...")
@@ -117,8 +115,8 @@ class _Installation:
     def _greet(self) -> None:
         _say(f"Mailganer is ready: {self._address()}")
         if self.settings.demo:
-            _say(f"The demo's emails go nowhere: read them at {self._address()}/outbox")
-        _say(f"Ctrl-C stops it. Your data stays in {self.settings.data_dir}.")
+            _say(f"Emails of the demo account are not delivered. Read them at {self._address()}/outbox")
+        _say(f"Press Ctrl-C to stop. Your data is kept in {self.settings.data_dir}.")
 
     def _address(self) -> str:
         host, port = split_address(self.settings.listen)
@@ -170,7 +168,7 @@ def _has_newest_schema(settings: "Settings") -> bool:
 
 def _already(settings: "Settings", path: Path) -> str:
     pid = path.read_text().strip()
-    return f"Mailganer is running already on {settings.data_dir} (process {pid}). Stop it first, or use it."
+    return f"Mailganer is already running on {settings.data_dir} (process {pid}). Stop it first."
 
 
 def _say(sentence: str) -> None:

@@ -15,9 +15,9 @@ def voucher(context: click.Context, ini: str | None) -> None:
 
 
 @voucher.command()
-@click.option("--plan", required=True, help="The plan, by its name in the settings.")
-@click.option("--days", required=True, type=int, help="For how many days.")
-@click.option("--count", default=1, show_default=True, type=int, help="How many codes.")
+@click.option("--plan", required=True, help="Name of the plan in the settings.")
+@click.option("--days", required=True, type=int, help="Number of days.")
+@click.option("--count", default=1, show_default=True, type=int, help="Number of codes.")
 @click.pass_obj
 def create(ini: str | None, plan: str, days: int, count: int) -> None:
     """Create COUNT codes and print them, one per line."""
@@ -27,7 +27,7 @@ def create(ini: str | None, plan: str, days: int, count: int) -> None:
     settings = read_settings(ini)
     known = [each.name for each in settings.plans]
     if plan not in known:
-        raise InputError({"plan": f"There is no plan {plan!r}. The settings have: {', '.join(known)}."})
+        raise InputError({"plan": f"The plan {plan!r} does not exist. Available plans: {', '.join(known)}."})
     with database(settings) as session:
         codes = [each.code for each in create_vouchers(session, plan, days, count, utcnow())]
     click.echo("\n".join(codes))

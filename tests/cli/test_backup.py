@@ -95,7 +95,7 @@ def test_a_damaged_database_is_replaced_when_it_is_asked_for_and_kept(
     code, said = command("restore", copied)
     assert code == 1
     assert "The database is damaged" in said
-    assert "To replace it, say: mailganer restore --replace" in said
+    assert "To replace it, run: mailganer restore --replace" in said
     assert database.read_bytes() == content
     code, said = command("restore", copied, "--replace")
     assert code == 0, said
@@ -294,7 +294,7 @@ def test_a_backup_that_is_not_whole_is_refused(
     (folder / MANIFEST).write_text(kept.replace(f'"{newest()}"', '"9999"'))
     assert "newer than this program" in command("restore", folder, "--replace")[1]
     (folder / MANIFEST).unlink()
-    assert "was not finished" in command("restore", folder, "--replace")[1]
+    assert "is not a complete backup" in command("restore", folder, "--replace")[1]
     assert session.scalar(select(Account.id)) is not None
 
 

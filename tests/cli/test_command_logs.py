@@ -83,7 +83,7 @@ def test_a_command_of_an_installation_in_development_logs_for_people(
     ini.write_text(f"{ini.read_text()}mailganer.development = {'false' if production else 'true'}\n")
     assert cli.run(["migrate", str(ini)]) == 0
     said = capsys.readouterr()
-    assert said.out.startswith("The database has the newest schema already")
+    assert said.out.startswith("The database already has the newest schema")
     if production:
         assert levels(lines_of(said.err)) == ["warning"]
     else:

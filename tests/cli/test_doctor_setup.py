@@ -111,7 +111,7 @@ def test_a_broker_that_is_away_is_one_sentence_with_one_full_stop(
     monkeypatch.setattr(doctor.broker, "trouble", lambda _url: "Error 111. Connection refused.")
     other = replace(settings, broker_url="redis://127.0.0.1:1/0")
     assert look(other, "broker") == [
-        "It does not answer: Error 111. Connection refused. Check celery.broker_url (CELERY_BROKER_URL)."
+        "It does not respond: Error 111. Connection refused. Check celery.broker_url (CELERY_BROKER_URL)."
     ]
 
 

@@ -239,7 +239,11 @@ def test_a_token_that_was_revoked_after_the_backup_stays_revoked(
     session.commit()
     engine.dispose()
     code, said = command("restore", tmp_path / "copy", "--replace")
-    assert (code, "2 API tokens have ended" in said, "everybody signs in again" in said) == (0, True, True)
+    assert (code, "2 API tokens have been revoked" in said, "All users must sign in again" in said) == (
+        0,
+        True,
+        True,
+    )
     assert session.scalars(select(ApiToken)).all() == []
     session.commit()
     engine.dispose()

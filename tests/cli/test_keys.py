@@ -48,8 +48,8 @@ def test_stored_passwords_are_encrypted_anew_and_need_the_old_key_no_more(
     ini.write_text(ini.read_text().replace(old, f"{NEW} {old}"))
     assert cli.run(["rotate-key", str(ini)]) == 0
     said = capsys.readouterr().out
-    assert "1 stored passwords are encrypted with the first secret key now." in said
-    assert "The password of lost@example.com cannot be read" in said
+    assert "Stored passwords encrypted with the first secret key: 1." in said
+    assert "The password of lost@example.com cannot be decrypted" in said
     session.expire_all()
     kept = {row.from_email: row.secrets for row in session.scalars(select(Sender))}
     assert Vault((NEW,)).decrypt(account.id, kept["anna@example.com"]) == {"password": "a"}

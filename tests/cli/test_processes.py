@@ -111,14 +111,14 @@ def test_a_part_that_dies_is_started_again_and_that_is_said(start):
     process = start(web=SLEEP)
     (web,) = children(process)
     web.kill()
-    assert process.stdout.readline().startswith("The web ended (SIGKILL) and is started again in 1 s.")
+    assert process.stdout.readline().startswith("The web ended (SIGKILL) and will be restarted in 1 s.")
     wait_until(lambda: [each.pid for each in children(process) if each.pid != web.pid], 5, "the new one")
 
 
 def test_a_part_that_keeps_dying_is_started_less_and_less_often(start):
     process = start(worker="import sys; sys.exit(3)", web=SLEEP)
     said = [process.stdout.readline() for _ in range(2)]
-    assert [line.split(" is started again in ")[1].split(".")[0] for line in said] == ["1 s", "2 s"]
+    assert [line.split(" will be restarted in ")[1].split(".")[0] for line in said] == ["1 s", "2 s"]
     assert "(exit code 3)" in said[0]
 
 

@@ -90,7 +90,7 @@ def test_a_second_one_on_the_same_data_is_refused_in_a_sentence(installation):
     installation.start()
     second = installation.run("serve", str(installation.ini))
     assert second.returncode == 1
-    assert "running already" in second.stderr
+    assert "already running" in second.stderr
     assert str(installation.process.pid) in second.stderr
 
 

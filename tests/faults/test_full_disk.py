@@ -184,7 +184,8 @@ def test_the_doctor_says_which_disk_is_full(
     if not disk.folder.is_mount():  # the machine's own disk: it counts as too full without being filled
         monkeypatch.setattr(doctor, "NO_ROOM", 2**63)
     disk.fill()
-    assert (False, f"{disk.folder} is full: no email leaves and no file comes in. Make room there.") in list(
-        doctor._disk(settings)
-    )
+    assert (
+        False,
+        f"{disk.folder} is full. Emails cannot be sent and files cannot be uploaded. Free up space.",
+    ) in list(doctor._disk(settings))
     disk.empty()

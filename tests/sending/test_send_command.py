@@ -61,7 +61,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_in_doubt(mailing: Mailing) 
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "0 in doubt" in output
-    assert f"the state is in {mailing.folder / 'state'}" in errors
+    assert f"The progress is kept in {mailing.folder / 'state'}" in errors
     assert "1000 sent" in mailing.run("--state", str(mailing.folder / "state")).stdout
     assert set(mailing.server.counts.values()) == {1}
 
@@ -78,7 +78,7 @@ def test_refused_recipients_are_listed_with_the_servers_words(mailing: Mailing) 
 def test_a_dry_run_shows_people_and_email_and_sends_nothing(mailing: Mailing) -> None:
     done = mailing.run("--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "3 people; the first is reader1@example.org" in done.stdout
+    assert "3 recipients; the first is reader1@example.org" in done.stdout
     assert "Новости для Имя1" in done.stdout
     assert "Здравствуйте, Имя1" in done.stdout
     assert not mailing.server.emails
@@ -130,7 +130,7 @@ def test_an_unknown_variable_gets_its_did_you_mean(mailing: Mailing) -> None:
 
 def test_one_recipient_is_named(mailing: Mailing) -> None:
     mailing.write_list(1)
-    assert "To reader1@example.org. This is the email" in mailing.run("--dry-run").stdout
+    assert "To reader1@example.org. The email would be" in mailing.run("--dry-run").stdout
 
 
 def test_variables_come_from_the_command_line_too(mailing: Mailing) -> None:
@@ -152,12 +152,12 @@ def test_it_waits_for_its_time(mailing: Mailing) -> None:
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (("--at", "yesterday"), "a time looks like"),
+        (("--at", "yesterday"), "use a time such as"),
         (("--at", "2020-01-01T10:00:00+00:00"), "time has passed"),
         (("--set", "nonsense"), "does not look like name=value"),
-        (("--smtp", "http://127.0.0.1"), "an address looks like smtp+starttls://"),
-        (("--smtp", "smtp://anna:secret@127.0.0.1"), "everybody on this machine can read"),
-        (("--from", "nobody"), "an address looks like"),
+        (("--smtp", "http://127.0.0.1"), "use an address such as smtp+starttls://"),
+        (("--smtp", "smtp://anna:secret@127.0.0.1"), "other users of this machine can read"),
+        (("--from", "nobody"), "use an address such as"),
         (("--subject", "{{ nobody_has_this }}"), "nobody_has_this"),
         (("--subject", "{{ first_name"), "subject"),
         (("--smtp", "smtp://127.0.0.1:1"), ""),

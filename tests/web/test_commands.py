@@ -57,7 +57,7 @@ def test_an_email_that_cannot_be_used_is_named_with_its_line(run: Any, html: str
 
 @pytest.mark.parametrize("sender", ["anna@example.com\nBcc: x@example.org", "anna", "a b@example.com"])
 def test_a_sender_of_more_than_one_line_or_address_is_none(run: Any, sender: str) -> None:
-    assert "an address looks like" in said(run(**{"from": sender}))
+    assert "use an address such as" in said(run(**{"from": sender}))
 
 
 def test_a_time_in_the_past_is_asked_again(run: Any) -> None:
