@@ -7,12 +7,13 @@ with the request. Workers, tasks and commands use ``sessions`` and commit themse
 import json
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import CursorResult, Delete, Engine, Update, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
@@ -110,6 +111,12 @@ def gave_way(error: Exception) -> bool:
     return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "").startswith("40")
 
 
+def changed_rows(session: Session, statement: Update | Delete) -> int:
+    """Execute a statement and return the number of rows it changed or deleted."""
+    result = cast(CursorResult[Any], session.execute(statement))
+    return result.rowcount
+
+
 def make_sessions(engine: Engine) -> sessionmaker[Session]:
     """Create sessions for everything that is not a web request. Objects stay readable after commit."""
     return sessionmaker(engine, expire_on_commit=False)
@@ -117,9 +124,9 @@ def make_sessions(engine: Engine) -> sessionmaker[Session]:
 
 def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
-    def configure(connection: object, _record: object) -> None:
-        connection.isolation_level = None  # type: ignore[attr-defined]  # "BEGIN" is issued by us, below
-        cursor = connection.cursor()  # type: ignore[attr-defined]
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # "BEGIN" is issued by us, below
+        cursor = connection.cursor()
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",  # a settled email must survive a power cut

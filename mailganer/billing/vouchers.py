@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from ..db import changed_rows
 from ..errors import InputError, _
 from ..models import Account, Voucher
 from ..settings import Plan, Settings
@@ -84,12 +85,12 @@ def redeem_voucher(
 
 def _take(session: Session, voucher: Voucher, account: Account, now: datetime) -> None:
     """Mark a voucher as redeemed. Of two concurrent requests, one succeeds."""
-    taken = session.execute(
+    redeem = (
         update(Voucher)
         .where(Voucher.id == voucher.id, Voucher.redeemed_at.is_(None))
         .values(redeemed_at=now, redeemed_by=account.id)
     )
-    if taken.rowcount != 1:  # type: ignore[attr-defined]
+    if changed_rows(session, redeem) != 1:
         raise InputError({"code": _used(voucher, account)})
 
 

@@ -201,15 +201,23 @@ def contains(run: RenderBudget, sought: Any, values: Any) -> bool:
 def _alike(left: Any, right: Any) -> tuple[Any, Any]:
     for side in (left, right):
         if isinstance(side, bool):
-            return tuple(str(x).lower() for x in (left, right))  # type: ignore[return-value]
+            return str(left).lower(), str(right).lower()
         if isinstance(side, int | float):
             numbers = number(left), number(right)
             return numbers if None not in numbers else (left, right)
         if isinstance(side, datetime):
-            return tuple(x.isoformat(" ") if isinstance(x, datetime) else x for x in (left, right))  # type: ignore[return-value]
+            return _datetime_text(left), _datetime_text(right)
         if isinstance(side, date):
-            return tuple(x.isoformat() if isinstance(x, date) else x for x in (left, right))  # type: ignore[return-value]
+            return _date_text(left), _date_text(right)
     return left, right
+
+
+def _datetime_text(value: Any) -> Any:
+    return value.isoformat(" ") if isinstance(value, datetime) else value
+
+
+def _date_text(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else value
 
 
 # --- output

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import Session
 
+from ..db import changed_rows
 from ..ledger.engagement import count_click, reclassify_as_machine, set_certain_open, set_first_times
 from ..ledger.resolve_in_doubt import prove_sent
 from ..models import Delivery, DeliveryStatus, Event, EventKind, Source
@@ -73,19 +74,19 @@ def _by_machine(session: Session, delivery: Delivery, burst: Burst) -> None:
     session.flush()
     own = (Event.delivery_id == delivery.id, Event.source != Source.machine)
     within = (*own, Event.at >= burst.since)
-    implied = session.execute(
-        delete(Event).where(*within, Event.kind == EventKind.open, Event.link.is_not(None))
+    implied_opens = changed_rows(
+        session, delete(Event).where(*within, Event.kind == EventKind.open, Event.link.is_not(None))
     )
     taken = {
-        kind: session.execute(
-            update(Event).where(*within, Event.kind == kind).values(source=Source.machine)
-        ).rowcount  # type: ignore[attr-defined]
+        kind: changed_rows(
+            session, update(Event).where(*within, Event.kind == kind).values(source=Source.machine)
+        )
         for kind in (EventKind.open, EventKind.click)
     }
     reclassify_as_machine(
         delivery,
         opens=taken[EventKind.open],
-        implied_opens=implied.rowcount,  # type: ignore[attr-defined]
+        implied_opens=implied_opens,
         clicks=taken[EventKind.click],
     )
     _first_times(session, delivery)

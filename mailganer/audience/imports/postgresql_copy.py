@@ -20,8 +20,8 @@ def new_ids(session: Session, table: str, number: int) -> list[int]:
 
 def copy_rows(session: Session, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Copy rows into a table within the session's transaction. Names must be constants, never user input."""
-    raw = session.connection().connection.driver_connection
+    raw: Any = session.connection().connection.driver_connection
     names = ", ".join(columns)
-    with raw.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:  # type: ignore[union-attr]
+    with raw.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)

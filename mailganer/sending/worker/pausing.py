@@ -4,12 +4,12 @@ Recipients stay pending, and none of them is lost.
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Update, select, update
 from sqlalchemy.orm import Session
 
 from ...campaigns.event_log import note_campaigns
+from ...db import changed_rows
 from ...models import Campaign, CampaignStatus, DelayCause, Sender, SenderStatus, delays, state_changes
 from .backoff import RETRY_FAILING_AFTER, SERVER_STEPS, server_pause
 
@@ -108,5 +108,5 @@ def end_trouble(session: Session, sender_id: int) -> None:
     )
 
 
-def _changed(session: Session, statement: Any) -> bool:
-    return int(session.execute(statement).rowcount) == 1  # type: ignore[attr-defined]
+def _changed(session: Session, statement: Update) -> bool:
+    return changed_rows(session, statement) == 1
