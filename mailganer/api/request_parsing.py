@@ -44,8 +44,8 @@ def only_known_parameters(view: View) -> View:
 
     def answer(context: Any, request: Request) -> Response:
         known = query_parameters(request) | ALWAYS
-        asked = parse_qsl(request.query_string, keep_blank_values=True)
-        wrong = _wrong_parameters(asked, known)
+        parameters = parse_qsl(request.query_string, keep_blank_values=True)
+        wrong = _wrong_parameters(parameters, known)
         if wrong:
             raise InputError(wrong)
         return view(context, request)
@@ -53,11 +53,11 @@ def only_known_parameters(view: View) -> View:
     return answer
 
 
-def _wrong_parameters(asked: Sequence[tuple[str, str]], known: Collection[str]) -> dict[str, str]:
+def _wrong_parameters(parameters: Sequence[tuple[str, str]], known: Collection[str]) -> dict[str, str]:
     """Return error messages by parameter, at most ``MOST``."""
     wrong: dict[str, str] = {}
     seen: set[str] = set()
-    for name, value in asked:
+    for name, value in parameters:
         if len(wrong) == MOST:
             break
         if name in wrong:

@@ -366,8 +366,8 @@ def _refused_for_now(session: Session, reply: Reply, stage: Stage) -> BackendErr
 def _temporary_error(session: Session, reply: Reply, stage: Stage) -> type[Unreachable]:
     """Return the error class for a temporary refusal: about this account's pace, or general."""
     verdict = session.judge(reply, stage)
-    asked = verdict.outcome is Outcome.deferred and verdict.scope is Scope.account
-    return TooFast if asked else Unreachable
+    is_about_pace = verdict.outcome is Outcome.deferred and verdict.scope is Scope.account
+    return TooFast if is_about_pace else Unreachable
 
 
 def _plain_forbidden(server: SmtpServer) -> BackendError:

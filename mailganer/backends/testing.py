@@ -129,11 +129,11 @@ class BackendContract:
         for attempt in (refusing_backend.verify, refusing_backend.connect):
             with pytest.raises(BackendError) as caught:
                 attempt()
-            said = str(caught.value) + repr(caught.value) + caught.value.reply
+            report = str(caught.value) + repr(caught.value) + caught.value.reply
             for name in secret_fields(type(refusing_backend).Settings):
                 value = getattr(refusing_backend.settings, name)
                 if isinstance(value, SecretStr) and value.get_secret_value():
-                    assert value.get_secret_value() not in said
+                    assert value.get_secret_value() not in report
 
     # Sending.
 

@@ -77,15 +77,15 @@ def require_subscriber_room(
     """
     # "No key": rows that only refer to the account (subscribers, deliveries) may still be written.
     session.execute(select(Account.id).where(Account.id == account.id).with_for_update(key_share=True))
-    room = subscriber_room(session, account, settings, now)
-    if room is None or wanted <= room:
+    remaining = subscriber_room(session, account, settings, now)
+    if remaining is None or wanted <= remaining:
         return
-    raise LimitReached(_no_room(plan_of(account, settings, now), room), counter="max_subscribers")
+    raise LimitReached(_no_room(plan_of(account, settings, now), remaining), counter="max_subscribers")
 
 
-def _no_room(plan: Plan, room: int) -> str:
-    mapping = {"plan": plan.title, "limit": plan.max_subscribers, "room": room}
-    if not room:
+def _no_room(plan: Plan, remaining: int) -> str:
+    mapping = {"plan": plan.title, "limit": plan.max_subscribers, "room": remaining}
+    if not remaining:
         return _(
             "The plan “${plan}” allows ${limit} subscribers, and all are used. Upgrade the plan "
             "or delete subscribers. Unsubscribed addresses are not counted.",

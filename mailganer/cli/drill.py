@@ -94,9 +94,9 @@ def _list(counts: Mapping[str, int]) -> str:
     return f" ({items})" if items else ""
 
 
-def _names(people: tuple[str, ...]) -> str:
-    more = ", ..." if len(people) > SHOWN else ""
-    return f" ({', '.join(people[:SHOWN])}{more})" if people else ""
+def _names(addresses: tuple[str, ...]) -> str:
+    more = ", ..." if len(addresses) > SHOWN else ""
+    return f" ({', '.join(addresses[:SHOWN])}{more})" if addresses else ""
 
 
 @contextmanager

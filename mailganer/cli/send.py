@@ -35,7 +35,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--subject", required=True, help="Subject of the email, a template.")
 @click.option("--html", type=_FILE, help="File with the HTML of the email.")
 @click.option("--text", type=_FILE, help="File with the text part. Generated from the HTML if omitted.")
-@click.option("--to", "people", required=True, type=_FILE, metavar="CSV", help="Subscribers, one per row.")
+@click.option(
+    "--to", "recipients_file", required=True, type=_FILE, metavar="CSV", help="Subscribers, one per row."
+)
 @click.option(
     "--smtp", "server", required=True, metavar="URL", help="smtp://, smtps:// or smtp+starttls://[USER@]HOST."
 )
@@ -58,7 +60,7 @@ def send(
     subject: str,
     html: Path | None,
     text: Path | None,
-    people: Path,
+    recipients_file: Path,
     server: str,
     settings: tuple[str, ...],
     at: str | None,
@@ -87,7 +89,7 @@ def send(
         subject=subject,
         html=_read(html),
         text=_read(text),
-        people=people,
+        recipients_file=recipients_file,
         variables=_variables(settings),
         skip_bad_rows=skip_bad_rows,
     )
@@ -283,7 +285,7 @@ def _default_state(order: "StandaloneRequest") -> Path:
     The same command finds it again.
     """
     name = hashlib.sha256(order.digest.encode()).hexdigest()[:12]
-    return order.people.with_name(f"{order.people.name}.{name}.mailganer")
+    return order.recipients_file.with_name(f"{order.recipients_file.name}.{name}.mailganer")
 
 
 def _run(campaign: "StandaloneCampaign", state: Path) -> int:

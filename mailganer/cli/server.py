@@ -53,18 +53,18 @@ def make_server(
     for each in sockets.values():
         if isinstance(each, BaseWSGIServer):
             each.channel_class = channel
-            each.pull_trigger = _waking(each.pull_trigger, dispatcher.reader)
+            each.pull_trigger = _waking(each.pull_trigger, dispatcher.reading_thread)
     return server
 
 
-def _waking(pull: Callable[[], None], reader: int) -> Callable[[], None]:
+def _waking(pull: Callable[[], None], reading_thread: int) -> Callable[[], None]:
     """Return a function that wakes the reading thread, unless called in that thread.
 
     Its pipe costs as much as a response.
     """
 
     def wake() -> None:
-        if get_ident() != reader:
+        if get_ident() != reading_thread:
             pull()
 
     return wake
@@ -87,12 +87,12 @@ class _Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress has
 
     def __init__(self, is_prompt: IsPrompt) -> None:
         super().__init__()
-        self.reader = get_ident()
+        self.reading_thread = get_ident()
         self._is_prompt = is_prompt
 
     def add_task(self, channel: "_Channel") -> None:
         request = channel.requests[0]
-        reading = get_ident() == self.reader
+        reading = get_ident() == self.reading_thread
         if reading and not request.error and self._is_prompt(request.command, request.path):
             channel.prompt = True  # handled when it has released the lock that it holds here
         else:
@@ -161,4 +161,4 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         return len(data)
 
     def _is_reading(self) -> bool:
-        return bool(get_ident() == self.server.task_dispatcher.reader)
+        return bool(get_ident() == self.server.task_dispatcher.reading_thread)

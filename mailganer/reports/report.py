@@ -248,9 +248,11 @@ def _replies(
 
 def _undelivered(session: Session, campaign: Campaign) -> ColumnElement[bool]:
     """Return the condition for undelivered emails, limited to the batches with some if these are few."""
-    told = sum((getattr(Batch, status.value) for status in TROUBLES[1:]), Batch.failed)
+    failures = sum((getattr(Batch, status.value) for status in TROUBLES[1:]), Batch.failed)
     ranges = session.execute(
-        select(Batch.first_id, Batch.last_id).where(Batch.campaign_id == campaign.id, told > 0).limit(FEW + 1)
+        select(Batch.first_id, Batch.last_id)
+        .where(Batch.campaign_id == campaign.id, failures > 0)
+        .limit(FEW + 1)
     ).all()
     first = first_delivery_id(campaign.id)
     whole = Delivery.id.between(first, first + LARGEST_CAMPAIGN - 1)

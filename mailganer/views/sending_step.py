@@ -60,7 +60,7 @@ class SendingProgress:
     moving: bool  # reload soon
     grace: Grace | None  # None: it has started, or waits for a set time
     due: bool  # its set time has come, and it is about to start
-    people: int  # number of recipients, while it waits for a decision to start
+    recipients: int  # number of recipients, while it waits for a decision to start
 
     @property
     def refresh(self) -> int:
@@ -275,7 +275,7 @@ def progress_of(request: Request) -> SendingProgress:
         or (campaign.status in (CampaignStatus.paused, CampaignStatus.cancelled) and counts.sending > 0),
         grace=grace_of(campaign, now),
         due=campaign.send_at is not None and campaign.send_at <= now,
-        people=audience_of(session, campaign)
+        recipients=audience_of(session, campaign)
         if campaign.status is CampaignStatus.paused and not campaign.started_at
         else 0,
     )

@@ -115,7 +115,7 @@ def admitted(
     account_id: int,
     subscribers: Mapping[str, ImportedSubscriber],
     there: Collection[str],
-    room: int | None,
+    remaining: int | None,
 ) -> tuple[list[ImportedSubscriber], dict[str, str]]:
     """Return who may be added, in the order of the file, and the reasons by address key for the others.
 
@@ -125,9 +125,9 @@ def admitted(
     forgotten = suppressed(session, account_id, [subscriber.email_key for subscriber in new])
     welcome = [subscriber for subscriber in new if subscriber.email_key not in forgotten]
     refused = dict.fromkeys(forgotten, "suppressed")
-    if room is not None and len(welcome) > room:
-        refused |= dict.fromkeys((subscriber.email_key for subscriber in welcome[room:]), "limit")
-        welcome = welcome[:room]
+    if remaining is not None and len(welcome) > remaining:
+        refused |= dict.fromkeys((subscriber.email_key for subscriber in welcome[remaining:]), "limit")
+        welcome = welcome[:remaining]
     return welcome, refused
 
 

@@ -40,7 +40,7 @@ class ImportWork:
     uploads: Path
     now: Callable[[], datetime]
     lease: ImportLease
-    room: PlanRoom
+    remaining: PlanRoom
     until: float  # of ``time.monotonic``
 
     def out_of_time(self) -> bool:
@@ -118,9 +118,9 @@ class ReadingStep:
         """Return what writing a batch would do. ``seen`` are the remembered addresses of earlier rows."""
         subscribers = {key: each for key, each in one_per_address(rows).items() if hash(key) not in seen}
         there, crowded = existing_subscribers(session, job.account_id, subscribers)
-        room = self._work.room.left(session, job.account_id)
-        room = None if room is None else max(0, room - job.added)
-        welcome, refused = admitted(session, job.account_id, subscribers, there, room)
+        remaining = self._work.remaining.left(session, job.account_id)
+        remaining = None if remaining is None else max(0, remaining - job.added)
+        welcome, refused = admitted(session, job.account_id, subscribers, there, remaining)
         changes = [change for key, row in there.items() if (change := change_of(subscribers[key], row))]
         changed = {change.id for change in changes}
         changed |= not_on(session, job.list_id, [row.id for row in there.values()])
@@ -163,9 +163,9 @@ class ApplyingStep:
         session.execute(
             select(Account.id).where(Account.id == job.account_id).with_for_update(key_share=True)
         )
-        room = self._work.room.left(session, job.account_id)
-        result = write_people(session, job, rows, room, self._work.now())
-        self._work.room.use(result.added)
+        remaining = self._work.remaining.left(session, job.account_id)
+        result = write_people(session, job, rows, remaining, self._work.now())
+        self._work.remaining.use(result.added)
         return result
 
 

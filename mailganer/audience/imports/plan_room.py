@@ -30,8 +30,8 @@ class PlanRoom:
         """Return how many new subscribers the plan allows; None when it sets no limit."""
         if self._known <= NARROW or self._batches_since_counted >= COUNT_EVERY:
             account = session.get_one(Account, account_id)
-            room = subscriber_room(session, account, self._settings, self._now())
-            self._known = math.inf if room is None else room
+            remaining = subscriber_room(session, account, self._settings, self._now())
+            self._known = math.inf if remaining is None else remaining
             self._batches_since_counted = 0
         self._batches_since_counted += 1
         return None if self._known == math.inf else int(self._known)

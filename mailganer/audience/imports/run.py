@@ -64,7 +64,7 @@ def run_import(
         uploads=settings.uploads,
         now=now,
         lease=lease,
-        room=PlanRoom(settings, now),
+        remaining=PlanRoom(settings, now),
         until=time.monotonic() + seconds if seconds is not None else float("inf"),
     )
     try:

@@ -146,8 +146,8 @@ class _Evidence:
     with a status, "g" one with a certainly suppressed status (unsubscribed, bounced or complained).
     """
 
-    def __init__(self, words: str, reader: ReadStatus, flags: str = "") -> None:
-        self._bare, self._reader = words in _BARE, reader
+    def __init__(self, words: str, read_status: ReadStatus, flags: str = "") -> None:
+        self._bare, self._read_status = words in _BARE, read_status
         self._numbered = words in _NUMBERED or _means_left(words)
         self.flags = flags
         self._known: set[str] = set()
@@ -162,11 +162,14 @@ class _Evidence:
     def _seen(self, cell: str) -> str:
         if cell.strip() in _MAILTRAIN and not self._numbered:
             return "nu"
-        seen = "n" if _is_read(self._reader, cell) else "nu"
-        if _status_in(self._reader, _OF_ORDERS.sub("", cell) if self._bare else cell):
+        seen = "n" if _is_read(self._read_status, cell) else "nu"
+        if _status_in(self._read_status, _OF_ORDERS.sub("", cell) if self._bare else cell):
             seen += "s"
         sure = cell.strip().lower() not in _NO or not self._bare
-        if sure and _status_in(self._reader, _LIKE_ORDERS.sub("", cell) if self._bare else cell) in _GONE:
+        if (
+            sure
+            and _status_in(self._read_status, _LIKE_ORDERS.sub("", cell) if self._bare else cell) in _GONE
+        ):
             seen += "g"
         return seen
 
@@ -186,9 +189,10 @@ class LateStatuses:
     def __init__(self, columns: Sequence[str], flags: Mapping[str, str]) -> None:
         headings = [heading_words(column) for column in columns]
         self._evidence = {
-            int(number): _Evidence(words, reader, seen)
+            int(number): _Evidence(words, read_status, seen)
             for number, seen in flags.items()
-            if (reader := _by_heading(words := headings[int(number)])) and not _is_unclear(words, headings)
+            if (read_status := _by_heading(words := headings[int(number)]))
+            and not _is_unclear(words, headings)
         }
 
     def look(self, rows: Iterable[Sequence[str]]) -> bool:
@@ -223,10 +227,10 @@ def guess_statuses(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> li
     """
     found = []
     for number, words in enumerate(headings):
-        reader = None if _is_unclear(words, headings) else _by_heading(words)
+        read_status = None if _is_unclear(words, headings) else _by_heading(words)
         cells = [row[number] for row in rows if len(row) > number and row[number].strip()]
-        if reader and (
-            words in _ALL_LEFT or (_is_conclusive(words, reader, cells) if cells else _means_left(words))
+        if read_status and (
+            words in _ALL_LEFT or (_is_conclusive(words, read_status, cells) if cells else _means_left(words))
         ):
             found.append(number)
     return found
@@ -236,8 +240,8 @@ def _is_unclear(words: str, headings: Collection[str]) -> bool:
     return words == _CONFIRMED_ALONE and _OF_PHPLIST.isdisjoint(headings)
 
 
-def _is_conclusive(words: str, reader: ReadStatus, cells: Sequence[str]) -> bool:
-    evidence = _Evidence(words, reader)
+def _is_conclusive(words: str, read_status: ReadStatus, cells: Sequence[str]) -> bool:
+    evidence = _Evidence(words, read_status)
     for cell in cells:
         evidence.add(cell)
     return evidence.is_enough
@@ -343,16 +347,16 @@ def _state(cell: str) -> SubscriberStatus | None:
     raise ValueError(cell)
 
 
-def _is_read(reader: ReadStatus, cell: str) -> bool:
+def _is_read(read_status: ReadStatus, cell: str) -> bool:
     try:
-        reader(cell)
+        read_status(cell)
     except ValueError:
         return False
     return True
 
 
-def _status_in(reader: ReadStatus, cell: str) -> SubscriberStatus | None:
+def _status_in(read_status: ReadStatus, cell: str) -> SubscriberStatus | None:
     try:
-        return reader(cell)
+        return read_status(cell)
     except ValueError:
         return None

@@ -52,12 +52,12 @@ _CHANGE = ["import_id", "subscriber_id", "created", "joined", "before"]
 
 
 def write_people(
-    session: Session, job: Import, rows: Sequence[ImportedSubscriber], room: int | None, now: datetime
+    session: Session, job: Import, rows: Sequence[ImportedSubscriber], remaining: int | None, now: datetime
 ) -> WriteResult:
     """Add and update subscribers and put them on the import's list."""
     subscribers = one_per_address(rows)
     there, crowded = existing_subscribers(session, job.account_id, subscribers)
-    welcome, refused = admitted(session, job.account_id, subscribers, there, room)
+    welcome, refused = admitted(session, job.account_id, subscribers, there, remaining)
     new_ids = _insert(session, job.account_id, welcome, now)
     changes = [change for key, row in there.items() if (change := change_of(subscribers[key], row))]
     keys = {row.id: key for key, row in there.items()}

@@ -263,5 +263,5 @@ def _are_recipients(account_id: int, ids: Sequence[int]) -> tuple[ColumnElement[
     )
 
 
-def _batch_size(people: int, senders: int) -> int:
-    return max(SMALLEST_BATCH, min(LARGEST_BATCH, ceil(people / (BATCHES_PER_SENDER * senders))))
+def _batch_size(emails: int, senders: int) -> int:
+    return max(SMALLEST_BATCH, min(LARGEST_BATCH, ceil(emails / (BATCHES_PER_SENDER * senders))))

@@ -96,12 +96,12 @@ class Preparation:
         now = utcnow()
         with self._context.sessions.begin() as session:
             account, lst = self._create_list(session, now)
-            with self._request.people.open("rb") as stream:
+            with self._request.recipients_file.open("rb") as stream:
                 job = start_import(
                     session,
                     account,
                     lst,
-                    filename=self._request.people.name,
+                    filename=self._request.recipients_file.name,
                     stream=stream,
                     apply=False,
                     uploads=self._settings.uploads,
@@ -124,7 +124,10 @@ class Preparation:
         session.add(account)
         session.flush()
         lst = SubscriberList(
-            account_id=account.id, name=request.people.stem[:200], description=request.digest, created_at=now
+            account_id=account.id,
+            name=request.recipients_file.stem[:200],
+            description=request.digest,
+            created_at=now,
         )
         session.add(lst)
         session.flush()
@@ -159,7 +162,7 @@ class Preparation:
         )
         campaign = Campaign(
             account_id=account.id,
-            name=request.people.stem[:200],
+            name=request.recipients_file.stem[:200],
             subject=request.subject,
             html=request.html,
             text=request.text,

@@ -40,7 +40,7 @@ def sample_message(context: SendingContext) -> tuple[int, str, bytes]:
             public_url=context.public_url,
             now=now,
         )
-        people = audience_of(session, campaign)
+        recipients = audience_of(session, campaign)
         recipient = Recipient(
             id=first_delivery_id(campaign.id),
             subscriber_id=subscriber.id,
@@ -61,4 +61,4 @@ def sample_message(context: SendingContext) -> tuple[int, str, bytes]:
     with context.readers() as session:
         names = renderer.list_names(session, [recipient])
     message = renderer.render(recipient, names.get(recipient.subscriber_id or 0))
-    return people, recipient.address, message
+    return recipients, recipient.address, message

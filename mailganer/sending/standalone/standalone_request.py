@@ -17,7 +17,7 @@ class StandaloneRequest:
     subject: str
     html: str
     text: str
-    people: Path
+    recipients_file: Path
     variables: Mapping[str, str] = field(default_factory=dict)
     skip_bad_rows: bool = False
 
@@ -33,7 +33,7 @@ class StandaloneRequest:
             sorted(self.variables.items()),
         ]
         digest = hashlib.sha256(json.dumps(words).encode())
-        with self.people.open("rb") as file:
+        with self.recipients_file.open("rb") as file:
             while piece := file.read(1 << 20):
                 digest.update(piece)
         return digest.hexdigest()

@@ -74,8 +74,8 @@ class DeliveryRenderer:
         """Return each recipient's list by subscriber id, if the email uses ``list.name``."""
         if not self.names_lists:
             return {}
-        people = [item.subscriber_id for item in items if item.subscriber_id]
-        return list_names_of(session, self.lists.ids, people)
+        subscriber_ids = [item.subscriber_id for item in items if item.subscriber_id]
+        return list_names_of(session, self.lists.ids, subscriber_ids)
 
     def render(self, item: Recipient, list_name: str | None = None) -> bytes:
         """The whole message for one recipient. Raises ``EmailError`` for this one only."""
