@@ -148,7 +148,12 @@ def _line(value: str, longest: int) -> str:
     line = clean_line(value)
     if len(line) > longest:
         raise InputError(
-            {"": _("This is too long: ${longest} characters fit.", mapping={"longest": longest})}
+            {
+                "": _(
+                    "The value is too long. The maximum is ${longest} characters.",
+                    mapping={"longest": longest},
+                )
+            }
         )
     return line
 
@@ -205,7 +210,8 @@ def _require_variable(name: str, value: str) -> None:
         raise InputError(
             {
                 "variables": _(
-                    "The value of “${name}” is too long: 10,000 characters fit.", mapping={"name": name}
+                    "The value of “${name}” is too long. The maximum is 10,000 characters.",
+                    mapping={"name": name},
                 )
             }
         )

@@ -188,7 +188,9 @@ def _checked(values: Mapping[str, str]) -> dict[str, str]:
         longest = {"name": LONGEST_NAME, "html": LONGEST_EMAIL, "text": LONGEST_EMAIL}.get(name, LONGEST_LINE)
         kept[name] = clean_text(value) if name in ("html", "text") else clean_line(value)
         if len(kept[name]) > longest:
-            problems[name] = _("This is too long: ${longest} characters fit.", mapping={"longest": longest})
+            problems[name] = _(
+                "The value is too long. The maximum is ${longest} characters.", mapping={"longest": longest}
+            )
     if "name" in kept and not kept["name"]:
         problems["name"] = _("Enter a name for the template.")
     if problems:

@@ -264,7 +264,7 @@ def _options(column: audience.Column) -> list[tuple[str, str]]:
         for field, word in words.items()
         if field not in (*BIRTHDAYS, *BIRTHDAY_PARTS) or _dates(column, field)
     ]
-    return [*shown, (own, _("variable ${name}", mapping={"name": own})), ("", FIELD_WORDS[""])]
+    return [*shown, (own, _("Field “${name}”", mapping={"name": own})), ("", FIELD_WORDS[""])]
 
 
 def _own_name(column: audience.Column) -> str:
