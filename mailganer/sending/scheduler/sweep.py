@@ -87,7 +87,7 @@ def _sweep_window(context: SendingContext, row: Row[Any]) -> bool:
                 account_id,
                 minute=minute_of(window.opened_at),
                 taken=len(window_result.changes),
-                used=window_result.left,
+                used=window_result.quota_used,
                 now=now,
             )
             reservations.note_left(session, window.campaign_id, window.sender_id, window_result.accepted, now)
@@ -160,7 +160,7 @@ def _change(item: Row[Any], note: JournalEntry, now: datetime, window_result: Wi
         return DeliveryChange(item.id, DeliveryStatus.pending)
     if note.state == journal.ANSWERED and isinstance(note.receipt, Receipt):
         return change_for(item, note.receipt, now, window_result)
-    window_result.left += 1
+    window_result.quota_used += 1
     return mark_in_doubt(item.id, Reason.interrupted, now)
 
 

@@ -9,7 +9,7 @@ from ...backends import Receipt
 from ...errors import _
 from ...models import LARGEST_CAMPAIGN
 from . import pausing
-from .receipt_outcomes import IN_A_ROW_RENDER, RefusalStreaks, WindowResult
+from .receipt_outcomes import MOST_NOT_RENDERED, RefusalStreaks, WindowResult
 from .window_queue import Answer
 
 
@@ -28,8 +28,8 @@ class CampaignHealth:
         now: datetime,
     ) -> None:
         """Pause the campaign, within the caller's transaction, when a window shows that its email fails."""
-        if window_result.unknown is not None:
-            _ask_about_unknown(session, window_result.unknown, window_result.doubted, now)
+        if window_result.unknown_mailboxes is not None:
+            _ask_about_unknown(session, window_result.unknown_mailboxes, window_result.doubted, now)
         streaks = window_result.streaks = self._streaks.get(campaign_id, RefusalStreaks()).copy()
         for answer in answers:
             if answer is not None:
@@ -46,11 +46,11 @@ class CampaignHealth:
 
 def _reason_to_pause(window_result: WindowResult) -> str | None:
     """Return the sentence that tells the user why the campaign is paused, or None to go on."""
-    if window_result.streaks.unprinted >= IN_A_ROW_RENDER:
+    if window_result.streaks.not_rendered >= MOST_NOT_RENDERED:
         return _(
             "The email could not be rendered for ${number} recipients in a row. Check it, then "
             "resume sending.",
-            mapping={"number": window_result.streaks.unprinted},
+            mapping={"number": window_result.streaks.not_rendered},
         )
     if window_result.refused_email is not None:
         return _(

@@ -25,66 +25,69 @@ class ConnectionPool:
 
     def __init__(self, backend: Backend, size: int) -> None:
         self.size = max(1, size)
-        self._hands = self.size  # connections in use
+        self._in_use = self.size  # how many connections send; adapted to how much they wait
         self._backend = backend
         self._connections: list[Connection | None] = [None] * self.size
         self._threads: ThreadPoolExecutor | None = None
 
     def send(self, window_queue: WindowQueue, emails: int) -> None:
         """Send a window; return when every email that was taken from it has a receipt."""
-        hands = min(self._hands, self.size, emails)
+        connections = min(self._in_use, self.size, emails)
         begun = perf_counter()
-        if hands == 1:
+        if connections == 1:
             computed = self._work(0, window_queue)
         else:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(self.size - 1, thread_name_prefix="connection")
-            others = [self._threads.submit(self._work, hand, window_queue) for hand in range(1, hands)]
+            others = [
+                self._threads.submit(self._work, number, window_queue) for number in range(1, connections)
+            ]
             computed = self._work(0, window_queue)
             wait(others)
             computed += sum(other.result() for other in others)
-        if emails >= hands * ENOUGH:
-            self._learn(hands, computed / (perf_counter() - begun))
+        if emails >= connections * ENOUGH:
+            self._adapt(connections, computed / (perf_counter() - begun))
 
-    def _learn(self, hands: int, busy: float) -> None:
+    def _adapt(self, connections: int, busy: float) -> None:
+        """Use fewer connections when their threads are ``busy``, a share of the time, and more when idle."""
         if busy > BUSY:
-            self._hands = max(1, hands // 2)
+            self._in_use = max(1, connections // 2)
         elif busy < IDLE:
-            self._hands = min(self.size, hands * 2)
+            self._in_use = min(self.size, connections * 2)
 
     def close(self) -> None:
         """Close all connections. Never raises, whatever a backend does."""
-        for hand, connection in enumerate(self._connections):
-            self._connections[hand] = None
+        for number, connection in enumerate(self._connections):
+            self._connections[number] = None
             if connection is not None:
                 _end(connection.close)
         if self._threads is not None:
             self._threads.shutdown()
             self._threads = None
 
-    def _work(self, hand: int, window_queue: WindowQueue) -> float:
+    def _work(self, number: int, window_queue: WindowQueue) -> float:
         """Send over one connection; return the seconds of CPU time used."""
         begun = thread_time()
-        self._send_over(hand, window_queue)
+        self._send_over_connection(number, window_queue)
         return thread_time() - begun
 
-    def _send_over(self, hand: int, window_queue: WindowQueue) -> None:
+    def _send_over_connection(self, number: int, window_queue: WindowQueue) -> None:
         if window_queue.exhausted:
             return
-        connection = self._connections[hand]
+        connection = self._connections[number]
         if connection is None:
             try:
-                connection = self._connections[hand] = self._backend.connect()
+                connection = self._connections[number] = self._backend.connect()
             except Exception as error:  # a third-party backend may raise anything
-                if hand == 0:
+                if number == 0:
                     window_queue.stop(error)
                 else:  # the server allows no more connections at once; continue with those that are open
-                    self.size = min(self.size, hand)
-                    log.info("%s connections are enough: %r", hand, error)
+                    self.size = min(self.size, number)
+                    log.info("%s connections are enough: %r", number, error)
                 return
-        self._carry(hand, connection, window_queue)
+        self._send_messages(number, connection, window_queue)
 
-    def _carry(self, hand: int, connection: Connection, window_queue: WindowQueue) -> None:
+    def _send_messages(self, number: int, connection: Connection, window_queue: WindowQueue) -> None:
         pulled: list[int | str] = []
 
         def messages() -> Iterator[Message]:
@@ -99,12 +102,12 @@ class ConnectionPool:
                 answered += 1
         except Exception as error:  # a third-party backend failed: what it had taken may have gone out
             window_queue.stop(error)
-            self._connections[hand] = None
+            self._connections[number] = None
             _end(connection.abort)
         else:
             if answered < len(pulled):
                 window_queue.stop(RuntimeError("the backend gave fewer receipts than it took messages"))
-                self._connections[hand] = None
+                self._connections[number] = None
                 _end(connection.abort)
         for message_id in pulled[answered:]:
             reply = clean(_message_of(window_queue.error))

@@ -19,7 +19,7 @@ from ...models import DeliveryStatus, Reason
 from .backoff import GIVE_UP_AFTER, GIVE_UP_ON_LIMIT_AFTER, LOOK_UP_AFTER, next_attempt
 from .window_queue import Answer, RenderingFailed
 
-IN_A_ROW_RENDER = 20  # emails that cannot be made, one after the other: it is the email
+MOST_NOT_RENDERED = 20  # consecutive emails that cannot be rendered, until the campaign is paused
 
 _DEAD_ADDRESS = pattern(r"\b5\.1\.(1|2|3|6|10)\b")
 """RFC 3463, section 3.2: no such mailbox, host or address; moved without saying where; null MX (RFC 7505)."""
@@ -27,47 +27,52 @@ _DEAD_ADDRESS = pattern(r"\b5\.1\.(1|2|3|6|10)\b")
 
 @dataclass
 class RefusalStreaks:
-    """What happened several times in a row to one campaign in one lane."""
+    """Consecutive failures of one campaign in one lane."""
 
-    unprinted: int = 0
+    not_rendered: int = 0
 
     def copy(self) -> "RefusalStreaks":
+        """Return a copy, so that a settlement that fails changes nothing."""
         return replace(self)
 
     def note(self, answer: Answer) -> None:
+        """Count one more answer."""
         if isinstance(answer, RenderingFailed):
-            self.unprinted += not answer.about_address
+            self.not_rendered += not answer.about_address
         else:
-            self.unprinted = 0
+            self.not_rendered = 0
 
 
 @dataclass
 class WindowResult:
-    """What a window comes to."""
+    """Result of a window: changes of its deliveries, and consequences for its sender and campaign."""
 
     changes: list[DeliveryChange] = field(default_factory=list)
-    left: int = 0  # emails that count against the quota
+    quota_used: int = 0  # emails that count against the quota
     accepted: int = 0
-    dead: dict[int, str] = field(default_factory=dict)  # subscribers without a mailbox -> the server's words
-    trouble: Receipt | None = None  # the connection's or the account's, that stops the sender
-    everybody: Receipt | None = None  # the reply that recipients in a row got; it is about none of them
-    refused_email: Receipt | None = None  # the campaign's email is refused for every recipient
-    refused_alone: Receipt | None = None  # what the only recipient got, and may be about us: a person decides
-    refused_for_a_day: Receipt | None = None  # the reply that all remaining recipients got: the user decides
-    unknown: Receipt | None = None  # "no such mailbox" for every recipient at every domain: the user decides
-    doubted: list[int] = field(default_factory=list)  # whose addresses that is said of
-    give_back: list[int] = field(default_factory=list)  # of earlier windows, settled by such an answer
-    returned: list[int] = field(default_factory=list)  # of this window, who would have been
-    behind: datetime | None = None  # when they have their turn again
-    exhausted: Receipt | None = None
+    dead: dict[int, str] = field(default_factory=dict)  # subscribers without a mailbox -> the server's reply
+    # Replies that stop or rest the sender:
     unauthorised: Receipt | None = None
+    exhausted: Receipt | None = None
+    trouble: Receipt | None = None  # of the connection or the account
+    refused_in_a_row: Receipt | None = None  # consecutive recipients got it, and it is about none of them
+    # Replies that pause the campaign, so that the user decides:
+    refused_email: Receipt | None = None  # the email is refused for every recipient
+    refused_alone: Receipt | None = None  # to the only recipient, and possibly about the sender
+    refused_for_a_day: Receipt | None = None  # to all remaining recipients
+    unknown_mailboxes: Receipt | None = None  # "no such mailbox", to recipients from anywhere in the lists
+    doubted: list[int] = field(default_factory=list)  # deliveries that got this reply
+    # Deliveries that become pending again, because their refusal was not about them:
+    returned: list[int] = field(default_factory=list)  # of this window
+    give_back: list[int] = field(default_factory=list)  # of earlier windows
+    not_before: datetime | None = None  # when those of earlier windows are tried again
     late: bool = False  # another process settled it, or the restored database has no record of it
     streaks: RefusalStreaks = field(default_factory=RefusalStreaks)  # of its campaign, with this window
 
     @property
     def ends_turn(self) -> bool:
         """Whether the sender has to stop, or the lane has lost its window."""
-        return bool(self.trouble or self.everybody or self.exhausted or self.unauthorised or self.late)
+        return bool(self.trouble or self.refused_in_a_row or self.exhausted or self.unauthorised or self.late)
 
 
 def changes_for_window(
@@ -104,7 +109,7 @@ def change_for(
 def _accepted(
     item: Recipient | Row[Any], receipt: Receipt, now: datetime, window_result: WindowResult
 ) -> DeliveryChange:
-    window_result.left += 1
+    window_result.quota_used += 1
     window_result.accepted += 1
     return DeliveryChange(item.id, DeliveryStatus.sent, None, clean(receipt.reply), tried=True)
 
@@ -160,7 +165,7 @@ def _unauthorised(
 def _in_doubt(
     item: Recipient | Row[Any], receipt: Receipt, now: datetime, window_result: WindowResult
 ) -> DeliveryChange:
-    window_result.left += 1
+    window_result.quota_used += 1
     return mark_in_doubt(item.id, Reason.disconnected, now, receipt.reply)
 
 

@@ -56,7 +56,7 @@ class RefusedWindow:
                 self.result.give_back.append(delivery_id)
             else:
                 self.keep_pending(slot, not_before)
-        self.result.behind = not_before
+        self.result.not_before = not_before
 
     def keep_pending(self, slot: int, not_before: datetime | None = None) -> None:
         """Make a recipient of this window pending again."""
@@ -82,4 +82,4 @@ class RefusedWindow:
         elif is_about_email(receipt):
             self.result.refused_email = receipt
         else:
-            self.result.everybody = receipt
+            self.result.refused_in_a_row = receipt

@@ -119,7 +119,7 @@ class SenderHealth:
             ledger.note_returned(session, window_result.returned, now)
         if not window_result.give_back:
             return
-        given_back = ledger.give_back(session, window_result.give_back, now, window_result.behind)
+        given_back = ledger.give_back(session, window_result.give_back, now, window_result.not_before)
         rows = session.execute(
             select(Subscriber, Delivery.reply)
             .join(Delivery, Delivery.subscriber_id == Subscriber.id)
@@ -154,8 +154,8 @@ class SenderHealth:
                 self._slow_down(session, now)
             may_fail = scope is Scope.connection
             self._back_off(session, _BREAKS_OFF, window_result.trouble, now, may_fail=may_fail)
-        elif window_result.everybody is not None:
-            self._back_off(session, _REFUSES_EVERYBODY, window_result.everybody, now)
+        elif window_result.refused_in_a_row is not None:
+            self._back_off(session, _REFUSES_IN_A_ROW, window_result.refused_in_a_row, now)
         else:
             return False
         return True
@@ -241,7 +241,7 @@ def _with_server_reply(sentence: str, receipt: Receipt) -> str:
 
 
 _REFUSES = _("The mail server no longer allows this account to send. Server reply: ${reply}")
-_REFUSES_EVERYBODY = _(
+_REFUSES_IN_A_ROW = _(
     "The mail server rejects one recipient after another in the same way, so the "
     "recipients are not the cause. Server reply: ${reply}"
 )

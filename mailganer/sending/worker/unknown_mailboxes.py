@@ -43,7 +43,7 @@ def _ask_user(window: RefusedWindow, receipt: Receipt) -> None:
     campaigns = {each // LARGEST_CAMPAIGN for each in ids}
     window.pattern.decided += sorted(campaigns - set(window.pattern.decided))
     window.give_back(ids, None)
-    window.result.unknown, window.result.doubted = receipt, ids
+    window.result.unknown_mailboxes, window.result.doubted = receipt, ids
 
 
 def _is_unnamed(receipt: Receipt, addresses: Iterable[str]) -> bool:

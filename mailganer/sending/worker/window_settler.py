@@ -73,7 +73,7 @@ class WindowSettler:
             self._account_id,
             minute=sent.minute,
             taken=len(window.items),
-            used=window_result.left,
+            used=window_result.quota_used,
             now=now,
         )
         if sent.counted:
