@@ -103,7 +103,7 @@ def test_the_password_is_kept_for_the_sender_and_opens_its_mail_account(
     assert "secret" not in repr(backend.settings)
 
 
-def test_a_sender_that_rests_goes_on_resting_when_it_is_proven(come: Any, now: datetime) -> None:
+def test_a_sender_that_rests_keeps_resting_when_it_is_proven(come: Any, now: datetime) -> None:
     sender = come().sender
     sender.status, sender.sleeps_until = SenderStatus.sleeping, now + timedelta(hours=3)
     come()
@@ -158,7 +158,7 @@ def test_logging_out_everywhere_ends_tokens_too(session: Session, account: Accou
     assert list(accounts.account_tokens(session, account.id)) == []
 
 
-def test_somebody_elses_token_cannot_be_ended(
+def test_another_accounts_token_cannot_be_ended(
     session: Session, make: Factory, account: Account, now: datetime
 ) -> None:
     _token, row = accounts.create_api_token(session, account, name="CRM", now=now)

@@ -93,7 +93,7 @@ def test_a_scheduled_campaign_is_taken_back_and_gets_another_time(client: Client
 
 
 @one_database
-def test_somebody_elses_campaign_cannot_be_taken_back(stranger: Client, ready: Campaign) -> None:
+def test_another_accounts_campaign_cannot_be_taken_back(stranger: Client, ready: Campaign) -> None:
     stranger.post(f"campaigns/{ready.id}/unschedule", status=404)
 
 

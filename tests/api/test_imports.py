@@ -113,7 +113,7 @@ def test_what_is_no_form_with_a_file_is_refused(bring: Any, client: Client) -> N
 
 
 @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "k"}])
-def test_a_file_that_is_brought_keeps_nobody_from_writing(
+def test_a_file_that_is_imported_blocks_no_writer(
     client: Client, monkeypatch: pytest.MonkeyPatch, session: Session, key: dict[str, str]
 ) -> None:
     """An upload may take a minute, and emails are sent meanwhile."""
@@ -166,7 +166,7 @@ def test_a_list_that_is_deleted_while_a_file_comes_is_not_there(
     )
 
 
-def test_a_file_that_is_read_by_somebody_keeps_nobody_from_writing(bring: Any, client: Client) -> None:
+def test_a_file_that_is_read_by_someone_blocks_no_writer(bring: Any, client: Client) -> None:
     """SQLite has one writer at a time, so a slow download must not be one."""
     made = bring()
     begun: list[str] = []

@@ -37,7 +37,7 @@ def imports(client: Client) -> str:
     return f"lists/{client.post('lists', {'name': 'Readers'}).json['id']}/imports"
 
 
-def test_a_file_sent_again_is_brought_in_once(client: Client, imports: str) -> None:
+def test_a_file_sent_again_is_imported_once(client: Client, imports: str) -> None:
     first = upload(client, imports, "one", CSV, "k", status=202).json
     assert upload(client, imports, "two", CSV, "k", status=202).json == first
     other = upload(client, imports, "three", CSV + b"vera@example.org,Vera\n", "k", status=422)

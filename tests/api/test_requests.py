@@ -54,7 +54,7 @@ def test_an_id_that_is_none_is_a_wrong_field(client: Client, number: Any) -> Non
     )
 
 
-def test_an_id_of_nobody_is_none_of_ours(client: Client) -> None:
+def test_an_unknown_id_is_none_of_ours(client: Client) -> None:
     for field, value in (("lists", [TOO_LARGE - 1]), ("senders", [7]), ("template_id", TOO_LARGE - 1)):
         assert fields(client.post("campaigns", {field: value}, status=422)) == [field]
 
@@ -124,7 +124,7 @@ def test_a_body_larger_than_any_email_is_not_read(client: Client) -> None:
 
 @of_large_bodies
 @pytest.mark.usefixtures("collected")
-def test_more_values_than_anybody_has_a_use_for_are_not_looked_at(client: Client) -> None:
+def test_more_values_than_anyone_has_a_use_for_are_not_looked_at(client: Client) -> None:
     for body in ({"lists": ["a"] * 10_001}, {f"field{number}": 1 for number in range(10_001)}):
         assert fields(client.post("campaigns", body, status=422)) == ["body"]
     assert len(fields(client.post("campaigns", {"lists": ["a"] * 9_000}, status=422))) == 100
@@ -204,7 +204,7 @@ def test_a_parameter_given_twice_is_named_at_every_address(client: Client) -> No
         assert answer.json["detail"] == "This parameter is given more than once. Send one value."
 
 
-def test_an_empty_name_of_a_person_or_a_list_is_not_everybody(client: Client) -> None:
+def test_an_empty_name_of_a_person_or_a_list_is_not_everyone(client: Client) -> None:
     lst = client.post("lists", {"name": "x"}).json["id"]
     client.post(f"lists/{lst}/subscribers", {"email": "a@example.org"})
     for path in ("subscribers?email=", "subscribers?email=%20", f"lists/{lst}/subscribers?email="):

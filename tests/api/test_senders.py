@@ -148,7 +148,7 @@ def test_an_address_and_a_password_are_enough_where_the_server_is_known(
 
 
 @one_database
-def test_a_program_names_the_server_of_an_address_whose_provider_nobody_knows(nobody: Client) -> None:
+def test_a_program_names_the_server_of_an_address_whose_provider_is_unknown(nobody: Client) -> None:
     refused = nobody.post(
         "login", {"backend": "smtp", "email": "anna@firma.example", "password": "x"}, status=422
     ).json

@@ -64,7 +64,7 @@ def test_a_failure_and_a_doubt_come_with_their_evidence(client: Client, campaign
     assert doubt[-2]["details"]["message_id"].startswith("<")
 
 
-def test_somebody_without_an_email_is_answered_by_id_and_by_address(
+def test_a_subscriber_without_an_email_is_answered_by_id_and_by_address(
     client: Client, campaign: Campaign, people: list[Subscriber]
 ) -> None:
     found = ask(client, campaign, f"subscriber_id={people[3].id}")
@@ -73,7 +73,7 @@ def test_somebody_without_an_email_is_answered_by_id_and_by_address(
     assert found["steps"][-1]["code"] == "not_planned"
 
 
-def test_nobody_learns_of_strangers(
+def test_no_one_learns_of_strangers(
     client: Client, stranger: Client, session: Session, make: Factory, campaign: Campaign
 ) -> None:
     theirs = make.subscriber(make.account(), "theirs@example.org")
@@ -95,7 +95,7 @@ def test_the_erased_are_not_found_by_their_address(
 
 
 @pytest.mark.parametrize("query", ["", "email=", "email=anna", "subscriber_id=x", "email=a%00@example.org"])
-def test_what_asks_for_nobody_is_a_wrong_field(client: Client, campaign: Campaign, query: str) -> None:
+def test_a_request_for_no_subscriber_is_a_wrong_field(client: Client, campaign: Campaign, query: str) -> None:
     assert ask(client, campaign, query, status=422)["errors"]
 
 

@@ -77,7 +77,7 @@ def test_no_birthday_is_refused(text):
     assert refused.value.code == "birthday"
 
 
-def test_a_date_with_two_readings_needs_somebody_to_say_which():
+def test_a_date_with_two_readings_needs_a_decision():
     with pytest.raises(BirthdayError) as refused:
         parse_birthday("05/06/1990", TODAY)
     assert refused.value.code == "birthday_unclear"

@@ -159,7 +159,7 @@ def test_a_title_above_people_without_headings_is_passed_over(bringer):
 # Birthdays
 
 
-def test_birthdays_are_read_where_they_can_be_and_cost_nobody_their_place(bringer, bring):
+def test_birthdays_are_read_where_they_can_be_and_cost_no_one_their_place(bringer, bring):
     job = bring("bday_dash.csv")
     people = bringer.people()
     assert (job.added, job.rejected) == (14, 0)
@@ -363,7 +363,7 @@ def test_an_export_of_another_installation_keeps_who_left(bringer, bring, sessio
     assert (again.added, bringer.rejects(again)) == (1, [(3, "suppressed"), (4, "suppressed")])
 
 
-def test_a_file_of_people_who_left_makes_nobody_active(bringer, bring):
+def test_a_file_of_people_who_left_activates_no_subscriber(bringer, bring):
     assert bring("mailchimp_unsub.csv").added == 1
     assert statuses(bringer) == {"un1": "unsubscribed"}
 
@@ -502,7 +502,7 @@ def test_an_unknown_word_does_not_hide_who_left(bringer, heading, cells, expecte
         "новый,отказ,Возврат",
     ],
 )
-def test_the_status_of_an_order_unsubscribes_nobody(bringer, heading, cells):
+def test_the_status_of_an_order_unsubscribes_no_subscriber(bringer, heading, cells):
     rows = "".join(f"{key}@example.org;{cell}\n" for key, cell in zip("abc", cells.split(","), strict=True))
     job = bringer.bring(f"email;{heading}\n{rows}")
     assert set(statuses(bringer).values()) == {"active"}
@@ -674,7 +674,7 @@ def state_of(bringer) -> list[tuple[object, ...]]:
 
 
 @SQLITE
-def test_what_a_file_said_before_somebody_came_back_is_past(bringer, now):
+def test_what_a_file_said_before_a_subscriber_came_back_is_past(bringer, now):
     bringer.bring("email\na@example.org\n")
     content = "email;status\na@example.org;unsubscribed\n"
     first = bringer.bring(content)

@@ -306,7 +306,7 @@ def test_a_file_beyond_the_cap_is_refused_while_it_arrives(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_list_of_somebody_else_takes_no_file(bringer, make, make_list):
+def test_a_list_of_another_account_takes_no_file(bringer, make, make_list):
     theirs = make_list(make.account("other@example.com"))
     make.commit()
     with pytest.raises(NotFound):
@@ -316,7 +316,7 @@ def test_a_list_of_somebody_else_takes_no_file(bringer, make, make_list):
 # Existing subscribers
 
 
-def test_somebody_on_record_gets_what_the_file_says_and_keeps_the_rest(bringer):
+def test_an_existing_subscriber_gets_what_the_file_says_and_keeps_the_rest(bringer):
     bringer.bring("email;имя;город;кличка\nanna@example.com;Анна;Москва;Аня\n")
     job = bringer.bring("email;имя;город\nANNA@example.com;;Омск\n")
     assert (job.added, job.updated, job.unchanged) == (0, 1, 0)
@@ -385,7 +385,7 @@ def test_who_unsubscribed_is_not_subscribed_again_by_a_file(bringer, now):
     assert (anna.status, anna.first_name) == (SubscriberStatus.unsubscribed, "Аня")
 
 
-def test_who_unsubscribed_and_was_erased_is_not_brought_back_by_a_file(bringer, now):
+def test_who_unsubscribed_and_was_erased_stays_out_by_a_file(bringer, now):
     bringer.bring("email\nanna@example.com\nboris@example.com\n")
     with bringer.sessions.begin() as session:
         for person in session.scalars(select(Subscriber)):
@@ -520,7 +520,7 @@ def test_a_mapping_that_cannot_be_is_refused(bringer, mapping):
     assert bringer.files() == []
 
 
-def test_what_was_brought_in_cannot_be_brought_in_again(bringer):
+def test_what_was_imported_cannot_be_imported_again(bringer):
     job = bringer.bring("email\nanna@example.com\n")
     with bringer.sessions.begin() as session, pytest.raises(Conflict):
         apply_import(session, session.get(Import, job.id))
@@ -547,7 +547,9 @@ def test_undo_takes_new_people_away_and_gives_old_values_back(bringer):
         assert session.scalars(select(Subscriber.email_key)).all() == ["anna@example.com"]
 
 
-def test_undo_gives_back_the_values_from_before_the_file_when_it_named_somebody_twice(bringer, monkeypatch):
+def test_undo_gives_back_the_values_from_before_the_file_when_it_named_a_subscriber_twice(
+    bringer, monkeypatch
+):
     monkeypatch.setattr(file_batches, "AT_ONCE", 1)
     bringer.bring("email;имя;город\nanna@example.com;Анна;Омск\n")
     job = bringer.bring("email;имя;город\nanna@example.com;Аня;\nanna@example.com;;Томск\n")
@@ -556,7 +558,9 @@ def test_undo_gives_back_the_values_from_before_the_file_when_it_named_somebody_
     assert (anna.first_name, anna.fields) == ("Анна", {"gorod": "Омск"})
 
 
-def test_undo_keeps_whoever_was_written_to_or_joined_another_list(bringer, make, make_list, session, now):
+def test_undo_keeps_subscribers_who_were_written_to_or_joined_another_list(
+    bringer, make, make_list, session, now
+):
     job = bringer.bring("email\nwritten@example.com\nelsewhere@example.com\ngone@example.com\n")
     people = bringer.people()
     campaign = make.campaign(bringer.account)
@@ -654,7 +658,7 @@ def test_work_in_slices_comes_to_the_same(bringer, monkeypatch):
     assert len(bringer.people()) == 45
 
 
-def test_an_import_that_somebody_works_on_is_left_alone(bringer):
+def test_an_import_that_someone_works_on_is_left_alone(bringer):
     import_id = bringer.start("email\nanna@example.com\n")
     with bringer.sessions.begin() as session:
         session.execute(update(Import).values(lease_until=bringer.now + timedelta(seconds=5)))
@@ -664,7 +668,7 @@ def test_an_import_that_somebody_works_on_is_left_alone(bringer):
     assert bringer.run(import_id).status is ImportStatus.done
 
 
-def test_whoever_lost_the_lease_writes_nothing_more(bringer, monkeypatch):
+def test_who_lost_the_lease_writes_nothing_more(bringer, monkeypatch):
     monkeypatch.setattr(file_batches, "AT_ONCE", 5)
     import_id = bringer.start("email\n" + "".join(f"r{n}@example.com\n" for n in range(20)))
     real, calls = file_batches.parse_rows, []
@@ -692,7 +696,7 @@ def test_an_import_that_is_gone_is_no_error(bringer):
     assert run_import(bringer.sessions, bringer.settings, 12345)
 
 
-def test_files_that_nobody_knows_are_removed_after_a_day(bringer):
+def test_files_that_are_unknown_are_removed_after_a_day(bringer):
     import os
     import time
 
@@ -705,7 +709,7 @@ def test_files_that_nobody_knows_are_removed_after_a_day(bringer):
     assert bringer.files() == ["fresh.csv"]
 
 
-def test_an_exported_list_can_be_brought_back(bringer, session):
+def test_an_exported_list_can_be_restored(bringer, session):
     bringer.bring(
         "email;имя;фамилия;birthday;город\nanna@example.com;Анна;Иванова;29.02;Омск\nb@example.com;=1+1;;;\n"
     )

@@ -73,7 +73,7 @@ def _require_whole(bringer, import_id: int) -> None:
         assert rejected == [n + 2 for n in range(0, ROWS, 100)]
 
 
-def test_an_import_killed_twice_goes_on_without_half_rows_or_doubles(bringer, database_url):
+def test_an_import_killed_twice_continues_without_half_rows_or_doubles(bringer, database_url):
     _unlimited(bringer)
     import_id = bringer.start(_file())
     for rows in (500, 2_000):
@@ -92,7 +92,7 @@ def test_an_import_killed_twice_goes_on_without_half_rows_or_doubles(bringer, da
     assert bringer.files() == []
 
 
-def test_the_same_file_brought_in_twice_at_once_makes_nobody_twice(bringer):
+def test_the_same_file_imported_twice_at_once_creates_no_duplicates(bringer):
     _unlimited(bringer)
     jobs = [bringer.start(_file()), bringer.start(_file())]
     threads = [Thread(target=bringer.run, args=(each,)) for each in jobs]

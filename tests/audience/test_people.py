@@ -63,7 +63,7 @@ def test_a_person_is_added_with_everything(session, account, add, make_list):
     assert [each.id for each in person.lists] == [lst.id]
 
 
-def test_somebody_who_is_there_joins_the_list_and_is_filled_in(account, add, make_list):
+def test_an_existing_subscriber_joins_the_list_and_is_filled_in(account, add, make_list):
     add(first_name="Анна", fields={"city": "Омск"})
     lst = make_list(account)
     again = add("ANNA@example.com", last_name="Иванова", fields={"age": 36}, lists=[lst])
@@ -81,7 +81,7 @@ def test_every_wrong_field_is_said_at_once(add, session):
     assert session.scalar(select(func.count()).select_from(Subscriber)) == 0
 
 
-def test_a_full_plan_takes_nobody_new_but_those_who_are_there(session, account, now, settings):
+def test_a_full_plan_takes_no_one_new_but_those_who_are_there(session, account, now, settings):
     small = replace(settings, plans=(replace(settings.plans[0], max_subscribers=1),))
     audience.add_subscriber(session, account, email="a@example.com", now=now, settings=small)
     with pytest.raises(LimitReached):
@@ -92,7 +92,7 @@ def test_a_full_plan_takes_nobody_new_but_those_who_are_there(session, account, 
     assert again.subscriber.first_name == "A"
 
 
-def test_lists_of_others_take_nobody(add, make, make_list):
+def test_lists_of_others_take_no_one(add, make, make_list):
     theirs = make_list(make.account("other@example.com"))
     with pytest.raises(NotFound):
         add(lists=[theirs])
@@ -115,7 +115,7 @@ def test_a_change_merges_fields_and_replaces_lists(session, account, add, make_l
     ]
 
 
-def test_an_address_can_be_changed_but_not_to_somebody_elses(session, add, now):
+def test_an_address_can_be_changed_but_not_to_another_subscribers(session, add, now):
     add("boris@example.com")
     person = add().subscriber
     with pytest.raises(InputError) as wrong:
@@ -311,7 +311,7 @@ def test_a_list_that_a_campaign_goes_to_stays(session, account, make, make_list)
 # Searching
 
 
-def test_pages_of_people_go_on_where_the_last_one_ended(session, account, make):
+def test_pages_of_subscribers_continue_where_the_last_one_ended(session, account, make):
     ids = make.subscribers(account, 7)
     seen, after = [], None
     while True:

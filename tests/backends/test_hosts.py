@@ -38,7 +38,7 @@ PUBLIC = """\
 
 
 @pytest.mark.parametrize("address", PRIVATE.split())
-def test_an_address_of_somebodys_own_network_is_not_public(address: str) -> None:
+def test_an_address_of_someones_own_network_is_not_public(address: str) -> None:
     assert not is_public(ip_address(address))
 
 
@@ -100,7 +100,7 @@ def test_a_public_host_is_reached_at_mail_ports_only(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "224.0.0.1", "0.0.0.0", "255.255.255.255", "fe80::1"])
-def test_even_in_development_some_addresses_are_nobodys_mail_server(
+def test_even_in_development_some_addresses_are_no_mail_server(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     answers(monkeypatch, address)

@@ -118,7 +118,7 @@ def test_a_broken_plugin_is_one_sentence(
     assert "\n" not in sentence
 
 
-def test_a_broken_plugin_that_is_not_enabled_harms_nobody(install: Callable[..., None]) -> None:
+def test_a_broken_plugin_that_is_not_enabled_harms_no_one(install: Callable[..., None]) -> None:
     install("exploding", "exploding_backend:X")
     registry = load_backends(["smtp"])
     assert len(registry.problems) == 1
@@ -191,7 +191,7 @@ def test_an_address_finds_its_backend(registry: Registry) -> None:
 @pytest.mark.parametrize(
     "email", ["victim@gmail.com", "victim@GMAIL.COM", "victim@gmail.com.", "victim@\uff47mail.com"]
 )
-def test_a_claimed_address_cannot_be_proven_by_somebody_elses_server(registry: Registry, email: str) -> None:
+def test_a_claimed_address_cannot_be_proven_by_another_server(registry: Registry, email: str) -> None:
     with pytest.raises(InputError) as caught:
         registry.open("smtp", email, SERVER)
     assert set(caught.value.fields) == {"email"}
@@ -330,7 +330,7 @@ def test_no_provider_is_a_stranger_to_its_own_addresses() -> None:
         assert not is_unrelated_host(domain, host)
 
 
-def test_whoever_sends_a_great_providers_addresses_is_a_stranger_to_them() -> None:
+def test_who_sends_a_great_providers_addresses_is_a_stranger_to_them() -> None:
     for domain in ("mail.ru", "gmail.com", "proton.me", "posteo.de"):
         for host in ("smtp.example.net", f"not{domain}", f"{domain}.example.net"):
             assert is_unrelated_host(domain, host)

@@ -168,7 +168,7 @@ def test_googles_answer(stage: Stage, text: str, outcome: Outcome, scope: Scope)
 
 @pytest.mark.parametrize("stage", [MAIL, RCPT, DATA, DOT])
 @pytest.mark.parametrize("code", [*range(400, 460), *range(500, 560)])
-def test_every_bad_answer_has_a_meaning_and_temporary_ones_refuse_nobody(stage: Stage, code: int) -> None:
+def test_every_bad_answer_has_a_meaning_and_temporary_ones_refuse_no_one(stage: Stage, code: int) -> None:
     verdict = classify(Reply(code, b"%d" % code), stage)
     assert verdict.outcome is not Outcome.accepted
     assert verdict.outcome is not Outcome.in_doubt

@@ -122,7 +122,7 @@ def test_an_email_refused_at_its_end_was_not_taken(
     check_truth(receipts, server)
 
 
-def test_a_server_that_wants_a_reset_after_failure_gets_it_and_nobody_is_lost(
+def test_a_server_that_wants_a_reset_after_failure_gets_it_and_no_one_is_lost(
     mode: str, make_server: Callable[..., FaultyServer], account: Callable[..., SMTPBackend]
 ) -> None:
     server = make_server(features=MODES[mode][0], needs_reset=True)
@@ -137,7 +137,7 @@ def test_a_server_that_wants_a_reset_after_failure_gets_it_and_nobody_is_lost(
     check_truth(receipts, server)
 
 
-def test_the_accounts_daily_limit_stops_the_connection_and_consumes_nobody(
+def test_the_accounts_daily_limit_stops_the_connection_and_consumes_no_one(
     connection: Connection, server: FaultyServer
 ) -> None:
     server.fail("rcpt", "550 5.4.5 Daily user sending limit exceeded", skip=3)
@@ -319,7 +319,7 @@ def test_nonsense_before_the_content_defers(connection: Connection, server: Faul
     check_truth(receipts, server)
 
 
-def test_content_is_given_to_nobody_when_the_server_asks_for_it_all_the_same(
+def test_content_is_given_to_no_one_when_the_server_asks_for_it_all_the_same(
     make_server: Callable[..., FaultyServer], account: Callable[..., SMTPBackend]
 ) -> None:
     """RFC 2920, section 3.1: all RCPT failed, and the server still replies 354."""
@@ -607,7 +607,7 @@ def with_real_dot(conversation: Conversation, rest: str) -> None:
     conversation.say("250 2.0.0 Queued")
 
 
-def test_a_server_that_hangs_up_after_refusing_bdat_leaves_nobody_in_doubt(
+def test_a_server_that_hangs_up_after_refusing_bdat_leaves_no_delivery_in_doubt(
     make_server: Callable[..., FaultyServer],
     account: Callable[..., SMTPBackend],
     monkeypatch: pytest.MonkeyPatch,
@@ -700,7 +700,7 @@ def test_a_server_with_broken_pipelining_gets_command_by_command(
 
 @pytest.mark.parametrize("stage", ["mail", "rcpt", "data"])
 @pytest.mark.parametrize("reply", ["500 What?", "502 5.5.1 Not implemented", "503 Not now", "504 5.5.4 No"])
-def test_a_command_that_the_server_does_not_know_uses_nobody_up(
+def test_a_command_that_the_server_does_not_know_fails_no_recipient(
     connection: Connection, server: FaultyServer, mode: str, stage: str, reply: str
 ) -> None:
     server.fail(stage, reply)

@@ -144,7 +144,7 @@ def test_a_server_that_takes_nothing_now(
     assert problem(account(server), Unreachable).reply == reply
 
 
-def test_a_server_that_asks_nobody_for_a_password_proves_nothing(
+def test_a_server_that_asks_no_one_for_a_password_proves_nothing(
     make_server: Servers, account: Accounts
 ) -> None:
     server = make_server()
@@ -160,7 +160,7 @@ def test_without_a_password_no_server_is_asked(make_server: Servers, account: Ac
     assert server.commands == []
 
 
-def test_a_server_with_ways_to_log_in_that_nobody_knows(make_server: Servers, account: Accounts) -> None:
+def test_a_server_with_ways_to_log_in_that_are_unknown(make_server: Servers, account: Accounts) -> None:
     problem(account(make_server(passwords=KNOWN, mechanisms="GSSAPI NTLM")), ProtocolBroken)
 
 
@@ -254,7 +254,7 @@ def test_a_server_that_does_not_prove_itself_gets_no_password(
     assert server.count("AUTH") == 0
 
 
-def test_an_authority_nobody_named_is_not_trusted(
+def test_an_authority_no_one_named_is_not_trusted(
     make_server: Servers, account: Accounts, authority: Authority
 ) -> None:
     server = make_server(tls=authority.server(), passwords=KNOWN)
@@ -317,7 +317,7 @@ def test_without_the_operators_leave_nothing_private_is_reached(
     assert server.connections == 0
 
 
-def test_what_is_wrong_without_asking_anybody_is_said_beside_the_field() -> None:
+def test_what_is_wrong_without_asking_anyone_is_said_beside_the_field() -> None:
     def wrong(**settings: Any) -> set[str]:
         known = {"host": "smtp.example.com", "password": PASSWORD} | settings
         with pytest.raises(InputError) as caught:

@@ -91,7 +91,7 @@ def test_the_same_payment_told_again_is_granted_once_and_another_one_adds_to_it(
     assert days() == 60
 
 
-def test_news_that_nobody_has_signed_grants_nothing(tell, days):
+def test_news_that_no_one_has_signed_grants_nothing(tell, days):
     tell(key=b"forged", status=400)
     assert days() is None
 

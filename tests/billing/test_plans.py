@@ -50,7 +50,7 @@ def test_a_plan_that_is_no_longer_configured_gives_way_to_the_first(account, set
     assert plan_of(account, settings, now).name == "free"
 
 
-def test_usage_counts_the_emails_of_all_senders_in_24_hours_and_nobody_elses(session, make, account, now):
+def test_usage_counts_the_emails_of_all_senders_in_24_hours_and_no_one_elses(session, make, account, now):
     first, second = make.sender(account), make.sender(account)
     stranger = make.sender(make.account())
     left(session, first, now - timedelta(hours=25), 100)
@@ -71,7 +71,7 @@ def test_people_who_left_take_no_place(session, make, account, now):
     assert usage(session, account, now) == PlanUsage(last_24h=0, subscribers=2)
 
 
-def test_a_full_plan_takes_nobody_more(session, make, account, settings, now):
+def test_a_full_plan_takes_no_one_more(session, make, account, settings, now):
     make.subscribers(account, 999)
     assert subscriber_room(session, account, settings, now) == 1
     require_subscriber_room(session, account, settings, now)
@@ -93,7 +93,7 @@ def test_a_voucher_gives_its_days_once(session, account, settings, now):
     assert account.plan_until == now + timedelta(days=30)
 
 
-def test_somebody_elses_used_voucher_says_nothing_about_them(session, make, account, settings, now):
+def test_another_accounts_used_voucher_says_nothing_about_them(session, make, account, settings, now):
     code = create_vouchers(session, "pro", 30, 1, now)[0].code
     redeem_voucher(session, account, code, now, settings=settings)
     session.commit()

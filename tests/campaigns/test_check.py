@@ -38,7 +38,7 @@ def test_everything_that_is_missing_is_said_at_once(session, make, account, chec
     assert codes(checked(empty), Severity.blocking) == {"no_list", "no_subject", "no_letter", "no_sender"}
 
 
-def test_lists_without_anybody_who_gets_emails_block(session, make, account, checked):
+def test_lists_without_recipients_block(session, make, account, checked):
     empty = make.list(account, "Empty")
     make.subscriber(account, lists=(empty,), status=SubscriberStatus.unsubscribed)
     check = checked(make.campaign(account, (empty,), (make.sender(account),)))
@@ -61,14 +61,14 @@ def test_an_unknown_filter_is_said(checked, write):
     assert "letter_error" in codes(checked(write(html="<p>{{ first_name|shout }}</p>")), Severity.blocking)
 
 
-def test_a_variable_nobody_has_blocks(checked, write):
+def test_an_unknown_variable_blocks(checked, write):
     check = checked(write(html="<p>Dear {{ frist_name }}</p>"))
     assert "unknown_variable" in codes(check, Severity.blocking)
     use = use_of(check, "frist_name")
     assert (use.known, use.filled, use.empty) == (False, 0, 2)
 
 
-def test_a_variable_nobody_has_only_warns_when_the_email_has_a_default(checked, write):
+def test_an_unknown_variable_only_warns_when_the_email_has_a_default(checked, write):
     check = checked(write(html="<p>Dear {{ nickname|default('friend') }}</p>"))
     assert check.ok
     assert "unknown_variable" in codes(check, Severity.warning)

@@ -40,7 +40,7 @@ def test_everything_wrong_is_said_at_once_and_nothing_is_saved(session, campaign
     assert campaign.subject != "New"
 
 
-def test_a_list_or_sender_of_somebody_else_is_not_there(session, make, campaign, now):
+def test_a_list_or_sender_of_another_account_is_not_there(session, make, campaign, now):
     other = make.account()
     for name, thing in (("lists", make.list(other)), ("senders", make.sender(other))):
         with pytest.raises(InputError):
@@ -106,7 +106,7 @@ def test_while_it_is_paused_the_email_can_be_corrected_and_the_people_cannot(ses
         update_draft(session, campaign, {"lists": []}, now)
 
 
-def test_a_field_nobody_knows_is_refused(session, campaign, now):
+def test_a_field_is_unknown_is_refused(session, campaign, now):
     with pytest.raises(InputError):
         update_draft(session, campaign, {"status": "sending"}, now)
 
@@ -139,6 +139,6 @@ def test_only_a_draft_can_be_deleted(session, campaign):
     assert session.get(Campaign, campaign_id) is None
 
 
-def test_somebody_elses_campaign_is_not_there(session, make, campaign):
+def test_another_accounts_campaign_is_not_there(session, make, campaign):
     with pytest.raises(NotFound):
         owned(session, Campaign, make.account().id, campaign.id)

@@ -100,7 +100,7 @@ def test_a_million_emails_at_500_a_day_is_said_quickly_to_be_more_than_a_year():
     assert len(forecast.days) >= 365
 
 
-def test_nobody_to_write_to_is_done_at_once():
+def test_no_one_to_write_to_is_done_at_once():
     assert play(0, NOW, [lane()], no_plan(), "UTC").finishes_at == NOW
 
 
@@ -108,7 +108,7 @@ def context(begins="09:00", ends="18:00"):
     return Hours(frozenset({1, 2, 3, 4, 5}), time.fromisoformat(begins), time.fromisoformat(ends), "UTC")
 
 
-def test_before_the_sending_hours_everybody_waits_for_them():
+def test_before_the_sending_hours_everyone_waits_for_them():
     forecast = play(10, NOW, [lane()], no_plan(), "UTC", context("10:00"))
     assert forecast.days[0].starts_at == NOW + timedelta(hours=1)
     assert (forecast.pauses[0].wait, forecast.pauses[0].until) == (Wait.hours, NOW + timedelta(hours=1))

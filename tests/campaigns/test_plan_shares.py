@@ -57,7 +57,7 @@ def test_campaigns_of_one_small_sender_keep_no_more_than_it_can_send() -> None:
     assert allowed(500, three, {0: PLENTY, 1: 100}) == [400, 50, 50]
 
 
-def test_a_plan_with_room_for_all_keeps_nobody_back() -> None:
+def test_a_plan_with_room_for_all_delays_no_email() -> None:
     two = [demand(1, 0, left=80), demand(2, 0, left=30, senders=(1,))]
     assert allowed(500, two, {0: PLENTY, 1: PLENTY}) == [80, 30]
 

@@ -65,7 +65,7 @@ def test_the_hardest_reader_has_the_most_gaps_then_the_longest_values(
     assert hardest_reader(session, campaign).email == "pyotr@example.org"  # the longest address
 
 
-def test_somebody_of_another_account_is_nobody(session, make, campaign):
+def test_a_subscriber_of_another_account_is_unknown(session, make, campaign):
     stranger = make.subscriber(make.account())
     assert recipient_page(session, campaign, stranger.id) is None
 

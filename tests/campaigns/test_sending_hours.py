@@ -24,7 +24,7 @@ def test_emails_leave_from_the_first_minute_and_not_in_the_last():
     ]
 
 
-def test_friday_evening_goes_on_on_monday():
+def test_friday_evening_continues_on_monday():
     assert hours().next_open(at("2026-11-27T18:00")) == at("2026-11-30T09:00")
 
 

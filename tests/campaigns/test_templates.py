@@ -38,12 +38,12 @@ def test_a_campaigns_email_can_become_a_template(session, account, campaign, now
     assert (template.name, template.html) == (campaign.name, campaign.html)
 
 
-def test_somebody_elses_templates_are_not_listed(session, make, account):
+def test_another_accounts_templates_are_not_listed(session, make, account):
     make.template(make.account())
     assert templates.list_templates(session, account.id) == []
 
 
-def test_a_ready_email_nobody_made_is_not_found():
+def test_a_ready_email_that_does_not_exist_is_not_found():
     with pytest.raises(NotFound):
         ready_template("nonsense", "en")
 

@@ -35,7 +35,7 @@ def test_one_readers_list_does_not_stay_for_the_next():
     assert values.of({})["list"] == {"name": "Friends"}
 
 
-def test_everybody_is_written_to_for_the_first_list_they_are_on(session, make, account):
+def test_every_recipient_is_written_to_for_the_first_list_they_are_on(session, make, account):
     friends, readers, others = (make.list(account, name) for name in ("Friends", "Readers", "Others"))
     both = make.subscriber(account, lists=(friends, readers))
     one = make.subscriber(account, lists=(readers, others))

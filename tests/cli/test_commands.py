@@ -198,7 +198,7 @@ def test_on_a_terminal_it_asks_before_an_account_is_closed(
 
 
 @on_sqlite
-def test_nobody_has_this_address(run, ini, make):
+def test_no_one_has_this_address(run, ini, make):
     seen = run("account", "--ini", ini, "show", "nobody@example.com")
     assert seen.returncode == 1
     assert seen.stderr.startswith("Account nobody@example.com does not exist.")

@@ -18,7 +18,7 @@ PEOPLE = ("anna@example.org", "boris@example.org", "clara@example.org")
 ALL_SENT = tuple(DrillRow(email, "sent") for email in PEOPLE)
 
 
-def test_nothing_is_found_where_everybody_got_one_email() -> None:
+def test_nothing_is_found_where_everyone_got_one_email() -> None:
     found = judge(PEOPLE, ALL_SENT, PEOPLE, Allowed())
     assert found.held
     assert (found.sent, found.lost, found.twice, found.in_doubt) == (3, (), (), 0)

@@ -142,7 +142,7 @@ def test_a_part_run_to_its_end_tells_how_it_went(tmp_path):
     assert tree.run(processes.Part("migration", (sys.executable, "-c", "import sys; sys.exit(7)"))) == 7
 
 
-def test_children_are_named_for_whoever_looks(start):
+def test_children_are_named_for_operators(start):
     process = start(web=SLEEP)
     assert children(process)[0].environ()["MAILGANER_PART"] == "web"
     assert "MAILGANER_PART" not in os.environ

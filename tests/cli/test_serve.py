@@ -57,7 +57,7 @@ def test_the_demo_has_a_mail_catcher(tmp_path, start_installation):
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_it_stops_within_seconds_and_leaves_nobody(installation, by):
+def test_it_stops_within_seconds_and_leaves_no_process(installation, by):
     installation.start()
     family = installation.children()
     began = time.monotonic()

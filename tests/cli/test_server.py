@@ -80,7 +80,7 @@ def test_what_comes_in_one_piece_is_answered_in_its_order(line):
     assert "[/p5 by reader]" in asked(line, "GET /p5")
 
 
-def test_hundreds_of_prompt_requests_that_nobody_waits_for_are_all_answered(line):
+def test_hundreds_of_prompt_requests_that_no_one_waits_for_are_all_answered(line):
     paths = [f"/p{number}" for number in range(500)]
     answer = asked(line, *(f"GET {path}" for path in paths))
     assert [part.split(" by ")[0] for part in answer.split("[")[1:]] == paths
@@ -92,7 +92,7 @@ def test_a_head_is_answered_without_a_body(line):
     assert "[" not in answer
 
 
-def test_a_prompt_answer_that_fails_is_a_500_and_the_server_goes_on(port, line):
+def test_a_prompt_answer_that_fails_is_a_500_and_the_server_continues(port, line):
     assert "HTTP/1.1 500" in asked(line, "GET /p/broken", last="500 Internal")
     with socket.create_connection(("127.0.0.1", port), timeout=10) as other:
         assert "[/p1 by reader]" in asked(other, "GET /p1")

@@ -214,7 +214,7 @@ def test_a_campaign_that_finds_no_place_is_planned_later(
 # --- in the process itself
 
 
-def test_a_link_that_takes_long_goes_on_in_the_limited_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_that_takes_long_continues_in_the_limited_process(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     ask = render_process.ask
     monkeypatch.setattr(render_process, "ask", lambda task, **more: asked.append(task) or ask(task, **more))

@@ -81,7 +81,7 @@ def test_a_campaign_started_while_the_broker_is_gone_is_sent_when_it_is_back(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_campaign_under_way_is_paused_and_goes_on_without_a_broker(
+def test_a_campaign_under_way_is_paused_and_continues_without_a_broker(
     anna: Any,
     draft: Any,
     broker: Redis,

@@ -172,7 +172,7 @@ def test_a_closed_account_sends_nothing_more(
     assert reload(half.campaign).status is CampaignStatus.cancelled
 
 
-def test_a_smaller_plan_stops_at_its_limit_and_loses_nobody(
+def test_a_smaller_plan_stops_at_its_limit_and_loses_no_recipient(
     half: Half, script: Script, sessions: Any, statuses: Any, reload: Any
 ) -> None:
     with sessions.begin() as session:

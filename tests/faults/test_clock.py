@@ -21,7 +21,7 @@ from .child import dies, end_of, fork
 
 
 @pytest.mark.parametrize("hours", [8, -8])
-def test_a_clock_set_in_the_middle_of_a_campaign_costs_nobody_an_email(
+def test_a_clock_set_in_the_middle_of_a_campaign_loses_no_email(
     due: Any, open_works: Any, clock: Any, script: Script, statuses: Any, hours: int
 ) -> None:
     works = open_works(now=clock, script=script)
@@ -75,7 +75,7 @@ def test_the_ticks_do_not_mind_a_clock_that_is_set(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("minutes", [5, -5])
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
-def test_a_worker_hears_ticks_of_a_machine_whose_clock_is_minutes_away(
+def test_a_worker_receives_ticks_of_a_machine_whose_clock_is_minutes_away(
     due: Any, parts: Any, ini_values: Any, smtp_server: Any, reload: Any, minutes: int
 ) -> None:
     parts.start("worker")

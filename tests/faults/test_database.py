@@ -11,7 +11,7 @@ from tests.sending.scripted import Script
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("nth", range(1, 8))
-def test_a_commit_whose_answer_is_lost_costs_nobody_an_email_and_gives_nobody_two(
+def test_a_commit_whose_answer_is_lost_loses_no_email_and_sends_none_twice(
     due: Any, open_works: Any, script: Script, statuses: Any, nth: int, when: str
 ) -> None:
     works = open_works(script=script)

@@ -114,7 +114,7 @@ API: dict[str, tuple[str, Any, list[str]]] = {
 
 @pytest.mark.parametrize("key", ["", "k"])
 @pytest.mark.parametrize("what", API)
-def test_a_program_keeps_nobody_waiting_while_its_template_runs(
+def test_a_program_blocks_no_request_while_its_template_runs(
     client: Client, draft: Campaign, asked: list[str], what: str, key: str
 ) -> None:
     path, body, expected = API[what]
@@ -149,7 +149,7 @@ def own(anna: Any, make: Any, session: Session) -> Campaign:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_keeps_nobody_waiting_while_its_template_runs(
+def test_a_page_blocks_no_request_while_its_template_runs(
     anna: Any, own: Campaign, asked: list[str], page: str
 ) -> None:
     anna.get(f"/campaigns/{own.id}/{page}")
@@ -202,7 +202,7 @@ def reader(make: Any, account: Any, draft: Campaign, session: Session, now: Any)
     return token_text(delivery.token)
 
 
-def test_a_reader_keeps_nobody_waiting_while_the_template_runs(
+def test_a_reader_blocks_no_request_while_the_template_runs(
     app: Any, reader: str, asked: list[str], beside: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "Vera" in app.get(f"/v/{reader}").text
@@ -219,7 +219,7 @@ def test_a_reader_keeps_nobody_waiting_while_the_template_runs(
     assert free == [True]
 
 
-def test_a_test_email_is_printed_while_nobody_waits(
+def test_a_test_email_is_printed_while_no_one_waits(
     client: Client, draft: Campaign, asked: list[str], beside: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = MessageRenderer.render

@@ -41,7 +41,7 @@ def fill(disk: Any, url: str) -> None:
 
 
 @pytest.mark.parametrize("nth", [1, 2, 4])
-def test_nothing_leaves_while_it_is_full_and_nobody_is_lost_or_gets_two(
+def test_nothing_leaves_while_it_is_full_and_no_one_is_lost_or_gets_two(
     due: Any,
     open_works: Any,
     statuses: Any,
@@ -84,7 +84,7 @@ def test_nothing_leaves_while_it_is_full_and_nobody_is_lost_or_gets_two(
     assert reload(campaign).status is CampaignStatus.finished
 
 
-def test_an_import_stops_between_two_pieces_and_goes_on_when_there_is_room(
+def test_an_import_stops_between_two_pieces_and_continues_when_there_is_room(
     sessions: Any,
     settings: Any,
     make: Any,

@@ -157,7 +157,7 @@ def test_a_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
 # --- one command
 
 
-def test_the_command_says_that_its_state_cannot_be_written_and_goes_on_when_it_can(
+def test_the_command_says_that_its_state_cannot_be_written_and_continues_when_it_can(
     mailing: Any,
 ) -> None:
     mailing.write_list(PEOPLE)

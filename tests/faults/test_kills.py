@@ -114,7 +114,7 @@ def test_a_worker_killed_with_emails_overlapping_leaves_no_more_in_doubt_than_ov
     assert 1 <= len(pledge(server.counts, deliveries(campaign.id))) <= 8
 
 
-def test_a_planner_killed_in_the_middle_is_followed_by_another_and_nobody_is_planned_twice(
+def test_a_planner_killed_in_the_middle_is_followed_by_another_and_no_one_is_planned_twice(
     campaign_to: Any,
     works: Any,
     server: Any,

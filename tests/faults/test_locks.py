@@ -128,7 +128,7 @@ def everybody_once(script: Script, statuses: Any, reload: Any) -> Callable[[Any]
 
 @one_database
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_locked_file_breaks_no_lane_and_costs_nobody_an_email(
+def test_a_locked_file_breaks_no_lane_and_loses_no_email(
     due: Any,
     open_works: Any,
     script: Script,
@@ -164,7 +164,7 @@ def test_a_locked_file_breaks_no_lane_and_costs_nobody_an_email(
         ("before the lane is given back", "batch"),
     ],
 )
-def test_rows_that_somebody_keeps_locked_break_no_lane_and_cost_nobody_an_email(
+def test_rows_that_someone_keeps_locked_break_no_lane_and_loses_no_email(
     due: Any,
     open_works: Any,
     script: Script,
@@ -249,7 +249,7 @@ def test_a_settlement_that_cannot_be_serialised_is_tried_again(
 
 @the_other
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_pool_without_a_free_connection_breaks_no_lane_and_costs_nobody_an_email(
+def test_a_pool_without_a_free_connection_breaks_no_lane_and_loses_no_email(
     due: Any,
     open_works: Any,
     script: Script,
@@ -407,7 +407,7 @@ def test_the_api_that_cannot_write_answers_503_and_later_as_always(
 
 
 @one_database
-def test_somebody_who_leaves_while_nothing_can_be_written_is_told_so_and_can_leave_later(
+def test_someone_who_leaves_while_nothing_can_be_written_is_told_so_and_can_leave_later(
     app: Any,
     wsgi_app: Any,
     session: Any,

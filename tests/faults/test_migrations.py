@@ -119,7 +119,7 @@ def stamp(engine: Engine, version: str) -> None:
 
 
 @pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
-def test_a_worker_of_an_older_version_stops_in_the_middle_and_goes_on_when_it_fits_again(
+def test_a_worker_of_an_older_version_stops_in_the_middle_and_continues_when_it_fits_again(
     due: Any, parts: Any, engine: Engine, smtp_server: Any, statuses: Any, deliveries: Any, reload: Any
 ) -> None:
     campaign = due(400, sender_values={"per_second": 40.0})

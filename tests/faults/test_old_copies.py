@@ -54,7 +54,7 @@ def send_some(works: Any, campaign: Campaign) -> None:
     )
 
 
-def test_what_was_sent_since_the_copy_is_not_sent_again_before_somebody_says_so(
+def test_what_was_sent_since_the_copy_is_not_sent_again_without_a_decision(
     due: Any,
     works: Any,
     clock: Any,
@@ -158,9 +158,7 @@ def test_a_copy_that_knows_everything_changes_nothing(
     assert set(script.got.values()) == {1}
 
 
-def test_nobody_waits_for_somebody_who_was_stopped_while_he_kept_the_mark(
-    due: Any, works: Any, script: Script
-) -> None:
+def test_a_process_stopped_with_the_lock_blocks_no_other(due: Any, works: Any, script: Script) -> None:
     due(PEOPLE)
     with open_mark(works.context.journals) as mine:
         works.run(3)

@@ -93,7 +93,7 @@ def test_many_quick_emails_of_one_account_and_of_many_are_all_put_together(
     render_process._helpers.close()
 
 
-def test_all_together_leave_threads_for_whoever_needs_no_template() -> None:
+def test_all_together_leave_threads_for_requests_that_need_no_template() -> None:
     from mailganer.cli.parts import WEB_THREADS
 
     assert WEB_THREADS - (2 + render_process.MOST_WAITING) >= 2
@@ -110,7 +110,7 @@ def test_work_is_counted_to_its_account_and_to_none_afterwards(helpers: render_p
 
 
 @on_sqlite
-def test_a_busy_account_is_told_so_with_its_readers_and_nobody_else(
+def test_a_busy_account_is_told_so_with_its_readers_and_no_one_else(
     client: Client,
     app: Any,
     make: Any,

@@ -71,7 +71,7 @@ def until_finished(works: Any, clock: Any, campaign: Any, reload: Any) -> None:
         ("dot", UNUSUAL),
     ],
 )
-def test_googles_words_for_too_fast_halve_the_pace_and_use_nobody_up(
+def test_googles_words_for_too_fast_halve_the_pace_and_fail_no_recipient(
     campaign_to: Any,
     works: Any,
     clock: Any,
@@ -120,7 +120,7 @@ def too_fast(message: Message) -> Receipt:
     return Receipt(message.id, Outcome.deferred, TOO_FAST, None, Scope.account)
 
 
-def test_whoever_is_told_again_slows_down_again_and_never_fails(
+def test_who_is_told_again_slows_down_again_and_never_fails(
     due: Any, open_works: Any, clock: Any, script: Script, reload: Any, statuses: Any
 ) -> None:
     script.answer = too_fast
@@ -149,7 +149,7 @@ def test_a_slowed_sender_wins_its_pace_back_email_by_email(
     assert reload(campaign.senders[0]).slowed_to == pytest.approx(200.4, abs=0.01)
 
 
-def test_whoever_has_its_old_pace_again_is_slowed_no_more(
+def test_who_has_its_old_pace_again_is_slowed_no_more(
     due: Any, open_works: Any, clock: Any, script: Script, reload: Any, statuses: Any
 ) -> None:
     campaign = due(20, sender_values={"slowed_to": 399.999, "slowed_from": 400.0})

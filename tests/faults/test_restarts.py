@@ -59,7 +59,7 @@ STAGES: dict[str, Arm] = {
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_database_that_is_started_again_at_any_step_costs_nobody_an_email_and_gives_nobody_two(
+def test_a_database_that_is_started_again_at_any_step_loses_no_email_and_sends_none_twice(
     campaign_to: Any,
     works: Any,
     server: Any,
@@ -137,7 +137,7 @@ def test_a_commit_that_is_written_and_never_answered_is_neither_done_twice_nor_t
     assert reload(campaign).status is CampaignStatus.finished
 
 
-def test_worker_and_beat_go_on_by_themselves_whenever_the_database_comes_back(
+def test_worker_and_beat_continue_whenever_the_database_comes_back(
     due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any, safe_databases: Databases
 ) -> None:
     campaign = due(200)

@@ -21,7 +21,7 @@ def works(open_works: Any, clock: Any) -> Any:
 @pytest.mark.parametrize("action", ["421 4.3.2 closing", reset], ids=["421", "reset"])
 @pytest.mark.parametrize("stage", ["connect", "ehlo", "auth", "mail", "rcpt", "data", "content"])
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_server_that_leaves_before_it_has_the_email_uses_nobody_up(
+def test_a_server_that_leaves_before_it_has_the_email_fails_no_recipient(
     campaign_to: Any,
     works: Any,
     clock: Any,

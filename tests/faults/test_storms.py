@@ -299,7 +299,7 @@ def test_after_a_message_was_heard_the_next_one_is_queued_at_once(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
-def test_a_worker_takes_the_keys_away_of_what_it_hears_and_of_what_has_expired(
+def test_a_worker_takes_the_keys_away_of_what_it_receives_and_of_what_has_expired(
     queue: Queue, parts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(EXPIRES, "run_lane", 0)

@@ -69,7 +69,7 @@ def test_the_same_key_does_a_thing_once(api: API) -> None:
     assert refused.value.status == 422
 
 
-def test_somebody_elses_things_are_not_there(api: API, enter: Callable[[str], API]) -> None:
+def test_rows_of_another_account_are_not_there(api: API, enter: Callable[[str], API]) -> None:
     list_id = bring(api, 3)
     campaign = write(api, list_id)
     stranger = enter("boris@example.com")

@@ -133,7 +133,7 @@ def test_ten_thousand_people_get_their_own_email_once_and_what_they_do_is_counte
 
 
 @pytest.mark.timeout(600)
-def test_a_worker_killed_in_the_middle_sends_nobody_twice_and_loses_nobody(
+def test_a_worker_killed_in_the_middle_sends_no_email_twice_and_loses_none(
     api: API, installation: Installation, smtp_server: SMTPServer
 ) -> None:
     people = PEOPLE // 3

@@ -141,7 +141,7 @@ def test_web_links_are_numbered_and_all_others_left() -> None:
         assert f'href="{kept}"' in html
 
 
-def test_links_made_inside_of_loops_stay_uncounted_because_nobody_knows_them_later() -> None:
+def test_links_made_inside_of_loops_stay_uncounted_because_is_unknown_them_later() -> None:
     email = email_of(
         '{% for p in ["a", "b"] %}<a href="https://e.com/{{ p }}">x</a>'
         '<a href="https://e.com/all">y</a>{% endfor %}'
@@ -160,7 +160,7 @@ def test_the_button_that_only_outlook_shows_is_counted_like_the_other() -> None:
     assert rendered(email).count(f"{URLS.click}/1") == 2
 
 
-def test_links_in_ordinary_comments_are_nobodys() -> None:
+def test_links_in_ordinary_comments_are_not_tracked() -> None:
     assert email_of('<!-- <a href="https://e.com/">x</a> --><p>x</p>').links == ()
 
 

@@ -205,7 +205,7 @@ def test_an_area_of_a_picture_is_a_link() -> None:
         ("<a href='https://a.test' style='mso-hide:all'>yes</a>", f"yes ({URLS.click}/1)"),
     ],
 )
-def test_what_nobody_sees_is_not_in_the_text(html: str, text: str) -> None:
+def test_what_no_one_sees_is_not_in_the_text(html: str, text: str) -> None:
     assert text_of(html) == text
 
 

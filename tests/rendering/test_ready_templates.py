@@ -29,7 +29,7 @@ def test_there_are_five_kinds_in_both_languages() -> None:
 
 
 @each
-def test_a_ready_email_names_only_what_everybody_has(locale: str, ready: ReadyTemplate) -> None:
+def test_a_ready_email_names_only_what_every_recipient_has(locale: str, ready: ReadyTemplate) -> None:
     email = compile_email(source(ready))
     assert email.variables <= GIVEN | PEOPLE
     assert {"unsubscribe_url", "browser_url"} <= email.variables

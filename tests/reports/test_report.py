@@ -227,7 +227,7 @@ def test_a_cursor_of_another_campaign_shows_nothing_of_it(session, make, account
     assert emails(recipients_page(session, campaign, after=deliveries[-1].id)) == []
 
 
-def test_the_file_holds_everybody_and_no_formula(sessions, session, sent, now):
+def test_the_file_holds_everyone_and_no_formula(sessions, session, sent, now):
     campaign, deliveries = sent
     deliveries[0].reply = '=HYPERLINK("https://evil")'
     deliveries[1].email = "+1@example.org"

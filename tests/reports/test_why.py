@@ -353,7 +353,7 @@ def test_a_used_up_sender_is_waited_for(session, context, campaign, anna, waitin
     assert said(why_subscriber(context, anna))["quota"] == wanted
 
 
-def test_nobody_waits_for_a_sender_while_another_one_is_free(session, make, account, context, campaign, anna):
+def test_no_one_waits_for_a_sender_while_another_one_is_free(session, make, account, context, campaign, anna):
     full = campaign.senders[0]
     campaign.senders.append(make.sender(account, from_email="second@example.com"))
     sent_campaign(session, campaign, [anna], context.now, [S.pending])
@@ -377,7 +377,7 @@ def test_a_server_in_trouble_is_tried_again(session, context, campaign, anna, wa
     )
 
 
-def test_a_server_that_somebody_has_looked_at_meanwhile_is_not_called_used_up(
+def test_a_server_that_someone_has_looked_at_meanwhile_is_not_called_used_up(
     session, context, campaign, anna, waiting, now
 ):
     sender = campaign.senders[0]
@@ -464,7 +464,7 @@ def test_the_same_wait_several_times_is_one_step(session, context, campaign, ann
     assert said(why_email(context, delivery))["waited_paused"].endswith("Waits: 3, the last until 23 05:00.")
 
 
-def test_of_two_senders_the_one_that_goes_on_first_was_waited_for(
+def test_of_two_senders_the_one_that_continues_first_was_waited_for(
     session, make, account, context, campaign, anna, now
 ):
     first, second = campaign.senders[0], make.sender(account, from_email="second@example.com")
@@ -523,7 +523,9 @@ def test_who_had_unsubscribed_before_has_no_email_because_of_that(
     assert step(why, ExplanationCode.excluded).details()["reason"] == Reason.unsubscribed
 
 
-def test_it_is_said_by_whose_email_somebody_unsubscribed(session, make, account, context, anna, others, now):
+def test_it_is_said_by_whose_email_a_subscriber_unsubscribed(
+    session, make, account, context, anna, others, now
+):
     october = make.campaign(account, (), tuple(context.campaign.senders), name="October")
     earlier = sent_campaign(session, october, [anna], now - DAY)[0]
     unsubscribe_by_token(session, token(earlier), now=now - 20 * HOUR)
@@ -595,7 +597,7 @@ def test_several_lists_without_an_email_are_only_named(session, make, account, c
     assert codes(why_subscriber(context, anna)) == ["on_list", "on_list", "gathered", "not_planned"]
 
 
-def test_what_nobody_knows_is_not_explained(context, anna, others):
+def test_what_is_unknown_is_not_explained(context, anna, others):
     assert codes(why_subscriber(context, anna)) == ["on_list", "gathered", "not_planned"]
 
 
@@ -650,7 +652,7 @@ def test_what_is_no_address_is_asked_again(context):
         why_address(context, "anna")
 
 
-def test_somebody_elses_person_and_email_are_not_there(session, make, context, now):
+def test_another_accounts_person_and_email_are_not_there(session, make, context, now):
     stranger = make.account()
     person = make.subscriber(stranger)
     campaign = make.campaign(stranger, (), (make.sender(stranger),))

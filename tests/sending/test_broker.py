@@ -44,7 +44,7 @@ def test_a_broker_that_dies_and_comes_back_neither_ends_the_worker_nor_costs_an_
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_worker_goes_on_listening_after_the_broker_was_started_again_twenty_times(
+def test_a_worker_keeps_listening_after_the_broker_was_started_again_twenty_times(
     due: Any, parts: Any, smtp_server: Any, statuses: Any, reload: Any, broker: Any
 ) -> None:
     first = due(400)

@@ -35,7 +35,7 @@ def test_a_campaign_starts_at_its_time_and_not_before(
     assert reload(campaign).started_at == clock.now
 
 
-def test_somebody_on_three_lists_gets_one_email(
+def test_a_subscriber_on_three_lists_gets_one_email(
     make: Any, works: Any, script: Script, smtp_server: Any
 ) -> None:
     account = make.account(plan="pro")
@@ -83,7 +83,7 @@ def test_a_pause_stops_within_one_email_and_going_on_sends_the_edited_email(
     assert sorted(versions.values()) == [1, 2]
 
 
-def test_a_cancelled_campaign_sends_nothing_more_and_says_so_of_everybody(
+def test_a_cancelled_campaign_sends_nothing_more_and_says_so_of_every_recipient(
     due: Any, works: Any, clock: Any, script: Script, sessions: Any, statuses: Any, deliveries: Any
 ) -> None:
     script.limits = script.limits.__class__(per_day=30)
@@ -131,7 +131,7 @@ def test_two_senders_share_a_campaign_and_it_is_kept_who_wrote_to_whom(
     assert set(froms.values()) == set(names.values())
 
 
-def test_a_campaign_to_nobody_is_finished_at_once(due: Any, works: Any, reload: Any) -> None:
+def test_a_campaign_without_recipients_is_finished_at_once(due: Any, works: Any, reload: Any) -> None:
     campaign = due(0)
     works.run(3)
     assert reload(campaign).status is CampaignStatus.finished

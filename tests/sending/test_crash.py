@@ -56,7 +56,7 @@ def check_the_pledge(server: Any, deliveries: list[Delivery], people: int) -> No
 
 
 @two_shapes
-def test_a_worker_killed_again_and_again_sends_nobody_a_second_email_and_loses_nobody(
+def test_a_worker_killed_again_and_again_sends_no_email_twice_and_loses_none(
     due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any
 ) -> None:
     campaign = due(PEOPLE)

@@ -112,7 +112,7 @@ def test_an_email_the_server_never_had_is_sent_again_though_its_campaign_is_just
     assert statuses(doubtful.id) == {"sent": 3}
 
 
-def test_a_finished_campaign_in_which_somebody_waits_goes_on(
+def test_a_finished_campaign_in_which_someone_waits_continues(
     doubtful: Any, works: Any, clock: Any, sessions: Any, statuses: Any, reload: Any
 ) -> None:
     with sessions.begin() as session:
@@ -157,7 +157,7 @@ def test_a_mailbox_that_is_away_for_a_while_is_asked_again(
     assert [(later - asked[0]) / LOOK_UP_PAUSE for later in asked] == [0, 1, 2, 3]
 
 
-def test_after_a_day_nobody_asks_any_more_and_the_doubt_stays(
+def test_after_a_day_no_one_asks_any_more_and_the_doubt_stays(
     doubtful: Any, works: Any, clock: Any, script: Script, statuses: Any, deliveries: Any
 ) -> None:
     asked = []
@@ -187,7 +187,7 @@ def test_a_backend_that_breaks_while_it_is_asked_is_asked_again_later(
     assert deliveries(doubtful.id)[1].not_before == clock.now + LOOK_UP_PAUSE
 
 
-def test_nobody_else_is_called_to_a_mailbox_that_is_just_being_asked(
+def test_no_one_else_is_called_to_a_mailbox_that_is_just_being_asked(
     doubtful: Any, works: Any, clock: Any, script: Script
 ) -> None:
     rung: list[str] = []

@@ -40,7 +40,7 @@ def test_who_starts_in_the_very_minute_is_in_time(
     assert len(script.got) == 3
 
 
-def test_without_a_latest_start_a_day_is_the_limit_and_everybody_reads_so_by_their_own_clock(
+def test_without_a_latest_start_a_day_is_the_limit_and_everyone_reads_so_by_their_own_clock(
     due: Any, open_works: Any, clock: Any, script: Script, reload: Any
 ) -> None:
     campaign = due(3)
@@ -63,7 +63,7 @@ def test_an_operator_may_set_another_limit_than_a_day(
     assert len(script.got) == 3
 
 
-def test_a_late_campaign_starts_when_somebody_says_so(
+def test_a_late_campaign_starts_when_the_user_decides(
     due: Any, open_works: Any, clock: Any, script: Script, session: Any, reload: Any
 ) -> None:
     campaign = due(3)

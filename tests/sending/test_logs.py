@@ -103,7 +103,7 @@ def test_lanes_and_lease_renewal_share_one_line_per_outage_and_one_per_recovery(
     assert last.startswith("The database is back after 0 s")
 
 
-def test_a_broker_that_hears_nothing_is_one_line_whatever_is_said_to_it(
+def test_a_broker_that_receives_nothing_is_one_line_whatever_is_said_to_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def away(_app: Any) -> Any:

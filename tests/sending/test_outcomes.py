@@ -62,7 +62,7 @@ def test_an_address_that_does_not_exist_is_not_written_to_again(
         assert (gone.status, gone.status_reason) == (SubscriberStatus.bounced, "550 5.1.1 no such user")
 
 
-def test_everybody_who_has_no_mailbox_is_remembered_with_the_servers_words_about_them(
+def test_every_recipient_who_has_no_mailbox_is_remembered_with_the_servers_words_about_them(
     due: Any, works: Any, script: Script, sessions: Any
 ) -> None:
     script.answer = lambda message: receipt(Outcome.refused, f"550 5.1.1 no {message.recipient}")(message)
@@ -96,7 +96,7 @@ def test_a_full_mailbox_is_tried_again_later_and_given_up_after_a_day(
 
 
 @pytest.mark.parametrize("why", ["the account rests", "the campaign is paused"])
-def test_a_day_on_which_nobody_could_be_asked_is_not_held_against_a_full_mailbox(
+def test_a_day_on_which_no_one_could_be_asked_is_not_held_against_a_full_mailbox(
     due: Any,
     works: Any,
     script: Script,
@@ -131,7 +131,7 @@ def test_a_day_on_which_nobody_could_be_asked_is_not_held_against_a_full_mailbox
     assert reload(campaign).status is CampaignStatus.finished
 
 
-def test_a_lost_connection_is_nobodys_failure_and_no_attempt(
+def test_a_lost_connection_is_not_the_users_failure_and_no_attempt(
     due: Any, works: Any, script: Script, clock: Any, statuses: Any, deliveries: Any, reload: Any
 ) -> None:
     script.answer = receipt(Outcome.deferred, "421 4.3.2 closing", scope=Scope.connection)
@@ -149,7 +149,7 @@ def test_a_lost_connection_is_nobodys_failure_and_no_attempt(
     assert (reload(sender).failures, reload(sender).error) == (0, None)
 
 
-def test_a_server_out_of_reach_stops_its_sender_after_five_tries_and_costs_nobody_an_email(
+def test_a_server_out_of_reach_stops_its_sender_after_five_tries_and_loses_no_email(
     due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
 ) -> None:
     def unreachable() -> None:
@@ -190,7 +190,7 @@ def test_a_backend_that_breaks_while_it_connects_lets_its_sender_rest_and_says_s
     assert statuses(campaign.id) == {"sent": 4}
 
 
-def test_a_backend_that_breaks_while_it_closes_holds_up_nobody(
+def test_a_backend_that_breaks_while_it_closes_holds_up_no_one(
     due: Any, works: Any, script: Script, statuses: Any, reload: Any
 ) -> None:
     def broken() -> None:
@@ -304,7 +304,7 @@ def test_a_doubtful_email_is_looked_up_where_the_server_can_tell(
     assert f"\r\nMessage-ID: {asked[0]}\r\n".encode() in script.seen[1].content
 
 
-def test_an_email_refused_for_what_it_is_pauses_the_campaign_and_fails_nobody(
+def test_an_email_refused_for_what_it_is_pauses_the_campaign_and_fails_no_recipient(
     due: Any, works: Any, script: Script, statuses: Any, deliveries: Any, reload: Any
 ) -> None:
     script.answer = receipt(Outcome.refused, "554 5.7.1 looks like spam", scope=Scope.message)
@@ -319,7 +319,7 @@ def test_an_email_refused_for_what_it_is_pauses_the_campaign_and_fails_nobody(
     assert {row.first_tried_at for row in waiting} == {None}, "their day begins when it goes on"
 
 
-def test_an_email_that_breaks_for_everybody_pauses_the_campaign(
+def test_an_email_that_breaks_for_every_recipient_pauses_the_campaign(
     due: Any, works: Any, script: Script, statuses: Any, reload: Any
 ) -> None:
     campaign = due(60, html="<p>{{ 1 // (city|length - city|length) }}</p>")

@@ -11,7 +11,7 @@ from mailganer.campaigns.counts import campaign_counts
 from mailganer.models import Campaign, CampaignStatus, IdempotentResponse
 
 
-def test_everybody_on_the_list_gets_one_email_with_their_own_name(
+def test_every_recipient_on_the_list_gets_one_email_with_their_own_name(
     due: Callable[..., Campaign], works: Any, smtp_server: Any, statuses: Any, sessions: sessionmaker[Session]
 ) -> None:
     campaign = due(120)

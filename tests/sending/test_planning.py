@@ -50,7 +50,7 @@ def test_two_campaigns_give_the_same_people_other_tokens(
     assert len(tokens) == 2 * PEOPLE
 
 
-def test_an_address_taken_over_between_two_pieces_is_written_to_once_and_nobody_else_is_left_out(
+def test_an_address_taken_over_between_two_pieces_is_written_to_once_and_no_one_else_is_left_out(
     campaign: Any, works: Any, deliveries: Any, session: Any
 ) -> None:
     pieces = iter((False, True))
@@ -97,7 +97,7 @@ def _members_read(works: Any, session: Any) -> int:
     return int(read)
 
 
-def test_a_piece_in_which_nobody_is_a_recipient_does_not_end_the_planning(
+def test_a_piece_in_which_no_one_is_a_recipient_does_not_end_the_planning(
     campaign: Any, works: Any, deliveries: Any, session: Any
 ) -> None:
     """``CHUNK`` members in a row have unsubscribed."""

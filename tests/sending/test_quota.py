@@ -65,7 +65,7 @@ def test_two_senders_together_never_send_one_more_than_the_plan_allows(
         assert account_usage(session, account.id, clock.now) == 200
 
 
-def test_twelve_hundred_people_at_five_hundred_a_day_take_three_days_and_fail_nobody(
+def test_twelve_hundred_people_at_five_hundred_a_day_take_three_days_and_fail_no_recipient(
     due: Any, open_works: Any, clock: Any, script: Script, statuses: Any, reload: Any
 ) -> None:
     moments = []
@@ -101,7 +101,7 @@ def test_a_sender_that_used_its_day_sleeps_until_its_first_email_is_a_day_old(
     assert sender.sleeps_until == clock.now + timedelta(hours=24, minutes=1)
 
 
-def test_a_bigger_plan_lets_a_waiting_campaign_go_on_at_once(
+def test_a_bigger_plan_lets_a_waiting_campaign_continue_at_once(
     due: Any, make: Any, open_works: Any, clock: Any, script: Script, statuses: Any, session: Any
 ) -> None:
     account = make.account(plan="free")

@@ -137,7 +137,7 @@ def test_what_one_of_four_gets_is_about_that_one(
     assert deliveries(campaign.id)[who - 1].reply == reply.format(f"reader{who:06}@example.org")
 
 
-def test_a_lookup_failure_of_one_of_four_stops_nobody_over_smtp(
+def test_a_lookup_failure_of_one_of_four_stops_no_other_recipient_over_smtp(
     due: Any,
     make: Any,
     smtp_works: Any,
@@ -192,7 +192,7 @@ EVERYBODY = [
         *((*each, 25, "chunked") for each in EVERYBODY[1::4]),
     ],
 )
-def test_what_everybody_gets_uses_nobody_up(
+def test_what_all_recipients_get_fails_no_recipient(
     due: Any,
     make: Any,
     smtp_works: Any,
@@ -235,7 +235,7 @@ def test_what_everybody_gets_uses_nobody_up(
 
 @pytest.mark.parametrize("people", [3, 25])
 @pytest.mark.parametrize("reply", ["554 5.7.1 Spam {}", "550 5.7.26 DMARC", "552 5.3.4 Too big"])
-def test_an_email_that_nobody_can_be_sent_pauses_a_small_campaign_too(
+def test_an_email_that_no_one_can_be_sent_pauses_a_small_campaign_too(
     due: Any, works: Any, script: Script, statuses: Any, reload: Any, people: int, reply: str
 ) -> None:
     script.answer = says(DOT, reply)
@@ -414,7 +414,7 @@ def fate_of(campaign: Campaign, sender: Sender) -> str:
     ]
 
 
-def test_two_refused_by_policy_have_failed_when_somebody_else_is_accepted(
+def test_two_refused_by_policy_have_failed_when_another_is_accepted(
     due: Any, works: Any, script: Script, statuses: Any, reload: Any
 ) -> None:
     script.answer = only({1, 4}, says(RCPT, "550 5.7.1 <{}>: not wanted by our policy"))

@@ -145,7 +145,7 @@ def good(answers: Iterable[tuple[str, Answer]]) -> set[str]:
 
 @on_sqlite
 @pytest.mark.parametrize("answer", LIKE_THE_ACCOUNT)
-def test_one_of_six_who_is_refused_like_the_account_stops_nobody(
+def test_one_of_six_who_is_refused_like_the_account_stops_no_other_recipient(
     tell: Any, answer: Answer, reload: Any, statuses: Any, sessions: Any
 ) -> None:
     story = tell([[answer, None, None, None, None, None]])
@@ -215,7 +215,7 @@ def _second_campaign(story: Story, make: Any) -> int:
 
 @on_sqlite
 @pytest.mark.parametrize("answer", LIKE_THE_ACCOUNT[::3])
-def test_the_only_recipient_who_is_refused_again_after_the_decision_stops_nobody(
+def test_the_only_recipient_who_is_refused_again_after_the_decision_stops_no_other_recipient(
     tell: Any, answer: Answer, statuses: Any
 ) -> None:
     story = tell([[answer]])
@@ -262,7 +262,7 @@ def test_two_recipients_in_a_row_of_two_campaigns_stop_the_sender(
 
 
 @pytest.mark.parametrize("answer", LIKE_THE_ACCOUNT[:4:3])
-def test_after_its_owners_proof_a_sender_begins_with_somebody_else(
+def test_after_its_owners_proof_a_sender_begins_with_another_recipient(
     tell: Any, answer: Answer, statuses: Any
 ) -> None:
     """The first three are refused: two stop the sender, and each verification tries a new recipient."""
@@ -274,7 +274,7 @@ def test_after_its_owners_proof_a_sender_begins_with_somebody_else(
 
 
 @pytest.mark.parametrize("dead", [5, 12, 19])
-def test_dead_addresses_at_the_head_of_a_list_hold_nobody_up(
+def test_dead_addresses_at_the_head_of_a_list_delay_no_recipient(
     tell: Any, dead: int, statuses: Any, sessions: Any
 ) -> None:
     story = tell([[NO_SUCH] * dead + [None] * 30, [None] * 3])
@@ -318,7 +318,7 @@ def test_a_few_whom_the_server_does_not_know_for_a_moment_get_their_email(
 @on_sqlite
 @pytest.mark.parametrize("people", [10, 60])
 @pytest.mark.parametrize("heals", [True, False])
-def test_where_nobody_has_a_mailbox_a_person_decides_once(
+def test_where_no_one_has_a_mailbox_a_person_decides_once(
     tell: Any, people: int, heals: bool, statuses: Any, sessions: Any
 ) -> None:
     story = tell([[None] * people])
@@ -346,7 +346,9 @@ def test_where_nobody_has_a_mailbox_a_person_decides_once(
 @on_sqlite
 @pytest.mark.parametrize("answer", [*LIKE_THE_ACCOUNT[:4:3], *OTHERS[2:4]])
 @pytest.mark.parametrize("people", [3, 8])
-def test_what_everybody_is_told_uses_nobody_up(tell: Any, answer: Answer, people: int, statuses: Any) -> None:
+def test_what_all_recipients_are_told_fails_no_recipient(
+    tell: Any, answer: Answer, people: int, statuses: Any
+) -> None:
     story = tell([[None] * people])
     story.server.everybody = answer
     story.run(people + 3)
@@ -360,7 +362,7 @@ def test_what_everybody_is_told_uses_nobody_up(tell: Any, answer: Answer, people
 
 @on_sqlite
 @pytest.mark.parametrize("seed", range(6))
-def test_whoever_would_be_accepted_is_accepted(tell: Any, seed: int, statuses: Any) -> None:
+def test_who_would_be_accepted_is_accepted(tell: Any, seed: int, statuses: Any) -> None:
     """Random replies for each recipient of one to three campaigns of a sender, most of them at the head."""
     random = Random(seed)
     kinds = random.sample(LIKE_THE_ACCOUNT + OTHERS, random.randint(1, 4))

@@ -10,7 +10,7 @@ from tests.fixtures.command import Mailing
 from tests.support.ports import wait_until
 
 
-def test_everybody_gets_their_own_email(mailing: Mailing) -> None:
+def test_every_recipient_gets_their_own_email(mailing: Mailing) -> None:
     done = mailing.run()
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 sent" in done.stdout
@@ -31,13 +31,13 @@ def test_the_commonest_list_needs_no_explaining(mailing: Mailing) -> None:
     assert "Hello Anna Smith!" in mailing.server.to("anna@example.org")[0].part()
 
 
-def test_the_same_command_again_repeats_nobody(mailing: Mailing) -> None:
+def test_the_same_command_again_repeats_no_email(mailing: Mailing) -> None:
     assert mailing.run().returncode == 0
     assert mailing.run().returncode == 0
     assert set(mailing.server.counts.values()) == {1}
 
 
-def test_killed_in_the_middle_of_a_thousand_and_run_again_it_repeats_nobody(mailing: Mailing) -> None:
+def test_killed_in_the_middle_of_a_thousand_and_run_again_it_repeats_no_email(mailing: Mailing) -> None:
     mailing.write_list(1000)
     state = ("--state", str(mailing.folder / "state"))
     for enough in (100, 400):
@@ -53,7 +53,7 @@ def test_killed_in_the_middle_of_a_thousand_and_run_again_it_repeats_nobody(mail
     assert done.returncode == (1 if doubtful else 0), done.stdout + done.stderr
 
 
-def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_in_doubt(mailing: Mailing) -> None:
+def test_ctrl_c_says_how_to_continue_and_leaves_nothing_in_doubt(mailing: Mailing) -> None:
     mailing.write_list(1000)
     process = mailing.start("--state", str(mailing.folder / "state"))
     wait_until(lambda: len(mailing.server.emails) > 50, timeout=60)

@@ -11,7 +11,7 @@ from tests.sending.scripted import Script, accept
 OFFICE = {"days": [1, 2, 3, 4, 5], "from": "12:30", "to": "18:00", "timezone": "Europe/Moscow"}
 
 
-def test_before_the_hours_nothing_leaves_and_nobody_is_woken(
+def test_before_the_hours_nothing_leaves_and_no_one_is_woken(
     due: Any, open_works: Any, clock: Any, script: Script, reload: Any
 ) -> None:
     campaign = due(30, hours=OFFICE)  # it is noon in Moscow

@@ -151,7 +151,7 @@ def test_who_starts_later_is_not_paid_for_the_time_before(
     assert Counter(order[40:70]) == {"c0": 10, "c1": 10, "c2": 10}
 
 
-def test_a_campaign_whose_recipients_are_all_refused_keeps_nobody_waiting(
+def test_a_campaign_whose_recipients_are_all_refused_blocks_no_request(
     beside: Any, open_works: Any, clock: Any, script: Script, session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(window_planner, "SLOTS", 4)

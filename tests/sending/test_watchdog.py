@@ -47,7 +47,7 @@ def tree(said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
-def test_a_worker_that_listens_no_more_ends_with_1_and_its_successor_goes_on(
+def test_a_worker_that_listens_no_more_ends_with_1_and_its_successor_continues(
     due: Any, parts: Any, tree: Tree, said: list[str], tmp_path: Path, smtp_server: Any, reload: Any
 ) -> None:
     campaign, deaf = due(50), tmp_path / "deaf"

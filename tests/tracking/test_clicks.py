@@ -202,7 +202,7 @@ def test_links_followed_in_one_burst_are_a_scanners_measured_from_the_first_hit(
     assert {each.source for each in events(session, sent)} == {Source.machine}
 
 
-def test_a_burst_that_goes_on_for_long_is_a_scanners_to_its_end(session, send):
+def test_a_burst_that_lasts_long_is_a_scanners_to_its_end(session, send):
     sent = send(html="".join(f"<a href='https://example.com/{number}'>{number}</a>" for number in range(20)))
     first = sent.deliveries[0].settled_at + timedelta(seconds=6)
     for number in range(1, 21):
@@ -275,7 +275,7 @@ def test_a_page_that_reloads_the_picture_for_ever_does_not_fill_the_database(ses
 
 
 @pytest.mark.parametrize("proof", ["open", "prefetch", "click", "unsubscribe"])
-def test_whoever_holds_the_token_proves_a_doubtful_email_sent(session, send, now, proof):
+def test_who_holds_the_token_proves_a_doubtful_email_sent(session, send, now, proof):
     sent = send([DeliveryStatus.in_doubt, DeliveryStatus.in_doubt])
     token = sent.tokens[0]
     if proof == "open":

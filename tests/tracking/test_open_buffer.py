@@ -124,7 +124,7 @@ def test_an_open_that_waited_too_long_is_lost_and_the_log_says_so(sessions, sent
     assert numbers(sessions, campaign_id) == Numbers()
 
 
-def test_a_full_buffer_makes_nobody_wait_and_the_log_says_what_was_lost(
+def test_a_full_buffer_blocks_no_request_and_the_log_says_what_was_lost(
     sessions, sent, opens, now, monkeypatch
 ):
     monkeypatch.setattr(open_buffer, "MOST_WAITING", 2)
@@ -174,7 +174,7 @@ def test_who_comes_while_writes_are_late_is_held_until_they_have_caught_up(sessi
     assert numbers(sessions, campaign_id).opens == 2
 
 
-def test_nobody_is_held_by_a_database_that_is_away(sent, late, monkeypatch):
+def test_no_one_is_held_by_a_database_that_is_away(sent, late, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(late, "_sessions", away)
         assert not late.flush()
@@ -183,7 +183,7 @@ def test_nobody_is_held_by_a_database_that_is_away(sent, late, monkeypatch):
     assert not free.is_alive()
 
 
-def test_a_database_that_does_not_answer_holds_somebody_once_for_a_moment(sent, late, be_late, monkeypatch):
+def test_a_database_that_does_not_answer_holds_someone_once_for_a_moment(sent, late, be_late, monkeypatch):
     token = sent[1][1][1]
     monkeypatch.setattr(open_buffer, "LONGEST_HOLD", 0.01)
     late.add(Opening(token, PERSON, utcnow()))

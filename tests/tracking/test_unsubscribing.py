@@ -65,7 +65,7 @@ def test_undo_takes_back_only_what_this_very_email_did(session, sent, now):
     assert left(session, sent) == 0
 
 
-def test_who_complained_is_not_brought_back(session, sent, now):
+def test_who_complained_stays_out(session, sent, now):
     unsubscribe_by_token(session, sent.tokens[0], now=now)
     suppress(session, sent.people[0], SubscriberStatus.complained, reason="spam button", now=now)
     with pytest.raises(Conflict):

@@ -114,7 +114,7 @@ def test_the_people_step_says_who_is_left_out(anna, make, owner, readers, draft)
     assert "Unsubscribed" in page
 
 
-def test_lists_of_somebody_else_are_refused(anna, make, draft, again):
+def test_lists_of_another_account_are_refused(anna, make, draft, again):
     stranger = make.list(make.account())
     make.commit()
     page = anna.get(f"/campaigns/{draft.id}/target")
@@ -129,7 +129,7 @@ def test_lists_of_somebody_else_are_refused(anna, make, draft, again):
 @pytest.mark.parametrize(
     "step", ["", "/subscribers", "/email", "/check", "/when", "/send", "/progress", "/email/frame"]
 )
-def test_somebody_elses_campaign_is_not_there(anna, make, step):
+def test_another_accounts_campaign_is_not_there(anna, make, step):
     stranger = make.campaign(make.account())
     make.commit()
     anna.get(f"/campaigns/{stranger.id}{step}", status=404)
@@ -224,7 +224,7 @@ def test_a_test_email_reaches_oneself(anna, draft, smtp_server):
     assert smtp_server.emails[-1].recipient == "anna@example.com"
 
 
-def test_a_wrong_address_for_a_test_email_is_said_at_its_field_and_stays_to_be_mended(anna, draft):
+def test_a_wrong_address_for_a_test_email_is_said_at_its_field_and_stays_to_be_fixed(anna, draft):
     page = anna.get(f"/campaigns/{draft.id}/email")
     page = submit(page, f"/campaigns/{draft.id}/email/test#test", 422, to="olga at example.org")
     field = page.html.find(id="to")
@@ -234,7 +234,7 @@ def test_a_wrong_address_for_a_test_email_is_said_at_its_field_and_stays_to_be_m
     assert page.html.find(class_="flash") is None
 
 
-def test_a_variable_nobody_has_is_no_step_that_is_done(anna, draft, session):
+def test_an_unknown_variable_is_no_step_that_is_done(anna, draft, session):
     draft.html = "<p>{{ favourite_colour }}</p>"
     session.commit()
     for step in ("email", "check"):
@@ -395,7 +395,7 @@ def test_going_on_without_recipients_is_not_offered(anna, draft, session, make, 
     assert form.submit("go", status=303).location.endswith("/target")
 
 
-def test_an_email_replaced_by_a_template_or_a_file_can_be_brought_back(anna, draft, session, again):
+def test_an_email_replaced_by_a_template_or_a_file_can_be_restored(anna, draft, session, again):
     draft.subject, draft.html = "Mine", "<p>My own words</p>"
     session.commit()
     here = f"/campaigns/{draft.id}/email"
@@ -609,7 +609,7 @@ def test_a_campaign_whose_senders_all_rest_is_said_to_wait(anna, draft, session)
     assert draft_waits(anna, session)
 
 
-def test_a_campaign_whose_senders_all_need_somebody_is_said_to_need_a_look(anna, draft, session):
+def test_a_campaign_whose_senders_all_need_attention_is_said_to_need_a_look(anna, draft, session):
     draft.status, draft.senders[0].status = CampaignStatus.sending, SenderStatus.failing
     assert not draft_waits(anna, session)
     assert "Needs attention" in anna.get("/campaigns")
@@ -685,7 +685,7 @@ def test_progress_says_which_sender_was_asked_to_slow_down(anna, under_way, sess
     assert "to slow down: about 30 emails a minute for now" in page
 
 
-def test_pause_go_on_and_stop(anna, under_way, again):
+def test_pause_continue_and_stop(anna, under_way, again):
     page = anna.get(f"/campaigns/{under_way.id}/progress")
     page = submit(page, f"/campaigns/{under_way.id}/pause").follow()
     assert "Paused: 600 of 1,000 sent" in page
@@ -722,7 +722,7 @@ def test_doubts_are_ended_one_by_one_or_together(anna, under_way, read):
     assert statuses == [DeliveryStatus.sent, DeliveryStatus.pending]
 
 
-def test_the_list_filters_by_state_and_goes_on(anna, make, owner):
+def test_the_list_filters_by_state_and_continues(anna, make, owner):
     for number in range(60):
         make.campaign(owner, name=f"Draft {number}")
     make.campaign(owner, name="Sent one", status=CampaignStatus.finished)

@@ -57,7 +57,7 @@ def test_typing_is_saved_and_the_preview_follows(email_page):
     expect(page.locator("#subject")).to_have_value("Typed for {{ first_name }}")
 
 
-def test_a_mistake_is_said_while_typing_and_taken_back_when_mended(email_page):
+def test_a_mistake_is_said_while_typing_and_removed_when_fixed(email_page):
     page = email_page
     page.fill("#html", "<p>one</p>\n<p>{{ first_name</p>")
     expect(page.locator("#saved")).to_contain_text("line 2")
@@ -65,7 +65,7 @@ def test_a_mistake_is_said_while_typing_and_taken_back_when_mended(email_page):
     expect(page.locator("#saved")).to_contain_text("Saved at")
 
 
-def test_looking_as_somebody_else_keeps_what_is_written(email_page):
+def test_preview_as_another_recipient_keeps_what_is_written(email_page):
     page = email_page
     page.fill("#html", "<p>Hello {{ first_name|default('you') }}</p>")
     expect(page.locator("#saved")).to_contain_text("Saved at")

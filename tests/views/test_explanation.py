@@ -67,7 +67,7 @@ def test_the_report_leads_to_asking_by_address_and_is_answered_step_by_step(anna
     assert "<script>" not in str(failed.html.main)
 
 
-def test_somebody_without_an_email_and_nobody_are_answered_too(anna, campaign):
+def test_subscribers_without_an_email_and_unknown_ones_are_answered_too(anna, campaign):
     page = anna.get(f"/campaigns/{campaign.id}/why")
     assert QUESTION in words(page)
     assert "No email to this recipient was planned." in words(ask(page, "p3@example.org"))
@@ -153,7 +153,7 @@ def test_it_can_be_asked_in_every_state(anna, session, make, own, readers, peopl
     anna.get(f"/campaigns/{campaign.id}/why?person={people[0].id}", status=200)
 
 
-def test_somebody_elses_people_and_campaigns_are_not_there(anna, session, make, campaign, people):
+def test_another_accounts_people_and_campaigns_are_not_there(anna, session, make, campaign, people):
     stranger = make.account()
     theirs, other = make.subscriber(stranger, "theirs@example.org"), make.campaign(stranger)
     session.commit()

@@ -104,7 +104,7 @@ def test_every_page_of_an_account_asks_who_is_there(app: Any) -> None:
             assert "/sign-in?next=" in answer.headers["Location"], name
 
 
-def test_what_belongs_to_somebody_else_is_not_there(anna: Any, make: Factory) -> None:
+def test_what_belongs_to_another_account_is_not_there(anna: Any, make: Factory) -> None:
     other = make.account("boris@example.com")
     sender = make.sender(other)
     make.commit()
@@ -247,7 +247,7 @@ def test_who_signs_in_without_end_at_a_server_that_takes_anything_is_stopped_as_
         throttle.check_login(*who)
 
 
-def test_an_address_that_is_refused_shuts_nobody_else_out() -> None:
+def test_an_address_that_is_refused_shuts_no_one_else_out() -> None:
     throttle = RateLimiter("")
     for number in range(ALTOGETHER.tries + PER_HOST.tries):
         with suppress(Throttled):
@@ -264,7 +264,7 @@ def test_two_processes_count_together_in_redis(redis_server: Redis) -> None:
         one.hit(rule, "anna")
 
 
-def test_a_lost_redis_locks_nobody_out_and_still_counts() -> None:
+def test_a_lost_redis_locks_no_user_out_and_still_counts() -> None:
     server = Redis()
     throttle, rule = RateLimiter(server.url), RateLimit("login", 2, 60)
     server.stop()

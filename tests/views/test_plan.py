@@ -78,7 +78,7 @@ def test_a_voucher_changes_the_plan_at_once(anna: Any, code: str, session: Sessi
     assert timedelta(days=29) < account.plan_until - utcnow() <= timedelta(days=30)
 
 
-def test_a_code_nobody_made_is_said_beside_its_field(anna: Any) -> None:
+def test_a_code_that_does_not_exist_is_said_beside_its_field(anna: Any) -> None:
     page = pay(anna, "AAAA-BBBB-CCCC-DDDD", status=422)
     field = page.html.select_one("input[name=code]")
     assert field["aria-invalid"] == "true"

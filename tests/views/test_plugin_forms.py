@@ -210,7 +210,7 @@ def test_the_api_takes_the_same_settings(app: Any, session: Any, settings: Any, 
     assert sender_limits(sender, wsgi_app.registry["backends"]).per_day == 10
 
 
-def test_a_setting_that_nobody_knows_is_named_with_the_likely_one(app: Any, session: Any) -> None:
+def test_a_setting_that_are_unknown_is_named_with_the_likely_one(app: Any, session: Any) -> None:
     body = {"email": EMAIL, "account": "A-1", "region": "us", "key": KEY}
     meant = "Unknown field. Did you mean “batch”?"
     refused = app.post_json("/api/v1/login", body | {"bacth": 5, "zzz": 1}, status=422).json["errors"]

@@ -61,7 +61,7 @@ def statuses(session):
     return found
 
 
-def test_the_pixel_is_a_small_gif_that_nobody_keeps_and_counts_an_open(session, sent, reader):
+def test_the_pixel_is_a_small_gif_that_no_one_keeps_and_counts_an_open(session, sent, reader):
     campaign, deliveries = sent
     answer = reader.get(f"/o/{token(deliveries[0])}.gif", status=200)
     assert answer.content_type == "image/gif"
@@ -260,7 +260,7 @@ def test_the_email_in_the_browser_is_the_readers_own_and_runs_nothing(session, s
     assert numbers(session, campaign) == Numbers()
 
 
-def test_whoever_guesses_tokens_is_slowed_down(sent, reader):
+def test_who_guesses_tokens_is_slowed_down(sent, reader):
     for _number in range(60):
         reader.get(f"/u/{token_text(os.urandom(16))}", status=404)
     reader.get(f"/u/{token_text(os.urandom(16))}", status=429)

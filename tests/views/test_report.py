@@ -203,7 +203,7 @@ def test_one_persons_page_tells_what_happened(anna, sent):
     assert token(deliveries[0]) not in text
 
 
-def test_somebody_elses_report_is_a_404(session, make, anna, now):
+def test_another_accounts_report_is_a_404(session, make, anna, now):
     stranger = make.account()
     person = make.subscriber(stranger)
     campaign = make.campaign(stranger, (), (make.sender(stranger),))

@@ -186,7 +186,7 @@ def test_language_and_time_zone_are_kept(anna: Any, session: Session) -> None:
 
 
 @one_database
-def test_a_time_zone_nobody_has_is_asked_again(anna: Any) -> None:
+def test_a_time_zone_no_one_has_is_asked_again(anna: Any) -> None:
     token = anna.get("/settings").forms[0]["csrf_token"].value
     values = {"csrf_token": token, "locale": "en", "timezone": "Mars/Olympus", "postal_address": ""}
     anna.post("/settings", values, status=422)
@@ -252,7 +252,7 @@ def test_a_slowed_sender_says_that_its_server_asked_for_it(
 
 
 @one_database
-def test_a_sender_removed_in_another_tab_is_not_brought_back_by_proving_it(
+def test_a_sender_removed_in_another_tab_stays_out_by_proving_it(
     anna: Any, sender: Sender, smtp_server: SMTPServer, session: Session
 ) -> None:
     known = smtp_server.passwords

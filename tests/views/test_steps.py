@@ -215,7 +215,7 @@ def test_the_words_of_the_steps_are_the_same_in_russian(
     assert notes == {"1 ошибка"}
 
 
-def test_saving_a_variable_that_nobody_has_while_typing_keeps_the_problems_of_other_steps(
+def test_saving_an_unknown_variable_while_typing_keeps_the_problems_of_other_steps(
     anna: Any, draft: Campaign, session: Session
 ) -> None:
     draft.send_at = utcnow() - timedelta(days=1)
@@ -278,7 +278,7 @@ def test_an_error_on_the_email_page_is_not_worked_out_again_for_its_steps(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_steps_are_about_the_first_recipient_whoever_the_preview_is_for(
+def test_the_steps_are_about_the_first_recipient_whatever_the_preview(
     anna: Any, draft: Campaign, session: Session, asked: list[str]
 ) -> None:
     first, second = session.scalars(select(Subscriber.id).order_by(Subscriber.id))

@@ -66,7 +66,7 @@ def test_an_empty_page_says_what_to_do(anna: Any) -> None:
     assert "No lists yet" in anna.get("/lists")
 
 
-def test_a_file_is_looked_at_then_brought_in_then_undone(anna: Any, work: Callable[[], Import]) -> None:
+def test_a_file_is_looked_at_then_imported_then_undone(anna: Any, work: Callable[[], Import]) -> None:
     page = upload(anna).follow()
     assert "Nothing is imported yet" in page
     assert 'http-equiv="refresh"' in page  # continues without scripts
@@ -92,7 +92,7 @@ def test_a_file_is_looked_at_then_brought_in_then_undone(anna: Any, work: Callab
     assert "No subscribers yet" in anna.get("/subscribers")
 
 
-def test_the_columns_can_be_said_before_anybody_comes_in(
+def test_the_columns_can_be_said_before_the_import(
     anna: Any, work: Callable[[], Import], session: Session
 ) -> None:
     page = upload(anna, "email;a\nanna@example.org;Анна\n").follow()
@@ -106,7 +106,7 @@ def test_the_columns_can_be_said_before_anybody_comes_in(
     assert session.scalars(select(Subscriber.first_name)).all() == ["Анна"]
 
 
-def test_an_uncertain_encoding_is_asked_for_before_anybody_comes_in(
+def test_an_uncertain_encoding_is_asked_for_before_the_import(
     anna: Any, work: Callable[[], Import], session: Session
 ) -> None:
     page = upload(anna, "email;first_name\nm@example.org;משה\nk@example.org;כהן\n".encode("cp1255")).follow()
@@ -267,7 +267,7 @@ def test_a_person_who_left_is_shown_with_the_reason_and_cannot_be_stopped_again(
     assert person.status is SubscriberStatus.unsubscribed
 
 
-def test_an_email_that_waits_for_somebody_who_left_is_said_to_be_left_out(
+def test_an_email_that_waits_for_someone_who_left_is_said_to_be_left_out(
     anna: Any, account: Account, make: Factory, session: Session
 ) -> None:
     person = make.subscriber(account, "anna@example.org")
@@ -338,7 +338,7 @@ def test_people_are_downloaded_as_a_search_finds_them(
         "/subscribers/import/{job}/progress",
     ],
 )
-def test_what_is_somebody_elses_is_not_there(
+def test_rows_of_another_account_is_not_there(
     anna: Any, make: Factory, session: Session, address: str, now: Any
 ) -> None:
     theirs = make.account("other@example.com")
@@ -350,7 +350,7 @@ def test_what_is_somebody_elses_is_not_there(
     anna.get(address.format(person=person.id, list=lst.id, job=job.id), status=404)
 
 
-def test_somebody_elses_list_takes_neither_people_nor_files(
+def test_another_accounts_list_takes_neither_people_nor_files(
     anna: Any, make: Factory, session: Session
 ) -> None:
     lst = make.list(make.account("other@example.com"))

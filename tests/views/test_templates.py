@@ -31,7 +31,7 @@ def test_the_ready_emails_can_be_looked_at_and_used(anna, read):
     assert "<table" in campaign.html
 
 
-def test_an_email_nobody_made_is_not_there(anna):
+def test_an_email_that_does_not_exist_is_not_there(anna):
     anna.get("/templates/ready/nonsense", status=404)
 
 
@@ -95,7 +95,7 @@ def test_a_copy_has_a_number(anna, template, read):
 
 
 @pytest.mark.parametrize("page", ["", "/frame"])
-def test_somebody_elses_template_is_not_there(anna, make, page):
+def test_another_accounts_template_is_not_there(anna, make, page):
     stranger = make.template(make.account())
     make.commit()
     anna.get(f"/templates/{stranger.id}{page}", status=404)

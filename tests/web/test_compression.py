@@ -51,7 +51,7 @@ def test_a_page_is_compressed_and_its_length_says_nothing(anna: Any) -> None:
     assert "</html>" in gzip.decompress(answers[0].body).decode()
 
 
-def test_what_is_small_and_what_nobody_asked_to_compress_stays_as_it_is(anna: Any) -> None:
+def test_what_is_small_and_what_no_one_asked_to_compress_stays_as_it_is(anna: Any) -> None:
     for path in ("/healthz", "/static/icon.svg"):
         assert fetch(anna, path, **GZIP).content_encoding is None
     assert fetch(anna, "/settings").content_encoding is None

@@ -40,14 +40,14 @@ def status(ini_values: dict[str, str]) -> Any:
 Status = Callable[..., int]
 
 
-def test_a_private_network_may_read_where_nobody_comes_from_elsewhere(status: Status) -> None:
+def test_a_private_network_may_read_where_no_one_comes_from_elsewhere(status: Status) -> None:
     for address in ("127.0.0.1", "10.0.0.7", "192.168.1.2", "::1", "fd00::1", "::ffff:10.0.0.7"):
         assert status(address) == 200
     for address in ("203.0.113.9", "8.8.8.8", "2001:db8::1", "172.32.0.1", "100.64.0.1", "unix", ""):
         assert status(address) == 401
 
 
-def test_behind_a_proxy_that_is_not_named_everybody_looks_private_and_nobody_may(
+def test_behind_a_proxy_that_is_not_named_everyone_looks_private_and_no_one_may(
     status: Status, ini_values: dict[str, str]
 ) -> None:
     ini_values["mailganer.public_url"] = "https://mail.example.com"

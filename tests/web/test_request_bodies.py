@@ -122,7 +122,7 @@ def test_nothing_of_a_strangers_file_is_read(app: Any, parsed: list[str]) -> Non
 
 
 @one_database
-def test_whoever_leaves_is_not_asked_for_a_well_formed_form(app: Any, parsed: list[str]) -> None:
+def test_who_leaves_is_not_asked_for_a_well_formed_form(app: Any, parsed: list[str]) -> None:
     longest = {"Content-Type": "multipart/form-data; boundary=" + "b" * 300}
     assert app.post("/u/unknown", b"--a", headers=longest, expect_errors=True).status_int == 404
     assert parsed == []

@@ -32,7 +32,7 @@ def routes_with_ids(wsgi_app: Any, under_api: bool) -> list[Any]:
     return found
 
 
-def test_no_page_shows_or_changes_what_is_somebody_elses(
+def test_no_page_shows_or_changes_rows_of_another_account(
     wsgi_app: Any, anna: Any, of_boris: dict[str, int]
 ) -> None:
     token = anna.get("/settings").forms[0]["csrf_token"].value
@@ -45,7 +45,7 @@ def test_no_page_shows_or_changes_what_is_somebody_elses(
         assert posted.status_int == 404, path
 
 
-def test_no_request_of_the_api_shows_or_changes_what_is_somebody_elses(
+def test_no_request_of_the_api_shows_or_changes_rows_of_another_account(
     wsgi_app: Any, app: Any, session: Any, make: Factory, of_boris: dict[str, int]
 ) -> None:
     headers = client_of(app, session, make.account("anna@example.com"), make).headers
@@ -64,7 +64,7 @@ def test_no_request_of_the_api_shows_or_changes_what_is_somebody_elses(
             assert answer.content_type == "application/problem+json"
 
 
-def test_somebody_elses_things_cannot_be_named_in_a_body(
+def test_rows_of_another_account_cannot_be_named_in_a_body(
     app: Any, session: Any, make: Factory, of_boris: dict[str, int]
 ) -> None:
     client = client_of(app, session, make.account("anna@example.com"), make)

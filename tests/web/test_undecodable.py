@@ -42,7 +42,7 @@ def test_a_cookie_that_is_no_utf_8_is_ignored_and_the_others_are_read(app: Any, 
     app.get("/sign-in", extra_environ={"HTTP_COOKIE": f"{name}=\xff"}, status=200)
 
 
-def test_somebody_signed_in_stays_so_beside_another_programs_cookie(anna: Any) -> None:
+def test_a_signed_in_user_stays_so_beside_another_programs_cookie(anna: Any) -> None:
     ours = "; ".join(f"{each.name}={each.value}" for each in anna.cookiejar)
     anna.get("/settings", headers={"Cookie": f'x="\\377"; {ours}'}, status=200)
 
