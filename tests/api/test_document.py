@@ -8,13 +8,13 @@ from openapi_spec_validator import validate
 from ..fixtures.api import Client
 
 
-def test_the_document_is_valid_and_served(nobody: Client) -> None:
-    document = nobody.get("openapi.json").json
+def test_the_document_is_valid_and_served(anonymous: Client) -> None:
+    document = anonymous.get("openapi.json").json
     validate(document)
     assert document["openapi"].startswith("3.1")
 
 
-def test_what_is_not_there_is_a_problem_document(nobody: Client, client: Client) -> None:
+def test_what_is_not_there_is_a_problem_document(anonymous: Client, client: Client) -> None:
     for path in ("nothing", "lists/1/nothing"):
         assert client.get(path, status=404).content_type == "application/problem+json"
     assert (
@@ -45,15 +45,17 @@ def test_the_account_says_its_limits(client: Client) -> None:
     assert account["usage"] == {"last_24h": 0, "subscribers": 0}
 
 
-def test_every_operation_has_a_name_and_says_what_it_does(nobody: Client) -> None:
-    paths = nobody.get("openapi.json").json["paths"].values()
+def test_every_operation_has_a_name_and_says_what_it_does(anonymous: Client) -> None:
+    paths = anonymous.get("openapi.json").json["paths"].values()
     methods = ("get", "post", "patch", "delete")
     operations = [item[method] for item in paths for method in methods if method in item]
     assert all(each["summary"] for each in operations)
     assert len({each["operationId"] for each in operations}) == len(operations)
 
 
-def test_a_query_parameter_that_no_address_takes_is_refused_by_name(client: Client, nobody: Client) -> None:
+def test_a_query_parameter_that_no_address_takes_is_refused_by_name(
+    client: Client, anonymous: Client
+) -> None:
     """Without this check a misspelt filter would return everything."""
     for path in ("lists?colour=red", "campaigns?limits=5", "account?x=", "subscribers?emial=a@example.org"):
         answer = client.get(path, status=422)
@@ -62,7 +64,7 @@ def test_a_query_parameter_that_no_address_takes_is_refused_by_name(client: Clie
     assert "Did you mean “email”?" in client.get("subscribers?emial=x", status=422).json["detail"]
     client.post("lists?dry_run=true", {"name": "Friends"}, status=422)
     assert client.get("lists?lang=ru&limit=&after=").json["items"] == []
-    nobody.get("lists?colour=red", status=401)
+    anonymous.get("lists?colour=red", status=401)
 
 
 def test_a_query_parameter_with_two_values_is_refused(client: Client) -> None:
@@ -93,9 +95,9 @@ def test_every_parameter_of_the_document_is_taken(client: Client) -> None:
             assert "Unknown parameter" not in answer.text, (path, each["name"])
 
 
-def test_files_are_binary_and_descriptions_are_whole(nobody: Client) -> None:
+def test_files_are_binary_and_descriptions_are_whole(anonymous: Client) -> None:
     """A comma in a description without quotes would begin another, empty key."""
-    document = nobody.get("openapi.json").json
+    document = anonymous.get("openapi.json").json
     form = document["paths"]["/lists/{id}/imports"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert form["schema"]["properties"]["file"]["format"] == "binary"
     assert list(empty_keys(document)) == []

@@ -155,8 +155,8 @@ def test_each_unknown_and_each_missing_field_is_named(client: Client) -> None:
         assert fields(client.get(path, status=422)) == [path.split("?")[1].split("=")[0]]
 
 
-def test_what_is_wrong_with_a_field_is_said_in_the_callers_language(nobody: Client) -> None:
-    russian = Client(nobody.app)
+def test_what_is_wrong_with_a_field_is_said_in_the_callers_language(anonymous: Client) -> None:
+    russian = Client(anonymous.app)
     russian.headers = {"Accept-Language": "ru"}
     answer = russian.post("login", {"email": "x" * 321, "port": "x", "security": "y"}, status=422).json
     assert len(answer["errors"]) == 3
@@ -222,14 +222,14 @@ def test_what_a_field_may_hold_is_said_in_full(client: Client) -> None:
 
 
 def test_a_backend_a_host_and_a_port_that_are_not_to_be_used_are_named(
-    nobody: Client, smtp_server: SMTPServer
+    anonymous: Client, smtp_server: SMTPServer
 ) -> None:
     body = {"email": "anna@example.com", "backend": "smtp", **smtp_server.settings}
-    assert fields(nobody.post("login", body | {"backend": "pigeon"}, status=422)) == ["backend"]
-    assert fields(nobody.post("login", body | {"email": "a@b"}, status=422)) == ["email"]
-    assert fields(nobody.post("login", body | {"email": "anna@example.com@x"}, status=422)) == ["email"]
-    assert fields(nobody.post("login", body | {"host": "169.254.169.254"}, status=422)) == ["host"]
-    assert fields(nobody.post("login", body | {"host": "1.1.1.1", "port": 22}, status=422)) == ["port"]
+    assert fields(anonymous.post("login", body | {"backend": "pigeon"}, status=422)) == ["backend"]
+    assert fields(anonymous.post("login", body | {"email": "a@b"}, status=422)) == ["email"]
+    assert fields(anonymous.post("login", body | {"email": "anna@example.com@x"}, status=422)) == ["email"]
+    assert fields(anonymous.post("login", body | {"host": "169.254.169.254"}, status=422)) == ["host"]
+    assert fields(anonymous.post("login", body | {"host": "1.1.1.1", "port": 22}, status=422)) == ["port"]
 
 
 def whole(client: Client, path: str, **changes: Any) -> Any:

@@ -24,33 +24,35 @@ def login(server: SMTPServer, **changes: object) -> dict[str, object]:
 
 
 def test_a_mail_account_that_can_send_opens_an_account_with_a_ready_sender(
-    nobody: Client, smtp_server: SMTPServer, ini_values: dict[str, str]
+    anonymous: Client, smtp_server: SMTPServer, ini_values: dict[str, str]
 ) -> None:
-    answer = nobody.post("login", login(smtp_server)).json
+    answer = anonymous.post("login", login(smtp_server)).json
     assert answer["sender"]["status"] == "ready"
-    anna = Client(nobody.app, answer["token"])
+    anna = Client(anonymous.app, answer["token"])
     assert anna.get("account").json == answer["account"]
-    again = nobody.post("login", login(smtp_server)).json
+    again = anonymous.post("login", login(smtp_server)).json
     assert again["sender"]["id"] == answer["sender"]["id"]
     assert "secret" not in json.dumps(anna.get("senders").json)
 
 
 def test_a_wrong_password_and_an_unreachable_server_are_told_apart(
-    nobody: Client, smtp_server: SMTPServer
+    anonymous: Client, smtp_server: SMTPServer
 ) -> None:
-    refused = nobody.post("login", login(smtp_server, password="wrong"), status=401).json
+    refused = anonymous.post("login", login(smtp_server, password="wrong"), status=401).json
     assert refused["reply"].startswith("535")
     smtp_server.stop()
-    unreachable = nobody.post("login", login(smtp_server), status=502).json
+    unreachable = anonymous.post("login", login(smtp_server), status=502).json
     assert unreachable["status"] == 502
-    nobody.post("login", login(smtp_server, security="magic"), status=422)
-    nobody.post("login", {"email": "no address", "backend": "smtp"}, status=422)
-    nobody.post("login", login(smtp_server, backend="pigeon"), status=422)
+    anonymous.post("login", login(smtp_server, security="magic"), status=422)
+    anonymous.post("login", {"email": "no address", "backend": "smtp"}, status=422)
+    anonymous.post("login", login(smtp_server, backend="pigeon"), status=422)
 
 
-def test_an_address_of_gmail_is_not_proven_by_another_server(nobody: Client, smtp_server: SMTPServer) -> None:
+def test_an_address_of_gmail_is_not_proven_by_another_server(
+    anonymous: Client, smtp_server: SMTPServer
+) -> None:
     body = login(smtp_server, email="victim@gmail.com", username="anna@example.com")
-    nobody.post("login", body, status=422)
+    anonymous.post("login", body, status=422)
 
 
 def test_a_sender_is_added_limited_changed_and_removed(client: Client, smtp_server: SMTPServer) -> None:
@@ -136,28 +138,28 @@ def test_a_password_is_changed_flat_or_among_the_settings(client: Client, smtp_s
 
 @one_database
 def test_an_address_and_a_password_are_enough_where_the_server_is_known(
-    nobody: Client, smtp_server: SMTPServer, monkeypatch: pytest.MonkeyPatch
+    anonymous: Client, smtp_server: SMTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Provider(smtp_server.host, smtp_server.port, "none")
     monkeypatch.setitem(PROVIDERS, "example.com", found)
-    answer = nobody.post("login", {"email": "anna@example.com", "password": "secret"}).json
+    answer = anonymous.post("login", {"email": "anna@example.com", "password": "secret"}).json
     assert answer["sender"]["settings"]["host"] == smtp_server.host
-    anna = Client(nobody.app, answer["token"])
+    anna = Client(anonymous.app, answer["token"])
     smtp_server.passwords["news@example.com"] = "secret"
     anna.post("senders", {"email": "news@example.com", "password": "secret"}, status=201)
 
 
 @one_database
-def test_a_program_names_the_server_of_an_address_whose_provider_is_unknown(nobody: Client) -> None:
-    refused = nobody.post(
+def test_a_program_names_the_server_of_an_address_whose_provider_is_unknown(anonymous: Client) -> None:
+    refused = anonymous.post(
         "login", {"backend": "smtp", "email": "anna@firma.example", "password": "x"}, status=422
     ).json
     assert [error["field"] for error in refused["errors"]] == ["host"]
 
 
 @one_database
-def test_another_server_than_the_known_one_keeps_its_own_port(nobody: Client) -> None:
-    registry = nobody.app.app.registry["backends"]
+def test_another_server_than_the_known_one_keeps_its_own_port(anonymous: Client) -> None:
+    registry = anonymous.app.app.registry["backends"]
     filled = registry.completed("smtp", "anna@mail.ru", {"password": "x"})
     assert (filled["host"], filled["port"], filled["security"]) == ("smtp.mail.ru", 465, "tls")
     other = {"host": "mail.firma.example", "password": "x"}

@@ -122,7 +122,7 @@ def test_pages_of_people_follow_one_another_without_gaps(client: Client) -> None
     client.get(f"lists/{lst}/subscribers?limit=0", status=422)
 
 
-def test_a_stranger_finds_nothing(client: Client, stranger: Client, nobody: Client) -> None:
+def test_a_stranger_finds_nothing(client: Client, stranger: Client, anonymous: Client) -> None:
     lst = client.post("lists", {"name": "Friends"}).json["id"]
     person = client.post(f"lists/{lst}/subscribers", {"email": "a@example.org"}).json["id"]
     for path in (f"lists/{lst}", f"lists/{lst}/subscribers", f"subscribers/{person}", "lists/abc", "lists/0"):
@@ -131,7 +131,7 @@ def test_a_stranger_finds_nothing(client: Client, stranger: Client, nobody: Clie
     stranger.patch(f"subscribers/{person}", {"first_name": "x"}, status=404)
     stranger.delete(f"lists/{lst}", status=404)
     assert stranger.get("lists").json == {"items": [], "next": None}
-    answer = nobody.get("lists", status=401)
+    answer = anonymous.get("lists", status=401)
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert answer.content_type == "application/problem+json"
 

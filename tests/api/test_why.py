@@ -99,8 +99,8 @@ def test_a_request_for_no_subscriber_is_a_wrong_field(client: Client, campaign: 
     assert ask(client, campaign, query, status=422)["errors"]
 
 
-def test_the_document_names_every_code(nobody: Client) -> None:
-    document = nobody.get("openapi.json").json
+def test_the_document_names_every_code(anonymous: Client) -> None:
+    document = anonymous.get("openapi.json").json
     assert document["components"]["schemas"]["Step"]["properties"]["code"]["enum"] == [*ExplanationCode]
 
 
