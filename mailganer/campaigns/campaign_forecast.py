@@ -30,7 +30,7 @@ from .actuals import planned_emails
 from .forecast import MINUTE, Forecast
 from .plan_shares import by_pace
 from .sending_hours import Hours
-from .simulated import Lane, Sending
+from .simulated import Sending, SimulatedLane
 from .simulation import play
 
 # Emails per second of one connection without a configured pace: a round trip or two to a mail provider and
@@ -207,11 +207,11 @@ def pace(sender: Sender, registry: Registry) -> float:
     return limits.per_second or EMAILS_A_SECOND * limits.max_connections
 
 
-def _lane(session: Session, sender: Sender, registry: Registry, now: datetime, seen: int) -> Lane:
+def _lane(session: Session, sender: Sender, registry: Registry, now: datetime, seen: int) -> SimulatedLane:
     asleep = sender.sleeps_until if sender.status is SenderStatus.sleeping else None
     if sender.slowed_to:
         seen = 0  # the pace its server asks for matters more than past throughput
-    return Lane(
+    return SimulatedLane(
         name=sender.from_email,
         counter=RollingCounter.of(day_limit(sender, registry), sender_minutes(session, sender.id, now)),
         per_minute=seen or max(1, round(pace(sender, registry) * MINUTE)),

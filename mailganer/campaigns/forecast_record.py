@@ -5,7 +5,7 @@ from math import ceil
 from zoneinfo import ZoneInfo
 
 from .forecast import MINUTE, Day, Forecast, Pause, Share, Wait
-from .simulated import Lane, Sending, datetime_of
+from .simulated import Sending, SimulatedLane, datetime_of
 
 
 class ForecastRecord:
@@ -17,7 +17,7 @@ class ForecastRecord:
         self._days: dict[date, dict[str, Share]] = {}
         self._pauses: list[Pause] = []
 
-    def add(self, lane: Lane, emails: int, begins: datetime, ends: datetime) -> None:
+    def add(self, lane: SimulatedLane, emails: int, begins: datetime, ends: datetime) -> None:
         """Record emails sent on one day."""
         shares = self._days.setdefault(begins.astimezone(self._zone).date(), {})
         known = shares.get(lane.name)
@@ -46,7 +46,7 @@ class ForecastRecord:
         )
 
 
-def end_of(emails: int, minute: int, lane: Lane, begins_at: datetime) -> datetime:
+def end_of(emails: int, minute: int, lane: SimulatedLane, begins_at: datetime) -> datetime:
     """Return when the last of the emails of this minute has been sent."""
     return max(begins_at, datetime_of(minute)) + timedelta(seconds=ceil(MINUTE * emails / lane.per_minute))
 

@@ -13,7 +13,7 @@ from ..quota.rolling_counter import WINDOW, RollingCounter
 from .forecast import MINUTE, Forecast, Wait
 from .forecast_record import ForecastRecord, end_of, midnight_after
 from .plan_shares import CampaignDemand, PlanShares, SenderQuota, plan_shares
-from .simulated import LONGEST_MINUTES, Lane, Sending, SendingSchedule, datetime_of, opening
+from .simulated import LONGEST_MINUTES, Sending, SendingSchedule, SimulatedLane, datetime_of, opening
 from .turns import PLENTY, CampaignShare, shares, until_done
 
 # By number of steps so far: how many minutes are taken together. The first days are exact, of many campaigns
@@ -33,7 +33,7 @@ class PlanSimulation:
         self,
         ours: Sending,
         rivals: Sequence[Sending],
-        lanes: Sequence[Lane],
+        lanes: Sequence[SimulatedLane],
         plan: RollingCounter,
         zone: ZoneInfo,
     ) -> None:
@@ -116,10 +116,10 @@ class PlanSimulation:
         self._left = {number: dict(way) for number, way in self._divided.parts.items()}
         self._changes_at = min(self._schedule.changes_at, self._next_change())
 
-    def _is_awake(self, lane: Lane) -> bool:
+    def _is_awake(self, lane: SimulatedLane) -> bool:
         return lane.awake_from is None or self._minute >= lane.awake_from
 
-    def _quota(self, lane: Lane) -> SenderQuota:
+    def _quota(self, lane: SimulatedLane) -> SenderQuota:
         """Return what a sender has sent, and what it may still send within 24 hours."""
         remaining = lane.counter.remaining(self._counted)
         paced = PLENTY if lane.per_day_by_pace is None else max(1, lane.per_day_by_pace - lane.counter.total)
@@ -199,7 +199,7 @@ class PlanSimulation:
         busy = max((-(-emails // self._lanes[n].per_minute) for n, emails in ready.items()), default=1)
         return max(1, min(most, max(min(self._grain, busy), min(ends))))
 
-    def _pace(self, lane: Lane, minutes: int) -> int:
+    def _pace(self, lane: SimulatedLane, minutes: int) -> int:
         """Return the emails of so many minutes; of the first minute only the rest is left."""
         gone = max(0.0, self._begins_at.timestamp() - self._minute * MINUTE) / MINUTE
         return max(1, int(lane.per_minute * (minutes - gone)))
@@ -234,7 +234,9 @@ class PlanSimulation:
         self._sent = {}
         return emails
 
-    def _note(self, lane: Lane, turns: Sequence[CampaignShare], n: int, parts: Sequence[int]) -> None:
+    def _note(
+        self, lane: SimulatedLane, turns: Sequence[CampaignShare], n: int, parts: Sequence[int]
+    ) -> None:
         if parts[n]:
             others = [turn for turn in turns if turn is not turns[n]]
             whole_turn = turns[n]._replace(campaign_id=PLENTY)  # equals are sent before the last of ours

@@ -15,7 +15,7 @@ GROWS_BACK = 30  # minutes of sending that restore a whole pace: 15 for the half
 
 
 @dataclass
-class Lane:
+class SimulatedLane:
     """One sender in the simulation."""
 
     name: str

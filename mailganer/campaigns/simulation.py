@@ -16,7 +16,7 @@ from .forecast import MINUTE, Forecast, Wait
 from .forecast_record import ForecastRecord, end_of, midnight_after
 from .plan_simulation import PlanSimulation
 from .sending_hours import Hours
-from .simulated import LONGEST_MINUTES, Lane, Sending, SendingSchedule, datetime_of, opening
+from .simulated import LONGEST_MINUTES, Sending, SendingSchedule, SimulatedLane, datetime_of, opening
 from .turns import PLENTY, CampaignShare, shares, until_done
 
 MOST_STEPS = 20_000  # steps at most, if all minutes differ: the result is known long before
@@ -26,7 +26,7 @@ EXACT_STEPS = 2_000  # after this many different minutes, counters are merged in
 def play(
     emails: int,
     starts_at: datetime,
-    lanes: Sequence[Lane],
+    lanes: Sequence[SimulatedLane],
     plan: RollingCounter,
     timezone: str,
     hours: Hours | None = None,
@@ -36,7 +36,7 @@ def play(
     had: Sequence[int] = (),
     used: RollingCounter | None = None,
     rivals: Sequence[Sending] = (),
-    other_lanes: Sequence[Lane] | None = None,
+    other_lanes: Sequence[SimulatedLane] | None = None,
 ) -> Forecast:
     """Simulate the sending of ``emails``. Uses up the counters: make new ones for another question.
 
@@ -61,13 +61,15 @@ def play(
     return _Simulation(ours, others, lanes, plan, zone).played()
 
 
-def _limits_are_divided(plan: RollingCounter, lanes: Sequence[Lane], campaigns: Sequence[Sending]) -> bool:
+def _limits_are_divided(
+    plan: RollingCounter, lanes: Sequence[SimulatedLane], campaigns: Sequence[Sending]
+) -> bool:
     """Return whether campaigns share limits, or one may send through several senders with limits."""
     limited = plan.limit is not None or any(lane.counter.limit is not None for lane in lanes)
     return limited and (len(campaigns) > 1 or len(campaigns[0].had) > 1)
 
 
-def _sort_by_id(lanes: Sequence[Lane], campaigns: Sequence[Sending]) -> list[Lane]:
+def _sort_by_id(lanes: Sequence[SimulatedLane], campaigns: Sequence[Sending]) -> list[SimulatedLane]:
     """Return the lanes in the order of their senders' ids, and renumber them in the campaigns."""
     order = sorted(range(len(lanes)), key=lambda number: lanes[number].sender_id)
     numbers = {old: new for new, old in enumerate(order)}
@@ -81,7 +83,7 @@ def _through(lanes: int, campaign: Sending) -> Sending:
     return replace(campaign, had={number: had for number, had in campaign.had.items() if number < lanes})
 
 
-def shared(allowed: int, wanted: Sequence[int], lanes: Sequence[Lane]) -> list[int]:
+def shared(allowed: int, wanted: Sequence[int], lanes: Sequence[SimulatedLane]) -> list[int]:
     """Return each lane's share of ``allowed`` emails: lanes work in parallel, a faster one gets more."""
     shares = [0] * len(lanes)
     left = min(allowed, sum(wanted))
@@ -101,7 +103,7 @@ class _Queue:
     """The campaigns that take turns on one lane, and the emails sent since they were last divided."""
 
     number: int
-    lane: Lane
+    lane: SimulatedLane
     ours: Sending
     campaigns: list[Sending] = field(default_factory=list)
     left: int = 0  # waiting recipients of all of them
@@ -151,7 +153,7 @@ class _Simulation:
         self,
         ours: Sending,
         rivals: Sequence[Sending],
-        lanes: Sequence[Lane],
+        lanes: Sequence[SimulatedLane],
         plan: RollingCounter,
         zone: ZoneInfo,
     ) -> None:
@@ -252,7 +254,7 @@ class _Simulation:
         remaining, wanted = lane.counter.remaining(self.minute), min(self.pace(lane), queue.left - queue.sent)
         return wanted if remaining is None else min(wanted, remaining)
 
-    def pace(self, lane: Lane) -> int:
+    def pace(self, lane: SimulatedLane) -> int:
         """Return the emails of a minute; of the minute in which sending starts, only the rest counts."""
         gone = self.begins_at.timestamp() - self.minute * MINUTE
         return lane.per_minute if gone <= 0 else max(1, int(lane.per_minute * (1 - gone / MINUTE)))
@@ -346,7 +348,7 @@ class _Simulation:
         found = [each for queue in self.queues if queue.campaigns and (each := self.wakes(queue.lane))]
         return min(found, key=lambda each: each[0], default=None)
 
-    def wakes(self, lane: Lane) -> tuple[int, Wait, str, int | None] | None:
+    def wakes(self, lane: SimulatedLane) -> tuple[int, Wait, str, int | None] | None:
         """Return when this lane may send again, and what it waits for longest."""
         waits: list[tuple[int, Wait, str, int | None]] = []
         for counter, wait, name in ((lane.counter, Wait.sender, lane.name), (self.plan, Wait.plan, "")):

@@ -14,7 +14,7 @@ from .values import BUILTIN, Variable, variables
 DOTTED = frozenset({"campaign.name", "list.name", "sender.name", "sender.email"})
 
 
-class Origin(StrEnum):
+class VariableOrigin(StrEnum):
     """Source of a variable's value."""
 
     subscriber = "subscriber"  # a field of the subscriber
@@ -32,7 +32,7 @@ class VariableUse:
     filled: int
     empty: int
     known: bool
-    origin: Origin = Origin.subscriber
+    origin: VariableOrigin = VariableOrigin.subscriber
     guarded: bool = False  # the template handles the empty value
 
     @property
@@ -43,7 +43,7 @@ class VariableUse:
     @property
     def unusable(self) -> bool:
         """Return whether no recipient has a value and the template has no default: this blocks sending."""
-        return self.origin is Origin.unknown and not self.guarded
+        return self.origin is VariableOrigin.unknown and not self.guarded
 
 
 def variable_uses(
@@ -103,13 +103,13 @@ def _use(
 ) -> VariableUse:
     if name.split(".")[0] in BUILTIN:
         known = name in DOTTED if "." in name else name in BUILTIN
-        origin = Origin.mailganer if known else Origin.unknown
+        origin = VariableOrigin.mailganer if known else VariableOrigin.unknown
         return VariableUse(name, audience if known else 0, 0 if known else audience, known, origin, guarded)
     if own is not None and own.value.strip():
-        origin = Origin.campaign if own.override or not filled else Origin.gap
+        origin = VariableOrigin.campaign if own.override or not filled else VariableOrigin.gap
         return VariableUse(name, audience, 0, True, origin, guarded)
     if own is not None and own.override:
-        return VariableUse(name, 0, audience, True, Origin.campaign, guarded)
+        return VariableUse(name, 0, audience, True, VariableOrigin.campaign, guarded)
     known = is_field or own is not None or filled > 0
-    origin = Origin.subscriber if known else Origin.unknown
+    origin = VariableOrigin.subscriber if known else VariableOrigin.unknown
     return VariableUse(name, filled, audience - filled, known, origin, guarded)

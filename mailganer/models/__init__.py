@@ -54,7 +54,7 @@ from .operations import (
 from .ownership import owned, owned_rows
 from .sender import Sender, SenderStatus, Usage
 from .template import Template
-from .tracking import COUNTER_SHARDS, CampaignCounter, Event, EventKind, Source
+from .tracking import COUNTER_SHARDS, CampaignCounter, Event, EventKind, EventSource
 
 __all__ = [
     "ACTIVE_STATES",
@@ -78,6 +78,7 @@ __all__ = [
     "EarlierEmail",
     "Event",
     "EventKind",
+    "EventSource",
     "FrozenEmail",
     "Heartbeat",
     "IdempotentResponse",
@@ -94,7 +95,6 @@ __all__ = [
     "Sender",
     "SenderStatus",
     "SentPerMinute",
-    "Source",
     "Subscriber",
     "SubscriberList",
     "SubscriberStatus",

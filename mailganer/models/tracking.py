@@ -19,7 +19,7 @@ class EventKind(StrEnum):
     complaint = "complaint"
 
 
-class Source(StrEnum):
+class EventSource(StrEnum):
     person = "person"
     possible = "possible"  # perhaps a human: fetched by a privacy proxy
     machine = "machine"  # a prefetcher or a scanner
@@ -37,7 +37,7 @@ class Event(Base):
     campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"))
     delivery_id: Mapped[int] = mapped_column(BigInteger)
     kind: Mapped[EventKind] = mapped_column(Words(EventKind))
-    source: Mapped[Source] = mapped_column(Words(Source), default=Source.person)
+    source: Mapped[EventSource] = mapped_column(Words(EventSource), default=EventSource.person)
     link: Mapped[int | None] = mapped_column(SmallInteger)  # number of the link in its email version, from 1
     frozen_email_id: Mapped[int | None] = mapped_column(BigInteger)
     at: Mapped[datetime]

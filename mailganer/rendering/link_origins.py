@@ -20,7 +20,7 @@ _MOST_CODES = 0x1000
 
 
 @dataclass(frozen=True)
-class Origin:
+class BrokenLinkOrigin:
     """A broken address as written in the source, and the one that is likely meant."""
 
     written: str
@@ -31,7 +31,7 @@ class Origin:
 class _Pattern:
     fault: LinkFault
     literals: tuple[str, ...]  # what stands around and between the codes, in order
-    origin: Origin
+    origin: BrokenLinkOrigin
 
     def fits(self, address: str) -> bool:
         """Return whether values in place of the codes give this address. Each literal is searched once."""
@@ -65,11 +65,11 @@ class Origins:
         self._patterns = sorted(patterns, key=lambda each: -sum(map(len, each.literals)))
         self._asked = 0
 
-    def of(self, address: str, fault: LinkFault | None) -> Origin | None:
+    def of(self, address: str, fault: LinkFault | None) -> BrokenLinkOrigin | None:
         """Return where a broken address is written, or None when a value made it broken."""
         address = browser_reading(address)
         if address in self._plain:
-            return Origin(address, suggested_address(address))
+            return BrokenLinkOrigin(address, suggested_address(address))
         self._asked += 1
         if self._asked > _MOST_ASKED:
             return None
@@ -111,5 +111,7 @@ def _pattern(address: str, masked: MaskedSource) -> _Pattern | None:
         return _STAND_INS.sub(lambda each: codes[ord(each[1]) - _STAND_IN], text)
 
     return _Pattern(
-        fault, tuple(MASK.split(address)[::2]), Origin(filled(plain), filled(suggested_address(plain)))
+        fault,
+        tuple(MASK.split(address)[::2]),
+        BrokenLinkOrigin(filled(plain), filled(suggested_address(plain))),
     )

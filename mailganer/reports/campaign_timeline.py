@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, func, select
 from sqlalchemy.orm import Session
 
-from ..models import Campaign, Delivery, Event, EventKind, Source
+from ..models import Campaign, Delivery, Event, EventKind, EventSource
 from ..models.meta import UTCDateTime
 
 HOUR = timedelta(hours=1)
@@ -47,7 +47,7 @@ def timeline(session: Session, campaign: Campaign, now: datetime | None = None) 
 def _by_hour(session: Session, campaign: Campaign) -> Counter[tuple[datetime, EventKind]]:
     hour = _hour(session)
     counted = select(hour, Event.kind, func.count()).group_by(hour, Event.kind)
-    counted = counted.where(Event.campaign_id == campaign.id, Event.source != Source.machine)
+    counted = counted.where(Event.campaign_id == campaign.id, Event.source != EventSource.machine)
     seen = counted.where(Event.kind.in_([EventKind.open, EventKind.click]))
     # An undone unsubscribe is not counted, as in the report; of repeated ones the last counts.
     left = counted.join(Delivery, Delivery.id == Event.delivery_id).where(

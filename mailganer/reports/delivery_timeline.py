@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ..models import Campaign, Delivery, Event, EventKind, FrozenEmail, Source
+from ..models import Campaign, Delivery, Event, EventKind, EventSource, FrozenEmail
 
 MOST = 100
 
@@ -15,7 +15,7 @@ MOST = 100
 class TimelineEvent:
     at: datetime
     kind: EventKind
-    source: Source
+    source: EventSource
     url: str  # of a click: the link as written in the email
     agent: str
     implied: bool  # an open known only from a click

@@ -21,8 +21,8 @@ from ..models import (
     DeliveryStatus,
     Event,
     EventKind,
+    EventSource,
     Reason,
-    Source,
     Subscriber,
     first_delivery_id,
     make_message_id,
@@ -58,7 +58,7 @@ class Filters:
 
 
 @dataclass(frozen=True)
-class RecipientPage:
+class RecipientsPage:
     """A page of deliveries, the subscribers' names by delivery id, and the cursor of the next page."""
 
     items: tuple[Delivery, ...]
@@ -75,13 +75,13 @@ def recipients_page(
     filters: Filters | None = None,
     after: int | None = None,
     limit: int = 50,
-) -> RecipientPage:
+) -> RecipientsPage:
     """Return recipients in the order of the ledger. ``filters`` replaces ``status`` and ``query``."""
     filters = filters or Filters(status=status, query=query)
     conditions = _conditions(session, campaign, filters)
     rows = session.execute(_rows(campaign.id, conditions, after).limit(limit + 1)).all()
     shown = rows[:limit]
-    return RecipientPage(
+    return RecipientsPage(
         items=tuple(row.Delivery for row in shown),
         next=shown[-1].Delivery.id if len(rows) > limit else None,
         names={row.Delivery.id: _name(row) for row in shown},
@@ -207,7 +207,7 @@ def _followed(session: Session, campaign: Campaign, key: str) -> ColumnElement[b
         select(Event.delivery_id).where(
             Event.campaign_id == campaign.id,
             Event.kind == EventKind.click,
-            Event.source != Source.machine,
+            Event.source != EventSource.machine,
             at_places(places),
         )
     )

@@ -23,9 +23,9 @@ from ..models import (
     DeliveryStatus,
     Event,
     EventKind,
+    EventSource,
     FrozenEmail,
     Reason,
-    Source,
     first_delivery_id,
 )
 from ..tracking import Numbers, campaign_numbers
@@ -203,7 +203,7 @@ def _clicked(campaign: Campaign) -> tuple[Any, ...]:
     return (
         Event.campaign_id == campaign.id,
         Event.kind == EventKind.click,
-        Event.source != Source.machine,
+        Event.source != EventSource.machine,
     )
 
 

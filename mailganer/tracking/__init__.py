@@ -5,14 +5,14 @@ from .clicks import record_click
 from .open_buffer import OpenBuffer
 from .opens import Opening, record_opens
 from .sent_emails import email_for, find, link_target, urls_for
-from .unsubscribing import RecipientPage, recipient_page, resubscribe_by_token, unsubscribe_by_token
+from .unsubscribing import UnsubscribePage, recipient_page, resubscribe_by_token, unsubscribe_by_token
 from .user_agents import is_fetched_ahead
 
 __all__ = [
     "Numbers",
     "OpenBuffer",
     "Opening",
-    "RecipientPage",
+    "UnsubscribePage",
     "campaign_numbers",
     "email_for",
     "find",

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from ..db import changed_rows
 from ..ledger.engagement import count_click, reclassify_as_machine, set_certain_open, set_first_times
 from ..ledger.resolve_in_doubt import prove_sent
-from ..models import Delivery, DeliveryStatus, Event, EventKind, Source
+from ..models import Delivery, DeliveryStatus, Event, EventKind, EventSource
 from .campaign_counters import counted
 from .opens import note, opened
 from .scanner_detection import Burst, burst_at
@@ -34,7 +34,7 @@ def record_click(
     prove(session, found.delivery, now)
     if found.campaign.track_clicks:
         with counted(session, found.delivery):
-            source = Source.machine if fetched_ahead else who(agent)
+            source = EventSource.machine if fetched_ahead else who(agent)
             _click(session, found, number, source, agent, now)
     return target
 
@@ -46,40 +46,40 @@ def prove(session: Session, delivery: Delivery, now: datetime) -> None:
 
 
 def _click(
-    session: Session, found: SentEmail, number: int, source: Source, agent: str, now: datetime
+    session: Session, found: SentEmail, number: int, source: EventSource, agent: str, now: datetime
 ) -> None:
     delivery = found.delivery
-    if source is not Source.machine and (
+    if source is not EventSource.machine and (
         burst := burst_at(session, delivery.id, delivery.settled_at, now, number)
     ):
         _by_machine(session, delivery, burst)
-        source = Source.machine
-    count = count_click(delivery, now, machine=source is Source.machine)
+        source = EventSource.machine
+    count = count_click(delivery, now, machine=source is EventSource.machine)
     _add(session, note(delivery, EventKind.click, source, count, agent, now, number))
-    if source is not Source.machine and found.campaign.track_opens:
+    if source is not EventSource.machine and found.campaign.track_opens:
         _opened_by_click(session, delivery, number, source, agent, now)
 
 
 def _opened_by_click(
-    session: Session, delivery: Delivery, number: int, source: Source, agent: str, now: datetime
+    session: Session, delivery: Delivery, number: int, source: EventSource, agent: str, now: datetime
 ) -> None:
     if delivery.opens == 0:
         _add(session, opened(delivery, source, agent, now, link=number))
-    if source is Source.person:
+    if source is EventSource.person:
         set_certain_open(delivery)
 
 
 def _by_machine(session: Session, delivery: Delivery, burst: Burst) -> None:
     """Count the events of ``burst`` as a machine's; earlier events of a human are kept."""
     session.flush()
-    own = (Event.delivery_id == delivery.id, Event.source != Source.machine)
+    own = (Event.delivery_id == delivery.id, Event.source != EventSource.machine)
     within = (*own, Event.at >= burst.since)
     implied_opens = changed_rows(
         session, delete(Event).where(*within, Event.kind == EventKind.open, Event.link.is_not(None))
     )
     taken = {
         kind: changed_rows(
-            session, update(Event).where(*within, Event.kind == kind).values(source=Source.machine)
+            session, update(Event).where(*within, Event.kind == kind).values(source=EventSource.machine)
         )
         for kind in (EventKind.open, EventKind.click)
     }
@@ -95,10 +95,12 @@ def _by_machine(session: Session, delivery: Delivery, burst: Burst) -> None:
 def _first_times(session: Session, delivery: Delivery) -> None:
     """Recompute the first open, the first click and ``certain_open`` from the remaining events."""
     rows = session.execute(
-        select(Event.kind, func.min(Event.at), func.max(case((Event.source == Source.person, 1), else_=0)))
+        select(
+            Event.kind, func.min(Event.at), func.max(case((Event.source == EventSource.person, 1), else_=0))
+        )
         .where(
             Event.delivery_id == delivery.id,
-            Event.source != Source.machine,
+            Event.source != EventSource.machine,
             Event.kind.in_([EventKind.open, EventKind.click]),
         )
         .group_by(Event.kind)

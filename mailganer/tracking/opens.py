@@ -39,7 +39,7 @@ from ..models import (
     DeliveryStatus,
     Event,
     EventKind,
-    Source,
+    EventSource,
     token_bytes,
 )
 from ..models.meta import Token
@@ -113,25 +113,25 @@ class OpenedEmail:
 
 
 def opened(
-    email: OpenedEmail | Delivery, source: Source, agent: str, at: datetime, link: int | None = None
+    email: OpenedEmail | Delivery, source: EventSource, agent: str, at: datetime, link: int | None = None
 ) -> list[dict[str, Any]]:
     """Count one open of an email. Return the event rows to add: one, or none."""
-    machine = source is Source.machine
-    count = count_open(email, at, machine=machine, certain=source is Source.person)
+    machine = source is EventSource.machine
+    count = count_open(email, at, machine=machine, certain=source is EventSource.person)
     return note(email, EventKind.open, source, count, agent, at, None if machine else link) if count else []
 
 
 def note(
     email: OpenedEmail | Delivery,
     kind: EventKind,
-    source: Source,
+    source: EventSource,
     count: int,
     agent: str,
     at: datetime,
     link: int | None = None,
 ) -> list[dict[str, Any]]:
     """Return the event row, or none if there are enough of its kind."""
-    if count > MOST_ROWS[kind, source is Source.machine]:
+    if count > MOST_ROWS[kind, source is EventSource.machine]:
         return []
     return [
         {
@@ -147,12 +147,12 @@ def note(
     ]
 
 
-def _source(session: Session, email: OpenedEmail, opening: Opening) -> Source:
+def _source(session: Session, email: OpenedEmail, opening: Opening) -> EventSource:
     """Return what fetched the pixel; a scanner is also known by clicks that another process wrote first."""
     source = who(opening.agent)
-    if source is Source.machine or email.machine_clicks < HASTY_LINKS:
+    if source is EventSource.machine or email.machine_clicks < HASTY_LINKS:
         return source
-    return Source.machine if burst_at(session, email.id, email.settled_at, opening.at) else source
+    return EventSource.machine if burst_at(session, email.id, email.settled_at, opening.at) else source
 
 
 # --- statements: an email in a batch costs a few microseconds, a statement of its own fifty
@@ -184,7 +184,7 @@ def _has_arrays(session: Session) -> bool:
 
 def _noted(notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the parameters of the insert. User agents repeat, so each is sent once and numbered."""
-    numbers: dict[tuple[Source, str], int] = {}
+    numbers: dict[tuple[EventSource, str], int] = {}
     visitors = [numbers.setdefault((each["source"], each["agent"]), len(numbers) + 1) for each in notes]
     return {
         **{

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from ..audience import suppression
 from ..errors import Conflict, _
 from ..ledger.engagement import set_unsubscribed
-from ..models import Event, EventKind, Source, SubscriberStatus
+from ..models import Event, EventKind, EventSource, SubscriberStatus
 from .campaign_counters import counted
 from .clicks import prove
 from .sent_emails import SentEmail, find
@@ -20,7 +20,7 @@ MOST_CHANGES = 20  # unsubscribe and resubscribe events kept per email
 
 
 @dataclass(frozen=True)
-class RecipientPage:
+class UnsubscribePage:
     """Data of a recipient page. Contains nothing that the email itself did not disclose."""
 
     address: str  # "r•••@example.org": a forwarded email must not disclose the address
@@ -35,15 +35,15 @@ class RecipientPage:
     can_be_suppressed: bool = False  # erased, and what is kept is enough to keep the address out
 
 
-def recipient_page(session: Session, token: str) -> RecipientPage:
+def recipient_page(session: Session, token: str) -> UnsubscribePage:
     """Who holds this token, for the page. Changes nothing. Raises ``NotFound``."""
     return describe(session, find(session, token))
 
 
-def describe(session: Session, found: SentEmail) -> RecipientPage:
+def describe(session: Session, found: SentEmail) -> UnsubscribePage:
     subscriber, sender = found.subscriber, found.sender
     digest = found.delivery.erased_digest if subscriber is None else None
-    return RecipientPage(
+    return UnsubscribePage(
         address=masked(subscriber.email) if subscriber else "",
         sender_name=sender.from_name if sender else "",
         sender_email=sender.from_email if sender else "",
@@ -57,7 +57,7 @@ def describe(session: Session, found: SentEmail) -> RecipientPage:
     )
 
 
-def unsubscribe_by_token(session: Session, token: str, *, now: datetime) -> RecipientPage:
+def unsubscribe_by_token(session: Session, token: str, *, now: datetime) -> UnsubscribePage:
     """Unsubscribe a recipient from all emails of the account; again changes nothing. Raises ``NotFound``.
 
     Who was erased since the email was sent is kept out as well: see ``status.suppress_erased``.
@@ -78,7 +78,7 @@ def unsubscribe_by_token(session: Session, token: str, *, now: datetime) -> Reci
     return describe(session, found)
 
 
-def resubscribe_by_token(session: Session, token: str, *, now: datetime) -> RecipientPage:
+def resubscribe_by_token(session: Session, token: str, *, now: datetime) -> UnsubscribePage:
     """Undo the unsubscribe made by this email. Raise ``NotFound``, or ``Conflict`` if made in another way."""
     found = find(session, token, lock=True)
     subscriber, delivery = found.subscriber, found.delivery
@@ -134,7 +134,7 @@ def _note(session: Session, found: SentEmail, kind: EventKind, now: datetime) ->
                 campaign_id=delivery.campaign_id,
                 delivery_id=delivery.id,
                 kind=kind,
-                source=Source.person,
+                source=EventSource.person,
                 frozen_email_id=delivery.frozen_email_id,
                 at=now,
             )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from ..models import Source
+from ..models import EventSource
 
 LONGEST = 200  # characters stored of a User-Agent
 LONGEST_READ = 1000  # characters examined; a client may send a quarter of a megabyte
@@ -62,20 +62,20 @@ _PEOPLE = re.compile(
 _UNATTENDED = re.compile(r"Headless|PhantomJS|Puppeteer|Playwright", re.IGNORECASE)
 
 
-def who(agent: str) -> Source:
+def who(agent: str) -> EventSource:
     """Classify a User-Agent. Unknown programs are ``possible``."""
     return _who(agent[:LONGEST_READ])
 
 
 @lru_cache(maxsize=2000)  # during a peak most user agents are the same; two megabytes at worst
-def _who(agent: str) -> Source:
+def _who(agent: str) -> EventSource:
     if any(known.search(agent) for known in (_GMAIL_PREFETCHER, _MACHINES, _LIBRARIES)):
-        return Source.machine
+        return EventSource.machine
     if _PROXIES.search(agent):
-        return Source.person
+        return EventSource.person
     if _UNATTENDED.search(agent) or not _PEOPLE.search(agent):
-        return Source.possible
-    return Source.person
+        return EventSource.possible
+    return EventSource.person
 
 
 def is_fetched_ahead(headers: Mapping[str, str]) -> bool:

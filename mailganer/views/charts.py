@@ -66,7 +66,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Tick:
+class AxisTick:
     x: float
     text: str
     edge: str  # "first" and "last" are aligned inwards
@@ -85,7 +85,7 @@ class Drawing:
     frame: Frame
     rows: tuple[ChartRow, ...]
     grid: tuple[Grid, ...]
-    ticks: tuple[Tick, ...]
+    ticks: tuple[AxisTick, ...]
 
 
 @dataclass(frozen=True)
@@ -180,19 +180,19 @@ def _point(frame: Frame, index: int, count: int, share: float, text: str, value:
     )
 
 
-def _ticks(frame: Frame, labels: Sequence[str], kind: str) -> tuple[Tick, ...]:
+def _ticks(frame: Frame, labels: Sequence[str], kind: str) -> tuple[AxisTick, ...]:
     count = len(labels)
     step = max(1, -(-count // frame.most_ticks))
     if kind == "bar":
         slot = (frame.right - frame.left) / max(count, 1)
         return tuple(
-            Tick(_round(frame.left + slot * (i + 0.5)), labels[i], "") for i in range(0, count, step)
+            AxisTick(_round(frame.left + slot * (i + 0.5)), labels[i], "") for i in range(0, count, step)
         )
     last = count - 1
     # The last label is always shown, aligned inwards; labels that would overlap it are dropped.
     chosen = [i for i in range(0, last, step) if i == 0 or last - i >= 1.2 * step] + [last] * (last >= 0)
     edges = {0: "first", last: "last"} if last > 0 else {}
-    return tuple(Tick(_along(frame, i, count), labels[i], edges.get(i, "")) for i in chosen)
+    return tuple(AxisTick(_along(frame, i, count), labels[i], edges.get(i, "")) for i in chosen)
 
 
 def _along(frame: Frame, index: int, count: int) -> float:

@@ -22,7 +22,7 @@ from mailganer.campaigns.frozen_emails import compile_of, parts_of
 from mailganer.campaigns.preview import hardest_reader, previous_recipient, recipient_page, sample_recipient
 from mailganer.campaigns.test_email import Trial
 from mailganer.campaigns.values import Variable, variables
-from mailganer.campaigns.variables import Origin, variable_uses
+from mailganer.campaigns.variables import VariableOrigin, variable_uses
 from mailganer.db import outside, utcnow
 from mailganer.errors import (
     BackendError,
@@ -310,7 +310,7 @@ def _counts(request: Request, email: Mapping[str, Any]) -> dict[str, Any]:
     readiness = readiness_with(request, email["email"], audience, unusable)
     return {
         "audience": audience,
-        "uses": [use for use in uses if use.origin is not Origin.mailganer],
+        "uses": [use for use in uses if use.origin is not VariableOrigin.mailganer],
         "unusable": unusable,
         "readiness": readiness,
         "known": [each.name for each in known_fields(session, campaign.account_id)],

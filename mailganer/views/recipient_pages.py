@@ -18,7 +18,7 @@ from mailganer import tracking
 from mailganer.db import OUT_OF_REACH, utcnow
 from mailganer.errors import Busy, Conflict, NotFound, _
 from mailganer.i18n.languages import is_language
-from mailganer.tracking import RecipientPage
+from mailganer.tracking import UnsubscribePage
 from mailganer.web import PUBLIC, RateLimit, email_response, localization, network
 
 from ..web.decorators import exception_view_config, view_config
@@ -154,7 +154,7 @@ def choose_language(request: Request, locale: str) -> None:
     request.locale_name = next(wish for wish in wishes if is_language(wish))
 
 
-def _page(request: Request, recipient: RecipientPage, *, back: bool = False) -> dict[str, Any]:
+def _page(request: Request, recipient: UnsubscribePage, *, back: bool = False) -> dict[str, Any]:
     choose_language(request, recipient.locale)
     _private(request.response)
     return {

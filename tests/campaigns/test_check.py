@@ -3,7 +3,7 @@ from datetime import date, timedelta
 import pytest
 
 from mailganer.campaigns import Severity, update_draft
-from mailganer.campaigns.variables import Origin
+from mailganer.campaigns.variables import VariableOrigin
 from mailganer.models import Import, ImportStatus, SenderStatus, SubscriberStatus, Usage
 
 
@@ -109,7 +109,7 @@ def test_it_is_said_which_variable_is_meant(checked, write, make, account, reade
 def test_the_campaigns_own_value_makes_a_variable_known(checked, write):
     check = checked(write(html="<p>{{ place }}</p>", variables={"place": "Moscow"}))
     assert check.ok
-    assert use_of(check, "place").origin is Origin.campaign
+    assert use_of(check, "place").origin is VariableOrigin.campaign
     assert use_of(check, "place").empty == 0
 
 
@@ -137,7 +137,7 @@ def test_a_gap_the_email_fills_itself_is_none(checked, write, html):
 
 def test_the_campaigns_value_fills_the_gap(checked, write):
     check = checked(write(html="<p>{{ city }}</p>", subject="News", variables={"city": "Москва"}))
-    assert use_of(check, "city").origin is Origin.gap
+    assert use_of(check, "city").origin is VariableOrigin.gap
     assert "empty_variable" not in codes(check)
 
 

@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from mailganer.campaigns.forecast import Wait
 from mailganer.campaigns.sending_hours import Hours
-from mailganer.campaigns.simulated import Lane
+from mailganer.campaigns.simulated import SimulatedLane
 from mailganer.campaigns.simulation import play
 from mailganer.quota.rolling_counter import WINDOW, RollingCounter
 
@@ -11,7 +11,7 @@ MINUTE = int(NOW.timestamp()) // 60
 
 
 def lane(limit=None, used=(), per_minute=600, **values):
-    return Lane("Anna", RollingCounter.of(limit, used), per_minute, **values)
+    return SimulatedLane("Anna", RollingCounter.of(limit, used), per_minute, **values)
 
 
 def no_plan():
@@ -35,7 +35,7 @@ def test_a_quota_of_500_takes_1200_people_three_days():
 
 def test_no_24_hours_ever_hold_more_than_the_limit():
     counter = RollingCounter.of(500, [(MINUTE - 100, 130), (MINUTE - 1, 70)])
-    play(2_000, NOW, [Lane("Anna", counter, 60)], no_plan(), "UTC")
+    play(2_000, NOW, [SimulatedLane("Anna", counter, 60)], no_plan(), "UTC")
     rows = list(counter.used)
     for start, _emails in rows:
         assert sum(emails for minute, emails in rows if start <= minute <= start + WINDOW) <= 500
@@ -59,7 +59,10 @@ def test_two_senders_share_the_work():
 
 
 def test_two_senders_share_the_last_emails_by_their_pace():
-    lanes = [Lane("anna", RollingCounter.of(None, ()), 600), Lane("boris", RollingCounter.of(None, ()), 300)]
+    lanes = [
+        SimulatedLane("anna", RollingCounter.of(None, ()), 600),
+        SimulatedLane("boris", RollingCounter.of(None, ()), 300),
+    ]
     day = play(30, NOW, lanes, no_plan(), "UTC").days[0]
     assert [(share.sender, share.emails) for share in day.shares] == [("anna", 20), ("boris", 10)]
     assert day.emails == 30
@@ -130,7 +133,7 @@ def test_a_quota_that_is_free_at_night_waits_for_the_morning():
 
 
 def test_a_slowed_sender_is_foreseen_slow_at_first_and_then_as_it_was():
-    slowed = Lane("Anna", RollingCounter.of(None, ()), 30, grows_to=60)
+    slowed = SimulatedLane("Anna", RollingCounter.of(None, ()), 30, grows_to=60)
     assert slowed.per_minute == 30
     forecast = play(600, NOW, [slowed], no_plan(), "UTC")
     # 30, 32, 34 ... 60 a minute: the old pace is recovered in a quarter of an hour.

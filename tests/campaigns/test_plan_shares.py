@@ -12,7 +12,7 @@ from mailganer.campaigns import plan_simulation
 from mailganer.campaigns.forecast import Forecast, Wait
 from mailganer.campaigns.plan_shares import CampaignDemand, PlanShares, SenderQuota, plan_shares
 from mailganer.campaigns.sending_hours import Hours
-from mailganer.campaigns.simulated import Lane, Sending
+from mailganer.campaigns.simulated import Sending, SimulatedLane
 from mailganer.campaigns.simulation import play
 from mailganer.campaigns.turns import PLENTY, CampaignShare, line_up
 from mailganer.quota.rolling_counter import RollingCounter
@@ -245,7 +245,7 @@ def foreseen(
     mine = list(ours.senders)
     order = mine + [n for n in range(len(mailboxes)) if n not in mine]
     lanes = [
-        Lane(f"s{n}", RollingCounter.of(mailboxes[n].quota, ()), mailboxes[n].a_minute, sender_id=n)
+        SimulatedLane(f"s{n}", RollingCounter.of(mailboxes[n].quota, ()), mailboxes[n].a_minute, sender_id=n)
         for n in order
     ]
     rivals = [
@@ -386,7 +386,7 @@ def test_a_forecast_among_fifty_campaigns_and_ten_senders_is_quick(monkeypatch: 
         plan_simulation, "plan_shares", lambda *given: (divisions.append(1), plan_shares(*given))[1]
     )
     rnd = random.Random(1)
-    lanes = [Lane(f"s{n}", RollingCounter.of(500, ()), 300, sender_id=n) for n in range(10)]
+    lanes = [SimulatedLane(f"s{n}", RollingCounter.of(500, ()), 300, sender_id=n) for n in range(10)]
     rivals = [
         Sending(
             10 + n,
@@ -414,7 +414,7 @@ def test_a_forecast_among_fifty_campaigns_and_ten_senders_is_quick(monkeypatch: 
 
 def test_a_forecast_among_many_campaigns_is_quick() -> None:
     rnd = random.Random(1)
-    lanes = [Lane(f"s{n}", RollingCounter.of(2000, ()), 60) for n in range(5)]
+    lanes = [SimulatedLane(f"s{n}", RollingCounter.of(2000, ()), 60) for n in range(5)]
     rivals = [Sending(10 + n, 10_000, NOW, had={n % 5: 0}) for n in range(20)]
     begun = process_time()
     found = play(

@@ -8,7 +8,7 @@ from time import process_time
 
 import pytest
 
-from mailganer.campaigns.simulated import Lane, Sending
+from mailganer.campaigns.simulated import Sending, SimulatedLane
 from mailganer.campaigns.simulation import play
 from mailganer.campaigns.turns import (
     PLENTY,
@@ -148,7 +148,7 @@ def foreseen(campaigns: list[Campaign], ours: Campaign, quota: int, a_minute: in
         return datetime.fromtimestamp(campaign.starts * 60, UTC)
 
     rivals = [Sending(each.id, each.left, at(each), had={0: 0}) for each in campaigns if each is not ours]
-    lane = Lane("anna", RollingCounter.of(quota, ()), a_minute)
+    lane = SimulatedLane("anna", RollingCounter.of(quota, ()), a_minute)
     found = play(
         ours.left, at(ours), [lane], RollingCounter.of(None, ()), "UTC", campaign_id=ours.id, rivals=rivals
     )
@@ -190,7 +190,7 @@ def test_a_forecast_beside_a_hundred_campaigns_and_a_million_emails_is_quick() -
     rivals = [
         Sending(10 + n, 10_000, NOW + timedelta(minutes=rnd.randrange(3000)), had={0: 0}) for n in range(100)
     ]
-    lane = Lane("anna", RollingCounter.of(2000, ()), 60)
+    lane = SimulatedLane("anna", RollingCounter.of(2000, ()), 60)
     begun = process_time()
     found = play(1_000_000, NOW, [lane], RollingCounter.of(None, ()), "UTC", rivals=rivals)
     assert process_time() - begun < within(0.5)  # 0.06 where nothing else runs

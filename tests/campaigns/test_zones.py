@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from mailganer.campaigns.sending_hours import Hours
-from mailganer.campaigns.simulated import Lane
+from mailganer.campaigns.simulated import SimulatedLane
 from mailganer.campaigns.simulation import play
 from mailganer.errors import InputError
 from mailganer.quota.rolling_counter import RollingCounter
@@ -81,7 +81,7 @@ def test_the_leap_day_has_hours_of_its_own() -> None:
 def test_a_forecast_over_the_leap_day_has_that_day() -> None:
     begins = datetime(2028, 2, 28, 9, tzinfo=UTC)
     found = play(
-        30, begins, [Lane("anna", RollingCounter.of(10, ()), 60)], RollingCounter.of(None, ()), "UTC"
+        30, begins, [SimulatedLane("anna", RollingCounter.of(10, ()), 60)], RollingCounter.of(None, ()), "UTC"
     )
     assert [day.date for day in found.days] == [date(2028, 2, 28), date(2028, 2, 29), date(2028, 3, 1)]
 

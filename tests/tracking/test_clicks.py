@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from mailganer.errors import NotFound
 from mailganer.ledger import DeliveryChange, end_doubt
 from mailganer.ledger.resolve_in_doubt import prove_seen, prove_sent
-from mailganer.models import Batch, Delivery, DeliveryStatus, Event, EventKind, Source, token_text
+from mailganer.models import Batch, Delivery, DeliveryStatus, Event, EventKind, EventSource, token_text
 from mailganer.tracking import (
     Numbers,
     campaign_numbers,
@@ -61,8 +61,8 @@ def test_an_open_by_a_person_is_certain_and_keeps_its_first_moment(session, sent
     assert (delivery.opens, delivery.certain_open, delivery.first_opened_at) == (2, True, now)
     assert numbers(session, sent) == Numbers(opened_certain=1, opens=2)
     assert [(each.kind, each.source, each.at) for each in events(session, sent)] == [
-        (EventKind.open, Source.person, now),
-        (EventKind.open, Source.person, now + timedelta(hours=1)),
+        (EventKind.open, EventSource.person, now),
+        (EventKind.open, EventSource.person, now + timedelta(hours=1)),
     ]
 
 
@@ -77,7 +77,7 @@ def test_a_prefetcher_opens_nothing(session, sent, now):
     record_open(session, sent.tokens[0], agent=PREFETCHER, now=now)
     assert sent.deliveries[0].first_opened_at is None
     assert numbers(session, sent) == Numbers(machine_opens=1)
-    assert events(session, sent)[0].source is Source.machine
+    assert events(session, sent)[0].source is EventSource.machine
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_who_follows_three_links_within_two_seconds_of_the_email_is_a_scanner(se
     assert numbers(session, sent) == Numbers(opened_certain=1, opens=1, clicked=1, clicks=2)
     record_click(session, sent.tokens[0], 3, agent=BROWSER, now=arrived + timedelta(seconds=1.5))
     assert numbers(session, sent) == Numbers(machine_opens=1, machine_clicks=3)
-    assert {each.source for each in events(session, sent)} == {Source.machine}
+    assert {each.source for each in events(session, sent)} == {EventSource.machine}
     # Then the recipient clicks.
     record_click(session, sent.tokens[0], 1, agent=BROWSER, now=now)
     assert numbers(session, sent) == Numbers(
@@ -199,7 +199,7 @@ def test_links_followed_in_one_burst_are_a_scanners_measured_from_the_first_hit(
             session, sent.tokens[0], number, agent=BROWSER, now=first + timedelta(seconds=0.3 * number)
         )
     assert numbers(session, sent) == Numbers(machine_opens=1, machine_clicks=4)
-    assert {each.source for each in events(session, sent)} == {Source.machine}
+    assert {each.source for each in events(session, sent)} == {EventSource.machine}
 
 
 def test_a_burst_that_lasts_long_is_a_scanners_to_its_end(session, send):

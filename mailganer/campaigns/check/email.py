@@ -26,7 +26,7 @@ from ..frozen_emails import (
     unknown_clicks,
 )
 from ..preview import preview, sample_recipient
-from ..variables import Origin, VariableUse, variable_uses
+from ..variables import VariableOrigin, VariableUse, variable_uses
 from .findings import CampaignStep, Finding, PassedCheck, Problem, Severity
 from .foreign_placeholders import likely_variable
 
@@ -109,7 +109,7 @@ def count(session: Session, campaign: Campaign, email: AnalysedEmail, audience: 
         return email
     uses = variable_uses(session, campaign, email.compiled.variables, audience, email.reading.guarded)
     names = KnownNames(session, campaign.account_id, [each.id for each in campaign.lists])
-    unknown = (use.name for use in uses if use.origin is Origin.unknown)
+    unknown = (use.name for use in uses if use.origin is VariableOrigin.unknown)
     likely = {name: likely_variable(name, names) for name in islice(unknown, MOST_LIKELY)}
     return replace(email, variables=uses, likely=likely)
 
@@ -266,7 +266,7 @@ def _at_variables(email: AnalysedEmail, audience: int) -> Iterator[Finding]:
 
 
 def _at_variable(use: VariableUse, audience: int, likely: Mapping[str, str]) -> Iterator[Problem]:
-    if use.origin is Origin.unknown:
+    if use.origin is VariableOrigin.unknown:
         yield _unknown(use, likely.get(use.name, ""))
     elif use.bare and audience:
         yield Problem(
