@@ -143,7 +143,9 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def check_free(address: str, key: str) -> None:
-    """Raise ``MailganerError`` unless this machine can listen on an address."""
+    """Raise ``MailganerError`` unless this machine can listen on an address, the value of setting ``key``."""
+    from ..settings import ENVIRONMENT
+
     host, port = split_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -152,9 +154,10 @@ def check_free(address: str, key: str) -> None:
             probe.bind(("" if host == "*" else host, port))
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or "this is not a host name"
+            variable = next(name for name, setting in ENVIRONMENT.items() if setting == key)
             raise MailganerError(
-                f"{address} cannot be listened on ({reason}). "
-                f"Stop the program that uses it, or choose another address: {key} in the ini file."
+                f"Cannot listen on {address} ({reason}). Stop the program that uses it, or set "
+                f"another address: {key} in the ini file, or {variable}."
             ) from error
 
 

@@ -21,7 +21,7 @@ from .forms import choices, whole_number
 CHOICES = {
     "tls": _("TLS"),
     "starttls": _("STARTTLS"),
-    "none": _("None (this computer only)"),
+    "none": _("None (local only)"),
 }
 PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 SEVERAL = (list, tuple, set, frozenset)

@@ -110,5 +110,5 @@ def local_path(path: str | None, default: str) -> str:
     if not path or not path.startswith("/") or path.startswith(("//", "/\\")):
         return default
     parts = urlsplit(path)
-    unsafe = parts.scheme or parts.netloc or "\\" in path or any(ord(email) < 33 for email in path)
+    unsafe = parts.scheme or parts.netloc or "\\" in path or any(ord(character) < 33 for character in path)
     return default if unsafe else path

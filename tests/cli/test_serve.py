@@ -101,10 +101,9 @@ def test_a_taken_port_is_said_in_a_sentence(installation):
         seen = installation.run("serve", str(installation.ini))
     assert seen.returncode == 1
     (sentence,) = seen.stderr.strip().splitlines()
-    assert sentence.startswith(
-        f"127.0.0.1:{installation.port} cannot be listened on (Address already in use)."
-    )
+    assert sentence.startswith(f"Cannot listen on 127.0.0.1:{installation.port} (Address already in use).")
     assert "mailganer.listen" in sentence
+    assert "MAILGANER_LISTEN" in sentence
 
 
 def test_a_listen_address_without_a_host_is_said_in_a_sentence(installation):
@@ -113,7 +112,7 @@ def test_a_listen_address_without_a_host_is_said_in_a_sentence(installation):
     ini.write_text(ini.read_text().replace(address, "mailganer.listen = 256.1.1.1:6543"))
     seen = installation.run("web", str(ini))
     assert seen.returncode == 1
-    assert seen.stderr.startswith("256.1.1.1:6543 cannot be listened on (")
+    assert seen.stderr.startswith("Cannot listen on 256.1.1.1:6543 (")
     assert len(seen.stderr.strip().splitlines()) == 1
 
 
