@@ -5,13 +5,14 @@ from pyramid.config import Configurator
 from pyramid.tweens import INGRESS
 
 from mailganer.broker import broker_url
+from mailganer.i18n.sentences import pgettext
 from mailganer.tracking import OpenBuffer
 from mailganer.web import localization
 
 from ..web.compression import asset
 from ..web.health import BrokerWatch
 from .charts import shares
-from .status_badges import state_word
+from .status_badges import campaign_state, state_word
 from .subject_lines import plain, subject_of
 
 DEVELOPMENT = ("design", "outbox")  # modules whose routes exist in development only
@@ -39,6 +40,8 @@ def prepare_templates(environment: Environment) -> None:
         display_settings=localization.display_settings,
         asset=asset,
         state_word=state_word,
+        campaign_state=campaign_state,
+        pgettext=pgettext,
         shares=shares,
         plain=plain,
         subject_of=subject_of,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from mailganer.errors import _
 from mailganer.i18n.sentences import pgettext
 
+from ..models import CampaignStatus
+
 
 @dataclass(frozen=True)
 class Badge:
@@ -65,6 +67,16 @@ _ELSEWHERE = {
     ("import", "ready"): Badge(_("Ready to import"), "news", "eye"),
     ("import", "failed"): Badge(_("Could not be read"), "bad", "problem"),
 }
+
+
+def campaign_state(status: CampaignStatus, paused_reason: str | None, held: str = "") -> str:
+    """Return the key of a campaign's badge: its status, unless it waits or needs a user's attention.
+
+    ``held``: "waiting" or "stuck" if a campaign that is being sent can send nothing now.
+    """
+    if status is CampaignStatus.paused and paused_reason:
+        return "stuck"
+    return held if held and status is CampaignStatus.sending else status
 
 
 def state_word(state: str, subject: str = "") -> Badge:

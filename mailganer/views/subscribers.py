@@ -314,11 +314,11 @@ def _field_values(
     return [(name, posted.get(f"field.{name}", field_text(value))) for name, value in together.items()]
 
 
-def _campaigns(request: Request) -> Sequence[Row[int, str, str, CampaignStatus]]:
+def _campaigns(request: Request) -> Sequence[Row[int, str, str, CampaignStatus, str | None]]:
     """Return recent campaigns to explain, newest first, without their content."""
     session: Session = request.dbsession
     return session.execute(
-        select(Campaign.id, Campaign.name, Campaign.subject, Campaign.status)
+        select(Campaign.id, Campaign.name, Campaign.subject, Campaign.status, Campaign.paused_reason)
         .where(Campaign.account_id == request.context.account.id)
         .order_by(Campaign.id.desc())
         .limit(CAMPAIGNS_SHOWN)

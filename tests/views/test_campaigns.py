@@ -528,6 +528,7 @@ def test_a_campaign_that_came_too_late_waits_for_a_word(anna, draft, session, ag
     session.commit()
     page = anna.get(f"/campaigns/{draft.id}").follow()
     assert "Waiting for your decision" in page
+    assert page.html.find(id="campaign-state").text.strip() == "Needs attention"
     assert "Send to " in page
     assert "It should have started yesterday." in page
     assert "/report" not in page
@@ -568,6 +569,7 @@ def test_a_campaign_that_its_email_hinders_leads_to_the_email_first(anna, draft,
     first = page.html.find(id="progress").find(class_="button-primary")
     assert first["href"] == f"/campaigns/{draft.id}/email"
     assert "Resume sending" in page
+    assert page.html.find(id="campaign-state").text.strip() == "Needs attention"
 
 
 def test_a_planned_campaign_is_taken_back_where_it_is_said_to_be_needed(anna, draft, session, again):
@@ -588,6 +590,31 @@ def test_a_campaign_whose_sender_fails_quotes_the_server_and_leads_to_the_sender
     assert page.html.find(id="progress").find("code", class_="reply").text == "535 5.7.8 Bad credentials"
     assert page.html.find(class_="button-primary")["href"] == f"/senders/{sender.id}"
     assert "Needs attention" in page.html.find(id="campaign-state").text
+
+
+@pytest.mark.parametrize(
+    ("reason", "badge"), [(None, "Paused"), ("The email cannot be rendered.", "Needs attention")]
+)
+def test_only_a_campaign_paused_by_its_user_is_listed_as_paused(anna, draft, make, owner, reason, badge):
+    draft.status, draft.paused_reason, draft.name = CampaignStatus.paused, reason, "April"
+    lst = make.list(owner)
+    subscriber = make.subscriber(owner, "p@example.org", (lst,))
+    make.commit()
+    row = anna.get("/campaigns").html.find("a", string="April").find_parent("tr")
+    assert row.find(class_="badge").text.strip() == badge
+    asking = anna.get(f"/subscribers/{subscriber.id}").html.find("select", id="campaign")
+    assert asking.option.text.strip() == f"April · {badge}"
+
+
+def test_links_of_the_check_have_the_quotes_of_the_language(anna, draft, session):
+    draft.html = "<a href='www.a.test'>a</a> <a href='https://www.example.com/x'>b</a>"
+    session.commit()
+    here = f"/campaigns/{draft.id}/check"
+    assert "“www.a.test”." in anna.get(here)
+    assert "“https://www.example.com/x”." in anna.get(here)
+    page = anna.get(here, {"lang": "ru"})
+    assert "«www.a.test»." in page
+    assert "«https://www.example.com/x»." in page
 
 
 def test_campaigns_under_way_come_first_on_each_page(anna, make, owner, monkeypatch):
