@@ -78,7 +78,7 @@ class SMTPBackend(Backend):
     Settings = SMTPSettings
     limits = Limits(per_day=None, per_second=None, max_connections=2, per_connection=1000)
     option_names = frozenset({"depth", "hello_name", "open_relay"})
-    help = _("The password of your mailbox. Some providers require an app password.")
+    help = _("The password of your mail account. Some providers require an app password.")
 
     def __init__(
         self,

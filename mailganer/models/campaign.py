@@ -112,7 +112,7 @@ class Campaign(Base):
         if to not in MOVES[self.status]:
             raise Conflict(
                 _(
-                    "A campaign in the state “${now}” cannot change to “${then}”.",
+                    "A campaign with the status “${now}” cannot change to “${then}”.",
                     mapping={"now": self.status.value, "then": to.value},
                 )
             )

@@ -121,7 +121,7 @@ def test_an_empty_password_is_said_beside_its_field_and_no_server_is_asked(
 
 
 def test_what_kind_of_password_is_meant_is_not_said_beside_other_troubles(app: Any, sign_in: SignIn) -> None:
-    hint = "The password of your mailbox."
+    hint = "The password of your mail account."
     assert hint in app.get("/sign-in", {"email": "anna@example.com"})
     assert hint in sign_in(app, password="wrong", status=401)
     form = app.get("/sign-in", {"email": "anna@example.com"}).forms[0]

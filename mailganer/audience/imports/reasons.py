@@ -65,11 +65,11 @@ NOTES: Final[dict[str, TranslationString]] = {
     ENCODING_GUESSED: _(
         "The encoding of the file is not certain. It was read as ${detail}. Check that the text is readable."
     ),
-    "birthday": _("“${detail}” is not a birthday and was not imported."),
+    "birthday": _("“${detail}” is not a birthday and is not imported."),
     "birthday_unclear": _(
         "“${detail}” is ambiguous: day or month first? The birthday is not imported until you choose."
     ),
-    "status": _("“${detail}” is not a subscription status and was not imported."),
+    "status": _("“${detail}” is not a subscription status and is not imported."),
     "status_column": _(
         "The column “${detail}” may show who unsubscribed, but its values are not "
         "recognized. They are imported as an ordinary field, and no subscriber is unsubscribed."

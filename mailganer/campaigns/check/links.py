@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from ... import rendering
 from ...audience.fields import is_filled, subscriber_values, text_of
 from ...audience.recipients import recipients
-from ...errors import _
+from ...errors import _, composed
 from ...i18n.languages import languages
 from ...i18n.ready_templates import ready_templates
 from ...models import Campaign, Subscriber
@@ -91,9 +91,9 @@ def _problem(code: str, sentence: str, found: Sequence[str], likely: str = "") -
     return Problem(code, message, Severity.warning, CampaignStep.email, _("Fix links"), field="html")
 
 
-def _few(found: Sequence[str]) -> str:
-    shown = ", ".join(f"“{address[:60]}”" for address in found[:3])
-    return shown + (", …" if len(found) > 3 else ".")
+def _few(found: Sequence[str], end: str = ".") -> str:
+    shown = {f"link{n}": _("“${link}”", mapping={"link": each[:60]}) for n, each in enumerate(found[:3])}
+    return composed(", ".join(f"${{{name}}}" for name in shown) + (", …" if len(found) > 3 else end), shown)
 
 
 class _Own:
@@ -131,7 +131,7 @@ _SHORTEST_VALUE = 3  # characters; shorter values occur in many URLs
 def _at_anchors(report: LinkReport) -> Iterator[Problem]:
     """Yield a problem for empty links, "#", and links to missing anchors."""
     if report.nowhere:
-        mapping = {"number": report.nowhere, "links": _few(report.nowhere_names).removesuffix(".")}
+        mapping = {"number": report.nowhere, "links": _few(report.nowhere_names, end="")}
         yield Problem(
             "dead_links",
             _("Links that do not work: ${number} (${links}).", mapping=mapping)
