@@ -29,7 +29,7 @@ from .base import Network, Outcome, Scope, Timeouts, normalise_host
 from .extensions import CHUNKING, PIPELINING, REFUSED_FOR, avoid, is_avoided
 from .hosts import open_socket
 from .replies import Reply, ReplyOutcome, ReplyRule, Stage, classify
-from .wire import Broken, Nonsense, Wire
+from .wire import Broken, InvalidReply, Wire
 
 # Seconds of silence after which the server is probed.
 PROBE_AFTER = 10.0
@@ -381,7 +381,7 @@ def _plain_forbidden(server: SmtpServer) -> BackendError:
 
 
 def _connection_error(server: SmtpServer, broken: Broken) -> BackendError:
-    if isinstance(broken, Nonsense):
+    if isinstance(broken, InvalidReply):
         return ProtocolBroken(
             _(
                 "${host}, port ${port}, is not a mail server. Check the server and the port.",

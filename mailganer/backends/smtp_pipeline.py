@@ -33,7 +33,7 @@ from .replies import (
     Stage,
 )
 from .session import Session
-from .wire import NONSENSE, Broken, Dropped, Nonsense
+from .wire import NOT_SMTP, Broken, ConnectionClosed, InvalidReply
 
 IN_DOUBT = ReplyOutcome(Outcome.in_doubt, Scope.connection)
 
@@ -245,8 +245,8 @@ class SMTPConnection(Connection):
                     break
                 try:
                     _write_chunk(flight, session)
-                except Dropped as dropped:
-                    broken = dropped  # but it may have answered other emails before
+                except ConnectionClosed as closed:
+                    broken = closed  # but it may have answered other emails before
                 written.append(flight)
             if written:
                 _read_chunk_replies(written.popleft(), session)
@@ -313,7 +313,7 @@ class _Run:
                 return
         verdict = broken.verdict if isinstance(broken, ServerLeaves) else LATER_CONNECTION
         again = session.answered and not doubt and verdict == LATER_CONNECTION
-        if not again or isinstance(broken, Nonsense):
+        if not again or isinstance(broken, InvalidReply):
             self.give_up(verdict, broken.reason)
 
     def finish(self) -> None:
@@ -443,7 +443,7 @@ def _write_content(flight: Flight, session: Session, behind: bytes = b"") -> Non
     flight.end = session.wire.sent + len(flight.content) + 3
     try:
         session.wire.write(b"".join((flight.content, b".\r\n", behind)), session.timeouts.block)
-    except Dropped:
+    except ConnectionClosed:
         _read_content_reply(flight, session)  # it may have given a reason before
         raise
 
@@ -523,7 +523,7 @@ def _read_reset_after_chunk(session: Session) -> None:
     """Read the answer to the RSET after a chunk that was not understood."""
     try:
         reply = session.wire.reply(session.timeouts.command)
-    except Dropped:
+    except ConnectionClosed:
         raise NotSupported("", CHUNKING) from None
     if not reply.ok:
         raise NotSupported(reply.text, CHUNKING)
@@ -573,7 +573,7 @@ def _is_confused(session: Session, reply: Reply, stage: Stage) -> bool:
 
 def _verdict(session: Session, reply: Reply, stage: Stage) -> ReplyOutcome:
     if reply.code < 400:
-        raise Nonsense(NONSENSE)
+        raise InvalidReply(NOT_SMTP)
     return session.judge(reply, stage)
 
 

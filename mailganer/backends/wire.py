@@ -32,15 +32,15 @@ class Broken(Exception):
         self.reason = reason
 
 
-class Silent(Broken):
+class ReplyTimeout(Broken):
     """No complete answer came in time."""
 
 
-class Dropped(Broken):
+class ConnectionClosed(Broken):
     """The other side closed the connection."""
 
 
-class Nonsense(Broken):
+class InvalidReply(Broken):
     """The answer is not SMTP, or too long."""
 
 
@@ -75,7 +75,7 @@ class Wire:
             except TimeoutError:
                 continue  # until the deadline
             except OSError:
-                raise Dropped(DROPPED) from None
+                raise ConnectionClosed(CLOSED) from None
             self.sent += count
             self.maybe_sent = self.sent
             view = view[count:]
@@ -95,7 +95,7 @@ class Wire:
             line = self._line(deadline)
             size += len(line) + 2
             if size > MAX_REPLY or _code(line) != code:
-                raise Nonsense(NONSENSE)
+                raise InvalidReply(NOT_SMTP)
             lines.append(line)
         return Reply(code, _joined(lines))
 
@@ -124,7 +124,7 @@ class Wire:
             line = self._line(deadline)
             size += len(line) + 2
             if size > MAX_REPLY:
-                raise Nonsense(NONSENSE)
+                raise InvalidReply(NOT_SMTP)
             lines.append(line)
             if line[3:4] != b"-":
                 return Reply(_code(line), _joined(lines)), [text[4:] for text in lines]
@@ -151,14 +151,14 @@ class Wire:
             return False
         try:
             self._fill(self._deadline(seconds))
-        except Dropped:
+        except ConnectionClosed:
             return True
         except Broken:
             return False
         return False
 
     def secure(self, context: ssl.SSLContext, host: str) -> None:
-        """Start TLS. Raises ``ssl.SSLError``, ``Silent`` or ``Dropped``."""
+        """Start TLS. Raises ``ssl.SSLError``, ``ReplyTimeout`` or ``ConnectionClosed``."""
         self._wait_at_most(self.until)
         self._timeout = -1.0
         try:
@@ -166,9 +166,9 @@ class Wire:
         except ssl.SSLError:
             raise
         except TimeoutError:
-            raise Silent(SILENT) from None
+            raise ReplyTimeout(TIMED_OUT) from None
         except (OSError, ValueError):
-            raise Dropped(DROPPED) from None
+            raise ConnectionClosed(CLOSED) from None
 
     def address(self) -> str:
         """Return our own address as the server sees it, in the form for EHLO (RFC 5321, section 4.1.3)."""
@@ -192,11 +192,11 @@ class Wire:
     def _line(self, deadline: float) -> bytes:
         while not self._lines:
             if len(self._rest) > MAX_LINE:
-                raise Nonsense(NONSENSE)
+                raise InvalidReply(NOT_SMTP)
             self._fill(deadline)
         line = self._lines.popleft()
         if len(line) > MAX_LINE:
-            raise Nonsense(NONSENSE)
+            raise InvalidReply(NOT_SMTP)
         return line.rstrip(b"\r")
 
     def _fill(self, deadline: float) -> None:
@@ -208,9 +208,9 @@ class Wire:
             except TimeoutError:
                 continue  # until the deadline
             except OSError:
-                raise Dropped(DROPPED) from None
+                raise ConnectionClosed(CLOSED) from None
         if not data:
-            raise Dropped(DROPPED)
+            raise ConnectionClosed(CLOSED)
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._lines.extend(lines)
 
@@ -220,7 +220,7 @@ class Wire:
     def _wait_at_most(self, deadline: float) -> None:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise Silent(SILENT)
+            raise ReplyTimeout(TIMED_OUT)
         left = min(left, LOOK_AT_CLOCK)
         # Only when the timeout has become noticeably different.
         if not 0.9 * left <= (self._timeout or 0.0) <= left + 0.01:
@@ -228,12 +228,12 @@ class Wire:
             try:
                 self._sock.settimeout(left)
             except OSError:
-                raise Dropped(DROPPED) from None
+                raise ConnectionClosed(CLOSED) from None
 
 
-SILENT = str(_("The server did not respond in time."))
-DROPPED = str(_("The server closed the connection."))
-NONSENSE = str(_("The server sent a response that is not SMTP."))
+TIMED_OUT = str(_("The server did not respond in time."))
+CLOSED = str(_("The server closed the connection."))
+NOT_SMTP = str(_("The server sent a response that is not SMTP."))
 
 
 _ONE_LINE = {b"%d " % code: code for code in range(200, 600)}
@@ -248,7 +248,7 @@ def _code(line: bytes) -> int:
         or not b"200" <= code < b"600"
         or line[3:4] not in (b"", b" ", b"-")
     ):
-        raise Nonsense(NONSENSE)
+        raise InvalidReply(NOT_SMTP)
     return int(code)
 
 

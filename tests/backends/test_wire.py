@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from mailganer.backends import clean
-from mailganer.backends.wire import Dropped, Nonsense, Silent, Wire
+from mailganer.backends.wire import ConnectionClosed, InvalidReply, ReplyTimeout, Wire
 from tests.support.pace import within
 
 
@@ -36,7 +36,7 @@ def test_an_answer_in_pieces_is_one_answer(pair: tuple[Wire, socket.socket]) -> 
     wire, server = pair
     for piece in (b"2", b"50 ", b"ok", b"\r"):
         server.sendall(piece)
-        with pytest.raises(Silent):
+        with pytest.raises(ReplyTimeout):
             wire.reply(0.02)
     server.sendall(b"\n")
     assert wire.reply(1).text == "250 ok"
@@ -57,28 +57,28 @@ def test_an_answer_in_pieces_is_one_answer(pair: tuple[Wire, socket.socket]) -> 
 def test_what_is_no_answer(pair: tuple[Wire, socket.socket], data: bytes) -> None:
     wire, server = pair
     server.sendall(data)
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidReply):
         wire.reply(1)
 
 
 def test_a_line_without_end_is_not_kept(pair: tuple[Wire, socket.socket]) -> None:
     wire, server = pair
     server.sendall(b"250 " + b"x" * 20_000)
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidReply):
         wire.reply(1)
 
 
 def test_an_answer_without_end_is_not_kept(pair: tuple[Wire, socket.socket]) -> None:
     wire, server = pair
     server.sendall((b"250-" + b"x" * 1000 + b"\r\n") * 80)
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidReply):
         wire.reply(1)
 
 
 def test_silence_ends_the_wait(pair: tuple[Wire, socket.socket]) -> None:
     wire, _server = pair
     began = time.monotonic()
-    with pytest.raises(Silent):
+    with pytest.raises(ReplyTimeout):
         wire.reply(0.1)
     assert 0.05 < time.monotonic() - began < within(0.5)
 
@@ -87,14 +87,14 @@ def test_the_bound_over_all_stages_comes_before_the_stages_own(pair: tuple[Wire,
     wire, _server = pair
     wire.until = time.monotonic() + 0.1
     began = time.monotonic()
-    with pytest.raises(Silent):
+    with pytest.raises(ReplyTimeout):
         wire.reply(60)
     assert time.monotonic() - began < within(0.5)
 
 
 def test_a_reader_that_does_not_read_does_not_hold_us(pair: tuple[Wire, socket.socket]) -> None:
     wire, _server = pair
-    with pytest.raises(Silent):
+    with pytest.raises(ReplyTimeout):
         wire.write(b"x" * 2_000_000, -480)  # minus the time allowed for a slow peer
     assert 0 < wire.sent < 2_000_000
     assert wire.maybe_sent == wire.sent
@@ -103,7 +103,7 @@ def test_a_reader_that_does_not_read_does_not_hold_us(pair: tuple[Wire, socket.s
 def test_an_end_is_an_end(pair: tuple[Wire, socket.socket]) -> None:
     wire, server = pair
     server.close()
-    with pytest.raises(Dropped):
+    with pytest.raises(ConnectionClosed):
         wire.reply(1)
     assert wire.ends(1)
 
