@@ -17,20 +17,28 @@ from .plan_limits import (
     subscriber_room,
     usage,
 )
-from .providers import Done, GoTo, NotGenuine, Paid, PaymentField, PaymentProvider, load_providers
+from .providers import (
+    InvalidSignature,
+    PaymentField,
+    PaymentNotification,
+    PaymentProvider,
+    PlanGranted,
+    Redirect,
+    load_providers,
+)
 from .vouchers import create_vouchers, redeem_voucher
 
 if TYPE_CHECKING:  # processes that send do not need Pyramid
     from pyramid.config import Configurator
 
 __all__ = [
-    "Done",
-    "GoTo",
-    "NotGenuine",
-    "Paid",
+    "InvalidSignature",
     "PaymentField",
+    "PaymentNotification",
     "PaymentProvider",
+    "PlanGranted",
     "PlanUsage",
+    "Redirect",
     "create_vouchers",
     "is_operator",
     "load_providers",

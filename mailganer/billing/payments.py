@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 from ..errors import Conflict, _
 from ..models import Account, Voucher
 from ..settings import Plan, Settings
-from .providers import Done, Paid, extended, grant
+from .providers import PaymentNotification, PlanGranted, extended, grant
 
 
 def take_payment(
-    session: Session, provider: str, paid: Paid, *, settings: Settings, now: datetime
-) -> Done | None:
+    session: Session, provider: str, paid: PaymentNotification, *, settings: Settings, now: datetime
+) -> PlanGranted | None:
     """Grant an account what was paid for. Return None if this payment has been granted before.
 
     Raise ``Conflict`` without such an account or plan, or where the account would lose something; the
@@ -52,7 +52,7 @@ def _plan(name: str, settings: Settings) -> Plan:
     return found
 
 
-def _receipt(code: str, paid: Paid, now: datetime) -> Voucher:
+def _receipt(code: str, paid: PaymentNotification, now: datetime) -> Voucher:
     """Return the record of a payment: a voucher redeemed when it was created."""
     return Voucher(
         code=code,

@@ -33,15 +33,15 @@ class PaymentField:
 
 
 @dataclass(frozen=True)
-class Done:
-    """Paid: the account has this plan until this time."""
+class PlanGranted:
+    """The payment is complete: the account has this plan until this time."""
 
     plan: Plan
     until: datetime
 
 
 @dataclass(frozen=True)
-class GoTo:
+class Redirect:
     """Not paid yet: the user continues at this URL, and the provider's server notifies us of the result.
 
     The URL, or the data at the provider's server, has to identify the account (``account.id``).
@@ -51,7 +51,7 @@ class GoTo:
 
 
 @dataclass(frozen=True)
-class Paid:
+class PaymentNotification:
     """A complete payment reported by the provider's server."""
 
     payment: str  # its id at the provider: reported twice, it is granted once
@@ -60,7 +60,7 @@ class Paid:
     days: int
 
 
-class NotGenuine(MailganerError):
+class InvalidSignature(MailganerError):
     """The signature of a provider's notification is missing, wrong or too old."""
 
     def __init__(
@@ -90,7 +90,7 @@ class PaymentProvider(ABC):
         plan: Plan | None,
         settings: Settings,
         now: datetime,
-    ) -> Done | GoTo:
+    ) -> PlanGranted | Redirect:
         """Begin a payment after the user submitted the form. Raise ``InputError`` by field, or ``Conflict``.
 
         No transaction is open yet: a provider that calls its own server does so before it uses ``session``.
@@ -99,13 +99,13 @@ class PaymentProvider(ABC):
 
     def notified(
         self, headers: Mapping[str, str], body: bytes, *, settings: Settings, now: datetime
-    ) -> Paid | None:
+    ) -> PaymentNotification | None:
         """Handle a notification of the provider's server: ``POST /payments/NAME`` of this installation.
 
         ``body`` is unmodified: signatures are over bytes. Verify here that the notification is genuine,
-        fresh, and has the amount that the plan costs, before anything in it is used; raise ``NotGenuine``
-        otherwise. The same notification may arrive twice, late and out of order. No transaction is open: the
-        provider may be called for more. Return None if nothing was paid.
+        fresh, and has the amount that the plan costs, before anything in it is used; otherwise raise
+        ``InvalidSignature``. The same notification may arrive twice, late and out of order. No transaction
+        is open: the provider may be called for more. Return None if nothing was paid.
         """
         return None
 
@@ -167,6 +167,6 @@ def extended(account: Account, plan: Plan, days: int, settings: Settings, now: d
     return (until if current == plan else now) + timedelta(days=days)
 
 
-def grant(account: Account, plan: Plan, until: datetime) -> Done:
+def grant(account: Account, plan: Plan, until: datetime) -> PlanGranted:
     account.plan, account.plan_until = plan.name, until
-    return Done(plan, until)
+    return PlanGranted(plan, until)

@@ -11,7 +11,7 @@ from ..db import changed_rows
 from ..errors import InputError, _
 from ..models import Account, Voucher
 from ..settings import Plan, Settings
-from .providers import Done, PaymentField, PaymentProvider, extended, grant
+from .providers import PaymentField, PaymentProvider, PlanGranted, extended, grant
 
 # Crockford's Base32: no I, L, O or U, so that printed codes are not misread.
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -38,7 +38,7 @@ class VoucherProvider(PaymentProvider):
         plan: Plan | None,
         settings: Settings,
         now: datetime,
-    ) -> Done:
+    ) -> PlanGranted:
         return redeem_voucher(session, account, answers.get("code", ""), now, settings=settings)
 
 
@@ -60,7 +60,7 @@ def create_vouchers(session: Session, plan: str, days: int, count: int, now: dat
 
 def redeem_voucher(
     session: Session, account: Account, code: str, now: datetime, *, settings: Settings
-) -> Done:
+) -> PlanGranted:
     """Redeem a code for days of its plan.
 
     Raise ``InputError`` (field ``code``) for a code that is unknown or used, and ``Conflict`` where the

@@ -12,7 +12,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from mailganer import billing
-from mailganer.billing import Done, GoTo, PaymentProvider
+from mailganer.billing import PaymentProvider, PlanGranted, Redirect
 from mailganer.db import utcnow
 from mailganer.errors import Conflict, InputError, NotFound, _
 from mailganer.models import Account
@@ -45,7 +45,7 @@ def pay(request: Request) -> Any:
     except (InputError, Conflict) as error:
         request.response.status_int = status_of(error)
         return _page(request, refused=provider.name, error=error, answers=answers)
-    if isinstance(outcome, Done):
+    if isinstance(outcome, PlanGranted):
         request.flash(_plan_message(outcome.plan, outcome.until))
         return HTTPSeeOther(request.route_path("plan"))
     return _lead_to_provider(request, outcome.url)
@@ -57,7 +57,7 @@ def _begin(
     account_id: int,
     answers: Mapping[str, str],
     plan: Plan | None,
-) -> Done | GoTo:
+) -> PlanGranted | Redirect:
     """Begin a payment in a transaction of its own, which opens only when the provider needs it."""
     with registry["sessions"]() as session:
         account = session.get_one(Account, account_id)

@@ -9,7 +9,14 @@ from time import sleep
 
 import pytest
 
-from mailganer.billing import GoTo, NotGenuine, Paid, PaymentProvider, plan_of, take_payment
+from mailganer.billing import (
+    InvalidSignature,
+    PaymentNotification,
+    PaymentProvider,
+    Redirect,
+    plan_of,
+    take_payment,
+)
 from mailganer.db import utcnow
 from mailganer.errors import Conflict
 from mailganer.models import Account
@@ -25,16 +32,16 @@ class Cashier(PaymentProvider):
     name, title = "cashier", "Cashier"
 
     def begin(self, session, account, answers, *, plan, settings, now):
-        return GoTo(f"https://pay.example/{plan.name}?for={account.id}")
+        return Redirect(f"https://pay.example/{plan.name}?for={account.id}")
 
     def notified(self, headers, body, *, settings, now):
         signature = hmac.new(KEY, body, hashlib.sha256).hexdigest()
         if not hmac.compare_digest(signature, headers.get("X-Signature", "")):
-            raise NotGenuine
+            raise InvalidSignature
         news = json.loads(body)
         if news["event"] != "paid":
             return None
-        return Paid(news["payment"], news["account"], news["plan"], news["days"])
+        return PaymentNotification(news["payment"], news["account"], news["plan"], news["days"])
 
 
 @pytest.fixture
@@ -166,7 +173,9 @@ def test_two_payments_told_at_the_same_moment_both_count(sessions, session, acco
     def hear(payment):
         with sessions() as own:
             barrier.wait()
-            take_payment(own, "cashier", Paid(payment, number, "pro", 10), settings=settings, now=now)
+            take_payment(
+                own, "cashier", PaymentNotification(payment, number, "pro", 10), settings=settings, now=now
+            )
             own.commit()
 
     threads = [Thread(target=hear, args=(payment,)) for payment in ("1", "2", "3", "3")]
@@ -181,5 +190,7 @@ def test_two_payments_told_at_the_same_moment_both_count(sessions, session, acco
 def test_a_smaller_plan_takes_nothing_away_from_a_bigger_one(session, account, settings, now):
     account.plan, account.plan_until = "pro", now + timedelta(days=5)
     with pytest.raises(Conflict, match="still active"):
-        take_payment(session, "cashier", Paid("1", account.id, "free", 30), settings=settings, now=now)
+        take_payment(
+            session, "cashier", PaymentNotification("1", account.id, "free", 30), settings=settings, now=now
+        )
     assert plan_of(account, settings, now).name == "pro"

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mailganer.billing import GoTo, PaymentProvider, create_vouchers
+from mailganer.billing import PaymentProvider, Redirect, create_vouchers
 from mailganer.db import utcnow
 from mailganer.models import Account
 
@@ -98,8 +98,10 @@ class Cashier(PaymentProvider):
 
     name, title = "cashier", "Cashier"
 
-    def begin(self, session: Any, account: Any, answers: Any, *, plan: Any, settings: Any, now: Any) -> GoTo:
-        return GoTo(f"https://pay.example/{plan.name}")
+    def begin(
+        self, session: Any, account: Any, answers: Any, *, plan: Any, settings: Any, now: Any
+    ) -> Redirect:
+        return Redirect(f"https://pay.example/{plan.name}")
 
 
 def test_a_provider_with_its_own_page_is_reached_without_a_redirect(wsgi_app: Any, anna: Any) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from webtest import TestApp
 
-from mailganer.billing import GoTo, PaymentProvider
+from mailganer.billing import PaymentProvider, Redirect
 from mailganer.db import utcnow
 from mailganer.errors import Busy, Throttled, Unreachable
 from mailganer.models import Account, Sender
@@ -329,10 +329,12 @@ class SlowCashier(PaymentProvider):
         self.engine, self.ends = engine, threading.Event()
         self.open_transactions: list[int] = []
 
-    def begin(self, session: Any, account: Any, answers: Any, *, plan: Any, settings: Any, now: Any) -> GoTo:
+    def begin(
+        self, session: Any, account: Any, answers: Any, *, plan: Any, settings: Any, now: Any
+    ) -> Redirect:
         self.open_transactions.append(self.engine.pool.checkedout())
         self.ends.wait(60)
-        return GoTo(f"https://pay.example/{plan.name}?for={account.id}")
+        return Redirect(f"https://pay.example/{plan.name}?for={account.id}")
 
     def notified(self, headers: Any, body: bytes, *, settings: Any, now: Any) -> None:
         self.open_transactions.append(self.engine.pool.checkedout())
