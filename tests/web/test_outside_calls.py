@@ -376,10 +376,10 @@ def test_no_transaction_is_open_while_a_mail_server_is_asked(
 
 @one_database
 def test_the_api_refuses_a_third_call_of_one_network_and_what_no_thread_can_wait_for(
-    nobody: Client, gate: Gate
+    anonymous: Client, gate: Gate
 ) -> None:
     def ask(address: str) -> Any:
-        return nobody.post("login", login(gate), extra_environ={"REMOTE_ADDR": address}, status="*")
+        return anonymous.post("login", login(gate), extra_environ={"REMOTE_ADDR": address}, status="*")
 
     answers: list[Any] = []
     places = [f"192.0.2.{each // PER_NETWORK}" for each in range(MOST_STRANGERS_WAITING)]
@@ -398,11 +398,11 @@ def test_the_api_refuses_a_third_call_of_one_network_and_what_no_thread_can_wait
 
 @one_database
 def test_the_api_says_429_to_a_third_call_of_one_network(
-    app: Any, nobody: Client, gate: Gate, impatient: OutsideCalls
+    app: Any, anonymous: Client, gate: Gate, impatient: OutsideCalls
 ) -> None:
     for _call in range(PER_NETWORK):
         form_of(app, gate).submit(status=303)
-    refused = nobody.post("login", login(gate), status=429)
+    refused = anonymous.post("login", login(gate), status=429)
     assert refused.json["retry_after"] == int(refused.headers["Retry-After"])
 
 

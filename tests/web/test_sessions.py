@@ -100,7 +100,7 @@ def test_pages_name_no_address_that_a_request_chose(app: Any, anna: Any) -> None
 
 
 def test_wrong_tokens_of_one_network_are_throttled_and_a_right_one_still_works(
-    app: Any, client: Client, nobody: Client
+    app: Any, client: Client, anonymous: Client
 ) -> None:
     wrong = Client(app, "mg_wrong")
     for _try in range(WRONG_TOKENS.tries):
@@ -110,7 +110,7 @@ def test_wrong_tokens_of_one_network_are_throttled_and_a_right_one_still_works(
     assert refused.json["retry_after"] == int(refused.headers["Retry-After"])
     wrong.post("lists", {"name": "x"}, status=429)
     assert client.get("account").json["email"] == "anna@example.com"
-    nobody.get("account", status=401)
+    anonymous.get("account", status=401)
     wrong.get("account", status=401, extra_environ={"REMOTE_ADDR": "192.0.2.7"})
 
 
