@@ -103,7 +103,7 @@ def trouble_of(error: Exception) -> str:
     return (str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def gave_way(error: Exception) -> bool:
+def is_serialization_failure(error: Exception) -> bool:
     """Return whether the transaction was rolled back for a deadlock or serialisation failure.
 
     A retry may work.
@@ -173,7 +173,7 @@ def _watch(engine: Engine) -> None:
         event.listen(engine.pool, what, gone)
 
 
-def outside(session: Session | None, work: Callable[[], T]) -> T:
+def without_transaction(session: Session | None, work: Callable[[], T]) -> T:
     """Run ``work`` while ``session`` has no transaction, and return its result.
 
     For everything slow or foreign, templates above all: on SQLite a writer blocks all others, on PostgreSQL

@@ -50,8 +50,8 @@ class _Known(Exception):
 class _Claim:
     """Claim of an idempotency key, stored before the request is handled, so that concurrent requests find it.
 
-    A view that makes an external call before it changes anything (``db.outside``) loses the claim and takes
-    it again in its last transaction: a process killed in between leaves nothing behind.
+    A view that makes an external call before it changes anything (``db.without_transaction``) loses the claim
+    and takes it again in its last transaction: a process killed in between leaves nothing behind.
 
     Usually claim and response are written in one transaction, and a second request waits for the first. A
     view that calls a mail server ends the transaction before the call (``account_verification.release``):

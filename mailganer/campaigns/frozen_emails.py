@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, object_session
 
 from .. import rendering
-from ..db import outside
+from ..db import without_transaction
 from ..errors import EmailError, _
 from ..models import Campaign, FrozenEmail, Template
 from ..rendering.copied_links import clicks_in, key_of
@@ -125,7 +125,7 @@ def compile_of(
     """Compile the campaign's current email. Raise ``EmailError`` with part and line.
 
     ``ours`` is the public address of the installation; ``targets`` are looked up if not given. The session's
-    transaction is ended: see ``db.outside``.
+    transaction is ended: see ``db.without_transaction``.
     """
     own = variables(campaign.variables)
     session = object_session(campaign)
@@ -139,13 +139,13 @@ def compile_of(
         campaign_variables={each.name: each.value for each in own},
         overriding=[each.name for each in own if each.override],
     )
-    return outside(session, rendering.for_account(campaign.account_id, work))
+    return without_transaction(session, rendering.for_account(campaign.account_id, work))
 
 
 def freeze(session: Session, campaign: Campaign, now: datetime, ours: str = "") -> FrozenEmail:
     """Return the version to send from now on: the newest one, or a new one if the email has changed.
 
-    Raise ``EmailError``. The session's transaction is ended: see ``db.outside``.
+    Raise ``EmailError``. The session's transaction is ended: see ``db.without_transaction``.
     """
     return keep(session, campaign, compile_to_send(campaign, ours), now)
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, object_session
 from .. import rendering
 from ..audience.fields import STANDARD, is_filled, subscriber_values, text_of
 from ..audience.recipients import recipients
-from ..db import outside
+from ..db import without_transaction
 from ..errors import EmailError
 from ..i18n.footers import footer_texts
 from ..models import Campaign, Subscriber
@@ -32,7 +32,7 @@ def preview(
 
     Its own links (unsubscribe, browser, pixel) lead nowhere; the others work. ``ours`` is the public address
     of the installation, for an email that has to be compiled. The session's transaction is ended: see
-    ``db.outside``.
+    ``db.without_transaction``.
     """
     email = email or compile_of(campaign, ours)
     work = partial(
@@ -43,7 +43,7 @@ def preview(
         footer=footer_texts(campaign.locale),
         postal_address=campaign.account.postal_address,
     )
-    return outside(session, rendering.for_account(campaign.account_id, work))
+    return without_transaction(session, rendering.for_account(campaign.account_id, work))
 
 
 def recipient_values(
@@ -122,7 +122,9 @@ def _recipient_ids(campaign: Campaign) -> Select[tuple[int]]:
 def _fields_used(campaign: Campaign) -> Sequence[str]:
     try:
         work = partial(rendering.variables_of, source_of(campaign))
-        names = outside(object_session(campaign), rendering.for_account(campaign.account_id, work))
+        names = without_transaction(
+            object_session(campaign), rendering.for_account(campaign.account_id, work)
+        )
     except EmailError:
         return ()
     return sorted(name for name in names if is_field(name))

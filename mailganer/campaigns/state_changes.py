@@ -1,8 +1,8 @@
 """State changes of campaigns by users: schedule, unschedule, pause, resume, cancel.
 
 Each function changes a row in one transaction and does nothing else; ``schedule`` and ``resume`` compile the
-email before it begins (``db.outside``). The pipeline reads the row at its next tick (at once if the view
-enqueues one after the commit) and within one email of a lane that is sending.
+email before it begins (``db.without_transaction``). The pipeline reads the row at its next tick (at once if
+the view enqueues one after the commit) and within one email of a lane that is sending.
 """
 
 from collections.abc import Callable

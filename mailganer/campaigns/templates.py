@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, defer, object_session
 
 from .. import rendering
-from ..db import outside
+from ..db import without_transaction
 from ..errors import EmailError, InputError, _
 from ..models import Account, Campaign, Template
 from .draft_fields import LONGEST_EMAIL, LONGEST_LINE, LONGEST_NAME, clean_line, clean_text
@@ -95,7 +95,7 @@ def keep_as_template(session: Session, account: Account, campaign: Campaign, now
 def variables_of(template: Template) -> tuple[str, ...]:
     """Return the names the template uses, sorted. Raise ``EmailError``.
 
-    The session's transaction is ended (``db.outside``) if they are not cached.
+    The session's transaction is ended (``db.without_transaction``) if they are not cached.
     """
     return names_of(object_session(template), source_of(template), template.account_id)
 
@@ -103,7 +103,9 @@ def variables_of(template: Template) -> tuple[str, ...]:
 def names_of(session: Session | None, source: rendering.Source, account_id: int) -> tuple[str, ...]:
     """Do the same for an email that is not stored."""
     if not _known_names.has(source):
-        return outside(session, rendering.for_account(account_id, partial(_known_names.of, source)))
+        return without_transaction(
+            session, rendering.for_account(account_id, partial(_known_names.of, source))
+        )
     return _known_names.of(source)
 
 
@@ -117,7 +119,7 @@ def look_into(session: Session, found: Iterable[Template]) -> None:
                 rendering.for_account(account_id, partial(_known_names.of, source))()
 
     if unknown:
-        outside(session, look)
+        without_transaction(session, look)
 
 
 def checked_source(

@@ -14,7 +14,7 @@ from ..accounts import day_limit, sender_backend
 from ..audience.addresses import AddressError, parse_address
 from ..backends import Backend, Message, Receipt, Registry
 from ..billing import plan_of
-from ..db import outside
+from ..db import without_transaction
 from ..errors import Conflict, InputError, LimitReached, _
 from ..i18n.footers import footer_texts
 from ..models import Campaign, Sender, SenderStatus, Subscriber
@@ -58,9 +58,9 @@ def prepare_test(
 ) -> Trial:
     """Render the email for ``recipient`` once per address of ``to``, and take the emails from the quota.
 
-    They are rendered while the session has no transaction (``db.outside``), and counted in a new one. Commit
-    that before ``Trial.send``: a mail server may take half a minute. Raise ``InputError``, ``Conflict``
-    without a sender, ``EmailError``, ``LimitReached``.
+    They are rendered while the session has no transaction (``db.without_transaction``), and counted in a new
+    one. Commit that before ``Trial.send``: a mail server may take half a minute. Raise ``InputError``,
+    ``Conflict`` without a sender, ``EmailError``, ``LimitReached``.
     """
     addresses = _addresses(to)
     sender = _sender(campaign, now)
@@ -69,7 +69,7 @@ def prepare_test(
     values = recipient_values(session, campaign, email, recipient, now=now)
     copies = [_copy(address, values, sender, settings, now) for address in addresses]
     work = partial(_printed, email, envelope, copies)
-    contents = outside(session, rendering.for_account(campaign.account_id, work))
+    contents = without_transaction(session, rendering.for_account(campaign.account_id, work))
     sender = _sender(campaign, now)  # its current state
     _take(session, campaign, sender, len(addresses), settings, registry, now)
     messages = tuple(

@@ -291,7 +291,7 @@ def refuse_while(busy: Callable[[], bool]) -> None:
 def require_no_transaction() -> None:
     """Raise ``RuntimeError`` where a template may not be compiled or rendered: inside a transaction."""
     if any(busy() for busy in _refusals):
-        raise RuntimeError("no template runs inside a database transaction: see db.outside")
+        raise RuntimeError("no template runs inside a database transaction: see db.without_transaction")
 
 
 def ask(task: str, **arguments: Any) -> Any:

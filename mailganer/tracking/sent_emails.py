@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from .. import rendering
 from ..audience.fields import subscriber_values
 from ..campaigns.values import Shared, list_names_of, values_for
-from ..db import outside
+from ..db import without_transaction
 from ..errors import EmailError, NotFound, _
 from ..i18n.footers import footer_texts
 from ..ledger.resolve_in_doubt import hold_batches
@@ -74,7 +74,7 @@ def email_for(session: Session, found: SentEmail, public_url: str) -> rendering.
         postal_address=found.campaign.account.postal_address,
     )
     try:
-        return outside(session, rendering.for_account(found.campaign.account_id, work))
+        return without_transaction(session, rendering.for_account(found.campaign.account_id, work))
     except EmailError as error:
         raise NotFound(_("This email cannot be displayed.")) from error
 
@@ -83,7 +83,7 @@ def link_target(session: Session, found: SentEmail, number: int) -> str:
     """Return the target of link ``number`` in this recipient's email.
 
     Raise ``NotFound`` unless it is http or https. If a template builds the URL, this ends the session's
-    transaction: see ``db.outside``.
+    transaction: see ``db.without_transaction``.
     """
     email = _email(session, found)
     if not 1 <= number <= len(email.links):
@@ -92,7 +92,7 @@ def link_target(session: Session, found: SentEmail, number: int) -> str:
     try:
         if "{" not in email.links[number - 1]:
             return work()
-        return outside(session, rendering.for_account(found.campaign.account_id, work))
+        return without_transaction(session, rendering.for_account(found.campaign.account_id, work))
     except EmailError as error:
         raise NotFound(_("This link does not work.")) from error
 

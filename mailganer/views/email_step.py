@@ -23,7 +23,7 @@ from mailganer.campaigns.preview import hardest_reader, previous_recipient, reci
 from mailganer.campaigns.test_email import Trial
 from mailganer.campaigns.values import Variable, variables
 from mailganer.campaigns.variables import VariableOrigin, variable_uses
-from mailganer.db import outside, utcnow
+from mailganer.db import utcnow, without_transaction
 from mailganer.errors import (
     BackendError,
     Busy,
@@ -367,7 +367,7 @@ def _analysis(
     parts, html = parts_of(campaign), shown.html if shown else ""
     try:
         work = rendering.for_account(campaign.account_id, lambda: rendering.analyse_for_page(parts, html))
-        return outside(request.dbsession, work), None
+        return without_transaction(request.dbsession, work), None
     except EmailError as error:
         return rendering.PageAnalysis(), error
 

@@ -60,7 +60,8 @@ def campaign_page(
 def readiness_of(request: Request, audience: int | None = None) -> Readiness:
     """Return what keeps the context's draft from being sent.
 
-    ``audience`` is looked up where it is not given. The email may be compiled: see ``db.outside``.
+    ``audience`` is looked up where it is not given. The email may be compiled: see
+    ``db.without_transaction``.
     """
     campaign: Campaign = request.context.campaign
     if campaign.status is not CampaignStatus.draft:

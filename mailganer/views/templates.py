@@ -14,7 +14,7 @@ from mailganer.audience.headings import other_values
 from mailganer.campaigns import templates
 from mailganer.campaigns.draft_fields import LONGEST_NAME
 from mailganer.campaigns.frozen_emails import source_of
-from mailganer.db import outside, utcnow
+from mailganer.db import utcnow, without_transaction
 from mailganer.errors import Busy, EmailError, _
 from mailganer.i18n.footers import footer_texts
 from mailganer.i18n.languages import language_of
@@ -171,7 +171,7 @@ def _shown(request: Request, source: rendering.Source, locale: str, *, is_own: b
 
     try:
         work = rendering.for_account(account.id, render) if is_own else render
-        return email_response(request, outside(request.dbsession, work).html)
+        return email_response(request, without_transaction(request.dbsession, work).html)
     except EmailError as error:
         return email_response(request, broken_email(request, error))
     except Busy as error:

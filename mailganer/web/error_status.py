@@ -3,7 +3,7 @@
 from pyramid.request import Request
 from pyramid_retry import mark_error_retryable
 
-from ..db import gave_way
+from ..db import is_serialization_failure
 from ..errors import (
     AccountBusy,
     BackendError,
@@ -61,5 +61,5 @@ def without_database(request: Request, error: Exception) -> None:
     does.
     """
     request.account = request.viewer = None
-    if gave_way(error):
+    if is_serialization_failure(error):
         mark_error_retryable(error)

@@ -16,7 +16,7 @@ from mailganer.accounts import network_of
 from mailganer.backends import load_backends
 from mailganer.campaigns import state_changes
 from mailganer.campaigns.check import quick
-from mailganer.db import in_transaction, make_engine, outside
+from mailganer.db import in_transaction, make_engine, without_transaction
 from mailganer.errors import Conflict
 from mailganer.models import (
     Account,
@@ -361,7 +361,7 @@ def test_a_template_inside_a_transaction_is_refused(sessions: sessionmaker[Sessi
         ):
             with pytest.raises(RuntimeError, match="inside a database transaction"):
                 work()
-        assert outside(session, lambda: compile_email(Source("x", html="x"))).subject == "x"
+        assert without_transaction(session, lambda: compile_email(Source("x", html="x"))).subject == "x"
         session.rollback()
         assert compile_email(Source("x", html="x"))
 
@@ -395,7 +395,7 @@ def test_what_has_to_be_done_whole_cannot_be_given_back_half_done(
     def rash(session: Session, campaign: Campaign, *_: Any, **__: Any) -> None:
         campaign.name = "changed"
         session.flush()
-        outside(session, lambda: None)
+        without_transaction(session, lambda: None)
 
     monkeypatch.setattr(views.verbs, "preview", rash)
     client.post(f"campaigns/{draft.id}/preview", {}, key="k", status=500)

@@ -52,7 +52,8 @@ def check(
 ) -> Check:
     """Check recipients, email, senders, variables and limits. Raises nothing: errors become problems.
 
-    Without ``email``, the result of ``read``, the session's transaction is ended: see ``db.outside``.
+    Without ``email``, the result of ``read``, the session's transaction is ended: see
+    ``db.without_transaction``.
     """
     email = email or read(session, campaign, ours=settings.public_url, now=now)
     send_at = send_at or campaign.send_at

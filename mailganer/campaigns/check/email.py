@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from ... import rendering
 from ...audience.fields import KnownNames
-from ...db import outside
+from ...db import without_transaction
 from ...errors import EmailError, _
 from ...models import Campaign
 from ...rendering import EmailAnalysis
@@ -61,15 +61,15 @@ class AnalysedEmail:
 def read(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> AnalysedEmail:
     """Compile the email and render it for its first recipient. ``ours`` is the base URL of our links.
 
-    The session's transaction is ended: see ``db.outside``. Values that need counting are added later by
-    ``count``.
+    The session's transaction is ended: see ``db.without_transaction``. Values that need counting are added
+    later by ``count``.
     """
     email = put_together(session, campaign, ours=ours, now=now)
     html = email.shown.html if email.shown else None
     sources, broken = texts_of(campaign), email.error is not None
     try:
         work = partial(rendering.analyse_email, sources, html, ours=ours, broken=broken)
-        found = outside(session, rendering.for_account(campaign.account_id, work))
+        found = without_transaction(session, rendering.for_account(campaign.account_id, work))
     except EmailError as error:
         return replace(email, error=email.error or error)
     return replace(email, reading=found)

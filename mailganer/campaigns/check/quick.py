@@ -21,7 +21,7 @@ from ...accounts import day_limit
 from ...audience.recipients import audience_of
 from ...backends import Registry
 from ...billing import plan_of
-from ...db import outside
+from ...db import without_transaction
 from ...errors import Busy, EmailError
 from ...models import Campaign, SenderStatus
 from ...rendering import EmailAnalysis
@@ -167,7 +167,7 @@ def email_state(
     """Return what is known of the email as it is saved; None when the limited process is busy.
 
     ``seen`` is what the page has found out already. The session's transaction may be given back: see
-    ``db.outside``.
+    ``db.without_transaction``.
     """
     if not is_written(campaign):
         return _state_of(campaign, AnalysedEmail())
@@ -200,7 +200,7 @@ def _put_together(
     html = email.shown.html if email.shown else ""
     try:
         work = partial(rendering.analyse_for_page, parts_of(campaign), html)
-        analysis = outside(session, rendering.for_account(campaign.account_id, work))
+        analysis = without_transaction(session, rendering.for_account(campaign.account_id, work))
     except EmailError as error:
         return replace(email, error=email.error or error)
     return replace(email, reading=EmailAnalysis(guarded=analysis.guarded))
