@@ -26,7 +26,7 @@ def shape(template: Template) -> Shape:
 def templates(request: Request) -> dict[str, Any]:
     own = select(Template).where(Template.account_id == request.context.account.id)
     found, following = newest_first(request, own, Template.id)
-    verbs.look_into(request.dbsession, found)
+    verbs.cache_variables(request.dbsession, found)
     return page(found, following, shape)
 
 

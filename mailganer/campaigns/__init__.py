@@ -9,10 +9,10 @@ from .check import (
     EmailState,
     Readiness,
     Severity,
+    blocking_codes,
     check,
     email_state,
     readiness,
-    with_unusable,
 )
 from .drafts import create_draft, delete_draft, duplicate, update_draft
 from .frozen_emails import freeze
@@ -20,7 +20,7 @@ from .overview import count_by_status, list_campaigns
 from .preview import preview
 from .state_changes import cancel, pause, resume, schedule, unschedule
 from .test_email import prepare_test
-from .values import CampaignValues, Shared, list_names_of, values_for
+from .values import CampaignValues, SharedValues, list_names_of, values_for
 from .variables import VariableUse
 
 # Any code that uses both a database and templates imports this package.
@@ -32,9 +32,10 @@ __all__ = [
     "EmailState",
     "Readiness",
     "Severity",
-    "Shared",
+    "SharedValues",
     "VariableUse",
     "actual_days",
+    "blocking_codes",
     "cancel",
     "check",
     "compared",
@@ -58,5 +59,4 @@ __all__ = [
     "unschedule",
     "update_draft",
     "values_for",
-    "with_unusable",
 ]

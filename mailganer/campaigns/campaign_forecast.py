@@ -30,8 +30,8 @@ from .actuals import planned_emails
 from .forecast import MINUTE, Forecast
 from .plan_shares import by_pace
 from .sending_hours import Hours
-from .simulated import Sending, SimulatedLane
-from .simulation import play
+from .simulated import SimulatedCampaign, SimulatedLane
+from .simulation import simulate
 
 # Emails per second of one connection without a configured pace: a round trip or two to a mail provider and
 # its work on an email. Displayed as "about"; real sending may be faster.
@@ -69,7 +69,7 @@ def forecast(
     other_lanes = [_lane(session, sender, registry, now, 0) for sender in others]
     plan = RollingCounter.of(per_day, account_minutes(session, account.id, now))
     hours = Hours.of(campaign.hours)
-    return play(
+    return simulate(
         emails,
         starts_at,
         lanes,
@@ -133,7 +133,9 @@ def _had(session: Session, campaign: Campaign, senders: Sequence[Sender]) -> dic
     return {row.sender_id: row.had for row in rows}
 
 
-def _rivals(session: Session, campaign: Campaign, senders: Sequence[Sender], now: datetime) -> list[Sending]:
+def _rivals(
+    session: Session, campaign: Campaign, senders: Sequence[Sender], now: datetime
+) -> list[SimulatedCampaign]:
     """Return other campaigns that are being sent through these senders, or will be."""
     rows = session.execute(
         select(
@@ -159,14 +161,14 @@ def _rivals(session: Session, campaign: Campaign, senders: Sequence[Sender], now
     numbers = {sender.id: number for number, sender in enumerate(senders)}
     left = _waiting(session, rows)
     used = _used(session, [row.id for row in rows], now) if rows else {}
-    found: dict[int, Sending] = {}
+    found: dict[int, SimulatedCampaign] = {}
     for row in rows:
         if row.id not in found:
             hours = Hours.of(row.hours)  # they show when it continues
             resting_until = row.resting_until if hours is None else None
             starts = row.send_at if row.status is CampaignStatus.scheduled else resting_until
             starts_at = max(starts or now, now)
-            found[row.id] = Sending(row.id, left[row.id], starts_at, hours)
+            found[row.id] = SimulatedCampaign(row.id, left[row.id], starts_at, hours)
             if row.id in used:
                 found[row.id].used = used[row.id]
         found[row.id].had[numbers[row.sender_id]] = row.had

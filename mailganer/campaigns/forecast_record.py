@@ -5,13 +5,13 @@ from math import ceil
 from zoneinfo import ZoneInfo
 
 from .forecast import MINUTE, Day, Forecast, Pause, Share, Wait
-from .simulated import Sending, SimulatedLane, datetime_of
+from .simulated import SimulatedCampaign, SimulatedLane, datetime_of
 
 
 class ForecastRecord:
     """Emails by day and sender, and pauses."""
 
-    def __init__(self, campaign: Sending, zone: ZoneInfo) -> None:
+    def __init__(self, campaign: SimulatedCampaign, zone: ZoneInfo) -> None:
         self._campaign, self._emails, self._zone = campaign, campaign.left, zone
         self._starts_at = self._ends_at = campaign.starts_at
         self._days: dict[date, dict[str, Share]] = {}

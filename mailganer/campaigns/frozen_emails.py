@@ -63,10 +63,10 @@ def tokens_of_text(session: Session, email: rendering.CompiledEmail) -> frozense
     return known_tokens(session, (email.text,))
 
 
-def left_in(email: rendering.CompiledEmail, tokens: Collection[str], ours: str) -> tuple[str, ...]:
-    """What is around each of these tokens in a compiled email. Its link acts for another recipient.
+def foreign_links_in(email: rendering.CompiledEmail, tokens: Collection[str], ours: str) -> tuple[str, ...]:
+    """Return the links in a compiled email that act for another recipient: those with one of these tokens.
 
-    So may links to our pages that a gateway has hidden.
+    Links to our pages that a gateway has hidden are included, as they may too.
     """
     parts = (
         *(email.subject, email.preheader, email.html, email.text, *email.links),
@@ -92,14 +92,15 @@ def _surrounding_text(token: str, text: str) -> str:
 _END = re.compile(r"[\s\"'<>(){}\U0010ff00-\U0010ffff]")
 
 
-def refuse_left(email: rendering.CompiledEmail, tokens: Collection[str], ours: str) -> None:
-    """Raises ``EmailError`` when one of these tokens is left in the email."""
-    left = left_in(email, tokens, ours)
+def reject_foreign_links(email: rendering.CompiledEmail, tokens: Collection[str], ours: str) -> None:
+    """Raise ``EmailError`` if one of these tokens is left in the email."""
+    left = foreign_links_in(email, tokens, ours)
     if left:
-        raise EmailError(said_of_left(left), "html")
+        raise EmailError(foreign_links_message(left), "html")
 
 
-def said_of_left(left: Collection[str]) -> str:
+def foreign_links_message(left: Collection[str]) -> str:
+    """Return the sentence for links of another recipient that are left in an email."""
     return _(
         "The email was copied from one sent to another recipient and contains that "
         "recipient's links: ${link}. Replace them with the addresses they should lead to, or "
@@ -115,7 +116,7 @@ def compile_to_send(campaign: Campaign, ours: str) -> rendering.CompiledEmail:
     email = compile_of(campaign, ours)
     if session:
         tokens |= tokens_of_text(session, email)
-    refuse_left(email, tokens, ours)
+    reject_foreign_links(email, tokens, ours)
     return email
 
 
@@ -147,11 +148,16 @@ def freeze(session: Session, campaign: Campaign, now: datetime, ours: str = "") 
 
     Raise ``EmailError``. The session's transaction is ended: see ``db.without_transaction``.
     """
-    return keep(session, campaign, compile_to_send(campaign, ours), now)
+    return store_frozen_email(session, campaign, compile_to_send(campaign, ours), now)
 
 
-def keep(session: Session, campaign: Campaign, email: rendering.CompiledEmail, now: datetime) -> FrozenEmail:
-    """Do the same for an email compiled already, before the current transaction."""
+def store_frozen_email(
+    session: Session, campaign: Campaign, email: rendering.CompiledEmail, now: datetime
+) -> FrozenEmail:
+    """Return the version to send from now on, given the email compiled before the current transaction.
+
+    That is the newest version, or a new one if ``email`` differs from it.
+    """
     compiled = email.to_json()
     newest = newest_version(session, campaign.id)
     if newest is None or newest.compiled != compiled:

@@ -13,7 +13,14 @@ from ..quota.rolling_counter import WINDOW, RollingCounter
 from .forecast import MINUTE, Forecast, Wait
 from .forecast_record import ForecastRecord, end_of, midnight_after
 from .plan_shares import CampaignDemand, PlanShares, SenderQuota, plan_shares
-from .simulated import LONGEST_MINUTES, Sending, SendingSchedule, SimulatedLane, datetime_of, opening
+from .simulated import (
+    LONGEST_MINUTES,
+    SendingSchedule,
+    SimulatedCampaign,
+    SimulatedLane,
+    datetime_of,
+    opening,
+)
 from .turns import PLENTY, CampaignShare, shares, until_done
 
 # By number of steps so far: how many minutes are taken together. The first days are exact, of many campaigns
@@ -23,7 +30,7 @@ QUICK = 25  # campaigns times senders; with more of them there are fewer steps
 FEWEST_STEPS = 50
 SHORTEST_PAUSE = 2  # minutes
 
-_Queue = list[tuple[Sending, CampaignShare]]  # of one lane: each campaign with what it may send
+_Queue = list[tuple[SimulatedCampaign, CampaignShare]]  # of one lane: each campaign with what it may send
 
 
 class PlanSimulation:
@@ -31,8 +38,8 @@ class PlanSimulation:
 
     def __init__(
         self,
-        ours: Sending,
-        rivals: Sequence[Sending],
+        ours: SimulatedCampaign,
+        rivals: Sequence[SimulatedCampaign],
         lanes: Sequence[SimulatedLane],
         plan: RollingCounter,
         zone: ZoneInfo,
@@ -50,7 +57,7 @@ class PlanSimulation:
         self._divided: PlanShares | None = None
         self._changes_at = 0  # the minute in which the limits have to be divided again
         self._left: dict[int, dict[int, int]] = {}  # by campaign: what it may still send through each lane
-        self._of_lane: list[list[Sending]] = []  # by lane: the campaigns that may send now
+        self._of_lane: list[list[SimulatedCampaign]] = []  # by lane: the campaigns that may send now
         self._sent: dict[int, int] = {}  # by campaign: emails of this step
         self._idle: set[int] = set()  # lanes that had nothing of their own in the step before
 

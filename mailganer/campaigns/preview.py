@@ -15,7 +15,7 @@ from ..errors import EmailError
 from ..i18n.footers import footer_texts
 from ..models import Campaign, Subscriber
 from .frozen_emails import compile_of, source_of
-from .values import Shared, list_names_of, values_for
+from .values import SharedValues, list_names_of, values_for
 from .variables import is_field
 
 
@@ -62,10 +62,10 @@ def recipient_values(
     return values_for(own_values, shared_of(campaign, now), names.get(subscriber.id) if subscriber else None)
 
 
-def shared_of(campaign: Campaign, now: datetime) -> Shared:
+def shared_of(campaign: Campaign, now: datetime) -> SharedValues:
     """Return the values common to all recipients of a campaign, for its first sender."""
     sender = next((each for each in campaign.senders if each.deleted_at is None), None)
-    return Shared.of(
+    return SharedValues.of(
         campaign_name=campaign.name,
         sender_name=(sender.from_name or sender.name) if sender else "",
         sender_email=sender.from_email if sender else "",

@@ -42,7 +42,7 @@ class SimulatedLane:
 
 
 @dataclass
-class Sending:
+class SimulatedCampaign:
     """A campaign in the simulation that shares senders with others."""
 
     campaign_id: int
@@ -57,13 +57,14 @@ class Sending:
 class SendingSchedule:
     """Schedule of which campaigns may send when, and when that changes next."""
 
-    def __init__(self, campaigns: Sequence[Sending]) -> None:
+    def __init__(self, campaigns: Sequence[SimulatedCampaign]) -> None:
         self._next: dict[int, tuple[bool, int]] = {}  # by position: whether it may send, and until when
         self.begins_at = min(campaign.starts_at for campaign in campaigns)
         self._starts = _starts(campaigns)
         self.campaigns = campaigns
-        self.active: list[Sending] = []
-        self.closed: list[tuple[Sending, int]] = []  # outside their hours, with the minute these begin
+        self.active: list[SimulatedCampaign] = []
+        # Outside their hours, with the minute these begin.
+        self.closed: list[tuple[SimulatedCampaign, int]] = []
         self.changes_at = 0
 
     def refresh(self, minute: int) -> None:
@@ -95,7 +96,7 @@ class SendingSchedule:
         return True, max(minute + 1, int(closes.timestamp()) // MINUTE) if closes else forever
 
 
-def _starts(campaigns: Sequence[Sending]) -> list[int]:
+def _starts(campaigns: Sequence[SimulatedCampaign]) -> list[int]:
     """Return the minute from which each campaign has its share.
 
     When one starts, those that start within a minute have theirs already.

@@ -16,14 +16,21 @@ from .forecast import MINUTE, Forecast, Wait
 from .forecast_record import ForecastRecord, end_of, midnight_after
 from .plan_simulation import PlanSimulation
 from .sending_hours import Hours
-from .simulated import LONGEST_MINUTES, Sending, SendingSchedule, SimulatedLane, datetime_of, opening
+from .simulated import (
+    LONGEST_MINUTES,
+    SendingSchedule,
+    SimulatedCampaign,
+    SimulatedLane,
+    datetime_of,
+    opening,
+)
 from .turns import PLENTY, CampaignShare, shares, until_done
 
 MOST_STEPS = 20_000  # steps at most, if all minutes differ: the result is known long before
 EXACT_STEPS = 2_000  # after this many different minutes, counters are merged into hours
 
 
-def play(
+def simulate(
     emails: int,
     starts_at: datetime,
     lanes: Sequence[SimulatedLane],
@@ -35,7 +42,7 @@ def play(
     campaign_id: int = 0,
     had: Sequence[int] = (),
     used: RollingCounter | None = None,
-    rivals: Sequence[Sending] = (),
+    rivals: Sequence[SimulatedCampaign] = (),
     other_lanes: Sequence[SimulatedLane] | None = None,
 ) -> Forecast:
     """Simulate the sending of ``emails``. Uses up the counters: make new ones for another question.
@@ -47,10 +54,10 @@ def play(
     """
     numbers = range(len(lanes))
     so_far = dict(zip(numbers, had or [0] * len(lanes), strict=True))
-    ours = Sending(campaign_id, emails, starts_at, hours, so_far, used or RollingCounter(None))
+    ours = SimulatedCampaign(campaign_id, emails, starts_at, hours, so_far, used or RollingCounter(None))
     others = list(rivals)
     if beside:
-        others.append(Sending(campaign_id - 1, beside, starts_at, hours, dict.fromkeys(numbers, 0)))
+        others.append(SimulatedCampaign(campaign_id - 1, beside, starts_at, hours, dict.fromkeys(numbers, 0)))
     zone = ZoneInfo(timezone)
     if other_lanes is not None and lanes:
         everything = [*lanes, *other_lanes]
@@ -58,18 +65,20 @@ def play(
             sorted_lanes = _sort_by_id(everything, [ours, *others])
             return PlanSimulation(ours, others, sorted_lanes, plan, zone).run()
         others = [beside for beside in map(partial(_through, len(lanes)), others) if beside.had]
-    return _Simulation(ours, others, lanes, plan, zone).played()
+    return _Simulation(ours, others, lanes, plan, zone).run()
 
 
 def _limits_are_divided(
-    plan: RollingCounter, lanes: Sequence[SimulatedLane], campaigns: Sequence[Sending]
+    plan: RollingCounter, lanes: Sequence[SimulatedLane], campaigns: Sequence[SimulatedCampaign]
 ) -> bool:
     """Return whether campaigns share limits, or one may send through several senders with limits."""
     limited = plan.limit is not None or any(lane.counter.limit is not None for lane in lanes)
     return limited and (len(campaigns) > 1 or len(campaigns[0].had) > 1)
 
 
-def _sort_by_id(lanes: Sequence[SimulatedLane], campaigns: Sequence[Sending]) -> list[SimulatedLane]:
+def _sort_by_id(
+    lanes: Sequence[SimulatedLane], campaigns: Sequence[SimulatedCampaign]
+) -> list[SimulatedLane]:
     """Return the lanes in the order of their senders' ids, and renumber them in the campaigns."""
     order = sorted(range(len(lanes)), key=lambda number: lanes[number].sender_id)
     numbers = {old: new for new, old in enumerate(order)}
@@ -78,7 +87,7 @@ def _sort_by_id(lanes: Sequence[SimulatedLane], campaigns: Sequence[Sending]) ->
     return [lanes[old] for old in order]
 
 
-def _through(lanes: int, campaign: Sending) -> Sending:
+def _through(lanes: int, campaign: SimulatedCampaign) -> SimulatedCampaign:
     """Return a campaign as far as the first ``lanes`` know it."""
     return replace(campaign, had={number: had for number, had in campaign.had.items() if number < lanes})
 
@@ -104,15 +113,15 @@ class _Queue:
 
     number: int
     lane: SimulatedLane
-    ours: Sending
-    campaigns: list[Sending] = field(default_factory=list)
+    ours: SimulatedCampaign
+    campaigns: list[SimulatedCampaign] = field(default_factory=list)
     left: int = 0  # waiting recipients of all of them
     until_done: int = 0  # emails of all until the last of ours is sent
     sent: int = 0
     begins: datetime | None = None
     ends: datetime | None = None
 
-    def fill(self, active: Iterable[Sending]) -> None:
+    def fill(self, active: Iterable[SimulatedCampaign]) -> None:
         """Start with the campaigns that may send now. A newly active one starts at the others' level."""
         number, floor = self.number, self.lane.floor
         self.campaigns = [each for each in active if number in each.had and each.left]
@@ -151,8 +160,8 @@ class _Queue:
 class _Simulation:
     def __init__(
         self,
-        ours: Sending,
-        rivals: Sequence[Sending],
+        ours: SimulatedCampaign,
+        rivals: Sequence[SimulatedCampaign],
         lanes: Sequence[SimulatedLane],
         plan: RollingCounter,
         zone: ZoneInfo,
@@ -168,7 +177,7 @@ class _Simulation:
         self.last_minute = self.first_minute + LONGEST_MINUTES
         self.midnight = 0  # the first minute of the zone's next day
 
-    def played(self) -> Forecast:
+    def run(self) -> Forecast:
         for step in range(MOST_STEPS):
             if not self.ours.left or not self.lanes or self.minute > self.last_minute:
                 break
@@ -364,5 +373,5 @@ class _Simulation:
         return max(waits, key=lambda found: found[0], default=None)
 
 
-def _turn(campaign: Sending, number: int, taken: int = 0) -> CampaignShare:
+def _turn(campaign: SimulatedCampaign, number: int, taken: int = 0) -> CampaignShare:
     return CampaignShare(campaign.campaign_id, campaign.had[number], campaign.left - taken)

@@ -138,7 +138,7 @@ def resume(session: Session, campaign: Campaign, now: datetime, ours: str = "") 
     if campaign.status is not CampaignStatus.paused:
         raise Conflict(_("Only a paused campaign can be resumed."))
     if email is not None:
-        frozen_emails.keep(session, campaign, email, now)
+        frozen_emails.store_frozen_email(session, campaign, email, now)
     campaign.move(CampaignStatus.sending)
     delays.end_pause(session, campaign.id, now)
     campaign.started_at = campaign.started_at or now  # one paused for being late starts now

@@ -101,7 +101,7 @@ def variables_of(template: Template) -> tuple[str, ...]:
 
 
 def names_of(session: Session | None, source: rendering.Source, account_id: int) -> tuple[str, ...]:
-    """Do the same for an email that is not stored."""
+    """Return the names that an email uses which is not stored, sorted. Raise ``EmailError``."""
     if not _known_names.has(source):
         return without_transaction(
             session, rendering.for_account(account_id, partial(_known_names.of, source))
@@ -109,7 +109,7 @@ def names_of(session: Session | None, source: rendering.Source, account_id: int)
     return _known_names.of(source)
 
 
-def look_into(session: Session, found: Iterable[Template]) -> None:
+def cache_variables(session: Session, found: Iterable[Template]) -> None:
     """Find the variables of several templates at once, so that ``variables_of`` has them cached."""
     unknown = [(each.account_id, source) for each in found if not _known_names.has(source := source_of(each))]
 

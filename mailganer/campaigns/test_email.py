@@ -30,7 +30,7 @@ MOST_ADDRESSES = 10  # a test goes to the user and a few colleagues; more is a c
 
 
 @dataclass(frozen=True)
-class Trial:
+class PreparedTest:
     """Rendered and counted test emails, ready to be sent. Needs no database."""
 
     backend: Backend
@@ -55,11 +55,11 @@ def prepare_test(
     vault: Vault,
     now: datetime,
     recipient: Subscriber | None = None,
-) -> Trial:
+) -> PreparedTest:
     """Render the email for ``recipient`` once per address of ``to``, and take the emails from the quota.
 
     They are rendered while the session has no transaction (``db.without_transaction``), and counted in a new
-    one. Commit that before ``Trial.send``: a mail server may take half a minute. Raise ``InputError``,
+    one. Commit that before ``PreparedTest.send``: a mail server may take half a minute. Raise ``InputError``,
     ``Conflict`` without a sender, ``EmailError``, ``LimitReached``.
     """
     addresses = _addresses(to)
@@ -76,7 +76,7 @@ def prepare_test(
         Message(id=address, sender=envelope.from_email, recipient=address, content=content)
         for address, content in zip(addresses, contents, strict=True)
     )
-    return Trial(sender_backend(sender, registry, vault), messages)
+    return PreparedTest(sender_backend(sender, registry, vault), messages)
 
 
 def _printed(

@@ -6,7 +6,7 @@ it could not send gives it no claim. Emails sent while a campaign is alone are n
 
 The result for a day's quota does not depend on ids, sizes of windows and batches, or the number of lanes: a
 window never takes more than its campaign's share of the rest (:func:`shares`). The worker calls this before
-each window (:func:`line_up`), the forecast for a whole period. No database here.
+each window (:func:`order_campaigns`), the forecast for a whole period. No database here.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ def until_done(turn: CampaignShare, others: Sequence[CampaignShare]) -> int:
     return turn.left + sum(before)
 
 
-def line_up(turns: Sequence[CampaignShare], remaining: int | None, size: int) -> list[WindowChoice]:
+def order_campaigns(turns: Sequence[CampaignShare], remaining: int | None, size: int) -> list[WindowChoice]:
     """Return the campaigns a lane may serve, in order, each with the largest window it may open.
 
     ``remaining`` is what the day's quota still allows (None: any number). A campaign that is not ``free`` is

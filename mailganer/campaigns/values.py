@@ -64,7 +64,7 @@ def _variable(name: str, stored: Any) -> Variable:
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedValues:
     """Values common to all recipients of a campaign through one sender."""
 
     campaign_name: str
@@ -83,7 +83,7 @@ class Shared:
         list_names: Sequence[str],
         timezone: str,
         now: datetime,
-    ) -> "Shared":
+    ) -> "SharedValues":
         """Build from plain data. ``today`` is the current day in the account's time zone."""
         list_name = list_names[0] if list_names else ""
         today = now.astimezone(ZoneInfo(timezone)).date()
@@ -98,7 +98,7 @@ class CampaignValues:
 
     __slots__ = ("_list_name", "_shared")
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: SharedValues) -> None:
         self._list_name = shared.list_name
         self._shared: dict[str, object] = {
             "campaign": {"name": shared.campaign_name},
@@ -119,7 +119,7 @@ class CampaignValues:
 
 
 def values_for(
-    own_values: Mapping[str, object], shared: Shared, list_name: str | None = None
+    own_values: Mapping[str, object], shared: SharedValues, list_name: str | None = None
 ) -> dict[str, object]:
     """Return the values of one recipient. For many recipients, keep a :class:`CampaignValues`."""
     return CampaignValues(shared).of(own_values, list_name)

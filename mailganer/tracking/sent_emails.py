@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from .. import rendering
 from ..audience.fields import subscriber_values
-from ..campaigns.values import Shared, list_names_of, values_for
+from ..campaigns.values import SharedValues, list_names_of, values_for
 from ..db import without_transaction
 from ..errors import EmailError, NotFound, _
 from ..i18n.footers import footer_texts
@@ -101,7 +101,7 @@ def recipient_values(session: Session, found: SentEmail, email: rendering.Compil
     """Return the values for this recipient, from the same function that made them when the email was sent."""
     delivery, campaign, sender = found.delivery, found.campaign, found.sender
     subscriber = delivery.subscriber_id
-    shared = Shared.of(
+    shared = SharedValues.of(
         campaign_name=campaign.name,
         sender_name=(sender.from_name or sender.name) if sender else "",
         sender_email=sender.from_email if sender else "",

@@ -15,12 +15,12 @@ from mailganer.audience.fields import known_fields
 from mailganer.audience.recipients import audience_of
 from mailganer.backends import Outcome, Receipt
 from mailganer.campaigns import EmailState, Readiness, VariableUse, replacing, templates
-from mailganer.campaigns.check import AnalysedEmail, Seen, email_key
+from mailganer.campaigns.check import AnalysedEmail, EmailFindings, email_key
 from mailganer.campaigns.counts import campaign_counts
 from mailganer.campaigns.drafts import EDITABLE
 from mailganer.campaigns.frozen_emails import compile_of, parts_of
 from mailganer.campaigns.preview import hardest_reader, previous_recipient, recipient_page, sample_recipient
-from mailganer.campaigns.test_email import Trial
+from mailganer.campaigns.test_email import PreparedTest
 from mailganer.campaigns.values import Variable, variables
 from mailganer.campaigns.variables import VariableOrigin, variable_uses
 from mailganer.db import utcnow, without_transaction
@@ -156,7 +156,7 @@ def test_email(request: Request) -> Any:
     )
     try:
         # The quota is used and the emails are rendered once, before the mail server is called.
-        trial = None if has_waited(request) else _trial(request)
+        prepared = None if has_waited(request) else _prepared_test(request)
     except InputError as error:
         request.response.status_int = 422
         return _page(request, test_wrong=error.fields["to"])
@@ -164,7 +164,7 @@ def test_email(request: Request) -> Any:
         request.flash(error.message, "bad", "test")
         return HTTPSeeOther(back)
     try:
-        receipts, recipients = ask_outside(request, _sending(request, trial))
+        receipts, recipients = ask_outside(request, _sending(request, prepared))
     except BackendError as error:
         request.flash(_said(error.message, reply_beside(error)), "bad", "test")
         return HTTPSeeOther(back)
@@ -172,7 +172,7 @@ def test_email(request: Request) -> Any:
     return HTTPSeeOther(back)
 
 
-def _trial(request: Request) -> Trial:
+def _prepared_test(request: Request) -> PreparedTest:
     to = request.POST.get("to", "").replace(";", ",").split(",")
     return campaigns.prepare_test(
         request.dbsession,
@@ -186,11 +186,13 @@ def _trial(request: Request) -> Trial:
     )
 
 
-def _sending(request: Request, trial: Trial | None) -> Callable[[], tuple[tuple[Receipt, ...], int]]:
+def _sending(
+    request: Request, prepared: PreparedTest | None
+) -> Callable[[], tuple[tuple[Receipt, ...], int]]:
     """Return the call that sends the test emails; one that was waited for is not repeated."""
-    if trial is None:
+    if prepared is None:
         return lambda: ((), 0)
-    return in_time(request, trial.backend, lambda: (trial.send(), len(trial.messages)))
+    return in_time(request, prepared.backend, lambda: (prepared.send(), len(prepared.messages)))
 
 
 def read_email_file(posted: Any) -> str:
@@ -236,7 +238,7 @@ def _answer(request: Request, problems: Mapping[str, str] | None = None) -> dict
     email = _email(request, problems)
     if _is_counted(request, email):
         unusable, elsewhere = (request.POST.get(name, "").split() for name in ("unusable", "elsewhere"))
-        readiness = Readiness(campaigns.with_unusable(email["email"], unusable), tuple(elsewhere))
+        readiness = Readiness(campaigns.blocking_codes(email["email"], unusable), tuple(elsewhere))
     else:
         email |= (counts := _counts(request, email))
         readiness = counts["readiness"]
@@ -279,7 +281,9 @@ def _email(request: Request, problems: Mapping[str, str] | None = None) -> dict[
     return {
         "campaign": campaign,
         "email": _state(
-            request, recipient, Seen(key, AnalysedEmail(compiled, letter_error, shown=shown), guarded)
+            request,
+            recipient,
+            EmailFindings(key, AnalysedEmail(compiled, letter_error, shown=shown), guarded),
         ),
         "problems": problems or {},
         # A rejected save keeps the revision it was based on, so that the next one does not overwrite
@@ -381,7 +385,7 @@ def _key(request: Request) -> str:
     return email_key(request.dbsession, campaign, ours=ours, now=utcnow())
 
 
-def _state(request: Request, recipient: Subscriber | None, seen: Seen) -> EmailState | None:
+def _state(request: Request, recipient: Subscriber | None, seen: EmailFindings) -> EmailState | None:
     """Return what the steps of a draft show of its email, which was ``seen`` as ``recipient`` gets it."""
     campaign, session = request.context.campaign, request.dbsession
     if campaign.status is not CampaignStatus.draft:

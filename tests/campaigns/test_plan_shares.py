@@ -12,9 +12,9 @@ from mailganer.campaigns import plan_simulation
 from mailganer.campaigns.forecast import Forecast, Wait
 from mailganer.campaigns.plan_shares import CampaignDemand, PlanShares, SenderQuota, plan_shares
 from mailganer.campaigns.sending_hours import Hours
-from mailganer.campaigns.simulated import Sending, SimulatedLane
-from mailganer.campaigns.simulation import play
-from mailganer.campaigns.turns import PLENTY, CampaignShare, line_up
+from mailganer.campaigns.simulated import SimulatedCampaign, SimulatedLane
+from mailganer.campaigns.simulation import simulate
+from mailganer.campaigns.turns import PLENTY, CampaignShare, order_campaigns
 from mailganer.quota.rolling_counter import RollingCounter
 from tests.support.pace import within
 
@@ -221,7 +221,7 @@ class Machine:
         plan = self.plan(minute)
         turns = self.turns(n, minute, plan, helping=helping)
         size = min(self.window, budget, self.mailboxes[n].largest)
-        for first in line_up(turns, remaining, size)[:1]:
+        for first in order_campaigns(turns, remaining, size)[:1]:
             chosen = next(each for each in self.campaigns if each.id == first.campaign_id)
             return chosen, first.size
         return None
@@ -249,13 +249,13 @@ def foreseen(
         for n in order
     ]
     rivals = [
-        Sending(
+        SimulatedCampaign(
             each.id, each.left, moment(each.starts), each.hours, {order.index(n): 0 for n in each.senders}
         )
         for each in campaigns
         if each is not ours
     ]
-    return play(
+    return simulate(
         ours.left,
         moment(ours.starts),
         lanes[: len(mine)],
@@ -388,7 +388,7 @@ def test_a_forecast_among_fifty_campaigns_and_ten_senders_is_quick(monkeypatch: 
     rnd = random.Random(1)
     lanes = [SimulatedLane(f"s{n}", RollingCounter.of(500, ()), 300, sender_id=n) for n in range(10)]
     rivals = [
-        Sending(
+        SimulatedCampaign(
             10 + n,
             10_000,
             NOW + timedelta(minutes=rnd.randrange(3000)),
@@ -397,7 +397,7 @@ def test_a_forecast_among_fifty_campaigns_and_ten_senders_is_quick(monkeypatch: 
         for n in range(50)
     ]
     begun = process_time()
-    found = play(
+    found = simulate(
         10_000,
         NOW,
         lanes[:2],
@@ -415,9 +415,9 @@ def test_a_forecast_among_fifty_campaigns_and_ten_senders_is_quick(monkeypatch: 
 def test_a_forecast_among_many_campaigns_is_quick() -> None:
     rnd = random.Random(1)
     lanes = [SimulatedLane(f"s{n}", RollingCounter.of(2000, ()), 60) for n in range(5)]
-    rivals = [Sending(10 + n, 10_000, NOW, had={n % 5: 0}) for n in range(20)]
+    rivals = [SimulatedCampaign(10 + n, 10_000, NOW, had={n % 5: 0}) for n in range(20)]
     begun = process_time()
-    found = play(
+    found = simulate(
         rnd.randrange(900_000, 1_000_000),
         NOW,
         lanes[:1],

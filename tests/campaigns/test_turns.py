@@ -8,14 +8,14 @@ from time import process_time
 
 import pytest
 
-from mailganer.campaigns.simulated import Sending, SimulatedLane
-from mailganer.campaigns.simulation import play
+from mailganer.campaigns.simulated import SimulatedCampaign, SimulatedLane
+from mailganer.campaigns.simulation import simulate
 from mailganer.campaigns.turns import (
     PLENTY,
     CampaignShare,
     WindowChoice,
     floor_after,
-    line_up,
+    order_campaigns,
     shares,
     until_done,
 )
@@ -64,19 +64,19 @@ def test_the_number_of_emails_until_one_is_done_is_exact(seed: int) -> None:
 
 
 def test_a_campaign_alone_has_windows_as_large_as_it_may() -> None:
-    assert line_up([CampaignShare(7, 0)], None, 500)[0].size == 500
-    assert line_up([CampaignShare(7, 10_000)], 480, 500)[0].size == 480
+    assert order_campaigns([CampaignShare(7, 0)], None, 500)[0].size == 500
+    assert order_campaigns([CampaignShare(7, 10_000)], 480, 500)[0].size == 480
 
 
 def test_who_has_had_least_comes_first_and_takes_no_more_than_its_share_of_the_day() -> None:
     small, large = CampaignShare(900, 0), CampaignShare(1, 0)
-    assert line_up([small, large], 500, 500) == [WindowChoice(1, 250), WindowChoice(900, 250)]
-    assert line_up([small, CampaignShare(1, 250)], 250, 500) == [WindowChoice(900, 250)]
+    assert order_campaigns([small, large], 500, 500) == [WindowChoice(1, 250), WindowChoice(900, 250)]
+    assert order_campaigns([small, CampaignShare(1, 250)], 250, 500) == [WindowChoice(900, 250)]
 
 
 def test_a_campaign_whose_batches_other_lanes_hold_keeps_its_share() -> None:
     held = CampaignShare(1, 0, left=20, free=False)
-    assert line_up([held, CampaignShare(2, 0)], 100, 500) == [WindowChoice(2, 80)]
+    assert order_campaigns([held, CampaignShare(2, 0)], 100, 500) == [WindowChoice(2, 80)]
 
 
 # --- plan and run
@@ -132,7 +132,7 @@ class Machine:
 
     def open(self, able: list[Campaign], remaining: int, pace: int) -> tuple[Campaign, int]:
         turns = [CampaignShare(each.id, max(each.had, self.floor)) for each in able]
-        first = line_up(turns, remaining, min(self.window, pace))[0]
+        first = order_campaigns(turns, remaining, min(self.window, pace))[0]
         chosen = next(each for each in able if each.id == first.campaign_id)
         rest_of_batch = chosen.left % chosen.batch or chosen.batch
         number = min(first.size, chosen.left, rest_of_batch, self.rnd.randrange(1, self.window + 1))
@@ -147,9 +147,11 @@ def foreseen(campaigns: list[Campaign], ours: Campaign, quota: int, a_minute: in
     def at(campaign: Campaign) -> datetime:
         return datetime.fromtimestamp(campaign.starts * 60, UTC)
 
-    rivals = [Sending(each.id, each.left, at(each), had={0: 0}) for each in campaigns if each is not ours]
+    rivals = [
+        SimulatedCampaign(each.id, each.left, at(each), had={0: 0}) for each in campaigns if each is not ours
+    ]
     lane = SimulatedLane("anna", RollingCounter.of(quota, ()), a_minute)
-    found = play(
+    found = simulate(
         ours.left, at(ours), [lane], RollingCounter.of(None, ()), "UTC", campaign_id=ours.id, rivals=rivals
     )
     return {day.date: day.emails for day in found.days}
@@ -188,10 +190,11 @@ def test_a_slow_sender_serves_them_in_turn_over_midnight_too() -> None:
 def test_a_forecast_beside_a_hundred_campaigns_and_a_million_emails_is_quick() -> None:
     rnd = random.Random(1)
     rivals = [
-        Sending(10 + n, 10_000, NOW + timedelta(minutes=rnd.randrange(3000)), had={0: 0}) for n in range(100)
+        SimulatedCampaign(10 + n, 10_000, NOW + timedelta(minutes=rnd.randrange(3000)), had={0: 0})
+        for n in range(100)
     ]
     lane = SimulatedLane("anna", RollingCounter.of(2000, ()), 60)
     begun = process_time()
-    found = play(1_000_000, NOW, [lane], RollingCounter.of(None, ()), "UTC", rivals=rivals)
+    found = simulate(1_000_000, NOW, [lane], RollingCounter.of(None, ()), "UTC", rivals=rivals)
     assert process_time() - begun < within(0.5)  # 0.06 where nothing else runs
     assert found.finishes_at is None

@@ -1,9 +1,9 @@
 from datetime import UTC, date, datetime
 
-from mailganer.campaigns import CampaignValues, Shared, list_names_of, values_for
+from mailganer.campaigns import CampaignValues, SharedValues, list_names_of, values_for
 from mailganer.campaigns.values import variables
 
-SHARED = Shared.of(
+SHARED = SharedValues.of(
     campaign_name="November",
     sender_name="Anna",
     sender_email="anna@example.com",

@@ -7,7 +7,7 @@ import pytest
 
 from mailganer.campaigns.sending_hours import Hours
 from mailganer.campaigns.simulated import SimulatedLane
-from mailganer.campaigns.simulation import play
+from mailganer.campaigns.simulation import simulate
 from mailganer.errors import InputError
 from mailganer.quota.rolling_counter import RollingCounter
 from mailganer.views.sending_step import local_moment
@@ -80,7 +80,7 @@ def test_the_leap_day_has_hours_of_its_own() -> None:
 
 def test_a_forecast_over_the_leap_day_has_that_day() -> None:
     begins = datetime(2028, 2, 28, 9, tzinfo=UTC)
-    found = play(
+    found = simulate(
         30, begins, [SimulatedLane("anna", RollingCounter.of(10, ()), 60)], RollingCounter.of(None, ()), "UTC"
     )
     assert [day.date for day in found.days] == [date(2028, 2, 28), date(2028, 2, 29), date(2028, 3, 1)]

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from mailganer.campaigns.actuals import kept_forecast
 from mailganer.campaigns.simulated import Lane
-from mailganer.campaigns.simulation import play
+from mailganer.campaigns.simulation import simulate
 from mailganer.models import Account, Batch, CampaignStatus, DeliveryStatus, Reason, SentPerMinute
 from mailganer.quota.rolling_counter import RollingCounter
 from mailganer.tracking import open_buffer, record_click, unsubscribe_by_token
@@ -70,7 +70,7 @@ def test_the_report_shows_plan_and_fact_beside_each_other(anna, session, sent, n
     campaign, _deliveries = sent
     sender = campaign.senders[0]
     lane = Lane(sender.from_email, RollingCounter.of(None, ()), per_minute=60)
-    foreseen = play(500, now, [lane], RollingCounter.of(None, ()), "UTC")
+    foreseen = simulate(500, now, [lane], RollingCounter.of(None, ()), "UTC")
     campaign.forecast = kept_forecast(foreseen)
     minute = int(now.timestamp()) // 60 + 5
     session.add(SentPerMinute(campaign_id=campaign.id, sender_id=sender.id, minute=minute, emails=8))

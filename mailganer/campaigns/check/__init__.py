@@ -19,7 +19,7 @@ from .email import AnalysedEmail, at_email, count, read
 from .findings import Check, Finding, PassedCheck, Problem, Severity
 from .foreign_placeholders import at_placeholders
 from .links import at_links
-from .quick import EmailState, Readiness, Seen, email_key, email_state, readiness, with_unusable
+from .quick import EmailFindings, EmailState, Readiness, blocking_codes, email_key, email_state, readiness
 from .recipients import at_people
 from .schedule import at_time
 from .senders import at_senders
@@ -27,16 +27,16 @@ from .senders import at_senders
 __all__ = [
     "AnalysedEmail",
     "Check",
+    "EmailFindings",
     "EmailState",
     "Readiness",
-    "Seen",
     "Severity",
+    "blocking_codes",
     "check",
     "email_key",
     "email_state",
     "read",
     "readiness",
-    "with_unusable",
 ]
 
 

@@ -18,8 +18,8 @@ from ...rendering.email_facts import EmailFacts
 from ..frozen_emails import (
     compile_of,
     copied_targets,
-    left_in,
-    said_of_left,
+    foreign_links_in,
+    foreign_links_message,
     texts_of,
     tokens_of,
     tokens_of_text,
@@ -64,7 +64,7 @@ def read(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> A
     The session's transaction is ended: see ``db.without_transaction``. Values that need counting are added
     later by ``count``.
     """
-    email = put_together(session, campaign, ours=ours, now=now)
+    email = compile_and_render(session, campaign, ours=ours, now=now)
     html = email.shown.html if email.shown else None
     sources, broken = texts_of(campaign), email.error is not None
     try:
@@ -75,7 +75,7 @@ def read(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> A
     return replace(email, reading=found)
 
 
-def put_together(
+def compile_and_render(
     session: Session, campaign: Campaign, done: AnalysedEmail | None = None, *, ours: str, now: datetime
 ) -> AnalysedEmail:
     """Do the part of ``read`` that compiles and renders, except for what is ``done`` or failed already."""
@@ -91,7 +91,7 @@ def put_together(
         tokens |= tokens_of_text(session, compiled)
     except EmailError as error:
         return AnalysedEmail(error=error)
-    lost, left = unknown_clicks(campaign, ours, targets, tokens), left_in(compiled, tokens, ours)
+    lost, left = unknown_clicks(campaign, ours, targets, tokens), foreign_links_in(compiled, tokens, ours)
     email = replace(done, compiled=compiled, unknown_clicks=lost, left=left)
     if email.shown is not None or email.error is not None:
         return email
@@ -250,7 +250,7 @@ def _at_left(left: tuple[str, ...]) -> Iterator[Problem]:
     if left:
         yield Problem(
             "foreign_addresses",
-            said_of_left(left),
+            foreign_links_message(left),
             Severity.blocking,
             CampaignStep.email,
             _("Edit email"),

@@ -1,9 +1,9 @@
 """What keeps a draft from being sent, cheaply enough for every page of the draft.
 
 The blocking problems are those of ``check``, found by the same functions. What costs more is left out: gaps
-are not counted over all recipients, links and the look of the email are not read, and the sending is played
-through only where it could be too late or have no room. Each version of an email is compiled and rendered
-once in a process and then remembered.
+are not counted over all recipients, links and the look of the email are not read, and the sending is
+simulated through only where it could be too late or have no room. Each version of an email is compiled and
+rendered once in a process and then remembered.
 """
 
 from collections import OrderedDict
@@ -32,7 +32,7 @@ from ..frozen_emails import copied_targets, parts_of, texts_of, tokens_of
 from ..preview import sample_recipient, shared_of
 from ..values import list_names_of, variables
 from ..variables import unusable_names
-from .email import UNKNOWN, AnalysedEmail, at_email, is_written, put_together
+from .email import UNKNOWN, AnalysedEmail, at_email, compile_and_render, is_written
 from .findings import CampaignStep, Check, Finding, Problem
 from .recipients import at_people
 from .schedule import at_time
@@ -42,7 +42,7 @@ MOST_KEPT = 1_000  # versions of emails, each with its names and at most a few p
 
 
 @dataclass(frozen=True)
-class Seen:
+class EmailFindings:
     """What a page has found out about an email, so that it is not worked out again."""
 
     key: str  # the ``email_key`` from before the page compiled the email
@@ -105,10 +105,10 @@ def readiness(
         *at_senders(campaign, now),
         *at_time(campaign, expected, audience, settings=settings, now=now, send_at=campaign.send_at),
     )
-    return Readiness(with_unusable(email, unusable or ()), _blocking(found))
+    return Readiness(blocking_codes(email, unusable or ()), _blocking(found))
 
 
-def with_unusable(email: EmailState | None, names: Iterable[str]) -> tuple[str, ...] | None:
+def blocking_codes(email: EmailState | None, names: Iterable[str]) -> tuple[str, ...] | None:
     """Return the codes of an email's blocking problems, given the variables that no recipient has."""
     if email is None:
         return None
@@ -127,7 +127,7 @@ def _expected(
     registry: Registry,
     now: datetime,
 ) -> Forecast:
-    """Play the sending through where its time may keep it from beginning."""
+    """Simulate the sending where its time may keep it from beginning."""
     if _may_lack_time(campaign, settings, registry, now):
         return forecast(
             session,
@@ -162,7 +162,7 @@ def email_state(
     *,
     ours: str,
     now: datetime,
-    seen: Seen | None = None,
+    seen: EmailFindings | None = None,
 ) -> EmailState | None:
     """Return what is known of the email as it is saved; None when the limited process is busy.
 
@@ -176,9 +176,9 @@ def email_state(
     if known is not None:
         return known
     if seen is None or seen.key != key:  # the email was changed while the page compiled it
-        seen = Seen(key)
+        seen = EmailFindings(key)
     try:
-        email = _put_together(session, campaign, seen, ours, now)
+        email = _compile_and_render(session, campaign, seen, ours, now)
     except Busy:
         return None
     state = _state_of(campaign, email)
@@ -188,11 +188,11 @@ def email_state(
     return state
 
 
-def _put_together(
-    session: Session, campaign: Campaign, seen: Seen, ours: str, now: datetime
+def _compile_and_render(
+    session: Session, campaign: Campaign, seen: EmailFindings, ours: str, now: datetime
 ) -> AnalysedEmail:
     """Return the email with its ``guarded`` variables. Of its reading, nothing else blocks an email."""
-    email = put_together(session, campaign, seen.email, ours=ours, now=now)
+    email = compile_and_render(session, campaign, seen.email, ours=ours, now=now)
     if email.compiled is None:
         return email
     if seen.guarded is not None or seen.email.error is not None:

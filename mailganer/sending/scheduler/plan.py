@@ -144,7 +144,7 @@ def _freeze(context: SendingContext, campaign_id: int) -> bool:
         email = frozen_emails.compile_of(campaign, context.public_url, targets)
         with context.readers() as session:
             tokens |= frozen_emails.tokens_of_text(session, email)
-        frozen_emails.refuse_left(email, tokens, context.public_url)
+        frozen_emails.reject_foreign_links(email, tokens, context.public_url)
     except Busy as error:
         log.info("campaign %s is planned later: %s", campaign_id, error)
         return False
@@ -158,7 +158,7 @@ def _freeze(context: SendingContext, campaign_id: int) -> bool:
         if current is None or current.status is not CampaignStatus.sending:
             return False
         if current.frozen_email_id is None and current.revision == campaign.revision:
-            frozen_emails.keep(session, current, email, context.now())
+            frozen_emails.store_frozen_email(session, current, email, context.now())
             current.message_domain = domain
             note_planning(session, campaign_id, context.now())
         return current.frozen_email_id is not None

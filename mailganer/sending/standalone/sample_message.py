@@ -5,7 +5,7 @@ import secrets
 from sqlalchemy import select
 
 from ...audience.recipients import audience_of
-from ...campaigns.frozen_emails import compile_to_send, keep
+from ...campaigns.frozen_emails import compile_to_send, store_frozen_email
 from ...campaigns.names import host_of_ids
 from ...campaigns.preview import sample_recipient
 from ...db import utcnow
@@ -31,7 +31,7 @@ def sample_message(context: SendingContext) -> tuple[int, str, bytes]:
             raise Conflict(_("The selected lists have no subscribers who can get emails."))
         email = compile_to_send(campaign, context.public_url)  # first, as it ends the transaction
         campaign.message_domain = host_of_ids(context.public_url, sender.from_email)
-        version = keep(session, campaign, email, now)
+        version = store_frozen_email(session, campaign, email, now)
         session.flush()
         job = RenderJob.read(
             session,

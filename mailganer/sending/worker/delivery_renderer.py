@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from ... import rendering
 from ...audience.fields import subscriber_values
 from ...campaigns.names import host_of_ids
-from ...campaigns.values import CampaignValues, Shared, list_names_of
+from ...campaigns.values import CampaignValues, SharedValues, list_names_of
 from ...i18n.footers import footer_texts
 from ...ledger import Recipient
 from ...models import Account, Campaign, FrozenEmail, Sender, SubscriberList, campaign_list, make_message_id
@@ -32,7 +32,7 @@ class RenderJob:
     email: rendering.CompiledEmail
     envelope: rendering.Envelope
     lists: ListNames
-    shared: Shared
+    shared: SharedValues
     domain: str
 
     @classmethod
@@ -43,7 +43,7 @@ class RenderJob:
         campaign = session.get_one(Campaign, version.campaign_id)
         account = session.get_one(Account, campaign.account_id)
         lists = _lists(session, campaign.id)
-        shared = Shared.of(
+        shared = SharedValues.of(
             campaign_name=campaign.name,
             sender_name=sender.from_name or sender.name,
             sender_email=sender.from_email,

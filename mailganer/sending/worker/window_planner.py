@@ -12,7 +12,7 @@ from ... import ledger
 from ...backends import Limits
 from ...campaigns.plan_shares import PlanShares
 from ...campaigns.sending_hours import Hours
-from ...campaigns.turns import CampaignShare, line_up
+from ...campaigns.turns import CampaignShare, order_campaigns
 from ...db import UNTRACKED
 from ...errors import _
 from ...i18n.sentences import sentence_of
@@ -245,7 +245,7 @@ class WindowPlanner:
         now: datetime,
     ) -> int:
         """Claim a batch of the first campaign in line that has one; return how large its window may be."""
-        line = line_up(queue.turns, remaining, size)
+        line = order_campaigns(queue.turns, remaining, size)
         if self._refused.needs_sample:  # begin with recipients of another campaign, to compare
             line.sort(key=lambda each: each.campaign_id == self._refused.last_campaign)
         choice = self.batch.claim_first(session, line, self._picks(), now)

@@ -12,8 +12,8 @@ from mailganer import audience, mail_catcher, tracking
 from mailganer.audience import add_sample_subscribers
 from mailganer.audience.suppression import suppress
 from mailganer.campaigns.actuals import kept_forecast
-from mailganer.campaigns.simulated import Lane
-from mailganer.campaigns.simulation import play
+from mailganer.campaigns.simulated import SimulatedLane
+from mailganer.campaigns.simulation import simulate
 from mailganer.db import utcnow
 from mailganer.errors import _
 from mailganer.i18n.ready_templates import ready_templates
@@ -316,8 +316,8 @@ class Furniture:
         for number in COMPLAINED:
             person, at = self.many[number], start + timedelta(hours=5)
             suppress(self.session, person, SubscriberStatus.complained, reason="", now=at)
-        lane = Lane(self.sender.from_email, RollingCounter.of(None, ()), per_minute=20)
-        foreseen = play(225, start, [lane], RollingCounter.of(None, ()), self.account.timezone)
+        lane = SimulatedLane(self.sender.from_email, RollingCounter.of(None, ()), per_minute=20)
+        foreseen = simulate(225, start, [lane], RollingCounter.of(None, ()), self.account.timezone)
         self.finished.forecast = kept_forecast(foreseen)
         for minute in range(12):
             self.session.add(
