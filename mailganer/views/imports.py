@@ -140,7 +140,7 @@ def encoding(request: Request) -> Any:
 
 
 @view_config(route_name="import.apply", request_method="POST")
-def let_in(request: Request) -> Response:
+def apply_import(request: Request) -> Response:
     job = request.context.import_
     if is_guessed(job.mapping):  # asked on the page
         return HTTPSeeOther(request.route_path("import", id=job.id))

@@ -615,13 +615,13 @@ def test_a_large_file_is_undone_by_and_by(bringer, monkeypatch):
 def test_a_file_that_is_coming_in_can_be_stopped(bringer, monkeypatch):
     monkeypatch.setattr(file_batches, "AT_ONCE", 5)
     import_id = bringer.start("email\n" + "".join(f"r{n}@example.com\n" for n in range(30)))
-    write = import_steps.write_people
+    write = import_steps.write_subscribers
 
     def write_and_stop(session, job, *rest):
         outcome = write(session, job, *rest)
         return outcome
 
-    monkeypatch.setattr(import_steps, "write_people", write_and_stop)
+    monkeypatch.setattr(import_steps, "write_subscribers", write_and_stop)
     assert not run_import(bringer.sessions, bringer.settings, import_id, now=lambda: bringer.now, seconds=0)
     assert not run_import(bringer.sessions, bringer.settings, import_id, now=lambda: bringer.now, seconds=0)
     assert 0 < len(bringer.people()) < 30

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...models import Import
 from .files import Dialect, FileRow, FileRows, is_blank
 from .rows import ImportedSubscriber, RejectedRow, RowNote, RowReader
-from .stored_mapping import is_guessed, is_said, mapping_of, other_addresses, unread_columns
+from .stored_mapping import encoding_is_explicit, is_guessed, mapping_of, other_addresses, unread_columns
 
 AT_ONCE = 2_000  # rows in one transaction: a tenth of a second, so that others get their turn
 READ_AT_ONCE = 20_000  # rows between two renewals of the lease while nothing is written
@@ -27,7 +27,7 @@ class RowBatch:
 
 def open_file(uploads: Path, job: Import) -> FileRows:
     """Open an import's file at the position of its row."""
-    dialect = Dialect(job.encoding, job.delimiter, 0, 0, is_said(job.mapping))
+    dialect = Dialect(job.encoding, job.delimiter, 0, 0, encoding_is_explicit(job.mapping))
     return FileRows(uploads / job.path, dialect, job.position, job.record)
 
 

@@ -11,7 +11,7 @@ from ...models import Subscriber, SubscriberStatus, list_member
 from ..fields import MOST_FIELDS, FieldValue, typed_as
 from ..suppression import LEFT_REASON, SUPPRESSED, is_weightier, suppressed
 from .rows import ImportedSubscriber, RejectedRow, shown_cells
-from .statuses import heaviest
+from .statuses import most_restrictive
 
 _EXISTING = (
     Subscriber.id,
@@ -79,7 +79,7 @@ def _joined(earlier: ImportedSubscriber, later: ImportedSubscriber) -> ImportedS
         last_name=later.last_name or earlier.last_name,
         birthday=later.birthday or earlier.birthday,
         fields={**earlier.fields, **later.fields},
-        status=heaviest((earlier.status, later.status)),
+        status=most_restrictive((earlier.status, later.status)),
     )
 
 

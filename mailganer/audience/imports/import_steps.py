@@ -27,7 +27,7 @@ from .statistics import gather_statistics
 from .statuses import LateStatuses
 from .stored_mapping import UNDECIDED, decided_mapping
 from .undo import undo_some
-from .writing import write_people
+from .writing import write_subscribers
 
 REMEMBERED: Final = 200_000  # addresses remembered to detect duplicates in a preview: 16 MB
 
@@ -164,7 +164,7 @@ class ApplyingStep:
             select(Account.id).where(Account.id == job.account_id).with_for_update(key_share=True)
         )
         remaining = self._work.remaining.left(session, job.account_id)
-        result = write_people(session, job, rows, remaining, self._work.now())
+        result = write_subscribers(session, job, rows, remaining, self._work.now())
         self._work.remaining.use(result.added)
         return result
 

@@ -68,7 +68,7 @@ def guess_mapping(columns: Sequence[str], rows: Sequence[Sequence[str]], header:
     return fields
 
 
-def is_from_us(columns: Sequence[str]) -> bool:
+def is_own_export(columns: Sequence[str]) -> bool:
     """Return whether Mailganer wrote a file with these columns: exported subscribers or rejected rows."""
     headings = [heading_words(column) for column in columns[: len(_EXPORTED)]]
     return headings == _EXPORTED or headings[:2] in _REJECTED

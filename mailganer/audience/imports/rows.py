@@ -16,13 +16,13 @@ from .mapping import (
     BIRTHDAYS,
     PLAIN,
     is_cyrillic_full_name,
-    is_from_us,
     is_latin_pair,
+    is_own_export,
     kept_beside,
     split_full_name,
 )
 from .reasons import ENCODING_GUESSED
-from .statuses import STATUS, heaviest, status_reader
+from .statuses import STATUS, most_restrictive, status_reader
 
 _MOST_CELLS: Final = 110  # cells stored of a row, which may have more of them than there can be columns
 _NOTED: Final = 40  # characters of a dropped value stored in a note
@@ -82,7 +82,7 @@ class RowReader:
         """
         self._guessed = guessed
         self._columns, self._today, self._width = columns, today, len(columns)
-        self._from_us = is_from_us(columns)
+        self._own_export = is_own_export(columns)
         self.notes: list[RowNote] = []
         self._email = mapping.index(EMAIL)
         self._others = other_addresses
@@ -122,7 +122,7 @@ class RowReader:
         return rejected
 
     def _read(self, record: FileRow) -> ImportedSubscriber:
-        if self._from_us:
+        if self._own_export:
             cells = [original_cell(cell) if "'" in cell else cell for cell in record.cells]
         else:
             cells = [unguarded(cell) if cell[:1] == "'" else cell for cell in record.cells]
@@ -200,7 +200,7 @@ class RowReader:
                 found.append(read(cells[number]))
             except ValueError:
                 self._note(row, "status", cells[number])
-        status = heaviest(found)
+        status = most_restrictive(found)
         return None if status is SubscriberStatus.active else status
 
     def _note_unread(self, row: int, cells: Sequence[str]) -> None:

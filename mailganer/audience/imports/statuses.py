@@ -256,7 +256,7 @@ def status_reader(heading: str) -> ReadStatus:
     return _by_heading(heading) or _state
 
 
-def heaviest(statuses: Iterable[SubscriberStatus | None]) -> SubscriberStatus | None:
+def most_restrictive(statuses: Iterable[SubscriberStatus | None]) -> SubscriberStatus | None:
     """Return the most restrictive status; None if there is none."""
     return max(filter(None, statuses), key=_ORDER.index, default=None)
 

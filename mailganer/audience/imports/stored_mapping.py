@@ -55,6 +55,6 @@ def is_guessed(stored: Mapping[str, Any]) -> bool:
     return bool(stored.get(ENCODING) == [GUESSED])
 
 
-def is_said(stored: Mapping[str, Any]) -> bool:
+def encoding_is_explicit(stored: Mapping[str, Any]) -> bool:
     """Return whether the user named the encoding."""
     return bool(stored.get(ENCODING) == [EXPLICIT])

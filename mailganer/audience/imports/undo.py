@@ -23,7 +23,7 @@ from ...models import (
 )
 from ...models.audience import make_search_key
 from ..suppression import LEFT_REASON, SUPPRESSED, forget_suppressions, remember_suppression
-from .statuses import heaviest
+from .statuses import most_restrictive
 
 
 def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:
@@ -212,11 +212,11 @@ def _restore_status(
     first = status_changes[0].before or {}
     # Imports of an earlier version did not store the status of subscribers they created.
     base = first if roots and first.keys() & {"status", "left"} else change.before or {}
-    stated = heaviest(
+    stated = most_restrictive(
         SubscriberStatus((each.before or {})["left"]) for each in rest if "left" in (each.before or {})
     )
     earlier = SubscriberStatus(base["status"]) if "status" in base else None
-    status = heaviest((stated, earlier))
+    status = most_restrictive((stated, earlier))
     if status is None:
         return
     if _is_root(change) and not change.created and rest:

@@ -40,7 +40,7 @@ from .import_changes import (
 )
 from .postgresql_copy import can_copy, copy_rows, new_ids
 from .rows import ImportedSubscriber, RejectedRow
-from .statuses import heaviest
+from .statuses import most_restrictive
 
 _ACTIVE: Final = SubscriberStatus.active
 _UNCONFIRMED: Final = SubscriberStatus.unconfirmed
@@ -51,7 +51,7 @@ _PLACE = ["list_id", "subscriber_id", "added_at"]
 _CHANGE = ["import_id", "subscriber_id", "created", "joined", "before"]
 
 
-def write_people(
+def write_subscribers(
     session: Session, job: Import, rows: Sequence[ImportedSubscriber], remaining: int | None, now: datetime
 ) -> WriteResult:
     """Add and update subscribers and put them on the import's list."""
@@ -250,11 +250,11 @@ def _note_changes(
 
 
 def _together(earlier: Mapping[str, Any] | None, later: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Keep the values from before the file, not those of its earlier rows, and its heaviest status."""
+    """Keep the values from before the file, not of its earlier rows, and its most restrictive status."""
     if earlier is None or later is None:
         return dict(earlier or later or {}) or None
     together = {**later, **earlier}
-    left = heaviest(SubscriberStatus(each["left"]) for each in (earlier, later) if "left" in each)
+    left = most_restrictive(SubscriberStatus(each["left"]) for each in (earlier, later) if "left" in each)
     return {**together, "left": left.value} if left else together
 
 
