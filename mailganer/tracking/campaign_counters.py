@@ -77,7 +77,10 @@ def counted(session: Session, delivery: Countable) -> Iterator[None]:
 
 @contextmanager
 def counted_together(session: Session, deliveries: Collection[Countable]) -> Iterator[None]:
-    """Do the same for many deliveries: each campaign counter is written once. All rows must be locked."""
+    """Add changes of many deliveries' counts made within the block, writing each campaign counter once.
+
+    All rows must be locked.
+    """
     before = [_values(delivery) for delivery in deliveries]
     yield
     changes: dict[tuple[int, int], list[int]] = {}

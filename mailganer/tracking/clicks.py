@@ -19,7 +19,7 @@ from .campaign_counters import counted
 from .opens import note, opened
 from .scanner_detection import Burst, burst_at
 from .sent_emails import SentEmail, find, link_target
-from .user_agents import who
+from .user_agents import classify
 
 
 def record_click(
@@ -31,15 +31,15 @@ def record_click(
     """
     target = link_target(session, find(session, token), number)
     found = find(session, token, lock=True)  # only now: rendering a template may have ended the transaction
-    prove(session, found.delivery, now)
+    mark_as_received(session, found.delivery, now)
     if found.campaign.track_clicks:
         with counted(session, found.delivery):
-            source = EventSource.machine if fetched_ahead else who(agent)
+            source = EventSource.machine if fetched_ahead else classify(agent)
             _click(session, found, number, source, agent, now)
     return target
 
 
-def prove(session: Session, delivery: Delivery, now: datetime) -> None:
+def mark_as_received(session: Session, delivery: Delivery, now: datetime) -> None:
     """Mark an email in doubt as sent: its recipient has it."""
     if delivery.status == DeliveryStatus.in_doubt and prove_sent(session, delivery.id, now):
         session.refresh(delivery, ["status", "reason", "settled_at"])

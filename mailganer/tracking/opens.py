@@ -45,7 +45,7 @@ from ..models import (
 from ..models.meta import Token
 from .campaign_counters import counted_together
 from .scanner_detection import HASTY_LINKS, burst_at
-from .user_agents import LONGEST_READ, kept, who
+from .user_agents import LONGEST_READ, classify, kept
 
 # Event rows stored per delivery; counts are not limited. A page that reloads a pixel must not fill the
 # database.
@@ -149,7 +149,7 @@ def note(
 
 def _source(session: Session, email: OpenedEmail, opening: Opening) -> EventSource:
     """Return what fetched the pixel; a scanner is also known by clicks that another process wrote first."""
-    source = who(opening.agent)
+    source = classify(opening.agent)
     if source is EventSource.machine or email.machine_clicks < HASTY_LINKS:
         return source
     return EventSource.machine if burst_at(session, email.id, email.settled_at, opening.at) else source

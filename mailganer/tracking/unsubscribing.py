@@ -11,7 +11,7 @@ from ..errors import Conflict, _
 from ..ledger.engagement import set_unsubscribed
 from ..models import Event, EventKind, EventSource, SubscriberStatus
 from .campaign_counters import counted
-from .clicks import prove
+from .clicks import mark_as_received
 from .sent_emails import SentEmail, find
 
 REASON = "letter"  # the subscriber page finds the email through the delivery
@@ -66,7 +66,7 @@ def unsubscribe_by_token(session: Session, token: str, *, now: datetime) -> Unsu
     is_new = _suppress_erased(session, find(session, token), now)
     found = find(session, token, lock=True)
     subscriber, delivery = found.subscriber, found.delivery
-    prove(session, delivery, now)
+    mark_as_received(session, delivery, now)
     if subscriber:
         is_new = suppression.unsubscribe(session, subscriber, reason=REASON, now=now)
     else:  # perhaps erased just now

@@ -53,7 +53,7 @@ _LIBRARIES = re.compile(
 )
 
 # Mail clients and browsers used by humans that send more than a bare "Mozilla/5.0".
-_PEOPLE = re.compile(
+_HUMAN_CLIENTS = re.compile(
     r"^Mozilla/[45]\.0 \(|^Opera/|^Microsoft Office/|^Outlook|^Thunderbird/|^Mail/|CFNetwork/|^Dalvik/"
     r"|^Evolution|^KMail|^Airmail|^The Bat!|^eM Client"
 )
@@ -62,18 +62,18 @@ _PEOPLE = re.compile(
 _UNATTENDED = re.compile(r"Headless|PhantomJS|Puppeteer|Playwright", re.IGNORECASE)
 
 
-def who(agent: str) -> EventSource:
+def classify(agent: str) -> EventSource:
     """Classify a User-Agent. Unknown programs are ``possible``."""
-    return _who(agent[:LONGEST_READ])
+    return _classify(agent[:LONGEST_READ])
 
 
 @lru_cache(maxsize=2000)  # during a peak most user agents are the same; two megabytes at worst
-def _who(agent: str) -> EventSource:
+def _classify(agent: str) -> EventSource:
     if any(known.search(agent) for known in (_GMAIL_PREFETCHER, _MACHINES, _LIBRARIES)):
         return EventSource.machine
     if _PROXIES.search(agent):
         return EventSource.person
-    if _UNATTENDED.search(agent) or not _PEOPLE.search(agent):
+    if _UNATTENDED.search(agent) or not _HUMAN_CLIENTS.search(agent):
         return EventSource.possible
     return EventSource.person
 
