@@ -212,20 +212,20 @@ OURS = frozenset(
 )
 
 
-# --- the final gate
+# --- the final check
 
 
-def gate(names: Sequence[str]) -> re.Pattern[bytes]:
+def header_pattern(names: Sequence[str]) -> re.Pattern[bytes]:
     """Return a pattern for a head with exactly these headers, in order, in lines of at most 998 bytes."""
     line = rb"[^\r\n\0]{0,900}+"
     field = rb": " + line + rb"(?:\r\n[ \t][^\r\n\0]{0,900}[^ \t\r\n\0])*+"
     return re.compile(b"".join(name.encode("ascii") + field + rb"\r\n" for name in names))
 
 
-def pass_gate(head: bytes, gate: re.Pattern[bytes]) -> None:
+def require_headers(head: bytes, pattern: re.Pattern[bytes]) -> None:
     """Verify a head before it is sent. Raises ``EmailError`` when it has any other header.
 
     The functions above ensure this already; here it is proven for each copy, whatever they overlook.
     """
-    if not gate.fullmatch(head):
+    if not pattern.fullmatch(head):
         raise EmailError(_("This email was blocked because its headers are not as expected."), "headers")

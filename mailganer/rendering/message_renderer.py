@@ -180,7 +180,7 @@ class _Head:
         after += [("MIME-Version", "1.0"), ("Content-Type", f'multipart/alternative; boundary="{_BOUNDARY}"')]
         own = ("To", "Subject", "Date", "Message-ID", "List-Unsubscribe")
         self._before, self._after = _lines(before), _lines(after)
-        self._gate = headers.gate(own)
+        self._header_pattern = headers.header_pattern(own)
 
     def render(self, copy: RecipientHeaders, subject: str) -> tuple[bytes, bytes, bytes]:
         """Return all header lines. Raises ``EmailError`` for a header that must not be sent."""
@@ -191,12 +191,12 @@ class _Head:
             f"Message-ID: {headers.message_id(copy.message_id)}\r\n"
             f"List-Unsubscribe: {headers.unsubscribe(copy.urls.unsubscribe)}\r\n"
         ).encode()  # ASCII, except for the local part of an address that needs SMTPUTF8
-        headers.pass_gate(own, self._gate)
+        headers.require_headers(own, self._header_pattern)
         return self._before, own, self._after
 
 
 def _lines(fields: Sequence[tuple[str, str]]) -> bytes:
-    """Return constant header lines, checked by the same gate as each recipient's own."""
+    """Return constant header lines, checked like each recipient's own."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii")
-    headers.pass_gate(lines, headers.gate([name for name, _value in fields]))
+    headers.require_headers(lines, headers.header_pattern([name for name, _value in fields]))
     return lines

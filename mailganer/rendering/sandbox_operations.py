@@ -80,7 +80,7 @@ def calculate(context: Context, sign: str, left: Any, right: Any) -> Any:
         return left + right
     first, second = number(left), number(right)
     if first is not None and second is not None:
-        return small(_NUMERIC[sign](small(first), small(second)))
+        return check_size(_NUMERIC[sign](check_size(first), check_size(second)))
     if sign == "*" and isinstance(left, str) and isinstance(right, int):
         return repeat(context, left, right)
     if sign == "%" and isinstance(left, str):
@@ -112,7 +112,7 @@ _NUMERIC: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def small(result: Any) -> Any:
+def check_size(result: Any) -> Any:
     """Return a result that further operations may use. Raises ``RenderTooLarge``."""
     if isinstance(result, int) and result.bit_length() > 256:
         raise RenderTooLarge(render_budget.LONG_NUMBERS)
@@ -415,7 +415,7 @@ def slices(value: Any, slices: int, fill_with: Any = None) -> Any:
 
 
 def whole(value: Any, default: int = 0, base: int = 10) -> Any:
-    return small(builtin.do_int(value, default, base))
+    return check_size(builtin.do_int(value, default, base))
 
 
 def round_number(value: Any, precision: int = 0, method: str = "common") -> Any:
@@ -557,7 +557,7 @@ def _divisible(value: Any, by: Any) -> bool:
     found, divisor = number(value), number(by)
     if found is None or divisor is None:
         raise EmailError(_("“${value}” is not a number.", mapping={"value": _short(value)}))
-    return bool(small(found) % small(divisor) == 0)
+    return bool(check_size(found) % check_size(divisor) == 0)
 
 
 def _even(value: Any) -> bool:
