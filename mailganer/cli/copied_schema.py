@@ -21,7 +21,7 @@ from .manifest import BackupError
 _OF_SQLITE = frozenset({"sqlite_stat1", "sqlite_stat4", "sqlite_sequence"})
 
 
-class Thing(NamedTuple):
+class SchemaObject(NamedTuple):
     """A table, index, view or trigger."""
 
     kind: str
@@ -31,7 +31,7 @@ class Thing(NamedTuple):
 class Schema(NamedTuple):
     """The schema of one version."""
 
-    things: Mapping[Thing, Counter[str]]
+    things: Mapping[SchemaObject, Counter[str]]
     columns: Mapping[str, frozenset[str]]
 
 
@@ -43,7 +43,7 @@ def schema_of(revision: str) -> Schema:
         migrate(engine, revision)
         engine.dispose()
         with closing(sqlite3.connect(path)) as connection:
-            things = _things(connection)
+            things = _objects(connection)
             tables = sorted(each.name for each in things if each.kind == "table")
             return Schema(things, {table: _columns(connection, table) for table in tables})
 
@@ -54,13 +54,13 @@ def _columns(connection: sqlite3.Connection, table: str) -> frozenset[str]:
     )
 
 
-def _things(connection: sqlite3.Connection) -> dict[Thing, Counter[str]]:
+def _objects(connection: sqlite3.Connection) -> dict[SchemaObject, Counter[str]]:
     """Return each schema object with the unordered parts of its definition.
 
     Unordered, because columns added later stand at the end.
     """
     return {
-        Thing(kind, name): Counter(re.sub(r'[\s"`\[\]]+', "", sql or "").lower().split(","))
+        SchemaObject(kind, name): Counter(re.sub(r'[\s"`\[\]]+', "", sql or "").lower().split(","))
         for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema")
         if not (kind == "table" and name in _OF_SQLITE)
     }
@@ -93,7 +93,7 @@ def require_sqlite(database: Path, revision: str) -> None:
 
 def require_known(connection: sqlite3.Connection, revision: str) -> None:
     """Raise ``BackupError`` for the first table, index, view or trigger not of that version."""
-    known, found = schema_of(revision).things, _things(connection)
+    known, found = schema_of(revision).things, _objects(connection)
     for thing in sorted(known.keys() | found.keys()):
         if known.get(thing) != found.get(thing):
             raise BackupError(

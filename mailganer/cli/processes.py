@@ -98,7 +98,7 @@ class _Child:
         return self.log.open("ab")
 
 
-class Tree:
+class ProcessTree:
     """Start parts, restart those that die, and stop all of them on Ctrl-C, SIGTERM or SIGHUP.
 
     With ``logs`` each part writes to a file there; without, to the output of this process.

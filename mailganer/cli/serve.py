@@ -13,7 +13,7 @@ import click
 from ..errors import MailganerError
 from .common import check_free, ini_argument, make_data_folder, read_settings, split_address, web_status
 from .parent import die_with_parent
-from .processes import Part, Tree, python
+from .processes import Part, ProcessTree, python
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -44,7 +44,7 @@ class _Installation:
     def __init__(self, settings: "Settings") -> None:
         self.settings = settings
         # The terminal of a demo shows the address, not the log.
-        self.tree = Tree(_say, settings.data_dir / "log" if settings.demo else None)
+        self.tree = ProcessTree(_say, settings.data_dir / "log" if settings.demo else None)
 
     def run(self) -> int:
         check_free(self.settings.listen, "mailganer.listen")

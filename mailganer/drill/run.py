@@ -29,7 +29,7 @@ from ..accounts import network_of
 from ..backends import load_backends
 from ..campaigns import state_changes
 from ..campaigns.counts import campaign_counts
-from ..cli.processes import Part, Tree, python
+from ..cli.processes import Part, ProcessTree, python
 from ..db import make_engine
 from ..errors import Conflict, MailganerError
 from ..i18n.translator import translate_sentence
@@ -112,7 +112,7 @@ def drill(
     for name in ENVIRONMENT:  # they would override the drill's own settings
         os.environ.pop(name, None)
     begun = time.monotonic()
-    tree = Tree(say, folder / "log")
+    tree = ProcessTree(say, folder / "log")
     tree.listen()
     try:
         post = folder / "server"
@@ -128,7 +128,7 @@ def drill(
         tree.stop()
 
 
-def _port(tree: Tree, post: Path) -> int:
+def _port(tree: ProcessTree, post: Path) -> int:
     path = post / server.PORT
     deadline = time.monotonic() + 30
     while not path.exists():
@@ -182,7 +182,7 @@ class _Drill:
         self,
         options: DrillOptions,
         settings: Settings,
-        tree: Tree,
+        tree: ProcessTree,
         post: Path,
         watch: Callable[[DrillSnapshot], None],
     ) -> None:

@@ -17,10 +17,10 @@ from ..support.ports import die_with_parent, wait_until
 PROGRAM = """
 import sys
 from pathlib import Path
-from mailganer.cli.processes import Part, Tree
+from mailganer.cli.processes import Part, ProcessTree
 
 folder = Path(sys.argv[1])
-tree = Tree(lambda sentence: print(sentence, flush=True), folder / "log")
+tree = ProcessTree(lambda sentence: print(sentence, flush=True), folder / "log")
 tree.listen()
 for line in (folder / "parts").read_text().splitlines():
     name, _, code = line.partition(" ")
@@ -130,7 +130,7 @@ def test_what_a_part_writes_is_kept_in_its_log(start, tmp_path):
 def test_a_big_log_is_set_aside(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "LARGEST_LOG", 3)
     (tmp_path / "web.log").write_text("old words")
-    tree = processes.Tree(print, tmp_path)
+    tree = processes.ProcessTree(print, tmp_path)
     tree.start(processes.Part("web", (sys.executable, "-c", "print('new')")))
     wait_until(lambda: (tmp_path / "web.log").read_text() == "new\n", 5, "the new log")
     tree.stop()
@@ -138,7 +138,7 @@ def test_a_big_log_is_set_aside(tmp_path, monkeypatch):
 
 
 def test_a_part_run_to_its_end_tells_how_it_went(tmp_path):
-    tree = processes.Tree(print)
+    tree = processes.ProcessTree(print)
     assert tree.run(processes.Part("migration", (sys.executable, "-c", "import sys; sys.exit(7)"))) == 7
 
 
