@@ -132,7 +132,7 @@ def reason_of(error: BaseException) -> str:
 def note_received(app: Celery, task: str, ids: Any, message_id: str) -> None:
     """Record that a worker received a message, so that the next one for these ids is queued again.
 
-    A duplicate that arrives late does not affect the message that waits by then.
+    A duplicate that arrives late changes nothing: the key then holds the id of a newer message.
     """
     try:
         with _producer(app) as producer:

@@ -128,7 +128,7 @@ def close_account(session: Session, account: Account, *, now: datetime) -> None:
     under_way = select(Campaign).where(Campaign.account_id == account.id, Campaign.status.in_(ACTIVE_STATES))
     locked = under_way.order_by(Campaign.id).with_for_update(key_share=True)
     for campaign in session.scalars(locked.execution_options(populate_existing=True)):
-        state_changes.cancel(session, campaign, now)
+        state_changes.cancel_campaign(session, campaign, now)
     for sender in account_senders(session, account.id):
         sender.deleted_at = now
         sender.secrets = None

@@ -60,7 +60,7 @@ class DraftChanges:
             "locale": _locale,
             "track_opens": bool,
             "track_clicks": bool,
-            "send_at": lambda value: check_moment(value, self._now) if value else None,
+            "send_at": lambda value: check_start_time(value, self._now) if value else None,
             "not_after": lambda value: check_latest(value, self._now) if value else None,
             "hours": self._hours,
             "template_id": self._template_id,
@@ -115,7 +115,7 @@ class DraftChanges:
         return template_id
 
 
-def check_moment(send_at: datetime, now: datetime) -> datetime:
+def check_start_time(send_at: datetime, now: datetime) -> datetime:
     """Validate a start time, and raise it to ``now`` at least. Raise ``InputError``."""
     check_latest(send_at, now, "send_at")
     if send_at < now - LATE:

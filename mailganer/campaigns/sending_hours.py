@@ -88,12 +88,12 @@ class Hours:
             day = today + number * DAY
             if day.isoweekday() in self.days:
                 last = day if self.begins < self.ends else day + DAY
-                start, end = _moment(day, self.begins, zone), _moment(last, self.ends, zone)
+                start, end = _to_utc(day, self.begins, zone), _to_utc(last, self.ends, zone)
                 if start < end:  # hours within a skipped hour of the clock are empty
                     yield start, end
 
 
-def _moment(day: date, clock: time, zone: ZoneInfo) -> datetime:
+def _to_utc(day: date, clock: time, zone: ZoneInfo) -> datetime:
     """Convert local time to UTC; a time that the clock skips becomes the end of the gap."""
     return datetime.combine(day, clock, zone).astimezone(UTC)
 

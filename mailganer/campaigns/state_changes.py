@@ -19,7 +19,7 @@ from ..settings import Settings
 from . import frozen_emails
 from .actuals import kept_forecast
 from .check import Check, check, read
-from .draft_fields import check_moment
+from .draft_fields import check_start_time
 from .drafts import CHANGED, lock
 from .event_log import note_campaigns
 
@@ -48,7 +48,7 @@ def schedule(
     session.flush()
     session.refresh(campaign)
     _require_draft(campaign)
-    at = check_moment(send_at, now) if send_at else now + grace
+    at = check_start_time(send_at, now) if send_at else now + grace
     email = _unchanged(session, campaign, lambda: read(session, campaign, ours=settings.public_url, now=now))
     _require_draft(campaign)
     found = check(session, campaign, settings=settings, registry=registry, now=now, send_at=at, email=email)
@@ -155,6 +155,6 @@ def cancel(session: Session, campaign: Campaign, now: datetime) -> Campaign:
         return campaign
     if campaign.status in (CampaignStatus.draft, CampaignStatus.finished):
         raise Conflict(_("This campaign cannot be cancelled, because it is not being sent."))
-    states.cancel(session, campaign, now)
+    states.cancel_campaign(session, campaign, now)
     session.flush()
     return campaign

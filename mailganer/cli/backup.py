@@ -177,7 +177,7 @@ def _require_silence(engine: "Engine") -> None:
 
 
 class _Restore(NamedTuple):
-    """Arguments of a restore: the backup with its manifest, the target of its files, and whether its API tokens stay valid."""
+    """Arguments of a restore: backup and manifest, folder for uploads, whether API tokens stay valid."""
 
     folder: Path
     made: "Manifest"

@@ -24,7 +24,7 @@ from ..db import database_now, make_sessions, utcnow
 from ..errors import MailganerError, SecretUnreadable, SettingsError
 from ..migrations import current, newest
 from ..models import BEAT_ID, Heartbeat, Sender
-from ..sending.process_reports import misfits
+from ..sending.process_reports import config_mismatches
 from ..settings import Settings
 from ..vault import Vault
 from .common import (
@@ -200,7 +200,7 @@ def _beats(session: Session) -> Findings:
 
 def _misfitting_parts(session: Session, settings: Settings) -> Findings:
     """Yield a sentence for each web process and worker with another data folder or other secret keys."""
-    for misfit in misfits(session, settings, database_now(session), create=False):
+    for misfit in config_mismatches(session, settings, database_now(session), create=False):
         if misfit.what == "data folder":
             yield (
                 False,

@@ -5,7 +5,7 @@ their batch's counts. Bulk statements over ranges of ids. A transaction that cha
 batch's row first, and only the holder of its newest epoch may.
 """
 
-from .claims import Claim, Pick, claim, has_untried, hold, release, reopen_lost, untried
+from .claims import Claim, RecipientSelection, claim, has_untried, hold, release, reopen_lost, untried
 from .decisions import cancel_batch, end_doubt, give_back, note_returned
 from .delivery_state_changes import DeliveryChange
 from .windows import (
@@ -23,8 +23,8 @@ __all__ = [
     "Claim",
     "DeliveryChange",
     "OpenWindow",
-    "Pick",
     "Recipient",
+    "RecipientSelection",
     "SettleResult",
     "cancel_batch",
     "claim",

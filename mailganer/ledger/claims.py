@@ -25,13 +25,13 @@ class Claim:
     last_id: int
 
 
-class Pick(Enum):
-    """Which recipients a window is made of."""
+class RecipientSelection(Enum):
+    """How the recipients of a window are selected."""
 
     in_order = "in_order"
     untried = "untried"  # only deliveries without an answer of a server yet
     sample = "sample"  # one of them, from anywhere in the campaign
-    oldest = "oldest"  # the one who was put off longest ago
+    oldest = "oldest"  # the one that was deferred longest ago
 
 
 def claim(
@@ -40,7 +40,7 @@ def claim(
     campaign_id: int,
     now: datetime,
     until: datetime,
-    pick: Pick = Pick.in_order,
+    pick: RecipientSelection = RecipientSelection.in_order,
 ) -> Claim | None:
     """Claim the campaign's next batch that has due deliveries; return None if no such batch is free."""
     found = _find(session, campaign_id, now, pick)
@@ -56,19 +56,19 @@ def claim(
     return Claim(found.id, found.campaign_id, epoch, found.first_id, found.last_id)
 
 
-def _find(session: Session, campaign_id: int, now: datetime, pick: Pick) -> Any:
+def _find(session: Session, campaign_id: int, now: datetime, pick: RecipientSelection) -> Any:
     query = (
         select(Batch.id, Batch.campaign_id, Batch.epoch, Batch.first_id, Batch.last_id)
         .where(Batch.campaign_id == campaign_id, Batch.state == BatchState.open, _due(Batch, now))
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    if pick is Pick.oldest:
+    if pick is RecipientSelection.oldest:
         query = query.order_by(Batch.not_before.is_not(None), Batch.not_before)
     query = query.order_by(Batch.number)
-    if pick in (Pick.untried, Pick.sample):
+    if pick in (RecipientSelection.untried, RecipientSelection.sample):
         query = query.where(untried(now))
-    if pick is Pick.sample:
+    if pick is RecipientSelection.sample:
         batches = session.scalar(select(func.max(Batch.number)).where(Batch.campaign_id == campaign_id)) or 0
         found = session.execute(query.where(Batch.number >= secrets.randbelow(batches + 1))).first()
         if found is not None:
@@ -87,7 +87,7 @@ def untried(now: datetime) -> ColumnElement[bool]:
 
 
 def has_untried(session: Session, claim: Claim, now: datetime) -> bool:
-    """The same of a batch that is ours."""
+    """Return whether the claimed batch has a due delivery without an answer of a server yet."""
     return bool(session.scalar(select(untried(now)).where(Batch.id == claim.batch_id)))
 
 

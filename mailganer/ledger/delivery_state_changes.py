@@ -41,7 +41,7 @@ class DeliveryChange(NamedTuple):
 
 
 _TABLE = cast(Table, Delivery.__table__)
-_PEOPLE = cast(Table, Subscriber.__table__)
+_SUBSCRIBERS = cast(Table, Subscriber.__table__)
 _BATCHES = cast(Table, Batch.__table__)
 _WINDOWS = cast(Table, Window.__table__)
 
@@ -66,15 +66,15 @@ def _recipients(*conditions: ColumnElement[bool]) -> Select[Any]:
             _TABLE.c.dated_at,
             _TABLE.c.attempts,
             _TABLE.c.first_tried_at,
-            _PEOPLE.c.status,
-            _PEOPLE.c.email,
-            _PEOPLE.c.first_name,
-            _PEOPLE.c.last_name,
-            _PEOPLE.c.birthday,
-            _PEOPLE.c.fields,
+            _SUBSCRIBERS.c.status,
+            _SUBSCRIBERS.c.email,
+            _SUBSCRIBERS.c.first_name,
+            _SUBSCRIBERS.c.last_name,
+            _SUBSCRIBERS.c.birthday,
+            _SUBSCRIBERS.c.fields,
             _TABLE.c.returned_at,
         )
-        .select_from(_TABLE.outerjoin(_PEOPLE, _PEOPLE.c.id == _TABLE.c.subscriber_id))
+        .select_from(_TABLE.outerjoin(_SUBSCRIBERS, _SUBSCRIBERS.c.id == _TABLE.c.subscriber_id))
         .where(*_WAITING, *conditions)
         .order_by(_TABLE.c.id)
         .limit(bindparam("size"))
@@ -98,13 +98,13 @@ def _mark(*conditions: ColumnElement[bool]) -> Update:
 RECIPIENTS, UNTRIED_RECIPIENTS = _recipients(), _recipients(UNTRIED)
 MARK, MARK_UNTRIED = _mark(), _mark(UNTRIED)
 
-OLDEST = (
+LONGEST_DEFERRED = (
     select(_TABLE.c.id)
     .where(*_WAITING)
     .order_by(_TABLE.c.not_before.is_not(None), _TABLE.c.not_before, _TABLE.c.id.desc())
     .limit(1)
 )
-"""Who was put off longest ago; of several the last, because the first of them has been first before."""
+"""The recipient deferred longest ago; of several the highest id, as lower ids have been first before."""
 
 HOLD = (
     update(_BATCHES)

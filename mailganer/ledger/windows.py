@@ -12,12 +12,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..models import SKIP_REASONS, Batch, Delivery, DeliveryStatus, Reason, SubscriberStatus, Window
-from .claims import Claim, Pick, reopen
+from .claims import Claim, RecipientSelection, reopen
 from .delivery_state_changes import (
+    LONGEST_DEFERRED,
     MARK,
     MARK_UNTRIED,
     NEW_WINDOW,
-    OLDEST,
     RECIPIENTS,
     UNTRIED_RECIPIENTS,
     DeliveryChange,
@@ -72,7 +72,7 @@ def open_window(
     journal: str,
     now: datetime,
     until: datetime,
-    pick: Pick = Pick.in_order,
+    pick: RecipientSelection = RecipientSelection.in_order,
 ) -> OpenWindow | None:
     """Mark the next ``size`` due recipients of a batch locked by :func:`hold`; return None when none is due.
 
@@ -107,7 +107,9 @@ def open_window(
     return OpenWindow(window_id, claim, items)
 
 
-def _next(session: Session, claim: Claim, size: int, now: datetime, pick: Pick) -> list[Recipient]:
+def _next(
+    session: Session, claim: Claim, size: int, now: datetime, pick: RecipientSelection
+) -> list[Recipient]:
     """Return the next due deliveries that may be sent; empty if none is due."""
     wanted = {"first": claim.first_id, "last": claim.last_id, "now": now, "size": size}
     # A row of SQLAlchemy's finds its values by name, several times slower than a tuple of our own.
@@ -117,16 +119,18 @@ def _next(session: Session, claim: Claim, size: int, now: datetime, pick: Pick) 
     return []
 
 
-def _pick(session: Session, wanted: dict[str, Any], pick: Pick) -> Sequence[Any]:
-    if pick is Pick.oldest:
-        oldest = session.scalar(OLDEST, wanted)
+def _pick(session: Session, wanted: dict[str, Any], pick: RecipientSelection) -> Sequence[Any]:
+    if pick is RecipientSelection.oldest:
+        oldest = session.scalar(LONGEST_DEFERRED, wanted)
         return session.execute(RECIPIENTS, {**wanted, "first": oldest, "last": oldest, "size": 1}).all()
-    if pick is Pick.sample:
+    if pick is RecipientSelection.sample:
         first = wanted["first"] + secrets.randbelow(wanted["last"] - wanted["first"] + 1)
         if found := session.execute(UNTRIED_RECIPIENTS, {**wanted, "first": first, "size": 1}).all():
             return found
         return session.execute(UNTRIED_RECIPIENTS, {**wanted, "size": 1}).all()
-    return session.execute(RECIPIENTS if pick is Pick.in_order else UNTRIED_RECIPIENTS, wanted).all()
+    return session.execute(
+        RECIPIENTS if pick is RecipientSelection.in_order else UNTRIED_RECIPIENTS, wanted
+    ).all()
 
 
 def _mark(
@@ -136,7 +140,7 @@ def _mark(
     sender_id: int,
     frozen_email_id: int,
     now: datetime,
-    pick: Pick,
+    pick: RecipientSelection,
 ) -> None:
     ours = {
         "first": items[0].id,
@@ -145,7 +149,7 @@ def _mark(
         "sender": sender_id,
         "frozen_email": frozen_email_id,
     }
-    mark = MARK_UNTRIED if pick in (Pick.untried, Pick.sample) else MARK
+    mark = MARK_UNTRIED if pick in (RecipientSelection.untried, RecipientSelection.sample) else MARK
     marked = affected(session.execute(mark, ours))
     if marked != len(items):
         raise RuntimeError(f"batch {claim.batch_id}: {marked} marked instead of {len(items)}")

@@ -11,7 +11,7 @@ from .delivery import DelayCause
 from .sender import Sender, SenderStatus
 
 
-def cancel(session: Session, campaign: Campaign, now: datetime) -> None:
+def cancel_campaign(session: Session, campaign: Campaign, now: datetime) -> None:
     """Cancel a campaign for good. Raise ``Conflict`` where there is nothing to cancel."""
     campaign.move(CampaignStatus.cancelled)
     delays.end_pause(session, campaign.id, now)

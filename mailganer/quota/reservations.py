@@ -29,7 +29,7 @@ __all__ = [
     "note_left",
     "remaining",
     "reserve",
-    "settle",
+    "settle_reservation",
 ]
 
 UNKNOWN_USAGE = timedelta(hours=1)  # after "enough for today" from a server through which nothing was sent
@@ -108,7 +108,7 @@ def _add_usage(session: Session, sender_id: int, account_id: int, minute: int, e
     session.execute(_ADD_USAGE[session.get_bind().dialect.name], used)
 
 
-def settle(
+def settle_reservation(
     session: Session, sender_id: int, account_id: int, *, minute: int, taken: int, used: int, now: datetime
 ) -> None:
     """Record that ``used`` of the ``taken`` emails reserved under ``minute`` were sent, and return the rest.

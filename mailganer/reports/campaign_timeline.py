@@ -72,7 +72,7 @@ def _hourly(
     hours: Counter[tuple[datetime, EventKind]], start: datetime, end: datetime
 ) -> tuple[TimelineBucket, ...]:
     steps = int((min(end, start + CLOSE - HOUR) - start) / HOUR) + 1
-    return tuple(_moment(hours, start + HOUR * step, 1) for step in range(steps))
+    return tuple(_bucket(hours, start + HOUR * step, 1) for step in range(steps))
 
 
 def _daily(
@@ -83,9 +83,9 @@ def _daily(
     if last < first:
         return ()
     days = min((last - first).days + 1, MOST_DAYS)
-    return tuple(_moment(hours, first + timedelta(days=day), 24) for day in range(days))
+    return tuple(_bucket(hours, first + timedelta(days=day), 24) for day in range(days))
 
 
-def _moment(hours: Counter[tuple[datetime, EventKind]], at: datetime, length: int) -> TimelineBucket:
+def _bucket(hours: Counter[tuple[datetime, EventKind]], at: datetime, length: int) -> TimelineBucket:
     opens, clicks, leaves = (sum(hours[at + HOUR * step, kind] for step in range(length)) for kind in KINDS)
     return TimelineBucket(at, length, opens, clicks, leaves)

@@ -157,7 +157,7 @@ def _forget_old(engine: Engine) -> None:
 
 
 @dataclass(frozen=True)
-class Misfit:
+class ConfigMismatch:
     """A process with a different data folder or secret key, and which of the two differs."""
 
     part: str  # "web" or "worker"
@@ -165,7 +165,9 @@ class Misfit:
     what: Literal["data folder", "secret key"]
 
 
-def misfits(session: Session, settings: Settings, now: datetime, *, create: bool = True) -> list[Misfit]:
+def config_mismatches(
+    session: Session, settings: Settings, now: datetime, *, create: bool = True
+) -> list[ConfigMismatch]:
     """Return the live processes whose data folder or secret keys differ from those of ``settings``.
 
     ``create``: give a data folder its id if it has none yet.
@@ -183,15 +185,15 @@ def misfits(session: Session, settings: Settings, now: datetime, *, create: bool
     return list(dict.fromkeys(found))
 
 
-def _compared(row: Heartbeat, our_folder: str, our_keys: list[str]) -> Iterator[Misfit]:
+def _compared(row: Heartbeat, our_folder: str, our_keys: list[str]) -> Iterator[ConfigMismatch]:
     process = row.name
     if process.startswith(PREFIX):
         process = process.removeprefix(PREFIX).rpartition(" ")[0]
     part = process.partition(" ")[0]
     if row.folder_id and our_folder and row.folder_id != our_folder:  # empty: the folder id could not be read
-        yield Misfit(part, process, "data folder")
+        yield ConfigMismatch(part, process, "data folder")
     if row.key_id and not _read_each_other(row, our_keys):
-        yield Misfit(part, process, "secret key")
+        yield ConfigMismatch(part, process, "secret key")
 
 
 def _read_each_other(row: Heartbeat, our_keys: list[str]) -> bool:

@@ -23,7 +23,7 @@ from mailganer.broker import Backlog
 from mailganer.data_folder import full_disks
 from mailganer.db import database_now
 from mailganer.models import Batch, Campaign, CampaignStatus, Heartbeat, Sender
-from mailganer.sending.process_reports import Misfit, misfits
+from mailganer.sending.process_reports import ConfigMismatch, config_mismatches
 from mailganer.settings import Settings
 from mailganer.web import PUBLIC, is_from_private_network, may_read_metrics
 
@@ -132,13 +132,13 @@ def _parts(session: Session, settings: Settings, now: datetime, *, named: bool) 
     """
     missed = _is_overdue(session, now)
     parts = {part: _state(_last_seen(session, part), now, missed=missed) for part in PARTS}
-    for misfit in misfits(session, settings, now):
+    for misfit in config_mismatches(session, settings, now):
         if not parts.get(misfit.part, "").startswith("down"):
             parts[misfit.part] = _otherwise(misfit, named=named)
     return parts
 
 
-def _otherwise(misfit: Misfit, *, named: bool) -> str:
+def _otherwise(misfit: ConfigMismatch, *, named: bool) -> str:
     process = misfit.process if named else f"a {misfit.part} process"
     return f"down: {process} uses another {misfit.what} than this web process; run mailganer doctor"
 

@@ -24,7 +24,7 @@ from mailganer.db import utcnow
 from mailganer.migrations import newest
 from mailganer.models import Heartbeat
 from mailganer.sending import process_reports
-from mailganer.sending.process_reports import PREFIX, ProcessReport, misfits
+from mailganer.sending.process_reports import PREFIX, ProcessReport, config_mismatches
 from mailganer.settings import ENVIRONMENT, Settings
 from tests.sending.processes import Parts
 from tests.support.ports import free_port, wait_until
@@ -265,7 +265,7 @@ def test_keys_differ_when_one_cannot_read_what_the_other_writes(
     settings: Settings, engine: Engine, session: Session, theirs: Any, ours: Any, differs: bool
 ) -> None:
     ProcessReport("worker", replace(settings, secret_keys=theirs)).write(engine)
-    found = misfits(session, replace(settings, secret_keys=ours), utcnow())
+    found = config_mismatches(session, replace(settings, secret_keys=ours), utcnow())
     assert [each.what for each in found] == ["secret key"] * differs
 
 
@@ -274,4 +274,4 @@ def test_a_folder_that_this_process_cannot_read_is_not_taken_for_another(
     settings: Settings, engine: Engine, session: Session
 ) -> None:
     ProcessReport("worker", settings).write(engine)
-    assert misfits(session, replace(settings, data_dir=Path("/dev/null/none")), utcnow()) == []
+    assert config_mismatches(session, replace(settings, data_dir=Path("/dev/null/none")), utcnow()) == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from mailganer.cli.processes import Part, Tree
+from mailganer.cli.processes import Part, ProcessTree
 from mailganer.models import CampaignStatus
 from mailganer.queue import celery_config, enqueue
 from mailganer.sending.watchdog import tasks_wait
@@ -40,7 +40,7 @@ def said() -> list[str]:
 def tree(said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
-    tree = Tree(said.append, tmp_path / "log")
+    tree = ProcessTree(said.append, tmp_path / "log")
     yield tree
     tree.stop()
 
@@ -48,7 +48,7 @@ def tree(said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
 def test_a_worker_that_listens_no_more_ends_with_1_and_its_successor_continues(
-    due: Any, parts: Any, tree: Tree, said: list[str], tmp_path: Path, smtp_server: Any, reload: Any
+    due: Any, parts: Any, tree: ProcessTree, said: list[str], tmp_path: Path, smtp_server: Any, reload: Any
 ) -> None:
     campaign, deaf = due(50), tmp_path / "deaf"
     deaf.touch()
@@ -81,7 +81,7 @@ def test_a_worker_that_listens_no_more_ends_with_1_and_its_successor_continues(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
-def test_a_worker_with_nothing_to_hear_stays(parts: Any, tree: Tree, tmp_path: Path) -> None:
+def test_a_worker_with_nothing_to_hear_stays(parts: Any, tree: ProcessTree, tmp_path: Path) -> None:
     command = (sys.executable, "-c", DEAF_WORKER, str(tmp_path / "deaf"), "worker", str(parts.ini))
     tree.start(Part("worker", command))
     time.sleep(8)  # without beat there are no ticks

@@ -20,7 +20,7 @@ from .findings import Check, Finding, PassedCheck, Problem, Severity
 from .foreign_placeholders import at_placeholders
 from .links import at_links
 from .quick import EmailFindings, EmailState, Readiness, blocking_codes, email_key, email_state, readiness
-from .recipients import at_people
+from .recipients import at_recipients
 from .schedule import at_time
 from .senders import at_senders
 
@@ -63,7 +63,7 @@ def check(
         session, campaign, audience, settings=settings, registry=registry, now=now, send_at=send_at
     )
     found = (
-        *at_people(campaign, audience),
+        *at_recipients(campaign, audience),
         *at_email(campaign, email, audience),
         *_at_places(session, campaign, email),
         *at_senders(campaign, now),

@@ -34,7 +34,7 @@ from ..values import list_names_of, variables
 from ..variables import unusable_names
 from .email import UNKNOWN, AnalysedEmail, at_email, compile_and_render, is_written
 from .findings import CampaignStep, Check, Finding, Problem
-from .recipients import at_people
+from .recipients import at_recipients
 from .schedule import at_time
 from .senders import at_senders
 
@@ -101,7 +101,7 @@ def readiness(
         unusable = unusable_names(session, campaign, email.variables, email.guarded)
     expected = _expected(session, campaign, audience, settings, registry, now)
     found = (
-        *at_people(campaign, audience),
+        *at_recipients(campaign, audience),
         *at_senders(campaign, now),
         *at_time(campaign, expected, audience, settings=settings, now=now, send_at=campaign.send_at),
     )

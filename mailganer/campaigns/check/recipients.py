@@ -7,7 +7,7 @@ from ...models import Campaign
 from .findings import CampaignStep, Finding, PassedCheck, Problem, Severity
 
 
-def at_people(campaign: Campaign, audience: int) -> Iterator[Finding]:
+def at_recipients(campaign: Campaign, audience: int) -> Iterator[Finding]:
     if not campaign.lists:
         yield Problem(
             "no_list",

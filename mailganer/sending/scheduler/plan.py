@@ -44,7 +44,7 @@ from ...models import (
 )
 from ...periodic_jobs import Tick, periodic_job
 from ..context import SendingContext
-from ..worker.pausing import pause_campaign
+from ..worker.pausing import pause_campaign_with_reason
 from .due_work import note_planning
 
 log = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ def _freeze(context: SendingContext, campaign_id: int) -> bool:
         return False
     except EmailError as error:
         with context.sessions.begin() as session:
-            pause_campaign(session, campaign_id, _broken(error), context.now())
+            pause_campaign_with_reason(session, campaign_id, _broken(error), context.now())
         return False
     domain = host_of_ids(context.public_url, senders[0] if senders else "localhost")
     with context.sessions.begin() as session:

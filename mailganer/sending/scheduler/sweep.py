@@ -81,7 +81,7 @@ def _sweep_window(context: SendingContext, row: Row[Any]) -> bool:
         window_result = _window_result(_items(session, window), remains, window, now)
         settled = ledger.settle_left_over(session, batch_id, window.id, window_result.changes, now)
         if settled and account_id is not None:
-            reservations.settle(
+            reservations.settle_reservation(
                 session,
                 window.sender_id,
                 account_id,

@@ -36,7 +36,7 @@ class CampaignHealth:
                 streaks.note(answer)
         reason = _reason_to_pause(window_result)
         if reason is not None:
-            pausing.pause_campaign(session, campaign_id, reason, now)
+            pausing.pause_campaign_with_reason(session, campaign_id, reason, now)
             window_result.streaks = RefusalStreaks()
 
     def remember(self, campaign_id: int, window_result: WindowResult) -> None:
@@ -83,4 +83,4 @@ def _ask_about_unknown(session: Session, receipt: Receipt, doubted: Sequence[int
         mapping={"number": len(doubted), "reply": receipt.reply},
     )
     for campaign_id in sorted({each // LARGEST_CAMPAIGN for each in doubted}):
-        pausing.pause_campaign(session, campaign_id, sentence, now)
+        pausing.pause_campaign_with_reason(session, campaign_id, sentence, now)

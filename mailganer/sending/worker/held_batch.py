@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from ... import ledger
 from ...campaigns.turns import WindowChoice
-from ...ledger import Claim, Pick
+from ...ledger import Claim, RecipientSelection
 from ...models import Campaign
 from ..context import SendingContext
 from .renderer_cache import RendererCache
@@ -20,7 +20,7 @@ class HeldBatch:
 
     def __init__(self, context: SendingContext, sender_id: int, renderers: RendererCache) -> None:
         self.claim: Claim | None = None
-        self.pick = Pick.in_order
+        self.pick = RecipientSelection.in_order
         self._context, self._sender_id, self._renderers = context, sender_id, renderers
 
     def release(self, session: Session) -> None:
@@ -30,7 +30,11 @@ class HeldBatch:
             self.claim = None
 
     def claim_first(
-        self, session: Session, line: Sequence[WindowChoice], picks: Sequence[Pick], now: datetime
+        self,
+        session: Session,
+        line: Sequence[WindowChoice],
+        picks: Sequence[RecipientSelection],
+        now: datetime,
     ) -> WindowChoice | None:
         """Keep or claim a batch of the first campaign in line with a recipient to pick; return its choice.
 
@@ -51,7 +55,9 @@ class HeldBatch:
         if self.claim is not None and self.claim.campaign_id == campaign_id:
             if not ledger.hold(session, self.claim, until):
                 self.claim = None
-            elif self.pick is not Pick.sample and self._has_recipient_to_pick(session, self.claim, now):
+            elif self.pick is not RecipientSelection.sample and self._has_recipient_to_pick(
+                session, self.claim, now
+            ):
                 return True
         self.release(session)
         frozen_email_id = session.scalar(_FROZEN_EMAIL, {"id": campaign_id})
@@ -61,7 +67,7 @@ class HeldBatch:
         return self.claim is not None
 
     def _has_recipient_to_pick(self, session: Session, claim: Claim, now: datetime) -> bool:
-        return self.pick is not Pick.untried or ledger.has_untried(session, claim, now)
+        return self.pick is not RecipientSelection.untried or ledger.has_untried(session, claim, now)
 
 
 _CAMPAIGNS = cast(Table, Campaign.__table__)

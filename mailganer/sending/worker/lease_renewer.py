@@ -82,7 +82,8 @@ class LeaseRenewer:
             log.warning("a lease could not be renewed: %s", error)
             return
         DATABASE.ended(log)
-        # Counted from before the transaction: had the lease run out earlier, or while this process was
-        # stopped here, the new end has passed too, so the lane never takes what was taken over for its own.
+        # Count from before the transaction: if this process was stopped (SIGSTOP) during it, the lease ends
+        # too early here rather than too late, so the lane never uses a batch that another process has taken
+        # over.
         self.renewed(asked_at)
         self.lost = lane.rowcount == 0  # type: ignore[attr-defined]

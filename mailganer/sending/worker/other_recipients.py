@@ -44,7 +44,7 @@ class OtherRecipients:
 
     def untried_wait(self) -> bool:
         """Return whether the sender has a due recipient, of any campaign, who was not tried yet."""
-        return sender_queue.has_untried(self._session, self._sender_id, self._now)
+        return sender_queue.has_untried_recipients(self._session, self._sender_id, self._now)
 
     def accepted_before(self) -> bool:
         """Return whether an email of the campaign from this sender was ever accepted."""

@@ -14,7 +14,7 @@ from ...models import Campaign, CampaignStatus, DelayCause, Sender, SenderStatus
 from .backoff import RETRY_FAILING_AFTER, SERVER_STEPS, server_pause
 
 
-def pause_campaign(session: Session, campaign_id: int, reason: str, now: datetime) -> None:
+def pause_campaign_with_reason(session: Session, campaign_id: int, reason: str, now: datetime) -> None:
     """Pause a campaign that is being sent, and record the reason."""
     if _changed(
         session,

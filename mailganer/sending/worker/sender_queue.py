@@ -117,7 +117,7 @@ def read_sender_queue(
     return SenderQueue(tuple(shares), floor)
 
 
-def has_untried(session: Session, sender_id: int, now: datetime) -> bool:
+def has_untried_recipients(session: Session, sender_id: int, now: datetime) -> bool:
     """Return whether any campaign of a sender has a due recipient who was not tried yet.
 
     A campaign that has started or is due counts even before its deliveries are planned.

@@ -16,7 +16,7 @@ from ...campaigns.turns import CampaignShare, order_campaigns
 from ...db import UNTRACKED
 from ...errors import _
 from ...i18n.sentences import sentence_of
-from ...ledger import Claim, OpenWindow, Pick
+from ...ledger import Claim, OpenWindow, RecipientSelection
 from ...models import Account, Campaign, CampaignStatus, Sender, SenderStatus, delays
 from ...quota import reservations
 from ...quota.usage import minute_of, newest_minute
@@ -201,7 +201,7 @@ class WindowPlanner:
             return None  # the email was edited since the batch was claimed
         if error := self.renderers.error(frozen_email_id):
             sentence = _("The email cannot be rendered: ${reason}", mapping={"reason": sentence_of(error)})
-            pausing.pause_campaign(session, claim.campaign_id, sentence, now)
+            pausing.pause_campaign_with_reason(session, claim.campaign_id, sentence, now)
             return None
         renderer = self.renderers.renderer(frozen_email_id)
         window = ledger.open_window(
@@ -251,13 +251,17 @@ class WindowPlanner:
         choice = self.batch.claim_first(session, line, self._picks(), now)
         return choice.size if choice else 0
 
-    def _picks(self) -> tuple[Pick, ...]:
+    def _picks(self) -> tuple[RecipientSelection, ...]:
         """Return which recipients to pick, in order. After a refusal, recipients never refused go first."""
         if self._refused.needs_sample:
-            return (Pick.sample, Pick.oldest)
+            return (RecipientSelection.sample, RecipientSelection.oldest)
         if self._failures:
-            return (Pick.untried, Pick.oldest)
-        return (Pick.untried, Pick.in_order) if self._refused.is_open else (Pick.in_order,)
+            return (RecipientSelection.untried, RecipientSelection.oldest)
+        return (
+            (RecipientSelection.untried, RecipientSelection.in_order)
+            if self._refused.is_open
+            else (RecipientSelection.in_order,)
+        )
 
     def _queue(
         self, session: Session, now: datetime, remaining: reservations.RemainingQuota = reservations.FREE

@@ -65,9 +65,9 @@ class WindowSettler:
         if settled is not SettleResult.whole:
             window_result.late = True
             if settled is SettleResult.forgotten:
-                pausing.pause_campaign(session, campaign_id, restored_message(None, now), now)
+                pausing.pause_campaign_with_reason(session, campaign_id, restored_message(None, now), now)
             return window_result
-        reservations.settle(
+        reservations.settle_reservation(
             session,
             self._sender_id,
             self._account_id,

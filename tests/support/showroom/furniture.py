@@ -38,7 +38,7 @@ from mailganer.quota.rolling_counter import RollingCounter
 from mailganer.quota.usage import frees_at, minute_of
 from mailganer.rendering.render_budget import LONG_TEXTS
 from mailganer.sending.scheduler.plan import start_due
-from mailganer.sending.worker.pausing import pause_campaign
+from mailganer.sending.worker.pausing import pause_campaign_with_reason
 
 from ..factories import Factory
 from ..sent import record_open, sent_campaign, token
@@ -283,7 +283,7 @@ class Furniture:
         start_due(self.session, self.now, timedelta(hours=24))
         self.overdue.status, self.grace.status = overdue, grace
         reason = _("The email cannot be sent. ${reason}", mapping={"reason": LONG_TEXTS})
-        pause_campaign(self.session, self.hindered.id, reason, self.now)
+        pause_campaign_with_reason(self.session, self.hindered.id, reason, self.now)
         self.session.flush()
         self.session.expire_all()
 
