@@ -1,7 +1,7 @@
 """Accounts: sign-in, senders, sessions and API tokens.
 
-Pages and API use ``web.sign_in`` and ``web.prove``, which apply rate limits and keep no transaction open
-while a mail server is called; commands and tests may call these functions directly.
+Pages and API use ``web.sign_in`` and ``web.verify_account``, which apply rate limits and keep no transaction
+open while a mail server is called; commands and tests may call these functions directly.
 """
 
 from typing import TYPE_CHECKING

@@ -54,8 +54,9 @@ class _Claim:
     and takes it again in its last transaction: a process killed in between leaves nothing behind.
 
     Usually claim and response are written in one transaction, and a second request waits for the first. A
-    view that calls a mail server ends the transaction before the call (``account_verification.release``):
-    then the claim is visible to others, and has to be withdrawn if the request fails.
+    view that calls a mail server ends the transaction before the call
+    (``account_verification.end_transaction``): then the claim is visible to others, and has to be withdrawn
+    if the request fails.
     """
 
     def __init__(self, request: Request, account_id: int, key: str, fingerprint: bytes) -> None:

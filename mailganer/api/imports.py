@@ -19,7 +19,7 @@ from .view import api_view
 # The body is not validated: that would read a file of a million rows into memory.
 @api_view("api.imports", "POST", checked=False)
 def start_import(request: Request) -> Shape:
-    web.release(request)  # storing a file takes time: hold no transaction
+    web.end_transaction(request)  # storing a file takes time: hold no transaction
     form = form_of(request)
     upload = form.get("file")
     if not hasattr(upload, "file"):

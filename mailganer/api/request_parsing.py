@@ -12,7 +12,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from ..errors import InputError, MalformedBody, _
-from ..web import release
+from ..web import end_transaction
 from .document import query_parameters, read_only
 from .validation_errors import LONGEST_FIELD, MOST
 
@@ -148,7 +148,7 @@ def read_form_first(view: View) -> View:
 
     def answer(context: Any, request: Request) -> Response:
         if request.method == "POST":
-            release(request)
+            end_transaction(request)
             form_of(request)
         return view(context, request)
 

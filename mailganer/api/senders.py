@@ -42,7 +42,7 @@ def add_sender(request: Request) -> Shape:
     body = request.openapi_validated.body
     backend = _opened(request.registry["backends"], body)
     account_id = request.context.account.id
-    backend = web.prove(request, backend)
+    backend = web.verify_account(request, backend)
     sender = accounts.create_sender(
         request.dbsession,
         request.registry["backends"],
@@ -75,7 +75,7 @@ def change_sender(request: Request) -> Shape:
     if body.keys() - OURS or body.get("settings", sender.settings) != sender.settings:
         fields = _fields(registry.get(sender.backend), body)
         proven = accounts.changed_backend(sender, registry, vault, fields)
-        proven = web.prove(request, proven)
+        proven = web.verify_account(request, proven)
         sender = owned(request.dbsession, Sender, sender.account_id, sender.id, lock=True)
     changed = accounts.update_sender(
         request.dbsession,

@@ -79,11 +79,11 @@ def open_campaign(request: Request) -> Response:
 
 @view_config(route_name="campaign.target", request_method="GET", renderer="campaigns/target.jinja2")
 def edit_target(request: Request) -> dict[str, Any]:
-    return _people_page(request)
+    return _target_page(request)
 
 
 @view_config(route_name="campaign.target", request_method="POST", renderer="campaigns/target.jinja2")
-def save_people(request: Request) -> Any:
+def save_target(request: Request) -> Any:
     """Save name, lists, senders. ``go`` continues to the next step; an htmx request only saves."""
     campaign = request.context.campaign
     changes = {
@@ -95,9 +95,9 @@ def save_people(request: Request) -> Any:
         campaigns.update_draft(request.dbsession, campaign, changes, utcnow())
     except (InputError, Conflict) as error:
         request.response.status_int = 422 if isinstance(error, InputError) else 409
-        return _people_page(request, error)
+        return _target_page(request, error)
     if request.headers.get("HX-Request"):
-        return _people_page(request)
+        return _target_page(request)
     if "go" not in request.POST or not audience_of(request.dbsession, campaign):
         return HTTPSeeOther(step_url(request, "target"))
     return HTTPSeeOther(next_step(request, "target"))
@@ -117,7 +117,7 @@ def delete(request: Request) -> Response:
     return HTTPSeeOther(request.route_path("campaigns"))
 
 
-def _people_page(request: Request, error: InputError | Conflict | None = None) -> dict[str, Any]:
+def _target_page(request: Request, error: InputError | Conflict | None = None) -> dict[str, Any]:
     campaign = request.context.campaign
     chosen = [each.id for each in campaign.lists]
     excluded = excluded_counts(request.dbsession, request.account.id, chosen)

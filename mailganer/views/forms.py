@@ -14,7 +14,7 @@ from mailganer.errors import InputError, _
 from mailganer.web.localization import finalize
 
 
-def wrong(request: Request, page: dict[str, Any]) -> dict[str, Any]:
+def with_errors(request: Request, page: dict[str, Any]) -> dict[str, Any]:
     """Return the same page with errors beside its fields. The status 422 rolls changes back."""
     request.response.status_int = 422
     return page

@@ -16,7 +16,7 @@ from mailganer.models import SubscriberList, SubscriberStatus
 
 from ..web.decorators import view_config
 from .forms import Form
-from .subscribers import Looking, found
+from .subscribers import SubscriberQuery, found
 
 
 class ListForm(Form):
@@ -77,11 +77,11 @@ def add(request: Request) -> Any:
 @view_config(route_name="list", renderer="lists/one.jinja2")
 def one(request: Request) -> dict[str, Any]:
     row = request.context.list
-    looking = replace(Looking.of(request), list_id=row.id)
+    search = replace(SubscriberQuery.of(request), list_id=row.id)
     return {
         "line": ListRow(row, audience.list_counts(request.dbsession, [row.id])[row.id]),
-        "looking": looking,
-        "page": found(request, looking),
+        "search": search,
+        "page": found(request, search),
         "statuses": tuple(SubscriberStatus),
     }
 

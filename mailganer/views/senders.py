@@ -17,7 +17,7 @@ from mailganer.models import Sender, owned
 from mailganer.quota.usage import QuotaUsage, sender_quota
 
 from ..web.decorators import view_config
-from .forms import Form, WholeNumberField, wrong
+from .forms import Form, WholeNumberField, with_errors
 from .mail_account import account_form, account_page, is_about_server, refused, way_of
 
 
@@ -67,11 +67,11 @@ def add(request: Request) -> Any:
     page = _new_page(request)
     form, names = page["form"], page["names"]
     if form is None or not names.validate():
-        return wrong(request, page)
+        return with_errors(request, page)
     registry, account_id = request.registry["backends"], request.context.account.id
     try:
         proven = registry.open(page["way"].name, page["email"], form.values())
-        proven = web.prove(request, proven)
+        proven = web.verify_account(request, proven)
         sender = accounts.create_sender(
             request.dbsession,
             registry,
@@ -102,14 +102,14 @@ def change(request: Request) -> Any:
     page = _page(request, row)
     names = page["names"]
     if not names.validate():
-        return wrong(request, page)
+        return with_errors(request, page)
     session, vault = request.dbsession, request.registry["vault"]
     try:
         accounts.update_sender(session, vault, row, now=utcnow(), **names.texts("name", "from_name"))
         accounts.limit_sender(row, per_day=names.per_day.data)
     except InputError as error:
         names.take(error)
-        return wrong(request, page)
+        return with_errors(request, page)
     request.flash(_("Saved."))
     return HTTPSeeOther(request.route_path("sender", id=row.id))
 
@@ -122,10 +122,10 @@ def verify(request: Request) -> Any:
     vault = request.registry["vault"]
     try:
         proven = accounts.changed_backend(row, request.registry["backends"], vault, page["form"].values())
-        proven = web.prove(request, proven)
+        proven = web.verify_account(request, proven)
     except InputError as error:
         page["form"].take(error)
-        return wrong(request, page)
+        return with_errors(request, page)
     except Throttled as error:
         return refused(request, page, error)
     except BackendError as error:

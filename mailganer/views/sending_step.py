@@ -37,7 +37,7 @@ SECONDS_SAY_MORE = 90
 
 
 @dataclass(frozen=True)
-class Grace:
+class UndoCountdown:
     """Remaining time in which "now" can be undone."""
 
     seconds: int
@@ -58,7 +58,7 @@ class SendingProgress:
     forecast: Forecast | None  # None: no recipients wait, or nothing is being sent
     failing: tuple[Any, ...]  # senders that need a user's attention
     moving: bool  # reload soon
-    grace: Grace | None  # None: it has started, or waits for a set time
+    countdown: UndoCountdown | None  # None: it has started, or waits for a set time
     due: bool  # its set time has come, and it is about to start
     recipients: int  # number of recipients, while it waits for a decision to start
 
@@ -68,7 +68,7 @@ class SendingProgress:
 
         Not before "Undo" has become useless: a reload would take the focus from it.
         """
-        return 15 if self.grace is None else self.grace.seconds + 1
+        return 15 if self.countdown is None else self.countdown.seconds + 1
 
     @property
     def waits(self) -> bool:
@@ -184,7 +184,7 @@ def progress(request: Request) -> Any:
     if campaign.status is CampaignStatus.draft:
         return HTTPSeeOther(current_page(request, campaign))
     found = progress_of(request)
-    if found.grace is None and request.headers.get("HX-Target") == "countdown":
+    if found.countdown is None and request.headers.get("HX-Target") == "countdown":
         request.response.headers["HX-Refresh"] = "true"  # it has started: there is no countdown to replace
     return campaign_page(request, "progress", progress=found, held=found.held)
 
@@ -273,7 +273,7 @@ def progress_of(request: Request) -> SendingProgress:
         failing=tuple(sender for sender in campaign.senders if not usable_sender(sender)),
         moving=campaign.status in (CampaignStatus.scheduled, CampaignStatus.sending)
         or (campaign.status in (CampaignStatus.paused, CampaignStatus.cancelled) and counts.sending > 0),
-        grace=grace_of(campaign, now),
+        countdown=countdown_of(campaign, now),
         due=campaign.send_at is not None and campaign.send_at <= now,
         recipients=audience_of(session, campaign)
         if campaign.status is CampaignStatus.paused and not campaign.started_at
@@ -281,13 +281,13 @@ def progress_of(request: Request) -> SendingProgress:
     )
 
 
-def grace_of(campaign: Campaign, now: datetime) -> Grace | None:
+def countdown_of(campaign: Campaign, now: datetime) -> UndoCountdown | None:
     """Return how long "Undo" is offered; after that a tick or two more, until the campaign has started."""
     if campaign.status is not CampaignStatus.scheduled or not campaign.pressed_at or not campaign.send_at:
         return None
     left = max(timedelta(0), campaign.send_at - now)
     whole = max(timedelta(seconds=1), campaign.send_at - campaign.pressed_at)
-    return Grace(ceil(left.total_seconds()), 1 - left / whole)
+    return UndoCountdown(ceil(left.total_seconds()), 1 - left / whole)
 
 
 def _change_state(request: Request, verb: Any, step: str, message: str = "") -> Response:

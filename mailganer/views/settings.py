@@ -89,14 +89,14 @@ def delete_token(request: Request) -> Response:
 @view_config(route_name="settings.log_out_everywhere", request_method="POST")
 def log_out_everywhere(request: Request) -> Response:
     accounts.log_out_everywhere(request.dbsession, request.context.account)
-    web.leave(request)
+    web.sign_out_session(request)
     return HTTPSeeOther(request.route_path("sign_in"))
 
 
 @view_config(route_name="settings.close", request_method="POST")
 def close(request: Request) -> Response:
     accounts.close_account(request.dbsession, request.context.account, now=utcnow())
-    web.leave(request)
+    web.sign_out_session(request)
     return HTTPSeeOther(request.route_path("home"))
 
 

@@ -17,7 +17,7 @@ from mailganer.web import PUBLIC, local_path
 from mailganer.web.localization import remember_choice
 
 from ..web.decorators import view_config
-from .forms import wrong
+from .forms import with_errors
 from .mail_account import AccountForm, account_page, is_about_password, refused
 
 THEMES = frozenset({"light", "dark", "auto"})
@@ -42,11 +42,11 @@ def ask(request: Request) -> Any:
 
 
 @view_config(route_name="sign_in", request_method="POST", renderer="sign_in.jinja2", permission=PUBLIC)
-def prove(request: Request) -> Any:
+def sign_in(request: Request) -> Any:
     page = _page(request)
     form: AccountForm | None = page["form"]
     if form is None:
-        return wrong(request, page)
+        return with_errors(request, page)
     try:
         timezone = request.POST.get("timezone", "")[:64]
         opened = web.sign_in(request, page["way"].name, page["email"], form.values(), timezone)
@@ -75,7 +75,7 @@ def demo(request: Request) -> Response:
 
 @view_config(route_name="sign_out", request_method="POST", permission=PUBLIC)
 def sign_out(request: Request) -> Response:
-    web.leave(request)
+    web.sign_out_session(request)
     return HTTPSeeOther(request.route_path("home"))
 
 
@@ -113,7 +113,7 @@ def _refused(request: Request, page: dict[str, Any], error: MailganerError) -> d
 
 
 def _enter(request: Request, opened: SignIn) -> Response:
-    web.enter(request, opened.account)
+    web.sign_in_session(request, opened.account)
     if opened.created:
         request.flash(_("Welcome! ${email} is connected.", mapping={"email": opened.sender.from_email}))
     return HTTPSeeOther(_next(request))

@@ -111,7 +111,7 @@ def stepper(
         audience = audience_of(request.dbsession, campaign)
     found = Readiness.of(check) if check else readiness or readiness_of(request, audience)
     return (
-        _step(request, "target", _("Recipients"), _people_state(found), _number_of(request, audience)),
+        _step(request, "target", _("Recipients"), _recipients_state(found), _number_of(request, audience)),
         _step(request, "email", _("Email"), _email_state(campaign, found), subject_of(campaign)),
         _check_step(request, campaign, found),
         _when_step(request, campaign, found, "when" in broken),
@@ -164,7 +164,7 @@ def _step(request: Request, name: str, title: str, state: str, note: str = "") -
     return StepperStep(name, request.translate(title), step_url(request, name), state, note)
 
 
-def _people_state(readiness: Readiness) -> str:
+def _recipients_state(readiness: Readiness) -> str:
     if _MISSING & set(readiness.others):
         return "missing"
     return "problem" if "sender_failing" in readiness.others else "done"
@@ -191,7 +191,7 @@ def _check_step(request: Request, campaign: Campaign, readiness: Readiness) -> S
 
     Only blocking problems are counted: every page of a draft knows them, while warnings need the whole check.
     """
-    is_missing = "missing" in (_people_state(readiness), _email_state(campaign, readiness))
+    is_missing = "missing" in (_recipients_state(readiness), _email_state(campaign, readiness))
     number, words = len(readiness.codes), ""
     if is_missing or (readiness.email is None and not number):
         state = "todo"
@@ -204,7 +204,7 @@ def _check_step(request: Request, campaign: Campaign, readiness: Readiness) -> S
 
 
 def _when_step(request: Request, campaign: Campaign, readiness: Readiness, broken: bool) -> StepperStep:
-    if broken:  # what was chosen is no time, and what is saved was not chosen
+    if broken:  # the time entered is invalid, and the saved one is not what the user chose
         return _step(request, "when", _("When"), "problem")
     if campaign.send_at is None:
         note, state = request.translate(_("Now")), "todo"

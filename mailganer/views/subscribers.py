@@ -62,7 +62,7 @@ class SubscriberForm(Form):
 
 
 @dataclass(frozen=True)
-class Looking:
+class SubscriberQuery:
     """Search of subscribers, as in the URLs of its pages."""
 
     query: str = ""
@@ -71,7 +71,7 @@ class Looking:
     after: int | None = None
 
     @classmethod
-    def of(cls, request: Request, list_id: int | None = None) -> "Looking":
+    def of(cls, request: Request, list_id: int | None = None) -> "SubscriberQuery":
         return cls(
             request.GET.get("query", "").strip()[:200],
             status_of_word(request.GET.get("status")),
@@ -89,25 +89,25 @@ class Looking:
 def list_subscribers(request: Request) -> dict[str, Any]:
     """List subscribers, newest first; ``?query=``, ``?status=``, ``?list=`` filter."""
     session, account_id = request.dbsession, request.context.account.id
-    looking = Looking.of(request)
+    search = SubscriberQuery.of(request)
     return {
-        "looking": looking,
-        "page": found(request, looking),
+        "search": search,
+        "page": found(request, search),
         "by_status": audience.status_counts(session, account_id),
-        "found_by_status": audience.status_counts(session, account_id, looking.query, looking.list_id),
+        "found_by_status": audience.status_counts(session, account_id, search.query, search.list_id),
         "lists": audience.lists_of(session, account_id),
     }
 
 
 @view_config(route_name="subscribers.csv")
 def download(request: Request) -> Response:
-    looking = Looking.of(request)
+    search = SubscriberQuery.of(request)
     content = audience.subscribers_csv(
         request.registry["readers"],
         request.context.account.id,
-        query=looking.query,
-        status=looking.status,
-        list_id=looking.list_id,
+        query=search.query,
+        status=search.status,
+        list_id=search.list_id,
     )
     return csv_response(content, "people.csv")
 
@@ -187,14 +187,14 @@ def delete(request: Request) -> Response:
     return HTTPSeeOther(request.route_path("subscribers"))
 
 
-def found(request: Request, looking: Looking) -> audience.SubscriberPage:
+def found(request: Request, search: SubscriberQuery) -> audience.SubscriberPage:
     return audience.search_subscribers(
         request.dbsession,
         request.context.account.id,
-        query=looking.query,
-        status=looking.status,
-        list_id=looking.list_id,
-        after=looking.after,
+        query=search.query,
+        status=search.status,
+        list_id=search.list_id,
+        after=search.after,
         limit=PER_PAGE,
     )
 

@@ -10,12 +10,12 @@ from pyramid.config import Configurator
 from pyramid.csrf import SessionCSRFStoragePolicy
 
 from ..settings import Settings
-from .account_verification import ask_outside, in_time, local_path, prove, release, sign_in
+from .account_verification import ask_outside, end_transaction, in_time, local_path, sign_in, verify_account
 from .headers import email_response, security_headers
 from .metrics_access import is_from_private_network, may_read_metrics
 from .outside_calls import OutsideCalls
 from .pending_forms import PendingForms, has_waited
-from .rate_limits import RateLimit, RateLimiter, network, shared_tries
+from .rate_limits import RateLimit, RateLimiter, network, shared_storage
 from .request_bodies import BodyLimits
 from .security_policy import (
     PUBLIC,
@@ -27,7 +27,15 @@ from .security_policy import (
     needs_csrf,
     viewer_of,
 )
-from .sessions import RotatingSerializer, end_other_access, enter, flash, flashes, leave, session_factory
+from .sessions import (
+    RotatingSerializer,
+    end_other_access,
+    flash,
+    flashes,
+    session_factory,
+    sign_in_session,
+    sign_out_session,
+)
 
 __all__ = [
     "PUBLIC",
@@ -40,19 +48,19 @@ __all__ = [
     "ask_outside",
     "email_response",
     "end_other_access",
-    "enter",
+    "end_transaction",
     "has_waited",
     "in_time",
     "is_api",
     "is_from_private_network",
-    "leave",
     "local_path",
     "may_read_metrics",
     "network",
-    "prove",
-    "release",
     "security_headers",
     "sign_in",
+    "sign_in_session",
+    "sign_out_session",
+    "verify_account",
 ]
 
 
@@ -75,4 +83,4 @@ def includeme(config: Configurator) -> None:
     config.scan("mailganer.web.request_bodies")
     config.add_tween("mailganer.web.pending_forms.pending_tween")
     config.add_tween("mailganer.web.headers.headers_tween")
-    config.registry["throttle"] = RateLimiter(settings.broker_url, shared_tries(config.registry["engine"]))
+    config.registry["throttle"] = RateLimiter(settings.broker_url, shared_storage(config.registry["engine"]))

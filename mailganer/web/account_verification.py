@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-def release(request: Request) -> None:
+def end_transaction(request: Request) -> None:
     """End the transaction before a call to a mail server, which may take half a minute.
 
     Loaded objects stay readable, but changes to them are not saved: load again what is to be changed. On
@@ -36,7 +36,7 @@ def release(request: Request) -> None:
         request.__dict__.pop(name, None)
 
 
-def prove(request: Request, backend: Backend) -> Backend:
+def verify_account(request: Request, backend: Backend) -> Backend:
     """Verify at the mail server that this account can send, within the rate limits and outside a transaction.
 
     Return the verified backend. Use the returned one: after a page has waited, this function runs a second
@@ -78,17 +78,18 @@ def ask_outside(
     notice: bool = False,
 ) -> T:
     """Run ``work`` in the pool of outside calls; see ``outside_calls.ask``."""
-    return ask(request, work, release=release, count=count, device=device, notice=notice)
+    return ask(request, work, release=end_transaction, count=count, device=device, notice=notice)
 
 
 def sign_in(request: Request, name: str, email: str, fields: Mapping[str, Any], timezone: str = "") -> SignIn:
     """Sign in, for pages and API: rate-limited, verified at the mail server, then the account is opened.
 
-    Raise ``InputError``, ``Throttled`` and what ``Backend.verify`` raises. Start no session: see ``enter``.
+    Raise ``InputError``, ``Throttled`` and what ``Backend.verify`` raises. Start no session: see
+    ``sign_in_session``.
     """
     registry = request.registry
     backend = registry["backends"].open(name, new_mailbox(email), fields)
-    backend = prove(request, backend)
+    backend = verify_account(request, backend)
     if not request.path_info.startswith("/api/"):
         remember_device(request, *backend.identity())
     opened = accounts.admit(

@@ -137,7 +137,7 @@ class _Shared:
     outage: Outage = field(default_factory=lambda: Outage("A store of rate limits"))
 
 
-def shared_tries(engine: Engine) -> Storage | None:
+def shared_storage(engine: Engine) -> Storage | None:
     """Return the storage in which several machines count together without Redis; None for SQLite."""
     return (
         accounts.DatabaseRateLimitStorage(make_sessions(engine))

@@ -18,7 +18,7 @@ from pyramid.request import Request
 from webob.multidict import MultiDict
 
 from ..settings import Settings
-from .account_verification import release
+from .account_verification import end_transaction
 from .decorators import subscriber
 from .multipart import MalformedForm, TooManyFields, boundary_of, fields_of, parts_of, read_upload
 from .routes import READERS
@@ -136,7 +136,7 @@ def read_form_first(event: BeforeTraversal) -> None:
     if limits is not USUAL and (size > SMALL or request.content_type == MULTIPART):
         if request.account is None:
             return  # the route rejects it
-        release(request)
+        end_transaction(request)
     # A POST to a recipient's address unsubscribes whatever the form contains, so it is not parsed.
     if route not in READERS and request.content_type in (FORM, MULTIPART, ""):
         _read_form(request, limits)

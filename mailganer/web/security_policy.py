@@ -41,7 +41,7 @@ class SecurityPolicy:
         return request.account is not None
 
     def remember(self, _request: Request, _userid: int, **_options: object) -> list[tuple[str, str]]:
-        return []  # sessions are started by enter()
+        return []  # sessions are started by sign_in_session()
 
     def forget(self, _request: Request, **_options: object) -> list[tuple[str, str]]:
         return []  # sessions are ended by leave()

@@ -60,7 +60,7 @@ def session_factory(settings: Settings) -> Callable[[Request], Any]:
     return factory
 
 
-def enter(request: Request, account: Account) -> None:
+def sign_in_session(request: Request, account: Account) -> None:
     """Start a new session with a new CSRF token for an account that has just been verified."""
     _end(request)
     request.session["account"] = account.id
@@ -69,7 +69,7 @@ def enter(request: Request, account: Account) -> None:
     request.session.new_csrf_token()
 
 
-def leave(request: Request) -> None:
+def sign_out_session(request: Request) -> None:
     """End the session on the server too, so that a copy of its cookie is worthless."""
     _end(request)
     request.session.new_csrf_token()

@@ -13,7 +13,7 @@ import mailganer
 from mailganer.broker import broker_url
 from mailganer.settings import Settings, from_mapping
 from mailganer.tracking import OpenBuffer
-from mailganer.web import BodyLimits, OutsideCalls, RateLimiter, shared_tries
+from mailganer.web import BodyLimits, OutsideCalls, RateLimiter, shared_storage
 from mailganer.web.health import BrokerWatch
 from mailganer.web.pending_forms import PendingForms
 from mailganer.web.pixel import PixelFirst
@@ -50,7 +50,7 @@ def renewed(registry: Registry, settings: Settings) -> PixelFirst:
     registry["outside"] = OutsideCalls()
     registry["body_limits"] = BodyLimits(settings)
     registry["pending"] = PendingForms()
-    registry["throttle"] = RateLimiter(settings.broker_url, shared_tries(registry["engine"]))
+    registry["throttle"] = RateLimiter(settings.broker_url, shared_storage(registry["engine"]))
     registry["opens"] = OpenBuffer(lambda: registry["sessions"])
     registry["broker"] = BrokerWatch(broker_url(settings))
     return PixelFirst(config.make_wsgi_app())
