@@ -104,7 +104,7 @@ LONGEST_DEFERRED = (
     .order_by(_TABLE.c.not_before.is_not(None), _TABLE.c.not_before, _TABLE.c.id.desc())
     .limit(1)
 )
-"""The recipient deferred longest ago; of several, the highest id, because lower ids have been first before."""
+"""The recipient deferred longest ago; of several the highest id, as lower ids have been first before."""
 
 HOLD = (
     update(_BATCHES)

@@ -1,6 +1,6 @@
 import pytest
 
-from mailganer.models import Source
+from mailganer.models import EventSource
 from mailganer.tracking.user_agents import classify, is_fetched_ahead, kept
 
 PEOPLE = (
@@ -87,22 +87,22 @@ LIBRARIES = (
 
 @pytest.mark.parametrize("agent", PEOPLE)
 def test_a_mail_program_or_a_proxy_that_fetches_when_one_looks_is_a_person(agent):
-    assert classify(agent) is Source.person
+    assert classify(agent) is EventSource.person
 
 
 @pytest.mark.parametrize("agent", POSSIBLE)
 def test_what_hides_who_it_stands_for_is_possibly_a_person(agent):
-    assert classify(agent) is Source.possible
+    assert classify(agent) is EventSource.possible
 
 
 @pytest.mark.parametrize("agent", MACHINES)
 def test_prefetchers_scanners_and_previews_are_machines(agent):
-    assert classify(agent) is Source.machine
+    assert classify(agent) is EventSource.machine
 
 
 @pytest.mark.parametrize("agent", LIBRARIES)
 def test_http_libraries_are_machines(agent):
-    assert classify(agent) is Source.machine
+    assert classify(agent) is EventSource.machine
 
 
 def test_an_agent_is_kept_short_and_without_characters_that_do_something():

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from mailganer.campaigns.actuals import kept_forecast
-from mailganer.campaigns.simulated import Lane
+from mailganer.campaigns.simulated import SimulatedLane
 from mailganer.campaigns.simulation import simulate
 from mailganer.models import Account, Batch, CampaignStatus, DeliveryStatus, Reason, SentPerMinute
 from mailganer.quota.rolling_counter import RollingCounter
@@ -69,7 +69,7 @@ def test_an_open_of_this_moment_is_on_the_page_that_is_asked_for_next(anna, sess
 def test_the_report_shows_plan_and_fact_beside_each_other(anna, session, sent, now):
     campaign, _deliveries = sent
     sender = campaign.senders[0]
-    lane = Lane(sender.from_email, RollingCounter.of(None, ()), per_minute=60)
+    lane = SimulatedLane(sender.from_email, RollingCounter.of(None, ()), per_minute=60)
     foreseen = simulate(500, now, [lane], RollingCounter.of(None, ()), "UTC")
     campaign.forecast = kept_forecast(foreseen)
     minute = int(now.timestamp()) // 60 + 5
