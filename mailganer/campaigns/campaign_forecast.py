@@ -30,8 +30,8 @@ from .actuals import planned_emails
 from .forecast import MINUTE, Forecast
 from .plan_shares import by_pace
 from .sending_hours import Hours
-from .simulated import SimulatedCampaign, SimulatedLane
 from .simulation import simulate
+from .simulation_model import SimulatedCampaign, SimulatedLane
 
 # Emails per second of one connection without a configured pace: a round trip or two to a mail provider and
 # its work on an email. Displayed as "about"; real sending may be faster.

@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 
 from ..quota.rolling_counter import RollingCounter
 from .forecast import MINUTE, Forecast, Wait
-from .forecast_record import ForecastRecord, end_of, midnight_after
-from .plan_simulation import PlanSimulation
+from .forecast_builder import ForecastBuilder, end_of, midnight_after
 from .sending_hours import Hours
-from .simulated import (
+from .shared_limits_simulation import SharedLimitsSimulation
+from .simulation_model import (
     LONGEST_MINUTES,
     SendingSchedule,
     SimulatedCampaign,
@@ -63,7 +63,7 @@ def simulate(
         everything = [*lanes, *other_lanes]
         if _limits_are_divided(plan, everything, [ours, *others]):
             sorted_lanes = _sort_by_id(everything, [ours, *others])
-            return PlanSimulation(ours, others, sorted_lanes, plan, zone).run()
+            return SharedLimitsSimulation(ours, others, sorted_lanes, plan, zone).run()
         others = [beside for beside in map(partial(_through, len(lanes)), others) if beside.had]
     return _Simulation(ours, others, lanes, plan, zone).run()
 
@@ -167,7 +167,7 @@ class _Simulation:
         zone: ZoneInfo,
     ) -> None:
         self.ours, self.starts_at = ours, ours.starts_at
-        self.record = ForecastRecord(ours, zone)
+        self.builder = ForecastBuilder(ours, zone)
         self.agenda = SendingSchedule([ours, *rivals])
         self.lanes, self.plan, self.zone = lanes, plan, zone
         self.queues = [_Queue(number, lane, ours) for number, lane in enumerate(lanes)]
@@ -187,7 +187,7 @@ class _Simulation:
             if not self.send() and not self.jump():
                 break
         self.divide()
-        return self.record.forecast()
+        return self.builder.forecast()
 
     def blur(self) -> None:
         for counter in (self.plan, *(lane.counter for lane in self.lanes)):
@@ -209,8 +209,8 @@ class _Simulation:
 
     def note_hours(self) -> None:
         opens = opening(self.ours.hours, max(self.minute, self.first_minute))
-        if self.first_minute <= self.minute < opens and not self.record.is_waiting(self.minute):
-            self.record.pause(Wait.hours, self.minute, opens)
+        if self.first_minute <= self.minute < opens and not self.builder.is_waiting(self.minute):
+            self.builder.pause(Wait.hours, self.minute, opens)
 
     # --- sending
 
@@ -336,7 +336,7 @@ class _Simulation:
     def note(self, queue: _Queue, emails: int) -> None:
         """Record emails of our campaign."""
         if emails and queue.begins is not None and queue.ends is not None:
-            self.record.add(queue.lane, emails, queue.begins, queue.ends)
+            self.builder.add(queue.lane, emails, queue.begins, queue.ends)
 
     # --- waiting
 
@@ -347,9 +347,9 @@ class _Simulation:
             self.minute = changes_at
             return changes_at <= self.last_minute
         until, wait, lane_name, limit = found
-        if self.ours in self.agenda.active and not self.record.is_waiting(self.minute):
+        if self.ours in self.agenda.active and not self.builder.is_waiting(self.minute):
             # A campaign that can send only at night still waits for the morning.
-            self.record.pause(wait, self.minute, opening(self.ours.hours, until), lane_name, limit)
+            self.builder.pause(wait, self.minute, opening(self.ours.hours, until), lane_name, limit)
         self.minute = min(until, changes_at)
         return True
 

@@ -2,8 +2,8 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from mailganer.campaigns.forecast import Wait
 from mailganer.campaigns.sending_hours import Hours
-from mailganer.campaigns.simulated import SimulatedLane
 from mailganer.campaigns.simulation import simulate
+from mailganer.campaigns.simulation_model import SimulatedLane
 from mailganer.quota.rolling_counter import WINDOW, RollingCounter
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

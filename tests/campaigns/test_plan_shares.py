@@ -8,12 +8,12 @@ from time import process_time
 
 import pytest
 
-from mailganer.campaigns import plan_simulation
+from mailganer.campaigns import shared_limits_simulation
 from mailganer.campaigns.forecast import Forecast, Wait
 from mailganer.campaigns.plan_shares import CampaignDemand, PlanShares, SenderQuota, plan_shares
 from mailganer.campaigns.sending_hours import Hours
-from mailganer.campaigns.simulated import SimulatedCampaign, SimulatedLane
 from mailganer.campaigns.simulation import simulate
+from mailganer.campaigns.simulation_model import SimulatedCampaign, SimulatedLane
 from mailganer.campaigns.turns import PLENTY, CampaignShare, order_campaigns
 from mailganer.quota.rolling_counter import RollingCounter
 from tests.support.pace import within
@@ -383,7 +383,7 @@ def test_the_forecast_says_what_the_plan_keeps_waiting() -> None:
 def test_a_forecast_among_fifty_campaigns_and_ten_senders_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     divisions = []
     monkeypatch.setattr(
-        plan_simulation, "plan_shares", lambda *given: (divisions.append(1), plan_shares(*given))[1]
+        shared_limits_simulation, "plan_shares", lambda *given: (divisions.append(1), plan_shares(*given))[1]
     )
     rnd = random.Random(1)
     lanes = [SimulatedLane(f"s{n}", RollingCounter.of(500, ()), 300, sender_id=n) for n in range(10)]

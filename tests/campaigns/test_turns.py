@@ -8,8 +8,8 @@ from time import process_time
 
 import pytest
 
-from mailganer.campaigns.simulated import SimulatedCampaign, SimulatedLane
 from mailganer.campaigns.simulation import simulate
+from mailganer.campaigns.simulation_model import SimulatedCampaign, SimulatedLane
 from mailganer.campaigns.turns import (
     PLENTY,
     CampaignShare,

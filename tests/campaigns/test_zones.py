@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from mailganer.campaigns.sending_hours import Hours
-from mailganer.campaigns.simulated import SimulatedLane
 from mailganer.campaigns.simulation import simulate
+from mailganer.campaigns.simulation_model import SimulatedLane
 from mailganer.errors import InputError
 from mailganer.quota.rolling_counter import RollingCounter
 from mailganer.views.sending_step import local_moment

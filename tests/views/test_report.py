@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from mailganer.campaigns.actuals import kept_forecast
-from mailganer.campaigns.simulated import SimulatedLane
 from mailganer.campaigns.simulation import simulate
+from mailganer.campaigns.simulation_model import SimulatedLane
 from mailganer.models import Account, Batch, CampaignStatus, DeliveryStatus, Reason, SentPerMinute
 from mailganer.quota.rolling_counter import RollingCounter
 from mailganer.tracking import open_buffer, record_click, unsubscribe_by_token

@@ -15,7 +15,7 @@ campaign_timeline campaigns charts check cli command_logs common compiler compre
 content context counts csv_cells db decorators delivery delivery_renderer delivery_timeline design_page
 document drafts email email_analysis encoding_repair engine error_status errors event_log explanation_text
 exports footers
-extensions fields files forecast_record forms gmail headers headings health hosts html_to_text i18n imports
+extensions fields files forms gmail headers headings health hosts html_to_text i18n imports
 keys languages links lists localization localized_text localized_values logs maildir mailganer
 manifest mapping markup message_renderer meta metrics_access migrate mjml models multipart opens operations
 overview

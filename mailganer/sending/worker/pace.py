@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ...backends import Limits
 from ...campaigns.campaign_forecast import EMAILS_A_SECOND
-from ...campaigns.simulated import GROWS_BACK
+from ...campaigns.simulation_model import GROWS_BACK
 from ...db import UNTRACKED
 from ...models import Lane, Sender, SenderStatus
 

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Table, and_, bindparam, case, exists, func, o
 from sqlalchemy.orm import Session
 
 from ... import ledger
-from ...campaigns.simulated import STARTS_SOON
+from ...campaigns.simulation_model import STARTS_SOON
 from ...campaigns.turns import PLENTY, CampaignShare, floor_after
 from ...models import Batch, BatchState, Campaign, CampaignStatus, Sender, campaign_sender
 from ...models.meta import UTCDateTime

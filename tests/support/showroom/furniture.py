@@ -12,8 +12,8 @@ from mailganer import audience, mail_catcher, tracking
 from mailganer.audience import add_sample_subscribers
 from mailganer.audience.suppression import suppress
 from mailganer.campaigns.actuals import kept_forecast
-from mailganer.campaigns.simulated import SimulatedLane
 from mailganer.campaigns.simulation import simulate
+from mailganer.campaigns.simulation_model import SimulatedLane
 from mailganer.db import utcnow
 from mailganer.errors import _
 from mailganer.i18n.ready_templates import ready_templates

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 from ..quota.rolling_counter import WINDOW, RollingCounter
 from .forecast import MINUTE, Forecast, Wait
-from .forecast_record import ForecastRecord, end_of, midnight_after
+from .forecast_builder import ForecastBuilder, end_of, midnight_after
 from .plan_shares import CampaignDemand, PlanShares, SenderQuota, plan_shares
-from .simulated import (
+from .simulation_model import (
     LONGEST_MINUTES,
     SendingSchedule,
     SimulatedCampaign,
@@ -33,7 +33,7 @@ SHORTEST_PAUSE = 2  # minutes
 _Queue = list[tuple[SimulatedCampaign, CampaignShare]]  # of one lane: each campaign with what it may send
 
 
-class PlanSimulation:
+class SharedLimitsSimulation:
     """One campaign, ``ours``, among all campaigns and senders of its account."""
 
     def __init__(
@@ -46,7 +46,7 @@ class PlanSimulation:
     ) -> None:
         self._ours, self._lanes, self._plan, self._zone = ours, lanes, plan, zone
         self._campaigns = [ours, *rivals]
-        self._record = ForecastRecord(ours, zone)
+        self._builder = ForecastBuilder(ours, zone)
         self._schedule = SendingSchedule(self._campaigns)
         self._begins_at = self._schedule.begins_at
         self._minute = int(self._begins_at.timestamp()) // MINUTE
@@ -76,7 +76,7 @@ class PlanSimulation:
     def _finished(self) -> Forecast:
         self._end_pause()
         several = len(self._campaigns) > 1 and any(len(each.had) > 1 for each in self._campaigns)
-        return replace(self._record.forecast(), approximate=several)
+        return replace(self._builder.forecast(), approximate=several)
 
     def _look_around(self) -> None:
         if self._minute >= self._midnight:
@@ -92,7 +92,7 @@ class PlanSimulation:
                 and opens > self._minute
                 and not self._waiting
             ):
-                self._record.pause(Wait.hours, self._minute, opens)
+                self._builder.pause(Wait.hours, self._minute, opens)
 
     def _go_on(self) -> None:
         """Send for some minutes, or go on to the next minute in which something changes."""
@@ -249,7 +249,7 @@ class PlanSimulation:
             whole_turn = turns[n]._replace(campaign_id=PLENTY)  # equals are sent before the last of ours
             last = min(sum(parts), until_done(whole_turn, others))
             begins = max(self._ours.starts_at, datetime_of(self._minute))
-            self._record.add(lane, parts[n], begins, end_of(last, self._minute, lane, self._begins_at))
+            self._builder.add(lane, parts[n], begins, end_of(last, self._minute, lane, self._begins_at))
 
     # --- waiting
 
@@ -272,7 +272,7 @@ class PlanSimulation:
             wait, since, name, limit = self._waiting
             known = limit is not None or wait not in (Wait.sender, Wait.plan)
             if known and self._minute - since >= SHORTEST_PAUSE:
-                self._record.pause(wait, since, self._minute, name, limit)
+                self._builder.pause(wait, since, self._minute, name, limit)
             self._waiting = None
 
     def _next_change(self) -> int:

@@ -1,15 +1,15 @@
-"""Record of a simulated campaign, from which the forecast is made."""
+"""Builder of a forecast: collects what a simulated campaign sends, and when it pauses."""
 
 from datetime import date, datetime, timedelta
 from math import ceil
 from zoneinfo import ZoneInfo
 
 from .forecast import MINUTE, Day, Forecast, Pause, Share, Wait
-from .simulated import SimulatedCampaign, SimulatedLane, datetime_of
+from .simulation_model import SimulatedCampaign, SimulatedLane, datetime_of
 
 
-class ForecastRecord:
-    """Emails by day and sender, and pauses."""
+class ForecastBuilder:
+    """Collect emails by day and sender, and pauses, into a ``Forecast``."""
 
     def __init__(self, campaign: SimulatedCampaign, zone: ZoneInfo) -> None:
         self._campaign, self._emails, self._zone = campaign, campaign.left, zone
