@@ -115,7 +115,7 @@ def fits(found: str | None) -> bool:
     if found == _newest():
         if _misfit != "":
             log.warning(
-                "The database has schema %s again, which this program was made for: it goes on.", found
+                "The database has schema %s again, which this program was made for: it continues.", found
             )
             _misfit = ""
         return True

@@ -47,7 +47,7 @@ def suppress(
     replaced only if it came from a file, so that undoing the import keeps what was done here.
     """
     if status not in SUPPRESSED:
-        raise ValueError(f"{status} does not keep anybody from getting emails")
+        raise ValueError(f"{status} does not exclude a subscriber from emails")
     _lock(session, subscriber)
     from_file = subscriber.status is status and subscriber.status_reason == LEFT_REASON != reason
     if _WEIGHT[subscriber.status] >= _WEIGHT[status] and not from_file:

@@ -183,7 +183,7 @@ RULES: tuple[ReplyRule, ...] = (
     *(ReplyRule(LATER_RECIPIENT, stages=_RCPT, code="45.", enhanced=f"4.2.{detail}") for detail in (1, 2)),
     ReplyRule(EXHAUSTED, code="5..", words=_TOO_MUCH),
     ReplyRule(LATER_ACCOUNT, code="4..", words=_TOO_MUCH),
-    # The server is about to close the connection; only the code tells whether the account or the server is
+    # The server is about to close the connection; only the code shows whether the account or the server is
     # the cause.
     ReplyRule(LATER_ACCOUNT, code="421", enhanced="4.7.*"),
     ReplyRule(LATER_ACCOUNT, code="421", words=_TOO_FAST),

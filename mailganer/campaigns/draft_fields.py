@@ -16,7 +16,7 @@ from .values import BUILTIN, kept_value, value_of, variables
 
 LONGEST_NAME = 200  # the width of the column
 LONGEST_LINE = 2_000  # characters of subject and preheader as templates; they render to short texts
-LONGEST_EMAIL = 1_000_000  # characters; mail clients and the renderer reject more
+LONGEST_EMAIL = 1_000_000  # characters; email apps and the renderer reject more
 LONGEST_VALUE = 10_000  # characters of one variable, like one field of a subscriber
 MOST_VARIABLES = 100
 FURTHEST = timedelta(days=731)  # a date more than two years away is probably a typing error

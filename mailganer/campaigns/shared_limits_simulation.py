@@ -95,7 +95,7 @@ class SharedLimitsSimulation:
                 self._builder.pause(Wait.hours, self._minute, opens)
 
     def _go_on(self) -> None:
-        """Send for some minutes, or go on to the next minute in which something changes."""
+        """Send for some minutes, or advance to the next minute in which something changes."""
         if self._counted >= self._changes_at:
             self._divide()
         before = self._ours.left

@@ -28,7 +28,7 @@ COMMANDS = {
     "backup": ("backup:backup", "Copy database and uploaded files into a new folder."),
     "restore": ("backup:restore", "Restore a backup. Running campaigns are paused until confirmed."),
     "rotate-key": ("keys:rotate_key", "Encrypt stored passwords with the first secret key."),
-    "send": ("send:send", "Send one mailing from the command line."),
+    "send": ("send:send", "Send one campaign from the command line."),
     "catch": ("catch:catch", "Run a local mail server that keeps every email and delivers none."),
     "drill": ("drill:drill", "Kill workers and break connections on purpose, then count the deliveries."),
     "doctor": ("doctor:doctor", "Check this installation and show how to fix problems."),

@@ -1,7 +1,7 @@
 """The web server: waitress, with a fast path for requests that are answered without waiting.
 
 waitress reads in one thread and handles requests in others. That is right for a page, which waits for the
-database. For a picture of 43 bytes, switching to another thread and back costs more than everything else
+database. For an image of 43 bytes, switching to another thread and back costs more than everything else
 together.
 """
 

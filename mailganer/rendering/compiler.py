@@ -291,7 +291,7 @@ def _all_tags(text: str, tokens: Iterable[Token]) -> Iterable[Token]:
 
 
 def _whole_document(source: str) -> str:
-    """Wrap a fragment in the elements that every mail program needs, without new lines: lines are counted."""
+    """Wrap a fragment in the elements that every email app needs, without new lines: lines are counted."""
     if re.search(r"<(?:html|body|!doctype)\b", source, re.IGNORECASE):
         return source
     return (
@@ -308,7 +308,7 @@ def _whole_document(source: str) -> str:
 def _inlined(masked: MaskedSource, tokens: Iterable[Token]) -> Mapping[int, str]:
     """Return the start of each tag -> its style with the rules of ``<style>`` applied.
 
-    Some mail programs, among them Gmail's apps, read inline styles only. Each tag gets a number, the library
+    Some email apps, among them Gmail's apps, read inline styles only. Each tag gets a number, the library
     inlines a copy, and only the styles are taken from it: the source itself never goes through an HTML
     parser, which would move and close what templates leave open.
     """

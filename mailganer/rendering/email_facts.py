@@ -1,4 +1,4 @@
-"""Facts about a rendered email that matter to mail programs: size, links, pictures, amount of text.
+"""Facts about a rendered email that matter to email apps: size, links, images, amount of text.
 
 Taken from the email as one recipient gets it, and from the source where our own footer or the inactive links
 of a preview would distort the result.
@@ -13,7 +13,7 @@ from .markup import Token, readable, tokens
 from .web_addresses import as_read
 
 CLIPPED = 102 * 1024  # bytes; Gmail shows no more of an email's HTML and folds the rest away
-# Below this number of characters an email with pictures is empty to recipients who do not load them, and
+# Below this number of characters an email with images is empty to recipients who do not load them, and
 # suspicious to spam filters.
 FEW_CHARACTERS = 80
 REMOVED = frozenset({"script", "iframe", "object", "embed", "form", "video", "audio"})
@@ -27,7 +27,7 @@ class EmailFacts:
     """Facts about one rendered email."""
 
     size: int  # bytes of HTML
-    characters: int  # characters that can be read without pictures
+    characters: int  # characters that can be read without images
     pictures: int
     pictures_without_alt: int
     embedded_pictures: int  # data: addresses, which Gmail and Outlook leave out
@@ -35,7 +35,7 @@ class EmailFacts:
     local_links: tuple[str, ...]
     example_links: tuple[str, ...]  # left over from a template
     links: int
-    removed: tuple[str, ...]  # elements that mail programs remove
+    removed: tuple[str, ...]  # elements that email apps remove
 
     @property
     def clipped(self) -> bool:

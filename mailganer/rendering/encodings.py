@@ -1,4 +1,4 @@
-"""Texts inside of encodings that mail programs, gateways and templates put around addresses.
+"""Texts inside of encodings that email apps, gateways and templates put around addresses.
 
 Each parser takes time in proportion to the length of its text, because sources are untrusted.
 """

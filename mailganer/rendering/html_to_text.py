@@ -311,7 +311,7 @@ def _picture(masked: MaskedSource, token: markup.Token, writer: _Writer) -> None
 
 
 def _area(masked: MaskedSource, token: markup.Token, writer: _Writer, target: Target | None) -> None:
-    """Write a part of a picture that is a link."""
+    """Write a part of an image that is a link."""
     if target:
         writer.apart_from_link()
         since = len(writer.out)

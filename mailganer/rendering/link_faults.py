@@ -19,7 +19,7 @@ class LinkFault(StrEnum):
     no_protocol = "no_protocol"  # //shop.test
     file = "file"  # on the writer's computer
     inside = "inside"  # cid: or mid:, a part that this email does not have
-    unopened = "unopened"  # data: and its like, which mail programs do not open
+    unopened = "unopened"  # data: and its like, which email apps do not open
     code = "code"  # a variable that is not filled any more: %7B%7Bpage%7D%7D
     mistyped = "mistyped"  # http:/shop.test, https://https://shop.test
     script = "script"

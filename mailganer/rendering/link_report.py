@@ -1,4 +1,4 @@
-"""Broken links and pictures of a rendered email, found from the email alone."""
+"""Broken links and images of a rendered email, found from the email alone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -99,7 +99,7 @@ def _lost_pictures(pictures: Iterable[str], origins: Origins) -> tuple[str, ...]
 
 @dataclass
 class LinkTargets:
-    """Links and pictures of an email, including those only Outlook reads (``<!--[if mso]>``)."""
+    """Links and images of an email, including those only Outlook reads (``<!--[if mso]>``)."""
 
     masked: MaskedSource | None = None  # a source whose code is masked
     links: list[str] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """Detection of links at this installation that belong to one recipient, however they are written.
 
 An address is parsed as a browser parses it (https://url.spec.whatwg.org/#url-parsing) and then as the server
-does. Addresses wrapped by mail programs and gateways are unwrapped.
+does. Addresses wrapped by email apps and gateways are unwrapped.
 """
 
 import html
@@ -244,7 +244,7 @@ _RAW_TAG: Final = re.compile(r"\{%[-+]?\s*+(?:end)?raw\s*+[-+]?%\}")
 
 
 def _other_forms(plain: str) -> Iterator[str]:
-    """The text as it is read by a browser, by a template and by a mail program."""
+    """The text as it is read by a browser, by a template and by an email app."""
     if "\n" in plain:
         yield re.sub("[\t\n\r]", "", plain)
     if "=" in plain:

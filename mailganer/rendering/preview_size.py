@@ -6,7 +6,7 @@ from math import ceil
 from .markup import VOID, Token, readable, tokens
 
 LINE, LINE_HEIGHT, GAP = 60, 26, 16  # characters of a line, pixels of it and of the space between blocks
-PICTURE = 240  # pixels of a picture without a height
+PICTURE = 240  # pixels of an image without a height
 SMALL, MEDIUM = 220, 430  # pixels that fit the sizes of the style sheet
 
 _SILENT = frozenset({"head", "style", "script", "title"})

@@ -17,7 +17,7 @@ FIELD = 10_000
 TEXT = 20_000
 # What operations read and build altogether in one rendering, in characters; see ``operation_charges``.
 WORKED = 4_000_000
-# What one rendering may output: mail programs clip emails at a tenth of it.
+# What one rendering may output: email apps clip emails at a tenth of it.
 OUTPUT = 1_000_000
 # Different variables: each is counted over all recipients when the email is checked.
 VARIABLES = 200
@@ -25,7 +25,7 @@ VARIABLES = 200
 STEPS = 50_000
 # Wall clock of one rendering. Ordinary emails take less than a thousandth of it.
 SECONDS = 1.0
-# A source: several times the longest email that mail programs show.
+# A source: several times the longest email that email apps show.
 SOURCE = 500_000
 
 

@@ -66,7 +66,7 @@ class PendingSpace:
     level: int = NONE
     own: int = NONE  # the part of it that came since the innermost loop began
     written: bool = False  # there is a word before
-    apart: bool = False  # a picture or the address of a link was written last: no word may touch it
+    apart: bool = False  # an image or the address of a link was written last: no word may touch it
     begun: bool = False  # a list item has its marker and no words yet: they stay on its line
     debts: list[_Debt] = field(default_factory=list)
     frame: "_Frame | None" = None  # the innermost statement with no word written in it so far

@@ -185,7 +185,7 @@ def _is_layout(shown: str, token: markup.Token) -> bool:
 
 
 def _would_lose(masked: MaskedSource, shown: str, pieces: list[markup.Token]) -> bool:
-    # Line ends between the slices of a picture are no breaks.
+    # Line ends between the slices of an image are no breaks.
     sliced = any(token.name == "img" for token in pieces)
     texts = [
         (token, text)

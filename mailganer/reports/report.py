@@ -43,7 +43,7 @@ class Opens:
     """Opens. The true number of recipients is between ``people_certain`` and ``people_at_most``."""
 
     people_certain: int
-    people_possible: int  # on top of ``people_certain``; it may have been only their mail client
+    people_possible: int  # on top of ``people_certain``; it may have been only their email app
     total: int
     machine: int
 

@@ -1,4 +1,4 @@
-"""Classification of user agents: a human's mail client, a machine, or possibly either.
+"""Classification of user agents: a human's email app, a machine, or possibly either.
 
 The only source is the User-Agent header, which any client can set as it likes. So reports show a range:
 certain and possible opens.
@@ -33,7 +33,7 @@ _MACHINES = re.compile(
     re.IGNORECASE,
 )
 
-# HTTP libraries and command-line clients, under their default names. A human's browser or mail client never
+# HTTP libraries and command-line clients, under their default names. A human's browser or email app never
 # uses these: the request comes from a script or a gateway.
 _LIBRARIES = re.compile(
     r"^(?:curl|libcurl|wget|wget2|aria2|httpie|xh|lynx|axel)\b"

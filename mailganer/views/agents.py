@@ -1,4 +1,4 @@
-"""Readable names of browsers and mail clients."""
+"""Readable names of browsers and email apps."""
 
 from mailganer.errors import _
 

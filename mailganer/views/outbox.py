@@ -47,7 +47,7 @@ def email(request: Request) -> dict[str, Any]:
 
 @view_config(route_name="outbox.frame")
 def frame(request: Request) -> Response:
-    """Show the email as a mail client does: images are loaded, so viewing it counts as an open."""
+    """Show the email as an email app does: images are loaded, so viewing it counts as an open."""
     caught = _caught(request)
     return email_response(request, _with_base(caught.html) if caught.html else _as_text(caught.text))
 

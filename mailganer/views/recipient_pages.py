@@ -1,6 +1,6 @@
 """Pages for recipients: no login, no cookie, no menu. The token in an email is the authorization.
 
-What a mail client fetches automatically changes only counts: only a POST unsubscribes.
+What an email app fetches automatically changes only counts: only a POST unsubscribes.
 """
 
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def ask(request: Request) -> dict[str, Any]:
     renderer="recipients/unsubscribe.jinja2",
 )
 def unsubscribe(request: Request) -> dict[str, Any]:
-    """Unsubscribe, from the page or one-click by the mail client (RFC 8058). The body is ignored."""
+    """Unsubscribe, from the page or one-click by the email app (RFC 8058). The body is ignored."""
     with _counting_misses(request):
         recipient = tracking.unsubscribe_by_token(request.dbsession, request.matchdict["token"], now=utcnow())
     return _page(request, recipient)

@@ -94,7 +94,7 @@ def _headers(registry: Registry) -> list[tuple[str, str]]:
         "Content-Type": "image/gif",
         "Content-Length": str(len(PIXEL)),
         "Cache-Control": "no-store",
-        "Cross-Origin-Resource-Policy": "cross-origin",  # displayed by mail clients on other origins
+        "Cross-Origin-Resource-Policy": "cross-origin",  # displayed by email apps on other origins
         "Referrer-Policy": "no-referrer",
     }
     return list((security_headers(registry["settings"]) | own).items())

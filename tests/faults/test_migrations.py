@@ -163,7 +163,7 @@ def test_a_worker_of_a_newer_version_waits_for_the_migration(
     except AssertionError as error:
         pytest.fail(f"{error}\n{parts.output()}")
     assert smtp_server.counts == Counter(row.email for row in deliveries(campaign.id))
-    assert "it goes on" in parts.output()
+    assert "it continues" in parts.output()
 
 
 @pytest.mark.parametrize("name", ["tick", "plan", "run_lane", "look_up", "import"])

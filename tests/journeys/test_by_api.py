@@ -20,7 +20,7 @@ from .autumn import FIRST_FORTY, PEOPLE, address, bring, finished, name, write
 
 
 def fetch(url: str, body: bytes | None = None) -> int:
-    """Fetch as a recipient's mail client does, without following a redirect."""
+    """Fetch as a recipient's email app does, without following a redirect."""
 
     class Stay(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, *_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Shared by tests of rendering: one recipient, one sender, and a mail client that parses messages."""
+"""Shared by tests of rendering: one recipient, one sender, and an email app that parses messages."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,7 +44,7 @@ def email_of(
 
 
 def read(message: bytes) -> EmailMessage:
-    """Parse it as a mail client does; broken headers or bodies are an error."""
+    """Parse it as an email app does; broken headers or bodies are an error."""
     parsed = message_from_bytes(message, policy=modern)
     assert isinstance(parsed, EmailMessage)
     assert not parsed.defects

@@ -1,4 +1,4 @@
-"""Check of the email: whether it renders, its gaps, and how mail clients will display it."""
+"""Check of the email: whether it renders, its gaps, and how email apps will display it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -341,7 +341,7 @@ def _at_frame(campaign: Campaign, compiled: rendering.CompiledEmail) -> Iterator
 
 
 def _appearance(look: EmailFacts) -> Iterator[tuple[str, bool, str]]:
-    """Yield (code, found, sentence) for everything that mail clients or recipients may dislike."""
+    """Yield (code, found, sentence) for everything that email apps or recipients may dislike."""
     yield (
         "clipped",
         look.clipped,

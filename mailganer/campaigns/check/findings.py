@@ -22,7 +22,7 @@ class CampaignStep(StrEnum):
 
 class Severity(StrEnum):
     blocking = "blocking"  # prevents sending
-    warning = "warning"  # affects recipients or their mail clients
+    warning = "warning"  # affects recipients or their email apps
     note = "note"  # for information
 
 

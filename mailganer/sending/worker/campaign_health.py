@@ -45,7 +45,7 @@ class CampaignHealth:
 
 
 def _reason_to_pause(window_result: WindowResult) -> str | None:
-    """Return the sentence that tells the user why the campaign is paused, or None to go on."""
+    """Return why the campaign is paused, as a sentence for the user; None if sending continues."""
     if window_result.streaks.not_rendered >= MOST_NOT_RENDERED:
         return _(
             "The email could not be rendered for ${number} recipients in a row. Check it, then "

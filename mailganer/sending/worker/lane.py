@@ -160,7 +160,7 @@ class LaneRunner:
                 if sender and sender.deleted_at is None and sender.status is SenderStatus.ready:
                     pausing.back_off(session, self.sender_id, _NO_JOURNAL, self.context.now(), may_fail=False)
         except OUT_OF_REACH as trouble:  # perhaps on the same disk
-            DATABASE.began(log, "sender %s: nobody could be told: %s", self.sender_id, trouble_of(trouble))
+            DATABASE.began(log, "sender %s: user not notified: %s", self.sender_id, trouble_of(trouble))
 
     # --- enter and equip
 

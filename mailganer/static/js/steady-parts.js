@@ -1,4 +1,4 @@
-// What htmx replaces keeps what somebody does with it: an open fold stays open, a part that did not change is not
+// What htmx replaces keeps the state a user gave it: an open fold stays open, a part that did not change is not
 // replaced, and a part that is asked for again and again waits while a button in it is pressed.
 const folds = (part) => (part.matches("details") ? [part] : [...part.querySelectorAll("details")]);
 const nameOf = (fold) => fold.querySelector("summary")?.textContent.trim();
