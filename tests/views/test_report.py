@@ -54,6 +54,17 @@ def test_the_report_begins_with_a_sentence(anna, sent):
     assert text == "Sent to 5 of 8 recipients; 20% to 40% opened; 1 clicked; 1 unsubscribed."
 
 
+def test_opens_that_are_all_uncertain_are_at_most_so_many(anna, session, make, own, now):
+    people = [make.subscriber(own, f"p{n}@example.org") for n in range(8)]
+    campaign = make.campaign(own, (), (make.sender(own),), html=EMAIL, status="finished")
+    deliveries = sent_campaign(session, campaign, people, now, [S.failed])
+    record_open(session, token(deliveries[4]), agent=APPLE, now=now + timedelta(days=3))
+    session.commit()
+    here = f"/campaigns/{campaign.id}/report"
+    assert "; up to 14% opened;" in anna.get(here).html.find(class_="report-sentence").get_text("")
+    assert "открыли до 14" in anna.get(here, {"lang": "ru"}).html.find(class_="report-sentence").get_text("")
+
+
 @pytest.mark.parametrize("page", ["report", "recipients?opened=yes", "why?email=p6@example.org"])
 def test_an_open_of_this_moment_is_on_the_page_that_is_asked_for_next(anna, session, sent, monkeypatch, page):
     monkeypatch.setattr(open_buffer, "LONGEST_WAIT", 60)
