@@ -58,6 +58,13 @@ def test_an_address_that_no_mail_account_has_is_refused_before_the_password(
     assert "password" not in page.forms[0].fields
 
 
+def test_the_russian_heading_is_a_noun_and_the_button_a_verb(app: Any) -> None:
+    ru = {"lang": "ru"}
+    assert app.get("/sign-in", ru).html.h1.text == "Вход"
+    page = app.get("/sign-in", {"email": "anna@unknown.example"} | ru)
+    assert "Войти" in [each.text.strip() for each in page.html.find_all("button")]
+
+
 def test_proving_a_mail_account_makes_an_account_and_a_ready_sender(
     app: Any, sign_in: SignIn, session: Session
 ) -> None:

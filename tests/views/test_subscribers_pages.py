@@ -302,6 +302,20 @@ def test_lists_are_made_renamed_and_deleted(anna: Any, session: Session) -> None
     assert session.scalars(select(SubscriberList)).all() == []
 
 
+def test_headings_are_nouns_and_buttons_verbs_in_russian_too(
+    anna: Any, account: Account, make: Factory
+) -> None:
+    lst = make.list(account)
+    make.commit()
+    ru = {"lang": "ru"}
+    upload = anna.get("/subscribers/import", ru)
+    assert (upload.html.h1.text, upload.html.title.text.split(" · ")[0]) == ("Импорт подписчиков",) * 2
+    assert "Загрузить подписчиков" in anna.get("/subscribers", ru)
+    editing = anna.get(f"/lists/{lst.id}/edit", ru)
+    assert "Удаление списка" in [each.text for each in editing.html.find_all("h2")]
+    assert "Удалить список" in [each.text.strip() for each in editing.html.find_all("button")]
+
+
 def test_a_list_shows_its_people_and_their_numbers(
     anna: Any, account: Account, make: Factory, session: Session
 ) -> None:
