@@ -31,7 +31,7 @@ class RecipientSelection(Enum):
     in_order = "in_order"
     untried = "untried"  # only deliveries without an answer of a server yet
     sample = "sample"  # one of them, from anywhere in the campaign
-    oldest = "oldest"  # the one that was deferred longest ago
+    longest_deferred = "longest_deferred"  # the one deferred longest ago
 
 
 def claim(
@@ -40,10 +40,10 @@ def claim(
     campaign_id: int,
     now: datetime,
     until: datetime,
-    pick: RecipientSelection = RecipientSelection.in_order,
+    selection: RecipientSelection = RecipientSelection.in_order,
 ) -> Claim | None:
     """Claim the campaign's next batch that has due deliveries; return None if no such batch is free."""
-    found = _find(session, campaign_id, now, pick)
+    found = _find(session, campaign_id, now, selection)
     if found is None:
         return None
     epoch = found.epoch + 1
@@ -56,19 +56,19 @@ def claim(
     return Claim(found.id, found.campaign_id, epoch, found.first_id, found.last_id)
 
 
-def _find(session: Session, campaign_id: int, now: datetime, pick: RecipientSelection) -> Any:
+def _find(session: Session, campaign_id: int, now: datetime, selection: RecipientSelection) -> Any:
     query = (
         select(Batch.id, Batch.campaign_id, Batch.epoch, Batch.first_id, Batch.last_id)
         .where(Batch.campaign_id == campaign_id, Batch.state == BatchState.open, _due(Batch, now))
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    if pick is RecipientSelection.oldest:
+    if selection is RecipientSelection.longest_deferred:
         query = query.order_by(Batch.not_before.is_not(None), Batch.not_before)
     query = query.order_by(Batch.number)
-    if pick in (RecipientSelection.untried, RecipientSelection.sample):
+    if selection in (RecipientSelection.untried, RecipientSelection.sample):
         query = query.where(untried(now))
-    if pick is RecipientSelection.sample:
+    if selection is RecipientSelection.sample:
         batches = session.scalar(select(func.max(Batch.number)).where(Batch.campaign_id == campaign_id)) or 0
         found = session.execute(query.where(Batch.number >= secrets.randbelow(batches + 1))).first()
         if found is not None:

@@ -72,16 +72,16 @@ def open_window(
     journal: str,
     now: datetime,
     until: datetime,
-    pick: RecipientSelection = RecipientSelection.in_order,
+    selection: RecipientSelection = RecipientSelection.in_order,
 ) -> OpenWindow | None:
     """Mark the next ``size`` due recipients of a batch locked by :func:`hold`; return None when none is due.
 
     Recipients who have unsubscribed since the campaign was planned are skipped on the way.
     """
-    items = _next(session, claim, size, now, pick)
+    items = _next(session, claim, size, now, selection)
     if not items:
         return None
-    _mark(session, claim, items, sender_id, frozen_email_id, now, pick)
+    _mark(session, claim, items, sender_id, frozen_email_id, now, selection)
     # Not the database's own number: SQLite gives that of a settled window to the next one, and what a journal
     # or a late report of a lane about the old one would be taken for the new one's.
     window_id = secrets.randbits(62)
@@ -108,28 +108,28 @@ def open_window(
 
 
 def _next(
-    session: Session, claim: Claim, size: int, now: datetime, pick: RecipientSelection
+    session: Session, claim: Claim, size: int, now: datetime, selection: RecipientSelection
 ) -> list[Recipient]:
     """Return the next due deliveries that may be sent; empty if none is due."""
     wanted = {"first": claim.first_id, "last": claim.last_id, "now": now, "size": size}
     # A row of SQLAlchemy's finds its values by name, several times slower than a tuple of our own.
-    while found := [Recipient._make(row) for row in _pick(session, wanted, pick)]:
+    while found := [Recipient._make(row) for row in _select(session, wanted, selection)]:
         if items := _leave_out(session, claim, found, now):
             return items
     return []
 
 
-def _pick(session: Session, wanted: dict[str, Any], pick: RecipientSelection) -> Sequence[Any]:
-    if pick is RecipientSelection.oldest:
+def _select(session: Session, wanted: dict[str, Any], selection: RecipientSelection) -> Sequence[Any]:
+    if selection is RecipientSelection.longest_deferred:
         oldest = session.scalar(LONGEST_DEFERRED, wanted)
         return session.execute(RECIPIENTS, {**wanted, "first": oldest, "last": oldest, "size": 1}).all()
-    if pick is RecipientSelection.sample:
+    if selection is RecipientSelection.sample:
         first = wanted["first"] + secrets.randbelow(wanted["last"] - wanted["first"] + 1)
         if found := session.execute(UNTRIED_RECIPIENTS, {**wanted, "first": first, "size": 1}).all():
             return found
         return session.execute(UNTRIED_RECIPIENTS, {**wanted, "size": 1}).all()
     return session.execute(
-        RECIPIENTS if pick is RecipientSelection.in_order else UNTRIED_RECIPIENTS, wanted
+        RECIPIENTS if selection is RecipientSelection.in_order else UNTRIED_RECIPIENTS, wanted
     ).all()
 
 
@@ -140,7 +140,7 @@ def _mark(
     sender_id: int,
     frozen_email_id: int,
     now: datetime,
-    pick: RecipientSelection,
+    selection: RecipientSelection,
 ) -> None:
     ours = {
         "first": items[0].id,
@@ -149,7 +149,7 @@ def _mark(
         "sender": sender_id,
         "frozen_email": frozen_email_id,
     }
-    mark = MARK_UNTRIED if pick in (RecipientSelection.untried, RecipientSelection.sample) else MARK
+    mark = MARK_UNTRIED if selection in (RecipientSelection.untried, RecipientSelection.sample) else MARK
     marked = affected(session.execute(mark, ours))
     if marked != len(items):
         raise RuntimeError(f"batch {claim.batch_id}: {marked} marked instead of {len(items)}")

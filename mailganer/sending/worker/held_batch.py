@@ -16,11 +16,11 @@ from .renderer_cache import RendererCache
 
 
 class HeldBatch:
-    """The claim of one lane, if it holds a batch, and which recipients are picked from it."""
+    """The claim of one lane, if it holds a batch, and how recipients are selected from it."""
 
     def __init__(self, context: SendingContext, sender_id: int, renderers: RendererCache) -> None:
         self.claim: Claim | None = None
-        self.pick = RecipientSelection.in_order
+        self.selection = RecipientSelection.in_order
         self._context, self._sender_id, self._renderers = context, sender_id, renderers
 
     def release(self, session: Session) -> None:
@@ -33,14 +33,14 @@ class HeldBatch:
         self,
         session: Session,
         line: Sequence[WindowChoice],
-        picks: Sequence[RecipientSelection],
+        selections: Sequence[RecipientSelection],
         now: datetime,
     ) -> WindowChoice | None:
-        """Keep or claim a batch of the first campaign in line with a recipient to pick; return its choice.
+        """Keep or claim a batch of the first campaign in line with a recipient to select; return its choice.
 
         None when there is no such batch, or when the email of the first one has to be compiled.
         """
-        for self.pick in picks:
+        for self.selection in selections:
             for choice in line:
                 if self._claim_batch_of(session, choice.campaign_id, now):
                     return choice
@@ -50,12 +50,12 @@ class HeldBatch:
         return None
 
     def _claim_batch_of(self, session: Session, campaign_id: int, now: datetime) -> bool:
-        """Keep or claim a batch of this campaign with a recipient to pick; return whether there is one."""
+        """Keep or claim a batch of this campaign with a recipient to select; return whether there is one."""
         until = self._context.leased_until(now)
         if self.claim is not None and self.claim.campaign_id == campaign_id:
             if not ledger.hold(session, self.claim, until):
                 self.claim = None
-            elif self.pick is not RecipientSelection.sample and self._has_recipient_to_pick(
+            elif self.selection is not RecipientSelection.sample and self._has_recipient_to_select(
                 session, self.claim, now
             ):
                 return True
@@ -63,11 +63,11 @@ class HeldBatch:
         frozen_email_id = session.scalar(_FROZEN_EMAIL, {"id": campaign_id})
         if frozen_email_id and not self._renderers.is_compiled(frozen_email_id):
             return False
-        self.claim = ledger.claim(session, self._sender_id, campaign_id, now, until, self.pick)
+        self.claim = ledger.claim(session, self._sender_id, campaign_id, now, until, self.selection)
         return self.claim is not None
 
-    def _has_recipient_to_pick(self, session: Session, claim: Claim, now: datetime) -> bool:
-        return self.pick is not RecipientSelection.untried or ledger.has_untried(session, claim, now)
+    def _has_recipient_to_select(self, session: Session, claim: Claim, now: datetime) -> bool:
+        return self.selection is not RecipientSelection.untried or ledger.has_untried(session, claim, now)
 
 
 _CAMPAIGNS = cast(Table, Campaign.__table__)

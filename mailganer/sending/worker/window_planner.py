@@ -215,7 +215,7 @@ class WindowPlanner:
             journal=self._journal,
             now=now,
             until=self._context.leased_until(now),
-            pick=self.batch.pick,
+            selection=self.batch.selection,
         )
         if window is None:
             return None
@@ -248,15 +248,15 @@ class WindowPlanner:
         line = order_campaigns(queue.turns, remaining, size)
         if self._refused.needs_sample:  # begin with recipients of another campaign, to compare
             line.sort(key=lambda each: each.campaign_id == self._refused.last_campaign)
-        choice = self.batch.claim_first(session, line, self._picks(), now)
+        choice = self.batch.claim_first(session, line, self._selections(), now)
         return choice.size if choice else 0
 
-    def _picks(self) -> tuple[RecipientSelection, ...]:
-        """Return which recipients to pick, in order. After a refusal, recipients never refused go first."""
+    def _selections(self) -> tuple[RecipientSelection, ...]:
+        """Return how to select recipients, best first. After a refusal, recipients never refused go first."""
         if self._refused.needs_sample:
-            return (RecipientSelection.sample, RecipientSelection.oldest)
+            return (RecipientSelection.sample, RecipientSelection.longest_deferred)
         if self._failures:
-            return (RecipientSelection.untried, RecipientSelection.oldest)
+            return (RecipientSelection.untried, RecipientSelection.longest_deferred)
         return (
             (RecipientSelection.untried, RecipientSelection.in_order)
             if self._refused.is_open
