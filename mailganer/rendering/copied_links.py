@@ -126,7 +126,7 @@ class _Change:
     masked: MaskedSource
 
     def in_strings(self) -> "_Change":
-        """The same with addresses replaced in the strings of template code: ``{{ "https://..." }}``."""
+        """Return the change with addresses replaced in strings of template code: ``{{ "https://..." }}``."""
         masked = self.masked
         codes = tuple(
             _STRINGS.sub(self._string, code) if _strings_in(code) else code for code in masked.codes

@@ -124,7 +124,7 @@ def _formed(number: int, form: str) -> str:
 
 
 def _in_loop(first: int, form: str) -> str:
-    """The same as template code, for an item that a loop makes again and again."""
+    """Return the marker as template code, for an item that a loop repeats."""
     number = f"loop.index + {first - 1}"
     if form in ("a", "A"):
         parts = _letters(f"({number})", ascii_lowercase if form == "a" else ascii_lowercase.upper())

@@ -77,7 +77,10 @@ def readiness_with(
     audience: int | None,
     unusable: Collection[str] | None = None,
 ) -> Readiness:
-    """The same where the email is read already, and perhaps its unusable variables are known."""
+    """Return what keeps the context's draft from being sent, given the state of its email.
+
+    ``audience`` and ``unusable`` variables are looked up where they are not given.
+    """
     if request.context.campaign.status is not CampaignStatus.draft:
         return Readiness((), ())
     return campaigns.readiness(
