@@ -269,6 +269,9 @@ def as_of(revision: str, folder: Path) -> dict[str, list[str]]:
     columns: dict[str, list[str]] = {}
     for table, now in json.loads((folder / MANIFEST).read_text())["columns"].items():
         path, name = folder / "tables" / f"{table}.copy.gz", names.get(table, table)
+        if name not in older:  # a table that came later
+            path.unlink()
+            continue
         before = {new: old for of, (old, new) in renames.COLUMNS.items() if of == table}
         then = [before.get(column, column) for column in now]
         kept = [place for place, column in enumerate(then) if column in older[name]]
