@@ -10,6 +10,7 @@ from mailganer.i18n.ready_templates import ready_templates
 from mailganer.models import Subscriber
 
 CASES = Path(__file__).parent / "cases"
+RENDERING_CASES = Path(__file__).parents[1] / "rendering/cases"
 SOUND = "All links are valid."
 
 
@@ -34,13 +35,13 @@ def words(message):
     return TranslationString(message, mapping=parts).interpolate() if parts else str(message)
 
 
-def case(name):
-    return (CASES / f"{name}.html").read_text("utf-8")
+def case(name, folder=CASES):
+    return (folder / f"{name}.html").read_text("utf-8")
 
 
 def test_every_dead_link_of_a_page_full_of_links_is_named(look, session, campaign, now):
     values = dict.fromkeys(("page", "slug", "tok"), "")
-    found, passed = look(case("links"), variables=values | {"page": "https://shop.test/p"})
+    found, passed = look(case("links", RENDERING_CASES), variables=values | {"page": "https://shop.test/p"})
     said = " ".join(found["broken_link"])
     for dead in ("www.shop.test", "shop.test/x", "//shop.test/proto", "%7B%7Bpage%7D%7D", "/%7B%7B%20slug"):
         assert dead in said, dead

@@ -137,7 +137,7 @@ def test_a_value_that_sets_off_a_bomb_stops_only_this_copy(
 ) -> None:
     """The counted limits stop it before the clock does: the clock stands still here."""
     monkeypatch.setattr(render_budget, "monotonic", lambda: 0.0)
-    email = email_of(template)  # harmless for somebody of whom nothing is known
+    email = email_of(template)  # harmless for a recipient without values
     renderer = MessageRenderer(email, ENVELOPE)
     loaded = {"first_name": "boom", "n": "1000000000", "big": "x" * 10_000}
     with pytest.raises(EmailError, match="cannot be rendered"):

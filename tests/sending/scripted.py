@@ -94,7 +94,7 @@ class ScriptedBackend(Backend):
 
 
 def receipt(outcome: Outcome, reply: str = "", **more: Any) -> Callable[[Message], Receipt]:
-    """An answer for everybody."""
+    """One reply for all recipients."""
     return lambda message: Receipt(message.id, outcome, reply, **more)
 
 

@@ -1,4 +1,4 @@
-"""A broker that is gone for a while: nobody waits for it longer than it takes to come back."""
+"""An unavailable broker: no process waits for it longer than the outage lasts."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -57,7 +57,7 @@ def test_a_pause_stops_within_one_email_and_going_on_sends_the_edited_email(
             with sessions.begin() as session:
                 state_changes.pause(session, session.get_one(Campaign, campaign.id), clock.now)
         if len(script.seen) >= 20:
-            sleep(0.3)  # longer than a lane goes on without looking
+            sleep(0.3)  # longer than a lane continues without a check
         return accept(message)
 
     script.answer = answer

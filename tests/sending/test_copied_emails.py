@@ -1,4 +1,4 @@
-"""A campaign made from the source of an email that somebody got from an earlier one."""
+"""A campaign made from the source of an email that an earlier one sent."""
 
 import re
 from base64 import b64encode

@@ -1,4 +1,4 @@
-"""Killed, wiped, stopped: nobody gets an email twice, nobody is lost, and every doubt is listed."""
+"""Kills, wipes and stops: no email is sent twice, none is lost, and every doubt is listed."""
 
 import os
 import signal
@@ -117,7 +117,7 @@ def test_a_worker_that_is_lost_without_its_pool_leaves_nothing_in_doubt(
     parts.start("beat", "worker")
     wait(parts, lambda: len(smtp_server.emails) > 200)
     pool = parts.lose("worker")
-    # One that had just told its end waits half a minute for somebody to read it (billiard), and leaves then.
+    # One that has just reported its end waits half a minute until that is read (billiard), then ends.
     wait(parts, lambda: not any(map(psutil.pid_exists, pool)), 45)
     assert statuses(campaign.id)["in_doubt"] == 0
     assert statuses(campaign.id)["pending"] > 0

@@ -42,7 +42,7 @@ def doubtful(due: Any, works: Any, script: Script) -> Any:
     return campaign
 
 
-# --- while somebody else finishes the campaign
+# --- while another process finishes the campaign
 
 
 @two_writers

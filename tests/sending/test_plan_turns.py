@@ -129,7 +129,7 @@ def test_a_sender_whose_campaigns_have_had_their_part_is_not_woken_at_once_again
     assert days_of(session, large) == [20]
     assert [call.ids[0] for call in tick(works.context) if call.task == "run_lane"] == [second]
     session.refresh(session.get_one(Sender, first))
-    session.get_one(Sender, second).deleted_at = clock.now  # so that nobody else can use the plan
+    session.get_one(Sender, second).deleted_at = clock.now  # so that no other sender can use the plan
     session.commit()
     clock.forward(minutes=1)
     LaneRunner(works.context, first).run(30)

@@ -1,4 +1,4 @@
-"""Everybody who is to get a campaign has one row in its ledger, however the planning went."""
+"""Every recipient of a campaign has one row in its ledger, however the planning went."""
 
 from typing import Any
 

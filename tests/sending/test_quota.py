@@ -1,4 +1,4 @@
-"""Limits in any 24 hours, and pace: common to everybody who sends, never exceeded by one."""
+"""Limits in any 24 hours, and pace: shared by all lanes, never exceeded by one email."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -45,7 +45,7 @@ from tests.support.statements import statements
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 RCPT, DOT = Stage.rcpt, Stage.content
-LADDER = (6, 16, 61, 181, 1441)  # minutes after which somebody who was put off has their turn again
+LADDER = (6, 16, 61, 181, 1441)  # minutes after which a deferred recipient is tried again
 FEATURES = {"one at a time": ("8BITMIME",), "chunked": ("8BITMIME", "PIPELINING", "CHUNKING")}
 
 
@@ -358,7 +358,7 @@ def test_two_campaigns_of_one_sender_are_compared_together(
 
 FAILED, RESTS, STOPS, PAUSED, AGAIN = "failed", "rests", "stops", "paused", "again"
 SMALL = [
-    # what a server says to everybody, and what becomes of one, two, three and twenty-five recipients
+    # a reply to all recipients, and the result for one, two, three and twenty-five of them
     ("550 5.1.1 User unknown", (FAILED, FAILED, AGAIN, PAUSED)),  # tests/sending/test_refused_recipients.py
     ("550 5.1.1 <{}>: Recipient address rejected: User unknown", (FAILED, FAILED, FAILED, PAUSED)),
     ("550 mailbox unavailable", (FAILED, FAILED, RESTS, RESTS)),

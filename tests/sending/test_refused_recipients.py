@@ -1,4 +1,4 @@
-"""What single recipients are refused stops nobody else, and what everybody is refused uses nobody up."""
+"""A refusal of one recipient stops no other, and a refusal of all fails none."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
