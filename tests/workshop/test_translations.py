@@ -23,7 +23,7 @@ SPOKEN_ATTRIBUTES = {"alt", "title", "placeholder", "aria-label", "aria-descript
 SILENT_ELEMENTS = {"script", "style", "code", "pre", "kbd", "samp"}
 TRANSLATING = {"_", "gettext", "ngettext", "pgettext", "npgettext"}
 # For operators, in terminals and logs: English.
-FOR_OPERATORS = {"cli", "drill", "settings.py", "broker.py", "migrations"}
+FOR_OPERATORS = {"cli", "drill", "settings", "broker.py", "migrations"}
 
 environment = Environment(
     extensions=["jinja2.ext.i18n", "jinja2.ext.do", "jinja2.ext.loopcontrols"], autoescape=True
