@@ -10,7 +10,7 @@ from functools import cached_property, reduce
 from operator import add
 from typing import Any, Final, Protocol
 
-from sqlalchemy import ColumnElement, Row, String, case, cast, func, select
+from sqlalchemy import ColumnElement, Row, String, case, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from ..errors import InputError, _
@@ -276,6 +276,40 @@ def filled_counts(
         )
     ).one()
     return dict(zip(ordered, counts, strict=True))
+
+
+def values_containing(
+    session: Session,
+    account_id: int,
+    list_ids: Sequence[int],
+    names: Collection[str],
+    texts: Collection[str],
+    most: int,
+) -> dict[str, set[str]]:
+    """Return values with one of these texts, by field, of at most ``most`` recipients of these lists.
+
+    Case is ignored. Only own fields of subscribers are read.
+    """
+    ordered = [name for name in names if name not in STANDARD]
+    found: dict[str, set[str]] = {name: set() for name in ordered}
+    if not ordered or not list_ids or not texts:
+        return found
+    columns = [func.lower(text_of(name)) for name in ordered]
+    wanted = or_(*(column.contains(text.lower(), autoescape=True) for column in columns for text in texts))
+    rows = session.execute(
+        select(*map(text_of, ordered))
+        .where(
+            Subscriber.account_id == account_id,
+            Subscriber.status == SubscriberStatus.active,
+            on_one_of(list_ids),
+            wanted,
+        )
+        .limit(most)
+    )
+    for row in rows:
+        for name, value in zip(ordered, row, strict=True):
+            found[name].add(value)
+    return found
 
 
 def is_filled(name: str) -> ColumnElement[bool]:

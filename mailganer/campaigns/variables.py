@@ -1,16 +1,19 @@
 """Variables used by an email: their sources, and for how many recipients each is empty."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
-from ..audience.fields import STANDARD, filled_counts, known_fields
+from ..audience.fields import STANDARD, filled_counts, known_fields, values_containing
 from ..audience.headings import OTHER_NAMES
 from ..models import Campaign
+from ..rendering.own_links import place_of
+from ..rendering.rendered_links import has_recipients_link
 from .values import BUILTIN, Variable, variables
 
+MOST_VALUES = 100  # recipients whose values are examined for links of ours
 DOTTED = frozenset({"campaign.name", "list.name", "sender.name", "sender.email"})
 
 
@@ -66,6 +69,17 @@ def variable_uses(
         _use(name, own.get(name), counted.get(name, 0), audience, name in known, name in guarded)
         for name in wanted
     )
+
+
+def recipients_links(
+    session: Session, campaign: Campaign, names: Collection[str], ours: str
+) -> Iterator[str]:
+    """Yield the fields in which a recipient has a link of an email that was sent."""
+    list_ids, hosts = [each.id for each in campaign.lists], place_of(ours).hosts
+    found = values_containing(session, campaign.account_id, list_ids, names, hosts, MOST_VALUES)
+    for name, values in found.items():
+        if any(has_recipients_link(value, ours) for value in values):
+            yield name
 
 
 def unusable_names(

@@ -5,7 +5,7 @@ need not run a template for that: the list of pieces is laid out once, each valu
 recipient however often it is used, and joining the list gives the text.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +13,7 @@ from jinja2 import nodes
 
 from ..errors import EmailError
 from . import render_budget
+from .address_runs import address_runs
 from .render_budget import RenderBudget, RenderTooLarge
 from .sandbox import CompiledTemplate, Sandbox
 
@@ -38,7 +39,11 @@ class CompiledBody(Generic[Piece]):
         self._programs: list[tuple[int, CompiledTemplate]] = []
         self._lines: dict[str, int] = {}
         places: dict[str, list[int]] = {}
-        for part in _parts(environment.parse(source)):
+        parts = tuple(_parts(environment.parse(source)))
+        self._runs: list[tuple[Piece, int, int, Piece]] = [
+            (constant(run.before), run.start, run.stop, constant(run.after)) for run in address_runs(parts)
+        ]
+        for part in parts:
             if isinstance(part, str):
                 self._layout.append(constant(part))
                 continue
@@ -48,7 +53,9 @@ class CompiledBody(Generic[Piece]):
             else:
                 self._programs.append((len(self._layout), CompiledTemplate(source, field, environment, part)))
             self._layout.append(self._empty)
-        self._names = [(name, tuple(found), len(found)) for name, found in places.items()]
+        self._names: list[tuple[str, tuple[int, ...], int]] = [
+            (name, tuple(found), len(found)) for name, found in places.items()
+        ]
 
     def pieces(self, values: Mapping[str, object], run: RenderBudget) -> list[Piece]:
         """Return the pieces for one recipient. Raises ``EmailError``."""
@@ -71,6 +78,12 @@ class CompiledBody(Generic[Piece]):
         for place, program in self._programs:
             pieces[place] = self._computed(program, values, run)
         return pieces
+
+    def runs(self, pieces: Sequence[Piece]) -> Iterator[Piece]:
+        """Yield what each run of pieces became in which an address can be put together."""
+        for before, start, stop, after in self._runs:
+            between: Piece = self._empty.join(pieces[start:stop])
+            yield before + between + after
 
     def _computed(self, program: CompiledTemplate, values: Mapping[str, object], run: RenderBudget) -> Piece:
         chunks: list[Piece] = []

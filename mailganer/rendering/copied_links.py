@@ -112,20 +112,22 @@ class CopiedLinks:
     def _in(self, text: str, pages: Mapping[str, str] = _VARIABLES, *, in_html: bool = False) -> str:
         if self._place is None or not self._place.may_be_in(text):
             return text
-        change = _Change(self._place, self._targets, pages, mask(text)).in_strings()
+        change = Change(self._place, self._targets, pages, mask(text)).in_strings()
         changed = change.in_html() if in_html else change.in_text()
         self.found = self.found or changed != text
         return changed
 
 
 @dataclass(frozen=True)
-class _Change:
+class Change:
+    """Replacement in one text, with its template code masked. ``pages`` are the new addresses by kind."""
+
     place: OwnAddress
     targets: Mapping[str, str]
     pages: Mapping[str, str]
     masked: MaskedSource
 
-    def in_strings(self) -> "_Change":
+    def in_strings(self) -> "Change":
         """Return the change with addresses replaced in strings of template code: ``{{ "https://..." }}``."""
         masked = self.masked
         codes = tuple(
@@ -153,9 +155,12 @@ class _Change:
         return kept[0] if len(kept) == 1 else f"({' ~ '.join(kept)})"
 
     def in_text(self) -> str:
-        return self.masked.unmask(markup.apply(self.masked.text, self._plain(str)))
+        return self.masked.unmask(markup.apply(self.masked.text, self.plain_edits(str)))
 
     def in_html(self) -> str:
+        return self.masked.unmask(markup.apply(self.masked.text, self.html_edits()))
+
+    def html_edits(self) -> list[Edit]:
         edits = [edit for tag in _tags(self.masked) for edit in self._of_tag(tag)]
         edits.sort(key=lambda edit: edit.start)
         starts = [edit.start for edit in edits]
@@ -166,15 +171,18 @@ class _Change:
                 before < len(edits) and starts[before] < edit.end
             )
 
-        edits += [edit for edit in list(self._plain(html.escape)) if is_free(edit)]
-        return self.masked.unmask(markup.apply(self.masked.text, edits))
+        edits += [edit for edit in list(self.plain_edits(html.escape)) if is_free(edit)]
+        return edits
 
-    def _plain(self, escape: Callable[[str], str]) -> Iterator[Edit]:
+    def plain_edits(self, escape: Callable[[str], str]) -> Iterator[Edit]:
         """Yield edits for addresses in text anywhere: between tags, in styles, in lists of addresses."""
-        for start, end, own in self.place.in_text(self.masked):
+        for start, end, own in self._found_in_text():
             address = self._address(own, escape)
             if address is not None:
                 yield Edit(start, end, address)
+
+    def _found_in_text(self) -> Iterator[tuple[int, int, OwnLink]]:
+        return self.place.in_text(self.masked)
 
     def _of_tag(self, tag: markup.Token) -> Iterator[Edit]:
         """Yield edits for pixels and for addresses written with character references or line breaks."""

@@ -16,6 +16,7 @@ from .link_faults import LinkFault
 from .link_report import BrokenLink, LinkReport, report_links
 from .lost_lines import has_lost_lines
 from .preview_size import preview_size
+from .rendered_links import has_recipients_link
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class EmailAnalysis:
     guarded: frozenset[str] = frozenset()  # variables that leave no gap when they are empty
     lost_lines: bool = False  # empty lines of the source are not shown
     quoted_printable: bool = False  # the HTML is the encoded source of an email
+    recipients_links: bool = False  # values, or what the template computes, are links of a recipient
     facts: EmailFacts | None = None
     links: LinkReport | None = None
 
@@ -35,6 +37,7 @@ class EmailAnalysis:
             "guarded": sorted(self.guarded),
             "lost_lines": self.lost_lines,
             "quoted_printable": self.quoted_printable,
+            "recipients_links": self.recipients_links,
             "facts": asdict(self.facts) if self.facts else None,
             "links": asdict(self.links) if self.links else None,
         }
@@ -46,6 +49,7 @@ class EmailAnalysis:
             guarded=frozenset(kept["guarded"]),
             lost_lines=kept["lost_lines"],
             quoted_printable=kept["quoted_printable"],
+            recipients_links=kept["recipients_links"],
             facts=EmailFacts(**_with_tuples(kept["facts"])) if kept["facts"] else None,
             links=_links(kept["links"]) if kept["links"] else None,
         )
@@ -77,6 +81,7 @@ def analyse(parts: Mapping[str, str], html: str | None, ours: str, *, broken: bo
         guarded=guarded_names(sources),
         lost_lines=has_lost_lines(written),
         quoted_printable=is_quoted_printable(written),
+        recipients_links=html is not None and has_recipients_link(html, ours),
         facts=read_facts(html, source=written, ours=ours) if html is not None else None,
         links=report_links(html, written) if html is not None else None,
     )

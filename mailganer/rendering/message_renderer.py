@@ -17,9 +17,11 @@ from jinja2.runtime import Context
 from markupsafe import escape
 
 from . import headers, quoted_printable, render_process, sandbox, sandbox_operations
+from .address_runs import GIVEN_LINKS
 from .compiled_body import CompiledBody
 from .engine import Engine, recipient_links
 from .render_budget import RenderBudget, budget_of
+from .rendered_links import OtherRecipients
 from .sandbox import CompiledTemplate, Sandbox
 from .types import CompiledEmail, Envelope, RecipientHeaders
 
@@ -105,16 +107,38 @@ class _Part:
     def __init__(self, subtype: str, plain: CompiledTemplate, environment: Pieces) -> None:
         self._plain = plain
         self._body = None if plain.captures else _body(plain, environment)
-        encoding = "quoted-printable" if self._body else "base64"
-        self._head = (
-            f'--{_BOUNDARY}\r\nContent-Type: text/{subtype}; charset="utf-8"\r\n'
-            f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
-        ).encode("ascii")
+        self._in_html = subtype == "html"
+        self._head = _head_of(subtype, "quoted-printable")
+        self._head_of_base64 = _head_of(subtype, "base64")
 
-    def pieces(self, values: Mapping[str, object], run: RenderBudget) -> Iterable[bytes]:
+    def pieces(
+        self, values: Mapping[str, object], run: RenderBudget, others: OtherRecipients, *, suspect: bool
+    ) -> Iterable[bytes]:
+        """Return the part for one recipient. ``suspect``: a value has a link of another recipient."""
         if self._body is None:
-            return (self._head, _base64(self._plain.render(values, run)), b"\r\n")
-        return (self._head, *self._body.pieces(values, run), b"\r\n")
+            text = self._plain.render(values, run)
+            if others.has_link_in_part(text):
+                text = others.replaced(text, in_html=self._in_html)
+            return self._as_base64(text)
+        pieces = self._body.pieces(values, run)
+        if suspect or any(others.has_link_in_piece(each, _text_of) for each in self._body.runs(pieces)):
+            text = _text_of(b"".join(pieces))
+            return self._as_base64(others.replaced(text, in_html=self._in_html))
+        return (self._head, *pieces, b"\r\n")
+
+    def _as_base64(self, text: str) -> Iterable[bytes]:
+        return (self._head_of_base64, _base64(text), b"\r\n")
+
+
+def _head_of(subtype: str, encoding: str) -> bytes:
+    return (
+        f'--{_BOUNDARY}\r\nContent-Type: text/{subtype}; charset="utf-8"\r\n'
+        f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
+    ).encode("ascii")
+
+
+def _text_of(pieces: bytes) -> str:
+    return binascii.a2b_qp(pieces).decode("utf-8", "replace").replace("\r\n", "\n")
 
 
 def _body(plain: CompiledTemplate, environment: Pieces) -> CompiledBody[bytes]:
@@ -141,6 +165,7 @@ class MessageRenderer:
         )
         self._locale = envelope.locale
         self._values = engine.values
+        self._names = sorted({name.split(".")[0] for name in email.variables} - GIVEN_LINKS)
         self._subject = CompiledBody(
             email.subject, "subject", sandbox.TEXT, constant=str, put=sandbox_operations.plain
         )
@@ -158,9 +183,14 @@ class MessageRenderer:
         run = RenderBudget(self._locale)
         values = self._values.of({**copy.values, **recipient_links(copy.urls)}, run)
         head = self._by_mail if copy.urls.unsubscribe.startswith("mailto:") else self._by_click
-        pieces = [*head.render(copy, "".join(self._subject.pieces(values, run))), b"\r\n"]
+        others = OtherRecipients(copy.urls)
+        subject = "".join(self._subject.pieces(values, run))
+        if others.has_link(subject):
+            subject = others.replaced(subject, clickable=False)
+        suspect = others.has_link_in(map(values.get, self._names))
+        pieces = [*head.render(copy, subject), b"\r\n"]
         for part in self._parts:
-            pieces += part.pieces(values, run)
+            pieces += part.pieces(values, run, others, suspect=suspect)
         pieces.append(_END)
         return b"".join(pieces)
 

@@ -57,7 +57,7 @@ class OwnAddress:
             return True
         if "%" not in lower and "&" not in lower:
             return False
-        lower = unquote(unquote(_unescaped(lower))).lower()
+        lower = unquote(unquote(unescaped(lower))).lower()
         return any(each in lower for each in self._written)
 
     def read(self, address: str) -> OwnLink | None:
@@ -170,11 +170,19 @@ def _readable_inside(form: str, start: int) -> Iterator[str]:
         yield re.split(r"[&\s\"'<>]|__;", form[found.start() :], maxsplit=1)[0]
 
 
+_ESCAPED_CHARACTER: Final = re.compile(r"\\[ux][0-9A-Fa-f]{2}")
+
+
 def _forms(address: str) -> Iterator[str]:
-    """Yield the address with its percent-encoding removed layer by layer, and as Proofpoint encodes it."""
+    """Yield the address with its percent-encoding removed layer by layer.
+
+    Also without the escapes of a string in JSON or JavaScript, and as Proofpoint encodes it.
+    """
     form = address
     for _layer in range(_ENCODED):
         yield form
+        if _ESCAPED_CHARACTER.search(form):
+            yield encodings.without_escapes(form)
         if re.search("-3a", form, re.IGNORECASE):
             yield unquote(re.sub("-([0-9A-Fa-f]{2})", r"%\1", form.replace("_", "/")))
         decoded = unquote(form)
@@ -202,7 +210,7 @@ _INVISIBLE: Final = re.compile(
 def tokens_in(texts: Iterable[str]) -> Iterator[str]:
     """Yield everything in the texts that can be a token, however it is encoded or divided."""
     for text in texts:
-        for plain in (_without_comments(_unescaped(text)), _without_markup(text)):
+        for plain in (_without_comments(unescaped(text)), _without_markup(text)):
             for form in (*_forms(plain), *_other_forms(plain)):
                 yield from _RUN.findall(form)
                 yield from _divided(form)
@@ -237,7 +245,7 @@ def _without_markup(text: str) -> str:
                 for each in markup.outlook_tags(source, token)
             ]
             for_outlook.append(" ")
-    return _unescaped(MASK.sub(_CUT, "".join((*shown, " ", *for_outlook))))
+    return unescaped(MASK.sub(_CUT, "".join((*shown, " ", *for_outlook))))
 
 
 _RAW_TAG: Final = re.compile(r"\{%[-+]?\s*+(?:end)?raw\s*+[-+]?%\}")
@@ -248,7 +256,7 @@ def _other_forms(plain: str) -> Iterator[str]:
     if "\n" in plain:
         yield re.sub("[\t\n\r]", "", plain)
     if "=" in plain:
-        yield from _forms(_unescaped(encodings.from_quoted_printable(plain)))
+        yield from _forms(unescaped(encodings.from_quoted_printable(plain)))
     if "{{" in plain or "{%" in plain:
         yield encodings.without_escapes(_BETWEEN_STRINGS.sub("", plain))
 
@@ -265,7 +273,7 @@ def hidden_in(texts: Iterable[str], ours: str) -> Iterator[str]:
     hosts = place_of(ours).hosts if ours else frozenset()
     for text in texts if hosts else ():
         if "mimecast" in text.lower():
-            for found in _LINK.finditer(_unescaped(text)):
+            for found in _LINK.finditer(unescaped(text)):
                 named = re.split("[/?&=:]", unquote(found[2]).lower())
                 if found[1].lower().endswith(_KEEPERS) and not hosts.isdisjoint(named):
                     yield found[0]
@@ -279,7 +287,7 @@ def _without_comments(text: str) -> str:
     return "".join((*out, text[at:]))
 
 
-def _unescaped(text: str) -> str:
+def unescaped(text: str) -> str:
     """Return the text without character references. Python parses no number of thousands of digits."""
     return html.unescape(_LONG_NUMBER.sub("\ufffd", text))
 

@@ -6,6 +6,7 @@ from typing import Any
 from . import compiler, email_analysis
 from .engine import Engine, recipient_links, render_link
 from .render_budget import RenderBudget
+from .rendered_links import OtherRecipients
 from .types import CompiledEmail, FooterTexts, Source, Urls
 
 
@@ -38,8 +39,9 @@ def render(
         opens=urls is not None and bool(urls["open"]),
         postal_address=address,
     )
-    given = {**values, **recipient_links(Urls(**urls) if urls else None)}
-    return vars(engine.render(given, RenderBudget(locale)))
+    own = Urls(**urls) if urls else None
+    rendered = engine.render({**values, **recipient_links(own)}, RenderBudget(locale))
+    return vars(OtherRecipients(own).in_rendered(rendered) if own else rendered)
 
 
 def link(email: Mapping[str, Any], address: str, values: Mapping[str, object]) -> str:

@@ -23,13 +23,21 @@ from .user_agents import classify
 
 
 def record_click(
-    session: Session, token: str, number: int, *, agent: str, now: datetime, fetched_ahead: bool = False
+    session: Session,
+    token: str,
+    number: int,
+    *,
+    agent: str,
+    now: datetime,
+    fetched_ahead: bool = False,
+    ours: str = "",
 ) -> str:
     """Record a click and return the link's target. Raise ``NotFound`` and count nothing if there is none.
 
-    A ``fetched_ahead`` request is a prefetch: it counts as a machine's.
+    ``ours`` is the public address of the installation. A ``fetched_ahead`` request is a prefetch: it counts
+    as a machine's.
     """
-    target = link_target(session, find(session, token), number)
+    target = link_target(session, find(session, token), number, ours)
     found = find(session, token, lock=True)  # only now: rendering a template may have ended the transaction
     mark_as_received(session, found.delivery, now)
     if found.campaign.track_clicks:

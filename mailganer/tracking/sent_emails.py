@@ -1,6 +1,6 @@
 """Lookup of a sent email by the token that its recipient holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sqlalchemy import select
@@ -8,14 +8,17 @@ from sqlalchemy.orm import Session
 
 from .. import rendering
 from ..audience.fields import subscriber_values
+from ..campaigns.copied_emails import targets_of
 from ..campaigns.values import SharedValues, list_names_of, values_for
 from ..db import without_transaction
 from ..errors import EmailError, NotFound, _
 from ..i18n.footers import footer_texts
 from ..ledger.resolve_in_doubt import hold_batches
 from ..models import Campaign, Delivery, FrozenEmail, Sender, Subscriber, token_bytes, token_text
+from ..rendering.rendered_links import other_recipients_link
 
 UNKNOWN = _("This address is incomplete or invalid.")
+DEAD_LINK = _("This link does not work.")
 
 
 @dataclass(frozen=True)
@@ -79,22 +82,49 @@ def email_for(session: Session, found: SentEmail, public_url: str) -> rendering.
         raise NotFound(_("This email cannot be displayed.")) from error
 
 
-def link_target(session: Session, found: SentEmail, number: int) -> str:
+def link_target(session: Session, found: SentEmail, number: int, ours: str) -> str:
     """Return the target of link ``number`` in this recipient's email.
 
-    Raise ``NotFound`` unless it is http or https. If a template builds the URL, this ends the session's
-    transaction: see ``db.without_transaction``.
+    A link of another recipient at ``ours``, the public address of the installation, becomes this recipient's
+    own: a value may have brought it. Raise ``NotFound`` unless the target is http or https. If a template
+    builds the URL, this ends the session's transaction: see ``db.without_transaction``.
     """
     email = _email(session, found)
     if not 1 <= number <= len(email.links):
         raise NotFound(UNKNOWN)
+    target = _rendered_link(session, found, email, number)
+    other = other_recipients_link(target, ours, token_text(found.delivery.token))
+    if other is None:
+        return target
+    if other.kind == "c":
+        target = _target_behind(session, found, email, target, ours)
+        other = other_recipients_link(target, ours, token_text(found.delivery.token))
+    if other is None:
+        return target
+    if other.kind in ("c", "o"):
+        raise NotFound(DEAD_LINK)
+    own = urls_for(ours, found.delivery.token)
+    return own.unsubscribe if other.kind == "u" else own.browser
+
+
+def _target_behind(
+    session: Session, found: SentEmail, email: rendering.CompiledEmail, address: str, ours: str
+) -> str:
+    """Return the target of another recipient's counted link, for this recipient."""
+    targets = targets_of(session, found.campaign.account_id, (address,), ours)
+    if not targets:
+        raise NotFound(DEAD_LINK)
+    return _rendered_link(session, found, replace(email, links=tuple(targets.values())), 1)
+
+
+def _rendered_link(session: Session, found: SentEmail, email: rendering.CompiledEmail, number: int) -> str:
     work = partial(rendering.render_link, email, number, recipient_values(session, found, email))
     try:
         if "{" not in email.links[number - 1]:
             return work()
         return without_transaction(session, rendering.for_account(found.campaign.account_id, work))
     except EmailError as error:
-        raise NotFound(_("This link does not work.")) from error
+        raise NotFound(DEAD_LINK) from error
 
 
 def recipient_values(session: Session, found: SentEmail, email: rendering.CompiledEmail) -> dict[str, object]:

@@ -36,9 +36,10 @@ def click(request: Request) -> Response:
     # Write buffered opens first: whether a click was a human's depends on their order.
     request.registry["opens"].flush()
     session, token, number = request.dbsession, request.matchdict["token"], _number(request)
+    ours = request.registry["settings"].public_url
     with _counting_misses(request):
         if request.method == "HEAD":
-            target = tracking.link_target(session, tracking.find(session, token), number)
+            target = tracking.link_target(session, tracking.find(session, token), number, ours)
         else:
             target = tracking.record_click(
                 session,
@@ -47,6 +48,7 @@ def click(request: Request) -> Response:
                 agent=_agent(request),
                 now=utcnow(),
                 fetched_ahead=tracking.is_fetched_ahead(request.headers),
+                ours=ours,
             )
     return _private(HTTPFound(target))
 

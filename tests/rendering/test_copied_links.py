@@ -207,6 +207,7 @@ def test_counted_links_in_code_and_in_base64_are_looked_up() -> None:
         f"{{{{ 'https://m.example.com/u/{OLD[:9]}' ~ \"{OLD[9:]}\" }}}}",
         f"{{{{ 'https://m.example.com/u/\\x55{OLD[1:]}' }}}}",
         f"{{% raw %}}{OURS}/u/{OLD}{{% endraw %}}",
+        f"https://a.test/?p={OURS}/u/{OLD}".replace("/", "\\u002f"),
         f"https://a.test/?p={base64_of(json.dumps({'p': json.dumps({'url': f'{OURS}/u/{OLD}'})}))}",
         f"https://a.test/x{base64_of(f'{OURS}/u/{OLD}')}",
         base64.encodebytes(

@@ -13,8 +13,10 @@ from mailganer import accounts
 from mailganer.backends import Message, load_backends
 from mailganer.campaigns import Severity, check
 from mailganer.campaigns.copied_emails import targets_of
+from mailganer.errors import NotFound
 from mailganer.i18n.translator import translate_sentence
 from mailganer.models import CampaignStatus, FrozenEmail
+from mailganer.tracking import email_for, find, link_target
 from tests.sending.scripted import Script
 
 EMAIL = (
@@ -182,3 +184,43 @@ def test_no_token_of_a_recipient_is_sent_to_another_however_it_is_written(
     works.run(4)
     assert script.seen == []
     assert reload(second).status is CampaignStatus.paused
+
+
+def test_a_subscribers_value_never_acts_for_another_recipient(
+    due: Any, works: Any, make: Any, script: Script, session: Any, clock: Any, settings: Any
+) -> None:
+    first = due(1, html=EMAIL, variables={"shop": {"value": "https://shop.test", "override": False}})
+    works.run(4)
+    (old,) = tokens_in(html_of(script.seen.pop()))
+    ours = settings.public_url
+    fields = {"leave": f"{ours}/u/{old}", "page": f"{ours}/v/{old}", "shop": f"{ours}/c/{old}/1"}
+    fields |= {"lost": f"{ours}/c/{old}/3", "pixel": f"{ours}/o/{old}.gif"}
+    readers = make.list(first.account, "Others")
+    make.subscriber(first.account, "olga@example.org", (readers,), fields=fields)
+    html = "<p>Leave: {{ leave }} " + "".join(f"<a href='{{{{ {name} }}}}'>x</a>" for name in fields)
+    second = make.campaign(first.account, (readers,), tuple(first.senders), html=html)
+    make.commit()
+    registry = load_backends(settings.backends, settings.backend_options, accounts.network_of(settings))
+    seen = check(session, second, settings=settings, registry=registry, now=clock.now)
+    (problem,) = [each for each in seen.problems if each.code == "recipients_links"]
+    assert problem.message.mapping["name"] == "leave"
+    second.status, second.send_at = CampaignStatus.scheduled, clock.now
+    session.commit()
+    works.run(4)
+    sent = html_of(script.seen.pop())
+    (own,) = tokens_in(sent)
+    assert own != old
+    assert sent.count(f"{ours}/u/{own}") == 2  # the footer has the other one
+
+    def target(number: int) -> str:
+        return link_target(session, find(session, own), number, ours)
+
+    assert [target(1), target(2), target(3)] == [
+        f"{ours}/u/{own}",
+        f"{ours}/v/{own}",
+        "https://shop.test/?a=1&b=2",
+    ]
+    for number in (4, 5):
+        with pytest.raises(NotFound, match="does not work"):
+            target(number)
+    assert old not in (shown := email_for(session, find(session, own), ours)).html + shown.text

@@ -58,7 +58,7 @@ def check(
     email = email or read(session, campaign, ours=settings.public_url, now=now)
     send_at = send_at or campaign.send_at
     audience = audience_of(session, campaign)
-    email = count(session, campaign, email, audience)
+    email = count(session, campaign, email, audience, ours=settings.public_url)
     expected = forecast(
         session, campaign, audience, settings=settings, registry=registry, now=now, send_at=send_at
     )

@@ -26,7 +26,7 @@ from ..frozen_emails import (
     unknown_clicks,
 )
 from ..preview import preview, sample_recipient
-from ..variables import VariableOrigin, VariableUse, variable_uses
+from ..variables import VariableOrigin, VariableUse, is_field, recipients_links, variable_uses
 from .findings import CampaignStep, Finding, PassedCheck, Problem, Severity
 from .foreign_placeholders import likely_variable
 
@@ -56,6 +56,7 @@ class AnalysedEmail:
     unknown_clicks: tuple[str, ...] = ()  # copied tracked links that lead nowhere
     left: tuple[str, ...] = ()  # copied links of another recipient that could not be replaced
     likely: Mapping[str, str] = field(default_factory=dict)  # suggestions for unknown variables
+    linking: tuple[str, ...] = ()  # fields with values that are links of another recipient
 
 
 def read(session: Session, campaign: Campaign, *, ours: str, now: datetime) -> AnalysedEmail:
@@ -103,15 +104,19 @@ def compile_and_render(
     return replace(email, shown=shown)
 
 
-def count(session: Session, campaign: Campaign, email: AnalysedEmail, audience: int) -> AnalysedEmail:
-    """Count the variables of an analysed email over all recipients."""
+def count(
+    session: Session, campaign: Campaign, email: AnalysedEmail, audience: int, *, ours: str
+) -> AnalysedEmail:
+    """Count the variables of an analysed email over all recipients, and find our links in their values."""
     if email.compiled is None:
         return email
     uses = variable_uses(session, campaign, email.compiled.variables, audience, email.reading.guarded)
     names = KnownNames(session, campaign.account_id, [each.id for each in campaign.lists])
     unknown = (use.name for use in uses if use.origin is VariableOrigin.unknown)
     likely = {name: likely_variable(name, names) for name in islice(unknown, MOST_LIKELY)}
-    return replace(email, variables=uses, likely=likely)
+    fields = [use.name for use in uses if is_field(use.name) and use.origin is not VariableOrigin.campaign]
+    linking = tuple(recipients_links(session, campaign, fields, ours)) if ours else ()
+    return replace(email, variables=uses, likely=likely, linking=linking)
 
 
 def at_email(campaign: Campaign, email: AnalysedEmail, audience: int) -> Iterator[Finding]:
@@ -226,6 +231,24 @@ def _at_adjustments(
                 "The email was copied from one that was already sent. Its unsubscribe links and "
                 "tracking pixel are replaced with each recipient's own, and its tracked links with "
                 "their targets."
+            ),
+            Severity.note,
+            CampaignStep.email,
+            _("View email"),
+            field="html",
+        )
+    if email.linking or email.reading.recipients_links:
+        yield Problem(
+            "recipients_links",
+            _(
+                "Values of the field “${name}” are links from an email that was already sent. Each "
+                "recipient gets their own links instead.",
+                mapping={"name": email.linking[0]},
+            )
+            if email.linking
+            else _(
+                "The email builds links of an email that was already sent. Each recipient gets their "
+                "own links instead."
             ),
             Severity.note,
             CampaignStep.email,
