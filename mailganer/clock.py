@@ -1,10 +1,9 @@
-"""Clocks: database time for stored timestamps, a monotonic clock for durations.
+"""Clocks for stored timestamps. For durations see :mod:`mailganer.monotonic`.
 
 Leases, due times and quotas are compared by many machines, so their timestamps come from the database's
 clock. Durations within a process are never computed from timestamps, because the wall clock can be set back.
 """
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -13,21 +12,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from .db import utcnow
+from .monotonic import elapsed
 
 ASK_EVERY = 30.0  # seconds between two queries; a quartz clock drifts by about a millisecond in that time
-
-
-def elapsed() -> float:
-    """Return seconds of a monotonic clock.
-
-    Where the system has one, it also advances while the machine is suspended.
-    """
-    if _BOOTTIME is not None:
-        return time.clock_gettime(_BOOTTIME)
-    return time.monotonic()
-
-
-_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class FastClock:

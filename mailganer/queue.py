@@ -42,6 +42,7 @@ minutes behind, and must arrive all the same; the others are mostly sent and rec
 
 BROKEN = (KombuError, OperationalError, OSError)
 
+TICK_EVERY = 2.0  # seconds between two ticks
 REMEMBERED = 360.0  # seconds a key marks a waiting message, if no worker takes it out of the queue
 ON_ITS_WAY = 2.0  # seconds between a key and its message; without one after that, the message was lost
 MOST_WAITING = 100  # messages in the queue of a broker without keys; beyond that, nothing is queued

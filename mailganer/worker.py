@@ -1,7 +1,7 @@
 """The Celery application: ``celery -A mailganer.worker worker --ini production.ini``; or ``MAILGANER_INI``.
 
 Nothing is opened here: the pool's processes are forked from this one, and each opens its own database
-connection.
+connection. What only a worker needs is imported when one starts: beat and commands use the application too.
 """
 
 import logging
@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from typing import Any, TypeVar
 
 from celery import Celery
@@ -19,34 +20,20 @@ from celery.signals import (
     after_setup_logger,
     after_setup_task_logger,
     celeryd_init,
-    task_postrun,
-    task_prerun,
-    task_received,
-    task_revoked,
     user_preload_options,
-    worker_process_init,
-    worker_ready,
-    worker_shutdown,
-    worker_shutting_down,
 )
 from celery.utils.dispatch import Signal
 from click import Option
 from kombu.transport.virtual import Channel
 
 from .cli.common import find_ini
-from .clock import elapsed
 from .errors import SettingsError
 from .logs import configure_part, write_warning
-from .queue import BROKER, celery_config, enqueue, note_received
-from .sending.process_reports import ProcessReport
-from .sending.scheduler.tick import EVERY
-from .sending.watchdog import Watchdog, begin_task, end_task, tasks_wait
+from .monotonic import elapsed
+from .queue import BROKER, TICK_EVERY, celery_config, enqueue
 from .settings import Settings, load
-from .worker_process import request_stop, stop_with_parent
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-log = logging.getLogger(__name__)
 
 # Modules that register Celery tasks and periodic jobs, in the order in which a tick runs the jobs.
 TASK_MODULES = ("mailganer.sending.tasks", "mailganer.audience.tasks", "mailganer.accounts.expired_rows")
@@ -68,12 +55,6 @@ def _settings() -> Settings:
         sys.exit("\n".join(error.problems))
 
 
-@cache
-def _report() -> ProcessReport:
-    """Return the report of this worker, created before the pool is forked, so that its processes share it."""
-    return ProcessReport("worker", _settings())
-
-
 def connected_to(signal: Signal) -> Callable[[Function], Function]:
     """Connect a function to a signal of Celery, like ``signal.connect``; the function keeps its type."""
     connect: Callable[[Function], Function] = signal.connect
@@ -86,7 +67,7 @@ def connected_to(signal: Signal) -> Callable[[Function], Function]:
 Channel.do_restore = False
 
 app = Worker("mailganer")
-app.add_defaults(lambda: celery_config(_settings()) | {"imports": TASK_MODULES})
+app.add_defaults(lambda: celery_config(_settings()))
 app.user_options["preload"].add(Option(["--ini"], help="The settings file; else MAILGANER_INI."))
 
 
@@ -103,8 +84,13 @@ def _leave_outages_to_consumer(**_: Any) -> None:
 
 
 @connected_to(celeryd_init)
-def _prepare_report(**_: Any) -> None:
-    _report()
+def _load_worker(**_: Any) -> None:
+    """Import the tasks here, not by Celery's setting ``imports``, which beat obeys as well."""
+    for module in TASK_MODULES:
+        import_module(module)
+    from .worker_events import prepare
+
+    prepare()
 
 
 @connected_to(after_setup_logger)
@@ -120,67 +106,6 @@ def _name_ini(options: dict[str, Any], **_: Any) -> None:
         _settings.cache_clear()
 
 
-@connected_to(worker_process_init)
-def _begin_process(**_: Any) -> None:
-    stop_with_parent()
-    end_task()  # the process that had this index before may have died during a task
-    _report().start()
-
-
-@connected_to(task_prerun)
-def _begin_task(task: Any, args: Any, task_id: str, **_: Any) -> None:
-    begin_task()
-    note_received(app, task.name, args, task_id)
-
-
-@connected_to(task_revoked)
-def _drop_expired(sender: Any, request: Any, **_: Any) -> None:
-    note_received(app, sender.name, request.args, request.id)
-
-
-@connected_to(task_postrun)
-def _end_task(**_: Any) -> None:
-    end_task()
-
-
-@connected_to(worker_ready)
-def _tick_at_once(**_: Any) -> None:
-    """Repair now what an earlier worker left, without waiting for the next tick."""
-    enqueue(app, "tick")
-
-
-@connected_to(worker_ready)
-def _report_threads(sender: Any, **_: Any) -> None:
-    """Report a pool of threads from here: it has no process of its own, and nothing is forked."""
-    if not _has_processes(sender.pool):
-        _report().start()
-
-
-@connected_to(worker_shutdown)
-def _end_report(**_: Any) -> None:
-    _report().end()
-
-
-@connected_to(worker_ready)
-def _watch(sender: Any, **_: Any) -> None:
-    if not _has_processes(sender.pool):
-        return  # of threads it is unknown which are busy
-    watchdog = Watchdog(lambda: tasks_wait(app), sender.pool.num_processes, request_stop)
-    task_received.connect(lambda **_: watchdog.heard(), weak=False)
-    worker_shutting_down.connect(lambda **_: watchdog.stop(), weak=False)
-    watchdog.start()
-
-
-def _has_processes(pool: Any) -> bool:
-    """Return whether each task has a process: then ``worker_process_init`` was sent in each."""
-    return type(pool).__module__.endswith(("prefork", "solo"))
-
-
-@connected_to(worker_shutting_down)
-def _stop_lanes(**_: Any) -> None:
-    request_stop()
-
-
 class Ticker(Scheduler):  # type: ignore[misc]  # Celery has no types
     """Beat scheduler that enqueues a tick every two seconds by a monotonic clock, and keeps no state."""
 
@@ -192,5 +117,5 @@ class Ticker(Scheduler):  # type: ignore[misc]  # Celery has no types
         now = elapsed()
         if now >= self._due:
             enqueue(self.app, "tick", self._id)
-            self._due = now + EVERY
+            self._due = now + TICK_EVERY
         return max(0.0, self._due - elapsed())

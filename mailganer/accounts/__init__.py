@@ -12,7 +12,6 @@ from ..vault import Vault
 from .access import end_other_access, log_out_everywhere
 from .admission import SignIn, admit, close_account, update_account
 from .api_tokens import account_of_token, account_tokens, create_api_token, delete_api_token
-from .rate_limit_storage import DatabaseRateLimitStorage
 from .senders import (
     account_senders,
     changed_backend,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:  # processes that send do not need Pyramid
 
 __all__ = [
     "LONGEST_SESSION",
-    "DatabaseRateLimitStorage",
     "SignIn",
     "account_of_token",
     "account_of_web_session",

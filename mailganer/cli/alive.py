@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import click
 
-from .common import database, ini_argument, read_settings, web_status
+from .common import database, ini_argument, read_settings
+from .web_status import web_status
 
 QUIET_AFTER = timedelta(minutes=2)
 

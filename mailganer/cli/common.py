@@ -1,7 +1,6 @@
 """Shared by the commands: the ini file, its settings, its database."""
 
 import gc
-import http.client
 import os
 import socket
 from collections.abc import Iterator
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 DEFAULT = "development.ini"
-EVERYWHERE = {"*", "0.0.0.0", ""}  # noqa: S104 - compared with, not bound to
 
 ini_argument = click.argument("ini", required=False, type=click.Path(dir_okay=False))
 
@@ -159,23 +157,6 @@ def check_free(address: str, key: str) -> None:
                 f"Cannot listen on {address} ({reason}). Stop the program that uses it, or set "
                 f"another address: {key} in the ini file, or {variable}."
             ) from error
-
-
-def web_status(settings: "Settings", timeout: float = 5) -> int | None:
-    """Return the status of the health check of this machine's web part; None when it does not respond."""
-    host, port = split_address(settings.listen)
-    connection = http.client.HTTPConnection(
-        "127.0.0.1" if host in EVERYWHERE else host, port, timeout=timeout
-    )
-    try:
-        connection.request("GET", "/healthz?part=web")
-        answer = connection.getresponse()
-        answer.read()
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
-    return answer.status
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import MailganerError
-from .common import check_free, ini_argument, make_data_folder, read_settings, split_address, web_status
+from .common import check_free, ini_argument, make_data_folder, read_settings, split_address
 from .parent import die_with_parent
 from .processes import Part, ProcessTree, python
+from .web_status import web_status
 
 if TYPE_CHECKING:
     from ..settings import Settings

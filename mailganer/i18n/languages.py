@@ -2,7 +2,7 @@
 
 A language is a folder ``i18n/CODE`` with ``language.toml``, and a catalogue
 ``locale/CODE/LC_MESSAGES/mailganer.po``. CODE is a language tag such as "de" or "pt-BR". Names, formats and
-plural rules come from CLDR by way of Babel.
+plural rules come from CLDR by way of Babel, which takes six megabytes: they are read when they are used.
 """
 
 import tomllib
@@ -39,13 +39,18 @@ class Language:
     code: str
     """Name of its folder and its catalogue, value of ``lang`` attributes."""
 
-    name: str
-    """Its name in itself, such as "Русский"."""
-
-    locale: Locale
-    """Its CLDR data: formats of dates and numbers."""
-
     folder: Path
+
+    @cached_property
+    def name(self) -> str:
+        """Its name in itself, such as "Русский"."""
+        name = Locale.parse(self.code, sep="-").get_display_name() or self.code
+        return name[:1].upper() + name[1:]
+
+    @cached_property
+    def locale(self) -> Locale:
+        """Its CLDR data: formats of dates and numbers."""
+        return Locale.parse(self.description["locale"])
 
     @property
     def plural_form(self) -> Callable[[float], str]:
@@ -74,12 +79,19 @@ class Language:
     @cached_property
     def description(self) -> dict[str, Any]:
         """The content of its ``language.toml``."""
-        return _description(self.folder)
+        return tomllib.loads((self.folder / DESCRIPTION).read_text("utf-8"))
 
 
 def languages() -> tuple[Language, ...]:
     """Return all languages, the one of the source first and the others by their names."""
-    return tuple(_table().values())
+    return tuple(
+        sorted(_table().values(), key=lambda language: (language.code != SOURCE_LANGUAGE, language.name))
+    )
+
+
+def language_codes() -> tuple[str, ...]:
+    """Return the codes of all languages, the one of the source first."""
+    return tuple(_table())
 
 
 def language_names() -> tuple[tuple[str, str], ...]:
@@ -104,16 +116,6 @@ def forget() -> None:
 
 @cache
 def _table() -> dict[str, Language]:
-    found = [_read(path.parent) for path in FOLDER.glob(f"*/{DESCRIPTION}")]
-    found.sort(key=lambda language: (language.code != SOURCE_LANGUAGE, language.name))
-    return {language.code: language for language in found}
-
-
-def _read(folder: Path) -> Language:
-    locale = Locale.parse(_description(folder)["locale"])
-    own_name = Locale.parse(folder.name, sep="-").get_display_name() or folder.name
-    return Language(folder.name, own_name[:1].upper() + own_name[1:], locale, folder)
-
-
-def _description(folder: Path) -> dict[str, Any]:
-    return tomllib.loads((folder / DESCRIPTION).read_text("utf-8"))
+    folders = [path.parent for path in FOLDER.glob(f"*/{DESCRIPTION}")]
+    folders.sort(key=lambda folder: (folder.name != SOURCE_LANGUAGE, folder.name))
+    return {folder.name: Language(folder.name, folder) for folder in folders}

@@ -22,7 +22,6 @@ CONTINENTS = (
     "Indian",
     "Pacific",
 )
-_OLD_NAMES: Mapping[str, str] = get_global("zone_aliases")  # old name: new name
 
 
 def time_zone(name: str) -> tzinfo:
@@ -50,16 +49,22 @@ def time_zone_choices(code: str, now: datetime) -> list[tuple[str, str]]:
     return list(_choices(code, now.date()))
 
 
+def _old_names() -> Mapping[str, str]:
+    """Return old name -> new name. Babel keeps the table once it is read, which takes two megabytes."""
+    names: Mapping[str, str] = get_global("zone_aliases")
+    return names
+
+
 @lru_cache(maxsize=8)
 def _choices(code: str, today: date) -> tuple[tuple[str, str], ...]:
     noon = datetime(today.year, today.month, today.day, 12, tzinfo=UTC)
-    names = (each for each in available_timezones() - _OLD_NAMES.keys() if each.split("/")[0] in CONTINENTS)
+    names = (each for each in available_timezones() - _old_names().keys() if each.split("/")[0] in CONTINENTS)
     places = sorted((noon.astimezone(ZoneInfo(name)).utcoffset(), _city(name, code), name) for name in names)
     return (("UTC", "UTC"), *((name, f"{_offset(offset)} · {city}") for offset, city, name in places))
 
 
 def _city(name: str, code: str) -> str:
-    data = language_of(code).locale.time_zones.get(_OLD_NAMES.get(name, name), {})
+    data = language_of(code).locale.time_zones.get(_old_names().get(name, name), {})
     return str(data.get("city") or name.rpartition("/")[2].replace("_", " "))
 
 

@@ -13,7 +13,6 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from ..campaigns.drafts import lock
-from ..clock import elapsed
 from ..db import OUT_OF_REACH
 from ..errors import BackendError, Conflict, InputError, _
 from ..ledger.resolve_in_doubt import conclude, decide, set_look_up_time
@@ -26,6 +25,7 @@ from ..models import (
     Sender,
     make_message_id,
 )
+from ..monotonic import elapsed
 from ..periodic_jobs import due_ids
 from .context import SendingContext
 from .worker.backoff import LOOK_UP_FOR, LOOK_UP_LAST, LOOK_UP_PAUSE, requested_delay

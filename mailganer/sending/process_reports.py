@@ -21,11 +21,11 @@ from typing import Literal
 from sqlalchemy import Engine, delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from ..clock import elapsed
 from ..data_folder import folder_id
 from ..db import UNTRACKED, database_now, make_engine, make_sessions, upsert
 from ..migrations import current, newest
 from ..models import Heartbeat
+from ..monotonic import elapsed
 from ..settings import Settings
 from ..vault import key_id
 

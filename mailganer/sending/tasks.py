@@ -13,11 +13,11 @@ from functools import cache
 from celery import current_app
 from sqlalchemy import select
 
-from ..clock import elapsed
 from ..db import OUT_OF_REACH
 from ..models import Heartbeat
+from ..monotonic import elapsed
 from ..periodic_jobs import TaskCall
-from ..queue import enqueue, is_empty, shared_task
+from ..queue import TICK_EVERY, enqueue, is_empty, shared_task
 from ..worker_process import (
     emails_in_flight,
     fits,
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 TURN = 30.0  # seconds of a process's turn; then what is left is queued behind the other messages
 SHORTEST_TURN = 5.0  # seconds before a sender's turn can be cut short: opening a connection takes time, too
 LOOK_EVERY = 1.0  # seconds between two checks for waiting work
-LATE_TICK = timedelta(seconds=1.5 * tick.EVERY)
+LATE_TICK = timedelta(seconds=1.5 * TICK_EVERY)
 JUST_NOW = timedelta(seconds=tick.SOON)
 WAKE_UPS = tick.MAX_LANE_TASKS  # messages about plans and lanes queued by one tick: more than free processes
 

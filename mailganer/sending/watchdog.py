@@ -16,7 +16,7 @@ from billiard import current_process
 from celery import Celery
 
 from ..broker import connect, count_messages
-from ..clock import elapsed
+from ..monotonic import elapsed
 from ..queue import BROKEN
 
 log = logging.getLogger(__name__)

@@ -61,6 +61,6 @@ def _languages(reader: SettingReader) -> tuple[str, ...]:
     """Return the codes of the languages; none where no text is given for a language."""
     if not any(PLAN_TEXT.fullmatch(key) for key in reader.values):
         return ()
-    from mailganer.i18n.languages import language_names  # loads CLDR data, which most commands do not need
+    from mailganer.i18n.languages import language_codes  # imports Babel, which few commands need
 
-    return tuple(code for code, _name in language_names())
+    return language_codes()

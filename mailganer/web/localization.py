@@ -20,7 +20,7 @@ from pyramid.threadlocal import get_current_request
 from translationstring import TranslationString
 
 from ..db import utcnow
-from ..i18n.languages import SOURCE_LANGUAGE, is_language, language_names
+from ..i18n.languages import SOURCE_LANGUAGE, is_language, language_codes, language_names
 from ..i18n.localized_text import LocalizedText
 from ..i18n.time_zones import time_zone, time_zone_name
 from ..i18n.translator import RECENT, Translator, translator
@@ -50,7 +50,7 @@ def accepted_language(request: Request) -> str:
     """Return the best language for the Accept-Language header; the source language when none matches."""
     if not request.accept_language:
         return SOURCE_LANGUAGE
-    codes = sorted(code for code, _name in language_names())
+    codes = list(language_codes())
     return str(request.accept_language.lookup(codes, default=SOURCE_LANGUAGE))
 
 

@@ -13,7 +13,7 @@ from limits.storage import MemoryStorage, RedisStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy import Engine
 
-from .. import accounts
+from ..accounts.rate_limit_storage import DatabaseRateLimitStorage
 from ..db import make_sessions
 from ..errors import Throttled, _
 from ..logs import Outage
@@ -139,11 +139,7 @@ class _Shared:
 
 def shared_storage(engine: Engine) -> Storage | None:
     """Return the storage in which several machines count together without Redis; None for SQLite."""
-    return (
-        accounts.DatabaseRateLimitStorage(make_sessions(engine))
-        if engine.dialect.name == "postgresql"
-        else None
-    )
+    return DatabaseRateLimitStorage(make_sessions(engine)) if engine.dialect.name == "postgresql" else None
 
 
 def _place(address: str | None, device: str) -> str:

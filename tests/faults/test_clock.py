@@ -59,7 +59,7 @@ def test_a_batch_that_a_dead_worker_held_is_free_soon_though_the_clock_was_set_b
 def test_the_ticks_do_not_mind_a_clock_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     rung: list[float] = []
     monkeypatch.setattr(worker, "enqueue", lambda *what: rung.append(time.monotonic()))
-    monkeypatch.setattr(worker, "EVERY", 0.05)
+    monkeypatch.setattr(worker, "TICK_EVERY", 0.05)
     ticker = worker.Ticker(Celery("test", set_as_current=False))
     real = time.time
     for ahead in (0, 8 * 3600, -8 * 3600):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyramid.testing import DummyRequest
 
-from mailganer.accounts import DatabaseRateLimitStorage
+from mailganer.accounts.rate_limit_storage import DatabaseRateLimitStorage
 from mailganer.errors import Throttled
 from mailganer.web import RateLimit, RateLimiter, RotatingSerializer, local_path, network
 from mailganer.web.rate_limits import ALTOGETHER, FROM_ONE_PLACE, PER_ADDRESS, PER_HOST

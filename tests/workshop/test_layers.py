@@ -14,13 +14,25 @@ PACKAGE = Path(__file__).resolve().parents[2] / "mailganer"
 LAYERS = (
     {"errors"},
     {"rendering", "backends", "mail_catcher"},
-    {"models", "db", "clock", "settings", "vault", "broker", "migrations", "logs", "data_folder", "i18n"},
+    {
+        "models",
+        "db",
+        "clock",
+        "monotonic",
+        "settings",
+        "vault",
+        "broker",
+        "migrations",
+        "logs",
+        "data_folder",
+        "i18n",
+    },
     {"queue", "ledger", "quota", "periodic_jobs", "worker_process"},
     {"accounts", "audience", "campaigns", "tracking", "reports", "billing"},
     {"sending"},
     {"web"},
     {"views", "api"},
-    {"__init__", "__main__", "cli", "drill", "worker", "wsgi"},
+    {"__init__", "__main__", "cli", "drill", "worker", "worker_events", "wsgi"},
 )
 LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 PURE = {"rendering", "backends"}

@@ -8,8 +8,8 @@ Windows-1251 and Windows-1252 have no character.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import cache, lru_cache
 from typing import Final
 
 _CONT: Final = range(0x80, 0xC0)
@@ -183,13 +183,21 @@ def _is_plausible(text: str) -> bool:
     return "\ufffd" not in text and (longest != 1)
 
 
-_DISGUISES: Final = tuple(map(_Disguise, _ENCODINGS))
-_ANY: Final = re.compile(
-    "|".join([*(each.sequence.pattern for each in _DISGUISES), *_BYTE_ORDER_MARKS, _A_GRAVE.pattern])
-)
+@cache
+def _disguises() -> tuple[_Disguise, ...]:
+    """Return the tables of all encodings. Most processes never import a file and need none."""
+    return tuple(map(_Disguise, _ENCODINGS))
 
-looks_garbled: Final[Callable[[str], object]] = _ANY.search
-"""Fast check of whether a line may contain garbled text."""
+
+@cache
+def _any_sequence() -> re.Pattern[str]:
+    sequences = (each.sequence.pattern for each in _disguises())
+    return re.compile("|".join([*sequences, *_BYTE_ORDER_MARKS, _A_GRAVE.pattern]))
+
+
+def looks_garbled(line: str) -> bool:
+    """Return whether a line may contain garbled text; a fast check."""
+    return _any_sequence().search(line) is not None
 
 
 def repair_text(text: str) -> str:
@@ -219,7 +227,7 @@ def _suspects(text: str) -> list[_Disguise]:
     """Return the encodings in which a text may be garbled: none for nearly all texts, by one search."""
     if text.isascii() or not looks_garbled(text):
         return []
-    return [each for each in _DISGUISES if each.is_suspect(text)]
+    return [each for each in _disguises() if each.is_suspect(text)]
 
 
 _SHORT: Final = 200  # characters of a text likely to recur: a name, a city

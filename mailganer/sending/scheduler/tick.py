@@ -36,7 +36,6 @@ from .due_work import due_lanes, unplanned
 from .restore_detector import open_mark
 from .sweep import sweep
 
-EVERY = 2.0  # seconds between two ticks
 SOON = 1.0  # seconds; a tick that follows another one within them does nothing
 MAX_LANE_TASKS = 50  # ``run_lane`` tasks queued in one tick; the senders that have waited longest come first
 CANCEL_AT_ONCE = 100  # batches of cancelled campaigns that one tick ends

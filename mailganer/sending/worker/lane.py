@@ -16,13 +16,13 @@ from sqlalchemy.orm import Session
 
 from ... import ledger
 from ...backends import Backend, Limits
-from ...clock import elapsed
 from ...db import DATABASE, OUT_OF_REACH, UNTRACKED, trouble_of, upsert
 from ...errors import BackendError, InputError, SecretUnreadable, _
 from ...i18n.sentences import with_reply
 from ...logs import Outage
 from ...models import Account, Sender, SenderStatus
 from ...models import Lane as LaneRow
+from ...monotonic import elapsed
 from ..context import SendingContext
 from ..scheduler.restore_detector import is_forgotten
 from ..scheduler.restore_detector import read as read_mark

@@ -15,9 +15,9 @@ from sqlalchemy import select
 
 from ...audience.suppression import suppress
 from ...backends import Limits
-from ...clock import elapsed
 from ...db import DATABASE, OUT_OF_REACH, trouble_of
 from ...models import Account, Campaign, CampaignStatus, Sender, SenderStatus, Subscriber, SubscriberStatus
+from ...monotonic import elapsed
 from ..context import SendingContext
 from .connection_pool import ConnectionPool
 from .journal import SLOTS, Journal

@@ -6,10 +6,10 @@ from threading import Event, Thread
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...clock import elapsed
 from ...db import DATABASE, OUT_OF_REACH, UNTRACKED, trouble_of
 from ...ledger import Claim
 from ...models import Batch, Lane, Window
+from ...monotonic import elapsed
 from ..context import SendingContext
 
 log = logging.getLogger(__name__)

@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 from ... import ledger
 from ...audience.suppression import reinstate
 from ...backends import Limits, Outcome, Receipt, Scope
-from ...clock import elapsed
 from ...db import UNTRACKED
 from ...errors import BackendError, MailganerError, ProtocolBroken, TooFast, Unreachable, _
 from ...i18n.sentences import with_reply
 from ...ledger import OpenWindow
 from ...models import Delivery, Sender, Subscriber, SubscriberStatus
+from ...monotonic import elapsed
 from ...quota import reservations
 from ...quota.usage import sender_quota
 from . import pace, pausing

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from threading import Lock
 
 from ...backends import Message, Outcome, Receipt, Scope
-from ...clock import elapsed
 from ...errors import EmailError
 from ...ledger import OpenWindow
+from ...monotonic import elapsed
 from .delivery_renderer import DeliveryRenderer
 from .journal import Journal
 from .refusal_pattern import (

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from ... import ledger
-from ...clock import elapsed
 from ...db import DATABASE, OUT_OF_REACH, trouble_of
 from ...ledger import OpenWindow, SettleResult
+from ...monotonic import elapsed
 from ...quota import reservations
 from ...quota.usage import minute_of
 from ..context import SendingContext
