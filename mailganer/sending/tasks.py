@@ -29,7 +29,7 @@ from ..worker_process import (
 from . import in_doubt
 from .context import SendingContext, sending_context_of
 from .scheduler import plan, tick
-from .scheduler.due_work import DueWork, others_wait
+from .scheduler.due_work import DueWork, due_lanes, others_wait
 from .worker.lane import LaneRunner
 
 __all__ = [
@@ -120,13 +120,44 @@ def _do(here: SendingContext, work: DueWork, call: TaskCall, seconds: float) -> 
     """Plan a campaign or run a lane; return whether that changed anything. Errors are logged, not raised."""
     try:
         if call.task == "plan":
-            return plan.plan(here, call.ids[0], is_stopping)
+            return plan.plan(here, call.ids[0], is_stopping, _planning_yields(here, work))
         return _run_lane(here, work, *call.ids, seconds=seconds)
     except OUT_OF_REACH:
         raise
     except Exception:
         log.exception("%s %s broke", call.task, call.ids)
         return False
+
+
+def _planning_yields(here: SendingContext, work: DueWork) -> Callable[[], bool]:
+    """Return a function that returns whether planning should make way for a lane.
+
+    The first chunk wakes a free process to send it. When there is none, this one sends, too.
+    """
+    has_woken = False
+
+    def yields() -> bool:
+        nonlocal has_woken
+        if not has_woken:
+            has_woken = True
+            _wake_free_process(here)
+            return False
+        with here.readers() as session:
+            waits = others_wait(session, here.now())
+        if waits:
+            work.lane_first()
+        return waits
+
+    return yields
+
+
+def _wake_free_process(here: SendingContext) -> None:
+    if not is_empty(current_app):
+        return
+    with here.readers() as session:
+        call = next(due_lanes(here, session, here.now()), None)
+    if call:
+        enqueue(current_app, call.task, *call.ids)
 
 
 def _run_lane(here: SendingContext, work: DueWork, sender_id: int, number: int, *, seconds: float) -> bool:
@@ -154,12 +185,12 @@ def _yields(here: SendingContext, work: DueWork, sender_id: int) -> Callable[[],
             if not fits(here.schema()):
                 return True
             _tick_if_late(here)
-            if work.plans_wait():
-                return True
             if now - begun < SHORTEST_TURN:
-                return False
+                return work.plans_wait()
+            if work.plans_wait(begun=True):
+                return True
             with here.readers() as session:
-                return others_wait(session, sender_id, here.now())
+                return others_wait(session, here.now(), sender_id)
         except OUT_OF_REACH:  # the lane has emails to settle, and detects the failure itself
             return False
 

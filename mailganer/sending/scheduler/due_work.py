@@ -75,10 +75,22 @@ class DueWork:
         """Exclude this call for the rest of the turn."""
         self._tried.add(call)
 
-    def plans_wait(self) -> bool:
-        """Return whether a campaign is to be planned and no process does it."""
+    def lane_first(self) -> None:
+        """Let a lane have its turn before the next plan."""
+        self._planned = PLANS_IN_A_ROW
+
+    def plans_wait(self, *, begun: bool = False) -> bool:
+        """Return whether a campaign is to be planned and no process does it.
+
+        Campaigns of which some emails can be sent already count only with ``begun``.
+        """
         with self._context.readers() as session:
-            return bool(self._campaigns(session, self._context.now()))
+            calls = self._campaigns(session, self._context.now())
+            if begun or not calls:
+                return bool(calls)
+            ids = [call.ids[0] for call in calls]
+            new = select(Campaign.id).where(Campaign.id.in_(ids), Campaign.planned == 0)
+            return session.scalar(new.limit(1)) is not None
 
     def _lane(self, session: Session, now: datetime) -> TaskCall | None:
         return next(due_lanes(self._context, session, now, self._tried, self._spent), None)
@@ -158,10 +170,11 @@ def _senders_with_due_work(now: datetime) -> Any:
     )
 
 
-def others_wait(session: Session, sender_id: int, now: datetime) -> bool:
-    """Return whether another sender has due work and no active lane."""
+def others_wait(session: Session, now: datetime, sender_id: int | None = None) -> bool:
+    """Return whether a sender, other than this one, has due work and no active lane."""
     held = exists().where(Lane.sender_id == Sender.id, Lane.lease_until > now)
-    return bool(session.scalar(_senders_with_due_work(now).where(Sender.id != sender_id, ~held).limit(1)))
+    waiting = _senders_with_due_work(now).where(Sender.id.is_distinct_from(sender_id), ~held)
+    return session.scalar(waiting.limit(1)) is not None
 
 
 def due_lanes(

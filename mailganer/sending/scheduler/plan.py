@@ -51,6 +51,7 @@ from .due_work import note_planning
 log = logging.getLogger(__name__)
 
 CHUNK = 20_000  # recipients per transaction: a fraction of a second, for which SQLite's other writers wait
+FIRST_CHUNK = 1_000  # of the first transaction, so that the first emails leave at once
 LARGEST_BATCH = 500
 SMALLEST_BATCH = 20
 BATCHES_PER_SENDER = 8  # in a small campaign, so that several senders finish at about the same time
@@ -115,8 +116,17 @@ def _too_late(send_at: datetime, not_after: datetime | None) -> str:
     )
 
 
-def plan(context: SendingContext, campaign_id: int, stopped: Callable[[], bool] = lambda: False) -> bool:
-    """Plan a started campaign to its end; return False when it is not to be planned (now)."""
+def plan(
+    context: SendingContext,
+    campaign_id: int,
+    stopped: Callable[[], bool] = lambda: False,
+    yields: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Plan a started campaign; return False when it is not to be planned (now).
+
+    After each chunk its emails can be sent, by any process. ``yields`` is called then: when it returns True,
+    the rest is left for later, for this process or another one.
+    """
     if not _freeze(context, campaign_id):
         return False
     begun = False
@@ -129,7 +139,16 @@ def plan(context: SendingContext, campaign_id: int, stopped: Callable[[], bool] 
                 wake_for_comparison(session, campaign_id, context.now())
         if done is not None:
             return done
+        if yields():
+            _leave(context, campaign_id)
+            return True
     return False
+
+
+def _leave(context: SendingContext, campaign_id: int) -> None:
+    """Record that no process plans this campaign now."""
+    with context.sessions.begin() as session:
+        note_planning(session, campaign_id, context.now(), done=True)
 
 
 def _freeze(context: SendingContext, campaign_id: int) -> bool:
@@ -197,18 +216,17 @@ def _plan_some(session: Session, campaign_id: int, now: datetime) -> bool | None
         select(campaign_list.c.list_id).where(campaign_list.c.campaign_id == campaign_id)
     ).all()
     piece = _next_piece(session, campaign, lists)
-    number = len(piece.ids)
     note_planning(session, campaign_id, now, done=piece.is_last)
     if not piece.ids and piece.is_last:
         campaign.planned_at = now
         note_campaigns("planned", [campaign_id], recipients=campaign.planned)
         return True
-    first = campaign.planned == 0
     add_deliveries(session, campaign, _rows_of(session, campaign, lists, piece), now)
     senders = session.scalar(
         select(func.count()).select_from(campaign_sender).where(campaign_sender.c.campaign_id == campaign_id)
     )
-    size = _batch_size(number if first else CHUNK, senders or 1)
+    known = campaign.planned + len(piece.ids)
+    size = _batch_size(known if piece.is_last else 2 * known, senders or 1)
     campaign.planned += add_batches(session, campaign, size)
     campaign.planned_after = piece.upto
     if piece.is_last:
@@ -229,25 +247,28 @@ class _Piece(NamedTuple):
 def _next_piece(session: Session, campaign: Campaign, lists: Sequence[int]) -> _Piece:
     """Return the next recipients in the order of their ids, at most ``CHUNK``.
 
+    Begin with few, so that their emails can be sent while the others are planned.
+
     On PostgreSQL, select members of the lists first, and then which of them are recipients. Just after an
     import it has no statistics yet, and a join of two ranges that it estimates to be empty compares each
     recipient with each member of the list.
     """
     after, remaining = campaign.planned_after, LARGEST_CAMPAIGN - campaign.planned
+    chunk = CHUNK if after else min(FIRST_CHUNK, CHUNK)
     if session.get_bind().dialect.name == "sqlite":
         everybody = recipients(campaign.account_id, lists, after).with_only_columns(Subscriber.id)
-        ids = session.scalars(everybody.limit(min(CHUNK, remaining))).all()
-        return _Piece(ids, ids[-1] if ids else after, len(ids) < CHUNK)
+        ids = session.scalars(everybody.limit(min(chunk, remaining))).all()
+        return _Piece(ids, ids[-1] if ids else after, len(ids) < chunk)
     of_lists = select(list_member.c.subscriber_id).where(
         list_member.c.list_id.in_(lists), list_member.c.subscriber_id > after
     )
     in_order = of_lists.distinct().order_by(list_member.c.subscriber_id)
-    members = session.scalars(in_order.limit(CHUNK)).all()
+    members = session.scalars(in_order.limit(chunk)).all()
     if not members:
         return _Piece((), after, is_last=True)
     found = select(Subscriber.id).where(*_are_recipients(campaign.account_id, members))
     ids = session.scalars(found.order_by(Subscriber.id).limit(remaining)).all()
-    return _Piece(ids, members[-1], len(members) < CHUNK or len(ids) == remaining)
+    return _Piece(ids, members[-1], len(members) < chunk or len(ids) == remaining)
 
 
 def _rows_of(
