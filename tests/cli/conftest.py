@@ -13,6 +13,7 @@ import pytest
 from mailganer import cli
 from mailganer.models import CampaignStatus
 from mailganer.settings import ENVIRONMENT
+from tests.fixtures.command import run_here
 from tests.support.sent import sent_campaign
 
 NASTY = "tab\there, line\nbreak, back\\slash, \\N and «ёлочки» 🎄"
@@ -35,22 +36,32 @@ def ini(tmp_path, ini_values):
 
 @pytest.fixture
 def run(tmp_path):
-    """``run("doctor", ini)``: a finished ``mailganer`` command, without a terminal."""
+    """``run("doctor", ini)``: a finished ``mailganer`` command, without a terminal, in this process."""
+
+    def run(*arguments, **variables):
+        return run_here([str(each) for each in arguments], variables, tmp_path)
+
+    return run
+
+
+@pytest.fixture
+def run_process(tmp_path):
+    """``run_process("serve", ini)``: the same in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
 
-    def run(*arguments, stdin=subprocess.DEVNULL, **variables):
+    def run_process(*arguments, stdin=subprocess.DEVNULL):
         return subprocess.run(
             [sys.executable, "-m", "mailganer", *map(str, arguments)],
             stdin=stdin,
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env={**environment, **variables},
+            env=environment,
             timeout=60,
             check=False,
         )
 
-    return run
+    return run_process
 
 
 @pytest.fixture

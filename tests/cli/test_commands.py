@@ -53,12 +53,12 @@ def test_a_group_of_commands_alone_lists_them(run):
 
 
 @pytest.mark.parametrize("command", ["serve", "worker", "beat", "web", "migrate"])
-def test_wrong_settings_are_all_listed_and_nothing_starts(run, tmp_path, command):
+def test_wrong_settings_are_all_listed_and_nothing_starts(run_process, tmp_path, command):
     ini = tmp_path / "bad.ini"
     ini.write_text(
         "[app:main]\nmailganer.public_url = nonsense\nmailganer.plan = free\ncelery.broker_url = ftp://x\n"
     )
-    seen = run(command, ini)
+    seen = run_process(command, ini)
     assert seen.returncode == 2
     lines = seen.stderr.strip().splitlines()
     for key in (
@@ -182,14 +182,14 @@ def test_an_account_is_closed_only_when_confirmed(run, ini, make, account, sessi
 @on_sqlite
 @pytest.mark.parametrize(("said", "closed", "code"), [(b"n\n", False, 130), (b"y\n", True, 0)])
 def test_on_a_terminal_it_asks_before_an_account_is_closed(
-    run, ini, make, account, session, said, closed, code
+    run_process, ini, make, account, session, said, closed, code
 ):
     make.commit()
     number = account.id
     session.rollback()
     ours, theirs = pty.openpty()
     os.write(ours, said)
-    seen = run("account", "--ini", ini, "close", number, stdin=theirs)
+    seen = run_process("account", "--ini", ini, "close", number, stdin=theirs)
     os.close(ours)
     os.close(theirs)
     assert seen.returncode == code, seen.stderr
@@ -204,8 +204,8 @@ def test_no_one_has_this_address(run, ini, make):
     assert seen.stderr.startswith("Account nobody@example.com does not exist.")
 
 
-def test_vouchers_are_printed_one_on_a_line(run, ini, session):
-    seen = run("voucher", "--ini", ini, "create", "--plan", "pro", "--days", 30, "--count", 3)
+def test_vouchers_are_printed_one_on_a_line(run_process, ini, session):
+    seen = run_process("voucher", "--ini", ini, "create", "--plan", "pro", "--days", 30, "--count", 3)
     assert seen.returncode == 0, seen.stderr
     codes = [voucher.code for voucher in session.query(Voucher)]
     assert sorted(seen.stdout.split()) == sorted(codes)
@@ -224,11 +224,11 @@ def test_senseless_vouchers_are_not_made(run, ini, session, wrong):
 # The doctor
 
 
-def test_the_doctor_finds_a_running_installation_well(run, ini, make, session, now):
+def test_the_doctor_finds_a_running_installation_well(run_process, ini, make, session, now):
     session.add_all([Heartbeat(name="worker here:1", seen_at=now), Heartbeat(name="beat", seen_at=now)])
     make.commit()
     ini.write_text(ini.read_text() + "mailganer.development = true\n")
-    seen = run("doctor", ini)
+    seen = run_process("doctor", ini)
     assert seen.returncode == 0, seen.stdout
     parts = [line.split()[1] for line in seen.stdout.splitlines()]
     assert set(parts) >= {
