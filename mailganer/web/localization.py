@@ -1,9 +1,9 @@
 """Localization of requests: language, time zone and translator, and the Jinja filters that format values.
 
 Filters: ``date``, ``day``, ``time``, ``datetime``, ``weekday``, ``weekdays``, ``relative``, ``exact``,
-``duration``, ``number``, ``percent``, ``message``, ``breakable``, ``zone``, ``t``. Dates and times are
-formatted in the user's time zone, inside a ``<time>`` element with the full date, time and zone in its
-tooltip.
+``duration``, ``number``, ``percent``, ``message``, ``breakable``, ``headline``, ``zone``, ``t``. Dates and
+times are formatted in the user's time zone, inside a ``<time>`` element with the full date, time and zone in
+its tooltip.
 """
 
 import re
@@ -26,6 +26,7 @@ from ..i18n.time_zones import time_zone, time_zone_name
 from ..i18n.translator import RECENT, Translator, translator
 
 _LONG_ADDRESS = re.compile(r"(?=\S{31})\S+@\S+")  # shorter addresses fit into every column
+_SHORT_WORD = re.compile(r"(?<![^\s«„“(])([^\W\d_]) (?=\S)")  # such as "a", "с" or "в"
 COOKIE_SECONDS = 365 * 24 * 3600  # the choice of a language should last
 
 
@@ -101,13 +102,24 @@ def _part(name: str, value: Any) -> Markup:
     text = current_translator().value_in_sentence(value)
     if name == "reply" and value:
         return Markup('<code class="reply">{}</code>').format(text)
-    return escape(message_html(value) if isinstance(value, TranslationString) else text)
+    if isinstance(value, TranslationString):
+        return escape(message_html(value))
+    return breakable(text)
 
 
 def breakable(text: str) -> Markup:
     """Escape a text and allow line breaks in long email addresses, after ``@``, ``.`` and ``_``."""
     escaped = _LONG_ADDRESS.sub(lambda found: re.sub(r"([@._])", r"\1<wbr>", found[0]), str(escape(text)))
     return Markup(escaped)  # noqa: S704 - escaped above
+
+
+def headline(text: str) -> str:
+    """Keep words of one letter on the line of the next word, as Russian typography asks of headings."""
+    title: str = finalize(text)
+    if "<" in title:  # spaces in a tag separate its attributes
+        return title
+    joined = _SHORT_WORD.sub("\\1\N{NO-BREAK SPACE}", title)
+    return Markup(joined) if isinstance(title, Markup) else joined  # noqa: S704 - escaped as it was
 
 
 def finalize(value: Any) -> Any:
@@ -241,6 +253,7 @@ FILTERS = {
     "percent": percent,
     "message": message_html,
     "breakable": breakable,
+    "headline": headline,
     "zone": zone_name,
     "t": finalize,
 }

@@ -5,7 +5,7 @@ from typing import Any
 # Shortened on purpose: the full text is elsewhere on the page, or one click away.
 SHORTENED = (
     ".who-address, .campaign-subject, .gallery-subject, .gallery-picture, .email-paper, .inbox-row *,"
-    " .chooser-who *"
+    " .chooser-who *, .step-note"
 )
 
 _SIDEWAYS = """() => {

@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from markupsafe import Markup
 from pyramid import testing
 
 import mailganer
@@ -114,6 +115,17 @@ def test_a_long_address_breaks_where_it_has_joints() -> None:
     broken = "&lt;a.<wbr>name_<wbr>that-is-long@<wbr>mail.<wbr>example.<wbr>org"
     assert localization.breakable(f"{long} 14.05.1990") == f"{broken} 14.05.1990"
     assert localization.breakable("anna@example.org") == "anna@example.org"  # and can be found on the page
+
+
+def test_a_short_word_in_a_headline_stays_with_the_next_one() -> None:
+    assert localization.headline("Рассылки с почты, которая у вас есть") == (
+        "Рассылки с\xa0почты, которая у\xa0вас есть"
+    )
+    assert localization.headline("Что «о нас» и о 3 и 4") == "Что «о\xa0нас» и\xa0о\xa03 и\xa04"
+    assert localization.headline("A note: 5 or 6") == "A\xa0note: 5 or 6"
+    assert localization.headline(Markup("с &lt;b") + "") == Markup("с\xa0&lt;b")
+    tags = Markup('с <a class="a b" href="/">вами</a>')
+    assert localization.headline(tags) == tags
 
 
 @pytest.mark.parametrize(
