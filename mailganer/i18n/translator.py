@@ -5,9 +5,11 @@ layer adds markup.
 """
 
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 from babel import dates, numbers
@@ -22,6 +24,7 @@ from .sentences import Forms
 from .time_zones import time_zone
 
 DOMAIN = "mailganer"
+_FORMER_SENTENCES = Path(__file__).with_name("former_sentences.toml")
 RECENT = timedelta(days=6)  # beyond this, a date is clearer than a number of days
 
 
@@ -179,9 +182,20 @@ def translate_sentence(sentence: str, locale: str = SOURCE_LANGUAGE, timezone: s
     return translator(locale, time_zone(timezone)).translate(sentence)
 
 
+@cache
+def former_sentences() -> Mapping[str, str]:
+    """Return the texts of sentences in rows that earlier versions wrote, with their texts of today."""
+    return tomllib.loads(_FORMER_SENTENCES.read_text("utf-8"))
+
+
 def _with_mapping(text: TranslationString, mapping: Mapping[str, Any] | None) -> TranslationString:
+    today = former_sentences().get(str(text))
     return TranslationString(
-        str(text), domain=text.domain, default=text.default, mapping=mapping, context=text.context
+        today or str(text),
+        domain=text.domain,
+        default=today or text.default,
+        mapping=mapping,
+        context=text.context,
     )
 
 

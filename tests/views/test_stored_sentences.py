@@ -1,16 +1,19 @@
 """A sentence of ours that is stored with a row is shown in the user's language, with its values."""
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from babel.support import Translations
 from sqlalchemy import select, text
 
 from mailganer.accounts import create_api_token
 from mailganer.backends import Message, Outcome, clean
 from mailganer.backends.smtp_pipeline import SMTPConnection
 from mailganer.errors import Unreachable, _
-from mailganer.i18n.translator import translate_sentence
+from mailganer.i18n import languages
+from mailganer.i18n.translator import DOMAIN, former_sentences, translate_sentence
 from mailganer.models import Account, CampaignStatus, Delivery, Import, ImportStatus, Reason
 from mailganer.models import DeliveryStatus as S
 from tests.fixtures.api import Client
@@ -78,6 +81,26 @@ def test_a_row_of_an_earlier_version_stays_readable(anna: Any, session: Any, kep
     session.execute(text("UPDATE delivery SET reply = :old WHERE id = :id"), {"old": old, "id": kept.id})
     session.commit()
     assert "refused &lt;b&gt;" in anna.get(address(PAGES[0], kept), {"lang": "ru"})
+
+
+def test_a_sentence_of_an_earlier_version_is_read_in_its_wording_of_today(
+    anna: Any, session: Any, kept: Delivery
+) -> None:
+    kept.reply = _(
+        "The field “${name}” of this person is longer than ten thousand characters.", mapping={"name": "city"}
+    )
+    session.commit()
+    pages = {lang: anna.get(address(PAGES[0], kept), {"lang": lang}).text for lang in ("ru", "en")}
+    assert (RUSSIAN in pages["ru"], ENGLISH in pages["en"]) == (True, True)
+
+
+def test_former_sentences_lead_to_sentences_of_today_with_the_same_values() -> None:
+    russian = Translations.load(languages.CATALOGUES, ["ru"], DOMAIN)
+    placeholders = re.compile(r"\$\{\w+\}")
+    for former, today in former_sentences().items():
+        assert russian.gettext(former) == former  # else its text is still in use
+        assert russian.gettext(today) != today
+        assert set(placeholders.findall(today)) <= set(placeholders.findall(former))
 
 
 def test_programs_read_it_in_the_language_of_the_account(program: Client, kept: Delivery) -> None:
