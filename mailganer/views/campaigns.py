@@ -1,4 +1,4 @@
-"""Campaign list, and the first step of a campaign. See also email_step and sending_step."""
+"""Campaign list, and the first step of a campaign. See also email_step, schedule_step and sending_step."""
 
 from collections.abc import Iterable
 from datetime import datetime

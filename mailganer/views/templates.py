@@ -24,7 +24,9 @@ from mailganer.models import Account, Campaign, Template, owned
 from mailganer.web import email_response
 
 from ..web.decorators import view_config
-from .email_step import BLANK, broken_email, busy_email, read_email_file
+from .email_files import read_email_file
+from .email_frames import broken_email, busy_email
+from .email_step import BLANK
 from .forms import Form, number_of
 
 

@@ -10,7 +10,7 @@ from mailganer.campaigns.simulation import simulate
 from mailganer.campaigns.simulation_model import SimulatedLane
 from mailganer.errors import InputError
 from mailganer.quota.rolling_counter import RollingCounter
-from mailganer.views.sending_step import local_moment
+from mailganer.views.schedule_step import local_datetime
 
 MINUTE = timedelta(minutes=1)
 
@@ -97,7 +97,7 @@ def test_a_forecast_over_the_leap_day_has_that_day() -> None:
 )
 def test_a_time_the_clock_jumps_over_is_asked_again(zone: str, wall: str) -> None:
     with pytest.raises(InputError):
-        local_moment(datetime.fromisoformat(wall), ZoneInfo(zone))
+        local_datetime(datetime.fromisoformat(wall), ZoneInfo(zone))
 
 
 @pytest.mark.parametrize(
@@ -113,5 +113,5 @@ def test_a_time_the_clock_jumps_over_is_asked_again(zone: str, wall: str) -> Non
     ],
 )
 def test_any_other_time_is_the_moment_the_wall_says(zone: str, wall: str, moment: str) -> None:
-    found = local_moment(datetime.fromisoformat(wall), ZoneInfo(zone)).astimezone(UTC)
+    found = local_datetime(datetime.fromisoformat(wall), ZoneInfo(zone)).astimezone(UTC)
     assert found == datetime.fromisoformat(moment).replace(tzinfo=UTC)

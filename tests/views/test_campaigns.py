@@ -25,7 +25,7 @@ from mailganer.models import (
 )
 from mailganer.quota.usage import minute_of
 from mailganer.rendering.render_budget import LONG_TEXTS
-from mailganer.views import campaigns, email_step
+from mailganer.views import campaigns, email_files
 from tests.support.statements import statements
 
 
@@ -198,7 +198,7 @@ def test_a_file_becomes_the_email(anna, draft, again):
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip", b"<p>\x00</p>", b"x" * 5_001])
 def test_a_file_that_is_no_email_changes_nothing(anna, draft, again, content, monkeypatch):
-    monkeypatch.setattr(email_step, "LARGEST_FILE", 5_000)
+    monkeypatch.setattr(email_files, "LARGEST_FILE", 5_000)
     page = anna.get(f"/campaigns/{draft.id}/email")
     form = next(form for form in page.forms.values() if form.action.endswith("/upload"))
     form["file"] = ("email.html", content, "text/html")
@@ -875,7 +875,7 @@ def test_who_waited_for_a_cancelled_campaign_is_left_out_at_once(anna, under_way
 
 
 def test_a_campaign_that_waits_names_no_speed(anna, session, under_way, monkeypatch):
-    monkeypatch.setattr("mailganer.views.sending_step.emails_a_minute", lambda *_args: 420)
+    monkeypatch.setattr("mailganer.views.progress.emails_a_minute", lambda *_args: 420)
     assert "420 emails per minute." in anna.get(f"/campaigns/{under_way.id}/progress")
     day = (utcnow() + timedelta(days=2)).isoweekday()
     under_way.hours = {"days": [day], "from": "09:00", "to": "10:00", "timezone": "UTC"}
