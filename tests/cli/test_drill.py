@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mailganer.db import make_engine
-from mailganer.drill.server import read_record
+from mailganer.drill.record import read_record
 from mailganer.drill.verdict import Allowed, DrillRow, judge
 from mailganer.migrations import migrate
 
