@@ -6,27 +6,32 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email import message_from_bytes, policy
-from email.utils import parseaddr
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote
 
 import click
 
-from ..errors import InputError, LoginRefused, MailganerError, NotReady
+from ..errors import LoginRefused, MailganerError, NotReady
+from .send_arguments import (
+    PASSWORD,
+    SCHEMES,
+    parsed_sender,
+    parsed_time,
+    parsed_url,
+    parsed_variables,
+    read_text,
+)
+from .send_output import SETTLED, print_once, print_refusal, print_report, progress_bar, show_message, warn
 
 if TYPE_CHECKING:
     from ..backends import Backend, Registry
-    from ..sending.standalone import StandaloneCampaign, StandaloneProgress, StandaloneRequest
+    from ..sending.standalone import StandaloneCampaign, StandaloneRequest
 
-PASSWORD = "MAILGANER_SMTP_PASSWORD"  # noqa: S105 - the name of the variable
-SCHEMES = {"smtp": ("none", 25), "smtps": ("tls", 465), "smtp+starttls": ("starttls", 587)}
-LOOK_EVERY = 0.5  # seconds between two checks while there is nothing to do
-SETTLED, PARTLY, NOTHING = 0, 1, 2
+CHECK_EVERY = 0.5  # seconds between two checks while there is nothing to do
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -82,87 +87,24 @@ def send(
     """
     from ..sending.standalone import StandaloneRequest
 
-    name, email = _sender(sender)
+    name, email = parsed_sender(sender)
     order = StandaloneRequest(
         from_name=name,
         from_email=email,
         subject=subject,
-        html=_read(html),
-        text=_read(text),
+        html=read_text(html),
+        text=read_text(text),
         recipients_file=recipients_file,
-        variables=_variables(settings),
+        variables=parsed_variables(settings),
         skip_bad_rows=skip_bad_rows,
     )
     if not order.html.strip() and not order.text.strip():
         raise click.UsageError("The email is empty. Give a file with --html or --text.")
-    send_at = _parsed_time(at)
+    send_at = parsed_time(at)
     try:
         return _dry_run(order, server) if dry_run else _send(order, server, send_at, state)
     except (NotReady, MailganerError) as error:
-        return _refuse(error)
-
-
-# --- arguments
-
-
-def _sender(text: str) -> tuple[str, str]:
-    from ..audience.addresses import parse_address
-
-    name, email = parseaddr(text)
-    try:
-        if not text.isprintable():  # parseaddr drops what follows a line break
-            raise InputError({"from": text})
-        return name, parse_address(email).email
-    except InputError as error:
-        raise click.BadParameter(
-            'use an address such as anna@example.com or "Anna <anna@example.com>".', param_hint="--from"
-        ) from error
-
-
-def _read(path: Path | None) -> str:
-    if path is None:
-        return ""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise click.UsageError(f"{path} is not UTF-8. Save it as UTF-8.") from error
-
-
-def _variables(settings: tuple[str, ...]) -> dict[str, str]:
-    variables = {}
-    for setting in settings:
-        name, sign, value = setting.partition("=")
-        if not sign or not name.isidentifier():
-            raise click.BadParameter(f"{setting!r} does not look like name=value.", param_hint="--set")
-        variables[name] = value
-    return variables
-
-
-def _parsed_time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError as error:
-        raise click.BadParameter("use a time such as 2026-12-04T10:00.", param_hint="--at") from error
-
-
-def _address(url: str) -> SplitResult:
-    parts = urlsplit(url)
-    try:
-        port_is_fine = parts.port is None or parts.port > 0
-    except ValueError:
-        port_is_fine = False
-    if parts.scheme not in SCHEMES or not parts.hostname or not port_is_fine:
-        raise click.BadParameter(
-            "use an address such as smtp+starttls://anna@mail.example.com:587.", param_hint="--smtp"
-        )
-    if parts.password is not None:
-        raise click.BadParameter(
-            f"other users of this machine can read a password in a command line. Use {PASSWORD}.",
-            param_hint="--smtp",
-        )
-    return parts
+        return print_refusal(error)
 
 
 # --- the mail account
@@ -181,7 +123,7 @@ def _registry() -> "Registry":
 
 
 def _backend(registry: "Registry", order: "StandaloneRequest", url: str, password: str) -> "Backend":
-    parts = _address(url)
+    parts = parsed_url(url)
     security, port = SCHEMES[parts.scheme]
     return registry.open(
         "smtp",
@@ -199,7 +141,7 @@ def _backend(registry: "Registry", order: "StandaloneRequest", url: str, passwor
 def _proven(registry: "Registry", order: "StandaloneRequest", url: str) -> "Backend":
     """Return the mail account after a login: nothing is begun with one that does not work."""
     password = os.environ.get(PASSWORD, "")
-    parts = _address(url)
+    parts = parsed_url(url)
     if not password and parts.username and sys.stdin.isatty():
         password = click.prompt(f"Password of {unquote(parts.username)}", hide_input=True, err=True)
     backend = _backend(registry, order, url, password)
@@ -226,29 +168,13 @@ def _dry_run(order: "StandaloneRequest", url: str) -> int:
         tempfile.TemporaryDirectory(prefix="mailganer-") as folder,
         open_standalone_campaign(Path(folder) / "state", order, backend, registry) as campaign,
     ):
-        campaign.prepare(None, _warn)
+        campaign.prepare(None, warn)
         number, first, content = campaign.sample()
     to = f"{number} recipients; the first is {first}" if number > 1 else first
     click.echo(f"To {to}. The email would be:\n")
-    _show(content)
+    show_message(content)
     click.echo("Nothing was sent.")
     return SETTLED
-
-
-def _warn(sentence: str) -> None:
-    click.echo(f"Warning: {sentence}", err=True)
-
-
-def _show(content: bytes) -> None:
-    """Print a message as it would be sent: every header, then each part, decoded."""
-    message = message_from_bytes(content, policy=policy.default)
-    for name, value in message.items():
-        click.echo(f"{name}: {value}")
-    for part in message.walk():
-        if not part.is_multipart():
-            click.echo(f"\n--- {part.get_content_type()}\n")
-            click.echo(str(part.get_content()).strip())
-    click.echo("")
 
 
 def _send(order: "StandaloneRequest", url: str, send_at: datetime | None, state: Path | None) -> int:
@@ -261,7 +187,7 @@ def _send(order: "StandaloneRequest", url: str, send_at: datetime | None, state:
     backend = _proven(registry, order, url)
     try:
         with open_standalone_campaign(path, order, backend, registry) as campaign:
-            campaign.prepare(send_at, _warn)
+            campaign.prepare(send_at, warn)
             new = False
             return _run(campaign, path)
     finally:
@@ -292,7 +218,7 @@ def _run(campaign: "StandaloneCampaign", state: Path) -> int:
     from ..db import OUT_OF_REACH, trouble_of
 
     printed = ""
-    with _stopping() as stopped, _bar(campaign) as show:
+    with _stopping() as stopped, progress_bar(campaign) as show:
         while True:
             try:
                 moved = campaign.step(stopped.is_set, lambda window_result: show(campaign.progress()))
@@ -300,65 +226,18 @@ def _run(campaign: "StandaloneCampaign", state: Path) -> int:
             except OUT_OF_REACH as error:  # another process has locked it, or its disk is full
                 if stopped.is_set():
                     raise
-                printed = _print_once(
+                printed = print_once(
                     printed, f"{state} cannot be written: {trouble_of(error)}. Trying again."
                 )
-                time.sleep(LOOK_EVERY)
+                time.sleep(CHECK_EVERY)
                 continue
             show(now)
             if now.finished or now.stopped or stopped.is_set():
                 break
             if not moved:
-                printed = _print_once(printed, now.trouble)
-                time.sleep(LOOK_EVERY)
-    return _report(campaign, now, state)
-
-
-def _print_once(printed: str, trouble: str) -> str:
-    """Print the reason for waiting once, not at every check."""
-    if trouble and trouble != printed:
-        click.echo(trouble, err=True)
-    return trouble or printed
-
-
-def _report(campaign: "StandaloneCampaign", progress: "StandaloneProgress", state: Path) -> int:
-    counts = progress.counts
-    for email, status, why in campaign.unsettled():
-        click.echo(f"{status.replace('_', ' ')}: {email}: {why}".rstrip(": "))
-    click.echo(
-        f"{counts.sent} sent, {counts.failed} failed, {counts.in_doubt} in doubt, "
-        f"{counts.skipped} skipped, {counts.waiting} waiting."
-    )
-    if not progress.finished:
-        if progress.stopped:
-            click.echo(progress.stopped, err=True)
-        click.echo(f"To continue, run the same command again. The progress is kept in {state}.", err=True)
-        return PARTLY
-    return PARTLY if counts.failed or counts.in_doubt or counts.skipped else SETTLED
-
-
-def _refuse(error: MailganerError) -> int:
-    """Print why nothing was sent; return the exit code."""
-    from ..i18n.sentences import reply_beside
-    from ..i18n.translator import translate_sentence
-    from ..sending.standalone import BadRows
-
-    if isinstance(error, BadRows):
-        for number, sentence in error.rows:
-            click.echo(f"row {number}: {sentence}", err=True)
-        if error.total > len(error.rows):
-            click.echo(f"... and {error.total - len(error.rows)} more", err=True)
-    if isinstance(error, InputError):
-        for sentence in error.fields.values():
-            click.echo(translate_sentence(sentence), err=True)
-    elif isinstance(error, NotReady):
-        for problem in error.problems:
-            click.echo(translate_sentence(getattr(problem, "message", str(problem))), err=True)
-    else:
-        click.echo(translate_sentence(error.message), err=True)
-    if reply := reply_beside(error):
-        click.echo(reply, err=True)
-    return NOTHING
+                printed = print_once(printed, now.trouble)
+                time.sleep(CHECK_EVERY)
+    return print_report(campaign, now, state)
 
 
 class _Flag:
@@ -384,40 +263,3 @@ def _stopping() -> Iterator[_Flag]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-
-
-@contextmanager
-def _bar(campaign: "StandaloneCampaign") -> Iterator[Callable[["StandaloneProgress"], None]]:
-    """Yield a function that updates a progress bar on a terminal, and does nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda progress: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("Sending", total=None)
-
-        def show(progress: "StandaloneProgress") -> None:
-            bar.update(
-                task,
-                description=_doing(progress),
-                total=progress.counts.total or None,
-                completed=progress.counts.settled,
-            )
-
-        yield show
-
-
-def _doing(progress: "StandaloneProgress") -> str:
-    if progress.waits_until is None:
-        return "Sending"
-    moment = progress.waits_until.astimezone().strftime("%d.%m. %H:%M:%S")
-    return f"Waiting until {moment}" + (f" ({progress.trouble[:80]})" if progress.trouble else "")
