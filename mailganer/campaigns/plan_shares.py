@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .campaign_shares import CampaignShare
 from .quota_division import assign, divide, route
-from .turns import CampaignShare
 
 SECONDS_A_DAY = 24 * 60 * 60
 
@@ -43,16 +43,16 @@ class PlanShares:
     parts: Mapping[int, Mapping[int, int]]  # by campaign: emails by sender
     free: Mapping[int, int]  # by sender: what it can send beside what is kept for campaigns of later hours
 
-    def turn(self, turn: CampaignShare, sender: int, *, helping: bool = False) -> CampaignShare:
-        """Return a campaign's turn at a sender within what the limits allow.
+    def share_at(self, campaign: CampaignShare, sender: int, *, helping: bool = False) -> CampaignShare:
+        """Return a campaign's share of a sender within what the limits allow.
 
         The order goes by what each has had in the last 24 hours of all senders. A sender is ``helping`` when
         it has sent its part and takes over emails that other, slower senders have not sent yet.
         """
-        number = turn.campaign_id
+        number = campaign.campaign_id
         parts = self.parts.get(number, {})
         emails = min(sum(parts.values()), self.free.get(sender, 0)) if helping else parts.get(sender, 0)
-        return turn._replace(had=self.used.get(number, 0), left=min(turn.left, emails))
+        return campaign._replace(had=self.used.get(number, 0), left=min(campaign.left, emails))
 
 
 def plan_shares(
@@ -67,11 +67,11 @@ def plan_shares(
     able = [(each, own) for each, own in known if own and each.left]
     if _enough(remaining, able, free):  # then nothing is kept for later hours
         able = [(each, own) for each, own in able if not each.later]
-    turns = [CampaignShare(each.campaign_id, each.used, each.left) for each, _own in able]
+    campaigns = [CampaignShare(each.campaign_id, each.used, each.left) for each, _own in able]
     links = [own for _each, own in able]
     loads = {number: CampaignShare(number, senders[number].used, left) for number, left in free.items()}
-    ways = assign(divide(remaining, turns, links, free), turns, links, loads)
-    parts = {turn.campaign_id: way for turn, way in zip(turns, ways, strict=True)}
+    ways = assign(divide(remaining, campaigns, links, free), campaigns, links, loads)
+    parts = {campaign.campaign_id: way for campaign, way in zip(campaigns, ways, strict=True)}
     kept = dict(free)
     for each, _own in able:
         for sender, emails in parts.get(each.campaign_id, {}).items() if each.later else ():

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from .turns import CampaignShare, shares
+from .campaign_shares import CampaignShare, shares
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def components(links: Sequence[Collection[int]]) -> list[tuple[list[int], set[in
 
 def divide(
     remaining: int,
-    turns: Sequence[CampaignShare],
+    campaigns: Sequence[CampaignShare],
     links: Sequence[Collection[int]],
     free: Mapping[int, int],
 ) -> list[int]:
@@ -136,13 +136,13 @@ def divide(
     senders are divided among them alone, and the rest among the others (decomposition of a separable
     convex resource allocation, Groenevelt 1991).
     """
-    found = [0] * len(turns)
-    waiting = [(remaining, list(range(len(turns))), dict(free))]
+    found = [0] * len(campaigns)
+    waiting = [(remaining, list(range(len(campaigns))), dict(free))]
     while waiting:
         remaining, members, free = waiting.pop()
         own = [tuple(s for s in links[n] if free.get(s)) for n in members]
         bounded = [
-            turns[n]._replace(left=min(turns[n].left, sum(free[s] for s in senders)))
+            campaigns[n]._replace(left=min(campaigns[n].left, sum(free[s] for s in senders)))
             for n, senders in zip(members, own, strict=True)
         ]
         remaining = min(remaining, sum(free.values()))
@@ -178,7 +178,7 @@ def _by_senders(links: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], list[
 
 def assign(
     parts: Sequence[int],
-    turns: Sequence[CampaignShare],
+    campaigns: Sequence[CampaignShare],
     links: Sequence[Collection[int]],
     senders: Mapping[int, CampaignShare],
 ) -> list[dict[int, int]]:
@@ -197,8 +197,8 @@ def assign(
     for positions, by_sender in zip(kinds.values(), route(supply, list(kinds), loads).routes, strict=True):
         for sender in sorted(by_sender):
             rest = [
-                turns[n]._replace(
-                    had=turns[n].had + sum(found[n].values()), left=parts[n] - sum(found[n].values())
+                campaigns[n]._replace(
+                    had=campaigns[n].had + sum(found[n].values()), left=parts[n] - sum(found[n].values())
                 )
                 for n in positions
             ]

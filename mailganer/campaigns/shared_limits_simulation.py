@@ -10,6 +10,7 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from ..quota.rolling_counter import WINDOW, RollingCounter
+from .campaign_shares import PLENTY, CampaignShare, shares, until_done
 from .forecast import MINUTE, Forecast, Wait
 from .forecast_builder import ForecastBuilder, end_of, midnight_after
 from .plan_shares import CampaignDemand, PlanShares, SenderQuota, plan_shares
@@ -21,7 +22,6 @@ from .simulation_model import (
     datetime_of,
     opening,
 )
-from .turns import PLENTY, CampaignShare, shares, until_done
 
 # By number of steps so far: how many minutes are taken together. The first days are exact, of many campaigns
 # fewer; later, quota that becomes free within these minutes is free at their beginning.
@@ -150,7 +150,7 @@ class SharedLimitsSimulation:
     def _send(self) -> int:
         """Send through all senders; return for how many minutes, 0 if nothing left."""
         queues = {n: self._queue(n) for n, lane in enumerate(self._lanes) if self._is_awake(lane)}
-        ready = {n: sum(turn.left for _each, turn in queue) for n, queue in queues.items()}
+        ready = {n: sum(share.left for _each, share in queue) for n, queue in queues.items()}
         minutes = self._alike(queues, ready)
         for n, emails in ready.items():
             if emails:
@@ -169,7 +169,7 @@ class SharedLimitsSimulation:
             if queue := self._queue_of_helper(n):
                 idle.add(n)
                 if n in self._idle:
-                    emails = min(sum(turn.left for _each, turn in queue), self._quota(self._lanes[n]).free)
+                    emails = min(sum(share.left for _each, share in queue), self._quota(self._lanes[n]).free)
                     self._send_through(n, queue, min(emails, self._pace(self._lanes[n], minutes)), minutes)
                     self._changes_at = self._minute + 1  # what is left goes through other lanes than before
         waits, self._idle = bool(idle - self._idle), idle
@@ -220,11 +220,11 @@ class SharedLimitsSimulation:
     ) -> None:
         """Send emails through a lane within so many minutes."""
         lane = self._lanes[number]
-        turns = [turn for _each, turn in queue]
-        parts = shares(emails, turns)
-        for n, (each, part) in enumerate(zip((each for each, _turn in queue), parts, strict=True)):
+        queued = [share for _each, share in queue]
+        parts = shares(emails, queued)
+        for n, (each, part) in enumerate(zip((each for each, _share in queue), parts, strict=True)):
             if each is self._ours:
-                self._note(lane, turns, n, parts)
+                self._note(lane, queued, n, parts)
             each.left -= part
             self._sent[each.campaign_id] = self._sent.get(each.campaign_id, 0) + part
             if part:
@@ -242,12 +242,12 @@ class SharedLimitsSimulation:
         return emails
 
     def _note(
-        self, lane: SimulatedLane, turns: Sequence[CampaignShare], n: int, parts: Sequence[int]
+        self, lane: SimulatedLane, queued: Sequence[CampaignShare], n: int, parts: Sequence[int]
     ) -> None:
         if parts[n]:
-            others = [turn for turn in turns if turn is not turns[n]]
-            whole_turn = turns[n]._replace(campaign_id=PLENTY)  # equals are sent before the last of ours
-            last = min(sum(parts), until_done(whole_turn, others))
+            others = [share for share in queued if share is not queued[n]]
+            before_equals = queued[n]._replace(campaign_id=PLENTY)  # equals are sent before the last of ours
+            last = min(sum(parts), until_done(before_equals, others))
             begins = max(self._ours.starts_at, datetime_of(self._minute))
             self._builder.add(lane, parts[n], begins, end_of(last, self._minute, lane, self._begins_at))
 

@@ -132,7 +132,7 @@ campaign_sender = Table(
     Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True),
     Column("sender_id", ForeignKey("sender.id", ondelete="CASCADE"), primary_key=True, index=True),
     Column("position", Integer, nullable=False, default=0, server_default="0"),
-    # Emails it has had of this sender beside other campaigns (campaigns.turns.CampaignShare.had).
+    # Emails it has had of this sender beside other campaigns (campaigns.campaign_shares.CampaignShare.had).
     Column("had", BigInteger, nullable=False, default=0, server_default="0"),
 )
 

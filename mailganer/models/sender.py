@@ -52,7 +52,7 @@ class Sender(Base):
     # Pace as one time (generic cell rate algorithm): the next email may leave at paced_until.
     # Also set where the plan has nothing left for this sender's campaigns now.
     paced_until: Mapped[datetime | None]
-    # Where a starting campaign begins when campaigns take turns (campaigns.turns).
+    # Where a starting campaign begins when campaigns take turns (campaigns.campaign_shares).
     floor: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
     created_at: Mapped[datetime]

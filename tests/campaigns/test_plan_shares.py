@@ -9,12 +9,12 @@ from time import process_time
 import pytest
 
 from mailganer.campaigns import shared_limits_simulation
+from mailganer.campaigns.campaign_shares import PLENTY, CampaignShare, order_campaigns
 from mailganer.campaigns.forecast import Forecast, Wait
 from mailganer.campaigns.plan_shares import CampaignDemand, PlanShares, SenderQuota, plan_shares
 from mailganer.campaigns.sending_hours import Hours
 from mailganer.campaigns.simulation import simulate
 from mailganer.campaigns.simulation_model import SimulatedCampaign, SimulatedLane
-from mailganer.campaigns.turns import PLENTY, CampaignShare, order_campaigns
 from mailganer.quota.rolling_counter import RollingCounter
 from tests.support.pace import within
 
@@ -33,7 +33,8 @@ def demand(number: int, used: int, left: int = PLENTY, senders: tuple[int, ...] 
 def allowed(remaining: int, demands: list[CampaignDemand], senders: dict[int, int]) -> list[int]:
     plan = plan_shares(remaining, demands, {number: SenderQuota(0, free) for number, free in senders.items()})
     return [
-        sum(plan.turn(CampaignShare(each.campaign_id, 0), s).left for s in each.senders) for each in demands
+        sum(plan.share_at(CampaignShare(each.campaign_id, 0), s).left for s in each.senders)
+        for each in demands
     ]
 
 
@@ -79,7 +80,7 @@ def test_a_sender_that_helps_leaves_what_is_kept_for_later_hours() -> None:
     now = demand(1, 0, left=60, senders=(0, 1))
     plan = plan_shares(80, [now, later], {0: SenderQuota(90, 50), 1: SenderQuota(0, 90)})
     assert plan.parts == {1: {1: 50}, 2: {0: 30}}
-    assert plan.turn(CampaignShare(1, 0), 0, helping=True).left == 20
+    assert plan.share_at(CampaignShare(1, 0), 0, helping=True).left == 20
 
 
 # --- plan and run
@@ -200,9 +201,9 @@ class Machine:
             return PLENTY
         return self.limit - sum(of_a_day(each.used, minute) for each in self.campaigns)
 
-    def turns(self, n: int, minute: int, plan: PlanShares, *, helping: bool) -> list[CampaignShare]:
+    def queue(self, n: int, minute: int, plan: PlanShares, *, helping: bool) -> list[CampaignShare]:
         found = [
-            plan.turn(
+            plan.share_at(
                 CampaignShare(each.id, 0, each.left),
                 n,
                 helping=helping,
@@ -210,7 +211,7 @@ class Machine:
             for each in self.campaigns
             if each.is_open(minute) and n in each.senders
         ]
-        return [turn for turn in found if turn.left]
+        return [share for share in found if share.left]
 
     def window_of(
         self, n: int, minute: int, budget: int, *, helping: bool = False
@@ -219,9 +220,9 @@ class Machine:
         if remaining <= 0:
             return None
         plan = self.plan(minute)
-        turns = self.turns(n, minute, plan, helping=helping)
+        queue = self.queue(n, minute, plan, helping=helping)
         size = min(self.window, budget, self.mailboxes[n].largest)
-        for first in order_campaigns(turns, remaining, size)[:1]:
+        for first in order_campaigns(queue, remaining, size)[:1]:
             chosen = next(each for each in self.campaigns if each.id == first.campaign_id)
             return chosen, first.size
         return None

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
+from mailganer.campaigns.campaign_shares import PLENTY, CampaignShare
 from mailganer.campaigns.quota_division import assign, components, divide, route
-from mailganer.campaigns.turns import PLENTY, CampaignShare
 
 Case = tuple[int, list[CampaignShare], list[tuple[int, ...]], dict[int, CampaignShare]]
 

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from ...backends import Limits
 from ...campaigns.actuals import planned_emails
+from ...campaigns.campaign_shares import PLENTY
 from ...campaigns.plan_shares import CampaignDemand, PlanShares, SenderQuota, by_pace, plan_shares
-from ...campaigns.turns import PLENTY
 from ...models import (
     Batch,
     BatchState,

@@ -8,7 +8,7 @@ from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
 from ... import ledger
-from ...campaigns.turns import WindowChoice
+from ...campaigns.campaign_shares import WindowChoice
 from ...ledger import Claim, RecipientSelection
 from ...models import Campaign
 from ..context import SendingContext

@@ -11,8 +11,8 @@ from sqlalchemy import BigInteger, Table, and_, bindparam, case, exists, func, o
 from sqlalchemy.orm import Session
 
 from ... import ledger
+from ...campaigns.campaign_shares import PLENTY, CampaignShare, floor_after
 from ...campaigns.simulation_model import STARTS_SOON
-from ...campaigns.turns import PLENTY, CampaignShare, floor_after
 from ...models import Batch, BatchState, Campaign, CampaignStatus, Sender, SenderStatus, campaign_sender
 from ...models.meta import UTCDateTime
 from .refusal_pattern import RefusalPattern
@@ -89,7 +89,7 @@ _RAISE_FLOOR = (
 class SenderQueue:
     """A sender's campaigns with due recipients, and its floor: the share at which a new campaign starts."""
 
-    turns: tuple[CampaignShare, ...]
+    campaigns: tuple[CampaignShare, ...]
     floor: int = 0
     counts: bool = True  # False where limits of several senders are divided: shares of this one do not count
 
@@ -160,12 +160,12 @@ def count_sent(session: Session, sender_id: int, queue: SenderQueue, campaign_id
     """
     if not queue.counts:
         return False
-    counted = emails if len(queue.turns) > 1 else 0
+    counted = emails if len(queue.campaigns) > 1 else 0
     if counted:
-        before = next(turn.had for turn in queue.turns if turn.campaign_id == campaign_id)
+        before = next(each.had for each in queue.campaigns if each.campaign_id == campaign_id)
         values = {"sender": sender_id, "campaign": campaign_id, "before": before, "emails": counted}
         session.execute(_COUNT, values)
-    floor = floor_after(queue.turns, campaign_id, counted)
+    floor = floor_after(queue.campaigns, campaign_id, counted)
     if floor > queue.floor:
         session.execute(_RAISE_FLOOR, {"sender": sender_id, "to": floor})
     return bool(counted)

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from ... import ledger
 from ...backends import Limits
+from ...campaigns.campaign_shares import CampaignShare, order_campaigns
 from ...campaigns.plan_shares import PlanShares
 from ...campaigns.sending_hours import Hours
-from ...campaigns.turns import CampaignShare, order_campaigns
 from ...db import UNTRACKED
 from ...errors import _
 from ...i18n.sentences import sentence_of
@@ -245,7 +245,7 @@ class WindowPlanner:
         now: datetime,
     ) -> int:
         """Claim a batch of the first campaign in line that has one; return how large its window may be."""
-        line = order_campaigns(queue.turns, remaining, size)
+        line = order_campaigns(queue.campaigns, remaining, size)
         if self._refused.needs_sample:  # begin with recipients of another campaign, to compare
             line.sort(key=lambda each: each.campaign_id == self._refused.last_campaign)
         choice = self.batch.claim_first(session, line, self._selections(), now)
@@ -270,23 +270,23 @@ class WindowPlanner:
         ours = self.batch.claim.campaign_id if self.batch.claim else None
         limited = remaining.emails is not None
         waiting = sender_queue.read_sender_queue(session, self._sender.id, now, ours, limited=limited)
-        if not limited or not waiting.turns or not self._has_other_senders(session):
+        if not limited or not waiting.campaigns or not self._has_other_senders(session):
             return waiting
         plan = account_shares(session, self._account.id, self._limits_of_senders(session), remaining, now)
-        turns = self._turns(waiting.turns, plan)
-        if not turns and self._may_help(session, now):
-            turns = self._turns(waiting.turns, plan, helping=True)
-            self._helping = bool(turns)
-        if not turns:
+        campaigns = self._within_limits(waiting.campaigns, plan)
+        if not campaigns and self._may_help(session, now):
+            campaigns = self._within_limits(waiting.campaigns, plan, helping=True)
+            self._helping = bool(campaigns)
+        if not campaigns:
             # Keep the sender out of due work: what is left is for campaigns of other senders.
             self._set_paced_until(session, now + NO_SHARE)
-        return sender_queue.SenderQueue(turns, waiting.floor, counts=False)
+        return sender_queue.SenderQueue(campaigns, waiting.floor, counts=False)
 
-    def _turns(
+    def _within_limits(
         self, waiting: Sequence[CampaignShare], plan: PlanShares, *, helping: bool = False
     ) -> tuple[CampaignShare, ...]:
-        turns = (plan.turn(turn, self._sender.id, helping=helping) for turn in waiting)
-        return tuple(turn for turn in turns if turn.left)
+        shares = (plan.share_at(each, self._sender.id, helping=helping) for each in waiting)
+        return tuple(share for share in shares if share.left)
 
     def _may_help(self, session: Session, now: datetime) -> bool:
         """Return whether the sender may send shares of other senders, because it has waited for them in vain.
@@ -318,7 +318,7 @@ class WindowPlanner:
         return self._all_limits
 
     def _has_waiting_campaign(self, session: Session, now: datetime) -> bool:
-        return self.batch.claim is not None or bool(self._queue(session, now).turns)
+        return self.batch.claim is not None or bool(self._queue(session, now).campaigns)
 
 
 _SENDERS, _CAMPAIGNS = cast(Table, Sender.__table__), cast(Table, Campaign.__table__)

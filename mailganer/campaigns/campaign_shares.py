@@ -33,31 +33,33 @@ class WindowChoice:
     size: int
 
 
-def shares(emails: int, turns: Sequence[CampaignShare]) -> list[int]:
+def shares(emails: int, campaigns: Sequence[CampaignShare]) -> list[int]:
     """Divide ``emails`` as if each went to the campaign that has had least; ties go to the lowest id."""
-    left = sum(turn.left for turn in turns)
-    if len(turns) == 1 or emails >= left:
-        return [min(emails, turn.left) for turn in turns]
-    level, extra = _level(emails, turns)
-    found = [max(0, min(turn.left, level - turn.had)) for turn in turns]
+    left = sum(campaign.left for campaign in campaigns)
+    if len(campaigns) == 1 or emails >= left:
+        return [min(emails, campaign.left) for campaign in campaigns]
+    level, extra = _level(emails, campaigns)
+    found = [max(0, min(campaign.left, level - campaign.had)) for campaign in campaigns]
     if extra:
-        at_level = [n for n, turn in enumerate(turns) if turn.left > found[n] == level - turn.had]
-        at_level.sort(key=lambda n: turns[n].campaign_id)
+        at_level = [
+            n for n, campaign in enumerate(campaigns) if campaign.left > found[n] == level - campaign.had
+        ]
+        at_level.sort(key=lambda n: campaigns[n].campaign_id)
         for n in at_level[:extra]:
             found[n] += 1
     return found
 
 
-def _level(emails: int, turns: Sequence[CampaignShare]) -> tuple[int, int]:
+def _level(emails: int, campaigns: Sequence[CampaignShare]) -> tuple[int, int]:
     """Return the common level after dividing ``emails``, and how many campaigns get one more."""
-    level, extra = divmod(sum(turn.had for turn in turns) + emails, len(turns))
-    if all(turn.had <= level < turn.had + turn.left for turn in turns):
+    level, extra = divmod(sum(campaign.had for campaign in campaigns) + emails, len(campaigns))
+    if all(campaign.had <= level < campaign.had + campaign.left for campaign in campaigns):
         return level, extra
     changes: dict[int, int] = {}  # levels at which a campaign joins or is done
-    for turn in turns:
-        if turn.left:
-            changes[turn.had] = changes.get(turn.had, 0) + 1
-            changes[turn.had + turn.left] = changes.get(turn.had + turn.left, 0) - 1
+    for campaign in campaigns:
+        if campaign.left:
+            changes[campaign.had] = changes.get(campaign.had, 0) + 1
+            changes[campaign.had + campaign.left] = changes.get(campaign.had + campaign.left, 0) - 1
     served, level = 0, min(changes)
     for height in sorted(changes):
         if served and emails < (height - level) * served:
@@ -67,34 +69,44 @@ def _level(emails: int, turns: Sequence[CampaignShare]) -> tuple[int, int]:
     return (level + emails // served, emails % served) if served else (level, 0)
 
 
-def until_done(turn: CampaignShare, others: Sequence[CampaignShare]) -> int:
-    """Return how many emails of all campaigns are sent until the last one of ``turn``."""
-    last = turn.had + turn.left - 1  # what it has had when its last email is sent
+def until_done(campaign: CampaignShare, others: Sequence[CampaignShare]) -> int:
+    """Return how many emails of all campaigns are sent until the last one of ``campaign``."""
+    last = campaign.had + campaign.left - 1  # what it has had when its last email is sent
     before = (
-        min(each.left, max(0, last - each.had + (each.campaign_id < turn.campaign_id))) for each in others
+        min(each.left, max(0, last - each.had + (each.campaign_id < campaign.campaign_id))) for each in others
     )
-    return turn.left + sum(before)
+    return campaign.left + sum(before)
 
 
-def order_campaigns(turns: Sequence[CampaignShare], remaining: int | None, size: int) -> list[WindowChoice]:
+def order_campaigns(
+    campaigns: Sequence[CampaignShare], remaining: int | None, size: int
+) -> list[WindowChoice]:
     """Return the campaigns a lane may serve, in order, each with the largest window it may open.
 
     ``remaining`` is what the day's quota still allows (None: any number). A campaign that is not ``free`` is
     left out, but keeps its share.
     """
-    order = sorted((turn for turn in turns if turn.left), key=lambda turn: (turn.had, turn.campaign_id))
+    order = sorted(
+        (campaign for campaign in campaigns if campaign.left),
+        key=lambda campaign: (campaign.had, campaign.campaign_id),
+    )
     if remaining is None or len(order) == 1:
         sizes = [
-            min(size, turn.left) if remaining is None else min(size, remaining, turn.left) for turn in order
+            min(size, campaign.left) if remaining is None else min(size, remaining, campaign.left)
+            for campaign in order
         ]
     else:
         # How many recipients the others have may be unknown. If fewer wait than assumed, this campaign gets
         # its share in several windows instead of one.
         sizes = [min(size, share) for share in shares(remaining, order)]
     pairs = zip(order, sizes, strict=True)
-    return [WindowChoice(turn.campaign_id, allowed) for turn, allowed in pairs if turn.free and allowed]
+    return [
+        WindowChoice(campaign.campaign_id, allowed)
+        for campaign, allowed in pairs
+        if campaign.free and allowed
+    ]
 
 
-def floor_after(turns: Sequence[CampaignShare], campaign_id: int, emails: int) -> int:
+def floor_after(campaigns: Sequence[CampaignShare], campaign_id: int, emails: int) -> int:
     """Return the sender's floor after ``campaign_id`` got ``emails``: the lowest ``had``."""
-    return min(turn.had + emails * (turn.campaign_id == campaign_id) for turn in turns)
+    return min(campaign.had + emails * (campaign.campaign_id == campaign_id) for campaign in campaigns)

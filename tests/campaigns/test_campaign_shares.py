@@ -8,9 +8,7 @@ from time import process_time
 
 import pytest
 
-from mailganer.campaigns.simulation import simulate
-from mailganer.campaigns.simulation_model import SimulatedCampaign, SimulatedLane
-from mailganer.campaigns.turns import (
+from mailganer.campaigns.campaign_shares import (
     PLENTY,
     CampaignShare,
     WindowChoice,
@@ -19,6 +17,8 @@ from mailganer.campaigns.turns import (
     shares,
     until_done,
 )
+from mailganer.campaigns.simulation import simulate
+from mailganer.campaigns.simulation_model import SimulatedCampaign, SimulatedLane
 from mailganer.quota.rolling_counter import RollingCounter
 from tests.support.pace import within
 
@@ -29,38 +29,38 @@ MINUTE = int(NOW.timestamp()) // 60
 # --- the rule
 
 
-def one_by_one(emails: int, turns: list[CampaignShare]) -> list[int]:
+def one_by_one(emails: int, campaigns: list[CampaignShare]) -> list[int]:
     """The rule of ``shares``, computed email by email."""
-    found = [0] * len(turns)
+    found = [0] * len(campaigns)
     for _each in range(emails):
-        able = [n for n, turn in enumerate(turns) if found[n] < turn.left]
+        able = [n for n, campaign in enumerate(campaigns) if found[n] < campaign.left]
         if not able:
             break
-        found[min(able, key=lambda n: (turns[n].had + found[n], turns[n].campaign_id))] += 1
+        found[min(able, key=lambda n: (campaigns[n].had + found[n], campaigns[n].campaign_id))] += 1
     return found
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_shares_are_those_of_emails_dealt_out_one_by_one(seed: int) -> None:
     rnd = random.Random(seed)
-    turns = [
+    campaigns = [
         CampaignShare(number, rnd.randrange(20), rnd.choice([PLENTY, rnd.randrange(30)]))
         for number in rnd.sample(range(1000), rnd.randrange(1, 7))
     ]
     emails = rnd.randrange(120)
-    assert shares(emails, turns) == one_by_one(emails, turns)
+    assert shares(emails, campaigns) == one_by_one(emails, campaigns)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_number_of_emails_until_one_is_done_is_exact(seed: int) -> None:
     rnd = random.Random(seed)
-    turns = [
+    campaigns = [
         CampaignShare(number, rnd.randrange(9), rnd.randrange(1, 20)) for number in rnd.sample(range(99), 5)
     ]
-    ours, *others = turns
+    ours, *others = campaigns
     number = until_done(ours, others)
-    assert one_by_one(number, turns)[0] == ours.left
-    assert one_by_one(number - 1, turns)[0] == ours.left - 1
+    assert one_by_one(number, campaigns)[0] == ours.left
+    assert one_by_one(number - 1, campaigns)[0] == ours.left - 1
 
 
 def test_a_campaign_alone_has_windows_as_large_as_it_may() -> None:
@@ -131,15 +131,15 @@ class Machine:
         return sum(number for m, number in used.items() if m >= minute - 1440)
 
     def open(self, able: list[Campaign], remaining: int, pace: int) -> tuple[Campaign, int]:
-        turns = [CampaignShare(each.id, max(each.had, self.floor)) for each in able]
-        first = order_campaigns(turns, remaining, min(self.window, pace))[0]
+        campaigns = [CampaignShare(each.id, max(each.had, self.floor)) for each in able]
+        first = order_campaigns(campaigns, remaining, min(self.window, pace))[0]
         chosen = next(each for each in able if each.id == first.campaign_id)
         rest_of_batch = chosen.left % chosen.batch or chosen.batch
         number = min(first.size, chosen.left, rest_of_batch, self.rnd.randrange(1, self.window + 1))
-        counted = number if len(turns) > 1 else 0
+        counted = number if len(campaigns) > 1 else 0
         chosen.had = max(chosen.had, self.floor) + counted
         chosen.left -= number
-        self.floor = max(self.floor, floor_after(turns, chosen.id, counted))
+        self.floor = max(self.floor, floor_after(campaigns, chosen.id, counted))
         return chosen, number
 
 
