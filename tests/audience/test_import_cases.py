@@ -23,7 +23,7 @@ from mailganer.audience import (
     undo_import,
     unsubscribe,
 )
-from mailganer.audience.imports import files
+from mailganer.audience.imports import line_encodings
 from mailganer.migrations import _config, migrate
 from mailganer.models import Import, ImportStatus, Subscriber, SubscriberStatus, Suppression
 
@@ -305,7 +305,7 @@ def test_a_utf_8_row_in_a_file_of_another_encoding_is_rejected(bringer):
 def test_every_russian_name_is_read_in_its_encoding(encoding):
     names = ["Пётр", "Ёлка", "Яёва", "Пё", "Юрий", "Рада", "Вёрстка", "Эльёр"]
     sample = "\n".join(f"{name};{name}" for name in names).encode(encoding)
-    assert files.guess_in_lines(sample).encoding == encoding
+    assert line_encodings.guess_in_lines(sample).encoding == encoding
 
 
 def test_a_quoted_cell_behind_a_blank_is_a_quoted_cell(bringer):

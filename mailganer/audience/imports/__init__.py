@@ -1,17 +1,15 @@
 """Imports of subscriber files: reading, mapping, applying and undoing."""
 
 from .actions import (
-    Column,
     apply_import,
     discard_import,
-    encoding_samples,
-    import_preview,
     latest_imports,
     set_encoding,
     set_mapping,
     start_import,
     undo_import,
 )
+from .import_preview import Column, encoding_samples, import_preview
 from .reasons import FileProblem, failure_sentence, note_sentence, reject_sentence
 from .run import due_imports, run_import
 

@@ -1,8 +1,7 @@
-"""Actions on an import: start, preview, change the mapping, apply, undo, discard."""
+"""Actions on an import: start, change the mapping or the encoding, apply, undo, discard."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final
@@ -13,75 +12,15 @@ from sqlalchemy.orm import Session
 from ...errors import Conflict, NotFound, _
 from ...models import Account, Import, ImportStatus, SubscriberList
 from ..lists import unused_list
-from .address_columns import address_columns
+from .beginnings import Beginning, column_values, read_beginning
 from .encodings import check_encoding
-from .files import (
-    HEAD,
-    MOST_COLUMNS,
-    Dialect,
-    FileRow,
-    FileRows,
-    StoredFile,
-    find_dialect,
-    first_records,
-    store,
-)
-from .mapping import (
-    check_mapping,
-    explicit_columns,
-    guess_mapping,
-    has_header,
-    is_row_of_addresses,
-    mapping_from_words,
-    rows_above,
-    undecided_columns,
-    with_order,
-)
+from .mapping import mapping_from_words
 from .progress import restart
-from .reasons import FileProblem
-from .stored_mapping import (
-    ADDRESSES,
-    ENCODING,
-    EXPLICIT,
-    GUESSED,
-    UNREAD,
-    is_guessed,
-    mapping_of,
-    stored_mapping,
-)
+from .stored_mapping import ADDRESSES, ENCODING, UNREAD, mapping_of, stored_mapping
 from .undo import undo_some
+from .uploads import StoredFile, store
 
-SAMPLE_ROWS: Final = 200  # rows examined to detect addresses, dates and columns
-SHOWN_ROWS: Final = 5
-_SAMPLE_LENGTH: Final = 120
 _UNDONE_AT_ONCE: Final = 2_000  # of a small file nothing is left when the page comes back
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a file: its heading, the field it maps to ("" if left out), and sample cells."""
-
-    number: int
-    name: str
-    field: str
-    cells: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Preview:
-    columns: tuple[Column, ...]
-    header: bool
-
-
-@dataclass(frozen=True)
-class _Sniffed:
-    dialect: Dialect
-    header: bool
-    columns: list[str]
-    mapping: list[str]
-    undecided: list[int]  # columns that may still turn out to be statuses
-    addresses: list[int]  # columns with addresses of subscribers
-    above: FileRow | None  # the row before the first subscriber: headings or a title
 
 
 def start_import(
@@ -110,8 +49,8 @@ def start_import(
     named = check_encoding(encoding) if encoding.strip() else ""
     stored = store(stream, uploads, named)
     try:
-        sniffed = _sniff(stored, mapping or {})
-        made = _made(account, lst, filename, stored, sniffed, apply, now)
+        beginning = read_beginning(stored, mapping or {})
+        made = _made(account, lst, filename, stored, beginning, apply, now)
         made.made_list = made_list
         session.add(made)
         session.flush()
@@ -126,25 +65,6 @@ def latest_imports(session: Session, account_id: int, limit: int = 10) -> Sequen
     return session.scalars(
         select(Import).where(Import.account_id == account_id).order_by(Import.id.desc()).limit(limit)
     ).all()
-
-
-def import_preview(job: Import, uploads: Path) -> Preview:
-    """Return the columns with their fields and first cells; no cells after the file is deleted."""
-    rows: list[list[str]] = []
-    path = uploads / job.path
-    if path.exists():
-        dialect = Dialect(job.encoding, job.delimiter, job.start, job.first_record)
-        rows = [record.cells for record in first_records(path, dialect, SHOWN_ROWS)]
-    fields = mapping_of(job.mapping, len(job.columns))
-    return Preview(
-        tuple(
-            Column(
-                number, name, fields[number], tuple(row[number] if number < len(row) else "" for row in rows)
-            )
-            for number, name in enumerate(job.columns)
-        ),
-        job.header,
-    )
 
 
 def set_mapping(session: Session, job: Import, mapping: Mapping[Any, Any]) -> Import:
@@ -169,35 +89,21 @@ def set_mapping(session: Session, job: Import, mapping: Mapping[Any, Any]) -> Im
 
 
 def set_encoding(session: Session, job: Import, encoding: str, uploads: Path) -> Import:
-    """Say in which encoding a file is; it is then read once more. Raises ``InputError``, ``FileRefused``, or
-    ``Conflict`` when it is too late."""
+    """Set the encoding of a file, which is then read once more.
+
+    Raise ``InputError``, ``FileRefused``, or ``Conflict`` when it is too late.
+    """
     stored = StoredFile(uploads / job.path, job.size, check_encoding(encoding), explicit=True)
     if job.status is ImportStatus.ready:
-        sniffed = _sniff(stored, {})
+        beginning = read_beginning(stored, {})
         _lock(session, job)
     if job.status is not ImportStatus.ready:
         raise Conflict(_("The encoding can be changed only before the subscribers are imported."))
-    for name, value in _sniffed_values(stored, sniffed).items():
+    for name, value in column_values(stored, beginning).items():
         setattr(job, name, value)
     restart(session, job, ImportStatus.reading)
     session.flush()
     return job
-
-
-def encoding_samples(job: Import, uploads: Path) -> list[str]:
-    """Return some rows with letters beyond ASCII, as they are read, while the encoding is uncertain."""
-    path = uploads / job.path
-    if not is_guessed(job.mapping) or not path.exists():
-        return []
-    samples: list[str] = []
-    with FileRows(path, Dialect(job.encoding, job.delimiter, job.start, job.first_record)) as records:
-        for record in records:
-            row = ", ".join(filter(None, map(str.strip, record.cells)))
-            if not row.isascii():
-                samples.append(row[:_SAMPLE_LENGTH])
-            if len(samples) == SHOWN_ROWS or record.end >= HEAD:
-                break
-    return samples
 
 
 def apply_import(session: Session, job: Import) -> Import:
@@ -254,73 +160,16 @@ def discard_import(session: Session, job: Import, uploads: Path) -> None:
     (uploads / job.path).unlink(missing_ok=True)
 
 
-def _sniff(stored: StoredFile, words: Mapping[str, Any]) -> _Sniffed:
-    dialect = find_dialect(stored)
-    records = first_records(stored.path, dialect, SAMPLE_ROWS)
-    if not records:
-        raise FileProblem("empty")
-    above = rows_above([record.cells for record in records], words)
-    before, records = records[:above], records[above:]
-    rows = [record.cells for record in records]
-    if is_row_of_addresses(rows):
-        raise FileProblem("row_of_addresses")
-    header = has_header(rows)
-    columns = _columns(rows, header)
-    if len(columns) > MOST_COLUMNS:
-        raise FileProblem("columns")
-    data_rows = rows[1:] if header else rows
-    guessed = guess_mapping(columns, data_rows, header)
-    if not data_rows:
-        raise FileProblem("no_people" if guessed else "no_address")
-    if not guessed and not words:
-        raise FileProblem("no_address")
-    texts = _read_head(stored, dialect, guessed)
-    guessed = with_order(guessed, texts)
-    mapping = mapping_from_words(words, columns, guessed) if words else check_mapping(guessed)
-    last_above = records[0] if header else before[-1] if before else None
-    undecided = undecided_columns(columns, mapping, explicit_columns(words, columns)) if header else []
-    addresses = address_columns(columns, data_rows, header)
-    return _Sniffed(dialect, header, columns, mapping, undecided, addresses, last_above)
-
-
-def _columns(rows: Sequence[Sequence[str]], header: bool) -> list[str]:
-    """Return the headings, without the empty columns that spreadsheets append.
-
-    A column may have an empty heading, but must have one: a row with more cells than headings has too many.
-    """
-    first = rows[0]
-    seen = [row[: len(first)] for row in rows] if header else rows
-    width = max((number for row in seen for number, cell in enumerate(row, 1) if cell.strip()), default=0)
-    headings = [" ".join(cell.split())[:200] for cell in first[:width]] if header else []
-    return headings + [""] * (width - len(headings))
-
-
-def _read_head(stored: StoredFile, dialect: Dialect, guessed: Sequence[str]) -> set[str]:
-    """Read the first part to its end, so that its errors are reported at once.
-
-    Return the birthdays in it, if the order of day and month is unknown.
-    """
-    number = guessed.index("birthday") if "birthday" in guessed else None
-    texts: set[str] = set()
-    with FileRows(stored.path, dialect) as records:
-        for record in records:
-            if number is not None and len(record.cells) > number:
-                texts.add(record.cells[number])
-            if record.end >= HEAD:
-                break
-    return texts
-
-
 def _made(
     account: Account,
     lst: SubscriberList,
     filename: str,
     stored: StoredFile,
-    sniffed: _Sniffed,
+    beginning: Beginning,
     apply: bool,
     now: datetime,
 ) -> Import:
-    values = _sniffed_values(stored, sniffed)
+    values = column_values(stored, beginning)
     return Import(
         account_id=account.id,
         list_id=lst.id,
@@ -333,23 +182,6 @@ def _made(
         created_at=now,
         **values,
     )
-
-
-def _sniffed_values(stored: StoredFile, sniffed: _Sniffed) -> dict[str, Any]:
-    """What is kept of a file's beginning, by the columns of ``Import``."""
-    start, number = sniffed.dialect.start, sniffed.dialect.first_record
-    if sniffed.above:
-        start, number = sniffed.above.end, sniffed.above.number
-    known = EXPLICIT if stored.explicit else "" if stored.certain else GUESSED
-    return {
-        "encoding": sniffed.dialect.encoding,
-        "delimiter": sniffed.dialect.delimiter,
-        "header": sniffed.header,
-        "columns": sniffed.columns,
-        "mapping": stored_mapping(sniffed.mapping, sniffed.undecided, sniffed.addresses, known),
-        "start": start,
-        "first_record": number,
-    }
 
 
 def _shown_name(filename: str) -> str:

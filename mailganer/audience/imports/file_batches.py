@@ -7,7 +7,9 @@ from itertools import islice
 from pathlib import Path
 
 from ...models import Import
-from .files import Dialect, FileRow, FileRows, is_blank
+from .csv_lines import is_blank
+from .dialects import Dialect
+from .files import FileRow, FileRows
 from .rows import ImportedSubscriber, RejectedRow, RowNote, RowReader
 from .stored_mapping import encoding_is_explicit, is_guessed, mapping_of, other_addresses, unread_columns
 

@@ -11,7 +11,7 @@ from ...models import Subscriber, SubscriberStatus, list_member
 from ..fields import MOST_FIELDS, FieldValue, typed_as
 from ..suppression import LEFT_REASON, SUPPRESSED, is_weightier, suppressed
 from .rows import ImportedSubscriber, RejectedRow, shown_cells
-from .statuses import most_restrictive
+from .status_cells import most_restrictive
 
 _EXISTING = (
     Subscriber.id,

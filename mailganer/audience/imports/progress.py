@@ -8,8 +8,9 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from ...models import Import, ImportReject, ImportStatus
+from .csv_lines import is_blank
 from .file_batches import RowBatch
-from .files import FileRow, is_blank
+from .files import FileRow
 from .import_changes import WriteResult
 from .rows import RowNote
 from .writing import write_rejects

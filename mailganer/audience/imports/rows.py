@@ -10,7 +10,8 @@ from ..birthdays import BirthdayError, join_birthday, parse_birthday
 from ..csv_cells import original_cell, unguarded
 from ..fields import LONGEST_NAME, LONGEST_VALUE, clean_value, has_control
 from ..headings import EMAIL, FULL_NAME, LAST_NAME_FIRST, PATRONYMIC, heading_words
-from .files import FileRow, is_blank
+from .csv_lines import is_blank
+from .files import FileRow
 from .mapping import (
     BIRTHDAY_PARTS,
     BIRTHDAYS,
@@ -22,7 +23,8 @@ from .mapping import (
     split_full_name,
 )
 from .reasons import ENCODING_GUESSED
-from .statuses import STATUS, most_restrictive, status_reader
+from .status_cells import most_restrictive
+from .statuses import STATUS, status_reader
 
 _MOST_CELLS: Final = 110  # cells stored of a row, which may have more of them than there can be columns
 _NOTED: Final = 40  # characters of a dropped value stored in a note

@@ -6,17 +6,27 @@ and columns of yes and no such as "Accepts Email Marketing" or "Unsubscribed".
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from ...models import SubscriberStatus
 from ..headings import heading_words
+from .status_cells import (
+    MAILTRAIN_NUMBERS,
+    NO,
+    SUPPRESSED,
+    ReadStatus,
+    is_read,
+    left_reader,
+    read_agreement,
+    read_availability,
+    read_confirmation,
+    read_state,
+    status_in,
+)
 
 STATUS: Final = "subscription_status"
 """The mapping target of status columns."""
-
-ReadStatus = Callable[[str], SubscriberStatus | None]
-"""Parser of a cell; None for no information. Raises ``ValueError`` for unknown words."""
 
 _STATES: Final = re.compile(
     r"(subscription|subscriber|email|e mail|mailing|newsletter|marketing|email marketing|member|contact|list"
@@ -74,57 +84,9 @@ _OF_PHPLIST: Final = frozenset({"blacklisted", "optedin", "bouncecount", "htmlem
 
 # Mailtrain's numbers. Those of other programs mean other things, so they are evidence under few headings.
 _NUMBERED: Final = frozenset({"subscription status", "subscriber status", "email status"})
-_MAILTRAIN: Final[Mapping[str, SubscriberStatus]] = {
-    "2": SubscriberStatus.unsubscribed,
-    "3": SubscriberStatus.bounced,
-    "4": SubscriberStatus.complained,
-}
-# RFC 3463: why a mail server refused an email.
-_REFUSED: Final = re.compile(r"5\.\d{1,3}\.\d{1,3}(?!\S)")
-_DELAYED: Final = re.compile(r"4\.\d{1,3}\.\d{1,3}(?!\S)")
 
 # Columns of files without active subscribers: Mailchimp's exports of unsubscribed and cleaned contacts.
 _ALL_LEFT: Final = {"unsub time": SubscriberStatus.unsubscribed, "clean time": SubscriberStatus.bounced}
-
-_NO_WORDS: Final = "no n false 0 f off none null nil never n/a na нет н ложь не 0000-00-00"
-_NO: Final = frozenset(_NO_WORDS.split())
-_YES_WORDS: Final = "yes y true 1 t on x да д истина +"
-_YES: Final = frozenset(_YES_WORDS.split())
-
-# The first match decides; "unsubscribed" contains "subscribed".
-_WORDS: Final[Sequence[tuple[re.Pattern[str], SubscriberStatus]]] = (
-    (re.compile(r"complain|\bspam|abuse|\bjunk|жалоб|спам"), SubscriberStatus.complained),
-    (
-        re.compile(
-            r"bounce|\bcleaned?\b|\binvalid|undeliver|недостав|недействит|не существует|несуществ|возврат"
-        ),
-        SubscriberStatus.bounced,
-    ),
-    (
-        re.compile(
-            r"unsub|\bopt(ed)? ?out|отпис|\bremoved\b|(block|black) ?list|\bblocked|suppress|\bcancell?ed"
-            r"|(not|never|non) ?subscribed|do not|disabled|archived|\bdeleted\b|\bleft\b|заблок|удал[её]н"
-            r"|не подписан|отказ"
-        ),
-        SubscriberStatus.unsubscribed,
-    ),
-    (
-        re.compile(
-            r"un ?confirm|pending|not (yet )?confirmed|validating|\binactive|await"
-            r"|не ?подтвер|ожида|неактив|не актив"
-        ),
-        SubscriberStatus.unconfirmed,
-    ),
-    (
-        re.compile(
-            r"active|subscribed|confirmed|enabled|opted in|valid|verified|delivered|sent"
-            r"|implied|express|explicit"
-            r"|актив(ен|н\w*)|подписан\w*|подтвержд[её]н\w*|действующ\w*"
-        ),
-        SubscriberStatus.active,
-    ),
-)
-
 _REMEMBERED: Final = 1_000  # different cells of a column that are remembered, so that each is parsed once
 
 # Headings that may also belong to an order, and the statuses of orders.
@@ -160,15 +122,15 @@ class _Evidence:
         self.flags = "".join(sorted({*self.flags, *self._seen(cell)}))
 
     def _seen(self, cell: str) -> str:
-        if cell.strip() in _MAILTRAIN and not self._numbered:
+        if cell.strip() in MAILTRAIN_NUMBERS and not self._numbered:
             return "nu"
-        seen = "n" if _is_read(self._read_status, cell) else "nu"
-        if _status_in(self._read_status, _OF_ORDERS.sub("", cell) if self._bare else cell):
+        seen = "n" if is_read(self._read_status, cell) else "nu"
+        if status_in(self._read_status, _OF_ORDERS.sub("", cell) if self._bare else cell):
             seen += "s"
-        sure = cell.strip().lower() not in _NO or not self._bare
+        sure = cell.strip().lower() not in NO or not self._bare
         if (
             sure
-            and _status_in(self._read_status, _LIKE_ORDERS.sub("", cell) if self._bare else cell) in _GONE
+            and status_in(self._read_status, _LIKE_ORDERS.sub("", cell) if self._bare else cell) in SUPPRESSED
         ):
             seen += "g"
         return seen
@@ -253,110 +215,20 @@ def _means_left(words: str) -> bool:
 
 def status_reader(heading: str) -> ReadStatus:
     """Return the parser for the cells of a column with this heading, normalized by ``heading_words``."""
-    return _by_heading(heading) or _state
-
-
-def most_restrictive(statuses: Iterable[SubscriberStatus | None]) -> SubscriberStatus | None:
-    """Return the most restrictive status; None if there is none."""
-    return max(filter(None, statuses), key=_ORDER.index, default=None)
-
-
-_ORDER: Final = (
-    SubscriberStatus.active,
-    SubscriberStatus.unconfirmed,
-    SubscriberStatus.bounced,
-    SubscriberStatus.unsubscribed,
-    SubscriberStatus.complained,
-)
-_GONE: Final = frozenset(_ORDER[2:])
+    return _by_heading(heading) or read_state
 
 
 def _by_heading(words: str) -> ReadStatus | None:
     if words == "email availability":
-        return _availability
+        return read_availability
     if words in _ALL_LEFT:
         status = _ALL_LEFT[words]
         return lambda _cell: status
     for pattern, left in _LEFT:
         if pattern.fullmatch(words):
-            return _left_reader(left)
+            return left_reader(left)
     if _CONFIRMED.fullmatch(words):
-        return _confirmation
+        return read_confirmation
     if _AGREED.fullmatch(words):
-        return _agreement
-    return _state if _STATES.fullmatch(words) else None
-
-
-def _availability(cell: str) -> SubscriberStatus | None:
-    """Parse the column that UniSender writes beside the status."""
-    known = {
-        "available": SubscriberStatus.active,
-        "temp_unreachable": SubscriberStatus.active,
-        "unreachable": SubscriberStatus.bounced,
-    }
-    return known.get(cell.strip().lower()) or _state(cell)
-
-
-def _left_reader(left: SubscriberStatus) -> ReadStatus:
-    """Return the parser of a column such as "unsubscribed" or "bounced", with yes or a date."""
-
-    def read(cell: str) -> SubscriberStatus | None:
-        word = cell.strip().lower()
-        if not word or word in _NO or not word.strip("-–—"):
-            return None
-        if word in _YES or any(map(str.isdigit, word)):
-            return left
-        return _state(cell)
-
-    return read
-
-
-def _confirmation(cell: str) -> SubscriberStatus | None:
-    """A column of confirmations: yes and no, or a date."""
-    word = cell.strip().lower()
-    if word and word in _NO:
-        return SubscriberStatus.unconfirmed
-    if word not in _YES and any(map(str.isdigit, word)):
-        return SubscriberStatus.active
-    return _state(cell)
-
-
-def _agreement(cell: str) -> SubscriberStatus | None:
-    """A column of yes and no: a number in it is that of a newsletter or a plan."""
-    if cell.strip() in _MAILTRAIN:
-        raise ValueError(cell)
-    return _state(cell)
-
-
-def _state(cell: str) -> SubscriberStatus | None:
-    word = " ".join(re.sub(r"[\W_]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", cell).lower()).split())
-    plain = cell.strip().lower()
-    if not plain.strip("-–—[]"):
-        return None
-    if word in _NO or plain in _NO:
-        return SubscriberStatus.unsubscribed
-    if word in _YES or plain in _YES:
-        return SubscriberStatus.active
-    if plain in _MAILTRAIN or _REFUSED.match(plain):
-        return _MAILTRAIN.get(plain, SubscriberStatus.bounced)
-    if _DELAYED.match(plain):
-        return None
-    for pattern, status in _WORDS:
-        if pattern.fullmatch(word) if status is SubscriberStatus.active else pattern.search(word):
-            return status
-    raise ValueError(cell)
-
-
-def _is_read(read_status: ReadStatus, cell: str) -> bool:
-    try:
-        read_status(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _status_in(read_status: ReadStatus, cell: str) -> SubscriberStatus | None:
-    try:
-        return read_status(cell)
-    except ValueError:
-        return None
+        return read_agreement
+    return read_state if _STATES.fullmatch(words) else None

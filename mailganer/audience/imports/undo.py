@@ -23,7 +23,7 @@ from ...models import (
 )
 from ...models.audience import make_search_key
 from ..suppression import LEFT_REASON, SUPPRESSED, forget_suppressions, remember_suppression
-from .statuses import most_restrictive
+from .status_cells import most_restrictive
 
 
 def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:

@@ -40,7 +40,7 @@ from .import_changes import (
 )
 from .postgresql_copy import can_copy, copy_rows, new_ids
 from .rows import ImportedSubscriber, RejectedRow
-from .statuses import most_restrictive
+from .status_cells import most_restrictive
 
 _ACTIVE: Final = SubscriberStatus.active
 _UNCONFIRMED: Final = SubscriberStatus.unconfirmed
