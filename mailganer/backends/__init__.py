@@ -18,27 +18,12 @@ from ..errors import (
     TooFast,
     Unreachable,
 )
-from .base import (
-    Backend,
-    Connection,
-    Limits,
-    Message,
-    Network,
-    Outcome,
-    Receipt,
-    Scope,
-    Timeouts,
-    clean,
-    lists_among,
-    new_mailbox,
-    normalise_email,
-    normalise_host,
-    secret_fields,
-    settings_schema,
-    split_settings,
-    stored_settings,
-)
+from .addresses import new_mailbox, normalise_email, normalise_host
+from .backend_settings import lists_among, secret_fields, settings_schema, split_settings, stored_settings
+from .base import Backend, Connection
 from .hosts import open_socket
+from .messages import Message, Outcome, Receipt, Scope, clean
+from .network import Limits, Network, Timeouts
 from .registry import Registry, load_backends, require_known
 
 __all__ = [

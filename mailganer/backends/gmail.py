@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from ..errors import LoginRefused, ProtocolBroken, Unreachable, _
-from .base import Backend, Limits, Network, clean
+from .base import Backend
+from .messages import clean
+from .network import Limits, Network
 from .replies import (
     EXHAUSTED,
     LATER_ACCOUNT,

@@ -15,7 +15,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 from ..errors import BackendError, HostForbidden, Unreachable, _
-from .base import Network, normalise_host
+from .addresses import normalise_host
+from .network import Network
 from .special_networks import is_special
 
 # Prefixes whose addresses contain an IPv4 address, which is the one that is reached (RFC 6052, RFC 3056).

@@ -18,7 +18,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import SenderRefused, _
-from .base import Backend, Connection, Limits, Message, Outcome, Receipt, Scope, clean
+from .base import Backend, Connection
+from .messages import Message, Outcome, Receipt, Scope, clean
+from .network import Limits
 from .replies import LATER_CONNECTION
 
 _numbers = count()

@@ -14,7 +14,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ..errors import BackendMissing, InputError, SettingsError, _
-from .base import Backend, Network, normalise_email
+from .addresses import normalise_email
+from .base import Backend
+from .network import Network
 from .setting_errors import sentence
 
 GROUP = "mailganer.backends"

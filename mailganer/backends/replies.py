@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from .base import Outcome, Receipt, Scope, clean
+from .messages import Outcome, Receipt, Scope, clean
 
 # "550 5.4.5 text", and Google's "550-5.4.5 text" after lines are joined.
 _ENHANCED = re.compile(rb"^\d{3}[ -]([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import LoginRefused, Unreachable, _
-from .base import Network, clean
 from .hosts import open_socket
+from .messages import clean
+from .network import Network
 from .session import Login
 
 # Characters of a Message-ID that are safe inside a quoted string.

@@ -25,9 +25,11 @@ from ..errors import (
     Unreachable,
     _,
 )
-from .base import Network, Outcome, Scope, Timeouts, normalise_host
+from .addresses import normalise_host
 from .extensions import CHUNKING, PIPELINING, REFUSED_FOR, avoid, is_avoided
 from .hosts import open_socket
+from .messages import Outcome, Scope
+from .network import Network, Timeouts
 from .replies import Reply, ReplyOutcome, ReplyRule, Stage, classify
 from .wire import Broken, InvalidReply, Wire
 

@@ -10,7 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from ..errors import InputError, _
-from .base import Backend, Limits, Network, normalise_email, normalise_host
+from .addresses import normalise_email, normalise_host
+from .base import Backend
+from .network import Limits, Network
 from .providers import provider_of_domain, provider_of_host
 from .session import Login, Session, SmtpServer, open_session
 from .smtp_pipeline import SMTPConnection

@@ -20,8 +20,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from ..errors import BackendError, InputError, LoginRefused, _
-from .base import Connection, Message, Outcome, Receipt, Scope, normalise_host
+from .addresses import normalise_host
+from .base import Connection
 from .extensions import CHUNKING, PIPELINING, SUSPECTED_FOR, avoid
+from .messages import Message, Outcome, Receipt, Scope
 from .replies import (
     ACCEPTED,
     LATER_CONNECTION,

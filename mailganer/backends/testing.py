@@ -28,7 +28,10 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from ..errors import BackendError
-from .base import Backend, Connection, Limits, Message, Network, Outcome, Receipt, Scope, secret_fields
+from .backend_settings import secret_fields
+from .base import Backend, Connection
+from .messages import Message, Outcome, Receipt, Scope
+from .network import Limits, Network
 
 
 class BackendContract:

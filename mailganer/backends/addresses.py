@@ -1,0 +1,68 @@
+"""Addresses and host names in the form that mail servers accept."""
+
+from __future__ import annotations
+
+import re
+
+import idna
+
+from ..errors import InputError, _
+
+LONGEST_ADDRESS = 254  # maximum length between the brackets of an envelope (RFC 5321, section 4.5.3.1.3)
+
+
+def normalise_email(email: str) -> str:
+    """Return the address with its domain in lower case and, unless ASCII, encoded as in RFC 5891.
+
+    Raises ``InputError`` for what cannot stand between the angle brackets of an envelope.
+    """
+    local, at, domain = email.strip().rpartition("@")
+    if not at or not local or not domain or _UNSAFE.search(local) or _UNSAFE.search(domain):
+        raise InputError({"email": _("Use the format name@example.com.")})
+    address = f"{local}@{normalise_host(domain, 'email')}"
+    if len(address) > LONGEST_ADDRESS:
+        raise InputError(
+            {"email": _("An address can have at most ${most} characters.", mapping={"most": LONGEST_ADDRESS})}
+        )
+    return address
+
+
+def new_mailbox(email: str) -> str:
+    """Return the normalised address of a mail account that is signed in with or added.
+
+    Raises ``InputError`` also for likely typing errors: several @, or a domain of one word. Stored mail
+    accounts are not checked for them, so that those added by earlier versions stay usable.
+    """
+    address = normalise_email(email)
+    local, _at, domain = address.rpartition("@")
+    if "@" in local:
+        raise InputError(
+            {"email": _("The address contains more than one @. It looks like name@example.com.")}
+        )
+    labels = domain.split(".")
+    if len(labels) < 2 or not all(labels):
+        raise InputError(
+            {
+                "email": _(
+                    "“${domain}” is not a complete domain. An address looks like name@example.com.",
+                    mapping={"domain": domain},
+                )
+            }
+        )
+    return address
+
+
+_UNSAFE = re.compile(r"[\s<>\x00-\x1f\x7f]")
+
+
+def normalise_host(host: str, field_name: str = "host") -> str:
+    """Return a host name in lower case, in ASCII, without its trailing dot. Raises ``InputError``."""
+    name = host.strip().rstrip(".").lower()
+    if not name.isascii():
+        try:
+            name = idna.encode(name, uts46=True).decode("ascii")
+        except idna.IDNAError:
+            name = ""
+    if not name or len(name) > 253 or not re.fullmatch(r"[a-z0-9_.:\-\[\]]+", name):
+        raise InputError({field_name: _("Enter a host name such as smtp.example.com.")})
+    return name
