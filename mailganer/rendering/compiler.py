@@ -4,33 +4,22 @@ Runs in the limited process (``render_process``), because sources are untrusted.
 numbers, so that an error while rendering names the line that the user sees.
 """
 
-import html
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-import css_inline
-from jinja2 import meta, nodes
+from jinja2 import nodes
 
 from ..errors import EmailError, _
 from . import html_to_text, markup, render_budget, sandbox, text_to_html, unformatted_html, web_addresses
+from .campaign_values import names_in, names_of_values, ordered_values
 from .copied_links import CopiedLinks
+from .css_inlining import inlined_styles, style_edits
+from .document_frame import additions, whole_document
 from .engine import Engine, quick_run, recipient_links, render_link
 from .markup import Edit, Token
 from .mjml import is_mjml, to_html
-from .placeholders import (
-    BRACE,
-    FOOTER,
-    MASK,
-    OURS,
-    PIXEL,
-    PLAIN_BRACE,
-    MaskedSource,
-    decode_code,
-    link_slot,
-    mask,
-)
+from .placeholders import BRACE, FOOTER, OURS, PLAIN_BRACE, decode_code, link_slot, mask
 from .render_budget import RenderBudget, RenderTooLarge
 from .types import OWN_ADDRESSES, PARAGRAPHS, CompiledEmail, Source
 
@@ -53,7 +42,7 @@ def prepare(
     copied = CopiedLinks(ours, targets)
     source = copied.in_source(_normalized(source))
     trees = _checked(source)
-    fills = _fills(copied.in_values(campaign_variables), overriding)
+    fills = ordered_values(copied.in_values(campaign_variables), overriding)
     names = _names_in_all(trees)
     if not (source.html.strip() or source.text.strip()):
         raise EmailError(_("The email is empty."), "html" if not source.text else "text")
@@ -72,7 +61,7 @@ def prepare(
         html=prepared.html,
         text=prepared.text,
         links=tuple(prepared.links),
-        variables=names | _names_of_fills(fills, names),
+        variables=names | names_of_values(fills, names),
         fills=fills,
         typed=typed,
         adjusted=tuple(code for code, done in ((PARAGRAPHS, plain), (OWN_ADDRESSES, copied.found)) if done),
@@ -143,74 +132,6 @@ def _checked(source: Source) -> dict[str, nodes.Template]:
     return trees
 
 
-def names_in(tree: nodes.Template) -> frozenset[str]:
-    """Return the free names of a syntax tree; ``a.b`` for an attribute, in that case without ``a`` itself."""
-    free = meta.find_undeclared_variables(tree)
-    called = {id(call.node) for call in tree.find_all(nodes.Call)}
-    dotted, inner = set(), set()
-    found: list[Any] = [*tree.find_all((nodes.Getattr, nodes.Getitem))]
-    for node in found:
-        owner = node.node
-        key = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
-        # {{ first_name.upper() }} and {{ birthday.year }} name no more than their owner.
-        if id(node) in called or key in ("year", "month", "day") or not isinstance(key, str):
-            continue
-        if isinstance(owner, nodes.Name) and owner.name in free:
-            inner.add(id(owner))
-            dotted.add(f"{owner.name}.{key}")
-    plain = {name.name for name in tree.find_all(nodes.Name) if name.name in free and id(name) not in inner}
-    return frozenset(dotted | plain)
-
-
-# --- the campaign's own variables
-
-
-def _fills(given: Mapping[str, str], overriding: Collection[str]) -> tuple[tuple[str, str, bool], ...]:
-    sources = {name: OURS.sub("", str(value)) for name, value in given.items()}
-    uses = {}
-    for name, value in sources.items():
-        try:
-            tree = sandbox.check(value, "variables", sandbox.TEXT)
-            sandbox.CompiledTemplate(value, "variables", sandbox.TEXT)
-        except EmailError as error:
-            error.field = f"variables.{name}"
-            raise
-        uses[name] = {used.split(".")[0] for used in names_in(tree)} & set(sources) - {name}
-    return tuple((name, sources[name], name in overriding) for name in _dependency_order(uses))
-
-
-def _dependency_order(uses: Mapping[str, set[str]]) -> list[str]:
-    """Return the names, each after those it uses. Raises ``EmailError`` for a circular reference."""
-    ordered: list[str] = []
-    waiting = dict(uses)
-    while waiting:
-        ready = [name for name, used in waiting.items() if used <= set(ordered)]
-        if not ready:
-            raise EmailError(
-                _(
-                    "These variables refer to each other in a circle: ${names}.",
-                    mapping={"names": ", ".join(sorted(waiting))},
-                ),
-                "variables",
-            )
-        ordered += ready
-        for name in ready:
-            del waiting[name]
-    return ordered
-
-
-def _names_of_fills(fills: Iterable[tuple[str, str, bool]], wanted: frozenset[str]) -> frozenset[str]:
-    """Return the names used by the campaign variables that the email uses."""
-    found: set[str] = set()
-    needed = set(wanted)
-    for name, value, _wins in reversed(tuple(fills)):
-        if name in needed:
-            used = names_in(sandbox.TEXT.parse(value))
-            needed |= used
-            found |= used
-    return frozenset(found)
-
-
 # --- HTML and text
 
 
@@ -237,7 +158,7 @@ class _Prepared:
         self.text = self.text.rstrip() + "\n" + FOOTER
 
     def _html(self) -> tuple[str, str]:
-        masked = mask(_whole_document(self.source.html))
+        masked = mask(whole_document(self.source.html))
         tokens = tuple(markup.tokens(masked.text))
         edits: list[Edit] = []
         spoken: dict[int, html_to_text.Target] = {}
@@ -253,10 +174,10 @@ class _Prepared:
             if token.name in ("a", "area") and not address.startswith(("#", "javascript:")):
                 shown = masked.unmask(web_addresses.without_scheme(web_addresses.as_read(href.value)))
                 spoken[token.start] = html_to_text.Target(link_slot(number) if number else shown, shown)
-        styles = _inlined(masked, tokens)
+        styles = inlined_styles(masked, tokens)
         text = html_to_text.text_of(masked, tokens, spoken, styles)
-        edits += _styling(masked, tokens, styles)
-        edits += _additions(masked, tokens, self.source.preheader)
+        edits += style_edits(masked, tokens, styles)
+        edits += additions(masked, tokens, self.source.preheader)
         return masked.unmask(markup.apply(masked.text, edits)).replace(BRACE, PLAIN_BRACE), text
 
     def _own_text(self) -> str:
@@ -288,125 +209,6 @@ def _all_tags(text: str, tokens: Iterable[Token]) -> Iterable[Token]:
             yield token
         elif token.kind == "comment":
             yield from (tag for tag in markup.outlook_tags(text, token) if tag.kind == "open")
-
-
-def _whole_document(source: str) -> str:
-    """Wrap a fragment in the elements that every email app needs, without new lines: lines are counted."""
-    if re.search(r"<(?:html|body|!doctype)\b", source, re.IGNORECASE):
-        return source
-    return (
-        '<!DOCTYPE html><html><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"></head><body>'
-        + source
-        + "</body></html>"
-    )
-
-
-# --- styles
-
-
-def _inlined(masked: MaskedSource, tokens: Iterable[Token]) -> Mapping[int, str]:
-    """Return the start of each tag -> its style with the rules of ``<style>`` applied.
-
-    Some email apps, among them Gmail's apps, read inline styles only. Each tag gets a number, the library
-    inlines a copy, and only the styles are taken from it: the source itself never goes through an HTML
-    parser, which would move and close what templates leave open.
-    """
-    source = masked.text
-    if not re.search(r"<style\b", source, re.IGNORECASE):
-        return {}
-    tags = [token for token in tokens if token.kind == "open" and token.name not in _UNSTYLED]
-    ends = map(_end_of_name, tags)
-    numbered = markup.apply(source, [Edit(end, end, f' data-tag="{n}"') for n, end in enumerate(ends)])
-    try:
-        inliner = css_inline.CSSInliner(keep_style_tags=True, load_remote_stylesheets=False)
-        styles = _styles(inliner.inline(numbered))
-    except (css_inline.InlineError, ValueError) as error:
-        raise EmailError(
-            _("The styles cannot be parsed: ${reason}", mapping={"reason": str(error)[:200]}), "html"
-        ) from None
-    return {tag.start: style for number, tag in enumerate(tags) if (style := styles.get(str(number)))}
-
-
-def _styling(masked: MaskedSource, tokens: Iterable[Token], styles: Mapping[int, str]) -> Iterator[Edit]:
-    for tag in tokens:
-        style = styles.get(tag.start) if tag.kind == "open" else None
-        # Keep a style that no rule adds to exactly as written.
-        if style and style != tag.value("style") and _keeps_code(masked, tag, style):
-            yield _styled(tag, style)
-
-
-_UNSTYLED = frozenset(("html", "head", "meta", "title", "style", "script", "link", "base"))
-
-
-def _end_of_name(tag: Token) -> int:
-    return tag.start + 1 + len(tag.name)
-
-
-def _styled(tag: Token, style: str) -> Edit:
-    written = f'style="{html.escape(style)}"'
-    own = tag.attribute("style")
-    end = _end_of_name(tag)
-    return Edit(own.start, own.end, written) if own else Edit(end, end, " " + written)
-
-
-def _keeps_code(masked: MaskedSource, tag: Token, style: str) -> bool:
-    """Return whether the template code in the tag's own style is intact after inlining."""
-    own = list(MASK.finditer(tag.value("style")))
-    return not any(masked.is_statement(found) or found[0] not in style for found in own)
-
-
-def _styles(inlined: str) -> dict[str, str]:
-    """Return the number of each tag -> its style. A parser makes several tags of some that are left open."""
-    found: dict[str, str] = {}
-    for token in markup.tokens(inlined):
-        if token.kind == "open" and (number := token.value("data-tag")) and (style := token.value("style")):
-            found.setdefault(number, style)
-    return found
-
-
-# --- additions
-
-# Invisible characters after the preheader keep inboxes from showing the first words of the email behind it.
-_FILLER = "&#847;&zwnj;&nbsp;" * 60
-
-
-def _additions(masked: MaskedSource, tokens: Iterable[Token], preheader: str) -> list[Edit]:
-    start, end = _body(masked.text, tokens)
-    edits = [Edit(end, end, FOOTER + PIXEL)]
-    if preheader.strip():
-        hidden = mask(preheader)
-        words = hidden.unmask(hidden.text.replace("\n", " "), html.escape)
-        block = (
-            '<div style="display:none;font-size:1px;line-height:1px;max-height:0;max-width:0;opacity:0;'
-            f'overflow:hidden;mso-hide:all">{words}{_FILLER}</div>'
-        )
-        edits.append(Edit(start, start, block))
-    return edits
-
-
-def _body(source: str, tokens: Iterable[Token]) -> tuple[int, int]:
-    """Return the positions where the body's content begins and ends. Tags in comments do not count."""
-    start, end, after_head, html_end = None, None, 0, None
-    for token in tokens:
-        if token.kind == "open" and token.name == "body" and start is None:
-            start = token.end
-        elif token.kind == "close" and token.name == "body":
-            end = token.start
-        elif (token.kind == "close" and token.name == "html") or (token.kind == "lost" and html_end is None):
-            html_end = token.start
-        elif (token.kind == "close" and token.name == "head") or (
-            token.kind == "open" and token.name == "html"
-        ):
-            after_head = max(after_head, token.end)
-    start = start if start is not None else after_head or _after_doctype(source)
-    end = end if end is not None else html_end if html_end is not None else len(source)
-    return start, max(start, end)
-
-
-def _after_doctype(source: str) -> int:
-    doctype = re.match(r"\s*<!doctype[^>]*>", source, re.IGNORECASE)
-    return doctype.end() if doctype else 0
 
 
 # --- test rendering

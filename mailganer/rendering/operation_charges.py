@@ -117,7 +117,7 @@ def limited(value: Any, largest: int) -> int:
 
 
 def call_method(context: Context, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a method that ``sandbox_operations.attribute`` allowed."""
+    """Call a method that ``sandbox_attributes.attribute`` allowed."""
     run, value, name = budget_of(context), method.value, method.name
     given = weigh(run, args, kwargs) if args or kwargs else 0
     if isinstance(value, str):

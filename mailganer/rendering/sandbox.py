@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from ..errors import EmailError, _
-from . import operation_charges, render_budget, sandbox_operations
+from . import operation_charges, render_budget, sandbox_attributes, sandbox_filters, sandbox_operations
 from .operation_charges import ITEM, Method
 from .render_budget import RenderBudget, RenderTooLarge, budget_of
 
@@ -44,20 +44,20 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         self.globals.clear()
         self.filters.clear()
-        self.filters.update(sandbox_operations.FILTERS)
+        self.filters.update(sandbox_filters.FILTERS)
         self.filters.update(_INNER)
         self.tests.clear()
-        self.tests.update(sandbox_operations.TESTS)
+        self.tests.update(sandbox_filters.TESTS)
 
     def printing(self) -> Any:
         return sandbox_operations.finalize
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        return sandbox_operations.attribute(obj, attribute)
+        return sandbox_attributes.attribute(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         if isinstance(argument, str):
-            return sandbox_operations.attribute(obj, argument)
+            return sandbox_attributes.attribute(obj, argument)
         try:
             return obj[argument]
         except (TypeError, LookupError):
@@ -73,12 +73,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(obj, Method):
             # These come from the compiler and are meant for macros.
             given = {name: value for name, value in kwargs.items() if name not in _OF_COMPILER}
-            return sandbox_operations.call(context, obj, args, given)
+            return sandbox_attributes.call(context, obj, args, given)
         budget_of(context).charge(ITEM * (len(args) + len(kwargs)))
         return super().call(context, obj, *args, **kwargs)
 
     def is_safe_callable(self, obj: Any) -> bool:
-        return sandbox_operations.callable_in_emails(obj)
+        return sandbox_attributes.callable_in_emails(obj)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         return sandbox_operations.calculate(context, operator, left, right)
@@ -270,7 +270,7 @@ def _problem(node: nodes.Node, environment: Sandbox, tree: nodes.Template) -> st
         return _("An email cannot include or extend another.")
     if isinstance(node, nodes.For) and node.recursive:
         return _("A loop cannot be recursive in an email.")
-    if isinstance(node, nodes.Filter) and (node.name not in sandbox_operations.FILTERS):
+    if isinstance(node, nodes.Filter) and (node.name not in sandbox_filters.FILTERS):
         return _("Emails have no filter “${name}”.", mapping={"name": node.name})
     if isinstance(node, nodes.Test) and node.name not in environment.tests:
         return _("Emails have no test “${name}”.", mapping={"name": node.name})

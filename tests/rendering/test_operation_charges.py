@@ -18,7 +18,15 @@ from jinja2.runtime import LoopContext, Macro
 from markupsafe import Markup
 
 from mailganer.errors import EmailError
-from mailganer.rendering import MessageRenderer, operation_charges, render_budget, sandbox, sandbox_operations
+from mailganer.rendering import (
+    MessageRenderer,
+    operation_charges,
+    render_budget,
+    sandbox,
+    sandbox_attributes,
+    sandbox_filters,
+    sandbox_operations,
+)
 from mailganer.rendering.operation_charges import ITEM, Method
 from mailganer.rendering.render_budget import RenderBudget, RenderTooLarge
 from mailganer.rendering.sandbox import HTML, TEXT, CompiledTemplate
@@ -129,14 +137,14 @@ TESTS_OF_KIND = {
 TEXT_METHODS = {
     **{
         name: f"x.{name}()"
-        for name in sandbox_operations._words(
+        for name in sandbox_filters.words(
             "capitalize casefold isalnum isalpha isascii isdecimal isdigit islower isnumeric isspace istitle "
             "isupper lower lstrip rsplit rstrip split splitlines strip swapcase title upper"
         )
     },
     **{
         name: f"x.{name}('q')"
-        for name in sandbox_operations._words(
+        for name in sandbox_filters.words(
             "count endswith find partition removeprefix removesuffix rfind rpartition startswith"
         )
     },
@@ -207,7 +215,7 @@ class Untouchable(str):
     """A text that allows no operation except measuring its length."""
 
     def __getattribute__(self, name: str) -> Any:
-        if name in sandbox_operations._TEXT_METHODS:
+        if name in sandbox_attributes.TEXT_METHODS:
             return MethodType(lambda *_args: pytest.fail(f"{name} ran before it was charged"), self)
         return super().__getattribute__(name)
 
@@ -308,7 +316,7 @@ def test_whatever_dir_names_is_refused_or_a_plain_value_or_a_method_that_is_char
     reached = set()
     for name in dir(type(value)):
         try:
-            found = sandbox_operations.attribute(value, name)
+            found = sandbox_attributes.attribute(value, name)
         except EmailError:
             continue
         if isinstance(found, Method):
@@ -321,7 +329,7 @@ def test_whatever_dir_names_is_refused_or_a_plain_value_or_a_method_that_is_char
 
 @pytest.mark.parametrize("value", REACHABLE, ids=lambda value: type(value).__name__)
 def test_nothing_but_macros_and_methods_can_be_called(value: object) -> None:
-    assert sandbox_operations.callable_in_emails(value) == isinstance(
+    assert sandbox_attributes.callable_in_emails(value) == isinstance(
         value, Macro | Method | sandbox_operations.Missing
     )
 
