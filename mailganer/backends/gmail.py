@@ -29,7 +29,8 @@ from .replies import (
     Stage,
 )
 from .sentmail import SentMail
-from .session import Login, Session, SmtpServer, open_session
+from .session import Login, Session, SmtpServer
+from .session_opening import open_session
 from .smtp_pipeline import SMTPConnection
 
 RULES = (

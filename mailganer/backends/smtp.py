@@ -14,7 +14,8 @@ from .addresses import normalise_email, normalise_host
 from .base import Backend
 from .network import Limits, Network
 from .providers import provider_of_domain, provider_of_host
-from .session import Login, Session, SmtpServer, open_session
+from .session import Login, Session, SmtpServer
+from .session_opening import open_session
 from .smtp_pipeline import SMTPConnection
 
 # Emails that may be unanswered at once, with a relay that offers PIPELINING. At 50 ms distance a depth of
