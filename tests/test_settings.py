@@ -9,6 +9,7 @@ import pytest
 
 from mailganer.cli.doctor import examine
 from mailganer.errors import SettingsError, _
+from mailganer.i18n.localized_text import LocalizedText
 from mailganer.i18n.translator import translator
 from mailganer.settings import from_mapping, load
 
@@ -158,7 +159,9 @@ def test_titles_and_prices_of_plans_have_versions_for_languages() -> None:
     assert settings.warnings == ()
     sentence = _("You are on the plan “${plan}” until ${day}.", mapping={"plan": plan.title, "day": ""})
     assert "Для дела" in translator("ru").translate(sentence)
-    assert copy.deepcopy(plan).title.in_language("ru") == "Для дела"  # type: ignore[attr-defined]
+    title = copy.deepcopy(plan).title
+    assert isinstance(title, LocalizedText)
+    assert title.in_language("ru") == "Для дела"
 
 
 def test_a_version_for_a_language_that_is_not_there_is_refused() -> None:

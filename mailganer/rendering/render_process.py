@@ -25,6 +25,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -380,7 +381,7 @@ def serve(parent: int) -> None:
             question = _read_frame(questions)
         except EOFError:
             return
-        answer, spent = _in_limits(lambda question=question: _answer(render_tasks.TASKS, question))  # type: ignore[misc]
+        answer, spent = _in_limits(partial(_answer, render_tasks.TASKS, question))
         frame = _SPENT.pack(spent) + answer
         answers.write(_LENGTH.pack(len(frame)) + frame)
         answers.flush()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import filters as builtin
 from jinja2 import pass_context, pass_eval_context
@@ -26,6 +26,8 @@ from .sandbox_operations import (
     shortened,
 )
 
+Rounding = Literal["common", "ceil", "floor"]
+
 
 def words(names: str) -> list[str]:
     return names.split()
@@ -42,8 +44,9 @@ def _as_text(function: Callable[..., Any]) -> Callable[..., Any]:
         ]
         return function(*given, **kwargs)
 
+    adapted: Any = converted
     if passed:
-        converted.jinja_pass_arg = passed  # type: ignore[attr-defined]
+        adapted.jinja_pass_arg = passed
     return converted
 
 
@@ -104,13 +107,13 @@ def whole(value: Any, default: int = 0, base: int = 10) -> Any:
     return check_size(builtin.do_int(value, default, base))
 
 
-def round_number(value: Any, precision: int = 0, method: str = "common") -> Any:
+def round_number(value: Any, precision: int = 0, method: Rounding = "common") -> Any:
     if is_missing(value):
         return value
     found = number(value)
     if found is None:
         raise EmailError(_("“${value}” is not a number.", mapping={"value": shortened(value)}))
-    return builtin.do_round(found, limited(precision, 15), method)  # type: ignore[arg-type]
+    return builtin.do_round(found, limited(precision, 15), method)
 
 
 def total(value: Any, attribute: str | None = None, start: int = 0) -> Any:

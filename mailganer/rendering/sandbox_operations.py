@@ -22,23 +22,27 @@ from .operation_charges import weigh
 from .render_budget import RenderBudget, RenderTooLarge, budget_of
 
 
+def _unchanged(value: Any, *args: Any, **kwargs: Any) -> Any:
+    return value
+
+
+_UNCHANGED: Any = _unchanged  # Jinja2 declares that the methods it replaces always raise
+
+
 class Missing(ChainableUndefined):
     """An undefined value: empty text, false, and unchanged by any operation."""
 
     __slots__ = ()
 
-    def _again(self, *args: Any, **kwargs: Any) -> "Missing":
-        return self
+    __call__ = _UNCHANGED
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _UNCHANGED
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = _UNCHANGED
+    __mod__ = __rmod__ = __pow__ = __rpow__ = __neg__ = __pos__ = _UNCHANGED
 
-    __call__ = _again  # type: ignore[assignment]
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _again  # type: ignore[assignment]
-    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = _again  # type: ignore[assignment]
-    __mod__ = __rmod__ = __pow__ = __rpow__ = __neg__ = __pos__ = _again  # type: ignore[assignment]
-
-    def __int__(self) -> int:  # type: ignore[override]
+    def __int__(self) -> Any:
         return 0
 
-    def __float__(self) -> float:  # type: ignore[override]
+    def __float__(self) -> Any:
         return 0.0
 
 

@@ -57,7 +57,7 @@ class WholeNumberField(IntegerField):  # type: ignore[misc]  # WTForms has no ty
             raise StopValidation
 
 
-def choices(pairs: Iterable[tuple[str, str]]) -> list[SelectChoice]:
+def choices(pairs: Iterable[tuple[object, str]]) -> list[SelectChoice]:
     """Convert ``(value, label)`` pairs for WTForms."""
     return [SelectChoice(value, words) for value, words in pairs]
 

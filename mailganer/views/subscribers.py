@@ -237,7 +237,7 @@ def _added_message(added: audience.Added) -> tuple[str, str]:
 def _form(request: Request, **values: Any) -> SubscriberForm:
     own = audience.lists_of(request.dbsession, request.context.account.id)
     form = SubscriberForm.of(request, **values)
-    form.lists.choices = choices((lst.id, lst.name) for lst in own)  # type: ignore[misc]
+    form.lists.choices = choices((lst.id, lst.name) for lst in own)
     return form
 
 

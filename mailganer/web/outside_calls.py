@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import takewhile
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
@@ -75,7 +75,7 @@ class OutsideCall(Generic[T]):
             )  # fmt: skip
         if self._error is not None:
             raise self._error
-        return self._value  # type: ignore[return-value]
+        return cast(T, self._value)
 
     def _run(self, work: Callable[[], T]) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -269,9 +269,9 @@ def test_a_connection_lost_while_the_content_is_written_is_no_doubt(
 ) -> None:
     """Larger than all buffers, so the end of the email cannot have been sent."""
 
-    def read_a_little(conversation: object) -> None:
+    def read_a_little(conversation: Conversation) -> None:
         time.sleep(0.2)
-        reset(conversation)  # type: ignore[arg-type]
+        reset(conversation)
 
     server = make_server(features=MODES[mode][0], receive_buffer=4096)
     server.fail("content", read_a_little)
@@ -324,9 +324,9 @@ def test_content_is_given_to_no_one_when_the_server_asks_for_it_all_the_same(
 ) -> None:
     """RFC 2920, section 3.1: all RCPT failed, and the server still replies 354."""
 
-    def ask(conversation: object) -> None:
-        conversation.say("354 Go ahead")  # type: ignore[attr-defined]
-        conversation.take_data()  # type: ignore[attr-defined]
+    def ask(conversation: Conversation) -> None:
+        conversation.say("354 Go ahead")
+        conversation.take_data()
 
     server = make_server(features=("PIPELINING",))
     server.fail("rcpt", "550 5.1.1 No such user", skip=1, times=1)
@@ -456,7 +456,8 @@ def test_a_caller_that_stops_early_leaves_a_connection_that_still_works(
 ) -> None:
     receipts = connection.send_many(email(number) for number in range(50))
     assert next(receipts).outcome is Outcome.accepted
-    receipts.close()  # type: ignore[attr-defined]
+    assert isinstance(receipts, Generator)
+    receipts.close()
     again = list(connection.send_many(email(number) for number in range(100, 103)))
     assert outcomes(again) == ["accepted"] * 3
     assert max(server.counts.values()) == 1

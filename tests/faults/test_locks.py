@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.pool import QueuePool
 from structlog.testing import capture_logs
 
 from mailganer import db, ledger
@@ -438,7 +439,8 @@ def test_someone_who_leaves_while_nothing_can_be_written_is_told_so_and_can_leav
 @the_other
 def test_a_page_for_which_no_connection_is_free_answers_with_a_sentence(anna: Any, wsgi_app: Any) -> None:
     engine: Engine = wsgi_app.registry["engine"]
-    engine.pool._timeout = 0.1  # type: ignore[attr-defined]
+    assert isinstance(engine.pool, QueuePool)
+    engine.pool._timeout = 0.1
     taken = [engine.connect() for _each in range(15)]
     refused = anna.get("/campaigns", status=503)
     assert "Mailganer cannot access its data right now" in refused

@@ -3,6 +3,7 @@
 from datetime import date
 
 import pytest
+from translationstring import TranslationString
 
 from mailganer.errors import EmailError
 from mailganer.rendering import (
@@ -70,8 +71,9 @@ def test_the_sentence_can_still_be_said_in_another_language() -> None:
         compile_email(Source("x", html="{{ x|foo }}"))
     message = caught.value.message
     assert message == "Emails have no filter “${name}”."
-    assert message.domain == "mailganer"  # type: ignore[attr-defined]
-    assert message.mapping == {"name": "foo"}  # type: ignore[attr-defined]
+    assert isinstance(message, TranslationString)
+    assert message.domain == "mailganer"
+    assert message.mapping == {"name": "foo"}
 
 
 def test_an_empty_email_is_refused() -> None:

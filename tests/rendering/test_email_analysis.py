@@ -3,6 +3,7 @@
 import gc
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import process_time
 
@@ -89,8 +90,13 @@ READERS: dict[str, Callable[[str], object]] = {
     "quoted-printable": is_quoted_printable,
 }
 
+
+def _repeated(unit: str, size: int) -> str:
+    return unit * (size // len(unit))
+
+
 SHAPES: dict[str, Callable[[int], str]] = {
-    unit: lambda size, unit=unit: unit * (size // len(unit))  # type: ignore[misc]
+    unit: partial(_repeated, unit)
     for unit in (
         "{{",
         "{{ a",

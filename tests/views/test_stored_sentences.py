@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from babel.support import Translations
 from sqlalchemy import select, text
+from translationstring import TranslationString
 
 from mailganer.accounts import create_api_token
 from mailganer.backends import Message, Outcome, clean
@@ -135,7 +136,8 @@ def test_cleaning_a_sentence_keeps_its_values_apart() -> None:
         _("The server ${host} was not found. Check its spelling.", mapping={"host": "a\nb" * 400})
     )
     cleaned = clean(error.message)
-    assert cleaned.mapping == {"host": ("a b" * 400)[:500]}  # type: ignore[attr-defined]
+    assert isinstance(cleaned, TranslationString)
+    assert cleaned.mapping == {"host": ("a b" * 400)[:500]}
     assert translate_sentence(cleaned, "ru").startswith("Сервер a b")
 
 

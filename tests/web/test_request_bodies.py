@@ -334,7 +334,9 @@ def test_tokens_that_have_opened_nothing_send_few_large_bodies_together(
 
 @one_database
 def test_a_large_body_is_refused_by_its_length_before_it_is_sent(limits: BodyLimits) -> None:
-    port, asked, sockets = free_port(), [], {}  # type: ignore[var-annotated]
+    asked: list[str] = []
+    sockets: dict[Any, Any] = {}
+    port = free_port()
 
     def application(environ: Any, start_response: Any) -> Any:
         asked.append(environ["PATH_INFO"])
