@@ -1,6 +1,7 @@
 """The OpenAPI document, and queries on it."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from jsonschema_path import SchemaPath
@@ -9,6 +10,8 @@ from pyramid.config import PHASE0_CONFIG, Configurator
 from pyramid.request import Request
 from pyramid.response import FileResponse
 from pyramid.security import NO_PERMISSION_REQUIRED
+
+from mailganer.i18n.languages import language_names
 
 from ..web.decorators import view_config
 
@@ -52,7 +55,20 @@ def _serve(path: str) -> Callable[[Request], FileResponse]:
 @view_config(
     route_name="api.openapi", request_method="GET", renderer="json", permission=NO_PERMISSION_REQUIRED
 )
+def published(request: Request) -> dict[str, Any]:
+    """Return the document with the languages of this installation as an enum.
+
+    They are not added to the document that requests are validated against: the error message of a campaign's
+    language is clearer than one about an enum.
+    """
+    document = deepcopy(openapi(request))
+    locale = document["components"]["schemas"]["CampaignChanges"]["properties"]["locale"]
+    locale["enum"] = [code for code, _name in language_names()]
+    return document
+
+
 def openapi(request: Request) -> dict[str, Any]:
+    """Return the document as it is written."""
     document: dict[str, Any] = request.registry.settings[API]["spec"].read_value()
     return document
 

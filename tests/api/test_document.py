@@ -14,6 +14,13 @@ def test_the_document_is_valid_and_served(anonymous: Client) -> None:
     assert document["openapi"].startswith("3.1")
 
 
+def test_the_document_lists_the_languages_of_the_installation(anonymous: Client, client: Client) -> None:
+    schemas = anonymous.get("openapi.json").json["components"]["schemas"]
+    assert schemas["CampaignChanges"]["properties"]["locale"]["enum"] == ["en", "ru"]
+    created = client.post("campaigns", {"name": "November", "locale": "xx"}, status=422)
+    assert "English (en), Русский (ru)" in created.json["errors"][0]["message"]
+
+
 def test_what_is_not_there_is_a_problem_document(anonymous: Client, client: Client) -> None:
     for path in ("nothing", "lists/1/nothing"):
         assert client.get(path, status=404).content_type == "application/problem+json"

@@ -110,8 +110,8 @@ def test_an_open_of_this_moment_is_in_what_is_asked_for_next(
 ) -> None:
     monkeypatch.setattr(open_buffer, "LONGEST_WAIT", 60)
     email = session.scalars(select(Delivery).where(Delivery.status == S.sent)).one()
-    picture, asked = f"/o/{token(email)}.gif", f"campaigns/{campaign.id}/{path}"
+    pixel, asked = f"/o/{token(email)}.gif", f"campaigns/{campaign.id}/{path}"
     session.rollback()
     before = client.get(asked).json
-    app.get(picture, headers={"User-Agent": "Mozilla/5.0 (via ggpht.com GoogleImageProxy)"})
+    app.get(pixel, headers={"User-Agent": "Mozilla/5.0 (via ggpht.com GoogleImageProxy)"})
     assert client.get(asked).json != before
