@@ -16,7 +16,7 @@ COVERAGE = $(shell $(BIN)/python -c 'import sys; print("--cov" if sys.version_in
 MEASURING = $(if $(COVERAGE),COVERAGE_CORE=sysmon)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick coverage lint bench drill pictures translations lock clean embedded tools
+.PHONY: help demo test quick coverage lint bench drill screenshots translations lock clean embedded tools
 
 help: ## list the targets
 	@echo "Mailganer. make WHAT, where WHAT is one of:"
@@ -46,8 +46,8 @@ bench: tools ## measure speed and print the tables
 drill: tools ## kill every part on purpose, on SQLite and PostgreSQL, and check what each recipient got
 	@$(BIN)/python -m tools.drill $(DRILL_ARGS)
 
-pictures: tools ## take a screenshot of every page in every variant, into var/pictures
-	@$(BIN)/python -m tools.pictures var/pictures $(PICTURES_ARGS)
+screenshots: tools ## take a screenshot of every page in every variant, into var/screenshots
+	@$(BIN)/python -m tools.screenshots var/screenshots $(SCREENSHOTS_ARGS)
 
 translations: tools ## extract the texts of the program and compile their translations
 	@$(BIN)/python tools/translations.py

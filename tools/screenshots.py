@@ -1,6 +1,6 @@
-"""Screenshots of every page in every look: ``python -m tools.pictures FOLDER [--only NAME] [--look LOOK]``.
+"""Screenshots of every page in every variant: ``python -m tools.screenshots FOLDER [--only NAME]``.
 
-A look is language, width and scheme: ``ru-390-dark``. Screenshots are in a folder per look, and
+A variant is language, width and scheme: ``ru-390-dark``. Screenshots are in a folder per variant, and
 problems found automatically are printed: pages that scroll sideways, texts that are cut off, findings of
 axe-core. A reviewer has to judge whether a page is clear.
 """
@@ -20,7 +20,7 @@ from tests.support.showroom import LANGUAGES, Showroom, Stop, open_showroom
 
 HEIGHTS = {"1280": 900, "390": 844}
 SCHEMES = ("light", "dark")
-LOOKS = tuple("-".join(look) for look in product(LANGUAGES, HEIGHTS, SCHEMES))
+VARIANTS = tuple("-".join(variant) for variant in product(LANGUAGES, HEIGHTS, SCHEMES))
 
 
 def main(arguments: list[str]) -> int:
@@ -28,17 +28,17 @@ def main(arguments: list[str]) -> int:
     options = _options().parse_args(arguments)
     faults = 0
     with tempfile.TemporaryDirectory() as folder, open_showroom(Path(folder)) as room, chromium() as browser:
-        for look in options.look or LOOKS:
-            for fault in pictures(room, browser, look, options):
+        for variant in options.variant or VARIANTS:
+            for fault in screenshots(room, browser, variant, options):
                 faults += 1
-                print(f"{look} {fault}", flush=True)
+                print(f"{variant} {fault}", flush=True)
     return 1 if faults else 0
 
 
-def pictures(room: Showroom, browser: Any, look: str, options: argparse.Namespace) -> Iterator[str]:
-    """Take the screenshots of one look; yield the problems."""
-    language, width, scheme = look.split("-")
-    folder = options.folder / look
+def screenshots(room: Showroom, browser: Any, variant: str, options: argparse.Namespace) -> Iterator[str]:
+    """Take the screenshots of one variant; yield the problems."""
+    language, width, scheme = variant.split("-")
+    folder = options.folder / variant
     folder.mkdir(parents=True, exist_ok=True)
     room.forget_tries()
     pages: dict[str, Any] = {}
@@ -78,11 +78,13 @@ def _wait_for_emails(page: Any) -> None:
 
 
 def _options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tools.pictures", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.screenshots", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true", help="without axe-core")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="pages with this in their name")
-    parser.add_argument("--look", nargs="+", default=[], choices=LOOKS, metavar="LOOK", help=", ".join(LOOKS))
+    parser.add_argument(
+        "--variant", nargs="+", default=[], choices=VARIANTS, metavar="VARIANT", help=", ".join(VARIANTS)
+    )
     return parser
 
 

@@ -1,4 +1,4 @@
-/* Many mail programs that fetch pictures, as cheaply as can be: what they cost is not the server's.
+/* Many mail programs that fetch pixels, as cheaply as can be: what they cost is not the server's.
  *
  *     readers PORT REQUESTS CONNECTIONS < PATHS
  *
@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 enum { MOST = 1024, LINE = 512, READ = 8192 };
-static const char end[] = { 1, 0, ';' }; /* of our picture */
+static const char end[] = { 1, 0, ';' }; /* of our pixel */
 static const char agent[] =
     "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)";
 

@@ -28,9 +28,9 @@ class EmailFacts:
 
     size: int  # bytes of HTML
     characters: int  # characters that can be read without images
-    pictures: int
-    pictures_without_alt: int
-    embedded_pictures: int  # data: addresses, which Gmail and Outlook leave out
+    images: int
+    images_without_alt: int
+    embedded_images: int  # data: addresses, which Gmail and Outlook leave out
     plain_links: tuple[str, ...]  # http:// without TLS
     local_links: tuple[str, ...]
     example_links: tuple[str, ...]  # left over from a template
@@ -42,8 +42,8 @@ class EmailFacts:
         return self.size > CLIPPED
 
     @property
-    def only_pictures(self) -> bool:
-        return self.pictures > 0 and self.characters < FEW_CHARACTERS
+    def only_images(self) -> bool:
+        return self.images > 0 and self.characters < FEW_CHARACTERS
 
 
 def read_facts(html: str, *, source: str, ours: str) -> EmailFacts:
@@ -57,9 +57,9 @@ def read_facts(html: str, *, source: str, ours: str) -> EmailFacts:
     return EmailFacts(
         size=len(html.encode()),
         characters=written.characters,
-        pictures=len(reader.pictures),
-        pictures_without_alt=reader.without_alt,
-        embedded_pictures=sum(source.startswith("data:") for source in reader.pictures),
+        images=len(reader.images),
+        images_without_alt=reader.without_alt,
+        embedded_images=sum(source.startswith("data:") for source in reader.images),
         plain_links=tuple(
             link for link in web if link.lower().startswith("http://") and not _is_at(link, LOCAL)
         ),
@@ -91,7 +91,7 @@ def _is_at(link: str, hosts: Iterable[str]) -> bool:
 @dataclass
 class _RawFacts:
     links: list[str] = field(default_factory=list)
-    pictures: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
     removed: set[str] = field(default_factory=set)
     without_alt: int = 0
     characters: int = 0
@@ -105,7 +105,7 @@ class _RawFacts:
         if tag.name == "a" and (href := tag.attribute("href")) is not None:
             self._link(as_read(href.value))
         if tag.name == "img" and not _is_pixel(tag):
-            self.pictures.append(as_read(tag.value("src")))
+            self.images.append(as_read(tag.value("src")))
             self.without_alt += tag.attribute("alt") is None
 
     def end(self, tag: Token) -> None:
@@ -138,5 +138,5 @@ def _read(html: str) -> _RawFacts:
 _SHOWN = frozenset({"textarea", "xmp", "plaintext"})
 
 
-def _is_pixel(picture: Token) -> bool:
-    return picture.value("width") in ("0", "1") and picture.value("height") in ("0", "1")
+def _is_pixel(image: Token) -> bool:
+    return image.value("width") in ("0", "1") and image.value("height") in ("0", "1")

@@ -286,7 +286,7 @@ def _open(masked: MaskedSource, token: markup.Token, writer: _Writer) -> None:
         writer.word("-" * 20)
         writer.breaks(2)
     elif name == "img":
-        _picture(masked, token, writer)
+        _image(masked, token, writer)
     elif name in ("td", "th"):
         writer.spaced()
         if writer.cells:
@@ -302,7 +302,7 @@ def _open(masked: MaskedSource, token: markup.Token, writer: _Writer) -> None:
             writer.begins_preformatted = True
 
 
-def _picture(masked: MaskedSource, token: markup.Token, writer: _Writer) -> None:
+def _image(masked: MaskedSource, token: markup.Token, writer: _Writer) -> None:
     alt = token.value("alt").strip()
     if alt:
         writer.spaced()
@@ -315,7 +315,7 @@ def _area(masked: MaskedSource, token: markup.Token, writer: _Writer, target: Ta
     if target:
         writer.apart_from_link()
         since = len(writer.out)
-        _picture(masked, token, writer)
+        _image(masked, token, writer)
         _end_link(writer, target, since)
 
 

@@ -33,7 +33,7 @@ class LinkReport:
     nowhere: int = 0  # links without an address, to "#", and to a place that the email does not have
     nowhere_names: tuple[str, ...] = ()  # the first of them: the text of each, or its address
     has_tags: bool = False  # some links have placeholders of other products
-    lost_pictures: tuple[str, ...] = ()
+    lost_images: tuple[str, ...] = ()
 
 
 def report_links(html: str, source: str) -> LinkReport:
@@ -50,7 +50,7 @@ def report_links(html: str, source: str) -> LinkReport:
         nowhere=len(nowhere),
         nowhere_names=tuple(dict.fromkeys(filter(None, nowhere)))[:MOST],
         has_tags=bool(tagged),
-        lost_pictures=_lost_pictures(seen.pictures, Origins(written.pictures, masked)),
+        lost_images=_lost_images(seen.images, Origins(written.images, masked)),
     )
 
 
@@ -85,9 +85,9 @@ def _nowhere(seen: "LinkTargets", written: "LinkTargets") -> list[str]:
     return [*lone, *max(empty, empty_written, key=len), *(name[:_LONGEST_NAME] for name in lost)]
 
 
-def _lost_pictures(pictures: Iterable[str], origins: Origins) -> tuple[str, ...]:
+def _lost_images(images: Iterable[str], origins: Origins) -> tuple[str, ...]:
     found: dict[str, None] = {}
-    for source in dict.fromkeys(pictures):
+    for source in dict.fromkeys(images):
         if _is_lost(source) and len(found) < MOST:
             origin = origins.of(source, fault_of(source))
             found[(origin.written if origin else source)[:_LONGEST]] = None
@@ -103,7 +103,7 @@ class LinkTargets:
 
     masked: MaskedSource | None = None  # a source whose code is masked
     links: list[str] = field(default_factory=list)
-    pictures: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
     places: set[str] = field(default_factory=set)
     nowhere: list[tuple[str, str]] = field(default_factory=list)  # "" or "#", and the text of the link
     _words: list[str] | None = None  # of the open link, if it leads nowhere
@@ -117,9 +117,9 @@ class LinkTargets:
         if "href" in values and tag.name not in ("link", "base"):
             self._link(tag, values["href"])
         if tag.name in ("img", "v:imagedata", "v:fill") and "src" in values:
-            self.pictures.append(values["src"])
+            self.images.append(values["src"])
         if values.get("background"):
-            self.pictures.append(values["background"])
+            self.images.append(values["background"])
         if self._words is not None:
             self.words(values.get("alt", ""))
 
@@ -165,7 +165,7 @@ def _read(html: str, masked: MaskedSource | None = None) -> LinkTargets:
     return seen
 
 
-_NO_PICTURE = frozenset(
+_NO_IMAGE = frozenset(
     {
         LinkFault.relative,
         LinkFault.file,
@@ -179,4 +179,4 @@ _NO_PICTURE = frozenset(
 
 def _is_lost(source: str) -> bool:
     fault = fault_of(source)
-    return fault in _NO_PICTURE or source[:5].lower().startswith(("cid:", "blob:", "#"))
+    return fault in _NO_IMAGE or source[:5].lower().startswith(("cid:", "blob:", "#"))

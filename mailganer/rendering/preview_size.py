@@ -6,7 +6,7 @@ from math import ceil
 from .markup import VOID, Token, readable, tokens
 
 LINE, LINE_HEIGHT, GAP = 60, 26, 16  # characters of a line, pixels of it and of the space between blocks
-PICTURE = 240  # pixels of an image without a height
+IMAGE_HEIGHT = 240  # pixels of an image without a height
 SMALL, MEDIUM = 220, 430  # pixels that fit the sizes of the style sheet
 
 _SILENT = frozenset({"head", "style", "script", "title"})
@@ -59,7 +59,7 @@ class _Height:
         if _NUMBER.fullmatch(height):
             self.pixels += int(height)
         elif tag.name == "img":
-            self.pixels += PICTURE
+            self.pixels += IMAGE_HEIGHT
 
     def end(self, name: str) -> None:
         if self._hidden:

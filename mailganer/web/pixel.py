@@ -53,7 +53,7 @@ class PixelFirst:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
-        if method not in self._answered or not _is_picture(path):
+        if method not in self._answered or not _is_pixel(path):
             response: Iterable[bytes] = self._application(environ, start_response)
             return response
         start = perf_counter()
@@ -66,7 +66,7 @@ class PixelFirst:
 
     def is_prompt(self, method: str, path: str) -> bool:
         """Return whether a request is answered without any waiting."""
-        return method in self._answered and _is_picture(path) and not self._opens.holds()
+        return method in self._answered and _is_pixel(path) and not self._opens.holds()
 
     def _count(self, path: str, agent: str) -> None:
         token = path.removeprefix(BEFORE).removesuffix(BEHIND)
@@ -85,7 +85,7 @@ def write_opens_first(event: BeforeTraversal) -> None:
         event.request.registry["opens"].catch_up()
 
 
-def _is_picture(path: str) -> bool:
+def _is_pixel(path: str) -> bool:
     return path.startswith(BEFORE) and path.endswith(BEHIND) and "/" not in path[len(BEFORE) :]
 
 

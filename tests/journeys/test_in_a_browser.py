@@ -1,6 +1,6 @@
 """The whole journey in a browser: sign in, import, write, send, read, look at the report.
 
-Screenshots of every page are kept in the folder MAILGANER_PICTURES, or in a temporary one.
+Screenshots of every page are kept in the folder MAILGANER_SCREENSHOTS, or in a temporary one.
 """
 
 import os
@@ -32,8 +32,8 @@ LOOKS = [("en", WIDE, "light"), ("ru", PHONE, "dark")]
 class Walk:
     """A page that takes a screenshot and runs axe-core at every stop."""
 
-    def __init__(self, page: Any, home: str, pictures: Path, language: str) -> None:
-        self.page, self.home, self.pictures, self.language = page, home, pictures, language
+    def __init__(self, page: Any, home: str, screenshots: Path, language: str) -> None:
+        self.page, self.home, self.screenshots, self.language = page, home, screenshots, language
         self.findings: list[str] = []
 
     def go(self, path: str, name: str = "") -> None:
@@ -50,7 +50,7 @@ class Walk:
         self.page.locator(".htmx-request").first.wait_for(state="detached")
         for frame in self.page.frames:  # those of emails are drawn later than the page around them
             frame.wait_for_load_state("load")
-        self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
+        self.page.screenshot(path=self.screenshots / f"{name}.png", full_page=True)
         self.findings += serious_findings(self.page)
         self.assert_nothing_is_cut_off()
 
@@ -75,15 +75,15 @@ def walk(
     request: pytest.FixtureRequest, demo: Installation, new_page: Callable[..., Any], tmp_path: Path
 ) -> Walk:
     language, viewport, scheme = request.param
-    pictures = Path(os.environ.get("MAILGANER_PICTURES") or tmp_path) / request.node.callspec.id
-    pictures.mkdir(parents=True, exist_ok=True)
+    screenshots = Path(os.environ.get("MAILGANER_SCREENSHOTS") or tmp_path) / request.node.callspec.id
+    screenshots.mkdir(parents=True, exist_ok=True)
     page = new_page(
         locale={"en": "en-GB", "ru": "ru-RU"}[language],
         viewport=viewport,
         color_scheme=scheme,
         timezone_id="Europe/Moscow",
     )
-    return Walk(page, demo.url, pictures, language)
+    return Walk(page, demo.url, screenshots, language)
 
 
 @pytest.mark.timeout(240)

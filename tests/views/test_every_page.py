@@ -1,6 +1,6 @@
 """Every page in every state, on a phone and in the language with the longer words.
 
-``python -m tools.pictures`` takes screenshots of the same pages.
+``python -m tools.screenshots`` takes screenshots of the same pages.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_no_page_scrolls_sideways_or_cuts_words_off_on_a_phone(browser: Any, tmp
     faults, pages = [], {}
     with open_showroom(tmp_path) as room:
         for stop in room.stops("ru"):
-            if stop.foreign or stop.act:  # results of forms are for the pictures only: they take long
+            if stop.foreign or stop.act:  # results of forms are for screenshots only: they take long
                 continue
             if stop.who not in pages:
                 pages[stop.who] = room.visit(browser, stop.who, "ru", viewport=PHONE)

@@ -69,11 +69,11 @@ def test_opens_that_are_all_uncertain_are_at_most_so_many(anna, session, make, o
 def test_an_open_of_this_moment_is_on_the_page_that_is_asked_for_next(anna, session, sent, monkeypatch, page):
     monkeypatch.setattr(open_buffer, "LONGEST_WAIT", 60)
     campaign, deliveries = sent
-    picture, asked = f"/o/{token(deliveries[6])}.gif", f"/campaigns/{campaign.id}/{page}"
+    pixel, asked = f"/o/{token(deliveries[6])}.gif", f"/campaigns/{campaign.id}/{page}"
     session.rollback()  # on SQLite an open read transaction blocks the application's writes
     anna.get("/campaigns")  # greets
     before = words(anna.get(asked))
-    anna.get(picture, headers={"User-Agent": PERSON})
+    anna.get(pixel, headers={"User-Agent": PERSON})
     assert words(anna.get(asked)) != before
 
 

@@ -375,17 +375,17 @@ def _appearance(look: EmailFacts) -> Iterator[tuple[str, bool, str]]:
     )
     yield (
         "only_pictures",
-        look.only_pictures,
+        look.only_images,
         _("The email is almost all images. Recipients with images turned off see nothing."),
     )
     yield (
         "no_alt",
-        look.pictures_without_alt > 0,
-        _("Images without alt text: ${number}.", mapping={"number": look.pictures_without_alt}),
+        look.images_without_alt > 0,
+        _("Images without alt text: ${number}.", mapping={"number": look.images_without_alt}),
     )
     yield (
         "embedded_pictures",
-        look.embedded_pictures > 0,
+        look.embedded_images > 0,
         _("Gmail and Outlook do not show images embedded in the email (data:)."),
     )
     yield (

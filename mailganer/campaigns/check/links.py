@@ -28,7 +28,7 @@ from ..variables import is_field
 from .findings import CampaignStep, Finding, PassedCheck, Problem, Severity
 
 LINK = "broken_link"
-PICTURE = "broken_picture"
+BROKEN_IMAGE = "broken_picture"
 VALUES = "link_values"
 MOST_FIELDS = 20  # fields at the beginning of links; each is counted over all recipients
 
@@ -52,9 +52,9 @@ def at_links(
     )
     problems += _at_anchors(report)
     problems += _at_examples(look)
-    problems += _at_pictures(report)
+    problems += _at_images(report)
     yield from problems
-    dead = any(each.code != PICTURE for each in problems)
+    dead = any(each.code != BROKEN_IMAGE for each in problems)
     if look.links and not dead and not unknown and not look.local_links and not report.has_tags:
         yield PassedCheck(_("All links are valid."))
 
@@ -165,14 +165,14 @@ def _ready_links() -> frozenset[str]:
 # --- images
 
 
-def _at_pictures(report: LinkReport) -> Iterator[Problem]:
+def _at_images(report: LinkReport) -> Iterator[Problem]:
     """Yield a problem for images without a full URL. ``data:`` images are checked elsewhere."""
-    if report.lost_pictures:
+    if report.lost_images:
         yield Problem(
-            PICTURE,
+            BROKEN_IMAGE,
             _(
                 "Images without a full web address are not shown: ${link}",
-                mapping={"link": _few(report.lost_pictures)},
+                mapping={"link": _few(report.lost_images)},
             ),
             Severity.warning,
             CampaignStep.email,

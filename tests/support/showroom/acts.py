@@ -1,4 +1,4 @@
-"""Actions that bring a page into the state of its picture."""
+"""Actions that bring a page into the state of its screenshot."""
 
 from collections.abc import Callable
 from typing import Any
