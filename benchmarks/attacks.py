@@ -130,7 +130,7 @@ def questions_of(targets: Targets) -> list[Question]:
 
 
 def attacks_of(targets: Targets, port: int) -> list[Attack]:
-    """Return every attack. ``port`` is the one of the mail server that accepts and says nothing."""
+    """Return every attack. ``port`` is the one of the mail server that never replies."""
     server = {"backend": "smtp", "host": "127.0.0.1", "port": port, "security": "none", "password": "secret"}
 
     def sign_in(client: int, turn: int) -> Query:

@@ -1,4 +1,4 @@
-"""A plan's limit is divided evenly among campaigns of several senders, as the forecast says beforehand."""
+"""A plan's limit is divided evenly among campaigns of several senders, as the forecast has it."""
 
 import random
 from collections import Counter as Sums

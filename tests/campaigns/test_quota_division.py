@@ -11,7 +11,7 @@ Case = tuple[int, list[CampaignShare], list[tuple[int, ...]], dict[int, Campaign
 
 
 def some(rnd: random.Random) -> Case:
-    """Room, campaigns with their senders, and the senders by number."""
+    """Remaining emails, campaigns with their senders, and the senders by number."""
     senders = {
         number: CampaignShare(number, rnd.randrange(12), rnd.choice([0, *range(1, 15)]))
         for number in rnd.sample(range(90), rnd.randrange(1, 5))

@@ -1,4 +1,4 @@
-"""Hours and times in zones whose clocks skip or repeat an hour, shift by half an hour, or skip a day."""
+"""Hours and times in zones in which clocks skip or repeat an hour, shift by half an hour, or skip a day."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo

@@ -94,7 +94,7 @@ def untranslated(page: BeautifulSoup) -> list[str]:
 
 
 def wrong_dates(page: BeautifulSoup) -> list[str]:
-    """Dates whose tooltip is not the date in this language, in one of the two zones of the pages."""
+    """Dates with a tooltip that is not the date in this language, in one of the two zones of the pages."""
     zones = [translator(CODE, zone) for zone in (UTC, ZoneInfo("Europe/London"))]
     found = [(each["title"], each["datetime"]) for each in page.select("time[datetime]")]
     return [
@@ -105,7 +105,7 @@ def wrong_dates(page: BeautifulSoup) -> list[str]:
 
 
 def wrong_forms(page: BeautifulSoup) -> list[str]:
-    """Counted sentences whose form is not that of the number they begin with."""
+    """Counted sentences in another form than that of the number they begin with."""
     kinds = dict(zip(FORMS, ("one", "few", "many"), strict=True))
     counted = re.findall(rf"([{FORMS}])(\d[\d\xa0]*)", page.get_text())
     rule = language_of(CODE).plural_form

@@ -204,7 +204,7 @@ PROGRESS = re.compile(r"/campaigns/\d+/progress$")
 
 
 def wait_for_the_look(route: Any) -> None:
-    """Let a page come, and answer what it asks for by itself with nothing new."""
+    """Let a page load, and answer its automatic requests with nothing new."""
     if route.request.is_navigation_request():
         route.continue_()
     else:

@@ -49,7 +49,7 @@ def sent(session, make, account, now):
 
 
 def read(session, deliveries, now):
-    """Clicks: eight (by a person), nine (possibly), ten (scanner), eleven (unsubscribed)."""
+    """Clicks: eight (human), nine (possibly), ten (scanner), eleven (unsubscribed)."""
     record_open(session, token(deliveries[8]), agent=PERSON, now=now)
     record_open(session, token(deliveries[8]), agent=PERSON, now=now + timedelta(hours=2))
     record_open(session, token(deliveries[9]), agent=APPLE, now=now)

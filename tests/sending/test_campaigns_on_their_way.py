@@ -1,4 +1,4 @@
-"""Schedules, pauses, cancellations, people who leave meanwhile, doubts decided by a person."""
+"""Schedules, pauses, cancellations, recipients who unsubscribe meanwhile, doubts resolved by a user."""
 
 from datetime import timedelta
 from time import sleep

@@ -112,7 +112,7 @@ def test_a_worker_asked_to_stop_leaves_nothing_in_doubt_and_gives_back_what_it_h
 def test_a_worker_that_is_lost_without_its_pool_leaves_nothing_in_doubt(
     due: Any, parts: Any, smtp_server: Any, statuses: Any, reload: Any, sessions: Any
 ) -> None:
-    """As when the broker goes away in the wrong moment: the main process ends, its pool was sending."""
+    """As when the broker goes away at the worst time: the main process ends while its pool is sending."""
     campaign = due(PEOPLE)
     parts.start("beat", "worker")
     wait(parts, lambda: len(smtp_server.emails) > 200)

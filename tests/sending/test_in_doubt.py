@@ -30,7 +30,7 @@ def works(open_works: Any, clock: Any, script: Script) -> Any:
 
 @pytest.fixture
 def doubtful(due: Any, works: Any, script: Script) -> Any:
-    """A campaign all of whose emails are settled, one of them in doubt; no tick has finished it yet."""
+    """A campaign with all emails settled, one of them in doubt; no tick has finished it yet."""
 
     def answer(message: Message) -> Receipt:
         return DOUBTFUL(message) if "000002" in message.recipient else accept(message)

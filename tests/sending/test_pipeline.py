@@ -1,4 +1,4 @@
-"""From a scheduled campaign to emails in readers' mailboxes."""
+"""From a scheduled campaign to emails in recipients' mailboxes."""
 
 from collections.abc import Callable
 from datetime import timedelta

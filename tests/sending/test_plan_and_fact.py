@@ -25,7 +25,7 @@ SENT_A_DAY = timedelta(hours=24)
 
 @dataclass
 class Run:
-    """A campaign sent by a clock that goes on with the emails, and leaps while all are waiting.
+    """A campaign sent by a clock that advances with the emails, and jumps while all are waiting.
 
     ``together``: every sender has one email in each ``step``; else the only sender's emails take one each.
     """
@@ -82,7 +82,7 @@ def to_the_minute(moment: datetime) -> datetime:
 
 
 def told(days: Sequence[Day], last: timedelta) -> list[tuple[Any, str, int, datetime, datetime]]:
-    """Days as a run notes them; ``last`` is from the end of a day to the moment of its last email."""
+    """Days as a run records them; ``last`` is the time from the end of a day to its last email."""
     return sorted(
         (
             day.date,

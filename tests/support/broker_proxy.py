@@ -80,7 +80,7 @@ class BrokerProxy:
             writer.close()
 
     def _changed(self, words: Sequence[bytes]) -> Sequence[bytes]:
-        """Return the command to pass on: one whose reply is a number too."""
+        """Return the command to pass on: one that is answered by a number too."""
         if words[0].upper() != b"LPUSH" or words[1] != QUEUE.encode():
             return words
         self.queued += 1

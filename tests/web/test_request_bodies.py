@@ -275,7 +275,7 @@ def test_the_api_refuses_many_parts_and_malformed_ones(client: Client) -> None:
 
 
 class Body:
-    """A request whose body is kept."""
+    """A request that keeps its body."""
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def speaks(text):
 
 
 class Spoken(HTMLParser):
-    """Collects the texts that a user reads or hears."""
+    """Collects the texts that a user reads or a screen reader speaks."""
 
     def __init__(self):
         super().__init__()

@@ -1,7 +1,7 @@
 """Example backend: emails over HTTP, ``POST /messages`` with the whole email as its body.
 
 The service answers 202 with an id, 422 for an address it will never accept, 429 with ``Retry-After`` when the
-account has sent enough, 401 for a wrong key. ``GET /account`` tells whether a key is valid.
+account has sent enough, 401 for a wrong key. ``GET /account`` shows whether a key is valid.
 
 A 5xx comes when the service has had the whole email: one part of it may have queued the email before another
 part failed. So the email is in doubt, and ``was_accepted`` finds out.
@@ -77,7 +77,7 @@ class ExampleBackend(Backend):
             raise ProtocolBroken("The service answered something else than expected.", reply)
 
     def connect(self) -> ExampleConnection:
-        """Return an open connection whose key was accepted."""
+        """Return an open connection; its key was accepted."""
         assert isinstance(self.settings, ExampleSettings)  # noqa: S101 - the registry validated it
         connection = ExampleConnection(self._url, self.settings.key, self.network.timeouts.connect)
         connection.open()
