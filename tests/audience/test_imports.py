@@ -24,7 +24,7 @@ from mailganer.audience import (
     undo_import,
     unsubscribe,
 )
-from mailganer.audience.imports import file_batches, files, import_steps, plan_room
+from mailganer.audience.imports import file_batches, import_steps, plan_room, uploads
 from mailganer.errors import Conflict, FileRefused, InputError, NotFound
 from mailganer.models import (
     Account,
@@ -301,7 +301,7 @@ def test_a_huge_cell_far_down_refuses_the_whole_file(bringer):
 
 def test_a_file_beyond_the_cap_is_refused_while_it_arrives(tmp_path):
     with pytest.raises(FileRefused) as refused:
-        files.store(io.BytesIO(b"a@example.com\n" * 1_000_000), tmp_path, largest=2_000_000)
+        uploads.store(io.BytesIO(b"a@example.com\n" * 1_000_000), tmp_path, largest=2_000_000)
     assert refused.value.word == "size:2"
     assert list(tmp_path.iterdir()) == []
 

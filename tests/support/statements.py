@@ -20,3 +20,8 @@ def statements(engine: Engine) -> Iterator[list[str]]:
         yield seen
     finally:
         event.remove(engine, "before_cursor_execute", note)
+
+
+def recipient_scans(seen: list[str]) -> list[str]:
+    """Return the statements that scan the recipients of a campaign."""
+    return [each for each in seen if "count(" in each.lower() and "subscriber" in each.lower()]
