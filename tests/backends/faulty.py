@@ -135,7 +135,7 @@ class FaultyServer:
         with self.lock:
             return sum(line.upper().startswith(command) for line in self.commands)
 
-    def hang_up_on_everybody(self) -> None:
+    def hang_up_on_all(self) -> None:
         with self.lock:
             for sock in self._open:
                 with contextlib.suppress(OSError):
@@ -145,7 +145,7 @@ class FaultyServer:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self.hang_up_on_everybody()
+        self.hang_up_on_all()
         for thread in self._threads:
             thread.join(5)
 

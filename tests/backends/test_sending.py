@@ -231,7 +231,7 @@ def test_a_server_that_left_while_nothing_was_said_leaves_no_doubt(
     connection: Connection, server: FaultyServer
 ) -> None:
     assert outcomes(send(connection, 3)) == ["accepted"] * 3
-    server.hang_up_on_everybody()
+    server.hang_up_on_all()
     time.sleep(0.1)
     again = list(connection.send_many(email(number) for number in range(10, 30)))
     assert outcomes(again) == ["accepted"] * 20

@@ -14,18 +14,18 @@ from mailganer.drill.record import read_record
 from mailganer.drill.verdict import Allowed, DrillRow, judge
 from mailganer.migrations import migrate
 
-PEOPLE = ("anna@example.org", "boris@example.org", "clara@example.org")
-ALL_SENT = tuple(DrillRow(email, "sent") for email in PEOPLE)
+RECIPIENTS = ("anna@example.org", "boris@example.org", "clara@example.org")
+ALL_SENT = tuple(DrillRow(email, "sent") for email in RECIPIENTS)
 
 
 def test_nothing_is_found_where_everyone_got_one_email() -> None:
-    found = judge(PEOPLE, ALL_SENT, PEOPLE, Allowed())
+    found = judge(RECIPIENTS, ALL_SENT, RECIPIENTS, Allowed())
     assert found.held
     assert (found.sent, found.lost, found.twice, found.in_doubt) == (3, (), (), 0)
 
 
 def test_a_planted_double_is_found() -> None:
-    found = judge(PEOPLE, ALL_SENT, (*PEOPLE, "boris@example.org"), Allowed())
+    found = judge(RECIPIENTS, ALL_SENT, (*RECIPIENTS, "boris@example.org"), Allowed())
     assert found.twice == ("boris@example.org",)
     assert not found.held
 
@@ -33,24 +33,26 @@ def test_a_planted_double_is_found() -> None:
 @pytest.mark.parametrize(
     ("rows", "taken"),
     [
-        pytest.param(ALL_SENT[:2], PEOPLE[:2], id="no row"),
+        pytest.param(ALL_SENT[:2], RECIPIENTS[:2], id="no row"),
         pytest.param(
-            (*ALL_SENT[:2], DrillRow(PEOPLE[2], "pending")), PEOPLE[:2], id="a row that says nothing"
+            (*ALL_SENT[:2], DrillRow(RECIPIENTS[2], "pending")), RECIPIENTS[:2], id="a row that says nothing"
         ),
-        pytest.param((*ALL_SENT[:2], DrillRow(PEOPLE[2], "sending")), PEOPLE[:2], id="a row left on its way"),
-        pytest.param(ALL_SENT, PEOPLE[:2], id="sent, and the server has nothing"),
+        pytest.param(
+            (*ALL_SENT[:2], DrillRow(RECIPIENTS[2], "sending")), RECIPIENTS[:2], id="a row left on its way"
+        ),
+        pytest.param(ALL_SENT, RECIPIENTS[:2], id="sent, and the server has nothing"),
     ],
 )
 def test_a_planted_loss_is_found(rows: tuple[DrillRow, ...], taken: tuple[str, ...]) -> None:
-    found = judge(PEOPLE, rows, taken, Allowed())
+    found = judge(RECIPIENTS, rows, taken, Allowed())
     assert found.lost == ("clara@example.org",)
     assert not found.held
 
 
 def test_an_email_that_failed_and_arrived_is_found() -> None:
-    rows = (*ALL_SENT[:2], DrillRow(PEOPLE[2], "failed", "refused", "550 5.1.1 No such user"))
-    assert judge(PEOPLE, rows, PEOPLE[:2], Allowed()).held
-    found = judge(PEOPLE, rows, PEOPLE, Allowed())
+    rows = (*ALL_SENT[:2], DrillRow(RECIPIENTS[2], "failed", "refused", "550 5.1.1 No such user"))
+    assert judge(RECIPIENTS, rows, RECIPIENTS[:2], Allowed()).held
+    found = judge(RECIPIENTS, rows, RECIPIENTS, Allowed())
     assert (found.denied, found.failed) == (("clara@example.org",), {"refused 550 5.1.1": 1})
     assert not found.held
 
@@ -65,7 +67,9 @@ def test_an_email_that_failed_and_arrived_is_found() -> None:
     ],
 )
 def test_only_what_was_on_the_wire_may_be_in_doubt(reason: str, allowed: Allowed, held: bool) -> None:
-    found = judge(PEOPLE, (*ALL_SENT[:2], DrillRow(PEOPLE[2], "in_doubt", reason)), PEOPLE, allowed)
+    found = judge(
+        RECIPIENTS, (*ALL_SENT[:2], DrillRow(RECIPIENTS[2], "in_doubt", reason)), RECIPIENTS, allowed
+    )
     assert (found.in_doubt, found.in_doubt_had) == (1, 1)
     assert found.held is held
 

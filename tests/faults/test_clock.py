@@ -52,7 +52,7 @@ def test_a_batch_that_a_dead_worker_held_is_free_soon_though_the_clock_was_set_b
     works.run(3)
     clock.forward(minutes=2)
     works.run(4)
-    assert statuses(campaign.id) == {"sent": 30}, "the batch is held by nobody"
+    assert statuses(campaign.id) == {"sent": 30}, "no lane holds the batch"
     assert reload(campaign).status is CampaignStatus.finished
 
 

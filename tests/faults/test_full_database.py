@@ -19,7 +19,7 @@ from tests.audience.conftest import Bringer
 from tests.sending.scripted import Script
 from tests.support.databases import Databases
 
-PEOPLE = 40
+RECIPIENTS = 40
 FULL = 0.8  # seconds
 
 pytestmark = pytest.mark.parametrize("disk", ["mounted", "limited"], indirect=True)
@@ -53,7 +53,7 @@ def test_nothing_leaves_while_it_is_full_and_no_one_is_lost_or_gets_two(
     nth: int,
 ) -> None:
     script = Script()
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     works = open_works(script=script)
     works.tick()
     turn, turns, left, emptied = LaneTurn._settle_and_open, iter(range(1, 1000)), [], Event()
@@ -79,8 +79,8 @@ def test_nothing_leaves_while_it_is_full_and_no_one_is_lost_or_gets_two(
     assert left[0] == left[1], "an email left that could not be noted"
     assert "the database is in trouble" in caplog.text
     works.run(4)
-    assert statuses(campaign.id) == {"sent": PEOPLE}
-    assert sorted(script.got.values()) == [1] * PEOPLE
+    assert statuses(campaign.id) == {"sent": RECIPIENTS}
+    assert sorted(script.got.values()) == [1] * RECIPIENTS
     assert reload(campaign).status is CampaignStatus.finished
 
 

@@ -21,7 +21,7 @@ from tests.support.ports import wait_until
 from .child import end_of, fork
 from .conftest import at
 
-PEOPLE = 40
+RECIPIENTS = 40
 
 the_other = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 both_kinds = pytest.mark.parametrize("disk", ["mounted", "limited"], indirect=True)
@@ -42,7 +42,7 @@ def test_without_room_for_a_journal_nothing_is_sent_and_its_person_reads_why(
     disk: Any,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     works = open_works(clock, script)
     works.tick()
     disk.fill()
@@ -50,14 +50,14 @@ def test_without_room_for_a_journal_nothing_is_sent_and_its_person_reads_why(
     disk.empty()
     sender = reload(campaign.senders[0])
     assert not script.seen
-    assert statuses(campaign.id) == {"pending": PEOPLE}
+    assert statuses(campaign.id) == {"pending": RECIPIENTS}
     assert sender.status is SenderStatus.sleeping
     assert "Mailganer cannot record what it sends" in sender.error
     assert "there is no room for a journal, so nothing is sent" in caplog.text
     assert list(works.context.journals.glob("*.journal")) == []
     clock.forward(minutes=1)
     works.run(4)
-    assert statuses(campaign.id) == {"sent": PEOPLE}
+    assert statuses(campaign.id) == {"sent": RECIPIENTS}
     assert reload(campaign.senders[0]).error is None
     assert reload(campaign).status is CampaignStatus.finished
 
@@ -139,14 +139,14 @@ def test_the_api_says_that_there_is_no_room(
 def test_a_log_on_a_full_disk_ends_no_part_and_keeps_no_email(
     due: Any, parts: Any, smtp_server: Any, reload: Any, deliveries: Any
 ) -> None:
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     for name in ("beat", "worker"):
         (parts.folder / f"{name}.log").symlink_to("/dev/full")  # a disk that is always full
     parts.start("beat", "worker")
     wait_until(lambda: reload(campaign).status is CampaignStatus.finished, timeout=90)
     assert parts.runs("worker")
     assert parts.runs("beat")
-    assert sorted(smtp_server.counts.values()) == [1] * PEOPLE
+    assert sorted(smtp_server.counts.values()) == [1] * RECIPIENTS
 
 
 def test_a_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
@@ -160,7 +160,7 @@ def test_a_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
 def test_the_command_says_that_its_state_cannot_be_written_and_continues_when_it_can(
     mailing: Any,
 ) -> None:
-    mailing.write_list(PEOPLE)
+    mailing.write_list(RECIPIENTS)
     sending = mailing.start()
     before = resource.prlimit(sending.pid, resource.RLIMIT_FSIZE)
     wait_until(lambda: mailing.server.emails, timeout=60, every=0.001)
@@ -168,11 +168,11 @@ def test_the_command_says_that_its_state_cannot_be_written_and_continues_when_it
     time.sleep(2)
     left = len(mailing.server.emails)
     time.sleep(1)
-    assert len(mailing.server.emails) == left < PEOPLE, "an email left that could not be noted"
+    assert len(mailing.server.emails) == left < RECIPIENTS, "an email left that could not be noted"
     resource.prlimit(sending.pid, resource.RLIMIT_FSIZE, before)
     _said, trouble = sending.communicate(timeout=60)
     assert sending.returncode == 0, trouble
-    assert sorted(mailing.server.counts.values()) == [1] * PEOPLE
+    assert sorted(mailing.server.counts.values()) == [1] * RECIPIENTS
 
 
 # --- the doctor

@@ -25,7 +25,7 @@ from tests.support.ports import wait_until
 from .child import die, dies, end_of, fork
 from .conftest import with_one_connection
 
-PEOPLE = 60
+RECIPIENTS = 60
 
 Arm = Callable[[], None]
 
@@ -77,7 +77,7 @@ def test_a_worker_killed_at_any_step_leaves_in_doubt_what_was_on_the_wire_and_no
     stage: str,
 ) -> None:
     arm, doubts, taken = STAGES[stage]
-    campaign = campaign_to(PEOPLE)
+    campaign = campaign_to(RECIPIENTS)
     tick(works.context)
     plan_campaign(works.context, campaign.id)
 
@@ -101,7 +101,7 @@ def test_a_worker_killed_with_emails_overlapping_leaves_no_more_in_doubt_than_ov
     campaign_to: Any, works: Any, server: Any, settings: Any, deliveries: Any, pledge: Any
 ) -> None:
     server.features = ("PIPELINING", "CHUNKING", "8BITMIME")
-    campaign = campaign_to(PEOPLE)
+    campaign = campaign_to(RECIPIENTS)
     tick(works.context)
     plan_campaign(works.context, campaign.id)
 
@@ -123,7 +123,7 @@ def test_a_planner_killed_in_the_middle_is_followed_by_another_and_no_one_is_pla
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(plan, "CHUNK", 10)
-    campaign = campaign_to(PEOPLE)
+    campaign = campaign_to(RECIPIENTS)
     tick(works.context)
 
     def work() -> None:
@@ -133,7 +133,7 @@ def test_a_planner_killed_in_the_middle_is_followed_by_another_and_no_one_is_pla
     assert end_of(fork(work)) == -signal.SIGKILL
     assert statuses(campaign.id) == {"pending": 20}
     works.run(5)
-    assert statuses(campaign.id) == {"sent": PEOPLE}
+    assert statuses(campaign.id) == {"sent": RECIPIENTS}
     assert set(server.counts.values()) == {1}
 
 
@@ -165,7 +165,7 @@ def test_a_machine_that_is_gone_with_its_journal_leaves_its_whole_window_in_doub
     sessions: Any,
     pledge: Any,
 ) -> None:
-    campaign = campaign_to(PEOPLE)
+    campaign = campaign_to(RECIPIENTS)
     tick(works.context)
     plan_campaign(works.context, campaign.id)
 

@@ -28,7 +28,7 @@ from tests.support.sent import sent_campaign, token
 
 from .conftest import at
 
-PEOPLE = 40
+RECIPIENTS = 40
 BUSY = 0.8  # seconds; four times the longest wait in these tests
 LONGEST = 120  # seconds a lock is held when a test does not release it
 
@@ -115,10 +115,10 @@ def setting(url: str, name: str, value: str) -> None:
 
 
 @pytest.fixture
-def everybody_once(script: Script, statuses: Any, reload: Any) -> Callable[[Any], None]:
+def each_got_one_email(script: Script, statuses: Any, reload: Any) -> Callable[[Any], None]:
     def check(campaign: Any) -> None:
-        assert statuses(campaign.id) == {"sent": PEOPLE}
-        assert sorted(script.got.values()) == [1] * PEOPLE
+        assert statuses(campaign.id) == {"sent": RECIPIENTS}
+        assert sorted(script.got.values()) == [1] * RECIPIENTS
         assert reload(campaign).status is CampaignStatus.finished
 
     return check
@@ -133,13 +133,13 @@ def test_a_locked_file_breaks_no_lane_and_loses_no_email(
     due: Any,
     open_works: Any,
     script: Script,
-    everybody_once: Any,
+    each_got_one_email: Any,
     database_url: str,
     rival: Rival,
     monkeypatch: pytest.MonkeyPatch,
     stage: str,
 ) -> None:
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     monkeypatch.setattr(db, "SQLITE_BUSY_MS", 200)
     works = open_works(script=script)
     works.tick()
@@ -148,7 +148,7 @@ def test_a_locked_file_breaks_no_lane_and_loses_no_email(
     works.tick()
     rival.done()
     works.run(3)
-    everybody_once(campaign)
+    each_got_one_email(campaign)
 
 
 @the_other
@@ -169,14 +169,14 @@ def test_rows_that_someone_keeps_locked_break_no_lane_and_loses_no_email(
     due: Any,
     open_works: Any,
     script: Script,
-    everybody_once: Any,
+    each_got_one_email: Any,
     database_url: str,
     rival: Rival,
     monkeypatch: pytest.MonkeyPatch,
     stage: str,
     table: str,
 ) -> None:
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     setting(database_url, "lock_timeout", "200ms")
     works = open_works(script=script)
     works.tick()
@@ -186,7 +186,7 @@ def test_rows_that_someone_keeps_locked_break_no_lane_and_loses_no_email(
     works.tick()
     rival.done()
     works.run(3)
-    everybody_once(campaign)
+    each_got_one_email(campaign)
 
 
 @the_other
@@ -194,13 +194,13 @@ def test_a_deadlock_that_the_lane_has_to_give_way_in_is_tried_again(
     due: Any,
     open_works: Any,
     script: Script,
-    everybody_once: Any,
+    each_got_one_email: Any,
     database_url: str,
     rival: Rival,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     works = open_works(script=script)
     works.tick()
 
@@ -217,7 +217,7 @@ def test_a_deadlock_that_the_lane_has_to_give_way_in_is_tried_again(
     rival.done()
     assert "deadlock detected" in caplog.text
     works.run(3)
-    everybody_once(campaign)
+    each_got_one_email(campaign)
 
 
 @the_other
@@ -225,12 +225,12 @@ def test_a_settlement_that_cannot_be_serialised_is_tried_again(
     due: Any,
     open_works: Any,
     script: Script,
-    everybody_once: Any,
+    each_got_one_email: Any,
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     setting(database_url, "default_transaction_isolation", "repeatable read")
     works = open_works(script=script)
     works.tick()
@@ -245,7 +245,7 @@ def test_a_settlement_that_cannot_be_serialised_is_tried_again(
     works.tick()
     assert "could not serialize" in caplog.text
     works.run(3)
-    everybody_once(campaign)
+    each_got_one_email(campaign)
 
 
 @the_other
@@ -254,13 +254,13 @@ def test_a_pool_without_a_free_connection_breaks_no_lane_and_loses_no_email(
     due: Any,
     open_works: Any,
     script: Script,
-    everybody_once: Any,
+    each_got_one_email: Any,
     database_url: str,
     rival: Rival,
     monkeypatch: pytest.MonkeyPatch,
     stage: str,
 ) -> None:
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     works = open_works(script=script)
     works.tick()
     engine = create_engine(database_url, pool_size=2, max_overflow=0, pool_timeout=0.2)
@@ -277,7 +277,7 @@ def test_a_pool_without_a_free_connection_breaks_no_lane_and_loses_no_email(
     rival.done()
     works.run(3)
     engine.dispose()
-    everybody_once(campaign)
+    each_got_one_email(campaign)
 
 
 @one_database
@@ -294,7 +294,7 @@ def test_refusals_are_counted_once_however_often_their_settlement_is_tried(
         return Receipt(message.id, Outcome.accepted, "250 kept")
 
     script.answer = answer
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     works = open_works(script=script)
     works.tick()
     engine, tries = works.context.engine, count(1)

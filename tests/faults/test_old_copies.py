@@ -19,7 +19,7 @@ from tests.support.databases import Databases
 
 from .conftest import at
 
-PEOPLE = 40
+RECIPIENTS = 40
 
 
 @pytest.fixture
@@ -65,15 +65,15 @@ def test_what_was_sent_since_the_copy_is_not_sent_again_without_a_decision(
     copy: Any,
     put_back: Any,
 ) -> None:
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     works.tick()
     send_some(works, campaign)
     kept = copy()
     known = statuses(campaign.id)["sent"]
-    assert 0 < known < PEOPLE
+    assert 0 < known < RECIPIENTS
     clock.forward(minutes=20)
     works.run(3)
-    assert statuses(campaign.id) == {"sent": PEOPLE}
+    assert statuses(campaign.id) == {"sent": RECIPIENTS}
 
     put_back(kept)
     clock.forward(minutes=10)
@@ -93,14 +93,14 @@ def test_what_was_sent_since_the_copy_is_not_sent_again_without_a_decision(
     resume(session, session.get_one(Campaign, campaign.id), clock.now)
     session.commit()
     works.run(3)
-    assert statuses(campaign.id) == {"sent": PEOPLE}
-    assert sorted(script.got.values()) == [1] * known + [2] * (PEOPLE - known), "it was said so"
+    assert statuses(campaign.id) == {"sent": RECIPIENTS}
+    assert sorted(script.got.values()) == [1] * known + [2] * (RECIPIENTS - known), "it was said so"
 
 
 def test_a_campaign_that_began_and_ended_since_the_copy_asks_and_a_later_one_waits_for_its_day(
     due: Any, works: Any, clock: Any, script: Script, make: Any, reload: Any, copy: Any, put_back: Any
 ) -> None:
-    campaign = due(PEOPLE, send_at=clock.now + timedelta(minutes=5))
+    campaign = due(RECIPIENTS, send_at=clock.now + timedelta(minutes=5))
     later = make.campaign(
         campaign.account,
         (make.session.get_one(SubscriberList, campaign.lists[0].id),),
@@ -132,14 +132,14 @@ def test_a_lane_that_outlives_its_database_keeps_what_has_left_and_asks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A replica without the last windows takes over; no tick has detected it yet."""
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     works.tick()
     kept = copy()
     at(monkeypatch, WindowSettler, "settle", 3, lambda *_: put_back(kept))
     LaneRunner(works.context, campaign.senders[0].id).run(30)
     assert set(script.got.values()) == {1}
     left = len(script.got)
-    assert 0 < statuses(campaign.id)["sent"] < left < PEOPLE
+    assert 0 < statuses(campaign.id)["sent"] < left < RECIPIENTS
     assert reload(campaign).status is CampaignStatus.paused
     assert "restored from an older backup" in translate_sentence(reload(campaign).paused_reason)
     works.run(3)
@@ -149,28 +149,28 @@ def test_a_lane_that_outlives_its_database_keeps_what_has_left_and_asks(
 def test_a_copy_that_knows_everything_changes_nothing(
     due: Any, works: Any, script: Script, statuses: Any, copy: Any, put_back: Any
 ) -> None:
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     works.tick()
     send_some(works, campaign)
     put_back(copy())
     works.run(3)
-    assert statuses(campaign.id) == {"sent": PEOPLE}
+    assert statuses(campaign.id) == {"sent": RECIPIENTS}
     assert set(script.got.values()) == {1}
 
 
 def test_a_process_stopped_with_the_lock_blocks_no_other(due: Any, works: Any, script: Script) -> None:
-    due(PEOPLE)
+    due(RECIPIENTS)
     with open_mark(works.context.journals) as mine:
         works.run(3)
     assert mine
-    assert sorted(script.got.values()) == [1] * PEOPLE
+    assert sorted(script.got.values()) == [1] * RECIPIENTS
 
 
 def test_a_clock_that_is_set_back_is_no_older_copy(due: Any, works: Any, clock: Any, statuses: Any) -> None:
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     works.tick()
     clock.forward(hours=-8)
     works.run(2)
     clock.forward(hours=9)
     works.run(3)
-    assert statuses(campaign.id) == {"sent": PEOPLE}
+    assert statuses(campaign.id) == {"sent": RECIPIENTS}

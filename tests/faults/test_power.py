@@ -12,7 +12,7 @@ from tests.support.databases import Databases
 from tests.support.ports import free_port, wait_until
 from tests.support.redis import Redis
 
-PEOPLE = 150
+RECIPIENTS = 150
 ON_THE_WIRE = 2 * 8  # connections, emails on each
 
 
@@ -48,7 +48,7 @@ def test_everything_killed_at_once_again_and_again_settles_itself_when_it_is_bac
     deliveries: Any,
     reload: Any,
 ) -> None:
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     postgresql = safe_databases.postgresql
     parts.start("web", "beat", "worker")
     try:
@@ -64,6 +64,6 @@ def test_everything_killed_at_once_again_and_again_settles_itself_when_it_is_bac
         wait_until(lambda: health(port)["status"] == "ok", what="every part to be well")
     except AssertionError as error:
         pytest.fail(f"{error}\n{parts.output()}")
-    check_the_pledge(smtp_server, deliveries(campaign.id), PEOPLE)
+    check_the_pledge(smtp_server, deliveries(campaign.id), RECIPIENTS)
     doubtful = [row for row in deliveries(campaign.id) if row.status.value == "in_doubt"]
     assert len(doubtful) <= 2 * ON_THE_WIRE

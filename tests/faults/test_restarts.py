@@ -24,7 +24,7 @@ from tests.support.ports import wait_until
 from .child import Place, end_of, fork, kill, stops
 from .conftest import with_one_connection
 
-PEOPLE = 60
+RECIPIENTS = 60
 AWAY = 0.3  # seconds until it is started again; attempts until then fail
 
 Arm = Callable[[Place], None]
@@ -70,7 +70,7 @@ def test_a_database_that_is_started_again_at_any_step_loses_no_email_and_sends_n
     place: Place,
     stage: str,
 ) -> None:
-    campaign = campaign_to(PEOPLE)
+    campaign = campaign_to(RECIPIENTS)
     tick(works.context)
     plan_campaign(works.context, campaign.id)
 
@@ -90,8 +90,8 @@ def test_a_database_that_is_started_again_at_any_step_loses_no_email_and_sends_n
         kill(child)
         raise
     works.run(4)
-    assert statuses(campaign.id) == {"sent": PEOPLE}
-    assert server.counts == Counter({f"reader{n:06}@example.org": 1 for n in range(1, PEOPLE + 1)})
+    assert statuses(campaign.id) == {"sent": RECIPIENTS}
+    assert server.counts == Counter({f"reader{n:06}@example.org": 1 for n in range(1, RECIPIENTS + 1)})
     assert reload(campaign).status is CampaignStatus.finished
 
 
@@ -107,7 +107,7 @@ def test_a_commit_that_is_written_and_never_answered_is_neither_done_twice_nor_t
     place: Place,
     nth: int,
 ) -> None:
-    campaign = campaign_to(PEOPLE)
+    campaign = campaign_to(RECIPIENTS)
     tick(works.context)
     plan_campaign(works.context, campaign.id)
 
@@ -132,7 +132,7 @@ def test_a_commit_that_is_written_and_never_answered_is_neither_done_twice_nor_t
         kill(child)
         raise
     works.run(4)
-    assert statuses(campaign.id) == {"sent": PEOPLE}
+    assert statuses(campaign.id) == {"sent": RECIPIENTS}
     assert set(server.counts.values()) == {1}
     assert reload(campaign).status is CampaignStatus.finished
 

@@ -29,7 +29,7 @@ from tests.support.past_campaigns import add_past_campaigns
 from tests.support.ports import wait_until
 from tests.support.redis import Redis
 
-CAMPAIGNS, ACCOUNTS, PEOPLE = 8, 3, 2
+CAMPAIGNS, ACCOUNTS, RECIPIENTS = 8, 3, 2
 OTHERS = 3  # messages besides one per campaign and sender: a tick, and the one being received
 LATE = 60.0  # seconds
 EACH_STEP = 2.0
@@ -146,7 +146,7 @@ def storm(due: Any, make: Any) -> list[Any]:
     for number in range(ACCOUNTS):
         account = make.account(f"owner{number}@example.com", plan="pro")
         readers = make.list(account)
-        make.subscribers(account, PEOPLE, readers)
+        make.subscribers(account, RECIPIENTS, readers)
         owners.append((account, readers, make.sender(account)))
     campaigns = []
     for number in range(CAMPAIGNS):
@@ -175,7 +175,7 @@ def outlast(fate: str, queue: Queue, storm: list[Any], clock: Any, script: Scrip
             break
     assert {reload(each).status for each in storm} == {CampaignStatus.finished}
     assert Counter(message.id for message in script.seen).most_common(1)[0][1] == 1
-    assert len(script.seen) == CAMPAIGNS * PEOPLE
+    assert len(script.seen) == CAMPAIGNS * RECIPIENTS
     assert queue.most <= CAMPAIGNS + ACCOUNTS + OTHERS
 
 
@@ -208,7 +208,7 @@ def test_one_message_is_enough_for_all_campaigns(
     message = queue.take()
     assert message
     queue.run(message)
-    assert len(script.seen) == CAMPAIGNS * PEOPLE
+    assert len(script.seen) == CAMPAIGNS * RECIPIENTS
     clock.forward(seconds=1)
     queue.run(message)
     assert {reload(each).status for each in storm} == {CampaignStatus.finished}
@@ -247,7 +247,7 @@ def test_a_campaign_whose_planning_breaks_holds_up_no_other(
 
     monkeypatch.setattr(tasks.plan, "plan", breaks)
     queue.run(("mailganer.tick", (), "some id"))
-    assert len(script.seen) == (CAMPAIGNS - 1) * PEOPLE
+    assert len(script.seen) == (CAMPAIGNS - 1) * RECIPIENTS
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -329,7 +329,7 @@ def test_worker_and_beat_send_everything_once_while_messages_are_repeated_delaye
     parts = Parts(tmp_path, ini_values | {"celery.broker_url": proxy.url})
     account = make.account(plan="pro")
     sender, readers = make.sender(account, smtp_server), make.list(account)
-    make.subscribers(account, PEOPLE, readers)
+    make.subscribers(account, RECIPIENTS, readers)
     emails = 0
     parts.start("worker", "beat")
     try:
@@ -339,14 +339,14 @@ def test_worker_and_beat_send_everything_once_while_messages_are_repeated_delaye
                 due_now = {"status": CampaignStatus.scheduled, "send_at": make.now}
                 make.campaign(account, (readers,), (sender,), **due_now)
             make.commit()
-            emails += CAMPAIGNS * PEOPLE
+            emails += CAMPAIGNS * RECIPIENTS
             wait_until(lambda: len(smtp_server.emails) >= emails, timeout=60, what=f"all with {fate}")  # noqa: B023
             assert proxy.queued - queued < 100, fate
     except AssertionError as error:
         pytest.fail(f"{error}\n{parts.output()}")
     finally:
         parts.stop()
-    assert list(smtp_server.counts.values()) == [2 * CAMPAIGNS] * PEOPLE
+    assert list(smtp_server.counts.values()) == [2 * CAMPAIGNS] * RECIPIENTS
 
 
 # --- an installation with a long history

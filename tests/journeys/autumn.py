@@ -6,7 +6,7 @@ from typing import Any
 
 from .api import API
 
-PEOPLE = 10_000
+RECIPIENTS = 10_000
 FIRST = ("Анна", "Пётр", "Мария", "Фёдор", "Ольга", "Юрий", "Зоя", "Илья", "Жанна", "Щукарь")
 LAST = ("Иванова", "Ёлкин", "Цой", "Щедрин", "Объедкова", "Эйхенбаум", "Юшкевич")
 HTML = """<html><body><p>Здравствуйте, {{ first_name }} {{ last_name }}!</p>
@@ -27,7 +27,7 @@ def address(number: int) -> str:
 FIRST_FORTY = {address(number) for number in range(40)}
 
 
-def people_csv(count: int = PEOPLE) -> bytes:
+def people_csv(count: int = RECIPIENTS) -> bytes:
     text = io.StringIO()
     rows = csv.writer(text, delimiter=";")
     rows.writerow(["Почта", "Имя", "Фамилия", "Номер", "Город"])
@@ -36,7 +36,7 @@ def people_csv(count: int = PEOPLE) -> bytes:
     return text.getvalue().encode("utf-8-sig")
 
 
-def bring(api: API, count: int = PEOPLE) -> int:
+def bring(api: API, count: int = RECIPIENTS) -> int:
     """Create a list with that many subscribers; return its id."""
     list_id = api.post("lists", {"name": "Читатели"})["id"]
     started = api.upload(f"lists/{list_id}/imports", "люди.csv", people_csv(count))

@@ -16,7 +16,7 @@ from tests.support.ports import wait_until
 from tests.support.smtp import Collected, SMTPServer
 
 from .api import API
-from .autumn import FIRST_FORTY, PEOPLE, address, bring, finished, name, write
+from .autumn import FIRST_FORTY, RECIPIENTS, address, bring, finished, name, write
 
 
 def fetch(url: str, body: bytes | None = None) -> int:
@@ -60,7 +60,7 @@ def read_quickly(content: bytes) -> tuple[str, str]:
     return subject, html.get_payload(decode=True).decode()
 
 
-def assert_everybody_got_their_own(server: SMTPServer, count: int = PEOPLE) -> None:
+def assert_each_recipient_got_their_email(server: SMTPServer, count: int = RECIPIENTS) -> None:
     counts = server.counts
     assert len(counts) == count
     assert set(counts.values()) == {1}
@@ -82,7 +82,7 @@ def test_ten_thousand_people_get_their_own_email_once_and_what_they_do_is_counte
 
     check = api.post(f"campaigns/{campaign}/check")
     assert check["ok"], check["problems"]
-    assert check["audience"] == PEOPLE
+    assert check["audience"] == RECIPIENTS
     use = {each["name"]: each for each in check["variables"]}
     assert (use["gorod"]["filled"], use["gorod"]["empty"]) == (6666, 3334)
 
@@ -97,16 +97,16 @@ def test_ten_thousand_people_get_their_own_email_once_and_what_they_do_is_counte
     assert 0 <= late < within(10), f"it started {late} s after its time"
     done = api.wait(f"campaigns/{campaign}", finished, 300)
     assert done["counts"] == {
-        "total": PEOPLE,
+        "total": RECIPIENTS,
         "pending": 0,
         "sending": 0,
-        "sent": PEOPLE,
+        "sent": RECIPIENTS,
         "failed": 0,
         "in_doubt": 0,
         "skipped": 0,
         "bounced": 0,
     }
-    assert_everybody_got_their_own(smtp_server)
+    assert_each_recipient_got_their_email(smtp_server)
 
     emails = {email.recipient: email for email in smtp_server.emails if email.recipient in FIRST_FORTY}
     openers, clickers, leavers = list(emails)[:20], list(emails)[20:30], list(emails)[30:35]
@@ -118,7 +118,7 @@ def test_ten_thousand_people_get_their_own_email_once_and_what_they_do_is_counte
         assert fetch(unsubscribe_address(emails[who])) == 200  # a scanner's GET changes nothing
         assert fetch(unsubscribe_address(emails[who]), b"List-Unsubscribe=One-Click") == 200
     report = api.wait(f"campaigns/{campaign}/report", lambda found: found["opens"]["total"] >= 20, 30)
-    assert report["sent"] == PEOPLE
+    assert report["sent"] == RECIPIENTS
     assert report["clicks"]["people"] == 10
     assert report["unsubscribed"] == 5
     assert report["opens"]["people_certain"] == 30  # a click implies an open
@@ -136,7 +136,7 @@ def test_ten_thousand_people_get_their_own_email_once_and_what_they_do_is_counte
 def test_a_worker_killed_in_the_middle_sends_no_email_twice_and_loses_none(
     api: API, installation: Installation, smtp_server: SMTPServer
 ) -> None:
-    people = PEOPLE // 3
+    people = RECIPIENTS // 3
     campaign = write(api, bring(api, people))
     api.post(f"campaigns/{campaign}/schedule")
     for part in (1, 2, 3):
@@ -166,7 +166,7 @@ def test_a_wiped_broker_heals_by_itself(
     from mailganer.settings import load
 
     broker = Redis.from_url(broker_url(load(installation.ini)).replace("redis+socket://", "unix://"))
-    people = PEOPLE // 3
+    people = RECIPIENTS // 3
     campaign = write(api, bring(api, people))
     api.post(f"campaigns/{campaign}/schedule")
     for part in (1, 2, 3):
@@ -176,4 +176,4 @@ def test_a_wiped_broker_heals_by_itself(
     broker.close()
     done = api.wait(f"campaigns/{campaign}", finished, 300)
     assert done["counts"]["sent"] == people
-    assert_everybody_got_their_own(smtp_server, people)
+    assert_each_recipient_got_their_email(smtp_server, people)

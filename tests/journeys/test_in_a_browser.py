@@ -16,7 +16,7 @@ from tests.support.ports import wait_until
 
 from .accessibility import serious_findings
 
-PEOPLE = """Почта;Имя;Фамилия;День рождения;Город
+CSV_FILE = """Почта;Имя;Фамилия;День рождения;Город
 anna@example.org;Анна;Иванова;14.05.1990;Псков
 petr@example.org;Пётр;Ёлкин;;Тверь
 bad address;Без;Адреса;;
@@ -148,7 +148,7 @@ def bring_people(walk: Walk, folder: Path) -> None:
     page = walk.page
     walk.go("/subscribers/import")
     file = folder / "people.csv"
-    file.write_text(PEOPLE, "utf-8-sig")
+    file.write_text(CSV_FILE, "utf-8-sig")
     page.locator("input[type=file]").set_input_files(file)
     page.locator("select[name=list]").select_option("new")
     page.locator("input[name=name]").fill(READERS)

@@ -9,7 +9,7 @@ from mailganer.i18n.languages import language_names
 from mailganer.i18n.ready_templates import KINDS, ReadyTemplate, ready_templates
 from mailganer.rendering import GIVEN, Source, compile_email, safe_render
 
-PEOPLE = frozenset(("first_name", "last_name", "birthday"))
+CONTACT_FIELDS = frozenset(("first_name", "last_name", "birthday"))
 ALL = [(locale, email) for locale, _name in language_names() for email in ready_templates(locale)]
 each = pytest.mark.parametrize(
     ("locale", "ready"), ALL, ids=[f"{ready.kind}-{locale}" for locale, ready in ALL]
@@ -31,7 +31,7 @@ def test_there_are_five_kinds_in_both_languages() -> None:
 @each
 def test_a_ready_email_names_only_what_every_recipient_has(locale: str, ready: ReadyTemplate) -> None:
     email = compile_email(source(ready))
-    assert email.variables <= GIVEN | PEOPLE
+    assert email.variables <= GIVEN | CONTACT_FIELDS
     assert {"unsubscribe_url", "browser_url"} <= email.variables
     assert email.links
     assert ready.name

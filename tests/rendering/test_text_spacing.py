@@ -8,7 +8,7 @@ from mailganer.rendering import html_to_text, markup, sandbox
 from mailganer.rendering.placeholders import mask
 from mailganer.rendering.render_budget import RenderBudget
 
-PEOPLE: tuple[dict[str, str], ...] = (
+RECIPIENTS: tuple[dict[str, str], ...] = (
     {"n": "", "m": "", "items": ""},
     {"n": "X", "m": "", "items": ""},
     {"n": "", "m": "1", "items": "z"},
@@ -62,7 +62,7 @@ def reference(source: str, values: dict[str, str]) -> str:
     ],
 )
 def test_a_statement_is_no_end_of_a_text(html: str, text: str) -> None:
-    assert text_part(html, PEOPLE[0]) == text
+    assert text_part(html, RECIPIENTS[0]) == text
 
 
 INLINE = (
@@ -108,5 +108,5 @@ def test_the_words_of_the_text_part_are_those_of_the_rendered_html(
 ) -> None:
     for seed in range(300):
         source = f"<p>{markup_of(random.Random(seed), words, depth)}</p>"
-        for values in PEOPLE:
+        for values in RECIPIENTS:
             assert text_part(source, values).split() == reference(source, values).split(), (seed, source)

@@ -22,7 +22,7 @@ from mailganer.sending.worker.lane import LaneRunner as Loop
 from tests.support.pace import within
 from tests.support.ports import wait_until
 
-PEOPLE = 3000
+RECIPIENTS = 3000
 
 
 def finished(reload: Callable[[Any], Any], campaign: Campaign) -> Callable[[], bool]:
@@ -59,14 +59,14 @@ def check_the_pledge(server: Any, deliveries: list[Delivery], people: int) -> No
 def test_a_worker_killed_again_and_again_sends_no_email_twice_and_loses_none(
     due: Any, parts: Any, smtp_server: Any, deliveries: Any, reload: Any
 ) -> None:
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     parts.start("beat", "worker")
     for enough in (200, 700, 1300):
         wait(parts, lambda: len(smtp_server.emails) >= enough)  # noqa: B023
         parts.kill("worker")
         parts.start("worker")
     wait(parts, finished(reload, campaign), 120)
-    check_the_pledge(smtp_server, deliveries(campaign.id), PEOPLE)
+    check_the_pledge(smtp_server, deliveries(campaign.id), RECIPIENTS)
     doubtful = [row for row in deliveries(campaign.id) if row.status is DeliveryStatus.in_doubt]
     assert len(doubtful) <= 3 * 2 * 8  # kills, connections, emails on the wire of each
 
@@ -92,7 +92,7 @@ def test_a_broker_that_forgets_everything_does_not_stop_a_campaign(
 def test_a_worker_asked_to_stop_leaves_nothing_in_doubt_and_gives_back_what_it_held(
     due: Any, parts: Any, smtp_server: Any, statuses: Any, sessions: Any
 ) -> None:
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     parts.start("beat", "worker")
     wait(parts, lambda: len(smtp_server.emails) > 200)
     begun = time.monotonic()
@@ -113,7 +113,7 @@ def test_a_worker_that_is_lost_without_its_pool_leaves_nothing_in_doubt(
     due: Any, parts: Any, smtp_server: Any, statuses: Any, reload: Any, sessions: Any
 ) -> None:
     """As when the broker goes away at the worst time: the main process ends while its pool is sending."""
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     parts.start("beat", "worker")
     wait(parts, lambda: len(smtp_server.emails) > 200)
     pool = parts.lose("worker")
@@ -123,7 +123,7 @@ def test_a_worker_that_is_lost_without_its_pool_leaves_nothing_in_doubt(
     assert statuses(campaign.id)["pending"] > 0
     parts.start("worker")
     wait(parts, finished(reload, campaign), 120)
-    assert statuses(campaign.id) == {"sent": PEOPLE}, parts.output()
+    assert statuses(campaign.id) == {"sent": RECIPIENTS}, parts.output()
     assert set(smtp_server.counts.values()) == {1}
 
 
@@ -132,7 +132,7 @@ def test_a_worker_that_slept_past_its_lease_sends_nothing_that_another_one_took_
     due: Any, works: Any, context: Any, smtp_server: Any, deliveries: Any, sessions: Any, settings: Any
 ) -> None:
     """SIGSTOP in the middle, a sweep with the lease over, SIGCONT: exactly once all the same."""
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     tick(context)
     plan(context, campaign.id)
     sender_id = campaign.senders[0].id
@@ -156,4 +156,4 @@ def test_a_worker_that_slept_past_its_lease_sends_nothing_that_another_one_took_
         os.kill(child, signal.SIGCONT)
         os.waitpid(child, 0)
     works.run(3)
-    check_the_pledge(smtp_server, deliveries(campaign.id), PEOPLE)
+    check_the_pledge(smtp_server, deliveries(campaign.id), RECIPIENTS)

@@ -261,7 +261,7 @@ def test_a_time_that_the_server_names_is_kept_to_before_it_is_asked_again(
 def test_a_no_from_before_an_email_was_sent_again_says_nothing_about_the_new_doubt(
     doubtful: Any, works: Any, clock: Any, script: Script, sessions: Any, statuses: Any
 ) -> None:
-    def somebody_is_quicker(message_id: str) -> bool:
+    def another_is_faster(message_id: str) -> bool:
         script.answer = DOUBTFUL
         with sessions.begin() as session:
             read = session.get_one(Campaign, doubtful.id)
@@ -270,7 +270,7 @@ def test_a_no_from_before_an_email_was_sent_again_says_nothing_about_the_new_dou
         script.answer = accept
         return False
 
-    script.accepted = somebody_is_quicker
+    script.accepted = another_is_faster
     clock.forward(seconds=LOOK_UP_LAST.total_seconds())
     assert in_doubt.look_up(works.context, doubtful.senders[0].id) == 0
     works.run(3)

@@ -11,7 +11,7 @@ from mailganer.sending.scheduler.tick import tick
 
 from ..support.ports import wait_until
 
-PEOPLE = 25
+RECIPIENTS = 25
 OTHER_CONNECTIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
@@ -21,7 +21,7 @@ OTHER_CONNECTIONS = (
 def campaign(due: Any, works: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Started, and to be planned in pieces of ten."""
     monkeypatch.setattr(planning, "CHUNK", 10)
-    campaign = due(PEOPLE)
+    campaign = due(RECIPIENTS)
     tick(works.context)
     return campaign
 
@@ -31,10 +31,10 @@ def test_pieces_make_one_row_for_each_with_a_token_of_its_own(
 ) -> None:
     assert planning.plan(works.context, campaign.id)
     rows = deliveries(campaign.id)
-    assert [row.email for row in rows] == [f"reader{n:06}@example.org" for n in range(1, PEOPLE + 1)]
-    assert [row.id for row in rows] == list(range(rows[0].id, rows[0].id + PEOPLE))
+    assert [row.email for row in rows] == [f"reader{n:06}@example.org" for n in range(1, RECIPIENTS + 1)]
+    assert [row.id for row in rows] == list(range(rows[0].id, rows[0].id + RECIPIENTS))
     assert {len(row.token) for row in rows} == {16}
-    assert len({row.token for row in rows}) == PEOPLE
+    assert len({row.token for row in rows}) == RECIPIENTS
 
 
 def test_two_campaigns_give_the_same_people_other_tokens(
@@ -47,7 +47,7 @@ def test_two_campaigns_give_the_same_people_other_tokens(
     for each in (campaign, again):
         assert planning.plan(works.context, each.id)
     tokens = {row.token for each in (campaign, again) for row in deliveries(each.id)}
-    assert len(tokens) == 2 * PEOPLE
+    assert len(tokens) == 2 * RECIPIENTS
 
 
 def test_an_address_taken_over_between_two_pieces_is_written_to_once_and_no_one_else_is_left_out(
@@ -62,7 +62,7 @@ def test_an_address_taken_over_between_two_pieces_is_written_to_once_and_no_one_
     session.commit()
     assert planning.plan(works.context, campaign.id)
     assert sorted(row.email for row in deliveries(campaign.id)) == [
-        f"reader{n:06}@example.org" for n in range(1, PEOPLE)
+        f"reader{n:06}@example.org" for n in range(1, RECIPIENTS)
     ]
 
 
@@ -101,8 +101,8 @@ def test_a_piece_in_which_no_one_is_a_recipient_does_not_end_the_planning(
     campaign: Any, works: Any, deliveries: Any, session: Any
 ) -> None:
     """``CHUNK`` members in a row have unsubscribed."""
-    everybody = session.query(Subscriber).order_by(Subscriber.id).all()
-    for each in everybody[:12]:
+    subscribers = session.query(Subscriber).order_by(Subscriber.id).all()
+    for each in subscribers[:12]:
         each.status = SubscriberStatus.unsubscribed
     session.commit()
     assert planning.plan(works.context, campaign.id)

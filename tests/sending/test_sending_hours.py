@@ -8,13 +8,13 @@ from mailganer.models import CampaignStatus, SenderStatus
 from mailganer.sending.scheduler.tick import tick
 from tests.sending.scripted import Script, accept
 
-OFFICE = {"days": [1, 2, 3, 4, 5], "from": "12:30", "to": "18:00", "timezone": "Europe/Moscow"}
+OFFICE_HOURS = {"days": [1, 2, 3, 4, 5], "from": "12:30", "to": "18:00", "timezone": "Europe/Moscow"}
 
 
 def test_before_the_hours_nothing_leaves_and_no_one_is_woken(
     due: Any, open_works: Any, clock: Any, script: Script, reload: Any
 ) -> None:
-    campaign = due(30, hours=OFFICE)  # it is noon in Moscow
+    campaign = due(30, hours=OFFICE_HOURS)  # it is noon in Moscow
     works = open_works(clock, script)
     works.run(3)
     assert not script.got
@@ -38,7 +38,7 @@ def test_when_the_hours_end_the_email_on_its_way_is_the_last(
         return accept(message)
 
     script.answer = answer
-    campaign = due(60, hours={**OFFICE, "from": "09:00"})
+    campaign = due(60, hours={**OFFICE_HOURS, "from": "09:00"})
     works = open_works(clock, script)
     closes = clock.now + timedelta(hours=6)
     clock.now = closes - timedelta(seconds=20)
@@ -55,7 +55,7 @@ def test_when_the_hours_end_the_email_on_its_way_is_the_last(
 def test_one_campaign_that_rests_does_not_hold_up_another(
     due: Any, make: Any, open_works: Any, clock: Any, script: Script, reload: Any
 ) -> None:
-    resting = due(5, hours=OFFICE)
+    resting = due(5, hours=OFFICE_HOURS)
     values = {"status": CampaignStatus.scheduled, "send_at": clock.now}
     going = make.campaign(resting.account, tuple(resting.lists), tuple(resting.senders), **values)
     make.commit()

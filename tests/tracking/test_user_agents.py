@@ -3,7 +3,7 @@ import pytest
 from mailganer.models import EventSource
 from mailganer.tracking.user_agents import classify, is_fetched_ahead, kept
 
-PEOPLE = (
+BROWSERS = (
     # Gmail fetches through its proxy when the recipient opens the email.
     "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
     "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html",
@@ -85,7 +85,7 @@ LIBRARIES = (
 )
 
 
-@pytest.mark.parametrize("agent", PEOPLE)
+@pytest.mark.parametrize("agent", BROWSERS)
 def test_a_mail_program_or_a_proxy_that_fetches_when_one_looks_is_a_person(agent):
     assert classify(agent) is EventSource.person
 

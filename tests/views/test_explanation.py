@@ -71,9 +71,9 @@ def test_subscribers_without_an_email_and_unknown_ones_are_answered_too(anna, ca
     page = anna.get(f"/campaigns/{campaign.id}/why")
     assert QUESTION in words(page)
     assert "No email to this recipient was planned." in words(ask(page, "p3@example.org"))
-    nobody = ask(page, "nobody@example.org")
-    assert "No subscriber has the address nobody@example.org." in words(nobody)
-    assert "No email found" in words(nobody)
+    unknown = ask(page, "nobody@example.org")
+    assert "No subscriber has the address nobody@example.org." in words(unknown)
+    assert "No email found" in words(unknown)
 
 
 def test_what_is_no_address_is_said_beside_the_field(anna, campaign):

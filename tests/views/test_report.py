@@ -171,9 +171,9 @@ def test_people_are_searched_and_filters_taken_off_again(anna, sent):
     page = anna.get(f"/campaigns/{campaign.id}/recipients?left=yes")
     assert "p5@example.org" in page.text
     assert "p3@example.org" not in page.text
-    everybody = page.click("Unsubscribed through this email")
-    assert "p3@example.org" in everybody.text
-    form = next(form for form in everybody.forms.values() if "query" in form.fields)
+    shown = page.click("Unsubscribed through this email")
+    assert "p3@example.org" in shown.text
+    form = next(form for form in shown.forms.values() if "query" in form.fields)
     form["query"] = "имя4<script"
     found = form.submit()
     assert "p4@example.org" in found.text
@@ -198,8 +198,8 @@ def test_the_file_holds_the_people_that_were_asked_for(anna, sent):
     assert answer.headers["Content-Disposition"].startswith("attachment")
     rows = list(csv.DictReader(io.StringIO(answer.body.decode("utf-8-sig"))))
     assert [row["Address"] for row in rows] == [f"p{n}@example.org" for n in range(3, 8)]
-    everybody = anna.get(f"/campaigns/{campaign.id}/recipients.csv").body.decode("utf-8-sig")
-    assert "The server does not accept emails for this address." in everybody
+    shown = anna.get(f"/campaigns/{campaign.id}/recipients.csv").body.decode("utf-8-sig")
+    assert "The server does not accept emails for this address." in shown
 
 
 def test_one_persons_page_tells_what_happened(anna, sent):

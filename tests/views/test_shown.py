@@ -22,7 +22,7 @@ from mailganer.views.status_badges import state_word
 from mailganer.web import localization
 
 VENDOR = Path(mailganer.__file__).parent / "static" / "vendor"
-MOMENT = datetime(2026, 12, 4, 7, 5, tzinfo=UTC)
+SENT_AT = datetime(2026, 12, 4, 7, 5, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def speak() -> Any:
 
 def test_moments_are_shown_in_the_persons_zone_with_the_whole_truth_in_the_tooltip(speak: Any) -> None:
     speak("en", "Europe/Moscow")
-    shown = str(localization.show_datetime(MOMENT))
+    shown = str(localization.show_datetime(SENT_AT))
     assert ">4\xa0Dec\xa02026, 10:05<" in shown
     assert 'datetime="2026-12-04T07:05:00+00:00"' in shown
     assert "Friday, 4 December 2026, 10:05:00 (Moscow Standard Time)" in shown
     speak("ru", "Europe/Moscow")
-    assert ">4\xa0дек.\xa02026\xa0г., 10:05<" in str(localization.show_datetime(MOMENT))
-    assert "пятница, 4 декабря 2026" in str(localization.show_day(MOMENT))
+    assert ">4\xa0дек.\xa02026\xa0г., 10:05<" in str(localization.show_datetime(SENT_AT))
+    assert "пятница, 4 декабря 2026" in str(localization.show_day(SENT_AT))
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_what_is_near_is_relative_and_what_is_far_has_a_date(
     speak: Any, distance: timedelta, english: str, russian: str
 ) -> None:
     speak("en")
-    assert english in str(localization.relative(MOMENT + distance, now=MOMENT))
+    assert english in str(localization.relative(SENT_AT + distance, now=SENT_AT))
     speak("ru")
-    assert russian in str(localization.relative(MOMENT + distance, now=MOMENT))
+    assert russian in str(localization.relative(SENT_AT + distance, now=SENT_AT))
 
 
 def test_numbers_follow_the_language(speak: Any) -> None:
@@ -76,7 +76,7 @@ def test_numbers_follow_the_language(speak: Any) -> None:
 
 
 def test_every_time_zone_can_be_chosen_by_its_city() -> None:
-    zones = dict(time_zone_choices("ru", MOMENT))
+    zones = dict(time_zone_choices("ru", SENT_AT))
     assert zones["Europe/Moscow"] == "UTC+03:00 · Москва"
     assert zones["Asia/Kolkata"].startswith("UTC+05:30")
     assert "Asia/Calcutta" not in zones  # the same under its old name, which a browser may have cached

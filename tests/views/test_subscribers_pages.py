@@ -25,7 +25,7 @@ from mailganer.models import (
 from ..support.factories import Factory
 from ..support.sent import sent_campaign
 
-PEOPLE = "E-mail;Имя;Город\nanna@example.org;Анна;Омск\nboris@example.org;Борис;\nnobody;Вера;\n"
+CSV_FILE = "E-mail;Имя;Город\nanna@example.org;Анна;Омск\nboris@example.org;Борис;\nnobody;Вера;\n"
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def work(wsgi_app: Any) -> Callable[[], Import]:
     return work
 
 
-def upload(app: Any, content: str | bytes = PEOPLE, name: str = "Readers", **status: int) -> Any:
+def upload(app: Any, content: str | bytes = CSV_FILE, name: str = "Readers", **status: int) -> Any:
     form = app.get("/subscribers/import").forms["bring"]
     form["file"] = ("people.csv", content.encode() if isinstance(content, str) else content)
     form["list"], form["name"] = "new", name
@@ -370,7 +370,7 @@ def test_another_accounts_list_takes_neither_people_nor_files(
     lst = make.list(make.account("other@example.com"))
     session.commit()
     token = anna.get("/subscribers/import").forms["bring"]["csrf_token"].value
-    files = [("file", "people.csv", PEOPLE.encode())]
+    files = [("file", "people.csv", CSV_FILE.encode())]
     anna.post(
         "/subscribers/import", {"csrf_token": token, "list": str(lst.id)}, upload_files=files, status=404
     )
