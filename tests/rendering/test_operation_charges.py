@@ -25,6 +25,7 @@ from mailganer.rendering import (
     sandbox,
     sandbox_attributes,
     sandbox_filters,
+    sandbox_hardening,
     sandbox_operations,
 )
 from mailganer.rendering.operation_charges import ITEM, Method
@@ -269,7 +270,7 @@ def test_what_is_printed_and_what_is_made_is_charged() -> None:
 
 def test_every_filter_is_in_the_table_and_no_other_can_be_used() -> None:
     for environment in (TEXT, HTML):
-        assert environment.filters.keys() == FILTERS.keys() | sandbox._INNER.keys()
+        assert environment.filters.keys() == FILTERS.keys() | sandbox_hardening.INNER_FILTERS.keys()
     for name in builtin.FILTERS.keys() - FILTERS.keys():
         with pytest.raises(EmailError, match="no filter"):
             email_of("{{ x|" + name + " }}")
