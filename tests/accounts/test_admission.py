@@ -38,7 +38,7 @@ def come(session: Session, registry: Registry, vault: Vault, smtp_server: SMTPSe
     return come
 
 
-def test_the_first_sign_in_makes_an_account_in_the_persons_language(come: Any) -> None:
+def test_the_first_sign_in_creates_an_account_in_the_users_language(come: Any) -> None:
     opened = come(locale="ru", timezone="Europe/Moscow")
     assert opened.created
     assert (opened.account.locale, opened.account.timezone) == ("ru", "Europe/Moscow")
@@ -51,7 +51,7 @@ def test_the_same_login_comes_into_the_same_account(come: Any) -> None:
     assert second.account is first.account
 
 
-def test_a_plugin_that_says_nothing_of_identities_opens_one_account_a_person(
+def test_a_plugin_without_identities_opens_one_account_per_address(
     session: Session, vault: Vault, now: datetime
 ) -> None:
     registry = Registry((PigeonBackend,))
@@ -188,7 +188,7 @@ def test_closing_an_account_stops_everything_and_forgets_passwords(
     assert again.account is not opened.account
 
 
-def test_a_campaign_stopped_by_closing_the_account_is_stopped_as_by_its_person(
+def test_closing_the_account_cancels_a_campaign_as_its_user_would(
     session: Session, make: Factory, account: Account, now: datetime
 ) -> None:
     campaign = make.campaign(account, senders=(make.sender(account),), status=CampaignStatus.sending)

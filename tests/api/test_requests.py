@@ -165,7 +165,7 @@ def test_what_is_wrong_with_a_field_is_said_in_the_callers_language(anonymous: C
         assert len(error["message"]) < 200, "what was sent is not sent back"
 
 
-def test_a_moment_before_all_calendars_is_a_wrong_field(client: Client) -> None:
+def test_a_time_before_all_calendars_is_a_wrong_field(client: Client) -> None:
     for field in ("send_at", "not_after"):
         for moment in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
             assert fields(client.post("campaigns", {field: moment}, status=422)) == [field]
@@ -204,7 +204,7 @@ def test_a_parameter_given_twice_is_named_at_every_address(client: Client) -> No
         assert answer.json["detail"] == "This parameter is given more than once. Send one value."
 
 
-def test_an_empty_name_of_a_person_or_a_list_is_not_everyone(client: Client) -> None:
+def test_an_empty_address_or_list_does_not_mean_all_subscribers(client: Client) -> None:
     lst = client.post("lists", {"name": "x"}).json["id"]
     client.post(f"lists/{lst}/subscribers", {"email": "a@example.org"})
     for path in ("subscribers?email=", "subscribers?email=%20", f"lists/{lst}/subscribers?email="):
@@ -283,7 +283,7 @@ def test_a_campaign_on_its_way_is_renamed_by_a_program_that_sends_all_of_it(
         assert anna.patch(path, anna.get(path).json | {"lists": []}, status=409).json["detail"]
 
 
-def test_only_a_person_themselves_comes_back(client: Client) -> None:
+def test_only_subscribers_themselves_can_subscribe_again(client: Client) -> None:
     lst = client.post("lists", {"name": "x"}).json["id"]
     person = client.post(f"lists/{lst}/subscribers", {"email": "a@example.org"}).json["id"]
     path = f"subscribers/{person}"

@@ -35,7 +35,7 @@ def test_a_mail_account_that_can_send_opens_an_account_with_a_ready_sender(
     assert "secret" not in json.dumps(anna.get("senders").json)
 
 
-def test_a_wrong_password_and_an_unreachable_server_are_told_apart(
+def test_a_wrong_password_and_an_unreachable_server_are_distinguished(
     anonymous: Client, smtp_server: SMTPServer
 ) -> None:
     refused = anonymous.post("login", login(smtp_server, password="wrong"), status=401).json

@@ -26,7 +26,7 @@ def test_a_list_is_made_renamed_counted_and_deleted(client: Client) -> None:
     client.get(path, status=404)
 
 
-def test_a_person_keeps_what_a_program_says_of_them(client: Client) -> None:
+def test_a_subscriber_keeps_what_a_program_stores(client: Client) -> None:
     lst = client.post("lists", {"name": "Friends"}).json["id"]
     person = client.post(
         f"lists/{lst}/subscribers",
@@ -107,7 +107,7 @@ def test_every_wrong_field_is_named_at_once(client: Client) -> None:
     assert "colour" in str(unknown.json["errors"])
 
 
-def test_pages_of_people_follow_one_another_without_gaps(client: Client) -> None:
+def test_pages_of_subscribers_follow_one_another_without_gaps(client: Client) -> None:
     lst = client.post("lists", {"name": "Friends"}).json["id"]
     for number in range(5):
         client.post(f"lists/{lst}/subscribers", {"email": f"r{number}@example.org"})
@@ -148,7 +148,7 @@ def test_a_refused_request_does_not_use_its_key_up(client: Client) -> None:
     client.post("lists", {"name": "Now"}, key="k2", status=201)
 
 
-def test_a_kept_answer_goes_with_the_person_it_names(client: Client, session: Session) -> None:
+def test_a_stored_response_is_deleted_with_the_subscriber_it_names(client: Client, session: Session) -> None:
     path = f"lists/{client.post('lists', {'name': 'Friends'}).json['id']}/subscribers"
     made = {name: client.post(path, {"email": f"{name}@example.org"}, key=name).json for name in "ab"}
     erase_subscriber(session, session.get_one(Subscriber, made["a"]["id"]))
@@ -157,7 +157,9 @@ def test_a_kept_answer_goes_with_the_person_it_names(client: Client, session: Se
     assert client.post(path, {"email": "b@example.org"}, key="b").json == made["b"]
 
 
-def test_people_are_found_by_address_by_words_by_list_and_by_status(client: Client, stranger: Client) -> None:
+def test_subscribers_are_found_by_address_by_words_by_list_and_by_status(
+    client: Client, stranger: Client
+) -> None:
     first, second = (client.post("lists", {"name": name}).json["id"] for name in ("One", "Two"))
     for lst, email, name in (
         (first, "Anna@Example.org", "Анна"),

@@ -105,7 +105,7 @@ def test_the_document_names_every_code(anonymous: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["report", "deliveries", "why?email=p0@example.org"])
-def test_an_open_of_this_moment_is_in_what_is_asked_for_next(
+def test_a_new_open_is_in_the_next_response(
     client: Client, app: Any, campaign: Campaign, session: Session, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(open_buffer, "LONGEST_WAIT", 60)

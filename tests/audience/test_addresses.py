@@ -23,7 +23,7 @@ from mailganer.audience import AddressError, parse_address
         ("a@b.test", "a@b.test"),
     ],
 )
-def test_an_address_and_the_key_of_its_person(text, key):
+def test_an_address_and_the_key_of_its_subscriber(text, key):
     assert parse_address(text).key == key
 
 

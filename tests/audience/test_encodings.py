@@ -107,7 +107,7 @@ def test_an_uncertain_encoding_is_chosen_before_the_file_is_applied(bringer, set
     assert {each.first_name for each in bringer.people().values()} == {"משה", "Ann", "כהן"}
 
 
-def test_encodings_are_named_as_people_name_them():
+def test_encodings_are_known_by_their_usual_names():
     known = {"latin-1": "cp1252", "Windows-1251": "cp1251", "UTF8": "utf-8", "Shift_JIS": "cp932"}
     known |= {"GBK": "gb18030", "macroman": "mac_roman", "ISO-8859-2": "iso8859-2", "koi8-r": "koi8_r"}
     for name, encoding in (known | {name: name for name in NAMES}).items():

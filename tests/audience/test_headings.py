@@ -89,7 +89,7 @@ def test_a_column_name_beside_last_names_means_the_first_name_in_emails_too(brin
     assert (job.added, job.updated, job.unchanged) == (0, 0, 2)
 
 
-def test_a_persons_own_variable_comes_first(bringer):
+def test_a_subscribers_own_variable_comes_first(bringer):
     bringer.bring("email;first name;имя\nanna@example.com;Anna;Аня\nboris@example.com;Boris;\n")
     people = bringer.people()
     assert subscriber_values(people["anna@example.com"], {"imya"})["imya"] == "Аня"

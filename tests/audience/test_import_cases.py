@@ -107,7 +107,7 @@ def test_another_column_of_addresses_helps_where_the_chosen_one_has_none(bringer
 
 
 @SQLITE
-def test_a_column_that_a_person_left_out_gives_no_address(bringer):
+def test_a_column_that_the_user_left_out_gives_no_address(bringer):
     job = bringer.bring("Email,Email 2\na@e.org,\n,b@e.org\n", mapping={"Email": "email", "Email 2": ""})
     assert (job.added, bringer.rejects(job)) == (1, [(3, "address_missing")])
     looked = bringer.bring("Email,Email 2\nc@e.org,\n,d@e.org\nx@,y@y@y.org\n", apply=False)
@@ -151,7 +151,7 @@ def test_notes_are_passed_over_with_a_mapping_that_names_the_heading(bringer, ma
     assert bringer.people()["a@example.org"].fields == {"kto": "Анна"}
 
 
-def test_a_title_above_people_without_headings_is_passed_over(bringer):
+def test_a_title_above_rows_without_headings_is_skipped(bringer):
     job = bringer.bring("Клиенты магазина\nАнна;a@example.org\nПётр;b@example.org\n")
     assert (job.header, job.added, job.rows) == (False, 2, 2)
 
@@ -363,7 +363,7 @@ def test_an_export_of_another_installation_keeps_who_left(bringer, bring, sessio
     assert (again.added, bringer.rejects(again)) == (1, [(3, "suppressed"), (4, "suppressed")])
 
 
-def test_a_file_of_people_who_left_activates_no_subscriber(bringer, bring):
+def test_a_file_of_unsubscribed_addresses_activates_no_subscriber(bringer, bring):
     assert bring("mailchimp_unsub.csv").added == 1
     assert statuses(bringer) == {"un1": "unsubscribed"}
 
@@ -555,7 +555,7 @@ def test_evidence_far_down_in_the_file_counts(bringer, heading, first, later, le
 
 @pytest.mark.parametrize("field", ["status", ""])
 @SQLITE
-def test_what_a_person_said_of_a_column_is_not_overruled_by_the_rest_of_the_file(bringer, field):
+def test_the_users_choice_for_a_column_is_not_overruled_by_the_rest_of_the_file(bringer, field):
     content = far_down("status", "", "unsubscribed", "active")
     named = bringer.bring(content, mapping={"email": "email", "status": field})
     assert (named.mapping["1"], named.notes) == (field, {})

@@ -39,7 +39,7 @@ from mailganer.models import (
 # Imported rows
 
 
-def test_people_go_in_with_names_birthdays_and_variables(bringer):
+def test_subscribers_are_imported_with_names_birthdays_and_variables(bringer):
     job = bringer.bring(
         "E-mail;Имя;Фамилия;Дата рождения;Город\n"
         "Anna@Example.com;Анна;Иванова;14.05.1990;Москва\n"
@@ -281,7 +281,9 @@ def test_every_reason_has_a_sentence():
         (b"a@example.com, b@example.com, c@example.com\n", "row_of_addresses"),
     ],
 )
-def test_what_is_no_list_of_people_is_refused_at_once_and_nothing_is_kept(bringer, content, problem):
+def test_a_file_that_is_no_list_of_subscribers_is_refused_at_once_and_nothing_is_kept(
+    bringer, content, problem
+):
     with pytest.raises(FileRefused) as refused:
         bringer.start(content)
     assert refused.value.word == problem
@@ -331,7 +333,7 @@ def test_the_same_file_twice_changes_nothing(bringer):
     assert (job.added, job.updated, job.unchanged) == (0, 0, 2)
 
 
-def test_one_address_written_three_ways_is_one_person_and_the_last_row_counts(bringer, monkeypatch):
+def test_one_address_written_three_ways_is_one_subscriber_and_the_last_row_counts(bringer, monkeypatch):
     content = (
         "email;имя;город\n"
         "bob@bücher.example;Боб;Омск\nBOB@BÜCHER.example;;Томск\nbob@xn--bcher-kva.example;Роб;\n"
@@ -344,7 +346,7 @@ def test_one_address_written_three_ways_is_one_person_and_the_last_row_counts(br
         assert (bob.first_name, bob.fields) == ("Роб", {"gorod": "Томск"})
 
 
-def test_a_person_whose_rows_lie_in_two_pieces_is_counted_once(bringer, monkeypatch):
+def test_a_subscriber_with_rows_in_two_batches_is_counted_once(bringer, monkeypatch):
     monkeypatch.setattr(file_batches, "AT_ONCE", 1)
     job = bringer.bring("email;имя\nanna@example.com;Анна\nanna@example.com;Аня\n")
     assert (job.rows, job.added, job.updated, job.unchanged) == (2, 1, 0, 1)
@@ -410,7 +412,7 @@ def test_the_plan_is_kept_to_the_last_place_when_it_is_not_counted_for_every_pie
     assert (job.added, bringer.rejects(job)) == (3, [(5, "limit"), (6, "limit")])
 
 
-def test_with_a_full_plan_people_on_record_are_still_updated(bringer):
+def test_with_a_full_plan_existing_subscribers_are_still_updated(bringer):
     bringer.settings = _with_room_for(bringer.settings, 1)
     bringer.bring("email;имя\nanna@example.com;Анна\n")
     job = bringer.bring("email;имя\nanna@example.com;Аня\nnew@example.com;\n")
@@ -427,7 +429,7 @@ def _with_room_for(settings, number):
 # Trial runs
 
 
-def test_known_people_who_come_onto_another_list_are_foreseen_as_changed(bringer):
+def test_existing_subscribers_added_to_another_list_are_previewed_as_changed(bringer):
     people = "email;имя\nanna@example.com;Анна\nboris@example.com;Борис\n"
     bringer.bring(people)
     with bringer.sessions.begin() as session:
@@ -477,7 +479,7 @@ def test_the_preview_shows_columns_with_their_fields_and_first_cells(bringer):
     ]
 
 
-def test_the_person_says_what_the_columns_are(bringer):
+def test_the_user_chooses_what_the_columns_are(bringer):
     job = bringer.bring("email;a;b\nanna@example.com;Омск;Анна\n", apply=False)
     with bringer.sessions.begin() as session:
         set_mapping(session, session.get(Import, job.id), {"a": "", "b": "first_name"})
@@ -535,7 +537,7 @@ def _undo(bringer, job):
     return bringer.job(job.id)
 
 
-def test_undo_takes_new_people_away_and_gives_old_values_back(bringer):
+def test_undo_deletes_new_subscribers_and_restores_old_values(bringer):
     bringer.bring("email;имя;город;birthday\nanna@example.com;Анна;Омск;14.05.1990\n")
     job = bringer.bring(
         "email;имя;город;birthday\nanna@example.com;Аня;Томск;15.05.1990\nnew@example.com;;;\n"
@@ -755,7 +757,7 @@ def test_a_guarded_export_comes_back_as_it_was(bringer):
     assert bringer.people()["b@example.com"].fields == {"note": note}  # from the file of another program
 
 
-def test_an_api_and_a_file_do_not_make_one_person_twice(bringer, now, settings):
+def test_an_api_request_and_a_file_do_not_create_one_subscriber_twice(bringer, now, settings):
     bringer.bring("email\nanna@example.com\n")
     with bringer.sessions.begin() as session:
         account = session.get(Account, bringer.account.id)

@@ -40,7 +40,7 @@ def add(session, account, now, settings):
 # Adding and changing
 
 
-def test_a_person_is_added_with_everything(session, account, add, make_list):
+def test_a_subscriber_is_added_with_all_fields(session, account, add, make_list):
     lst = make_list(account)
     added = add(
         "Anna@Example.com",
@@ -140,7 +140,7 @@ def test_who_unsubscribed_gets_nothing_and_stays_so_when_added_again(session, ac
     assert person.status_reason == "link"
 
 
-def test_only_the_reader_can_come_back(session, account, add, make_list, now):
+def test_only_the_recipient_can_subscribe_again(session, account, add, make_list, now):
     lst = make_list(account)
     person = add(lists=[lst]).subscriber
     audience.unsubscribe(session, person, reason="link", now=now)
@@ -234,7 +234,7 @@ def test_erasing_leaves_no_trace_but_the_memory_that_they_left(session, account,
         add(canary)
 
 
-def test_two_erased_people_of_one_campaign_do_not_collide(session, account, add, make, now):
+def test_two_erased_subscribers_of_one_campaign_do_not_collide(session, account, add, make, now):
     campaign = make.campaign(account)
     for number in range(2):
         person = add(f"r{number}@example.com").subscriber
@@ -262,7 +262,7 @@ def test_who_never_left_can_be_added_again_after_being_erased(session, add):
 # Recipients of a campaign
 
 
-def test_recipients_are_the_active_people_of_some_lists_each_once_in_order(
+def test_recipients_are_the_active_subscribers_of_some_lists_each_once_in_order(
     session, account, make, make_list, now
 ):
     one, two, none = make_list(account, "One"), make_list(account, "Two"), make_list(account, "None")
@@ -338,7 +338,7 @@ def test_pages_of_subscribers_continue_where_the_last_one_ended(session, account
         ("", ["petr@example.com", "anna@example.com"]),
     ],
 )
-def test_people_are_found_by_any_part_of_name_and_address(session, account, make, query, found):
+def test_subscribers_are_found_by_any_part_of_name_and_address(session, account, make, query, found):
     make.subscriber(account, "anna@example.com", first_name="Анна", last_name="Иванова")
     make.subscriber(account, "petr@example.com", first_name="Пётр", last_name="Семёнов")
     make.subscriber(make.account("other@example.com"), "anna@example.com", first_name="Анна")

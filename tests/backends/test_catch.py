@@ -102,7 +102,7 @@ def test_a_port_in_use_is_one_sentence(folder: Path) -> None:
         serve_catcher("127.0.0.1", port, folder)
 
 
-def test_an_email_is_shown_as_a_reader_would_see_it(folder: Path) -> None:
+def test_an_email_is_shown_as_a_recipient_would_see_it(folder: Path) -> None:
     key = store_email(folder, "anna@example.com", "r@example.org", EMAIL)
     caught = read_email(folder, key)
     assert caught.summary.subject == "Привет"
@@ -125,7 +125,7 @@ def test_pages_continue_where_the_last_one_ended(folder: Path) -> None:
     assert third.next is None
 
 
-def test_emails_to_one_person_are_found(folder: Path) -> None:
+def test_emails_to_one_recipient_are_found(folder: Path) -> None:
     for recipient in ("anna@x.org", "ivan@x.org", "анна@пример.рф", "Ann+tag@x.org"):
         store_email(folder, "a@x", recipient, EMAIL)
     assert [s.recipient for s in read_outbox(folder, to="ivan@x.org").items] == ["ivan@x.org"]

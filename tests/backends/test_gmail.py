@@ -134,7 +134,7 @@ def test_an_email_in_sent_mail_was_accepted(gmail: Callable[..., GmailBackend], 
     assert "SELECT" not in " ".join(imap.commands), "looking changes nothing"
 
 
-def test_a_real_mail_server_tells_what_it_has(
+def test_a_real_mail_server_knows_what_it_has(
     gmail: Callable[..., GmailBackend], authority: Authority
 ) -> None:
     server = Dovecot(authority.certificate(), BARE)

@@ -243,7 +243,7 @@ def test_options_of_the_operator_reach_the_backend(tmp_path: Path) -> None:
 # Stored settings.
 
 
-def test_secrets_are_told_from_what_may_be_shown() -> None:
+def test_secrets_are_separated_from_what_may_be_shown() -> None:
     assert secret_fields(SMTPSettings) == {"password"}
     assert secret_fields(GmailSettings) == {"password", "refresh_token"}
     settings = SMTPSettings.model_validate(SERVER | {"username": "u"})

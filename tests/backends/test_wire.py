@@ -92,7 +92,7 @@ def test_the_bound_over_all_stages_comes_before_the_stages_own(pair: tuple[Wire,
     assert time.monotonic() - began < within(0.5)
 
 
-def test_a_reader_that_does_not_read_does_not_hold_us(pair: tuple[Wire, socket.socket]) -> None:
+def test_a_server_that_does_not_read_does_not_block_us(pair: tuple[Wire, socket.socket]) -> None:
     wire, _server = pair
     with pytest.raises(ReplyTimeout):
         wire.write(b"x" * 2_000_000, -480)  # minus the time allowed for a slow peer

@@ -90,7 +90,7 @@ def test_what_was_paid_for_is_in_the_plan(tell, days):
     assert days() == 30
 
 
-def test_the_same_payment_told_again_is_granted_once_and_another_one_adds_to_it(tell, days):
+def test_a_repeated_notification_is_granted_once_and_another_payment_adds_to_it(tell, days):
     for _time in range(3):
         tell(payment="1")
     assert days() == 30
@@ -103,13 +103,13 @@ def test_news_that_no_one_has_signed_grants_nothing(tell, days):
     assert days() is None
 
 
-def test_news_of_something_else_is_heard_and_changes_nothing(tell, days):
+def test_a_notification_about_something_else_is_accepted_and_changes_nothing(tell, days):
     tell(event="refund asked for")
     assert days() is None
 
 
 @pytest.mark.parametrize("wrong", [{"plan": "platinum"}, {"account": 999_999}])
-def test_what_cannot_be_granted_is_told_to_the_provider_and_may_come_again(tell, days, wrong):
+def test_what_cannot_be_granted_is_reported_to_the_provider_and_may_be_repeated(tell, days, wrong):
     tell(status=409, **wrong)
     assert days() is None
     tell()
@@ -161,12 +161,12 @@ def test_more_news_at_once_than_one_network_may_ask_is_all_granted(tell, days, m
     assert days() == 30 * (PER_NETWORK + 1)
 
 
-def test_news_as_large_as_a_list_of_people_is_not_read(app, cashier, monkeypatch):
+def test_a_notification_as_large_as_an_import_is_not_read(app, cashier, monkeypatch):
     monkeypatch.setattr(payments, "LARGEST_NEWS", 1024)
     app.post("/payments/cashier", b"x" * 1025, status=413)
 
 
-def test_two_payments_told_at_the_same_moment_both_count(sessions, session, account, settings, now):
+def test_two_notifications_at_the_same_time_both_count(sessions, session, account, settings, now):
     number, barrier = account.id, Barrier(4)
     session.rollback()
 

@@ -62,7 +62,7 @@ def test_usage_counts_the_emails_of_all_senders_in_24_hours_and_no_one_elses(ses
     assert usage(session, account, now).last_24h == 12 == account_usage(session, account.id, now)
 
 
-def test_people_who_left_take_no_place(session, make, account, now):
+def test_unsubscribed_addresses_do_not_count_towards_the_limit(session, make, account, now):
     make.subscriber(account)
     make.subscriber(account, status=SubscriberStatus.unconfirmed)
     make.subscriber(account, status=SubscriberStatus.unsubscribed)
@@ -132,7 +132,7 @@ def test_an_unknown_code_or_plan_is_said_in_a_sentence(session, account, setting
         redeem_voucher(session, account, code, now, settings=settings)
 
 
-def test_of_two_who_redeem_at_the_same_moment_one_gets_it(sessions, session, make, settings, now):
+def test_of_two_accounts_that_redeem_at_the_same_time_one_gets_it(sessions, session, make, settings, now):
     accounts = [make.account() for _number in range(4)]
     code = create_vouchers(session, "pro", 30, 1, now)[0].code
     session.commit()
@@ -159,7 +159,7 @@ def test_of_two_who_redeem_at_the_same_moment_one_gets_it(sessions, session, mak
     assert sorted(account.plan for account in accounts) == ["free", "free", "free", "pro"]
 
 
-def test_two_vouchers_redeemed_at_the_same_moment_both_count(sessions, session, account, settings, now):
+def test_two_vouchers_redeemed_at_the_same_time_both_count(sessions, session, account, settings, now):
     codes = [voucher.code for voucher in create_vouchers(session, "pro", 10, 3, now)]
     session.commit()
     number, barrier = account.id, Barrier(len(codes))

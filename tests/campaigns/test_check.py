@@ -25,7 +25,7 @@ def write(session, campaign, now):
     return write
 
 
-def test_a_campaign_with_people_email_and_sender_is_ready(checked, campaign):
+def test_a_campaign_with_recipients_email_and_sender_is_ready(checked, campaign):
     check = checked(campaign)
     assert check.ok
     assert check.audience == 2
@@ -74,7 +74,7 @@ def test_an_unknown_variable_only_warns_when_the_email_has_a_default(checked, wr
     assert "unknown_variable" in codes(check, Severity.warning)
 
 
-def test_other_names_of_a_persons_fields_are_known_and_counted(checked, write, make, account, readers):
+def test_other_names_of_a_subscribers_fields_are_known_and_counted(checked, write, make, account, readers):
     make.subscriber(
         account, lists=(readers,), first_name="Анна", last_name="Иванова", birthday=date(1990, 5, 14)
     )
@@ -113,7 +113,7 @@ def test_the_campaigns_own_value_makes_a_variable_known(checked, write):
     assert use_of(check, "place").empty == 0
 
 
-def test_a_gap_is_counted_and_told(checked, write):
+def test_a_gap_is_counted_and_reported(checked, write):
     check = checked(write(html="<p>Dear {{ first_name }} of {{ city }}</p>"))
     assert check.ok
     assert codes(check, Severity.warning) >= {"empty_variable"}
@@ -178,7 +178,7 @@ def test_a_sleeping_sender_does_not_block(checked, campaign, now):
     assert check.forecast.days[0].starts_at >= now + timedelta(hours=3)
 
 
-def test_a_slowed_sender_is_told_and_foreseen_slow_until_it_has_its_pace_again(
+def test_a_slowed_sender_is_reported_and_the_forecast_is_slow_until_it_has_its_pace_again(
     make, account, readers, checked, campaign
 ):
     account.plan = "pro"
@@ -195,7 +195,7 @@ def test_a_slowed_sender_is_told_and_foreseen_slow_until_it_has_its_pace_again(
     assert timedelta(minutes=3) < late < timedelta(minutes=15)
 
 
-def test_the_plans_limit_is_told_with_the_way_to_the_plans(session, account, checked, campaign, now):
+def test_the_plans_limit_is_reported_with_a_link_to_the_plans(session, account, checked, campaign, now):
     used = Usage(
         sender_id=campaign.senders[0].id,
         minute=int(now.timestamp()) // 60 - 60,

@@ -216,7 +216,7 @@ def test_a_variable_in_capitals_or_in_russian_gets_its_did_you_mean(look, name, 
 # --- the rest
 
 
-def test_a_sender_without_a_name_is_told(session, campaign, checked):
+def test_a_sender_without_a_name_is_reported(session, campaign, checked):
     campaign.senders[0].from_name = " "
     check = checked(campaign)
     assert check.ok
@@ -273,7 +273,7 @@ def test_a_name_that_all_subscribers_of_the_campaign_have_is_proposed(look, sess
         "<p>a</p>One,\n\n«Two»",
     ],
 )
-def test_empty_lines_that_are_not_shown_are_told(look, html):
+def test_empty_lines_that_are_not_shown_are_reported(look, html):
     found, _passed = look(html)
     assert "plain_words" not in found
     assert "Empty lines in the text are not shown" in found["lost_lines"][0]
@@ -304,12 +304,12 @@ def test_empty_lines_between_tags_are_no_finding(look, html):
         ('<a href="https://a.test/?b=3D&c=1">x =\n</a>', False),
     ],
 )
-def test_the_encoded_source_of_an_email_is_told(look, html, told):
+def test_the_encoded_source_of_an_email_is_reported(look, html, told):
     found, _passed = look(html)
     assert ("quoted_printable" in found) is told
 
 
-def test_links_are_told_only_where_addresses_became_links(look):
+def test_links_are_reported_only_where_addresses_became_links(look):
     assert "its web addresses into links" in look("One\n\nhttps://a.test")[0]["plain_words"][0]
     without = look("One\n\n<a href='https://a.test/'>two</a>")[0]["plain_words"][0]
     assert "links" not in without

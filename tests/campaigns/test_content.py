@@ -29,7 +29,7 @@ DAY = date(2026, 11, 26)
         ("{% if a %}and no end", "and no end"),
     ],
 )
-def test_a_subject_is_read_without_a_reader(template, words):
+def test_a_subject_is_rendered_without_a_recipient(template, words):
     assert plain_line(template, DAY) == words
 
 

@@ -98,7 +98,9 @@ def test_what_is_on_its_way_cannot_be_rewritten_but_can_be_renamed(session, camp
     assert campaign.name == "Another name"
 
 
-def test_while_it_is_paused_the_email_can_be_corrected_and_the_people_cannot(session, campaign, readers, now):
+def test_while_it_is_paused_the_email_can_be_corrected_and_the_recipients_cannot(
+    session, campaign, readers, now
+):
     campaign.status = CampaignStatus.paused
     update_draft(session, campaign, {"subject": "Corrected"}, now)
     assert campaign.subject == "Corrected"
@@ -111,7 +113,7 @@ def test_a_field_is_unknown_is_refused(session, campaign, now):
         update_draft(session, campaign, {"status": "sending"}, now)
 
 
-def test_a_duplicate_is_a_draft_with_the_same_people_and_email(session, campaign, now):
+def test_a_duplicate_is_a_draft_with_the_same_recipients_and_email(session, campaign, now):
     campaign.status = CampaignStatus.finished
     copy = duplicate(session, campaign, now)
     assert copy.status is CampaignStatus.draft

@@ -25,7 +25,7 @@ def test_without_limits_the_pace_says_when_it_is_done():
     assert forecast.pauses == ()
 
 
-def test_a_quota_of_500_takes_1200_people_three_days():
+def test_a_quota_of_500_takes_three_days_for_1200_recipients():
     forecast = simulate(1_200, NOW, [lane(500)], no_plan(), "UTC")
     assert [day.emails for day in forecast.days] == [500, 500, 200]
     assert [day.date.day for day in forecast.days] == [23, 24, 25]

@@ -18,25 +18,25 @@ def test_the_email_is_shown_as_a_reader_gets_it(session, campaign, now):
     assert "друг, Москва, Readers, November" in preview(session, campaign, pyotr, now=now).html
 
 
-def test_a_value_that_replaces_wins_over_the_readers_own(session, campaign, now):
+def test_a_value_that_overrides_wins_over_the_recipients_own(session, campaign, now):
     variables = {"city": {"value": "Город {{ first_name }}", "override": True}}
     update_draft(session, campaign, {"html": "<p>{{ city }}</p>", "variables": variables}, now)
     assert "Город Ольга" in preview(session, campaign, sample_recipient(session, campaign), now=now).html
 
 
-def test_an_email_can_be_looked_at_before_there_are_people(session, make, account, now):
+def test_an_email_can_be_previewed_before_there_are_recipients(session, make, account, now):
     campaign = make.campaign(account)
     assert "Dear friend" in preview(session, campaign, None, now=now).html
 
 
-def test_a_reader_is_shown_under_other_names_of_their_fields(session, make, account, readers, now):
+def test_a_recipient_is_shown_under_other_names_of_their_fields(session, make, account, readers, now):
     anna = make.subscriber(account, lists=(readers,), first_name="Анна", last_name="Иванова")
     campaign = make.campaign(account, (readers,), html="<p>{{ name }}; {{ fio }}; {{ imya }}</p>")
     assert "Анна Иванова; Иванова Анна; Анна" in preview(session, campaign, anna, now=now).html
     assert hardest_reader(session, campaign) == anna
 
 
-def test_what_a_reader_is_called_is_text(session, make, account, readers, campaign, now):
+def test_the_name_of_a_recipient_is_text(session, make, account, readers, campaign, now):
     make.subscriber(account, "bad@example.org", (readers,), first_name="{{ 7*7 }}<script>")
     update_draft(session, campaign, {"html": "<p>{{ first_name }}</p>"}, now)
     last = previous_recipient(session, campaign, sample_recipient(session, campaign).id)
@@ -44,7 +44,7 @@ def test_what_a_reader_is_called_is_text(session, make, account, readers, campai
     assert "{{ 7*7 }}&lt;script&gt;" in shown
 
 
-def test_the_choice_of_readers_goes_round(session, campaign):
+def test_the_choice_of_recipients_starts_over_at_the_end(session, campaign):
     first = sample_recipient(session, campaign)
     second = sample_recipient(session, campaign, first.id)
     assert first != second
@@ -52,7 +52,7 @@ def test_the_choice_of_readers_goes_round(session, campaign):
     assert previous_recipient(session, campaign, first.id) == second
 
 
-def test_the_hardest_reader_has_the_most_gaps_then_the_longest_values(
+def test_the_hardest_recipient_has_the_most_gaps_then_the_longest_values(
     session, make, account, readers, campaign, now
 ):
     update_draft(session, campaign, {"html": "<p>{{ first_name }} {{ city }}</p>", "subject": "News"}, now)

@@ -45,7 +45,7 @@ def test_a_time_in_the_past_is_asked_again(plan, campaign, now):
     assert campaign.status is CampaignStatus.draft
 
 
-def test_a_moment_ago_is_now(plan, campaign, now):
+def test_a_time_just_passed_means_now(plan, campaign, now):
     plan(campaign, now - timedelta(seconds=10))
     assert campaign.send_at == now
 

@@ -33,7 +33,7 @@ def server_campaign(make, account, readers, smtp_server, campaign):
     return campaign
 
 
-def test_the_email_arrives_as_a_reader_would_get_it(session, trial, server_campaign, smtp_server, now):
+def test_the_email_arrives_as_a_recipient_would_get_it(session, trial, server_campaign, smtp_server, now):
     update_draft(session, server_campaign, {"html": "<p>Привет, {{ first_name }}</p>"}, now)
     reader = sample_recipient(session, server_campaign)
     receipts = trial(server_campaign, ["anna@example.com"], recipient=reader)

@@ -13,7 +13,7 @@ SHARED = SharedValues.of(
 )
 
 
-def test_a_reader_has_their_own_fields_and_what_the_campaign_says_of_itself():
+def test_a_recipient_has_their_own_fields_and_those_of_the_campaign():
     values = values_for({"first_name": "Ольга", "city": "Казань"}, SHARED)
     assert values["first_name"] == "Ольга"
     assert values["campaign"] == {"name": "November"}
@@ -29,7 +29,7 @@ def test_a_field_cannot_take_the_place_of_what_mailganer_fills():
     assert values_for({"sender": "somebody else", "today": "never"}, SHARED)["today"] == date(2026, 11, 24)
 
 
-def test_one_readers_list_does_not_stay_for_the_next():
+def test_the_list_of_one_recipient_does_not_stay_for_the_next():
     values = CampaignValues(SHARED)
     assert values.of({}, "Readers")["list"] == {"name": "Readers"}
     assert values.of({})["list"] == {"name": "Friends"}

@@ -112,6 +112,6 @@ def test_a_time_the_clock_jumps_over_is_asked_again(zone: str, wall: str) -> Non
         ("Europe/Moscow", "2028-02-29T00:00", "2028-02-28T21:00"),
     ],
 )
-def test_any_other_time_is_the_moment_the_wall_says(zone: str, wall: str, moment: str) -> None:
+def test_any_other_time_is_that_of_the_local_clock(zone: str, wall: str, moment: str) -> None:
     found = local_datetime(datetime.fromisoformat(wall), ZoneInfo(zone)).astimezone(UTC)
     assert found == datetime.fromisoformat(moment).replace(tzinfo=UTC)

@@ -66,7 +66,7 @@ def test_every_command_logs_json_with_true_levels(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("production", [True, False])
-def test_a_command_of_an_installation_in_development_logs_for_people(
+def test_a_command_of_an_installation_in_development_logs_plain_lines(
     ini: Any,
     engine: Any,
     production: bool,

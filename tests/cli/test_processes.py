@@ -137,7 +137,7 @@ def test_a_big_log_is_set_aside(tmp_path, monkeypatch):
     assert (tmp_path / "web.old.log").read_text() == "old words"
 
 
-def test_a_part_run_to_its_end_tells_how_it_went(tmp_path):
+def test_a_part_run_to_its_end_returns_its_exit_code(tmp_path):
     tree = processes.ProcessTree(print)
     assert tree.run(processes.Part("migration", (sys.executable, "-c", "import sys; sys.exit(7)"))) == 7
 

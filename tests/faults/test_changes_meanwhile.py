@@ -92,7 +92,7 @@ def test_a_list_a_campaign_goes_to_cannot_be_deleted(
     all_sent_once(half, script, statuses, reload)
 
 
-def test_people_who_come_onto_the_list_or_leave_it_meanwhile_change_nothing(
+def test_subscribers_added_or_removed_meanwhile_change_nothing(
     half: Half, script: Script, statuses: Any, deliveries: Any, reload: Any
 ) -> None:
     late = half.client.post(f"lists/{half.list_id}/subscribers", {"email": "late@example.org"})
@@ -103,7 +103,7 @@ def test_people_who_come_onto_the_list_or_leave_it_meanwhile_change_nothing(
     assert "late@example.org" not in script.got
 
 
-def test_a_person_who_waits_and_changes_address_gets_one_email(
+def test_a_waiting_recipient_who_changes_address_gets_one_email(
     half: Half, script: Script, statuses: Any, deliveries: Any, reload: Any
 ) -> None:
     waiting = deliveries(half.campaign.id)[8]
@@ -113,7 +113,7 @@ def test_a_person_who_waits_and_changes_address_gets_one_email(
     assert len({"moved@example.org", waiting.email} & set(script.got)) == 1
 
 
-def test_a_person_who_waits_and_is_deleted_is_left_out_and_it_is_said_why(
+def test_a_waiting_recipient_who_is_deleted_is_skipped_with_a_reason(
     half: Half, script: Script, statuses: Any, deliveries: Any, reload: Any
 ) -> None:
     had, waiting = deliveries(half.campaign.id)[0], deliveries(half.campaign.id)[8]

@@ -202,7 +202,7 @@ def reader(make: Any, account: Any, draft: Campaign, session: Session, now: Any)
     return token_text(delivery.token)
 
 
-def test_a_reader_blocks_no_request_while_the_template_runs(
+def test_a_recipients_page_blocks_no_request_while_its_template_runs(
     app: Any, reader: str, asked: list[str], beside: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "Vera" in app.get(f"/v/{reader}").text

@@ -32,7 +32,7 @@ both_kinds = pytest.mark.parametrize("disk", ["mounted", "limited"], indirect=Tr
 
 @both_kinds
 @the_other
-def test_without_room_for_a_journal_nothing_is_sent_and_its_person_reads_why(
+def test_without_space_for_a_journal_nothing_is_sent_and_the_user_sees_why(
     due: Any,
     open_works: Any,
     clock: Any,

@@ -408,7 +408,7 @@ def test_the_api_that_cannot_write_answers_503_and_later_as_always(
 
 
 @one_database
-def test_someone_who_leaves_while_nothing_can_be_written_is_told_so_and_can_leave_later(
+def test_an_unsubscribe_while_nothing_can_be_written_is_answered_so_and_works_later(
     app: Any,
     wsgi_app: Any,
     session: Any,

@@ -102,7 +102,7 @@ def test_no_migration_rewrites_or_locks_a_filled_table_without_saying_why(engine
         ("DELETE FROM event WHERE id > 1", "event"),
     ],
 )
-def test_what_keeps_a_table_is_told_from_what_does_not(statement: str, table: str) -> None:
+def test_statements_that_lock_a_table_are_distinguished_from_others(statement: str, table: str) -> None:
     assert [name for name, _why in cost(statement)] == ([table] if table else [])
 
 

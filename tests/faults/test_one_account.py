@@ -110,7 +110,7 @@ def test_work_is_counted_to_its_account_and_to_none_afterwards(helpers: render_p
 
 
 @on_sqlite
-def test_a_busy_account_is_told_so_with_its_readers_and_no_one_else(
+def test_only_a_busy_account_and_its_recipients_have_to_wait(
     client: Client,
     app: Any,
     make: Any,

@@ -30,7 +30,7 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_a_person_on_three_lists_under_three_spellings_gets_one_email(
+def test_a_subscriber_on_three_lists_under_three_spellings_gets_one_email(
     make: Any,
     sessions: Any,
     settings: Any,

@@ -120,7 +120,7 @@ def too_fast(message: Message) -> Receipt:
     return Receipt(message.id, Outcome.deferred, TOO_FAST, None, Scope.account)
 
 
-def test_who_is_told_again_slows_down_again_and_never_fails(
+def test_a_sender_asked_again_slows_down_again_and_never_fails(
     due: Any, open_works: Any, clock: Any, script: Script, reload: Any, statuses: Any
 ) -> None:
     script.answer = too_fast

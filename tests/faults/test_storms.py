@@ -282,7 +282,7 @@ def test_a_message_that_was_lost_with_its_worker_is_queued_again(queue: Queue) -
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_after_a_message_was_heard_the_next_one_is_queued_at_once(
+def test_after_a_message_was_received_the_next_one_is_queued_at_once(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task_queue, "ON_ITS_WAY", 2.0)

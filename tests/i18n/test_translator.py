@@ -24,7 +24,7 @@ def test_pages_and_stored_sentences_have_the_same_words(code: str) -> None:
     assert shown.replace("\N{NO-BREAK SPACE}", " ") == translate_sentence(SENTENCE, code, "Europe/Moscow")
 
 
-def test_a_datetime_in_a_sentence_is_that_of_the_persons_zone() -> None:
+def test_a_datetime_in_a_sentence_is_in_the_users_time_zone() -> None:
     assert translate_sentence(SENTENCE) == "Choose one of these languages: 4 December 2026, 07:05."
     assert "4 декабря 2026 г., 10:05" in translate_sentence(SENTENCE, "ru", "Europe/Moscow")
     assert "4\xa0декабря\xa02026\xa0г., 10:05" in translator("ru", MOSCOW, unbroken=True).translate(SENTENCE)

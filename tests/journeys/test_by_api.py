@@ -74,7 +74,7 @@ def assert_each_recipient_got_their_email(server: SMTPServer, count: int = RECIP
 
 
 @pytest.mark.timeout(600)
-def test_ten_thousand_people_get_their_own_email_once_and_what_they_do_is_counted(
+def test_ten_thousand_recipients_get_their_own_email_once_and_what_they_do_is_counted(
     api: API, smtp_server: SMTPServer
 ) -> None:
     list_id = bring(api)

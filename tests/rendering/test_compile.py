@@ -120,7 +120,7 @@ def test_names_used_by_used_campaign_variables_count_too() -> None:
     assert email.variables == {"promo", "city"}
 
 
-def test_campaign_variables_fill_gaps_and_win_only_when_told_to() -> None:
+def test_campaign_variables_fill_gaps_and_override_only_when_set_to() -> None:
     source = Source("{{ city }}/{{ code }}", html="<p>{{ city }}</p>")
     given = {"city": "Town & {{ country|default('land') }}", "code": "A{{ 1 + 1 }}"}
     email = compile_email(source, campaign_variables=given, overriding=["code"])
@@ -137,7 +137,7 @@ def test_campaign_variables_may_be_made_of_each_other_but_not_in_a_circle() -> N
         compile_email(source, campaign_variables={"a": "{{ b }}", "b": "{{ a }}"})
 
 
-def test_a_campaign_variable_may_extend_the_readers_own_value() -> None:
+def test_a_campaign_variable_may_extend_the_recipients_own_value() -> None:
     email = compile_email(
         Source("{{ name }}", html="x"), campaign_variables={"name": "Dr. {{ name }}"}, overriding=["name"]
     )
@@ -203,7 +203,7 @@ def test_dates_and_numbers_reach_the_child_as_what_they_are() -> None:
     assert safe_render(email, values).subject == "1 May 5 a+b N"
 
 
-def test_an_email_that_fails_for_one_reader_says_where() -> None:
+def test_an_email_that_fails_for_one_recipient_shows_where() -> None:
     email = compile_email(Source("x", html="<p>ok</p>\n<p>{% if n %}{{ n - 'a' }}{% endif %}</p>"))
     with pytest.raises(EmailError) as caught:
         safe_render(email, {"n": 1})
@@ -217,7 +217,7 @@ def link(html: str, **values: object) -> str:
     return render_link(email_of(html), 1, values)
 
 
-def test_a_click_leads_to_the_readers_own_target() -> None:
+def test_a_click_leads_to_the_recipients_own_target() -> None:
     html = '<a href="https://shop.example.com/?name={{ name|urlencode }}&amp;n={{ n }}#top">x</a>'
     assert link(html, name="Анна & co", n=3).endswith("?name=%D0%90%D0%BD%D0%BD%D0%B0%20%26%20co&n=3#top")
 

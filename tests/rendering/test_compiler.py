@@ -45,7 +45,7 @@ WHOLE = "<!DOCTYPE html>\n<html>\n<head><title>x</title></head>\n<body>\n{}\n</b
         "<p>5 < 6 & 7 > 2</p>",
     ],
 )
-def test_what_a_person_wrote_stays_as_they_wrote_it(inside: str) -> None:
+def test_what_a_user_wrote_stays_as_it_is(inside: str) -> None:
     assert untouched(WHOLE.format(inside)) == WHOLE.format(inside)
 
 

@@ -60,7 +60,7 @@ def test_what_is_no_date_is_printed_as_it_is(value: str) -> None:
     assert said("{{ day|date('d MMMM') }}", day=value) == value
 
 
-def test_the_time_of_a_moment_can_be_told() -> None:
+def test_a_datetime_can_be_formatted_with_its_time() -> None:
     moment = datetime(2026, 5, 1, 9, 5, tzinfo=UTC)
     assert (
         said("{{ t|date('HH:mm') }} {{ t|date('%H:%M') }} {{ t|date }}", t=moment)

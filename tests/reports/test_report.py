@@ -176,7 +176,7 @@ def emails(page):
     return [each.email for each in page.items]
 
 
-def test_every_number_has_its_people(session, sent, now):
+def test_every_number_has_its_recipients(session, sent, now):
     campaign, deliveries = sent
     read(session, deliveries, now)
     report = campaign_report(session, campaign)
@@ -199,7 +199,7 @@ def test_every_number_has_its_people(session, sent, now):
     assert people(status=S.failed, reason=Reason.expired) == ["p2@example.org"]
 
 
-def test_people_are_found_by_a_part_of_their_address_or_name(session, sent):
+def test_recipients_are_found_by_a_part_of_their_address_or_name(session, sent):
     campaign, _deliveries = sent
     assert emails(recipients_page(session, campaign, query="P1@")) == ["p1@example.org"]
     assert emails(recipients_page(session, campaign, query="имя11")) == ["p11@example.org"]
@@ -256,7 +256,7 @@ def test_the_file_of_many_comes_in_pieces_and_whole(sessions, session, make, acc
     assert [row["Address"] for row in csv.DictReader(io.StringIO(text))] == [each.email for each in people]
 
 
-def test_the_file_of_a_filter_holds_only_its_people(sessions, session, sent):
+def test_the_file_of_a_filter_has_only_its_recipients(sessions, session, sent):
     campaign, _deliveries = sent
     session.commit()
     text = b"".join(recipients_csv(sessions, campaign.id, Filters(status=S.in_doubt))).decode("utf-8-sig")
@@ -292,7 +292,7 @@ def test_no_reason_no_sentence():
     assert delivery_sentence(None) == ""
 
 
-def test_an_erased_person_keeps_their_place_in_the_numbers(session, sent, now):
+def test_an_erased_subscriber_is_still_counted(session, sent, now):
     campaign, deliveries = sent
     read(session, deliveries, now)
     delivery = session.get(Delivery, deliveries[8].id)

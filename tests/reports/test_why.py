@@ -127,7 +127,7 @@ def test_an_accepted_email_from_the_list_to_the_servers_own_words(context, anna,
     }
 
 
-def test_the_same_answer_by_person_by_email_and_by_address(context, anna, email):
+def test_the_same_answer_by_subscriber_by_email_and_by_address(context, anna, email):
     delivery = email(reply=OK)
     assert (
         why_subscriber(context, anna)
@@ -146,7 +146,9 @@ def test_several_lists_make_one_email(context, make, account, campaign, anna, em
     assert [each.lists for each in why.steps[:2]] == [("Friends",), ("Readers",)]
 
 
-def test_several_tries_and_the_version_among_several_are_told(session, context, campaign, anna, email, now):
+def test_several_attempts_and_the_version_among_several_are_explained(
+    session, context, campaign, anna, email, now
+):
     email(reply=OK, attempts=3, first_tried_at=now - 2 * HOUR)
     campaign.html += "<p>PS</p>"
     freeze(session, campaign, now)
@@ -155,7 +157,7 @@ def test_several_tries_and_the_version_among_several_are_told(session, context, 
     assert said(why)["version"] == "This was version 1 of the email."
 
 
-def test_what_came_back_is_told_in_order(session, context, anna, email, now):
+def test_reactions_are_explained_in_order(session, context, anna, email, now):
     delivery = email(reply=OK)
     record_open(session, token(delivery), agent=PERSON, now=now)
     record_click(session, token(delivery), 1, agent=PERSON, now=now + HOUR)
@@ -167,7 +169,7 @@ def test_what_came_back_is_told_in_order(session, context, anna, email, now):
     assert said(why)["unsubscribed"] == "Unsubscribed through this email on 23 11:00."
 
 
-def test_a_machine_is_not_called_a_reader_and_an_uncounted_open_is_not_called_none(
+def test_a_machine_is_not_called_a_recipient_and_an_uncounted_open_is_not_called_none(
     session, context, campaign, anna, email, now
 ):
     delivery = email(reply=OK)
@@ -274,7 +276,9 @@ def test_a_stopped_campaign_left_the_waiting_out(context, campaign, anna, email,
     )
 
 
-def test_an_erased_persons_email_keeps_its_story_and_not_its_person(session, context, anna, email, now):
+def test_the_email_of_an_erased_subscriber_keeps_its_explanation_and_not_its_recipient(
+    session, context, anna, email, now
+):
     delivery = email(reply=OK)
     suppress(session, anna, SubscriberStatus.complained, reason="", now=now)
     erase_subscriber(session, anna)
@@ -289,14 +293,14 @@ def test_an_erased_persons_email_keeps_its_story_and_not_its_person(session, con
     assert "marked an email as spam on 23 09:00" in said(by_address)["forgotten"]
 
 
-def test_an_erased_person_who_waits_will_be_left_out(session, context, anna, email):
+def test_an_erased_subscriber_who_waits_will_be_skipped(session, context, anna, email):
     delivery = email(S.pending)
     erase_subscriber(session, anna)
     session.refresh(delivery)
     assert said(why_email(context, delivery))["to_be_left_out"].endswith("subscriber deleted.")
 
 
-def test_another_address_since_then_is_told(session, context, anna, email):
+def test_another_address_since_then_is_explained(session, context, anna, email):
     email(reply=OK)
     anna.email = anna.email_key = "anna@new.example"
     session.flush()
@@ -403,7 +407,7 @@ def test_sending_hours_are_waited_for(context, campaign, anna, waiting):
     )
 
 
-def test_a_deferred_email_is_tried_again_at_its_moment(session, context, anna, waiting, now):
+def test_a_deferred_email_is_tried_again_at_its_time(session, context, anna, waiting, now):
     waiting.not_before, waiting.reply, waiting.attempts = now + HOUR, "452 4.2.2 mailbox full", 1
     why = why_subscriber(context, anna)
     assert codes(why) == ["on_list", "planned", "put_off"]
@@ -487,7 +491,7 @@ def test_nights_outside_the_sending_hours_are_counted(context, campaign, anna, e
 
 
 @pytest.mark.parametrize("cause", [DelayCause.quota, DelayCause.trouble])
-def test_a_rest_that_a_person_cut_short_is_not_given_an_end(
+def test_a_rest_that_a_user_cut_short_is_not_given_an_end(
     session, context, campaign, anna, email, now, cause
 ):
     delivery, sender = email(reply=OK, dated_at=now - 20 * HOUR), campaign.senders[0]
@@ -612,7 +616,7 @@ def test_what_is_unknown_is_not_explained(context, anna, others):
         ({"status": CampaignStatus.sending, "started_at": -HOUR}, "gathering"),
     ],
 )
-def test_before_its_people_are_gathered_a_campaign_has_prospects(session, context, anna, now, values, code):
+def test_before_a_campaign_is_planned_there_is_an_outlook(session, context, anna, now, values, code):
     for name, value in values.items():
         setattr(context.campaign, name, now + value if isinstance(value, timedelta) else value)
     assert codes(why_subscriber(context, anna)) == ["on_list", code, "would_get"]
@@ -652,7 +656,7 @@ def test_what_is_no_address_is_asked_again(context):
         why_address(context, "anna")
 
 
-def test_another_accounts_person_and_email_are_not_there(session, make, context, now):
+def test_the_subscriber_and_email_of_another_account_do_not_exist(session, make, context, now):
     stranger = make.account()
     person = make.subscriber(stranger)
     campaign = make.campaign(stranger, (), (make.sender(stranger),))

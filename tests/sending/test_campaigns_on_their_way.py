@@ -149,7 +149,7 @@ def test_an_email_that_cannot_be_used_pauses_its_campaign_with_the_reason(
 
 
 @pytest.mark.parametrize(("word", "emails"), [("sent", 3), ("again", 4)])
-def test_a_person_ends_a_doubt_and_it_is_kept_who_that_was(
+def test_a_user_resolves_a_doubt_and_who_did_is_stored(
     due: Any,
     works: Any,
     clock: Any,

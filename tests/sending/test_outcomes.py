@@ -330,7 +330,7 @@ def test_an_email_that_breaks_for_every_recipient_pauses_the_campaign(
     assert not script.seen
 
 
-def test_one_persons_broken_value_skips_only_them(
+def test_the_broken_value_of_one_recipient_skips_only_them(
     due: Any, works: Any, script: Script, statuses: Any, deliveries: Any
 ) -> None:
     campaign = due(10, html="<p>{{ 1 // (first_name|length - 5) }}</p>")  # Имя10 has five emails
@@ -339,7 +339,7 @@ def test_one_persons_broken_value_skips_only_them(
     assert deliveries(campaign.id)[9].reason is Reason.render_error
 
 
-def test_one_persons_value_that_sets_off_a_bomb_skips_only_them(
+def test_a_value_of_one_recipient_that_exceeds_the_limits_skips_only_them(
     due: Any, works: Any, script: Script, statuses: Any, deliveries: Any
 ) -> None:
     # Harmless for a value of one character, and so it is when the campaign is checked and compiled.
@@ -356,7 +356,7 @@ def test_one_persons_value_that_sets_off_a_bomb_skips_only_them(
     assert "too many" in deliveries(campaign.id)[9].reply
 
 
-def test_a_sentence_about_one_persons_email_is_kept_with_its_values(
+def test_a_sentence_about_the_email_of_one_recipient_is_stored_with_its_values(
     due: Any, works: Any, deliveries: Any, session: Any
 ) -> None:
     campaign = due(3, html="<p>{{ city }}</p>")

@@ -143,7 +143,7 @@ def agrees(run: Run, campaign: Campaign, forecast: Forecast, session: Any) -> No
     session.commit()
 
 
-def test_twelve_hundred_people_at_five_hundred_a_day_are_foreseen_to_the_minute(
+def test_a_forecast_for_twelve_hundred_at_five_hundred_a_day_is_exact_to_the_minute(
     run: Run, ready: Any, session: Any, statuses: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(window_planner, "SLOTS", 8)

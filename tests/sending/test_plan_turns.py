@@ -196,7 +196,7 @@ def start_late(
     return LaneRunner(works.context, large.senders[0].id)
 
 
-def test_a_campaign_has_its_share_from_the_moment_it_is_scheduled(
+def test_a_campaign_has_its_share_as_soon_as_it_is_scheduled(
     of_senders: Any, open_works: Any, clock: Any, session: Any, settings: Any, monkeypatch: Any
 ) -> None:
     large, small = of_senders(150, 30)

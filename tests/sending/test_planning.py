@@ -37,7 +37,7 @@ def test_pieces_make_one_row_for_each_with_a_token_of_its_own(
     assert len({row.token for row in rows}) == RECIPIENTS
 
 
-def test_two_campaigns_give_the_same_people_other_tokens(
+def test_two_campaigns_give_the_same_recipients_different_tokens(
     campaign: Any, due: Any, works: Any, deliveries: Any, session: Any, make: Any
 ) -> None:
     again = make.campaign(campaign.account, tuple(campaign.lists), tuple(campaign.senders))

@@ -65,7 +65,7 @@ def test_two_senders_together_never_send_one_more_than_the_plan_allows(
         assert account_usage(session, account.id, clock.now) == 200
 
 
-def test_twelve_hundred_people_at_five_hundred_a_day_take_three_days_and_fail_no_recipient(
+def test_twelve_hundred_at_five_hundred_a_day_take_three_days_and_fail_no_recipient(
     due: Any, open_works: Any, clock: Any, script: Script, statuses: Any, reload: Any
 ) -> None:
     moments = []

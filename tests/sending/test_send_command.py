@@ -75,7 +75,7 @@ def test_refused_recipients_are_listed_with_the_servers_words(mailing: Mailing) 
     assert "2 sent, 1 failed" in done.stdout
 
 
-def test_a_dry_run_shows_people_and_email_and_sends_nothing(mailing: Mailing) -> None:
+def test_a_dry_run_shows_recipients_and_email_and_sends_nothing(mailing: Mailing) -> None:
     done = mailing.run("--dry-run")
     assert done.returncode == 0, done.stderr
     assert "3 recipients; the first is reader1@example.org" in done.stdout

@@ -50,7 +50,7 @@ def person(number: int) -> str:
     return f"reader{number:06}@example.org"
 
 
-def test_who_waited_for_a_quota_is_told_until_when_and_what_the_server_said(
+def test_a_wait_for_a_quota_is_explained_with_its_end_and_the_servers_reply(
     due: Any, works: Any, clock: Any, why: Any
 ) -> None:
     campaign = due(8, sender_values={"per_day": 5})
@@ -71,7 +71,7 @@ def test_who_waited_for_a_quota_is_told_until_when_and_what_the_server_said(
     assert not [each for each in why(campaign, person(1)) if each.startswith("Waited")]
 
 
-def test_who_waited_for_the_plan_is_told_so(due: Any, works: Any, clock: Any, why: Any, make: Any) -> None:
+def test_a_wait_for_the_plan_is_explained(due: Any, works: Any, clock: Any, why: Any, make: Any) -> None:
     campaign = due(205, account=make.account(plan="free"))
     works.run(8)
     assert why(campaign, person(205))[2].endswith("because your plan allows 200 emails per 24 hours.")
@@ -82,7 +82,7 @@ def test_who_waited_for_the_plan_is_told_so(due: Any, works: Any, clock: Any, wh
     )
 
 
-def test_who_was_put_off_is_told_by_whom_and_how_often(
+def test_deferrals_are_explained_with_the_server_and_their_number(
     due: Any, works: Any, clock: Any, script: Script, why: Any
 ) -> None:
     full = receipt(Outcome.deferred, "452 4.2.2 mailbox full")
@@ -122,7 +122,7 @@ def test_a_servers_trouble_is_one_wait_however_often_it_was_tried(
         assert len(session.scalars(select(Delay)).all()) == 1
 
 
-def test_a_refused_login_and_a_pause_are_told_afterwards(
+def test_a_refused_login_and_a_pause_are_explained_afterwards(
     due: Any, works: Any, clock: Any, script: Script, why: Any, sessions: Any
 ) -> None:
     def refused(message: Message) -> Receipt:
@@ -167,7 +167,7 @@ def look_at(session: Session, sender_id: int) -> None:
         ),
     ],
 )
-def test_a_doubt_that_the_server_ended_is_told_so(
+def test_a_doubt_that_the_server_resolved_is_explained(
     due: Any, works: Any, clock: Any, script: Script, why: Any, found: bool, sentence: str
 ) -> None:
     doubtful = receipt(Outcome.in_doubt, scope=Scope.connection)
@@ -183,7 +183,7 @@ def test_a_doubt_that_the_server_ended_is_told_so(
     assert sentence in why(campaign, person(2))
 
 
-def test_an_email_refused_for_what_it_is_holds_its_people_back(
+def test_an_email_refused_for_its_content_keeps_its_recipients_waiting(
     due: Any, works: Any, clock: Any, script: Script, why: Any, sessions: Any
 ) -> None:
     script.answer = receipt(Outcome.refused, "554 5.7.1 looks like spam", scope=Scope.message)

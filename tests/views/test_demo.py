@@ -23,7 +23,7 @@ def enter(app: Any, language: str) -> None:
 
 
 @pytest.mark.parametrize(("language", "name"), [("en", "Example people"), ("ru", "Вымышленные люди")])
-def test_one_click_brings_in_with_people_to_try_an_email_on(
+def test_one_click_signs_in_with_sample_subscribers(
     app: Any, session: Session, language: str, name: str
 ) -> None:
     enter(app, language)

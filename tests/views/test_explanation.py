@@ -83,7 +83,7 @@ def test_what_is_no_address_is_said_beside_the_field(anna, campaign):
     assert page.html.find(id=field["aria-describedby"]).get_text(strip=True)
 
 
-def test_every_row_of_the_people_leads_to_its_why(anna, session, campaign, people):
+def test_every_row_of_the_recipients_leads_to_its_explanation(anna, session, campaign, people):
     erase_subscriber(session, people[1])
     session.commit()
     page = anna.get(f"/campaigns/{campaign.id}/recipients")
@@ -99,12 +99,12 @@ def test_every_row_of_the_people_leads_to_its_why(anna, session, campaign, peopl
     assert "No other email of this campaign is ahead of it." in told[2]
 
 
-def test_an_address_that_is_not_among_the_people_can_be_asked_about(anna, campaign):
+def test_an_address_that_is_not_a_recipient_can_be_asked_about(anna, campaign):
     page = anna.get(f"/campaigns/{campaign.id}/recipients?query=p3@example.org")
     assert "No email to this recipient was planned." in words(page.click("Look up"))
 
 
-def test_a_persons_page_leads_to_every_campaign(anna, session, make, own, campaign, people, readers):
+def test_a_subscribers_page_leads_to_every_campaign(anna, session, make, own, campaign, people, readers):
     draft = make.campaign(own, (readers,), (make.sender(own),), name="December")
     session.commit()
     page = anna.get(f"/subscribers/{people[0].id}")
@@ -122,7 +122,7 @@ def test_a_persons_page_leads_to_every_campaign(anna, session, make, own, campai
     assert "As of now, this recipient will get the email." in words(answer)
 
 
-def test_the_answer_is_in_the_persons_language_zone_and_numbers(anna, session, own, campaign):
+def test_the_answer_is_in_the_users_language_time_zone_and_numbers(anna, session, own, campaign):
     own.locale, own.timezone = "ru", "Europe/Moscow"
     session.commit()
     text = words(anna.get(f"/campaigns/{campaign.id}/why?email=p0@example.org"))
@@ -153,7 +153,7 @@ def test_it_can_be_asked_in_every_state(anna, session, make, own, readers, peopl
     anna.get(f"/campaigns/{campaign.id}/why?person={people[0].id}", status=200)
 
 
-def test_another_accounts_people_and_campaigns_are_not_there(anna, session, make, campaign, people):
+def test_subscribers_and_campaigns_of_another_account_do_not_exist(anna, session, make, campaign, people):
     stranger = make.account()
     theirs, other = make.subscriber(stranger, "theirs@example.org"), make.campaign(stranger)
     session.commit()

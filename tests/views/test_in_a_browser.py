@@ -103,7 +103,7 @@ def test_everything_works_without_scripts(
     assert page.get_by_text("No senders yet").is_visible()
 
 
-def test_the_look_of_a_person_wins_over_the_systems(
+def test_the_users_theme_wins_over_that_of_the_system(
     new_page: Callable[..., Any], enter: Callable[[Any], None], address: str
 ) -> None:
     page = new_page(color_scheme="light")

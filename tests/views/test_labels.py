@@ -22,5 +22,5 @@ PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.
         ("x" * 60, "other client"),
     ],
 )
-def test_a_program_is_named_as_people_name_it(agent, words):
+def test_a_program_has_its_usual_name(agent, words):
     assert in_english(agent_words(agent)) == words

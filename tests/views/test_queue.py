@@ -36,7 +36,7 @@ def fill(settings: Settings, messages: int) -> None:
 
 
 @one_database
-def test_a_long_queue_is_told_by_healthz_and_the_doctor(settings: Settings, app: Any) -> None:
+def test_a_long_queue_is_reported_by_healthz_and_the_doctor(settings: Settings, app: Any) -> None:
     fill(settings, LONG_QUEUE + 1)
     answer = app.get("/healthz", status=503).json
     assert answer["down"] == ["queue"]
@@ -48,7 +48,7 @@ def test_a_long_queue_is_told_by_healthz_and_the_doctor(settings: Settings, app:
 
 
 @one_database
-def test_a_message_that_no_worker_takes_is_told_with_its_age(
+def test_a_message_that_no_worker_takes_is_reported_with_its_age(
     settings: Settings, celery: Celery, app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = broker.now

@@ -127,7 +127,7 @@ def test_what_stands_behind_a_click_address_is_ignored(sent, reader):
     assert answer.headers["Location"].startswith("https://example.com/")
 
 
-def test_a_link_fetched_ahead_is_no_click_of_a_person(session, sent, reader):
+def test_a_prefetched_link_is_not_counted_as_a_click(session, sent, reader):
     campaign, deliveries = sent
     address = f"/c/{token(deliveries[0])}/1"
     reader.get(address, headers={"Sec-Purpose": "prefetch;prerender"}, status=302)
@@ -230,7 +230,7 @@ def test_pages_speak_the_emails_language_then_the_browsers(session, sent, reader
     assert reader.get(path, headers={"Accept-Language": "fr"}).html.html["lang"] == "en"
 
 
-def test_pages_tell_nothing_of_the_account_or_its_other_people(sent, reader):
+def test_pages_reveal_nothing_of_the_account_or_its_other_recipients(sent, reader):
     _campaign, deliveries = sent
     path = f"/u/{token(deliveries[0])}?lang=en"
     for page in (reader.get(path), reader.post(path)):
@@ -246,7 +246,7 @@ def test_pages_tell_nothing_of_the_account_or_its_other_people(sent, reader):
         assert "r•••@example.org" in page.text
 
 
-def test_the_email_in_the_browser_is_the_readers_own_and_runs_nothing(session, sent, reader):
+def test_the_email_in_the_browser_is_the_recipients_own_and_runs_nothing(session, sent, reader):
     campaign, deliveries = sent
     page = reader.get(f"/v/{token(deliveries[0])}", status=200)
     assert "Dear Анна1" in page.text
@@ -267,7 +267,7 @@ def test_who_guesses_tokens_is_slowed_down(sent, reader):
     reader.get(f"/u/{token(sent[1][0])}", status=200)
 
 
-def test_an_erased_reader_gets_an_answer_and_an_email_that_still_opens(session, sent, reader):
+def test_an_erased_recipient_gets_an_answer_and_an_email_that_still_opens(session, sent, reader):
     _campaign, deliveries = sent
     session.get(Delivery, deliveries[0].id).subscriber_id = None
     session.commit()
@@ -278,7 +278,7 @@ def test_an_erased_reader_gets_an_answer_and_an_email_that_still_opens(session, 
     reader.get(f"/v/{text}", status=200)
 
 
-def test_an_erased_reader_who_unsubscribes_is_kept_out_of_the_next_file(session, sent, reader):
+def test_an_erased_recipient_who_unsubscribes_is_kept_out_of_the_next_file(session, sent, reader):
     campaign, deliveries = sent
     delivery = session.get(Delivery, deliveries[0].id)
     address = f"/u/{token(delivery)}?lang=en"

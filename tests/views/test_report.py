@@ -66,7 +66,7 @@ def test_opens_that_are_all_uncertain_are_at_most_so_many(anna, session, make, o
 
 
 @pytest.mark.parametrize("page", ["report", "recipients?opened=yes", "why?email=p6@example.org"])
-def test_an_open_of_this_moment_is_on_the_page_that_is_asked_for_next(anna, session, sent, monkeypatch, page):
+def test_a_new_open_is_on_the_next_page(anna, session, sent, monkeypatch, page):
     monkeypatch.setattr(open_buffer, "LONGEST_WAIT", 60)
     campaign, deliveries = sent
     pixel, asked = f"/o/{token(deliveries[6])}.gif", f"/campaigns/{campaign.id}/{page}"
@@ -90,7 +90,7 @@ def test_the_report_shows_plan_and_fact_beside_each_other(anna, session, sent, n
     assert f"{sender.from_email} 500 09:00 – 09:08 8 09:05" in text
 
 
-def test_every_number_of_the_report_leads_to_its_people(anna, sent):
+def test_every_number_of_the_report_leads_to_its_recipients(anna, sent):
     campaign, deliveries = sent
     page = anna.get(f"/campaigns/{campaign.id}/report")
     links = [a["href"] for a in page.html.main.find_all("a") if "/recipients?" in a.get("href", "")]
@@ -166,7 +166,7 @@ def test_a_draft_has_no_report_yet(session, anna, make, own):
         )
 
 
-def test_people_are_searched_and_filters_taken_off_again(anna, sent):
+def test_recipients_are_searched_and_filters_removed_again(anna, sent):
     campaign, _deliveries = sent
     page = anna.get(f"/campaigns/{campaign.id}/recipients?left=yes")
     assert "p5@example.org" in page.text
@@ -191,7 +191,7 @@ def test_nonsense_in_the_address_is_no_error(anna, sent, query):
     anna.get(f"/campaigns/{sent[0].id}/recipients.csv?{query}", status=200)
 
 
-def test_the_file_holds_the_people_that_were_asked_for(anna, sent):
+def test_the_file_has_the_recipients_that_were_asked_for(anna, sent):
     campaign, _deliveries = sent
     answer = anna.get(f"/campaigns/{campaign.id}/recipients.csv?status=sent&lang=en")
     assert answer.content_type == "text/csv"
@@ -202,7 +202,7 @@ def test_the_file_holds_the_people_that_were_asked_for(anna, sent):
     assert "The server does not accept emails for this address." in shown
 
 
-def test_one_persons_page_tells_what_happened(anna, sent):
+def test_the_page_of_one_recipient_shows_what_happened(anna, sent):
     campaign, deliveries = sent
     page = anna.get(f"/campaigns/{campaign.id}/recipients/{deliveries[3].id}")
     text = words(page)

@@ -37,7 +37,7 @@ def speak() -> Any:
     testing.tearDown()
 
 
-def test_moments_are_shown_in_the_persons_zone_with_the_whole_truth_in_the_tooltip(speak: Any) -> None:
+def test_times_are_shown_in_the_users_time_zone_and_exactly_in_the_tooltip(speak: Any) -> None:
     speak("en", "Europe/Moscow")
     shown = str(localization.show_datetime(SENT_AT))
     assert ">4\xa0Dec\xa02026, 10:05<" in shown

@@ -21,7 +21,7 @@ def test_the_front_page_asks_for_one_thing(app: Any) -> None:
     assert page.forms[0].action == "/sign-in"
 
 
-def test_a_gmail_address_is_told_where_app_passwords_are_made(app: Any) -> None:
+def test_a_gmail_address_gets_a_link_to_the_page_for_app_passwords(app: Any) -> None:
     page = app.get("/sign-in", {"email": "anna@gmail.com"})
     assert "https://myaccount.google.com/apppasswords" in page
     assert "host" not in page.forms[0].fields

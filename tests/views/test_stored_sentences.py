@@ -141,7 +141,7 @@ def test_cleaning_a_sentence_keeps_its_values_apart() -> None:
     assert translate_sentence(cleaned, "ru").startswith("Сервер a b")
 
 
-def test_a_server_that_went_away_is_named_in_the_language_of_its_reader() -> None:
+def test_a_lost_server_is_named_in_the_language_of_the_page() -> None:
     gone = Unreachable(_("The server ${host} was not found. Check its spelling.", mapping={"host": "x"}))
     openings: list[Any] = [SimpleNamespace(quit=lambda: None), gone]
 

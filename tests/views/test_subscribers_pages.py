@@ -176,7 +176,7 @@ def test_rejected_rows_can_be_downloaded(anna: Any, work: Callable[[], Import]) 
     assert answer.body.decode("utf-8-sig").splitlines()[1].endswith(',"nobody","Вера",""')
 
 
-def test_a_person_is_added_changed_and_deleted_by_hand(anna: Any, session: Session) -> None:
+def test_a_subscriber_is_added_changed_and_deleted_by_hand(anna: Any, session: Session) -> None:
 
     form = next(f for f in anna.get("/subscribers/new").forms.values() if "email" in f.fields)
     form["email"], form["first_name"], form["birthday"] = "anna@example.org", "Анна", "14.05.1990"
@@ -196,7 +196,7 @@ def test_a_person_is_added_changed_and_deleted_by_hand(anna: Any, session: Sessi
     assert session.scalars(select(Subscriber)).all() == []
 
 
-def test_numbers_and_booleans_stay_so_when_a_person_is_changed_by_hand(
+def test_numbers_and_booleans_stay_so_when_a_subscriber_is_changed_by_hand(
     anna: Any, session: Session, account: Account, make: Factory
 ) -> None:
     person = make.subscriber(account, "a@example.org", fields={"vip": False, "visits": 0, "code": "007"})
@@ -233,7 +233,7 @@ def test_a_full_plan_says_so_and_keeps_what_was_written(
     assert "View plans" in page
 
 
-def test_people_are_found_by_name_address_state_and_list(
+def test_subscribers_are_found_by_name_address_state_and_list(
     anna: Any, account: Account, make: Factory, session: Session
 ) -> None:
     lst = make.list(account)
@@ -254,7 +254,7 @@ def test_people_are_found_by_name_address_state_and_list(
     assert "Борис" in anna.get("/subscribers?status=nonsense&list=x&after=y")
 
 
-def test_a_person_who_left_is_shown_with_the_reason_and_cannot_be_stopped_again(
+def test_an_unsubscribed_subscriber_is_shown_with_the_reason_and_cannot_be_unsubscribed_again(
     anna: Any, account: Account, make: Factory, session: Session
 ) -> None:
     person = make.subscriber(account, "anna@example.org")
@@ -316,7 +316,7 @@ def test_headings_are_nouns_and_buttons_verbs_in_russian_too(
     assert "Удалить список" in [each.text.strip() for each in editing.html.find_all("button")]
 
 
-def test_a_list_shows_its_people_and_their_numbers(
+def test_a_list_shows_its_subscribers_and_their_numbers(
     anna: Any, account: Account, make: Factory, session: Session
 ) -> None:
     lst = make.list(account, "Guests")
@@ -330,7 +330,7 @@ def test_a_list_shows_its_people_and_their_numbers(
     assert "60" in anna.get("/lists")
 
 
-def test_people_are_downloaded_as_a_search_finds_them(
+def test_subscribers_are_downloaded_as_a_search_finds_them(
     anna: Any, account: Account, make: Factory, session: Session
 ) -> None:
     make.subscribers(account, 3)
@@ -364,7 +364,7 @@ def test_rows_of_another_account_is_not_there(
     anna.get(address.format(person=person.id, list=lst.id, job=job.id), status=404)
 
 
-def test_another_accounts_list_takes_neither_people_nor_files(
+def test_a_list_of_another_account_takes_neither_subscribers_nor_files(
     anna: Any, make: Factory, session: Session
 ) -> None:
     lst = make.list(make.account("other@example.com"))
@@ -379,7 +379,7 @@ def test_another_accounts_list_takes_neither_people_nor_files(
     assert session.execute(select(list_member)).all() == []
 
 
-def test_pages_of_people_need_a_sign_in(app: Any) -> None:
+def test_pages_of_subscribers_need_a_sign_in(app: Any) -> None:
     for address in ("/subscribers", "/subscribers.csv", "/subscribers/new", "/subscribers/import", "/lists"):
         assert app.get(address, status=303).location.startswith("http://localhost/sign-in")
 
@@ -491,7 +491,7 @@ def test_an_import_says_how_many_are_new_updated_and_skipped(
     assert "Update 1 subscriber" in anna.get(again.request.path)
 
 
-def test_files_of_one_name_are_told_apart_by_list_rows_and_time(
+def test_files_of_one_name_are_distinguished_by_list_rows_and_time(
     anna: Any, work: Callable[[], Import]
 ) -> None:
     upload(anna, name="First list")

@@ -410,7 +410,7 @@ def test_the_api_says_429_to_a_third_call_of_one_network(
 
 
 @one_database
-def test_twelve_silent_sign_ins_keep_no_reader_waiting(
+def test_twelve_silent_sign_ins_keep_no_recipient_waiting(
     wsgi_app: Any, session: Session, make: Factory, gate: Gate
 ) -> None:
     """Eight threads, as ``mailganer web`` has; the mail server is silent until all pages are served."""

