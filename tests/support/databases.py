@@ -1,9 +1,17 @@
-"""Fresh, migrated databases: one per run and kind is migrated, and every test gets a copy."""
+"""Fresh, migrated databases: one per run and kind is migrated, and every test gets a copy.
+
+On PostgreSQL a copy costs much more than what most tests do with it. So a database that a test has left with
+the schema as it was is emptied, renamed, and given to a later test.
+"""
 
 import shutil
 import sqlite3
+from collections import deque
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
+
+import psycopg
 
 from mailganer.db import make_engine
 from mailganer.migrations import migrate
@@ -24,6 +32,8 @@ class Databases:
         self._numbers = count(1)
         self._postgresql: PostgreSQL | None = None
         self._sqlite: Path | None = None
+        self.pristine = ""  # the fingerprint of the template's schema
+        self._used: deque[str] = deque()  # databases that their tests no longer need
 
     @property
     def postgresql(self) -> PostgreSQL:
@@ -31,6 +41,7 @@ class Databases:
             self._postgresql = PostgreSQL(self._options)
             self._postgresql.create(_TEMPLATE)
             _upgrade(self._postgresql.url(_TEMPLATE))
+            self.pristine = self._postgresql.fingerprint(_TEMPLATE)
         return self._postgresql
 
     @property
@@ -46,7 +57,10 @@ class Databases:
         name = f"test_{next(self._numbers)}"
         if kind == "postgresql":
             server = self.postgresql
-            server.create(name, *(() if empty else (_TEMPLATE,)))
+            if empty:
+                server.create(name)
+            elif not self._recycled(name):
+                server.create(name, _TEMPLATE)
             return server.url(name)
         path = self._folder / f"{name}.sqlite"
         if not empty:
@@ -85,7 +99,18 @@ class Databases:
             for path in self._folder.glob(_path(url).name + "*"):
                 path.unlink()
         else:
-            self.postgresql.drop(_name(url))
+            self._used.append(_name(url))
+
+    def _recycled(self, name: str) -> bool:
+        """Give a database of an earlier test this name, as good as new. Return False if there is none."""
+        while len(self._used) > 1:  # the last connections of the newest may still be ending
+            used = self._used.popleft()
+            with suppress(psycopg.Error):  # the test has removed the schema, for example
+                if self.postgresql.recycle(used, name, self.pristine):
+                    return True
+            for each in (used, name):
+                self.postgresql.drop(each)
+        return False
 
     def stop(self) -> None:
         if self._postgresql is not None:

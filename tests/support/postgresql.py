@@ -19,7 +19,7 @@ from types import MappingProxyType
 import psutil
 import psycopg
 
-from .ports import die_with_parent
+from .ports import die_with_parent, wait_until
 from .scratch import scratch
 
 # Durability is not needed here.
@@ -34,6 +34,27 @@ _FAST = {
     "unix_socket_permissions": "0777",
 }
 
+# Catalogues of the schema: a change of it gives at least one of them a new row, or one row less.
+_CATALOGUES = (
+    *("pg_attrdef", "pg_attribute", "pg_class", "pg_constraint", "pg_event_trigger", "pg_index"),
+    *("pg_namespace", "pg_proc", "pg_rewrite", "pg_sequence", "pg_statistic", "pg_trigger", "pg_type"),
+)
+_FINGERPRINT = (
+    "SELECT (SELECT string_agg(version_num, ' ') FROM alembic_version), "
+    "(SELECT count(*) FROM pg_db_role_setting "
+    "WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())), "
+    + ", ".join(f"(SELECT count(*) || ' ' || max(xmin::text::bigint) FROM {each})" for each in _CATALOGUES)
+)
+_FILLED = (
+    "SELECT oid::regclass::text, pg_relation_size(oid) FROM pg_class WHERE relkind = 'r' "
+    "AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version' AND pg_relation_size(oid) > 0"
+)
+_FIRST_IDS = (
+    "SELECT setval(seqrelid, seqstart, false) FROM pg_sequence "
+    "WHERE pg_sequence_last_value(seqrelid) IS NOT NULL"
+)
+_LARGE = 128 * 1024  # bytes, deleted rows included
+
 
 class PostgreSQL:
     """One cluster in a temporary folder, on a Unix socket only, so that it needs no port."""
@@ -47,6 +68,7 @@ class PostgreSQL:
             shutil.chown(self.folder, "nobody")
         self._bin = self._binaries()
         self._process: subprocess.Popen[bytes] | None = None
+        self._maintenance: psycopg.Connection | None = None
         self._initialise()
         self.start()
 
@@ -60,8 +82,12 @@ class PostgreSQL:
 
     def run(self, statement: str) -> None:
         """Run one statement outside a transaction, in the maintenance database."""
-        with self._connect() as connection:
-            connection.execute(statement)
+        try:
+            self._kept().execute(statement)
+        except psycopg.OperationalError:
+            if not self._maintenance or not self._maintenance.broken:
+                raise
+            self._kept().execute(statement)  # the server was killed and started again meanwhile
 
     def create(self, database: str, template: str = "template1") -> None:
         # FILE_COPY requests a checkpoint; WAL_LOG is quicker for a small template.
@@ -69,6 +95,31 @@ class PostgreSQL:
 
     def drop(self, database: str) -> None:
         self.run(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+
+    def recycle(self, database: str, name: str, pristine: str) -> bool:
+        """Empty a test's database and give it another name, so that no late connection of the test finds it.
+
+        Return False if it cannot be as good as new: its ``fingerprint`` is another, or a table is large.
+        """
+        if self._connections(database):
+            self.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+            wait_until(lambda: not self._connections(database), 10, "the end of connections", every=0.002)
+        self.run(f'ALTER DATABASE "{database}" RENAME TO "{name}"')
+        with self._connect(name) as connection:
+            if _fingerprint(connection) != pristine:
+                return False
+            filled = connection.execute(_FILLED).fetchall()
+            if any(size > _LARGE for _table, size in filled):
+                return False
+            statements = [f"DELETE FROM {table}" for table, _size in filled]
+            # A replica checks no foreign keys, so the order of the tables does not matter.
+            connection.execute(";".join(["SET session_replication_role = replica", *statements, _FIRST_IDS]))
+        return True
+
+    def fingerprint(self, database: str) -> str:
+        """Return a value that every change of the schema changes, and no change of rows."""
+        with self._connect(database) as connection:
+            return _fingerprint(connection)
 
     def start(self) -> None:
         options = [part for name, value in self._options.items() for part in ("-c", f"{name}={value}")]
@@ -125,6 +176,8 @@ class PostgreSQL:
         (self.folder / "data" / "postgresql.auto.conf").write_text("")
 
     def stop(self) -> None:
+        if self._maintenance is not None:
+            self._maintenance.close()
         if self._process and self._process.poll() is None:
             self._process.send_signal(2)  # fast shutdown
             try:
@@ -134,8 +187,19 @@ class PostgreSQL:
                 self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _connect(self) -> psycopg.Connection:
-        return psycopg.connect(host=str(self.folder), user="postgres", dbname="postgres", autocommit=True)
+    def _connect(self, database: str = "postgres") -> psycopg.Connection:
+        return psycopg.connect(host=str(self.folder), user="postgres", dbname=database, autocommit=True)
+
+    def _kept(self) -> psycopg.Connection:
+        """Return the connection to the maintenance database that is kept between statements."""
+        if self._maintenance is None or self._maintenance.closed:
+            self._maintenance = self._connect()
+        return self._maintenance
+
+    def _connections(self, database: str) -> int:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        row = self._kept().execute(query, (database,)).fetchone()
+        return row[0] if row else 0
 
     def _initialise(self) -> None:
         subprocess.run(
@@ -185,3 +249,7 @@ class PostgreSQL:
         except PermissionError:
             return True
         return seen.returncode != 0
+
+
+def _fingerprint(connection: psycopg.Connection) -> str:
+    return str(connection.execute(_FINGERPRINT).fetchone())

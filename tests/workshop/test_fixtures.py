@@ -2,17 +2,22 @@
 
 import smtplib
 import socket
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
 import redis
-from sqlalchemy import insert, select
+from sqlalchemy import insert, make_url, select, text
 from sqlalchemy.exc import IntegrityError
 from webtest import TestApp
 
+from mailganer.db import make_engine, make_sessions
 from mailganer.migrations import current, newest
-from mailganer.models import Subscriber, list_member
+from mailganer.models import Subscriber, list_member, metadata
+from mailganer.vault import Vault
 
+from ..conftest import SECRET
+from ..support.factories import Factory
 from ..support.outside import OutsideWorld
 from ..support.statements import statements
 
@@ -27,6 +32,49 @@ def test_what_one_test_commits_another_does_not_see(session, make, time):
     account = make.account()
     make.subscribers(account, 3, make.list(account))
     make.commit()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        None,
+        "CREATE INDEX another ON account (created_at)",
+        "ALTER TABLE account ADD COLUMN another integer",
+        "ALTER TABLE account RENAME COLUMN plan TO another",
+        "DROP TABLE subscriber CASCADE",
+        "CREATE FUNCTION another() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+        "UPDATE alembic_version SET version_num = '0001'",
+        "ANALYZE account",
+        "ALTER DATABASE \"{}\" SET lock_timeout = '1s'",
+    ],
+)
+def test_a_used_database_is_emptied_if_its_schema_is_still_the_templates(databases, now, change):
+    url = databases.fresh("postgresql")
+    server, used, pristine = databases.postgresql, make_url(url).database, databases.pristine
+    with closing_engine(url) as engine, make_sessions(engine)() as session:
+        Factory(session, now, Vault((SECRET,))).account()
+        session.commit()
+        if change:
+            session.execute(text(change.format(used)))
+            session.commit()
+        # The session still has its connection.
+        as_good_as_new = server.recycle(used, f"{used}_again", pristine)
+    assert as_good_as_new is (change is None)
+    if as_good_as_new:
+        with closing_engine(server.url(f"{used}_again")) as engine, make_sessions(engine)() as session:
+            assert [
+                name for name in metadata.tables if session.execute(text(f'SELECT 1 FROM "{name}"')).all()
+            ] == []
+            assert Factory(session, now, Vault((SECRET,))).account().id == 1
+    for each in (used, f"{used}_again"):
+        server.drop(each)
+
+
+@contextmanager
+def closing_engine(url):
+    engine = make_engine(url)
+    yield engine
+    engine.dispose()
 
 
 def test_a_campaign_can_be_made_with_everything_it_needs(session, make, smtp_server):
