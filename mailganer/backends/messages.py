@@ -39,12 +39,16 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One email to one address: ``content`` is the whole RFC 5322 message with CRLF line ends."""
+    """One email to one address: ``content`` is the whole RFC 5322 message with CRLF line ends.
+
+    ``no_leading_dots`` promises that no line of it begins with a dot, so that SMTP need not search for them.
+    """
 
     id: int | str
     sender: str
     recipient: str
     content: bytes
+    no_leading_dots: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -364,7 +364,7 @@ def prepare(flight: Flight, session: Session, chunked: bool) -> bool:
     flight.mail = f"MAIL FROM:<{sender}>{parameters}\r\n".encode()
     flight.rcpt = f"RCPT TO:<{recipient}>\r\n".encode()
     flight.content = content
-    return chunked or _stuff(flight)
+    return chunked or message.no_leading_dots or _stuff(flight)
 
 
 def _stuff(flight: Flight) -> bool:

@@ -94,8 +94,9 @@ class Pieces(Sandbox):
         return piece
 
 
-# Values that are their own encoding: one short line without "=" and without characters that HTML escapes.
-_PLAIN = re.compile(r"[ !#-%(-;?-~]{1,75}")
+# Values that are their own encoding: one short line without "=", without a dot at its start and without
+# characters that HTML escapes.
+_PLAIN = re.compile(r"(?!\.)[ !#-%(-;?-~]{1,75}")
 _ESCAPED = re.compile("[&<>\"']")
 _MOST_KNOWN = 4096
 _LONGEST_KNOWN = 100
@@ -179,7 +180,10 @@ class MessageRenderer:
         self._by_mail = _Head(envelope, one_click=False)
 
     def render(self, copy: RecipientHeaders) -> bytes:
-        """Return a whole message (RFC 5322) with CRLF line ends. Raises ``EmailError`` for this copy only."""
+        """Return a whole message (RFC 5322) with CRLF line ends, in which no line begins with a dot.
+
+        Raises ``EmailError`` for this copy only.
+        """
         run = RenderBudget(self._locale)
         values = self._values.of({**copy.values, **recipient_links(copy.urls)}, run)
         head = self._by_mail if copy.urls.unsubscribe.startswith("mailto:") else self._by_click

@@ -122,7 +122,7 @@ class _Hosts:
         """Return whether our host is named other than in links with this token: there it is named once."""
         if not self._only_ascii:
             return True
-        piece = piece.replace(b"=\r\n", b"")
+        piece = piece.replace(b"=\r\n", b"").replace(b"=2E", b".")
         lower = piece.lower()
         if sum(map(lower.count, self._names)) != piece.count(token):
             return True

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
-from mailganer.backends import Connection, Message, Outcome, Receipt, Scope, extensions
+from mailganer.backends import Connection, Message, Outcome, Receipt, Scope, extensions, smtp_pipeline
 from mailganer.backends.smtp import SMTPBackend
 from tests.support.pace import within
 
@@ -439,6 +439,20 @@ def test_an_email_whose_end_could_be_misread_is_not_sent_by_data(
         assert receipt.outcome is Outcome.refused
         assert receipt.scope is Scope.message
         assert server.emails == []
+
+
+def test_an_email_without_dots_at_line_starts_is_not_searched_for_them(
+    make_server: Callable[..., FaultyServer],
+    account: Callable[..., SMTPBackend],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(smtp_pipeline, "_stuff")
+    server = make_server(features=("PIPELINING",))
+    content = b"Subject: x\r\n\r\n=2E\r\ntext.\r\n"
+    with account(server).connect() as connection:
+        message = Message(0, "anna@example.com", "r0@example.org", content, no_leading_dots=True)
+        assert connection.send(message).outcome is Outcome.accepted
+    assert [found.content for found in server.emails] == [content]
 
 
 def test_waiting_is_ended_by_abort_from_another_thread(connection: Connection, server: FaultyServer) -> None:

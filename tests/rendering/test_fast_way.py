@@ -21,6 +21,8 @@ ODD = st.one_of(
     st.text(max_size=40),
     st.integers(60, 90).map(lambda n: "x" * n),
     st.integers(20, 45).map(lambda n: "я" * n),
+    st.integers(1, 400).map(lambda n: "." * n),
+    st.integers(60, 160).map(lambda n: "x" * n + "." * 5),
     st.integers(60, 160).map(lambda n: "a b=" * (n // 4) + " " * (n % 5)),
 )
 
@@ -31,6 +33,7 @@ def decoded(pieces: str) -> str:
         assert "\r" not in line
         assert "\n" not in line
         assert not line.endswith((" ", "\t"))
+        assert not line.startswith(".")
     return quopri.decodestring(pieces.encode("ascii")).decode("utf-8", "replace").replace("\r\n", "\n")
 
 
@@ -48,7 +51,22 @@ def test_pieces_put_together_decode_to_their_texts(texts: list[str]) -> None:
 
 
 def test_every_piece_ends_its_line() -> None:
-    for text in ("x", "x" * 75, "x" * 76, "x" * 77, "я", "x ", "x\n", "\n", " \n", "=" * 40):
+    for text in (
+        "x",
+        ".",
+        ".x",
+        "." * 75,
+        "." * 76,
+        "x" * 75,
+        "x" * 76,
+        "x" * 77,
+        "я",
+        "x ",
+        "x\n",
+        "\n",
+        " \n",
+        "=" * 40,
+    ):
         assert quoted_printable.encode(text).endswith("\r\n")
     assert quoted_printable.encode("") == ""
 
@@ -139,6 +157,7 @@ def same_both_ways(template: str, values: dict[str, Any]) -> None:
     assert all(len(line) <= 998 for line in message.split(b"\r\n"))
     assert b"\r" not in message.replace(b"\r\n", b"")
     assert b"\n" not in message.replace(b"\r\n", b"")
+    assert b"\n." not in message
 
 
 @settings(max_examples=300, deadline=None)

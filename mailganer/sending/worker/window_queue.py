@@ -139,7 +139,7 @@ class WindowQueue:
                     self._stopped = True
                     return None
                 self._handed.add(slot)
-                return Message(item.id, self._sender, item.address, content)
+                return Message(item.id, self._sender, item.address, content, no_leading_dots=True)
             return None
 
     def _keep_pace(self) -> None:
