@@ -59,11 +59,16 @@ class SendingProgress:
 
     @property
     def waits(self) -> bool:
-        """Return whether nothing can be sent now."""
+        """Return whether nothing can be sent now.
+
+        While other campaigns send, a pause of this one is noted later than it begins.
+        """
         if self.forecast is None:
             return False
-        pause = self.forecast.first_pause
-        return not self.forecast.days or (pause is not None and pause.since <= self.forecast.starts_at)
+        pause, days = self.forecast.first_pause, self.forecast.days
+        if pause is None:
+            return not days
+        return pause.since <= self.forecast.starts_at or not days or days[0].starts_at >= pause.until
 
     @property
     def held(self) -> str:

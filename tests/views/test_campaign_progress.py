@@ -1,16 +1,20 @@
 """Progress, waiting, pauses and doubts of a campaign through its pages, without JavaScript."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
 
+from mailganer.campaigns.counts import Counts
+from mailganer.campaigns.forecast import Pause, Wait
 from mailganer.db import utcnow
 from mailganer.errors import LoginRefused, _
 from mailganer.i18n.sentences import with_reply
 from mailganer.models import CampaignStatus, Delivery, DeliveryStatus, SenderStatus, Usage
 from mailganer.quota.usage import minute_of
 from mailganer.rendering.render_budget import LONG_TEXTS
+from mailganer.views.progress import SendingProgress
 from tests.support.forms import submit
 
 
@@ -202,3 +206,16 @@ def test_a_campaign_that_waits_names_no_speed(anna, session, under_way, monkeypa
     page = anna.get(f"/campaigns/{under_way.id}/progress")
     assert "Waiting, resumes automatically" in page
     assert "emails per minute" not in page
+
+
+def test_progress_waits_when_nothing_is_sent_before_the_first_pause_is_over():
+    now = utcnow()
+    pause = Pause(Wait.hours, now + timedelta(minutes=5), now + timedelta(days=1))  # noted late
+
+    def waits(begins):
+        forecast = SimpleNamespace(
+            starts_at=now, first_pause=pause, days=(SimpleNamespace(starts_at=begins),), finishes_at=None
+        )
+        return SendingProgress(Counts(), 0, forecast, (), True, None, False, 0).waits
+
+    assert (waits(pause.until), waits(now)) == (True, False)
