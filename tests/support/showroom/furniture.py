@@ -65,6 +65,12 @@ WHY = {
 UNKNOWN_FILTER = "<p>{{ first_name|default('') }}</p>\n<p>{{ town|shout }}</p>\n"
 BOMB = "<p>{{ 'a' * 10**9 }}</p>\n"
 UNKNOWN_VARIABLE = "<p>{{ first_name|default('') }}, {{ favourite_colour }}</p>\n"
+FAULTY = (
+    "<p>*|FNAME|*, %%town%%, {{ favourite_colour }}</p>\n"
+    '<p><a href="http://localhost/offer">1</a> <a href="">2</a> <a href="https://bit.ly/3xYz">3</a></p>\n'
+    '<p><img src="http://192.168.0.5/picture.png"><img src="data:image/png;base64,AA" alt=""></p>\n'
+    "<script>document.title = 1</script>\n"
+)
 UNCLOSED = "<p>{{ first_name|default('') }}\n\n{% if town %}<p>{{ town }}</p>\n"
 
 
@@ -230,6 +236,7 @@ class Furniture:
             "bomb": self._campaign(words.faulty, html=BOMB),
             "unknown-variable": self._campaign(words.faulty, html=UNKNOWN_VARIABLE),
             "unclosed": self._campaign(words.faulty, html=UNCLOSED),
+            "many-faults": self._campaign(words.faulty, html=FAULTY, senders=(self.small, self.failing)),
         }
         self.scheduled = self._campaign(
             words.scheduled, CampaignStatus.scheduled, send_at=(now + timedelta(days=1)).replace(minute=0)
@@ -258,6 +265,10 @@ class Furniture:
         )
         self.stuck = self._campaign(words.failing, senders=(self.failing,))
         self._sent(self.stuck, CampaignStatus.sending, [S.sent] * 12 + [S.pending] * 40, timedelta(hours=1))
+        days_off = [(self.now.isoweekday() + 1) % 7 + 1]  # the day after tomorrow
+        hours = {"days": days_off, "from": "09:00", "to": "18:00", "timezone": self.account.timezone}
+        self.night = self._campaign(words.night, hours=hours)
+        self._sent(self.night, CampaignStatus.sending, [S.sent] * 25 + [S.pending] * 50, timedelta(hours=9))
         self.paused = self._campaign(words.paused)
         self._sent(self.paused, CampaignStatus.paused, [S.sent] * 40 + [S.pending] * 60, timedelta(hours=3))
         self.late = self._campaign(words.late, CampaignStatus.scheduled, send_at=now - timedelta(days=2))

@@ -1,12 +1,19 @@
 """Every page of the product, in every state that looks different."""
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from unittest import mock
 
-from mailganer.models import SubscriberStatus
+from pyramid.httpexceptions import HTTPForbidden, HTTPRequestEntityTooLarge
+from sqlalchemy.exc import OperationalError
+
+from mailganer import audience, billing
+from mailganer.errors import Busy, NoRoom, Throttled, _
+from mailganer.models import Import, ImportStatus, Subscriber, SubscriberStatus
 
 from ..ports import free_port
 from ..sent import token
@@ -24,6 +31,20 @@ BAD_FILES = {
         ",".join(["email", *(f"c{n}" for n in range(199))]) + "\na@example.org" + ",x" * 199
     ).encode(),
     "1-mb-cell": b"email,note\nanna@example.org," + b"x" * 1_000_000 + b"\n",
+}
+
+HEBREW = "email;first_name\nm@example.org;משה\nk@example.org;כהן\n".encode("cp1255")
+# What pages say of errors that a view does not handle.
+ERRORS: dict[str, Exception] = {
+    "forbidden": HTTPForbidden(),
+    "too-large": HTTPRequestEntityTooLarge(),
+    "too-often": Throttled(
+        _("Too many attempts. Try again in ${minutes} min.", mapping={"minutes": 15}), retry_after=900
+    ),
+    "busy": Busy(_("Too many server checks are running right now. Try again in a moment."), retry_after=60),
+    "disk-full": NoRoom(),
+    "no-database": OperationalError("SELECT 1", {}, Exception("database is locked")),
+    "broken": RuntimeError(),
 }
 
 
@@ -88,6 +109,7 @@ class Pages(Furniture):
         )
         yield out("sign-in-blocked", f"/sign-in?email={address}", act=self._blocked)
         yield out("sign-in-too-often", f"/sign-in?email={address}", act=partial(self._too_often, wrong))
+        yield out("sign-in-waiting", f"/sign-in?email={address}", act=partial(self._silent_server, wrong))
         yield out("nothing-here-signed-out", "/nothing-here")
 
     def _blocked(self, page: Any) -> None:
@@ -102,6 +124,11 @@ class Pages(Furniture):
 
         with mock.patch.object(server, "handle_MAIL", refuse):
             fill(host=server.host, port=server.port, security="none", password="secret")(page)
+
+    def _silent_server(self, fields: dict[str, Any], page: Any) -> None:
+        """The mail server accepts the connection and says nothing, so the page tells how long it waits."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            fill(**fields | {"port": server.getsockname()[1]})(page)
 
     def _too_often(self, fields: dict[str, Any], page: Any) -> None:
         for _n in range(11):
@@ -173,6 +200,8 @@ class Pages(Furniture):
             "hindered",
             "stopped",
             "taken_back",
+            "night",
+            "finished",
         ):
             campaign = getattr(self, name)
             yield Stop(f"progress-{name.replace('_', '-')}", f"/campaigns/{campaign.id}/progress")
@@ -261,6 +290,10 @@ class Pages(Furniture):
         good = "\n".join([words.heads, *rows, rows[0].replace("1990", "19x0").replace("newcomer0", "late")])
         for name in ("reading", "ready", "applying", "done", "undone"):
             yield Stop(f"import-{name}", f"/subscribers/import/{self.bring(good, name)}")
+        failed = self.bring(good, "reading")
+        self._fail(failed)
+        yield Stop("import-failed", f"/subscribers/import/{failed}")
+        yield Stop("import-encoding", "/subscribers/import", act=partial(self._bring, HEBREW, self.into))
         yield Stop("import", "/subscribers/import")
         yield Stop("import-no-file", "/subscribers/import", act=fill(within="#bring"))
         yield Stop(
@@ -270,6 +303,11 @@ class Pages(Furniture):
         )
         for name, content in BAD_FILES.items():
             yield Stop(f"import-{name}", "/subscribers/import", act=partial(self._bring, content, self.into))
+
+    def _fail(self, number: int) -> None:
+        with self.room.registry["sessions"].begin() as session:
+            job = session.get_one(Import, number)
+            job.status, job.error = ImportStatus.failed, "quote:7"
 
     def _row(self, n: int, address: str) -> str:
         first, last = self.words.name_of(n % 8, n % 8)
@@ -338,7 +376,10 @@ class Pages(Furniture):
         yield Stop("not-yours", f"/campaigns/{self.limited.id}")
         yield Stop("no-page", f"/campaigns/{self.paused.id}/pause")
         yield Stop("old-form", "/settings", act=self._old_form)
-        yield Stop("broken", "/plan", act=self._broken)
+        for name, error in ERRORS.items():
+            yield Stop(f"error-{name}", "/plan", act=partial(self._fails, error))
+        yield Stop("plan-granted", "/plan", act=self._redeem)
+        yield Stop("plan-pay-elsewhere", "/plan", act=self._pay_elsewhere)
 
     def _old_form(self, page: Any) -> None:
         page.evaluate(
@@ -346,9 +387,21 @@ class Pages(Furniture):
         )
         submit(page, "main form button.button-primary")
 
-    def _broken(self, page: Any) -> None:
-        with mock.patch("mailganer.views.plan.billing.plan_quota", side_effect=RuntimeError):
+    def _fails(self, error: Exception, page: Any) -> None:
+        with mock.patch("mailganer.views.plan.billing.plan_quota", side_effect=error):
             page.reload()
+
+    def _redeem(self, page: Any) -> None:
+        self._pay(page, billing.PlanGranted(self.room.settings.plans[1], self.now + timedelta(days=30)))
+
+    def _pay_elsewhere(self, page: Any) -> None:
+        self._pay(page, billing.Redirect("https://pay.example.com/1"))
+
+    def _pay(self, page: Any, outcome: Any) -> None:
+        """Show the answer of a payment provider; a provider's own page is not opened."""
+        page.route("https://pay.example.com/**", lambda route: route.fulfill(status=204))
+        with mock.patch("mailganer.views.plan._begin", return_value=outcome):
+            fill(within="form[action*='/plan/pay/']", code="ABCD-EFGH-JKLM-NPQR")(page)
 
     def _readers(self) -> Iterator[Stop]:
         reader = partial(Stop, who="")
@@ -357,13 +410,25 @@ class Pages(Furniture):
         yield reader("unsubscribe-why", f"/u/{sent[100]}", act=click("details summary"))
         yield reader("unsubscribed", f"/u/{sent[101]}", act=self._leave)
         yield reader("unsubscribe-undone", f"/u/{sent[102]}", act=self._there_and_back)
+        erased = [each for each in self.deliveries if each.status == S.sent][150:152]
+        urls = [f"/u/{token(each)}" for each in erased]
+        for delivery in erased:
+            audience.erase_subscriber(self.session, self.session.get_one(Subscriber, delivery.subscriber_id))
+        self.session.commit()
+        yield reader("unsubscribe-erased", urls[0])
+        yield reader("unsubscribed-erased", urls[1], act=self._leave)
+        yield reader("unsubscribe-later", f"/u/{sent[103]}", act=self._later)
         yield reader("reader-nothing-here", "/u/AAAAAAAAAAAAAAAAAAAAAA")
         yield reader("email-in-browser", f"/v/{sent[100]}", foreign=True)
 
+    def _later(self, page: Any) -> None:
+        with mock.patch("mailganer.views.recipient_pages.tracking.recipient_page", side_effect=Busy("", 30)):
+            page.reload()
+
     def _leave(self, page: Any) -> None:
         """On a second visit the recipient has unsubscribed already, so the page is as after the click."""
-        if not page.locator("form[action*='/undo']").count():
-            submit(page, "button")
+        if page.locator(".button-primary").count():
+            submit(page, ".button-primary")
 
     def _there_and_back(self, page: Any) -> None:
         submit(page, "button")

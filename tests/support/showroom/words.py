@@ -22,6 +22,7 @@ class Words:
     waiting: str
     failing: str
     paused: str
+    night: str
     late: str
     hindered: str
     finished: str
@@ -59,6 +60,7 @@ WORDS = {
         waiting="Price list for 2027",
         failing="Thank you for your order",
         paused="Winter opening hours",
+        night="Courses in January",
         late="Good morning",
         hindered="Email with a broken link",
         finished="September digest",
@@ -66,7 +68,7 @@ WORDS = {
         taken_back="Planned and called off",
         long="An announcement whose name is so long that no column of any table was ever made for it",
         preheader="Five minutes of reading, and a recipe at the end.",
-        template="Email of the house",
+        template="House style",
         token="Web shop",
         heads="Email,First name,Last name,Birthday,Town",
         row="{address},{first},{last},1990-05-14,{town}",
@@ -96,6 +98,7 @@ WORDS = {
         waiting="Цены на 2027 год",
         failing="Спасибо за заказ",
         paused="Зимние часы работы",
+        night="Занятия в январе",
         late="Доброе утро",
         hindered="Письмо со сломанной ссылкой",
         finished="Сентябрьский дайджест",
