@@ -14,7 +14,7 @@ from mailganer.accounts import network_of
 from mailganer.backends import Limits, Message, load_backends
 from mailganer.campaigns.actuals import actual_days
 from mailganer.campaigns.campaign_forecast import forecast
-from mailganer.models import Campaign, CampaignStatus, Sender, Usage
+from mailganer.models import Campaign, CampaignStatus, Sender, SenderStatus, Usage
 from mailganer.sending.scheduler.plan import plan
 from mailganer.sending.scheduler.tick import tick
 from mailganer.sending.worker import window_planner
@@ -134,6 +134,103 @@ def test_a_sender_whose_campaigns_have_had_their_part_is_not_woken_at_once_again
     clock.forward(minutes=1)
     LaneRunner(works.context, first).run(30)
     assert days_of(session, large) == [40]
+
+
+def lanes_of(calls: list[Any]) -> list[int]:
+    return [call.ids[0] for call in calls if call.task == "run_lane"]
+
+
+@pytest.fixture
+def resting(
+    of_senders: Any, open_works: Any, clock: Any, session: Any
+) -> Callable[[], tuple[Any, int, list[Campaign]]]:
+    """Return works, a sender that has sent its part of what the limits allow and rests, and the campaigns.
+
+    The second sender has not sent its part yet. A third campaign, of the first sender, is a draft.
+    """
+
+    def begin() -> tuple[Any, int, list[Campaign]]:
+        large, small, new = of_senders(60, 30, 20)
+        first = large.senders[0].id
+        new.senders = list(large.senders)
+        new.status = CampaignStatus.draft
+        session.commit()
+        works = open_works(clock, Script())
+        for call in tick(works.context):
+            if call.task == "plan":
+                plan(works.context, *call.ids)
+        LaneRunner(works.context, first).run(30)
+        assert days_of(session, large) == [20]
+        session.expire_all()
+        return works, first, [large, small, new]
+
+    return begin
+
+
+def test_a_sender_without_a_share_rests_as_long_as_nothing_changes(resting: Any, clock: Any) -> None:
+    works, first, _campaigns = resting()
+    for _each in range(7):
+        assert first not in lanes_of(tick(works.context))
+        clock.forward(seconds=2)
+
+
+def another_is_paused(campaigns: list[Campaign]) -> None:
+    campaigns[1].status = CampaignStatus.paused
+
+
+def another_is_cancelled(campaigns: list[Campaign]) -> None:
+    campaigns[1].status = CampaignStatus.cancelled
+
+
+def its_sender_fails(campaigns: list[Campaign]) -> None:
+    campaigns[1].senders[0].status = SenderStatus.failing
+
+
+def its_sender_rests(campaigns: list[Campaign]) -> None:
+    sender = campaigns[1].senders[0]
+    sender.status, sender.sleeps_until = SenderStatus.sleeping, campaigns[1].send_at + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "change", [another_is_paused, another_is_cancelled, its_sender_fails, its_sender_rests]
+)
+def test_a_sender_without_a_share_continues_as_soon_as_what_was_for_others_is_free(
+    change: Callable[[list[Campaign]], None], resting: Any, session: Any, clock: Any
+) -> None:
+    works, first, campaigns = resting()
+    change(campaigns)
+    session.commit()
+    assert first in lanes_of(tick(works.context))
+    LaneRunner(works.context, first).run(30)
+    assert days_of(session, campaigns[0]) == [40]
+
+
+def test_a_sender_without_a_share_continues_as_soon_as_a_campaign_with_one_is_planned(
+    resting: Any, session: Any, clock: Any
+) -> None:
+    works, first, campaigns = resting()
+    campaigns[2].status = CampaignStatus.scheduled
+    session.commit()
+    calls = tick(works.context)
+    assert first not in lanes_of(calls)
+    plan(works.context, campaigns[2].id)
+    assert first in lanes_of(tick(works.context))
+    LaneRunner(works.context, first).run(30)
+    assert days_of(session, campaigns[2]) == [10]
+    assert first not in lanes_of(tick(works.context)), "it has had its part again"
+
+
+def test_a_sender_without_a_share_keeps_its_pace_when_it_continues(
+    resting: Any, session: Any, clock: Any
+) -> None:
+    works, first, campaigns = resting()
+    sender = session.get_one(Sender, first)
+    sender.slowed_to, sender.slowed_from = 0.1, 1.0
+    another_is_paused(campaigns)
+    session.commit()
+    assert first not in lanes_of(tick(works.context))
+    session.refresh(sender)
+    assert sender.paced_until == clock.now + timedelta(seconds=10)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from ...models import (
 )
 from ...periodic_jobs import TaskCall, Tick, periodic_job, run_jobs
 from ..context import SendingContext
+from ..worker.share_waits import wake_for_shares
 from . import plan  # noqa: F401 - registers the first job of a tick
 from .due_work import due_lanes, unplanned
 from .restore_detector import open_mark
@@ -60,6 +61,7 @@ def tick(context: SendingContext, apart: timedelta = timedelta(0)) -> list[TaskC
     for action in this.after_commit:
         action()
     sweep(context)
+    wake_for_shares(context)
     with context.readers() as session:
         calls = [TaskCall("plan", (campaign_id,)) for campaign_id in unplanned(session)]
         calls += islice(due_lanes(context, session, now), MAX_LANE_TASKS)

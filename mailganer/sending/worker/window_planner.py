@@ -29,7 +29,8 @@ from .refusal_pattern import RefusalPattern
 from .renderer_cache import RendererCache
 
 QUICK = 0.25  # seconds a window should take: a pause takes effect, and a crash loses receipts, within them
-NO_SHARE = timedelta(seconds=20)  # until a sender checks again whether the plan leaves it anything
+# Until a sender checks again whether the limits leave it anything; a tick wakes it earlier (share_waits).
+NO_SHARE = timedelta(seconds=20)
 HELPS_WITHIN = timedelta(minutes=1)  # after such a check, a sender may send what other senders have not sent
 SHORT_WAIT = 5.0  # seconds of pace for which the lane waits; before a longer wait it ends its turn
 
