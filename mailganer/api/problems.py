@@ -23,7 +23,7 @@ from .validation_errors import findings, is_of_another_kind, is_unsigned
 log = structlog.get_logger()
 API = r"^/api/"
 SIGN_IN_FIRST = errors._("Authentication required. Send the token as Authorization: Bearer TOKEN.")
-LOOK_AGAIN = errors._("Some fields are not valid.")
+INVALID_FIELDS = errors._("Some fields are not valid.")
 
 # The phrases of RFC 9110; those of ``http.HTTPStatus`` depend on the version of Python.
 TITLES = {
@@ -133,7 +133,7 @@ def wrong_request(error: RequestValidationError, request: Request) -> Response:
     if is_of_another_kind(error.errors):
         return problem(request, 415, SENTENCES[415])
     fields = [_field(request, *found) for found in findings(error.errors).items()]
-    return problem(request, 422, LOOK_AGAIN, errors=fields)
+    return problem(request, 422, INVALID_FIELDS, errors=fields)
 
 
 @notfound_view_config(path_info=API)

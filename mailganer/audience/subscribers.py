@@ -35,7 +35,7 @@ from .suppression import SUPPRESSED, digest_of, remember_suppression, suppressed
 
 _CHANGEABLE: Final = frozenset({"email", "first_name", "last_name", "birthday", "fields", "lists"})
 
-_NOBODY: Final = Address("", "")  # stands in for an invalid address, whose error is already recorded
+_NO_ADDRESS: Final = Address("", "")  # stands in for an invalid address, whose error is already recorded
 
 STOPPED: Final[Mapping[SubscriberStatus, str]] = {
     SubscriberStatus.unsubscribed: _("This subscriber unsubscribed. Only they can subscribe again."),
@@ -91,7 +91,7 @@ def add_subscriber(
     """
     _require_own(account.id, lists)
     problems = _Problems()
-    address = problems.address(email) or _NOBODY
+    address = problems.address(email) or _NO_ADDRESS
     values = problems.values(first_name, last_name, birthday, fields or {}, now)
     problems.stop()
     # Serialize concurrent additions of the same address.

@@ -213,10 +213,10 @@ def digest_of(session: Session, subscriber: Subscriber) -> bytes:
 
 def suppressed(session: Session, account_id: int, email_keys: Iterable[str]) -> dict[str, SubscriberStatus]:
     """Return those of ``email_keys`` that are suppressed, with the status."""
-    anybody = session.scalar(
+    any_suppression = session.scalar(
         select(Suppression.account_id).where(Suppression.account_id == account_id).limit(1)
     )
-    if anybody is None:
+    if any_suppression is None:
         return {}
     key = _key(session, account_id)
     keys = {suppression_digest(key, email_key): email_key for email_key in email_keys}

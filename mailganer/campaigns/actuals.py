@@ -106,8 +106,8 @@ def _by_day(days: Iterable[Day]) -> dict[tuple[date, str], Share]:
 
 
 def _kept_share(kept: Mapping[str, Any]) -> Share:
-    moments = (datetime.fromisoformat(kept["starts_at"]), datetime.fromisoformat(kept["finishes_at"]))
-    return Share(kept["sender"], kept["letters"], *moments)
+    times = (datetime.fromisoformat(kept["starts_at"]), datetime.fromisoformat(kept["finishes_at"]))
+    return Share(kept["sender"], kept["letters"], *times)
 
 
 def _text(at: datetime) -> str:

@@ -91,7 +91,7 @@ def previous_recipient(session: Session, campaign: Campaign, before: int) -> Sub
     return session.get(Subscriber, found) if found is not None else None
 
 
-def hardest_reader(session: Session, campaign: Campaign) -> Subscriber | None:
+def hardest_recipient(session: Session, campaign: Campaign) -> Subscriber | None:
     """Return the recipient hardest to render: most variables empty, then the longest values."""
     names = _fields_used(campaign)
     if not names:

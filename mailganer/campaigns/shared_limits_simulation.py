@@ -69,8 +69,8 @@ class SharedLimitsSimulation:
                 if not self._ours.left or self._minute > self._last_minute:
                     return self._finished()
                 self._grain = minutes
-                self._look_around()
-                self._go_on()
+                self._refresh()
+                self._advance()
         return self._finished()
 
     def _finished(self) -> Forecast:
@@ -78,7 +78,7 @@ class SharedLimitsSimulation:
         several = len(self._campaigns) > 1 and any(len(each.had) > 1 for each in self._campaigns)
         return replace(self._builder.forecast(), approximate=several)
 
-    def _look_around(self) -> None:
+    def _refresh(self) -> None:
         if self._minute >= self._midnight:
             self._midnight = midnight_after(self._minute, self._zone)
         if self._minute >= self._schedule.changes_at:
@@ -94,7 +94,7 @@ class SharedLimitsSimulation:
             ):
                 self._builder.pause(Wait.hours, self._minute, opens)
 
-    def _go_on(self) -> None:
+    def _advance(self) -> None:
         """Send for some minutes, or advance to the next minute in which something changes."""
         if self._counted >= self._changes_at:
             self._divide()

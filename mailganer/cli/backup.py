@@ -166,12 +166,12 @@ def _require_silence(engine: "Engine") -> None:
         now = utcnow()
         lately = select(Heartbeat).where(Heartbeat.seen_at > now - ALIVE)
         query = lately.order_by(Heartbeat.seen_at.desc())
-        heard = session.scalars(query).first()
-    if heard:
-        ago = max(0, round((now - heard.seen_at).total_seconds()))
+        running = session.scalars(query).first()
+    if running:
+        ago = max(0, round((now - running.seen_at).total_seconds()))
         raise BackupError(
             "Web, workers or beat of this database are running. Stop them first. "
-            f"(The last sign of one, “{heard.name}”, is {ago} s old. If all are stopped, "
+            f"(The last sign of one, “{running.name}”, is {ago} s old. If all are stopped, "
             f"try again when it is {ALIVE.total_seconds():.0f} s old.)"
         )
 

@@ -37,7 +37,7 @@ from .common import (
 )
 
 QUIET_AFTER = timedelta(minutes=2)  # a process not seen for so long counts as dead
-HEARD_LATELY = timedelta(seconds=20)  # ten ticks; a stopped beat is no longer counted after that
+BEAT_TIMEOUT = timedelta(seconds=20)  # ten ticks; a stopped beat is no longer counted after that
 # Leases and quotas use the database's clock, logs and pages that of the machine.
 CLOCKS_DIFFER = timedelta(seconds=10)
 NO_DATABASE = (SQLAlchemyError, SettingsError)  # it does not answer, or its file does not exist
@@ -188,7 +188,7 @@ def _seen(session: Session, name: str, otherwise: str) -> tuple[bool, str]:
 
 
 def _beats(session: Session) -> Findings:
-    since = database_now(session) - HEARD_LATELY
+    since = database_now(session) - BEAT_TIMEOUT
     lately = Heartbeat.name.startswith(BEAT_ID) & (Heartbeat.seen_at >= since)
     number = session.scalar(select(func.count()).select_from(Heartbeat).where(lately)) or 0
     if number > 1:

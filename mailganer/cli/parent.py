@@ -8,7 +8,7 @@ import threading
 import time
 
 PR_SET_PDEATHSIG = 1
-LOOK_EVERY = 1.0  # seconds, where the kernel sends no signal
+CHECK_EVERY = 1.0  # seconds, where the kernel sends no signal
 
 
 def die_with_parent(by: int = signal.SIGTERM) -> None:
@@ -25,5 +25,5 @@ def die_with_parent(by: int = signal.SIGTERM) -> None:
 
 def _watch(parent: int, by: int) -> None:
     while os.getppid() == parent:
-        time.sleep(LOOK_EVERY)
+        time.sleep(CHECK_EVERY)
     os.kill(os.getpid(), by)

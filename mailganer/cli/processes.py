@@ -14,7 +14,7 @@ from typing import IO
 
 from .parent import die_with_parent
 
-LOOK_EVERY = 0.2  # seconds between two checks of the children
+CHECK_EVERY = 0.2  # seconds between two checks of the children
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a dead part is restarted; doubles each time
 STEADY = 60.0  # seconds of life after which a part's earlier deaths are forgotten
 PATIENCE = 4.0  # seconds a part has to end by itself before each stronger signal
@@ -149,7 +149,7 @@ class ProcessTree:
         child.start()
         self._children.append(child)
         while child.running and not self.stopping:
-            time.sleep(LOOK_EVERY / 4)
+            time.sleep(CHECK_EVERY / 4)
         self._children.remove(child)
         if self.stopping:
             child.kill()
@@ -162,14 +162,14 @@ class ProcessTree:
             if ready():
                 return True
             self.look()
-            time.sleep(LOOK_EVERY)
+            time.sleep(CHECK_EVERY)
         return False
 
     def look_after(self) -> None:
         """Supervise the children until a stop is requested."""
         while not self.stopping:
             self.look()
-            time.sleep(LOOK_EVERY)
+            time.sleep(CHECK_EVERY)
 
     def look(self) -> None:
         """Restart parts that have died, after a pause that grows while they keep dying."""
@@ -196,7 +196,7 @@ class ProcessTree:
             while (
                 any(child.running for child in children) and time.monotonic() < deadline and self._asked < 2
             ):
-                time.sleep(LOOK_EVERY / 4)
+                time.sleep(CHECK_EVERY / 4)
         for child in children:
             child.kill()
 

@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from .faults import BUSY, EmailFaults, draw_faults
-from .record import DROPPED, SAID
+from .record import DROPPED, REPLIED
 
 if TYPE_CHECKING:
     from .server import DrillServer
@@ -170,7 +170,7 @@ class Conversation:
         return True
 
     def _refuse(self, stage: str, answer: str) -> None:
-        self.server.note(SAID, stage, answer)
+        self.server.note(REPLIED, stage, answer)
         self._say(answer)
 
     def _cut(self, stage: str, *, reset: bool = True) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RECORD, PORT = "record", "port"
-TAKEN, DROPPED, SAID = "taken", "dropped", "said"
+TAKEN, DROPPED, REPLIED = "taken", "dropped", "replied"
 
 
 @dataclass(frozen=True)
@@ -24,5 +24,5 @@ def read_record(folder: Path) -> DrillRecord:
     return DrillRecord(
         taken=tuple(line[2] for line in lines if line[0] == TAKEN),
         dropped=sum(line[0] == DROPPED for line in lines),
-        refusals=Counter(" ".join(line[3].split()[:2]) for line in lines if line[0] == SAID),
+        refusals=Counter(" ".join(line[3].split()[:2]) for line in lines if line[0] == REPLIED),
     )

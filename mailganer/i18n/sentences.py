@@ -48,8 +48,8 @@ def reply_beside(error: Exception) -> str:
     if not isinstance(error, BackendError):
         return ""
     mapping = getattr(error.message, "mapping", None) or {}
-    is_said = error.reply.rstrip(".") in {str(value).rstrip(".") for value in mapping.values()}
-    return "" if is_said else error.reply
+    is_quoted = error.reply.rstrip(".") in {str(value).rstrip(".") for value in mapping.values()}
+    return "" if is_quoted else error.reply
 
 
 _UNEXPECTED = _(

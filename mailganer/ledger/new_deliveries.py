@@ -38,7 +38,7 @@ def add_deliveries(session: Session, campaign: Campaign, subscribers: Any, now: 
         session.execute(upsert(session, Delivery).from_select(columns, rows).on_conflict_do_nothing())
 
 
-def _token(session: Session, person_id: ColumnElement[int]) -> ColumnElement[bytes]:
+def _token(session: Session, subscriber_id: ColumnElement[int]) -> ColumnElement[bytes]:
     """Return an expression for 128 random bits per row.
 
     PostgreSQL asks the system for each random number, which takes longer than the rest of the row. So hash
@@ -47,7 +47,7 @@ def _token(session: Session, person_id: ColumnElement[int]) -> ColumnElement[byt
     if session.get_bind().dialect.name == "sqlite":
         return func.randomblob(16, type_=Token)
     key = literal(secrets.token_bytes(32), LargeBinary)
-    return func.substring(func.sha256(key.concat(func.int8send(person_id))), 1, 16, type_=Token)
+    return func.substring(func.sha256(key.concat(func.int8send(subscriber_id))), 1, 16, type_=Token)
 
 
 def add_batches(session: Session, campaign: Campaign, size: int) -> int:

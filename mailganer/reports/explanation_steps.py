@@ -353,7 +353,7 @@ class ExplanationStep:
             "lists": ", ".join(self.lists),
             "sender": self.sender or _REMOVED,
             "address": self.address,
-            "cause": _cause_words(self.cause, format_datetime) if self.cause else "",
+            "cause": _cause_sentence(self.cause, format_datetime) if self.cause else "",
             "by": self.by,
             "number": "" if self.number is None else number(self.number),
             "words": self.words,
@@ -387,7 +387,7 @@ class ExplanationStep:
         return {name: value for name, value in known.items() if value not in ("", None, [])}
 
 
-def _cause_words(cause: SuppressionCause, format_datetime: Callable[[datetime], str]) -> TranslationString:
+def _cause_sentence(cause: SuppressionCause, format_datetime: Callable[[datetime], str]) -> TranslationString:
     if cause.since is None or cause.reason not in _SINCE:
         return _(_CAUSES[cause.reason])
     text = _HOW[cause.how] if cause.how else _SINCE[cause.reason]

@@ -189,13 +189,13 @@ def _conditions(session: Session, campaign: Campaign, filters: Filters) -> list[
 
 
 def _opened(opened: OpenFilter) -> list[ColumnElement[bool]]:
-    by_nobody = Delivery.first_opened_at.is_(None)
+    not_opened = Delivery.first_opened_at.is_(None)
     conditions: dict[OpenFilter, list[ColumnElement[bool]]] = {
         OpenFilter.certain: [Delivery.first_opened_at.is_not(None), Delivery.certain_open.is_(True)],
         OpenFilter.possible: [Delivery.first_opened_at.is_not(None), Delivery.certain_open.is_(False)],
         OpenFilter.any: [Delivery.first_opened_at.is_not(None)],
-        OpenFilter.none: [by_nobody, Delivery.status == DeliveryStatus.sent],
-        OpenFilter.machine: [by_nobody, Delivery.machine_opens > 0],
+        OpenFilter.none: [not_opened, Delivery.status == DeliveryStatus.sent],
+        OpenFilter.machine: [not_opened, Delivery.machine_opens > 0],
     }
     return conditions[opened]
 

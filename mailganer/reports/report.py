@@ -179,12 +179,12 @@ def _link(
     followed = [place for place in places if place in found]
     people = sum(found[place][0] for place in followed)
     if len(followed) > 1:  # a recipient who clicked two places of one link counts once
-        people = _people_behind(session, campaign, followed)
+        people = _recipients_behind(session, campaign, followed)
     frozen_email_id, number = places[0]
     return Link(f"{frozen_email_id}-{number}", url, people, sum(found[place][1] for place in followed))
 
 
-def _people_behind(session: Session, campaign: Campaign, places: list[tuple[int, int]]) -> int:
+def _recipients_behind(session: Session, campaign: Campaign, places: list[tuple[int, int]]) -> int:
     query = select(func.count(Event.delivery_id.distinct())).where(*_clicked(campaign), at_places(places))
     return int(session.scalar(query) or 0)
 

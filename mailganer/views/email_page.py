@@ -15,7 +15,12 @@ from mailganer.campaigns.check import AnalysedEmail, EmailFindings, email_key
 from mailganer.campaigns.counts import campaign_counts
 from mailganer.campaigns.drafts import EDITABLE
 from mailganer.campaigns.frozen_emails import compile_of, parts_of
-from mailganer.campaigns.preview import hardest_reader, previous_recipient, recipient_page, sample_recipient
+from mailganer.campaigns.preview import (
+    hardest_recipient,
+    previous_recipient,
+    recipient_page,
+    sample_recipient,
+)
 from mailganer.campaigns.values import Variable, variables
 from mailganer.campaigns.variables import VariableOrigin, variable_uses
 from mailganer.db import utcnow, without_transaction
@@ -215,7 +220,7 @@ def recipient_of_preview(request: Request) -> Subscriber | None:
     context: CampaignContext = request.context
     wish = request.params.get("as", "")
     if wish == "hardest":
-        return hardest_reader(request.dbsession, context.campaign)
+        return hardest_recipient(request.dbsession, context.campaign)
     number = number_of(wish)
     named = recipient_page(request.dbsession, context.campaign, number) if number else None
     return named or sample_recipient(request.dbsession, context.campaign)

@@ -95,13 +95,13 @@ _TONES |= dict.fromkeys(
 
 
 def _asked_for(request: Request, email: str) -> Explanation | None:
-    context, person_id = (
+    context, subscriber_id = (
         explanation_context(request, request.context.campaign),
         number_of(request.GET.get("person")),
     )
     if email:
         return reports.why_address(context, email)
-    if person_id is None:
+    if subscriber_id is None:
         return None
     account_id = request.context.account.id
-    return reports.why_subscriber(context, owned(request.dbsession, Subscriber, account_id, person_id))
+    return reports.why_subscriber(context, owned(request.dbsession, Subscriber, account_id, subscriber_id))

@@ -11,7 +11,7 @@ from mailganer.web.pending_forms import PendingForms
 from ..web.decorators import view_config
 from .errors import ErrorPage
 
-LOOK_AGAIN = 1  # seconds between reloads
+RELOAD_AFTER = 1  # seconds between reloads
 
 
 @view_config(route_name="waiting", request_method="GET", renderer="waiting.jinja2", permission=PUBLIC)
@@ -21,7 +21,7 @@ def waiting(request: Request) -> dict[str, Any]:
     form = pending.of(request, request.matchdict["key"])
     if form is None:
         return _gone(request)
-    request.response.headers["Refresh"] = str(LOOK_AGAIN)
+    request.response.headers["Refresh"] = str(RELOAD_AFTER)
     calls: OutsideCalls = request.registry["outside"]
     left = max(0.0, form.call.left())
     return {

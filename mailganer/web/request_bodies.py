@@ -21,7 +21,7 @@ from ..settings import Settings
 from .account_verification import end_transaction
 from .decorators import subscriber
 from .multipart import MalformedForm, TooManyFields, boundary_of, fields_of, parts_of, read_upload
-from .routes import READERS
+from .routes import RECIPIENT_ROUTES
 from .security_policy import is_api
 from .sessions import SESSION_SECONDS, RotatingSerializer, cookie_name
 
@@ -138,7 +138,7 @@ def read_form_first(event: BeforeTraversal) -> None:
             return  # the route rejects it
         end_transaction(request)
     # A POST to a recipient's address unsubscribes whatever the form contains, so it is not parsed.
-    if route not in READERS and request.content_type in (FORM, MULTIPART, ""):
+    if route not in RECIPIENT_ROUTES and request.content_type in (FORM, MULTIPART, ""):
         _read_form(request, limits)
 
 

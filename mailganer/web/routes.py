@@ -26,7 +26,7 @@ from ..models import (
 from ..models.ownership import OwnedModel
 
 LARGEST_ID = 2**63 - 1
-READERS = frozenset({"open", "click", "unsubscribe", "unsubscribe_undo", "email_in_browser"})
+RECIPIENT_ROUTES = frozenset({"open", "click", "unsubscribe", "unsubscribe_undo", "email_in_browser"})
 """Routes of pages for recipients: no login, no cookie."""
 
 
@@ -191,7 +191,7 @@ PAGES = (
     ("settings.log_out_everywhere", "/settings/log-out-everywhere", RouteContext),
     ("settings.close", "/settings/close", RouteContext),
 )
-READERS_PAGES = (
+RECIPIENT_PAGES = (
     ("open", "/o/{token}.gif", None),
     ("click", r"/c/{token}/{number:\d+}", None),
     ("unsubscribe", "/u/{token}", None),
@@ -214,7 +214,7 @@ DEVELOPMENT_PAGES = (
 
 def includeme(config: Configurator) -> None:
     config.add_static_view("static", "mailganer:static", cache_max_age=3600)
-    groups = [FIRST_PAGES, PAGES, READERS_PAGES, OPERATORS_PAGES, PAYMENTS]
+    groups = [FIRST_PAGES, PAGES, RECIPIENT_PAGES, OPERATORS_PAGES, PAYMENTS]
     if config.registry["settings"].development:
         groups.append(DEVELOPMENT_PAGES)
     for group in groups:

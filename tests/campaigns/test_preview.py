@@ -3,7 +3,12 @@ from pathlib import Path
 
 from mailganer.audience import subscriber_values
 from mailganer.campaigns import preview, update_draft
-from mailganer.campaigns.preview import hardest_reader, previous_recipient, recipient_page, sample_recipient
+from mailganer.campaigns.preview import (
+    hardest_recipient,
+    previous_recipient,
+    recipient_page,
+    sample_recipient,
+)
 from mailganer.rendering import MessageRenderer
 
 from ..rendering.conftest import COPY, ENVELOPE, email_of, part
@@ -33,7 +38,7 @@ def test_a_recipient_is_shown_under_other_names_of_their_fields(session, make, a
     anna = make.subscriber(account, lists=(readers,), first_name="Анна", last_name="Иванова")
     campaign = make.campaign(account, (readers,), html="<p>{{ name }}; {{ fio }}; {{ imya }}</p>")
     assert "Анна Иванова; Иванова Анна; Анна" in preview(session, campaign, anna, now=now).html
-    assert hardest_reader(session, campaign) == anna
+    assert hardest_recipient(session, campaign) == anna
 
 
 def test_the_name_of_a_recipient_is_text(session, make, account, readers, campaign, now):
@@ -56,13 +61,13 @@ def test_the_hardest_recipient_has_the_most_gaps_then_the_longest_values(
     session, make, account, readers, campaign, now
 ):
     update_draft(session, campaign, {"html": "<p>{{ first_name }} {{ city }}</p>", "subject": "News"}, now)
-    assert hardest_reader(session, campaign).email == "pyotr@example.org"
+    assert hardest_recipient(session, campaign).email == "pyotr@example.org"
     make.subscriber(account, "wordy@example.org", (readers,), fields={"street": "long"})
     update_draft(session, campaign, {"html": "<p>{{ street }} {{ last_name }}</p>"}, now)
-    assert hardest_reader(session, campaign).email != "wordy@example.org"
+    assert hardest_recipient(session, campaign).email != "wordy@example.org"
     make.subscriber(account, "full@example.org", (readers,), first_name="A" * 90, fields={"city": "B" * 90})
     update_draft(session, campaign, {"html": "<p>{{ email }}</p>"}, now)
-    assert hardest_reader(session, campaign).email == "pyotr@example.org"  # the longest address
+    assert hardest_recipient(session, campaign).email == "pyotr@example.org"  # the longest address
 
 
 def test_a_subscriber_of_another_account_is_unknown(session, make, campaign):

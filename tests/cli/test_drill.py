@@ -76,7 +76,7 @@ def test_only_what_was_on_the_wire_may_be_in_doubt(reason: str, allowed: Allowed
 
 def test_the_record_counts_emails_and_broken_connections(tmp_path: Path) -> None:
     (tmp_path / "record").write_text(
-        "taken\t1.0\ta@b.c\ndropped\t1.1\tdot\nsaid\t1.2\tmail\t550 5.4.5 Enough\n"
+        "taken\t1.0\ta@b.c\ndropped\t1.1\tdot\nreplied\t1.2\tmail\t550 5.4.5 Enough\n"
     )
     record = read_record(tmp_path)
     assert (record.taken, record.dropped, record.refusals) == (("a@b.c",), 1, {"550 5.4.5": 1})

@@ -8,7 +8,7 @@ from ..addresses import AddressError, parse_address, repair_address
 from ..headings import EMAIL, HEADINGS, heading_words
 
 _PERHAPS_EMAIL: Final = re.compile(r"e ?mail|почт|^адрес$|^address$|^адреса$")
-_SOMEBODY_ELSES: Final = re.compile(
+_OF_OTHERS: Final = re.compile(
     r"manager|assistant|owner|referr|parent|spouse|agent|менедж|руковод|ассистент|помощник|куратор|супруг|родител"
 )
 # Headings of other contacts' addresses beside a subscriber's, besides those above.
@@ -66,7 +66,7 @@ def _rank(words: str) -> int:
     """Rank a heading as a subscriber's address: 3 explicit, 2 possible, 1 unrelated, 0 another contact's."""
     if words in HEADINGS[EMAIL]:
         return 3
-    if _SOMEBODY_ELSES.search(words):
+    if _OF_OTHERS.search(words):
         return 0
     return 2 if _PERHAPS_EMAIL.search(words) else 1
 

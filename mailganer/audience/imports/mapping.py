@@ -103,7 +103,7 @@ def rows_above(rows: Sequence[Sequence[str]], words: Mapping[Any, Any]) -> int:
 
     ``words`` is the given mapping, if any: the row with its address heading is the header.
     """
-    given = {heading_words(name) for name in _said_headings(words)}
+    given = {heading_words(name) for name in _named_headings(words)}
     for number, cells in enumerate(rows[:_ROWS_ABOVE]):
         headings = {heading_words(cell) for cell in cells}
         if given & headings or headings & HEADINGS[EMAIL]:
@@ -113,7 +113,7 @@ def rows_above(rows: Sequence[Sequence[str]], words: Mapping[Any, Any]) -> int:
     return 0
 
 
-def _said_headings(words: Mapping[Any, Any]) -> list[str]:
+def _named_headings(words: Mapping[Any, Any]) -> list[str]:
     pairs = [(str(key), str(value)) for key, value in words.items()]
     found = [key for key, value in pairs if _target(value) == EMAIL]
     found += [value for key, value in pairs if _target(key) == EMAIL]

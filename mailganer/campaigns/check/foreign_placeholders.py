@@ -64,7 +64,7 @@ _MEANT = {
     for name in names.split()
 }
 _MAY_BE_MISSING = frozenset({"phone", "city", "country", "company"})  # fields that not every account has
-_OF_PEOPLE = frozenset(STANDARD) | {"patronymic"}
+_CONTACT_DETAILS = frozenset(STANDARD) | {"patronymic"}
 _OWNERS = re.compile(
     r"^(?:subscriber|contact|recipient|user|person|customer|lead|member|client|profile|merge|data|attribs?"
     r"|custom|field|mc|var|event|message|system|list|current)[ _.:]+(?=.)",
@@ -168,7 +168,7 @@ def _means_something(tag: Tag, names: KnownNames) -> bool:
     if known and tag.written.startswith(("##", "--")):
         return True
     if known and not (tag.quoted and known == "birthday"):  # «День рождения» is the name of many a thing
-        return known in _OF_PEOPLE or known in OTHER_NAMES or tag.name.isupper()
+        return known in _CONTACT_DETAILS or known in OTHER_NAMES or tag.name.isupper()
     return bool(names.exact(tag.name))
 
 

@@ -23,7 +23,7 @@ def at_senders(campaign: Campaign, now: datetime) -> Iterator[Finding]:
         return
     failing = [sender for sender in senders if not usable_sender(sender)]
     for sender in failing:
-        yield _failing(sender, everybody=len(failing) == len(senders))
+        yield _failing(sender, all_failing=len(failing) == len(senders))
     for sender in senders:
         yield from _at_rest(sender, now)
         yield from _at_pace(sender)
@@ -33,7 +33,7 @@ def at_senders(campaign: Campaign, now: datetime) -> Iterator[Finding]:
         yield PassedCheck(_("The sender is ready."))
 
 
-def _failing(sender: Sender, *, everybody: bool) -> Problem:
+def _failing(sender: Sender, *, all_failing: bool) -> Problem:
     return Problem(
         "sender_failing",
         _(
@@ -43,7 +43,7 @@ def _failing(sender: Sender, *, everybody: bool) -> Problem:
                 "error": sender.error or _("The sender needs your attention."),
             },
         ),
-        Severity.blocking if everybody else Severity.warning,
+        Severity.blocking if all_failing else Severity.warning,
         CampaignStep.senders,
         _("View sender"),
     )
