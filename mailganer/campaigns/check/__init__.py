@@ -15,7 +15,8 @@ from ...backends import Registry
 from ...models import Campaign
 from ...settings import Settings
 from ..campaign_forecast import forecast
-from .email import AnalysedEmail, at_email, count, read
+from .analysed_email import AnalysedEmail, count, read
+from .email import at_email
 from .findings import Check, Finding, PassedCheck, Problem, Severity
 from .foreign_placeholders import at_placeholders
 from .links import at_links

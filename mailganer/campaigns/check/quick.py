@@ -32,7 +32,8 @@ from ..frozen_emails import copied_targets, parts_of, texts_of, tokens_of
 from ..preview import sample_recipient, shared_of
 from ..values import list_names_of, variables
 from ..variables import unusable_names
-from .email import UNKNOWN, AnalysedEmail, at_email, compile_and_render, is_written
+from .analysed_email import AnalysedEmail, compile_and_render, is_written
+from .email import UNKNOWN, at_email
 from .findings import CampaignStep, Check, Finding, Problem
 from .recipients import at_recipients
 from .schedule import at_time
