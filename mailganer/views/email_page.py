@@ -94,7 +94,7 @@ def _email(request: Request, problems: Mapping[str, str] | None = None) -> dict[
         "written": {name: request.POST.get(name, getattr(campaign, name)) for name in rendering.PARTS},
         "is_written": is_written(campaign),
         "compiled": compiled,
-        "letter_error": email_error,
+        "email_error": email_error,
         "recipient": recipient,
         "shown": shown,
         "preview_size": analysis.size,
@@ -125,7 +125,7 @@ def _counts(request: Request, email: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_counted(request: Request, email: Mapping[str, Any]) -> bool:
     """Return whether the page shows the current counts. A broken email is not counted while typing."""
-    unfinished = email["compiled"] is None and email["letter_error"] is not None
+    unfinished = email["compiled"] is None and email["email_error"] is not None
     return unfinished or request.POST.get("counted") == _fingerprint(request.context.campaign, email)
 
 

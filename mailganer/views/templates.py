@@ -212,4 +212,4 @@ def _form_page(request: Request, form: Form, template: Template | None = None) -
             names = templates.variables_of(template)
         except EmailError as error:
             problem = error
-    return {"form": form, "template": template, "letter_error": problem, "names": names}
+    return {"form": form, "template": template, "email_error": problem, "names": names}
