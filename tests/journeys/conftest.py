@@ -1,7 +1,6 @@
-"""An installation for one test, and an API client that is signed in to it."""
+"""Installations that the tests of a file share, and API clients that are signed in to them."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,22 +13,41 @@ from .api import API
 from .installations import KINDS, running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def smtp_server() -> Iterator[SMTPServer]:
+    server = SMTPServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def installation(
-    live_kind: str, tmp_path: Path, databases: Databases, shared_redis: Redis, smtp_server: SMTPServer
+    request: pytest.FixtureRequest,
+    databases: Databases,
+    shared_redis: Redis,
+    smtp_server: SMTPServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Installation]:
-    with running(live_kind, tmp_path, databases, shared_redis, smtp_server) as found:
+    folder = tmp_path_factory.mktemp("shared")
+    with running(request.param, folder, databases, shared_redis, smtp_server) as found:
         yield found
 
 
-@pytest.fixture(params=KINDS)
-def live_kind(request: pytest.FixtureRequest) -> str:
-    return request.param
+@pytest.fixture
+def enter(installation: Installation, smtp_server: SMTPServer) -> Callable[[str], API]:
+    """Sign in with an address that the mail server knows."""
+
+    def enter(email: str) -> API:
+        smtp_server.passwords[email] = "secret"
+        api = API(installation.url)
+        api.login(email, backend="smtp", **smtp_server.settings)
+        return api
+
+    return enter
 
 
 @pytest.fixture
-def api(installation: Installation, smtp_server: SMTPServer) -> API:
-    """Return a client signed in as anna@example.com, with its mail account on ``smtp_server``."""
-    api = API(installation.url)
-    api.login("anna@example.com", backend="smtp", **smtp_server.settings)
-    return api
+def api(request: pytest.FixtureRequest, enter: Callable[[str], API], smtp_server: SMTPServer) -> API:
+    """Return a client with an account of the test's own."""
+    smtp_server.forget()
+    return enter(f"{request.function.__name__[5:40]}@example.com")

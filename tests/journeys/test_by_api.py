@@ -1,4 +1,7 @@
-"""The main task by API alone: ten thousand recipients get one email each; opens and clicks are counted."""
+"""The main task by API alone: thousands of recipients get one email each; opens and clicks are counted.
+
+Every test has its own account in an installation that the tests share.
+"""
 
 import re
 import urllib.error
@@ -60,7 +63,7 @@ def read_quickly(content: bytes) -> tuple[str, str]:
     return subject, html.get_payload(decode=True).decode()
 
 
-def assert_each_recipient_got_their_email(server: SMTPServer, count: int = RECIPIENTS) -> None:
+def assert_each_recipient_got_their_email(server: SMTPServer, count: int) -> None:
     counts = server.counts
     assert len(counts) == count
     assert set(counts.values()) == {1}
@@ -74,17 +77,20 @@ def assert_each_recipient_got_their_email(server: SMTPServer, count: int = RECIP
 
 
 @pytest.mark.timeout(600)
-def test_ten_thousand_recipients_get_their_own_email_once_and_what_they_do_is_counted(
-    api: API, smtp_server: SMTPServer
+def test_thousands_of_recipients_get_their_own_email_once_and_what_they_do_is_counted(
+    api: API, installation: Installation, smtp_server: SMTPServer
 ) -> None:
-    list_id = bring(api)
+    # The size tells with real services; the embedded ones have the same batches and windows.
+    recipients = RECIPIENTS if installation.broker_url else RECIPIENTS // 3
+    list_id = bring(api, recipients)
     campaign = write(api, list_id)
 
     check = api.post(f"campaigns/{campaign}/check")
     assert check["ok"], check["problems"]
-    assert check["audience"] == RECIPIENTS
+    assert check["audience"] == recipients
     use = {each["name"]: each for each in check["variables"]}
-    assert (use["gorod"]["filled"], use["gorod"]["empty"]) == (6666, 3334)
+    empty = len(range(0, recipients, 3))
+    assert (use["gorod"]["filled"], use["gorod"]["empty"]) == (recipients - empty, empty)
 
     due = datetime.now(UTC) + timedelta(seconds=4)
     scheduled = api.post(f"campaigns/{campaign}/schedule", {"send_at": due.isoformat()})
@@ -97,16 +103,16 @@ def test_ten_thousand_recipients_get_their_own_email_once_and_what_they_do_is_co
     assert 0 <= late < within(10), f"it started {late} s after its time"
     done = api.wait(f"campaigns/{campaign}", finished, 300)
     assert done["counts"] == {
-        "total": RECIPIENTS,
+        "total": recipients,
         "pending": 0,
         "sending": 0,
-        "sent": RECIPIENTS,
+        "sent": recipients,
         "failed": 0,
         "in_doubt": 0,
         "skipped": 0,
         "bounced": 0,
     }
-    assert_each_recipient_got_their_email(smtp_server)
+    assert_each_recipient_got_their_email(smtp_server, recipients)
 
     emails = {email.recipient: email for email in smtp_server.emails if email.recipient in FIRST_FORTY}
     openers, clickers, leavers = list(emails)[:20], list(emails)[20:30], list(emails)[30:35]
@@ -118,7 +124,7 @@ def test_ten_thousand_recipients_get_their_own_email_once_and_what_they_do_is_co
         assert fetch(unsubscribe_address(emails[who])) == 200  # a scanner's GET changes nothing
         assert fetch(unsubscribe_address(emails[who]), b"List-Unsubscribe=One-Click") == 200
     report = api.wait(f"campaigns/{campaign}/report", lambda found: found["opens"]["total"] >= 20, 30)
-    assert report["sent"] == RECIPIENTS
+    assert report["sent"] == recipients
     assert report["clicks"]["people"] == 10
     assert report["unsubscribed"] == 5
     assert report["opens"]["people_certain"] == 30  # a click implies an open
@@ -158,7 +164,7 @@ def test_a_worker_killed_in_the_middle_sends_no_email_twice_and_loses_none(
 
 @pytest.mark.timeout(600)
 def test_a_wiped_broker_heals_by_itself(
-    api: API, installation: Installation, smtp_server: SMTPServer, live_kind: str
+    api: API, installation: Installation, smtp_server: SMTPServer
 ) -> None:
     from redis import Redis
 

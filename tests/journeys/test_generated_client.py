@@ -83,7 +83,7 @@ def generated(
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("live_kind", KINDS[:1])
+@pytest.mark.parametrize("installation", KINDS[:1], indirect=True)
 def test_a_generated_client_does_the_whole_journey(generated: Generated, smtp_server: SMTPServer) -> None:
     api = generated
     fields = dict(smtp_server.settings)
