@@ -125,8 +125,14 @@ _TOO_MUCH = (
     r"|too many (messages|mails|e-?mails|letters)"
 )
 _TOO_FAST = (
-    r"\brate\b.{0,60}(limit|exceed)|too (fast|quickly|many (connections|concurrent|sessions))"
-    r"|throttl|slow down"
+    r"\brate\b.{0,60}(limit|exceed)|rate.?limit|throttl|slow(ing)? down"
+    r"|too (fast|quickly|many ((recipient )?attempts|requests|connections|concurrent|sessions))"
+)
+# The same about one mailbox, for all who write to it.
+_RECEIVES_TOO_MUCH = (
+    r"receiv(ing|es?|ed)\b.{0,40}(too (fast|quickly|many|much)|rate)"
+    r"|(rate|limit|too (many|much|fast|quickly)).{0,40}\b(for|to|of) (this|that|the|your) "
+    r"(recipient|user|mailbox)"
 )
 _NOT_OURS = (
     r"relay(ing)? (access )?(denied|not permitted)|relaying denied|authentication (is )?required"
@@ -182,13 +188,14 @@ RULES: tuple[ReplyRule, ...] = (
     *(ReplyRule(REFUSED_RECIPIENT, stages=_RCPT, code="55.", enhanced=f"5.2.{detail}") for detail in (1, 2)),
     *(ReplyRule(LATER_RECIPIENT, stages=_RCPT, code="45.", enhanced=f"4.2.{detail}") for detail in (1, 2)),
     ReplyRule(EXHAUSTED, code="5..", words=_TOO_MUCH),
+    ReplyRule(LATER_RECIPIENT, code="45.", stages=_RCPT | _CONTENT, words=_RECEIVES_TOO_MUCH),
     ReplyRule(LATER_ACCOUNT, code="4..", words=_TOO_MUCH),
     # The server is about to close the connection; only the code shows whether the account or the server is
     # the cause.
     ReplyRule(LATER_ACCOUNT, code="421", enhanced="4.7.*"),
     ReplyRule(LATER_ACCOUNT, code="421", words=_TOO_FAST),
     ReplyRule(LATER_CONNECTION, code="421"),
-    ReplyRule(LATER_ACCOUNT, code="4..", stages=_MAIL | _RCPT, words=_TOO_FAST),
+    ReplyRule(LATER_ACCOUNT, code="4..", stages=_MAIL | _RCPT | _CONTENT, words=_TOO_FAST),
     # Permission of the sender address. Some servers check the sender only after RCPT.
     ReplyRule(UNAUTHORISED, code="5..", stages=_MAIL | _RCPT, words=_NOT_OURS),
     ReplyRule(UNAUTHORISED, code="5..", enhanced="5.1.7"),
@@ -210,6 +217,7 @@ RULES: tuple[ReplyRule, ...] = (
     ReplyRule(LATER_RECIPIENT, enhanced="4.1.*"),
     ReplyRule(LATER_RECIPIENT, enhanced="4.2.*"),
     ReplyRule(LATER_CONNECTION, enhanced="4.5.3"),  # too many recipients for one connection
+    ReplyRule(LATER_ACCOUNT, code="45.", stages=_RCPT | _CONTENT, words=r"too many recipients"),
     # The sender's domain: SPF, DKIM, DMARC, reverse DNS.
     *(ReplyRule(REFUSED_DOMAIN, enhanced=f"5.7.{detail}") for detail in (*range(20, 28), 29, 30, 509, 515)),
     *(ReplyRule(LATER_DOMAIN, enhanced=f"4.7.{detail}") for detail in (*range(20, 28), 29, 30)),

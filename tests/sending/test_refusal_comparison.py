@@ -38,7 +38,7 @@ from mailganer.sending.scheduler.plan import plan
 from mailganer.sending.scheduler.tick import tick
 from mailganer.sending.worker import pausing, window_planner
 from mailganer.sending.worker.lane import LaneRunner
-from tests.backends.faulty import Conversation, FaultyServer
+from tests.backends.faulty import Conversation, FaultyServer, hang_up
 from tests.sending.scripted import Script, accept
 from tests.support.statements import statements
 
@@ -623,6 +623,105 @@ def test_a_rate_that_two_recipients_in_a_row_meet_slows_the_pace(
     assert sender.status is SenderStatus.sleeping
     assert statuses(campaign.id) == {"pending": 4}
     assert {row.attempts for row in deliveries(campaign.id)} == {0}
+
+
+RATES = [
+    "450 4.7.1 Too many recipient attempts",
+    "450 4.7.1 <{}>: Recipient address rejected: Too many recipient attempts",
+    "451 Too many messages",
+    "452 try again later, sending too fast",
+    "450 rate limit",
+]
+
+
+@pytest.mark.parametrize("reply", RATES)
+def test_a_rate_that_several_recipients_meet_slows_the_pace_though_others_are_accepted(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, deliveries: Any, reload: Any, reply: str
+) -> None:
+    refuse = says(RCPT, reply)
+    script.answer = lambda message: (accept if len(script.seen) % 3 else refuse)(message)
+    campaign = due(40)
+    works.run(2)
+    sender = reload(campaign.senders[0])
+    assert sender.slowed_to is not None
+    assert sender.status is SenderStatus.sleeping
+    assert sum(message.recipient not in script.got for message in script.seen) == 3
+    script.answer = accept
+    for _each in range(20):
+        clock.forward(seconds=20)
+        works.run(2)
+    assert statuses(campaign.id) == {"sent": 40}
+
+
+def test_a_rate_that_one_subscriber_meets_in_several_campaigns_slows_nobody_down(
+    due: Any, make: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
+) -> None:
+    account = make.account(plan="pro")
+    sender, lst = make.sender(account), make.list(account)
+    for number in range(4):
+        make.subscriber(account, f"p{number}@example.org", (lst,))
+    values = {"status": CampaignStatus.scheduled, "send_at": clock.now}
+    campaigns = [make.campaign(account, (lst,), (sender,), **values) for _each in range(5)]
+    make.commit()
+    refuse = says(RCPT, "450 4.7.1 Too many recipient attempts")
+    script.answer = lambda message: (refuse if message.recipient == "p1@example.org" else accept)(message)
+    works.run(5)
+    assert [statuses(each.id) for each in campaigns] == [{"sent": 3, "pending": 1}] * 5
+    assert (reload(sender).status, reload(sender).slowed_to) == (SenderStatus.ready, None)
+
+
+@pytest.mark.parametrize("stage", [RCPT, DOT])
+def test_a_rate_that_the_only_recipient_meets_slows_nobody_down(
+    due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any, stage: Stage
+) -> None:
+    script.answer = says(stage, "450 4.7.1 You are sending too fast")
+    campaign = due(1)
+    for _each in range(30):
+        works.run(2)
+        clock.forward(seconds=20)
+    sender = reload(campaign.senders[0])
+    assert (sender.status, sender.slowed_to, sender.failures) == (SenderStatus.ready, None, 0)
+    assert statuses(campaign.id) == {"pending": 1}
+
+
+def test_recipients_who_receive_too_much_slow_nobody_down(
+    due: Any, works: Any, script: Script, statuses: Any, reload: Any
+) -> None:
+    refuse = says(RCPT, "450 4.7.1 This user is receiving mail too quickly")
+    script.answer = lambda message: (accept if len(script.seen) % 3 else refuse)(message)
+    campaign = due(30)
+    works.run(3)
+    assert statuses(campaign.id) == {"sent": 20, "pending": 10}
+    assert (reload(campaign.senders[0]).status, reload(campaign.senders[0]).slowed_to) == (
+        SenderStatus.ready,
+        None,
+    )
+
+
+def test_a_connection_closed_at_the_only_recipient_delays_no_other_campaign(
+    due: Any, make: Any, smtp_works: Any, server: FaultyServer, clock: Any, statuses: Any, sessions: Any
+) -> None:
+    account = make.account(plan="pro")
+    sender = make.sender(account, server)
+    alone = due(1, sender, account)
+    server.fail("rcpt", hang_up)
+    for _each in range(30):
+        smtp_works.run(2)
+        clock.forward(seconds=20)
+    server.faults.clear()
+    lst = make.list(account, "Others")
+    for _each in range(5):
+        make.subscriber(account, lists=(lst,))
+    make.session.refresh(sender)
+    assert sender.status is SenderStatus.sleeping
+    assert sender.sleeps_until > clock.now + timedelta(minutes=1)
+    good = make.campaign(account, (lst,), (sender,), status=CampaignStatus.scheduled, send_at=clock.now)
+    make.commit()
+    smtp_works.run(3)
+    assert statuses(good.id) == {"sent": 5}
+    clock.forward(minutes=1)
+    smtp_works.run(2)
+    assert statuses(alone.id) == {"sent": 1}
 
 
 def test_a_service_that_answers_503_to_whole_emails_is_left_alone_for_seconds_at_first(

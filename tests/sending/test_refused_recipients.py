@@ -26,6 +26,7 @@ from mailganer.models import (
 from mailganer.sending.scheduler.due_work import TaskCall
 from mailganer.sending.scheduler.plan import plan
 from mailganer.sending.scheduler.tick import tick
+from mailganer.sending.worker import window_planner
 from mailganer.sending.worker.lane import LaneRunner
 from tests.sending.scripted import Script, accept
 
@@ -249,9 +250,18 @@ def test_the_only_recipient_waits_for_a_campaign_that_is_not_planned_yet(
     assert statuses(solo) == {"failed": 1}
 
 
-@pytest.mark.parametrize(
-    "refused", [(RCPT, "451 4.3.0 <{}>: Temporary lookup failure"), (DOT, "451 4.3.0 Try later")]
-)
+RESTS_ALONE = [
+    (RCPT, "451 4.3.0 <{}>: Temporary lookup failure"),
+    (DOT, "451 4.3.0 Try later"),
+    (RCPT, "452 4.3.1 Insufficient system storage"),
+    (RCPT, "421 Closing"),
+    (RCPT, "421 4.7.0 Too many messages, closing"),
+    (RCPT, "421 4.4.2 Message submission rate for this client has exceeded the limit"),
+    (RCPT, "421 4.4.2 The connection was closed"),
+]
+
+
+@pytest.mark.parametrize("refused", RESTS_ALONE)
 def test_a_new_campaign_is_sent_while_the_sender_rests_for_the_only_recipient_of_another(
     refused: Answer, tell: Any, statuses: Any, clock: Any
 ) -> None:
@@ -265,6 +275,83 @@ def test_a_new_campaign_is_sent_while_the_sender_rests_for_the_only_recipient_of
     story.works.run(2)
     assert statuses(good) == {"sent": 15}
     assert statuses(alone) == {"pending": 1}
+
+
+@on_sqlite
+@pytest.mark.parametrize("refused", RESTS_ALONE[::3])
+def test_a_resumed_campaign_is_sent_while_the_sender_rests_for_the_only_recipient_of_another(
+    refused: Answer, tell: Any, statuses: Any, clock: Any
+) -> None:
+    story = tell([[refused], [None] * 3])
+    alone, good = story.campaigns
+    with story.sessions.begin() as session:
+        session.get_one(Campaign, good).status = CampaignStatus.paused
+    for _each in range(120):
+        story.works.run(2)
+        clock.forward(seconds=20)
+    with story.sessions.begin() as session:
+        sender = session.get_one(Sender, story.sender_id)
+        assert (sender.status, sender.slowed_to) == (SenderStatus.sleeping, None)
+        assert sender.sleeps_until > clock.now + timedelta(minutes=1)
+        state_changes.resume(session, session.get_one(Campaign, good), clock.now)
+    story.works.run(3)
+    assert statuses(good) == {"sent": 3}
+    assert statuses(alone) == {"pending": 1}
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("refused", "minutes"),
+    [*((each, 0) for each in RESTS_ALONE[::3]), *((each, 1) for each in RESTS_ALONE[::2])],
+)
+def test_the_only_recipient_does_not_delay_a_large_campaign_again(
+    refused: Answer,
+    minutes: int,
+    tell: Any,
+    statuses: Any,
+    clock: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(window_planner, "SLOTS", 1)
+    story = tell([[refused], [None] * 60])
+    with story.sessions.begin() as session:
+        session.get_one(Campaign, story.campaigns[1]).send_at = clock.now + timedelta(minutes=minutes)
+    story.works.run(2)
+    clock.forward(seconds=61)
+    answer = story.server.answer
+
+    def slowly(message: Message) -> Receipt:
+        clock.forward(seconds=1)
+        return answer(message)
+
+    story.server.answer = slowly
+    for _each in range(4):
+        story.works.run(2)
+        with story.sessions() as session:
+            sender = session.get_one(Sender, story.sender_id)
+            assert (sender.status, sender.slowed_to) == (SenderStatus.ready, None)
+    assert statuses(story.campaigns[1]) == {"sent": 60}
+    assert statuses(story.campaigns[0]) == {"pending": 1}
+    tries = sum(message.recipient == "c0p0@example.org" for message in story.server.seen)
+    assert tries <= 3
+
+
+@on_sqlite
+def test_a_new_campaign_does_not_wake_a_sender_that_rests_for_several(
+    tell: Any, statuses: Any, clock: Any
+) -> None:
+    story = tell([[None] * 3, [None] * 3])
+    story.server.everybody = (RCPT, "421 Closing")
+    with story.sessions.begin() as session:
+        session.get_one(Campaign, story.campaigns[1]).send_at = clock.now + timedelta(minutes=4)
+    for _each in range(15):
+        story.works.run(2)
+        clock.forward(seconds=20)
+    seen = len(story.server.seen)
+    assert seen <= 5
+    story.works.run(3)
+    assert len(story.server.seen) == seen
+    assert statuses(story.campaigns[1]) == {"pending": 3}
 
 
 def story_end(story: Story, campaign_id: int) -> Any:
@@ -283,6 +370,41 @@ def test_two_recipients_in_a_row_of_two_campaigns_stop_the_sender(
     with sessions() as session:
         assert session.get_one(Sender, story.sender_id).status is not SenderStatus.ready
     assert [statuses(each) for each in story.campaigns] == [{"pending": 1}] * 2
+
+
+FROM = (RCPT, "550 5.7.0 From address is not one of your addresses")
+SEND_AS = (RCPT, "554 5.2.0 SendAsDenied")
+LIMIT = (RCPT, "550 5.4.5 Daily user sending limit exceeded")
+DISABLED = (RCPT, "550 message sending for this account is disabled")
+RELAY = (RCPT, "554 5.7.1 Relay access denied")
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "alone",
+    [
+        (FROM, SEND_AS),
+        (FROM, LIMIT),
+        (LIMIT, FROM),
+        (SEND_AS, LIMIT),
+        (FROM, SEND_AS, LIMIT),
+        (DISABLED, RELAY, FROM),
+    ],
+)
+def test_several_only_recipients_who_are_refused_differently_stop_no_other_campaign(
+    alone: tuple[Answer, ...], tell: Any, make: Any, statuses: Any, sessions: Any
+) -> None:
+    story = tell([[each] for each in alone])
+    story.works.run(3)
+    assert [statuses(each) for each in story.campaigns] == [{"pending": 1}] * len(alone)
+    with sessions() as session:
+        sender = session.get_one(Sender, story.sender_id)
+        assert (sender.status, sender.error, sender.sleeps_until) == (SenderStatus.ready, None, None)
+        last = session.get_one(Campaign, story.campaigns[-1])
+        assert last.status is CampaignStatus.paused
+    good_one = _second_campaign(story, make)
+    story.works.run(3)
+    assert statuses(good_one) == {"sent": 3}
 
 
 @pytest.mark.parametrize("answer", LIKE_THE_ACCOUNT[:4:3])

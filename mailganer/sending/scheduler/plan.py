@@ -45,7 +45,6 @@ from ...models import (
 from ...periodic_jobs import Tick, periodic_job
 from ..context import SendingContext
 from ..worker.pausing import pause_campaign_with_reason
-from ..worker.sender_queue import wake_for_comparison
 from .due_work import note_planning
 
 log = logging.getLogger(__name__)
@@ -129,14 +128,9 @@ def plan(
     """
     if not _freeze(context, campaign_id):
         return False
-    begun = False
     while not stopped():
         with context.sessions.begin() as session:
             done = _plan_some(session, campaign_id, context.now())
-        if not begun:
-            begun = True
-            with context.sessions.begin() as session:  # locks senders, which come before campaigns
-                wake_for_comparison(session, campaign_id, context.now())
         if done is not None:
             return done
         if yields():

@@ -31,6 +31,7 @@ from ...models import (
 )
 from ...periodic_jobs import TaskCall, Tick, periodic_job, run_jobs
 from ..context import SendingContext
+from ..worker.sender_queue import wake_for_comparison
 from ..worker.share_waits import wake_for_shares
 from . import plan  # noqa: F401 - registers the first job of a tick
 from .due_work import due_lanes, unplanned
@@ -84,6 +85,7 @@ def _wake_sleepers(tick: Tick) -> None:
         .values(status=SenderStatus.ready, sleeps_until=None),
         execution_options=UNTRACKED,
     )
+    wake_for_comparison(session, now)
 
 
 def _raise_learned(session: Session, over: tuple[ColumnElement[bool], ...]) -> None:

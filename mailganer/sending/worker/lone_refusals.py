@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from ...backends import Outcome, Receipt
 from ...models import DeliveryStatus
-from .refusal_pattern import FROM_ACCOUNT, may_be_about_account, seems_about_account
+from .refusal_pattern import FROM_ACCOUNT, is_rate_limit, may_be_about_account, seems_about_account
 from .refused_window import RECENTLY, RefusedWindow
 
 
 def judge_lone(window: RefusedWindow, refusals: Sequence[tuple[int, Receipt]]) -> None:
     """Judge the refusals, by slot, of a window in which all other recipients were refused or none remain.
 
-    A server that defers a single recipient still rests the sender, for a short time.
+    A server that defers a single recipient still rests the sender, until another recipient is due; a rate for
+    a single recipient does not.
     """
     left = [(slot, each) for slot, each in refusals if window.items[slot].id not in window.result.returned]
     if not left or window.result.accepted or None in window.answers or window.others.others_wait():
@@ -30,14 +31,17 @@ def judge_lone(window: RefusedWindow, refusals: Sequence[tuple[int, Receipt]]) -
 
 def _judge(window: RefusedWindow, slot: int, receipt: Receipt) -> None:
     kind = window.kind(slot, receipt)
+    number = window.pattern.count(kind)
     if seems_about_account(receipt):
         if not _is_about_account(window, slot, receipt):
             return
-        if _stops_for_long(receipt) and window.pattern.count_stopping() < FROM_ACCOUNT:
+        if number < FROM_ACCOUNT and is_rate_limit(receipt):
+            return
+        if number < FROM_ACCOUNT and _stops_for_long(receipt):
             _ask_user(window, slot, receipt)
         else:
             window.attribute(kind, receipt)
-    elif window.pattern.count(kind) >= FROM_ACCOUNT:
+    elif number >= FROM_ACCOUNT:
         window.attribute(kind, receipt)
     else:
         _ask_if_failed(window, slot, receipt)

@@ -55,6 +55,7 @@ class WindowResult:
     unauthorised: Receipt | None = None
     exhausted: Receipt | None = None
     trouble: Receipt | None = None  # of the connection or the account
+    is_of_one_recipient: bool = False  # only one recipient got such a reply, and there is no other to try
     refused_in_a_row: Receipt | None = None  # consecutive recipients got it, and it is about none of them
     # Replies that pause the campaign, so that the user decides:
     refused_email: Receipt | None = None  # the email is refused for every recipient

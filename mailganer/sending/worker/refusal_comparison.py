@@ -11,6 +11,7 @@ from datetime import timedelta
 from ...backends import Outcome, Receipt
 from ...ledger import Recipient
 from .lone_refusals import judge_lone
+from .rate_limits import judge_rate_limits
 from .receipt_outcomes import defer
 from .refusal_pattern import (
     EMAIL_ITSELF,
@@ -53,6 +54,7 @@ def compare_refusals(window: RefusedWindow) -> None:
             if seems_about_account(answer) or may_be_about_account(answer):
                 alone.append((slot, answer))
     judge_lone(window, alone)
+    judge_rate_limits(window)
     if unknown is not None:
         judge_unknown(window, unknown)
 
@@ -114,11 +116,19 @@ def _note_stop(window: RefusedWindow, slot: int, receipt: Receipt) -> None:
 def _note_trouble(window: RefusedWindow, slot: int, receipt: Receipt) -> None:
     """Rest the sender; defer only the recipient if the error comes again while others were accepted."""
     item = window.items[slot]
-    if item.first_tried_at is not None and window.others.accepted_since(item.first_tried_at):
+    if item.id in window.pattern.outvoted or _others_were_accepted(window, item):
         window.result.changes[slot] = defer(item, receipt, window.now)
         return
     window.result.trouble = receipt
     window.put_behind(slot)
+    # Without another recipient, it may be about this one.
+    alone = not receipt.retry_after and not window.result.accepted and window.is_last()
+    window.pattern.attribute([item.id], alone=alone)
+
+
+def _others_were_accepted(window: RefusedWindow, item: Recipient) -> bool:
+    """Return whether others of the campaign were accepted since this recipient was first tried."""
+    return item.first_tried_at is not None and window.others.accepted_since(item.first_tried_at)
 
 
 def _is_accepted(answer: Answer | None) -> bool:

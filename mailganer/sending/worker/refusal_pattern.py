@@ -4,6 +4,7 @@ Stored in the sender's row, because a lane's turn may end before enough recipien
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +17,13 @@ OWN_MAILBOX = 10  # of replies that name the recipient's mailbox: an old list ma
 EMAIL_ITSELF = 10  # of replies about the email, where the campaign has other recipients
 UNKNOWN = 10  # of "no such mailbox": then recipients from anywhere in the lists are tried
 UNKNOWN_ANYWHERE = 20  # of "no such mailbox", those included: then a user decides
+RATE_LIMITED = 3  # of "too fast" within ``RATE_LIMITED_WITHIN``, even if others are accepted in between
+RATE_LIMITED_WITHIN = 300  # seconds
 
 MOST_KEPT = 40  # stored replies and kinds
 MOST_DECIDED = 20  # stored campaigns
 UNKNOWN_KIND = "unknown"
 
-_STOPPING = (Outcome.unauthorised.value, Outcome.exhausted.value)  # first words of kinds that stop a sender
 _ADDRESS = re.compile(r"[^\s<>,;:\"'()\[\]]+@[^\s<>,;:\"'()\[\]]+")
 _NUMBERED = re.compile(r"\S*\d\S*")
 _MAILBOX = re.compile(
@@ -55,8 +57,15 @@ class RefusalPattern:
     last_campaign: int | None = None  # the campaign whose recipient was refused last
     # Campaigns whose refused recipients were put before a user.
     decided: list[int] = field(default_factory=list)
-    # The deliveries, two at most, that got a reply attributed to the sender or the email.
+    # The deliveries that got a reply attributed to the sender, its server or the email.
     attributed: list[int] = field(default_factory=list)
+    alone: bool = False  # when the last of them got it, no other recipient was waiting
+    # The rest because of the only one of them was cut short, since another recipient waited.
+    woken: bool = False
+    # Deliveries attributed before an email was accepted: the same again is about them.
+    outvoted: list[int] = field(default_factory=list)
+    # Recipients who were refused because of a rate, and when (Unix time). Kept while others are accepted.
+    rate_limited: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, stored: Any) -> "RefusalPattern":
@@ -68,6 +77,10 @@ class RefusalPattern:
             stored.get("last"),
             list(stored.get("asked", ())),
             list(stored.get("attributed", ())),
+            bool(stored.get("alone")),
+            bool(stored.get("woken")),
+            list(stored.get("outvoted", ())),
+            [(int(recipient), int(at)) for recipient, at in stored.get("rate", ())],
         )
 
     def as_json(self) -> dict[str, Any] | None:
@@ -77,14 +90,18 @@ class RefusalPattern:
             "held": self.not_about_recipients[-MOST_KEPT:],
             "last": self.last_campaign,
             "asked": self.decided[-MOST_DECIDED:],
-            "attributed": self.attributed,
+            "attributed": self.attributed[-MOST_KEPT:],
+            "alone": self.alone,
+            "woken": self.woken,
+            "outvoted": self.outvoted[-MOST_KEPT:],
+            "rate": [list(each) for each in self.rate_limited[-MOST_KEPT:]],
         }
         return {name: value for name, value in values.items() if value} or None
 
     @property
     def is_open(self) -> bool:
         """Whether a recipient was refused since the last accepted email."""
-        return bool(self.seen or self.not_about_recipients)
+        return bool(self.seen or self.not_about_recipients or self.attributed)
 
     @property
     def needs_sample(self) -> bool:
@@ -93,13 +110,14 @@ class RefusalPattern:
 
     @property
     def is_of_one_recipient(self) -> bool:
-        """Whether only one recipient was refused so: the next one may be accepted."""
-        return bool(self.not_about_recipients) and len(self.attributed) == 1
+        """Whether only one recipient, who was all there was, got such a reply: another may be accepted."""
+        return self.alone and len(self.attributed) == 1
 
     def clear(self) -> None:
         """Forget the refusals, because an email was accepted."""
         self.seen, self.not_about_recipients, self.last_campaign = [], [], None
-        self.attributed = []
+        self.outvoted += [each for each in self.attributed if each not in self.outvoted]
+        self.attributed, self.alone, self.woken = [], False, False
 
     def add(self, delivery_id: int, kind: str) -> int:
         """Add a refusal; return how many different recipients got this kind by now."""
@@ -110,10 +128,6 @@ class RefusalPattern:
     def count(self, kind: str) -> int:
         """Return how many different recipients got this kind of reply."""
         return sum(each == kind for _id, each in self.seen)
-
-    def count_stopping(self) -> int:
-        """Return how many different recipients got a reply, in any wording, that may stop the sender."""
-        return len({delivery_id for delivery_id, kind in self.seen if kind.split(" ", 1)[0] in _STOPPING})
 
     def remove(self, kind: str) -> list[int]:
         """Forget a kind of reply; return the ids of the deliveries that got it."""
@@ -126,8 +140,23 @@ class RefusalPattern:
         if kind not in self.not_about_recipients:
             self.not_about_recipients.append(kind)
         ids = self.remove(kind)
-        self.attributed = sorted({*self.attributed, *ids})[:2]
+        self.attribute(ids, alone=True)
         return ids
+
+    def attribute(self, ids: Iterable[int], *, alone: bool) -> None:
+        """Record who got a reply that is attributed to the sender, its server or the email."""
+        self.attributed += [each for each in ids if each not in self.attributed]
+        self.alone, self.woken = alone, False
+
+    def note_rate_limit(self, recipient: int, at: int) -> int:
+        """Add a recipient refused because of a rate; return how many different ones were so lately."""
+        recent = [
+            (each, then)
+            for each, then in self.rate_limited
+            if each != recipient and abs(at - then) < RATE_LIMITED_WITHIN
+        ]
+        self.rate_limited = [*recent, (recipient, at)]
+        return len(self.rate_limited)
 
 
 def refusal_kind(receipt: Receipt, address: str, campaign_id: int) -> str:
@@ -169,6 +198,13 @@ def is_compared(receipt: Receipt) -> bool:
     if seems_about_account(receipt) and receipt.sure:
         return False
     return not _GREYLISTED.search(receipt.reply)  # greylisting accepts each recipient at a later attempt
+
+
+def is_rate_limit(receipt: Receipt) -> bool:
+    """Return whether a recipient was deferred as if the account sent too fast."""
+    if _GREYLISTED.search(receipt.reply):
+        return False
+    return receipt.outcome is Outcome.deferred and receipt.scope is Scope.account and not receipt.sure
 
 
 def is_about_email(receipt: Receipt) -> bool:

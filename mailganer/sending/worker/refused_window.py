@@ -41,6 +41,10 @@ class RefusedWindow:
             return True
         return self.others.untried_wait()
 
+    def is_last(self) -> bool:
+        """Return whether the sender has no other recipient to try now."""
+        return None not in self.answers and not self.others.untried_wait()
+
     def attribute(self, kind: str, receipt: Receipt) -> None:
         """Attribute this kind of reply to the sender or the email: no recipient fails, and sending stops."""
         not_before = None if is_about_email(receipt) else self.now + BEHIND

@@ -74,6 +74,7 @@ class SenderHealth:
                 now=now,
             )
         )
+        window_result.is_of_one_recipient = pattern.is_of_one_recipient
         self._store_refusals(session, pattern, stored)
 
     def _lock_refusals(self, session: Session) -> tuple[Any, RefusalPattern]:
@@ -150,9 +151,10 @@ class SenderHealth:
             self._sleep_until_quota_frees(session, window_result.exhausted, now)
         elif window_result.trouble is not None:
             scope = window_result.trouble.scope
-            if scope is Scope.account:
+            lone = window_result.is_of_one_recipient
+            if scope is Scope.account and not lone:
                 self._slow_down(session, now)
-            may_fail = scope is Scope.connection
+            may_fail = scope is Scope.connection and not lone
             self._back_off(session, _BREAKS_OFF, window_result.trouble, now, may_fail=may_fail)
         elif window_result.refused_in_a_row is not None:
             self._back_off(session, _REFUSES_IN_A_ROW, window_result.refused_in_a_row, now)

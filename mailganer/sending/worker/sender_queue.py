@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from ... import ledger
 from ...campaigns.campaign_shares import PLENTY, CampaignShare, floor_after
 from ...campaigns.simulation_model import STARTS_SOON
+from ...db import UNTRACKED
 from ...models import Batch, BatchState, Campaign, CampaignStatus, Sender, SenderStatus, campaign_sender
 from ...models.meta import UTCDateTime
 from .refusal_pattern import RefusalPattern
@@ -124,6 +125,10 @@ def has_untried_recipients(session: Session, sender_id: int, now: datetime) -> b
 
     A campaign that has started or is due counts even before its deliveries are planned.
     """
+    return _has_planned_untried(session, sender_id, now) or _has_unplanned(session, sender_id, now)
+
+
+def _has_planned_untried(session: Session, sender_id: int, now: datetime) -> bool:
     untried = (
         select(Batch.id)
         .select_from(campaign_sender)
@@ -138,6 +143,10 @@ def has_untried_recipients(session: Session, sender_id: int, now: datetime) -> b
         )
         .limit(1)
     )
+    return session.scalar(untried) is not None
+
+
+def _has_unplanned(session: Session, sender_id: int, now: datetime) -> bool:
     unplanned = (
         select(Campaign.id)
         .join(campaign_sender, campaign_sender.c.campaign_id == Campaign.id)
@@ -150,7 +159,7 @@ def has_untried_recipients(session: Session, sender_id: int, now: datetime) -> b
         )
         .limit(1)
     )
-    return session.scalar(untried) is not None or session.scalar(unplanned) is not None
+    return session.scalar(unplanned) is not None
 
 
 def count_sent(session: Session, sender_id: int, queue: SenderQueue, campaign_id: int, emails: int) -> bool:
@@ -178,27 +187,28 @@ def uncount(session: Session, sender_id: int, campaign_id: int, emails: int) -> 
         session.execute(_UNCOUNT, values)
 
 
-def wake_for_comparison(session: Session, campaign_id: int, now: datetime) -> None:
-    """Wake the senders of a new campaign that rest because a single recipient was refused.
+def wake_for_comparison(session: Session, now: datetime) -> None:
+    """Wake senders that rest because a single recipient was refused, if others wait now.
 
-    There was no other recipient to compare with. The new campaign has some, and one of them goes first: it
-    shows whether the server refuses everyone.
+    There was no other recipient to compare with, and it does not matter how there came to be one: a campaign
+    was planned, resumed, or its sending hours have begun. The others go first, and show whether the server
+    refuses all of them. Each rest is cut short only once.
     """
     resting = session.execute(
         select(Sender.id, Sender.refusals)
-        .join(campaign_sender, campaign_sender.c.sender_id == Sender.id)
-        .where(
-            campaign_sender.c.campaign_id == campaign_id,
-            Sender.status == SenderStatus.sleeping,
-            Sender.refusals.is_not(None),
-        )
+        .where(Sender.status == SenderStatus.sleeping, Sender.refusals.is_not(None))
+        .order_by(Sender.id)
+        .with_for_update(skip_locked=True, key_share=True)
     ).all()
     for sender_id, refusals in resting:
-        if RefusalPattern.from_json(refusals).is_of_one_recipient and has_untried_recipients(
-            session, sender_id, now
-        ):
+        pattern = RefusalPattern.from_json(refusals)
+        if not pattern.is_of_one_recipient or pattern.woken:
+            continue
+        if _has_planned_untried(session, sender_id, now):
+            pattern.woken = True
             session.execute(
                 update(Sender)
-                .where(Sender.id == sender_id, Sender.status == SenderStatus.sleeping)
-                .values(status=SenderStatus.ready, sleeps_until=None)
+                .where(Sender.id == sender_id)
+                .values(status=SenderStatus.ready, sleeps_until=None, refusals=pattern.as_json()),
+                execution_options=UNTRACKED,
             )
