@@ -9,6 +9,7 @@ emails. ``database_url`` and ``broker_url`` run a test on both kinds; to have on
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -61,6 +62,9 @@ def _no_outage_known() -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for name in (*ENVIRONMENT, "MAILGANER_INI"):
         os.environ.pop(name, None)  # the settings of the machine are not the tests' settings
+    # Hundreds of tests start a Python, and each would compile the whole program again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
