@@ -6,11 +6,14 @@ import time
 from datetime import timedelta
 from threading import Thread
 
+import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import sessionmaker
 
 from mailganer.audience import run_import
 from mailganer.models import Import, ImportReject, ImportStatus, Subscriber, list_member
+
+pytestmark = pytest.mark.slow
 
 ROWS = 6_000
 CHILD = """

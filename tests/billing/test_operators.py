@@ -41,6 +41,7 @@ def test_the_account_of_the_demo_is_an_operator(ini_values: dict[str, str]) -> N
     assert from_mapping(ini_values, environ={"MAILGANER_DEMO": "true"}).operators == {DEMO_ADDRESS}
 
 
+@pytest.mark.slow
 def test_an_operator_reads_where_limits_are_set(anna_operates: None, anna: Any) -> None:
     page = anna.get("/plan")
     assert "no limits apply to your account" in page

@@ -26,6 +26,7 @@ UNITS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("unit", UNITS)
 def test_what_is_never_closed_is_read_once(unit: str) -> None:

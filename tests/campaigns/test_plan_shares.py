@@ -323,6 +323,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_campaigns_of_several_senders_leave_on_the_days_foreseen(kind: str, seed: int) -> None:

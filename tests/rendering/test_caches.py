@@ -24,6 +24,7 @@ def printed(names: str) -> str:
     )
 
 
+@pytest.mark.slow
 def test_no_value_makes_a_worker_keep_another_language() -> None:
     for name in sorted(localedata.locale_identifiers()):
         with suppress(EmailError):
@@ -60,6 +61,7 @@ def test_an_account_with_an_unknown_language_gets_english_dates() -> None:
     assert program.render({"today": "2026-05-01"}, RenderBudget("xx")) == "1 May"
 
 
+@pytest.mark.slow
 def test_no_cache_without_bounds_has_a_key_from_outside() -> None:
     """``cache`` without a bound is for functions without arguments."""
     found = []

@@ -193,6 +193,7 @@ SIZE = 12_000
 UNNOTICED = 0.06  # seconds; twice the size in about twice the time is linear
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("reader", READERS)
 def test_twice_as_much_is_read_in_twice_the_time(reader: str) -> None:

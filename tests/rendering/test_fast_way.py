@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,6 +161,7 @@ def same_both_ways(template: str, values: dict[str, Any]) -> None:
     assert b"\n." not in message
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(TEMPLATES, VALUES)
 def test_printing_pieces_gives_what_ordinary_rendering_gives(template: str, values: dict[str, Any]) -> None:

@@ -281,6 +281,7 @@ def test_emails_of_earlier_versions_have_marks_without_an_address() -> None:
     assert shown[False].startswith('<a href="https://e.com/?a=1&amp;b=2">x</a>')
 
 
+@pytest.mark.slow
 def test_what_we_add_stands_before_a_tag_that_never_ends() -> None:
     html = (
         Engine(email_of("<p>Hello</p><a href='https://e.com>x</a>"))

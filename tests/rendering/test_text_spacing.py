@@ -102,6 +102,7 @@ def markup_of(choose: random.Random, words: tuple[str, ...], depth: int) -> str:
     return "".join(pieces)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "depth"), [(INLINE, 2), ((*INLINE, *BLOCKS), 1)])
 def test_the_words_of_the_text_part_are_those_of_the_rendered_html(
     words: tuple[str, ...], depth: int

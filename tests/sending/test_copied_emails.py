@@ -127,6 +127,7 @@ def test_an_email_that_another_account_copied_never_acts_for_its_first_recipient
     assert "contains that recipient's links" in translate_sentence(reload(mine).paused_reason)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "written",
     [

@@ -138,6 +138,7 @@ def many_doubts(due: Any, works: Any, script: Script, clock: Any) -> Any:
     return campaign
 
 
+@pytest.mark.slow
 def test_a_mailbox_that_is_away_for_a_while_is_asked_again(
     doubtful: Any, works: Any, clock: Any, script: Script, statuses: Any
 ) -> None:
@@ -157,6 +158,7 @@ def test_a_mailbox_that_is_away_for_a_while_is_asked_again(
     assert [(later - asked[0]) / LOOK_UP_PAUSE for later in asked] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_after_a_day_no_one_asks_any_more_and_the_doubt_stays(
     doubtful: Any, works: Any, clock: Any, script: Script, statuses: Any, deliveries: Any
 ) -> None:

@@ -73,6 +73,7 @@ def test_every_recipient_who_has_no_mailbox_is_remembered_with_the_servers_words
             assert person.status_reason == f"550 5.1.1 no {person.email}"
 
 
+@pytest.mark.slow
 def test_a_full_mailbox_is_tried_again_later_and_given_up_after_a_day(
     due: Any, works: Any, script: Script, clock: Any, statuses: Any, deliveries: Any, reload: Any
 ) -> None:
@@ -241,6 +242,7 @@ def test_a_login_that_fails_in_the_middle_keeps_the_rest_pending(
     assert len(script.seen) == 4
 
 
+@pytest.mark.slow
 def test_enough_for_today_puts_the_sender_to_sleep_until_its_oldest_email_is_a_day_old(
     due: Any, works: Any, script: Script, clock: Any, statuses: Any, reload: Any
 ) -> None:

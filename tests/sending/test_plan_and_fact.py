@@ -19,6 +19,8 @@ from mailganer.sending.worker import window_planner
 from mailganer.sending.worker.lane import LaneRunner
 from tests.sending.scripted import Script, accept
 
+pytestmark = pytest.mark.slow
+
 SECOND = timedelta(seconds=1)
 SENT_A_DAY = timedelta(hours=24)
 

@@ -6,6 +6,7 @@ from threading import Barrier, Thread
 from time import monotonic
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select
 
 from mailganer.backends import Limits, Message, Outcome, Receipt
@@ -65,6 +66,7 @@ def test_two_senders_together_never_send_one_more_than_the_plan_allows(
         assert account_usage(session, account.id, clock.now) == 200
 
 
+@pytest.mark.slow
 def test_twelve_hundred_at_five_hundred_a_day_take_three_days_and_fail_no_recipient(
     due: Any, open_works: Any, clock: Any, script: Script, statuses: Any, reload: Any
 ) -> None:

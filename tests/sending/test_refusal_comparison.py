@@ -42,7 +42,7 @@ from tests.backends.faulty import Conversation, FaultyServer, hang_up
 from tests.sending.scripted import Script, accept
 from tests.support.statements import statements
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
 
 RCPT, DOT = Stage.rcpt, Stage.content
 LADDER = (6, 16, 61, 181, 1441)  # minutes after which a deferred recipient is tried again

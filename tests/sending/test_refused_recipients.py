@@ -30,6 +30,8 @@ from mailganer.sending.worker import window_planner
 from mailganer.sending.worker.lane import LaneRunner
 from tests.sending.scripted import Script, accept
 
+pytestmark = pytest.mark.slow
+
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 RCPT, DOT = Stage.rcpt, Stage.content

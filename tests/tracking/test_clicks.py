@@ -340,6 +340,7 @@ def test_a_reader_and_a_person_who_end_the_same_doubt_do_not_wait_for_each_other
         assert batches_are_true(own, sent.campaign.id)
 
 
+@pytest.mark.slow
 def test_many_at_once_are_all_counted(sessions, session, sent, now):
     def one(number):
         with sessions.begin() as own:
@@ -351,6 +352,7 @@ def test_many_at_once_are_all_counted(sessions, session, sent, now):
     assert numbers(session, sent) == Numbers(opened_certain=2, opens=40, clicked=2, clicks=40)
 
 
+@pytest.mark.slow
 def test_the_tally_is_the_sum_of_the_rows_whatever_happens(session, sent, now):
     chance = random.Random(3)
     arrived = sent.deliveries[0].settled_at

@@ -20,7 +20,7 @@ from tests.support.ports import free_port
 from ..fixtures.api import Client
 
 # WebOb leaves the file of a large body to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")]
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 CASES = Path(__file__).parent / "cases"
 KIND = {"Content-Type": "multipart/form-data; boundary=x"}

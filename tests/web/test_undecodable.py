@@ -10,6 +10,7 @@ PATHS = ("/sign-in", "/u/unknown", "/api/v1/openapi.json", "/campaigns")
 STRANGE = ("\xff", "\xd0\xb0", "\x7f", "a" * 5000, '"\\377"', "%FF", ";;=;", "=", "\xc3\x28")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("value", STRANGE, ids=range(len(STRANGE)))
 def test_no_header_makes_a_500(app: Any, path: str, value: str) -> None:
@@ -47,12 +48,14 @@ def test_a_signed_in_user_stays_so_beside_another_programs_cookie(anna: Any) -> 
     anna.get("/settings", headers={"Cookie": f'x="\\377"; {ours}'}, status=200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["%FF", "a=%FF", "email=%C3%28", "next=%00", "q=" + "%FF" * 2000, "&&&=="])
 @pytest.mark.parametrize("path", PATHS)
 def test_no_query_makes_a_500(anna: Any, path: str, query: str) -> None:
     assert anna.get(f"{path}?{query}", status="*").status_int < 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [b"a=%FF", b"\xff\xfe", b"a=b&" * 500, b"csrf_token=%00", b"=&=&%"])
 @pytest.mark.parametrize("path", ["/sign-in", "/u/unknown", "/settings", "/api/v1/login", "/api/v1/lists"])
 def test_no_form_makes_a_500(anna: Any, path: str, body: bytes) -> None:
