@@ -32,7 +32,7 @@ tree.stop()
 SLEEP = "import time; time.sleep(600)"
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-    "signal.signal(signal.SIGQUIT, signal.SIG_IGN); time.sleep(600)"
+    "signal.signal(signal.SIGQUIT, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 )
 PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
 
@@ -70,6 +70,12 @@ def all_gone(processes):
     return not [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.fixture
+def deaf(tmp_path):
+    """``deaf("worker")``: whether the stubborn part ignores signals by now."""
+    return lambda part: "deaf" in (tmp_path / "log" / f"{part}.log").read_text()
+
+
 def test_ctrl_c_ends_all_of_it(start):
     process = start(web=SLEEP, worker=SLEEP, broker=SLEEP)
     family = children(process)
@@ -86,10 +92,10 @@ def test_killing_the_parent_leaves_no_child(start):
     wait_until(lambda: all_gone(family), 5, "the children to end")
 
 
-def test_a_part_that_does_not_listen_is_killed_with_all_it_started(start, monkeypatch):
+def test_a_part_that_does_not_listen_is_killed_with_all_it_started(start, deaf):
     process = start(worker=STUBBORN, web=PARENT)
     wait_until(lambda: len(children(process)) == 3, what="the grandchild")
-    time.sleep(0.3)  # until the stubborn part ignores signals
+    wait_until(lambda: deaf("worker"), what="the stubborn part")
     family = children(process)
     began = time.monotonic()
     process.terminate()
@@ -98,9 +104,9 @@ def test_a_part_that_does_not_listen_is_killed_with_all_it_started(start, monkey
     wait_until(lambda: all_gone(family), 2, "the children to end")
 
 
-def test_asked_twice_it_does_not_wait(start):
+def test_asked_twice_it_does_not_wait(start, deaf):
     process = start(worker=STUBBORN)
-    time.sleep(0.3)
+    wait_until(lambda: deaf("worker"), what="the stubborn part")
     process.terminate()
     time.sleep(0.3)
     process.terminate()
