@@ -40,8 +40,8 @@ lint: tools ## check style, formatting and types
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy
 
-bench: tools ## measure speed and print the tables
-	@for each in benchmarks/[a-z]*.py; do $(BIN)/python $$each || exit 1; done
+bench: tools ## measure speed and print the tables; BENCH=clicks runs one part
+	@for each in benchmarks/$(or $(BENCH),[a-z]*).py; do $(BIN)/python $$each || exit 1; done
 
 drill: tools ## kill every part on purpose, on SQLite and PostgreSQL, and check what each recipient got
 	@$(BIN)/python -m tools.drill $(DRILL_ARGS)

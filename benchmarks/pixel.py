@@ -8,14 +8,8 @@ cores. An open is at risk from the response until it is in the database, which i
 """
 
 import argparse
-import os
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event as Signal
@@ -27,34 +21,20 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from benchmarks.support.measure import children_cpu, cpu_of, cpu_of_family
-from benchmarks.support.sinks import compiled
+from benchmarks.support.web_part import SAFE, SECRET, Readers, web_part
 from mailganer.db import make_engine, utcnow
 from mailganer.migrations import migrate
 from mailganer.models import Event, EventKind, SubscriberList
 from mailganer.tracking import campaign_numbers
 from mailganer.vault import Vault
 from tests.support.factories import Factory
-from tests.support.ports import die_with_parent, free_port, wait_until
+from tests.support.ports import free_port, wait_until
 from tests.support.postgresql import PostgreSQL
 from tests.support.sent import sent_campaign, token
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-SAFE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "on"}
-SECRET = "0123456789abcdef" * 4
 LOOKS = 0.02  # seconds between two checks of the database
 WRITTEN_WITHIN = 30  # seconds after the last response; half a second is promised
-INI = """[app:main]
-use = egg:mailganer
-sqlalchemy.url = {url}
-celery.broker_url = redis://127.0.0.1:1/0
-mailganer.secret_key = {secret}
-mailganer.public_url = http://localhost:{port}
-mailganer.listen = 127.0.0.1:{port}
-mailganer.backends = smtp
-mailganer.data_dir = {folder}
-mailganer.plans = free
-mailganer.plan.free.title = Free
-"""
 
 
 def prepare(url: str, emails: int) -> tuple[int, list[str]]:
@@ -75,41 +55,6 @@ def prepare(url: str, emails: int) -> tuple[int, list[str]]:
         connection.exec_driver_sql("VACUUM ANALYZE")
     engine.dispose()
     return campaign_id, tokens
-
-
-@contextmanager
-def web_part(url: str, port: int) -> Iterator[int]:
-    """Return its process id."""
-    with tempfile.TemporaryDirectory(prefix="mg-bench-") as folder:
-        ini = Path(folder) / "mailganer.ini"
-        ini.write_text(INI.format(url=url.replace("%", "%%"), secret=SECRET, port=port, folder=folder))
-        web = subprocess.Popen(
-            [sys.executable, "-m", "mailganer", "web", str(ini)],
-            env={name: value for name, value in os.environ.items() if name != "DATABASE_URI"},
-            preexec_fn=die_with_parent,
-        )
-        try:
-            wait_until(lambda: answers(port), 60, what="the web part")
-            yield web.pid
-        finally:
-            web.terminate()
-            web.wait(20)
-
-
-def answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/o/x.gif") as answer:  # counts nothing
-            return answer.status == 200
-    except OSError:
-        return False
-
-
-def fetch(port: int, tokens: list[str], requests: int, connections: int) -> list[float]:
-    """Return seconds, and the median, 99th percentile and maximum latency in milliseconds."""
-    command = [compiled("readers"), str(port), str(requests), str(connections)]
-    paths = "".join(f"/o/{each}.gif\n" for each in tokens)
-    done = subprocess.run(command, input=paths, capture_output=True, text=True, check=True)
-    return [float(each) for each in done.stdout.split()]
 
 
 class Watch(Thread):
@@ -161,14 +106,15 @@ def main() -> int:
 def measure(server: PostgreSQL, options: argparse.Namespace) -> int:
     url, port = server.url("bench"), free_port()
     campaign_id, tokens = prepare(url, options.emails)
-    compiled("readers")  # not part of the measurement
+    readers = Readers()
     with web_part(url, port) as web:
-        fetch(port, tokens[:100], 100, 10)  # connections to the database, plans of statements
+        paths = [f"/o/{each}.gif" for each in tokens]
+        readers.fetch(port, paths[:100], 100, 10)  # connections to the database, plans of statements
         wait_until(lambda: count(url, campaign_id) == 100, WRITTEN_WITHIN, what="the first opens")
         before = cpu_of(web), cpu_of_family(server.pid), children_cpu()
         watch = Watch(url, campaign_id)
         watch.start()
-        seconds, half, most, longest = fetch(port, tokens, options.requests, options.connections)
+        fetched = readers.fetch(port, paths, options.requests, options.connections)
         watch.end()
         wanted, started = options.requests + 100, time.perf_counter()
         while count(url, campaign_id) < wanted and time.perf_counter() - started < WRITTEN_WITHIN:
@@ -179,8 +125,11 @@ def measure(server: PostgreSQL, options: argparse.Namespace) -> int:
     of_web, of_database, of_readers = (
         (b - a) / options.requests * 1e6 for a, b in zip(before, after, strict=True)
     )
-    print(f"{options.requests / seconds:,.0f} pixels a second over {options.connections} connections")
-    print(f"answered within {half:.0f} ms (half of them), {most:.0f} ms (99 %), {longest:.0f} ms (all)")
+    print(f"{fetched.speed:,.0f} pixels a second over {options.connections} connections")
+    print(
+        f"answered within {fetched.half:.0f} ms (half of them), {fetched.most:.0f} ms (99 %),"
+        f" {fetched.longest:.0f} ms (all)"
+    )
     print(f"CPU each: web part {of_web:.0f} us, PostgreSQL {of_database:.0f} us, readers {of_readers:.0f} us")
     print(f"longest at risk: {max(watch.seen):.2f} s; the last was written {settled:.2f} s after its answer")
     print(f"{counted:,} of {wanted:,} counted")

@@ -43,7 +43,6 @@ DATABASE = Outage("The database")
 # A planner's longest write is well under this; a waiting request is slow, but does not fail.
 SQLITE_BUSY_MS = 30_000
 READS = {"GET", "HEAD"}
-WRITING_GETS = {"click"}  # counted before the response; opens are written from a buffer
 
 
 def utcnow() -> datetime:
@@ -237,8 +236,7 @@ def includeme(config: "Configurator") -> None:
     event.listen(writers, "after_commit", lambda _session: DATABASE.ended(log))
 
     def dbsession(request: "Request") -> Session:
-        route = request.matched_route.name if request.matched_route else ""
-        reading = request.method in READS and route not in WRITING_GETS
+        reading = request.method in READS  # opens and clicks are written by threads of their own
         session = (readers if reading else writers)(info={"request": request})
         # Core statements do not mark a session as changed and would be rolled back silently.
         zope.sqlalchemy.register(session, transaction_manager=request.tm, initial_state="changed")

@@ -43,7 +43,13 @@ def web(ini: str | None) -> None:
         application = get_app(os.environ["MAILGANER_INI"], "main")
         options = web_options(settings)
     server = make_server(
-        application, application.is_prompt, {}, limit=application.registry["body_limits"], **options
+        application,
+        application.is_prompt,
+        {},
+        limit=application.registry["body_limits"],
+        may_begin=application.may_begin,
+        begin=application.begin,
+        **options,
     )
     report = ProcessReport("web", settings)
     report.start()

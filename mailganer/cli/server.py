@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import BaseWSGIServer, create_server
-from waitress.task import ThreadedTaskDispatcher
+from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -25,6 +25,7 @@ PER_ADDRESS = 100  # connections of one client; a browser opens six
 GRACE = 20.0  # seconds that a request may take to arrive, however slowly
 SLOWEST = 500.0  # bytes per second, for a request that takes longer
 
+Begin = Callable[[Any, Callable[[bool], None], Callable[[], None]], bool]
 IsPrompt = Callable[[str, str], bool]
 Limit = Callable[[object, str, Mapping[str, str]], int]
 
@@ -34,12 +35,18 @@ def make_server(
     is_prompt: IsPrompt,
     sockets: dict[int, Any],
     limit: Limit | None = None,
+    may_begin: IsPrompt | None = None,
+    begin: Begin | None = None,
     **options: Any,
 ) -> Any:
     """Create a server whose ``run`` serves, in the thread that created it, until a signal ends the process.
 
     ``is_prompt`` returns, by method and path, whether the application responds without waiting: the thread
     that has read such a request also handles it. ``sockets`` and ``options`` are waitress's map and settings.
+    ``may_begin`` returns in the same way whether ``begin`` is worth a call: it takes the environ of a request
+    and two functions, and returns False, or begins to answer and calls the first function from another thread
+    when the application can be called: with True if it then responds without waiting. It calls the second one
+    after all that ended together.
     ``limit`` returns, by the request's parser, path and headers, how many bytes of a body are accepted.
     """
     channel = (
@@ -47,7 +54,7 @@ def make_server(
         if limit
         else _Channel
     )
-    dispatcher = _Dispatcher(is_prompt)
+    dispatcher = _Dispatcher(is_prompt, may_begin, begin)
     server = create_server(application, map=sockets, _dispatcher=dispatcher, **options)
     dispatcher.set_thread_count(server.adj.threads)
     for each in sockets.values():
@@ -85,18 +92,37 @@ def is_client(address: Any, proxy: str | None) -> bool:
 class _Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress has no types
     """Leave prompt requests to the reading thread, which is the one that creates this object."""
 
-    def __init__(self, is_prompt: IsPrompt) -> None:
+    def __init__(self, is_prompt: IsPrompt, may_begin: IsPrompt | None, begin: Begin | None) -> None:
         super().__init__()
         self.reading_thread = get_ident()
         self._is_prompt = is_prompt
+        self._may_begin, self._begin = may_begin, begin
 
     def add_task(self, channel: "_Channel") -> None:
         request = channel.requests[0]
         reading = get_ident() == self.reading_thread
         if reading and not request.error and self._is_prompt(request.command, request.path):
             channel.prompt = True  # handled when it has released the lock that it holds here
-        else:
+        elif not (reading and not request.error and self._begins(channel, request)):
             super().add_task(channel)
+
+    def add_begun(self, channel: "_Channel") -> None:
+        """Leave a request that was begun, but is not answered without waiting, to another thread."""
+        super().add_task(channel)
+
+    def _begins(self, channel: "_Channel", request: Any) -> bool:
+        if not self._may_begin or not self._begin or not self._may_begin(request.command, request.path):
+            return False
+        request.environ = channel.task_class(channel, request).get_environment()
+        return self._begin(request.environ, channel.begun, channel.server.pull_trigger)
+
+
+class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types
+    """The call of the application for a request, with the environ that it was begun with."""
+
+    def get_environment(self) -> dict[str, Any]:
+        begun: dict[str, Any] | None = getattr(self.request, "environ", None)
+        return super().get_environment() if begun is None else begun
 
 
 class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
@@ -123,7 +149,9 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     more slowly than ``SLOWEST`` is closed.
     """
 
+    task_class = _Task
     prompt = False  # whether the next request is to be handled at once
+    ready = False  # whether the reading thread is to handle a request that was begun
     _arriving: "HTTPRequestParser | None" = None  # the request that is not complete yet
     _since, _bytes = 0.0, 0  # when it began, and how many bytes have arrived
 
@@ -137,11 +165,31 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         taken: bool = super().received(data)
         self._close_when_slow(len(data))
         if self.prompt:
-            while self.prompt:
-                self.prompt = False
-                self.service()
+            self._service_prompt()
             self.handle_write()
         return taken
+
+    def begun(self, prompt: bool) -> None:
+        """Continue with a request that was begun; ``prompt``: it is answered without any waiting."""
+        if prompt:
+            self.ready = True  # the reading thread is woken once for all that became ready
+        else:
+            self.server.task_dispatcher.add_begun(self)
+
+    def writable(self) -> bool:
+        return self.ready or bool(super().writable())
+
+    def handle_write(self) -> None:
+        if self.ready:
+            self.ready = False
+            self.service()
+            self._service_prompt()
+        super().handle_write()
+
+    def _service_prompt(self) -> None:
+        while self.prompt:
+            self.prompt = False
+            self.service()
 
     def _close_when_slow(self, received: int) -> None:
         if self.request is None or self.request is not self._arriving:

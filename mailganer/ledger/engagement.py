@@ -4,18 +4,20 @@ The functions that take a ``Delivery`` expect its row to be locked by the caller
 """
 
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import BigInteger, Boolean, DateTime, Integer, Table, bindparam, update
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
 from ..models import Delivery
 from ..models.delivery import erased_key
 from .array_literals import array_literal, unnested
 
 __all__ = [
+    "ClickCounts",
     "OpenCounts",
     "count_click",
     "count_open",
@@ -24,6 +26,7 @@ __all__ = [
     "set_certain_open",
     "set_first_times",
     "set_unsubscribed",
+    "write_counts",
     "write_open_counts",
 ]
 
@@ -37,6 +40,13 @@ class OpenCounts(Protocol):
     certain_open: Any
     opens: Any
     machine_opens: Any
+
+
+class ClickCounts(OpenCounts, Protocol):
+    """The same for a click."""
+
+    clicks: Any
+    machine_clicks: Any
 
 
 def count_open(email: OpenCounts, at: datetime, *, machine: bool, certain: bool) -> int:
@@ -62,17 +72,17 @@ def _is_implied(email: OpenCounts, at: datetime) -> bool:
     return first is not None and first == email.first_clicked_at and at < first
 
 
-def count_click(delivery: Delivery, at: datetime, *, machine: bool) -> int:
+def count_click(delivery: ClickCounts, at: datetime, *, machine: bool) -> int:
     """Count one click; return its number."""
     if machine:
         delivery.machine_clicks += 1
-        return delivery.machine_clicks
+        return int(delivery.machine_clicks)
     delivery.clicks += 1
     delivery.first_clicked_at = delivery.first_clicked_at or at
-    return delivery.clicks
+    return int(delivery.clicks)
 
 
-def reclassify_as_machine(delivery: Delivery, *, opens: int, implied_opens: int, clicks: int) -> None:
+def reclassify_as_machine(delivery: ClickCounts, *, opens: int, implied_opens: int, clicks: int) -> None:
     """Move opens and clicks to a machine's counts; opens that were only implied by these clicks go."""
     delivery.machine_opens += opens
     delivery.opens -= opens + implied_opens
@@ -80,13 +90,13 @@ def reclassify_as_machine(delivery: Delivery, *, opens: int, implied_opens: int,
     delivery.clicks -= clicks
 
 
-def set_certain_open(delivery: Delivery) -> None:
+def set_certain_open(delivery: OpenCounts) -> None:
     """Record that a person, not perhaps a privacy proxy, opened the email."""
     delivery.certain_open = True
 
 
 def set_first_times(
-    delivery: Delivery, *, opened_at: datetime | None, clicked_at: datetime | None, certain_open: bool
+    delivery: OpenCounts, *, opened_at: datetime | None, clicked_at: datetime | None, certain_open: bool
 ) -> None:
     """Set the first open and the first click, as recomputed from the events."""
     delivery.first_opened_at = opened_at
@@ -109,42 +119,61 @@ def erase_recipient(session: Session, subscriber_id: int, digest: bytes) -> None
     )
 
 
-# --- opens in bulk: an email in a batch costs a few microseconds, a statement of its own fifty
+# --- counts in bulk: an email in a batch costs a few microseconds, a statement of its own fifty
 
 
 def write_open_counts(session: Session, emails: Collection[OpenCounts]) -> None:
     """Write the columns that counting opens changes."""
-    if not emails:
-        return
-    connection = session.connection()
-    if connection.dialect.name == "postgresql":
-        names = ("id", *_CHANGED)
-        columns = {f"b_{name}": array_literal(getattr(each, name) for each in emails) for name in names}
-        connection.execute(_UPDATE_BY_ARRAYS, columns)
-    else:
-        connection.execute(_UPDATE_BY_ROW, [_change(email) for email in emails])
+    _OPENS.write(session, emails)
 
 
-def _change(email: OpenCounts) -> dict[str, Any]:
-    return {"b_id": email.id} | {f"b_{name}": getattr(email, name) for name in _CHANGED}
+def write_counts(session: Session, emails: Collection[ClickCounts]) -> None:
+    """Write the columns that counting opens and clicks changes."""
+    _CLICKS.write(session, emails)
 
 
 _DELIVERY = typing.cast(Table, Delivery.__table__)
-_CHANGED = ("first_opened_at", "certain_open", "opens", "machine_opens")
-_CHANGES = unnested(
-    id=BigInteger(),
-    first_opened_at=DateTime(timezone=True),
-    certain_open=Boolean(),
-    opens=Integer(),
-    machine_opens=Integer(),
-)
-_UPDATE_BY_ARRAYS = (
-    update(_DELIVERY)
-    .where(_DELIVERY.c.id == _CHANGES.c.id)
-    .values({name: _CHANGES.c[name] for name in _CHANGED})
-)
-_UPDATE_BY_ROW = (
-    update(_DELIVERY)
-    .where(_DELIVERY.c.id == bindparam("b_id"))
-    .values({name: bindparam(f"b_{name}") for name in _CHANGED})
-)
+
+
+class _Update:
+    """Writes some columns of many deliveries in one statement."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        types: dict[str, TypeEngine[Any]] = {name: _TYPES[name] for name in names}
+        changes = unnested(id=BigInteger(), **types)
+        self._by_arrays = (
+            update(_DELIVERY)
+            .where(_DELIVERY.c.id == changes.c.id)
+            .values({name: changes.c[name] for name in names})
+        )
+        self._by_row = (
+            update(_DELIVERY)
+            .where(_DELIVERY.c.id == bindparam("b_id"))
+            .values({name: bindparam(f"b_{name}") for name in names})
+        )
+
+    def write(self, session: Session, emails: Collection[OpenCounts]) -> None:
+        if not emails:
+            return
+        connection, names = session.connection(), ("id", *self._names)
+        if connection.dialect.name == "postgresql":
+            columns = {f"b_{name}": array_literal(getattr(each, name) for each in emails) for name in names}
+            connection.execute(self._by_arrays, columns)
+        else:
+            connection.execute(
+                self._by_row, [{f"b_{name}": getattr(each, name) for name in names} for each in emails]
+            )
+
+
+_TYPES: Mapping[str, TypeEngine[Any]] = {
+    "first_opened_at": DateTime(timezone=True),
+    "certain_open": Boolean(),
+    "opens": Integer(),
+    "machine_opens": Integer(),
+    "first_clicked_at": DateTime(timezone=True),
+    "clicks": Integer(),
+    "machine_clicks": Integer(),
+}
+_CLICKS = _Update(*_TYPES)
+_OPENS = _Update("first_opened_at", "certain_open", "opens", "machine_opens")

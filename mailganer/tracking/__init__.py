@@ -1,23 +1,32 @@
 """Opens, clicks and unsubscribes, identified by the token in the email."""
 
 from .campaign_counters import Numbers, campaign_numbers
-from .clicks import record_click
+from .clicks import Click, click_writer, record_click
+from .group_writer import GroupWriter, Outcome, OutcomeUnknown
 from .open_buffer import OpenBuffer
 from .opens import Opening, record_opens
-from .sent_emails import email_for, find, link_target, urls_for
+from .sent_emails import email_for, find, link_target, recipient_link, urls_for
+from .sent_versions import SentVersions
 from .unsubscribing import UnsubscribePage, recipient_page, resubscribe_by_token, unsubscribe_by_token
 from .user_agents import is_fetched_ahead
 
 __all__ = [
+    "Click",
+    "GroupWriter",
     "Numbers",
     "OpenBuffer",
     "Opening",
+    "Outcome",
+    "OutcomeUnknown",
+    "SentVersions",
     "UnsubscribePage",
     "campaign_numbers",
+    "click_writer",
     "email_for",
     "find",
     "is_fetched_ahead",
     "link_target",
+    "recipient_link",
     "recipient_page",
     "record_click",
     "record_opens",

@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import BigInteger, Table, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from ..db import upsert
+from ..ledger.array_literals import array_literal, unnested
 from ..models import COUNTER_SHARDS, CampaignCounter
 
 
@@ -95,15 +96,30 @@ def counted_together(session: Session, deliveries: Collection[Countable]) -> Ite
 def _add(session: Session, rows: Sequence[tuple[int, ...]]) -> None:
     if not rows:
         return
-    row = upsert(session, _TALLY)
-    session.connection().execute(
-        row.on_conflict_do_update(
-            index_elements=["campaign_id", "shard"],
-            set_={name: _TALLY.c[name] + row.excluded[name] for name in asdict(Numbers())},
-        ),
-        [dict(zip(_COLUMNS, each, strict=True)) for each in rows],
-    )
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        columns = zip(_COLUMNS, zip(*rows, strict=True), strict=True)
+        connection.execute(_ADD_ARRAYS, {f"b_{name}": array_literal(values) for name, values in columns})
+    else:
+        connection.execute(_ADD_ROW, [dict(zip(_COLUMNS, each, strict=True)) for each in rows])
 
 
 _TALLY = cast(Table, CampaignCounter.__table__)
-_COLUMNS = ("campaign_id", "shard", *asdict(Numbers()))
+_COUNTS = tuple(asdict(Numbers()))
+_KEY = ("campaign_id", "shard")
+_COLUMNS = (*_KEY, *_COUNTS)
+
+
+def _adding(row: Any) -> Any:
+    """Return the insert, which adds where there is a row."""
+    return row.on_conflict_do_update(
+        index_elements=_KEY, set_={name: _TALLY.c[name] + row.excluded[name] for name in _COUNTS}
+    )
+
+
+# Built once: that takes longer than to execute them.
+_ADD_ROW = _adding(sqlite.insert(_TALLY))
+_ARRAYS = unnested(**dict.fromkeys(_COLUMNS, BigInteger()))
+_ADD_ARRAYS = _adding(
+    postgresql.insert(_TALLY).from_select(_COLUMNS, select(*(_ARRAYS.c[name] for name in _COLUMNS)))
+)

@@ -9,7 +9,7 @@ Clicks and unsubscribes are never buffered.
 
 import atexit
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Condition, Event, Lock, Thread
 
@@ -44,7 +44,7 @@ class OpenBuffer:
         self._lost = 0
         self._enough, self._ended = Event(), Event()
         self._starting, self._writing = Lock(), Lock()
-        self._in_hand: Opening | None = None  # the first of those being written
+        self._in_hand: Sequence[Opening] = ()  # those being written
         self._written = Condition()
         self._holding = True
         self._thread: Thread | None = None
@@ -74,6 +74,14 @@ class OpenBuffer:
                     return False
             self._log_lost()
             return True
+
+    def flush_those_of(self, tokens: Collection[bytes]) -> None:
+        """Write the buffered opens first if some belong to these emails.
+
+        Whether a click was a human's depends on the order of opens and clicks of its email.
+        """
+        if any(opening.token in tokens for opening in self._buffered()):
+            self.flush()
 
     def catch_up(self) -> None:
         """Wait until the opens buffered now are written, at most ``LONGEST_LOOK`` seconds."""
@@ -116,9 +124,16 @@ class OpenBuffer:
 
     def _oldest(self) -> Opening | None:
         try:
-            return self._in_hand or self._waiting[0]
+            return (self._in_hand or self._waiting)[0]
         except IndexError:
             return None
+
+    def _buffered(self) -> list[Opening]:
+        while True:
+            try:
+                return [*self._in_hand, *self._waiting, *self._in_hand]  # in whichever direction one moves
+            except RuntimeError:  # changed while it was copied
+                continue
 
     def _hold(self) -> None:
         """Wait until writes have caught up. After a timeout, delay no request until a write succeeds."""
@@ -127,13 +142,16 @@ class OpenBuffer:
                 self._holding = False
 
     def _some(self) -> list[Opening]:
-        self._in_hand = self._waiting[0]
-        return [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+        taken = [self._waiting[place] for place in range(min(AT_ONCE, len(self._waiting)))]
+        self._in_hand = taken  # before they leave the queue, so that each is always in one of the two
+        for _opening in taken:
+            self._waiting.popleft()
+        return taken
 
     def _write(self, openings: Sequence[Opening]) -> bool:
         done = self._try(openings)
         with self._written:
-            self._in_hand, self._holding = None, done
+            self._in_hand, self._holding = (), done
             self._written.notify_all()
         return done
 

@@ -5,13 +5,15 @@ email for seconds or scan it again when the recipient opens it. Right after deli
 needs no burst.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Text, any_, bindparam, cast, select
 from sqlalchemy.orm import Session
 
+from ..ledger.array_literals import array_literal
 from ..models import Event, EventKind
 
 HASTE = timedelta(seconds=2)  # a human needs longer to open an email and follow three of its links
@@ -27,15 +29,23 @@ class Burst:
     since: datetime
 
 
-def burst_at(
-    session: Session, delivery_id: int, settled_at: datetime | None, at: datetime, link: int | None = None
+Hit = tuple[int, datetime]
+"""A click: the number of its link, and when."""
+
+
+def burst_at(session: Session, delivery_id: int, settled_at: datetime | None, at: datetime) -> Burst | None:
+    """Return the burst that an open at ``at`` belongs to."""
+    return burst_among(clicks_of(session, [delivery_id]).get(delivery_id, ()), settled_at, at)
+
+
+def burst_among(
+    hits: Iterable[Hit], settled_at: datetime | None, at: datetime, link: int | None = None
 ) -> Burst | None:
-    """Return the burst that a hit at ``at`` belongs to: a click on ``link``, or an open without ``link``."""
-    clicks = [
-        (number, clicked_at)
-        for number, clicked_at in _clicks(session, delivery_id)
-        if clicked_at <= at + HASTE
-    ]
+    """Return the burst that a hit at ``at`` belongs to: a click on ``link``, or an open without ``link``.
+
+    ``hits`` are the clicks in the same email before it.
+    """
+    clicks = [(number, clicked_at) for number, clicked_at in hits if clicked_at <= at + HASTE]
     clicks += [] if link is None else [(link, at)]
     if settled_at is None or at - settled_at <= HASTE:
         return _burst(clicks, HASTY_LINKS)
@@ -54,11 +64,26 @@ def _burst(clicks: Sequence[tuple[int, datetime]], needed: int) -> Burst | None:
     return Burst(min(clicked_at for _number, clicked_at in clicks) - HASTE)
 
 
-def _clicks(session: Session, delivery_id: int) -> list[tuple[int, datetime]]:
-    """Return the clicks in this email with their times: few, because only ``MOST_ROWS`` are stored."""
-    rows = session.execute(
-        select(Event.link, Event.at).where(
-            Event.delivery_id == delivery_id, Event.kind == EventKind.click, Event.link.is_not(None)
-        )
+def clicks_of(session: Session, delivery_ids: Sequence[int]) -> dict[int, list[Hit]]:
+    """Return the clicks in each of these emails: few, because only ``MOST_ROWS`` are stored."""
+    found: dict[int, list[Hit]] = {}
+    if not delivery_ids:
+        return found
+    if session.get_bind().dialect.name == "postgresql":
+        rows = session.execute(_CLICKS_BY_ARRAY, {"ids": array_literal(delivery_ids)})
+    else:
+        rows = session.execute(_CLICKS_BY_LIST, {"ids": delivery_ids})
+    for delivery_id, number, clicked_at in rows:
+        if number is not None:
+            found.setdefault(delivery_id, []).append((number, clicked_at))
+    return found
+
+
+def _clicks(wanted: ColumnElement[bool]) -> Any:
+    return select(Event.delivery_id, Event.link, Event.at).where(
+        wanted, Event.kind == EventKind.click, Event.link.is_not(None)
     )
-    return [(number, clicked_at) for number, clicked_at in rows if number is not None]
+
+
+_CLICKS_BY_ARRAY = _clicks(Event.delivery_id == any_(cast(bindparam("ids", type_=Text), ARRAY(BigInteger))))
+_CLICKS_BY_LIST = _clicks(Event.delivery_id.in_(bindparam("ids", expanding=True)))

@@ -1,22 +1,41 @@
 """Lookup of a sent email by the token that its recipient holds."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, bindparam, func, select
+from sqlalchemy.orm import Session, sessionmaker
 
 from .. import rendering
 from ..audience.fields import subscriber_values
 from ..campaigns.copied_emails import targets_of
-from ..campaigns.values import SharedValues, list_names_of, values_for
+from ..campaigns.values import SharedValues, values_for
 from ..db import without_transaction
 from ..errors import EmailError, NotFound, _
 from ..i18n.footers import footer_texts
 from ..ledger.resolve_in_doubt import hold_batches
-from ..models import Campaign, Delivery, FrozenEmail, Sender, Subscriber, token_bytes, token_text
+from ..models import (
+    Account,
+    Campaign,
+    Delivery,
+    FrozenEmail,
+    Sender,
+    Subscriber,
+    SubscriberList,
+    campaign_list,
+    campaign_sender,
+    list_member,
+    token_bytes,
+    token_text,
+)
+from ..rendering.own_links import OwnLink
 from ..rendering.rendered_links import other_recipients_link
+from .sent_versions import SentVersions, VersionKey
 
+T = TypeVar("T")
 UNKNOWN = _("This address is incomplete or invalid.")
 DEAD_LINK = _("This link does not work.")
 
@@ -66,18 +85,19 @@ def email_for(session: Session, found: SentEmail, public_url: str) -> rendering.
 
     Raise ``NotFound`` when it cannot be rendered.
     """
-    email = _email(session, found)
+    known = read_known(session, token_text(found.delivery.token))
+    email = _version(session, known)
     work = partial(
         rendering.safe_render,
         email,
-        recipient_values(session, found, email),
-        urls=urls_for(public_url, found.delivery.token)._replace(browser=""),
-        locale=found.campaign.locale,
-        footer=footer_texts(found.campaign.locale),
-        postal_address=found.campaign.account.postal_address,
+        recipient_values(session, known, email),
+        urls=urls_for(public_url, known.token)._replace(browser=""),
+        locale=known.locale,
+        footer=footer_texts(known.locale),
+        postal_address=known.postal_address,
     )
     try:
-        return without_transaction(session, rendering.for_account(found.campaign.account_id, work))
+        return without_transaction(session, rendering.for_account(known.account_id, work))
     except EmailError as error:
         raise NotFound(_("This email cannot be displayed.")) from error
 
@@ -89,59 +109,155 @@ def link_target(session: Session, found: SentEmail, number: int, ours: str) -> s
     own: a value may have brought it. Raise ``NotFound`` unless the target is http or https. If a template
     builds the URL, this ends the session's transaction: see ``db.without_transaction``.
     """
-    email = _email(session, found)
-    if not 1 <= number <= len(email.links):
-        raise NotFound(UNKNOWN)
-    target = _rendered_link(session, found, email, number)
-    other = other_recipients_link(target, ours, token_text(found.delivery.token))
-    if other is None:
-        return target
-    if other.kind == "c":
-        target = _target_behind(session, found, email, target, ours)
-        other = other_recipients_link(target, ours, token_text(found.delivery.token))
-    if other is None:
-        return target
-    if other.kind in ("c", "o"):
-        raise NotFound(DEAD_LINK)
-    own = urls_for(ours, found.delivery.token)
-    return own.unsubscribe if other.kind == "u" else own.browser
-
-
-def _target_behind(
-    session: Session, found: SentEmail, email: rendering.CompiledEmail, address: str, ours: str
-) -> str:
-    """Return the target of another recipient's counted link, for this recipient."""
-    targets = targets_of(session, found.campaign.account_id, (address,), ours)
-    if not targets:
-        raise NotFound(DEAD_LINK)
-    return _rendered_link(session, found, replace(email, links=tuple(targets.values())), 1)
-
-
-def _rendered_link(session: Session, found: SentEmail, email: rendering.CompiledEmail, number: int) -> str:
-    work = partial(rendering.render_link, email, number, recipient_values(session, found, email))
-    try:
-        if "{" not in email.links[number - 1]:
-            return work()
-        return without_transaction(session, rendering.for_account(found.campaign.account_id, work))
-    except EmailError as error:
-        raise NotFound(DEAD_LINK) from error
-
-
-def recipient_values(session: Session, found: SentEmail, email: rendering.CompiledEmail) -> dict[str, object]:
-    """Return the values for this recipient, from the same function that made them when the email was sent."""
-    delivery, campaign, sender = found.delivery, found.campaign, found.sender
-    subscriber = delivery.subscriber_id
-    shared = SharedValues.of(
-        campaign_name=campaign.name,
-        sender_name=(sender.from_name or sender.name) if sender else "",
-        sender_email=sender.from_email if sender else "",
-        list_names=[each.name for each in campaign.lists],
-        timezone=campaign.account.timezone,
-        now=delivery.settled_at or delivery.dated_at,
+    known = read_known(session, token_text(found.delivery.token))
+    links = _Links(
+        known, ours, read=lambda do: do(session), render=lambda work: without_transaction(session, work)
     )
-    own = subscriber_values(found.subscriber, email.variables) if found.subscriber else {}
-    names = list_names_of(session, [each.id for each in campaign.lists], [subscriber]) if subscriber else {}
-    return values_for(own, shared, names.get(subscriber) if subscriber else None)
+    return links.target(_version(session, known), number)
+
+
+def recipient_link(
+    readers: sessionmaker[Session], versions: SentVersions, token: str, number: int, ours: str
+) -> str:
+    """Return the target of link ``number`` in the email with this token, as :func:`link_target` does.
+
+    Reads in transactions of its own, which have ended before anything is rendered.
+    """
+
+    def read(do: Callable[[Session], T]) -> T:
+        with readers() as session:
+            return do(session)
+
+    known = read(lambda session: read_known(session, token))
+    version = versions.get(known.version) if known.version else None
+    if version is None:
+        raise NotFound(UNKNOWN)
+    if 1 <= number <= len(version.targets) and (target := version.targets[number - 1]):
+        return target
+    return _Links(known, ours, read=read, render=lambda work: work()).target(version.email, number)
+
+
+class _Read(Protocol):
+    def __call__(self, do: Callable[[Session], T], /) -> T: ...
+
+
+@dataclass(frozen=True)
+class _Links:
+    """Targets of the links in one recipient's email. ``render`` calls what may not run in a transaction."""
+
+    known: "KnownEmail"
+    ours: str
+    read: _Read
+    render: Callable[[Callable[[], str]], str]
+
+    def target(self, email: rendering.CompiledEmail, number: int) -> str:
+        target = self._rendered(email, number)
+        other = self._others(target)
+        if other is not None and other.kind == "c":
+            target = self._rendered(self._behind(email, target), 1)
+            other = self._others(target)
+        if other is None:
+            return target
+        if other.kind in ("c", "o"):
+            raise NotFound(DEAD_LINK)
+        own = urls_for(self.ours, self.known.token)
+        return own.unsubscribe if other.kind == "u" else own.browser
+
+    def _others(self, target: str) -> OwnLink | None:
+        return other_recipients_link(target, self.ours, token_text(self.known.token))
+
+    def _behind(self, email: rendering.CompiledEmail, address: str) -> rendering.CompiledEmail:
+        """Return the email with the target of another recipient's counted link as its only link."""
+        targets = self.read(lambda session: targets_of(session, self.known.account_id, (address,), self.ours))
+        if not targets:
+            raise NotFound(DEAD_LINK)
+        return replace(email, links=tuple(targets.values()))
+
+    def _rendered(self, email: rendering.CompiledEmail, number: int) -> str:
+        if not 1 <= number <= len(email.links):
+            raise NotFound(UNKNOWN)
+        try:
+            if "{" not in email.links[number - 1]:
+                return rendering.render_link(email, number, {})
+            values = self.read(lambda session: recipient_values(session, self.known, email))
+            work = partial(rendering.render_link, email, number, values)
+            return self.render(rendering.for_account(self.known.account_id, work))
+        except EmailError as error:
+            raise NotFound(DEAD_LINK) from error
+
+
+@dataclass(frozen=True, slots=True)
+class KnownEmail:
+    """What a page for a recipient needs of a sent email, read by one statement."""
+
+    token: bytes
+    version_id: int | None
+    frozen_at: datetime | None
+    subscriber_id: int | None
+    dated_at: datetime
+    settled_at: datetime | None
+    campaign_id: int
+    campaign_name: str
+    locale: str
+    account_id: int
+    timezone: str
+    postal_address: str
+    # The subscriber; None after an erasure.
+    email: str | None
+    first_name: str | None
+    last_name: str | None
+    birthday: Any
+    fields: Mapping[str, Any] | None
+    # The sender; None after it was deleted.
+    sender_own_name: str | None
+    sender_from_name: str | None
+    sender_from_email: str | None
+
+    @property
+    def version(self) -> VersionKey | None:
+        return (self.version_id, self.frozen_at) if self.version_id and self.frozen_at else None
+
+
+def read_known(session: Session, token: str) -> KnownEmail:
+    """Return the sent email for the 22 characters of its token. Raise ``NotFound``."""
+    raw = token_bytes(token)
+    row = session.execute(_READ, {"token": raw}).first() if raw else None
+    if row is None:
+        raise NotFound(UNKNOWN)
+    return KnownEmail(*tuple(row))
+
+
+def recipient_values(
+    session: Session, known: KnownEmail, email: rendering.CompiledEmail
+) -> dict[str, object]:
+    """Return the values for this recipient, from the same function that made them when the email was sent."""
+    names = _list_names(session, known) if _names_lists(email) else _ListNames((), None)
+    shared = SharedValues.of(
+        campaign_name=known.campaign_name,
+        sender_name=known.sender_from_name or known.sender_own_name or "",
+        sender_email=known.sender_from_email or "",
+        list_names=names.all,
+        timezone=known.timezone,
+        now=known.settled_at or known.dated_at,
+    )
+    own = subscriber_values(known, email.variables) if known.fields is not None else {}
+    return values_for(own, shared, names.own)
+
+
+class _ListNames(NamedTuple):
+    all: Sequence[str]  # of the campaign's lists
+    own: str | None  # of the first of them that the recipient is on
+
+
+def _names_lists(email: rendering.CompiledEmail) -> bool:
+    return bool(email.fills) or any(name.partition(".")[0] == "list" for name in email.variables)
+
+
+def _list_names(session: Session, known: KnownEmail) -> _ListNames:
+    rows = session.execute(
+        _LIST_NAMES, {"campaign_id": known.campaign_id, "subscriber_id": known.subscriber_id}
+    ).all()
+    return _ListNames([name for name, _own in rows], next((name for name, own in rows if own), None))
 
 
 def _sender(session: Session, delivery: Delivery, campaign: Campaign) -> Sender | None:
@@ -150,14 +266,62 @@ def _sender(session: Session, delivery: Delivery, campaign: Campaign) -> Sender 
     return campaign.senders[0] if campaign.senders else None
 
 
-def _version(session: Session, found: SentEmail) -> FrozenEmail:
+def _version(session: Session, known: KnownEmail) -> rendering.CompiledEmail:
     """Return the version this recipient got; before a lane has recorded it, the one being sent."""
-    frozen_email_id = found.delivery.frozen_email_id or found.campaign.frozen_email_id
-    version = session.get(FrozenEmail, frozen_email_id) if frozen_email_id else None
-    if version is None:
+    compiled = session.scalar(select(FrozenEmail.compiled).where(FrozenEmail.id == known.version_id))
+    if compiled is None:
         raise NotFound(_("This email cannot be displayed."))
-    return version
+    return rendering.CompiledEmail.from_json(compiled)
 
 
-def _email(session: Session, found: SentEmail) -> rendering.CompiledEmail:
-    return rendering.CompiledEmail.from_json(_version(session, found).compiled)
+_VERSION_ID = func.coalesce(Delivery.frozen_email_id, Campaign.frozen_email_id)
+_FIRST_SENDER = (
+    select(campaign_sender.c.sender_id)
+    .where(campaign_sender.c.campaign_id == Campaign.id)
+    .order_by(campaign_sender.c.position)
+    .limit(1)
+    .scalar_subquery()
+)
+_READ = (
+    select(
+        Delivery.token,
+        _VERSION_ID,
+        FrozenEmail.created_at,
+        Delivery.subscriber_id,
+        Delivery.dated_at,
+        Delivery.settled_at,
+        Campaign.id,
+        Campaign.name,
+        Campaign.locale,
+        Campaign.account_id,
+        Account.timezone,
+        Account.postal_address,
+        Subscriber.email,
+        Subscriber.first_name,
+        Subscriber.last_name,
+        Subscriber.birthday,
+        Subscriber.fields,
+        Sender.name,
+        Sender.from_name,
+        Sender.from_email,
+    )
+    .join(Campaign, Campaign.id == Delivery.campaign_id)
+    .join(Account, Account.id == Campaign.account_id)
+    .outerjoin(FrozenEmail, FrozenEmail.id == _VERSION_ID)
+    .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
+    .outerjoin(Sender, Sender.id == func.coalesce(Delivery.sender_id, _FIRST_SENDER))
+    .where(Delivery.token == bindparam("token"))
+)
+_LIST_NAMES = (
+    select(SubscriberList.name, list_member.c.subscriber_id.is_not(None))
+    .join(campaign_list, campaign_list.c.list_id == SubscriberList.id)
+    .outerjoin(
+        list_member,
+        and_(
+            list_member.c.list_id == SubscriberList.id,
+            list_member.c.subscriber_id == bindparam("subscriber_id"),
+        ),
+    )
+    .where(campaign_list.c.campaign_id == bindparam("campaign_id"))
+    .order_by(SubscriberList.name, SubscriberList.id)
+)

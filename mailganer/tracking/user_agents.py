@@ -83,8 +83,12 @@ def is_fetched_ahead(headers: Mapping[str, str]) -> bool:
 
     Sources: Fetch Metadata (``Sec-Purpose``), and the headers of older browsers.
     """
-    headers_found = (headers.get(name, "") for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"))
-    return any(re.search("prefetch|prerender|preview", value[:100], re.IGNORECASE) for value in headers_found)
+    found = (headers.get(name) for name in _PURPOSES)
+    return any(_AHEAD.search(value[:100]) for value in found if value)
+
+
+_PURPOSES = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+_AHEAD = re.compile("prefetch|prerender|preview", re.IGNORECASE)
 
 
 def kept(agent: str) -> str:

@@ -6,8 +6,8 @@ from pyramid.tweens import INGRESS
 
 from mailganer.broker import broker_url
 from mailganer.i18n.sentences import pgettext
-from mailganer.tracking import OpenBuffer
 from mailganer.web import localization
+from mailganer.web.clicks import prepare_tracking
 
 from ..web.compression import asset
 from ..web.health import BrokerWatch
@@ -20,7 +20,7 @@ DEVELOPMENT = ("design", "outbox")  # modules whose routes exist in development 
 
 def includeme(config: Configurator) -> None:
     registry = config.registry
-    registry["opens"] = OpenBuffer(lambda: registry["sessions"])
+    prepare_tracking(registry)
     registry["broker"] = BrokerWatch(broker_url(registry["settings"]))
     config.add_tween("mailganer.web.health.metrics_tween")
     config.add_tween("mailganer.web.compression.compression_tween", under=INGRESS)

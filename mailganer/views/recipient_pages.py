@@ -18,9 +18,10 @@ from mailganer import tracking
 from mailganer.db import OUT_OF_REACH, utcnow
 from mailganer.errors import Busy, Conflict, NotFound, _
 from mailganer.i18n.languages import is_language
-from mailganer.tracking import UnsubscribePage
+from mailganer.tracking import Click, Outcome, OutcomeUnknown, UnsubscribePage
 from mailganer.web import PUBLIC, RateLimit, email_response, localization, network
 
+from ..web.clicks import OUTCOME, PRIVATE
 from ..web.decorators import exception_view_config, view_config
 from ..web.error_status import RETRY_AFTER, without_database
 
@@ -32,25 +33,51 @@ PAGES = ("click", "unsubscribe", "unsubscribe_undo", "email_in_browser")
 
 @view_config(route_name="click", request_method=SEEN, permission=PUBLIC)
 def click(request: Request) -> Response:
-    """Redirect to the target of a link. A HEAD only checks the target, so it is not counted."""
-    # Write buffered opens first: whether a click was a human's depends on their order.
-    request.registry["opens"].flush()
-    session, token, number = request.dbsession, request.matchdict["token"], _number(request)
-    ours = request.registry["settings"].public_url
+    """Redirect to the target of a link. A HEAD only checks the target, so it is not counted.
+
+    Clicks that need no template were answered before (``web.clicks``), or have failed there.
+    """
+    if OUTCOME in request.environ:
+        _raise_error(request.environ[OUTCOME])
     with _counting_misses(request):
-        if request.method == "HEAD":
-            target = tracking.link_target(session, tracking.find(session, token), number, ours)
-        else:
-            target = tracking.record_click(
-                session,
-                token,
-                number,
-                agent=_agent(request),
-                now=utcnow(),
-                fetched_ahead=tracking.is_fetched_ahead(request.headers),
-                ours=ours,
-            )
+        target = _rendered_target(request)
+        if request.method == "GET":
+            _count(request, target)
     return _private(HTTPFound(target))
+
+
+def _rendered_target(request: Request) -> str:
+    return tracking.recipient_link(
+        request.registry["readers"],
+        request.registry["versions"],
+        request.matchdict["token"],
+        _number(request),
+        request.registry["settings"].public_url,
+    )
+
+
+def _count(request: Request, target: str) -> None:
+    click = Click.of(
+        request.matchdict["token"],
+        _number(request),
+        agent=_agent(request),
+        at=utcnow(),
+        fetched_ahead=tracking.is_fetched_ahead(request.headers),
+    )
+    if click is None:
+        raise NotFound
+    outcome: Outcome[str] = request.registry["clicks"].wait(click.leading_to(target))
+    _raise_error(outcome)
+    if outcome.answer is None:  # deleted meanwhile
+        raise NotFound
+
+
+def _raise_error(outcome: Outcome[str]) -> None:
+    error = outcome.error
+    if isinstance(error, OutcomeUnknown) and error.__cause__:
+        raise error.__cause__
+    if error:
+        raise error
 
 
 @view_config(
@@ -174,9 +201,7 @@ def _requested_language(request: Request) -> dict[str, str]:
 
 
 def _private(response: Response) -> Response:
-    response.headers["Referrer-Policy"] = "no-referrer"  # the URL contains the token
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Robots-Tag"] = "noindex"
+    response.headers.update(PRIVATE)
     return response
 
 

@@ -4,7 +4,7 @@ Nothing is asked of the database here, so it needs no transaction, no session, n
 docs/decisions/0011-buffered-opens.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from mailganer.db import utcnow
 from mailganer.tracking import OpenBuffer, Opening
 from mailganer.web import security_headers
 
+from .clicks import BEFORE as CLICKS
+from .clicks import ClicksFirst
 from .decorators import subscriber
 from .health import REQUESTS, SECONDS
 
@@ -45,7 +47,7 @@ class PixelFirst:
 
     def __init__(self, application: "Router") -> None:
         self.registry: Registry = application.registry
-        self._application = application
+        self._application = self._clicks = ClicksFirst(application, self.registry)
         self._opens: OpenBuffer = self.registry["opens"]
         self._headers = _headers(self.registry)
         self._answered = {method: REQUESTS.labels(method, "open", 200) for method in ("GET", "HEAD")}
@@ -54,8 +56,7 @@ class PixelFirst:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
         if method not in self._answered or not _is_pixel(path):
-            response: Iterable[bytes] = self._application(environ, start_response)
-            return response
+            return self._application(environ, start_response)
         start = perf_counter()
         if method == "GET":
             self._count(path, environ.get("HTTP_USER_AGENT", ""))
@@ -67,6 +68,16 @@ class PixelFirst:
     def is_prompt(self, method: str, path: str) -> bool:
         """Return whether a request is answered without any waiting."""
         return method in self._answered and _is_pixel(path) and not self._opens.holds()
+
+    def may_begin(self, method: str, path: str) -> bool:
+        """Return whether :meth:`begin` is worth a call."""
+        return method == "GET" and path.startswith(CLICKS)
+
+    def begin(
+        self, environ: "WSGIEnvironment", done: Callable[[bool], None], wake: Callable[[], None]
+    ) -> bool:
+        """Begin to answer a request, see ``ClicksFirst.begin``."""
+        return self._clicks.begin(environ, done, wake)
 
     def _count(self, path: str, agent: str) -> None:
         token = path.removeprefix(BEFORE).removesuffix(BEHIND)

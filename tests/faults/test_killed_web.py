@@ -1,8 +1,17 @@
-"""``kill -9`` of the web process during "Send": all or nothing, and sending again is harmless."""
+"""``kill -9`` of the web process.
+
+During "Send": all or nothing, and sending again is harmless. Among clicks: what was answered is counted.
+"""
 
 import signal
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from threading import Lock, Thread
 from typing import Any
 
 import pytest
@@ -10,8 +19,11 @@ from sqlalchemy import event, select
 
 from mailganer import accounts, campaigns, queue
 from mailganer.db import utcnow
-from mailganer.models import Account, CampaignStatus, Sender
+from mailganer.models import Account, CampaignStatus, Delivery, Sender
 from tests.fixtures.api import Client
+from tests.support.installation import Installation
+from tests.support.ports import wait_until
+from tests.support.sent import sent_campaign, token
 
 from .child import die, dies, end_of, fork
 
@@ -112,3 +124,63 @@ def test_a_program_that_asks_again_with_the_same_key_starts_the_campaign_once(
     if started:
         assert reload(draft).send_at == row.send_at
     sent_once(draft, open_works, clock, smtp_server, reload)
+
+
+class Clickers:
+    """Threads that follow one link each time, over connections of their own, until the server is gone."""
+
+    def __init__(self, port: int, tokens: Sequence[str], number: int) -> None:
+        self._port, self._tokens, self._next, self._lock = port, tokens, 0, Lock()
+        self.answered: list[str] = []
+        self._threads = [Thread(target=self._follow, daemon=True) for _each in range(number)]
+        for thread in self._threads:
+            thread.start()
+
+    def _follow(self) -> None:
+        with suppress(OSError, HTTPException):
+            line = HTTPConnection("127.0.0.1", self._port, timeout=30)
+            while True:
+                with self._lock:
+                    token, self._next = self._tokens[self._next % len(self._tokens)], self._next + 1
+                line.request("GET", f"/c/{token}/1", headers={"User-Agent": "Mozilla/5.0 (X11; Linux)"})
+                answer = line.getresponse()
+                answer.read()
+                assert answer.status == 302
+                self.answered.append(token)
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(60)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.5])
+def test_a_killed_web_process_loses_no_click_that_was_answered(
+    tmp_path: Path, database_url: str, session: Any, make: Any, account: Any, now: Any, seconds: float
+) -> None:
+    readers = make.list(account)
+    people = [make.subscriber(account, lists=(readers,)) for _each in range(200)]
+    campaign = make.campaign(
+        account, (readers,), (make.sender(account),), html="<a href='https://example.com/'>on</a>"
+    )
+    deliveries = sent_campaign(session, campaign, people, now)
+    session.commit()
+    installation = Installation(tmp_path / "web", database_url, broker_url="redis://127.0.0.1:1/0")
+    web = installation.begin("web")
+    try:
+        wait_until(installation.answers_web, 60, what="the web part", every=0.1)
+        clickers = Clickers(installation.port, [token(each) for each in deliveries], 8)
+        wait_until(lambda: len(clickers.answered) > 20, 30, what="clicks")
+        time.sleep(seconds)
+        web.kill()
+        clickers.join()
+    finally:
+        web.kill()
+        web.wait()
+    answered = Counter(clickers.answered)
+    session.expire_all()
+    counted = {token(each): each.clicks for each in session.scalars(select(Delivery))}
+    session.commit()
+    lost = {each: number for each, number in answered.items() if counted[each] < number}
+    assert lost == {}
+    # What was committed and not yet answered is counted too: one at most on each connection.
+    assert sum(answered.values()) <= sum(counted.values()) <= sum(answered.values()) + 8

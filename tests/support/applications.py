@@ -12,8 +12,8 @@ from pyramid.registry import Registry
 import mailganer
 from mailganer.broker import broker_url
 from mailganer.settings import Settings, from_mapping
-from mailganer.tracking import OpenBuffer
 from mailganer.web import BodyLimits, OutsideCalls, RateLimiter, shared_storage
+from mailganer.web.clicks import prepare_tracking
 from mailganer.web.health import BrokerWatch
 from mailganer.web.pending_forms import PendingForms
 from mailganer.web.pixel import PixelFirst
@@ -51,6 +51,6 @@ def renewed(registry: Registry, settings: Settings) -> PixelFirst:
     registry["body_limits"] = BodyLimits(settings)
     registry["pending"] = PendingForms()
     registry["throttle"] = RateLimiter(settings.broker_url, shared_storage(registry["engine"]))
-    registry["opens"] = OpenBuffer(lambda: registry["sessions"])
+    prepare_tracking(registry)
     registry["broker"] = BrokerWatch(broker_url(settings))
     return PixelFirst(config.make_wsgi_app())

@@ -65,6 +65,24 @@ class Installation:
                 cwd="/",
             )
 
+    def begin(self, command: str) -> "subprocess.Popen[bytes]":
+        """Start one part alone, without waiting: ``begin("web")``."""
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "mailganer", command, str(self.ini)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=self.environment(),
+                preexec_fn=die_with_parent,
+                cwd="/",
+            )
+
+    def answers_web(self) -> bool:
+        """Return whether the web part answers, whatever the state of the others."""
+        with urllib.request.urlopen(f"{self.url}/healthz?part=web", timeout=5) as answer:
+            return answer.status == 200
+
     def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run another command of the same installation to its end: ``run("doctor")``."""
         command, *rest = arguments
