@@ -338,7 +338,8 @@ def wsgi_app(applications: "Applications", ini_values: dict[str, str]) -> Any:
     """The whole application, as ``pserve`` would make it, without state of an earlier test."""
     app = applications.make(ini_values)
     yield app
-    app.registry["clicks"].close()
+    for writer in ("clicks", "looks", "unsubscribes"):
+        app.registry[writer].close()
     app.registry["opens"].close()
     app.registry["engine"].dispose()
 

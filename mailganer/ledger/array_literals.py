@@ -17,8 +17,11 @@ def array_literal(values: Iterable[object]) -> str:
     return "{" + ",".join(["NULL" if each is None else str(each) for each in values]) + "}"
 
 
-def unnested(**types: TypeEngine[Any]) -> TableValuedAlias:
-    """Return arrays written by :func:`array_literal` as a table; parameter ``b_NAME`` is column ``NAME``."""
-    arrays = [cast(bindparam(f"b_{name}", type_=Text), ARRAY(kind)) for name, kind in types.items()]
+def unnested(_prefix: str = "b", /, **types: TypeEngine[Any]) -> TableValuedAlias:
+    """Return arrays written by :func:`array_literal` as a table; parameter ``b_NAME`` is column ``NAME``.
+
+    Tables in one statement need different prefixes.
+    """
+    arrays = [cast(bindparam(f"{_prefix}_{name}", type_=Text), ARRAY(kind)) for name, kind in types.items()]
     columns = [column(name, kind) for name, kind in types.items()]
-    return func.unnest(*arrays).table_valued(*columns, name="came").render_derived()
+    return func.unnest(*arrays).table_valued(*columns, name=f"came_{_prefix}").render_derived()

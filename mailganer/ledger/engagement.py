@@ -17,10 +17,12 @@ from ..models.delivery import erased_key
 from .array_literals import array_literal, unnested
 
 __all__ = [
+    "COUNTS_BY_ARRAYS",
     "ClickCounts",
     "OpenCounts",
     "count_click",
     "count_open",
+    "counts_as_arrays",
     "erase_recipient",
     "reclassify_as_machine",
     "set_certain_open",
@@ -142,7 +144,7 @@ class _Update:
         self._names = names
         types: dict[str, TypeEngine[Any]] = {name: _TYPES[name] for name in names}
         changes = unnested(id=BigInteger(), **types)
-        self._by_arrays = (
+        self.by_arrays = (
             update(_DELIVERY)
             .where(_DELIVERY.c.id == changes.c.id)
             .values({name: changes.c[name] for name in names})
@@ -158,12 +160,16 @@ class _Update:
             return
         connection, names = session.connection(), ("id", *self._names)
         if connection.dialect.name == "postgresql":
-            columns = {f"b_{name}": array_literal(getattr(each, name) for each in emails) for name in names}
-            connection.execute(self._by_arrays, columns)
+            connection.execute(self.by_arrays, self.columns(emails))
         else:
             connection.execute(
                 self._by_row, [{f"b_{name}": getattr(each, name) for name in names} for each in emails]
             )
+
+    def columns(self, emails: Collection[OpenCounts]) -> dict[str, Any]:
+        """Return the parameters of ``by_arrays``."""
+        names = ("id", *self._names)
+        return {f"b_{name}": array_literal(getattr(each, name) for each in emails) for name in names}
 
 
 _TYPES: Mapping[str, TypeEngine[Any]] = {
@@ -176,4 +182,7 @@ _TYPES: Mapping[str, TypeEngine[Any]] = {
     "machine_clicks": Integer(),
 }
 _CLICKS = _Update(*_TYPES)
+COUNTS_BY_ARRAYS, counts_as_arrays = _CLICKS.by_arrays, _CLICKS.columns
+"""What :func:`write_counts` does on PostgreSQL, as a part of a larger statement, and its parameters."""
+
 _OPENS = _Update("first_opened_at", "certain_open", "opens", "machine_opens")

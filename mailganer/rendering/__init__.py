@@ -13,6 +13,7 @@ from typing import TypeVar
 from . import engine, render_process
 from .email_analysis import EmailAnalysis, PageAnalysis
 from .message_renderer import MessageRenderer
+from .page_renderer import PageRenderer
 from .render_budget import SECONDS, RenderTooLarge, too_slow
 from .render_process import refuse_while, render_permit
 from .reserved_names import NEVER_READ, TAGS
@@ -148,6 +149,7 @@ __all__ = [
     "Envelope",
     "MessageRenderer",
     "PageAnalysis",
+    "PageRenderer",
     "RecipientHeaders",
     "Rendered",
     "Source",

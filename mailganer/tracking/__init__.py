@@ -1,18 +1,31 @@
 """Opens, clicks and unsubscribes, identified by the token in the email."""
 
+from .browser_views import BrowserViews
 from .campaign_counters import Numbers, campaign_numbers
 from .clicks import Click, click_writer, record_click
 from .group_writer import GroupWriter, Outcome, OutcomeUnknown
 from .open_buffer import OpenBuffer
 from .opens import Opening, record_opens
-from .sent_emails import email_for, find, link_target, recipient_link, urls_for
+from .sent_emails import KnownEmail, email_for, find, link_target, look, read_known, recipient_link, urls_for
 from .sent_versions import SentVersions
-from .unsubscribing import UnsubscribePage, recipient_page, resubscribe_by_token, unsubscribe_by_token
-from .user_agents import is_fetched_ahead
+from .unsubscribing import (
+    Leaving,
+    UnsubscribePage,
+    page_of,
+    recipient_page,
+    resubscribe_by_token,
+    unsubscribe_by_token,
+    unsubscribe_together,
+)
+from .user_agents import PURPOSES, is_fetched_ahead
 
 __all__ = [
+    "PURPOSES",
+    "BrowserViews",
     "Click",
     "GroupWriter",
+    "KnownEmail",
+    "Leaving",
     "Numbers",
     "OpenBuffer",
     "Opening",
@@ -26,11 +39,15 @@ __all__ = [
     "find",
     "is_fetched_ahead",
     "link_target",
+    "look",
+    "page_of",
+    "read_known",
     "recipient_link",
     "recipient_page",
     "record_click",
     "record_opens",
     "resubscribe_by_token",
     "unsubscribe_by_token",
+    "unsubscribe_together",
     "urls_for",
 ]

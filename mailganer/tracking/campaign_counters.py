@@ -1,6 +1,6 @@
 """Counts of a delivery and the counters of its campaign, changed together."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
@@ -76,11 +76,30 @@ def counted(session: Session, delivery: Countable) -> Iterator[None]:
         yield
 
 
+Changes = tuple[int, ...]
+"""Campaign, shard, and what to add to each of the counters."""
+
+
+def add_numbers(session: Session, rows: Sequence[Changes]) -> None:
+    """Add to counters."""
+    if not rows:
+        return
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        connection.execute(NUMBERS_BY_ARRAYS, numbers_as_arrays(rows))
+    else:
+        connection.execute(_ADD_ROW, [dict(zip(_COLUMNS, each, strict=True)) for each in rows])
+
+
 @contextmanager
-def counted_together(session: Session, deliveries: Collection[Countable]) -> Iterator[None]:
+def counted_together(
+    session: Session,
+    deliveries: Collection[Countable],
+    add: Callable[[Session, Sequence[Changes]], None] = add_numbers,
+) -> Iterator[None]:
     """Add changes of many deliveries' counts made within the block, writing each campaign counter once.
 
-    All rows must be locked.
+    All rows must be locked. ``add`` writes the changes, together with whatever else is to be written.
     """
     before = [_values(delivery) for delivery in deliveries]
     yield
@@ -90,18 +109,13 @@ def counted_together(session: Session, deliveries: Collection[Countable]) -> Ite
         for place, (was, number) in enumerate(zip(old, _values(delivery), strict=True)):
             shard[place] += number - was
     session.flush()  # always lock deliveries before counters: no deadlocks
-    _add(session, [(*key, *change) for key, change in sorted(changes.items()) if any(change)])
+    add(session, [(*key, *change) for key, change in sorted(changes.items()) if any(change)])
 
 
-def _add(session: Session, rows: Sequence[tuple[int, ...]]) -> None:
-    if not rows:
-        return
-    connection = session.connection()
-    if connection.dialect.name == "postgresql":
-        columns = zip(_COLUMNS, zip(*rows, strict=True), strict=True)
-        connection.execute(_ADD_ARRAYS, {f"b_{name}": array_literal(values) for name, values in columns})
-    else:
-        connection.execute(_ADD_ROW, [dict(zip(_COLUMNS, each, strict=True)) for each in rows])
+def numbers_as_arrays(rows: Sequence[Changes]) -> dict[str, Any]:
+    """Return the parameters of ``NUMBERS_BY_ARRAYS``."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
+    return {f"n_{name}": array_literal(values) for name, values in zip(_COLUMNS, columns, strict=True)}
 
 
 _TALLY = cast(Table, CampaignCounter.__table__)
@@ -119,7 +133,8 @@ def _adding(row: Any) -> Any:
 
 # Built once: that takes longer than to execute them.
 _ADD_ROW = _adding(sqlite.insert(_TALLY))
-_ARRAYS = unnested(**dict.fromkeys(_COLUMNS, BigInteger()))
-_ADD_ARRAYS = _adding(
+_ARRAYS = unnested("n", **dict.fromkeys(_COLUMNS, BigInteger()))
+NUMBERS_BY_ARRAYS = _adding(
     postgresql.insert(_TALLY).from_select(_COLUMNS, select(*(_ARRAYS.c[name] for name in _COLUMNS)))
 )
+"""What :func:`add_numbers` does on PostgreSQL, as a part of a larger statement."""

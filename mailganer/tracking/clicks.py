@@ -4,7 +4,7 @@ A click by a human implies an open, whether images were loaded or not. A scanner
 burst: all clicks of such a burst are counted as a machine's, those already recorded included.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from ..db import changed_rows
 from ..errors import NotFound
 from ..ledger.engagement import (
+    COUNTS_BY_ARRAYS,
     count_click,
+    counts_as_arrays,
     reclassify_as_machine,
     set_certain_open,
     set_first_times,
@@ -23,8 +25,8 @@ from ..ledger.engagement import (
 )
 from ..ledger.resolve_in_doubt import prove_sent
 from ..models import Delivery, DeliveryStatus, Event, EventKind, EventSource, token_bytes
-from .campaign_counters import counted_together
-from .events import note, write_events
+from .campaign_counters import NUMBERS_BY_ARRAYS, Changes, add_numbers, counted_together, numbers_as_arrays
+from .events import EVENTS_BY_ARRAYS, events_as_arrays, note, write_events
 from .group_writer import GroupWriter
 from .locked_emails import LockedEmail, lock_emails
 from .open_buffer import OpenBuffer
@@ -111,7 +113,10 @@ def record_clicks(
 
 
 def click_writer(
-    sessions: Callable[[], sessionmaker[Session]], opens: OpenBuffer, versions: SentVersions
+    sessions: Callable[[], sessionmaker[Session]],
+    opens: OpenBuffer,
+    versions: SentVersions,
+    threads: int = 1,
 ) -> GroupWriter[Click, str]:
     """Return a writer of clicks. It answers the target, or None where :func:`record_clicks` does."""
     return GroupWriter(
@@ -120,6 +125,7 @@ def click_writer(
         lambda session, clicks: record_clicks(session, clicks, versions.known_target),
         # Whether a click was a human's depends on the order of the email's opens and clicks.
         prepare=lambda clicks: opens.flush_those_of({click.token for click in clicks}),
+        threads=threads,
     )
 
 
@@ -159,11 +165,10 @@ class _Counting:
         # The first click of an email has none before it, so most need no look.
         before = [each.id for each in changing.values() if each.clicks or each.machine_clicks]
         self._hits = clicks_of(self._session, before)
-        with counted_together(self._session, changing.values()):
+        emails = changing.values()
+        with counted_together(self._session, emails, lambda _session, rows: self._write(emails, rows)):
             for click in clicks:
                 self._click(changing[click.token], click)
-            write_counts(self._session, changing.values())
-            self._write_notes()
 
     def _click(self, email: LockedEmail, click: Click) -> None:
         source = click.source
@@ -188,9 +193,22 @@ class _Counting:
         if source is EventSource.person:
             set_certain_open(email)
 
+    def _write(self, emails: Collection[LockedEmail], rows: Sequence[Changes]) -> None:
+        """Write everything: on PostgreSQL in one statement."""
+        if self._session.get_bind().dialect.name == "postgresql":
+            parameters = counts_as_arrays(emails) | events_as_arrays(self._notes) | numbers_as_arrays(rows)
+            self._session.connection().execute(_WRITE_BY_ARRAYS, parameters)
+        else:
+            write_counts(self._session, emails)
+            self._write_notes()
+            add_numbers(self._session, rows)
+
     def _write_notes(self) -> None:
         write_events(self._session, self._notes)
         self._notes = []
+
+
+_WRITE_BY_ARRAYS = NUMBERS_BY_ARRAYS.add_cte(COUNTS_BY_ARRAYS.cte("counted"), EVENTS_BY_ARRAYS.cte("noted"))
 
 
 def _by_machine(session: Session, email: LockedEmail, burst: Burst) -> None:

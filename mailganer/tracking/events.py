@@ -74,23 +74,23 @@ def write_events(session: Session, notes: Sequence[dict[str, Any]]) -> None:
         return
     connection = session.connection()
     if connection.dialect.name == "postgresql":
-        connection.execute(_INSERT_BY_ARRAYS, _columns(notes))
+        connection.execute(EVENTS_BY_ARRAYS, events_as_arrays(notes))
     else:
         connection.execute(insert(_EVENT), list(notes))
 
 
-def _columns(notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the parameters of the insert. User agents repeat, so each is sent once and numbered."""
+def events_as_arrays(notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the parameters of ``EVENTS_BY_ARRAYS``. Each user agent is sent once, with a number."""
     numbers: dict[tuple[EventKind, EventSource, str], int] = {}
     visitors = [
         numbers.setdefault((each["kind"], each["source"], each["agent"]), len(numbers) + 1) for each in notes
     ]
     return {
         **{
-            f"b_{name}": array_literal([each[name] for each in notes])
+            f"e_{name}": array_literal([each[name] for each in notes])
             for name in ("campaign_id", "delivery_id", "frozen_email_id", "at", "link")
         },
-        "b_visitor": array_literal(visitors),
+        "e_visitor": array_literal(visitors),
         "kinds": [kind.value for kind, _source, _agent in numbers],
         "sources": [source.value for _kind, source, _agent in numbers],
         "agents": [agent for _kind, _source, agent in numbers],
@@ -99,6 +99,7 @@ def _columns(notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 _EVENT = typing.cast(Table, Event.__table__)
 _ROWS = unnested(
+    "e",
     campaign_id=BigInteger(),
     delivery_id=BigInteger(),
     frozen_email_id=BigInteger(),
@@ -112,7 +113,7 @@ def _texts(name: str) -> ColumnElement[Any]:
     return Grouping(bindparam(name, type_=ARRAY(Text)))
 
 
-_INSERT_BY_ARRAYS = insert(_EVENT).from_select(
+EVENTS_BY_ARRAYS = insert(_EVENT).from_select(
     ["campaign_id", "delivery_id", "frozen_email_id", "at", "link", "kind", "source", "agent"],
     select(
         _ROWS.c.campaign_id,
@@ -125,3 +126,4 @@ _INSERT_BY_ARRAYS = insert(_EVENT).from_select(
         _texts("agents")[_ROWS.c.visitor],
     ),
 )
+"""What :func:`write_events` does on PostgreSQL, as a part of a larger statement."""

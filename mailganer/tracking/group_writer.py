@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 200  # members of one transaction: their rows are locked for milliseconds
 MOST_WAITING = 2_000
-GATHERING = 0.001  # seconds that a group waits for more members while requests come in groups
+GATHERING = 0.002  # seconds that a group waits for more members while requests come in groups
 SEVERAL = 4  # members of a group that shows that
 GONE = 2  # failures in a row by which a database that is gone is told from one member that it refuses
 ASK_AGAIN = 5  # seconds until a refused client should retry
@@ -69,7 +69,11 @@ class GroupWriter(Generic[Member, Answer]):
     neither commits nor catches errors. ``prepare`` is called before each transaction. If a group fails, each
     of its members is written alone, so that one of them does not lose the others.
 
-    The thread starts with the first member, that is after a server has forked.
+    A writer may also be ``reading``: what many requests look up becomes one statement.
+
+    With several ``threads`` one group is prepared while another one is being committed: members of different
+    groups then share no order. A thread starts when a member comes that none is free for, so after a server
+    has forked.
     """
 
     def __init__(
@@ -78,16 +82,21 @@ class GroupWriter(Generic[Member, Answer]):
         sessions: Callable[[], sessionmaker[Session]],
         write: Callable[[Session, Sequence[Member]], Sequence[Answer | None]],
         prepare: Callable[[Sequence[Member]], object] = lambda _members: None,
+        *,
+        threads: int = 1,
+        reading: bool = False,
     ) -> None:
         self._name = name
         self._sessions, self._write, self._prepare = sessions, write, prepare
+        self._most_threads, self._reading = threads, reading
         self._begin(os.getpid())
 
     def _begin(self, process: int) -> None:
         self._process = process
         self._changed = Condition()
         self._waiting: deque[_Waiting[Member, Answer]] = deque()
-        self._thread: Thread | None = None
+        self._threads: list[Thread] = []
+        self._idle = 0
         self._ended = False
 
     def submit(
@@ -107,11 +116,11 @@ class GroupWriter(Generic[Member, Answer]):
             if self._ended or len(self._waiting) >= MOST_WAITING:
                 return False
             self._waiting.append(_Waiting(member, done, wake))
-            if self._thread is None:
-                self._thread = Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
-            elif len(self._waiting) == 1:
+            if self._idle:
                 self._changed.notify()
+            elif len(self._threads) < self._most_threads:
+                self._threads.append(Thread(target=self._run, name=self._name, daemon=True))
+                self._threads[-1].start()
         return True
 
     def wait(self, member: Member) -> Outcome[Answer]:
@@ -132,29 +141,38 @@ class GroupWriter(Generic[Member, Answer]):
         """Write what waits and stop the thread."""
         with self._changed:
             self._ended = True
-            self._changed.notify()
-        if self._thread is not None and self._process == os.getpid():
-            self._thread.join()
+            self._changed.notify_all()
+        if self._process == os.getpid():
+            for thread in self._threads:
+                thread.join()
 
     def _run(self) -> None:
-        before = 0
-        while group := self._next(before):
-            before = len(group)
+        size = 0
+        while self._are_waiting():
+            if size >= SEVERAL and len(self._waiting) < size and not self._ended:
+                sleep(GATHERING)
+            group = self._taken()
+            size = len(group)
             for each, outcome in zip(group, self._written([each.member for each in group]), strict=True):
-                each.done(outcome)
+                _tell(each, outcome)
             for wake in {each.wake for each in group if each.wake is not None}:
                 wake()
 
-    def _next(self, before: int) -> list[_Waiting[Member, Answer]]:
-        """Return the next group: empty when the writer was closed. ``before`` is the last one's size."""
+    def _are_waiting(self) -> bool:
+        """Wait for members. Return False when the writer was closed and none are left."""
         with self._changed:
+            self._idle += 1
             self._changed.wait_for(lambda: self._waiting or self._ended)
-        if before >= SEVERAL and len(self._waiting) < before and not self._ended:
-            sleep(GATHERING)
+            self._idle -= 1
+            return bool(self._waiting)
+
+    def _taken(self) -> list[_Waiting[Member, Answer]]:
         with self._changed:
             return [self._waiting.popleft() for _each in range(min(AT_ONCE, len(self._waiting)))]
 
     def _written(self, members: Sequence[Member]) -> list[Outcome[Answer]]:
+        if not members:  # another thread was faster
+            return []
         try:
             return [Outcome(answer) for answer in self._in_one_transaction(members)]
         except Exception as error:
@@ -188,8 +206,16 @@ class GroupWriter(Generic[Member, Answer]):
             if not is_serialization_failure(error):
                 DATABASE.began(log, "group.not_written", number=len(members), error=trouble_of(error))
             raise
-        DATABASE.ended(log)
+        if not self._reading:  # that would not show whether a full disk is usable again
+            DATABASE.ended(log)
         return answers
+
+
+def _tell(each: _Waiting[Member, Answer], outcome: Outcome[Answer]) -> None:
+    try:
+        each.done(outcome)
+    except Exception:  # one that cannot be told must not end the thread that all others wait for
+        log.exception("group.not_told")
 
 
 def _commit(session: Session) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Condition, Event, Lock, Thread
+from time import sleep
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,10 +23,13 @@ from .opens import Opening, record_opens
 
 log = structlog.get_logger(__name__)
 
-LONGEST_WAIT = 0.25  # seconds between writes; a write takes a few hundredths
-LATE = timedelta(seconds=0.4)  # an open not written by then delays the next requests
+LONGEST_WAIT = 0.1  # seconds between writes; a write takes a few hundredths
+SLOW = timedelta(seconds=0.2)  # an open not written by then delays each of the next requests a little
+EASE = 0.005  # seconds of that delay: many short ones instead of few long ones
+LATE = timedelta(seconds=0.4)  # an open not written by then holds the next requests
 LONGEST_HOLD = 0.5  # seconds; a longer write means that the database is in trouble, and delays no requests
 LONGEST_LOOK = 1.0  # seconds a report waits for buffered opens; without them it is slightly out of date
+LONGEST_LOOK_IN_A_RUSH = 0.05  # when others come faster than they are written, and it is out of date anyway
 AT_ONCE = 500  # opens in one transaction: their rows are locked for tens of milliseconds
 MOST_WAITING = 50_000  # about 12 MB: twenty seconds of a very busy server without its database
 PATIENCE = timedelta(minutes=1)  # how long an open waits for the database to come back
@@ -50,7 +54,7 @@ class OpenBuffer:
         self._thread: Thread | None = None
 
     def add(self, opening: Opening) -> None:
-        """Add an open to the next write. Block while :meth:`holds`; drop it when the buffer is full."""
+        """Add an open to the next write. Delay while writes are slow; drop it when the buffer is full."""
         if len(self._waiting) >= MOST_WAITING:
             self._lost += 1
             return
@@ -61,10 +65,16 @@ class OpenBuffer:
             self._start()
         if self.holds():
             self._hold()
+        elif self.delays():
+            sleep(EASE)
+
+    def delays(self) -> bool:
+        """Return whether new requests are delayed because writes are slow or late."""
+        return self._holding and self._is_older_than(SLOW)
 
     def holds(self) -> bool:
-        """Return whether new requests are delayed because writes are late."""
-        return self._holding and self._late()
+        """Return whether new requests are held because writes are late."""
+        return self._holding and self._is_older_than(LATE)
 
     def flush(self) -> bool:
         """Write the buffered opens. Return False when the database fails; they are tried again later."""
@@ -88,11 +98,10 @@ class OpenBuffer:
         if self._oldest() is None:
             return
         now = datetime.now(UTC)
+        longest = LONGEST_LOOK if len(self._waiting) < AT_ONCE else LONGEST_LOOK_IN_A_RUSH
         with self._written:
             self._enough.set()
-            self._written.wait_for(
-                lambda: (oldest := self._oldest()) is None or oldest.at > now, LONGEST_LOOK
-            )
+            self._written.wait_for(lambda: (oldest := self._oldest()) is None or oldest.at > now, longest)
 
     def close(self) -> None:
         """Stop the thread and write the rest. Opens that cannot be written now are lost."""
@@ -118,9 +127,9 @@ class OpenBuffer:
             if not self.flush():
                 self._ended.wait(LONGEST_WAIT)  # while the database is away, do not try again for every open
 
-    def _late(self) -> bool:
+    def _is_older_than(self, age: timedelta) -> bool:
         oldest = self._oldest()
-        return oldest is not None and datetime.now(UTC) - oldest.at > LATE
+        return oldest is not None and datetime.now(UTC) - oldest.at > age
 
     def _oldest(self) -> Opening | None:
         try:

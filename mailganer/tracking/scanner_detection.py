@@ -69,11 +69,13 @@ def clicks_of(session: Session, delivery_ids: Sequence[int]) -> dict[int, list[H
     found: dict[int, list[Hit]] = {}
     if not delivery_ids:
         return found
-    if session.get_bind().dialect.name == "postgresql":
-        rows = session.execute(_CLICKS_BY_ARRAY, {"ids": array_literal(delivery_ids)})
+    session.flush()
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        rows = connection.execute(_CLICKS_BY_ARRAY, {"ids": array_literal(delivery_ids)})
     else:
-        rows = session.execute(_CLICKS_BY_LIST, {"ids": delivery_ids})
-    for delivery_id, number, clicked_at in rows:
+        rows = connection.execute(_CLICKS_BY_LIST, {"ids": delivery_ids})
+    for delivery_id, number, clicked_at in rows.all():
         if number is not None:
             found.setdefault(delivery_id, []).append((number, clicked_at))
     return found

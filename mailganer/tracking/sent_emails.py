@@ -1,12 +1,12 @@
 """Lookup of a sent email by the token that its recipient holds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import and_, bindparam, func, select
+from sqlalchemy import ARRAY, Text, and_, any_, bindparam, cast, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from .. import rendering
@@ -16,6 +16,7 @@ from ..campaigns.values import SharedValues, values_for
 from ..db import without_transaction
 from ..errors import EmailError, NotFound, _
 from ..i18n.footers import footer_texts
+from ..ledger.array_literals import array_literal
 from ..ledger.resolve_in_doubt import hold_batches
 from ..models import (
     Account,
@@ -25,12 +26,14 @@ from ..models import (
     Sender,
     Subscriber,
     SubscriberList,
+    SubscriberStatus,
     campaign_list,
     campaign_sender,
     list_member,
     token_bytes,
     token_text,
 )
+from ..models.meta import Token
 from ..rendering.own_links import OwnLink
 from ..rendering.rendered_links import other_recipients_link
 from .sent_versions import SentVersions, VersionKey
@@ -78,6 +81,25 @@ def find(session: Session, token: str, *, lock: bool = False) -> SentEmail:
         raise NotFound(UNKNOWN)
     delivery, campaign, subscriber = row
     return SentEmail(delivery, campaign, subscriber, _sender(session, delivery, campaign))
+
+
+def find_locked(session: Session, tokens: Collection[str]) -> dict[str, SentEmail]:
+    """Return sent emails by token, locked in the order of ids; without those whose recipients were erased."""
+    raw = {each: text for text in tokens if (each := token_bytes(text))}
+    hold_batches(session, raw)
+    rows = session.execute(
+        select(Delivery, Campaign, Subscriber)
+        .join(Campaign, Campaign.id == Delivery.campaign_id)
+        .join(Subscriber, Subscriber.id == Delivery.subscriber_id)
+        .where(Delivery.token.in_(raw))
+        .order_by(Delivery.id)
+        .with_for_update(of=Delivery)
+        .execution_options(populate_existing=True)
+    )
+    return {
+        raw[delivery.token]: SentEmail(delivery, campaign, subscriber, _sender(session, delivery, campaign))
+        for delivery, campaign, subscriber in rows
+    }
 
 
 def email_for(session: Session, found: SentEmail, public_url: str) -> rendering.Rendered:
@@ -196,6 +218,7 @@ class KnownEmail:
     subscriber_id: int | None
     dated_at: datetime
     settled_at: datetime | None
+    unsubscribed_at: datetime | None
     campaign_id: int
     campaign_name: str
     locale: str
@@ -208,6 +231,8 @@ class KnownEmail:
     last_name: str | None
     birthday: Any
     fields: Mapping[str, Any] | None
+    status: SubscriberStatus | None
+    created_at: datetime | None
     # The sender; None after it was deleted.
     sender_own_name: str | None
     sender_from_name: str | None
@@ -221,10 +246,21 @@ class KnownEmail:
 def read_known(session: Session, token: str) -> KnownEmail:
     """Return the sent email for the 22 characters of its token. Raise ``NotFound``."""
     raw = token_bytes(token)
-    row = session.execute(_READ, {"token": raw}).first() if raw else None
-    if row is None:
+    known = look(session, [raw])[0] if raw else None
+    if known is None:
         raise NotFound(UNKNOWN)
-    return KnownEmail(*tuple(row))
+    return known
+
+
+def look(session: Session, tokens: Sequence[bytes]) -> list[KnownEmail | None]:
+    """Return the sent emails with these tokens, in the same order; None for an unknown one."""
+    if session.get_bind().dialect.name == "postgresql":
+        wanted = array_literal(f'"\\\\x{each.hex()}"' for each in tokens)
+        rows = session.execute(_READ_BY_ARRAY, {"tokens": wanted})
+    else:
+        rows = session.execute(_READ_BY_LIST, {"tokens": list(tokens)})
+    found = {row[0]: KnownEmail(*tuple(row)) for row in rows}
+    return [found.get(each) for each in tokens]
 
 
 def recipient_values(
@@ -290,6 +326,7 @@ _READ = (
         Delivery.subscriber_id,
         Delivery.dated_at,
         Delivery.settled_at,
+        Delivery.unsubscribed_at,
         Campaign.id,
         Campaign.name,
         Campaign.locale,
@@ -301,6 +338,8 @@ _READ = (
         Subscriber.last_name,
         Subscriber.birthday,
         Subscriber.fields,
+        Subscriber.status,
+        Subscriber.created_at,
         Sender.name,
         Sender.from_name,
         Sender.from_email,
@@ -310,8 +349,9 @@ _READ = (
     .outerjoin(FrozenEmail, FrozenEmail.id == _VERSION_ID)
     .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
     .outerjoin(Sender, Sender.id == func.coalesce(Delivery.sender_id, _FIRST_SENDER))
-    .where(Delivery.token == bindparam("token"))
 )
+_READ_BY_ARRAY = _READ.where(Delivery.token == any_(cast(bindparam("tokens", type_=Text), ARRAY(Token))))
+_READ_BY_LIST = _READ.where(Delivery.token.in_(bindparam("tokens", expanding=True)))
 _LIST_NAMES = (
     select(SubscriberList.name, list_member.c.subscriber_id.is_not(None))
     .join(campaign_list, campaign_list.c.list_id == SubscriberList.id)

@@ -1,5 +1,6 @@
 """Unsubscribing by the token in an email, and undoing it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,9 +11,9 @@ from ..audience import suppression
 from ..errors import Conflict, _
 from ..ledger.engagement import set_unsubscribed
 from ..models import Event, EventKind, EventSource, SubscriberStatus
-from .campaign_counters import counted
+from .campaign_counters import counted, counted_together
 from .clicks import mark_as_received
-from .sent_emails import SentEmail, find
+from .sent_emails import KnownEmail, SentEmail, find, find_locked
 
 REASON = "letter"  # the subscriber page finds the email through the delivery
 GETS_EMAILS = (SubscriberStatus.active, SubscriberStatus.unconfirmed)
@@ -38,6 +39,22 @@ class UnsubscribePage:
 def recipient_page(session: Session, token: str) -> UnsubscribePage:
     """Who holds this token, for the page. Changes nothing. Raises ``NotFound``."""
     return describe(session, find(session, token))
+
+
+def page_of(known: KnownEmail) -> UnsubscribePage | None:
+    """Return the data of a recipient page; None after an erasure, when more has to be looked up."""
+    if known.email is None or known.status is None:
+        return None
+    return UnsubscribePage(
+        address=masked(known.email),
+        sender_name=known.sender_from_name or "",
+        sender_email=known.sender_from_email or "",
+        subscribed=known.status in GETS_EMAILS,
+        left_by_this=known.status == SubscriberStatus.unsubscribed and known.unsubscribed_at is not None,
+        since=known.created_at,
+        sent_at=known.settled_at,
+        locale=known.locale,
+    )
 
 
 def describe(session: Session, found: SentEmail) -> UnsubscribePage:
@@ -76,6 +93,39 @@ def unsubscribe_by_token(session: Session, token: str, *, now: datetime) -> Unsu
             set_unsubscribed(delivery, now)
         _note(session, found, EventKind.unsubscribe, now)
     return describe(session, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A request to unsubscribe."""
+
+    token: str
+    at: datetime
+
+
+def unsubscribe_together(session: Session, leaving: Sequence[Leaving]) -> list[UnsubscribePage | None]:
+    """Unsubscribe many recipients as :func:`unsubscribe_by_token` does one.
+
+    The answer is None, and nothing is done, for an unknown token and for a recipient who was erased: that
+    locks the account, which has to be locked before any delivery.
+    """
+    emails = find_locked(session, {each.token for each in leaving})
+    deliveries = [found.delivery for found in emails.values()]
+    first = {each.token: each.at for each in reversed(leaving) if each.token in emails}
+    for token, at in first.items():
+        mark_as_received(session, emails[token].delivery, at)
+    with counted_together(session, deliveries):
+        # Subscribers are locked in the order of ids, as by every other group.
+        for token in sorted(first, key=lambda token: emails[token].delivery.subscriber_id or 0):
+            _leave(session, emails[token], first[token])
+    pages = {token: describe(session, found) for token, found in emails.items()}
+    return [pages.get(each.token) for each in leaving]
+
+
+def _leave(session: Session, found: SentEmail, now: datetime) -> None:
+    if found.subscriber and suppression.unsubscribe(session, found.subscriber, reason=REASON, now=now):
+        set_unsubscribed(found.delivery, now)
+        _note(session, found, EventKind.unsubscribe, now)
 
 
 def resubscribe_by_token(session: Session, token: str, *, now: datetime) -> UnsubscribePage:

@@ -78,16 +78,19 @@ def _classify(agent: str) -> EventSource:
     return EventSource.person
 
 
+PURPOSES = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+"""Headers that show a prefetch."""
+
+
 def is_fetched_ahead(headers: Mapping[str, str]) -> bool:
     """Return whether the headers show a prefetch, by a browser or proxy, that no user has requested.
 
     Sources: Fetch Metadata (``Sec-Purpose``), and the headers of older browsers.
     """
-    found = (headers.get(name) for name in _PURPOSES)
+    found = (headers.get(name) for name in PURPOSES)
     return any(_AHEAD.search(value[:100]) for value in found if value)
 
 
-_PURPOSES = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 _AHEAD = re.compile("prefetch|prerender|preview", re.IGNORECASE)
 
 

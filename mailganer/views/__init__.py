@@ -7,7 +7,7 @@ from pyramid.tweens import INGRESS
 from mailganer.broker import broker_url
 from mailganer.i18n.sentences import pgettext
 from mailganer.web import localization
-from mailganer.web.clicks import prepare_tracking
+from mailganer.web.tracking_state import prepare_tracking
 
 from ..web.compression import asset
 from ..web.health import BrokerWatch

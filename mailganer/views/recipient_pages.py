@@ -9,25 +9,29 @@ from typing import Any
 
 from markupsafe import Markup
 from pyramid.httpexceptions import HTTPFound
+from pyramid.renderers import render
 from pyramid.request import Request
 from pyramid.response import Response
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import ObjectDeletedError
 
 from mailganer import tracking
-from mailganer.db import OUT_OF_REACH, utcnow
+from mailganer.db import OUT_OF_REACH, utcnow, without_transaction
 from mailganer.errors import Busy, Conflict, NotFound, _
 from mailganer.i18n.languages import is_language
-from mailganer.tracking import Click, Outcome, OutcomeUnknown, UnsubscribePage
+from mailganer.tracking import Click, GroupWriter, Leaving, Outcome, OutcomeUnknown, UnsubscribePage
 from mailganer.web import PUBLIC, RateLimit, email_response, localization, network
 
 from ..web.clicks import OUTCOME, PRIVATE
 from ..web.decorators import exception_view_config, view_config
+from ..web.email_pages import PageKey, PageMoulds, marked
 from ..web.error_status import RETRY_AFTER, without_database
+from ..web.headers import view_headers
 
 SEEN = ("GET", "HEAD")
 # A truncated URL is retried a few times; sixty in a minute are guesses.
 MISSES = RateLimit("unknown tokens", 60, 60)
+TEMPLATE = "recipients/unsubscribe.jinja2"
 PAGES = ("click", "unsubscribe", "unsubscribe_undo", "email_in_browser")
 
 
@@ -72,7 +76,7 @@ def _count(request: Request, target: str) -> None:
         raise NotFound
 
 
-def _raise_error(outcome: Outcome[str]) -> None:
+def _raise_error(outcome: Outcome[Any]) -> None:
     error = outcome.error
     if isinstance(error, OutcomeUnknown) and error.__cause__:
         raise error.__cause__
@@ -86,7 +90,22 @@ def _raise_error(outcome: Outcome[str]) -> None:
 def ask(request: Request) -> dict[str, Any]:
     with _counting_misses(request):
         recipient = tracking.recipient_page(request.dbsession, request.matchdict["token"])
-    return _page(request, recipient)
+    values = _page(request, recipient)
+    if request.method == "GET" and not recipient.erased:
+        _keep_mould(request, recipient, values)
+    return values
+
+
+def _keep_mould(request: Request, recipient: UnsubscribePage, values: dict[str, Any]) -> None:
+    """Keep the page for the next recipients, who differ in a few words only: see ``web.email_pages``."""
+    if request.cookies or set(request.GET) - {"lang"}:
+        return
+    moulds: PageMoulds = request.registry["moulds"]
+    key = PageKey.of(recipient, request.locale_name, values["spoken"].get("lang", ""))
+    if key not in moulds:
+        page, (since, sent_at) = marked(recipient)
+        html = render(TEMPLATE, values | {"recipient": page, "since": since, "sent_at": sent_at}, request)
+        moulds.keep(key, html.replace(values["token"], moulds.MARKS.token))
 
 
 @view_config(
@@ -99,8 +118,17 @@ def ask(request: Request) -> dict[str, Any]:
 def unsubscribe(request: Request) -> dict[str, Any]:
     """Unsubscribe, from the page or one-click by the email app (RFC 8058). The body is ignored."""
     with _counting_misses(request):
-        recipient = tracking.unsubscribe_by_token(request.dbsession, request.matchdict["token"], now=utcnow())
-    return _page(request, recipient)
+        return _page(request, _unsubscribed(request, Leaving(request.matchdict["token"], utcnow())))
+
+
+def _unsubscribed(request: Request, leaving: Leaving) -> UnsubscribePage:
+    """Unsubscribe together with others; alone who was erased, or is unknown."""
+    writer: GroupWriter[Leaving, UnsubscribePage] = request.registry["unsubscribes"]
+    outcome = without_transaction(request.dbsession, lambda: writer.wait(leaving))
+    _raise_error(outcome)
+    if outcome.answer is not None:
+        return outcome.answer
+    return tracking.unsubscribe_by_token(request.dbsession, leaving.token, now=leaving.at)
 
 
 @view_config(
@@ -132,16 +160,12 @@ def undo_reloaded(request: Request) -> Response:
 @view_config(route_name="email_in_browser", request_method=SEEN, permission=PUBLIC)
 def email(request: Request) -> Response:
     with _counting_misses(request):
-        session = request.dbsession
-        found = tracking.find(session, request.matchdict["token"])
-        rendered = tracking.email_for(session, found, request.registry["settings"].public_url)
+        with request.registry["readers"]() as session:
+            known = tracking.read_known(session, request.matchdict["token"])
+        rendered = request.registry["views"].render(known)
     html = rendered.html or Markup("<!doctype html><meta charset=utf-8><pre>{}</pre>").format(rendered.text)
     response = email_response(request, html)
-    policy = response.headers["Content-Security-Policy"]
-    response.headers["Content-Security-Policy"] = policy.replace(
-        "frame-ancestors 'self'", "frame-ancestors 'none'"
-    )
-    response.headers["X-Frame-Options"] = "DENY"
+    response.headers.update(view_headers())
     return response
 
 
@@ -186,8 +210,12 @@ def choose_language(request: Request, locale: str) -> None:
 def _page(request: Request, recipient: UnsubscribePage, *, back: bool = False) -> dict[str, Any]:
     choose_language(request, recipient.locale)
     _private(request.response)
+    words = localization.translator_of(request)
+    since, sent_at = (at and localization.date_html(words, at) for at in (recipient.since, recipient.sent_at))
     return {
         "recipient": recipient,
+        "since": since,
+        "sent_at": sent_at,
         "back": back,
         "spoken": _requested_language(request),
         "who": recipient.sender_name or recipient.sender_email or request.translate(_("this sender")),

@@ -12,16 +12,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pyramid.registry import Registry
-from webob.headers import EnvironHeaders
 
 from mailganer.db import utcnow
 from mailganer.tracking import (
+    PURPOSES,
     Click,
     GroupWriter,
-    OpenBuffer,
     Outcome,
-    SentVersions,
-    click_writer,
     is_fetched_ahead,
 )
 from mailganer.web import security_headers
@@ -42,14 +39,8 @@ PRIVATE = {
 """Headers of every response to a recipient."""
 
 _PATH = re.compile(r"/c/([A-Za-z0-9_-]{22})/([0-9]{1,5})")
+_PURPOSES = [(f"HTTP_{name.upper().replace('-', '_')}", name) for name in PURPOSES]
 _BEGUN = "mailganer.click_begun"
-
-
-def prepare_tracking(registry: Registry) -> None:
-    """Give the application its buffer of opens, its writer of clicks, and the versions they both need."""
-    registry["opens"] = OpenBuffer(lambda: registry["sessions"])
-    registry["versions"] = SentVersions(lambda: registry["readers"], registry["settings"].public_url)
-    registry["clicks"] = click_writer(lambda: registry["sessions"], registry["opens"], registry["versions"])
 
 
 class ClicksFirst:
@@ -107,8 +98,13 @@ def _click_of(environ: "WSGIEnvironment") -> Click | None:
         int(found[2]),
         agent=environ.get("HTTP_USER_AGENT", ""),
         at=utcnow(),
-        fetched_ahead=is_fetched_ahead(EnvironHeaders(environ)),
+        fetched_ahead=_is_fetched_ahead(environ),
     )
+
+
+def _is_fetched_ahead(environ: "WSGIEnvironment") -> bool:
+    found = {header: environ[key] for key, header in _PURPOSES if key in environ}
+    return bool(found) and is_fetched_ahead(found)
 
 
 def _headers(registry: Registry) -> list[tuple[str, str]]:

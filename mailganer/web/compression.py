@@ -12,6 +12,7 @@ from pyramid.registry import Registry
 from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.threadlocal import get_current_request
+from webob.acceptparse import create_accept_encoding_header
 
 YEAR = 31_536_000  # seconds
 SMALLEST = 1_000  # bytes; below, the gzip headers outweigh the saving
@@ -56,18 +57,19 @@ def compression_tween(
             response.headers["Cache-Control"] = f"public, max-age={YEAR}, immutable"
         if _is_text(response):
             response.vary = (*(response.vary or ()), "Accept-Encoding")
-            if _takes_gzip(request) and "Range" not in request.headers:
+            if takes_gzip(request.headers.get("Accept-Encoding", "")) and "Range" not in request.headers:
                 _compress(response, static)
         return response
 
     return tween
 
 
-def _takes_gzip(request: Request) -> bool:
-    """Return whether the client accepts gzip; False without an Accept-Encoding header."""
-    if not request.accept_encoding:
+@lru_cache(maxsize=256)
+def takes_gzip(accept_encoding: str) -> bool:
+    """Return whether a client with this Accept-Encoding header accepts gzip; False without one."""
+    if not accept_encoding:
         return False
-    return bool(request.accept_encoding.acceptable_offers(["gzip"]))
+    return bool(create_accept_encoding_header(accept_encoding).acceptable_offers(["gzip"]))
 
 
 def _is_text(response: Response) -> bool:
@@ -81,7 +83,7 @@ def _is_text(response: Response) -> bool:
 
 def _compress(response: Response, static: str) -> None:
     is_file = static and response.status_int == 200
-    body = _compressed_file(static) if is_file else _compressed_page(response.body)
+    body = _compressed_file(static) if is_file else compressed_page(response.body)
     if hasattr(response.app_iter, "close"):
         response.app_iter.close()  # the file handle is not needed any more
     response.app_iter = [body]
@@ -95,7 +97,7 @@ def _compressed_file(path: str) -> bytes:
     return gzip.compress(_content(path), 9, mtime=0)
 
 
-def _compressed_page(body: bytes) -> bytes:
+def compressed_page(body: bytes) -> bytes:
     """Compress a page and pad it to a random length.
 
     A page can contain attacker-chosen text next to a secret; the exact compressed length would let the

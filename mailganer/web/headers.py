@@ -105,6 +105,16 @@ def _is_readable(pair: str) -> bool:
     return True
 
 
+def view_headers() -> dict[str, str]:
+    """Return the headers of an email in its recipient's browser, which no other page may frame."""
+    return {
+        "Content-Security-Policy": EMAIL_POLICY.replace("frame-ancestors 'self'", "frame-ancestors 'none'"),
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    }
+
+
 def email_response(request: Request, html: str) -> Response:
     """Return an email as a page of its own, for ``<iframe sandbox src=...>`` or the recipient's browser."""
     response = Response(html, content_type="text/html", charset="utf-8")

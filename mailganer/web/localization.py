@@ -206,8 +206,14 @@ def relative(at: datetime, now: datetime | None = None) -> Markup:
     return _time(at, current_translator().relative(distance))
 
 
-def _time(at: datetime | date, text: str) -> Markup:
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), exact(at), text)
+def date_html(words: Translator, at: datetime | date) -> Markup:
+    """Format a date outside of a request, as :func:`show_date` does in one."""
+    return _time(at, words.format_date(at), words)
+
+
+def _time(at: datetime | date, text: str, words: Translator | None = None) -> Markup:
+    title = (words or current_translator()).exact(at)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), title, text)
 
 
 # --- display settings for templates ------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from mailganer.web import security_headers
 from .clicks import BEFORE as CLICKS
 from .clicks import ClicksFirst
 from .decorators import subscriber
+from .email_pages import BEFORE as PAGES
+from .email_pages import EmailPagesFirst
 from .health import REQUESTS, SECONDS
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ class PixelFirst:
 
     def __init__(self, application: "Router") -> None:
         self.registry: Registry = application.registry
-        self._application = self._clicks = ClicksFirst(application, self.registry)
+        self._pages = EmailPagesFirst(application, self.registry)
+        self._application = self._clicks = ClicksFirst(self._pages, self.registry)
         self._opens: OpenBuffer = self.registry["opens"]
         self._headers = _headers(self.registry)
         self._answered = {method: REQUESTS.labels(method, "open", 200) for method in ("GET", "HEAD")}
@@ -67,17 +70,18 @@ class PixelFirst:
 
     def is_prompt(self, method: str, path: str) -> bool:
         """Return whether a request is answered without any waiting."""
-        return method in self._answered and _is_pixel(path) and not self._opens.holds()
+        return method in self._answered and _is_pixel(path) and not self._opens.delays()
 
     def may_begin(self, method: str, path: str) -> bool:
         """Return whether :meth:`begin` is worth a call."""
-        return method == "GET" and path.startswith(CLICKS)
+        return method == "GET" and path.startswith((CLICKS, *PAGES))
 
     def begin(
         self, environ: "WSGIEnvironment", done: Callable[[bool], None], wake: Callable[[], None]
     ) -> bool:
         """Begin to answer a request, see ``ClicksFirst.begin``."""
-        return self._clicks.begin(environ, done, wake)
+        beginning = self._clicks if environ["PATH_INFO"].startswith(CLICKS) else self._pages
+        return beginning.begin(environ, done, wake)
 
     def _count(self, path: str, agent: str) -> None:
         token = path.removeprefix(BEFORE).removesuffix(BEHIND)

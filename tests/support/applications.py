@@ -13,10 +13,10 @@ import mailganer
 from mailganer.broker import broker_url
 from mailganer.settings import Settings, from_mapping
 from mailganer.web import BodyLimits, OutsideCalls, RateLimiter, shared_storage
-from mailganer.web.clicks import prepare_tracking
 from mailganer.web.health import BrokerWatch
 from mailganer.web.pending_forms import PendingForms
 from mailganer.web.pixel import PixelFirst
+from mailganer.web.tracking_state import prepare_tracking
 
 # The configuration does not depend on these: they are read from the settings on each request.
 PLACES = frozenset(
