@@ -17,7 +17,9 @@ from celery.signals import (
     worker_shutting_down,
 )
 
+from . import worker_process
 from .queue import enqueue, note_received
+from .sending import watchdog
 from .sending.process_reports import ProcessReport
 from .sending.watchdog import Watchdog, begin_task, end_task, tasks_wait
 from .worker import app, connected_to
@@ -26,6 +28,8 @@ from .worker_process import request_stop, stop_with_parent
 
 def prepare() -> None:
     """Create what the processes of the pool share with this one, before they are forked."""
+    worker_process.begin_worker()
+    watchdog.begin_worker()
     _report()
 
 
@@ -79,10 +83,10 @@ def _end_report(**_: Any) -> None:
 def _watch(sender: Any, **_: Any) -> None:
     if not _has_processes(sender.pool):
         return  # of threads it is unknown which are busy
-    watchdog = Watchdog(lambda: tasks_wait(app), sender.pool.num_processes, request_stop)
-    task_received.connect(lambda **_: watchdog.heard(), weak=False)
-    worker_shutting_down.connect(lambda **_: watchdog.stop(), weak=False)
-    watchdog.start()
+    dog = Watchdog(lambda: tasks_wait(app), sender.pool.num_processes, request_stop)
+    task_received.connect(lambda **_: dog.heard(), weak=False)
+    worker_shutting_down.connect(lambda **_: dog.stop(), weak=False)
+    dog.start()
 
 
 def _has_processes(pool: Any) -> bool:

@@ -25,6 +25,7 @@ from .settings import Settings
 
 __all__ = [
     "WorkerProcess",
+    "begin_worker",
     "emails_in_flight",
     "fits",
     "is_stopping",
@@ -134,17 +135,23 @@ _newest = cache(newest)
 
 # --- stopping
 
-_STOP = mmap.mmap(-1, 1)  # shared with the processes of the pool, which are forked later
+_stop = mmap.mmap(-1, 1)  # shared with the processes of the pool, which are forked later
 _parent = 0  # the worker whose pool this process belongs to
+
+
+def begin_worker() -> None:
+    """Share nothing with a worker that was a fork of the same process as this one, and was stopped."""
+    global _stop
+    _stop = mmap.mmap(-1, 1)
 
 
 def request_stop() -> None:
     """Stop opening windows, in this process and in those it has forked."""
-    _STOP[0] = 1
+    _stop[0] = 1
 
 
 def is_stopping() -> bool:
-    return _STOP[0] != 0
+    return _stop[0] != 0
 
 
 def stop_with_parent() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from .forked import ForkedProcess
 from .parent import die_with_parent
 
 CHECK_EVERY = 0.2  # seconds between two checks of the children
@@ -28,6 +29,7 @@ class Part:
 
     name: str
     command: Sequence[str]
+    run: Callable[[], int] | None = None  # run by a fork of this process, instead of the command
     environment: Mapping[str, str] = field(default_factory=dict)
     last: bool = False  # stopped only when all others are gone
 
@@ -37,7 +39,7 @@ class _Child:
 
     def __init__(self, part: Part, log: Path | None) -> None:
         self.part, self.log = part, log
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
         self.started = self.due = 0.0
         self.pause = FIRST_PAUSE
         self.gone = False  # its death is recorded and its restart is due
@@ -46,20 +48,26 @@ class _Child:
     def start(self) -> None:
         output = self._output()
         try:
-            self.process = subprocess.Popen(  # noqa: S603 - our own command lines
-                list(self.part.command),
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT if output else None,
-                # Ctrl-C in a terminal goes to this process only, which signals the children in order.
-                start_new_session=True,
-                preexec_fn=die_with_parent,
-            )
+            if self.part.run:
+                self.process = ForkedProcess(self.part.run, self.part.name, self._environment(), output)
+            else:
+                self.process = self._execute(output)
         finally:
             if output:
                 output.close()
         self.started, self.gone = time.monotonic(), False
+
+    def _execute(self, output: IO[bytes] | None) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - our own command lines
+            list(self.part.command),
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            # Ctrl-C in a terminal goes to this process only, which signals the children in order.
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
 
     @property
     def running(self) -> bool:
@@ -153,7 +161,8 @@ class ProcessTree:
         self._children.remove(child)
         if self.stopping:
             child.kill()
-        return child.process.returncode if child.process else 1
+        code = child.process.returncode if child.process else None
+        return 1 if code is None else code
 
     def wait(self, ready: Callable[[], bool], hopeless: Callable[[], bool], timeout: float) -> bool:
         """Supervise the children until ``ready``; return False when it is hopeless or time is up."""

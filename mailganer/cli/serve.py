@@ -3,8 +3,10 @@
 import fcntl
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +14,10 @@ import click
 
 from ..errors import MailganerError
 from .common import check_free, ini_argument, make_data_folder, read_settings, split_address
+from .forked import CAN_FORK, preload
 from .parent import die_with_parent
 from .processes import Part, ProcessTree, python
+from .shared_modules import SENDING_MODULES, WEB_MODULES
 from .web_status import web_status
 
 if TYPE_CHECKING:
@@ -61,11 +65,15 @@ class _Installation:
         _say("Starting Mailganer...")
         if self.settings.embedded:
             self.tree.start(self._broker())
+        if CAN_FORK:
+            preload(WEB_MODULES)
         is_checked = not (self.settings.demo and _has_newest_schema(self.settings))
         if is_checked and (code := self._check()):
             return code
         # Pages first, with the whole machine to themselves: a user waits for them.
-        self.tree.start(Part("web", python("web")))
+        self.tree.start(_own("web", "web"))
+        if CAN_FORK:
+            preload(SENDING_MODULES)
         answers = self.tree.wait(self._answers, self._hopeless if is_checked else self._died, FIRST_ANSWER)
         if not answers and not is_checked and not self.tree.stopping:
             if code := self._check():  # shows what the web part has written only to its log
@@ -85,7 +93,7 @@ class _Installation:
 
     def _check(self) -> int:
         """Migrate, and check the configured plugins; return an exit code."""
-        code = self.tree.run(Part("migration", python("migrate", "--check")))
+        code = self.tree.run(_own("migration", "migrate", "--check"))
         return 0 if self.tree.stopping else code
 
     def _broker(self) -> Part:
@@ -96,13 +104,13 @@ class _Installation:
     def _others(self) -> Iterator[Part]:
         if self.settings.demo:
             yield self._catcher()
-        yield Part("worker", python("worker"))
-        yield Part("beat", python("beat"))
+        yield _own("worker", "worker")
+        yield _own("beat", "beat")
 
     def _catcher(self) -> Part:
         host, port = split_address(self.settings.catcher)
         where = ("--host", host, "--port", str(port), "--dir", str(self.settings.outbox))
-        return Part("catcher", python("catch", *where))
+        return _own("catcher", "catch", *where)
 
     def _answers(self) -> bool:
         return web_status(self.settings) is not None
@@ -130,6 +138,19 @@ class _Installation:
             return ""
         lines = log.read_text(errors="replace").strip().splitlines() or [""]
         return f" It said: {lines[-1]} See {log}."
+
+
+def _own(name: str, command: str, *arguments: str) -> Part:
+    """Return a part that runs one of our commands, in a fork of this process where that is possible."""
+    run = partial(_run_command, command, *arguments) if CAN_FORK else None
+    return Part(name, python(command, *arguments), run)
+
+
+def _run_command(*arguments: str) -> int:
+    from . import run
+
+    sys.argv[1:] = arguments  # on SIGHUP a worker runs its command again
+    return run(arguments)
 
 
 @contextmanager

@@ -29,20 +29,26 @@ DEAF = (
     "recipients stay pending."
 )
 
-_BUSY = mmap.mmap(-1, 256)  # one byte for each pool process; shared with processes that are forked later
+_busy = mmap.mmap(-1, 256)  # one byte for each pool process; shared with processes that are forked later
+
+
+def begin_worker() -> None:
+    """Share nothing with a worker that was a fork of the same process as this one."""
+    global _busy
+    _busy = mmap.mmap(-1, 256)
 
 
 def begin_task() -> None:
-    _BUSY[_place()] = 1
+    _busy[_place()] = 1
 
 
 def end_task() -> None:
-    _BUSY[_place()] = 0
+    _busy[_place()] = 0
 
 
 def _place() -> int:
-    """Return this process's index in ``_BUSY``. A replacement process takes it over and starts idle."""
-    return int(getattr(current_process(), "index", 0)) % len(_BUSY)
+    """Return this process's index in ``_busy``. A replacement process takes it over and starts idle."""
+    return int(getattr(current_process(), "index", 0)) % len(_busy)
 
 
 class Watchdog:
@@ -82,13 +88,13 @@ class Watchdog:
                 self._end()
 
     def _all_busy(self) -> bool:
-        return sum(_BUSY[: len(_BUSY)]) >= self._processes
+        return sum(_busy[: len(_busy)]) >= self._processes
 
     def _end(self) -> None:
         log.critical(DEAF, elapsed() - self._heard)
         self._farewell()
         until = elapsed() + FAREWELL
-        while any(_BUSY[: len(_BUSY)]) and elapsed() < until:
+        while any(_busy[: len(_busy)]) and elapsed() < until:
             self._ended.wait(0.1)
         self._leave(1)
 

@@ -175,5 +175,10 @@ class Installation:
 
 
 def _name(process: psutil.Process) -> str:
+    command = process.cmdline()
+    if command[:1] == ["mailganer"]:  # a fork of ``mailganer serve``: its title is its part
+        return command[1]
+    if "serve" in command:
+        return ""  # a fork that has no title yet
     # The broker's server overwrites its environment with its title.
     return process.environ().get("MAILGANER_PART") or "broker"
