@@ -20,16 +20,16 @@ def create_app() -> "PixelFirst":
 
     try:
         with collector_paused():
-            from pyramid.paster import get_app, setup_logging
-
             from .logs import survive_full_disk
             from .sending.process_reports import ProcessReport
+            from .settings.ini_file import open_ini
 
             ini = str(find_ini(None))
             survive_full_disk()
-            setup_logging(ini)
+            ini_file = open_ini(ini)
+            ini_file.setup_logging()
             os.environ["MAILGANER_INI"] = ini
-            application: PixelFirst = get_app(ini, "main")
+            application: PixelFirst = ini_file.get_wsgi_app("main")
             report = ProcessReport("web", application.registry["settings"])
     except SettingsError as error:
         sys.exit("\n".join(error.problems))

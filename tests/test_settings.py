@@ -1,6 +1,7 @@
 """Settings: precedence of sources, and all errors reported at once."""
 
 import copy
+from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -184,3 +185,13 @@ def test_the_old_name_of_the_russian_price_is_read_with_a_warning(tmp_path: Path
     first, second = islice(examine(str(ini)), 2)
     assert (second.part, second.well, second.sentence) == ("settings", True, settings.warnings[0])
     assert first.well
+
+
+def test_reading_a_file_reads_no_metadata_of_installed_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ini = tmp_path / "mailganer.ini"
+    ini.write_text("[app:main]\nsqlalchemy.url = sqlite:///x\nmailganer.public_url = http://localhost\n")
+    read = property(lambda package: pytest.fail(f"it read the metadata of {package}"))
+    monkeypatch.setattr(metadata.Distribution, "metadata", read)
+    load(ini, {"SECRET_KEY": "0123456789abcdef" * 4})

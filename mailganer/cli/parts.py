@@ -33,18 +33,18 @@ def web(ini: str | None) -> None:
     """Serve the pages, the API and the recipients' links of INI."""
     signal.signal(signal.SIGTERM, _leave)
     with collector_paused():
-        from pyramid.paster import get_app, setup_logging
-
         from ..logs import survive_full_disk
         from ..sending.process_reports import ProcessReport
+        from ..settings.ini_file import open_ini
         from .server import make_server
 
         settings = read_settings(ini)
         check_free(settings.listen, "mailganer.listen")
         make_data_folder(settings)
         survive_full_disk()
-        setup_logging(os.environ["MAILGANER_INI"])
-        application = get_app(os.environ["MAILGANER_INI"], "main")
+        ini_file = open_ini(os.environ["MAILGANER_INI"])
+        ini_file.setup_logging()
+        application = ini_file.get_wsgi_app("main")
         options = web_options(settings)
     sys.setswitchinterval(SWITCH_SECONDS)
     server = make_server(

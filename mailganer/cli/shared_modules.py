@@ -1,7 +1,7 @@
 """Modules that ``mailganer serve`` imports for the parts that it forks, which share their memory."""
 
 WEB_MODULES = (
-    *("jinja2.ext", "logging.config", "paste.deploy.loadwsgi", "plaster_pastedeploy", "pyramid.paster"),
+    *("jinja2.ext", "logging.config", "paste.deploy.loadwsgi", "plaster_pastedeploy", "pyramid.config"),
     *("pyramid_jinja2", "pyramid_openapi3.tween", "pyramid_retry", "pyramid_tm", "zope.sqlalchemy"),
     *("celery.fixups.django", "celery.worker", "encodings.idna"),
     *("mailganer.cli.parts", "mailganer.cli.server", "mailganer.sending.process_reports"),

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dotenv import dotenv_values
-from plaster import get_settings
 
 from mailganer.errors import SettingsError
 
 from . import addresses, plans, secret_keys, unknown_names
+from .ini_file import open_ini
 from .keys import BACKEND_OPTION, ENVIRONMENT, MEANINGFUL_WHEN_EMPTY
 from .reader import SettingReader
 from .types import DEMO_ADDRESS, Settings
@@ -32,7 +32,7 @@ def load(ini: str | Path, environ: Mapping[str, str] | None = None, *, create: b
     if not path.is_file():
         raise SettingsError([f"There is no settings file {path}. Name one: mailganer serve PATH.ini"])
     try:
-        mapping = dict(get_settings(str(path), "app:main"))
+        mapping = dict(open_ini(path).get_settings("app:main"))
     except (LookupError, ValueError, configparser.Error) as error:
         raise SettingsError([f"{path} cannot be read as an ini file: {error}"]) from error
     if not mapping:
