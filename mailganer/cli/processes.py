@@ -1,7 +1,9 @@
 """A tree of processes that is started, supervised and stopped as one."""
 
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +17,8 @@ from typing import IO
 from .forked import ForkedProcess
 from .parent import die_with_parent
 
-CHECK_EVERY = 0.2  # seconds between two checks of the children
+CHECK_EVERY = 0.2  # seconds between two checks of the children during start and stop
+LONGEST_WAIT = 30.0  # seconds between two checks otherwise: a signal comes when a child dies
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a dead part is restarted; doubles each time
 STEADY = 60.0  # seconds of life after which a part's earlier deaths are forgotten
 PATIENCE = 4.0  # seconds a part has to end by itself before each stronger signal
@@ -122,6 +125,11 @@ class ProcessTree:
         """From now on, record a signal to stop instead of ending at once."""
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, self._note)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # wakes ``look_after``
+        self._wakes, writes = socket.socketpair()
+        self._wakes.setblocking(False)
+        writes.setblocking(False)
+        signal.set_wakeup_fd(writes.detach(), warn_on_full_buffer=False)
 
     def start(self, part: Part) -> None:
         child = _Child(part, self._logs / f"{part.name}.log" if self._logs else None)
@@ -178,7 +186,13 @@ class ProcessTree:
         """Supervise the children until a stop is requested."""
         while not self.stopping:
             self.look()
-            time.sleep(CHECK_EVERY)
+            due = [child.due - time.monotonic() for child in self._children if child.gone]
+            self._wait_for_signal(max(0.0, min([*due, LONGEST_WAIT])))
+
+    def _wait_for_signal(self, longest: float) -> None:
+        select.select([self._wakes], [], [], longest)
+        with suppress(BlockingIOError):
+            self._wakes.recv(4096)
 
     def look(self) -> None:
         """Restart parts that have died, after a pause that grows while they keep dying."""

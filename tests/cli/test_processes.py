@@ -152,3 +152,15 @@ def test_children_are_named_for_operators(start):
     process = start(web=SLEEP)
     assert children(process)[0].environ()["MAILGANER_PART"] == "web"
     assert "MAILGANER_PART" not in os.environ
+
+
+def test_an_idle_tree_sleeps_until_a_part_dies(start):
+    process = start(web=SLEEP, worker=SLEEP)
+    parent = psutil.Process(process.pid)
+    wait_until(lambda: parent.status() == psutil.STATUS_SLEEPING, 5, "the parent to wait")
+    time.sleep(0.2)
+    before = parent.num_ctx_switches().voluntary
+    time.sleep(1)
+    assert parent.num_ctx_switches().voluntary - before <= 1
+    children(process)[0].kill()
+    assert "ended (SIGKILL)" in process.stdout.readline()
