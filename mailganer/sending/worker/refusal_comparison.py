@@ -65,11 +65,13 @@ def _note_refusal(window: RefusedWindow, slot: int, receipt: Receipt) -> None:
     window.pattern.last_campaign = window.campaign_id
     if kind in window.pattern.not_about_recipients:
         if not _is_settled(window, item) and not _ask_after_a_day(window, slot, receipt):
-            window.pattern.add(item.id, kind)
+            window.pattern.add(item.id, kind, item.subscriber_id)
             window.attribute(kind, receipt)
     elif item.returned_at is None:  # a second refusal counts as one of this recipient
         limit = refusals_needed(receipt, item.address)
-        if window.pattern.add(item.id, kind) >= limit and _is_email_to_blame(window, receipt, kind):
+        if window.pattern.add(item.id, kind, item.subscriber_id) >= limit and _is_email_to_blame(
+            window, receipt, kind
+        ):
             window.attribute(kind, receipt)
 
 

@@ -52,6 +52,8 @@ class RefusalPattern:
     """Refusals of a sender's recipients since the last accepted email."""
 
     seen: list[tuple[int, str]] = field(default_factory=list)  # delivery id and kind of reply
+    # Subscribers of these deliveries: one who is in several campaigns counts once.
+    subscribers: dict[int, int] = field(default_factory=dict)
     # Kinds of replies that were attributed to the sender or the email.
     not_about_recipients: list[str] = field(default_factory=list)
     last_campaign: int | None = None  # the campaign whose recipient was refused last
@@ -73,6 +75,7 @@ class RefusalPattern:
         stored = stored or {}
         return cls(
             [(int(delivery_id), str(kind)) for delivery_id, kind in stored.get("seen", ())],
+            {int(delivery_id): int(who) for delivery_id, who in stored.get("who", ())},
             list(stored.get("held", ())),
             stored.get("last"),
             list(stored.get("asked", ())),
@@ -85,8 +88,10 @@ class RefusalPattern:
 
     def as_json(self) -> dict[str, Any] | None:
         """Return the value for ``Sender.refusals``; None when there is nothing to store."""
+        kept = self.seen[-MOST_KEPT:]
         values: dict[str, Any] = {
-            "seen": [list(each) for each in self.seen[-MOST_KEPT:]],
+            "seen": [list(each) for each in kept],
+            "who": [[each, self.subscribers[each]] for each, _kind in kept if each in self.subscribers],
             "held": self.not_about_recipients[-MOST_KEPT:],
             "last": self.last_campaign,
             "asked": self.decided[-MOST_DECIDED:],
@@ -119,15 +124,18 @@ class RefusalPattern:
         self.outvoted += [each for each in self.attributed if each not in self.outvoted]
         self.attributed, self.alone, self.woken = [], False, False
 
-    def add(self, delivery_id: int, kind: str) -> int:
+    def add(self, delivery_id: int, kind: str, subscriber: int | None = None) -> int:
         """Add a refusal; return how many different recipients got this kind by now."""
+        if subscriber is not None:
+            self.subscribers[delivery_id] = subscriber
         if (delivery_id, kind) not in self.seen:
             self.seen.append((delivery_id, kind))
         return self.count(kind)
 
     def count(self, kind: str) -> int:
         """Return how many different recipients got this kind of reply."""
-        return sum(each == kind for _id, each in self.seen)
+        ids = [delivery_id for delivery_id, found in self.seen if found == kind]
+        return len({self.subscribers.get(each, -each) for each in ids})
 
     def remove(self, kind: str) -> list[int]:
         """Forget a kind of reply; return the ids of the deliveries that got it."""
