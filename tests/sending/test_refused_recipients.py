@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from random import Random
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from mailganer.accounts.senders import mark_ready
 from mailganer.backends import Message, Receipt
@@ -18,6 +19,8 @@ from mailganer.models import (
     Account,
     Campaign,
     CampaignStatus,
+    Delivery,
+    DeliveryStatus,
     Sender,
     SenderStatus,
     Subscriber,
@@ -111,11 +114,23 @@ class Story:
                 if continues and campaign.status is CampaignStatus.paused:
                     state_changes.resume(session, campaign, self.clock.now)
             over = all(each.status is CampaignStatus.finished for each in states)
+            waits = all(each.status in (CampaignStatus.sending, CampaignStatus.finished) for each in states)
             session.commit()
+            first = self._first_due(session) if waits else None
         self.clock.now += max(wait, timedelta(0)) + timedelta(seconds=21)
         if not stopped:
             self.clock.forward(minutes=20)
+            self.clock.now = max(self.clock.now, first or self.clock.now)
         return over
+
+    def _first_due(self, session: Any) -> datetime | None:
+        """Return when the first recipient is due; None if one is due at once, or none is left."""
+        due = select(Delivery.not_before).where(
+            Delivery.campaign_id.in_(self.campaigns), Delivery.status == DeliveryStatus.pending
+        )
+        times = session.scalars(due).all()
+        session.commit()
+        return None if None in times else min(times, default=None)
 
 
 @pytest.fixture
