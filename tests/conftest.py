@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,21 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def _nothing_outside() -> None:
     outside.close()  # before every test: plugins that guard sockets too remove their guard after each
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed_packages_are_searched_once() -> Iterator[None]:
+    """Search the installed packages for plugins once; settings and applications of every test would do it
+    several times. With another ``sys.path``, as tests of plugins have, they are searched anew."""
+    path, found = list(sys.path), cache(lambda group: entry_points(group=group))
+
+    def known(*, group: str) -> EntryPoints:
+        return found(group) if sys.path == path else entry_points(group=group)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("backends.registry", "billing.providers", "settings.reader", "settings.unknown_names"):
+            patch.setattr(f"mailganer.{name}.entry_points", known)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
