@@ -195,3 +195,15 @@ def test_reading_a_file_reads_no_metadata_of_installed_packages(
     read = property(lambda package: pytest.fail(f"it read the metadata of {package}"))
     monkeypatch.setattr(metadata.Distribution, "metadata", read)
     load(ini, {"SECRET_KEY": "0123456789abcdef" * 4})
+
+
+def test_refused_settings_create_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    values = GOOD | {"mailganer.development": "true", "mailganer.data_dir": str(folder)}
+    del values["mailganer.secret_key"]
+    with pytest.raises(SettingsError):
+        from_mapping(values | {"mailganer.listen": "nowhere"}, environ={})
+    assert not folder.exists()
+    (key,) = from_mapping(values, environ={}).secret_keys
+    assert (folder / "secret_key").read_text() == key
+    assert from_mapping(values, environ={}).secret_keys == (key,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import idna
+from email_validator import EmailNotValidError, validate_email
 
 from ..errors import InputError, _
 
@@ -30,10 +31,11 @@ def normalise_email(email: str) -> str:
 def new_mailbox(email: str) -> str:
     """Return the normalised address of a mail account that is signed in with or added.
 
-    Raises ``InputError`` also for likely typing errors: several @, or a domain of one word. Stored mail
-    accounts are not checked for them, so that those added by earlier versions stay usable.
+    Addresses follow the rules of those of subscribers, and a ``mailto:`` before one is removed. Raises
+    ``InputError`` also for likely typing errors: several @, or a domain of one word. Stored mail accounts are
+    not checked for them, so that those added by earlier versions stay usable.
     """
-    address = normalise_email(email)
+    address = normalise_email(_MAILTO.sub("", email.strip()))
     local, _at, domain = address.rpartition("@")
     if "@" in local:
         raise InputError(
@@ -49,9 +51,24 @@ def new_mailbox(email: str) -> str:
                 )
             }
         )
+    if not _is_valid(local, domain):
+        raise InputError({"email": _("This is not a valid email address. Use the format name@example.com.")})
     return address
 
 
+def _is_valid(local: str, domain: str) -> bool:
+    """Return whether an address follows RFC 5321; a network's own domains are allowed."""
+    if local.startswith("-") or domain.rpartition(".")[2].isdecimal():
+        return False
+    try:
+        for each in (f"{local}@example.com", f"name@{domain}.com"):
+            validate_email(each, check_deliverability=False, strict=True)
+    except EmailNotValidError:
+        return False
+    return True
+
+
+_MAILTO = re.compile(r"\Amailto:\s*", re.IGNORECASE)
 _UNSAFE = re.compile(r"[\s<>\x00-\x1f\x7f]")
 
 

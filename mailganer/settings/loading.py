@@ -8,6 +8,7 @@ import configparser
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -105,7 +106,15 @@ def _read_settings(reader: SettingReader) -> Settings:
     unknown_names.check_keys(reader)
     if reader.problems:
         raise SettingsError(reader.problems)
-    return settings
+    return _with_kept_secret(settings, reader) if reader.create else settings
+
+
+def _with_kept_secret(settings: Settings, reader: SettingReader) -> Settings:
+    """Return the settings with the secret key of this checkout. Nothing is created for refused settings."""
+    keys = secret_keys.secret_keys(reader, settings.development, settings.data_dir, create=True)
+    if reader.problems:
+        raise SettingsError(reader.problems)
+    return replace(settings, secret_keys=keys)
 
 
 def _backend_options(reader: SettingReader) -> dict[str, dict[str, str]]:

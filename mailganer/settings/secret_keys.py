@@ -9,10 +9,17 @@ from .reader import SettingReader
 SHORTEST_SECRET = 32  # characters; a key shorter than 128 bits of hex could be guessed offline from a cookie
 
 
-def secret_keys(reader: SettingReader, development: bool, data_dir: Path) -> tuple[str, ...]:
+def secret_keys(
+    reader: SettingReader, development: bool, data_dir: Path, *, create: bool = False
+) -> tuple[str, ...]:
+    """Return the keys, newest first.
+
+    In development without one, the key of this checkout is read, and with ``create`` made and kept; else a
+    key for this process only.
+    """
     keys = reader.words("mailganer.secret_key", ())
     if not keys and development:
-        return (_development_secret(reader, data_dir / "secret_key"),)
+        return (_development_secret(reader, data_dir / "secret_key", create),)
     if not keys:
         reader.problems.append(
             "mailganer.secret_key is missing. Set it, or SECRET_KEY, to a random text: openssl rand -hex 32."
@@ -34,9 +41,9 @@ def metrics_token(reader: SettingReader) -> str:
     return value
 
 
-def _development_secret(reader: SettingReader, path: Path) -> str:
+def _development_secret(reader: SettingReader, path: Path, create: bool) -> str:
     try:
-        return _stored_secret(path) if reader.create or path.is_file() else secrets.token_hex(32)
+        return _stored_secret(path) if create or path.is_file() else secrets.token_hex(32)
     except OSError as error:
         reader.problems.append(
             f"The secret key of this checkout cannot be kept in {path}: {error.strerror}. "

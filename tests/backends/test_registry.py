@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from mailganer.audience import parse_address
 from mailganer.backends import (
     BackendMissing,
     InputError,
@@ -18,6 +19,7 @@ from mailganer.backends import (
     Registry,
     SettingsError,
     load_backends,
+    new_mailbox,
     normalise_email,
     secret_fields,
     split_settings,
@@ -341,3 +343,35 @@ def test_an_address_of_255_characters_is_one_too_long() -> None:
     assert normalise_email(longest) == longest
     with pytest.raises(InputError):
         normalise_email(longest.replace("@", "@d"))
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        *(".a@b.org", "a.@b.org", "a..b@b.org", "-a@b.org", "a@-b.org", "a@b-.org", "a@1.2.3.4", "a@b.123"),
+        *(
+            "a@[1.2.3.4]",
+            '"a b"@b.org',
+            "a@b..org",
+            "a@.b.org",
+            f"{'a' * 65}@b.org",
+            "a,c@b.org",
+            "a@b@c.org",
+        ),
+        *("anna@firma.local", "Anna.B+x@mail.b-c.org", "a_b-@b.org", "anna@mail.test", "o'neil@b.org"),
+        *("анна@пример.рф", "anna@пример.рф", "a@b.org"),
+    ],
+)
+def test_mail_accounts_and_subscribers_follow_the_same_rules(email: str) -> None:
+    def accepts(parse: Callable[[str], object]) -> bool:
+        try:
+            parse(email)
+        except InputError:
+            return False
+        return True
+
+    assert accepts(new_mailbox) is accepts(parse_address)
+
+
+def test_a_pasted_mailto_link_is_the_address_of_a_mail_account() -> None:
+    assert new_mailbox(" mailto:anna@B.org") == new_mailbox("MAILTO: anna@b.org") == "anna@b.org"
