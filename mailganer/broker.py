@@ -25,6 +25,8 @@ from .settings import Settings
 
 QUEUE = "mailganer"
 QUEUED_AT = "queued_at"  # message header: seconds since 1970 by the clock of Redis
+PROBE = f"{QUEUE}.probe"  # a key that is written to see whether Redis accepts writes
+REFUSES_WRITES = "it refuses writes"
 LONG_QUEUE = 200  # messages; Mailganer itself never has more than about a hundred waiting
 OLD_MESSAGE = 120.0  # seconds; a busy worker process looks at the queue every half minute
 LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes; the rest is for the server's temporary names
@@ -92,12 +94,19 @@ def command(settings: Settings) -> Sequence[str]:
 
 
 def trouble(url: str, timeout: float = 2) -> str:
-    """Return why the broker at ``url`` does not respond within ``timeout`` seconds; empty when it does."""
+    """Return why no message can be queued at ``url`` within ``timeout`` seconds; empty when it can.
+
+    A Redis server that answers may refuse to write: a replica, or one whose memory is full.
+    """
     connection = connect(url, timeout, socket_timeout=timeout, max_retries=0)
     try:
         with connection:
             connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=timeout)
+            if client := redis_client(connection):
+                client.set(PROBE, "", px=1000)
             connection.default_channel.close()
+    except connection.channel_errors as error:
+        return f"{REFUSES_WRITES}: {str(error).rstrip('.')}"
     except (OperationalError, KombuError, OSError, *connection.connection_errors) as error:
         return str(error) or type(error).__name__
     return ""

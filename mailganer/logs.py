@@ -158,11 +158,12 @@ class Outage:
     ``name`` names the dependency. Each process writes its own lines, whichever of its threads notices.
     """
 
+    part: ClassVar[str] = ""  # "web", "worker" or "beat": begins the lines of this process
     _known: ClassVar[list["Outage"]] = []
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._since: dict[str, float] = {}  # setdefault and pop need no lock between threads
+        self._since: dict[str, tuple[float]] = {}  # setdefault and pop need no lock between threads
         self._is_muted = False
         self.failures = 0  # calls of ``began``; a caller sees by it whether another noticed the outage
         self._known.append(self)
@@ -172,19 +173,31 @@ class Outage:
         self._is_muted = True
 
     def began(
-        self, log: Any, message: str, *values: object, level: int = logging.WARNING, **details: object
+        self,
+        log: Any,
+        message: str,
+        *values: object,
+        level: int = logging.WARNING,
+        since: float | None = None,
+        **details: object,
     ) -> None:
-        """Write a line, unless the outage is known. ``details`` work with structlog loggers only."""
+        """Write a line, unless the outage is known.
+
+        ``since`` is a ``monotonic`` time, by default now. ``details`` work with structlog loggers only.
+        """
         self.failures += 1
-        now = time.monotonic()
-        if not self._is_muted and self._since.setdefault("monotonic", now) is now:
-            log.log(level, message, *values, **details)
+        mine = (time.monotonic() if since is None else since,)
+        if not self._is_muted and self._since.setdefault("monotonic", mine) is mine:
+            log.log(level, self._begin() + message, *values, **details)
 
     def ended(self, log: Any) -> None:
         """Write how long the outage was, if there was one."""
         since = self._since.pop("monotonic", None)
         if since is not None:
-            log.warning("%s is back after %.0f s", self._name, time.monotonic() - since)
+            log.warning("%s%s is back after %.0f s", self._begin(), self._name, time.monotonic() - since[0])
+
+    def _begin(self) -> str:
+        return f"{self.part}: " if self.part else ""
 
     @classmethod
     def forget_all(cls) -> None:
@@ -192,6 +205,7 @@ class Outage:
         for each in cls._known:
             each._since.clear()
             each._is_muted = False
+        cls.part = ""
 
 
 def _writer(development: bool) -> tuple[Processor, ...]:

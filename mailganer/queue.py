@@ -63,6 +63,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "broker_connection_timeout": 2,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # Redis refuses a read when it became a replica, which Celery takes for an error of the channel.
+        "broker_channel_error_retry": True,
         "task_default_queue": QUEUE,
         "task_ignore_result": True,
         "task_serializer": "json",
@@ -95,6 +97,7 @@ def _transport(url: str) -> dict[str, Any]:
         "interval_start": 0,
         "interval_max": 0.2,
         "socket_connect_timeout": 2,
+        "socket_timeout": 5,  # a worker asks for one second
         "socket_keepalive": not url.startswith("redis+socket"),
     }
 

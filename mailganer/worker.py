@@ -19,6 +19,7 @@ from celery.beat import Scheduler
 from celery.signals import (
     after_setup_logger,
     after_setup_task_logger,
+    beat_init,
     celeryd_init,
     user_preload_options,
 )
@@ -26,9 +27,10 @@ from celery.utils.dispatch import Signal
 from click import Option
 from kombu.transport.virtual import Channel
 
+from .broker_monitor import monitor_broker
 from .cli.common import find_ini
 from .errors import SettingsError
-from .logs import configure_part, write_warning
+from .logs import Outage, configure_part, write_warning
 from .monotonic import elapsed
 from .queue import BROKER, TICK_EVERY, celery_config, enqueue
 from .settings import Settings, load
@@ -75,6 +77,16 @@ app.user_options["preload"].add(Option(["--ini"], help="The settings file; else 
 def _write_first_warnings(**_: Any) -> None:
     if not _settings().development:
         warnings.showwarning = write_warning  # until Celery sets up logging
+
+
+@connected_to(celeryd_init)
+def _name_part(**_: Any) -> None:
+    Outage.part = "worker"
+
+
+@connected_to(beat_init)
+def _monitor_broker_in_beat(**_: Any) -> None:
+    monitor_broker("beat", _settings())
 
 
 @connected_to(celeryd_init)

@@ -20,6 +20,7 @@ def create_app() -> "PixelFirst":
 
     try:
         with collector_paused():
+            from .broker_monitor import monitor_broker
             from .logs import survive_full_disk
             from .sending.process_reports import ProcessReport
             from .settings.ini_file import open_ini
@@ -34,5 +35,6 @@ def create_app() -> "PixelFirst":
     except SettingsError as error:
         sys.exit("\n".join(error.problems))
     report.start()
+    monitor_broker("web", application.registry["settings"])
     atexit.register(report.end)
     return application

@@ -122,13 +122,17 @@ def _broker(settings: Settings) -> Findings:
     trouble = broker.trouble(broker.broker_url(settings))
     if settings.embedded:
         program = broker.find_program(settings)
-        if trouble:
+        if trouble.startswith(broker.REFUSES_WRITES):
+            yield False, f"The embedded broker cannot be used: {trouble}."
+        elif trouble:
             yield (
                 False,
                 f"The embedded broker is not running. Start all parts with: mailganer serve ({trouble})",
             )
         else:
             yield True, f"The embedded broker responds ({program})."
+    elif trouble.startswith(broker.REFUSES_WRITES):
+        yield False, f"{trouble[:1].upper()}{trouble[1:]}. It may be a replica, or its memory may be full."
     elif trouble:
         yield (
             False,

@@ -33,6 +33,7 @@ def web(ini: str | None) -> None:
     """Serve the pages, the API and the recipients' links of INI."""
     signal.signal(signal.SIGTERM, _leave)
     with collector_paused():
+        from ..broker_monitor import monitor_broker
         from ..logs import survive_full_disk
         from ..sending.process_reports import ProcessReport
         from ..settings.ini_file import open_ini
@@ -58,6 +59,7 @@ def web(ini: str | None) -> None:
     )
     report = ProcessReport("web", settings)
     report.start()
+    monitor_broker("web", settings)
     try:
         server.run()
     finally:

@@ -4,6 +4,7 @@ Celery writes an error for every attempt to reconnect, and nothing when it succe
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,12 +12,16 @@ from typing import Any
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
+from .. import broker
+from ..broker_monitor import BrokerMonitor
 from ..logs import Outage
 from ..queue import UNREACHABLE, reason_of
 
 log = logging.getLogger(__name__)
 CONSUMER = Outage("The broker")
 ACKNOWLEDGES = "celery.worker.request"  # the logger of Celery that acknowledges messages
+REFRESHES_BINDINGS = "kombu.transport.redis"
+SLOWEST = 5.0  # seconds in which a usable broker answers
 FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0  # seconds between two attempts to reconnect, growing by the first
 
 
@@ -29,6 +34,7 @@ class BrokerConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{**options, "without_gossip": True, "without_mingle": True})
+        self._monitor: BrokerMonitor | None = None
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, however long the broker is away; Celery's own method logs each failed attempt."""
@@ -41,7 +47,15 @@ class BrokerConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
             callback=maybe_shutdown,
         )
         self.first_connection_attempt = False
+        self._wait_until_usable()
         return connected
+
+    def _wait_until_usable(self) -> None:
+        """Wait for a broker that accepts connections, but no messages: Redis as a replica."""
+        while trouble := broker.trouble(self.app.conf.broker_url, SLOWEST):
+            CONSUMER.began(log, UNREACHABLE, trouble.rstrip("."))
+            maybe_shutdown()
+            time.sleep(FIRST_WAIT)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         _began(exc)
@@ -55,20 +69,24 @@ class BrokerConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         """Log the recovery: from here on, tasks are received."""
         super().on_ready()
         CONSUMER.ended(log)
+        if self._monitor is None:
+            self._monitor = BrokerMonitor(self.app.conf.broker_url, CONSUMER)
+            self._monitor.start()
 
 
 def _began(error: Exception) -> None:
     CONSUMER.began(log, UNREACHABLE, reason_of(error))
 
 
-class _NoAcknowledgements(logging.Filter):
-    """Drop the lines about messages that could not be acknowledged: an outage has its own line."""
+class _NoOutages(logging.Filter):
+    """Drop the lines about what failed because of an outage, which has its own line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith("Couldn't ack ")
+        return not str(record.msg).startswith(("Couldn't ack ", "maybe_refresh_binding_expiry: Redis error"))
 
 
-logging.getLogger(ACKNOWLEDGES).addFilter(_NoAcknowledgements())
+for _name in (ACKNOWLEDGES, REFRESHES_BINDINGS):
+    logging.getLogger(_name).addFilter(_NoOutages())
 
 
 @contextmanager

@@ -99,10 +99,10 @@ class BrokerWatch:
     def _ask(self) -> None:
         if time.monotonic() < self._until:
             return
-        found = (
-            None if broker.trouble(self._url, BROKER_ANSWERS) else broker.backlog(self._url, BROKER_ANSWERS)
-        )
-        self._state = "ok" if found else "down: it does not answer"
+        trouble = broker.trouble(self._url, BROKER_ANSWERS)
+        found = None if trouble else broker.backlog(self._url, BROKER_ANSWERS)
+        refuses = trouble.startswith(broker.REFUSES_WRITES)
+        self._state = "ok" if found else f"down: {broker.REFUSES_WRITES if refuses else 'it does not answer'}"
         self._backlog = found or Backlog(0)
         self._until = time.monotonic() + BROKER_IS_KNOWN
 

@@ -10,6 +10,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from mailganer import data_folder
+from mailganer.broker import REFUSES_WRITES
 from mailganer.cli import doctor
 from mailganer.cli.common import database, make_data_folder
 from mailganer.db import utcnow
@@ -113,6 +114,12 @@ def test_a_broker_that_is_away_is_one_sentence_with_one_full_stop(
     assert look(other, "broker") == [
         "It does not respond: Error 111. Connection refused. Check celery.broker_url (CELERY_BROKER_URL)."
     ]
+
+
+def test_a_broker_that_refuses_writes_is_reported(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.broker, "trouble", lambda _url: f"{REFUSES_WRITES}: read only")
+    (said,) = look(replace(settings, broker_url="redis://127.0.0.1:1/0"), "broker")
+    assert said == "It refuses writes: read only. It may be a replica, or its memory may be full."
 
 
 def test_a_full_disk_is_in_healthz(app: Any, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,22 +7,33 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 from threading import Thread
 from typing import Any
 
 import pytest
+import redis
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
 
+from mailganer.broker import REFUSES_WRITES, trouble
+from mailganer.broker_monitor import BrokerMonitor
+from mailganer.logs import Outage
+from mailganer.models import Heartbeat
 from mailganer.settings import ENVIRONMENT
+from mailganer.web.health import BrokerWatch
 from tests.support.installation import Installation
-from tests.support.ports import die_with_parent, wait_until
+from tests.support.ports import die_with_parent, free_port, wait_until
 from tests.support.redis import Redis
 
 TRIES = 4  # without success, before the broker is started
-UNREACHABLE = re.compile(r"The broker is unreachable \(.+\); retrying$")
-BACK = re.compile(r"The broker is back after \d+ s$")
+UNREACHABLE = re.compile(r"(?:worker|beat|web): The broker is unreachable \(.+\); retrying$")
+BACK = re.compile(r"(?:worker|beat|web): The broker is back after \d+ s$")
 CELERY = ("celery", "-A", "mailganer.worker", "worker")
 
 
@@ -147,15 +158,87 @@ def be_back(part: Part, broker: Redis, outages: int) -> None:
     assert found(part.warnings(), [UNREACHABLE, BACK] * outages), part.said()
 
 
+READ_ONLY = ("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")
+FULL = ("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")
+
+
+def ask(broker: Redis, *command: str) -> None:
+    with redis.Redis(port=broker.port) as client:
+        client.execute_command(*command)
+
+
+def worker_has_ticked(engine: Engine) -> bool:
+    with Session(engine) as session:
+        return session.scalar(select(func.count()).where(Heartbeat.name.like("worker %"))) != 0
+
+
+def own(part: Part) -> list[str]:
+    return [line for line in part.warnings() if "The broker" in line]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_broker_that_answers_but_cannot_be_used_is_an_outage_of_each_part(
+    start: Any, broker: Redis, engine: Engine, ini_values: dict[str, str]
+) -> None:
+    """It became a replica, its memory is full, and it is frozen; the duration is that of the outage."""
+    ini_values["mailganer.listen"] = f"127.0.0.1:{free_port()}"
+    commands = ("mailganer", "worker"), ("mailganer", "beat"), ("mailganer", "web")
+    parts = dict(zip(("worker", "beat", "web"), (start(each, False) for each in commands), strict=True))
+    wait_until(lambda: worker_has_ticked(engine), 60, what="the worker")
+    kinds = [(partial(ask, broker, *begin), partial(ask, broker, *end)) for begin, end in (READ_ONLY, FULL)]
+    kinds.append((partial(broker.signal, SIGSTOP), partial(broker.signal, SIGCONT)))
+    for number, (begin, end) in enumerate(kinds, 1):
+        began = time.monotonic()
+        begin()
+        wait_until(
+            lambda n=number: all(len(own(each)) == 2 * n - 1 for each in parts.values()), 40, what="it"
+        )
+        end()
+        wait_until(
+            lambda n=number: all(len(own(each)) == 2 * n for each in parts.values()), 40, what="its end"
+        )
+        longest = time.monotonic() - began + 1
+        for name, part in parts.items():
+            assert found(own(part), [UNREACHABLE, BACK] * number), part.said()
+            *_, unreachable, back = own(part)
+            assert unreachable.startswith(f"{name}: "), part.said()
+            assert int(re.findall(r"\d+", back)[-1]) <= longest
+    for part in parts.values():
+        assert "Traceback" not in part.said()
+
+
+@pytest.mark.parametrize("begin_and_end", [READ_ONLY, FULL], ids=["read-only", "full"])
+def test_a_broker_that_refuses_writes_is_not_usable(
+    broker: Redis, begin_and_end: tuple[tuple[str, ...], tuple[str, ...]]
+) -> None:
+    begin, end = begin_and_end
+    assert trouble(broker.url) == ""
+    ask(broker, *begin)
+    try:
+        assert trouble(broker.url).startswith(REFUSES_WRITES)
+        assert BrokerWatch(broker.url).state() == "down: it refuses writes"
+    finally:
+        ask(broker, *end)
+    assert BrokerWatch(broker.url).state() == "ok"
+
+
+def test_one_failed_check_is_no_outage(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    answers = ["away", "", "away", "away", "away", ""]
+    monkeypatch.setattr("mailganer.broker.trouble", lambda _url: answers.pop(0))
+    monitor = BrokerMonitor("redis://", Outage("The broker"))
+    for _check in range(6):
+        monitor.check()
+    first, last = [each.getMessage() for each in caplog.records]
+    assert first == "The broker is unreachable (away); retrying"
+    assert last.startswith("The broker is back after 0 s")
+
+
 def has_ticked(installation: Installation) -> bool:
     """Whether a worker has run a tick, so that it was connected to the broker."""
     path = installation.database_url.removeprefix("sqlite:///")
     with closing(sqlite3.connect(path)) as database:
         query = "SELECT count(*) FROM heartbeat WHERE name LIKE 'worker %'"
         return bool(database.execute(query).fetchone()[0])
-
-
-WORKERS, BEATS = "mailganer.sending.broker_consumer", "mailganer.queue"  # the loggers
 
 
 def pairs(lines: list[str], outages: int | None = None) -> bool:
@@ -168,19 +251,20 @@ def test_an_embedded_broker_that_is_killed_is_two_lines_of_each_part_that_uses_i
     installation = Installation(tmp_path / "here")
     installation.start()
 
-    def lines(logger: str) -> list[str]:
+    def lines(part: str) -> list[str]:
         read = [json.loads(line) for line in installation.output().splitlines() if line.startswith("{")]
-        return [line["event"] for line in read if line["logger"] == logger]
+        return [line["event"] for line in read if line["event"].startswith(f"{part}: The broker")]
 
     try:
         wait_until(lambda: has_ticked(installation), 60, what="the worker")
         for outage in (1, 2):
             wait_until(lambda: "broker" in installation.parts(), 30, what="the broker")
             installation.part("broker").kill()
-            wait_until(lambda outage=outage: pairs(lines(WORKERS), outage), 60, what="the worker's lines")
+            wait_until(lambda outage=outage: pairs(lines("worker"), outage), 60, what="the worker's lines")
         # Beat looks every two seconds, and the broker is back after one: it need not have noticed.
-        wait_until(lambda: pairs(lines(BEATS)), 60, what="pairs of lines of beat")
-        assert not [line for line in lines("celery.worker.consumer.consumer") if "onnect" in line]
+        wait_until(lambda: pairs(lines("beat")), 60, what="pairs of lines of beat")
+        wait_until(lambda: pairs(lines("web")), 60, what="pairs of lines of the web part")
+        assert "celery.worker.consumer.consumer" not in installation.output()
         assert "Traceback" not in installation.output()
     except AssertionError as error:
         pytest.fail(f"{error}\n{installation.output()}")
