@@ -154,9 +154,9 @@ class GroupWriter(Generic[Member, Answer]):
             group = self._taken()
             size = len(group)
             for each, outcome in zip(group, self._written([each.member for each in group]), strict=True):
-                _tell(each, outcome)
+                _safely(each.done, outcome)
             for wake in {each.wake for each in group if each.wake is not None}:
-                wake()
+                _safely(wake)
 
     def _are_waiting(self) -> bool:
         """Wait for members. Return False when the writer was closed and none are left."""
@@ -211,9 +211,9 @@ class GroupWriter(Generic[Member, Answer]):
         return answers
 
 
-def _tell(each: _Waiting[Member, Answer], outcome: Outcome[Answer]) -> None:
+def _safely(tell: Callable[..., None], *arguments: object) -> None:
     try:
-        each.done(outcome)
+        tell(*arguments)
     except Exception:  # one that cannot be told must not end the thread that all others wait for
         log.exception("group.not_told")
 

@@ -181,6 +181,15 @@ def test_more_than_can_wait_are_refused_at_once(open_writer, monkeypatch):
     assert len(answers.all() | more.all()) == 4
 
 
+def test_one_that_cannot_be_told_stops_no_other(open_writer):
+    def broken(*_outcome):
+        raise OSError("the connection is closed")
+
+    writer = open_writer(writing)
+    assert writer.submit(1, broken, broken)
+    assert writer.wait(2).answer == 20
+
+
 def test_a_forked_process_writes_with_a_thread_of_its_own(open_writer, engine):
     writer = open_writer(writing)
     assert writer.wait(1).answer == 10
